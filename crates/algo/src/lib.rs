@@ -1,0 +1,10 @@
+//! Numbers in, numbers out: every algorithm of the product, one file each.
+//!
+//! Nothing here does I/O, knows Arrow or is async. Time and randomness come in as arguments.
+
+pub mod forecast;
+pub mod inventory;
+pub mod online;
+pub mod recommend;
+pub mod segment;
+pub mod stats;

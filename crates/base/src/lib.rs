@@ -1,0 +1,21 @@
+//! The ground floor: errors, time, randomness, identity, limits and tasks.
+//!
+//! Everything here is free of Arrow and of the network, so that every other crate may depend on it
+//! and its tests build in a second. Time, randomness and the environment enter the program only
+//! through this crate ([`Clock`], [`Rng`], [`env`]), which is what makes a replay possible.
+
+pub mod digest;
+pub mod env;
+pub mod quantity;
+pub mod suggest;
+pub mod task;
+
+mod clock;
+mod error;
+mod rng;
+mod secret;
+
+pub use clock::{Clock, FixedClock, SystemClock, Timestamp};
+pub use error::{Error, ErrorKind, Result};
+pub use rng::Rng;
+pub use secret::Secret;
