@@ -1,0 +1,79 @@
+//! Always-valid intervals: an experiment may be looked at every minute and stopped at any look.
+
+use flywheel_base::{Error, Result};
+use serde::{Deserialize, Serialize};
+
+use super::lift::Arm;
+use super::{Interval, finite};
+
+/// At how many units the interval is tightest, unless told.
+pub const TUNED_FOR_UNITS: f64 = 5000.0;
+
+/// How an always-valid interval is made.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Options {
+    /// The probability that the interval covers the truth at *all* looks together.
+    pub confidence: f64,
+    /// The number of units (both arms) at which the interval is tightest.
+    pub tuned_for_units: f64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { confidence: 0.95, tuned_for_units: TUNED_FOR_UNITS }
+    }
+}
+
+/// The interval for `treatment − holdout` that stays valid however often one looks.
+///
+/// `None` while an arm has fewer than two units.
+///
+/// # Errors
+/// [`flywheel_base::ErrorKind::Invalid`] if an option is out of range.
+/// # Cost
+/// O(1).
+/// # Source
+/// Waudby-Smith et al. 2021, asymptotic confidence sequence from a Gaussian mixture, eq. 24, as
+/// GrowthBook applies it to two arms; agrees with its published fixtures to 5 decimals.
+pub fn difference(treatment: &Arm, holdout: &Arm, options: &Options) -> Result<Option<Interval>> {
+    let rates = treatment.rate().zip(holdout.rate());
+    let variances = treatment.rate_variance().zip(holdout.rate_variance());
+    let units = treatment.units() + holdout.units();
+    let (Some((a, b)), Some((from_a, from_b))) = (rates, variances) else {
+        check(options)?;
+        return Ok(None);
+    };
+    let margin = margin((from_a + from_b).sqrt(), units as f64, options)?;
+    Ok(Some(Interval::around(a - b, margin)))
+}
+
+/// Half the width of the always-valid interval of an estimate with this standard error from `units` units.
+///
+/// # Errors
+/// [`flywheel_base::ErrorKind::Invalid`] if an argument or option is out of range.
+pub fn margin(standard_error: f64, units: f64, options: &Options) -> Result<f64> {
+    check(options)?;
+    finite::all_finite("standard error and units", &[standard_error, units])?;
+    if units <= 0.0 || standard_error < 0.0 {
+        return Err(Error::invalid(format!(
+            "a standard error of {standard_error} from {units} units"
+        ))
+        .hint("Give a positive number of units and a standard error of 0 or more."));
+    }
+    let alpha = 1.0 - options.confidence;
+    let log = -2.0 * alpha.ln();
+    let rho_square = (log + (log + 1.0).ln()) / options.tuned_for_units;
+    let scaled = units * rho_square + 1.0;
+    let factor = 2.0 * scaled / (units * rho_square) * (scaled.sqrt() / alpha).ln();
+    Ok(standard_error * factor.sqrt())
+}
+
+fn check(options: &Options) -> Result<()> {
+    finite::open_unit("confidence", options.confidence)?;
+    if options.tuned_for_units.is_finite() && options.tuned_for_units > 0.0 {
+        return Ok(());
+    }
+    Err(Error::invalid(format!("tuned_for_units is {}", options.tuned_for_units))
+        .hint("Give about the number of units you expect to decide at, for example 5000."))
+}
