@@ -1,1 +1,139 @@
-//! Stub.
+//! Metadata of one project: `.flywheel/meta.db`, a SQLite database, and the project's lock.
+//!
+//! What is here: runs and their tasks, turns, the publication map (which version of a model readers
+//! see), artifacts of learners, the outbox, and the state of policies. What is not here: rows of the
+//! user, and positions of sources; those are committed with the rows in the lake, so that losing this
+//! file loses no data.
+//!
+//! Invariants: every method is one transaction, durable when it returns (WAL, `synchronous=FULL`);
+//! one process at a time writes (see [`ProjectLock`]); readers need no lock.
+
+mod artifacts;
+mod lock;
+mod outbox;
+mod policies;
+mod publications;
+mod runs;
+mod schema;
+mod turns;
+
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use flywheel_base::{Error, ErrorKind, Result};
+use rusqlite::Connection;
+
+pub use artifacts::Artifact;
+pub use lock::ProjectLock;
+pub use outbox::{OutboxEntry, OutboxStatus};
+pub use policies::PolicyState;
+pub use publications::{Build, Publication};
+pub use runs::{Run, Task, TaskOutcome};
+pub use turns::{Turn, TurnStatus};
+
+/// How long a statement waits for another process before it gives up, in milliseconds.
+const BUSY_TIMEOUT_MS: u64 = 10_000;
+
+/// The open metadata of one project.
+#[derive(Debug)]
+pub struct Store {
+    connection: Mutex<Connection>,
+    path: PathBuf,
+}
+
+impl Store {
+    /// Opens `path`, creates it or brings it to the present layout.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Denied`] in a read-only folder, [`ErrorKind::Corrupt`] if the file is no database,
+    /// [`ErrorKind::Invalid`] if a newer Flywheel wrote it.
+    pub fn open(path: &Path) -> Result<Self> {
+        if let Some(folder) = path.parent() {
+            std::fs::create_dir_all(folder).map_err(|e| Error::io("create", folder, e))?;
+        }
+        let failed = |error| sql_error("open", path, error);
+        let connection = Connection::open(path).map_err(failed)?;
+        connection
+            .busy_timeout(std::time::Duration::from_millis(BUSY_TIMEOUT_MS))
+            .map_err(failed)?;
+        connection.pragma_update(None, "journal_mode", "WAL").map_err(failed)?;
+        connection.pragma_update(None, "synchronous", "FULL").map_err(failed)?;
+        connection.pragma_update(None, "foreign_keys", true).map_err(failed)?;
+        let store = Self { connection: Mutex::new(connection), path: path.to_owned() };
+        let version: i64 = store.read("read the layout", |db| {
+            db.pragma_query_value(None, "user_version", |row| row.get(0))
+        })?;
+        if version > schema::known_version() {
+            return Err(Error::invalid(format!(
+                "metadata: {} was written by a newer Flywheel",
+                path.display()
+            ))
+            .hint("Use that newer version, or restore a backup made before the upgrade."));
+        }
+        if version < schema::known_version() {
+            store.write("migrate", schema::migrate)?;
+        }
+        Ok(store)
+    }
+
+    /// Where the database lies.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Connection> {
+        // A panic while holding the lock leaves at most an open transaction, which the next one rolls back.
+        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs `work` in one durable transaction.
+    fn write<T>(
+        &self,
+        doing: &str,
+        work: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<T> {
+        let mut connection = self.lock();
+        let failed = |error| sql_error(doing, &self.path, error);
+        let transaction = connection
+            .transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)
+            .map_err(failed)?;
+        let value = work(&transaction).map_err(failed)?;
+        transaction.commit().map_err(failed)?;
+        Ok(value)
+    }
+
+    /// Runs `work` on one consistent view.
+    fn read<T>(
+        &self,
+        doing: &str,
+        work: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<T> {
+        let connection = self.lock();
+        work(&connection).map_err(|error| sql_error(doing, &self.path, error))
+    }
+}
+
+fn sql_error(doing: &str, path: &Path, error: rusqlite::Error) -> Error {
+    use rusqlite::ErrorCode as Code;
+    let (kind, hint) = match error.sqlite_error_code() {
+        Some(Code::ReadOnly | Code::PermissionDenied | Code::CannotOpen) => {
+            (ErrorKind::Denied, "Check the owner and the mode of the .flywheel folder.")
+        }
+        Some(Code::DatabaseBusy | Code::DatabaseLocked) => {
+            (ErrorKind::Unavailable, "Another program holds the database; end it or wait.")
+        }
+        Some(Code::DiskFull) => (ErrorKind::Exhausted, "Free space on that file system."),
+        Some(Code::NotADatabase | Code::DatabaseCorrupt) => (
+            ErrorKind::Corrupt,
+            "Restore the file from a backup; rows of the lake are not affected.",
+        ),
+        _ => (ErrorKind::Internal, "This is a bug of Flywheel; please report it."),
+    };
+    Error::new(kind, format!("metadata: cannot {doing} in {}", path.display()))
+        .hint(hint)
+        .caused_by(error)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,85 @@
+//! Fitted learners: which artifact, from what, how good.
+
+use flywheel_base::{Result, Timestamp};
+use rusqlite::params;
+use serde_json::Value;
+
+use crate::Store;
+use crate::runs::json;
+
+/// One fit of a learner. The bytes lie in `.flywheel/artifacts/<digest>`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Artifact {
+    /// The content address of its bytes.
+    pub digest: String,
+    /// The learner.
+    pub learner: String,
+    /// The turn that fitted it.
+    pub turn: Option<i64>,
+    /// `recommend`, `segment`, `forecast` or `score`.
+    pub kind: String,
+    /// The logical moment of the fit.
+    pub fitted_at: Timestamp,
+    /// Inputs (table versions, rows), options and evaluation.
+    pub detail: Value,
+}
+
+impl Store {
+    /// Records a fit; the same learner and moment again replaces it.
+    ///
+    /// # Errors
+    /// As every method: see [`Store::open`].
+    pub fn record_artifact(&self, artifact: &Artifact) -> Result<()> {
+        self.write("record an artifact", |db| {
+            db.execute(
+                "INSERT OR REPLACE INTO artifacts (digest, learner, turn, kind, fitted_at, detail) VALUES (?,?,?,?,?,?)",
+                params![
+                    artifact.digest,
+                    artifact.learner,
+                    artifact.turn,
+                    artifact.kind,
+                    artifact.fitted_at.micros(),
+                    artifact.detail.to_string()
+                ],
+            )
+            .map(|_| ())
+        })
+    }
+
+    /// The newest artifact of `learner`.
+    ///
+    /// # Errors
+    /// As every method: see [`Store::open`].
+    pub fn newest_artifact(&self, learner: &str) -> Result<Option<Artifact>> {
+        Ok(self
+            .artifacts_where("WHERE learner = ? ORDER BY fitted_at DESC LIMIT 1", &[learner])?
+            .pop())
+    }
+
+    /// All artifacts, oldest first.
+    ///
+    /// # Errors
+    /// As every method: see [`Store::open`].
+    pub fn artifacts(&self) -> Result<Vec<Artifact>> {
+        self.artifacts_where("ORDER BY fitted_at, learner", &[])
+    }
+
+    fn artifacts_where(&self, clause: &str, bound: &[&str]) -> Result<Vec<Artifact>> {
+        self.read("list artifacts", |db| {
+            db.prepare_cached(&format!(
+                "SELECT digest, learner, turn, kind, fitted_at, detail FROM artifacts {clause}"
+            ))?
+            .query_map(rusqlite::params_from_iter(bound), |row| {
+                Ok(Artifact {
+                    digest: row.get(0)?,
+                    learner: row.get(1)?,
+                    turn: row.get(2)?,
+                    kind: row.get(3)?,
+                    fitted_at: Timestamp::from_micros(row.get(4)?),
+                    detail: json(row, 5)?,
+                })
+            })?
+            .collect()
+        })
+    }
+}

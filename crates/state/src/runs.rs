@@ -1,0 +1,214 @@
+//! Runs and their tasks.
+
+use flywheel_base::{Result, Timestamp};
+use rusqlite::{Connection, Row, params};
+use serde_json::Value;
+
+use crate::Store;
+
+/// One run: a command or a turn.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Run {
+    /// Its id.
+    pub run_id: String,
+    /// `sync`, `build`, `turn`, …
+    pub kind: String,
+    /// The turn it belongs to.
+    pub turn: Option<i64>,
+    /// The moment it works for: the virtual clock of a replay.
+    pub logical_at: Timestamp,
+    /// `running`, `succeeded` or `failed`; `interrupted` if its process died.
+    pub status: String,
+    /// When it started, by the machine's clock.
+    pub started_at: Timestamp,
+    /// When it ended, by the machine's clock.
+    pub ended_at: Option<Timestamp>,
+    /// Why it failed.
+    pub error: Option<String>,
+    /// More about it.
+    pub detail: Value,
+}
+
+/// One task of a run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Task {
+    /// Its run.
+    pub run_id: String,
+    /// Its place within the run, from 0.
+    pub position: i64,
+    /// `sync`, `model`, `test`, `learner`, `policy`, …
+    pub kind: String,
+    /// The resource it worked on.
+    pub name: String,
+    /// `running`, `succeeded`, `failed`, `skipped` or `warned`.
+    pub status: String,
+    /// When it started, by the machine's clock.
+    pub started_at: Timestamp,
+    /// How long it took, in milliseconds.
+    pub duration_ms: Option<f64>,
+    /// What came of it.
+    pub outcome: TaskOutcome,
+}
+
+/// What came of a task.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct TaskOutcome {
+    /// Rows read.
+    pub rows_in: Option<u64>,
+    /// Rows written.
+    pub rows_out: Option<u64>,
+    /// Rows set aside.
+    pub rows_rejected: Option<u64>,
+    /// Why it failed.
+    pub error: Option<String>,
+    /// More about it.
+    pub detail: Value,
+}
+
+impl Store {
+    /// Records that a run started; runs of this project that still say `running` were cut off.
+    ///
+    /// # Errors
+    /// As every method: see [`Store::open`].
+    pub fn start_run(&self, run: &Run) -> Result<()> {
+        self.write("start a run", |db| {
+            db.execute("UPDATE runs SET status = 'interrupted' WHERE status = 'running'", [])?;
+            db.execute("UPDATE tasks SET status = 'interrupted' WHERE status = 'running'", [])?;
+            db.prepare_cached(
+                "INSERT INTO runs (run_id, kind, turn, logical_at, status, started_at, detail) VALUES (?,?,?,?,?,?,?)",
+            )?
+            .execute(params![
+                run.run_id,
+                run.kind,
+                run.turn,
+                run.logical_at.micros(),
+                run.status,
+                run.started_at.micros(),
+                run.detail.to_string()
+            ])?;
+            Ok(())
+        })
+    }
+
+    /// Records how a run ended, together with its tasks.
+    ///
+    /// # Errors
+    /// As every method: see [`Store::open`].
+    pub fn end_run(&self, run: &Run, tasks: &[Task]) -> Result<()> {
+        self.write("end a run", |db| {
+            db.prepare_cached(
+                "UPDATE runs SET status = ?, ended_at = ?, error = ?, detail = ? WHERE run_id = ?",
+            )?
+            .execute(params![
+                run.status,
+                run.ended_at.map(Timestamp::micros),
+                run.error,
+                run.detail.to_string(),
+                run.run_id
+            ])?;
+            for task in tasks {
+                insert_task(db, task)?;
+            }
+            Ok(())
+        })
+    }
+
+    /// The newest `limit` runs, newest first.
+    ///
+    /// # Errors
+    /// As every method: see [`Store::open`].
+    pub fn runs(&self, limit: u32) -> Result<Vec<Run>> {
+        self.read("list runs", |db| {
+            db.prepare_cached("SELECT run_id, kind, turn, logical_at, status, started_at, ended_at, error, detail FROM runs ORDER BY started_at DESC, rowid DESC LIMIT ?")?
+                .query_map([limit], run_from)?
+                .collect()
+        })
+    }
+
+    /// The tasks of the newest `limit` runs, in the order they ran.
+    ///
+    /// # Errors
+    /// As every method: see [`Store::open`].
+    pub fn tasks(&self, limit: u32) -> Result<Vec<Task>> {
+        self.read("list tasks", |db| {
+            db.prepare_cached(
+                "SELECT t.run_id, t.position, t.kind, t.name, t.status, t.started_at, t.duration_ms, t.rows_in, t.rows_out,
+                        t.rows_rejected, t.error, t.detail
+                 FROM tasks t JOIN (SELECT run_id, rowid AS r FROM runs ORDER BY started_at DESC, rowid DESC LIMIT ?) n
+                   ON n.run_id = t.run_id ORDER BY n.r, t.position",
+            )?
+            .query_map([limit], task_from)?
+            .collect()
+        })
+    }
+}
+
+fn insert_task(db: &Connection, task: &Task) -> rusqlite::Result<()> {
+    db.prepare_cached(
+        "INSERT OR REPLACE INTO tasks (run_id, position, kind, name, status, started_at, duration_ms, rows_in, rows_out,
+                                       rows_rejected, error, detail) VALUES (?,?,?,?,?,?,?,?,?,?,?,?)",
+    )?
+    .execute(params![
+        task.run_id,
+        task.position,
+        task.kind,
+        task.name,
+        task.status,
+        task.started_at.micros(),
+        task.duration_ms,
+        task.outcome.rows_in.map(|n| n as i64),
+        task.outcome.rows_out.map(|n| n as i64),
+        task.outcome.rows_rejected.map(|n| n as i64),
+        task.outcome.error,
+        task.outcome.detail.to_string()
+    ])?;
+    Ok(())
+}
+
+fn run_from(row: &Row<'_>) -> rusqlite::Result<Run> {
+    Ok(Run {
+        run_id: row.get(0)?,
+        kind: row.get(1)?,
+        turn: row.get(2)?,
+        logical_at: Timestamp::from_micros(row.get(3)?),
+        status: row.get(4)?,
+        started_at: Timestamp::from_micros(row.get(5)?),
+        ended_at: row.get::<_, Option<i64>>(6)?.map(Timestamp::from_micros),
+        error: row.get(7)?,
+        detail: json(row, 8)?,
+    })
+}
+
+fn task_from(row: &Row<'_>) -> rusqlite::Result<Task> {
+    let count = |index| -> rusqlite::Result<Option<u64>> {
+        Ok(row.get::<_, Option<i64>>(index)?.map(i64::unsigned_abs))
+    };
+    Ok(Task {
+        run_id: row.get(0)?,
+        position: row.get(1)?,
+        kind: row.get(2)?,
+        name: row.get(3)?,
+        status: row.get(4)?,
+        started_at: Timestamp::from_micros(row.get(5)?),
+        duration_ms: row.get(6)?,
+        outcome: TaskOutcome {
+            rows_in: count(7)?,
+            rows_out: count(8)?,
+            rows_rejected: count(9)?,
+            error: row.get(10)?,
+            detail: json(row, 11)?,
+        },
+    })
+}
+
+/// Reads a column that holds JSON.
+pub(crate) fn json(row: &Row<'_>, index: usize) -> rusqlite::Result<Value> {
+    let text: String = row.get(index)?;
+    serde_json::from_str(&text).map_err(|error| {
+        rusqlite::Error::FromSqlConversionFailure(
+            index,
+            rusqlite::types::Type::Text,
+            Box::new(error),
+        )
+    })
+}

@@ -1,0 +1,58 @@
+//! The layout of `meta.db` and its migrations, numbered by `PRAGMA user_version`.
+
+use rusqlite::Connection;
+
+/// One entry per version; entry `n` brings version `n` to `n + 1`. Never edit an entry that shipped.
+const MIGRATIONS: &[&str] = &["
+CREATE TABLE runs (
+  run_id TEXT PRIMARY KEY, kind TEXT NOT NULL, turn INTEGER, logical_at INTEGER NOT NULL,
+  status TEXT NOT NULL, started_at INTEGER NOT NULL, ended_at INTEGER, error TEXT, detail TEXT NOT NULL DEFAULT '{}'
+) STRICT;
+CREATE TABLE tasks (
+  run_id TEXT NOT NULL REFERENCES runs(run_id), position INTEGER NOT NULL, kind TEXT NOT NULL, name TEXT NOT NULL,
+  status TEXT NOT NULL, started_at INTEGER NOT NULL, ended_at INTEGER, duration_ms REAL,
+  rows_in INTEGER, rows_out INTEGER, rows_rejected INTEGER, error TEXT, detail TEXT NOT NULL DEFAULT '{}',
+  PRIMARY KEY (run_id, position)
+) STRICT;
+CREATE TABLE turns (
+  turn INTEGER PRIMARY KEY, logical_at INTEGER NOT NULL UNIQUE, status TEXT NOT NULL
+) STRICT;
+CREATE TABLE publications (
+  environment TEXT NOT NULL, name TEXT NOT NULL, location TEXT, version INTEGER, view_sql TEXT,
+  fingerprint TEXT NOT NULL, published_at INTEGER NOT NULL,
+  PRIMARY KEY (environment, name)
+) STRICT;
+CREATE TABLE builds (
+  name TEXT PRIMARY KEY, fingerprint TEXT NOT NULL, inputs TEXT NOT NULL, location TEXT, version INTEGER,
+  view_sql TEXT, tests TEXT NOT NULL, built_at INTEGER NOT NULL
+) STRICT;
+CREATE TABLE artifacts (
+  digest TEXT NOT NULL, learner TEXT NOT NULL, turn INTEGER, kind TEXT NOT NULL, fitted_at INTEGER NOT NULL,
+  detail TEXT NOT NULL, PRIMARY KEY (learner, fitted_at)
+) STRICT;
+CREATE TABLE outbox (
+  key TEXT PRIMARY KEY, policy TEXT NOT NULL, turn INTEGER NOT NULL, decision_id TEXT NOT NULL, action TEXT NOT NULL,
+  payload TEXT NOT NULL, status TEXT NOT NULL, attempts INTEGER NOT NULL, due_at INTEGER NOT NULL,
+  ended_at INTEGER, receipt TEXT, error TEXT, logged INTEGER NOT NULL DEFAULT 0
+) STRICT;
+CREATE INDEX outbox_open ON outbox (due_at) WHERE status = 'pending';
+CREATE INDEX outbox_unlogged ON outbox (turn) WHERE logged = 0;
+CREATE TABLE policies (
+  policy TEXT PRIMARY KEY, paused INTEGER NOT NULL, reason TEXT, changed_at INTEGER NOT NULL, last_decided_at INTEGER
+) STRICT;
+"];
+
+/// Brings the database to the newest layout.
+pub(crate) fn migrate(connection: &Connection) -> rusqlite::Result<()> {
+    let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    let version = usize::try_from(version).unwrap_or(usize::MAX);
+    for migration in MIGRATIONS.iter().skip(version) {
+        connection.execute_batch(migration)?;
+    }
+    connection.pragma_update(None, "user_version", MIGRATIONS.len() as i64)
+}
+
+/// The version of the layout this program knows.
+pub(crate) fn known_version() -> i64 {
+    MIGRATIONS.len() as i64
+}

@@ -1,0 +1,85 @@
+use flywheel_base::{ErrorKind, Timestamp};
+use serde_json::json;
+
+use crate::{OutboxEntry, OutboxStatus, Publication, Store, TurnStatus};
+
+fn store() -> (tempfile::TempDir, Store) {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(&folder.path().join("meta.db")).unwrap();
+    (folder, store)
+}
+
+fn entry(key: &str) -> OutboxEntry {
+    OutboxEntry {
+        key: key.into(),
+        policy: "p".into(),
+        turn: 1,
+        decision_id: key.into(),
+        action: "a".into(),
+        payload: json!({"x": 1}),
+        status: OutboxStatus::Pending,
+        attempts: 0,
+        due_at: Timestamp::from_micros(5),
+        ended_at: None,
+        receipt: None,
+        error: None,
+    }
+}
+
+#[test]
+fn an_action_is_queued_once_and_settled_once() {
+    let (_folder, store) = store();
+    assert_eq!(store.enqueue(&[entry("a"), entry("b")]).unwrap(), 2);
+    assert_eq!(store.enqueue(&[entry("a")]).unwrap(), 0, "the same key again is no new action");
+    assert!(store.due(Timestamp::from_micros(4), 10).unwrap().is_empty(), "not due yet");
+    let mut due = store.due(Timestamp::from_micros(5), 10).unwrap();
+    assert_eq!(due.len(), 2);
+    due[0].status = OutboxStatus::Delivered;
+    due[1].status = OutboxStatus::Dead;
+    store.settle(&due).unwrap();
+    store.enqueue(&[entry("a")]).unwrap();
+    assert_eq!(store.outbox_counts().unwrap(), (0, 1, 1), "delivered stays delivered");
+    assert_eq!(store.unlogged().unwrap().len(), 2);
+    store.mark_logged(&["a".into()]).unwrap();
+    assert_eq!(store.unlogged().unwrap().len(), 1);
+    assert_eq!(store.revive("p", Timestamp::from_micros(9)).unwrap(), 1);
+    assert_eq!(store.outbox_counts().unwrap(), (1, 1, 0));
+}
+
+#[test]
+fn publication_is_one_step_for_all_models() {
+    let (folder, store) = store();
+    let publication = |name: &str, version| Publication {
+        name: name.into(),
+        location: Some(name.into()),
+        version: Some(version),
+        view_sql: None,
+        fingerprint: "f".into(),
+        published_at: Timestamp::default(),
+    };
+    store.publish(&[publication("a", 1), publication("b", 1)], &[]).unwrap();
+    store.publish(&[publication("a", 2)], &["b".into()]).unwrap();
+    let reader = Store::open(&folder.path().join("meta.db")).unwrap();
+    assert_eq!(reader.publications().unwrap(), [publication("a", 2)]);
+}
+
+#[test]
+fn an_open_turn_is_found_again_and_moments_are_not_repeated() {
+    let (folder, store) = store();
+    let first = store.begin_turn(Timestamp::from_micros(10)).unwrap();
+    drop(store);
+    let store = Store::open(&folder.path().join("meta.db")).unwrap();
+    assert_eq!(store.open_turn().unwrap(), Some(first));
+    store.complete_turn(first.turn).unwrap();
+    assert_eq!(store.open_turn().unwrap(), None);
+    assert_eq!(store.last_turn().unwrap().map(|t| t.status), Some(TurnStatus::Complete));
+    assert!(store.begin_turn(Timestamp::from_micros(10)).is_err());
+}
+
+#[test]
+fn a_file_that_is_no_database_is_corrupt_and_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("meta.db");
+    std::fs::write(&path, "this is not a database, but it is long enough to look at").unwrap();
+    assert_eq!(Store::open(&path).unwrap_err().kind(), ErrorKind::Corrupt);
+}
