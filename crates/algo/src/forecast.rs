@@ -1,1 +1,275 @@
-//! Stub.
+//! Forecasts of regular series, each with the distribution around it.
+//!
+//! ```text
+//! values ── fit(name, …) ──► Fitted (serialisable) ── forecast(horizon, levels) ──► Forecast
+//!              │ "auto": every candidate is backtested, the report stays in Fitted::choice
+//! ```
+//! A new algorithm is one file with a [`Forecaster`] and one line in [`FORECASTERS`]. Intervals come
+//! from the errors the same algorithm made on its own past (split-conformal over rolling origins)
+//! and, when the series is too short for that, from the model's own variance.
+
+pub mod auto;
+pub mod backtest;
+pub mod croston;
+pub mod interval;
+pub mod naive;
+pub mod seeds;
+pub mod series;
+pub mod smoothing;
+pub mod theta;
+
+mod simplex;
+
+use std::fmt;
+
+use flywheel_base::{Error, Result, suggest};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::stats::finite;
+use auto::Choice;
+use interval::Basis;
+use smoothing::Initialization;
+
+/// The name that lets a backtest choose among [`FORECASTERS`].
+pub const AUTO: &str = "auto";
+
+/// The longest horizon that may be asked for.
+pub const HORIZON_MAX: usize = 10_000;
+
+/// Every algorithm by name; simpler ones first, which is also how ties are broken.
+pub const FORECASTERS: &[Forecaster] = &[
+    naive::LAST,
+    naive::MEAN,
+    naive::SEASONAL,
+    croston::TSB,
+    smoothing::SIMPLE,
+    theta::THETA,
+    smoothing::HOLT,
+    smoothing::DAMPED,
+    smoothing::HOLT_WINTERS,
+    smoothing::HOLT_WINTERS_DAMPED,
+];
+
+/// One forecasting algorithm.
+#[derive(Clone, Copy)]
+pub struct Forecaster {
+    /// The name in a learner's file, kebab-case.
+    pub name: &'static str,
+    /// What it assumes, in one sentence.
+    pub about: &'static str,
+    /// How many values it needs under these options.
+    pub length_min: fn(&Options) -> usize,
+    /// Fits a finite series of at least `length_min` values.
+    pub fit: fn(&[f64], &Options) -> Result<Box<dyn Model>>,
+    /// Reads back what [`Model::save`] wrote.
+    pub load: fn(&Value) -> Result<Box<dyn Model>>,
+}
+
+impl fmt::Debug for Forecaster {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Forecaster").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// A fitted algorithm; called from [`Fitted::forecast`], pure and deterministic.
+pub trait Model: fmt::Debug + Send + Sync {
+    /// The expected values of the next `horizon` periods.
+    fn mean(&self, horizon: usize) -> Vec<f64>;
+
+    /// The model's own spread of the next `horizon` periods; `None` if the series was too short.
+    fn spread(&self, horizon: usize) -> Option<Spread>;
+
+    /// The state as JSON, from which [`Forecaster::load`] makes an equal model.
+    ///
+    /// # Errors
+    /// [`flywheel_base::ErrorKind::Internal`] if it cannot be written.
+    fn save(&self) -> Result<Value>;
+}
+
+/// A model's own statement of how wrong it will be.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Spread {
+    /// The standard deviation of the error at each step.
+    pub deviation: Vec<f64>,
+    /// The degrees of freedom it was estimated from.
+    pub freedom: f64,
+}
+
+/// How a series is forecast.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Options {
+    /// Periods in a season (12 for months in a year); 0 or 1 for none.
+    pub season: usize,
+    /// The horizon up to which errors are measured for the intervals.
+    pub horizon: usize,
+    /// How many past moments are forecast again to measure errors; 0 turns that off.
+    pub origins_max: usize,
+    /// Whether demand cannot be negative: means, quantiles and sums are then at least 0.
+    pub clip_at_zero: bool,
+    /// Where exponential smoothing starts from.
+    pub initialization: Initialization,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            season: 1,
+            horizon: 12,
+            origins_max: 24,
+            clip_at_zero: false,
+            initialization: Initialization::Estimated,
+        }
+    }
+}
+
+/// A fitted forecast, ready to be stored and asked.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Fitted {
+    /// The algorithm, never `auto`.
+    pub algorithm: String,
+    /// What `auto` compared, if it chose.
+    pub choice: Option<Choice>,
+    /// How many values were fitted.
+    pub length: usize,
+    clip_at_zero: bool,
+    state: Value,
+    errors: Vec<Vec<f64>>,
+}
+
+/// The distribution of the next periods.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Forecast {
+    /// The expected value of each step.
+    pub mean: Vec<f64>,
+    /// The asked levels, ascending.
+    pub levels: Vec<f64>,
+    /// `quantiles[step][level]`, non-decreasing in the level; empty if the basis is unknown.
+    pub quantiles: Vec<Vec<f64>>,
+    /// What the quantiles rest on.
+    pub basis: Basis,
+    /// The errors of past forecasts by origin, actual less forecast, one value a step; only origins
+    /// that reach the whole horizon. Sums over a lead time are drawn from these.
+    pub errors: Vec<Vec<f64>>,
+    /// Whether the values were kept at or above 0.
+    pub clip_at_zero: bool,
+}
+
+/// Finds an algorithm by its name.
+///
+/// # Errors
+/// [`flywheel_base::ErrorKind::NotFound`] with the nearest known name.
+pub fn find(name: &str) -> Result<&'static Forecaster> {
+    FORECASTERS.iter().find(|forecaster| forecaster.name == name).ok_or_else(|| {
+        let names = std::iter::once(AUTO).chain(FORECASTERS.iter().map(|f| f.name));
+        Error::not_found(format!("forecaster \"{name}\" does not exist"))
+            .hint(suggest::hint(name, names.collect::<Vec<_>>()))
+    })
+}
+
+/// Fits the algorithm `name`, or the best on past data if `name` is `auto`.
+///
+/// # Shape
+/// `values` is regular in time, oldest first, without gaps (see [`series::regular`]).
+/// # Errors
+/// [`flywheel_base::ErrorKind::Invalid`] if a value is not finite (its position is named), the
+/// series is empty or too short for the algorithm; `NotFound` for an unknown name.
+/// # Cost
+/// One fit, plus one per origin (`origins_max`) and, for `auto`, per candidate; origins run in parallel.
+/// # Source
+/// Hyndman & Athanasopoulos, *Forecasting: principles and practice*, 3rd edition, ch. 5 and 8.
+pub fn fit(name: &str, values: &[f64], options: &Options) -> Result<Fitted> {
+    check(values, options)?;
+    let (forecaster, errors, choice) = if name == AUTO {
+        let (forecaster, errors, choice) = auto::choose(values, options)?;
+        (forecaster, errors, Some(choice))
+    } else {
+        let forecaster = find(name)?;
+        long_enough(forecaster, values.len(), options)?;
+        (forecaster, backtest::errors(forecaster, values, options)?, None)
+    };
+    let model = (forecaster.fit)(values, options)?;
+    Ok(Fitted {
+        algorithm: forecaster.name.to_owned(),
+        choice,
+        length: values.len(),
+        clip_at_zero: options.clip_at_zero,
+        state: model.save()?,
+        errors,
+    })
+}
+
+impl Fitted {
+    /// Forecasts the next `horizon` periods with a quantile at each level.
+    ///
+    /// # Errors
+    /// [`flywheel_base::ErrorKind::Invalid`] if the horizon is 0 or over [`HORIZON_MAX`] or a level
+    /// is not inside (0, 1); `Corrupt` if the stored state cannot be read.
+    pub fn forecast(&self, horizon: usize, levels: &[f64]) -> Result<Forecast> {
+        if horizon == 0 || horizon > HORIZON_MAX {
+            return Err(Error::invalid(format!("horizon is {horizon}"))
+                .hint(format!("Ask for 1 to {HORIZON_MAX} periods.")));
+        }
+        levels.iter().try_for_each(|level| finite::open_unit("level", *level))?;
+        let model = (find(&self.algorithm)?.load)(&self.state)?;
+        let mut levels = levels.to_vec();
+        levels.sort_by(f64::total_cmp);
+        levels.dedup();
+        let mut mean = model.mean(horizon);
+        let spread = model.spread(horizon);
+        let (mut quantiles, basis) =
+            interval::quantiles(&mean, spread.as_ref(), &self.errors, &levels);
+        if self.clip_at_zero {
+            mean.iter_mut().for_each(|value| *value = value.max(0.0));
+            quantiles.iter_mut().flatten().for_each(|value| *value = value.max(0.0));
+        }
+        let reaching = self.errors.iter().filter(|path| path.len() >= horizon);
+        let errors = reaching.map(|path| path[..horizon].to_vec()).collect();
+        let clip_at_zero = self.clip_at_zero;
+        Ok(Forecast { mean, levels, quantiles, basis, errors, clip_at_zero })
+    }
+}
+
+/// Refuses what no algorithm can take.
+fn check(values: &[f64], options: &Options) -> Result<()> {
+    finite::all_finite("series value", values)?;
+    if values.is_empty() {
+        return Err(Error::invalid("the series is empty")
+            .hint("Wait for the first period to close, or check the filter of its query."));
+    }
+    if options.horizon == 0 || options.horizon > HORIZON_MAX {
+        return Err(Error::invalid(format!("horizon is {}", options.horizon))
+            .hint(format!("Set horizon to 1 to {HORIZON_MAX} periods.")));
+    }
+    Ok(())
+}
+
+fn long_enough(forecaster: &Forecaster, length: usize, options: &Options) -> Result<()> {
+    let needed = (forecaster.length_min)(options);
+    if length >= needed {
+        return Ok(());
+    }
+    let name = forecaster.name;
+    Err(Error::invalid(format!("a series of {length} values is too short for \"{name}\""))
+        .hint(format!("It needs {needed}; use \"{AUTO}\", which takes what the history allows.")))
+}
+
+/// Writes a model's state.
+fn save<T: Serialize>(model: &T) -> Result<Value> {
+    serde_json::to_value(model)
+        .map_err(|error| Error::internal("forecast state cannot be written").caused_by(error))
+}
+
+/// Reads a model's state.
+fn load<T: for<'de> Deserialize<'de> + Model + 'static>(state: &Value) -> Result<Box<dyn Model>> {
+    let model: T = serde_json::from_value(state.clone()).map_err(|error| {
+        Error::corrupt("stored forecast state cannot be read")
+            .caused_by(error)
+            .hint("Fit the learner again; the stored version was written by another release.")
+    })?;
+    Ok(Box::new(model))
+}
+
+#[cfg(test)]
+mod tests;

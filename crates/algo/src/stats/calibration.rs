@@ -51,8 +51,9 @@ pub fn log_loss(predicted: &[f64], came_true: &[bool]) -> Result<f64> {
 pub fn reliability(predicted: &[f64], came_true: &[bool], bins: usize) -> Result<Vec<Bin>> {
     check(predicted, came_true)?;
     if bins == 0 {
-        return Err(Error::invalid("a reliability table of 0 bins is asked for")
-            .hint("Ask for 10 bins."));
+        return Err(
+            Error::invalid("a reliability table of 0 bins is asked for").hint("Ask for 10 bins.")
+        );
     }
     let mut sums = vec![(0_usize, 0.0, 0.0); bins];
     for (p, y) in pairs(predicted, came_true) {

@@ -4,7 +4,7 @@ use flywheel_base::Rng;
 use serde_json::Value;
 
 use super::lift::{Arm, lift};
-use super::{calibration, normal, proportion, sequence, srm, student};
+use super::{Interval, calibration, normal, proportion, sequence, srm, student};
 
 fn parity() -> Value {
     serde_json::from_str(include_str!("../../../../tests/parity/stats.json")).unwrap()
@@ -66,17 +66,33 @@ fn lift_agrees_with_a_welch_test_and_merges() {
     }
 }
 
+/// An arm from the sums that GrowthBook's fixtures give.
+fn sums(sum: f64, squares: f64, units: u64) -> Arm {
+    let n = units as f64;
+    let variance = (squares - sum * sum / n) / (n - 1.0);
+    Arm::from_moments(units, sum / n, variance.sqrt()).unwrap()
+}
+
 #[test]
 fn lift_and_sequence_agree_with_growthbooks_fixtures() {
-    let holdout = Arm::from_moments(3407, 1396.87, 52_377.9767).unwrap();
-    let treatment = Arm::from_moments(3461, 2422.7, 134_698.29).unwrap();
+    let five = |interval: Interval, low: f64, high: f64| {
+        assert!((interval.low - low).abs() < 1e-5, "{interval:?}");
+        assert!((interval.high - high).abs() < 1e-5, "{interval:?}");
+    };
+    let treatment = sums(2422.7, 134_698.29, 3461);
+    let holdout = sums(1396.87, 52_377.976_7, 3407);
     let made = lift(&treatment, &holdout, 0.95).unwrap();
-    assert!(made.relative.is_some() && !made.notes.is_empty(), "a caution is due: {made:?}");
-    let a = Arm::from_moments(100, 10.0, 2.0).unwrap();
-    let b = Arm::from_moments(100, 8.0, 2.0).unwrap();
-    let valid = sequence::difference(&a, &b, &sequence::Options::default()).unwrap().unwrap();
-    let fixed = lift(&a, &b, 0.95).unwrap().absolute.unwrap();
-    assert!(valid.low < fixed.low && valid.high > fixed.high);
+    five(made.relative.unwrap(), -0.03526, 1.44989);
+    five(made.absolute.unwrap(), 0.04538, 0.53462);
+    assert!((made.p_value.unwrap() - 0.02016).abs() < 1e-5);
+    let smaller = sums(1396.87, 52_377.976_7, 3000);
+    let relative = lift(&treatment, &smaller, 0.95).unwrap().relative.unwrap();
+    let variance = |arm: &Arm| arm.rate_variance().unwrap();
+    let (a, b) = (treatment.rate().unwrap(), smaller.rate().unwrap());
+    let error = ((variance(&treatment) + (a / b).powi(2) * variance(&smaller)) / (b * b)).sqrt();
+    let options = sequence::Options { confidence: 0.95, tuned_for_units: 1000.0 };
+    let margin = sequence::margin(error, 6461.0, &options).unwrap();
+    five(Interval::around(relative.estimate, margin), -0.55844, 1.56516);
 }
 
 #[test]

@@ -1,0 +1,142 @@
+//! Chooses an algorithm by what it would have said in the past, never by how well it fits.
+//!
+//! A free initial state lets Holt's method fit any history with a straight line; only a forecast of
+//! values it has not seen tells whether that line is worth anything. The naive forecasts always
+//! take part, and a richer model has to beat them.
+
+use flywheel_base::Result;
+use serde::{Deserialize, Serialize};
+
+use super::backtest::{errors, errors_from, origins};
+use super::{FORECASTERS, Forecaster, Options, naive};
+
+/// Forecast errors that a choice needs; below, the simplest sensible algorithm is taken.
+const ERRORS_MIN: usize = 6;
+
+/// The share of zeros from which demand counts as intermittent.
+const INTERMITTENT_FROM: f64 = 0.4;
+
+/// How much better (relative) a candidate must be than a simpler one.
+const MARGIN: f64 = 1e-9;
+
+/// What a choice was made from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Choice {
+    /// Every candidate, in the order of [`FORECASTERS`].
+    pub scores: Vec<Score>,
+    /// Why the winner won, as a sentence for people.
+    pub reason: String,
+}
+
+/// One candidate's errors over the same past moments as all others'.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Score {
+    /// The algorithm.
+    pub name: String,
+    /// Mean absolute error, each origin weighing the same.
+    pub mae: f64,
+    /// Root mean squared error, each origin weighing the same.
+    pub rmse: f64,
+    /// How many origins it was judged at.
+    pub origins: usize,
+}
+
+type Chosen = (&'static Forecaster, Vec<Vec<f64>>, Choice);
+
+/// Chooses among [`FORECASTERS`]; gives the winner, its past errors and the report.
+pub(super) fn choose(values: &[f64], options: &Options) -> Result<Chosen> {
+    let zeros = values.iter().filter(|value| **value == 0.0).count();
+    let intermittent = zeros as f64 >= INTERMITTENT_FROM * values.len() as f64 && zeros > 0;
+    let fitting = candidates(values, options, intermittent);
+    let longest = fitting.iter().map(|f| (f.length_min)(options)).max().unwrap_or(1);
+    let judged_from = origins(values.len(), longest, options);
+    let seen: usize = judged_from.iter().map(|at| (values.len() - at).min(options.horizon)).sum();
+    if seen < ERRORS_MIN {
+        return fall_back(values, options, &fitting);
+    }
+    let mut best: Option<(usize, Vec<Vec<f64>>)> = None;
+    let mut scores: Vec<Score> = Vec::new();
+    for (index, forecaster) in fitting.iter().enumerate() {
+        let paths = errors_from(forecaster, values, &judged_from, options)?;
+        let score = score(forecaster.name, &paths);
+        let measure = |score: &Score| if intermittent { score.rmse } else { score.mae };
+        let better = best
+            .as_ref()
+            .is_none_or(|(at, _)| measure(&score) < measure(&scores[*at]) * (1.0 - MARGIN));
+        scores.push(score);
+        if better {
+            best = Some((index, paths));
+        }
+    }
+    let Some((winner, paths)) = best else {
+        return fall_back(values, options, &fitting);
+    };
+    let reason = reason(&scores, winner, intermittent);
+    // All candidates were judged from where the longest-sighted one can start; the winner itself may
+    // be able to look back further, which makes better intervals.
+    let own = origins(values.len(), (fitting[winner].length_min)(options), options);
+    let paths =
+        if own.len() > paths.len() { errors(fitting[winner], values, options)? } else { paths };
+    Ok((fitting[winner], paths, Choice { scores, reason }))
+}
+
+/// The algorithms that can judge at least [`ERRORS_MIN`] errors, or else those that can fit at all.
+fn candidates(values: &[f64], options: &Options, intermittent: bool) -> Vec<&'static Forecaster> {
+    let suits = |forecaster: &&'static Forecaster| match forecaster.name {
+        "seasonal-naive" | "holt-winters" | "holt-winters-damped" => naive::seasonal(options),
+        "tsb" => intermittent,
+        _ => true,
+    };
+    let judgeable = |forecaster: &&'static Forecaster| {
+        let needed = (forecaster.length_min)(options);
+        let from = origins(values.len(), needed, options);
+        let seen: usize = from.iter().map(|at| (values.len() - at).min(options.horizon)).sum();
+        values.len() >= needed && seen >= ERRORS_MIN
+    };
+    let suited = || FORECASTERS.iter().filter(suits);
+    let judged: Vec<_> = suited().filter(judgeable).collect();
+    if !judged.is_empty() {
+        return judged;
+    }
+    suited().filter(|forecaster| values.len() >= (forecaster.length_min)(options)).collect()
+}
+
+/// Takes simple smoothing or, below three values, the last value.
+fn fall_back(values: &[f64], options: &Options, fitting: &[&'static Forecaster]) -> Result<Chosen> {
+    let wanted = if values.len() < 3 { "naive" } else { "ses" };
+    let taken = fitting.iter().find(|forecaster| forecaster.name == wanted);
+    let forecaster = taken.copied().unwrap_or(&FORECASTERS[0]);
+    let paths = errors(forecaster, values, options)?;
+    let reason = format!(
+        "{} values are too few to compare algorithms on the past, so {} was taken",
+        values.len(),
+        forecaster.name
+    );
+    Ok((forecaster, paths, Choice { scores: Vec::new(), reason }))
+}
+
+fn score(name: &str, paths: &[Vec<f64>]) -> Score {
+    let over = |loss: fn(f64) -> f64| {
+        let of_path =
+            |path: &Vec<f64>| path.iter().map(|e| loss(*e)).sum::<f64>() / path.len() as f64;
+        paths.iter().map(of_path).sum::<f64>() / paths.len() as f64
+    };
+    let (mae, rmse) = (over(f64::abs), over(|error| error * error).sqrt());
+    Score { name: name.to_owned(), mae, rmse, origins: paths.len() }
+}
+
+fn reason(scores: &[Score], winner: usize, intermittent: bool) -> String {
+    let measure = |score: &Score| if intermittent { score.rmse } else { score.mae };
+    let word = if intermittent { "RMSE" } else { "MAE" };
+    let rivals = scores.iter().filter(|score| score.name.ends_with("naive"));
+    let rival = rivals.min_by(|a, b| measure(a).total_cmp(&measure(b)));
+    let best = &scores[winner];
+    let against = match rival {
+        Some(rival) if rival.name != best.name => {
+            format!(" against {:.4} of {}", measure(rival), rival.name)
+        }
+        _ => String::new(),
+    };
+    let (name, origins, value) = (&best.name, best.origins, measure(best));
+    format!("{name} has the least {word} over {origins} past origins: {value:.4}{against}")
+}
