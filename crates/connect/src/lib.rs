@@ -1,1 +1,19 @@
-//! Stub.
+//! The seams to outside systems: sources that rows are read from, actions that decisions leave by.
+//!
+//! A source hands over [`Page`]s: rows, the rows set aside, and the [`Position`] that is true once
+//! both are committed. An action takes deliveries and says of each what became of it. Nothing here
+//! knows the warehouse, the project files or the schedule.
+
+pub mod source;
+
+mod column;
+mod files;
+mod page;
+
+pub use column::{ColumnType, DECIMAL_DIGITS_MAX, DeclaredColumn};
+pub use files::NewColumns;
+pub use page::{FILE_COLUMN, LINE_COLUMN, Notice, Origin, Page, Position, RAW_BYTES_MAX, Rejected};
+pub use source::{
+    PAGE_ROWS_DEFAULT, ReadMode, ReadRequest, SOURCES, Source, SourceConfig, SourceContext,
+    SourceEntry, StreamInfo,
+};

@@ -1,0 +1,216 @@
+//! The types a column of an outside system can have here, and how a value of it is made.
+//!
+//! A type is written as a short text in YAML (`int64`, `decimal(12,2)`). A value that does not fit
+//! its column is never bent until it fits: the row is set aside with the column and the reason.
+
+mod builder;
+mod infer;
+mod number;
+mod time;
+
+use std::borrow::Cow;
+use std::fmt;
+use std::str::FromStr;
+
+use arrow::datatypes::{DataType, TimeUnit};
+use flywheel_base::{Error, Result, suggest};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Serialize};
+
+pub(crate) use builder::{ColumnBuilder, Misfit, Parsing, Scalar};
+pub(crate) use infer::{Inference, Kind};
+
+/// The most digits a `decimal` can hold.
+pub const DECIMAL_DIGITS_MAX: u8 = 38;
+
+/// The names a type can have, for hints.
+const TYPE_NAMES: [&str; 10] = [
+    "text",
+    "int64",
+    "int32",
+    "float64",
+    "decimal(18,2)",
+    "bool",
+    "date",
+    "timestamp",
+    "json",
+    "binary",
+];
+
+/// The type of a column.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum ColumnType {
+    /// Text, kept to the last character.
+    Text,
+    /// A whole number from -2^63 to 2^63-1.
+    Int64,
+    /// A whole number from -2^31 to 2^31-1.
+    Int32,
+    /// A double-precision number; NaN and infinities only where they are allowed.
+    Float64,
+    /// An exact decimal number.
+    Decimal {
+        /// How many digits in all, 1 to 38.
+        precision: u8,
+        /// How many of them stand after the point.
+        scale: u8,
+    },
+    /// True or false.
+    Bool,
+    /// A calendar date.
+    Date,
+    /// A moment in UTC, to the microsecond.
+    Timestamp,
+    /// A JSON value, kept as its text.
+    Json,
+    /// Bytes.
+    Binary,
+}
+
+impl ColumnType {
+    /// The Arrow type that holds it.
+    #[must_use]
+    pub fn arrow(self) -> DataType {
+        match self {
+            Self::Text | Self::Json => DataType::Utf8,
+            Self::Int64 => DataType::Int64,
+            Self::Int32 => DataType::Int32,
+            Self::Float64 => DataType::Float64,
+            Self::Decimal { precision, scale } => {
+                DataType::Decimal128(precision, i8::try_from(scale).unwrap_or(i8::MAX))
+            }
+            Self::Bool => DataType::Boolean,
+            Self::Date => DataType::Date32,
+            Self::Timestamp => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
+            Self::Binary => DataType::Binary,
+        }
+    }
+}
+
+impl fmt::Display for ColumnType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Text => "text",
+            Self::Int64 => "int64",
+            Self::Int32 => "int32",
+            Self::Float64 => "float64",
+            Self::Decimal { precision, scale } => return write!(f, "decimal({precision},{scale})"),
+            Self::Bool => "bool",
+            Self::Date => "date",
+            Self::Timestamp => "timestamp",
+            Self::Json => "json",
+            Self::Binary => "binary",
+        })
+    }
+}
+
+impl FromStr for ColumnType {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        Ok(match text.trim() {
+            "text" => Self::Text,
+            "int64" => Self::Int64,
+            "int32" => Self::Int32,
+            "float64" => Self::Float64,
+            "bool" => Self::Bool,
+            "date" => Self::Date,
+            "timestamp" => Self::Timestamp,
+            "json" => Self::Json,
+            "binary" => Self::Binary,
+            other => return decimal(other),
+        })
+    }
+}
+
+/// Parses `decimal(precision,scale)`, the only type with arguments.
+fn decimal(text: &str) -> Result<ColumnType> {
+    let unknown = || {
+        Error::invalid(format!("\"{text}\" is not a column type"))
+            .hint(suggest::hint(text, TYPE_NAMES))
+    };
+    let inner = text
+        .strip_prefix("decimal(")
+        .and_then(|rest| rest.strip_suffix(')'))
+        .ok_or_else(unknown)?;
+    let (precision, scale) = inner.split_once(',').ok_or_else(unknown)?;
+    let precision = precision.trim().parse::<u8>().map_err(|_| unknown())?;
+    let scale = scale.trim().parse::<u8>().map_err(|_| unknown())?;
+    if precision == 0 || precision > DECIMAL_DIGITS_MAX || scale > precision {
+        return Err(Error::invalid(format!("\"{text}\" is not a possible decimal")).hint(
+            "Write decimal(p,s) with 1 to 38 digits in all and at most that many after the point.",
+        ));
+    }
+    Ok(ColumnType::Decimal { precision, scale })
+}
+
+impl TryFrom<String> for ColumnType {
+    type Error = Error;
+
+    fn try_from(text: String) -> Result<Self> {
+        text.parse()
+    }
+}
+
+impl From<ColumnType> for String {
+    fn from(kind: ColumnType) -> Self {
+        kind.to_string()
+    }
+}
+
+impl JsonSchema for ColumnType {
+    fn schema_name() -> Cow<'static, str> {
+        "ColumnType".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "string",
+            "description": "text, int64, int32, float64, decimal(p,s), bool, date, timestamp, json or binary",
+            "pattern": r"^(text|int64|int32|float64|decimal\(\d{1,2}, ?\d{1,2}\)|bool|date|timestamp|json|binary)$",
+        })
+    }
+}
+
+/// A column whose type the user declares.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DeclaredColumn {
+    /// The name in the source; for nested JSON the path with dots, `address.city`.
+    pub name: String,
+    /// Its type.
+    #[serde(rename = "type")]
+    pub kind: ColumnType,
+    /// Whether a row without a value is set aside; a file without the column is then refused.
+    #[serde(default)]
+    pub not_null: bool,
+}
+
+impl DeclaredColumn {
+    /// Declares a column that may be empty.
+    pub fn new(name: impl Into<String>, kind: ColumnType) -> Self {
+        Self { name: name.into(), kind, not_null: false }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn types_survive_their_text_form() {
+        for text in TYPE_NAMES {
+            assert_eq!(text.parse::<ColumnType>().unwrap().to_string(), text);
+        }
+    }
+
+    #[test]
+    fn a_wrong_type_gets_a_hint() {
+        let error = "int46".parse::<ColumnType>().unwrap_err();
+        assert_eq!(error.hint_text(), Some("Did you mean \"int64\"?"));
+        for text in ["decimal(0,0)", "decimal(39,2)", "decimal(5,6)", "decimal(5)", "decimal"] {
+            assert!(text.parse::<ColumnType>().unwrap_err().hint_text().is_some(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! What all sources of files share: which files there are, which of them are new, and the read that
+//! goes through them in name order.
+//!
+//! ```text
+//! listing → standing (new, unchanged, grown, changed) → reader of the format → pages
+//! ```
+//! The position keeps size, time and digest of every file read, so that a file is never read twice
+//! unless it changed, and a grown one from its old end.
+
+mod discover;
+mod drive;
+mod input;
+mod listing;
+mod memory;
+mod sample;
+mod state;
+mod window;
+
+use std::marker::PhantomData;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use flywheel_base::{Error, Result, task};
+use futures::StreamExt;
+use futures::stream::BoxStream;
+use schemars::JsonSchema;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+pub(crate) use drive::{FileReader, FilesRead, Fill};
+pub(crate) use input::{Input, encoding, hash_all, read_all};
+pub(crate) use listing::VisibleFile;
+pub(crate) use memory::{InMemory, decode};
+pub(crate) use sample::Sample;
+pub(crate) use state::{FileState, Resume};
+pub(crate) use window::Window;
+
+use crate::page::Page;
+use crate::source::{ReadRequest, Source, SourceContext, StreamInfo, settings};
+
+/// What happens to a column that a file has and the table does not know yet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum NewColumns {
+    /// The table gains it; earlier rows have no value in it.
+    #[default]
+    Add,
+    /// It is left out, with a notice. With declared columns, only those are read.
+    Ignore,
+    /// The read stops at that file.
+    Fail,
+}
+
+/// What the driver needs of a stream's settings.
+#[derive(Clone, Debug)]
+pub(crate) struct FileSettings {
+    /// The glob of the files.
+    pub(crate) path: String,
+    /// The pattern of dates in file names.
+    pub(crate) dated: Option<String>,
+    /// What happens to unknown columns.
+    pub(crate) new_columns: NewColumns,
+    /// Whether rows carry their file and line.
+    pub(crate) lineage: bool,
+}
+
+/// A file format: how a file of it is sampled and read.
+pub(crate) trait Format: Sized + Send + Sync + 'static {
+    /// The stream settings.
+    type Stream: DeserializeOwned + JsonSchema;
+
+    /// The source's name.
+    const NAME: &'static str;
+
+    /// The extensions of its files, without compression.
+    const EXTENSIONS: &'static [&'static str];
+
+    /// Whether rows are lines, so that a file may grow at its end.
+    const GROWS: bool;
+
+    /// Makes the format from the settings of one stream.
+    fn new(stream: Self::Stream, request: &ReadRequest) -> Result<Self>;
+
+    /// What the driver needs of the settings.
+    fn settings(&self) -> FileSettings;
+
+    /// Adds the first `rows` rows of a file to a sample.
+    fn sample(&self, file: &VisibleFile, rows: usize, sample: &mut Sample) -> Result<()>;
+
+    /// Opens a file, at its start or where an earlier read ended.
+    fn open(&self, file: &VisibleFile, resume: Option<Resume>) -> Result<Box<dyn FileReader>>;
+}
+
+/// A folder of files of one format.
+pub(crate) struct Files<F> {
+    ctx: SourceContext,
+    folder: PathBuf,
+    format: PhantomData<fn() -> F>,
+}
+
+impl<F: Format> Files<F> {
+    /// Makes the source of `folder`, which may be relative to the project.
+    pub(crate) fn new(ctx: &SourceContext, folder: Option<PathBuf>) -> Self {
+        let folder =
+            folder.map_or_else(|| ctx.base_dir.clone(), |folder| ctx.base_dir.join(folder));
+        Self { ctx: ctx.clone(), folder, format: PhantomData }
+    }
+
+    fn start(&self, request: &ReadRequest) -> Result<FilesRead<F>> {
+        let stream: F::Stream = settings("stream", request.stream.clone())?;
+        let format = Arc::new(F::new(stream, request)?);
+        FilesRead::new(format, self.ctx.base_dir.clone(), self.folder.clone(), request.clone())
+    }
+}
+
+#[async_trait]
+impl<F: Format> Source for Files<F> {
+    async fn check(&self) -> Result<()> {
+        let folder = self.folder.clone();
+        task::compute(move || {
+            std::fs::read_dir(&folder).map(drop).map_err(|error| {
+                Error::io("read the folder", &folder, error)
+                    .hint("Set the connection's `folder` to a folder that exists and is readable.")
+            })
+        })
+        .await
+    }
+
+    async fn discover(&self) -> Result<Vec<StreamInfo>> {
+        let (ctx, folder) = (self.ctx.clone(), self.folder.clone());
+        task::compute(move || discover::discover::<F>(&ctx, &folder)).await
+    }
+
+    fn read<'a>(&'a self, request: &'a ReadRequest) -> BoxStream<'a, Result<Page>> {
+        pages(self.start(request))
+    }
+}
+
+/// Something that is read page by page on a blocking thread.
+pub(crate) trait PageRead: Send + 'static {
+    /// The next page, or nothing at the end.
+    fn next_page(&mut self) -> Result<Option<Page>>;
+}
+
+/// The pages of a read, each made away from the async threads; an error is the last item.
+pub(crate) fn pages<'a, R: PageRead>(start: Result<R>) -> BoxStream<'a, Result<Page>> {
+    let read = match start {
+        Ok(read) => read,
+        Err(error) => return futures::stream::once(async move { Err(error) }).boxed(),
+    };
+    futures::stream::try_unfold(read, |mut read| {
+        task::compute(move || Ok(read.next_page()?.map(|page| (page, read))))
+    })
+    .boxed()
+}

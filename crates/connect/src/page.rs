@@ -1,0 +1,104 @@
+//! What a source hands over: rows, where they came from, what was set aside, and the position that
+//! is true once all of it is committed.
+
+mod build;
+
+use arrow::record_batch::RecordBatch;
+use serde::{Deserialize, Serialize};
+
+pub(crate) use build::{Column, PageBuilder, TableSchema};
+
+/// How much of a row that was set aside is kept.
+pub const RAW_BYTES_MAX: usize = 4 * 1024;
+
+/// The name of the lineage column that holds the file.
+pub const FILE_COLUMN: &str = "_file";
+
+/// The name of the lineage column that holds the line.
+pub const LINE_COLUMN: &str = "_line";
+
+/// Rows read together, and the position that is true once they are committed.
+///
+/// The caller commits `batch`, `rejected` and `position` in one act; then a crash neither loses nor
+/// repeats a row. A page may have no rows: it then carries notices or a newer position.
+#[derive(Debug)]
+pub struct Page {
+    /// The rows. The schema can gain columns from one page to the next, never lose or change one.
+    pub batch: RecordBatch,
+    /// Where the rows came from, as runs of consecutive lines.
+    pub origin: Vec<Origin>,
+    /// The rows that could not be decoded.
+    pub rejected: Vec<Rejected>,
+    /// What a person should know about the read; nothing was lost.
+    pub notices: Vec<Notice>,
+    /// Where to go on after this page.
+    pub position: Position,
+}
+
+impl Page {
+    /// The file (or table) and line (or row number) of a row of this page.
+    #[must_use]
+    pub fn trace(&self, row: usize) -> Option<(&str, u64)> {
+        let run = self.origin.iter().rev().find(|run| run.row <= row)?;
+        Some((&run.file, run.line + (row - run.row) as u64))
+    }
+}
+
+/// A run of rows that came from consecutive lines of one file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// The first row of the run within the page, counted from 0.
+    pub row: usize,
+    /// The file, relative to the project folder, or the table.
+    pub file: String,
+    /// The line of the first row, counted from 1; the row number where there are no lines.
+    pub line: u64,
+}
+
+/// A row that is set aside, with all that is needed to find and mend it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rejected {
+    /// The source's name, `csv`.
+    pub source: String,
+    /// The file, relative to the project folder, or the table.
+    pub file: String,
+    /// The line, counted from 1; the row number where there are no lines.
+    pub line: Option<u64>,
+    /// The column that does not fit, if it is one.
+    pub column: Option<String>,
+    /// What went wrong, kebab-case, for counting.
+    pub code: String,
+    /// What went wrong, for a person.
+    pub reason: String,
+    /// The row as read, cut off at [`RAW_BYTES_MAX`].
+    pub raw: String,
+}
+
+/// Something worth knowing that is not an error.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Notice {
+    /// What happened, kebab-case, for counting.
+    pub code: String,
+    /// The file or table.
+    pub file: String,
+    /// What happened, for a person.
+    pub message: String,
+}
+
+/// Where a read stands. Opaque to everybody but the source that made it; small, and JSON, so that
+/// it can be stored in the same commit as the rows.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Position(pub serde_json::Value);
+
+/// `text` cut off at [`RAW_BYTES_MAX`], on a character border.
+pub(crate) fn raw(text: &str) -> String {
+    if text.len() <= RAW_BYTES_MAX {
+        return text.to_owned();
+    }
+    let mut end = RAW_BYTES_MAX;
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    format!("{}…", text.get(..end).unwrap_or_default())
+}

@@ -1,0 +1,217 @@
+//! The source seam: what every source can do, and the list of them.
+//!
+//! Who calls it: a sync builds the source once from its connection, then reads each stream page by
+//! page and commits every page with its position. What holds after a crash: the pages after the last
+//! committed position are read again, exactly as before.
+
+pub mod csv;
+//pub mod excel;
+//pub mod jsonl;
+//pub mod parquet;
+//pub mod sqlite;
+
+#[cfg(test)]
+mod contract;
+
+use std::path::PathBuf;
+
+use arrow::datatypes::SchemaRef;
+use async_trait::async_trait;
+use flywheel_base::{Error, Result, Timestamp, suggest};
+use futures::stream::BoxStream;
+use schemars::{JsonSchema, Schema, schema_for};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::column::DeclaredColumn;
+use crate::page::{Page, Position};
+
+/// How many rows a page has unless the reader asks for another number.
+pub const PAGE_ROWS_DEFAULT: usize = 50_000;
+
+/// Every source, in the order the docs list them. A new source adds its module and one line.
+pub const SOURCES: &[SourceEntry] = &[
+    source::<csv::Csv>("csv"),
+    //source::<jsonl::JsonLines>("jsonl"),
+    //source::<parquet::Parquet>("parquet"),
+    //source::<excel::Excel>("excel"),
+    //source::<sqlite::Sqlite>("sqlite"),
+];
+
+/// One kind of source: its name, what it is for, its settings, and how one is built.
+#[derive(Clone, Copy, Debug)]
+pub struct SourceEntry {
+    /// The `type` of a connection.
+    pub name: &'static str,
+    /// What it reads, in a sentence.
+    pub about: &'static str,
+    /// The JSON Schema of a connection's settings.
+    pub connection_schema: fn() -> Schema,
+    /// The JSON Schema of a stream's settings.
+    pub stream_schema: fn() -> Schema,
+    build: fn(Value, &SourceContext) -> Result<Box<dyn Source>>,
+}
+
+impl SourceEntry {
+    /// Builds the source from a connection's settings; does no I/O.
+    ///
+    /// # Errors
+    /// [`flywheel_base::ErrorKind::Invalid`] if the settings are not of this source's schema.
+    pub fn build(&self, connection: Value, ctx: &SourceContext) -> Result<Box<dyn Source>> {
+        (self.build)(connection, ctx)
+            .map_err(|error| error.context(format!("{} source", self.name)))
+    }
+
+    /// The entry of that name.
+    ///
+    /// # Errors
+    /// [`flywheel_base::ErrorKind::NotFound`] if there is no source of that name.
+    pub fn named(name: &str) -> Result<&'static Self> {
+        SOURCES.iter().find(|entry| entry.name == name).ok_or_else(|| {
+            Error::not_found(format!("there is no source type \"{name}\""))
+                .hint(suggest::hint(name, SOURCES.iter().map(|entry| entry.name)))
+        })
+    }
+}
+
+/// The settings of a source; the doc comments are its reference page, the schemas the editor's help.
+pub trait SourceConfig: DeserializeOwned + JsonSchema {
+    /// The settings of one of its streams.
+    type Stream: DeserializeOwned + JsonSchema;
+
+    /// What it reads, in a sentence.
+    const ABOUT: &'static str;
+
+    /// Builds the source; does no I/O.
+    ///
+    /// # Errors
+    /// [`flywheel_base::ErrorKind::Invalid`] if a setting is impossible.
+    fn build(self, ctx: &SourceContext) -> Result<Box<dyn Source>>;
+}
+
+const fn source<C: SourceConfig>(name: &'static str) -> SourceEntry {
+    SourceEntry {
+        name,
+        about: C::ABOUT,
+        connection_schema: || schema_for!(C),
+        stream_schema: || schema_for!(C::Stream),
+        build: |connection, ctx| settings::<C>("connection", connection)?.build(ctx),
+    }
+}
+
+/// What a source knows of the project.
+#[derive(Clone, Debug)]
+pub struct SourceContext {
+    /// The project's folder; relative paths start here.
+    pub base_dir: PathBuf,
+    /// The present moment, for dated files that are only discovered.
+    pub now: Timestamp,
+}
+
+/// An outside system that rows are read from.
+#[async_trait]
+pub trait Source: Send + Sync {
+    /// Proves that the system answers and the credentials work, without reading rows.
+    ///
+    /// # Errors
+    /// What is wrong with the system, with a hint.
+    async fn check(&self) -> Result<()>;
+
+    /// Lists what can be read; each stream's settings can be put into a [`ReadRequest`] as they are.
+    ///
+    /// # Errors
+    /// As [`Source::check`].
+    async fn discover(&self) -> Result<Vec<StreamInfo>>;
+
+    /// Reads the stream of `request` after its position, in order, and ends when caught up.
+    ///
+    /// A row that cannot be decoded is in [`Page::rejected`] and the read goes on. A system error
+    /// (I/O, wrong password, a file cut off) is an `Err` and the last item; the pages before it stay
+    /// true, and a later read may start from the last of their positions.
+    fn read<'a>(&'a self, request: &'a ReadRequest) -> BoxStream<'a, Result<Page>>;
+}
+
+/// A stream that can be read.
+#[derive(Clone, Debug)]
+pub struct StreamInfo {
+    /// Its name within the connection.
+    pub name: String,
+    /// The stream settings that read it.
+    pub stream: Value,
+    /// Its columns as they would be read.
+    pub schema: SchemaRef,
+    /// The same columns in words that can be declared, where they can be.
+    pub columns: Vec<DeclaredColumn>,
+    /// The columns that identify a row, if known.
+    pub primary_key: Vec<String>,
+    /// The columns an incremental read could follow.
+    pub cursors: Vec<String>,
+    /// About how many rows there are, if that is cheap to know.
+    pub rows: Option<u64>,
+    /// How many bytes there are, if known.
+    pub bytes: Option<u64>,
+}
+
+/// Which rows a read is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ReadMode {
+    /// All rows. A position in the middle of an earlier full read continues it; without position,
+    /// or with that of a finished one, the read starts anew.
+    Full,
+    /// Only what is new since the position.
+    Incremental {
+        /// The column that grows with every new or changed row; files need none.
+        cursor: Option<String>,
+        /// How far to look back before the last cursor value, as `2h` or, for numbers, `100`.
+        lag: Option<String>,
+    },
+}
+
+/// What to read, and from where on.
+#[derive(Clone, Debug)]
+pub struct ReadRequest {
+    /// The source's stream settings: path, sheet, table or query, dialect.
+    pub stream: Value,
+    /// The columns whose type is declared; every other column's type is inferred.
+    pub columns: Vec<DeclaredColumn>,
+    /// Which rows.
+    pub mode: ReadMode,
+    /// The position of the last committed page.
+    pub from: Option<Position>,
+    /// Whether rows are only ever appended, so that reading a row twice would duplicate it.
+    pub write_appends: bool,
+    /// How many rows a page has at most.
+    pub page_rows: usize,
+    /// The present moment; a dated file is visible from its date on.
+    pub now: Timestamp,
+}
+
+impl ReadRequest {
+    /// A full read of `stream` from its start, everything inferred.
+    #[must_use]
+    pub fn full(stream: Value, now: Timestamp) -> Self {
+        Self {
+            stream,
+            columns: Vec::new(),
+            mode: ReadMode::Full,
+            from: None,
+            write_appends: false,
+            page_rows: PAGE_ROWS_DEFAULT,
+            now,
+        }
+    }
+
+    /// An incremental read of `stream` without cursor, as files are read.
+    #[must_use]
+    pub fn incremental(stream: Value, now: Timestamp) -> Self {
+        let mode = ReadMode::Incremental { cursor: None, lag: None };
+        Self { mode, ..Self::full(stream, now) }
+    }
+}
+
+/// Reads settings of type `T`, so that a mistake names the key.
+pub(crate) fn settings<T: DeserializeOwned>(what: &str, value: Value) -> Result<T> {
+    let value = if value.is_null() { Value::Object(serde_json::Map::new()) } else { value };
+    serde_json::from_value(value)
+        .map_err(|error| Error::invalid(format!("the {what} settings are wrong: {error}")))
+}
