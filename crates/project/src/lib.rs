@@ -1,1 +1,37 @@
-//! Stub.
+//! The declarative folder: resources, parsing, validation, references, schemas and templates.
+//!
+//! ```text
+//! files ── yaml ──► trees ── validate ──► resources ── check ──► Project { resources, graph }
+//!          template ► models                            │
+//!                                  every mistake ──► Diagnostics
+//! ```
+//!
+//! Nothing here reads the network, the clock or a database; the same folder gives the same project.
+
+pub mod diagnostic;
+pub mod graph;
+pub mod model;
+pub mod resource;
+pub mod secret;
+pub mod template;
+pub mod validate;
+pub mod yaml;
+
+mod check;
+mod file;
+mod load;
+mod names;
+mod project;
+mod source;
+
+pub use diagnostic::{Diagnostic, Diagnostics, Severity, Span};
+pub use file::SourceFile;
+pub use graph::{Graph, NodeId, NodeInfo, NodeKind};
+pub use load::PROJECT_FILE;
+pub use model::{
+    IncrementalStrategy, Model, ModelConfig, ModelTest, OnSchemaChange, SingularTest, TestKind,
+};
+pub use project::{ConnectorSchemas, Connectors, Located, Project, parse_bytes, schemas};
+pub use secret::{resolve_secrets, resolve_secrets_with};
+pub use source::{Landing, Source};
+pub use template::{Reference, RenderContext, references, render_sql};

@@ -1,0 +1,124 @@
+//! Connections, actions and everything else whose options a connector reads.
+
+use std::collections::BTreeMap;
+
+use flywheel_base::suggest;
+use schemars::Schema;
+
+use super::Check;
+use crate::diagnostic::{Diagnostic, Span};
+use crate::file::SourceFile;
+use crate::secret::{self, Part};
+use crate::validate::{self, Rules};
+use crate::yaml::{Node, Style, Value};
+
+impl Check<'_> {
+    pub(super) fn connections(&mut self) {
+        let loaded = self.loaded;
+        let known = self.connectors.connections.keys().map(String::as_str);
+        let schemas: BTreeMap<&str, &Schema> = known
+            .clone()
+            .zip(self.connectors.connections.values().map(|schemas| &schemas.connection))
+            .collect();
+        for read in loaded.connections.values() {
+            let connector = &read.value.connector;
+            if !self.known_type(connector, &schemas, &read.file, &read.node) {
+                continue;
+            }
+            let subject = format!("the options of connection \"{}\"", read.value.connection);
+            let schema = schemas.get(connector.as_str()).copied();
+            self.options(&read.file, &read.node, schema, &subject);
+        }
+    }
+
+    pub(super) fn actions(&mut self) {
+        let loaded = self.loaded;
+        let schemas: BTreeMap<&str, &Schema> =
+            self.connectors.actions.iter().map(|(name, schema)| (name.as_str(), schema)).collect();
+        for read in loaded.actions.values() {
+            let connector = &read.value.connector;
+            if !self.known_type(connector, &schemas, &read.file, &read.node) {
+                continue;
+            }
+            let subject = format!("the options of action \"{}\"", read.value.action);
+            let schema = schemas.get(connector.as_str()).copied();
+            self.options(&read.file, &read.node, schema, &subject);
+        }
+    }
+
+    /// Whether the connector exists; with no connectors at all nothing is checked.
+    fn known_type(
+        &mut self,
+        connector: &str,
+        schemas: &BTreeMap<&str, &Schema>,
+        file: &SourceFile,
+        node: &Node,
+    ) -> bool {
+        if schemas.is_empty() || schemas.contains_key(connector) {
+            return true;
+        }
+        let span = node.get("type").map_or(node.span, |node| node.span);
+        let hint = suggest::hint(connector, schemas.keys().copied());
+        let message = format!("no connector is of type \"{connector}\"");
+        self.push(file, Diagnostic::error(span, message).hint(hint));
+        false
+    }
+
+    /// Checks `options` below `node` against the connector's schema, and its secrets.
+    pub(super) fn options(
+        &mut self,
+        file: &SourceFile,
+        node: &Node,
+        schema: Option<&Schema>,
+        subject: &str,
+    ) {
+        let start = match &node.value {
+            Value::Map(entries) => entries.first().map_or(node.span, |(key, _)| key.span),
+            _ => node.span,
+        };
+        let none = Node { value: Value::Map(Vec::new()), span: start, style: Style::Plain };
+        let options = node.get("options").unwrap_or(&none);
+        if let Some(schema) = schema {
+            let rules = Rules { subject, schema, secrets: true };
+            validate::validate(file, options, rules, &mut self.checked.out);
+        }
+        self.secrets(file, None, options);
+    }
+
+    fn secrets(&mut self, file: &SourceFile, name: Option<(&str, Span)>, node: &Node) {
+        match &node.value {
+            Value::Map(entries) => {
+                for (key, value) in entries {
+                    self.secrets(file, Some((&key.name, key.span)), value);
+                }
+            }
+            Value::List(items) => items.iter().for_each(|item| self.secrets(file, name, item)),
+            Value::Text(text) => match secret::parts(text) {
+                Err(error) => {
+                    let mut diagnostic = Diagnostic::error(node.span, error.message());
+                    diagnostic.hint = error.hint_text().map(str::to_owned);
+                    self.checked.out.push_hidden(file, diagnostic);
+                }
+                Ok(parts) if parts.iter().all(|part| matches!(part, Part::Text(_))) => {
+                    if !parts.is_empty() {
+                        self.literal(file, name);
+                    }
+                }
+                Ok(_) => {}
+            },
+            Value::Int(_) | Value::Float(_) => self.literal(file, name),
+            Value::Null | Value::Bool(_) => {}
+        }
+    }
+
+    fn literal(&mut self, file: &SourceFile, name: Option<(&str, Span)>) {
+        if let Some((name, span)) = name
+            && secret::is_secret_name(name)
+        {
+            let message = format!("\"{name}\" holds a secret in clear text");
+            let hint = "Write ${env:NAME} or ${file:path} and keep the value out of the folder; \
+                        if it was ever committed, replace it.";
+            self.checked.out.push_hidden(file, Diagnostic::error(span, message).hint(hint));
+        }
+    }
+}

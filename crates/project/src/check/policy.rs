@@ -1,0 +1,119 @@
+//! Policies: whom they ask, what they choose from, where decisions go.
+
+use std::collections::BTreeSet;
+
+use super::Check;
+use super::sync::at;
+use crate::diagnostic::{Diagnostic, Span};
+use crate::file::SourceFile;
+use crate::graph::{NodeId, NodeKind};
+use crate::load::Read;
+use crate::resource::policy::{Candidate, Choose, Policy};
+use crate::yaml::{Node, Step};
+
+impl Check<'_> {
+    pub(super) fn policies(&mut self) {
+        let loaded = self.loaded;
+        for (name, read) in &loaded.policies {
+            let id = NodeId::new(NodeKind::Policy, name);
+            let policy = &read.value;
+            let audience = read.node.find(&[Step::Key("audience")]);
+            self.query(&id, &policy.audience, &read.file, audience);
+            if let Some(outcome) = &policy.outcome {
+                let events = read.node.find(&[Step::Key("outcome"), Step::Key("events")]);
+                self.query(&id, &outcome.events, &read.file, events);
+            }
+            self.choose(&id, read);
+            self.policy_action(&id, read);
+            if policy.outcome.is_none() && policy.holdout.value() > 0.0 {
+                let message =
+                    format!("policy \"{name}\" holds units out but has no outcome to compare");
+                let hint = "Add outcome: with the events that count as success, so that its lift can be measured.";
+                let span = at(&read.node, "holdout");
+                self.push(&read.file, Diagnostic::warning(span, message).hint(hint));
+            }
+        }
+    }
+
+    fn choose(&mut self, id: &NodeId, read: &Read<Policy>) {
+        let choose = read.node.find(&[Step::Key("choose")]);
+        match &read.value.choose {
+            Choose::Candidates(candidates) => {
+                let node = choose.find(&[Step::Key("candidates")]);
+                self.candidates(&read.file, node, candidates);
+            }
+            Choose::Recommend(items) => {
+                let span = at(choose.find(&[Step::Key("recommend")]), "learner");
+                self.policy_learner(id, &items.learner, "recommend", &read.file, span);
+            }
+            Choose::Reorder(reorder) => {
+                let span = at(choose.find(&[Step::Key("reorder")]), "learner");
+                self.policy_learner(id, &reorder.learner, "forecast", &read.file, span);
+            }
+        }
+    }
+
+    fn candidates(&mut self, file: &SourceFile, node: &Node, candidates: &[Candidate]) {
+        if candidates.is_empty() {
+            let message = "a policy without candidates can choose nothing";
+            let hint = "List at least one, as in `- name: reminder`.";
+            self.push(file, Diagnostic::error(node.span, message).hint(hint));
+        } else if candidates.iter().all(|candidate| candidate.weight <= 0.0) {
+            let message = "every candidate has weight 0, so none can be chosen";
+            let hint = "Give at least one a positive weight.";
+            self.push(file, Diagnostic::error(node.span, message).hint(hint));
+        }
+        let mut seen = BTreeSet::new();
+        for (candidate, node) in candidates.iter().zip(node.items()) {
+            if !seen.insert(candidate.name.as_str()) {
+                let message = format!("candidate \"{}\" is listed twice", candidate.name);
+                let hint = "Rename one of them; outcomes are counted by this name.";
+                self.push(file, Diagnostic::error(at(node, "name"), message).hint(hint));
+            }
+        }
+    }
+
+    fn policy_learner(
+        &mut self,
+        id: &NodeId,
+        learner: &str,
+        wanted: &str,
+        file: &SourceFile,
+        span: Span,
+    ) {
+        let loaded = self.loaded;
+        if !self.declared(NodeKind::Learner, learner) {
+            let right: Vec<&str> = loaded
+                .learners
+                .values()
+                .filter(|read| read.value.kind().is_ok_and(|kind| kind.name() == wanted))
+                .map(|read| read.value.learner.as_str())
+                .collect();
+            let message = format!("{id} asks unknown learner \"{learner}\"");
+            let hint = flywheel_base::suggest::hint(learner, right.iter().copied());
+            self.push(file, Diagnostic::error(span, message).hint(hint));
+            return;
+        }
+        self.checked.graph.link(&NodeId::new(NodeKind::Learner, learner), id);
+        let found = loaded
+            .learners
+            .get(learner)
+            .and_then(|read| Some((read.value.kind().ok()?.name(), read)));
+        if let Some((found, read)) = found.filter(|(found, _)| *found != wanted) {
+            let message = format!("{id} needs a {wanted} learner, \"{learner}\" is a {found} one");
+            let hint = format!("It is declared in {}; name one of kind {wanted}.", read.file.path);
+            self.push(file, Diagnostic::error(span, message).hint(hint));
+        }
+    }
+
+    fn policy_action(&mut self, id: &NodeId, read: &Read<Policy>) {
+        let Some(action) = &read.value.action else { return };
+        if self.declared(NodeKind::Action, action) {
+            self.checked.graph.link(id, &NodeId::new(NodeKind::Action, action));
+            return;
+        }
+        let message = format!("{id} sends to unknown action \"{action}\"");
+        let hint = self.near(&[NodeKind::Action], action);
+        self.push(&read.file, Diagnostic::error(at(&read.node, "action"), message).hint(hint));
+    }
+}

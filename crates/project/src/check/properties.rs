@@ -1,0 +1,266 @@
+//! Property files: they describe models and sources that exist, and their tests make sense.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::sync::at;
+use super::{Check, Described};
+use crate::diagnostic::{Diagnostic, Span};
+use crate::file::SourceFile;
+use crate::graph::{NodeId, NodeInfo, NodeKind};
+use crate::load::Read;
+use crate::model::{ModelTest, TestKind, test_name};
+use crate::names;
+use crate::resource::properties::{
+    ColumnProperties, Properties, SourceTable, Test, TestArguments, TestName,
+};
+use crate::source::Source;
+use crate::template;
+use crate::yaml::{Node, Step};
+
+impl Check<'_> {
+    /// Notes the source tables that property files declare.
+    pub(super) fn declare_sources(&mut self) {
+        let loaded = self.loaded;
+        for read in &loaded.properties {
+            for (index, properties) in read.value.sources.iter().enumerate() {
+                let node = read.node.find(&[Step::Key("sources"), Step::Item(index)]);
+                let schema = properties.schema.clone().unwrap_or_else(|| properties.name.clone());
+                if let Some(problem) = names::problem(&schema) {
+                    let message = format!("schema \"{schema}\" is not a good name: it {problem}");
+                    let span =
+                        at(node, if properties.schema.is_some() { "schema" } else { "name" });
+                    self.push(&read.file, Diagnostic::error(span, message).hint(names::HINT));
+                }
+                let before =
+                    self.checked.source_schemas.insert(properties.name.clone(), schema.clone());
+                if let Some(before) = before.filter(|before| *before != schema) {
+                    let message = format!(
+                        "source \"{}\" means schema \"{before}\" elsewhere and \"{schema}\" here",
+                        properties.name
+                    );
+                    let hint = "Give both the same schema, or rename one.";
+                    self.push(&read.file, Diagnostic::error(at(node, "name"), message).hint(hint));
+                }
+                for (index, table) in properties.tables.iter().enumerate() {
+                    let node = node.find(&[Step::Key("tables"), Step::Item(index)]);
+                    self.declare_table(&schema, table, read, node);
+                }
+            }
+        }
+    }
+
+    fn declare_table(
+        &mut self,
+        schema: &str,
+        table: &SourceTable,
+        read: &Read<Properties>,
+        node: &Node,
+    ) {
+        let span = at(node, "name");
+        let relation = format!("{schema}.{}", table.name);
+        let id = NodeId::new(NodeKind::Source, &relation);
+        let source = self
+            .checked
+            .sources
+            .entry(relation)
+            .or_insert_with(|| Source::new(schema, &table.name));
+        if let Some((file, line)) = &source.declared_in {
+            let message = format!("{id} is declared twice");
+            let hint = format!("Remove one of them; the other is in {file}:{line}.");
+            self.push(&read.file, Diagnostic::error(span, message).hint(hint));
+            return;
+        }
+        source.declared_in = Some((read.file.path.clone(), span.line));
+        source.description.clone_from(&table.description);
+        source.columns.clone_from(&table.columns);
+        if source.landed_by.is_none() {
+            let info = NodeInfo { file: Some(read.file.path.clone()), tags: Vec::new() };
+            self.checked.graph.add(id, info);
+        }
+    }
+
+    /// Reads descriptions and tests, once every model and source is known.
+    pub(super) fn properties(&mut self) {
+        let loaded = self.loaded;
+        let mut described: BTreeMap<&str, String> = BTreeMap::new();
+        let mut names = BTreeMap::new();
+        for read in &loaded.properties {
+            for (index, model) in read.value.models.iter().enumerate() {
+                let node = read.node.find(&[Step::Key("models"), Step::Item(index)]);
+                let span = at(node, "name");
+                if !self.declared(NodeKind::Model, &model.name) {
+                    let message = format!("no model is named \"{}\"", model.name);
+                    let hint = self.near(&[NodeKind::Model], &model.name);
+                    self.push(&read.file, Diagnostic::error(span, message).hint(hint));
+                    continue;
+                }
+                if let Some(other) = described.get(model.name.as_str()) {
+                    let message = format!("model \"{}\" is described twice", model.name);
+                    let hint = format!("Merge the two; the other is in {other}.");
+                    self.push(&read.file, Diagnostic::error(span, message).hint(hint));
+                    continue;
+                }
+                described.insert(&model.name, format!("{}:{}", read.file.path, span.line));
+                let target = NodeId::new(NodeKind::Model, &model.name);
+                let mut tests = Tests {
+                    file: &read.file,
+                    target: &target,
+                    names: &mut names,
+                    made: Vec::new(),
+                };
+                self.tests(&mut tests, None, &model.tests, node);
+                self.columns(&mut tests, &model.columns, node);
+                let made = tests.made;
+                let described = Described {
+                    description: model.description.clone(),
+                    columns: model.columns.clone(),
+                    tests: made,
+                };
+                self.checked.described.insert(model.name.clone(), described);
+            }
+            self.source_tests(read, &mut names);
+        }
+    }
+
+    fn source_tests(&mut self, read: &Read<Properties>, names: &mut BTreeMap<String, usize>) {
+        for (index, properties) in read.value.sources.iter().enumerate() {
+            let schema = properties.schema.as_ref().unwrap_or(&properties.name);
+            let node = read.node.find(&[Step::Key("sources"), Step::Item(index)]);
+            for (index, table) in properties.tables.iter().enumerate() {
+                let node = node.find(&[Step::Key("tables"), Step::Item(index)]);
+                let relation = format!("{schema}.{}", table.name);
+                let target = NodeId::new(NodeKind::Source, &relation);
+                let mut tests =
+                    Tests { file: &read.file, target: &target, names, made: Vec::new() };
+                self.columns(&mut tests, &table.columns, node);
+                let made = tests.made;
+                if let Some(source) = self.checked.sources.get_mut(&relation) {
+                    source.tests.extend(made);
+                }
+            }
+        }
+    }
+
+    fn columns(&mut self, tests: &mut Tests<'_>, columns: &[ColumnProperties], node: &Node) {
+        let mut seen = BTreeSet::new();
+        for (index, column) in columns.iter().enumerate() {
+            let node = node.find(&[Step::Key("columns"), Step::Item(index)]);
+            if !seen.insert(column.name.as_str()) {
+                let message =
+                    format!("column \"{}\" of {} is described twice", column.name, tests.target);
+                self.push(tests.file, Diagnostic::error(at(node, "name"), message));
+            }
+            self.tests(tests, Some(&column.name), &column.tests, node);
+        }
+    }
+
+    fn tests(&mut self, tests: &mut Tests<'_>, column: Option<&str>, list: &[Test], node: &Node) {
+        let key = if node.get("data_tests").is_some() { "data_tests" } else { "tests" };
+        for (test, node) in list.iter().zip(node.find(&[Step::Key(key)]).items()) {
+            let none = TestArguments::default();
+            let (name, arguments) = match test {
+                Test::Name(name) => (*name, &none),
+                Test::With(map) => match map.iter().next() {
+                    Some((name, arguments)) => (*name, arguments),
+                    None => continue,
+                },
+            };
+            if column.is_none() {
+                let message = format!("the test on {} needs a column", tests.target);
+                let hint = "Put it below the column, under `columns:`.";
+                self.push(tests.file, Diagnostic::error(node.span, message).hint(hint));
+                continue;
+            }
+            if let Some(kind) = self.test_kind(tests.file, name, arguments, node) {
+                tests.add(column, kind, arguments, node.span.line);
+            }
+        }
+    }
+
+    fn test_kind(
+        &mut self,
+        file: &SourceFile,
+        name: TestName,
+        arguments: &TestArguments,
+        node: &Node,
+    ) -> Option<TestKind> {
+        let mut refuse = |message: &str, hint: &str| {
+            self.push(file, Diagnostic::error(node.span, message).hint(hint));
+            None
+        };
+        match name {
+            TestName::Unique => Some(TestKind::Unique),
+            TestName::NotNull => Some(TestKind::NotNull),
+            TestName::AcceptedValues if arguments.values.is_empty() => refuse(
+                "accepted_values lists no values",
+                "Write accepted_values: {values: [placed, shipped]}.",
+            ),
+            TestName::AcceptedValues => {
+                Some(TestKind::AcceptedValues { values: arguments.values.clone() })
+            }
+            TestName::Relationships => match (&arguments.to, &arguments.field) {
+                (Some(to), Some(field)) => {
+                    let span = node.get("relationships").map_or(node.span, |node| at(node, "to"));
+                    let to = self.test_target(file, to, span)?;
+                    Some(TestKind::Relationships { to, field: field.clone() })
+                }
+                _ => refuse(
+                    "relationships needs `to` and `field`",
+                    "Write relationships: {to: ref('customers'), field: customer_id}.",
+                ),
+            },
+        }
+    }
+
+    /// What `to: ref('x')` means.
+    fn test_target(&mut self, file: &SourceFile, to: &str, span: Span) -> Option<NodeId> {
+        let bare = to.trim().trim_start_matches("{{").trim_end_matches("}}");
+        let found = template::scan(&format!("{{{{ {bare} }}}}"), &self.loaded.vars);
+        let references = found.map(|scan| scan.references).unwrap_or_default();
+        match references.first() {
+            Some(reference) if references.len() == 1 => self.resolve(reference, file, span),
+            _ => {
+                let message = format!("\"{to}\" is not one table");
+                let hint = "Write ref('model') or source('raw', 'table').";
+                self.push(file, Diagnostic::error(span, message).hint(hint));
+                None
+            }
+        }
+    }
+}
+
+/// The tests of one target while they are collected.
+struct Tests<'a> {
+    file: &'a SourceFile,
+    target: &'a NodeId,
+    names: &'a mut BTreeMap<String, usize>,
+    made: Vec<ModelTest>,
+}
+
+impl Tests<'_> {
+    fn add(
+        &mut self,
+        column: Option<&str>,
+        kind: TestKind,
+        arguments: &TestArguments,
+        line: usize,
+    ) {
+        let mut name = test_name(self.target, column, &kind);
+        let count = self.names.entry(name.clone()).or_insert(0);
+        *count += 1;
+        if *count > 1 {
+            name = format!("{name}_{count}");
+        }
+        self.made.push(ModelTest {
+            name,
+            model: self.target.name.clone(),
+            target: self.target.clone(),
+            column: column.map(str::to_owned),
+            kind,
+            severity: arguments.severity,
+            condition: arguments.condition.clone(),
+            file: self.file.path.clone(),
+            line,
+        });
+    }
+}

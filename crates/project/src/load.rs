@@ -1,0 +1,98 @@
+//! From files to typed values: what can be said about each file on its own.
+
+mod models;
+mod resources;
+mod walk;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::diagnostic::Diagnostics;
+use crate::file::SourceFile;
+use crate::graph::NodeId;
+use crate::model::{Model, SingularTest, Vars};
+use crate::resource::action::Action;
+use crate::resource::connection::Connection;
+use crate::resource::learner::Learner;
+use crate::resource::policy::Policy;
+use crate::resource::project_file::ProjectFile;
+use crate::resource::properties::Properties;
+use crate::resource::sync::Sync;
+use crate::template::Fault;
+use crate::yaml::Node;
+
+/// The file whose presence makes a folder a project.
+pub const PROJECT_FILE: &str = "flywheel.yaml";
+
+/// A value with the tree it was read from, for the places of later mistakes.
+pub(crate) struct Read<T> {
+    pub(crate) value: T,
+    pub(crate) file: Arc<SourceFile>,
+    pub(crate) node: Node,
+}
+
+/// An SQL file with its text.
+pub(crate) struct ReadSql<T> {
+    pub(crate) value: T,
+    pub(crate) file: Arc<SourceFile>,
+}
+
+/// Where a name was declared.
+#[derive(Clone, Debug)]
+pub(crate) struct Declared {
+    pub(crate) file: String,
+    pub(crate) line: usize,
+}
+
+/// Everything that could be read.
+pub(crate) struct Loaded {
+    pub(crate) project: Option<Read<ProjectFile>>,
+    pub(crate) connections: BTreeMap<String, Read<Connection>>,
+    pub(crate) syncs: BTreeMap<String, Read<Sync>>,
+    pub(crate) models: BTreeMap<String, ReadSql<Model>>,
+    pub(crate) properties: Vec<Read<Properties>>,
+    pub(crate) singular_tests: Vec<ReadSql<SingularTest>>,
+    pub(crate) learners: BTreeMap<String, Read<Learner>>,
+    pub(crate) policies: BTreeMap<String, Read<Policy>>,
+    pub(crate) actions: BTreeMap<String, Read<Action>>,
+    /// Every name with its place, also of resources that have mistakes of their own, so that one
+    /// mistake is not reported again by everybody who refers to it.
+    pub(crate) declared: BTreeMap<NodeId, Declared>,
+    /// The project's variables, also of a project file that has mistakes of its own.
+    pub(crate) vars: Vars,
+    pub(crate) out: Diagnostics,
+}
+
+impl Loaded {
+    /// Reads the folder; mistakes are in `out`.
+    pub(crate) fn read(dir: &Path) -> Self {
+        let mut loaded = Self {
+            project: None,
+            connections: BTreeMap::new(),
+            syncs: BTreeMap::new(),
+            models: BTreeMap::new(),
+            properties: Vec::new(),
+            singular_tests: Vec::new(),
+            learners: BTreeMap::new(),
+            policies: BTreeMap::new(),
+            actions: BTreeMap::new(),
+            declared: BTreeMap::new(),
+            vars: Vars::new(),
+            out: Diagnostics::default(),
+        };
+        if loaded.read_project(dir) {
+            walk::warn_of_misspelled_folders(dir, &mut loaded.out);
+            loaded.read_resources(dir);
+            loaded.read_properties(dir);
+            loaded.read_models(dir);
+            loaded.read_tests(dir);
+        }
+        loaded
+    }
+
+    /// Reports a template's mistake at its place in an SQL file.
+    pub(crate) fn push_fault(&mut self, file: &SourceFile, fault: Fault) {
+        self.out.push(file, fault.into_diagnostic(|span| span));
+    }
+}

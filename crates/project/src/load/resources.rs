@@ -1,0 +1,154 @@
+//! YAML files to resources.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use serde::de::DeserializeOwned;
+
+use super::{Declared, Loaded, PROJECT_FILE, Read, walk};
+use crate::diagnostic::{Diagnostic, Diagnostics, Span};
+use crate::file::SourceFile;
+use crate::graph::{NodeId, NodeKind};
+use crate::names;
+use crate::resource::RESOURCES;
+use crate::resource::project_file::ProjectFile;
+use crate::validate::{self, Rules};
+use crate::yaml::{self, Node, Value};
+
+const YAML: &[&str] = &["yaml", "yml"];
+
+impl Loaded {
+    /// Reads `flywheel.yaml`; false if there is none, so that nothing else makes sense.
+    pub(super) fn read_project(&mut self, dir: &Path) -> bool {
+        if !dir.join(PROJECT_FILE).is_file() {
+            self.out.push_path(
+                PROJECT_FILE,
+                Diagnostic::error(Span::FILE, "the folder has no flywheel.yaml")
+                    .hint("Go to the project's folder, or make one with `flywheel init shop`."),
+            );
+            return false;
+        }
+        if let Some((file, mut node)) = read_tree(dir, PROJECT_FILE, &mut self.out) {
+            strip_plus(&mut node);
+            if let Some(serde_json::Value::Object(vars)) = node.get("vars").map(Node::to_json) {
+                self.vars = vars.into_iter().collect();
+            }
+            let schema = schemars::schema_for!(ProjectFile);
+            let rules = Rules { subject: "the project", schema: &schema, secrets: false };
+            let read = validate::read(&file, &node, rules, &mut self.out);
+            self.project = read.map(|value| Read { value, file, node });
+        }
+        true
+    }
+
+    pub(super) fn read_resources(&mut self, dir: &Path) {
+        self.connections = self.read_kind(dir, NodeKind::Connection);
+        self.syncs = self.read_kind(dir, NodeKind::Sync);
+        self.learners = self.read_kind(dir, NodeKind::Learner);
+        self.policies = self.read_kind(dir, NodeKind::Policy);
+        self.actions = self.read_kind(dir, NodeKind::Action);
+    }
+
+    fn read_kind<T: DeserializeOwned>(
+        &mut self,
+        dir: &Path,
+        kind: NodeKind,
+    ) -> BTreeMap<String, Read<T>> {
+        let word = kind.word();
+        let mut read = BTreeMap::new();
+        let Some(resource) = RESOURCES.iter().find(|resource| resource.name == word) else {
+            return read;
+        };
+        let schema = (resource.schema)();
+        for path in walk::files(dir, resource.folder, YAML, &mut self.out) {
+            let Some((file, node)) = read_tree(dir, &path, &mut self.out) else { continue };
+            let name =
+                node.entry(word).and_then(|(_, name)| Some((name.text()?.to_owned(), name.span)));
+            let subject = match &name {
+                Some((name, _)) => format!("{word} \"{name}\""),
+                None => format!("the {word}"),
+            };
+            let rules = Rules { subject: &subject, schema: &schema, secrets: false };
+            let value = validate::read(&file, &node, rules, &mut self.out);
+            let Some((name, span)) = name else { continue };
+            let fresh = self.declare(NodeId::new(kind, &name), &file, span);
+            if let Some(value) = value
+                && fresh
+            {
+                read.insert(name, Read { value, file, node });
+            }
+        }
+        read
+    }
+
+    pub(super) fn read_properties(&mut self, dir: &Path) {
+        let schema = schemars::schema_for!(crate::resource::properties::Properties);
+        for path in walk::files(dir, "models", YAML, &mut self.out) {
+            let Some((file, node)) = read_tree(dir, &path, &mut self.out) else { continue };
+            let rules = Rules { subject: "the property file", schema: &schema, secrets: false };
+            if let Some(value) = validate::read(&file, &node, rules, &mut self.out) {
+                self.properties.push(Read { value, file, node });
+            }
+        }
+    }
+
+    /// Notes a name; false, and an error, if it is taken or not a name.
+    pub(super) fn declare(&mut self, id: NodeId, file: &SourceFile, span: Span) -> bool {
+        if let Some(problem) = names::problem(&id.name) {
+            let message = format!("{id} is not a good name: it {problem}");
+            self.out.push(file, Diagnostic::error(span, message).hint(names::HINT));
+        }
+        if let Some(first) = self.declared.get(&id) {
+            let message = format!("{id} is declared twice");
+            let hint =
+                format!("Rename one of them; the other is in {}:{}.", first.file, first.line);
+            self.out.push(file, Diagnostic::error(span, message).hint(hint));
+            return false;
+        }
+        self.declared.insert(id, Declared { file: file.path.clone(), line: span.line.max(1) });
+        true
+    }
+}
+
+/// Reads a YAML file into a tree that is not empty.
+pub(super) fn read_tree(
+    dir: &Path,
+    path: &str,
+    out: &mut Diagnostics,
+) -> Option<(Arc<SourceFile>, Node)> {
+    let file = match SourceFile::read(dir, path) {
+        Ok(file) => file,
+        Err(diagnostic) => {
+            out.push_path(path, *diagnostic);
+            return None;
+        }
+    };
+    let before = out.len();
+    match yaml::parse(&file, out) {
+        Some(node) if node.value != Value::Null => Some((Arc::new(file), node)),
+        _ if out.len() > before => None,
+        _ => {
+            let hint = "Declare something in it, or remove it.";
+            out.push(&file, Diagnostic::error(Span::FILE, "the file is empty").hint(hint));
+            None
+        }
+    }
+}
+
+/// dbt writes the settings of `models:` with a plus sign; it means the same without.
+fn strip_plus(node: &mut Node) {
+    let Value::Map(entries) = &mut node.value else { return };
+    let models = entries.iter_mut().filter(|(key, _)| key.name == "models");
+    for (_, models) in models {
+        let Value::Map(folders) = &mut models.value else { continue };
+        for (_, settings) in folders {
+            let Value::Map(settings) = &mut settings.value else { continue };
+            for (key, _) in settings {
+                if let Some(bare) = key.name.strip_prefix('+') {
+                    key.name = bare.to_owned();
+                }
+            }
+        }
+    }
+}

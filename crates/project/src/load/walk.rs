@@ -1,0 +1,120 @@
+//! The files of a folder, in a fixed order.
+
+use std::fs;
+use std::path::Path;
+
+use flywheel_base::suggest;
+
+use crate::diagnostic::{Diagnostic, Diagnostics, Span};
+use crate::resource::RESOURCES;
+
+/// How many files one folder may hold, counted with those below it.
+const FILES_MAX: usize = 20_000;
+
+/// How deep folders may nest.
+const DEPTH_MAX: usize = 16;
+
+/// Folders besides those of the resources.
+const OTHER_FOLDERS: &[&str] =
+    &["tests", "macros", "seeds", "snapshots", "metrics", "streams", "dashboards", "access"];
+
+/// The paths, relative to `dir`, of files in `folder` that end in one of `extensions`, sorted.
+///
+/// Hidden files and folders and links to folders are passed over.
+pub(super) fn files(
+    dir: &Path,
+    folder: &str,
+    extensions: &[&str],
+    out: &mut Diagnostics,
+) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut open = vec![(folder.to_owned(), 0)];
+    while let Some((folder, depth)) = open.pop() {
+        let entries = match fs::read_dir(dir.join(&folder)) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+            Err(error) => {
+                let message = format!("the folder cannot be read: {error}");
+                out.push_path(&folder, Diagnostic::error(Span::FILE, message));
+                continue;
+            }
+        };
+        for entry in entries {
+            let entry = match entry {
+                Ok(entry) => entry,
+                Err(error) => {
+                    let message = format!("the folder cannot be read: {error}");
+                    out.push_path(&folder, Diagnostic::error(Span::FILE, message));
+                    break;
+                }
+            };
+            let name = entry.file_name();
+            let Some(name) = name.to_str() else {
+                let shown = format!("{folder}/{}", name.to_string_lossy());
+                let hint = "Rename it with lower-case letters, digits and underscores.";
+                out.push_path(
+                    &shown,
+                    Diagnostic::error(Span::FILE, "the file's name is not UTF-8").hint(hint),
+                );
+                continue;
+            };
+            let path = format!("{folder}/{name}");
+            if name.starts_with('.') {
+                continue;
+            }
+            let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
+            if is_folder && depth < DEPTH_MAX {
+                open.push((path, depth + 1));
+            } else if is_folder {
+                let message = format!("folders nest deeper than {DEPTH_MAX}");
+                out.push_path(&path, Diagnostic::error(Span::FILE, message));
+            } else if has_extension(name, extensions) {
+                found.push(path);
+            }
+        }
+        if found.len() > FILES_MAX {
+            let message = format!("the folder holds more than {FILES_MAX} files");
+            out.push_path(&folder, Diagnostic::error(Span::FILE, message));
+            break;
+        }
+    }
+    found.sort();
+    found.truncate(FILES_MAX);
+    found
+}
+
+fn has_extension(name: &str, extensions: &[&str]) -> bool {
+    name.rsplit_once('.').is_some_and(|(_, extension)| extensions.contains(&extension))
+}
+
+/// A folder whose name is nearly that of a known one is read by nobody: say so.
+pub(super) fn warn_of_misspelled_folders(dir: &Path, out: &mut Diagnostics) {
+    let known: Vec<&str> = RESOURCES
+        .iter()
+        .map(|kind| kind.folder)
+        .filter(|folder| !folder.is_empty())
+        .chain(OTHER_FOLDERS.iter().copied())
+        .collect();
+    let mut names: Vec<String> = fs::read_dir(dir)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .collect();
+    names.sort();
+    for name in names.iter().filter(|name| !known.contains(&name.as_str())) {
+        let singular = known.iter().copied().find(|known| {
+            known.strip_suffix('s') == Some(name)
+                || known.strip_suffix("ies").is_some_and(|stem| *name == format!("{stem}y"))
+        });
+        let near = singular.or_else(|| suggest::nearest(name, known.iter().copied()));
+        if let Some(near) = near {
+            out.push_path(
+                name,
+                Diagnostic::warning(Span::FILE, "nothing reads this folder")
+                    .hint(format!("Did you mean \"{near}\"?")),
+            );
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! SQL models, their configuration and their tests, in dbt's words.
+
+mod config;
+mod test;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use flywheel_base::Result;
+use serde_json::Value as Json;
+
+pub use config::{IncrementalStrategy, ModelConfig, OnSchemaChange};
+pub(crate) use config::{Settings, settings_schema};
+pub(crate) use test::test_name;
+pub use test::{ModelTest, SingularTest, TestKind};
+
+use crate::resource::properties::ColumnProperties;
+use crate::template::{self, Reference, RenderContext};
+
+/// The schema of models that lie directly in `models/`.
+pub const SCHEMA_DEFAULT: &str = "main";
+
+/// A model: one `SELECT` that becomes one table or view.
+#[derive(Clone, Debug)]
+pub struct Model {
+    /// The model's name, that of its file.
+    pub name: String,
+    /// The schema it appears under.
+    pub schema: String,
+    /// The file, relative to the project folder.
+    pub path: String,
+    /// The file's text, with its template.
+    pub sql_template: String,
+    /// How it is built.
+    pub config: ModelConfig,
+    /// The models and learners it reads with `ref()`.
+    pub refs: BTreeSet<String>,
+    /// The tables it reads with `source()`: source name and table.
+    pub sources: BTreeSet<(String, String)>,
+    /// What one row means.
+    pub description: Option<String>,
+    /// Columns described in property files.
+    pub columns: Vec<ColumnProperties>,
+    /// Generic tests declared in property files, in their order.
+    pub tests: Vec<ModelTest>,
+}
+
+impl Model {
+    /// The SQL name, `schema.name`.
+    #[must_use]
+    pub fn relation(&self) -> String {
+        format!("{}.{}", self.schema, self.name)
+    }
+
+    /// The model's SQL with every template expression replaced.
+    ///
+    /// # Errors
+    /// [`flywheel_base::ErrorKind::Invalid`] with file, line and column if the template is wrong or
+    /// takes too long; the kind and hint of a resolver's own error.
+    pub fn render(&self, context: &RenderContext<'_>) -> Result<String> {
+        template::render(&self.sql_template, context).map_err(|fault| fault.into_error(&self.path))
+    }
+
+    /// What the model reads, sorted.
+    pub fn references(&self) -> impl Iterator<Item = Reference> {
+        let refs = self.refs.iter().cloned().map(Reference::Ref);
+        refs.chain(self.sources.iter().cloned().map(|(s, t)| Reference::Source(s, t)))
+    }
+}
+
+impl SingularTest {
+    /// The test's SQL with every template expression replaced; each row it returns is a failure.
+    ///
+    /// # Errors
+    /// As [`Model::render`].
+    pub fn render(&self, context: &RenderContext<'_>) -> Result<String> {
+        template::render(&self.sql, context).map_err(|fault| fault.into_error(&self.path))
+    }
+}
+
+/// Splits what a template reads into names for `ref` and pairs for `source`.
+pub(crate) fn split(
+    references: impl IntoIterator<Item = Reference>,
+) -> (BTreeSet<String>, BTreeSet<(String, String)>) {
+    let mut refs = BTreeSet::new();
+    let mut sources = BTreeSet::new();
+    for reference in references {
+        match reference {
+            Reference::Ref(name) => {
+                refs.insert(name);
+            }
+            Reference::Source(source, table) => {
+                sources.insert((source, table));
+            }
+        }
+    }
+    (refs, sources)
+}
+
+/// The project's variables, as templates see them.
+pub(crate) type Vars = BTreeMap<String, Json>;

@@ -1,0 +1,117 @@
+//! Tests: generic ones from property files, singular ones from `tests/`.
+
+use std::collections::BTreeSet;
+
+use flywheel_base::digest;
+use serde_json::Value as Json;
+
+use crate::graph::{NodeId, NodeKind};
+use crate::resource::properties::Severity;
+
+/// The longest name of a test before it is shortened with a digest, as dbt does.
+const NAME_MAX: usize = 63;
+
+/// A generic test on a model's or a source table's column.
+#[derive(Clone, Debug)]
+pub struct ModelTest {
+    /// The name, such as `unique_orders_order_id`; unique in the project.
+    pub name: String,
+    /// The tested model, or the tested source table as `schema.table`.
+    pub model: String,
+    /// The tested node.
+    pub target: NodeId,
+    /// The tested column.
+    pub column: Option<String>,
+    /// What is tested.
+    pub kind: TestKind,
+    /// What a failure does.
+    pub severity: Severity,
+    /// Only rows that fulfil this SQL condition are tested.
+    pub condition: Option<String>,
+    /// The property file, relative to the project folder.
+    pub file: String,
+    /// The line of the test in that file.
+    pub line: usize,
+}
+
+/// What a generic test demands.
+#[derive(Clone, Debug, PartialEq)]
+pub enum TestKind {
+    /// No value occurs twice.
+    Unique,
+    /// No value is missing.
+    NotNull,
+    /// Only these values occur.
+    AcceptedValues {
+        /// The values.
+        values: Vec<Json>,
+    },
+    /// Every value occurs in another table's column.
+    Relationships {
+        /// The other model, learner or source table.
+        to: NodeId,
+        /// The other table's column.
+        field: String,
+    },
+}
+
+/// A test that is a query: every row it returns is a failure.
+#[derive(Clone, Debug)]
+pub struct SingularTest {
+    /// The name, that of its file.
+    pub name: String,
+    /// The file, relative to the project folder.
+    pub path: String,
+    /// The file's text, with its template.
+    pub sql: String,
+    /// What a failure does.
+    pub severity: Severity,
+    /// Tags for selection with `tag:`, sorted.
+    pub tags: Vec<String>,
+    /// The models and learners it reads with `ref()`.
+    pub refs: BTreeSet<String>,
+    /// The tables it reads with `source()`: source name and table.
+    pub sources: BTreeSet<(String, String)>,
+}
+
+impl TestKind {
+    /// dbt's word for the kind.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Unique => "unique",
+            Self::NotNull => "not_null",
+            Self::AcceptedValues { .. } => "accepted_values",
+            Self::Relationships { .. } => "relationships",
+        }
+    }
+}
+
+/// The name dbt gives a generic test.
+pub(crate) fn test_name(target: &NodeId, column: Option<&str>, kind: &TestKind) -> String {
+    let prefix = if target.kind == NodeKind::Source { "source_" } else { "" };
+    let mut name = format!("{prefix}{}_{}", kind.word(), target.name);
+    if let Some(column) = column {
+        name = format!("{name}_{column}");
+    }
+    match kind {
+        TestKind::AcceptedValues { values } => {
+            for value in values {
+                name.push_str("__");
+                name.push_str(
+                    value.as_str().map_or_else(|| value.to_string(), str::to_owned).as_str(),
+                );
+            }
+        }
+        TestKind::Relationships { to, field } => {
+            name = format!("{name}__{field}__ref_{}_", to.name);
+        }
+        TestKind::Unique | TestKind::NotNull => {}
+    }
+    let clean: String =
+        name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
+    if clean.len() <= NAME_MAX {
+        return clean;
+    }
+    format!("{}_{}", &clean[..NAME_MAX - 17], digest::short(&[name.as_bytes()]))
+}

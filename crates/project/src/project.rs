@@ -1,0 +1,274 @@
+//! A loaded project.
+
+use std::collections::BTreeMap;
+use std::ops::Deref;
+use std::path::{Path, PathBuf};
+
+use flywheel_base::{Error, Result, suggest};
+use schemars::Schema;
+use serde_json::{Map, Value as Json};
+
+use crate::check;
+use crate::diagnostic::Diagnostics;
+use crate::file::SourceFile;
+use crate::graph::{Graph, NodeId, NodeKind};
+use crate::load::{Loaded, PROJECT_FILE, Read};
+use crate::model::{Model, ModelTest, SingularTest};
+use crate::resource::RESOURCES;
+use crate::resource::action::Action;
+use crate::resource::connection::Connection;
+use crate::resource::learner::Learner;
+use crate::resource::policy::Policy;
+use crate::resource::project_file::ProjectFile;
+use crate::resource::sync::Sync;
+use crate::secret;
+use crate::source::Source;
+use crate::template;
+use crate::yaml;
+
+/// What the connectors allow in `options:`; the caller knows them, this crate does not.
+///
+/// With an empty map, types and options of that kind are not checked.
+#[derive(Clone, Debug, Default)]
+pub struct Connectors {
+    /// By the `type` of a connection.
+    pub connections: BTreeMap<String, ConnectorSchemas>,
+    /// The schema of `options`, by the `type` of an action.
+    pub actions: BTreeMap<String, Schema>,
+}
+
+/// What one connector allows.
+#[derive(Clone, Debug)]
+pub struct ConnectorSchemas {
+    /// The schema of a connection's `options`.
+    pub connection: Schema,
+    /// The schema of a stream's `options`.
+    pub stream: Schema,
+}
+
+/// A resource and where it is declared.
+#[derive(Clone, Debug)]
+pub struct Located<T> {
+    /// The resource.
+    pub value: T,
+    /// The file, relative to the project folder.
+    pub file: String,
+    /// The line of its name.
+    pub line: usize,
+}
+
+impl<T> Deref for Located<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.value
+    }
+}
+
+/// A project without mistakes.
+#[derive(Clone, Debug)]
+pub struct Project {
+    /// The project folder.
+    pub dir: PathBuf,
+    /// `flywheel.yaml`.
+    pub file: ProjectFile,
+    /// Connections by name.
+    pub connections: BTreeMap<String, Located<Connection>>,
+    /// Syncs by name.
+    pub syncs: BTreeMap<String, Located<Sync>>,
+    /// SQL models by name, with what property files say about them.
+    pub models: BTreeMap<String, Model>,
+    /// Landed and declared tables by `schema.table`.
+    pub sources: BTreeMap<String, Source>,
+    /// Tests that are queries, by name.
+    pub singular_tests: BTreeMap<String, SingularTest>,
+    /// Learners by name.
+    pub learners: BTreeMap<String, Located<Learner>>,
+    /// Policies by name.
+    pub policies: BTreeMap<String, Located<Policy>>,
+    /// Actions by name.
+    pub actions: BTreeMap<String, Located<Action>>,
+    /// What depends on what.
+    pub graph: Graph,
+    /// What is probably not as meant.
+    pub warnings: Diagnostics,
+    /// The schema behind each name for `source()`.
+    source_schemas: BTreeMap<String, String>,
+}
+
+impl Project {
+    /// Reads and checks the folder.
+    ///
+    /// # Errors
+    /// Every mistake in every file, sorted by place, warnings included.
+    pub fn load(dir: &Path, connectors: &Connectors) -> Result<Self, Diagnostics> {
+        let mut loaded = Loaded::read(dir);
+        let mut checked = check::check(&mut loaded, connectors);
+        checked.out.sort();
+        let file = match loaded.project {
+            Some(project) if !checked.out.has_errors() => project.value,
+            _ => return Err(checked.out),
+        };
+        let mut models = BTreeMap::new();
+        for (name, read) in loaded.models {
+            let mut model = read.value;
+            if let Some(described) = checked.described.remove(&name) {
+                model.description = described.description;
+                model.columns = described.columns;
+                model.tests = described.tests;
+            }
+            models.insert(name, model);
+        }
+        let tests = loaded.singular_tests.into_iter().map(|read| read.value);
+        Ok(Self {
+            dir: dir.to_owned(),
+            file,
+            connections: located(loaded.connections, "connection"),
+            syncs: located(loaded.syncs, "sync"),
+            models,
+            sources: checked.sources,
+            singular_tests: tests.map(|test| (test.name.clone(), test)).collect(),
+            learners: located(loaded.learners, "learner"),
+            policies: located(loaded.policies, "policy"),
+            actions: located(loaded.actions, "action"),
+            graph: checked.graph,
+            warnings: checked.out,
+            source_schemas: checked.source_schemas,
+        })
+    }
+
+    /// Looks upward from `start` for the folder with a `flywheel.yaml`.
+    ///
+    /// # Errors
+    /// [`flywheel_base::ErrorKind::NotFound`] if there is none up to the root.
+    pub fn find(start: &Path) -> Result<PathBuf> {
+        let start = std::path::absolute(start)
+            .map_err(|error| Error::io("find the folder", start, error))?;
+        let found = start.ancestors().find(|dir| dir.join(PROJECT_FILE).is_file());
+        found.map(Path::to_owned).ok_or_else(|| {
+            Error::not_found(format!(
+                "neither {} nor a folder above it has a flywheel.yaml",
+                start.display()
+            ))
+            .hint("Go to the project's folder, or make one with `flywheel init shop`.")
+        })
+    }
+
+    /// The lake's folder.
+    #[must_use]
+    pub fn lake_dir(&self) -> PathBuf {
+        self.dir.join(&self.file.lake)
+    }
+
+    /// The model named `name`.
+    ///
+    /// # Errors
+    /// [`flywheel_base::ErrorKind::NotFound`] with the nearest name.
+    pub fn model(&self, name: &str) -> Result<&Model> {
+        self.models.get(name).ok_or_else(|| {
+            Error::not_found(format!("no model is named \"{name}\""))
+                .hint(suggest::hint(name, self.models.keys().map(String::as_str)))
+        })
+    }
+
+    /// The node that `ref('name')` means.
+    ///
+    /// # Errors
+    /// [`flywheel_base::ErrorKind::NotFound`] with the nearest name.
+    pub fn ref_node(&self, name: &str) -> Result<NodeId> {
+        if self.models.contains_key(name) {
+            return Ok(NodeId::new(NodeKind::Model, name));
+        }
+        if self.learners.contains_key(name) {
+            return Ok(NodeId::new(NodeKind::Learner, name));
+        }
+        let known = self.models.keys().chain(self.learners.keys()).map(String::as_str);
+        Err(Error::not_found(format!("ref('{name}') names no model or learner"))
+            .hint(suggest::hint(name, known)))
+    }
+
+    /// The SQL name of what `ref('name')` means: `schema.name`, or `learn.name` for a learner.
+    ///
+    /// # Errors
+    /// [`flywheel_base::ErrorKind::NotFound`] with the nearest name.
+    pub fn ref_relation(&self, name: &str) -> Result<String> {
+        match self.models.get(name) {
+            Some(model) => Ok(model.relation()),
+            None => self.ref_node(name).map(|id| format!("learn.{}", id.name)),
+        }
+    }
+
+    /// The SQL name of what `source('source', 'table')` means: `schema.table`.
+    #[must_use]
+    pub fn source_relation(&self, source: &str, table: &str) -> String {
+        let schema = self.source_schemas.get(source).map_or(source, String::as_str);
+        format!("{schema}.{table}")
+    }
+
+    /// Every generic test, those of models first, by model and in the order of the files.
+    pub fn model_tests(&self) -> impl Iterator<Item = &ModelTest> {
+        let of_models = self.models.values().flat_map(|model| &model.tests);
+        of_models.chain(self.sources.values().flat_map(|source| &source.tests))
+    }
+
+    /// Replaces every `${…}` in `options` by its value; files are relative to the project folder.
+    ///
+    /// # Errors
+    /// As [`secret::resolve_secrets`].
+    pub fn resolve_secrets(&self, options: &Map<String, Json>) -> Result<Map<String, Json>> {
+        secret::resolve_secrets(&self.dir, options)
+    }
+}
+
+fn located<T>(read: BTreeMap<String, Read<T>>, key: &str) -> BTreeMap<String, Located<T>> {
+    read.into_iter()
+        .map(|(name, read)| {
+            let line = read.node.entry(key).map_or(1, |(key, _)| key.span.line);
+            (name, Located { value: read.value, file: read.file.path.clone(), line })
+        })
+        .collect()
+}
+
+/// The JSON Schema of every kind of resource, by the kind's word.
+#[must_use]
+pub fn schemas() -> Vec<(&'static str, Schema)> {
+    RESOURCES.iter().map(|kind| (kind.name, (kind.schema)())).collect()
+}
+
+/// Reads arbitrary bytes as every kind of file a project has: the entry for fuzzing. It returns what
+/// was found wrong and never panics.
+#[must_use]
+pub fn parse_bytes(bytes: &[u8]) -> Diagnostics {
+    let mut out = Diagnostics::default();
+    let file = match SourceFile::decode("input", bytes.to_vec()) {
+        Ok(file) => file,
+        Err(diagnostic) => {
+            out.push_path("input", *diagnostic);
+            return out;
+        }
+    };
+    if let Some(node) = yaml::parse(&file, &mut out) {
+        for kind in RESOURCES {
+            let schema = (kind.schema)();
+            let rules =
+                crate::validate::Rules { subject: kind.name, schema: &schema, secrets: true };
+            crate::validate::validate(&file, &node, rules, &mut out);
+        }
+    }
+    if let Err(fault) = template::scan(&file.text, &BTreeMap::new()) {
+        out.push(&file, fault.into_diagnostic(|span| span));
+    }
+    if let Err(error) = secret::parts(&file.text) {
+        out.push_path(
+            "input",
+            crate::diagnostic::Diagnostic::error(crate::diagnostic::Span::FILE, error.message()),
+        );
+    }
+    out.sort();
+    // Rendering places a caret below arbitrary text, which is part of what is tested.
+    debug_assert!(out.is_empty() || !out.render().is_empty());
+    out
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,73 @@
+//! What a user declares: one struct per kind of file, whose doc comments are the reference page,
+//! the editor's help and the schema.
+//!
+//! A new kind of resource is a new file in `resource/` and one line in [`RESOURCES`].
+
+pub mod action;
+pub mod connection;
+pub mod learner;
+pub mod policy;
+pub mod project_file;
+pub mod properties;
+pub mod quantity;
+pub mod sync;
+
+use schemars::Schema;
+
+/// One kind of resource: where its files live and what they may contain.
+pub struct ResourceKind {
+    /// The word in the first line of a file: `sync: orders` declares the sync "orders".
+    pub name: &'static str,
+    /// The folder below the project folder, empty for `flywheel.yaml` itself.
+    pub folder: &'static str,
+    /// One sentence for people.
+    pub about: &'static str,
+    /// The JSON Schema, generated from the struct that is parsed.
+    pub schema: fn() -> Schema,
+}
+
+/// Every kind of resource, in the order of the wheel.
+pub const RESOURCES: &[ResourceKind] = &[
+    ResourceKind {
+        name: "project",
+        folder: "",
+        about: "flywheel.yaml: the project's name, limits, variables and defaults.",
+        schema: || schemars::schema_for!(project_file::ProjectFile),
+    },
+    ResourceKind {
+        name: "connection",
+        folder: "connections",
+        about: "An outside system and how to reach it.",
+        schema: || schemars::schema_for!(connection::Connection),
+    },
+    ResourceKind {
+        name: "sync",
+        folder: "syncs",
+        about: "Streams of a connection that land in the lake.",
+        schema: || schemars::schema_for!(sync::Sync),
+    },
+    ResourceKind {
+        name: "models",
+        folder: "models",
+        about: "Properties of SQL models and sources: descriptions, columns, tests (dbt's words).",
+        schema: || schemars::schema_for!(properties::Properties),
+    },
+    ResourceKind {
+        name: "learner",
+        folder: "learners",
+        about: "Something to be learned from SQL: recommend, segment, forecast or score.",
+        schema: || schemars::schema_for!(learner::Learner),
+    },
+    ResourceKind {
+        name: "policy",
+        folder: "policies",
+        about: "Who gets which action when, and how its effect is measured.",
+        schema: || schemars::schema_for!(policy::Policy),
+    },
+    ResourceKind {
+        name: "action",
+        folder: "actions",
+        about: "A way for decisions to leave: a file or a webhook.",
+        schema: || schemars::schema_for!(action::Action),
+    },
+];

@@ -1,0 +1,263 @@
+//! `learners/*.yaml`.
+
+use flywheel_base::{Error, Result};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::quantity::{Duration, Share};
+
+/// Something to be learned from SQL, fitted into a versioned artifact and scored back into tables;
+/// exactly one of `recommend`, `segment`, `forecast` and `score` says what.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(extend("oneOf" = [
+    {"required": ["recommend"]},
+    {"required": ["segment"]},
+    {"required": ["forecast"]},
+    {"required": ["score"]},
+]))]
+pub struct Learner {
+    /// The learner's name; its scores appear as `learn.<name>`.
+    pub learner: String,
+    /// What is learned for.
+    #[serde(default)]
+    pub description: Option<String>,
+    /// How often it is fitted again; `1d` if absent.
+    #[serde(default)]
+    pub refit: Option<Duration>,
+    /// Which items each user wants next.
+    #[serde(default)]
+    pub recommend: Option<Recommend>,
+    /// Which groups customers fall into, and at which stage of their life they are.
+    #[serde(default)]
+    pub segment: Option<Segment>,
+    /// How much of each series comes next.
+    #[serde(default)]
+    pub forecast: Option<Forecast>,
+    /// A number or probability for each row, learned row by row.
+    #[serde(default)]
+    pub score: Option<Score>,
+}
+
+impl Learner {
+    /// What is learned.
+    ///
+    /// # Errors
+    /// [`flywheel_base::ErrorKind::Invalid`] unless exactly one kind is given; a loaded project's
+    /// learners have one.
+    pub fn kind(&self) -> Result<LearnerKind<'_>> {
+        match (&self.recommend, &self.segment, &self.forecast, &self.score) {
+            (Some(recommend), None, None, None) => Ok(LearnerKind::Recommend(recommend)),
+            (None, Some(segment), None, None) => Ok(LearnerKind::Segment(segment)),
+            (None, None, Some(forecast), None) => Ok(LearnerKind::Forecast(forecast)),
+            (None, None, None, Some(score)) => Ok(LearnerKind::Score(score)),
+            _ => Err(Error::invalid(format!(
+                "learner \"{}\" does not have exactly one kind",
+                self.learner
+            ))
+            .hint("Give one of recommend, segment, forecast and score.")),
+        }
+    }
+}
+
+/// What is learned.
+#[derive(Clone, Copy, Debug)]
+pub enum LearnerKind<'a> {
+    /// Which items each user wants next.
+    Recommend(&'a Recommend),
+    /// Which groups customers fall into, and at which stage of their life they are.
+    Segment(&'a Segment),
+    /// How much of each series comes next.
+    Forecast(&'a Forecast),
+    /// A number or probability for each row, learned row by row.
+    Score(&'a Score),
+}
+
+impl<'a> LearnerKind<'a> {
+    /// The kind's key in the file.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Recommend(_) => "recommend",
+            Self::Segment(_) => "segment",
+            Self::Forecast(_) => "forecast",
+            Self::Score(_) => "score",
+        }
+    }
+
+    /// The kind's SQL texts, each with its key, in the order of the struct.
+    #[must_use]
+    pub fn queries(self) -> Vec<(&'static str, &'a str)> {
+        let (first, second) = match self {
+            Self::Recommend(kind) => {
+                (("interactions", kind.interactions.as_str()), ("items", kind.items.as_deref()))
+            }
+            Self::Segment(kind) => {
+                (("events", kind.events.as_str()), ("units", kind.units.as_deref()))
+            }
+            Self::Forecast(kind) => (("series", kind.series.as_str()), ("", None)),
+            Self::Score(kind) => {
+                (("examples", kind.examples.as_str()), ("score", kind.score.as_deref()))
+            }
+        };
+        [Some(first), second.1.map(|sql| (second.0, sql))].into_iter().flatten().collect()
+    }
+}
+
+/// A recommender.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Recommend {
+    /// SQL with columns `user_id`, `item_id`, `at` (timestamp) and optionally `weight`: one row per interaction.
+    pub interactions: String,
+    /// SQL with columns `item_id`, and optionally `text` (for content) and `available` (boolean).
+    #[serde(default)]
+    pub items: Option<String>,
+    /// The algorithm; `hybrid` blends sources and is the default.
+    #[serde(default)]
+    pub algorithm: RecommendAlgorithm,
+    /// How many items per user are kept.
+    #[serde(default = "top_default")]
+    #[schemars(range(min = 1, max = 10000))]
+    pub top: usize,
+    /// Whether items the user already has may be recommended.
+    #[serde(default)]
+    pub repeats: bool,
+    /// The newest interactions held back to judge the fit.
+    #[serde(default)]
+    pub holdout: Option<Duration>,
+}
+
+/// How items are found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum RecommendAlgorithm {
+    /// A blend of the others with reasons, and popularity where there is no evidence.
+    #[default]
+    Hybrid,
+    /// Items bought by similar users.
+    UserKnn,
+    /// Items bought together.
+    ItemKnn,
+    /// Non-negative matrix factors.
+    Nmf,
+    /// The closed-form linear item model.
+    Ease,
+    /// Items whose text is similar.
+    Content,
+    /// What sells now.
+    Popularity,
+    /// What this user is due to buy again.
+    Repeat,
+}
+
+/// Customer segments and lifecycle stages.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Segment {
+    /// SQL with columns `unit_id`, `at` (timestamp) and `value`: one row per purchase.
+    pub events: String,
+    /// SQL with columns `unit_id` and `since` (timestamp): everyone known, also without purchase.
+    #[serde(default)]
+    pub units: Option<String>,
+    /// How many clusters.
+    #[serde(default = "clusters_default")]
+    #[schemars(range(min = 1, max = 100))]
+    pub clusters: usize,
+    /// A customer is `new` for this long after the first purchase.
+    #[serde(default)]
+    pub new_for: Option<Duration>,
+}
+
+/// A demand forecast.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Forecast {
+    /// SQL with columns `series_id`, `day` (date) and `value`: one row per series and day with a value.
+    pub series: String,
+    /// How many days ahead.
+    #[serde(default = "horizon_default")]
+    #[schemars(range(min = 1, max = 3650))]
+    pub horizon_days: usize,
+    /// The length of a season in days; 7 if absent, 1 for none.
+    #[serde(default = "season_default")]
+    #[schemars(range(min = 1, max = 3650))]
+    pub season_days: usize,
+    /// The method; `auto` backtests and takes the best for each series.
+    #[serde(default)]
+    pub method: ForecastMethod,
+    /// How much of the future the interval covers.
+    #[serde(default = "interval_default")]
+    pub interval: Share,
+    /// Only series with at least this many days with a value are fitted; the others get the mean.
+    #[serde(default = "min_history_default")]
+    #[schemars(range(min = 1))]
+    pub min_history_days: usize,
+}
+
+/// How a series is continued.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum ForecastMethod {
+    /// The best of the others in a rolling backtest.
+    #[default]
+    Auto,
+    /// The last value.
+    Naive,
+    /// The value one season ago.
+    SeasonalNaive,
+    /// Simple exponential smoothing.
+    Simple,
+    /// Holt's linear trend.
+    Holt,
+    /// Holt–Winters with additive season.
+    HoltWinters,
+    /// Teunter–Syntetos–Babai, for demand with many zeros.
+    Tsb,
+}
+
+/// An online model of a number or of a probability.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Score {
+    /// SQL with columns `row_id`, `at` (timestamp), the features and the target; new rows are learned once, in time order.
+    pub examples: String,
+    /// SQL with columns `unit_id` and the features: the rows that are scored after each fit.
+    #[serde(default)]
+    pub score: Option<String>,
+    /// The column to predict.
+    pub target: String,
+    /// `probability` for 0/1 targets, `number` otherwise.
+    #[serde(default)]
+    pub predict: Predict,
+}
+
+/// What is predicted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Predict {
+    /// Logistic regression.
+    #[default]
+    Probability,
+    /// Linear regression.
+    Number,
+}
+
+fn top_default() -> usize {
+    20
+}
+fn clusters_default() -> usize {
+    4
+}
+fn horizon_default() -> usize {
+    14
+}
+fn season_default() -> usize {
+    7
+}
+fn min_history_default() -> usize {
+    14
+}
+fn interval_default() -> Share {
+    Share::new(0.9).unwrap_or_default()
+}

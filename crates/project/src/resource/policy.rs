@@ -1,0 +1,182 @@
+//! `policies/*.yaml`.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::quantity::{Duration, Share};
+
+/// Who gets which action when, and how the effect is measured.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Policy {
+    /// The policy's name.
+    pub policy: String,
+    /// What the policy is for.
+    #[serde(default)]
+    pub description: Option<String>,
+    /// How often it decides; `1d` if absent.
+    #[serde(default)]
+    pub every: Option<Duration>,
+    /// SQL with a column `unit_id`: one row per unit that a decision is made for; other columns can be used
+    /// in the payload and are logged as features.
+    pub audience: String,
+    /// How the action is chosen.
+    pub choose: Choose,
+    /// The share of units that never get the action, so that its effect can be measured.
+    #[serde(default)]
+    pub holdout: Share,
+    /// Limits on what leaves.
+    #[serde(default)]
+    pub caps: Caps,
+    /// When the policy stops by itself.
+    #[serde(default)]
+    pub guardrails: Guardrails,
+    /// Where decisions go: the name of an action; none means that decisions are only logged.
+    #[serde(default)]
+    pub action: Option<String>,
+    /// What is sent: keys to columns of the audience (`$email`), or fixed values.
+    #[serde(default)]
+    pub payload: BTreeMap<String, serde_json::Value>,
+    /// What counts as success.
+    #[serde(default)]
+    pub outcome: Option<Outcome>,
+    /// A switch that stops new decisions and deliveries.
+    #[serde(default)]
+    pub paused: bool,
+}
+
+/// How the action is chosen; exactly one key.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Choose {
+    /// One of the listed candidates, at random with the given shares.
+    Candidates(Vec<Candidate>),
+    /// The best items of a recommender.
+    Recommend(ChooseItems),
+    /// A purchase proposal from a forecast and the stock.
+    Reorder(Reorder),
+}
+
+/// An action a unit may get.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Candidate {
+    /// The action's name as it is logged, such as `discount-10`.
+    pub name: String,
+    /// How often it is chosen, relative to the other candidates.
+    #[serde(default = "weight_default")]
+    #[schemars(range(min = 0))]
+    pub weight: f64,
+    /// Values added to the payload when this one is chosen.
+    #[serde(default)]
+    pub payload: BTreeMap<String, serde_json::Value>,
+}
+
+/// The best items of a recommender.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ChooseItems {
+    /// The learner, of kind `recommend`.
+    pub learner: String,
+    /// How many items are sent.
+    #[serde(default = "slots_default")]
+    #[schemars(range(min = 1, max = 1000))]
+    pub slots: usize,
+    /// The share of decisions in which one slot is given to a random item, with its propensity logged.
+    #[serde(default)]
+    pub explore: Share,
+}
+
+/// A purchase proposal from a forecast and the stock; the audience has one row per item with the columns
+/// `unit_id`, `on_hand`, `on_order`, and optionally `lead_time_days`, `pack_size` and `unit_cost`.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Reorder {
+    /// The learner, of kind `forecast`, whose series are the items.
+    pub learner: String,
+    /// The share of lead times in which the stock shall last.
+    #[serde(default = "service_default")]
+    pub service_level: Share,
+    /// Days from order to arrival, where the audience has no `lead_time_days`.
+    #[serde(default = "lead_default")]
+    #[schemars(range(min = 0, max = 3650))]
+    pub lead_time_days: usize,
+    /// Days between two looks at the stock.
+    #[serde(default = "review_default")]
+    #[schemars(range(min = 1, max = 3650))]
+    pub review_days: usize,
+    /// The most that one turn may spend; proposals beyond it wait.
+    #[serde(default)]
+    #[schemars(range(min = 0))]
+    pub budget: Option<f64>,
+}
+
+/// Limits on what leaves.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Caps {
+    /// At most one decision per unit in this time.
+    #[serde(default)]
+    pub per_unit_every: Option<Duration>,
+    /// At most this many units treated per turn.
+    #[serde(default)]
+    #[schemars(range(min = 1))]
+    pub per_turn: Option<usize>,
+}
+
+/// When the policy stops by itself.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Guardrails {
+    /// The policy is paused when the interval of its lift lies wholly below 0.
+    #[serde(default = "yes")]
+    pub pause_when_harmful: bool,
+    /// The guardrail looks only once this many units of each arm have been decided for.
+    #[serde(default = "min_units_default")]
+    pub min_units: u64,
+}
+
+impl Default for Guardrails {
+    fn default() -> Self {
+        Self { pause_when_harmful: yes(), min_units: min_units_default() }
+    }
+}
+
+/// What counts as success.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Outcome {
+    /// SQL with columns `event_id`, `unit_id`, `at` (timestamp), and optionally `value` and `decision_id`:
+    /// one row per success, whoever it came from.
+    pub events: String,
+    /// How long after the decision an event still counts.
+    #[serde(default = "window_default")]
+    pub window: Duration,
+}
+
+fn weight_default() -> f64 {
+    1.0
+}
+fn slots_default() -> usize {
+    3
+}
+fn service_default() -> Share {
+    Share::new(0.95).unwrap_or_default()
+}
+fn lead_default() -> usize {
+    7
+}
+fn review_default() -> usize {
+    1
+}
+fn yes() -> bool {
+    true
+}
+fn min_units_default() -> u64 {
+    200
+}
+fn window_default() -> Duration {
+    Duration::days(7)
+}

@@ -1,0 +1,70 @@
+//! `flywheel.yaml`.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::quantity::Size;
+
+/// The project file, `flywheel.yaml`: its presence makes a folder a project.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ProjectFile {
+    /// The project's name: lower-case letters, digits and underscores.
+    pub name: String,
+    /// What the project is for.
+    #[serde(default)]
+    pub description: Option<String>,
+    /// Where tables live, relative to the project folder.
+    #[serde(default = "lake_default")]
+    pub lake: String,
+    /// How much memory queries may take together before they spill to disk.
+    #[serde(default = "memory_default")]
+    pub memory: Size,
+    /// Values for `{{ var('name') }}` in SQL.
+    #[serde(default)]
+    pub vars: BTreeMap<String, serde_json::Value>,
+    /// Says that the data is simulated; every surface then repeats it.
+    #[serde(default)]
+    pub simulated: bool,
+    /// Defaults for models by folder, dbt's `models:` block: `staging: {materialized: view}`.
+    #[serde(default)]
+    pub models: BTreeMap<String, ModelDefaults>,
+}
+
+/// What models of one folder use unless they say otherwise.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ModelDefaults {
+    /// How the models are stored.
+    #[serde(default)]
+    pub materialized: Option<Materialized>,
+    /// The schema the models appear under; the folder's name if absent.
+    #[serde(default)]
+    pub schema: Option<String>,
+    /// Tags for selection with `tag:`.
+    #[serde(default)]
+    pub tags: Vec<String>,
+}
+
+/// How a model is stored.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Materialized {
+    /// The query itself, run when it is read.
+    #[default]
+    View,
+    /// A table replaced by each build.
+    Table,
+    /// A table that takes only new or changed rows.
+    Incremental,
+}
+
+fn lake_default() -> String {
+    ".flywheel/lake".to_owned()
+}
+
+fn memory_default() -> Size {
+    Size { bytes: 1 << 30 }
+}

@@ -1,0 +1,173 @@
+//! `models/**/*.yml`: dbt's property files.
+
+use std::collections::BTreeMap;
+
+use schemars::{JsonSchema, Schema};
+use serde::{Deserialize, Serialize};
+
+/// Descriptions and tests of models and sources, in dbt's layout.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Properties {
+    /// dbt's file version, 2.
+    #[serde(default)]
+    pub version: Option<u32>,
+    /// Properties of SQL models.
+    #[serde(default)]
+    pub models: Vec<ModelProperties>,
+    /// Landed tables that models read through `source()`.
+    #[serde(default)]
+    pub sources: Vec<SourceProperties>,
+}
+
+/// Properties of one SQL model.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(transform = allow_data_tests)]
+pub struct ModelProperties {
+    /// The model's name, that of its `.sql` file.
+    pub name: String,
+    /// What one row means.
+    #[serde(default)]
+    pub description: Option<String>,
+    /// The same settings as `{{ config(…) }}` in the SQL, which wins.
+    #[serde(default)]
+    pub config: serde_json::Map<String, serde_json::Value>,
+    /// Tests on the whole model.
+    #[serde(default, alias = "data_tests")]
+    pub tests: Vec<Test>,
+    /// The model's columns.
+    #[serde(default)]
+    pub columns: Vec<ColumnProperties>,
+}
+
+/// A schema of landed tables.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SourceProperties {
+    /// The name in `source('name', 'table')`.
+    pub name: String,
+    /// The lake schema; the name if absent.
+    #[serde(default)]
+    pub schema: Option<String>,
+    /// What the source is.
+    #[serde(default)]
+    pub description: Option<String>,
+    /// Its tables.
+    #[serde(default)]
+    pub tables: Vec<SourceTable>,
+}
+
+/// One landed table.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SourceTable {
+    /// The table's name.
+    pub name: String,
+    /// What one row means.
+    #[serde(default)]
+    pub description: Option<String>,
+    /// Its columns and their tests.
+    #[serde(default)]
+    pub columns: Vec<ColumnProperties>,
+}
+
+/// A column's description and tests.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(transform = allow_data_tests)]
+pub struct ColumnProperties {
+    /// The column's name.
+    pub name: String,
+    /// What it holds.
+    #[serde(default)]
+    pub description: Option<String>,
+    /// Its tests.
+    #[serde(default, alias = "data_tests")]
+    pub tests: Vec<Test>,
+}
+
+/// A test: a bare name, or a name with arguments.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(untagged)]
+#[schemars(transform = list_tests)]
+pub enum Test {
+    /// `unique` or `not_null`.
+    Name(TestName),
+    /// `accepted_values: {values: [...]}`, `relationships: {to: ref('x'), field: id}`, or a bare test
+    /// with a `severity`.
+    With(BTreeMap<TestName, TestArguments>),
+}
+
+/// The generic tests.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize, JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum TestName {
+    /// No value occurs twice.
+    Unique,
+    /// No value is missing.
+    NotNull,
+    /// Only the listed values occur.
+    AcceptedValues,
+    /// Every value occurs in another model's column.
+    Relationships,
+}
+
+/// Arguments of a test.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TestArguments {
+    /// The values of `accepted_values`.
+    #[serde(default)]
+    pub values: Vec<serde_json::Value>,
+    /// The other model of `relationships`: `ref('orders')` or `source('raw', 'orders')`.
+    #[serde(default)]
+    pub to: Option<String>,
+    /// The other model's column.
+    #[serde(default)]
+    pub field: Option<String>,
+    /// Rows that are tested: a SQL condition.
+    #[serde(default, rename = "where")]
+    pub condition: Option<String>,
+    /// `error` stops publication, `warn` reports.
+    #[serde(default)]
+    pub severity: Severity,
+}
+
+/// What a failing test does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Severity {
+    /// Publication stops; readers keep the last good version.
+    #[default]
+    Error,
+    /// The failure is reported, publication goes on.
+    Warn,
+}
+
+/// dbt's newer word for `tests` is accepted by the struct, so the schema has to list it too.
+fn allow_data_tests(schema: &mut Schema) {
+    let properties = schema.get_mut("properties").and_then(serde_json::Value::as_object_mut);
+    if let Some(properties) = properties
+        && let Some(tests) = properties.get("tests").cloned()
+    {
+        properties.insert("data_tests".to_owned(), tests);
+    }
+}
+
+/// A map with an enum for keys is derived as a map with any keys; this names the keys.
+fn list_tests(schema: &mut Schema) {
+    let branch = schema.get_mut("anyOf").and_then(|branches| branches.get_mut(1));
+    if let Some(branch) = branch.and_then(serde_json::Value::as_object_mut) {
+        let arguments = branch.remove("additionalProperties").unwrap_or_default();
+        let names = ["unique", "not_null", "accepted_values", "relationships"];
+        let properties: serde_json::Map<_, _> =
+            names.into_iter().map(|name| (name.to_owned(), arguments.clone())).collect();
+        branch.insert("properties".to_owned(), properties.into());
+        branch.insert("additionalProperties".to_owned(), false.into());
+        branch.insert("minProperties".to_owned(), 1.into());
+        branch.insert("maxProperties".to_owned(), 1.into());
+    }
+}

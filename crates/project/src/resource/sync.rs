@@ -1,0 +1,131 @@
+//! `syncs/*.yaml`.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::quantity::{Duration, Share};
+
+/// Streams of one connection that land in the lake.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Sync {
+    /// The sync's name.
+    pub sync: String,
+    /// The connection it reads.
+    pub connection: String,
+    /// What the sync is for.
+    #[serde(default)]
+    pub description: Option<String>,
+    /// What it reads and where that lands.
+    pub streams: Vec<Stream>,
+    /// What happens to rows that cannot be decoded or mapped.
+    #[serde(default)]
+    pub errors: Errors,
+}
+
+/// One stream: a set of files, a sheet, a table or a query, and the table it lands in.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Stream {
+    /// The stream's name.
+    pub stream: String,
+    /// The connector's settings for this stream: path, sheet, table, dialect, …
+    #[serde(default)]
+    pub options: serde_json::Map<String, serde_json::Value>,
+    /// The lake table, `schema.table`; `raw.<stream>` if absent.
+    #[serde(default)]
+    pub to: Option<String>,
+    /// What is read.
+    #[serde(default)]
+    pub read: Read,
+    /// The column that grows with every change; for `incremental` reads of databases.
+    #[serde(default)]
+    pub cursor: Option<String>,
+    /// How far back an incremental read looks again, for rows that arrive late.
+    #[serde(default)]
+    pub lag: Option<Duration>,
+    /// How rows are written.
+    #[serde(default)]
+    pub write: Write,
+    /// The columns that identify a row; needed for `merge`.
+    #[serde(default)]
+    pub key: Vec<String>,
+    /// Declared columns; those not declared are inferred.
+    #[serde(default)]
+    pub columns: Vec<Column>,
+}
+
+/// What a sync reads.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Read {
+    /// Everything, each time.
+    #[default]
+    Full,
+    /// New and changed rows or files since the last committed position.
+    Incremental,
+}
+
+/// How rows are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Write {
+    /// Rows are added; nothing is changed. Only with `read: incremental`.
+    Append,
+    /// The table is swapped for the rows just read, atomically. Only with `read: full`.
+    #[default]
+    Replace,
+    /// Rows replace those with the same key, others are added.
+    Merge,
+}
+
+/// A declared column.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Column {
+    /// The column's name in the lake.
+    pub name: String,
+    /// The column's name in the source, if it differs.
+    #[serde(default)]
+    pub from: Option<String>,
+    /// `text`, `int64`, `int32`, `float64`, `decimal(p,s)`, `bool`, `date`, `timestamp` or `json`.
+    #[serde(rename = "type")]
+    pub column_type: String,
+    /// Whether a row without a value is set aside.
+    #[serde(default)]
+    pub required: bool,
+}
+
+/// What happens to rows that cannot be decoded or mapped.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Errors {
+    /// `quarantine` sets the row aside with its reason, `fail` stops the run.
+    #[serde(default)]
+    pub on_bad_row: OnBadRow,
+    /// The run stops, with nothing published, beyond this many bad rows.
+    #[serde(default)]
+    pub max_bad_rows: Option<u64>,
+    /// The run stops, with nothing published, beyond this share of bad rows.
+    #[serde(default)]
+    pub max_bad_ratio: Option<Share>,
+}
+
+/// What happens to a bad row.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnBadRow {
+    /// The row goes to `system.quarantine`, the rest goes on.
+    #[default]
+    Quarantine,
+    /// The run stops.
+    Fail,
+}
+
+impl Stream {
+    /// The lake table the stream lands in, `schema.table`.
+    #[must_use]
+    pub fn table(&self) -> String {
+        self.to.clone().unwrap_or_else(|| format!("raw.{}", self.stream))
+    }
+}

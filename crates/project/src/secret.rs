@@ -1,0 +1,219 @@
+//! References to secrets: `${env:NAME}`, `${file:path}`, `${secret:name}`.
+//!
+//! A declaration never holds a secret itself, so it can be committed and shown. References are
+//! resolved at the moment a connector is opened. `$${` writes a literal `${`.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use flywheel_base::{Error, Result, env};
+use serde_json::{Map, Value as Json};
+
+/// The largest file a `${file:…}` reads.
+const SECRET_SIZE_MAX: u64 = 64 << 10;
+
+/// Words that end the name of a field that holds a secret.
+const SECRET_WORDS: &[&str] = &["password", "passwd", "token", "secret", "apikey", "authorization"];
+
+/// Names of secret fields that end in a harmless word.
+const SECRET_NAMES: &[&str] =
+    &["api_key", "access_key", "private_key", "secret_key", "account_key"];
+
+/// A part of a text with references.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Part<'a> {
+    /// Text that stands for itself.
+    Text(&'a str),
+    /// `${env:…}`.
+    Env(&'a str),
+    /// `${file:…}`.
+    File(&'a str),
+    /// `${secret:…}`.
+    Stored(&'a str),
+}
+
+/// Splits a text at its references.
+///
+/// # Errors
+/// [`flywheel_base::ErrorKind::Invalid`] if a reference is not closed, has no name or an unknown
+/// scheme. The message repeats nothing but the scheme.
+pub(crate) fn parts(text: &str) -> Result<Vec<Part<'_>>> {
+    let mut parts = Vec::new();
+    let mut rest = text;
+    while let Some(at) = rest.find("${") {
+        if at > 0 && rest.as_bytes().get(at - 1) == Some(&b'$') {
+            parts.extend([Part::Text(&rest[..at - 1]), Part::Text("${")]);
+            rest = &rest[at + 2..];
+            continue;
+        }
+        parts.push(Part::Text(&rest[..at]));
+        let inner = &rest[at + 2..];
+        let Some(end) = inner.find('}') else {
+            return Err(Error::invalid("a reference `${` is not closed")
+                .hint("Write ${env:NAME}; a literal ${ is written $${."));
+        };
+        parts.push(reference(&inner[..end])?);
+        rest = &inner[end + 1..];
+    }
+    parts.push(Part::Text(rest));
+    parts.retain(|part| *part != Part::Text(""));
+    Ok(parts)
+}
+
+fn reference(inner: &str) -> Result<Part<'_>> {
+    let (scheme, name) = inner.split_once(':').unwrap_or((inner, ""));
+    let name = name.trim();
+    let made = match scheme.trim() {
+        "env" => Part::Env(name),
+        "file" => Part::File(name),
+        "secret" => Part::Stored(name),
+        _ => {
+            return Err(Error::invalid("a reference `${…}` is neither env, file nor secret").hint(
+                "Write ${env:NAME}, ${file:path} or ${secret:name}; a literal ${ is written $${.",
+            ));
+        }
+    };
+    if name.is_empty() {
+        return Err(Error::invalid(format!("a reference `${{{}:}}` has no name", scheme.trim()))
+            .hint("Write ${env:NAME}, ${file:path} or ${secret:name}."));
+    }
+    Ok(made)
+}
+
+/// Whether the whole text is one reference, which may stand for any scalar.
+pub(crate) fn is_reference(text: &str) -> bool {
+    text.starts_with("${") && parts(text).is_ok_and(|parts| parts.len() == 1)
+}
+
+/// Whether a field of this name holds a secret.
+pub(crate) fn is_secret_name(name: &str) -> bool {
+    let name = name.to_lowercase().replace('-', "_");
+    let last = name.rsplit('_').next().unwrap_or(&name);
+    SECRET_WORDS.contains(&last) || SECRET_NAMES.iter().any(|known| name.ends_with(known))
+}
+
+/// Replaces every reference in `options` by its value; files are relative to `dir`.
+///
+/// A text that is nothing but one reference becomes a number or a truth value if the secret reads as
+/// one only where the connector asks for it, so here it stays text.
+///
+/// # Errors
+/// [`flywheel_base::ErrorKind::NotFound`] if a variable or file does not exist,
+/// [`flywheel_base::ErrorKind::Invalid`] if a reference is malformed.
+pub fn resolve_secrets(dir: &Path, options: &Map<String, Json>) -> Result<Map<String, Json>> {
+    let none = |name: &str| {
+        Err(Error::not_found(format!("no secret named \"{name}\" is stored"))
+            .hint("Use ${env:NAME} or ${file:path}, or store the secret first."))
+    };
+    resolve_secrets_with(dir, options, &none)
+}
+
+/// Like [`resolve_secrets`], with a store of named secrets for `${secret:name}`.
+///
+/// # Errors
+/// As [`resolve_secrets`], and those of `stored`.
+pub fn resolve_secrets_with(
+    dir: &Path,
+    options: &Map<String, Json>,
+    stored: &dyn Fn(&str) -> Result<String>,
+) -> Result<Map<String, Json>> {
+    options
+        .iter()
+        .map(|(key, value)| {
+            let value = resolve(dir, value, stored).map_err(|error| error.context(key))?;
+            Ok((key.clone(), value))
+        })
+        .collect()
+}
+
+fn resolve(dir: &Path, value: &Json, stored: &dyn Fn(&str) -> Result<String>) -> Result<Json> {
+    match value {
+        Json::String(text) => {
+            let mut resolved = String::new();
+            for part in parts(text)? {
+                match part {
+                    Part::Text(text) => resolved.push_str(text),
+                    Part::Env(name) => resolved.push_str(&env::required(name)?),
+                    Part::File(path) => resolved.push_str(&read(&dir.join(path))?),
+                    Part::Stored(name) => resolved.push_str(&stored(name)?),
+                }
+            }
+            Ok(Json::String(resolved))
+        }
+        Json::Array(items) => items.iter().map(|item| resolve(dir, item, stored)).collect(),
+        Json::Object(map) => Ok(Json::Object(resolve_secrets_with(dir, map, stored)?)),
+        other => Ok(other.clone()),
+    }
+}
+
+/// The file's text without the newline editors put at its end.
+fn read(path: &Path) -> Result<String> {
+    let mut text = String::new();
+    File::open(path)
+        .and_then(|file| file.take(SECRET_SIZE_MAX + 1).read_to_string(&mut text))
+        .map_err(|error| Error::io("read the secret file", path, error))?;
+    if text.len() as u64 > SECRET_SIZE_MAX {
+        return Err(Error::exhausted(format!(
+            "the secret file {} is larger than 64 KiB",
+            path.display()
+        ))
+        .hint("Point ${file:…} at a file that holds nothing but the secret."));
+    }
+    let end = text.trim_end_matches(['\r', '\n']).len();
+    text.truncate(end);
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn references_are_found_between_text_and_escapes_stay() {
+        assert_eq!(
+            parts("a${env:X}b$${y}").unwrap(),
+            [Part::Text("a"), Part::Env("X"), Part::Text("b"), Part::Text("${"), Part::Text("y}")]
+        );
+        for bad in ["${env:X", "${env:}", "${vault:x}", "${}"] {
+            assert!(parts(bad).unwrap_err().hint_text().is_some(), "{bad}");
+        }
+        assert!(is_reference("${env:PORT}") && !is_reference("x${env:PORT}"));
+    }
+
+    #[test]
+    fn files_are_relative_to_the_project_and_nested_options_are_resolved() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("pw"), "hunter2\n").unwrap();
+        let options =
+            serde_json::json!({"login": {"password": "${file:pw}"}, "port": 5, "u": ["$${x}"]});
+        let resolved = resolve_secrets(dir.path(), options.as_object().unwrap()).unwrap();
+        assert_eq!(
+            Json::Object(resolved),
+            serde_json::json!({"login": {"password": "hunter2"}, "port": 5, "u": ["${x}"]})
+        );
+    }
+
+    #[test]
+    fn a_missing_secret_names_the_field_and_what_is_missing() {
+        let dir = tempfile::tempdir().unwrap();
+        let error = |text: &str| {
+            let options = serde_json::json!({"password": text});
+            resolve_secrets(dir.path(), options.as_object().unwrap()).unwrap_err()
+        };
+        let unset = error("${env:FLYWHEEL_TEST_UNSET}");
+        assert!(unset.message().starts_with("password: environment variable"), "{unset}");
+        assert!(error("${secret:crm}").message().contains("\"crm\""));
+        assert!(error("${file:none}").message().contains("none"));
+    }
+
+    #[test]
+    fn secret_fields_are_known_by_their_last_word() {
+        for name in ["password", "db_password", "api_token", "API-Key", "client_secret"] {
+            assert!(is_secret_name(name), "{name}");
+        }
+        for name in ["token_url", "key", "secret_name", "path"] {
+            assert!(!is_secret_name(name), "{name}");
+        }
+    }
+}

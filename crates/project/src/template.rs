@@ -1,0 +1,179 @@
+//! SQL templates: dbt's Jinja words in a sandbox without files, network or environment.
+//!
+//! Templates are rendered, never executed: they can call `ref`, `source`, `var`, `config`,
+//! `is_incremental` and read `this`. What a template refers to is found by rendering it with both
+//! answers of `is_incremental()` and writing down what is asked for, as dbt does.
+
+mod fault;
+mod words;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use flywheel_base::{Error, Result};
+use serde_json::{Map, Value as Json};
+
+pub(crate) use fault::Fault;
+use words::{Answer, Words};
+
+/// How many template instructions one rendering may take.
+const FUEL: u64 = 1_000_000;
+
+/// The longest SQL text a template may produce.
+const OUTPUT_MAX: usize = 4 << 20;
+
+/// How often a template is rendered again because resolved names led it to ask for further ones.
+const ROUNDS_MAX: usize = 8;
+
+/// Something a template reads.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Reference {
+    /// `ref('model')`: a model or a learner.
+    Ref(String),
+    /// `source('schema', 'table')`: a landed table.
+    Source(String, String),
+}
+
+impl fmt::Display for Reference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ref(name) => write!(f, "ref('{name}')"),
+            Self::Source(source, table) => write!(f, "source('{source}', '{table}')"),
+        }
+    }
+}
+
+/// What a template is rendered with.
+pub struct RenderContext<'a> {
+    /// The project's variables, for `var('name')`.
+    pub vars: &'a BTreeMap<String, Json>,
+    /// The answer of `is_incremental()`.
+    pub incremental: bool,
+    /// The text of `this`: the table that is being built.
+    pub this: String,
+    /// The SQL name of what `ref('name')` means.
+    pub resolve_ref: &'a dyn Fn(&str) -> Result<String>,
+    /// The SQL name of what `source('schema', 'table')` means.
+    pub resolve_source: &'a dyn Fn(&str, &str) -> Result<String>,
+}
+
+/// Renders a template.
+///
+/// # Errors
+/// [`flywheel_base::ErrorKind::Invalid`] with line and column if the template is wrong or takes too
+/// long; the kind and hint of a resolver's own error.
+pub fn render_sql(template: &str, context: &RenderContext<'_>) -> Result<String> {
+    render(template, context).map_err(|fault| fault.into_error("the SQL template"))
+}
+
+/// What a template refers to, sorted, whatever `is_incremental()` answers.
+///
+/// # Errors
+/// [`flywheel_base::ErrorKind::Invalid`] with line and column if the template is wrong.
+pub fn references(template: &str, vars: &BTreeMap<String, Json>) -> Result<Vec<Reference>> {
+    let scan = scan(template, vars).map_err(|fault| fault.into_error("the SQL template"))?;
+    Ok(scan.references.into_iter().collect())
+}
+
+/// What rendering a template with recorders found.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Scan {
+    /// What the template refers to.
+    pub(crate) references: BTreeSet<Reference>,
+    /// The arguments of `config(…)`.
+    pub(crate) config: Map<String, Json>,
+    /// Whether the template asks `is_incremental()`.
+    pub(crate) incremental: bool,
+}
+
+/// Finds what a template refers to and how it is configured.
+pub(crate) fn scan(template: &str, vars: &BTreeMap<String, Json>) -> Result<Scan, Box<Fault>> {
+    let mut scan = Scan::default();
+    for incremental in [false, true] {
+        let words = Words::new(vars, incremental, "this", BTreeMap::new());
+        run(template, &words)?;
+        let seen = words.seen();
+        scan.references.extend(seen.references);
+        scan.config.extend(seen.config);
+        scan.incremental |= seen.asked_incremental;
+        if !scan.incremental {
+            break;
+        }
+    }
+    Ok(scan)
+}
+
+pub(crate) fn render(template: &str, context: &RenderContext<'_>) -> Result<String, Box<Fault>> {
+    let mut answers: BTreeMap<Reference, Answer> = BTreeMap::new();
+    for _ in 0..ROUNDS_MAX {
+        let words = Words::new(context.vars, context.incremental, &context.this, answers.clone());
+        let outcome = run(template, &words);
+        let open = words.seen().references.into_iter().filter(|r| !answers.contains_key(r));
+        let open: Vec<Reference> = open.collect();
+        if open.is_empty() {
+            return outcome;
+        }
+        for reference in open {
+            let resolved = match &reference {
+                Reference::Ref(name) => (context.resolve_ref)(name),
+                Reference::Source(source, table) => (context.resolve_source)(source, table),
+            };
+            answers.insert(reference, Answer::from(resolved));
+        }
+    }
+    Err(Box::new(Fault::new("the template asks for other tables each time it is rendered")))
+}
+
+/// Renders once with the given words.
+fn run(template: &str, words: &Words) -> Result<String, Box<Fault>> {
+    let mut environment = minijinja::Environment::new();
+    environment.set_debug(true);
+    environment.set_fuel(Some(FUEL));
+    environment.set_undefined_behavior(minijinja::UndefinedBehavior::Strict);
+    environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
+    words.install(&mut environment);
+    let mut output = Bounded(Vec::new());
+    let outcome = environment
+        .template_from_named_str("sql", template)
+        .and_then(|parsed| parsed.render_captured_to((), &mut output).map(|_| ()));
+    match outcome {
+        Ok(()) => String::from_utf8(output.0)
+            .map_err(|_| Box::new(Fault::new("the template produces text that is not UTF-8"))),
+        Err(error) => Err(Box::new(Fault::from_jinja(template, &error, words.raised()))),
+    }
+}
+
+/// Output that refuses to grow without end.
+struct Bounded(Vec<u8>);
+
+impl std::io::Write for Bounded {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        if self.0.len() + bytes.len() > OUTPUT_MAX {
+            return Err(std::io::Error::other("the template produces more than 4 MiB of SQL"));
+        }
+        self.0.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// An error of one of our words, kept beside the engine's own because that knows only a text.
+#[derive(Clone, Debug)]
+pub(crate) struct Raised {
+    pub(crate) kind: flywheel_base::ErrorKind,
+    pub(crate) message: String,
+    pub(crate) hint: Option<String>,
+}
+
+impl From<Error> for Raised {
+    fn from(error: Error) -> Self {
+        Self {
+            kind: error.kind(),
+            message: error.message().to_owned(),
+            hint: error.hint_text().map(str::to_owned),
+        }
+    }
+}
