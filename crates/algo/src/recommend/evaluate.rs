@@ -1,0 +1,244 @@
+//! How good a recommender is: rank the whole catalogue for the users of a later period.
+//!
+//! No sampled negatives: they rank models wrongly. A list for new items and one for all items are
+//! different products and are judged apart.
+
+use flywheel_base::{Error, Result};
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use super::Recommender;
+use super::interactions::Interactions;
+use super::serve::{OwnedItems, Request, rank};
+
+/// A training period and what its users had to do with afterwards.
+///
+/// # Shape
+/// `test` has one entry per user index: the distinct items of the later period, ascending; only
+/// users and items that the training period knows.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Split {
+    /// The interactions before the border.
+    pub train: Interactions,
+    /// Per user the items from the border on.
+    pub test: Vec<Vec<u32>>,
+    /// The border in microseconds.
+    pub at: i64,
+}
+
+impl Split {
+    /// Cuts at `at`: earlier events train, the others test.
+    ///
+    /// # Errors
+    /// [`flywheel_base::ErrorKind::Invalid`] without times, or if either side is empty.
+    pub fn new(data: &Interactions, at: i64) -> Result<Self> {
+        if !data.timed() {
+            return Err(Error::invalid("interactions without times cannot be split by time")
+                .hint("Name the time column of the learner."));
+        }
+        let train = data.between(i64::MIN, at);
+        let mut known = vec![false; data.item_count()];
+        for user in 0..train.user_count() {
+            train.items(user).iter().for_each(|item| known[*item as usize] = true);
+        }
+        let later = data.between(at, i64::MAX);
+        let test: Vec<Vec<u32>> = (0..data.user_count())
+            .map(|user| {
+                let seen = !train.items(user).is_empty();
+                let kept = later.items(user).iter().filter(|item| seen && known[**item as usize]);
+                kept.copied().collect()
+            })
+            .collect();
+        if train.cell_count() == 0 || test.iter().all(Vec::is_empty) {
+            return Err(Error::invalid("the border leaves nothing to train on or nothing to test")
+                .hint("Choose a border inside the period the interactions cover."));
+        }
+        Ok(Self { train, test, at })
+    }
+}
+
+/// How deep the lists are judged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Depth {
+    /// Places that count for recall, hit rate and coverage.
+    pub recall: usize,
+    /// Places that count for NDCG.
+    pub ndcg: usize,
+}
+
+impl Default for Depth {
+    fn default() -> Self {
+        Self { recall: 20, ndcg: 10 }
+    }
+}
+
+/// The quality of one kind of list, averaged over the users who have something to be found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Quality {
+    /// Users with at least one item to be found.
+    pub users: usize,
+    /// Found items over items to be found.
+    pub recall: f64,
+    /// Discounted gain over the best possible one.
+    pub ndcg: f64,
+    /// Half the width of the 95 % interval of `ndcg` over users (normal approximation).
+    pub ndcg_margin: f64,
+    /// Share of users with at least one found item.
+    pub hit_rate: f64,
+    /// Share of the catalogue that is in somebody's list.
+    pub coverage: f64,
+}
+
+/// Both kinds of lists.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Evaluation {
+    /// Lists without owned items, judged on items never had before.
+    pub new: Quality,
+    /// Lists with owned items, judged on all items.
+    pub all: Quality,
+}
+
+/// Judges what [`super::serve::serve`] would list with these models for the users of a split.
+///
+/// # Shape
+/// Recall = found / to be found (not capped at the depth). Gain of place p is 1/log₂(p+1); the best
+/// possible gain fills the first places. Items no model scores are not listed.
+/// # Errors
+/// [`flywheel_base::ErrorKind::Invalid`] if a depth is 0.
+/// # Cost
+/// Two rankings per test user, in parallel.
+/// # Source
+/// Järvelin & Kekäläinen 2002 (NDCG).
+pub fn evaluate(models: &[&dyn Recommender], split: &Split, depth: Depth) -> Result<Evaluation> {
+    if depth.recall == 0 || depth.ndcg == 0 {
+        return Err(Error::invalid("a list of depth 0 cannot be judged")
+            .hint("Set recall and ndcg to at least 1."));
+    }
+    Ok(Evaluation {
+        new: judge(models, split, depth, OwnedItems::Exclude),
+        all: judge(models, split, depth, OwnedItems::Include),
+    })
+}
+
+/// What one user's list is worth.
+struct Worth {
+    recall: f64,
+    ndcg: f64,
+    hit: bool,
+    listed: Vec<u32>,
+}
+
+fn judge(models: &[&dyn Recommender], split: &Split, depth: Depth, owned: OwnedItems) -> Quality {
+    let worths: Vec<Worth> = (0..split.test.len())
+        .into_par_iter()
+        .filter_map(|user| {
+            let sought = sought(split, user, owned);
+            if sought.is_empty() {
+                return None;
+            }
+            let history = split.train.history(user, Some(split.at));
+            let request = Request { owned, ..Request::new(depth.recall.max(depth.ndcg)) };
+            let ranked = rank(models, &history, &request);
+            let listed = ranked.chosen.iter().map(|(scored, _)| scored.item).collect();
+            Some(worth(listed, &sought, depth))
+        })
+        .collect();
+    summarise(&worths, split.train.item_count())
+}
+
+/// The items to be found, ascending.
+fn sought(split: &Split, user: usize, owned: OwnedItems) -> Vec<u32> {
+    let had = split.train.items(user);
+    let counts = |item: &&u32| owned != OwnedItems::Exclude || had.binary_search(item).is_err();
+    split.test.get(user).map_or(&[][..], Vec::as_slice).iter().filter(counts).copied().collect()
+}
+
+fn worth(mut listed: Vec<u32>, sought: &[u32], depth: Depth) -> Worth {
+    let gain = |place: usize| 1.0 / (place as f64 + 2.0).log2();
+    let found = |item: &u32| sought.binary_search(item).is_ok();
+    let hits = listed.iter().take(depth.recall).filter(|item| found(item)).count();
+    let gained: f64 = listed
+        .iter()
+        .take(depth.ndcg)
+        .enumerate()
+        .filter(|(_, item)| found(item))
+        .map(|(place, _)| gain(place))
+        .sum();
+    let possible: f64 = (0..sought.len().min(depth.ndcg)).map(gain).sum();
+    listed.truncate(depth.recall);
+    Worth {
+        recall: hits as f64 / sought.len() as f64,
+        ndcg: gained / possible,
+        hit: hits > 0,
+        listed,
+    }
+}
+
+fn summarise(worths: &[Worth], item_count: usize) -> Quality {
+    if worths.is_empty() {
+        return Quality::default();
+    }
+    let users = worths.len() as f64;
+    let mean = |value: &dyn Fn(&Worth) -> f64| worths.iter().map(value).sum::<f64>() / users;
+    let ndcg = mean(&|worth| worth.ndcg);
+    let variance = mean(&|worth| (worth.ndcg - ndcg).powi(2));
+    let mut listed = vec![false; item_count];
+    for item in worths.iter().flat_map(|worth| &worth.listed) {
+        if let Some(seen) = listed.get_mut(*item as usize) {
+            *seen = true;
+        }
+    }
+    Quality {
+        users: worths.len(),
+        recall: mean(&|worth| worth.recall),
+        ndcg,
+        ndcg_margin: 1.96 * (variance / users).sqrt(),
+        hit_rate: mean(&|worth| if worth.hit { 1.0 } else { 0.0 }),
+        coverage: listed.iter().filter(|seen| **seen).count() as f64 / item_count.max(1) as f64,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::interactions::Interaction;
+    use super::super::popularity::{Options, Popularity};
+    use super::*;
+
+    fn split() -> Split {
+        // Training: item 0 thrice, item 1 twice, item 2 once. Test: user 0 takes 0 again and 2;
+        // user 1 takes 1; user 3 and item 3 are unknown to the training.
+        let events = [
+            (0, 0, 1), (1, 0, 1), (2, 0, 1), (0, 1, 2), (2, 1, 2), (1, 2, 3), (0, 0, 10), (0, 2, 11), (1, 1, 12), (3, 0, 12), (2, 3, 13),
+        ];
+        let event = |(user, item, at)| Interaction { user, item, weight: 1.0, at: Some(at) };
+        Split::new(&Interactions::new(4, 4, events.map(event)).unwrap(), 10).unwrap()
+    }
+
+    #[test]
+    fn only_known_users_and_items_are_tested() {
+        assert_eq!(split().test, [vec![0, 2], vec![1], vec![], vec![]]);
+    }
+
+    #[test]
+    fn figures_are_those_worked_out_by_hand() {
+        let split = split();
+        let model = Popularity::fit(&split.train, None, &Options::default()).unwrap();
+        let depth = Depth { recall: 2, ndcg: 2 };
+        let Evaluation { new, all } = evaluate(&[&model], &split, depth).unwrap();
+        // New: user 0 is shown [2] and seeks [2]; user 1 is shown [1] and seeks [1].
+        assert_eq!((new.users, new.recall, new.ndcg, new.hit_rate), (2, 1.0, 1.0, 1.0));
+        assert_eq!(new.coverage, 0.5);
+        // All: both see [0, 1]; user 0 seeks [0, 2], user 1 seeks [1].
+        let place = 1.0 / 3.0_f64.log2();
+        assert!((all.recall - f64::midpoint(0.5, 1.0)).abs() < 1e-12);
+        assert!((all.ndcg - f64::midpoint(1.0 / (1.0 + place), place)).abs() < 1e-12);
+    }
+
+    #[test]
+    fn a_border_outside_the_data_is_refused() {
+        let event = Interaction { user: 0, item: 0, weight: 1.0, at: Some(5) };
+        let data = Interactions::new(1, 1, [event]).unwrap();
+        assert!(Split::new(&data, 1).is_err() && Split::new(&data, 9).is_err());
+    }
+}

@@ -1,0 +1,244 @@
+//! From scores to the list a person sees: filters, caps, reasons, and what to do without evidence.
+
+use serde::{Deserialize, Serialize};
+
+use super::history::UserHistory;
+use super::sparse::by_rank;
+use super::{Recommender, Scored};
+
+/// What happens to items the user has already.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OwnedItems {
+    /// They are left out: a list of new items.
+    #[default]
+    Exclude,
+    /// They compete with the new ones: a list of what to buy next.
+    Include,
+    /// Nothing else is listed: a list to buy again.
+    Only,
+}
+
+/// At most so many items of one group (category, brand, supplier) in a list.
+#[derive(Clone, Copy, Debug)]
+pub struct Cap<'a> {
+    /// The group of each item, by item index; an item beyond the end has no group and no cap.
+    pub groups: &'a [u32],
+    /// How many of one group.
+    pub most: usize,
+}
+
+/// What a list must look like.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    /// How many items at most.
+    pub count: usize,
+    /// What happens to owned items.
+    pub owned: OwnedItems,
+    /// Whether each item can be had, by item index; an item beyond the end cannot. `None`: all can.
+    pub available: Option<&'a [bool]>,
+    /// Items never to be listed (dismissed, recently shown).
+    pub excluded: &'a [u32],
+    /// A limit per group.
+    pub cap: Option<Cap<'a>>,
+}
+
+impl Request<'_> {
+    /// Asks for `count` items the user does not own, without further filters.
+    #[must_use]
+    pub fn new(count: usize) -> Self {
+        Self { count, owned: OwnedItems::Exclude, available: None, excluded: &[], cap: None }
+    }
+}
+
+/// One place of a list and why the item stands there.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Listed {
+    /// Dense index of the item.
+    pub item: u32,
+    /// The score by which it was ranked; comparable within one source only.
+    pub score: f64,
+    /// The source that speaks most for it: `repeat`, `ease`, `popularity`, …
+    pub source: String,
+    /// The owned item that speaks most for it: "because you bought X".
+    pub because: Option<u32>,
+}
+
+/// Why a list is shorter than asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Shortfall {
+    /// No source had any evidence for this history.
+    NoEvidence,
+    /// There was evidence, but filters left too few items.
+    Filtered,
+}
+
+/// The answer to a [`Request`].
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct List {
+    /// The items, the best first.
+    pub items: Vec<Listed>,
+    /// Why there are fewer than asked for, if there are.
+    pub shortfall: Option<Shortfall>,
+}
+
+/// Lists the best items of `models[0]`, filled up from the later ones when it runs out of evidence.
+///
+/// An item is listed once, by the first model that scores it; put the strongest model first and
+/// popularity last. Ties go to the lower item index.
+///
+/// # Cost
+/// One scoring per model that is reached; O(items) each.
+#[must_use]
+pub fn serve(models: &[&dyn Recommender], history: &UserHistory, request: &Request<'_>) -> List {
+    let Ranked { chosen, evidence } = rank(models, history, request);
+    let shortfall = match (chosen.len() < request.count, evidence) {
+        (false, _) => None,
+        (true, true) => Some(Shortfall::Filtered),
+        (true, false) => Some(Shortfall::NoEvidence),
+    };
+    let reason = |(scored, place): (Scored, usize)| {
+        let model = models.get(place)?;
+        Some(Listed {
+            item: scored.item,
+            score: scored.score,
+            source: model.source(history, scored.item).to_owned(),
+            because: model.because(history, scored.item),
+        })
+    };
+    List { items: chosen.into_iter().filter_map(reason).collect(), shortfall }
+}
+
+/// The ranking behind a list: items with the place of the model that gave them.
+#[derive(Debug, Default)]
+pub(super) struct Ranked {
+    /// The items, the best first.
+    pub(super) chosen: Vec<(Scored, usize)>,
+    /// Whether any model that was asked scored anything.
+    evidence: bool,
+}
+
+/// Ranks as [`serve`] does, without working out the reasons.
+pub(super) fn rank(
+    models: &[&dyn Recommender],
+    history: &UserHistory,
+    request: &Request<'_>,
+) -> Ranked {
+    let mut chosen = Vec::new();
+    let mut counted = Counted::default();
+    let mut evidence = false;
+    for (place, model) in models.iter().enumerate() {
+        if chosen.len() >= request.count {
+            break;
+        }
+        let mut scores = model.score(history);
+        evidence |= !scores.is_empty();
+        scores.retain(|scored| allowed(scored.item, history, request));
+        scores.sort_unstable_by(by_rank);
+        take(&scores, place, request, &mut chosen, &mut counted);
+    }
+    Ranked { chosen, evidence }
+}
+
+/// How many items of each group are listed already.
+#[derive(Debug, Default)]
+struct Counted(std::collections::BTreeMap<u32, usize>);
+
+fn allowed(item: u32, history: &UserHistory, request: &Request<'_>) -> bool {
+    let owned = match request.owned {
+        OwnedItems::Include => true,
+        OwnedItems::Exclude => !history.owns(item),
+        OwnedItems::Only => history.owns(item),
+    };
+    let available =
+        request.available.is_none_or(|have| have.get(item as usize).copied().unwrap_or(false));
+    owned && available && !request.excluded.contains(&item)
+}
+
+fn take(
+    scores: &[Scored],
+    place: usize,
+    request: &Request<'_>,
+    chosen: &mut Vec<(Scored, usize)>,
+    counted: &mut Counted,
+) {
+    for scored in scores {
+        let item = scored.item;
+        if chosen.len() >= request.count {
+            return;
+        }
+        if chosen.iter().any(|(listed, _)| listed.item == item) {
+            continue;
+        }
+        if let Some(cap) = request.cap
+            && let Some(group) = cap.groups.get(item as usize)
+        {
+            let listed = counted.0.entry(*group).or_default();
+            if *listed >= cap.most {
+                continue;
+            }
+            *listed += 1;
+        }
+        chosen.push((*scored, place));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::interactions::{Interaction, Interactions};
+    use super::super::neighbours::items::{ItemNeighbours, Options};
+    use super::super::popularity::{self, Popularity};
+    use super::*;
+
+    fn shop() -> (ItemNeighbours, Popularity, Interactions) {
+        let pairs = [(0, 0), (0, 1), (1, 0), (1, 1), (1, 2), (2, 3), (3, 3), (4, 3), (5, 4), (6, 5)];
+        let event = |(user, item)| Interaction { user, item, weight: 1.0, at: None };
+        let data = Interactions::new(7, 6, pairs.map(event)).unwrap();
+        let near = ItemNeighbours::fit(&data, &Options::default()).unwrap();
+        let popular = Popularity::fit(&data, None, &popularity::Options::default()).unwrap();
+        (near, popular, data)
+    }
+
+    fn items(list: &List) -> Vec<u32> {
+        list.items.iter().map(|listed| listed.item).collect()
+    }
+
+    #[test]
+    fn a_list_is_new_items_with_reasons_filled_up_by_popularity() {
+        let (near, popular, data) = shop();
+        let list = serve(&[&near, &popular], &data.history(0, None), &Request::new(3));
+        assert_eq!(items(&list), [2, 3, 4]);
+        assert_eq!(list.items[0].source, "item-neighbours");
+        assert_eq!(list.items[0].because, Some(0));
+        assert_eq!((list.items[1].source.as_str(), list.items[1].because), ("popularity", None));
+        assert_eq!(list.shortfall, None);
+    }
+
+    #[test]
+    fn a_cold_user_gets_popularity_or_the_honest_word() {
+        let (near, popular, _) = shop();
+        let cold = UserHistory::empty(None);
+        assert_eq!(items(&serve(&[&near, &popular], &cold, &Request::new(2))), [3, 0]);
+        let alone = serve(&[&near], &cold, &Request::new(2));
+        assert_eq!((items(&alone), alone.shortfall), (vec![], Some(Shortfall::NoEvidence)));
+    }
+
+    #[test]
+    fn filters_and_caps_hold_across_sources() {
+        let (near, popular, data) = shop();
+        let history = data.history(0, None);
+        let have = [true, true, false, true, true, true];
+        let groups = [0, 0, 1, 7, 7, 7];
+        let request = Request {
+            available: Some(&have),
+            excluded: &[4],
+            cap: Some(Cap { groups: &groups, most: 1 }),
+            ..Request::new(5)
+        };
+        let list = serve(&[&near, &popular], &history, &request);
+        assert_eq!((items(&list), list.shortfall), (vec![3], Some(Shortfall::Filtered)));
+        let again = Request { owned: OwnedItems::Only, ..Request::new(5) };
+        assert_eq!(items(&serve(&[&popular], &history, &again)), [0, 1]);
+    }
+}

@@ -1,0 +1,31 @@
+//! English words that say nothing about an item: articles, pronouns, prepositions, auxiliaries.
+
+/// The stop words in byte order, for the search.
+pub const ENGLISH: &[&str] = &[
+    "a", "about", "above", "across", "after", "afterwards", "again", "against", "all", "almost",
+    "alone", "along", "already", "also", "although", "always", "am", "among", "amongst", "an",
+    "and", "another", "any", "anybody", "anyhow", "anyone", "anything", "anyway", "anywhere",
+    "are", "around", "as", "at", "away", "back", "be", "became", "because", "become", "becomes",
+    "been", "before", "beforehand", "behind", "being", "below", "beside", "besides", "between",
+    "beyond", "both", "but", "by", "can", "cannot", "could", "did", "do", "does", "doing", "done",
+    "down", "due", "during", "each", "either", "else", "elsewhere", "enough", "etc", "even",
+    "ever", "every", "everybody", "everyone", "everything", "everywhere", "except", "few", "for",
+    "from", "further", "had", "has", "have", "having", "he", "hence", "her", "here", "hereby",
+    "herein", "hers", "herself", "him", "himself", "his", "how", "however", "i", "if", "in",
+    "indeed", "instead", "into", "is", "it", "its", "itself", "just", "last", "least", "less",
+    "made", "many", "may", "me", "meanwhile", "might", "mine", "more", "moreover", "most",
+    "mostly", "much", "must", "my", "myself", "namely", "neither", "never", "nevertheless",
+    "next", "no", "nobody", "none", "nor", "not", "nothing", "now", "nowhere", "of", "off",
+    "often", "on", "once", "one", "only", "onto", "or", "other", "others", "otherwise", "our",
+    "ours", "ourselves", "out", "over", "own", "per", "perhaps", "please", "quite", "rather",
+    "same", "seem", "seemed", "seeming", "seems", "several", "shall", "she", "should", "since",
+    "so", "some", "somebody", "somehow", "someone", "something", "sometime", "sometimes",
+    "somewhere", "still", "such", "than", "that", "the", "their", "theirs", "them", "themselves",
+    "then", "there", "thereafter", "thereby", "therefore", "therein", "these", "they", "this",
+    "those", "though", "through", "throughout", "thus", "to", "together", "too", "toward",
+    "towards", "under", "until", "unto", "up", "upon", "us", "very", "via", "was", "we", "well",
+    "were", "what", "whatever", "when", "whence", "whenever", "where", "whereas", "whereby",
+    "wherein", "whereupon", "wherever", "whether", "which", "while", "who", "whoever", "whole",
+    "whom", "whose", "why", "will", "with", "within", "without", "would", "yet", "you", "your",
+    "yours", "yourself", "yourselves",
+];
