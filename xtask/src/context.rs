@@ -1,0 +1,56 @@
+//! Where things are: the workspace, the build folder, the real data.
+
+use std::env;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::Result;
+
+/// Where things are.
+pub(crate) struct Context {
+    /// The workspace's root.
+    pub(crate) root: PathBuf,
+    /// Cargo's build folder.
+    pub(crate) target: PathBuf,
+    /// The folder of real data sets, where there is one.
+    pub(crate) data: Option<PathBuf>,
+}
+
+impl Context {
+    /// Finds the workspace this program was built from, and what the environment says of the rest.
+    pub(crate) fn discover() -> Result<Self> {
+        let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let root = manifest.parent().ok_or("xtask has no parent folder")?.to_owned();
+        let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| "target".into(), PathBuf::from);
+        let data = env::var_os("FLYWHEEL_DATA").map(PathBuf::from).filter(|path| path.is_dir());
+        Ok(Self { target: root.join(target), root, data })
+    }
+
+    /// A cargo that works in the workspace.
+    pub(crate) fn cargo(&self) -> Command {
+        let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        command.current_dir(&self.root).env("CARGO_TARGET_DIR", &self.target);
+        command
+    }
+
+    /// A folder for what a command makes, below the build folder, emptied if asked for.
+    pub(crate) fn scratch(&self, name: &str) -> Result<PathBuf> {
+        let folder = self.target.join("xtask").join(name);
+        if folder.exists() {
+            std::fs::remove_dir_all(&folder)?;
+        }
+        std::fs::create_dir_all(&folder)?;
+        Ok(folder)
+    }
+
+    /// A real data set, or why it cannot be used.
+    pub(crate) fn data_set(&self, name: &str) -> Result<PathBuf> {
+        let folder = self.data.as_ref().map(|data| data.join(name));
+        folder.filter(|folder| folder.is_dir()).ok_or_else(|| {
+            format!(
+                "the data set \"{name}\" is not here; set FLYWHEEL_DATA to the folder that holds it"
+            )
+            .into()
+        })
+    }
+}

@@ -1,0 +1,48 @@
+//! A Python with pinned packages, for the systems we compare ourselves with.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+use crate::context::Context;
+use crate::{Result, process};
+
+/// Readers of the lake's format that are not ours.
+pub(crate) const LAKE_READERS: &[&str] = &[
+    "duckdb==1.5.5",
+    "duckdb-extension-delta==1.5.5",
+    "polars==2.1.0",
+    "deltalake==1.6.6",
+    "pyarrow==26.0.1",
+];
+
+/// The recommender library that ours is compared with.
+pub(crate) const RECOMMENDER_PEERS: &[&str] = &["implicit==0.7.3", "numpy==2.4.6", "scipy==1.17.1"];
+
+/// The Python of a virtual environment with exactly these packages, made at first use.
+pub(crate) fn with_packages(context: &Context, name: &str, packages: &[&str]) -> Result<PathBuf> {
+    let folder = context.target.join("xtask").join(format!("python-{name}"));
+    let python = folder.join("bin/python");
+    let stamp = folder.join("packages.txt");
+    let wanted = packages.join("\n");
+    if fs::read_to_string(&stamp).is_ok_and(|present| present == wanted) {
+        return Ok(python);
+    }
+    println!("installing {} into {}", packages.join(", "), folder.display());
+    make(&folder, &python, packages).map_err(|error| {
+        format!(
+            "{error}\nhint: this check needs python3 (on Debian also python3-venv) and a package index that pip can reach."
+        )
+    })?;
+    fs::write(stamp, wanted)?;
+    Ok(python)
+}
+
+fn make(folder: &PathBuf, python: &PathBuf, packages: &[&str]) -> Result<()> {
+    process::run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(folder))?;
+    process::run(
+        Command::new(python)
+            .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"])
+            .args(packages),
+    )
+}
