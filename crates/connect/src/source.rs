@@ -5,9 +5,9 @@
 //! committed position are read again, exactly as before.
 
 pub mod csv;
-//pub mod excel;
-//pub mod jsonl;
-//pub mod parquet;
+pub mod excel;
+pub mod jsonl;
+pub mod parquet;
 //pub mod sqlite;
 
 #[cfg(test)]
@@ -32,9 +32,9 @@ pub const PAGE_ROWS_DEFAULT: usize = 50_000;
 /// Every source, in the order the docs list them. A new source adds its module and one line.
 pub const SOURCES: &[SourceEntry] = &[
     source::<csv::Csv>("csv"),
-    //source::<jsonl::JsonLines>("jsonl"),
-    //source::<parquet::Parquet>("parquet"),
-    //source::<excel::Excel>("excel"),
+    source::<jsonl::JsonLines>("jsonl"),
+    source::<parquet::Parquet>("parquet"),
+    source::<excel::Excel>("excel"),
     //source::<sqlite::Sqlite>("sqlite"),
 ];
 

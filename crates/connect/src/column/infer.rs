@@ -24,6 +24,8 @@ pub(crate) enum Kind {
     Bool,
     /// A date.
     Date,
+    /// A moment at midnight, where a date cannot be told from it.
+    Midnight,
     /// A moment without zone.
     Local,
     /// A moment with zone.
@@ -167,13 +169,6 @@ impl Inference {
         }
     }
 
-    /// Adds what another sample of the same column has seen.
-    pub(crate) fn merge(&mut self, other: &Self) {
-        for kind in &other.seen {
-            self.see(*kind);
-        }
-    }
-
     /// The narrowest type for all values seen.
     pub(crate) fn resolve(&self) -> ColumnType {
         let only = |kinds: &[Kind]| self.seen.iter().all(|kind| kinds.contains(kind));
@@ -191,7 +186,8 @@ impl Inference {
         }
         match self.seen.as_slice() {
             [Kind::Bool] => ColumnType::Bool,
-            [Kind::Date] => ColumnType::Date,
+            [Kind::Date] | [Kind::Midnight] => ColumnType::Date,
+            [Kind::Midnight, Kind::Local] | [Kind::Local, Kind::Midnight] => ColumnType::Timestamp,
             [Kind::Local] | [Kind::Zoned] => ColumnType::Timestamp,
             [Kind::Binary] => ColumnType::Binary,
             _ => ColumnType::Text,

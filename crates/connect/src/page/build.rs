@@ -254,6 +254,7 @@ impl PageBuilder {
     pub(crate) fn finish(&mut self, schema: &TableSchema, position: Position) -> Result<Page> {
         let batch = match self.ready.take() {
             Some(batch) => batch,
+            None if self.rows == 0 => RecordBatch::new_empty(Arc::clone(&schema.arrow)),
             None => {
                 let lineage = self.lineage.iter_mut().flatten();
                 let arrays = self.columns.iter_mut().chain(lineage).map(|c| c.finish(self.rows));

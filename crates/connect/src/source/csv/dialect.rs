@@ -93,32 +93,6 @@ pub(super) fn has_header(rows: &[Vec<String>], declared: &[&str], parsing: &Pars
     words && sorted.len() == first.len()
 }
 
-/// The names of the columns in a header: trimmed, none empty, none twice.
-pub(super) fn names(header: &[String]) -> Vec<String> {
-    let mut names: Vec<String> = Vec::with_capacity(header.len());
-    for (at, field) in header.iter().enumerate() {
-        let field = field.trim();
-        let name = if field.is_empty() { format!("column_{}", at + 1) } else { field.to_owned() };
-        names.push(unused(name, &names));
-    }
-    names
-}
-
-/// `name`, or `name_2`, `name_3` … if it is taken.
-fn unused(name: String, taken: &[String]) -> String {
-    if !taken.contains(&name) {
-        return name;
-    }
-    let mut number = 2;
-    loop {
-        let candidate = format!("{name}_{number}");
-        if !taken.contains(&candidate) {
-            return candidate;
-        }
-        number += 1;
-    }
-}
-
 /// The names of the columns of a file without header.
 pub(super) fn numbered(count: usize, declared: &[&str]) -> Vec<String> {
     let name = |at: usize| match declared.get(at) {
@@ -164,9 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn every_column_gets_its_own_name() {
-        let header = ["a", " b ", "", "a", "a"].map(str::to_owned);
-        assert_eq!(names(&header), ["a", "b", "column_3", "a_2", "a_3"]);
+    fn columns_without_header_are_numbered() {
         assert_eq!(numbered(3, &["x"]), ["x", "column_2", "column_3"]);
     }
 }

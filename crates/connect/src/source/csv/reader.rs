@@ -9,7 +9,9 @@ use super::dialect;
 use super::record::{Dialect, Fault, Record, Scan, scan, unescape};
 use super::{Format, HeaderSetting};
 use crate::column::{ColumnType, Kind, Misfit};
-use crate::files::{FileReader, FileState, Fill, Input, Resume, Sample, VisibleFile, Window};
+use crate::files::{
+    FileReader, FileState, Fill, Input, Resume, Sample, VisibleFile, Window, column_names,
+};
 use crate::page::{Column, PageBuilder, TableSchema, raw};
 
 /// Text looked at to find out how a file is written.
@@ -163,7 +165,7 @@ impl CsvReader {
         if self.record.fault.is_some() {
             return Err(self.unusable("its header has a quote that is not closed"));
         }
-        self.names = dialect::names(&fields);
+        self.names = column_names(&fields);
         self.header = Some(line.to_vec());
         self.open = self.record.open;
         self.pass();
