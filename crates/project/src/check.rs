@@ -148,22 +148,25 @@ impl Check<'_> {
     }
 
     fn cycles(&mut self) {
-        for cycle in self.checked.graph.finish() {
+        for mut cycle in self.checked.graph.finish() {
+            // The graph follows the data; people follow the references, which point the other way.
+            cycle.reverse();
+            cycle.rotate_right(1);
             let closed: Vec<&NodeId> = cycle.iter().chain(cycle.first()).collect();
             let names = closed.iter().map(|id| id.name.as_str()).collect::<Vec<_>>().join(" → ");
             let file_of = |id: &NodeId| {
                 let info = self.checked.graph.info(id);
                 info.and_then(|info| info.file.clone()).unwrap_or_default()
             };
-            let files = cycle
-                .iter()
-                .map(|id| format!("{} in {}", id.name, file_of(id)))
-                .collect::<Vec<_>>();
+            let reads = closed.windows(2).filter_map(|pair| {
+                let [reader, read] = pair else { return None };
+                Some(format!("{} reads {}", file_of(reader), read.name))
+            });
             let hint = match cycle.as_slice() {
                 [_] => {
                     "A model cannot read itself; an incremental one reads {{ this }}.".to_owned()
                 }
-                _ => format!("Take one reference out: {}.", files.join(", ")),
+                _ => format!("Take one reference out: {}.", reads.collect::<Vec<_>>().join(", ")),
             };
             let diagnostic =
                 Diagnostic::error(Span::FILE, format!("a cycle of references: {names}"));

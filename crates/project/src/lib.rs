@@ -10,6 +10,7 @@
 
 pub mod diagnostic;
 pub mod graph;
+pub mod init;
 pub mod model;
 pub mod resource;
 pub mod secret;
@@ -27,6 +28,7 @@ mod source;
 pub use diagnostic::{Diagnostic, Diagnostics, Severity, Span};
 pub use file::SourceFile;
 pub use graph::{Graph, NodeId, NodeInfo, NodeKind};
+pub use init::init;
 pub use load::PROJECT_FILE;
 pub use model::{
     IncrementalStrategy, Model, ModelConfig, ModelTest, OnSchemaChange, SingularTest, TestKind,

@@ -148,7 +148,8 @@ impl Check<'_> {
             if !seen.insert(column.name.as_str()) {
                 let message =
                     format!("column \"{}\" of {} is described twice", column.name, tests.target);
-                self.push(tests.file, Diagnostic::error(at(node, "name"), message));
+                let hint = "Merge the two.";
+                self.push(tests.file, Diagnostic::error(at(node, "name"), message).hint(hint));
             }
             self.tests(tests, Some(&column.name), &column.tests, node);
         }

@@ -17,7 +17,7 @@ use crate::yaml::{Node, Step};
 
 /// The types a column may be declared with, besides `decimal(p,s)`.
 const COLUMN_TYPES: &[&str] =
-    &["text", "int64", "int32", "float64", "bool", "date", "timestamp", "json"];
+    &["text", "int64", "int32", "float64", "bool", "date", "timestamp", "json", "binary"];
 
 /// The most digits of a decimal column.
 const DECIMAL_DIGITS_MAX: u8 = 38;
@@ -33,7 +33,9 @@ impl Check<'_> {
                 let node = read.node.find(&[Step::Key("streams"), Step::Item(index)]);
                 if !streams.insert(stream.stream.as_str()) {
                     let message = format!("stream \"{}\" is declared twice", stream.stream);
-                    self.push(&read.file, Diagnostic::error(at(node, "stream"), message));
+                    let hint = "Rename one of them; positions are kept by this name.";
+                    let span = at(node, "stream");
+                    self.push(&read.file, Diagnostic::error(span, message).hint(hint));
                 }
                 let subject = format!("the options of stream \"{}\"", stream.stream);
                 self.options(&read.file, node, schema.as_ref(), &subject);
@@ -108,7 +110,8 @@ impl Check<'_> {
             let node = node.find(&[Step::Key("columns"), Step::Item(index)]);
             if !seen.insert(column.name.as_str()) {
                 let message = format!("column \"{}\" is declared twice", column.name);
-                self.push(file, Diagnostic::error(at(node, "name"), message));
+                let hint = "Remove one of them.";
+                self.push(file, Diagnostic::error(at(node, "name"), message).hint(hint));
             }
             if !is_column_type(&column.column_type) {
                 let message = format!(
@@ -125,7 +128,7 @@ impl Check<'_> {
             let node = node.find(&[Step::Key("key"), Step::Item(index)]);
             if !keys.insert(key) {
                 let message = format!("key column \"{key}\" is given twice");
-                self.push(file, Diagnostic::error(node.span, message));
+                self.push(file, Diagnostic::error(node.span, message).hint("Remove one of them."));
             }
         }
     }

@@ -88,7 +88,8 @@ pub struct Column {
     /// The column's name in the source, if it differs.
     #[serde(default)]
     pub from: Option<String>,
-    /// `text`, `int64`, `int32`, `float64`, `decimal(p,s)`, `bool`, `date`, `timestamp` or `json`.
+    /// `text`, `int64`, `int32`, `float64`, `decimal(p,s)`, `bool`, `date`, `timestamp`,
+    /// `json` or `binary`.
     #[serde(rename = "type")]
     pub column_type: String,
     /// Whether a row without a value is set aside.

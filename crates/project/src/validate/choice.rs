@@ -55,7 +55,8 @@ impl<'a> Walk<'a, '_> {
             [_] => {}
             [] => {
                 let message = format!("{place} must have exactly one of {list}, found none");
-                self.report(words::start(node), message, None);
+                let hint = format!("Add one of {list}.");
+                self.report(words::start(node), message, Some(hint));
             }
             [_, second, ..] => {
                 let span = node.entry(second).map_or(node.span, |(key, _)| key.span);
@@ -64,7 +65,7 @@ impl<'a> Walk<'a, '_> {
                 self.report(
                     span,
                     message,
-                    Some("Keep one, move the other to its own file.".into()),
+                    Some("Keep one and move the other to a file of its own.".to_owned()),
                 );
             }
         }
@@ -90,7 +91,7 @@ impl<'a> Walk<'a, '_> {
             let found = entries.iter().map(|(key, _)| key.name.as_str()).collect::<Vec<_>>();
             let found = if found.is_empty() { "none".to_owned() } else { found.join(" and ") };
             let message = format!("{place} must have exactly one of {list}, found {found}");
-            self.report(span, message, None);
+            self.report(span, message, Some("Keep exactly one.".to_owned()));
         }
     }
 

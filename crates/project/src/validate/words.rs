@@ -136,6 +136,7 @@ pub(super) fn type_hint(schema: &Map<String, Json>, node: &Node) -> Option<Strin
         Value::Text(text) if wants("array") => {
             Some(format!("Write a list: [{}].", shortened(text)))
         }
+        _ if names == ["object"] => Some("Write it as lines of `key: value`.".to_owned()),
         Value::Map(_) if wants("array") => {
             Some("Start each item with a dash, as in `- name: x`.".to_owned())
         }

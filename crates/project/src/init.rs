@@ -1,0 +1,123 @@
+//! New projects from templates: `flywheel init`.
+//!
+//! A new template is a folder in `templates/` and one entry in [`TEMPLATES`]; a test compares the two.
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use flywheel_base::{Error, Result, suggest};
+
+use crate::names;
+
+/// What stands for the project's name in the files of a template.
+const NAME_MARK: &str = "__NAME__";
+
+/// A template.
+#[derive(Clone, Copy, Debug)]
+pub struct Template {
+    /// The word for `--template`.
+    pub name: &'static str,
+    /// One sentence for people.
+    pub about: &'static str,
+    /// Paths and texts; `gitignore` becomes `.gitignore`.
+    files: &'static [(&'static str, &'static str)],
+}
+
+/// The files of a template, embedded.
+macro_rules! files {
+    ($folder:literal, $($path:literal),+ $(,)?) => {
+        &[$(($path, include_str!(concat!("../templates/", $folder, "/", $path)))),+]
+    };
+}
+
+/// Every template, the default first.
+pub const TEMPLATES: &[Template] = &[
+    Template {
+        name: "retail",
+        about: "A shop: orders, customers and stock; recommendations, segments, forecasts, reorders.",
+        files: files!("retail", "flywheel.yaml"),
+    },
+    Template {
+        name: "crm",
+        about: "A sales pipeline from CSV: tested models, account segments, tasks for stale deals.",
+        files: files!(
+            "crm",
+            "README.md",
+            "actions/follow_up.yaml",
+            "connections/crm.yaml",
+            "data/accounts.csv",
+            "data/products.csv",
+            "data/sales_pipeline.csv",
+            "data/sales_teams.csv",
+            "flywheel.yaml",
+            "gitignore",
+            "learners/account_segments.yaml",
+            "models/marts/accounts.sql",
+            "models/marts/marts.yml",
+            "models/marts/open_opportunities.sql",
+            "models/staging/staging.yml",
+            "models/staging/stg_accounts.sql",
+            "models/staging/stg_opportunities.sql",
+            "models/staging/stg_products.sql",
+            "models/staging/stg_sales_teams.sql",
+            "policies/stale_deals.yaml",
+            "syncs/crm.yaml",
+            "tests/no_deal_closes_before_it_starts.sql",
+        ),
+    },
+    Template {
+        name: "blank",
+        about: "The project file and a guide to the folders.",
+        files: files!("blank", "README.md", "flywheel.yaml", "gitignore"),
+    },
+];
+
+/// Writes the template's files into `dir`, which is made if needed, and returns their paths.
+///
+/// # Errors
+/// [`flywheel_base::ErrorKind::Invalid`] if there is no such template, `name` is not a name or `dir`
+/// holds anything but `.git`; nothing is written then. The file system's own errors otherwise.
+pub fn init(template: &str, dir: &Path, name: &str) -> Result<Vec<PathBuf>> {
+    let Some(template) = TEMPLATES.iter().find(|known| known.name == template) else {
+        return Err(Error::invalid(format!("no template is named \"{template}\""))
+            .hint(suggest::hint(template, TEMPLATES.iter().map(|known| known.name))));
+    };
+    if let Some(problem) = names::problem(name) {
+        return Err(Error::invalid(format!(
+            "\"{name}\" is not a good name for a project: it {problem}"
+        ))
+        .hint(names::HINT));
+    }
+    refuse_used(dir)?;
+    let mut written = Vec::new();
+    for (path, text) in template.files {
+        let path = dir.join(if *path == "gitignore" { ".gitignore" } else { path });
+        let folder = path.parent().unwrap_or(dir);
+        fs::create_dir_all(folder).map_err(|error| Error::io("make the folder", folder, error))?;
+        fs::File::create_new(&path)
+            .and_then(|mut file| file.write_all(text.replace(NAME_MARK, name).as_bytes()))
+            .map_err(|error| Error::io("write", &path, error))?;
+        written.push(path);
+    }
+    Ok(written)
+}
+
+fn refuse_used(dir: &Path) -> Result<()> {
+    let entries = match fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(Error::io("read the folder", dir, error)),
+    };
+    for entry in entries {
+        let entry = entry.map_err(|error| Error::io("read the folder", dir, error))?;
+        if entry.file_name() != ".git" {
+            return Err(Error::invalid(format!("the folder {} is not empty", dir.display()))
+                .hint("Name a new or empty folder, so that nothing is overwritten."));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;
