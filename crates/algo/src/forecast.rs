@@ -51,6 +51,9 @@ pub const FORECASTERS: &[Forecaster] = &[
     smoothing::HOLT_WINTERS_DAMPED,
 ];
 
+/// A fitted algorithm of any kind.
+pub type Made = Box<dyn Model>;
+
 /// One forecasting algorithm.
 #[derive(Clone, Copy)]
 pub struct Forecaster {
@@ -61,9 +64,9 @@ pub struct Forecaster {
     /// How many values it needs under these options.
     pub length_min: fn(&Options) -> usize,
     /// Fits a finite series of at least `length_min` values.
-    pub fit: fn(&[f64], &Options) -> Result<Box<dyn Model>>,
+    pub fit: fn(&[f64], &Options) -> Result<Made>,
     /// Reads back what [`Model::save`] wrote.
-    pub load: fn(&Value) -> Result<Box<dyn Model>>,
+    pub load: fn(&Value) -> Result<Made>,
 }
 
 impl fmt::Debug for Forecaster {
@@ -262,7 +265,7 @@ fn save<T: Serialize>(model: &T) -> Result<Value> {
 }
 
 /// Reads a model's state.
-fn load<T: for<'de> Deserialize<'de> + Model + 'static>(state: &Value) -> Result<Box<dyn Model>> {
+fn load<T: for<'de> Deserialize<'de> + Model + 'static>(state: &Value) -> Result<Made> {
     let model: T = serde_json::from_value(state.clone()).map_err(|error| {
         Error::corrupt("stored forecast state cannot be read")
             .caused_by(error)

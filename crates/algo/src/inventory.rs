@@ -1,1 +1,7 @@
-//! Stub.
+//! Stock decisions from forecasts: when to order, and how much.
+
+pub mod demand;
+pub mod reorder;
+
+#[cfg(test)]
+mod tests;

@@ -11,7 +11,7 @@ use flywheel_base::Result;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Forecaster, Model, Options, Spread, load, save};
+use super::{Forecaster, Made, Model, Options, Spread, load, save};
 pub use state::{Constants, Shape, State};
 
 /// Where the recursion starts from.
@@ -124,7 +124,7 @@ impl Smoothing {
     }
 }
 
-fn fit(values: &[f64], shape: Shape, options: &Options) -> Result<Box<dyn Model>> {
+fn fit(values: &[f64], shape: Shape, options: &Options) -> Result<Made> {
     Ok(Box::new(Smoothing::fit(values, shape, options.initialization)?))
 }
 

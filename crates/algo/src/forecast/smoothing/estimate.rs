@@ -15,6 +15,9 @@ const PHI: (f64, f64) = (0.8, 0.995);
 const ALPHA_STARTS: [f64; 5] = [0.0, 0.1, 0.3, 0.6, 0.95];
 const OTHER_STARTS: [f64; 2] = [0.05, 0.4];
 
+/// How many of the best starting points are searched from; the error has more than one valley.
+const SEARCHES: usize = 3;
+
 /// The first step of the search, in radians of the bounding transform.
 const STEP: f64 = 0.25;
 
@@ -39,18 +42,14 @@ pub(super) fn search(
             None => solve(values, shape, constants).1,
         }
     };
-    let mut best: Option<(Vec<f64>, f64)> = None;
-    for start in starts(shape) {
-        let value = squares(&start);
-        if best.as_ref().is_none_or(|(_, least)| value < *least) {
-            best = Some((start, value));
-        }
-    }
-    let (start, value) = best.unwrap_or((vec![0.0; shape.constants()], f64::INFINITY));
-    let (mut found, least) = minimise(&squares, &start, STEP);
-    if least >= value {
-        found = start;
-    }
+    let mut ranked: Vec<(Vec<f64>, f64)> =
+        starts(shape).into_iter().map(|start| (start.clone(), squares(&start))).collect();
+    ranked.sort_by(|a, b| a.1.total_cmp(&b.1));
+    ranked.truncate(SEARCHES);
+    let searched = ranked.iter().map(|(start, _)| minimise(&squares, start, STEP));
+    let ends: Vec<(Vec<f64>, f64)> = searched.chain(ranked.iter().cloned()).collect();
+    let best = ends.into_iter().reduce(|best, end| if end.1 < best.1 { end } else { best });
+    let found = best.map_or_else(|| vec![0.0; shape.constants()], |(point, _)| point);
     let constants = constants(shape, &found);
     let initial = fixed.unwrap_or_else(|| solve(values, shape, constants).0);
     (constants, initial)

@@ -1,0 +1,174 @@
+//! Stock claims: service reached, packs kept, reasons given, and better than the naive policy.
+
+use flywheel_base::Rng;
+
+use super::demand::{LeadTime, LeadTimeDemand, Source};
+use super::reorder::{
+    Situation, economic_order_quantity, newsvendor_level, normal_safety_stock, propose,
+};
+use crate::forecast::interval::Basis;
+use crate::forecast::seeds::SALES;
+use crate::forecast::{Forecast, Options, fit};
+use crate::stats::normal;
+
+/// Normal demand of this mean and deviation, independent of its past errors.
+fn normal_forecast(mean: f64, deviation: f64, horizon: usize) -> Forecast {
+    let levels = vec![0.05, 0.25, 0.5, 0.75, 0.95];
+    let row: Vec<f64> = levels.iter().map(|p| mean + deviation * normal::quantile(*p)).collect();
+    let mut rng = Rng::new(2);
+    let path = |_| (0..horizon).map(|_| deviation * rng.normal()).collect();
+    Forecast {
+        mean: vec![mean; horizon],
+        quantiles: vec![row; horizon],
+        levels,
+        basis: Basis::PastErrors,
+        errors: (0..2000).map(path).collect(),
+        clip_at_zero: true,
+    }
+}
+
+#[test]
+fn drawn_lead_times_have_the_moments_of_theory() {
+    let mut forecast = normal_forecast(100.0, 10.0, 12);
+    let lead = LeadTime { periods: 4.0, deviation: 0.0 };
+    let made = LeadTimeDemand::simulate(&forecast, lead, 1).unwrap();
+    assert_eq!(made.source, Source::ErrorPaths);
+    assert!((made.mean() - 400.0).abs() < 2.0);
+    let safety = normal_safety_stock(100.0, 10.0, lead, 0.95).unwrap();
+    assert!((made.quantile(0.95) - made.mean() - safety).abs() < 3.0);
+    let uncertain = LeadTime { periods: 4.0, deviation: 1.0 };
+    let wide = LeadTimeDemand::simulate(&forecast, uncertain, 1).unwrap();
+    let theory = normal_safety_stock(100.0, 10.0, uncertain, 0.95).unwrap();
+    assert!((wide.quantile(0.95) - wide.mean() - theory).abs() < 0.05 * theory);
+    forecast.errors.clear();
+    let copula = LeadTimeDemand::simulate(&forecast, lead, 1).unwrap();
+    assert_eq!(copula.source, Source::Quantiles);
+    assert!((copula.mean() - 400.0).abs() < 2.0);
+    assert!(copula.quantile(0.95) > made.quantile(0.95), "dependence asks for more stock");
+    forecast.quantiles.clear();
+    let poisson = LeadTimeDemand::simulate(&forecast, lead, 1).unwrap();
+    assert_eq!(poisson.source, Source::Poisson);
+    assert!((poisson.quantile(0.5) - 400.0).abs() < 5.0 && poisson.share_above(400.0) > 0.4);
+    assert!(poisson.expected_shortage(400.0) > 5.0 && poisson.expected_shortage(1e6) == 0.0);
+    assert!(
+        LeadTimeDemand::simulate(&forecast, LeadTime { periods: 13.0, deviation: 0.0 }, 1).is_err()
+    );
+}
+
+#[test]
+fn a_proposal_keeps_packs_limits_and_says_why() {
+    let forecast = normal_forecast(10.0, 2.0, 20);
+    let base = Situation { stock_on_hand: 30.0, on_order: 10.0, ..Situation::default() };
+    let made = propose(&base, &forecast).unwrap();
+    assert_eq!(made.stock_position, 40.0);
+    assert!((made.reorder_point - (80.0 + 1.645 * 2.0 * 8_f64.sqrt())).abs() < 1.0, "{made:?}");
+    assert!((made.order_quantity - (made.reorder_point - 40.0).ceil()).abs() < 1e-9);
+    assert!(made.stockout_risk > 0.99 && made.reason.contains("order 5"), "{}", made.reason);
+    let packs = propose(&Situation { pack_size: 12.0, ..base }, &forecast).unwrap();
+    assert_eq!(packs.order_quantity, 60.0);
+    let capped =
+        propose(&Situation { pack_size: 12.0, order_max: Some(40.0), ..base }, &forecast).unwrap();
+    assert_eq!(capped.order_quantity, 36.0);
+    assert!(capped.reason.contains("cut"));
+    let full = propose(&Situation { stock_on_hand: 200.0, ..base }, &forecast).unwrap();
+    assert_eq!(full.order_quantity, 0.0);
+    assert!(full.reason.contains("nothing"), "{}", full.reason);
+    let economic =
+        Situation { order_cost: Some(50.0), holding_cost_per_unit_year: Some(2.0), ..base };
+    let lot = economic_order_quantity(3650.0, 50.0, 2.0).unwrap();
+    let made = propose(&economic, &forecast).unwrap();
+    assert!((made.order_up_to - made.reorder_point - lot).abs() < 1e-9);
+    assert_eq!(made, propose(&economic, &forecast).unwrap(), "the same input, the same order");
+}
+
+/// Trap 7: the seed calls a sales forecast "inventory"; stock, lead time and interval must decide.
+#[test]
+fn the_seeds_sales_become_an_order_with_a_service_level() {
+    let options = Options { clip_at_zero: true, ..Options::default() };
+    let forecast = fit("holt", &SALES, &options).unwrap().forecast(3, &[0.05, 0.5, 0.95]).unwrap();
+    let month = Situation {
+        stock_on_hand: 300.0,
+        lead_time_days: 30.0,
+        review_days: 30.0,
+        period_days: 30.0,
+        ..Situation::default()
+    };
+    let at = |service_level| propose(&Situation { service_level, ..month }, &forecast).unwrap();
+    let (low, high) = (at(0.8), at(0.99));
+    assert!(low.expected_demand > 850.0 && low.expected_demand < 950.0, "{low:?}");
+    assert!(high.reorder_point > low.reorder_point && low.order_quantity > 500.0);
+    let longer = Situation { lead_time_days: 60.0, ..month };
+    assert!(propose(&longer, &forecast).unwrap().order_quantity > low.order_quantity);
+}
+
+#[test]
+fn impossible_situations_are_refused_by_name() {
+    let forecast = normal_forecast(10.0, 2.0, 20);
+    let fails = |situation: Situation, word: &str| {
+        let error = propose(&situation, &forecast).unwrap_err();
+        assert!(error.message().contains(word), "{error}");
+    };
+    let base = Situation::default();
+    fails(Situation { service_level: 1.0, ..base }, "service level");
+    fails(Situation { pack_size: 0.0, ..base }, "pack size");
+    fails(Situation { on_order: -1.0, ..base }, "on order");
+    fails(Situation { stock_on_hand: f64::NAN, ..base }, "stock on hand");
+    fails(Situation { lead_time_days: 40.0, ..base }, "does not cover");
+    assert!((newsvendor_level(3.0, 1.0).unwrap() - 0.75).abs() < 1e-12);
+    assert!(newsvendor_level(0.0, 1.0).is_err() && economic_order_quantity(1.0, 1.0, 0.0).is_err());
+}
+
+/// Runs a shop for a year: weekly season, a trend, orders each day. Gives the fill rate and mean stock.
+fn year(policy: impl Fn(&[f64], f64, f64) -> f64) -> (f64, f64) {
+    let mut rng = Rng::new(12);
+    let mut demand = |day: usize| {
+        let season = if day % 7 >= 5 { 2.5 } else { 0.6 };
+        rng.poisson(20.0 * season * (1.0 + day as f64 / 400.0)) as f64
+    };
+    let mut history: Vec<f64> = (0..120).map(&mut demand).collect();
+    let (mut stock, mut pipeline) = (250.0, [0.0; 5]);
+    let (mut asked, mut sold, mut held) = (0.0, 0.0, 0.0);
+    for day in 120..320 {
+        stock += pipeline[0];
+        pipeline.rotate_left(1);
+        pipeline[4] = policy(&history, stock, pipeline[..4].iter().sum());
+        let today = demand(day);
+        let served = today.min(stock);
+        stock -= served;
+        (asked, sold, held) = (asked + today, sold + served, held + stock);
+        history.push(today);
+    }
+    (sold / asked, held / 200.0)
+}
+
+#[test]
+fn forecast_orders_beat_the_mean_plus_deviations_policy() {
+    let naive = year(|history, stock, coming| {
+        let recent = &history[history.len() - 60..];
+        let mean = recent.iter().sum::<f64>() / 60.0;
+        let variance = recent.iter().map(|d| (d - mean).powi(2)).sum::<f64>() / 59.0;
+        let lead = LeadTime { periods: 6.0, deviation: 0.0 };
+        let safety = normal_safety_stock(mean, variance.sqrt(), lead, 0.95).unwrap();
+        (6.0 * mean + safety - stock - coming).max(0.0).ceil()
+    });
+    let ours = |service_level| {
+        year(|history, stock, coming| {
+            let options =
+                Options { season: 7, horizon: 6, clip_at_zero: true, ..Options::default() };
+            let window = &history[history.len() - 84..];
+            let forecast =
+                fit("theta", window, &options).unwrap().forecast(6, &[0.5, 0.95]).unwrap();
+            let situation = Situation {
+                stock_on_hand: stock,
+                on_order: coming,
+                lead_time_days: 5.0,
+                service_level,
+                ..Situation::default()
+            };
+            propose(&situation, &forecast).unwrap().order_quantity
+        })
+    };
+    let (usual, careful) = (ours(0.95), ours(0.999));
+    assert!(usual.0 >= 0.98 && usual.1 < 0.5 * naive.1, "{usual:?} against {naive:?}");
+    assert!(careful.0 >= 0.995 && careful.1 < naive.1, "{careful:?} against {naive:?}");
+}
