@@ -72,7 +72,7 @@ pub struct Diagnostic {
     /// A sentence that mends it.
     pub hint: Option<String>,
     /// The source line that is meant.
-    pub snippet: Option<String>,
+    pub snippet: Option<Box<str>>,
 }
 
 impl Diagnostic {
@@ -189,7 +189,7 @@ impl Diagnostics {
             return;
         }
         diagnostic.file.clone_from(&file.path);
-        diagnostic.snippet = file.line(diagnostic.span.line).map(str::to_owned);
+        diagnostic.snippet = file.line(diagnostic.span.line).map(Box::from);
         self.list.push(diagnostic);
     }
 

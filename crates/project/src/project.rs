@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use flywheel_base::{Error, Result, suggest};
 use schemars::Schema;
@@ -248,10 +249,9 @@ pub fn parse_bytes(bytes: &[u8]) -> Diagnostics {
         }
     };
     if let Some(node) = yaml::parse(&file, &mut out) {
-        for kind in RESOURCES {
-            let schema = (kind.schema)();
-            let rules =
-                crate::validate::Rules { subject: kind.name, schema: &schema, secrets: true };
+        static SCHEMAS: OnceLock<Vec<(&'static str, Schema)>> = OnceLock::new();
+        for (subject, schema) in SCHEMAS.get_or_init(schemas) {
+            let rules = crate::validate::Rules { subject, schema, secrets: true };
             crate::validate::validate(&file, &node, rules, &mut out);
         }
     }

@@ -177,3 +177,6 @@ impl From<Error> for Raised {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

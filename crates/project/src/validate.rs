@@ -6,7 +6,11 @@
 mod choice;
 mod words;
 
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+
 use flywheel_base::suggest;
+use regex::Regex;
 use schemars::Schema;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value as Json};
@@ -162,8 +166,7 @@ impl<'a> Walk<'a, '_> {
 
     fn check_text(&mut self, node: &Node, text: &str, schema: &Map<String, Json>, place: &Place) {
         let pattern = schema.get("pattern").and_then(Json::as_str);
-        // A pattern our engine cannot compile is left to the struct, which has the last word.
-        let pattern = pattern.and_then(|pattern| regex::Regex::new(pattern).ok());
+        let pattern = pattern.and_then(compiled);
         let too_short = schema
             .get("minLength")
             .and_then(Json::as_u64)
@@ -293,4 +296,17 @@ impl<'a> Walk<'a, '_> {
     fn report(&mut self, span: Span, message: String, hint: Option<String>) {
         self.found.push(Diagnostic { hint, ..Diagnostic::error(span, message) });
     }
+}
+
+/// The pattern as it is run; `None` if our engine cannot run it, which leaves the text to the struct,
+/// and that has the last word. Patterns come from schemas, which are few, so all are kept.
+fn compiled(pattern: &str) -> Option<Regex> {
+    static KEPT: Mutex<BTreeMap<String, Option<Regex>>> = Mutex::new(BTreeMap::new());
+    let mut kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(regex) = kept.get(pattern) {
+        return regex.clone();
+    }
+    let regex = Regex::new(pattern).ok();
+    kept.insert(pattern.to_owned(), regex.clone());
+    regex
 }

@@ -3,12 +3,18 @@
 //! Each file in `tests-data/` holds the files of a folder and, last, the expected report. Run with
 //! `UPDATE=1` to write the reports anew, then read them.
 
+mod fuzz;
+
 use std::fs;
 use std::path::Path;
 
 use schemars::json_schema;
 
 use super::*;
+use crate::model::IncrementalStrategy;
+use crate::resource::project_file::Materialized;
+use crate::resource::properties::Severity;
+use crate::template::RenderContext;
 
 /// The line before each file in a case.
 const MARK: &str = "=== ";
@@ -109,4 +115,146 @@ fn every_mistake_is_reported_with_place_and_hint() {
         }
     }
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n\n"));
+}
+
+fn loaded(case: &str) -> Project {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), &split(case));
+    Project::load(dir.path(), &connectors()).unwrap_or_else(|mistakes| panic!("{mistakes}"))
+}
+
+#[test]
+fn a_clean_project_holds_what_the_files_say() {
+    let project = loaded(include_str!("../../tests-data/clean.txt"));
+    let orders = &project.models["stg_orders"];
+    assert_eq!(orders.relation(), "staging.stg_orders");
+    assert_eq!(orders.config.materialized, Materialized::Incremental, "config() wins");
+    assert_eq!(orders.config.incremental_strategy, IncrementalStrategy::Merge);
+    assert_eq!(orders.config.unique_key, ["order_id"]);
+    assert_eq!(orders.config.tags, ["daily", "hourly"], "tags add up");
+    let customers = &project.models["customers"];
+    assert_eq!(customers.description.as_deref(), Some("One row per customer."));
+    let names: Vec<&str> = project.model_tests().map(|test| test.name.as_str()).collect();
+    assert_eq!(
+        names,
+        [
+            "unique_customers_customer_id",
+            "not_null_customers_customer_id",
+            "accepted_values_customers_kind__new__old",
+            "relationships_customers_kind__kind__ref_raw_customers_",
+            "source_not_null_raw_orders_order_id",
+        ]
+    );
+    let landed = project.sources["raw.orders"].landed_by.as_ref().unwrap();
+    assert_eq!((landed.sync.as_str(), landed.stream.as_str()), ("shop", "orders"));
+    assert_eq!(project.learners["stages"].kind().unwrap().name(), "segment");
+    assert_eq!(
+        (project.actions["outbox"].file.as_str(), project.actions["outbox"].line),
+        ("actions/outbox.yaml", 1)
+    );
+    let order: Vec<&str> = project.graph.order().iter().map(|id| id.name.as_str()).collect();
+    assert_eq!(
+        order,
+        [
+            "files",
+            "shop",
+            "raw.customers",
+            "raw.orders",
+            "stg_orders",
+            "customers",
+            "stages",
+            "welcome",
+            "outbox"
+        ]
+    );
+    assert_eq!(project.singular_tests["no_negative_amounts"].severity, Severity::Warn);
+}
+
+#[test]
+fn a_model_renders_with_the_projects_own_names() {
+    let project = loaded(include_str!("../../tests-data/clean.txt"));
+    let model = &project.models["stg_orders"];
+    let sql = |incremental| {
+        model
+            .render(&RenderContext {
+                vars: &project.file.vars,
+                incremental,
+                this: model.relation(),
+                resolve_ref: &|name| project.ref_relation(name),
+                resolve_source: &|source, table| Ok(project.source_relation(source, table)),
+            })
+            .unwrap()
+    };
+    assert_eq!(sql(false), "\nselect * from raw.orders\nwhere day >= '2024-01-01'\n");
+    assert!(sql(true).contains("(select max(day) from staging.stg_orders)"));
+}
+
+#[test]
+fn strange_files_are_mistakes_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |path: &str| dir.path().join(path);
+    fs::create_dir_all(at("connections/folder.yaml")).unwrap();
+    fs::create_dir_all(at("models")).unwrap();
+    fs::write(at("flywheel.yaml"), "name: shop\n").unwrap();
+    fs::write(at("connections/latin.yaml"), b"connection: a\ntype: caf\xe9\n").unwrap();
+    fs::write(at("connections/huge.yaml"), " ".repeat(2 << 20)).unwrap();
+    fs::write(at("connections/.hidden.yaml"), "not: read").unwrap();
+    fs::write(at("connections/notes.txt"), "not read").unwrap();
+    fs::write(at("models/sp ace.sql"), "select 1").unwrap();
+    #[cfg(unix)]
+    {
+        use std::os::unix::ffi::OsStrExt;
+        let name = std::ffi::OsStr::from_bytes(b"connections/\xff.yaml");
+        fs::write(dir.path().join(name), "connection: b").unwrap();
+        std::os::unix::fs::symlink(dir.path(), at("models/loop")).unwrap();
+        std::os::unix::fs::symlink(at("nowhere"), at("connections/dangling.yaml")).unwrap();
+    }
+    let report = report(dir.path());
+    for expected in [
+        "the file is not UTF-8 text (line 2, column 10)",
+        "the file is larger than 1 MiB",
+        "the file cannot be read",
+        "the file's name is not UTF-8",
+        "model \"sp ace\" is not a good name",
+    ] {
+        assert!(report.contains(expected), "{expected} in\n{report}");
+    }
+    assert_eq!(report.matches("error:").count(), 5, "{report}");
+}
+
+#[test]
+fn the_project_is_found_from_a_folder_inside_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let inside = dir.path().join("models/marts");
+    fs::create_dir_all(&inside).unwrap();
+    assert!(Project::find(&inside).unwrap_err().hint_text().is_some());
+    fs::write(dir.path().join("flywheel.yaml"), "name: x").unwrap();
+    assert_eq!(Project::find(&inside).unwrap(), dir.path());
+}
+
+#[test]
+fn mistakes_travel_as_one_error_and_as_json() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("flywheel.yaml"), "nmae: 数据\n").unwrap();
+    let mistakes = Project::load(dir.path(), &connectors()).unwrap_err();
+    let json = serde_json::to_value(&mistakes).unwrap();
+    assert_eq!(json[1]["hint"], "Did you mean \"name\"?");
+    assert_eq!(
+        (json[1]["line"].as_u64(), json[1]["file"].as_str()),
+        (Some(1), Some("flywheel.yaml"))
+    );
+    let error = Error::from(mistakes);
+    assert_eq!(error.kind().exit_code(), 2);
+    assert!(error.message().starts_with("the project has 2 errors\n\n"), "{error}");
+}
+
+#[test]
+fn every_schema_is_closed_and_described() {
+    for (name, schema) in schemas() {
+        let schema = schema.as_value();
+        assert_eq!(schema["additionalProperties"], false, "{name}");
+        for (key, property) in schema["properties"].as_object().unwrap() {
+            assert!(property.get("description").is_some(), "{name}.{key} is not described");
+        }
+    }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use flywheel_base::{Error, ErrorKind, Result, suggest};
-use minijinja::value::{Kwargs, Rest, Serde, Value};
+use minijinja::value::{Kwargs, Rest, Serde, Value, ValueKind};
 use minijinja::{Environment, Output, State};
 use serde_json::{Map, Value as Json};
 
@@ -176,15 +176,20 @@ impl Words {
     }
 }
 
-/// Writes a value as SQL reads it: nothing is `null`.
+/// Writes a value as SQL reads it: nothing is `null`, not the empty text or Python's `None`.
 fn write_value(
     output: &mut Output<'_>,
     state: &mut State<'_, '_>,
     value: &Value,
 ) -> Result<(), minijinja::Error> {
-    if value.is_none() {
+    let written = match value.kind() {
+        ValueKind::None => Some("null"),
+        ValueKind::Bool => Some(if value.is_true() { "true" } else { "false" }),
+        _ => None,
+    };
+    if let Some(written) = written {
         return output
-            .write_str("null")
+            .write_str(written)
             .map_err(|_| minijinja::Error::from(minijinja::ErrorKind::WriteFailure));
     }
     minijinja::escape_formatter(output, state, value)
