@@ -8,6 +8,7 @@ mod docs;
 mod interop;
 mod kill;
 mod release_size;
+mod snippets;
 mod test;
 mod tidy;
 
@@ -32,6 +33,7 @@ pub(crate) const COMMANDS: &[Command] = &[
     test::COMMAND,
     tidy::COMMAND,
     docs::COMMAND,
+    snippets::COMMAND,
     bless::COMMAND,
     bench::COMMAND,
     demo_check::COMMAND,

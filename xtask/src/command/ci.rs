@@ -6,13 +6,13 @@ use crate::context::Context;
 use crate::tally::Tally;
 use crate::{Result, process};
 
-use super::{bench, demo_check, docs, interop, kill, test, tidy};
+use super::{bench, demo_check, docs, interop, kill, snippets, test, tidy};
 
 /// `cargo xtask ci`.
 pub(crate) const COMMAND: super::Command = super::Command {
     name: "ci",
     arguments: "",
-    about: "format, tidy, lint, test, licences, reference pages, demo, other readers, kills",
+    about: "format, tidy, lint, test, licences, papers, demo, other readers, kills",
     run,
 };
 
@@ -34,6 +34,7 @@ const STEPS: &[(&str, Step)] = &[
     ("licences", licences),
     ("tests", |context| test::tests(context, &[])),
     ("reference pages", |context| one("reference pages", docs::check(context))),
+    ("snippets", snippets::snippets),
     ("seed numbers", |context| one("seed numbers", bench::run_one(context, "seeds"))),
     ("demo", demo_check::demo),
     ("other readers", interop::readers),

@@ -116,16 +116,18 @@ fn modules<'a>(folder: &str, tree: &'a Tree) -> Vec<&'a str> {
     inside.filter_map(|rest| rest.strip_suffix(".rs")).filter(|name| !name.contains('/')).collect()
 }
 
-/// Whether a test names the module: its own, one below it, one beside it, or one of `tests/`.
+/// Whether a test names the module: its own, one below it, one beside it, its parent's, or one of `tests/`.
 fn is_tested(folder: &str, module: &str, tree: &Tree) -> bool {
     let own = format!("{folder}/{module}.rs");
     let below = format!("{folder}/{module}/");
+    let parent = format!("{folder}.rs");
     let has_tests = |text: &str| text.contains("#[cfg(test)]") || text.contains("#[test]");
     tree.files.iter().any(|file| {
         if file.path == own || file.path.starts_with(&below) {
             return has_tests(&file.text);
         }
-        let test_file = file.path.ends_with("/tests.rs")
+        let test_file = (file.path == parent && has_tests(&file.text))
+            || file.path.ends_with("/tests.rs")
             || file.path.ends_with("/contract.rs")
             || file.path.contains("/tests/")
             || file.path.starts_with("tests/");
