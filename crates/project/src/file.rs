@@ -86,7 +86,7 @@ impl SourceFile {
         let start = self.starts.get(line - 1).copied().unwrap_or(0);
         let end = self.starts.get(line).map_or(self.text.len(), |next| next - 1);
         let column = self.text.get(start..offset).map_or(0, |text| text.chars().count()) + 1;
-        let marked = self.text.get(offset..end.min(offset + length).max(offset));
+        let marked = self.text.get(offset..end.min(offset.saturating_add(length)).max(offset));
         Span::new(line, column, marked.map_or(1, |text| text.chars().count()).max(1))
     }
 }

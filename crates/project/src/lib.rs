@@ -36,4 +36,4 @@ pub use model::{
 pub use project::{ConnectorSchemas, Connectors, Located, Project, parse_bytes, schemas};
 pub use secret::{resolve_secrets, resolve_secrets_with};
 pub use source::{Landing, Source};
-pub use template::{Reference, RenderContext, references, render_sql};
+pub use template::{Macros, Reference, RenderContext, references, render_sql};

@@ -19,7 +19,7 @@ use crate::resource::policy::Policy;
 use crate::resource::project_file::ProjectFile;
 use crate::resource::properties::Properties;
 use crate::resource::sync::Sync;
-use crate::template::Fault;
+use crate::template::{Fault, Macros};
 use crate::yaml::Node;
 
 /// The file whose presence makes a folder a project.
@@ -61,6 +61,8 @@ pub(crate) struct Loaded {
     pub(crate) declared: BTreeMap<NodeId, Declared>,
     /// The project's variables, also of a project file that has mistakes of its own.
     pub(crate) vars: Vars,
+    /// The project's macros.
+    pub(crate) macros: Arc<Macros>,
     pub(crate) out: Diagnostics,
 }
 
@@ -79,12 +81,14 @@ impl Loaded {
             actions: BTreeMap::new(),
             declared: BTreeMap::new(),
             vars: Vars::new(),
+            macros: Arc::default(),
             out: Diagnostics::default(),
         };
         if loaded.read_project(dir) {
             walk::warn_of_misspelled_folders(dir, &mut loaded.out);
             loaded.read_resources(dir);
             loaded.read_properties(dir);
+            loaded.read_macros(dir);
             loaded.read_models(dir);
             loaded.read_tests(dir);
         }

@@ -4,6 +4,7 @@ mod config;
 mod test;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use flywheel_base::Result;
 use serde_json::Value as Json;
@@ -14,7 +15,7 @@ pub(crate) use test::test_name;
 pub use test::{ModelTest, SingularTest, TestKind};
 
 use crate::resource::properties::ColumnProperties;
-use crate::template::{self, Reference, RenderContext};
+use crate::template::{self, Macros, Reference, RenderContext};
 
 /// The schema of models that lie directly in `models/`.
 pub const SCHEMA_DEFAULT: &str = "main";
@@ -42,6 +43,8 @@ pub struct Model {
     pub columns: Vec<ColumnProperties>,
     /// Generic tests declared in property files, in their order.
     pub tests: Vec<ModelTest>,
+    /// The project's macros, which the template may call.
+    pub macros: Arc<Macros>,
 }
 
 impl Model {
@@ -57,7 +60,8 @@ impl Model {
     /// [`flywheel_base::ErrorKind::Invalid`] with file, line and column if the template is wrong or
     /// takes too long; the kind and hint of a resolver's own error.
     pub fn render(&self, context: &RenderContext<'_>) -> Result<String> {
-        template::render(&self.sql_template, context).map_err(|fault| fault.into_error(&self.path))
+        template::render(&self.sql_template, context, &self.macros)
+            .map_err(|fault| fault.into_error(&self.path))
     }
 
     /// What the model reads, sorted.
@@ -73,7 +77,8 @@ impl SingularTest {
     /// # Errors
     /// As [`Model::render`].
     pub fn render(&self, context: &RenderContext<'_>) -> Result<String> {
-        template::render(&self.sql, context).map_err(|fault| fault.into_error(&self.path))
+        template::render(&self.sql, context, &self.macros)
+            .map_err(|fault| fault.into_error(&self.path))
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use flywheel_base::{Error, Result, suggest};
 use schemars::Schema;
@@ -24,7 +24,7 @@ use crate::resource::project_file::ProjectFile;
 use crate::resource::sync::Sync;
 use crate::secret;
 use crate::source::Source;
-use crate::template;
+use crate::template::{self, Macros, Reference, RenderContext};
 use crate::yaml;
 
 /// What the connectors allow in `options:`; the caller knows them, this crate does not.
@@ -93,6 +93,8 @@ pub struct Project {
     pub graph: Graph,
     /// What is probably not as meant.
     pub warnings: Diagnostics,
+    /// The macros that templates may call.
+    pub macros: Arc<Macros>,
     /// The schema behind each name for `source()`.
     source_schemas: BTreeMap<String, String>,
 }
@@ -134,6 +136,7 @@ impl Project {
             actions: located(loaded.actions, "action"),
             graph: checked.graph,
             warnings: checked.out,
+            macros: loaded.macros,
             source_schemas: checked.source_schemas,
         })
     }
@@ -206,6 +209,26 @@ impl Project {
         format!("{schema}.{table}")
     }
 
+    /// Renders an SQL text of a learner or policy, with the project's variables and macros.
+    ///
+    /// # Errors
+    /// [`flywheel_base::ErrorKind::Invalid`] with line and column if the template is wrong; the kind and
+    /// hint of a resolver's own error.
+    pub fn render_sql(&self, sql: &str, context: &RenderContext<'_>) -> Result<String> {
+        template::render(sql, context, &self.macros)
+            .map_err(|fault| fault.into_error("the SQL template"))
+    }
+
+    /// What an SQL text of a learner or policy refers to, sorted.
+    ///
+    /// # Errors
+    /// [`flywheel_base::ErrorKind::Invalid`] with line and column if the template is wrong.
+    pub fn references(&self, sql: &str) -> Result<Vec<Reference>> {
+        template::scan(sql, &self.file.vars, &self.macros)
+            .map(|scan| scan.references.into_iter().collect())
+            .map_err(|fault| fault.into_error("the SQL template"))
+    }
+
     /// Every generic test, those of models first, by model and in the order of the files.
     pub fn model_tests(&self) -> impl Iterator<Item = &ModelTest> {
         let of_models = self.models.values().flat_map(|model| &model.tests);
@@ -255,7 +278,7 @@ pub fn parse_bytes(bytes: &[u8]) -> Diagnostics {
             crate::validate::validate(&file, &node, rules, &mut out);
         }
     }
-    if let Err(fault) = template::scan(&file.text, &BTreeMap::new()) {
+    if let Err(fault) = template::scan(&file.text, &BTreeMap::new(), &Macros::default()) {
         out.push(&file, fault.into_diagnostic(|span| span));
     }
     if let Err(error) = secret::parts(&file.text) {

@@ -5,6 +5,7 @@
 //! answers of `is_incremental()` and writing down what is asked for, as dbt does.
 
 mod fault;
+mod macros;
 mod words;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,6 +15,7 @@ use flywheel_base::{Error, Result};
 use serde_json::{Map, Value as Json};
 
 pub(crate) use fault::Fault;
+pub use macros::Macros;
 use words::{Answer, Words};
 
 /// How many template instructions one rendering may take.
@@ -63,7 +65,8 @@ pub struct RenderContext<'a> {
 /// [`flywheel_base::ErrorKind::Invalid`] with line and column if the template is wrong or takes too
 /// long; the kind and hint of a resolver's own error.
 pub fn render_sql(template: &str, context: &RenderContext<'_>) -> Result<String> {
-    render(template, context).map_err(|fault| fault.into_error("the SQL template"))
+    render(template, context, &Macros::default())
+        .map_err(|fault| fault.into_error("the SQL template"))
 }
 
 /// What a template refers to, sorted, whatever `is_incremental()` answers.
@@ -71,7 +74,8 @@ pub fn render_sql(template: &str, context: &RenderContext<'_>) -> Result<String>
 /// # Errors
 /// [`flywheel_base::ErrorKind::Invalid`] with line and column if the template is wrong.
 pub fn references(template: &str, vars: &BTreeMap<String, Json>) -> Result<Vec<Reference>> {
-    let scan = scan(template, vars).map_err(|fault| fault.into_error("the SQL template"))?;
+    let scan = scan(template, vars, &Macros::default())
+        .map_err(|fault| fault.into_error("the SQL template"))?;
     Ok(scan.references.into_iter().collect())
 }
 
@@ -87,11 +91,15 @@ pub(crate) struct Scan {
 }
 
 /// Finds what a template refers to and how it is configured.
-pub(crate) fn scan(template: &str, vars: &BTreeMap<String, Json>) -> Result<Scan, Box<Fault>> {
+pub(crate) fn scan(
+    template: &str,
+    vars: &BTreeMap<String, Json>,
+    macros: &Macros,
+) -> Result<Scan, Box<Fault>> {
     let mut scan = Scan::default();
     for incremental in [false, true] {
         let words = Words::new(vars, incremental, "this", BTreeMap::new());
-        run(template, &words)?;
+        run(template, &words, macros)?;
         let seen = words.seen();
         scan.references.extend(seen.references);
         scan.config.extend(seen.config);
@@ -103,11 +111,16 @@ pub(crate) fn scan(template: &str, vars: &BTreeMap<String, Json>) -> Result<Scan
     Ok(scan)
 }
 
-pub(crate) fn render(template: &str, context: &RenderContext<'_>) -> Result<String, Box<Fault>> {
+/// Renders a template that may call `macros`.
+pub(crate) fn render(
+    template: &str,
+    context: &RenderContext<'_>,
+    macros: &Macros,
+) -> Result<String, Box<Fault>> {
     let mut answers: BTreeMap<Reference, Answer> = BTreeMap::new();
     for _ in 0..ROUNDS_MAX {
         let words = Words::new(context.vars, context.incremental, &context.this, answers.clone());
-        let outcome = run(template, &words);
+        let outcome = run(template, &words, macros);
         let open = words.seen().references.into_iter().filter(|r| !answers.contains_key(r));
         let open: Vec<Reference> = open.collect();
         if open.is_empty() {
@@ -125,21 +138,23 @@ pub(crate) fn render(template: &str, context: &RenderContext<'_>) -> Result<Stri
 }
 
 /// Renders once with the given words.
-fn run(template: &str, words: &Words) -> Result<String, Box<Fault>> {
+fn run(template: &str, words: &Words, macros: &Macros) -> Result<String, Box<Fault>> {
     let mut environment = minijinja::Environment::new();
     environment.set_debug(true);
     environment.set_fuel(Some(FUEL));
     environment.set_undefined_behavior(minijinja::UndefinedBehavior::Strict);
     environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
     words.install(&mut environment);
+    let source = macros.before(template);
     let mut output = Bounded(Vec::new());
     let outcome = environment
-        .template_from_named_str("sql", template)
+        .template_from_named_str("sql", &source)
         .and_then(|parsed| parsed.render_captured_to((), &mut output).map(|_| ()));
     match outcome {
         Ok(()) => String::from_utf8(output.0)
+            .map(|text| macros.after(text))
             .map_err(|_| Box::new(Fault::new("the template produces text that is not UTF-8"))),
-        Err(error) => Err(Box::new(Fault::from_jinja(template, &error, words.raised()))),
+        Err(error) => Err(Box::new(Fault::from_jinja(template, macros, &error, words.raised()))),
     }
 }
 

@@ -6,7 +6,7 @@
 //! text. Aliases are expanded under a limit.
 
 mod build;
-mod scalar;
+pub(crate) mod scalar;
 
 pub use build::parse;
 

@@ -216,7 +216,8 @@ impl Check<'_> {
     /// What `to: ref('x')` means.
     fn test_target(&mut self, file: &SourceFile, to: &str, span: Span) -> Option<NodeId> {
         let bare = to.trim().trim_start_matches("{{").trim_end_matches("}}");
-        let found = template::scan(&format!("{{{{ {bare} }}}}"), &self.loaded.vars);
+        let found =
+            template::scan(&format!("{{{{ {bare} }}}}"), &self.loaded.vars, &self.loaded.macros);
         let references = found.map(|scan| scan.references).unwrap_or_default();
         match references.first() {
             Some(reference) if references.len() == 1 => self.resolve(reference, file, span),
@@ -258,8 +259,8 @@ impl Tests<'_> {
             target: self.target.clone(),
             column: column.map(str::to_owned),
             kind,
-            severity: arguments.severity,
-            condition: arguments.condition.clone(),
+            severity: arguments.config.severity.unwrap_or(arguments.severity),
+            condition: arguments.config.condition.clone().or_else(|| arguments.condition.clone()),
             file: self.file.path.clone(),
             line,
         });

@@ -29,7 +29,7 @@ impl Check<'_> {
             self.push(file, Diagnostic::error(node.span, "the SQL is empty").hint(hint));
             return;
         }
-        let scan = match template::scan(sql, &self.loaded.vars) {
+        let scan = match template::scan(sql, &self.loaded.vars, &self.loaded.macros) {
             Ok(scan) => scan,
             Err(fault) => {
                 let diagnostic = fault.into_diagnostic(|span| inside(node, sql, span));

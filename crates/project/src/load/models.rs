@@ -13,11 +13,23 @@ use crate::graph::{NodeId, NodeKind};
 use crate::model::{self, IncrementalStrategy, Model, Settings, SingularTest};
 use crate::names;
 use crate::resource::project_file::{Materialized, ProjectFile};
-use crate::template::{self, Scan};
+use crate::template::{self, Macros, Scan};
 use crate::validate::{self, Rules};
 use crate::yaml::{Key, Node, Step, Style, Value};
 
 impl Loaded {
+    pub(super) fn read_macros(&mut self, dir: &Path) {
+        let mut macros = Macros::default();
+        for path in walk::files(dir, "macros", &["sql"], &mut self.out) {
+            let Some((file, _)) = self.read_sql(dir, &path) else { continue };
+            match template::scan(&file.text, &self.vars, &Macros::default()) {
+                Ok(_) => macros.add(&file),
+                Err(fault) => self.push_fault(&file, *fault),
+            }
+        }
+        self.macros = Arc::new(macros);
+    }
+
     pub(super) fn read_models(&mut self, dir: &Path) {
         let schema = model::settings_schema(false);
         for path in walk::files(dir, "models", &["sql"], &mut self.out) {
@@ -41,6 +53,7 @@ impl Loaded {
                 description: None,
                 columns: Vec::new(),
                 tests: Vec::new(),
+                macros: Arc::clone(&self.macros),
             };
             self.check_model(&file, &model);
             if fresh {
@@ -70,7 +83,8 @@ impl Loaded {
             if config.enabled {
                 let sql = file.text.clone();
                 let tags = config.tags;
-                let value = SingularTest { name, path, sql, severity, tags, refs, sources };
+                let macros = Arc::clone(&self.macros);
+                let value = SingularTest { name, path, sql, severity, tags, refs, sources, macros };
                 self.singular_tests.push(ReadSql { value, file });
             }
         }
@@ -95,7 +109,7 @@ impl Loaded {
 
     /// What the template refers to, and its `config(…)`.
     fn scan(&mut self, file: &SourceFile, schema: &Schema) -> Option<(Scan, Settings)> {
-        let scan = match template::scan(&file.text, &self.vars) {
+        let scan = match template::scan(&file.text, &self.vars, &self.macros) {
             Ok(scan) => scan,
             Err(fault) => {
                 self.push_fault(file, *fault);

@@ -1,12 +1,14 @@
 //! Tests: generic ones from property files, singular ones from `tests/`.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use flywheel_base::digest;
 use serde_json::Value as Json;
 
 use crate::graph::{NodeId, NodeKind};
 use crate::resource::properties::Severity;
+use crate::template::Macros;
 
 /// The longest name of a test before it is shortened with a digest, as dbt does.
 const NAME_MAX: usize = 63;
@@ -72,6 +74,8 @@ pub struct SingularTest {
     pub refs: BTreeSet<String>,
     /// The tables it reads with `source()`: source name and table.
     pub sources: BTreeSet<(String, String)>,
+    /// The project's macros, which the template may call.
+    pub macros: Arc<Macros>,
 }
 
 impl TestKind {

@@ -14,7 +14,6 @@ use super::*;
 use crate::model::IncrementalStrategy;
 use crate::resource::project_file::Materialized;
 use crate::resource::properties::Severity;
-use crate::template::RenderContext;
 
 /// The line before each file in a case.
 const MARK: &str = "=== ";
@@ -162,6 +161,7 @@ fn a_clean_project_holds_what_the_files_say() {
             "raw.orders",
             "stg_orders",
             "customers",
+            "euros",
             "stages",
             "welcome",
             "outbox"
@@ -187,6 +187,19 @@ fn a_model_renders_with_the_projects_own_names() {
     };
     assert_eq!(sql(false), "\nselect * from raw.orders\nwhere day >= '2024-01-01'\n");
     assert!(sql(true).contains("(select max(day) from staging.stg_orders)"));
+    let euros = &project.models["euros"];
+    assert!(euros.refs.contains("stg_orders"), "a macro's references are the model's");
+    let context = RenderContext {
+        vars: &project.file.vars,
+        incremental: false,
+        this: euros.relation(),
+        resolve_ref: &|name| project.ref_relation(name),
+        resolve_source: &|source, table| Ok(project.source_relation(source, table)),
+    };
+    let expected = "select round(amount / 100, 2) as amount from staging.stg_orders";
+    assert_eq!(euros.render(&context).unwrap(), expected);
+    assert_eq!(project.render_sql("{{ euros('x') }}", &context).unwrap(), "round(x / 100, 2)");
+    assert_eq!(project.references("{{ all_orders() }}").unwrap().len(), 1);
 }
 
 #[test]

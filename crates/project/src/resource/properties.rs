@@ -134,6 +134,21 @@ pub struct TestArguments {
     /// `error` stops publication, `warn` reports.
     #[serde(default)]
     pub severity: Severity,
+    /// dbt's other place for `severity` and `where`, which wins.
+    #[serde(default)]
+    pub config: TestConfig,
+}
+
+/// dbt's `config:` of a test.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TestConfig {
+    /// `error` stops publication, `warn` reports.
+    #[serde(default)]
+    pub severity: Option<Severity>,
+    /// Rows that are tested: a SQL condition.
+    #[serde(default, rename = "where")]
+    pub condition: Option<String>,
 }
 
 /// What a failing test does.

@@ -4,8 +4,8 @@ use std::error::Error as _;
 
 use flywheel_base::{Error, ErrorKind, suggest};
 
-use super::Raised;
 use super::words::WORDS;
+use super::{Macros, Raised};
 use crate::diagnostic::{Diagnostic, Span};
 use crate::file::SourceFile;
 
@@ -26,10 +26,25 @@ impl Fault {
     /// The engine's error, or our own if one of our words stopped it.
     pub(super) fn from_jinja(
         template: &str,
+        macros: &Macros,
         error: &minijinja::Error,
         raised: Option<Raised>,
     ) -> Self {
-        let span = place(template, error);
+        let fault = Self::described(template, macros, error, raised);
+        let at = error.range().map(|range| range.start).filter(|at| *at < macros.offset());
+        match at.and_then(|at| macros.place(at)) {
+            Some(place) => Self { message: format!("in {place}: {}", fault.message), ..fault },
+            None => fault,
+        }
+    }
+
+    fn described(
+        template: &str,
+        macros: &Macros,
+        error: &minijinja::Error,
+        raised: Option<Raised>,
+    ) -> Self {
+        let span = place(template, macros, error);
         if let Some(Raised { kind, message, hint }) = raised {
             return Self { kind, span, message, hint };
         }
@@ -39,8 +54,11 @@ impl Fault {
                 "the template takes too many steps".to_owned(),
                 Some("Shorten its loops; a template writes SQL, the SQL does the work.".to_owned()),
             ),
-            minijinja::ErrorKind::UnknownFunction | minijinja::ErrorKind::UndefinedError => {
-                let word = excerpt(template, error);
+            kind if kind == minijinja::ErrorKind::UnknownFunction
+                || kind == minijinja::ErrorKind::UndefinedError
+                || detail.contains("undefined is not callable") =>
+            {
+                let word = excerpt(&macros.before(template), error);
                 let hint = suggest::hint(&word, WORDS.iter().copied());
                 (format!("\"{word}\" is not defined"), Some(hint))
             }
@@ -77,11 +95,19 @@ impl Fault {
     }
 }
 
-fn place(template: &str, error: &minijinja::Error) -> Span {
+/// The error's place in the template; the whole of it if the place lies in a macro.
+fn place(template: &str, macros: &Macros, error: &minijinja::Error) -> Span {
     let file = SourceFile::new("", template);
-    match (error.range(), error.line()) {
-        (Some(range), _) if range.end <= template.len() => file.span(range.start, range.len()),
-        (_, Some(line)) => Span::new(line, 1, file.line(line).map_or(1, |l| l.chars().count())),
+    if let Some(range) = error.range() {
+        return match range.start.checked_sub(macros.offset()) {
+            Some(start) if start <= template.len() => file.span(start, range.len()),
+            _ => Span::FILE,
+        };
+    }
+    match error.line() {
+        Some(line) if macros.offset() == 0 => {
+            Span::new(line, 1, file.line(line).map_or(1, |text| text.chars().count()))
+        }
         _ => Span::FILE,
     }
 }

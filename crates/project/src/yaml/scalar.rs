@@ -3,7 +3,7 @@
 use super::Value;
 
 /// Resolves a plain scalar by YAML 1.2's core schema, leaving numbers that may be identifiers as text.
-pub(super) fn resolve(text: &str) -> Value {
+pub(crate) fn resolve(text: &str) -> Value {
     match text {
         "" | "~" | "null" | "Null" | "NULL" => return Value::Null,
         "true" | "True" | "TRUE" => return Value::Bool(true),

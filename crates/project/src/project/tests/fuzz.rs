@@ -9,7 +9,7 @@ use super::{connectors, split, write};
 const TEXTS: usize = 20_000;
 
 /// How many mutated folders are loaded.
-const FOLDERS: usize = 150;
+const FOLDERS: usize = 80;
 
 /// Pieces that mean something to one of the parsers.
 const PIECES: &[&str] = &[
