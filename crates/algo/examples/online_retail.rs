@@ -7,7 +7,6 @@
 //! With FOLDER, writes `train.tsv` and `test.tsv` (user, item) there, so that a peer can be judged on
 //! identical pairs (`tests/parity/peer_online_retail.py`).
 
-use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -30,7 +29,8 @@ struct Line {
 }
 
 fn main() -> Result<()> {
-    let root = flywheel_base::env::var("FLYWHEEL_DATA").unwrap_or_else(|| "../shared/data".into());
+    let root =
+        flywheel_base::env::optional("FLYWHEEL_DATA").unwrap_or_else(|| "../shared/data".into());
     let lines = read_folder(&Path::new(&root).join("online_retail"))?;
     let (data, users, items) = interactions(&lines)?;
     let split = Split::new(&data, Timestamp::parse(BORDER)?.micros())?;
@@ -106,7 +106,12 @@ fn size_and_speed(model: &dyn Recommender, split: &Split) -> Result<String> {
 }
 
 /// The first tested user's lists, as a person reads them.
-fn sample(model: &dyn Recommender, split: &Split, users: &Vocabulary, items: &Vocabulary) -> String {
+fn sample(
+    model: &dyn Recommender,
+    split: &Split,
+    users: &Vocabulary,
+    items: &Vocabulary,
+) -> String {
     let user = split.test.iter().position(|items| !items.is_empty()).unwrap_or(0);
     let history = split.train.history(user, Some(split.at));
     let mut text = format!("# lists of user {}", users.id(user as u32).unwrap_or("?"));
@@ -115,7 +120,10 @@ fn sample(model: &dyn Recommender, split: &Split, users: &Vocabulary, items: &Vo
         for listed in list.items {
             let because = listed.because.and_then(|item| items.id(item)).unwrap_or("-");
             let item = items.id(listed.item).unwrap_or("?");
-            let _ = write!(text, "\n#   {owned:?} {item} by {} because of {because}", listed.source);
+            text.push_str(&format!(
+                "\n#   {owned:?} {item} by {} because of {because}",
+                listed.source
+            ));
         }
     }
     text

@@ -135,7 +135,10 @@ impl Blend {
     }
 
     /// What each source gives to each item, source by source.
-    fn shares(&self, history: &UserHistory) -> impl Iterator<Item = (&dyn Recommender, Vec<Scored>)> {
+    fn shares(
+        &self,
+        history: &UserHistory,
+    ) -> impl Iterator<Item = (&dyn Recommender, Vec<Scored>)> {
         self.sources.iter().map(move |(model, weight)| {
             let ranked = best(model.score(history), DEPTH);
             let top = ranked.first().map_or(1.0, |first| first.score.abs().max(f64::MIN_POSITIVE));
@@ -245,7 +248,8 @@ mod tests {
             let list = serve(&[&*model], &data.history(5, None), &request);
             let seen: Vec<(u32, &str, Option<u32>)> =
                 list.items.iter().map(|l| (l.item, l.source.as_str(), l.because)).collect();
-            let expected = [(1, "repeat", Some(1)), (0, "item-neighbours", Some(1)), (2, "popularity", None)];
+            let expected =
+                [(1, "repeat", Some(1)), (0, "item-neighbours", Some(1)), (2, "popularity", None)];
             assert_eq!(seen, expected, "{scale}");
         }
     }

@@ -65,7 +65,9 @@ impl Ease {
                 "penalty {} with {} kept coefficients makes no model",
                 options.penalty, options.kept_per_item
             ))
-            .hint("Give a positive penalty (300 is a good start) and keep at least 1 coefficient."));
+            .hint(
+                "Give a positive penalty (300 is a good start) and keep at least 1 coefficient.",
+            ));
         }
         let count = data.item_count();
         if count > ITEMS_MAX {

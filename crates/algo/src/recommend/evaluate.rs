@@ -209,7 +209,17 @@ mod tests {
         // Training: item 0 thrice, item 1 twice, item 2 once. Test: user 0 takes 0 again and 2;
         // user 1 takes 1; user 3 and item 3 are unknown to the training.
         let events = [
-            (0, 0, 1), (1, 0, 1), (2, 0, 1), (0, 1, 2), (2, 1, 2), (1, 2, 3), (0, 0, 10), (0, 2, 11), (1, 1, 12), (3, 0, 12), (2, 3, 13),
+            (0, 0, 1),
+            (1, 0, 1),
+            (2, 0, 1),
+            (0, 1, 2),
+            (2, 1, 2),
+            (1, 2, 3),
+            (0, 0, 10),
+            (0, 2, 11),
+            (1, 1, 12),
+            (3, 0, 12),
+            (2, 3, 13),
         ];
         let event = |(user, item, at)| Interaction { user, item, weight: 1.0, at: Some(at) };
         Split::new(&Interactions::new(4, 4, events.map(event)).unwrap(), 10).unwrap()

@@ -114,7 +114,10 @@ mod tests {
         let items: Vec<u32> = history.owned().iter().map(|owned| owned.item).collect();
         assert_eq!(items, [3, 7]);
         let seven = history.find(7).unwrap();
-        assert_eq!((seven.weight, seven.occasions, seven.times.as_slice()), (4.0, 2, &[15, 20][..]));
+        assert_eq!(
+            (seven.weight, seven.occasions, seven.times.as_slice()),
+            (4.0, 2, &[15, 20][..])
+        );
         assert_eq!((history.moment(None), history.moment(Some(30))), (Some(20), Some(30)));
         assert!(history.owns(3) && !history.owns(9));
     }

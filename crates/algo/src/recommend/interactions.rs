@@ -40,8 +40,11 @@ impl Vocabulary {
         let mut all = self.ids.clone();
         all.extend(added.into_iter().map(str::to_owned));
         if all.len() > INDEX_MAX {
-            return Err(Error::exhausted(format!("{} ids are too many for one vocabulary", all.len()))
-                .hint("Split the data by shop or country and fit one learner each."));
+            return Err(Error::exhausted(format!(
+                "{} ids are too many for one vocabulary",
+                all.len()
+            ))
+            .hint("Split the data by shop or country and fit one learner each."));
         }
         let mut order: Vec<u32> = (0..all.len() as u32).collect();
         order.sort_by(|a, b| all[*a as usize].cmp(&all[*b as usize]));
@@ -136,7 +139,8 @@ impl Interactions {
         let mut timed = None;
         for event in events {
             check(&event, user_count, item_count)?;
-            if *timed.get_or_insert(event.at.is_some()) != event.at.is_some() {
+            let has_time = event.at.is_some();
+            if *timed.get_or_insert(has_time) != has_time {
                 return Err(Error::invalid("some interactions have a time and others have none")
                     .hint("Give every interaction a time, or none of them."));
             }
@@ -336,7 +340,10 @@ mod tests {
         assert_eq!(a, Vocabulary::new(["c", "b", "a"]).unwrap());
         assert_eq!((a.len(), a.index("b"), a.id(1), a.index("x")), (3, Some(1), Some("b"), None));
         let more = a.extended(["aa", "b", "0"]).unwrap();
-        assert_eq!((more.index("b"), more.index("0"), more.index("aa")), (Some(1), Some(3), Some(4)));
+        assert_eq!(
+            (more.index("b"), more.index("0"), more.index("aa")),
+            (Some(1), Some(3), Some(4))
+        );
         assert_eq!(more.id(4), Some("aa"));
     }
 
@@ -348,7 +355,10 @@ mod tests {
             [event(2, 1, 1.0, 50), event(0, 3, 2.0, 9), event(2, 1, 4.0, 40), event(2, 1, 3.0, 50)],
         )
         .unwrap();
-        assert_eq!((m.cell_count(), m.items(1), m.items(2), m.items(99)), (2, &[][..], &[1][..], &[][..]));
+        assert_eq!(
+            (m.cell_count(), m.items(1), m.items(2), m.items(99)),
+            (2, &[][..], &[1][..], &[][..])
+        );
         let cell = m.cells(2).next().unwrap();
         assert_eq!((cell.weight, cell.occasions, cell.times), (8.0, 2, &[40, 50][..]));
         let late = m.between(45, 60);
@@ -373,7 +383,9 @@ mod tests {
     fn the_matrix_does_not_depend_on_the_order_of_events() {
         let mut rng = Rng::new(5);
         let mut events: Vec<Interaction> = (0..500)
-            .map(|_| event(rng.below(9) as u32, rng.below(7) as u32, rng.uniform(), rng.below(5) as i64))
+            .map(|_| {
+                event(rng.below(9) as u32, rng.below(7) as u32, rng.uniform(), rng.below(5) as i64)
+            })
             .collect();
         let first = Interactions::new(9, 7, events.clone()).unwrap();
         rng.shuffle(&mut events);

@@ -123,7 +123,8 @@ impl Overlap {
 /// Refuses a neighbourhood without neighbours and a shrinkage that is not a number of cells.
 fn check(neighbours: usize, shrink: f64) -> Result<()> {
     if neighbours == 0 {
-        return Err(Error::invalid("neighbours is 0").hint("Keep at least 1 neighbour; 50 to 200 is usual."));
+        return Err(Error::invalid("neighbours is 0")
+            .hint("Keep at least 1 neighbour; 50 to 200 is usual."));
     }
     if !shrink.is_finite() || shrink < 0.0 {
         return Err(Error::invalid(format!("shrink is {shrink}"))

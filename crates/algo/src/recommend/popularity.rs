@@ -2,7 +2,6 @@
 
 use flywheel_base::{Error, Result};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use super::codec::{Reader, Writer, damaged};
 use super::history::UserHistory;
@@ -140,7 +139,7 @@ pub(super) fn recent(training: &Training<'_>, window_days: f64) -> Result<Popula
 
 /// Reads options for the tests of this module and of the registry.
 #[cfg(test)]
-fn parsed(value: &Value) -> Result<Options> {
+fn parsed(value: &serde_json::Value) -> Result<Options> {
     options(value)
 }
 
@@ -154,20 +153,30 @@ mod tests {
     const DAY: i64 = 86_400_000_000;
 
     fn shop() -> Interactions {
-        let event = |user, item, day: i64| Interaction { user, item, weight: 1.0, at: Some(day * DAY) };
+        let event =
+            |user, item, day: i64| Interaction { user, item, weight: 1.0, at: Some(day * DAY) };
         // Item 0 was loved by four people long ago, item 1 by two of late, item 2 thrice by one.
         Interactions::new(
             4,
             4,
-            [(0, 0, 0), (1, 0, 0), (2, 0, 0), (3, 0, 0), (0, 1, 99), (1, 1, 98), (2, 2, 97), (2, 2, 98), (2, 2, 99)]
-                .map(|(user, item, day)| event(user, item, day)),
+            [
+                (0, 0, 0),
+                (1, 0, 0),
+                (2, 0, 0),
+                (3, 0, 0),
+                (0, 1, 99),
+                (1, 1, 98),
+                (2, 2, 97),
+                (2, 2, 98),
+                (2, 2, 99),
+            ]
+            .map(|(user, item, day)| event(user, item, day)),
         )
         .unwrap()
     }
 
-    fn order(options: &Value) -> Vec<u32> {
-        let model =
-            Popularity::fit(&shop(), Some(100 * DAY), &parsed(options).unwrap()).unwrap();
+    fn order(options: &serde_json::Value) -> Vec<u32> {
+        let model = Popularity::fit(&shop(), Some(100 * DAY), &parsed(options).unwrap()).unwrap();
         let scores = model.score(&UserHistory::empty(None));
         super::super::sparse::best(scores, 9).iter().map(|scored| scored.item).collect()
     }

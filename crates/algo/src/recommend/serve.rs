@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::history::UserHistory;
-use super::sparse::by_rank;
+use super::sparse::{best, by_rank};
 use super::{Recommender, Scored};
 
 /// What happens to items the user has already.
@@ -135,7 +135,11 @@ pub(super) fn rank(
         let mut scores = model.score(history);
         evidence |= !scores.is_empty();
         scores.retain(|scored| allowed(scored.item, history, request));
-        scores.sort_unstable_by(by_rank);
+        match request.cap {
+            // Nothing is passed over but what is listed already, so the head of the ranking will do.
+            None => scores = best(scores, request.count),
+            Some(_) => scores.sort_unstable_by(by_rank),
+        }
         take(&scores, place, request, &mut chosen, &mut counted);
     }
     Ranked { chosen, evidence }
@@ -192,7 +196,8 @@ mod tests {
     use super::*;
 
     fn shop() -> (ItemNeighbours, Popularity, Interactions) {
-        let pairs = [(0, 0), (0, 1), (1, 0), (1, 1), (1, 2), (2, 3), (3, 3), (4, 3), (5, 4), (6, 5)];
+        let pairs =
+            [(0, 0), (0, 1), (1, 0), (1, 1), (1, 2), (2, 3), (3, 3), (4, 3), (5, 4), (6, 5)];
         let event = |(user, item)| Interaction { user, item, weight: 1.0, at: None };
         let data = Interactions::new(7, 6, pairs.map(event)).unwrap();
         let near = ItemNeighbours::fit(&data, &Options::default()).unwrap();

@@ -135,9 +135,8 @@ pub fn best(mut scores: Vec<Scored>, count: usize) -> Vec<Scored> {
 /// The `count` entries of largest magnitude among `(column, value)`, ties to the lower column.
 #[must_use]
 pub fn strongest(mut row: Vec<(u32, f32)>, count: usize) -> Vec<(u32, f32)> {
-    let order = |a: &(u32, f32), b: &(u32, f32)| {
-        b.1.abs().total_cmp(&a.1.abs()).then(a.0.cmp(&b.0))
-    };
+    let order =
+        |a: &(u32, f32), b: &(u32, f32)| b.1.abs().total_cmp(&a.1.abs()).then(a.0.cmp(&b.0));
     if count == 0 {
         return Vec::new();
     }

@@ -13,9 +13,20 @@ use crate::recommend::{Recommender, Training};
 
 /// The name of each feature, in the order of the weights.
 pub const FEATURES: [&str; 14] = [
-    "ease", "neighbours", "demand_recent", "demand_window", "demand_all", "owned",
-    "owned_frequency", "owned_occasions", "owned_recency", "owned_ease", "owned_hazard",
-    "owned_demand_recent", "owned_demand_window", "owned_demand_all",
+    "ease",
+    "neighbours",
+    "demand_recent",
+    "demand_window",
+    "demand_all",
+    "owned",
+    "owned_frequency",
+    "owned_occasions",
+    "owned_recency",
+    "owned_ease",
+    "owned_hazard",
+    "owned_demand_recent",
+    "owned_demand_window",
+    "owned_demand_all",
 ];
 
 /// The features of one item for one user.
@@ -41,13 +52,18 @@ pub(super) struct Sources {
 impl Sources {
     pub(super) fn fit(training: &Training<'_>, options: &Options) -> Result<Self> {
         let data = training.interactions;
+        // Windows end with the data: in a shop fitted late, "of late" must not be empty.
+        let moment = training.moment().map(|now| data.latest().map_or(now, |last| now.min(last)));
+        let fitted_at = training.moment();
+        let training = &Training { now: moment, ..*training };
         let all = popularity::demand(data, training.moment(), |_| 1.0);
         let recent = popularity::recent(training, options.recent_days)?;
         let window = popularity::recent(training, options.window_days)?;
         let log = |people: &[f64], prior: f64| people.iter().map(|p| (p + prior).ln()).collect();
         let ease = (data.item_count() <= options.ease_items_max)
             .then(|| {
-                let options = ease::Options { penalty: options.penalty, ..ease::Options::default() };
+                let options =
+                    ease::Options { penalty: options.penalty, ..ease::Options::default() };
                 Ease::fit(data, &options)
             })
             .transpose()?;
@@ -58,7 +74,7 @@ impl Sources {
             ..repeat::Options::default()
         };
         Ok(Self {
-            fitted_at: training.moment(),
+            fitted_at,
             demand: [log(recent.demand(), 1.0), log(window.demand(), 1.0), log(&all, DEMAND_PRIOR)],
             ease,
             neighbours: ItemNeighbours::fit(data, &near)?,

@@ -3,9 +3,9 @@
 use flywheel_base::{Result, Rng};
 use rayon::prelude::*;
 
+use super::Options;
 use super::features::{Row, Sources, View};
 use super::logistic::{self, Example};
-use super::Options;
 use crate::recommend::Training;
 use crate::recommend::interactions::Interactions;
 use crate::recommend::popularity::DAY_US;
@@ -22,11 +22,17 @@ const PENALTY: f64 = 1.0;
 /// The weights, or `None` if the data cannot teach them.
 pub(super) fn learn(training: &Training<'_>, options: &Options) -> Result<Option<Vec<f64>>> {
     let data = training.interactions;
-    let (Some(first), Some(now)) = (data.earliest(), training.moment()) else { return Ok(None) };
+    let (Some(first), Some(last), Some(now)) = (data.earliest(), data.latest(), training.moment())
+    else {
+        return Ok(None);
+    };
+    let now = now.min(last);
     let window = (options.window_days * DAY_US) as i64;
     let mut examples = Vec::new();
     for border in 0..options.borders {
-        let end = now.saturating_sub(window.saturating_mul(border as i64)).saturating_add(i64::from(border == 0));
+        let end = now
+            .saturating_sub(window.saturating_mul(border as i64))
+            .saturating_add(i64::from(border == 0));
         let start = end.saturating_sub(window);
         // A border needs at least one window of past, or its sources know nothing.
         if start.saturating_sub(first) < window {

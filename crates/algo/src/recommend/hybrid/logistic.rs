@@ -92,6 +92,7 @@ fn standard(examples: &[Example]) -> (Row, Row) {
     (means, squares.map(scale))
 }
 
+#[expect(clippy::needless_range_loop, reason = "a triangle of a matrix reads best by its indexes")]
 fn local(examples: &[Example], point: &[f64; SIZE], penalty: f64) -> Local {
     let empty = Local { loss: 0.0, gradient: [0.0; SIZE], curvature: [[0.0; SIZE]; SIZE] };
     let parts: Vec<Local> = examples
@@ -122,6 +123,7 @@ fn local(examples: &[Example], point: &[f64; SIZE], penalty: f64) -> Local {
     total
 }
 
+#[expect(clippy::needless_range_loop, reason = "a triangle of a matrix reads best by its indexes")]
 fn observe(sum: &mut Local, example: &Example, point: &[f64; SIZE]) {
     let mut inputs = [1.0; SIZE];
     inputs[..FEATURES.len()].copy_from_slice(&example.row);

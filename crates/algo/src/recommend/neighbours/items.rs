@@ -259,11 +259,22 @@ mod tests {
         let data = Interactions::new(
             3,
             2,
-            [rating(0, 0, 5.0), rating(0, 1, 5.0), rating(1, 0, 2.0), rating(1, 1, 2.0), rating(2, 0, 5.0)],
+            [
+                rating(0, 0, 5.0),
+                rating(0, 1, 5.0),
+                rating(1, 0, 2.0),
+                rating(1, 1, 2.0),
+                rating(2, 0, 5.0),
+            ],
         )
         .unwrap();
         let near = |missing| {
-            let options = Options { weighting: Weighting::Cosine, value: Value::Weight, missing, ..Options::default() };
+            let options = Options {
+                weighting: Weighting::Cosine,
+                value: Value::Weight,
+                missing,
+                ..Options::default()
+            };
             ItemNeighbours::fit(&data, &options).unwrap().similarity(0, 1)
         };
         assert!((near(Missing::Unknown) - 1.0).abs() < 1e-6);

@@ -131,7 +131,9 @@ impl UserNeighbours {
             .iter()
             .enumerate()
             .filter(|(_, overlap)| overlap.shared > 0)
-            .map(|(user, o)| (user as u32, o.cosine(missing, (own_square, self.squares[user]), shrink)))
+            .map(|(user, o)| {
+                (user as u32, o.cosine(missing, (own_square, self.squares[user]), shrink))
+            })
             .collect()
     }
 
@@ -143,16 +145,29 @@ impl UserNeighbours {
         }
     }
 
-    /// The nearest rows that know an item the history lacks; the user's own row never does.
+    /// The nearest rows that can speak: those that know an item the history lacks, which the
+    /// user's own row never does. The textbook code hears all but the user's own row.
     fn neighbours(&self, history: &UserHistory) -> Vec<Scored> {
-        let useful = |user: u32| self.rows[user as usize].iter().any(|(item, _)| !history.owns(*item));
+        let textbook = self.options.vote == Vote::MeanWithZeros;
+        let speaks = |user: u32| {
+            let row = &self.rows[user as usize];
+            let foreign = row.iter().any(|(item, _)| !history.owns(*item));
+            foreign || (textbook && !self.same(row, history))
+        };
         let near = self
             .similarities(history)
             .into_iter()
-            .filter(|(user, similarity)| *similarity > 0.0 && useful(*user))
+            .filter(|(user, similarity)| *similarity > 0.0 && speaks(*user))
             .map(|(user, score)| Scored { item: user, score })
             .collect();
         best(near, self.options.neighbours)
+    }
+
+    /// Whether a training row is the history itself.
+    fn same(&self, row: &[(u32, f64)], history: &UserHistory) -> bool {
+        let owned = history.owned();
+        row.len() == owned.len()
+            && row.iter().zip(owned).all(|(cell, owned)| *cell == (owned.item, self.value(owned)))
     }
 
     fn read(reader: &mut Reader<'_>) -> Result<Self> {

@@ -21,7 +21,6 @@ pub(super) struct Factors {
 }
 
 impl Side {
-
     /// One sweep with empty cells as zeros; `gram` is otherᵀ · other. Gives the summed projected
     /// gradient before each step.
     pub(super) fn update_zero(&mut self, other: &[f64], gram: &[f64], penalty: f64) -> f64 {
@@ -45,13 +44,16 @@ impl Side {
     }
 
     /// One sweep over the filled cells alone.
+    #[expect(clippy::needless_range_loop, reason = "each step reads the whole row it changes")]
     pub(super) fn update_unknown(&mut self, other: &[f64], penalty: f64) -> f64 {
         let rank = self.rank;
         let mut moved = 0.0;
         let mut residuals = Vec::new();
         for (cells, row) in self.rows.iter().zip(self.factor.chunks_exact_mut(rank)) {
             residuals.clear();
-            residuals.extend(cells.iter().map(|(index, value)| dot(row, row_of(other, rank, *index)) - value));
+            residuals.extend(
+                cells.iter().map(|(index, value)| dot(row, row_of(other, rank, *index)) - value),
+            );
             for t in 0..rank {
                 let (mut gradient, mut curve) = (penalty * row[t], penalty);
                 for ((index, _), residual) in cells.iter().zip(&residuals) {
@@ -139,7 +141,10 @@ impl Factors {
 
     /// ‖R − users · itemsᵀ‖ over all cells, without making the matrix dense.
     pub(super) fn error_zero(&self) -> f64 {
-        let cross = dot(&gram(&self.users.factor, self.users.rank), &gram(&self.items.factor, self.users.rank));
+        let cross = dot(
+            &gram(&self.users.factor, self.users.rank),
+            &gram(&self.items.factor, self.users.rank),
+        );
         let filled: f64 = self.filled().map(|(value, fit)| value * value - 2.0 * value * fit).sum();
         (filled + cross).max(0.0).sqrt()
     }

@@ -58,6 +58,25 @@ fn zeros_as_ratings_leave_nothing_new_and_the_list_says_so() {
 }
 
 #[test]
+fn no_list_holds_what_the_user_rated() {
+    // Trap: the article cannot exclude rated items; 7 of its 10 picks are rated already, and so is
+    // every first pick.
+    let (textbook, _) = Nmf::fit(&ratings(), &Options::compat(2)).unwrap();
+    let ours = Nmf::fit(&ratings(), &Options { rank: 2, ..Options::default() }).unwrap().0;
+    let mut rated = 0;
+    for user in 0..5 {
+        let history = ratings().history(user, None);
+        let all = Request { owned: OwnedItems::Include, ..Request::new(2) };
+        let picks = serve(&[&textbook], &history, &all).items;
+        assert!(history.owns(picks[0].item));
+        rated += picks.iter().filter(|pick| history.owns(pick.item)).count();
+        let new = serve(&[&ours], &history, &Request::new(2)).items;
+        assert!(!new.is_empty() && new.iter().all(|pick| !history.owns(pick.item)));
+    }
+    assert_eq!(rated, 7);
+}
+
+#[test]
 fn with_missing_left_out_the_lacking_item_gets_a_sane_prediction() {
     let options = Options { rank: 2, ..Options::default() };
     let (model, fitted) = Nmf::fit(&ratings(), &options).unwrap();

@@ -1,6 +1,6 @@
 use super::*;
-use crate::recommend::popularity::{self, Popularity};
 use crate::recommend::interactions::{Interaction, Interactions};
+use crate::recommend::popularity::{self, Popularity};
 use crate::recommend::serve::{Request, Shortfall, serve};
 
 fn texts(lines: &[&str]) -> Vec<String> {
@@ -41,7 +41,8 @@ fn a_similarity_of_0_is_no_evidence_and_popularity_takes_over() {
 #[test]
 fn the_item_itself_is_never_its_own_neighbour_even_with_a_twin_before_it() {
     // Trap: dropping the first of the sorted list drops the twin and recommends the item itself.
-    let model = Tfidf::fit(&texts(&["red mug", "red mug", "blue plate"]), &Options::default()).unwrap();
+    let model =
+        Tfidf::fit(&texts(&["red mug", "red mug", "blue plate"]), &Options::default()).unwrap();
     assert_eq!(model.neighbours_compat(1, 1)[0].item, 1);
     assert_eq!(model.neighbours(1, 2).iter().map(|s| s.item).collect::<Vec<_>>(), [0]);
 }

@@ -4,7 +4,14 @@ use crate::recommend::interactions::Interaction;
 /// The ratings of the data-flywheel article: users 1–3 on items 101–104.
 fn ratings() -> Interactions {
     let cells = [
-        (0, 0, 5.0), (0, 1, 4.0), (0, 2, 3.0), (1, 0, 4.0), (1, 3, 5.0), (2, 1, 2.0), (2, 2, 3.0), (2, 3, 4.0),
+        (0, 0, 5.0),
+        (0, 1, 4.0),
+        (0, 2, 3.0),
+        (1, 0, 4.0),
+        (1, 3, 5.0),
+        (2, 1, 2.0),
+        (2, 2, 3.0),
+        (2, 3, 4.0),
     ];
     let event = |(user, item, weight)| Interaction { user, item, weight, at: None };
     Interactions::new(3, 4, cells.map(event)).unwrap()
@@ -38,9 +45,16 @@ fn a_missing_rating_does_not_drag_a_prediction_down() {
     // Trap: item 1 was rated 2 and 4 by the neighbours who know it; with missing as 0, one more
     // neighbour who does not know it lowers the article's mean.
     let mut events: Vec<Interaction> = Vec::new();
-    for (user, row) in [[5.0, 4.0, 3.0], [5.0, 4.0, 3.0], [5.0, 0.0, 3.0], [5.0, 0.0, 3.0]].iter().enumerate() {
+    for (user, row) in
+        [[5.0, 4.0, 3.0], [5.0, 4.0, 3.0], [5.0, 0.0, 3.0], [5.0, 0.0, 3.0]].iter().enumerate()
+    {
         for (item, weight) in row.iter().enumerate() {
-            events.push(Interaction { user: user as u32, item: item as u32, weight: *weight, at: None });
+            events.push(Interaction {
+                user: user as u32,
+                item: item as u32,
+                weight: *weight,
+                at: None,
+            });
         }
     }
     let data = Interactions::new(4, 3, events).unwrap();
@@ -59,9 +73,9 @@ fn permuting_users_changes_no_prediction() {
     let rows = |order: [u32; 3]| {
         let data = ratings();
         let mut events = Vec::new();
-        for user in 0..3 {
+        for (user, user_moved) in order.iter().enumerate() {
             for cell in data.cells(user) {
-                let user = order[user];
+                let user = *user_moved;
                 events.push(Interaction { user, item: cell.item, weight: cell.weight, at: None });
             }
         }
