@@ -31,7 +31,7 @@ TIMESTAMP = re.compile(
 
 def main(flywheel, project):
     tables = ask(flywheel, project, "select name, location, version from system.tables order by name")
-    tables = [table for table in tables if table["location"]]
+    tables = [table for table in tables if table["location"] and table["version"] is not None]
     if not tables:
         print("DIFFERENT system.tables lists no table with a location")
         return 1
@@ -148,6 +148,8 @@ def text(value, kind):
         return value[:10] if isinstance(value, str) else value.isoformat()
     if pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
         return value if isinstance(value, str) else value.hex()
+    if isinstance(value, str) and pa.types.is_nested(kind):
+        value = json.loads(value)
     if pa.types.is_list(kind) or pa.types.is_large_list(kind):
         return "[" + "\x1e".join(text(item, kind.value_type) for item in value) + "]"
     if pa.types.is_struct(kind):

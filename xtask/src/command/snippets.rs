@@ -95,7 +95,10 @@ mod tests {
     fn shown_and_hidden_files_are_found_and_other_blocks_are_not() {
         let paper = "# Title\n<!-- file: a.yaml -->\n```yaml\nname: a\n```\n```sh\nls\n```\n<!-- file: b/c.sql\nselect 1\n-->\n";
         let file = |path: &str, text: &str| (path.to_owned(), text.to_owned());
-        assert_eq!(files(paper).unwrap(), [file("a.yaml", "name: a\n"), file("b/c.sql", "select 1\n")]);
+        assert_eq!(
+            files(paper).unwrap(),
+            [file("a.yaml", "name: a\n"), file("b/c.sql", "select 1\n")]
+        );
     }
 
     #[test]

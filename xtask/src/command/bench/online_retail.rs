@@ -31,12 +31,12 @@ const NDCG_ALL_MIN: f64 = 0.360;
 
 /// Prints both sides and checks the served list.
 pub(super) fn run(context: &Context) -> Result<Tally> {
-    let data = context.data_set("online_retail")?;
+    context.data_set("online_retail")?;
     let pairs = context.scratch("online-retail")?;
     let example = ["--release", "--package", "flywheel-algo", "--example", "online_retail"];
     process::run(context.cargo().arg("build").args(example))?;
     let mut ours = Command::new(context.target.join("release/examples/online_retail"));
-    let ours = scores(ours.arg(data).arg(&pairs), &pairs.join("ours.tsv"))?;
+    let ours = scores(ours.current_dir(&context.root).arg(&pairs), &pairs.join("ours.tsv"))?;
     let python = python::with_packages(context, "recommenders", python::RECOMMENDER_PEERS)?;
     let mut peer = Command::new(python);
     peer.arg(context.root.join("tests/parity/peer_online_retail.py")).arg(&pairs);

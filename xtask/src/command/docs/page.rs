@@ -18,9 +18,10 @@ const PAGES: &[(&str, &str, &str, Write)] = &[
     ("resources.md", "Files of a project", "resources", resource),
     ("sources.md", "Sources", "sources", source),
     ("actions.md", "Actions", "actions", action),
+    ("learners.md", "Learners", "learners", columns),
     ("commands.md", "Commands", "commands", command),
     ("functions.md", "SQL functions", "functions", function),
-    ("system-tables.md", "System tables", "system_tables", system_table),
+    ("system-tables.md", "System tables", "system_tables", columns),
 ];
 
 /// All pages by file name.
@@ -81,7 +82,7 @@ fn function(entry: &Value) -> String {
     )
 }
 
-fn system_table(entry: &Value) -> String {
+fn columns(entry: &Value) -> String {
     let mut table = "\n| column | type | what it holds |\n|---|---|---|\n".to_owned();
     for column in entry.get("columns").and_then(Value::as_array).into_iter().flatten() {
         let about = schema::cell(text(column, "about"));
@@ -111,7 +112,7 @@ mod tests {
     fn reference() -> Value {
         json!({
             "resources": [{"name": "sync", "folder": "syncs", "about": "Streams that land.", "schema": {"properties": {}}}],
-            "sources": [], "actions": [],
+            "sources": [], "actions": [], "learners": [],
             "commands": [{"name": "turn", "about": "Turns once.", "help": "Usage: flywheel turn\n"}],
             "functions": [],
             "system_tables": [{"name": "runs", "about": "Runs.", "columns": [{"name": "turn", "type": "int64", "about": "a | b"}]}],
