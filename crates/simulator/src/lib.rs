@@ -1,1 +1,36 @@
-//! Stub.
+//! A shop that does not exist: products, customers with hidden tastes, orders, stock and the way
+//! these customers answer to messages, all from one seed.
+//!
+//! It stands in for the outside world in `flywheel demo`: [`World::day`] takes what left the
+//! project through its actions and returns the files that the shop's systems would export that
+//! evening. Because everything is generated, the truth that a real shop never knows is known
+//! ([`Truth`]): which effect each message had, which sales an empty shelf cost, and what the best
+//! possible recommendation would have been. Nothing here reads a file, a clock or the network, and
+//! the same seed, settings and deliveries give the same bytes.
+//!
+//! ```text
+//!  deliveries ─► mailbox ─► attention, fatigue ─┐
+//!  purchase orders ─► stock ────────────────────┤
+//!  taste, rhythm, lifecycle ────────────────────┴─► orders ─► files of the day
+//! ```
+
+mod basket;
+mod catalog;
+mod customer;
+mod delivery;
+mod dirt;
+mod export;
+mod person;
+mod response;
+mod sale;
+mod settings;
+mod shelf;
+mod truth;
+mod vocabulary;
+mod world;
+
+pub use delivery::Delivery;
+pub use export::{DataFile, DayFiles};
+pub use settings::Settings;
+pub use truth::{DayTruth, PolicyTruth, StockTruth, Truth};
+pub use world::World;
