@@ -14,8 +14,12 @@ pub(crate) struct Flywheel {
 }
 
 impl Flywheel {
-    /// Builds it as a user does, with `cargo build --release`.
+    /// Builds it as a user does, with `cargo build --release`, unless another one shall be checked.
     pub(crate) fn build(context: &Context) -> Result<Self> {
+        if let Some(path) = &context.binary {
+            println!("checking {}", path.display());
+            return Ok(Self { path: path.clone() });
+        }
         process::run(context.cargo().args(["build", "--release", "--package", "flywheel"]))?;
         Ok(Self { path: context.target.join("release/flywheel") })
     }

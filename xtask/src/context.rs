@@ -14,6 +14,8 @@ pub(crate) struct Context {
     pub(crate) target: PathBuf,
     /// The folder of real data sets, where there is one.
     pub(crate) data: Option<PathBuf>,
+    /// A `flywheel` to check instead of the one that is built here, such as an installed release.
+    pub(crate) binary: Option<PathBuf>,
 }
 
 impl Context {
@@ -23,7 +25,8 @@ impl Context {
         let root = manifest.parent().ok_or("xtask has no parent folder")?.to_owned();
         let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| "target".into(), PathBuf::from);
         let data = env::var_os("FLYWHEEL_DATA").map(PathBuf::from).filter(|path| path.is_dir());
-        Ok(Self { target: root.join(target), root, data })
+        let binary = env::var_os("FLYWHEEL_BINARY").map(PathBuf::from);
+        Ok(Self { target: root.join(target), root, data, binary })
     }
 
     /// A cargo that works in the workspace.

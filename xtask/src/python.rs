@@ -1,7 +1,7 @@
 //! A Python with pinned packages, for the systems we compare ourselves with.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::context::Context;
@@ -38,8 +38,17 @@ pub(crate) fn with_packages(context: &Context, name: &str, packages: &[&str]) ->
     Ok(python)
 }
 
-fn make(folder: &PathBuf, python: &PathBuf, packages: &[&str]) -> Result<()> {
-    process::run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(folder))?;
+fn make(folder: &Path, python: &Path, packages: &[&str]) -> Result<()> {
+    let environment = || {
+        let mut command = Command::new("python3");
+        command.args(["-m", "venv", "--clear"]).arg(folder);
+        command
+    };
+    if !process::succeeds(&mut environment())? {
+        // Debian keeps what `venv` needs in a package of its own.
+        process::run(Command::new("apt-get").args(["install", "--yes", "python3-venv"]))?;
+        process::run(&mut environment())?;
+    }
     process::run(
         Command::new(python)
             .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"])

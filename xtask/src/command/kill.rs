@@ -39,8 +39,11 @@ const KILLS_DEFAULT: u64 = 100;
 /// many kills and still moves on.
 const LIFE_SHARE: f64 = 0.1;
 
-/// What a project is made of that a replay makes anew.
-const OURS: &str = ".flywheel";
+/// What a replay makes anew: our own folder, and what file actions write.
+const MADE: &[&str] = &[".flywheel", DELIVERED];
+
+/// Where the file actions of the templates write.
+const DELIVERED: &str = "out";
 
 /// Kills a replay of the demo `wanted` times and compares.
 pub(crate) fn kills(context: &Context, wanted: u64, seed: u64) -> Result<Tally> {
@@ -116,7 +119,8 @@ fn finished(status: std::process::ExitStatus) -> Result<()> {
     }
 }
 
-/// Every table of the calm project and of the stormy one, apart from what tells of the kills themselves.
+/// Every table of the calm project and of the stormy one, apart from what tells of the kills
+/// themselves, and every line that left through a file action.
 fn compare(
     flywheel: &Flywheel,
     calm: &Path,
@@ -125,26 +129,32 @@ fn compare(
     tally: &mut Tally,
 ) -> Result<()> {
     for query in rows::queries(flywheel, calm)? {
-        let (wanted, found) =
-            (rows::read(flywheel, calm, &query.sql)?, rows::read(flywheel, stormy, &query.sql)?);
-        let difference = rows::difference(&wanted, &found);
-        let name = format!("kill: replay {round}: {} ({} rows)", query.name, wanted.len());
-        println!("{name}: {} lost, {} doubled or other", difference.lost, difference.added);
-        if let Some(example) = &difference.example {
-            println!("  such as {example}");
-        }
-        tally.record(&name, difference.lost == 0 && difference.added == 0);
+        let read = |project| rows::read(flywheel, project, &query.sql);
+        judge(&query.name, round, &read(calm)?, &read(stormy)?, tally);
     }
+    let delivered = |project: &Path| rows::lines_below(&project.join(DELIVERED));
+    judge("delivered lines", round, &delivered(calm)?, &delivered(stormy)?, tally);
     Ok(())
 }
 
-/// Copies a folder without what is ours.
+/// Records whether two lists of rows are the same.
+fn judge(what: &str, round: u64, wanted: &[String], found: &[String], tally: &mut Tally) {
+    let difference = rows::difference(wanted, found);
+    let name = format!("kill: replay {round}: {what} ({} rows)", wanted.len());
+    println!("{name}: {} lost, {} doubled or other", difference.lost, difference.added);
+    if let Some(example) = &difference.example {
+        println!("  such as {example}");
+    }
+    tally.record(&name, difference.lost == 0 && difference.added == 0);
+}
+
+/// Copies a folder without what a replay makes.
 fn copy(from: &Path, to: &Path) -> Result<()> {
     fs::create_dir_all(to)?;
     for entry in fs::read_dir(from)? {
         let entry = entry?;
         let target = to.join(entry.file_name());
-        if entry.file_name() == OURS {
+        if MADE.iter().any(|made| entry.file_name() == *made) {
             continue;
         }
         if entry.file_type()?.is_dir() {
@@ -196,8 +206,9 @@ mod tests {
         fs::create_dir_all(from.join(".flywheel/lake")).unwrap();
         fs::create_dir_all(from.join("syncs")).unwrap();
         fs::write(from.join("syncs/orders.yaml"), "sync: orders").unwrap();
+        fs::create_dir_all(from.join("out")).unwrap();
         copy(&from, &to).unwrap();
         assert!(to.join("syncs/orders.yaml").is_file());
-        assert!(!to.join(".flywheel").exists());
+        assert!(!to.join(".flywheel").exists() && !to.join("out").exists());
     }
 }

@@ -1,6 +1,7 @@
 //! The rows of two projects, compared.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::path::Path;
 
 use crate::binary::Flywheel;
@@ -59,6 +60,25 @@ pub(super) fn queries(flywheel: &Flywheel, project: &Path) -> Result<Vec<Query>>
 pub(super) fn read(flywheel: &Flywheel, project: &Path, sql: &str) -> Result<Vec<String>> {
     let text = process::output(&mut flywheel.on(project, &["sql", sql, "--output", "csv"]))?;
     Ok(text.lines().skip(1).map(str::to_owned).collect())
+}
+
+/// The lines of all files below a folder, each with its file; none if there is no folder.
+pub(super) fn lines_below(folder: &Path) -> Result<Vec<String>> {
+    let mut lines = Vec::new();
+    if !folder.is_dir() {
+        return Ok(lines);
+    }
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            lines.extend(lines_below(&path)?);
+            continue;
+        }
+        let file = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let text = String::from_utf8_lossy(&fs::read(&path)?).into_owned();
+        lines.extend(text.lines().map(|line| format!("{file}: {line}")));
+    }
+    Ok(lines)
 }
 
 /// Compares two lists of rows in any order.
