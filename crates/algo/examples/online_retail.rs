@@ -21,6 +21,9 @@ use serde_json::{Value, json};
 /// Where the training ends.
 const BORDER: &str = "2011-11-09";
 
+/// How long the test is.
+const TEST_DAYS: i64 = 30;
+
 /// One line of an invoice.
 struct Line {
     user: String,
@@ -37,36 +40,49 @@ fn main() -> Result<()> {
     if let Some(folder) = std::env::args_os().nth(1) {
         write_pairs(&split, Path::new(&folder))?;
     }
-    let mut out = std::io::stdout().lock();
-    let print = |out: &mut std::io::StdoutLock<'_>, line: &str| {
-        writeln!(out, "{line}").map_err(|error| Error::internal("cannot print").caused_by(error))
-    };
-    let header = format!(
-        "# {} lines, {} users, {} items, {} training pairs, {} test users, {} test pairs",
-        lines.len(),
-        (0..split.train.user_count()).filter(|user| !split.train.items(*user).is_empty()).count(),
-        known_items(&split.train),
-        split.train.cell_count(),
-        split.test.iter().filter(|items| !items.is_empty()).count(),
-        split.test.iter().map(Vec::len).sum::<usize>()
-    );
-    print(&mut out, &header)?;
+    print(&header(lines.len(), &split))?;
+    let hybrid = judge(&split, "")?;
+    print(&size_and_speed(&*hybrid, &split)?)?;
+    print(&sample(&*hybrid, &split, &users, &items))?;
+    // The same question a month earlier, so that the figures are not those of one lucky month.
+    let before = Timestamp::from_micros(split.at).plus_days(-TEST_DAYS).micros();
+    judge(&Split::new(&data.between(i64::MIN, split.at), before)?, "@month-before")?;
+    Ok(())
+}
+
+/// Prints a line for every contestant; gives the last one, the hybrid.
+fn judge(split: &Split, suffix: &str) -> Result<Box<dyn Recommender>> {
     let training = Training { now: Some(split.at), ..Training::new(&split.train) };
-    let recent = fit("popularity", &training, &json!({"window_days": 30}))?;
+    let recent = fit("popularity", &training, &json!({"window_days": TEST_DAYS}))?;
+    let mut last = None;
     for (name, algorithm, options, filled) in contestants() {
         let started = Instant::now();
         let model = fit(algorithm, &training, &options)?;
         let seconds = started.elapsed().as_secs_f64();
         let models: Vec<&dyn Recommender> =
             if filled { vec![&*model, &*recent] } else { vec![&*model] };
-        let found = evaluate(&models, &split, Depth::default())?;
-        print(&mut out, &row(name, found, seconds))?;
-        if algorithm == "hybrid" {
-            print(&mut out, &size_and_speed(&*model, &split)?)?;
-            print(&mut out, &sample(&*model, &split, &users, &items))?;
-        }
+        let found = evaluate(&models, split, Depth::default())?;
+        print(&row(&format!("{name}{suffix}"), found, seconds))?;
+        last = Some(model);
     }
-    Ok(())
+    last.ok_or_else(|| Error::internal("there is no contestant"))
+}
+
+fn print(line: &str) -> Result<()> {
+    let written = writeln!(std::io::stdout().lock(), "{line}");
+    written.map_err(|error| Error::internal("cannot print").caused_by(error))
+}
+
+fn header(line_count: usize, split: &Split) -> String {
+    let train = &split.train;
+    format!(
+        "# {line_count} lines, {} users, {} items, {} training pairs, {} test users, {} test pairs",
+        (0..train.user_count()).filter(|user| !train.items(*user).is_empty()).count(),
+        known_items(train),
+        train.cell_count(),
+        split.test.iter().filter(|items| !items.is_empty()).count(),
+        split.test.iter().map(Vec::len).sum::<usize>()
+    )
 }
 
 /// Name, algorithm, options, and whether popularity of the last 30 days fills what it leaves open.
