@@ -4,12 +4,14 @@
 //! both are committed. An action takes deliveries and says of each what became of it. Nothing here
 //! knows the warehouse, the project files or the schedule.
 
+pub mod action;
 pub mod source;
 
 mod column;
 mod files;
 mod page;
 
+pub use action::{ACTIONS, Action, ActionConfig, ActionContext, ActionEntry, Delivery, Outcome};
 pub use column::{ColumnType, DECIMAL_DIGITS_MAX, DeclaredColumn};
 pub use files::NewColumns;
 pub use page::{FILE_COLUMN, LINE_COLUMN, Notice, Origin, Page, Position, RAW_BYTES_MAX, Rejected};

@@ -8,7 +8,7 @@ pub mod csv;
 pub mod excel;
 pub mod jsonl;
 pub mod parquet;
-//pub mod sqlite;
+pub mod sqlite;
 
 #[cfg(test)]
 mod contract;
@@ -35,7 +35,7 @@ pub const SOURCES: &[SourceEntry] = &[
     source::<jsonl::JsonLines>("jsonl"),
     source::<parquet::Parquet>("parquet"),
     source::<excel::Excel>("excel"),
-    //source::<sqlite::Sqlite>("sqlite"),
+    source::<sqlite::Sqlite>("sqlite"),
 ];
 
 /// One kind of source: its name, what it is for, its settings, and how one is built.

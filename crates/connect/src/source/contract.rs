@@ -84,3 +84,163 @@ pub(crate) fn rejected_at(pages: &[Page]) -> Vec<(u64, &str, Option<&str>)> {
     let rejected = pages.iter().flat_map(|page| &page.rejected);
     rejected.map(|r| (r.line.unwrap_or(0), r.code.as_str(), r.column.as_deref())).collect()
 }
+
+/// A stream of one source with rows, some of them bad, in more than one page.
+struct Case {
+    entry: &'static SourceEntry,
+    folder: Folder,
+    connection: Value,
+    stream: Value,
+    columns: Vec<DeclaredColumn>,
+    mode: ReadMode,
+    /// Rows in the source, good and bad.
+    rows: usize,
+    bad: usize,
+}
+
+fn case(entry: &'static SourceEntry) -> Case {
+    let file = |name: &str, bytes: Vec<u8>, rows: usize, bad: usize| Case {
+        entry,
+        folder: Folder::new(&[(&format!("1.{name}"), &bytes), (&format!("2.{name}"), &bytes)]),
+        connection: json!({}),
+        stream: json!({ "path": format!("*.{name}") }),
+        columns: vec![DeclaredColumn::new("n", crate::ColumnType::Int64)],
+        mode: ReadMode::Incremental { cursor: None, lag: None },
+        rows: rows * 2,
+        bad: bad * 2,
+    };
+    match entry.name {
+        "csv" => {
+            let text = "n,t\n1,a\n2,\"b\nc\"\nx,bad\n4,d\n5\n6,e\n7,f\n".as_bytes().to_vec();
+            file("csv", text, 7, 2)
+        }
+        "jsonl" => {
+            let text = "{\"n\":1,\"t\":\"a\"}\n{\"n\":2}\nbroken\n{\"n\":\"x\"}\n{\"n\":5,\"new\":true}\n{\"n\":6}\n";
+            file("jsonl", text.as_bytes().to_vec(), 6, 2)
+        }
+        "parquet" => file("parquet", parquet_file(), 7, 1),
+        "excel" => file("xlsx", super::excel::tests::workbook(), 6, 2),
+        "sqlite" => {
+            let folder = Folder::new(&[]);
+            let sql = "CREATE TABLE t (n INTEGER PRIMARY KEY, at INT, v INT);
+                 INSERT INTO t VALUES (1,5,1),(2,5,'x'),(3,5,3),(4,NULL,4),(5,NULL,5),(6,7,6),(7,8,7);";
+            rusqlite::Connection::open(folder.path("a.db")).unwrap().execute_batch(sql).unwrap();
+            Case {
+                entry,
+                folder,
+                connection: json!({ "path": "a.db" }),
+                stream: json!({ "table": "t" }),
+                columns: Vec::new(),
+                mode: ReadMode::Incremental { cursor: Some("at".into()), lag: None },
+                rows: 7,
+                bad: 1,
+            }
+        }
+        other => panic!("the source {other} has no contract case: add one"),
+    }
+}
+
+fn parquet_file() -> Vec<u8> {
+    use arrow::array::{ArrayRef, Int64Array, StringArray};
+    use std::sync::Arc;
+    let n: ArrayRef = Arc::new(StringArray::from(vec!["1", "2", "x", "4", "5", "6", "7"]));
+    let v: ArrayRef = Arc::new(Int64Array::from_iter((0..7).map(|v| (v != 3).then_some(v))));
+    let batch = arrow::record_batch::RecordBatch::try_from_iter([("n", n), ("v", v)]).unwrap();
+    let mut bytes = Vec::new();
+    let mut writer =
+        ::parquet::arrow::ArrowWriter::try_new(&mut bytes, batch.schema(), None).unwrap();
+    writer.write(&batch).unwrap();
+    writer.close().unwrap();
+    bytes
+}
+
+impl Case {
+    async fn read(&self, mode: &ReadMode, from: Option<Position>, page_rows: usize) -> Vec<Page> {
+        let source = self.folder.source_with(self.entry.name, self.connection.clone());
+        let request = ReadRequest {
+            columns: self.columns.clone(),
+            mode: mode.clone(),
+            from,
+            write_appends: true,
+            page_rows,
+            ..ReadRequest::full(self.stream.clone(), now())
+        };
+        source.read(&request).try_collect().await.unwrap()
+    }
+}
+
+/// What a reader ends up with: rows with their origin, and what was set aside.
+fn summary(pages: &[Page]) -> (Vec<String>, Vec<String>) {
+    let mut rows = Vec::new();
+    for page in pages {
+        for (at, row) in cells(std::slice::from_ref(page)).into_iter().enumerate() {
+            // Columns that came later are not in earlier pages.
+            let row: Vec<String> = row.into_iter().filter(|cell| cell != "∅").collect();
+            rows.push(format!("{:?} {row:?}", page.trace(at)));
+        }
+    }
+    let bad = pages.iter().flat_map(|page| &page.rejected).map(|r| format!("{r:?}")).collect();
+    (rows, bad)
+}
+
+#[tokio::test]
+async fn every_source_resumes_at_every_page_boundary() {
+    for entry in SOURCES {
+        let case = case(entry);
+        for mode in [case.mode.clone(), ReadMode::Full] {
+            let whole = case.read(&mode, None, 1_000).await;
+            let expected = summary(&whole);
+            assert_eq!(expected.0.len() + expected.1.len(), case.rows, "{}", entry.name);
+            assert_eq!(expected.1.len(), case.bad, "{}", entry.name);
+            for page_rows in 1..4 {
+                let pages = case.read(&mode, None, page_rows).await;
+                assert_eq!(summary(&pages), expected, "{} in pages of {page_rows}", entry.name);
+                for cut in 0..pages.len() - 1 {
+                    let from = Some(pages[cut].position.clone());
+                    let rest = case.read(&mode, from, page_rows).await;
+                    let (mut rows, mut bad) = summary(&pages[..=cut]);
+                    let (more_rows, more_bad) = summary(&rest);
+                    rows.extend(more_rows);
+                    bad.extend(more_bad);
+                    let at = format!("{} cut after page {cut} of {page_rows} rows", entry.name);
+                    assert_eq!((rows, bad), expected, "{at}");
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_source_yields_nothing_after_the_end_and_all_again_in_full() {
+    for entry in SOURCES {
+        let case = case(entry);
+        let pages = case.read(&case.mode, None, 3).await;
+        let last = pages.last().map(|page| page.position.clone());
+        assert!(case.read(&case.mode, last.clone(), 3).await.is_empty(), "{}", entry.name);
+        let full = case.read(&ReadMode::Full, None, 3).await;
+        let last = full.last().map(|page| page.position.clone());
+        let again = case.read(&ReadMode::Full, last, 3).await;
+        assert_eq!(summary(&again), summary(&full), "{}", entry.name);
+    }
+}
+
+#[tokio::test]
+async fn every_source_says_what_is_wrong_with_its_settings() {
+    for entry in SOURCES {
+        let ctx = SourceContext { base_dir: "nowhere".into(), now: now() };
+        let error = entry.build(json!({ "colour": 1 }), &ctx).err().unwrap();
+        assert!(error.message().contains("colour"), "{}: {error}", entry.name);
+        let case = case(entry);
+        let source = case.folder.source_with(entry.name, case.connection.clone());
+        source.check().await.unwrap();
+        assert!(!source.discover().await.unwrap().is_empty(), "{}", entry.name);
+        for schema in [(entry.connection_schema)(), (entry.stream_schema)()] {
+            let schema = schema.to_value();
+            assert_eq!(schema["additionalProperties"], json!(false), "{}", entry.name);
+            for (name, property) in schema["properties"].as_object().unwrap() {
+                let described = property.get("description").is_some();
+                assert!(described, "{}: {name} has no description", entry.name);
+            }
+        }
+    }
+}

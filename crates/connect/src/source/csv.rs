@@ -224,6 +224,41 @@ fn sign(name: &str, text: Option<&str>) -> Result<Option<u8>> {
     }
 }
 
+/// The rows of plain CSV that we wrote ourselves.
+pub(crate) struct CsvRows<'a> {
+    rest: &'a [u8],
+    record: record::Record,
+}
+
+impl<'a> CsvRows<'a> {
+    /// Starts at the first row.
+    pub(crate) fn new(text: &'a [u8]) -> Self {
+        Self { rest: text, record: record::Record::default() }
+    }
+}
+
+impl Iterator for CsvRows<'_> {
+    type Item = Vec<String>;
+
+    fn next(&mut self) -> Option<Vec<String>> {
+        let dialect = record::Dialect::default();
+        if record::scan(self.rest, true, &dialect, &mut self.record) == record::Scan::End {
+            return None;
+        }
+        let texts = dialect::texts(self.rest, &self.record, &dialect);
+        self.rest = self.rest.get(self.record.length..).unwrap_or_default();
+        Some(texts)
+    }
+}
+
+/// A field as it is written, in quotes where it needs them.
+pub(crate) fn quoted(field: &str) -> std::borrow::Cow<'_, str> {
+    if field.contains([',', '"', '\n', '\r']) || field.starts_with(' ') || field.ends_with(' ') {
+        return format!("\"{}\"", field.replace('"', "\"\"")).into();
+    }
+    field.into()
+}
+
 /// Reads a text in memory as the `csv` source would read a file, for previews and for fuzzing.
 ///
 /// # Errors

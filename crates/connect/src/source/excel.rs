@@ -312,4 +312,4 @@ impl FileReader for SheetReader {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

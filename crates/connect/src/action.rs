@@ -1,0 +1,128 @@
+//! The action seam: how a decision leaves the platform, and the list of ways.
+//!
+//! Who calls it: the outbox, which leases deliveries, hands them over and stores each outcome. What
+//! holds after a crash: a delivery without a stored outcome is handed over again with the same key,
+//! so every action makes a second delivery of a key harmless, or passes the key on so that the
+//! receiver can.
+
+pub mod file;
+pub mod webhook;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use flywheel_base::{Error, Result, suggest};
+use schemars::{JsonSchema, Schema, schema_for};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::source::settings;
+
+/// Every action, in the order the docs list them. A new action adds its module and one line.
+pub const ACTIONS: &[ActionEntry] =
+    &[action::<file::FileAction>("file"), action::<webhook::WebhookAction>("webhook")];
+
+/// One kind of action: its name, what it is for, its settings, and how one is built.
+#[derive(Clone, Copy, Debug)]
+pub struct ActionEntry {
+    /// The `type` of an action.
+    pub name: &'static str,
+    /// What it does, in a sentence.
+    pub about: &'static str,
+    /// The JSON Schema of its settings.
+    pub schema: fn() -> Schema,
+    build: fn(Value, &ActionContext) -> Result<Box<dyn Action>>,
+}
+
+impl ActionEntry {
+    /// Builds the action from its settings; does no I/O.
+    ///
+    /// # Errors
+    /// [`flywheel_base::ErrorKind::Invalid`] if the settings are not of this action's schema.
+    pub fn build(&self, settings: Value, ctx: &ActionContext) -> Result<Box<dyn Action>> {
+        (self.build)(settings, ctx).map_err(|error| error.context(format!("{} action", self.name)))
+    }
+
+    /// The entry of that name.
+    ///
+    /// # Errors
+    /// [`flywheel_base::ErrorKind::NotFound`] if there is no action of that name.
+    pub fn named(name: &str) -> Result<&'static Self> {
+        ACTIONS.iter().find(|entry| entry.name == name).ok_or_else(|| {
+            Error::not_found(format!("there is no action type \"{name}\""))
+                .hint(suggest::hint(name, ACTIONS.iter().map(|entry| entry.name)))
+        })
+    }
+}
+
+/// The settings of an action; the doc comments are its reference page, the schema the editor's help.
+pub trait ActionConfig: DeserializeOwned + JsonSchema {
+    /// What it does, in a sentence.
+    const ABOUT: &'static str;
+
+    /// Builds the action; does no I/O.
+    ///
+    /// # Errors
+    /// [`flywheel_base::ErrorKind::Invalid`] if a setting is impossible.
+    fn build(self, ctx: &ActionContext) -> Result<Box<dyn Action>>;
+}
+
+const fn action<C: ActionConfig>(name: &'static str) -> ActionEntry {
+    ActionEntry {
+        name,
+        about: C::ABOUT,
+        schema: || schema_for!(C),
+        build: |value, ctx| settings::<C>("action", value)?.build(ctx),
+    }
+}
+
+/// What an action knows of the project.
+#[derive(Clone, Debug)]
+pub struct ActionContext {
+    /// The project's folder; relative paths start here.
+    pub base_dir: PathBuf,
+}
+
+/// A way for decisions to leave.
+#[async_trait]
+pub trait Action: Send + Sync {
+    /// Delivers a batch and says of each delivery, in the same order, what became of it.
+    ///
+    /// Dropping the future leaves each delivery either done or not done; delivering again is harmless.
+    async fn deliver(&self, batch: &[Delivery]) -> Vec<Outcome>;
+}
+
+/// One decision on its way out.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Delivery {
+    /// The key under which it is done at most once.
+    pub key: String,
+    /// What is delivered.
+    pub payload: Value,
+    /// What belongs together, `<policy>/<turn>`.
+    pub group: String,
+}
+
+/// What became of a delivery.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It is done, now or by an earlier attempt.
+    Delivered {
+        /// What the receiver said about it, for the audit.
+        receipt: String,
+    },
+    /// It may be done later.
+    Retry {
+        /// Why not now.
+        reason: String,
+        /// How long the receiver asks to wait, if it does.
+        after: Option<Duration>,
+    },
+    /// It will never be done as it is.
+    Rejected {
+        /// Why.
+        reason: String,
+    },
+}

@@ -1,0 +1,302 @@
+//! The `webhook` action: an HTTP request per delivery, or per batch of them.
+//!
+//! Every request carries an `Idempotency-Key`, the same for every attempt, so that the receiver can
+//! tell a repetition. With a secret it carries `X-Flywheel-Signature: sha256=<hex>`, the HMAC-SHA256
+//! of the idempotency key, a full stop and the body. Redirects are not followed.
+
+mod address;
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use chrono::DateTime;
+use flywheel_base::{Error, Result, Secret, digest, quantity};
+use futures::{StreamExt, stream};
+use hmac::{Hmac, KeyInit, Mac};
+use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
+use reqwest::{Client, Method, StatusCode, Url, redirect};
+use schemars::JsonSchema;
+use serde::{Deserialize, Deserializer};
+use serde_json::{Value, json};
+use sha2::Sha256;
+
+use self::address::{PrivateAddress, PublicOnly, is_private};
+use super::{Action, ActionConfig, ActionContext, Delivery, Outcome};
+
+/// How long an answer is waited for unless the action says otherwise.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The longest timeout that can be set.
+const TIMEOUT_MAX: Duration = Duration::from_secs(300);
+
+/// The longest wait a receiver can ask for.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(24 * 3600);
+
+/// Requests under way at once unless the action says otherwise.
+const PARALLEL: usize = 4;
+
+/// Requests under way at most.
+const PARALLEL_MAX: usize = 64;
+
+/// Deliveries in one request at most.
+const BATCH_MAX: usize = 10_000;
+
+/// Bytes of an answer that are looked at.
+const ANSWER_BYTES_MAX: usize = 1024;
+
+/// Sends deliveries to a URL.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct WebhookAction {
+    /// Where requests go, `https://…`.
+    pub url: String,
+    /// The method, `POST` if not given.
+    #[serde(default)]
+    pub method: HttpMethod,
+    /// More headers, for example `authorization`; take values from secrets.
+    #[serde(default, deserialize_with = "secrets")]
+    #[schemars(with = "BTreeMap<String, String>")]
+    pub headers: BTreeMap<String, Secret>,
+    /// The secret that requests are signed with.
+    #[serde(default, deserialize_with = "secret")]
+    #[schemars(with = "Option<String>")]
+    pub secret: Option<Secret>,
+    /// How many deliveries one request carries. With 1 the body is the payload; with more it is a
+    /// list of objects with `key` and `payload`.
+    #[serde(default)]
+    pub batch: Option<usize>,
+    /// How many requests are under way at once, 4 if not given.
+    #[serde(default)]
+    pub parallel: Option<usize>,
+    /// How long an answer is waited for, `10s` if not given.
+    #[serde(default)]
+    pub timeout: Option<String>,
+    /// Whether the URL may be an address of the own network.
+    #[serde(default)]
+    pub allow_private: bool,
+}
+
+/// The method of a request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum HttpMethod {
+    /// POST.
+    #[default]
+    Post,
+    /// PUT.
+    Put,
+    /// PATCH.
+    Patch,
+}
+
+fn secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Secret>, D::Error> {
+    Ok(Option::<String>::deserialize(deserializer)?.map(Secret::new))
+}
+
+fn secrets<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<BTreeMap<String, Secret>, D::Error> {
+    let texts = BTreeMap::<String, String>::deserialize(deserializer)?;
+    Ok(texts.into_iter().map(|(name, value)| (name, Secret::new(value))).collect())
+}
+
+impl ActionConfig for WebhookAction {
+    const ABOUT: &'static str = "sends deliveries to a URL, signed and with an idempotency key";
+
+    fn build(self, _: &ActionContext) -> Result<Box<dyn Action>> {
+        let url = self.checked_url()?;
+        let timeout = match &self.timeout {
+            None => TIMEOUT,
+            Some(text) => Duration::from_micros(quantity::duration_us(text)?.unsigned_abs()),
+        };
+        let mut client = Client::builder()
+            .timeout(timeout.min(TIMEOUT_MAX))
+            .redirect(redirect::Policy::none())
+            .default_headers(self.header_map()?)
+            // A proxy would resolve names itself, past the check of addresses.
+            .no_proxy();
+        if !self.allow_private {
+            client = client.dns_resolver(Arc::new(PublicOnly));
+        }
+        let client = client
+            .build()
+            .map_err(|error| Error::internal("the HTTP client cannot be made").caused_by(error))?;
+        let method = match self.method {
+            HttpMethod::Post => Method::POST,
+            HttpMethod::Put => Method::PUT,
+            HttpMethod::Patch => Method::PATCH,
+        };
+        let batch = self.batch.unwrap_or(1).clamp(1, BATCH_MAX);
+        let parallel = self.parallel.unwrap_or(PARALLEL).clamp(1, PARALLEL_MAX);
+        Ok(Box::new(Webhook { client, url, method, secret: self.secret, batch, parallel }))
+    }
+}
+
+impl WebhookAction {
+    /// The URL if it may be called; a host name is checked again each time it is resolved.
+    fn checked_url(&self) -> Result<Url> {
+        let url = Url::parse(&self.url).map_err(|error| {
+            Error::invalid("the webhook's `url` is not a URL")
+                .caused_by(error)
+                .hint("Write https://host/path.")
+        })?;
+        if !matches!(url.scheme(), "https" | "http") {
+            return Err(Error::invalid(format!("the webhook's scheme is {}", url.scheme()))
+                .hint("Write https://host/path."));
+        }
+        let host = url.host_str().unwrap_or_default();
+        let literal = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+        if !self.allow_private && literal.is_ok_and(is_private) {
+            return Err(Error::invalid(format!("the webhook's host {host} is a private address"))
+                .hint("Set `allow_private: true` if this service of your own network is meant."));
+        }
+        Ok(url)
+    }
+
+    fn header_map(&self) -> Result<HeaderMap> {
+        let mut headers = HeaderMap::new();
+        for (name, value) in &self.headers {
+            let wrong = || {
+                Error::invalid(format!("the webhook's header \"{name}\" cannot be sent"))
+                    .hint("Use letters, digits and - in the name, visible ASCII in the value.")
+            };
+            let header = HeaderName::from_bytes(name.as_bytes()).map_err(|_| wrong())?;
+            let mut value = HeaderValue::from_str(value.expose()).map_err(|_| wrong())?;
+            value.set_sensitive(true);
+            headers.insert(header, value);
+        }
+        Ok(headers)
+    }
+}
+
+struct Webhook {
+    client: Client,
+    url: Url,
+    method: Method,
+    secret: Option<Secret>,
+    batch: usize,
+    parallel: usize,
+}
+
+#[async_trait]
+impl Action for Webhook {
+    async fn deliver(&self, batch: &[Delivery]) -> Vec<Outcome> {
+        let mut requests = Vec::new();
+        for part in batch.chunks(self.batch) {
+            requests.push(self.send_part(part));
+        }
+        let outcomes: Vec<Vec<Outcome>> =
+            stream::iter(requests).buffered(self.parallel).collect().await;
+        outcomes.into_iter().flatten().collect()
+    }
+}
+
+impl Webhook {
+    /// Sends one request; every delivery in it has the same outcome.
+    async fn send_part(&self, part: &[Delivery]) -> Vec<Outcome> {
+        let outcome = self.send(part).await;
+        vec![outcome; part.len()]
+    }
+
+    /// Sends one request; its outcome is that of all its deliveries.
+    async fn send(&self, part: &[Delivery]) -> Outcome {
+        let (key, body) = match part {
+            [only] if self.batch == 1 => (only.key.clone(), only.payload.to_string()),
+            part => {
+                let item = |d: &Delivery| json!({ "key": d.key, "payload": d.payload });
+                let keys: Vec<&[u8]> = part.iter().map(|d| d.key.as_bytes()).collect();
+                (digest::hex(&keys), Value::Array(part.iter().map(item).collect()).to_string())
+            }
+        };
+        let Ok(header) = HeaderValue::from_str(&key) else {
+            return Outcome::Rejected { reason: "the key cannot be sent as a header".to_owned() };
+        };
+        let mut request = self
+            .client
+            .request(self.method.clone(), self.url.clone())
+            .header(CONTENT_TYPE, "application/json")
+            .header("Idempotency-Key", header);
+        if let Some(secret) = &self.secret {
+            request = request.header("X-Flywheel-Signature", signature(secret, &key, &body));
+        }
+        match request.body(body).send().await {
+            Ok(response) => answered(response).await,
+            Err(error) => failed(&error),
+        }
+    }
+}
+
+/// The signature of a request.
+fn signature(secret: &Secret, key: &str, body: &str) -> String {
+    // HMAC takes keys of every length; the other arm is never reached.
+    let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(secret.expose().as_bytes()) else {
+        return String::new();
+    };
+    mac.update(key.as_bytes());
+    mac.update(b".");
+    mac.update(body.as_bytes());
+    let hex: String =
+        mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("sha256={hex}")
+}
+
+/// What an answer means: done, later, or never.
+async fn answered(mut response: reqwest::Response) -> Outcome {
+    let status = response.status();
+    if status.is_success() {
+        let id = response.headers().get("x-request-id").and_then(|id| id.to_str().ok());
+        let receipt = id.map_or_else(|| status.to_string(), |id| format!("{status}, {id}"));
+        return Outcome::Delivered { receipt };
+    }
+    let after = retry_after(response.headers());
+    let later = matches!(
+        status,
+        StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY | StatusCode::TOO_MANY_REQUESTS
+    );
+    let mut answer = Vec::new();
+    while let Ok(Some(chunk)) = response.chunk().await {
+        answer.extend_from_slice(&chunk);
+        if answer.len() >= ANSWER_BYTES_MAX {
+            answer.truncate(ANSWER_BYTES_MAX);
+            break;
+        }
+    }
+    let reason = format!("{status} {}", String::from_utf8_lossy(&answer).trim());
+    let reason = reason.trim().to_owned();
+    if later || status.is_server_error() {
+        return Outcome::Retry { reason, after };
+    }
+    Outcome::Rejected { reason }
+}
+
+/// How long the receiver asks to wait: seconds, or a date measured against the answer's own.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    if let Ok(seconds) = text.parse::<u64>() {
+        return Some(Duration::from_secs(seconds).min(RETRY_AFTER_MAX));
+    }
+    let until = DateTime::parse_from_rfc2822(text).ok()?;
+    let now = DateTime::parse_from_rfc2822(headers.get(DATE)?.to_str().ok()?).ok()?;
+    (until - now).to_std().ok().map(|wait| wait.min(RETRY_AFTER_MAX))
+}
+
+/// What a request without answer means.
+fn failed(error: &reqwest::Error) -> Outcome {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    let mut last = String::new();
+    while let Some(inner) = cause {
+        if let Some(private) = inner.downcast_ref::<PrivateAddress>() {
+            return Outcome::Rejected { reason: private.to_string() };
+        }
+        last = inner.to_string();
+        cause = inner.source();
+    }
+    let what = if error.is_timeout() { "no answer in time" } else { "no answer" };
+    Outcome::Retry { reason: format!("{what}: {last}"), after: None }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,318 @@
+//! Reading a relation page by page, each page a query of its own behind the last key.
+//!
+//! The position is the pair (cursor, key) of the last row, however many rows share a cursor value.
+//! Between pages no lock is held, except where a read without key, or a database in WAL mode, allows
+//! or needs one view of the data.
+
+use flywheel_base::{Error, Result};
+use rusqlite::types::Value as SqlValue;
+use rusqlite::{Connection, Row};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::relation::Relation;
+use super::value::{back, from_json, scalar, shown, to_json};
+use super::{Database, SqliteStream};
+use crate::column::{Misfit, Parsing};
+use crate::files::PageRead;
+use crate::page::{Page, PageBuilder, Position, TableSchema, raw};
+use crate::source::{ReadMode, ReadRequest, settings};
+
+/// Where a read of a relation stands.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+struct Stored {
+    /// The expressions that order the read.
+    order: Vec<String>,
+    /// Their values in the last row; empty before the first.
+    after: Vec<Value>,
+    /// Rows read in all since the position was new.
+    rows: u64,
+    /// Whether the read came to its end.
+    complete: bool,
+}
+
+/// A read of one table or query.
+pub(super) struct SqliteRead {
+    database: Database,
+    stream: SqliteStream,
+    request: ReadRequest,
+    open: Option<Open>,
+    finished: bool,
+}
+
+struct Open {
+    connection: Connection,
+    relation: Relation,
+    schema: TableSchema,
+    page: PageBuilder,
+    stored: Stored,
+    /// The first row of a read that looks back.
+    from: Option<SqlValue>,
+    cursor: bool,
+}
+
+impl SqliteRead {
+    /// Prepares a read; does no I/O.
+    pub(super) fn new(database: Database, request: ReadRequest) -> Result<Self> {
+        let stream = settings("stream", request.stream.clone())?;
+        Ok(Self { database, stream, request, open: None, finished: false })
+    }
+
+    fn start(&self) -> Result<Open> {
+        let connection = self.database.open()?;
+        let relation =
+            Relation::of(&self.database, &connection, &self.stream, &self.request.columns)?;
+        let mut stored = match &self.request.from {
+            None => Stored::default(),
+            Some(position) => serde_json::from_value(position.0.clone()).map_err(|error| {
+                Error::corrupt("the stored position is not one of a sqlite source").caused_by(error)
+            })?,
+        };
+        if self.request.mode == ReadMode::Full && stored.complete {
+            stored = Stored::default();
+        }
+        let (order, cursor) = self.order(&relation)?;
+        if !stored.order.is_empty() && stored.order != order {
+            return Err(Error::invalid(format!(
+                "the stored position of {} follows other columns",
+                relation.name
+            ))
+            .hint("The cursor or the key was changed: reset the stream's position."));
+        }
+        stored.order = order;
+        let from = self.look_back(&stored)?;
+        let wal: String = connection
+            .query_row("PRAGMA journal_mode", [], |row| row.get(0))
+            .map_err(|error| self.database.fail(error))?;
+        if relation.key.is_empty() || wal == "wal" {
+            connection.execute_batch("BEGIN").map_err(|error| self.database.fail(error))?;
+        }
+        let columns = relation.columns.iter().map(|(_, column)| column.clone()).collect();
+        let schema = TableSchema::new(columns, false);
+        let page = PageBuilder::new("sqlite", &schema, self.request.page_rows);
+        Ok(Open { connection, relation, schema, page, stored, from, cursor })
+    }
+
+    /// The expressions that order the read, and whether the first is a cursor.
+    fn order(&self, relation: &Relation) -> Result<(Vec<String>, bool)> {
+        let ReadMode::Incremental { cursor, .. } = &self.request.mode else {
+            return Ok((relation.key.clone(), false));
+        };
+        if relation.key.is_empty() {
+            return Err(Error::invalid(format!(
+                "{} has no key to read it by steps",
+                relation.name
+            ))
+            .hint("Set the stream's `primary_key`, or read it with mode full."));
+        }
+        let Some(cursor) = cursor else {
+            if relation.growing_key {
+                return Ok((relation.key.clone(), false));
+            }
+            let names: Vec<&str> = relation.columns.iter().map(|(_, c)| c.name.as_str()).collect();
+            return Err(Error::invalid(format!(
+                "an incremental read of {} needs a cursor",
+                relation.name
+            ))
+            .hint(format!(
+                "Set `cursor` to a column that grows with every change, one of: {}.",
+                names.join(", ")
+            )));
+        };
+        let cursor = relation.column(cursor)?;
+        let mut order = vec![cursor.clone()];
+        order.extend(relation.key.iter().filter(|key| **key != cursor).cloned());
+        Ok((order, true))
+    }
+
+    /// Where a read begins that looks back before the last cursor value.
+    fn look_back(&self, stored: &Stored) -> Result<Option<SqlValue>> {
+        let ReadMode::Incremental { lag: Some(lag), .. } = &self.request.mode else {
+            return Ok(None);
+        };
+        if self.request.write_appends {
+            return Err(Error::invalid("a read that looks back cannot be appended")
+                .hint("Rows would be there twice: write with `merge`, or leave out `lag`."));
+        }
+        match stored.after.first() {
+            Some(last) if stored.complete => back(&from_json(last)?, lag).map(Some),
+            _ => Ok(None),
+        }
+    }
+}
+
+impl Open {
+    /// The query of the next page and its arguments.
+    fn query(&self, limit: usize) -> Result<(String, Vec<SqlValue>)> {
+        let columns = self.relation.columns.iter().map(|(expression, _)| expression.as_str());
+        let order = &self.stored.order;
+        let list: Vec<&str> = columns.chain(order.iter().map(String::as_str)).collect();
+        let (condition, arguments) = self.condition()?;
+        let mut sql = format!("SELECT {} FROM {}{condition}", list.join(", "), self.relation.from);
+        if !order.is_empty() {
+            sql.push_str(" ORDER BY ");
+            sql.push_str(&order.join(", "));
+        }
+        sql.push_str(&format!(" LIMIT {limit}"));
+        if order.is_empty() {
+            sql.push_str(&format!(" OFFSET {}", self.stored.rows));
+        }
+        Ok((sql, arguments))
+    }
+
+    fn condition(&self) -> Result<(String, Vec<SqlValue>)> {
+        let order = &self.stored.order;
+        if let (Some(from), Some(cursor)) = (&self.from, order.first()) {
+            return Ok(match from {
+                SqlValue::Null => (String::new(), Vec::new()),
+                from => (format!(" WHERE {cursor} >= ?1"), vec![from.clone()]),
+            });
+        }
+        if self.stored.after.is_empty() || order.is_empty() {
+            return Ok((String::new(), Vec::new()));
+        }
+        let after: Vec<SqlValue> =
+            self.stored.after.iter().map(from_json).collect::<Result<_>>()?;
+        let tuple = |from: usize| {
+            let names = order.get(from..).unwrap_or_default().join(", ");
+            let marks: Vec<String> = (from..order.len()).map(|at| format!("?{}", at + 1)).collect();
+            format!("({names}) > ({})", marks.join(", "))
+        };
+        if !self.cursor {
+            return Ok((format!(" WHERE {}", tuple(0)), after));
+        }
+        let cursor = order.first().map(String::as_str).unwrap_or_default();
+        let unique = order.len() == 1;
+        let condition = match after.first() {
+            Some(SqlValue::Null) if unique => format!("{cursor} IS NOT NULL"),
+            Some(SqlValue::Null) => {
+                format!(
+                    "(?1 IS NULL AND {cursor} IS NULL AND {}) OR {cursor} IS NOT NULL",
+                    tuple(1)
+                )
+            }
+            _ if unique => format!("{cursor} > ?1"),
+            // The first part is what an index can be used for.
+            _ => format!("{cursor} >= ?1 AND ({cursor} > ?1 OR {})", tuple(1)),
+        };
+        let arguments = match after.first() {
+            Some(SqlValue::Null) if unique => Vec::new(),
+            _ => after,
+        };
+        Ok((format!(" WHERE {condition}"), arguments))
+    }
+
+    /// Reads the rows of one page; says whether more may follow.
+    fn fill(&mut self, database: &Database, limit: usize) -> Result<bool> {
+        let (sql, arguments) = self.query(limit)?;
+        let mut statement =
+            self.connection.prepare_cached(&sql).map_err(|error| database.fail(error))?;
+        let mut rows = statement
+            .query(rusqlite::params_from_iter(arguments))
+            .map_err(|error| database.fail(error))?;
+        let mut count = 0;
+        let mut last = Vec::new();
+        while let Some(row) = rows.next().map_err(|error| database.fail(error))? {
+            count += 1;
+            let line = self.stored.rows + count as u64;
+            let name = &self.relation.name;
+            match push(&self.relation, row, &mut self.page) {
+                Ok(bytes) => self.page.commit(name, line, bytes)?,
+                Err((place, misfit)) => {
+                    self.page.rollback();
+                    let column = self.schema.columns().get(place);
+                    let text = row_text(&self.relation, row);
+                    let misfit = match column {
+                        Some(column) if !column.declared && misfit.code != "invalid-utf8" => {
+                            let hint =
+                                "the type is the column's in the database; declare it as text";
+                            Misfit::new(misfit.code, format!("{} ({hint})", misfit.reason))
+                        }
+                        _ => misfit,
+                    };
+                    let column = column.map(|column| column.name.as_str());
+                    self.page.reject(name, Some(line), column, misfit, text);
+                }
+            }
+            let width = self.relation.columns.len();
+            last.clear();
+            for at in 0..self.stored.order.len() {
+                let value = row.get_ref(width + at).map_err(|error| database.fail(error))?;
+                last.push(to_json(value)?);
+            }
+            if self.page.is_full() {
+                break;
+            }
+        }
+        let more = count == limit || self.page.is_full();
+        self.stored.rows += count as u64;
+        if count > 0 {
+            self.stored.after = last;
+            self.from = None;
+        }
+        Ok(more)
+    }
+}
+
+/// Pushes a row into the columns; gives about how many bytes it has.
+fn push(
+    relation: &Relation,
+    row: &Row<'_>,
+    page: &mut PageBuilder,
+) -> Result<usize, (usize, Misfit)> {
+    let mut bytes = 0;
+    for (place, (_, column)) in relation.columns.iter().enumerate() {
+        let fail = |misfit| (place, misfit);
+        let value = row
+            .get_ref(place)
+            .map_err(|error| fail(Misfit::new("type-mismatch", error.to_string())))?;
+        bytes += match value.as_bytes_or_null() {
+            Ok(Some(text)) => text.len(),
+            _ => 8,
+        };
+        let scalar = scalar(value, column.kind).map_err(fail)?;
+        if column.not_null && matches!(scalar, crate::column::Scalar::Null) {
+            let reason = "no value in a column declared `not_null`";
+            return Err(fail(Misfit::new("null-value", reason)));
+        }
+        if let Some(builder) = page.columns.get_mut(place) {
+            builder.push(scalar, &Parsing::default()).map_err(fail)?;
+        }
+    }
+    Ok(bytes)
+}
+
+fn row_text(relation: &Relation, row: &Row<'_>) -> String {
+    let mut object = serde_json::Map::new();
+    for (place, (_, column)) in relation.columns.iter().enumerate() {
+        let value = row.get_ref(place).map_or(Value::Null, shown);
+        object.insert(column.name.clone(), value);
+    }
+    raw(&Value::Object(object).to_string())
+}
+
+impl PageRead for SqliteRead {
+    fn next_page(&mut self) -> Result<Option<Page>> {
+        if self.finished {
+            return Ok(None);
+        }
+        let mut open = match self.open.take() {
+            Some(open) => open,
+            None => self.start()?,
+        };
+        let was_complete = open.stored.complete;
+        let rows_before = open.stored.rows;
+        let more = open.fill(&self.database, self.request.page_rows.max(1))?;
+        self.finished = !more;
+        open.stored.complete = !more;
+        if open.stored.rows == rows_before && was_complete {
+            return Ok(None);
+        }
+        let position = serde_json::to_value(&open.stored)
+            .map(Position)
+            .map_err(|error| Error::internal("a position cannot be written").caused_by(error))?;
+        let page = open.page.finish(&open.schema, position)?;
+        self.open = Some(open);
+        Ok(Some(page))
+    }
+}
