@@ -31,6 +31,9 @@ const STEPS: &[(&str, Step)] = &[
             ["clippy", "--release", "--workspace", "--all-targets", "--", "-D", "warnings"];
         check("lint", context.cargo().args(clippy))
     }),
+    ("code docs", |context| {
+        check("code docs", context.cargo().args(["doc", "--release", "--no-deps", "--workspace"]))
+    }),
     ("licences", licences),
     ("tests", |context| test::tests(context, &[])),
     ("reference pages", |context| one("reference pages", docs::check(context))),
