@@ -7,12 +7,12 @@ pub mod calibration;
 pub mod lift;
 pub mod normal;
 pub mod proportion;
-pub mod seed;
 pub mod sequence;
 pub mod srm;
 pub mod student;
 
 pub(crate) mod finite;
+pub(crate) mod seed;
 pub(crate) mod special;
 
 use serde::{Deserialize, Serialize};

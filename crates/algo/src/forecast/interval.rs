@@ -1,4 +1,7 @@
 //! Quantiles around a forecast: from its own past errors if there are enough, else from the model.
+//!
+//! Past errors alone cover too little on short, growing series (measured on the M3 competition), hence
+//! [`ERRORS_TRUSTED`].
 
 use serde::{Deserialize, Serialize};
 
@@ -8,11 +11,15 @@ use crate::stats::{normal, student};
 /// Past errors that a horizon needs before they stand for its distribution.
 pub const ERRORS_MIN: usize = 8;
 
+/// Past errors from which they are trusted alone.
+pub const ERRORS_TRUSTED: usize = 50;
+
 /// What the quantiles of a forecast rest on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Basis {
-    /// The errors of rolling-origin forecasts of the same series (split-conformal).
+    /// The errors of rolling-origin forecasts of the same series (split-conformal); below
+    /// [`ERRORS_TRUSTED`] of them, the model's own quantile where that is wider.
     PastErrors,
     /// The variance the model derives from its one-step residuals.
     Model,
@@ -41,7 +48,10 @@ pub(super) fn quantiles(
             let from = step.min(reach - 1);
             let sorted = sorted_errors(errors, from);
             let factor = growth(spread, from, step);
-            levels.iter().map(|level| mean + factor * conformal(&sorted, *level)).collect()
+            let own = spread.filter(|_| sorted.len() < ERRORS_TRUSTED);
+            let model = own.map(|spread| (spread.deviation[step], spread.freedom));
+            let offset = |level: &f64| wider(factor * conformal(&sorted, *level), model, *level);
+            levels.iter().map(|level| mean + offset(level)).collect()
         });
         return (made.collect(), Basis::PastErrors);
     }
@@ -52,6 +62,17 @@ pub(super) fn quantiles(
         levels.iter().map(|level| student::quantile(*level, spread.freedom)).collect();
     let row = |(mean, deviation): (&f64, &f64)| z.iter().map(|z| mean + z * deviation).collect();
     (mean.iter().zip(&spread.deviation).map(row).collect(), Basis::Model)
+}
+
+/// While past errors are few, they come from a time when the series was mostly smaller and calmer: the
+/// model's own quantile is taken where it is the wider one.
+fn wider(offset: f64, model: Option<(f64, f64)>, level: f64) -> f64 {
+    let Some((deviation, freedom)) = model else { return offset };
+    let own = student::quantile(level, freedom) * deviation;
+    if level < 0.5 {
+        return offset.min(own);
+    }
+    if level > 0.5 { offset.max(own) } else { offset }
 }
 
 fn sorted_errors(errors: &[Vec<f64>], step: usize) -> Vec<f64> {

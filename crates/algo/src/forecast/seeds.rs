@@ -5,7 +5,8 @@ use flywheel_base::Result;
 use super::backtest::holdout;
 use super::smoothing::{Initialization, Shape, Smoothing};
 use super::{Model, Options};
-use crate::stats::seed::SeedCheck;
+use crate::recommend::seeds::SeedCheck;
+use crate::stats::seed;
 
 /// The seed's twelve months of sales.
 pub const SALES: [f64; 12] =
@@ -44,23 +45,23 @@ fn fitted(initialization: Initialization) -> Result<Smoothing> {
     Smoothing::fit(&SALES, Shape { trend: true, ..Shape::default() }, initialization)
 }
 
-fn holt(name: &str, initialization: Initialization, expected: &[f64]) -> SeedCheck {
+fn holt(name: &'static str, initialization: Initialization, expected: &[f64]) -> SeedCheck {
     row(name, expected, TOLERANCE, || Ok(fitted(initialization)?.mean(3)))
 }
 
-fn mape(name: &str) -> Result<Vec<f64>> {
+fn mape(name: &'static str) -> Result<Vec<f64>> {
     let made = holdout(name, &SALES, 3, &[], &Options::default())?;
     Ok(made.accuracy.mape.into_iter().collect())
 }
 
 fn row(
-    name: &str,
+    name: &'static str,
     expected: &[f64],
     tolerance: f64,
     ours: impl Fn() -> Result<Vec<f64>>,
 ) -> SeedCheck {
     match ours() {
-        Ok(ours) => SeedCheck::numbers(name, expected, &ours, tolerance),
-        Err(error) => SeedCheck::failed(name, &format!("{expected:?}"), &error),
+        Ok(ours) => seed::numbers(name, expected, &ours, tolerance),
+        Err(error) => seed::failed(name, &format!("{expected:?}"), &error),
     }
 }

@@ -1,21 +1,36 @@
 //! Nelder–Mead search without bounds; callers map the plane onto their bounds.
 
-/// Function evaluations per dimension after which the search stops.
-const EVALUATIONS_PER_DIMENSION: usize = 250;
+/// How long a search may take and how small its simplex gets.
+#[derive(Clone, Copy)]
+pub(crate) struct Effort {
+    /// Function evaluations per dimension after which it stops.
+    pub(crate) evaluations_per_dimension: usize,
+    /// The relative spread of function values at which it stops.
+    pub(crate) value_spread: f64,
+    /// The size of the simplex at which it stops.
+    pub(crate) size_min: f64,
+}
 
-/// The relative spread of function values at which the search stops.
-const VALUE_SPREAD: f64 = 1e-13;
+/// To find the right valley.
+pub(crate) const COARSE: Effort =
+    Effort { evaluations_per_dimension: 40, value_spread: 1e-5, size_min: 1e-2 };
 
-/// The size of the simplex at which the search stops.
-const SIZE_MIN: f64 = 1e-10;
+/// To find its bottom.
+pub(crate) const FINE: Effort =
+    Effort { evaluations_per_dimension: 200, value_spread: 1e-12, size_min: 1e-7 };
 
 /// Walks from `start` to a local minimum of `f`; returns the point and its value.
 ///
 /// # Cost
-/// At most 250 evaluations a dimension; deterministic.
+/// At most `evaluations_per_dimension` times the dimensions; deterministic.
 /// # Source
 /// Nelder & Mead 1965 with the adaptive coefficients of Gao & Han 2012.
-pub(crate) fn minimise(f: &dyn Fn(&[f64]) -> f64, start: &[f64], step: f64) -> (Vec<f64>, f64) {
+pub(crate) fn minimise(
+    f: &dyn Fn(&[f64]) -> f64,
+    start: &[f64],
+    step: f64,
+    effort: Effort,
+) -> (Vec<f64>, f64) {
     let n = start.len();
     if n == 0 {
         return (Vec::new(), f(start));
@@ -28,9 +43,9 @@ pub(crate) fn minimise(f: &dyn Fn(&[f64]) -> f64, start: &[f64], step: f64) -> (
     };
     let mut simplex: Vec<(Vec<f64>, f64)> = corners(start, step).map(|x| evaluate(f, x)).collect();
     let mut evaluations = simplex.len();
-    while evaluations < EVALUATIONS_PER_DIMENSION * n {
+    while evaluations < effort.evaluations_per_dimension * n {
         simplex.sort_by(|a, b| a.1.total_cmp(&b.1));
-        if settled(&simplex) {
+        if settled(&simplex, effort) {
             break;
         }
         let centre = centre(&simplex[..n]);
@@ -93,24 +108,24 @@ fn along(centre: &[f64], point: &[f64], factor: f64) -> Vec<f64> {
     centre.iter().zip(point).map(|(c, p)| c + factor * (p - c)).collect()
 }
 
-fn settled(sorted: &[(Vec<f64>, f64)]) -> bool {
+fn settled(sorted: &[(Vec<f64>, f64)], effort: Effort) -> bool {
     let (best, worst) = (&sorted[0], &sorted[sorted.len() - 1]);
-    let flat = worst.1 - best.1 <= VALUE_SPREAD * best.1.abs();
+    let flat = worst.1 - best.1 <= effort.value_spread * best.1.abs();
     let size = sorted
         .iter()
         .flat_map(|(x, _)| x.iter().zip(&best.0).map(|(a, b)| (a - b).abs()))
         .fold(0.0, f64::max);
-    size < SIZE_MIN || (flat && size < SIZE_MIN.sqrt())
+    size < effort.size_min || (flat && size < 1e3 * effort.size_min)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::minimise;
+    use super::{FINE, minimise};
 
     #[test]
     fn it_finds_the_bottom_of_rosenbrocks_valley() {
         let f = |x: &[f64]| (1.0 - x[0]).powi(2) + 100.0 * (x[1] - x[0] * x[0]).powi(2);
-        let (x, value) = minimise(&f, &[-1.2, 1.0], 0.5);
+        let (x, value) = minimise(&f, &[-1.2, 1.0], 0.5, FINE);
         assert!(value < 1e-12 && (x[0] - 1.0).abs() < 1e-5, "{x:?} {value}");
     }
 }

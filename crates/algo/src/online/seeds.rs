@@ -4,7 +4,8 @@ use flywheel_base::Result;
 
 use super::linear::{self, Linear};
 use super::sgd::{Options, Sgd};
-use crate::stats::seed::SeedCheck;
+use crate::recommend::seeds::SeedCheck;
+use crate::stats::seed;
 
 /// Where the seed asks for a prediction; the truth there is 9.
 pub const ASKED: [f64; 2] = [15.0, 16.0];
@@ -26,23 +27,27 @@ pub fn seeds() -> Vec<SeedCheck> {
         row("sgd, predictions after each event", &path, 1e-9, made.as_ref().map(|made| &made.0)),
         row("sgd, weights and intercept", &end, 1e-9, made.as_ref().map(|made| &made.1)),
     ];
-    for events in [3, 21, 200] {
+    let truths = [
+        ("default learner, truth at (15,16) after 3 events", 3),
+        ("default learner, truth at (15,16) after 21 events", 21),
+        ("default learner, truth at (15,16) after 200 events", 200),
+    ];
+    for (name, events) in truths {
         let ours = default_after(events).map(|value| vec![value]);
-        let name = format!("default learner, truth at (15,16) after {events} events");
-        rows.push(row(&name, &[9.0], 0.1, ours.as_ref()));
+        rows.push(row(name, &[9.0], 0.1, ours.as_ref()));
     }
     rows
 }
 
 fn row(
-    name: &str,
+    name: &'static str,
     expected: &[f64],
     tolerance: f64,
     ours: Result<&Vec<f64>, &flywheel_base::Error>,
 ) -> SeedCheck {
     match ours {
-        Ok(ours) => SeedCheck::numbers(name, expected, ours, tolerance),
-        Err(error) => SeedCheck::failed(name, &format!("{expected:?}"), error),
+        Ok(ours) => seed::numbers(name, expected, ours, tolerance),
+        Err(error) => seed::failed(name, &format!("{expected:?}"), error),
     }
 }
 

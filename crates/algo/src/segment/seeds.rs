@@ -1,7 +1,8 @@
 //! The seed document's five customers, grouped again.
 
 use super::kmeans::{self, Clusters, Options, Scaling};
-use crate::stats::seed::SeedCheck;
+use crate::recommend::seeds::SeedCheck;
+use crate::stats::seed;
 
 /// Purchase frequency, average spend and days since the last purchase of the seed's users 1 to 5.
 pub const CUSTOMERS: [f64; 15] =
@@ -16,9 +17,15 @@ pub fn seeds() -> Vec<SeedCheck> {
     let raw = Options { scaling: Scaling::Raw, ..Options::default() };
     let standardised = Options::default();
     let mut rows = vec![];
-    rows.extend(pair("k-means raw", &raw, "{1,5},{2,4},{3}", 22_551.0, 1e-6));
     rows.extend(pair(
-        "k-means standardised",
+        ["k-means raw, partition", "k-means raw, inertia"],
+        &raw,
+        "{1,5},{2,4},{3}",
+        22_551.0,
+        1e-6,
+    ));
+    rows.extend(pair(
+        ["k-means standardised, partition", "k-means standardised, inertia"],
         &standardised,
         "{1,2,5},{3},{4}",
         1.423_229_284_449_488,
@@ -28,7 +35,7 @@ pub fn seeds() -> Vec<SeedCheck> {
 }
 
 fn pair(
-    name: &str,
+    names: [&'static str; 2],
     options: &Options,
     partition: &str,
     inertia: f64,
@@ -36,10 +43,10 @@ fn pair(
 ) -> Vec<SeedCheck> {
     match kmeans::fit(&CUSTOMERS, COLUMNS, options) {
         Ok(made) => vec![
-            SeedCheck::text(&format!("{name}, partition"), partition, &partition_of(&made)),
-            SeedCheck::numbers(&format!("{name}, inertia"), &[inertia], &[made.inertia], tolerance),
+            seed::text(names[0], partition, &partition_of(&made)),
+            seed::numbers(names[1], &[inertia], &[made.inertia], tolerance),
         ],
-        Err(error) => vec![SeedCheck::failed(name, partition, &error)],
+        Err(error) => vec![seed::failed(names[0], partition, &error)],
     }
 }
 

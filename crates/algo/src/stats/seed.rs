@@ -1,68 +1,52 @@
-//! One row of the table that compares our numbers with those the seed documents print.
+//! Makes the rows of the table that compares our numbers with those the seed documents print.
 
-use serde::{Deserialize, Serialize};
+use flywheel_base::Error;
 
-/// A number that a seed document or its reference library gives, and ours.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct SeedCheck {
-    /// What is compared.
-    pub name: String,
-    /// What the reference gives.
-    pub expected: String,
-    /// What this build gives.
-    pub ours: String,
-    /// The largest absolute difference between the two; 1 or more stands for a wrong structure.
-    pub difference: f64,
-    /// The largest difference that passes.
-    pub tolerance: f64,
-    /// Whether `difference` is within `tolerance`.
-    pub passed: bool,
+use crate::recommend::seeds::SeedCheck;
+
+/// Compares lists of numbers.
+pub(crate) fn numbers(
+    name: &'static str,
+    expected: &[f64],
+    ours: &[f64],
+    tolerance: f64,
+) -> SeedCheck {
+    let difference = if expected.len() == ours.len() {
+        expected.iter().zip(ours).map(|(a, b)| (a - b).abs()).fold(0.0, worse)
+    } else {
+        f64::INFINITY
+    };
+    SeedCheck {
+        name,
+        expected: join(expected),
+        ours: join(ours),
+        difference,
+        tolerance,
+        passed: difference <= tolerance,
+    }
 }
 
-impl SeedCheck {
-    /// Compares lists of numbers.
-    #[must_use]
-    pub fn numbers(name: &str, expected: &[f64], ours: &[f64], tolerance: f64) -> Self {
-        let difference = if expected.len() == ours.len() {
-            expected.iter().zip(ours).map(|(a, b)| (a - b).abs()).fold(0.0, worse)
-        } else {
-            f64::INFINITY
-        };
-        Self {
-            name: name.to_owned(),
-            expected: join(expected),
-            ours: join(ours),
-            difference,
-            tolerance,
-            passed: difference <= tolerance,
-        }
+/// Compares texts, which are equal or not.
+pub(crate) fn text(name: &'static str, expected: &str, ours: &str) -> SeedCheck {
+    SeedCheck {
+        name,
+        expected: expected.to_owned(),
+        ours: ours.to_owned(),
+        difference: if expected == ours { 0.0 } else { f64::INFINITY },
+        tolerance: 0.0,
+        passed: expected == ours,
     }
+}
 
-    /// Compares texts, which are equal or not.
-    #[must_use]
-    pub fn text(name: &str, expected: &str, ours: &str) -> Self {
-        let difference = if expected == ours { 0.0 } else { 1.0 };
-        Self {
-            name: name.to_owned(),
-            expected: expected.to_owned(),
-            ours: ours.to_owned(),
-            difference,
-            tolerance: 0.0,
-            passed: expected == ours,
-        }
-    }
-
-    /// The row for a computation that failed.
-    #[must_use]
-    pub fn failed(name: &str, expected: &str, error: &flywheel_base::Error) -> Self {
-        Self {
-            name: name.to_owned(),
-            expected: expected.to_owned(),
-            ours: error.message().to_owned(),
-            difference: f64::INFINITY,
-            tolerance: 0.0,
-            passed: false,
-        }
+/// The row for a computation that failed.
+pub(crate) fn failed(name: &'static str, expected: &str, error: &Error) -> SeedCheck {
+    SeedCheck {
+        name,
+        expected: expected.to_owned(),
+        ours: error.message().to_owned(),
+        difference: f64::INFINITY,
+        tolerance: 0.0,
+        passed: false,
     }
 }
 

@@ -1,9 +1,9 @@
 //! The search for smoothing constants.
 
 use super::Initialization;
-use super::initial::{heuristic, legacy, solve};
+use super::initial::{heuristic, least_error, legacy, solve};
 use super::state::{Constants, Shape, State, run};
-use crate::forecast::simplex::minimise;
+use crate::forecast::simplex::{COARSE, FINE, minimise};
 
 /// Seasons longer than this start from the heuristic: their free effects would outnumber the data.
 const SOLVED_SEASON_MAX: usize = 24;
@@ -39,19 +39,23 @@ pub(super) fn search(
         let constants = constants(shape, point);
         match &fixed {
             Some(initial) => run(values, shape, constants, initial.clone()).0,
-            None => solve(values, shape, constants).1,
+            None => least_error(values, shape, constants),
         }
     };
     let mut ranked: Vec<(Vec<f64>, f64)> =
         starts(shape).into_iter().map(|start| (start.clone(), squares(&start))).collect();
     ranked.sort_by(|a, b| a.1.total_cmp(&b.1));
     ranked.truncate(SEARCHES);
-    let searched = ranked.iter().map(|(start, _)| minimise(&squares, start, STEP));
+    let searched = ranked.iter().map(|(start, _)| minimise(&squares, start, STEP, COARSE));
     let ends: Vec<(Vec<f64>, f64)> = searched.chain(ranked.iter().cloned()).collect();
-    let best = ends.into_iter().reduce(|best, end| if end.1 < best.1 { end } else { best });
-    let found = best.map_or_else(|| vec![0.0; shape.constants()], |(point, _)| point);
+    let least =
+        |best: (Vec<f64>, f64), end: (Vec<f64>, f64)| if end.1 < best.1 { end } else { best };
+    let valley = ends.into_iter().reduce(least);
+    let (start, value) = valley.unwrap_or_else(|| (vec![0.0; shape.constants()], f64::INFINITY));
+    let bottom = minimise(&squares, &start, STEP / 4.0, FINE);
+    let (found, _) = least((start, value), bottom);
     let constants = constants(shape, &found);
-    let initial = fixed.unwrap_or_else(|| solve(values, shape, constants).0);
+    let initial = fixed.unwrap_or_else(|| solve(values, shape, constants));
     (constants, initial)
 }
 

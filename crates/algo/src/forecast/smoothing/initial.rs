@@ -15,6 +15,9 @@ const CYCLES_MAX: usize = 5;
 /// A pivot below this share of its diagonal says that the columns depend on each other.
 const PIVOT_MIN: f64 = 1e-13;
 
+/// The same for the normal equations, which square the condition.
+const NORMAL_PIVOT_MIN: f64 = 1e-9;
+
 /// Refuses series that have no initial state.
 pub(super) fn check(values: &[f64], shape: Shape) -> Result<()> {
     finite::all_finite("series value", values)?;
@@ -99,35 +102,74 @@ fn line(values: &[f64], trend: bool) -> (f64, f64) {
     (mean - slope * middle, if trend { slope } else { 0.0 })
 }
 
-/// The initial state with the least squared one-step error for these constants, and that error.
+/// The initial state with the least squared one-step error for these constants.
 ///
 /// The errors are affine in the initial state, so this is one ordinary least-squares problem: the
 /// recursion is run once on the values from zero and once on zeros from each unit state.
-pub(super) fn solve(values: &[f64], shape: Shape, constants: Constants) -> (State, f64) {
-    let (n, k) = (values.len(), shape.states());
-    let mut target = Vec::with_capacity(n);
-    walk(values.iter().copied(), shape, constants, zero(shape), |error| target.push(error));
-    let mut columns: Vec<Vec<f64>> = Vec::with_capacity(k);
-    for unit in 0..k {
-        let mut column = Vec::with_capacity(n);
-        let zeros = std::iter::repeat_n(0.0, n);
-        walk(zeros, shape, constants, unit_state(shape, unit), |error| column.push(-error));
-        columns.push(column);
-    }
-    let weights = least_squares(&columns, &target);
-    let mut squares = 0.0;
-    for (row, target) in target.iter().enumerate() {
-        let fitted: f64 = columns.iter().zip(&weights).map(|(c, w)| c[row] * w).sum();
-        squares += (target - fitted).powi(2);
-    }
+pub(super) fn solve(values: &[f64], shape: Shape, constants: Constants) -> State {
+    let (columns, target) = problem(values, shape, constants);
     let mut state = zero(shape);
-    for (unit, weight) in weights.iter().enumerate() {
+    for (unit, weight) in least_squares(&columns, &target).iter().enumerate() {
         let one = unit_state(shape, unit);
         state.level += weight * one.level;
         state.trend += weight * one.trend;
         state.season.iter_mut().zip(&one.season).for_each(|(sum, s)| *sum += weight * s);
     }
-    (state, squares)
+    state
+}
+
+/// The squared error of [`solve`]'s state, by the faster normal equations while they are well-posed.
+pub(super) fn least_error(values: &[f64], shape: Shape, constants: Constants) -> f64 {
+    let (columns, mut rest) = problem(values, shape, constants);
+    let weights =
+        normal_equations(&columns, &rest).unwrap_or_else(|| least_squares(&columns, &rest));
+    for (column, weight) in columns.iter().zip(&weights) {
+        rest.iter_mut().zip(column).for_each(|(rest, value)| *rest -= weight * value);
+    }
+    dot(&rest, &rest)
+}
+
+/// The columns (one a free state) and the target of the least-squares problem.
+fn problem(values: &[f64], shape: Shape, constants: Constants) -> (Vec<Vec<f64>>, Vec<f64>) {
+    let n = values.len();
+    let mut target = Vec::with_capacity(n);
+    walk(values.iter().copied(), shape, constants, zero(shape), |error| target.push(error));
+    let column = |unit| {
+        let mut column = Vec::with_capacity(n);
+        let zeros = std::iter::repeat_n(0.0, n);
+        walk(zeros, shape, constants, unit_state(shape, unit), |error| column.push(-error));
+        column
+    };
+    ((0..shape.states()).map(column).collect(), target)
+}
+
+/// Least squares by Cholesky; `None` if a column nearly depends on those before.
+fn normal_equations(columns: &[Vec<f64>], target: &[f64]) -> Option<Vec<f64>> {
+    let k = columns.len();
+    let mut lower = vec![0.0; k * k];
+    let mut weights: Vec<f64> = columns.iter().map(|column| dot(column, target)).collect();
+    for row in 0..k {
+        for column in 0..=row {
+            let product = dot(&columns[row], &columns[column]);
+            let known =
+                dot(&lower[row * k..row * k + column], &lower[column * k..column * k + column]);
+            let left = product - known;
+            if row > column {
+                lower[row * k + column] = left / lower[column * k + column];
+            } else if left > NORMAL_PIVOT_MIN * product {
+                lower[row * k + row] = left.sqrt();
+            } else {
+                return None;
+            }
+        }
+        let known = dot(&lower[row * k..row * k + row], &weights[..row]);
+        weights[row] = (weights[row] - known) / lower[row * k + row];
+    }
+    for row in (0..k).rev() {
+        let known: f64 = (row + 1..k).map(|later| lower[later * k + row] * weights[later]).sum();
+        weights[row] = (weights[row] - known) / lower[row * k + row];
+    }
+    Some(weights)
 }
 
 fn zero(shape: Shape) -> State {

@@ -86,7 +86,7 @@ pub(super) fn walk(
         state.trend = trend + constants.beta * error;
         if shape.season > 1 {
             state.season[at] = season + constants.gamma * error;
-            at = (at + 1) % shape.season;
+            at = if at + 1 == shape.season { 0 } else { at + 1 };
         }
     }
     state.season.rotate_left(at);
