@@ -10,9 +10,6 @@ use crate::marked;
 /// The paper that holds the table.
 const PAPER: &str = "ARCHITECTURE.md";
 
-/// Files that may lie beside the entries of any list.
-const ALWAYS_SHARED: &[&str] = &["tests", "contract"];
-
 /// One row of the table.
 struct Registry<'a> {
     folder: &'a str,
@@ -64,7 +61,7 @@ fn check_list(registry: &Registry<'_>, tree: &Tree, findings: &mut Findings) {
         }
     }
     for file in files {
-        let shared = registry.shared.contains(&file) || ALWAYS_SHARED.contains(&file);
+        let shared = registry.shared.contains(&file) || is_test_module(&parent, file, tree);
         let listed = entries.iter().any(|entry| mentions(entry, &format!("{file}::")));
         if !listed && !shared {
             findings.problem(format!(
@@ -123,16 +120,28 @@ fn is_tested(folder: &str, module: &str, tree: &Tree) -> bool {
     let parent = format!("{folder}.rs");
     let has_tests = |text: &str| text.contains("#[cfg(test)]") || text.contains("#[test]");
     tree.files.iter().any(|file| {
-        if file.path == own || file.path.starts_with(&below) {
+        let path = file.path.as_str();
+        if path == own || path.starts_with(&below) {
             return has_tests(&file.text);
         }
-        let test_file = (file.path == parent && has_tests(&file.text))
-            || file.path.ends_with("/tests.rs")
-            || file.path.ends_with("/contract.rs")
-            || file.path.contains("/tests/")
-            || file.path.starts_with("tests/");
+        if path == parent {
+            // The list itself names the module, so only what follows the tests' heading counts.
+            let tests = file.text.split_once("#[cfg(test)]\nmod tests {");
+            return tests.is_some_and(|(_, tests)| mentions(tests, module));
+        }
+        let beside =
+            path.strip_prefix(&format!("{folder}/")).and_then(|rest| rest.strip_suffix(".rs"));
+        let test_file = beside.is_some_and(|name| is_test_module(&parent, name, tree))
+            || path.ends_with("/tests.rs")
+            || path.contains("/tests/")
+            || path.starts_with("tests/");
         test_file && mentions(&file.text, module)
     })
+}
+
+/// Whether the parent declares the module for tests only.
+fn is_test_module(parent: &str, module: &str, tree: &Tree) -> bool {
+    tree.text(parent).is_some_and(|text| text.contains(&format!("#[cfg(test)]\nmod {module};")))
 }
 
 /// Whether the text holds the word and not only as a part of a longer name.
@@ -195,7 +204,8 @@ mod tests {
     #[test]
     fn an_entry_that_no_test_names_is_refused() {
         let untested = ("c/source/csv.rs", "//! CSV.\n");
-        let list = "pub const SOURCES: &[Entry] = &[source::<csv::Csv>(\"csv\")];";
+        let list = "#[cfg(test)]\nmod contract;\n\
+            pub const SOURCES: &[Entry] = &[source::<csv::Csv>(\"csv\")];";
         let files = [(PAPER, TABLE), ("c/source.rs", list), untested];
         assert_eq!(problems(check, &tree_of(&files)).len(), 1);
         let with_contract =
