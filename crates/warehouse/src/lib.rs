@@ -1,1 +1,35 @@
-//! Stub.
+//! The lake: Delta tables that keep what they acknowledge, and SQL over them.
+//!
+//! The only crate that names `deltalake` and opens engine sessions. A [`Lake`] is a folder; a table is
+//! a folder in it ([`Location`]). [`Lake::write`] publishes rows and a source's position as one
+//! durable commit; [`Lake::session`] reads over a [`Catalog`] of names.
+//!
+//! Invariants: a commit is durable before it is acknowledged; it is visible in full or not at all;
+//! a checkpoint commits with its rows; one version never changes.
+
+mod data_file;
+mod engine;
+mod failure;
+mod function;
+mod lake;
+mod lake_table;
+mod lane;
+mod location;
+mod log;
+mod maintain;
+mod rows;
+mod session;
+mod shape;
+mod snapshot;
+mod state;
+mod store;
+mod write;
+
+pub use function::{FUNCTIONS, Function};
+pub use lake::{Lake, LakeOptions};
+pub use location::{Location, TableName};
+pub use maintain::{Maintain, Maintained};
+pub use rows::RowStream;
+pub use session::{Catalog, Query, Session};
+pub use state::{Checkpoint, CommitRecord, Notice, TableState};
+pub use write::{Commit, Duplicates, SchemaChange, Write, WriteMode};

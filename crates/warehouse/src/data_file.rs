@@ -1,0 +1,232 @@
+//! Writing and reading a table's Parquet files.
+
+use std::collections::BTreeMap;
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::mem;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use bytes::Bytes;
+use datafusion::parquet::arrow::ProjectionMask;
+use datafusion::parquet::arrow::arrow_writer::{ArrowWriter, ArrowWriterOptions};
+use datafusion::parquet::arrow::async_reader::{
+    ParquetObjectReader, ParquetRecordBatchStreamBuilder,
+};
+use datafusion::parquet::basic::{Compression, ZstdLevel};
+use datafusion::parquet::file::properties::WriterProperties;
+use flywheel_base::{Error, Result, Timestamp, task};
+use futures::stream::BoxStream;
+use futures::{StreamExt, TryStreamExt};
+use object_store::buffered::BufWriter;
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt};
+use tokio::io::AsyncWriteExt;
+
+use crate::failure::{from_parquet, from_store};
+use crate::log::action::{Add, DIGEST_TAG};
+use crate::log::stats;
+use crate::shape;
+use crate::snapshot::DataFile;
+
+/// A file is closed when it has grown to this size.
+const FILE_BYTES_MAX: usize = 128 << 20;
+/// Rows of a row group: what is held in memory while writing.
+const GROUP_ROWS_MAX: usize = 262_144;
+/// Encoded bytes are handed to the store in pieces of this size.
+const PIECE_BYTES: usize = 8 << 20;
+/// Compression of data files: the level that costs little more than Snappy.
+const ZSTD_LEVEL: i32 = 1;
+/// Rows of a batch when reading.
+pub(crate) const BATCH_ROWS: usize = 8_192;
+
+/// A random name in the form of a UUID; only its being unique matters.
+pub(crate) fn unique() -> String {
+    let half = || RandomState::new().build_hasher().finish();
+    let hex = format!("{:016x}{:016x}", half(), half());
+    let part = |from: usize, to: usize| hex.get(from..to).unwrap_or_default();
+    format!("{}-{}-{}-{}-{}", part(0, 8), part(8, 12), part(12, 16), part(16, 20), part(20, 32))
+}
+
+/// Writes rows into files of a table's folder; nothing refers to them until they are committed.
+#[derive(Debug)]
+pub(crate) struct DataWriter {
+    store: Arc<dyn ObjectStore>,
+    folder: Path,
+    schema: SchemaRef,
+    version: i64,
+    at: Timestamp,
+    open: Option<OpenFile>,
+    done: Vec<Add>,
+    /// Rows written so far.
+    pub(crate) rows: u64,
+}
+
+struct OpenFile {
+    name: String,
+    parquet: ArrowWriter<Vec<u8>>,
+    upload: BufWriter,
+    digest: blake3::Hasher,
+    size: usize,
+}
+
+impl std::fmt::Debug for OpenFile {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("OpenFile").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl DataWriter {
+    /// Files for the commit that will make `version`.
+    pub(crate) fn new(
+        store: Arc<dyn ObjectStore>,
+        folder: Path,
+        schema: SchemaRef,
+        version: i64,
+        at: Timestamp,
+    ) -> Self {
+        Self { store, folder, schema, version, at, open: None, done: Vec::new(), rows: 0 }
+    }
+
+    /// Adds rows, which must have the writer's schema.
+    pub(crate) async fn write(&mut self, batch: RecordBatch) -> Result<()> {
+        if batch.num_rows() == 0 {
+            return Ok(());
+        }
+        self.rows += batch.num_rows() as u64;
+        let file = match self.open.take() {
+            Some(file) => file,
+            None => self.start()?,
+        };
+        let mut file = encode(file, batch).await?;
+        if file.parquet.inner().len() >= PIECE_BYTES {
+            file = self.hand_over(file).await?;
+        }
+        if file.size + file.parquet.in_progress_size() >= FILE_BYTES_MAX {
+            return self.close(file).await;
+        }
+        self.open = Some(file);
+        Ok(())
+    }
+
+    fn start(&self) -> Result<OpenFile> {
+        let level = ZstdLevel::try_new(ZSTD_LEVEL).map_err(|e| from_parquet("to be written", e))?;
+        let properties = WriterProperties::builder()
+            .set_compression(Compression::ZSTD(level))
+            .set_max_row_group_row_count(Some(GROUP_ROWS_MAX))
+            .set_created_by(concat!("flywheel ", env!("CARGO_PKG_VERSION")).to_owned())
+            .build();
+        let options =
+            ArrowWriterOptions::new().with_properties(properties).with_skip_arrow_metadata(true);
+        let schema = SchemaRef::clone(&self.schema);
+        let parquet = ArrowWriter::try_new_with_options(Vec::new(), schema, options)
+            .map_err(|error| Error::internal("a data file cannot be started").caused_by(error))?;
+        let (version, index) = (self.version, self.done.len());
+        let name = format!("part-{version:020}-{index:05}-{}.zstd.parquet", unique());
+        let path = self.folder.clone().join(name.as_str());
+        let upload = BufWriter::new(Arc::clone(&self.store), path);
+        Ok(OpenFile { name, parquet, upload, digest: blake3::Hasher::new(), size: 0 })
+    }
+
+    async fn hand_over(&self, mut file: OpenFile) -> Result<OpenFile> {
+        let piece = Bytes::from(mem::take(file.parquet.inner_mut()));
+        file.size += piece.len();
+        file.digest.update(&piece);
+        file.upload.put(piece).await.map_err(|error| from_store("write a data file", error))?;
+        Ok(file)
+    }
+
+    async fn close(&mut self, file: OpenFile) -> Result<()> {
+        let (mut file, footer) = task::compute(move || {
+            let mut file = file;
+            let footer = file.parquet.finish().map_err(unencodable)?;
+            Ok((file, footer))
+        })
+        .await?;
+        file = self.hand_over(file).await?;
+        file.upload.shutdown().await.map_err(|error| {
+            Error::io("write a data file in", std::path::Path::new(self.folder.as_ref()), error)
+        })?;
+        let digest = file.digest.finalize().to_hex().to_string();
+        self.done.push(Add {
+            path: file.name,
+            partition_values: BTreeMap::new(),
+            size: file.size as i64,
+            modification_time: self.at.micros() / 1_000,
+            data_change: true,
+            stats: Some(stats::collect(&footer, &self.schema)),
+            tags: Some(BTreeMap::from([(DIGEST_TAG.to_owned(), Some(digest))])),
+            deletion_vector: None,
+        });
+        Ok(())
+    }
+
+    /// Closes the last file and returns what to commit.
+    pub(crate) async fn finish(&mut self) -> Result<Vec<Add>> {
+        if let Some(file) = self.open.take() {
+            self.close(file).await?;
+        }
+        Ok(self.done.clone())
+    }
+
+    /// Removes what was written for a commit that does not happen; what stays is swept later.
+    pub(crate) async fn discard(&mut self) {
+        if let Some(mut file) = self.open.take() {
+            if let Err(error) = file.upload.abort().await {
+                tracing::debug!(error = %error, "unfinished data file stays until it is swept");
+            }
+        }
+        for add in mem::take(&mut self.done) {
+            let path = self.folder.clone().join(add.path.as_str());
+            if let Err(error) = self.store.delete(&path).await {
+                tracing::debug!(error = %error, "uncommitted data file stays until it is swept");
+            }
+        }
+    }
+}
+
+async fn encode(mut file: OpenFile, batch: RecordBatch) -> Result<OpenFile> {
+    task::compute(move || {
+        file.parquet.write(&batch).map_err(unencodable)?;
+        Ok(file)
+    })
+    .await
+}
+
+fn unencodable(error: datafusion::parquet::errors::ParquetError) -> Error {
+    Error::internal("rows cannot be encoded as Parquet").caused_by(error)
+}
+
+/// Streams a data file's rows with the table's present columns, or those of `schema`.
+pub(crate) async fn read(
+    store: &Arc<dyn ObjectStore>,
+    file: &DataFile,
+    schema: &SchemaRef,
+) -> Result<BoxStream<'static, Result<RecordBatch>>> {
+    let size = file.add.size.unsigned_abs();
+    let reader =
+        ParquetObjectReader::new(Arc::clone(store), file.path.clone()).with_file_size(size);
+    let name = file.add.path.clone();
+    let builder = ParquetRecordBatchStreamBuilder::new(reader)
+        .await
+        .map_err(|error| from_parquet(&name, error))?;
+    let columns = builder.schema().fields().iter().enumerate();
+    let wanted: Vec<usize> = columns
+        .filter(|(_, field)| schema.index_of(field.name()).is_ok())
+        .map(|(index, _)| index)
+        .collect();
+    let mask = ProjectionMask::roots(builder.parquet_schema(), wanted);
+    let rows = builder
+        .with_projection(mask)
+        .with_batch_size(BATCH_ROWS)
+        .build()
+        .map_err(|error| from_parquet(&name, error))?;
+    let schema = SchemaRef::clone(schema);
+    Ok(rows
+        .map_err(move |error| from_parquet(&name, error))
+        .and_then(move |batch| {
+            let widened = shape::widen(&schema, &batch);
+            async move { widened }
+        })
+        .boxed())
+}

@@ -1,0 +1,100 @@
+//! The query engine of a lake: one memory pool, one spill folder, and a template of what a session knows.
+
+use std::fmt;
+use std::path::{Path as FilePath, PathBuf};
+use std::sync::Arc;
+
+use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
+use datafusion::execution::memory_pool::{FairSpillPool, MemoryPool};
+use datafusion::execution::object_store::ObjectStoreUrl;
+use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
+use datafusion::prelude::SessionConfig;
+use flywheel_base::{Error, Result};
+use object_store::ObjectStore;
+
+use crate::failure::from_engine;
+use crate::function;
+
+/// The catalog all names live in.
+pub(crate) const CATALOG: &str = "flywheel";
+/// The schema of names without one.
+pub(crate) const DEFAULT_SCHEMA: &str = "public";
+/// Files smaller than this are not split between partitions.
+const SPLIT_BYTES_MIN: usize = 4 << 20;
+
+/// What every session of a lake shares.
+pub(crate) struct Engine {
+    template: SessionState,
+    memory_bytes: u64,
+    spill_dir: PathBuf,
+}
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Engine").field("memory_bytes", &self.memory_bytes).finish_non_exhaustive()
+    }
+}
+
+impl Engine {
+    /// An engine that reads from `store` and may use so much memory.
+    pub(crate) fn new(
+        store: Arc<dyn ObjectStore>,
+        memory_bytes: u64,
+        spill_dir: &FilePath,
+        partitions: usize,
+    ) -> Result<Self> {
+        std::fs::create_dir_all(spill_dir)
+            .map_err(|error| Error::io("create the spill folder", spill_dir, error))?;
+        let limit = usize::try_from(memory_bytes).unwrap_or(usize::MAX);
+        let disk = DiskManagerBuilder::default()
+            .with_mode(DiskManagerMode::Directories(vec![spill_dir.to_owned()]));
+        let runtime = RuntimeEnvBuilder::new()
+            .with_memory_pool(Arc::new(FairSpillPool::new(limit)))
+            .with_disk_manager_builder(disk)
+            .build_arc()
+            .map_err(from_engine)?;
+        runtime.register_object_store(ObjectStoreUrl::local_filesystem().as_ref(), store);
+        let template = SessionStateBuilder::new()
+            .with_config(config(partitions))
+            .with_runtime_env(runtime)
+            .with_default_features()
+            .build();
+        let template = function::register(template).map_err(from_engine)?;
+        Ok(Self { template, memory_bytes, spill_dir: spill_dir.to_owned() })
+    }
+
+    /// The state a session begins with.
+    pub(crate) fn template(&self) -> &SessionState {
+        &self.template
+    }
+
+    /// The pool all queries and merges share.
+    pub(crate) fn memory(&self) -> &Arc<dyn MemoryPool> {
+        &self.template.runtime_env().memory_pool
+    }
+
+    /// The pool's limit.
+    pub(crate) fn memory_bytes(&self) -> u64 {
+        self.memory_bytes
+    }
+
+    /// Where rows wait that do not fit into memory.
+    pub(crate) fn spill_dir(&self) -> &FilePath {
+        &self.spill_dir
+    }
+}
+
+fn config(partitions: usize) -> SessionConfig {
+    let mut config = SessionConfig::new()
+        .with_target_partitions(partitions.max(1))
+        .with_default_catalog_and_schema(CATALOG, DEFAULT_SCHEMA)
+        .with_create_default_catalog_and_schema(false)
+        .with_information_schema(true)
+        .with_repartition_file_min_size(SPLIT_BYTES_MIN);
+    let options = config.options_mut();
+    options.execution.time_zone = Some("UTC".to_owned());
+    options.sql_parser.map_string_types_to_utf8view = false;
+    options.execution.parquet.schema_force_view_types = false;
+    config
+}

@@ -1,0 +1,32 @@
+//! SQL functions of our own. One function is one file and one line in [`FUNCTIONS`].
+
+mod days_between;
+mod safe_divide;
+
+use std::sync::Arc;
+
+use datafusion::error::Result;
+use datafusion::execution::FunctionRegistry;
+use datafusion::execution::session_state::SessionState;
+use datafusion::logical_expr::ScalarUDF;
+
+/// A function SQL can call.
+#[derive(Debug)]
+pub struct Function {
+    /// Its name and arguments, as in `safe_divide(a, b)`.
+    pub usage: &'static str,
+    /// What it does, one sentence.
+    pub about: &'static str,
+    make: fn() -> ScalarUDF,
+}
+
+/// Every function of our own, in the order of the reference page.
+pub const FUNCTIONS: &[Function] = &[days_between::FUNCTION, safe_divide::FUNCTION];
+
+/// Adds the functions to what a session knows.
+pub(crate) fn register(mut state: SessionState) -> Result<SessionState> {
+    for function in FUNCTIONS {
+        state.register_udf(Arc::new((function.make)()))?;
+    }
+    Ok(state)
+}

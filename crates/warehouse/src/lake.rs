@@ -1,0 +1,271 @@
+//! The lake: a folder of Delta tables with one writer lane each and one engine for all.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path as FilePath, PathBuf};
+use std::sync::{Arc, Mutex, Once, PoisonError};
+
+use deltalake::logstore::{ObjectStoreFactory, StorageConfig, object_store_factories};
+use flywheel_base::{Clock, Error, Result, Timestamp, task};
+use object_store::ObjectStore;
+use object_store::path::Path;
+use url::Url;
+
+use crate::engine::Engine;
+use crate::lane::{Lane, Surroundings};
+use crate::log::{LOG_FOLDER, Log, torn};
+use crate::store::{Disk, DurableStore, RealDisk, create_folders};
+use crate::{
+    Catalog, Commit, CommitRecord, Location, Maintain, Maintained, Notice, Session, TableState,
+    Write,
+};
+
+/// How a lake is opened.
+#[derive(Clone, Debug)]
+pub struct LakeOptions {
+    /// What all queries and merges together may hold in memory.
+    pub memory_bytes: u64,
+    /// Where rows wait that do not fit.
+    pub spill_dir: PathBuf,
+    /// How many partitions a query runs in; the number of cores is a good one.
+    pub partitions: usize,
+    /// Where commit times and `now()` come from.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// A folder of Delta tables; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Lake {
+    shared: Arc<Shared>,
+}
+
+/// What a lake and its sessions share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) root: PathBuf,
+    pub(crate) options: LakeOptions,
+    pub(crate) engine: Arc<Engine>,
+    base: Path,
+    around: Surroundings,
+    lanes: Mutex<BTreeMap<Location, Arc<Lane>>>,
+    notices: Vec<Notice>,
+}
+
+impl Shared {
+    /// The table's lane, made when it is first asked for.
+    pub(crate) fn lane(&self, at: &Location) -> Arc<Lane> {
+        let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+        let lane = lanes.entry(at.clone()).or_insert_with(|| {
+            let parts = at.as_str().split('/');
+            let folder = parts.fold(self.base.clone(), |folder, part| folder.join(part));
+            let log = Log::new(Arc::clone(&self.around.store), folder, at.clone());
+            Arc::new(Lane::new(log, self.around.clone()))
+        });
+        Arc::clone(lane)
+    }
+}
+
+impl Lake {
+    /// Opens the lake in `root`, creating the folder durably if it is missing, and sets aside newest
+    /// commits a power cut has torn (see [`Lake::notices`]).
+    ///
+    /// # Errors
+    /// [`flywheel_base::ErrorKind::Denied`] if the folder cannot be created or a torn commit cannot be
+    /// moved, [`flywheel_base::ErrorKind::Corrupt`] if a table has no whole commit near its head.
+    pub async fn open(root: &FilePath, options: LakeOptions) -> Result<Self> {
+        register_store();
+        let disk: Arc<dyn Disk> = Arc::new(RealDisk);
+        let store = Arc::new(DurableStore::new(Arc::clone(&disk)));
+        Self::open_with(root, options, disk, store).await
+    }
+
+    /// Opens the lake on a disk and a store of the caller's.
+    pub(crate) async fn open_with(
+        root: &FilePath,
+        options: LakeOptions,
+        disk: Arc<dyn Disk>,
+        store: Arc<dyn ObjectStore>,
+    ) -> Result<Self> {
+        let now = options.clock.now();
+        let wanted = root.to_owned();
+        let (root, notices) = task::compute(move || prepare(disk.as_ref(), &wanted, now)).await?;
+        let base = Path::from_absolute_path(&root).map_err(|error| {
+            Error::invalid(format!("lake folder {} cannot be used", root.display()))
+                .caused_by(error)
+                .hint("Choose a folder whose name has plain characters.")
+        })?;
+        let engine = Arc::new(Engine::new(
+            Arc::clone(&store),
+            options.memory_bytes,
+            &options.spill_dir,
+            options.partitions,
+        )?);
+        let around = Surroundings {
+            store,
+            root: root.clone(),
+            clock: Arc::clone(&options.clock),
+            engine: Arc::clone(&engine),
+        };
+        let lanes = Mutex::new(BTreeMap::new());
+        let shared = Shared { root, options, engine, base, around, lanes, notices };
+        Ok(Self { shared: Arc::new(shared) })
+    }
+
+    /// What was found and mended when the lake was opened; show it to a person.
+    #[must_use]
+    pub fn notices(&self) -> Vec<Notice> {
+        self.shared.notices.clone()
+    }
+
+    /// Every table folder below the root, in order.
+    ///
+    /// # Errors
+    /// The file system's own.
+    pub async fn locations(&self) -> Result<Vec<Location>> {
+        let root = self.shared.root.clone();
+        task::compute(move || tables_below(&root)).await
+    }
+
+    /// The table at its newest version, other processes' commits included; `None` if there is none.
+    ///
+    /// # Errors
+    /// [`flywheel_base::ErrorKind::Corrupt`] if the log is damaged.
+    pub async fn head(&self, at: &Location) -> Result<Option<TableState>> {
+        Ok(self.shared.lane(at).head().await?.map(|snapshot| snapshot.state()))
+    }
+
+    /// The table at `version`.
+    ///
+    /// # Errors
+    /// [`flywheel_base::ErrorKind::NotFound`] if there is no such table or version, or it is no longer
+    /// kept.
+    pub async fn state_at(&self, at: &Location, version: i64) -> Result<TableState> {
+        Ok(self.shared.lane(at).at(Some(version)).await?.state())
+    }
+
+    /// The newest version committed at or before `time`, by the clock of the lake that wrote it, or by
+    /// Delta's timestamp for other programs' commits; `None` if all are younger.
+    ///
+    /// # Errors
+    /// [`flywheel_base::ErrorKind::NotFound`] if there is no such table.
+    pub async fn version_at(&self, at: &Location, time: Timestamp) -> Result<Option<i64>> {
+        let history = self.shared.lane(at).history().await?;
+        let known = history.iter().filter(|record| record.at <= time);
+        Ok(known.map(|record| record.version).max())
+    }
+
+    /// Every commit that is still kept, oldest first.
+    ///
+    /// # Errors
+    /// [`flywheel_base::ErrorKind::NotFound`] if there is no such table.
+    pub async fn history(&self, at: &Location) -> Result<Vec<CommitRecord>> {
+        self.shared.lane(at).history().await
+    }
+
+    /// Writes rows and their checkpoint as one commit, durable when this returns. Writers of one table
+    /// queue in this process; against another process the write is decided again a few times.
+    ///
+    /// # Errors
+    /// [`flywheel_base::ErrorKind::Invalid`] if the rows do not fit the table,
+    /// [`flywheel_base::ErrorKind::Exhausted`] if memory or disk are full,
+    /// [`flywheel_base::ErrorKind::Denied`] if the folder is read-only,
+    /// [`flywheel_base::ErrorKind::Conflict`] if another program commits all the time. Nothing is
+    /// published then.
+    pub async fn write(&self, at: &Location, write: Write) -> Result<Commit> {
+        self.refuse_nesting(at)?;
+        self.shared.lane(at).write(write).await
+    }
+
+    /// A table inside another table's folder would be swept away with that table's old files.
+    fn refuse_nesting(&self, at: &Location) -> Result<()> {
+        let above = FilePath::new(at.as_str()).ancestors().skip(1);
+        let table = above
+            .filter(|above| !above.as_os_str().is_empty())
+            .find(|above| self.shared.root.join(above).join(LOG_FOLDER).is_dir());
+        match table {
+            None => Ok(()),
+            Some(table) => Err(Error::invalid(format!(
+                "location \"{at}\" lies inside table \"{}\"",
+                table.display()
+            ))
+            .hint("Choose a folder beside it.")),
+        }
+    }
+
+    /// Compacts, checkpoints and vacuums a table as `options` say.
+    ///
+    /// # Errors
+    /// [`flywheel_base::ErrorKind::NotFound`] if there is no such table; the store's own.
+    pub async fn maintain(&self, at: &Location, options: Maintain) -> Result<Maintained> {
+        self.shared.lane(at).maintain(&options).await
+    }
+
+    /// A session over the names of `catalog`.
+    ///
+    /// # Errors
+    /// None today; a catalog that cannot be used is refused here.
+    pub fn session(&self, catalog: Catalog) -> Result<Session> {
+        Ok(Session::new(Arc::clone(&self.shared), catalog))
+    }
+}
+
+fn prepare(disk: &dyn Disk, root: &FilePath, now: Timestamp) -> Result<(PathBuf, Vec<Notice>)> {
+    create_folders(disk, root).map_err(|error| Error::io("create the lake", root, error))?;
+    let root = fs::canonicalize(root).map_err(|error| Error::io("open the lake", root, error))?;
+    let mut notices = Vec::new();
+    for table in tables_below(&root)? {
+        notices.extend(torn::set_aside(disk, &root, &table, now)?);
+    }
+    Ok((root, notices))
+}
+
+/// Folders with a log; what lies inside a table is not looked at.
+fn tables_below(root: &FilePath) -> Result<Vec<Location>> {
+    let mut found = Vec::new();
+    let mut waiting = vec![(root.to_owned(), String::new())];
+    while let Some((folder, name)) = waiting.pop() {
+        if !name.is_empty() && folder.join(LOG_FOLDER).is_dir() {
+            found.extend(Location::new(name).ok());
+            continue;
+        }
+        let failed = |error| Error::io("list", &folder, error);
+        for entry in fs::read_dir(&folder).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            let Some(part) = entry.file_name().to_str().map(str::to_owned) else { continue };
+            if part.starts_with(['_', '.']) || !entry.path().is_dir() {
+                continue;
+            }
+            let below = if name.is_empty() { part } else { format!("{name}/{part}") };
+            waiting.push((entry.path(), below));
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// Makes `deltalake` write through the store that fsyncs, wherever it opens a `file://` table.
+fn register_store() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        if let Ok(scheme) = Url::parse("file://") {
+            object_store_factories().insert(scheme, Arc::new(DurableFactory));
+        }
+    });
+}
+
+struct DurableFactory;
+
+impl ObjectStoreFactory for DurableFactory {
+    fn parse_url_opts(
+        &self,
+        url: &Url,
+        _config: &StorageConfig,
+    ) -> deltalake::DeltaResult<(Arc<dyn ObjectStore>, Path)> {
+        let path = Path::from_url_path(url.path())
+            .map_err(|error| deltalake::DeltaTableError::Generic(error.to_string()))?;
+        Ok((Arc::new(DurableStore::new(Arc::new(RealDisk))), path))
+    }
+}
+
+#[cfg(test)]
+mod tests;

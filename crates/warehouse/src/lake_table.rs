@@ -1,0 +1,303 @@
+//! A table pinned to a version, lowered to a plain Parquet scan.
+//!
+//! Partition values, statistics and the choice of files come from the log, so that the physical plan
+//! names nothing but files: any DataFusion executor can run it.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, BooleanArray, UInt64Array};
+use arrow::datatypes::{DataType, FieldRef, Schema, SchemaRef};
+use async_trait::async_trait;
+use datafusion::catalog::{Session, TableProvider};
+use datafusion::common::pruning::PruningStatistics;
+use datafusion::common::stats::Precision;
+use datafusion::common::{Column, ColumnStatistics, DFSchema, ScalarValue, Statistics};
+use datafusion::datasource::TableType;
+use datafusion::datasource::listing::PartitionedFile;
+use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder, ParquetSource};
+use datafusion::datasource::source::DataSourceExec;
+use datafusion::datasource::table_schema::TableSchema;
+use datafusion::error::{DataFusionError, Result};
+use datafusion::execution::object_store::ObjectStoreUrl;
+use datafusion::logical_expr::utils::conjunction;
+use datafusion::logical_expr::{Expr, TableProviderFilterPushDown};
+use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_optimizer::pruning::PruningPredicate;
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::empty::EmptyExec;
+use object_store::ObjectMeta;
+
+use crate::snapshot::{DataFile, Snapshot};
+
+/// A table at one version, as queries see it.
+#[derive(Debug)]
+pub(crate) struct LakeTable {
+    snapshot: Arc<Snapshot>,
+    /// The table's columns: those of the files, then those of the partitions.
+    schema: SchemaRef,
+    layout: TableSchema,
+}
+
+impl LakeTable {
+    pub(crate) fn new(snapshot: Arc<Snapshot>) -> Self {
+        let partitions = &snapshot.metadata.partition_columns;
+        let is_partition = |field: &FieldRef| partitions.contains(field.name());
+        let (parts, files): (Vec<FieldRef>, Vec<FieldRef>) =
+            snapshot.schema.fields().iter().map(Arc::clone).partition(is_partition);
+        let layout = TableSchema::builder(Arc::new(Schema::new(files)))
+            .with_table_partition_cols(parts)
+            .build();
+        let schema = SchemaRef::clone(layout.table_schema());
+        Self { snapshot, schema, layout }
+    }
+
+    /// The files that can hold a row for which `predicate` is true.
+    fn pruned(&self, predicate: Option<&Arc<dyn PhysicalExpr>>) -> Vec<Arc<DataFile>> {
+        let files = &self.snapshot.files;
+        let Some(predicate) = predicate else { return files.clone() };
+        let facts = Facts { table: self, files };
+        let keep = PruningPredicate::try_new(Arc::clone(predicate), SchemaRef::clone(&self.schema))
+            .and_then(|pruning| pruning.prune(&facts));
+        match keep {
+            Ok(keep) => {
+                let chosen = files.iter().zip(keep).filter(|(_, keep)| *keep);
+                chosen.map(|(file, _)| Arc::clone(file)).collect()
+            }
+            // A predicate that cannot be used for pruning reads all files, which is never wrong.
+            Err(_) => files.clone(),
+        }
+    }
+
+    fn partition_values(&self, file: &DataFile) -> Result<Vec<ScalarValue>> {
+        let fields = self.layout.table_partition_cols().iter();
+        fields.map(|field| partition_value(file, field)).collect()
+    }
+
+    fn file_statistics(&self, file: &DataFile) -> Statistics {
+        let stats = file.stats(&self.snapshot.schema);
+        let columns = self.layout.file_schema().fields().iter().map(|field| {
+            let index = self.snapshot.schema.index_of(field.name()).ok();
+            let Some(bounds) = index.and_then(|index| stats.columns.get(index)) else {
+                return ColumnStatistics::new_unknown();
+            };
+            let value = |bound: &Option<ScalarValue>| match bound {
+                Some(value) if exact(field.data_type()) => Precision::Exact(value.clone()),
+                Some(value) => Precision::Inexact(value.clone()),
+                None => Precision::Absent,
+            };
+            ColumnStatistics {
+                null_count: bounds
+                    .nulls
+                    .map_or(Precision::Absent, |n| Precision::Exact(n as usize)),
+                min_value: value(&bounds.min),
+                max_value: value(&bounds.max),
+                ..ColumnStatistics::new_unknown()
+            }
+        });
+        Statistics {
+            num_rows: stats.rows.map_or(Precision::Absent, |rows| Precision::Exact(rows as usize)),
+            total_byte_size: Precision::Absent,
+            column_statistics: columns.collect(),
+        }
+    }
+
+    fn scan_file(&self, file: &Arc<DataFile>) -> Result<PartitionedFile> {
+        let millis = file.add.modification_time;
+        let meta = ObjectMeta {
+            location: file.path.clone(),
+            last_modified: chrono::DateTime::from_timestamp_millis(millis).unwrap_or_default(),
+            size: file.add.size.unsigned_abs(),
+            e_tag: None,
+            version: None,
+        };
+        let made = PartitionedFile::new_from_meta(meta)
+            .with_partition_values(self.partition_values(file)?);
+        Ok(made.with_statistics(Arc::new(self.file_statistics(file))))
+    }
+}
+
+/// Whether bounds of this type occur in the file, so that min() and max() may answer from them.
+fn exact(data_type: &DataType) -> bool {
+    matches!(
+        data_type,
+        DataType::Int8 | DataType::Int16 | DataType::Int32 | DataType::Int64 | DataType::Date32
+    )
+}
+
+fn partition_value(file: &DataFile, field: &FieldRef) -> Result<ScalarValue> {
+    match file.add.partition_values.get(field.name()) {
+        Some(Some(text)) if !text.is_empty() => {
+            ScalarValue::try_from_string(text.clone(), field.data_type())
+        }
+        _ => ScalarValue::try_from(field.data_type()),
+    }
+}
+
+#[async_trait]
+impl TableProvider for LakeTable {
+    fn schema(&self) -> SchemaRef {
+        SchemaRef::clone(&self.schema)
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Base
+    }
+
+    fn supports_filters_pushdown(
+        &self,
+        filters: &[&Expr],
+    ) -> Result<Vec<TableProviderFilterPushDown>> {
+        Ok(vec![TableProviderFilterPushDown::Inexact; filters.len()])
+    }
+
+    async fn scan(
+        &self,
+        state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        filters: &[Expr],
+        limit: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let predicate = match conjunction(filters.to_vec()) {
+            Some(filter) => {
+                let columns = DFSchema::try_from(SchemaRef::clone(&self.schema))?;
+                Some(state.create_physical_expr(filter, &columns)?)
+            }
+            None => None,
+        };
+        let files = self.pruned(predicate.as_ref());
+        let mut chosen = Vec::with_capacity(files.len());
+        let mut rows = Some(0);
+        for file in &files {
+            chosen.push(self.scan_file(file)?);
+            let known = file.rows(&self.snapshot.schema);
+            rows = rows.zip(known).map(|(sum, known): (u64, u64)| sum + known);
+            let enough = limit.is_some_and(|limit| rows.is_some_and(|rows| rows >= limit as u64));
+            if enough && filters.is_empty() {
+                break;
+            }
+        }
+        if chosen.is_empty() {
+            let schema = match projection {
+                Some(columns) => Arc::new(self.schema.project(columns)?),
+                None => SchemaRef::clone(&self.schema),
+            };
+            return Ok(Arc::new(EmptyExec::new(schema)));
+        }
+        let statistics = total(&chosen, &self.schema);
+        let mut source = ParquetSource::new(self.layout.clone())
+            .with_table_parquet_options(state.table_options().parquet.clone());
+        if let Some(predicate) = predicate {
+            source = source.with_predicate(predicate);
+        }
+        let groups = FileGroup::new(chosen).split_files(state.config().target_partitions());
+        let scan = FileScanConfigBuilder::new(ObjectStoreUrl::local_filesystem(), Arc::new(source))
+            .with_file_groups(groups)
+            .with_statistics(statistics)
+            .with_projection_indices(projection.cloned())?
+            .with_limit(limit)
+            .build();
+        Ok(DataSourceExec::from_data_source(scan))
+    }
+}
+
+/// The statistics of all files together.
+fn total(files: &[PartitionedFile], schema: &SchemaRef) -> Statistics {
+    let all: Vec<&Statistics> =
+        files.iter().filter_map(|file| file.statistics.as_deref()).collect();
+    if all.len() != files.len() {
+        return Statistics::new_unknown(schema);
+    }
+    Statistics::try_merge_iter(all, schema).unwrap_or_else(|_| Statistics::new_unknown(schema))
+}
+
+/// What the log says of every file, in the form pruning asks for it.
+struct Facts<'a> {
+    table: &'a LakeTable,
+    files: &'a [Arc<DataFile>],
+}
+
+impl Facts<'_> {
+    fn bounds(&self, column: &Column, largest: bool) -> Option<ArrayRef> {
+        let field = self.table.schema.field_with_name(column.name()).ok()?;
+        let partition = self.partition(column);
+        let index = self.table.snapshot.schema.index_of(column.name()).ok()?;
+        let values = self.files.iter().map(|file| {
+            if let Some(field) = partition {
+                return partition_value(file, field).ok();
+            }
+            let bounds = file.stats(&self.table.snapshot.schema).columns.get(index)?;
+            if largest { bounds.max.clone() } else { bounds.min.clone() }
+        });
+        let none = ScalarValue::try_from(field.data_type()).ok()?;
+        ScalarValue::iter_to_array(values.map(|value| value.unwrap_or_else(|| none.clone()))).ok()
+    }
+
+    fn partition(&self, column: &Column) -> Option<&FieldRef> {
+        let fields = self.table.layout.table_partition_cols();
+        fields.iter().find(|field| field.name() == column.name())
+    }
+}
+
+impl PruningStatistics for Facts<'_> {
+    fn min_values(&self, column: &Column) -> Option<ArrayRef> {
+        self.bounds(column, false)
+    }
+
+    fn max_values(&self, column: &Column) -> Option<ArrayRef> {
+        self.bounds(column, true)
+    }
+
+    fn num_containers(&self) -> usize {
+        self.files.len()
+    }
+
+    fn null_counts(&self, column: &Column) -> Option<ArrayRef> {
+        if self.partition(column).is_some() {
+            return None;
+        }
+        let index = self.table.snapshot.schema.index_of(column.name()).ok()?;
+        let counts = self
+            .files
+            .iter()
+            .map(|file| file.stats(&self.table.snapshot.schema).columns.get(index)?.nulls);
+        Some(Arc::new(counts.collect::<UInt64Array>()))
+    }
+
+    fn row_counts(&self) -> Option<ArrayRef> {
+        let rows = self.files.iter().map(|file| file.rows(&self.table.snapshot.schema));
+        Some(Arc::new(rows.collect::<UInt64Array>()))
+    }
+
+    fn contained(&self, column: &Column, values: &HashSet<ScalarValue>) -> Option<BooleanArray> {
+        let field = self.partition(column)?;
+        let found = self.files.iter().map(|file| {
+            let value = partition_value(file, field).ok()?;
+            Some(values.contains(&value))
+        });
+        Some(found.collect())
+    }
+}
+
+/// A scan through `deltalake`, for tables with deletion vectors or column mapping.
+pub(crate) async fn foreign(
+    root: &std::path::Path,
+    snapshot: &Snapshot,
+) -> Result<Arc<dyn TableProvider>, DataFusionError> {
+    let path = root.join(snapshot.location.as_str());
+    let url = url::Url::from_directory_path(&path).map_err(|()| {
+        DataFusionError::Plan(format!("table \"{}\" has no file URL", snapshot.location))
+    })?;
+    let version = snapshot.version.unsigned_abs();
+    let table = deltalake::DeltaTableBuilder::from_url(url)
+        .map_err(external)?
+        .with_version(version)
+        .load()
+        .await
+        .map_err(external)?;
+    table.table_provider().await.map_err(external)
+}
+
+fn external(error: impl std::error::Error + Send + Sync + 'static) -> DataFusionError {
+    DataFusionError::External(Box::new(error))
+}

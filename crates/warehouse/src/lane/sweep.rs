@@ -1,0 +1,264 @@
+//! Maintenance of a table: fewer files, a shorter log, no files nobody can read any more.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path as FilePath, PathBuf};
+use std::sync::Arc;
+
+use flywheel_base::{Clock as _, Error, ErrorKind, Result, SystemClock, Timestamp, task};
+use futures::TryStreamExt;
+use object_store::path::Path;
+
+use super::{Change, Lane, locked};
+use crate::data_file::{self, DataWriter};
+use crate::log::LOG_FOLDER;
+use crate::maintain::{Maintain, Maintained};
+use crate::snapshot::{DataFile, Snapshot};
+use crate::write::Commit;
+
+/// A file that no commit names is an unfinished write until it is this old, by the machine's clock.
+const ORPHAN_AGE_US: i64 = 24 * 3_600 * 1_000_000;
+
+/// A file in a table's folder.
+#[derive(Debug)]
+struct Stored {
+    path: PathBuf,
+    /// Relative to the table's folder, with `/`.
+    name: String,
+    bytes: u64,
+    written: Timestamp,
+}
+
+impl Lane {
+    /// Does what `options` ask for, while no writer of this process is in between.
+    pub(crate) async fn maintain(&self, options: &Maintain) -> Result<Maintained> {
+        let _lane = self.queue.lock().await;
+        let mut done = Maintained::default();
+        let head = self.head().await?.ok_or_else(|| self.missing())?;
+        if options.compact {
+            self.compact(&head, options, &mut done).await?;
+        }
+        let head = self.head().await?.ok_or_else(|| self.missing())?;
+        done.version = head.version;
+        if options.checkpoint && !self.log.list().await?.checkpoints.contains_key(&head.version) {
+            self.checkpoint().await?;
+            done.checkpointed = true;
+        }
+        if let Some(oldest) = options.oldest_version {
+            self.vacuum(&head, oldest, options, &mut done).await?;
+        }
+        Ok(done)
+    }
+
+    /// Writes many small files as few large ones.
+    async fn compact(
+        &self,
+        head: &Arc<Snapshot>,
+        options: &Maintain,
+        done: &mut Maintained,
+    ) -> Result<()> {
+        let small: Vec<Arc<DataFile>> = head
+            .files
+            .iter()
+            .filter(|file| file.add.size.unsigned_abs() < options.small_file_bytes)
+            .map(Arc::clone)
+            .collect();
+        if small.len() < options.small_files_min.max(2) || head.require_writable().is_err() {
+            return Ok(());
+        }
+        let mut writer = DataWriter::new(
+            Arc::clone(&self.around.store),
+            self.log.folder.clone(),
+            Arc::clone(&head.schema),
+            head.version + 1,
+            self.now(),
+        );
+        let outcome = self.rewrite_small(head, &small, &mut writer).await;
+        match outcome {
+            Ok(files) => {
+                done.files_compacted = small.len();
+                done.files_written = files;
+                Ok(())
+            }
+            Err(error) => {
+                writer.discard().await;
+                match error.kind() {
+                    // Another program was faster; the next maintenance finds the files again.
+                    ErrorKind::Conflict => Ok(()),
+                    _ => Err(error),
+                }
+            }
+        }
+    }
+
+    async fn rewrite_small(
+        &self,
+        head: &Snapshot,
+        small: &[Arc<DataFile>],
+        writer: &mut DataWriter,
+    ) -> Result<usize> {
+        for file in small {
+            let mut batches = data_file::read(&self.around.store, file, &head.schema).await?;
+            while let Some(batch) = batches.try_next().await? {
+                writer.write(batch).await?;
+            }
+        }
+        let adds = writer.finish().await?;
+        let files = adds.len();
+        let change = Change {
+            adds,
+            removes: small.to_vec(),
+            schema: None,
+            commit: Commit::default(),
+            delta_operation: "OPTIMIZE",
+            data_change: false,
+            always: false,
+        };
+        self.publish_upkeep(head, &change).await?;
+        Ok(files)
+    }
+
+    /// Writes a checkpoint of the head, so that a fresh process need not read every commit.
+    pub(crate) async fn checkpoint(&self) -> Result<()> {
+        let folder = self.around.root.join(self.location().as_str());
+        let failed = |error: deltalake::DeltaTableError| {
+            Error::internal(format!(
+                "no checkpoint of table \"{}\" can be written",
+                self.location()
+            ))
+            .caused_by(error)
+        };
+        let url = url::Url::from_directory_path(&folder).map_err(|()| {
+            Error::internal(format!("folder {} has no file URL", folder.display()))
+        })?;
+        let table = deltalake::DeltaTableBuilder::from_url(url).map_err(failed)?;
+        let table = table.load().await.map_err(failed)?;
+        deltalake::checkpoints::create_checkpoint(&table, None).await.map_err(failed)
+    }
+
+    /// Deletes files that no version from `oldest` on needs, once they are old enough.
+    async fn vacuum(
+        &self,
+        head: &Arc<Snapshot>,
+        oldest: i64,
+        options: &Maintain,
+        done: &mut Maintained,
+    ) -> Result<()> {
+        let oldest = oldest.min(head.version);
+        let needed = self.needed(oldest, head).await?;
+        let removed_at = self.removal_times().await?;
+        let before = self.now().plus_micros(-options.retention_us);
+        let orphaned_before =
+            SystemClock.now().plus_micros(-ORPHAN_AGE_US.max(options.retention_us));
+        let folder = self.around.root.join(self.location().as_str());
+        let stored = task::compute(move || stored_files(&folder)).await?;
+        let useless = stored.into_iter().filter(|file| {
+            let old = match removed_at.get(&file.name) {
+                Some(at) => *at <= before,
+                None => file.written <= orphaned_before,
+            };
+            old && !needed.contains(&file.name)
+        });
+        let useless: Vec<Stored> = useless.collect();
+        (done.files_deleted, done.bytes_freed) = task::compute(move || delete(&useless)).await?;
+        done.log_files_deleted = self.shorten(oldest, before).await?;
+        Ok(())
+    }
+
+    /// The files of every version from `oldest` on, and of every snapshot a query may still read.
+    async fn needed(&self, oldest: i64, head: &Arc<Snapshot>) -> Result<BTreeSet<String>> {
+        let first = self.at(Some(oldest)).await?;
+        let mut needed = BTreeSet::new();
+        let mut need = |snapshot: &Snapshot| {
+            needed.extend(snapshot.files.iter().map(|file| relative(snapshot, file)));
+        };
+        need(&first);
+        need(head);
+        let handed_out: Vec<Arc<Snapshot>> =
+            locked(&self.handed_out).iter().filter_map(std::sync::Weak::upgrade).collect();
+        for snapshot in &handed_out {
+            if snapshot.version >= oldest {
+                need(snapshot);
+            }
+        }
+        needed.extend(self.log.added_after(oldest).await?);
+        Ok(needed)
+    }
+
+    async fn removal_times(&self) -> Result<BTreeMap<String, Timestamp>> {
+        self.log.removals().await
+    }
+
+    /// Deletes commits and checkpoints that no version from `oldest` on is read from.
+    async fn shorten(&self, oldest: i64, before: Timestamp) -> Result<usize> {
+        let listing = self.log.list().await?;
+        let Some((base, _)) = listing.checkpoints.range(..=oldest).next_back() else {
+            return Ok(0);
+        };
+        let records = self.history().await?;
+        let old: BTreeSet<i64> = records
+            .iter()
+            .filter(|record| record.version < *base && record.at <= before)
+            .map(|record| record.version)
+            .collect();
+        let mut paths: Vec<Path> = Vec::new();
+        for (version, meta) in listing.commits.range(..*base) {
+            if !old.contains(version) {
+                break;
+            }
+            paths.push(meta.location.clone());
+            paths.extend(
+                listing.checkpoints.get(version).into_iter().flatten().map(|m| m.location.clone()),
+            );
+        }
+        let count = paths.len();
+        self.log.delete(paths).await?;
+        Ok(count)
+    }
+}
+
+fn relative(snapshot: &Snapshot, file: &DataFile) -> String {
+    let parts = file.path.prefix_match(&snapshot.folder).into_iter().flatten();
+    parts.map(|part| part.as_ref().to_owned()).collect::<Vec<_>>().join("/")
+}
+
+/// Every file below a table's folder that is not the log's.
+fn stored_files(folder: &FilePath) -> Result<Vec<Stored>> {
+    let mut found = Vec::new();
+    let mut waiting = vec![(folder.to_owned(), String::new())];
+    while let Some((at, prefix)) = waiting.pop() {
+        let failed = |error| Error::io("list", &at, error);
+        for entry in fs::read_dir(&at).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            let Some(name) = entry.file_name().to_str().map(str::to_owned) else { continue };
+            if name == LOG_FOLDER || name.starts_with('.') {
+                continue;
+            }
+            let meta = entry.metadata().map_err(failed)?;
+            if meta.is_dir() {
+                waiting.push((entry.path(), format!("{prefix}{name}/")));
+                continue;
+            }
+            let written = meta.modified().map_err(failed)?;
+            let since = written.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+            let micros = i64::try_from(since.as_micros()).unwrap_or(i64::MAX);
+            found.push(Stored {
+                path: entry.path(),
+                name: format!("{prefix}{name}"),
+                bytes: meta.len(),
+                written: Timestamp::from_micros(micros),
+            });
+        }
+    }
+    found.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(found)
+}
+
+fn delete(files: &[Stored]) -> Result<(usize, u64)> {
+    let mut bytes = 0;
+    for file in files {
+        fs::remove_file(&file.path).map_err(|error| Error::io("delete", &file.path, error))?;
+        bytes += file.bytes;
+    }
+    Ok((files.len(), bytes))
+}

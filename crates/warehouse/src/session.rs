@@ -1,0 +1,143 @@
+//! SQL over a catalog of tables: read-only, in UTC, within the lake's memory limit.
+//!
+//! Names without quotes are folded to lower case. A name without a schema means the one table of that
+//! name in any schema. Tables are pinned when a session first reads them, so that two queries of one
+//! session see the same versions. `now()` is the lake's clock.
+
+mod guard;
+mod names;
+mod query;
+mod tables;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
+use flywheel_base::Result;
+
+use self::tables::{Resolved, Resolver};
+use crate::lake::Shared;
+use crate::{Location, TableName};
+
+pub use self::query::Query;
+
+/// What names mean in a session.
+#[derive(Clone, Debug, Default)]
+pub struct Catalog {
+    entries: BTreeMap<TableName, Entry>,
+}
+
+/// What a name means.
+#[derive(Clone, Debug)]
+pub(crate) enum Entry {
+    /// A table of the lake, at a version or at its head.
+    Table { location: Location, version: Option<i64> },
+    /// A query, expanded where it is used.
+    View(String),
+    /// Rows in memory.
+    Memory { schema: SchemaRef, batches: Vec<RecordBatch> },
+}
+
+impl Catalog {
+    /// A catalog without names.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Lets `name` mean the table at `location`, at `version` or, with `None`, at its newest version
+    /// when a session first reads it. A name that exists is replaced.
+    pub fn table(
+        &mut self,
+        name: &TableName,
+        location: Location,
+        version: Option<i64>,
+    ) -> &mut Self {
+        self.entries.insert(name.clone(), Entry::Table { location, version });
+        self
+    }
+
+    /// Lets `name` mean a query, which may read other names of the catalog, views included.
+    pub fn view(&mut self, name: &TableName, sql: impl Into<String>) -> &mut Self {
+        self.entries.insert(name.clone(), Entry::View(sql.into()));
+        self
+    }
+
+    /// Lets `name` mean rows in memory.
+    pub fn memory(
+        &mut self,
+        name: &TableName,
+        schema: SchemaRef,
+        batches: Vec<RecordBatch>,
+    ) -> &mut Self {
+        self.entries.insert(name.clone(), Entry::Memory { schema, batches });
+        self
+    }
+
+    /// Every name, in order.
+    pub fn names(&self) -> impl Iterator<Item = &TableName> + Clone {
+        self.entries.keys()
+    }
+
+    /// Whether there is such a name.
+    #[must_use]
+    pub fn contains(&self, name: &TableName) -> bool {
+        self.entries.contains_key(name)
+    }
+
+    pub(crate) fn entry(&self, name: &TableName) -> Option<&Entry> {
+        self.entries.get(name)
+    }
+}
+
+/// Plans and runs queries over a [`Catalog`]; cheap to make and to clone.
+#[derive(Clone, Debug)]
+pub struct Session {
+    shared: Arc<Shared>,
+    catalog: Arc<Catalog>,
+    resolved: Arc<Resolved>,
+}
+
+impl Session {
+    pub(crate) fn new(shared: Arc<Shared>, catalog: Catalog) -> Self {
+        Self { shared, catalog: Arc::new(catalog), resolved: Arc::new(Resolved::default()) }
+    }
+
+    /// Plans one statement that reads: `SELECT`, `WITH`, `VALUES`, `EXPLAIN`, `SHOW` or `DESCRIBE`.
+    ///
+    /// # Errors
+    /// [`flywheel_base::ErrorKind::Invalid`] if it cannot be parsed or planned,
+    /// [`flywheel_base::ErrorKind::NotFound`] if it names an unknown table,
+    /// [`flywheel_base::ErrorKind::Denied`] if it would change anything.
+    pub async fn query(&self, sql: &str) -> Result<Query> {
+        let state = self.state();
+        let statement = guard::parse(&state, sql)?;
+        let mut read = BTreeSet::new();
+        let resolver = Resolver {
+            shared: &self.shared,
+            catalog: &self.catalog,
+            resolved: &self.resolved,
+            state: &state,
+        };
+        resolver.statement(&statement, &mut Vec::new(), &mut read).await?;
+        let plan = guard::plan(&state, statement).await?;
+        Query::new(state, plan, read)
+    }
+
+    /// A state of its own for a query, so that its time and its settings are its own.
+    fn state(&self) -> SessionState {
+        let names = names::CatalogNames::new(Arc::clone(&self.catalog), Arc::clone(&self.resolved));
+        let template = self.shared.engine.template().clone();
+        let mut state = SessionStateBuilder::new_from_existing(template)
+            .with_catalog_list(Arc::new(names::CatalogList::new(names)))
+            .build();
+        let now = self.shared.options.clock.now().datetime();
+        state.execution_props_mut().query_execution_start_time = Some(now);
+        state
+    }
+}
+
+#[cfg(test)]
+mod tests;

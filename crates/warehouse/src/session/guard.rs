@@ -1,0 +1,53 @@
+//! Lets through what reads and nothing else.
+
+use datafusion::execution::context::SQLOptions;
+use datafusion::execution::session_state::SessionState;
+use datafusion::logical_expr::LogicalPlan;
+use datafusion::sql::parser::Statement;
+use datafusion::sql::sqlparser::ast::Statement as Sql;
+use flywheel_base::{Error, ErrorKind, Result};
+
+use crate::failure::from_engine;
+
+/// Parses one reading statement.
+pub(super) fn parse(state: &SessionState, sql: &str) -> Result<Statement> {
+    let dialect = state.config_options().sql_parser.dialect;
+    let statement = state.sql_to_statement(sql, &dialect).map_err(from_engine)?;
+    if reads(&statement) {
+        return Ok(statement);
+    }
+    Err(refused(&statement.to_string()))
+}
+
+fn reads(statement: &Statement) -> bool {
+    match statement {
+        Statement::Explain(explain) => reads(&explain.statement),
+        Statement::Statement(sql) => match sql.as_ref() {
+            Sql::Explain { statement, .. } => matches!(statement.as_ref(), Sql::Query(_)),
+            Sql::Query(_)
+            | Sql::ExplainTable { .. }
+            | Sql::ShowTables { .. }
+            | Sql::ShowColumns { .. }
+            | Sql::ShowFunctions { .. }
+            | Sql::ShowVariable { .. } => true,
+            _ => false,
+        },
+        _ => false,
+    }
+}
+
+fn refused(statement: &str) -> Error {
+    let word = statement.split_whitespace().next().unwrap_or("this").to_uppercase();
+    Error::new(ErrorKind::Denied, format!("{word} is not allowed: SQL here only reads")).hint(
+        "Use SELECT, WITH, VALUES, EXPLAIN, SHOW or DESCRIBE; tables are written by syncs and models.",
+    )
+}
+
+/// Plans a statement whose tables are resolved.
+pub(super) async fn plan(state: &SessionState, statement: Statement) -> Result<LogicalPlan> {
+    let plan = state.statement_to_plan(statement).await.map_err(from_engine)?;
+    let options =
+        SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
+    options.verify_plan(&plan).map_err(|error| refused("the statement").caused_by(error))?;
+    Ok(plan)
+}

@@ -1,0 +1,93 @@
+//! The session's names in the form the engine asks for them.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use datafusion::catalog::{CatalogProvider, CatalogProviderList, SchemaProvider, TableProvider};
+use datafusion::error::Result;
+
+use super::Catalog;
+use super::tables::Resolved;
+use crate::TableName;
+use crate::engine::{CATALOG, DEFAULT_SCHEMA};
+
+/// The only catalog.
+#[derive(Clone, Debug)]
+pub(super) struct CatalogNames {
+    catalog: Arc<Catalog>,
+    resolved: Arc<Resolved>,
+}
+
+impl CatalogNames {
+    pub(super) fn new(catalog: Arc<Catalog>, resolved: Arc<Resolved>) -> Self {
+        Self { catalog, resolved }
+    }
+}
+
+impl CatalogProvider for CatalogNames {
+    fn schema_names(&self) -> Vec<String> {
+        let names: BTreeSet<&String> = self.catalog.names().map(|name| &name.schema).collect();
+        names.into_iter().cloned().collect()
+    }
+
+    fn schema(&self, name: &str) -> Option<Arc<dyn SchemaProvider>> {
+        let known =
+            name == DEFAULT_SCHEMA || self.catalog.names().any(|table| table.schema == name);
+        known.then(|| {
+            let schema = SchemaNames { names: self.clone(), schema: name.to_owned() };
+            Arc::new(schema) as Arc<dyn SchemaProvider>
+        })
+    }
+}
+
+#[derive(Debug)]
+struct SchemaNames {
+    names: CatalogNames,
+    schema: String,
+}
+
+#[async_trait]
+impl SchemaProvider for SchemaNames {
+    fn table_names(&self) -> Vec<String> {
+        let own = self.names.catalog.names().filter(|name| name.schema == self.schema);
+        own.map(|name| name.name.clone()).collect()
+    }
+
+    async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
+        Ok(self.names.resolved.provider(&TableName::new(&self.schema, name)))
+    }
+
+    fn table_exist(&self, name: &str) -> bool {
+        let name = TableName::new(&self.schema, name);
+        self.names.catalog.contains(&name) || self.names.resolved.provider(&name).is_some()
+    }
+}
+
+/// The list that holds the only catalog.
+#[derive(Debug)]
+pub(super) struct CatalogList(Arc<CatalogNames>);
+
+impl CatalogList {
+    pub(super) fn new(names: CatalogNames) -> Self {
+        Self(Arc::new(names))
+    }
+}
+
+impl CatalogProviderList for CatalogList {
+    fn register_catalog(
+        &self,
+        _name: String,
+        _catalog: Arc<dyn CatalogProvider>,
+    ) -> Option<Arc<dyn CatalogProvider>> {
+        None
+    }
+
+    fn catalog_names(&self) -> Vec<String> {
+        vec![CATALOG.to_owned()]
+    }
+
+    fn catalog(&self, name: &str) -> Option<Arc<dyn CatalogProvider>> {
+        (name == CATALOG).then(|| Arc::clone(&self.0) as Arc<dyn CatalogProvider>)
+    }
+}

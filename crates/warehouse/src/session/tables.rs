@@ -1,0 +1,228 @@
+//! Finds what a statement reads: tables are opened and views planned when they are first named.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use datafusion::catalog::TableProvider;
+use datafusion::catalog::view::ViewTable;
+use datafusion::common::TableReference;
+use datafusion::datasource::MemTable;
+use datafusion::execution::session_state::SessionState;
+use datafusion::sql::parser::Statement;
+use datafusion::sql::sqlparser::ast::Statement as Sql;
+use flywheel_base::{Error, Result, suggest};
+
+use super::{Catalog, Entry, guard};
+use crate::TableName;
+use crate::engine::{CATALOG, DEFAULT_SCHEMA};
+use crate::failure::from_engine;
+use crate::lake::Shared;
+use crate::lake_table::{self, LakeTable};
+
+/// The schema the engine itself fills.
+const INFORMATION_SCHEMA: &str = "information_schema";
+/// How deep views may be nested.
+const VIEWS_MAX: usize = 64;
+
+/// What was found so far, by the name SQL uses.
+#[derive(Default)]
+pub(super) struct Resolved(RwLock<BTreeMap<TableName, Found>>);
+
+#[derive(Clone)]
+struct Found {
+    provider: Arc<dyn TableProvider>,
+    /// For a view, everything below it.
+    below: BTreeSet<TableName>,
+}
+
+impl fmt::Debug for Resolved {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Resolved")
+    }
+}
+
+impl Resolved {
+    /// The table of that name, if a statement of the session has named it.
+    pub(super) fn provider(&self, name: &TableName) -> Option<Arc<dyn TableProvider>> {
+        self.found(name).map(|found| found.provider)
+    }
+
+    fn found(&self, name: &TableName) -> Option<Found> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+    }
+
+    /// Keeps the first provider of a name, so that a session reads one version of a table.
+    fn keep(&self, name: TableName, found: Found) -> Found {
+        let mut map = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        map.entry(name).or_insert(found).clone()
+    }
+}
+
+/// Resolves the names of one statement.
+pub(super) struct Resolver<'a> {
+    pub(super) shared: &'a Arc<Shared>,
+    pub(super) catalog: &'a Catalog,
+    pub(super) resolved: &'a Resolved,
+    pub(super) state: &'a SessionState,
+}
+
+type Pending<'f, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'f>>;
+
+impl Resolver<'_> {
+    /// Resolves every table a statement names; `stack` holds the views being planned.
+    pub(super) fn statement<'f>(
+        &'f self,
+        statement: &'f Statement,
+        stack: &'f mut Vec<TableName>,
+        read: &'f mut BTreeSet<TableName>,
+    ) -> Pending<'f, ()> {
+        Box::pin(async move {
+            let references = self.state.resolve_table_references(statement).map_err(from_engine)?;
+            let listing = lists_tables(statement)
+                || references.iter().any(|r| r.schema() == Some(INFORMATION_SCHEMA));
+            if listing {
+                for name in self.catalog.names() {
+                    self.name(name, stack).await?;
+                }
+            }
+            for reference in &references {
+                if self.engine_knows(reference) {
+                    continue;
+                }
+                let name = self.find(reference)?;
+                let found = self.name(&name, stack).await?;
+                let spoken = spoken(reference);
+                if spoken != name {
+                    self.resolved.keep(spoken, found.clone());
+                }
+                read.insert(name);
+                read.extend(found.below);
+            }
+            Ok(())
+        })
+    }
+
+    /// Tables of the engine itself and functions in the place of a table.
+    fn engine_knows(&self, reference: &TableReference) -> bool {
+        reference.schema() == Some(INFORMATION_SCHEMA)
+            || (reference.schema().is_none()
+                && self.state.table_functions().contains_key(reference.table()))
+    }
+
+    /// The catalog's name for what SQL says.
+    fn find(&self, reference: &TableReference) -> Result<TableName> {
+        let table = reference.table();
+        let own = reference.catalog().is_none_or(|catalog| catalog == CATALOG);
+        if let Some(schema) = reference.schema() {
+            let name = TableName::new(schema, table);
+            return match own && self.catalog.contains(&name) {
+                true => Ok(name),
+                false => Err(self.unknown(&reference.to_string())),
+            };
+        }
+        let mut named: Vec<&TableName> =
+            self.catalog.names().filter(|name| name.name == table).collect();
+        if let Some(plain) = named.iter().find(|name| name.schema == DEFAULT_SCHEMA) {
+            return Ok((*plain).clone());
+        }
+        match (named.pop(), named.as_slice()) {
+            (Some(only), []) => Ok(only.clone()),
+            (Some(last), others) => {
+                let names: Vec<String> =
+                    others.iter().copied().chain([last]).map(ToString::to_string).collect();
+                Err(Error::invalid(format!("table \"{table}\" is ambiguous"))
+                    .hint(format!("Write its schema: {}.", names.join(" or "))))
+            }
+            (None, _) => Err(self.unknown(table)),
+        }
+    }
+
+    fn unknown(&self, spoken: &str) -> Error {
+        let names: Vec<String> = self.catalog.names().map(ToString::to_string).collect();
+        let made = Error::not_found(format!("unknown table \"{spoken}\""));
+        let lower = spoken.to_lowercase();
+        let same = self.catalog.names().find(|name| {
+            let full = name.to_string();
+            full.to_lowercase() == lower || name.name.to_lowercase() == lower
+        });
+        if let Some(TableName { schema, name }) = same {
+            return made.hint(format!("Write \"{schema}\".\"{name}\" with the double quotes."));
+        }
+        let table = spoken.rsplit('.').next().unwrap_or(spoken);
+        let elsewhere = self.catalog.names().find(|name| name.name == table);
+        match elsewhere {
+            Some(name) => made.hint(format!("Did you mean \"{name}\"?")),
+            None => made.hint(suggest::hint(spoken, names.iter().map(String::as_str))),
+        }
+    }
+
+    fn name<'f>(
+        &'f self,
+        name: &'f TableName,
+        stack: &'f mut Vec<TableName>,
+    ) -> Pending<'f, Found> {
+        Box::pin(async move {
+            if let Some(found) = self.resolved.found(name) {
+                return Ok(found);
+            }
+            let entry = self.catalog.entry(name).ok_or_else(|| self.unknown(&name.to_string()))?;
+            let found = match entry {
+                Entry::Table { location, version } => {
+                    let snapshot = self.shared.lane(location).at(*version).await?;
+                    let provider: Arc<dyn TableProvider> = match snapshot.plain() {
+                        true => Arc::new(LakeTable::new(snapshot)),
+                        false => lake_table::foreign(&self.shared.root, &snapshot)
+                            .await
+                            .map_err(from_engine)?,
+                    };
+                    Found { provider, below: BTreeSet::new() }
+                }
+                Entry::Memory { schema, batches } => {
+                    let table = MemTable::try_new(Arc::clone(schema), vec![batches.clone()])
+                        .map_err(from_engine)?;
+                    Found { provider: Arc::new(table), below: BTreeSet::new() }
+                }
+                Entry::View(sql) => self.view(name, sql, stack).await?,
+            };
+            Ok(self.resolved.keep(name.clone(), found))
+        })
+    }
+
+    async fn view(&self, name: &TableName, sql: &str, stack: &mut Vec<TableName>) -> Result<Found> {
+        if stack.contains(name) || stack.len() >= VIEWS_MAX {
+            let path: Vec<String> = stack.iter().chain([name]).map(ToString::to_string).collect();
+            return Err(Error::invalid(format!("view \"{name}\" reads itself"))
+                .hint(format!("The circle is {}.", path.join(" → "))));
+        }
+        stack.push(name.clone());
+        let mut below = BTreeSet::new();
+        let planned = async {
+            let statement = guard::parse(self.state, sql)?;
+            self.statement(&statement, stack, &mut below).await?;
+            guard::plan(self.state, statement).await
+        }
+        .await;
+        stack.pop();
+        let plan = planned.map_err(|error| error.context(format!("view \"{name}\"")))?;
+        let view = ViewTable::new(plan, Some(sql.to_owned()));
+        Ok(Found { provider: Arc::new(view), below })
+    }
+}
+
+/// Statements whose answer is the catalog.
+fn lists_tables(statement: &Statement) -> bool {
+    match statement {
+        Statement::Statement(sql) => {
+            matches!(sql.as_ref(), Sql::ShowTables { .. } | Sql::ShowColumns { .. })
+        }
+        _ => false,
+    }
+}
+
+/// The name under which the engine will ask for what SQL says.
+fn spoken(reference: &TableReference) -> TableName {
+    TableName::new(reference.schema().unwrap_or(DEFAULT_SCHEMA), reference.table())
+}

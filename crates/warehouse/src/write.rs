@@ -1,0 +1,126 @@
+//! What a caller asks to be written, and what became of it.
+
+use std::collections::BTreeMap;
+
+use crate::{Checkpoint, RowStream};
+
+/// One write, published as one commit or not at all.
+#[derive(Debug)]
+pub struct Write {
+    /// How the rows meet what is in the table.
+    pub mode: WriteMode,
+    /// The rows.
+    pub rows: RowStream,
+    /// The application's id and its checkpoint after these rows.
+    pub checkpoint: Option<(String, Checkpoint)>,
+    /// What is being done, for the history: `sync`, `build`, `merge changes`.
+    pub operation: String,
+    /// What to do if the rows have columns the table does not have.
+    pub schema_change: SchemaChange,
+    /// Kept with the commit and given back by the history.
+    pub properties: BTreeMap<String, serde_json::Value>,
+}
+
+impl Write {
+    /// A write of `rows` in `mode` that refuses new columns and carries no checkpoint.
+    pub fn new(mode: WriteMode, rows: RowStream, operation: impl Into<String>) -> Self {
+        Self {
+            mode,
+            rows,
+            checkpoint: None,
+            operation: operation.into(),
+            schema_change: SchemaChange::Refuse,
+            properties: BTreeMap::new(),
+        }
+    }
+
+    /// Commits `checkpoint` of application `app` with the rows.
+    #[must_use]
+    pub fn checkpoint(mut self, app: impl Into<String>, checkpoint: Checkpoint) -> Self {
+        self.checkpoint = Some((app.into(), checkpoint));
+        self
+    }
+
+    /// Lets new columns be added to the table.
+    #[must_use]
+    pub fn add_columns(mut self) -> Self {
+        self.schema_change = SchemaChange::Add;
+        self
+    }
+
+    /// Keeps `value` under `name` in the table's history.
+    #[must_use]
+    pub fn property(mut self, name: impl Into<String>, value: serde_json::Value) -> Self {
+        self.properties.insert(name.into(), value);
+        self
+    }
+}
+
+/// How rows meet what is in the table. A table that does not exist is created by every mode but
+/// [`WriteMode::DeleteWhere`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WriteMode {
+    /// The rows are added.
+    Append,
+    /// The rows take the place of everything; an empty result leaves an empty table with its columns.
+    Replace,
+    /// A row takes the place of the row with the same key, or is added. A column the rows do not have
+    /// keeps its value in rows that are updated.
+    Merge {
+        /// The columns that identify a row; none of them may be NULL.
+        key: Vec<String>,
+        /// What to do if two of the given rows have one key.
+        duplicates: Duplicates,
+    },
+    /// Like [`WriteMode::Merge`], where a row whose boolean column `deleted` is true removes the row
+    /// with its key instead. The column itself is not stored.
+    MergeChanges {
+        /// The columns that identify a row; none of them may be NULL.
+        key: Vec<String>,
+        /// What to do if two of the given rows have one key.
+        duplicates: Duplicates,
+        /// The boolean column that marks a deletion; NULL means false.
+        deleted: String,
+    },
+    /// Rows for which this SQL condition is true are removed; the write's own rows must be empty.
+    DeleteWhere {
+        /// A condition over the table's columns, such as `customer_id in ('a', 'b')`.
+        condition: String,
+    },
+}
+
+/// What to do if two of the rows given to a merge have one key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Duplicates {
+    /// The write fails and names the table and an example key.
+    Refuse,
+    /// The later row in stream order wins; the others are counted as superseded.
+    KeepLast,
+}
+
+/// What to do if the rows have columns the table does not have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SchemaChange {
+    /// The write fails and names the columns.
+    Refuse,
+    /// The columns are added; older rows have NULL there. With [`WriteMode::Replace`] the table takes
+    /// the columns of the rows exactly, as no older row remains.
+    Add,
+}
+
+/// What became of a write.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Commit {
+    /// The table's version after the write.
+    pub version: i64,
+    /// Rows that were given and are now in the table (new and updated ones).
+    pub rows_written: u64,
+    /// Those of them that took the place of a row with the same key.
+    pub rows_updated: u64,
+    /// Given rows that lost against a later row with the same key.
+    pub rows_superseded: u64,
+    /// Rows that were in the table and are no longer, without a successor.
+    pub rows_deleted: u64,
+    /// True if the checkpoint's sequence was committed before, so that nothing was done.
+    pub skipped: bool,
+}
