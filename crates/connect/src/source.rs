@@ -12,6 +12,8 @@ pub mod sqlite;
 
 #[cfg(test)]
 mod contract;
+#[cfg(test)]
+mod mutated;
 
 use std::path::PathBuf;
 

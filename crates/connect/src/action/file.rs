@@ -182,7 +182,7 @@ fn write(path: &Path, deliveries: &[Delivery], format: FileFormat) -> Result<Vec
 fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
     let fail = |error| Error::io("write the file", path, error);
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let folder = folder.unwrap_or(Path::new("."));
+    let folder = folder.unwrap_or_else(|| Path::new("."));
     let created: Vec<&Path> = folder.ancestors().take_while(|folder| !folder.exists()).collect();
     fs::create_dir_all(folder).map_err(fail)?;
     let name = path.file_name().unwrap_or_default().to_string_lossy();

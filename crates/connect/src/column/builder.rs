@@ -90,8 +90,6 @@ pub(crate) enum Scalar<'a> {
     Number(&'a str),
     /// A text.
     Text(&'a str),
-    /// Days since the epoch.
-    Date(i32),
     /// Microseconds since the epoch.
     Timestamp(i64),
     /// The text of a JSON value.
@@ -249,14 +247,12 @@ impl ColumnBuilder {
             (ColumnType::Text | ColumnType::Json, scalar) => self.display(scalar),
             (ColumnType::Bool, Scalar::Bool(value)) => self.bool(value),
             (ColumnType::Bool, Scalar::Int(value @ (0 | 1))) => self.bool(value == 1),
-            (ColumnType::Date, Scalar::Date(days)) => self.int32(days),
             (ColumnType::Date, Scalar::Timestamp(micros)) => {
                 self.int32(midnight(micros).ok_or_else(|| {
                     Misfit::new("out-of-range", "a date column, but a time of day")
                 })?)
             }
             (ColumnType::Timestamp, Scalar::Timestamp(micros)) => self.int64(micros),
-            (ColumnType::Timestamp, Scalar::Date(days)) => self.int64(i64::from(days) * DAY_US),
             (
                 ColumnType::Int64
                 | ColumnType::Int32
@@ -316,7 +312,6 @@ impl ColumnBuilder {
             Scalar::Bool(value) => write!(text, "{value}"),
             Scalar::Int(value) => write!(text, "{value}"),
             Scalar::Float(value) => write!(text, "{value}"),
-            Scalar::Date(days) => write!(text, "{}", Timestamp::from_day(i64::from(days)).date()),
             Scalar::Timestamp(micros) => write!(text, "{}", Timestamp::from_micros(micros)),
             Scalar::Number(value) | Scalar::Text(value) | Scalar::Json(value) => {
                 write!(text, "{value}")

@@ -60,7 +60,7 @@ fn stream<F: Format>(
     Ok(StreamInfo {
         name: path,
         stream: value,
-        schema: schema.arrow().clone(),
+        schema: std::sync::Arc::clone(schema.arrow()),
         columns: schema.columns().iter().filter_map(crate::page::Column::declarable).collect(),
         primary_key: Vec::new(),
         cursors: Vec::new(),

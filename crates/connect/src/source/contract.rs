@@ -119,7 +119,7 @@ fn case(entry: &'static SourceEntry) -> Case {
             file("jsonl", text.as_bytes().to_vec(), 6, 2)
         }
         "parquet" => file("parquet", parquet_file(), 7, 1),
-        "excel" => file("xlsx", super::excel::tests::workbook(), 6, 2),
+        "excel" => file("xlsx", excel::tests::workbook(), 6, 2),
         "sqlite" => {
             let folder = Folder::new(&[]);
             let sql = "CREATE TABLE t (n INTEGER PRIMARY KEY, at INT, v INT);

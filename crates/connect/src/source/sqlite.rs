@@ -136,8 +136,7 @@ impl Database {
 
     fn describe(&self, connection: &Connection, table: String, relation: Relation) -> StreamInfo {
         let columns: Vec<Column> = relation.columns.into_iter().map(|(_, column)| column).collect();
-        let growing =
-            relation.growing_key.then(|| relation.primary_key.clone()).unwrap_or_default();
+        let growing = if relation.growing_key { relation.primary_key.clone() } else { Vec::new() };
         let timed =
             |column: &&Column| matches!(column.kind, ColumnType::Timestamp | ColumnType::Date);
         let times = columns.iter().filter(timed).map(|column| column.name.clone());
@@ -149,7 +148,7 @@ impl Database {
         StreamInfo {
             stream: json!({ "table": table }),
             name: table,
-            schema: schema.arrow().clone(),
+            schema: std::sync::Arc::clone(schema.arrow()),
             columns: schema.columns().iter().filter_map(Column::declarable).collect(),
             primary_key: relation.primary_key,
             cursors,

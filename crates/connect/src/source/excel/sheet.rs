@@ -34,7 +34,7 @@ pub(super) struct Sheet {
 impl Sheet {
     /// Reads the sheet that the settings name.
     pub(super) fn read(file: &VisibleFile, bytes: Vec<u8>, stream: &ExcelStream) -> Result<Self> {
-        let (range, merged) = load(file, bytes.into(), stream.sheet.as_ref())?;
+        let (range, merged) = load(file, &bytes.into(), stream.sheet.as_ref())?;
         let area = match &stream.range {
             Some(text) => area(text)?,
             None => match (range.start(), range.end()) {
@@ -129,15 +129,15 @@ fn is_empty(cell: Option<&Data>) -> bool {
 /// Opens the workbook by its first bytes and reads one sheet, with its merged cells.
 fn load(
     file: &VisibleFile,
-    bytes: Arc<[u8]>,
+    bytes: &Arc<[u8]>,
     sheet: Option<&SheetName>,
 ) -> Result<(Range<Data>, Vec<Dimensions>)> {
     let open = |bytes: &Arc<[u8]>| Cursor::new(Arc::clone(bytes));
     if bytes.starts_with(&OLE) {
-        if matches!(Xlsx::new(open(&bytes)), Err(XlsxError::Password)) {
+        if matches!(Xlsx::new(open(bytes)), Err(XlsxError::Password)) {
             return Err(protected(file));
         }
-        let mut book: Xls<Bytes> = Xls::new(open(&bytes)).map_err(|error| match error {
+        let mut book: Xls<Bytes> = Xls::new(open(bytes)).map_err(|error| match error {
             XlsError::Password => protected(file),
             error => damaged(file, error),
         })?;
@@ -148,13 +148,13 @@ fn load(
     if !bytes.starts_with(&ZIP) {
         return Err(damaged(file, "it begins neither like a zip archive nor like an old workbook"));
     }
-    if let Ok(mut book) = Ods::new(open(&bytes)) {
+    if let Ok(mut book) = Ods::new(open(bytes)) {
         return plain(file, &mut book, sheet);
     }
-    if matches!(Ods::new(open(&bytes)), Err(calamine::OdsError::Password)) {
+    if matches!(Ods::new(open(bytes)), Err(calamine::OdsError::Password)) {
         return Err(protected(file));
     }
-    match Xlsx::new(open(&bytes)) {
+    match Xlsx::new(open(bytes)) {
         Ok(mut book) => {
             let name = choose(file, &book.sheet_names(), sheet)?;
             let range = book.worksheet_range(&name).map_err(|error| damaged(file, error))?;
@@ -162,7 +162,7 @@ fn load(
             Ok((range, merged))
         }
         Err(XlsxError::Password) => Err(protected(file)),
-        Err(error) => match Xlsb::new(open(&bytes)) {
+        Err(error) => match Xlsb::new(open(bytes)) {
             Ok(mut book) => plain(file, &mut book, sheet),
             Err(_) => Err(damaged(file, error)),
         },
