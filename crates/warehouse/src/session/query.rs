@@ -59,6 +59,12 @@ impl Query {
         SchemaRef::clone(&self.schema)
     }
 
+    /// The analysed plan, not yet optimised, with its views expanded: what lineage is read from.
+    #[must_use]
+    pub fn plan(&self) -> &LogicalPlan {
+        &self.plan
+    }
+
     /// Every table and view the statement reads, with what its views read.
     #[must_use]
     pub fn tables(&self) -> BTreeSet<TableName> {
