@@ -10,6 +10,7 @@
 
 pub mod auto;
 pub mod backtest;
+pub mod blend;
 pub mod croston;
 pub mod interval;
 pub mod naive;
@@ -49,6 +50,7 @@ pub const FORECASTERS: &[Forecaster] = &[
     smoothing::DAMPED,
     smoothing::HOLT_WINTERS,
     smoothing::HOLT_WINTERS_DAMPED,
+    blend::BLEND,
 ];
 
 /// A fitted algorithm of any kind.

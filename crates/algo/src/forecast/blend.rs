@@ -1,0 +1,87 @@
+//! The mean of two forecasts that err differently: Theta and smoothing with a fading trend.
+
+use flywheel_base::{Error, Result};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{Forecaster, Made, Model, Options, Spread, find, naive, save};
+
+/// The mean of theta and damped smoothing.
+pub const BLEND: Forecaster = Forecaster {
+    name: "blend",
+    about: "the mean of theta and of smoothing with a trend that fades out",
+    length_min: |options| {
+        members(options).iter().map(|member| (member.length_min)(options)).max().unwrap_or(1)
+    },
+    fit,
+    load,
+};
+
+/// The fitted members; the spread is the mean of theirs, as if they erred together.
+#[derive(Debug)]
+struct Blend(Vec<(&'static str, Made)>);
+
+/// A member as it is stored.
+#[derive(Serialize, Deserialize)]
+struct Stored {
+    name: String,
+    state: Value,
+}
+
+fn members(options: &Options) -> [Forecaster; 2] {
+    let damped = if naive::seasonal(options) {
+        super::smoothing::HOLT_WINTERS_DAMPED
+    } else {
+        super::smoothing::DAMPED
+    };
+    [super::theta::THETA, damped]
+}
+
+fn fit(values: &[f64], options: &Options) -> Result<Made> {
+    let fitted = members(options).into_iter().map(|m| Ok((m.name, (m.fit)(values, options)?)));
+    Ok(Box::new(Blend(fitted.collect::<Result<_>>()?)))
+}
+
+fn load(state: &Value) -> Result<Made> {
+    let stored: Vec<Stored> = serde_json::from_value(state.clone()).map_err(|error| {
+        Error::corrupt("stored forecast state cannot be read")
+            .caused_by(error)
+            .hint("Fit the learner again; the stored version was written by another release.")
+    })?;
+    let read = stored.iter().map(|member| {
+        let forecaster = find(&member.name)?;
+        Ok((forecaster.name, (forecaster.load)(&member.state)?))
+    });
+    Ok(Box::new(Blend(read.collect::<Result<_>>()?)))
+}
+
+impl Blend {
+    /// The mean of one row a member.
+    fn averaged(rows: &[Vec<f64>], horizon: usize) -> Vec<f64> {
+        let n = rows.len().max(1) as f64;
+        (0..horizon).map(|step| rows.iter().map(|row| row[step]).sum::<f64>() / n).collect()
+    }
+}
+
+impl Model for Blend {
+    fn mean(&self, horizon: usize) -> Vec<f64> {
+        let rows: Vec<_> = self.0.iter().map(|(_, member)| member.mean(horizon)).collect();
+        Self::averaged(&rows, horizon)
+    }
+
+    fn spread(&self, horizon: usize) -> Option<Spread> {
+        let spreads: Vec<Spread> =
+            self.0.iter().filter_map(|(_, member)| member.spread(horizon)).collect();
+        let freedom = spreads.iter().map(|spread| spread.freedom).reduce(f64::min)?;
+        let rows: Vec<_> = spreads.into_iter().map(|spread| spread.deviation).collect();
+        Some(Spread { deviation: Self::averaged(&rows, horizon), freedom })
+    }
+
+    fn save(&self) -> Result<Value> {
+        let stored = self
+            .0
+            .iter()
+            .map(|(name, member)| Ok(Stored { name: (*name).to_owned(), state: member.save()? }));
+        save(&stored.collect::<Result<Vec<_>>>()?)
+    }
+}
