@@ -1,4 +1,7 @@
 //! The seed document's monthly sales, forecast again.
+//!
+//! Its `freq='M'`, which pandas no longer takes, has no counterpart: a series here is regular by position and
+//! knows no frequency name; whoever groups rows by date decides what a period is.
 
 use flywheel_base::Result;
 

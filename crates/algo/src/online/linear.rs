@@ -75,7 +75,7 @@ impl Linear {
     /// [`flywheel_base::ErrorKind::Invalid`] if a number is not finite (its position is named), the width
     /// differs, or numbers are so large that their squares overflow; nothing is learnt then.
     /// # Cost
-    /// O(features³ / 6), of which nearly all is the solution: about 1 µs at 5 features, 5 µs at 20.
+    /// O(features³ / 6), of which nearly all is the solution: about 1 µs at 5 features, 7 µs at 20.
     /// # Source
     /// Exponentially weighted ridge regression on moments (West 1979 updates); without forgetting it
     /// equals scikit-learn's `Ridge` on standardised features, in `tests/parity/online.json`, to 1e-8.
