@@ -4,6 +4,11 @@
 //! ```text
 //! listing → standing (new, unchanged, grown, changed) → reader of the format → pages
 //! ```
+//! Types are inferred once, from the first 10,000 rows spread over the files, and kept in the position:
+//! the columns of a table do not change because a later file looks different. A later value that does
+//! not fit is set aside with the advice to declare the column as text. A read in full that starts
+//! anew infers again.
+//!
 //! The position keeps size, time and digest of every file read, so that a file is never read twice
 //! unless it changed, and a grown one from its old end.
 

@@ -52,6 +52,7 @@ pub struct SourceEntry {
     /// The JSON Schema of a stream's settings.
     pub stream_schema: fn() -> Schema,
     build: fn(Value, &SourceContext) -> Result<Box<dyn Source>>,
+    check_stream: fn(Value) -> Result<()>,
 }
 
 impl SourceEntry {
@@ -62,6 +63,14 @@ impl SourceEntry {
     pub fn build(&self, connection: Value, ctx: &SourceContext) -> Result<Box<dyn Source>> {
         (self.build)(connection, ctx)
             .map_err(|error| error.context(format!("{} source", self.name)))
+    }
+
+    /// Proves that a stream's settings are of this source's schema; does no I/O.
+    ///
+    /// # Errors
+    /// [`flywheel_base::ErrorKind::Invalid`] that names the key.
+    pub fn check_stream(&self, stream: Value) -> Result<()> {
+        (self.check_stream)(stream).map_err(|error| error.context(format!("{} source", self.name)))
     }
 
     /// The entry of that name.
@@ -98,6 +107,7 @@ const fn source<C: SourceConfig>(name: &'static str) -> SourceEntry {
         connection_schema: || schema_for!(C),
         stream_schema: || schema_for!(C::Stream),
         build: |connection, ctx| settings::<C>("connection", connection)?.build(ctx),
+        check_stream: |stream| settings::<C::Stream>("stream", stream).map(drop),
     }
 }
 

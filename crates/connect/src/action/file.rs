@@ -123,11 +123,13 @@ impl Action for Files {
             drop(guard);
             Ok(outcomes)
         });
-        let undone =
-            || Outcome::Retry { reason: "the file was not written".to_owned(), after: None };
+        let undone = |reason: &str| Outcome::Retry { reason: reason.to_owned(), after: None };
         match work.await {
-            Ok(outcomes) => outcomes.into_iter().map(|o| o.unwrap_or_else(undone)).collect(),
-            Err(_) => batch.iter().map(|_| undone()).collect(),
+            Ok(outcomes) => {
+                let given = |o: Option<Outcome>| o.unwrap_or_else(|| undone("not written"));
+                outcomes.into_iter().map(given).collect()
+            }
+            Err(error) => batch.iter().map(|_| undone(&error.report())).collect(),
         }
     }
 }

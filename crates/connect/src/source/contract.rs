@@ -230,8 +230,11 @@ async fn every_source_says_what_is_wrong_with_its_settings() {
         let ctx = SourceContext { base_dir: "nowhere".into(), now: now() };
         let error = entry.build(json!({ "colour": 1 }), &ctx).err().unwrap();
         assert!(error.message().contains("colour"), "{}: {error}", entry.name);
+        let error = entry.check_stream(json!({ "colour": 1 })).unwrap_err();
+        assert!(error.message().contains("colour"), "{}: {error}", entry.name);
         let case = case(entry);
         let source = case.folder.source_with(entry.name, case.connection.clone());
+        entry.check_stream(case.stream.clone()).unwrap();
         source.check().await.unwrap();
         assert!(!source.discover().await.unwrap().is_empty(), "{}", entry.name);
         for schema in [(entry.connection_schema)(), (entry.stream_schema)()] {

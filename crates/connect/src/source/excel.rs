@@ -184,6 +184,7 @@ impl files::Format for ExcelFormat {
             parsing: Arc::clone(&self.parsing),
             errors: self.stream.cell_errors,
             told: false,
+            places: Vec::new(),
         }))
     }
 }
@@ -196,6 +197,8 @@ struct SheetReader {
     parsing: Arc<Parsing>,
     errors: CellErrors,
     told: bool,
+    /// For each column of the table, where it is in the sheet.
+    places: Vec<Option<usize>>,
 }
 
 impl SheetReader {
@@ -224,7 +227,7 @@ impl SheetReader {
     fn push(&self, schema: &TableSchema, page: &mut PageBuilder) -> Result<(), (usize, Misfit)> {
         let cells = self.sheet.row(self.row);
         for (place, column) in schema.columns().iter().enumerate() {
-            let at = self.sheet.names.iter().position(|name| *name == column.name);
+            let at = self.places.get(place).copied().flatten();
             let cell = match at.and_then(|at| cells.get(at)) {
                 Some(data) => Cell::of(data),
                 None => Cell::Empty,
@@ -275,6 +278,8 @@ impl FileReader for SheetReader {
         if !self.told {
             self.tell(schema, page)?;
         }
+        let place = |column: &Column| self.sheet.names.iter().position(|n| *n == column.name);
+        self.places = schema.columns().iter().map(place).collect();
         while self.row < self.sheet.rows() {
             if page.is_full() {
                 return Ok(Fill::PageFull);

@@ -314,3 +314,82 @@ impl FileReader for ParquetReader {
         Ok(FileState { offset: self.row, line: self.row + 1, done, ..self.whole.clone() })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use ::parquet::arrow::ArrowWriter;
+    use arrow::array::{Float64Array, Int32Array, Int64Array, StructArray};
+    use arrow::datatypes::Schema;
+    use serde_json::json;
+
+    use super::*;
+    use crate::source::contract::{Folder, cells, codes, read, request};
+    use crate::{ColumnType, DeclaredColumn};
+
+    fn file(columns: &[(&str, ArrayRef)]) -> Vec<u8> {
+        let id = HashMap::from([("PARQUET:field_id".to_owned(), "7".to_owned())]);
+        let field = |(name, array): &(&str, ArrayRef)| {
+            Field::new(*name, array.data_type().clone(), true).with_metadata(id.clone())
+        };
+        let schema = Arc::new(Schema::new(columns.iter().map(field).collect::<Vec<_>>()));
+        let arrays = columns.iter().map(|(_, array)| Arc::clone(array)).collect();
+        let batch = RecordBatch::try_new(Arc::clone(&schema), arrays).unwrap();
+        let mut bytes = Vec::new();
+        let mut writer = ArrowWriter::try_new(&mut bytes, schema, None).unwrap();
+        writer.write(&batch).unwrap();
+        writer.close().unwrap();
+        bytes
+    }
+
+    fn ints(values: Vec<i64>) -> ArrayRef {
+        Arc::new(Int64Array::from(values))
+    }
+
+    #[tokio::test]
+    async fn types_are_kept_without_field_metadata_also_in_nested_fields() {
+        let id = HashMap::from([("PARQUET:field_id".to_owned(), "3".to_owned())]);
+        let inner = Field::new("x", DataType::Int32, true).with_metadata(id);
+        let inside: ArrayRef = Arc::new(Int32Array::from(vec![1, 2]));
+        let nested: ArrayRef = Arc::new(StructArray::from(vec![(Arc::new(inner), inside)]));
+        let bytes = file(&[("a", ints(vec![1, 2])), ("s", nested)]);
+        let folder = Folder::new(&[("1.parquet", &bytes)]);
+        let request = request("parquet", json!({"path": "*.parquet"}));
+        let pages = read(&folder, "parquet", &request).await.unwrap();
+        let schema = pages[0].batch.schema();
+        assert!(schema.fields().iter().all(|field| field.metadata().is_empty()));
+        let DataType::Struct(fields) = schema.field(1).data_type() else { panic!("{schema}") };
+        assert!(fields[0].metadata().is_empty());
+        assert_eq!(cells(&pages), [["1", "{x: 1}"], ["2", "{x: 2}"]]);
+    }
+
+    #[tokio::test]
+    async fn a_new_file_of_another_type_is_converted_or_its_rows_set_aside() {
+        let folder = Folder::new(&[("1.parquet", &file(&[("a", ints(vec![1, 2]))]))]);
+        let mut request = request("parquet", json!({"path": "*.parquet"}));
+        let pages = read(&folder, "parquet", &request).await.unwrap();
+        request.from = pages.last().map(|page| page.position.clone());
+        let floats: ArrayRef = Arc::new(Float64Array::from(vec![3.0, 3.5, 4.0]));
+        let more = file(&[("a", floats), ("b", ints(vec![7, 8, 9]))]);
+        folder.write("2.parquet", &more);
+        let pages = read(&folder, "parquet", &request).await.unwrap();
+        assert_eq!(cells(&pages), [["3", "7"], ["4", "9"]]);
+        assert_eq!(codes(&pages), ["out-of-range"]);
+        assert_eq!(pages[0].rejected[0].raw, r#"{"a":"3.5","b":"8"}"#);
+    }
+
+    #[tokio::test]
+    async fn declared_decimals_are_exact_and_a_cut_file_is_an_error() {
+        let prices: ArrayRef = Arc::new(Float64Array::from(vec![1.25, 2.0]));
+        let bytes = file(&[("price", prices)]);
+        let folder = Folder::new(&[("1.parquet", &bytes)]);
+        let mut request = request("parquet", json!({"path": "*.parquet"}));
+        request.columns =
+            vec![DeclaredColumn::new("price", ColumnType::Decimal { precision: 9, scale: 2 })];
+        assert_eq!(cells(&read(&folder, "parquet", &request).await.unwrap()), [["1.25"], ["2.00"]]);
+        folder.write("1.parquet", &bytes[..bytes.len() / 2]);
+        let error = read(&folder, "parquet", &request).await.unwrap_err();
+        assert_eq!(error.kind(), flywheel_base::ErrorKind::Corrupt);
+    }
+}
