@@ -204,7 +204,7 @@ impl Webhook {
     /// Sends one request; its outcome is that of all its deliveries.
     async fn send(&self, part: &[Delivery]) -> Outcome {
         let (key, body) = match part {
-            [only] if self.batch == 1 => (only.key.clone(), only.payload.to_string()),
+            [only] if self.batch == 1 => (header_key(&only.key), only.payload.to_string()),
             part => {
                 let item = |d: &Delivery| json!({ "key": d.key, "payload": d.payload });
                 let keys: Vec<&[u8]> = part.iter().map(|d| d.key.as_bytes()).collect();
@@ -227,6 +227,14 @@ impl Webhook {
             Err(error) => failed(&error),
         }
     }
+}
+
+/// A key as a header can carry it: as it is, or its digest if it has other signs than visible ASCII.
+fn header_key(key: &str) -> String {
+    if !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return key.to_owned();
+    }
+    digest::hex(&[key.as_bytes()])
 }
 
 /// The signature of a request.

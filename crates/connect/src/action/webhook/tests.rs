@@ -83,6 +83,12 @@ fn the_signature_is_hmac_sha256() {
     assert_eq!(found, "sha256=38c6c848e5a2f57451f5095df6370d5c9b83175b99df46422b34960c28def6ae");
 }
 
+#[test]
+fn a_key_in_any_language_fits_a_header() {
+    assert_eq!(header_key("win-back/t1/42"), "win-back/t1/42");
+    assert_eq!(header_key("召回/t1/42").len(), 64);
+}
+
 #[tokio::test]
 async fn answers_lead_to_done_later_or_never() {
     let date = "503 No\r\ndate: Wed, 01 May 2024 10:00:00 GMT\r\nretry-after: Wed, 01 May 2024 10:02:00 GMT";
