@@ -100,6 +100,8 @@ pub struct PolicyReport {
     pub policy: String,
     /// What it is for.
     pub description: String,
+    /// The same in Chinese, if known.
+    pub description_zh: Option<String>,
     /// The share of units held out.
     pub holdout: f64,
     /// How many days after a decision an outcome counts.
@@ -222,6 +224,8 @@ pub struct RecommendedItem {
     pub score: f64,
     /// Why it stands there.
     pub reason: String,
+    /// The same in Chinese, if known.
+    pub reason_zh: Option<String>,
 }
 
 /// A purchase proposal.
@@ -247,6 +251,8 @@ pub struct Proposal {
     pub cost: f64,
     /// Why.
     pub reason: String,
+    /// The same in Chinese, if known.
+    pub reason_zh: Option<String>,
 }
 
 /// A test and how it ended.

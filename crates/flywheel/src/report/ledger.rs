@@ -1,7 +1,9 @@
 //! Tables of what happened: turns, purchase proposals, tests and rows set aside.
 
 use super::data::ReportData;
-use super::markup::{both, details, escape, number, or_dash, percent, section, table, whole};
+use super::markup::{
+    both, details, escape, named, number, or_dash, percent, section, table, whole, wrapped,
+};
 
 /// The section on turns.
 pub(super) fn turns(data: &ReportData) -> String {
@@ -67,7 +69,7 @@ pub(super) fn stock(data: &ReportData) -> String {
                 or_dash(proposal.stockout_risk, percent),
                 format!("<b>{}</b>", number(proposal.quantity, 0)),
                 number(proposal.cost, 2),
-                escape(&proposal.reason),
+                wrapped(&named(&proposal.reason, proposal.reason_zh.as_deref())),
             ]
         })
         .collect();
@@ -128,7 +130,7 @@ fn quarantine(data: &ReportData) -> String {
                     row.line.map_or_else(String::new, |line| format!(":{line}"))
                 ),
                 escape(row.column.as_deref().unwrap_or("–")),
-                escape(&row.reason),
+                wrapped(&escape(&row.reason)),
                 format!("<code class=\"raw\">{}</code>", escape(&row.raw)),
             ]
         })

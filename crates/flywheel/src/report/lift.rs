@@ -2,10 +2,12 @@
 
 use super::axis::{self, Frame};
 use super::data::{LiftPoint, PolicyReport, ReportData};
-use super::markup::{both, details, escape, or_dash, percent, points, section, table, whole};
+use super::markup::{
+    both, details, escape, named, or_dash, percent, points, section, sideways, table, whole,
+};
 
 const FRAME: Frame =
-    Frame { width: 720.0, height: 300.0, left: 52.0, right: 20.0, top: 18.0, bottom: 34.0 };
+    Frame { width: 980.0, height: 280.0, left: 64.0, right: 20.0, top: 18.0, bottom: 34.0 };
 
 /// What the newest interval says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,7 +124,7 @@ fn card(policy: &PolicyReport, truth: Option<f64>) -> String {
         escape(&policy.policy),
         badge.0,
         badge.1,
-        escape(&policy.description),
+        named(&policy.description, policy.description_zh.as_deref()),
         sentence(policy),
         chart(policy, truth),
         both("measured lift", "测得提升"),
@@ -148,7 +150,7 @@ fn chart(policy: &PolicyReport, truth: Option<f64>) -> String {
     let domain = axis::domain(clipped(values, &known).into_iter().chain(truth));
     let x = |point: &LiftPoint| FRAME.x(point.turn as f64, span);
     let y = |value: f64| FRAME.y(value, domain);
-    let mut svg = FRAME.open("chart", ("Lift per turn with interval", "每轮提升及区间"));
+    let mut svg = FRAME.open("chart wide", ("Lift per turn with interval", "每轮提升及区间"));
     svg.push_str(&FRAME.grid(domain, points));
     let upper = known.iter().map(|(p, _, _, upper)| (x(p), y(*upper)));
     let lower = known.iter().rev().map(|(p, _, lower, _)| (x(p), y(*lower)));
@@ -180,7 +182,7 @@ fn chart(policy: &PolicyReport, truth: Option<f64>) -> String {
     svg.push_str(&FRAME.below(FRAME.left, "start", &first.date));
     svg.push_str(&FRAME.below(FRAME.width - FRAME.right, "end", &last.date));
     svg.push_str("</svg>");
-    svg
+    sideways(&svg)
 }
 
 /// Early intervals can be so wide that they flatten everything after them: the axis follows the

@@ -126,9 +126,33 @@ pub(super) fn table(label: (&str, &str), headings: &[Heading<'_>], rows: &[Vec<S
     html
 }
 
+/// A wide drawing that scrolls sideways on a phone instead of shrinking beyond reading.
+pub(super) fn sideways(svg: &str) -> String {
+    format!("<div class=\"sideways\" tabindex=\"0\">{svg}</div>")
+}
+
+/// A cell whose text may take several lines.
+pub(super) fn wrapped(markup: &str) -> String {
+    format!("<span class=\"wrap\">{markup}</span>")
+}
+
 /// Something that opens on demand.
 pub(super) fn details(summary: (&str, &str), body: &str) -> String {
     format!("<details><summary>{}</summary>{body}</details>", both(summary.0, summary.1))
+}
+
+/// The kind of a node of a lineage in both languages; unknown ones as they are.
+pub(super) fn kind_words(kind: &str) -> String {
+    let zh = match kind {
+        "metric" => "指标",
+        "model" => "模型",
+        "source" => "落地表",
+        "file" => "文件",
+        "learner" => "学习器",
+        "policy" => "策略",
+        _ => return escape(kind),
+    };
+    both(kind, zh)
 }
 
 /// A stage of a customer's life in both languages; unknown ones as they are.

@@ -2,7 +2,9 @@
 
 use super::data::ReportData;
 use super::lift::newest;
-use super::markup::{both, escape, number, or_dash, percent, points, section, table, whole};
+use super::markup::{
+    both, escape, kind_words, number, or_dash, percent, points, section, table, whole,
+};
 
 /// The section on the lineage of one number.
 pub(super) fn lineage(data: &ReportData) -> String {
@@ -16,7 +18,7 @@ pub(super) fn lineage(data: &ReportData) -> String {
             });
             format!(
                 "<li><p><span class=\"kind\">{}</span> <code>{}</code> <span class=\"note\">{}</span></p>{sql}</li>",
-                escape(&step.kind),
+                kind_words(&step.kind),
                 escape(&step.node),
                 escape(&step.detail)
             )

@@ -16,7 +16,7 @@ pub(super) fn render(data: &ReportData) -> String {
             "A few customers, what they bought lately, and what is recommended, each with its reason.",
             "几位客户、他们最近买了什么、推荐了什么，以及每条推荐的理由。",
         ),
-        &format!("<div class=\"cards\">{cards}</div>"),
+        &format!("<div class=\"cards small\">{cards}</div>"),
     )
 }
 
@@ -45,6 +45,6 @@ fn item(item: &RecommendedItem) -> String {
     format!(
         "<li><b>{}</b><span class=\"reason\">{}</span></li>",
         named(&item.name, item.name_zh.as_deref()),
-        escape(&item.reason)
+        named(&item.reason, item.reason_zh.as_deref())
     )
 }

@@ -59,8 +59,8 @@ fn middle(data: &ReportData, centre: &str) -> String {
         format!("x=\"{cx}\" y=\"{:.0}\" text-anchor=\"middle\" data-k=\"{class}\"", cy + y)
     };
     let unit = if turns == 1 { "turn" } else { "turns" };
-    let below = svg_both(&at(34.0, "small"), &format!("{turns} {unit}"), &format!("{turns} 轮"));
-    let points = svg_both(&at(-32.0, "small"), "lift, points", "提升（百分点）");
+    let below = svg_both(&at(42.0, "small"), &format!("{turns} {unit}"), &format!("{turns} 轮"));
+    let points = svg_both(&at(-42.0, "small"), "lift, points", "提升（百分点）");
     format!("{points}<text {}>{}</text>{below}", at(12.0, "big"), escape(centre))
 }
 

@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::axis::{self, Frame};
 use super::data::{ReportData, StageCounts};
-use super::markup::{both, escape, section, stage_words, table, whole};
+use super::markup::{both, escape, section, sideways, stage_words, table, whole};
 
 const FRAME: Frame =
-    Frame { width: 720.0, height: 290.0, left: 52.0, right: 20.0, top: 14.0, bottom: 34.0 };
+    Frame { width: 980.0, height: 280.0, left: 64.0, right: 20.0, top: 14.0, bottom: 34.0 };
 
 /// The order in which stages are stacked, from the bottom.
 const ORDER: [&str; 6] = ["champion", "active", "new", "prospect", "at-risk", "churned"];
@@ -68,7 +68,8 @@ fn chart(days: &[StageCounts], stages: &[String]) -> String {
     let total = |day: &StageCounts| day.counts.values().sum::<u64>() as f64;
     let domain = axis::domain(days.iter().map(total));
     let span = (0.0, (days.len().max(2) - 1) as f64);
-    let mut svg = FRAME.open("chart", ("Customers by stage over time", "各阶段客户数随时间变化"));
+    let mut svg =
+        FRAME.open("chart wide", ("Customers by stage over time", "各阶段客户数随时间变化"));
     svg.push_str(&FRAME.grid(domain, axis::count_label));
     let mut floor = vec![0.0; days.len()];
     for stage in stages {
@@ -96,7 +97,7 @@ fn chart(days: &[StageCounts], stages: &[String]) -> String {
         svg.push_str(&FRAME.below(FRAME.width - FRAME.right, "end", &last.date));
     }
     svg.push_str("</svg>");
-    svg
+    sideways(&svg)
 }
 
 /// A matrix of moves, from rows to columns.

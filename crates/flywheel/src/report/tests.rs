@@ -31,6 +31,7 @@ pub(crate) fn sample() -> ReportData {
     let policy = |name: &str, about: &str, at: f64, wide: f64| PolicyReport {
         policy: name.into(),
         description: about.into(),
+        description_zh: Some("每位客户每周至多一次，收到三个可能想要的商品。".into()),
         holdout: 0.2,
         window_days: 7,
         paused: None,
@@ -103,6 +104,7 @@ pub(crate) fn sample() -> ReportData {
         name_zh: Some(zh.into()),
         score: 0.8,
         reason: reason.into(),
+        reason_zh: Some("与已购商品常一起购买".into()),
     };
     let person = |id: &str, name: &str, stage: &str| Recommended {
         customer: id.into(),
@@ -126,6 +128,7 @@ pub(crate) fn sample() -> ReportData {
         quantity,
         cost: quantity * 3.15,
         reason: "26 pieces last 3.1 days, the delivery takes 5".into(),
+        reason_zh: None,
     };
     let test = |subject: &str, test: &str, status: &str, failures: u64| TestResult {
         subject: subject.into(),
