@@ -1,0 +1,81 @@
+//! Building and testing what is selected.
+
+mod job;
+mod past;
+mod plan;
+mod progress;
+mod trial;
+
+pub(crate) mod materialize;
+
+use flywheel_base::Result;
+
+use self::plan::Plan;
+use self::progress::Progress;
+use crate::World;
+use crate::report::{BuildReport, Event, TestOutcome};
+
+/// What to build, and how.
+#[derive(Clone, Copy)]
+pub struct BuildOptions<'a> {
+    /// dbt's selectors: `name`, `+name`, `name+`, `tag:daily`; everything if empty.
+    pub select: &'a [String],
+    /// Selectors of what is left out.
+    pub exclude: &'a [String],
+    /// Builds incremental tables anew, and tests everything in full.
+    pub full_refresh: bool,
+    /// Runs tests, and publishes only what passes; without tests everything that is built is published.
+    pub run_tests: bool,
+    /// Called when something happens, in the order in which it does.
+    pub on_event: &'a (dyn Fn(Event) + Sync),
+}
+
+impl Default for BuildOptions<'_> {
+    fn default() -> Self {
+        Self { select: &[], exclude: &[], full_refresh: false, run_tests: true, on_event: &|_| {} }
+    }
+}
+
+impl std::fmt::Debug for BuildOptions<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("BuildOptions")
+            .field("select", &self.select)
+            .field("exclude", &self.exclude)
+            .field("full_refresh", &self.full_refresh)
+            .field("run_tests", &self.run_tests)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Builds the selected models whose query or inputs changed since they last passed, tests them, and
+/// moves readers to all that passed in one step. A failed model is part of the report, not an error.
+///
+/// # Errors
+/// [`flywheel_base::ErrorKind::Invalid`] if a selector names nothing; the store's and the lake's own
+/// errors, after which the next build continues where this one stopped.
+pub async fn build(world: World<'_>, options: BuildOptions<'_>) -> Result<BuildReport> {
+    let plan = Plan::new(world.project, options.select, options.exclude, options.run_tests)?;
+    (options.on_event)(Event::Planned { models: plan.selected.len() });
+    let mut progress = Progress::new(world, &plan, options).await?;
+    progress.try_ready().await?;
+    for wave in &plan.waves {
+        progress.build_wave(wave).await?;
+        progress.try_ready().await?;
+    }
+    progress.publish()
+}
+
+/// Runs the tests of what is selected against what readers see, in full.
+///
+/// # Errors
+/// [`flywheel_base::ErrorKind::Invalid`] if a selector names nothing; the lake's and the store's own.
+pub async fn test(
+    world: World<'_>,
+    select: &[String],
+    exclude: &[String],
+) -> Result<Vec<TestOutcome>> {
+    let plan = Plan::new(world.project, select, exclude, true)?;
+    let options = BuildOptions { full_refresh: true, ..BuildOptions::default() };
+    let progress = Progress::new(world, &plan, options).await?;
+    progress.try_published().await
+}

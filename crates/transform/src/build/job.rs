@@ -1,0 +1,263 @@
+//! One model: whether it needs to be built, and building it.
+
+use std::collections::BTreeSet;
+
+use arrow::datatypes::Schema;
+use flywheel_base::{Error, Result, digest};
+use flywheel_project::resource::project_file::Materialized;
+use flywheel_project::{Model, Project};
+use flywheel_warehouse::{Location, Query, Session, TableName};
+
+use super::materialize::{self, Batch};
+use super::past::Past;
+use crate::shelf::{Item, Shelf};
+use crate::{World, catalog, inputs, lineage, names};
+
+/// How many characters of a fingerprint name a table's folder.
+const FINGERPRINT_CHARS: usize = 12;
+
+/// A model that is ready to be tested.
+#[derive(Debug)]
+pub(super) struct Candidate {
+    /// What its name will mean.
+    pub(super) item: Item,
+    /// Identifies its query and how it is stored.
+    pub(super) fingerprint: String,
+    /// See [`inputs::Inputs::source`].
+    pub(super) source: String,
+    /// See [`inputs::Inputs::data`].
+    pub(super) data: String,
+    /// See [`inputs::Inputs::timed`].
+    pub(super) timed: bool,
+    /// Whether anything was written or the view is another one.
+    pub(super) built: bool,
+    /// The rows that were written.
+    pub(super) rows: Option<u64>,
+    /// The new rows, if those are all that changed.
+    pub(super) batch: Option<Batch>,
+}
+
+/// What building one model needs to know.
+pub(super) struct Job<'a> {
+    pub(super) world: World<'a>,
+    pub(super) model: &'a Model,
+    /// What it reads, by name.
+    pub(super) reads: &'a BTreeSet<String>,
+    /// What names mean.
+    pub(super) shelf: &'a Shelf,
+    /// A session in which they mean that.
+    pub(super) session: &'a Session,
+    pub(super) past: Past<'a>,
+    pub(super) full_refresh: bool,
+    /// Called when there is something to do.
+    pub(super) started: &'a (dyn Fn(&str) + Sync),
+}
+
+/// The model's query and what identifies it.
+pub(super) struct Compiled {
+    pub(super) sql: String,
+    pub(super) fingerprint: String,
+    source: String,
+    timed: bool,
+}
+
+/// What was made of a model.
+pub(super) struct Made {
+    pub(super) item: Item,
+    pub(super) rows: Option<u64>,
+    pub(super) batch: Option<Batch>,
+}
+
+impl Job<'_> {
+    /// Builds the model, or finds that nothing changed.
+    pub(super) async fn run(&self) -> Result<Candidate> {
+        let model = self.model;
+        let context =
+            |error: Error| error.context(format!("model \"{}\" ({})", model.name, model.path));
+        self.run_inner().await.map_err(context)
+    }
+
+    async fn run_inner(&self) -> Result<Candidate> {
+        self.require_inputs()?;
+        let compiled = self.compile().await?;
+        let mut versions = self.shelf.versions(self.reads.iter().map(String::as_str));
+        if compiled.timed {
+            versions.insert(format!("at {}", self.world.now.micros()));
+        }
+        let data = inputs::of(&versions);
+        let (made, built) = match self.unchanged(&compiled, &data).await? {
+            Some(item) => (Made { item, rows: None, batch: None }, false),
+            None => (self.make(&compiled).await?, true),
+        };
+        let Compiled { fingerprint, source, timed, .. } = compiled;
+        let Made { item, rows, batch } = made;
+        Ok(Candidate { item, fingerprint, source, data, timed, built, rows, batch })
+    }
+
+    async fn make(&self, compiled: &Compiled) -> Result<Made> {
+        (self.started)(&self.model.relation());
+        match self.model.config.materialized {
+            Materialized::View => {
+                let (sql, fingerprint) = (compiled.sql.clone(), compiled.fingerprint.clone());
+                let item = Item::View { sql, fingerprint, reads: self.reads.clone() };
+                Ok(Made { item, rows: None, batch: None })
+            }
+            Materialized::Table => materialize::table(self, compiled).await,
+            Materialized::Incremental => materialize::incremental(self, compiled).await,
+        }
+    }
+
+    /// Everything the model reads has to be there.
+    fn require_inputs(&self) -> Result<()> {
+        let Some(name) = self.reads.iter().find(|name| self.shelf.item(name).is_none()) else {
+            return Ok(());
+        };
+        let project = self.world.project;
+        if names::model(project, name).is_some() {
+            return Err(Error::invalid(format!(
+                "it reads model \"{name}\", which has not been built"
+            ))
+            .hint(format!("Run `flywheel build --select +{}`.", self.model.name)));
+        }
+        let landed_by = project.sources.get(name).and_then(|source| source.landed_by.as_ref());
+        let hint = match landed_by {
+            Some(landing) => format!("Run `flywheel sync {}` first.", landing.sync),
+            None if name.starts_with("learn.") => "Run `flywheel learn` first.".to_owned(),
+            None => "Declare a sync that lands it, or correct the source().".to_owned(),
+        };
+        Err(Error::not_found(format!("it reads table \"{name}\", which does not exist yet"))
+            .hint(hint))
+    }
+
+    /// Renders the query and finds its fingerprint; it is planned only if something about it changed.
+    async fn compile(&self) -> Result<Compiled> {
+        let project = self.world.project;
+        let sql = names::render_model(project, self.model, false)?;
+        let config = storage(self.model);
+        let mut known = vec![sql.clone(), config.clone()];
+        known.extend(self.shapes().await?);
+        let source = inputs::of(&known);
+        if let (Some(build), Some(inputs)) = (self.past.build, self.past.inputs())
+            && inputs.source == source
+        {
+            let fingerprint = build.fingerprint.clone();
+            return Ok(Compiled { sql, fingerprint, source, timed: inputs.timed });
+        }
+        let query = self.session.query(&sql).await?;
+        self.require_declared(&query, false)?;
+        // The plan has its views expanded and says nothing of types, so the columns are added.
+        let parts = [query.fingerprint(), shape(&query.schema()), config];
+        let parts: Vec<&[u8]> = parts.iter().map(String::as_bytes).collect();
+        let timed = lineage::depends_on_time(query.plan());
+        Ok(Compiled { sql, fingerprint: digest::hex(&parts), source, timed })
+    }
+
+    /// The columns of everything the model reads, views opened.
+    async fn shapes(&self) -> Result<Vec<String>> {
+        let names = || self.reads.iter().map(String::as_str);
+        let mut shapes = self.shelf.views(names());
+        for (name, location, version) in self.shelf.tables(names()) {
+            let state = self.world.lake.state_at(location, version).await?;
+            shapes.push(format!("{name} {}", shape(&state.schema)));
+        }
+        Ok(shapes)
+    }
+
+    /// The last passed build, if neither the model nor what it reads changed since.
+    async fn unchanged(&self, compiled: &Compiled, data: &str) -> Result<Option<Item>> {
+        let view = self.model.config.materialized == Materialized::View;
+        let Some((build, inputs)) = self.past.build.zip(self.past.inputs()) else {
+            return Ok(None);
+        };
+        if build.fingerprint != compiled.fingerprint {
+            return Ok(None);
+        }
+        if view {
+            let sql = build.view_sql.clone().unwrap_or_else(|| compiled.sql.clone());
+            let fingerprint = compiled.fingerprint.clone();
+            return Ok(Some(Item::View { sql, fingerprint, reads: self.reads.clone() }));
+        }
+        if inputs.data != data || self.full_refresh {
+            return Ok(None);
+        }
+        let (Some(location), Some(version)) = (&build.location, build.version) else {
+            return Ok(None);
+        };
+        let location = Location::new(location.as_str())?;
+        // A lake that was emptied or restored from an older backup no longer has the version.
+        let Some(head) = self.world.lake.head(&location).await? else { return Ok(None) };
+        if head.version < version {
+            return Ok(None);
+        }
+        // Readers move along with compactions, whose old files are removed some day.
+        let same = catalog::same_rows(self.world.lake, &location, version, head.version).await?;
+        let version = if same { head.version } else { version };
+        Ok(Some(Item::Table { location, version }))
+    }
+
+    /// Every table of the query has to be declared, or its order and its rebuilds cannot be known.
+    pub(super) fn require_declared(&self, query: &Query, this: bool) -> Result<()> {
+        let own = self.model.relation();
+        let behind = self.shelf.behind(self.reads.iter().map(String::as_str));
+        for table in query.tables() {
+            let name = table.to_string();
+            if behind.contains(name.as_str()) || (this && name == own) {
+                continue;
+            }
+            return Err(undeclared(self.world.project, &name, &own));
+        }
+        Ok(())
+    }
+
+    /// Where the variant of the model with this fingerprint lies.
+    pub(super) fn location(&self, fingerprint: &str) -> Result<Location> {
+        let variant = fingerprint.get(..FINGERPRINT_CHARS).unwrap_or(fingerprint);
+        Location::new(format!("{}/{}/{variant}", self.model.schema, self.model.name))
+    }
+
+    /// A session in which the model's own name means `this`.
+    pub(super) fn session_with(&self, item: Item) -> Result<Session> {
+        let mut shelf = self.shelf.clone();
+        shelf.put(&self.model.relation(), Some(item));
+        self.world.lake.session(shelf.catalog()?)
+    }
+
+    /// The model's own name.
+    pub(super) fn own_name(&self) -> TableName {
+        TableName::new(self.model.schema.as_str(), self.model.name.as_str())
+    }
+}
+
+fn undeclared(project: &Project, name: &str, own: &str) -> Error {
+    let error = Error::invalid(format!("it reads table \"{name}\" without declaring it"));
+    if name == own {
+        return error.hint("Write {{ this }}, inside {% if is_incremental() %}.");
+    }
+    match (names::model(project, name), name.split_once('.')) {
+        (Some(model), _) => error.hint(format!("Write {{{{ ref('{}') }}}} instead.", model.name)),
+        (None, Some((schema, table))) => {
+            error.hint(format!("Write {{{{ source('{schema}', '{table}') }}}} instead."))
+        }
+        (None, None) => error.hint("Use ref() for models and source() for landed tables."),
+    }
+}
+
+/// How the model is stored, as far as its table depends on it.
+fn storage(model: &Model) -> String {
+    let config = &model.config;
+    match config.materialized {
+        Materialized::View => "view".to_owned(),
+        Materialized::Table => "table".to_owned(),
+        Materialized::Incremental => {
+            format!("incremental {:?} {:?}", config.incremental_strategy, config.unique_key)
+        }
+    }
+}
+
+/// The columns of a table as a text.
+fn shape(schema: &Schema) -> String {
+    let column = |field: &arrow::datatypes::FieldRef| {
+        format!("{:?} {} {}", field.name(), field.data_type(), field.is_nullable())
+    };
+    schema.fields().iter().map(column).collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,265 @@
+//! Writing tables: whole ones, and increments on the last good version.
+//!
+//! A table's newest version need not be good: a build whose tests failed, or that was interrupted,
+//! leaves one behind that nobody refers to. Whole tables do not care. An increment first returns the
+//! table to its last good version and then writes, so that running it again gives the same.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::{Schema, SchemaRef};
+use flywheel_base::{Error, Result};
+use flywheel_project::{IncrementalStrategy, OnSchemaChange};
+use flywheel_warehouse::{
+    Catalog, Commit, Duplicates, Location, Query, RowStream, Session, TableState, Write, WriteMode,
+};
+use futures::{StreamExt, stream};
+
+use super::job::{Compiled, Job, Made};
+use crate::catalog::same_rows;
+use crate::names;
+use crate::shelf::Item;
+use crate::testing::{quoted, quoted_table};
+
+/// New rows up to this size stay in memory for the tests; beyond, tests read the whole table.
+const BATCH_BYTES_MAX: usize = 64 << 20;
+
+/// The property of a commit that names the good version before it; readers of the past follow it.
+pub(crate) const BEFORE: &str = "before";
+
+/// The rows an increment brought.
+#[derive(Clone, Debug)]
+pub(super) struct Batch {
+    pub(super) schema: SchemaRef,
+    pub(super) rows: Vec<RecordBatch>,
+}
+
+/// Builds the whole table.
+pub(super) async fn table(job: &Job<'_>, compiled: &Compiled) -> Result<Made> {
+    let location = job.location(&compiled.fingerprint)?;
+    let query = job.session.query(&compiled.sql).await?;
+    job.require_declared(&query, false)?;
+    let before = good_version(job, compiled, &location);
+    let commit = replace(job, &location, &query, before).await?;
+    let item = Item::Table { location, version: commit.version };
+    Ok(Made { item, rows: Some(commit.rows_written), batch: None })
+}
+
+/// Adds what is new to the table, or builds it if there is nothing to add to.
+pub(super) async fn incremental(job: &Job<'_>, compiled: &Compiled) -> Result<Made> {
+    let location = job.location(&compiled.fingerprint)?;
+    let before = good_version(job, compiled, &location);
+    let head = job.world.lake.head(&location).await?;
+    match (before, head) {
+        (Some(version), Some(head)) if !job.full_refresh && head.version >= version => {
+            let same = same_rows(job.world.lake, &location, version, head.version).await?;
+            let version = if same { head.version } else { version };
+            Increment { job, location, version, head }.run().await
+        }
+        _ => {
+            let made = table(job, compiled).await?;
+            require_unique(job, &made.item).await?;
+            Ok(made)
+        }
+    }
+}
+
+fn good_version(job: &Job<'_>, compiled: &Compiled, location: &Location) -> Option<i64> {
+    job.past.good_version(&compiled.fingerprint, location.as_str())
+}
+
+/// Replaces the whole table with the query's rows and columns.
+async fn replace(
+    job: &Job<'_>,
+    location: &Location,
+    query: &Query,
+    before: Option<i64>,
+) -> Result<Commit> {
+    let rows = query.stream().await?;
+    let write = Write::new(WriteMode::Replace, rows, "build").add_columns();
+    job.world.lake.write(location, mark(write, before)).await
+}
+
+fn mark(write: Write, before: Option<i64>) -> Write {
+    match before {
+        Some(version) => write.property(BEFORE, version.into()),
+        None => write,
+    }
+}
+
+/// One increment.
+struct Increment<'a> {
+    job: &'a Job<'a>,
+    location: Location,
+    /// The last good version.
+    version: i64,
+    /// What is there.
+    head: TableState,
+}
+
+impl Increment<'_> {
+    async fn run(self) -> Result<Made> {
+        let good = match self.head.version == self.version {
+            true => self.head.clone(),
+            false => {
+                self.job.world.lake.state_at(&self.location, self.version).await.map_err(lost)?
+            }
+        };
+        let session = self.session()?;
+        let sql = names::render_model(self.job.world.project, self.job.model, true)?;
+        let query = session.query(&sql).await?;
+        self.job.require_declared(&query, true)?;
+        let (query, removed) = self.fit(&session, &sql, query, &good.schema).await?;
+        let (rows, held) = hold(query.stream().await?).await?;
+        if held.as_ref().is_some_and(|batch| batch.rows.iter().all(|b| b.num_rows() == 0)) {
+            let item = self.item(self.version);
+            return Ok(Made { item, rows: Some(0), batch: held });
+        }
+        if self.head.version != self.version || !removed.is_empty() {
+            self.restore(&session, &good.schema, &removed).await?;
+        }
+        let write = mark(self.write(rows), Some(self.version));
+        let commit = self.job.world.lake.write(&self.location, write).await?;
+        let item = self.item(commit.version);
+        Ok(Made { item, rows: Some(commit.rows_written), batch: held })
+    }
+
+    fn item(&self, version: i64) -> Item {
+        Item::Table { location: self.location.clone(), version }
+    }
+
+    /// The job's session if the model's name means the good version there, else one of its own.
+    fn session(&self) -> Result<Session> {
+        let this = self.item(self.version);
+        match self.job.shelf.item(&self.job.model.relation()) {
+            Some(item) if *item == this => Ok(self.job.session.clone()),
+            _ => self.job.session_with(this),
+        }
+    }
+
+    fn write(&self, rows: RowStream) -> Write {
+        let config = &self.job.model.config;
+        let mode = match config.incremental_strategy {
+            IncrementalStrategy::Append => WriteMode::Append,
+            IncrementalStrategy::Merge => {
+                WriteMode::Merge { key: config.unique_key.clone(), duplicates: Duplicates::Refuse }
+            }
+        };
+        Write::new(mode, rows, "build").add_columns()
+    }
+
+    /// Fits the query's columns to the table's, as the model's `on_schema_change` says; also returns
+    /// the columns to be removed from the table.
+    async fn fit(
+        &self,
+        session: &Session,
+        sql: &str,
+        query: Query,
+        table: &Schema,
+    ) -> Result<(Query, BTreeSet<String>)> {
+        let added = missing(&query.schema(), table);
+        let removed = missing(table, &query.schema());
+        if added.is_empty() && removed.is_empty() {
+            return Ok((query, BTreeSet::new()));
+        }
+        match self.job.model.config.on_schema_change {
+            OnSchemaChange::Fail => {
+                let words = |what: &str, columns: &BTreeSet<String>| match columns.is_empty() {
+                    true => String::new(),
+                    false => format!(
+                        " {what} {}",
+                        columns.iter().cloned().collect::<Vec<_>>().join(", ")
+                    ),
+                };
+                let (more, less) = (words("adds", &added), words("lacks", &removed));
+                let and = if more.is_empty() || less.is_empty() { "" } else { " and" };
+                Err(Error::invalid(format!("its increment{more}{and}{less}"))
+                    .hint("Set on_schema_change, or run `flywheel build --full-refresh`."))
+            }
+            OnSchemaChange::Ignore => {
+                let schema = query.schema();
+                let kept = schema.fields().iter().map(|field| field.name());
+                let kept = kept.filter(|name| !added.contains(*name)).map(|name| quoted(name));
+                let kept = kept.collect::<Vec<_>>().join(", ");
+                let query = session.query(&format!("SELECT {kept} FROM (\n{sql}\n)")).await?;
+                Ok((query, BTreeSet::new()))
+            }
+            OnSchemaChange::AppendNewColumns => Ok((query, BTreeSet::new())),
+            OnSchemaChange::SyncAllColumns => Ok((query, removed)),
+        }
+    }
+
+    /// Returns the table to its good version, without the columns that are `removed`.
+    async fn restore(
+        &self,
+        session: &Session,
+        schema: &Schema,
+        removed: &BTreeSet<String>,
+    ) -> Result<()> {
+        let kept = schema.fields().iter().map(|field| field.name());
+        let kept = kept.filter(|name| !removed.contains(*name)).map(|name| quoted(name));
+        let kept = kept.collect::<Vec<_>>().join(", ");
+        let table = quoted_table(&self.job.model.relation());
+        let query = session.query(&format!("SELECT {kept} FROM {table}")).await?;
+        let rows = query.stream().await?;
+        let write = Write::new(WriteMode::Replace, rows, "restore").add_columns();
+        self.job.world.lake.write(&self.location, mark(write, Some(self.version))).await?;
+        Ok(())
+    }
+}
+
+fn lost(error: Error) -> Error {
+    error.hint("The last good version is gone; run `flywheel build --full-refresh` for this model.")
+}
+
+/// The columns of `a` that `b` does not have.
+fn missing(a: &Schema, b: &Schema) -> BTreeSet<String> {
+    let names = a.fields().iter().map(|field| field.name());
+    names.filter(|name| b.field_with_name(name).is_err()).cloned().collect()
+}
+
+/// Keeps the rows for the tests if they are few; they can be written either way.
+async fn hold(mut rows: RowStream) -> Result<(RowStream, Option<Batch>)> {
+    let schema = rows.schema();
+    let mut held = Vec::new();
+    let mut bytes = 0;
+    while let Some(batch) = rows.next().await {
+        let batch = batch?;
+        bytes += batch.get_array_memory_size();
+        held.push(batch);
+        if bytes > BATCH_BYTES_MAX {
+            let all = stream::iter(held.into_iter().map(Ok)).chain(rows);
+            return Ok((RowStream::new(schema, all), None));
+        }
+    }
+    let batch = Batch { schema: Arc::clone(&schema), rows: held.clone() };
+    Ok((RowStream::from_batches(schema, held), Some(batch)))
+}
+
+/// A table that later increments are merged into may hold each key once; a merge would see to that,
+/// a first or full build does not merge.
+async fn require_unique(job: &Job<'_>, item: &Item) -> Result<()> {
+    let config = &job.model.config;
+    if config.incremental_strategy != IncrementalStrategy::Merge || config.unique_key.is_empty() {
+        return Ok(());
+    }
+    let Item::Table { location, version } = item else { return Ok(()) };
+    let mut catalog = Catalog::new();
+    catalog.table(&job.own_name(), location.clone(), Some(*version));
+    let session = job.world.lake.session(catalog)?;
+    let keys: Vec<String> = config.unique_key.iter().map(|key| quoted(key)).collect();
+    let null: Vec<String> = keys.iter().map(|key| format!("{key} IS NULL")).collect();
+    let (keys, null) = (keys.join(", "), null.join(" OR "));
+    let table = quoted_table(&job.model.relation());
+    let sql = format!(
+        "SELECT 1 FROM {table} GROUP BY {keys} HAVING count(*) > 1 OR bool_or({null}) LIMIT 1"
+    );
+    let found = session.query(&sql).await?.collect().await?;
+    if found.iter().all(|batch| batch.num_rows() == 0) {
+        return Ok(());
+    }
+    let key = config.unique_key.join(", ");
+    Err(Error::invalid(format!("several of its rows have the same unique_key ({key}), or none"))
+        .hint("Let the query return one row per key, for example with GROUP BY or row_number()."))
+}

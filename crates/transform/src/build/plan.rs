@@ -1,0 +1,93 @@
+//! What is to be built and tested, in which order.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use flywheel_base::Result;
+use flywheel_project::{Model, NodeKind, Project};
+
+use crate::names;
+use crate::order::{self, Edges};
+use crate::testing::{self, Check};
+
+/// A plan; nothing in it depends on the lake.
+pub(crate) struct Plan<'a> {
+    /// Every enabled model by its name in SQL, also those that are not built.
+    pub(crate) models: BTreeMap<String, &'a Model>,
+    /// What each of them reads.
+    pub(crate) reads: Edges,
+    /// The models to build.
+    pub(crate) selected: BTreeSet<String>,
+    /// They in waves.
+    pub(crate) waves: Vec<Vec<String>>,
+    /// Tests to run, by what they test.
+    pub(crate) checks: BTreeMap<Option<String>, Vec<Check>>,
+    /// Whether everything is built.
+    pub(crate) whole: bool,
+}
+
+impl<'a> Plan<'a> {
+    /// Plans a build of what is selected.
+    ///
+    /// # Errors
+    /// [`flywheel_base::ErrorKind::Invalid`] for a selector that names nothing, a circle, or a
+    /// template that cannot be rendered.
+    pub(crate) fn new(
+        project: &'a Project,
+        select: &[String],
+        exclude: &[String],
+        run_tests: bool,
+    ) -> Result<Self> {
+        let mut models = BTreeMap::new();
+        let mut reads = Edges::new();
+        for model in project.models.values().filter(|model| model.config.enabled) {
+            let read = names::read_by(project, &model.refs, &model.sources).map_err(|error| {
+                error.context(format!("model \"{}\" ({})", model.name, model.path))
+            })?;
+            reads.insert(model.relation(), read);
+            models.insert(model.relation(), model);
+        }
+        let chosen = project.graph.select(select, exclude)?;
+        let of_kind = |kind: NodeKind| chosen.iter().filter(move |node| node.kind == kind);
+        let selected: BTreeSet<String> = of_kind(NodeKind::Model)
+            .map(|node| names::relation(project, node))
+            .filter(|name| models.contains_key(name))
+            .collect();
+        let mut tested = selected.clone();
+        tested.extend(of_kind(NodeKind::Source).map(|node| names::relation(project, node)));
+        let read = selected.iter().filter_map(|name| reads.get(name)).flatten();
+        tested.extend(read.filter(|name| !models.contains_key(*name)).cloned());
+        let checks = if run_tests { testing::checks(project)? } else { Vec::new() };
+        let whole = select.is_empty() && exclude.is_empty();
+        let checks = relevant(checks, &tested, whole);
+        let waves = order::arrange(&selected, &reads, &wishes(&checks))?;
+        Ok(Self { models, reads, selected, waves, checks, whole })
+    }
+}
+
+/// Tests of what is tested, by subject; a test of nothing belongs to a build of everything.
+fn relevant(
+    checks: Vec<Check>,
+    tested: &BTreeSet<String>,
+    whole: bool,
+) -> BTreeMap<Option<String>, Vec<Check>> {
+    let mut by_subject: BTreeMap<Option<String>, Vec<Check>> = BTreeMap::new();
+    for check in checks {
+        let subject = check.blames.iter().rev().find(|name| tested.contains(*name)).cloned();
+        if subject.is_some() || (whole && check.blames.is_empty()) {
+            by_subject.entry(subject).or_default().push(check);
+        }
+    }
+    by_subject
+}
+
+/// What tests of a model read should be built before the model.
+fn wishes(checks: &BTreeMap<Option<String>, Vec<Check>>) -> Edges {
+    let mut wishes = Edges::new();
+    for (subject, checks) in checks {
+        if let Some(subject) = subject {
+            let reads = checks.iter().flat_map(|check| check.reads.iter().cloned());
+            wishes.insert(subject.clone(), reads.collect());
+        }
+    }
+    wishes
+}

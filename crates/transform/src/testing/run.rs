@@ -1,0 +1,245 @@
+//! Running checks: shared queries first, a query of its own for what fails.
+
+use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::datatypes::{Int64Type, Schema};
+use arrow::util::display::{ArrayFormatter, FormatOptions};
+use flywheel_base::{Error, Result};
+use flywheel_project::resource::properties::Severity;
+use flywheel_warehouse::Session;
+
+use super::statement::{self, Statement, Target};
+use super::{Check, CheckKind, quoted_table};
+use crate::report::{Failure, Sample, TestOutcome, TestScope, TestStatus};
+
+/// How many failing rows a report shows.
+const SAMPLE_ROWS: usize = 5;
+
+/// How many characters of a value a report shows.
+const SAMPLE_VALUE_CHARS: usize = 120;
+
+/// What is tested.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Subject<'a> {
+    /// The table, `schema.name`.
+    pub(crate) table: &'a str,
+    /// Its columns.
+    pub(crate) schema: &'a Schema,
+    /// The table of new rows, if the others passed before.
+    pub(crate) batch: Option<&'a str>,
+    /// The columns by which a merge keeps rows unique.
+    pub(crate) merge_key: &'a [String],
+}
+
+/// Runs `checks`, in their order; a check that cannot be run is an outcome, too.
+pub(crate) async fn run(
+    session: &Session,
+    subject: Subject<'_>,
+    checks: &[&Check],
+) -> Vec<TestOutcome> {
+    let table = quoted_table(subject.table);
+    let batch = subject.batch.map(quoted_table);
+    let target = Target {
+        table: &table,
+        batch: batch.as_deref(),
+        schema: subject.schema,
+        merge_key: subject.merge_key,
+    };
+    let mut statements = Vec::with_capacity(checks.len());
+    for check in checks {
+        statements.push(statement::statement(check, &target));
+    }
+    let counts = count_all(session, &statements).await;
+    let mut outcomes = Vec::with_capacity(checks.len());
+    for ((check, statement), count) in checks.iter().zip(statements).zip(counts) {
+        outcomes.push(judge(session, check, statement, count).await);
+    }
+    outcomes
+}
+
+type Prepared = Result<Option<Statement>>;
+
+/// How many rows fail each statement; `None` where nothing was counted.
+async fn count_all(session: &Session, statements: &[Prepared]) -> Vec<Option<Result<u64>>> {
+    let mut counts: Vec<Option<Result<u64>>> = statements.iter().map(|_| None).collect();
+    let ready = |(i, prepared): (usize, &'_ Prepared)| match prepared {
+        Ok(Some(statement)) => Some((i, statement.clone())),
+        _ => None,
+    };
+    let ready: Vec<(usize, Statement)> = statements.iter().enumerate().filter_map(ready).collect();
+    let (by_row, whole): (Vec<_>, Vec<_>) =
+        ready.into_iter().partition(|(_, statement)| statement.row_condition.is_some());
+    if let Some((_, first)) = by_row.first() {
+        let conditions: Vec<&str> =
+            by_row.iter().filter_map(|(_, s)| s.row_condition.as_deref()).collect();
+        let shared = scan(session, &first.from, &conditions).await;
+        put(session, &mut counts, &by_row, shared).await;
+    }
+    if !whole.is_empty() {
+        let queries: Vec<&str> = whole.iter().map(|(_, s)| s.failing.as_str()).collect();
+        let shared = count(session, &queries).await;
+        put(session, &mut counts, &whole, shared).await;
+    }
+    counts
+}
+
+/// Notes the counts of a shared query; if it failed, each statement counts alone.
+async fn put(
+    session: &Session,
+    counts: &mut [Option<Result<u64>>],
+    statements: &[(usize, Statement)],
+    shared: Result<Vec<u64>>,
+) {
+    let shared = match shared {
+        Err(error) if statements.len() == 1 => Err(Some(error)),
+        Err(_) => Err(None),
+        Ok(shared) => Ok(shared),
+    };
+    for (position, (i, statement)) in statements.iter().enumerate() {
+        let counted = match &shared {
+            Ok(shared) => Ok(shared.get(position).copied().unwrap_or_default()),
+            Err(Some(_)) | Err(None) => count(session, &[&statement.failing])
+                .await
+                .map(|counted| counted.first().copied().unwrap_or_default()),
+        };
+        if let Some(slot) = counts.get_mut(*i) {
+            *slot = Some(counted);
+        }
+    }
+}
+
+async fn scan(session: &Session, from: &str, conditions: &[&str]) -> Result<Vec<u64>> {
+    let batches = session.query(&statement::scan(from, conditions)).await?.collect().await?;
+    let mut counts = vec![0; conditions.len()];
+    for batch in &batches {
+        for (slot, column) in counts.iter_mut().zip(batch.columns()) {
+            *slot += sum(column);
+        }
+    }
+    Ok(counts)
+}
+
+/// How many rows each query returns.
+async fn count(session: &Session, queries: &[&str]) -> Result<Vec<u64>> {
+    let batches = session.query(&statement::counts(queries)).await?.collect().await?;
+    let mut counts = vec![0; queries.len()];
+    for batch in &batches {
+        let position = batch.column(0).as_primitive::<Int64Type>();
+        let failures = batch.column(1).as_primitive::<Int64Type>();
+        for (position, failures) in position.values().iter().zip(failures.values()) {
+            if let Some(slot) = usize::try_from(*position).ok().and_then(|p| counts.get_mut(p)) {
+                *slot = failures.unsigned_abs();
+            }
+        }
+    }
+    Ok(counts)
+}
+
+fn sum(column: &dyn Array) -> u64 {
+    let counts = column.as_primitive_opt::<Int64Type>();
+    counts.map_or(0, |counts| counts.values().iter().map(|count| count.unsigned_abs()).sum())
+}
+
+/// Turns a count into an outcome; a failing check is asked for its count in dbt's sense and a sample.
+async fn judge(
+    session: &Session,
+    check: &Check,
+    statement: Prepared,
+    count: Option<Result<u64>>,
+) -> TestOutcome {
+    let scope = match &statement {
+        Ok(Some(statement)) => statement.scope,
+        Ok(None) => TestScope::NewRows,
+        Err(_) => TestScope::Table,
+    };
+    let mut outcome = TestOutcome { scope, ..untried(check) };
+    let statement = match statement {
+        Ok(Some(statement)) => statement,
+        Ok(None) => return outcome,
+        Err(error) => return broken(outcome, check, error),
+    };
+    outcome.sql.clone_from(&statement.sample);
+    let rows = match count {
+        Some(Ok(rows)) => rows,
+        Some(Err(error)) => return broken(outcome, check, error),
+        None => 0,
+    };
+    if rows == 0 {
+        return outcome;
+    }
+    outcome.failures = rows;
+    outcome.status = match check.severity {
+        Severity::Error => TestStatus::Failed,
+        Severity::Warn => TestStatus::Warned,
+    };
+    if matches!(check.kind, CheckKind::AcceptedValues { .. })
+        && let Ok(values) = self::count(session, &[&statement.failing]).await
+    {
+        outcome.failures = values.first().copied().unwrap_or(rows);
+    }
+    match sample(session, &statement.sample).await {
+        Ok(sample) => outcome.sample = sample,
+        Err(error) => {
+            tracing::debug!(test = %check.name, error = %error, "no sample of failing rows")
+        }
+    }
+    outcome
+}
+
+/// An outcome to be filled in.
+fn untried(check: &Check) -> TestOutcome {
+    TestOutcome {
+        name: check.name.clone(),
+        subject: check.subject.clone(),
+        severity: check.severity,
+        status: TestStatus::Passed,
+        failures: 0,
+        sample: Sample::default(),
+        sql: String::new(),
+        scope: TestScope::Table,
+        error: None,
+    }
+}
+
+/// The outcome of a test that could not be run.
+pub(crate) fn not_run(check: &Check, error: Error) -> TestOutcome {
+    broken(untried(check), check, error)
+}
+
+/// A test that cannot be run fails whatever its severity: nobody knows what it would have found.
+fn broken(mut outcome: TestOutcome, check: &Check, error: Error) -> TestOutcome {
+    outcome.status = TestStatus::Failed;
+    let error = match error.message().contains(&check.name) {
+        true => error,
+        false => error.context(format!("test \"{}\"", check.name)),
+    };
+    outcome.error = Some(Failure::from(&error));
+    outcome
+}
+
+async fn sample(session: &Session, query: &str) -> Result<Sample> {
+    let limited = format!("{query}\nLIMIT {SAMPLE_ROWS}");
+    let query = session.query(&limited).await?;
+    let columns = query.schema().fields().iter().map(|field| field.name().clone()).collect();
+    let mut rows = Vec::new();
+    for batch in query.collect().await? {
+        rows.extend(texts(&batch)?);
+    }
+    Ok(Sample { columns, rows })
+}
+
+/// The rows of a batch as text.
+fn texts(batch: &RecordBatch) -> Result<Vec<Vec<String>>> {
+    let options = FormatOptions::default();
+    let failed = |error| Error::internal("cannot show a failing row").caused_by(error);
+    let columns = batch
+        .columns()
+        .iter()
+        .map(|column| ArrayFormatter::try_new(column.as_ref(), &options).map_err(failed))
+        .collect::<Result<Vec<_>>>()?;
+    let text = |row: usize, column: &ArrayFormatter<'_>| {
+        let text = column.value(row).to_string();
+        text.chars().take(SAMPLE_VALUE_CHARS).collect::<String>()
+    };
+    let row = |row: usize| columns.iter().map(|column| text(row, column)).collect();
+    Ok((0..batch.num_rows()).map(row).collect())
+}
