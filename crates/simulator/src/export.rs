@@ -67,21 +67,25 @@ impl Calendar {
 fn csv(header: &str, rows: impl IntoIterator<Item = Vec<String>>) -> Vec<u8> {
     let mut text = format!("{header}\n");
     for row in rows {
-        for (place, field) in row.iter().enumerate() {
-            if place > 0 {
-                text.push(',');
-            }
-            if field.contains([',', '"', '\n', '\r']) {
-                text.push('"');
-                text.push_str(&field.replace('"', "\"\""));
-                text.push('"');
-            } else {
-                text.push_str(field);
-            }
-        }
-        text.push('\n');
+        push_row(&mut text, &row);
     }
     text.into_bytes()
+}
+
+fn push_row(text: &mut String, row: &[String]) {
+    for (place, field) in row.iter().enumerate() {
+        if place > 0 {
+            text.push(',');
+        }
+        if field.contains([',', '"', '\n', '\r']) {
+            text.push('"');
+            text.push_str(&field.replace('"', "\"\""));
+            text.push('"');
+        } else {
+            text.push_str(field);
+        }
+    }
+    text.push('\n');
 }
 
 /// Cents as a decimal number, as short as UCI writes it: `2.5`, `10.0`.
@@ -143,21 +147,28 @@ pub(crate) fn products(calendar: Calendar, day: i64, products: &[Product]) -> Ve
     csv("product_id,name,name_zh,category,description,list_price,introduced_on", rows)
 }
 
-/// The customer table as of `day`.
-pub(crate) fn customers(calendar: Calendar, day: i64, customers: &[Customer]) -> Vec<u8> {
-    let rows = customers.iter().filter(|customer| customer.joined <= day).map(|customer| {
-        let person = &customer.person;
-        vec![
-            person.id.to_string(),
-            person.name.clone(),
-            person.email.clone(),
-            person.city.to_owned(),
-            person.country.to_owned(),
-            calendar.date(customer.joined).to_string(),
-            person.consent.to_string(),
-        ]
-    });
-    csv("customer_id,name,email,city,country,signed_up_on,consent", rows)
+/// The customer's line in the customer table, which never changes.
+pub(crate) fn customer_line(calendar: Calendar, customer: &Customer) -> String {
+    let person = &customer.person;
+    let mut line = String::new();
+    let row = [
+        person.id.to_string(),
+        person.name.clone(),
+        person.email.clone(),
+        person.city.to_owned(),
+        person.country.to_owned(),
+        calendar.date(customer.joined).to_string(),
+        person.consent.to_string(),
+    ];
+    push_row(&mut line, &row);
+    line
+}
+
+/// The customer table of the given lines.
+pub(crate) fn customers<'a>(lines: impl Iterator<Item = &'a String>) -> Vec<u8> {
+    let mut text = "customer_id,name,email,city,country,signed_up_on,consent\n".to_owned();
+    text.extend(lines.map(String::as_str));
+    text.into_bytes()
 }
 
 /// The stock at the end of `day`.

@@ -50,6 +50,8 @@ pub struct World {
     /// The place of each product by its code.
     codes: BTreeMap<String, usize>,
     customers: Vec<Customer>,
+    /// Each customer's line in the customer table.
+    customer_lines: Vec<String>,
     shelves: Vec<Shelf>,
     /// The day that is lived next.
     today: i64,
@@ -99,6 +101,7 @@ impl World {
     pub fn new(seed: u64, settings: Settings) -> Result<Self> {
         settings.check()?;
         let first = settings.first_day().unwrap_or(settings.start);
+        let calendar = Calendar { first };
         let (history, after) = (i64::from(settings.history_days), i64::from(settings.days));
         let products = catalog::make(seed, settings.products, history, after);
         let codes = products.iter().enumerate().map(|(at, p)| (p.code.clone(), at)).collect();
@@ -106,7 +109,11 @@ impl World {
         let shelves = shelves(&products, settings.customers);
         Ok(Self {
             seed,
-            calendar: Calendar { first },
+            calendar,
+            customer_lines: customers
+                .iter()
+                .map(|customer| export::customer_line(calendar, customer))
+                .collect(),
             settings,
             products,
             codes,
@@ -231,10 +238,7 @@ impl World {
         let file = |path: String, bytes| DataFile { path, bytes };
         let stock = export::stock(self.calendar, day, &self.products, &self.shelves);
         let mut files = vec![
-            file(
-                "catalog/customers.csv".into(),
-                export::customers(self.calendar, day, &self.customers),
-            ),
+            file("catalog/customers.csv".into(), self.customer_table(day)),
             file(format!("catalog/stock/{date}.csv"), stock),
             file(format!("orders/{date}.csv"), orders),
         ];
@@ -251,6 +255,12 @@ impl World {
         self.recent.extend(known.filter(|invoice| !invoice.number.starts_with('C')));
         self.recent.retain(|invoice| day - invoice.day < CANCEL_DAYS);
         DayFiles { date, files, bad_rows }
+    }
+
+    fn customer_table(&self, day: i64) -> Vec<u8> {
+        let all = self.customers.iter().zip(&self.customer_lines);
+        let joined = all.filter(|(customer, _)| customer.joined <= day);
+        export::customers(joined.map(|(_, line)| line))
     }
 
     fn record(&mut self, date: NaiveDate, today: &Today, bad_rows: u64) {

@@ -87,7 +87,10 @@ impl World {
             .collect();
         let mean = |some: &[f64]| some.iter().sum::<f64>() / some.len().max(1) as f64;
         let random = mean(&matches);
-        matches.sort_unstable_by(|a, b| b.total_cmp(a));
+        let count = count.clamp(1, matches.len().max(1));
+        if count < matches.len() {
+            matches.select_nth_unstable_by(count - 1, |a, b| b.total_cmp(a));
+        }
         let best = mean(matches.get(..count).unwrap_or(&matches));
         let lift = |matched: f64| {
             let message = Message::Recommendation { matched };

@@ -163,6 +163,12 @@ impl StandIn {
 
     fn decide(&mut self, day: i64) -> Vec<Delivery> {
         let mut made = Vec::new();
+        let mut best: Vec<(&u32, &String)> = self.sold.iter().map(|(i, n)| (n, i)).collect();
+        best.sort_unstable_by(|a, b| b.cmp(a));
+        let mut ranked: BTreeMap<&str, Vec<&String>> = BTreeMap::new();
+        for (_, item) in best {
+            ranked.entry(&item[..2]).or_default().push(item);
+        }
         for (customer, items) in &self.bought {
             if made.len() >= PER_TURN || self.last.get(customer).is_some_and(|at| day - at < 7) {
                 continue;
@@ -175,14 +181,11 @@ impl StandIn {
                 for (item, count) in items {
                     *topics.entry(&item[..2]).or_default() += count;
                 }
-                let best = |topic: &str| topics.get(topic).copied().unwrap_or(0);
-                let mut rest: Vec<_> =
-                    self.sold.iter().filter(|(item, _)| !items.contains_key(*item)).collect();
-                rest.sort_by_key(|(item, sold)| {
-                    std::cmp::Reverse((best(&item[..2]), **sold, (*item).clone()))
-                });
-                let items: Vec<_> =
-                    rest.into_iter().take(3).map(|(item, _)| item.clone()).collect();
+                let mut liked: Vec<(u32, &str)> = topics.into_iter().map(|(t, n)| (n, t)).collect();
+                liked.sort_unstable_by(|a, b| b.cmp(a));
+                let shelf = liked.iter().filter_map(|(_, topic)| ranked.get(topic)).flatten();
+                let new = shelf.filter(|item| !items.contains_key(**item));
+                let items: Vec<String> = new.take(3).map(|item| (*item).clone()).collect();
                 made.push(Delivery {
                     policy: "next_offer".into(),
                     decision_id: format!("{customer}/{day}"),
