@@ -17,11 +17,13 @@ mod drive;
 mod input;
 mod listing;
 mod memory;
+mod mend;
 mod names;
 mod sample;
 mod state;
 mod window;
 
+pub use mend::mended;
 use std::marker::PhantomData;
 use std::path::PathBuf;
 use std::sync::Arc;

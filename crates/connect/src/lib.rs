@@ -13,7 +13,7 @@ mod page;
 
 pub use action::{ACTIONS, Action, ActionConfig, ActionContext, ActionEntry, Delivery, Outcome};
 pub use column::{ColumnType, DECIMAL_DIGITS_MAX, DeclaredColumn};
-pub use files::NewColumns;
+pub use files::{NewColumns, mended};
 pub use page::{FILE_COLUMN, LINE_COLUMN, Notice, Origin, Page, Position, RAW_BYTES_MAX, Rejected};
 pub use source::{
     PAGE_ROWS_DEFAULT, ReadMode, ReadRequest, SOURCES, Source, SourceConfig, SourceContext,

@@ -1,1 +1,26 @@
-//! Stub.
+//! From scores to effects: learners, decisions, actions, outcomes, lift.
+//!
+//! ```text
+//! audience ─► choose ─► system.decisions ─► outbox ─► action ─► system.actions
+//!                                │
+//!             events ─► outcome ─┴─► system.outcomes ─► lift ─► system.lift
+//! ```
+//! Invariants: a decision is a committed row before anything leaves; its id, draw and propensity
+//! follow from policy, moment and unit alone, so a turn that is cut off and run again decides the
+//! same; units of the holdout are decided for like all others and get nothing; every row of every
+//! table here is written once, whatever is killed when.
+
+pub mod act;
+pub mod artifact;
+pub mod decide;
+pub mod evaluate;
+pub mod learner;
+pub mod lift;
+pub mod outcome;
+pub mod table;
+
+mod choose;
+mod context;
+mod frame;
+
+pub use context::Context;

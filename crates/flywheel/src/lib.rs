@@ -1,1 +1,9 @@
-//! Stub.
+//! The `flywheel` command: parse, call the runtime, print.
+
+mod app;
+mod command;
+mod output;
+mod progress;
+pub mod report;
+
+pub use app::main;

@@ -36,7 +36,42 @@ pub const TEMPLATES: &[Template] = &[
     Template {
         name: "retail",
         about: "A shop: orders, customers and stock; recommendations, segments, forecasts, reorders.",
-        files: files!("retail", "flywheel.yaml"),
+        files: files!(
+            "retail",
+            "README.md",
+            "actions/crm_messages.yaml",
+            "actions/purchase_orders.yaml",
+            "connections/catalog.yaml",
+            "connections/orders.yaml",
+            "data/catalog/README.md",
+            "data/orders/README.md",
+            "flywheel.yaml",
+            "gitignore",
+            "learners/demand.yaml",
+            "learners/lifecycle.yaml",
+            "learners/next_products.yaml",
+            "learners/response.yaml",
+            "models/mart/customers.sql",
+            "models/mart/daily_sales.sql",
+            "models/mart/mart.yml",
+            "models/mart/message_funnel.sql",
+            "models/mart/orders.sql",
+            "models/mart/product_daily.sql",
+            "models/mart/products.sql",
+            "models/mart/sales.sql",
+            "models/staging/staging.yml",
+            "models/staging/stg_customers.sql",
+            "models/staging/stg_order_lines.sql",
+            "models/staging/stg_products.sql",
+            "models/staging/stg_responses.sql",
+            "models/staging/stg_stock.sql",
+            "policies/next_offer.yaml",
+            "policies/reorder.yaml",
+            "policies/winback.yaml",
+            "syncs/catalog.yaml",
+            "syncs/orders.yaml",
+            "tests/revenue_is_the_same_everywhere.sql",
+        ),
     },
     Template {
         name: "crm",
@@ -101,6 +136,15 @@ pub fn init(template: &str, dir: &Path, name: &str) -> Result<Vec<PathBuf>> {
         written.push(path);
     }
     Ok(written)
+}
+
+/// A project name made from a folder's: lower-case letters, digits and underscores.
+#[must_use]
+pub fn name_from(folder: &str) -> String {
+    let plain = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' };
+    let name: String = folder.chars().map(plain).collect();
+    let name = name.trim_matches('_');
+    if name.starts_with(|c: char| c.is_ascii_lowercase()) { name.to_owned() } else { format!("project_{name}").trim_end_matches('_').to_owned() }
 }
 
 fn refuse_used(dir: &Path) -> Result<()> {

@@ -1,1 +1,24 @@
-//! Stub.
+//! Running the wheel: opening a project, the tasks of a turn, the turn itself, replay and status.
+//!
+//! ```text
+//! turn = sync ─► build ─► evaluate ─► learn ─► decide ─► act ─► outcome ─► lift
+//! ```
+//! Invariants: a turn is begun before it does anything and completed after it did everything; one
+//! that was cut off is completed first, for the same moment; every task can be run again without
+//! losing or doubling a row, because its position or turn is committed with its rows.
+
+pub mod connectors;
+pub mod quarantine;
+pub mod replay;
+pub mod run;
+pub mod status;
+pub mod system;
+pub mod task;
+pub mod turn;
+
+mod recorder;
+mod workspace;
+
+pub use flywheel_transform::{BuildOptions, BuildReport, LineageStep, TestOutcome};
+pub use recorder::{Event, Observer, Silent};
+pub use workspace::{Access, At, Workspace};

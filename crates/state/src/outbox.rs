@@ -167,6 +167,14 @@ impl Store {
         })
     }
 
+    /// Entries that are pending or dead, oldest turn first.
+    ///
+    /// # Errors
+    /// As every method: see [`Store::open`].
+    pub fn undelivered(&self) -> Result<Vec<OutboxEntry>> {
+        self.outbox_where("WHERE status <> 'delivered' ORDER BY turn, policy, key", [])
+    }
+
     /// How many entries stand where: (pending, delivered, dead).
     ///
     /// # Errors

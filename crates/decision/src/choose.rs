@@ -1,0 +1,80 @@
+//! How a policy chooses: candidates at random, items of a recommender, or a purchase proposal.
+
+mod candidates;
+mod recommend;
+mod reorder;
+
+use std::collections::BTreeMap;
+
+use flywheel_base::{Result, Rng, digest};
+use flywheel_project::resource::policy::{Choose, Policy};
+use serde_json::Value;
+
+use crate::context::Context;
+use crate::decide::Unit;
+
+/// What was chosen for one unit, before it is known whether the unit is in the holdout.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Choice {
+    /// The action's name.
+    pub(crate) action: String,
+    /// Its probability among what could have been chosen.
+    pub(crate) propensity: f64,
+    /// The chosen items with score, reason and propensity.
+    pub(crate) items: Option<Value>,
+    /// How many candidates there were.
+    pub(crate) candidates: usize,
+    /// A digest of the candidates.
+    pub(crate) candidates_digest: String,
+    /// The artifact that scored.
+    pub(crate) artifact: Option<String>,
+    /// Values the payload can name with `$`.
+    pub(crate) values: BTreeMap<String, Value>,
+    /// Fixed additions to the payload.
+    pub(crate) payload: BTreeMap<String, Value>,
+    /// What it costs, for budgets.
+    pub(crate) cost: f64,
+}
+
+/// A way to choose, with everything it needs in memory.
+pub(crate) enum Chooser {
+    Candidates(candidates::Candidates),
+    Recommend(recommend::Lists),
+    Reorder(reorder::Proposals),
+}
+
+impl Chooser {
+    /// Loads what the policy's way of choosing needs.
+    pub(crate) async fn load(ctx: &Context<'_>, name: &str, policy: &Policy) -> Result<Self> {
+        Ok(match &policy.choose {
+            Choose::Candidates(list) => Self::Candidates(candidates::Candidates::new(name, list)?),
+            Choose::Recommend(settings) => {
+                Self::Recommend(recommend::Lists::load(ctx, name, settings).await?)
+            }
+            Choose::Reorder(settings) => {
+                Self::Reorder(reorder::Proposals::load(ctx, name, settings).await?)
+            }
+        })
+    }
+
+    /// Chooses for one unit; none means that there is nothing to offer.
+    pub(crate) fn choose(&self, unit: &Unit, rng: &mut Rng) -> Result<Option<Choice>> {
+        match self {
+            Self::Candidates(candidates) => Ok(candidates.choose(rng)),
+            Self::Recommend(lists) => Ok(lists.choose(unit, rng)),
+            Self::Reorder(proposals) => proposals.choose(unit),
+        }
+    }
+
+    /// Whether the turn's budget covers the choice after what was `spent`.
+    pub(crate) fn affords(&self, choice: &Choice, spent: &mut f64) -> bool {
+        let Self::Reorder(proposals) = self else { return true };
+        proposals.affords(choice, spent)
+    }
+}
+
+/// A digest of the names of candidates.
+fn digest_of<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    let names: Vec<&[u8]> = names.map(str::as_bytes).collect();
+    digest::short(&names)
+}

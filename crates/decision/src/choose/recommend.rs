@@ -1,0 +1,158 @@
+//! The best items of a recommender, with a slot for exploration.
+
+use std::collections::BTreeMap;
+
+use flywheel_base::{Error, Result, Rng, suggest};
+use flywheel_project::resource::policy::ChooseItems;
+use serde_json::json;
+
+use super::{Choice, digest_of};
+use crate::context::Context;
+use crate::decide::Unit;
+use crate::learner::recommend::EVERYBODY;
+
+struct Item {
+    id: String,
+    score: f64,
+    reason: String,
+}
+
+/// Ranked items per user, as last scored.
+pub(crate) struct Lists {
+    lists: BTreeMap<String, Vec<Item>>,
+    slots: usize,
+    explore: f64,
+    artifact: Option<String>,
+}
+
+impl Lists {
+    /// Reads the learner's scores.
+    pub(crate) async fn load(
+        ctx: &Context<'_>,
+        policy: &str,
+        settings: &ChooseItems,
+    ) -> Result<Self> {
+        let learner = &settings.learner;
+        if !ctx.project.learners.contains_key(learner) {
+            let known: Vec<&str> = ctx.project.learners.keys().map(String::as_str).collect();
+            return Err(Error::not_found(format!(
+                "policy \"{policy}\" uses unknown learner \"{learner}\""
+            ))
+            .hint(suggest::hint(learner, known)));
+        }
+        let what = format!("policy \"{policy}\": learn.{learner}");
+        let sql = format!(
+            "select user_id, item_id, score, reason from learn.{learner} order by user_id, rank"
+        );
+        let frame = ctx.frame_of_sql(&what, &sql).await?;
+        let mut lists: BTreeMap<String, Vec<Item>> = BTreeMap::new();
+        let (users, items) = (frame.ids("user_id")?, frame.ids("item_id")?);
+        let (scores, reasons) = (frame.numbers("score")?, frame.text("reason")?);
+        for (((user, id), score), reason) in users.into_iter().zip(items).zip(scores).zip(reasons) {
+            let item =
+                Item { id, score: score.unwrap_or_default(), reason: reason.unwrap_or_default() };
+            lists.entry(user).or_default().push(item);
+        }
+        let artifact = ctx.store.newest_artifact(learner)?.map(|artifact| artifact.digest);
+        Ok(Self {
+            lists,
+            slots: settings.slots.max(1),
+            explore: settings.explore.value(),
+            artifact,
+        })
+    }
+
+    /// The unit's own list, or everybody's if it has none.
+    ///
+    /// The last slot goes to a random item of the rest of the list with probability `explore`; the
+    /// probability of each item shown is logged beside it.
+    pub(crate) fn choose(&self, unit: &Unit, rng: &mut Rng) -> Option<Choice> {
+        let list = self.lists.get(&unit.id).or_else(|| self.lists.get(EVERYBODY))?;
+        let slots = self.slots.min(list.len());
+        let mut picked: Vec<(usize, f64)> = (0..slots).map(|index| (index, 1.0)).collect();
+        let rest = list.len() - slots;
+        if self.explore > 0.0 && rest > 0 {
+            let last = picked.last_mut()?;
+            *last = if rng.chance(self.explore) {
+                (slots + rng.below(rest), self.explore / rest as f64)
+            } else {
+                (slots - 1, 1.0 - self.explore)
+            };
+        }
+        let shown: Vec<(&Item, f64)> = picked
+            .iter()
+            .filter_map(|(index, p)| list.get(*index).map(|item| (item, *p)))
+            .collect();
+        let items = shown.iter().map(|(item, propensity)| {
+            json!({"item_id": item.id, "score": item.score, "reason": item.reason, "propensity": propensity})
+        });
+        let ids: Vec<&str> = shown.iter().map(|(item, _)| item.id.as_str()).collect();
+        Some(Choice {
+            action: "recommend".to_owned(),
+            propensity: shown.iter().map(|(_, propensity)| propensity).product(),
+            items: Some(items.collect()),
+            candidates: list.len(),
+            candidates_digest: digest_of(list.iter().map(|item| item.id.as_str())),
+            artifact: self.artifact.clone(),
+            values: BTreeMap::from([
+                ("items".to_owned(), json!(ids)),
+                ("reason".to_owned(), json!(shown.first().map(|(item, _)| item.reason.as_str()))),
+            ]),
+            ..Choice::default()
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lists(explore: f64) -> Lists {
+        let items = |names: &[&str]| {
+            names
+                .iter()
+                .map(|n| Item { id: (*n).into(), score: 1.0, reason: String::new() })
+                .collect()
+        };
+        Lists {
+            lists: BTreeMap::from([
+                ("u".into(), items(&["a", "b", "c", "d"])),
+                (EVERYBODY.into(), items(&["x"])),
+            ]),
+            slots: 2,
+            explore,
+            artifact: None,
+        }
+    }
+
+    fn unit(id: &str) -> Unit {
+        Unit { id: id.into(), columns: serde_json::Map::new() }
+    }
+
+    #[test]
+    fn an_unknown_user_gets_everybodys_list() {
+        let choice = lists(0.0).choose(&unit("stranger"), &mut Rng::new(1)).unwrap();
+        assert_eq!(choice.values["items"], json!(["x"]));
+    }
+
+    #[test]
+    fn logged_propensities_are_the_frequencies_of_what_is_shown() {
+        let lists = lists(0.4);
+        let mut rng = Rng::new(3);
+        let mut seen: BTreeMap<String, (usize, f64)> = BTreeMap::new();
+        for _ in 0..10_000 {
+            let choice = lists.choose(&unit("u"), &mut rng).unwrap();
+            let last = choice.values["items"][1].as_str().unwrap().to_owned();
+            let entry = seen.entry(last).or_insert((0, choice.propensity));
+            entry.0 += 1;
+            assert_eq!(entry.1, choice.propensity);
+        }
+        assert_eq!(seen.len(), 3);
+        for (name, (count, propensity)) in seen {
+            assert!(
+                (count as f64 / 10_000.0 - propensity).abs() < 0.02,
+                "{name} {count} {propensity}"
+            );
+        }
+    }
+}

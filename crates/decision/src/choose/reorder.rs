@@ -1,0 +1,131 @@
+//! A purchase proposal per item, from a forecast and the stock.
+
+use std::collections::BTreeMap;
+
+use flywheel_algo::inventory::reorder::{Situation, propose};
+use flywheel_base::{Error, Result, digest};
+use flywheel_project::resource::policy::Reorder;
+use serde_json::{Value, json};
+
+use super::{Choice, digest_of};
+use crate::context::Context;
+use crate::decide::Unit;
+use crate::learner::forecast::{self, Stored};
+
+/// Quantile levels a lead time is simulated from where past errors are too few.
+const LEVELS: [f64; 9] = [0.05, 0.1, 0.25, 0.4, 0.5, 0.6, 0.75, 0.9, 0.95];
+
+/// The forecasts of all items and the declared settings.
+pub(crate) struct Proposals {
+    name: String,
+    settings: Reorder,
+    forecasts: Option<Stored>,
+    artifact: Option<String>,
+    /// Days between the fit and now: the forecast's first days have passed.
+    age_days: usize,
+}
+
+impl Proposals {
+    /// Reads the learner's newest artifact; before the first fit nothing is proposed.
+    pub(crate) async fn load(ctx: &Context<'_>, policy: &str, settings: &Reorder) -> Result<Self> {
+        let artifact =
+            ctx.store.newest_artifact(&settings.learner)?.map(|artifact| artifact.digest);
+        let forecasts =
+            artifact.as_ref().map(|artifact| forecast::load(ctx, artifact)).transpose()?;
+        let age = forecasts.as_ref().map_or(0, |stored| ctx.now.day() - stored.through);
+        Ok(Self {
+            name: policy.to_owned(),
+            settings: settings.clone(),
+            forecasts,
+            artifact,
+            age_days: usize::try_from(age).unwrap_or_default(),
+        })
+    }
+
+    /// Proposes an order for one item; none if nothing is to be ordered or nothing is known of its demand.
+    pub(crate) fn choose(&self, unit: &Unit) -> Result<Option<Choice>> {
+        let Some(series) = self.forecasts.as_ref().and_then(|stored| stored.series.get(&unit.id))
+        else {
+            return Ok(None);
+        };
+        let situation = self.situation(unit)?;
+        let cover = situation.lead_time_days
+            + 3.0 * situation.lead_time_deviation_days
+            + situation.review_days;
+        let horizon = self.age_days + (cover.ceil() as usize).max(1) + 1;
+        let mut ahead = series.forecast(horizon, &LEVELS)?;
+        ahead.mean.drain(..self.age_days);
+        if !ahead.quantiles.is_empty() {
+            ahead.quantiles.drain(..self.age_days);
+        }
+        ahead.errors.iter_mut().for_each(|path| drop(path.drain(..self.age_days.min(path.len()))));
+        let proposal = propose(&situation, &ahead)
+            .map_err(|e| e.context(format!("policy \"{}\": item \"{}\"", self.name, unit.id)))?;
+        if proposal.order_quantity <= 0.0 {
+            return Ok(None);
+        }
+        let cost = number(unit, "unit_cost").unwrap_or(0.0) * proposal.order_quantity;
+        let values = BTreeMap::from([
+            ("order_quantity".to_owned(), json!(proposal.order_quantity)),
+            ("reorder_point".to_owned(), json!(proposal.reorder_point)),
+            ("order_up_to".to_owned(), json!(proposal.order_up_to)),
+            ("safety_stock".to_owned(), json!(proposal.safety_stock)),
+            ("expected_demand".to_owned(), json!(proposal.expected_demand)),
+            ("stockout_risk".to_owned(), json!(proposal.stockout_risk)),
+            ("cost".to_owned(), json!(cost)),
+            ("reason".to_owned(), json!(proposal.reason)),
+        ]);
+        Ok(Some(Choice {
+            action: "order".to_owned(),
+            propensity: 1.0,
+            items: Some(json!([values])),
+            candidates: 1,
+            candidates_digest: digest_of(std::iter::once(unit.id.as_str())),
+            artifact: self.artifact.clone(),
+            values,
+            cost,
+            ..Choice::default()
+        }))
+    }
+
+    /// Whether the turn's budget covers the order.
+    pub(crate) fn affords(&self, choice: &Choice, spent: &mut f64) -> bool {
+        if self.settings.budget.is_some_and(|budget| *spent + choice.cost > budget) {
+            return false;
+        }
+        *spent += choice.cost;
+        true
+    }
+
+    fn situation(&self, unit: &Unit) -> Result<Situation> {
+        let needed = |column: &str| {
+            number(unit, column).ok_or_else(|| {
+                Error::invalid(format!(
+                    "policy \"{}\": item \"{}\" has no number in column \"{column}\"",
+                    self.name, unit.id
+                ))
+                .hint("The audience of a reorder policy needs unit_id, on_hand and on_order.")
+            })
+        };
+        Ok(Situation {
+            stock_on_hand: needed("on_hand")?,
+            on_order: needed("on_order")?,
+            lead_time_days: number(unit, "lead_time_days")
+                .unwrap_or(self.settings.lead_time_days as f64),
+            review_days: self.settings.review_days as f64,
+            period_days: 1.0,
+            service_level: self.settings.service_level.value(),
+            pack_size: number(unit, "pack_size").unwrap_or(1.0),
+            seed: digest::hash64(&[b"reorder", unit.id.as_bytes()]),
+            ..Situation::default()
+        })
+    }
+}
+
+fn number(unit: &Unit, column: &str) -> Option<f64> {
+    match unit.columns.get(column)? {
+        Value::Number(number) => number.as_f64(),
+        Value::String(text) => text.parse().ok(),
+        _ => None,
+    }
+}

@@ -1,0 +1,76 @@
+//! What every step of the loop works with.
+
+use arrow::array::RecordBatch;
+use flywheel_base::{Error, Result, Timestamp};
+use flywheel_project::{Project, RenderContext};
+use flywheel_state::Store;
+use flywheel_warehouse::{Lake, Location, Session};
+
+use crate::artifact::Artifacts;
+use crate::frame::Frame;
+
+/// One moment of one project: what is declared, what readers see, and where results go.
+pub struct Context<'a> {
+    /// What the user declared.
+    pub project: &'a Project,
+    /// The lake.
+    pub lake: &'a Lake,
+    /// The metadata.
+    pub store: &'a Store,
+    /// What readers see at this moment.
+    pub session: Session,
+    /// Bytes of fitted learners.
+    pub artifacts: Artifacts,
+    /// The logical moment.
+    pub now: Timestamp,
+    /// The turn.
+    pub turn: i64,
+}
+
+impl Context<'_> {
+    /// Runs a query that a resource declares; `what` names the resource and the key for messages.
+    pub(crate) async fn frame<'w>(&self, what: &'w str, template: &str) -> Result<Frame<'w>> {
+        let sql = self.render(template).map_err(|e| e.context(what))?;
+        self.frame_of_sql(what, &sql).await
+    }
+
+    /// The SQL of a resource with its references and variables filled in.
+    pub(crate) fn render(&self, template: &str) -> Result<String> {
+        let resolve_ref = |name: &str| self.project.ref_relation(name);
+        let resolve_source =
+            |source: &str, table: &str| Ok(self.project.source_relation(source, table));
+        let context = RenderContext {
+            vars: &self.project.file.vars,
+            incremental: false,
+            this: String::new(),
+            resolve_ref: &resolve_ref,
+            resolve_source: &resolve_source,
+        };
+        self.project.render_sql(template, &context)
+    }
+
+    /// Runs SQL of ours.
+    pub(crate) async fn frame_of_sql<'w>(&self, what: &'w str, sql: &str) -> Result<Frame<'w>> {
+        let query = self.session.query(sql).await.map_err(|e| e.context(what))?;
+        let mut batches = query.collect().await.map_err(|e| e.context(what))?;
+        if batches.is_empty() {
+            batches.push(RecordBatch::new_empty(query.schema()));
+        }
+        Ok(Frame::new(what, batches))
+    }
+
+    /// The sequence and position last committed to `at` under `app`.
+    pub(crate) async fn checkpoint(
+        &self,
+        at: &Location,
+        app: &str,
+    ) -> Result<Option<flywheel_warehouse::Checkpoint>> {
+        let head = self.lake.head(at).await?;
+        Ok(head.and_then(|state| state.checkpoints.get(app).cloned()))
+    }
+}
+
+/// Makes a location of ours, which is valid by construction.
+pub(crate) fn location(text: &str) -> Result<Location> {
+    Location::new(text).map_err(|e| Error::internal(format!("location \"{text}\"")).caused_by(e))
+}

@@ -1,0 +1,308 @@
+//! Deciding: one row per unit of the audience, committed before anything leaves.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use flywheel_base::{Error, Result, Rng, Timestamp, digest};
+use flywheel_project::resource::policy::Policy;
+use flywheel_state::{OutboxEntry, OutboxStatus};
+use flywheel_warehouse::Checkpoint;
+use serde_json::{Map, Value, json};
+
+use crate::choose::{Choice, Chooser};
+use crate::context::{Context, location};
+use crate::outcome::literal;
+use crate::table::{DecisionRow, SystemTable};
+
+/// The arm that gets the chosen action.
+pub const TREATMENT: &str = "treatment";
+/// The arm that gets nothing, so that the effect can be measured.
+pub const HOLDOUT: &str = "holdout";
+/// The action of the holdout.
+const NONE: &str = "none";
+
+/// What came of asking a policy.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Decided {
+    /// The policy.
+    pub policy: String,
+    /// Whether and why it decided or not.
+    pub status: Status,
+    /// Decisions of this turn.
+    pub decisions: usize,
+    /// Those in the holdout.
+    pub held_out: usize,
+    /// Actions queued by this call; 0 when it repeats a call that was cut off after queueing.
+    pub queued: usize,
+}
+
+/// Whether and why a policy decided or not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// It decided, now or in an earlier attempt of this turn.
+    Decided,
+    /// Its interval has not passed yet.
+    NotDue,
+    /// It is paused, for this reason.
+    Paused(String),
+}
+
+/// One unit of an audience.
+pub(crate) struct Unit {
+    pub(crate) id: String,
+    pub(crate) columns: Map<String, Value>,
+}
+
+/// Asks the policy `name` to decide, if it is due, and queues what shall leave.
+///
+/// # Errors
+/// [`flywheel_base::ErrorKind::NotFound`] for an unknown policy, [`flywheel_base::ErrorKind::Invalid`]
+/// if its audience or payload does not fit, else those of lake and metadata.
+pub async fn decide(ctx: &Context<'_>, name: &str) -> Result<Decided> {
+    let policy = ctx
+        .project
+        .policies
+        .get(name)
+        .ok_or_else(|| Error::not_found(format!("no policy \"{name}\"")))?;
+    let decided = |status, rows: &[DecisionRow], queued| Decided {
+        policy: name.to_owned(),
+        status,
+        decisions: rows.len(),
+        held_out: rows.iter().filter(|row| row.arm == HOLDOUT).count(),
+        queued,
+    };
+    if let Some(reason) = paused(ctx, name, policy)? {
+        return Ok(decided(Status::Paused(reason), &[], 0));
+    }
+    let app = format!("decide/{name}");
+    let table = SystemTable::named("decisions")?;
+    let last = ctx.checkpoint(&location("system/decisions")?, &app).await?;
+    let rows = match last {
+        Some(last) if last.sequence >= ctx.now.micros() => decisions_of_moment(ctx, name).await?,
+        Some(last) if !due(ctx.now, &last, policy) => return Ok(decided(Status::NotDue, &[], 0)),
+        _ => {
+            let rows = decide_rows(ctx, name, policy).await?;
+            let position = json!({ "at": ctx.now.micros() });
+            table
+                .append(
+                    ctx.lake,
+                    &rows,
+                    Some((app, Checkpoint { sequence: ctx.now.micros(), position })),
+                )
+                .await?;
+            rows
+        }
+    };
+    let queued = ctx.store.enqueue(&entries(policy, &rows, ctx.now)?)?;
+    Ok(decided(Status::Decided, &rows, queued))
+}
+
+fn paused(ctx: &Context<'_>, name: &str, policy: &Policy) -> Result<Option<String>> {
+    if policy.paused {
+        return Ok(Some("its file says paused: true".to_owned()));
+    }
+    let state = ctx.store.policy(name)?;
+    Ok(state.paused.then(|| state.reason.unwrap_or_else(|| "paused".to_owned())))
+}
+
+fn due(now: Timestamp, last: &Checkpoint, policy: &Policy) -> bool {
+    let Some(at) = last.position.get("at").and_then(Value::as_i64) else { return true };
+    let every = policy.every.map_or(86_400_000_000, |every| every.micros);
+    now.micros() >= at.saturating_add(every)
+}
+
+/// Decides for every eligible unit; the result depends on declared files, tables and moment alone.
+async fn decide_rows(ctx: &Context<'_>, name: &str, policy: &Policy) -> Result<Vec<DecisionRow>> {
+    let units = eligible(ctx, name, policy).await?;
+    let chooser = Chooser::load(ctx, name, policy).await?;
+    let version = policy_version(policy)?;
+    let holdout = policy.holdout.value();
+    let mut rows = Vec::new();
+    let mut spent = 0.0;
+    for unit in &units {
+        let seed = digest::hash64(&[
+            b"decide",
+            name.as_bytes(),
+            &ctx.now.micros().to_le_bytes(),
+            unit.id.as_bytes(),
+        ]);
+        let Some(choice) = chooser.choose(unit, &mut Rng::new(seed))? else { continue };
+        if !chooser.affords(&choice, &mut spent) {
+            continue;
+        }
+        let held = digest::unit_interval(&format!("holdout/{name}"), &unit.id) < holdout;
+        rows.push(row(ctx, name, policy, &version, unit, choice, held, seed)?);
+        let treated = rows.len();
+        if policy.caps.per_turn.is_some_and(|most| treated >= most) {
+            break;
+        }
+    }
+    rows.sort_by(|a, b| a.unit_id.cmp(&b.unit_id));
+    Ok(rows)
+}
+
+/// Units that may be decided for now, in an order that is random but the same in every attempt, so
+/// that a cap on the turn takes a fair sample of both arms.
+async fn eligible(ctx: &Context<'_>, name: &str, policy: &Policy) -> Result<Vec<Unit>> {
+    let what = format!("policy \"{name}\": audience");
+    let frame = ctx.frame(&what, &policy.audience).await?;
+    let ids = frame.ids("unit_id")?;
+    let recent = recently_decided(ctx, name, policy).await?;
+    let mut seen = BTreeSet::new();
+    let mut units = Vec::with_capacity(ids.len());
+    for (id, mut columns) in ids.into_iter().zip(frame.objects()?) {
+        if !seen.insert(id.clone()) {
+            return Err(Error::invalid(format!("{what}: unit \"{id}\" occurs more than once"))
+                .hint("One row per unit: add `group by unit_id` or `select distinct`."));
+        }
+        columns.remove("unit_id");
+        if !recent.contains(&id) {
+            units.push(Unit { id, columns });
+        }
+    }
+    let order = format!("order/{name}/{}", ctx.now.micros());
+    units.sort_by(|a, b| {
+        let key = |unit: &Unit| digest::unit_interval(&order, &unit.id);
+        key(a).total_cmp(&key(b)).then_with(|| a.id.cmp(&b.id))
+    });
+    Ok(units)
+}
+
+async fn recently_decided(
+    ctx: &Context<'_>,
+    name: &str,
+    policy: &Policy,
+) -> Result<BTreeSet<String>> {
+    let Some(every) = policy.caps.per_unit_every else { return Ok(BTreeSet::new()) };
+    let since = ctx.now.plus_micros(-every.micros);
+    let sql = format!(
+        "select distinct unit_id from system.decisions where policy = '{name}' and decided_at > {}",
+        literal(since)
+    );
+    let what = format!("policy \"{name}\": caps");
+    Ok(ctx.frame_of_sql(&what, &sql).await?.ids("unit_id")?.into_iter().collect())
+}
+
+fn policy_version(policy: &Policy) -> Result<String> {
+    let text = serde_json::to_vec(policy)
+        .map_err(|e| Error::internal("a policy is no JSON").caused_by(e))?;
+    Ok(digest::short(&[&text]))
+}
+
+#[expect(
+    clippy::too_many_arguments,
+    reason = "one row's parts, all of different types and used once"
+)]
+fn row(
+    ctx: &Context<'_>,
+    name: &str,
+    policy: &Policy,
+    version: &str,
+    unit: &Unit,
+    choice: Choice,
+    held: bool,
+    seed: u64,
+) -> Result<DecisionRow> {
+    let id = digest::short(&[
+        b"decision",
+        name.as_bytes(),
+        &ctx.now.micros().to_le_bytes(),
+        unit.id.as_bytes(),
+    ]);
+    let holdout = policy.holdout.value();
+    let features = Value::Object(unit.columns.clone()).to_string();
+    let payload = (!held && policy.action.is_some())
+        .then(|| payload(name, policy, unit, &choice, &id))
+        .transpose()?;
+    Ok(DecisionRow {
+        decision_id: id,
+        turn: ctx.turn,
+        policy: name.to_owned(),
+        policy_version: version.to_owned(),
+        unit_id: unit.id.clone(),
+        decided_at: ctx.now,
+        arm: if held { HOLDOUT } else { TREATMENT }.to_owned(),
+        action: if held { NONE.to_owned() } else { choice.action },
+        propensity: if held { holdout } else { (1.0 - holdout) * choice.propensity },
+        items: choice.items.filter(|_| !held).map(|items| items.to_string()),
+        candidates: i64::try_from(choice.candidates).unwrap_or(i64::MAX),
+        candidates_digest: choice.candidates_digest,
+        artifact: choice.artifact,
+        features_digest: digest::short(&[features.as_bytes()]),
+        features,
+        seed: format!("{seed:016x}"),
+        payload: payload.map(|payload| payload.to_string()),
+    })
+}
+
+/// Fills the payload: `$name` is a value of the choice or a column of the audience.
+fn payload(name: &str, policy: &Policy, unit: &Unit, choice: &Choice, id: &str) -> Result<Value> {
+    let mut known: BTreeMap<&str, Value> =
+        unit.columns.iter().map(|(k, v)| (k.as_str(), v.clone())).collect();
+    known.extend(choice.values.iter().map(|(k, v)| (k.as_str(), v.clone())));
+    known.insert("unit_id", json!(unit.id));
+    known.insert("decision_id", json!(id));
+    known.insert("action", json!(choice.action));
+    let mut filled = Map::new();
+    for (key, value) in policy.payload.iter().chain(&choice.payload) {
+        let value = match value.as_str().and_then(|text| text.strip_prefix('$')) {
+            Some(column) => known.get(column).cloned().ok_or_else(|| {
+                Error::invalid(format!(
+                    "policy \"{name}\": payload \"{key}\" uses unknown column \"{column}\""
+                ))
+                .hint(flywheel_base::suggest::hint(column, known.keys().copied()))
+            })?,
+            None => value.clone(),
+        };
+        filled.insert(key.clone(), value);
+    }
+    filled.entry("decision_id").or_insert_with(|| json!(id));
+    filled.entry("unit_id").or_insert_with(|| json!(unit.id));
+    filled.entry("action").or_insert_with(|| json!(choice.action));
+    Ok(Value::Object(filled))
+}
+
+/// The decisions that an earlier attempt of this turn committed.
+async fn decisions_of_moment(ctx: &Context<'_>, name: &str) -> Result<Vec<DecisionRow>> {
+    let sql = format!(
+        "select * from system.decisions where policy = '{name}' and decided_at = {} order by unit_id",
+        literal(ctx.now)
+    );
+    let what = format!("policy \"{name}\": decisions");
+    let frame = ctx.frame_of_sql(&what, &sql).await?;
+    let moments = frame.moments("decided_at")?;
+    let mut rows = Vec::with_capacity(moments.len());
+    for (mut object, at) in frame.objects()?.into_iter().zip(moments) {
+        object.insert("decided_at".to_owned(), json!(at));
+        let row = serde_json::from_value(Value::Object(object)).map_err(|e| {
+            Error::corrupt(format!("{what}: a stored row is not readable")).caused_by(e)
+        })?;
+        rows.push(row);
+    }
+    Ok(rows)
+}
+
+fn entries(policy: &Policy, rows: &[DecisionRow], now: Timestamp) -> Result<Vec<OutboxEntry>> {
+    let Some(action) = &policy.action else { return Ok(Vec::new()) };
+    let mut entries = Vec::new();
+    for row in rows {
+        let Some(payload) = &row.payload else { continue };
+        let payload = serde_json::from_str(payload).map_err(|e| {
+            Error::corrupt(format!("decision {}: payload is no JSON", row.decision_id)).caused_by(e)
+        })?;
+        entries.push(OutboxEntry {
+            key: row.decision_id.clone(),
+            policy: row.policy.clone(),
+            turn: row.turn,
+            decision_id: row.decision_id.clone(),
+            action: action.clone(),
+            payload,
+            status: OutboxStatus::Pending,
+            attempts: 0,
+            due_at: now,
+            ended_at: None,
+            receipt: None,
+            error: None,
+        });
+    }
+    Ok(entries)
+}

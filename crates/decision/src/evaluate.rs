@@ -1,0 +1,227 @@
+//! Judging answers by what really happened after they were given.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use flywheel_base::{Result, Timestamp};
+use flywheel_project::resource::learner::{Forecast, LearnerKind, Recommend};
+use flywheel_warehouse::Checkpoint;
+use serde_json::{Value, json};
+
+use crate::context::{Context, location};
+use crate::learner::recommend::EVERYBODY;
+use crate::outcome::literal;
+use crate::table::{EvaluationRow, SystemTable};
+
+/// How deep a list is judged.
+const DEPTH: usize = 10;
+
+/// What was judged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Judged {
+    /// The learner.
+    pub learner: String,
+    /// How many measures were recorded.
+    pub measures: usize,
+}
+
+struct Measure {
+    name: String,
+    artifact: String,
+    value: f64,
+    baseline: Option<f64>,
+    count: usize,
+}
+
+/// Judges the last answers of the learner `name` by what happened since it was last judged.
+///
+/// # Errors
+/// Those of the learner's SQL and of the lake.
+pub async fn judge(ctx: &Context<'_>, name: &str) -> Result<Judged> {
+    let none = Judged { learner: name.to_owned(), measures: 0 };
+    let Some(learner) = ctx.project.learners.get(name) else { return Ok(none) };
+    let Some(artifact) = ctx.store.newest_artifact(name)? else { return Ok(none) };
+    let app = format!("reality/{name}");
+    let last = ctx.checkpoint(&location("system/evaluations")?, &app).await?;
+    if last.as_ref().is_some_and(|last| last.sequence >= ctx.now.micros()) {
+        return Ok(none);
+    }
+    let through = last.and_then(|last| last.position.get("through").and_then(Value::as_i64));
+    let since =
+        Timestamp::from_micros(through.unwrap_or_default().max(artifact.fitted_at.micros()));
+    let measures = match learner.kind()? {
+        LearnerKind::Recommend(settings) => {
+            lists(ctx, name, settings, since, &artifact.digest).await?
+        }
+        LearnerKind::Forecast(settings) => forecasts(ctx, name, settings, since).await?,
+        LearnerKind::Segment(_) | LearnerKind::Score(_) => Vec::new(),
+    };
+    let rows: Vec<EvaluationRow> =
+        measures.into_iter().map(|measure| row(ctx, name, measure)).collect();
+    if !rows.is_empty() {
+        let position = json!({"through": ctx.now.micros()});
+        let checkpoint = Checkpoint { sequence: ctx.now.micros(), position };
+        SystemTable::named("evaluations")?.append(ctx.lake, &rows, Some((app, checkpoint))).await?;
+    }
+    Ok(Judged { measures: rows.len(), ..none })
+}
+
+fn row(ctx: &Context<'_>, name: &str, measure: Measure) -> EvaluationRow {
+    EvaluationRow {
+        turn: ctx.turn,
+        at: ctx.now,
+        learner: name.to_owned(),
+        artifact: measure.artifact,
+        against: "reality".to_owned(),
+        measure: measure.name,
+        value: Some(measure.value).filter(|value| value.is_finite()),
+        baseline: measure.baseline.filter(|value| value.is_finite()),
+        count: i64::try_from(measure.count).unwrap_or(i64::MAX),
+    }
+}
+
+/// The share of users with an interaction since `since` whose list held one of their items, beside
+/// the list for everybody.
+async fn lists(
+    ctx: &Context<'_>,
+    name: &str,
+    settings: &Recommend,
+    since: Timestamp,
+    artifact: &str,
+) -> Result<Vec<Measure>> {
+    let what = format!("learner \"{name}\": interactions");
+    let sql = ctx.render(&settings.interactions).map_err(|e| e.context(&what))?;
+    let sql = format!(
+        "select distinct user_id, item_id from ({sql}) as interactions where at > {} and at <= {}",
+        literal(since),
+        literal(ctx.now)
+    );
+    let frame = ctx.frame_of_sql(&what, &sql).await?;
+    let mut happened: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for (user, item) in frame.ids("user_id")?.into_iter().zip(frame.ids("item_id")?) {
+        happened.entry(user).or_default().insert(item);
+    }
+    if happened.is_empty() {
+        return Ok(Vec::new());
+    }
+    let what = format!("learn.{name}");
+    let frame = ctx
+        .frame_of_sql(
+            &what,
+            &format!("select user_id, item_id from learn.{name} where rank <= {DEPTH}"),
+        )
+        .await?;
+    let mut listed: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for (user, item) in frame.ids("user_id")?.into_iter().zip(frame.ids("item_id")?) {
+        listed.entry(user).or_default().insert(item);
+    }
+    let everybody = listed.get(EVERYBODY);
+    let hit = |list: Option<&BTreeSet<String>>, items: &BTreeSet<String>| {
+        list.is_some_and(|list| !list.is_disjoint(items))
+    };
+    let users = happened.len();
+    let own =
+        happened.iter().filter(|(user, items)| hit(listed.get(*user).or(everybody), items)).count();
+    let popular = happened.values().filter(|items| hit(everybody, items)).count();
+    Ok(vec![Measure {
+        name: format!("hit rate@{DEPTH}"),
+        artifact: artifact.to_owned(),
+        value: own as f64 / users as f64,
+        baseline: Some(popular as f64 / users as f64),
+        count: users,
+    }])
+}
+
+/// How far forecasts of the days that have passed since were off, beside the value one season ago.
+async fn forecasts(
+    ctx: &Context<'_>,
+    name: &str,
+    settings: &Forecast,
+    since: Timestamp,
+) -> Result<Vec<Measure>> {
+    let (from, to) = (since.day() + 1, ctx.now.day());
+    if to < from {
+        return Ok(Vec::new());
+    }
+    let what = format!("learn.{name}");
+    let date = |day: i64| format!("date '{}'", Timestamp::from_day(day).date());
+    let sql = format!(
+        "select series_id, day, mean, lower, upper, artifact from learn.{name} where day between {} and {}",
+        date(from),
+        date(to)
+    );
+    let frame = ctx.frame_of_sql(&what, &sql).await?;
+    let artifact = frame.text("artifact")?.into_iter().flatten().next();
+    let Some(artifact) = artifact else { return Ok(Vec::new()) };
+    let season = i64::try_from(settings.season_days.max(1)).unwrap_or(1);
+    let actual = actual(ctx, name, settings, from - season, to).await?;
+    let at = |series: &str, day: i64| {
+        actual.get(series).and_then(|days| days.get(&day)).copied().unwrap_or(0.0)
+    };
+    let (ids, days, means) =
+        (frame.ids("series_id")?, frame.moments("day")?, frame.numbers("mean")?);
+    let ends = frame.numbers("lower")?.into_iter().zip(frame.numbers("upper")?);
+    let (mut off, mut naive, mut total, mut inside, mut with_interval) =
+        (0.0, 0.0, 0.0, 0_usize, 0_usize);
+    let count = ids.len();
+    for (((id, day), mean), (lower, upper)) in ids.iter().zip(days).zip(means).zip(ends) {
+        let day = Timestamp::from_micros(day).day();
+        let value = at(id, day);
+        off += (mean.unwrap_or_default() - value).abs();
+        naive += (at(id, day - season) - value).abs();
+        total += value;
+        if let (Some(lower), Some(upper)) = (lower, upper) {
+            with_interval += 1;
+            inside += usize::from((lower..=upper).contains(&value));
+        }
+    }
+    let mut measures = Vec::new();
+    if total > 0.0 {
+        let baseline = Some(naive / total);
+        measures.push(Measure {
+            name: "wape".into(),
+            artifact: artifact.clone(),
+            value: off / total,
+            baseline,
+            count,
+        });
+    }
+    if with_interval > 0 {
+        let value = inside as f64 / with_interval as f64;
+        let baseline = Some(settings.interval.value());
+        measures.push(Measure {
+            name: "coverage".into(),
+            artifact,
+            value,
+            baseline,
+            count: with_interval,
+        });
+    }
+    Ok(measures)
+}
+
+/// Real values of every series, by day since the epoch.
+async fn actual(
+    ctx: &Context<'_>,
+    name: &str,
+    settings: &Forecast,
+    from: i64,
+    to: i64,
+) -> Result<BTreeMap<String, BTreeMap<i64, f64>>> {
+    let what = format!("learner \"{name}\": series");
+    let sql = ctx.render(&settings.series).map_err(|e| e.context(&what))?;
+    let date = |day: i64| format!("date '{}'", Timestamp::from_day(day).date());
+    let sql = format!(
+        "select series_id, day, value from ({sql}) as series where day between {} and {}",
+        date(from),
+        date(to)
+    );
+    let frame = ctx.frame_of_sql(&what, &sql).await?;
+    let mut actual: BTreeMap<String, BTreeMap<i64, f64>> = BTreeMap::new();
+    for ((id, day), value) in
+        frame.ids("series_id")?.into_iter().zip(frame.moments("day")?).zip(frame.numbers("value")?)
+    {
+        *actual.entry(id).or_default().entry(Timestamp::from_micros(day).day()).or_default() +=
+            value.unwrap_or_default();
+    }
+    Ok(actual)
+}

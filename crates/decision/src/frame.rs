@@ -1,0 +1,149 @@
+//! Columns of a query's answer as plain vectors.
+
+use arrow::array::{AsArray, RecordBatch};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Float64Type, Int64Type, TimeUnit, TimestampMicrosecondType};
+use flywheel_base::{Error, Result, suggest};
+use serde_json::{Map, Value};
+
+/// The answer of a query that a resource declares.
+pub(crate) struct Frame<'a> {
+    /// What the query belongs to, for messages: `policy "winback": audience`.
+    what: &'a str,
+    batches: Vec<RecordBatch>,
+}
+
+impl<'a> Frame<'a> {
+    /// Wraps the batches of one answer.
+    pub(crate) fn new(what: &'a str, batches: Vec<RecordBatch>) -> Self {
+        Self { what, batches }
+    }
+
+    /// How many rows.
+    pub(crate) fn rows(&self) -> usize {
+        self.batches.iter().map(RecordBatch::num_rows).sum()
+    }
+
+    /// Whether the answer has a column of this name.
+    pub(crate) fn has(&self, column: &str) -> bool {
+        self.batches.first().is_some_and(|batch| batch.schema().index_of(column).is_ok())
+    }
+
+    /// A column as text; anything is cast to its usual text.
+    pub(crate) fn text(&self, column: &str) -> Result<Vec<Option<String>>> {
+        let mut values = Vec::with_capacity(self.rows());
+        for array in self.column(column, &DataType::Utf8)? {
+            let array = array.as_string::<i32>();
+            values.extend(array.iter().map(|value| value.map(str::to_owned)));
+        }
+        Ok(values)
+    }
+
+    /// A column as text without missing values: ids.
+    pub(crate) fn ids(&self, column: &str) -> Result<Vec<String>> {
+        self.whole(column, self.text(column)?)
+    }
+
+    /// A column as numbers.
+    pub(crate) fn numbers(&self, column: &str) -> Result<Vec<Option<f64>>> {
+        let mut values = Vec::with_capacity(self.rows());
+        for array in self.column(column, &DataType::Float64)? {
+            values.extend(array.as_primitive::<Float64Type>().iter());
+        }
+        Ok(values)
+    }
+
+    /// A column as whole numbers.
+    pub(crate) fn integers(&self, column: &str) -> Result<Vec<Option<i64>>> {
+        let mut values = Vec::with_capacity(self.rows());
+        for array in self.column(column, &DataType::Int64)? {
+            values.extend(array.as_primitive::<Int64Type>().iter());
+        }
+        Ok(values)
+    }
+
+    /// A column as moments, in microseconds since the epoch (UTC).
+    pub(crate) fn times(&self, column: &str) -> Result<Vec<Option<i64>>> {
+        let wanted = DataType::Timestamp(TimeUnit::Microsecond, None);
+        let mut values = Vec::with_capacity(self.rows());
+        for array in self.column(column, &wanted)? {
+            values.extend(array.as_primitive::<TimestampMicrosecondType>().iter());
+        }
+        Ok(values)
+    }
+
+    /// A column of moments without missing values.
+    pub(crate) fn moments(&self, column: &str) -> Result<Vec<i64>> {
+        self.whole(column, self.times(column)?)
+    }
+
+    /// A column of truth values; absent values are `None`.
+    pub(crate) fn flags(&self, column: &str) -> Result<Vec<Option<bool>>> {
+        let mut values = Vec::with_capacity(self.rows());
+        for array in self.column(column, &DataType::Boolean)? {
+            values.extend(array.as_boolean().iter());
+        }
+        Ok(values)
+    }
+
+    /// Every row as a JSON object, missing values as `null`.
+    pub(crate) fn objects(&self) -> Result<Vec<Map<String, Value>>> {
+        let mut bytes = Vec::new();
+        let mut writer = arrow::json::WriterBuilder::new()
+            .with_explicit_nulls(true)
+            .build::<_, arrow::json::writer::JsonArray>(&mut bytes);
+        for batch in &self.batches {
+            writer.write(batch).map_err(|e| self.unreadable("*", e))?;
+        }
+        writer.finish().map_err(|e| self.unreadable("*", e))?;
+        if bytes.is_empty() {
+            return Ok(Vec::new());
+        }
+        serde_json::from_slice(&bytes).map_err(|e| {
+            Error::internal(format!("{}: a row is no JSON object", self.what)).caused_by(e)
+        })
+    }
+
+    /// Names of all columns, in order.
+    pub(crate) fn names(&self) -> Vec<String> {
+        self.batches.first().map_or_else(Vec::new, |batch| {
+            batch.schema().fields().iter().map(|field| field.name().clone()).collect()
+        })
+    }
+
+    fn column(&self, column: &str, wanted: &DataType) -> Result<Vec<arrow::array::ArrayRef>> {
+        let mut arrays = Vec::with_capacity(self.batches.len());
+        for batch in &self.batches {
+            let array = batch.column_by_name(column).ok_or_else(|| self.missing(batch, column))?;
+            arrays.push(cast(array, wanted).map_err(|e| self.unreadable(column, e))?);
+        }
+        Ok(arrays)
+    }
+
+    fn whole<T>(&self, column: &str, values: Vec<Option<T>>) -> Result<Vec<T>> {
+        let rows = values.len();
+        let known: Vec<T> = values.into_iter().flatten().collect();
+        if known.len() == rows {
+            return Ok(known);
+        }
+        Err(Error::invalid(format!(
+            "{}: column \"{column}\" is missing in {} of {rows} rows",
+            self.what,
+            rows - known.len()
+        ))
+        .hint(format!("Leave these rows out: add `where {column} is not null`.")))
+    }
+
+    fn missing(&self, batch: &RecordBatch, column: &str) -> Error {
+        let schema = batch.schema();
+        let names: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
+        Error::invalid(format!("{}: the query has no column \"{column}\"", self.what))
+            .hint(suggest::hint(column, names))
+    }
+
+    fn unreadable(&self, column: &str, error: arrow::error::ArrowError) -> Error {
+        Error::invalid(format!("{}: column \"{column}\" has an unexpected type", self.what))
+            .hint("Cast it in the query: `cast(x as double)`, `cast(x as timestamp)`.")
+            .caused_by(error)
+    }
+}

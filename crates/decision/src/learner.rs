@@ -1,0 +1,207 @@
+//! Learners: fitted from SQL into content-addressed artifacts, scored back into `learn.<name>`.
+//!
+//! A learner kind is one file and one line in [`LEARNERS`]. What holds after a crash: the artifact's
+//! bytes are stored first, the scores are committed with the moment of the fit as their sequence, the
+//! fit is recorded last; a fit that was cut off anywhere is done again with the same result.
+
+pub mod forecast;
+pub mod recommend;
+pub mod score;
+pub mod segment;
+
+use flywheel_base::{Error, Result, suggest};
+use flywheel_project::resource::learner::{Learner, LearnerKind};
+use flywheel_state::Artifact;
+use flywheel_warehouse::{Checkpoint, Lake, RowStream, Write, WriteMode};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::context::{Context, location};
+use crate::table::{Column, ColumnType, EvaluationRow, SystemTable};
+
+/// One kind of learner.
+#[derive(Clone, Copy, Debug)]
+pub struct LearnerEntry {
+    /// The key in a learner's file.
+    pub name: &'static str,
+    /// What it learns, in one sentence.
+    pub about: &'static str,
+    /// The columns of `learn.<learner>`.
+    pub columns: &'static [Column],
+}
+
+/// Every kind of learner.
+pub const LEARNERS: &[LearnerEntry] =
+    &[recommend::ENTRY, segment::ENTRY, forecast::ENTRY, score::ENTRY];
+
+/// How often a learner is fitted unless it says otherwise, in microseconds: daily.
+const REFIT_DEFAULT_US: i64 = 86_400_000_000;
+
+/// What a fit brought.
+#[derive(Clone, Debug)]
+pub struct Learned {
+    /// The learner.
+    pub learner: String,
+    /// The artifact.
+    pub artifact: String,
+    /// Rows it was fitted on.
+    pub rows_in: u64,
+    /// Rows of scores.
+    pub rows_out: u64,
+    /// More about it.
+    pub detail: Value,
+}
+
+/// A fit before it is stored.
+pub(crate) struct Fitted {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) rows_in: u64,
+    pub(crate) detail: Value,
+    pub(crate) measures: Vec<Measure>,
+}
+
+/// One measure of a fit on held-back data.
+pub(crate) struct Measure {
+    pub(crate) name: &'static str,
+    pub(crate) value: Option<f64>,
+    pub(crate) baseline: Option<f64>,
+    pub(crate) count: usize,
+}
+
+/// The entry of a learner's kind.
+fn entry(learner: &Learner) -> Result<&'static LearnerEntry> {
+    Ok(match learner.kind()? {
+        LearnerKind::Recommend(_) => &recommend::ENTRY,
+        LearnerKind::Segment(_) => &segment::ENTRY,
+        LearnerKind::Forecast(_) => &forecast::ENTRY,
+        LearnerKind::Score(_) => &score::ENTRY,
+    })
+}
+
+fn find<'a>(ctx: &'a Context<'_>, name: &str) -> Result<&'a Learner> {
+    ctx.project.learners.get(name).map(|located| &**located).ok_or_else(|| {
+        let known: Vec<&str> = ctx.project.learners.keys().map(String::as_str).collect();
+        Error::not_found(format!("no learner \"{name}\"")).hint(suggest::hint(name, known))
+    })
+}
+
+/// Whether the learner `name` is to be fitted now.
+///
+/// # Errors
+/// [`flywheel_base::ErrorKind::NotFound`] for an unknown learner.
+pub fn due(ctx: &Context<'_>, name: &str) -> Result<bool> {
+    let every = find(ctx, name)?.refit.map_or(REFIT_DEFAULT_US, |refit| refit.micros);
+    let last = ctx.store.newest_artifact(name)?;
+    Ok(last.is_none_or(|last| ctx.now.micros() >= last.fitted_at.micros().saturating_add(every)))
+}
+
+/// Fits the learner `name` on what readers see now and scores it.
+///
+/// # Errors
+/// [`flywheel_base::ErrorKind::Invalid`] if its SQL or options do not fit, else those of lake and metadata.
+pub async fn learn(ctx: &Context<'_>, name: &str) -> Result<Learned> {
+    let learner = find(ctx, name)?;
+    let learned = match learner.kind()? {
+        LearnerKind::Recommend(settings) => recommend::learn(ctx, name, settings).await,
+        LearnerKind::Segment(settings) => segment::learn(ctx, name, settings).await,
+        LearnerKind::Forecast(settings) => forecast::learn(ctx, name, settings).await,
+        LearnerKind::Score(settings) => score::learn(ctx, name, settings).await,
+    };
+    let (fitted, artifact, rows_out) =
+        learned.map_err(|e| e.context(format!("learner \"{name}\"")))?;
+    record_measures(ctx, name, &artifact, &fitted).await?;
+    let mut detail = fitted.detail;
+    if let Some(object) = detail.as_object_mut() {
+        object.insert("rows".to_owned(), json!(fitted.rows_in));
+        let measures = fitted.measures.iter().map(|m| {
+            (m.name.to_owned(), json!({"value": m.value, "baseline": m.baseline, "count": m.count}))
+        });
+        object.insert("measures".to_owned(), Value::Object(measures.collect()));
+    }
+    ctx.store.record_artifact(&Artifact {
+        digest: artifact.clone(),
+        learner: name.to_owned(),
+        turn: (ctx.turn > 0).then_some(ctx.turn),
+        kind: entry(learner)?.name.to_owned(),
+        fitted_at: ctx.now,
+        detail: detail.clone(),
+    })?;
+    Ok(Learned { learner: name.to_owned(), artifact, rows_in: fitted.rows_in, rows_out, detail })
+}
+
+/// Makes the score tables of a learner, empty, so that models and policies can read them before the first fit.
+///
+/// # Errors
+/// Those of the lake.
+pub async fn ensure_tables(lake: &Lake, name: &str, learner: &Learner) -> Result<()> {
+    let kind = entry(learner)?;
+    ensure(lake, name, kind.columns).await?;
+    if matches!(learner.kind()?, LearnerKind::Segment(_)) {
+        ensure(lake, &segment::moves_of(name), segment::MOVES).await?;
+    }
+    Ok(())
+}
+
+async fn ensure(lake: &Lake, name: &str, columns: &'static [Column]) -> Result<()> {
+    let table = SystemTable { name: "learn", about: "", columns };
+    let at = location(&format!("learn/{name}"))?;
+    if lake.head(&at).await?.is_none() {
+        let write = Write::new(
+            WriteMode::Replace,
+            RowStream::empty(table.schema()),
+            format!("create learn.{name}"),
+        );
+        lake.write(&at, write).await?;
+    }
+    Ok(())
+}
+
+/// Writes rows of a learner's table in one commit whose sequence is the logical moment.
+pub(crate) async fn write_scores<R: Serialize>(
+    ctx: &Context<'_>,
+    name: &str,
+    columns: &'static [Column],
+    mode: WriteMode,
+    rows: &[R],
+) -> Result<u64> {
+    let table = SystemTable { name: "learn", about: "", columns };
+    let checkpoint = Checkpoint { sequence: ctx.now.micros(), position: json!({}) };
+    let stream = RowStream::from_batches(table.schema(), vec![table.batch(rows)?]);
+    let write = Write::new(mode, stream, format!("score {name}"))
+        .checkpoint(format!("learn/{name}"), checkpoint)
+        .add_columns();
+    ctx.lake.write(&location(&format!("learn/{name}"))?, write).await?;
+    Ok(rows.len() as u64)
+}
+
+async fn record_measures(
+    ctx: &Context<'_>,
+    name: &str,
+    artifact: &str,
+    fitted: &Fitted,
+) -> Result<()> {
+    if fitted.measures.is_empty() {
+        return Ok(());
+    }
+    let row = |measure: &Measure| EvaluationRow {
+        turn: ctx.turn,
+        at: ctx.now,
+        learner: name.to_owned(),
+        artifact: artifact.to_owned(),
+        against: "fit".to_owned(),
+        measure: measure.name.to_owned(),
+        value: measure.value.filter(|value| value.is_finite()),
+        baseline: measure.baseline.filter(|value| value.is_finite()),
+        count: i64::try_from(measure.count).unwrap_or(i64::MAX),
+    };
+    let rows: Vec<EvaluationRow> = fitted.measures.iter().map(row).collect();
+    let checkpoint = Checkpoint { sequence: ctx.now.micros(), position: json!({}) };
+    SystemTable::named("evaluations")?
+        .append(ctx.lake, &rows, Some((format!("fit/{name}"), checkpoint)))
+        .await?;
+    Ok(())
+}
+
+/// Columns every score table ends with.
+pub(crate) const ARTIFACT: Column =
+    ("artifact", ColumnType::Text, "digest of the artifact that scored");

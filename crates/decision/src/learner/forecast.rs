@@ -1,0 +1,241 @@
+//! `forecast`: how much of each series comes next, with intervals.
+
+use std::collections::BTreeMap;
+
+use flywheel_algo::forecast::{Fitted as Series, Options, backtest, fit};
+use flywheel_base::{Error, Result, Timestamp, task};
+use flywheel_project::resource::learner::{Forecast, ForecastMethod};
+use flywheel_warehouse::WriteMode;
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::{ARTIFACT, Fitted, LearnerEntry, Measure, write_scores};
+use crate::context::Context;
+use crate::table::ColumnType::{Day, Moment, Number, Text};
+
+/// Its entry.
+pub(super) const ENTRY: LearnerEntry = LearnerEntry {
+    name: "forecast",
+    about: "How much of each series comes next, one row per series and day ahead.",
+    columns: &[
+        ("series_id", Text, "the series"),
+        ("day", Day, "the day ahead"),
+        ("mean", Number, "the expected value"),
+        ("lower", Number, "lower end of the interval; none if the history is too short to say"),
+        ("upper", Number, "upper end of the interval"),
+        ("method", Text, "the method that was used"),
+        ("made_at", Moment, "the logical moment of the forecast"),
+        ARTIFACT,
+    ],
+};
+
+/// Days without a value are zeros only between a series' first day and now; at most so many are fitted.
+const HISTORY_DAYS_MAX: i64 = 730;
+/// How many past moments are forecast again to measure errors.
+const ORIGINS_MAX: usize = 12;
+
+#[derive(Serialize)]
+struct Row {
+    series_id: String,
+    day: String,
+    mean: f64,
+    lower: Option<f64>,
+    upper: Option<f64>,
+    method: String,
+    made_at: Timestamp,
+    artifact: String,
+}
+
+/// What is stored of a fit.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Stored {
+    /// The last day that was fitted, in days since the epoch.
+    pub(crate) through: i64,
+    /// Each series' model.
+    pub(crate) series: BTreeMap<String, Series>,
+}
+
+/// One series: its values day by day up to the last whole day.
+struct History {
+    id: String,
+    values: Vec<f64>,
+}
+
+/// Fits each series, backtests, and forecasts the days after now.
+pub(super) async fn learn(
+    ctx: &Context<'_>,
+    name: &str,
+    settings: &Forecast,
+) -> Result<(Fitted, String, u64)> {
+    let through = ctx.now.day();
+    let histories = read(ctx, name, settings, through).await?;
+    let days: usize = histories.iter().map(|history| history.values.len()).sum();
+    let owned = settings.clone();
+    let (stored, measures) = task::compute(move || fit_all(&histories, &owned, through)).await?;
+    let bytes = serde_json::to_vec(&stored)
+        .map_err(|e| Error::internal("a forecast is no JSON").caused_by(e))?;
+    let artifact = ctx.artifacts.put(&bytes)?;
+    let rows = rows(&stored, settings, ctx.now, &artifact)?;
+    let count = write_scores(ctx, name, ENTRY.columns, WriteMode::Replace, &rows).await?;
+    let mut methods: BTreeMap<&str, usize> = BTreeMap::new();
+    stored
+        .series
+        .values()
+        .for_each(|series| *methods.entry(series.algorithm.as_str()).or_default() += 1);
+    let detail = json!({"series": stored.series.len(), "methods": methods});
+    Ok((Fitted { bytes, rows_in: days as u64, detail, measures }, artifact, count))
+}
+
+/// Reads back what a fit stored.
+pub(crate) fn load(ctx: &Context<'_>, artifact: &str) -> Result<Stored> {
+    serde_json::from_slice(&ctx.artifacts.get(artifact)?)
+        .map_err(|e| Error::corrupt(format!("artifact {artifact} is no forecast")).caused_by(e))
+}
+
+async fn read(
+    ctx: &Context<'_>,
+    name: &str,
+    settings: &Forecast,
+    through: i64,
+) -> Result<Vec<History>> {
+    let what = format!("learner \"{name}\": series");
+    let frame = ctx.frame(&what, &settings.series).await?;
+    let (ids, days, values) =
+        (frame.ids("series_id")?, frame.moments("day")?, frame.numbers("value")?);
+    let mut by_series: BTreeMap<String, BTreeMap<i64, f64>> = BTreeMap::new();
+    for ((id, day), value) in ids.into_iter().zip(days).zip(values) {
+        let day = Timestamp::from_micros(day).day();
+        if day <= through && day > through - HISTORY_DAYS_MAX {
+            *by_series.entry(id).or_default().entry(day).or_default() += value.unwrap_or(0.0);
+        }
+    }
+    let history = |(id, days): (String, BTreeMap<i64, f64>)| {
+        let first = days.keys().next().copied()?;
+        let values = (first..=through).map(|day| days.get(&day).copied().unwrap_or(0.0)).collect();
+        Some(History { id, values })
+    };
+    Ok(by_series.into_iter().filter_map(history).collect())
+}
+
+fn options(settings: &Forecast) -> Options {
+    Options {
+        season: settings.season_days,
+        horizon: settings.horizon_days,
+        origins_max: ORIGINS_MAX,
+        clip_at_zero: true,
+        ..Options::default()
+    }
+}
+
+fn method(settings: &Forecast, days: usize) -> &'static str {
+    if days < settings.min_history_days {
+        return "mean";
+    }
+    match settings.method {
+        ForecastMethod::Auto => "auto",
+        ForecastMethod::Naive => "naive",
+        ForecastMethod::SeasonalNaive => "seasonal-naive",
+        ForecastMethod::Simple => "ses",
+        ForecastMethod::Holt => "holt",
+        ForecastMethod::HoltWinters => "holt-winters",
+        ForecastMethod::Tsb => "tsb",
+    }
+}
+
+fn fit_all(
+    histories: &[History],
+    settings: &Forecast,
+    through: i64,
+) -> Result<(Stored, Vec<Measure>)> {
+    let options = options(settings);
+    let fitted = histories
+        .par_iter()
+        .map(|history| {
+            let method = method(settings, history.values.len());
+            let series = fit(method, &history.values, &options)
+                .map_err(|e| e.context(format!("series \"{}\"", history.id)))?;
+            Ok((history.id.clone(), series))
+        })
+        .collect::<Result<BTreeMap<_, _>>>()?;
+    Ok((Stored { through, series: fitted }, backtest_all(histories, settings, &options)?))
+}
+
+/// Forecasts the last season again from what was known before it, beside seasonal naive.
+fn backtest_all(
+    histories: &[History],
+    settings: &Forecast,
+    options: &Options,
+) -> Result<Vec<Measure>> {
+    let held = settings.season_days.max(1).min(settings.horizon_days);
+    let tail = (1.0 - settings.interval.value()) / 2.0;
+    let long: Vec<&History> =
+        histories.iter().filter(|h| h.values.len() >= settings.min_history_days + held).collect();
+    let judged = long
+        .par_iter()
+        .map(|history| {
+            let ours = backtest::holdout(
+                method(settings, history.values.len() - held),
+                &history.values,
+                held,
+                &[tail, 1.0 - tail],
+                options,
+            )?;
+            let naive = backtest::holdout("seasonal-naive", &history.values, held, &[], options)
+                .or_else(|_| backtest::holdout("naive", &history.values, held, &[], options))?;
+            let covered = ours
+                .calibration
+                .first()
+                .zip(ours.calibration.last())
+                .map(|(low, high)| high.covered - low.covered);
+            let total: f64 = ours.actual.iter().sum();
+            Ok((ours.accuracy.mae * held as f64, naive.accuracy.mae * held as f64, total, covered))
+        })
+        .collect::<Result<Vec<_>>>()?;
+    let sum =
+        |pick: &dyn Fn(&(f64, f64, f64, Option<f64>)) -> f64| judged.iter().map(pick).sum::<f64>();
+    let total = sum(&|j| j.2);
+    let covered: Vec<f64> = judged.iter().filter_map(|j| j.3).collect();
+    let mean = |values: &[f64]| {
+        (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
+    };
+    Ok(vec![
+        Measure {
+            name: "wape",
+            value: (total > 0.0).then(|| sum(&|j| j.0) / total),
+            baseline: (total > 0.0).then(|| sum(&|j| j.1) / total),
+            count: judged.len(),
+        },
+        Measure {
+            name: "coverage",
+            value: mean(&covered),
+            baseline: Some(settings.interval.value()),
+            count: covered.len(),
+        },
+    ])
+}
+
+fn rows(stored: &Stored, settings: &Forecast, now: Timestamp, artifact: &str) -> Result<Vec<Row>> {
+    let tail = (1.0 - settings.interval.value()) / 2.0;
+    let mut rows = Vec::new();
+    for (id, series) in &stored.series {
+        let forecast = series.forecast(settings.horizon_days, &[tail, 1.0 - tail])?;
+        for (step, mean) in forecast.mean.iter().enumerate() {
+            let ends = forecast.quantiles.get(step);
+            rows.push(Row {
+                series_id: id.clone(),
+                day: Timestamp::from_day(
+                    stored.through + 1 + i64::try_from(step).unwrap_or_default(),
+                )
+                .date(),
+                mean: *mean,
+                lower: ends.and_then(|ends| ends.first().copied()),
+                upper: ends.and_then(|ends| ends.last().copied()),
+                method: series.algorithm.clone(),
+                made_at: now,
+                artifact: artifact.to_owned(),
+            });
+        }
+    }
+    Ok(rows)
+}

@@ -1,0 +1,295 @@
+//! `recommend`: which items each user wants next, with a reason beside each.
+
+use std::collections::BTreeMap;
+
+use flywheel_algo::recommend::evaluate::{Depth, Split, evaluate};
+use flywheel_algo::recommend::history::UserHistory;
+use flywheel_algo::recommend::interactions::{Interaction, Interactions, Vocabulary};
+use flywheel_algo::recommend::serve::{List, OwnedItems, Request, serve};
+use flywheel_algo::recommend::{Recommender, Training, fit};
+use flywheel_base::{Error, Result, Timestamp, task};
+use flywheel_project::resource::learner::{Recommend, RecommendAlgorithm};
+use flywheel_warehouse::WriteMode;
+use rayon::prelude::*;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::{ARTIFACT, Fitted, LearnerEntry, Measure, write_scores};
+use crate::context::Context;
+use crate::table::ColumnType::{Integer, Moment, Number, Text};
+
+/// The user whose list is for everybody of whom nothing is known.
+pub const EVERYBODY: &str = "*";
+
+/// Its entry.
+pub(super) const ENTRY: LearnerEntry = LearnerEntry {
+    name: "recommend",
+    about: "Which items each user wants next; user_id \"*\" is the list for everybody of whom nothing is known.",
+    columns: &[
+        ("user_id", Text, "the user, or * for everybody else"),
+        ("rank", Integer, "the place in the list, from 1"),
+        ("item_id", Text, "the item"),
+        ("score", Number, "the larger the better, comparable within one user"),
+        ("reason", Text, "why it stands there"),
+        ("source", Text, "the algorithm that speaks most for it"),
+        ("scored_at", Moment, "the logical moment"),
+        ARTIFACT,
+    ],
+};
+
+#[derive(Serialize)]
+struct Row {
+    user_id: String,
+    rank: i64,
+    item_id: String,
+    score: f64,
+    reason: String,
+    source: String,
+    scored_at: Timestamp,
+    artifact: String,
+}
+
+/// Everything a fit reads.
+struct Data {
+    users: Vocabulary,
+    items: Vocabulary,
+    interactions: Interactions,
+    texts: Option<Vec<String>>,
+    names: Vec<String>,
+    available: Option<Vec<bool>>,
+    rows: usize,
+}
+
+/// Fits, judges on held-back time if asked to, and scores everybody.
+pub(super) async fn learn(
+    ctx: &Context<'_>,
+    name: &str,
+    settings: &Recommend,
+) -> Result<(Fitted, String, u64)> {
+    let data = read(ctx, name, settings).await?;
+    let now = ctx.now;
+    let settings = settings.clone();
+    let (fitted, lists, data) = task::compute(move || fit_and_serve(data, &settings, now)).await?;
+    let artifact = ctx.artifacts.put(&fitted.bytes)?;
+    let rows = rows(&data, &lists, now, &artifact);
+    let count = write_scores(ctx, name, ENTRY.columns, WriteMode::Replace, &rows).await?;
+    Ok((fitted, artifact, count))
+}
+
+async fn read(ctx: &Context<'_>, name: &str, settings: &Recommend) -> Result<Data> {
+    let what = format!("learner \"{name}\": interactions");
+    let frame = ctx.frame(&what, &settings.interactions).await?;
+    let (user_ids, item_ids, moments) =
+        (frame.ids("user_id")?, frame.ids("item_id")?, frame.moments("at")?);
+    let weights =
+        if frame.has("weight") { frame.numbers("weight")? } else { vec![Some(1.0); frame.rows()] };
+    let catalogue = items(ctx, name, settings).await?;
+    let users = Vocabulary::new(user_ids.iter().map(String::as_str))?;
+    let items = Vocabulary::new(
+        item_ids.iter().map(String::as_str).chain(catalogue.keys().map(String::as_str)),
+    )?;
+    let known = |vocabulary: &Vocabulary, id: &str| {
+        vocabulary
+            .index(id)
+            .ok_or_else(|| Error::internal("an id is missing in its own vocabulary"))
+    };
+    let mut events = Vec::with_capacity(user_ids.len());
+    for (((user, item), at), weight) in user_ids.iter().zip(&item_ids).zip(moments).zip(weights) {
+        let (user, item) = (known(&users, user)?, known(&items, item)?);
+        events.push(Interaction { user, item, weight: weight.unwrap_or(1.0), at: Some(at) });
+    }
+    let rows = events.len();
+    let interactions =
+        Interactions::new(users.len(), items.len(), events).map_err(|e| e.context(&what))?;
+    let of_item =
+        |index: usize| items.id(u32::try_from(index).unwrap_or(u32::MAX)).unwrap_or_default();
+    let column = |pick: &dyn Fn(Option<&CatalogueItem>, &str) -> String| -> Vec<String> {
+        (0..items.len()).map(|index| pick(catalogue.get(of_item(index)), of_item(index))).collect()
+    };
+    let has_text = catalogue.values().any(|item| item.text.is_some());
+    let texts = has_text
+        .then(|| column(&|item, _| item.and_then(|item| item.text.clone()).unwrap_or_default()));
+    let names = column(&|item, id| {
+        item.and_then(|item| item.name.clone()).unwrap_or_else(|| id.to_owned())
+    });
+    let available = catalogue.values().any(|item| !item.available).then(|| {
+        (0..items.len())
+            .map(|index| catalogue.get(of_item(index)).is_none_or(|item| item.available))
+            .collect()
+    });
+    Ok(Data { users, items, interactions, texts, names, available, rows })
+}
+
+struct CatalogueItem {
+    text: Option<String>,
+    name: Option<String>,
+    available: bool,
+}
+
+async fn items(
+    ctx: &Context<'_>,
+    name: &str,
+    settings: &Recommend,
+) -> Result<BTreeMap<String, CatalogueItem>> {
+    let Some(sql) = &settings.items else { return Ok(BTreeMap::new()) };
+    let what = format!("learner \"{name}\": items");
+    let frame = ctx.frame(&what, sql).await?;
+    let ids = frame.ids("item_id")?;
+    let column = |column: &str| {
+        if frame.has(column) { frame.text(column) } else { Ok(vec![None; ids.len()]) }
+    };
+    let (texts, names) = (column("text")?, column("name")?);
+    let available =
+        if frame.has("available") { frame.flags("available")? } else { vec![None; ids.len()] };
+    let joined = ids.into_iter().zip(texts).zip(names).zip(available);
+    Ok(joined
+        .map(|(((id, text), name), available)| {
+            (id, CatalogueItem { text, name, available: available.unwrap_or(true) })
+        })
+        .collect())
+}
+
+/// The fit, everybody's list last, and the data handed back.
+type Served = (Fitted, Vec<List>, Data);
+
+fn fit_and_serve(data: Data, settings: &Recommend, now: Timestamp) -> Result<Served> {
+    let algorithm = algorithm_name(settings.algorithm);
+    let mut measures = Vec::new();
+    if let Some(holdout) = settings.holdout {
+        measures = judge(&data, algorithm, now.plus_micros(-holdout.micros))?;
+    }
+    if data.interactions.cell_count() == 0 {
+        let bytes = stored(&data, &[])?;
+        let detail = json!({"algorithm": algorithm, "evidence": "none yet"});
+        let nobody = vec![List::default(); data.users.len() + 1];
+        return Ok((Fitted { bytes, rows_in: 0, detail, measures }, nobody, data));
+    }
+    let training = training(&data.interactions, &data, Some(now.micros()));
+    let models = models(algorithm, &training)?;
+    let lists = lists(&data, &models, settings, now);
+    let bytes = stored(&data, &models)?;
+    let detail = json!({
+        "algorithm": algorithm, "users": data.users.len(), "items": data.items.len(),
+        "pairs": data.interactions.cell_count(),
+    });
+    let rows_in = data.rows as u64;
+    Ok((Fitted { bytes, rows_in, detail, measures }, lists, data))
+}
+
+fn training<'a>(interactions: &'a Interactions, data: &'a Data, now: Option<i64>) -> Training<'a> {
+    Training { interactions, texts: data.texts.as_deref(), now }
+}
+
+/// The asked algorithm, and popularity for where it has no evidence.
+fn models(algorithm: &str, training: &Training<'_>) -> Result<Vec<Box<dyn Recommender>>> {
+    let mut models = vec![fit(algorithm, training, &Value::Null)?];
+    if algorithm != "popularity" {
+        models.push(fit("popularity", training, &Value::Null)?);
+    }
+    Ok(models)
+}
+
+fn stored(data: &Data, models: &[Box<dyn Recommender>]) -> Result<Vec<u8>> {
+    let models = models.iter().map(|model| model.to_bytes()).collect::<Result<Vec<_>>>()?;
+    // A plain frame: the names as JSON, then each model's own bytes, each with its length before it.
+    let names = serde_json::to_vec(&data.items)
+        .map_err(|e| Error::internal("item names are no JSON").caused_by(e))?;
+    let mut bytes = Vec::new();
+    for part in std::iter::once(&names).chain(&models) {
+        bytes.extend_from_slice(&(part.len() as u64).to_le_bytes());
+        bytes.extend_from_slice(part);
+    }
+    Ok(bytes)
+}
+
+fn lists(
+    data: &Data,
+    models: &[Box<dyn Recommender>],
+    settings: &Recommend,
+    now: Timestamp,
+) -> Vec<List> {
+    let models: Vec<&dyn Recommender> = models.iter().map(AsRef::as_ref).collect();
+    let request = Request {
+        owned: if settings.repeats { OwnedItems::Include } else { OwnedItems::Exclude },
+        available: data.available.as_deref(),
+        ..Request::new(settings.top)
+    };
+    let nobody = data.users.len();
+    (0..=nobody)
+        .into_par_iter()
+        .map(|user| {
+            let history = if user == nobody {
+                UserHistory::empty(Some(now.micros()))
+            } else {
+                data.interactions.history(user, Some(now.micros()))
+            };
+            serve(&models, &history, &request)
+        })
+        .collect()
+}
+
+fn judge(data: &Data, algorithm: &str, border: Timestamp) -> Result<Vec<Measure>> {
+    // Too little history to hold anything back is no mistake of the user: there is nothing to say yet.
+    let Ok(split) = Split::new(&data.interactions, border.micros()) else { return Ok(Vec::new()) };
+    let training = training(&split.train, data, Some(border.micros()));
+    let judged = |algorithm: &str| -> Result<_> {
+        let models = models(algorithm, &training)?;
+        let models: Vec<&dyn Recommender> = models.iter().map(AsRef::as_ref).collect();
+        evaluate(&models, &split, Depth::default())
+    };
+    let (ours, popular) = (judged(algorithm)?, judged("popularity")?);
+    let measure = |name, value: f64, baseline: f64, count| Measure {
+        name,
+        value: Some(value),
+        baseline: Some(baseline),
+        count,
+    };
+    Ok(vec![
+        measure("ndcg@10 new items", ours.new.ndcg, popular.new.ndcg, ours.new.users),
+        measure("recall@20 new items", ours.new.recall, popular.new.recall, ours.new.users),
+        measure("ndcg@10 all items", ours.all.ndcg, popular.all.ndcg, ours.all.users),
+        measure("recall@20 all items", ours.all.recall, popular.all.recall, ours.all.users),
+        measure("coverage new items", ours.new.coverage, popular.new.coverage, ours.new.users),
+    ])
+}
+
+fn rows(data: &Data, lists: &[List], now: Timestamp, artifact: &str) -> Vec<Row> {
+    let name = |item: u32| data.names.get(item as usize).map_or("", String::as_str);
+    let mut rows = Vec::new();
+    for (user, list) in lists.iter().enumerate() {
+        let user_id =
+            u32::try_from(user).ok().and_then(|user| data.users.id(user)).unwrap_or(EVERYBODY);
+        for (place, listed) in list.items.iter().enumerate() {
+            let reason = match (listed.source.as_str(), listed.because) {
+                ("repeat", _) => "bought before and due again".to_owned(),
+                (_, Some(owned)) => format!("because of {}", name(owned)),
+                (source, None) if source.contains("popular") => "popular now".to_owned(),
+                (source, None) => source.to_owned(),
+            };
+            rows.push(Row {
+                user_id: user_id.to_owned(),
+                rank: i64::try_from(place).unwrap_or(i64::MAX).saturating_add(1),
+                item_id: data.items.id(listed.item).unwrap_or_default().to_owned(),
+                score: listed.score,
+                reason,
+                source: listed.source.clone(),
+                scored_at: now,
+                artifact: artifact.to_owned(),
+            });
+        }
+    }
+    rows
+}
+
+fn algorithm_name(algorithm: RecommendAlgorithm) -> &'static str {
+    match algorithm {
+        RecommendAlgorithm::Hybrid => "hybrid",
+        RecommendAlgorithm::UserKnn => "user-neighbours",
+        RecommendAlgorithm::ItemKnn => "item-neighbours",
+        RecommendAlgorithm::Nmf => "nmf",
+        RecommendAlgorithm::Ease => "ease",
+        RecommendAlgorithm::Content => "content",
+        RecommendAlgorithm::Popularity => "popularity",
+        RecommendAlgorithm::Repeat => "repeat",
+    }
+}

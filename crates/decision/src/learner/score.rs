@@ -1,0 +1,232 @@
+//! `score`: a probability or a number for each row, learned row by row.
+
+use flywheel_algo::online::linear::{self, Linear};
+use flywheel_algo::online::logistic::{self, Logistic};
+use flywheel_base::{Error, Result, Timestamp, suggest};
+use flywheel_project::resource::learner::{Predict, Score};
+use flywheel_warehouse::WriteMode;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::{ARTIFACT, Fitted, LearnerEntry, Measure, write_scores};
+use crate::context::Context;
+use crate::frame::Frame;
+use crate::outcome::literal;
+use crate::table::ColumnType::{Moment, Number, Text};
+
+/// Its entry.
+pub(super) const ENTRY: LearnerEntry = LearnerEntry {
+    name: "score",
+    about: "A probability or a number for each unit, learned online.",
+    columns: &[
+        ("unit_id", Text, "whom the score is about"),
+        ("score", Number, "the probability or the number"),
+        ("scored_at", Moment, "the logical moment"),
+        ARTIFACT,
+    ],
+};
+
+/// Columns of the examples that are no features.
+const NOT_FEATURES: [&str; 3] = ["row_id", "unit_id", "at"];
+
+#[derive(Serialize)]
+struct Row {
+    unit_id: String,
+    score: f64,
+    scored_at: Timestamp,
+    artifact: String,
+}
+
+/// What is stored of a fit.
+#[derive(Clone, Serialize, Deserialize)]
+struct Stored {
+    features: Vec<String>,
+    through: Option<i64>,
+    model: Model,
+    positives: u64,
+    examples: u64,
+}
+
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Model {
+    Probability(Logistic),
+    Number(Linear),
+}
+
+/// Running error of predictions made before each example was learned, beside the base rate's.
+#[derive(Default)]
+struct Progress {
+    squared: f64,
+    baseline: f64,
+    seen: usize,
+    sum: f64,
+}
+
+impl Progress {
+    fn add(&mut self, predicted: f64, target: f64, known: usize) {
+        if known > 0 {
+            let mean = self.sum / known as f64;
+            self.squared += (predicted - target).powi(2);
+            self.baseline += (mean - target).powi(2);
+            self.seen += 1;
+        }
+        self.sum += target;
+    }
+}
+
+/// Learns the examples since the last fit and scores every unit.
+pub(super) async fn learn(
+    ctx: &Context<'_>,
+    name: &str,
+    settings: &Score,
+) -> Result<(Fitted, String, u64)> {
+    let what = format!("learner \"{name}\": examples");
+    let before = last(ctx, name)?;
+    let sql = ctx.render(&settings.examples).map_err(|e| e.context(&what))?;
+    let since = before.as_ref().and_then(|stored| stored.through);
+    let condition = since.map_or_else(
+        || "true".to_owned(),
+        |at| format!("at > {}", literal(Timestamp::from_micros(at))),
+    );
+    let sql = format!(
+        "select * from ({sql}) as examples where {condition} and at <= {} order by at, row_id",
+        literal(ctx.now)
+    );
+    let frame = ctx.frame_of_sql(&what, &sql).await?;
+    let features = features(&frame, settings)?;
+    let mut stored = match before {
+        Some(stored) if stored.features == features => stored,
+        Some(_) => {
+            return Err(Error::invalid(format!(
+                "{what}: the columns are not those of the last fit"
+            ))
+            .hint("Give the learner another name, or remove its artifacts to start anew."));
+        }
+        None => Stored {
+            model: new_model(settings.predict, features.len())?,
+            features,
+            through: None,
+            positives: 0,
+            examples: 0,
+        },
+    };
+    let progress = learn_rows(&frame, settings, &mut stored)?;
+    let bytes = serde_json::to_vec(&stored)
+        .map_err(|e| Error::internal("a score is no JSON").caused_by(e))?;
+    let artifact = ctx.artifacts.put(&bytes)?;
+    let rows = score(ctx, name, settings, &stored, &artifact).await?;
+    let count = write_scores(ctx, name, ENTRY.columns, WriteMode::Replace, &rows).await?;
+    let mean = |sum: f64| (progress.seen > 0).then(|| sum / progress.seen as f64);
+    let measures = vec![Measure {
+        name: if settings.predict == Predict::Probability {
+            "brier, before learning"
+        } else {
+            "mean squared error, before learning"
+        },
+        value: mean(progress.squared),
+        baseline: mean(progress.baseline),
+        count: progress.seen,
+    }];
+    let detail = json!({"features": stored.features, "examples": stored.examples});
+    Ok((Fitted { bytes, rows_in: frame.rows() as u64, detail, measures }, artifact, count))
+}
+
+fn last(ctx: &Context<'_>, name: &str) -> Result<Option<Stored>> {
+    let Some(last) = ctx.store.newest_artifact(name)? else { return Ok(None) };
+    let bytes = ctx.artifacts.get(&last.digest)?;
+    let stored = serde_json::from_slice(&bytes).map_err(|e| {
+        Error::corrupt(format!("artifact {} is no score", last.digest)).caused_by(e)
+    })?;
+    Ok(Some(stored))
+}
+
+fn features(frame: &Frame<'_>, settings: &Score) -> Result<Vec<String>> {
+    let names = frame.names();
+    if !names.contains(&settings.target) {
+        return Err(Error::invalid(format!(
+            "the examples have no column \"{}\", which is the target",
+            settings.target
+        ))
+        .hint(suggest::hint(&settings.target, names.iter().map(String::as_str))));
+    }
+    let features: Vec<String> = names
+        .into_iter()
+        .filter(|n| !NOT_FEATURES.contains(&n.as_str()) && *n != settings.target)
+        .collect();
+    if features.is_empty() {
+        return Err(Error::invalid(
+            "the examples have no feature beside row_id, at and the target",
+        )
+        .hint("Select at least one numeric column to learn from."));
+    }
+    Ok(features)
+}
+
+fn new_model(predict: Predict, features: usize) -> Result<Model> {
+    Ok(match predict {
+        Predict::Probability => {
+            Model::Probability(Logistic::new(features, logistic::Options::default())?)
+        }
+        Predict::Number => Model::Number(Linear::new(features, linear::Options::default())?),
+    })
+}
+
+/// The features of every row; a missing value is 0.
+fn matrix(frame: &Frame<'_>, features: &[String]) -> Result<Vec<Vec<f64>>> {
+    let columns = features.iter().map(|name| frame.numbers(name)).collect::<Result<Vec<_>>>()?;
+    let row = |index: usize| {
+        columns
+            .iter()
+            .map(|column| {
+                column.get(index).copied().flatten().filter(|x| x.is_finite()).unwrap_or(0.0)
+            })
+            .collect()
+    };
+    Ok((0..frame.rows()).map(row).collect())
+}
+
+fn learn_rows(frame: &Frame<'_>, settings: &Score, stored: &mut Stored) -> Result<Progress> {
+    let (rows, targets, moments) =
+        (matrix(frame, &stored.features)?, frame.numbers(&settings.target)?, frame.moments("at")?);
+    let mut progress = Progress::default();
+    for (index, ((row, target), at)) in rows.iter().zip(targets).zip(moments).enumerate() {
+        let Some(target) = target.filter(|target| target.is_finite()) else { continue };
+        let predicted = match &mut stored.model {
+            Model::Probability(model) => model.learn(row, target > 0.5)?,
+            Model::Number(model) => {
+                let predicted = if model.events() > 0 { model.predict(row)? } else { target };
+                model.learn(row, target)?;
+                predicted
+            }
+        };
+        progress.add(predicted, target, index);
+        stored.examples += 1;
+        stored.positives += u64::from(target > 0.5);
+        stored.through = Some(at.max(stored.through.unwrap_or(i64::MIN)));
+    }
+    Ok(progress)
+}
+
+async fn score(
+    ctx: &Context<'_>,
+    name: &str,
+    settings: &Score,
+    stored: &Stored,
+    artifact: &str,
+) -> Result<Vec<Row>> {
+    let Some(sql) = settings.score.as_ref().filter(|_| stored.examples > 0) else {
+        return Ok(Vec::new());
+    };
+    let what = format!("learner \"{name}\": score");
+    let frame = ctx.frame(&what, sql).await?;
+    let mut rows = Vec::new();
+    for (unit_id, row) in frame.ids("unit_id")?.into_iter().zip(matrix(&frame, &stored.features)?) {
+        let score = match &stored.model {
+            Model::Probability(model) => model.predict(&row)?,
+            Model::Number(model) => model.predict(&row)?,
+        };
+        rows.push(Row { unit_id, score, scored_at: ctx.now, artifact: artifact.to_owned() });
+    }
+    Ok(rows)
+}

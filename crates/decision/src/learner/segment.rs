@@ -1,0 +1,223 @@
+//! `segment`: groups of like customers, and the named stage of each one's life.
+
+use std::collections::BTreeMap;
+
+use flywheel_algo::segment::kmeans::{self, Clusters};
+use flywheel_algo::segment::lifecycle::{Rules, Standing, stages};
+use flywheel_algo::segment::rfm::{Customer, Purchase, customers};
+use flywheel_base::{Error, Result, Timestamp};
+use flywheel_project::resource::learner::Segment;
+use flywheel_warehouse::WriteMode;
+use serde::Serialize;
+use serde_json::json;
+
+use super::{ARTIFACT, Fitted, LearnerEntry, write_scores};
+use crate::context::Context;
+use crate::table::Column;
+use crate::table::ColumnType::{Integer, Moment, Number, Text};
+
+/// Its entry.
+pub(super) const ENTRY: LearnerEntry = LearnerEntry {
+    name: "segment",
+    about: "Clusters of like customers and the named stage of each one's life; moves are in learn.<name>_moves.",
+    columns: &[
+        ("unit_id", Text, "the customer"),
+        ("stage", Text, "prospect, new, active, champion, at-risk or churned"),
+        (
+            "cluster",
+            Integer,
+            "the cluster, the same number for the same kind of customer in every fit",
+        ),
+        ("recency_days", Number, "days since the last purchase"),
+        ("frequency", Integer, "purchases"),
+        ("monetary", Number, "value of all purchases"),
+        ("rhythm_days", Number, "days between two purchases of this customer"),
+        ("reason", Text, "why this stage"),
+        ("as_of", Moment, "the logical moment"),
+        ARTIFACT,
+    ],
+};
+
+/// Columns of `learn.<name>_moves`.
+pub(super) const MOVES: &[Column] = &[
+    ("unit_id", Text, "the customer"),
+    ("from_stage", Text, "the stage before; none for a customer seen for the first time"),
+    ("to_stage", Text, "the stage after"),
+    ("moved_at", Moment, "the logical moment of the fit that saw it"),
+    ("turn", Integer, "the turn that saw it"),
+];
+
+#[derive(Serialize)]
+struct Row {
+    unit_id: String,
+    stage: String,
+    cluster: Option<i64>,
+    recency_days: Option<f64>,
+    frequency: i64,
+    monetary: f64,
+    rhythm_days: f64,
+    reason: String,
+    as_of: Timestamp,
+    artifact: String,
+}
+
+#[derive(Serialize)]
+struct Move {
+    unit_id: String,
+    from_stage: Option<String>,
+    to_stage: String,
+    moved_at: Timestamp,
+    turn: i64,
+}
+
+/// The table of a learner's moves.
+pub(super) fn moves_of(name: &str) -> String {
+    format!("{name}_moves")
+}
+
+/// Fits clusters and stages, and notes who moved since the last fit.
+pub(super) async fn learn(
+    ctx: &Context<'_>,
+    name: &str,
+    settings: &Segment,
+) -> Result<(Fitted, String, u64)> {
+    let purchases = purchases(ctx, name, settings).await?;
+    let prospects = units(ctx, name, settings).await?;
+    let customers = customers(&purchases, ctx.now)?;
+    let rules = Rules {
+        new_days: settings.new_for.map_or(Rules::default().new_days, |d| d.in_days()),
+        ..Rules::default()
+    };
+    let standings = stages(&customers, &prospects, &rules)?;
+    let clusters = clusters(ctx, name, settings, &customers)?;
+    let bytes = serde_json::to_vec(
+        &json!({"rules": rules, "centres": clusters.as_ref().map(|c| &c.centres)}),
+    )
+    .map_err(|e| Error::internal("clusters are no JSON").caused_by(e))?;
+    let artifact = ctx.artifacts.put(&bytes)?;
+    let labels = clusters.as_ref().map(|c| c.labels.as_slice()).unwrap_or_default();
+    let rows = rows(&customers, labels, &standings, ctx.now, &artifact);
+    let moves = moves(ctx, name, &standings).await?;
+    write_scores(ctx, &moves_of(name), MOVES, WriteMode::Append, &moves).await?;
+    let count = write_scores(ctx, name, ENTRY.columns, WriteMode::Replace, &rows).await?;
+    let mut stages: BTreeMap<&str, usize> = BTreeMap::new();
+    standings.iter().for_each(|standing| *stages.entry(standing.stage.name()).or_default() += 1);
+    let detail = json!({
+        "stages": stages, "moves": moves.len(), "centres": clusters.as_ref().map(|c| &c.centres),
+        "inertia": clusters.as_ref().map(|c| c.inertia),
+    });
+    Ok((
+        Fitted { bytes, rows_in: purchases.len() as u64, detail, measures: Vec::new() },
+        artifact,
+        count,
+    ))
+}
+
+async fn purchases(ctx: &Context<'_>, name: &str, settings: &Segment) -> Result<Vec<Purchase>> {
+    let what = format!("learner \"{name}\": events");
+    let frame = ctx.frame(&what, &settings.events).await?;
+    let values = frame.numbers("value")?;
+    let joined = frame.ids("unit_id")?.into_iter().zip(frame.moments("at")?).zip(values);
+    Ok(joined
+        .map(|((customer, at), value)| Purchase {
+            customer,
+            at: Timestamp::from_micros(at),
+            value: value.unwrap_or(0.0),
+        })
+        .collect())
+}
+
+async fn units(ctx: &Context<'_>, name: &str, settings: &Segment) -> Result<Vec<String>> {
+    let Some(sql) = &settings.units else { return Ok(Vec::new()) };
+    let what = format!("learner \"{name}\": units");
+    ctx.frame(&what, sql).await?.ids("unit_id")
+}
+
+/// Clusters on recency, frequency and money, numbered like those of the last fit.
+fn clusters(
+    ctx: &Context<'_>,
+    name: &str,
+    settings: &Segment,
+    customers: &[Customer],
+) -> Result<Option<Clusters>> {
+    // Counts and money are skewed: logarithms keep the few largest customers from being all the clusters.
+    let columns: Vec<f64> = customers
+        .iter()
+        .flat_map(|c| {
+            [c.recency_days.ln_1p(), (c.frequency as f64).ln_1p(), c.monetary.max(0.0).ln_1p()]
+        })
+        .collect();
+    let mut distinct: Vec<[u64; 3]> = columns
+        .chunks_exact(3)
+        .map(|row| [row[0].to_bits(), row[1].to_bits(), row[2].to_bits()])
+        .collect();
+    distinct.sort_unstable();
+    distinct.dedup();
+    if settings.clusters == 0 || distinct.len() < settings.clusters {
+        return Ok(None);
+    }
+    let options = kmeans::Options { clusters: settings.clusters, ..kmeans::Options::default() };
+    let mut clusters = kmeans::fit(&columns, 3, &options)?;
+    let last = ctx.store.newest_artifact(name)?;
+    let before = last.and_then(|last| {
+        serde_json::from_value::<Vec<Vec<f64>>>(last.detail.get("centres")?.clone()).ok()
+    });
+    if let Some(before) = before.filter(|before| before.len() == clusters.centres.len()) {
+        clusters.match_labels(&before)?;
+    }
+    Ok(Some(clusters))
+}
+
+fn rows(
+    customers: &[Customer],
+    labels: &[usize],
+    standings: &[Standing],
+    at: Timestamp,
+    artifact: &str,
+) -> Vec<Row> {
+    let known: BTreeMap<&str, (usize, &Customer)> = customers
+        .iter()
+        .enumerate()
+        .map(|(index, customer)| (customer.customer.as_str(), (index, customer)))
+        .collect();
+    let row = |standing: &Standing| {
+        let customer = known.get(standing.customer.as_str());
+        let cluster = customer
+            .and_then(|(index, _)| labels.get(*index))
+            .and_then(|label| i64::try_from(*label).ok());
+        Row {
+            unit_id: standing.customer.clone(),
+            stage: standing.stage.name().to_owned(),
+            cluster,
+            recency_days: customer.map(|(_, c)| c.recency_days),
+            frequency: customer.map_or(0, |(_, c)| i64::try_from(c.frequency).unwrap_or(i64::MAX)),
+            monetary: customer.map_or(0.0, |(_, c)| c.monetary),
+            rhythm_days: standing.rhythm_days,
+            reason: standing.reason.clone(),
+            as_of: at,
+            artifact: artifact.to_owned(),
+        }
+    };
+    standings.iter().map(row).collect()
+}
+
+/// Who is at another stage than after the last fit.
+async fn moves(ctx: &Context<'_>, name: &str, standings: &[Standing]) -> Result<Vec<Move>> {
+    let what = format!("learner \"{name}\": last stages");
+    let frame =
+        ctx.frame_of_sql(&what, &format!("select unit_id, stage from learn.{name}")).await?;
+    let before: BTreeMap<String, String> =
+        frame.ids("unit_id")?.into_iter().zip(frame.ids("stage")?).collect();
+    let moved = standings
+        .iter()
+        .filter(|s| before.get(&s.customer).is_none_or(|stage| stage != s.stage.name()));
+    Ok(moved
+        .map(|standing| Move {
+            unit_id: standing.customer.clone(),
+            from_stage: before.get(&standing.customer).cloned(),
+            to_stage: standing.stage.name().to_owned(),
+            moved_at: ctx.now,
+            turn: ctx.turn,
+        })
+        .collect())
+}

@@ -1,0 +1,71 @@
+//! `system.decisions`.
+
+use flywheel_base::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::ColumnType::{Integer, Moment, Number, Text};
+use super::SystemTable;
+
+/// One decision.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DecisionRow {
+    /// Follows from policy, moment and unit.
+    pub decision_id: String,
+    /// The turn that decided.
+    pub turn: i64,
+    /// The policy.
+    pub policy: String,
+    /// A digest of the policy's file as it was.
+    pub policy_version: String,
+    /// Whom it is about.
+    pub unit_id: String,
+    /// The logical moment.
+    pub decided_at: Timestamp,
+    /// `treatment` or `holdout`.
+    pub arm: String,
+    /// What was chosen; `none` in the holdout.
+    pub action: String,
+    /// How likely this choice was, given everything known before the draw.
+    pub propensity: f64,
+    /// Chosen items with their scores, reasons and propensities, as JSON.
+    pub items: Option<String>,
+    /// How many candidates there were.
+    pub candidates: i64,
+    /// A digest of the candidates.
+    pub candidates_digest: String,
+    /// The artifact that scored, if any.
+    pub artifact: Option<String>,
+    /// What was known of the unit, as JSON.
+    pub features: String,
+    /// A digest of the features.
+    pub features_digest: String,
+    /// The seed of this decision's draws, in hex.
+    pub seed: String,
+    /// What is sent, as JSON; none in the holdout.
+    pub payload: Option<String>,
+}
+
+/// Its definition.
+pub(super) const TABLE: SystemTable = SystemTable {
+    name: "decisions",
+    about: "One row per decision, written before anything leaves. Key: decision_id.",
+    columns: &[
+        ("decision_id", Text, "follows from policy, moment and unit"),
+        ("turn", Integer, "the turn that decided"),
+        ("policy", Text, "the policy"),
+        ("policy_version", Text, "digest of the policy as it was"),
+        ("unit_id", Text, "whom it is about"),
+        ("decided_at", Moment, "the logical moment"),
+        ("arm", Text, "treatment or holdout"),
+        ("action", Text, "what was chosen; none in the holdout"),
+        ("propensity", Number, "how likely this choice was before the draw"),
+        ("items", Text, "chosen items with scores, reasons and propensities, as JSON"),
+        ("candidates", Integer, "how many candidates there were"),
+        ("candidates_digest", Text, "digest of the candidates"),
+        ("artifact", Text, "digest of the artifact that scored"),
+        ("features", Text, "what was known of the unit, as JSON"),
+        ("features_digest", Text, "digest of the features"),
+        ("seed", Text, "seed of this decision's draws, in hex"),
+        ("payload", Text, "what is sent, as JSON; none in the holdout"),
+    ],
+};

@@ -1,0 +1,82 @@
+//! The commands, one file each. A new one is a file and a line in [`COMMANDS`].
+
+mod build;
+mod check;
+mod demo;
+mod discover;
+mod init;
+mod learn;
+mod lineage;
+mod policy;
+mod quarantine;
+mod reference;
+mod schema;
+mod sql;
+mod status;
+mod sync;
+mod test;
+mod turn;
+
+use std::future::Future;
+use std::pin::Pin;
+
+use clap::{ArgMatches, Args, Command};
+use flywheel_base::{Error, Result};
+
+use crate::app::{App, Exit};
+
+/// A command under way.
+pub(crate) type Running = Pin<Box<dyn Future<Output = Result<Exit>>>>;
+
+/// One command.
+pub(crate) struct CommandEntry {
+    /// The word on the command line.
+    pub(crate) name: &'static str,
+    /// What it does, in a line.
+    pub(crate) about: &'static str,
+    /// Adds its options.
+    pub(crate) augment: fn(Command) -> Command,
+    /// Runs it.
+    pub(crate) run: fn(ArgMatches, App) -> Running,
+}
+
+/// Every command, in the order of the help.
+pub(crate) const COMMANDS: &[CommandEntry] = &[
+    command::<demo::Demo>("demo"),
+    command::<init::Init>("init"),
+    command::<check::Check>("check"),
+    command::<discover::Discover>("discover"),
+    command::<sync::Sync>("sync"),
+    command::<quarantine::Quarantine>("quarantine"),
+    command::<build::Build>("build"),
+    command::<test::Test>("test"),
+    command::<sql::Sql>("sql"),
+    command::<lineage::Lineage>("lineage"),
+    command::<learn::Learn>("learn"),
+    command::<policy::Policy>("policy"),
+    command::<turn::Turn>("turn"),
+    command::<status::Status>("status"),
+    command::<schema::Schema>("schema"),
+    command::<reference::Reference>("reference"),
+];
+
+/// What a command is: its options, and what it does with them.
+pub(crate) trait Runs: Args + Sized + 'static {
+    /// What it does, in a line.
+    const ABOUT: &'static str;
+
+    /// Does it.
+    fn run(self, app: App) -> impl Future<Output = Result<Exit>>;
+}
+
+const fn command<C: Runs>(name: &'static str) -> CommandEntry {
+    CommandEntry { name, about: C::ABOUT, augment: C::augment_args, run: start::<C> }
+}
+
+fn start<C: Runs>(matches: ArgMatches, app: App) -> Running {
+    Box::pin(async move {
+        let command = C::from_arg_matches(&matches)
+            .map_err(|e| Error::internal("clap and the command disagree").caused_by(e))?;
+        command.run(app).await
+    })
+}

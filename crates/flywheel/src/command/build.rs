@@ -1,0 +1,84 @@
+//! `flywheel build`.
+
+use clap::Args;
+use flywheel_base::Result;
+use flywheel_runtime::{Access, BuildOptions, BuildReport, run};
+
+use super::Runs;
+use crate::app::{App, Exit};
+use crate::output::{Format, Grid};
+use crate::progress::Progress;
+
+/// Options of `flywheel build`.
+#[derive(Debug, Args)]
+pub(crate) struct Build {
+    /// Models to build: name, +name (and what it reads), name+ (and what reads it), tag:x, path:x
+    #[arg(long, short, num_args = 1..)]
+    select: Vec<String>,
+    /// Models to leave out, in the same words
+    #[arg(long, num_args = 1..)]
+    exclude: Vec<String>,
+    /// Builds incremental models anew
+    #[arg(long)]
+    full_refresh: bool,
+}
+
+impl Runs for Build {
+    const ABOUT: &'static str = "Builds and tests changed models, then publishes what passed";
+
+    async fn run(self, app: App) -> Result<Exit> {
+        let workspace = app.open(Access::Write).await?;
+        let progress = Progress::new(app.output, "build");
+        let options = BuildOptions {
+            select: &self.select,
+            exclude: &self.exclude,
+            full_refresh: self.full_refresh,
+            ..BuildOptions::default()
+        };
+        let report = run::build(&workspace, options, &progress).await;
+        drop(progress);
+        let report = report?;
+        print(&app, &report)?;
+        Ok(if report.passed() { Exit::Done } else { Exit::Failed })
+    }
+}
+
+fn print(app: &App, report: &BuildReport) -> Result<()> {
+    if app.output.format == Format::Json {
+        return app.output.json(report);
+    }
+    let mut grid = Grid::new(&["model", "status", "#rows", "#ms", "tests"]);
+    for model in &report.models {
+        let failed = model.tests.iter().filter(|test| test.status.name() == "failed").count();
+        let warned = model.tests.iter().filter(|test| test.status.name() == "warned").count();
+        let tests = match (model.tests.len(), failed, warned) {
+            (0, ..) => String::new(),
+            (n, 0, 0) => format!("{n} passed"),
+            (n, f, w) => format!("{} passed, {w} warned, {f} failed", n - f - w),
+        };
+        grid.row(vec![
+            model.name.clone(),
+            model.status.name().to_owned(),
+            model.rows.map_or_else(String::new, |rows| rows.to_string()),
+            model.duration.as_millis().to_string(),
+            tests,
+        ]);
+    }
+    app.output.grid(&grid)?;
+    super::test::explain(
+        app,
+        report.models.iter().flat_map(|model| &model.tests).chain(&report.tests),
+    );
+    for model in &report.models {
+        if let Some(error) = &model.error {
+            app.output.message(&format!("model {}: {}", model.name, error.report));
+        }
+    }
+    if !report.passed() {
+        app.output.message(&format!(
+            "readers keep the last good version of: {}",
+            report.blocked.join(", ")
+        ));
+    }
+    Ok(())
+}

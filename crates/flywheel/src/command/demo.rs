@@ -1,0 +1,286 @@
+//! `flywheel demo`: the whole wheel on a simulated shop, in about a minute.
+
+mod story;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use clap::Args;
+use flywheel_base::{Error, FixedClock, Result, Timestamp};
+use flywheel_project::init::init;
+use flywheel_runtime::replay::end_of_day;
+use flywheel_runtime::turn::{TurnReport, turn};
+use flywheel_runtime::{Access, Workspace};
+use flywheel_simulator::{DayFiles, Delivery, Settings, World};
+use serde_json::Value;
+
+use super::Runs;
+use super::status::{interval, percent, points};
+use crate::app::{App, Exit};
+use crate::output::{Format, Grid};
+use crate::progress::Progress;
+use crate::report;
+
+/// The file that tells a folder made by `flywheel demo` from anybody's own.
+const MARKER: &str = ".flywheel-demo";
+
+/// Options of `flywheel demo`.
+#[derive(Debug, Args)]
+pub(crate) struct Demo {
+    /// The seed of the simulated shop; the same seed gives the same report, byte for byte
+    #[arg(long, default_value_t = 7)]
+    seed: u64,
+    /// How many days to turn the wheel
+    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=365))]
+    days: u32,
+    /// The folder to make; one made by an earlier demo is made anew
+    #[arg(long, default_value = "demo")]
+    dir: PathBuf,
+    /// Ends after the last turn instead of serving the project (there is no server yet)
+    #[arg(long)]
+    no_serve: bool,
+}
+
+impl Runs for Demo {
+    const ABOUT: &'static str = "Makes a simulated shop and turns the wheel for a month";
+
+    async fn run(self, app: App) -> Result<Exit> {
+        tracing::debug!(no_serve = self.no_serve, "demo");
+        let dir = app.start.join(&self.dir);
+        prepare(&dir)?;
+        let mut world = World::new(self.seed, Settings { days: self.days, ..Settings::default() })?;
+        app.output.message(&format!(
+            "A shop of {} customers, all simulated (seed {}), in {}",
+            Settings::default().customers,
+            self.seed,
+            dir.display()
+        ));
+        for day in world.history() {
+            write_day(&dir, &day)?;
+        }
+        let clock = Arc::new(FixedClock::new(start_of(&world)?));
+        let workspace = app.open_dir(&dir, Access::Write, Arc::<FixedClock>::clone(&clock)).await?;
+        let mut story = story::Story::new(self.seed, self.days);
+        let mut table = Grid::new(&[
+            "#turn",
+            "date",
+            "#landed",
+            "#bad",
+            "#decided",
+            "#sent",
+            "#outcomes",
+            "policy",
+            "#lift",
+            "95 % interval",
+            "learned",
+        ]);
+        let progress = Progress::new(app.output, "demo");
+        let mut deliveries = Vec::new();
+        for day in 0..i64::from(self.days) {
+            let date = world.next_date();
+            write_day(&dir, &world.day(date, &deliveries)?)?;
+            clock.move_to(end_of_day(day_number(date)?));
+            let report = turn(&workspace, &progress).await?;
+            deliveries = delivered(&dir, report.turn)?;
+            show(&app, &mut table, &report, day)?;
+            story.add(&report);
+        }
+        drop(progress);
+        if !app.output.for_people() {
+            app.output.grid(&table)?;
+        }
+        let page = report::render(&story.tell(&workspace, &world).await?);
+        let path = dir.join("report.html");
+        std::fs::write(&path, page).map_err(|e| Error::io("write", &path, e))?;
+        finish(&app, &workspace, &world, &path).await?;
+        Ok(Exit::Done)
+    }
+}
+
+/// Makes the project; a folder that is not an earlier demo's is left alone.
+fn prepare(dir: &Path) -> Result<()> {
+    if dir.join(MARKER).is_file() {
+        std::fs::remove_dir_all(dir).map_err(|e| Error::io("remove the earlier demo", dir, e))?;
+    }
+    init("retail", dir, "demo_shop").map_err(|e| {
+        e.hint(
+            "Name another folder with --dir; only a folder made by an earlier demo is made anew.",
+        )
+    })?;
+    let marker = dir.join(MARKER);
+    std::fs::write(
+        &marker,
+        "Made by `flywheel demo`, which removes this folder when it is run again.\n",
+    )
+    .map_err(|e| Error::io("write", &marker, e))?;
+    let file = dir.join("flywheel.yaml");
+    let text = std::fs::read_to_string(&file).map_err(|e| Error::io("read", &file, e))?;
+    let text = format!("{text}\n# The customers of this project do not exist.\nsimulated: true\n");
+    std::fs::write(&file, text).map_err(|e| Error::io("write", &file, e))
+}
+
+/// Writes what the shop's systems export on one evening.
+fn write_day(dir: &Path, day: &DayFiles) -> Result<()> {
+    for file in &day.files {
+        let path = dir.join("data").join(&file.path);
+        let folder = path.parent().unwrap_or(dir);
+        std::fs::create_dir_all(folder).map_err(|e| Error::io("create", folder, e))?;
+        std::fs::write(&path, &file.bytes).map_err(|e| Error::io("write", &path, e))?;
+    }
+    Ok(())
+}
+
+fn day_number(date: chrono::NaiveDate) -> Result<i64> {
+    Timestamp::parse(&date.to_string()).map(Timestamp::day)
+}
+
+fn start_of(world: &World) -> Result<Timestamp> {
+    Ok(end_of_day(day_number(world.next_date())?))
+}
+
+/// What left through the file actions in one turn, as the outside world reads it.
+fn delivered(dir: &Path, turn: i64) -> Result<Vec<Delivery>> {
+    let out = dir.join("out");
+    let mut deliveries = Vec::new();
+    let Ok(policies) = std::fs::read_dir(&out) else { return Ok(deliveries) };
+    let mut folders: Vec<PathBuf> =
+        policies.filter_map(|entry| entry.ok().map(|entry| entry.path())).collect();
+    folders.sort();
+    for folder in folders {
+        let policy =
+            folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let path = folder.join(format!("{turn:05}.jsonl"));
+        let Ok(text) = std::fs::read_to_string(&path) else { continue };
+        for line in text.lines() {
+            deliveries.push(delivery(&policy, line).map_err(|e| e.context(path.display()))?);
+        }
+    }
+    Ok(deliveries)
+}
+
+fn delivery(policy: &str, line: &str) -> Result<Delivery> {
+    let line: Value = serde_json::from_str(line)
+        .map_err(|e| Error::corrupt("a delivery is no JSON").caused_by(e))?;
+    let payload = line.get("payload").cloned().unwrap_or_default();
+    let text =
+        |name: &str| payload.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+    Ok(Delivery {
+        policy: policy.to_owned(),
+        decision_id: text("decision_id"),
+        unit_id: text("unit_id"),
+        payload,
+    })
+}
+
+/// Shows a turn as it happens: a line per policy that has a lift, one line otherwise.
+fn show(app: &App, table: &mut Grid, report: &TurnReport, day: i64) -> Result<()> {
+    let decisions: usize = report.decided.iter().map(|decided| decided.decisions).sum();
+    let head = vec![
+        report.turn.to_string(),
+        report.at.date(),
+        report.rows_landed.to_string(),
+        report.rows_rejected.to_string(),
+        decisions.to_string(),
+        report.acted.delivered.to_string(),
+        report.outcomes.to_string(),
+    ];
+    let mut rows: Vec<Vec<String>> = report
+        .lift
+        .iter()
+        .filter(|row| row.lift.is_some())
+        .map(|row| vec![row.policy.clone(), points(row.lift), interval(row.lower, row.upper)])
+        .collect();
+    if rows.is_empty() {
+        rows.push(vec!["–".into(), "–".into(), "windows still open".into()]);
+    }
+    for (index, row) in rows.into_iter().enumerate() {
+        let first = if index == 0 { head.clone() } else { vec![String::new(); head.len()] };
+        let learned = if index == 0 { report.learned.join(", ") } else { String::new() };
+        let cells = [first, row, vec![learned]].concat();
+        if app.output.format == Format::Table {
+            app.output.line(&line(&cells, day == 0 && index == 0))?;
+        }
+        table.row(cells);
+    }
+    Ok(())
+}
+
+/// Widths of the columns of a turn's line.
+const WIDTHS: [usize; 10] = [4, 10, 6, 4, 7, 5, 8, 11, 8, 18];
+
+/// One turn in fixed columns, so that lines can be read while they come.
+fn line(cells: &[String], with_header: bool) -> String {
+    let names = [
+        "turn",
+        "date",
+        "landed",
+        "bad",
+        "decided",
+        "sent",
+        "outcomes",
+        "policy",
+        "lift",
+        "95 % interval",
+        "learned",
+    ];
+    let format = |cells: &[String]| {
+        let mut text = String::new();
+        for (index, cell) in cells.iter().enumerate() {
+            let width = WIDTHS.get(index).copied().unwrap_or_default();
+            let left = matches!(index, 1 | 7 | 9 | 10);
+            let cell = if left { format!("{cell:<width$}") } else { format!("{cell:>width$}") };
+            text.push_str(&cell);
+            text.push_str("  ");
+        }
+        text.trim_end().to_owned()
+    };
+    let body = format(cells);
+    if !with_header {
+        return body;
+    }
+    format!("{}\n{body}", format(&names.map(str::to_owned)))
+}
+
+async fn finish(app: &App, workspace: &Workspace, world: &World, page: &Path) -> Result<()> {
+    if !app.output.for_people() {
+        return Ok(());
+    }
+    let status = flywheel_runtime::status::status(workspace).await?;
+    app.output.line(
+        "\nWhat the policies changed, against the customers they left alone (simulated customers):",
+    )?;
+    let mut grid = Grid::new(&[
+        "policy",
+        "#decisions",
+        "#treated",
+        "#holdout",
+        "#lift",
+        "95 % interval",
+        "verdict",
+        "#true lift",
+    ]);
+    for policy in &status.policies {
+        let Some(last) = policy.turns.last() else { continue };
+        let verdict = match last.lower.zip(last.upper) {
+            Some((lower, _)) if lower > 0.0 => "works",
+            Some((_, upper)) if upper < 0.0 => "does harm",
+            Some(_) => "not shown yet",
+            None => "not enough yet",
+        };
+        grid.row(vec![
+            policy.policy.clone(),
+            policy.decisions.to_string(),
+            percent(last.treated_rate),
+            percent(last.holdout_rate),
+            points(last.lift),
+            interval(last.lower, last.upper),
+            verdict.to_owned(),
+            points(world.expected_lift(&policy.policy)),
+        ]);
+    }
+    app.output.grid(&grid)?;
+    let dir = workspace.dir().display();
+    app.output.line(&format!("\nreport:  {}", page.display()))?;
+    app.output.line(&format!("look in: flywheel -C {dir} status"))?;
+    app.output.line(&format!("         flywheel -C {dir} sql \"select * from mart.daily_sales order by day desc limit 7\""))
+}

@@ -1,0 +1,164 @@
+//! `flywheel status`.
+
+use clap::Args;
+use flywheel_base::Result;
+use flywheel_runtime::Access;
+use flywheel_runtime::status::{PolicyStatus, Status as Wheel, status};
+
+use super::Runs;
+use crate::app::{App, Exit};
+use crate::output::{Format, Grid};
+
+/// How many of the last turns a table shows.
+const TURNS_SHOWN: usize = 10;
+
+/// Options of `flywheel status`.
+#[derive(Debug, Args)]
+pub(crate) struct Status {
+    /// Shows every turn, not only the last ten
+    #[arg(long)]
+    all: bool,
+}
+
+impl Runs for Status {
+    const ABOUT: &'static str = "Shows the wheel at a glance";
+
+    async fn run(self, app: App) -> Result<Exit> {
+        let workspace = app.open(Access::Read).await?;
+        let wheel = status(&workspace).await?;
+        if app.output.format == Format::Json {
+            app.output.json(&wheel)?;
+            return Ok(Exit::Done);
+        }
+        print(&app, &wheel, if self.all { usize::MAX } else { TURNS_SHOWN })?;
+        Ok(Exit::Done)
+    }
+}
+
+fn print(app: &App, wheel: &Wheel, turns: usize) -> Result<()> {
+    let turn = match &wheel.turn {
+        None => "no turn yet".to_owned(),
+        Some(turn) if turn.complete => format!("turn {} for {}", turn.turn, turn.at),
+        Some(turn) => format!(
+            "turn {} for {} was cut off; the next `flywheel turn` completes it",
+            turn.turn, turn.at
+        ),
+    };
+    app.output.line(&format!("{}: {turn}", wheel.project))?;
+    if wheel.simulated {
+        app.output.line("The customers of this project are simulated.")?;
+    }
+    let mut tables = Grid::new(&["landed table", "#rows", "#version"]);
+    for table in &wheel.landed {
+        tables.row(vec![
+            table.name.clone(),
+            table.rows.map_or_else(String::new, |n| n.to_string()),
+            table.version.to_string(),
+        ]);
+    }
+    app.output.line("")?;
+    app.output.grid(&tables)?;
+    app.output.line(&format!(
+        "\n{} rows in quarantine · {} models published{} · outbox: {} pending, {} dead",
+        wheel.quarantined,
+        wheel.models,
+        if wheel.blocked.is_empty() {
+            String::new()
+        } else {
+            format!(", blocked: {}", wheel.blocked.join(", "))
+        },
+        wheel.outbox_pending,
+        wheel.outbox_dead
+    ))?;
+    learners(app, wheel)?;
+    for policy in &wheel.policies {
+        policy_turns(app, policy, turns)?;
+    }
+    Ok(())
+}
+
+fn learners(app: &App, wheel: &Wheel) -> Result<()> {
+    let mut grid =
+        Grid::new(&["learner", "artifact", "fitted at", "measure", "#value", "#to beat", "#over"]);
+    for learner in &wheel.learners {
+        let head = |first: bool| {
+            let shown = |text: &Option<String>| text.clone().filter(|_| first).unwrap_or_default();
+            vec![
+                if first { learner.learner.clone() } else { String::new() },
+                shown(&learner.artifact),
+                shown(&learner.fitted_at),
+            ]
+        };
+        if learner.measures.is_empty() {
+            grid.row([head(true), vec![String::new(); 4]].concat());
+        }
+        for (index, measure) in learner.measures.iter().enumerate() {
+            let cells = vec![
+                format!("{} ({})", measure.measure, measure.against),
+                number(measure.value),
+                number(measure.baseline),
+                measure.count.to_string(),
+            ];
+            grid.row([head(index == 0), cells].concat());
+        }
+    }
+    app.output.line("")?;
+    app.output.grid(&grid)
+}
+
+fn policy_turns(app: &App, policy: &PolicyStatus, turns: usize) -> Result<()> {
+    let paused =
+        policy.paused.as_ref().map_or_else(String::new, |reason| format!(" · PAUSED: {reason}"));
+    app.output.line(&format!(
+        "\n{}: {} decisions ({} in the holdout), {} actions, {} outcomes{paused}",
+        policy.policy, policy.decisions, policy.held_out, policy.actions, policy.outcomes
+    ))?;
+    if policy.turns.is_empty() {
+        return Ok(());
+    }
+    let mut grid = Grid::new(&[
+        "#turn",
+        "#decisions",
+        "#measured",
+        "#treated",
+        "#holdout",
+        "#lift",
+        "95 % interval",
+        "artifact",
+    ]);
+    for turn in policy.turns.iter().skip(policy.turns.len().saturating_sub(turns)) {
+        grid.row(vec![
+            turn.turn.to_string(),
+            turn.decisions.to_string(),
+            turn.measured.to_string(),
+            percent(turn.treated_rate),
+            percent(turn.holdout_rate),
+            points(turn.lift),
+            interval(turn.lower, turn.upper),
+            turn.artifact.clone().unwrap_or_default(),
+        ]);
+    }
+    app.output.grid(&grid)
+}
+
+/// A share as per cent; a dash if it is not known.
+pub(crate) fn percent(value: Option<f64>) -> String {
+    value.map_or_else(|| "–".to_owned(), |value| format!("{:.1} %", 100.0 * value))
+}
+
+/// A difference of shares in points; a dash if it is not known.
+pub(crate) fn points(value: Option<f64>) -> String {
+    value.map_or_else(|| "–".to_owned(), |value| format!("{:+.1} pt", 100.0 * value))
+}
+
+/// An interval in points; what is missing is said to be missing.
+pub(crate) fn interval(lower: Option<f64>, upper: Option<f64>) -> String {
+    match lower.zip(upper) {
+        Some((lower, upper)) => format!("[{:+.1}, {:+.1}]", 100.0 * lower, 100.0 * upper),
+        None => "not enough yet".to_owned(),
+    }
+}
+
+fn number(value: Option<f64>) -> String {
+    value.map_or_else(|| "–".to_owned(), |value| format!("{value:.4}"))
+}

@@ -1,0 +1,138 @@
+//! `flywheel turn`.
+
+use std::sync::Arc;
+
+use clap::Args;
+use flywheel_base::{Clock, FixedClock, Result, SystemClock};
+use flywheel_runtime::Access;
+use flywheel_runtime::replay::{Days, replay};
+use flywheel_runtime::turn::{TurnReport, turn};
+use serde_json::{Value, json};
+
+use super::Runs;
+use super::status::{interval, points};
+use crate::app::{App, Exit};
+use crate::output::{Format, Grid};
+use crate::progress::Progress;
+
+/// Options of `flywheel turn`.
+#[derive(Debug, Args)]
+pub(crate) struct Turn {
+    /// Turns the wheel once per day over dated inputs, on a virtual clock
+    #[arg(long, value_name = "FROM..TO")]
+    replay: Option<String>,
+}
+
+impl Runs for Turn {
+    const ABOUT: &'static str =
+        "Runs the whole loop once: sync, build, learn, decide, act, join outcomes";
+
+    async fn run(self, app: App) -> Result<Exit> {
+        let start = SystemClock.now();
+        let clock = Arc::new(FixedClock::new(start));
+        let workspace = app.open_with(Access::Write, Arc::<FixedClock>::clone(&clock)).await?;
+        let progress = Progress::new(app.output, "turn");
+        let mut blocked = false;
+        let mut reports = Vec::new();
+        let mut after = |report: &TurnReport| {
+            blocked |= report.blocked.is_some();
+            if app.output.for_people() {
+                return app.output.line(&line(report));
+            }
+            reports.push(object(report));
+            Ok(())
+        };
+        if let Some(days) = &self.replay {
+            let days = Days::parse(days)?;
+            let turned = replay(&workspace, &clock, days, &progress, &mut after).await?;
+            if turned == 0 {
+                app.output.message("every day of the span has been turned before; nothing to do");
+            }
+        } else {
+            if let Some(open) = workspace.store.open_turn()? {
+                clock.move_to(open.logical_at);
+                after(&turn(&workspace, &progress).await?)?;
+                clock.move_to(start);
+            }
+            after(&turn(&workspace, &progress).await?)?;
+        }
+        drop(progress);
+        if app.output.format == Format::Json {
+            app.output.json(&reports)?;
+        } else if !app.output.for_people() {
+            app.output.grid(&grid(&reports))?;
+        }
+        Ok(if blocked { Exit::Blocked } else { Exit::Done })
+    }
+}
+
+/// One turn in a line.
+pub(crate) fn line(report: &TurnReport) -> String {
+    let decisions: usize = report.decided.iter().map(|decided| decided.decisions).sum();
+    let mut text = format!(
+        "turn {:>4}  {}  landed {:>6}  decided {decisions:>5}  sent {:>5}  outcomes {:>5}",
+        report.turn,
+        report.at.date(),
+        report.rows_landed,
+        report.acted.delivered,
+        report.outcomes
+    );
+    if report.rows_rejected > 0 {
+        text.push_str(&format!("  quarantined {}", report.rows_rejected));
+    }
+    for row in report.lift.iter().filter(|row| row.lift.is_some()) {
+        text.push_str(&format!(
+            "  {} {} {}",
+            row.policy,
+            points(row.lift),
+            interval(row.lower, row.upper)
+        ));
+    }
+    if !report.learned.is_empty() {
+        text.push_str(&format!("  learned {}", report.learned.join(", ")));
+    }
+    if report.resumed {
+        text.push_str("  (completed after an interruption)");
+    }
+    if report.blocked.is_some() {
+        text.push_str("  BLOCKED");
+    }
+    text
+}
+
+fn object(report: &TurnReport) -> Value {
+    let duration = report
+        .run
+        .ended_at
+        .map(|end| (end.micros() - report.run.started_at.micros()) as f64 / 1_000.0);
+    json!({
+        "turn": report.turn, "date": report.at.date(), "resumed": report.resumed,
+        "rows_landed": report.rows_landed, "rows_rejected": report.rows_rejected,
+        "decisions": report.decided.iter().map(|d| d.decisions).sum::<usize>(),
+        "delivered": report.acted.delivered, "dead": report.acted.dead, "outcomes": report.outcomes,
+        "learned": report.learned, "blocked": report.blocked, "duration_ms": duration,
+        "lift": report.lift.iter().map(|row| json!({"policy": row.policy, "lift": row.lift, "lower": row.lower, "upper": row.upper})).collect::<Vec<_>>(),
+    })
+}
+
+fn grid(reports: &[Value]) -> Grid {
+    let columns = [
+        "#turn",
+        "date",
+        "#rows_landed",
+        "#rows_rejected",
+        "#decisions",
+        "#delivered",
+        "#outcomes",
+        "#duration_ms",
+    ];
+    let mut grid = Grid::new(&columns);
+    for report in reports {
+        let cell = |name: &&str| {
+            let value = &report[name.trim_start_matches('#')];
+            value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+        };
+        grid.row(columns.iter().map(cell).collect());
+    }
+    grid
+}

@@ -1,0 +1,180 @@
+//! Decide, act, outcome: each decision before its action, each action once, each outcome joined.
+
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::sync::{Arc, Mutex};
+
+use crate::house::House;
+
+/// A shop of 400 customers, two policies' worth of settings left to the test.
+fn shop(action: &str, policy: &str) -> House {
+    let house = House::new();
+    house
+        .write("connections/files.yaml", "connection: files\ntype: csv\noptions: {folder: data}\n");
+    house.write(
+        "syncs/shop.yaml",
+        "sync: shop\nconnection: files\nstreams:\n  - stream: customers\n    options: {path: 'customers.csv'}\n    read: full\n    write: replace\n  - stream: orders\n    options: {path: 'orders-*.csv', dated: 'orders-%Y-%m-%d.csv'}\n    read: incremental\n    write: append\n    columns: [{name: order_id, type: text}, {name: customer_id, type: text}, {name: at, type: timestamp}, {name: revenue, type: float64}]\n",
+    );
+    let customers: String = (0..400).map(|id| format!("c{id:03}\n")).collect();
+    house.write("data/customers.csv", format!("customer_id\n{customers}"));
+    house.write("data/orders-2024-05-01.csv", "order_id,customer_id,at,revenue\n");
+    house.write("actions/send.yaml", format!("action: send\n{action}"));
+    house.write(
+        "policies/offer.yaml",
+        format!(
+            "policy: offer\naudience: select customer_id as unit_id from {{{{ source('raw', 'customers') }}}}\nchoose: {{candidates: [{{name: discount-10}}, {{name: reminder}}]}}\naction: send\npayload: {{text: hello, customer: $unit_id}}\noutcome:\n  events: select order_id as event_id, customer_id as unit_id, at, revenue as value from {{{{ source('raw', 'orders') }}}}\n  window: 3d\n{policy}"
+        ),
+    );
+    house
+}
+
+const FILE: &str = "type: file\noptions: {path: 'out/{policy}/{turn}.jsonl'}\n";
+
+#[test]
+fn decisions_carry_their_propensity_and_the_holdout_gets_nothing() {
+    let house = shop(FILE, "holdout: 25%\nevery: 7d\n");
+    house.ok(&["turn", "--replay", "2024-05-01..2024-05-02"]);
+    let rows = house.sql(
+        "select arm, action, round(propensity, 4), count(*) > 60, count(payload) > 0 from system.decisions group by 1, 2, 3 order by 1, 2",
+    );
+    assert_eq!(
+        rows,
+        [
+            "holdout,none,0.25,true,false",
+            "treatment,discount-10,0.375,true,true",
+            "treatment,reminder,0.375,true,true"
+        ]
+    );
+    let sent = house.read("out/offer/00001.jsonl").lines().count().to_string();
+    assert_eq!(house.cell("select count(*) from system.decisions where arm = 'treatment'"), sent);
+    assert_eq!(
+        house.cell(
+            "select count(distinct decision_id) from system.actions where status = 'delivered'"
+        ),
+        sent
+    );
+    assert_eq!(
+        house.cell("select count(*) from system.decisions"),
+        "400",
+        "not due again within 7 days"
+    );
+}
+
+#[test]
+fn outcomes_are_joined_late_ones_too_and_lift_is_measured_against_the_holdout() {
+    let house = shop(FILE, "holdout: 50%\nevery: 30d\n");
+    house.ok(&["turn", "--replay", "2024-05-01"]);
+    let treated =
+        house.sql("select unit_id from system.decisions where arm = 'treatment' order by unit_id");
+    let held =
+        house.sql("select unit_id from system.decisions where arm = 'holdout' order by unit_id");
+    let order = |n: usize, unit: &str, at: &str| format!("o{n}{unit},{unit},{at},10\n");
+    let mut second = String::from("order_id,customer_id,at,revenue\n");
+    treated
+        .iter()
+        .step_by(2)
+        .for_each(|unit| second.push_str(&order(1, unit, "2024-05-02 10:00:00")));
+    held.iter()
+        .step_by(10)
+        .for_each(|unit| second.push_str(&order(1, unit, "2024-05-02 11:00:00")));
+    second.push_str(&order(2, &held[1], "2024-05-09 10:00:00"));
+    house.write("data/orders-2024-05-02.csv", second);
+    // Seen only after the window has closed, but it happened inside.
+    house.write(
+        "data/orders-2024-05-06.csv",
+        format!(
+            "order_id,customer_id,at,revenue\n{}",
+            order(3, &treated[1], "2024-05-03 09:00:00")
+        ),
+    );
+    house.ok(&["turn", "--replay", "2024-05-02..2024-05-07"]);
+    let expected = treated.len().div_ceil(2) + held.len().div_ceil(10) + 1;
+    assert_eq!(house.cell("select count(*) from system.outcomes"), expected.to_string());
+    assert_eq!(house.cell("select count(*) from system.outcomes where late"), "1");
+    let last = house.sql("select lift > 0.3 and lift < 0.5, lower > 0, measured from system.lift order by turn desc limit 1");
+    assert_eq!(last, ["true,true,400"]);
+    assert!(house.ok(&["status"]).contains("offer: 400 decisions"));
+}
+
+#[test]
+fn a_policy_that_does_harm_is_paused_by_its_guardrail() {
+    let house = shop(FILE, "holdout: 50%\nevery: 30d\nguardrails: {min_units: 100}\n");
+    house.ok(&["turn", "--replay", "2024-05-01"]);
+    let mut orders = String::from("order_id,customer_id,at,revenue\n");
+    for unit in house.sql("select unit_id from system.decisions where arm = 'holdout'") {
+        orders.push_str(&format!("o{unit},{unit},2024-05-02 10:00:00,10\n"));
+    }
+    house.write("data/orders-2024-05-02.csv", orders);
+    house.ok(&["turn", "--replay", "2024-05-02..2024-05-05"]);
+    assert!(house.ok(&["status"]).contains("PAUSED: guardrail"));
+    house.ok(&["policy", "resume", "offer"]);
+    assert!(!house.ok(&["status"]).contains("PAUSED"));
+    assert!(house.fails(2, &["policy", "pause", "ofer"]).contains("offer"));
+}
+
+/// Answers each request with the next status of `statuses`, the last one for ever; collects keys.
+fn receiver(statuses: Vec<u16>) -> (String, Arc<Mutex<Vec<(String, u16)>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}/hook", listener.local_addr().unwrap());
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let log = Arc::clone(&seen);
+    std::thread::spawn(move || {
+        let mut statuses = statuses.into_iter();
+        let mut status = 200;
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            status = statuses.next().unwrap_or(status);
+            let mut request = Vec::new();
+            let mut buffer = [0; 4096];
+            let head = loop {
+                let read = stream.read(&mut buffer).unwrap();
+                request.extend_from_slice(&buffer[..read]);
+                let so_far = String::from_utf8_lossy(&request).into_owned();
+                let Some((head, body)) = so_far.split_once("\r\n\r\n") else { continue };
+                let length = head.lines().find_map(|l| {
+                    l.to_lowercase()
+                        .strip_prefix("content-length:")
+                        .map(|n| n.trim().parse::<usize>().unwrap())
+                });
+                if body.len() >= length.unwrap_or(0) {
+                    break head.to_owned();
+                }
+            };
+            let key = head
+                .lines()
+                .find(|l| l.to_lowercase().starts_with("idempotency-key"))
+                .unwrap_or_default()
+                .to_owned();
+            log.lock().unwrap().push((key, status));
+            write!(stream, "HTTP/1.1 {status} x\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+                .unwrap();
+        }
+    });
+    (address, seen)
+}
+
+#[test]
+fn a_webhook_gets_each_action_once_and_what_it_refuses_becomes_a_dead_letter() {
+    let (url, seen) = receiver(vec![503, 503, 404]);
+    let house = shop(
+        &format!("type: webhook\nattempts: 3\noptions: {{url: '{url}', allow_private: true}}\n"),
+        "every: 30d\ncaps: {per_turn: 5}\n",
+    );
+    house.ok(&["turn", "--replay", "2024-05-01"]);
+    house.ok(&["turn", "--replay", "2024-05-02..2024-05-03"]);
+    let by_status = house.sql("select status, count(*) from system.actions group by 1 order by 1");
+    let keys: Vec<String> = seen.lock().unwrap().iter().map(|(key, _)| key.clone()).collect();
+    assert!(keys.iter().all(|key| !key.is_empty()), "every request carries its key");
+    let dead: usize = by_status
+        .iter()
+        .filter(|l| l.starts_with("dead"))
+        .map(|l| l[5..].parse::<usize>().unwrap())
+        .sum();
+    assert_eq!(
+        dead, 5,
+        "a receiver that says 404 from the third request on takes none: {by_status:?}"
+    );
+    assert!(house.ok(&["status"]).contains("5 dead"));
+    house.ok(&["policy", "retry", "offer"]);
+    assert!(house.ok(&["status"]).contains("5 pending"));
+}

@@ -1,0 +1,66 @@
+//! Models and tests: what readers see before, during and after a failure.
+
+use crate::house::House;
+
+fn shop() -> House {
+    let house = House::new();
+    house
+        .write("connections/files.yaml", "connection: files\ntype: csv\noptions: {folder: data}\n");
+    house.write(
+        "syncs/shop.yaml",
+        "sync: shop\nconnection: files\nstreams:\n  - stream: orders\n    options: {path: '*.csv'}\n    read: incremental\n    write: append\n    columns: [{name: id, type: int64}, {name: amount, type: float64}]\n",
+    );
+    house.write(
+        "models/mart/orders.sql",
+        "{{ config(materialized='table') }} select id, amount from {{ source('raw', 'orders') }}",
+    );
+    house.write(
+        "models/mart/total.sql",
+        "{{ config(materialized='table') }} select sum(amount) as total from {{ ref('orders') }}",
+    );
+    house.write("models/mart/mart.yml", "models:\n  - name: orders\n    columns:\n      - name: amount\n        tests: [not_null]\n");
+    house.write("data/1.csv", "id,amount\n1,10\n");
+    house.ok(&["sync"]);
+    house.ok(&["build"]);
+    house
+}
+
+#[test]
+fn a_failing_error_test_leaves_readers_on_the_last_good_version() {
+    let house = shop();
+    let seen = |house: &House| {
+        house.sql("select o.n, t.total from (select count(*) as n from mart.orders) o cross join mart.total t")
+    };
+    assert_eq!(seen(&house), ["1,10.0"]);
+    house.write("data/2.csv", "id,amount\n2,\n");
+    house.ok(&["sync"]);
+    let complaint = house.fails(1, &["build"]);
+    assert!(complaint.contains("amount") && complaint.contains("last good version"), "{complaint}");
+    assert_eq!(seen(&house), ["1,10.0"], "during the failure");
+    house.fails(3, &["turn"]);
+    assert_eq!(seen(&house), ["1,10.0"], "a turn does not publish either");
+    house.write("models/mart/orders.sql", "{{ config(materialized='table') }} select id, coalesce(amount, 0) as amount from {{ source('raw', 'orders') }}");
+    house.ok(&["build"]);
+    assert_eq!(seen(&house), ["2,10.0"], "after it is mended");
+}
+
+#[test]
+fn a_changed_comment_rebuilds_nothing_and_a_selector_builds_what_it_names() {
+    let house = shop();
+    house.write("models/mart/orders.sql", "{{ config(materialized='table') }} -- a comment\nselect id,   amount from {{ source('raw', 'orders') }}");
+    let report: serde_json::Value =
+        serde_json::from_str(&house.ok(&["build", "--output", "json"])).unwrap();
+    assert!(
+        report["models"].as_array().unwrap().iter().all(|model| model["status"] == "unchanged"),
+        "{report}"
+    );
+    house.write("data/2.csv", "id,amount\n2,5\n");
+    house.ok(&["sync"]);
+    let report: serde_json::Value =
+        serde_json::from_str(&house.ok(&["build", "--select", "orders", "--output", "json"]))
+            .unwrap();
+    let names: Vec<&str> =
+        report["models"].as_array().unwrap().iter().map(|m| m["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["mart.orders"]);
+    assert!(house.ok(&["test"]).contains("passed"));
+}

@@ -1,0 +1,380 @@
+//! Rows that were set aside: `system.quarantine`.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use arrow::array::{AsArray, RecordBatch, UInt64Array};
+use arrow::compute::{cast, take_record_batch};
+use arrow::datatypes::{DataType, Int64Type};
+use flywheel_base::{Error, Result, Timestamp, digest};
+use flywheel_connect::source::ReadMode;
+use flywheel_connect::{Rejected, mended};
+use flywheel_decision::table::ColumnType::{Integer, Moment, Text};
+use flywheel_decision::table::SystemTable;
+use flywheel_project::resource::sync::{Read, Stream, Sync};
+use flywheel_state::TaskOutcome;
+use flywheel_warehouse::{Duplicates, RowStream, Write, WriteMode};
+use futures::StreamExt;
+use serde::{Deserialize, Serialize};
+
+use crate::recorder::Recorder;
+use crate::{Workspace, task};
+
+/// One row that was set aside.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct QuarantineRow {
+    /// Follows from sync, stream, place and content, so that the same bad row is set aside once.
+    pub quarantine_id: String,
+    /// The sync.
+    pub sync: String,
+    /// The stream.
+    pub stream: String,
+    /// The run that set it aside.
+    pub run_id: String,
+    /// The connector.
+    pub source: String,
+    /// The file or table.
+    pub file: String,
+    /// The line, from 1.
+    pub line: Option<i64>,
+    /// The column that does not fit.
+    pub column: Option<String>,
+    /// The kind of mistake, kebab-case.
+    pub code: String,
+    /// What is wrong.
+    pub reason: String,
+    /// The row as it was read.
+    pub raw: String,
+    /// `open`, `replayed` or `discarded`.
+    pub status: String,
+    /// The logical moment it was set aside.
+    pub first_at: Timestamp,
+    /// The logical moment its status last changed.
+    pub changed_at: Timestamp,
+}
+
+/// The definition of `system.quarantine`.
+pub const TABLE: SystemTable = SystemTable {
+    name: "quarantine",
+    about: "One row per source row that could not be decoded or mapped. Key: quarantine_id.",
+    columns: &[
+        ("quarantine_id", Text, "follows from sync, stream, place and content"),
+        ("sync", Text, "the sync"),
+        ("stream", Text, "the stream"),
+        ("run_id", Text, "the run that set it aside"),
+        ("source", Text, "the connector"),
+        ("file", Text, "the file or table"),
+        ("line", Integer, "the line, from 1"),
+        ("column", Text, "the column that does not fit"),
+        ("code", Text, "the kind of mistake"),
+        ("reason", Text, "what is wrong"),
+        ("raw", Text, "the row as it was read"),
+        ("status", Text, "open, replayed or discarded"),
+        ("first_at", Moment, "the logical moment it was set aside"),
+        ("changed_at", Moment, "the logical moment its status last changed"),
+    ],
+};
+
+/// Turns what a source rejected into rows.
+pub(crate) fn rows(
+    sync: &str,
+    stream: &str,
+    run_id: &str,
+    at: Timestamp,
+    rejected: Vec<Rejected>,
+) -> Vec<QuarantineRow> {
+    rejected
+        .into_iter()
+        .map(|r| {
+            let line = r.line.map_or_else(String::new, |line| line.to_string());
+            let parts = [sync, stream, &r.file, &line, &r.code, &r.raw];
+            let id = digest::short(&parts.map(str::as_bytes));
+            QuarantineRow {
+                quarantine_id: id,
+                sync: sync.to_owned(),
+                stream: stream.to_owned(),
+                run_id: run_id.to_owned(),
+                source: r.source,
+                file: r.file,
+                line: r.line.and_then(|line| i64::try_from(line).ok()),
+                column: r.column,
+                code: r.code,
+                reason: r.reason,
+                raw: r.raw,
+                status: "open".to_owned(),
+                first_at: at,
+                changed_at: at,
+            }
+        })
+        .collect()
+}
+
+/// Sets rows aside, those that are there already only once; committed before the position passes them.
+pub(crate) async fn set_aside(workspace: &Workspace, rows: Vec<QuarantineRow>) -> Result<usize> {
+    let Some(first) = rows.first() else { return Ok(0) };
+    let sql = format!(
+        "select quarantine_id from system.quarantine where sync = '{}' and stream = '{}'",
+        first.sync, first.stream
+    );
+    let known: BTreeSet<String> = system_ids(workspace, &sql).await?;
+    let mut seen = BTreeSet::new();
+    let fresh: Vec<QuarantineRow> = rows
+        .into_iter()
+        .filter(|row| !known.contains(&row.quarantine_id) && seen.insert(row.quarantine_id.clone()))
+        .collect();
+    if !fresh.is_empty() {
+        TABLE.append(&workspace.lake, &fresh, None).await?;
+    }
+    Ok(fresh.len())
+}
+
+/// What came of a replay.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Replayed {
+    /// Rows that landed.
+    pub landed: u64,
+    /// Rows that are still bad.
+    pub still_bad: u64,
+}
+
+/// The first column of a query, as a set of text.
+pub(crate) async fn system_ids(workspace: &Workspace, sql: &str) -> Result<BTreeSet<String>> {
+    let batches = workspace.lake_session().await?.query(sql).await?.collect().await?;
+    let mut ids = BTreeSet::new();
+    for batch in batches {
+        let column = cast(batch.column(0), &DataType::Utf8)
+            .map_err(|e| Error::internal("an id is no text").caused_by(e))?;
+        ids.extend(column.as_string::<i32>().iter().flatten().map(str::to_owned));
+    }
+    Ok(ids)
+}
+
+/// One row that may be mended, by where it was.
+type Open = BTreeMap<(String, u64), QuarantineRow>;
+
+/// Reads files of open rows again and lands the rows that are good now; the others stay.
+///
+/// A row is known by its file and line, so a file is mended in place. What holds after a crash: the
+/// rows are landed with a digest of their ids in the commit, so that a replay that is cut off before it
+/// marked them does not land them again.
+pub(crate) async fn replay(
+    workspace: &Workspace,
+    recorder: &mut Recorder<'_>,
+    sync: Option<&str>,
+) -> Result<Replayed> {
+    let mut total = Replayed::default();
+    for (name, declared) in &workspace.project.syncs {
+        if sync.is_some_and(|sync| sync != name) {
+            continue;
+        }
+        for stream in &declared.streams {
+            let open = open_rows(workspace, name, &stream.stream).await?;
+            if open.is_empty() {
+                continue;
+            }
+            let timer = recorder.started("quarantine", &format!("{name}.{}", stream.stream));
+            let result = if stream.read == Read::Full {
+                replay_full(workspace, recorder, name, declared, stream, open).await
+            } else {
+                replay_lines(workspace, recorder.run_id(), name, declared, stream, open).await
+            };
+            let done = recorder.settled(timer, result, |done| {
+                let outcome = TaskOutcome {
+                    rows_in: Some(done.landed + done.still_bad),
+                    rows_out: Some(done.landed),
+                    rows_rejected: Some(done.still_bad),
+                    ..TaskOutcome::default()
+                };
+                ("succeeded".to_owned(), outcome)
+            })?;
+            total.landed += done.landed;
+            total.still_bad += done.still_bad;
+        }
+    }
+    Ok(total)
+}
+
+/// Marks open rows as not wanted; returns how many.
+///
+/// # Errors
+/// Those of the lake.
+pub async fn discard(workspace: &Workspace, sync: Option<&str>) -> Result<usize> {
+    let mut rows = Vec::new();
+    for (name, declared) in &workspace.project.syncs {
+        for stream in declared.streams.iter().filter(|_| sync.is_none_or(|sync| sync == name)) {
+            rows.extend(open_rows(workspace, name, &stream.stream).await?.into_values());
+        }
+    }
+    mark(workspace, &rows, "discarded").await?;
+    Ok(rows.len())
+}
+
+async fn open_rows(workspace: &Workspace, sync: &str, stream: &str) -> Result<Open> {
+    let sql = format!(
+        "select * from system.quarantine where sync = '{sync}' and stream = '{stream}' and status = 'open'"
+    );
+    let query = workspace.lake_session().await?.query(&sql).await?;
+    let mut open = Open::new();
+    for batch in query.collect().await? {
+        for row in rows_of(&batch)? {
+            let line = row.line.and_then(|line| u64::try_from(line).ok()).unwrap_or_default();
+            open.insert((row.file.clone(), line), row);
+        }
+    }
+    Ok(open)
+}
+
+/// Reads rows back from a batch of the table.
+fn rows_of(batch: &RecordBatch) -> Result<Vec<QuarantineRow>> {
+    let unreadable = |what: &str| {
+        Error::corrupt(format!("system.quarantine: column \"{what}\" is not readable"))
+    };
+    let text = |name: &str| -> Result<Vec<Option<String>>> {
+        let column = batch.column_by_name(name).ok_or_else(|| unreadable(name))?;
+        let column = cast(column, &DataType::Utf8).map_err(|e| unreadable(name).caused_by(e))?;
+        Ok(column.as_string::<i32>().iter().map(|value| value.map(str::to_owned)).collect())
+    };
+    let number = |name: &str| -> Result<Vec<Option<i64>>> {
+        let column = batch.column_by_name(name).ok_or_else(|| unreadable(name))?;
+        let column = cast(column, &DataType::Int64).map_err(|e| unreadable(name).caused_by(e))?;
+        Ok(column.as_primitive::<Int64Type>().iter().collect())
+    };
+    let names = [
+        "quarantine_id",
+        "sync",
+        "stream",
+        "run_id",
+        "source",
+        "file",
+        "code",
+        "reason",
+        "raw",
+        "status",
+    ];
+    let columns = names.iter().map(|name| text(name)).collect::<Result<Vec<_>>>()?;
+    let (column, line, first) = (text("column")?, number("line")?, number("first_at")?);
+    let at = |which: usize, row: usize| -> String {
+        columns.get(which).and_then(|values| values.get(row)).cloned().flatten().unwrap_or_default()
+    };
+    let row = |row: usize| QuarantineRow {
+        quarantine_id: at(0, row),
+        sync: at(1, row),
+        stream: at(2, row),
+        run_id: at(3, row),
+        source: at(4, row),
+        file: at(5, row),
+        line: line.get(row).copied().flatten(),
+        column: column.get(row).cloned().flatten(),
+        code: at(6, row),
+        reason: at(7, row),
+        raw: at(8, row),
+        status: at(9, row),
+        first_at: Timestamp::from_micros(first.get(row).copied().flatten().unwrap_or_default()),
+        changed_at: Timestamp::default(),
+    };
+    Ok((0..batch.num_rows()).map(row).collect())
+}
+
+/// A stream that is read in full each time is simply read again; rows it no longer rejects are mended.
+async fn replay_full(
+    workspace: &Workspace,
+    recorder: &mut Recorder<'_>,
+    name: &str,
+    sync: &Sync,
+    stream: &Stream,
+    open: Open,
+) -> Result<Replayed> {
+    task::sync::run(workspace, recorder, name).await?;
+    let job = task::sync::job(workspace, recorder.run_id(), name, sync, stream).await?;
+    let mut bad = BTreeSet::new();
+    let mut pages = job.source.read(&job.request);
+    while let Some(page) = pages.next().await {
+        let set_aside = rows(name, &stream.stream, "", workspace.now(), page?.rejected);
+        bad.extend(set_aside.into_iter().map(|row| row.quarantine_id));
+    }
+    let (still, mended): (Vec<_>, Vec<_>) =
+        open.into_values().partition(|row| bad.contains(&row.quarantine_id));
+    mark(workspace, &mended, "replayed").await?;
+    Ok(Replayed { landed: mended.len() as u64, still_bad: still.len() as u64 })
+}
+
+/// Reads the files of open rows in full and lands only their lines.
+async fn replay_lines(
+    workspace: &Workspace,
+    run_id: &str,
+    name: &str,
+    sync: &Sync,
+    stream: &Stream,
+    open: Open,
+) -> Result<Replayed> {
+    let mut job = task::sync::job(workspace, run_id, name, sync, stream).await?;
+    let before = job.request.from.take().ok_or_else(|| {
+        Error::internal(format!(
+            "stream \"{name}.{}\" has rows in quarantine and no position",
+            stream.stream
+        ))
+    })?;
+    job.request.mode = ReadMode::Full;
+    job.request.write_appends = false;
+    let (mut batches, mut good, mut still_bad, mut last) = (Vec::new(), BTreeSet::new(), 0, None);
+    {
+        let mut pages = job.source.read(&job.request);
+        while let Some(page) = pages.next().await {
+            let page = page?;
+            let mut picked = Vec::new();
+            for row in 0..page.batch.num_rows() {
+                let place = page.trace(row).map(|(file, line)| (file.to_owned(), line));
+                if let Some(place) = place.filter(|place| open.contains_key(place)) {
+                    picked.push(u64::try_from(row).unwrap_or(u64::MAX));
+                    good.insert(place);
+                }
+            }
+            let inside =
+                |r: &&Rejected| open.contains_key(&(r.file.clone(), r.line.unwrap_or_default()));
+            still_bad += page.rejected.iter().filter(inside).count() as u64;
+            if !picked.is_empty() {
+                let picked =
+                    take_record_batch(&page.batch, &UInt64Array::from(picked)).map_err(|e| {
+                        Error::internal("rows cannot be picked from a page").caused_by(e)
+                    })?;
+                batches.push(picked);
+            }
+            last = Some(page.position);
+        }
+    }
+    let Some(last) = last.filter(|_| !good.is_empty()) else {
+        return Ok(Replayed { landed: 0, still_bad: open.len() as u64 });
+    };
+    let files: BTreeSet<String> = open.keys().map(|(file, _)| file.clone()).collect();
+    let position = mended(&before, &last, &files)?;
+    let landed: Vec<QuarantineRow> =
+        open.into_iter().filter(|(place, _)| good.contains(place)).map(|(_, row)| row).collect();
+    let ids: Vec<&[u8]> = landed.iter().map(|row| row.quarantine_id.as_bytes()).collect();
+    task::sync::land_replayed(&job, batches, position, &digest::short(&ids)).await?;
+    mark(workspace, &landed, "replayed").await?;
+    Ok(Replayed { landed: landed.len() as u64, still_bad })
+}
+
+/// Gives rows another status.
+async fn mark(workspace: &Workspace, rows: &[QuarantineRow], status: &str) -> Result<()> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let changed = |row: &QuarantineRow| QuarantineRow {
+        status: status.to_owned(),
+        changed_at: workspace.now(),
+        ..row.clone()
+    };
+    let changed: Vec<QuarantineRow> = rows.iter().map(changed).collect();
+    let mode = WriteMode::Merge {
+        key: vec!["quarantine_id".to_owned()],
+        duplicates: Duplicates::KeepLast,
+    };
+    let batch = TABLE.batch(&changed)?;
+    let write = Write::new(
+        mode,
+        RowStream::from_batches(TABLE.schema(), vec![batch]),
+        format!("mark {status}"),
+    );
+    workspace.lake.write(&TABLE.location()?, write).await?;
+    Ok(())
+}

@@ -1,0 +1,152 @@
+//! What a run does, told to whoever watches and kept in the metadata.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use flywheel_base::{Clock, Error, Result, Timestamp, digest};
+use flywheel_state::{Run, Store, Task, TaskOutcome};
+use serde_json::Value;
+
+/// Something that happened in a run.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// A task starts.
+    Started {
+        /// Its kind.
+        kind: &'static str,
+        /// What it works on.
+        name: String,
+    },
+    /// A task ended.
+    Ended(Task),
+    /// Something a person should know.
+    Notice(String),
+}
+
+/// Watches a run.
+pub trait Observer: Send + Sync {
+    /// Is told what happens, in order.
+    fn event(&self, event: &Event);
+}
+
+/// Watches nothing.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Silent;
+
+impl Observer for Silent {
+    fn event(&self, _: &Event) {}
+}
+
+/// Records one run.
+pub(crate) struct Recorder<'a> {
+    store: &'a Store,
+    machine: Arc<dyn Clock>,
+    observer: &'a dyn Observer,
+    run: Run,
+    tasks: Vec<Task>,
+}
+
+impl<'a> Recorder<'a> {
+    /// Starts a run of `kind` for the moment `logical_at`.
+    pub(crate) fn start(
+        store: &'a Store,
+        machine: Arc<dyn Clock>,
+        observer: &'a dyn Observer,
+        kind: &str,
+        turn: Option<i64>,
+        logical_at: Timestamp,
+    ) -> Result<Self> {
+        let started_at = machine.now();
+        let salt = [started_at.micros(), logical_at.micros(), i64::from(std::process::id())];
+        let salt: Vec<u8> = salt.iter().flat_map(|n| n.to_le_bytes()).collect();
+        let run = Run {
+            run_id: digest::short(&[kind.as_bytes(), &salt]),
+            kind: kind.to_owned(),
+            turn,
+            logical_at,
+            status: "running".to_owned(),
+            started_at,
+            ended_at: None,
+            error: None,
+            detail: Value::Object(serde_json::Map::new()),
+        };
+        store.start_run(&run)?;
+        Ok(Self { store, machine, observer, run, tasks: Vec::new() })
+    }
+
+    /// The run's id.
+    pub(crate) fn run_id(&self) -> &str {
+        &self.run.run_id
+    }
+
+    /// The tasks that ended so far.
+    pub(crate) fn tasks(&self) -> &[Task] {
+        &self.tasks
+    }
+
+    /// Tells the observer.
+    pub(crate) fn notice(&self, text: impl Into<String>) {
+        self.observer.event(&Event::Notice(text.into()));
+    }
+
+    /// Says that a task starts; its timer runs until [`Recorder::ended`].
+    #[expect(clippy::disallowed_methods, reason = "a stopwatch for people, not a decision")]
+    pub(crate) fn started(&self, kind: &'static str, name: &str) -> Timer {
+        self.observer.event(&Event::Started { kind, name: name.to_owned() });
+        Timer { kind, name: name.to_owned(), started_at: self.machine.now(), watch: Instant::now() }
+    }
+
+    /// Records what came of a task.
+    pub(crate) fn ended(&mut self, timer: Timer, status: &str, outcome: TaskOutcome) {
+        let task = Task {
+            run_id: self.run.run_id.clone(),
+            position: i64::try_from(self.tasks.len()).unwrap_or(i64::MAX),
+            kind: timer.kind.to_owned(),
+            name: timer.name,
+            status: status.to_owned(),
+            started_at: timer.started_at,
+            duration_ms: Some(timer.watch.elapsed().as_secs_f64() * 1_000.0),
+            outcome,
+        };
+        self.observer.event(&Event::Ended(task.clone()));
+        self.tasks.push(task);
+    }
+
+    /// Records the result of a task that either gives an outcome or fails.
+    pub(crate) fn settled<T>(
+        &mut self,
+        timer: Timer,
+        result: Result<T>,
+        outcome: impl FnOnce(&T) -> (String, TaskOutcome),
+    ) -> Result<T> {
+        match result {
+            Ok(value) => {
+                let (status, outcome) = outcome(&value);
+                self.ended(timer, &status, outcome);
+                Ok(value)
+            }
+            Err(error) => {
+                let outcome = TaskOutcome { error: Some(error.report()), ..TaskOutcome::default() };
+                self.ended(timer, "failed", outcome);
+                Err(error)
+            }
+        }
+    }
+
+    /// Ends the run, keeping its tasks.
+    pub(crate) fn finish(mut self, error: Option<&Error>) -> Result<Run> {
+        self.run.ended_at = Some(self.machine.now());
+        self.run.status = if error.is_some() { "failed" } else { "succeeded" }.to_owned();
+        self.run.error = error.map(Error::report);
+        self.store.end_run(&self.run, &self.tasks)?;
+        Ok(self.run)
+    }
+}
+
+/// A task under way.
+pub(crate) struct Timer {
+    kind: &'static str,
+    name: String,
+    started_at: Timestamp,
+    watch: Instant,
+}

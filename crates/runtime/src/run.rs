@@ -1,0 +1,219 @@
+//! What commands do outside a turn, each recorded as a run.
+
+use std::sync::Arc;
+
+use flywheel_base::{Error, Result, suggest};
+use flywheel_decision::learner::Learned;
+use flywheel_state::PolicyState;
+use flywheel_transform::{BuildOptions, BuildReport, Lineage, LineageStep, TestOutcome};
+
+use crate::Workspace;
+use crate::quarantine::{self, Replayed};
+use crate::recorder::{Observer, Recorder};
+use crate::task::learn::When;
+use crate::task::sync::Landed;
+use crate::task::{build as build_task, learn as learn_task, sync as sync_task};
+
+/// Lands the syncs `names`, all if none is named.
+///
+/// # Errors
+/// [`flywheel_base::ErrorKind::NotFound`] for an unknown sync, else the first sync's error after all were tried.
+pub async fn sync(
+    workspace: &Workspace,
+    names: &[String],
+    observer: &dyn Observer,
+) -> Result<Vec<Landed>> {
+    let names = chosen(names, workspace.project.syncs.keys(), "sync")?;
+    let mut recorder = start(workspace, observer, "sync")?;
+    let mut all = Vec::new();
+    let mut failed = None;
+    for name in &names {
+        match sync_task::run(workspace, &mut recorder, name).await {
+            Ok(landed) => all.extend(landed),
+            Err(error) => failed = failed.or(Some(error)),
+        }
+    }
+    recorder.finish(failed.as_ref())?;
+    failed.map_or(Ok(all), Err)
+}
+
+/// Builds and tests models; what fails is in the report.
+///
+/// # Errors
+/// Those of [`flywheel_transform::build`].
+pub async fn build(
+    workspace: &Workspace,
+    options: BuildOptions<'_>,
+    observer: &dyn Observer,
+) -> Result<BuildReport> {
+    let mut recorder = start(workspace, observer, "build")?;
+    let result = build_task::run(workspace, &mut recorder, options).await;
+    let blocked = result.as_ref().ok().filter(|report| !report.passed()).map(build_task::blocked);
+    recorder.finish(result.as_ref().err().or(blocked.as_ref()))?;
+    result
+}
+
+/// Tests what readers see.
+///
+/// # Errors
+/// Those of [`flywheel_transform::test`].
+pub async fn test(
+    workspace: &Workspace,
+    select: &[String],
+    exclude: &[String],
+) -> Result<Vec<TestOutcome>> {
+    flywheel_transform::test(workspace.world(), select, exclude).await
+}
+
+/// Fits the learners `names` now, or those that are due if none is named.
+///
+/// # Errors
+/// [`flywheel_base::ErrorKind::NotFound`] for an unknown learner, else the first learner's error.
+pub async fn learn(
+    workspace: &Workspace,
+    names: &[String],
+    observer: &dyn Observer,
+) -> Result<Vec<Learned>> {
+    let when = if names.is_empty() { When::Due } else { When::Now };
+    let names = chosen(names, workspace.project.learners.keys(), "learner")?;
+    let mut recorder = start(workspace, observer, "learn")?;
+    let turn = workspace.store.last_turn()?.map_or(0, |turn| turn.turn);
+    let result = learn_task::run(workspace, &mut recorder, turn, &names, when).await;
+    recorder.finish(result.as_ref().err())?;
+    result
+}
+
+/// Lands rows of the quarantine that can be read now.
+///
+/// # Errors
+/// Those of the sources and of the lake.
+pub async fn quarantine_replay(
+    workspace: &Workspace,
+    sync: Option<&str>,
+    observer: &dyn Observer,
+) -> Result<Replayed> {
+    let mut recorder = start(workspace, observer, "quarantine")?;
+    let result = quarantine::replay(workspace, &mut recorder, sync).await;
+    recorder.finish(result.as_ref().err())?;
+    result
+}
+
+/// Stops a policy: no decisions, no deliveries, until it is resumed.
+///
+/// # Errors
+/// [`flywheel_base::ErrorKind::NotFound`] for an unknown policy.
+pub fn pause(workspace: &Workspace, name: &str, reason: &str) -> Result<()> {
+    let state = policy(workspace, name)?;
+    let state = PolicyState { paused: true, reason: Some(reason.to_owned()), ..state };
+    workspace.store.record_policy(name, &state, workspace.now())
+}
+
+/// Lets a paused policy go on.
+///
+/// # Errors
+/// [`flywheel_base::ErrorKind::NotFound`] for an unknown policy; [`flywheel_base::ErrorKind::Invalid`]
+/// if its own file pauses it.
+pub fn resume(workspace: &Workspace, name: &str) -> Result<()> {
+    let state = policy(workspace, name)?;
+    if workspace.project.policies.get(name).is_some_and(|policy| policy.paused) {
+        return Err(Error::invalid(format!("policy \"{name}\" is paused by its own file"))
+            .hint("Remove `paused: true` from the policy's file."));
+    }
+    workspace.store.record_policy(
+        name,
+        &PolicyState { paused: false, reason: None, ..state },
+        workspace.now(),
+    )
+}
+
+/// Makes a policy's dead letters due again; returns how many.
+///
+/// # Errors
+/// [`flywheel_base::ErrorKind::NotFound`] for an unknown policy.
+pub fn retry(workspace: &Workspace, name: &str) -> Result<usize> {
+    policy(workspace, name)?;
+    workspace.store.revive(name, workspace.now())
+}
+
+/// The graph around one table: everything it comes from and everything that reads it.
+///
+/// # Errors
+/// [`flywheel_base::ErrorKind::NotFound`] for an unknown table.
+pub fn table_lineage(workspace: &Workspace, table: &str) -> Result<Lineage> {
+    let whole = flywheel_transform::lineage(&workspace.project)?;
+    let Some(start) = whole.nodes.iter().find(|node| node.table.as_deref() == Some(table)) else {
+        let known: Vec<&str> =
+            whole.nodes.iter().filter_map(|node| node.table.as_deref()).collect();
+        return Err(Error::not_found(format!("no table \"{table}\" in the project"))
+            .hint(suggest::hint(table, known)));
+    };
+    let mut kept = std::collections::BTreeSet::from([start.id.clone()]);
+    for upstream in [true, false] {
+        let mut front = vec![start.id.clone()];
+        while let Some(at) = front.pop() {
+            for edge in &whole.edges {
+                let (here, next) =
+                    if upstream { (&edge.to, &edge.from) } else { (&edge.from, &edge.to) };
+                if *here == at && kept.insert(next.clone()) {
+                    front.push(next.clone());
+                }
+            }
+        }
+    }
+    let nodes = whole.nodes.into_iter().filter(|node| kept.contains(&node.id)).collect();
+    let edges = whole
+        .edges
+        .into_iter()
+        .filter(|edge| kept.contains(&edge.from) && kept.contains(&edge.to))
+        .collect();
+    Ok(Lineage { nodes, edges })
+}
+
+/// The way of one column of a model from the landed tables.
+///
+/// # Errors
+/// [`flywheel_base::ErrorKind::NotFound`] for an unknown model or column.
+pub async fn column_lineage(
+    workspace: &Workspace,
+    table: &str,
+    column: &str,
+) -> Result<Vec<LineageStep>> {
+    flywheel_transform::column_lineage(workspace.world(), table, column).await
+}
+
+fn policy(workspace: &Workspace, name: &str) -> Result<PolicyState> {
+    let known = &workspace.project.policies;
+    if !known.contains_key(name) {
+        return Err(Error::not_found(format!("no policy \"{name}\""))
+            .hint(suggest::hint(name, known.keys().map(String::as_str).collect::<Vec<_>>())));
+    }
+    workspace.store.policy(name)
+}
+
+/// The names that are asked for, all of `known` if none is.
+fn chosen<'a>(
+    asked: &[String],
+    known: impl Iterator<Item = &'a String>,
+    kind: &str,
+) -> Result<Vec<String>> {
+    let known: Vec<String> = known.cloned().collect();
+    if asked.is_empty() {
+        return Ok(known);
+    }
+    for name in asked {
+        if !known.contains(name) {
+            return Err(Error::not_found(format!("no {kind} \"{name}\""))
+                .hint(suggest::hint(name, known.iter().map(String::as_str).collect::<Vec<_>>())));
+        }
+    }
+    Ok(asked.to_vec())
+}
+
+fn start<'a>(
+    workspace: &'a Workspace,
+    observer: &'a dyn Observer,
+    kind: &str,
+) -> Result<Recorder<'a>> {
+    let machine = Arc::clone(&workspace.machine);
+    Recorder::start(&workspace.store, machine, observer, kind, None, workspace.now())
+}

@@ -1,0 +1,341 @@
+//! The wheel at a glance.
+
+use std::collections::BTreeMap;
+
+use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Float64Type, Int64Type};
+use flywheel_base::{Error, Result};
+use serde::Serialize;
+
+use crate::Workspace;
+
+/// What `flywheel status` shows.
+#[derive(Clone, Debug, Serialize)]
+pub struct Status {
+    /// The project.
+    pub project: String,
+    /// Whether its data is simulated.
+    pub simulated: bool,
+    /// The last turn and its moment, and whether it is complete.
+    pub turn: Option<TurnStatus>,
+    /// Landed tables.
+    pub landed: Vec<TableStatus>,
+    /// Rows set aside and not yet mended.
+    pub quarantined: i64,
+    /// Models readers see, and those whose last build is blocked.
+    pub models: usize,
+    /// Models whose last build is not what readers see.
+    pub blocked: Vec<String>,
+    /// Learners.
+    pub learners: Vec<LearnerStatus>,
+    /// Policies.
+    pub policies: Vec<PolicyStatus>,
+    /// Deliveries waiting.
+    pub outbox_pending: u64,
+    /// Deliveries given up.
+    pub outbox_dead: u64,
+}
+
+/// The last turn.
+#[derive(Clone, Debug, Serialize)]
+pub struct TurnStatus {
+    /// Its number.
+    pub turn: i64,
+    /// The moment it worked for.
+    pub at: String,
+    /// Whether it is complete; if not, the next `flywheel turn` completes it.
+    pub complete: bool,
+}
+
+/// A landed table.
+#[derive(Clone, Debug, Serialize)]
+pub struct TableStatus {
+    /// Its name.
+    pub name: String,
+    /// Its rows, if known.
+    pub rows: Option<u64>,
+    /// Its version.
+    pub version: i64,
+}
+
+/// A learner.
+#[derive(Clone, Debug, Serialize)]
+pub struct LearnerStatus {
+    /// Its name.
+    pub learner: String,
+    /// The newest artifact, shortened.
+    pub artifact: Option<String>,
+    /// When it was fitted.
+    pub fitted_at: Option<String>,
+    /// The last measures, each with what it must beat.
+    pub measures: Vec<MeasureStatus>,
+}
+
+/// One measure.
+#[derive(Clone, Debug, Serialize)]
+pub struct MeasureStatus {
+    /// Against held-back data (`fit`) or `reality`.
+    pub against: String,
+    /// The measure.
+    pub measure: String,
+    /// Its value.
+    pub value: Option<f64>,
+    /// That of the simple answer.
+    pub baseline: Option<f64>,
+    /// Over how many.
+    pub count: i64,
+}
+
+/// A policy.
+#[derive(Clone, Debug, Serialize)]
+pub struct PolicyStatus {
+    /// Its name.
+    pub policy: String,
+    /// Why it is paused, if it is.
+    pub paused: Option<String>,
+    /// All decisions so far.
+    pub decisions: i64,
+    /// Those in the holdout.
+    pub held_out: i64,
+    /// Deliveries made.
+    pub actions: i64,
+    /// Outcomes joined.
+    pub outcomes: i64,
+    /// What is measured, turn by turn, oldest first.
+    pub turns: Vec<PolicyTurn>,
+}
+
+/// A policy at one turn.
+#[derive(Clone, Debug, Serialize)]
+pub struct PolicyTurn {
+    /// The turn.
+    pub turn: i64,
+    /// Decisions of this turn.
+    pub decisions: i64,
+    /// Decisions so far whose window has closed.
+    pub measured: i64,
+    /// Share with an outcome, treatment.
+    pub treated_rate: Option<f64>,
+    /// Share with an outcome, holdout.
+    pub holdout_rate: Option<f64>,
+    /// The difference.
+    pub lift: Option<f64>,
+    /// Lower end of its 95 % interval.
+    pub lower: Option<f64>,
+    /// Upper end of its 95 % interval.
+    pub upper: Option<f64>,
+    /// The artifact that scored.
+    pub artifact: Option<String>,
+}
+
+/// Collects the status.
+///
+/// # Errors
+/// Those of lake and metadata.
+pub async fn status(workspace: &Workspace) -> Result<Status> {
+    let (outbox_pending, _, outbox_dead) = workspace.store.outbox_counts()?;
+    let last = workspace.store.last_turn()?;
+    let published = workspace.store.publications()?;
+    let builds = workspace.store.builds()?;
+    let blocked = builds
+        .iter()
+        .filter(|build| build.tests == "failed")
+        .map(|build| build.name.clone())
+        .collect();
+    Ok(Status {
+        project: workspace.project.file.name.clone(),
+        simulated: workspace.project.file.simulated,
+        turn: last.map(|turn| TurnStatus {
+            turn: turn.turn,
+            at: turn.logical_at.to_string(),
+            complete: turn.status == flywheel_state::TurnStatus::Complete,
+        }),
+        landed: landed(workspace).await?,
+        quarantined: single(
+            workspace,
+            "select count(*) from system.quarantine where status = 'open'",
+        )
+        .await?,
+        models: published.len(),
+        blocked,
+        learners: learners(workspace).await?,
+        policies: policies(workspace).await?,
+        outbox_pending,
+        outbox_dead,
+    })
+}
+
+async fn landed(workspace: &Workspace) -> Result<Vec<TableStatus>> {
+    let mut tables = BTreeMap::new();
+    for sync in workspace.project.syncs.values() {
+        for stream in &sync.streams {
+            let table = crate::task::sync::destination(stream)?;
+            if let Some(head) =
+                workspace.lake.head(&crate::task::sync::location_of(&table)?).await?
+            {
+                let name = table.to_string();
+                tables.insert(
+                    name.clone(),
+                    TableStatus { name, rows: head.rows, version: head.version },
+                );
+            }
+        }
+    }
+    Ok(tables.into_values().collect())
+}
+
+async fn learners(workspace: &Workspace) -> Result<Vec<LearnerStatus>> {
+    let sql = "select learner, against, measure, value, baseline, count from (
+        select *, row_number() over (partition by learner, against, measure order by at desc) as newest
+        from system.evaluations) as e where newest = 1 order by learner, against, measure";
+    let rows = Rows::query(workspace, sql).await?;
+    let mut measures: BTreeMap<String, Vec<MeasureStatus>> = BTreeMap::new();
+    for row in 0..rows.len() {
+        measures.entry(rows.text(row, 0)?.unwrap_or_default()).or_default().push(MeasureStatus {
+            against: rows.text(row, 1)?.unwrap_or_default(),
+            measure: rows.text(row, 2)?.unwrap_or_default(),
+            value: rows.number(row, 3)?,
+            baseline: rows.number(row, 4)?,
+            count: rows.integer(row, 5)?.unwrap_or_default(),
+        });
+    }
+    let mut all = Vec::new();
+    for name in workspace.project.learners.keys() {
+        let newest = workspace.store.newest_artifact(name)?;
+        all.push(LearnerStatus {
+            learner: name.clone(),
+            fitted_at: newest.as_ref().map(|artifact| artifact.fitted_at.to_string()),
+            artifact: newest.map(|artifact| artifact.digest.chars().take(12).collect()),
+            measures: measures.remove(name).unwrap_or_default(),
+        });
+    }
+    Ok(all)
+}
+
+async fn policies(workspace: &Workspace) -> Result<Vec<PolicyStatus>> {
+    let mut all = Vec::new();
+    for (name, policy) in &workspace.project.policies {
+        let state = workspace.store.policy(name)?;
+        let count = |table: &str, more: &str| {
+            format!("select count(*) from system.{table} where policy = '{name}'{more}")
+        };
+        all.push(PolicyStatus {
+            policy: name.clone(),
+            paused: if policy.paused {
+                Some("its file says paused: true".to_owned())
+            } else {
+                state.reason.filter(|_| state.paused)
+            },
+            decisions: single(workspace, &count("decisions", "")).await?,
+            held_out: single(workspace, &count("decisions", " and arm = 'holdout'")).await?,
+            actions: single(workspace, &count("actions", " and status = 'delivered'")).await?,
+            outcomes: single(workspace, &count("outcomes", "")).await?,
+            turns: turns(workspace, name).await?,
+        });
+    }
+    Ok(all)
+}
+
+async fn turns(workspace: &Workspace, policy: &str) -> Result<Vec<PolicyTurn>> {
+    let sql = format!(
+        "select turn, decisions, measured, treated_rate, holdout_rate, lift, lower, upper, artifact
+         from system.lift where policy = '{policy}' order by at"
+    );
+    let rows = Rows::query(workspace, &sql).await?;
+    (0..rows.len())
+        .map(|row| {
+            Ok(PolicyTurn {
+                turn: rows.integer(row, 0)?.unwrap_or_default(),
+                decisions: rows.integer(row, 1)?.unwrap_or_default(),
+                measured: rows.integer(row, 2)?.unwrap_or_default(),
+                treated_rate: rows.number(row, 3)?,
+                holdout_rate: rows.number(row, 4)?,
+                lift: rows.number(row, 5)?,
+                lower: rows.number(row, 6)?,
+                upper: rows.number(row, 7)?,
+                artifact: rows.text(row, 8)?.map(|digest| digest.chars().take(12).collect()),
+            })
+        })
+        .collect()
+}
+
+async fn single(workspace: &Workspace, sql: &str) -> Result<i64> {
+    Ok(Rows::query(workspace, sql).await?.integer(0, 0)?.unwrap_or_default())
+}
+
+/// The answer of one query, cell by cell.
+pub struct Rows(Option<RecordBatch>);
+
+impl Rows {
+    /// Runs a query over the tables of the lake.
+    ///
+    /// # Errors
+    /// Those of the query.
+    pub async fn query(workspace: &Workspace, sql: &str) -> Result<Self> {
+        let query = workspace.lake_session().await?.query(sql).await?;
+        let batches = query.collect().await?;
+        let one = arrow::compute::concat_batches(&query.schema(), &batches)
+            .map_err(|e| Error::internal("batches of one query differ").caused_by(e))?;
+        Ok(Self(Some(one)))
+    }
+
+    /// How many rows.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.as_ref().map_or(0, RecordBatch::num_rows)
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// A cell as text; none if it is missing.
+    ///
+    /// # Errors
+    /// [`flywheel_base::ErrorKind::Internal`] if the cell cannot be shown as text.
+    pub fn text(&self, row: usize, column: usize) -> Result<Option<String>> {
+        let Some(array) = self.column(row, column, &DataType::Utf8)? else { return Ok(None) };
+        Ok(Some(array.as_string::<i32>().value(0).to_owned()))
+    }
+
+    /// A cell as a number; none if it is missing.
+    ///
+    /// # Errors
+    /// [`flywheel_base::ErrorKind::Internal`] if the cell is no number.
+    pub fn number(&self, row: usize, column: usize) -> Result<Option<f64>> {
+        let Some(array) = self.column(row, column, &DataType::Float64)? else { return Ok(None) };
+        Ok(Some(array.as_primitive::<Float64Type>().value(0)))
+    }
+
+    /// A cell as a whole number; none if it is missing.
+    ///
+    /// # Errors
+    /// [`flywheel_base::ErrorKind::Internal`] if the cell is no whole number.
+    pub fn integer(&self, row: usize, column: usize) -> Result<Option<i64>> {
+        let Some(array) = self.column(row, column, &DataType::Int64)? else { return Ok(None) };
+        Ok(Some(array.as_primitive::<Int64Type>().value(0)))
+    }
+
+    fn column(
+        &self,
+        row: usize,
+        column: usize,
+        wanted: &DataType,
+    ) -> Result<Option<arrow::array::ArrayRef>> {
+        let Some(batch) =
+            self.0.as_ref().filter(|batch| row < batch.num_rows() && column < batch.num_columns())
+        else {
+            return Ok(None);
+        };
+        let cell = batch.column(column).slice(row, 1);
+        if cell.is_null(0) {
+            return Ok(None);
+        }
+        cast(&cell, wanted)
+            .map(Some)
+            .map_err(|e| Error::internal("a cell has an unexpected type").caused_by(e))
+    }
+}

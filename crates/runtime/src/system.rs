@@ -1,0 +1,43 @@
+//! `system.*` tables that come from the metadata; the others lie in the lake.
+//!
+//! A new one is a file in `system/` and a line in [`SYSTEM_TABLES`].
+
+mod artifacts;
+mod outbox;
+mod runs;
+mod tables;
+mod tasks;
+
+use flywheel_base::Result;
+use flywheel_decision::table::{SystemTable, TABLES};
+use flywheel_warehouse::{Catalog, TableName};
+use serde::Serialize;
+
+use crate::{Workspace, quarantine};
+
+/// The tables made from the metadata when they are asked for.
+pub const SYSTEM_TABLES: &[SystemTable] =
+    &[runs::TABLE, tasks::TABLE, tables::TABLE, artifacts::TABLE, outbox::TABLE];
+
+/// How many runs `system.runs` and `system.tasks` show.
+const RUNS_MAX: u32 = 10_000;
+
+/// Every system table, those of the lake included, in the order people look for them.
+pub fn all() -> impl Iterator<Item = &'static SystemTable> {
+    SYSTEM_TABLES.iter().chain([&quarantine::TABLE]).chain(TABLES)
+}
+
+/// Adds the metadata's tables to what readers see.
+pub(crate) async fn add(workspace: &Workspace, catalog: &mut Catalog) -> Result<()> {
+    add_rows(catalog, &runs::TABLE, &runs::rows(workspace)?)?;
+    add_rows(catalog, &tasks::TABLE, &tasks::rows(workspace)?)?;
+    add_rows(catalog, &tables::TABLE, &tables::rows(workspace).await?)?;
+    add_rows(catalog, &artifacts::TABLE, &artifacts::rows(workspace)?)?;
+    add_rows(catalog, &outbox::TABLE, &outbox::rows(workspace)?)
+}
+
+fn add_rows<R: Serialize>(catalog: &mut Catalog, table: &SystemTable, rows: &[R]) -> Result<()> {
+    let name = TableName::parse(&format!("system.{}", table.name))?;
+    catalog.memory(&name, table.schema(), vec![table.batch(rows)?]);
+    Ok(())
+}

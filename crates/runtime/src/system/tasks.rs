@@ -1,0 +1,43 @@
+//! `system.tasks`.
+
+use flywheel_base::Result;
+use flywheel_decision::table::ColumnType::{Integer, Moment, Number, Text};
+use flywheel_decision::table::SystemTable;
+use serde_json::{Value, json};
+
+use super::RUNS_MAX;
+use crate::Workspace;
+
+/// Its definition.
+pub(super) const TABLE: SystemTable = SystemTable {
+    name: "tasks",
+    about: "One row per task of a run. Key: run_id, position.",
+    columns: &[
+        ("run_id", Text, "the run"),
+        ("position", Integer, "its place within the run, from 0"),
+        ("kind", Text, "sync, build, learn, decide, …"),
+        ("name", Text, "the resource it worked on"),
+        ("status", Text, "succeeded, failed, skipped, warned or interrupted"),
+        ("started_at", Moment, "when it started, by the machine's clock"),
+        ("duration_ms", Number, "how long it took"),
+        ("rows_in", Integer, "rows read"),
+        ("rows_out", Integer, "rows written"),
+        ("rows_rejected", Integer, "rows set aside"),
+        ("error", Text, "why it failed"),
+        ("detail", Text, "more about it, as JSON"),
+    ],
+};
+
+/// Its rows.
+pub(super) fn rows(workspace: &Workspace) -> Result<Vec<Value>> {
+    let row = |task: flywheel_state::Task| {
+        json!({
+            "run_id": task.run_id, "position": task.position, "kind": task.kind, "name": task.name,
+            "status": task.status, "started_at": task.started_at, "duration_ms": task.duration_ms,
+            "rows_in": task.outcome.rows_in, "rows_out": task.outcome.rows_out,
+            "rows_rejected": task.outcome.rows_rejected, "error": task.outcome.error,
+            "detail": task.outcome.detail.to_string(),
+        })
+    };
+    Ok(workspace.store.tasks(RUNS_MAX)?.into_iter().map(row).collect())
+}

@@ -1,0 +1,12 @@
+//! The kinds of task, one file each; a new one is a file and a line in [`TASKS`].
+
+pub mod act;
+pub mod build;
+pub mod decide;
+pub mod evaluate;
+pub mod learn;
+pub mod outcome;
+pub mod sync;
+
+/// The kinds of task in the order of a turn.
+pub const TASKS: &[&str] = &["sync", "build", "evaluate", "learn", "decide", "act", "outcome"];

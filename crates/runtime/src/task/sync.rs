@@ -1,0 +1,450 @@
+//! Landing: pages of a source and the position after them, in one commit.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arrow::array::{RecordBatch, RecordBatchOptions, new_null_array};
+use arrow::datatypes::{Field, Schema, SchemaRef};
+use flywheel_base::{Error, ErrorKind, Result, Timestamp};
+use flywheel_connect::source::{
+    PAGE_ROWS_DEFAULT, ReadMode, ReadRequest, Source, SourceContext, SourceEntry,
+};
+use flywheel_connect::{DeclaredColumn, Page, Position, Rejected};
+use flywheel_project::resource::sync::{
+    Column, Errors, OnBadRow, Read, Stream, Sync, Write as WriteModeDeclared,
+};
+use flywheel_state::TaskOutcome;
+use flywheel_warehouse::{
+    Checkpoint, Duplicates, Location, RowStream, TableName, TableState, Write, WriteMode,
+};
+use futures::StreamExt;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::{Workspace, quarantine, recorder::Recorder};
+
+/// Pages are gathered up to this size, so that columns that appear late are known before the write.
+const GATHERED_BYTES_MAX: usize = 256 << 20;
+/// A share of bad rows is judged during the run only after this many rows.
+const RATIO_ROWS_MIN: u64 = 1_000;
+
+/// What came of one stream.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Landed {
+    /// The lake table.
+    pub table: String,
+    /// Rows read, good and bad.
+    pub rows_in: u64,
+    /// Rows written.
+    pub rows_out: u64,
+    /// Rows set aside.
+    pub rows_rejected: u64,
+    /// Rows that a later row with the same key replaced within the run.
+    pub rows_superseded: u64,
+    /// The table version readers see after it; none if there was nothing to commit.
+    pub version: Option<i64>,
+    /// What a person should know.
+    pub notices: Vec<String>,
+}
+
+/// Runs every stream of the sync `name`; each is committed on its own.
+///
+/// # Errors
+/// The first stream's error, after the other streams have been tried; what a stream read before it
+/// failed is not published.
+pub(crate) async fn run(
+    workspace: &Workspace,
+    recorder: &mut Recorder<'_>,
+    name: &str,
+) -> Result<Vec<Landed>> {
+    let sync = workspace
+        .project
+        .syncs
+        .get(name)
+        .ok_or_else(|| Error::not_found(format!("no sync \"{name}\"")))?;
+    let mut landed = Vec::new();
+    let mut failed = None;
+    for stream in &sync.streams {
+        let timer = recorder.started("sync", &format!("{name}.{}", stream.stream));
+        let result = land(workspace, recorder.run_id(), name, sync, stream).await;
+        match recorder.settled(timer, result, |landed| ("succeeded".to_owned(), outcome(landed))) {
+            Ok(one) => {
+                for notice in &one.notices {
+                    recorder.notice(format!("sync {name}.{}: {notice}", stream.stream));
+                }
+                landed.push(one);
+            }
+            Err(error) => {
+                failed = failed.or(Some(
+                    error.context(format!("sync \"{name}\", stream \"{}\"", stream.stream)),
+                ))
+            }
+        }
+    }
+    failed.map_or(Ok(landed), Err)
+}
+
+fn outcome(landed: &Landed) -> TaskOutcome {
+    TaskOutcome {
+        rows_in: Some(landed.rows_in),
+        rows_out: Some(landed.rows_out),
+        rows_rejected: Some(landed.rows_rejected),
+        error: None,
+        detail: json!({"table": landed.table, "version": landed.version, "superseded": landed.rows_superseded}),
+    }
+}
+
+/// The lake table a stream lands in.
+///
+/// # Errors
+/// [`ErrorKind::Invalid`] if its name is no `schema.table`.
+pub fn destination(stream: &Stream) -> Result<TableName> {
+    let name = stream.to.clone().unwrap_or_else(|| format!("raw.{}", stream.stream));
+    TableName::parse(&name)
+}
+
+/// Everything about one stream that the steps of a sync share.
+pub(crate) struct Job<'a> {
+    workspace: &'a Workspace,
+    run_id: &'a str,
+    sync_name: &'a str,
+    errors: &'a Errors,
+    pub(crate) stream: &'a Stream,
+    pub(crate) source: Box<dyn Source>,
+    pub(crate) request: ReadRequest,
+    pub(crate) at: Location,
+    app: String,
+    sequence: i64,
+}
+
+/// Builds the source and the request of one stream, from its last committed position.
+pub(crate) async fn job<'a>(
+    workspace: &'a Workspace,
+    run_id: &'a str,
+    name: &'a str,
+    sync: &'a Sync,
+    stream: &'a Stream,
+) -> Result<Job<'a>> {
+    let connection = workspace
+        .project
+        .connections
+        .get(&sync.connection)
+        .ok_or_else(|| Error::not_found(format!("no connection \"{}\"", sync.connection)))?;
+    let now = workspace.now();
+    let context = SourceContext { base_dir: workspace.dir().to_owned(), now };
+    let options = workspace.project.resolve_secrets(&connection.options)?;
+    let source =
+        SourceEntry::named(&connection.connector)?.build(Value::Object(options), &context)?;
+    let at = location_of(&destination(stream)?)?;
+    let app = format!("sync/{name}/{}", stream.stream);
+    let last = workspace.lake.head(&at).await?.and_then(|head| head.checkpoints.get(&app).cloned());
+    let from = match stream.read {
+        Read::Full => None,
+        Read::Incremental => last.as_ref().map(|last| Position(last.position.clone())),
+    };
+    Ok(Job {
+        workspace,
+        run_id,
+        sync_name: name,
+        errors: &sync.errors,
+        stream,
+        source,
+        request: request(stream, from, now)?,
+        at,
+        app,
+        sequence: last.map_or(0, |last| last.sequence) + 1,
+    })
+}
+
+fn request(stream: &Stream, from: Option<Position>, now: Timestamp) -> Result<ReadRequest> {
+    let mode = match stream.read {
+        Read::Full => ReadMode::Full,
+        Read::Incremental => ReadMode::Incremental {
+            cursor: stream.cursor.clone(),
+            lag: stream.lag.map(|lag| format!("{}us", lag.micros)),
+        },
+    };
+    let columns = stream.columns.iter().map(declared).collect::<Result<Vec<_>>>()?;
+    Ok(ReadRequest {
+        stream: Value::Object(stream.options.clone()),
+        columns,
+        mode,
+        from,
+        write_appends: stream.write == WriteModeDeclared::Append,
+        page_rows: PAGE_ROWS_DEFAULT,
+        now,
+    })
+}
+
+/// A declared column under the name it has in the source.
+fn declared(column: &Column) -> Result<DeclaredColumn> {
+    let kind = column
+        .column_type
+        .parse()
+        .map_err(|e: Error| e.context(format!("column \"{}\"", column.name)))?;
+    let name = column.from.as_ref().unwrap_or(&column.name).clone();
+    Ok(DeclaredColumn { name, kind, not_null: column.required })
+}
+
+/// Gives declared columns their names in the lake.
+fn renamed(batch: &RecordBatch, columns: &[Column]) -> Result<RecordBatch> {
+    let rename = |name: &str| {
+        let declared = columns.iter().find(|column| column.from.as_deref() == Some(name));
+        declared.map_or(name, |column| column.name.as_str()).to_owned()
+    };
+    let fields: Vec<Field> = batch
+        .schema_ref()
+        .fields()
+        .iter()
+        .map(|field| field.as_ref().clone().with_name(rename(field.name())))
+        .collect();
+    let mut names: Vec<&str> = fields.iter().map(|field| field.name().as_str()).collect();
+    names.sort_unstable();
+    if let Some(twice) = names.windows(2).find(|pair| pair[0] == pair[1]) {
+        return Err(Error::invalid(format!(
+            "two columns would be named \"{}\" in the lake",
+            twice[0]
+        ))
+        .hint("Give one of them another `name` under `columns` in the sync."));
+    }
+    let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+    RecordBatch::try_new_with_options(
+        Arc::new(Schema::new(fields)),
+        batch.columns().to_vec(),
+        &options,
+    )
+    .map_err(|e| Error::internal("renamed columns do not fit their rows").caused_by(e))
+}
+
+async fn land(
+    workspace: &Workspace,
+    run_id: &str,
+    name: &str,
+    sync: &Sync,
+    stream: &Stream,
+) -> Result<Landed> {
+    let job = job(workspace, run_id, name, sync, stream).await?;
+    let tally = Arc::new(Mutex::new(Tally::default()));
+    let mut pages = job.source.read(&job.request);
+    let mut gathered = Vec::new();
+    let mut bytes = 0;
+    let mut more = true;
+    while more && bytes < GATHERED_BYTES_MAX {
+        match pages.next().await {
+            Some(page) => {
+                let batch = lock(&tally).take(page?, job.errors)?;
+                bytes += batch.get_array_memory_size();
+                // A page without columns only carries notices or a position.
+                if batch.num_columns() > 0 {
+                    gathered.push(renamed(&batch, &stream.columns)?);
+                }
+            }
+            None => more = false,
+        }
+    }
+    if more {
+        return Err(Error::exhausted(format!(
+            "stream \"{}\" has more than {} MiB of new rows in one run",
+            stream.stream,
+            GATHERED_BYTES_MAX >> 20
+        ))
+        .hint("Split the files over several runs, or sync them in smaller batches."));
+    }
+    drop(pages);
+    commit(&job, gathered, &tally).await
+}
+
+/// Writes the rows and the position in one commit, after what was set aside.
+pub(crate) async fn commit(
+    job: &Job<'_>,
+    batches: Vec<RecordBatch>,
+    tally: &Mutex<Tally>,
+) -> Result<Landed> {
+    let tally = std::mem::take(&mut *lock(tally));
+    tally.judge(job.errors, true)?;
+    let mut landed = Landed {
+        table: destination(job.stream)?.to_string(),
+        rows_in: tally.rows + tally.rejected.len() as u64,
+        rows_rejected: tally.rejected.len() as u64,
+        notices: tally.notices,
+        ..Landed::default()
+    };
+    let head = job.workspace.lake.head(&job.at).await?;
+    let known = head.as_ref().and_then(|head| head.checkpoints.get(&job.app));
+    let Some(position) = tally.position else {
+        return Ok(landed);
+    };
+    // Nothing new was read and the table stands: a commit would only wake the models above it.
+    let unchanged = known.is_some_and(|last| last.position == position.0);
+    if unchanged && (tally.rows == 0 || job.stream.read == Read::Full) {
+        landed.version = head.map(|head| head.version);
+        return Ok(landed);
+    }
+    let set_aside = quarantine::rows(
+        job.sync_name,
+        &job.stream.stream,
+        job.run_id,
+        job.workspace.now(),
+        tally.rejected,
+    );
+    quarantine::set_aside(job.workspace, set_aside).await?;
+    let schema =
+        if batches.is_empty() { known_schema(job, head.as_ref())? } else { Some(union(&batches)?) };
+    let Some(schema) = schema else { return Ok(landed) };
+    let checkpoint = Checkpoint { sequence: job.sequence, position: position.0 };
+    let rows = RowStream::from_batches(Arc::clone(&schema), conform(&schema, batches)?);
+    let write =
+        Write::new(mode(job.stream), rows, format!("sync {}.{}", job.sync_name, job.stream.stream))
+            .checkpoint(job.app.clone(), checkpoint)
+            .add_columns();
+    let commit = job.workspace.lake.write(&job.at, write).await?;
+    landed.rows_out = commit.rows_written;
+    landed.rows_superseded = commit.rows_superseded;
+    landed.version = Some(commit.version);
+    Ok(landed)
+}
+
+/// The columns of a table into which nothing was read yet: those it has, or those that are declared.
+fn known_schema(job: &Job<'_>, head: Option<&TableState>) -> Result<Option<SchemaRef>> {
+    if let Some(head) = head {
+        return Ok(Some(Arc::clone(&head.schema)));
+    }
+    let field =
+        |column: &Column| Ok(Field::new(&column.name, declared(column)?.kind.arrow(), true));
+    let fields = job.stream.columns.iter().map(field).collect::<Result<Vec<_>>>()?;
+    Ok((!fields.is_empty()).then(|| Arc::new(Schema::new(fields))))
+}
+
+/// Lands mended rows and their position, once per `replay`, a digest of what is mended.
+pub(crate) async fn land_replayed(
+    job: &Job<'_>,
+    batches: Vec<RecordBatch>,
+    position: Position,
+    replay: &str,
+) -> Result<()> {
+    let lake = &job.workspace.lake;
+    let done = lake
+        .history(&job.at)
+        .await?
+        .into_iter()
+        .any(|commit| commit.metadata.get("replay").and_then(Value::as_str) == Some(replay));
+    if done {
+        return Ok(());
+    }
+    let batches = batches
+        .iter()
+        .map(|batch| renamed(batch, &job.stream.columns))
+        .collect::<Result<Vec<_>>>()?;
+    let schema = union(&batches)?;
+    let rows = RowStream::from_batches(Arc::clone(&schema), conform(&schema, batches)?);
+    let write = Write::new(
+        mode(job.stream),
+        rows,
+        format!("replay {}.{}", job.sync_name, job.stream.stream),
+    )
+    .checkpoint(job.app.clone(), Checkpoint { sequence: job.sequence, position: position.0 })
+    .add_columns()
+    .property("replay", replay.into());
+    lake.write(&job.at, write).await?;
+    Ok(())
+}
+
+fn mode(stream: &Stream) -> WriteMode {
+    match stream.write {
+        WriteModeDeclared::Append => WriteMode::Append,
+        WriteModeDeclared::Replace => WriteMode::Replace,
+        WriteModeDeclared::Merge => {
+            WriteMode::Merge { key: stream.key.clone(), duplicates: Duplicates::KeepLast }
+        }
+    }
+}
+
+/// Where a landed table lies: the folder of its schema, then its own.
+pub(crate) fn location_of(table: &TableName) -> Result<Location> {
+    Location::new(format!("{}/{}", table.schema, table.name))
+}
+
+/// Gives every batch the columns of the whole run, missing ones empty.
+fn conform(schema: &SchemaRef, batches: Vec<RecordBatch>) -> Result<Vec<RecordBatch>> {
+    let one = |batch: RecordBatch| {
+        if batch.schema_ref() == schema {
+            return Ok(batch);
+        }
+        let columns = schema.fields().iter().map(|field| {
+            let empty = || new_null_array(field.data_type(), batch.num_rows());
+            batch.column_by_name(field.name()).map_or_else(empty, Arc::clone)
+        });
+        RecordBatch::try_new(Arc::clone(schema), columns.collect())
+            .map_err(|e| Error::internal("a page does not fit the columns of its run").caused_by(e))
+    };
+    batches.into_iter().map(one).collect()
+}
+
+fn union(batches: &[RecordBatch]) -> Result<SchemaRef> {
+    let schemas = batches.iter().map(|batch| batch.schema().as_ref().clone());
+    let merged = Schema::try_merge(schemas).map_err(|e| {
+        Error::new(ErrorKind::Invalid, "pages of one stream have columns of different types")
+            .hint("Declare the column's type in the sync.")
+            .caused_by(e)
+    })?;
+    Ok(Arc::new(merged))
+}
+
+/// What a read gathered beside its rows.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    rows: u64,
+    rejected: Vec<Rejected>,
+    notices: Vec<String>,
+    position: Option<Position>,
+}
+
+impl Tally {
+    /// Takes a page apart.
+    pub(crate) fn take(&mut self, page: Page, errors: &Errors) -> Result<RecordBatch> {
+        self.rows += page.batch.num_rows() as u64;
+        self.rejected.extend(page.rejected);
+        self.notices.extend(
+            page.notices.into_iter().map(|notice| format!("{}: {}", notice.file, notice.message)),
+        );
+        self.position = Some(page.position);
+        self.judge(errors, false)?;
+        Ok(page.batch)
+    }
+
+    /// Applies the budget of bad rows, counted over the whole run.
+    fn judge(&self, errors: &Errors, at_end: bool) -> Result<()> {
+        let bad = self.rejected.len() as u64;
+        let Some(first) = self.rejected.first() else { return Ok(()) };
+        let place =
+            first.line.map_or_else(|| first.file.clone(), |line| format!("{}:{line}", first.file));
+        let stop = |why: String| {
+            let column = first
+                .column
+                .as_ref()
+                .map_or_else(String::new, |column| format!(", column \"{column}\""));
+            Err(Error::blocked(format!("{why}; nothing was published; the first is {place}{column}: {}", first.reason))
+                .hint("Mend the source or the declared columns, or raise the budget under `errors:` in the sync."))
+        };
+        if errors.on_bad_row == OnBadRow::Fail {
+            return stop("a row is bad and the sync says on_bad_row: fail".to_owned());
+        }
+        if errors.max_bad_rows.is_some_and(|most| bad > most) {
+            return stop(format!("{bad} rows are bad, more than max_bad_rows allows"));
+        }
+        let all = self.rows + bad;
+        if let Some(most) = errors.max_bad_ratio.filter(|_| at_end || all >= RATIO_ROWS_MIN) {
+            let ratio = bad as f64 / all as f64;
+            if ratio > most.value() {
+                return stop(format!(
+                    "{bad} of {all} rows are bad ({:.2} %), more than max_bad_ratio allows",
+                    100.0 * ratio
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+pub(crate) fn lock(tally: &Mutex<Tally>) -> std::sync::MutexGuard<'_, Tally> {
+    tally.lock().unwrap_or_else(PoisonError::into_inner)
+}

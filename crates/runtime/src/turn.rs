@@ -1,0 +1,185 @@
+//! One turn of the wheel.
+
+use std::sync::Arc;
+
+use flywheel_base::{Error, Result, Timestamp};
+use flywheel_decision::act::Acted;
+use flywheel_decision::decide::Decided;
+use flywheel_decision::table::LiftRow;
+use flywheel_state::{Run, Task};
+use flywheel_transform::BuildOptions;
+use flywheel_warehouse::Maintain;
+
+use crate::Workspace;
+use crate::recorder::{Observer, Recorder};
+use crate::task::learn::When;
+use crate::task::{act, build, decide, evaluate, learn, outcome, sync};
+
+/// What one turn did.
+#[derive(Clone, Debug)]
+pub struct TurnReport {
+    /// Its number.
+    pub turn: i64,
+    /// The moment it worked for.
+    pub at: Timestamp,
+    /// Whether it completed a turn that had been cut off.
+    pub resumed: bool,
+    /// Rows landed.
+    pub rows_landed: u64,
+    /// Rows set aside.
+    pub rows_rejected: u64,
+    /// What each policy decided.
+    pub decided: Vec<Decided>,
+    /// What left.
+    pub acted: Acted,
+    /// New outcomes.
+    pub outcomes: usize,
+    /// What each policy changed so far.
+    pub lift: Vec<LiftRow>,
+    /// Learners that were fitted.
+    pub learned: Vec<String>,
+    /// Models and tests that block publication, as a person reads it.
+    pub blocked: Option<String>,
+    /// The run's row.
+    pub run: Run,
+    /// Its tasks.
+    pub tasks: Vec<Task>,
+}
+
+/// Runs one turn for the workspace's moment; a turn that was cut off is completed instead, for its own moment.
+///
+/// # Errors
+/// The error of the task that failed, after the run has been recorded. The turn stays open, and the
+/// next call goes on with it.
+pub async fn turn(workspace: &Workspace, observer: &dyn Observer) -> Result<TurnReport> {
+    let open = workspace.store.open_turn()?;
+    let now = workspace.now();
+    let turn = match open {
+        Some(open) if open.logical_at != now => {
+            return Err(Error::internal(format!(
+                "turn {} for {} is open, but the clock says {now}",
+                open.turn, open.logical_at
+            )));
+        }
+        Some(open) => open,
+        None => workspace.store.begin_turn(now)?,
+    };
+    let machine = Arc::clone(&workspace.machine);
+    let mut recorder =
+        Recorder::start(&workspace.store, machine, observer, "turn", Some(turn.turn), now)?;
+    let result = steps(workspace, &mut recorder, turn.turn).await;
+    let tasks = recorder.tasks().to_vec();
+    match result {
+        Ok(steps) => {
+            workspace.store.complete_turn(turn.turn)?;
+            let run = recorder.finish(None)?;
+            Ok(TurnReport {
+                turn: turn.turn,
+                at: now,
+                resumed: open.is_some(),
+                run,
+                tasks,
+                ..steps
+            })
+        }
+        Err(error) => {
+            recorder.finish(Some(&error))?;
+            Err(error.context(format!("turn {}", turn.turn)))
+        }
+    }
+}
+
+async fn steps(
+    workspace: &Workspace,
+    recorder: &mut Recorder<'_>,
+    turn: i64,
+) -> Result<TurnReport> {
+    let (mut rows_landed, mut rows_rejected) = (0, 0);
+    for name in workspace.project.syncs.keys() {
+        for landed in sync::run(workspace, recorder, name).await? {
+            rows_landed += landed.rows_out;
+            rows_rejected += landed.rows_rejected;
+        }
+    }
+    let report = build::run(workspace, recorder, BuildOptions::default()).await?;
+    let blocked = (!report.passed()).then(|| build::blocked(&report).report());
+    if let Some(text) = &blocked {
+        recorder.notice(text.clone());
+    }
+    evaluate::run(workspace, recorder, turn).await?;
+    let learners: Vec<String> = workspace.project.learners.keys().cloned().collect();
+    let learned = learn::run(workspace, recorder, turn, &learners, When::Due).await?;
+    let policies: Vec<String> = workspace.project.policies.keys().cloned().collect();
+    let outcomes = outcome::join(workspace, recorder, turn).await?;
+    let decided = decide::run(workspace, recorder, turn, &policies).await?;
+    let acted = act::run(workspace, recorder, turn).await?;
+    let lift = outcome::measure(workspace, recorder, turn).await?;
+    maintain(workspace, recorder).await?;
+    Ok(TurnReport {
+        turn,
+        at: workspace.now(),
+        resumed: false,
+        rows_landed,
+        rows_rejected,
+        decided,
+        acted,
+        outcomes,
+        lift,
+        learned: learned.into_iter().map(|learned| learned.learner).collect(),
+        blocked,
+        run: empty_run(),
+        tasks: Vec::new(),
+    })
+}
+
+/// A table with at least so many files is looked at.
+const FILES_MIN: usize = 48;
+/// Files that are larger on average need no help.
+const FILE_BYTES: u64 = 16 << 20;
+
+/// Keeps tables from falling apart into small files; costs nothing when there is nothing to do.
+///
+/// A compacted model is the same rows in another version, so readers and the next increment are moved
+/// to that version; if the process dies in between, the next build starts from the version before.
+async fn maintain(workspace: &Workspace, recorder: &Recorder<'_>) -> Result<()> {
+    for at in workspace.lake.locations().await? {
+        let Some(before) = workspace.lake.head(&at).await? else { continue };
+        if before.files < FILES_MIN || before.bytes / before.files as u64 >= FILE_BYTES {
+            continue;
+        }
+        match workspace.lake.maintain(&at, Maintain::default()).await {
+            Ok(after) => follow(workspace, at.as_str(), before.version, after.version)?,
+            Err(error) => recorder.notice(format!("maintenance of {at}: {}", error.report())),
+        }
+    }
+    Ok(())
+}
+
+/// Moves readers and the next increment from `before` to `after`, which holds the same rows.
+fn follow(workspace: &Workspace, location: &str, before: i64, after: i64) -> Result<()> {
+    let same = |at: &Option<String>, version: Option<i64>| {
+        at.as_deref() == Some(location) && version == Some(before)
+    };
+    let mut builds = workspace.store.builds()?;
+    builds.retain(|build| same(&build.location, build.version));
+    builds.iter_mut().for_each(|build| build.version = Some(after));
+    workspace.store.record_builds(&builds)?;
+    let mut seen = workspace.store.publications()?;
+    seen.retain(|publication| same(&publication.location, publication.version));
+    seen.iter_mut().for_each(|publication| publication.version = Some(after));
+    workspace.store.publish(&seen, &[])
+}
+
+fn empty_run() -> Run {
+    Run {
+        run_id: String::new(),
+        kind: String::new(),
+        turn: None,
+        logical_at: Timestamp::default(),
+        status: String::new(),
+        started_at: Timestamp::default(),
+        ended_at: None,
+        error: None,
+        detail: serde_json::Value::Null,
+    }
+}

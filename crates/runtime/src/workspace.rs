@@ -1,0 +1,205 @@
+//! An open project: its declarations, its lake, its metadata, and the right to change it.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use flywheel_base::{Clock, Error, Result, SystemClock, Timestamp};
+use flywheel_decision::artifact::Artifacts;
+use flywheel_decision::table::TABLES;
+use flywheel_decision::{Context, learner};
+use flywheel_project::Project;
+use flywheel_state::{ProjectLock, Store};
+use flywheel_transform::World;
+use flywheel_warehouse::{Catalog, Lake, LakeOptions, Session, TableName};
+
+use crate::{connectors, quarantine, system};
+
+/// Whether a project is opened to be read or to be changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Queries and status; any number at a time.
+    Read,
+    /// Everything else; one process at a time.
+    Write,
+}
+
+/// What `flywheel sql --at` names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum At {
+    /// A version of the one table the query reads.
+    Version(i64),
+    /// A version of a named table.
+    TableVersion(TableName, i64),
+    /// Every table as it was at a moment of the logical clock.
+    Moment(Timestamp),
+}
+
+/// An open project.
+pub struct Workspace {
+    /// What the user declared.
+    pub project: Project,
+    /// The lake.
+    pub lake: Lake,
+    /// The metadata.
+    pub store: Store,
+    /// The logical clock: the machine's, or a replay's.
+    pub clock: Arc<dyn Clock>,
+    /// The machine's clock, for durations and start times.
+    pub machine: Arc<dyn Clock>,
+    _lock: Option<ProjectLock>,
+}
+
+impl Workspace {
+    /// Opens the project in `dir`.
+    ///
+    /// # Errors
+    /// [`flywheel_base::ErrorKind::Invalid`] with every mistake in its files,
+    /// [`flywheel_base::ErrorKind::Conflict`] if another process changes it, else those of lake and metadata.
+    pub async fn open(dir: &Path, access: Access, clock: Arc<dyn Clock>) -> Result<Self> {
+        let project = Project::load(dir, &connectors::schemas())?;
+        let ours = dir.join(".flywheel");
+        let lock =
+            (access == Access::Write).then(|| ProjectLock::take(&ours.join("lock"))).transpose()?;
+        let store = Store::open(&ours.join("meta.db"))?;
+        let options = LakeOptions {
+            memory_bytes: project.file.memory.bytes,
+            spill_dir: ours.join("spill"),
+            partitions: std::thread::available_parallelism()
+                .map_or(2, usize::from)
+                .min(PARTITIONS_MAX),
+            clock: Arc::clone(&clock),
+        };
+        let lake = Lake::open(&dir.join(&project.file.lake), options).await?;
+        let workspace =
+            Self { project, lake, store, clock, machine: Arc::new(SystemClock), _lock: lock };
+        if access == Access::Write {
+            workspace.prepare().await?;
+        }
+        Ok(workspace)
+    }
+
+    /// Makes our own tables, empty, so that queries over them work from the first moment.
+    async fn prepare(&self) -> Result<()> {
+        for table in TABLES.iter().chain([&quarantine::TABLE]) {
+            table.ensure(&self.lake).await?;
+        }
+        for (name, resource) in &self.project.learners {
+            learner::ensure_tables(&self.lake, name, resource).await?;
+        }
+        Ok(())
+    }
+
+    /// The project's folder.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.project.dir
+    }
+
+    /// The folder of what is ours.
+    #[must_use]
+    pub fn ours(&self) -> PathBuf {
+        self.project.dir.join(".flywheel")
+    }
+
+    /// The logical moment.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// What building models works with.
+    pub(crate) fn world(&self) -> World<'_> {
+        World { project: &self.project, lake: &self.lake, store: &self.store, now: self.now() }
+    }
+
+    /// What readers see now: landed and system tables at their heads, models as published.
+    ///
+    /// # Errors
+    /// Those of lake and metadata.
+    pub async fn catalog(&self) -> Result<Catalog> {
+        let mut catalog = flywheel_transform::catalog(self.world()).await?;
+        system::add(self, &mut catalog).await?;
+        Ok(catalog)
+    }
+
+    /// A session over what readers see now.
+    ///
+    /// # Errors
+    /// Those of lake and metadata.
+    pub async fn session(&self) -> Result<Session> {
+        self.lake.session(self.catalog().await?)
+    }
+
+    /// A session over tables as they were, for the query `sql`.
+    ///
+    /// # Errors
+    /// [`flywheel_base::ErrorKind::Invalid`] if a bare version is asked for and the query does not read
+    /// exactly one table, else those of lake and metadata.
+    pub async fn session_at(&self, at: &At, sql: &str) -> Result<Session> {
+        let at = match at {
+            At::Moment(moment) => flywheel_transform::At::Time(*moment),
+            At::TableVersion(table, version) => {
+                flywheel_transform::At::Version { table: table.clone(), version: *version }
+            }
+            At::Version(version) => {
+                let tables = self.lake_session().await?.query(sql).await?.tables();
+                let mut tables = tables.into_iter();
+                let (Some(table), None) = (tables.next(), tables.next()) else {
+                    return Err(Error::invalid(format!(
+                        "version {version} of which table? the query reads not exactly one"
+                    ))
+                    .hint(
+                        "Name the table: --at raw.orders@3, or give a moment: --at 2024-05-01.",
+                    ));
+                };
+                flywheel_transform::At::Version { table, version: *version }
+            }
+        };
+        self.lake.session(flywheel_transform::catalog_at(self.world(), &at).await?)
+    }
+
+    /// What a person should know about the lake, such as a torn commit that was set aside.
+    #[must_use]
+    pub fn notices(&self) -> Vec<String> {
+        let text = |notice: flywheel_warehouse::Notice| {
+            format!("warning: table {}: {}; {}", notice.table, notice.what, notice.meaning)
+        };
+        self.lake.notices().into_iter().map(text).collect()
+    }
+
+    /// A session for the steps of the loop: tables of the lake only, because listing every run of
+    /// the past before each step would make a turn's cost grow with history.
+    ///
+    /// # Errors
+    /// Those of lake and metadata.
+    pub(crate) async fn lake_session(&self) -> Result<Session> {
+        self.lake.session(flywheel_transform::catalog(self.world()).await?)
+    }
+
+    /// What the steps of the loop work with, at `now` in `turn`.
+    ///
+    /// # Errors
+    /// Those of lake and metadata.
+    pub(crate) async fn context(&self, turn: i64, now: Timestamp) -> Result<Context<'_>> {
+        Ok(Context {
+            project: &self.project,
+            lake: &self.lake,
+            store: &self.store,
+            session: self.lake_session().await?,
+            artifacts: Artifacts::new(&self.ours().join("artifacts")),
+            now,
+            turn,
+        })
+    }
+
+    /// Finds the project that holds `start`, looking upwards.
+    ///
+    /// # Errors
+    /// [`flywheel_base::ErrorKind::NotFound`] if neither the folder nor one above it has a `flywheel.yaml`.
+    pub fn find(start: &Path) -> Result<PathBuf> {
+        Project::find(start)
+    }
+}
+
+/// More partitions than this cost more in small tables than they bring.
+const PARTITIONS_MAX: usize = 8;
