@@ -3,27 +3,30 @@
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::mem;
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use bytes::Bytes;
 use datafusion::parquet::arrow::ProjectionMask;
+use datafusion::parquet::arrow::arrow_reader::ArrowReaderOptions;
 use datafusion::parquet::arrow::arrow_writer::{ArrowWriter, ArrowWriterOptions};
-use datafusion::parquet::arrow::async_reader::{
-    ParquetObjectReader, ParquetRecordBatchStreamBuilder,
-};
+use datafusion::parquet::arrow::async_reader::{AsyncFileReader, ParquetRecordBatchStreamBuilder};
 use datafusion::parquet::basic::{Compression, ZstdLevel};
+use datafusion::parquet::errors::{ParquetError, Result as ParquetResult};
+use datafusion::parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
 use datafusion::parquet::file::properties::WriterProperties;
 use flywheel_base::{Error, Result, Timestamp, task};
+use futures::future::BoxFuture;
 use futures::stream::BoxStream;
-use futures::{StreamExt, TryStreamExt};
+use futures::{FutureExt, StreamExt, TryFutureExt, TryStreamExt};
 use object_store::buffered::BufWriter;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 use tokio::io::AsyncWriteExt;
 
-use crate::failure::{from_parquet, from_store};
+use crate::failure::{from_parquet, from_store, from_writer};
 use crate::log::action::{Add, DIGEST_TAG};
 use crate::log::stats;
 use crate::shape;
@@ -37,6 +40,8 @@ const GROUP_ROWS_MAX: usize = 262_144;
 const PIECE_BYTES: usize = 8 << 20;
 /// Compression of data files: the level that costs little more than Snappy.
 const ZSTD_LEVEL: i32 = 1;
+/// Bytes read from a file's end at once, in the hope that its footer is in them.
+const FOOTER_BYTES: usize = 64 << 10;
 /// Rows of a batch when reading.
 pub(crate) const BATCH_ROWS: usize = 8_192;
 
@@ -100,7 +105,7 @@ impl DataWriter {
         };
         let mut file = encode(file, batch).await?;
         if file.parquet.inner().len() >= PIECE_BYTES {
-            file = self.hand_over(file).await?;
+            file = hand_over(file).await?;
         }
         if file.size + file.parquet.in_progress_size() >= FILE_BYTES_MAX {
             return self.close(file).await;
@@ -128,14 +133,6 @@ impl DataWriter {
         Ok(OpenFile { name, parquet, upload, digest: blake3::Hasher::new(), size: 0 })
     }
 
-    async fn hand_over(&self, mut file: OpenFile) -> Result<OpenFile> {
-        let piece = Bytes::from(mem::take(file.parquet.inner_mut()));
-        file.size += piece.len();
-        file.digest.update(&piece);
-        file.upload.put(piece).await.map_err(|error| from_store("write a data file", error))?;
-        Ok(file)
-    }
-
     async fn close(&mut self, file: OpenFile) -> Result<()> {
         let (mut file, footer) = task::compute(move || {
             let mut file = file;
@@ -143,10 +140,8 @@ impl DataWriter {
             Ok((file, footer))
         })
         .await?;
-        file = self.hand_over(file).await?;
-        file.upload.shutdown().await.map_err(|error| {
-            Error::io("write a data file in", std::path::Path::new(self.folder.as_ref()), error)
-        })?;
+        file = hand_over(file).await?;
+        file.upload.shutdown().await.map_err(|error| from_writer("write a data file", error))?;
         let digest = file.digest.finalize().to_hex().to_string();
         self.done.push(Add {
             path: file.name,
@@ -171,10 +166,10 @@ impl DataWriter {
 
     /// Removes what was written for a commit that does not happen; what stays is swept later.
     pub(crate) async fn discard(&mut self) {
-        if let Some(mut file) = self.open.take() {
-            if let Err(error) = file.upload.abort().await {
-                tracing::debug!(error = %error, "unfinished data file stays until it is swept");
-            }
+        if let Some(mut file) = self.open.take()
+            && let Err(error) = file.upload.abort().await
+        {
+            tracing::debug!(error = %error, "unfinished data file stays until it is swept");
         }
         for add in mem::take(&mut self.done) {
             let path = self.folder.clone().join(add.path.as_str());
@@ -185,6 +180,15 @@ impl DataWriter {
     }
 }
 
+/// Moves what is encoded so far to the store.
+async fn hand_over(mut file: OpenFile) -> Result<OpenFile> {
+    let piece = Bytes::from(mem::take(file.parquet.inner_mut()));
+    file.size += piece.len();
+    file.digest.update(&piece);
+    file.upload.put(piece).await.map_err(|error| from_store("write a data file", error))?;
+    Ok(file)
+}
+
 async fn encode(mut file: OpenFile, batch: RecordBatch) -> Result<OpenFile> {
     task::compute(move || {
         file.parquet.write(&batch).map_err(unencodable)?;
@@ -193,7 +197,7 @@ async fn encode(mut file: OpenFile, batch: RecordBatch) -> Result<OpenFile> {
     .await
 }
 
-fn unencodable(error: datafusion::parquet::errors::ParquetError) -> Error {
+fn unencodable(error: ParquetError) -> Error {
     Error::internal("rows cannot be encoded as Parquet").caused_by(error)
 }
 
@@ -203,9 +207,11 @@ pub(crate) async fn read(
     file: &DataFile,
     schema: &SchemaRef,
 ) -> Result<BoxStream<'static, Result<RecordBatch>>> {
-    let size = file.add.size.unsigned_abs();
-    let reader =
-        ParquetObjectReader::new(Arc::clone(store), file.path.clone()).with_file_size(size);
+    let reader = StoreReader {
+        store: Arc::clone(store),
+        path: file.path.clone(),
+        size: file.add.size.unsigned_abs(),
+    };
     let name = file.add.path.clone();
     let builder = ParquetRecordBatchStreamBuilder::new(reader)
         .await
@@ -229,4 +235,44 @@ pub(crate) async fn read(
             async move { widened }
         })
         .boxed())
+}
+
+/// Reads ranges of a data file from the store.
+struct StoreReader {
+    store: Arc<dyn ObjectStore>,
+    path: Path,
+    size: u64,
+}
+
+impl AsyncFileReader for StoreReader {
+    fn get_bytes(&mut self, range: Range<u64>) -> BoxFuture<'_, ParquetResult<Bytes>> {
+        let read = self.store.get_range(&self.path, range);
+        read.map_err(|error| ParquetError::External(Box::new(error))).boxed()
+    }
+
+    fn get_byte_ranges(
+        &mut self,
+        ranges: Vec<Range<u64>>,
+    ) -> BoxFuture<'_, ParquetResult<Vec<Bytes>>> {
+        async move {
+            let read = self.store.get_ranges(&self.path, &ranges).await;
+            read.map_err(|error| ParquetError::External(Box::new(error)))
+        }
+        .boxed()
+    }
+
+    fn get_metadata<'a>(
+        &'a mut self,
+        options: Option<&'a ArrowReaderOptions>,
+    ) -> BoxFuture<'a, ParquetResult<Arc<ParquetMetaData>>> {
+        async move {
+            let size = self.size;
+            let options = options.map(|options| options.metadata_options().clone());
+            let reader = ParquetMetaDataReader::new()
+                .with_prefetch_hint(Some(FOOTER_BYTES))
+                .with_metadata_options(options);
+            Ok(Arc::new(reader.load_and_finish(self, size).await?))
+        }
+        .boxed()
+    }
 }

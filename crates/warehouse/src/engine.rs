@@ -1,11 +1,12 @@
 //! The query engine of a lake: one memory pool, one spill folder, and a template of what a session knows.
 
 use std::fmt;
+use std::num::NonZeroUsize;
 use std::path::{Path as FilePath, PathBuf};
 use std::sync::Arc;
 
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
-use datafusion::execution::memory_pool::{FairSpillPool, MemoryPool};
+use datafusion::execution::memory_pool::{FairSpillPool, MemoryPool, TrackConsumersPool};
 use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
@@ -22,6 +23,17 @@ pub(crate) const CATALOG: &str = "flywheel";
 pub(crate) const DEFAULT_SCHEMA: &str = "public";
 /// Files smaller than this are not split between partitions.
 const SPLIT_BYTES_MIN: usize = 4 << 20;
+
+/// How many spill files are merged at once; a sort that merges more takes the memory of its neighbour.
+const MERGE_FAN_IN: usize = 16;
+/// How many of the largest consumers an error about memory names.
+const CONSUMERS_NAMED: NonZeroUsize = NonZeroUsize::MIN.saturating_add(4);
+/// The part of the memory limit that a sort reserves for merging what it spilled.
+const SORT_RESERVE_SHARE: usize = 32;
+/// The least a sort reserves, in bytes.
+const SORT_RESERVE_MIN: usize = 64 << 10;
+/// The most a sort reserves, in bytes.
+const SORT_RESERVE_MAX: usize = 10 << 20;
 
 /// What every session of a lake shares.
 pub(crate) struct Engine {
@@ -50,13 +62,16 @@ impl Engine {
         let disk = DiskManagerBuilder::default()
             .with_mode(DiskManagerMode::Directories(vec![spill_dir.to_owned()]));
         let runtime = RuntimeEnvBuilder::new()
-            .with_memory_pool(Arc::new(FairSpillPool::new(limit)))
-            .with_disk_manager_builder(disk)
+            .with_memory_pool(Arc::new(TrackConsumersPool::new(
+                FairSpillPool::new(limit),
+                CONSUMERS_NAMED,
+            )))
+            .with_disk_manager_builder(disk.with_max_spill_merge_fan_in(MERGE_FAN_IN))
             .build_arc()
             .map_err(from_engine)?;
         runtime.register_object_store(ObjectStoreUrl::local_filesystem().as_ref(), store);
         let template = SessionStateBuilder::new()
-            .with_config(config(partitions))
+            .with_config(config(partitions.max(1), limit))
             .with_runtime_env(runtime)
             .with_default_features()
             .build();
@@ -85,14 +100,18 @@ impl Engine {
     }
 }
 
-fn config(partitions: usize) -> SessionConfig {
+fn config(partitions: usize, memory_bytes: usize) -> SessionConfig {
     let mut config = SessionConfig::new()
-        .with_target_partitions(partitions.max(1))
+        .with_target_partitions(partitions)
         .with_default_catalog_and_schema(CATALOG, DEFAULT_SCHEMA)
         .with_create_default_catalog_and_schema(false)
         .with_information_schema(true)
         .with_repartition_file_min_size(SPLIT_BYTES_MIN);
     let options = config.options_mut();
+    // Every sort sets this aside before it begins, so it must be small against the limit.
+    let share = memory_bytes / SORT_RESERVE_SHARE / partitions;
+    options.execution.sort_spill_reservation_bytes =
+        share.clamp(SORT_RESERVE_MIN, SORT_RESERVE_MAX);
     options.execution.time_zone = Some("UTC".to_owned());
     options.sql_parser.map_string_types_to_utf8view = false;
     options.execution.parquet.schema_force_view_types = false;

@@ -41,16 +41,24 @@ pub(crate) fn from_store(doing: &str, error: object_store::Error) -> Error {
     }
 }
 
+/// An I/O error of a writer over the store, which hides the operating system's answer inside.
+pub(crate) fn from_writer(doing: &str, error: std::io::Error) -> Error {
+    from_store(doing, object_store::Error::Generic { store: "writer", source: Box::new(error) })
+}
+
 /// The operating system's answer at the bottom of an error's causes.
 fn io_kind(error: &(dyn StdError + 'static)) -> Option<std::io::ErrorKind> {
+    let mut found = None;
     let mut cause = Some(error);
     while let Some(inner) = cause {
-        if let Some(io) = inner.downcast_ref::<std::io::Error>() {
-            return Some(io.kind());
-        }
         cause = inner.source();
+        if let Some(io) = inner.downcast_ref::<std::io::Error>() {
+            found = Some(io.kind());
+            // An error inside an I/O error is not its source.
+            cause = io.get_ref().map(|inner| inner as &(dyn StdError + 'static));
+        }
     }
-    None
+    found
 }
 
 /// A damaged Parquet file, or a store that failed below it.

@@ -173,7 +173,8 @@ impl Lake {
     /// published then.
     pub async fn write(&self, at: &Location, write: Write) -> Result<Commit> {
         self.refuse_nesting(at)?;
-        self.shared.lane(at).write(write).await
+        // Boxed, so that callers' futures stay small.
+        Box::pin(self.shared.lane(at).write(write)).await
     }
 
     /// A table inside another table's folder would be swept away with that table's old files.
@@ -197,7 +198,7 @@ impl Lake {
     /// # Errors
     /// [`flywheel_base::ErrorKind::NotFound`] if there is no such table; the store's own.
     pub async fn maintain(&self, at: &Location, options: Maintain) -> Result<Maintained> {
-        self.shared.lane(at).maintain(&options).await
+        Box::pin(self.shared.lane(at).maintain(&options)).await
     }
 
     /// A session over the names of `catalog`.

@@ -23,12 +23,15 @@ use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown};
 use datafusion::physical_expr::PhysicalExpr;
-use datafusion::physical_optimizer::pruning::PruningPredicate;
+use datafusion::physical_optimizer::pruning::PruningPredicateBuilder;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
 use object_store::ObjectMeta;
 
 use crate::snapshot::{DataFile, Snapshot};
+
+/// Tables up to this size are read by one partition.
+const ONE_PARTITION_BYTES_MAX: u64 = 4 << 20;
 
 /// A table at one version, as queries see it.
 #[derive(Debug)]
@@ -57,7 +60,9 @@ impl LakeTable {
         let files = &self.snapshot.files;
         let Some(predicate) = predicate else { return files.clone() };
         let facts = Facts { table: self, files };
-        let keep = PruningPredicate::try_new(Arc::clone(predicate), SchemaRef::clone(&self.schema))
+        let keep = PruningPredicateBuilder::new()
+            .with_file_schema(SchemaRef::clone(&self.schema))
+            .try_build(Arc::clone(predicate))
             .and_then(|pruning| pruning.prune(&facts));
         match keep {
             Ok(keep) => {
@@ -114,6 +119,16 @@ impl LakeTable {
         let made = PartitionedFile::new_from_meta(meta)
             .with_partition_values(self.partition_values(file)?);
         Ok(made.with_statistics(Arc::new(self.file_statistics(file))))
+    }
+}
+
+/// Deals files to partitions; a small table is read by one, in file order and without the cost of more.
+fn grouped(files: Vec<PartitionedFile>, partitions: usize) -> Vec<FileGroup> {
+    let bytes: u64 = files.iter().map(PartitionedFile::effective_size).sum();
+    let group = FileGroup::new(files);
+    match bytes <= ONE_PARTITION_BYTES_MAX {
+        true => vec![group],
+        false => group.split_files(partitions),
     }
 }
 
@@ -190,7 +205,7 @@ impl TableProvider for LakeTable {
         if let Some(predicate) = predicate {
             source = source.with_predicate(predicate);
         }
-        let groups = FileGroup::new(chosen).split_files(state.config().target_partitions());
+        let groups = grouped(chosen, state.config().target_partitions());
         let scan = FileScanConfigBuilder::new(ObjectStoreUrl::local_filesystem(), Arc::new(source))
             .with_file_groups(groups)
             .with_statistics(statistics)

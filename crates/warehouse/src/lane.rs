@@ -211,7 +211,7 @@ impl Lane {
                     prepared.retry().await;
                     last = Some(error);
                 }
-                Err(error) => return Err(error),
+                Err(error) => return Err(self.undecided(version, prepared, error).await),
             }
         }
         Err(Error::new(
@@ -220,6 +220,20 @@ impl Lane {
         )
         .hint("Let one program write it, or try again when the other one pauses.")
         .caused_by(last.unwrap_or_else(|| Error::internal("no attempt was made"))))
+    }
+
+    /// A commit that failed after it got its name is visible: its files must stay.
+    async fn undecided(&self, version: i64, prepared: &mut Prepared, error: Error) -> Error {
+        match self.log.identity(version).await {
+            Ok(None) => error,
+            _ => {
+                prepared.keep();
+                error.context(format!(
+                    "version {version} of table \"{}\" is visible but may not survive a power cut",
+                    self.location()
+                ))
+            }
+        }
     }
 
     /// What a write whose checkpoint is committed already amounts to.
@@ -239,10 +253,11 @@ impl Lane {
         if let Err(error) = self.head().await {
             tracing::warn!(table = %self.location(), error = %error, "new head cannot be read");
         }
-        if version > 0 && version % CHECKPOINT_EVERY == 0 {
-            if let Err(error) = self.checkpoint().await {
-                tracing::warn!(table = %self.location(), error = %error, "no checkpoint written");
-            }
+        if version > 0
+            && version % CHECKPOINT_EVERY == 0
+            && let Err(error) = self.checkpoint().await
+        {
+            tracing::warn!(table = %self.location(), error = %error, "no checkpoint written");
         }
     }
 

@@ -25,6 +25,9 @@ mod state;
 mod store;
 mod write;
 
+#[cfg(test)]
+mod testing;
+
 pub use function::{FUNCTIONS, Function};
 pub use lake::{Lake, LakeOptions};
 pub use location::{Location, TableName};

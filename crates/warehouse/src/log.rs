@@ -192,7 +192,7 @@ impl Log {
     }
 
     /// What tells a commit's file from another one of the same name; `None` if there is none.
-    async fn identity(&self, version: i64) -> Result<Option<String>> {
+    pub(crate) async fn identity(&self, version: i64) -> Result<Option<String>> {
         match self.store.head(&self.commit_path(version)).await {
             Ok(meta) => Ok(Some(identity_of(&meta))),
             Err(object_store::Error::NotFound { .. }) => Ok(None),

@@ -186,7 +186,7 @@ fn utc() -> DataType {
 
 fn decimal(digits: u8, scale: i8) -> Option<DataType> {
     let fits = digits <= DECIMAL_DIGITS_MAX && scale >= 0;
-    fits.then(|| DataType::Decimal128(digits, scale))
+    fits.then_some(DataType::Decimal128(digits, scale))
 }
 
 fn map(entry: &Field, sorted: bool) -> Option<DataType> {

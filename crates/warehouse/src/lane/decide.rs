@@ -88,8 +88,8 @@ impl Prepared {
 
     async fn take(&mut self, head: Option<&Arc<Snapshot>>, write: Write) -> Result<Work> {
         match write.mode.clone() {
-            WriteMode::Append => self.into_files(head, write, false).await,
-            WriteMode::Replace => self.into_files(head, write, true).await,
+            WriteMode::Append => self.write_files(head, write, false).await,
+            WriteMode::Replace => self.write_files(head, write, true).await,
             WriteMode::Merge { key, duplicates } => {
                 let keyed = merge::Keyed { key, duplicates, deleted: None };
                 Ok(Work::Merge(
@@ -106,7 +106,7 @@ impl Prepared {
         }
     }
 
-    async fn into_files(
+    async fn write_files(
         &mut self,
         head: Option<&Arc<Snapshot>>,
         mut write: Write,
@@ -199,6 +199,11 @@ impl Prepared {
         if !matches!(self.work, Work::Files { .. }) {
             self.discard().await;
         }
+    }
+
+    /// Leaves the files where they are, as a commit may name them.
+    pub(crate) fn keep(&mut self) {
+        self.writer = None;
     }
 
     /// Removes files that will not be committed.

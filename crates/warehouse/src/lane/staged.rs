@@ -15,6 +15,7 @@ use datafusion::parquet::arrow::ArrowWriter;
 use datafusion::parquet::arrow::arrow_reader::{
     ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
 };
+use datafusion::parquet::errors::ParquetError;
 use flywheel_base::{Error, Result, task};
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
@@ -55,10 +56,16 @@ pub(crate) struct Staged {
     reservation: MemoryReservation,
 }
 
+/// A file of waiting rows, gone with the merge.
 #[derive(Debug)]
 struct Spill {
     path: PathBuf,
-    writer: Option<ArrowWriter<File>>,
+}
+
+/// A spill file that is being written.
+struct Spilling {
+    spill: Spill,
+    writer: ArrowWriter<File>,
 }
 
 impl Drop for Spill {
@@ -103,6 +110,7 @@ impl Staged {
         let limit =
             usize::try_from(around.engine.memory_bytes() / MEMORY_SHARE).unwrap_or(usize::MAX);
         let mut held = 0;
+        let mut spilling: Option<Spilling> = None;
         while let Some(batch) = write.rows.next().await {
             let batch = batch?;
             let flags = marker.map(|index| Arc::clone(batch.column(index)));
@@ -110,13 +118,19 @@ impl Staged {
             let batch = shape::convert(&plain, &batch)?;
             staged.index(location, &batch, flags.as_ref(), keyed.duplicates)?;
             held += batch.get_array_memory_size();
-            if held > limit || staged.spill.is_some() {
-                staged.spill(around, batch).await?;
-            } else {
-                staged.batches.push(batch);
+            staged.batches.push(batch);
+            if held > limit {
+                let waiting = std::mem::take(&mut staged.batches);
+                let file = match spilling.take() {
+                    Some(file) => file,
+                    None => Spilling::start(around, &staged.given)?,
+                };
+                spilling = Some(task::compute(move || file.write(&waiting)).await?);
             }
         }
-        staged.end_spill().await?;
+        if let Some(file) = spilling {
+            staged.spill = Some(task::compute(move || file.end()).await?);
+        }
         Ok(staged)
     }
 
@@ -230,47 +244,6 @@ impl Staged {
         Ok(())
     }
 
-    async fn spill(&mut self, around: &Surroundings, batch: RecordBatch) -> Result<()> {
-        let mut waiting = std::mem::take(&mut self.batches);
-        waiting.push(batch);
-        let mut spill = match self.spill.take() {
-            Some(spill) => spill,
-            None => self.start_spill(around)?,
-        };
-        let spill = task::compute(move || {
-            if let Some(writer) = &mut spill.writer {
-                for batch in &waiting {
-                    writer.write(batch).map_err(|error| unspillable(error, &spill.path))?;
-                }
-            }
-            Ok(spill)
-        })
-        .await?;
-        self.spill = Some(spill);
-        Ok(())
-    }
-
-    fn start_spill(&self, around: &Surroundings) -> Result<Spill> {
-        let path = around.engine.spill_dir().join(format!("merge-{}.parquet", unique()));
-        let file = File::create_new(&path).map_err(|error| Error::io("spill to", &path, error))?;
-        let writer = ArrowWriter::try_new(file, Arc::clone(&self.given), None)
-            .map_err(|error| unspillable(error, &path))?;
-        Ok(Spill { path, writer: Some(writer) })
-    }
-
-    async fn end_spill(&mut self) -> Result<()> {
-        let Some(mut spill) = self.spill.take() else { return Ok(()) };
-        let spill = task::compute(move || {
-            if let Some(writer) = spill.writer.take() {
-                writer.close().map_err(|error| unspillable(error, &spill.path))?;
-            }
-            Ok(spill)
-        })
-        .await?;
-        self.spill = Some(spill);
-        Ok(())
-    }
-
     /// The rows again, in the order they came.
     pub(crate) fn replay(&self) -> Result<BoxStream<'static, Result<RecordBatch>>> {
         let Some(spill) = &self.spill else {
@@ -285,6 +258,29 @@ impl Staged {
     }
 }
 
+impl Spilling {
+    fn start(around: &Surroundings, schema: &SchemaRef) -> Result<Self> {
+        let path = around.engine.spill_dir().join(format!("merge-{}.parquet", unique()));
+        let file = File::create_new(&path).map_err(|error| Error::io("spill to", &path, error))?;
+        let spill = Spill { path };
+        let writer = ArrowWriter::try_new(file, Arc::clone(schema), None)
+            .map_err(|error| unspillable(error, &spill.path))?;
+        Ok(Self { spill, writer })
+    }
+
+    fn write(mut self, batches: &[RecordBatch]) -> Result<Self> {
+        for batch in batches {
+            self.writer.write(batch).map_err(|error| unspillable(error, &self.spill.path))?;
+        }
+        Ok(self)
+    }
+
+    fn end(self) -> Result<Spill> {
+        self.writer.close().map_err(|error| unspillable(error, &self.spill.path))?;
+        Ok(self.spill)
+    }
+}
+
 async fn next_batch(
     mut reader: ParquetRecordBatchReader,
 ) -> Result<Option<(RecordBatch, ParquetRecordBatchReader)>> {
@@ -295,8 +291,8 @@ async fn next_batch(
     .await
 }
 
-fn unspillable(error: datafusion::parquet::errors::ParquetError, path: &std::path::Path) -> Error {
-    if let datafusion::parquet::errors::ParquetError::External(inner) = error {
+fn unspillable(error: ParquetError, path: &std::path::Path) -> Error {
+    if let ParquetError::External(inner) = error {
         return match inner.downcast::<std::io::Error>() {
             Ok(io) => Error::io("spill to", path, *io),
             Err(inner) => Error::internal("rows cannot be spilled").caused_by(inner),

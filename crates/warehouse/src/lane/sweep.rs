@@ -165,8 +165,10 @@ impl Lane {
         Ok(())
     }
 
-    /// The files of every version from `oldest` on, and of every snapshot a query may still read.
+    /// The files of every version from `oldest` on, and of every version a session of this process reads.
     async fn needed(&self, oldest: i64, head: &Arc<Snapshot>) -> Result<BTreeSet<String>> {
+        // What is only kept in case somebody travels there again is no query.
+        locked(&self.pinned).clear();
         let first = self.at(Some(oldest)).await?;
         let mut needed = BTreeSet::new();
         let mut need = |snapshot: &Snapshot| {
@@ -176,11 +178,7 @@ impl Lane {
         need(head);
         let handed_out: Vec<Arc<Snapshot>> =
             locked(&self.handed_out).iter().filter_map(std::sync::Weak::upgrade).collect();
-        for snapshot in &handed_out {
-            if snapshot.version >= oldest {
-                need(snapshot);
-            }
-        }
+        handed_out.iter().for_each(|snapshot| need(snapshot));
         needed.extend(self.log.added_after(oldest).await?);
         Ok(needed)
     }

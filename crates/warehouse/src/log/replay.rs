@@ -122,7 +122,7 @@ impl Replay {
         if let Some(txn) = line.txn {
             self.take_txn(txn);
         }
-        self.protocol = line.protocol.or(self.protocol.take());
+        self.protocol = line.protocol.or_else(|| self.protocol.take());
         if line.metadata.is_some() && line.metadata != self.metadata {
             self.metadata = line.metadata;
             self.schema = None;

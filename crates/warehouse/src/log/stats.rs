@@ -58,11 +58,9 @@ pub(crate) fn collect(footer: &ParquetMetaData, schema: &SchemaRef) -> String {
         let Ok(converter) = StatisticsConverter::try_new(field.name(), schema, parquet) else {
             continue;
         };
-        if let Ok(counts) = converter.row_group_null_counts(footer.row_groups()) {
-            if counts.iter().all(|count| count.is_some()) {
-                let total: u64 = counts.iter().flatten().sum();
-                nulls.insert(field.name().clone(), json!(total));
-            }
+        let counts = converter.row_group_null_counts(footer.row_groups());
+        if let Some(total) = counts.ok().and_then(|counts| counts.iter().sum::<Option<u64>>()) {
+            nulls.insert(field.name().clone(), json!(total));
         }
         let lows = converter.row_group_mins(footer.row_groups()).ok();
         if let Some(value) = lows.and_then(|lows| extreme(&lows, false)).and_then(|v| json_of(&v)) {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
@@ -10,7 +11,7 @@ use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::{ExecutionPlan, displayable, execute_stream};
-use flywheel_base::{Error, ErrorKind, Result, digest};
+use flywheel_base::{ErrorKind, Result, digest};
 use futures::{StreamExt, TryStreamExt, stream};
 
 use crate::failure::from_engine;
@@ -20,6 +21,13 @@ use crate::{RowStream, TableName, shape};
 const HASH_JOIN: &str = "HashJoinExec";
 /// The sort-merge join needs at least two partitions to be chosen.
 const PARTITIONS_MIN: usize = 2;
+
+/// Rows of a batch when memory is short: every spill file that is merged holds some batches in memory.
+const BATCH_ROWS_SORTED: usize = 1_024;
+/// How long to wait at a time for the tasks of a refused plan to end.
+const RELEASE_WAIT: Duration = Duration::from_millis(2);
+/// How often to wait.
+const RELEASE_WAITS_MAX: usize = 50;
 
 /// One planned statement; it may be run several times and reads the same versions each time.
 pub struct Query {
@@ -95,14 +103,13 @@ impl Query {
     /// spill; [`ErrorKind::Corrupt`] if a data file is damaged; [`ErrorKind::Invalid`] if a value
     /// cannot be computed.
     pub async fn collect(&self) -> Result<Vec<RecordBatch>> {
+        let before = self.reserved();
         let plan = self.physical(&self.state).await?;
-        match self.run(&self.state, &plan)?.try_collect().await {
-            Err(error) if spills_if_sorted(&error, &plan) => {
-                let (state, plan) = self.sorted().await?;
-                self.run(&state, &plan)?.try_collect().await
-            }
-            outcome => outcome,
-        }
+        let outcome = self.run(&self.state, &plan)?.try_collect().await;
+        let Some(error) = refused(&outcome, &plan) else { return outcome };
+        // The refused plan holds on to what it has built until it is gone.
+        drop((plan, outcome));
+        self.sorted(&error, before).await?.collect().await
     }
 
     /// Runs the query and streams its answer; a refused hash join is retried before the first row.
@@ -110,33 +117,45 @@ impl Query {
     /// # Errors
     /// As [`Query::collect`], here or in the stream.
     pub async fn stream(&self) -> Result<RowStream> {
+        let before = self.reserved();
         let plan = self.physical(&self.state).await?;
         let mut rows = self.run(&self.state, &plan)?;
-        let first = match rows.next().await {
-            Some(Err(error)) if spills_if_sorted(&error, &plan) => {
-                let (state, plan) = self.sorted().await?;
-                return self.run(&state, &plan);
-            }
-            first => first,
+        let first = rows.next().await.transpose();
+        let Some(error) = refused(&first, &plan) else {
+            let first = first.transpose();
+            return Ok(RowStream::new(self.schema(), stream::iter(first).chain(rows)));
         };
-        Ok(RowStream::new(self.schema(), stream::iter(first).chain(rows)))
+        drop((plan, rows, first));
+        self.sorted(&error, before).await
     }
 
     async fn physical(&self, state: &SessionState) -> Result<Arc<dyn ExecutionPlan>> {
         state.create_physical_plan(&self.plan).await.map_err(from_engine)
     }
 
-    /// The same query with joins that can spill.
-    async fn sorted(&self) -> Result<(SessionState, Arc<dyn ExecutionPlan>)> {
-        tracing::info!("query is retried with sort-merge joins, as a hash join was refused memory");
+    fn reserved(&self) -> usize {
+        self.state.runtime_env().memory_pool.reserved()
+    }
+
+    /// Runs the same query with joins that can spill, once the first plan's tasks have let go of what
+    /// they had reserved beyond `before`.
+    async fn sorted(&self, refusal: &str, before: usize) -> Result<RowStream> {
+        tracing::info!(refusal, "query is retried with sort-merge joins");
+        for _ in 0..RELEASE_WAITS_MAX {
+            if self.reserved() <= before {
+                break;
+            }
+            tokio::time::sleep(RELEASE_WAIT).await;
+        }
         let mut config = self.state.config().clone();
         config.options_mut().optimizer.prefer_hash_join = false;
         let partitions = config.target_partitions().max(PARTITIONS_MIN);
-        let config = config.with_target_partitions(partitions);
+        let batch_size = config.batch_size().min(BATCH_ROWS_SORTED);
+        let config = config.with_target_partitions(partitions).with_batch_size(batch_size);
         let state =
             SessionStateBuilder::new_from_existing(self.state.clone()).with_config(config).build();
         let plan = self.physical(&state).await?;
-        Ok((state, plan))
+        self.run(&state, &plan)
     }
 
     fn run(&self, state: &SessionState, plan: &Arc<dyn ExecutionPlan>) -> Result<RowStream> {
@@ -152,8 +171,9 @@ impl Query {
     }
 }
 
-/// Whether an error would not have happened with joins that can spill.
-fn spills_if_sorted(error: &Error, plan: &Arc<dyn ExecutionPlan>) -> bool {
-    error.kind() == ErrorKind::Exhausted
-        && displayable(plan.as_ref()).indent(false).to_string().contains(HASH_JOIN)
+/// Why a plan was refused memory, if joins that can spill might not be.
+fn refused<T>(outcome: &Result<T>, plan: &Arc<dyn ExecutionPlan>) -> Option<String> {
+    let error = outcome.as_ref().err().filter(|error| error.kind() == ErrorKind::Exhausted)?;
+    let joins = displayable(plan.as_ref()).indent(false).to_string().contains(HASH_JOIN);
+    joins.then(|| error.report())
 }

@@ -1,1 +1,265 @@
+//! What SQL may do, how it fails, and that it lives within its memory.
 
+mod slt;
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
+use flywheel_base::ErrorKind;
+
+use crate::testing::{TestLake, at, catalog_of, pair_schema, pairs, text_of};
+use crate::{Catalog, Session, TableName, Write, WriteMode};
+
+fn name(text: &str) -> TableName {
+    TableName::parse(text).unwrap()
+}
+
+async fn shop(t: &TestLake) -> Catalog {
+    for (table, rows) in
+        [("raw/orders", pairs(&[(1, "a"), (2, "b")])), ("raw/Items", pairs(&[(9, "i")]))]
+    {
+        let write = Write::new(WriteMode::Replace, rows, "build");
+        t.lake.write(&at(table), write).await.unwrap();
+    }
+    let mut catalog = catalog_of(&t.lake).await;
+    catalog
+        .view(&name("mart.top"), "select id, v from raw.orders where id > 1")
+        .view(&name("mart.all"), "select t.id, i.v from mart.top t cross join raw.\"Items\" i")
+        .memory(&name("ref.empty"), pair_schema(), Vec::new());
+    catalog
+}
+
+async fn run(session: &Session, sql: &str) -> Vec<String> {
+    text_of(&session.query(sql).await.unwrap().collect().await.unwrap())
+}
+
+#[tokio::test]
+async fn statements_that_change_anything_are_refused() {
+    let t = TestLake::new().await;
+    let session = t.lake.session(shop(&t).await).unwrap();
+    for sql in [
+        "create table x as select 1",
+        "create view x as select 1",
+        "create external table x stored as parquet location '/etc'",
+        "insert into raw.orders values (3, 'c')",
+        "delete from raw.orders",
+        "update raw.orders set v = ''",
+        "copy raw.orders to '/tmp/flywheel-copy.parquet'",
+        "set datafusion.execution.batch_size = 1",
+        "drop table raw.orders",
+        "explain analyze insert into raw.orders values (3, 'c')",
+        "with x as (insert into raw.orders values (3, 'c')) select * from x",
+        "begin",
+        "prepare p as select 1",
+    ] {
+        let error = session.query(sql).await.unwrap_err();
+        let expected = [ErrorKind::Denied, ErrorKind::Invalid];
+        assert!(expected.contains(&error.kind()), "{sql}: {error:?}");
+    }
+    let two = session.query("select 1; select 2").await.unwrap_err();
+    assert_eq!(two.kind(), ErrorKind::Invalid);
+    let denied = session.query("drop table raw.orders").await.unwrap_err();
+    assert!(denied.message().contains("DROP") && denied.hint_text().is_some(), "{denied:?}");
+    for path in ["'/etc/passwd'", "\"/etc/passwd\"", "'file:///etc/hosts.csv'"] {
+        let error = session.query(&format!("select * from {path}")).await.unwrap_err();
+        assert_ne!(error.kind(), ErrorKind::Internal, "{path}: {error:?}");
+    }
+}
+
+#[tokio::test]
+async fn statements_that_read_are_allowed() {
+    let t = TestLake::new().await;
+    let session = t.lake.session(shop(&t).await).unwrap();
+    assert_eq!(run(&session, "values (1), (2)").await, ["1", "2"]);
+    assert_eq!(run(&session, "with x as (select 3 as n) select n from x").await, ["3"]);
+    assert_eq!(run(&session, "select * from orders order by id").await, ["1|a", "2|b"]);
+    assert_eq!(run(&session, "SELECT ID FROM RAW.ORDERS ORDER BY ID").await, ["1", "2"]);
+    assert_eq!(run(&session, "select count(*) from generate_series(1, 5)").await, ["5"]);
+    assert!(run(&session, "explain select * from mart.all").await.join("").contains("CrossJoin"));
+    assert!(run(&session, "explain analyze select 1").await.join("").contains("rows"));
+    let tables = run(&session, "show tables").await.join("\n");
+    for table in ["raw|orders", "mart|top", "ref|empty"] {
+        assert!(tables.contains(table), "{tables}");
+    }
+    assert_eq!(run(&session, "describe raw.orders").await, ["id|Int64|YES", "v|Utf8|YES"]);
+    assert!(run(&session, "select id, v from ref.empty").await.is_empty());
+    assert_eq!(
+        run(&session, "select cast(now() as date)").await,
+        ["2024-01-01"],
+        "the lake's clock"
+    );
+}
+
+#[tokio::test]
+async fn unknown_names_come_with_the_nearest_known_one() {
+    let t = TestLake::new().await;
+    let session = t.lake.session(shop(&t).await).unwrap();
+    for (sql, kind, says, hint) in [
+        ("select * from raw.ordes", ErrorKind::NotFound, "raw.ordes", "raw.orders"),
+        ("select * from ordes", ErrorKind::NotFound, "ordes", ""),
+        ("select * from mart.orders", ErrorKind::NotFound, "mart.orders", "raw.orders"),
+        ("select * from raw.items", ErrorKind::NotFound, "raw.items", "\"raw\".\"Items\""),
+        ("select idd from raw.orders", ErrorKind::Invalid, "idd", "\"id\""),
+        ("select o.vv from raw.orders o", ErrorKind::Invalid, "vv", "\"v\""),
+        ("select uper(v) from raw.orders", ErrorKind::Invalid, "uper", "upper"),
+        ("selct 1", ErrorKind::Invalid, "parsed", ""),
+    ] {
+        let error = session.query(sql).await.unwrap_err();
+        assert_eq!(error.kind(), kind, "{sql}: {error:?}");
+        assert!(error.message().contains(says), "{sql}: {error:?}");
+        assert!(error.hint_text().unwrap().contains(hint), "{sql}: {error:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_name_in_two_schemas_must_be_written_in_full() {
+    let t = TestLake::new().await;
+    let mut catalog = shop(&t).await;
+    catalog.view(&name("mart.orders"), "select 1 as one");
+    let session = t.lake.session(catalog).unwrap();
+    let error = session.query("select * from orders").await.unwrap_err();
+    assert!(error.hint_text().unwrap().contains("mart.orders or raw.orders"), "{error:?}");
+    assert_eq!(run(&session, "select * from mart.orders").await, ["1"]);
+}
+
+#[tokio::test]
+async fn a_query_names_everything_it_reads_with_its_views_and_below_them() {
+    let t = TestLake::new().await;
+    let session = t.lake.session(shop(&t).await).unwrap();
+    let query = session.query("with top as (select 1) select * from mart.all, top").await.unwrap();
+    let read: Vec<String> = query.tables().iter().map(ToString::to_string).collect();
+    assert_eq!(read, ["mart.all", "mart.top", "raw.Items", "raw.orders"]);
+    assert_eq!(text_of(&query.collect().await.unwrap()), ["2|i|1"]);
+    let sub = "select (select max(id) from raw.orders) where exists (select 1 from mart.top)";
+    assert_eq!(session.query(sub).await.unwrap().tables().len(), 3 - 1);
+}
+
+#[tokio::test]
+async fn views_that_read_themselves_are_an_error_not_a_hang() {
+    let t = TestLake::new().await;
+    let mut catalog = Catalog::new();
+    catalog.view(&name("a.x"), "select * from a.y").view(&name("a.y"), "select * from a.x");
+    let session = t.lake.session(catalog).unwrap();
+    let error = session.query("select * from a.x").await.unwrap_err();
+    assert!(error.hint_text().unwrap().contains("a.x → a.y → a.x"), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_fingerprint_is_the_meaning_of_a_query_not_its_looks() {
+    let t = TestLake::new().await;
+    let catalog = shop(&t).await;
+    let session = t.lake.session(catalog.clone()).unwrap();
+    let print = async |sql: &str| session.query(sql).await.unwrap().fingerprint();
+    let one = print("select id, upper(v) as v from raw.orders where id > 1").await;
+    let same = "SELECT\n  ID, -- the key\n  upper(v) AS v\nFROM raw.orders /* all */ WHERE id > 1";
+    assert_eq!(one, print(same).await);
+    for other in [
+        "select id, upper(v) as v from raw.orders where id > 2",
+        "select id, upper(v) as w from raw.orders where id > 1",
+        "select id, lower(v) as v from raw.orders where id > 1",
+        "select id, upper(v) as v from raw.\"Items\" where id > 1",
+        "select distinct id, upper(v) as v from raw.orders where id > 1",
+    ] {
+        assert_ne!(one, print(other).await, "{other}");
+    }
+    let values = |last: u32| format!("values (1), (2), (3), (4), (5), (6), ({last})");
+    assert_ne!(print(&values(7)).await, print(&values(8)).await);
+    let write = Write::new(WriteMode::Append, pairs(&[(5, "e")]), "sync");
+    t.lake.write(&at("raw/orders"), write).await.unwrap();
+    let later = t.lake.session(catalog).unwrap();
+    let later = later.query("select id, upper(v) as v from raw.orders where id > 1").await.unwrap();
+    assert_eq!(one, later.fingerprint(), "rows are not part of the meaning");
+}
+
+#[tokio::test]
+async fn a_session_reads_one_version_and_a_pinned_name_always_the_same() {
+    let t = TestLake::new().await;
+    let mut catalog = shop(&t).await;
+    catalog.table(&name("old.orders"), at("raw/orders"), Some(0));
+    let session = t.lake.session(catalog.clone()).unwrap();
+    assert_eq!(run(&session, "select count(*) from raw.orders").await, ["2"]);
+    let write = Write::new(WriteMode::Append, pairs(&[(5, "e")]), "sync");
+    t.lake.write(&at("raw/orders"), write).await.unwrap();
+    assert_eq!(run(&session, "select count(*) from raw.orders").await, ["2"]);
+    let fresh = t.lake.session(catalog).unwrap();
+    let both =
+        "select (select count(*) from raw.orders) as a, (select count(*) from old.orders) as b";
+    assert_eq!(run(&fresh, both).await, ["3|2"]);
+    let mut missing = Catalog::new();
+    missing.table(&name("raw.none"), at("raw/none"), None);
+    let error = t.lake.session(missing).unwrap().query("select * from raw.none").await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotFound);
+}
+
+/// So many distinct wide rows that neither sorting nor joining them fits into the test's memory.
+fn wide(rows: i64) -> Vec<RecordBatch> {
+    let batch = |from: i64| {
+        let ids: ArrayRef = Arc::new((from..from + 8_192).collect::<Int64Array>());
+        let text = (from..from + 8_192).map(|n| Some(format!("{n:0>64}"))).collect::<StringArray>();
+        RecordBatch::try_from_iter([("id", ids), ("v", Arc::new(text) as ArrayRef)]).unwrap()
+    };
+    (0..rows / 8_192).map(|n| batch(n * 8_192)).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sort_spills_and_a_refused_hash_join_is_retried_as_sort_merge() {
+    let t = TestLake::with_memory(40 << 20).await;
+    let batches = wide(80 * 8_192);
+    let rows = crate::RowStream::from_batches(batches[0].schema(), batches);
+    t.lake.write(&at("raw/big"), Write::new(WriteMode::Replace, rows, "build")).await.unwrap();
+    let session = t.lake.session(catalog_of(&t.lake).await).unwrap();
+    let sorted =
+        "select max(n) from (select row_number() over (order by v desc) as n from raw.big)";
+    assert_eq!(run(&session, sorted).await, ["655360"]);
+    let query =
+        session.query("select count(*), max(b.v) from raw.big a join raw.big b on a.v = b.v");
+    let query = query.await.unwrap();
+    let expected = format!("655360|{:0>64}", 655_359);
+    assert_eq!(text_of(&query.collect().await.unwrap()), std::slice::from_ref(&expected));
+    let streamed = query.stream().await.unwrap().collect().await.unwrap();
+    assert_eq!(text_of(&streamed), [expected]);
+    let error = session.query("select array_agg(v) from raw.big").await.unwrap();
+    let error = error.collect().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Exhausted, "{error:?}");
+    assert!(error.hint_text().is_some());
+}
+
+#[tokio::test]
+async fn a_value_that_cannot_be_computed_is_the_users_error() {
+    let t = TestLake::new().await;
+    let session = t.lake.session(shop(&t).await).unwrap();
+    for sql in ["select cast(v as int) from raw.orders", "select 1 / (id - 1) from raw.orders"] {
+        let error = session.query(sql).await.unwrap().collect().await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Invalid, "{sql}: {error:?}");
+        assert!(error.hint_text().is_some());
+    }
+}
+
+#[tokio::test]
+async fn filters_read_only_the_files_that_can_match() {
+    let t = TestLake::new().await;
+    for n in 0..4_i64 {
+        let rows = pairs(&[(n * 10, "x"), (n * 10 + 9, "y")]);
+        t.lake.write(&at("raw/x"), Write::new(WriteMode::Append, rows, "s")).await.unwrap();
+    }
+    let session = t.lake.session(catalog_of(&t.lake).await).unwrap();
+    let plan = run(&session, "explain select v from raw.x where id = 19").await.join("\n");
+    assert_eq!(plan.matches(".parquet").count(), 1, "{plan}");
+    assert_eq!(run(&session, "select v from raw.x where id = 19").await, ["y"]);
+    assert!(run(&session, "select v from raw.x where id = 1000").await.is_empty());
+    let counted = run(&session, "explain select count(*), max(id) from raw.x").await.join("\n");
+    assert!(!counted.contains(".parquet"), "answered from the log: {counted}");
+    assert_eq!(run(&session, "select count(*), max(id), min(id) from raw.x").await, ["8|39|0"]);
+    assert_eq!(run(&session, "select id from raw.x limit 1").await.len(), 1);
+}
+
+#[test]
+fn every_function_has_a_logic_test() {
+    let folder = slt::folder();
+    for function in crate::FUNCTIONS {
+        let name = function.usage.split('(').next().unwrap();
+        let path = folder.join(format!("functions/{name}.slt"));
+        let text = std::fs::read_to_string(&path).unwrap_or_default();
+        assert!(text.contains(name), "{} is missing", path.display());
+    }
+}

@@ -1,0 +1,90 @@
+//! Runs every `tests/slt/**.slt` file over a small shop.
+
+use std::path::PathBuf;
+
+use async_trait::async_trait;
+use flywheel_base::Error;
+use sqllogictest::{AsyncDB, DBOutput, DefaultColumnType, Runner};
+
+use crate::testing::{TestLake, at, batch, catalog_of, stream};
+use crate::{Session, Write, WriteMode};
+
+/// Where the files lie.
+pub(super) fn folder() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/slt")
+}
+
+struct Database(Session);
+
+#[async_trait]
+impl AsyncDB for Database {
+    type Error = Error;
+    type ColumnType = DefaultColumnType;
+
+    async fn run(&mut self, sql: &str) -> Result<DBOutput<DefaultColumnType>, Error> {
+        let query = self.0.query(sql).await?;
+        let types = vec![DefaultColumnType::Any; query.schema().fields().len()];
+        let mut rows = Vec::new();
+        for batch in query.collect().await? {
+            for row in 0..batch.num_rows() {
+                let values = batch.columns().iter().map(|column| match column.is_null(row) {
+                    true => "NULL".to_owned(),
+                    false => {
+                        let text =
+                            arrow::util::display::array_value_to_string(column, row).unwrap();
+                        if text.is_empty() { "(empty)".to_owned() } else { text }
+                    }
+                });
+                rows.push(values.collect());
+            }
+        }
+        Ok(DBOutput::Rows { types, rows })
+    }
+
+    async fn shutdown(&mut self) {}
+}
+
+/// Tables `shop.customers(id, name, city)` and `shop.orders(id, n, v)`: order, customer, state.
+async fn shop() -> TestLake {
+    let t = TestLake::new().await;
+    let some = |values: &[&'static str]| values.iter().map(|v| Some(*v)).collect::<Vec<_>>();
+    let customers = batch(&[
+        ("id", some(&["1", "2", "3"])),
+        ("name", some(&["Ann", "王伟", "Çelik"])),
+        ("city", vec![Some("Ulm"), None, Some("")]),
+    ]);
+    let orders = batch(&[
+        ("id", some(&["10", "11", "12", "13"])),
+        ("n", vec![Some("1"), Some("1"), Some("2"), None]),
+        ("v", some(&["paid", "open", "paid", "lost"])),
+    ]);
+    for (table, rows) in [("shop/customers", customers), ("shop/orders", orders)] {
+        let write = Write::new(WriteMode::Replace, stream(rows), "seed");
+        t.lake.write(&at(table), write).await.unwrap();
+    }
+    t
+}
+
+#[tokio::test]
+async fn every_logic_file_passes() {
+    let mut files = Vec::new();
+    let mut waiting = vec![folder()];
+    while let Some(at) = waiting.pop() {
+        for entry in std::fs::read_dir(&at).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                waiting.push(path);
+            } else if path.extension().is_some_and(|end| end == "slt") {
+                files.push(path);
+            }
+        }
+    }
+    files.sort();
+    assert!(files.len() >= 4, "{files:?}");
+    let t = shop().await;
+    for file in files {
+        let session = t.lake.session(catalog_of(&t.lake).await).unwrap();
+        let mut runner = Runner::new(|| async { Ok(Database(session.clone())) });
+        runner.run_file_async(&file).await.unwrap_or_else(|error| panic!("{error}"));
+    }
+}
