@@ -52,7 +52,7 @@ impl Chooser {
                 Self::Recommend(recommend::Lists::load(ctx, name, settings).await?)
             }
             Choose::Reorder(settings) => {
-                Self::Reorder(reorder::Proposals::load(ctx, name, settings).await?)
+                Self::Reorder(reorder::Proposals::load(ctx, name, settings)?)
             }
         })
     }

@@ -27,7 +27,7 @@ pub(crate) struct Proposals {
 
 impl Proposals {
     /// Reads the learner's newest artifact; before the first fit nothing is proposed.
-    pub(crate) async fn load(ctx: &Context<'_>, policy: &str, settings: &Reorder) -> Result<Self> {
+    pub(crate) fn load(ctx: &Context<'_>, policy: &str, settings: &Reorder) -> Result<Self> {
         let artifact =
             ctx.store.newest_artifact(&settings.learner)?.map(|artifact| artifact.digest);
         let forecasts =

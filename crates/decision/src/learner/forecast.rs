@@ -173,46 +173,57 @@ fn backtest_all(
         histories.iter().filter(|h| h.values.len() >= settings.min_history_days + held).collect();
     let judged = long
         .par_iter()
-        .map(|history| {
-            let ours = backtest::holdout(
-                method(settings, history.values.len() - held),
-                &history.values,
-                held,
-                &[tail, 1.0 - tail],
-                options,
-            )?;
-            let naive = backtest::holdout("seasonal-naive", &history.values, held, &[], options)
-                .or_else(|_| backtest::holdout("naive", &history.values, held, &[], options))?;
-            let covered = ours
-                .calibration
-                .first()
-                .zip(ours.calibration.last())
-                .map(|(low, high)| high.covered - low.covered);
-            let total: f64 = ours.actual.iter().sum();
-            Ok((ours.accuracy.mae * held as f64, naive.accuracy.mae * held as f64, total, covered))
-        })
-        .collect::<Result<Vec<_>>>()?;
-    let sum =
-        |pick: &dyn Fn(&(f64, f64, f64, Option<f64>)) -> f64| judged.iter().map(pick).sum::<f64>();
-    let total = sum(&|j| j.2);
-    let covered: Vec<f64> = judged.iter().filter_map(|j| j.3).collect();
-    let mean = |values: &[f64]| {
-        (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
-    };
+        .map(|history| backtest_one(history, settings, options, held, tail))
+        .collect::<Result<Vec<Backtest>>>()?;
+    let total: f64 = judged.iter().map(|one| one.actual).sum();
+    let share = |error: f64| (total > 0.0).then(|| error / total);
+    let covered: Vec<f64> = judged.iter().filter_map(|one| one.covered).collect();
+    let mean_covered =
+        (!covered.is_empty()).then(|| covered.iter().sum::<f64>() / covered.len() as f64);
     Ok(vec![
         Measure {
             name: "wape",
-            value: (total > 0.0).then(|| sum(&|j| j.0) / total),
-            baseline: (total > 0.0).then(|| sum(&|j| j.1) / total),
+            value: share(judged.iter().map(|one| one.error).sum()),
+            baseline: share(judged.iter().map(|one| one.naive_error).sum()),
             count: judged.len(),
         },
         Measure {
             name: "coverage",
-            value: mean(&covered),
+            value: mean_covered,
             baseline: Some(settings.interval.value()),
             count: covered.len(),
         },
     ])
+}
+
+/// What one series' held-back days say.
+struct Backtest {
+    error: f64,
+    naive_error: f64,
+    actual: f64,
+    covered: Option<f64>,
+}
+
+fn backtest_one(
+    history: &History,
+    settings: &Forecast,
+    options: &Options,
+    held: usize,
+    tail: f64,
+) -> Result<Backtest> {
+    let values = &history.values;
+    let levels = [tail, 1.0 - tail];
+    let ours =
+        backtest::holdout(method(settings, values.len() - held), values, held, &levels, options)?;
+    let naive = backtest::holdout("seasonal-naive", values, held, &[], options)
+        .or_else(|_| backtest::holdout("naive", values, held, &[], options))?;
+    let ends = ours.calibration.first().zip(ours.calibration.last());
+    Ok(Backtest {
+        error: ours.accuracy.mae * held as f64,
+        naive_error: naive.accuracy.mae * held as f64,
+        actual: ours.actual.iter().sum(),
+        covered: ends.map(|(low, high)| high.covered - low.covered),
+    })
 }
 
 fn rows(stored: &Stored, settings: &Forecast, now: Timestamp, artifact: &str) -> Result<Vec<Row>> {

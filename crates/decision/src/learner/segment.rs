@@ -85,7 +85,7 @@ pub(super) async fn learn(
     let prospects = units(ctx, name, settings).await?;
     let customers = customers(&purchases, ctx.now)?;
     let rules = Rules {
-        new_days: settings.new_for.map_or(Rules::default().new_days, |d| d.in_days()),
+        new_days: settings.new_for.map_or_else(|| Rules::default().new_days, |d| d.in_days()),
         ..Rules::default()
     };
     let standings = stages(&customers, &prospects, &rules)?;

@@ -76,7 +76,7 @@ pub(crate) async fn run(
             Err(error) => {
                 failed = failed.or(Some(
                     error.context(format!("sync \"{name}\", stream \"{}\"", stream.stream)),
-                ))
+                ));
             }
         }
     }
