@@ -2,6 +2,7 @@
 
 mod concurrency;
 mod faults;
+mod interop;
 mod merging;
 mod upkeep;
 
