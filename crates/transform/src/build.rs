@@ -57,10 +57,10 @@ pub async fn build(world: World<'_>, options: BuildOptions<'_>) -> Result<BuildR
     let plan = Plan::new(world.project, options.select, options.exclude, options.run_tests)?;
     (options.on_event)(Event::Planned { models: plan.selected.len() });
     let mut progress = Progress::new(world, &plan, options).await?;
-    progress.try_ready().await?;
+    Box::pin(progress.try_ready()).await?;
     for wave in &plan.waves {
-        progress.build_wave(wave).await?;
-        progress.try_ready().await?;
+        Box::pin(progress.build_wave(wave)).await?;
+        Box::pin(progress.try_ready()).await?;
     }
     progress.publish()
 }

@@ -246,7 +246,7 @@ impl<'a> Planner<'a> {
         let mut catalog = Catalog::new();
         for read in self.reads.get(name).into_iter().flatten() {
             if let Some(schema) = self.schemas.get(read) {
-                catalog.memory(&TableName::parse(read)?, schema.clone(), Vec::new());
+                catalog.memory(&TableName::parse(read)?, SchemaRef::clone(schema), Vec::new());
             }
         }
         let context =
@@ -318,7 +318,7 @@ impl<'a> Planner<'a> {
                 node,
                 kind: NodeKind::Model,
                 column,
-                transform: strongest.unwrap_or(Transform::Transform),
+                transform: strongest.unwrap_or(Transform::Computed),
                 expression: found.expression.clone(),
                 upstream: found.origins.clone(),
                 influences: lineage.influences.clone(),

@@ -41,6 +41,10 @@ impl Shelf {
         self.items.get(name)
     }
 
+    pub(crate) fn item_mut(&mut self, name: &str) -> Option<&mut Item> {
+        self.items.get_mut(name)
+    }
+
     /// Lets `name` mean `item`; nothing if there is none.
     pub(crate) fn put(&mut self, name: &str, item: Option<Item>) {
         match item {

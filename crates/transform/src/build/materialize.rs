@@ -78,14 +78,22 @@ async fn replace(
 ) -> Result<Commit> {
     let rows = query.stream().await?;
     let write = Write::new(WriteMode::Replace, rows, "build").add_columns();
-    job.world.lake.write(location, mark(write, before)).await
+    commit(job, location, write, before).await
 }
 
-fn mark(write: Write, before: Option<i64>) -> Write {
-    match before {
+/// Writes, and notes the good version before.
+async fn commit(
+    job: &Job<'_>,
+    location: &Location,
+    write: Write,
+    before: Option<i64>,
+) -> Result<Commit> {
+    let write = match before {
         Some(version) => write.property(BEFORE, version.into()),
         None => write,
-    }
+    };
+    // Boxed, as a merge's state is large and would be a part of every future above.
+    Box::pin(job.world.lake.write(location, write)).await
 }
 
 /// One increment.
@@ -119,10 +127,8 @@ impl Increment<'_> {
         if self.head.version != self.version || !removed.is_empty() {
             self.restore(&session, &good.schema, &removed).await?;
         }
-        let write = mark(self.write(rows), Some(self.version));
-        let commit = self.job.world.lake.write(&self.location, write).await?;
-        let item = self.item(commit.version);
-        Ok(Made { item, rows: Some(commit.rows_written), batch: held })
+        let done = commit(self.job, &self.location, self.write(rows), Some(self.version)).await?;
+        Ok(Made { item: self.item(done.version), rows: Some(done.rows_written), batch: held })
     }
 
     fn item(&self, version: i64) -> Item {
@@ -204,7 +210,7 @@ impl Increment<'_> {
         let query = session.query(&format!("SELECT {kept} FROM {table}")).await?;
         let rows = query.stream().await?;
         let write = Write::new(WriteMode::Replace, rows, "restore").add_columns();
-        self.job.world.lake.write(&self.location, mark(write, Some(self.version))).await?;
+        commit(self.job, &self.location, write, Some(self.version)).await?;
         Ok(())
     }
 }

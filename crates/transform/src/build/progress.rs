@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use flywheel_base::{Error, Result};
 use flywheel_state::{Build, Publication};
 use flywheel_warehouse::{Location, Session};
+use futures::future::BoxFuture;
 use futures::{StreamExt, TryStreamExt, stream};
 
 use super::BuildOptions;
@@ -21,6 +22,9 @@ const MODELS_AT_ONCE: usize = 4;
 
 /// How many tables are looked up at once.
 const LOOKUPS_AT_ONCE: usize = 16;
+
+/// A name and what it means.
+type Named = (String, Option<Item>);
 
 /// The state of one build.
 pub(super) struct Progress<'a> {
@@ -78,6 +82,7 @@ impl<'a> Progress<'a> {
             progress.shelf.put(name, item);
         }
         progress.look_up_heads().await?;
+        progress.open_published_views().await?;
         Ok(progress)
     }
 
@@ -107,18 +112,44 @@ impl<'a> Progress<'a> {
             .filter(|name| !self.plan.models.contains_key(*name))
             .collect();
         let lake = self.world.lake;
-        let found: Vec<(String, Option<Item>)> = stream::iter(names)
-            .map(|name| async move {
+        let mut lookups: Vec<BoxFuture<'_, Result<Named>>> = Vec::new();
+        for name in names {
+            lookups.push(Box::pin(async move {
                 let location = names::plain_location(name)?;
                 let head = lake.head(&location).await?;
                 let item = head.map(|head| Item::Table { location, version: head.version });
-                Ok::<_, Error>((name.clone(), item))
-            })
-            .buffered(LOOKUPS_AT_ONCE)
-            .try_collect()
-            .await?;
+                Ok((name.clone(), item))
+            }));
+        }
+        let lookups = stream::iter(lookups).buffered(LOOKUPS_AT_ONCE);
+        let found: Vec<Named> = lookups.try_collect().await?;
         for (name, item) in found {
             self.shelf.put(&name, item);
+        }
+        Ok(())
+    }
+
+    /// A view that is not built now reads what its published query reads, which its file may no longer
+    /// say.
+    async fn open_published_views(&mut self) -> Result<()> {
+        let session = self.session()?;
+        let mut found = Vec::new();
+        for (name, model) in &self.plan.models {
+            let Some(Item::View { sql, .. }) = self.shelf.item(name) else { continue };
+            let unbuilt = !self.plan.selected.contains(name);
+            if !unbuilt || names::render_model(self.world.project, model, false)? == *sql {
+                continue;
+            }
+            // A view that can no longer be planned fails where it is read.
+            if let Ok(query) = session.query(sql).await {
+                found
+                    .push((name.clone(), query.tables().iter().map(ToString::to_string).collect()));
+            }
+        }
+        for (name, behind) in found {
+            if let Some(Item::View { reads, .. }) = self.shelf.item_mut(&name) {
+                *reads = behind;
+            }
         }
         Ok(())
     }
@@ -144,9 +175,10 @@ impl<'a> Progress<'a> {
         }
         let session = self.session()?;
         let made: Vec<(Duration, Result<Candidate>)> = {
-            let this = &*self;
-            let session = &session;
-            let works = ready.iter().map(|name| this.build_one(session, name));
+            let mut works: Vec<BoxFuture<'_, (Duration, Result<Candidate>)>> = Vec::new();
+            for name in &ready {
+                works.push(Box::pin(self.build_one(&session, name)));
+            }
             stream::iter(works).buffered(MODELS_AT_ONCE).collect().await
         };
         for (name, (duration, made)) in ready.into_iter().zip(made) {
@@ -176,7 +208,7 @@ impl<'a> Progress<'a> {
             full_refresh: self.options.full_refresh,
             started: &started,
         };
-        let made = Box::pin(job.run()).await;
+        let made = job.run().await;
         (start.elapsed(), made)
     }
 

@@ -7,9 +7,11 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
+use arrow::datatypes::SchemaRef;
 use flywheel_base::{Error, Result};
 use flywheel_state::Build;
 use flywheel_warehouse::{Session, TableName};
+use futures::future::BoxFuture;
 use futures::{StreamExt, stream};
 
 use super::job::Candidate;
@@ -62,12 +64,10 @@ impl Progress<'_> {
         }
         let session = self.session_with_new_rows(&ready)?;
         let tried: Vec<(Duration, Result<Vec<TestOutcome>>)> = {
-            let (this, session) = (&*self, &session);
-            let works = work.iter().map(|(subject, need, checks)| async move {
-                let start = Instant::now();
-                let outcomes = this.try_subject(session, subject.as_deref(), *need, checks).await;
-                (start.elapsed(), outcomes)
-            });
+            let mut works: Vec<BoxFuture<'_, (Duration, Result<Vec<TestOutcome>>)>> = Vec::new();
+            for (subject, need, checks) in &work {
+                works.push(Box::pin(self.timed(&session, subject.as_deref(), *need, checks)));
+            }
             stream::iter(works).buffered(SUBJECTS_AT_ONCE).collect().await
         };
         for (subject, (duration, outcomes)) in ready.into_iter().zip(tried) {
@@ -137,10 +137,23 @@ impl Progress<'_> {
         for name in subjects.iter().flatten() {
             let batch = self.candidates.get(name).and_then(|made| made.batch.as_ref());
             if let Some(batch) = batch {
-                catalog.memory(&new_rows(name), batch.schema.clone(), batch.rows.clone());
+                let schema = SchemaRef::clone(&batch.schema);
+                catalog.memory(&new_rows(name), schema, batch.rows.clone());
             }
         }
         self.world.lake.session(catalog)
+    }
+
+    async fn timed(
+        &self,
+        session: &Session,
+        subject: Option<&str>,
+        need: Need,
+        checks: &[&Check],
+    ) -> (Duration, Result<Vec<TestOutcome>>) {
+        let start = Instant::now();
+        let outcomes = self.try_subject(session, subject, need, checks).await;
+        (start.elapsed(), outcomes)
     }
 
     async fn try_subject(

@@ -29,7 +29,8 @@ pub enum Transform {
     /// The value is passed on as it is.
     Identity,
     /// The value goes into an expression of one row.
-    Transform,
+    #[serde(rename = "transform")]
+    Computed,
     /// The value goes into a window function.
     Window,
     /// The value goes into an aggregate of many rows.
@@ -273,7 +274,7 @@ impl Tracer {
             .iter()
             .map(|index| {
                 let origins = input.get(*index).cloned().unwrap_or_default();
-                if unnested(index) { through(origins, Transform::Transform) } else { origins }
+                if unnested(index) { through(origins, Transform::Computed) } else { origins }
             })
             .collect())
     }
@@ -315,7 +316,7 @@ impl Tracer {
         }
         let mut all = Origins::new();
         for origins in below {
-            merge(&mut all, through(origins, Transform::Transform));
+            merge(&mut all, through(origins, Transform::Computed));
         }
         Ok(vec![all; width])
     }
@@ -351,7 +352,7 @@ impl Tracer {
             Expr::WindowFunction(function) => self.window_function(&function.params, scope),
             Expr::ScalarSubquery(subquery) => {
                 let columns = self.subquery(subquery, scope)?;
-                Ok(through(columns.into_iter().next().unwrap_or_default(), Transform::Transform))
+                Ok(through(columns.into_iter().next().unwrap_or_default(), Transform::Computed))
             }
             Expr::Exists(exists) => self.membership(&exists.subquery, None, scope),
             Expr::InSubquery(inside) => {
@@ -366,7 +367,7 @@ impl Tracer {
                         Ok(TreeNodeRecursion::Continue)
                     })
                     .map_err(internal)?;
-                self.combine(children.into_iter(), scope, Transform::Transform)
+                self.combine(children.into_iter(), scope, Transform::Computed)
             }
         }
     }
@@ -393,7 +394,7 @@ impl Tracer {
         }
         let then = case.when_then_expr.iter().map(|(_, then)| then.as_ref());
         let values = then.chain(case.else_expr.as_deref());
-        self.combine(values, scope, Transform::Transform)
+        self.combine(values, scope, Transform::Computed)
     }
 
     fn window_function(
@@ -422,7 +423,7 @@ impl Tracer {
             self.note(&origins, Influence::Condition);
         }
         match value {
-            Some(value) => Ok(through(self.expression(value, scope)?, Transform::Transform)),
+            Some(value) => Ok(through(self.expression(value, scope)?, Transform::Computed)),
             None => Ok(Origins::new()),
         }
     }

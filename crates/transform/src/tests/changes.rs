@@ -91,6 +91,20 @@ async fn selectors_choose_and_what_is_not_built_is_asked_for() {
 }
 
 #[tokio::test]
+async fn a_view_whose_file_changed_is_read_as_it_was_published_until_it_is_built() {
+    let mut shop = shop().await;
+    shop.land("raw.customers", "id, customer, amount", "(1, 'z', 1)").await;
+    shop.build().await;
+    shop.edit(STG.0, "select * from {{ source('raw', 'customers') }}");
+    shop.land("raw.orders", "id, customer, amount", "(4, 'b', 7)").await;
+    shop.build_selected("revenue").await;
+    let total = "select sum(revenue) from mart.revenue";
+    assert_eq!(shop.read(total).await, ["23"], "the landed rows are not missed");
+    shop.build().await;
+    assert_eq!(shop.read(total).await, ["1"]);
+}
+
+#[tokio::test]
 async fn a_model_that_is_gone_is_gone_for_readers() {
     let mut shop = shop().await;
     shop.build().await;
@@ -196,4 +210,20 @@ async fn readers_of_the_past_see_the_versions_of_that_time() {
     assert!(catalog_at(shop.world(), &At::Version { table, version: 9 }).await.is_err());
     let long_ago = At::Time(Timestamp::parse("2020-01-01").unwrap());
     assert_eq!(catalog_at(shop.world(), &long_ago).await.unwrap().names().count(), 1, "the view");
+}
+
+#[tokio::test]
+async fn a_build_can_be_run_by_a_server() {
+    fn movable<T: Send>(task: T) -> T {
+        task
+    }
+    let shop = shop().await;
+    let select = ["+revenue".to_owned()];
+    let options = crate::BuildOptions { select: &select, ..crate::BuildOptions::default() };
+    let report = movable(crate::build(shop.world(), options)).await.unwrap();
+    assert_eq!(report.published.len(), 2);
+    assert!(movable(crate::test(shop.world(), &[], &[])).await.unwrap().is_empty());
+    let steps = movable(crate::column_lineage(shop.world(), "revenue", "revenue")).await.unwrap();
+    assert_eq!(steps.len(), 3);
+    assert!(movable(crate::catalog(shop.world())).await.unwrap().names().count() > 2);
 }

@@ -47,7 +47,7 @@ async fn a_column_is_followed_to_the_landed_tables_before_anything_is_built() {
         lines,
         [
             "mart.daily_revenue.revenue Aggregate staging.stg_orders.amount",
-            "staging.stg_orders.amount Transform raw.orders.price raw.orders.quantity",
+            "staging.stg_orders.amount Computed raw.orders.price raw.orders.quantity",
             "raw.orders.price Identity ",
             "raw.orders.quantity Identity ",
         ]
@@ -87,7 +87,7 @@ async fn every_kind_of_query_is_traced() {
                     .map(|o| {
                         let kind = match o.transform {
                             Transform::Identity => "",
-                            Transform::Transform => "~",
+                            Transform::Computed => "~",
                             Transform::Window => "w",
                             Transform::Aggregate => "Σ",
                         };

@@ -81,7 +81,7 @@ impl Shop {
         let session = self.lake.session(Catalog::new()).unwrap();
         let rows = session.query(query).await.unwrap().stream().await.unwrap();
         let location = Location::new(table.replace('.', "/")).unwrap();
-        self.lake.write(&location, Write::new(mode, rows, "land")).await.unwrap()
+        Box::pin(self.lake.write(&location, Write::new(mode, rows, "land"))).await.unwrap()
     }
 
     pub(super) async fn build(&self) -> BuildReport {
