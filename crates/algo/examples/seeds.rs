@@ -11,7 +11,10 @@ fn run() -> Result<bool> {
     checks.extend(segment::seeds::seeds());
     checks.extend(forecast::seeds::seeds());
     checks.extend(online::seeds::seeds());
-    println!("{:<44} {:<44} {:<44} {:>12} {:>10}  result", "number", "expected", "ours", "difference", "tolerance");
+    println!(
+        "{:<44} {:<44} {:<44} {:>12} {:>10}  result",
+        "number", "expected", "ours", "difference", "tolerance"
+    );
     let cut = |text: &str| text.chars().take(43).collect::<String>();
     for check in &checks {
         let result = if check.passed { "ok" } else { "OUT OF TOLERANCE" };

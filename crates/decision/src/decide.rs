@@ -6,6 +6,7 @@ use flywheel_base::{Error, Result, Rng, Timestamp, digest};
 use flywheel_project::resource::policy::Policy;
 use flywheel_state::{OutboxEntry, OutboxStatus};
 use flywheel_warehouse::Checkpoint;
+use rayon::prelude::*;
 use serde_json::{Map, Value, json};
 
 use crate::choose::{Choice, Chooser};
@@ -116,16 +117,17 @@ async fn decide_rows(ctx: &Context<'_>, name: &str, policy: &Policy) -> Result<V
     let chooser = Chooser::load(ctx, name, policy).await?;
     let version = policy_version(policy)?;
     let holdout = policy.holdout.value();
+    let choices = units
+        .par_iter()
+        .map(|unit| {
+            let seed = seed_of(ctx, name, unit);
+            Ok((chooser.choose(unit, &mut Rng::new(seed))?, seed))
+        })
+        .collect::<Result<Vec<_>>>()?;
     let mut rows = Vec::new();
     let mut spent = 0.0;
-    for unit in &units {
-        let seed = digest::hash64(&[
-            b"decide",
-            name.as_bytes(),
-            &ctx.now.micros().to_le_bytes(),
-            unit.id.as_bytes(),
-        ]);
-        let Some(choice) = chooser.choose(unit, &mut Rng::new(seed))? else { continue };
+    for (unit, (choice, seed)) in units.iter().zip(choices) {
+        let Some(choice) = choice else { continue };
         if !chooser.affords(&choice, &mut spent) {
             continue;
         }
@@ -138,6 +140,12 @@ async fn decide_rows(ctx: &Context<'_>, name: &str, policy: &Policy) -> Result<V
     }
     rows.sort_by(|a, b| a.unit_id.cmp(&b.unit_id));
     Ok(rows)
+}
+
+/// The seed of one unit's draws at this moment.
+fn seed_of(ctx: &Context<'_>, name: &str, unit: &Unit) -> u64 {
+    let moment = ctx.now.micros().to_le_bytes();
+    digest::hash64(&[b"decide", name.as_bytes(), &moment, unit.id.as_bytes()])
 }
 
 /// Units that may be decided for now, in an order that is random but the same in every attempt, so

@@ -144,7 +144,11 @@ pub fn name_from(folder: &str) -> String {
     let plain = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' };
     let name: String = folder.chars().map(plain).collect();
     let name = name.trim_matches('_');
-    if name.starts_with(|c: char| c.is_ascii_lowercase()) { name.to_owned() } else { format!("project_{name}").trim_end_matches('_').to_owned() }
+    if name.starts_with(|c: char| c.is_ascii_lowercase()) {
+        name.to_owned()
+    } else {
+        format!("project_{name}").trim_end_matches('_').to_owned()
+    }
 }
 
 fn refuse_used(dir: &Path) -> Result<()> {

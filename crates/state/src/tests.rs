@@ -1,3 +1,5 @@
+//! What the metadata store promises.
+
 use flywheel_base::{ErrorKind, Timestamp};
 use serde_json::json;
 

@@ -7,7 +7,7 @@ use crate::forecast::Forecast;
 use crate::stats::{finite, normal};
 
 /// Draws of the lead-time demand; enough for a 99.9 % quantile.
-const DRAWS: usize = 20_000;
+const DRAWS: usize = 8_000;
 
 /// Past error paths needed to draw whole lead times from.
 const PATHS_MIN: usize = 12;
@@ -71,13 +71,15 @@ impl LeadTimeDemand {
         } else {
             Source::Quantiles
         };
+        let scores: Vec<f64> =
+            forecast.levels.iter().map(|level| normal::quantile(*level)).collect();
         let mut draws: Vec<f64> = (0..DRAWS)
             .map(|_| {
                 let periods =
                     (lead.periods + lead.deviation * rng.normal()).clamp(0.0, needed as f64);
                 match source {
                     Source::ErrorPaths => along_path(forecast, &paths, periods, &mut rng),
-                    Source::Quantiles => along_quantiles(forecast, periods, &mut rng),
+                    Source::Quantiles => along_quantiles(forecast, &scores, periods, &mut rng),
                     Source::Poisson => poisson(forecast, periods, &mut rng),
                 }
             })
@@ -175,11 +177,11 @@ fn along_path(forecast: &Forecast, paths: &[&[f64]], periods: f64, rng: &mut Rng
     over(periods, |step| (forecast.mean[step] + path[step]).max(0.0))
 }
 
-fn along_quantiles(forecast: &Forecast, periods: f64, rng: &mut Rng) -> f64 {
+fn along_quantiles(forecast: &Forecast, scores: &[f64], periods: f64, rng: &mut Rng) -> f64 {
     let (shared, own) = (CORRELATION.sqrt() * rng.normal(), (1.0 - CORRELATION).sqrt());
     over(periods, |step| {
         let z = shared + own * rng.normal();
-        inverse(forecast, step, normal::cdf(z), z).max(0.0)
+        inverse(forecast, scores, step, z).max(0.0)
     })
 }
 
@@ -187,23 +189,22 @@ fn poisson(forecast: &Forecast, periods: f64, rng: &mut Rng) -> f64 {
     over(periods, |step| rng.poisson(forecast.mean[step].max(0.0)) as f64)
 }
 
-/// The quantile at any level: linear in the normal score between known levels, and along the line
-/// through the mean and the outermost known quantile beyond them.
-fn inverse(forecast: &Forecast, step: usize, level: f64, z: f64) -> f64 {
-    let (levels, row) = (&forecast.levels, &forecast.quantiles[step]);
-    let after = levels.partition_point(|known| *known < level);
-    let score = |at: usize| normal::quantile(levels[at]);
-    if after > 0 && after < levels.len() {
-        let (z0, z1) = (score(after - 1), score(after));
+/// The quantile at the normal score `z`: linear in the score between known levels, whose scores are
+/// given, and along the line through the mean and the outermost known quantile beyond them.
+fn inverse(forecast: &Forecast, scores: &[f64], step: usize, z: f64) -> f64 {
+    let row = &forecast.quantiles[step];
+    let after = scores.partition_point(|known| *known < z);
+    if after > 0 && after < scores.len() {
+        let (z0, z1) = (scores[after - 1], scores[after]);
         return row[after - 1] + (row[after] - row[after - 1]) * (z - z0) / (z1 - z0);
     }
-    let Some(edge) = (if after == 0 { Some(0) } else { levels.len().checked_sub(1) }) else {
+    let Some(edge) = (if after == 0 { Some(0) } else { scores.len().checked_sub(1) }) else {
         return forecast.mean[step];
     };
     match row.get(edge) {
-        Some(quantile) if score(edge).abs() > 0.01 => {
-            let slope = (quantile - forecast.mean[step]) / score(edge);
-            quantile + slope.max(0.0) * (z - score(edge))
+        Some(quantile) if scores[edge].abs() > 0.01 => {
+            let slope = (quantile - forecast.mean[step]) / scores[edge];
+            quantile + slope.max(0.0) * (z - scores[edge])
         }
         _ => forecast.mean[step],
     }

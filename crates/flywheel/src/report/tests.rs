@@ -1,3 +1,5 @@
+//! What `report` promises.
+
 use std::collections::BTreeMap;
 
 use serde_json::Value as Json;

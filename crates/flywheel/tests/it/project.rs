@@ -28,6 +28,8 @@ fn the_crm_template_turns_on_its_own_files() {
     house.ok(&["turn"]);
     let decisions: u64 = house.cell("select count(*) from system.decisions").parse().unwrap();
     assert!(decisions > 0);
+    assert_eq!(house.cell("select count(*) from system.artifacts"), "1");
+    assert_ne!(house.cell("select count(*) from system.tasks where status = 'succeeded'"), "0");
 }
 
 #[test]

@@ -1,3 +1,5 @@
+//! What `world` promises.
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;

@@ -1,1 +1,1 @@
-
+//! What `log` promises.

@@ -1,3 +1,5 @@
+//! What `hybrid` promises.
+
 use super::*;
 use crate::recommend::evaluate::{Depth, Split, evaluate};
 use crate::recommend::interactions::{Interaction, Interactions};

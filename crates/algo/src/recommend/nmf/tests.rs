@@ -1,3 +1,5 @@
+//! What `nmf` promises.
+
 use super::*;
 use crate::recommend::interactions::Interaction;
 use crate::recommend::serve::{OwnedItems, Request, Shortfall, serve};

@@ -1,3 +1,5 @@
+//! What `tfidf` promises.
+
 use super::*;
 use crate::recommend::interactions::{Interaction, Interactions};
 use crate::recommend::popularity::{self, Popularity};

@@ -238,7 +238,7 @@ async fn forecasts(workspace: &Workspace) -> Result<Vec<ForecastSeries>> {
 async fn actual(workspace: &Workspace, id: &str) -> Result<Vec<DayValue>> {
     let sql = format!(
         "with days as (select distinct day from mart.product_daily order by day desc limit {PAST_DAYS})
-         select cast(days.day as varchar), coalesce(cast(p.pieces as double), 0.0)
+         select cast(days.day as varchar) as date, coalesce(cast(p.pieces as double), 0.0) as pieces
          from days left join mart.product_daily p on p.day = days.day and p.product_id = '{}' order by days.day",
         id.replace('\'', "''")
     );
@@ -255,7 +255,7 @@ async fn actual(workspace: &Workspace, id: &str) -> Result<Vec<DayValue>> {
 
 async fn ahead(workspace: &Workspace, id: &str) -> Result<Vec<ForecastDay>> {
     let sql = format!(
-        "select cast(day as varchar), mean, lower, upper from learn.demand where series_id = '{}' order by day",
+        "select cast(day as varchar) as date, mean, lower, upper from learn.demand where series_id = '{}' order by day",
         id.replace('\'', "''")
     );
     let rows = Rows::query(workspace, &sql).await?;
@@ -417,7 +417,7 @@ async fn quarantine(workspace: &Workspace) -> Result<Vec<QuarantinedRow>> {
 
 /// The way of the last day's revenue back to the files.
 async fn lineage(workspace: &Workspace) -> Result<Option<Lineage>> {
-    let newest = "select cast(day as varchar), cast(revenue as varchar) from mart.daily_sales order by day desc limit 1";
+    let newest = "select cast(day as varchar) as date, cast(revenue as varchar) as value from mart.daily_sales order by day desc limit 1";
     let rows = Rows::query(workspace, newest).await?;
     let Some((day, value)) = rows.text(0, 0)?.zip(rows.text(0, 1)?) else { return Ok(None) };
     let mut steps = vec![LineageStep {

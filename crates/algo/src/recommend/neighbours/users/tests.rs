@@ -1,3 +1,5 @@
+//! What `users` promises.
+
 use super::*;
 use crate::recommend::interactions::Interaction;
 
