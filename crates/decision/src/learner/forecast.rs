@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use flywheel_algo::forecast::{Fitted as Series, Options, backtest, fit};
+use flywheel_algo::forecast::{AUTO, Fitted as Series, Options, backtest, fit};
 use flywheel_base::{Error, Result, Timestamp, task};
 use flywheel_project::resource::learner::{Forecast, ForecastMethod};
 use flywheel_warehouse::WriteMode;
@@ -32,8 +32,12 @@ pub(super) const ENTRY: LearnerEntry = LearnerEntry {
 
 /// Days without a value are zeros only between a series' first day and now; at most so many are fitted.
 const HISTORY_DAYS_MAX: i64 = 730;
-/// How many past moments are forecast again to measure errors.
-const ORIGINS_MAX: usize = 12;
+/// How many past moments are forecast again to measure the errors of the chosen method.
+const ORIGINS_MAX: usize = 10;
+/// How many past moments the methods are compared on; the comparison is what costs.
+const ORIGINS_COMPARED: usize = 3;
+/// How many series, the largest, the fit is judged on.
+const JUDGED_MAX: usize = 30;
 
 #[derive(Serialize)]
 struct Row {
@@ -133,7 +137,7 @@ fn method(settings: &Forecast, days: usize) -> &'static str {
         return "mean";
     }
     match settings.method {
-        ForecastMethod::Auto => "auto",
+        ForecastMethod::Auto => AUTO,
         ForecastMethod::Naive => "naive",
         ForecastMethod::SeasonalNaive => "seasonal-naive",
         ForecastMethod::Simple => "ses",
@@ -153,12 +157,28 @@ fn fit_all(
         .par_iter()
         .map(|history| {
             let method = method(settings, history.values.len());
-            let series = fit(method, &history.values, &options)
+            let series = fit_one(method, &history.values, &options)
                 .map_err(|e| e.context(format!("series \"{}\"", history.id)))?;
             Ok((history.id.clone(), series))
         })
         .collect::<Result<BTreeMap<_, _>>>()?;
     Ok((Stored { through, series: fitted }, backtest_all(histories, settings, &options)?))
+}
+
+/// Fits one series; `auto` compares the methods on a few past moments and measures the errors of the
+/// best on more.
+fn fit_one(method: &str, values: &[f64], options: &Options) -> Result<Series> {
+    let name = chosen(method, values, options)?;
+    fit(&name, values, options)
+}
+
+/// The method itself, or the one that `auto` finds best.
+fn chosen(method: &str, values: &[f64], options: &Options) -> Result<String> {
+    if method != AUTO {
+        return Ok(method.to_owned());
+    }
+    let few = Options { origins_max: ORIGINS_COMPARED, ..options.clone() };
+    Ok(fit(AUTO, values, &few)?.algorithm)
 }
 
 /// Forecasts the last season again from what was known before it, beside seasonal naive.
@@ -169,8 +189,11 @@ fn backtest_all(
 ) -> Result<Vec<Measure>> {
     let held = settings.season_days.max(1).min(settings.horizon_days);
     let tail = (1.0 - settings.interval.value()) / 2.0;
-    let long: Vec<&History> =
+    let mut long: Vec<&History> =
         histories.iter().filter(|h| h.values.len() >= settings.min_history_days + held).collect();
+    let size = |history: &History| history.values.iter().sum::<f64>();
+    long.sort_by(|a, b| size(b).total_cmp(&size(a)).then_with(|| a.id.cmp(&b.id)));
+    long.truncate(JUDGED_MAX);
     let judged = long
         .par_iter()
         .map(|history| backtest_one(history, settings, options, held, tail))
@@ -213,8 +236,9 @@ fn backtest_one(
 ) -> Result<Backtest> {
     let values = &history.values;
     let levels = [tail, 1.0 - tail];
-    let ours =
-        backtest::holdout(method(settings, values.len() - held), values, held, &levels, options)?;
+    let known = values.len() - held;
+    let method = chosen(method(settings, known), values.get(..known).unwrap_or_default(), options)?;
+    let ours = backtest::holdout(&method, values, held, &levels, options)?;
     let naive = backtest::holdout("seasonal-naive", values, held, &[], options)
         .or_else(|_| backtest::holdout("naive", values, held, &[], options))?;
     let ends = ours.calibration.first().zip(ours.calibration.last());

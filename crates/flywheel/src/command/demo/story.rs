@@ -346,7 +346,7 @@ async fn proposals(workspace: &Workspace) -> Result<Vec<Proposal>> {
         .find(|(_, policy)| matches!(policy.choose, Choose::Reorder(_)));
     let Some((name, _)) = reorder else { return Ok(Vec::new()) };
     let sql = format!(
-        "select cast(cast(d.decided_at as date) as varchar), d.unit_id, p.name, d.features, d.items
+        "select cast(cast(d.decided_at as date) as varchar) as date, d.unit_id, p.name, d.features, d.items
          from system.decisions d left join mart.products p on p.product_id = d.unit_id
          where d.policy = '{name}' order by d.decided_at desc, d.unit_id limit {PROPOSALS_SHOWN}"
     );
