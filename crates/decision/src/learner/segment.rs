@@ -118,13 +118,18 @@ async fn purchases(ctx: &Context<'_>, name: &str, settings: &Segment) -> Result<
     let frame = ctx.frame(&what, &settings.events).await?;
     let values = frame.numbers("value")?;
     let joined = frame.ids("unit_id")?.into_iter().zip(frame.moments("at")?).zip(values);
-    Ok(joined
+    let mut purchases: Vec<Purchase> = joined
         .map(|((customer, at), value)| Purchase {
             customer,
             at: Timestamp::from_micros(at),
             value: value.unwrap_or(0.0),
         })
-        .collect())
+        .collect();
+    // Sums of numbers with fraction depend on their order, and a query without one gives any.
+    purchases.sort_by(|a, b| {
+        (&a.customer, a.at).cmp(&(&b.customer, b.at)).then_with(|| a.value.total_cmp(&b.value))
+    });
+    Ok(purchases)
 }
 
 async fn units(ctx: &Context<'_>, name: &str, settings: &Segment) -> Result<Vec<String>> {

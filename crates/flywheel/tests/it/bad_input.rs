@@ -20,14 +20,18 @@ fn with_csv(bytes: &[u8], name: &str) -> House {
 fn every_mistake_in_a_project_is_reported_with_its_place() {
     let house = House::new();
     house.write("connections/files.yaml", "connection: files\ntype: cvs\n");
-    house.write("syncs/shop.yaml", "sync: shop\nconnection: fils\nstraems: []\n");
+    house.write("syncs/shop.yaml", "sync: shop\nconnection: files\nstraems: []\n");
+    house.write(
+        "syncs/other.yaml",
+        "sync: other\nconnection: fils\nstreams: [{stream: a, options: {path: a.csv}}]\n",
+    );
     house.write("models/mart/a.sql", "select * from {{ ref('b') }}");
     house.write("models/mart/b.sql", "select * from {{ ref('a') }}");
     let complaint = house.fails(2, &["check"]);
     for expected in [
         "connections/files.yaml:2",
         "csv",
-        "syncs/shop.yaml:2",
+        "syncs/other.yaml:2",
         "files",
         "syncs/shop.yaml:3",
         "streams",
