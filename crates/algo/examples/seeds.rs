@@ -20,7 +20,7 @@ fn run() -> Result<bool> {
         let result = if check.passed { "ok" } else { "OUT OF TOLERANCE" };
         println!(
             "{:<44} {:<44} {:<44} {:>12.3e} {:>10.0e}  {result}",
-            cut(check.name.as_ref()),
+            cut(check.name),
             cut(&check.expected),
             cut(&check.ours),
             check.difference,

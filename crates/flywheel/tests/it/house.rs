@@ -1,7 +1,7 @@
 //! A project in a temporary folder, and the binary to work on it.
 
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Output};
 
 /// A project folder that goes away with the test.
 pub(crate) struct House {
@@ -83,18 +83,6 @@ impl House {
         );
         assert!(!complaint.contains("panicked"), "{complaint}");
         complaint
-    }
-
-    /// Starts the binary and leaves it running.
-    pub(crate) fn start(&self, arguments: &[&str]) -> Child {
-        binary()
-            .arg("-C")
-            .arg(self.dir())
-            .args(arguments)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap()
     }
 
     /// The answer of a query as CSV lines, without the header.

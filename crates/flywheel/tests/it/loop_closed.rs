@@ -112,8 +112,11 @@ fn a_policy_that_does_harm_is_paused_by_its_guardrail() {
     assert!(house.fails(2, &["policy", "pause", "ofer"]).contains("offer"));
 }
 
+/// The idempotency key of each request and the status it got.
+type Requests = Arc<Mutex<Vec<(String, u16)>>>;
+
 /// Answers each request with the next status of `statuses`, the last one for ever; collects keys.
-fn receiver(statuses: Vec<u16>) -> (String, Arc<Mutex<Vec<(String, u16)>>>) {
+fn receiver(statuses: Vec<u16>) -> (String, Requests) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = format!("http://{}/hook", listener.local_addr().unwrap());
     let seen = Arc::new(Mutex::new(Vec::new()));

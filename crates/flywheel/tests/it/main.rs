@@ -1,5 +1,11 @@
 //! What a user does with a project, through the binary: the one integration target.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "a test may panic, and one that cannot run says so loudly"
+)]
+
 mod bad_input;
 mod demo;
 mod house;
