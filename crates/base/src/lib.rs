@@ -2,7 +2,7 @@
 //!
 //! Everything here is free of Arrow and of the network, so that every other crate may depend on it
 //! and its tests build in a second. Time, randomness and the environment enter the program only
-//! through this crate ([`Clock`], [`Rng`], [`env`]), which is what makes a replay possible.
+//! through this crate ([`Clock`], [`Rng`], [`mod@env`]), which is what makes a replay possible.
 
 pub mod digest;
 pub mod env;

@@ -268,7 +268,7 @@ mod tests {
         let mut grid = Grid::new(&["名称", "#n"]);
         grid.row(vec!["数据飞轮".into(), "7".into()]);
         grid.row(vec!["ab".into(), "10".into()]);
-        assert_eq!(table(&grid), "名称      n\n────────  ──\n数据飞轮   7\nab        10\n");
+        assert_eq!(table(&grid), "名称       n\n────────  ──\n数据飞轮   7\nab        10\n");
     }
 
     #[test]

@@ -106,13 +106,16 @@ impl Action for Files {
         let guard = Arc::clone(&self.writing).lock_owned().await;
         let format = self.format;
         let count = batch.len();
+        let base_dir = self.base_dir.clone();
         let work = task::compute(move || {
             let mut outcomes: Vec<Option<Outcome>> = vec![None; count];
             for (path, deliveries) in files {
                 let (places, deliveries): (Vec<usize>, Vec<Delivery>) =
                     deliveries.into_iter().unzip();
                 let written = write(&path, &deliveries, format);
-                for (place, outcome) in places.into_iter().zip(outcome(&path, &deliveries, written))
+                // Relative to the project, so that a project that is moved or replayed says the same.
+                let shown = path.strip_prefix(&base_dir).unwrap_or(&path);
+                for (place, outcome) in places.into_iter().zip(outcome(shown, &deliveries, written))
                 {
                     if let Some(slot) = outcomes.get_mut(place) {
                         *slot = Some(outcome);
