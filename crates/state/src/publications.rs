@@ -22,7 +22,7 @@ pub struct Publication {
     pub published_at: Timestamp,
 }
 
-/// The last build of a model, published or not: what a changed-only build compares with.
+/// The last build of a model that passed: what a changed-only build compares with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Build {
     /// The model, `schema.table`.
@@ -37,7 +37,7 @@ pub struct Build {
     pub version: Option<i64>,
     /// A view's SQL.
     pub view_sql: Option<String>,
-    /// `passed`, `warned` or `failed`.
+    /// `passed`, `warned` or `untested`.
     pub tests: String,
     /// When it was built, by the logical clock.
     pub built_at: Timestamp,
