@@ -1,10 +1,13 @@
-//! The seams to outside systems: sources that rows are read from, actions that decisions leave by.
+//! The seams to outside systems: sources that rows are read from, destinations that rows are written
+//! into, actions that decisions leave by.
 //!
 //! A source hands over [`Page`]s: rows, the rows set aside, and the [`Position`] that is true once
-//! both are committed. An action takes deliveries and says of each what became of it. Nothing here
-//! knows the warehouse, the project files or the schedule.
+//! both are committed. A destination commits rows and position in one act. An action takes deliveries
+//! and says of each what became of it. Nothing here knows the warehouse, the project files or the
+//! schedule.
 
 pub mod action;
+pub mod destination;
 pub mod source;
 
 mod column;
@@ -13,6 +16,9 @@ mod page;
 
 pub use action::{ACTIONS, Action, ActionConfig, ActionContext, ActionEntry, Delivery, Outcome};
 pub use column::{ColumnType, DECIMAL_DIGITS_MAX, DeclaredColumn};
+pub use destination::{
+    DESTINATIONS, Destination, DestinationConfig, DestinationContext, DestinationEntry,
+};
 pub use files::{NewColumns, mended};
 pub use page::{FILE_COLUMN, LINE_COLUMN, Notice, Origin, Page, Position, RAW_BYTES_MAX, Rejected};
 pub use source::{
