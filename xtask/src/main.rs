@@ -11,6 +11,7 @@ mod figures;
 mod marked;
 mod process;
 mod python;
+mod servers;
 mod tally;
 
 use std::process::ExitCode;

@@ -85,6 +85,13 @@ pub trait Model: fmt::Debug + Send + Sync {
     /// The model's own spread of the next `horizon` periods; `None` if the series was too short.
     fn spread(&self, horizon: usize) -> Option<Spread>;
 
+    /// Fits a slightly longer or shorter version of the series, starting where this model's search
+    /// ended; `None` if the algorithm has no search to save.
+    fn refit(&self, values: &[f64], options: &Options) -> Option<Result<Made>> {
+        let _ = (values, options);
+        None
+    }
+
     /// The state as JSON, from which [`Forecaster::load`] makes an equal model.
     ///
     /// # Errors
@@ -181,7 +188,7 @@ pub fn find(name: &str) -> Result<&'static Forecaster> {
 /// [`flywheel_base::ErrorKind::Invalid`] if a value is not finite (its position is named), the
 /// series is empty or too short for the algorithm; `NotFound` for an unknown name.
 /// # Cost
-/// One fit, plus one per origin (`origins_max`) and, for `auto`, per candidate; origins run in parallel.
+/// Two fits and a cheaper one per origin (`origins_max`); for `auto` a fit and the origins per candidate.
 /// # Source
 /// Hyndman & Athanasopoulos, *Forecasting: principles and practice*, 3rd edition, ch. 5 and 8.
 pub fn fit(name: &str, values: &[f64], options: &Options) -> Result<Fitted> {

@@ -62,6 +62,7 @@ pub(crate) fn check(loaded: &mut Loaded, connectors: &Connectors) -> Checked {
     check.actions();
     check.syncs();
     check.declare_sources();
+    check.lake_readers();
     check.models();
     check.singular_tests();
     check.learners();

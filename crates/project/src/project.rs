@@ -43,8 +43,11 @@ pub struct Connectors {
 pub struct ConnectorSchemas {
     /// The schema of a connection's `options`.
     pub connection: Schema,
-    /// The schema of a stream's `options`.
-    pub stream: Schema,
+    /// The schema of a stream's `options`; none if it cannot be read.
+    pub stream: Option<Schema>,
+    /// The schema of a stream's `target` and the write modes, by their names in files; none if it
+    /// cannot be written.
+    pub target: Option<(Schema, Vec<String>)>,
 }
 
 /// A resource and where it is declared.

@@ -1,19 +1,36 @@
 //! The schemas of all connectors, as the project's parser needs them.
 
+use std::collections::BTreeMap;
+
 use flywheel_connect::action::ACTIONS;
+use flywheel_connect::destination::DESTINATIONS;
 use flywheel_connect::source::SOURCES;
 use flywheel_project::{ConnectorSchemas, Connectors};
 
-/// Collects the schemas of every source and action.
+/// Collects the schemas of every source, destination and action.
 #[must_use]
 pub fn schemas() -> Connectors {
-    let connections = SOURCES.iter().map(|entry| {
+    let mut connections = BTreeMap::new();
+    for entry in SOURCES {
         let schemas = ConnectorSchemas {
             connection: (entry.connection_schema)(),
-            stream: (entry.stream_schema)(),
+            stream: Some((entry.stream_schema)()),
+            target: None,
         };
-        (entry.name.to_owned(), schemas)
-    });
+        connections.insert(entry.name.to_owned(), schemas);
+    }
+    for entry in DESTINATIONS {
+        let modes = entry.modes.iter().map(ToString::to_string).collect();
+        let target = Some(((entry.target_schema)(), modes));
+        connections
+            .entry(entry.name.to_owned())
+            .or_insert_with(|| ConnectorSchemas {
+                connection: (entry.connection_schema)(),
+                stream: None,
+                target: None,
+            })
+            .target = target;
+    }
     let actions = ACTIONS.iter().map(|entry| (entry.name.to_owned(), (entry.schema)()));
-    Connectors { connections: connections.collect(), actions: actions.collect() }
+    Connectors { connections, actions: actions.collect() }
 }

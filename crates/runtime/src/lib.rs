@@ -16,6 +16,7 @@ pub mod system;
 pub mod task;
 pub mod turn;
 
+mod lake_source;
 mod recorder;
 mod workspace;
 

@@ -137,12 +137,6 @@ pub async fn status(workspace: &Workspace) -> Result<Status> {
     let (outbox_pending, _, outbox_dead) = workspace.store.outbox_counts()?;
     let last = workspace.store.last_turn()?;
     let published = workspace.store.publications()?;
-    let builds = workspace.store.builds()?;
-    let blocked = builds
-        .iter()
-        .filter(|build| build.tests == "failed")
-        .map(|build| build.name.clone())
-        .collect();
     Ok(Status {
         project: workspace.project.file.name.clone(),
         simulated: workspace.project.file.simulated,
@@ -158,7 +152,7 @@ pub async fn status(workspace: &Workspace) -> Result<Status> {
         )
         .await?,
         models: published.len(),
-        blocked,
+        blocked: crate::task::build::blocked_models(&workspace.store)?,
         learners: learners(workspace).await?,
         policies: policies(workspace).await?,
         outbox_pending,
@@ -265,7 +259,7 @@ async fn single(workspace: &Workspace, sql: &str) -> Result<i64> {
 }
 
 /// The answer of one query, cell by cell.
-pub struct Rows(Option<RecordBatch>);
+pub struct Rows(RecordBatch);
 
 impl Rows {
     /// Runs a query over the tables of the lake.
@@ -277,13 +271,13 @@ impl Rows {
         let batches = query.collect().await?;
         let one = arrow::compute::concat_batches(&query.schema(), &batches)
             .map_err(|e| Error::internal("batches of one query differ").caused_by(e))?;
-        Ok(Self(Some(one)))
+        Ok(Self(one))
     }
 
     /// How many rows.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.0.as_ref().map_or(0, RecordBatch::num_rows)
+        self.0.num_rows()
     }
 
     /// Whether there is none.
@@ -325,11 +319,10 @@ impl Rows {
         column: usize,
         wanted: &DataType,
     ) -> Result<Option<arrow::array::ArrayRef>> {
-        let Some(batch) =
-            self.0.as_ref().filter(|batch| row < batch.num_rows() && column < batch.num_columns())
-        else {
+        let batch = &self.0;
+        if row >= batch.num_rows() || column >= batch.num_columns() {
             return Ok(None);
-        };
+        }
         let cell = batch.column(column).slice(row, 1);
         if cell.is_null(0) {
             return Ok(None);

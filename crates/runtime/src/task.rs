@@ -3,6 +3,7 @@
 pub mod act;
 pub mod build;
 pub mod decide;
+pub mod deliver;
 pub mod evaluate;
 pub mod learn;
 pub mod outcome;

@@ -95,7 +95,7 @@ async fn steps(
     turn: i64,
 ) -> Result<TurnReport> {
     let (mut rows_landed, mut rows_rejected) = (0, 0);
-    for name in workspace.project.syncs.keys() {
+    for (name, _) in workspace.project.syncs.iter().filter(|(_, sync)| !sync.reads_lake()) {
         for landed in sync::run(workspace, recorder, name).await? {
             rows_landed += landed.rows_out;
             rows_rejected += landed.rows_rejected;
@@ -113,6 +113,14 @@ async fn steps(
     let outcomes = outcome::join(workspace, recorder, turn).await?;
     let decided = decide::run(workspace, recorder, turn, &policies).await?;
     let acted = act::run(workspace, recorder, turn).await?;
+    // What leaves for other systems is read from tables as this turn has made them.
+    for (name, _) in workspace.project.syncs.iter().filter(|(_, sync)| sync.reads_lake()) {
+        match sync::run(workspace, recorder, name).await {
+            Ok(all) => rows_rejected += all.iter().map(|one| one.rows_rejected).sum::<u64>(),
+            // Another system that is down does not hold up the wheel; the next turn tries again.
+            Err(error) => recorder.notice(error.report()),
+        }
+    }
     let lift = outcome::measure(workspace, recorder, turn).await?;
     maintain(workspace, recorder).await?;
     Ok(TurnReport {

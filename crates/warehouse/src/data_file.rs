@@ -114,6 +114,21 @@ impl DataWriter {
         Ok(())
     }
 
+    /// Closes the file being written; further rows begin another one.
+    pub(crate) async fn end_file(&mut self) -> Result<()> {
+        match self.open.take() {
+            Some(file) => self.close(file).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Closes the file being written, so that the next one has other columns.
+    pub(crate) async fn change_columns(&mut self, schema: SchemaRef) -> Result<()> {
+        self.end_file().await?;
+        self.schema = schema;
+        Ok(())
+    }
+
     fn start(&self) -> Result<OpenFile> {
         let level = ZstdLevel::try_new(ZSTD_LEVEL).map_err(|e| from_parquet("to be written", e))?;
         let properties = WriterProperties::builder()
@@ -158,9 +173,7 @@ impl DataWriter {
 
     /// Closes the last file and returns what to commit.
     pub(crate) async fn finish(&mut self) -> Result<Vec<Add>> {
-        if let Some(file) = self.open.take() {
-            self.close(file).await?;
-        }
+        self.end_file().await?;
         Ok(self.done.clone())
     }
 

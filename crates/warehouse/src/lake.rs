@@ -12,12 +12,12 @@ use object_store::path::Path;
 use url::Url;
 
 use crate::engine::Engine;
-use crate::lane::{Lane, Surroundings};
+use crate::lane::{Lane, Load, Surroundings};
 use crate::log::{LOG_FOLDER, Log, torn};
 use crate::store::{Disk, DurableStore, RealDisk, create_folders};
 use crate::{
-    Catalog, Commit, CommitRecord, Location, Maintain, Maintained, Notice, Session, TableState,
-    Write,
+    Catalog, Commit, CommitRecord, Location, Maintain, Maintained, Notice, RowStream, Session,
+    TableState, Write, WriteMode,
 };
 
 /// How a lake is opened.
@@ -175,6 +175,37 @@ impl Lake {
         self.refuse_nesting(at)?;
         // Boxed, so that callers' futures stay small.
         Box::pin(self.shared.lane(at).write(write)).await
+    }
+
+    /// Starts a write whose rows may be more than memory holds and whose position is known at its end.
+    ///
+    /// # Errors
+    /// As [`Lake::write`].
+    pub async fn load(&self, at: &Location, mode: WriteMode) -> Result<Load> {
+        self.refuse_nesting(at)?;
+        Load::start(self.shared.lane(at), mode).await
+    }
+
+    /// The rows of `new` that `old` lacks or has otherwise, then the keys that only `old` has, marked in
+    /// the column [`crate::DELETED`]; all rows if there is no `old`. The order is always the same for
+    /// the same two versions. The two may be different tables with the same columns.
+    ///
+    /// # Errors
+    /// [`flywheel_base::ErrorKind::Invalid`] if `key` is not in both tables or not unique,
+    /// [`flywheel_base::ErrorKind::NotFound`] if a version is no longer kept,
+    /// [`flywheel_base::ErrorKind::Exhausted`] if the rewritten rows' digests do not fit in memory.
+    pub async fn changes(
+        &self,
+        old: Option<(&Location, i64)>,
+        new: (&Location, i64),
+        key: &[String],
+    ) -> Result<RowStream> {
+        let before = match old {
+            Some((at, version)) => Some(self.shared.lane(at).at(Some(version)).await?),
+            None => None,
+        };
+        let after = self.shared.lane(new.0).at(Some(new.1)).await?;
+        crate::lane::changes(&self.shared.around, before, after, key).await
     }
 
     /// A table inside another table's folder would be swept away with that table's old files.

@@ -4,8 +4,10 @@
 //! faster, the write is decided again on the new head, a few times. In the process itself the lane
 //! keeps writers from ever meeting.
 
+mod changes;
 mod decide;
 mod keep;
+mod load;
 mod merge;
 mod staged;
 
@@ -17,13 +19,18 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use flywheel_base::{Clock, Error, ErrorKind, Result, Timestamp};
 use object_store::ObjectStore;
 
+use crate::data_file::DataWriter;
 use crate::log::Log;
+use crate::shape::Fit;
 use crate::snapshot::Snapshot;
 use crate::write::{Commit, Write};
 use crate::{Checkpoint, CommitRecord, Location};
 
+pub use self::changes::DELETED;
+pub(crate) use self::changes::changes;
 pub(crate) use self::decide::Change;
 use self::decide::Prepared;
+pub use self::load::Load;
 
 /// How often a write is decided again after another process was faster.
 const ATTEMPTS_MAX: usize = 10;
@@ -168,12 +175,38 @@ impl Lane {
         let checkpoint = write.checkpoint.clone();
         let label =
             Label { operation: write.operation.clone(), properties: write.properties.clone() };
-        let mut prepared = Prepared::new(&self.around, &self.log, head.as_ref(), write).await?;
-        let outcome = self.publish(&mut prepared, checkpoint, &label).await;
+        let prepared = Prepared::new(&self.around, &self.log, head.as_ref(), write).await?;
+        self.publish_or_discard(prepared, checkpoint, &label).await
+    }
+
+    /// Publishes files that were written outside the lane.
+    async fn commit_prepared(
+        &self,
+        prepared: Prepared,
+        checkpoint: Option<(String, Checkpoint)>,
+        operation: &str,
+    ) -> Result<Commit> {
+        let _lane = self.queue.lock().await;
+        let label = Label { operation: operation.to_owned(), properties: BTreeMap::new() };
+        self.publish_or_discard(prepared, checkpoint, &label).await
+    }
+
+    async fn publish_or_discard(
+        &self,
+        mut prepared: Prepared,
+        checkpoint: Option<(String, Checkpoint)>,
+        label: &Label,
+    ) -> Result<Commit> {
+        let outcome = self.publish(&mut prepared, checkpoint, label).await;
         if outcome.is_err() {
             prepared.discard().await;
         }
         outcome
+    }
+
+    /// A writer of data files for the commit after `head`.
+    fn new_writer(&self, head: Option<&Arc<Snapshot>>, fit: &Fit) -> DataWriter {
+        decide::new_writer(&self.around, &self.log, head, fit)
     }
 
     async fn publish(

@@ -2,7 +2,7 @@
 
 use crate::context::Context;
 use crate::tally::Tally;
-use crate::{Result, marked, process};
+use crate::{Result, marked, process, servers};
 
 /// `cargo xtask test`.
 pub(crate) const COMMAND: super::Command = super::Command {
@@ -22,6 +22,7 @@ pub(crate) fn tests(context: &Context, arguments: &[String]) -> Result<Tally> {
     if let Some(flag) = filters.iter().find(|filter| filter.starts_with('-')) {
         return Err(format!("unknown argument \"{flag}\"").into());
     }
+    servers::ensure()?;
     let mut cargo = context.cargo();
     cargo.args(["test", "--release", "--no-fail-fast"]);
     if fast {

@@ -1,10 +1,9 @@
 //! Rolling-origin backtests and the measures of their errors.
 
 use flywheel_base::{Error, Result};
-use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::{Fitted, Forecaster, Options, check, fit};
+use super::{Fitted, Forecaster, Made, Options, check, fit};
 use crate::stats::finite;
 
 /// Values before the first origin, whatever the algorithm could do with fewer.
@@ -191,12 +190,19 @@ pub(super) fn errors_from(
     origins: &[usize],
     options: &Options,
 ) -> Result<Vec<Vec<f64>>> {
-    let path = |origin: &usize| {
+    let kept = |value: f64| if options.clip_at_zero { value.max(0.0) } else { value };
+    let mut last: Option<Made> = None;
+    let mut paths = Vec::with_capacity(origins.len());
+    for origin in origins {
         let (known, later) = values.split_at(*origin);
-        let horizon = later.len().min(options.horizon);
-        let mean = (forecaster.fit)(known, options)?.mean(horizon);
-        let kept = |value: f64| if options.clip_at_zero { value.max(0.0) } else { value };
-        Ok(later.iter().zip(mean).map(|(actual, mean)| actual - kept(mean)).collect())
-    };
-    origins.par_iter().map(path).collect()
+        // The next origin knows a little more, so its search starts where this one ended.
+        let model = match last.as_ref().and_then(|last| last.refit(known, options)) {
+            Some(refitted) => refitted?,
+            None => (forecaster.fit)(known, options)?,
+        };
+        let mean = model.mean(later.len().min(options.horizon));
+        paths.push(later.iter().zip(mean).map(|(actual, mean)| actual - kept(mean)).collect());
+        last = Some(model);
+    }
+    Ok(paths)
 }

@@ -77,6 +77,18 @@ impl Model for Blend {
         Some(Spread { deviation: Self::averaged(&rows, horizon), freedom })
     }
 
+    fn refit(&self, values: &[f64], options: &Options) -> Option<Result<Made>> {
+        let members = self.0.iter().map(|(name, member)| {
+            let again = match member.refit(values, options) {
+                Some(again) => again?,
+                None => (find(name)?.fit)(values, options)?,
+            };
+            Ok((*name, again))
+        });
+        let members = members.collect::<Result<Vec<_>>>();
+        Some(members.map(|members| Box::new(Blend(members)) as Made))
+    }
+
     fn save(&self) -> Result<Value> {
         let stored = self
             .0

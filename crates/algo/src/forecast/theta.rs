@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::smoothing::{Initialization, Shape, Smoothing};
-use super::{Forecaster, Model, Options, Spread, load, save};
+use super::{Forecaster, Made, Model, Options, Spread, load, save};
 
 /// Half the long-run slope on top of a moving level, seasonally adjusted if the season is real.
 pub const THETA: Forecaster = Forecaster {
@@ -46,9 +46,19 @@ impl Theta {
     /// Assimakopoulos & Nikolopoulos 2000 in the form of Hyndman & Billah 2003 (simple smoothing with a
     /// drift of half the slope); season by classical decomposition after the 90 % autocorrelation test.
     fn fit(values: &[f64], options: &Options) -> Result<Self> {
+        Self::made(values, options, |adjusted| {
+            Smoothing::fit(adjusted, Shape::default(), Initialization::Estimated)
+        })
+    }
+
+    fn made(
+        values: &[f64],
+        options: &Options,
+        level: impl Fn(&[f64]) -> Result<Smoothing>,
+    ) -> Result<Self> {
         let season = season(values, options.season);
         let adjusted = adjust(values, &season);
-        let level = Smoothing::fit(&adjusted, Shape::default(), Initialization::Estimated)?;
+        let level = level(&adjusted)?;
         let drift = slope(&adjusted) / 2.0;
         Ok(Self { level, drift, season: from_next(season, values.len()) })
     }
@@ -77,6 +87,12 @@ impl Model for Theta {
             }
         }
         Some(spread)
+    }
+
+    fn refit(&self, values: &[f64], options: &Options) -> Option<Result<Made>> {
+        let near = |adjusted: &[f64]| self.level.fit_near(adjusted, Initialization::Estimated);
+        let made = Self::made(values, options, near);
+        Some(made.map(|model| Box::new(model) as Made))
     }
 
     fn save(&self) -> Result<Value> {

@@ -38,6 +38,9 @@ const ORIGINS_MAX: usize = 10;
 const ORIGINS_COMPARED: usize = 3;
 /// How many series, the largest, the fit is judged on.
 const JUDGED_MAX: usize = 30;
+/// The methods of a series are compared anew after so many days; in between the chosen one is fitted
+/// again, because which method suits a series changes more slowly than its level.
+const COMPARE_EVERY_DAYS: i64 = 28;
 
 #[derive(Serialize)]
 struct Row {
@@ -58,6 +61,19 @@ pub(crate) struct Stored {
     pub(crate) through: i64,
     /// Each series' model.
     pub(crate) series: BTreeMap<String, Series>,
+    /// The day on which the methods of each series were last compared.
+    #[serde(default)]
+    compared: BTreeMap<String, i64>,
+}
+
+impl Stored {
+    /// The method a series keeps, and the day it was chosen on.
+    fn kept(&self, series: &str, through: i64) -> Option<(&str, i64)> {
+        let day = self.compared.get(series).copied()?;
+        let fresh = (day..day + COMPARE_EVERY_DAYS).contains(&through);
+        let method = self.series.get(series).filter(|_| fresh)?.algorithm.as_str();
+        Some((method, day))
+    }
 }
 
 /// One series: its values day by day up to the last whole day.
@@ -76,7 +92,10 @@ pub(super) async fn learn(
     let histories = read(ctx, name, settings, through).await?;
     let days: usize = histories.iter().map(|history| history.values.len()).sum();
     let owned = settings.clone();
-    let (stored, measures) = task::compute(move || fit_all(&histories, &owned, through)).await?;
+    let last = ctx.store.newest_artifact(name)?.filter(|last| last.fitted_at < ctx.now);
+    let before = last.map(|last| load(ctx, &last.digest)).transpose()?;
+    let (stored, measures) =
+        task::compute(move || fit_all(&histories, &owned, before.as_ref(), through)).await?;
     let bytes = serde_json::to_vec(&stored)
         .map_err(|e| Error::internal("a forecast is no JSON").caused_by(e))?;
     let artifact = ctx.artifacts.put(&bytes)?;
@@ -150,29 +169,36 @@ fn method(settings: &Forecast, days: usize) -> &'static str {
 fn fit_all(
     histories: &[History],
     settings: &Forecast,
+    before: Option<&Stored>,
     through: i64,
 ) -> Result<(Stored, Vec<Measure>)> {
     let options = options(settings);
     let fitted = histories
         .par_iter()
         .map(|history| {
-            let method = method(settings, history.values.len());
-            let series = fit_one(method, &history.values, &options)
+            let wanted = method(settings, history.values.len());
+            let kept = before.and_then(|before| before.kept(&history.id, through));
+            let (method, day) = match kept.filter(|_| wanted == AUTO) {
+                Some((method, day)) => (method.to_owned(), Some(day)),
+                None => (
+                    chosen(wanted, &history.values, &options)?,
+                    (wanted == AUTO).then_some(through),
+                ),
+            };
+            let series = fit(&method, &history.values, &options)
                 .map_err(|e| e.context(format!("series \"{}\"", history.id)))?;
-            Ok((history.id.clone(), series))
+            Ok((history.id.clone(), series, day))
         })
-        .collect::<Result<BTreeMap<_, _>>>()?;
-    Ok((Stored { through, series: fitted }, backtest_all(histories, settings, &options)?))
+        .collect::<Result<Vec<_>>>()?;
+    let mut stored = Stored { through, series: BTreeMap::new(), compared: BTreeMap::new() };
+    for (id, series, day) in fitted {
+        stored.compared.extend(day.map(|day| (id.clone(), day)));
+        stored.series.insert(id, series);
+    }
+    Ok((stored, backtest_all(histories, settings, &options)?))
 }
 
-/// Fits one series; `auto` compares the methods on a few past moments and measures the errors of the
-/// best on more.
-fn fit_one(method: &str, values: &[f64], options: &Options) -> Result<Series> {
-    let name = chosen(method, values, options)?;
-    fit(&name, values, options)
-}
-
-/// The method itself, or the one that `auto` finds best.
+/// The method itself, or the one that `auto` finds best on a few past moments.
 fn chosen(method: &str, values: &[f64], options: &Options) -> Result<String> {
     if method != AUTO {
         return Ok(method.to_owned());

@@ -141,16 +141,26 @@ fn start_of(world: &World) -> Result<Timestamp> {
 /// What left through the file actions in one turn, as the outside world reads it.
 fn delivered(dir: &Path, turn: i64) -> Result<Vec<Delivery>> {
     let out = dir.join("out");
-    let mut deliveries = Vec::new();
-    let Ok(policies) = std::fs::read_dir(&out) else { return Ok(deliveries) };
-    let mut folders: Vec<PathBuf> =
-        policies.filter_map(|entry| entry.ok().map(|entry| entry.path())).collect();
+    let mut folders = match std::fs::read_dir(&out) {
+        Ok(entries) => entries
+            .map(|entry| entry.map(|entry| entry.path()))
+            .collect::<std::io::Result<Vec<PathBuf>>>()
+            .map_err(|e| Error::io("list", &out, e))?,
+        // Nothing has left yet.
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+        Err(error) => return Err(Error::io("list", &out, error)),
+    };
     folders.sort();
+    let mut deliveries = Vec::new();
     for folder in folders {
         let policy =
             folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         let path = folder.join(format!("{turn:05}.jsonl"));
-        let Ok(text) = std::fs::read_to_string(&path) else { continue };
+        let text = match std::fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(Error::io("read", &path, error)),
+        };
         for line in text.lines() {
             deliveries.push(delivery(&policy, line).map_err(|e| e.context(path.display()))?);
         }

@@ -7,8 +7,11 @@
 )]
 
 mod bad_input;
+mod deliver;
 mod demo;
+mod disks;
 mod house;
+mod large;
 mod loop_closed;
 mod models;
 mod project;

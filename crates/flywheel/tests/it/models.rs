@@ -39,9 +39,11 @@ fn a_failing_error_test_leaves_readers_on_the_last_good_version() {
     assert_eq!(seen(&house), ["1,10.0"], "during the failure");
     house.fails(3, &["turn"]);
     assert_eq!(seen(&house), ["1,10.0"], "a turn does not publish either");
+    assert!(house.ok(&["status"]).contains("blocked: mart.orders, mart.total"));
     house.write("models/mart/orders.sql", "{{ config(materialized='table') }} select id, coalesce(amount, 0) as amount from {{ source('raw', 'orders') }}");
     house.ok(&["build"]);
     assert_eq!(seen(&house), ["2,10.0"], "after it is mended");
+    assert!(!house.ok(&["status"]).contains("blocked"));
 }
 
 #[test]

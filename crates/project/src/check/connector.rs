@@ -72,12 +72,24 @@ impl Check<'_> {
         schema: Option<&Schema>,
         subject: &str,
     ) {
+        self.settings(file, node, "options", schema, subject);
+    }
+
+    /// Checks the settings under `key` of `node` against the connector's schema, and their secrets.
+    pub(super) fn settings(
+        &mut self,
+        file: &SourceFile,
+        node: &Node,
+        key: &str,
+        schema: Option<&Schema>,
+        subject: &str,
+    ) {
         let start = match &node.value {
             Value::Map(entries) => entries.first().map_or(node.span, |(key, _)| key.span),
             _ => node.span,
         };
         let none = Node { value: Value::Map(Vec::new()), span: start, style: Style::Plain };
-        let options = node.get("options").unwrap_or(&none);
+        let options = node.get(key).unwrap_or(&none);
         if let Some(schema) = schema {
             let rules = Rules { subject, schema, secrets: true };
             validate::validate(file, options, rules, &mut self.checked.out);

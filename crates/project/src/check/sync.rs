@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use flywheel_base::suggest;
-use schemars::Schema;
+use schemars::{Schema, schema_for};
 
 use super::Check;
 use crate::diagnostic::{Diagnostic, Span};
@@ -11,8 +11,11 @@ use crate::file::SourceFile;
 use crate::graph::{NodeId, NodeInfo, NodeKind};
 use crate::load::Read;
 use crate::names;
-use crate::resource::sync::{Read as ReadMode, Stream, Sync, Write};
+use crate::resource::sync::{
+    Destinations, LAKE, LakeStream, Read as ReadMode, Stream, Sync, Write,
+};
 use crate::source::{Landing, Source};
+use crate::template::Reference;
 use crate::yaml::{Node, Step};
 
 /// The types a column may be declared with, besides `decimal(p,s)`.
@@ -28,6 +31,7 @@ impl Check<'_> {
         let mut landed: BTreeMap<String, String> = BTreeMap::new();
         for (name, read) in &loaded.syncs {
             let schema = self.sync_connection(read);
+            let targets = self.sync_destinations(read);
             let mut streams = BTreeSet::new();
             for (index, stream) in read.value.streams.iter().enumerate() {
                 let node = read.node.find(&[Step::Key("streams"), Step::Item(index)]);
@@ -41,7 +45,21 @@ impl Check<'_> {
                 self.options(&read.file, node, schema.as_ref(), &subject);
                 self.stream_modes(&read.file, node, stream);
                 self.stream_columns(&read.file, node, stream);
-                self.land(name, &read.file, node, stream, &mut landed);
+                self.stream_targets(&read.file, node, stream, &targets);
+                if read.value.lands() {
+                    self.land(name, &read.file, node, stream, &mut landed);
+                }
+            }
+        }
+    }
+
+    /// Checks what syncs read of the lake, once it is known what lands there.
+    pub(super) fn lake_readers(&mut self) {
+        let loaded = self.loaded;
+        for (name, read) in loaded.syncs.iter().filter(|(_, read)| read.value.reads_lake()) {
+            for (index, stream) in read.value.streams.iter().enumerate() {
+                let node = read.node.find(&[Step::Key("streams"), Step::Item(index)]);
+                self.lake_stream(name, &read.file, node, stream);
             }
         }
     }
@@ -49,18 +67,191 @@ impl Check<'_> {
     /// Links the connection; returns what its connector allows in a stream's options.
     fn sync_connection(&mut self, read: &Read<Sync>) -> Option<Schema> {
         let name = &read.value.connection;
+        let span = at(&read.node, "connection");
+        if read.value.reads_lake() {
+            return Some(schema_for!(LakeStream));
+        }
         let id = NodeId::new(NodeKind::Connection, name);
         if !self.declared(NodeKind::Connection, name) {
             let message =
                 format!("sync \"{}\" reads unknown connection \"{name}\"", read.value.sync);
             let hint = self.near(&[NodeKind::Connection], name);
-            let span = at(&read.node, "connection");
             self.push(&read.file, Diagnostic::error(span, message).hint(hint));
             return None;
         }
         self.checked.graph.link(&id, &NodeId::new(NodeKind::Sync, &read.value.sync));
         let connector = &self.loaded.connections.get(name)?.value.connector;
-        Some(self.connectors.connections.get(connector)?.stream.clone())
+        let schemas = self.connectors.connections.get(connector)?;
+        if schemas.stream.is_none() {
+            let message = format!("connection \"{name}\" of type \"{connector}\" cannot be read");
+            let hint = "It can only be a destination.";
+            self.push(&read.file, Diagnostic::error(span, message).hint(hint));
+        }
+        schemas.stream.clone()
+    }
+
+    /// Checks and links the destinations; returns those besides the lake and what they allow.
+    fn sync_destinations(&mut self, read: &Read<Sync>) -> Vec<Target> {
+        let sync = &read.value;
+        let node = read.node.get("destination").unwrap_or(&read.node).clone();
+        let mut seen = BTreeSet::new();
+        let mut targets = Vec::new();
+        if sync.destination.names().is_empty() {
+            let message = format!("sync \"{}\" has no destination", sync.sync);
+            let hint = "Name a connection, or leave `destination` out to land in the lake.";
+            self.push(&read.file, Diagnostic::error(node.span, message).hint(hint));
+        }
+        for (index, name) in sync.destination.names().iter().enumerate() {
+            let span = match &sync.destination {
+                Destinations::One(_) => node.span,
+                Destinations::Many(_) => node.find(&[Step::Item(index)]).span,
+            };
+            if !seen.insert(name) {
+                let message = format!("destination \"{name}\" is named twice");
+                let hint = "Remove one of them.";
+                self.push(&read.file, Diagnostic::error(span, message).hint(hint));
+                continue;
+            }
+            if name == LAKE {
+                if sync.reads_lake() {
+                    let message = format!("sync \"{}\" reads the lake and writes it", sync.sync);
+                    let hint = "A model does that; or name another destination.";
+                    self.push(&read.file, Diagnostic::error(span, message).hint(hint));
+                }
+                continue;
+            }
+            targets.extend(self.sync_destination(read, name, span));
+        }
+        targets
+    }
+
+    fn sync_destination(&mut self, read: &Read<Sync>, name: &str, span: Span) -> Option<Target> {
+        if !self.declared(NodeKind::Connection, name) {
+            let message =
+                format!("sync \"{}\" writes unknown connection \"{name}\"", read.value.sync);
+            let hint = self.near(&[NodeKind::Connection], name);
+            self.push(&read.file, Diagnostic::error(span, message).hint(hint));
+            return None;
+        }
+        let connector = &self.loaded.connections.get(name)?.value.connector;
+        let schemas = self.connectors.connections.get(connector)?;
+        let Some((schema, modes)) = &schemas.target else {
+            let message =
+                format!("connection \"{name}\" of type \"{connector}\" cannot be written");
+            let known = self.connectors.connections.iter();
+            let known = known.filter(|(_, schemas)| schemas.target.is_some());
+            let names: Vec<&str> = known.map(|(name, _)| name.as_str()).collect();
+            let hint = format!("Destinations are of type {}.", names.join(", "));
+            self.push(&read.file, Diagnostic::error(span, message).hint(hint));
+            return None;
+        };
+        Some(Target { name: name.to_owned(), schema: schema.clone(), modes: modes.clone() })
+    }
+
+    /// Checks a stream's target and write mode against every destination besides the lake.
+    fn stream_targets(
+        &mut self,
+        file: &SourceFile,
+        node: &Node,
+        stream: &Stream,
+        targets: &[Target],
+    ) {
+        let word = stream.write.word();
+        for target in targets {
+            let subject =
+                format!("the target of stream \"{}\" in \"{}\"", stream.stream, target.name);
+            let of_one = node.get("targets").filter(|targets| targets.get(&target.name).is_some());
+            match of_one {
+                Some(targets) => {
+                    self.settings(file, targets, &target.name, Some(&target.schema), &subject);
+                }
+                None => self.settings(file, node, "target", Some(&target.schema), &subject),
+            }
+            if !target.modes.iter().any(|mode| mode == word) {
+                let message = format!(
+                    "stream \"{}\" cannot {word} in destination \"{}\"",
+                    stream.stream, target.name
+                );
+                let hint = format!("It can: {}.", target.modes.join(", "));
+                self.push(file, Diagnostic::error(at(node, "write"), message).hint(hint));
+            }
+        }
+        for name in stream.targets.keys() {
+            if !targets.iter().any(|target| target.name == *name) {
+                let message = format!("stream \"{}\" has a target for \"{name}\"", stream.stream);
+                let known = targets.iter().map(|target| target.name.as_str());
+                let hint = format!(
+                    "The sync has no such destination. {}",
+                    suggest::hint(name, known.collect::<Vec<_>>())
+                );
+                self.push(file, Diagnostic::error(at(node, "targets"), message).hint(hint));
+            }
+        }
+        if targets.is_empty() && !stream.target.is_empty() {
+            let message = format!("stream \"{}\" has a target and no destination", stream.stream);
+            let hint = "Name the destination of the sync, or use `to` for a table of the lake.";
+            self.push(file, Diagnostic::error(at(node, "target"), message).hint(hint));
+        }
+    }
+
+    /// Checks what is read of the lake and links it.
+    fn lake_stream(&mut self, sync: &str, file: &SourceFile, node: &Node, stream: &Stream) {
+        let span = at(node, "options");
+        let name = &stream.stream;
+        let text = |key: &str| stream.options.get(key).and_then(serde_json::Value::as_str);
+        let mut refuse = |problem: &str, hint: &str| {
+            let message = format!("stream \"{name}\" {problem}");
+            self.push(file, Diagnostic::error(span, message).hint(hint));
+        };
+        if text("table").is_some() == text("query").is_some() {
+            refuse(
+                "reads the lake and needs either a table or a query",
+                "Write options: {table: mart.customers}, or options: {query: select …}.",
+            );
+            return;
+        }
+        if stream.read == ReadMode::Incremental && text("query").is_some() {
+            refuse(
+                "reads what changed in a query",
+                "Only a table has versions: make the query a model, or use read: full.",
+            );
+        }
+        if stream.read == ReadMode::Incremental && stream.key.is_empty() {
+            refuse(
+                "reads what changed in a table and has no key",
+                "Add key: [column], the columns that identify a row.",
+            );
+        }
+        let reader = NodeId::new(NodeKind::Sync, sync);
+        if let Some(query) = text("query") {
+            let place = node.find(&[Step::Key("options"), Step::Key("query")]).clone();
+            self.query(&reader, query, file, &place);
+        }
+        if let Some(table) = text("table") {
+            self.lake_table(&reader, table, file, at(node, "options"));
+        }
+    }
+
+    fn lake_table(&mut self, reader: &NodeId, table: &str, file: &SourceFile, span: Span) {
+        let Some((schema, name)) = table.split_once('.') else {
+            let message = format!("\"{table}\" is not the name of a table");
+            let hint = "Write schema.table, as in mart.customers.";
+            self.push(file, Diagnostic::error(span, message).hint(hint));
+            return;
+        };
+        let model = self.loaded.models.values().find(|read| read.value.relation() == table);
+        match model {
+            Some(model) => {
+                let id = NodeId::new(NodeKind::Model, &model.value.name);
+                self.checked.graph.link(&id, reader);
+            }
+            // Tables of the platform are not declared anywhere.
+            None if schema == "system" => {}
+            None => {
+                let reference = Reference::Source(schema.to_owned(), name.to_owned());
+                self.refer(reader, &reference, file, span);
+            }
+        }
     }
 
     fn stream_modes(&mut self, file: &SourceFile, node: &Node, stream: &Stream) {
@@ -82,11 +273,18 @@ impl Check<'_> {
             ),
             _ => {}
         }
-        if stream.write == Write::Merge && stream.key.is_empty() {
+        if matches!(stream.write, Write::Merge | Write::Mirror) && stream.key.is_empty() {
             refuse(
                 "write",
                 "merges without a key",
                 "Add key: [column], the columns that identify a row.",
+            );
+        }
+        if stream.deleted.is_some() && stream.write != Write::Mirror {
+            refuse(
+                "deleted",
+                "marks deleted rows, which only a mirror removes",
+                "Use write: mirror, or remove `deleted`.",
             );
         }
         if stream.write == Write::Append && stream.lag.is_some() {
@@ -184,6 +382,13 @@ impl Check<'_> {
         self.checked.sources.insert(relation.clone(), source);
         landed.insert(relation, place);
     }
+}
+
+/// A destination besides the lake, and what it allows.
+struct Target {
+    name: String,
+    schema: Schema,
+    modes: Vec<String>,
 }
 
 /// Where the value under `key` stands, or the node itself.

@@ -33,7 +33,7 @@ fn connectors() -> Connectors {
             "required": ["path"],
             "additionalProperties": false
         }),
-        stream: json_schema!({
+        stream: Some(json_schema!({
             "type": "object",
             "properties": {
                 "path": {"type": "string"},
@@ -41,7 +41,25 @@ fn connectors() -> Connectors {
                 "encoding": {"enum": ["utf-8", "gb18030", "latin-1"]}
             },
             "additionalProperties": false
+        })),
+        target: None,
+    };
+    let crm = ConnectorSchemas {
+        connection: json_schema!({
+            "type": "object",
+            "properties": {"url": {"type": "string"}},
+            "additionalProperties": false
         }),
+        stream: None,
+        target: Some((
+            json_schema!({
+                "type": "object",
+                "properties": {"object": {"type": "string"}},
+                "required": ["object"],
+                "additionalProperties": false
+            }),
+            vec!["merge".to_owned(), "mirror".to_owned()],
+        )),
     };
     let file = json_schema!({
         "type": "object",
@@ -50,7 +68,7 @@ fn connectors() -> Connectors {
         "additionalProperties": false
     });
     Connectors {
-        connections: BTreeMap::from([("csv".to_owned(), csv)]),
+        connections: BTreeMap::from([("csv".to_owned(), csv), ("crm".to_owned(), crm)]),
         actions: BTreeMap::from([("file".to_owned(), file)]),
     }
 }

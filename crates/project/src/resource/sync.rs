@@ -1,18 +1,27 @@
 //! `syncs/*.yaml`.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::quantity::{Duration, Share};
 
-/// Streams of one connection that land in the lake.
+/// The name under which a sync reads and writes the project's own tables.
+pub const LAKE: &str = "lake";
+
+/// Streams of one connection that land in the lake or in other systems.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Sync {
     /// The sync's name.
     pub sync: String,
-    /// The connection it reads.
+    /// The connection it reads; `lake` reads tables and models of this project.
     pub connection: String,
+    /// Where the rows go: `lake` if absent, else a connection or a list of them. Each destination has
+    /// its own position, so one that is down does not stop the others.
+    #[serde(default)]
+    pub destination: Destinations,
     /// What the sync is for.
     #[serde(default)]
     pub description: Option<String>,
@@ -21,6 +30,60 @@ pub struct Sync {
     /// What happens to rows that cannot be decoded or mapped.
     #[serde(default)]
     pub errors: Errors,
+}
+
+/// One or several destinations.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Destinations {
+    /// One of them.
+    One(String),
+    /// Several of them.
+    Many(Vec<String>),
+}
+
+impl Default for Destinations {
+    fn default() -> Self {
+        Self::One(LAKE.to_owned())
+    }
+}
+
+impl Destinations {
+    /// Their names, in order.
+    #[must_use]
+    pub fn names(&self) -> &[String] {
+        match self {
+            Self::One(name) => std::slice::from_ref(name),
+            Self::Many(names) => names,
+        }
+    }
+}
+
+impl Sync {
+    /// Whether its rows land in the lake.
+    #[must_use]
+    pub fn lands(&self) -> bool {
+        self.destination.names().iter().any(|name| name == LAKE)
+    }
+
+    /// Whether it reads the project's own tables, so that it runs after they are built.
+    #[must_use]
+    pub fn reads_lake(&self) -> bool {
+        self.connection == LAKE
+    }
+}
+
+/// What a stream of `connection: lake` reads.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LakeStream {
+    /// A table or model as readers see it: `raw.orders`, `mart.customers`. With `read: incremental`
+    /// only rows that changed since the last delivered version are read, which needs `key`.
+    #[serde(default)]
+    pub table: Option<String>,
+    /// A SELECT over `ref()` and `source()`; only with `read: full`.
+    #[serde(default)]
+    pub query: Option<String>,
 }
 
 /// One stream: a set of files, a sheet, a table or a query, and the table it lands in.
@@ -35,6 +98,18 @@ pub struct Stream {
     /// The lake table, `schema.table`; `raw.<stream>` if absent.
     #[serde(default)]
     pub to: Option<String>,
+    /// The settings of the target in destinations other than the lake: table, path, sheet, object, …
+    #[serde(default)]
+    pub target: serde_json::Map<String, serde_json::Value>,
+    /// The same for single destinations of several, by their names; it goes before `target`.
+    #[serde(default)]
+    pub targets: BTreeMap<String, serde_json::Map<String, serde_json::Value>>,
+    /// What happens to columns a destination other than the lake does not have.
+    #[serde(default)]
+    pub new_columns: NewColumns,
+    /// The boolean column that marks deleted rows; for `write: mirror`.
+    #[serde(default)]
+    pub deleted: Option<String>,
     /// What is read.
     #[serde(default)]
     pub read: Read,
@@ -47,7 +122,7 @@ pub struct Stream {
     /// How rows are written.
     #[serde(default)]
     pub write: Write,
-    /// The columns that identify a row; needed for `merge`.
+    /// The columns that identify a row; needed for `merge` and `mirror`.
     #[serde(default)]
     pub key: Vec<String>,
     /// Declared columns; those not declared are inferred.
@@ -77,6 +152,21 @@ pub enum Write {
     Replace,
     /// Rows replace those with the same key, others are added.
     Merge,
+    /// Like `merge`, and rows that are marked as deleted are removed.
+    Mirror,
+}
+
+/// What happens to columns the target does not have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum NewColumns {
+    /// They are added to it.
+    #[default]
+    Add,
+    /// They are left out.
+    Ignore,
+    /// The run stops and names them.
+    Fail,
 }
 
 /// A declared column.
@@ -123,7 +213,26 @@ pub enum OnBadRow {
     Fail,
 }
 
+impl Write {
+    /// Its name in files.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Append => "append",
+            Self::Replace => "replace",
+            Self::Merge => "merge",
+            Self::Mirror => "mirror",
+        }
+    }
+}
+
 impl Stream {
+    /// The settings of the target in one destination.
+    #[must_use]
+    pub fn target_of(&self, destination: &str) -> &serde_json::Map<String, serde_json::Value> {
+        self.targets.get(destination).unwrap_or(&self.target)
+    }
+
     /// The lake table the stream lands in, `schema.table`.
     #[must_use]
     pub fn table(&self) -> String {

@@ -1,11 +1,16 @@
 //! Building models: a thin task around `transform`.
 
+use std::collections::BTreeSet;
+
 use flywheel_base::{Error, Result};
-use flywheel_state::TaskOutcome;
+use flywheel_state::{Store, TaskOutcome};
 use flywheel_transform::{BuildOptions, BuildReport, ModelStatus, TestStatus};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{Workspace, recorder::Recorder};
+
+/// How many of the newest runs are searched for builds, until one of everything.
+const BUILDS_LOOKED_AT: u32 = 100;
 
 /// Builds what is selected, records one task per model, and fails if anything is blocked.
 ///
@@ -18,6 +23,7 @@ pub(crate) async fn run(
     options: BuildOptions<'_>,
 ) -> Result<BuildReport> {
     let timer = recorder.started("build", "models");
+    let whole = options.select.is_empty() && options.exclude.is_empty();
     let report = match flywheel_transform::build(workspace.world(), options).await {
         Ok(report) => report,
         Err(error) => {
@@ -28,8 +34,13 @@ pub(crate) async fn run(
     };
     let status = if report.passed() { "succeeded" } else { "failed" };
     let count = |status| report.models.iter().filter(|model| model.status == status).count();
+    let good = report
+        .models
+        .iter()
+        .filter(|model| !report.blocked.contains(&model.name))
+        .map(|model| &model.name);
     let detail = json!({
-        "built": count(ModelStatus::Built), "unchanged": count(ModelStatus::Unchanged),
+        "whole": whole, "good": good.collect::<Vec<_>>(), "built": count(ModelStatus::Built), "unchanged": count(ModelStatus::Unchanged),
         "published": report.published, "blocked": report.blocked,
     });
     let rows_out = report.models.iter().filter_map(|model| model.rows).sum();
@@ -40,6 +51,31 @@ pub(crate) async fn run(
         TaskOutcome { rows_out: Some(rows_out), error, detail, ..TaskOutcome::default() },
     );
     Ok(report)
+}
+
+/// The models whose last build is not what readers see, from what the newest builds recorded.
+///
+/// # Errors
+/// Those of the metadata.
+pub(crate) fn blocked_models(store: &Store) -> Result<Vec<String>> {
+    let mut tasks = store.tasks(BUILDS_LOOKED_AT)?;
+    tasks.retain(|task| task.kind == "build");
+    let (mut blocked, mut decided) = (BTreeSet::new(), BTreeSet::new());
+    for task in tasks.iter().rev() {
+        let detail = &task.outcome.detail;
+        for (key, bad) in [("blocked", true), ("good", false)] {
+            for name in detail.get(key).and_then(Value::as_array).into_iter().flatten() {
+                let Some(name) = name.as_str() else { continue };
+                if decided.insert(name.to_owned()) && bad {
+                    blocked.insert(name.to_owned());
+                }
+            }
+        }
+        if detail.get("whole").and_then(Value::as_bool) == Some(true) {
+            break;
+        }
+    }
+    Ok(blocked.into_iter().collect())
 }
 
 /// The error of a build that did not pass: what failed, and what readers see.

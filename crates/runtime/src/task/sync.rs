@@ -8,22 +8,29 @@ use flywheel_base::{Error, ErrorKind, Result, Timestamp};
 use flywheel_connect::source::{
     PAGE_ROWS_DEFAULT, ReadMode, ReadRequest, Source, SourceContext, SourceEntry,
 };
-use flywheel_connect::{DeclaredColumn, Page, Position, Rejected};
+use flywheel_connect::{DeclaredColumn, Notice, Page, Position, Rejected};
 use flywheel_project::resource::sync::{
-    Column, Errors, OnBadRow, Read, Stream, Sync, Write as WriteModeDeclared,
+    Column, Errors, LAKE, OnBadRow, Read, Stream, Sync, Write as WriteModeDeclared,
 };
 use flywheel_state::TaskOutcome;
 use flywheel_warehouse::{
-    Checkpoint, Duplicates, Location, RowStream, TableName, TableState, Write, WriteMode,
+    Checkpoint, Commit, Duplicates, Load, Location, RowStream, TableName, Write, WriteMode,
 };
-use futures::StreamExt;
+use futures::channel::mpsc;
+use futures::future::try_join;
+use futures::stream::BoxStream;
+use futures::{SinkExt, StreamExt};
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::deliver::deliver;
+use crate::lake_source::LakeSource;
 use crate::{Workspace, quarantine, recorder::Recorder};
 
-/// Pages are gathered up to this size, so that columns that appear late are known before the write.
-const GATHERED_BYTES_MAX: usize = 256 << 20;
+/// What a read is at most gathered to before it is written; more is streamed into data files.
+const GATHERED_BYTES_MAX: usize = 32 << 20;
+/// Pages that wait between reading and writing.
+const PAGES_WAITING_MAX: usize = 1;
 /// A share of bad rows is judged during the run only after this many rows.
 const RATIO_ROWS_MIN: u64 = 1_000;
 
@@ -40,6 +47,8 @@ pub struct Landed {
     pub rows_rejected: u64,
     /// Rows that a later row with the same key replaced within the run.
     pub rows_superseded: u64,
+    /// Rows that were removed because the source has them no longer.
+    pub rows_deleted: u64,
     /// The table version readers see after it; none if there was nothing to commit.
     pub version: Option<i64>,
     /// What a person should know.
@@ -49,8 +58,8 @@ pub struct Landed {
 /// Runs every stream of the sync `name`; each is committed on its own.
 ///
 /// # Errors
-/// The first stream's error, after the other streams have been tried; what a stream read before it
-/// failed is not published.
+/// The first error, after the other streams and destinations have been tried; what a stream read
+/// before it failed is not published.
 pub(crate) async fn run(
     workspace: &Workspace,
     recorder: &mut Recorder<'_>,
@@ -63,20 +72,26 @@ pub(crate) async fn run(
         .ok_or_else(|| Error::not_found(format!("no sync \"{name}\"")))?;
     let mut landed = Vec::new();
     let mut failed = None;
-    for stream in &sync.streams {
-        let timer = recorder.started("sync", &format!("{name}.{}", stream.stream));
-        let result = land(workspace, recorder.run_id(), name, sync, stream).await;
+    let works = sync.streams.iter().flat_map(|stream| {
+        sync.destination.names().iter().map(move |destination| (stream, destination.as_str()))
+    });
+    for (stream, destination) in works {
+        let to = if destination == LAKE { String::new() } else { format!(" → {destination}") };
+        let timer = recorder.started("sync", &format!("{name}.{}{to}", stream.stream));
+        let result = match destination {
+            LAKE => land(workspace, recorder.run_id(), name, sync, stream).await,
+            other => deliver(workspace, recorder.run_id(), name, sync, stream, other).await,
+        };
         match recorder.settled(timer, result, |landed| ("succeeded".to_owned(), outcome(landed))) {
             Ok(one) => {
                 for notice in &one.notices {
-                    recorder.notice(format!("sync {name}.{}: {notice}", stream.stream));
+                    recorder.notice(format!("sync {name}.{}{to}: {notice}", stream.stream));
                 }
                 landed.push(one);
             }
             Err(error) => {
-                failed = failed.or(Some(
-                    error.context(format!("sync \"{name}\", stream \"{}\"", stream.stream)),
-                ));
+                let what = format!("sync \"{name}\", stream \"{}\"{to}", stream.stream);
+                failed = failed.or(Some(error.context(what)));
             }
         }
     }
@@ -89,7 +104,10 @@ fn outcome(landed: &Landed) -> TaskOutcome {
         rows_out: Some(landed.rows_out),
         rows_rejected: Some(landed.rows_rejected),
         error: None,
-        detail: json!({"table": landed.table, "version": landed.version, "superseded": landed.rows_superseded}),
+        detail: json!({
+            "table": landed.table, "version": landed.version,
+            "superseded": landed.rows_superseded, "deleted": landed.rows_deleted,
+        }),
     }
 }
 
@@ -116,6 +134,22 @@ pub(crate) struct Job<'a> {
     sequence: i64,
 }
 
+impl Job<'_> {
+    /// How its commits are called in the table's history.
+    fn operation(&self) -> String {
+        format!("sync {}.{}", self.sync_name, self.stream.stream)
+    }
+}
+
+impl Landed {
+    /// Takes over what a commit did.
+    fn take(&mut self, commit: &Commit) {
+        self.rows_out = commit.rows_written;
+        self.rows_superseded = commit.rows_superseded;
+        self.version = Some(commit.version);
+    }
+}
+
 /// Builds the source and the request of one stream, from its last committed position.
 pub(crate) async fn job<'a>(
     workspace: &'a Workspace,
@@ -124,16 +158,7 @@ pub(crate) async fn job<'a>(
     sync: &'a Sync,
     stream: &'a Stream,
 ) -> Result<Job<'a>> {
-    let connection = workspace
-        .project
-        .connections
-        .get(&sync.connection)
-        .ok_or_else(|| Error::not_found(format!("no connection \"{}\"", sync.connection)))?;
-    let now = workspace.now();
-    let context = SourceContext { base_dir: workspace.dir().to_owned(), now };
-    let options = workspace.project.resolve_secrets(&connection.options)?;
-    let source =
-        SourceEntry::named(&connection.connector)?.build(Value::Object(options), &context)?;
+    let source = source(workspace, sync, stream).await?;
     let at = location_of(&destination(stream)?)?;
     let app = format!("sync/{name}/{}", stream.stream);
     let last = workspace.lake.head(&at).await?.and_then(|head| head.checkpoints.get(&app).cloned());
@@ -148,14 +173,38 @@ pub(crate) async fn job<'a>(
         errors: &sync.errors,
         stream,
         source,
-        request: request(stream, from, now)?,
+        request: read_request(stream, from, workspace.now())?,
         at,
         app,
         sequence: last.map_or(0, |last| last.sequence) + 1,
     })
 }
 
-fn request(stream: &Stream, from: Option<Position>, now: Timestamp) -> Result<ReadRequest> {
+/// Builds the source of one stream.
+pub(crate) async fn source(
+    workspace: &Workspace,
+    sync: &Sync,
+    stream: &Stream,
+) -> Result<Box<dyn Source>> {
+    if sync.reads_lake() {
+        return Ok(Box::new(LakeSource::open(workspace, stream).await?));
+    }
+    let connection = workspace
+        .project
+        .connections
+        .get(&sync.connection)
+        .ok_or_else(|| Error::not_found(format!("no connection \"{}\"", sync.connection)))?;
+    let context = SourceContext { base_dir: workspace.dir().to_owned(), now: workspace.now() };
+    let options = workspace.project.resolve_secrets(&connection.options)?;
+    SourceEntry::named(&connection.connector)?.build(Value::Object(options), &context)
+}
+
+/// What a stream asks its source for, from a position on.
+pub(crate) fn read_request(
+    stream: &Stream,
+    from: Option<Position>,
+    now: Timestamp,
+) -> Result<ReadRequest> {
     let mode = match stream.read {
         Read::Full => ReadMode::Full,
         Read::Incremental => ReadMode::Incremental {
@@ -186,7 +235,7 @@ fn declared(column: &Column) -> Result<DeclaredColumn> {
 }
 
 /// Gives declared columns their names in the lake.
-fn renamed(batch: &RecordBatch, columns: &[Column]) -> Result<RecordBatch> {
+pub(crate) fn renamed(batch: &RecordBatch, columns: &[Column]) -> Result<RecordBatch> {
     let rename = |name: &str| {
         let declared = columns.iter().find(|column| column.from.as_deref() == Some(name));
         declared.map_or(name, |column| column.name.as_str()).to_owned()
@@ -223,34 +272,87 @@ async fn land(
     stream: &Stream,
 ) -> Result<Landed> {
     let job = job(workspace, run_id, name, sync, stream).await?;
-    let tally = Arc::new(Mutex::new(Tally::default()));
+    let tally = Mutex::new(Tally::default());
     let mut pages = job.source.read(&job.request);
     let mut gathered = Vec::new();
     let mut bytes = 0;
-    let mut more = true;
-    while more && bytes < GATHERED_BYTES_MAX {
-        match pages.next().await {
-            Some(page) => {
-                let batch = lock(&tally).take(page?, job.errors)?;
-                bytes += batch.get_array_memory_size();
-                // A page without columns only carries notices or a position.
-                if batch.num_columns() > 0 {
-                    gathered.push(renamed(&batch, &stream.columns)?);
-                }
-            }
-            None => more = false,
-        }
+    while bytes < GATHERED_BYTES_MAX {
+        let Some(page) = pages.next().await else {
+            drop(pages);
+            return commit(&job, gathered, &tally).await;
+        };
+        let Some(batch) = take(&job, &tally, page?)? else { continue };
+        bytes += batch.get_array_memory_size();
+        gathered.push(batch);
     }
-    if more {
-        return Err(Error::exhausted(format!(
-            "stream \"{}\" has more than {} MiB of new rows in one run",
-            stream.stream,
-            GATHERED_BYTES_MAX >> 20
-        ))
-        .hint("Split the files over several runs, or sync them in smaller batches."));
-    }
+    let mut load = workspace.lake.load(&job.at, mode(stream)).await?;
+    let loaded = stream_into(&job, &mut load, gathered, &mut pages, &tally).await;
     drop(pages);
-    commit(&job, gathered, &tally).await
+    if let Err(error) = loaded {
+        load.discard().await;
+        return Err(error);
+    }
+    commit_load(&job, load, &tally).await
+}
+
+/// Counts a page and gives its rows their names in the lake; a page without columns only carries
+/// notices or a position.
+fn take(job: &Job<'_>, tally: &Mutex<Tally>, mut page: Page) -> Result<Option<RecordBatch>> {
+    lock(tally).take(&mut page, job.errors)?;
+    if page.batch.num_columns() == 0 {
+        return Ok(None);
+    }
+    renamed(&page.batch, &job.stream.columns).map(Some)
+}
+
+/// Writes pages while the next ones are read; a few wait in between, so that memory stays small.
+async fn stream_into(
+    job: &Job<'_>,
+    load: &mut Load,
+    gathered: Vec<RecordBatch>,
+    pages: &mut BoxStream<'_, Result<Page>>,
+    tally: &Mutex<Tally>,
+) -> Result<()> {
+    let (mut send, mut receive) = mpsc::channel(PAGES_WAITING_MAX);
+    let read = async move {
+        while let Some(page) = pages.next().await {
+            let Some(batch) = take(job, tally, page?)? else { continue };
+            if send.send(batch).await.is_err() {
+                // The other side has failed and says why.
+                return Ok(());
+            }
+        }
+        Ok(())
+    };
+    let write = async move {
+        for batch in gathered {
+            load.write(batch).await?;
+        }
+        while let Some(batch) = receive.next().await {
+            load.write(batch).await?;
+        }
+        Ok(())
+    };
+    try_join(read, write).await.map(|((), ())| ())
+}
+
+/// Publishes a load and the position after it, after what was set aside.
+async fn commit_load(job: &Job<'_>, load: Load, tally: &Mutex<Tally>) -> Result<Landed> {
+    let settled = settle(job, tally).await;
+    let (mut landed, position) = match settled {
+        Ok(Settled { landed, position: Some(position) }) => (landed, position),
+        Ok(Settled { landed, position: None }) => {
+            load.discard().await;
+            return Ok(landed);
+        }
+        Err(error) => {
+            load.discard().await;
+            return Err(error);
+        }
+    };
+    let checkpoint = Checkpoint { sequence: job.sequence, position: position.0 };
+    landed.take(&load.commit(&job.operation(), &job.app, checkpoint).await?);
+    Ok(landed)
 }
 
 /// Writes the rows and the position in one commit, after what was set aside.
@@ -259,6 +361,28 @@ pub(crate) async fn commit(
     batches: Vec<RecordBatch>,
     tally: &Mutex<Tally>,
 ) -> Result<Landed> {
+    let Settled { mut landed, position } = settle(job, tally).await?;
+    let Some(position) = position else { return Ok(landed) };
+    let schema = if batches.is_empty() { known_schema(job).await? } else { Some(union(&batches)?) };
+    let Some(schema) = schema else { return Ok(landed) };
+    let checkpoint = Checkpoint { sequence: job.sequence, position: position.0 };
+    let rows = RowStream::from_batches(Arc::clone(&schema), conform(&schema, batches)?);
+    let write = Write::new(mode(job.stream), rows, job.operation())
+        .checkpoint(job.app.clone(), checkpoint)
+        .add_columns();
+    landed.take(&job.workspace.lake.write(&job.at, write).await?);
+    Ok(landed)
+}
+
+/// What a read amounts to before its rows are committed.
+struct Settled {
+    landed: Landed,
+    /// The position to commit; none if there is nothing to commit.
+    position: Option<Position>,
+}
+
+/// Applies the budget to the whole run and sets bad rows aside, before the position passes them.
+async fn settle(job: &Job<'_>, tally: &Mutex<Tally>) -> Result<Settled> {
     let tally = std::mem::take(&mut *lock(tally));
     tally.judge(job.errors, true)?;
     let mut landed = Landed {
@@ -268,16 +392,14 @@ pub(crate) async fn commit(
         notices: tally.notices,
         ..Landed::default()
     };
+    let Some(position) = tally.position else { return Ok(Settled { landed, position: None }) };
     let head = job.workspace.lake.head(&job.at).await?;
     let known = head.as_ref().and_then(|head| head.checkpoints.get(&job.app));
-    let Some(position) = tally.position else {
-        return Ok(landed);
-    };
     // Nothing new was read and the table stands: a commit would only wake the models above it.
     let unchanged = known.is_some_and(|last| last.position == position.0);
     if unchanged && (tally.rows == 0 || job.stream.read == Read::Full) {
         landed.version = head.map(|head| head.version);
-        return Ok(landed);
+        return Ok(Settled { landed, position: None });
     }
     let set_aside = quarantine::rows(
         job.sync_name,
@@ -287,26 +409,13 @@ pub(crate) async fn commit(
         tally.rejected,
     );
     quarantine::set_aside(job.workspace, set_aside).await?;
-    let schema =
-        if batches.is_empty() { known_schema(job, head.as_ref())? } else { Some(union(&batches)?) };
-    let Some(schema) = schema else { return Ok(landed) };
-    let checkpoint = Checkpoint { sequence: job.sequence, position: position.0 };
-    let rows = RowStream::from_batches(Arc::clone(&schema), conform(&schema, batches)?);
-    let write =
-        Write::new(mode(job.stream), rows, format!("sync {}.{}", job.sync_name, job.stream.stream))
-            .checkpoint(job.app.clone(), checkpoint)
-            .add_columns();
-    let commit = job.workspace.lake.write(&job.at, write).await?;
-    landed.rows_out = commit.rows_written;
-    landed.rows_superseded = commit.rows_superseded;
-    landed.version = Some(commit.version);
-    Ok(landed)
+    Ok(Settled { landed, position: Some(position) })
 }
 
 /// The columns of a table into which nothing was read yet: those it has, or those that are declared.
-fn known_schema(job: &Job<'_>, head: Option<&TableState>) -> Result<Option<SchemaRef>> {
-    if let Some(head) = head {
-        return Ok(Some(Arc::clone(&head.schema)));
+async fn known_schema(job: &Job<'_>) -> Result<Option<SchemaRef>> {
+    if let Some(head) = job.workspace.lake.head(&job.at).await? {
+        return Ok(Some(head.schema));
     }
     let field =
         |column: &Column| Ok(Field::new(&column.name, declared(column)?.kind.arrow(), true));
@@ -355,6 +464,22 @@ fn mode(stream: &Stream) -> WriteMode {
         WriteModeDeclared::Merge => {
             WriteMode::Merge { key: stream.key.clone(), duplicates: Duplicates::KeepLast }
         }
+        WriteModeDeclared::Mirror => mirror(stream),
+    }
+}
+
+/// A mirror removes rows that are marked; of a full read everything that is not there is gone.
+fn mirror(stream: &Stream) -> WriteMode {
+    match (&stream.deleted, stream.read) {
+        (Some(deleted), _) => WriteMode::MergeChanges {
+            key: stream.key.clone(),
+            duplicates: Duplicates::KeepLast,
+            deleted: deleted.clone(),
+        },
+        (None, Read::Full) => WriteMode::Replace,
+        (None, Read::Incremental) => {
+            WriteMode::Merge { key: stream.key.clone(), duplicates: Duplicates::KeepLast }
+        }
     }
 }
 
@@ -394,26 +519,44 @@ fn union(batches: &[RecordBatch]) -> Result<SchemaRef> {
 pub(crate) struct Tally {
     rows: u64,
     rejected: Vec<Rejected>,
+    /// Rows that were set aside already.
+    bad_before: u64,
     notices: Vec<String>,
     position: Option<Position>,
 }
 
 impl Tally {
-    /// Takes a page apart.
-    pub(crate) fn take(&mut self, page: Page, errors: &Errors) -> Result<RecordBatch> {
+    /// Takes what a page has beside its rows.
+    pub(crate) fn take(&mut self, page: &mut Page, errors: &Errors) -> Result<()> {
         self.rows += page.batch.num_rows() as u64;
-        self.rejected.extend(page.rejected);
-        self.notices.extend(
-            page.notices.into_iter().map(|notice| format!("{}: {}", notice.file, notice.message)),
-        );
-        self.position = Some(page.position);
-        self.judge(errors, false)?;
-        Ok(page.batch)
+        self.rejected.append(&mut page.rejected);
+        let text = |notice: Notice| format!("{}: {}", notice.file, notice.message);
+        self.notices.extend(page.notices.drain(..).map(text));
+        self.position = Some(page.position.clone());
+        self.judge(errors, false)
+    }
+
+    /// Counts rows that were read well and that a destination refused.
+    pub(crate) fn refuse(&mut self, rejected: Vec<Rejected>, errors: &Errors) -> Result<()> {
+        self.rows = self.rows.saturating_sub(rejected.len() as u64);
+        self.rejected.extend(rejected);
+        self.judge(errors, false)
+    }
+
+    /// Hands over the rows to be set aside; they stay counted.
+    pub(crate) fn set_aside(&mut self) -> Vec<Rejected> {
+        self.bad_before += self.rejected.len() as u64;
+        std::mem::take(&mut self.rejected)
+    }
+
+    /// Hands over what a person should know.
+    pub(crate) fn notices(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.notices)
     }
 
     /// Applies the budget of bad rows, counted over the whole run.
-    fn judge(&self, errors: &Errors, at_end: bool) -> Result<()> {
-        let bad = self.rejected.len() as u64;
+    pub(crate) fn judge(&self, errors: &Errors, at_end: bool) -> Result<()> {
+        let bad = self.bad_before + self.rejected.len() as u64;
         let Some(first) = self.rejected.first() else { return Ok(()) };
         let place =
             first.line.map_or_else(|| first.file.clone(), |line| format!("{}:{line}", first.file));

@@ -1,8 +1,10 @@
 //! What a user relies on: nothing acknowledged is lost, nothing is applied twice, nothing is half there.
 
+mod changes;
 mod concurrency;
 mod faults;
 mod interop;
+mod loading;
 mod merging;
 mod upkeep;
 

@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::keep::Condition;
 use super::staged::Staged;
-use super::{Label, Surroundings, merge};
+use super::{Label, Lane, Surroundings, merge};
 use crate::data_file::{DataWriter, unique};
 use crate::log::Log;
 use crate::log::action::{Add, Format, Line, MARK, Mark, Metadata, Protocol, Remove, Txn};
@@ -86,6 +86,24 @@ impl Prepared {
         }
     }
 
+    /// Files that are written already, by `writer`.
+    pub(crate) fn files(
+        lane: &Lane,
+        writer: DataWriter,
+        adds: Vec<Add>,
+        fit: Fit,
+        replace: bool,
+        base: Option<String>,
+    ) -> Self {
+        let rows = writer.rows;
+        Self {
+            around: lane.around.clone(),
+            log: lane.log.clone(),
+            work: Work::Files { adds, fit, rows, replace, base },
+            writer: Some(writer),
+        }
+    }
+
     async fn take(&mut self, head: Option<&Arc<Snapshot>>, write: Write) -> Result<Work> {
         match write.mode.clone() {
             WriteMode::Append => self.write_files(head, write, false).await,
@@ -140,14 +158,7 @@ impl Prepared {
     }
 
     fn new_writer(&self, head: Option<&Arc<Snapshot>>, fit: &Fit) -> DataWriter {
-        let version = head.map_or(0, |head| head.version + 1);
-        DataWriter::new(
-            Arc::clone(&self.around.store),
-            self.log.folder.clone(),
-            Arc::clone(&fit.schema),
-            version,
-            self.around.clock.now(),
-        )
+        new_writer(&self.around, &self.log, head, fit)
     }
 
     /// Decides on `head`, writing files if the decision needs it.
@@ -212,6 +223,23 @@ impl Prepared {
             writer.discard().await;
         }
     }
+}
+
+/// A writer of data files for the commit after `head`.
+pub(crate) fn new_writer(
+    around: &Surroundings,
+    log: &Log,
+    head: Option<&Arc<Snapshot>>,
+    fit: &Fit,
+) -> DataWriter {
+    let version = head.map_or(0, |head| head.version + 1);
+    DataWriter::new(
+        Arc::clone(&around.store),
+        log.folder.clone(),
+        Arc::clone(&fit.schema),
+        version,
+        around.clock.now(),
+    )
 }
 
 fn changed_meanwhile(location: &Location) -> Error {

@@ -24,6 +24,9 @@ use crate::shape::{self, Fit};
 use crate::snapshot::{DataFile, Snapshot};
 use crate::write::{Commit, Duplicates};
 
+/// From this many rows that stay on, they get a file of their own.
+const KEPT_ROWS_APART: u64 = 8_192;
+
 /// What identifies a row.
 #[derive(Debug)]
 pub(crate) struct Keyed {
@@ -70,6 +73,11 @@ pub(crate) async fn decide(
             patches.take(staged, batch, lost)
         })
         .await?;
+    }
+    if writer.rows >= KEPT_ROWS_APART {
+        // Rows that stay lie apart from those that come: if keys grow with time, the next merge finds
+        // its rows in the small new file and leaves the large old one alone.
+        writer.end_file().await?;
     }
     let wins = staged.winning_rows();
     let rows_written = emit(staged, &fit, &patches, &wins, writer).await?;

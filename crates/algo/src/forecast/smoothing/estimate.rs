@@ -27,21 +27,8 @@ pub(super) fn search(
     shape: Shape,
     initialization: Initialization,
 ) -> (Constants, State) {
-    let fixed = match initialization {
-        Initialization::LegacyHeuristic => Some(legacy(values, shape)),
-        Initialization::Heuristic => Some(heuristic(values, shape)),
-        Initialization::Estimated if shape.season > SOLVED_SEASON_MAX => {
-            Some(heuristic(values, shape))
-        }
-        Initialization::Estimated => None,
-    };
-    let squares = |point: &[f64]| {
-        let constants = constants(shape, point);
-        match &fixed {
-            Some(initial) => run(values, shape, constants, initial.clone()).0,
-            None => least_error(values, shape, constants),
-        }
-    };
+    let fixed = fixed(values, shape, initialization);
+    let squares = |point: &[f64]| error_at(values, shape, point, fixed.as_ref());
     let mut ranked: Vec<(Vec<f64>, f64)> =
         starts(shape).into_iter().map(|start| (start.clone(), squares(&start))).collect();
     ranked.sort_by(|a, b| a.1.total_cmp(&b.1));
@@ -57,6 +44,62 @@ pub(super) fn search(
     let constants = constants(shape, &found);
     let initial = fixed.unwrap_or_else(|| solve(values, shape, constants));
     (constants, initial)
+}
+
+/// Searches from the constants of a slightly shorter or longer series: one valley, a few steps.
+pub(super) fn search_near(
+    values: &[f64],
+    shape: Shape,
+    initialization: Initialization,
+    near: Constants,
+) -> (Constants, State) {
+    let fixed = fixed(values, shape, initialization);
+    let squares = |point: &[f64]| error_at(values, shape, point, fixed.as_ref());
+    let start = point(shape, near);
+    let before = squares(&start);
+    let (moved, after) = minimise(&squares, &start, STEP, COARSE);
+    let found = if after < before { moved } else { start };
+    let constants = constants(shape, &found);
+    let initial = fixed.unwrap_or_else(|| solve(values, shape, constants));
+    (constants, initial)
+}
+
+/// The initial state where it is not solved for.
+fn fixed(values: &[f64], shape: Shape, initialization: Initialization) -> Option<State> {
+    match initialization {
+        Initialization::LegacyHeuristic => Some(legacy(values, shape)),
+        Initialization::Heuristic => Some(heuristic(values, shape)),
+        Initialization::Estimated if shape.season > SOLVED_SEASON_MAX => {
+            Some(heuristic(values, shape))
+        }
+        Initialization::Estimated => None,
+    }
+}
+
+/// The squared error at a point of the plane.
+fn error_at(values: &[f64], shape: Shape, point: &[f64], fixed: Option<&State>) -> f64 {
+    let constants = constants(shape, point);
+    match fixed {
+        Some(initial) => run(values, shape, constants, initial.clone()).0,
+        None => least_error(values, shape, constants),
+    }
+}
+
+/// The point of the plane that [`constants`] maps onto these constants.
+fn point(shape: Shape, of: Constants) -> Vec<f64> {
+    let share = |part: f64, whole: f64| if whole > 0.0 { part / whole } else { 0.0 };
+    let angle = |share: f64| share.clamp(0.0, 1.0).sqrt().asin();
+    let mut made = vec![angle(of.alpha)];
+    if shape.trend {
+        made.push(angle(share(of.beta, of.alpha)));
+    }
+    if shape.season > 1 {
+        made.push(angle(share(of.gamma, 1.0 - of.alpha)));
+    }
+    if shape.damped {
+        made.push(angle((of.phi - PHI.0) / (PHI.1 - PHI.0)));
+    }
+    made
 }
 
 /// Maps the plane onto the admissible constants; sin² reaches both ends of a range exactly.
@@ -87,4 +130,48 @@ fn starts(shape: Shape) -> Vec<Vec<f64>> {
             .collect();
     }
     made
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn constants_come_back_from_their_point() {
+        for (trend, damped, season) in
+            [(false, false, 1), (true, false, 1), (true, true, 1), (true, true, 7)]
+        {
+            let shape = Shape { trend, damped, season };
+            let point_of: Vec<f64> =
+                (0..shape.constants()).map(|at| 0.3 + 0.2 * at as f64).collect();
+            let there = constants(shape, &point_of);
+            let back = constants(shape, &point(shape, there));
+            for (a, b) in [
+                (there.alpha, back.alpha),
+                (there.beta, back.beta),
+                (there.gamma, back.gamma),
+                (there.phi, back.phi),
+            ] {
+                assert!((a - b).abs() < 1e-9, "{shape:?}: {there:?} {back:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn one_value_more_is_fitted_about_as_well_from_where_the_last_search_ended() {
+        let wave =
+            |t: usize| 20.0 + 5.0 * ((t % 7) as f64) + 0.1 * t as f64 + ((t * 37) % 11) as f64;
+        let values: Vec<f64> = (0..90).map(wave).collect();
+        for (trend, damped, season) in [(false, false, 1), (true, false, 1), (true, true, 7)] {
+            let shape = Shape { trend, damped, season };
+            let estimated = Initialization::Estimated;
+            let (near, _) = search(&values[..89], shape, estimated);
+            let error = |(constants, initial): (Constants, State)| {
+                run(&values, shape, constants, initial).0
+            };
+            let whole = error(search(&values, shape, estimated));
+            let moved = error(search_near(&values, shape, estimated, near));
+            assert!(moved <= whole * 1.01, "{shape:?}: {moved} instead of {whole}");
+        }
+    }
 }

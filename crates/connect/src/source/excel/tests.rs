@@ -225,3 +225,25 @@ async fn passwords_damage_and_other_files_are_told_apart() {
         assert!(error.hint_text().unwrap().contains(hint), "{error:?}");
     }
 }
+
+#[tokio::test]
+async fn workbooks_of_the_old_and_the_open_format_read_like_the_new_one() {
+    let xls: &[u8] = include_bytes!("../../../tests-data/workbook.xls");
+    let ods: &[u8] = include_bytes!("../../../tests-data/workbook.ods");
+    for (name, bytes) in [("workbook.xls", xls), ("workbook.ods", ods)] {
+        let folder = Folder::new(&[(name, bytes)]);
+        let pages =
+            read(&folder, "excel", &request("excel", json!({ "path": name }))).await.unwrap();
+        assert!(codes(&pages).is_empty(), "{name}: {:?}", pages[0].rejected);
+        let rows: Vec<String> = cells(&pages).iter().map(|row| row[..5].join("|")).collect();
+        assert_eq!(
+            rows,
+            [
+                "00123|42|19.5|2024-05-01|true",
+                "客户|-7|0.25|1999-12-31|false",
+                "∅|1|∅|2024-02-29|true"
+            ],
+            "{name}"
+        );
+    }
+}

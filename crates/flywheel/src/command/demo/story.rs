@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use flywheel_base::Result;
+use flywheel_base::{Error, Result};
 use flywheel_project::resource::policy::Choose;
 use flywheel_runtime::status::{Rows, status};
 use flywheel_runtime::turn::TurnReport;
@@ -354,10 +354,11 @@ async fn proposals(workspace: &Workspace) -> Result<Vec<Proposal>> {
     let mut all = Vec::new();
     for row in 0..rows.len() {
         let json = |column| -> Result<serde_json::Value> {
-            Ok(rows
-                .text(row, column)?
-                .and_then(|text| serde_json::from_str(&text).ok())
-                .unwrap_or_default())
+            rows.text(row, column)?.map_or(Ok(serde_json::Value::Null), |text| {
+                serde_json::from_str(&text).map_err(|e| {
+                    Error::corrupt("system.decisions: a stored value is no JSON").caused_by(e)
+                })
+            })
         };
         let (features, items) = (json(3)?, json(4)?);
         let order = items.get(0).cloned().unwrap_or_default();

@@ -1,0 +1,134 @@
+//! Rows leave for other systems: from files to a database, from the lake back to whoever needs it.
+
+use crate::house::House;
+
+/// A project that lands customers and can write into a SQLite file and into CSV files.
+fn shop(sync: &str) -> House {
+    let house = House::new();
+    house
+        .write("connections/files.yaml", "connection: files\ntype: csv\noptions: {folder: data}\n");
+    house.write(
+        "connections/shop_db.yaml",
+        "connection: shop_db\ntype: sqlite\noptions: {path: out/shop.db}\n",
+    );
+    house.write(
+        "connections/exports.yaml",
+        "connection: exports\ntype: csv\noptions: {folder: out}\n",
+    );
+    house.write(
+        "syncs/a_land.yaml",
+        "sync: a_land\nconnection: files\nstreams:\n  - stream: customers\n    options: {path: '*.csv'}\n    read: incremental\n    write: merge\n    key: [id]\n    columns: [{name: id, type: int64, required: true}, {name: name, type: text}]\n",
+    );
+    house.write("syncs/b_out.yaml", sync);
+    house.write("data/1.csv", "id,name\n1,Ann\n2,Bob\n3,Cy\n");
+    house
+}
+
+/// What another program sees in the database.
+fn in_database(house: &House, sql: &str) -> Vec<String> {
+    let database = rusqlite::Connection::open(house.dir().join("out/shop.db")).unwrap();
+    let mut statement = database.prepare(sql).unwrap();
+    let width = statement.column_count();
+    let row = |row: &rusqlite::Row<'_>| {
+        let cell = |at| {
+            row.get::<_, rusqlite::types::Value>(at).map(|value| match value {
+                rusqlite::types::Value::Null => "∅".to_owned(),
+                rusqlite::types::Value::Integer(n) => n.to_string(),
+                rusqlite::types::Value::Real(n) => n.to_string(),
+                rusqlite::types::Value::Text(text) => text,
+                rusqlite::types::Value::Blob(_) => "blob".to_owned(),
+            })
+        };
+        Ok((0..width).map(|at| cell(at).unwrap()).collect::<Vec<_>>().join("|"))
+    };
+    statement.query_map([], row).unwrap().map(Result::unwrap).collect()
+}
+
+const CHANGES: &str = "sync: b_out\nconnection: lake\ndestination: shop_db\nstreams:\n  - stream: customers\n    options: {table: raw.customers}\n    read: incremental\n    write: mirror\n    key: [id]\n    target: {table: customers}\n";
+
+#[test]
+fn only_what_changed_in_a_table_leaves_and_deleted_rows_are_removed() {
+    let house = shop(CHANGES);
+    house.ok(&["sync"]);
+    let rows = "select id, name from customers order by id";
+    assert_eq!(in_database(&house, rows), ["1|Ann", "2|Bob", "3|Cy"]);
+    let sent = "select rows_out from system.tasks where name like 'b_out%' order by started_at desc limit 1";
+    assert_eq!(house.cell(sent), "3");
+    house.write("data/2.csv", "id,name\n2,Bea\n4,Di\n");
+    house.ok(&["sync"]);
+    assert_eq!(in_database(&house, rows), ["1|Ann", "2|Bea", "3|Cy", "4|Di"]);
+    assert_eq!(house.cell(sent), "2", "unchanged rows stay at home");
+    house.ok(&["sync"]);
+    assert_eq!(house.cell(sent), "0");
+
+    // The table is made anew without a row: it goes in the target, too.
+    house.write(
+        "syncs/a_land.yaml",
+        "sync: a_land\nconnection: files\nstreams:\n  - stream: customers\n    options: {path: 'full/*.csv'}\n    read: full\n    write: replace\n    columns: [{name: id, type: int64, required: true}, {name: name, type: text}]\n",
+    );
+    house.write("data/full/1.csv", "id,name\n1,Ann\n4,Di\n5,Ed\n");
+    house.ok(&["sync"]);
+    assert_eq!(in_database(&house, rows), ["1|Ann", "4|Di", "5|Ed"]);
+    assert_eq!(house.cell(sent), "1");
+}
+
+#[test]
+fn a_destination_that_is_down_does_not_stop_the_others_and_catches_up() {
+    let house = shop(
+        "sync: b_out\nconnection: files\ndestination: [shop_db, exports, lake]\nstreams:\n  - stream: people\n    options: {path: '*.csv'}\n    read: incremental\n    write: append\n    target: {}\n",
+    );
+    // The two destinations want different settings: each is told.
+    let complaint = house.fails(2, &["check"]);
+    assert!(complaint.contains("syncs/b_out.yaml") && complaint.contains("shop_db"), "{complaint}");
+
+    let house = shop(
+        "sync: b_out\nconnection: files\ndestination: [shop_db, exports, lake]\nstreams:\n  - stream: people\n    options: {path: '*.csv'}\n    read: incremental\n    write: append\n    targets: {shop_db: {table: people}, exports: {path: people.csv}}\n",
+    );
+    house.write(
+        "out/shop.db",
+        "this is no database, it is a text of some length that stands in its way",
+    );
+    let complaint = house.fails(1, &["sync"]);
+    assert!(complaint.contains("shop.db"), "{complaint}");
+    assert_eq!(house.cell("select count(*) from raw.people"), "3", "the lake has its rows");
+    assert!(house.read("out/people-000001.csv").contains("Bob"), "the files, too");
+    std::fs::remove_file(house.dir().join("out/shop.db")).unwrap();
+    house.ok(&["sync"]);
+    assert_eq!(in_database(&house, "select count(*) from people"), ["3"]);
+    house.ok(&["sync"]);
+    assert_eq!(in_database(&house, "select count(*) from people"), ["3"], "nothing twice");
+}
+
+#[test]
+fn rows_a_destination_refuses_are_set_aside_and_the_rest_arrives() {
+    let house = shop(
+        "sync: b_out\nconnection: files\ndestination: shop_db\nstreams:\n  - stream: people\n    options: {path: '*.csv'}\n    read: incremental\n    write: append\n    target: {table: people}\n",
+    );
+    std::fs::create_dir_all(house.dir().join("out")).unwrap();
+    let database = rusqlite::Connection::open(house.dir().join("out/shop.db")).unwrap();
+    database
+        .execute_batch("create table people (id integer, name text check (length(name) > 2))")
+        .unwrap();
+    drop(database);
+    house.ok(&["sync"]);
+    assert_eq!(in_database(&house, "select name from people order by id"), ["Ann", "Bob"]);
+    let set_aside = house.sql("select file, line, code, raw from system.quarantine");
+    assert_eq!(set_aside.len(), 1, "{set_aside:?}");
+    assert!(set_aside[0].contains("1.csv,4") && set_aside[0].contains("Cy"), "{set_aside:?}");
+}
+
+#[test]
+fn a_query_over_models_is_exported_whole_each_turn() {
+    let house = shop(
+        "sync: b_out\nconnection: lake\ndestination: exports\nstreams:\n  - stream: names\n    options: {query: \"select name from {{ ref('people') }} order by name\"}\n    write: replace\n    target: {path: names.csv}\n",
+    );
+    house.write(
+        "models/mart/people.sql",
+        "select id, upper(name) as name from {{ source('raw', 'customers') }}",
+    );
+    house.ok(&["turn"]);
+    let text = house.read("out/names.csv");
+    assert!(text.contains("ANN") && text.contains("CY"), "{text}");
+    let complaint = house.fails(2, &["check"]);
+    assert!(complaint.is_empty() || complaint.contains("warning"), "{complaint}");
+}

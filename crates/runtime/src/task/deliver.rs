@@ -1,0 +1,308 @@
+//! Delivering: pages of a source into a destination other than the lake.
+//!
+//! What holds after a crash: the destination itself tells the last checkpoint it has committed, and
+//! the read goes on after it. A row that is set aside, by the source or by the destination, is in the
+//! quarantine before a checkpoint passes it. The budget of bad rows is judged before each commit, so
+//! that a run that goes wrong stops at its last checkpoint.
+
+use std::sync::Arc;
+
+use arrow::array::{AsArray, RecordBatch};
+use arrow::compute::{filter_record_batch, not};
+use arrow::datatypes::{Schema, SchemaRef};
+use flywheel_base::{Error, Result};
+use flywheel_connect::destination::{
+    Checkpoint, Destination, NewTargetColumns, Progress, Refused, WriteMode, WriteRequest, Writer,
+    Written,
+};
+use flywheel_connect::source::ReadRequest;
+use flywheel_connect::{
+    DestinationContext, DestinationEntry, Page, Position, RAW_BYTES_MAX, Rejected,
+};
+use flywheel_project::resource::sync::{NewColumns, Read, Stream, Sync, Write};
+use flywheel_warehouse::DELETED;
+use futures::StreamExt;
+use serde_json::Value;
+
+use super::sync::{Landed, Tally, read_request, renamed, source};
+use crate::{Workspace, quarantine};
+
+/// Rows between two commits.
+const CHECKPOINT_ROWS: u64 = 100_000;
+/// Bytes of rows between two commits.
+const CHECKPOINT_BYTES: usize = 64 << 20;
+
+/// Brings one stream to one destination.
+///
+/// # Errors
+/// Those of source and destination; [`flywheel_base::ErrorKind::Blocked`] beyond the budget of bad
+/// rows. What was committed before stays, and the next run goes on from there.
+pub(crate) async fn deliver(
+    workspace: &Workspace,
+    run_id: &str,
+    name: &str,
+    sync: &Sync,
+    stream: &Stream,
+    destination: &str,
+) -> Result<Landed> {
+    let (entry, target) = open(workspace, destination)?;
+    let source = source(workspace, sync, stream).await?;
+    let request = write_request(workspace, name, sync, stream, destination);
+    let progress = target.progress(&request).await?;
+    let read = read_request(stream, start(stream, &progress), workspace.now())?;
+    let mut delivery = Delivery {
+        workspace,
+        run_id,
+        name,
+        sync,
+        stream,
+        connector: entry.name,
+        target: target.as_ref(),
+        sequence: newest_sequence(&progress),
+        committed: progress.committed.map(|checkpoint| checkpoint.position),
+        request,
+        writer: None,
+        columns: None,
+        tally: Tally::default(),
+        waiting: Waiting::default(),
+        landed: Landed { table: format!("{destination}.{}", stream.stream), ..Landed::default() },
+    };
+    delivery.all(source.as_ref(), &read).await?;
+    Ok(delivery.landed)
+}
+
+/// Builds the destination of a connection.
+///
+/// # Errors
+/// [`flywheel_base::ErrorKind::NotFound`] if there is no such connection or it cannot be written.
+pub(crate) fn open(
+    workspace: &Workspace,
+    name: &str,
+) -> Result<(&'static DestinationEntry, Box<dyn Destination>)> {
+    let connection = workspace
+        .project
+        .connections
+        .get(name)
+        .ok_or_else(|| Error::not_found(format!("no connection \"{name}\"")))?;
+    let entry = DestinationEntry::named(&connection.connector)?;
+    let options = workspace.project.resolve_secrets(&connection.options)?;
+    let context = DestinationContext { base_dir: workspace.dir().to_owned() };
+    let built = entry.build(Value::Object(options), &context)?;
+    Ok((entry, built))
+}
+
+fn write_request(
+    workspace: &Workspace,
+    name: &str,
+    sync: &Sync,
+    stream: &Stream,
+    destination: &str,
+) -> WriteRequest {
+    let mode = match stream.write {
+        Write::Append => WriteMode::Append,
+        Write::Replace => WriteMode::Replace,
+        Write::Merge => WriteMode::Merge,
+        Write::Mirror => WriteMode::Mirror,
+    };
+    let new_columns = match stream.new_columns {
+        NewColumns::Add => NewTargetColumns::Add,
+        NewColumns::Ignore => NewTargetColumns::Ignore,
+        NewColumns::Fail => NewTargetColumns::Fail,
+    };
+    let changes = sync.reads_lake() && stream.read == Read::Incremental;
+    let deleted = stream.deleted.clone().or_else(|| changes.then(|| DELETED.to_owned()));
+    WriteRequest {
+        target: Value::Object(stream.target_of(destination).clone()),
+        app: format!("{name}/{}", stream.stream),
+        schema: Arc::new(Schema::empty()),
+        mode,
+        key: stream.key.clone(),
+        deleted: deleted.filter(|_| mode == WriteMode::Mirror),
+        new_columns,
+        now: workspace.now(),
+    }
+}
+
+/// Where the read goes on: a replacement from what is staged, everything else from what is committed.
+fn start(stream: &Stream, progress: &Progress) -> Option<Position> {
+    let known = match stream.write {
+        Write::Replace => progress.staged.as_ref(),
+        _ => progress.committed.as_ref(),
+    };
+    known.map(|checkpoint| checkpoint.position.clone())
+}
+
+fn newest_sequence(progress: &Progress) -> i64 {
+    let known = progress.committed.iter().chain(&progress.staged);
+    known.map(|checkpoint| checkpoint.sequence).max().unwrap_or(0)
+}
+
+/// What waits for the next commit.
+#[derive(Default)]
+struct Waiting {
+    rows: u64,
+    bytes: usize,
+    position: Option<Position>,
+}
+
+/// One stream on its way to one destination.
+struct Delivery<'a> {
+    workspace: &'a Workspace,
+    run_id: &'a str,
+    name: &'a str,
+    sync: &'a Sync,
+    stream: &'a Stream,
+    connector: &'static str,
+    target: &'a dyn Destination,
+    request: WriteRequest,
+    writer: Option<Box<dyn Writer>>,
+    /// The columns of the newest page that had any.
+    columns: Option<SchemaRef>,
+    sequence: i64,
+    committed: Option<Position>,
+    tally: Tally,
+    waiting: Waiting,
+    landed: Landed,
+}
+
+impl Delivery<'_> {
+    async fn all(
+        &mut self,
+        source: &dyn flywheel_connect::Source,
+        read: &ReadRequest,
+    ) -> Result<()> {
+        let mut pages = source.read(read);
+        while let Some(page) = pages.next().await {
+            self.page(page?).await?;
+        }
+        drop(pages);
+        if self.waiting.rows > 0 || self.waiting.position.is_some() {
+            self.commit().await?;
+        }
+        if let Some(writer) = self.writer.take() {
+            let written = writer.finish().await?;
+            self.count(&written);
+        }
+        Ok(())
+    }
+
+    async fn page(&mut self, mut page: Page) -> Result<()> {
+        self.landed.rows_in += (page.batch.num_rows() + page.rejected.len()) as u64;
+        self.tally.take(&mut page, &self.sync.errors)?;
+        if self.request.mode != WriteMode::Mirror {
+            page.batch = without_deletions(&page.batch)?;
+        }
+        let batch = renamed(&page.batch, &self.stream.columns)?;
+        if batch.num_columns() > 0 {
+            self.columns = Some(batch.schema());
+        }
+        if batch.num_rows() > 0 || (self.replaces() && batch.num_columns() > 0) {
+            let refused = self.writer(&batch.schema()).await?.write(&batch).await?;
+            let rejected = refused
+                .iter()
+                .map(|refused| self.rejected(&page, &batch, refused))
+                .collect::<Result<Vec<_>>>()?;
+            self.tally.refuse(rejected, &self.sync.errors)?;
+            self.waiting.rows += batch.num_rows() as u64;
+            self.waiting.bytes += batch.get_array_memory_size();
+        }
+        // A source that cannot go on from here says so by a position of null.
+        if page.position.0.is_null() {
+            return Ok(());
+        }
+        self.waiting.position = Some(page.position).filter(|at| self.moves(at));
+        if self.waiting.rows >= CHECKPOINT_ROWS || self.waiting.bytes >= CHECKPOINT_BYTES {
+            self.commit().await?;
+        }
+        Ok(())
+    }
+
+    fn replaces(&self) -> bool {
+        self.request.mode == WriteMode::Replace
+    }
+
+    /// Whether a position says something new; rows that wait always make it new.
+    fn moves(&self, position: &Position) -> bool {
+        self.waiting.rows > 0 || self.committed.as_ref() != Some(position)
+    }
+
+    async fn writer(&mut self, schema: &SchemaRef) -> Result<&mut Box<dyn Writer>> {
+        if self.writer.is_none() {
+            self.request.schema = Arc::clone(schema);
+            self.writer = Some(self.target.writer(&self.request).await?);
+        }
+        self.writer.as_mut().ok_or_else(|| Error::internal("a writer that was opened is gone"))
+    }
+
+    async fn commit(&mut self) -> Result<()> {
+        self.tally.judge(&self.sync.errors, true)?;
+        let rejected = self.tally.set_aside();
+        self.landed.rows_rejected += rejected.len() as u64;
+        let now = self.workspace.now();
+        let rows = quarantine::rows(self.name, &self.stream.stream, self.run_id, now, rejected);
+        quarantine::set_aside(self.workspace, rows).await?;
+        self.landed.notices.append(&mut self.tally.notices());
+        let waiting = std::mem::take(&mut self.waiting);
+        let Some(position) = waiting.position else { return Ok(()) };
+        // Without columns there is no target yet; the next run reads from the old position again.
+        let Some(schema) = self.columns.clone() else { return Ok(()) };
+        self.sequence += 1;
+        let checkpoint = Checkpoint { sequence: self.sequence, position: position.clone() };
+        let written = self.writer(&schema).await?.commit(&checkpoint).await?;
+        self.count(&written);
+        self.committed = Some(position);
+        Ok(())
+    }
+
+    fn count(&mut self, written: &Written) {
+        self.landed.rows_out += written.rows_written;
+        self.landed.rows_deleted += written.rows_deleted;
+    }
+
+    /// A row the destination refused, with where it came from.
+    fn rejected(&self, page: &Page, batch: &RecordBatch, refused: &Refused) -> Result<Rejected> {
+        let place = page.trace(refused.row);
+        Ok(Rejected {
+            source: self.connector.to_owned(),
+            file: place.map_or_else(|| self.landed.table.clone(), |(file, _)| file.to_owned()),
+            line: place.map(|(_, line)| line),
+            column: refused.column.clone(),
+            code: refused.code.clone(),
+            reason: refused.reason.clone(),
+            raw: row_as_json(batch, refused.row)?,
+        })
+    }
+}
+
+/// The rows of a lake table's changes that are still there, for targets that remove nothing.
+fn without_deletions(batch: &RecordBatch) -> Result<RecordBatch> {
+    let Ok(place) = batch.schema().index_of(DELETED) else { return Ok(batch.clone()) };
+    let failed = |error| Error::internal("deleted rows cannot be left out").caused_by(error);
+    let deleted = batch.column(place).as_boolean_opt().map(not).transpose().map_err(failed)?;
+    let rows = match &deleted {
+        Some(there) => filter_record_batch(batch, there).map_err(failed)?,
+        None => batch.clone(),
+    };
+    let kept: Vec<usize> = (0..rows.num_columns()).filter(|at| *at != place).collect();
+    rows.project(&kept).map_err(failed)
+}
+
+/// One row as a JSON object, cut off at the length the quarantine keeps.
+fn row_as_json(batch: &RecordBatch, row: usize) -> Result<String> {
+    if row >= batch.num_rows() {
+        return Err(Error::internal("a destination refused a row that was not given"));
+    }
+    let mut bytes = Vec::new();
+    let mut writer = arrow::json::LineDelimitedWriter::new(&mut bytes);
+    writer
+        .write(&batch.slice(row, 1))
+        .and_then(|()| writer.finish())
+        .map_err(|error| Error::internal("a refused row is no JSON").caused_by(error))?;
+    let mut text = String::from_utf8_lossy(bytes.trim_ascii_end()).into_owned();
+    let mut end = text.len().min(RAW_BYTES_MAX);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text.truncate(end);
+    Ok(text)
+}

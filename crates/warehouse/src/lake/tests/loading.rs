@@ -1,0 +1,87 @@
+//! Loads: more rows than memory holds, whose columns and position are known at their end.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, Int64Array, RecordBatch};
+
+use super::*;
+use crate::testing::rows_of;
+
+fn position(sequence: i64) -> Checkpoint {
+    Checkpoint { sequence, position: json!({ "after": sequence }) }
+}
+
+#[tokio::test]
+async fn a_load_is_one_commit_with_the_position_at_its_end() {
+    let t = TestLake::new().await;
+    let orders = at("raw/orders");
+    let mut load = t.lake.load(&orders, WriteMode::Append).await.unwrap();
+    load.write(batch(&[("id", vec![Some("1")]), ("v", vec![Some("a")])])).await.unwrap();
+    load.write(batch(&[("id", vec![Some("2")]), ("v", vec![Some("b")])])).await.unwrap();
+    assert!(t.lake.head(&orders).await.unwrap().is_none(), "nothing is visible before the commit");
+    let commit = load.commit("sync orders", "sync/orders", position(1)).await.unwrap();
+    assert_eq!((commit.version, commit.rows_written), (0, 2));
+    let head = t.lake.head(&orders).await.unwrap().unwrap();
+    assert_eq!(head.checkpoints["sync/orders"], position(1));
+    assert_eq!(t.sql("select * from raw.orders").await, ["1|a", "2|b"]);
+}
+
+#[tokio::test]
+async fn a_column_that_appears_late_is_null_before_it() {
+    for mode in [WriteMode::Append, WriteMode::Replace, merge(pairs(&[])).mode] {
+        let t = TestLake::new().await;
+        let orders = at("raw/orders");
+        t.lake.write(&orders, append(pairs(&[(1, "old")]))).await.unwrap();
+        let mut load = t.lake.load(&orders, mode.clone()).await.unwrap();
+        load.write(batch(&[("id", vec![Some("1")]), ("v", vec![Some("a")])])).await.unwrap();
+        let wide = [("w", vec![Some("new")]), ("id", vec![Some("2")]), ("v", vec![Some("b")])];
+        load.write(batch(&wide)).await.unwrap();
+        load.write(batch(&[("id", vec![Some("3")])])).await.unwrap();
+        load.commit("sync", "sync/orders", position(1)).await.unwrap();
+        let rows = t.sql("select id, v, w from raw.orders order by id, v desc").await;
+        let mut expected = vec!["1|a|", "2|b|new", "3||"];
+        if mode == WriteMode::Append {
+            expected.insert(0, "1|old|");
+        }
+        assert_eq!(rows, expected, "{mode:?}");
+        let again = rows_of(&t.other().await, "select count(*) from raw.orders").await;
+        assert_eq!(again, [expected.len().to_string()], "{mode:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_load_whose_position_is_committed_already_adds_nothing() {
+    let t = TestLake::new().await;
+    let orders = at("raw/orders");
+    for round in 0..2 {
+        let mut load = t.lake.load(&orders, WriteMode::Append).await.unwrap();
+        load.write(batch(&[("id", vec![Some("1")]), ("v", vec![Some("a")])])).await.unwrap();
+        let commit = load.commit("sync", "sync/orders", position(1)).await.unwrap();
+        assert_eq!(commit.skipped, round == 1);
+    }
+    assert_eq!(t.sql("select * from raw.orders").await, ["1|a"]);
+    assert_eq!(data_files(&t), 1, "files of the skipped load are gone");
+}
+
+#[tokio::test]
+async fn a_load_that_is_given_up_or_does_not_fit_leaves_no_files() {
+    let t = TestLake::new().await;
+    let orders = at("raw/orders");
+    t.lake.write(&orders, append(pairs(&[(1, "a")]))).await.unwrap();
+    let mut load = t.lake.load(&orders, WriteMode::Append).await.unwrap();
+    load.write(batch(&[("id", vec![Some("2")]), ("v", vec![Some("b")])])).await.unwrap();
+    load.write(batch(&[("n", vec![Some("2")])])).await.unwrap();
+    let other =
+        RecordBatch::try_from_iter([("v", Arc::new(Int64Array::from(vec![1])) as ArrayRef)]);
+    let error = load.write(other.unwrap()).await.unwrap_err();
+    assert!(error.message().contains("raw/orders") && error.report().contains("\"v\""), "{error}");
+    load.discard().await;
+    assert_eq!(data_files(&t), 1);
+    assert_eq!(t.sql("select * from raw.orders").await, ["1|a"]);
+}
+
+/// Data files in the folder of `raw/orders`.
+fn data_files(t: &TestLake) -> usize {
+    let files = fs::read_dir(t.file("raw/orders")).unwrap();
+    files.filter(|file| file.as_ref().unwrap().path().extension().is_some()).count()
+}

@@ -1,0 +1,204 @@
+//! A load: more rows than memory holds, written into data files as they come and committed at the
+//! end, when all of their columns and the position after them are known.
+
+use std::sync::Arc;
+
+use arrow::array::{RecordBatch, new_null_array};
+use arrow::datatypes::{Schema, SchemaRef};
+use flywheel_base::{Error, Result};
+use futures::{StreamExt, TryStreamExt, stream};
+
+use super::Lane;
+use super::decide::Prepared;
+use crate::data_file::{self, DataWriter};
+use crate::log::action::Add;
+use crate::shape::{self, Fit};
+use crate::snapshot::{DataFile, Snapshot};
+use crate::write::{Commit, SchemaChange, Write, WriteMode};
+use crate::{Checkpoint, Location, RowStream};
+
+/// An open load into one table. Its files mean nothing until [`Load::commit`]; after a crash they are
+/// swept away with other files nobody refers to.
+#[derive(Debug)]
+pub struct Load {
+    lane: Arc<Lane>,
+    mode: WriteMode,
+    /// The table as it was when the load began.
+    head: Option<Arc<Snapshot>>,
+    open: Option<Open>,
+}
+
+/// The rows so far.
+#[derive(Debug)]
+struct Open {
+    /// The columns given so far.
+    given: SchemaRef,
+    fit: Fit,
+    writer: DataWriter,
+}
+
+impl Load {
+    pub(crate) async fn start(lane: Arc<Lane>, mode: WriteMode) -> Result<Self> {
+        if let WriteMode::DeleteWhere { .. } = mode {
+            return Err(Error::internal("a deletion has no rows to load"));
+        }
+        let head = lane.head().await?;
+        if let Some(head) = &head {
+            head.require_writable()?;
+        }
+        Ok(Self { lane, mode, head, open: None })
+    }
+
+    /// Adds rows. A batch may have columns that those before it did not have; earlier rows are NULL
+    /// there, and so are this batch's rows in columns it lacks.
+    ///
+    /// # Errors
+    /// [`flywheel_base::ErrorKind::Invalid`] if a column changes its type or does not fit the table,
+    /// [`flywheel_base::ErrorKind::Exhausted`] if the disk is full.
+    pub async fn write(&mut self, batch: RecordBatch) -> Result<()> {
+        let written = self.take(batch).await;
+        written.map_err(|error| error.context(format!("table \"{}\"", self.location())))
+    }
+
+    async fn take(&mut self, batch: RecordBatch) -> Result<()> {
+        let given = match &self.open {
+            Some(open) => grown(&open.given, batch.schema_ref())?,
+            None => batch.schema(),
+        };
+        if self.open.as_ref().is_none_or(|open| open.given != given) {
+            let fit = self.fit(&given)?;
+            self.open = Some(match self.open.take() {
+                Some(mut open) => {
+                    open.writer.change_columns(Arc::clone(&fit.schema)).await?;
+                    Open { given, fit, writer: open.writer }
+                }
+                None => {
+                    let writer = self.lane.new_writer(self.head.as_ref(), &fit);
+                    Open { given, fit, writer }
+                }
+            });
+        }
+        let Some(open) = &mut self.open else { return Ok(()) };
+        let batch = shape::convert(&open.fit, &widened(&open.given, &batch)?)?;
+        open.writer.write(batch).await
+    }
+
+    /// How the given columns become those of the table, or of the files that wait to be merged.
+    fn fit(&self, given: &Schema) -> Result<Fit> {
+        let fresh = !matches!(self.mode, WriteMode::Append);
+        let table = self.head.as_ref().map(|head| &head.schema).filter(|_| !fresh);
+        let mut fit = shape::fit(self.location(), table, given, SchemaChange::Add)?;
+        if let Some(head) = self.head.as_ref().filter(|head| fresh && head.schema == fit.schema) {
+            fit.schema = Arc::clone(&head.schema);
+            fit.changed = false;
+        }
+        Ok(fit)
+    }
+
+    fn location(&self) -> &Location {
+        &self.lane.log.location
+    }
+
+    /// Publishes everything as one commit, together with the checkpoint after it. A load without
+    /// rows must not be committed: it has no columns.
+    ///
+    /// # Errors
+    /// As [`crate::Lake::write`]; nothing is published then.
+    pub async fn commit(
+        mut self,
+        operation: &str,
+        app: &str,
+        checkpoint: Checkpoint,
+    ) -> Result<Commit> {
+        let Some(mut open) = self.open.take() else {
+            return Err(Error::internal(format!("a load of \"{}\" has no rows", self.location())));
+        };
+        let adds = match open.writer.finish().await {
+            Ok(adds) => adds,
+            Err(error) => {
+                open.writer.discard().await;
+                return Err(error.context(format!("table \"{}\"", self.location())));
+            }
+        };
+        if matches!(self.mode, WriteMode::Append | WriteMode::Replace) {
+            let replace = self.mode == WriteMode::Replace;
+            let base = self.head.as_ref().map(|head| head.metadata.schema_string.clone());
+            let Open { fit, writer, .. } = open;
+            let prepared = Prepared::files(&self.lane, writer, adds, fit, replace, base);
+            let checkpoint = Some((app.to_owned(), checkpoint));
+            return self.lane.commit_prepared(prepared, checkpoint, operation).await;
+        }
+        let rows = self.read_back(adds, &open.fit.schema)?;
+        let write = Write::new(self.mode.clone(), rows, operation)
+            .checkpoint(app, checkpoint)
+            .add_columns();
+        let commit = self.lane.write(write).await;
+        open.writer.discard().await;
+        commit
+    }
+
+    /// The loaded rows again, in the order in which they came.
+    fn read_back(&self, adds: Vec<Add>, schema: &SchemaRef) -> Result<RowStream> {
+        let files = adds
+            .into_iter()
+            .map(|add| DataFile::new(&self.lane.log.folder, add))
+            .collect::<Result<Vec<_>>>()?;
+        let store = Arc::clone(&self.lane.around.store);
+        let wanted = SchemaRef::clone(schema);
+        let rows = stream::iter(files)
+            .then(move |file| {
+                let (store, schema) = (Arc::clone(&store), SchemaRef::clone(&wanted));
+                async move { data_file::read(&store, &file, &schema).await }
+            })
+            .try_flatten();
+        Ok(RowStream::new(SchemaRef::clone(schema), rows))
+    }
+
+    /// Gives the load up and removes its files.
+    pub async fn discard(mut self) {
+        if let Some(mut open) = self.open.take() {
+            open.writer.discard().await;
+        }
+    }
+}
+
+/// `known` with the columns that only `more` has at its end.
+fn grown(known: &SchemaRef, more: &SchemaRef) -> Result<SchemaRef> {
+    if known == more {
+        return Ok(SchemaRef::clone(known));
+    }
+    let mut fields: Vec<_> = known.fields().iter().map(Arc::clone).collect();
+    for field in more.fields() {
+        match known.field_with_name(field.name()) {
+            Ok(same) if same.data_type() == field.data_type() => {}
+            Ok(other) => {
+                return Err(Error::invalid(format!(
+                    "column \"{}\" is {} in some rows and {} in others",
+                    field.name(),
+                    other.data_type(),
+                    field.data_type()
+                ))
+                .hint("Declare the column's type in the sync."));
+            }
+            Err(_) => fields.push(Arc::clone(field)),
+        }
+    }
+    Ok(if fields.len() == known.fields().len() {
+        SchemaRef::clone(known)
+    } else {
+        Arc::new(Schema::new(fields))
+    })
+}
+
+/// The batch with all columns of `schema`, in its order.
+fn widened(schema: &SchemaRef, batch: &RecordBatch) -> Result<RecordBatch> {
+    if batch.schema_ref() == schema {
+        return Ok(batch.clone());
+    }
+    let columns = schema.fields().iter().map(|field| {
+        let column = batch.column_by_name(field.name());
+        column.map_or_else(|| new_null_array(field.data_type(), batch.num_rows()), Arc::clone)
+    });
+    RecordBatch::try_new(SchemaRef::clone(schema), columns.collect())
+        .map_err(|error| Error::internal("a batch does not fit its load").caused_by(error))
+}
