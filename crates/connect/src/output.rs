@@ -127,11 +127,9 @@ pub(crate) fn check_header(schema: &Schema) -> Result<()> {
     }
     names.sort_unstable();
     match names.windows(2).find(|pair| matches!(pair, [a, b] if a == b)) {
-        Some(pair) => {
-            Err(Error::invalid(format!("two columns have the name {:?}", pair.first()))
-                .hint("Rename one of them."))
-        }
-        None => Ok(()),
+        Some([name, ..]) => Err(Error::invalid(format!("two columns have the name \"{name}\""))
+            .hint("Rename one of them in the sync's mapping.")),
+        _ => Ok(()),
     }
 }
 
@@ -257,3 +255,6 @@ impl<F: OutputFormat> Writer for FileWriter<F> {
         self.with(Session::finish).await
     }
 }
+
+#[cfg(test)]
+mod tests;

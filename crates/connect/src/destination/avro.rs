@@ -129,7 +129,9 @@ fn avro_schema(schema: &Schema) -> SchemaRef {
         let name = allowed(field.name(), &mut taken);
         let mut metadata = HashMap::new();
         if name != *field.name() {
-            metadata.insert(NAME_ATTRIBUTE.to_owned(), field.name().clone());
+            // Attributes are JSON, so that a column called 7 stays a text.
+            let quoted = serde_json::Value::String(field.name().clone()).to_string();
+            metadata.insert(NAME_ATTRIBUTE.to_owned(), quoted);
         }
         Field::new(name, avro_type(field.data_type()), true).with_metadata(metadata)
     });

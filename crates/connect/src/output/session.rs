@@ -7,6 +7,7 @@ use ::parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use arrow::array::{BooleanArray, new_null_array};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::{Field, Schema, SchemaRef};
+use arrow::error::ArrowError;
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use flywheel_base::{Error, Result, suggest};
 
@@ -275,10 +276,11 @@ impl<F: OutputFormat> Session<F> {
         }
         let schema = Arc::new(schema);
         self.format.check(&schema)?;
-        let mut encoder = self.format.start(self.new_part()?, &schema)?;
+        let sink = self.new_part()?;
+        let mut encoder = self.format.start(sink, &schema)?;
         let mut rows = 0;
         for (part, reader) in parts.iter().zip(files) {
-            let damaged = |error| {
+            let damaged = |error: ArrowError| {
                 let path = self.place.part(&part.part);
                 Error::corrupt(format!("the staged rows {} are damaged", path.display()))
                     .caused_by(error)

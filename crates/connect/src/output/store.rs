@@ -109,8 +109,8 @@ pub(crate) struct Sealed {
 impl Sink {
     /// Creates the file.
     pub(crate) fn create(path: &Path) -> Result<Self> {
-        let options = File::options().create(true).truncate(true).read(true).write(true).open(path);
-        let file = options.map_err(|error| Error::io("create the file", path, error))?;
+        let opened = File::options().create(true).truncate(true).read(true).write(true).open(path);
+        let file = opened.map_err(|error| Error::io("create the file", path, error))?;
         let hashed = Hashed { file, hasher: blake3::Hasher::new(), size: 0 };
         let file = BufWriter::with_capacity(BUFFER_BYTES, hashed);
         Ok(Self { file, path: path.to_owned(), sealed: false })

@@ -247,4 +247,4 @@ fn json_texts(array: &ArrayRef) -> Result<ArrayRef> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
