@@ -115,15 +115,19 @@ pub(crate) fn refuse_cells(
 
 /// An error of a column as a whole.
 pub(crate) fn column_error(name: &str, error: Error) -> Error {
-    error.context(format!("the column \"{name}\"")).hint("Cast the column to another type, or leave it out.")
+    error
+        .context(format!("the column \"{name}\""))
+        .hint("Cast the column to another type, or leave it out.")
 }
 
 /// Refuses names of columns that would not read back from a header.
 pub(crate) fn check_header(schema: &Schema) -> Result<()> {
     let mut names: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
     if let Some(name) = names.iter().find(|name| name.trim() != **name || name.is_empty()) {
-        return Err(Error::invalid(format!("\"{name}\" cannot be the name of a column in a header"))
-            .hint("Rename the column; a name is not empty and has no blanks at its ends."));
+        return Err(Error::invalid(format!(
+            "\"{name}\" cannot be the name of a column in a header"
+        ))
+        .hint("Rename the column; a name is not empty and has no blanks at its ends."));
     }
     names.sort_unstable();
     match names.windows(2).find(|pair| matches!(pair, [a, b] if a == b)) {

@@ -77,7 +77,8 @@ impl Files {
     /// The file of a group.
     fn file(&self, group: &str) -> PathBuf {
         let (policy, turn) = group.rsplit_once('/').unwrap_or((group, ""));
-        let path = self.path.replace("{policy}", &safe_name(policy)).replace("{turn}", &safe_name(turn));
+        let path =
+            self.path.replace("{policy}", &safe_name(policy)).replace("{turn}", &safe_name(turn));
         self.base_dir.join(path)
     }
 }

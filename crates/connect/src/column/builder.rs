@@ -186,9 +186,9 @@ impl ColumnBuilder {
         let kind = self.kind;
         match kind {
             ColumnType::Binary if parsing.base64 => {
-                let bytes = STANDARD
-                    .decode(text.trim_ascii())
-                    .map_err(|error| Misfit::new("type-mismatch", format!("not base64: {error}")))?;
+                let bytes = STANDARD.decode(text.trim_ascii()).map_err(|error| {
+                    Misfit::new("type-mismatch", format!("not base64: {error}"))
+                })?;
                 return self.bytes(&bytes);
             }
             ColumnType::Text | ColumnType::Binary => return self.bytes(text.as_bytes()),

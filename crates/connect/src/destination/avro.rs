@@ -184,9 +184,8 @@ impl Encoder for AvroEncoder {
             columns.push(cast(array, field.data_type()).map_err(wrong)?);
         }
         let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-        let batch =
-            RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options)
-                .map_err(wrong)?;
+        let batch = RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options)
+            .map_err(wrong)?;
         let mut at = 0;
         while at < batch.num_rows() {
             let count = BLOCK_ROWS.min(batch.num_rows() - at);

@@ -15,7 +15,8 @@ use super::*;
 
 /// Every destination with every mode it can do.
 fn all() -> impl Iterator<Item = (Case, WriteMode, String)> {
-    let modes = |entry: &'static DestinationEntry| entry.modes.iter().map(move |mode| (entry, *mode));
+    let modes =
+        |entry: &'static DestinationEntry| entry.modes.iter().map(move |mode| (entry, *mode));
     DESTINATIONS.iter().flat_map(modes).map(|(entry, mode)| {
         let name = format!("{} {mode}", entry.name);
         (case(entry), mode, name)

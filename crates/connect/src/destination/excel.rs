@@ -6,7 +6,7 @@
 //! earlier ones, and moments finer than a millisecond, are ISO text. An empty text is an empty cell.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use arrow::datatypes::{DataType, Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
@@ -308,8 +308,7 @@ impl Encoder for ExcelEncoder {
     fn finish(self: Box<Self>) -> Result<Sink> {
         let Self { mut sink, mut workbook, sheet, .. } = *self;
         workbook.push_worksheet(sheet);
-        let path: PathBuf = sink.path().to_owned();
-        sink.raw(|file| workbook.save_to_writer(file).map_err(|error| failed(&path, error)))?;
+        workbook.save_to_writer(&mut sink).map_err(|error| failed(sink.path(), error))?;
         Ok(sink)
     }
 }

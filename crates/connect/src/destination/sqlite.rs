@@ -84,9 +84,7 @@ fn open(database: &Database, create: bool) -> Result<Connection> {
     flags.set(OpenFlags::SQLITE_OPEN_CREATE, create);
     let connection = database.connect(flags)?;
     // A commit that is acknowledged is on the disk, also in WAL mode.
-    connection
-        .pragma_update(None, "synchronous", "FULL")
-        .map_err(|error| database.fail(error))?;
+    connection.pragma_update(None, "synchronous", "FULL").map_err(|error| database.fail(error))?;
     Ok(connection)
 }
 

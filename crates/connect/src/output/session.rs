@@ -15,9 +15,7 @@ use super::manifest::{Listed, Manifest, Place};
 use super::store::{Sealed, Sink, remove_file};
 use super::{Encoder, OutputFormat};
 use crate::destination::parquet::{Pack, check_types, encoder as parquet_encoder};
-use crate::destination::{
-    Checkpoint, NewTargetColumns, Refused, WriteMode, WriteRequest, Written,
-};
+use crate::destination::{Checkpoint, NewTargetColumns, Refused, WriteMode, WriteRequest, Written};
 use crate::files::plain_type;
 
 /// A write that is open.
@@ -232,9 +230,9 @@ impl<F: OutputFormat> Session<F> {
         let rows = sealed.iter().map(|(_, rows)| rows).sum();
         let sequence = checkpoint.sequence;
         if self.mode == WriteMode::Replace {
-            let parts = sealed.iter().map(|(sealed, rows)| {
-                Listed::new(String::new(), sequence, *rows, sealed)
-            });
+            let parts = sealed
+                .iter()
+                .map(|(sealed, rows)| Listed::new(String::new(), sequence, *rows, sealed));
             self.manifest.parts.extend(parts);
             self.manifest.staged = Some(checkpoint.clone());
             self.manifest.save(&self.place)?;
@@ -314,7 +312,8 @@ impl<F: OutputFormat> Session<F> {
 
     fn staged(&self, part: &Listed) -> Result<ParquetRecordBatchReaderBuilder<File>> {
         let path = self.place.part(&part.part);
-        let file = File::open(&path).map_err(|error| Error::io("read the staged rows", &path, error))?;
+        let file =
+            File::open(&path).map_err(|error| Error::io("read the staged rows", &path, error))?;
         ParquetRecordBatchReaderBuilder::try_new(file).map_err(|error| {
             Error::corrupt(format!("the staged rows {} are damaged", path.display()))
                 .caused_by(error)

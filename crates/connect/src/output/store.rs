@@ -1,7 +1,7 @@
 //! Files that are there after a crash, or not at all: fsync, rename, and the digest on the way.
 
 use std::fs::{self, File};
-use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
+use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use flywheel_base::{Error, Result};
@@ -109,7 +109,7 @@ pub(crate) struct Sealed {
 impl Sink {
     /// Creates the file.
     pub(crate) fn create(path: &Path) -> Result<Self> {
-        let opened = File::options().create(true).truncate(true).read(true).write(true).open(path);
+        let opened = File::create(path);
         let file = opened.map_err(|error| Error::io("create the file", path, error))?;
         let hashed = Hashed { file, hasher: blake3::Hasher::new(), size: 0 };
         let file = BufWriter::with_capacity(BUFFER_BYTES, hashed);
@@ -124,18 +124,6 @@ impl Sink {
     /// Where it is.
     pub(crate) fn path(&self) -> &Path {
         &self.path
-    }
-
-    /// The file itself, for formats that go back in it; afterwards it is hashed as a whole.
-    pub(crate) fn raw(&mut self, write: impl FnOnce(&mut File) -> Result<()>) -> Result<()> {
-        write(&mut self.file.get_mut().file)?;
-        let path = self.path.clone();
-        let fail = |error| Error::io("read the file", &path, error);
-        let hashed = self.file.get_mut();
-        hashed.file.seek(SeekFrom::Start(0)).map_err(fail)?;
-        hashed.hasher.reset();
-        hashed.size = io::copy(&mut Read::by_ref(&mut hashed.file), &mut hashed.hasher).map_err(fail)?;
-        Ok(())
     }
 
     /// Flushes it to the disk.
@@ -167,7 +155,9 @@ impl Write for Sink {
 impl Drop for Sink {
     fn drop(&mut self) {
         // What stays behind is removed when the target is opened again.
-        if !self.sealed && let Err(error) = remove_file(&self.path) {
+        if !self.sealed
+            && let Err(error) = remove_file(&self.path)
+        {
             tracing::debug!(error = %error, "an unfinished file stays");
         }
     }

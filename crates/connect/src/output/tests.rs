@@ -60,7 +60,8 @@ async fn a_crash_after_the_manifest_and_before_the_rename_is_only_a_delay() {
         let request = request(json!({ "path": "t.csv" }), mode);
         write(&folder, "csv", &request, 1, &texts(&["a"])).await.unwrap();
         let manifest: Value =
-            serde_json::from_slice(&fs::read(folder.path(&format!("{OWN}.json"))).unwrap()).unwrap();
+            serde_json::from_slice(&fs::read(folder.path(&format!("{OWN}.json"))).unwrap())
+                .unwrap();
         let file = &manifest["files"][0];
         let name = format!("out/{}", file["name"].as_str().unwrap());
         let bytes = fs::read(folder.path(&name)).unwrap();

@@ -135,7 +135,8 @@ fn rows(
     let mut bytes = File::open(&file.path).map_err(fail)?;
     bytes.seek(SeekFrom::Start(block)).map_err(fail)?;
     // The reader wants the header first; the blocks before the wanted row are left out.
-    let text = Cursor::new(frame.header.clone()).chain(BufReader::new(bytes.take(frame.size - block)));
+    let text =
+        Cursor::new(frame.header.clone()).chain(BufReader::new(bytes.take(frame.size - block)));
     let reader = ReaderBuilder::new()
         .with_batch_size(page_rows)
         .with_tz(Tz::Utc)

@@ -217,7 +217,11 @@ pub(crate) fn all_types() -> (RecordBatch, Vec<(&'static str, &'static str)>) {
         (
             "price",
             "decimal(12,2)",
-            decimals(vec![Some(1250), Some(-5), Some(0), Some(999_999_999_999), Some(100), None], 12, 2),
+            decimals(
+                vec![Some(1250), Some(-5), Some(0), Some(999_999_999_999), Some(100), None],
+                12,
+                2,
+            ),
         ),
         (
             "wide",

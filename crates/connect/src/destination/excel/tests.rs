@@ -11,7 +11,11 @@ use crate::destination::{DestinationEntry, NewTargetColumns, WriteRequest, Write
 use crate::page::Position;
 use crate::source::contract::{Folder, now};
 
-async fn writer(folder: &Folder, target: serde_json::Value, mode: WriteMode) -> Result<Box<dyn Writer>> {
+async fn writer(
+    folder: &Folder,
+    target: serde_json::Value,
+    mode: WriteMode,
+) -> Result<Box<dyn Writer>> {
     let ctx = DestinationContext { base_dir: folder.path("") };
     let request = WriteRequest {
         target,
@@ -52,7 +56,10 @@ async fn numbers_and_dates_are_cells_of_their_type_and_the_rest_is_text() {
     let text = |text: &str| Data::String(text.to_owned());
     let rows: Vec<&[Data]> = range.rows().collect();
     assert_eq!(rows[0], [text("code"), text("count"), text("price"), text("at")]);
-    assert_eq!(rows[1][..3], [text("00123"), Data::Float(999_999_999_999_999.0), Data::Float(12.5)]);
+    assert_eq!(
+        rows[1][..3],
+        [text("00123"), Data::Float(999_999_999_999_999.0), Data::Float(12.5)]
+    );
     let shown = rows[1][3].to_string();
     let Data::DateTime(moment) = &rows[1][3] else { panic!("not a date: {shown}") };
     assert_eq!(moment.as_datetime().unwrap().to_string(), "2024-05-01 12:30:00");

@@ -77,7 +77,8 @@ fn affinity(declaration: &str) -> Affinity {
     if has("INT") {
         return Affinity::Number;
     }
-    if has("CHAR") || has("CLOB") || has("TEXT") || has("BLOB") || text.is_empty() || text == "ANY" {
+    if has("CHAR") || has("CLOB") || has("TEXT") || has("BLOB") || text.is_empty() || text == "ANY"
+    {
         return Affinity::Kept;
     }
     if has("REAL") || has("FLOA") || has("DOUB") {
@@ -103,7 +104,8 @@ impl<'a> Rows<'a> {
         let mut types = connection.prepare(sql).map_err(fail)?;
         for place in places {
             let name = batch.schema_ref().field(*place).name().as_str();
-            let cells = Cells::of(batch.column(*place)).map_err(|error| column_error(name, error))?;
+            let cells =
+                Cells::of(batch.column(*place)).map_err(|error| column_error(name, error))?;
             let declared: String =
                 types.query_row([table.name.as_str(), name], |row| row.get(0)).map_err(fail)?;
             columns.push(Written { name, cells, affinity: affinity(&declared) });
@@ -118,9 +120,7 @@ impl<'a> Rows<'a> {
         };
         let place = |name: &String| columns.iter().position(|column| column.name == name);
         let key_places: Vec<usize> = key.iter().filter_map(place).collect();
-        let pair = |at: usize| {
-            Some(format!("{} = {}", names.get(at)?, marks.get(at)?))
-        };
+        let pair = |at: usize| Some(format!("{} = {}", names.get(at)?, marks.get(at)?));
         let list = |places: &[usize], between: &str| {
             places.iter().filter_map(|at| pair(*at)).collect::<Vec<_>>().join(between)
         };
@@ -205,7 +205,9 @@ impl<'a> Rows<'a> {
         if self.connection.is_autocommit() {
             return Err(Error::blocked("a trigger of the table rolled the whole transaction back")
                 .caused_by(error)
-                .hint("Let the trigger RAISE(ABORT) instead of ROLLBACK, then only the row is lost."));
+                .hint(
+                    "Let the trigger RAISE(ABORT) instead of ROLLBACK, then only the row is lost.",
+                ));
         }
         let reason = message.clone().unwrap_or_else(|| failure.to_string());
         // "NOT NULL constraint failed: table.column"; a list of columns names none of them alone.

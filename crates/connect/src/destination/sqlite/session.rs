@@ -11,9 +11,7 @@ use super::shape::{self, Table};
 use super::state::{self, Kind};
 use super::{OWN_PREFIX, open};
 
-use crate::destination::{
-    Checkpoint, NewTargetColumns, Refused, WriteMode, WriteRequest, Written,
-};
+use crate::destination::{Checkpoint, NewTargetColumns, Refused, WriteMode, WriteRequest, Written};
 use crate::source::sqlite::{Database, quoted};
 
 /// A write that is open.
@@ -99,7 +97,9 @@ impl Session {
         }
         for name in &self.key {
             if !table.has(name) {
-                return Err(no_column(&table, name).hint("The columns of the key have to be there."));
+                return Err(
+                    no_column(&table, name).hint("The columns of the key have to be there.")
+                );
             }
         }
         table.check_key(&self.database, &self.connection, &self.key)
@@ -167,10 +167,12 @@ impl Session {
             return Err(Error::internal("a table was created and is not there"));
         };
         let marks = self.marks(batch)?;
-        let mut rows = Rows::new(&self.database, &self.connection, &table, &self.key, batch, &places)?;
+        let mut rows =
+            Rows::new(&self.database, &self.connection, &table, &self.key, batch, &places)?;
         let mut refused = Vec::new();
         for row in 0..batch.num_rows() {
-            let marked = marks.as_ref().is_some_and(|marks| marks.is_valid(row) && marks.value(row));
+            let marked =
+                marks.as_ref().is_some_and(|marks| marks.is_valid(row) && marks.value(row));
             let verb = match self.mode {
                 _ if marked => Verb::Delete,
                 WriteMode::Merge | WriteMode::Mirror => Verb::Merge,
@@ -300,7 +302,8 @@ impl Session {
         let fail = |error| self.database.fail(error);
         let Some(target) = self.load(&self.target)? else {
             let count = format!("SELECT count(*) FROM {from}");
-            let rows: i64 = self.connection.query_row(&count, [], |row| row.get(0)).map_err(fail)?;
+            let rows: i64 =
+                self.connection.query_row(&count, [], |row| row.get(0)).map_err(fail)?;
             self.written.rows_written = u64::try_from(rows).unwrap_or_default();
             return self.run(&format!("ALTER TABLE {from} RENAME TO {to}"));
         };
@@ -333,9 +336,8 @@ fn without(schema: &Schema, mark: Option<&String>) -> Schema {
 
 fn no_column(table: &Table, name: &str) -> Error {
     let hint = suggest::hint(name, table.columns.iter().map(String::as_str));
-    Error::invalid(format!("the table \"{}\" has no column \"{name}\"", table.name)).hint(format!(
-        "{hint} Leave the column out, or let `new_columns` add it."
-    ))
+    Error::invalid(format!("the table \"{}\" has no column \"{name}\"", table.name))
+        .hint(format!("{hint} Leave the column out, or let `new_columns` add it."))
 }
 
 /// Refuses names of columns that SQLite takes for the same.

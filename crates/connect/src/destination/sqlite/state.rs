@@ -38,9 +38,8 @@ pub(super) fn progress(
     table: &str,
 ) -> Result<Progress> {
     let there = "SELECT count(*) FROM sqlite_schema WHERE name = '_flywheel_sync_state'";
-    let count: i64 = connection
-        .query_row(there, [], |row| row.get(0))
-        .map_err(|error| database.fail(error))?;
+    let count: i64 =
+        connection.query_row(there, [], |row| row.get(0)).map_err(|error| database.fail(error))?;
     if count == 0 {
         return Ok(Progress::default());
     }

@@ -153,7 +153,8 @@ async fn bad_targets_are_named() {
     let error = shop.writer(WriteMode::Append).await.err().unwrap();
     assert!(error.message().contains("is a view"), "{error}");
     let ctx = DestinationContext { base_dir: shop.folder.path("") };
-    std::fs::write(shop.folder.path("not.db"), "this is no database, however long it may be").unwrap();
+    std::fs::write(shop.folder.path("not.db"), "this is no database, however long it may be")
+        .unwrap();
     let entry = DestinationEntry::named("sqlite").unwrap();
     let error = entry.build(json!({ "path": "not.db" }), &ctx).unwrap().check().await.unwrap_err();
     assert!(error.message().contains("not a SQLite database"), "{error}");

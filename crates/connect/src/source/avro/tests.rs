@@ -154,7 +154,12 @@ async fn a_changed_byte_never_panics() {
             let request = request("avro", json!({"path": "1.avro"}));
             if let Err(error) = read(&folder, "avro", &request).await {
                 let kind = error.kind();
-                assert_ne!(kind, flywheel_base::ErrorKind::Internal, "{at}={value}: {}", error.report());
+                assert_ne!(
+                    kind,
+                    flywheel_base::ErrorKind::Internal,
+                    "{at}={value}: {}",
+                    error.report()
+                );
             }
         }
     }
