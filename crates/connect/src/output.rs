@@ -28,7 +28,7 @@ use flywheel_base::{Error, Result, task};
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 
-pub(crate) use cell::{Cell, Cells, date, date_text, decimal_text, float_text, moment_text};
+pub(crate) use cell::{Cell, Cells, date_text, decimal_text, float_text, moment_text};
 pub(crate) use json::{base64_text, is_json, push_json, push_text};
 pub(crate) use pack::{Compression, Packed};
 pub(crate) use store::{Sink, replace_file, safe_name};

@@ -239,11 +239,13 @@ async fn a_column_the_target_lacks_is_added_left_out_or_named() {
 #[tokio::test]
 async fn every_type_reads_back_as_it_was() {
     let (batch, declared) = all_types();
-    for (case, mode, name) in all() {
-        let keyed = RecordBatch::clone(&batch);
-        let request = WriteRequest { deleted: None, ..case.request(mode, keyed.schema()) };
+    for (mut case, mode, name) in all() {
+        if case.entry.name == "jsonl" {
+            case.target["json_columns"] = json!(["json"]);
+        }
+        let request = WriteRequest { deleted: None, ..case.request(mode, batch.schema()) };
         let mut writer = case.destination().writer(&request).await.unwrap();
-        assert_eq!(writer.write(&keyed).await.unwrap(), [], "{name}");
+        assert_eq!(writer.write(&batch).await.unwrap(), [], "{name}");
         writer.commit(&checkpoint(1)).await.unwrap();
         writer.finish().await.unwrap();
         let pages = case.pages(&declared).await;

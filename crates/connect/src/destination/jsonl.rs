@@ -31,7 +31,8 @@ pub struct JsonLinesTarget {
     /// How files are compressed; `.gz` or `.zst` is added to their names.
     #[serde(default)]
     pub compression: Compression,
-    /// The columns of text that hold JSON and are written as such, not as text.
+    /// The columns of text that hold JSON and are written as such, not as text; the JSON value `null`
+    /// reads back as no value.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub json_columns: Vec<String>,
 }

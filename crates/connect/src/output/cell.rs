@@ -239,7 +239,7 @@ pub(crate) fn float_text(value: f64) -> String {
 }
 
 /// The calendar date of a day, if four digits can write its year.
-pub(crate) fn date(days: i32) -> Result<NaiveDate, Misfit> {
+fn date(days: i32) -> Result<NaiveDate, Misfit> {
     NaiveDate::from_ymd_opt(1970, 1, 1)
         .and_then(|epoch| epoch.checked_add_signed(TimeDelta::days(i64::from(days))))
         .filter(|date| (0..=YEAR_MAX).contains(&date.year()))

@@ -124,12 +124,11 @@ mod tests {
     use std::sync::Arc;
 
     use ::parquet::arrow::ArrowWriter;
-    use arrow::array::{ArrayRef, Float64Array, Int32Array, Int64Array, StringArray, StructArray};
+    use arrow::array::{ArrayRef, Float64Array, Int32Array, Int64Array, StructArray};
     use arrow::datatypes::{DataType, Field, Schema};
     use arrow::record_batch::RecordBatch;
     use serde_json::json;
 
-    use super::*;
     use crate::source::contract::{Folder, cells, codes, read, request};
     use crate::{ColumnType, DeclaredColumn};
 

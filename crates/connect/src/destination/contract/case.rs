@@ -265,7 +265,7 @@ pub(crate) fn all_types() -> (RecordBatch, Vec<(&'static str, &'static str)>) {
                 Some("{\"a\": [1, null]}"),
                 Some("\"x\""),
                 Some("1.50"),
-                Some("null"),
+                Some("{\"k\": null}"),
                 Some("[]"),
                 None,
             ])),
