@@ -6,6 +6,16 @@
 //! tells the last committed checkpoint, and rows handed over after it have had no effect, or have an
 //! effect that writing them again does not repeat ([`Guarantee`] says which).
 
+pub mod avro;
+pub mod csv;
+pub mod excel;
+pub mod jsonl;
+pub mod parquet;
+pub mod sqlite;
+
+#[cfg(test)]
+mod contract;
+
 use std::fmt;
 use std::path::PathBuf;
 
@@ -19,10 +29,17 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::page::Position;
-use crate::source::settings;
+use crate::source::{self, settings};
 
 /// Every destination, in the order the docs list them. A new destination adds its module and one line.
-pub const DESTINATIONS: &[DestinationEntry] = &[];
+pub const DESTINATIONS: &[DestinationEntry] = &[
+    destination::<source::csv::Csv>("csv"),
+    destination::<source::jsonl::JsonLines>("jsonl"),
+    destination::<source::parquet::Parquet>("parquet"),
+    destination::<source::avro::Avro>("avro"),
+    destination::<source::excel::Excel>("excel"),
+    destination::<source::sqlite::Sqlite>("sqlite"),
+];
 
 /// One kind of destination: its name, what it is for, what it can do, and how one is built.
 #[derive(Clone, Copy, Debug)]
@@ -98,7 +115,6 @@ pub trait DestinationConfig: DeserializeOwned + JsonSchema {
     fn build(self, ctx: &DestinationContext) -> Result<Box<dyn Destination>>;
 }
 
-#[expect(dead_code, reason = "the first entry of the list uses it")]
 const fn destination<C: DestinationConfig>(name: &'static str) -> DestinationEntry {
     DestinationEntry {
         name,
@@ -110,6 +126,16 @@ const fn destination<C: DestinationConfig>(name: &'static str) -> DestinationEnt
         build: |connection, ctx| settings::<C>("connection", connection)?.build(ctx),
         check_target: |target| settings::<C::Target>("target", target).map(drop),
     }
+}
+
+/// Refuses a write mode that the destination `name` cannot do.
+pub(crate) fn check_mode(name: &str, modes: &[WriteMode], mode: WriteMode) -> Result<()> {
+    if modes.contains(&mode) {
+        return Ok(());
+    }
+    let known: Vec<String> = modes.iter().map(WriteMode::to_string).collect();
+    Err(Error::invalid(format!("the {name} destination cannot write with mode {mode}"))
+        .hint(format!("It can {}.", known.join(", "))))
 }
 
 /// What a destination knows of the project.

@@ -21,6 +21,7 @@ mod mend;
 mod names;
 mod sample;
 mod state;
+mod typed;
 mod window;
 
 pub use mend::mended;
@@ -43,6 +44,7 @@ pub(crate) use memory::{InMemory, decode};
 pub(crate) use names::column_names;
 pub(crate) use sample::Sample;
 pub(crate) use state::{FileState, Resume};
+pub(crate) use typed::{TypedReader, plain_type};
 pub(crate) use window::Window;
 
 use crate::page::Page;

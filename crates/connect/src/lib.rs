@@ -12,6 +12,7 @@ pub mod source;
 
 mod column;
 mod files;
+mod output;
 mod page;
 
 pub use action::{ACTIONS, Action, ActionConfig, ActionContext, ActionEntry, Delivery, Outcome};

@@ -4,6 +4,7 @@
 //! page and commits every page with its position. What holds after a crash: the pages after the last
 //! committed position are read again, exactly as before.
 
+pub mod avro;
 pub mod csv;
 pub mod excel;
 pub mod jsonl;
@@ -11,7 +12,7 @@ pub mod parquet;
 pub mod sqlite;
 
 #[cfg(test)]
-mod contract;
+pub(crate) mod contract;
 #[cfg(test)]
 mod mutated;
 
@@ -36,6 +37,7 @@ pub const SOURCES: &[SourceEntry] = &[
     source::<csv::Csv>("csv"),
     source::<jsonl::JsonLines>("jsonl"),
     source::<parquet::Parquet>("parquet"),
+    source::<avro::Avro>("avro"),
     source::<excel::Excel>("excel"),
     source::<sqlite::Sqlite>("sqlite"),
 ];

@@ -7,8 +7,7 @@
 mod rows;
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::Write as _;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -20,6 +19,7 @@ use tokio::sync::Mutex;
 
 use self::rows::Rows;
 use super::{Action, ActionConfig, ActionContext, Delivery, Outcome};
+use crate::output::{replace_file, safe_name};
 
 /// The largest file that deliveries are added to.
 const FILE_BYTES_MAX: u64 = 1 << 30;
@@ -77,23 +77,10 @@ impl Files {
     /// The file of a group.
     fn file(&self, group: &str) -> PathBuf {
         let (policy, turn) = group.rsplit_once('/').unwrap_or((group, ""));
-        let path = self.path.replace("{policy}", &safe(policy)).replace("{turn}", &safe(turn));
+        let path =
+            self.path.replace("{policy}", &safe_name(policy)).replace("{turn}", &safe_name(turn));
         self.base_dir.join(path)
     }
-}
-
-/// A name as one part of a path: whatever could leave the folder, or be taken for another name, is
-/// written as its code.
-fn safe(name: &str) -> String {
-    let mut out = String::new();
-    for (at, char) in name.chars().enumerate() {
-        if char.is_alphanumeric() || matches!(char, '-' | '_') || (char == '.' && at > 0) {
-            out.push(char);
-        } else {
-            out.push_str(&format!("%{:02X}", u32::from(char)));
-        }
-    }
-    if out.is_empty() { "none".to_owned() } else { out }
 }
 
 #[async_trait]
@@ -178,39 +165,9 @@ fn write(path: &Path, deliveries: &[Delivery], format: FileFormat) -> Result<Vec
     let fit = deliveries.iter().map(|delivery| rows.add(delivery)).collect();
     let new = rows.into_bytes()?;
     if new != old || old.is_empty() {
-        replace(path, &new)?;
+        replace_file(path, &new)?;
     }
     Ok(fit)
-}
-
-/// Puts `bytes` in the place of a file so that a crash leaves the old or the new content.
-fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
-    let fail = |error| Error::io("write the file", path, error);
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let folder = folder.unwrap_or_else(|| Path::new("."));
-    let created: Vec<&Path> = folder.ancestors().take_while(|folder| !folder.exists()).collect();
-    fs::create_dir_all(folder).map_err(fail)?;
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let beside = folder.join(format!(".{name}.tmp"));
-    let mut file = File::create(&beside).map_err(fail)?;
-    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(fail)?;
-    drop(file);
-    fs::rename(&beside, path).map_err(fail)?;
-    sync(folder)?;
-    // A new folder is only there after a crash if the folder above it was flushed.
-    for folder in created {
-        if let Some(above) = folder.parent() {
-            sync(above)?;
-        }
-    }
-    Ok(())
-}
-
-fn sync(folder: &Path) -> Result<()> {
-    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
-    File::open(folder)
-        .and_then(|folder| folder.sync_all())
-        .map_err(|error| Error::io("flush the folder", folder, error))
 }
 
 #[cfg(test)]

@@ -11,6 +11,8 @@ use arrow::array::{
     Int64Array, NullBufferBuilder, StringArray, TimestampMicrosecondArray,
 };
 use arrow::buffer::{Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use flywheel_base::{Error, Result, Timestamp};
 use serde::de::IgnoredAny;
 
@@ -63,6 +65,8 @@ pub(crate) struct Parsing {
     pub(crate) date_pattern: Option<String>,
     /// The pattern of timestamps, if not ISO.
     pub(crate) timestamp_pattern: Option<String>,
+    /// Whether bytes are written as base64.
+    pub(crate) base64: bool,
 }
 
 impl Parsing {
@@ -181,6 +185,12 @@ impl ColumnBuilder {
         }
         let kind = self.kind;
         match kind {
+            ColumnType::Binary if parsing.base64 => {
+                let bytes = STANDARD.decode(text.trim_ascii()).map_err(|error| {
+                    Misfit::new("type-mismatch", format!("not base64: {error}"))
+                })?;
+                return self.bytes(&bytes);
+            }
             ColumnType::Text | ColumnType::Binary => return self.bytes(text.as_bytes()),
             ColumnType::Json => {
                 serde_json::from_str::<IgnoredAny>(text)

@@ -119,6 +119,7 @@ fn case(entry: &'static SourceEntry) -> Case {
             file("jsonl", text.as_bytes().to_vec(), 6, 2)
         }
         "parquet" => file("parquet", parquet_file(), 7, 1),
+        "avro" => file("avro", avro::tests::numbers(), 7, 1),
         "excel" => file("xlsx", excel::tests::workbook(), 6, 2),
         "sqlite" => {
             let folder = Folder::new(&[]);

@@ -89,6 +89,11 @@ pub struct CsvStream {
     /// Whether each row carries its file and line, in the columns `_file` and `_line`.
     #[serde(default)]
     pub lineage_columns: bool,
+    /// Whether the files are as the `csv` destination writes them, so that every value reads back as it
+    /// was: nothing at all is no value and `""` is an empty text, bytes are base64, NaN and infinities
+    /// are numbers, the first row is the header, and no row is taken for another header or for blank.
+    #[serde(default)]
+    pub exact: bool,
     /// The longest line or quoted field, `16MiB` if not given; a longer one is set aside.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub line_bytes_max: Option<String>,
@@ -194,16 +199,17 @@ fn format(stream: CsvStream, declared: Vec<String>) -> Result<Format> {
     }
     Ok(Format {
         declared,
-        delimiter,
+        delimiter: delimiter.or_else(|| stream.exact.then_some(b',')),
         quote,
         escape: sign("escape", stream.escape.as_deref())?,
         comment: sign("comment", stream.comment.as_deref())?,
-        header: stream.header,
+        header: if stream.exact { HeaderSetting::Known(true) } else { stream.header },
         skip_lines: stream.skip_lines,
         encoding: stream.encoding.as_deref().map(encoding).transpose()?,
         parsing: Parsing {
             nulls: stream.null_values.clone(),
-            allow_nan: stream.allow_nan,
+            allow_nan: stream.allow_nan || stream.exact,
+            base64: stream.exact,
             decimal_comma: stream.decimal_comma,
             date_pattern: stream.date_format.clone(),
             timestamp_pattern: stream.timestamp_format.clone(),
@@ -214,7 +220,7 @@ fn format(stream: CsvStream, declared: Vec<String>) -> Result<Format> {
 }
 
 /// Reads a setting that is one ASCII sign.
-fn sign(name: &str, text: Option<&str>) -> Result<Option<u8>> {
+pub(crate) fn sign(name: &str, text: Option<&str>) -> Result<Option<u8>> {
     match text.map(str::as_bytes) {
         None => Ok(None),
         Some(b"tab" | b"\\t") => Ok(Some(b'\t')),

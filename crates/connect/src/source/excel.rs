@@ -62,6 +62,9 @@ pub struct ExcelStream {
     /// The texts that mean "no value" in every column.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub null_values: Option<Vec<String>>,
+    /// Whether bytes are written as base64, as the `excel` destination does it.
+    #[serde(default)]
+    pub base64: bool,
     /// What happens to a column the table does not know yet.
     #[serde(default)]
     pub new_columns: NewColumns,
@@ -148,7 +151,11 @@ impl files::Format for ExcelFormat {
     const GROWS: bool = false;
 
     fn new(stream: ExcelStream, _: &ReadRequest) -> Result<Self> {
-        let parsing = Parsing { nulls: stream.null_values.clone(), ..Parsing::default() };
+        let parsing = Parsing {
+            nulls: stream.null_values.clone(),
+            base64: stream.base64,
+            ..Parsing::default()
+        };
         Ok(Self { stream, parsing: Arc::new(parsing), last: Mutex::default() })
     }
 

@@ -61,6 +61,9 @@ pub struct JsonLinesStream {
     /// Whether each row carries its file and line, in the columns `_file` and `_line`.
     #[serde(default)]
     pub lineage_columns: bool,
+    /// Whether bytes are written as base64, as the `jsonl` destination does it.
+    #[serde(default)]
+    pub base64: bool,
     /// The longest line, `16MiB` if not given; a longer one is set aside.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub line_bytes_max: Option<String>,
@@ -130,6 +133,7 @@ fn lines(stream: JsonLinesStream, declared: &[DeclaredColumn]) -> Result<Lines> 
         parsing: Parsing {
             date_pattern: stream.date_format.clone(),
             timestamp_pattern: stream.timestamp_format.clone(),
+            base64: stream.base64,
             ..Parsing::default()
         },
         line_bytes_max: line_bytes_max.clamp(LINE_BYTES_MIN, 1 << 30),

@@ -21,6 +21,7 @@ use serde_json::json;
 
 use self::read::SqliteRead;
 use self::relation::Relation;
+pub(crate) use self::relation::quoted;
 use super::{ReadRequest, Source, SourceConfig, SourceContext, StreamInfo};
 use crate::column::ColumnType;
 use crate::files::pages;
@@ -62,29 +63,44 @@ impl SourceConfig for Sqlite {
     const ABOUT: &'static str = "tables and queries of a SQLite database file";
 
     fn build(self, ctx: &SourceContext) -> Result<Box<dyn Source>> {
+        Ok(Box::new(self.database(&ctx.base_dir)?))
+    }
+}
+
+impl Sqlite {
+    /// The database that the settings mean; does no I/O.
+    pub(crate) fn database(&self, base_dir: &Path) -> Result<Database> {
         let timeout = match &self.busy_timeout {
             None => BUSY_TIMEOUT,
             Some(text) => Duration::from_micros(quantity::duration_us(text)?.unsigned_abs()),
         };
         let name = self.path.display().to_string();
-        Ok(Box::new(Database { path: ctx.base_dir.join(&self.path), name, timeout }))
+        Ok(Database { path: base_dir.join(&self.path), name, timeout })
     }
 }
 
 /// A database that can be opened.
 #[derive(Clone, Debug)]
-struct Database {
-    path: PathBuf,
-    name: String,
+pub(crate) struct Database {
+    /// Where its file is.
+    pub(crate) path: PathBuf,
+    /// Its path as the settings have it, for messages.
+    pub(crate) name: String,
     timeout: Duration,
 }
 
 impl Database {
+    /// Opens it for reading.
     fn open(&self) -> Result<Connection> {
         // SQLite says "cannot open" for every reason; the file system knows which.
         std::fs::File::open(&self.path)
             .map_err(|error| Error::io("open the database", Path::new(&self.name), error))?;
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        self.connect(OpenFlags::SQLITE_OPEN_READ_ONLY)
+    }
+
+    /// Opens a connection; waits for locks as long as the settings say.
+    pub(crate) fn connect(&self, flags: OpenFlags) -> Result<Connection> {
+        let flags = flags | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection =
             Connection::open_with_flags(&self.path, flags).map_err(|error| self.fail(error))?;
         connection.busy_timeout(self.timeout).map_err(|error| self.fail(error))?;
@@ -92,7 +108,7 @@ impl Database {
     }
 
     /// The error that tells the caller what to do about it.
-    fn fail(&self, error: rusqlite::Error) -> Error {
+    pub(crate) fn fail(&self, error: rusqlite::Error) -> Error {
         let name = &self.name;
         let made = match error.sqlite_error_code() {
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Error::unavailable(format!(
@@ -114,6 +130,10 @@ impl Database {
             }
             Some(ErrorCode::SystemIoFailure) => {
                 Error::unavailable(format!("the database {name} cannot be read"))
+            }
+            Some(ErrorCode::DiskFull) => {
+                Error::exhausted(format!("the disk of the database {name} is full"))
+                    .hint("Free some space; nothing since the last commit is in the database.")
             }
             Some(ErrorCode::OutOfMemory | ErrorCode::TooBig) => {
                 Error::exhausted(format!("a value in {name} is too large"))

@@ -266,6 +266,11 @@ impl CsvReader {
         Ok(new)
     }
 
+    /// Whether an empty line is a row without a value, because there is one column only.
+    fn blank_is_row(&self) -> bool {
+        self.format.stream.exact && self.names.len() == 1
+    }
+
     /// Sets the current record aside and moves on.
     fn reject(&mut self, page: &mut PageBuilder, column: Option<&str>, misfit: Misfit) {
         let bytes = self.window.data().get(..self.record.content).unwrap_or_default();
@@ -363,6 +368,14 @@ impl CsvReader {
             let Some(place) = *place else { continue };
             let Some(builder) = page.columns.get_mut(place) else { continue };
             let mut value = text.get(field.start..field.end).unwrap_or_default();
+            if self.format.stream.exact && value.is_empty() && !quoted(text, field.end) {
+                if schema.columns().get(place).is_some_and(|column| column.not_null) {
+                    let reason = "no value in a column declared `not_null`";
+                    return Ok(Err((Some(place), Misfit::new("null-value", reason))));
+                }
+                builder.push_null();
+                continue;
+            }
             if field.escaped {
                 unescape(value, &self.dialect, &mut self.scratch);
                 value = &self.scratch;
@@ -389,6 +402,9 @@ impl CsvReader {
     /// because the rows after it would land in the wrong columns.
     fn header_again(&self, text: &str) -> Result<Option<Misfit>> {
         let Some(header) = &self.header else { return Ok(None) };
+        if self.format.stream.exact {
+            return Ok(None);
+        }
         let value = |at: usize| {
             let field = self.record.fields.get(at)?;
             text.get(field.start..field.end)
@@ -412,6 +428,11 @@ impl CsvReader {
         Err(Error::invalid(format!("the file {} has a different header at line {line}", self.file))
             .hint("Split the file at that line; the rows after it have other columns."))
     }
+}
+
+/// Whether an empty field that ends at `end` has quotes around it.
+fn quoted(text: &str, end: usize) -> bool {
+    text.as_bytes().get(end).is_some_and(|sign| *sign == b'"')
 }
 
 /// The column that did not fit, or the row as a whole.
@@ -445,7 +466,7 @@ impl FileReader for CsvReader {
             match self.scan()? {
                 Scan::End => return Ok(Fill::FileEnd),
                 Scan::Incomplete => self.reject_long(page)?,
-                Scan::Complete if self.record.is_blank() => {
+                Scan::Complete if self.record.is_blank() && !self.blank_is_row() => {
                     self.open = self.record.open;
                     self.pass();
                 }

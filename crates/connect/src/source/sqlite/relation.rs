@@ -33,7 +33,7 @@ pub(super) struct Relation {
 }
 
 /// `name` as an SQL identifier.
-pub(super) fn quoted(name: &str) -> String {
+pub(crate) fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
@@ -243,10 +243,11 @@ fn table_kind(database: &Database, connection: &Connection, table: &str) -> Resu
     connection.query_row(sql, [table], |row| row.get(0)).map_err(|error| database.fail(error))
 }
 
-/// The tables and views of a database.
+/// The tables and views of a database, without those in which a destination keeps its state.
 pub(super) fn tables(database: &Database, connection: &Connection) -> Result<Vec<String>> {
     let sql = "SELECT name FROM sqlite_schema WHERE type IN ('table', 'view') \
-               AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY name";
+               AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' \
+               AND name NOT LIKE '\\_flywheel\\_%' ESCAPE '\\' ORDER BY name";
     let mut statement = connection.prepare(sql).map_err(|error| database.fail(error))?;
     let rows = statement.query_map([], |row| row.get(0));
     rows.and_then(Iterator::collect).map_err(|error| database.fail(error))

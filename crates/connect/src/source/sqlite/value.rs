@@ -24,6 +24,10 @@ pub(super) fn declared_type(declaration: &str) -> Option<ColumnType> {
     if name == "NUMERIC" || name == "DECIMAL" {
         return text.replacen(name, "decimal", 1).to_ascii_lowercase().parse().ok();
     }
+    // The destination's decimals of more digits than SQLite's numbers keep: texts, compared as such.
+    if name == "DECIMAL_TEXT" {
+        return text.replacen(name, "decimal", 1).to_ascii_lowercase().parse().ok();
+    }
     if has("TIMESTAMP") || has("DATETIME") {
         return Some(ColumnType::Timestamp);
     }
@@ -175,6 +179,7 @@ mod tests {
             ("NVARCHAR(160)", "text"),
             ("NUMERIC(10,2)", "decimal(10,2)"),
             ("decimal(10, 2)", "decimal(10,2)"),
+            ("DECIMAL_TEXT(38,2)", "decimal(38,2)"),
             ("DATETIME", "timestamp"),
             ("DATE", "date"),
             ("double precision", "float64"),

@@ -1,0 +1,251 @@
+//! The `avro` source: Avro object container files, with the types they declare.
+//!
+//! Logical types become dates, moments, times, decimals; UUIDs and enums become text; records, arrays
+//! and maps keep their structure; a union of more than one type with "no value" becomes JSON text. The
+//! frame of a file (every block whole and with its mark) is proved before the first row is read,
+//! because a file that is cut off between two rows would otherwise pass as a shorter one.
+
+mod frame;
+
+use std::fs::File;
+use std::io::{BufReader, Cursor, Read, Seek, SeekFrom};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, StringArray};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::record_batch::{RecordBatch, RecordBatchOptions};
+use arrow_avro::codec::Tz;
+use arrow_avro::reader::ReaderBuilder;
+use flywheel_base::{Error, Result};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use self::frame::Frame;
+use super::{ReadRequest, Source, SourceConfig, SourceContext};
+use crate::files::{
+    self, FileReader, FileSettings, Files, NewColumns, Resume, Sample, TypedReader, VisibleFile,
+    hash_all, plain_type,
+};
+use crate::output::{Cells, push_json};
+
+/// The attribute of a field that keeps a name Avro does not allow.
+pub(crate) const NAME_ATTRIBUTE: &str = "flywheel.name";
+
+/// A folder of Avro files.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Avro {
+    /// The folder, relative to the project; the project itself if not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub folder: Option<PathBuf>,
+}
+
+/// The files of one stream.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AvroStream {
+    /// The file, or a pattern of files: `events/**/*.avro`.
+    pub path: String,
+    /// The form of file names that hold a date, `%Y-%m-%d.avro`: a file is read from its date on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dated: Option<String>,
+    /// What happens to a column the table does not know yet.
+    #[serde(default)]
+    pub new_columns: NewColumns,
+    /// Whether each row carries its file and row number, in the columns `_file` and `_line`.
+    #[serde(default)]
+    pub lineage_columns: bool,
+}
+
+impl SourceConfig for Avro {
+    type Stream = AvroStream;
+
+    const ABOUT: &'static str = "Avro container files, one or many, with their own column types";
+
+    fn build(self, ctx: &SourceContext) -> Result<Box<dyn Source>> {
+        Ok(Box::new(Files::<AvroFormat>::new(ctx, self.folder)))
+    }
+}
+
+/// The Avro format.
+pub(crate) struct AvroFormat {
+    stream: AvroStream,
+    page_rows: usize,
+}
+
+impl files::Format for AvroFormat {
+    type Stream = AvroStream;
+
+    const NAME: &'static str = "avro";
+    const EXTENSIONS: &'static [&'static str] = &["avro"];
+    const GROWS: bool = false;
+
+    fn new(stream: AvroStream, request: &ReadRequest) -> Result<Self> {
+        Ok(Self { stream, page_rows: request.page_rows.max(1) })
+    }
+
+    fn settings(&self) -> FileSettings {
+        FileSettings {
+            path: self.stream.path.clone(),
+            dated: self.stream.dated.clone(),
+            new_columns: self.stream.new_columns,
+            lineage: self.stream.lineage_columns,
+        }
+    }
+
+    fn sample(&self, file: &VisibleFile, _: usize, sample: &mut Sample) -> Result<()> {
+        let frame = Frame::prove(file)?;
+        for field in rows(file, &frame, 0, self.page_rows)?.1.fields() {
+            sample.fix(field.name(), field.data_type().clone());
+        }
+        Ok(())
+    }
+
+    fn open(&self, file: &VisibleFile, resume: Option<Resume>) -> Result<Box<dyn FileReader>> {
+        let whole = hash_all(&file.path, file.mtime)?;
+        let row = resume.map_or(0, |resume| resume.state.offset);
+        let frame = Frame::prove(file)?;
+        let (rows, schema) = rows(file, &frame, row, self.page_rows)?;
+        Ok(Box::new(TypedReader::new(file.clone(), &schema, rows, row, whole)))
+    }
+}
+
+fn damaged(
+    file: &VisibleFile,
+    error: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+) -> Error {
+    Error::corrupt(format!("the file {} is not readable Avro", file.name))
+        .caused_by(error)
+        .hint("Copy it again; if it is still being written, rename it when it is complete.")
+}
+
+type Batches = Box<dyn Iterator<Item = Result<RecordBatch>> + Send>;
+
+/// The rows of a file behind the first `row`, and their columns.
+fn rows(
+    file: &VisibleFile,
+    frame: &Frame,
+    row: u64,
+    page_rows: usize,
+) -> Result<(Batches, SchemaRef)> {
+    let fail = |error| Error::io("read the file", &file.path, error);
+    let (block, mut skip) = frame.block_of(row);
+    let mut bytes = File::open(&file.path).map_err(fail)?;
+    bytes.seek(SeekFrom::Start(block)).map_err(fail)?;
+    // The reader wants the header first; the blocks before the wanted row are left out.
+    let text =
+        Cursor::new(frame.header.clone()).chain(BufReader::new(bytes.take(frame.size - block)));
+    let reader = ReaderBuilder::new()
+        .with_batch_size(page_rows)
+        .with_tz(Tz::Utc)
+        .build(text)
+        .map_err(|error| damaged(file, error))?;
+    let schema = landed_schema(&reader.schema(), &frame.names);
+    let (name, landed) = (file.clone(), Arc::clone(&schema));
+    let mut left = (frame.rows + skip).saturating_sub(row);
+    let mut reader = reader.fuse();
+    let batches = std::iter::from_fn(move || {
+        loop {
+            let batch = match reader.next() {
+                Some(Ok(batch)) => batch,
+                Some(Err(error)) => return Some(Err(damaged(&name, error))),
+                None if left == 0 => return None,
+                None => {
+                    let why = format!("{left} of its rows are missing");
+                    left = 0;
+                    return Some(Err(damaged(&name, why)));
+                }
+            };
+            let count = batch.num_rows() as u64;
+            left = left.saturating_sub(count);
+            let cut = skip.min(count);
+            skip -= cut;
+            if cut < count {
+                let cut = usize::try_from(cut).unwrap_or(usize::MAX);
+                let rest = batch.slice(cut, batch.num_rows() - cut);
+                return Some(landed_batch(&rest, &landed).map_err(|e| damaged(&name, e)));
+            }
+        }
+    });
+    Ok((Box::new(batches), schema))
+}
+
+/// The columns as they land: plain types, with the names they had before Avro.
+fn landed_schema(schema: &Schema, names: &[Option<String>]) -> SchemaRef {
+    let fields = schema.fields().iter().enumerate().map(|(at, field)| {
+        let name = names.get(at).cloned().flatten().unwrap_or_else(|| field.name().clone());
+        Field::new(name, landed_type(field), true)
+    });
+    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+}
+
+fn is_uuid(field: &Field) -> bool {
+    let uuid = |key: &str| field.metadata().get(key).is_some_and(|value| value.contains("uuid"));
+    field.data_type() == &DataType::FixedSizeBinary(16)
+        && (uuid("ARROW:extension:name") || uuid("logicalType"))
+}
+
+fn landed_type(field: &Field) -> DataType {
+    match field.data_type() {
+        DataType::FixedSizeBinary(_) if is_uuid(field) => DataType::Utf8,
+        DataType::Dictionary(..) | DataType::Union(..) => DataType::Utf8,
+        DataType::FixedSizeBinary(_) => DataType::Binary,
+        other => plain_type(other),
+    }
+}
+
+fn landed_batch(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
+    let source = batch.schema();
+    let fields = source.fields().iter().zip(schema.fields());
+    let columns = fields.zip(batch.columns()).map(|((from, to), array)| {
+        if is_uuid(from) {
+            return Ok(uuids(array));
+        }
+        match from.data_type() {
+            DataType::Union(..) => json_texts(array),
+            _ if array.data_type() == to.data_type() => Ok(Arc::clone(array)),
+            _ => cast(array, to.data_type())
+                .map_err(|error| Error::invalid("a value cannot be read").caused_by(error)),
+        }
+    });
+    let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+    let columns = columns.collect::<Result<_>>()?;
+    RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)
+        .map_err(|error| Error::internal("columns do not form a batch").caused_by(error))
+}
+
+/// UUIDs in their usual text form.
+fn uuids(array: &ArrayRef) -> ArrayRef {
+    let values = array.as_fixed_size_binary();
+    let text = |row: usize| {
+        let mut text = String::with_capacity(36);
+        for (at, byte) in values.value(row).iter().enumerate() {
+            if matches!(at, 4 | 6 | 8 | 10) {
+                text.push('-');
+            }
+            text.push_str(&format!("{byte:02x}"));
+        }
+        text
+    };
+    let texts = (0..array.len()).map(|row| array.is_valid(row).then(|| text(row)));
+    Arc::new(StringArray::from_iter(texts))
+}
+
+/// Values of many types as JSON; "no value" stays none.
+fn json_texts(array: &ArrayRef) -> Result<ArrayRef> {
+    let cells = Cells::of(array)?;
+    let mut texts = Vec::with_capacity(array.len());
+    for row in 0..array.len() {
+        let mut text = Vec::new();
+        let pushed = cells.cell(row).and_then(|cell| push_json(cell, &mut text));
+        pushed.map_err(|misfit| Error::invalid(misfit.reason))?;
+        let text = String::from_utf8_lossy(&text).into_owned();
+        texts.push(Some(text).filter(|text| text != "null"));
+    }
+    Ok(Arc::new(StringArray::from(texts)))
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

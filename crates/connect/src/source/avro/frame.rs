@@ -1,0 +1,173 @@
+//! The frame of a container file: its header, and where its blocks begin.
+
+use std::fs::File;
+use std::io::{BufReader, Read, Seek, SeekFrom};
+
+use flywheel_base::{Error, Result};
+use serde_json::Value;
+
+use super::{NAME_ATTRIBUTE, damaged};
+use crate::files::VisibleFile;
+
+/// The first bytes of a container file.
+const MAGIC: &[u8; 4] = b"Obj\x01";
+
+/// Bytes of the mark that ends the header and every block.
+const SYNC_BYTES: usize = 16;
+
+/// The longest text in a header that is read.
+const HEADER_BYTES_MAX: u64 = 16 << 20;
+
+/// The most bytes of a number.
+const NUMBER_BYTES_MAX: u32 = 10;
+
+/// What is known of a file before its rows are decoded.
+pub(super) struct Frame {
+    /// The header, up to its mark.
+    pub(super) header: Vec<u8>,
+    /// The names that columns had before Avro, where they differ.
+    pub(super) names: Vec<Option<String>>,
+    /// Where each block begins, and the rows before it.
+    blocks: Vec<(u64, u64)>,
+    /// Rows in all.
+    pub(super) rows: u64,
+    /// Bytes in all.
+    pub(super) size: u64,
+}
+
+impl Frame {
+    /// Goes through the blocks without decoding them.
+    pub(super) fn prove(file: &VisibleFile) -> Result<Self> {
+        let fail = |error| Error::io("read the file", &file.path, error);
+        let bytes = File::open(&file.path).map_err(fail)?;
+        let mut bytes = Bytes { inner: BufReader::new(bytes), at: 0, file };
+        let (sync, schema) = bytes.header()?;
+        let header = bytes.at;
+        let mut frame = Self {
+            header: Vec::new(),
+            names: names(file, &schema)?,
+            blocks: Vec::new(),
+            rows: 0,
+            size: file.size,
+        };
+        while bytes.at < file.size {
+            frame.blocks.push((bytes.at, frame.rows));
+            let count = bytes.count()?;
+            let size = bytes.count()?;
+            bytes.skip(size)?;
+            if bytes.take(SYNC_BYTES)? != sync {
+                let why = format!("the block that ends at byte {} has a wrong mark", bytes.at);
+                return Err(damaged(file, why));
+            }
+            frame.rows = frame.rows.checked_add(count).ok_or_else(|| bytes.broken())?;
+        }
+        bytes.inner.seek(SeekFrom::Start(0)).map_err(fail)?;
+        bytes.at = 0;
+        frame.header = bytes.take(usize::try_from(header).unwrap_or(usize::MAX))?;
+        Ok(frame)
+    }
+
+    /// Where the block of a row begins, and how many rows of that block come before it.
+    pub(super) fn block_of(&self, row: u64) -> (u64, u64) {
+        let after = self.blocks.partition_point(|(_, first)| *first <= row);
+        let start = (self.header.len() as u64, 0);
+        let block = after.checked_sub(1).and_then(|block| self.blocks.get(block));
+        let (at, first) = block.copied().unwrap_or(start);
+        (at, row.saturating_sub(first))
+    }
+}
+
+/// The names that the columns of a schema had before Avro.
+fn names(file: &VisibleFile, schema: &[u8]) -> Result<Vec<Option<String>>> {
+    let schema: Value = serde_json::from_slice(schema).map_err(|error| damaged(file, error))?;
+    let Some(fields) = schema.get("fields").and_then(Value::as_array) else {
+        return Err(Error::invalid(format!("the rows of {} are not records", file.name))
+            .hint("Only Avro files of records have columns; wrap the values into a record."));
+    };
+    let name = |field: &Value| field.get(NAME_ATTRIBUTE)?.as_str().map(str::to_owned);
+    Ok(fields.iter().map(name).collect())
+}
+
+struct Bytes<'a> {
+    inner: BufReader<File>,
+    at: u64,
+    file: &'a VisibleFile,
+}
+
+impl Bytes<'_> {
+    fn broken(&self) -> Error {
+        damaged(self.file, format!("it is cut off or broken at byte {}", self.at))
+    }
+
+    /// The mark and the schema.
+    fn header(&mut self) -> Result<(Vec<u8>, Vec<u8>)> {
+        if self.file.size < MAGIC.len() as u64 || self.take(MAGIC.len())? != MAGIC {
+            return Err(damaged(self.file, "it does not begin like an Avro container file"));
+        }
+        let mut schema = Vec::new();
+        loop {
+            let count = self.number()?;
+            if count == 0 {
+                break;
+            }
+            if count < 0 {
+                // The size of the entries follows, for readers that skip them.
+                self.number()?;
+            }
+            for _ in 0..count.unsigned_abs() {
+                let key = self.text()?;
+                let value = self.text()?;
+                if key == b"avro.schema" {
+                    schema = value;
+                }
+            }
+        }
+        Ok((self.take(SYNC_BYTES)?, schema))
+    }
+
+    fn text(&mut self) -> Result<Vec<u8>> {
+        let length = self.count()?;
+        if length > HEADER_BYTES_MAX {
+            return Err(self.broken());
+        }
+        self.take(usize::try_from(length).unwrap_or(usize::MAX))
+    }
+
+    fn take(&mut self, count: usize) -> Result<Vec<u8>> {
+        if self.file.size.saturating_sub(self.at) < count as u64 {
+            return Err(self.broken());
+        }
+        let mut bytes = vec![0; count];
+        self.inner.read_exact(&mut bytes).map_err(|error| self.broken().caused_by(error))?;
+        self.at += count as u64;
+        Ok(bytes)
+    }
+
+    fn skip(&mut self, count: u64) -> Result<()> {
+        if self.file.size.saturating_sub(self.at) < count {
+            return Err(self.broken());
+        }
+        let step = i64::try_from(count).map_err(|_| self.broken())?;
+        self.inner.seek_relative(step).map_err(|error| self.broken().caused_by(error))?;
+        self.at += count;
+        Ok(())
+    }
+
+    /// A number that is not negative.
+    fn count(&mut self) -> Result<u64> {
+        u64::try_from(self.number()?).map_err(|_| self.broken())
+    }
+
+    /// A zigzag number of 7-bit groups, the lowest first.
+    fn number(&mut self) -> Result<i64> {
+        let mut value: u64 = 0;
+        for group in 0..NUMBER_BYTES_MAX {
+            let byte = self.take(1)?.first().copied().unwrap_or_default();
+            value |= u64::from(byte & 0x7f) << (group * 7).min(63);
+            if byte & 0x80 == 0 {
+                return Ok((value >> 1) as i64 ^ -((value & 1) as i64));
+            }
+        }
+        Err(self.broken())
+    }
+}
