@@ -49,7 +49,7 @@ impl Side {
 }
 
 /// One thing for each side.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pair<T> {
     /// That of the left side.
     pub left: T,
