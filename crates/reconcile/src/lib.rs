@@ -4,6 +4,8 @@
 //! Everything here is pure: inputs in, what shall be done out. A driver elsewhere reads, writes and
 //! stores, and hands the answers back. The same inputs give the same result to the last byte.
 
+pub mod bisect;
+pub mod checksum;
 pub mod deletes;
 pub mod echo;
 pub mod order;
