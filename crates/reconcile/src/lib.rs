@@ -9,5 +9,6 @@ pub mod checksum;
 pub mod deletes;
 pub mod echo;
 pub mod order;
+pub mod planner;
 pub mod record;
 pub mod three_way;
