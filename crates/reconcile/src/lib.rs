@@ -11,4 +11,5 @@ pub mod echo;
 pub mod order;
 pub mod planner;
 pub mod record;
+pub mod split;
 pub mod three_way;
