@@ -309,7 +309,9 @@ impl Bisect {
                     "{null_keys} rows of the {} table have no key",
                     side.name()
                 ))
-                .hint("Compare by columns that are never null, or leave these rows out by a filter."));
+                .hint(
+                    "Compare by columns that are never null, or leave these rows out by a filter.",
+                ));
             }
             if *count > SUM_ROWS_MAX {
                 return Err(Error::invalid(format!(
@@ -331,8 +333,9 @@ impl Bisect {
     fn buckets(&mut self, ranges: &[Range], left: &[Bucket], right: &[Bucket]) -> Result<()> {
         for bucket in left.iter().chain(right) {
             let asked = ranges.get(bucket.index);
-            let inside = asked
-                .is_some_and(|asked| asked.low <= bucket.range.low && bucket.range.high <= asked.high);
+            let inside = asked.is_some_and(|asked| {
+                asked.low <= bucket.range.low && bucket.range.high <= asked.high
+            });
             if !inside {
                 return Err(Error::internal("a bucket has rows of a range it was not asked for"));
             }
@@ -344,7 +347,8 @@ impl Bisect {
             if sum(left) == sum(right) {
                 continue;
             }
-            let present: Vec<Range> = left.iter().chain(&right).map(|bucket| bucket.range).collect();
+            let present: Vec<Range> =
+                left.iter().chain(&right).map(|bucket| bucket.range).collect();
             if let Some(range) = hull(&present) {
                 let rows = Pair { left: sum(left).rows, right: sum(right).rows };
                 self.tasks.push_back(Task { range, rows });

@@ -105,7 +105,8 @@ pub fn write_cell(out: &mut String, kind: Kind, cell: Cell<'_>) {
         (_, Cell::Decimal { unscaled, scale }) => decimal(out, unscaled, scale, scale),
         (_, Cell::Timestamp(micros)) => {
             let sign = if micros < 0 { "-" } else { "" };
-            let (seconds, rest) = (micros.unsigned_abs() / 1_000_000, micros.unsigned_abs() % 1_000_000);
+            let (seconds, rest) =
+                (micros.unsigned_abs() / 1_000_000, micros.unsigned_abs() % 1_000_000);
             append(out, format_args!("{sign}{seconds}.{rest:06}"));
         }
         (_, Cell::Date(day)) => {

@@ -49,10 +49,7 @@ pub struct DeleteLimits {
 
 impl Default for DeleteLimits {
     fn default() -> Self {
-        Self {
-            max_deletes: MAX_DELETES_DEFAULT,
-            max_change_ratio: MAX_CHANGE_RATIO_DEFAULT,
-        }
+        Self { max_deletes: MAX_DELETES_DEFAULT, max_change_ratio: MAX_CHANGE_RATIO_DEFAULT }
     }
 }
 
@@ -65,8 +62,11 @@ impl DeleteLimits {
         if (0.0..=1.0).contains(&self.max_change_ratio) {
             return Ok(());
         }
-        Err(Error::invalid(format!("max_change_ratio of {} is not possible", self.max_change_ratio))
-            .hint("Write a part of the whole from 0 to 1, such as 0.2 for a fifth."))
+        Err(Error::invalid(format!(
+            "max_change_ratio of {} is not possible",
+            self.max_change_ratio
+        ))
+        .hint("Write a part of the whole from 0 to 1, such as 0.2 for a fifth."))
     }
 }
 
@@ -169,8 +169,9 @@ pub fn plan(
 ) -> Result<DeletePlan> {
     limits.check()?;
     if matches!(policy, DeletePolicy::Archive { set } if set.is_empty()) {
-        return Err(Error::invalid("the delete policy archive sets no field")
-            .hint("Name the field and value that mark an archived record: set: {archived: true}."));
+        return Err(Error::invalid("the delete policy archive sets no field").hint(
+            "Name the field and value that mark an archived record: set: {archived: true}.",
+        ));
     }
     let unique: BTreeSet<&Deletion> = deletions.iter().collect();
     let actions: Vec<DeleteAction> =
@@ -323,7 +324,10 @@ mod tests {
     #[test]
     fn a_deletion_reported_twice_counts_once() {
         let twice = [gone(60), gone(60)].concat();
-        assert_eq!(planned(&DeletePolicy::Propagate, &twice, 1_000).approved(None).unwrap().len(), 60);
+        assert_eq!(
+            planned(&DeletePolicy::Propagate, &twice, 1_000).approved(None).unwrap().len(),
+            60
+        );
     }
 
     #[test]

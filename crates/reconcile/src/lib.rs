@@ -8,6 +8,7 @@ pub mod bisect;
 pub mod checksum;
 pub mod deletes;
 pub mod echo;
+pub mod matching;
 pub mod order;
 pub mod planner;
 pub mod record;

@@ -138,8 +138,9 @@ fn text(relation: &Relation) -> String {
 
 fn circle(relations: &[&Relation]) -> Error {
     let path: Vec<String> = relations.iter().map(|relation| text(relation)).collect();
-    Error::invalid(format!("required relations form a circle: {}", path.join(", ")))
-        .hint("Let one of them be empty at first (required: false), so that it is set in a second pass.")
+    Error::invalid(format!("required relations form a circle: {}", path.join(", "))).hint(
+        "Let one of them be empty at first (required: false), so that it is set in a second pass.",
+    )
 }
 
 /// The rows of one object that refers to itself, parents first.
@@ -170,7 +171,10 @@ pub fn rows_parents_first(rows: &[(String, Option<String>)]) -> RowOrder {
     }
     let done: BTreeSet<&str> = ready.iter().copied().collect();
     let circular = rows.iter().map(|(id, _)| id).filter(|id| !done.contains(id.as_str()));
-    RowOrder { circular: circular.cloned().collect(), ids: ready.into_iter().map(Into::into).collect() }
+    RowOrder {
+        circular: circular.cloned().collect(),
+        ids: ready.into_iter().map(Into::into).collect(),
+    }
 }
 
 #[cfg(test)]
@@ -216,8 +220,11 @@ mod tests {
 
     #[test]
     fn what_cannot_be_ordered_is_named_with_the_fix() {
-        let circle =
-            [relation("a", "b_id", "b", true), relation("b", "c_id", "c", true), relation("c", "a_id", "a", true)];
+        let circle = [
+            relation("a", "b_id", "b", true),
+            relation("b", "c_id", "c", true),
+            relation("c", "a_id", "a", true),
+        ];
         let error = order(&names(&["a", "b", "c"]), &circle).unwrap_err();
         assert!(error.message().contains("a.b_id → b, b.c_id → c, c.a_id → a"), "{error}");
         assert!(error.hint_text().unwrap().contains("required: false"));

@@ -6,6 +6,7 @@
 //! reference that leads into the other part is cleared or refused, as declared. [`prove`] checks the
 //! result by other means than those that made it.
 
+mod index;
 mod prove;
 
 #[cfg(test)]
@@ -13,10 +14,11 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use flywheel_base::{Error, Result, suggest};
+use flywheel_base::{Error, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use index::{Index, check};
 pub use prove::{Proof, prove};
 
 use crate::order::Relation;
@@ -123,70 +125,6 @@ fn home_of(side: Side) -> Home {
     home
 }
 
-/// The tables by name, with the row numbers by canonical key.
-struct Index<'a> {
-    tables: &'a [Table],
-    rows: BTreeMap<&'a str, BTreeMap<String, usize>>,
-    relations: BTreeMap<&'a str, Vec<&'a Relation>>,
-}
-
-impl<'a> Index<'a> {
-    fn new(tables: &'a [Table], relations: &'a [Relation]) -> Result<Self> {
-        let mut rows = BTreeMap::new();
-        for table in tables {
-            let mut keys = BTreeMap::new();
-            for (number, row) in table.rows.iter().enumerate() {
-                let key = value(row, &table.key);
-                let problem = if is_blank(key) {
-                    "has no key"
-                } else if keys.insert(canonical(key), number).is_some() {
-                    "has the key of an earlier row"
-                } else {
-                    continue;
-                };
-                return Err(Error::invalid(format!(
-                    "table \"{}\": row {} {problem} in \"{}\"",
-                    table.name,
-                    number + 1,
-                    table.key
-                ))
-                .hint("Mend the rows, or name the field that identifies them."));
-            }
-            if rows.insert(table.name.as_str(), keys).is_some() {
-                return Err(Error::invalid(format!("the table \"{}\" is given twice", table.name))
-                    .hint("Give every table once."));
-            }
-        }
-        let mut by_child: BTreeMap<&str, Vec<&Relation>> = BTreeMap::new();
-        for relation in relations {
-            for name in [&relation.child, &relation.parent] {
-                if !rows.contains_key(name.as_str()) {
-                    return Err(Error::invalid(format!(
-                        "the relation {}.{} names the unknown table \"{name}\"",
-                        relation.child, relation.field
-                    ))
-                    .hint(suggest::hint(name, rows.keys().copied())));
-                }
-            }
-            by_child.entry(&relation.child).or_default().push(relation);
-        }
-        Ok(Self { tables, rows, relations: by_child })
-    }
-
-    /// The number of the row a reference leads to; `None` if it is empty or leads nowhere.
-    fn target(&self, row: &Record, relation: &Relation) -> Option<usize> {
-        let reference = value(row, &relation.field);
-        if is_blank(reference) {
-            return None;
-        }
-        self.rows.get(relation.parent.as_str())?.get(&canonical(reference)).copied()
-    }
-
-    fn relations(&self, table: &str) -> &[&'a Relation] {
-        self.relations.get(table).map_or(&[], Vec::as_slice)
-    }
-}
-
 /// Takes `tables` apart. `predicate` tells for a row of a divided table to which part it belongs.
 ///
 /// # Errors
@@ -228,7 +166,11 @@ pub fn split(
 
 /// Gives each part a copy of the shared rows its rows refer to, and of those these refer to; then places
 /// the shared rows nobody refers to, which may refer to others in turn.
-fn bring_needed<'a>(index: &Index<'a>, rules: &SplitRules, homes: &mut BTreeMap<&'a str, Vec<Home>>) {
+fn bring_needed<'a>(
+    index: &Index<'a>,
+    rules: &SplitRules,
+    homes: &mut BTreeMap<&'a str, Vec<Home>>,
+) {
     spread(index, rules, homes);
     for (table, placed) in homes.iter_mut() {
         if let Some(otherwise) = where_needed(rules, table) {
@@ -249,7 +191,8 @@ fn where_needed(rules: &SplitRules, table: &str) -> Option<Side> {
 }
 
 fn spread<'a>(index: &Index<'a>, rules: &SplitRules, homes: &mut BTreeMap<&'a str, Vec<Home>>) {
-    let tables: BTreeMap<&str, &Table> = index.tables.iter().map(|t| (t.name.as_str(), t)).collect();
+    let tables: BTreeMap<&str, &Table> =
+        index.tables.iter().map(|t| (t.name.as_str(), t)).collect();
     for side in Side::BOTH {
         let mut next: Vec<(&str, usize)> = Vec::new();
         for (table, placed) in homes.iter() {
@@ -257,7 +200,9 @@ fn spread<'a>(index: &Index<'a>, rules: &SplitRules, homes: &mut BTreeMap<&'a st
             next.extend(here.map(|(number, _)| (*table, number)));
         }
         while let Some((name, number)) = next.pop() {
-            let Some(row) = tables.get(name).and_then(|table| table.rows.get(number)) else { continue };
+            let Some(row) = tables.get(name).and_then(|table| table.rows.get(number)) else {
+                continue;
+            };
             for relation in index.relations(name) {
                 if where_needed(rules, &relation.parent).is_none() {
                     continue;
@@ -274,11 +219,7 @@ fn spread<'a>(index: &Index<'a>, rules: &SplitRules, homes: &mut BTreeMap<&'a st
 }
 
 /// Copies every row to its homes and clears the references that lead out of a part.
-fn emit(
-    index: &Index<'_>,
-    rules: &SplitRules,
-    homes: &BTreeMap<&str, Vec<Home>>,
-) -> Result<Parts> {
+fn emit(index: &Index<'_>, rules: &SplitRules, homes: &BTreeMap<&str, Vec<Home>>) -> Result<Parts> {
     let mut parts = Parts::default();
     let mut dangling = BTreeSet::new();
     for part in Side::BOTH {
@@ -326,10 +267,14 @@ fn may_clear(rules: &SplitRules, relation: &Relation, part: Side) -> Result<()> 
     let crossing = rules.crossings.get(&name).copied().unwrap_or_default();
     let hint = match (crossing, relation.required) {
         (Crossing::Clear, false) => return Ok(()),
-        (Crossing::Clear, true) => "The reference is required, so it cannot be cleared; place the table \
-                                    with this reference, or share the other one.",
-        (Crossing::Refuse, _) => "Allow it to be cleared (crossings: clear), place the table with this \
-                                  reference, or share the table it leads to.",
+        (Crossing::Clear, true) => {
+            "The reference is required, so it cannot be cleared; place the table \
+                                    with this reference, or share the other one."
+        }
+        (Crossing::Refuse, _) => {
+            "Allow it to be cleared (crossings: clear), place the table with this \
+                                  reference, or share the table it leads to."
+        }
     };
     Err(Error::blocked(format!(
         "\"{name}\" of the {} part leads to a row of \"{}\" in the other part",
@@ -337,60 +282,4 @@ fn may_clear(rules: &SplitRules, relation: &Relation, part: Side) -> Result<()> 
         relation.parent
     ))
     .hint(hint))
-}
-
-/// Proves that the rules fit the tables; returns the tables so that each comes after the one its rows go
-/// with.
-fn check<'a>(index: &Index<'a>, rules: &SplitRules) -> Result<Vec<&'a Table>> {
-    let known = || index.rows.keys().copied().collect::<Vec<_>>();
-    for name in rules.tables.keys() {
-        if !index.rows.contains_key(name.as_str()) {
-            return Err(Error::invalid(format!("the split places the unknown table \"{name}\""))
-                .hint(suggest::hint(name, known())));
-        }
-    }
-    for name in rules.crossings.keys() {
-        let relations: Vec<String> = index.relations.values().flatten().map(|r| format!("{}.{}", r.child, r.field)).collect();
-        if !relations.contains(name) {
-            return Err(Error::invalid(format!("crossings name the unknown reference \"{name}\""))
-                .hint(suggest::hint(name, relations.iter().map(String::as_str))));
-        }
-    }
-    let mut owners: BTreeMap<&str, &str> = BTreeMap::new();
-    for table in index.tables {
-        let Some(placement) = rules.tables.get(&table.name) else {
-            return Err(Error::invalid(format!("the split does not place table \"{}\"", table.name))
-                .hint("Place it as divided, with a reference of its own, or shared."));
-        };
-        let Placement::With { field, .. } = placement else { continue };
-        let fields = index.relations(&table.name);
-        let Some(relation) = fields.iter().find(|relation| relation.field == *field) else {
-            return Err(Error::invalid(format!(
-                "table \"{}\" is placed with \"{field}\", which is none of its references",
-                table.name
-            ))
-            .hint(suggest::hint(field, fields.iter().map(|relation| relation.field.as_str()))));
-        };
-        if matches!(rules.tables.get(&relation.parent), Some(Placement::Shared(_))) {
-            return Err(Error::invalid(format!(
-                "table \"{}\" is placed with rows of \"{}\", which is shared",
-                table.name, relation.parent
-            ))
-            .hint("Rows can only go with rows that are in one part; choose another reference."));
-        }
-        owners.insert(&table.name, &relation.parent);
-    }
-    let mut left: Vec<&Table> = index.tables.iter().collect();
-    let mut order: Vec<&Table> = Vec::new();
-    while !left.is_empty() {
-        let done = |name: &str| order.iter().any(|table| table.name == name);
-        let free = left.iter().position(|t| owners.get(t.name.as_str()).is_none_or(|o| done(o)));
-        let Some(at) = free else {
-            let names: Vec<&str> = left.iter().map(|table| table.name.as_str()).collect();
-            return Err(Error::invalid(format!("the tables {} go with each other", names.join(", ")))
-                .hint("One of them has to be divided by the predicate."));
-        };
-        order.push(left.remove(at));
-    }
-    Ok(order)
 }

@@ -249,10 +249,7 @@ impl Merger<'_> {
                 base: shadow.value(field),
                 left: value(&left.record, field),
                 right: value(&right.record, field),
-                changed_at: Pair {
-                    left: left.changed_at(field),
-                    right: right.changed_at(field),
-                },
+                changed_at: Pair { left: left.changed_at(field), right: right.changed_at(field) },
             };
             self.field(&clash, &mut merged);
         }

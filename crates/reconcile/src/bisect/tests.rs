@@ -1,3 +1,5 @@
+//! Differences are found, all of them, with few queries.
+
 use flywheel_base::Rng;
 
 use super::*;
@@ -196,7 +198,8 @@ fn a_range_only_one_side_has_is_not_listed_key_by_key() {
 #[test]
 fn tables_that_differ_everywhere_stop_at_the_limit_and_give_the_rest_as_ranges() {
     let left = table(0..3_000);
-    let right: Rows = left.iter().map(|(at, key, hash)| (*at, key.clone(), hash32(&hash.to_string()))).collect();
+    let right: Rows =
+        left.iter().map(|(at, key, hash)| (*at, key.clone(), hash32(&hash.to_string()))).collect();
     let limits = Limits { factor: 4, leaf_rows: 10, queries_max: 20 };
     let found = compare(limits, &left, &right);
     assert_eq!(found.queries, 20);
@@ -223,13 +226,16 @@ fn rows_without_key_and_foreign_answers_are_refused() {
     let mut bisect = Bisect::new(Limits::default()).unwrap();
     bisect.step(Input::Start).unwrap();
     let bounds = |null_keys| Answer::Bounds { rows: 9, null_keys, range: None };
-    let error = bisect.step(Input::Answered(Pair { left: bounds(0), right: bounds(2) })).unwrap_err();
+    let error =
+        bisect.step(Input::Answered(Pair { left: bounds(0), right: bounds(2) })).unwrap_err();
     assert!(error.message().contains("2 rows of the right table"), "{error}");
     let mut bisect = Bisect::new(Limits::default()).unwrap();
     bisect.step(Input::Start).unwrap();
     let wrong = Input::Answered(Pair { left: bounds(0), right: Answer::Rows(Vec::new()) });
     assert!(bisect.step(wrong).is_err());
-    assert!(Bisect::new(Limits { factor: 1, ..Limits::default() }).unwrap_err().hint_text().is_some());
+    assert!(
+        Bisect::new(Limits { factor: 1, ..Limits::default() }).unwrap_err().hint_text().is_some()
+    );
 }
 
 #[test]

@@ -125,8 +125,11 @@ impl TableText {
         if self.key_space() == KeySpace::Integer {
             return position;
         }
-        let present: Vec<String> =
-            self.key.iter().map(|(column, _)| format!("{} is not null", dialect.name(column))).collect();
+        let present: Vec<String> = self
+            .key
+            .iter()
+            .map(|(column, _)| format!("{} is not null", dialect.name(column)))
+            .collect();
         format!("case when {} then {position} end", present.join(" and "))
     }
 
@@ -178,7 +181,9 @@ impl Dialect {
         let null = self.text(super::NULL_TEXT);
         let cells: Vec<String> = columns
             .iter()
-            .map(|(column, kind)| format!("coalesce({}, {null})", self.cell(&self.name(column), *kind)))
+            .map(|(column, kind)| {
+                format!("coalesce({}, {null})", self.cell(&self.name(column), *kind))
+            })
             .collect();
         match (self, cells.as_slice()) {
             (_, [one]) => one.clone(),
@@ -197,7 +202,9 @@ impl Dialect {
             (Kind::Date, Self::Mariadb) => format!("date_format({column}, '%Y-%m-%d')"),
             (Kind::Date, Self::Sqlite) => format!("date({column})"),
             (Kind::Date, Self::Datafusion) => format!("cast(cast({column} as date) as varchar)"),
-            (Kind::Bool, _) => format!("case when {column} then 't' when not {column} then 'f' end"),
+            (Kind::Bool, _) => {
+                format!("case when {column} then 't' when not {column} then 'f' end")
+            }
             (Kind::Text, _) => format!(
                 "replace(replace({}, {}, {}), '|', {})",
                 self.as_text(column),

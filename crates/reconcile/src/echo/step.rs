@@ -249,8 +249,7 @@ fn audit_rows(
     let mut rows = Vec::new();
     for side in Side::BOTH {
         for (field, after) in writes.of(side) {
-            let mut known =
-                merged.audit.iter().chain(open.iter().flat_map(|intent| &intent.audit));
+            let mut known = merged.audit.iter().chain(open.iter().flat_map(|intent| &intent.audit));
             let reason = known.find(|row| row.side == side && row.field == *field);
             rows.push(AuditRow {
                 record: key.to_owned(),

@@ -1,3 +1,5 @@
+//! One link through echoes and crashes, and two systems in memory that have to end equal.
+
 use std::collections::VecDeque;
 
 use flywheel_base::{Error, Result, Rng};
@@ -15,13 +17,12 @@ fn seen(version: u64, value: &Value) -> Observed {
     Observed { record: record(value), version, ..Observed::default() }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "every call writes a literal")]
 fn both(left: (u64, Value), right: (u64, Value)) -> Input<'static> {
-    Input::Read(Pair {
-        left: Some(seen(left.0, &left.1)),
-        right: Some(seen(right.0, &right.1)),
-    })
+    Input::Read(Pair { left: Some(seen(left.0, &left.1)), right: Some(seen(right.0, &right.1)) })
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "every call writes a literal")]
 fn event(side: Side, version: u64, tag: Option<&str>, fields: Value) -> ChangeEvent {
     ChangeEvent { side, version, tag: tag.map(str::to_owned), fields: Some(record(&fields)) }
 }
@@ -45,7 +46,8 @@ fn our_write_coming_back_does_nothing_with_and_without_a_tag() {
         let tag = writes(&effects)[0].tag.clone();
         let done = link.step(Input::Acked { side: Side::Right }, merger);
         assert!(matches!(done[..], [Effect::Audit { .. }, Effect::Store]), "{done:?}");
-        for (tag, verdict) in [(Some(tag.as_str()), Verdict::EchoByTag), (None, Verdict::EchoByShadow)]
+        for (tag, verdict) in
+            [(Some(tag.as_str()), Verdict::EchoByTag), (None, Verdict::EchoByShadow)]
         {
             let echo = event(Side::Right, 2, tag, json!({"f": "a"}));
             assert_eq!(link.classify(&echo, merger.rules), verdict);
@@ -236,7 +238,10 @@ impl World {
             ("phone", Rule::PreferLeftUnlessBlank),
             ("stage", Rule::Latest { skew_us: 3 }),
             ("tags", Rule::Union { separator: None }),
-            ("consent", Rule::MostRestrictive { order: vec![json!(false), json!(null), json!(true)] }),
+            (
+                "consent",
+                Rule::MostRestrictive { order: vec![json!(false), json!(null), json!(true)] },
+            ),
             ("title", Rule::Manual),
             ("size", Rule::Max),
             ("note", Rule::Expression { sql: "left || right".into() }),
@@ -274,8 +279,7 @@ impl World {
     }
 
     fn step(&mut self, input: Input<'_>) {
-        let merger =
-            Merger { rules: &self.rules, answers: &self.answers, expressions: &Longer };
+        let merger = Merger { rules: &self.rules, answers: &self.answers, expressions: &Longer };
         let effects = self.link.step(input, &merger);
         self.effects.extend(effects);
     }

@@ -36,6 +36,17 @@ impl fmt::Display for Mode {
     }
 }
 
+/// A column that grows with every new and changed row.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Cursor {
+    /// Its name.
+    pub column: String,
+    /// Whether it has an index.
+    #[serde(default)]
+    pub indexed: bool,
+}
+
 /// What is known of a table.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -49,9 +60,7 @@ pub struct TableFacts {
     /// Whether it has a primary key.
     pub has_key: bool,
     /// A column that grows with every new **and changed** row, if there is one.
-    pub cursor: Option<String>,
-    /// Whether that column has an index.
-    pub cursor_indexed: bool,
+    pub cursor: Option<Cursor>,
     /// Whether the connection can read the database's log.
     pub log_readable: bool,
     /// Whether deleted rows have to disappear at the target.
@@ -118,7 +127,9 @@ fn best(facts: &TableFacts, cannot: &dyn Fn(Mode) -> Option<&'static str>) -> (M
     if let Some(rows) = facts.rows.filter(|rows| *rows <= FULL_ROWS_MAX) {
         return (
             Mode::Full,
-            format!("reading all {rows} rows is cheaper than keeping a position, and shows deletions"),
+            format!(
+                "reading all {rows} rows is cheaper than keeping a position, and shows deletions"
+            ),
         );
     }
     if let (Some(rows), Some(changed)) = (facts.rows, facts.changed_rows)
@@ -130,10 +141,10 @@ fn best(facts: &TableFacts, cannot: &dyn Fn(Mode) -> Option<&'static str>) -> (M
         (Some(rows), Some(changed)) => format!("about {changed} instead of {rows} rows are read"),
         _ => "only what changed is read".to_owned(),
     };
-    if incremental && !facts.deletes_matter && (facts.cursor_indexed || !cdc) {
-        let cursor = facts.cursor.as_deref().unwrap_or_default();
-        let scan = if facts.cursor_indexed { "" } else { "; an index on it would spare a scan" };
-        return (Mode::Incremental, format!("{saved} by \"{cursor}\"{scan}"));
+    let cursor = facts.cursor.as_ref().filter(|_| incremental && !facts.deletes_matter);
+    if let Some(cursor) = cursor.filter(|cursor| cursor.indexed || !cdc) {
+        let scan = if cursor.indexed { "" } else { "; an index on it would spare a scan" };
+        return (Mode::Incremental, format!("{saved} by \"{}\"{scan}", cursor.column));
     }
     if cdc {
         let deletes = if facts.deletes_matter { ", and the log shows deletions" } else { "" };
@@ -154,14 +165,18 @@ fn obstacle(facts: &TableFacts, mode: Mode) -> Option<&'static str> {
         Mode::Incremental if facts.cursor.is_none() => {
             Some("no column grows with every new and changed row")
         }
-        _ if !facts.has_key => Some("the table has no primary key, so a change cannot find its row"),
+        _ if !facts.has_key => {
+            Some("the table has no primary key, so a change cannot find its row")
+        }
         _ => None,
     }
 }
 
 fn hint(mode: Mode) -> &'static str {
     match mode {
-        Mode::Cdc => "Allow the connection to read the log and give the table a key, or use mode full.",
+        Mode::Cdc => {
+            "Allow the connection to read the log and give the table a key, or use mode full."
+        }
         _ => "Name a cursor column and a key, or use mode full.",
     }
 }
@@ -176,8 +191,7 @@ mod tests {
             rows: Some(5_000_000),
             changed_rows: Some(20_000),
             has_key: true,
-            cursor: Some("updated_at".into()),
-            cursor_indexed: true,
+            cursor: Some(Cursor { column: "updated_at".into(), indexed: true }),
             log_readable: true,
             deletes_matter: false,
             every_s: 3_600,
@@ -193,16 +207,33 @@ mod tests {
 
     #[test]
     fn the_cheapest_mode_that_shows_what_matters_is_chosen() {
-        check(&large(), Mode::Incremental, "20000 instead of 5000000 rows are read by \"updated_at\"");
+        check(
+            &large(),
+            Mode::Incremental,
+            "20000 instead of 5000000 rows are read by \"updated_at\"",
+        );
         check(&TableFacts { deletes_matter: true, ..large() }, Mode::Cdc, "shows deletions");
         check(&TableFacts { every_s: 5, ..large() }, Mode::Cdc, "within 5 s");
         check(&TableFacts { rows: Some(900), ..large() }, Mode::Full, "all 900 rows");
-        check(&TableFacts { changed_rows: Some(4_000_000), ..large() }, Mode::Full, "4000000 of 5000000");
+        check(
+            &TableFacts { changed_rows: Some(4_000_000), ..large() },
+            Mode::Full,
+            "4000000 of 5000000",
+        );
         check(&TableFacts { cursor: None, ..large() }, Mode::Cdc, "instead of");
         let no_log = TableFacts { log_readable: false, ..large() };
-        check(&TableFacts { cursor_indexed: false, ..no_log.clone() }, Mode::Incremental, "an index");
-        check(&TableFacts { deletes_matter: true, ..no_log.clone() }, Mode::Full, "only a whole read");
-        check(&TableFacts { cursor: None, ..no_log }, Mode::Full, "neither a readable log nor a cursor");
+        let slow = Some(Cursor { column: "updated_at".into(), indexed: false });
+        check(&TableFacts { cursor: slow, ..no_log.clone() }, Mode::Incremental, "an index");
+        check(
+            &TableFacts { deletes_matter: true, ..no_log.clone() },
+            Mode::Full,
+            "only a whole read",
+        );
+        check(
+            &TableFacts { cursor: None, ..no_log },
+            Mode::Full,
+            "neither a readable log nor a cursor",
+        );
         check(&TableFacts { rows: None, ..large() }, Mode::Incremental, "only what changed");
     }
 

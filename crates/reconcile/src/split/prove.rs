@@ -39,7 +39,9 @@ pub fn prove(
     parts: &Parts,
 ) -> Result<Proof> {
     let keyed = |tables: &[Table]| -> BTreeMap<String, Vec<String>> {
-        let keys = |table: &Table| table.rows.iter().map(|row| canonical(value(row, &table.key))).collect();
+        let keys = |table: &Table| {
+            table.rows.iter().map(|row| canonical(value(row, &table.key))).collect()
+        };
         tables.iter().map(|table| (table.name.clone(), keys(table))).collect()
     };
     let all = keyed(tables);
@@ -84,7 +86,11 @@ pub fn prove(
                     Follow::Nothing => {}
                     Follow::Here => proof.references += 1,
                     Follow::Elsewhere => {
-                        return Err(broken(&relation.child, key, "refers to a row of the other part"));
+                        return Err(broken(
+                            &relation.child,
+                            key,
+                            "refers to a row of the other part",
+                        ));
                     }
                 }
             }

@@ -1,3 +1,5 @@
+//! What goes where, what is refused, and that nothing leaks.
+
 use flywheel_base::Rng;
 use serde_json::json;
 
@@ -14,24 +16,33 @@ fn relation(child: &str, field: &str, parent: &str, required: bool) -> Relation 
 
 fn crm() -> (Vec<Table>, Vec<Relation>, SplitRules) {
     let tables = vec![
-        table("deals", vec![
-            json!({"id": "d1", "account": "a1", "product": "p1", "contact": "c2"}),
-            json!({"id": "d2", "account": "a2", "product": "p1"}),
-            json!({"id": "d3", "account": null, "product": "p3"}),
-        ]),
-        table("contacts", vec![
-            json!({"id": "c1", "account": "a1"}),
-            json!({"id": "c2", "account": "a2"}),
-        ]),
-        table("accounts", vec![
-            json!({"id": "a1", "region": "east"}),
-            json!({"id": "a2", "region": "west", "parent": "a1"}),
-        ]),
-        table("products", vec![
-            json!({"id": "p1", "family": "f1"}),
-            json!({"id": "p2", "family": "f9"}),
-            json!({"id": "p3"}),
-        ]),
+        table(
+            "deals",
+            vec![
+                json!({"id": "d1", "account": "a1", "product": "p1", "contact": "c2"}),
+                json!({"id": "d2", "account": "a2", "product": "p1"}),
+                json!({"id": "d3", "account": null, "product": "p3"}),
+            ],
+        ),
+        table(
+            "contacts",
+            vec![json!({"id": "c1", "account": "a1"}), json!({"id": "c2", "account": "a2"})],
+        ),
+        table(
+            "accounts",
+            vec![
+                json!({"id": "a1", "region": "east"}),
+                json!({"id": "a2", "region": "west", "parent": "a1"}),
+            ],
+        ),
+        table(
+            "products",
+            vec![
+                json!({"id": "p1", "family": "f1"}),
+                json!({"id": "p2", "family": "f9"}),
+                json!({"id": "p3"}),
+            ],
+        ),
         table("families", vec![json!({"id": "f1"})]),
     ];
     let relations = vec![
@@ -85,7 +96,10 @@ fn children_follow_and_shared_rows_are_copied_where_needed() {
     assert_eq!(cleared, [("\"d1\"", "contact"), ("\"a2\"", "parent")]);
     assert_eq!(parts.dangling, 1);
     let proof = prove(&tables, &relations, &rules, &parts).unwrap();
-    assert_eq!((proof.rows_in, proof.rows_left, proof.rows_right, proof.rows_copied), (11, 6, 7, 2));
+    assert_eq!(
+        (proof.rows_in, proof.rows_left, proof.rows_right, proof.rows_copied),
+        (11, 6, 7, 2)
+    );
 }
 
 #[test]
@@ -127,10 +141,15 @@ fn rules_that_do_not_fit_are_refused_with_the_fix() {
     assert!(typo.contains("\"deals\"?"), "{typo}");
     let typo = refused(&|_, _, r| drop(r.tables.insert("deals".into(), with("acount"))));
     assert!(typo.contains("\"account\"?"), "{typo}");
-    assert!(refused(&|_, _, r| drop(r.tables.insert("deals".into(), with("product")))).contains("shared"));
+    assert!(
+        refused(&|_, _, r| drop(r.tables.insert("deals".into(), with("product"))))
+            .contains("shared")
+    );
     let circle = refused(&|_, _, r| drop(r.tables.insert("accounts".into(), with("parent"))));
     assert!(circle.contains("go with each other"), "{circle}");
-    let typo = refused(&|_, _, r| drop(r.crossings.insert("deals.conact".into(), Crossing::Clear)));
+    let typo = refused(&|_, _, r| {
+        r.crossings.insert("deals.conact".into(), Crossing::Clear);
+    });
     assert!(typo.contains("\"deals.contact\"?"), "{typo}");
     assert!(refused(&|t, _, _| t[0].rows[1] = t[0].rows[0].clone()).contains("earlier row"));
     assert!(refused(&|t, _, _| drop(t[0].rows[1].remove("id"))).contains("has no key"));
@@ -157,7 +176,8 @@ fn the_proof_notices_a_leak_a_loss_and_a_crossing() {
         p.tables.left[1].rows.push(row);
     };
     assert!(broken(&moved).contains("other part"));
-    let uncleared = |p: &mut Parts| drop(p.tables.left[0].rows[0].insert("contact".into(), json!("c2")));
+    let uncleared =
+        |p: &mut Parts| drop(p.tables.left[0].rows[0].insert("contact".into(), json!("c2")));
     assert!(broken(&uncleared).contains("other part"));
 }
 
@@ -193,8 +213,9 @@ fn no_byte_of_the_other_part_is_in_a_part() {
                 .collect()
         };
         let (deals, contacts) = (owned("d", case % 13), owned("c", case % 7));
-        let products: Vec<Value> =
-            (0..5).map(|n| json!({"id": format!("p{n}"), "family": format!("f{}", n % 3)})).collect();
+        let products: Vec<Value> = (0..5)
+            .map(|n| json!({"id": format!("p{n}"), "family": format!("f{}", n % 3)}))
+            .collect();
         let families = (0..3).map(|n| json!({"id": format!("f{n}")})).collect();
         let tables = vec![
             table("deals", deals),

@@ -101,9 +101,10 @@ impl Rule {
                 "the order names a value twice".to_owned(),
                 "List every value once, the one that allows least first.",
             ),
-            Self::Expression { sql } if sql.trim().is_empty() => {
-                ("the expression is empty".to_owned(), "Write an expression over left, right, base.")
-            }
+            Self::Expression { sql } if sql.trim().is_empty() => (
+                "the expression is empty".to_owned(),
+                "Write an expression over left, right, base.",
+            ),
             _ => return Ok(()),
         };
         Err(Error::invalid(format!("field \"{field}\": rule {}: {problem}", self.name()))
@@ -136,9 +137,9 @@ impl Rule {
             Self::Min => extreme(clash, Ordering::Less),
             Self::Union { separator } => union(clash, separator),
             Self::MostRestrictive { order } => most_restrictive(clash, order),
-            Self::Expression { sql } => expressions.evaluate(sql, clash).map_err(|error| {
-                format!("the expression failed: {}", error.message())
-            }),
+            Self::Expression { sql } => expressions
+                .evaluate(sql, clash)
+                .map_err(|error| format!("the expression failed: {}", error.message())),
             Self::Manual => Err("changed on both sides".to_owned()),
             Self::Never => Err("the field is not synchronised".to_owned()),
         }

@@ -1,3 +1,5 @@
+//! What each rule decides, and that any merge converges.
+
 use flywheel_base::Rng;
 use serde_json::json;
 
@@ -24,8 +26,7 @@ fn agreed(record: &Value) -> Shadow {
 /// Merges one field `f` that has these three values.
 fn clash(rule: Rule, base: &Value, left: (&Value, i64), right: (&Value, i64)) -> Merged {
     let rules = MergeRules { default: rule, ..MergeRules::default() };
-    let merger =
-        Merger { rules: &rules, answers: &Answers::new(), expressions: &NoExpressions };
+    let merger = Merger { rules: &rules, answers: &Answers::new(), expressions: &NoExpressions };
     let one = |value: &Value| json!({ "f": value });
     merger.merge(
         "r1",
@@ -47,6 +48,7 @@ fn end(merged: &Merged, left: &Value, right: &Value) -> Result<Value, String> {
     Ok(after)
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "every call writes a literal")]
 fn check(rule: Rule, base: Value, left: Value, right: Value, expected: Result<Value, &str>) {
     let label = format!("{rule:?} {base} {left} {right}");
     let merged = clash(rule, &base, (&left, 100), (&right, 200));
@@ -90,8 +92,13 @@ fn each_rule_decides_as_declared() {
     check(Rule::Max, json!(1), json!("9"), json!(10), Err("different kinds"));
     check(Rule::Manual, json!("x"), a(), b(), Err("both sides"));
     let sets = Rule::Union { separator: None };
-    check(sets.clone(), json!(["x", "y"]), json!(["y", "l"]), json!(["x", "y", "r"]),
-        Ok(json!(["l", "r", "y"])));
+    check(
+        sets.clone(),
+        json!(["x", "y"]),
+        json!(["y", "l"]),
+        json!(["x", "y", "r"]),
+        Ok(json!(["l", "r", "y"])),
+    );
     check(sets.clone(), json!(null), json!(["a"]), json!(["b"]), Ok(json!(["a", "b"])));
     check(sets, json!(null), json!("a"), json!(["b"]), Err("neither a list"));
     let picklist = Rule::Union { separator: Some(";".into()) };
@@ -107,8 +114,7 @@ fn each_rule_decides_as_declared() {
 #[test]
 fn a_set_in_another_order_is_no_change() {
     let rule = Rule::Union { separator: None };
-    let merged =
-        clash(rule, &json!(["a", "b"]), (&json!(["b", "a"]), 1), (&json!(["a", "b"]), 1));
+    let merged = clash(rule, &json!(["a", "b"]), (&json!(["b", "a"]), 1), (&json!(["a", "b"]), 1));
     assert_eq!(merged.writes, Pair::default());
 }
 
@@ -139,8 +145,12 @@ fn an_answer_holds_for_the_values_it_was_given_for() {
     let (left, right) = (observed(&json!({"f": "l"}), 1), observed(&json!({"f": "r"}), 1));
     let none = Answers::new();
     let ask = |answers: &Answers, right: &Observed| {
-        Merger { rules: &rules, answers, expressions: &NoExpressions }
-            .merge("r1", &Shadow::default(), &left, right)
+        Merger { rules: &rules, answers, expressions: &NoExpressions }.merge(
+            "r1",
+            &Shadow::default(),
+            &left,
+            right,
+        )
     };
     let first = ask(&none, &right);
     assert_eq!(first.conflicts, ask(&none, &right).conflicts, "asked once, whenever it is asked");
@@ -165,7 +175,8 @@ fn rules_that_cannot_decide_are_refused_with_field_and_fix() {
         assert!(error.message().contains("\"tags\"") && error.message().contains(part), "{error}");
         assert!(error.hint_text().is_some());
     }
-    let written = json!({"fields": {"f": {"latest": {"skew_us": 5}}, "g": "prefer-left-unless-blank"}});
+    let written =
+        json!({"fields": {"f": {"latest": {"skew_us": 5}}, "g": "prefer-left-unless-blank"}});
     let rules: MergeRules = serde_json::from_value(written).unwrap();
     assert!(rules.check().is_ok() && *rules.rule("h") == Rule::Manual);
     assert!(serde_json::from_value::<MergeRules>(json!({"fields": {"f": "lefty"}})).is_err());
@@ -271,7 +282,10 @@ fn any_merge_converges_at_once_and_does_not_depend_on_which_side_is_left() {
 
         let other = Merger { rules: &swapped, answers: &answers, expressions: &NoExpressions };
         let mirror = other.merge("r", &shadow, &right, &left);
-        assert_eq!((&mirror.writes.left, &mirror.writes.right),
-            (&merged.writes.right, &merged.writes.left), "case {case}");
+        assert_eq!(
+            (&mirror.writes.left, &mirror.writes.right),
+            (&merged.writes.right, &merged.writes.left),
+            "case {case}"
+        );
     }
 }
