@@ -323,7 +323,7 @@ impl Bisect {
             *rows.of_mut(side) = *count;
             ranges.extend(*range);
         }
-        self.found.rows = rows.clone();
+        self.found.rows = rows;
         if let Some(range) = hull(&ranges) {
             self.tasks.push_back(Task { range, rows });
         }

@@ -66,14 +66,17 @@ fn difference(key: &str, kind: Kind) -> Difference {
     Difference { key: key.into(), kind }
 }
 
+/// From a key's place to the key, or back.
+type Place = fn(i64) -> i64;
+
 /// Five million rows whose sums are known without storing the rows twice.
 struct Large {
     /// `sums[n]` is the sum over the first `n` keys.
     sums: Vec<u64>,
     /// Key `n` of the table, from 0.
-    key: fn(i64) -> i64,
+    key: Place,
     /// The number of a key's place, that is of the first key that is not less.
-    place: fn(i64) -> i64,
+    place: Place,
 }
 
 fn large_hash(at: u64) -> u32 {
@@ -81,7 +84,7 @@ fn large_hash(at: u64) -> u32 {
 }
 
 impl Large {
-    fn new(key: fn(i64) -> i64, place: fn(i64) -> i64) -> Self {
+    fn new(key: Place, place: Place) -> Self {
         let mut sums = Vec::with_capacity(LARGE as usize + 1);
         let mut sum = 0;
         sums.push(0);
@@ -141,7 +144,7 @@ const LARGE: i64 = 5_000_000;
 #[test]
 fn two_differences_in_five_million_rows_are_found_in_25_queries() {
     // dense keys, and keys in two far-apart runs with gaps
-    let shapes: [(fn(i64) -> i64, fn(i64) -> i64); 2] = [
+    let shapes: [(Place, Place); 2] = [
         (|n| n + 1, |key| key - 1),
         (
             |n| if n < 1_000_000 { n * 7 } else { 8_000_000_000_000 + n * 3 },

@@ -426,10 +426,8 @@ fn ten_thousand_interleavings_converge_without_echo_writes() {
             assert!(rule.same(l, r), "seed {seed}: {field} is {l} and {r}");
             assert!(rule.same(l, world.link.shadow.value(field)), "seed {seed}: {field} shadow");
             // what only one side edited is what that side typed last
-            let one = match (left.last_edit.get(field), right.last_edit.get(field)) {
-                (Some(edit), None) | (None, Some(edit)) => edit,
-                _ => continue,
-            };
+            let edits = (left.last_edit.get(field), right.last_edit.get(field));
+            let ((Some(one), None) | (None, Some(one))) = edits else { continue };
             assert!(rule.same(l, one), "seed {seed}: the edit {one} of {field} became {l}");
         }
         let echoes = left.echo_writes + right.echo_writes;

@@ -126,9 +126,12 @@ fn a_crossing_that_may_not_be_cleared_stops_the_split() {
     assert!(!error.message().contains("c2"), "no values of rows in messages");
 }
 
+/// Makes rules wrong.
+type Spoil<'a> = dyn Fn(&mut Vec<Table>, &mut Vec<Relation>, &mut SplitRules) + 'a;
+
 #[test]
 fn rules_that_do_not_fit_are_refused_with_the_fix() {
-    let refused = |spoil: &dyn Fn(&mut Vec<Table>, &mut Vec<Relation>, &mut SplitRules)| {
+    let refused = |spoil: &Spoil<'_>| {
         let (mut tables, mut relations, mut rules) = crm();
         spoil(&mut tables, &mut relations, &mut rules);
         let error = split(&tables, &relations, &rules, &east_is_left).unwrap_err();
