@@ -1,0 +1,209 @@
+//! Which records of one or several systems are the same person or company.
+//!
+//! ```text
+//!  entries ─► exact rules, in order ─► certain pairs ───────────────┐
+//!          └► blocking ─► scored pairs ─► score ≥ auto ─────────────┼─► clusters ─► merge ─► unmerge
+//!                                     └► review ≤ score < auto ─► a person
+//! ```
+//!
+//! Only records that share a blocking key are compared, so the work grows with the number of records,
+//! not with its square. A pair is joined only if the cluster that comes out stays sound: two different
+//! external ids of one system are never joined, and a chain of likenesses whose ends are not alike is
+//! not either; both go to a person instead.
+
+mod block;
+mod cluster;
+mod normal;
+mod rules;
+mod similar;
+mod survive;
+mod words;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use flywheel_base::{Error, Result, Timestamp};
+use serde::{Deserialize, Serialize};
+
+pub use rules::{Contradiction, Exact, MatchRules, Measure, Part, Scored};
+pub use similar::{WordWeights, jaro_winkler};
+pub use survive::{Keep, MergeRecord, Survivorship, Unmerged, merge};
+
+use crate::record::{Record, value};
+use block::Prepared;
+
+/// Up to how many records of one blocking key are all compared with each other.
+pub const BLOCK_ROWS_MAX: usize = 50;
+
+/// With how many neighbours a record of a larger block is compared.
+pub const NEIGHBOURS: usize = 10;
+
+/// How many records a cluster can have before it goes to a person.
+pub const CLUSTER_ROWS_MAX: usize = 50;
+
+/// Which part of the weights must have values on both sides for a score.
+pub const EVIDENCE_MIN: f64 = 0.5;
+
+/// Names a record: its system and its id there.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Key {
+    /// The system.
+    pub system: String,
+    /// Its id there.
+    pub id: String,
+}
+
+/// A record that may have counterparts.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Entry {
+    /// Its name.
+    pub key: Key,
+    /// Its fields.
+    pub fields: Record,
+    /// Ids that other systems gave to what it stands for, by system: a customer number, a tax id.
+    #[serde(default)]
+    pub external: BTreeMap<String, String>,
+    /// When it was changed last.
+    pub changed_at: Option<Timestamp>,
+}
+
+/// A pair that a person has to decide.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Review {
+    /// The one record.
+    pub a: Key,
+    /// The other one.
+    pub b: Key,
+    /// The score, 1 for exact rules.
+    pub score: f64,
+    /// Why they could be the same, or why they were not joined.
+    pub why: String,
+}
+
+/// Records that are the same.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cluster {
+    /// The records, in order; two at least.
+    pub members: Vec<Key>,
+    /// Why they were joined: the rule of each pair that did.
+    pub why: Vec<String>,
+}
+
+/// What matching found.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Matched {
+    /// The clusters, by first member.
+    pub clusters: Vec<Cluster>,
+    /// What a person has to decide, the likeliest first.
+    pub review: Vec<Review>,
+    /// How many records were looked at.
+    pub records: usize,
+    /// How many pairs were scored.
+    pub pairs_scored: usize,
+}
+
+/// What an exact rule compares of an entry.
+type Identity<'a> = Box<dyn Fn(&Entry) -> Option<String> + 'a>;
+
+/// A pair of entries by number, the smaller first.
+type Numbers = (usize, usize);
+
+/// Finds the records that are the same.
+///
+/// # Errors
+/// [`flywheel_base::ErrorKind::Invalid`] if the rules are impossible or a record is given twice.
+/// # Cost
+/// Near-linear: `n · (rules + keys · BLOCK_ROWS_MAX)` comparisons at most.
+pub fn find(entries: &[Entry], rules: &MatchRules) -> Result<Matched> {
+    rules.check()?;
+    let mut seen = BTreeSet::new();
+    if let Some(twice) = entries.iter().find(|entry| !seen.insert(&entry.key)) {
+        return Err(Error::invalid(format!(
+            "record \"{}\" of \"{}\" is given twice",
+            twice.key.id, twice.key.system
+        ))
+        .hint("Give every record once."));
+    }
+    let prepared = Prepared::new(entries, rules);
+    let mut clusters = cluster::Clusters::new(entries, &prepared);
+    let mut exact: BTreeSet<Numbers> = BTreeSet::new();
+    for rule in &rules.exact {
+        for (pair, why) in exact_pairs(entries, rule, rules) {
+            if !exact.insert(pair) {
+                continue;
+            }
+            let checked = !matches!(rule, Exact::ExternalId { .. });
+            match prepared.contradiction(pair).filter(|_| checked) {
+                Some(against) => clusters.ask(pair, 1.0, format!("{why}, but {against}")),
+                None => clusters.join(pair, 1.0, &why, false),
+            }
+        }
+    }
+    let mut scored = Vec::new();
+    let mut pairs_scored = 0;
+    if let Some(thresholds) = &rules.scored {
+        let pairs = prepared.candidate_pairs(entries);
+        pairs_scored = pairs.len();
+        for pair in pairs {
+            let score = prepared.score(pair).filter(|score| *score >= thresholds.review);
+            scored.extend(score.map(|score| (score, pair)));
+        }
+        scored.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+        for (score, pair) in scored {
+            let why = format!("alike by {:.0} %", score * 100.0);
+            if score >= thresholds.auto && !clusters.was_asked(pair) {
+                clusters.join(pair, score, &why, true);
+            } else {
+                clusters.ask(pair, score, why);
+            }
+        }
+    }
+    let (clusters, review) = clusters.done();
+    Ok(Matched { clusters, review, records: entries.len(), pairs_scored })
+}
+
+/// The pairs that an exact rule joins: each record with the first one of the same value.
+fn exact_pairs(entries: &[Entry], rule: &Exact, rules: &MatchRules) -> Vec<(Numbers, String)> {
+    let text = |entry: &Entry, field: &str| block::text_of(value(&entry.fields, field));
+    let (name, identity): (String, Identity<'_>) = match rule {
+        Exact::ExternalId { system } => (
+            format!("the same id in {system}"),
+            Box::new(move |entry| {
+                entry
+                    .external
+                    .get(system)
+                    .map(|id| id.trim().to_owned())
+                    .filter(|id| !id.is_empty())
+            }),
+        ),
+        Exact::Email { field } => (
+            format!("the same {field}"),
+            Box::new(move |entry| normal::email(&text(entry, field)?)),
+        ),
+        Exact::Phone { field } => (
+            format!("the same {field}"),
+            Box::new(move |entry| normal::phone(&text(entry, field)?, &rules.calling_code)),
+        ),
+        Exact::Composite { fields } => (
+            format!("the same {}", fields.join(", ")),
+            Box::new(move |entry| {
+                let parts = fields.iter().map(|field| block::plain(&text(entry, field)?));
+                Some(parts.collect::<Option<Vec<String>>>()?.join("\u{1f}"))
+            }),
+        ),
+    };
+    let mut first: BTreeMap<String, usize> = BTreeMap::new();
+    let mut pairs = Vec::new();
+    for (number, entry) in entries.iter().enumerate() {
+        let Some(identity) = identity(entry) else { continue };
+        match first.get(&identity) {
+            Some(earlier) => pairs.push(((*earlier, number), name.clone())),
+            None => {
+                first.insert(identity, number);
+            }
+        }
+    }
+    pairs
+}
