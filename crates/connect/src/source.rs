@@ -7,6 +7,7 @@
 pub mod csv;
 pub mod excel;
 pub mod jsonl;
+pub mod mysql;
 pub mod parquet;
 pub mod sqlite;
 
@@ -38,6 +39,7 @@ pub const SOURCES: &[SourceEntry] = &[
     source::<parquet::Parquet>("parquet"),
     source::<excel::Excel>("excel"),
     source::<sqlite::Sqlite>("sqlite"),
+    source::<mysql::MySql>("mysql"),
 ];
 
 /// One kind of source: its name, what it is for, its settings, and how one is built.
