@@ -7,6 +7,8 @@
 //! has no zone and is read as UTC.
 
 mod connection;
+mod parallel;
+mod range;
 mod read;
 mod relation;
 mod value;
@@ -163,16 +165,18 @@ impl fmt::Debug for Reader {
 #[async_trait]
 impl Source for Reader {
     async fn check(&self) -> Result<()> {
+        let database = self.server.database()?;
         let mut connection = self.server.connect().await?;
-        relation::tables(&mut connection, self.server.database()?).await?;
+        relation::tables(&mut connection, database).await?;
         connection.close().await;
         Ok(())
     }
 
     async fn discover(&self) -> Result<Vec<StreamInfo>> {
+        let database = self.server.database()?;
         let mut connection = self.server.connect().await?;
         let mut streams = Vec::new();
-        for table in relation::tables(&mut connection, self.server.database()?).await? {
+        for table in relation::tables(&mut connection, database).await? {
             let stream = MySqlStream { table: Some(table.clone()), ..MySqlStream::default() };
             match Relation::of(&mut connection, &self.server, &stream, &[]).await {
                 Ok(relation) => streams.push(describe(table, relation)),

@@ -3,6 +3,8 @@
 //! The position is the pair (cursor, key) of the last row, however many rows share a cursor value. A
 //! relation without key is one query whose rows are streamed; its position counts rows.
 
+use std::sync::Arc;
+
 use flywheel_base::{Error, Result};
 use futures::StreamExt as _;
 use mysql_async::prelude::{Query as _, Queryable as _, WithParams as _};
@@ -11,15 +13,17 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::connection::{Connection, Server};
+use super::parallel::{PARALLEL_MAX, Parallel};
+use super::range::{Range, select};
 use super::relation::{Order, Relation, SourceColumn};
-use super::value::{back, from_json, placeholder, push, shown, size, to_json};
+use super::value::{back, push, shown, size, to_json};
 use super::{MySqlStream, ZeroDates};
 use crate::column::Misfit;
 use crate::page::{Page, PageBuilder, Position, TableSchema, raw};
 use crate::source::{ReadMode, ReadRequest, settings};
 
 /// What begins the snapshot that a read sees.
-const SNAPSHOT: [&str; 2] = [
+pub(super) const SNAPSHOT: [&str; 2] = [
     "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ",
     "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY",
 ];
@@ -44,10 +48,22 @@ type Rows = ResultSetStream<'static, 'static, 'static, Row, BinaryProtocol>;
 enum Feed {
     /// A connection that asks for each page.
     Pages(Connection),
+    /// Several connections.
+    Parallel(Box<Parallel>),
     /// One query whose rows are streamed.
     Stream(Box<Rows>),
     /// Nothing more.
     Ended,
+}
+
+/// What reading a relation takes.
+pub(super) struct Plan {
+    pub(super) server: Server,
+    pub(super) relation: Relation,
+    pub(super) order: Vec<Order>,
+    pub(super) schema: TableSchema,
+    pub(super) zero: ZeroDates,
+    pub(super) page_rows: usize,
 }
 
 /// A read of one table or query.
@@ -60,11 +76,11 @@ pub(super) struct MySqlRead<'a> {
 }
 
 struct Open {
+    plan: Arc<Plan>,
     feed: Feed,
-    relation: Relation,
-    order: Vec<Order>,
-    schema: TableSchema,
     page: PageBuilder,
+    /// A page that the connections of a parallel read made.
+    made: Option<Page>,
     stored: Stored,
     /// The first cursor value of a read that looks back.
     from: Option<Value>,
@@ -110,26 +126,25 @@ impl<'a> MySqlRead<'a> {
         }
         stored.order = names;
         let from = self.look_back(&stored, &order)?;
-        for statement in SNAPSHOT {
-            connection.run(statement).await?;
-        }
         let columns = relation.columns.iter().map(|column| column.column.clone()).collect();
         let schema = TableSchema::new(columns, false);
-        let mut page = PageBuilder::new("mysql", &schema, self.request.page_rows);
-        let feed = if order.is_empty() {
-            if stored.rows > 0 {
-                page.notice(
-                    "resumed-without-key",
-                    &relation.name,
-                    "the read goes on after as many rows as it had read; without a key the server \
-                     does not promise their order: set `primary_key`",
-                );
-            }
-            Feed::Stream(Box::new(streamed(server, connection, &relation, stored.rows).await?))
-        } else {
-            Feed::Pages(connection)
-        };
-        Ok(Open { feed, relation, order, schema, page, stored, from, cursor })
+        let page_rows = self.request.page_rows.max(1);
+        let page = PageBuilder::new("mysql", &schema, page_rows);
+        let (server, zero) = (server.clone(), self.zero_dates);
+        let plan = Arc::new(Plan { server, relation, order, schema, zero, page_rows });
+        let mut open = Open { plan, feed: Feed::Ended, page, made: None, stored, from, cursor };
+        open.feed = open.begin(connection, self.connections()?).await?;
+        Ok(open)
+    }
+
+    /// How many connections read.
+    fn connections(&self) -> Result<usize> {
+        match (self.stream.parallel.unwrap_or(1), &self.request.mode) {
+            (0, _) => Err(Error::invalid("a read by no connection is impossible")
+                .hint(format!("Set `parallel` to a number from 1 to {PARALLEL_MAX}."))),
+            (count, ReadMode::Full) => Ok(count.min(PARALLEL_MAX)),
+            _ => Ok(1),
+        }
     }
 
     /// What orders the read, and whether the first of it is a cursor.
@@ -196,7 +211,7 @@ impl<'a> MySqlRead<'a> {
         }
         let was_complete = open.stored.complete;
         let rows_before = open.stored.rows;
-        let more = open.fill(self.server, self.zero_dates, self.request.page_rows.max(1)).await?;
+        let more = open.fill().await?;
         open.stored.complete = !more;
         if !more && let Feed::Pages(connection) = std::mem::replace(&mut open.feed, Feed::Ended) {
             connection.close().await;
@@ -207,160 +222,172 @@ impl<'a> MySqlRead<'a> {
         let position = serde_json::to_value(&open.stored)
             .map(Position)
             .map_err(|error| Error::internal("a position cannot be written").caused_by(error))?;
-        let page = open.page.finish(&open.schema, position)?;
+        let page = open.finish(position)?;
         self.open = Some(open);
         Ok(Some(page))
     }
 }
 
-/// The query of a relation's columns and of the expressions that order it.
-fn select(relation: &Relation, order: &[Order]) -> String {
-    let columns = relation.columns.iter().map(|column| column.sql.as_str());
-    let list: Vec<&str> = columns.chain(order.iter().map(|order| order.sql.as_str())).collect();
-    format!("SELECT {} FROM {}", list.join(", "), relation.from)
-}
-
 /// Starts the one query that reads a relation without key.
-async fn streamed(
-    server: &Server,
-    connection: Connection,
-    relation: &Relation,
-    skip: u64,
-) -> Result<Rows> {
-    let mut sql = select(relation, &[]);
-    if let Some(condition) = &relation.condition {
+async fn streamed(plan: &Plan, connection: Connection, skip: u64) -> Result<Rows> {
+    let mut sql = select(&plan.relation, &[]);
+    if let Some(condition) = &plan.relation.condition {
         sql.push_str(&format!(" WHERE ({condition})"));
     }
     if skip > 0 {
         sql.push_str(&format!(" LIMIT {} OFFSET {skip}", u64::MAX));
     }
     let conn = connection.into_conn()?;
-    Connection::answered(server, sql.with(()).stream::<Row, _>(conn)).await
+    Connection::answered(&plan.server, sql.with(()).stream::<Row, _>(conn)).await
+}
+
+/// What a query of rows gave.
+pub(super) struct Fetched {
+    /// How many rows.
+    pub(super) count: usize,
+    /// Whether the page was full before the rows ended.
+    pub(super) full: bool,
+    /// The last row's values of the order.
+    pub(super) after: Option<Vec<Value>>,
+}
+
+/// Reads rows into a page until it is full; `before` is the number of the row before the first.
+pub(super) async fn fetch(
+    plan: &Plan,
+    connection: &mut Connection,
+    (sql, arguments): (String, Vec<SqlValue>),
+    page: &mut PageBuilder,
+    before: u64,
+) -> Result<Fetched> {
+    let conn = connection.conn()?;
+    let mut rows = Connection::answered(&plan.server, conn.exec_iter(sql, arguments)).await?;
+    let (mut count, mut last) = (0, None);
+    while !page.is_full()
+        && let Some(row) = Connection::answered(&plan.server, rows.next()).await?
+    {
+        count += 1;
+        let values = row.unwrap();
+        take(plan, page, &values, before + count as u64)?;
+        last = Some(values);
+    }
+    let full = page.is_full();
+    if full {
+        Connection::answered(&plan.server, rows.drop_result()).await?;
+    }
+    let Some(values) = last else { return Ok(Fetched { count, full, after: None }) };
+    let after = values.iter().skip(plan.relation.columns.len()).zip(&plan.order);
+    let after = after.map(|(value, order)| to_json(value, order.wire)).collect::<Result<_>>()?;
+    Ok(Fetched { count, full, after: Some(after) })
 }
 
 impl Open {
-    /// The query of the next page and its arguments.
-    fn query(&self, limit: usize) -> Result<(String, Vec<SqlValue>)> {
-        let mut arguments = Vec::new();
-        let conditions: Vec<String> = [
-            self.relation.condition.as_ref().map(|condition| format!("({condition})")),
-            self.condition(&mut arguments)?.map(|condition| format!("({condition})")),
-        ]
-        .into_iter()
-        .flatten()
-        .collect();
-        let mut sql = select(&self.relation, &self.order);
-        if !conditions.is_empty() {
-            sql.push_str(&format!(" WHERE {}", conditions.join(" AND ")));
-        }
-        let order: Vec<&str> = self.order.iter().map(|order| order.sql.as_str()).collect();
-        sql.push_str(&format!(" ORDER BY {} LIMIT {limit}", order.join(", ")));
-        Ok((sql, arguments))
-    }
-
-    /// The condition of the rows behind the position, if there is one.
-    fn condition(&self, arguments: &mut Vec<SqlValue>) -> Result<Option<String>> {
-        if let (Some(from), Some(cursor)) = (&self.from, self.order.first()) {
-            if from.is_null() {
-                return Ok(None);
+    /// Begins the snapshot and what feeds the read.
+    async fn begin(&mut self, mut connection: Connection, connections: usize) -> Result<Feed> {
+        let name = &self.plan.relation.name;
+        if connections > 1 && !self.plan.order.is_empty() {
+            let (plan, after) = (Arc::clone(&self.plan), self.stored.after.clone());
+            let parallel = Parallel::start(plan, connection, connections, after).await?;
+            if !parallel.one_moment {
+                self.page.notice(
+                    "snapshots-differ",
+                    name,
+                    "the connections of the read have snapshots of their own, and the server does \
+                     not tell whether they show one moment: a row that changed while the read began \
+                     may be from before or after; set `parallel: 1` for one snapshot",
+                );
             }
-            arguments.push(from_json(from)?);
-            return Ok(Some(format!("{} >= {}", cursor.sql, placeholder(cursor.wire))));
+            return Ok(Feed::Parallel(Box::new(parallel)));
         }
-        if self.stored.after.is_empty() {
-            return Ok(None);
+        for statement in SNAPSHOT {
+            connection.run(statement).await?;
         }
-        let null_cursor = self.cursor && self.stored.after.first().is_some_and(Value::is_null);
-        if !null_cursor {
-            return self.behind(0, arguments).map(Some);
+        if !self.plan.order.is_empty() {
+            return Ok(Feed::Pages(connection));
         }
-        let cursor = self.order.first().map(|order| order.sql.as_str()).unwrap_or_default();
-        if self.order.len() == 1 {
-            return Ok(Some(format!("{cursor} IS NOT NULL")));
+        if self.stored.rows > 0 {
+            self.page.notice(
+                "resumed-without-key",
+                name,
+                "the read goes on after as many rows as it had read; without a key the server \
+                 does not promise their order: set `primary_key`",
+            );
         }
-        // Rows without a cursor value come first.
-        let keys = self.behind(1, arguments)?;
-        Ok(Some(format!("({cursor} IS NULL AND {keys}) OR {cursor} IS NOT NULL")))
-    }
-
-    /// `(a, b) > (x, y)` in the form that an index on `(a, b)` serves.
-    fn behind(&self, place: usize, arguments: &mut Vec<SqlValue>) -> Result<String> {
-        let (Some(order), Some(after)) = (self.order.get(place), self.stored.after.get(place))
-        else {
-            return Err(Error::corrupt("the stored position has too few values"));
-        };
-        let (sql, mark) = (&order.sql, placeholder(order.wire));
-        arguments.push(from_json(after)?);
-        if place + 1 == self.order.len() {
-            return Ok(format!("{sql} > {mark}"));
-        }
-        arguments.push(from_json(after)?);
-        let rest = self.behind(place + 1, arguments)?;
-        Ok(format!("{sql} >= {mark} AND ({sql} > {mark} OR ({rest}))"))
+        Ok(Feed::Stream(Box::new(streamed(&self.plan, connection, self.stored.rows).await?)))
     }
 
     /// Reads the rows of one page; says whether more may follow.
-    async fn fill(&mut self, server: &Server, zero: ZeroDates, limit: usize) -> Result<bool> {
-        if let Feed::Stream(_) = self.feed {
-            return self.fill_from_stream(server, zero).await;
+    async fn fill(&mut self) -> Result<bool> {
+        let Self { feed, plan, page, stored, .. } = self;
+        match feed {
+            Feed::Ended => Ok(false),
+            Feed::Parallel(_) => self.fill_from_parallel().await,
+            Feed::Stream(rows) => {
+                while !page.is_full() {
+                    let next = async { rows.next().await.transpose() };
+                    let Some(row) = Connection::answered(&plan.server, next).await? else {
+                        return Ok(false);
+                    };
+                    stored.rows += 1;
+                    take(plan, page, &row.unwrap(), stored.rows)?;
+                }
+                Ok(true)
+            }
+            Feed::Pages(connection) => {
+                let (cursor, after) = (self.cursor, stored.after.clone());
+                let part = Range { cursor, from: self.from.clone(), after, up_to: Vec::new() };
+                let query = part.rows(&plan.relation, &plan.order, Some(plan.page_rows))?;
+                let fetched = fetch(plan, connection, query, page, stored.rows).await?;
+                stored.rows += fetched.count as u64;
+                if let Some(after) = fetched.after {
+                    stored.after = after;
+                    self.from = None;
+                }
+                Ok(fetched.count == plan.page_rows || fetched.full)
+            }
         }
-        let (sql, arguments) = self.query(limit)?;
-        let Self { feed, relation, schema, page, stored, .. } = self;
-        let Feed::Pages(connection) = feed else { return Ok(false) };
-        let conn = connection.conn()?;
-        let mut rows = Connection::answered(server, conn.exec_iter(sql, arguments)).await?;
-        let (mut count, mut last) = (0, None);
-        while !page.is_full()
-            && let Some(row) = Connection::answered(server, rows.next()).await?
-        {
-            count += 1;
-            let values = row.unwrap();
-            take(relation, schema, page, &values, stored.rows + count as u64, zero)?;
-            last = Some(values);
-        }
-        let full = page.is_full();
-        if full {
-            Connection::answered(server, rows.drop_result()).await?;
-        }
-        stored.rows += count as u64;
-        if let Some(values) = last {
-            let after = values.iter().skip(self.relation.columns.len()).zip(&self.order);
-            self.stored.after =
-                after.map(|(value, order)| to_json(value, order.wire)).collect::<Result<_>>()?;
-            self.from = None;
-        }
-        Ok(count == limit || full)
     }
 
-    async fn fill_from_stream(&mut self, server: &Server, zero: ZeroDates) -> Result<bool> {
-        let Self { feed, relation, schema, page, stored, .. } = self;
-        let Feed::Stream(rows) = feed else { return Ok(false) };
-        while !page.is_full() {
-            let next = async { rows.next().await.transpose() };
-            let Some(row) = Connection::answered(server, next).await? else {
-                self.feed = Feed::Ended;
-                return Ok(false);
-            };
-            stored.rows += 1;
-            take(relation, schema, page, &row.unwrap(), stored.rows, zero)?;
+    /// Takes the next page that the connections of a parallel read made.
+    async fn fill_from_parallel(&mut self) -> Result<bool> {
+        let Feed::Parallel(parallel) = &mut self.feed else { return Ok(false) };
+        while let Some(mut piece) = parallel.next().await? {
+            let more = !parallel.is_done();
+            if piece.rows == 0 && more {
+                continue;
+            }
+            for run in &mut piece.page.origin {
+                run.line += self.stored.rows;
+            }
+            for line in piece.page.rejected.iter_mut().filter_map(|row| row.line.as_mut()) {
+                *line += self.stored.rows;
+            }
+            self.stored.rows += piece.rows;
+            if piece.rows > 0 {
+                self.stored.after = piece.after;
+            }
+            self.made = Some(piece.page);
+            return Ok(more);
         }
-        Ok(true)
+        Ok(false)
+    }
+
+    /// Hands over the page that was filled.
+    fn finish(&mut self, position: Position) -> Result<Page> {
+        let page = self.page.finish(&self.plan.schema, position)?;
+        let Some(mut made) = self.made.take() else { return Ok(page) };
+        made.notices.extend(page.notices);
+        made.position = page.position;
+        Ok(made)
     }
 }
 
 /// Puts a row into the page, or sets it aside.
-fn take(
-    relation: &Relation,
-    schema: &TableSchema,
-    page: &mut PageBuilder,
-    values: &[SqlValue],
-    line: u64,
-    zero: ZeroDates,
-) -> Result<()> {
+fn take(plan: &Plan, page: &mut PageBuilder, values: &[SqlValue], line: u64) -> Result<()> {
+    let Plan { relation, schema, zero, .. } = plan;
     let mut bytes = 0;
     for (place, (value, column)) in values.iter().zip(&relation.columns).enumerate() {
         bytes += size(value);
-        let Err(misfit) = push_one(page, place, column, value, zero) else { continue };
+        let Err(misfit) = push_one(page, place, column, value, *zero) else { continue };
         page.rollback();
         let known = schema.columns().get(place);
         let declared = known.is_some_and(|column| column.declared);

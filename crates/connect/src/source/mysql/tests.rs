@@ -285,6 +285,48 @@ async fn a_read_sees_one_moment_however_long_it_takes() {
 }
 
 #[tokio::test]
+async fn several_connections_read_the_same_pages_of_one_moment() {
+    let name = database(
+        "CREATE TABLE t (a INT, b VARCHAR(9), v VARCHAR(9), PRIMARY KEY (a, b));
+         INSERT INTO t SELECT seq % 7, seq, if(seq % 50 = 0, 'x', seq) FROM seq_1_to_1000;
+         CREATE TABLE empty (id INT PRIMARY KEY);",
+    );
+    let mut request = ReadRequest { page_rows: 30, ..full(json!({ "table": "t" })) };
+    request.columns = vec![DeclaredColumn::new("v", ColumnType::Int64)];
+    let one = read(&name, &request).await.unwrap();
+    assert_eq!(codes(&one).len(), 20);
+    for parallel in [2, 3] {
+        request.stream = json!({ "table": "t", "parallel": parallel });
+        request.from = None;
+        let pages = read(&name, &request).await.unwrap();
+        assert_eq!(cells(&pages), cells(&one));
+        let lines = |pages: &[Page]| -> Vec<Option<u64>> {
+            pages.iter().flat_map(|page| &page.rejected).map(|bad| bad.line).collect()
+        };
+        assert_eq!(lines(&pages), lines(&one));
+        assert_eq!(pages.last().unwrap().position, one.last().unwrap().position);
+        assert!(pages.iter().all(|page| page.notices.is_empty()), "{:?}", pages[0].notices);
+        request.from = Some(pages[4].position.clone());
+        let mut rest = cells(&pages[..=4]);
+        rest.extend(cells(&read(&name, &request).await.unwrap()));
+        assert_eq!(rest, cells(&one));
+    }
+    let source = source(connection(server(), &name));
+    request.from = None;
+    let mut pages = source.read(&request);
+    let mut seen = vec![pages.try_next().await.unwrap().unwrap()];
+    server().sql(&name, "UPDATE t SET v = 0; INSERT INTO t VALUES (6, 'zz', 1)");
+    while let Some(page) = pages.try_next().await.unwrap() {
+        seen.push(page);
+    }
+    assert_eq!(cells(&seen), cells(&one), "all see the moment at which the read began");
+    let request = full(json!({ "table": "empty", "parallel": 4 }));
+    assert!(cells(&read(&name, &request).await.unwrap()).is_empty());
+    let error = read(&name, &full(json!({ "table": "t", "parallel": 0 }))).await.unwrap_err();
+    assert!(error.hint_text().unwrap().contains("`parallel`"));
+}
+
+#[tokio::test]
 async fn queries_and_conditions_are_read_and_names_are_suggested() {
     let name = database(
         "CREATE TABLE orders (id INT PRIMARY KEY, v INT); INSERT INTO orders VALUES (1, 5), (2, 6), (3, 7);",
@@ -373,8 +415,8 @@ async fn a_read_goes_on_exactly_after_the_server_was_killed() {
 async fn a_silent_server_is_given_up_in_time() {
     let name = database("CREATE TABLE t (id INT PRIMARY KEY); INSERT INTO t VALUES (1)");
     let mut settings = connection(server(), &name);
-    settings["read_timeout"] = json!("300ms");
-    let request = full(json!({ "query": "SELECT sleep(20) AS s, id FROM t" }));
+    settings["read_timeout"] = json!("2s");
+    let request = full(json!({ "query": "SELECT sleep(60) AS s, id FROM t" }));
     let pages: Result<Vec<Page>> = source(settings).read(&request).try_collect().await;
     let error = pages.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
