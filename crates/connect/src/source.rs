@@ -12,7 +12,7 @@ pub mod parquet;
 pub mod sqlite;
 
 #[cfg(test)]
-mod contract;
+pub(crate) mod contract;
 #[cfg(test)]
 mod mutated;
 

@@ -6,6 +6,8 @@
 //! exactly there. The session's time zone is UTC, so a `TIMESTAMP` is the moment it is; a `DATETIME`
 //! has no zone and is read as UTC.
 
+pub mod binlog;
+
 mod connection;
 mod parallel;
 mod range;

@@ -239,7 +239,7 @@ fn loses(reason: &'static str) -> Misfit {
 
 fn put(sql: &mut String, arguments: std::fmt::Arguments<'_>) {
     // Writing to a text cannot fail.
-    drop(sql.write_fmt(arguments));
+    sql.write_fmt(arguments).unwrap_or_default();
 }
 
 fn int(value: i64, fit: Fit, sql: &mut String) -> Result<(), Misfit> {

@@ -661,7 +661,7 @@ impl Plan {
         };
         let mut reason = misfit.reason;
         if let Some(column) = &column {
-            drop(write!(reason, " in column \"{column}\""));
+            write!(reason, " in column \"{column}\"").unwrap_or_default();
         }
         Refused { row: entry.row, column, code: misfit.code.to_owned(), reason }
     }

@@ -192,7 +192,7 @@ fn whole(value: u64, text: &mut String) -> Scalar<'_> {
 }
 
 /// A date or time as the server prints it.
-fn printed(value: &SqlValue, wire: Wire) -> String {
+pub(super) fn printed(value: &SqlValue, wire: Wire) -> String {
     let mut text = String::new();
     let (clock, micros, digits) = match (value, wire) {
         (SqlValue::Date(year, month, day, ..), Wire::Date) => {
@@ -335,7 +335,7 @@ pub(super) fn back(value: &Value, wire: Wire, lag: &str) -> Result<Value> {
 pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
         // Writing to a text cannot fail.
-        drop(write!(text, "{byte:02x}"));
+        write!(text, "{byte:02x}").unwrap_or_default();
         text
     })
 }
