@@ -10,6 +10,7 @@ pub mod avro;
 pub mod csv;
 pub mod excel;
 pub mod jsonl;
+pub mod mysql;
 pub mod parquet;
 pub mod sqlite;
 
@@ -39,6 +40,7 @@ pub const DESTINATIONS: &[DestinationEntry] = &[
     destination::<source::avro::Avro>("avro"),
     destination::<source::excel::Excel>("excel"),
     destination::<source::sqlite::Sqlite>("sqlite"),
+    destination::<source::mysql::MySql>("mysql"),
 ];
 
 /// One kind of destination: its name, what it is for, what it can do, and how one is built.

@@ -8,6 +8,7 @@ pub mod avro;
 pub mod csv;
 pub mod excel;
 pub mod jsonl;
+pub mod mysql;
 pub mod parquet;
 pub mod sqlite;
 
@@ -40,6 +41,7 @@ pub const SOURCES: &[SourceEntry] = &[
     source::<avro::Avro>("avro"),
     source::<excel::Excel>("excel"),
     source::<sqlite::Sqlite>("sqlite"),
+    source::<mysql::MySql>("mysql"),
 ];
 
 /// One kind of source: its name, what it is for, its settings, and how one is built.

@@ -137,6 +137,21 @@ fn case(entry: &'static SourceEntry) -> Case {
                 bad: 1,
             }
         }
+        "mysql" => {
+            let sql = "CREATE TABLE t (n INT PRIMARY KEY, at INT, v VARCHAR(9));
+                 INSERT INTO t VALUES (1,5,1),(2,5,'x'),(3,5,3),(4,NULL,4),(5,NULL,5),(6,7,6),(7,8,7);";
+            let name = mysql::tests::database(sql);
+            Case {
+                entry,
+                folder: Folder::new(&[]),
+                connection: mysql::tests::connection(mysql::tests::server(), &name),
+                stream: json!({ "table": "t" }),
+                columns: vec![DeclaredColumn::new("v", crate::ColumnType::Int64)],
+                mode: ReadMode::Incremental { cursor: Some("at".into()), lag: None },
+                rows: 7,
+                bad: 1,
+            }
+        }
         other => panic!("the source {other} has no contract case: add one"),
     }
 }

@@ -1,0 +1,179 @@
+//! The numbers of transactions, as the two kinds of server write them.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+
+use flywheel_base::{Error, Result};
+use mysql_async::{GnoInterval, Sid};
+
+fn corrupt(text: &str) -> Error {
+    Error::corrupt(format!("\"{text}\" is not a position in a log"))
+        .hint("Reset the position; the tables are loaded anew.")
+}
+
+/// The last transaction of each domain.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct MariaGtids(BTreeMap<u32, (u32, u64)>);
+
+impl MariaGtids {
+    /// Takes a transaction in; within a domain they come in order.
+    pub(super) fn add(&mut self, domain: u32, server: u32, sequence: u64) {
+        self.0.insert(domain, (server, sequence));
+    }
+}
+
+impl FromStr for MariaGtids {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let mut gtids = Self::default();
+        for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
+            let mut numbers = part.splitn(3, '-');
+            let mut number = || numbers.next()?.parse::<u64>().ok();
+            let (domain, server, sequence) = (number(), number(), number());
+            let small = |number: Option<u64>| number.and_then(|n| u32::try_from(n).ok());
+            match (small(domain), small(server), sequence) {
+                (Some(domain), Some(server), Some(sequence)) => gtids.add(domain, server, sequence),
+                _ => return Err(corrupt(text)),
+            }
+        }
+        Ok(gtids)
+    }
+}
+
+impl fmt::Display for MariaGtids {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, (domain, (server, sequence))) in self.0.iter().enumerate() {
+            let comma = if at > 0 { "," } else { "" };
+            write!(f, "{comma}{domain}-{server}-{sequence}")?;
+        }
+        Ok(())
+    }
+}
+
+/// The transactions of each server, as runs of numbers from and to, both included.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct MySqlGtids(BTreeMap<String, Vec<(u64, u64)>>);
+
+/// A server's UUID as text.
+pub(super) fn uuid(bytes: [u8; 16]) -> String {
+    let mut text = String::with_capacity(36);
+    for (at, byte) in bytes.iter().enumerate() {
+        if matches!(at, 4 | 6 | 8 | 10) {
+            text.push('-');
+        }
+        text.push_str(&format!("{byte:02x}"));
+    }
+    text
+}
+
+fn uuid_bytes(text: &str) -> Option<[u8; 16]> {
+    let digits: String = text.chars().filter(|c| *c != '-').collect();
+    let number = (digits.len() == 32).then(|| u128::from_str_radix(&digits, 16).ok())?;
+    number.map(u128::to_be_bytes)
+}
+
+impl MySqlGtids {
+    /// Takes a transaction in.
+    pub(super) fn add(&mut self, server: &str, number: u64) {
+        let runs = self.0.entry(server.to_owned()).or_default();
+        runs.push((number, number));
+        runs.sort_unstable();
+        let mut merged: Vec<(u64, u64)> = Vec::with_capacity(runs.len());
+        for (from, to) in runs.drain(..) {
+            match merged.last_mut() {
+                Some(last) if from <= last.1.saturating_add(1) => last.1 = last.1.max(to),
+                _ => merged.push((from, to)),
+            }
+        }
+        *runs = merged;
+    }
+
+    /// The set in the driver's form.
+    pub(super) fn sids(&self) -> Result<Vec<Sid<'static>>> {
+        let mut sids = Vec::with_capacity(self.0.len());
+        for (server, runs) in &self.0 {
+            let mut sid = Sid::new(uuid_bytes(server).ok_or_else(|| corrupt(server))?);
+            for (from, to) in runs {
+                // The driver's intervals end before their end.
+                sid = sid.with_interval(GnoInterval::new(*from, to.saturating_add(1)));
+            }
+            sids.push(sid);
+        }
+        Ok(sids)
+    }
+}
+
+impl FromStr for MySqlGtids {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let mut gtids = Self::default();
+        for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
+            let mut words = part.split(':');
+            let server = words.next().unwrap_or_default().to_ascii_lowercase();
+            if uuid_bytes(&server).is_none() {
+                return Err(corrupt(text));
+            }
+            for run in words {
+                let (from, to) = run.split_once('-').unwrap_or((run, run));
+                let (from, to) =
+                    from.parse().ok().zip(to.parse().ok()).ok_or_else(|| corrupt(text))?;
+                if from == 0 || from > to {
+                    return Err(corrupt(text));
+                }
+                gtids.0.entry(server.clone()).or_default().push((from, to));
+            }
+        }
+        Ok(gtids)
+    }
+}
+
+impl fmt::Display for MySqlGtids {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, (server, runs)) in self.0.iter().enumerate() {
+            write!(f, "{}{server}", if at > 0 { "," } else { "" })?;
+            for (from, to) in runs {
+                if from == to { write!(f, ":{from}")? } else { write!(f, ":{from}-{to}")? }
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn positions_survive_their_text_form_and_grow() {
+        let mut maria: MariaGtids = "0-1-41,7-2-3".parse().unwrap();
+        maria.add(0, 9, 42);
+        assert_eq!(maria.to_string(), "0-9-42,7-2-3");
+        assert_eq!("".parse::<MariaGtids>().unwrap(), MariaGtids::default());
+
+        let server = "3e11fa47-71ca-11e1-9e33-c80aa9429562";
+        let mut mysql: MySqlGtids = format!("{server}:1-5:9").parse().unwrap();
+        for number in [7, 6, 8] {
+            mysql.add(server, number);
+        }
+        assert_eq!(mysql.to_string(), format!("{server}:1-9"));
+        assert_eq!(mysql.sids().unwrap().len(), 1);
+        assert_eq!(uuid(uuid_bytes(server).unwrap()), server);
+    }
+
+    #[test]
+    fn what_is_no_position_is_corrupt() {
+        for text in ["0-1", "a-b-c", "0-1-2-3", "99999999999-1-1"] {
+            assert!(text.parse::<MariaGtids>().unwrap_err().hint_text().is_some(), "{text}");
+        }
+        for text in [
+            "uuid:1",
+            "3e11fa47-71ca-11e1-9e33-c80aa9429562:5-1",
+            "3e11fa47-71ca-11e1-9e33-c80aa9429562:0",
+        ] {
+            assert!(text.parse::<MySqlGtids>().unwrap_err().hint_text().is_some(), "{text}");
+        }
+    }
+}
