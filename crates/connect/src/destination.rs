@@ -24,8 +24,7 @@ use crate::page::Position;
 use crate::source::settings;
 
 /// Every destination, in the order the docs list them. A new destination adds its module and one line.
-pub const DESTINATIONS: &[DestinationEntry] =
-    &[destination::<postgres::Postgres>("postgres")];
+pub const DESTINATIONS: &[DestinationEntry] = &[destination::<postgres::Postgres>("postgres")];
 
 /// One kind of destination: its name, what it is for, what it can do, and how one is built.
 #[derive(Clone, Copy, Debug)]

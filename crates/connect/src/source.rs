@@ -12,7 +12,7 @@ pub mod postgres;
 pub mod sqlite;
 
 #[cfg(test)]
-mod contract;
+pub(crate) mod contract;
 #[cfg(test)]
 mod mutated;
 

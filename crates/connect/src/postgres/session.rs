@@ -13,11 +13,14 @@ use tokio_postgres::{Client, Connection, CopyInSink, CopyOutStream, NoTls, Row, 
 use super::tls::MakeRustls;
 use super::{Server, Tls, fail};
 
-/// What every session is set to, so that texts have one form whatever the server's settings are.
+/// What every session is set to, so that texts have one form whatever the server's settings are. A
+/// database without an encoding would refuse to send a text that is not UTF-8, and with it all others.
 const SETTINGS: &str = "SET TimeZone = 'UTC'; SET DateStyle = 'ISO, YMD'; \
     SET IntervalStyle = 'postgres'; SET extra_float_digits = 1; SET bytea_output = 'hex'; \
     SET standard_conforming_strings = on; SET client_min_messages = warning; \
-    SET xmloption = content;";
+    SET xmloption = content; \
+    SELECT set_config('client_encoding', 'SQL_ASCII', false) \
+    WHERE current_setting('server_encoding') = 'SQL_ASCII';";
 
 /// How long a lock of somebody else is waited for.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(60);

@@ -150,6 +150,7 @@ pub(super) struct Statements {
     waiting: String,
     names: Vec<String>,
     expressions: Vec<String>,
+    types: Vec<String>,
     keys: Vec<(String, String)>,
     set: Vec<String>,
     update_first: bool,
@@ -176,6 +177,7 @@ impl Statements {
             copy_waiting: format!("COPY {waiting} FROM STDIN (FORMAT BINARY)"),
             table: table.sql(),
             expressions: fit.columns.iter().map(|column| column.expression.clone()).collect(),
+            types: fit.columns.iter().map(|column| column.full_type.clone()).collect(),
             keys: keys.map(|key| (quoted(&key.name), key.expression.clone())).collect(),
             set: set.map(|column| quoted(&column.name)).collect(),
             update_first: !fit.lacking.is_empty(),
@@ -196,7 +198,8 @@ impl Statements {
     }
 
     fn same_key(&self) -> String {
-        let same: Vec<String> = self.keys.iter().map(|(name, of)| format!("t.{name} = {of}")).collect();
+        let same: Vec<String> =
+            self.keys.iter().map(|(name, of)| format!("t.{name} = {of}")).collect();
         same.join(" AND ")
     }
 
@@ -246,7 +249,8 @@ impl Statements {
     /// Adds the rows of a range, or changes those that are there; a query that counts both.
     pub(super) fn upsert(&self, from: usize, to: usize) -> String {
         let keys: Vec<&str> = self.keys.iter().map(|(name, _)| name.as_str()).collect();
-        let set: Vec<String> = self.set.iter().map(|name| format!("{name} = EXCLUDED.{name}")).collect();
+        let set: Vec<String> =
+            self.set.iter().map(|name| format!("{name} = EXCLUDED.{name}")).collect();
         let conflict = if set.is_empty() {
             "DO NOTHING".to_owned()
         } else {
@@ -273,7 +277,7 @@ impl Statements {
 
     /// Tries the conversion of one column of one waiting row.
     pub(super) fn conversion(&self, column: usize, place: usize) -> Option<String> {
-        let of = self.expressions.get(column)?;
-        Some(format!("SELECT {of} FROM {} AS s WHERE s._place = {place}", self.waiting))
+        let (of, to) = (self.expressions.get(column)?, self.types.get(column)?);
+        Some(format!("SELECT ({of})::{to} FROM {} AS s WHERE s._place = {place}", self.waiting))
     }
 }

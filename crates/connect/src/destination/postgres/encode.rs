@@ -4,8 +4,9 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BinaryArray, BooleanArray, Date32Array, Decimal128Array, Float64Array,
-    Int64Array, StringArray, Time64MicrosecondArray, TimestampMicrosecondArray, new_null_array,
+    Array, ArrayRef, AsArray, BinaryArray, BooleanArray, Date32Array, Decimal128Array,
+    Float64Array, Int64Array, StringArray, Time64MicrosecondArray, TimestampMicrosecondArray,
+    new_null_array,
 };
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{
@@ -287,7 +288,9 @@ impl Values {
             DataType::Timestamp(..) => {
                 Self::Moment(array.as_primitive::<TimestampMicrosecondType>().clone())
             }
-            DataType::Time64(_) => Self::Time(array.as_primitive::<Time64MicrosecondType>().clone()),
+            DataType::Time64(_) => {
+                Self::Time(array.as_primitive::<Time64MicrosecondType>().clone())
+            }
             _ => Self::Text(array.as_string::<i32>().clone()),
         })
     }
@@ -421,7 +424,11 @@ fn float(value: f64, form: Form, out: &mut Vec<u8>) -> Result<(), Fault> {
 fn decimal(value: i128, scale: i8, form: Form, out: &mut Vec<u8>) -> Result<(), Fault> {
     match form {
         Form::Numeric(None) => {
-            if write_decimal(out, value, scale) { Ok(()) } else { Err(Fault::RANGE) }
+            if write_decimal(out, value, scale) {
+                Ok(())
+            } else {
+                Err(Fault::RANGE)
+            }
         }
         Form::Numeric(Some((precision, wanted))) => {
             let (value, wanted) = (rescaled(value, scale, wanted)?, wanted as i8);

@@ -1,7 +1,7 @@
 //! The table that is written into: what it is, how rows fit it, and how it is made and widened.
 
 use arrow::datatypes::{DataType, SchemaRef};
-use flywheel_base::{Error, ErrorKind, Result};
+use flywheel_base::{Error, Result};
 
 use super::encode::{Form, direct, natural, sql_type};
 use crate::destination::{NewTargetColumns, WriteMode, WriteRequest};
@@ -79,6 +79,8 @@ pub(super) struct TargetColumn {
     pub(super) of: PgType,
     /// Its type in SQL without modifiers.
     pub(super) sql_type: String,
+    /// Its type in SQL with them.
+    pub(super) full_type: String,
     pub(super) not_null: bool,
     /// Whether a new row gets a value in it by itself.
     pub(super) fills_itself: bool,
@@ -110,7 +112,8 @@ impl Target {
                 .hint("Set `table` to a table, or to a name that is free."));
         }
         let sql = "SELECT attname::text, atttypid, atttypmod, attnotnull, \
-                          atthasdef OR attidentity <> '', attgenerated <> '', attidentity = 'a' \
+                          atthasdef OR attidentity <> '', attgenerated <> '', attidentity = 'a', \
+                          pg_catalog.format_type(atttypid, atttypmod) \
                    FROM pg_catalog.pg_attribute \
                    WHERE attrelid = $1 AND attnum > 0 AND NOT attisdropped ORDER BY attnum";
         let rows = session.rows(sql, &[&oid]).await?;
@@ -126,6 +129,7 @@ impl Target {
                 fills_itself: field(row, 4)?,
                 computed: field(row, 5)?,
                 numbered: field(row, 6)?,
+                full_type: field(row, 7)?,
             });
         }
         Ok(Some(Self { oid, columns }))
@@ -160,6 +164,8 @@ pub(super) struct Fitted {
     pub(super) expression: String,
     /// Whether the server has to convert it.
     pub(super) converted: bool,
+    /// The type it gets, with modifiers.
+    pub(super) full_type: String,
     /// Whether a row without a value is refused.
     pub(super) not_null: bool,
     /// Whether it belongs to the key.
@@ -205,13 +211,13 @@ impl Fit {
                 continue;
             }
             let key = keyed(request.mode) && request.key.contains(column.name());
-            let known = target.map(|target| {
-                target.columns.iter().find(|known| known.name == *column.name())
-            });
+            let known = target
+                .map(|target| target.columns.iter().find(|known| known.name == *column.name()));
             match known {
                 Some(Some(known)) if known.computed => {}
                 Some(Some(known)) => {
-                    fit.columns.push(fitted(session, name, place, column.data_type(), known, key).await?);
+                    fit.columns
+                        .push(fitted(session, name, place, column.data_type(), known, key).await?);
                 }
                 None => fit.add(place, column.name(), column.data_type(), key),
                 Some(None) => match request.new_columns {
@@ -236,9 +242,10 @@ impl Fit {
         }
         let written = |name: &str| fit.columns.iter().any(|column| column.name == name);
         if let Some(target) = target {
-            let needed = target.columns.iter().filter(|column| {
-                column.not_null && !column.fills_itself && !written(&column.name)
-            });
+            let needed = target
+                .columns
+                .iter()
+                .filter(|column| column.not_null && !column.fills_itself && !written(&column.name));
             fit.lacking = needed.map(|column| column.name.clone()).collect();
         }
         if let (Some(column), false) = (fit.lacking.first(), keyed(request.mode)) {
@@ -267,6 +274,7 @@ impl Fit {
             form,
             expression: expression(name, form, None),
             converted: false,
+            full_type: sql_type(data_type),
             not_null: key,
             key,
             settable: !key,
@@ -294,8 +302,10 @@ fn marker(request: &WriteRequest, schema: &SchemaRef) -> Result<Option<usize>> {
             "the column \"{name}\" that marks deleted rows is not a truth value"
         ))
         .hint("Map it to bool.")),
-        None => Err(Error::invalid(format!("the rows have no column \"{name}\" that marks deleted ones"))
-            .hint("Name a boolean column of the rows.")),
+        None => Err(Error::invalid(format!(
+            "the rows have no column \"{name}\" that marks deleted ones"
+        ))
+        .hint("Name a boolean column of the rows.")),
     }
 }
 
@@ -325,6 +335,7 @@ async fn fitted(
         form,
         expression,
         converted: direct.is_none(),
+        full_type: known.full_type.clone(),
         not_null: key || known.not_null,
         key,
         settable: !key && !known.numbered,
@@ -368,15 +379,12 @@ async fn convertible(
     array: bool,
 ) -> Result<()> {
     let refused = || {
-        Error::new(
-            ErrorKind::Invalid,
-            format!(
-                "column \"{}\" ({data_type}) does not fit the column of type {} in \"{}\"",
-                known.name,
-                known.sql_type,
-                name.text()
-            ),
-        )
+        Error::invalid(format!(
+            "column \"{}\" ({data_type}) does not fit the column of type {} in \"{}\"",
+            known.name,
+            known.sql_type,
+            name.text()
+        ))
         .hint("Map the column to another type, or change the type there.")
     };
     // The server would print bytes as digits, which is not what they say.

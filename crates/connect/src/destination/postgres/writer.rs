@@ -158,8 +158,8 @@ impl PgWriter {
             return Err(Error::internal("a batch is written before its table is ready"));
         };
         let columns = Columns::of(&ready.fit, batch)?;
-        let plain = !keyed(self.request.mode)
-            && ready.fit.columns.iter().all(|column| !column.converted);
+        let plain =
+            !keyed(self.request.mode) && ready.fit.columns.iter().all(|column| !column.converted);
         let mut rows = Rows { session: &self.session, ready, mode: self.request.mode };
         let (moved, mut refused) = if plain {
             rows.add(&columns).await?
@@ -307,11 +307,8 @@ impl Rows<'_> {
             return Ok((moved, refused));
         }
         let statements = &self.ready.statements;
-        let prepare = if self.ready.waiting {
-            &statements.clear_waiting
-        } else {
-            &statements.create_waiting
-        };
+        let prepare =
+            if self.ready.waiting { &statements.clear_waiting } else { &statements.create_waiting };
         self.session.execute(prepare).await?;
         self.ready.waiting = true;
         let copied = self.copy(&self.ready.statements.copy_waiting, bytes).await?;
@@ -389,10 +386,8 @@ impl Rows<'_> {
             return Ok(found);
         }
         for (at, column) in self.ready.fit.columns.iter().enumerate() {
+            // The value is of no use, only whether there is one.
             let Some(sql) = self.ready.statements.conversion(at, place) else { continue };
-            if !column.expression.contains("::") {
-                continue;
-            }
             self.session.execute("SAVEPOINT conversion").await?;
             let failed = self.session.attempt(&sql).await?.is_err();
             self.session.execute("ROLLBACK TO conversion; RELEASE conversion").await?;

@@ -426,6 +426,11 @@ impl Decoder for Texts {
     }
 }
 
+fn utf8(bytes: &[u8]) -> Result<&str, Misfit> {
+    std::str::from_utf8(bytes)
+        .map_err(|_| Misfit::new("invalid-utf8", "a text that is not valid UTF-8"))
+}
+
 /// A column that was declared with another type than it has in the database.
 struct Cast {
     wire: Wire,
@@ -438,10 +443,6 @@ impl Cast {
     fn push(&mut self, bytes: &[u8]) -> Result<(), Misfit> {
         let kind = self.builder.kind();
         let fault = |fault: Fault| fault.misfit(kind);
-        let text = |bytes| {
-            std::str::from_utf8(bytes)
-                .map_err(|_| Misfit::new("invalid-utf8", "a text that is not valid UTF-8"))
-        };
         let mut uuid = [0; UUID_LENGTH];
         let scalar = match self.wire {
             Wire::Bool => Scalar::Bool(bytes != [0]),
@@ -454,12 +455,12 @@ impl Cast {
             Wire::Date => Scalar::Timestamp(i64::from(Day.read(bytes).map_err(fault)?) * DAY_US),
             Wire::Moment => Scalar::Timestamp(Moment.read(bytes).map_err(fault)?),
             Wire::Bytea => Scalar::Bytes(bytes),
-            Wire::Uuid if write_uuid(bytes, &mut uuid) => Scalar::Text(text(&uuid)?),
+            Wire::Uuid if write_uuid(bytes, &mut uuid) => Scalar::Text(utf8(&uuid)?),
             Wire::Numeric | Wire::Uuid => return Err(fault(Fault::Form)),
-            Wire::Json => Scalar::Json(text(bytes)?),
-            Wire::Jsonb => Scalar::Json(text(bytes.get(1..).unwrap_or_default())?),
-            Wire::Text => Scalar::Text(text(bytes)?),
-            Wire::NumberText => Scalar::Number(text(bytes)?),
+            Wire::Json => Scalar::Json(utf8(bytes)?),
+            Wire::Jsonb => Scalar::Json(utf8(bytes.get(1..).unwrap_or_default())?),
+            Wire::Text => Scalar::Text(utf8(bytes)?),
+            Wire::NumberText => Scalar::Number(utf8(bytes)?),
         };
         self.builder.push(scalar, &self.parsing)
     }

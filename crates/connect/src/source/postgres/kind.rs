@@ -1,8 +1,6 @@
 //! PostgreSQL's types: how a column is asked for, in which form its values arrive, and what they
 //! become.
 
-use std::fmt::Write as _;
-
 use chrono::DateTime;
 use flywheel_base::Timestamp;
 use serde_json::{Value, json};
@@ -109,14 +107,13 @@ impl PgType {
     }
 }
 
+/// The hexadecimal digits.
+const DIGITS: &[u8; 16] = b"0123456789abcdef";
+
 /// The hexadecimal form of bytes.
-pub(super) fn hex(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(bytes.len() * 2);
-    for byte in bytes {
-        // Writing to a string cannot fail.
-        write!(text, "{byte:02x}").map_or((), |()| ());
-    }
-    text
+fn hex(bytes: &[u8]) -> String {
+    let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+    digits.map(|digit| char::from(DIGITS[usize::from(digit)])).collect()
 }
 
 fn array<const N: usize>(bytes: &[u8]) -> Option<[u8; N]> {
@@ -190,7 +187,6 @@ pub(super) const UUID_LENGTH: usize = 36;
 
 /// Writes the text of a UUID; says whether `bytes` are one.
 pub(super) fn write_uuid(bytes: &[u8], text: &mut [u8; UUID_LENGTH]) -> bool {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let Some(bytes) = array::<16>(bytes) else { return false };
     let mut at = 0;
     for (place, byte) in bytes.into_iter().enumerate() {

@@ -155,10 +155,7 @@ async fn queries_views_and_conditions_are_read() {
         ),
         (json!({ "table": "big", "primary_key": ["id"] }), vec!["2|2.25", "3|0.00"]),
         (json!({ "table": "public.big" }), vec!["2|2.25", "3|0.00"]),
-        (
-            json!({ "table": "orders", "where": "amount > 0 -- paid" }),
-            vec!["1|5|1.50", "2|6|2.25"],
-        ),
+        (json!({ "table": "orders", "where": "amount > 0 -- paid" }), vec!["1|5|1.50", "2|6|2.25"]),
     ] {
         let pages = read(&database, &full(stream.clone())).await.unwrap();
         let rows: Vec<String> = cells(&pages).into_iter().map(|row| row.join("|")).collect();

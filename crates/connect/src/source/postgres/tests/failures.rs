@@ -93,8 +93,11 @@ async fn a_statement_that_takes_too_long_ends() {
 async fn a_half_open_connection_ends_in_an_error() {
     let database = TestDatabase::new("CREATE TABLE t AS SELECT 1 AS a");
     let proxy = Proxy::new("COPY", Fault::Freeze);
-    let half_open = with(connection(proxy.port, &database.name), "silence_timeout", json!("300ms"));
-    assert_eq!(read_from(half_open.clone(), &full(json!({ "table": "t" }))).await.unwrap().len(), 1);
+    let half_open = with(connection(proxy.port, &database.name), "silence_timeout", json!("1s"));
+    assert_eq!(
+        read_from(half_open.clone(), &full(json!({ "table": "t" }))).await.unwrap().len(),
+        1
+    );
     proxy.arm();
     let error = failure(half_open, json!({ "table": "t" })).await;
     assert_eq!(error.kind(), ErrorKind::Unavailable);
@@ -133,8 +136,7 @@ async fn tls_is_required_checked_and_used() {
     ];
     let server = Postgres::start_with(&settings.each_ref().map(String::as_str));
     let database = server.database();
-    let stream =
-        json!({ "query": "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()" });
+    let stream = json!({ "query": "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()" });
     let base = connection(server.port(), &database);
     for (tls, host, ca, encrypted) in [
         ("disable", "127.0.0.1", None, Some("false")),
@@ -161,7 +163,9 @@ async fn tls_is_required_checked_and_used() {
     // Another authority, and a file that is none.
     let other = tempfile::tempdir().unwrap();
     let stranger = Postgres::certificate(other.path());
-    for (file, kind) in [(&stranger.certificate, ErrorKind::Denied), (&made.key, ErrorKind::Invalid)] {
+    for (file, kind) in
+        [(&stranger.certificate, ErrorKind::Denied), (&made.key, ErrorKind::Invalid)]
+    {
         for tls in ["require", "verify-full"] {
             let connection = with(with(base.clone(), "tls", json!(tls)), "ca_file", json!(file));
             let connection = with(connection, "host", json!("localhost"));

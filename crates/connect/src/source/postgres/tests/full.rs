@@ -40,7 +40,8 @@ async fn all_connections_see_one_moment() {
     let source = source(database.connection());
     let mut pages = source.read(&request);
     let first = pages.next().await.unwrap().unwrap();
-    database.run("DELETE FROM t WHERE id > 4000; UPDATE t SET v = 'new'; INSERT INTO t VALUES (0, '')");
+    database
+        .run("DELETE FROM t WHERE id > 4000; UPDATE t SET v = 'new'; INSERT INTO t VALUES (0, '')");
     let mut all = vec![first];
     while let Some(page) = pages.next().await {
         all.push(page.unwrap());
@@ -54,7 +55,6 @@ async fn keys_of_every_kind_are_cut_into_ranges_without_loss() {
     let database = TestDatabase::new(
         "CREATE TABLE by_text (k text COLLATE \"C\" PRIMARY KEY);
          INSERT INTO by_text SELECT chr(33 + n % 90) || 'é''' || n FROM generate_series(1, 3000) n;
-         CREATE COLLATION strange (provider = icu, locale = 'und-u-co-emoji');
          CREATE TABLE by_words (k varchar(40) PRIMARY KEY);
          INSERT INTO by_words SELECT CASE n % 2 WHEN 0 THEN 'a' ELSE 'B' END || n FROM generate_series(1, 3000) n;
          CREATE TABLE by_uuid (k uuid PRIMARY KEY);
@@ -69,8 +69,7 @@ async fn keys_of_every_kind_are_cut_into_ranges_without_loss() {
          INSERT INTO by_nothing SELECT n % 5 FROM generate_series(1, 3000) n;
          ANALYZE;",
     );
-    for table in
-        ["by_text", "by_words", "by_uuid", "by_time", "by_two", "by_number", "by_nothing"]
+    for table in ["by_text", "by_words", "by_uuid", "by_time", "by_two", "by_number", "by_nothing"]
     {
         let stream = json!({ "table": table, "chunk_rows": 130, "parallel": 2 });
         let mut request = ReadRequest { page_rows: 400, ..full(stream) };
@@ -127,8 +126,7 @@ async fn a_copy_that_breaks_goes_on_behind_the_last_page_although_rows_moved() {
     request.from = before.last().map(|page| page.position.clone());
     let after: Vec<Page> = source.read(&request).try_collect().await.unwrap();
     let all: Vec<String> = ids(&before).into_iter().chain(ids(&after)).collect();
-    let expected: Vec<String> =
-        numbers(1..=5001).into_iter().filter(|id| id != "4999").collect();
+    let expected: Vec<String> = numbers(1..=5001).into_iter().filter(|id| id != "4999").collect();
     assert_eq!(all, expected);
     assert_eq!(after.last().unwrap().position.0["complete"], true);
 }
@@ -154,7 +152,8 @@ async fn a_broken_read_without_key_is_not_continued_by_guessing() {
 
 #[tokio::test]
 async fn a_declared_key_with_missing_values_is_refused() {
-    let database = TestDatabase::new("CREATE TABLE t (k int, v int); INSERT INTO t VALUES (1, 1), (NULL, 2)");
+    let database =
+        TestDatabase::new("CREATE TABLE t (k int, v int); INSERT INTO t VALUES (1, 1), (NULL, 2)");
     let stream = json!({ "table": "t", "primary_key": ["k"] });
     let error = read(&database, &full(stream)).await.unwrap_err();
     assert!(error.message().contains("without a value"), "{error:?}");
