@@ -74,10 +74,7 @@ pub(crate) fn decimal(bytes: &[u8], precision: u8, scale: u8) -> Result<i128, No
             value = value * 10_000 + i128::from(digit);
         }
     } else {
-        for digit in digits(bytes) {
-            let grown = value.checked_mul(10_000).and_then(|v| v.checked_add(i128::from(digit)));
-            value = grown.ok_or(NotDecimal::Range)?;
-        }
+        return wide(bytes, weight, scale).and_then(|value| signed(value, precision, sign));
     }
     if value == 0 {
         return Ok(0);
@@ -90,10 +87,35 @@ pub(crate) fn decimal(bytes: &[u8], precision: u8, scale: u8) -> Result<i128, No
         (false, Some(power)) if value % power == 0 => value / power,
         _ => return Err(NotDecimal::Range),
     };
+    signed(value, precision, sign)
+}
+
+/// The value with its sign, if it has at most `precision` digits.
+fn signed(value: i128, precision: u8, sign: u16) -> Result<i128, NotDecimal> {
     if POWERS.get(usize::from(precision)).is_some_and(|limit| value >= *limit) {
         return Err(NotDecimal::Range);
     }
     Ok(if sign == NEGATIVE { -value } else { value })
+}
+
+/// The value times 10^`scale` of more digits than fit one after the other: those of base 10,000 can
+/// have zeros on both sides that the decimal does not have.
+fn wide(bytes: &[u8], weight: i32, scale: u8) -> Result<i128, NotDecimal> {
+    let mut value: i128 = 0;
+    let mut exponent = 4 * weight + i32::from(scale);
+    for digit in digits(bytes) {
+        let digit = i128::from(digit);
+        let power = usize::try_from(exponent.unsigned_abs()).ok().and_then(|at| POWERS.get(at));
+        let part = match (exponent >= 0, power) {
+            _ if digit == 0 => Some(0),
+            (true, Some(power)) => digit.checked_mul(*power),
+            (false, Some(power)) if digit % power == 0 => Some(digit / power),
+            _ => None,
+        };
+        value = part.and_then(|part| value.checked_add(part)).ok_or(NotDecimal::Range)?;
+        exponent -= 4;
+    }
+    Ok(value)
 }
 
 /// The value as PostgreSQL prints it.

@@ -8,7 +8,6 @@ use std::sync::Arc;
 use arrow::array::{
     ArrayRef, BooleanArray, Float64Array, Int32Array, Int64Array, RecordBatch, StringArray,
 };
-use arrow::datatypes::SchemaRef;
 use serde_json::{Value, json};
 
 use super::*;

@@ -68,8 +68,9 @@ impl Plan {
         relation: Relation,
     ) -> Result<Self> {
         let (order, cursor) = order(&relation, request)?;
+        let name = |column: &SourceColumn| relation.sql_name(&column.name);
         let names: Vec<String> =
-            order.iter().filter_map(|at| relation.columns.get(*at)).map(sql_name).collect();
+            order.iter().filter_map(|at| relation.columns.get(*at)).map(name).collect();
         let mut stored = stored(request)?;
         if !stored.order.is_empty() && stored.order != names {
             return Err(Error::invalid(format!(
@@ -133,7 +134,7 @@ impl Plan {
             match columns.get(*at) {
                 Some(column) if !column.tells_its_text() => {
                     self.order_fields.push(list.len());
-                    list.push(format!("{}::text", sql_name(column)));
+                    list.push(format!("{}::text", self.relation.sql_name(&column.name)));
                 }
                 _ => self.order_fields.push(*at),
             }
@@ -157,8 +158,10 @@ impl Plan {
         if nullable.is_empty() {
             return Ok(());
         }
-        let missing: Vec<String> =
-            nullable.iter().map(|column| format!("{} IS NULL", sql_name(column))).collect();
+        let missing: Vec<String> = nullable
+            .iter()
+            .map(|column| format!("{} IS NULL", self.relation.sql_name(&column.name)))
+            .collect();
         let given = stream.condition.as_deref().unwrap_or("true");
         let sql = format!(
             "SELECT EXISTS (SELECT FROM {} WHERE ({given}\n) AND ({}))",
@@ -185,7 +188,7 @@ impl Plan {
         let nullable = cursor && self.first().is_some_and(|column| !column.not_null);
         let Some(first) = self.first() else { return Ok((String::new(), false)) };
         if let Some(from) = self.look_back(request)? {
-            return Ok((format!("{} >= {from}", sql_name(first)), false));
+            return Ok((format!("{} >= {from}", self.relation.sql_name(&first.name)), false));
         }
         let after = &self.stored.after;
         let Some(last) = after.first() else { return Ok((String::new(), nullable)) };
@@ -200,7 +203,7 @@ impl Plan {
             }
             Ok(format!("({names}) > ({})", values.join(", ")))
         };
-        let name = sql_name(first);
+        let name = self.relation.sql_name(&first.name);
         let unique = self.order.len() == 1;
         Ok(match last {
             None if unique => (format!("{name} IS NOT NULL"), false),
@@ -290,7 +293,7 @@ impl Plan {
                 )
             })
             .collect();
-        Ok(between("ctid", &bounds, ">=", "<"))
+        Ok(between(&self.relation.place_name(), &bounds, ">=", "<"))
     }
 
     /// Ranges of the first column of the key, about equal in rows.
@@ -336,7 +339,7 @@ impl Plan {
             .iter()
             .map(|row| Ok(typed(&field::<String>(row, 0)?, &column.sql_type)))
             .collect::<Result<_>>()?;
-        Ok(between(&sql_name(column), &bounds, ">", "<="))
+        Ok(between(&self.relation.sql_name(&column.name), &bounds, ">", "<="))
     }
 
     /// The order of texts in a column, as SQL behind an expression.
@@ -362,18 +365,13 @@ impl Plan {
 
     /// The smallest and the largest value of a column of whole numbers.
     async fn ends(&self, session: &Session, column: &SourceColumn) -> Result<Vec<String>> {
-        let name = sql_name(column);
+        let name = self.relation.sql_name(&column.name);
         let sql =
             format!("SELECT min({name})::text, max({name})::text FROM {}", self.relation.from);
         let row = session.row(&sql, &[]).await?;
         let ends = [field::<Option<String>>(&row, 0)?, field::<Option<String>>(&row, 1)?];
         Ok(ends.into_iter().flatten().collect())
     }
-}
-
-/// A column's name in SQL.
-fn sql_name(column: &SourceColumn) -> String {
-    quoted(&column.name)
 }
 
 fn stored(request: &ReadRequest) -> Result<Stored> {

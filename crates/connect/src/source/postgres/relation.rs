@@ -74,6 +74,8 @@ pub(super) struct Relation {
     pub(super) origin: String,
     /// What stands behind FROM.
     pub(super) from: String,
+    /// The name of its rows there.
+    rows_name: String,
     /// Its columns.
     pub(super) columns: Vec<SourceColumn>,
     /// The places of the columns that identify a row; none if there is no key.
@@ -140,6 +142,7 @@ impl Relation {
             name: format!("table \"{}.{}\"", table.schema, table.name),
             origin: format!("{}.{}", table.schema, table.name),
             from: format!("{}.{}", quoted(&table.schema), quoted(&table.name)),
+            rows_name: quoted(&table.name),
             columns: land(session, raw, &names, declared).await?,
             key: Vec::new(),
             growing_key: false,
@@ -186,6 +189,7 @@ impl Relation {
             name: "the query".to_owned(),
             origin: "query".to_owned(),
             from: format!("({query}\n) AS q({})", aliases.join(", ")),
+            rows_name: "q".to_owned(),
             columns: land(session, raw, &names, declared).await?,
             key: Vec::new(),
             growing_key: false,
@@ -200,6 +204,17 @@ impl Relation {
             Error::not_found(format!("{} has no column \"{name}\"", self.name))
                 .hint(suggest::hint(name, names().collect::<Vec<_>>()))
         })
+    }
+
+    /// A column in SQL. The bare name would mean what stands in the SELECT list under that name,
+    /// which can be the text of the column.
+    pub(super) fn sql_name(&self, column: &str) -> String {
+        format!("{}.{}", self.rows_name, quoted(column))
+    }
+
+    /// The place of a row on disk, in SQL.
+    pub(super) fn place_name(&self) -> String {
+        format!("{}.ctid", self.rows_name)
     }
 
     /// The names of the columns of the key.

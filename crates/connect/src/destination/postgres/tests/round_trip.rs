@@ -138,7 +138,8 @@ async fn a_table_of_the_source_is_copied_cell_by_cell() {
          INSERT INTO a VALUES (1, 1.05, 1e30, 'x', 'y', 'z', '\\x00', '2024-05-01', '2024-05-01 10:00',
              '2024-05-01 10:00+02', '10:00:00.5', '1 day', '00112233-4455-6677-8899-aabbccddeeff',
              '{\"b\": 1}', '{\"b\": 1}', 'so so', '{1,NULL,3}', '{a,\"b c\"}', '10.0.0.1', 1.1, 0.1,
-             true, '[1,5)'), (2);
+             true, '[1,5)');
+         INSERT INTO a (id) VALUES (2);
          CREATE TABLE b (LIKE a INCLUDING ALL); CREATE TABLE c (LIKE a INCLUDING ALL);
          CREATE TABLE d (LIKE a INCLUDING ALL);",
     );

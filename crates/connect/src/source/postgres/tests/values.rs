@@ -147,8 +147,7 @@ async fn values_that_nothing_can_hold_are_set_aside_with_their_row() {
              (5, NULL, '0001-12-31 BC', 1, 1), (6, NULL, NULL, 'NaN', 1), (7, NULL, NULL, 1, 'NaN'),
              (8, '0001-01-01', '9999-12-31 23:59:59.999999+00', 2, 2), (9, NULL, '294276-12-31', 1, 1);",
     );
-    let stream = json!({ "table": "t", "chunk_rows": 3 });
-    let pages = read(&database, &full(stream)).await.unwrap();
+    let pages = read(&database, &full(json!({ "table": "t" }))).await.unwrap();
     assert_eq!(ids(&pages), ["1", "8"]);
     assert_eq!(
         rejected_at(&pages),
