@@ -12,6 +12,7 @@ pub mod excel;
 pub mod jsonl;
 pub mod mysql;
 pub mod parquet;
+pub mod postgres;
 pub mod sqlite;
 
 #[cfg(test)]
@@ -41,6 +42,7 @@ pub const DESTINATIONS: &[DestinationEntry] = &[
     destination::<source::excel::Excel>("excel"),
     destination::<source::sqlite::Sqlite>("sqlite"),
     destination::<source::mysql::MySql>("mysql"),
+    destination::<postgres::Postgres>("postgres"),
 ];
 
 /// One kind of destination: its name, what it is for, what it can do, and how one is built.

@@ -14,6 +14,7 @@ mod column;
 mod files;
 mod output;
 mod page;
+mod postgres;
 
 pub use action::{ACTIONS, Action, ActionConfig, ActionContext, ActionEntry, Delivery, Outcome};
 pub use column::{ColumnType, DECIMAL_DIGITS_MAX, DeclaredColumn};

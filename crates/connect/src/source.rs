@@ -10,6 +10,7 @@ pub mod excel;
 pub mod jsonl;
 pub mod mysql;
 pub mod parquet;
+pub mod postgres;
 pub mod sqlite;
 
 #[cfg(test)]
@@ -42,6 +43,7 @@ pub const SOURCES: &[SourceEntry] = &[
     source::<excel::Excel>("excel"),
     source::<sqlite::Sqlite>("sqlite"),
     source::<mysql::MySql>("mysql"),
+    source::<postgres::Postgres>("postgres"),
 ];
 
 /// One kind of source: its name, what it is for, its settings, and how one is built.
