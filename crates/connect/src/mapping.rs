@@ -167,8 +167,8 @@ impl Mapping {
                 continue;
             }
             let same = || self.columns.iter().filter(|other| other.from == column.from);
-            let as_text = column.kind.is_none()
-                && column.mask.as_ref().is_some_and(|mask| mask.reads_text());
+            let as_text =
+                column.kind.is_none() && column.mask.as_ref().is_some_and(|mask| mask.reads_text());
             let kind = match column.kind {
                 _ if same().any(|other| other.typed_here) || as_text => Some(ColumnType::Text),
                 Some(kind) => Some(kind),
@@ -212,8 +212,8 @@ fn mapped(
         config.columns.iter().filter(|other| other.source_name() == from).collect();
     let as_text = same.iter().any(|other| !other.clean.is_empty())
         || same.windows(2).any(|pair| pair.first().map(|c| c.kind) != pair.last().map(|c| c.kind));
-    let typed_here = (as_text && column.kind.is_some_and(|kind| kind != ColumnType::Text))
-        || !clean.is_empty();
+    let typed_here =
+        (as_text && column.kind.is_some_and(|kind| kind != ColumnType::Text)) || !clean.is_empty();
     Ok(Mapped {
         name: column.name.clone(),
         from: from.to_owned(),

@@ -96,9 +96,8 @@ fn evidence(kind: &Kind, words: &[String], sample: &BTreeSet<&str>) -> Option<(f
         return named.then(|| (NAME_ALONE, "its name; there are no values".to_owned()));
     }
     let count = sample.len() as f64;
-    let share = |looks: fn(&str) -> bool| {
-        sample.iter().filter(|value| looks(value)).count() as f64 / count
-    };
+    let share =
+        |looks: fn(&str) -> bool| sample.iter().filter(|value| looks(value)).count() as f64 / count;
     let percent = |share: f64| (share * 100.0).round();
     if named {
         let share = share(kind.looks);
@@ -111,6 +110,9 @@ fn evidence(kind: &Kind, words: &[String], sample: &BTreeSet<&str>) -> Option<(f
     let share = share(looks);
     let enough = sample.len() >= VALUES_MIN && share >= least;
     (enough && !against && !(kind.numbers && values::is_series(sample))).then(|| {
-        (0.9 * share.max(0.6), format!("{} % of its values look so; its name says nothing", percent(share)))
+        (
+            0.9 * share.max(0.6),
+            format!("{} % of its values look so; its name says nothing", percent(share)),
+        )
     })
 }

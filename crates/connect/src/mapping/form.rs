@@ -246,7 +246,9 @@ impl Arguments {
                 "{form}: the key is shorter than {} bytes and could be guessed",
                 super::mask::KEY_BYTES_MIN
             ))
-            .hint("Make one with `openssl rand -hex 32` and keep it: other keys give other values."));
+            .hint(
+                "Make one with `openssl rand -hex 32` and keep it: other keys give other values.",
+            ));
         }
         Ok(key)
     }

@@ -123,11 +123,10 @@ impl Step {
     /// As [`check_clean`].
     pub(crate) fn parse(text: &str) -> Result<Self> {
         let form = Form::parse(text, "clean")?;
-        let entry =
-            NORMALISERS.iter().find(|entry| entry.name == form.name).ok_or_else(|| {
-                Error::invalid(format!("there is no normaliser \"{}\"", form.name))
-                    .hint(suggest::hint(form.name, NORMALISERS.iter().map(|entry| entry.name)))
-            })?;
+        let entry = NORMALISERS.iter().find(|entry| entry.name == form.name).ok_or_else(|| {
+            Error::invalid(format!("there is no normaliser \"{}\"", form.name))
+                .hint(suggest::hint(form.name, NORMALISERS.iter().map(|entry| entry.name)))
+        })?;
         let parameters: Vec<Parameter> = entry.parameters.iter().copied().chain([BAD]).collect();
         let arguments = form.arguments(&parameters, &unresolved)?;
         let bad = match arguments.text(BAD.name) {

@@ -110,9 +110,8 @@ impl Mapping {
                     return Ok(Value::Null);
                 }
                 let formatter = ArrayFormatter::try_new(array.as_ref(), &options);
-                let formatter = formatter.map_err(|error| {
-                    Error::internal("a value has no text").caused_by(error)
-                })?;
+                let formatter = formatter
+                    .map_err(|error| Error::internal("a value has no text").caused_by(error))?;
                 Ok(Value::String(formatter.value(row).to_string()))
             };
             let value = match self.kept(name) {

@@ -96,7 +96,8 @@ impl Check<'_> {
                 self.checked.out.push_hidden(file, told(diagnostic, &error));
             }
             Ok(false) if stream.key.contains(name) => {
-                let message = format!("column \"{name}\" is a key, and its mask makes values equal");
+                let message =
+                    format!("column \"{name}\" is a key, and its mask makes values equal");
                 let hint = "Mask it with hmac or tokenize, or take it out of the key.";
                 self.push(file, Diagnostic::error(span, message).hint(hint));
             }
@@ -134,12 +135,14 @@ impl Check<'_> {
         }
         let stream_name = &stream.stream;
         if stream.keep == Keep::Declared && stream.columns.is_empty() {
-            let message = format!("stream \"{stream_name}\" keeps declared columns and declares none");
+            let message =
+                format!("stream \"{stream_name}\" keeps declared columns and declares none");
             let hint = "List the columns that land under columns, or remove keep.";
             self.push(file, Diagnostic::error(at(node, "keep"), message).hint(hint));
         } else if stream.keep == Keep::Declared && !stream.drop.is_empty() {
-            let message =
-                format!("stream \"{stream_name}\" keeps declared columns only, so drop has no effect");
+            let message = format!(
+                "stream \"{stream_name}\" keeps declared columns only, so drop has no effect"
+            );
             let diagnostic = Diagnostic::warning(at(node, "drop"), message).hint("Remove drop.");
             self.push(file, diagnostic);
         }

@@ -201,7 +201,10 @@ fn columns_say_how_they_are_cleaned_and_hidden() {
     assert_eq!(stream.keep, Keep::Declared);
     let [id, phone, email, since] = stream.columns.as_slice() else { panic!("{stream:?}") };
     assert_eq!((id.clean.len(), id.mask.as_deref()), (0, Some("hmac(key=${env:PII_KEY})")));
-    assert_eq!((phone.source_name(), phone.clean.as_slice()), ("tel", &["phone(CN)".to_owned()][..]));
+    assert_eq!(
+        (phone.source_name(), phone.clean.as_slice()),
+        ("tel", &["phone(CN)".to_owned()][..])
+    );
     assert_eq!(email.column_type, None);
     assert_eq!(since.clean, ["trim", "date(dmy)"]);
     assert_eq!(project.syncs["crm"].streams[1].drop, ["note"]);

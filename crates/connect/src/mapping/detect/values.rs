@@ -12,8 +12,8 @@ use crate::mapping::normalise::{Step, clean_all};
 const PHONE_REGIONS: [&str; 8] = ["CN", "US", "GB", "DE", "FR", "JP", "KR", "IN"];
 /// Codes of the Chinese provinces.
 const PROVINCES: [u32; 35] = [
-    11, 12, 13, 14, 15, 21, 22, 23, 31, 32, 33, 34, 35, 36, 37, 41, 42, 43, 44, 45, 46, 50, 51, 52, 53,
-    54, 61, 62, 63, 64, 65, 71, 81, 82, 83,
+    11, 12, 13, 14, 15, 21, 22, 23, 31, 32, 33, 34, 35, 36, 37, 41, 42, 43, 44, 45, 46, 50, 51, 52,
+    53, 54, 61, 62, 63, 64, 65, 71, 81, 82, 83,
 ];
 /// Numbers closer together than this, on average, are a series.
 const SERIES_STEP_MAX: u128 = 1_000;
@@ -51,9 +51,8 @@ pub(super) fn is_phone_alone(value: &str) -> bool {
     if digits < 10 {
         return false;
     }
-    let in_region = |region: &str| {
-        PHONES.iter().any(|(known, steps)| *known == region && fits(steps, value))
-    };
+    let in_region =
+        |region: &str| PHONES.iter().any(|(known, steps)| *known == region && fits(steps, value));
     if digits == value.len() {
         let mobile = digits == 11 && value.starts_with('1') && !value.starts_with("10");
         return mobile && in_region("CN");
@@ -94,7 +93,9 @@ pub(super) fn is_chinese_id(value: &str) -> bool {
     }
     let number = |from: usize, to: usize| number(digits, from, to);
     let year = i32::try_from(number(6, 10)).unwrap_or_default();
-    if !(1900..2100).contains(&year) || NaiveDate::from_ymd_opt(year, number(10, 12), number(12, 14)).is_none() {
+    if !(1900..2100).contains(&year)
+        || NaiveDate::from_ymd_opt(year, number(10, 12), number(12, 14)).is_none()
+    {
         return false;
     }
     let mut sum = 0_u32;
@@ -202,7 +203,9 @@ pub(super) fn is_ip(value: &str) -> bool {
 /// An address, and not the number of a version: 10.2.0.4 could be either.
 pub(super) fn is_ip_alone(value: &str) -> bool {
     match value.parse::<IpAddr>() {
-        Ok(IpAddr::V4(address)) => address.octets().iter().filter(|octet| **octet > 31).count() >= 2,
+        Ok(IpAddr::V4(address)) => {
+            address.octets().iter().filter(|octet| **octet > 31).count() >= 2
+        }
         Ok(IpAddr::V6(_)) => value.matches(':').count() >= 3,
         Err(_) => false,
     }
@@ -217,11 +220,12 @@ pub(super) fn is_passport(value: &str) -> bool {
     let letters = value.bytes().take_while(u8::is_ascii_uppercase).count();
     let digits = value.bytes().skip(letters).filter(u8::is_ascii_digit).count();
     let whole = letters + digits == value.len();
-    whole && match letters {
-        0 => digits == 9,
-        1 | 2 => (6..=8).contains(&digits),
-        _ => false,
-    }
+    whole
+        && match letters {
+            0 => digits == 9,
+            1 | 2 => (6..=8).contains(&digits),
+            _ => false,
+        }
 }
 
 /// A few words of letters.

@@ -60,7 +60,8 @@ fn hmac_is_the_digest_that_other_systems_compute() {
 
 #[test]
 fn partial_keeps_an_end_and_hides_at_least_half() {
-    let column = || texts_of(&[Some("13800138000"), Some("12345"), Some("7"), Some("张三丰"), None]);
+    let column =
+        || texts_of(&[Some("13800138000"), Some("12345"), Some("7"), Some("张三丰"), None]);
     assert_eq!(masked("partial(4)", column()), ["*******8000", "***45", "*", "**丰", "null"]);
     assert_eq!(masked("partial(first=3)", column()), ["138********", "12***", "*", "张**", "null"]);
     assert_eq!(
@@ -90,15 +91,19 @@ fn round_rounds_numbers_and_cuts_dates() {
     assert_eq!(masked("round(2)", numbers)[0], "1499");
     let doubles: ArrayRef = Arc::new(Float64Array::from(vec![1.255, -0.5, 1e300, f64::INFINITY]));
     assert_eq!(masked("round(1)", doubles)[..2], ["1.3", "-0.5"]);
-    let decimals = Decimal128Array::from(vec![12_345, 99_999]).with_precision_and_scale(5, 2).unwrap();
-    assert_eq!(masked("round(0)", Arc::new(decimals)), ["123.00", "999.00"], "it stays a decimal(5,2)");
+    let decimals =
+        Decimal128Array::from(vec![12_345, 99_999]).with_precision_and_scale(5, 2).unwrap();
+    assert_eq!(
+        masked("round(0)", Arc::new(decimals)),
+        ["123.00", "999.00"],
+        "it stays a decimal(5,2)"
+    );
     let days: ArrayRef = Arc::new(Date32Array::from(vec![Some(19_844), None, Some(-1)])); // 2024-05-01
     assert_eq!(masked("round(year)", Arc::clone(&days)), ["2024-01-01", "null", "1969-01-01"]);
     assert_eq!(masked("round(quarter)", Arc::clone(&days))[0], "2024-04-01");
     assert_eq!(masked("round(week)", days)[0], "2024-04-29");
-    let moments: ArrayRef = Arc::new(
-        TimestampMicrosecondArray::from(vec![1_714_555_815_000_000]).with_timezone("UTC"),
-    );
+    let moments: ArrayRef =
+        Arc::new(TimestampMicrosecondArray::from(vec![1_714_555_815_000_000]).with_timezone("UTC"));
     assert_eq!(masked("round(hour)", Arc::clone(&moments)), ["2024-05-01T09:00:00Z"]);
     assert_eq!(masked("round(month)", moments), ["2024-05-01T00:00:00Z"]);
 }

@@ -6,7 +6,9 @@
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, PrimitiveArray, StringArray};
-use arrow::datatypes::{ArrowPrimitiveType, DataType, Date32Type, TimeUnit, TimestampMicrosecondType};
+use arrow::datatypes::{
+    ArrowPrimitiveType, DataType, Date32Type, TimeUnit, TimestampMicrosecondType,
+};
 use flywheel_base::{Error, Result};
 
 use super::keyed::Keyed;
@@ -40,7 +42,8 @@ impl MaskKind for DateShift {
 
     fn build(arguments: &Arguments) -> Result<Self> {
         let Some(by) = arguments.text("by") else {
-            return Err(arguments.absent("by", "Name the column whose rows move together, as in by=customer_id."));
+            return Err(arguments
+                .absent("by", "Name the column whose rows move together, as in by=customer_id."));
         };
         let days = arguments.number("days", 1..=DAYS_MAX)?.unwrap_or(DAYS);
         let key = Keyed::derived(arguments.key()?, "date_shift")?;
@@ -71,8 +74,10 @@ impl Mask for DateShift {
                 .with_data_type(kind.clone()),
             ),
             _ => {
-                return Err(Error::invalid(format!("date_shift is for dates and moments, not for {kind}"))
-                    .hint("Declare the column's type as date or timestamp."));
+                return Err(Error::invalid(format!(
+                    "date_shift is for dates and moments, not for {kind}"
+                ))
+                .hint("Declare the column's type as date or timestamp."));
             }
         })
     }

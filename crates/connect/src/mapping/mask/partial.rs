@@ -43,9 +43,10 @@ impl Mask for Partial {
         let last = self.last.min(shown);
         shown -= last;
         let first = self.first.min(shown);
-        let masked = value.chars().enumerate().map(|(place, c)| {
-            if place < first || place >= count - last { c } else { '*' }
-        });
+        let masked = value
+            .chars()
+            .enumerate()
+            .map(|(place, c)| if place < first || place >= count - last { c } else { '*' });
         Some(masked.collect())
     }
 }

@@ -16,7 +16,8 @@ const TEXT: &str = "***";
 pub(crate) struct Redact(String);
 
 impl MaskKind for Redact {
-    const ABOUT: &'static str = "Puts *** in the place of every value; a missing value stays missing.";
+    const ABOUT: &'static str =
+        "Puts *** in the place of every value; a missing value stays missing.";
     const PARAMETERS: &'static [Parameter] =
         &[Parameter::text("text", "What stands for a value; *** if not given.")];
     const DISTINCT: bool = false;

@@ -44,7 +44,9 @@ impl MaskKind for Round {
 
     fn build(arguments: &Arguments) -> Result<Self> {
         let Some(to) = arguments.text("to") else {
-            return Err(arguments.absent("to", "Write round(-3) for thousands, round(month) for dates."));
+            return Err(
+                arguments.absent("to", "Write round(-3) for thousands, round(month) for dates.")
+            );
         };
         if let Some(part) = PARTS.iter().find(|part| **part == to) {
             return Ok(Self(Left::Part(part)));
@@ -72,7 +74,9 @@ impl Mask for Round {
             (Left::Places(places), DataType::Int32) => {
                 Arc::new(column.as_primitive::<Int32Type>().unary::<_, Int32Type>(|n| {
                     let rounded = whole(i64::from(n), places);
-                    i32::try_from(rounded).unwrap_or_else(|_| i32::try_from(floor(i64::from(n), places)).unwrap_or_default())
+                    i32::try_from(rounded).unwrap_or_else(|_| {
+                        i32::try_from(floor(i64::from(n), places)).unwrap_or_default()
+                    })
                 }))
             }
             (Left::Places(places), DataType::Float64) => Arc::new(
@@ -81,11 +85,12 @@ impl Mask for Round {
             (Left::Places(places), DataType::Decimal128(precision, scale)) => {
                 let digits = i32::from(*scale) - places;
                 let limit = 10_i128.checked_pow(u32::from(*precision)).unwrap_or(i128::MAX);
-                let rounded: Decimal128Array =
-                    column.as_primitive::<Decimal128Type>().unary::<_, Decimal128Type>(|n| {
-                        let near = nearest(n, digits);
-                        if near.unsigned_abs() < limit.unsigned_abs() { near } else { down(n, digits) }
-                    });
+                let rounded: Decimal128Array = column
+                    .as_primitive::<Decimal128Type>()
+                    .unary::<_, Decimal128Type>(|n| {
+                    let near = nearest(n, digits);
+                    if near.unsigned_abs() < limit.unsigned_abs() { near } else { down(n, digits) }
+                });
                 Arc::new(rounded.with_data_type(kind.clone()))
             }
             (Left::Part(part), DataType::Date32) => Arc::new(
@@ -137,7 +142,10 @@ fn down(n: i128, digits: i32) -> i128 {
 }
 
 fn step(digits: i32) -> Option<i128> {
-    u32::try_from(digits).ok().filter(|digits| *digits > 0).and_then(|digits| 10_i128.checked_pow(digits))
+    u32::try_from(digits)
+        .ok()
+        .filter(|digits| *digits > 0)
+        .and_then(|digits| 10_i128.checked_pow(digits))
 }
 
 fn float(n: f64, places: i32) -> f64 {

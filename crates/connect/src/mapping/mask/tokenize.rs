@@ -48,8 +48,9 @@ impl MaskKind for Tokenize {
         let key = arguments.key()?;
         let cipher = Keyed::derived(key, "tokenize ff1")?.digest(&[]);
         let ff1 = |radix: u32| {
-            FF1::<Aes256>::new(&cipher, radix)
-                .map_err(|error| Error::internal("the radix of a mask").caused_by(error.to_string()))
+            FF1::<Aes256>::new(&cipher, radix).map_err(|error| {
+                Error::internal("the radix of a mask").caused_by(error.to_string())
+            })
         };
         let short = Keyed::derived(key, "tokenize digest")?;
         Ok(Self { digits: ff1(10)?, letters: ff1(26)?, bits: ff1(2)?, short })
@@ -107,7 +108,8 @@ impl Class {
 impl Tokenize {
     /// Another value of the form of `value`; `None` if the form has too few values.
     fn same_form(&self, value: &str) -> Option<String> {
-        if value.len() > FORM_CHARS_MAX || value.chars().any(|c| !c.is_ascii() && c.is_alphanumeric())
+        if value.len() > FORM_CHARS_MAX
+            || value.chars().any(|c| !c.is_ascii() && c.is_alphanumeric())
         {
             return None;
         }

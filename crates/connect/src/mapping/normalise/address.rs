@@ -167,9 +167,9 @@ fn english(address: &str) -> String {
             let ends = next.as_deref().is_none_or(|next| {
                 next.chars().any(|c| c.is_ascii_digit())
                     || matches!(next, "n" | "s" | "e" | "w" | "ne" | "nw" | "se" | "sw" | "#")
-                    || ENGLISH_UNITS.iter().any(|(short, long)| {
-                        *short == next || long.to_lowercase() == next
-                    })
+                    || ENGLISH_UNITS
+                        .iter()
+                        .any(|(short, long)| *short == next || long.to_lowercase() == next)
             });
             let named = place > 0
                 && words.get(place - 1).is_some_and(|word| word.chars().any(char::is_alphabetic));
@@ -187,11 +187,9 @@ fn german(address: &str) -> String {
         let bare = word.trim_end_matches([',', '.']);
         let comma = if word.ends_with(',') { "," } else { "" };
         let lower = bare.to_lowercase();
-        for (short, long, capital) in [
-            ("strasse", "straße", "Straße"),
-            ("str", "straße", "Straße"),
-            ("pl", "platz", "Platz"),
-        ] {
+        for (short, long, capital) in
+            [("strasse", "straße", "Straße"), ("str", "straße", "Straße"), ("pl", "platz", "Platz")]
+        {
             let marked = short == "strasse" || word.trim_end_matches(',').ends_with('.');
             if lower == short && (marked || short == "str") {
                 return format!("{capital}{comma}");

@@ -11,8 +11,16 @@ use crate::column::Misfit;
 use crate::mapping::form::{Arguments, Parameter};
 
 /// Names of more than one country.
-const AMBIGUOUS: &[&str] =
-    &["congo", "korea", "virgin islands", "saint martin", "st martin", "刚果", "朝韩", "维尔京群岛"];
+const AMBIGUOUS: &[&str] = &[
+    "congo",
+    "korea",
+    "virgin islands",
+    "saint martin",
+    "st martin",
+    "刚果",
+    "朝韩",
+    "维尔京群岛",
+];
 
 /// What the argument `form` may be.
 const FORMS: [&str; 2] = ["alpha2", "alpha3"];

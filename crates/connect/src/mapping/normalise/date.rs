@@ -211,7 +211,10 @@ fn spreadsheet_day(count: u64, serials: Serials) -> Result<NaiveDate, Misfit> {
 /// A day of the calendar.
 fn exact(year: i32, month: i32, day: i32) -> Result<NaiveDate, Misfit> {
     if year == 0 && month == 0 && day == 0 {
-        return Err(Misfit::new("date-zero", "a date of zeros; add null_if(0000-00-00) before date"));
+        return Err(Misfit::new(
+            "date-zero",
+            "a date of zeros; add null_if(0000-00-00) before date",
+        ));
     }
     let part = |number: i32| u32::try_from(number).ok();
     let date = part(month).zip(part(day));

@@ -145,7 +145,8 @@ fn ascii_domain(domain: &str) -> Result<String, Misfit> {
     if labels.len() < 2 {
         return wrong("the domain lacks its end, as in .com");
     }
-    if top.len() < 2 || !top.bytes().all(|byte| byte.is_ascii_alphabetic()) && !top.starts_with("xn--")
+    if top.len() < 2
+        || !top.bytes().all(|byte| byte.is_ascii_alphabetic()) && !top.starts_with("xn--")
     {
         return wrong("the end of the domain is none");
     }

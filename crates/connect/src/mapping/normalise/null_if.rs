@@ -9,8 +9,24 @@ use crate::mapping::form::{Arguments, Parameter};
 
 /// What people and programs write for nothing.
 const USUAL: &[&str] = &[
-    "n/a", "#n/a", "-", "--", "—", "null", "(null)", "\\n", "none", "nil", "nan", "undefined", "无",
-    "空", "暂无", "未填写", "未知", "不详",
+    "n/a",
+    "#n/a",
+    "-",
+    "--",
+    "—",
+    "null",
+    "(null)",
+    "\\n",
+    "none",
+    "nil",
+    "nan",
+    "undefined",
+    "无",
+    "空",
+    "暂无",
+    "未填写",
+    "未知",
+    "不详",
 ];
 
 /// Makes certain texts no value.

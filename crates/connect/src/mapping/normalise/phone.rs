@@ -267,10 +267,16 @@ fn within(calling: &str, rest: &str) -> Result<String, Misfit> {
         return Ok(format!("+{calling}{national}"));
     }
     if regions.iter().any(|region| region.lengths.contains(&rest.len())) {
-        return Err(misfit("phone-unassigned", format!("no phone number of +{calling} is like this")));
+        return Err(misfit(
+            "phone-unassigned",
+            format!("no phone number of +{calling} is like this"),
+        ));
     }
     let count = rest.len();
-    Err(misfit("phone-length", format!("no phone number of +{calling} has {count} digits after it")))
+    Err(misfit(
+        "phone-length",
+        format!("no phone number of +{calling} has {count} digits after it"),
+    ))
 }
 
 /// What was written, without punctuation.
@@ -315,7 +321,10 @@ impl Dialled {
         let allowed = |c: char| {
             c.is_ascii_digit()
                 || c.is_whitespace()
-                || matches!(c, '-' | '.' | '(' | ')' | '/' | '[' | ']' | '·' | '‐'..='―' | '−' | '~')
+                || matches!(
+                    c,
+                    '-' | '.' | '(' | ')' | '/' | '[' | ']' | '·' | '‐'..='―' | '−' | '~'
+                )
         };
         if !rest.chars().all(allowed) {
             return Err(misfit("phone-characters", "signs that no phone number has"));

@@ -35,10 +35,49 @@ const MONTHS: [&[&str]; 12] = [
 
 /// Words that may stand beside a date and say nothing about it.
 const WORDS: &[&str] = &[
-    "of", "the", "de", "del", "le", "den", "am", "st", "nd", "rd", "th", "er", "mon", "monday", "tue",
-    "tues", "tuesday", "wed", "wednesday", "thu", "thur", "thurs", "thursday", "fri", "friday", "sat",
-    "saturday", "sun", "sunday", "montag", "dienstag", "mittwoch", "donnerstag", "freitag", "samstag",
-    "sonntag", "mo", "di", "mi", "do", "fr", "sa", "so",
+    "of",
+    "the",
+    "de",
+    "del",
+    "le",
+    "den",
+    "am",
+    "st",
+    "nd",
+    "rd",
+    "th",
+    "er",
+    "mon",
+    "monday",
+    "tue",
+    "tues",
+    "tuesday",
+    "wed",
+    "wednesday",
+    "thu",
+    "thur",
+    "thurs",
+    "thursday",
+    "fri",
+    "friday",
+    "sat",
+    "saturday",
+    "sun",
+    "sunday",
+    "montag",
+    "dienstag",
+    "mittwoch",
+    "donnerstag",
+    "freitag",
+    "samstag",
+    "sonntag",
+    "mo",
+    "di",
+    "mi",
+    "do",
+    "fr",
+    "sa",
+    "so",
 ];
 
 /// Chinese digits; ten is read apart.
@@ -135,7 +174,10 @@ fn tokens(date: &str) -> Result<Vec<Token>, Misfit> {
                 None if WORDS.contains(&token) => {}
                 None => return Err(form()),
             }
-        } else if !token.chars().all(|c| matches!(c, '-' | '/' | '.' | ',' | ' ' | '_' | '\'' | '’')) {
+        } else if !token
+            .chars()
+            .all(|c| matches!(c, '-' | '/' | '.' | ',' | ' ' | '_' | '\'' | '’'))
+        {
             return Err(form());
         }
     }
@@ -154,7 +196,11 @@ fn without_time(text: &str) -> Result<&str, Misfit> {
     let (date, time) = text.split_at(cut);
     let time = time.get(1..).unwrap_or_default();
     let allowed = |c: char| {
-        c.is_ascii_digit() || matches!(c, ':' | '.' | '+' | '-' | ' ' | 'z' | 'a' | 'p' | 'm' | 'u' | 't' | 'c' | 'g')
+        c.is_ascii_digit()
+            || matches!(
+                c,
+                ':' | '.' | '+' | '-' | ' ' | 'z' | 'a' | 'p' | 'm' | 'u' | 't' | 'c' | 'g'
+            )
     };
     if !time.chars().all(allowed) {
         return Err(form());
@@ -168,7 +214,8 @@ fn chinese(year: &str, rest: &str) -> Result<Parts, Misfit> {
     let (month, rest) = rest.split_once('月').ok_or_else(incomplete)?;
     let (day, rest) = rest.split_once(['日', '号', '號']).ok_or_else(incomplete)?;
     let after = rest.trim();
-    let time = |c: char| c.is_ascii_digit() || matches!(c, ':' | '.' | ' ' | '时' | '分' | '秒' | '点');
+    let time =
+        |c: char| c.is_ascii_digit() || matches!(c, ':' | '.' | ' ' | '时' | '分' | '秒' | '点');
     let weekday = ["星期", "周", "礼拜", "(周", "(星期"].iter().any(|word| after.starts_with(word));
     if !after.chars().all(time) && !(weekday && after.chars().count() <= 6) {
         return Err(form());
