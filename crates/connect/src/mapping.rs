@@ -24,6 +24,7 @@ mod tests;
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use arrow::datatypes::Field;
 use flywheel_base::{Error, Result, Secret, suggest};
 
 pub use detect::{Detected, detect, detect_columns};
@@ -166,20 +167,34 @@ impl Mapping {
             if declared.iter().any(|known| known.name == column.from) {
                 continue;
             }
-            let same = || self.columns.iter().filter(|other| other.from == column.from);
-            let as_text =
-                column.kind.is_none() && column.mask.as_ref().is_some_and(|mask| mask.reads_text());
-            let kind = match column.kind {
-                _ if same().any(|other| other.typed_here) || as_text => Some(ColumnType::Text),
-                Some(kind) => Some(kind),
-                None => same().find_map(|other| other.kind),
+            let same: Vec<&Mapped> =
+                self.columns.iter().filter(|other| other.from == column.from).collect();
+            let as_text = same.iter().any(|other| {
+                let hidden = other.mask.as_ref().is_some_and(|mask| mask.reads_text());
+                other.typed_here || (other.kind.is_none() && hidden)
+            });
+            let kind = match as_text {
+                true => Some(ColumnType::Text),
+                false => same.iter().find_map(|other| other.kind),
             };
             if let Some(kind) = kind {
-                let not_null = same().any(|other| other.not_null);
+                let not_null = same.iter().any(|other| other.not_null);
                 declared.push(DeclaredColumn { name: column.from.clone(), kind, not_null });
             }
         }
         declared
+    }
+
+    /// The mapped columns whose type is known before a row was read, as they land.
+    #[must_use]
+    pub fn fields(&self) -> Vec<Field> {
+        let field = |column: &Mapped| {
+            let text = column.mask.as_ref().is_some_and(|mask| !mask.keeps_type());
+            let cleaned = (!column.clean.is_empty()).then_some(ColumnType::Text);
+            let kind = if text { Some(ColumnType::Text) } else { column.kind.or(cleaned) };
+            kind.map(|kind| Field::new(&column.name, kind.arrow(), true))
+        };
+        self.columns.iter().filter_map(field).collect()
     }
 
     /// The mapped columns of one column of the source.

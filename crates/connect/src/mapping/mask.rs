@@ -72,6 +72,11 @@ pub(crate) trait Mask: fmt::Debug + Send + Sync {
     fn reads_text(&self) -> bool {
         true
     }
+
+    /// Whether a masked column has the type it had; text otherwise.
+    fn keeps_type(&self) -> bool {
+        false
+    }
 }
 
 /// A kind of mask; the constants are its reference page.

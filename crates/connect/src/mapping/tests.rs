@@ -225,6 +225,36 @@ fn cleaned_text_gets_its_declared_type() {
 }
 
 #[test]
+fn the_types_known_before_the_first_row_are_those_that_land() {
+    let mut columns = vec![
+        hidden("a", "hmac(key=${env:K})"),
+        hidden("b", "round(month)"),
+        cleaned("c", &["phone"]),
+        column("d"),
+        hidden("e", "null"),
+        hidden("f", "redact"),
+    ];
+    columns[0].kind = Some(ColumnType::Int64);
+    columns[1].kind = Some(ColumnType::Date);
+    columns[4].kind = Some(ColumnType::Int64);
+    let mapping = mapping(&config(columns));
+    let known = mapping.fields();
+    let array = |name: &str| -> ArrayRef {
+        match name {
+            "b" => Arc::new(Date32Array::from(vec![1; 5])),
+            "a" | "e" => Arc::new(Int64Array::from(vec![1; 5])),
+            _ => text(&[None; 5]),
+        }
+    };
+    let source = ["a", "b", "c", "d", "e", "f"].map(|name| (name, array(name)));
+    let landed = mapping.apply(page(source.to_vec())).unwrap().batch.schema();
+    assert_eq!(known.len(), 5, "nothing is known of d");
+    for field in &known {
+        assert_eq!(landed.field_with_name(field.name()).unwrap().data_type(), field.data_type());
+    }
+}
+
+#[test]
 fn dates_shift_by_a_column_that_does_not_land() {
     let config = MappingConfig {
         drop: vec!["customer".to_owned()],

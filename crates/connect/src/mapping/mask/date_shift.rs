@@ -89,6 +89,10 @@ impl Mask for DateShift {
     fn reads_text(&self) -> bool {
         false
     }
+
+    fn keeps_type(&self) -> bool {
+        true
+    }
 }
 
 impl DateShift {

@@ -32,4 +32,8 @@ impl Mask for Null {
     fn reads_text(&self) -> bool {
         false
     }
+
+    fn keeps_type(&self) -> bool {
+        true
+    }
 }

@@ -297,8 +297,8 @@ impl Dialled {
         };
         let marks = ["ext", "x", "#", "转", "分机", "内线", "доб", "poste", "durchwahl"];
         let digits_before = |at: usize| count_digits(number.get(..at).unwrap_or_default());
-        let marked = |mark: &&str| number.find(**mark).is_some_and(|at| digits_before(at) >= 3);
-        if extension || marks.iter().any(|mark| marked(&mark)) {
+        let marked = |mark: &str| number.find(mark).is_some_and(|at| digits_before(at) >= 3);
+        if extension || marks.iter().any(|mark| marked(mark)) {
             return Err(misfit(
                 "phone-extension",
                 "an extension, which E.164 has no place for; bring it in a column of its own",

@@ -150,13 +150,13 @@ async fn a_file_is_read_cleaned_and_hidden_whatever_is_wrong_with_its_rows() {
     id.kind = Some(ColumnType::Int64);
     let mut tel = hidden("tel", "hmac(key=${env:K})");
     tel.clean = vec!["phone(CN)".to_owned()];
-    let config = |source: &str| MappingConfig {
+    let of = |source: &str| MappingConfig {
         source: source.to_owned(),
         drop: vec!["gone".to_owned()],
-        ..super::config(vec![id.clone(), tel.clone()])
+        ..config(vec![id.clone(), tel.clone()])
     };
     for (source, file, good, bad) in [("csv", csv, 1, 3), ("jsonl", jsonl, 1, 6)] {
-        let pages = read_mapped(source, file, &config(source)).await;
+        let pages = read_mapped(source, file, &of(source)).await;
         let landed: usize = pages.iter().map(|page| page.batch.num_rows()).sum();
         let aside: Vec<&Rejected> = pages.iter().flat_map(|page| &page.rejected).collect();
         assert_eq!((landed, aside.len()), (good, bad), "{source}: {aside:?}");
@@ -171,7 +171,7 @@ async fn a_file_is_read_cleaned_and_hidden_whatever_is_wrong_with_its_rows() {
 #[tokio::test]
 async fn a_page_that_was_mapped_still_tells_file_and_line() {
     let file = "id,day\n1,1.5.2024\n2,never\n3,2.5.2024\n4,3/4/2024\n5,3.5.2024\n";
-    let pages = read_mapped("csv", file, &super::config(vec![cleaned("day", &["date"])])).await;
+    let pages = read_mapped("csv", file, &config(vec![cleaned("day", &["date"])])).await;
     let traced: Vec<(String, u64)> = pages
         .iter()
         .flat_map(|page| (0..page.batch.num_rows()).filter_map(|row| page.trace(row)))
