@@ -24,6 +24,8 @@ pub struct Parameter {
 pub enum ParameterKind {
     /// One text.
     Text,
+    /// One text, always with its name.
+    Named,
     /// Any number of texts, without name.
     Texts,
     /// A reference to a secret, `${secret:name}`.
@@ -34,6 +36,11 @@ impl Parameter {
     /// One text.
     pub(crate) const fn text(name: &'static str, about: &'static str) -> Self {
         Self { name, about, kind: ParameterKind::Text }
+    }
+
+    /// One text, always with its name.
+    pub(crate) const fn named(name: &'static str, about: &'static str) -> Self {
+        Self { name, about, kind: ParameterKind::Named }
     }
 
     /// Any number of texts.
@@ -132,8 +139,10 @@ impl<'a> Form<'a> {
                     .ok_or_else(|| self.unknown(key, allowed))?,
                 None => allowed
                     .iter()
-                    .find(|parameter| {
-                        parameter.kind == ParameterKind::Texts || !arguments.has(parameter.name)
+                    .find(|parameter| match parameter.kind {
+                        ParameterKind::Named => false,
+                        ParameterKind::Texts => true,
+                        _ => !arguments.has(parameter.name),
                     })
                     .ok_or_else(|| self.too_many(allowed))?,
             };

@@ -44,7 +44,7 @@ pub const NORMALISERS: &[NormaliserEntry] = &[
 ];
 
 /// The argument every normaliser takes: what becomes of a value it cannot read.
-const BAD: Parameter = Parameter::text(
+const BAD: Parameter = Parameter::named(
     "bad",
     "What becomes of a value that cannot be read: reject (the row is set aside), null or keep.",
 );

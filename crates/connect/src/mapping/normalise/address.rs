@@ -194,8 +194,9 @@ fn german(address: &str) -> String {
             if lower == short && (marked || short == "str") {
                 return format!("{capital}{comma}");
             }
-            let stem = lower.ends_with(short) && marked;
-            if let Some(stem) = stem.then(|| bare.get(..bare.len() - short.len())).flatten()
+            let end = bare.len().checked_sub(short.len()).filter(|_| lower.ends_with(short));
+            if let Some(stem) = end.and_then(|end| bare.get(..end))
+                && marked
                 && stem.chars().count() > 2
             {
                 return format!("{stem}{long}{comma}");

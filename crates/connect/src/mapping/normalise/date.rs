@@ -54,7 +54,7 @@ impl NormaliserKind for Date {
                                  days counted by a spreadsheet only as date(excel).";
     const PARAMETERS: &'static [Parameter] = &[
         Parameter::texts("layout", "dmy, mdy or ymd: the order; excel or excel1904: serial days."),
-        Parameter::text("pivot", "Two digits of a year up to this one are of this century; 68."),
+        Parameter::named("pivot", "Two digits of a year up to this one are of this century; 68."),
     ];
 
     fn build(arguments: &Arguments) -> Result<Self> {
