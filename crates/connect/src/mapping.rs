@@ -27,7 +27,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use arrow::datatypes::Field;
 use flywheel_base::{Error, Result, Secret, suggest};
 
-pub use detect::{Detected, detect, detect_columns};
+pub use detect::{Detected, detect, detect_columns, detect_stream};
 pub use form::{Parameter, ParameterKind, Resolve};
 pub use mask::{KEY_BYTES_MIN, MASKS, MaskEntry, check_mask};
 pub use normalise::{NORMALISERS, NormaliserEntry, check_clean};

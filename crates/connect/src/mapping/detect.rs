@@ -12,8 +12,11 @@ mod tests;
 use std::collections::BTreeSet;
 
 use arrow::array::{Array, AsArray, RecordBatch};
+use flywheel_base::{Result, Timestamp};
+use futures::StreamExt;
 
 use super::mask;
+use crate::source::{ReadRequest, Source, StreamInfo};
 use kinds::{KINDS, Kind};
 
 /// How many different values of a column are looked at.
@@ -41,6 +44,28 @@ pub struct Detected {
     pub clean: Option<String>,
     /// What speaks for it, in words without any value.
     pub reason: String,
+}
+
+/// Looks at the first rows of a stream; at the names of its columns if it has no rows.
+///
+/// # Errors
+/// Those of the source.
+pub async fn detect_stream(
+    source: &dyn Source,
+    stream: &StreamInfo,
+    now: Timestamp,
+) -> Result<Vec<Detected>> {
+    let request =
+        ReadRequest { page_rows: SAMPLE_MAX, ..ReadRequest::full(stream.stream.clone(), now) };
+    let mut pages = source.read(&request);
+    while let Some(page) = pages.next().await {
+        let page = page?;
+        if page.batch.num_rows() > 0 {
+            return Ok(detect_columns(&page.batch));
+        }
+    }
+    let fields = stream.schema.fields().iter();
+    Ok(fields.filter_map(|field| detect(field.name(), &[])).collect())
 }
 
 /// Looks at every column of a batch that can be read as text.

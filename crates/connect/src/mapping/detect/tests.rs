@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
+use serde_json::json;
 
 use super::*;
+use crate::source::{SourceContext, SourceEntry};
 
 fn tag(name: &str, values: &[&str]) -> Option<&'static str> {
     detect(name, values).map(|found| found.tag)
@@ -200,4 +202,23 @@ fn a_batch_is_looked_at_column_by_column_and_no_value_is_repeated() {
     assert_eq!(tags, [("mobile", "phone"), ("mail_address", "email")]);
     assert_eq!(found[0].clean.as_deref(), Some("phone(CN)"));
     assert!(!format!("{found:?}").contains("13800138000"));
+}
+
+#[tokio::test]
+async fn a_discovered_stream_is_looked_at_by_its_first_rows() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+    write("contacts.csv", "id,contact,fax\n1,li@example.com,\n2,wang@example.com,\n");
+    write("empty.csv", "id,email\n");
+    let now = Timestamp::parse("2024-06-01").unwrap();
+    let context = SourceContext { base_dir: folder.path().to_owned(), now };
+    let source = SourceEntry::named("csv").unwrap().build(json!({}), &context).unwrap();
+    let mut found = Vec::new();
+    for stream in source.discover().await.unwrap() {
+        for one in detect_stream(source.as_ref(), &stream, now).await.unwrap() {
+            found.push(format!("{}.{}: {}", stream.name, one.column, one.tag));
+        }
+    }
+    found.sort();
+    assert_eq!(found, ["contacts.fax: phone", "empty.email: email"]);
 }
