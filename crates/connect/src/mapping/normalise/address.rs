@@ -103,7 +103,9 @@ impl Normalise for Address {
         if !tidy.chars().any(char::is_alphanumeric) {
             return Err(Misfit::new("address-letters", "neither a letter nor a digit"));
         }
-        let mut address = commas(&joined(&tidy));
+        // A sign that becomes a Chinese letter counts as one when spaces are taken out.
+        let signs = if self.language == Some("zh") { chinese(&tidy) } else { tidy.into_owned() };
+        let mut address = commas(&joined(&signs));
         if is_all_caps(&address) && address.chars().filter(|c| c.is_uppercase()).count() > 3 {
             address = address.split(' ').map(quiet).collect::<Vec<_>>().join(" ");
         }
@@ -112,7 +114,6 @@ impl Normalise for Address {
             Some("de") => german(&address),
             Some("fr") => before_names(&address, FRENCH),
             Some("es") => before_names(&address, SPANISH),
-            Some("zh") => chinese(&address),
             _ => address,
         };
         let address = super::text::plain(&address).into_owned();

@@ -241,15 +241,19 @@ fn cleaning_twice_is_cleaning_once_and_nothing_panics() {
     let mut rng = Rng::new(seed);
     let steps: Vec<(&str, Step)> =
         FORMS.iter().map(|form| (*form, Step::parse(form).unwrap())).collect();
+    let mut wrong = Vec::new();
     for _ in 0..3_000 {
         let text = any_text(&mut rng, &pieces);
         for (form, step) in &steps {
             if let Ok(Some(once)) = step.clean(&text) {
                 let twice = step.clean(&once);
-                assert_eq!(twice, Ok(Some(once.clone())), "seed {seed}, {form}: {text:?}");
+                if twice != Ok(Some(once.clone())) {
+                    wrong.push(format!("{form}: {text:?} => {once:?} => {twice:?}"));
+                }
             }
         }
     }
+    assert!(wrong.is_empty(), "seed {seed}, {}:\n{}", wrong.len(), wrong.join("\n"));
 }
 
 #[test]
@@ -270,7 +274,7 @@ fn a_reason_never_repeats_the_value() {
 #[test]
 fn a_wrong_form_is_named_with_its_fix() {
     for (form, message, hint) in [
-        ("fone(CN)", "no normaliser \"fone\"", "\"phone\""),
+        ("phon(CN)", "no normaliser \"phon\"", "\"phone\""),
         ("trim(1)", "more arguments", "bad: What becomes"),
         ("date(dym)", "cannot be \"dym\"", "\"dmy\""),
         ("date(dmy, mdy)", "cannot be \"mdy\"", "one order"),
