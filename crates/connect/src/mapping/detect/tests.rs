@@ -220,5 +220,5 @@ async fn a_discovered_stream_is_looked_at_by_its_first_rows() {
         }
     }
     found.sort();
-    assert_eq!(found, ["contacts.fax: phone", "empty.email: email"]);
+    assert_eq!(found, ["contacts.csv.fax: phone", "empty.csv.email: email"]);
 }
