@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 pub(crate) use builder::{ColumnBuilder, Misfit, Parsing, Scalar};
 pub(crate) use infer::{Inference, Kind};
 pub(crate) use number::whole;
+pub(crate) use time::DAY_US;
 
 /// The most digits a `decimal` can hold.
 pub const DECIMAL_DIGITS_MAX: u8 = 38;

@@ -8,6 +8,7 @@
 
 pub mod action;
 pub mod destination;
+pub mod mapping;
 pub mod source;
 
 mod column;
@@ -22,6 +23,7 @@ pub use destination::{
     DESTINATIONS, Destination, DestinationConfig, DestinationContext, DestinationEntry,
 };
 pub use files::{NewColumns, mended};
+pub use mapping::{Keep, MappedColumn, Mapping, MappingConfig, check_clean, check_mask};
 pub use page::{FILE_COLUMN, LINE_COLUMN, Notice, Origin, Page, Position, RAW_BYTES_MAX, Rejected};
 pub use source::{
     PAGE_ROWS_DEFAULT, ReadMode, ReadRequest, SOURCES, Source, SourceConfig, SourceContext,

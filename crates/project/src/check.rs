@@ -1,5 +1,6 @@
 //! What can only be said about the folder as a whole: references, legality and cycles.
 
+mod column;
 mod connector;
 mod learner;
 mod policy;

@@ -33,7 +33,9 @@ pub use load::PROJECT_FILE;
 pub use model::{
     IncrementalStrategy, Model, ModelConfig, ModelTest, OnSchemaChange, SingularTest, TestKind,
 };
-pub use project::{ConnectorSchemas, Connectors, Located, Project, parse_bytes, schemas};
-pub use secret::{resolve_secrets, resolve_secrets_with};
+pub use project::{
+    ColumnForms, ConnectorSchemas, Connectors, Located, Project, parse_bytes, schemas,
+};
+pub use secret::{resolve_secret, resolve_secrets, resolve_secrets_with};
 pub use source::{Landing, Source};
 pub use template::{Macros, Reference, RenderContext, references, render_sql};

@@ -10,7 +10,7 @@ use flywheel_base::Result;
 use serde_json::Value as Json;
 
 pub use config::{IncrementalStrategy, ModelConfig, OnSchemaChange};
-pub(crate) use config::{Settings, settings_schema};
+pub(crate) use config::{OneOrMany, Settings, settings_schema};
 pub(crate) use test::test_name;
 pub use test::{ModelTest, SingularTest, TestKind};
 

@@ -5,7 +5,7 @@ use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
-use flywheel_base::{Error, Result, suggest};
+use flywheel_base::{Error, Result, Secret, suggest};
 use schemars::Schema;
 use serde_json::{Map, Value as Json};
 
@@ -36,6 +36,17 @@ pub struct Connectors {
     pub connections: BTreeMap<String, ConnectorSchemas>,
     /// The schema of `options`, by the `type` of an action.
     pub actions: BTreeMap<String, Schema>,
+    /// What a column's `clean` and `mask` may be; without it they are not checked.
+    pub forms: Option<ColumnForms>,
+}
+
+/// Checks of the short texts of a column. An error's message and hint are shown at the text's place.
+#[derive(Clone, Copy, Debug)]
+pub struct ColumnForms {
+    /// Checks one entry of `clean`.
+    pub clean: fn(&str) -> Result<()>,
+    /// Checks a `mask`; true if different values stay different, so that the column can be a key.
+    pub mask: fn(&str) -> Result<bool>,
 }
 
 /// What one connector allows.
@@ -244,6 +255,14 @@ impl Project {
     /// As [`secret::resolve_secrets`].
     pub fn resolve_secrets(&self, options: &Map<String, Json>) -> Result<Map<String, Json>> {
         secret::resolve_secrets(&self.dir, options)
+    }
+
+    /// The value of a text with references, such as the key of a mask.
+    ///
+    /// # Errors
+    /// As [`secret::resolve_secrets`].
+    pub fn resolve_secret(&self, text: &str) -> Result<Secret> {
+        secret::resolve_secret(&self.dir, text)
     }
 }
 

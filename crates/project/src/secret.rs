@@ -7,7 +7,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-use flywheel_base::{Error, Result, env};
+use flywheel_base::{Error, Result, Secret, env};
 use schemars::Schema;
 use serde_json::{Map, Value as Json};
 
@@ -104,11 +104,24 @@ pub(crate) fn is_secret_name(name: &str) -> bool {
 /// [`flywheel_base::ErrorKind::NotFound`] if a variable or file does not exist,
 /// [`flywheel_base::ErrorKind::Invalid`] if a reference is malformed.
 pub fn resolve_secrets(dir: &Path, options: &Map<String, Json>) -> Result<Map<String, Json>> {
-    let none = |name: &str| {
-        Err(Error::not_found(format!("no secret named \"{name}\" is stored"))
-            .hint("Use ${env:NAME} or ${file:path}, or store the secret first."))
-    };
-    resolve_secrets_with(dir, options, &none)
+    resolve_secrets_with(dir, options, &none_stored)
+}
+
+/// The store of named secrets while there is none.
+fn none_stored(name: &str) -> Result<String> {
+    Err(Error::not_found(format!("no secret named \"{name}\" is stored"))
+        .hint("Use ${env:NAME} or ${file:path}, or store the secret first."))
+}
+
+/// The value of a text with references, such as the key of a mask; files are relative to `dir`.
+///
+/// # Errors
+/// As [`resolve_secrets`].
+pub fn resolve_secret(dir: &Path, text: &str) -> Result<Secret> {
+    match resolve(dir, &Json::String(text.to_owned()), &none_stored)? {
+        Json::String(value) => Ok(Secret::new(value)),
+        _ => Err(Error::internal("a reference stands for no text")),
+    }
 }
 
 /// Like [`resolve_secrets`], with a store of named secrets for `${secret:name}`.
@@ -220,6 +233,14 @@ mod tests {
             Json::Object(resolved),
             serde_json::json!({"login": {"password": "hunter2"}, "port": 5, "u": ["${x}"]})
         );
+    }
+
+    #[test]
+    fn one_reference_is_resolved_to_a_secret() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("key"), "hunter2\n").unwrap();
+        assert_eq!(resolve_secret(dir.path(), "${file:key}").unwrap().expose(), "hunter2");
+        assert!(resolve_secret(dir.path(), "${file:none}").unwrap_err().message().contains("none"));
     }
 
     #[test]

@@ -18,13 +18,6 @@ use crate::source::{Landing, Source};
 use crate::template::Reference;
 use crate::yaml::{Node, Step};
 
-/// The types a column may be declared with, besides `decimal(p,s)`.
-const COLUMN_TYPES: &[&str] =
-    &["text", "int64", "int32", "float64", "bool", "date", "timestamp", "json", "binary"];
-
-/// The most digits of a decimal column.
-const DECIMAL_DIGITS_MAX: u8 = 38;
-
 impl Check<'_> {
     pub(super) fn syncs(&mut self) {
         let loaded = self.loaded;
@@ -302,35 +295,6 @@ impl Check<'_> {
         }
     }
 
-    fn stream_columns(&mut self, file: &SourceFile, node: &Node, stream: &Stream) {
-        let mut seen = BTreeSet::new();
-        for (index, column) in stream.columns.iter().enumerate() {
-            let node = node.find(&[Step::Key("columns"), Step::Item(index)]);
-            if !seen.insert(column.name.as_str()) {
-                let message = format!("column \"{}\" is declared twice", column.name);
-                let hint = "Remove one of them.";
-                self.push(file, Diagnostic::error(at(node, "name"), message).hint(hint));
-            }
-            if !is_column_type(&column.column_type) {
-                let message = format!(
-                    "column \"{}\" cannot have the type \"{}\"",
-                    column.name, column.column_type
-                );
-                let known = COLUMN_TYPES.iter().copied().chain(["decimal(p,s)"]);
-                let hint = suggest::hint(&column.column_type, known);
-                self.push(file, Diagnostic::error(at(node, "type"), message).hint(hint));
-            }
-        }
-        let mut keys = BTreeSet::new();
-        for (index, key) in stream.key.iter().enumerate() {
-            let node = node.find(&[Step::Key("key"), Step::Item(index)]);
-            if !keys.insert(key) {
-                let message = format!("key column \"{key}\" is given twice");
-                self.push(file, Diagnostic::error(node.span, message).hint("Remove one of them."));
-            }
-        }
-    }
-
     /// Notes the table a stream lands in.
     fn land(
         &mut self,
@@ -401,21 +365,5 @@ fn first(node: &Node) -> Span {
     match &node.value {
         crate::yaml::Value::Map(entries) => entries.first().map_or(node.span, |(key, _)| key.span),
         _ => node.span,
-    }
-}
-
-fn is_column_type(text: &str) -> bool {
-    if COLUMN_TYPES.contains(&text) {
-        return true;
-    }
-    let inner = text.strip_prefix("decimal(").and_then(|rest| rest.strip_suffix(')'));
-    let Some((precision, scale)) = inner.and_then(|inner| inner.split_once(',')) else {
-        return false;
-    };
-    match (precision.trim().parse::<u8>(), scale.trim().parse::<u8>()) {
-        (Ok(precision), Ok(scale)) => {
-            (1..=DECIMAL_DIGITS_MAX).contains(&precision) && scale <= precision
-        }
-        _ => false,
     }
 }

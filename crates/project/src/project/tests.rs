@@ -14,6 +14,7 @@ use super::*;
 use crate::model::IncrementalStrategy;
 use crate::resource::project_file::Materialized;
 use crate::resource::properties::Severity;
+use crate::resource::sync::Keep;
 
 /// The line before each file in a case.
 const MARK: &str = "=== ";
@@ -70,7 +71,30 @@ fn connectors() -> Connectors {
     Connectors {
         connections: BTreeMap::from([("csv".to_owned(), csv), ("crm".to_owned(), crm)]),
         actions: BTreeMap::from([("file".to_owned(), file)]),
+        forms: Some(ColumnForms { clean: known_clean, mask: known_mask }),
     }
+}
+
+/// Stands for the checks of the connectors: a name, perhaps with arguments.
+fn known_clean(text: &str) -> Result<()> {
+    known_form(text, &["trim", "phone", "date"]).map(drop)
+}
+
+fn known_mask(text: &str) -> Result<bool> {
+    let name = known_form(text, &["hmac", "redact"])?;
+    if name == "hmac" && !text.contains("${") {
+        return Err(Error::invalid("hmac: the key is not a reference").hint("Write ${env:NAME}."));
+    }
+    Ok(name == "hmac")
+}
+
+fn known_form<'a>(text: &'a str, known: &[&'static str]) -> Result<&'a str> {
+    let name = text.split('(').next().unwrap_or_default();
+    if known.contains(&name) {
+        return Ok(name);
+    }
+    Err(Error::invalid(format!("there is no \"{name}\""))
+        .hint(suggest::hint(name, known.iter().copied())))
 }
 
 /// Splits a case into files; escapes stand for bytes an editor would not keep.
@@ -186,6 +210,22 @@ fn a_clean_project_holds_what_the_files_say() {
         ]
     );
     assert_eq!(project.singular_tests["no_negative_amounts"].severity, Severity::Warn);
+}
+
+#[test]
+fn columns_say_how_they_are_cleaned_and_hidden() {
+    let project = loaded(include_str!("../../tests-data/mapping_clean.txt"));
+    let stream = &project.syncs["crm"].streams[0];
+    assert_eq!(stream.keep, Keep::Declared);
+    let [id, phone, email, since] = stream.columns.as_slice() else { panic!("{stream:?}") };
+    assert_eq!((id.clean.len(), id.mask.as_deref()), (0, Some("hmac(key=${env:PII_KEY})")));
+    assert_eq!(
+        (phone.source_name(), phone.clean.as_slice()),
+        ("tel", &["phone(CN)".to_owned()][..])
+    );
+    assert_eq!(email.column_type, None);
+    assert_eq!(since.clean, ["trim", "date(dmy)"]);
+    assert_eq!(project.syncs["crm"].streams[1].drop, ["note"]);
 }
 
 #[test]

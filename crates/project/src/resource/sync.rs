@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::quantity::{Duration, Share};
+use crate::model::OneOrMany;
 
 /// The name under which a sync reads and writes the project's own tables.
 pub const LAKE: &str = "lake";
@@ -128,6 +129,23 @@ pub struct Stream {
     /// Declared columns; those not declared are inferred.
     #[serde(default)]
     pub columns: Vec<Column>,
+    /// Columns of the source that do not land, by their names there.
+    #[serde(default)]
+    pub drop: Vec<String>,
+    /// Whether columns that are not declared land, too.
+    #[serde(default)]
+    pub keep: Keep,
+}
+
+/// Which columns of the source land.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Keep {
+    /// Declared columns, and all others as they are.
+    #[default]
+    All,
+    /// Declared columns only.
+    Declared,
 }
 
 /// What a sync reads.
@@ -179,12 +197,34 @@ pub struct Column {
     #[serde(default)]
     pub from: Option<String>,
     /// `text`, `int64`, `int32`, `float64`, `decimal(p,s)`, `bool`, `date`, `timestamp`,
-    /// `json` or `binary`.
-    #[serde(rename = "type")]
-    pub column_type: String,
+    /// `json` or `binary`. Inferred if absent, except that a column with `clean` is text.
+    #[serde(rename = "type", default)]
+    pub column_type: Option<String>,
     /// Whether a row without a value is set aside.
     #[serde(default)]
     pub required: bool,
+    /// What gives its values one form before they get their type, one normaliser or a list of them:
+    /// `trim`, `null_if`, `phone(CN)`, `email`, `date(dmy)`, … A value that cannot be read sets its
+    /// row aside.
+    #[serde(default, deserialize_with = "one_or_many")]
+    #[schemars(with = "OneOrMany")]
+    pub clean: Vec<String>,
+    /// What hides its values before they reach a disk: `hmac(key=${secret:name})`, `partial(4)`,
+    /// `redact`, `null`, … It hides them in rows that are set aside as well.
+    #[serde(default)]
+    pub mask: Option<String>,
+}
+
+fn one_or_many<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    OneOrMany::deserialize(deserializer).map(OneOrMany::into_vec)
+}
+
+impl Column {
+    /// Its name in the source.
+    #[must_use]
+    pub fn source_name(&self) -> &str {
+        self.from.as_deref().unwrap_or(&self.name)
+    }
 }
 
 /// What happens to rows that cannot be decoded or mapped.

@@ -59,8 +59,11 @@ fn open<'a>(
     leaves: &mut Vec<Leaf<'a>>,
 ) -> Result<(), Misfit> {
     let members: Members<'a> = serde_json::from_str(text).map_err(|error| {
-        let code = if error.is_data() { "not-an-object" } else { "invalid-json" };
-        Misfit::new(code, format!("not a JSON object: {error}"))
+        // An error about data repeats the value, which may be one that must not be seen.
+        if error.is_data() {
+            return Misfit::new("not-an-object", "JSON, but not an object");
+        }
+        Misfit::new("invalid-json", format!("not a JSON object: {error}"))
     })?;
     for (name, value) in members.0 {
         let path: Cow<'a, str> = match path {

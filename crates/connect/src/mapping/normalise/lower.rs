@@ -1,0 +1,27 @@
+//! `lower`: small letters only.
+
+use std::borrow::Cow;
+
+use flywheel_base::Result;
+
+use super::{Normal, Normalise, NormaliserKind, text};
+use crate::mapping::form::{Arguments, Parameter};
+
+/// Writes every letter in lower case.
+#[derive(Debug)]
+pub(crate) struct Lower;
+
+impl NormaliserKind for Lower {
+    const ABOUT: &'static str = "Writes every letter in lower case.";
+    const PARAMETERS: &'static [Parameter] = &[];
+
+    fn build(_: &Arguments) -> Result<Self> {
+        Ok(Self)
+    }
+}
+
+impl Normalise for Lower {
+    fn normalise<'a>(&self, text: &'a str) -> Normal<'a> {
+        Ok(Some(text::kept(text, Cow::Owned(text.to_lowercase()))))
+    }
+}
