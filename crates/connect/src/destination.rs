@@ -6,6 +6,10 @@
 //! tells the last committed checkpoint, and rows handed over after it have had no effect, or have an
 //! effect that writing them again does not repeat ([`Guarantee`] says which).
 
+pub mod hubspot;
+pub mod rest;
+pub mod salesforce;
+
 use std::fmt;
 use std::path::PathBuf;
 
@@ -22,7 +26,11 @@ use crate::page::Position;
 use crate::source::settings;
 
 /// Every destination, in the order the docs list them. A new destination adds its module and one line.
-pub const DESTINATIONS: &[DestinationEntry] = &[];
+pub const DESTINATIONS: &[DestinationEntry] = &[
+    destination::<crate::source::rest::Rest>("rest"),
+    destination::<crate::source::hubspot::HubSpot>("hubspot"),
+    destination::<crate::source::salesforce::Salesforce>("salesforce"),
+];
 
 /// One kind of destination: its name, what it is for, what it can do, and how one is built.
 #[derive(Clone, Copy, Debug)]
@@ -98,7 +106,6 @@ pub trait DestinationConfig: DeserializeOwned + JsonSchema {
     fn build(self, ctx: &DestinationContext) -> Result<Box<dyn Destination>>;
 }
 
-#[expect(dead_code, reason = "the first entry of the list uses it")]
 const fn destination<C: DestinationConfig>(name: &'static str) -> DestinationEntry {
     DestinationEntry {
         name,
@@ -117,6 +124,14 @@ const fn destination<C: DestinationConfig>(name: &'static str) -> DestinationEnt
 pub struct DestinationContext {
     /// The project's folder; relative paths start here.
     pub base_dir: PathBuf,
+}
+
+impl DestinationContext {
+    /// Where a destination keeps what its target cannot keep for it.
+    #[must_use]
+    pub fn state_dir(&self) -> PathBuf {
+        self.base_dir.join(".flywheel")
+    }
 }
 
 /// An outside system that rows are written into.

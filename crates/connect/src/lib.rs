@@ -12,7 +12,10 @@ pub mod source;
 
 mod column;
 mod files;
+mod http;
+mod ledger;
 mod page;
+mod records;
 
 pub use action::{ACTIONS, Action, ActionConfig, ActionContext, ActionEntry, Delivery, Outcome};
 pub use column::{ColumnType, DECIMAL_DIGITS_MAX, DeclaredColumn};
@@ -20,6 +23,7 @@ pub use destination::{
     DESTINATIONS, Destination, DestinationConfig, DestinationContext, DestinationEntry,
 };
 pub use files::{NewColumns, mended};
+pub use http::{Auth, Limits};
 pub use page::{FILE_COLUMN, LINE_COLUMN, Notice, Origin, Page, Position, RAW_BYTES_MAX, Rejected};
 pub use source::{
     PAGE_ROWS_DEFAULT, ReadMode, ReadRequest, SOURCES, Source, SourceConfig, SourceContext,

@@ -6,8 +6,11 @@
 
 pub mod csv;
 pub mod excel;
+pub mod hubspot;
 pub mod jsonl;
 pub mod parquet;
+pub mod rest;
+pub mod salesforce;
 pub mod sqlite;
 
 #[cfg(test)]
@@ -38,6 +41,9 @@ pub const SOURCES: &[SourceEntry] = &[
     source::<parquet::Parquet>("parquet"),
     source::<excel::Excel>("excel"),
     source::<sqlite::Sqlite>("sqlite"),
+    source::<rest::Rest>("rest"),
+    source::<hubspot::HubSpot>("hubspot"),
+    source::<salesforce::Salesforce>("salesforce"),
 ];
 
 /// One kind of source: its name, what it is for, its settings, and how one is built.
