@@ -17,6 +17,9 @@ pub mod sqlite;
 
 #[cfg(test)]
 mod contract;
+pub mod hubspot;
+pub mod rest;
+pub mod salesforce;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -43,6 +46,9 @@ pub const DESTINATIONS: &[DestinationEntry] = &[
     destination::<source::sqlite::Sqlite>("sqlite"),
     destination::<source::mysql::MySql>("mysql"),
     destination::<postgres::Postgres>("postgres"),
+    destination::<crate::source::rest::Rest>("rest"),
+    destination::<crate::source::hubspot::HubSpot>("hubspot"),
+    destination::<crate::source::salesforce::Salesforce>("salesforce"),
 ];
 
 /// One kind of destination: its name, what it is for, what it can do, and how one is built.
@@ -147,6 +153,14 @@ pub(crate) fn check_mode(name: &str, modes: &[WriteMode], mode: WriteMode) -> Re
 pub struct DestinationContext {
     /// The project's folder; relative paths start here.
     pub base_dir: PathBuf,
+}
+
+impl DestinationContext {
+    /// Where a destination keeps what its target cannot keep for it.
+    #[must_use]
+    pub fn state_dir(&self) -> PathBuf {
+        self.base_dir.join(".flywheel")
+    }
 }
 
 /// An outside system that rows are written into.

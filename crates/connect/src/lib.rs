@@ -16,6 +16,10 @@ mod files;
 mod output;
 mod page;
 mod postgres;
+mod http;
+mod ledger;
+mod page;
+mod records;
 
 pub use action::{ACTIONS, Action, ActionConfig, ActionContext, ActionEntry, Delivery, Outcome};
 pub use column::{ColumnType, DECIMAL_DIGITS_MAX, DeclaredColumn};
@@ -24,6 +28,7 @@ pub use destination::{
 };
 pub use files::{NewColumns, mended};
 pub use mapping::{Keep, MappedColumn, Mapping, MappingConfig, check_clean, check_mask};
+pub use http::{Auth, Limits};
 pub use page::{FILE_COLUMN, LINE_COLUMN, Notice, Origin, Page, Position, RAW_BYTES_MAX, Rejected};
 pub use source::{
     PAGE_ROWS_DEFAULT, ReadMode, ReadRequest, SOURCES, Source, SourceConfig, SourceContext,

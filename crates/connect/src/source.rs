@@ -7,10 +7,13 @@
 pub mod avro;
 pub mod csv;
 pub mod excel;
+pub mod hubspot;
 pub mod jsonl;
 pub mod mysql;
 pub mod parquet;
 pub mod postgres;
+pub mod rest;
+pub mod salesforce;
 pub mod sqlite;
 
 #[cfg(test)]
@@ -44,6 +47,9 @@ pub const SOURCES: &[SourceEntry] = &[
     source::<sqlite::Sqlite>("sqlite"),
     source::<mysql::MySql>("mysql"),
     source::<postgres::Postgres>("postgres"),
+    source::<rest::Rest>("rest"),
+    source::<hubspot::HubSpot>("hubspot"),
+    source::<salesforce::Salesforce>("salesforce"),
 ];
 
 /// One kind of source: its name, what it is for, its settings, and how one is built.

@@ -4,36 +4,30 @@
 //! tell a repetition. With a secret it carries `X-Flywheel-Signature: sha256=<hex>`, the HMAC-SHA256
 //! of the idempotency key, a full stop and the body. Redirects are not followed.
 
-mod address;
-
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use chrono::DateTime;
 use flywheel_base::{Error, Result, Secret, digest, quantity};
 use futures::{StreamExt, stream};
 use hmac::{Hmac, KeyInit, Mac};
-use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Client, Method, StatusCode, Url, redirect};
 use schemars::JsonSchema;
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 use serde_json::{Value, json};
 use sha2::Sha256;
 
-use self::address::{PrivateAddress, PublicOnly, is_private};
 use super::{Action, ActionConfig, ActionContext, Delivery, Outcome};
+use crate::http::{PrivateAddress, PublicOnly, asked_wait, is_private, secret, secrets};
 
 /// How long an answer is waited for unless the action says otherwise.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The longest timeout that can be set.
 const TIMEOUT_MAX: Duration = Duration::from_secs(300);
-
-/// The longest wait a receiver can ask for.
-const RETRY_AFTER_MAX: Duration = Duration::from_secs(24 * 3600);
 
 /// Requests under way at once unless the action says otherwise.
 const PARALLEL: usize = 4;
@@ -90,17 +84,6 @@ pub enum HttpMethod {
     Put,
     /// PATCH.
     Patch,
-}
-
-fn secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Secret>, D::Error> {
-    Ok(Option::<String>::deserialize(deserializer)?.map(Secret::new))
-}
-
-fn secrets<'de, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<BTreeMap<String, Secret>, D::Error> {
-    let texts = BTreeMap::<String, String>::deserialize(deserializer)?;
-    Ok(texts.into_iter().map(|(name, value)| (name, Secret::new(value))).collect())
 }
 
 impl ActionConfig for WebhookAction {
@@ -259,7 +242,7 @@ async fn answered(mut response: reqwest::Response) -> Outcome {
         let receipt = id.map_or_else(|| status.to_string(), |id| format!("{status}, {id}"));
         return Outcome::Delivered { receipt };
     }
-    let after = retry_after(response.headers());
+    let after = asked_wait(response.headers(), None);
     let later = matches!(
         status,
         StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY | StatusCode::TOO_MANY_REQUESTS
@@ -278,17 +261,6 @@ async fn answered(mut response: reqwest::Response) -> Outcome {
         return Outcome::Retry { reason, after };
     }
     Outcome::Rejected { reason }
-}
-
-/// How long the receiver asks to wait: seconds, or a date measured against the answer's own.
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    if let Ok(seconds) = text.parse::<u64>() {
-        return Some(Duration::from_secs(seconds).min(RETRY_AFTER_MAX));
-    }
-    let until = DateTime::parse_from_rfc2822(text).ok()?;
-    let now = DateTime::parse_from_rfc2822(headers.get(DATE)?.to_str().ok()?).ok()?;
-    (until - now).to_std().ok().map(|wait| wait.min(RETRY_AFTER_MAX))
 }
 
 /// What a request without answer means.

@@ -169,6 +169,11 @@ impl Inference {
         }
     }
 
+    /// Whether no value was seen.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.seen.is_empty()
+    }
+
     /// The narrowest type for all values seen.
     pub(crate) fn resolve(&self) -> ColumnType {
         let only = |kinds: &[Kind]| self.seen.iter().all(|kind| kinds.contains(kind));

@@ -1,6 +1,7 @@
 //! The contract every source keeps, checked for every entry of the list, and what tests share.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use flywheel_base::{Result, Timestamp};
@@ -8,6 +9,7 @@ use futures::TryStreamExt;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::http::fake::{Fake, FakePace, Meter, hubspot, salesforce, shop};
 
 /// A project folder in a temporary place.
 pub(crate) struct Folder(tempfile::TempDir);
@@ -96,9 +98,11 @@ struct Case {
     /// Rows in the source, good and bad.
     rows: usize,
     bad: usize,
+    /// A server that the connection goes to.
+    server: Option<Fake>,
 }
 
-fn case(entry: &'static SourceEntry) -> Case {
+async fn case(entry: &'static SourceEntry) -> Case {
     let file = |name: &str, bytes: Vec<u8>, rows: usize, bad: usize| Case {
         entry,
         folder: Folder::new(&[(&format!("1.{name}"), &bytes), (&format!("2.{name}"), &bytes)]),
@@ -108,6 +112,7 @@ fn case(entry: &'static SourceEntry) -> Case {
         mode: ReadMode::Incremental { cursor: None, lag: None },
         rows: rows * 2,
         bad: bad * 2,
+        server: None,
     };
     match entry.name {
         "csv" => {
@@ -135,6 +140,7 @@ fn case(entry: &'static SourceEntry) -> Case {
                 mode: ReadMode::Incremental { cursor: Some("at".into()), lag: None },
                 rows: 7,
                 bad: 1,
+                server: None,
             }
         }
         "mysql" => {
@@ -165,7 +171,73 @@ fn case(entry: &'static SourceEntry) -> Case {
                 bad: 1,
             }
         }
+        "rest" | "hubspot" | "salesforce" => api_case(entry).await,
         other => panic!("the source {other} has no contract case: add one"),
+    }
+}
+
+/// A stream of an API, behind a fake of it.
+async fn api_case(entry: &'static SourceEntry) -> Case {
+    let pace = FakePace::new();
+    let columns = |name: &str| vec![DeclaredColumn::new(name, crate::ColumnType::Int64)];
+    let (server, connection, stream, columns) = match entry.name {
+        "rest" => {
+            let rules =
+                shop::Rules { contacts: 7, poison_each: 4, page_max: 3, ..shop::Rules::default() };
+            let (server, _) = shop::Shop::start(rules, &pace).await;
+            let stream = json!({ "path": "/contacts", "records": "items",
+                "paging": { "type": "offset", "param": "offset" },
+                "incremental": { "cursor": "updated_at", "params": { "updated_since": "{cursor}" } } });
+            let connection = json!({ "base_url": server.url, "streams": { "contacts": stream } });
+            (server, connection, stream, Vec::new())
+        }
+        "hubspot" => {
+            let (server, hubspot) = hubspot::FakeHubSpot::start(&pace).await;
+            let mut hubspot = hubspot.lock().unwrap();
+            hubspot.requests = Meter::new(usize::MAX, Duration::from_secs(1));
+            hubspot.searches = Meter::new(usize::MAX, Duration::from_secs(1));
+            for n in 0..7 {
+                let id = hubspot.add(&format!("c{n}@example.com"), 1_714_557_600_000 + n);
+                let company = if n == 4 { "x".to_owned() } else { n.to_string() };
+                hubspot
+                    .contacts
+                    .get_mut(&id)
+                    .unwrap()
+                    .properties
+                    .insert("company".to_owned(), company);
+            }
+            let connection = json!({ "base_url": server.url, "token": "pat-1", "limits": {},
+                                     "searches_per_second": 1e6 });
+            (server, connection, json!({ "object": "contacts" }), columns("company"))
+        }
+        _ => {
+            let (server, salesforce) = salesforce::FakeSalesforce::start(&pace).await;
+            let mut salesforce = salesforce.lock().unwrap();
+            salesforce.page = 3;
+            for n in 0..7 {
+                let id = salesforce.add(&format!("e{n}"), "2024-05-01");
+                let name = if n == 4 { "x".to_owned() } else { n.to_string() };
+                salesforce.change(&id, "LastName", json!(name), "2024-05-02");
+            }
+            let auth = json!({ "type": "oauth2", "token_url": format!("{}/services/oauth2/token", server.url),
+                               "client_id": "me", "client_secret": "hush" });
+            let connection = json!({ "instance_url": server.url, "auth": auth });
+            (server, connection, json!({ "object": "Contact" }), columns("LastName"))
+        }
+    };
+    let mut connection = connection;
+    connection["allow_private"] = json!(true);
+    let bad = if entry.name == "rest" { 2 } else { 1 };
+    Case {
+        entry,
+        folder: Folder::new(&[]),
+        connection,
+        stream,
+        columns,
+        mode: ReadMode::Incremental { cursor: None, lag: None },
+        rows: 7,
+        bad,
+        server: Some(server),
     }
 }
 
@@ -215,7 +287,7 @@ fn summary(pages: &[Page]) -> (Vec<String>, Vec<String>) {
 #[tokio::test]
 async fn every_source_resumes_at_every_page_boundary() {
     for entry in SOURCES {
-        let case = case(entry);
+        let case = case(entry).await;
         for mode in [case.mode.clone(), ReadMode::Full] {
             let whole = case.read(&mode, None, 1_000).await;
             let expected = summary(&whole);
@@ -242,7 +314,7 @@ async fn every_source_resumes_at_every_page_boundary() {
 #[tokio::test]
 async fn every_source_yields_nothing_after_the_end_and_all_again_in_full() {
     for entry in SOURCES {
-        let case = case(entry);
+        let case = case(entry).await;
         let pages = case.read(&case.mode, None, 3).await;
         let last = pages.last().map(|page| page.position.clone());
         assert!(case.read(&case.mode, last.clone(), 3).await.is_empty(), "{}", entry.name);
@@ -261,7 +333,7 @@ async fn every_source_says_what_is_wrong_with_its_settings() {
         assert!(error.message().contains("colour"), "{}: {error}", entry.name);
         let error = entry.check_stream(json!({ "colour": 1 })).unwrap_err();
         assert!(error.message().contains("colour"), "{}: {error}", entry.name);
-        let case = case(entry);
+        let case = case(entry).await;
         let source = case.folder.source_with(entry.name, case.connection.clone());
         entry.check_stream(case.stream.clone()).unwrap();
         source.check().await.unwrap();

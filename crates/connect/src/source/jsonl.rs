@@ -3,7 +3,7 @@
 //! Numbers keep every digit. Nested objects and lists land as `json` text; declaring a column by its
 //! path with dots (`address.city`) opens that object, and all its members become columns.
 
-mod object;
+pub(crate) mod object;
 mod reader;
 
 use std::collections::BTreeSet;
@@ -128,7 +128,7 @@ fn lines(stream: JsonLinesStream, declared: &[DeclaredColumn]) -> Result<Lines> 
         None => LINE_BYTES_MAX,
     };
     Ok(Lines {
-        nested: nested(declared),
+        nested: object::nested(declared),
         encoding: stream.encoding.as_deref().map(encoding).transpose()?,
         parsing: Parsing {
             date_pattern: stream.date_format.clone(),
@@ -139,17 +139,6 @@ fn lines(stream: JsonLinesStream, declared: &[DeclaredColumn]) -> Result<Lines> 
         line_bytes_max: line_bytes_max.clamp(LINE_BYTES_MIN, 1 << 30),
         stream,
     })
-}
-
-/// The paths of the objects that declared columns lie in: `a` and `a.b` for `a.b.c`.
-fn nested(declared: &[DeclaredColumn]) -> BTreeSet<String> {
-    let mut paths = BTreeSet::new();
-    for column in declared {
-        for (at, _) in column.name.match_indices('.') {
-            paths.extend(column.name.get(..at).map(str::to_owned));
-        }
-    }
-    paths
 }
 
 /// Reads a text in memory as the `jsonl` source would read a file, for previews and for fuzzing.

@@ -7,7 +7,8 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use crate::column::{Kind, Misfit, Parsing, Scalar};
+use crate::column::{ColumnBuilder, ColumnType, DeclaredColumn, Kind, Misfit, Parsing, Scalar};
+use crate::page::Column;
 
 /// The members of an object in their order.
 struct Members<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
@@ -38,11 +39,16 @@ impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
     }
 }
 
+/// The members of an object in their order, as they are written.
+pub(crate) fn members(text: &str) -> serde_json::Result<Vec<(Cow<'_, str>, &RawValue)>> {
+    serde_json::from_str::<Members<'_>>(text).map(|members| members.0)
+}
+
 /// A value at its path; the path of a member of a nested object has dots.
-pub(super) type Leaf<'a> = (Cow<'a, str>, &'a str);
+pub(crate) type Leaf<'a> = (Cow<'a, str>, &'a str);
 
 /// Cuts a line into its values. Objects at a path in `nested` are opened, others stay whole.
-pub(super) fn leaves<'a>(
+pub(crate) fn leaves<'a>(
     line: &'a str,
     nested: &BTreeSet<String>,
 ) -> Result<Vec<Leaf<'a>>, Misfit> {
@@ -92,7 +98,7 @@ fn reject_duplicates(leaves: &[Leaf<'_>]) -> Result<(), Misfit> {
 }
 
 /// What a value looks like.
-pub(super) fn kind(value: &str, parsing: &Parsing) -> Kind {
+pub(crate) fn kind(value: &str, parsing: &Parsing) -> Kind {
     match value.as_bytes().first() {
         Some(b'"') => match text(value) {
             Ok(text) => match Kind::of_text(&text, parsing) {
@@ -110,14 +116,14 @@ pub(super) fn kind(value: &str, parsing: &Parsing) -> Kind {
 }
 
 /// The text a JSON string stands for.
-pub(super) fn text(value: &str) -> Result<Cow<'_, str>, Misfit> {
+pub(crate) fn text(value: &str) -> Result<Cow<'_, str>, Misfit> {
     serde_json::from_str::<Name<'_>>(value)
         .map(|name| name.0)
         .map_err(|error| Misfit::new("invalid-json", format!("not a JSON string: {error}")))
 }
 
 /// The value on its way into a column; `text` is the decoded text if it is a string.
-pub(super) fn scalar<'a>(value: &'a str, text: Option<&'a str>) -> Scalar<'a> {
+pub(crate) fn scalar<'a>(value: &'a str, text: Option<&'a str>) -> Scalar<'a> {
     if let Some(text) = text {
         return Scalar::Text(text);
     }
@@ -128,4 +134,55 @@ pub(super) fn scalar<'a>(value: &'a str, text: Option<&'a str>) -> Scalar<'a> {
         Some(b'n') | None => Scalar::Null,
         Some(_) => Scalar::Number(value),
     }
+}
+
+/// Puts one value into its column.
+pub(crate) fn push(
+    column: &Column,
+    builder: &mut ColumnBuilder,
+    value: &str,
+    parsing: &Parsing,
+) -> Result<(), Misfit> {
+    let decoded = if value.starts_with('"') { Some(text(value)?) } else { None };
+    let scalar = scalar(value, decoded.as_deref());
+    if column.not_null && matches!(scalar, Scalar::Null) {
+        return Err(Misfit::new("null-value", "no value in a column declared `not_null`"));
+    }
+    match (builder.kind(), scalar) {
+        (ColumnType::Json, Scalar::Null) => {
+            builder.push_null();
+            Ok(())
+        }
+        (ColumnType::Json, _) => builder.push(Scalar::Json(value), parsing),
+        // A declared type may read texts as numbers; an inferred one shows a conflict.
+        (kind, Scalar::Text(_)) if !column.declared && is_number(kind) => {
+            Err(Misfit::new("type-mismatch", format!("a text where the other rows have {kind}")))
+        }
+        (ColumnType::Text, Scalar::Json(_)) if !column.declared => {
+            Err(Misfit::new("type-mismatch", "an object or a list where the other rows have text"))
+        }
+        (_, scalar) => builder.push(scalar, parsing),
+    }
+}
+
+fn is_number(kind: ColumnType) -> bool {
+    matches!(
+        kind,
+        ColumnType::Int64
+            | ColumnType::Int32
+            | ColumnType::Float64
+            | ColumnType::Decimal { .. }
+            | ColumnType::Bool
+    )
+}
+
+/// The paths of the objects that declared columns lie in: `a` and `a.b` for `a.b.c`.
+pub(crate) fn nested(declared: &[DeclaredColumn]) -> BTreeSet<String> {
+    let mut paths = BTreeSet::new();
+    for column in declared {
+        for (at, _) in column.name.match_indices('.') {
+            paths.extend(column.name.get(..at).map(str::to_owned));
+        }
+    }
+    paths
 }

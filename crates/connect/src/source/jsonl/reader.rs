@@ -7,7 +7,7 @@ use flywheel_base::{Error, Result};
 
 use super::Lines;
 use super::object::{self, Leaf};
-use crate::column::{ColumnType, Inference, Misfit, Scalar};
+use crate::column::{Inference, Misfit};
 use crate::files::{FileReader, FileState, Fill, Input, Resume, Sample, VisibleFile, Window};
 use crate::page::{Column, PageBuilder, TableSchema, raw};
 
@@ -159,7 +159,8 @@ impl LinesReader {
         for (path, value) in &leaves {
             let Some(place) = schema.place(path) else { continue };
             let Some(column) = schema.columns().get(place) else { continue };
-            if let Err(misfit) = push(column, place, value, page, &self.lines) {
+            let Some(builder) = page.columns.get_mut(place) else { continue };
+            if let Err(misfit) = object::push(column, builder, value, &self.lines.parsing) {
                 return Ok(Taken::Misfit(Some(place), misfit));
             }
             if let Some(filled) = self.filled.get_mut(place) {
@@ -208,48 +209,6 @@ impl LinesReader {
 
 /// More than enough bytes of a line to cut its raw text from.
 const RAW_LOOK: usize = crate::page::RAW_BYTES_MAX + 8;
-
-/// Puts one value into its column.
-fn push(
-    column: &Column,
-    place: usize,
-    value: &str,
-    page: &mut PageBuilder,
-    lines: &Lines,
-) -> Result<(), Misfit> {
-    let Some(builder) = page.columns.get_mut(place) else { return Ok(()) };
-    let decoded = if value.starts_with('"') { Some(object::text(value)?) } else { None };
-    let scalar = object::scalar(value, decoded.as_deref());
-    if column.not_null && matches!(scalar, Scalar::Null) {
-        return Err(Misfit::new("null-value", "no value in a column declared `not_null`"));
-    }
-    match (builder.kind(), scalar) {
-        (ColumnType::Json, Scalar::Null) => {
-            builder.push_null();
-            Ok(())
-        }
-        (ColumnType::Json, _) => builder.push(Scalar::Json(value), &lines.parsing),
-        // A declared type may read texts as numbers; an inferred one shows a conflict.
-        (kind, Scalar::Text(_)) if !column.declared && is_number(kind) => {
-            Err(Misfit::new("type-mismatch", format!("a text where the other rows have {kind}")))
-        }
-        (ColumnType::Text, Scalar::Json(_)) if !column.declared => {
-            Err(Misfit::new("type-mismatch", "an object or a list where the other rows have text"))
-        }
-        (_, scalar) => builder.push(scalar, &lines.parsing),
-    }
-}
-
-fn is_number(kind: ColumnType) -> bool {
-    matches!(
-        kind,
-        ColumnType::Int64
-            | ColumnType::Int32
-            | ColumnType::Float64
-            | ColumnType::Decimal { .. }
-            | ColumnType::Bool
-    )
-}
 
 /// Whether a file begins like one large list.
 fn is_array(head: &[u8]) -> bool {

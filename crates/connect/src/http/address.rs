@@ -1,4 +1,4 @@
-//! Which addresses may be called: a webhook must not become a way into the company's own network.
+//! Which addresses may be called: a URL in a project file must not become a way into the company's own network.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -7,7 +7,7 @@ use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
 /// A host resolved to an address that may not be called.
 #[derive(Debug)]
-pub(super) struct PrivateAddress(pub(super) String);
+pub(crate) struct PrivateAddress(pub(crate) String);
 
 impl fmt::Display for PrivateAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -20,7 +20,7 @@ impl std::error::Error for PrivateAddress {}
 /// Resolves names, and refuses a host if any of its addresses is private: the address that was
 /// checked is the one that is called, so a name cannot change its mind in between.
 #[derive(Debug)]
-pub(super) struct PublicOnly;
+pub(crate) struct PublicOnly;
 
 impl Resolve for PublicOnly {
     fn resolve(&self, name: Name) -> Resolving {
@@ -38,7 +38,7 @@ impl Resolve for PublicOnly {
 }
 
 /// Whether an address is not one of the open Internet.
-pub(super) fn is_private(address: IpAddr) -> bool {
+pub(crate) fn is_private(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => is_private_v4(address),
         IpAddr::V6(address) => match embedded_v4(address) {

@@ -1,0 +1,205 @@
+//! The table that records become rows of.
+
+use std::collections::BTreeSet;
+use std::str::FromStr;
+
+use flywheel_base::Result;
+
+use crate::column::{ColumnType, DeclaredColumn, Inference, Misfit, Parsing, Scalar};
+use crate::page::{Column, Page, PageBuilder, Position, TableSchema, raw};
+use crate::source::jsonl::object;
+
+/// Columns a table can gain from fields; a record with more is set aside.
+const COLUMNS_MAX: usize = 5_000;
+
+/// Collects records into pages.
+#[derive(Debug)]
+pub(crate) struct RecordTable {
+    nested: BTreeSet<String>,
+    parsing: Parsing,
+    schema: TableSchema,
+    page: PageBuilder,
+    /// Fields that so far were only `null`.
+    empty: Vec<String>,
+    /// For each column the number of the last row that had a value for it.
+    filled: Vec<u64>,
+    row: u64,
+}
+
+impl RecordTable {
+    /// Starts with the declared columns and those of a position.
+    pub(crate) fn new(
+        source: &'static str,
+        declared: &[DeclaredColumn],
+        remembered: &[(String, String)],
+        page_rows: usize,
+    ) -> Self {
+        let remembered = remembered.iter().map(|(name, kind)| {
+            Column::inferred(name, ColumnType::from_str(kind).unwrap_or(ColumnType::Text))
+        });
+        let schema = TableSchema::new(with_declared(remembered.collect(), declared), false);
+        Self {
+            nested: object::nested(declared),
+            parsing: Parsing::default(),
+            page: PageBuilder::new(source, &schema, page_rows),
+            schema,
+            empty: Vec::new(),
+            filled: Vec::new(),
+            row: 0,
+        }
+    }
+
+    /// The columns.
+    pub(crate) fn schema(&self) -> &TableSchema {
+        &self.schema
+    }
+
+    /// The page under construction.
+    pub(crate) fn page(&mut self) -> &mut PageBuilder {
+        &mut self.page
+    }
+
+    /// The columns as a position keeps them.
+    pub(crate) fn remembered(&self) -> Vec<(String, String)> {
+        let columns = self.schema.columns().iter();
+        columns.map(|column| (column.name.clone(), column.type_text())).collect()
+    }
+
+    /// The columns these records bring that are not known yet, typed by all of them.
+    pub(crate) fn unknown<'a>(&mut self, records: impl Iterator<Item = &'a str>) -> Vec<Column> {
+        let mut names: Vec<String> = Vec::new();
+        let mut seen: Vec<Inference> = Vec::new();
+        for record in records {
+            let Ok(leaves) = object::leaves(record, &self.nested) else { continue };
+            if leaves.len() > COLUMNS_MAX {
+                continue;
+            }
+            for (path, value) in leaves {
+                if self.schema.place(&path).is_some() {
+                    continue;
+                }
+                let place = match names.iter().position(|name| *name == path) {
+                    Some(place) => place,
+                    None => {
+                        names.push(path.into_owned());
+                        seen.push(Inference::default());
+                        names.len() - 1
+                    }
+                };
+                if let Some(seen) = seen.get_mut(place) {
+                    seen.see(object::kind(value, &self.parsing));
+                }
+            }
+        }
+        let mut columns = Vec::new();
+        for (name, seen) in names.into_iter().zip(seen) {
+            if seen.is_empty() {
+                if !self.empty.contains(&name) {
+                    self.empty.push(name);
+                }
+                continue;
+            }
+            self.empty.retain(|empty| *empty != name);
+            columns.push(Column::inferred(name, seen.resolve()));
+        }
+        columns.truncate(COLUMNS_MAX.saturating_sub(self.schema.columns().len()));
+        columns
+    }
+
+    /// Adds columns; the page must have no rows.
+    pub(crate) fn widen(&mut self, columns: Vec<Column>) {
+        self.schema = self.schema.extended(columns);
+        self.page.widen(&self.schema);
+    }
+
+    /// The fields that never had a value, as text columns.
+    pub(crate) fn never_filled(&mut self) -> Vec<Column> {
+        let empty = std::mem::take(&mut self.empty);
+        empty.into_iter().map(|name| Column::inferred(name, ColumnType::Text)).collect()
+    }
+
+    /// Adds a record, or sets it aside.
+    ///
+    /// # Errors
+    /// [`flywheel_base::ErrorKind::Exhausted`] if a page grows beyond what arrays hold.
+    pub(crate) fn push(&mut self, place: &str, line: u64, record: &str) -> Result<()> {
+        match self.fill(record) {
+            Ok(()) => self.page.commit(place, line, record.len()),
+            Err((column, misfit)) => {
+                self.page.rollback();
+                let column = column.and_then(|column| self.schema.columns().get(column));
+                let misfit = column.map_or(misfit.clone(), |column| column.explain(misfit));
+                let name = column.map(|column| column.name.as_str());
+                self.page.reject(place, Some(line), name, misfit, raw(record));
+                Ok(())
+            }
+        }
+    }
+
+    /// Sets a record aside.
+    pub(crate) fn reject(
+        &mut self,
+        place: &str,
+        line: u64,
+        column: Option<&str>,
+        misfit: Misfit,
+        record: &str,
+    ) {
+        self.page.reject(place, Some(line), column, misfit, raw(record));
+    }
+
+    fn fill(&mut self, record: &str) -> Result<(), (Option<usize>, Misfit)> {
+        let leaves = object::leaves(record, &self.nested).map_err(|misfit| (None, misfit))?;
+        if leaves.len() > COLUMNS_MAX {
+            let reason = format!("its fields would make more than {COLUMNS_MAX} columns");
+            return Err((None, Misfit::new("too-many-columns", reason)));
+        }
+        self.row += 1;
+        self.filled.resize(self.schema.columns().len(), 0);
+        for (path, value) in &leaves {
+            let Some(place) = self.schema.place(path) else { continue };
+            let Some(column) = self.schema.columns().get(place) else { continue };
+            let Some(builder) = self.page.columns.get_mut(place) else { continue };
+            object::push(column, builder, value, &self.parsing)
+                .map_err(|misfit| (Some(place), misfit))?;
+            if let Some(filled) = self.filled.get_mut(place) {
+                *filled = self.row;
+            }
+        }
+        for (place, filled) in self.filled.iter().enumerate() {
+            if *filled == self.row {
+                continue;
+            }
+            if self.schema.columns().get(place).is_some_and(|column| column.not_null) {
+                let misfit = Misfit::new("null-value", "no value in a column declared `not_null`");
+                return Err((Some(place), misfit));
+            }
+            if let Some(builder) = self.page.columns.get_mut(place) {
+                builder
+                    .push(Scalar::Null, &self.parsing)
+                    .map_err(|misfit| (Some(place), misfit))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Hands over the page.
+    ///
+    /// # Errors
+    /// [`flywheel_base::ErrorKind::Internal`] if the columns do not form a batch.
+    pub(crate) fn finish(&mut self, position: Position) -> Result<Page> {
+        self.page.finish(&self.schema, position)
+    }
+}
+
+/// Lets declared types win over found ones.
+fn with_declared(mut columns: Vec<Column>, declared: &[DeclaredColumn]) -> Vec<Column> {
+    for declared in declared {
+        let column = Column::declared(declared);
+        match columns.iter_mut().find(|known| known.name == column.name) {
+            Some(known) => *known = column,
+            None => columns.push(column),
+        }
+    }
+    columns
+}
