@@ -44,12 +44,17 @@ pub(crate) enum Chooser {
 }
 
 impl Chooser {
-    /// Loads what the policy's way of choosing needs.
-    pub(crate) async fn load(ctx: &Context<'_>, name: &str, policy: &Policy) -> Result<Self> {
+    /// Loads what the policy's way of choosing needs for these units.
+    pub(crate) async fn load(
+        ctx: &Context<'_>,
+        name: &str,
+        policy: &Policy,
+        units: &[Unit],
+    ) -> Result<Self> {
         Ok(match &policy.choose {
             Choose::Candidates(list) => Self::Candidates(candidates::Candidates::new(name, list)?),
             Choose::Recommend(settings) => {
-                Self::Recommend(recommend::Lists::load(ctx, name, settings).await?)
+                Self::Recommend(recommend::Lists::load(ctx, name, settings, units).await?)
             }
             Choose::Reorder(settings) => {
                 Self::Reorder(reorder::Proposals::load(ctx, name, settings)?)

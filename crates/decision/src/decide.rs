@@ -21,6 +21,9 @@ pub const HOLDOUT: &str = "holdout";
 /// The action of the holdout.
 const NONE: &str = "none";
 
+/// How many units are chosen for at once.
+const UNITS_AT_ONCE: usize = 512;
+
 /// What came of asking a policy.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Decided {
@@ -114,27 +117,30 @@ fn due(now: Timestamp, last: &Checkpoint, policy: &Policy) -> bool {
 /// Decides for every eligible unit; the result depends on declared files, tables and moment alone.
 async fn decide_rows(ctx: &Context<'_>, name: &str, policy: &Policy) -> Result<Vec<DecisionRow>> {
     let units = eligible(ctx, name, policy).await?;
-    let chooser = Chooser::load(ctx, name, policy).await?;
+    let chooser = Chooser::load(ctx, name, policy, &units).await?;
     let version = policy_version(policy)?;
     let holdout = policy.holdout.value();
-    let choices = units
-        .par_iter()
-        .map(|unit| {
-            let seed = seed_of(ctx, name, unit);
-            Ok((chooser.choose(unit, &mut Rng::new(seed))?, seed))
-        })
-        .collect::<Result<Vec<_>>>()?;
+    let most = policy.caps.per_turn.unwrap_or(usize::MAX);
     let mut rows = Vec::new();
     let mut spent = 0.0;
-    for (unit, (choice, seed)) in units.iter().zip(choices) {
-        let Some(choice) = choice else { continue };
-        if !chooser.affords(&choice, &mut spent) {
-            continue;
+    // No more is chosen than the cap lets through, give or take a part.
+    for part in units.chunks(UNITS_AT_ONCE) {
+        let choices = part
+            .par_iter()
+            .map(|unit| {
+                let seed = seed_of(ctx, name, unit);
+                Ok((chooser.choose(unit, &mut Rng::new(seed))?, seed))
+            })
+            .collect::<Result<Vec<_>>>()?;
+        for (unit, (choice, seed)) in part.iter().zip(choices) {
+            let Some(choice) = choice.filter(|_| rows.len() < most) else { continue };
+            if !chooser.affords(&choice, &mut spent) {
+                continue;
+            }
+            let held = digest::unit_interval(&format!("holdout/{name}"), &unit.id) < holdout;
+            rows.push(row(ctx, name, policy, &version, unit, choice, held, seed)?);
         }
-        let held = digest::unit_interval(&format!("holdout/{name}"), &unit.id) < holdout;
-        rows.push(row(ctx, name, policy, &version, unit, choice, held, seed)?);
-        let treated = rows.len();
-        if policy.caps.per_turn.is_some_and(|most| treated >= most) {
+        if rows.len() >= most {
             break;
         }
     }

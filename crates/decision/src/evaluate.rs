@@ -112,7 +112,9 @@ async fn lists(
         .await?;
     let mut listed: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for (user, item) in frame.ids("user_id")?.into_iter().zip(frame.ids("item_id")?) {
-        listed.entry(user).or_default().insert(item);
+        if user == EVERYBODY || happened.contains_key(&user) {
+            listed.entry(user).or_default().insert(item);
+        }
     }
     let everybody = listed.get(EVERYBODY);
     let hit = |list: Option<&BTreeSet<String>>, items: &BTreeSet<String>| {

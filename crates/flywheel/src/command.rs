@@ -2,6 +2,7 @@
 
 mod build;
 mod check;
+mod connectors;
 mod demo;
 mod discover;
 mod init;
@@ -45,6 +46,7 @@ pub(crate) const COMMANDS: &[CommandEntry] = &[
     command::<demo::Demo>("demo"),
     command::<init::Init>("init"),
     command::<check::Check>("check"),
+    command::<connectors::Connectors>("connectors"),
     command::<discover::Discover>("discover"),
     command::<sync::Sync>("sync"),
     command::<quarantine::Quarantine>("quarantine"),

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use flywheel_connect::action::ACTIONS;
 use flywheel_connect::destination::DESTINATIONS;
 use flywheel_connect::source::SOURCES;
-use flywheel_project::{ConnectorSchemas, Connectors};
+use flywheel_connect::{check_clean, check_mask};
+use flywheel_project::{ColumnForms, ConnectorSchemas, Connectors};
 
 /// Collects the schemas of every source, destination and action.
 #[must_use]
@@ -32,5 +33,6 @@ pub fn schemas() -> Connectors {
             .target = target;
     }
     let actions = ACTIONS.iter().map(|entry| (entry.name.to_owned(), (entry.schema)()));
-    Connectors { connections, actions: actions.collect() }
+    let forms = Some(ColumnForms { clean: check_clean, mask: check_mask });
+    Connectors { connections, actions: actions.collect(), forms }
 }

@@ -17,6 +17,7 @@ pub mod task;
 pub mod turn;
 
 mod lake_source;
+mod mapping;
 mod recorder;
 mod workspace;
 

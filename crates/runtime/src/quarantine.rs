@@ -167,7 +167,22 @@ pub(crate) async fn replay(
             continue;
         }
         for stream in &declared.streams {
-            let open = open_rows(workspace, name, &stream.stream).await?;
+            let mut open = open_rows(workspace, name, &stream.stream).await?;
+            let all = open.len();
+            // A row that a destination refused was read well: reading it again mends nothing.
+            let connection = workspace.project.connections.get(&declared.connection);
+            open.retain(|_, row| {
+                declared.lands() && connection.is_some_and(|c| c.connector == row.source)
+            });
+            if all > open.len() {
+                recorder.notice(format!(
+                    "{} rows of {name}.{} were refused by a destination; mend them at the source and sync \
+                     again, then discard them here",
+                    all - open.len(),
+                    stream.stream
+                ));
+                total.still_bad += (all - open.len()) as u64;
+            }
             if open.is_empty() {
                 continue;
             }
@@ -288,7 +303,8 @@ async fn replay_full(
     let mut bad = BTreeSet::new();
     let mut pages = job.source.read(&job.request);
     while let Some(page) = pages.next().await {
-        let set_aside = rows(name, &stream.stream, "", workspace.now(), page?.rejected);
+        let page = job.mapping.apply(page?)?;
+        let set_aside = rows(name, &stream.stream, "", workspace.now(), page.rejected);
         bad.extend(set_aside.into_iter().map(|row| row.quarantine_id));
     }
     let (still, mended): (Vec<_>, Vec<_>) =
@@ -319,7 +335,7 @@ async fn replay_lines(
     {
         let mut pages = job.source.read(&job.request);
         while let Some(page) = pages.next().await {
-            let page = page?;
+            let page = job.mapping.apply(page?)?;
             let mut picked = Vec::new();
             for row in 0..page.batch.num_rows() {
                 let place = page.trace(row).map(|(file, line)| (file.to_owned(), line));

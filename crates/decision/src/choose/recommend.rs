@@ -1,6 +1,6 @@
 //! The best items of a recommender, with a slot for exploration.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use flywheel_base::{Error, Result, Rng, suggest};
 use flywheel_project::resource::policy::ChooseItems;
@@ -15,6 +15,7 @@ struct Item {
     id: String,
     score: f64,
     reason: String,
+    rank: i64,
 }
 
 /// Ranked items per user, as last scored.
@@ -26,11 +27,12 @@ pub(crate) struct Lists {
 }
 
 impl Lists {
-    /// Reads the learner's scores.
+    /// Reads the learner's scores for the units that may be decided for, and everybody's list.
     pub(crate) async fn load(
         ctx: &Context<'_>,
         policy: &str,
         settings: &ChooseItems,
+        units: &[Unit],
     ) -> Result<Self> {
         let learner = &settings.learner;
         if !ctx.project.learners.contains_key(learner) {
@@ -41,18 +43,25 @@ impl Lists {
             .hint(suggest::hint(learner, known)));
         }
         let what = format!("policy \"{policy}\": learn.{learner}");
-        let sql = format!(
-            "select user_id, item_id, score, reason from learn.{learner} order by user_id, rank"
-        );
+        let sql = format!("select user_id, rank, item_id, score, reason from learn.{learner}");
         let frame = ctx.frame_of_sql(&what, &sql).await?;
+        let wanted: BTreeSet<&str> =
+            units.iter().map(|unit| unit.id.as_str()).chain([EVERYBODY]).collect();
         let mut lists: BTreeMap<String, Vec<Item>> = BTreeMap::new();
         let (users, items) = (frame.ids("user_id")?, frame.ids("item_id")?);
         let (scores, reasons) = (frame.numbers("score")?, frame.text("reason")?);
-        for (((user, id), score), reason) in users.into_iter().zip(items).zip(scores).zip(reasons) {
-            let item =
-                Item { id, score: score.unwrap_or_default(), reason: reason.unwrap_or_default() };
+        let ranks = frame.integers("rank")?;
+        let rows = users.into_iter().zip(items).zip(scores).zip(reasons).zip(ranks);
+        for ((((user, id), score), reason), rank) in rows {
+            if !wanted.contains(user.as_str()) {
+                continue;
+            }
+            let (score, reason) = (score.unwrap_or_default(), reason.unwrap_or_default());
+            let item = Item { id, score, reason, rank: rank.unwrap_or(i64::MAX) };
             lists.entry(user).or_default().push(item);
         }
+        // Sorted here, list by list: the engine would sort all users' lists as one.
+        lists.values_mut().for_each(|list| list.sort_by_key(|item| item.rank));
         let artifact = ctx.store.newest_artifact(learner)?.map(|artifact| artifact.digest);
         Ok(Self {
             lists,
@@ -111,7 +120,8 @@ mod tests {
         let items = |names: &[&str]| {
             names
                 .iter()
-                .map(|n| Item { id: (*n).into(), score: 1.0, reason: String::new() })
+                .zip(1..)
+                .map(|(n, rank)| Item { id: (*n).into(), score: 1.0, reason: String::new(), rank })
                 .collect()
         };
         Lists {

@@ -3,6 +3,7 @@
 use clap::Args;
 use flywheel_base::{Error, Result, suggest};
 use flywheel_connect::action::ACTIONS;
+use flywheel_connect::destination::DESTINATIONS;
 use flywheel_connect::source::SOURCES;
 
 use super::Runs;
@@ -12,7 +13,7 @@ use crate::app::{App, Exit};
 #[derive(Debug, Args)]
 pub(crate) struct Schema {
     /// The resource: project, connection, sync, models, learner, policy, action, or a connector such as
-    /// csv, csv.stream, webhook; all names if absent
+    /// csv, csv.stream, csv.target, webhook; all names if absent
     resource: Option<String>,
 }
 
@@ -27,6 +28,12 @@ impl Runs for Schema {
         for source in SOURCES {
             known.push((source.name.to_owned(), (source.connection_schema)()));
             known.push((format!("{}.stream", source.name), (source.stream_schema)()));
+        }
+        for destination in DESTINATIONS {
+            if !known.iter().any(|(name, _)| name == destination.name) {
+                known.push((destination.name.to_owned(), (destination.connection_schema)()));
+            }
+            known.push((format!("{}.target", destination.name), (destination.target_schema)()));
         }
         known.extend(ACTIONS.iter().map(|action| (action.name.to_owned(), (action.schema)())));
         let Some(wanted) = self.resource else {

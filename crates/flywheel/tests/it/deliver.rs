@@ -132,3 +132,39 @@ fn a_query_over_models_is_exported_whole_each_turn() {
     let complaint = house.fails(2, &["check"]);
     assert!(complaint.is_empty() || complaint.contains("warning"), "{complaint}");
 }
+
+#[test]
+fn every_connector_says_how_it_is_read_and_written_and_what_a_crash_leaves() {
+    let house = House::new();
+    let list = house.ok(&["connectors"]);
+    for expected in
+        ["postgres", "mysql", "sqlite", "exactly once: rows and position are one transaction"]
+    {
+        assert!(list.contains(expected), "{expected} is missing in\n{list}");
+    }
+}
+
+#[test]
+fn masked_values_reach_neither_the_lake_nor_the_quarantine() {
+    let house = shop(
+        "sync: b_out\nconnection: files\nstreams:\n  - stream: people\n    options: {path: '*.csv'}\n    read: incremental\n    write: append\n    columns: [{name: id, type: int64}, {name: name, clean: [trim, upper], mask: partial(1)}]\n",
+    );
+    std::fs::remove_file(house.dir().join("syncs/a_land.yaml")).unwrap();
+    house.write("data/1.csv", "id,name\n1, canary-one \nx,canary-two\n");
+    house.ok(&["sync"]);
+    assert_eq!(house.sql("select id, right(name, 1) from raw.people"), ["1,E"]);
+    assert_eq!(house.cell("select count(*) from system.quarantine"), "1");
+    let lake = house.dir().join(".flywheel");
+    let mut waiting = vec![lake];
+    while let Some(folder) = waiting.pop() {
+        for entry in std::fs::read_dir(folder).unwrap().map(Result::unwrap) {
+            if entry.path().is_dir() {
+                waiting.push(entry.path());
+                continue;
+            }
+            let bytes = std::fs::read(entry.path()).unwrap();
+            let shown = String::from_utf8_lossy(&bytes).to_lowercase();
+            assert!(!shown.contains("canary"), "{} holds a masked value", entry.path().display());
+        }
+    }
+}

@@ -39,8 +39,11 @@ pub(crate) async fn run(
         .iter()
         .filter(|model| !report.blocked.contains(&model.name))
         .map(|model| &model.name);
+    let times = report.models.iter().filter(|model| model.status != ModelStatus::Unchanged);
+    let times: serde_json::Map<String, Value> =
+        times.map(|model| (model.name.clone(), json!(model.duration.as_millis() as u64))).collect();
     let detail = json!({
-        "whole": whole, "good": good.collect::<Vec<_>>(), "built": count(ModelStatus::Built), "unchanged": count(ModelStatus::Unchanged),
+        "model_ms": times, "whole": whole, "good": good.collect::<Vec<_>>(), "built": count(ModelStatus::Built), "unchanged": count(ModelStatus::Unchanged),
         "published": report.published, "blocked": report.blocked,
     });
     let rows_out = report.models.iter().filter_map(|model| model.rows).sum();

@@ -17,14 +17,15 @@ use flywheel_connect::destination::{
 };
 use flywheel_connect::source::ReadRequest;
 use flywheel_connect::{
-    DestinationContext, DestinationEntry, Page, Position, RAW_BYTES_MAX, Rejected,
+    DestinationContext, DestinationEntry, Mapping, Page, Position, RAW_BYTES_MAX, Rejected,
 };
 use flywheel_project::resource::sync::{NewColumns, Read, Stream, Sync, Write};
 use flywheel_warehouse::DELETED;
 use futures::StreamExt;
 use serde_json::Value;
 
-use super::sync::{Landed, Tally, read_request, renamed, source};
+use super::sync::{Landed, Tally, read_request, source};
+use crate::mapping::mapping;
 use crate::{Workspace, quarantine};
 
 /// Rows between two commits.
@@ -49,13 +50,15 @@ pub(crate) async fn deliver(
     let source = source(workspace, sync, stream).await?;
     let request = write_request(workspace, name, sync, stream, destination);
     let progress = target.progress(&request).await?;
-    let read = read_request(stream, start(stream, &progress), workspace.now())?;
+    let mapping = mapping(workspace, sync, stream)?;
+    let read = read_request(stream, &mapping, start(stream, &progress), workspace.now());
     let mut delivery = Delivery {
         workspace,
         run_id,
         name,
         sync,
         stream,
+        mapping,
         connector: entry.name,
         target: target.as_ref(),
         sequence: newest_sequence(&progress),
@@ -151,6 +154,7 @@ struct Delivery<'a> {
     run_id: &'a str,
     name: &'a str,
     sync: &'a Sync,
+    mapping: Mapping,
     stream: &'a Stream,
     connector: &'static str,
     target: &'a dyn Destination,
@@ -186,13 +190,14 @@ impl Delivery<'_> {
         Ok(())
     }
 
-    async fn page(&mut self, mut page: Page) -> Result<()> {
+    async fn page(&mut self, page: Page) -> Result<()> {
+        let mut page = self.mapping.apply(page)?;
         self.landed.rows_in += (page.batch.num_rows() + page.rejected.len()) as u64;
         self.tally.take(&mut page, &self.sync.errors)?;
         if self.request.mode != WriteMode::Mirror {
             page.batch = without_deletions(&page.batch)?;
         }
-        let batch = renamed(&page.batch, &self.stream.columns)?;
+        let batch = page.batch.clone();
         if batch.num_columns() > 0 {
             self.columns = Some(batch.schema());
         }

@@ -2,15 +2,15 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use arrow::array::{RecordBatch, RecordBatchOptions, new_null_array};
-use arrow::datatypes::{Field, Schema, SchemaRef};
+use arrow::array::{RecordBatch, new_null_array};
+use arrow::datatypes::{Schema, SchemaRef};
 use flywheel_base::{Error, ErrorKind, Result, Timestamp};
 use flywheel_connect::source::{
     PAGE_ROWS_DEFAULT, ReadMode, ReadRequest, Source, SourceContext, SourceEntry,
 };
-use flywheel_connect::{DeclaredColumn, Notice, Page, Position, Rejected};
+use flywheel_connect::{Mapping, Notice, Page, Position, Rejected};
 use flywheel_project::resource::sync::{
-    Column, Errors, LAKE, OnBadRow, Read, Stream, Sync, Write as WriteModeDeclared,
+    Errors, LAKE, OnBadRow, Read, Stream, Sync, Write as WriteModeDeclared,
 };
 use flywheel_state::TaskOutcome;
 use flywheel_warehouse::{
@@ -25,6 +25,7 @@ use serde_json::{Value, json};
 
 use super::deliver::deliver;
 use crate::lake_source::LakeSource;
+use crate::mapping::mapping;
 use crate::{Workspace, quarantine, recorder::Recorder};
 
 /// What a read is at most gathered to before it is written; more is streamed into data files.
@@ -129,6 +130,7 @@ pub(crate) struct Job<'a> {
     pub(crate) stream: &'a Stream,
     pub(crate) source: Box<dyn Source>,
     pub(crate) request: ReadRequest,
+    pub(crate) mapping: Mapping,
     pub(crate) at: Location,
     app: String,
     sequence: i64,
@@ -159,6 +161,7 @@ pub(crate) async fn job<'a>(
     stream: &'a Stream,
 ) -> Result<Job<'a>> {
     let source = source(workspace, sync, stream).await?;
+    let mapping = mapping(workspace, sync, stream)?;
     let at = location_of(&destination(stream)?)?;
     let app = format!("sync/{name}/{}", stream.stream);
     let last = workspace.lake.head(&at).await?.and_then(|head| head.checkpoints.get(&app).cloned());
@@ -173,7 +176,8 @@ pub(crate) async fn job<'a>(
         errors: &sync.errors,
         stream,
         source,
-        request: read_request(stream, from, workspace.now())?,
+        request: read_request(stream, &mapping, from, workspace.now()),
+        mapping,
         at,
         app,
         sequence: last.map_or(0, |last| last.sequence) + 1,
@@ -202,9 +206,10 @@ pub(crate) async fn source(
 /// What a stream asks its source for, from a position on.
 pub(crate) fn read_request(
     stream: &Stream,
+    mapping: &Mapping,
     from: Option<Position>,
     now: Timestamp,
-) -> Result<ReadRequest> {
+) -> ReadRequest {
     let mode = match stream.read {
         Read::Full => ReadMode::Full,
         Read::Incremental => ReadMode::Incremental {
@@ -212,56 +217,15 @@ pub(crate) fn read_request(
             lag: stream.lag.map(|lag| format!("{}us", lag.micros)),
         },
     };
-    let columns = stream.columns.iter().map(declared).collect::<Result<Vec<_>>>()?;
-    Ok(ReadRequest {
+    ReadRequest {
         stream: Value::Object(stream.options.clone()),
-        columns,
+        columns: mapping.declared(),
         mode,
         from,
         write_appends: stream.write == WriteModeDeclared::Append,
         page_rows: PAGE_ROWS_DEFAULT,
         now,
-    })
-}
-
-/// A declared column under the name it has in the source.
-fn declared(column: &Column) -> Result<DeclaredColumn> {
-    let kind = column
-        .column_type
-        .parse()
-        .map_err(|e: Error| e.context(format!("column \"{}\"", column.name)))?;
-    let name = column.from.as_ref().unwrap_or(&column.name).clone();
-    Ok(DeclaredColumn { name, kind, not_null: column.required })
-}
-
-/// Gives declared columns their names in the lake.
-pub(crate) fn renamed(batch: &RecordBatch, columns: &[Column]) -> Result<RecordBatch> {
-    let rename = |name: &str| {
-        let declared = columns.iter().find(|column| column.from.as_deref() == Some(name));
-        declared.map_or(name, |column| column.name.as_str()).to_owned()
-    };
-    let fields: Vec<Field> = batch
-        .schema_ref()
-        .fields()
-        .iter()
-        .map(|field| field.as_ref().clone().with_name(rename(field.name())))
-        .collect();
-    let mut names: Vec<&str> = fields.iter().map(|field| field.name().as_str()).collect();
-    names.sort_unstable();
-    if let Some(twice) = names.windows(2).find(|pair| pair[0] == pair[1]) {
-        return Err(Error::invalid(format!(
-            "two columns would be named \"{}\" in the lake",
-            twice[0]
-        ))
-        .hint("Give one of them another `name` under `columns` in the sync."));
     }
-    let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-    RecordBatch::try_new_with_options(
-        Arc::new(Schema::new(fields)),
-        batch.columns().to_vec(),
-        &options,
-    )
-    .map_err(|e| Error::internal("renamed columns do not fit their rows").caused_by(e))
 }
 
 async fn land(
@@ -295,14 +259,11 @@ async fn land(
     commit_load(&job, load, &tally).await
 }
 
-/// Counts a page and gives its rows their names in the lake; a page without columns only carries
-/// notices or a position.
-fn take(job: &Job<'_>, tally: &Mutex<Tally>, mut page: Page) -> Result<Option<RecordBatch>> {
+/// Maps a page and counts it; a page without columns only carries notices or a position.
+fn take(job: &Job<'_>, tally: &Mutex<Tally>, page: Page) -> Result<Option<RecordBatch>> {
+    let mut page = job.mapping.apply(page)?;
     lock(tally).take(&mut page, job.errors)?;
-    if page.batch.num_columns() == 0 {
-        return Ok(None);
-    }
-    renamed(&page.batch, &job.stream.columns).map(Some)
+    Ok((page.batch.num_columns() > 0).then_some(page.batch))
 }
 
 /// Writes pages while the next ones are read; a few wait in between, so that memory stays small.
@@ -417,9 +378,7 @@ async fn known_schema(job: &Job<'_>) -> Result<Option<SchemaRef>> {
     if let Some(head) = job.workspace.lake.head(&job.at).await? {
         return Ok(Some(head.schema));
     }
-    let field =
-        |column: &Column| Ok(Field::new(&column.name, declared(column)?.kind.arrow(), true));
-    let fields = job.stream.columns.iter().map(field).collect::<Result<Vec<_>>>()?;
+    let fields = job.mapping.fields();
     Ok((!fields.is_empty()).then(|| Arc::new(Schema::new(fields))))
 }
 
@@ -439,10 +398,6 @@ pub(crate) async fn land_replayed(
     if done {
         return Ok(());
     }
-    let batches = batches
-        .iter()
-        .map(|batch| renamed(batch, &job.stream.columns))
-        .collect::<Result<Vec<_>>>()?;
     let schema = union(&batches)?;
     let rows = RowStream::from_batches(Arc::clone(&schema), conform(&schema, batches)?);
     let write = Write::new(

@@ -1,3 +1,5 @@
+//! What a user sees of a PostgreSQL server that is written into: a real one.
+
 mod exactly_once;
 mod refusing;
 mod replacing;

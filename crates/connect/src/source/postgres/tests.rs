@@ -1,3 +1,5 @@
+//! What a user sees of a PostgreSQL server that is read: a real one.
+
 mod failures;
 mod full;
 mod values;

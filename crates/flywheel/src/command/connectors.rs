@@ -1,0 +1,43 @@
+//! `flywheel connectors`.
+
+use std::collections::BTreeMap;
+
+use clap::Args;
+use flywheel_base::Result;
+use flywheel_connect::destination::{DESTINATIONS, WriteMode};
+use flywheel_connect::source::SOURCES;
+
+use super::Runs;
+use crate::app::{App, Exit};
+use crate::output::Grid;
+
+/// Options of `flywheel connectors`.
+#[derive(Debug, Args)]
+pub(crate) struct Connectors {}
+
+impl Runs for Connectors {
+    const ABOUT: &'static str =
+        "Lists the types of connections, how they are read and written, and what a crash leaves";
+
+    async fn run(self, app: App) -> Result<Exit> {
+        let mut rows: BTreeMap<&str, [String; 4]> = BTreeMap::new();
+        for source in SOURCES {
+            let row = [source.about, "full, incremental", "", ""].map(str::to_owned);
+            rows.insert(source.name, row);
+        }
+        for destination in DESTINATIONS {
+            let modes: Vec<String> = destination.modes.iter().map(WriteMode::to_string).collect();
+            let row = rows.entry(destination.name).or_insert_with(|| {
+                [destination.about.to_owned(), String::new(), String::new(), String::new()]
+            });
+            row[2] = modes.join(", ");
+            destination.guarantee.words().clone_into(&mut row[3]);
+        }
+        let mut grid = Grid::new(&["type", "what it is", "read", "write", "after a crash"]);
+        for (name, row) in rows {
+            grid.row([vec![name.to_owned()], row.to_vec()].concat());
+        }
+        app.output.grid(&grid)?;
+        Ok(Exit::Done)
+    }
+}

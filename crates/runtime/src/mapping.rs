@@ -1,0 +1,52 @@
+//! What a stream says about its columns, as a mapping of pages.
+
+use flywheel_base::{Error, Result};
+use flywheel_connect::{Keep, MappedColumn, Mapping, MappingConfig};
+use flywheel_project::resource::sync::{Column, Keep as KeepDeclared, Read, Stream, Sync};
+use flywheel_warehouse::DELETED;
+
+use crate::Workspace;
+
+/// Builds the mapping of one stream; keys of masks are read from where the project says.
+///
+/// # Errors
+/// [`flywheel_base::ErrorKind::Invalid`] naming the column, or that of a secret that is not there.
+pub(crate) fn mapping(workspace: &Workspace, sync: &Sync, stream: &Stream) -> Result<Mapping> {
+    let connection = workspace.project.connections.get(&sync.connection);
+    let changes = sync.reads_lake() && stream.read == Read::Incremental;
+    let mut columns = stream.columns.iter().map(mapped).collect::<Result<Vec<_>>>()?;
+    if changes {
+        // A row that is gone has nothing but its key, and the mark that says so has to come along.
+        columns.iter_mut().for_each(|column| column.not_null = false);
+        if stream.keep == KeepDeclared::Declared {
+            columns.push(MappedColumn { name: DELETED.to_owned(), ..MappedColumn::default() });
+        }
+    }
+    let config = MappingConfig {
+        source: connection.map_or("lake", |connection| connection.connector.as_str()).to_owned(),
+        columns,
+        drop: stream.drop.clone(),
+        keep: match stream.keep {
+            KeepDeclared::All => Keep::All,
+            KeepDeclared::Declared => Keep::Mapped,
+        },
+    };
+    Mapping::new(&config, &|text| workspace.project.resolve_secret(text))
+}
+
+fn mapped(column: &Column) -> Result<MappedColumn> {
+    let kind = column
+        .column_type
+        .as_deref()
+        .map(str::parse)
+        .transpose()
+        .map_err(|error: Error| error.context(format!("column \"{}\"", column.name)))?;
+    Ok(MappedColumn {
+        name: column.name.clone(),
+        from: column.from.clone(),
+        kind,
+        not_null: column.required,
+        clean: column.clean.clone(),
+        mask: column.mask.clone(),
+    })
+}
