@@ -32,6 +32,9 @@ pub(crate) struct Case {
     pub(crate) bad: Option<(ArrayRef, &'static str)>,
 }
 
+/// Destinations that need a server, and keep the contract in their own tests against one.
+pub(crate) const NEEDS_A_SERVER: [&str; 5] = ["mysql", "postgres", "rest", "hubspot", "salesforce"];
+
 /// The case of a destination.
 pub(crate) fn case(entry: &'static DestinationEntry) -> Case {
     let file = |ending: &str, more: Value, bad: Option<(ArrayRef, &'static str)>| {
