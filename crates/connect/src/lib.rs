@@ -13,12 +13,11 @@ pub mod source;
 
 mod column;
 mod files;
+mod http;
+mod ledger;
 mod output;
 mod page;
 mod postgres;
-mod http;
-mod ledger;
-mod page;
 mod records;
 
 pub use action::{ACTIONS, Action, ActionConfig, ActionContext, ActionEntry, Delivery, Outcome};
@@ -27,8 +26,8 @@ pub use destination::{
     DESTINATIONS, Destination, DestinationConfig, DestinationContext, DestinationEntry,
 };
 pub use files::{NewColumns, mended};
-pub use mapping::{Keep, MappedColumn, Mapping, MappingConfig, check_clean, check_mask};
 pub use http::{Auth, Limits};
+pub use mapping::{Keep, MappedColumn, Mapping, MappingConfig, check_clean, check_mask};
 pub use page::{FILE_COLUMN, LINE_COLUMN, Notice, Origin, Page, Position, RAW_BYTES_MAX, Rejected};
 pub use source::{
     PAGE_ROWS_DEFAULT, ReadMode, ReadRequest, SOURCES, Source, SourceConfig, SourceContext,
