@@ -18,7 +18,7 @@ mod rows;
 mod write;
 
 pub(crate) use log::{Ledger, ledger_path, progress};
-pub(crate) use rows::{check_types, objects};
+pub(crate) use rows::check_types;
 pub(crate) use write::{Fate, LedgerWriter, Op, OutRow, Problem, Sender, Sent, WriteRules};
 
 #[cfg(test)]

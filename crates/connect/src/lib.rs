@@ -17,7 +17,6 @@ mod http;
 mod ledger;
 mod output;
 mod page;
-mod page;
 mod postgres;
 mod records;
 

@@ -206,7 +206,7 @@ impl Credentials {
         fields.extend(scope.as_ref().map(|scope| ("scope", scope.as_str())));
         let secret = client_secret.as_ref().map_or("", Secret::expose);
         if !basic {
-            fields.push(("client_id", client_id));
+            fields.push(("client_id", client_id.as_str()));
             if client_secret.is_some() {
                 fields.push(("client_secret", secret));
             }

@@ -10,6 +10,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::destination::{Checkpoint, Progress};
 
+/// The form of the file.
+const VERSION: u32 = 1;
+
 /// Rows whose fingerprints are kept.
 const ROWS_MAX: usize = 20_000_000;
 
@@ -123,10 +126,7 @@ pub(crate) fn ledger_path(state_dir: &Path, app: &str) -> PathBuf {
 /// # Errors
 /// [`ErrorKind::Corrupt`] if the file is not a ledger.
 pub(crate) fn progress(path: &Path) -> Result<Progress> {
-    let committed = match read(path)? {
-        Some((state, _)) => state.committed,
-        None => None,
-    };
+    let committed = read(path)?.and_then(|(state, _)| state.committed);
     Ok(Progress { committed, staged: None })
 }
 
@@ -186,7 +186,7 @@ impl Ledger {
     }
 
     fn first_line(&self) -> Line {
-        Line::Ledger { version: 1, app: self.app.clone(), since: self.state.since }
+        Line::Ledger { version: VERSION, app: self.app.clone(), since: self.state.since }
     }
 
     /// The last checkpoint.
@@ -370,6 +370,15 @@ fn read(path: &Path) -> Result<Option<(State, u64)>> {
                 .caused_by(error)
                 .hint("Restore the file. Without it every row is sent again, which is harmless where rows have a key.")
         })?;
+        if let Line::Ledger { version, .. } = &line
+            && *version != VERSION
+        {
+            return Err(Error::invalid(format!(
+                "the ledger {} has version {version}, and this program reads {VERSION}",
+                path.display()
+            ))
+            .hint("It was written by a newer program: use that one."));
+        }
         apply(&mut state, line);
     }
     Ok(Some((state, whole as u64)))

@@ -128,7 +128,10 @@ impl RecordTable {
             Err((column, misfit)) => {
                 self.page.rollback();
                 let column = column.and_then(|column| self.schema.columns().get(column));
-                let misfit = column.map_or(misfit.clone(), |column| column.explain(misfit));
+                let misfit = match column {
+                    Some(column) => column.explain(misfit),
+                    None => misfit,
+                };
                 let name = column.map(|column| column.name.as_str());
                 self.page.reject(place, Some(line), name, misfit, raw(record));
                 Ok(())

@@ -4,8 +4,9 @@
 //! is a place from which a read goes on. A record that is no object or does not fit is set aside
 //! with its page and index, and the others go on.
 
+pub mod paging;
+
 mod fetch;
-mod paging;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use self::fetch::RestFetch;
-pub use self::paging::{Paging, Place};
+use self::paging::Paging;
 use super::{ReadRequest, Source, SourceConfig, SourceContext, StreamInfo, settings};
 use crate::http::{Auth, Call, Client, HttpSettings, Limits, Pace, real_pace, secrets};
 use crate::page::{Column, Page};
