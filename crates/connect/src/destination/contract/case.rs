@@ -69,6 +69,17 @@ pub(crate) fn case(entry: &'static DestinationEntry) -> Case {
             stream: json!({ "table": "t" }),
             bad: Some((infinite, "not-finite")),
         },
+        "mysql" => {
+            use crate::source::mysql::tests;
+            Case {
+                entry,
+                folder: Folder::new(&[]),
+                connection: tests::connection(tests::server(), &tests::database("")),
+                target: json!({ "table": "t" }),
+                stream: json!({ "table": "t" }),
+                bad: Some((infinite, "not-finite")),
+            }
+        }
         other => panic!("the destination {other} has no contract case: add one"),
     }
 }

@@ -267,7 +267,8 @@ impl MySqlWriter {
 
     fn count(&mut self, part: &[Entry], affected: u64, duplicates: Option<u64>) {
         if part.first().is_some_and(|entry| entry.deleted) {
-            self.written.rows_deleted += affected;
+            // Those that were marked; one that is not there is gone as well.
+            self.written.rows_deleted += part.len() as u64;
             return;
         }
         self.written.rows_written += part.len() as u64;
@@ -353,7 +354,8 @@ impl MySqlWriter {
         }
         let written = std::mem::take(&mut self.written);
         self.forget();
-        Ok(written)
+        // Rows that are staged count when they are swapped in.
+        Ok(if stage == Stage::Staged { Written::default() } else { written })
     }
 
     fn forget(&mut self) {
@@ -364,16 +366,20 @@ impl MySqlWriter {
 
     /// Swaps the staged table in. The state row tells of it afterwards; until then the missing
     /// staging table does.
-    async fn swap(&mut self) -> Result<()> {
-        let Some(staged) = self.staged.clone() else { return Ok(()) };
+    async fn swap(&mut self) -> Result<u64> {
+        let staged = self.staged.clone();
         let (database, name) = (self.named.database.clone(), self.named.table.clone());
         let state = self.named.state.clone();
         let connection = self.connection()?;
         let staging = table::full_name(&database, &table::staging(&name)?);
-        let (target, old) = (
-            table::full_name(&database, &name),
-            table::full_name(&database, &table::replaced(&name)),
-        );
+        let target = table::full_name(&database, &name);
+        let old = table::full_name(&database, &table::replaced(&name));
+        let Some(staged) = staged else {
+            connection.run(&format!("DROP TABLE IF EXISTS {staging}")).await?;
+            return Ok(0);
+        };
+        let count: Option<u64> =
+            connection.first(&format!("SELECT count(*) FROM {staging}"), ()).await?;
         connection.run(&format!("DROP TABLE IF EXISTS {old}")).await?;
         if table::exists(connection, &database, &name).await? {
             table::check_swap(connection, &database, &name).await?;
@@ -384,7 +390,8 @@ impl MySqlWriter {
             connection.run(&format!("RENAME TABLE {staging} TO {target}")).await?;
         }
         state.promote(connection, &staged).await?;
-        connection.run(&format!("DROP TABLE IF EXISTS {old}")).await
+        connection.run(&format!("DROP TABLE IF EXISTS {old}")).await?;
+        Ok(count.unwrap_or_default())
     }
 
     /// Ends the connection after a failure, which takes back what was not committed.
@@ -702,18 +709,19 @@ impl Writer for MySqlWriter {
     }
 
     async fn finish(mut self: Box<Self>) -> Result<Written> {
-        let rows = self.roll_back().await;
-        if let Err(error) = rows {
+        if let Err(error) = self.roll_back().await {
             return Err(self.failed(error));
         }
-        if self.mode == WriteMode::Replace
-            && let Err(error) = self.swap().await
-        {
-            return Err(self.failed(error));
+        let mut written = Written::default();
+        if self.mode == WriteMode::Replace {
+            written.rows_written = match self.swap().await {
+                Ok(rows) => rows,
+                Err(error) => return Err(self.failed(error)),
+            };
         }
         if let Some(connection) = self.connection.take() {
             connection.close().await;
         }
-        Ok(Written::default())
+        Ok(written)
     }
 }

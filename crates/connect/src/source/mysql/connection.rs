@@ -455,8 +455,12 @@ impl Connection {
     /// The columns a query would give.
     pub(crate) async fn columns(&mut self, sql: &str) -> Result<Vec<mysql_async::Column>> {
         let server = self.server.clone();
-        let statement = Self::answered(&server, self.conn()?.prep(sql)).await?;
-        Ok(statement.columns().to_vec())
+        let conn = self.conn()?;
+        let statement = Self::answered(&server, conn.prep(sql)).await?;
+        let columns = statement.columns().to_vec();
+        // Kept, it would tell the same columns after the table was altered.
+        Self::answered(&server, conn.close(statement)).await?;
+        Ok(columns)
     }
 
     /// Says goodbye; whatever was open on the server is rolled back.
