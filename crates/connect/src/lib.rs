@@ -13,6 +13,7 @@ pub mod source;
 mod column;
 mod files;
 mod page;
+mod postgres;
 
 pub use action::{ACTIONS, Action, ActionConfig, ActionContext, ActionEntry, Delivery, Outcome};
 pub use column::{ColumnType, DECIMAL_DIGITS_MAX, DeclaredColumn};

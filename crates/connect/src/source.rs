@@ -8,10 +8,11 @@ pub mod csv;
 pub mod excel;
 pub mod jsonl;
 pub mod parquet;
+pub mod postgres;
 pub mod sqlite;
 
 #[cfg(test)]
-mod contract;
+pub(crate) mod contract;
 #[cfg(test)]
 mod mutated;
 
@@ -38,6 +39,7 @@ pub const SOURCES: &[SourceEntry] = &[
     source::<parquet::Parquet>("parquet"),
     source::<excel::Excel>("excel"),
     source::<sqlite::Sqlite>("sqlite"),
+    source::<postgres::Postgres>("postgres"),
 ];
 
 /// One kind of source: its name, what it is for, its settings, and how one is built.

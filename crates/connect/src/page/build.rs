@@ -12,7 +12,7 @@ use super::{FILE_COLUMN, LINE_COLUMN, Notice, Origin, Page, Position, RAW_BYTES_
 use crate::column::{ColumnBuilder, ColumnType, Misfit};
 
 /// A page ends when its text is this large, however few its rows are.
-const PAGE_BYTES_MAX: usize = 64 << 20;
+pub(crate) const PAGE_BYTES_MAX: usize = 64 << 20;
 
 /// One column of the table a stream is read into.
 #[derive(Clone, Debug, PartialEq)]

@@ -136,6 +136,19 @@ fn case(entry: &'static SourceEntry) -> Case {
                 bad: 1,
             }
         }
+        "postgres" => {
+            let (connection, stream) = postgres::tests::case();
+            Case {
+                entry,
+                folder: Folder::new(&[]),
+                connection,
+                stream,
+                columns: Vec::new(),
+                mode: ReadMode::Incremental { cursor: Some("at".into()), lag: None },
+                rows: 7,
+                bad: 1,
+            }
+        }
         other => panic!("the source {other} has no contract case: add one"),
     }
 }
