@@ -1,0 +1,227 @@
+mod exactly_once;
+mod refusing;
+mod replacing;
+mod round_trip;
+
+use std::sync::Arc;
+
+use arrow::array::{
+    ArrayRef, BooleanArray, Float64Array, Int32Array, Int64Array, RecordBatch, StringArray,
+};
+use serde_json::{Value, json};
+
+use super::*;
+use crate::destination::{
+    Checkpoint, DestinationEntry, NewTargetColumns, Refused, WriteMode, Written,
+};
+use crate::page::Position;
+use crate::postgres::testing::Database as TestDatabase;
+use crate::source::contract::now;
+
+fn destination(connection: Value) -> Box<dyn Destination> {
+    let ctx = DestinationContext { base_dir: ".".into() };
+    DestinationEntry::named("postgres").unwrap().build(connection, &ctx).unwrap()
+}
+
+/// What a test writes where.
+struct Job {
+    destination: Box<dyn Destination>,
+    request: WriteRequest,
+}
+
+impl Job {
+    fn new(database: &TestDatabase, table: &str, mode: WriteMode, batch: &RecordBatch) -> Self {
+        Self::through(database.connection(), table, mode, batch)
+    }
+
+    fn through(connection: Value, table: &str, mode: WriteMode, batch: &RecordBatch) -> Self {
+        let key = match mode {
+            WriteMode::Merge | WriteMode::Mirror => vec!["id".to_owned()],
+            _ => Vec::new(),
+        };
+        let request = WriteRequest {
+            target: json!({ "table": table }),
+            app: "shop/orders".to_owned(),
+            schema: batch.schema(),
+            mode,
+            key,
+            deleted: (mode == WriteMode::Mirror).then(|| "gone".to_owned()),
+            new_columns: NewTargetColumns::Add,
+            now: now(),
+        };
+        Self { destination: destination(connection), request }
+    }
+
+    async fn writer(&self) -> Box<dyn Writer> {
+        self.destination.writer(&self.request).await.unwrap()
+    }
+
+    /// Writes a batch and commits it; finishes.
+    async fn run(&self, batch: &RecordBatch, sequence: i64) -> (Vec<Refused>, Written) {
+        let mut writer = self.writer().await;
+        let refused = writer.write(batch).await.unwrap();
+        let written = writer.commit(&checkpoint(sequence)).await.unwrap();
+        writer.finish().await.unwrap();
+        (refused, written)
+    }
+
+    /// The sequences of the visible and of the staged checkpoint.
+    async fn progress(&self) -> (Option<i64>, Option<i64>) {
+        let progress = self.destination.progress(&self.request).await.unwrap();
+        let sequence = |checkpoint: Option<Checkpoint>| {
+            checkpoint.map(|checkpoint| {
+                assert_eq!(checkpoint.position, position(checkpoint.sequence));
+                checkpoint.sequence
+            })
+        };
+        (sequence(progress.committed), sequence(progress.staged))
+    }
+}
+
+fn position(sequence: i64) -> Position {
+    Position(json!({ "at": sequence, "text": "a\u{0}b" }))
+}
+
+fn checkpoint(sequence: i64) -> Checkpoint {
+    Checkpoint { sequence, position: position(sequence) }
+}
+
+fn ints(values: impl IntoIterator<Item = i64>) -> ArrayRef {
+    Arc::new(Int64Array::from_iter_values(values))
+}
+
+fn texts<'a>(values: impl IntoIterator<Item = Option<&'a str>>) -> ArrayRef {
+    Arc::new(values.into_iter().collect::<StringArray>())
+}
+
+fn flags(values: impl IntoIterator<Item = bool>) -> ArrayRef {
+    Arc::new(values.into_iter().map(Some).collect::<BooleanArray>())
+}
+
+fn batch(columns: &[(&str, ArrayRef)]) -> RecordBatch {
+    RecordBatch::try_from_iter_with_nullable(
+        columns.iter().map(|(name, array)| (*name, Arc::clone(array), true)),
+    )
+    .unwrap()
+}
+
+/// Rows `id`, `v` = `text id`.
+fn rows(ids: std::ops::RangeInclusive<i64>, text: &str) -> RecordBatch {
+    let values: Vec<String> = ids.clone().map(|id| format!("{text} {id}")).collect();
+    batch(&[("id", ints(ids)), ("v", texts(values.iter().map(|v| Some(v.as_str()))))])
+}
+
+#[tokio::test]
+async fn merged_rows_meet_by_key_and_the_last_of_a_batch_wins() {
+    let database = TestDatabase::new("");
+    let first = batch(&[
+        ("id", ints([1, 2, 2, 3])),
+        ("v", texts([Some("a"), Some("old"), Some("b"), None])),
+        ("n", ints([10, 20, 21, 30])),
+    ]);
+    let job = Job::new(&database, "t", WriteMode::Merge, &first);
+    let (refused, written) = job.run(&first, 1).await;
+    assert!(refused.is_empty());
+    assert_eq!((written.rows_written, written.rows_updated), (3, 0));
+    assert_eq!(database.run("SELECT * FROM t ORDER BY id"), "1|a|10\n2|b|21\n3|∅|30");
+    // A column that a batch lacks keeps its value; one it brings is added.
+    let second =
+        batch(&[("id", ints([3, 4])), ("n", ints([31, 40])), ("extra", flags([true, false]))]);
+    let (_, written) = job.run(&second, 2).await;
+    assert_eq!((written.rows_written, written.rows_updated), (2, 1));
+    let expected = "1|a|10|∅\n2|b|21|∅\n3|∅|31|t\n4|∅|40|f";
+    assert_eq!(database.run("SELECT * FROM t ORDER BY id"), expected);
+    database.run("UPDATE t SET v = 'kept' WHERE id = 3");
+    job.run(&batch(&[("id", ints([3])), ("n", ints([32]))]), 3).await;
+    assert_eq!(database.run("SELECT v, n FROM t WHERE id = 3"), "kept|32");
+}
+
+#[tokio::test]
+async fn a_merge_that_lacks_needed_columns_still_changes_what_is_there() {
+    let database = TestDatabase::new(
+        "CREATE TABLE t (id int PRIMARY KEY, name text NOT NULL, n int); INSERT INTO t VALUES (1, 'a', 1)",
+    );
+    let partial = batch(&[("id", ints([1, 2])), ("n", ints([5, 6]))]);
+    let job = Job::new(&database, "t", WriteMode::Merge, &partial);
+    let (refused, written) = job.run(&partial, 1).await;
+    assert_eq!((written.rows_written, written.rows_updated), (1, 1));
+    assert_eq!(refused.len(), 1);
+    assert_eq!((refused[0].row, refused[0].column.as_deref()), (1, Some("name")));
+    assert_eq!(database.run("SELECT * FROM t"), "1|a|5");
+}
+
+#[tokio::test]
+async fn a_mirror_removes_marked_rows_and_keeps_the_mark_to_itself() {
+    let database = TestDatabase::new(
+        "CREATE TABLE t (id int PRIMARY KEY, v text NOT NULL UNIQUE);
+         INSERT INTO t VALUES (1, 'a'), (2, 'b'), (3, 'c'), (4, 'd')",
+    );
+    // 1 is removed and its unique value goes to 5; 2 comes back; 3 is changed and then removed.
+    let changes = batch(&[
+        ("id", ints([1, 2, 2, 3, 3, 5, 9])),
+        ("v", texts([None, None, Some("b2"), Some("c2"), None, Some("a"), None])),
+        ("gone", flags([true, true, false, false, true, false, true])),
+    ]);
+    let job = Job::new(&database, "t", WriteMode::Mirror, &changes);
+    let (refused, written) = job.run(&changes, 1).await;
+    assert!(refused.is_empty(), "{refused:?}");
+    assert_eq!((written.rows_written, written.rows_deleted), (2, 2));
+    assert_eq!(database.run("SELECT * FROM t ORDER BY id"), "2|b2\n4|d\n5|a");
+}
+
+#[tokio::test]
+async fn columns_the_target_lacks_are_added_left_out_or_refused() {
+    for (rule, expected) in [
+        (NewTargetColumns::Add, Some("1|value 1")),
+        (NewTargetColumns::Ignore, Some("1")),
+        (NewTargetColumns::Fail, None),
+    ] {
+        let database = TestDatabase::new("CREATE TABLE t (id bigint)");
+        let rows = rows(1..=1, "value");
+        let mut job = Job::new(&database, "t", WriteMode::Append, &rows);
+        job.request.new_columns = rule;
+        let Some(expected) = expected else {
+            let error = job.destination.writer(&job.request).await.err().unwrap();
+            assert!(error.message().contains("\"v\""), "{error:?}");
+            assert!(error.hint_text().unwrap().contains("new_columns"), "{error:?}");
+            continue;
+        };
+        job.run(&rows, 1).await;
+        assert_eq!(database.run("SELECT * FROM t"), expected);
+    }
+}
+
+#[tokio::test]
+async fn targets_that_rows_cannot_go_into_are_refused_before_the_first_row() {
+    let database = TestDatabase::new(
+        "CREATE TABLE keyless (id bigint, v text); CREATE VIEW seen AS SELECT * FROM keyless;
+         CREATE TABLE needs (id bigint, must int NOT NULL); CREATE TABLE digits (id bytea, v int[]);
+         CREATE TABLE foreign_owner (id bigint);
+         DO $$ BEGIN CREATE ROLE writer LOGIN PASSWORD 'pw'; EXCEPTION WHEN duplicate_object THEN END $$;",
+    );
+    let rows = rows(1..=1, "value");
+    let (append, merge) = (WriteMode::Append, WriteMode::Merge);
+    for (table, mode, message, hint) in [
+        ("keyless", merge, "no unique index", "CREATE UNIQUE INDEX"),
+        ("seen", append, "is not a table", "table"),
+        ("needs", append, "\"must\"", "NOT NULL"),
+        ("nowhere.t", append, "no schema \"nowhere\"", "CREATE SCHEMA"),
+        ("digits", append, "does not fit", "Map"),
+        (&"x".repeat(60), append, "cannot be the name", "bytes"),
+    ] {
+        let job = Job::new(&database, table, mode, &rows);
+        let error = job.destination.writer(&job.request).await.err().unwrap();
+        assert!(error.message().contains(message), "{table}: {error:?}");
+        assert!(error.hint_text().unwrap().contains(hint), "{table}: {error:?}");
+    }
+    let mut job = Job::new(&database, "keyless", merge, &rows);
+    job.request.key.clear();
+    let error = job.destination.writer(&job.request).await.err().unwrap();
+    assert!(error.hint_text().unwrap().contains("key"), "{error:?}");
+    let mut connection = database.connection();
+    (connection["user"], connection["password"]) = (json!("writer"), json!("pw"));
+    let job = Job::through(connection, "foreign_owner", append, &rows);
+    let error = job.destination.writer(&job.request).await.err().unwrap();
+    assert_eq!(error.kind(), flywheel_base::ErrorKind::Denied, "{error:?}");
+    job.destination.check().await.unwrap();
+}
