@@ -74,6 +74,7 @@ impl TableName {
 
 /// A column of the table.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts of the catalog")]
 pub(super) struct TargetColumn {
     pub(super) name: String,
     pub(super) of: PgType,
@@ -153,6 +154,7 @@ impl Target {
 
 /// One column of the rows on its way into the table.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts that each step asks for")]
 pub(super) struct Fitted {
     /// Where it stands in the batch.
     pub(super) place: usize,
