@@ -52,9 +52,9 @@ pub enum OnSchemaChange {
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub(crate) enum OneOrMany {
-    /// One.
+    /// One text, or a list of them.
     One(String),
-    /// Several.
+    /// One text, or a list of them.
     Many(Vec<String>),
 }
 

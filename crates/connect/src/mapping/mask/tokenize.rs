@@ -130,7 +130,7 @@ impl Tokenize {
         } else if letters {
             encrypt(&self.letters, numerals)?
         } else {
-            self.mixed(&classes, numerals)?
+            self.mixed(&classes, &numerals)?
         };
         let mut hidden = classes.iter().zip(hidden).map(|(class, value)| class.char(value));
         let same = value.chars().map(|c| match Class::of(c) {
@@ -141,11 +141,11 @@ impl Tokenize {
     }
 
     /// Digits and letters together: their number in binary, encrypted until it is one of the form.
-    fn mixed(&self, classes: &[Class], numerals: Vec<u16>) -> Option<Vec<u16>> {
+    fn mixed(&self, classes: &[Class], numerals: &[u16]) -> Option<Vec<u16>> {
         let radices: Vec<u16> = classes.iter().map(|class| class.radix()).collect();
         let largest: Vec<u16> = radices.iter().map(|radix| radix - 1).collect();
         let length = to_bits(&largest, &radices).len();
-        let mut bits = to_bits(&numerals, &radices);
+        let mut bits = to_bits(numerals, &radices);
         let pad = length.checked_sub(bits.len())?;
         bits.splice(0..0, std::iter::repeat_n(0, pad));
         for _ in 0..WALKS_MAX {

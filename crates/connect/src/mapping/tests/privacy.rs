@@ -5,8 +5,9 @@ use futures::TryStreamExt;
 use serde_json::json;
 
 use super::*;
+use crate::mapping::rejected::OBJECT_SOURCES;
 use crate::page::Rejected;
-use crate::source::{ReadRequest, SourceContext, SourceEntry};
+use crate::source::{ReadRequest, SOURCES, SourceContext, SourceEntry};
 
 fn aside(source: &str, raw: &str) -> Rejected {
     Rejected {
@@ -53,6 +54,16 @@ fn rejected_objects_lose_their_hidden_columns_and_lines_their_text() {
     super::mapping(&super::config(vec![cleaned("tel", &["phone"])]))
         .apply_to_rejected(&mut untouched);
     assert_eq!(untouched[0].raw, "7,13800138000", "without anything to hide the line is kept");
+}
+
+#[test]
+fn of_every_source_it_is_known_what_its_rejected_rows_look_like() {
+    // A new source goes here if its rows are kept as anything but a flat object of its columns.
+    let others = ["csv", "excel", "rest", "hubspot", "salesforce"];
+    for entry in SOURCES {
+        let object = OBJECT_SOURCES.contains(&entry.name);
+        assert_ne!(object, others.contains(&entry.name), "{}", entry.name);
+    }
 }
 
 #[test]
