@@ -10,8 +10,9 @@ impl Link {
         match input {
             Input::Event(event) => match self.classify(event, merger.rules) {
                 super::Verdict::News if self.is_writing() => {
+                    // stored, because the event is acknowledged now and is not sent again
                     self.again = true;
-                    Vec::new()
+                    vec![Effect::Store]
                 }
                 super::Verdict::News => vec![Effect::ReadBoth],
                 _ => Vec::new(),

@@ -110,6 +110,21 @@ fn a_record_that_moved_under_a_write_is_read_and_merged_again() {
 }
 
 #[test]
+fn news_during_a_write_is_read_afterwards_even_after_a_crash() {
+    with(Rule::Manual, |merger| {
+        let mut link = Link::new("r1");
+        link.step(both((1, json!({"f": "a"})), (1, json!({}))), merger);
+        let edit = event(Side::Left, 2, None, json!({"f": "b"}));
+        assert_eq!(link.step(Input::Event(&edit), merger), [Effect::Store]);
+        let mut stored: Link =
+            serde_json::from_str(&serde_json::to_string(&link).unwrap()).unwrap();
+        let effects = link.step(Input::Acked { side: Side::Right }, merger);
+        assert_eq!(effects.last(), Some(&Effect::ReadBoth));
+        assert_eq!(stored.step(Input::Restarted, merger), [Effect::ReadBoth]);
+    });
+}
+
+#[test]
 fn a_rejected_write_is_set_aside_and_tried_again_at_the_next_read() {
     with(Rule::Manual, |merger| {
         let mut link = Link::new("r1");
@@ -402,8 +417,8 @@ impl World {
 }
 
 #[test]
-fn ten_thousand_interleavings_converge_without_echo_writes() {
-    let (mut edits, mut crashes, mut writes_total) = (0, 0, 0);
+fn ten_thousand_interleavings_converge_with_at_most_one_echo_write() {
+    let (mut edits, mut crashes, mut versions, mut echo_writes) = (0, 0, 0, 0);
     for seed in 0..10_000 {
         let mut world = World::new(seed);
         for _ in 0..(10 + world.rng.below(30)) {
@@ -433,7 +448,8 @@ fn ten_thousand_interleavings_converge_without_echo_writes() {
         let echoes = left.echo_writes + right.echo_writes;
         assert!(echoes <= 1, "seed {seed}: {echoes} writes that changed nothing");
         assert!(world.link.is_resting());
-        writes_total += world.writes();
+        versions += world.writes();
+        echo_writes += echoes;
 
         // everything delivered once more, without its tags, changes nothing
         let before = world.writes();
@@ -448,6 +464,9 @@ fn ten_thousand_interleavings_converge_without_echo_writes() {
         world.settle();
         assert_eq!(world.writes(), before, "seed {seed}: an echo was answered by a write");
     }
-    println!("10,000 records: {edits} edits, {crashes} crashes, {writes_total} versions");
+    println!(
+        "10,000 records: {edits} edits, {crashes} crashes, {versions} versions, {echo_writes} writes \
+         that changed nothing"
+    );
     assert!(crashes > 2_000 && edits > 20_000, "the test tests too little");
 }
