@@ -17,10 +17,16 @@ impl Link {
                 super::Verdict::News => vec![Effect::ReadBoth],
                 _ => Vec::new(),
             },
-            Input::Read(Pair { left: Some(left), right: Some(right) }) => {
-                self.plan(left, right, merger, None)
+            Input::Read(read) => {
+                // only now: a crash between an acknowledgement and the read must not forget the news
+                self.again = false;
+                match read {
+                    Pair { left: Some(left), right: Some(right) } => {
+                        self.plan(left, right, merger, None)
+                    }
+                    Pair { left, right } => self.one_missing(left, right, merger),
+                }
             }
-            Input::Read(Pair { left, right }) => self.one_missing(left, right, merger),
             Input::Acked { side } => self.ended(side, Progress::Acked),
             Input::Moved { side } => self.ended(side, Progress::Unknown),
             Input::Rejected { side, reason } => {
@@ -42,9 +48,8 @@ impl Link {
     }
 
     fn restarted(&mut self) -> Vec<Effect> {
-        let again = std::mem::take(&mut self.again);
         let Some(intent) = &mut self.intent else {
-            return if again { vec![Effect::ReadBoth] } else { Vec::new() };
+            return if self.again { vec![Effect::ReadBoth] } else { Vec::new() };
         };
         for side in Side::BOTH {
             let progress = intent.progress.of_mut(side);
@@ -68,7 +73,7 @@ impl Link {
             effects.push(Effect::Store);
             return effects;
         }
-        let mut read = std::mem::take(&mut self.again);
+        let mut read = self.again;
         if progress.contains(&Progress::Unknown) {
             read = true;
         } else if let Some(intent) = self.intent.take() {

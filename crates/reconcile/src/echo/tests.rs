@@ -121,6 +121,10 @@ fn news_during_a_write_is_read_afterwards_even_after_a_crash() {
         let effects = link.step(Input::Acked { side: Side::Right }, merger);
         assert_eq!(effects.last(), Some(&Effect::ReadBoth));
         assert_eq!(stored.step(Input::Restarted, merger), [Effect::ReadBoth]);
+        assert_eq!(link.step(Input::Restarted, merger), [Effect::ReadBoth], "acked, then crashed");
+        link.step(both((2, json!({"f": "b"})), (2, json!({"f": "a"}))), merger);
+        link.step(Input::Acked { side: Side::Right }, merger);
+        assert_eq!(link.step(Input::Restarted, merger), [], "read once");
     });
 }
 
