@@ -17,6 +17,11 @@ impl Link {
                 super::Verdict::News => vec![Effect::ReadBoth],
                 _ => Vec::new(),
             },
+            // read before the writes under way were made: read again after them
+            Input::Read(_) if self.is_writing() => {
+                self.again = true;
+                vec![Effect::Store]
+            }
             Input::Read(read) => {
                 // only now: a crash between an acknowledgement and the read must not forget the news
                 self.again = false;

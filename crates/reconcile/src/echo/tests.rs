@@ -229,7 +229,12 @@ struct World {
     link: Link,
     stored: Link,
     effects: VecDeque<Effect>,
-    handled: Option<ChangeEvent>,
+    /// How many effects were asked for and carried out.
+    queued: usize,
+    performed: usize,
+    /// Events that are not acknowledged yet, and the effect after which they are; none if all that
+    /// follows has to be done first.
+    handled: Vec<(ChangeEvent, Option<usize>)>,
     rules: MergeRules,
     answers: Answers,
     asked: BTreeMap<String, Conflict>,
@@ -288,7 +293,9 @@ impl World {
             link: Link::new(format!("r{seed}")),
             stored: Link::new(format!("r{seed}")),
             effects: VecDeque::new(),
-            handled: None,
+            queued: 0,
+            performed: 0,
+            handled: Vec::new(),
             rules,
             answers: Answers::new(),
             asked: BTreeMap::new(),
@@ -297,10 +304,12 @@ impl World {
         }
     }
 
-    fn step(&mut self, input: Input<'_>) {
+    fn step(&mut self, input: Input<'_>) -> Vec<Effect> {
         let merger = Merger { rules: &self.rules, answers: &self.answers, expressions: &Longer };
         let effects = self.link.step(input, &merger);
-        self.effects.extend(effects);
+        self.queued += effects.len();
+        self.effects.extend(effects.clone());
+        effects
     }
 
     fn edit(&mut self) {
@@ -336,8 +345,12 @@ impl World {
         if self.rng.chance(0.2) {
             self.events.push(event.clone());
         }
-        self.step(Input::Event(&event));
-        self.handled = Some(event);
+        let effects = self.step(Input::Event(&event));
+        match effects[..] {
+            [] => {}
+            [Effect::Store] => self.handled.push((event, Some(self.queued))),
+            _ => self.handled.push((event, None)),
+        }
     }
 
     fn perform(&mut self, effect: Effect) {
@@ -353,7 +366,8 @@ impl World {
             Effect::Write(write) => {
                 let fake = self.fakes.of_mut(write.side);
                 if fake.checks_versions && fake.version != write.expected {
-                    return self.step(Input::Moved { side: write.side });
+                    self.step(Input::Moved { side: write.side });
+                    return;
                 }
                 let changes = |(field, new): (&String, &Value)| {
                     !self.rules.rule(field).same(value(&fake.record, field), new)
@@ -379,17 +393,25 @@ impl World {
     fn crash(&mut self) {
         self.crashes += 1;
         self.effects.clear();
+        self.performed = self.queued;
         self.link = self.stored.clone();
-        self.events.extend(self.handled.take());
+        self.events.extend(self.handled.drain(..).map(|(event, _)| event));
         self.step(Input::Restarted);
     }
 
-    /// Carries out one effect, or takes one event if there is none.
+    /// Carries out one effect, or takes one event: always if there is no effect, else sometimes.
     fn advance(&mut self) {
-        if let Some(effect) = self.effects.pop_front() {
-            return self.perform(effect);
+        if self.effects.is_empty() {
+            self.handled.clear();
+        } else if !self.rng.chance(0.1)
+            && let Some(effect) = self.effects.pop_front()
+        {
+            self.performed += 1;
+            self.perform(effect);
+            let performed = self.performed;
+            self.handled.retain(|(_, after)| after.is_none_or(|after| after > performed));
+            return;
         }
-        self.handled = None;
         self.deliver();
     }
 
