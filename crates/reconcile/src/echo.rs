@@ -12,7 +12,12 @@
 //! Who calls it: a driver that owns the two systems. It hands [`Input`]s of one record in, one at a
 //! time, and carries out the [`Effect`]s in order. [`Effect::Store`] makes the link durable **before**
 //! the writes that follow it leave, so that after a crash the intent is known, and reading both records
-//! tells which part of it took place. An event is acknowledged to its system after its effects.
+//! tells which part of it took place. An event is acknowledged to its system after its effects and all
+//! that follow from them.
+//!
+//! Where a system cannot be asked to check the version, a person's edit between our read and our write
+//! of the same field is overwritten; both sides still end equal. Only changed fields are written, so
+//! edits of other fields are safe.
 //!
 //! A write of ours comes back as a change event. It is recognised by its tag, and where a system keeps
 //! no tag by being what both sides agreed on. An event only ever leads to a read, and only a read to a

@@ -10,16 +10,28 @@ impl Link {
         match input {
             Input::Event(event) => match self.classify(event, merger.rules) {
                 super::Verdict::News if self.is_writing() => {
+                    // stored, because the event is acknowledged now and is not sent again
                     self.again = true;
-                    Vec::new()
+                    vec![Effect::Store]
                 }
                 super::Verdict::News => vec![Effect::ReadBoth],
                 _ => Vec::new(),
             },
-            Input::Read(Pair { left: Some(left), right: Some(right) }) => {
-                self.plan(left, right, merger, None)
+            // read before the writes under way were made: read again after them
+            Input::Read(_) if self.is_writing() => {
+                self.again = true;
+                vec![Effect::Store]
             }
-            Input::Read(Pair { left, right }) => self.one_missing(left, right, merger),
+            Input::Read(read) => {
+                // only now: a crash between an acknowledgement and the read must not forget the news
+                self.again = false;
+                match read {
+                    Pair { left: Some(left), right: Some(right) } => {
+                        self.plan(left, right, merger, None)
+                    }
+                    Pair { left, right } => self.one_missing(left, right, merger),
+                }
+            }
             Input::Acked { side } => self.ended(side, Progress::Acked),
             Input::Moved { side } => self.ended(side, Progress::Unknown),
             Input::Rejected { side, reason } => {
@@ -41,9 +53,8 @@ impl Link {
     }
 
     fn restarted(&mut self) -> Vec<Effect> {
-        let again = std::mem::take(&mut self.again);
         let Some(intent) = &mut self.intent else {
-            return if again { vec![Effect::ReadBoth] } else { Vec::new() };
+            return if self.again { vec![Effect::ReadBoth] } else { Vec::new() };
         };
         for side in Side::BOTH {
             let progress = intent.progress.of_mut(side);
@@ -67,7 +78,7 @@ impl Link {
             effects.push(Effect::Store);
             return effects;
         }
-        let mut read = std::mem::take(&mut self.again);
+        let mut read = self.again;
         if progress.contains(&Progress::Unknown) {
             read = true;
         } else if let Some(intent) = self.intent.take() {
