@@ -156,6 +156,7 @@ async fn case(entry: &'static SourceEntry) -> Case {
                 mode: ReadMode::Incremental { cursor: Some("at".into()), lag: None },
                 rows: 7,
                 bad: 1,
+                server: None,
             }
         }
         "postgres" => {
@@ -169,6 +170,7 @@ async fn case(entry: &'static SourceEntry) -> Case {
                 mode: ReadMode::Incremental { cursor: Some("at".into()), lag: None },
                 rows: 7,
                 bad: 1,
+                server: None,
             }
         }
         "rest" | "hubspot" | "salesforce" => api_case(entry).await,
