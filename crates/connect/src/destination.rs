@@ -46,9 +46,9 @@ pub const DESTINATIONS: &[DestinationEntry] = &[
     destination::<source::sqlite::Sqlite>("sqlite"),
     destination::<source::mysql::MySql>("mysql"),
     destination::<postgres::Postgres>("postgres"),
-    destination::<crate::source::rest::Rest>("rest"),
-    destination::<crate::source::hubspot::HubSpot>("hubspot"),
-    destination::<crate::source::salesforce::Salesforce>("salesforce"),
+    destination::<source::rest::Rest>("rest"),
+    destination::<source::hubspot::HubSpot>("hubspot"),
+    destination::<source::salesforce::Salesforce>("salesforce"),
 ];
 
 /// One kind of destination: its name, what it is for, what it can do, and how one is built.

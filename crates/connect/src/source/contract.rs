@@ -99,7 +99,7 @@ struct Case {
     rows: usize,
     bad: usize,
     /// A server that the connection goes to.
-    server: Option<Fake>,
+    _server: Option<Fake>,
 }
 
 async fn case(entry: &'static SourceEntry) -> Case {
@@ -112,7 +112,7 @@ async fn case(entry: &'static SourceEntry) -> Case {
         mode: ReadMode::Incremental { cursor: None, lag: None },
         rows: rows * 2,
         bad: bad * 2,
-        server: None,
+        _server: None,
     };
     match entry.name {
         "csv" => {
@@ -140,7 +140,7 @@ async fn case(entry: &'static SourceEntry) -> Case {
                 mode: ReadMode::Incremental { cursor: Some("at".into()), lag: None },
                 rows: 7,
                 bad: 1,
-                server: None,
+                _server: None,
             }
         }
         "mysql" => {
@@ -156,7 +156,7 @@ async fn case(entry: &'static SourceEntry) -> Case {
                 mode: ReadMode::Incremental { cursor: Some("at".into()), lag: None },
                 rows: 7,
                 bad: 1,
-                server: None,
+                _server: None,
             }
         }
         "postgres" => {
@@ -170,7 +170,7 @@ async fn case(entry: &'static SourceEntry) -> Case {
                 mode: ReadMode::Incremental { cursor: Some("at".into()), lag: None },
                 rows: 7,
                 bad: 1,
-                server: None,
+                _server: None,
             }
         }
         "rest" | "hubspot" | "salesforce" => api_case(entry).await,
@@ -239,7 +239,7 @@ async fn api_case(entry: &'static SourceEntry) -> Case {
         mode: ReadMode::Incremental { cursor: None, lag: None },
         rows: 7,
         bad,
-        server: Some(server),
+        _server: Some(server),
     }
 }
 
