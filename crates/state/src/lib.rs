@@ -124,6 +124,10 @@ fn sql_error(doing: &str, path: &Path, error: rusqlite::Error) -> Error {
             (ErrorKind::Unavailable, "Another program holds the database; end it or wait.")
         }
         Some(Code::DiskFull) => (ErrorKind::Exhausted, "Free space on that file system."),
+        // SQLite says no more than this when a full disk has no room for its shared index either.
+        Some(Code::SystemIoFailure) => {
+            (ErrorKind::Exhausted, "Free space on that file system; if there is, check the disk.")
+        }
         Some(Code::NotADatabase | Code::DatabaseCorrupt) => (
             ErrorKind::Corrupt,
             "Restore the file from a backup; rows of the lake are not affected.",

@@ -93,6 +93,9 @@ struct Stored {
     at: Option<Value>,
     /// Its number.
     answer: u64,
+    /// Whether the last answer is read in full, so that nothing is left but the end.
+    #[serde(default)]
+    drained: bool,
     /// How many of its records are read.
     skip: usize,
     /// The columns and their types.
@@ -181,7 +184,7 @@ impl<'a> RecordRead<'a> {
         let table =
             RecordTable::new(stream.source, &request.columns, &stored.schema, request.page_rows);
         Ok(Self {
-            next: Some((stored.at.clone(), stored.answer)),
+            next: (!stored.drained).then(|| (stored.at.clone(), stored.answer)),
             fetch,
             stream,
             request,
@@ -316,6 +319,7 @@ impl<'a> RecordRead<'a> {
         self.stored.at.clone_from(&waiting.fetched.next);
         self.answers_in_page += 1;
         let more = waiting.fetched.next.is_some();
+        self.stored.drained = !more;
         if more && (self.table.page().is_full() || self.answers_in_page >= PAGE_ANSWERS_MAX) {
             self.emit()?;
         }
@@ -410,6 +414,7 @@ impl<'a> RecordRead<'a> {
         }
         self.stored.complete = true;
         (self.stored.at, self.stored.answer, self.stored.skip) = (None, 0, 0);
+        self.stored.drained = false;
         self.stored.from = None;
         self.stored.since.clone_from(&self.stored.seen);
         self.stored.since_edge.clone_from(&self.stored.edge);

@@ -22,7 +22,7 @@ use flywheel_base::{Error, Result};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use self::frame::Frame;
+use self::frame::{Block, Frame};
 use super::{ReadRequest, Source, SourceConfig, SourceContext};
 use crate::files::{
     self, FileReader, FileSettings, Files, NewColumns, Resume, Sample, TypedReader, VisibleFile,
@@ -32,6 +32,9 @@ use crate::output::{Cells, push_json};
 
 /// The attribute of a field that keeps a name Avro does not allow.
 pub(crate) const NAME_ATTRIBUTE: &str = "flywheel.name";
+
+/// The most rows of a block; more is a number that was broken.
+const BLOCK_ROWS_MAX: usize = 1 << 28;
 
 /// A folder of Avro files.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -124,52 +127,70 @@ fn damaged(
 type Batches = Box<dyn Iterator<Item = Result<RecordBatch>> + Send>;
 
 /// The rows of a file behind the first `row`, and their columns.
+///
+/// Each block is decoded by a reader of its own that is asked for exactly the block's rows, once: the
+/// decoder runs for ever on a block that holds more bytes than its rows need.
 fn rows(
     file: &VisibleFile,
     frame: &Frame,
     row: u64,
     page_rows: usize,
 ) -> Result<(Batches, SchemaRef)> {
-    let fail = |error| Error::io("read the file", &file.path, error);
-    let (block, mut skip) = frame.block_of(row);
-    let mut bytes = File::open(&file.path).map_err(fail)?;
-    bytes.seek(SeekFrom::Start(block)).map_err(fail)?;
-    // The reader wants the header first; the blocks before the wanted row are left out.
-    let text =
-        Cursor::new(frame.header.clone()).chain(BufReader::new(bytes.take(frame.size - block)));
-    let reader = ReaderBuilder::new()
-        .with_batch_size(page_rows)
+    let empty = ReaderBuilder::new()
         .with_tz(Tz::Utc)
-        .build(text)
+        .build(Cursor::new(frame.header.clone()))
         .map_err(|error| damaged(file, error))?;
-    let schema = landed_schema(&reader.schema(), &frame.names);
-    let (name, landed) = (file.clone(), Arc::clone(&schema));
-    let mut left = (frame.rows + skip).saturating_sub(row);
-    let mut reader = reader.fuse();
+    let schema = landed_schema(&empty.schema(), &frame.names);
+    let (name, landed, header) = (file.clone(), Arc::clone(&schema), frame.header.clone());
+    let mut blocks = frame.blocks_from(row).into_iter();
+    let mut ready: Option<RecordBatch> = None;
     let batches = std::iter::from_fn(move || {
         loop {
-            let batch = match reader.next() {
-                Some(Ok(batch)) => batch,
-                Some(Err(error)) => return Some(Err(damaged(&name, error))),
-                None if left == 0 => return None,
-                None => {
-                    let why = format!("{left} of its rows are missing");
-                    left = 0;
-                    return Some(Err(damaged(&name, why)));
+            if let Some(batch) = ready.take().filter(|batch| batch.num_rows() > 0) {
+                let count = batch.num_rows().min(page_rows.max(1));
+                ready = Some(batch.slice(count, batch.num_rows() - count));
+                let page = landed_batch(&batch.slice(0, count), &landed);
+                return Some(page.map_err(|error| damaged(&name, error)));
+            }
+            let block = blocks.next()?;
+            match decode(&name, &header, &block) {
+                Ok(batch) => {
+                    let skip = usize::try_from(row.saturating_sub(block.first))
+                        .unwrap_or(usize::MAX)
+                        .min(batch.num_rows());
+                    ready = Some(batch.slice(skip, batch.num_rows() - skip));
                 }
-            };
-            let count = batch.num_rows() as u64;
-            left = left.saturating_sub(count);
-            let cut = skip.min(count);
-            skip -= cut;
-            if cut < count {
-                let cut = usize::try_from(cut).unwrap_or(usize::MAX);
-                let rest = batch.slice(cut, batch.num_rows() - cut);
-                return Some(landed_batch(&rest, &landed).map_err(|e| damaged(&name, e)));
+                Err(error) => {
+                    blocks = Vec::new().into_iter();
+                    return Some(Err(error));
+                }
             }
         }
     });
     Ok((Box::new(batches), schema))
+}
+
+/// The rows of one block.
+fn decode(file: &VisibleFile, header: &[u8], block: &Block) -> Result<RecordBatch> {
+    let fail = |error| Error::io("read the file", &file.path, error);
+    let rows = usize::try_from(block.rows).ok().filter(|rows| *rows <= BLOCK_ROWS_MAX);
+    let Some(rows) = rows else {
+        return Err(damaged(file, format!("a block claims to have {} rows", block.rows)));
+    };
+    let mut bytes = File::open(&file.path).map_err(fail)?;
+    bytes.seek(SeekFrom::Start(block.start)).map_err(fail)?;
+    let text = Cursor::new(header.to_vec())
+        .chain(BufReader::new(bytes.take(block.end.saturating_sub(block.start))));
+    let mut reader = ReaderBuilder::new()
+        .with_batch_size(rows)
+        .with_tz(Tz::Utc)
+        .build(text)
+        .map_err(|error| damaged(file, error))?;
+    let batch = reader.next().transpose().map_err(|error| damaged(file, error))?;
+    match batch.filter(|batch| batch.num_rows() == rows) {
+        Some(batch) => Ok(batch),
+        None => Err(damaged(file, format!("some of the {rows} rows of a block are missing"))),
+    }
 }
 
 /// The columns as they land: plain types, with the names they had before Avro.

@@ -13,7 +13,7 @@ mod tests;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use flywheel_base::{Error, Result, Secret};
+use flywheel_base::{Error, ErrorKind, Result, Secret};
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryFutureExt};
 use reqwest::header::HeaderMap;
@@ -244,7 +244,14 @@ impl Source for HubSpotAccount {
     async fn discover(&self) -> Result<Vec<StreamInfo>> {
         let mut streams = Vec::new();
         for object in OBJECTS {
-            let properties = self.properties(object).await?;
+            let properties = match self.properties(object).await {
+                Ok(properties) => properties,
+                // An account need not have every object, nor a token the right to each.
+                Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Denied) => {
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
             let mut columns = fixed_columns();
             columns.extend(properties.iter().map(|p| DeclaredColumn::new(&p.name, column_type(p))));
             let schema = TableSchema::new(columns.iter().map(Column::declared).collect(), false);

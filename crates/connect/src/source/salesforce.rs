@@ -12,7 +12,7 @@ mod tests;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use flywheel_base::{Error, Result};
+use flywheel_base::{Error, ErrorKind, Result};
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryFutureExt};
 use reqwest::header::HeaderMap;
@@ -264,7 +264,14 @@ impl Source for Org {
     async fn discover(&self) -> Result<Vec<StreamInfo>> {
         let mut streams = Vec::new();
         for object in OBJECTS {
-            let columns = self.fields(object).await?;
+            let columns = match self.fields(object).await {
+                Ok(columns) => columns,
+                // An org need not have every object, nor a user the right to each.
+                Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Denied) => {
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
             let schema = TableSchema::new(columns.iter().map(Column::declared).collect(), false);
             streams.push(StreamInfo {
                 name: object.to_owned(),

@@ -129,8 +129,7 @@ fn a_query_over_models_is_exported_whole_each_turn() {
     house.ok(&["turn"]);
     let text = house.read("out/names.csv");
     assert!(text.contains("ANN") && text.contains("CY"), "{text}");
-    let complaint = house.fails(2, &["check"]);
-    assert!(complaint.is_empty() || complaint.contains("warning"), "{complaint}");
+    house.ok(&["check"]);
 }
 
 #[test]

@@ -39,6 +39,15 @@ pub(crate) enum Part {
     Place(String),
 }
 
+/// The text of parts without a place, their doubled braces made single.
+fn fixed_text(parts: &[Part]) -> Option<String> {
+    let text = |part: &Part| match part {
+        Part::Text(text) => Some(text.clone()),
+        Part::Place(_) => None,
+    };
+    parts.iter().map(text).collect()
+}
+
 impl Template {
     /// Reads a template.
     ///
@@ -52,10 +61,10 @@ impl Template {
                     [Part::Place(name)] if name == ROW => Self::Row,
                     [Part::Place(name)] if name == INDEX => Self::Index,
                     [Part::Place(name)] => Self::Column(name.clone()),
-                    _ if parts.iter().all(|part| matches!(part, Part::Text(_))) => {
-                        Self::Fixed(value.clone())
-                    }
-                    _ => Self::Text(parts),
+                    _ => match fixed_text(&parts) {
+                        Some(text) => Self::Fixed(Value::String(text)),
+                        None => Self::Text(parts),
+                    },
                 }
             }
             Value::Object(members) => Self::Object(

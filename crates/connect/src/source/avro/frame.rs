@@ -67,14 +67,29 @@ impl Frame {
         Ok(frame)
     }
 
-    /// Where the block of a row begins, and how many rows of that block come before it.
-    pub(super) fn block_of(&self, row: u64) -> (u64, u64) {
-        let after = self.blocks.partition_point(|(_, first)| *first <= row);
-        let start = (self.header.len() as u64, 0);
-        let block = after.checked_sub(1).and_then(|block| self.blocks.get(block));
-        let (at, first) = block.copied().unwrap_or(start);
-        (at, row.saturating_sub(first))
+    /// The blocks that hold the row and those after it; blocks without rows are left out.
+    pub(super) fn blocks_from(&self, row: u64) -> Vec<Block> {
+        let ends = self.blocks.iter().skip(1).copied().chain([(self.size, self.rows)]);
+        let blocks = self.blocks.iter().zip(ends).map(|((start, first), (end, after))| Block {
+            start: *start,
+            end,
+            first: *first,
+            rows: after.saturating_sub(*first),
+        });
+        blocks.filter(|block| block.rows > 0 && block.first + block.rows > row).collect()
     }
+}
+
+/// One block of a file.
+pub(super) struct Block {
+    /// Where it begins.
+    pub(super) start: u64,
+    /// Where it ends.
+    pub(super) end: u64,
+    /// The rows before it.
+    pub(super) first: u64,
+    /// Its rows.
+    pub(super) rows: u64,
 }
 
 /// The names that the columns of a schema had before Avro.
