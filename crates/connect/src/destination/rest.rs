@@ -294,6 +294,7 @@ impl RestDestination {
 }
 
 /// The settings of a request that carries rows.
+#[derive(Clone, Copy)]
 struct RowShape<'a> {
     path: &'a str,
     method: RowMethod,

@@ -80,7 +80,7 @@ impl Mapping {
             let field = schema.field(output.place).clone().with_name(output.name);
             fields.push(field.with_data_type(array.data_type().clone()).with_nullable(true));
         }
-        let rows = kept.as_ref().map_or(page.batch.num_rows(), BooleanArray::true_count);
+        let rows = kept.as_ref().map_or_else(|| page.batch.num_rows(), BooleanArray::true_count);
         if let Some(kept) = &kept {
             page.origin = surviving(&page.origin, kept);
         }

@@ -39,9 +39,9 @@ impl Compression {
 /// A file behind its compression.
 pub(crate) enum Packed {
     /// As it is.
-    Plain(Sink),
+    Plain(Box<Sink>),
     /// In gzip.
-    Gzip(GzEncoder<Sink>),
+    Gzip(Box<GzEncoder<Sink>>),
     /// In zstd.
     Zstd(Box<zstd::stream::write::Encoder<'static, Sink>>),
 }
@@ -50,8 +50,10 @@ impl Packed {
     /// Puts compression over a file.
     pub(crate) fn new(sink: Sink, compression: Compression) -> Result<Self> {
         Ok(match compression {
-            Compression::None => Self::Plain(sink),
-            Compression::Gzip => Self::Gzip(GzEncoder::new(sink, flate2::Compression::default())),
+            Compression::None => Self::Plain(Box::new(sink)),
+            Compression::Gzip => {
+                Self::Gzip(Box::new(GzEncoder::new(sink, flate2::Compression::default())))
+            }
             Compression::Zstd => {
                 let path = sink.path().to_owned();
                 let encoder = zstd::stream::write::Encoder::new(sink, ZSTD_LEVEL)
@@ -83,7 +85,7 @@ impl Packed {
     /// Ends the compression.
     pub(crate) fn finish(self) -> Result<Sink> {
         match self {
-            Self::Plain(sink) => Ok(sink),
+            Self::Plain(sink) => Ok(*sink),
             Self::Gzip(encoder) => {
                 let path = encoder.get_ref().path().to_owned();
                 encoder.finish().map_err(|error| Sink::fail(&path, error))

@@ -40,6 +40,7 @@ pub struct Csv {
 /// The files of one stream, and how they are written.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own in a file")]
 pub struct CsvStream {
     /// The file, or a pattern of files: `orders/*.csv`. Compressed files (gzip, zstd) are read, too.
     pub path: String,

@@ -404,6 +404,7 @@ mod tests {
 
     use super::*;
 
+    #[expect(clippy::needless_pass_by_value, reason = "called with arrays made in place")]
     fn literals(array: ArrayRef, fit: Fit) -> Vec<String> {
         let cells = Cells::of("c", &array).unwrap();
         let literal = |row| {

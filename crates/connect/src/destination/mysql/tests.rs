@@ -421,7 +421,8 @@ async fn a_target_that_cannot_be_written_safely_is_named_with_the_fix() {
     let error = case.destination.writer(&keyless).await.err().unwrap();
     assert!(error.hint_text().unwrap().contains("primary_key"));
     let twice = Schema::new(
-        [schema.fields()[0].clone(), Arc::new(schema.field(1).clone().with_name("ID"))].to_vec(),
+        [Arc::clone(&schema.fields()[0]), Arc::new(schema.field(1).clone().with_name("ID"))]
+            .to_vec(),
     );
     let error = case
         .destination

@@ -274,7 +274,7 @@ impl MySqlWriter {
         self.written.rows_written += part.len() as u64;
         if !self.key.is_empty() {
             // Of a single row the server tells 2 if it took the place of another.
-            self.written.rows_updated += duplicates.unwrap_or(u64::from(affected == 2));
+            self.written.rows_updated += duplicates.unwrap_or_else(|| u64::from(affected == 2));
         }
     }
 

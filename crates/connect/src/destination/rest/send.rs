@@ -261,9 +261,12 @@ impl RestSender {
             places.extend(name.parse::<usize>().ok().filter(exists));
         }
         for id in many(reading.id.as_ref(), entry) {
-            let same = |row: &&OutRow| match row.values.get(&reading.id_column) {
+            let same = |row: &OutRow| match row.values.get(&reading.id_column) {
                 Some(Value::String(text)) => *text == id,
-                Some(value) => value.to_string() == id,
+                Some(value) => {
+                    let text = value.to_string();
+                    text == id
+                }
                 None => false,
             };
             places.extend(rows.iter().position(|row| same(row)));

@@ -179,7 +179,11 @@ async fn refused_rows_are_sent_again_and_taken_ones_are_not() {
         match round {
             1 => assert_eq!(places(&refused), [5]),
             2 => {
-                assert_eq!((places(&refused), sent), (vec![5], 1), "a refused row is never skipped")
+                assert_eq!(
+                    (places(&refused), sent),
+                    (vec![5], 1),
+                    "a refused row is never skipped"
+                );
             }
             _ => assert_eq!((places(&refused), sent), (Vec::new(), 1)),
         }

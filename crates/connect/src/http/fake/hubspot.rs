@@ -213,7 +213,7 @@ impl FakeHubSpot {
             let trace = &input["objectWriteTraceId"];
             match self.write(input, upsert) {
                 Ok(id) => {
-                    results.push(json!({ "id": id.to_string(), "objectWriteTraceId": trace }))
+                    results.push(json!({ "id": id.to_string(), "objectWriteTraceId": trace }));
                 }
                 Err((category, message)) if traced => errors.push(json!({
                     "status": "error", "category": category, "message": message,

@@ -130,8 +130,8 @@ impl Shop {
         let number = |name: &str| request.param(name).and_then(|text| text.parse::<usize>().ok());
         let size = number("limit").unwrap_or(usize::MAX).min(self.rules.page_max);
         let from = number("after")
-            .or(number("offset"))
-            .or(number("page").map(|page| (page - 1) * size))
+            .or_else(|| number("offset"))
+            .or_else(|| number("page").map(|page| (page - 1) * size))
             .unwrap_or(0);
         let end = (from + size).min(all.len());
         let items: Vec<Value> =
@@ -158,7 +158,7 @@ impl Shop {
         json!({
             "id": id,
             "email": format!("c{id}@example.com"),
-            "score": if id % 3 == 0 { json!(id) } else { json!(id as f64 + 0.5) },
+            "score": if id.is_multiple_of(3) { json!(id) } else { json!(id as f64 + 0.5) },
             "tags": ["a", id],
             "phone": null,
             "zip": format!("{id:05}"),

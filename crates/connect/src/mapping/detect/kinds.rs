@@ -7,6 +7,9 @@ use super::values;
 /// The mask that hides and still joins.
 const HMAC: &str = "hmac(key=${secret:pii})";
 
+/// Whether a value looks like one of a kind.
+type Looks = fn(&str) -> bool;
+
 /// One kind of personal data.
 pub(super) struct Kind {
     pub(super) tag: &'static str,
@@ -15,9 +18,9 @@ pub(super) struct Kind {
     /// Names that speak against it.
     pub(super) against: &'static [&'static str],
     /// Whether a value looks right in a column of that name.
-    pub(super) looks: fn(&str) -> bool,
+    pub(super) looks: Looks,
     /// Whether a value looks right without the name, and the share that must.
-    pub(super) alone: Option<(fn(&str) -> bool, f64)>,
+    pub(super) alone: Option<(Looks, f64)>,
     /// Whether its values are numbers, among which a series is none.
     pub(super) numbers: bool,
     /// The confidence in the name and few of the values.

@@ -17,6 +17,7 @@ fn build(form: &str) -> Box<dyn Mask> {
     parse(form, &|_| Ok(Secret::new(KEY))).unwrap()
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "called with literals")]
 fn masked(form: &str, column: ArrayRef) -> Vec<String> {
     let mask = build(form);
     let units = StringArray::from_iter((0..column.len()).map(|row| Some((row % 2).to_string())));

@@ -49,7 +49,7 @@ impl MaskKind for Round {
             );
         };
         if let Some(part) = PARTS.iter().find(|part| **part == to) {
-            return Ok(Self(Left::Part(*part)));
+            return Ok(Self(Left::Part(part)));
         }
         if to.starts_with(|c: char| c.is_alphabetic()) {
             return Err(arguments.wrong("to", to, suggest::hint(to, PARTS)));

@@ -148,7 +148,7 @@ async fn a_changed_byte_never_panics() {
     let folder = Folder::new(&[]);
     for at in 0..whole.len() {
         // In the schema one change of each byte will do, in the rows every kind of it.
-        let values: &[u8] = if at < ORDERS.len() { &[b'"'] } else { &[0, 1, 0x7f, 0x80, 0xff] };
+        let values: &[u8] = if at < ORDERS.len() { b"\"" } else { &[0, 1, 0x7f, 0x80, 0xff] };
         for value in values {
             let mut bytes = whole.clone();
             bytes[at] = *value;

@@ -8,6 +8,7 @@ use crate::http::fake::hubspot::FakeHubSpot;
 use crate::http::fake::{Fake, FakePace};
 use crate::source::contract::{cells, now};
 
+#[expect(clippy::needless_pass_by_value, reason = "called with literals")]
 fn open(fake: &Fake, pace: &Arc<FakePace>, more: Value) -> HubSpotAccount {
     let mut settings = json!({ "token": "pat-1", "base_url": fake.url, "allow_private": true });
     settings.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());

@@ -11,6 +11,7 @@ use crate::http::fake::{Fake, FakePace, Reply};
 use crate::source::contract::{cells, codes, now};
 use crate::{DeclaredColumn, ReadMode};
 
+#[expect(clippy::needless_pass_by_value, reason = "called with literals")]
 fn open(fake: &Fake, connection: Value, pace: &Arc<FakePace>) -> RestApi {
     let mut settings = json!({ "base_url": fake.url, "allow_private": true });
     settings.as_object_mut().unwrap().extend(connection.as_object().unwrap().clone());

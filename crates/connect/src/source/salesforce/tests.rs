@@ -10,6 +10,7 @@ use crate::http::fake::salesforce::FakeSalesforce;
 use crate::http::fake::{Fake, FakePace};
 use crate::source::contract::{cells, now};
 
+#[expect(clippy::needless_pass_by_value, reason = "called with literals")]
 fn open(fake: &Fake, pace: &Arc<FakePace>, more: Value) -> Org {
     let auth = json!({ "type": "oauth2", "token_url": format!("{}/services/oauth2/token", fake.url),
                        "client_id": "me", "client_secret": "hush" });

@@ -37,7 +37,7 @@ async fn staged_rows_survive_a_break_and_readers_see_old_or_new() {
 async fn a_replacement_without_rows_leaves_an_empty_table() {
     let database =
         TestDatabase::new("CREATE TABLE t (id bigint, v text); INSERT INTO t VALUES (0, 'old')");
-    let none = rows(1..=0, "");
+    let none = rows(std::ops::RangeInclusive::new(1, 0), "");
     let job = Job::new(&database, "t", WriteMode::Replace, &none);
     // Without a commit nothing is replaced.
     job.writer().await.finish().await.unwrap();

@@ -217,7 +217,8 @@ fn chinese(year: &str, rest: &str) -> Result<Parts, Misfit> {
     let time =
         |c: char| c.is_ascii_digit() || matches!(c, ':' | '.' | ' ' | '时' | '分' | '秒' | '点');
     let weekday = ["星期", "周", "礼拜", "(周", "(星期"].iter().any(|word| after.starts_with(word));
-    if !after.chars().all(time) && !(weekday && after.chars().count() <= 6) {
+    let short = weekday && after.chars().count() <= 6;
+    if !short && !after.chars().all(time) {
         return Err(form());
     }
     let (year, digits) = number(year.trim()).ok_or_else(form)?;
