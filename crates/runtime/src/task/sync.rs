@@ -80,8 +80,10 @@ pub(crate) async fn run(
         let to = if destination == LAKE { String::new() } else { format!(" → {destination}") };
         let timer = recorder.started("sync", &format!("{name}.{}{to}", stream.stream));
         let result = match destination {
-            LAKE => land(workspace, recorder.run_id(), name, sync, stream).await,
-            other => deliver(workspace, recorder.run_id(), name, sync, stream, other).await,
+            LAKE => Box::pin(land(workspace, recorder.run_id(), name, sync, stream)).await,
+            other => {
+                Box::pin(deliver(workspace, recorder.run_id(), name, sync, stream, other)).await
+            }
         };
         match recorder.settled(timer, result, |landed| ("succeeded".to_owned(), outcome(landed))) {
             Ok(one) => {
@@ -287,10 +289,10 @@ async fn stream_into(
     };
     let write = async move {
         for batch in gathered {
-            load.write(batch).await?;
+            load.write(&batch).await?;
         }
         while let Some(batch) = receive.next().await {
-            load.write(batch).await?;
+            load.write(&batch).await?;
         }
         Ok(())
     };

@@ -83,7 +83,7 @@ fn emit(
             let mask = state.compare.differing(&batch)?;
             if mask.true_count() > 0 {
                 let rows = filter_record_batch(&batch, &mask).map_err(from_arrow)?;
-                let rows = mark(&state.marked, rows, false)?;
+                let rows = mark(&state.marked, &rows, false)?;
                 return Ok(Some((rows, (newer, state))));
             }
         }
@@ -101,7 +101,7 @@ fn emit(
             }
         }
         let rows = concat_batches(&state.schema, &gone).map_err(from_arrow)?;
-        let rows = mark(&state.marked, state.compare.digester.only_keys(&rows)?, true)?;
+        let rows = mark(&state.marked, &state.compare.digester.only_keys(&rows)?, true)?;
         Ok(Some((rows, (newer, state))))
     })
 }
@@ -121,7 +121,7 @@ fn read(
         .boxed()
 }
 
-fn mark(marked: &SchemaRef, rows: RecordBatch, deleted: bool) -> Result<RecordBatch> {
+fn mark(marked: &SchemaRef, rows: &RecordBatch, deleted: bool) -> Result<RecordBatch> {
     let flags = BooleanArray::from(vec![deleted; rows.num_rows()]);
     let mut columns = rows.columns().to_vec();
     columns.push(Arc::new(flags));

@@ -55,12 +55,12 @@ impl Load {
     /// # Errors
     /// [`flywheel_base::ErrorKind::Invalid`] if a column changes its type or does not fit the table,
     /// [`flywheel_base::ErrorKind::Exhausted`] if the disk is full.
-    pub async fn write(&mut self, batch: RecordBatch) -> Result<()> {
+    pub async fn write(&mut self, batch: &RecordBatch) -> Result<()> {
         let written = self.take(batch).await;
         written.map_err(|error| error.context(format!("table \"{}\"", self.location())))
     }
 
-    async fn take(&mut self, batch: RecordBatch) -> Result<()> {
+    async fn take(&mut self, batch: &RecordBatch) -> Result<()> {
         let given = match &self.open {
             Some(open) => grown(&open.given, batch.schema_ref())?,
             None => batch.schema(),
@@ -79,7 +79,7 @@ impl Load {
             });
         }
         let Some(open) = &mut self.open else { return Ok(()) };
-        let batch = shape::convert(&open.fit, &widened(&open.given, &batch)?)?;
+        let batch = shape::convert(&open.fit, &widened(&open.given, batch)?)?;
         open.writer.write(batch).await
     }
 
@@ -126,13 +126,14 @@ impl Load {
             let Open { fit, writer, .. } = open;
             let prepared = Prepared::files(&self.lane, writer, adds, fit, replace, base);
             let checkpoint = Some((app.to_owned(), checkpoint));
-            return self.lane.commit_prepared(prepared, checkpoint, operation).await;
+            // Boxed, so that callers' futures stay small.
+            return Box::pin(self.lane.commit_prepared(prepared, checkpoint, operation)).await;
         }
         let rows = self.read_back(adds, &open.fit.schema)?;
         let write = Write::new(self.mode.clone(), rows, operation)
             .checkpoint(app, checkpoint)
             .add_columns();
-        let commit = self.lane.write(write).await;
+        let commit = Box::pin(self.lane.write(write)).await;
         open.writer.discard().await;
         commit
     }

@@ -16,8 +16,8 @@ async fn a_load_is_one_commit_with_the_position_at_its_end() {
     let t = TestLake::new().await;
     let orders = at("raw/orders");
     let mut load = t.lake.load(&orders, WriteMode::Append).await.unwrap();
-    load.write(batch(&[("id", vec![Some("1")]), ("v", vec![Some("a")])])).await.unwrap();
-    load.write(batch(&[("id", vec![Some("2")]), ("v", vec![Some("b")])])).await.unwrap();
+    load.write(&batch(&[("id", vec![Some("1")]), ("v", vec![Some("a")])])).await.unwrap();
+    load.write(&batch(&[("id", vec![Some("2")]), ("v", vec![Some("b")])])).await.unwrap();
     assert!(t.lake.head(&orders).await.unwrap().is_none(), "nothing is visible before the commit");
     let commit = load.commit("sync orders", "sync/orders", position(1)).await.unwrap();
     assert_eq!((commit.version, commit.rows_written), (0, 2));
@@ -33,10 +33,10 @@ async fn a_column_that_appears_late_is_null_before_it() {
         let orders = at("raw/orders");
         t.lake.write(&orders, append(pairs(&[(1, "old")]))).await.unwrap();
         let mut load = t.lake.load(&orders, mode.clone()).await.unwrap();
-        load.write(batch(&[("id", vec![Some("1")]), ("v", vec![Some("a")])])).await.unwrap();
+        load.write(&batch(&[("id", vec![Some("1")]), ("v", vec![Some("a")])])).await.unwrap();
         let wide = [("w", vec![Some("new")]), ("id", vec![Some("2")]), ("v", vec![Some("b")])];
-        load.write(batch(&wide)).await.unwrap();
-        load.write(batch(&[("id", vec![Some("3")])])).await.unwrap();
+        load.write(&batch(&wide)).await.unwrap();
+        load.write(&batch(&[("id", vec![Some("3")])])).await.unwrap();
         load.commit("sync", "sync/orders", position(1)).await.unwrap();
         let rows = t.sql("select id, v, w from raw.orders order by id, v desc").await;
         let mut expected = vec!["1|a|", "2|b|new", "3||"];
@@ -55,7 +55,7 @@ async fn a_load_whose_position_is_committed_already_adds_nothing() {
     let orders = at("raw/orders");
     for round in 0..2 {
         let mut load = t.lake.load(&orders, WriteMode::Append).await.unwrap();
-        load.write(batch(&[("id", vec![Some("1")]), ("v", vec![Some("a")])])).await.unwrap();
+        load.write(&batch(&[("id", vec![Some("1")]), ("v", vec![Some("a")])])).await.unwrap();
         let commit = load.commit("sync", "sync/orders", position(1)).await.unwrap();
         assert_eq!(commit.skipped, round == 1);
     }
@@ -69,11 +69,11 @@ async fn a_load_that_is_given_up_or_does_not_fit_leaves_no_files() {
     let orders = at("raw/orders");
     t.lake.write(&orders, append(pairs(&[(1, "a")]))).await.unwrap();
     let mut load = t.lake.load(&orders, WriteMode::Append).await.unwrap();
-    load.write(batch(&[("id", vec![Some("2")]), ("v", vec![Some("b")])])).await.unwrap();
-    load.write(batch(&[("n", vec![Some("2")])])).await.unwrap();
+    load.write(&batch(&[("id", vec![Some("2")]), ("v", vec![Some("b")])])).await.unwrap();
+    load.write(&batch(&[("n", vec![Some("2")])])).await.unwrap();
     let other =
         RecordBatch::try_from_iter([("v", Arc::new(Int64Array::from(vec![1])) as ArrayRef)]);
-    let error = load.write(other.unwrap()).await.unwrap_err();
+    let error = load.write(&other.unwrap()).await.unwrap_err();
     assert!(error.message().contains("raw/orders") && error.report().contains("\"v\""), "{error}");
     load.discard().await;
     assert_eq!(data_files(&t), 1);
