@@ -203,7 +203,8 @@ fn stands(from: Option<&Position>) -> Result<Stands> {
 
 /// The table behind a name as readers see it now.
 async fn table_of(workspace: &Workspace, name: &str) -> Result<Reads> {
-    for seen in workspace.store.publications()?.iter().filter(|seen| seen.name == name) {
+    let published = workspace.store.publications()?;
+    if let Some(seen) = published.iter().find(|seen| seen.name == name) {
         if let (Some(location), Some(version)) = (&seen.location, seen.version) {
             return Ok(Reads::Table { location: Location::new(location.as_str())?, version });
         }

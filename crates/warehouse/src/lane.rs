@@ -176,7 +176,7 @@ impl Lane {
         let label =
             Label { operation: write.operation.clone(), properties: write.properties.clone() };
         let prepared = Prepared::new(&self.around, &self.log, head.as_ref(), write).await?;
-        self.publish_or_discard(prepared, checkpoint, &label).await
+        Box::pin(self.publish_or_discard(prepared, checkpoint, &label)).await
     }
 
     /// Publishes files that were written outside the lane.
@@ -188,7 +188,7 @@ impl Lane {
     ) -> Result<Commit> {
         let _lane = self.queue.lock().await;
         let label = Label { operation: operation.to_owned(), properties: BTreeMap::new() };
-        self.publish_or_discard(prepared, checkpoint, &label).await
+        Box::pin(self.publish_or_discard(prepared, checkpoint, &label)).await
     }
 
     async fn publish_or_discard(

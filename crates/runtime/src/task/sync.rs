@@ -258,7 +258,7 @@ async fn land(
         load.discard().await;
         return Err(error);
     }
-    commit_load(&job, load, &tally).await
+    Box::pin(commit_load(&job, load, &tally)).await
 }
 
 /// Maps a page and counts it; a page without columns only carries notices or a position.
