@@ -28,8 +28,11 @@ pub use destination::{
 pub use files::{NewColumns, mended};
 pub use http::{Auth, Limits};
 pub use mapping::{Keep, MappedColumn, Mapping, MappingConfig, check_clean, check_mask};
-pub use page::{FILE_COLUMN, LINE_COLUMN, Notice, Origin, Page, Position, RAW_BYTES_MAX, Rejected};
+pub use page::{
+    DELETED_COLUMN, FILE_COLUMN, LINE_COLUMN, Notice, Origin, Page, Position, RAW_BYTES_MAX,
+    Rejected,
+};
 pub use source::{
-    PAGE_ROWS_DEFAULT, ReadMode, ReadRequest, SOURCES, Source, SourceConfig, SourceContext,
-    SourceEntry, StreamInfo,
+    ChangesPage, ChangesRequest, PAGE_ROWS_DEFAULT, ReadMode, ReadRequest, SOURCES, Source,
+    SourceConfig, SourceContext, SourceEntry, StreamInfo,
 };

@@ -17,6 +17,9 @@ pub const FILE_COLUMN: &str = "_file";
 /// The name of the lineage column that holds the line.
 pub const LINE_COLUMN: &str = "_line";
 
+/// The boolean column of changes that tells the rows that are gone.
+pub const DELETED_COLUMN: &str = "_deleted";
+
 /// Rows read together, and the position that is true once they are committed.
 ///
 /// The caller commits `batch`, `rejected` and `position` in one act; then a crash neither loses nor

@@ -26,6 +26,7 @@ use std::path::PathBuf;
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use flywheel_base::{Error, Result, Timestamp, suggest};
+use futures::StreamExt as _;
 use futures::stream::BoxStream;
 use schemars::{JsonSchema, Schema, schema_for};
 use serde::de::DeserializeOwned;
@@ -59,6 +60,8 @@ pub struct SourceEntry {
     pub name: &'static str,
     /// What it reads, in a sentence.
     pub about: &'static str,
+    /// Whether it can follow the system's log of changes.
+    pub cdc: bool,
     /// The JSON Schema of a connection's settings.
     pub connection_schema: fn() -> Schema,
     /// The JSON Schema of a stream's settings.
@@ -104,6 +107,8 @@ pub trait SourceConfig: DeserializeOwned + JsonSchema {
 
     /// What it reads, in a sentence.
     const ABOUT: &'static str;
+    /// Whether [`Source::changes`] works.
+    const CDC: bool = false;
 
     /// Builds the source; does no I/O.
     ///
@@ -116,6 +121,7 @@ const fn source<C: SourceConfig>(name: &'static str) -> SourceEntry {
     SourceEntry {
         name,
         about: C::ABOUT,
+        cdc: C::CDC,
         connection_schema: || schema_for!(C),
         stream_schema: || schema_for!(C::Stream),
         build: |connection, ctx| settings::<C>("connection", connection)?.build(ctx),
@@ -153,6 +159,66 @@ pub trait Source: Send + Sync {
     /// (I/O, wrong password, a file cut off) is an `Err` and the last item; the pages before it stay
     /// true, and a later read may start from the last of their positions.
     fn read<'a>(&'a self, request: &'a ReadRequest) -> BoxStream<'a, Result<Page>>;
+
+    /// Reads what has changed in several streams from the system's log, in one pass over it.
+    ///
+    /// A stream without position is read whole first; its changes since then follow, some of them
+    /// perhaps again, so that a target that keeps one row for each key ends equal to the source. A
+    /// stream with position gets exactly the changes after it. Rows of a stream come in the order of
+    /// the log, as they are after the change; the column [`crate::page::DELETED_COLUMN`] tells those that are gone.
+    ///
+    /// Errors are items as in [`Source::read`]. [`flywheel_base::ErrorKind::Blocked`] if the log
+    /// between a position and now is lost: the stream has to be read anew.
+    fn changes<'a>(&'a self, request: &'a ChangesRequest) -> BoxStream<'a, Result<ChangesPage>> {
+        let names = request.name.clone();
+        let error = Error::invalid(format!("{names}: this source has no log of changes to read"))
+            .hint("Use `read: full` or `read: incremental`.");
+        futures::stream::once(async { Err(error) }).boxed()
+    }
+
+    /// Tells the system that all changes up to the positions of `request` are stored, so that it
+    /// need not keep its log before them.
+    ///
+    /// # Errors
+    /// As [`Source::check`].
+    async fn acknowledge(&self, request: &ChangesRequest) -> Result<()> {
+        let _ = request;
+        Ok(())
+    }
+
+    /// Removes what [`Source::changes`] made on the system for the reader `name`.
+    ///
+    /// # Errors
+    /// As [`Source::check`].
+    async fn forget(&self, name: &str) -> Result<()> {
+        let _ = name;
+        Ok(())
+    }
+}
+
+/// What to read from a log of changes.
+#[derive(Clone, Debug)]
+pub struct ChangesRequest {
+    /// Who reads: lower-case letters, digits and `_`, at most 48; the same in every run, and
+    /// nobody else's. The system keeps its log for this reader.
+    pub name: String,
+    /// The streams; their positions are those of earlier pages of [`Source::changes`], and their
+    /// mode is [`ReadMode::Full`].
+    pub streams: Vec<ReadRequest>,
+    /// Whether to wait for changes for ever instead of ending when caught up.
+    pub follow: bool,
+}
+
+/// A page of one stream's changes.
+#[derive(Debug)]
+pub struct ChangesPage {
+    /// The stream, as its place in [`ChangesRequest::streams`].
+    pub stream: usize,
+    /// The rows. A position of null says that a transaction goes on: the rows are only to be
+    /// committed together with those up to the stream's next position.
+    pub page: Page,
+    /// When the source committed the newest of the rows, if they come from the log.
+    pub committed_at: Option<Timestamp>,
 }
 
 /// A stream that can be read.
