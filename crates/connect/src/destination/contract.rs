@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int64Array, StringArray};
 use arrow::compute::{cast, concat_batches};
+use arrow::datatypes::Schema;
 use arrow::record_batch::RecordBatch;
 use flywheel_base::ErrorKind;
 use serde_json::json;
@@ -132,6 +133,23 @@ async fn a_replacement_goes_on_from_its_last_staged_commit_after_a_crash() {
         assert_eq!(case.seen().await, ["9 old"], "{name}");
         write(&case, mode, 3, &[&[(2, "b")]]).await;
         assert_eq!(case.seen().await, ["1 a", "2 b"], "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_replacement_that_is_staged_whole_is_finished_by_a_run_that_knows_no_columns() {
+    for (case, mode, name) in all().filter(|(_, mode, _)| *mode == WriteMode::Replace) {
+        write(&case, mode, 1, &[&[(9, "old")]]).await;
+        let mut writer = case.writer(mode).await;
+        writer.write(&rows(mode, &[(1, "a"), (2, "b")])).await.unwrap();
+        writer.commit(&checkpoint(2)).await.unwrap();
+        drop(writer);
+        let request = case.request(mode, Arc::new(Schema::empty()));
+        let writer = case.destination().writer(&request).await.unwrap();
+        assert_eq!(writer.finish().await.unwrap().rows_written, 2, "{name}");
+        assert_eq!(case.seen().await, ["1 a", "2 b"], "{name}");
+        let progress = case.progress(mode).await;
+        assert_eq!(progress, Progress { committed: Some(checkpoint(2)), staged: None }, "{name}");
     }
 }
 

@@ -73,6 +73,30 @@ fn only_what_changed_in_a_table_leaves_and_deleted_rows_are_removed() {
 }
 
 #[test]
+fn a_replacement_that_was_cut_off_before_its_swap_is_swapped_in_once() {
+    let house = shop(
+        "sync: b_out\nconnection: files\ndestination: shop_db\nstreams:\n  - stream: customers\n    options: {path: '*.csv'}\n    read: full\n    write: replace\n    target: {table: customers}\n",
+    );
+    house.ok(&["sync", "b_out"]);
+    let rows = "select id, name from customers order by id";
+    assert_eq!(in_database(&house, rows), ["1|Ann", "2|Bob", "3|Cy"]);
+    // The database takes everything but the swap: the run ends behind its last commit.
+    let database = rusqlite::Connection::open(house.dir().join("out/shop.db")).unwrap();
+    let trigger =
+        "create trigger down before delete on customers begin select raise(abort, 'down'); end";
+    database.execute_batch(trigger).unwrap();
+    house.write("data/1.csv", "id,name\n1,Ann\n2,Bea\n");
+    assert!(!house.run(&["sync", "b_out"]).status.success());
+    assert_eq!(in_database(&house, rows), ["1|Ann", "2|Bob", "3|Cy"]);
+    database.execute_batch("drop trigger down").unwrap();
+    house.write("data/1.csv", "id,name\n1,Ann\n2,Bea\n4,Di\n");
+    house.ok(&["sync", "b_out"]);
+    assert_eq!(in_database(&house, rows), ["1|Ann", "2|Bea", "4|Di"]);
+    house.ok(&["sync", "b_out"]);
+    assert_eq!(in_database(&house, rows), ["1|Ann", "2|Bea", "4|Di"]);
+}
+
+#[test]
 fn a_destination_that_is_down_does_not_stop_the_others_and_catches_up() {
     let house = shop(
         "sync: b_out\nconnection: files\ndestination: [shop_db, exports, lake]\nstreams:\n  - stream: people\n    options: {path: '*.csv'}\n    read: incremental\n    write: append\n    target: {}\n",

@@ -1,7 +1,8 @@
 //! Delivering: pages of a source into a destination other than the lake.
 //!
 //! What holds after a crash: the destination itself tells the last checkpoint it has committed, and
-//! the read goes on after it. A row that is set aside, by the source or by the destination, is in the
+//! the read goes on after it. A replacement that was staged to its end is only swapped in: the
+//! checkpoint says whether its read had ended, since reading on from the end would read all again. A row that is set aside, by the source or by the destination, is in the
 //! quarantine before a checkpoint passes it. The budget of bad rows is judged before each commit, so
 //! that a run that goes wrong stops at its last checkpoint.
 
@@ -22,6 +23,7 @@ use flywheel_connect::{
 use flywheel_project::resource::sync::{NewColumns, Read, Stream, Sync, Write};
 use flywheel_warehouse::DELETED;
 use futures::StreamExt;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::sync::{Landed, Tally, read_request, source};
@@ -49,7 +51,11 @@ pub(crate) async fn deliver(
     let (entry, target) = open(workspace, destination)?;
     let source = source(workspace, sync, stream).await?;
     let request = write_request(workspace, name, sync, stream, destination);
-    let progress = target.progress(&request).await?;
+    let mut progress = target.progress(&request).await?;
+    if progress.staged.as_ref().is_some_and(|staged| Staged::of(staged).complete) {
+        target.writer(&request).await?.finish().await?;
+        progress = target.progress(&request).await?;
+    }
     let mapping = mapping(workspace, sync, stream)?;
     let read = read_request(stream, &mapping, start(stream, &progress), workspace.now());
     let mut delivery = Delivery {
@@ -62,7 +68,8 @@ pub(crate) async fn deliver(
         connector: entry.name,
         target: target.as_ref(),
         sequence: newest_sequence(&progress),
-        committed: progress.committed.map(|checkpoint| checkpoint.position),
+        committed: committed(stream, &progress),
+        reached: None,
         request,
         writer: None,
         columns: None,
@@ -128,11 +135,36 @@ fn write_request(
 
 /// Where the read goes on: a replacement from what is staged, everything else from what is committed.
 fn start(stream: &Stream, progress: &Progress) -> Option<Position> {
-    let known = match stream.write {
-        Write::Replace => progress.staged.as_ref(),
-        _ => progress.committed.as_ref(),
-    };
-    known.map(|checkpoint| checkpoint.position.clone())
+    match stream.write {
+        Write::Replace => progress.staged.as_ref().map(|staged| Staged::of(staged).read),
+        _ => progress.committed.as_ref().map(|checkpoint| checkpoint.position.clone()),
+    }
+}
+
+/// The position of the rows a reader of the target sees.
+fn committed(stream: &Stream, progress: &Progress) -> Option<Position> {
+    let checkpoint = progress.committed.as_ref()?;
+    Some(match stream.write {
+        Write::Replace => Staged::of(checkpoint).read,
+        _ => checkpoint.position.clone(),
+    })
+}
+
+/// The position of a replacement in its checkpoints.
+#[derive(Serialize, Deserialize)]
+struct Staged {
+    /// Where the read stood.
+    read: Position,
+    /// Whether it had ended there, so that the rows only wait to be swapped in.
+    complete: bool,
+}
+
+impl Staged {
+    /// What a checkpoint says; one that another mode wrote says nothing of an end.
+    fn of(checkpoint: &Checkpoint) -> Self {
+        serde_json::from_value(checkpoint.position.0.clone())
+            .unwrap_or_else(|_| Self { read: checkpoint.position.clone(), complete: false })
+    }
 }
 
 fn newest_sequence(progress: &Progress) -> i64 {
@@ -146,6 +178,13 @@ struct Waiting {
     rows: u64,
     bytes: usize,
     position: Option<Position>,
+}
+
+impl Waiting {
+    /// Whether it is enough for a commit.
+    fn is_much(&self) -> bool {
+        self.rows >= CHECKPOINT_ROWS || self.bytes >= CHECKPOINT_BYTES
+    }
 }
 
 /// One stream on its way to one destination.
@@ -164,6 +203,8 @@ struct Delivery<'a> {
     columns: Option<SchemaRef>,
     sequence: i64,
     committed: Option<Position>,
+    /// Where the read stands.
+    reached: Option<Position>,
     tally: Tally,
     waiting: Waiting,
     landed: Landed,
@@ -180,8 +221,11 @@ impl Delivery<'_> {
             self.page(page?).await?;
         }
         drop(pages);
+        if self.replaces() {
+            self.waiting.position = self.reached.clone();
+        }
         if self.waiting.rows > 0 || self.waiting.position.is_some() {
-            self.commit().await?;
+            self.commit(true).await?;
         }
         if let Some(writer) = self.writer.take() {
             let written = writer.finish().await?;
@@ -192,6 +236,10 @@ impl Delivery<'_> {
 
     async fn page(&mut self, page: Page) -> Result<()> {
         let mut page = self.mapping.apply(page)?;
+        // Only a row that follows proves that the read has not ended at the position before it.
+        if page.batch.num_rows() > 0 && self.waiting.is_much() {
+            self.commit(false).await?;
+        }
         self.landed.rows_in += (page.batch.num_rows() + page.rejected.len()) as u64;
         self.tally.take(&mut page, &self.sync.errors)?;
         if self.request.mode != WriteMode::Mirror {
@@ -215,10 +263,8 @@ impl Delivery<'_> {
         if page.position.0.is_null() {
             return Ok(());
         }
+        self.reached = Some(page.position.clone());
         self.waiting.position = Some(page.position).filter(|at| self.moves(at));
-        if self.waiting.rows >= CHECKPOINT_ROWS || self.waiting.bytes >= CHECKPOINT_BYTES {
-            self.commit().await?;
-        }
         Ok(())
     }
 
@@ -239,7 +285,8 @@ impl Delivery<'_> {
         self.writer.as_mut().ok_or_else(|| Error::internal("a writer that was opened is gone"))
     }
 
-    async fn commit(&mut self) -> Result<()> {
+    /// Commits what waits; `complete` says that the read has ended.
+    async fn commit(&mut self, complete: bool) -> Result<()> {
         self.tally.judge(&self.sync.errors, true)?;
         let rejected = self.tally.set_aside();
         self.landed.rows_rejected += rejected.len() as u64;
@@ -252,7 +299,15 @@ impl Delivery<'_> {
         // Without columns there is no target yet; the next run reads from the old position again.
         let Some(schema) = self.columns.clone() else { return Ok(()) };
         self.sequence += 1;
-        let checkpoint = Checkpoint { sequence: self.sequence, position: position.clone() };
+        let stored = match self.replaces() {
+            true => {
+                let staged = Staged { read: position.clone(), complete };
+                let failed = |error| Error::internal("a position is no JSON").caused_by(error);
+                Position(serde_json::to_value(staged).map_err(failed)?)
+            }
+            false => position.clone(),
+        };
+        let checkpoint = Checkpoint { sequence: self.sequence, position: stored };
         let written = self.writer(&schema).await?.commit(&checkpoint).await?;
         self.count(&written);
         self.committed = Some(position);
@@ -280,7 +335,7 @@ impl Delivery<'_> {
 }
 
 /// The rows of a lake table's changes that are still there, for targets that remove nothing.
-fn without_deletions(batch: &RecordBatch) -> Result<RecordBatch> {
+pub(super) fn without_deletions(batch: &RecordBatch) -> Result<RecordBatch> {
     let Ok(place) = batch.schema().index_of(DELETED) else { return Ok(batch.clone()) };
     let failed = |error| Error::internal("deleted rows cannot be left out").caused_by(error);
     let deleted = batch.column(place).as_boolean_opt().map(not).transpose().map_err(failed)?;
