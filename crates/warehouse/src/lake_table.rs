@@ -7,7 +7,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, BooleanArray, UInt64Array};
-use arrow::datatypes::{DataType, FieldRef, Schema, SchemaRef};
+use arrow::datatypes::{FieldRef, Schema, SchemaRef};
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::pruning::PruningStatistics;
@@ -15,6 +15,7 @@ use datafusion::common::stats::Precision;
 use datafusion::common::{Column, ColumnStatistics, DFSchema, ScalarValue, Statistics};
 use datafusion::datasource::TableType;
 use datafusion::datasource::listing::PartitionedFile;
+use datafusion::datasource::physical_plan::parquet::CachedParquetFileReaderFactory;
 use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder, ParquetSource};
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::datasource::table_schema::TableSchema;
@@ -87,7 +88,7 @@ impl LakeTable {
                 return ColumnStatistics::new_unknown();
             };
             let value = |bound: &Option<ScalarValue>| match bound {
-                Some(value) if exact(field.data_type()) => Precision::Exact(value.clone()),
+                Some(value) if bounds.exact => Precision::Exact(value.clone()),
                 Some(value) => Precision::Inexact(value.clone()),
                 None => Precision::Absent,
             };
@@ -130,14 +131,6 @@ fn grouped(files: Vec<PartitionedFile>, partitions: usize) -> Vec<FileGroup> {
         true => vec![group],
         false => group.split_files(partitions),
     }
-}
-
-/// Whether bounds of this type occur in the file, so that min() and max() may answer from them.
-fn exact(data_type: &DataType) -> bool {
-    matches!(
-        data_type,
-        DataType::Int8 | DataType::Int16 | DataType::Int32 | DataType::Int64 | DataType::Date32
-    )
 }
 
 fn partition_value(file: &DataFile, field: &FieldRef) -> Result<ScalarValue> {
@@ -200,8 +193,15 @@ impl TableProvider for LakeTable {
             return Ok(Arc::new(EmptyExec::new(schema)));
         }
         let statistics = total(&chosen, &self.schema);
+        // Data files never change, so that a footer once read serves every later query.
+        let runtime = state.runtime_env();
+        let footers = CachedParquetFileReaderFactory::new(
+            runtime.object_store(ObjectStoreUrl::local_filesystem())?,
+            runtime.cache_manager.get_file_metadata_cache(),
+        );
         let mut source = ParquetSource::new(self.layout.clone())
-            .with_table_parquet_options(state.table_options().parquet.clone());
+            .with_table_parquet_options(state.table_options().parquet.clone())
+            .with_parquet_file_reader_factory(Arc::new(footers));
         if let Some(predicate) = predicate {
             source = source.with_predicate(predicate);
         }

@@ -7,6 +7,7 @@
 mod guard;
 mod names;
 mod query;
+mod scalars;
 mod tables;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -27,13 +27,20 @@ pub(crate) struct FileStats {
     pub(crate) columns: Vec<Bounds>,
 }
 
-/// What the log tells of a column in a file; values lie between the bounds, which may not occur.
+/// What the log tells of a column in a file; values lie between the bounds.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Bounds {
     pub(crate) min: Option<ScalarValue>,
     pub(crate) max: Option<ScalarValue>,
     pub(crate) nulls: Option<u64>,
+    /// Whether the bounds occur in the file, so that min() and max() may answer from them.
+    pub(crate) exact: bool,
 }
+
+/// Digits of a second's fraction when nothing was cut off.
+const FRACTION_DIGITS: usize = 6;
+/// What other writers cut off the largest moment at most, in microseconds.
+const CUT_OFF_US: i64 = 999;
 
 impl FileStats {
     /// Reads the statistics of an Add action; damaged ones are as good as none.
@@ -41,12 +48,39 @@ impl FileStats {
         let stats: Value =
             text.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
         let column = |part: &str, name: &str| stats.get(part).and_then(|part| part.get(name));
-        let columns = schema.fields().iter().map(|field| Bounds {
-            min: column("minValues", field.name()).and_then(|v| scalar(v, field.data_type())),
-            max: column("maxValues", field.name()).and_then(|v| scalar(v, field.data_type())),
-            nulls: column("nullCount", field.name()).and_then(Value::as_u64),
+        let columns = schema.fields().iter().map(|field| {
+            let (name, kind) = (field.name(), field.data_type());
+            let (low, high) = (column("minValues", name), column("maxValues", name));
+            Bounds {
+                min: low.and_then(|v| scalar(v, kind)),
+                max: high.and_then(|v| Some(widened(scalar(v, kind)?, v))),
+                nulls: column("nullCount", name).and_then(Value::as_u64),
+                exact: match kind {
+                    DataType::Int8 | DataType::Int16 | DataType::Int32 | DataType::Int64 => true,
+                    DataType::Date32 => true,
+                    DataType::Timestamp(..) => [low, high].into_iter().flatten().all(is_whole),
+                    _ => false,
+                },
+            }
         });
         Self { rows: stats.get("numRecords").and_then(Value::as_u64), columns: columns.collect() }
+    }
+}
+
+/// Whether a moment's text has all digits; the format lets writers cut it to milliseconds.
+fn is_whole(value: &Value) -> bool {
+    let fraction = value.as_str().and_then(|text| text.rsplit_once('.')).map(|(_, rest)| rest);
+    fraction
+        .is_some_and(|rest| rest.bytes().take_while(u8::is_ascii_digit).count() >= FRACTION_DIGITS)
+}
+
+/// A largest value that nothing in the file exceeds, though its text was cut off.
+fn widened(max: ScalarValue, text: &Value) -> ScalarValue {
+    match max {
+        ScalarValue::TimestampMicrosecond(Some(at), zone) if !is_whole(text) => {
+            ScalarValue::TimestampMicrosecond(Some(at.saturating_add(CUT_OFF_US)), zone)
+        }
+        max => max,
     }
 }
 
@@ -177,14 +211,20 @@ mod tests {
             Field::new("price", DataType::Decimal128(9, 2), true),
         ]));
         let text = r#"{"numRecords":3,"minValues":{"id":1,"at":"2024-01-01T00:00:00.000Z","price":1.10},
-            "maxValues":{"id":"x"},"nullCount":{"id":0}}"#;
+            "maxValues":{"id":"x","at":"2024-01-01T00:00:00.000Z"},"nullCount":{"id":0}}"#;
         let stats = FileStats::parse(Some(text), &schema);
         assert_eq!(stats.rows, Some(3));
         assert_eq!(stats.columns[0].min, Some(ScalarValue::Int32(Some(1))));
         assert_eq!((stats.columns[0].max.clone(), stats.columns[0].nulls), (None, Some(0)));
         let midnight = Timestamp::parse("2024-01-01").unwrap().micros();
-        let at = ScalarValue::TimestampMicrosecond(Some(midnight), zone);
-        assert_eq!(stats.columns[1].min, Some(at));
+        let at = |micros| ScalarValue::TimestampMicrosecond(Some(micros), zone.clone());
+        assert_eq!(stats.columns[1].min, Some(at(midnight)));
+        assert_eq!(stats.columns[1].max, Some(at(midnight + 999)), "it may have been cut off");
+        assert!(stats.columns[0].exact && !stats.columns[1].exact && !stats.columns[2].exact);
+        let ours = text.replace("00.000Z", "00.000001Z");
+        let stats_of_ours = FileStats::parse(Some(&ours), &schema);
+        assert_eq!(stats_of_ours.columns[1].max, Some(at(midnight + 1)));
+        assert!(stats_of_ours.columns[1].exact);
         assert_eq!(stats.columns[2].min, Some(ScalarValue::Decimal128(Some(110), 9, 2)));
         assert_eq!(FileStats::parse(Some("{"), &schema).rows, None);
     }

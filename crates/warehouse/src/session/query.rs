@@ -14,6 +14,7 @@ use datafusion::physical_plan::{ExecutionPlan, displayable, execute_stream};
 use flywheel_base::{ErrorKind, Result, digest};
 use futures::{StreamExt, TryStreamExt, stream};
 
+use super::scalars;
 use crate::failure::from_engine;
 use crate::{RowStream, TableName, shape};
 
@@ -130,7 +131,12 @@ impl Query {
     }
 
     async fn physical(&self, state: &SessionState) -> Result<Arc<dyn ExecutionPlan>> {
-        state.create_physical_plan(&self.plan).await.map_err(from_engine)
+        let explains = matches!(self.plan, LogicalPlan::Explain(_) | LogicalPlan::Analyze(_));
+        let plan = match explains {
+            true => self.plan.clone(),
+            false => scalars::resolved(state, &self.plan).await.map_err(from_engine)?,
+        };
+        state.create_physical_plan(&plan).await.map_err(from_engine)
     }
 
     fn reserved(&self) -> usize {

@@ -4,11 +4,11 @@ mod slt;
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
-use flywheel_base::ErrorKind;
+use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
+use flywheel_base::{ErrorKind, Timestamp};
 
-use crate::testing::{TestLake, at, catalog_of, pair_schema, pairs, text_of};
-use crate::{Catalog, Session, TableName, Write, WriteMode};
+use crate::testing::{TestLake, at, catalog_of, pair_schema, pairs, rows_of, text_of};
+use crate::{Catalog, RowStream, Session, TableName, Write, WriteMode};
 
 fn name(text: &str) -> TableName {
     TableName::parse(text).unwrap()
@@ -64,6 +64,55 @@ async fn statements_that_change_anything_are_refused() {
         let error = session.query(&format!("select * from {path}")).await.unwrap_err();
         assert_ne!(error.kind(), ErrorKind::Internal, "{path}: {error:?}");
     }
+}
+
+/// Rows of the day `day` of January 2024, one an hour from midnight on.
+fn hours(day: u32, ids: std::ops::Range<i64>) -> RowStream {
+    let start = Timestamp::parse(&format!("2024-01-{day:02}")).unwrap().micros();
+    let at = |hour: i64| Some(start + hour * 3_600_000_000 + 7);
+    let at: TimestampMicrosecondArray = (0..ids.end - ids.start).map(at).collect();
+    let columns: Vec<(&str, ArrayRef)> = vec![
+        ("id", Arc::new(ids.collect::<Int64Array>())),
+        ("at", Arc::new(at.with_timezone("UTC"))),
+    ];
+    let batch = RecordBatch::try_from_iter(columns).unwrap();
+    RowStream::from_batches(batch.schema(), vec![batch])
+}
+
+#[tokio::test]
+async fn a_condition_on_what_another_table_holds_opens_new_files_only() {
+    let t = TestLake::new().await;
+    for (day, ids) in [(1, 0..5), (2, 5..10), (3, 10..15)] {
+        let write = Write::new(WriteMode::Append, hours(day, ids), "sync");
+        t.lake.write(&at("raw/lines"), write).await.unwrap();
+    }
+    let write = Write::new(WriteMode::Append, hours(2, 0..3), "build");
+    t.lake.write(&at("mart/done"), write).await.unwrap();
+    let newest = "(select date_trunc('day', max(at)) + interval '1 day' from mart.done)";
+    let expected = ["10", "11", "12", "13", "14"];
+    let new = format!("select id from raw.lines where at >= {newest} order by id");
+    assert_eq!(t.sql(&new).await, expected);
+    // The bounds in the log say all that is needed of `done` and of the first two days.
+    let files = |folder: &str| {
+        let entries = std::fs::read_dir(t.file(folder)).unwrap().map(|e| e.unwrap().path());
+        let mut files: Vec<_> =
+            entries.filter(|p| p.extension().is_some_and(|e| e == "parquet")).collect();
+        files.sort();
+        files
+    };
+    for path in files("raw/lines").iter().take(2).chain(&files("mart/done")) {
+        std::fs::remove_file(path).unwrap();
+    }
+    assert_eq!(rows_of(&t.other().await, &new).await, expected);
+    let inside = format!("select count(*) from (select 1) as one where exists ({new})");
+    assert_eq!(rows_of(&t.other().await, &inside).await, ["1"]);
+    let none = "select id from raw.lines where at > (select max(at) from mart.done where at < '2000-01-01')";
+    let none = none.replace("mart.done", "raw.lines");
+    assert_eq!(rows_of(&t.other().await, &none).await, [""; 0], "NULL compares with nothing");
+    let session = t.lake.session(catalog_of(&t.lake).await).unwrap();
+    let many = "select id from raw.lines where id > (select id from raw.lines where id > 10)";
+    let error = session.query(many).await.unwrap().collect().await.unwrap_err();
+    assert!(error.report().contains("more than one row"), "{}", error.report());
 }
 
 #[tokio::test]
