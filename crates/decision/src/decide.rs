@@ -21,7 +21,7 @@ pub const HOLDOUT: &str = "holdout";
 /// The action of the holdout.
 const NONE: &str = "none";
 
-/// How many units are chosen for at once.
+/// How many units are chosen for at once at least.
 const UNITS_AT_ONCE: usize = 512;
 
 /// What came of asking a policy.
@@ -117,14 +117,15 @@ fn due(now: Timestamp, last: &Checkpoint, policy: &Policy) -> bool {
 /// Decides for every eligible unit; the result depends on declared files, tables and moment alone.
 async fn decide_rows(ctx: &Context<'_>, name: &str, policy: &Policy) -> Result<Vec<DecisionRow>> {
     let units = eligible(ctx, name, policy).await?;
-    let chooser = Chooser::load(ctx, name, policy, &units).await?;
     let version = policy_version(policy)?;
     let holdout = policy.holdout.value();
     let most = policy.caps.per_turn.unwrap_or(usize::MAX);
     let mut rows = Vec::new();
     let mut spent = 0.0;
-    // No more is chosen than the cap lets through, give or take a part.
-    for part in units.chunks(UNITS_AT_ONCE) {
+    // No more is read and chosen than the cap lets through, give or take a part.
+    let at_once = policy.caps.per_turn.map_or(units.len(), |most| most.max(UNITS_AT_ONCE)).max(1);
+    for part in units.chunks(at_once) {
+        let chooser = Chooser::load(ctx, name, policy, part).await?;
         let choices = part
             .par_iter()
             .map(|unit| {
@@ -160,23 +161,26 @@ async fn eligible(ctx: &Context<'_>, name: &str, policy: &Policy) -> Result<Vec<
     let what = format!("policy \"{name}\": audience");
     let frame = ctx.frame(&what, &policy.audience).await?;
     let ids = frame.ids("unit_id")?;
-    let recent = recently_decided(ctx, name, policy).await?;
     let mut seen = BTreeSet::new();
-    let mut units = Vec::with_capacity(ids.len());
-    for (id, mut columns) in ids.into_iter().zip(frame.objects()?) {
-        if !seen.insert(id.clone()) {
-            return Err(Error::invalid(format!("{what}: unit \"{id}\" occurs more than once"))
-                .hint("One row per unit: add `group by unit_id` or `select distinct`."));
-        }
-        columns.remove("unit_id");
-        if !recent.contains(&id) {
-            units.push(Unit { id, columns });
-        }
+    if let Some(id) = ids.iter().find(|id| !seen.insert(id.as_str())) {
+        return Err(Error::invalid(format!("{what}: unit \"{id}\" occurs more than once"))
+            .hint("One row per unit: add `group by unit_id` or `select distinct`."));
     }
+    let recent = recently_decided(ctx, name, policy).await?;
+    let wanted: Vec<bool> = ids.iter().map(|id| !recent.contains(id)).collect();
+    let objects = frame.only(&wanted)?.objects()?;
+    let ids = ids.into_iter().zip(&wanted).filter_map(|(id, wanted)| wanted.then_some(id));
+    let mut units: Vec<Unit> = ids
+        .zip(objects)
+        .map(|(id, mut columns)| {
+            columns.remove("unit_id");
+            Unit { id, columns }
+        })
+        .collect();
     let order = format!("order/{name}/{}", ctx.now.micros());
-    units.sort_by(|a, b| {
-        let key = |unit: &Unit| digest::unit_interval(&order, &unit.id);
-        key(a).total_cmp(&key(b)).then_with(|| a.id.cmp(&b.id))
+    // A number between 0 and 1 has bits in its own order.
+    units.sort_by_cached_key(|unit| {
+        (digest::unit_interval(&order, &unit.id).to_bits(), unit.id.clone())
     });
     Ok(units)
 }

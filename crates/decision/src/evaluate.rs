@@ -110,11 +110,11 @@ async fn lists(
             &format!("select user_id, item_id from learn.{name} where rank <= {DEPTH}"),
         )
         .await?;
+    let frame =
+        frame.only_ids("user_id", |user| user == EVERYBODY || happened.contains_key(user))?;
     let mut listed: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for (user, item) in frame.ids("user_id")?.into_iter().zip(frame.ids("item_id")?) {
-        if user == EVERYBODY || happened.contains_key(&user) {
-            listed.entry(user).or_default().insert(item);
-        }
+        listed.entry(user).or_default().insert(item);
     }
     let everybody = listed.get(EVERYBODY);
     let hit = |list: Option<&BTreeSet<String>>, items: &BTreeSet<String>| {

@@ -1,7 +1,7 @@
 //! Columns of a query's answer as plain vectors.
 
-use arrow::array::{AsArray, RecordBatch};
-use arrow::compute::cast;
+use arrow::array::{AsArray, BooleanArray, RecordBatch};
+use arrow::compute::{cast, filter_record_batch};
 use arrow::datatypes::{DataType, Float64Type, Int64Type, TimeUnit, TimestampMicrosecondType};
 use flywheel_base::{Error, Result, suggest};
 use serde_json::{Map, Value};
@@ -84,6 +84,31 @@ impl<'a> Frame<'a> {
             values.extend(array.as_boolean().iter());
         }
         Ok(values)
+    }
+
+    /// The rows whose id in `column` is `wanted`; the others are never turned into values of ours.
+    pub(crate) fn only_ids(&self, column: &str, wanted: impl Fn(&str) -> bool) -> Result<Self> {
+        let mut flags = Vec::with_capacity(self.rows());
+        for array in self.column(column, &DataType::Utf8)? {
+            flags.extend(array.as_string::<i32>().iter().map(|id| id.is_some_and(&wanted)));
+        }
+        self.only(&flags)
+    }
+
+    /// The rows that are `wanted`, one flag for each row.
+    pub(crate) fn only(&self, wanted: &[bool]) -> Result<Self> {
+        let mut rest = wanted;
+        let mut batches = Vec::with_capacity(self.batches.len());
+        for batch in &self.batches {
+            let (these, others) = rest
+                .split_at_checked(batch.num_rows())
+                .ok_or_else(|| Error::internal(format!("{}: a row without a flag", self.what)))?;
+            rest = others;
+            let mask = BooleanArray::from(these.to_vec());
+            let kept = filter_record_batch(batch, &mask).map_err(|e| self.unreadable("*", e))?;
+            batches.push(kept);
+        }
+        Ok(Self { what: self.what, batches })
     }
 
     /// Every row as a JSON object, missing values as `null`.

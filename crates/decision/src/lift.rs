@@ -4,6 +4,8 @@
 //! every unit that was decided for, whether the action was delivered or not: what is measured is
 //! the effect of the policy, not that of a message that happened to arrive.
 
+use std::collections::BTreeMap;
+
 use flywheel_algo::stats::lift::{Arm, lift};
 use flywheel_algo::stats::{sequence, srm};
 use flywheel_base::Result;
@@ -17,6 +19,8 @@ use crate::decide::HOLDOUT;
 use crate::outcome::literal;
 use crate::table::{LiftRow, SystemTable};
 
+/// Who moves the checkpoint of the rows.
+const APP: &str = "lift";
 /// The confidence of every interval.
 const CONFIDENCE: f64 = 0.95;
 
@@ -30,48 +34,67 @@ struct Arms {
     measured: i64,
 }
 
-/// Measures the policy `name` at this turn, records the row and pauses the policy if it does harm.
+/// Measures every policy that says what counts as success, records the rows in one commit and pauses
+/// the policies that do harm.
 ///
 /// # Errors
 /// Those of lake and metadata.
-pub async fn measure(ctx: &Context<'_>, name: &str, policy: &Policy) -> Result<Option<LiftRow>> {
-    let Some(outcome) = &policy.outcome else { return Ok(None) };
-    let arms = arms(ctx, name, outcome.window.micros).await?;
-    let row = row(ctx, name, policy, &arms).await?;
-    guard(ctx, name, policy, &row, &arms)?;
-    let app = format!("lift/{name}");
-    let last = ctx.checkpoint(&location("system/lift")?, &app).await?;
+pub async fn measure(ctx: &Context<'_>) -> Result<Vec<LiftRow>> {
+    let policies = ctx.project.policies.iter().filter(|(_, policy)| policy.outcome.is_some());
+    let policies: BTreeMap<&str, &Policy> =
+        policies.map(|(name, policy)| (name.as_str(), &**policy)).collect();
+    if policies.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut all_arms = arms(ctx, &policies).await?;
+    let mut decided = decided_this_turn(ctx).await?;
+    let mut rows = Vec::with_capacity(policies.len());
+    for (name, policy) in policies {
+        let arms = all_arms.remove(name).unwrap_or_default();
+        let (decisions, artifact) = decided.remove(name).unwrap_or_default();
+        let row = LiftRow { decisions, artifact, ..row(ctx, name, policy, &arms)? };
+        guard(ctx, name, policy, &row, &arms)?;
+        rows.push(row);
+    }
+    let last = ctx.checkpoint(&location("system/lift")?, APP).await?;
     if last.is_none_or(|last| last.sequence < ctx.now.micros()) {
         let checkpoint = Checkpoint { sequence: ctx.now.micros(), position: json!({}) };
-        SystemTable::named("lift")?
-            .append(ctx.lake, std::slice::from_ref(&row), Some((app, checkpoint)))
-            .await?;
+        let table = SystemTable::named("lift")?;
+        table.append(ctx.lake, &rows, Some((APP.to_owned(), checkpoint))).await?;
     }
-    Ok(Some(row))
+    Ok(rows)
 }
 
-async fn arms(ctx: &Context<'_>, name: &str, window: i64) -> Result<Arms> {
+/// Sums up the arms of every policy over the units whose window has closed.
+async fn arms(
+    ctx: &Context<'_>,
+    policies: &BTreeMap<&str, &Policy>,
+) -> Result<BTreeMap<String, Arms>> {
+    let closed = policies.iter().map(|(name, policy)| {
+        let window = policy.outcome.as_ref().map_or(0, |outcome| outcome.window.micros);
+        let until = literal(ctx.now.plus_micros(window.saturating_neg()));
+        format!("(d.policy = '{name}' and d.decided_at <= {until})")
+    });
     let sql = format!(
-        "select d.unit_id, d.arm, count(*) as decisions, count(o.decision_id) as converted, sum(o.value) as value
+        "select d.policy, d.unit_id, d.arm, count(*) as decisions, count(o.decision_id) as converted, sum(o.value) as value
          from system.decisions d
-         left join (select decision_id, sum(value) as value from system.outcomes where policy = '{name}' group by decision_id) o
+         left join (select decision_id, sum(value) as value from system.outcomes group by decision_id) o
            on o.decision_id = d.decision_id
-         where d.policy = '{name}' and d.decided_at <= {}
-         group by d.unit_id, d.arm order by d.unit_id",
-        literal(ctx.now.plus_micros(-window))
+         where {}
+         group by d.policy, d.unit_id, d.arm order by d.policy, d.unit_id, d.arm",
+        closed.collect::<Vec<_>>().join(" or ")
     );
-    let what = format!("policy \"{name}\": lift");
-    let frame = ctx.frame_of_sql(&what, &sql).await?;
-    let columns = (
-        frame.ids("arm")?,
-        frame.integers("decisions")?,
-        frame.integers("converted")?,
-        frame.numbers("value")?,
-    );
-    let mut arms = Arms::default();
-    for (((arm, decisions), converted), value) in
-        columns.0.into_iter().zip(columns.1).zip(columns.2).zip(columns.3)
-    {
+    let frame = ctx.frame_of_sql("lift of policies", &sql).await?;
+    let rows = frame
+        .ids("policy")?
+        .into_iter()
+        .zip(frame.ids("arm")?)
+        .zip(frame.integers("decisions")?)
+        .zip(frame.integers("converted")?)
+        .zip(frame.numbers("value")?);
+    let mut all: BTreeMap<String, Arms> = BTreeMap::new();
+    for ((((policy, arm), decisions), converted), value) in rows {
+        let arms = all.entry(policy).or_default();
         let decisions = decisions.unwrap_or_default();
         let (size, hits) = (decisions as f64, converted.unwrap_or_default() as f64);
         arms.measured += decisions;
@@ -83,18 +106,18 @@ async fn arms(ctx: &Context<'_>, name: &str, window: i64) -> Result<Arms> {
         rate.add(hits, size)?;
         worth.add(value.unwrap_or_default(), size)?;
     }
-    Ok(arms)
+    Ok(all)
 }
 
-async fn row(ctx: &Context<'_>, name: &str, policy: &Policy, arms: &Arms) -> Result<LiftRow> {
+/// The row of one policy, without what it decided this turn.
+fn row(ctx: &Context<'_>, name: &str, policy: &Policy, arms: &Arms) -> Result<LiftRow> {
     let rate = lift(&arms.treated, &arms.held, CONFIDENCE)?;
     let value = lift(&arms.treated_value, &arms.held_value, CONFIDENCE)?;
-    let (decisions, artifact) = this_turn(ctx, name).await?;
     Ok(LiftRow {
         turn: ctx.turn,
         at: ctx.now,
         policy: name.to_owned(),
-        decisions,
+        decisions: 0,
         measured: arms.measured,
         treated_units: i64::try_from(arms.treated.units()).unwrap_or(i64::MAX),
         holdout_units: i64::try_from(arms.held.units()).unwrap_or(i64::MAX),
@@ -107,7 +130,7 @@ async fn row(ctx: &Context<'_>, name: &str, policy: &Policy, arms: &Arms) -> Res
         value_lower: value.absolute.map(|interval| interval.low),
         value_upper: value.absolute.map(|interval| interval.high),
         split_p: split_p(policy, arms)?,
-        artifact,
+        artifact: None,
     })
 }
 
@@ -121,15 +144,16 @@ fn split_p(policy: &Policy, arms: &Arms) -> Result<Option<f64>> {
     Ok(Some(srm::mismatch(&units, &[1.0 - share, share])?.p_value))
 }
 
-async fn this_turn(ctx: &Context<'_>, name: &str) -> Result<(i64, Option<String>)> {
+/// How many decisions of this turn each policy has, and the newest artifact they came from.
+async fn decided_this_turn(ctx: &Context<'_>) -> Result<BTreeMap<String, (i64, Option<String>)>> {
     let sql = format!(
-        "select count(*) as n, max(artifact) as artifact from system.decisions where policy = '{name}' and turn = {}",
+        "select policy, count(*) as n, max(artifact) as artifact from system.decisions where turn = {} group by policy",
         ctx.turn
     );
-    let what = format!("policy \"{name}\": decisions");
-    let frame = ctx.frame_of_sql(&what, &sql).await?;
-    let n = frame.integers("n")?.first().copied().flatten().unwrap_or_default();
-    Ok((n, frame.text("artifact")?.pop().flatten()))
+    let frame = ctx.frame_of_sql("decisions of this turn", &sql).await?;
+    let counts = frame.integers("n")?.into_iter().map(Option::unwrap_or_default);
+    let values = counts.zip(frame.text("artifact")?);
+    Ok(frame.ids("policy")?.into_iter().zip(values).collect())
 }
 
 /// Pauses a policy whose lift lies wholly below zero, once there is enough to say so.

@@ -14,6 +14,9 @@ use serde_json::json;
 use crate::context::{Context, location};
 use crate::table::{OutcomeRow, SystemTable};
 
+/// Who moves the checkpoint of the outcomes.
+const APP: &str = "outcome";
+
 /// One decision, as far as outcomes need it.
 #[derive(Clone, Debug)]
 struct Decision {
@@ -31,77 +34,111 @@ struct Event {
     decision: Option<String>,
 }
 
-/// Joins new events to the decisions of the policy `name`; returns how many outcomes are new.
+/// Decisions of one policy about each unit, oldest first.
+type ByUnit = BTreeMap<String, Vec<Decision>>;
+
+/// Joins new events to the decisions of every policy that says what counts as success, in one commit;
+/// returns how many outcomes are new, by policy.
 ///
 /// # Errors
-/// [`flywheel_base::ErrorKind::Invalid`] if the policy's events do not have the columns they need,
+/// [`flywheel_base::ErrorKind::Invalid`] if a policy's events do not have the columns they need,
 /// else those of the lake.
-pub async fn join(ctx: &Context<'_>, name: &str, outcome: &Outcome) -> Result<usize> {
-    let app = format!("outcome/{name}");
-    let last = ctx.checkpoint(&location("system/outcomes")?, &app).await?;
-    if last.is_some_and(|last| last.sequence >= ctx.now.micros()) {
-        return Ok(0);
+pub async fn join(ctx: &Context<'_>) -> Result<BTreeMap<String, usize>> {
+    let declared = ctx.project.policies.iter();
+    let declared: Vec<(&str, &Outcome)> = declared
+        .filter_map(|(name, policy)| Some((name.as_str(), policy.outcome.as_ref()?)))
+        .collect();
+    let mut counts: BTreeMap<String, usize> =
+        declared.iter().map(|(name, _)| ((*name).to_owned(), 0)).collect();
+    let last = ctx.checkpoint(&location("system/outcomes")?, APP).await?;
+    if declared.is_empty() || last.is_some_and(|last| last.sequence >= ctx.now.micros()) {
+        return Ok(counts);
     }
-    let window = outcome.window.micros;
-    let since = ctx.now.plus_micros(window.saturating_mul(-2));
-    let decisions = decisions_since(ctx, name, since).await?;
+    let decisions = decisions_since(ctx, &declared).await?;
+    let mut events: BTreeMap<String, Vec<Event>> = BTreeMap::new();
     let mut rows = Vec::new();
-    if !decisions.is_empty() {
-        let events = events_since(ctx, name, outcome, since).await?;
-        let known = known_since(ctx, name, since).await?;
-        for mut row in attribute(&decisions, &events, window, ctx.now) {
-            if !known.contains(&row.outcome_id) {
-                name.clone_into(&mut row.policy);
-                row.turn = ctx.turn;
-                rows.push(row);
-            }
+    for (name, outcome) in declared {
+        let Some(of_units) = decisions.get(name) else { continue };
+        // Policies often count the same events: they are read once.
+        let (what, sql) = events_query(ctx, name, outcome)?;
+        if !events.contains_key(&sql) {
+            events.insert(sql.clone(), events_of(ctx, &what, &sql).await?);
         }
+        let found = events.get(&sql).map_or(&[][..], Vec::as_slice);
+        let of_policy = attribute(of_units, found, outcome.window.micros, ctx.now);
+        rows.extend(of_policy.into_iter().map(|row| OutcomeRow {
+            policy: name.to_owned(),
+            turn: ctx.turn,
+            ..row
+        }));
     }
-    let checkpoint =
-        Checkpoint { sequence: ctx.now.micros(), position: json!({ "at": ctx.now.micros() }) };
-    SystemTable::named("outcomes")?.append(ctx.lake, &rows, Some((app, checkpoint))).await?;
-    Ok(rows.len())
+    if let Some(earliest) = rows.iter().map(|row| row.occurred_at).min() {
+        let known = known_since(ctx, earliest).await?;
+        rows.retain(|row| !known.contains(&row.outcome_id));
+    }
+    for row in &rows {
+        *counts.entry(row.policy.clone()).or_default() += 1;
+    }
+    if !rows.is_empty() {
+        let sequence = ctx.now.micros();
+        let checkpoint = Checkpoint { sequence, position: json!({ "at": sequence }) };
+        let table = SystemTable::named("outcomes")?;
+        table.append(ctx.lake, &rows, Some((APP.to_owned(), checkpoint))).await?;
+    }
+    Ok(counts)
 }
 
-/// Decisions about each unit since `since`, oldest first.
+/// Since when decisions and events of a policy count.
+fn since(ctx: &Context<'_>, outcome: &Outcome) -> Timestamp {
+    ctx.now.plus_micros(outcome.window.micros.saturating_mul(-2))
+}
+
+/// The decisions of each policy that events can still be counted for.
 async fn decisions_since(
     ctx: &Context<'_>,
-    name: &str,
-    since: Timestamp,
-) -> Result<BTreeMap<String, Vec<Decision>>> {
+    declared: &[(&str, &Outcome)],
+) -> Result<BTreeMap<String, ByUnit>> {
+    let starts = declared.iter().map(|(name, outcome)| (name, since(ctx, outcome)));
+    let each = starts
+        .clone()
+        .map(|(name, since)| format!("(policy = '{name}' and decided_at >= {})", literal(since)));
+    let each = each.collect::<Vec<_>>().join(" or ");
+    let earliest = starts.map(|(_, since)| since).min().unwrap_or(ctx.now);
+    // The bound on all of them is what spares the files of older decisions.
     let sql = format!(
-        "select decision_id, unit_id, decided_at from system.decisions
-         where policy = '{name}' and decided_at >= {} order by unit_id, decided_at, decision_id",
-        literal(since)
+        "select policy, decision_id, unit_id, decided_at from system.decisions
+         where decided_at >= {} and ({each}) order by policy, unit_id, decided_at, decision_id",
+        literal(earliest)
     );
-    let what = format!("policy \"{name}\": decisions");
-    let frame = ctx.frame_of_sql(&what, &sql).await?;
-    let mut by_unit: BTreeMap<String, Vec<Decision>> = BTreeMap::new();
+    let frame = ctx.frame_of_sql("decisions of policies", &sql).await?;
+    let mut by_policy: BTreeMap<String, ByUnit> = BTreeMap::new();
     let rows = frame
-        .ids("decision_id")?
+        .ids("policy")?
         .into_iter()
+        .zip(frame.ids("decision_id")?)
         .zip(frame.ids("unit_id")?)
         .zip(frame.moments("decided_at")?);
-    for ((id, unit), at) in rows {
+    for (((policy, id), unit), at) in rows {
+        let by_unit = by_policy.entry(policy).or_default();
         by_unit.entry(unit).or_default().push(Decision { id, at });
     }
-    Ok(by_unit)
+    Ok(by_policy)
 }
 
-async fn events_since(
-    ctx: &Context<'_>,
-    name: &str,
-    outcome: &Outcome,
-    since: Timestamp,
-) -> Result<Vec<Event>> {
+/// What the query is called in messages, and the query for the events of a policy.
+fn events_query(ctx: &Context<'_>, name: &str, outcome: &Outcome) -> Result<(String, String)> {
     let what = format!("policy \"{name}\": outcome events");
     let events = ctx.render(&outcome.events).map_err(|e| e.context(&what))?;
     let sql = format!(
         "select * from ({events}) as events where at > {} and at <= {}",
-        literal(since),
+        literal(since(ctx, outcome)),
         literal(ctx.now)
     );
-    let frame = ctx.frame_of_sql(&what, &sql).await?;
+    Ok((what, sql))
+}
+
+async fn events_of(ctx: &Context<'_>, what: &str, sql: &str) -> Result<Vec<Event>> {
+    let frame = ctx.frame_of_sql(what, sql).await?;
     let rows = frame.rows();
     let ids = frame.ids("event_id")?;
     let units = frame.ids("unit_id")?;
@@ -117,22 +154,15 @@ async fn events_since(
     Ok(events)
 }
 
-async fn known_since(ctx: &Context<'_>, name: &str, since: Timestamp) -> Result<BTreeSet<String>> {
-    let sql = format!(
-        "select outcome_id from system.outcomes where policy = '{name}' and occurred_at > {}",
-        literal(since)
-    );
-    let what = format!("policy \"{name}\": outcomes");
-    Ok(ctx.frame_of_sql(&what, &sql).await?.ids("outcome_id")?.into_iter().collect())
+/// The outcomes that are recorded already of events at `since` or later.
+async fn known_since(ctx: &Context<'_>, since: Timestamp) -> Result<BTreeSet<String>> {
+    let sql =
+        format!("select outcome_id from system.outcomes where occurred_at >= {}", literal(since));
+    Ok(ctx.frame_of_sql("outcomes", &sql).await?.ids("outcome_id")?.into_iter().collect())
 }
 
 /// Counts each event for at most one decision.
-fn attribute(
-    decisions: &BTreeMap<String, Vec<Decision>>,
-    events: &[Event],
-    window: i64,
-    now: Timestamp,
-) -> Vec<OutcomeRow> {
+fn attribute(decisions: &ByUnit, events: &[Event], window: i64, now: Timestamp) -> Vec<OutcomeRow> {
     let mut rows = Vec::new();
     for event in events {
         let Some(of_unit) = decisions.get(&event.unit) else { continue };

@@ -141,7 +141,7 @@ async fn steps(
 }
 
 /// A table with at least so many files is looked at.
-const FILES_MIN: usize = 48;
+const FILES_MIN: usize = 32;
 /// Files that are larger on average need no help.
 const FILE_BYTES: u64 = 16 << 20;
 

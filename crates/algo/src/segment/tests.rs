@@ -91,6 +91,28 @@ fn matched_labels_follow_the_customers_who_drift() {
 }
 
 #[test]
+fn a_refit_finds_what_a_whole_search_finds_wherever_it_starts() {
+    let mut rng = Rng::new(4);
+    let mut rows: Vec<f64> = Vec::new();
+    for centre in [0.0, 8.0, 16.0, 24.0, 32.0] {
+        rows.extend((0..800).flat_map(|_| [centre + rng.normal(), rng.normal()]));
+    }
+    let options = Options { clusters: 5, ..Options::default() };
+    let whole = kmeans::fit(&rows, 2, &options).unwrap();
+    let drifted: Vec<f64> = rows.iter().map(|value| value + 0.3).collect();
+    let again = kmeans::refit(&drifted, 2, &whole.centres, &options).unwrap();
+    assert_eq!(again.labels, whole.labels);
+    // Centres that all lie at one end, and one that no row is near.
+    let foreign =
+        vec![vec![0.0, 0.0], vec![0.1, 0.0], vec![0.2, 0.1], vec![1.0, 1.0], vec![1e6, 0.0]];
+    let found = kmeans::refit(&rows, 2, &foreign, &options).unwrap();
+    assert!((found.inertia / whole.inertia - 1.0).abs() < 1e-9, "{}", found.inertia);
+    assert!(kmeans::refit(&rows, 2, &foreign[..4], &options).is_err());
+    assert!(kmeans::refit(&rows, 2, &vec![vec![1.0]; 5], &options).is_err());
+    assert!(kmeans::refit(&rows, 2, &vec![vec![f64::NAN, 0.0]; 5], &options).is_err());
+}
+
+#[test]
 fn bounds_change_nothing_against_plain_search() {
     for seed in 0..20 {
         let mut rng = Rng::new(seed);

@@ -1,6 +1,6 @@
 //! The best items of a recommender, with a slot for exploration.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, HashSet};
 
 use flywheel_base::{Error, Result, Rng, suggest};
 use flywheel_project::resource::policy::ChooseItems;
@@ -27,7 +27,7 @@ pub(crate) struct Lists {
 }
 
 impl Lists {
-    /// Reads the learner's scores for the units that may be decided for, and everybody's list.
+    /// Reads the learner's scores for `units`, and everybody's list.
     pub(crate) async fn load(
         ctx: &Context<'_>,
         policy: &str,
@@ -45,17 +45,15 @@ impl Lists {
         let what = format!("policy \"{policy}\": learn.{learner}");
         let sql = format!("select user_id, rank, item_id, score, reason from learn.{learner}");
         let frame = ctx.frame_of_sql(&what, &sql).await?;
-        let wanted: BTreeSet<&str> =
+        let wanted: HashSet<&str> =
             units.iter().map(|unit| unit.id.as_str()).chain([EVERYBODY]).collect();
+        let frame = frame.only_ids("user_id", |user| wanted.contains(user))?;
         let mut lists: BTreeMap<String, Vec<Item>> = BTreeMap::new();
         let (users, items) = (frame.ids("user_id")?, frame.ids("item_id")?);
         let (scores, reasons) = (frame.numbers("score")?, frame.text("reason")?);
         let ranks = frame.integers("rank")?;
         let rows = users.into_iter().zip(items).zip(scores).zip(reasons).zip(ranks);
         for ((((user, id), score), reason), rank) in rows {
-            if !wanted.contains(user.as_str()) {
-                continue;
-            }
             let (score, reason) = (score.unwrap_or_default(), reason.unwrap_or_default());
             let item = Item { id, score, reason, rank: rank.unwrap_or(i64::MAX) };
             lists.entry(user).or_default().push(item);

@@ -162,14 +162,15 @@ fn clusters(
         return Ok(None);
     }
     let options = kmeans::Options { clusters: settings.clusters, ..kmeans::Options::default() };
-    let mut clusters = kmeans::fit(&columns, 3, &options)?;
     let last = ctx.store.newest_artifact(name)?;
     let before = last.and_then(|last| {
         serde_json::from_value::<Vec<Vec<f64>>>(last.detail.get("centres")?.clone()).ok()
     });
-    if let Some(before) = before.filter(|before| before.len() == clusters.centres.len()) {
-        clusters.match_labels(&before)?;
-    }
+    let Some(before) = before.filter(|before| before.len() == settings.clusters) else {
+        return Ok(Some(kmeans::fit(&columns, 3, &options)?));
+    };
+    let mut clusters = kmeans::refit(&columns, 3, &before, &options)?;
+    clusters.match_labels(&before)?;
     Ok(Some(clusters))
 }
 

@@ -29,7 +29,7 @@ struct Sums {
     changed: usize,
 }
 
-/// Runs one start until no label changes.
+/// Runs one k-means++ start until no label changes.
 pub(super) fn fit(
     rows: &[f64],
     columns: usize,
@@ -37,7 +37,17 @@ pub(super) fn fit(
     iterations_max: usize,
     rng: &mut Rng,
 ) -> Fit {
-    let mut centres = plus_plus(rows, columns, k, rng);
+    let centres = plus_plus(rows, columns, k, rng);
+    fit_from(rows, columns, centres, iterations_max)
+}
+
+/// Runs from `centres` until no label changes.
+pub(super) fn fit_from(
+    rows: &[f64],
+    columns: usize,
+    mut centres: Vec<f64>,
+    iterations_max: usize,
+) -> Fit {
     let n = rows.len() / columns;
     let mut bounds = vec![Bound { label: usize::MAX, upper: f64::INFINITY, lower: 0.0 }; n];
     let mut converged = false;
