@@ -56,6 +56,8 @@ pub struct ConnectorSchemas {
     pub connection: Schema,
     /// The schema of a stream's `options`; none if it cannot be read.
     pub stream: Option<Schema>,
+    /// Whether it has a log of changes that can be read.
+    pub cdc: bool,
     /// The schema of a stream's `target` and the write modes, by their names in files; none if it
     /// cannot be written.
     pub target: Option<(Schema, Vec<String>)>,

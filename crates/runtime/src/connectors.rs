@@ -16,6 +16,7 @@ pub fn schemas() -> Connectors {
         let schemas = ConnectorSchemas {
             connection: (entry.connection_schema)(),
             stream: Some((entry.stream_schema)()),
+            cdc: entry.cdc,
             target: None,
         };
         connections.insert(entry.name.to_owned(), schemas);
@@ -28,6 +29,7 @@ pub fn schemas() -> Connectors {
             .or_insert_with(|| ConnectorSchemas {
                 connection: (entry.connection_schema)(),
                 stream: None,
+                cdc: false,
                 target: None,
             })
             .target = target;

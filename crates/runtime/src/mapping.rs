@@ -13,7 +13,11 @@ use crate::Workspace;
 /// [`flywheel_base::ErrorKind::Invalid`] naming the column, or that of a secret that is not there.
 pub(crate) fn mapping(workspace: &Workspace, sync: &Sync, stream: &Stream) -> Result<Mapping> {
     let connection = workspace.project.connections.get(&sync.connection);
-    let changes = sync.reads_lake() && stream.read == Read::Incremental;
+    let changes = match stream.read {
+        Read::Full => false,
+        Read::Incremental => sync.reads_lake(),
+        Read::Cdc => true,
+    };
     let mut columns = stream.columns.iter().map(mapped).collect::<Result<Vec<_>>>()?;
     if changes {
         // A row that is gone has nothing but its key, and the mark that says so has to come along.

@@ -2,6 +2,7 @@
 
 pub mod act;
 pub mod build;
+pub mod changes;
 pub mod decide;
 pub mod deliver;
 pub mod evaluate;

@@ -9,6 +9,7 @@
 //! one process at a time writes (see [`ProjectLock`]); readers need no lock.
 
 mod artifacts;
+mod idle;
 mod lock;
 mod outbox;
 mod policies;

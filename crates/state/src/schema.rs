@@ -40,6 +40,10 @@ CREATE INDEX outbox_unlogged ON outbox (turn) WHERE logged = 0;
 CREATE TABLE policies (
   policy TEXT PRIMARY KEY, paused INTEGER NOT NULL, reason TEXT, changed_at INTEGER NOT NULL, last_decided_at INTEGER
 ) STRICT;
+", "
+CREATE TABLE idle_positions (
+  app TEXT PRIMARY KEY, sequence INTEGER NOT NULL, position TEXT NOT NULL
+) STRICT;
 "];
 
 /// Brings the database to the newest layout.

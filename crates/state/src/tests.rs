@@ -49,6 +49,19 @@ fn an_action_is_queued_once_and_settled_once() {
 }
 
 #[test]
+fn an_idle_position_is_true_only_after_the_commit_it_followed() {
+    let (_folder, store) = store();
+    assert_eq!(store.idle_position("sync/s/t", 3).unwrap(), None);
+    store.record_idle_position("sync/s/t", 3, &json!({"lsn": "0/20"})).unwrap();
+    store.record_idle_position("sync/s/t", 3, &json!({"lsn": "0/30"})).unwrap();
+    assert_eq!(store.idle_position("sync/s/t", 3).unwrap(), Some(json!({"lsn": "0/30"})));
+    assert_eq!(store.idle_position("sync/s/t", 4).unwrap(), None);
+    assert_eq!(store.idle_position("sync/s/u", 3).unwrap(), None);
+    store.forget_idle_position("sync/s/t").unwrap();
+    assert_eq!(store.idle_position("sync/s/t", 3).unwrap(), None);
+}
+
+#[test]
 fn publication_is_one_step_for_all_models() {
     let (folder, store) = store();
     let publication = |name: &str, version| Publication {

@@ -37,6 +37,9 @@ impl Check<'_> {
                 let subject = format!("the options of stream \"{}\"", stream.stream);
                 self.options(&read.file, node, schema.as_ref(), &subject);
                 self.stream_modes(&read.file, node, stream);
+                if stream.read == ReadMode::Cdc {
+                    self.stream_of_changes(read, node, stream);
+                }
                 self.stream_columns(&read.file, node, stream);
                 self.stream_targets(&read.file, node, stream, &targets);
                 if read.value.lands() {
@@ -292,6 +295,53 @@ impl Check<'_> {
             let message = format!("stream \"{name}\" reads everything, so its {key} has no effect");
             let hint = "Add read: incremental, or remove it.";
             self.push(file, Diagnostic::warning(at(node, key), message).hint(hint));
+        }
+    }
+
+    /// Checks a stream that follows a log of changes.
+    fn stream_of_changes(&mut self, read: &Read<Sync>, node: &Node, stream: &Stream) {
+        let connection = self.loaded.connections.get(&read.value.connection);
+        let connector = connection.map(|connection| connection.value.connector.as_str());
+        let known = connector.and_then(|name| self.connectors.connections.get(name));
+        let without_log = read.value.reads_lake() || known.is_some_and(|schemas| !schemas.cdc);
+        let elsewhere = read.value.destination.names().iter().any(|name| name != LAKE);
+        let name = &stream.stream;
+        let mut refuse = |key: &str, problem: &str, hint: &str| {
+            let message = format!("stream \"{name}\" {problem}");
+            self.push(&read.file, Diagnostic::error(at(node, key), message).hint(hint));
+        };
+        if without_log {
+            let problem = match connector {
+                Some(connector) => {
+                    format!("reads changes, and type \"{connector}\" has no log of them")
+                }
+                None => "reads changes of the lake, which has no log of them".to_owned(),
+            };
+            refuse("read", &problem, "Use read: incremental, or read: full.");
+        }
+        if stream.write != Write::Mirror {
+            refuse(
+                "write",
+                "reads changes, removals among them, and does not mirror them",
+                "Write write: mirror, and key: [column].",
+            );
+        }
+        if elsewhere {
+            refuse(
+                "read",
+                "reads changes into other destinations than the lake",
+                "Land them in the lake; a second sync with connection: lake and read: incremental passes them on.",
+            );
+        }
+        for (key, given) in [
+            ("cursor", stream.cursor.is_some()),
+            ("lag", stream.lag.is_some()),
+            ("deleted", stream.deleted.is_some()),
+        ] {
+            if given {
+                let problem = format!("reads changes, where {key} has no meaning");
+                refuse(key, &problem, "Remove it: the log knows order and removals.");
+            }
         }
     }
 

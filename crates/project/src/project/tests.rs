@@ -43,8 +43,10 @@ fn connectors() -> Connectors {
             },
             "additionalProperties": false
         })),
+        cdc: false,
         target: None,
     };
+    let database = ConnectorSchemas { cdc: true, ..csv.clone() };
     let crm = ConnectorSchemas {
         connection: json_schema!({
             "type": "object",
@@ -52,6 +54,7 @@ fn connectors() -> Connectors {
             "additionalProperties": false
         }),
         stream: None,
+        cdc: false,
         target: Some((
             json_schema!({
                 "type": "object",
@@ -69,7 +72,11 @@ fn connectors() -> Connectors {
         "additionalProperties": false
     });
     Connectors {
-        connections: BTreeMap::from([("csv".to_owned(), csv), ("crm".to_owned(), crm)]),
+        connections: BTreeMap::from([
+            ("csv".to_owned(), csv),
+            ("crm".to_owned(), crm),
+            ("database".to_owned(), database),
+        ]),
         actions: BTreeMap::from([("file".to_owned(), file)]),
         forms: Some(ColumnForms { clean: known_clean, mask: known_mask }),
     }

@@ -157,6 +157,9 @@ pub enum Read {
     Full,
     /// New and changed rows or files since the last committed position.
     Incremental,
+    /// What was added, changed and removed since then, from the system's log of changes; all rows
+    /// first. Only into the lake, with `write: mirror`.
+    Cdc,
 }
 
 /// How rows are written.

@@ -23,13 +23,14 @@ use futures::{SinkExt, StreamExt};
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::changes;
 use super::deliver::deliver;
 use crate::lake_source::LakeSource;
 use crate::mapping::mapping;
 use crate::{Workspace, quarantine, recorder::Recorder};
 
 /// What a read is at most gathered to before it is written; more is streamed into data files.
-const GATHERED_BYTES_MAX: usize = 32 << 20;
+pub(super) const GATHERED_BYTES_MAX: usize = 32 << 20;
 /// Pages that wait between reading and writing.
 const PAGES_WAITING_MAX: usize = 1;
 /// A share of bad rows is judged during the run only after this many rows.
@@ -73,7 +74,15 @@ pub(crate) async fn run(
         .ok_or_else(|| Error::not_found(format!("no sync \"{name}\"")))?;
     let mut landed = Vec::new();
     let mut failed = None;
-    let works = sync.streams.iter().flat_map(|stream| {
+    let of_log: Vec<&Stream> =
+        sync.streams.iter().filter(|stream| stream.read == Read::Cdc).collect();
+    if !of_log.is_empty() {
+        match Box::pin(changes::run(workspace, recorder, name, sync, &of_log)).await {
+            Ok(mut all) => landed.append(&mut all),
+            Err(error) => failed = Some(error.context(format!("sync \"{name}\", changes"))),
+        }
+    }
+    let works = sync.streams.iter().filter(|stream| stream.read != Read::Cdc).flat_map(|stream| {
         sync.destination.names().iter().map(move |destination| (stream, destination.as_str()))
     });
     for (stream, destination) in works {
@@ -101,7 +110,7 @@ pub(crate) async fn run(
     failed.map_or(Ok(landed), Err)
 }
 
-fn outcome(landed: &Landed) -> TaskOutcome {
+pub(super) fn outcome(landed: &Landed) -> TaskOutcome {
     TaskOutcome {
         rows_in: Some(landed.rows_in),
         rows_out: Some(landed.rows_out),
@@ -147,9 +156,9 @@ impl Job<'_> {
 
 impl Landed {
     /// Takes over what a commit did.
-    fn take(&mut self, commit: &Commit) {
-        self.rows_out = commit.rows_written;
-        self.rows_superseded = commit.rows_superseded;
+    pub(super) fn take(&mut self, commit: &Commit) {
+        self.rows_out += commit.rows_written;
+        self.rows_superseded += commit.rows_superseded;
         self.version = Some(commit.version);
     }
 }
@@ -169,7 +178,7 @@ pub(crate) async fn job<'a>(
     let last = workspace.lake.head(&at).await?.and_then(|head| head.checkpoints.get(&app).cloned());
     let from = match stream.read {
         Read::Full => None,
-        Read::Incremental => last.as_ref().map(|last| Position(last.position.clone())),
+        Read::Incremental | Read::Cdc => last.as_ref().map(|last| Position(last.position.clone())),
     };
     Ok(Job {
         workspace,
@@ -213,7 +222,7 @@ pub(crate) fn read_request(
     now: Timestamp,
 ) -> ReadRequest {
     let mode = match stream.read {
-        Read::Full => ReadMode::Full,
+        Read::Full | Read::Cdc => ReadMode::Full,
         Read::Incremental => ReadMode::Incremental {
             cursor: stream.cursor.clone(),
             lag: stream.lag.map(|lag| format!("{}us", lag.micros)),
@@ -434,7 +443,7 @@ fn mirror(stream: &Stream) -> WriteMode {
             deleted: deleted.clone(),
         },
         (None, Read::Full) => WriteMode::Replace,
-        (None, Read::Incremental) => {
+        (None, Read::Incremental | Read::Cdc) => {
             WriteMode::Merge { key: stream.key.clone(), duplicates: Duplicates::KeepLast }
         }
     }
@@ -446,7 +455,7 @@ pub(crate) fn location_of(table: &TableName) -> Result<Location> {
 }
 
 /// Gives every batch the columns of the whole run, missing ones empty.
-fn conform(schema: &SchemaRef, batches: Vec<RecordBatch>) -> Result<Vec<RecordBatch>> {
+pub(super) fn conform(schema: &SchemaRef, batches: Vec<RecordBatch>) -> Result<Vec<RecordBatch>> {
     let one = |batch: RecordBatch| {
         if batch.schema_ref() == schema {
             return Ok(batch);
@@ -461,7 +470,7 @@ fn conform(schema: &SchemaRef, batches: Vec<RecordBatch>) -> Result<Vec<RecordBa
     batches.into_iter().map(one).collect()
 }
 
-fn union(batches: &[RecordBatch]) -> Result<SchemaRef> {
+pub(super) fn union(batches: &[RecordBatch]) -> Result<SchemaRef> {
     let schemas = batches.iter().map(|batch| batch.schema().as_ref().clone());
     let merged = Schema::try_merge(schemas).map_err(|e| {
         Error::new(ErrorKind::Invalid, "pages of one stream have columns of different types")

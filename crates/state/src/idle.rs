@@ -1,0 +1,52 @@
+//! How far a log was read beyond its last commit without finding anything to store.
+//!
+//! Such a position is worth remembering, so that the source need not keep its log, but not worth a
+//! version of the table. It is true only together with the commit it followed; without it the log is
+//! read again from that commit, which changes nothing.
+
+use flywheel_base::Result;
+use rusqlite::{OptionalExtension, params};
+use serde_json::Value;
+
+use crate::Store;
+
+impl Store {
+    /// The position that `app` has reached since its commit `sequence`, if it has read on.
+    ///
+    /// # Errors
+    /// As every method: see [`Store::open`].
+    pub fn idle_position(&self, app: &str, sequence: i64) -> Result<Option<Value>> {
+        let found: Option<String> = self.read("look up a position", |db| {
+            db.prepare_cached("SELECT position FROM idle_positions WHERE app = ? AND sequence = ?")?
+                .query_row(params![app, sequence], |row| row.get(0))
+                .optional()
+        })?;
+        // A text that is no JSON was not written here: the commit's own position is as good.
+        Ok(found.and_then(|text| serde_json::from_str(&text).ok()))
+    }
+
+    /// Notes that `app` has read on to `position` since its commit `sequence`.
+    ///
+    /// # Errors
+    /// As every method: see [`Store::open`].
+    pub fn record_idle_position(&self, app: &str, sequence: i64, position: &Value) -> Result<()> {
+        let text = position.to_string();
+        self.write("record a position", |db| {
+            db.execute(
+                "INSERT OR REPLACE INTO idle_positions (app, sequence, position) VALUES (?,?,?)",
+                params![app, sequence, text],
+            )
+            .map(|_| ())
+        })
+    }
+
+    /// Forgets the idle position of `app`.
+    ///
+    /// # Errors
+    /// As every method: see [`Store::open`].
+    pub fn forget_idle_position(&self, app: &str) -> Result<()> {
+        self.write("forget a position", |db| {
+            db.execute("DELETE FROM idle_positions WHERE app = ?", [app]).map(|_| ())
+        })
+    }
+}
