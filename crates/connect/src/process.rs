@@ -35,7 +35,7 @@ pub(crate) use self::output::Line;
 pub(crate) use self::settings::{Limits, ProgramSettings};
 
 /// The variables of our environment that a program sees. Others may hold secrets that are not its own.
-const INHERITED: [&str; 18] = [
+const INHERITED: [&str; 21] = [
     "PATH",
     "HOME",
     "USER",
@@ -52,6 +52,9 @@ const INHERITED: [&str; 18] = [
     "HTTP_PROXY",
     "HTTPS_PROXY",
     "NO_PROXY",
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
     "JAVA_HOME",
     "VIRTUAL_ENV",
 ];

@@ -7,7 +7,7 @@ use flywheel_base::{Error, ErrorKind, Result, digest};
 use futures::StreamExt as _;
 use futures::stream::{self, BoxStream};
 
-use super::stored::Stored;
+use super::stored::{Start, Stored};
 use super::{FeedStream, Message, Protocol, TypedField, selected};
 use crate::column::{ColumnType, DeclaredColumn, Misfit};
 use crate::http::JsonPath;
@@ -28,20 +28,6 @@ const NOTICES_MAX: usize = 100;
 
 /// Lines that are no message before the first one that is; more of them come from another program.
 const FOREIGN_LINES_MAX: u64 = 100;
-
-/// What tells whether a read has moved.
-#[derive(PartialEq, Eq)]
-struct Start {
-    state: Option<String>,
-    after: u64,
-    complete: bool,
-}
-
-impl Start {
-    fn of(stored: &Stored) -> Self {
-        Self { state: stored.state.clone(), after: stored.after, complete: stored.complete }
-    }
-}
 
 struct FeedRead<'a> {
     protocol: Box<dyn Protocol + 'a>,

@@ -50,6 +50,21 @@ pub(super) struct Stored {
     pub(super) complete: bool,
 }
 
+/// What tells whether a read has moved.
+#[derive(PartialEq, Eq)]
+pub(super) struct Start {
+    state: Option<String>,
+    after: u64,
+    complete: bool,
+}
+
+impl Start {
+    /// Where a read stands.
+    pub(super) fn of(stored: &Stored) -> Self {
+        Self { state: stored.state.clone(), after: stored.after, complete: stored.complete }
+    }
+}
+
 impl Stored {
     /// Where a read begins.
     ///

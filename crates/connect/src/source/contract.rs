@@ -92,7 +92,7 @@ pub(crate) fn rejected_at(pages: &[Page]) -> Vec<(u64, &str, Option<&str>)> {
 pub(crate) fn installed(package: &str, program: &str) -> Option<PathBuf> {
     let exe = std::env::current_exe().unwrap();
     let target = exe.ancestors().find(|path| path.join("CACHEDIR.TAG").exists());
-    let venv = target.unwrap_or(exe.parent().unwrap()).join("python").join(package);
+    let venv = target.unwrap_or_else(|| exe.parent().unwrap()).join("python").join(package);
     let found = venv.join("bin").join(program);
     let run = |command: &mut std::process::Command| {
         command.output().is_ok_and(|output| output.status.success())
