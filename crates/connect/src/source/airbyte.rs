@@ -1,7 +1,7 @@
 //! The `airbyte` source: streams of any program that speaks the Airbyte protocol.
 //!
 //! The program is asked for its catalog, the one stream is configured, and the program reads it; see
-//! [`crate::feed`] for what its messages become and what holds after a crash. Images of containers are
+//! `crate::feed` for what its messages become and what holds after a crash. Images of containers are
 //! not started here: a client that is stopped would leave its container running.
 
 mod configure;

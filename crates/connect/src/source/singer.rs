@@ -1,7 +1,7 @@
 //! The `singer` source: streams of any program that speaks the Singer protocol, a tap.
 //!
 //! The tap is asked for its catalog, the one stream is selected in it, and the tap is run; see
-//! [`crate::feed`] for what its messages become and what holds after a crash.
+//! `crate::feed` for what its messages become and what holds after a crash.
 
 mod catalog;
 mod message;
