@@ -12,12 +12,14 @@ pub mod mapping;
 pub mod source;
 
 mod column;
+mod feed;
 mod files;
 mod http;
 mod ledger;
 mod output;
 mod page;
 mod postgres;
+mod process;
 mod records;
 
 pub use action::{ACTIONS, Action, ActionConfig, ActionContext, ActionEntry, Delivery, Outcome};

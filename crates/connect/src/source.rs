@@ -4,6 +4,7 @@
 //! page and commits every page with its position. What holds after a crash: the pages after the last
 //! committed position are read again, exactly as before.
 
+pub mod airbyte;
 pub mod avro;
 pub mod csv;
 pub mod excel;
@@ -14,6 +15,7 @@ pub mod parquet;
 pub mod postgres;
 pub mod rest;
 pub mod salesforce;
+pub mod singer;
 pub mod sqlite;
 
 #[cfg(test)]
@@ -51,6 +53,8 @@ pub const SOURCES: &[SourceEntry] = &[
     source::<rest::Rest>("rest"),
     source::<hubspot::HubSpot>("hubspot"),
     source::<salesforce::Salesforce>("salesforce"),
+    source::<singer::Singer>("singer"),
+    source::<airbyte::Airbyte>("airbyte"),
 ];
 
 /// One kind of source: its name, what it is for, its settings, and how one is built.

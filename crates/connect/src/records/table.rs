@@ -37,7 +37,17 @@ impl RecordTable {
         let remembered = remembered.iter().map(|(name, kind)| {
             Column::inferred(name, ColumnType::from_str(kind).unwrap_or(ColumnType::Text))
         });
-        let schema = TableSchema::new(with_declared(remembered.collect(), declared), false);
+        Self::typed(source, declared, remembered.collect(), page_rows)
+    }
+
+    /// Starts with columns that have types already; the declared ones win.
+    pub(crate) fn typed(
+        source: &'static str,
+        declared: &[DeclaredColumn],
+        columns: Vec<Column>,
+        page_rows: usize,
+    ) -> Self {
+        let schema = TableSchema::new(with_declared(columns, declared), false);
         Self {
             nested: object::nested(declared),
             parsing: Parsing::default(),

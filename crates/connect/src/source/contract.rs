@@ -87,6 +87,29 @@ pub(crate) fn rejected_at(pages: &[Page]) -> Vec<(u64, &str, Option<&str>)> {
     rejected.map(|r| (r.line.unwrap_or(0), r.code.as_str(), r.column.as_deref())).collect()
 }
 
+/// A program of a Python package, installed once below the target folder; nothing, said loudly, if
+/// that cannot be done here.
+pub(crate) fn installed(package: &str, program: &str) -> Option<PathBuf> {
+    let exe = std::env::current_exe().unwrap();
+    let target = exe.ancestors().find(|path| path.join("CACHEDIR.TAG").exists());
+    let venv = target.unwrap_or_else(|| exe.parent().unwrap()).join("python").join(package);
+    let found = venv.join("bin").join(program);
+    let run = |command: &mut std::process::Command| {
+        command.output().is_ok_and(|output| output.status.success())
+    };
+    if !venv.join("complete").exists() {
+        let pip = ["-m", "pip", "install", "-q", "--timeout", "5", "--retries", "1", package];
+        let made = run(std::process::Command::new("python3").args(["-m", "venv"]).arg(&venv))
+            && run(std::process::Command::new(venv.join("bin/python3")).args(pip));
+        if !made {
+            eprintln!("NOT CHECKED: {package} cannot be installed here; pip needs its network");
+            return None;
+        }
+        std::fs::write(venv.join("complete"), "").unwrap();
+    }
+    Some(found)
+}
+
 /// A stream of one source with rows, some of them bad, in more than one page.
 struct Case {
     entry: &'static SourceEntry,
@@ -174,6 +197,23 @@ async fn case(entry: &'static SourceEntry) -> Case {
             }
         }
         "rest" | "hubspot" | "salesforce" => api_case(entry).await,
+        "singer" | "airbyte" => Case {
+            entry,
+            folder: match entry.name {
+                "singer" => singer::tests::tap(singer::tests::NUMBERS),
+                _ => airbyte::tests::program(airbyte::tests::NUMBERS),
+            },
+            connection: match entry.name {
+                "singer" => singer::tests::connection(),
+                _ => airbyte::tests::connection(),
+            },
+            stream: json!({ "stream": "t" }),
+            columns: Vec::new(),
+            mode: ReadMode::Incremental { cursor: None, lag: None },
+            rows: 7,
+            bad: 1,
+            _server: None,
+        },
         other => panic!("the source {other} has no contract case: add one"),
     }
 }
