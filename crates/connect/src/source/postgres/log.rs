@@ -11,25 +11,25 @@ mod lookup;
 mod mapping;
 mod message;
 mod position;
+mod readers;
 mod setup;
 mod snapshot;
 mod table;
 mod value;
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use flywheel_base::{Error, ErrorKind, Result};
 use futures::StreamExt;
 use futures::stream::BoxStream;
-use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_postgres::error::SqlState;
 
 use self::message::{Message, message};
 use self::position::{Lsn, Stored};
-use self::setup::{advance, busy, lost, remove, set_up, slot_name};
+pub(super) use self::readers::{Readers, acknowledge, forget};
+use self::setup::{busy, lost, set_up, slot_name};
 use self::snapshot::Snapshots;
 use self::table::Table;
 use super::PostgresStream;
@@ -54,32 +54,6 @@ const ASKED_MAX: u32 = 20;
 const BUSY_TRIES: u32 = 30;
 const BUSY_PAUSE: Duration = Duration::from_millis(100);
 
-/// The readers under way, with the place up to which each of them has stored everything.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Readers(Arc<Mutex<HashMap<String, watch::Sender<u64>>>>);
-
-impl Readers {
-    fn begin(&self, name: &str) -> watch::Receiver<u64> {
-        let (send, receive) = watch::channel(0);
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), send);
-        receive
-    }
-
-    /// Tells the reader under way; says whether there is one.
-    fn tell(&self, name: &str, place: Lsn) -> bool {
-        let readers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(reader) = readers.get(name).filter(|reader| !reader.is_closed()) else {
-            return false;
-        };
-        reader.send_if_modified(|known| {
-            let newer = place.0 > *known;
-            *known = place.0.max(*known);
-            newer
-        });
-        true
-    }
-}
-
 /// The pages of changes.
 pub(super) fn changes<'a>(
     server: &'a Server,
@@ -94,31 +68,6 @@ pub(super) fn changes<'a>(
         Ok(Box::pin(reader.next()).await?.map(|page| (page, Some(reader))))
     })
     .boxed()
-}
-
-/// Lets the server forget its log up to the oldest of the positions.
-pub(super) async fn acknowledge(
-    server: &Server,
-    readers: &Readers,
-    request: &ChangesRequest,
-) -> Result<()> {
-    let name = slot_name(&request.name)?;
-    let mut oldest: Option<Lsn> = None;
-    for stream in &request.streams {
-        let Some(position) = &stream.from else { return Ok(()) };
-        let place = Stored::of(position)?.lsn;
-        oldest = Some(oldest.map_or(place, |oldest| oldest.min(place)));
-    }
-    let Some(place) = oldest else { return Ok(()) };
-    if readers.tell(&name, place) {
-        return Ok(());
-    }
-    advance(&server.connect().await?, &name, place).await
-}
-
-/// Removes slot and publication.
-pub(super) async fn forget(server: &Server, name: &str) -> Result<()> {
-    remove(&server.connect().await?, &slot_name(name)?).await
 }
 
 /// A transaction under way.
@@ -212,7 +161,7 @@ impl Reader {
             match &mut self.phase {
                 Phase::Over => return Ok(None),
                 Phase::Whole(snapshots) => {
-                    match snapshots.next(&self.server, &mut self.tables).await? {
+                    match snapshots.next(&self.server, &self.session, &mut self.tables).await? {
                         Some(page) => return Ok(Some(page)),
                         None => self.open_log().await?,
                     }
@@ -302,7 +251,7 @@ impl Reader {
     /// one, so after a while an empty transaction makes one.
     async fn ask(&mut self) -> Result<()> {
         self.asked += 1;
-        if self.asked % ASKED_MAX == 0 {
+        if self.asked.is_multiple_of(ASKED_MAX) {
             self.session.row("SELECT pg_catalog.txid_current()", &[]).await?;
         }
         if let Phase::Log(log) = &self.phase {
@@ -402,6 +351,7 @@ impl Reader {
             .collect();
         let Some(first) = places.first() else { return Ok(()) };
         let name = self.tables.get(*first).map(|table| table.relation.name.clone());
+        self.tables.iter_mut().for_each(Table::abandon);
         for at in places {
             if let Some(table) = self.tables.get_mut(at) {
                 table.truncated();

@@ -25,6 +25,13 @@ pub(super) enum Given {
 /// Values by row and column; those that are not in it are as the log tells them, or missing.
 pub(super) type Known = HashMap<(usize, usize), Given>;
 
+/// Arrays or composite values of one column, with the rows they are in.
+#[derive(Default)]
+struct Composed<'a> {
+    rows: Vec<usize>,
+    texts: Vec<&'a str>,
+}
+
 /// Asks the server for what is missing in rows with these columns.
 pub(super) async fn look_up(
     session: &Session,
@@ -35,7 +42,7 @@ pub(super) async fn look_up(
 ) -> Result<Known> {
     let mut known = Known::new();
     let mut missing: Vec<(usize, Vec<usize>)> = Vec::new();
-    let mut composed: HashMap<(usize, &str), (Vec<usize>, Vec<&str>)> = HashMap::new();
+    let mut composed: HashMap<(usize, &str), Composed<'_>> = HashMap::new();
     for (at, row) in rows.iter().enumerate() {
         if row.asks() {
             let places = (0..width).filter(|place| row.value(*place) == Value::Missing);
@@ -52,17 +59,17 @@ pub(super) async fn look_up(
                 else {
                     continue;
                 };
-                let (places, texts) = composed.entry((place, sql_type)).or_default();
-                places.push(at);
-                texts.push(text);
+                let texts = composed.entry((place, sql_type)).or_default();
+                texts.rows.push(at);
+                texts.texts.push(text);
             }
         }
     }
     if !missing.is_empty() {
         fetch(session, settings, rows, &missing, columns, &mut known).await?;
     }
-    for ((place, sql_type), (at, texts)) in composed {
-        compose(session, place, sql_type, &at, &texts, &mut known).await?;
+    for ((place, sql_type), composed) in composed {
+        compose(session, place, sql_type, &composed, &mut known).await?;
     }
     Ok(known)
 }
@@ -156,17 +163,16 @@ async fn compose(
     session: &Session,
     place: usize,
     sql_type: &str,
-    rows: &[usize],
-    texts: &[&str],
+    composed: &Composed<'_>,
     known: &mut Known,
 ) -> Result<()> {
     let sql = format!(
         "SELECT pg_catalog.to_json(x.v::{sql_type})::text \
          FROM unnest($1::text[]) WITH ORDINALITY AS x(v, n) ORDER BY x.n"
     );
-    match session.rows(&sql, &[&texts]).await {
+    match session.rows(&sql, &[&composed.texts]).await {
         Ok(found) => {
-            for (at, row) in rows.iter().zip(found) {
+            for (at, row) in composed.rows.iter().zip(found) {
                 known.insert((*at, place), Given::Text(field(&row, 0)?, Form::Composed));
             }
             Ok(())
@@ -174,7 +180,9 @@ async fn compose(
         // The type is another one by now.
         Err(error) if matches!(error.kind(), ErrorKind::Invalid | ErrorKind::NotFound) => {
             let misfit = Misfit::new("type-mismatch", error.message());
-            known.extend(rows.iter().map(|at| ((*at, place), Given::Wrong(misfit.clone()))));
+            known.extend(
+                composed.rows.iter().map(|at| ((*at, place), Given::Wrong(misfit.clone()))),
+            );
             Ok(())
         }
         Err(error) => Err(error),

@@ -9,9 +9,12 @@ use flywheel_base::{Error, Result};
 use super::position::Stored;
 use super::table::{Table, with_deleted};
 use crate::page::{Page, Position};
-use crate::postgres::Server;
+use crate::postgres::{Server, Session, field};
 use crate::source::postgres::read::Read;
 use crate::source::{ChangesPage, ReadMode, ReadRequest};
+
+/// How often a read begins anew because the columns changed just then.
+const STARTS_MAX: u32 = 5;
 
 /// The whole reads still to come, and the one under way.
 #[derive(Default)]
@@ -25,6 +28,7 @@ impl Snapshots {
     pub(super) async fn next(
         &mut self,
         server: &Server,
+        session: &Session,
         tables: &mut [Table],
     ) -> Result<Option<ChangesPage>> {
         while let Some(table) = tables.get_mut(self.table) {
@@ -32,25 +36,16 @@ impl Snapshots {
                 self.table += 1;
                 continue;
             }
-            let read = match &mut self.read {
-                Some(read) => read,
+            let page = match &mut self.read {
+                Some(read) => read.next().await?,
                 None => {
-                    let request = ReadRequest {
-                        mode: ReadMode::Full,
-                        from: table
-                            .stored
-                            .snapshot
-                            .clone()
-                            .filter(|value| !value.is_null())
-                            .map(Position),
-                        ..table.request.clone()
-                    };
-                    let read = Read::start(server, &request).await?;
+                    let (read, page) = begin(server, session, table).await?;
                     table.begin(read.columns());
-                    self.read.insert(Box::new(read))
+                    self.read = Some(read);
+                    page
                 }
             };
-            let Some(page) = read.next().await? else {
+            let Some(page) = page else {
                 return Err(Error::internal("a whole read ended before its last page"));
             };
             let page = table.whole_page(page)?;
@@ -62,6 +57,41 @@ impl Snapshots {
         }
         Ok(None)
     }
+}
+
+/// Begins a whole read and reads its first page. From then on the server keeps the columns as they
+/// are; whether they changed between the plan and the first row is seen by looking before and after.
+async fn begin(
+    server: &Server,
+    session: &Session,
+    table: &Table,
+) -> Result<(Box<Read>, Option<Page>)> {
+    let from = table.stored.snapshot.clone().filter(|value| !value.is_null()).map(Position);
+    let request = ReadRequest { mode: ReadMode::Full, from, ..table.request.clone() };
+    let mut starts = 0;
+    loop {
+        starts += 1;
+        let before = columns_now(session, table).await?;
+        let begun = async {
+            let mut read = Box::new(Read::start(server, &request).await?);
+            let page = read.next().await?;
+            Ok::<_, Error>((read, page))
+        };
+        let begun = begun.await;
+        let same = before == columns_now(session, table).await?;
+        if same || starts == STARTS_MAX {
+            return begun;
+        }
+    }
+}
+
+/// The columns of a table and their types, to be compared.
+async fn columns_now(session: &Session, table: &Table) -> Result<Option<String>> {
+    let sql = "SELECT string_agg(format('%s %s %s', attname, atttypid, atttypmod), ',' \
+                                 ORDER BY attnum) \
+               FROM pg_catalog.pg_attribute \
+               WHERE attrelid = $1 AND attnum > 0 AND NOT attisdropped";
+    field(&session.row(sql, &[&table.oid()]).await?, 0)
 }
 
 impl Table {

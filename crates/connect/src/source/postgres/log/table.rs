@@ -44,6 +44,8 @@ pub(super) struct Table {
     line: u64,
     /// When the newest of the rows was committed, in microseconds from 2000.
     at_us: Option<i64>,
+    /// How many of the rows are of transactions that are over, and when the newest was committed.
+    settled: (usize, Option<i64>),
     /// Whether rows of the transaction under way are gathered, or were handed over.
     in_transaction: bool,
     /// Whether rows of the transaction under way were handed over.
@@ -84,6 +86,7 @@ impl Table {
             notices: Vec::new(),
             line: 0,
             at_us: None,
+            settled: (0, None),
             in_transaction: false,
             handed: false,
         }
@@ -198,7 +201,19 @@ impl Table {
     /// Ends the transaction; says whether a page is due because rows of it were handed over.
     pub(super) fn commit(&mut self) -> bool {
         self.in_transaction = false;
+        self.settled = (self.rows.len(), self.at_us);
         std::mem::take(&mut self.handed)
+    }
+
+    /// Forgets what is gathered of the transaction under way.
+    pub(super) fn abandon(&mut self) {
+        if self.handed {
+            return;
+        }
+        let (rows, at_us) = self.settled;
+        self.rows.truncate(rows);
+        self.at_us = at_us;
+        self.in_transaction = false;
     }
 
     /// Says that the table was emptied.
@@ -217,6 +232,7 @@ impl Table {
         };
         let rows = std::mem::take(&mut self.rows);
         self.bytes = 0;
+        self.settled = (0, None);
         let committed_at = self.at_us.take().map(|at| Timestamp::from_micros(at + EPOCH_US));
         let known =
             look_up(session, &self.settings, &rows, self.columns.len(), &self.columns).await?;

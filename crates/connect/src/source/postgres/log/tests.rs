@@ -205,10 +205,13 @@ async fn a_large_transaction_comes_in_pages_that_only_the_last_one_ends() {
     // psql runs several statements as one transaction.
     let pages = drain(&*source, &request).await.unwrap();
     assert!(pages.iter().all(|page| page.page.batch.num_rows() <= 100));
-    let ends: Vec<bool> = pages.iter().map(|page| !page.page.position.0.is_null()).collect();
+    // An empty page may follow that only has a newer position.
+    let filled: Vec<&ChangesPage> =
+        pages.iter().filter(|page| page.page.batch.num_rows() > 0).collect();
+    let ends: Vec<bool> = filled.iter().map(|page| !page.page.position.0.is_null()).collect();
     assert_eq!(ends.iter().filter(|end| **end).count(), 1, "{ends:?}");
     assert_eq!((ends.len(), ends.last()), (11, Some(&true)));
-    assert!(pages.iter().all(|page| page.committed_at.is_some()));
+    assert!(filled.iter().all(|page| page.committed_at.is_some()));
     pages.iter().for_each(|page| targets[0].apply(page));
     assert_eq!(targets[0].rows.len(), 1002);
 
@@ -247,7 +250,7 @@ async fn positions_and_the_slot_advance_while_the_tables_do_not_change() {
     source.acknowledge(&request).await.unwrap();
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_log_that_is_followed_hands_over_soon_and_hears_what_is_stored() {
     let database = Database::new("CREATE TABLE t (id int PRIMARY KEY)");
     let source = database.source();

@@ -111,7 +111,7 @@ async fn check(seed: u64, identity: &str) {
         }
     };
     let read = async {
-        for _ in 0..6 {
+        for _ in 0..4 {
             catch_up(&*source, &mut request, &mut target).await;
             source.acknowledge(&request).await.unwrap();
         }
@@ -131,7 +131,7 @@ async fn check(seed: u64, identity: &str) {
 
 #[tokio::test]
 async fn whole_read_and_log_equal_the_table_after_random_changes() {
-    for seed in [1, 2, 3] {
+    for seed in [1, 2] {
         check(seed, "DEFAULT").await;
         check(seed + 10, "FULL").await;
     }
