@@ -8,6 +8,7 @@
 //! the end of a read, when a read is dropped, and when a limit is passed. It sees few variables of
 //! the environment. What it was given as configuration never appears in an error.
 
+mod group;
 mod mask;
 mod memory;
 mod output;
@@ -22,11 +23,11 @@ use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
 
 use flywheel_base::{Error, ErrorKind, Result, Secret, env};
-use rustix::process::{Pid, Signal, kill_process_group};
 use tempfile::TempDir;
 use tokio::io::BufReader;
 use tokio::process::{Child, ChildStdout, Command};
 
+use self::group::Group;
 use self::memory::MemoryWatch;
 use self::stderr::Stderr;
 
@@ -86,7 +87,7 @@ pub(crate) struct PrivateFiles(TempDir);
 pub(crate) struct Running {
     program: Program,
     child: Child,
-    group: Option<Pid>,
+    group: Option<Group>,
     stdout: BufReader<ChildStdout>,
     stderr: Stderr,
     memory: MemoryWatch,
@@ -145,7 +146,7 @@ impl Program {
         command.envs(self.env.iter().map(|(name, value)| (name, value.expose())));
         let mut child = command.spawn().map_err(|error| self.unstarted(error))?;
         let leader = child.id().and_then(|id| i32::try_from(id).ok());
-        let group = leader.and_then(Pid::from_raw);
+        let group = leader.map(Group);
         let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
             return Err(Error::internal("a program was started without its output"));
         };
@@ -276,13 +277,7 @@ impl Running {
     fn stop(&mut self) {
         self.memory.stop();
         let Some(group) = self.group.take() else { return };
-        match kill_process_group(group, Signal::KILL) {
-            // All of them are gone already.
-            Ok(()) | Err(rustix::io::Errno::SRCH) => {}
-            Err(error) => {
-                tracing::warn!(program = %self.program.name, error = %error, "not stopped");
-            }
-        }
+        group.kill();
     }
 }
 

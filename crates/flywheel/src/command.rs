@@ -10,6 +10,7 @@ mod learn;
 mod lineage;
 mod policy;
 mod quarantine;
+mod reconcile;
 mod reference;
 mod schema;
 mod sql;
@@ -49,6 +50,7 @@ pub(crate) const COMMANDS: &[CommandEntry] = &[
     command::<connectors::Connectors>("connectors"),
     command::<discover::Discover>("discover"),
     command::<sync::Sync>("sync"),
+    command::<reconcile::Reconcile>("reconcile"),
     command::<quarantine::Quarantine>("quarantine"),
     command::<build::Build>("build"),
     command::<test::Test>("test"),

@@ -7,6 +7,7 @@
 //! that was cut off is completed first, for the same moment; every task can be run again without
 //! losing or doubling a row, because its position or turn is committed with its rows.
 
+pub mod compare;
 pub mod connectors;
 pub mod quarantine;
 pub mod replay;

@@ -308,7 +308,7 @@ async fn replay_full(
     stream: &Stream,
     open: Open,
 ) -> Result<Replayed> {
-    task::sync::run(workspace, recorder, name).await?;
+    task::sync::run(workspace, recorder, name, false).await?;
     let job = task::sync::job(workspace, recorder.run_id(), name, sync, stream).await?;
     let mut bad = BTreeSet::new();
     let mut pages = job.source.read(&job.request);

@@ -14,13 +14,17 @@ use crate::task::learn::When;
 use crate::task::sync::Landed;
 use crate::task::{build as build_task, learn as learn_task, sync as sync_task};
 
-/// Lands the syncs `names`, all if none is named.
+/// Lands the syncs `names`, all if none is named; with `restart`, streams of changes are read whole
+/// again, whatever their position.
 ///
 /// # Errors
-/// [`flywheel_base::ErrorKind::NotFound`] for an unknown sync, else the first sync's error after all were tried.
+/// [`flywheel_base::ErrorKind::NotFound`] for an unknown sync, [`flywheel_base::ErrorKind::Invalid`]
+/// if one that is to be restarted has no stream of changes, else the first sync's error after all
+/// were tried.
 pub async fn sync(
     workspace: &Workspace,
     names: &[String],
+    restart: bool,
     observer: &dyn Observer,
 ) -> Result<Vec<Landed>> {
     let names = chosen(names, workspace.project.syncs.keys(), "sync")?;
@@ -28,7 +32,7 @@ pub async fn sync(
     let mut all = Vec::new();
     let mut failed = None;
     for name in &names {
-        match sync_task::run(workspace, &mut recorder, name).await {
+        match sync_task::run(workspace, &mut recorder, name, restart).await {
             Ok(landed) => all.extend(landed),
             Err(error) => failed = failed.or(Some(error)),
         }

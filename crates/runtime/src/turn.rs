@@ -96,7 +96,7 @@ async fn steps(
 ) -> Result<TurnReport> {
     let (mut rows_landed, mut rows_rejected) = (0, 0);
     for (name, _) in workspace.project.syncs.iter().filter(|(_, sync)| !sync.reads_lake()) {
-        for landed in sync::run(workspace, recorder, name).await? {
+        for landed in sync::run(workspace, recorder, name, false).await? {
             rows_landed += landed.rows_out;
             rows_rejected += landed.rows_rejected;
         }
@@ -115,7 +115,7 @@ async fn steps(
     let acted = act::run(workspace, recorder, turn).await?;
     // What leaves for other systems is read from tables as this turn has made them.
     for (name, _) in workspace.project.syncs.iter().filter(|(_, sync)| sync.reads_lake()) {
-        match sync::run(workspace, recorder, name).await {
+        match sync::run(workspace, recorder, name, false).await {
             Ok(all) => rows_rejected += all.iter().map(|one| one.rows_rejected).sum::<u64>(),
             // Another system that is down does not hold up the wheel; the next turn tries again.
             Err(error) => recorder.notice(error.report()),

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use super::group::Group;
 use flywheel_base::task::TaskSet;
-use rustix::process::{Pid, Signal, kill_process_group};
 
 /// How often it is looked at.
 const EVERY: Duration = Duration::from_millis(200);
@@ -25,7 +25,7 @@ pub(super) struct MemoryWatch {
 
 impl MemoryWatch {
     /// Ends the group as soon as it uses more than `limit` bytes.
-    pub(super) fn start(group: Option<Pid>, limit: u64) -> Self {
+    pub(super) fn start(group: Option<Group>, limit: u64) -> Self {
         let mut watch = Self::default();
         let (Some(group), true) = (group, cfg!(target_os = "linux")) else { return watch };
         let passed = Arc::clone(&watch.passed);
@@ -35,13 +35,11 @@ impl MemoryWatch {
             clock.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
             loop {
                 clock.tick().await;
-                if in_use(group.as_raw_nonzero().get()) <= limit {
+                if in_use(group.0) <= limit {
                     continue;
                 }
                 passed.store(true, Ordering::SeqCst);
-                if let Err(error) = kill_process_group(group, Signal::KILL) {
-                    tracing::warn!(error = %error, "a program over its memory limit was not stopped");
-                }
+                group.kill();
                 return Ok(());
             }
         });

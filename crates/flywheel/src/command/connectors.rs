@@ -22,7 +22,8 @@ impl Runs for Connectors {
     async fn run(self, app: App) -> Result<Exit> {
         let mut rows: BTreeMap<&str, [String; 4]> = BTreeMap::new();
         for source in SOURCES {
-            let row = [source.about, "full, incremental", "", ""].map(str::to_owned);
+            let read = if source.cdc { "full, incremental, cdc" } else { "full, incremental" };
+            let row = [source.about, read, "", ""].map(str::to_owned);
             rows.insert(source.name, row);
         }
         for destination in DESTINATIONS {

@@ -14,6 +14,9 @@ use crate::progress::Progress;
 pub(crate) struct Sync {
     /// The syncs to run; all if none is named
     names: Vec<String>,
+    /// Reads streams of changes (`read: cdc`) whole again, for logs that were lost
+    #[arg(long)]
+    restart: bool,
 }
 
 impl Runs for Sync {
@@ -22,7 +25,7 @@ impl Runs for Sync {
     async fn run(self, app: App) -> Result<Exit> {
         let workspace = app.open(Access::Write).await?;
         let progress = Progress::new(app.output, "sync");
-        let landed = run::sync(&workspace, &self.names, &progress).await;
+        let landed = run::sync(&workspace, &self.names, self.restart, &progress).await;
         drop(progress);
         let landed = landed?;
         if app.output.format == Format::Json {

@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use flywheel_base::{Error, Result};
+use flywheel_base::{Error, ErrorKind, Result};
 use flywheel_connect::source::{ChangesPage, ChangesRequest, ReadRequest, Source};
 use flywheel_connect::{Mapping, Position};
 use flywheel_project::resource::sync::{Stream, Sync};
@@ -29,7 +29,8 @@ use crate::{Workspace, quarantine};
 /// The longest name of a reader that every source takes.
 const NAME_MAX: usize = 48;
 
-/// Follows the log for `streams` until it is read up to now.
+/// Follows the log for `streams` until it is read up to now; with `restart` they are read whole first,
+/// whatever their positions.
 ///
 /// # Errors
 /// Those of source and lake; [`flywheel_base::ErrorKind::Blocked`] beyond the budget of bad rows.
@@ -40,13 +41,14 @@ pub(crate) async fn run(
     name: &str,
     sync: &Sync,
     streams: &[&Stream],
+    restart: bool,
 ) -> Result<Vec<Landed>> {
     let timers: Vec<Timer> = streams
         .iter()
         .map(|stream| recorder.started("sync", &format!("{name}.{}", stream.stream)))
         .collect();
     let run_id = recorder.run_id().to_owned();
-    let result = follow(workspace, &run_id, name, sync, streams).await;
+    let result = follow(workspace, &run_id, name, sync, streams, restart).await;
     let mut landed = Vec::new();
     match result {
         Ok(all) => {
@@ -81,6 +83,7 @@ async fn follow(
     name: &str,
     sync: &Sync,
     streams: &[&Stream],
+    restart: bool,
 ) -> Result<Vec<Landed>> {
     let Some(first) = streams.first() else { return Ok(Vec::new()) };
     let source = source(workspace, sync, first).await?;
@@ -88,12 +91,19 @@ async fn follow(
     for stream in streams {
         tables.push(Following::open(workspace, run_id, name, sync, stream).await?);
     }
+    let reader = reader(&workspace.project.file.name, name);
+    if restart {
+        source.forget(&reader).await?;
+        for table in &mut tables {
+            table.restart()?;
+        }
+    }
     let mut request = ChangesRequest {
-        name: reader(&workspace.project.file.name, name),
+        name: reader,
         streams: tables.iter().map(Following::request).collect(),
         follow: false,
     };
-    let read = pages(source.as_ref(), &request, &mut tables).await;
+    let read = pages(source.as_ref(), name, &request, &mut tables).await;
     if let Err(error) = read {
         for table in &mut tables {
             table.discard().await;
@@ -113,12 +123,18 @@ async fn follow(
 
 async fn pages(
     source: &dyn Source,
+    name: &str,
     request: &ChangesRequest,
     tables: &mut [Following<'_>],
 ) -> Result<()> {
     let mut pages = source.changes(request);
     while let Some(page) = pages.next().await {
-        let page = page?;
+        let page = page.map_err(|error| match error.kind() {
+            ErrorKind::Blocked => error.hint(format!(
+                "Changes are lost: `flywheel sync {name} --restart` reads the tables whole again."
+            )),
+            _ => error,
+        })?;
         let table = tables.get_mut(page.stream).ok_or_else(|| {
             Error::internal(format!(
                 "a log has changes of stream {}, which is not read",
@@ -203,6 +219,13 @@ impl<'a> Following<'a> {
             tally: Tally::default(),
             landed: Landed { table: table.to_string(), ..Landed::default() },
         })
+    }
+
+    /// Reads the table whole, as if it had never been read; its rows stay until then.
+    fn restart(&mut self) -> Result<()> {
+        self.workspace.store.forget_idle_position(&self.app)?;
+        (self.stored, self.replaces) = (None, true);
+        Ok(())
     }
 
     fn request(&self) -> ReadRequest {

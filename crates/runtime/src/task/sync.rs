@@ -57,7 +57,8 @@ pub struct Landed {
     pub notices: Vec<String>,
 }
 
-/// Runs every stream of the sync `name`; each is committed on its own.
+/// Runs every stream of the sync `name`; each is committed on its own. With `restart`, streams of
+/// changes are read whole again.
 ///
 /// # Errors
 /// The first error, after the other streams and destinations have been tried; what a stream read
@@ -66,6 +67,7 @@ pub(crate) async fn run(
     workspace: &Workspace,
     recorder: &mut Recorder<'_>,
     name: &str,
+    restart: bool,
 ) -> Result<Vec<Landed>> {
     let sync = workspace
         .project
@@ -76,8 +78,12 @@ pub(crate) async fn run(
     let mut failed = None;
     let of_log: Vec<&Stream> =
         sync.streams.iter().filter(|stream| stream.read == Read::Cdc).collect();
+    if restart && of_log.is_empty() {
+        return Err(Error::invalid(format!("sync \"{name}\" has no stream to restart"))
+            .hint("Only streams with `read: cdc` are; `read: full` starts anew each time."));
+    }
     if !of_log.is_empty() {
-        match Box::pin(changes::run(workspace, recorder, name, sync, &of_log)).await {
+        match Box::pin(changes::run(workspace, recorder, name, sync, &of_log, restart)).await {
             Ok(mut all) => landed.append(&mut all),
             Err(error) => failed = Some(error.context(format!("sync \"{name}\", changes"))),
         }
@@ -470,7 +476,7 @@ pub(super) fn conform(schema: &SchemaRef, batches: Vec<RecordBatch>) -> Result<V
     batches.into_iter().map(one).collect()
 }
 
-pub(super) fn union(batches: &[RecordBatch]) -> Result<SchemaRef> {
+pub(crate) fn union(batches: &[RecordBatch]) -> Result<SchemaRef> {
     let schemas = batches.iter().map(|batch| batch.schema().as_ref().clone());
     let merged = Schema::try_merge(schemas).map_err(|e| {
         Error::new(ErrorKind::Invalid, "pages of one stream have columns of different types")

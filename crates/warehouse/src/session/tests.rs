@@ -254,7 +254,7 @@ fn wide(rows: i64) -> Vec<RecordBatch> {
 async fn a_sort_spills_and_a_refused_hash_join_is_retried_as_sort_merge() {
     let t = TestLake::with_memory(40 << 20).await;
     let batches = wide(80 * 8_192);
-    let rows = crate::RowStream::from_batches(batches[0].schema(), batches);
+    let rows = RowStream::from_batches(batches[0].schema(), batches);
     t.lake.write(&at("raw/big"), Write::new(WriteMode::Replace, rows, "build")).await.unwrap();
     let session = t.lake.session(catalog_of(&t.lake).await).unwrap();
     let sorted =

@@ -1,0 +1,195 @@
+//! Tables of a PostgreSQL server follow into the lake, change by change.
+
+use std::process::Stdio;
+use std::sync::OnceLock;
+
+use flywheel_testkit::Postgres;
+
+use crate::house::{House, binary};
+
+fn server() -> &'static Postgres {
+    static SERVER: OnceLock<Postgres> = OnceLock::new();
+    SERVER.get_or_init(|| Postgres::start_with(&["max_replication_slots=20"]))
+}
+
+/// A project that follows two tables of a database of its own.
+struct Shop {
+    house: House,
+    database: String,
+}
+
+impl Shop {
+    fn new() -> Self {
+        let shop = Self { house: House::new(), database: server().database() };
+        shop.run(
+            "create table customers (id bigint primary key, name text, note text);
+             create table orders (id bigint primary key, customer bigint, amount numeric(12,2), at timestamptz default now());
+             insert into customers select n, 'name ' || n, null from generate_series(1, 200) n;
+             insert into orders select n, n % 200 + 1, n * 1.25, '2024-05-01T12:00:00Z' from generate_series(1, 1000) n;",
+        );
+        shop.house.write("flywheel.yaml", format!("name: {}\n", shop.database));
+        shop.house.write(
+            "connections/shop.yaml",
+            format!(
+                "connection: shop\ntype: postgres\noptions: {{host: 127.0.0.1, port: {}, database: {}, user: postgres, password: {}}}\n",
+                server().port(),
+                shop.database,
+                Postgres::PASSWORD
+            ),
+        );
+        shop.house.write(
+            "syncs/shop.yaml",
+            "sync: shop\nconnection: shop\nstreams:\n  - {stream: customers, options: {table: customers}, read: cdc, write: mirror, key: [id]}\n  - {stream: orders, options: {table: orders}, read: cdc, write: mirror, key: [id]}\n",
+        );
+        shop
+    }
+
+    fn run(&self, sql: &str) -> String {
+        server().psql(&self.database, sql)
+    }
+
+    /// Whether the lake holds exactly what the database holds.
+    fn assert_equal(&self, when: &str) {
+        let text = "coalesce(name, '-') || '/' || coalesce(note, '-')";
+        let pairs = [
+            (
+                format!("select id, {text} from customers order by id"),
+                format!("select id, {text} from raw.customers order by id"),
+            ),
+            (
+                "select id, customer, amount, extract(epoch from at)::bigint from orders order by id"
+                    .to_owned(),
+                "select id, customer, amount, cast(date_part('epoch', at) as bigint) from raw.orders order by id"
+                    .to_owned(),
+            ),
+        ];
+        for (there, here) in pairs {
+            let expected: Vec<String> = self.run(&there).lines().map(str::to_owned).collect();
+            let found: Vec<String> =
+                self.house.sql(&here).iter().map(|row| row.replace(',', "|")).collect();
+            assert_eq!(found.len(), expected.len(), "{when}: rows");
+            assert_eq!(found, expected, "{when}");
+        }
+    }
+}
+
+/// Changes of every kind, one transaction for each round.
+fn round(n: u32) -> String {
+    format!(
+        "begin;
+         insert into customers select {n}000 + s, 'new ' || s, repeat('long ', 2000) from generate_series(1, 30) s;
+         update customers set name = name || '+{n}' where id % 7 = {n} % 7;
+         update customers set id = id + 500000 where id % 11 = {n} % 11 and id < 400000;
+         delete from customers where id % 13 = {n} % 13;
+         insert into orders select {n}0000 + s, s, s * 0.5, '2024-06-01T00:00:00Z' from generate_series(1, 200) s;
+         update orders set amount = amount + 1 where id % 5 = {n} % 5;
+         delete from orders where id % 17 = {n} % 17;
+         commit;"
+    )
+}
+
+#[test]
+fn a_table_is_read_whole_and_then_follows_every_change() {
+    let shop = Shop::new();
+    shop.house.ok(&["sync"]);
+    shop.assert_equal("after the whole read");
+    for n in 1..4 {
+        shop.run(&round(n));
+        shop.house.ok(&["sync"]);
+        shop.assert_equal(&format!("after round {n}"));
+    }
+    // Nothing new makes no version, and the server need not keep its log.
+    let versions = "select version from system.tables where name = 'customers'";
+    let before = shop.house.cell(versions);
+    let kept =
+        "select confirmed_flush_lsn from pg_replication_slots where database = current_database()";
+    let place = shop.run(kept);
+    shop.run("create table elsewhere as select generate_series(1, 1000) as n");
+    shop.house.ok(&["sync"]);
+    assert_eq!(shop.house.cell(versions), before);
+    assert_ne!(shop.run(kept), place, "the log is kept for a reader that has read it");
+    shop.run("alter table customers add column city text; update customers set city = 'Ulm' where id = 1");
+    shop.run("insert into customers (id, name, city) values (900001, 'late', 'Bonn')");
+    shop.house.ok(&["sync"]);
+    shop.assert_equal("after a column was added");
+    assert_eq!(shop.house.cell("select city from raw.customers where id = 900001"), "Bonn");
+}
+
+#[test]
+fn kills_at_any_moment_neither_lose_nor_double_a_change() {
+    let shop = Shop::new();
+    for n in 1..13_u32 {
+        shop.run(&round(n));
+        let mut child = binary()
+            .arg("-C")
+            .arg(shop.house.dir())
+            .arg("sync")
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        // Each round is cut off a little later, from before the first read to after the commit.
+        let _ended = child.try_wait().unwrap();
+        std::thread::park_timeout(std::time::Duration::from_millis(u64::from(n) * 60));
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    shop.house.ok(&["sync"]);
+    shop.assert_equal("after twelve kills");
+    let twice = "select count(*) from (select id from raw.orders group by id having count(*) > 1)";
+    assert_eq!(shop.house.cell(twice), "0");
+}
+
+#[test]
+fn a_lost_log_is_said_and_a_restart_reads_everything_again() {
+    let shop = Shop::new();
+    shop.house.ok(&["sync"]);
+    shop.run(&round(1));
+    shop.run("select pg_drop_replication_slot(slot_name) from pg_replication_slots where database = current_database()");
+    let said = shop.house.fails(3, &["sync"]);
+    assert!(said.contains("--restart"), "{said}");
+    shop.house.ok(&["sync", "shop", "--restart"]);
+    shop.assert_equal("after the restart");
+    shop.run(&round(2));
+    shop.house.ok(&["sync"]);
+    shop.assert_equal("after changes that followed it");
+}
+
+#[test]
+fn rows_that_differ_are_found_by_checksums_and_mended() {
+    let shop = Shop::new();
+    shop.run("insert into orders select n, n % 200 + 1, n * 0.25, '2024-05-02T08:00:00.123456Z' from generate_series(1001, 30000) n");
+    shop.run("insert into customers values (300, 'a|b\\c', 'odd'), (301, '', null)");
+    shop.house.ok(&["sync"]);
+    let said = shop.house.ok(&["reconcile", "shop"]);
+    assert!(said.contains("30000"), "{said}");
+    shop.run(
+        "update orders set amount = amount + 0.01 where id = 12345;
+         delete from orders where id = 23456;
+         insert into orders values (40000, 1, 1, '2024-05-03T08:00:00Z');
+         update customers set note = 'changed' where id = 7;",
+    );
+    let output = shop.house.run(&["reconcile", "shop", "--output", "json"]);
+    assert!(!output.status.success(), "differences are no success");
+    let found: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let of = |table: &str| {
+        found.as_array().unwrap().iter().find(|one| one["table"] == table).unwrap()["found"].clone()
+    };
+    let orders = of("raw.orders");
+    let keys: Vec<String> = orders["keys"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| format!("{} {}", one["key"].as_str().unwrap(), one["kind"].as_str().unwrap()))
+        .collect();
+    assert_eq!(keys, ["12345 different", "23456 extra", "40000 missing"]);
+    assert!(orders["queries"].as_u64().unwrap() <= 25, "{orders}");
+    assert_eq!(of("raw.customers")["keys"][0]["key"], "7");
+    shop.house.ok(&["reconcile", "shop", "--repair"]);
+    shop.assert_equal("after the repair");
+    shop.house.ok(&["sync"]);
+    shop.assert_equal("after the changes came by the log as well");
+    let output = shop.house.run(&["reconcile", "shop", "--stream", "custmers"]);
+    let said = crate::house::text(&output.stderr);
+    assert!(!output.status.success() && said.contains("customers"), "{said}");
+}

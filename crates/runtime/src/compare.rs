@@ -1,0 +1,316 @@
+//! Comparing a landed table with where it came from, by checksums and without moving rows.
+//!
+//! Both sides sum up digests of their rows over ranges of the key; only ranges that differ are divided
+//! further, down to the keys. What differs can be mended: those rows are read again from the source,
+//! and rows that it does not have are removed.
+
+mod mend;
+mod side;
+
+use std::collections::BTreeSet;
+
+use arrow::datatypes::DataType;
+use flywheel_base::{Error, Result, suggest};
+use flywheel_connect::{FILE_COLUMN, LINE_COLUMN};
+use flywheel_project::resource::sync::{Stream, Sync};
+use flywheel_reconcile::bisect::{Bisect, Effect, Found, Input, Limits};
+use flywheel_reconcile::checksum::{Dialect, Kind, TableText};
+use flywheel_reconcile::record::Pair;
+use flywheel_state::TaskOutcome;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use self::side::Table;
+use crate::Workspace;
+use crate::recorder::{Observer, Recorder};
+use crate::task::sync::{destination, location_of, source};
+
+/// What to compare, and what to do about it.
+#[derive(Clone, Debug, Default)]
+pub struct Options<'a> {
+    /// The syncs; all that can be compared if none is named.
+    pub syncs: &'a [String],
+    /// Only these streams; all if none is named.
+    pub streams: &'a [String],
+    /// Columns that are not compared.
+    pub skip: &'a [String],
+    /// Whether the lake is made equal to the source.
+    pub repair: bool,
+}
+
+/// One table that was compared.
+#[derive(Clone, Debug, Serialize)]
+pub struct Comparison {
+    /// The sync.
+    pub sync: String,
+    /// The stream.
+    pub stream: String,
+    /// The lake table.
+    pub table: String,
+    /// The columns whose values were compared.
+    pub columns: Vec<String>,
+    /// The columns that cannot be compared, or were not to be.
+    pub skipped: Vec<String>,
+    /// What was found: the left side is the source, the right one the lake.
+    pub found: Found,
+    /// How many rows were read again or removed.
+    pub mended: u64,
+}
+
+impl Comparison {
+    /// Whether both sides have the same rows, now.
+    #[must_use]
+    pub fn is_equal(&self) -> bool {
+        self.found.is_equal()
+    }
+}
+
+/// Compares landed tables with their sources; after a repair they are compared again.
+///
+/// # Errors
+/// [`flywheel_base::ErrorKind::Invalid`] if a sync or stream that is named cannot be compared, else
+/// those of source and lake.
+pub async fn compare(
+    workspace: &Workspace,
+    options: &Options<'_>,
+    observer: &dyn Observer,
+) -> Result<Vec<Comparison>> {
+    let works = works(workspace, options)?;
+    let machine = std::sync::Arc::clone(&workspace.machine);
+    let now = workspace.now();
+    let mut recorder =
+        Recorder::start(&workspace.store, machine, observer, "reconcile", None, now)?;
+    let mut all = Vec::new();
+    let mut failed = None;
+    for work in &works {
+        let timer = recorder.started("reconcile", &format!("{}.{}", work.name, work.stream.stream));
+        let result = Box::pin(work.run(workspace, options)).await;
+        let settled = recorder.settled(timer, result, |one| {
+            let status = if one.is_equal() { "succeeded" } else { "warned" };
+            let outcome = TaskOutcome {
+                rows_in: Some(one.found.rows.left),
+                rows_out: Some(one.found.rows.right),
+                detail: json!({
+                    "keys": one.found.keys.len(), "ranges": one.found.ranges.len(),
+                    "queries": one.found.queries, "mended": one.mended,
+                }),
+                ..TaskOutcome::default()
+            };
+            (status.to_owned(), outcome)
+        });
+        match settled {
+            Ok(one) => all.push(one),
+            Err(error) => {
+                let what = format!("sync \"{}\", stream \"{}\"", work.name, work.stream.stream);
+                failed = failed.or(Some(error.context(what)));
+            }
+        }
+    }
+    recorder.finish(failed.as_ref())?;
+    failed.map_or(Ok(all), Err)
+}
+
+/// One stream to be compared.
+struct Work<'a> {
+    name: &'a str,
+    sync: &'a Sync,
+    stream: &'a Stream,
+    dialect: Dialect,
+}
+
+fn works<'a>(workspace: &'a Workspace, options: &Options<'_>) -> Result<Vec<Work<'a>>> {
+    let project = &workspace.project;
+    for name in options.syncs {
+        if !project.syncs.contains_key(name) {
+            let known = project.syncs.keys().map(String::as_str);
+            return Err(Error::not_found(format!("no sync \"{name}\""))
+                .hint(suggest::hint(name, known.collect::<Vec<_>>())));
+        }
+    }
+    let mut works = Vec::new();
+    let mut seen = BTreeSet::new();
+    for (name, sync) in &project.syncs {
+        if !options.syncs.is_empty() && !options.syncs.contains(name) {
+            continue;
+        }
+        let connector = project.connections.get(&sync.connection);
+        let dialect = connector.and_then(|connection| dialect(&connection.connector));
+        for stream in &sync.streams {
+            if !options.streams.is_empty() && !options.streams.contains(&stream.stream) {
+                continue;
+            }
+            seen.insert(stream.stream.as_str());
+            let why = match dialect {
+                Some(dialect) => match unfit(sync, stream) {
+                    None => {
+                        works.push(Work { name: name.as_str(), sync, stream, dialect });
+                        continue;
+                    }
+                    Some(why) => why,
+                },
+                None => "is not read from PostgreSQL, MySQL or MariaDB",
+            };
+            if !options.syncs.is_empty() {
+                return Err(Error::invalid(format!(
+                    "stream \"{}\" of sync \"{name}\" cannot be compared: it {why}",
+                    stream.stream
+                ))
+                .hint("Name the streams that can with `--stream`."));
+            }
+        }
+    }
+    if let Some(name) = options.streams.iter().find(|name| !seen.contains(name.as_str())) {
+        return Err(
+            Error::not_found(format!("no stream \"{name}\"")).hint(suggest::hint(name, seen))
+        );
+    }
+    Ok(works)
+}
+
+fn dialect(connector: &str) -> Option<Dialect> {
+    match connector {
+        "postgres" => Some(Dialect::Postgres),
+        "mysql" => Some(Dialect::Mariadb),
+        _ => None,
+    }
+}
+
+fn unfit(sync: &Sync, stream: &Stream) -> Option<&'static str> {
+    if !sync.lands() {
+        return Some("does not land in the lake");
+    }
+    if stream.options.get("table").and_then(Value::as_str).is_none() {
+        return Some("reads a query, and only tables are compared");
+    }
+    let hidden = |name: &String| {
+        stream.columns.iter().any(|column| column.name == *name && changes_values(column))
+    };
+    match stream.key.as_slice() {
+        [] => Some("has no `key`"),
+        key if key.iter().any(hidden) => Some("has a key that is cleaned or masked"),
+        _ => None,
+    }
+}
+
+fn changes_values(column: &flywheel_project::resource::sync::Column) -> bool {
+    !column.clean.is_empty() || column.mask.is_some()
+}
+
+impl Work<'_> {
+    async fn run(&self, workspace: &Workspace, options: &Options<'_>) -> Result<Comparison> {
+        let table = destination(self.stream)?;
+        let head = workspace.lake.head(&location_of(&table)?).await?.ok_or_else(|| {
+            Error::not_found(format!("table {table} has not landed"))
+                .hint(format!("Run `flywheel sync {}` first.", self.name))
+        })?;
+        let (mut columns, mut skipped) = (Vec::new(), Vec::new());
+        for field in head.schema.fields() {
+            let name = field.name();
+            let declared = self.stream.columns.iter().find(|column| column.name == *name);
+            let left_out = [FILE_COLUMN, LINE_COLUMN].contains(&name.as_str())
+                || options.skip.contains(name)
+                || declared.is_some_and(changes_values);
+            match kind(field.data_type()).filter(|_| !left_out) {
+                Some(kind) => {
+                    let there = declared.map_or(name.as_str(), |column| column.source_name());
+                    columns.push((name.clone(), there.to_owned(), kind));
+                }
+                None => skipped.push(name.clone()),
+            }
+        }
+        let (here, there) = (self.text(&table, &columns)?, self.text_there(&columns)?);
+        let left = Table::Server {
+            source: source(workspace, self.sync, self.stream).await?,
+            text: there,
+            dialect: self.dialect,
+            now: workspace.now(),
+        };
+        let find = async || {
+            let session = workspace.lake_session().await?;
+            search(&left, &Table::Lake { session, text: here.clone() }).await
+        };
+        let mut found = find().await?;
+        let mut mended = 0;
+        if options.repair && !found.is_equal() {
+            mended = self.mend(workspace, &here, &found).await?;
+            found = find().await?;
+        }
+        Ok(Comparison {
+            sync: self.name.to_owned(),
+            stream: self.stream.stream.clone(),
+            table: table.to_string(),
+            columns: columns.into_iter().map(|(name, _, _)| name).collect(),
+            skipped,
+            found,
+            mended,
+        })
+    }
+
+    /// The lake table, as its side sees it.
+    fn text(
+        &self,
+        table: &flywheel_warehouse::TableName,
+        columns: &[(String, String, Kind)],
+    ) -> Result<TableText> {
+        let all: Vec<(String, Kind)> =
+            columns.iter().map(|(here, _, kind)| (here.clone(), *kind)).collect();
+        let key = self.stream.key.iter().map(|key| {
+            all.iter().find(|(name, _)| name == key).cloned().ok_or_else(|| {
+                Error::invalid(format!("the key column \"{key}\" cannot be compared"))
+                    .hint("Keys are whole numbers, exact decimals, dates, moments and text.")
+            })
+        });
+        Ok(TableText {
+            table: vec![table.schema.clone(), table.name.clone()],
+            key: key.collect::<Result<_>>()?,
+            columns: all,
+            filter: None,
+        })
+    }
+
+    /// The table at the source, with the names it has there.
+    fn text_there(&self, columns: &[(String, String, Kind)]) -> Result<TableText> {
+        let option = |name: &str| self.stream.options.get(name).and_then(Value::as_str);
+        let table = option("table").unwrap_or_default();
+        let key = self.stream.key.iter().filter_map(|key| {
+            let (_, there, kind) = columns.iter().find(|(here, _, _)| here == key)?;
+            Some((there.clone(), *kind))
+        });
+        Ok(TableText {
+            table: table.split('.').map(str::to_owned).collect(),
+            key: key.collect(),
+            columns: columns.iter().map(|(_, there, kind)| (there.clone(), *kind)).collect(),
+            filter: option("where").map(str::to_owned),
+        })
+    }
+}
+
+/// What a column's values are compared as; floating-point numbers are not, as two systems write the
+/// same one differently.
+fn kind(data_type: &DataType) -> Option<Kind> {
+    match data_type {
+        DataType::Int8 | DataType::Int16 | DataType::Int32 | DataType::Int64 => Some(Kind::Integer),
+        DataType::Decimal128(_, scale) => Some(Kind::Numeric { scale: u8::try_from(*scale).ok()? }),
+        DataType::Timestamp(..) => Some(Kind::Timestamp),
+        DataType::Date32 => Some(Kind::Date),
+        DataType::Boolean => Some(Kind::Bool),
+        DataType::Utf8 => Some(Kind::Text),
+        DataType::Binary => Some(Kind::Bytes),
+        _ => None,
+    }
+}
+
+/// Asks both sides, at the same time, until it is known what differs.
+async fn search(left: &Table, right: &Table) -> Result<Found> {
+    let mut bisect = Bisect::new(Limits::default())?;
+    let mut effect = bisect.step(Input::Start)?;
+    loop {
+        match effect {
+            Effect::Done(found) => return Ok(found),
+            Effect::Ask(query) => {
+                let (left, right) = futures::try_join!(left.answer(&query), right.answer(&query))?;
+                effect = bisect.step(Input::Answered(Pair { left, right }))?;
+            }
+        }
+    }
+}
