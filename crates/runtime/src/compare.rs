@@ -136,10 +136,10 @@ fn works<'a>(workspace: &'a Workspace, options: &Options<'_>) -> Result<Vec<Work
         let connector = project.connections.get(&sync.connection);
         let dialect = connector.and_then(|connection| dialect(&connection.connector));
         for stream in &sync.streams {
+            seen.insert(stream.stream.as_str());
             if !options.streams.is_empty() && !options.streams.contains(&stream.stream) {
                 continue;
             }
-            seen.insert(stream.stream.as_str());
             let why = match dialect {
                 Some(dialect) => match unfit(sync, stream) {
                     None => {
