@@ -4,9 +4,11 @@
 mod catalog;
 mod fail;
 mod numeric;
+mod replication;
 mod session;
 mod sql;
 mod tls;
+mod wire;
 
 #[cfg(test)]
 pub(crate) mod testing;
@@ -24,6 +26,7 @@ use tokio_postgres::config::{Host, SslMode};
 pub(crate) use catalog::{PgType, types};
 pub(crate) use fail::{fail, is_data_error};
 pub(crate) use numeric::{NotDecimal, decimal, numeric_text, write_decimal};
+pub(crate) use replication::{Log, LogPart, LogRequest};
 pub(crate) use session::{Session, field};
 pub(crate) use sql::{literal, quoted, typed};
 

@@ -7,11 +7,16 @@ use super::Server;
 
 /// Turns an error of the driver into one of ours.
 pub(crate) fn fail(server: &Server, error: tokio_postgres::Error) -> Error {
-    let name = &server.name;
     let Some(state) = error.code().cloned() else { return transport(server, error) };
     let text = error.as_db_error().map(|error| error.message().to_owned()).unwrap_or_default();
+    refusal(server, &state, &text).caused_by(error)
+}
+
+/// The error for what the server answered.
+pub(crate) fn refusal(server: &Server, state: &SqlState, text: &str) -> Error {
+    let name = &server.name;
     let user = &server.user;
-    let made = match &state {
+    match state {
         s if [SqlState::INVALID_PASSWORD, SqlState::INVALID_AUTHORIZATION_SPECIFICATION]
             .contains(s) =>
         {
@@ -61,8 +66,7 @@ pub(crate) fn fail(server: &Server, error: tokio_postgres::Error) -> Error {
                 .hint("See the server's log before anything else."),
             _ => Error::invalid(format!("{name} refuses a statement: {text}")),
         },
-    };
-    made.caused_by(error)
+    }
 }
 
 /// An error of the network, of TLS or of the protocol.

@@ -21,6 +21,7 @@ mod block;
 mod decode;
 mod discover;
 mod kind;
+mod log;
 mod plan;
 mod read;
 mod relation;
@@ -32,7 +33,10 @@ use futures::stream::BoxStream;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{ReadRequest, Source, SourceConfig, SourceContext, StreamInfo};
+use self::log::Readers;
+use super::{
+    ChangesPage, ChangesRequest, ReadRequest, Source, SourceConfig, SourceContext, StreamInfo,
+};
 use crate::page::Page;
 use crate::postgres::Server;
 
@@ -79,9 +83,10 @@ impl SourceConfig for Postgres {
     type Stream = PostgresStream;
 
     const ABOUT: &'static str = "tables, views and queries of a PostgreSQL database";
+    const CDC: bool = true;
 
     fn build(self, ctx: &SourceContext) -> Result<Box<dyn Source>> {
-        Ok(Box::new(Database { server: self.server(&ctx.base_dir)? }))
+        Ok(Box::new(Database { server: self.server(&ctx.base_dir)?, readers: Readers::default() }))
     }
 }
 
@@ -89,6 +94,7 @@ impl SourceConfig for Postgres {
 #[derive(Clone, Debug)]
 struct Database {
     server: Server,
+    readers: Readers,
 }
 
 #[async_trait]
@@ -104,6 +110,18 @@ impl Source for Database {
 
     fn read<'a>(&'a self, request: &'a ReadRequest) -> BoxStream<'a, Result<Page>> {
         read::pages(&self.server, request)
+    }
+
+    fn changes<'a>(&'a self, request: &'a ChangesRequest) -> BoxStream<'a, Result<ChangesPage>> {
+        log::changes(&self.server, &self.readers, request)
+    }
+
+    async fn acknowledge(&self, request: &ChangesRequest) -> Result<()> {
+        log::acknowledge(&self.server, &self.readers, request).await
+    }
+
+    async fn forget(&self, name: &str) -> Result<()> {
+        log::forget(&self.server, name).await
     }
 }
 

@@ -49,7 +49,7 @@ pub(super) fn pages<'a>(
 }
 
 /// A read under way.
-struct Read {
+pub(super) struct Read {
     stored: Stored,
     was_complete: bool,
     keyed: bool,
@@ -66,7 +66,8 @@ struct Read {
 }
 
 impl Read {
-    async fn start(server: &Server, request: &ReadRequest) -> Result<Self> {
+    /// Opens the connections and plans the read.
+    pub(super) async fn start(server: &Server, request: &ReadRequest) -> Result<Self> {
         let stream: PostgresStream = settings("stream", request.stream.clone())?;
         let session = server.connect().await?;
         session.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
@@ -108,7 +109,8 @@ impl Read {
         })
     }
 
-    async fn next(&mut self) -> Result<Option<Page>> {
+    /// The next page, none after the last.
+    pub(super) async fn next(&mut self) -> Result<Option<Page>> {
         if let Some(error) = self.failed.take() {
             self.ended = true;
             return Err(error);
@@ -145,6 +147,11 @@ impl Read {
         };
         last.position = self.position()?;
         Ok(Some(last))
+    }
+
+    /// The columns of the pages.
+    pub(super) fn columns(&self) -> &[Column] {
+        self.schema.columns()
     }
 
     /// Hands over the page before the error first.

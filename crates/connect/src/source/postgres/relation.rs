@@ -7,7 +7,9 @@ use super::kind::{Reading, Wire};
 use crate::column::{ColumnType, DeclaredColumn};
 use crate::files::column_names;
 use crate::page::Column;
-use crate::postgres::{STAGING_SUFFIX, STATE_TABLE, Session, field, literal, quoted, types};
+use crate::postgres::{
+    PgType, STAGING_SUFFIX, STATE_TABLE, Session, field, literal, quoted, types,
+};
 
 /// The best key of a table: the primary key, else the first unique index without missing values.
 const KEY: &str = "
@@ -38,6 +40,8 @@ pub(super) struct SourceColumn {
     pub(super) reading: Reading,
     /// Its type in SQL, for values written out.
     pub(super) sql_type: String,
+    /// Its type in the catalog.
+    pub(super) pg: PgType,
     /// The column it becomes.
     pub(super) column: Column,
     /// What it would become if it were not declared.
@@ -260,6 +264,7 @@ async fn land(
             name: raw.name,
             reading,
             sql_type,
+            pg: of,
             column,
             natural: kind,
             not_null: raw.not_null,

@@ -1,0 +1,450 @@
+//! Changes from the server's log, by logical replication with the output plugin `pgoutput`.
+//!
+//! ```text
+//! slot and publication ──► whole read of each new table ──► the log from the oldest position on
+//! ```
+//! Positions are places in the log where no transaction is under way. A table that is read whole
+//! keeps the place from before its read: what changed meanwhile comes again, so that a target with
+//! one row for each key ends equal to the table.
+
+mod lookup;
+mod mapping;
+mod message;
+mod position;
+mod readers;
+mod setup;
+mod snapshot;
+mod table;
+mod value;
+
+use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
+
+use flywheel_base::{Error, ErrorKind, Result};
+use futures::StreamExt;
+use futures::stream::BoxStream;
+use tokio::time::Instant;
+use tokio_postgres::error::SqlState;
+
+use self::message::{Message, message};
+use self::position::{Lsn, Stored};
+pub(super) use self::readers::{Readers, acknowledge, forget};
+use self::setup::{busy, lost, set_up, slot_name};
+use self::snapshot::Snapshots;
+use self::table::Table;
+use super::PostgresStream;
+use super::relation::Relation;
+use crate::page::PAGE_BYTES_MAX;
+use crate::postgres::{Log, LogPart, LogRequest, Server, Session, field};
+use crate::source::{ChangesPage, ChangesRequest, settings};
+
+/// How long changes wait for others before they are handed over, when the log is followed.
+const GATHER: Duration = Duration::from_millis(200);
+
+/// How long positions may stay behind a log without changes of the tables.
+const IDLE: Duration = Duration::from_secs(10);
+
+/// How long the server may send nothing before it is asked how far it is.
+const QUIET: Duration = Duration::from_millis(50);
+
+/// How often it is asked until a log that ends in the middle of an entry is pushed on.
+const ASKED_MAX: u32 = 20;
+
+/// How often a slot that is in use is tried again, and how long until then.
+const BUSY_TRIES: u32 = 30;
+const BUSY_PAUSE: Duration = Duration::from_millis(100);
+
+/// The pages of changes.
+pub(super) fn changes<'a>(
+    server: &'a Server,
+    readers: &'a Readers,
+    request: &'a ChangesRequest,
+) -> BoxStream<'a, Result<ChangesPage>> {
+    futures::stream::try_unfold(None::<Box<Reader>>, move |reader| async move {
+        let mut reader = match reader {
+            Some(reader) => reader,
+            None => Box::pin(Reader::start(server, readers, request)).await?,
+        };
+        Ok(Box::pin(reader.next()).await?.map(|page| (page, Some(reader))))
+    })
+    .boxed()
+}
+
+/// A transaction under way.
+#[derive(Clone, Copy, Debug)]
+struct Transaction {
+    commit: Lsn,
+    at_us: i64,
+}
+
+enum Phase {
+    Whole(Snapshots),
+    Log(Box<Log>),
+    Over,
+}
+
+/// A read of the log under way.
+struct Reader {
+    server: Server,
+    session: Session,
+    name: String,
+    follow: bool,
+    tables: Vec<Table>,
+    places: HashMap<u32, usize>,
+    phase: Phase,
+    readers: Readers,
+    ready: VecDeque<ChangesPage>,
+    failed: Option<Error>,
+    /// Where the read ends unless it follows.
+    target: Lsn,
+    /// Everything committed before has arrived.
+    reached: Lsn,
+    transaction: Option<Transaction>,
+    /// The tables of the transaction under way.
+    touched: Vec<usize>,
+    /// When the first of the waiting changes came.
+    gathered_at: Option<Instant>,
+    told_at: Instant,
+    asked: u32,
+}
+
+impl Reader {
+    async fn start(
+        server: &Server,
+        readers: &Readers,
+        request: &ChangesRequest,
+    ) -> Result<Box<Self>> {
+        let name = slot_name(&request.name)?;
+        let session = server.connect().await?;
+        let mut tables = Vec::with_capacity(request.streams.len());
+        let mut places = HashMap::new();
+        for (at, stream) in request.streams.iter().enumerate() {
+            let table = open(&session, at, stream).await?;
+            if places.insert(table.oid(), at).is_some() {
+                let name = &table.relation.name;
+                return Err(Error::invalid(format!("two streams follow {name}"))
+                    .hint("Leave one of them out, or give it a connection of its own."));
+            }
+            tables.push(table);
+        }
+        set_up(&session, &name, &mut tables).await?;
+        Ok(Box::new(Self {
+            server: server.clone(),
+            session,
+            name,
+            follow: request.follow,
+            tables,
+            places,
+            phase: Phase::Whole(Snapshots::default()),
+            readers: readers.clone(),
+            ready: VecDeque::new(),
+            failed: None,
+            target: Lsn::default(),
+            reached: Lsn::default(),
+            transaction: None,
+            touched: Vec::new(),
+            gathered_at: None,
+            told_at: Instant::now(),
+            asked: 0,
+        }))
+    }
+
+    async fn next(&mut self) -> Result<Option<ChangesPage>> {
+        loop {
+            if let Some(page) = self.ready.pop_front() {
+                return Ok(Some(page));
+            }
+            if let Some(error) = self.failed.take() {
+                self.phase = Phase::Over;
+                return Err(error);
+            }
+            match &mut self.phase {
+                Phase::Over => return Ok(None),
+                Phase::Whole(snapshots) => {
+                    match snapshots.next(&self.server, &self.session, &mut self.tables).await? {
+                        Some(page) => return Ok(Some(page)),
+                        None => self.open_log().await?,
+                    }
+                }
+                Phase::Log(log) => {
+                    let wait = if self.follow { GATHER } else { QUIET };
+                    let parts = tokio::time::timeout(wait, log.next()).await;
+                    self.proceed(parts.ok().transpose()?).await?;
+                }
+            }
+        }
+    }
+
+    /// Takes what has arrived, or reacts to silence.
+    async fn proceed(&mut self, parts: Option<Vec<LogPart>>) -> Result<()> {
+        match parts {
+            None if self.follow => {}
+            None => self.ask().await?,
+            Some(parts) => {
+                for part in parts {
+                    self.take(part).await?;
+                    if self.failed.is_some() || matches!(self.phase, Phase::Over) {
+                        return Ok(());
+                    }
+                }
+            }
+        }
+        if self.tables.iter().map(Table::bytes).sum::<usize>() > PAGE_BYTES_MAX {
+            self.flush_all().await?;
+        }
+        if self.follow {
+            self.keep_time().await?;
+        }
+        Ok(())
+    }
+
+    /// Starts with the log where the table begins that is furthest behind.
+    async fn open_log(&mut self) -> Result<()> {
+        let sql = "SELECT pg_catalog.pg_current_wal_lsn()::text, \
+                          pg_catalog.current_setting('server_encoding')";
+        let row = self.session.row(sql, &[]).await?;
+        self.target = Lsn::try_from(field::<String>(&row, 0)?)?;
+        // A database without an encoding would refuse to send a text that is not UTF-8.
+        let encoding: String = field(&row, 1)?;
+        let encoding = if encoding == "SQL_ASCII" { "SQL_ASCII" } else { "UTF8" };
+        let from = self.tables.iter().map(|table| table.stored.lsn).min().unwrap_or_default();
+        let mut tries = 0;
+        let log = loop {
+            let stored = self.readers.begin(&self.name);
+            let (slot, publication) = (&self.name, &self.name);
+            let request = LogRequest { slot, publication, from: from.0, encoding, stored };
+            let (state, error) = match self.server.read_log(request).await? {
+                Ok(log) => break log,
+                Err(refused) => refused,
+            };
+            if state != SqlState::OBJECT_IN_USE {
+                return Err(self.explain(&state, error));
+            }
+            tries += 1;
+            if tries > BUSY_TRIES {
+                return Err(busy(&self.name, error.message()));
+            }
+            tokio::time::sleep(BUSY_PAUSE).await;
+        };
+        self.reached = from;
+        self.told_at = Instant::now();
+        self.phase = Phase::Log(Box::new(log));
+        Ok(())
+    }
+
+    /// Says what it means that the server does not let its log be read.
+    fn explain(&self, state: &SqlState, error: Error) -> Error {
+        let name = &self.name;
+        let gone = [SqlState::UNDEFINED_OBJECT, SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE];
+        if gone.contains(state) {
+            return lost(format!("the replication slot \"{name}\" cannot be read"))
+                .caused_by(error);
+        }
+        if error.kind() == ErrorKind::Denied {
+            return error
+                .hint("Run ALTER ROLE … REPLICATION for the user, and let pg_hba.conf admit it.");
+        }
+        error
+    }
+
+    /// Asks the server how far it is. An entry that is not yet whole is only completed by the next
+    /// one, so after a while an empty transaction makes one.
+    async fn ask(&mut self) -> Result<()> {
+        self.asked += 1;
+        if self.asked.is_multiple_of(ASKED_MAX) {
+            self.session.row("SELECT pg_catalog.txid_current()", &[]).await?;
+        }
+        if let Phase::Log(log) = &self.phase {
+            log.ask().await;
+        }
+        Ok(())
+    }
+
+    async fn take(&mut self, part: LogPart) -> Result<()> {
+        let data = match part {
+            LogPart::Message(data) => data,
+            LogPart::Sent(place) => {
+                if self.transaction.is_none() {
+                    self.reached = self.reached.max(Lsn(place));
+                    return self.end_if_reached().await;
+                }
+                return Ok(());
+            }
+        };
+        match message(&data)? {
+            Message::Begin { commit, at_us } => {
+                self.transaction = Some(Transaction { commit: Lsn(commit), at_us });
+            }
+            Message::Commit { end } => {
+                self.commit(Lsn(end)).await?;
+                self.end_if_reached().await?;
+            }
+            Message::Relation(described) => {
+                if let Some(at) = self.places.get(&described.table)
+                    && let Some(table) = self.tables.get_mut(*at)
+                {
+                    table.describe(&self.session, described).await?;
+                }
+            }
+            Message::Insert { table, new } => self.change(table, None, Some(new)).await?,
+            Message::Update { table, old, new } => self.change(table, old, Some(new)).await?,
+            Message::Delete { table, old } => self.change(table, Some(old), None).await?,
+            Message::Truncate(tables) => self.truncate(&tables).await?,
+            Message::Other => {}
+        }
+        Ok(())
+    }
+
+    /// Gathers a changed row.
+    async fn change(
+        &mut self,
+        number: u32,
+        old: Option<message::Old>,
+        new: Option<message::Tuple>,
+    ) -> Result<()> {
+        let Some(transaction) = self.transaction else {
+            return Err(Error::corrupt("the log has a change outside of a transaction"));
+        };
+        let Some(at) = self.places.get(&number).copied() else { return Ok(()) };
+        let Some(table) = self.tables.get_mut(at) else { return Ok(()) };
+        if transaction.commit < table.stored.lsn {
+            return Ok(());
+        }
+        for row in table.rows_of(old, new) {
+            if table.full() {
+                let page = table.page(&self.session, self.reached).await?;
+                self.ready.push_back(page);
+            }
+            table.gather(row, transaction.at_us);
+        }
+        if self.touched.last() != Some(&at) && !self.touched.contains(&at) {
+            self.touched.push(at);
+        }
+        self.gathered_at.get_or_insert_with(Instant::now);
+        Ok(())
+    }
+
+    /// Ends the transaction; pages that are full, and the rests of pages, are handed over.
+    async fn commit(&mut self, end: Lsn) -> Result<()> {
+        self.transaction = None;
+        self.reached = self.reached.max(end);
+        for at in std::mem::take(&mut self.touched) {
+            let Some(table) = self.tables.get_mut(at) else { continue };
+            if table.commit() || table.full() {
+                let page = table.page(&self.session, self.reached).await?;
+                self.ready.push_back(page);
+            }
+        }
+        Ok(())
+    }
+
+    /// Hands over everything before the transaction and stops: what is left of a table that was
+    /// emptied is not told by its log.
+    async fn truncate(&mut self, numbers: &[u32]) -> Result<()> {
+        let Some(transaction) = self.transaction else { return Ok(()) };
+        let places: Vec<usize> = numbers
+            .iter()
+            .filter_map(|number| self.places.get(number).copied())
+            .filter(|at| {
+                self.tables.get(*at).is_some_and(|table| transaction.commit >= table.stored.lsn)
+            })
+            .collect();
+        let Some(first) = places.first() else { return Ok(()) };
+        let name = self.tables.get(*first).map(|table| table.relation.name.clone());
+        self.tables.iter_mut().for_each(Table::abandon);
+        for at in places {
+            if let Some(table) = self.tables.get_mut(at) {
+                table.truncated();
+            }
+        }
+        self.flush_settled().await?;
+        self.failed =
+            Some(Error::blocked(format!("{} was truncated", name.unwrap_or_default())).hint(
+                "Its log does not tell which rows are gone: empty the target and delete the \
+                 stream's position to read it whole again.",
+            ));
+        Ok(())
+    }
+
+    async fn end_if_reached(&mut self) -> Result<()> {
+        if self.follow || self.transaction.is_some() || self.reached < self.target {
+            return Ok(());
+        }
+        self.flush_all().await?;
+        self.tell().await?;
+        if let Phase::Log(log) = std::mem::replace(&mut self.phase, Phase::Over) {
+            log.end().await?;
+        }
+        Ok(())
+    }
+
+    /// Hands over what is due by the clock.
+    async fn keep_time(&mut self) -> Result<()> {
+        if self.gathered_at.is_some_and(|at| at.elapsed() >= GATHER) {
+            self.flush_settled().await?;
+        }
+        if self.told_at.elapsed() >= IDLE {
+            self.tell().await?;
+        }
+        Ok(())
+    }
+
+    /// Hands over everything that is gathered.
+    async fn flush_all(&mut self) -> Result<()> {
+        self.gathered_at = None;
+        for table in self.tables.iter_mut().filter(|table| table.waits()) {
+            let page = table.page(&self.session, self.reached).await?;
+            self.ready.push_back(page);
+        }
+        Ok(())
+    }
+
+    /// Hands over what no transaction under way has a part in.
+    async fn flush_settled(&mut self) -> Result<()> {
+        self.gathered_at = None;
+        let settled = |table: &&mut Table| table.waits() && table.settled();
+        for table in self.tables.iter_mut().filter(settled) {
+            let page = table.page(&self.session, self.reached).await?;
+            self.ready.push_back(page);
+        }
+        if self.tables.iter().any(Table::waits) {
+            self.gathered_at = Some(Instant::now());
+        }
+        Ok(())
+    }
+
+    /// Hands over newer positions of tables that had no changes.
+    async fn tell(&mut self) -> Result<()> {
+        self.told_at = Instant::now();
+        let behind =
+            |table: &&mut Table| table.settled() && !table.waits() && table.told < self.reached;
+        for table in self.tables.iter_mut().filter(behind) {
+            let page = table.page(&self.session, self.reached).await?;
+            self.ready.push_back(page);
+        }
+        Ok(())
+    }
+}
+
+/// Finds out about the table of a stream.
+async fn open(session: &Session, at: usize, request: &crate::source::ReadRequest) -> Result<Table> {
+    let stream: PostgresStream = settings("stream", request.stream.clone())?;
+    if stream.query.is_some() {
+        return Err(Error::invalid("a query has no log of changes")
+            .hint("Set `table`, or read it with `read: full` or `read: incremental`."));
+    }
+    let relation = Relation::of(session, &stream, &request.columns).await?;
+    if stream.condition.is_some() {
+        let name = &relation.name;
+        return Err(Error::invalid(format!(
+            "the log of {name} has all rows, not those of `where`"
+        ))
+        .hint("Leave out `where` and choose the rows in a model, or use `read: incremental`."));
+    }
+    let stored = request.from.as_ref().map(Stored::of).transpose()?;
+    let empty = Stored { snapshot: None, lsn: Lsn::default(), columns: Vec::new() };
+    Ok(Table::new(at, stream, request, relation, stored.unwrap_or(empty)))
+}
+
+#[cfg(test)]
+mod tests;

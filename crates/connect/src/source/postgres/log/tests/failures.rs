@@ -1,0 +1,173 @@
+//! What a log cannot do, and what is said then.
+
+use super::*;
+
+async fn fails(source: &dyn Source, request: &ChangesRequest) -> Error {
+    drain(source, request).await.unwrap_err()
+}
+
+#[tokio::test]
+async fn a_truncated_table_stops_the_log_after_what_came_before() {
+    let database = Database::new(
+        "CREATE TABLE t (id int PRIMARY KEY); CREATE TABLE u (id int PRIMARY KEY);
+         INSERT INTO t VALUES (1); INSERT INTO u VALUES (1)",
+    );
+    let source = database.source();
+    let mut request = database.request(&["t", "u"]);
+    let mut targets = [Target::default(), Target::default()];
+    catch_up(&*source, &mut request, &mut targets).await;
+    database.run("INSERT INTO t VALUES (2); INSERT INTO u VALUES (2)");
+    database.run("BEGIN; INSERT INTO t VALUES (3); TRUNCATE u; COMMIT");
+    let mut pages = source.changes(&request);
+    let mut notices = Vec::new();
+    let error = loop {
+        match pages.next().await.unwrap() {
+            Ok(page) => {
+                targets[page.stream].apply(&page);
+                notices.extend(page.page.notices);
+            }
+            Err(error) => break error,
+        }
+    };
+    assert!(pages.next().await.is_none());
+    drop(pages);
+    assert_eq!(error.kind(), ErrorKind::Blocked);
+    assert!(error.message().contains("table \"public.u\" was truncated"), "{error:?}");
+    assert_eq!(notices[0].code, "table-truncated");
+    assert_eq!((targets[0].rows.len(), targets[1].rows.len()), (2, 2));
+    for (stream, target) in request.streams.iter_mut().zip(&targets) {
+        stream.from.clone_from(&target.position);
+    }
+    assert_eq!(fails(&*source, &request).await.kind(), ErrorKind::Blocked);
+    request.streams[1].from = None;
+    targets[1] = Target::default();
+    catch_up(&*source, &mut request, &mut targets).await;
+    assert_eq!(targets[0].rows, whole(&*source, "t").await);
+    assert!(targets[1].rows.is_empty());
+}
+
+#[tokio::test]
+async fn a_slot_or_publication_that_is_gone_or_made_anew_is_noticed() {
+    let database = Database::new("CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1)");
+    let source = database.source();
+    let mut request = database.request(&["t"]);
+    let mut targets = [Target::default()];
+    catch_up(&*source, &mut request, &mut targets).await;
+    let slot = format!("flywheel_{}", database.name);
+    let (make, remove) = (
+        format!("SELECT pg_create_logical_replication_slot('{slot}', 'pgoutput')"),
+        format!("SELECT pg_drop_replication_slot('{slot}')"),
+    );
+    for (sql, word) in [
+        (format!("DROP PUBLICATION {slot}"), "publication"),
+        (format!("CREATE PUBLICATION {slot}"), "taken out"),
+        (remove.clone(), "is gone"),
+        (make, "made anew"),
+    ] {
+        database.run(&sql);
+        let error = fails(&*source, &request).await;
+        assert_eq!(error.kind(), ErrorKind::Blocked, "{sql}: {error:?}");
+        assert!(error.message().contains(word), "{sql}: {error:?}");
+        assert!(error.hint_text().unwrap().contains("position"));
+    }
+    database.run(&remove);
+    let error = source.acknowledge(&request).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Blocked);
+    request.streams[0].from = None;
+    catch_up(&*source, &mut request, &mut targets).await;
+    database.run("DROP TABLE t; CREATE TABLE t (id int PRIMARY KEY)");
+    assert_eq!(fails(&*source, &request).await.kind(), ErrorKind::Blocked);
+}
+
+#[tokio::test]
+async fn what_has_no_usable_log_is_refused_with_what_to_do() {
+    let database = Database::new(
+        "CREATE TABLE bare (id int); CREATE VIEW v AS SELECT 1 AS id;
+         CREATE TABLE t (id int PRIMARY KEY); CREATE TABLE mine (id int PRIMARY KEY, _deleted int);
+         CREATE UNLOGGED TABLE fast (id int PRIMARY KEY);
+         CREATE TABLE uniq (id int UNIQUE NOT NULL, v int)",
+    );
+    let source = database.source();
+    for (stream, word, hint) in [
+        (json!({ "table": "bare" }), "public.bare", "ALTER TABLE \"public\".\"bare\" REPLICA"),
+        (json!({ "table": "uniq" }), "public.uniq", "REPLICA IDENTITY"),
+        (json!({ "table": "t", "primary_key": ["id"], "where": "id > 1" }), "where", "where"),
+        (json!({ "table": "v" }), "view", "read: full"),
+        (json!({ "query": "SELECT 1" }), "query", "table"),
+        (json!({ "table": "mine" }), "_deleted", "Rename"),
+        (json!({ "table": "fast" }), "public.fast", "SET LOGGED"),
+    ] {
+        let mut request = database.request(&["t"]);
+        request.streams[0].stream = stream.clone();
+        let error = fails(&*source, &request).await;
+        assert_eq!(error.kind(), ErrorKind::Invalid, "{stream}: {error:?}");
+        assert!(error.message().contains(word), "{stream}: {error:?}");
+        assert!(error.hint_text().unwrap().contains(hint), "{stream}: {error:?}");
+    }
+    let twice = database.request(&["t", "public.t"]);
+    assert!(fails(&*source, &twice).await.message().contains("two streams"));
+    let mut named = database.request(&["t"]);
+    named.name = "O'Hara".to_owned();
+    assert!(fails(&*source, &named).await.hint_text().unwrap().contains("48"));
+    assert!(SourceEntry::named("postgres").unwrap().cdc);
+    assert_eq!(database.slot("count(*)"), "0");
+}
+
+#[tokio::test]
+async fn a_user_without_the_right_is_told_which_one() {
+    let database = Database::new("CREATE TABLE t (id int PRIMARY KEY)");
+    let user = format!("reader_{}", database.name);
+    database
+        .run(&format!("CREATE ROLE {user} LOGIN PASSWORD 'secret'; GRANT SELECT ON t TO {user}"));
+    let mut connection = database.connection();
+    connection["user"] = user.clone().into();
+    connection["password"] = "secret".into();
+    let reader = source(connection);
+    let request = database.request(&["t"]);
+    let error = fails(&*reader, &request).await;
+    assert_eq!(error.kind(), ErrorKind::Denied, "{error:?}");
+    assert!(error.hint_text().unwrap().contains("CREATE PUBLICATION"), "{error:?}");
+    // What an administrator makes is used.
+    database.run(&format!("CREATE PUBLICATION flywheel_{} FOR TABLE t", database.name));
+    let error = fails(&*reader, &request).await;
+    assert_eq!(error.kind(), ErrorKind::Denied, "{error:?}");
+    assert!(error.hint_text().unwrap().contains("REPLICATION"), "{error:?}");
+    database.run(&format!("ALTER ROLE {user} REPLICATION"));
+    assert_eq!(drain(&*reader, &request).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn servers_without_a_log_or_without_room_are_told_apart() {
+    let server = TestServer::start_with(&["wal_level=replica"]);
+    let plain = |server: &TestServer| {
+        source(crate::postgres::testing::connection(server.port(), "postgres"))
+    };
+    let sql = "CREATE TABLE t (id int PRIMARY KEY)";
+    server.psql("postgres", sql);
+    let stream = ReadRequest::full(json!({ "table": "t" }), now());
+    let request = ChangesRequest { name: "a".into(), streams: vec![stream], follow: false };
+    let error = fails(&*plain(&server), &request).await;
+    assert_eq!(error.kind(), ErrorKind::Invalid);
+    assert!(error.hint_text().unwrap().contains("wal_level = logical"), "{error:?}");
+    drop(server);
+
+    let server = TestServer::start_with(&["max_replication_slots=1", "max_slot_wal_keep_size=1MB"]);
+    server.psql("postgres", sql);
+    server.psql("postgres", "SELECT pg_create_physical_replication_slot('other')");
+    let source = plain(&server);
+    let error = fails(&*source, &request).await;
+    assert_eq!(error.kind(), ErrorKind::Exhausted, "{error:?}");
+    assert!(error.hint_text().unwrap().contains("max_replication_slots"), "{error:?}");
+
+    // A slot that keeps more of the log than it may is given up by the server.
+    server.psql("postgres", "SELECT pg_drop_replication_slot('other')");
+    let mut request = request;
+    catch_up(&*source, &mut request, &mut [Target::default()]).await;
+    for _ in 0..4 {
+        server.psql("postgres", "INSERT INTO t VALUES (0); DELETE FROM t; SELECT pg_switch_wal()");
+    }
+    server.psql("postgres", "CHECKPOINT");
+    let error = fails(&*source, &request).await;
+    assert_eq!(error.kind(), ErrorKind::Blocked, "{error:?}");
+    assert!(error.message().contains("given up"), "{error:?}");
+}
