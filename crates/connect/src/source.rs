@@ -22,6 +22,8 @@ pub mod sqlite;
 pub(crate) mod contract;
 #[cfg(test)]
 mod mutated;
+#[cfg(test)]
+pub(crate) mod replica;
 
 use std::path::PathBuf;
 

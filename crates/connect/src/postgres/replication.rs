@@ -217,7 +217,7 @@ impl Pump {
         let mut asked = false;
         while let Some(frame) = self.wire.take()? {
             match frame {
-                Frame::Data(data) => match piece(data) {
+                Frame::Data(data) => match piece(&data) {
                     Some((part, reply)) => {
                         batch.push(part);
                         asked |= reply;
@@ -332,7 +332,7 @@ async fn changed(stored: &mut watch::Receiver<u64>) -> Option<()> {
 }
 
 /// A piece of the log, and whether the server wants an answer.
-fn piece(data: Bytes) -> Option<(LogPart, bool)> {
+fn piece(data: &Bytes) -> Option<(LogPart, bool)> {
     let long = |at: usize| data.get(at..at + 8)?.try_into().ok().map(u64::from_be_bytes);
     match data.first()? {
         // Start, end and time come before the message.
@@ -351,11 +351,11 @@ mod tests {
         let mut alive = vec![b'k'];
         alive.extend(7u64.to_be_bytes());
         alive.extend(0u64.to_be_bytes());
-        assert!(piece(Bytes::from(alive.clone())).is_none());
+        assert!(piece(&Bytes::from(alive.clone())).is_none());
         alive.push(1);
-        let (part, reply) = piece(Bytes::from(alive)).unwrap();
+        let (part, reply) = piece(&Bytes::from(alive)).unwrap();
         assert!(matches!(part, LogPart::Sent(7)) && reply);
-        assert!(piece(Bytes::from_static(b"w")).is_none());
-        assert!(piece(Bytes::new()).is_none());
+        assert!(piece(&Bytes::from_static(b"w")).is_none());
+        assert!(piece(&Bytes::new()).is_none());
     }
 }

@@ -9,6 +9,7 @@
 pub mod binlog;
 
 mod connection;
+mod log;
 mod parallel;
 mod range;
 mod read;
@@ -28,7 +29,9 @@ use serde_json::json;
 pub(crate) use self::connection::{Connection, Outcome, Purpose, Server, quoted};
 use self::read::MySqlRead;
 use self::relation::Relation;
-use super::{ReadRequest, Source, SourceConfig, SourceContext, StreamInfo};
+use super::{
+    ChangesPage, ChangesRequest, ReadRequest, Source, SourceConfig, SourceContext, StreamInfo,
+};
 use crate::column::ColumnType;
 use crate::page::{Column, Page, TableSchema};
 
@@ -144,6 +147,7 @@ impl SourceConfig for MySql {
     type Stream = MySqlStream;
 
     const ABOUT: &'static str = "tables and queries of a MySQL or MariaDB server";
+    const CDC: bool = true;
 
     fn build(self, ctx: &SourceContext) -> Result<Box<dyn Source>> {
         let zero_dates = self.zero_dates.unwrap_or_default();
@@ -201,6 +205,10 @@ impl Source for Reader {
             .boxed(),
             Err(error) => stream::once(async move { Err(error) }).boxed(),
         }
+    }
+
+    fn changes<'a>(&'a self, request: &'a ChangesRequest) -> BoxStream<'a, Result<ChangesPage>> {
+        log::changes(&self.server, self.zero_dates, request)
     }
 }
 

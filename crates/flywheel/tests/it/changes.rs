@@ -104,7 +104,7 @@ fn a_table_is_read_whole_and_then_follows_every_change() {
         shop.assert_equal(&format!("after round {n}"));
     }
     // Nothing new makes no version, and the server need not keep its log.
-    let versions = "select version from system.tables where name = 'customers'";
+    let versions = "select version from system.tables where name = 'raw.customers'";
     let before = shop.house.cell(versions);
     let kept =
         "select confirmed_flush_lsn from pg_replication_slots where database = current_database()";

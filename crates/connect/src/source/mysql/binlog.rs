@@ -96,18 +96,67 @@ pub enum Change {
     Delete(LogRow),
 }
 
-/// The transactions read so far.
+/// Transactions of a log.
 #[derive(Clone, Debug)]
-enum Gtids {
+pub(super) enum Gtids {
     MariaDb(MariaGtids),
     MySql(MySqlGtids),
 }
 
 impl Gtids {
-    fn position(&self) -> LogPosition {
+    /// Reads a position.
+    pub(super) fn of(position: &LogPosition) -> Result<Self> {
+        Ok(match position {
+            LogPosition::MariaDb(text) => Self::MariaDb(text.parse()?),
+            LogPosition::MySql(text) => Self::MySql(text.parse()?),
+        })
+    }
+
+    /// The position behind them.
+    pub(super) fn position(&self) -> LogPosition {
         match self {
             Self::MariaDb(gtids) => LogPosition::MariaDb(gtids.to_string()),
             Self::MySql(gtids) => LogPosition::MySql(gtids.to_string()),
+        }
+    }
+
+    /// Whether all of `other` is in it.
+    pub(super) fn covers(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::MariaDb(mine), Self::MariaDb(theirs)) => mine.covers(theirs),
+            (Self::MySql(mine), Self::MySql(theirs)) => mine.covers(theirs),
+            _ => false,
+        }
+    }
+
+    /// What is in both; nothing if they are of different kinds of servers.
+    pub(super) fn both(&self, other: &Self) -> Self {
+        match (self, other) {
+            (Self::MariaDb(mine), Self::MariaDb(theirs)) => Self::MariaDb(mine.both(theirs)),
+            (Self::MySql(mine), Self::MySql(theirs)) => Self::MySql(mine.both(theirs)),
+            (Self::MariaDb(_), _) => Self::MariaDb(MariaGtids::default()),
+            (Self::MySql(_), _) => Self::MySql(MySqlGtids::default()),
+        }
+    }
+
+    /// What is in one of them.
+    pub(super) fn either(&self, other: &Self) -> Self {
+        match (self, other) {
+            (Self::MariaDb(mine), Self::MariaDb(theirs)) => Self::MariaDb(mine.either(theirs)),
+            (Self::MySql(mine), Self::MySql(theirs)) => Self::MySql(mine.either(theirs)),
+            _ => self.clone(),
+        }
+    }
+
+    fn contains(&self, transaction: &Transaction) -> bool {
+        match (self, transaction) {
+            (Self::MariaDb(gtids), Transaction::MariaDb { domain, sequence, .. }) => {
+                gtids.contains(*domain, *sequence)
+            }
+            (Self::MySql(gtids), Transaction::MySql { server, number }) => {
+                gtids.contains(server, *number)
+            }
+            _ => false,
         }
     }
 }
@@ -142,7 +191,11 @@ impl ChangeLog {
     /// [`ErrorKind::Invalid`] if the server writes no log that can be read, with the setting to change;
     /// what is wrong with the connection.
     pub async fn end(settings: &MySql, base_dir: &Path) -> Result<LogPosition> {
-        let server = Server::new(settings, base_dir, Purpose::Read)?;
+        Self::end_of(&Server::new(settings, base_dir, Purpose::Read)?).await
+    }
+
+    /// As [`ChangeLog::end`], of a server.
+    pub(super) async fn end_of(server: &Server) -> Result<LogPosition> {
         let mut connection = server.connect().await?;
         check_settings(&mut connection).await?;
         let sql = if connection.mariadb {
@@ -169,7 +222,15 @@ impl ChangeLog {
         from: &LogPosition,
         server_id: u32,
     ) -> Result<Self> {
-        let server = Server::new(settings, base_dir, Purpose::Read)?;
+        Self::open_on(Server::new(settings, base_dir, Purpose::Read)?, from, server_id).await
+    }
+
+    /// As [`ChangeLog::open`], of a server.
+    pub(super) async fn open_on(
+        server: Server,
+        from: &LogPosition,
+        server_id: u32,
+    ) -> Result<Self> {
         let mut connection = server.connect().await?;
         check_settings(&mut connection).await?;
         let sql = "SELECT ID, CHARACTER_SET_NAME FROM information_schema.COLLATIONS \
@@ -239,6 +300,11 @@ impl ChangeLog {
             };
             self.take(&event)?;
         }
+    }
+
+    /// Whether the transaction of the event that came last is in `seen`.
+    pub(super) fn is_in(&self, seen: &Gtids) -> bool {
+        self.transaction.as_ref().is_some_and(|transaction| seen.contains(transaction))
     }
 
     fn broken(&self, error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {

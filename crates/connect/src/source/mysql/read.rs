@@ -67,10 +67,10 @@ pub(super) struct Plan {
 }
 
 /// A read of one table or query.
-pub(super) struct MySqlRead<'a> {
-    server: &'a Server,
+pub(super) struct MySqlRead {
+    server: Server,
     stream: MySqlStream,
-    request: &'a ReadRequest,
+    request: ReadRequest,
     zero_dates: ZeroDates,
     open: Option<Open>,
 }
@@ -87,20 +87,21 @@ struct Open {
     cursor: bool,
 }
 
-impl<'a> MySqlRead<'a> {
+impl MySqlRead {
     /// Prepares a read; does no I/O.
     pub(super) fn new(
-        server: &'a Server,
+        server: &Server,
         zero_dates: ZeroDates,
-        request: &'a ReadRequest,
+        request: &ReadRequest,
     ) -> Result<Self> {
         let stream: MySqlStream = settings("stream", request.stream.clone())?;
         let zero_dates = stream.zero_dates.unwrap_or(zero_dates);
+        let (server, request) = (server.clone(), request.clone());
         Ok(Self { server, stream, request, zero_dates, open: None })
     }
 
     async fn start(&mut self) -> Result<Open> {
-        let server = self.server;
+        let server = &self.server;
         let mut connection = server.connect().await?;
         let declared = &self.request.columns;
         let relation = Relation::of(&mut connection, server, &self.stream, declared).await?;
@@ -198,6 +199,11 @@ impl<'a> MySqlRead<'a> {
             (Some(last), Some(order)) if stored.complete => back(last, order.wire, lag).map(Some),
             _ => Ok(None),
         }
+    }
+
+    /// The columns of the pages, once there was one.
+    pub(super) fn columns(&self) -> &[crate::page::Column] {
+        self.open.as_ref().map(|open| open.plan.schema.columns()).unwrap_or_default()
     }
 
     /// The next page, or none after the last.

@@ -115,6 +115,9 @@ impl Reader {
         request: &ChangesRequest,
     ) -> Result<Box<Self>> {
         let name = slot_name(&request.name)?;
+        if request.streams.is_empty() {
+            return Err(Error::invalid("there is no stream to follow"));
+        }
         let session = server.connect().await?;
         let mut tables = Vec::with_capacity(request.streams.len());
         let mut places = HashMap::new();
@@ -277,6 +280,10 @@ impl Reader {
             }
             Message::Commit { end } => {
                 self.commit(Lsn(end)).await?;
+                // Between two transactions everything can be handed over.
+                if self.follow {
+                    self.keep_time().await?;
+                }
                 self.end_if_reached().await?;
             }
             Message::Relation(described) => {
@@ -401,14 +408,13 @@ impl Reader {
 
     /// Hands over what no transaction under way has a part in.
     async fn flush_settled(&mut self) -> Result<()> {
-        self.gathered_at = None;
         let settled = |table: &&mut Table| table.waits() && table.settled();
         for table in self.tables.iter_mut().filter(settled) {
             let page = table.page(&self.session, self.reached).await?;
             self.ready.push_back(page);
         }
-        if self.tables.iter().any(Table::waits) {
-            self.gathered_at = Some(Instant::now());
+        if !self.tables.iter().any(Table::waits) {
+            self.gathered_at = None;
         }
         Ok(())
     }

@@ -14,12 +14,42 @@ fn corrupt(text: &str) -> Error {
 
 /// The last transaction of each domain.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct MariaGtids(BTreeMap<u32, (u32, u64)>);
+pub(in crate::source::mysql) struct MariaGtids(BTreeMap<u32, (u32, u64)>);
 
 impl MariaGtids {
     /// Takes a transaction in; within a domain they come in order.
     pub(super) fn add(&mut self, domain: u32, server: u32, sequence: u64) {
         self.0.insert(domain, (server, sequence));
+    }
+
+    /// Whether a transaction is in it.
+    pub(super) fn contains(&self, domain: u32, sequence: u64) -> bool {
+        self.0.get(&domain).is_some_and(|(_, last)| *last >= sequence)
+    }
+
+    /// Whether all of `other` is in it.
+    pub(super) fn covers(&self, other: &Self) -> bool {
+        other.0.iter().all(|(domain, (_, sequence))| self.contains(*domain, *sequence))
+    }
+
+    /// What is in both.
+    pub(super) fn both(&self, other: &Self) -> Self {
+        let shared = self.0.iter().filter_map(|(domain, mine)| {
+            let theirs = other.0.get(domain)?;
+            Some((*domain, if mine.1 <= theirs.1 { *mine } else { *theirs }))
+        });
+        Self(shared.collect())
+    }
+
+    /// What is in one of them.
+    pub(super) fn either(&self, other: &Self) -> Self {
+        let mut all = self.clone();
+        for (domain, (server, sequence)) in &other.0 {
+            if !all.contains(*domain, *sequence) {
+                all.add(*domain, *server, *sequence);
+            }
+        }
+        all
     }
 }
 
@@ -54,7 +84,7 @@ impl fmt::Display for MariaGtids {
 
 /// The transactions of each server, as runs of numbers from and to, both included.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct MySqlGtids(BTreeMap<String, Vec<(u64, u64)>>);
+pub(in crate::source::mysql) struct MySqlGtids(BTreeMap<String, Vec<(u64, u64)>>);
 
 /// A server's UUID as text.
 pub(super) fn uuid(bytes: [u8; 16]) -> String {
@@ -74,20 +104,65 @@ fn uuid_bytes(text: &str) -> Option<[u8; 16]> {
     number.map(u128::to_be_bytes)
 }
 
+/// Puts runs in order and joins those that touch.
+fn merge(runs: &mut Vec<(u64, u64)>) {
+    runs.sort_unstable();
+    let mut merged: Vec<(u64, u64)> = Vec::with_capacity(runs.len());
+    for (from, to) in runs.drain(..) {
+        match merged.last_mut() {
+            Some(last) if from <= last.1.saturating_add(1) => last.1 = last.1.max(to),
+            _ => merged.push((from, to)),
+        }
+    }
+    *runs = merged;
+}
+
 impl MySqlGtids {
     /// Takes a transaction in.
     pub(super) fn add(&mut self, server: &str, number: u64) {
         let runs = self.0.entry(server.to_owned()).or_default();
         runs.push((number, number));
-        runs.sort_unstable();
-        let mut merged: Vec<(u64, u64)> = Vec::with_capacity(runs.len());
-        for (from, to) in runs.drain(..) {
-            match merged.last_mut() {
-                Some(last) if from <= last.1.saturating_add(1) => last.1 = last.1.max(to),
-                _ => merged.push((from, to)),
+        merge(runs);
+    }
+
+    /// Whether a transaction is in it.
+    pub(super) fn contains(&self, server: &str, number: u64) -> bool {
+        let runs = self.0.get(server).map(Vec::as_slice).unwrap_or_default();
+        runs.iter().any(|(from, to)| (*from..=*to).contains(&number))
+    }
+
+    /// Whether all of `other` is in it.
+    pub(super) fn covers(&self, other: &Self) -> bool {
+        other.0.iter().all(|(server, runs)| {
+            let mine = self.0.get(server).map(Vec::as_slice).unwrap_or_default();
+            runs.iter().all(|(from, to)| mine.iter().any(|run| run.0 <= *from && *to <= run.1))
+        })
+    }
+
+    /// What is in both.
+    pub(super) fn both(&self, other: &Self) -> Self {
+        let mut shared = Self::default();
+        for (server, runs) in &self.0 {
+            let theirs = other.0.get(server).map(Vec::as_slice).unwrap_or_default();
+            let pairs = runs.iter().flat_map(|run| theirs.iter().map(move |their| (run, their)));
+            let cuts = pairs.map(|(a, b)| (a.0.max(b.0), a.1.min(b.1)));
+            let mut cuts: Vec<(u64, u64)> = cuts.filter(|(from, to)| from <= to).collect();
+            cuts.sort_unstable();
+            if !cuts.is_empty() {
+                shared.0.insert(server.clone(), cuts);
             }
         }
-        *runs = merged;
+        shared
+    }
+
+    /// What is in one of them.
+    pub(super) fn either(&self, other: &Self) -> Self {
+        let mut all = self.clone();
+        for (server, runs) in &other.0 {
+            all.0.entry(server.clone()).or_default().extend(runs);
+        }
+        all.0.values_mut().for_each(merge);
+        all
     }
 
     /// The set in the driver's form.
@@ -161,6 +236,22 @@ mod tests {
         assert_eq!(mysql.to_string(), format!("{server}:1-9"));
         assert_eq!(mysql.sids().unwrap().len(), 1);
         assert_eq!(uuid(uuid_bytes(server).unwrap()), server);
+    }
+
+    #[test]
+    fn sets_are_compared_shared_and_joined() {
+        let maria = |text: &str| text.parse::<MariaGtids>().unwrap();
+        let (a, b) = (maria("0-1-41,7-2-3"), maria("0-1-42"));
+        assert_eq!(a.both(&b).to_string(), "0-1-41");
+        assert_eq!(a.either(&b).to_string(), "0-1-42,7-2-3");
+        assert!(!a.covers(&b) && a.either(&b).covers(&a) && a.contains(0, 41));
+
+        let server = "3e11fa47-71ca-11e1-9e33-c80aa9429562";
+        let mysql = |runs: &str| format!("{server}:{runs}").parse::<MySqlGtids>().unwrap();
+        let (a, b) = (mysql("1-5:9"), mysql("3-8"));
+        assert_eq!(a.both(&b), mysql("3-5"));
+        assert_eq!(a.either(&b), mysql("1-9"));
+        assert!(!a.covers(&b) && mysql("1-9").covers(&a) && a.contains(server, 9));
     }
 
     #[test]

@@ -23,6 +23,9 @@ const PREFIX: &str = "flywheel_";
 /// The longest name of a reader.
 const NAME_MAX: usize = 48;
 
+/// The first version that tells what it has given up, and changes of partitions as their table's.
+const VERSION_MIN: i32 = 130_000;
+
 /// How long a slot may stay in use by a session that ends.
 const BUSY_TRIES: u32 = 30;
 
@@ -133,10 +136,15 @@ pub(super) fn busy(name: &str, text: &str) -> Error {
 }
 
 async fn check_server(session: &Session) -> Result<()> {
-    let sql = "SELECT pg_catalog.current_setting('wal_level'), pg_catalog.pg_is_in_recovery()";
+    let sql = "SELECT pg_catalog.current_setting('wal_level'), pg_catalog.pg_is_in_recovery(), \
+               pg_catalog.current_setting('server_version_num')::int4";
     let row = session.row(sql, &[]).await?;
     let (level, standby): (String, bool) = (field(&row, 0)?, field(&row, 1)?);
     let server = session.server().name();
+    if field::<i32>(&row, 2)? < VERSION_MIN {
+        return Err(Error::invalid(format!("the log of {server} cannot be followed"))
+            .hint("Use PostgreSQL 13 or newer, or `read: incremental`."));
+    }
     if level != "logical" {
         return Err(Error::invalid(format!(
             "the log of {server} has no changes of rows: `wal_level` is {level}"

@@ -7,14 +7,14 @@ mod workload;
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
-use arrow::util::display::{ArrayFormatter, FormatOptions};
 use flywheel_testkit::Postgres as TestServer;
-use futures::{StreamExt, TryStreamExt};
+use futures::StreamExt;
 use serde_json::{Value as Json, json};
 
 use super::*;
-use crate::page::{DELETED_COLUMN, Position};
+use crate::page::Position;
 use crate::source::contract::now;
+use crate::source::replica::{Target, catch_up, drain, rows, whole};
 use crate::source::{ReadRequest, Source, SourceContext, SourceEntry};
 
 /// A server of its own: a transaction that another test leaves open would hold up new slots.
@@ -66,81 +66,6 @@ impl Database {
 fn source(connection: Json) -> Box<dyn Source> {
     let ctx = SourceContext { base_dir: ".".into(), now: now() };
     SourceEntry::named("postgres").unwrap().build(connection, &ctx).unwrap()
-}
-
-type Rows = BTreeMap<String, BTreeMap<String, String>>;
-
-/// A target with one row for each value of the first column.
-#[derive(Clone, Debug, Default)]
-struct Target {
-    rows: Rows,
-    held: Vec<(bool, BTreeMap<String, String>)>,
-    position: Option<Position>,
-}
-
-impl Target {
-    fn apply(&mut self, page: &ChangesPage) {
-        self.held.extend(rows(&page.page.batch));
-        if page.page.position.0.is_null() {
-            return;
-        }
-        self.position = Some(page.page.position.clone());
-        for (deleted, row) in self.held.drain(..) {
-            let key = row["id"].clone();
-            match deleted {
-                true => drop(self.rows.remove(&key)),
-                false => self.rows.entry(key).or_default().extend(row),
-            }
-        }
-    }
-}
-
-/// The rows of a batch as text by column; `∅` is "no value".
-fn rows(batch: &arrow::record_batch::RecordBatch) -> Vec<(bool, BTreeMap<String, String>)> {
-    let options = FormatOptions::default().with_null("∅");
-    let schema = batch.schema();
-    let columns: Vec<_> = schema
-        .fields()
-        .iter()
-        .zip(batch.columns())
-        .map(|(field, column)| (field.name(), ArrayFormatter::try_new(column, &options).unwrap()))
-        .collect();
-    (0..batch.num_rows())
-        .map(|at| {
-            let mut row: BTreeMap<String, String> = columns
-                .iter()
-                .map(|(name, column)| ((*name).clone(), column.value(at).to_string()))
-                .collect();
-            let deleted = row.remove(DELETED_COLUMN).is_some_and(|deleted| deleted == "true");
-            (deleted, row)
-        })
-        .collect()
-}
-
-/// Reads until caught up.
-async fn drain(source: &dyn Source, request: &ChangesRequest) -> Result<Vec<ChangesPage>> {
-    source.changes(request).try_collect().await
-}
-
-/// Reads until caught up, applies the pages, and moves the request on.
-async fn catch_up(source: &dyn Source, request: &mut ChangesRequest, targets: &mut [Target]) {
-    let pages = drain(source, request).await.unwrap();
-    for page in &pages {
-        assert!(page.page.rejected.is_empty(), "{:?}", page.page.rejected);
-        targets[page.stream].apply(page);
-    }
-    for (stream, target) in request.streams.iter_mut().zip(targets) {
-        assert!(target.held.is_empty());
-        stream.from.clone_from(&target.position);
-    }
-}
-
-/// What a full read has.
-async fn whole(source: &dyn Source, table: &str) -> Rows {
-    let request = ReadRequest::full(json!({ "table": table }), now());
-    let pages: Vec<_> = source.read(&request).try_collect().await.unwrap();
-    let rows = pages.iter().flat_map(|page| rows(&page.batch));
-    rows.map(|(_, row)| (row["id"].clone(), row)).collect()
 }
 
 fn lsn(position: &Position) -> Lsn {

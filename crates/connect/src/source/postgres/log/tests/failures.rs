@@ -171,3 +171,35 @@ async fn servers_without_a_log_or_without_room_are_told_apart() {
     assert_eq!(error.kind(), ErrorKind::Blocked, "{error:?}");
     assert!(error.message().contains("given up"), "{error:?}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_log_is_encrypted_as_the_rest_is() {
+    let folder = tempfile::tempdir().unwrap();
+    // Readable for the account of the server.
+    let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(folder.path(), open).unwrap();
+    let made = TestServer::certificate(folder.path());
+    let settings = [
+        "ssl=on".to_owned(),
+        format!("ssl_cert_file={}", made.certificate.display()),
+        format!("ssl_key_file={}", made.key.display()),
+    ];
+    let server = TestServer::start_with(&settings.each_ref().map(String::as_str));
+    server.psql("postgres", "CREATE TABLE t (id int PRIMARY KEY)");
+    let mut connection = crate::postgres::testing::connection(server.port(), "postgres");
+    connection["host"] = "localhost".into();
+    connection["tls"] = "verify-full".into();
+    connection["ca_file"] = json!(made.certificate);
+    let encrypted = source(connection);
+    let stream = ReadRequest::full(json!({ "table": "t" }), now());
+    let mut request = ChangesRequest { name: "a".into(), streams: vec![stream], follow: false };
+    let mut targets = [Target::default()];
+    catch_up(&*encrypted, &mut request, &mut targets).await;
+    request.follow = true;
+    let mut pages = encrypted.changes(&request);
+    server.psql("postgres", "INSERT INTO t VALUES (1)");
+    targets[0].apply(&pages.next().await.unwrap().unwrap());
+    assert_eq!(targets[0].rows.len(), 1);
+    let sql = "SELECT ssl FROM pg_stat_ssl JOIN pg_stat_replication USING (pid)";
+    assert_eq!(server.psql("postgres", sql), "t");
+}

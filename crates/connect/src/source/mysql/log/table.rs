@@ -1,0 +1,391 @@
+//! The changes of one table: gathered as they come, handed over as pages.
+
+use std::sync::Arc;
+
+use arrow::array::BooleanArray;
+use arrow::record_batch::{RecordBatch, RecordBatchOptions};
+use flywheel_base::{Error, Result, Timestamp};
+use mysql_async::Value as SqlValue;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::column::{ColumnType, Misfit, Parsing, Scalar};
+use crate::page::{Column, DELETED_COLUMN, Page, PageBuilder, Position, TableSchema, raw};
+use crate::source::mysql::binlog::{Change, Gtids, LogPosition, LogRow, LogValue};
+use crate::source::mysql::relation::Relation;
+use crate::source::mysql::value::{Wire, push, shown};
+use crate::source::mysql::{MySqlStream, ZeroDates};
+use crate::source::{ChangesPage, ReadRequest};
+
+/// Microseconds in a second.
+const SECOND_US: i64 = 1_000_000;
+
+/// What is kept between two reads.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Stored {
+    /// Where the first read of the whole table stands; none once it is over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    snapshot: Option<Value>,
+    /// The transactions that are stored, or were there when the whole read began.
+    log: LogPosition,
+    /// The columns of the pages and their types, which stay what they are.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    columns: Vec<(String, ColumnType)>,
+}
+
+impl Stored {
+    /// Nothing has been read, and the log goes on behind `log`.
+    pub(super) fn new(log: LogPosition) -> Self {
+        Self { snapshot: Some(Value::Null), log, columns: Vec::new() }
+    }
+
+    /// Reads a position.
+    pub(super) fn of(position: &Position) -> Result<Self> {
+        serde_json::from_value(position.0.clone()).map_err(|error| {
+            Error::invalid("the stored position is not one of a log of MySQL")
+                .caused_by(error)
+                .hint("Delete the stream's position to read it whole again.")
+        })
+    }
+
+    fn position(&self) -> Result<Position> {
+        serde_json::to_value(self)
+            .map(Position)
+            .map_err(|error| Error::internal("a position cannot be written").caused_by(error))
+    }
+}
+
+/// One stream of a log.
+pub(super) struct Table {
+    stream: usize,
+    place: (String, String),
+    /// Its settings.
+    pub(super) settings: MySqlStream,
+    /// What becomes of dates that are none.
+    pub(super) zero: ZeroDates,
+    /// What is read, and how.
+    pub(super) request: ReadRequest,
+    /// The table as it is now.
+    pub(super) relation: Relation,
+    /// Where the whole read stands; none once it is over.
+    pub(super) snapshot: Option<Value>,
+    /// The transactions that are not for it.
+    pub(super) seen: Gtids,
+    /// The position of the last page.
+    pub(super) told: Gtids,
+    columns: Vec<Column>,
+    schema: TableSchema,
+    page: PageBuilder,
+    /// The names of the columns of the last row, to see that they change.
+    names: Option<Arc<[String]>>,
+    bytes: usize,
+    line: u64,
+    /// When the newest of the rows was committed.
+    at_s: Option<u32>,
+    in_transaction: bool,
+    handed: bool,
+}
+
+impl Table {
+    /// Starts with no rows.
+    pub(super) fn new(
+        stream: usize,
+        place: (String, String),
+        settings: MySqlStream,
+        zero: ZeroDates,
+        request: &ReadRequest,
+        relation: Relation,
+        stored: Stored,
+    ) -> Result<Self> {
+        let seen = Gtids::of(&stored.log)?;
+        let column = |(name, kind): &(String, ColumnType)| match request
+            .columns
+            .iter()
+            .find(|column| column.name == *name)
+        {
+            Some(declared) => Column::declared(declared),
+            None => Column::inferred(name, *kind),
+        };
+        let columns: Vec<Column> = stored.columns.iter().map(column).collect();
+        let schema = with_deleted(&columns);
+        Ok(Self {
+            stream,
+            place,
+            settings,
+            zero,
+            request: request.clone(),
+            relation,
+            snapshot: stored.snapshot,
+            told: seen.clone(),
+            seen,
+            page: PageBuilder::new("mysql", &schema, request.page_rows),
+            columns,
+            schema,
+            names: None,
+            bytes: 0,
+            line: 0,
+            at_s: None,
+            in_transaction: false,
+            handed: false,
+        })
+    }
+
+    /// Database and table.
+    pub(super) fn place(&self) -> (String, String) {
+        self.place.clone()
+    }
+
+    /// Whether a row has other columns than those before.
+    pub(super) fn differs(&self, row: &LogRow) -> bool {
+        self.names.as_ref().is_none_or(|names| **names != *row.columns)
+    }
+
+    /// Says that the columns may be others from here on.
+    pub(super) fn stale(&mut self) {
+        self.names = None;
+    }
+
+    /// Takes over the columns of a row; `now` is the table as it is.
+    pub(super) fn learn(&mut self, row: &LogRow, now: Relation) {
+        let (mut added, mut gone) = (Vec::new(), Vec::new());
+        for name in row.columns.iter() {
+            if self.columns.iter().any(|column| column.name == *name) {
+                continue;
+            }
+            let known = now.columns.iter().find(|column| column.column.name == *name);
+            added.push(match known {
+                Some(known) => known.column.clone(),
+                None => Column::inferred(name, ColumnType::Text),
+            });
+        }
+        if let Some(before) = &self.names {
+            gone.extend(before.iter().filter(|name| !row.columns.contains(*name)).cloned());
+        }
+        self.columns.extend(added.iter().cloned());
+        self.schema = with_deleted(&self.columns);
+        self.page = PageBuilder::new("mysql", &self.schema, self.request.page_rows);
+        self.names = Some(Arc::clone(&row.columns));
+        self.relation = now;
+        let file = self.relation.name.clone();
+        for column in added {
+            let message = format!(
+                "the column \"{}\" is new; rows from before have no value in it until they change",
+                column.name
+            );
+            self.page.notice("column-added", &file, message);
+        }
+        for name in gone {
+            let message = format!("the column \"{name}\" is gone; it has no values from here on");
+            self.page.notice("column-dropped", &file, message);
+        }
+    }
+
+    /// Says why the log of the table ends.
+    pub(super) fn stopped(&mut self, why: &str) {
+        let file = self.relation.name.clone();
+        self.page.notice("table-stopped", &file, format!("the table {why}"));
+    }
+
+    /// The rows that a change makes: a changed key is a row that is gone and a new one.
+    pub(super) fn rows_of(&self, change: Change) -> Vec<(bool, LogRow)> {
+        match change {
+            Change::Insert(row) => vec![(false, row)],
+            Change::Delete(row) => vec![(true, row)],
+            Change::Update { before, after } => {
+                let key = &self.relation.primary_key;
+                if key.iter().any(|name| before.value(name) != after.value(name)) {
+                    return vec![(true, before), (false, after)];
+                }
+                vec![(false, after)]
+            }
+        }
+    }
+
+    /// Adds a row of the transaction under way.
+    pub(super) fn gather(&mut self, row: &LogRow, deleted: bool) -> Result<()> {
+        self.in_transaction = true;
+        self.line += 1;
+        let bytes = row.values.iter().map(size).sum();
+        self.bytes += bytes;
+        let name = self.relation.name.clone();
+        match self.add(row, deleted) {
+            Ok(()) => self.page.commit(&name, self.line, bytes),
+            Err((column, misfit)) => {
+                self.page.rollback();
+                let column = self.columns.get(column).map(|column| column.name.clone());
+                let text = raw(&row_text(row));
+                self.page.reject(&name, Some(self.line), column.as_deref(), misfit, text);
+                Ok(())
+            }
+        }
+    }
+
+    fn add(&mut self, row: &LogRow, deleted: bool) -> Result<(), (usize, Misfit)> {
+        let places = self.columns.iter().zip(&mut self.page.columns).enumerate();
+        for (place, (column, builder)) in places {
+            let told = !deleted || self.relation.primary_key.contains(&column.name);
+            let value = row.value(&column.name).filter(|_| told).unwrap_or(&LogValue::Null);
+            if column.not_null && *value == LogValue::Null && !deleted {
+                let reason = "no value in a column declared `not_null`";
+                return Err((place, Misfit::new("null-value", reason)));
+            }
+            let known = self.relation.columns.iter().find(|known| known.column.name == column.name);
+            let wire = known.map_or_else(|| plain_wire(value), |known| known.wire);
+            let zero = if column.not_null { ZeroDates::Reject } else { self.zero };
+            let value = sql_value(value, wire, column.kind);
+            push(&value, wire, zero, builder).map_err(|misfit| (place, misfit))?;
+        }
+        let last = self.page.columns.last_mut();
+        let pushed = last.map(|column| column.push(Scalar::Bool(deleted), &Parsing::default()));
+        pushed.unwrap_or(Ok(())).map_err(|misfit| (self.columns.len(), misfit))
+    }
+
+    /// Whether a page is full.
+    pub(super) fn full(&self) -> bool {
+        self.page.is_full()
+    }
+
+    /// Bytes gathered.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Whether there is something to hand over.
+    pub(super) fn waits(&self) -> bool {
+        !self.page.is_empty()
+    }
+
+    /// Whether what is gathered can be handed over without the rest of a transaction.
+    pub(super) fn settled(&self) -> bool {
+        !self.in_transaction
+    }
+
+    /// Ends the transaction; says whether a page is due because rows of it were handed over.
+    pub(super) fn commit(&mut self, at_s: u32) -> bool {
+        if std::mem::take(&mut self.in_transaction) {
+            self.at_s = Some(at_s);
+        }
+        std::mem::take(&mut self.handed)
+    }
+
+    /// Hands over what is gathered; all in `reached` is in this page or in earlier ones.
+    pub(super) fn page(&mut self, reached: &Gtids) -> Result<ChangesPage> {
+        let position = if self.in_transaction {
+            self.handed = true;
+            Position(Value::Null)
+        } else {
+            self.told = self.told.either(reached);
+            self.position()?
+        };
+        self.bytes = 0;
+        let committed_at =
+            self.at_s.take().map(|at| Timestamp::from_micros(i64::from(at) * SECOND_US));
+        let page = self.page.finish(&self.schema, position)?;
+        Ok(ChangesPage { stream: self.stream, page, committed_at })
+    }
+
+    /// A page of a whole read as one of changes.
+    pub(super) fn whole_page(&mut self, mut page: Page, columns: &[Column]) -> Result<ChangesPage> {
+        let complete = page.position.0.get("complete").and_then(Value::as_bool) == Some(true);
+        self.snapshot = Some(page.position.0).filter(|_| !complete);
+        self.columns = columns.to_vec();
+        self.schema = with_deleted(columns);
+        self.page = PageBuilder::new("mysql", &self.schema, self.request.page_rows);
+        page.position = if complete {
+            self.position()?
+        } else {
+            let (snapshot, log) = (self.snapshot.clone(), self.seen.position());
+            Stored { snapshot, log, columns: Vec::new() }.position()?
+        };
+        let rows = page.batch.num_rows();
+        let mut arrays = page.batch.columns().to_vec();
+        arrays.push(Arc::new(BooleanArray::from(vec![false; rows])));
+        let options = RecordBatchOptions::new().with_row_count(Some(rows));
+        let schema = Arc::clone(self.schema.arrow());
+        page.batch =
+            RecordBatch::try_new_with_options(schema, arrays, &options).map_err(|error| {
+                Error::internal("a page's columns do not form a batch").caused_by(error)
+            })?;
+        Ok(ChangesPage { stream: self.stream, page, committed_at: None })
+    }
+
+    fn position(&self) -> Result<Position> {
+        let columns = self.columns.iter().map(|column| (column.name.clone(), column.kind));
+        Stored { snapshot: None, log: self.told.position(), columns: columns.collect() }.position()
+    }
+}
+
+/// The columns of the pages with the one that tells which rows are gone.
+fn with_deleted(columns: &[Column]) -> TableSchema {
+    let mut columns = columns.to_vec();
+    columns.push(Column::inferred(DELETED_COLUMN, ColumnType::Bool));
+    TableSchema::new(columns, false)
+}
+
+/// What the server would send for a value of a column that it has no more.
+fn plain_wire(value: &LogValue) -> Wire {
+    match value {
+        LogValue::Null | LogValue::Text(_) => Wire::Text,
+        LogValue::Int(_) | LogValue::UInt(_) => Wire::Int,
+        LogValue::Float(_) => Wire::Float,
+        LogValue::Bytes(_) => Wire::Binary,
+    }
+}
+
+/// A value of the log as the server would send it.
+fn sql_value(value: &LogValue, wire: Wire, kind: ColumnType) -> SqlValue {
+    match value {
+        LogValue::Null => SqlValue::NULL,
+        LogValue::UInt(number) if wire == Wire::Bit && kind == ColumnType::Binary => {
+            SqlValue::Bytes(number.to_be_bytes().to_vec())
+        }
+        LogValue::Int(number) => SqlValue::Int(*number),
+        LogValue::UInt(number) => SqlValue::UInt(*number),
+        LogValue::Float(number) => SqlValue::Double(*number),
+        LogValue::Bytes(bytes) => SqlValue::Bytes(bytes.clone()),
+        LogValue::Text(text) => {
+            let dated = matches!(wire, Wire::Date | Wire::Moment { .. });
+            let date = if dated { date(text) } else { None };
+            date.unwrap_or_else(|| SqlValue::Bytes(text.clone().into_bytes()))
+        }
+    }
+}
+
+/// `2024-05-01 10:00:00.5` in parts, whether or not it is in the calendar.
+fn date(text: &str) -> Option<SqlValue> {
+    let (day, clock) = text.split_once(' ').unwrap_or((text, "00:00:00"));
+    let mut parts = day.splitn(3, '-');
+    let (year, month, date) = (parts.next()?, parts.next()?, parts.next()?);
+    let (clock, fraction) = clock.split_once('.').unwrap_or((clock, "0"));
+    let mut times = clock.splitn(3, ':');
+    let (hour, minute, second) = (times.next()?, times.next()?, times.next()?);
+    Some(SqlValue::Date(
+        year.parse().ok()?,
+        month.parse().ok()?,
+        date.parse().ok()?,
+        hour.parse().ok()?,
+        minute.parse().ok()?,
+        second.parse().ok()?,
+        format!("{fraction:0<6}").parse().ok()?,
+    ))
+}
+
+/// About how many bytes a value has.
+fn size(value: &LogValue) -> usize {
+    match value {
+        LogValue::Text(text) => text.len(),
+        LogValue::Bytes(bytes) => bytes.len(),
+        _ => 8,
+    }
+}
+
+/// A row that is set aside, as JSON.
+fn row_text(row: &LogRow) -> String {
+    let mut object = serde_json::Map::new();
+    for (name, value) in row.columns.iter().zip(&row.values) {
+        let wire = plain_wire(value);
+        object.insert(name.clone(), shown(&sql_value(value, wire, ColumnType::Text), wire));
+    }
+    Value::Object(object).to_string()
+}

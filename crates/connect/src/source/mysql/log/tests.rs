@@ -1,0 +1,235 @@
+//! What a reader sees of the log of a real server.
+
+use flywheel_base::{ErrorKind, Rng};
+use serde_json::{Value as Json, json};
+
+use super::*;
+use crate::source::contract::{Folder, now};
+use crate::source::mysql::tests::{connection, database, server};
+use crate::source::replica::{Target, catch_up, drain, rows, whole};
+use crate::source::{Source, SourceEntry};
+
+fn source(database: &str) -> Box<dyn Source> {
+    Folder::new(&[]).source_with("mysql", connection(server(), database))
+}
+
+fn request(name: &str, tables: &[&str]) -> ChangesRequest {
+    let stream = |table: &&str| ReadRequest::full(json!({ "table": table }), now());
+    let streams = tables.iter().map(stream).collect();
+    ChangesRequest { name: name.to_owned(), streams, follow: false }
+}
+
+#[tokio::test]
+async fn whole_read_and_log_equal_the_table_after_random_changes() {
+    for seed in [1, 2] {
+        println!("seed {seed}");
+        let name = database(
+            "CREATE TABLE t (id INT PRIMARY KEY, n INT, v VARCHAR(20), d DECIMAL(9,2));
+             INSERT INTO t (id, n, v) VALUES (1, 1, 'a'), (2, 2, 'b'), (3, 3, 'c')",
+        );
+        let source = source(&name);
+        let mut request = request(&name, &["t"]);
+        request.streams[0].page_rows = 5;
+        let mut target = [Target::default()];
+        let mut rng = Rng::new(seed);
+        for round in 0..8 {
+            let fourth = if round <= 5 { "d" } else { "e" };
+            let mut sql = String::from("BEGIN;");
+            for _ in 0..12 {
+                let (id, other) = (rng.below(20), rng.below(20));
+                sql.push_str(&match rng.below(5) {
+                    0 if round <= 4 => {
+                        format!("REPLACE INTO t (id, n, v) VALUES ({id}, {other}, 'é{id}');")
+                    }
+                    0 | 1 => format!("REPLACE INTO t (id, n) VALUES ({id}, {other});"),
+                    2 => format!("UPDATE t SET n = n + 1, {fourth} = n / 4 WHERE id < {id};"),
+                    3 => format!("DELETE FROM t WHERE id = {id};"),
+                    _ => format!("UPDATE IGNORE t SET id = {other} WHERE id = {id};"),
+                });
+            }
+            server().sql(&name, &format!("{sql} COMMIT;"));
+            let alter = match round {
+                3 => "ALTER TABLE t ADD COLUMN more INT AFTER id; UPDATE t SET more = 7",
+                4 => "ALTER TABLE t DROP COLUMN v",
+                5 => {
+                    "ALTER TABLE t MODIFY n BIGINT, CHANGE d e DECIMAL(9,2); UPDATE t SET n = n + 1"
+                }
+                _ => "",
+            };
+            if !alter.is_empty() {
+                server().sql(&name, alter);
+            }
+            catch_up(&*source, &mut request, &mut target).await;
+        }
+        let expected = whole(&*source, "t").await;
+        let columns: Vec<&String> = expected.values().flat_map(|row| row.keys()).collect();
+        for row in target[0].rows.values_mut() {
+            row.retain(|name, _| columns.contains(&name));
+        }
+        assert_eq!(target[0].rows, expected, "seed {seed}");
+        let rest = drain(&*source, &request).await.unwrap();
+        assert!(rest.iter().all(|page| page.page.batch.num_rows() == 0));
+    }
+}
+
+#[tokio::test]
+async fn pages_follow_each_other_from_any_position() {
+    let name = database("CREATE TABLE t (id INT PRIMARY KEY, v TEXT)");
+    let insert = |from: usize, to: usize| {
+        let rows: Vec<String> = (from..to).map(|id| format!("({id}, 'x')")).collect();
+        format!("INSERT INTO t VALUES {};", rows.join(", "))
+    };
+    server().sql(&name, &insert(0, 30));
+    let source = source(&name);
+    let mut request = request(&name, &["t"]);
+    request.streams[0].page_rows = 7;
+    let mut pages = drain(&*source, &request).await.unwrap();
+    request.streams[0].from = pages.last().map(|page| page.page.position.clone());
+    let large = insert(100, 130);
+    server().sql(
+        &name,
+        &format!("BEGIN; {large} DELETE FROM t WHERE id < 3; COMMIT; {}", insert(200, 203)),
+    );
+    server().sql(&name, "UPDATE t SET id = 500 WHERE id = 101");
+    let log = drain(&*source, &request).await.unwrap();
+    assert!(log.iter().all(|page| page.page.batch.num_rows() <= 7));
+    let open = log.iter().filter(|page| page.page.position.0.is_null()).count();
+    assert_eq!(open, 4);
+    assert!(log[0].committed_at.is_none() && log[4].committed_at.is_some());
+    pages.extend(log);
+    let expected = whole(&*source, "t").await;
+    let mut cut = Target::default();
+    for page in &pages {
+        cut.apply(page);
+        if !cut.held.is_empty() || page.page.position.0.is_null() {
+            continue;
+        }
+        let mut resumed = cut.clone();
+        request.streams[0].from.clone_from(&resumed.position);
+        for page in drain(&*source, &request).await.unwrap() {
+            resumed.apply(&page);
+        }
+        assert_eq!(resumed.rows, expected, "from {:?}", cut.position);
+    }
+    source.acknowledge(&request).await.unwrap();
+    source.forget(&request.name).await.unwrap();
+}
+
+#[tokio::test]
+async fn values_are_the_same_as_those_of_a_whole_read() {
+    let name = database(
+        "CREATE TABLE t (id INT PRIMARY KEY, tu TINYINT UNSIGNED, bu BIGINT UNSIGNED, d DECIMAL(12,2),
+             dw DECIMAL(65,30), f FLOAT, db DOUBLE, c CHAR(5), v VARCHAR(20) CHARACTER SET latin1,
+             tx TEXT, b BINARY(3), bl BLOB, da DATE, dt DATETIME, dt6 DATETIME(6),
+             ts TIMESTAMP NULL, tm TIME(3), y YEAR, j JSON, e ENUM('new','paid'), s SET('a','b'),
+             b1 BIT(1), b9 BIT(9), b64 BIT(64))",
+    );
+    let insert = |id: usize| {
+        let sql = format!(
+            "SET time_zone = '+05:30';
+             INSERT INTO t VALUES ({id}, 255, 18446744073709551615, -1.50, 1.5, 0.1, 1e-300, 'ab',
+                 'é', 'ü', x'01', x'00ff', '2024-02-29', '2024-02-29 12:34:56',
+                 '2024-02-29 12:34:56.789012', '2024-02-29 12:34:56', '-12:34:56.789', 2024,
+                 '{{\"a\": 1}}', 'paid', 'a,b', b'1', b'100000001', b'11');
+             INSERT INTO t (id) VALUES ({})",
+            id + 1
+        );
+        server().sql(&name, &sql);
+    };
+    insert(1);
+    let source = source(&name);
+    let mut request = request(&name, &["t"]);
+    let mut targets = [Target::default()];
+    catch_up(&*source, &mut request, &mut targets).await;
+    insert(3);
+    catch_up(&*source, &mut request, &mut targets).await;
+    for (before, after) in [("1", "3"), ("2", "4")] {
+        let mut after = targets[0].rows[after].clone();
+        after.insert("id".to_owned(), before.to_owned());
+        assert_eq!(after, targets[0].rows[before]);
+    }
+    server().sql(&name, "DELETE FROM t WHERE id = 3");
+    let pages = drain(&*source, &request).await.unwrap();
+    let gone: Vec<_> = pages.iter().flat_map(|page| rows(&page.page.batch)).collect();
+    let (deleted, row) = &gone[0];
+    assert!(*deleted && row["id"] == "3" && row["tx"] == "∅");
+}
+
+#[tokio::test]
+async fn a_table_that_is_emptied_dropped_or_renamed_stops_the_log() {
+    for (sql, word) in [
+        ("TRUNCATE TABLE t", "truncated"),
+        ("CREATE OR REPLACE TABLE t (id INT PRIMARY KEY)", "made anew"),
+        ("RENAME TABLE t TO old, u TO t", "renamed"),
+        ("SET SESSION binlog_format = STATEMENT; INSERT INTO t VALUES (5)", "statement"),
+    ] {
+        let name = database(
+            "CREATE TABLE t (id INT PRIMARY KEY); CREATE TABLE u (id INT PRIMARY KEY);
+             INSERT INTO t VALUES (1)",
+        );
+        let source = source(&name);
+        let mut request = request(&name, &["t"]);
+        let mut target = [Target::default()];
+        catch_up(&*source, &mut request, &mut target).await;
+        server().sql(&name, &format!("INSERT INTO t VALUES (2); {sql}"));
+        let mut pages = source.changes(&request);
+        let error = loop {
+            match pages.next().await.unwrap() {
+                Ok(page) => target[0].apply(&page),
+                Err(error) => break error,
+            }
+        };
+        assert!(pages.next().await.is_none());
+        assert_eq!(error.kind(), ErrorKind::Blocked, "{sql}: {error:?}");
+        assert!(error.message().contains(word), "{sql}: {error:?}");
+        assert_eq!(target[0].rows.len(), 2, "{sql}");
+        drop(pages);
+        request.streams[0].from = None;
+        target = [Target::default()];
+        catch_up(&*source, &mut request, &mut target).await;
+        assert_eq!(target[0].rows, whole(&*source, "t").await, "{sql}");
+    }
+}
+
+#[tokio::test]
+async fn a_log_that_is_followed_hands_over_soon() {
+    let name = database("CREATE TABLE t (id INT PRIMARY KEY)");
+    let source = source(&name);
+    let mut request = request(&name, &["t"]);
+    let mut target = [Target::default()];
+    catch_up(&*source, &mut request, &mut target).await;
+    request.follow = true;
+    let mut pages = source.changes(&request);
+    for id in 1..4 {
+        server().sql(&name, &format!("INSERT INTO t VALUES ({id})"));
+        while target[0].rows.len() < id {
+            target[0].apply(&pages.next().await.unwrap().unwrap());
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_has_no_usable_log_is_refused_with_what_to_do() {
+    let name = database(
+        "CREATE TABLE bare (id INT); CREATE TABLE t (id INT PRIMARY KEY);
+         CREATE TABLE mine (id INT PRIMARY KEY, _deleted INT); CREATE VIEW v AS SELECT id FROM t",
+    );
+    let source = source(&name);
+    let refused: [(Json, &str); 5] = [
+        (json!({ "table": "bare" }), "PRIMARY KEY"),
+        (json!({ "table": "t", "where": "id > 1" }), "where"),
+        (json!({ "table": "v", "primary_key": ["id"] }), "behind it"),
+        (json!({ "query": "SELECT 1 AS id" }), "table"),
+        (json!({ "table": "mine" }), "Rename"),
+    ];
+    for (stream, hint) in refused {
+        let mut request = request(&name, &["t"]);
+        request.streams[0].stream = stream.clone();
+        let error = drain(&*source, &request).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Invalid, "{stream}: {error:?}");
+        assert!(error.hint_text().unwrap().contains(hint), "{stream}: {error:?}");
+    }
+    let twice = request(&name, &["t", "t"]);
+    assert!(drain(&*source, &twice).await.unwrap_err().message().contains("two streams"));
+    assert!(SourceEntry::named("mysql").unwrap().cdc);
+}
