@@ -13,8 +13,8 @@
 //! field it follows.
 
 mod read;
+mod schema;
 mod stored;
-mod types;
 
 use std::collections::BTreeSet;
 
@@ -25,7 +25,7 @@ use crate::column::{ColumnType, Misfit};
 use crate::process::{Mask, Running};
 
 pub(crate) use self::read::feed;
-pub(crate) use self::types::{TypedField, fields};
+pub(crate) use self::schema::{TypedField, fields};
 
 /// What one line says.
 #[derive(Debug)]

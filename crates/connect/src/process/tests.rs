@@ -1,3 +1,5 @@
+//! What a program can do to us, and what becomes of it.
+
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};

@@ -1,3 +1,5 @@
+//! Programs that speak the Airbyte protocol, as scripts.
+
 mod real;
 
 use flywheel_base::ErrorKind;

@@ -1,3 +1,5 @@
+//! Singer taps, as scripts.
+
 mod real;
 
 use flywheel_base::ErrorKind;
