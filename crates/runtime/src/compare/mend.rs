@@ -107,7 +107,7 @@ impl Work<'_> {
             condition(Dialect::Datafusion, &here.key, keys)?
         );
         let batches = workspace.lake_session().await?.query(&sql).await?.collect().await?;
-        let marked = batches.into_iter().filter(|b| b.num_rows() > 0).map(marked);
+        let marked = batches.iter().filter(|b| b.num_rows() > 0).map(marked);
         let batches = marked.collect::<Result<Vec<_>>>()?;
         let rows: usize = batches.iter().map(RecordBatch::num_rows).sum();
         let Some(first) = batches.first() else { return Ok(0) };
@@ -135,7 +135,7 @@ fn name_there(stream: &Stream, name: &str) -> String {
 }
 
 /// Keys with the mark of rows that are gone.
-fn marked(keys: RecordBatch) -> Result<RecordBatch> {
+fn marked(keys: &RecordBatch) -> Result<RecordBatch> {
     let schema = keys.schema();
     let mark = Arc::new(Field::new(DELETED, DataType::Boolean, false));
     let fields: Vec<_> = schema.fields().iter().cloned().chain([mark]).collect();

@@ -62,7 +62,7 @@ impl Table {
         match query {
             Query::Bounds => bounds(rows.first()),
             Query::Buckets { .. } => {
-                rows.iter().map(|row| bucket(row)).collect::<Result<_>>().map(Answer::Buckets)
+                rows.iter().map(bucket).collect::<Result<_>>().map(Answer::Buckets)
             }
             Query::Rows { .. } => {
                 let row = |row: &Row| {

@@ -48,7 +48,7 @@ pub(crate) async fn run(
         .map(|stream| recorder.started("sync", &format!("{name}.{}", stream.stream)))
         .collect();
     let run_id = recorder.run_id().to_owned();
-    let result = follow(workspace, &run_id, name, sync, streams, restart).await;
+    let result = Box::pin(follow(workspace, &run_id, name, sync, streams, restart)).await;
     let mut landed = Vec::new();
     match result {
         Ok(all) => {
@@ -103,7 +103,7 @@ async fn follow(
         streams: tables.iter().map(Following::request).collect(),
         follow: false,
     };
-    let read = pages(source.as_ref(), name, &request, &mut tables).await;
+    let read = Box::pin(pages(source.as_ref(), name, &request, &mut tables)).await;
     if let Err(error) = read {
         for table in &mut tables {
             table.discard().await;
@@ -302,7 +302,8 @@ impl<'a> Following<'a> {
         let commit = if self.load.is_some() {
             self.stream_on().await?;
             let Some(load) = self.load.take() else { return Ok(()) };
-            load.commit(&self.operation(), &self.app, checkpoint).await?
+            let operation = self.operation();
+            Box::pin(load.commit(&operation, &self.app, checkpoint)).await?
         } else {
             let rows: usize = self.gathered.iter().map(RecordBatch::num_rows).sum();
             if self.gathered.is_empty() || (rows == 0 && !self.replaces) {
