@@ -15,6 +15,7 @@
 //! | bytes | hex digits, lower case |
 //! | float | rounded to the declared digits; better left out |
 
+mod key;
 mod sql;
 
 #[cfg(test)]

@@ -164,6 +164,10 @@ fn works<'a>(workspace: &'a Workspace, options: &Options<'_>) -> Result<Vec<Work
             Error::not_found(format!("no stream \"{name}\"")).hint(suggest::hint(name, seen))
         );
     }
+    if works.is_empty() {
+        return Err(Error::invalid("no table of this project can be compared")
+            .hint("Tables with a `key` that are read from PostgreSQL, MySQL or MariaDB can."));
+    }
     Ok(works)
 }
 
@@ -221,7 +225,7 @@ impl Work<'_> {
         let (here, there) = (self.text(&table, &columns)?, self.text_there(&columns)?);
         let left = Table::Server {
             source: source(workspace, self.sync, self.stream).await?,
-            text: there,
+            text: there.clone(),
             dialect: self.dialect,
             now: workspace.now(),
         };
@@ -232,7 +236,7 @@ impl Work<'_> {
         let mut found = find().await?;
         let mut mended = 0;
         if options.repair && !found.is_equal() {
-            mended = self.mend(workspace, &here, &found).await?;
+            mended = self.mend(workspace, &here, &there, &found).await?;
             found = find().await?;
         }
         Ok(Comparison {

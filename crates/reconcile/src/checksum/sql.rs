@@ -151,7 +151,8 @@ impl TableText {
 
 impl Dialect {
     /// A quoted identifier.
-    fn name(self, name: &str) -> String {
+    #[must_use]
+    pub fn name(self, name: &str) -> String {
         match self {
             Self::Mariadb => format!("`{}`", name.replace('`', "``")),
             _ => format!("\"{}\"", name.replace('"', "\"\"")),
@@ -159,7 +160,8 @@ impl Dialect {
     }
 
     /// A quoted text.
-    fn text(self, text: &str) -> String {
+    #[must_use]
+    pub fn text(self, text: &str) -> String {
         let text = text.replace('\'', "''");
         match self {
             Self::Mariadb => format!("'{}'", text.replace('\\', "\\\\")),

@@ -178,3 +178,25 @@ fn a_table_that_cannot_be_compared_is_refused() {
         assert!(error.hint_text().is_some(), "{error}");
     }
 }
+
+#[test]
+fn keys_come_back_from_their_texts_and_cannot_break_out_of_a_query() {
+    let table = |key: &[(&str, Kind)]| TableText {
+        table: vec!["t".into()],
+        key: key.iter().map(|(name, kind)| ((*name).to_owned(), *kind)).collect(),
+        columns: Vec::new(),
+        filter: None,
+    };
+    let both = table(&[("id", Kind::Integer), ("name", Kind::Text)]);
+    let text = row_text(&[(Kind::Integer, Cell::Integer(7)), (Kind::Text, Cell::Text("o'x|\\"))]);
+    let keys = [text];
+    let found = both.has_key(Dialect::Mariadb, &keys).unwrap();
+    assert_eq!(found, r"(`id` = 7 and `name` = 'o''x|\\')");
+    let found = both.has_key(Dialect::Postgres, &keys).unwrap();
+    assert_eq!(found, r#"("id" = 7 and "name" = 'o''x|\')"#);
+    let one = table(&[("id", Kind::Integer)]);
+    assert!(one.has_key(Dialect::Postgres, &["1 or true".to_owned()]).is_err());
+    assert!(one.has_key(Dialect::Postgres, &["1|2".to_owned()]).is_err());
+    let at = table(&[("at", Kind::Timestamp)]);
+    assert!(at.has_key(Dialect::Postgres, &["1.0".to_owned()]).unwrap_err().hint_text().is_some());
+}

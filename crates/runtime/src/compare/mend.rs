@@ -1,13 +1,13 @@
 //! Making the lake equal to the source again, key by key.
 
-use arrow::array::{BooleanArray, RecordBatch};
-use arrow::datatypes::{DataType, Field, Schema};
 use std::sync::Arc;
 
+use arrow::array::{BooleanArray, RecordBatch};
+use arrow::datatypes::{DataType, Field, Schema};
 use flywheel_base::{Error, Result};
-use flywheel_project::resource::sync::Stream;
+use flywheel_project::resource::sync::{Read, Stream};
 use flywheel_reconcile::bisect::Found;
-use flywheel_reconcile::checksum::{Dialect, Kind, TableText};
+use flywheel_reconcile::checksum::{Dialect, TableText};
 use flywheel_reconcile::record::Side;
 use flywheel_warehouse::{DELETED, Duplicates, RowStream, Write, WriteMode};
 use futures::StreamExt;
@@ -28,6 +28,7 @@ impl Work<'_> {
         &self,
         workspace: &Workspace,
         here: &TableText,
+        there: &TableText,
         found: &Found,
     ) -> Result<u64> {
         let plan = found.repair(Side::Left);
@@ -43,7 +44,7 @@ impl Work<'_> {
         }
         let mut mended = 0;
         for keys in plan.copy.chunks(KEYS_AT_ONCE) {
-            mended += self.copy(workspace, here, keys).await?;
+            mended += self.copy(workspace, there, keys).await?;
         }
         for keys in plan.delete.chunks(KEYS_AT_ONCE) {
             mended += self.remove(workspace, here, keys).await?;
@@ -51,11 +52,10 @@ impl Work<'_> {
         Ok(mended)
     }
 
-    async fn copy(&self, workspace: &Workspace, here: &TableText, keys: &[String]) -> Result<u64> {
-        let named: Vec<(String, Kind)> =
-            here.key.iter().map(|(name, kind)| (name_there(self.stream, name), *kind)).collect();
-        let condition = condition(self.dialect, &named, keys)?;
-        let mut stream = self.stream.clone();
+    async fn copy(&self, workspace: &Workspace, there: &TableText, keys: &[String]) -> Result<u64> {
+        let condition = there.has_key(self.dialect, keys)?;
+        // Read like any table: what it holds now, without marks of rows that are gone.
+        let mut stream = Stream { read: Read::Full, ..self.stream.clone() };
         let both = match stream.options.get("where").and_then(Value::as_str) {
             Some(other) => format!("({other}) and ({condition})"),
             None => condition,
@@ -63,8 +63,7 @@ impl Work<'_> {
         stream.options.insert("where".to_owned(), both.into());
         let source = source(workspace, self.sync, &stream).await?;
         let mapping = mapping(workspace, self.sync, &stream)?;
-        let mut request = read_request(&stream, &mapping, None, workspace.now());
-        request.mode = flywheel_connect::source::ReadMode::Full;
+        let request = read_request(&stream, &mapping, None, workspace.now());
         let mut batches = Vec::new();
         let mut pages = source.read(&request);
         while let Some(page) = pages.next().await {
@@ -98,14 +97,11 @@ impl Work<'_> {
         here: &TableText,
         keys: &[String],
     ) -> Result<u64> {
+        let quoted = |name: &String| Dialect::Datafusion.name(name);
         let names: Vec<String> = here.key.iter().map(|(name, _)| quoted(name)).collect();
-        let table: Vec<String> = here.table.iter().map(|part| quoted(part)).collect();
-        let sql = format!(
-            "select {} from {} where {}",
-            names.join(", "),
-            table.join("."),
-            condition(Dialect::Datafusion, &here.key, keys)?
-        );
+        let table: Vec<String> = here.table.iter().map(quoted).collect();
+        let condition = here.has_key(Dialect::Datafusion, keys)?;
+        let sql = format!("select {} from {} where {condition}", names.join(", "), table.join("."));
         let batches = workspace.lake_session().await?.query(&sql).await?.collect().await?;
         let marked = batches.iter().filter(|b| b.num_rows() > 0).map(marked);
         let batches = marked.collect::<Result<Vec<_>>>()?;
@@ -129,11 +125,6 @@ impl Work<'_> {
     }
 }
 
-fn name_there(stream: &Stream, name: &str) -> String {
-    let declared = stream.columns.iter().find(|column| column.name == *name);
-    declared.map_or(name, |column| column.source_name()).to_owned()
-}
-
 /// Keys with the mark of rows that are gone.
 fn marked(keys: &RecordBatch) -> Result<RecordBatch> {
     let schema = keys.schema();
@@ -143,85 +134,4 @@ fn marked(keys: &RecordBatch) -> Result<RecordBatch> {
     let columns = keys.columns().iter().cloned().chain([gone]).collect();
     RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)
         .map_err(|error| Error::internal("keys cannot be marked").caused_by(error))
-}
-
-/// The condition that a row has one of these keys, given by their canonical texts.
-fn condition(dialect: Dialect, key: &[(String, Kind)], keys: &[String]) -> Result<String> {
-    let name = |name: &str| match dialect {
-        Dialect::Mariadb => format!("`{}`", name.replace('`', "``")),
-        _ => quoted(name),
-    };
-    let one = |text: &String| {
-        let values = values(text);
-        if values.len() != key.len() {
-            return Err(Error::internal(format!("the key {text} has {} parts", values.len())));
-        }
-        let parts = key.iter().zip(values).map(|((column, kind), value)| {
-            let literal = literal(dialect, *kind, &value).ok_or_else(|| {
-                Error::invalid(format!("rows with the key column \"{column}\" are not mended"))
-                    .hint("Keys of whole numbers, dates and text are.")
-            })?;
-            Ok(format!("{} = {literal}", name(column)))
-        });
-        Ok(format!("({})", parts.collect::<Result<Vec<_>>>()?.join(" and ")))
-    };
-    Ok(keys.iter().map(one).collect::<Result<Vec<_>>>()?.join(" or "))
-}
-
-/// The values of a canonical text: parted by `|`, with `\` before a `|` or `\` of theirs.
-fn values(text: &str) -> Vec<String> {
-    let mut values = vec![String::new()];
-    let mut chars = text.chars();
-    while let Some(c) = chars.next() {
-        let plain = match c {
-            '|' => {
-                values.push(String::new());
-                continue;
-            }
-            '\\' => chars.next().unwrap_or('\\'),
-            c => c,
-        };
-        if let Some(value) = values.last_mut() {
-            value.push(plain);
-        }
-    }
-    values
-}
-
-fn literal(dialect: Dialect, kind: Kind, value: &str) -> Option<String> {
-    match kind {
-        Kind::Integer => value.parse::<i128>().ok().map(|number| number.to_string()),
-        Kind::Date => Some(format!("date '{}'", value.replace('\'', "''"))),
-        Kind::Text => {
-            let text = value.replace('\'', "''");
-            Some(match dialect {
-                Dialect::Mariadb => format!("'{}'", text.replace('\\', "\\\\")),
-                _ => format!("'{text}'"),
-            })
-        }
-        _ => None,
-    }
-}
-
-fn quoted(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn keys_come_back_from_their_texts_and_cannot_break_out_of_a_query() {
-        assert_eq!(values(r"1|a\|b\\c"), ["1", r"a|b\c"]);
-        let key = [("id".to_owned(), Kind::Integer), ("name".to_owned(), Kind::Text)];
-        let keys = [r"7|o'x\\".to_owned()];
-        let found = condition(Dialect::Mariadb, &key, &keys).unwrap();
-        assert_eq!(found, r"(`id` = 7 and `name` = 'o''x\\')");
-        let found = condition(Dialect::Postgres, &key, &keys).unwrap();
-        assert_eq!(found, r#"("id" = 7 and "name" = 'o''x\')"#);
-        let key = [("id".to_owned(), Kind::Integer)];
-        assert!(condition(Dialect::Postgres, &key, &["1 or true".to_owned()]).is_err());
-        assert!(condition(Dialect::Postgres, &key, &["1|2".to_owned()]).is_err());
-    }
 }
