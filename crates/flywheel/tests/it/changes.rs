@@ -39,7 +39,7 @@ impl Shop {
         shop.house.write("password", Postgres::PASSWORD);
         shop.house.write(
             "syncs/shop.yaml",
-            "sync: shop\nconnection: shop\nstreams:\n  - {stream: customers, options: {table: customers}, read: cdc, write: mirror, key: [id]}\n  - {stream: orders, options: {table: orders}, read: cdc, write: mirror, key: [id]}\n",
+            "sync: shop\nconnection: shop\nstreams:\n  - {stream: customers, options: {table: customers}, read: cdc, write: mirror, key: [id]}\n  - {stream: orders, options: {table: orders}, read: cdc, write: mirror, key: [id], keep: declared, columns: [{name: id}, {name: customer}, {name: amount}, {name: at}]}\n",
         );
         shop
     }
@@ -161,6 +161,28 @@ fn a_lost_log_is_said_and_a_restart_reads_everything_again() {
 }
 
 #[test]
+fn a_truncated_table_stops_the_sync_and_what_came_before_is_kept() {
+    let shop = Shop::new();
+    shop.house.ok(&["sync"]);
+    shop.run("update customers set name = 'kept' where id = 5");
+    shop.run("truncate orders");
+    let said = shop.house.fails(3, &["sync"]);
+    assert!(said.contains("truncated") && said.contains("--restart"), "{said}");
+    assert_eq!(shop.house.cell("select name from raw.customers where id = 5"), "kept");
+    shop.run("insert into orders values (1, 1, 1, '2024-05-01T12:00:00Z')");
+    shop.house.ok(&["sync", "shop", "--restart"]);
+    shop.assert_equal("after the restart");
+}
+
+#[test]
+fn a_sync_that_nothing_can_be_compared_of_says_so() {
+    let house = House::new();
+    let output = house.run(&["reconcile"]);
+    let said = crate::house::text(&output.stderr);
+    assert!(!output.status.success() && said.contains("can be compared"), "{said}");
+}
+
+#[test]
 fn rows_that_differ_are_found_by_checksums_and_mended() {
     let shop = Shop::new();
     shop.run("insert into orders select n, n % 200 + 1, n * 0.25, '2024-05-02T08:00:00.123456Z' from generate_series(1001, 30000) n");
@@ -192,6 +214,8 @@ fn rows_that_differ_are_found_by_checksums_and_mended() {
     assert_eq!(of("raw.customers")["keys"][0]["key"], "7");
     shop.house.ok(&["reconcile", "shop", "--repair"]);
     shop.assert_equal("after the repair");
+    let marks = "select count(*) from information_schema.columns where column_name = '_deleted'";
+    assert_eq!(shop.house.cell(marks), "0", "the mark of rows that are gone is no column");
     shop.house.ok(&["sync"]);
     shop.assert_equal("after the changes came by the log as well");
     let output = shop.house.run(&["reconcile", "shop", "--stream", "custmers"]);

@@ -22,9 +22,9 @@ use super::sync::{
     GATHERED_BYTES_MAX, Landed, Tally, conform, destination, location_of, outcome, read_request,
     source, union,
 };
+use crate::Workspace;
 use crate::mapping::mapping;
 use crate::recorder::{Recorder, Timer};
-use crate::{Workspace, quarantine};
 
 /// The longest name of a reader that every source takes.
 const NAME_MAX: usize = 48;
@@ -106,7 +106,7 @@ async fn follow(
     let read = Box::pin(pages(source.as_ref(), name, &request, &mut tables)).await;
     if let Err(error) = read {
         for table in &mut tables {
-            table.discard().await;
+            table.keep().await;
         }
         return Err(error);
     }
@@ -130,9 +130,15 @@ async fn pages(
     let mut pages = source.changes(request);
     while let Some(page) = pages.next().await {
         let page = page.map_err(|error| match error.kind() {
-            ErrorKind::Blocked => error.hint(format!(
-                "Changes are lost: `flywheel sync {name} --restart` reads the tables whole again."
-            )),
+            ErrorKind::Blocked => {
+                let again =
+                    format!("`flywheel sync {name} --restart` reads the tables whole again.");
+                let hint = match error.hint_text() {
+                    Some(hint) => format!("{hint} {again}"),
+                    None => again,
+                };
+                error.hint(hint)
+            }
             _ => error,
         })?;
         let table = tables.get_mut(page.stream).ok_or_else(|| {
@@ -149,12 +155,13 @@ async fn pages(
 /// The name under which a sync reads a log: the project's and its own, as systems allow names.
 pub(crate) fn reader(project: &str, sync: &str) -> String {
     let plain = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' };
-    let name: String = format!("{project}_{sync}").chars().map(plain).collect();
-    if name.len() <= NAME_MAX {
+    let given = format!("{project}_{sync}");
+    let name: String = given.chars().map(plain).collect();
+    if name == given && name.len() <= NAME_MAX {
         return name;
     }
-    // Long names that begin alike stay apart.
-    let digest = flywheel_base::digest::short(&[name.as_bytes()]);
+    // Names that only look alike in the system's letters, or begin alike, stay apart.
+    let digest = flywheel_base::digest::short(&[project.as_bytes(), sync.as_bytes()]);
     let start: String = name.chars().take(NAME_MAX - 13).collect();
     format!("{start}_{}", digest.get(..12).unwrap_or(&digest))
 }
@@ -290,13 +297,8 @@ impl<'a> Following<'a> {
 
     /// Commits what is gathered with the position after it.
     async fn commit(&mut self) -> Result<()> {
-        self.tally.judge(&self.sync.errors, true)?;
-        let rejected = self.tally.set_aside();
-        self.landed.rows_rejected += rejected.len() as u64;
-        let now = self.workspace.now();
-        let rows = quarantine::rows(self.name, &self.stream.stream, self.run_id, now, rejected);
-        quarantine::set_aside(self.workspace, rows).await?;
-        self.landed.notices.append(&mut self.tally.notices());
+        let sync = (self.name, &self.sync.errors);
+        self.tally.pass(self.workspace, self.run_id, sync, self.stream, &mut self.landed).await?;
         let Some(position) = self.position.clone() else { return Ok(()) };
         let checkpoint = Checkpoint { sequence: self.sequence + 1, position: position.0.clone() };
         let commit = if self.load.is_some() {
@@ -345,6 +347,19 @@ impl<'a> Following<'a> {
         Ok(())
     }
 
+    /// Commits what came before a read broke off, and gives up the rest: half of a transaction, half
+    /// of a table that is read whole.
+    async fn keep(&mut self) {
+        if !self.replaces
+            && self.position.is_some()
+            && let Err(error) = self.commit().await
+        {
+            // The error that broke the read off is the one to report; these rows are read again.
+            tracing::warn!(table = %self.landed.table, %error, "changes before an error are not kept");
+        }
+        self.discard().await;
+    }
+
     /// Gives up what is not committed.
     async fn discard(&mut self) {
         self.gathered.clear();
@@ -360,7 +375,9 @@ mod tests {
 
     #[test]
     fn a_reader_has_a_name_that_systems_allow_and_nobody_else_has() {
-        assert_eq!(reader("Shop 2", "crm.in"), "shop_2_crm_in");
+        assert_eq!(reader("shop", "crm_in"), "shop_crm_in");
+        assert!(reader("Shop 2", "crm").starts_with("shop_2_crm_"));
+        assert_ne!(reader("shop", "crm-in"), reader("shop", "crm.in"));
         let long = "x".repeat(80);
         let (a, b) = (reader(&long, "a"), reader(&long, "b"));
         assert!(a.len() <= NAME_MAX && b.len() <= NAME_MAX && a != b, "{a} {b}");

@@ -27,8 +27,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::sync::{Landed, Tally, read_request, source};
+use crate::Workspace;
 use crate::mapping::mapping;
-use crate::{Workspace, quarantine};
 
 /// Rows between two commits.
 const CHECKPOINT_ROWS: u64 = 100_000;
@@ -287,13 +287,8 @@ impl Delivery<'_> {
 
     /// Commits what waits; `complete` says that the read has ended.
     async fn commit(&mut self, complete: bool) -> Result<()> {
-        self.tally.judge(&self.sync.errors, true)?;
-        let rejected = self.tally.set_aside();
-        self.landed.rows_rejected += rejected.len() as u64;
-        let now = self.workspace.now();
-        let rows = quarantine::rows(self.name, &self.stream.stream, self.run_id, now, rejected);
-        quarantine::set_aside(self.workspace, rows).await?;
-        self.landed.notices.append(&mut self.tally.notices());
+        let sync = (self.name, &self.sync.errors);
+        self.tally.pass(self.workspace, self.run_id, sync, self.stream, &mut self.landed).await?;
         let waiting = std::mem::take(&mut self.waiting);
         let Some(position) = waiting.position else { return Ok(()) };
         // Without columns there is no target yet; the next run reads from the old position again.

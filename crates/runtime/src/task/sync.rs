@@ -515,15 +515,25 @@ impl Tally {
         self.judge(errors, false)
     }
 
-    /// Hands over the rows to be set aside; they stay counted.
-    pub(crate) fn set_aside(&mut self) -> Vec<Rejected> {
-        self.bad_before += self.rejected.len() as u64;
-        std::mem::take(&mut self.rejected)
-    }
-
-    /// Hands over what a person should know.
-    pub(crate) fn notices(&mut self) -> Vec<String> {
-        std::mem::take(&mut self.notices)
+    /// Applies the budget and sets bad rows aside, before a position of `landed` passes them; they stay
+    /// counted.
+    pub(super) async fn pass(
+        &mut self,
+        workspace: &Workspace,
+        run_id: &str,
+        (name, errors): (&str, &Errors),
+        stream: &Stream,
+        landed: &mut Landed,
+    ) -> Result<()> {
+        self.judge(errors, true)?;
+        let rejected = std::mem::take(&mut self.rejected);
+        self.bad_before += rejected.len() as u64;
+        landed.rows_rejected += rejected.len() as u64;
+        let now = workspace.now();
+        let rows = quarantine::rows(name, &stream.stream, run_id, now, rejected);
+        quarantine::set_aside(workspace, rows).await?;
+        landed.notices.append(&mut self.notices);
+        Ok(())
     }
 
     /// Applies the budget of bad rows, counted over the whole run.
