@@ -16,6 +16,18 @@ pub(crate) const LAKE_READERS: &[&str] = &[
     "pyarrow==26.0.1",
 ];
 
+/// Other programs that copy tables, and what reads their files.
+pub(crate) const COPY_PEERS: &[&str] = &[
+    "dlt[deltalake,filesystem]==1.31.0",
+    "sqlalchemy==2.1.9",
+    "psycopg2-binary==2.9.13",
+    "connectorx==0.4.6",
+    "sling==1.4.10",
+    "duckdb==1.5.5",
+    "deltalake==1.6.6",
+    "pyarrow==26.0.1",
+];
+
 /// The recommender library that ours is compared with.
 pub(crate) const RECOMMENDER_PEERS: &[&str] = &["implicit==0.7.3", "numpy==2.4.6", "scipy==1.17.1"];
 

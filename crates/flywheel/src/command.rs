@@ -8,6 +8,7 @@ mod discover;
 mod init;
 mod learn;
 mod lineage;
+mod link;
 mod policy;
 mod quarantine;
 mod reconcile;
@@ -51,6 +52,7 @@ pub(crate) const COMMANDS: &[CommandEntry] = &[
     command::<discover::Discover>("discover"),
     command::<sync::Sync>("sync"),
     command::<reconcile::Reconcile>("reconcile"),
+    command::<link::Link>("link"),
     command::<quarantine::Quarantine>("quarantine"),
     command::<build::Build>("build"),
     command::<test::Test>("test"),

@@ -3,6 +3,7 @@
 mod column;
 mod connector;
 mod learner;
+mod link;
 mod policy;
 mod properties;
 mod query;
@@ -62,6 +63,7 @@ pub(crate) fn check(loaded: &mut Loaded, connectors: &Connectors) -> Checked {
     check.connections();
     check.actions();
     check.syncs();
+    check.links();
     check.declare_sources();
     check.lake_readers();
     check.models();

@@ -1,4 +1,4 @@
-//! One graph of everything that depends on something: connections, syncs, source tables, models,
+//! One graph of everything that depends on something: connections, syncs, links, source tables, models,
 //! learners, policies and actions, with edges in the direction data flows.
 
 mod select;
@@ -16,6 +16,8 @@ pub enum NodeKind {
     Connection,
     /// Streams that land.
     Sync,
+    /// Records kept alike on two systems.
+    Link,
     /// A landed table, named `schema.table`.
     Source,
     /// An SQL model.
@@ -30,9 +32,10 @@ pub enum NodeKind {
 
 impl NodeKind {
     /// Every kind, in the order of the wheel.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Connection,
         Self::Sync,
+        Self::Link,
         Self::Source,
         Self::Model,
         Self::Learner,
@@ -46,6 +49,7 @@ impl NodeKind {
         match self {
             Self::Connection => "connection",
             Self::Sync => "sync",
+            Self::Link => "link",
             Self::Source => "source",
             Self::Model => "model",
             Self::Learner => "learner",

@@ -15,6 +15,7 @@ use crate::model::{Model, SingularTest, Vars};
 use crate::resource::action::Action;
 use crate::resource::connection::Connection;
 use crate::resource::learner::Learner;
+use crate::resource::link::Link;
 use crate::resource::policy::Policy;
 use crate::resource::project_file::ProjectFile;
 use crate::resource::properties::Properties;
@@ -50,6 +51,7 @@ pub(crate) struct Loaded {
     pub(crate) project: Option<Read<ProjectFile>>,
     pub(crate) connections: BTreeMap<String, Read<Connection>>,
     pub(crate) syncs: BTreeMap<String, Read<Sync>>,
+    pub(crate) links: BTreeMap<String, Read<Link>>,
     pub(crate) models: BTreeMap<String, ReadSql<Model>>,
     pub(crate) properties: Vec<Read<Properties>>,
     pub(crate) singular_tests: Vec<ReadSql<SingularTest>>,
@@ -73,6 +75,7 @@ impl Loaded {
             project: None,
             connections: BTreeMap::new(),
             syncs: BTreeMap::new(),
+            links: BTreeMap::new(),
             models: BTreeMap::new(),
             properties: Vec::new(),
             singular_tests: Vec::new(),

@@ -19,6 +19,7 @@ use crate::resource::RESOURCES;
 use crate::resource::action::Action;
 use crate::resource::connection::Connection;
 use crate::resource::learner::Learner;
+use crate::resource::link::Link;
 use crate::resource::policy::Policy;
 use crate::resource::project_file::ProjectFile;
 use crate::resource::sync::Sync;
@@ -93,6 +94,8 @@ pub struct Project {
     pub connections: BTreeMap<String, Located<Connection>>,
     /// Syncs by name.
     pub syncs: BTreeMap<String, Located<Sync>>,
+    /// Links by name.
+    pub links: BTreeMap<String, Located<Link>>,
     /// SQL models by name, with what property files say about them.
     pub models: BTreeMap<String, Model>,
     /// Landed and declared tables by `schema.table`.
@@ -144,6 +147,7 @@ impl Project {
             file,
             connections: located(loaded.connections, "connection"),
             syncs: located(loaded.syncs, "sync"),
+            links: located(loaded.links, "link"),
             models,
             sources: checked.sources,
             singular_tests: tests.map(|test| (test.name.clone(), test)).collect(),

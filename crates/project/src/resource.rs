@@ -6,6 +6,7 @@
 pub mod action;
 pub mod connection;
 pub mod learner;
+pub mod link;
 pub mod policy;
 pub mod project_file;
 pub mod properties;
@@ -45,6 +46,12 @@ pub const RESOURCES: &[ResourceKind] = &[
         folder: "syncs",
         about: "Streams of a connection that land in the lake.",
         schema: || schemars::schema_for!(sync::Sync),
+    },
+    ResourceKind {
+        name: "link",
+        folder: "links",
+        about: "Records that two systems hold and that are kept alike.",
+        schema: || schemars::schema_for!(link::Link),
     },
     ResourceKind {
         name: "models",

@@ -218,6 +218,23 @@ impl Link {
         self.intent.is_none()
     }
 
+    /// Whether nothing is known of the two records yet.
+    #[must_use]
+    pub fn is_new(&self) -> bool {
+        self.shadow.fields.is_empty() && self.intent.is_none() && self.seen == Pair::default()
+    }
+
+    /// The value of a field that both sides have once all planned writes are made.
+    #[must_use]
+    pub fn hoped(&self, field: &str) -> &serde_json::Value {
+        self.intent.as_ref().map_or(&self.shadow, |intent| &intent.shadow).value(field)
+    }
+
+    /// Forgets what was agreed about a field, so that the next merge asks its rule.
+    pub fn forget(&mut self, field: &str) {
+        self.shadow.fields.remove(field);
+    }
+
     /// What an event is to us.
     #[must_use]
     pub fn classify(&self, event: &ChangeEvent, rules: &MergeRules) -> Verdict {

@@ -9,6 +9,7 @@
 
 pub mod compare;
 pub mod connectors;
+pub mod link;
 pub mod quarantine;
 pub mod replay;
 pub mod run;

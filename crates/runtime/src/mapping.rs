@@ -38,7 +38,7 @@ pub(crate) fn mapping(workspace: &Workspace, sync: &Sync, stream: &Stream) -> Re
     Mapping::new(&config, &|text| workspace.project.resolve_secret(text))
 }
 
-fn mapped(column: &Column) -> Result<MappedColumn> {
+pub(crate) fn mapped(column: &Column) -> Result<MappedColumn> {
     let kind = column
         .column_type
         .as_deref()

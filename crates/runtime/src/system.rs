@@ -3,6 +3,8 @@
 //! A new one is a file in `system/` and a line in [`SYSTEM_TABLES`].
 
 mod artifacts;
+mod link_audit;
+mod link_questions;
 mod outbox;
 mod runs;
 mod tables;
@@ -16,8 +18,15 @@ use serde::Serialize;
 use crate::{Workspace, quarantine};
 
 /// The tables made from the metadata when they are asked for.
-pub const SYSTEM_TABLES: &[SystemTable] =
-    &[runs::TABLE, tasks::TABLE, tables::TABLE, artifacts::TABLE, outbox::TABLE];
+pub const SYSTEM_TABLES: &[SystemTable] = &[
+    runs::TABLE,
+    tasks::TABLE,
+    tables::TABLE,
+    artifacts::TABLE,
+    outbox::TABLE,
+    link_audit::TABLE,
+    link_questions::TABLE,
+];
 
 /// How many runs `system.runs` and `system.tasks` show.
 const RUNS_MAX: u32 = 10_000;
@@ -33,7 +42,9 @@ pub(crate) async fn add(workspace: &Workspace, catalog: &mut Catalog) -> Result<
     add_rows(catalog, &tasks::TABLE, &tasks::rows(workspace)?)?;
     add_rows(catalog, &tables::TABLE, &tables::rows(workspace).await?)?;
     add_rows(catalog, &artifacts::TABLE, &artifacts::rows(workspace)?)?;
-    add_rows(catalog, &outbox::TABLE, &outbox::rows(workspace)?)
+    add_rows(catalog, &outbox::TABLE, &outbox::rows(workspace)?)?;
+    add_rows(catalog, &link_audit::TABLE, &link_audit::rows(workspace)?)?;
+    add_rows(catalog, &link_questions::TABLE, &link_questions::rows(workspace)?)
 }
 
 fn add_rows<R: Serialize>(catalog: &mut Catalog, table: &SystemTable, rows: &[R]) -> Result<()> {

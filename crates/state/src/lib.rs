@@ -1,7 +1,8 @@
 //! Metadata of one project: `.flywheel/meta.db`, a SQLite database, and the project's lock.
 //!
 //! What is here: runs and their tasks, turns, the publication map (which version of a model readers
-//! see), artifacts of learners, the outbox, and the state of policies. What is not here: rows of the
+//! see), artifacts of learners, the outbox, the state of policies, and links between the records of
+//! two systems. What is not here: rows of the
 //! user, and positions of sources; those are committed with the rows in the lake, so that losing this
 //! file loses no data.
 //!
@@ -10,6 +11,7 @@
 
 mod artifacts;
 mod idle;
+mod links;
 mod lock;
 mod outbox;
 mod policies;
@@ -25,6 +27,7 @@ use flywheel_base::{Error, ErrorKind, Result};
 use rusqlite::Connection;
 
 pub use artifacts::Artifact;
+pub use links::{LinkAudit, LinkChanges, LinkQuestion, LinkRow};
 pub use lock::ProjectLock;
 pub use outbox::{OutboxEntry, OutboxStatus};
 pub use policies::PolicyState;

@@ -44,6 +44,22 @@ CREATE TABLE policies (
 CREATE TABLE idle_positions (
   app TEXT PRIMARY KEY, sequence INTEGER NOT NULL, position TEXT NOT NULL
 ) STRICT;
+", "
+CREATE TABLE links (
+  link TEXT NOT NULL, key TEXT NOT NULL, left_id TEXT, right_id TEXT, cut INTEGER NOT NULL, state TEXT NOT NULL,
+  PRIMARY KEY (link, key)
+) STRICT;
+CREATE UNIQUE INDEX links_left ON links (link, left_id) WHERE left_id IS NOT NULL;
+CREATE UNIQUE INDEX links_right ON links (link, right_id) WHERE right_id IS NOT NULL;
+CREATE TABLE link_audit (
+  number INTEGER PRIMARY KEY, link TEXT NOT NULL, run_id TEXT NOT NULL, at INTEGER NOT NULL, tag TEXT NOT NULL,
+  record TEXT NOT NULL, id TEXT, side TEXT NOT NULL, field TEXT NOT NULL, before TEXT NOT NULL, after TEXT NOT NULL,
+  rule TEXT NOT NULL, UNIQUE (link, tag, side, field)
+) STRICT;
+CREATE TABLE link_questions (
+  link TEXT NOT NULL, id TEXT NOT NULL, kind TEXT NOT NULL, record TEXT NOT NULL, detail TEXT NOT NULL,
+  asked_at INTEGER NOT NULL, answer TEXT, answered_at INTEGER, open INTEGER NOT NULL, PRIMARY KEY (link, id)
+) STRICT;
 "];
 
 /// Brings the database to the newest layout.

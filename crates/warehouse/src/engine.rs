@@ -5,11 +5,14 @@ use std::num::NonZeroUsize;
 use std::path::{Path as FilePath, PathBuf};
 use std::sync::Arc;
 
+use arrow::datatypes::SchemaRef;
+use datafusion::common::DFSchema;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::{FairSpillPool, MemoryPool, TrackConsumersPool};
 use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
+use datafusion::physical_expr::PhysicalExpr;
 use datafusion::prelude::SessionConfig;
 use flywheel_base::{Error, Result};
 use object_store::ObjectStore;
@@ -82,6 +85,17 @@ impl Engine {
     /// The state a session begins with.
     pub(crate) fn template(&self) -> &SessionState {
         &self.template
+    }
+
+    /// An SQL expression over columns, ready to be evaluated.
+    pub(crate) fn expression(
+        &self,
+        sql: &str,
+        columns: &SchemaRef,
+    ) -> Result<Arc<dyn PhysicalExpr>> {
+        let schema = DFSchema::try_from(SchemaRef::clone(columns)).map_err(from_engine)?;
+        let parsed = self.template.create_logical_expr(sql, &schema).map_err(from_engine)?;
+        self.template.create_physical_expr(parsed, &schema).map_err(from_engine)
     }
 
     /// The pool all queries and merges share.

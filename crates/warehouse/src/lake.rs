@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path as FilePath, PathBuf};
 use std::sync::{Arc, Mutex, Once, PoisonError};
 
+use arrow::array::{ArrayRef, RecordBatch};
 use deltalake::logstore::{ObjectStoreFactory, StorageConfig, object_store_factories};
 use flywheel_base::{Clock, Error, Result, Timestamp, task};
 use object_store::ObjectStore;
@@ -12,6 +13,7 @@ use object_store::path::Path;
 use url::Url;
 
 use crate::engine::Engine;
+use crate::failure::from_engine;
 use crate::lane::{Lane, Load, Surroundings};
 use crate::log::{LOG_FOLDER, Log, torn};
 use crate::store::{Disk, DurableStore, RealDisk, create_folders};
@@ -230,6 +232,16 @@ impl Lake {
     /// [`flywheel_base::ErrorKind::NotFound`] if there is no such table; the store's own.
     pub async fn maintain(&self, at: &Location, options: Maintain) -> Result<Maintained> {
         Box::pin(self.shared.lane(at).maintain(&options)).await
+    }
+
+    /// The value of an SQL expression for every row; it can name the rows' columns and no table.
+    ///
+    /// # Errors
+    /// [`flywheel_base::ErrorKind::Invalid`] if it is no expression over these columns.
+    pub fn evaluate(&self, sql: &str, rows: &RecordBatch) -> Result<ArrayRef> {
+        let expression = self.shared.engine.expression(sql, &rows.schema())?;
+        let value = expression.evaluate(rows).map_err(from_engine)?;
+        value.into_array(rows.num_rows()).map_err(from_engine)
     }
 
     /// A session over the names of `catalog`.

@@ -4,6 +4,7 @@
 
 mod demo;
 mod online_retail;
+mod pg_copy;
 mod replay;
 mod seeds;
 
@@ -42,6 +43,11 @@ const BENCHES: &[Bench] = &[
         name: "replay",
         about: "305 days of real history turn by turn: exact counts, time per turn, memory",
         run: replay::run,
+    },
+    Bench {
+        name: "pg-copy",
+        about: "five million rows out of PostgreSQL, beside dlt and Sling",
+        run: pg_copy::run,
     },
     Bench { name: "demo", about: "the demo twice: time, memory, equal results", run: demo::run },
 ];

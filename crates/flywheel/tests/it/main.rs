@@ -13,6 +13,7 @@ mod demo;
 mod disks;
 mod house;
 mod large;
+mod links;
 mod loop_closed;
 mod models;
 mod project;

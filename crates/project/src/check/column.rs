@@ -51,15 +51,14 @@ impl Check<'_> {
             }
             return;
         };
-        if !is_column_type(column_type) {
+        if let Some(hint) = type_problem(column_type) {
             let message = format!("column \"{name}\" cannot have the type \"{column_type}\"");
-            let known = COLUMN_TYPES.iter().copied().chain(["decimal(p,s)"]);
-            let hint = suggest::hint(column_type, known);
             self.push(file, Diagnostic::error(at(node, "type"), message).hint(hint));
         }
     }
 
-    fn clean(&mut self, file: &SourceFile, node: &Node, column: &Column) {
+    /// The normalisers of a column or field, which stand under `clean` of `node`.
+    pub(super) fn clean(&mut self, file: &SourceFile, node: &Node, column: &Column) {
         let Some(forms) = self.connectors.forms else { return };
         let written = node.get("clean").unwrap_or(node);
         for (index, text) in column.clean.iter().enumerate() {
@@ -157,6 +156,12 @@ fn about(column: &Column, error: &Error) -> String {
 /// The diagnostic with the error's hint.
 fn told(diagnostic: Diagnostic, error: &Error) -> Diagnostic {
     Diagnostic { hint: error.hint_text().map(str::to_owned), ..diagnostic }
+}
+
+/// What is wrong with a type, if anything.
+pub(super) fn type_problem(column_type: &str) -> Option<String> {
+    let known = COLUMN_TYPES.iter().copied().chain(["decimal(p,s)"]);
+    (!is_column_type(column_type)).then(|| suggest::hint(column_type, known))
 }
 
 fn is_column_type(text: &str) -> bool {

@@ -45,6 +45,7 @@ impl Loaded {
     pub(super) fn read_resources(&mut self, dir: &Path) {
         self.connections = self.read_kind(dir, NodeKind::Connection);
         self.syncs = self.read_kind(dir, NodeKind::Sync);
+        self.links = self.read_kind(dir, NodeKind::Link);
         self.learners = self.read_kind(dir, NodeKind::Learner);
         self.policies = self.read_kind(dir, NodeKind::Policy);
         self.actions = self.read_kind(dir, NodeKind::Action);

@@ -65,6 +65,15 @@ fn connectors() -> Connectors {
             vec!["merge".to_owned(), "mirror".to_owned()],
         )),
     };
+    let people = ConnectorSchemas {
+        stream: Some(json_schema!({
+            "type": "object",
+            "properties": {"object": {"type": "string"}},
+            "required": ["object"],
+            "additionalProperties": false
+        })),
+        ..crm.clone()
+    };
     let file = json_schema!({
         "type": "object",
         "properties": {"path": {"type": "string"}},
@@ -76,6 +85,7 @@ fn connectors() -> Connectors {
             ("csv".to_owned(), csv),
             ("crm".to_owned(), crm),
             ("database".to_owned(), database),
+            ("people".to_owned(), people),
         ]),
         actions: BTreeMap::from([("file".to_owned(), file)]),
         forms: Some(ColumnForms { clean: known_clean, mask: known_mask }),

@@ -66,6 +66,12 @@ impl Share {
         (0.0..=1.0).contains(&value).then_some(Self(value))
     }
 
+    /// A share that is known to be one; it is held between 0 and 1.
+    #[must_use]
+    pub const fn of(value: f64) -> Self {
+        Self(value.clamp(0.0, 1.0))
+    }
+
     /// The share as a number in `[0, 1]`.
     #[must_use]
     pub const fn value(self) -> f64 {

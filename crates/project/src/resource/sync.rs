@@ -218,7 +218,9 @@ pub struct Column {
     pub mask: Option<String>,
 }
 
-fn one_or_many<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+pub(super) fn one_or_many<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Vec<String>, D::Error> {
     OneOrMany::deserialize(deserializer).map(OneOrMany::into_vec)
 }
 

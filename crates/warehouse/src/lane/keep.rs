@@ -6,7 +6,6 @@ use arrow::array::{Array, BooleanArray, BooleanBufferBuilder, RecordBatch};
 use arrow::buffer::BooleanBuffer;
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::SchemaRef;
-use datafusion::common::DFSchema;
 use datafusion::physical_expr::PhysicalExpr;
 use flywheel_base::{Error, Result};
 use futures::TryStreamExt;
@@ -71,10 +70,7 @@ impl Condition {
     /// # Errors
     /// [`flywheel_base::ErrorKind::Invalid`] if it is not one, or asks other tables.
     pub(crate) fn new(engine: &Engine, table: &Snapshot, condition: &str) -> Result<Self> {
-        let schema = DFSchema::try_from(SchemaRef::clone(&table.schema)).map_err(from_engine)?;
-        let state = engine.template();
-        let parsed = state.create_logical_expr(condition, &schema).map_err(from_engine)?;
-        let expression = state.create_physical_expr(parsed, &schema).map_err(from_engine)?;
+        let expression = engine.expression(condition, &table.schema)?;
         let data_type = expression.data_type(&table.schema).map_err(from_engine)?;
         match data_type {
             arrow::datatypes::DataType::Boolean => Ok(Self { expression }),
