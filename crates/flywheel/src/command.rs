@@ -5,6 +5,7 @@ mod check;
 mod connectors;
 mod demo;
 mod discover;
+mod import;
 mod init;
 mod learn;
 mod lineage;
@@ -47,6 +48,7 @@ pub(crate) struct CommandEntry {
 pub(crate) const COMMANDS: &[CommandEntry] = &[
     command::<demo::Demo>("demo"),
     command::<init::Init>("init"),
+    command::<import::Import>("import"),
     command::<check::Check>("check"),
     command::<connectors::Connectors>("connectors"),
     command::<discover::Discover>("discover"),

@@ -8,6 +8,7 @@
 //!
 //! Nothing here reads the network, the clock or a database; the same folder gives the same project.
 
+pub mod datax;
 pub mod diagnostic;
 pub mod graph;
 pub mod init;
