@@ -19,18 +19,19 @@ mod listing;
 mod memory;
 mod mend;
 mod names;
+mod root;
 mod sample;
 mod state;
+mod tail;
 mod typed;
 mod window;
 
 pub use mend::mended;
 use std::marker::PhantomData;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use flywheel_base::{Error, Result, task};
+use flywheel_base::{Result, task};
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use schemars::JsonSchema;
@@ -42,11 +43,14 @@ pub(crate) use input::{Input, encoding, hash_all, read_all};
 pub(crate) use listing::VisibleFile;
 pub(crate) use memory::{InMemory, decode};
 pub(crate) use names::column_names;
+pub(crate) use root::{Root, Way};
 pub(crate) use sample::Sample;
 pub(crate) use state::{FileState, Resume};
+pub(crate) use tail::check as check_tail;
 pub(crate) use typed::{TypedReader, plain_type};
 pub(crate) use window::Window;
 
+use crate::objects::FilePlace;
 use crate::page::Page;
 use crate::source::{ReadRequest, Source, SourceContext, StreamInfo, settings};
 
@@ -74,6 +78,8 @@ pub(crate) struct FileSettings {
     pub(crate) new_columns: NewColumns,
     /// Whether rows carry their file and line.
     pub(crate) lineage: bool,
+    /// Whether the files are logs that grow and are rotated.
+    pub(crate) tail: bool,
 }
 
 /// A file format: how a file of it is sampled and read.
@@ -106,41 +112,34 @@ pub(crate) trait Format: Sized + Send + Sync + 'static {
 /// A folder of files of one format.
 pub(crate) struct Files<F> {
     ctx: SourceContext,
-    folder: PathBuf,
+    root: Root,
     format: PhantomData<fn() -> F>,
 }
 
 impl<F: Format> Files<F> {
-    /// Makes the source of `folder`, which may be relative to the project.
-    pub(crate) fn new(ctx: &SourceContext, folder: Option<PathBuf>) -> Self {
-        let folder =
-            folder.map_or_else(|| ctx.base_dir.clone(), |folder| ctx.base_dir.join(folder));
-        Self { ctx: ctx.clone(), folder, format: PhantomData }
+    /// Makes the source of a folder or a store.
+    pub(crate) fn new(ctx: &SourceContext, place: FilePlace) -> Result<Self> {
+        let root = Root::new(place, &ctx.base_dir)?;
+        Ok(Self { ctx: ctx.clone(), root, format: PhantomData })
     }
 
     fn start(&self, request: &ReadRequest) -> Result<FilesRead<F>> {
         let stream: F::Stream = settings("stream", request.stream.clone())?;
         let format = Arc::new(F::new(stream, request)?);
-        FilesRead::new(format, self.ctx.base_dir.clone(), self.folder.clone(), request.clone())
+        FilesRead::new(format, self.root.clone(), request.clone())
     }
 }
 
 #[async_trait]
 impl<F: Format> Source for Files<F> {
     async fn check(&self) -> Result<()> {
-        let folder = self.folder.clone();
-        task::compute(move || {
-            std::fs::read_dir(&folder).map(drop).map_err(|error| {
-                Error::io("read the folder", &folder, error)
-                    .hint("Set the connection's `folder` to a folder that exists and is readable.")
-            })
-        })
-        .await
+        let root = self.root.clone();
+        task::compute(move || root.check()).await
     }
 
     async fn discover(&self) -> Result<Vec<StreamInfo>> {
-        let (ctx, folder) = (self.ctx.clone(), self.folder.clone());
-        task::compute(move || discover::discover::<F>(&ctx, &folder)).await
+        let (ctx, root) = (self.ctx.clone(), self.root.clone());
+        task::compute(move || discover::discover::<F>(&ctx, &root)).await
     }
 
     fn read<'a>(&'a self, request: &'a ReadRequest) -> BoxStream<'a, Result<Page>> {

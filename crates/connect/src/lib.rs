@@ -16,6 +16,7 @@ mod feed;
 mod files;
 mod http;
 mod ledger;
+mod objects;
 mod output;
 mod page;
 mod postgres;
@@ -30,6 +31,7 @@ pub use destination::{
 pub use files::{NewColumns, mended};
 pub use http::{Auth, Limits};
 pub use mapping::{Keep, MappedColumn, Mapping, MappingConfig, check_clean, check_mask};
+pub use objects::{Credentials, FilePlace};
 pub use page::{
     DELETED_COLUMN, FILE_COLUMN, LINE_COLUMN, Notice, Origin, Page, Position, RAW_BYTES_MAX,
     Rejected,

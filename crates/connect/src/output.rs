@@ -8,17 +8,20 @@
 //! ```
 //! Parts and manifest lie in `_flywheel` beside the files. A reader of the files sees committed rows
 //! only: a crash before the manifest leaves a part that the next writer removes, a crash after it a
-//! part that the next one to look gives its name.
+//! part that the next one to look gives its name. In an object store the same holds: a part is an
+//! object in `_flywheel`, the manifest is written over the one that was read or not at all, and a part
+//! gets its name by a copy.
 
 mod cell;
 mod json;
 mod manifest;
 mod pack;
+mod place;
 mod session;
 mod store;
 
 use std::marker::PhantomData;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use arrow::datatypes::{Schema, SchemaRef};
@@ -33,13 +36,16 @@ pub(crate) use json::{base64_text, is_json, push_json, push_text};
 pub(crate) use pack::{Compression, Packed};
 pub(crate) use store::{Sink, replace_file, safe_name};
 
-use self::manifest::{Manifest, Place};
+use self::manifest::Manifest;
+use self::place::{FOLDER, Place};
 use self::session::Session;
 use crate::column::Misfit;
 use crate::destination::{
     Checkpoint, Destination, DestinationContext, Progress, Refused, WriteMode, WriteRequest,
     Writer, Written, check_mode,
 };
+use crate::files::{Root, Way};
+use crate::objects::{FilePlace, Objects};
 use crate::source::settings;
 
 /// The write modes of every destination of files.
@@ -139,27 +145,25 @@ pub(crate) fn check_header(schema: &Schema) -> Result<()> {
 
 /// A folder that files of one format are written into.
 pub(crate) struct OutputFolder<F> {
-    folder: PathBuf,
+    root: Root,
     format: PhantomData<fn() -> F>,
 }
 
 impl<F: OutputFormat> OutputFolder<F> {
-    /// Makes the destination of `folder`, which may be relative to the project.
-    pub(crate) fn new(ctx: &DestinationContext, folder: Option<PathBuf>) -> Self {
-        let base = &ctx.base_dir;
-        let folder = folder.map_or_else(|| base.clone(), |folder| base.join(folder));
-        Self { folder, format: PhantomData }
+    /// Makes the destination of a folder or a store.
+    pub(crate) fn new(ctx: &DestinationContext, place: FilePlace) -> Result<Self> {
+        Ok(Self { root: Root::new(place, &ctx.base_dir)?, format: PhantomData })
     }
 
     fn target(&self, request: &WriteRequest) -> Result<(F, Place)> {
         let format = F::new(settings("target", request.target.clone())?)?;
-        let place = place::<F>(&self.folder, &format, &request.app)?;
+        let place = place::<F>(&self.root, &format, &request.app)?;
         Ok((format, place))
     }
 }
 
 /// Where the files of a target go.
-fn place<F: OutputFormat>(folder: &Path, format: &F, app: &str) -> Result<Place> {
+fn place<F: OutputFormat>(root: &Root, format: &F, app: &str) -> Result<Place> {
     let path = format.path();
     let wrong = |why: &str| {
         let ending = F::ENDINGS.first().copied().unwrap_or_default();
@@ -169,24 +173,54 @@ fn place<F: OutputFormat>(folder: &Path, format: &F, app: &str) -> Result<Place>
     if path.contains(['*', '?', '[']) {
         return Err(wrong("is a pattern"));
     }
-    let full = folder.join(path);
-    let name = full.file_name().map(|name| name.to_string_lossy().into_owned());
-    let name = name.filter(|_| !path.ends_with('/')).ok_or_else(|| wrong("is not a file"))?;
+    let (above, name) = path.rsplit_once('/').unwrap_or(("", path));
+    if name.is_empty() || matches!(name, "." | "..") {
+        return Err(wrong("is not a file"));
+    }
     let pack = format.compression().ending();
-    let plain = name.strip_suffix(pack).unwrap_or(&name);
+    let plain = name.strip_suffix(pack).unwrap_or(name);
     let (stem, ending) = plain.rsplit_once('.').unwrap_or((plain, ""));
     if stem.is_empty() || !F::ENDINGS.contains(&ending) {
         return Err(wrong(&format!("does not end in .{}{pack}", F::ENDINGS.join(" or ."))));
     }
-    let folder = full.parent().unwrap_or_else(|| Path::new("")).to_owned();
-    Ok(Place::new(folder, stem, &format!(".{ending}{pack}"), app))
+    let ending = format!(".{ending}{pack}");
+    match root.way(path)? {
+        Way::Folder(folder) => {
+            // An absolute path stays one.
+            let folder = match above {
+                "" if path.starts_with('/') => PathBuf::from("/"),
+                above => folder.join(above),
+            };
+            Ok(Place::in_folder(folder, stem, &ending, app))
+        }
+        Way::Objects(objects, path) => {
+            writable(&objects)?;
+            let above = path.rsplit_once('/').map_or("", |(above, _)| above);
+            Ok(Place::in_store(objects, above, stem, &ending, app))
+        }
+    }
+}
+
+fn writable(objects: &Objects) -> Result<()> {
+    if objects.writable() {
+        return Ok(());
+    }
+    Err(Error::invalid(format!("files of {} can only be read", objects.root()))
+        .hint("Write into s3://, gs:// or az://, or into a folder."))
 }
 
 #[async_trait]
 impl<F: OutputFormat> Destination for OutputFolder<F> {
     async fn check(&self) -> Result<()> {
-        let folder = self.folder.clone();
+        let root = self.root.clone();
         task::compute(move || {
+            let folder = match root.folder() {
+                Way::Folder(folder) => folder,
+                Way::Objects(objects, _) => {
+                    writable(&objects)?;
+                    return objects.check_write(&format!("{FOLDER}/check"));
+                }
+            };
             // A folder that is not there is created; then the nearest one above it has to allow it.
             let there = folder.ancestors().find(|folder| folder.exists()).unwrap_or(&folder);
             tempfile::tempfile_in(there).map(drop).map_err(|error| {

@@ -72,7 +72,7 @@ impl DestinationConfig for Avro {
     const GUARANTEE: Guarantee = Guarantee::AtomicFiles;
 
     fn build(self, ctx: &DestinationContext) -> Result<Box<dyn Destination>> {
-        Ok(Box::new(OutputFolder::<AvroOutput>::new(ctx, self.folder)))
+        Ok(Box::new(OutputFolder::<AvroOutput>::new(ctx, self.0)?))
     }
 }
 

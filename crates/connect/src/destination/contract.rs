@@ -11,17 +11,25 @@ use arrow::record_batch::RecordBatch;
 use flywheel_base::ErrorKind;
 use serde_json::json;
 
-use self::case::{Case, NEEDS_A_SERVER, all_types, case, checkpoint, plain, rows};
+use self::case::{
+    Case, FILES, NEEDS_A_SERVER, all_types, case, case_in_store, checkpoint, plain, rows,
+};
 use super::*;
 
 /// Every destination with every mode it can do.
 fn all() -> impl Iterator<Item = (Case, WriteMode, String)> {
     let modes =
         |entry: &'static DestinationEntry| entry.modes.iter().map(move |mode| (entry, *mode));
-    covered().flat_map(modes).map(|(entry, mode)| {
+    let files = || DESTINATIONS.iter().filter(|entry| FILES.contains(&entry.name));
+    let stored = files().flat_map(modes).map(|(entry, mode)| {
+        let name = format!("{} {mode} in a store", entry.name);
+        (case_in_store(entry), mode, name)
+    });
+    let own = covered().flat_map(modes).map(|(entry, mode)| {
         let name = format!("{} {mode}", entry.name);
         (case(entry), mode, name)
-    })
+    });
+    own.chain(stored)
 }
 
 /// The destinations that have a case here.

@@ -60,7 +60,7 @@ impl DestinationConfig for Csv {
     const GUARANTEE: Guarantee = Guarantee::AtomicFiles;
 
     fn build(self, ctx: &DestinationContext) -> Result<Box<dyn Destination>> {
-        Ok(Box::new(OutputFolder::<CsvOutput>::new(ctx, self.folder)))
+        Ok(Box::new(OutputFolder::<CsvOutput>::new(ctx, self.0)?))
     }
 }
 

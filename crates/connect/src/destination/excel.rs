@@ -70,7 +70,7 @@ impl DestinationConfig for Excel {
     const GUARANTEE: Guarantee = Guarantee::AtomicFiles;
 
     fn build(self, ctx: &DestinationContext) -> Result<Box<dyn Destination>> {
-        Ok(Box::new(OutputFolder::<ExcelOutput>::new(ctx, self.folder)))
+        Ok(Box::new(OutputFolder::<ExcelOutput>::new(ctx, self.0)?))
     }
 }
 

@@ -45,7 +45,7 @@ impl DestinationConfig for JsonLines {
     const GUARANTEE: Guarantee = Guarantee::AtomicFiles;
 
     fn build(self, ctx: &DestinationContext) -> Result<Box<dyn Destination>> {
-        Ok(Box::new(OutputFolder::<LinesOutput>::new(ctx, self.folder)))
+        Ok(Box::new(OutputFolder::<LinesOutput>::new(ctx, self.0)?))
     }
 }
 

@@ -56,7 +56,7 @@ impl DestinationConfig for Parquet {
     const GUARANTEE: Guarantee = Guarantee::AtomicFiles;
 
     fn build(self, ctx: &DestinationContext) -> Result<Box<dyn Destination>> {
-        Ok(Box::new(OutputFolder::<ParquetOutput>::new(ctx, self.folder)))
+        Ok(Box::new(OutputFolder::<ParquetOutput>::new(ctx, self.0)?))
     }
 }
 

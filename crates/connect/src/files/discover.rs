@@ -8,7 +8,7 @@ use flywheel_base::{Error, Result};
 use serde_json::json;
 
 use super::drive::sample;
-use super::{Format, VisibleFile};
+use super::{Format, Root, VisibleFile, Way};
 use crate::page::TableSchema;
 use crate::source::{ReadRequest, SourceContext, StreamInfo, settings};
 
@@ -21,41 +21,51 @@ const FILES_MAX: usize = 10_000;
 /// Endings of compressed files.
 const COMPRESSIONS: [&str; 3] = [".gz", ".zst", ".zstd"];
 
-/// Lists the streams of one format below `folder`.
-pub(super) fn discover<F: Format>(ctx: &SourceContext, folder: &Path) -> Result<Vec<StreamInfo>> {
-    let mut paths = Vec::new();
-    walk(folder, folder, 0, F::EXTENSIONS, &mut paths)?;
-    paths.sort();
-    let mut groups: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for path in paths {
-        groups.entry(pattern(&path)).or_default().push(path);
+/// A file with its path relative to the connection's folder.
+type Found = (String, VisibleFile);
+
+/// Lists the streams of one format below `root`.
+pub(super) fn discover<F: Format>(ctx: &SourceContext, root: &Root) -> Result<Vec<StreamInfo>> {
+    let mut found: Vec<Found> = match root.folder() {
+        Way::Folder(folder) => {
+            let mut paths = Vec::new();
+            walk(&folder, &folder, 0, F::EXTENSIONS, &mut paths)?;
+            let at = |path: &String| VisibleFile::at(root.base_dir(), folder.join(path));
+            paths.into_iter().map(|path| Ok((path.clone(), at(&path)?))).collect::<Result<_>>()?
+        }
+        Way::Objects(objects, _) => {
+            let wanted = |path: &str| fits(path, F::EXTENSIONS);
+            let found = objects.walk(DEPTH_MAX, FILES_MAX, wanted)?.into_iter();
+            found.map(|(path, object)| (path, VisibleFile::of(object))).collect()
+        }
+    };
+    found.sort_by(|a, b| a.0.cmp(&b.0));
+    let mut groups: BTreeMap<String, Vec<Found>> = BTreeMap::new();
+    for file in found {
+        groups.entry(pattern(&file.0)).or_default().push(file);
     }
     let mut streams = Vec::new();
-    for (pattern, names) in groups {
-        let path = match names.as_slice() {
-            [only] => only.clone(),
+    for (pattern, found) in groups {
+        let path = match found.as_slice() {
+            [(only, _)] => only.clone(),
             _ => pattern,
         };
-        streams.push(stream::<F>(ctx, folder, path, &names)?);
+        let files: Vec<VisibleFile> = found.into_iter().map(|(_, file)| file).collect();
+        streams.push(stream::<F>(ctx, path, &files)?);
     }
     Ok(streams)
 }
 
 fn stream<F: Format>(
     ctx: &SourceContext,
-    folder: &Path,
     path: String,
-    names: &[String],
+    files: &[VisibleFile],
 ) -> Result<StreamInfo> {
     let value = json!({ "path": path });
     let request = ReadRequest::full(value.clone(), ctx.now);
     let format = F::new(settings("stream", value.clone())?, &request)?;
-    let mut files = Vec::with_capacity(names.len());
-    for name in names {
-        files.push(VisibleFile::at(&ctx.base_dir, folder.join(name))?);
-    }
     // A file that cannot be read is still a stream; reading it says why.
-    let columns = sample(&format, &files).map(|sample| sample.columns().collect());
+    let columns = sample(&format, files).map(|sample| sample.columns().collect());
     let schema = TableSchema::new(columns.unwrap_or_default(), false);
     Ok(StreamInfo {
         name: path,
@@ -94,15 +104,19 @@ fn walk(
             }
             continue;
         }
-        let lower = name.to_lowercase();
-        let plain = COMPRESSIONS.iter().find_map(|end| lower.strip_suffix(end)).unwrap_or(&lower);
-        let fits = plain.rsplit_once('.').is_some_and(|(_, end)| extensions.contains(&end));
-        if fits {
+        if fits(&name, extensions) {
             let relative = path.strip_prefix(root).unwrap_or(&path);
             found.push(relative.to_string_lossy().replace('\\', "/"));
         }
     }
     Ok(())
+}
+
+/// Whether a file's name ends as those of the format do, compressed or not.
+fn fits(name: &str, extensions: &[&str]) -> bool {
+    let lower = name.to_lowercase();
+    let plain = COMPRESSIONS.iter().find_map(|end| lower.strip_suffix(end)).unwrap_or(&lower);
+    plain.rsplit_once('.').is_some_and(|(_, end)| extensions.contains(&end))
 }
 
 /// A path with the numbers in its file name replaced by `*`, so that files of different days agree.

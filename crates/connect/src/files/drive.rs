@@ -1,7 +1,6 @@
 //! The read that goes through the files of a stream in name order and makes pages of them.
 
-use std::collections::{BTreeSet, VecDeque};
-use std::path::PathBuf;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -10,7 +9,8 @@ use flywheel_base::{Error, ErrorKind, Result};
 
 use super::listing::list;
 use super::state::{Resume, Standing, Stored, standing};
-use super::{FileSettings, FileState, Format, NewColumns, PageRead, Sample, VisibleFile};
+use super::tail;
+use super::{FileSettings, FileState, Format, NewColumns, PageRead, Root, Sample, VisibleFile};
 use crate::column::ColumnType;
 use crate::page::{Column, Page, PageBuilder, TableSchema};
 use crate::source::{ReadMode, ReadRequest};
@@ -23,6 +23,9 @@ const SAMPLE_ROWS_PER_FILE: usize = 200;
 
 /// Files that are looked at at most, evenly spread.
 const SAMPLE_FILES_MAX: usize = 64;
+
+/// How often logs are looked at again because one of them was rotated meanwhile.
+const ROTATIONS_MAX: usize = 3;
 
 /// Why a reader stopped filling a page.
 #[derive(Debug)]
@@ -54,13 +57,14 @@ pub(crate) struct FilesRead<F> {
     format: Arc<F>,
     settings: FileSettings,
     request: ReadRequest,
-    base_dir: PathBuf,
-    folder: PathBuf,
+    root: Root,
     stored: Stored,
     started: bool,
     finished: bool,
     changed: bool,
     files: VecDeque<VisibleFile>,
+    /// Where logs go on.
+    resumes: BTreeMap<String, Resume>,
     schema: TableSchema,
     ignored: BTreeSet<String>,
     page: PageBuilder,
@@ -69,12 +73,7 @@ pub(crate) struct FilesRead<F> {
 
 impl<F: Format> FilesRead<F> {
     /// Prepares a read; does no I/O.
-    pub(crate) fn new(
-        format: Arc<F>,
-        base_dir: PathBuf,
-        folder: PathBuf,
-        request: ReadRequest,
-    ) -> Result<Self> {
+    pub(crate) fn new(format: Arc<F>, root: Root, request: ReadRequest) -> Result<Self> {
         let mut stored = match &request.from {
             Some(position) => Stored::from_position(position)?,
             None => Stored::default(),
@@ -89,13 +88,13 @@ impl<F: Format> FilesRead<F> {
             format,
             settings,
             request,
-            base_dir,
-            folder,
+            root,
             stored,
             started: false,
             finished: false,
             changed: false,
             files: VecDeque::new(),
+            resumes: BTreeMap::new(),
             schema,
             ignored: BTreeSet::new(),
             page,
@@ -107,7 +106,29 @@ impl<F: Format> FilesRead<F> {
     fn start(&mut self) -> Result<()> {
         self.started = true;
         let FileSettings { path, dated, .. } = &self.settings;
-        let listing = list(&self.base_dir, &self.folder, path, dated.as_deref(), self.request.now)?;
+        let mut listing = list(&self.root, path, dated.as_deref(), self.request.now)?;
+        let no_files = listing.files.is_empty();
+        let mut notices = Vec::new();
+        if self.settings.tail {
+            let mut plan = tail::plan(&self.stored, std::mem::take(&mut listing.files));
+            for _ in 0..ROTATIONS_MAX {
+                // A log that was rotated while it was looked at has another name now.
+                let Err(error) = &plan else { break };
+                if !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Conflict) {
+                    break;
+                }
+                let files = list(&self.root, path, dated.as_deref(), self.request.now)?.files;
+                plan = tail::plan(&self.stored, files);
+            }
+            let plan = plan?;
+            for (file, resume) in plan.files {
+                self.resumes.extend(resume.map(|resume| (file.key.clone(), resume)));
+                listing.files.push(file);
+            }
+            self.stored = plan.stored;
+            self.changed |= plan.changed;
+            notices = plan.notices;
+        }
         let columns = if self.stored.schema.is_empty() {
             self.found(&listing.files)?
         } else {
@@ -115,6 +136,9 @@ impl<F: Format> FilesRead<F> {
         };
         self.schema = TableSchema::new(columns, self.settings.lineage);
         self.page = PageBuilder::new(F::NAME, &self.schema, self.request.page_rows);
+        for (code, file, message) in notices {
+            self.page.notice(code, &file, message);
+        }
         if self.request.from.is_none() {
             for name in listing.undated.iter().take(3) {
                 self.page.notice(
@@ -123,7 +147,7 @@ impl<F: Format> FilesRead<F> {
                     "its name does not have the form of `dated`",
                 );
             }
-            if listing.files.is_empty() {
+            if no_files {
                 self.page.notice("no-files", path, "no file matches the path");
             }
         }
@@ -164,8 +188,24 @@ impl<F: Format> FilesRead<F> {
 
     /// Opens the next file that has something new; false if there is none.
     fn advance(&mut self) -> Result<bool> {
-        while let Some(file) = self.files.pop_front() {
-            let resume = match self.stored.files.get(&file.name) {
+        while let Some(mut file) = self.files.pop_front() {
+            if self.settings.tail {
+                match file.hold() {
+                    Ok(()) => {}
+                    // It was rotated since it was listed: the next read finds it again.
+                    Err(error)
+                        if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Conflict) =>
+                    {
+                        continue;
+                    }
+                    Err(error) => return Err(error),
+                }
+                let resume = self.resumes.remove(&file.key);
+                let reader = self.format.open(&file, resume)?;
+                self.current = Some((file, reader));
+                return Ok(true);
+            }
+            let resume = match self.stored.files.get(&file.key) {
                 None => None,
                 Some(state) => match standing(&file, state, F::GROWS)? {
                     Standing::Unchanged => {
@@ -185,10 +225,11 @@ impl<F: Format> FilesRead<F> {
 
     /// Remembers a new time of the same bytes, so that they are not hashed again.
     fn touch(&mut self, file: &VisibleFile) {
-        if let Some(state) = self.stored.files.get_mut(&file.name)
-            && state.mtime != file.mtime
+        if let Some(state) = self.stored.files.get_mut(&file.key)
+            && (state.mtime != file.mtime || state.etag != file.etag)
         {
             state.mtime = file.mtime;
+            state.etag.clone_from(&file.etag);
             self.changed = true;
         }
     }
@@ -213,7 +254,11 @@ impl<F: Format> FilesRead<F> {
     /// Remembers how far the current file was read.
     fn save(&mut self, done: bool) -> Result<()> {
         if let Some((file, reader)) = &self.current {
-            self.stored.files.insert(file.name.clone(), reader.state(done)?);
+            let mut state = reader.state(done)?;
+            if self.settings.tail {
+                state = tail::remember(file, state, self.stored.files.get(&file.key))?;
+            }
+            self.stored.files.insert(file.key.clone(), state);
             self.changed = true;
         }
         Ok(())

@@ -1,14 +1,14 @@
 //! The bytes of a file as UTF-8 text: decompressed by its magic bytes, decoded, and hashed on the way.
 
-use std::fs::File;
-use std::io::{self, Cursor, Read, Seek, SeekFrom};
-use std::path::{Path, PathBuf};
+use std::io::{self, Cursor, Read};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use encoding_rs::{Decoder, Encoding, UTF_8, UTF_16BE, UTF_16LE};
 use flywheel_base::{Error, ErrorKind, Result};
 
 use super::VisibleFile;
+use super::listing::unwrapped;
 use super::state::{FileState, Resume, digest};
 
 /// Bytes looked at to find compression and encoding.
@@ -23,7 +23,8 @@ const GZIP: [u8; 2] = [0x1f, 0x8b];
 /// The first bytes of a zstd frame.
 const ZSTD: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 
-type Bytes = Box<dyn Read + Send>;
+/// Bytes from some place.
+pub(super) type Bytes = Box<dyn Read + Send>;
 
 /// Whether a file that begins so is compressed.
 pub(crate) fn compressed(head: &[u8]) -> bool {
@@ -54,6 +55,7 @@ pub(crate) struct Input {
     path: PathBuf,
     size: u64,
     mtime: i64,
+    etag: Option<String>,
     compressed: bool,
     transcoded: bool,
 }
@@ -65,14 +67,18 @@ impl Input {
         declared: Option<&'static Encoding>,
         resume: Option<&Resume>,
     ) -> Result<Self> {
-        let fail = |error| Error::io("read the file", &file.path, error);
-        let mut raw = File::open(&file.path).map_err(fail)?;
+        let fail = |error| file.fail(error);
+        let mut raw = file.bytes(0)?;
         let mut head = Vec::with_capacity(PEEK_BYTES);
         Read::by_ref(&mut raw).take(PEEK_BYTES as u64).read_to_end(&mut head).map_err(fail)?;
         let offset = resume.map_or(0, |resume| resume.state.offset);
         let plain = !compressed(&head) && detect(&head, declared) == UTF_8;
         let start = if plain { offset } else { 0 };
-        raw.seek(SeekFrom::Start(start)).map_err(fail)?;
+        let raw: Bytes = if start == 0 {
+            Box::new(Cursor::new(head.clone()).chain(raw))
+        } else {
+            file.bytes(start)?
+        };
 
         let tally = Tally {
             hasher: resume.map_or_else(blake3::Hasher::new, |resume| resume.hasher.clone()),
@@ -85,9 +91,10 @@ impl Input {
         let mut input = Self {
             bytes: Box::new(bytes),
             tally,
-            path: file.path.clone(),
+            path: file.shown().to_owned(),
             size: file.size,
             mtime: file.mtime,
+            etag: file.etag.clone(),
             compressed: compressed(&head),
             transcoded: !plain,
         };
@@ -108,6 +115,7 @@ impl Input {
             path: PathBuf::from("memory"),
             size,
             mtime: 0,
+            etag: None,
             transcoded: false,
         };
         input.decode(declared)?;
@@ -176,6 +184,7 @@ impl Input {
         Ok(FileState {
             size: tally.hashed,
             mtime: self.mtime,
+            etag: self.etag.clone(),
             digest,
             done,
             ..FileState::default()
@@ -183,6 +192,10 @@ impl Input {
     }
 
     fn fail(&self, error: io::Error) -> Error {
+        unwrapped(error, |error| self.damaged(error))
+    }
+
+    fn damaged(&self, error: io::Error) -> Error {
         if self.compressed && error.raw_os_error().is_none() {
             return Error::corrupt(format!(
                 "the compressed file {} is damaged or cut off",
@@ -195,15 +208,28 @@ impl Input {
     }
 }
 
+/// The bytes of a compressed file as they were before.
+pub(super) fn unpacked(file: &VisibleFile) -> Result<Bytes> {
+    let (head, raw) = peek(file.bytes(0)?).map_err(|error| file.fail(error))?;
+    Ok(if head.starts_with(&GZIP) {
+        Box::new(flate2::read::MultiGzDecoder::new(raw))
+    } else if head.starts_with(&ZSTD) {
+        Box::new(zstd::stream::read::Decoder::new(raw).map_err(|error| file.fail(error))?)
+    } else {
+        raw
+    })
+}
+
 /// Reads a whole file of a format that cannot be read in pieces, with its state.
 pub(crate) fn read_all(file: &VisibleFile) -> Result<(Vec<u8>, FileState)> {
-    let bytes =
-        std::fs::read(&file.path).map_err(|error| Error::io("read the file", &file.path, error))?;
+    let mut bytes = Vec::new();
+    file.bytes(0)?.read_to_end(&mut bytes).map_err(|error| file.fail(error))?;
     let mut hasher = blake3::Hasher::new();
     hasher.update(&bytes);
     let state = FileState {
         size: bytes.len() as u64,
         mtime: file.mtime,
+        etag: file.etag.clone(),
         digest: digest(&hasher),
         ..FileState::default()
     };
@@ -211,11 +237,12 @@ pub(crate) fn read_all(file: &VisibleFile) -> Result<(Vec<u8>, FileState)> {
 }
 
 /// The state of a whole file that is read by other means.
-pub(crate) fn hash_all(path: &Path, mtime: i64) -> Result<FileState> {
-    let fail = |error| Error::io("read the file", path, error);
+pub(crate) fn hash_all(file: &VisibleFile) -> Result<FileState> {
+    let fail = |error| file.fail(error);
     let mut hasher = blake3::Hasher::new();
-    let size = io::copy(&mut File::open(path).map_err(fail)?, &mut hasher).map_err(fail)?;
-    Ok(FileState { size, mtime, digest: digest(&hasher), ..FileState::default() })
+    let size = io::copy(&mut file.bytes(0)?, &mut hasher).map_err(fail)?;
+    let (mtime, etag) = (file.mtime, file.etag.clone());
+    Ok(FileState { size, mtime, etag, digest: digest(&hasher), ..FileState::default() })
 }
 
 /// The first bytes, and a reader that still begins with them.

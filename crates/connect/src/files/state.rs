@@ -1,14 +1,13 @@
 //! What a position remembers of a file, and what has become of the file since.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::Read;
 
 use flywheel_base::{Error, Result};
 use serde::{Deserialize, Serialize};
 
 use super::VisibleFile;
 use super::input::compressed;
+use super::tail::LogState;
 use crate::page::Position;
 
 /// Hex digits of a digest that are kept: 128 bits.
@@ -24,6 +23,9 @@ pub(crate) struct FileState {
     pub(crate) size: u64,
     /// When the file was last written.
     pub(crate) mtime: i64,
+    /// The entity tag of the object, if it is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) etag: Option<String>,
     /// The digest of the first `size` bytes.
     pub(crate) digest: String,
     /// Decoded bytes (or rows, where there are no lines) that are committed.
@@ -36,6 +38,9 @@ pub(crate) struct FileState {
     /// Whether its last line had no end, so that growth may change that line.
     #[serde(default, skip_serializing_if = "is_false")]
     pub(crate) open: bool,
+    /// What tells it from other logs, if it is followed as one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) log: Option<Box<LogState>>,
     /// What was found out about its form, so that growth does not change it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) form: Option<String>,
@@ -44,6 +49,11 @@ pub(crate) struct FileState {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
 fn is_false(value: &bool) -> bool {
     !value
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_none(value: &u64) -> bool {
+    *value == 0
 }
 
 /// Where to go on in a file.
@@ -68,7 +78,11 @@ pub(crate) enum Standing {
 
 /// Compares a file with what is remembered of it.
 pub(crate) fn standing(file: &VisibleFile, state: &FileState, grows: bool) -> Result<Standing> {
-    if state.done && state.size == file.size && state.mtime == file.mtime {
+    let same_version = match (&file.etag, &state.etag) {
+        (Some(now), Some(then)) => now == then,
+        _ => state.mtime == file.mtime,
+    };
+    if state.done && state.size == file.size && same_version {
         return Ok(Standing::Unchanged);
     }
     if file.size < state.size {
@@ -104,8 +118,8 @@ struct Prefix {
 
 /// Hashes the first `size` bytes of a file.
 fn prefix(file: &VisibleFile, size: u64) -> Result<Prefix> {
-    let fail = |error| Error::io("read the file", &file.path, error);
-    let mut reader = File::open(&file.path).map_err(fail)?;
+    let fail = |error| file.fail(error);
+    let mut reader = file.bytes(0)?;
     let mut found = Prefix { hasher: blake3::Hasher::new(), head: [0; 4], next: None };
     let mut buffer = vec![0; HASH_BYTES];
     let mut left = size;
@@ -135,6 +149,9 @@ pub(crate) struct Stored {
     pub(crate) schema: Vec<(String, String)>,
     /// The files read.
     pub(crate) files: BTreeMap<String, FileState>,
+    /// How many logs were found so far.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub(crate) logs: u64,
     /// Whether the read that made it came to its end.
     #[serde(default)]
     pub(crate) complete: bool,

@@ -26,9 +26,13 @@ use super::Pace;
 pub(crate) struct Seen {
     pub(crate) method: String,
     pub(crate) path: String,
+    /// The path and the query as they were sent.
+    pub(crate) target: String,
     pub(crate) query: Vec<(String, String)>,
     pub(crate) headers: BTreeMap<String, String>,
     pub(crate) body: String,
+    /// The body as it was sent.
+    pub(crate) bytes: Vec<u8>,
 }
 
 impl Seen {
@@ -50,7 +54,9 @@ impl Seen {
 pub(crate) struct Reply {
     status: u16,
     headers: Vec<(String, String)>,
-    body: String,
+    body: Vec<u8>,
+    /// The length that is told without a body, as an answer to HEAD.
+    length: Option<usize>,
     /// How many bytes of the body are left out, or everything if there is no answer at all.
     missing: Option<usize>,
 }
@@ -58,7 +64,19 @@ pub(crate) struct Reply {
 impl Reply {
     pub(crate) fn new(status: u16, body: impl Into<String>) -> Self {
         let headers = vec![("content-type".to_owned(), "application/json".to_owned())];
-        Self { status, headers, body: body.into(), missing: None }
+        Self { status, headers, body: body.into().into_bytes(), length: None, missing: None }
+    }
+
+    /// An answer with bytes.
+    pub(crate) fn bytes(status: u16, body: Vec<u8>) -> Self {
+        Self { status, headers: Vec::new(), body, length: None, missing: None }
+    }
+
+    /// The same without the body, as an answer to HEAD.
+    pub(crate) fn head_only(mut self) -> Self {
+        self.length = Some(self.body.len());
+        self.body.clear();
+        self
     }
 
     pub(crate) fn json(body: &serde_json::Value) -> Self {
@@ -104,7 +122,17 @@ pub(crate) struct Fake {
 
 impl Fake {
     pub(crate) async fn start(handler: impl FnMut(&Seen) -> Reply + Send + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::on(TcpListener::bind("127.0.0.1:0").await.unwrap(), handler)
+    }
+
+    /// The same within a runtime, without waiting.
+    pub(crate) fn start_now(handler: impl FnMut(&Seen) -> Reply + Send + 'static) -> Self {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        Self::on(TcpListener::from_std(listener).unwrap(), handler)
+    }
+
+    fn on(listener: TcpListener, handler: impl FnMut(&Seen) -> Reply + Send + 'static) -> Self {
         let url = format!("http://{}", listener.local_addr().unwrap());
         let seen = Arc::new(Mutex::new(Vec::new()));
         let handler: Handler = Arc::new(Mutex::new(handler));
@@ -146,9 +174,12 @@ async fn serve(mut stream: TcpStream, handler: Handler, seen: Arc<Mutex<Vec<Seen
         for (name, value) in &reply.headers {
             head.push_str(&format!("{name}: {value}\r\n"));
         }
-        head.push_str(&format!("content-length: {}\r\n\r\n", reply.body.len()));
+        head.push_str(&format!(
+            "content-length: {}\r\n\r\n",
+            reply.length.unwrap_or(reply.body.len())
+        ));
         let mut bytes = head.into_bytes();
-        bytes.extend_from_slice(reply.body.as_bytes());
+        bytes.extend_from_slice(&reply.body);
         bytes.truncate(bytes.len() - reply.missing.unwrap_or(0));
         if stream.write_all(&bytes).await.is_err() || reply.missing.is_some() {
             return Ok(());
@@ -185,9 +216,11 @@ fn parse(bytes: &[u8]) -> Option<(Seen, usize)> {
     let body = bytes.get(end + 4..end + 4 + length)?;
     let url = Url::parse(&format!("http://fake{target}")).unwrap();
     let query = url.query_pairs().map(|(k, v)| (k.into_owned(), v.into_owned())).collect();
-    let body = String::from_utf8(body.to_vec()).unwrap();
-    let path = url.path().to_owned();
-    Some((Seen { method: method.to_owned(), path, query, headers, body }, end + 4 + length))
+    let bytes = body.to_vec();
+    let body = String::from_utf8_lossy(&bytes).into_owned();
+    let (path, target) = (url.path().to_owned(), target.to_owned());
+    let method = method.to_owned();
+    Some((Seen { method, path, target, query, headers, body, bytes }, end + 4 + length))
 }
 
 /// A clock that waits by moving on.

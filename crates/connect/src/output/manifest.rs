@@ -1,86 +1,24 @@
 //! The manifest beside the files: which of them are committed, with which checkpoint.
 //!
-//! Renaming it into place is the commit. A part that it lists and that still lies in our folder is
+//! Renaming it into place (in a store: writing it over the one that was read) is the commit. A part that it lists and that still lies in our folder is
 //! renamed to its own name by whoever opens the target next, so a crash between the two is only a
 //! delay; a part that it does not list was never committed and is removed.
 
 use std::collections::BTreeSet;
-use std::fs;
-use std::path::{Path, PathBuf};
 
 use flywheel_base::{Error, Result};
 use serde::{Deserialize, Serialize};
 
-use super::store::{Sealed, create_folder, remove_file, replace_file, safe_name, sync_folder};
+use super::place::Place;
+use super::store::Sealed;
 use crate::destination::{Checkpoint, Progress};
-
-/// The folder beside the files that holds what is ours.
-pub(crate) const FOLDER: &str = "_flywheel";
+use crate::objects::Version;
 
 /// The form of manifests that this program writes.
 const VERSION: u32 = 1;
 
 /// How many files a manifest lists; older ones are counted.
 const FILES_LISTED_MAX: usize = 1_000;
-
-/// Where the files of one target go.
-#[derive(Clone, Debug)]
-pub(crate) struct Place {
-    /// The folder of the files.
-    pub(crate) folder: PathBuf,
-    /// The name of a replaced file, and what names of appended ones are made from.
-    pub(crate) stem: String,
-    /// What names end in, with its point.
-    pub(crate) ending: String,
-    /// The manifest.
-    manifest: PathBuf,
-    /// The folder of parts that are not committed or not swapped in.
-    parts: PathBuf,
-}
-
-impl Place {
-    /// The place of the file `stem``ending` in `folder`, as far as `app` writes it.
-    pub(crate) fn new(folder: PathBuf, stem: &str, ending: &str, app: &str) -> Self {
-        let id = format!("{}@{}", safe_name(app), safe_name(&format!("{stem}{ending}")));
-        let own = folder.join(FOLDER);
-        Self {
-            stem: stem.to_owned(),
-            ending: ending.to_owned(),
-            manifest: own.join(format!("{id}.json")),
-            parts: own.join(id),
-            folder,
-        }
-    }
-
-    /// The file that is replaced.
-    pub(crate) fn whole(&self) -> String {
-        format!("{}{}", self.stem, self.ending)
-    }
-
-    /// The file a commit appends; `number` counts the files of one commit from 0.
-    pub(crate) fn appended(&self, sequence: i64, number: usize) -> String {
-        let (stem, ending) = (&self.stem, &self.ending);
-        match number {
-            0 => format!("{stem}-{sequence:06}{ending}"),
-            number => format!("{stem}-{sequence:06}-{}{ending}", number + 1),
-        }
-    }
-
-    /// Where a part is while it is ours.
-    pub(crate) fn part(&self, name: &str) -> PathBuf {
-        self.parts.join(name)
-    }
-
-    /// Creates the folders, durably.
-    pub(crate) fn create(&self) -> Result<()> {
-        create_folder(&self.parts)
-    }
-
-    /// The folder of parts.
-    pub(crate) fn parts(&self) -> &Path {
-        &self.parts
-    }
-}
 
 /// A file that is committed, or a part that is staged.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -100,9 +38,14 @@ pub(crate) struct Listed {
 }
 
 impl Listed {
-    /// Takes note of a part.
-    pub(crate) fn new(name: String, sequence: i64, rows: u64, sealed: &Sealed) -> Self {
-        let part = sealed.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    /// Takes note of a part, which is kept as `part`.
+    pub(crate) fn new(
+        name: String,
+        part: String,
+        sequence: i64,
+        rows: u64,
+        sealed: &Sealed,
+    ) -> Self {
         let (size_bytes, blake3) = (sealed.size, sealed.digest.clone());
         Self { name, part, sequence, rows, size_bytes, blake3 }
     }
@@ -130,21 +73,27 @@ pub(crate) struct Manifest {
     pub(crate) parts_made: u64,
     /// Files that a replacement has made obsolete.
     pub(crate) obsolete: Vec<String>,
+    /// How many writers made themselves known; one that came later keeps the earlier from committing.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    writers: u64,
+    /// What it takes to replace the manifest that was read.
+    #[serde(skip)]
+    version_read: Version,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 impl Manifest {
     /// Reads the manifest of a place; an empty one if there is none.
     pub(crate) fn load(place: &Place, app: &str) -> Result<Self> {
-        let path = &place.manifest;
-        let bytes = match fs::read(path) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                return Ok(Self { version: VERSION, app: app.to_owned(), ..Self::default() });
-            }
-            Err(error) => return Err(Error::io("read the manifest", path, error)),
+        let Some((bytes, version_read)) = place.load()? else {
+            return Ok(Self { version: VERSION, app: app.to_owned(), ..Self::default() });
         };
         let damaged = |why: String| {
-            Error::corrupt(format!("the manifest {} {why}", path.display())).hint(
+            Error::corrupt(format!("the manifest {} {why}", place.manifest_shown())).hint(
                 "Restore it from a backup; without it nobody knows which files are committed.",
             )
         };
@@ -154,7 +103,16 @@ impl Manifest {
             return Err(damaged(format!("has the newer form {}", found.version))
                 .hint("Write with the newer program that made it."));
         }
-        Ok(found)
+        Ok(Self { version_read, ..found })
+    }
+
+    /// Makes a writer known, so that an earlier one which is still at work cannot commit any more.
+    pub(crate) fn enter(&mut self, place: &Place) -> Result<()> {
+        if !place.shared() {
+            return Ok(());
+        }
+        self.writers += 1;
+        self.save(place)
     }
 
     /// How far the writes have come.
@@ -177,7 +135,8 @@ impl Manifest {
         self.files_earlier += over as u64;
         let bytes = serde_json::to_vec_pretty(self)
             .map_err(|error| Error::internal("a manifest cannot be written").caused_by(error))?;
-        replace_file(&place.manifest, &bytes)
+        self.version_read = place.save(&bytes, &self.version_read)?;
+        Ok(())
     }
 
     /// Completes the newest commit: gives its parts their own names and removes what it made
@@ -186,20 +145,14 @@ impl Manifest {
         let mut moved = false;
         let newest = self.committed.as_ref().map(|checkpoint| checkpoint.sequence);
         for file in self.files.iter().filter(|file| Some(file.sequence) == newest) {
-            let (part, path) = (place.part(&file.part), place.folder.join(&file.name));
-            match fs::rename(&part, &path) {
-                Ok(()) => moved = true,
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-                Err(error) => return Err(Error::io("rename a file to", &path, error)),
-            }
+            moved |= place.give_name(&file.part, &file.name)?;
         }
         for name in &self.obsolete {
-            let path = place.folder.join(name);
-            moved |= path.exists();
-            remove_file(&path)?;
+            moved |= place.has(name)?;
+            place.remove(name)?;
         }
         if moved {
-            sync_folder(&place.folder)?;
+            place.flush_names()?;
         }
         if !self.obsolete.is_empty() {
             // Later files of those names are not ours to remove.
@@ -211,12 +164,10 @@ impl Manifest {
 
     /// Removes parts that were never committed.
     pub(crate) fn sweep(&self, place: &Place) -> Result<()> {
-        let fail = |error| Error::io("read the folder", place.parts(), error);
         let staged: BTreeSet<&str> = self.parts.iter().map(|part| part.part.as_str()).collect();
-        for entry in fs::read_dir(place.parts()).map_err(fail)? {
-            let entry = entry.map_err(fail)?;
-            if !staged.contains(&*entry.file_name().to_string_lossy()) {
-                remove_file(&entry.path())?;
+        for name in place.parts()? {
+            if !staged.contains(name.as_str()) {
+                place.remove_part(&name)?;
             }
         }
         Ok(())

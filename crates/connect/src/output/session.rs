@@ -11,7 +11,8 @@ use arrow::error::ArrowError;
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use flywheel_base::{Error, Result, suggest};
 
-use super::manifest::{Listed, Manifest, Place};
+use super::manifest::{Listed, Manifest};
+use super::place::Place;
 use super::store::{Sealed, Sink, remove_file};
 use super::{Encoder, OutputFormat};
 use crate::destination::parquet::{Pack, check_types, encoder as parquet_encoder};
@@ -41,10 +42,11 @@ struct OpenPart {
 
 impl<F: OutputFormat> Session<F> {
     /// Opens a target: completes what a crash left half done, removes what it left uncommitted.
-    pub(super) fn open(format: Arc<F>, place: Place, request: &WriteRequest) -> Result<Self> {
+    pub(super) fn open(format: Arc<F>, mut place: Place, request: &WriteRequest) -> Result<Self> {
         place.create()?;
         let mut manifest = Manifest::load(&place, &request.app)?;
         manifest.publish(&place)?;
+        manifest.enter(&place)?;
         manifest.sweep(&place)?;
         let schema = plain_schema(&request.schema);
         let session = Self {
@@ -230,10 +232,11 @@ impl<F: OutputFormat> Session<F> {
         let rows = sealed.iter().map(|(_, rows)| rows).sum();
         let sequence = checkpoint.sequence;
         if self.mode == WriteMode::Replace {
-            let parts = sealed
-                .iter()
-                .map(|(sealed, rows)| Listed::new(String::new(), sequence, *rows, sealed));
-            self.manifest.parts.extend(parts);
+            for (sealed, rows) in &sealed {
+                let part = self.place.keep(sealed)?;
+                let listed = Listed::new(String::new(), part, sequence, *rows, sealed);
+                self.manifest.parts.push(listed);
+            }
             self.manifest.staged = Some(checkpoint.clone());
             self.manifest.save(&self.place)?;
             // The rows count when they are visible.
@@ -241,11 +244,12 @@ impl<F: OutputFormat> Session<F> {
         }
         for (number, (sealed, rows)) in sealed.iter().enumerate() {
             let name = self.place.appended(sequence, number);
-            if self.place.folder.join(&name).exists() {
+            if self.place.has(&name)? {
                 return Err(Error::blocked(format!("the file {name} is there already"))
                     .hint("It is not of this stream: move it away, or write into another path."));
             }
-            self.manifest.files.push(Listed::new(name, sequence, *rows, sealed));
+            let part = self.place.keep(sealed)?;
+            self.manifest.files.push(Listed::new(name, part, sequence, *rows, sealed));
         }
         self.manifest.committed = Some(checkpoint.clone());
         self.manifest.columns.clone_from(&self.columns);
@@ -279,8 +283,7 @@ impl<F: OutputFormat> Session<F> {
         let mut rows = 0;
         for (part, reader) in parts.iter().zip(files) {
             let damaged = |error: ArrowError| {
-                let path = self.place.part(&part.part);
-                Error::corrupt(format!("the staged rows {} are damaged", path.display()))
+                Error::corrupt(format!("the staged rows {} are damaged", part.part))
                     .caused_by(error)
             };
             let batches = reader.build().map_err(|error| damaged(error.into()))?;
@@ -292,10 +295,11 @@ impl<F: OutputFormat> Session<F> {
         }
         let sealed = encoder.finish()?.seal()?;
         let whole = self.place.whole();
+        let part = self.place.keep(&sealed)?;
         let earlier = std::mem::take(&mut self.manifest.files);
         self.manifest.obsolete =
             earlier.into_iter().map(|file| file.name).filter(|name| *name != whole).collect();
-        self.manifest.files = vec![Listed::new(whole, staged.sequence, rows, &sealed)];
+        self.manifest.files = vec![Listed::new(whole, part, staged.sequence, rows, &sealed)];
         self.manifest.files_earlier = 0;
         let columns = schema.fields().iter();
         self.manifest.columns =
@@ -305,17 +309,15 @@ impl<F: OutputFormat> Session<F> {
         self.manifest.save(&self.place)?;
         self.manifest.publish(&self.place)?;
         for part in &parts {
-            remove_file(&self.place.part(&part.part))?;
+            self.place.remove_part(&part.part)?;
         }
         Ok(Written { rows_written: rows, ..Written::default() })
     }
 
     fn staged(&self, part: &Listed) -> Result<ParquetRecordBatchReaderBuilder<File>> {
-        let path = self.place.part(&part.part);
-        let file =
-            File::open(&path).map_err(|error| Error::io("read the staged rows", &path, error))?;
+        let file = self.place.open_part(&part.part)?;
         ParquetRecordBatchReaderBuilder::try_new(file).map_err(|error| {
-            Error::corrupt(format!("the staged rows {} are damaged", path.display()))
+            Error::corrupt(format!("the staged rows {} are damaged", part.part))
                 .caused_by(error)
                 .hint("Remove that file's folder and reset the stream; the old file is untouched.")
         })

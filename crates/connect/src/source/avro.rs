@@ -9,7 +9,6 @@ mod frame;
 
 use std::fs::File;
 use std::io::{BufReader, Cursor, Read, Seek, SeekFrom};
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, StringArray};
@@ -28,6 +27,7 @@ use crate::files::{
     self, FileReader, FileSettings, Files, NewColumns, Resume, Sample, TypedReader, VisibleFile,
     hash_all, plain_type,
 };
+use crate::objects::FilePlace;
 use crate::output::{Cells, push_json};
 
 /// The attribute of a field that keeps a name Avro does not allow.
@@ -37,13 +37,9 @@ pub(crate) const NAME_ATTRIBUTE: &str = "flywheel.name";
 const BLOCK_ROWS_MAX: usize = 1 << 28;
 
 /// A folder of Avro files.
-#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Avro {
-    /// The folder, relative to the project; the project itself if not given.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub folder: Option<PathBuf>,
-}
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(transparent)]
+pub struct Avro(pub FilePlace);
 
 /// The files of one stream.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -68,7 +64,7 @@ impl SourceConfig for Avro {
     const ABOUT: &'static str = "Avro container files, one or many, with their own column types";
 
     fn build(self, ctx: &SourceContext) -> Result<Box<dyn Source>> {
-        Ok(Box::new(Files::<AvroFormat>::new(ctx, self.folder)))
+        Ok(Box::new(Files::<AvroFormat>::new(ctx, self.0)?))
     }
 }
 
@@ -95,10 +91,12 @@ impl files::Format for AvroFormat {
             dated: self.stream.dated.clone(),
             new_columns: self.stream.new_columns,
             lineage: self.stream.lineage_columns,
+            tail: false,
         }
     }
 
     fn sample(&self, file: &VisibleFile, _: usize, sample: &mut Sample) -> Result<()> {
+        let file = &file.on_disk()?;
         let frame = Frame::prove(file)?;
         for field in rows(file, &frame, 0, self.page_rows)?.1.fields() {
             sample.fix(field.name(), field.data_type().clone());
@@ -107,7 +105,8 @@ impl files::Format for AvroFormat {
     }
 
     fn open(&self, file: &VisibleFile, resume: Option<Resume>) -> Result<Box<dyn FileReader>> {
-        let whole = hash_all(&file.path, file.mtime)?;
+        let file = &file.on_disk()?;
+        let whole = hash_all(file)?;
         let row = resume.map_or(0, |resume| resume.state.offset);
         let frame = Frame::prove(file)?;
         let (rows, schema) = rows(file, &frame, row, self.page_rows)?;

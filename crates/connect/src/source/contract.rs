@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::http::fake::{Fake, FakePace, Meter, hubspot, salesforce, shop};
+use crate::objects::fake::{self, FakeS3};
 
 /// A project folder in a temporary place.
 pub(crate) struct Folder(tempfile::TempDir);
@@ -123,6 +124,31 @@ struct Case {
     bad: usize,
     /// A server that the connection goes to.
     _server: Option<Fake>,
+}
+
+/// Sources of files, which are also read from a store.
+const FILES: [&str; 5] = ["csv", "jsonl", "parquet", "avro", "excel"];
+
+/// Every source, and those of files once more for a store.
+fn all() -> impl Iterator<Item = (&'static SourceEntry, bool)> {
+    let files = SOURCES.iter().filter(|entry| FILES.contains(&entry.name));
+    SOURCES.iter().map(|entry| (entry, false)).chain(files.map(|entry| (entry, true)))
+}
+
+async fn case_in(entry: &'static SourceEntry, stored: bool) -> Case {
+    let mut case = case(entry).await;
+    if stored {
+        let (server, store) = FakeS3::start();
+        for file in std::fs::read_dir(case.folder.path("")).unwrap() {
+            let path = file.unwrap().path();
+            let key = format!("in/{}", path.file_name().unwrap().to_str().unwrap());
+            let bytes = std::fs::read(&path).unwrap();
+            store.lock().unwrap().objects.insert(key, bytes);
+        }
+        case.connection = fake::connection(&server, "in");
+        case._server = Some(server);
+    }
+    case
 }
 
 async fn case(entry: &'static SourceEntry) -> Case {
@@ -328,8 +354,8 @@ fn summary(pages: &[Page]) -> (Vec<String>, Vec<String>) {
 
 #[tokio::test]
 async fn every_source_resumes_at_every_page_boundary() {
-    for entry in SOURCES {
-        let case = case(entry).await;
+    for (entry, stored) in all() {
+        let case = case_in(entry, stored).await;
         for mode in [case.mode.clone(), ReadMode::Full] {
             let whole = case.read(&mode, None, 1_000).await;
             let expected = summary(&whole);
@@ -355,8 +381,8 @@ async fn every_source_resumes_at_every_page_boundary() {
 
 #[tokio::test]
 async fn every_source_yields_nothing_after_the_end_and_all_again_in_full() {
-    for entry in SOURCES {
-        let case = case(entry).await;
+    for (entry, stored) in all() {
+        let case = case_in(entry, stored).await;
         let pages = case.read(&case.mode, None, 3).await;
         let last = pages.last().map(|page| page.position.clone());
         assert!(case.read(&case.mode, last.clone(), 3).await.is_empty(), "{}", entry.name);
@@ -375,7 +401,7 @@ async fn every_source_says_what_is_wrong_with_its_settings() {
         assert!(error.message().contains("colour"), "{}: {error}", entry.name);
         let error = entry.check_stream(json!({ "colour": 1 })).unwrap_err();
         assert!(error.message().contains("colour"), "{}: {error}", entry.name);
-        let case = case(entry).await;
+        let case = case_in(entry, FILES.contains(&entry.name)).await;
         let source = case.folder.source_with(entry.name, case.connection.clone());
         entry.check_stream(case.stream.clone()).unwrap();
         source.check().await.unwrap();

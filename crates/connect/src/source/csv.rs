@@ -7,7 +7,6 @@ mod dialect;
 mod reader;
 mod record;
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use encoding_rs::Encoding;
@@ -21,6 +20,7 @@ use crate::column::Parsing;
 use crate::files::{
     self, FileReader, FileSettings, Files, NewColumns, Resume, Sample, VisibleFile, encoding,
 };
+use crate::objects::FilePlace;
 
 /// The longest line unless the stream says otherwise.
 const LINE_BYTES_MAX: usize = 16 << 20;
@@ -29,13 +29,9 @@ const LINE_BYTES_MAX: usize = 16 << 20;
 const LINE_BYTES_MIN: usize = 1 << 10;
 
 /// A folder of CSV files.
-#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Csv {
-    /// The folder, relative to the project; the project itself if not given.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub folder: Option<PathBuf>,
-}
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(transparent)]
+pub struct Csv(pub FilePlace);
 
 /// The files of one stream, and how they are written.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -95,6 +91,12 @@ pub struct CsvStream {
     /// are numbers, the first row is the header, and no row is taken for another header or for blank.
     #[serde(default)]
     pub exact: bool,
+    /// Whether the files are logs that a program still writes and rotates. `path` then names the log and
+    /// what becomes of it, `logs/app.log*`: renamed, copied and cut back, or compressed, a log is known
+    /// by its content, read on where it stood, and finished before the next one. Only whole lines are
+    /// taken; a row must not span several.
+    #[serde(default)]
+    pub tail: bool,
     /// The longest line or quoted field, `16MiB` if not given; a longer one is set aside.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub line_bytes_max: Option<String>,
@@ -130,7 +132,7 @@ impl SourceConfig for Csv {
     const ABOUT: &'static str = "CSV files, one or many, plain or compressed";
 
     fn build(self, ctx: &SourceContext) -> Result<Box<dyn Source>> {
-        Ok(Box::new(Files::<CsvFormat>::new(ctx, self.folder)))
+        Ok(Box::new(Files::<CsvFormat>::new(ctx, self.0)?))
     }
 }
 
@@ -172,6 +174,7 @@ impl files::Format for CsvFormat {
             dated: stream.dated.clone(),
             new_columns: stream.new_columns,
             lineage: stream.lineage_columns,
+            tail: stream.tail,
         }
     }
 
@@ -195,6 +198,8 @@ fn format(stream: CsvStream, declared: Vec<String>) -> Result<Format> {
         Some(_) => sign("quote", stream.quote.as_deref())?,
     };
     let delimiter = sign("delimiter", stream.delimiter.as_deref())?;
+    let encoding = stream.encoding.as_deref().map(encoding).transpose()?;
+    files::check_tail(stream.tail, encoding)?;
     if delimiter.is_some() && delimiter == quote {
         return Err(Error::invalid("`delimiter` and `quote` are the same sign"));
     }
@@ -206,7 +211,7 @@ fn format(stream: CsvStream, declared: Vec<String>) -> Result<Format> {
         comment: sign("comment", stream.comment.as_deref())?,
         header: if stream.exact { HeaderSetting::Known(true) } else { stream.header },
         skip_lines: stream.skip_lines,
-        encoding: stream.encoding.as_deref().map(encoding).transpose()?,
+        encoding,
         parsing: Parsing {
             nulls: stream.null_values.clone(),
             allow_nan: stream.allow_nan || stream.exact,

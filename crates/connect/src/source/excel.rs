@@ -6,7 +6,6 @@
 mod sheet;
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use flywheel_base::{Error, Result};
@@ -20,19 +19,16 @@ use crate::files::{
     self, FileReader, FileSettings, FileState, Files, Fill, NewColumns, Resume, Sample,
     VisibleFile, read_all,
 };
+use crate::objects::FilePlace;
 use crate::page::{Column, PageBuilder, TableSchema, raw};
 
 /// The largest workbook that is read; a workbook is held in memory as a whole.
 const WORKBOOK_BYTES_MAX: u64 = 512 << 20;
 
 /// A folder of workbooks.
-#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Excel {
-    /// The folder, relative to the project; the project itself if not given.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub folder: Option<PathBuf>,
-}
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(transparent)]
+pub struct Excel(pub FilePlace);
 
 /// The sheet that a stream reads.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -104,7 +100,7 @@ impl SourceConfig for Excel {
     const ABOUT: &'static str = "sheets of Excel and OpenDocument workbooks";
 
     fn build(self, ctx: &SourceContext) -> Result<Box<dyn Source>> {
-        Ok(Box::new(Files::<ExcelFormat>::new(ctx, self.folder)))
+        Ok(Box::new(Files::<ExcelFormat>::new(ctx, self.0)?))
     }
 }
 
@@ -165,6 +161,7 @@ impl files::Format for ExcelFormat {
             dated: self.stream.dated.clone(),
             new_columns: self.stream.new_columns,
             lineage: self.stream.lineage_columns,
+            tail: false,
         }
     }
 

@@ -7,7 +7,6 @@ pub(crate) mod object;
 mod reader;
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use encoding_rs::Encoding;
@@ -21,6 +20,7 @@ use crate::column::{DeclaredColumn, Parsing};
 use crate::files::{
     self, FileReader, FileSettings, Files, NewColumns, Resume, Sample, VisibleFile, encoding,
 };
+use crate::objects::FilePlace;
 
 /// The longest line unless the stream says otherwise.
 const LINE_BYTES_MAX: usize = 16 << 20;
@@ -29,13 +29,9 @@ const LINE_BYTES_MAX: usize = 16 << 20;
 const LINE_BYTES_MIN: usize = 1 << 10;
 
 /// A folder of JSON Lines files.
-#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct JsonLines {
-    /// The folder, relative to the project; the project itself if not given.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub folder: Option<PathBuf>,
-}
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(transparent)]
+pub struct JsonLines(pub FilePlace);
 
 /// The files of one stream.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -64,6 +60,12 @@ pub struct JsonLinesStream {
     /// Whether bytes are written as base64, as the `jsonl` destination does it.
     #[serde(default)]
     pub base64: bool,
+    /// Whether the files are logs that a program still writes and rotates. `path` then names the log and
+    /// what becomes of it, `logs/app.log*`: renamed, copied and cut back, or compressed, a log is known
+    /// by its content, read on where it stood, and finished before the next one. Only whole lines are
+    /// taken.
+    #[serde(default)]
+    pub tail: bool,
     /// The longest line, `16MiB` if not given; a longer one is set aside.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub line_bytes_max: Option<String>,
@@ -75,7 +77,7 @@ impl SourceConfig for JsonLines {
     const ABOUT: &'static str = "JSON Lines files, one or many, plain or compressed";
 
     fn build(self, ctx: &SourceContext) -> Result<Box<dyn Source>> {
-        Ok(Box::new(Files::<LinesFormat>::new(ctx, self.folder)))
+        Ok(Box::new(Files::<LinesFormat>::new(ctx, self.0)?))
     }
 }
 
@@ -110,6 +112,7 @@ impl files::Format for LinesFormat {
             dated: stream.dated.clone(),
             new_columns: stream.new_columns,
             lineage: stream.lineage_columns,
+            tail: stream.tail,
         }
     }
 
@@ -127,9 +130,11 @@ fn lines(stream: JsonLinesStream, declared: &[DeclaredColumn]) -> Result<Lines> 
         Some(text) => usize::try_from(quantity::size_bytes(text)?).unwrap_or(usize::MAX),
         None => LINE_BYTES_MAX,
     };
+    let encoding = stream.encoding.as_deref().map(encoding).transpose()?;
+    files::check_tail(stream.tail, encoding)?;
     Ok(Lines {
         nested: object::nested(declared),
-        encoding: stream.encoding.as_deref().map(encoding).transpose()?,
+        encoding,
         parsing: Parsing {
             date_pattern: stream.date_format.clone(),
             timestamp_pattern: stream.timestamp_format.clone(),

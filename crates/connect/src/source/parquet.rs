@@ -4,9 +4,13 @@
 //! is set aside.
 
 use std::fs::File;
-use std::path::PathBuf;
+use std::sync::Arc;
 
-use ::parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use ::parquet::arrow::arrow_reader::{
+    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder,
+};
+use ::parquet::errors::ParquetError;
+use arrow::datatypes::SchemaRef;
 use flywheel_base::{Error, Result};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -16,15 +20,12 @@ use crate::files::{
     self, FileReader, FileSettings, Files, NewColumns, Resume, Sample, TypedReader, VisibleFile,
     hash_all, plain_type,
 };
+use crate::objects::{FilePlace, Object};
 
 /// A folder of Parquet files.
-#[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Parquet {
-    /// The folder, relative to the project; the project itself if not given.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub folder: Option<PathBuf>,
-}
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(transparent)]
+pub struct Parquet(pub FilePlace);
 
 /// The files of one stream.
 #[derive(Clone, Debug, Default, Serialize, Deserialize, JsonSchema)]
@@ -49,7 +50,7 @@ impl SourceConfig for Parquet {
     const ABOUT: &'static str = "Parquet files, one or many, with their own column types";
 
     fn build(self, ctx: &SourceContext) -> Result<Box<dyn Source>> {
-        Ok(Box::new(Files::<ParquetFormat>::new(ctx, self.folder)))
+        Ok(Box::new(Files::<ParquetFormat>::new(ctx, self.0)?))
     }
 }
 
@@ -76,21 +77,27 @@ impl files::Format for ParquetFormat {
             dated: self.stream.dated.clone(),
             new_columns: self.stream.new_columns,
             lineage: self.stream.lineage_columns,
+            tail: false,
         }
     }
 
     fn sample(&self, file: &VisibleFile, _: usize, sample: &mut Sample) -> Result<()> {
-        for field in open(file)?.schema().fields() {
+        let schema = match file.object() {
+            Some(object) => footer(file, object)?,
+            None => Arc::clone(open(file)?.schema()),
+        };
+        for field in schema.fields() {
             sample.fix(field.name(), plain_type(field.data_type()));
         }
         Ok(())
     }
 
     fn open(&self, file: &VisibleFile, resume: Option<Resume>) -> Result<Box<dyn FileReader>> {
-        let whole = hash_all(&file.path, file.mtime)?;
+        let file = &file.on_disk()?;
+        let whole = hash_all(file)?;
         let row = resume.map_or(0, |resume| resume.state.offset);
         let builder = open(file)?;
-        let schema = std::sync::Arc::clone(builder.schema());
+        let schema = Arc::clone(builder.schema());
         let skip = usize::try_from(row).unwrap_or(usize::MAX);
         let rows = builder
             .with_batch_size(self.page_rows)
@@ -107,6 +114,19 @@ fn open(file: &VisibleFile) -> Result<ParquetRecordBatchReaderBuilder<File>> {
     let handle =
         File::open(&file.path).map_err(|error| Error::io("read the file", &file.path, error))?;
     ParquetRecordBatchReaderBuilder::try_new(handle).map_err(|error| damaged(file, error))
+}
+
+/// The columns of an object, of which only the end is read.
+fn footer(file: &VisibleFile, object: &Object) -> Result<SchemaRef> {
+    let found = ArrowReaderMetadata::load(object, ArrowReaderOptions::new());
+    match found {
+        Ok(found) => Ok(Arc::clone(found.schema())),
+        Err(ParquetError::External(inner)) => Err(match inner.downcast::<Error>() {
+            Ok(own) => *own,
+            Err(inner) => damaged(file, inner),
+        }),
+        Err(error) => Err(damaged(file, error)),
+    }
 }
 
 fn damaged(

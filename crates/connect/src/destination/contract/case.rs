@@ -16,6 +16,8 @@ use crate::destination::{
     Checkpoint, Destination, DestinationContext, DestinationEntry, NewTargetColumns, Progress,
     WriteMode, WriteRequest, Writer,
 };
+use crate::http::fake::Fake;
+use crate::objects::fake::{FakeS3, connection};
 use crate::page::{Page, Position};
 use crate::source::contract::{Folder, cells, now};
 use crate::{ColumnType, DeclaredColumn, ReadRequest};
@@ -30,10 +32,21 @@ pub(crate) struct Case {
     pub(crate) stream: Value,
     /// A column of a value that the target refuses, and the code it gives.
     pub(crate) bad: Option<(ArrayRef, &'static str)>,
+    /// A store that the connection goes to.
+    pub(crate) _server: Option<Fake>,
 }
 
 /// Destinations that need a server, and keep the contract in their own tests against one.
 pub(crate) const NEEDS_A_SERVER: [&str; 5] = ["mysql", "postgres", "rest", "hubspot", "salesforce"];
+
+/// Destinations of files, which also write into a store.
+pub(crate) const FILES: [&str; 5] = ["csv", "jsonl", "parquet", "avro", "excel"];
+
+/// The case of a destination of files in a store.
+pub(crate) fn case_in_store(entry: &'static DestinationEntry) -> Case {
+    let (server, _) = FakeS3::start();
+    Case { connection: connection(&server, "out"), _server: Some(server), ..case(entry) }
+}
 
 /// The case of a destination.
 pub(crate) fn case(entry: &'static DestinationEntry) -> Case {
@@ -49,6 +62,7 @@ pub(crate) fn case(entry: &'static DestinationEntry) -> Case {
             target: json!({ "path": format!("t.{ending}") }),
             stream,
             bad,
+            _server: None,
         }
     };
     let far: ArrayRef = Arc::new(Date32Array::from(vec![0, 99_999_999, 1]));
@@ -68,6 +82,7 @@ pub(crate) fn case(entry: &'static DestinationEntry) -> Case {
             target: json!({ "table": "t" }),
             stream: json!({ "table": "t" }),
             bad: Some((infinite, "not-finite")),
+            _server: None,
         },
         "mysql" => {
             use crate::source::mysql::tests;
@@ -78,6 +93,7 @@ pub(crate) fn case(entry: &'static DestinationEntry) -> Case {
                 target: json!({ "table": "t" }),
                 stream: json!({ "table": "t" }),
                 bad: Some((infinite, "not-finite")),
+                _server: None,
             }
         }
         other => panic!("the destination {other} has no contract case: add one"),
