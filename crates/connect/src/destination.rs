@@ -10,6 +10,7 @@ pub mod avro;
 pub mod csv;
 pub mod excel;
 pub mod jsonl;
+pub mod kafka;
 pub mod mysql;
 pub mod parquet;
 pub mod postgres;
@@ -46,6 +47,7 @@ pub const DESTINATIONS: &[DestinationEntry] = &[
     destination::<source::sqlite::Sqlite>("sqlite"),
     destination::<source::mysql::MySql>("mysql"),
     destination::<postgres::Postgres>("postgres"),
+    destination::<kafka::Kafka>("kafka"),
     destination::<source::rest::Rest>("rest"),
     destination::<source::hubspot::HubSpot>("hubspot"),
     destination::<source::salesforce::Salesforce>("salesforce"),

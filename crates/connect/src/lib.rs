@@ -8,6 +8,7 @@
 
 pub mod action;
 pub mod destination;
+pub mod kafka;
 pub mod mapping;
 pub mod source;
 

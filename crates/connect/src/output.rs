@@ -32,7 +32,9 @@ use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 
 pub(crate) use cell::{Cell, Cells, date_text, decimal_text, float_text, moment_text};
-pub(crate) use json::{base64_text, is_json, push_json, push_text};
+pub(crate) use json::{
+    JsonRows, base64_text, check_json_columns, push_json, push_text, refuse_json,
+};
 pub(crate) use pack::{Compression, Packed};
 pub(crate) use store::{Sink, replace_file, safe_name};
 

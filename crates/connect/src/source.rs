@@ -10,6 +10,7 @@ pub mod csv;
 pub mod excel;
 pub mod hubspot;
 pub mod jsonl;
+pub mod kafka;
 pub mod mysql;
 pub mod parquet;
 pub mod postgres;
@@ -52,6 +53,7 @@ pub const SOURCES: &[SourceEntry] = &[
     source::<sqlite::Sqlite>("sqlite"),
     source::<mysql::MySql>("mysql"),
     source::<postgres::Postgres>("postgres"),
+    source::<kafka::Kafka>("kafka"),
     source::<rest::Rest>("rest"),
     source::<hubspot::HubSpot>("hubspot"),
     source::<salesforce::Salesforce>("salesforce"),

@@ -19,6 +19,7 @@ mod sql;
 mod status;
 mod sync;
 mod test;
+mod topic;
 mod turn;
 
 use std::future::Future;
@@ -56,6 +57,7 @@ pub(crate) const COMMANDS: &[CommandEntry] = &[
     command::<reconcile::Reconcile>("reconcile"),
     command::<link::Link>("link"),
     command::<quarantine::Quarantine>("quarantine"),
+    command::<topic::Topic>("topic"),
     command::<build::Build>("build"),
     command::<test::Test>("test"),
     command::<sql::Sql>("sql"),

@@ -5,10 +5,12 @@
 //! database of its own in it. A server that cannot be started panics with what to install.
 #![expect(clippy::panic, reason = "test code: a test without its server has to fail loudly")]
 
+mod kafka;
 mod mariadb;
 mod postgres;
 mod process;
 
+pub use kafka::Kafka;
 pub use mariadb::MariaDb;
 pub use postgres::{Certificate, Postgres};
 pub use process::{Program, Watched, free_port, wait_for};

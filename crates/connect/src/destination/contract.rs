@@ -1,6 +1,6 @@
 //! The contract every destination keeps, checked for every entry of the list and each of its modes.
 
-mod case;
+pub(crate) mod case;
 
 use std::sync::Arc;
 

@@ -1,12 +1,112 @@
 //! Values as JSON text, nested ones included.
 
 use arrow::array::{Array, ArrayRef, AsArray, UnionArray};
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, Schema};
+use arrow::record_batch::RecordBatch;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
+use flywheel_base::{Error, Result as BaseResult, suggest};
+
 use super::cell::{Cell, Cells, date_text, decimal_text, float_text, moment_text};
+use super::{column_error, refuse_cells};
 use crate::column::Misfit;
+use crate::destination::Refused;
+
+/// Rows as JSON objects of one line, every column in each.
+#[derive(Debug)]
+pub(crate) struct JsonRows {
+    /// What stands before each value, and whether its texts are JSON.
+    names: Vec<(Vec<u8>, bool)>,
+}
+
+impl JsonRows {
+    /// Prepares rows of these columns; the texts of `json_columns` are written as the JSON they are.
+    ///
+    /// # Errors
+    /// [`flywheel_base::ErrorKind::Internal`] if a name cannot be written.
+    pub(crate) fn new(schema: &Schema, json_columns: &[String]) -> BaseResult<Self> {
+        let mut names = Vec::with_capacity(schema.fields().len());
+        for (at, field) in schema.fields().iter().enumerate() {
+            let mut name = vec![if at == 0 { b'{' } else { b',' }];
+            push_text(field.name(), &mut name).map_err(|misfit| Error::internal(misfit.reason))?;
+            name.push(b':');
+            names.push((name, json_columns.contains(field.name())));
+        }
+        Ok(Self { names })
+    }
+
+    /// The values of a batch with these columns.
+    ///
+    /// # Errors
+    /// [`flywheel_base::ErrorKind::Invalid`] if a type has no such form.
+    pub(crate) fn cells(batch: &RecordBatch) -> BaseResult<Vec<Cells>> {
+        let schema = batch.schema();
+        let columns = schema.fields().iter().zip(batch.columns());
+        columns
+            .map(|(field, array)| {
+                Cells::of(array).map_err(|error| column_error(field.name(), error))
+            })
+            .collect()
+    }
+
+    /// Adds a row, which none of the refused ones may be.
+    ///
+    /// # Errors
+    /// [`flywheel_base::ErrorKind::Internal`] if it is one.
+    pub(crate) fn push(&self, columns: &[Cells], row: usize, out: &mut Vec<u8>) -> BaseResult<()> {
+        if columns.is_empty() {
+            out.push(b'{');
+        }
+        for (column, (name, json)) in columns.iter().zip(&self.names) {
+            out.extend_from_slice(name);
+            let outcome = column.cell(row).and_then(|cell| match cell {
+                Cell::Text(text) if *json => {
+                    // A line end in JSON is always a blank between values.
+                    let one_line = text.bytes().map(|byte| match byte {
+                        b'\n' | b'\r' => b' ',
+                        byte => byte,
+                    });
+                    out.extend(one_line);
+                    Ok(())
+                }
+                cell => push_json(cell, out),
+            });
+            outcome.map_err(|misfit| Error::internal(misfit.reason))?;
+        }
+        out.push(b'}');
+        Ok(())
+    }
+}
+
+/// Refuses `json_columns` that the rows do not have.
+pub(crate) fn check_json_columns(json_columns: &[String], schema: &Schema) -> BaseResult<()> {
+    let names: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
+    let unknown = |name: &&String| !names.is_empty() && !names.contains(&name.as_str());
+    match json_columns.iter().find(unknown) {
+        Some(name) => Err(Error::invalid(format!(
+            "`json_columns` names \"{name}\", which the rows do not have"
+        ))
+        .hint(suggest::hint(name, names))),
+        None => Ok(()),
+    }
+}
+
+/// The rows that cannot be JSON objects.
+pub(crate) fn refuse_json(
+    batch: &RecordBatch,
+    json_columns: &[String],
+) -> BaseResult<Vec<Refused>> {
+    refuse_cells(batch, |name, cell| match cell {
+        Cell::Text(text) if json_columns.iter().any(|column| column == name) && !is_json(text) => {
+            Err(Misfit::new("invalid-json", "a text in one of `json_columns` that is not JSON"))
+        }
+        Cell::Float(_) | Cell::Date(_) | Cell::Moment(..) | Cell::Nested(..) => {
+            push_json(cell, &mut Vec::new())
+        }
+        _ => Ok(()),
+    })
+}
 
 /// Bytes as base64.
 pub(crate) fn base64_text(bytes: &[u8]) -> String {

@@ -59,6 +59,12 @@ impl RecordTable {
         }
     }
 
+    /// The same with texts read in another way.
+    pub(crate) fn with_parsing(mut self, parsing: Parsing) -> Self {
+        self.parsing = parsing;
+        self
+    }
+
     /// The columns.
     pub(crate) fn schema(&self) -> &TableSchema {
         &self.schema
@@ -133,6 +139,20 @@ impl RecordTable {
     /// # Errors
     /// [`flywheel_base::ErrorKind::Exhausted`] if a page grows beyond what arrays hold.
     pub(crate) fn push(&mut self, place: &str, line: u64, record: &str) -> Result<()> {
+        self.push_made(place, line, record, record)
+    }
+
+    /// Adds a record that was made of what was `read`, or sets what was read aside.
+    ///
+    /// # Errors
+    /// As [`RecordTable::push`].
+    pub(crate) fn push_made(
+        &mut self,
+        place: &str,
+        line: u64,
+        record: &str,
+        read: &str,
+    ) -> Result<()> {
         match self.fill(record) {
             Ok(()) => self.page.commit(place, line, record.len()),
             Err((column, misfit)) => {
@@ -143,7 +163,7 @@ impl RecordTable {
                     None => misfit,
                 };
                 let name = column.map(|column| column.name.as_str());
-                self.page.reject(place, Some(line), name, misfit, raw(record));
+                self.page.reject(place, Some(line), name, misfit, raw(read));
                 Ok(())
             }
         }

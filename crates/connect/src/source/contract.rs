@@ -222,6 +222,20 @@ async fn case(entry: &'static SourceEntry) -> Case {
                 _server: None,
             }
         }
+        "kafka" => {
+            let (connection, stream) = kafka::tests::case().await;
+            Case {
+                entry,
+                folder: Folder::new(&[]),
+                connection,
+                stream,
+                columns: vec![DeclaredColumn::new("n", crate::ColumnType::Int64)],
+                mode: ReadMode::Incremental { cursor: None, lag: None },
+                rows: 7,
+                bad: 2,
+                _server: None,
+            }
+        }
         "rest" | "hubspot" | "salesforce" => api_case(entry).await,
         "singer" | "airbyte" => Case {
             entry,

@@ -37,7 +37,8 @@ pub(crate) struct Case {
 }
 
 /// Destinations that need a server, and keep the contract in their own tests against one.
-pub(crate) const NEEDS_A_SERVER: [&str; 5] = ["mysql", "postgres", "rest", "hubspot", "salesforce"];
+pub(crate) const NEEDS_A_SERVER: [&str; 6] =
+    ["mysql", "postgres", "kafka", "rest", "hubspot", "salesforce"];
 
 /// Destinations of files, which also write into a store.
 pub(crate) const FILES: [&str; 5] = ["csv", "jsonl", "parquet", "avro", "excel"];
