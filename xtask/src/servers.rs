@@ -113,6 +113,6 @@ fn kafka_folder() -> PathBuf {
 
 /// Whether a folder has a folder that holds the file.
 fn any_below(folder: &str, file: &str) -> bool {
-    let Ok(versions) = std::fs::read_dir(folder) else { return false };
+    let Ok(versions) = fs::read_dir(folder) else { return false };
     versions.filter_map(std::result::Result::ok).any(|version| version.path().join(file).exists())
 }

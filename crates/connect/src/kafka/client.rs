@@ -199,7 +199,7 @@ impl Cluster {
     /// The error that tells the caller what to do about it.
     pub(crate) fn fail(&self, doing: &str, error: &KafkaError, watch: Option<&Watch>) -> Error {
         let heard = watch.map(Watch::heard).unwrap_or_default();
-        fail::fail(&self.settings.brokers, doing, error, heard)
+        fail::fail(&self.settings.brokers, doing, error, &heard)
     }
 
     /// The error of a code.

@@ -22,7 +22,7 @@ pub(crate) fn code(error: &KafkaError) -> Option<Code> {
 }
 
 /// The error that tells the caller what to do about it; `doing` names the object.
-pub(super) fn fail(brokers: &str, doing: &str, error: &KafkaError, heard: Heard) -> Error {
+pub(super) fn fail(brokers: &str, doing: &str, error: &KafkaError, heard: &Heard) -> Error {
     let said = heard.reason.clone();
     let made = match (code(error), heard.code) {
         // The library reports a refused login as a lost connection.

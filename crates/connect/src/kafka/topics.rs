@@ -6,7 +6,7 @@ use std::fmt;
 use flywheel_base::{Error, ErrorKind, Result, task};
 use rdkafka::admin::{
     AdminClient, AdminOptions, AlterConfig, ConfigSource, NewPartitions, NewTopic,
-    ResourceSpecifier, TopicReplication,
+    ResourceSpecifier, TopicReplication, TopicResult,
 };
 use rdkafka::error::KafkaError;
 use rdkafka::types::RDKafkaErrorCode as Code;
@@ -139,7 +139,7 @@ impl Topics {
     fn outcome(
         &self,
         doing: &str,
-        found: Result<Vec<Result<String, (String, Code)>>, KafkaError>,
+        found: Result<Vec<TopicResult>, KafkaError>,
     ) -> Result<Result<(), Code>> {
         let found = found.map_err(|error| self.fail(doing, &error))?;
         Ok(match found.into_iter().next() {

@@ -87,7 +87,7 @@ pub(super) fn run(context: &Context) -> Result<Tally> {
     let sling = python.with_file_name("sling");
     let mut command = Command::new(&sling);
     command
-        .env("BENCH_PG", &format!("{url}?sslmode=disable"))
+        .env("BENCH_PG", format!("{url}?sslmode=disable"))
         .env("SLING_DISABLE_TELEMETRY", "TRUE")
         .args([
             "run",

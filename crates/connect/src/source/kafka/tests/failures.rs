@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use flywheel_base::ErrorKind;
 
 use super::*;
-use crate::kafka::testing::{send, server};
+use crate::kafka::testing::{Plain, send, server};
 use crate::{ColumnType, DeclaredColumn};
 
 #[tokio::test]
@@ -86,7 +86,7 @@ async fn settings_that_do_not_fit_are_explained() {
 #[tokio::test]
 async fn poison_messages_are_set_aside_with_their_place_and_their_text() {
     let topic = topic(2).await;
-    let messages: [(i32, Option<&str>, Option<&[u8]>); 9] = [
+    let messages: [Plain<'_>; 9] = [
         (0, None, Some(b"{\"n\":1}")),
         (0, None, Some(b"not json")),
         (0, None, Some(b"[1]")),
