@@ -292,14 +292,14 @@ impl Work<'_> {
                 DeleteAction::Ask { .. } => {}
             }
         }
-        self.cut(cut)?;
+        self.cut(&cut)?;
         for (side, rows) in archived {
             for chunk in rows.chunks(ROWS_AT_ONCE) {
                 let values: Vec<Row> = chunk.iter().map(|(_, row)| row.clone()).collect();
                 let target = self.target(side, &side::of(self.link, side).id, "archive", &values);
                 let became = target.merge(&values).await?;
                 let done = self.done(side, chunk.iter().map(|(key, _)| key), became);
-                self.cut(done)?;
+                self.cut(&done)?;
             }
         }
         for (side, all) in ids {
@@ -338,8 +338,8 @@ impl Work<'_> {
     }
 
     /// Leaves the remaining records of these links alone from now on.
-    fn cut(&mut self, keys: Vec<String>) -> Result<()> {
-        for key in &keys {
+    fn cut(&mut self, keys: &[String]) -> Result<()> {
+        for key in keys {
             let Some(linked) = self.links.get_mut(key) else { continue };
             linked.cut = true;
             for side in Side::BOTH {
