@@ -1,10 +1,9 @@
 """What `cargo xtask bench pg-copy` asks of others.
 
 peer_pg_copy.py dlt BACKEND URL FOLDER   copies orders_src into a Delta table below FOLDER with dlt
-peer_pg_copy.py sums KIND PATH QUERY     the query's answer over a Delta table or a Parquet file, by DuckDB
+peer_pg_copy.py sums KIND PATH QUERY     the query's answer over a Delta table or a CSV file, by DuckDB
 """
 
-import glob
 import os
 import sys
 
@@ -40,11 +39,10 @@ def sums(kind, path, query):
     if kind == "delta":
         from deltalake import DeltaTable
 
-        files = DeltaTable(path).file_uris()
+        files = [name.removeprefix("file://") for name in DeltaTable(path).file_uris()]
+        rows = f"read_parquet({files!r})"
     else:
-        files = glob.glob(path) or glob.glob(path + "/*.parquet")
-    files = [name.removeprefix("file://") for name in files]
-    rows = f"read_parquet({files!r})"
+        rows = f"read_csv({path!r}, header = true)"
     text = query.replace("{}", rows)
     cells = db.execute(text).fetchone()
     print("|".join(str(cell) for cell in cells))
