@@ -12,6 +12,8 @@ use datafusion::execution::memory_pool::{FairSpillPool, MemoryPool, TrackConsume
 use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
+use datafusion::logical_expr::simplify::SimplifyContext;
+use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::prelude::SessionConfig;
 use flywheel_base::{Error, Result};
@@ -95,7 +97,15 @@ impl Engine {
     ) -> Result<Arc<dyn PhysicalExpr>> {
         let schema = DFSchema::try_from(SchemaRef::clone(columns)).map_err(from_engine)?;
         let parsed = self.template.create_logical_expr(sql, &schema).map_err(from_engine)?;
-        self.template.create_physical_expr(parsed, &schema).map_err(from_engine)
+        // Some functions, `coalesce` among them, only exist until they are simplified away.
+        let context = SimplifyContext::builder()
+            .with_schema(Arc::new(schema.clone()))
+            .with_config_options(Arc::clone(self.template.config_options()))
+            .build();
+        let simplifier = ExprSimplifier::new(context);
+        let coerced = simplifier.coerce(parsed, &schema).map_err(from_engine)?;
+        let simple = simplifier.simplify(coerced).map_err(from_engine)?;
+        self.template.create_physical_expr(simple, &schema).map_err(from_engine)
     }
 
     /// The pool all queries and merges share.

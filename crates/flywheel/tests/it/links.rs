@@ -10,11 +10,11 @@ fn two_crms(link: &str) -> House {
     for (name, table) in [
         (
             "sales",
-            "create table contacts (Id integer primary key, Email text unique, Name text, Phone text, Consent text, At text)",
+            "create table contacts (Id integer primary key, Email text unique, Name text, Phone text, Consent text, At text, Note text)",
         ),
         (
             "support",
-            "create table people (id integer primary key, email text unique, full_name text, phone text, consent text, at text)",
+            "create table people (id integer primary key, email text unique, full_name text, phone text, consent text, at text, note text)",
         ),
     ] {
         let database = Connection::open(house.path(&format!("{name}.db"))).unwrap();
@@ -35,6 +35,7 @@ fields:
   - {name: email, left: Email}
   - {name: name, left: Name, right: full_name, rule: {latest: {skew: 1m}}}
   - {name: phone, left: Phone, type: text, clean: phone(CN)}
+  - {name: note, left: Note, rule: {expression: {sql: \"coalesce(left, '') || ' / ' || coalesce(right, '')\"}}}
   - {name: consent, left: Consent, rule: {most-restrictive: {order: [\"no\", \"yes\"]}}}
 match: {exact: [{email: email}]}
 ";
@@ -83,7 +84,7 @@ fn meet(house: &House) {
     run(
         house,
         "sales",
-        "insert into contacts values
+        "insert into contacts (Id, Email, Name, Phone, Consent, At) values
         (1, 'ann@x.cn', 'Ann', '138 0013 8000', 'yes', '2024-01-01T00:00:00Z'),
         (2, 'bob@x.cn', 'Bob', null, 'yes', '2024-01-01T00:00:00Z'),
         (3, 'cy@x.cn', 'Cy', null, null, '2024-01-01T00:00:00Z')",
@@ -91,7 +92,7 @@ fn meet(house: &House) {
     run(
         house,
         "support",
-        "insert into people values
+        "insert into people (id, email, full_name, phone, consent, at) values
         (70, 'ANN@x.cn', 'Ann', '+8613800138000', 'no', '2024-01-01T00:00:00Z'),
         (71, 'bob@x.cn', 'Robert', '010-6552 9988', 'yes', '2024-03-01T00:00:00Z'),
         (72, 'di@x.cn', 'Di', null, 'yes', '2024-01-01T00:00:00Z')",
@@ -160,7 +161,7 @@ fn a_conflict_waits_for_a_person_and_the_answer_is_written_to_both() {
     run(
         &house,
         "sales",
-        "insert into contacts values (1, 'ann@x.cn', 'Ann', '138 0013 8000', 'yes', '2024-01-01T00:00:00Z')",
+        "insert into contacts (Id, Email, Name, Phone, Consent, At) values (1, 'ann@x.cn', 'Ann', '138 0013 8000', 'yes', '2024-01-01T00:00:00Z')",
     );
     house.ok(&["link", "run"]);
     settled(&house);
@@ -195,7 +196,14 @@ fn too_many_deletions_stop_the_run_until_exactly_they_are_approved() {
     let people: Vec<String> = (0..40)
         .map(|n| format!("({n}, 'p{n:02}@x.cn', 'P{n}', null, 'yes', '2024-01-01T00:00:00Z')"))
         .collect();
-    run(&house, "sales", &format!("insert into contacts values {}", people.join(",")));
+    run(
+        &house,
+        "sales",
+        &format!(
+            "insert into contacts (Id, Email, Name, Phone, Consent, At) values {}",
+            people.join(",")
+        ),
+    );
     house.ok(&["link", "run"]);
     assert_eq!(rows(&house, "support", "select count(*) from people"), ["40"]);
     settled(&house);
@@ -247,7 +255,7 @@ fn what_may_be_a_duplicate_is_asked_and_not_created() {
     run(
         &house,
         "sales",
-        "insert into contacts values (9, 'Bob@X.cn', 'Bob B.', null, 'yes', '2024-05-01T00:00:00Z')",
+        "insert into contacts (Id, Email, Name, Phone, Consent, At) values (9, 'Bob@X.cn', 'Bob B.', null, 'yes', '2024-05-01T00:00:00Z')",
     );
     house.ok(&["link", "run"]);
     assert_eq!(rows(&house, "support", "select count(*) from people"), people);
@@ -264,7 +272,7 @@ fn a_refused_record_costs_no_other_and_is_tried_again() {
         "create trigger short before insert on people when length(new.full_name) > 5
         begin select raise(abort, 'the name is too long'); end",
     );
-    run(&house, "sales", "insert into contacts values (1, 'a@x.cn', 'Ann', null, 'yes', '2024-01-01T00:00:00Z'),
+    run(&house, "sales", "insert into contacts (Id, Email, Name, Phone, Consent, At) values (1, 'a@x.cn', 'Ann', null, 'yes', '2024-01-01T00:00:00Z'),
         (2, 'b@x.cn', 'Bartholomew', null, 'yes', '2024-01-01T00:00:00Z'), (3, 'c@x.cn', 'Cy', null, 'yes', '2024-01-01T00:00:00Z')");
     let run_again = || house.run(&["link", "run"]);
     assert!(!run_again().status.success(), "a refused record is told");
@@ -342,7 +350,7 @@ fn references_are_translated_between_the_ids_of_two_systems() {
     );
     house.write("links/people.yaml", people);
     run(&house, "support", "insert into companies values (500, 'Other')");
-    run(&house, "sales", "insert into accounts values (1, 'Acme'), (2, 'Bolt'); insert into contacts values
+    run(&house, "sales", "insert into accounts values (1, 'Acme'), (2, 'Bolt'); insert into contacts (Id, Email, Name, Phone, Consent, At, AccountId) values
         (1, 'a@x.cn', 'Ann', null, 'yes', '2024-01-01T00:00:00Z', 2), (2, 'b@x.cn', 'Bob', null, 'yes', '2024-01-01T00:00:00Z', 1)");
     // The companies are created first; their new ids are known once their system shows them.
     for _ in 0..3 {
@@ -366,7 +374,7 @@ fn a_system_that_takes_no_writes_costs_nothing_but_time() {
     run(
         &house,
         "sales",
-        "insert into contacts values (20, 'eve@x.cn', 'Eve', null, 'yes', '2024-06-01T00:00:00Z'); update contacts set Name = 'Cyrus', At = '2024-06-01T00:00:00Z' where Id = 3",
+        "insert into contacts (Id, Email, Name, Phone, Consent, At) values (20, 'eve@x.cn', 'Eve', null, 'yes', '2024-06-01T00:00:00Z'); update contacts set Name = 'Cyrus', At = '2024-06-01T00:00:00Z' where Id = 3",
     );
     run(
         &house,
@@ -395,4 +403,23 @@ fn a_system_that_takes_no_writes_costs_nothing_but_time() {
     );
     let twice = "select count(*) from (select link, tag, side, field from system.link_audit group by 1, 2, 3, 4 having count(*) > 1)";
     assert_eq!(house.cell(twice), "0");
+}
+
+#[test]
+fn an_expression_decides_what_both_changed() {
+    let house = two_crms("");
+    meet(&house);
+    run(&house, "sales", "update contacts set Note = 'called' where Id = 2");
+    house.ok(&["link", "run"]);
+    let notes = |database: &str, sql: &str| rows(&house, database, sql);
+    assert_eq!(notes("support", "select note from people where id = 71"), ["called"]);
+    run(&house, "sales", "update contacts set Note = 'called twice' where Id = 2");
+    run(&house, "support", "update people set note = 'angry' where id = 71");
+    house.ok(&["link", "run"]);
+    assert_eq!(notes("support", "select note from people where id = 71"), ["called twice / angry"]);
+    assert_eq!(notes("sales", "select Note from contacts where Id = 2"), ["called twice / angry"]);
+    assert_eq!(
+        house.sql("select distinct rule from system.link_audit where after like '%twice / angry%'"),
+        ["expression"]
+    );
 }

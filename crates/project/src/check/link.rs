@@ -192,7 +192,7 @@ impl Check<'_> {
             FieldRule::Expression { sql } if sql.trim().is_empty() => {
                 wrong(
                     "the expression is empty".to_owned(),
-                    "Write SQL over left, right and base, such as greatest(left, right).",
+                    "Write SQL over left, right and base, such as coalesce(left, right).",
                 );
             }
             _ => {}

@@ -312,3 +312,19 @@ fn every_function_has_a_logic_test() {
         assert!(text.contains(name), "{} is missing", path.display());
     }
 }
+
+#[tokio::test]
+async fn an_expression_sees_columns_and_no_table() {
+    let t = TestLake::new().await;
+    let columns: [(&str, ArrayRef); 2] = [
+        ("left", Arc::new(StringArray::from(vec![Some("a"), None]))),
+        ("right", Arc::new(StringArray::from(vec!["b", "c"]))),
+    ];
+    let rows = RecordBatch::try_from_iter(columns).unwrap();
+    let value = t.lake.evaluate("coalesce(left, upper(right))", &rows).unwrap();
+    assert_eq!(value.as_ref(), &StringArray::from(vec!["a", "C"]) as &dyn arrow::array::Array);
+    for bad in ["middle", "(select 1 from raw.orders)", "left +", "left; drop table x"] {
+        let error = t.lake.evaluate(bad, &rows).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Invalid, "{bad}: {error}");
+    }
+}
