@@ -145,9 +145,7 @@ impl Work<'_> {
             return;
         }
         // Whoever found its counterpart meanwhile is no longer in question.
-        let news =
-            |name: &Name| free.contains(name) && self.taken(name.0).contains(name.1.as_str());
-        if news(a) || news(b) {
+        if self.joined.contains(a) || self.joined.contains(b) {
             return;
         }
         let id = question_id(a, b);
@@ -187,6 +185,7 @@ impl Work<'_> {
         let ids = Pair { left: Some(left.1.clone()), right: Some(right.1.clone()) };
         let key = self.key_of(left);
         self.links.insert(key.clone(), Linked::new(&key, ids));
+        self.joined.extend([left.clone(), right.clone()]);
         self.report.matched += 1;
     }
 

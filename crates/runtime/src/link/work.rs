@@ -29,6 +29,8 @@ pub(super) struct Work<'a> {
     pub(super) records: Pair<Records>,
     /// The links, by key.
     pub(super) links: BTreeMap<String, Linked>,
+    /// Records that this run recognised as the same as another one.
+    pub(super) joined: BTreeSet<(Side, String)>,
     /// What people answered, by question.
     pub(super) answers: BTreeMap<String, Value>,
     /// The questions of this run.
@@ -135,6 +137,7 @@ impl<'a> Work<'a> {
             references: References::load(&workspace.store, link)?,
             records: Pair { left, right },
             links,
+            joined: BTreeSet::new(),
             answers,
             questions: Vec::new(),
             report,
