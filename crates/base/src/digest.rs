@@ -25,6 +25,15 @@ pub fn hash64(parts: &[&[u8]]) -> u64 {
     u64::from_le_bytes(first)
 }
 
+/// 128 bits of the digest of `bytes`: enough to tell rows apart.
+#[must_use]
+pub fn hash128(bytes: &[u8]) -> u128 {
+    let digest = blake3::hash(bytes);
+    let mut first = [0; 16];
+    first.copy_from_slice(&digest.as_bytes()[..16]);
+    u128::from_le_bytes(first)
+}
+
 /// A number in `[0, 1)` that depends only on `salt` and `unit`: the basis of stable assignment to a
 /// holdout or a variant.
 #[must_use]

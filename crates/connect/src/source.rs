@@ -41,7 +41,7 @@ use crate::column::DeclaredColumn;
 use crate::page::{Page, Position};
 
 /// How many rows a page has unless the reader asks for another number.
-pub const PAGE_ROWS_DEFAULT: usize = 50_000;
+pub const PAGE_ROWS_DEFAULT: usize = 20_000;
 
 /// Every source, in the order the docs list them. A new source adds its module and one line.
 pub const SOURCES: &[SourceEntry] = &[
@@ -194,6 +194,20 @@ pub trait Source: Send + Sync {
         Ok(())
     }
 
+    /// Whether [`Source::acknowledge`] is of use after reads that follow no log, too.
+    fn hears_of_reads(&self) -> bool {
+        false
+    }
+
+    /// How far the position of each stream of `request` is behind the system; none for a stream
+    /// without position, and where the system cannot tell.
+    ///
+    /// # Errors
+    /// As [`Source::check`].
+    async fn lag(&self, request: &ChangesRequest) -> Result<Vec<Option<Lag>>> {
+        Ok(vec![None; request.streams.len()])
+    }
+
     /// Removes what [`Source::changes`] made on the system for the reader `name`.
     ///
     /// # Errors
@@ -202,6 +216,15 @@ pub trait Source: Send + Sync {
         let _ = name;
         Ok(())
     }
+}
+
+/// How far a position is behind a system.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lag {
+    /// How much there is between the position and now.
+    pub behind: u64,
+    /// Of what: `bytes of log`, `transactions`, `messages`.
+    pub unit: &'static str,
 }
 
 /// What to read from a log of changes.

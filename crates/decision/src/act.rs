@@ -36,8 +36,13 @@ pub struct Acted {
 /// Those of lake and metadata, and of an action that cannot be built; a delivery that fails is no error.
 pub async fn act(ctx: &Context<'_>) -> Result<Acted> {
     let mut by_action: BTreeMap<String, Vec<OutboxEntry>> = BTreeMap::new();
+    let mut waits: BTreeMap<String, bool> = BTreeMap::new();
     for entry in ctx.store.due(ctx.now, DELIVERIES_MAX)? {
-        if !stopped(ctx, &entry.policy)? {
+        let waits = match waits.get(&entry.policy) {
+            Some(known) => *known,
+            None => *waits.entry(entry.policy.clone()).or_insert(stopped(ctx, &entry.policy)?),
+        };
+        if !waits {
             by_action.entry(entry.action.clone()).or_default().push(entry);
         }
     }

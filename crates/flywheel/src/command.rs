@@ -7,9 +7,11 @@ mod demo;
 mod discover;
 mod import;
 mod init;
+mod lag;
 mod learn;
 mod lineage;
 mod link;
+mod migrate;
 mod policy;
 mod quarantine;
 mod reconcile;
@@ -54,7 +56,9 @@ pub(crate) const COMMANDS: &[CommandEntry] = &[
     command::<connectors::Connectors>("connectors"),
     command::<discover::Discover>("discover"),
     command::<sync::Sync>("sync"),
+    command::<lag::Lag>("lag"),
     command::<reconcile::Reconcile>("reconcile"),
+    command::<migrate::Migrate>("migrate"),
     command::<link::Link>("link"),
     command::<quarantine::Quarantine>("quarantine"),
     command::<topic::Topic>("topic"),

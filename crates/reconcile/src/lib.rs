@@ -13,4 +13,5 @@ pub mod order;
 pub mod planner;
 pub mod record;
 pub mod split;
+pub mod sums;
 pub mod three_way;

@@ -9,7 +9,10 @@
 
 pub mod compare;
 pub mod connectors;
+pub mod follow;
+pub mod lag;
 pub mod link;
+pub mod migrate;
 pub mod quarantine;
 pub mod replay;
 pub mod run;

@@ -195,7 +195,7 @@ fn policy(workspace: &Workspace, name: &str) -> Result<PolicyState> {
 }
 
 /// The names that are asked for, all of `known` if none is.
-fn chosen<'a>(
+pub(crate) fn chosen<'a>(
     asked: &[String],
     known: impl Iterator<Item = &'a String>,
     kind: &str,
@@ -213,7 +213,7 @@ fn chosen<'a>(
     Ok(asked.to_vec())
 }
 
-fn start<'a>(
+pub(crate) fn start<'a>(
     workspace: &'a Workspace,
     observer: &'a dyn Observer,
     kind: &str,

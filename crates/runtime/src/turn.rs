@@ -8,7 +8,7 @@ use flywheel_decision::decide::Decided;
 use flywheel_decision::table::LiftRow;
 use flywheel_state::{Run, Task};
 use flywheel_transform::BuildOptions;
-use flywheel_warehouse::Maintain;
+use flywheel_warehouse::{Location, Maintain};
 
 use crate::Workspace;
 use crate::recorder::{Observer, Recorder};
@@ -151,16 +151,21 @@ const FILE_BYTES: u64 = 16 << 20;
 /// to that version; if the process dies in between, the next build starts from the version before.
 async fn maintain(workspace: &Workspace, recorder: &Recorder<'_>) -> Result<()> {
     for at in workspace.lake.locations().await? {
-        let Some(before) = workspace.lake.head(&at).await? else { continue };
-        if before.files < FILES_MIN || before.bytes / before.files as u64 >= FILE_BYTES {
-            continue;
-        }
-        match workspace.lake.maintain(&at, Maintain::default()).await {
-            Ok(after) => follow(workspace, at.as_str(), before.version, after.version)?,
-            Err(error) => recorder.notice(format!("maintenance of {at}: {}", error.report())),
+        if let Err(error) = maintain_table(workspace, &at).await {
+            recorder.notice(format!("maintenance of {at}: {}", error.report()));
         }
     }
     Ok(())
+}
+
+/// Keeps one table from falling apart into small files.
+pub(crate) async fn maintain_table(workspace: &Workspace, at: &Location) -> Result<()> {
+    let Some(before) = workspace.lake.head(at).await? else { return Ok(()) };
+    if before.files < FILES_MIN || before.bytes / before.files as u64 >= FILE_BYTES {
+        return Ok(());
+    }
+    let after = workspace.lake.maintain(at, Maintain::default()).await?;
+    follow(workspace, at.as_str(), before.version, after.version)
 }
 
 /// Moves readers and the next increment from `before` to `after`, which holds the same rows.

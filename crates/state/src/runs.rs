@@ -1,7 +1,7 @@
 //! Runs and their tasks.
 
 use flywheel_base::{Result, Timestamp};
-use rusqlite::{Connection, Row, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde_json::Value;
 
 use crate::Store;
@@ -139,6 +139,24 @@ impl Store {
             )?
             .query_map([limit], task_from)?
             .collect()
+        })
+    }
+
+    /// When a task of this kind and name last ended without an error.
+    ///
+    /// # Errors
+    /// As every method: see [`Store::open`].
+    pub fn last_success(&self, kind: &str, name: &str) -> Result<Option<Timestamp>> {
+        self.read("look up a task", |db| {
+            db.prepare_cached(
+                "SELECT started_at, duration_ms FROM tasks WHERE kind = ? AND name = ? AND status = 'succeeded'
+                 ORDER BY started_at DESC LIMIT 1",
+            )?
+            .query_row(params![kind, name], |row| {
+                let (at, ms): (i64, Option<f64>) = (row.get(0)?, row.get(1)?);
+                Ok(Timestamp::from_micros(at).plus_micros((ms.unwrap_or_default() * 1e3) as i64))
+            })
+            .optional()
         })
     }
 }

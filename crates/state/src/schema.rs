@@ -60,6 +60,10 @@ CREATE TABLE link_questions (
   link TEXT NOT NULL, id TEXT NOT NULL, kind TEXT NOT NULL, record TEXT NOT NULL, detail TEXT NOT NULL,
   asked_at INTEGER NOT NULL, answer TEXT, answered_at INTEGER, open INTEGER NOT NULL, PRIMARY KEY (link, id)
 ) STRICT;
+", "
+CREATE TABLE migrations (
+  sync TEXT PRIMARY KEY, phase TEXT NOT NULL, changed_at INTEGER NOT NULL, detail TEXT NOT NULL
+) STRICT;
 "];
 
 /// Brings the database to the newest layout.

@@ -26,7 +26,7 @@ use serde_json::json;
 use self::plan::Stored;
 use self::read::KafkaRead;
 use super::{
-    ChangesRequest, ReadRequest, Source, SourceConfig, SourceContext, StreamInfo, settings,
+    ChangesRequest, Lag, ReadRequest, Source, SourceConfig, SourceContext, StreamInfo, settings,
 };
 use crate::files::{PageRead as _, pages};
 use crate::kafka::{Client, Cluster};
@@ -236,6 +236,26 @@ impl Source for Topics {
         pages(KafkaRead::new(&self.cluster, request))
     }
 
+    fn hears_of_reads(&self) -> bool {
+        true
+    }
+
+    async fn lag(&self, request: &ChangesRequest) -> Result<Vec<Option<Lag>>> {
+        let positions: Vec<Option<Stored>> = request
+            .streams
+            .iter()
+            .map(|stream| stream.from.as_ref().and_then(|position| Stored::of(position).ok()))
+            .collect();
+        let cluster = self.cluster.clone();
+        task::compute(move || {
+            let group = cluster.named(READER);
+            let client = cluster.reader(&group, crate::kafka::Isolation::Committed)?;
+            let of = |stored: Option<Stored>| stored.map(|at| behind(&cluster, &client, &at));
+            positions.into_iter().map(|stored| of(stored).transpose()).collect()
+        })
+        .await
+    }
+
     async fn acknowledge(&self, request: &ChangesRequest) -> Result<()> {
         let mut commits = Vec::new();
         for request_of in &request.streams {
@@ -251,6 +271,17 @@ impl Source for Topics {
         })
         .await
     }
+}
+
+/// How many messages come after a position, those of partitions it does not know included.
+fn behind(cluster: &Cluster, client: &Client, stored: &Stored) -> Result<Lag> {
+    let mut behind = 0;
+    for partition in cluster.partitions_of(client, &stored.topic)? {
+        let extent = cluster.extent(client, &stored.topic, partition)?;
+        let next = stored.next.get(&partition).copied().unwrap_or_default().max(extent.low);
+        behind += u64::try_from(extent.high - next).unwrap_or_default();
+    }
+    Ok(Lag { behind, unit: "messages" })
 }
 
 /// Tells a consumer group how far the read has come.

@@ -30,7 +30,7 @@ pub(crate) use self::connection::{Connection, Outcome, Purpose, Server, quoted};
 use self::read::MySqlRead;
 use self::relation::Relation;
 use super::{
-    ChangesPage, ChangesRequest, ReadRequest, Source, SourceConfig, SourceContext, StreamInfo,
+    ChangesPage, ChangesRequest, Lag, ReadRequest, Source, SourceConfig, SourceContext, StreamInfo,
 };
 use crate::column::ColumnType;
 use crate::page::{Column, Page, TableSchema};
@@ -205,6 +205,10 @@ impl Source for Reader {
             .boxed(),
             Err(error) => stream::once(async move { Err(error) }).boxed(),
         }
+    }
+
+    async fn lag(&self, request: &ChangesRequest) -> Result<Vec<Option<Lag>>> {
+        log::lag(&self.server, request).await
     }
 
     fn changes<'a>(&'a self, request: &'a ChangesRequest) -> BoxStream<'a, Result<ChangesPage>> {

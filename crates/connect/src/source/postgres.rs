@@ -35,7 +35,7 @@ use serde::{Deserialize, Serialize};
 
 use self::log::Readers;
 use super::{
-    ChangesPage, ChangesRequest, ReadRequest, Source, SourceConfig, SourceContext, StreamInfo,
+    ChangesPage, ChangesRequest, Lag, ReadRequest, Source, SourceConfig, SourceContext, StreamInfo,
 };
 use crate::page::Page;
 use crate::postgres::Server;
@@ -118,6 +118,10 @@ impl Source for Database {
 
     async fn acknowledge(&self, request: &ChangesRequest) -> Result<()> {
         log::acknowledge(&self.server, &self.readers, request).await
+    }
+
+    async fn lag(&self, request: &ChangesRequest) -> Result<Vec<Option<Lag>>> {
+        log::lag(&self.server, request).await
     }
 
     async fn forget(&self, name: &str) -> Result<()> {

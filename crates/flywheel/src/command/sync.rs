@@ -1,8 +1,14 @@
 //! `flywheel sync`.
 
+use std::time::Duration;
+
 use clap::Args;
 use flywheel_base::Result;
+use flywheel_base::quantity::duration_us;
+use flywheel_runtime::follow::follow;
+use flywheel_runtime::task::sync::Landed;
 use flywheel_runtime::{Access, run};
+use tokio::sync::watch;
 
 use super::Runs;
 use crate::app::{App, Exit};
@@ -17,6 +23,48 @@ pub(crate) struct Sync {
     /// Reads streams of changes (`read: cdc`) whole again, for logs that were lost
     #[arg(long)]
     restart: bool,
+    /// Goes on until Ctrl-C: follows logs of changes, and reads all other streams again and again
+    #[arg(long, conflicts_with = "restart")]
+    follow: bool,
+    /// How long a stream without a log rests before it is read again: `30s`, `5m`, `1h`
+    #[arg(long, value_name = "DURATION", default_value = "10s", requires = "follow", value_parser = duration)]
+    every: Duration,
+}
+
+/// Reads a duration as project files have it.
+fn duration(text: &str) -> Result<Duration> {
+    let micros = u64::try_from(duration_us(text)?).unwrap_or_default();
+    Ok(Duration::from_micros(micros.max(1)))
+}
+
+/// Becomes true when the process is asked to end.
+fn stop() -> watch::Receiver<bool> {
+    let (send, receive) = watch::channel(false);
+    tokio::spawn(async move {
+        asked_to_end().await;
+        // Nobody listens any more if everything has ended by itself.
+        send.send_replace(true);
+    });
+    receive
+}
+
+#[cfg(unix)]
+async fn asked_to_end() {
+    use tokio::signal::unix::{SignalKind, signal};
+    match signal(SignalKind::terminate()) {
+        Ok(mut terminate) => {
+            tokio::select! {
+                _ = tokio::signal::ctrl_c() => {}
+                _ = terminate.recv() => {}
+            }
+        }
+        Err(_) => drop(tokio::signal::ctrl_c().await),
+    }
+}
+
+#[cfg(not(unix))]
+async fn asked_to_end() {
+    drop(tokio::signal::ctrl_c().await);
 }
 
 impl Runs for Sync {
@@ -25,30 +73,37 @@ impl Runs for Sync {
     async fn run(self, app: App) -> Result<Exit> {
         let workspace = app.open(Access::Write).await?;
         let progress = Progress::new(app.output, "sync");
-        let landed = run::sync(&workspace, &self.names, self.restart, &progress).await;
+        let landed = if self.follow {
+            follow(&workspace, &self.names, self.every, stop(), &progress).await
+        } else {
+            run::sync(&workspace, &self.names, self.restart, &progress).await
+        };
         drop(progress);
-        let landed = landed?;
-        if app.output.format == Format::Json {
-            app.output.json(&landed)?;
-            return Ok(Exit::Done);
-        }
-        let mut grid = Grid::new(&["table", "#rows read", "#landed", "#quarantined", "#version"]);
-        for one in &landed {
-            grid.row(vec![
-                one.table.clone(),
-                one.rows_in.to_string(),
-                one.rows_out.to_string(),
-                one.rows_rejected.to_string(),
-                one.version.map_or_else(String::new, |version| version.to_string()),
-            ]);
-        }
-        app.output.grid(&grid)?;
-        let bad: u64 = landed.iter().map(|one| one.rows_rejected).sum();
-        if bad > 0 {
-            app.output.message(&format!(
-                "{bad} rows were set aside; look with `flywheel quarantine list`"
-            ));
-        }
-        Ok(Exit::Done)
+        show(&app, &landed?)
     }
+}
+
+/// Shows what each stream brought.
+pub(super) fn show(app: &App, landed: &[Landed]) -> Result<Exit> {
+    if app.output.format == Format::Json {
+        app.output.json(&landed)?;
+        return Ok(Exit::Done);
+    }
+    let mut grid = Grid::new(&["table", "#rows read", "#landed", "#quarantined", "#version"]);
+    for one in landed {
+        grid.row(vec![
+            one.table.clone(),
+            one.rows_in.to_string(),
+            one.rows_out.to_string(),
+            one.rows_rejected.to_string(),
+            one.version.map_or_else(String::new, |version| version.to_string()),
+        ]);
+    }
+    app.output.grid(&grid)?;
+    let bad: u64 = landed.iter().map(|one| one.rows_rejected).sum();
+    if bad > 0 {
+        app.output
+            .message(&format!("{bad} rows were set aside; look with `flywheel quarantine list`"));
+    }
+    Ok(Exit::Done)
 }

@@ -1,11 +1,17 @@
 //! Tables of a PostgreSQL server follow into the lake, change by change.
 
-use std::process::Stdio;
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
 
 use flywheel_testkit::Postgres;
 
 use crate::house::{House, binary};
+
+/// How long a follower may be silent while something is missing.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 fn server() -> &'static Postgres {
     static SERVER: OnceLock<Postgres> = OnceLock::new();
@@ -48,8 +54,13 @@ impl Shop {
         server().psql(&self.database, sql)
     }
 
-    /// Whether the lake holds exactly what the database holds.
+    /// The lake holds exactly what the database holds.
     fn assert_equal(&self, when: &str) {
+        assert_eq!(self.difference(), None, "{when}");
+    }
+
+    /// The first thing in which the lake is not what the database is.
+    fn difference(&self) -> Option<String> {
         let text = "coalesce(name, '-') || '/' || coalesce(note, '-')";
         let pairs = [
             (
@@ -67,12 +78,15 @@ impl Shop {
             let expected: Vec<String> = self.run(&there).lines().map(str::to_owned).collect();
             let found: Vec<String> =
                 self.house.sql(&here).iter().map(|row| row.replace(',', "|")).collect();
-            assert_eq!(found.len(), expected.len(), "{when}: rows");
+            if found.len() != expected.len() {
+                return Some(format!("{} rows for {}", found.len(), expected.len()));
+            }
             let short = |row: &String| row.chars().take(80).collect::<String>();
-            for (found, expected) in found.iter().zip(&expected) {
-                assert!(found == expected, "{when}: {} for {}", short(found), short(expected));
+            if let Some((found, expected)) = found.iter().zip(&expected).find(|(a, b)| a != b) {
+                return Some(format!("{} for {}", short(found), short(expected)));
             }
         }
+        None
     }
 }
 
@@ -118,6 +132,65 @@ fn a_table_is_read_whole_and_then_follows_every_change() {
     shop.house.ok(&["sync"]);
     shop.assert_equal("after a column was added");
     assert_eq!(shop.house.cell("select city from raw.customers where id = 900001"), "Bonn");
+}
+
+/// A sync that goes on until it is told to end.
+struct Follower {
+    child: Child,
+    said: Receiver<String>,
+}
+
+impl Follower {
+    fn start(shop: &Shop) -> Self {
+        let mut child = binary()
+            .arg("-C")
+            .arg(shop.house.dir())
+            .args(["sync", "--follow"])
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let (send, said) = channel();
+        std::thread::spawn(move || lines.map_while(Result::ok).try_for_each(|l| send.send(l)));
+        Self { child, said }
+    }
+
+    /// Waits until the lake is what the database is; looks whenever the follower says something.
+    fn assert_reaches(&self, shop: &Shop, when: &str) {
+        let mut heard = Vec::new();
+        while let Some(difference) = shop.difference() {
+            let line = self.said.recv_timeout(PATIENCE);
+            heard.push(line.unwrap_or_else(|_| panic!("{when}: {difference}; heard {heard:?}")));
+        }
+    }
+
+    /// Asks it to end, and expects that it does so in order.
+    fn end(mut self) {
+        let asked = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status();
+        assert!(asked.unwrap().success());
+        assert!(self.child.wait().unwrap().success());
+    }
+}
+
+#[test]
+fn a_followed_log_lands_by_itself_and_survives_its_connection() {
+    let shop = Shop::new();
+    let follower = Follower::start(&shop);
+    let _first = follower.said.recv_timeout(PATIENCE).unwrap();
+    follower.assert_reaches(&shop, "after the whole read");
+    shop.run(&round(1));
+    follower.assert_reaches(&shop, "after a round");
+    let cut = "select pg_terminate_backend(active_pid) from pg_replication_slots where active and database = current_database()";
+    assert_eq!(shop.run(cut), "t");
+    shop.run(&round(2));
+    follower.assert_reaches(&shop, "after the connection was cut");
+    follower.end();
+    let run = "select status || ' ' || kind from system.runs order by started_at desc limit 1";
+    assert_eq!(shop.house.cell(run), "succeeded sync");
+    shop.run(&round(3));
+    shop.house.ok(&["sync"]);
+    shop.assert_equal("after what came while nobody followed");
 }
 
 #[test]

@@ -15,6 +15,7 @@ mod house;
 mod large;
 mod links;
 mod loop_closed;
+mod migrate;
 mod models;
 mod project;
 mod quarantine;

@@ -12,7 +12,7 @@ use crate::graph::{NodeId, NodeInfo, NodeKind};
 use crate::load::Read;
 use crate::names;
 use crate::resource::sync::{
-    Destinations, LAKE, LakeStream, Read as ReadMode, Stream, Sync, Write,
+    Destinations, FirstWrite, LAKE, LakeStream, Read as ReadMode, Stream, Sync, Write,
 };
 use crate::source::{Landing, Source};
 use crate::template::Reference;
@@ -39,6 +39,8 @@ impl Check<'_> {
                 self.stream_modes(&read.file, node, stream);
                 if stream.read == ReadMode::Cdc {
                     self.stream_of_changes(read, node, stream);
+                } else {
+                    self.stream_without_log(&read.file, node, stream);
                 }
                 self.stream_columns(&read.file, node, stream);
                 self.stream_targets(&read.file, node, stream, &targets);
@@ -304,7 +306,6 @@ impl Check<'_> {
         let connector = connection.map(|connection| connection.value.connector.as_str());
         let known = connector.and_then(|name| self.connectors.connections.get(name));
         let without_log = read.value.reads_lake() || known.is_some_and(|schemas| !schemas.cdc);
-        let elsewhere = read.value.destination.names().iter().any(|name| name != LAKE);
         let name = &stream.stream;
         let mut refuse = |key: &str, problem: &str, hint: &str| {
             let message = format!("stream \"{name}\" {problem}");
@@ -326,13 +327,6 @@ impl Check<'_> {
                 "Write write: mirror, and key: [column].",
             );
         }
-        if elsewhere {
-            refuse(
-                "read",
-                "reads changes into other destinations than the lake",
-                "Land them in the lake; a second sync with connection: lake and read: incremental passes them on.",
-            );
-        }
         for (key, given) in [
             ("cursor", stream.cursor.is_some()),
             ("lag", stream.lag.is_some()),
@@ -342,6 +336,18 @@ impl Check<'_> {
                 let problem = format!("reads changes, where {key} has no meaning");
                 refuse(key, &problem, "Remove it: the log knows order and removals.");
             }
+        }
+    }
+
+    /// Checks what only streams of changes have.
+    fn stream_without_log(&mut self, file: &SourceFile, node: &Node, stream: &Stream) {
+        if stream.first_write != FirstWrite::default() {
+            let message = format!(
+                "stream \"{}\" says how its first read is written, and reads no log",
+                stream.stream
+            );
+            let hint = "Remove first_write, or write read: cdc.";
+            self.push(file, Diagnostic::error(at(node, "first_write"), message).hint(hint));
         }
     }
 

@@ -123,6 +123,9 @@ pub struct Stream {
     /// How rows are written.
     #[serde(default)]
     pub write: Write,
+    /// How the rows of the first whole read of a log are written; for `read: cdc`.
+    #[serde(default)]
+    pub first_write: FirstWrite,
     /// The columns that identify a row; needed for `merge` and `mirror`.
     #[serde(default)]
     pub key: Vec<String>,
@@ -158,7 +161,7 @@ pub enum Read {
     /// New and changed rows or files since the last committed position.
     Incremental,
     /// What was added, changed and removed since then, from the system's log of changes; all rows
-    /// first. Only into the lake, with `write: mirror`.
+    /// first. Only with `write: mirror`.
     Cdc,
 }
 
@@ -175,6 +178,17 @@ pub enum Write {
     Merge,
     /// Like `merge`, and rows that are marked as deleted are removed.
     Mirror,
+}
+
+/// How the rows of the first whole read of a log are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum FirstWrite {
+    /// They take the place of everything, at once, where the destination can do that.
+    #[default]
+    Replace,
+    /// They are merged by their key; other rows stay.
+    Merge,
 }
 
 /// What happens to columns the target does not have.

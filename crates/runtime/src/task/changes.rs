@@ -1,4 +1,5 @@
-//! Following a log: the changes of several tables, read in one pass, each into its own lake table.
+//! Following a log: the changes of several tables, read in one pass, each into its own table of one
+//! destination.
 //!
 //! What holds after a crash: a table's position is in the commit of its rows, so that each table goes
 //! on after its own last commit. A table without position is read whole first; those rows replace
@@ -7,30 +8,27 @@
 
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
 use flywheel_base::{Error, ErrorKind, Result};
-use flywheel_connect::source::{ChangesPage, ChangesRequest, ReadRequest, Source};
-use flywheel_connect::{Mapping, Position};
-use flywheel_project::resource::sync::{Stream, Sync};
-use flywheel_warehouse::{
-    Checkpoint, DELETED, Duplicates, Load, Location, RowStream, Write, WriteMode,
-};
+use flywheel_connect::source::{ChangesPage, ChangesRequest, Source};
+use flywheel_project::resource::sync::{LAKE, Stream, Sync};
 use futures::StreamExt;
 
-use super::deliver::without_deletions;
-use super::sync::{
-    GATHERED_BYTES_MAX, Landed, Tally, conform, destination, location_of, outcome, read_request,
-    source, union,
-};
+use self::following::Following;
+use super::sync::{Landed, named, outcome, source};
 use crate::Workspace;
-use crate::mapping::mapping;
 use crate::recorder::{Recorder, Timer};
+
+mod following;
+mod live;
+mod sink;
+
+pub(crate) use self::live::{Live, live};
 
 /// The longest name of a reader that every source takes.
 const NAME_MAX: usize = 48;
 
-/// Follows the log for `streams` until it is read up to now; with `restart` they are read whole first,
-/// whatever their positions.
+/// Brings the changes of `streams` to the destination `to` until the log is read up to now; with
+/// `restart` they are read whole first, whatever their positions.
 ///
 /// # Errors
 /// Those of source and lake; [`flywheel_base::ErrorKind::Blocked`] beyond the budget of bad rows.
@@ -41,14 +39,13 @@ pub(crate) async fn run(
     name: &str,
     sync: &Sync,
     streams: &[&Stream],
+    to: &str,
     restart: bool,
 ) -> Result<Vec<Landed>> {
-    let timers: Vec<Timer> = streams
-        .iter()
-        .map(|stream| recorder.started("sync", &format!("{name}.{}", stream.stream)))
-        .collect();
+    let timers: Vec<Timer> =
+        streams.iter().map(|stream| recorder.started("sync", &named(name, stream, to))).collect();
     let run_id = recorder.run_id().to_owned();
-    let result = Box::pin(follow(workspace, &run_id, name, sync, streams, restart)).await;
+    let result = Box::pin(all(workspace, &run_id, name, sync, streams, to, restart)).await;
     let mut landed = Vec::new();
     match result {
         Ok(all) => {
@@ -77,48 +74,87 @@ pub(crate) async fn run(
     Ok(landed)
 }
 
-async fn follow(
+async fn all(
     workspace: &Workspace,
     run_id: &str,
     name: &str,
     sync: &Sync,
     streams: &[&Stream],
+    to: &str,
     restart: bool,
 ) -> Result<Vec<Landed>> {
-    let Some(first) = streams.first() else { return Ok(Vec::new()) };
-    let source = source(workspace, sync, first).await?;
-    let mut tables = Vec::with_capacity(streams.len());
-    for stream in streams {
-        tables.push(Following::open(workspace, run_id, name, sync, stream).await?);
-    }
-    let reader = reader(&workspace.project.file.name, name);
+    let mut pass = Pass::open(workspace, run_id, name, sync, streams, to).await?;
     if restart {
-        source.forget(&reader).await?;
-        for table in &mut tables {
+        pass.restart().await?;
+    }
+    pass.catch_up().await?;
+    Ok(pass.tables.into_iter().map(|table| table.landed).collect())
+}
+
+/// Everything for one pass over a log.
+struct Pass<'a> {
+    name: &'a str,
+    source: Arc<dyn Source>,
+    request: ChangesRequest,
+    tables: Vec<Following<'a>>,
+}
+
+impl<'a> Pass<'a> {
+    async fn open(
+        workspace: &'a Workspace,
+        run_id: &'a str,
+        name: &'a str,
+        sync: &'a Sync,
+        streams: &[&'a Stream],
+        to: &str,
+    ) -> Result<Self> {
+        let first = streams.first().ok_or_else(|| Error::internal("no stream of changes"))?;
+        let source = Arc::from(source(workspace, sync, first).await?);
+        let mut tables = Vec::with_capacity(streams.len());
+        for stream in streams {
+            tables.push(Following::open(workspace, run_id, name, sync, stream, to).await?);
+        }
+        let request = ChangesRequest {
+            name: reader(&workspace.project.file.name, name, to),
+            streams: tables.iter().map(Following::request).collect(),
+            follow: false,
+        };
+        Ok(Self { name, source, request, tables })
+    }
+
+    /// Has all tables read whole, whatever their positions.
+    async fn restart(&mut self) -> Result<()> {
+        self.source.forget(&self.request.name).await?;
+        for table in &mut self.tables {
             table.restart()?;
         }
+        self.request.streams = self.tables.iter().map(Following::request).collect();
+        Ok(())
     }
-    let mut request = ChangesRequest {
-        name: reader,
-        streams: tables.iter().map(Following::request).collect(),
-        follow: false,
-    };
-    let read = Box::pin(pages(source.as_ref(), name, &request, &mut tables)).await;
-    if let Err(error) = read {
-        for table in &mut tables {
-            table.keep().await;
+
+    /// Reads up to now and commits.
+    async fn catch_up(&mut self) -> Result<()> {
+        let read =
+            Box::pin(pages(self.source.as_ref(), self.name, &self.request, &mut self.tables)).await;
+        if let Err(error) = read {
+            for table in &mut self.tables {
+                table.keep().await;
+            }
+            return Err(error);
         }
-        return Err(error);
+        for table in &mut self.tables {
+            table.end().await?;
+        }
+        self.acknowledge().await
     }
-    for table in &mut tables {
-        table.end().await?;
+
+    /// The source may forget what is committed.
+    async fn acknowledge(&mut self) -> Result<()> {
+        for (stream, table) in self.request.streams.iter_mut().zip(&self.tables) {
+            stream.from.clone_from(&table.stored);
+        }
+        self.source.acknowledge(&self.request).await
     }
-    // From here on the source may forget what is committed.
-    for (stream, table) in request.streams.iter_mut().zip(&tables) {
-        stream.from.clone_from(&table.stored);
-    }
-    source.acknowledge(&request).await?;
-    Ok(tables.into_iter().map(|table| table.landed).collect())
 }
 
 async fn pages(
@@ -129,31 +165,37 @@ async fn pages(
 ) -> Result<()> {
     let mut pages = source.changes(request);
     while let Some(page) = pages.next().await {
-        let page = page.map_err(|error| match error.kind() {
-            ErrorKind::Blocked => {
-                let again =
-                    format!("`flywheel sync {name} --restart` reads the tables whole again.");
-                let hint = match error.hint_text() {
-                    Some(hint) => format!("{hint} {again}"),
-                    None => again,
-                };
-                error.hint(hint)
-            }
-            _ => error,
-        })?;
-        let table = tables.get_mut(page.stream).ok_or_else(|| {
-            Error::internal(format!(
-                "a log has changes of stream {}, which is not read",
-                page.stream
-            ))
-        })?;
-        table.page(page).await?;
+        take(name, tables, page).await?;
     }
     Ok(())
 }
 
-/// The name under which a sync reads a log: the project's and its own, as systems allow names.
-pub(crate) fn reader(project: &str, sync: &str) -> String {
+/// Hands a page to its table.
+async fn take(name: &str, tables: &mut [Following<'_>], page: Result<ChangesPage>) -> Result<()> {
+    let page = page.map_err(|error| match error.kind() {
+        ErrorKind::Blocked => {
+            let again = format!("`flywheel sync {name} --restart` reads the tables whole again.");
+            let hint = match error.hint_text() {
+                Some(hint) => format!("{hint} {again}"),
+                None => again,
+            };
+            error.hint(hint)
+        }
+        _ => error,
+    })?;
+    let table = tables.get_mut(page.stream).ok_or_else(|| {
+        Error::internal(format!("a log has changes of stream {}, which is not read", page.stream))
+    })?;
+    table.page(page).await
+}
+
+/// The name under which a sync reads a log for one destination: the project's and its own, as systems
+/// allow names.
+pub(crate) fn reader(project: &str, sync: &str, to: &str) -> String {
+    let sync = match to {
+        LAKE => sync.to_owned(),
+        other => format!("{sync}→{other}"),
+    };
     let plain = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' };
     let given = format!("{project}_{sync}");
     let name: String = given.chars().map(plain).collect();
@@ -166,220 +208,19 @@ pub(crate) fn reader(project: &str, sync: &str) -> String {
     format!("{start}_{}", digest.get(..12).unwrap_or(&digest))
 }
 
-/// One table on its way into the lake.
-struct Following<'a> {
-    workspace: &'a Workspace,
-    run_id: &'a str,
-    name: &'a str,
-    sync: &'a Sync,
-    stream: &'a Stream,
-    mapping: Mapping,
-    at: Location,
-    app: String,
-    sequence: i64,
-    /// The position that is stored.
-    stored: Option<Position>,
-    /// The position up to which rows are gathered; none within a transaction.
-    position: Option<Position>,
-    /// Whether the rows that are there are still being read, to replace the table.
-    replaces: bool,
-    gathered: Vec<RecordBatch>,
-    bytes: usize,
-    /// Rows that are too many to be gathered.
-    load: Option<Load>,
-    tally: Tally,
-    landed: Landed,
-}
-
-impl<'a> Following<'a> {
-    async fn open(
-        workspace: &'a Workspace,
-        run_id: &'a str,
-        name: &'a str,
-        sync: &'a Sync,
-        stream: &'a Stream,
-    ) -> Result<Self> {
-        let table = destination(stream)?;
-        let at = location_of(&table)?;
-        let app = format!("sync/{name}/{}", stream.stream);
-        let head = workspace.lake.head(&at).await?;
-        let last = head.and_then(|head| head.checkpoints.get(&app).cloned());
-        let sequence = last.as_ref().map_or(0, |last| last.sequence);
-        let idle = workspace.store.idle_position(&app, sequence)?;
-        let stored = last.map(|last| Position(idle.unwrap_or(last.position)));
-        Ok(Self {
-            workspace,
-            run_id,
-            name,
-            sync,
-            stream,
-            mapping: mapping(workspace, sync, stream)?,
-            at,
-            app,
-            sequence,
-            replaces: stored.is_none(),
-            stored,
-            position: None,
-            gathered: Vec::new(),
-            bytes: 0,
-            load: None,
-            tally: Tally::default(),
-            landed: Landed { table: table.to_string(), ..Landed::default() },
-        })
-    }
-
-    /// Reads the table whole, as if it had never been read; its rows stay until then.
-    fn restart(&mut self) -> Result<()> {
-        self.workspace.store.forget_idle_position(&self.app)?;
-        (self.stored, self.replaces) = (None, true);
-        Ok(())
-    }
-
-    fn request(&self) -> ReadRequest {
-        read_request(self.stream, &self.mapping, self.stored.clone(), self.workspace.now())
-    }
-
-    /// How its commits are called in the table's history.
-    fn operation(&self) -> String {
-        format!("sync {}.{}", self.name, self.stream.stream)
-    }
-
-    fn mode(&self) -> WriteMode {
-        if self.replaces {
-            return WriteMode::Replace;
-        }
-        WriteMode::MergeChanges {
-            key: self.stream.key.clone(),
-            duplicates: Duplicates::KeepLast,
-            deleted: DELETED.to_owned(),
-        }
-    }
-
-    async fn page(&mut self, page: ChangesPage) -> Result<()> {
-        if self.replaces && page.committed_at.is_some() {
-            self.commit().await?;
-            self.replaces = false;
-        }
-        let mut page = self.mapping.apply(page.page)?;
-        self.landed.rows_in += (page.batch.num_rows() + page.rejected.len()) as u64;
-        self.tally.take(&mut page, &self.sync.errors)?;
-        self.position = Some(page.position).filter(|position| !position.0.is_null());
-        if page.batch.num_columns() > 0 {
-            let batch = match self.replaces {
-                true => without_deletions(&page.batch)?,
-                false => page.batch,
-            };
-            self.bytes += batch.get_array_memory_size();
-            self.gathered.push(batch);
-        }
-        let much = self.bytes >= GATHERED_BYTES_MAX;
-        let whole = !self.replaces && self.position.is_some();
-        match whole {
-            true if much || self.load.is_some() => self.commit().await,
-            false if much => self.stream_on().await,
-            _ => Ok(()),
-        }
-    }
-
-    /// Moves what is gathered into data files that nobody sees yet.
-    async fn stream_on(&mut self) -> Result<()> {
-        let mode = self.mode();
-        let load = match &mut self.load {
-            Some(load) => load,
-            none => none.insert(self.workspace.lake.load(&self.at, mode).await?),
-        };
-        for batch in self.gathered.drain(..) {
-            load.write(&batch).await?;
-        }
-        self.bytes = 0;
-        Ok(())
-    }
-
-    /// Commits what is gathered with the position after it.
-    async fn commit(&mut self) -> Result<()> {
-        let sync = (self.name, &self.sync.errors);
-        self.tally.pass(self.workspace, self.run_id, sync, self.stream, &mut self.landed).await?;
-        let Some(position) = self.position.clone() else { return Ok(()) };
-        let checkpoint = Checkpoint { sequence: self.sequence + 1, position: position.0.clone() };
-        let commit = if self.load.is_some() {
-            self.stream_on().await?;
-            let Some(load) = self.load.take() else { return Ok(()) };
-            let operation = self.operation();
-            Box::pin(load.commit(&operation, &self.app, checkpoint)).await?
-        } else {
-            let rows: usize = self.gathered.iter().map(RecordBatch::num_rows).sum();
-            if self.gathered.is_empty() || (rows == 0 && !self.replaces) {
-                self.gathered.clear();
-                return self.idle(position);
-            }
-            let batches = std::mem::take(&mut self.gathered);
-            let schema = union(&batches)?;
-            let rows = RowStream::from_batches(Arc::clone(&schema), conform(&schema, batches)?);
-            let write = Write::new(self.mode(), rows, self.operation())
-                .checkpoint(self.app.clone(), checkpoint)
-                .add_columns();
-            Box::pin(self.workspace.lake.write(&self.at, write)).await?
-        };
-        self.bytes = 0;
-        self.sequence += 1;
-        self.stored = Some(position);
-        self.landed.take(&commit);
-        Ok(())
-    }
-
-    /// Notes a newer position that no row comes with. Before the first commit there is nothing it
-    /// could follow: then the table is read whole again.
-    fn idle(&mut self, position: Position) -> Result<()> {
-        if self.stored.is_some() && self.stored.as_ref() != Some(&position) {
-            self.workspace.store.record_idle_position(&self.app, self.sequence, &position.0)?;
-            self.stored = Some(position);
-        }
-        Ok(())
-    }
-
-    /// Commits the rest.
-    async fn end(&mut self) -> Result<()> {
-        if let Err(error) = self.commit().await {
-            self.discard().await;
-            return Err(error);
-        }
-        self.discard().await;
-        Ok(())
-    }
-
-    /// Commits what came before a read broke off, and gives up the rest: half of a transaction, half
-    /// of a table that is read whole.
-    async fn keep(&mut self) {
-        if !self.replaces
-            && self.position.is_some()
-            && let Err(error) = self.commit().await
-        {
-            // The error that broke the read off is the one to report; these rows are read again.
-            tracing::warn!(table = %self.landed.table, %error, "changes before an error are not kept");
-        }
-        self.discard().await;
-    }
-
-    /// Gives up what is not committed.
-    async fn discard(&mut self) {
-        self.gathered.clear();
-        if let Some(load) = self.load.take() {
-            load.discard().await;
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn a_reader_has_a_name_that_systems_allow_and_nobody_else_has() {
-        assert_eq!(reader("shop", "crm_in"), "shop_crm_in");
-        assert!(reader("Shop 2", "crm").starts_with("shop_2_crm_"));
-        assert_ne!(reader("shop", "crm-in"), reader("shop", "crm.in"));
+        assert_eq!(reader("shop", "crm_in", LAKE), "shop_crm_in");
+        assert!(reader("Shop 2", "crm", LAKE).starts_with("shop_2_crm_"));
+        assert_ne!(reader("shop", "crm-in", LAKE), reader("shop", "crm.in", LAKE));
+        assert_ne!(reader("shop", "crm", "pg"), reader("shop", "crm_pg", LAKE));
+        assert_ne!(reader("shop", "crm", "pg"), reader("shop", "crm", "maria"));
         let long = "x".repeat(80);
-        let (a, b) = (reader(&long, "a"), reader(&long, "b"));
+        let (a, b) = (reader(&long, "a", LAKE), reader(&long, "b", LAKE));
         assert!(a.len() <= NAME_MAX && b.len() <= NAME_MAX && a != b, "{a} {b}");
     }
 }

@@ -26,14 +26,15 @@ use futures::StreamExt;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::sync::{Landed, Tally, read_request, source};
+use super::changes::reader;
+use super::sync::{Landed, Tally, read_request, source, tell_source};
 use crate::Workspace;
 use crate::mapping::mapping;
 
 /// Rows between two commits.
-const CHECKPOINT_ROWS: u64 = 100_000;
+pub(super) const CHECKPOINT_ROWS: u64 = 100_000;
 /// Bytes of rows between two commits.
-const CHECKPOINT_BYTES: usize = 64 << 20;
+pub(super) const CHECKPOINT_BYTES: usize = 64 << 20;
 
 /// Brings one stream to one destination.
 ///
@@ -78,6 +79,10 @@ pub(crate) async fn deliver(
         landed: Landed { table: format!("{destination}.{}", stream.stream), ..Landed::default() },
     };
     delivery.all(source.as_ref(), &read).await?;
+    if let Some(stored) = delivery.committed.take() {
+        let reader = reader(&workspace.project.file.name, name, destination);
+        delivery.landed.notices.extend(tell_source(source.as_ref(), reader, &read, stored).await);
+    }
     Ok(delivery.landed)
 }
 
@@ -101,7 +106,7 @@ pub(crate) fn open(
     Ok((entry, built))
 }
 
-fn write_request(
+pub(crate) fn write_request(
     workspace: &Workspace,
     name: &str,
     sync: &Sync,
@@ -253,7 +258,7 @@ impl Delivery<'_> {
             let refused = self.writer(&batch.schema()).await?.write(&batch).await?;
             let rejected = refused
                 .iter()
-                .map(|refused| self.rejected(&page, &batch, refused))
+                .map(|row| rejected(self.connector, &self.landed.table, &page, row))
                 .collect::<Result<Vec<_>>>()?;
             self.tally.refuse(rejected, &self.sync.errors)?;
             self.waiting.rows += batch.num_rows() as u64;
@@ -313,20 +318,25 @@ impl Delivery<'_> {
         self.landed.rows_out += written.rows_written;
         self.landed.rows_deleted += written.rows_deleted;
     }
+}
 
-    /// A row the destination refused, with where it came from.
-    fn rejected(&self, page: &Page, batch: &RecordBatch, refused: &Refused) -> Result<Rejected> {
-        let place = page.trace(refused.row);
-        Ok(Rejected {
-            source: self.connector.to_owned(),
-            file: place.map_or_else(|| self.landed.table.clone(), |(file, _)| file.to_owned()),
-            line: place.map(|(_, line)| line),
-            column: refused.column.clone(),
-            code: refused.code.clone(),
-            reason: refused.reason.clone(),
-            raw: row_as_json(batch, refused.row)?,
-        })
-    }
+/// A row of `page` that the destination refused, with where it came from.
+pub(super) fn rejected(
+    connector: &str,
+    table: &str,
+    page: &Page,
+    refused: &Refused,
+) -> Result<Rejected> {
+    let place = page.trace(refused.row);
+    Ok(Rejected {
+        source: connector.to_owned(),
+        file: place.map_or_else(|| table.to_owned(), |(file, _)| file.to_owned()),
+        line: place.map(|(_, line)| line),
+        column: refused.column.clone(),
+        code: refused.code.clone(),
+        reason: refused.reason.clone(),
+        raw: row_as_json(&page.batch, refused.row)?,
+    })
 }
 
 /// The rows of a lake table's changes that are still there, for targets that remove nothing.

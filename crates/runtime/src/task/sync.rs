@@ -6,7 +6,7 @@ use arrow::array::{RecordBatch, new_null_array};
 use arrow::datatypes::{Schema, SchemaRef};
 use flywheel_base::{Error, ErrorKind, Result, Timestamp};
 use flywheel_connect::source::{
-    PAGE_ROWS_DEFAULT, ReadMode, ReadRequest, Source, SourceContext, SourceEntry,
+    ChangesRequest, PAGE_ROWS_DEFAULT, ReadMode, ReadRequest, Source, SourceContext, SourceEntry,
 };
 use flywheel_connect::{Mapping, Notice, Page, Position, Rejected};
 use flywheel_project::resource::sync::{
@@ -27,10 +27,12 @@ use super::changes;
 use super::deliver::deliver;
 use crate::lake_source::LakeSource;
 use crate::mapping::mapping;
-use crate::{Workspace, quarantine, recorder::Recorder};
+use crate::{Workspace, migrate, quarantine, recorder::Recorder};
 
 /// What a read is at most gathered to before it is written; more is streamed into data files.
 pub(super) const GATHERED_BYTES_MAX: usize = 32 << 20;
+/// Rows that are merged with none need not be gathered: from here on they go into data files.
+const STREAMED_BYTES_MIN: usize = 8 << 20;
 /// Pages that wait between reading and writing.
 const PAGES_WAITING_MAX: usize = 1;
 /// A share of bad rows is judged during the run only after this many rows.
@@ -74,6 +76,10 @@ pub(crate) async fn run(
         .syncs
         .get(name)
         .ok_or_else(|| Error::not_found(format!("no sync \"{name}\"")))?;
+    if let Some(why) = migrate::stands_still(workspace, name)? {
+        recorder.notice(why);
+        return Ok(Vec::new());
+    }
     let mut landed = Vec::new();
     let mut failed = None;
     let of_log: Vec<&Stream> =
@@ -82,41 +88,82 @@ pub(crate) async fn run(
         return Err(Error::invalid(format!("sync \"{name}\" has no stream to restart"))
             .hint("Only streams with `read: cdc` are; `read: full` starts anew each time."));
     }
-    if !of_log.is_empty() {
-        match Box::pin(changes::run(workspace, recorder, name, sync, &of_log, restart)).await {
+    let logs = if of_log.is_empty() { &[] } else { sync.destination.names() };
+    for to in logs {
+        let pass = changes::run(workspace, recorder, name, sync, &of_log, to, restart);
+        match Box::pin(pass).await {
             Ok(mut all) => landed.append(&mut all),
-            Err(error) => failed = Some(error.context(format!("sync \"{name}\", changes"))),
+            Err(error) => {
+                let error = error.context(format!("sync \"{name}\", changes to {to}"));
+                failed = failed.or(Some(error));
+            }
         }
     }
-    let works = sync.streams.iter().filter(|stream| stream.read != Read::Cdc).flat_map(|stream| {
-        sync.destination.names().iter().map(move |destination| (stream, destination.as_str()))
-    });
-    for (stream, destination) in works {
-        let to = if destination == LAKE { String::new() } else { format!(" → {destination}") };
-        let timer = recorder.started("sync", &format!("{name}.{}{to}", stream.stream));
-        let result = match destination {
-            LAKE => Box::pin(land(workspace, recorder.run_id(), name, sync, stream)).await,
-            other => {
-                Box::pin(deliver(workspace, recorder.run_id(), name, sync, stream, other)).await
-            }
-        };
+    for work in works(sync) {
+        let timer = recorder.started("sync", &work.named(name));
+        let result = Box::pin(one(workspace, recorder.run_id(), name, sync, work)).await;
         match recorder.settled(timer, result, |landed| ("succeeded".to_owned(), outcome(landed))) {
             Ok(one) => {
                 for notice in &one.notices {
-                    recorder.notice(format!("sync {name}.{}{to}: {notice}", stream.stream));
+                    recorder.notice(format!("sync {}: {notice}", work.named(name)));
                 }
                 landed.push(one);
             }
-            Err(error) => {
-                let what = format!("sync \"{name}\", stream \"{}\"{to}", stream.stream);
-                failed = failed.or(Some(error.context(what)));
-            }
+            Err(error) => failed = failed.or(Some(error)),
         }
     }
     failed.map_or(Ok(landed), Err)
 }
 
-pub(super) fn outcome(landed: &Landed) -> TaskOutcome {
+/// One stream on its way to one destination.
+#[derive(Clone, Copy)]
+pub(crate) struct Work<'a> {
+    pub(crate) stream: &'a Stream,
+    destination: &'a str,
+}
+
+impl Work<'_> {
+    /// How it is called in runs and notices.
+    pub(crate) fn named(&self, sync: &str) -> String {
+        named(sync, self.stream, self.destination)
+    }
+}
+
+/// How a stream's way to a destination is called in runs and notices.
+pub(crate) fn named(sync: &str, stream: &Stream, destination: &str) -> String {
+    let to = match destination {
+        LAKE => String::new(),
+        other => format!(" → {other}"),
+    };
+    format!("{sync}.{}{to}", stream.stream)
+}
+
+/// Everything a sync does apart from following a log.
+pub(crate) fn works(sync: &Sync) -> impl Iterator<Item = Work<'_>> {
+    sync.streams.iter().filter(|stream| stream.read != Read::Cdc).flat_map(|stream| {
+        sync.destination.names().iter().map(move |destination| Work { stream, destination })
+    })
+}
+
+/// Brings one stream to one destination.
+///
+/// # Errors
+/// Those of source and destination, with the stream's name.
+pub(crate) async fn one(
+    workspace: &Workspace,
+    run_id: &str,
+    name: &str,
+    sync: &Sync,
+    work: Work<'_>,
+) -> Result<Landed> {
+    let result = match work.destination {
+        LAKE => Box::pin(land(workspace, run_id, name, sync, work.stream)).await,
+        other => Box::pin(deliver(workspace, run_id, name, sync, work.stream, other)).await,
+    };
+    result.map_err(|error| error.context(format!("sync {}", work.named(name))))
+}
+
+pub(crate) fn outcome(landed: &Landed) -> TaskOutcome {
     TaskOutcome {
         rows_in: Some(landed.rows_in),
         rows_out: Some(landed.rows_out),
@@ -154,6 +201,12 @@ pub(crate) struct Job<'a> {
 }
 
 impl Job<'_> {
+    /// Tells the source what is stored; returns what a person should know.
+    async fn told(&self, stored: Position) -> Option<String> {
+        let reader = changes::reader(&self.workspace.project.file.name, self.sync_name, LAKE);
+        tell_source(self.source.as_ref(), reader, &self.request, stored).await
+    }
+
     /// How its commits are called in the table's history.
     fn operation(&self) -> String {
         format!("sync {}.{}", self.sync_name, self.stream.stream)
@@ -161,12 +214,40 @@ impl Job<'_> {
 }
 
 impl Landed {
+    /// Adds what a later read of the same stream did.
+    pub(crate) fn add(&mut self, later: Self) {
+        self.table = later.table;
+        self.rows_in += later.rows_in;
+        self.rows_out += later.rows_out;
+        self.rows_rejected += later.rows_rejected;
+        self.rows_superseded += later.rows_superseded;
+        self.rows_deleted += later.rows_deleted;
+        self.version = later.version.or(self.version);
+    }
+
     /// Takes over what a commit did.
     pub(super) fn take(&mut self, commit: &Commit) {
         self.rows_out += commit.rows_written;
         self.rows_superseded += commit.rows_superseded;
         self.version = Some(commit.version);
     }
+}
+
+/// Tells a source that shows its readers' progress to others, a broker, what is stored. Nothing rests
+/// on it, so a failure is only said.
+pub(super) async fn tell_source(
+    source: &dyn Source,
+    reader: String,
+    request: &ReadRequest,
+    stored: Position,
+) -> Option<String> {
+    if !source.hears_of_reads() {
+        return None;
+    }
+    let stream = ReadRequest { from: Some(stored), ..request.clone() };
+    let request = ChangesRequest { name: reader, streams: vec![stream], follow: false };
+    let told = source.acknowledge(&request).await;
+    told.err().map(|error| format!("the source does not hear what is stored: {error}"))
 }
 
 /// Builds the source and the request of one stream, from its last committed position.
@@ -257,7 +338,11 @@ async fn land(
     let mut pages = job.source.read(&job.request);
     let mut gathered = Vec::new();
     let mut bytes = 0;
-    while bytes < GATHERED_BYTES_MAX {
+    let much = match stream.write {
+        WriteModeDeclared::Append | WriteModeDeclared::Replace => STREAMED_BYTES_MIN,
+        WriteModeDeclared::Merge | WriteModeDeclared::Mirror => GATHERED_BYTES_MAX,
+    };
+    while bytes < much {
         let Some(page) = pages.next().await else {
             drop(pages);
             return commit(&job, gathered, &tally).await;
@@ -329,7 +414,9 @@ async fn commit_load(job: &Job<'_>, load: Load, tally: &Mutex<Tally>) -> Result<
         }
     };
     let checkpoint = Checkpoint { sequence: job.sequence, position: position.0 };
+    let stored = Position(checkpoint.position.clone());
     landed.take(&load.commit(&job.operation(), &job.app, checkpoint).await?);
+    landed.notices.extend(job.told(stored).await);
     Ok(landed)
 }
 
@@ -343,12 +430,14 @@ pub(crate) async fn commit(
     let Some(position) = position else { return Ok(landed) };
     let schema = if batches.is_empty() { known_schema(job).await? } else { Some(union(&batches)?) };
     let Some(schema) = schema else { return Ok(landed) };
+    let stored = position.clone();
     let checkpoint = Checkpoint { sequence: job.sequence, position: position.0 };
     let rows = RowStream::from_batches(Arc::clone(&schema), conform(&schema, batches)?);
     let write = Write::new(mode(job.stream), rows, job.operation())
         .checkpoint(job.app.clone(), checkpoint)
         .add_columns();
     landed.take(&job.workspace.lake.write(&job.at, write).await?);
+    landed.notices.extend(job.told(stored).await);
     Ok(landed)
 }
 

@@ -129,6 +129,15 @@ impl Gtids {
         }
     }
 
+    /// How many transactions of `other` are not in it, as far as their numbers tell.
+    pub(super) fn missing(&self, other: &Self) -> Option<u64> {
+        match (self, other) {
+            (Self::MariaDb(mine), Self::MariaDb(theirs)) => Some(mine.missing(theirs)),
+            (Self::MySql(mine), Self::MySql(theirs)) => Some(mine.missing(theirs)),
+            _ => None,
+        }
+    }
+
     /// What is in both; nothing if they are of different kinds of servers.
     pub(super) fn both(&self, other: &Self) -> Self {
         match (self, other) {

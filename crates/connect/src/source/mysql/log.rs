@@ -26,7 +26,7 @@ use super::read::MySqlRead;
 use super::relation::Relation;
 use super::{MySqlStream, ZeroDates};
 use crate::page::{DELETED_COLUMN, PAGE_BYTES_MAX, Position};
-use crate::source::{ChangesPage, ChangesRequest, ReadMode, ReadRequest, settings};
+use crate::source::{ChangesPage, ChangesRequest, Lag, ReadMode, ReadRequest, settings};
 
 /// How long changes wait for others before they are handed over, when the log is followed.
 const GATHER: Duration = Duration::from_millis(200);
@@ -48,6 +48,18 @@ pub(super) fn changes<'a>(
         Ok(Box::pin(reader.next()).await?.map(|page| (page, Some(reader))))
     })
     .boxed()
+}
+
+/// How many transactions of the log come after each position.
+pub(super) async fn lag(server: &Server, request: &ChangesRequest) -> Result<Vec<Option<Lag>>> {
+    let end = Gtids::of(&ChangeLog::end_of(server).await?)?;
+    let behind = |stream: &ReadRequest| {
+        // Positions of reads that follow a column are of another kind.
+        let stored = Stored::of(stream.from.as_ref()?).ok()?;
+        let seen = Gtids::of(stored.place()).ok()?;
+        Some(Lag { behind: seen.missing(&end)?, unit: "transactions" })
+    };
+    Ok(request.streams.iter().map(behind).collect())
 }
 
 enum Phase {

@@ -28,7 +28,7 @@ use tokio_postgres::error::SqlState;
 
 use self::message::{Message, message};
 use self::position::{Lsn, Stored};
-pub(super) use self::readers::{Readers, acknowledge, forget};
+pub(super) use self::readers::{Readers, acknowledge, forget, lag};
 use self::setup::{busy, lost, set_up, slot_name};
 use self::snapshot::Snapshots;
 use self::table::Table;

@@ -32,6 +32,12 @@ impl MariaGtids {
         other.0.iter().all(|(domain, (_, sequence))| self.contains(*domain, *sequence))
     }
 
+    /// How many transactions of `other` are not in it.
+    pub(super) fn missing(&self, other: &Self) -> u64 {
+        let last = |domain: &u32| self.0.get(domain).map_or(0, |(_, last)| *last);
+        other.0.iter().map(|(domain, (_, theirs))| theirs.saturating_sub(last(domain))).sum()
+    }
+
     /// What is in both.
     pub(super) fn both(&self, other: &Self) -> Self {
         let shared = self.0.iter().filter_map(|(domain, mine)| {
@@ -137,6 +143,15 @@ impl MySqlGtids {
             let mine = self.0.get(server).map(Vec::as_slice).unwrap_or_default();
             runs.iter().all(|(from, to)| mine.iter().any(|run| run.0 <= *from && *to <= run.1))
         })
+    }
+
+    fn count(&self) -> u64 {
+        self.0.values().flatten().map(|(from, to)| to - from + 1).sum()
+    }
+
+    /// How many transactions of `other` are not in it.
+    pub(super) fn missing(&self, other: &Self) -> u64 {
+        other.count() - self.both(other).count()
     }
 
     /// What is in both.
@@ -245,6 +260,7 @@ mod tests {
         assert_eq!(a.both(&b).to_string(), "0-1-41");
         assert_eq!(a.either(&b).to_string(), "0-1-42,7-2-3");
         assert!(!a.covers(&b) && a.either(&b).covers(&a) && a.contains(0, 41));
+        assert_eq!((a.missing(&b), b.missing(&a), a.missing(&a)), (1, 3, 0));
 
         let server = "3e11fa47-71ca-11e1-9e33-c80aa9429562";
         let mysql = |runs: &str| format!("{server}:{runs}").parse::<MySqlGtids>().unwrap();
@@ -252,6 +268,7 @@ mod tests {
         assert_eq!(a.both(&b), mysql("3-5"));
         assert_eq!(a.either(&b), mysql("1-9"));
         assert!(!a.covers(&b) && mysql("1-9").covers(&a) && a.contains(server, 9));
+        assert_eq!((a.missing(&b), b.missing(&a), a.missing(&a)), (3, 3, 0));
     }
 
     #[test]

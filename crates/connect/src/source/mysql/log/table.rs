@@ -49,6 +49,11 @@ impl Stored {
         })
     }
 
+    /// The transactions that are stored.
+    pub(super) fn place(&self) -> &LogPosition {
+        &self.log
+    }
+
     fn position(&self) -> Result<Position> {
         serde_json::to_value(self)
             .map(Position)

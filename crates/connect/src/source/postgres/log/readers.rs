@@ -8,8 +8,8 @@ use tokio::sync::watch;
 
 use super::position::{Lsn, Stored};
 use super::setup::{advance, remove, slot_name};
-use crate::postgres::Server;
-use crate::source::ChangesRequest;
+use crate::postgres::{Server, field};
+use crate::source::{ChangesRequest, Lag, ReadRequest};
 
 /// The readers under way, with the place up to which each of them has stored everything.
 #[derive(Clone, Debug, Default)]
@@ -56,6 +56,22 @@ pub(in crate::source::postgres) async fn acknowledge(
         return Ok(());
     }
     advance(&server.connect().await?, &name, place).await
+}
+
+/// How many bytes of the log come after each position.
+pub(in crate::source::postgres) async fn lag(
+    server: &Server,
+    request: &ChangesRequest,
+) -> Result<Vec<Option<Lag>>> {
+    let session = server.connect().await?;
+    let row = session.row("SELECT pg_catalog.pg_current_wal_lsn()::text", &[]).await?;
+    let end = Lsn::try_from(field::<String>(&row, 0)?)?;
+    let behind = |stream: &ReadRequest| {
+        // Positions of reads that follow a column are of another kind.
+        let stored = Stored::of(stream.from.as_ref()?).ok()?;
+        Some(Lag { behind: end.0.saturating_sub(stored.lsn.0), unit: "bytes of log" })
+    };
+    Ok(request.streams.iter().map(behind).collect())
 }
 
 /// Removes slot and publication.

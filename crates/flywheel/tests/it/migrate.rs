@@ -1,0 +1,196 @@
+//! Tables move to another system for good: planned, loaded, proved equal, cut over, and back.
+
+use std::sync::OnceLock;
+
+use flywheel_testkit::{MariaDb, Postgres};
+
+use crate::house::House;
+
+fn postgres() -> &'static Postgres {
+    static SERVER: OnceLock<Postgres> = OnceLock::new();
+    SERVER.get_or_init(Postgres::start)
+}
+
+fn maria() -> &'static MariaDb {
+    static SERVER: OnceLock<MariaDb> = OnceLock::new();
+    SERVER.get_or_init(MariaDb::start)
+}
+
+/// A shop that moves from PostgreSQL to MariaDB.
+struct Move {
+    house: House,
+    old: String,
+    new: String,
+}
+
+impl Move {
+    fn new() -> Self {
+        let this =
+            Self { house: House::new(), old: postgres().database(), new: maria().database() };
+        this.old(
+            "create table customers (id bigint primary key, name text, note text);
+             create table orders (id bigint primary key, customer bigint, amount numeric(12,2), paid boolean, at timestamptz, day date);
+             insert into customers select n, 'name ' || n, case when n % 3 = 0 then '' when n % 3 = 1 then 'Grüße ' || n end from generate_series(1, 300) n;
+             insert into orders select n, n % 300 + 1, n * 1.25, n % 2 = 0, timestamptz '2024-05-01T12:00:00.123456Z' + n * interval '1 hour', date '2024-01-01' + n from generate_series(1, 2000) n;",
+        );
+        this.house.write("flywheel.yaml", format!("name: {}\n", this.old));
+        this.house.write("password", Postgres::PASSWORD);
+        this.house.write("password2", MariaDb::PASSWORD);
+        this.house.write(
+            "connections/old.yaml",
+            format!(
+                "connection: old\ntype: postgres\noptions: {{host: 127.0.0.1, port: {}, database: {}, user: postgres, password: '${{file:password}}'}}\n",
+                postgres().port(),
+                this.old
+            ),
+        );
+        this.house.write(
+            "connections/new.yaml",
+            format!(
+                "connection: new\ntype: mysql\noptions: {{host: 127.0.0.1, port: {}, database: {}, user: {}, password: '${{file:password2}}'}}\n",
+                maria().port(),
+                this.new,
+                MariaDb::USER
+            ),
+        );
+        this.house.write(
+            "syncs/shop.yaml",
+            "sync: shop\nconnection: old\ndestination: new\nstreams:
+  - {stream: customers, options: {table: customers}, target: {table: clients}, read: cdc, write: mirror, key: [id], columns: [{name: full_name, from: name}]}
+  - {stream: orders, options: {table: orders}, target: {table: orders}, read: cdc, write: mirror, key: [id]}\n",
+        );
+        this
+    }
+
+    fn old(&self, sql: &str) -> String {
+        postgres().psql(&self.old, sql)
+    }
+
+    fn new_side(&self, sql: &str) -> String {
+        maria().sql(&self.new, sql)
+    }
+
+    fn slots(&self) -> String {
+        self.old("select count(*) from pg_replication_slots where database = current_database()")
+    }
+}
+
+#[test]
+fn a_shop_moves_from_postgresql_to_mariadb_and_back() {
+    let shop = Move::new();
+    let plan = shop.house.ok(&["migrate", "plan", "shop", "--output", "csv"]);
+    assert!(plan.contains("makes the table with 3 columns"), "{plan}");
+    assert_eq!(shop.new_side("show tables"), "", "a plan writes nothing");
+    assert_eq!(shop.slots(), "0", "a plan makes no slot");
+    shop.house.fails(3, &["migrate", "cutover", "shop", "--frozen"]);
+
+    shop.house.ok(&["migrate", "run", "shop"]);
+    shop.house.ok(&["migrate", "verify", "shop"]);
+    assert_eq!(shop.new_side("select count(*), sum(amount) from orders"), "2000\t2501250.00");
+    assert_eq!(
+        shop.new_side("select full_name, note from clients where id = 7"),
+        "name 7\tGrüße 7"
+    );
+
+    // What is changed meanwhile is told by key, and comes over with the next run.
+    shop.old(
+        "update customers set note = 'moved' where id = 5; delete from orders where id = 10;
+         insert into orders values (9001, 1, 12.34, null, '2024-06-01T00:00:00Z', '2024-06-01')",
+    );
+    let output = shop.house.run(&["migrate", "verify", "shop", "--output", "json"]);
+    assert_eq!(output.status.code(), Some(1));
+    let found: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(found[0]["difference"]["changed_keys"], serde_json::json!(["5"]));
+    assert_eq!(found[1]["difference"]["missing_keys"], serde_json::json!(["9001"]));
+    assert_eq!(found[1]["difference"]["extra_keys"], serde_json::json!(["10"]));
+    shop.house.ok(&["migrate", "run", "shop"]);
+    shop.house.ok(&["migrate", "verify", "shop"]);
+
+    // Cut over: the last changes come over, and from then on changes flow the other way.
+    shop.old("update orders set amount = 99.99, paid = true where id = 20");
+    let refused = shop.house.fails(3, &["migrate", "cutover", "shop"]);
+    assert!(refused.contains("--frozen"), "{refused}");
+    shop.house.ok(&["migrate", "cutover", "shop", "--frozen"]);
+    assert_eq!(shop.new_side("select amount, paid from orders where id = 20"), "99.99\t1");
+    let definition = "select count(*) from information_schema.table_constraints where table_name = 'orders' and constraint_type = 'PRIMARY KEY'";
+    assert_eq!(shop.old(definition), "1", "the source's table is still its own");
+    shop.new_side(
+        "update clients set full_name = 'renamed' where id = 6; delete from orders where id = 30;
+         insert into orders values (9002, 2, 1.5, 1, '2024-07-01 00:00:00', '2024-07-01')",
+    );
+    let said = shop.house.run(&["sync"]);
+    assert!(said.status.success());
+    let said = String::from_utf8(said.stderr).unwrap();
+    assert!(said.contains("shop stands still"), "{said}");
+    assert_eq!(shop.old("select name from customers where id = 6"), "renamed");
+    assert_eq!(shop.old("select count(*) from orders where id in (30, 9002)"), "1");
+    assert_eq!(shop.old("select amount, paid from orders where id = 9002"), "1.50|t");
+
+    // Back again, with what was changed in the target last.
+    shop.new_side("update clients set note = 'late' where id = 8");
+    shop.house.ok(&["migrate", "rollback", "shop", "--frozen"]);
+    assert_eq!(shop.old("select note from customers where id = 8"), "late");
+    assert!(!shop.house.path("syncs/shop_back.yaml").exists());
+    let list = shop.house.ok(&["migrate", "list", "--output", "csv"]);
+    assert!(list.contains("shop,rolled-back,"), "{list}");
+
+    // And over for good: no log is kept on the servers for it.
+    shop.old("update customers set note = 'again' where id = 9");
+    shop.house.ok(&["migrate", "cutover", "shop", "--frozen"]);
+    assert_eq!(shop.new_side("select note from clients where id = 9"), "again");
+    shop.house.ok(&["migrate", "finish", "shop"]);
+    assert_eq!(shop.slots(), "0");
+    shop.house.fails(3, &["migrate", "run", "shop"]);
+}
+
+#[test]
+fn files_of_sqlite_move_and_a_changed_cell_is_found() {
+    let house = House::new();
+    let old = rusqlite::Connection::open(house.path("old.db")).unwrap();
+    old.execute_batch(
+        "create table t (id integer primary key, name text, price real, at text);
+         insert into t values (1, 'one', 1.5, '2024-01-01'), (2, null, null, '2024-01-02'), (3, 'drei', 0.1, '');",
+    )
+    .unwrap();
+    house.write("connections/old.yaml", "connection: old\ntype: sqlite\noptions: {path: old.db}\n");
+    house.write("connections/new.yaml", "connection: new\ntype: sqlite\noptions: {path: new.db}\n");
+    let sync = "sync: move\nconnection: old\ndestination: new\nstreams:\n  - {stream: t, options: {table: t}, target: {table: t}, key: [id]}\n";
+    house.write("syncs/move.yaml", sync);
+    let plan = house.run(&["migrate", "plan", "move"]);
+    assert!(!house.path("new.db").exists() || plan.status.success());
+    house.ok(&["migrate", "run", "move"]);
+    house.ok(&["migrate", "verify", "move"]);
+    let new = rusqlite::Connection::open(house.path("new.db")).unwrap();
+    new.execute("update t set name = '' where id = 2", []).unwrap();
+    let output = house.run(&["migrate", "verify", "move"]);
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("with other values: 2"), "{said}");
+    house.ok(&["migrate", "verify", "move", "--skip", "name"]);
+    // The cutover brings everything over again, so that the sides are equal.
+    let said = house.run(&["migrate", "cutover", "move", "--frozen"]);
+    assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
+    assert!(String::from_utf8_lossy(&said.stderr).contains("has no log of changes"));
+    new.execute("update t set name = 'zwei' where id = 2", []).unwrap();
+    house.ok(&["migrate", "rollback", "move", "--frozen"]);
+    let name: String = old.query_row("select name from t where id = 2", [], |r| r.get(0)).unwrap();
+    assert_eq!(name, "zwei");
+}
+
+#[test]
+fn what_is_no_migration_is_said_with_what_to_do() {
+    let house = House::new();
+    house.write("connections/a.yaml", "connection: a\ntype: sqlite\noptions: {path: a.db}\n");
+    rusqlite::Connection::open(house.path("a.db"))
+        .unwrap()
+        .execute_batch("create table t (id int)")
+        .unwrap();
+    house.write(
+        "syncs/landing.yaml",
+        "sync: landing\nconnection: a\nstreams:\n  - {stream: t, options: {table: t}}\n",
+    );
+    let said = house.fails(2, &["migrate", "plan", "landing"]);
+    assert!(said.contains("does not move from one system to another"), "{said}");
+    let said = house.fails(2, &["migrate", "run", "landin"]);
+    assert!(said.contains("landing"), "{said}");
+}

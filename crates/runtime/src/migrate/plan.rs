@@ -1,0 +1,204 @@
+//! What a migration would do, without writing anything anywhere.
+
+use std::time::Instant;
+
+use flywheel_base::Result;
+use flywheel_connect::source::{Source, StreamInfo};
+use flywheel_project::resource::sync::{Read, Stream, Write};
+use flywheel_reconcile::planner::{Cursor, Mode, TableFacts, choose_mode};
+use futures::StreamExt;
+use serde::Serialize;
+use serde_json::Value;
+
+use super::Moving;
+use crate::Workspace;
+use crate::mapping::mapping;
+use crate::task::sync::read_request;
+
+/// How often changes shall arrive while a migration lasts.
+const EVERY_S: u64 = 60;
+
+/// What would happen to one stream.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct PlannedStream {
+    /// The stream.
+    pub stream: String,
+    /// What it writes.
+    pub target: String,
+    /// About how many rows come, if the source tells.
+    pub rows: Option<u64>,
+    /// About how many bytes come, if the source tells.
+    pub bytes: Option<u64>,
+    /// About how many rows are in the target; none if it does not exist or does not tell.
+    pub target_rows: Option<u64>,
+    /// What happens to the target's columns and rows, in words.
+    pub changes: Vec<String>,
+    /// How it is read, and what would be better, if anything.
+    pub read: String,
+    /// Seconds for reading all rows, from the pace of the first ones.
+    pub read_s: Option<f64>,
+    /// What stands in the way, or will.
+    pub warnings: Vec<String>,
+}
+
+/// Looks at both systems and says what the migration by the sync `name` would do.
+///
+/// # Errors
+/// [`flywheel_base::ErrorKind::Invalid`] if the sync is no migration; those of both systems.
+pub async fn plan(workspace: &Workspace, name: &str) -> Result<Vec<PlannedStream>> {
+    let moving = Moving::named(workspace, name)?;
+    let (entry, source) = moving.source_of(&moving.sync.connection)?;
+    let (target_entry, target) = moving.source_of(moving.to)?;
+    source.check().await?;
+    target.check().await?;
+    let (here, there) = (source.discover().await?, target.discover().await?);
+    let mut all = Vec::new();
+    for stream in &moving.sync.streams {
+        let options = Value::Object(stream.options.clone());
+        let of_target = moving.target_as_stream(target_entry, stream)?;
+        let mut planned = PlannedStream {
+            stream: stream.stream.clone(),
+            target: format!("{}.{}", moving.to, label(&of_target)),
+            ..PlannedStream::default()
+        };
+        let known = here.iter().find(|info| same(&info.stream, &options));
+        if let Some(info) = known {
+            (planned.rows, planned.bytes) = (info.rows, info.bytes);
+        }
+        let first = sample(&moving, stream, source.as_ref(), &mut planned).await?;
+        let existing = there.iter().find(|info| same(&info.stream, &of_target));
+        planned.target_rows = existing.and_then(|info| info.rows);
+        planned.changes = changes(stream, existing, &first);
+        advise(stream, known, entry.cdc, &mut planned);
+        all.push(planned);
+    }
+    // The longest first, so that the whole is not held up by one at its end.
+    all.sort_by_key(|planned| std::cmp::Reverse(planned.rows));
+    Ok(all)
+}
+
+/// Reads the first page: its columns, its bad rows, and the pace.
+async fn sample(
+    moving: &Moving<'_>,
+    stream: &Stream,
+    source: &dyn Source,
+    planned: &mut PlannedStream,
+) -> Result<Vec<String>> {
+    let whole = Stream { read: Read::Full, ..stream.clone() };
+    let mapping = mapping(moving.workspace, moving.sync, &whole)?;
+    let request = read_request(&whole, &mapping, None, moving.workspace.now());
+    let watch = Instant::now();
+    let mut pages = source.read(&request);
+    let (mut columns, mut rows, mut bad) = (Vec::new(), 0_u64, 0_u64);
+    while let Some(page) = pages.next().await {
+        let page = mapping.apply(page?)?;
+        rows += page.batch.num_rows() as u64;
+        bad += page.rejected.len() as u64;
+        if page.batch.num_columns() > 0 {
+            columns = page.batch.schema().fields().iter().map(|f| f.name().clone()).collect();
+        }
+        if rows > 0 {
+            break;
+        }
+    }
+    let seconds = watch.elapsed().as_secs_f64();
+    if let Some(all) = planned.rows.filter(|_| rows > 0) {
+        planned.read_s = Some(seconds * (all as f64 / rows as f64).max(1.0));
+    }
+    if bad > 0 {
+        planned.warnings.push(format!("{bad} of the first {} rows would be set aside", rows + bad));
+    }
+    Ok(columns)
+}
+
+/// What happens to the target's columns and rows.
+fn changes(stream: &Stream, existing: Option<&StreamInfo>, columns: &[String]) -> Vec<String> {
+    let Some(existing) = existing else {
+        return vec![format!("makes the table with {} columns", columns.len())];
+    };
+    let mut said = Vec::new();
+    let missing: Vec<&str> = columns
+        .iter()
+        .map(String::as_str)
+        .filter(|name| existing.schema.field_with_name(name).is_err())
+        .collect();
+    if !missing.is_empty() {
+        said.push(format!("adds the columns {}", missing.join(", ")));
+    }
+    let swaps = stream.write == Write::Replace || stream.read == Read::Cdc;
+    said.push(match existing.rows {
+        Some(0) => "fills the empty table".to_owned(),
+        Some(rows) if swaps => format!("replaces about {rows} rows"),
+        None if swaps => "replaces all rows".to_owned(),
+        _ if stream.write == Write::Append => "adds rows".to_owned(),
+        _ => "merges rows by their key".to_owned(),
+    });
+    said
+}
+
+/// Says how the stream is read, what would be better and what stands in the way.
+fn advise(stream: &Stream, known: Option<&StreamInfo>, cdc: bool, planned: &mut PlannedStream) {
+    let read = match stream.read {
+        Read::Full => Mode::Full,
+        Read::Incremental => Mode::Incremental,
+        Read::Cdc => Mode::Cdc,
+    };
+    planned.read = read.to_string();
+    if stream.key.is_empty() {
+        planned.warnings.push("has no `key`: differences cannot be told row by row".to_owned());
+    }
+    if read == Mode::Incremental {
+        planned.warnings.push("rows that are deleted in the source stay in the target".to_owned());
+    }
+    let Some(info) = known else {
+        let what = "what it reads is not listed by the source, so rows are not estimated";
+        planned.warnings.push(what.to_owned());
+        return;
+    };
+    let key: Vec<&str> = stream
+        .key
+        .iter()
+        .map(|key| {
+            let declared = stream.columns.iter().find(|column| column.name == *key);
+            declared.map_or(key.as_str(), |column| column.source_name())
+        })
+        .collect();
+    if !stream.key.is_empty() && !info.primary_key.is_empty() && info.primary_key != key {
+        let there = info.primary_key.join(", ");
+        planned.warnings.push(format!("its key is not the source's primary key ({there})"));
+    }
+    let facts = TableFacts {
+        table: info.name.clone(),
+        rows: info.rows,
+        has_key: !info.primary_key.is_empty(),
+        cursor: info
+            .cursors
+            .first()
+            .map(|column| Cursor { column: column.clone(), indexed: false }),
+        log_readable: cdc,
+        deletes_matter: true,
+        every_s: EVERY_S,
+        ..TableFacts::default()
+    };
+    if let Ok(choice) = choose_mode(&facts)
+        && choice.mode != read
+    {
+        planned.read = format!("{read}; {} is better: {}", choice.mode, choice.why);
+    }
+}
+
+/// Whether two streams' settings name the same thing.
+pub(super) fn same(known: &Value, asked: &Value) -> bool {
+    let last = |settings: &Value| {
+        let name = ["table", "path", "object"].iter().find_map(|key| settings.get(*key)?.as_str());
+        name.map(str::to_owned)
+    };
+    let (Some(known), Some(asked)) = (last(known), last(asked)) else { return false };
+    known == asked || known.ends_with(&format!(".{asked}")) || asked.ends_with(&format!(".{known}"))
+}
+
+/// What settings name.
+fn label(settings: &Value) -> String {
+    let name = ["table", "path", "object"].iter().find_map(|key| settings.get(*key)?.as_str());
+    name.map_or_else(|| settings.to_string(), str::to_owned)
+}

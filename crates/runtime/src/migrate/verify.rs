@@ -1,0 +1,449 @@
+//! Whether the target of a migration holds what the source holds, row by row.
+//!
+//! All rows of both sides are read once and summed up; only if the sums differ, the rows of the buckets
+//! that differ are read again to find out which. Values are compared as what the mapping makes of the
+//! source's, so that two systems that store a value differently and mean the same are equal.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, RecordBatch};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use arrow::row::{RowConverter, SortField};
+use arrow::util::display::{ArrayFormatter, FormatOptions};
+use flywheel_base::{Error, Result, digest, task};
+use flywheel_connect::source::{ReadRequest, Source};
+use flywheel_connect::{FILE_COLUMN, LINE_COLUMN, Mapping, Page};
+use flywheel_project::resource::sync::{Read, Stream, Write};
+use flywheel_reconcile::sums::{Buckets, Difference, RowDigest, Side, Sums, Suspects};
+use flywheel_state::TaskOutcome;
+use futures::StreamExt;
+use futures::future::try_join;
+use futures::stream::BoxStream;
+use serde::Serialize;
+use serde_json::json;
+
+use super::Moving;
+use crate::Workspace;
+use crate::mapping::mapping;
+use crate::recorder::Observer;
+use crate::run::start;
+use crate::task::sync::read_request;
+
+/// Digits a decimal has while it is compared.
+const DECIMAL_DIGITS: u8 = 38;
+
+/// How one stream's two sides compare.
+#[derive(Clone, Debug, Serialize)]
+pub struct Verified {
+    /// The stream.
+    pub stream: String,
+    /// Rows of the source, without those that cannot be read.
+    pub rows_source: u64,
+    /// Rows of the target.
+    pub rows_target: u64,
+    /// Rows of the source that cannot be read or mapped.
+    pub rows_rejected: u64,
+    /// The columns that were compared.
+    pub columns: Vec<String>,
+    /// Those that were not, with the reason.
+    pub skipped: Vec<String>,
+    /// What differs: the left side is the source.
+    pub difference: Difference,
+    /// Whether rows that only the target has are no difference, as the stream only adds and merges.
+    pub extra_allowed: bool,
+}
+
+impl Verified {
+    /// Whether the target holds what the source holds.
+    #[must_use]
+    pub fn is_equal(&self) -> bool {
+        let Difference { missing, extra, changed, .. } = self.difference;
+        missing == 0 && changed == 0 && (extra == 0 || self.extra_allowed)
+    }
+}
+
+/// Compares all streams of the migration by the sync `name`, without the columns of `skip`.
+///
+/// # Errors
+/// [`flywheel_base::ErrorKind::Invalid`] if a stream has no column that can be compared;
+/// [`flywheel_base::ErrorKind::Exhausted`] if both sides have next to nothing in common; those of the systems.
+pub async fn verify(
+    workspace: &Workspace,
+    name: &str,
+    skip: &[String],
+    observer: &dyn Observer,
+) -> Result<Vec<Verified>> {
+    let moving = Moving::named(workspace, name)?;
+    let mut recorder = start(workspace, observer, "migrate")?;
+    let (mut all, mut failed) = (Vec::new(), None);
+    for stream in &moving.sync.streams {
+        let timer = recorder.started("verify", &format!("{name}.{}", stream.stream));
+        let result = Box::pin(one(&moving, stream, skip)).await;
+        let settled = recorder.settled(timer, result, |one| {
+            let status = if one.is_equal() { "succeeded" } else { "warned" };
+            let outcome = TaskOutcome {
+                rows_in: Some(one.rows_source),
+                rows_out: Some(one.rows_target),
+                rows_rejected: Some(one.rows_rejected),
+                detail: json!({
+                    "missing": one.difference.missing, "extra": one.difference.extra,
+                    "changed": one.difference.changed,
+                }),
+                ..TaskOutcome::default()
+            };
+            (status.to_owned(), outcome)
+        });
+        match settled {
+            Ok(one) => all.push(one),
+            Err(error) => {
+                failed = failed.or(Some(error.context(format!("stream \"{}\"", stream.stream))));
+            }
+        }
+    }
+    recorder.finish(failed.as_ref())?;
+    failed.map_or(Ok(all), Err)
+}
+
+async fn one(moving: &Moving<'_>, stream: &Stream, skip: &[String]) -> Result<Verified> {
+    let whole = Stream { read: Read::Full, ..stream.clone() };
+    let mapping = mapping(moving.workspace, moving.sync, &whole)?;
+    let now = moving.workspace.now();
+    let (_, source) = moving.source_of(&moving.sync.connection)?;
+    let (entry, target) = moving.source_of(moving.to)?;
+    let sides = [
+        Reading {
+            side: "source",
+            source,
+            request: read_request(&whole, &mapping, None, now),
+            mapping: Some(mapping),
+        },
+        Reading {
+            side: "target",
+            source: target,
+            request: ReadRequest::full(moving.target_as_stream(entry, stream)?, now),
+            mapping: None,
+        },
+    ];
+    let [left, right] = &sides;
+    let (of_left, of_right) = try_join(left.columns(), right.columns()).await?;
+    let columns = Arc::new(Columns::choose(stream, skip, of_left, of_right)?);
+    let (left_sums, right_sums) = try_join(left.sums(&columns), right.sums(&columns)).await?;
+    let difference = match left_sums.sums.differing(&right_sums.sums) {
+        None => Difference::default(),
+        Some(buckets) => find(left, right, &columns, buckets).await?,
+    };
+    Ok(Verified {
+        stream: stream.stream.clone(),
+        rows_source: left_sums.sums.rows(),
+        rows_target: right_sums.sums.rows(),
+        rows_rejected: left_sums.rejected,
+        columns: columns.fields.fields().iter().map(|field| field.name().clone()).collect(),
+        skipped: columns.skipped.clone(),
+        difference,
+        extra_allowed: matches!(stream.write, Write::Append | Write::Merge),
+    })
+}
+
+/// Reads both sides again and finds the keys.
+async fn find(
+    left: &Reading,
+    right: &Reading,
+    columns: &Arc<Columns>,
+    buckets: Buckets,
+) -> Result<Difference> {
+    let mut suspects = Suspects::new(buckets);
+    for (side, reading) in [(Side::Left, left), (Side::Right, right)] {
+        let mut pages = reading.pages();
+        while let Some(page) = pages.next().await {
+            let page = page?;
+            if page.batch.num_columns() == 0 {
+                continue;
+            }
+            let (columns, place) = (Arc::clone(columns), reading.side);
+            suspects = task::compute(move || {
+                let rows = columns.rows(place, &page.batch)?;
+                let names = columns.key_of(&rows);
+                let format = FormatOptions::default().with_null("NULL");
+                let shown = names
+                    .iter()
+                    .map(|array| ArrayFormatter::try_new(array.as_ref(), &format))
+                    .collect::<std::result::Result<Vec<_>, _>>()
+                    .map_err(unreadable)?;
+                for (row, digest) in columns.digests(&rows)?.into_iter().enumerate() {
+                    let key = || {
+                        let values = shown.iter().map(|shown| shown.value(row).to_string());
+                        values.collect::<Vec<_>>().join(", ")
+                    };
+                    suspects.add(side, digest, key)?;
+                }
+                Ok(suspects)
+            })
+            .await?;
+        }
+    }
+    Ok(suspects.difference())
+}
+
+/// One side, to be read as often as needed.
+struct Reading {
+    side: &'static str,
+    source: Box<dyn Source>,
+    request: ReadRequest,
+    mapping: Option<Mapping>,
+}
+
+/// One side's sums.
+#[derive(Default)]
+struct Summed {
+    sums: Sums,
+    rejected: u64,
+}
+
+impl Reading {
+    fn pages(&self) -> BoxStream<'_, Result<Page>> {
+        let pages = self.source.read(&self.request);
+        pages
+            .map(|page| match &self.mapping {
+                Some(mapping) => mapping.apply(page?),
+                None => page,
+            })
+            .boxed()
+    }
+
+    /// The columns of the first page that has any.
+    async fn columns(&self) -> Result<Option<SchemaRef>> {
+        let mut pages = self.pages();
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(|error| error.context(self.side))?;
+            if page.batch.num_columns() > 0 {
+                return Ok(Some(page.batch.schema()));
+            }
+        }
+        Ok(None)
+    }
+
+    async fn sums(&self, columns: &Arc<Columns>) -> Result<Summed> {
+        let mut summed = Summed::default();
+        let mut pages = self.pages();
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(|error| error.context(self.side))?;
+            summed.rejected += page.rejected.len() as u64;
+            if page.batch.num_rows() == 0 || page.batch.num_columns() == 0 {
+                continue;
+            }
+            let (columns, side) = (Arc::clone(columns), self.side);
+            summed = task::compute(move || {
+                let rows = columns.rows(side, &page.batch)?;
+                for digest in columns.digests(&rows)? {
+                    summed.sums.add(digest);
+                }
+                Ok(summed)
+            })
+            .await?;
+        }
+        Ok(summed)
+    }
+}
+
+/// What is compared, and as what.
+struct Columns {
+    fields: SchemaRef,
+    /// The places of the key's columns.
+    key: Vec<usize>,
+    skipped: Vec<String>,
+}
+
+impl Columns {
+    fn choose(
+        stream: &Stream,
+        skip: &[String],
+        source: Option<SchemaRef>,
+        target: Option<SchemaRef>,
+    ) -> Result<Self> {
+        let (mut fields, mut skipped) = (Vec::new(), Vec::new());
+        if let Some(wanted) = source.as_ref().or(target.as_ref()) {
+            for field in wanted.fields() {
+                let name = field.name();
+                if [FILE_COLUMN, LINE_COLUMN].contains(&name.as_str()) {
+                    continue;
+                }
+                let there = target.as_ref().is_none_or(|t| t.field_with_name(name).is_ok());
+                match common(field.data_type()) {
+                    _ if skip.contains(name) => skipped.push(format!("{name} (as asked)")),
+                    _ if !there => skipped.push(format!("{name} (not in the target)")),
+                    None => skipped.push(format!("{name} ({})", field.data_type())),
+                    Some(data_type) => fields.push(Field::new(name, data_type, true)),
+                }
+            }
+            if fields.is_empty() {
+                return Err(Error::invalid("both sides have no column that can be compared")
+                    .hint("Check the stream's `target` and its mapping."));
+            }
+        }
+        let place = |name: &String| {
+            fields.iter().position(|field| field.name() == name).ok_or_else(|| {
+                Error::invalid(format!("the key column \"{name}\" cannot be compared"))
+                    .hint("It has to be in both sides, and not be skipped.")
+            })
+        };
+        let key = match source.is_some() || target.is_some() {
+            // Without a key the row is its own.
+            true if stream.key.is_empty() => (0..fields.len()).collect(),
+            true => stream.key.iter().map(place).collect::<Result<_>>()?,
+            false => Vec::new(),
+        };
+        Ok(Self { fields: Arc::new(Schema::new(fields)), key, skipped })
+    }
+
+    /// The compared columns of a batch, as what they are compared as.
+    fn rows(&self, side: &str, batch: &RecordBatch) -> Result<Vec<ArrayRef>> {
+        let one = |field: &Arc<Field>| {
+            let name = field.name();
+            let Some(column) = batch.column_by_name(name) else {
+                return Err(Error::invalid(format!(
+                    "the {side} has no column \"{name}\" any more"
+                )));
+            };
+            let values =
+                cast(column, field.data_type()).map_err(|error| unlike(side, field, error))?;
+            if values.null_count() > column.null_count() {
+                return Err(Error::invalid(format!(
+                    "column \"{name}\" of the {side} has values that are no {}",
+                    field.data_type()
+                ))
+                .hint(format!(
+                    "Leave it out with `--skip {name}`, or declare its type in the sync."
+                )));
+            }
+            Ok(values)
+        };
+        self.fields.fields().iter().map(one).collect()
+    }
+
+    fn key_of(&self, rows: &[ArrayRef]) -> Vec<ArrayRef> {
+        self.key.iter().filter_map(|at| rows.get(*at)).map(Arc::clone).collect()
+    }
+
+    fn digests(&self, rows: &[ArrayRef]) -> Result<Vec<RowDigest>> {
+        let of = |columns: &[ArrayRef]| {
+            let fields = columns.iter().map(|column| SortField::new(column.data_type().clone()));
+            let converter = RowConverter::new(fields.collect()).map_err(unreadable)?;
+            let rows = converter.convert_columns(columns).map_err(unreadable)?;
+            Ok::<_, Error>(rows.iter().map(|row| digest::hash128(row.as_ref())).collect::<Vec<_>>())
+        };
+        let (keys, values) = (of(&self.key_of(rows))?, of(rows)?);
+        Ok(keys.into_iter().zip(values).map(|(key, row)| RowDigest { key, row }).collect())
+    }
+}
+
+fn unlike(side: &str, field: &Field, error: arrow::error::ArrowError) -> Error {
+    Error::invalid(format!(
+        "column \"{}\" of the {side} cannot be compared as {}",
+        field.name(),
+        field.data_type()
+    ))
+    .hint(format!("Leave it out with `--skip {}`.", field.name()))
+    .caused_by(error)
+}
+
+fn unreadable(error: arrow::error::ArrowError) -> Error {
+    Error::internal("rows cannot be compared").caused_by(error)
+}
+
+/// What values of a type are compared as, whatever width another system gives them; none for nested
+/// ones, which systems write in ways of their own.
+fn common(data_type: &DataType) -> Option<DataType> {
+    Some(match data_type {
+        DataType::Boolean => DataType::Boolean,
+        DataType::Int8 | DataType::Int16 | DataType::Int32 | DataType::Int64 => DataType::Int64,
+        DataType::UInt8 | DataType::UInt16 | DataType::UInt32 => DataType::Int64,
+        DataType::UInt64 => DataType::Decimal128(DECIMAL_DIGITS, 0),
+        DataType::Float32 => DataType::Float32,
+        DataType::Float64 => DataType::Float64,
+        DataType::Decimal128(_, scale)
+        | DataType::Decimal64(_, scale)
+        | DataType::Decimal32(_, scale) => DataType::Decimal128(DECIMAL_DIGITS, *scale),
+        DataType::Decimal256(digits, scale) => DataType::Decimal256(*digits, *scale),
+        DataType::Date32 | DataType::Date64 => DataType::Date32,
+        DataType::Timestamp(..) => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
+        DataType::Time32(_) | DataType::Time64(_) => DataType::Time64(TimeUnit::Microsecond),
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => DataType::Utf8,
+        DataType::Binary
+        | DataType::LargeBinary
+        | DataType::BinaryView
+        | DataType::FixedSizeBinary(_) => DataType::Binary,
+        DataType::Dictionary(_, values) => common(values)?,
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::{
+        Decimal128Array, Int32Array, Int64Array, StringArray, TimestampMicrosecondArray,
+    };
+
+    use super::*;
+
+    fn batch(columns: Vec<(&str, ArrayRef)>) -> RecordBatch {
+        RecordBatch::try_from_iter(columns).unwrap()
+    }
+
+    fn stream(key: &[&str]) -> Stream {
+        serde_json::from_value(json!({ "stream": "s", "key": key })).unwrap()
+    }
+
+    fn equal(left: &RecordBatch, right: &RecordBatch) -> Result<bool> {
+        let columns =
+            Columns::choose(&stream(&["id"]), &[], Some(left.schema()), Some(right.schema()))?;
+        let digests = |batch| columns.digests(&columns.rows("source", batch)?);
+        Ok(digests(left)? == digests(right)?)
+    }
+
+    #[test]
+    fn what_two_systems_store_differently_and_mean_alike_is_equal() {
+        let left = batch(vec![
+            ("id", Arc::new(Int32Array::from(vec![1, 2]))),
+            (
+                "sum",
+                Arc::new(
+                    Decimal128Array::from(vec![150, 2_000])
+                        .with_precision_and_scale(12, 2)
+                        .unwrap(),
+                ),
+            ),
+            (
+                "at",
+                Arc::new(TimestampMicrosecondArray::from(vec![0, 1_500_000]).with_timezone("UTC")),
+            ),
+        ]);
+        let right = batch(vec![
+            ("at", Arc::new(TimestampMicrosecondArray::from(vec![0, 1_500_000]))),
+            ("sum", Arc::new(StringArray::from(vec!["1.5", "20"]))),
+            ("id", Arc::new(Int64Array::from(vec![1, 2]))),
+            ("more", Arc::new(Int64Array::from(vec![1, 2]))),
+        ]);
+        assert!(equal(&left, &right).unwrap());
+    }
+
+    #[test]
+    fn a_missing_value_is_not_an_empty_text() {
+        let one = |note: Option<&str>| {
+            batch(vec![
+                ("id", Arc::new(Int32Array::from(vec![1]))),
+                ("note", Arc::new(StringArray::from(vec![note]))),
+            ])
+        };
+        assert!(!equal(&one(None), &one(Some(""))).unwrap());
+        assert!(equal(&one(None), &one(None)).unwrap());
+    }
+
+    #[test]
+    fn a_value_of_another_type_is_named_instead_of_compared_as_missing() {
+        let left = batch(vec![("id", Arc::new(Int32Array::from(vec![1])))]);
+        let right = batch(vec![("id", Arc::new(StringArray::from(vec!["x"])))]);
+        let error = equal(&left, &right).unwrap_err();
+        assert!(error.to_string().contains("\"id\""), "{error}");
+    }
+}

@@ -1,0 +1,183 @@
+//! One table that follows a log.
+
+use flywheel_base::{Result, Timestamp};
+use flywheel_connect::source::{ChangesPage, ReadRequest};
+use flywheel_connect::{Mapping, Position};
+use flywheel_project::resource::sync::{LAKE, Stream, Sync};
+use flywheel_warehouse::Location;
+
+use super::super::deliver::{rejected, without_deletions};
+use super::super::sync::{Landed, Tally, destination, read_request};
+use super::sink::Sink;
+use crate::Workspace;
+use crate::mapping::mapping;
+
+/// One table on its way to one target.
+pub(super) struct Following<'a> {
+    workspace: &'a Workspace,
+    run_id: &'a str,
+    name: &'a str,
+    sync: &'a Sync,
+    stream: &'a Stream,
+    mapping: Mapping,
+    sink: Sink<'a>,
+    /// Under which name positions without rows are kept.
+    app: String,
+    sequence: i64,
+    /// The position that is stored.
+    pub(super) stored: Option<Position>,
+    /// The position up to which rows wait; none within a transaction.
+    position: Option<Position>,
+    /// Whether the rows that are there are still being read.
+    whole: bool,
+    tally: Tally,
+    pub(super) landed: Landed,
+    /// When the source committed the newest change that has come.
+    pub(super) newest: Option<Timestamp>,
+    /// Rows somebody who watches was told of.
+    pub(super) told: u64,
+}
+
+impl<'a> Following<'a> {
+    pub(super) async fn open(
+        workspace: &'a Workspace,
+        run_id: &'a str,
+        name: &'a str,
+        sync: &'a Sync,
+        stream: &'a Stream,
+        to: &str,
+    ) -> Result<Self> {
+        let table = match to {
+            LAKE => destination(stream)?.to_string(),
+            other => format!("{other}.{}", stream.stream),
+        };
+        let (sink, standing) = Sink::open(workspace, name, sync, stream, to).await?;
+        let app = sink.app(name, stream, to);
+        let idle = workspace.store.idle_position(&app, standing.sequence)?;
+        let stored = standing.position.map(|position| idle.map_or(position, Position));
+        Ok(Self {
+            workspace,
+            run_id,
+            name,
+            sync,
+            stream,
+            mapping: mapping(workspace, sync, stream)?,
+            sink,
+            app,
+            sequence: standing.sequence,
+            whole: stored.is_none(),
+            stored,
+            position: None,
+            tally: Tally::default(),
+            landed: Landed { table, ..Landed::default() },
+            newest: None,
+            told: 0,
+        })
+    }
+
+    /// Reads the table whole, as if it had never been read; its rows stay until then.
+    pub(super) fn restart(&mut self) -> Result<()> {
+        self.workspace.store.forget_idle_position(&self.app)?;
+        (self.stored, self.whole) = (None, true);
+        Ok(())
+    }
+
+    pub(super) fn request(&self) -> ReadRequest {
+        read_request(self.stream, &self.mapping, self.stored.clone(), self.workspace.now())
+    }
+
+    /// The lake table, if it is one.
+    pub(super) fn location(&self) -> Option<&Location> {
+        self.sink.location()
+    }
+
+    pub(super) async fn page(&mut self, page: ChangesPage) -> Result<()> {
+        if self.whole && page.committed_at.is_some() {
+            self.commit().await?;
+            self.whole = false;
+        }
+        self.newest = self.newest.max(page.committed_at);
+        let mut page = self.mapping.apply(page.page)?;
+        self.landed.rows_in += (page.batch.num_rows() + page.rejected.len()) as u64;
+        self.tally.take(&mut page, &self.sync.errors)?;
+        if page.batch.num_columns() > 0 {
+            if self.whole && self.sink.swaps() {
+                page.batch = without_deletions(&page.batch)?;
+            }
+            let refused = self.sink.add(&page.batch, self.whole).await?;
+            let refused = refused
+                .iter()
+                .map(|row| rejected(self.sink.connector(), &self.landed.table, &page, row))
+                .collect::<Result<Vec<_>>>()?;
+            self.tally.refuse(refused, &self.sync.errors)?;
+        }
+        self.position = Some(page.position).filter(|position| !position.0.is_null());
+        if !self.sink.is_much() {
+            return Ok(());
+        }
+        match !self.whole && self.position.is_some() {
+            true => self.commit().await,
+            false => self.sink.relieve(self.whole).await,
+        }
+    }
+
+    /// Commits what waits with the position after it.
+    async fn commit(&mut self) -> Result<()> {
+        let sync = (self.name, &self.sync.errors);
+        self.tally.pass(self.workspace, self.run_id, sync, self.stream, &mut self.landed).await?;
+        let Some(position) = self.position.clone() else { return Ok(()) };
+        let Some(did) = self.sink.commit(self.whole, self.sequence + 1, &position).await? else {
+            return self.idle(position);
+        };
+        self.sequence = did.sequence;
+        self.stored = Some(position);
+        self.landed.rows_out += did.rows_written;
+        self.landed.rows_superseded += did.rows_superseded;
+        self.landed.rows_deleted += did.rows_deleted;
+        self.landed.version = did.version.or(self.landed.version);
+        Ok(())
+    }
+
+    /// Notes a newer position that no row comes with. Before the first commit there is nothing it
+    /// could follow: then the table is read whole again.
+    fn idle(&mut self, position: Position) -> Result<()> {
+        if self.stored.is_some() && self.stored.as_ref() != Some(&position) {
+            self.workspace.store.record_idle_position(&self.app, self.sequence, &position.0)?;
+            self.stored = Some(position);
+        }
+        Ok(())
+    }
+
+    /// Commits what can be committed by now: not half of a transaction, nor of a table that is
+    /// read whole. Tells whether anything was.
+    pub(super) async fn settle(&mut self) -> Result<bool> {
+        let before = self.sequence;
+        if !self.whole && self.position.is_some() {
+            self.commit().await?;
+        }
+        Ok(self.sequence != before)
+    }
+
+    /// Commits the rest.
+    pub(super) async fn end(&mut self) -> Result<()> {
+        if let Err(error) = self.commit().await {
+            self.sink.discard().await;
+            return Err(error);
+        }
+        self.sink.discard().await;
+        Ok(())
+    }
+
+    /// Commits what came before a read broke off, and gives up the rest: half of a transaction, half
+    /// of a table that is read whole.
+    pub(super) async fn keep(&mut self) {
+        if !self.whole
+            && self.position.is_some()
+            && let Err(error) = self.commit().await
+        {
+            // The error that broke the read off is the one to report; these rows are read again.
+            tracing::warn!(table = %self.landed.table, %error, "changes before an error are not kept");
+        }
+        self.sink.discard().await;
+    }
+}

@@ -1,0 +1,378 @@
+//! Where the changes of one table go: a lake table, or a table of another system.
+//!
+//! What holds for both: rows are visible only with the position after them. A table that is read
+//! whole takes the place of what is there at once, where the target can do that.
+
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::Schema;
+use flywheel_base::{Error, Result};
+use flywheel_connect::Position;
+use flywheel_connect::destination::{
+    Checkpoint as OutsideCheckpoint, Destination, DestinationEntry, Refused,
+    WriteMode as OutsideMode, WriteRequest, Writer,
+};
+use flywheel_project::resource::sync::{FirstWrite, LAKE, Stream, Sync};
+use flywheel_warehouse::{
+    Checkpoint, DELETED, Duplicates, Load, Location, RowStream, Write, WriteMode,
+};
+
+use super::super::deliver::{CHECKPOINT_BYTES, CHECKPOINT_ROWS, open, write_request};
+use super::super::sync::{GATHERED_BYTES_MAX, conform, destination, location_of, union};
+use crate::Workspace;
+
+/// What a commit did.
+#[derive(Debug, Default)]
+pub(super) struct Did {
+    pub(super) rows_written: u64,
+    pub(super) rows_superseded: u64,
+    pub(super) rows_deleted: u64,
+    /// The table's version, if it has any.
+    pub(super) version: Option<i64>,
+    /// The number of the commit.
+    pub(super) sequence: i64,
+}
+
+/// The target of one table's changes.
+pub(super) enum Sink<'a> {
+    /// A table of the lake.
+    Lake(LakeSink<'a>),
+    /// A table of another system.
+    Outside(OutsideSink),
+}
+
+/// Where a target stands.
+#[derive(Debug, Default)]
+pub(super) struct Standing {
+    /// The position after the last commit.
+    pub(super) position: Option<Position>,
+    /// The number of the last commit.
+    pub(super) sequence: i64,
+}
+
+impl<'a> Sink<'a> {
+    /// Opens the target and tells where it stands.
+    pub(super) async fn open(
+        workspace: &'a Workspace,
+        name: &str,
+        sync: &Sync,
+        stream: &'a Stream,
+        to: &str,
+    ) -> Result<(Self, Standing)> {
+        if to == LAKE {
+            let at = location_of(&destination(stream)?)?;
+            let app = format!("sync/{name}/{}", stream.stream);
+            let head = workspace.lake.head(&at).await?;
+            let last = head.and_then(|head| head.checkpoints.get(&app).cloned());
+            let standing = Standing {
+                sequence: last.as_ref().map_or(0, |last| last.sequence),
+                position: last.map(|last| Position(last.position)),
+            };
+            let operation = format!("sync {name}.{}", stream.stream);
+            let sink = LakeSink {
+                workspace,
+                at,
+                app,
+                operation,
+                key: &stream.key,
+                swaps: stream.first_write == FirstWrite::Replace,
+                gathered: Vec::new(),
+                bytes: 0,
+                load: None,
+            };
+            return Ok((Self::Lake(sink), standing));
+        }
+        let (sink, standing) = OutsideSink::open(workspace, name, sync, stream, to).await?;
+        Ok((Self::Outside(sink), standing))
+    }
+
+    /// Under which name positions without rows are kept.
+    pub(super) fn app(&self, name: &str, stream: &Stream, to: &str) -> String {
+        match self {
+            Self::Lake(lake) => lake.app.clone(),
+            Self::Outside(_) => format!("sync/{name}/{} → {to}", stream.stream),
+        }
+    }
+
+    /// The lake table.
+    pub(super) fn location(&self) -> Option<&Location> {
+        match self {
+            Self::Lake(lake) => Some(&lake.at),
+            Self::Outside(_) => None,
+        }
+    }
+
+    /// Whether rows of a table that is read whole take the place of all that are there.
+    pub(super) fn swaps(&self) -> bool {
+        match self {
+            Self::Lake(lake) => lake.swaps,
+            Self::Outside(outside) => outside.swaps,
+        }
+    }
+
+    /// The kind of target, for rows it refuses.
+    pub(super) fn connector(&self) -> &'static str {
+        match self {
+            Self::Lake(_) => LAKE,
+            Self::Outside(outside) => outside.connector,
+        }
+    }
+
+    /// Takes rows for the next commit; returns those the target will not take. `whole` says that
+    /// they are part of a table that is read whole.
+    pub(super) async fn add(&mut self, batch: &RecordBatch, whole: bool) -> Result<Vec<Refused>> {
+        match self {
+            Self::Lake(lake) => {
+                lake.bytes += batch.get_array_memory_size();
+                lake.gathered.push(batch.clone());
+                Ok(Vec::new())
+            }
+            Self::Outside(outside) => outside.add(batch, whole).await,
+        }
+    }
+
+    /// Whether what waits is worth a commit.
+    pub(super) fn is_much(&self) -> bool {
+        match self {
+            Self::Lake(lake) => lake.bytes >= GATHERED_BYTES_MAX || lake.load.is_some(),
+            Self::Outside(outside) => {
+                outside.rows >= CHECKPOINT_ROWS || outside.bytes >= CHECKPOINT_BYTES
+            }
+        }
+    }
+
+    /// Makes room although it is too early for a commit.
+    pub(super) async fn relieve(&mut self, whole: bool) -> Result<()> {
+        match self {
+            Self::Lake(lake) => lake.stream_on(whole).await,
+            // What is written waits in the target already.
+            Self::Outside(_) => Ok(()),
+        }
+    }
+
+    /// Commits what waits together with the checkpoint; none if there is nothing to commit.
+    pub(super) async fn commit(
+        &mut self,
+        whole: bool,
+        sequence: i64,
+        position: &Position,
+    ) -> Result<Option<Did>> {
+        match self {
+            Self::Lake(lake) => lake.commit(whole, sequence, position).await,
+            Self::Outside(outside) => outside.commit(whole, position).await,
+        }
+    }
+
+    /// Gives up what is not committed.
+    pub(super) async fn discard(&mut self) {
+        match self {
+            Self::Lake(lake) => {
+                lake.gathered.clear();
+                if let Some(load) = lake.load.take() {
+                    load.discard().await;
+                }
+            }
+            Self::Outside(outside) => outside.writer = None,
+        }
+    }
+}
+
+/// A lake table.
+pub(super) struct LakeSink<'a> {
+    workspace: &'a Workspace,
+    at: Location,
+    app: String,
+    /// How its commits are called in the table's history.
+    operation: String,
+    key: &'a [String],
+    /// Whether a table that is read whole takes the place of all rows.
+    swaps: bool,
+    gathered: Vec<RecordBatch>,
+    bytes: usize,
+    /// Rows that are too many to be gathered.
+    load: Option<Load>,
+}
+
+impl LakeSink<'_> {
+    fn mode(&self, whole: bool) -> WriteMode {
+        if whole && self.swaps {
+            return WriteMode::Replace;
+        }
+        WriteMode::MergeChanges {
+            key: self.key.to_vec(),
+            duplicates: Duplicates::KeepLast,
+            deleted: DELETED.to_owned(),
+        }
+    }
+
+    /// Moves what is gathered into data files that nobody sees yet.
+    async fn stream_on(&mut self, whole: bool) -> Result<()> {
+        let mode = self.mode(whole);
+        let load = match &mut self.load {
+            Some(load) => load,
+            none => none.insert(self.workspace.lake.load(&self.at, mode).await?),
+        };
+        for batch in self.gathered.drain(..) {
+            load.write(&batch).await?;
+        }
+        self.bytes = 0;
+        Ok(())
+    }
+
+    async fn commit(
+        &mut self,
+        whole: bool,
+        sequence: i64,
+        position: &Position,
+    ) -> Result<Option<Did>> {
+        let checkpoint = Checkpoint { sequence, position: position.0.clone() };
+        let commit = if self.load.is_some() {
+            self.stream_on(whole).await?;
+            let Some(load) = self.load.take() else { return Ok(None) };
+            Box::pin(load.commit(&self.operation, &self.app, checkpoint)).await?
+        } else {
+            let rows: usize = self.gathered.iter().map(RecordBatch::num_rows).sum();
+            if self.gathered.is_empty() || (rows == 0 && !whole) {
+                self.gathered.clear();
+                return Ok(None);
+            }
+            let batches = std::mem::take(&mut self.gathered);
+            let schema = union(&batches)?;
+            let rows = RowStream::from_batches(Arc::clone(&schema), conform(&schema, batches)?);
+            let write = Write::new(self.mode(whole), rows, self.operation.clone())
+                .checkpoint(self.app.clone(), checkpoint)
+                .add_columns();
+            Box::pin(self.workspace.lake.write(&self.at, write)).await?
+        };
+        self.bytes = 0;
+        Ok(Some(Did {
+            rows_written: commit.rows_written,
+            rows_superseded: commit.rows_superseded,
+            rows_deleted: 0,
+            version: Some(commit.version),
+            sequence,
+        }))
+    }
+}
+
+/// A table of another system.
+pub(super) struct OutsideSink {
+    target: Box<dyn Destination>,
+    connector: &'static str,
+    request: WriteRequest,
+    swaps: bool,
+    /// The number of the last commit.
+    sequence: i64,
+    writer: Option<Box<dyn Writer>>,
+    rows: u64,
+    bytes: usize,
+}
+
+impl OutsideSink {
+    async fn open(
+        workspace: &Workspace,
+        name: &str,
+        sync: &Sync,
+        stream: &Stream,
+        to: &str,
+    ) -> Result<(Self, Standing)> {
+        let (entry, target): (&DestinationEntry, _) = open(workspace, to)?;
+        let mut request = write_request(workspace, name, sync, stream, to);
+        request.deleted = Some(DELETED.to_owned());
+        let swaps = stream.first_write == FirstWrite::Replace
+            && entry.modes.contains(&OutsideMode::Replace);
+        let mut sink = Self {
+            target,
+            connector: entry.name,
+            request,
+            swaps,
+            sequence: 0,
+            writer: None,
+            rows: 0,
+            bytes: 0,
+        };
+        let mut progress = sink.target.progress(&sink.request).await?;
+        // A table that was read whole is committed once, at its end: what is staged is complete.
+        if progress.staged.is_some() {
+            sink.target.writer(&sink.request_for(true)).await?.finish().await?;
+            progress = sink.target.progress(&sink.request).await?;
+        }
+        let standing = progress.committed.map_or_else(Standing::default, |committed| Standing {
+            position: Some(committed.position).filter(|position| !position.0.is_null()),
+            sequence: committed.sequence,
+        });
+        sink.sequence = standing.sequence;
+        Ok((sink, standing))
+    }
+
+    fn request_for(&self, whole: bool) -> WriteRequest {
+        if whole && self.swaps {
+            let mode = OutsideMode::Replace;
+            return WriteRequest { mode, deleted: None, ..self.request.clone() };
+        }
+        self.request.clone()
+    }
+
+    async fn add(&mut self, batch: &RecordBatch, whole: bool) -> Result<Vec<Refused>> {
+        if self.writer.is_none() {
+            if whole && self.swaps {
+                self.make(batch).await?;
+            }
+            self.request.schema = batch.schema();
+            self.writer = Some(self.target.writer(&self.request_for(whole)).await?);
+        }
+        let writer = self.writer.as_mut().ok_or_else(|| Error::internal("no writer is open"))?;
+        if batch.num_rows() == 0 && !whole {
+            return Ok(Vec::new());
+        }
+        let refused = writer.write(batch).await?;
+        self.rows += batch.num_rows() as u64;
+        self.bytes += batch.get_array_memory_size();
+        Ok(refused)
+    }
+
+    /// Makes the table with its key before it is replaced, so that changes can be merged afterwards; an
+    /// existing one has to have the key. Its checkpoint says that nothing was read.
+    async fn make(&mut self, batch: &RecordBatch) -> Result<()> {
+        let request = WriteRequest {
+            mode: OutsideMode::Merge,
+            deleted: None,
+            schema: batch.schema(),
+            ..self.request.clone()
+        };
+        let mut writer = self.target.writer(&request).await?;
+        writer.write(&batch.slice(0, 0)).await?;
+        self.sequence += 1;
+        let position = Position(serde_json::Value::Null);
+        writer.commit(&OutsideCheckpoint { sequence: self.sequence, position }).await?;
+        writer.finish().await.map(drop)
+    }
+
+    async fn commit(&mut self, whole: bool, position: &Position) -> Result<Option<Did>> {
+        if self.writer.is_none() || (self.rows == 0 && !whole) {
+            return Ok(None);
+        }
+        let Some(mut writer) = self.writer.take() else { return Ok(None) };
+        self.sequence += 1;
+        let checkpoint = OutsideCheckpoint { sequence: self.sequence, position: position.clone() };
+        let mut written = writer.commit(&checkpoint).await?;
+        if whole {
+            // Further rows are merged, by another writer.
+            let swapped = writer.finish().await?;
+            written.rows_written = written.rows_written.max(swapped.rows_written);
+            written.rows_deleted += swapped.rows_deleted;
+            self.request.schema = Arc::new(Schema::empty());
+        } else {
+            self.writer = Some(writer);
+        }
+        (self.rows, self.bytes) = (0, 0);
+        Ok(Some(Did {
+            rows_written: written.rows_written,
+            rows_superseded: written.rows_updated,
+            rows_deleted: written.rows_deleted,
+            version: None,
+            sequence: self.sequence,
+        }))
+    }
+}
