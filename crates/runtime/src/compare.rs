@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 use arrow::datatypes::DataType;
 use flywheel_base::{Error, Result, suggest};
 use flywheel_connect::{FILE_COLUMN, LINE_COLUMN};
-use flywheel_project::resource::sync::{Stream, Sync};
+use flywheel_project::resource::sync::{Stream, Sync, Write};
 use flywheel_reconcile::bisect::{Bisect, Effect, Found, Input, Limits};
 use flywheel_reconcile::checksum::{Dialect, Kind, TableText};
 use flywheel_reconcile::record::Pair;
@@ -182,6 +182,9 @@ fn dialect(connector: &str) -> Option<Dialect> {
 fn unfit(sync: &Sync, stream: &Stream) -> Option<&'static str> {
     if !sync.lands() {
         return Some("does not land in the lake");
+    }
+    if stream.write == Write::History {
+        return Some("keeps a history, which no source has");
     }
     if stream.options.get("table").and_then(Value::as_str).is_none() {
         return Some("reads a query, and only tables are compared");

@@ -6,6 +6,7 @@
 
 mod changes;
 mod decide;
+mod history;
 mod keep;
 mod load;
 mod merge;
@@ -30,6 +31,7 @@ pub use self::changes::DELETED;
 pub(crate) use self::changes::changes;
 pub(crate) use self::decide::Change;
 use self::decide::Prepared;
+pub use self::history::{VALID_FROM, VALID_TO};
 pub use self::load::Load;
 
 /// How often a write is decided again after another process was faster.

@@ -30,7 +30,7 @@ mod testing;
 
 pub use function::{FUNCTIONS, Function};
 pub use lake::{Lake, LakeOptions};
-pub use lane::{DELETED, Load};
+pub use lane::{DELETED, Load, VALID_FROM, VALID_TO};
 pub use location::{Location, TableName};
 pub use maintain::{Maintain, Maintained};
 pub use rows::RowStream;

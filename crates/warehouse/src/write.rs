@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use flywheel_base::Timestamp;
+
 use crate::{Checkpoint, RowStream};
 
 /// One write, published as one commit or not at all.
@@ -81,6 +83,19 @@ pub enum WriteMode {
         duplicates: Duplicates,
         /// The boolean column that marks a deletion; NULL means false.
         deleted: String,
+    },
+    /// Every version of a row is kept, with the moments from which and until which it holds in the
+    /// columns [`crate::VALID_FROM`] and [`crate::VALID_TO`]. Of two given rows with one key the later wins; one
+    /// that equals its open version changes nothing.
+    History {
+        /// The columns that identify a row, over all its versions; none of them may be NULL.
+        key: Vec<String>,
+        /// The boolean column that marks a row that has ended; NULL means false.
+        deleted: Option<String>,
+        /// The moment of the change.
+        at: Timestamp,
+        /// Whether the given rows are all there are, so that others have ended.
+        complete: bool,
     },
     /// Rows for which this SQL condition is true are removed; the write's own rows must be empty.
     DeleteWhere {

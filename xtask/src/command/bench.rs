@@ -2,10 +2,15 @@
 //!
 //! A new bench is one file in `bench/` and one line in [`BENCHES`].
 
+mod bad_rows;
 mod demo;
+mod goal;
 mod online_retail;
+mod pg_cdc;
 mod pg_copy;
+mod reconcile;
 mod replay;
+mod reverse_etl;
 mod seeds;
 
 use crate::Result;
@@ -48,6 +53,26 @@ const BENCHES: &[Bench] = &[
         name: "pg-copy",
         about: "five million rows out of PostgreSQL, beside dlt and Sling",
         run: pg_copy::run,
+    },
+    Bench {
+        name: "pg-cdc",
+        about: "a backlog of 1.3 million changes from the logs of PostgreSQL and MariaDB",
+        run: pg_cdc::run,
+    },
+    Bench {
+        name: "reconcile",
+        about: "two differing rows among five million, found by checksums and repaired",
+        run: reconcile::run,
+    },
+    Bench {
+        name: "reverse-etl",
+        about: "the changed hundredth of a million lake rows to PostgreSQL",
+        run: reverse_etl::run,
+    },
+    Bench {
+        name: "bad-rows",
+        about: "a million rows of which one in a hundred is bad, and what that costs",
+        run: bad_rows::run,
     },
     Bench { name: "demo", about: "the demo twice: time, memory, equal results", run: demo::run },
 ];

@@ -271,18 +271,23 @@ impl Check<'_> {
             ),
             _ => {}
         }
-        if matches!(stream.write, Write::Merge | Write::Mirror) && stream.key.is_empty() {
-            refuse(
-                "write",
-                "merges without a key",
-                "Add key: [column], the columns that identify a row.",
-            );
+        if stream.key.is_empty() {
+            let problem = match stream.write {
+                Write::Merge | Write::Mirror => "merges without a key",
+                Write::History => "keeps a history without a key",
+                Write::Append | Write::Replace => "",
+            };
+            if !problem.is_empty() {
+                let hint = "Add key: [column], the columns that identify a row.";
+                refuse("write", problem, hint);
+            }
         }
-        if stream.deleted.is_some() && stream.write != Write::Mirror {
+        let ends_rows = matches!(stream.write, Write::Mirror | Write::History);
+        if stream.deleted.is_some() && !ends_rows {
             refuse(
                 "deleted",
-                "marks deleted rows, which only a mirror removes",
-                "Use write: mirror, or remove `deleted`.",
+                "marks deleted rows, which only a mirror removes and only a history ends",
+                "Use write: mirror or write: history, or remove `deleted`.",
             );
         }
         if stream.write == Write::Append && stream.lag.is_some() {
@@ -320,11 +325,11 @@ impl Check<'_> {
             };
             refuse("read", &problem, "Use read: incremental, or read: full.");
         }
-        if stream.write != Write::Mirror {
+        if !matches!(stream.write, Write::Mirror | Write::History) {
             refuse(
                 "write",
                 "reads changes, removals among them, and does not mirror them",
-                "Write write: mirror, and key: [column].",
+                "Write write: mirror, and key: [column]; or write: history to keep what was.",
             );
         }
         for (key, given) in [

@@ -108,7 +108,7 @@ pub struct Stream {
     /// What happens to columns a destination other than the lake does not have.
     #[serde(default)]
     pub new_columns: NewColumns,
-    /// The boolean column that marks deleted rows; for `write: mirror`.
+    /// The boolean column that marks deleted rows; for `write: mirror` and `write: history`.
     #[serde(default)]
     pub deleted: Option<String>,
     /// What is read.
@@ -126,7 +126,7 @@ pub struct Stream {
     /// How the rows of the first whole read of a log are written; for `read: cdc`.
     #[serde(default)]
     pub first_write: FirstWrite,
-    /// The columns that identify a row; needed for `merge` and `mirror`.
+    /// The columns that identify a row; needed for `merge`, `mirror` and `history`.
     #[serde(default)]
     pub key: Vec<String>,
     /// Declared columns; those not declared are inferred.
@@ -161,7 +161,7 @@ pub enum Read {
     /// New and changed rows or files since the last committed position.
     Incremental,
     /// What was added, changed and removed since then, from the system's log of changes; all rows
-    /// first. Only with `write: mirror`.
+    /// first. Only with `write: mirror` or `write: history`.
     Cdc,
 }
 
@@ -178,6 +178,10 @@ pub enum Write {
     Merge,
     /// Like `merge`, and rows that are marked as deleted are removed.
     Mirror,
+    /// Every version of a row is kept, with the moments from which and until which it held in the
+    /// columns `valid_from` and `valid_to`. Of a full read, rows that are gone have ended. Only into
+    /// the lake.
+    History,
 }
 
 /// How the rows of the first whole read of a log are written.
@@ -281,6 +285,7 @@ impl Write {
             Self::Replace => "replace",
             Self::Merge => "merge",
             Self::Mirror => "mirror",
+            Self::History => "history",
         }
     }
 }

@@ -117,7 +117,8 @@ pub(crate) fn write_request(
         Write::Append => WriteMode::Append,
         Write::Replace => WriteMode::Replace,
         Write::Merge => WriteMode::Merge,
-        Write::Mirror => WriteMode::Mirror,
+        // No destination offers to keep a history; the project's check says so before.
+        Write::Mirror | Write::History => WriteMode::Mirror,
     };
     let new_columns = match stream.new_columns {
         NewColumns::Add => NewTargetColumns::Add,

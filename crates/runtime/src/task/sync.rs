@@ -340,7 +340,9 @@ async fn land(
     let mut bytes = 0;
     let much = match stream.write {
         WriteModeDeclared::Append | WriteModeDeclared::Replace => STREAMED_BYTES_MIN,
-        WriteModeDeclared::Merge | WriteModeDeclared::Mirror => GATHERED_BYTES_MAX,
+        WriteModeDeclared::Merge | WriteModeDeclared::Mirror | WriteModeDeclared::History => {
+            GATHERED_BYTES_MAX
+        }
     };
     while bytes < much {
         let Some(page) = pages.next().await else {
@@ -351,7 +353,7 @@ async fn land(
         bytes += batch.get_array_memory_size();
         gathered.push(batch);
     }
-    let mut load = workspace.lake.load(&job.at, mode(stream)).await?;
+    let mut load = workspace.lake.load(&job.at, mode(stream, workspace.now())).await?;
     let loaded = stream_into(&job, &mut load, gathered, &mut pages, &tally).await;
     drop(pages);
     if let Err(error) = loaded {
@@ -433,7 +435,7 @@ pub(crate) async fn commit(
     let stored = position.clone();
     let checkpoint = Checkpoint { sequence: job.sequence, position: position.0 };
     let rows = RowStream::from_batches(Arc::clone(&schema), conform(&schema, batches)?);
-    let write = Write::new(mode(job.stream), rows, job.operation())
+    let write = Write::new(mode(job.stream, job.workspace.now()), rows, job.operation())
         .checkpoint(job.app.clone(), checkpoint)
         .add_columns();
     landed.take(&job.workspace.lake.write(&job.at, write).await?);
@@ -506,20 +508,29 @@ pub(crate) async fn land_replayed(
     }
     let schema = union(&batches)?;
     let rows = RowStream::from_batches(Arc::clone(&schema), conform(&schema, batches)?);
-    let write = Write::new(
-        mode(job.stream),
-        rows,
-        format!("replay {}.{}", job.sync_name, job.stream.stream),
-    )
-    .checkpoint(job.app.clone(), Checkpoint { sequence: job.sequence, position: position.0 })
-    .add_columns()
-    .property("replay", replay.into());
+    let mode = match mode(job.stream, job.workspace.now()) {
+        // The mended rows are only some of all.
+        WriteMode::History { key, deleted, at, .. } => {
+            WriteMode::History { key, deleted, at, complete: false }
+        }
+        other => other,
+    };
+    let write = Write::new(mode, rows, format!("replay {}.{}", job.sync_name, job.stream.stream))
+        .checkpoint(job.app.clone(), Checkpoint { sequence: job.sequence, position: position.0 })
+        .add_columns()
+        .property("replay", replay.into());
     lake.write(&job.at, write).await?;
     Ok(())
 }
 
-fn mode(stream: &Stream) -> WriteMode {
+fn mode(stream: &Stream, now: Timestamp) -> WriteMode {
     match stream.write {
+        WriteModeDeclared::History => WriteMode::History {
+            key: stream.key.clone(),
+            deleted: stream.deleted.clone(),
+            at: now,
+            complete: stream.read == Read::Full && stream.deleted.is_none(),
+        },
         WriteModeDeclared::Append => WriteMode::Append,
         WriteModeDeclared::Replace => WriteMode::Replace,
         WriteModeDeclared::Merge => {

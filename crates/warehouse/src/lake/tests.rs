@@ -3,6 +3,7 @@
 mod changes;
 mod concurrency;
 mod faults;
+mod history;
 mod interop;
 mod loading;
 mod merging;

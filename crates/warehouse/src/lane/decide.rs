@@ -9,6 +9,7 @@ use flywheel_base::{Error, Result, Timestamp};
 use futures::StreamExt;
 use serde_json::json;
 
+use super::history::{self, Versions};
 use super::keep::Condition;
 use super::staged::Staged;
 use super::{Label, Lane, Surroundings, merge};
@@ -17,7 +18,7 @@ use crate::log::Log;
 use crate::log::action::{Add, Format, Line, MARK, Mark, Metadata, Protocol, Remove, Txn};
 use crate::shape::{self, Fit};
 use crate::snapshot::{DataFile, Snapshot};
-use crate::write::{Commit, Write, WriteMode};
+use crate::write::{Commit, Duplicates, Write, WriteMode};
 use crate::{Checkpoint, Location};
 
 /// A write whose rows have left the caller's stream: it can be decided again on a newer head.
@@ -36,6 +37,8 @@ enum Work {
     Files { adds: Vec<Add>, fit: Fit, rows: u64, replace: bool, base: Option<String> },
     /// Rows are at hand; which files they change is found on every head.
     Merge(Staged),
+    /// Rows are at hand; which versions they end is found on every head.
+    History(Staged, Versions),
     /// Rows that satisfy a condition go.
     Delete(String),
 }
@@ -120,6 +123,14 @@ impl Prepared {
                     Staged::take(&self.around, &self.log.location, head, write, keyed).await?,
                 ))
             }
+            WriteMode::History { key, deleted, at, complete } => {
+                let rows = history::begun(&self.log.location, write.rows, at)?;
+                let write = Write { rows, ..write };
+                let keyed = merge::Keyed { key, duplicates: Duplicates::KeepLast, deleted };
+                let staged =
+                    Staged::take(&self.around, &self.log.location, head, write, keyed).await?;
+                Ok(Work::History(staged, Versions { at, complete }))
+            }
             WriteMode::DeleteWhere { condition } => Ok(Work::Delete(condition)),
         }
     }
@@ -178,6 +189,15 @@ impl Prepared {
                 let fit = staged.fit(&self.log.location, head)?;
                 let mut writer = self.new_writer(head, &fit);
                 let change = merge::decide(&self.around, staged, fit, head, &mut writer).await;
+                self.writer = Some(writer);
+                change
+            }
+            Work::History(staged, versions) => {
+                let fit = staged.fit(&self.log.location, head)?;
+                let mut writer = self.new_writer(head, &fit);
+                let around = &self.around;
+                let change =
+                    history::decide(around, staged, *versions, fit, head, &mut writer).await;
                 self.writer = Some(writer);
                 change
             }

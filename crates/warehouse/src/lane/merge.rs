@@ -140,7 +140,7 @@ async fn probe(
 }
 
 /// Whether a file's statistics leave room for one of the keys.
-fn may_hold(staged: &Staged, head: &Snapshot, file: &DataFile) -> bool {
+pub(super) fn may_hold(staged: &Staged, head: &Snapshot, file: &DataFile) -> bool {
     let stats = file.stats(&head.schema);
     staged.key.iter().zip(&staged.bounds).all(|(name, bounds)| {
         let Some((low, high)) = bounds else { return false };

@@ -8,6 +8,7 @@ use std::process::Command;
 
 use flywheel_testkit::Postgres;
 
+use super::goal::{mebibytes, per_million, write_files};
 use crate::binary::Flywheel;
 use crate::context::Context;
 use crate::process::Cost;
@@ -208,11 +209,7 @@ fn write_project(project: &Path, server: &Postgres, database: &str) -> Result<()
             ),
         ),
     ] {
-        let path = project.join(name);
-        if let Some(parent) = path.parent() {
-            std::fs::create_dir_all(parent)?;
-        }
-        std::fs::write(path, text)?;
+        write_files(project, &[(name, text)])?;
     }
     Ok(())
 }
@@ -221,14 +218,6 @@ fn sync(name: &str, stream: &str, table: &str, destination: &str) -> String {
     format!(
         "sync: {name}\nconnection: pg\n{destination}streams:\n  - stream: {stream}\n    options: {{table: {table}}}\n    read: full\n    write: replace\n"
     )
-}
-
-fn per_million(cost: &Cost, rows: u64) -> f64 {
-    cost.cpu_s / (rows as f64 / 1e6)
-}
-
-fn mebibytes(cost: &Cost) -> f64 {
-    cost.peak_bytes as f64 / 1_048_576.0
 }
 
 fn headings() -> Vec<String> {

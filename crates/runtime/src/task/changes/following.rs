@@ -96,7 +96,8 @@ impl<'a> Following<'a> {
             self.commit().await?;
             self.whole = false;
         }
-        self.newest = self.newest.max(page.committed_at);
+        let at = page.committed_at;
+        self.newest = self.newest.max(at);
         let mut page = self.mapping.apply(page.page)?;
         self.landed.rows_in += (page.batch.num_rows() + page.rejected.len()) as u64;
         self.tally.take(&mut page, &self.sync.errors)?;
@@ -104,7 +105,7 @@ impl<'a> Following<'a> {
             if self.whole && self.sink.swaps() {
                 page.batch = without_deletions(&page.batch)?;
             }
-            let refused = self.sink.add(&page.batch, self.whole).await?;
+            let refused = self.sink.add(&page.batch, self.whole, at).await?;
             let refused = refused
                 .iter()
                 .map(|row| rejected(self.sink.connector(), &self.landed.table, &page, row))

@@ -7,13 +7,13 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::Schema;
-use flywheel_base::{Error, Result};
+use flywheel_base::{Error, Result, Timestamp};
 use flywheel_connect::Position;
 use flywheel_connect::destination::{
     Checkpoint as OutsideCheckpoint, Destination, DestinationEntry, Refused,
     WriteMode as OutsideMode, WriteRequest, Writer,
 };
-use flywheel_project::resource::sync::{FirstWrite, LAKE, Stream, Sync};
+use flywheel_project::resource::sync::{FirstWrite, LAKE, Stream, Sync, Write as WriteDeclared};
 use flywheel_warehouse::{
     Checkpoint, DELETED, Duplicates, Load, Location, RowStream, Write, WriteMode,
 };
@@ -76,7 +76,10 @@ impl<'a> Sink<'a> {
                 app,
                 operation,
                 key: &stream.key,
-                swaps: stream.first_write == FirstWrite::Replace,
+                swaps: stream.first_write == FirstWrite::Replace
+                    && stream.write != WriteDeclared::History,
+                keeps_history: stream.write == WriteDeclared::History,
+                changed_at: None,
                 gathered: Vec::new(),
                 bytes: 0,
                 load: None,
@@ -119,11 +122,17 @@ impl<'a> Sink<'a> {
         }
     }
 
-    /// Takes rows for the next commit; returns those the target will not take. `whole` says that
-    /// they are part of a table that is read whole.
-    pub(super) async fn add(&mut self, batch: &RecordBatch, whole: bool) -> Result<Vec<Refused>> {
+    /// Takes rows that the source has committed at `at`, for the next commit; returns those the target
+    /// will not take. `whole` says that they are part of a table that is read whole.
+    pub(super) async fn add(
+        &mut self,
+        batch: &RecordBatch,
+        whole: bool,
+        at: Option<Timestamp>,
+    ) -> Result<Vec<Refused>> {
         match self {
             Self::Lake(lake) => {
+                lake.changed_at = lake.changed_at.max(at);
                 lake.bytes += batch.get_array_memory_size();
                 lake.gathered.push(batch.clone());
                 Ok(Vec::new())
@@ -188,6 +197,10 @@ pub(super) struct LakeSink<'a> {
     key: &'a [String],
     /// Whether a table that is read whole takes the place of all rows.
     swaps: bool,
+    /// Whether every version of a row is kept.
+    keeps_history: bool,
+    /// When the source committed the newest of the rows that wait.
+    changed_at: Option<Timestamp>,
     gathered: Vec<RecordBatch>,
     bytes: usize,
     /// Rows that are too many to be gathered.
@@ -196,6 +209,14 @@ pub(super) struct LakeSink<'a> {
 
 impl LakeSink<'_> {
     fn mode(&self, whole: bool) -> WriteMode {
+        if self.keeps_history {
+            return WriteMode::History {
+                key: self.key.to_vec(),
+                deleted: Some(DELETED.to_owned()),
+                at: self.changed_at.unwrap_or_else(|| self.workspace.now()),
+                complete: whole,
+            };
+        }
         if whole && self.swaps {
             return WriteMode::Replace;
         }
