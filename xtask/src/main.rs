@@ -12,6 +12,7 @@ mod marked;
 mod process;
 mod python;
 mod servers;
+mod shop;
 mod tally;
 
 use std::process::ExitCode;

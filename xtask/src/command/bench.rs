@@ -3,8 +3,9 @@
 //! A new bench is one file in `bench/` and one line in [`BENCHES`].
 
 mod bad_rows;
+mod crm_merge;
 mod demo;
-mod goal;
+pub(super) mod goal;
 mod online_retail;
 mod pg_cdc;
 mod pg_copy;
@@ -73,6 +74,11 @@ const BENCHES: &[Bench] = &[
         name: "bad-rows",
         about: "a million rows of which one in a hundred is bad, and what that costs",
         run: bad_rows::run,
+    },
+    Bench {
+        name: "crm-merge",
+        about: "a CRM split in two with planted duplicates: precision, recall, conflicts by rule",
+        run: crm_merge::run,
     },
     Bench { name: "demo", about: "the demo twice: time, memory, equal results", run: demo::run },
 ];

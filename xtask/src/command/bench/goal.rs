@@ -7,13 +7,35 @@ use crate::process::Cost;
 use crate::tally::Tally;
 
 /// Prints and records that a figure is at most `most`.
-pub(super) fn at_most(tally: &mut Tally, what: &str, reached: f64, most: f64) {
+pub(in crate::command) fn at_most(tally: &mut Tally, what: &str, reached: f64, most: f64) {
     judge(tally, what, reached, "at most", most, reached <= most);
 }
 
 /// Prints and records that a figure is at least `least`.
-pub(super) fn at_least(tally: &mut Tally, what: &str, reached: f64, least: f64) {
+pub(in crate::command) fn at_least(tally: &mut Tally, what: &str, reached: f64, least: f64) {
     judge(tally, what, reached, "at least", least, reached >= least);
+}
+
+/// Prints and records whether something is so.
+pub(in crate::command) fn holds(tally: &mut Tally, what: &str, holds: bool) {
+    println!("{what}: {}", if holds { "holds" } else { "falls short" });
+    tally.record(what, holds);
+}
+
+/// Prints and records whether two answers are the same; what is instead is shown.
+pub(in crate::command) fn equal(tally: &mut Tally, what: &str, found: &str, wanted: &str) {
+    let same = found == wanted && !found.is_empty();
+    if !same {
+        println!("{what}: \"{found}\" instead of \"{wanted}\"");
+    }
+    holds(tally, what, same);
+}
+
+/// Records a command that failed.
+pub(super) fn succeeds(tally: &mut Tally, what: &str, cost: &Cost) {
+    if !cost.success {
+        holds(tally, &format!("{what} succeeds"), false);
+    }
 }
 
 fn judge(tally: &mut Tally, what: &str, reached: f64, word: &str, goal: f64, holds: bool) {
@@ -42,4 +64,19 @@ pub(super) fn write_files(project: &Path, files: &[(&str, String)]) -> Result<()
         std::fs::write(path, text)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_falls_short_fails_and_is_named() {
+        let mut tally = Tally::default();
+        at_most(&mut tally, "seconds", 2.0, 3.0);
+        at_least(&mut tally, "events", 2.0, 3.0);
+        equal(&mut tally, "an answer that is missing", "", "");
+        assert_eq!((tally.passed, tally.failed), (1, 2));
+        assert_eq!(tally.failures, ["events", "an answer that is missing"]);
+    }
 }
