@@ -11,6 +11,7 @@ mod release_size;
 mod snippets;
 mod test;
 mod tidy;
+mod torture;
 
 use crate::Result;
 use crate::context::Context;
@@ -38,6 +39,7 @@ pub(crate) const COMMANDS: &[Command] = &[
     bench::COMMAND,
     demo_check::COMMAND,
     kill::COMMAND,
+    torture::COMMAND,
     interop::COMMAND,
     release_size::COMMAND,
 ];

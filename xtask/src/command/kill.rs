@@ -167,13 +167,16 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
 }
 
 /// Random moments, the same for the same seed (SplitMix64).
-struct Moments {
-    state: u64,
-    life_max_s: f64,
+pub(super) struct Moments {
+    /// The seed, and what became of it.
+    pub(super) state: u64,
+    /// The longest time until a moment.
+    pub(super) life_max_s: f64,
 }
 
 impl Moments {
-    fn next(&mut self) -> Duration {
+    /// The time until the next one.
+    pub(super) fn next(&mut self) -> Duration {
         self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.state;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

@@ -1,0 +1,219 @@
+//! `cargo xtask torture N`: syncs on a real server are killed N times (`kill -9`) while the tables
+//! change; nothing may be lost and nothing doubled.
+//!
+//! Half of the kills come at seeded random moments, half at the sight of a commit: a new file in
+//! the lake table, or an open transaction that writes into the target. Every few kills the work is
+//! left alone to resume, and source and target are compared by checksum.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use flywheel_testkit::Postgres;
+
+use self::work::{Work, works};
+use super::bench::goal::{at_least, at_most, equal};
+use super::kill::Moments;
+use crate::binary::Flywheel;
+use crate::context::Context;
+use crate::tally::Tally;
+use crate::{Result, figures};
+
+mod work;
+
+/// `cargo xtask torture`.
+pub(crate) const COMMAND: super::Command = super::Command {
+    name: "torture",
+    arguments: "[N] [--seed N]",
+    about: "kill syncs on a real server N times (200) and compare source and target",
+    run: |context, arguments| {
+        let seed = super::number_after(arguments, "--seed", super::kill::SEED)?;
+        let wanted = match arguments.first() {
+            Some(first) if first != "--seed" => {
+                first.parse().map_err(|_| format!("torture takes a number, not \"{first}\""))?
+            }
+            _ => KILLS_DEFAULT,
+        };
+        Ok(torture(context, wanted, seed)?.close())
+    },
+};
+
+/// How often a process is killed unless told otherwise, over all works.
+const KILLS_DEFAULT: u64 = 200;
+
+/// After how many kills a work is left alone and compared.
+const KILLS_BETWEEN: u64 = 5;
+
+/// How many starts there may be for each kill; a process can end before its moment comes.
+const STARTS_PER_KILL: u64 = 4;
+
+/// How much longer than an undisturbed start a resumed one may take, in seconds.
+const RESUME_MORE_MAX_S: f64 = 2.0;
+
+/// The least share of the kills that come at the sight of a commit.
+const AT_COMMIT_SHARE_MIN: f64 = 0.25;
+
+/// How often a commit is looked for.
+const LOOK_EVERY: Duration = Duration::from_micros(500);
+
+/// The longest time from the sight of a commit to the kill.
+const AFTER_SIGHT_MAX_S: f64 = 0.01;
+
+/// What happened to one work.
+#[derive(Default)]
+struct Storm {
+    kills: u64,
+    at_commit: u64,
+    comparisons: u64,
+    lost: u64,
+    doubled: u64,
+    other: u64,
+    calm_s: Vec<f64>,
+    resumed_s: Vec<f64>,
+}
+
+/// Kills all works in turn, `wanted` times together.
+fn torture(context: &Context, wanted: u64, seed: u64) -> Result<Tally> {
+    let flywheel = Flywheel::build(context)?;
+    let folder = context.scratch("torture")?;
+    let server = Postgres::start_with(&[
+        "shared_buffers=512MB",
+        "max_wal_size=4GB",
+        "max_replication_slots=8",
+    ]);
+    println!("torture: {wanted} kills, seed {seed}");
+    let mut tally = Tally::default();
+    let mut rows = vec![
+        [
+            "work",
+            "kills",
+            "at a commit",
+            "compared",
+            "lost",
+            "doubled",
+            "other",
+            "calm s",
+            "resumed s",
+        ]
+        .map(str::to_owned)
+        .to_vec(),
+    ];
+    let mut moments = Moments { state: seed, life_max_s: 1.0 };
+    let works = works(&flywheel, &folder, &server)?;
+    let count = works.len() as u64;
+    let (mut kills, mut at_commit) = (0, 0);
+    for (number, work) in works.iter().enumerate() {
+        let share = wanted / count + u64::from((number as u64) < wanted % count);
+        let storm = storm(work, share, &mut moments)?;
+        println!("{}: {} kills, {} of them at a commit", work.name(), storm.kills, storm.at_commit);
+        kills += storm.kills;
+        at_commit += storm.at_commit;
+        let name = work.name();
+        equal(&mut tally, &format!("{name}: kills"), &storm.kills.to_string(), &share.to_string());
+        at_most(&mut tally, &format!("{name}: rows lost"), storm.lost as f64, 0.0);
+        at_most(&mut tally, &format!("{name}: rows doubled"), storm.doubled as f64, 0.0);
+        at_most(
+            &mut tally,
+            &format!("{name}: comparisons that differ otherwise"),
+            storm.other as f64,
+            0.0,
+        );
+        let calm = figures::median(&storm.calm_s).unwrap_or(0.0);
+        let resumed = figures::median(&storm.resumed_s).unwrap_or(f64::INFINITY);
+        let slowest = storm.resumed_s.iter().copied().fold(0.0, f64::max);
+        let more = format!("{name}: seconds that the slowest resumed start takes longer");
+        at_most(&mut tally, &more, slowest - calm, RESUME_MORE_MAX_S);
+        let numbers = [
+            storm.kills,
+            storm.at_commit,
+            storm.comparisons,
+            storm.lost,
+            storm.doubled,
+            storm.other,
+        ];
+        let mut row = vec![name.to_owned()];
+        row.extend(numbers.map(|number| number.to_string()));
+        row.extend([format!("{calm:.2}"), format!("{resumed:.2}")]);
+        rows.push(row);
+    }
+    println!("\n{}", figures::table(&rows));
+    let share = at_commit as f64 / kills.max(1) as f64;
+    at_least(&mut tally, "share of the kills at the sight of a commit", share, AT_COMMIT_SHARE_MIN);
+    Ok(tally)
+}
+
+/// Kills one work until its share is spent.
+fn storm(work: &Work<'_>, wanted: u64, moments: &mut Moments) -> Result<Storm> {
+    let mut storm = Storm::default();
+    work.finish()?;
+    calm(work, &mut storm)?;
+    let mut starts = 0;
+    while storm.kills < wanted && starts < wanted * STARTS_PER_KILL {
+        work.change(starts)?;
+        let at_commit = starts % 2 == 0;
+        starts += 1;
+        let before = storm.kills;
+        disturb(work, at_commit, moments, &mut storm)?;
+        let due =
+            storm.kills > before && (storm.kills % KILLS_BETWEEN == 0 || storm.kills == wanted);
+        if due {
+            let started = Instant::now();
+            work.finish()?;
+            storm.resumed_s.push(started.elapsed().as_secs_f64());
+            compare(work, &mut storm)?;
+            calm(work, &mut storm)?;
+        }
+    }
+    Ok(storm)
+}
+
+/// Changes the source once and lets the work take it over undisturbed.
+fn calm(work: &Work<'_>, storm: &mut Storm) -> Result<()> {
+    work.change(storm.comparisons)?;
+    let started = Instant::now();
+    work.finish()?;
+    storm.calm_s.push(started.elapsed().as_secs_f64());
+    compare(work, storm)
+}
+
+/// Starts the work and kills it.
+fn disturb(
+    work: &Work<'_>,
+    at_commit: bool,
+    moments: &mut Moments,
+    storm: &mut Storm,
+) -> Result<()> {
+    let life_s = figures::median(&storm.calm_s).unwrap_or(1.0);
+    let mark = work.mark();
+    let mut child = work.command().stdout(std::process::Stdio::null()).spawn()?;
+    let mut seen = false;
+    if at_commit {
+        while child.try_wait()?.is_none() && !seen {
+            seen = work.commits(&mark);
+            thread::sleep(LOOK_EVERY);
+        }
+        moments.life_max_s = AFTER_SIGHT_MAX_S;
+    } else {
+        moments.life_max_s = life_s;
+    }
+    thread::sleep(moments.next());
+    if child.try_wait()?.is_none() {
+        child.kill()?;
+        storm.kills += 1;
+        storm.at_commit += u64::from(seen);
+    }
+    child.wait()?;
+    Ok(())
+}
+
+/// Counts what the target lacks and what it has twice.
+fn compare(work: &Work<'_>, storm: &mut Storm) -> Result<()> {
+    let (source, target) = (work.source()?, work.target()?);
+    storm.comparisons += 1;
+    storm.lost += source.rows.saturating_sub(target.keys);
+    storm.doubled += target.rows.saturating_sub(target.keys);
+    if source.checksum != target.checksum {
+        println!("{}: \"{}\" instead of \"{}\"", work.name(), target.checksum, source.checksum);
+        storm.other += 1;
+    }
+    Ok(())
+}

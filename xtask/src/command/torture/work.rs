@@ -1,0 +1,228 @@
+//! The works that are killed: each has a source that changes, a target, and a sync in between.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use flywheel_testkit::Postgres;
+
+use crate::binary::Flywheel;
+use crate::shop::{Shop, checksum};
+use crate::{Result, process};
+
+/// Rows of each source before the first change.
+const ROWS: u64 = 100_000;
+
+/// What each change does.
+const INSERTS: u64 = 2_000;
+const UPDATED_ONE_IN: u64 = 97;
+const DELETED_ONE_IN: u64 = 211;
+
+/// The columns that are summed up.
+const VALUES: &str = "id, qty, amount, note, version";
+
+/// How a work takes rows over.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Copy,
+    Changes,
+    Merge,
+    Reverse,
+}
+
+impl Kind {
+    const ALL: [Self; 4] = [Self::Copy, Self::Changes, Self::Merge, Self::Reverse];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Copy => "copy",
+            Self::Changes => "changes",
+            Self::Merge => "merge",
+            Self::Reverse => "reverse ETL",
+        }
+    }
+
+    fn stream(self) -> &'static str {
+        match self {
+            Self::Copy => {
+                "stream: orders, options: {table: orders, chunk_rows: 20000}, key: [id], read: full, write: replace"
+            }
+            Self::Changes => {
+                "stream: orders, options: {table: orders}, key: [id], read: cdc, write: mirror"
+            }
+            Self::Merge | Self::Reverse => {
+                "stream: orders, options: {table: orders}, key: [id], read: incremental, cursor: version, write: merge"
+            }
+        }
+    }
+}
+
+/// A work on a source of its own.
+pub(super) struct Work<'a> {
+    kind: Kind,
+    shop: Shop<'a>,
+    server: &'a Postgres,
+    source: String,
+    target: String,
+}
+
+/// What one side has.
+pub(super) struct Side {
+    /// Its rows.
+    pub(super) rows: u64,
+    /// How many different keys they have.
+    pub(super) keys: u64,
+    /// Their checksum.
+    pub(super) checksum: String,
+}
+
+/// All works, each in a project and databases of its own.
+pub(super) fn works<'a>(
+    flywheel: &'a Flywheel,
+    folder: &Path,
+    server: &'a Postgres,
+) -> Result<Vec<Work<'a>>> {
+    Kind::ALL
+        .into_iter()
+        .enumerate()
+        .map(|(number, kind)| {
+            let (source, target) = (server.database(), server.database());
+            server.psql(&source, &table());
+            let shop = Shop::new(flywheel, &folder.join(format!("work-{number}")))?;
+            shop.postgres("source", server, &source)?;
+            shop.postgres("target", server, &target)?;
+            shop.sync("land", "connection: source", kind.stream())?;
+            if kind == Kind::Reverse {
+                shop.sync(
+                    "back",
+                    "connection: lake\ndestination: target",
+                    "stream: orders, options: {table: raw.orders}, key: [id], read: incremental, write: mirror, target: {table: orders}",
+                )?;
+            }
+            Ok(Work { kind, shop, server, source, target })
+        })
+        .collect()
+}
+
+impl Work<'_> {
+    pub(super) fn name(&self) -> &'static str {
+        self.kind.name()
+    }
+
+    /// Changes the source. Only works that are told of deletions see some; rows that a whole read has
+    /// already passed are not changed, since it promises no more than to go on behind them.
+    pub(super) fn change(&self, turn: u64) -> Result<()> {
+        let insert = format!(
+            "insert into orders select last + g, g % 9, round(g / 7.0, 2), 'made in turn {turn}', nextval('versions')
+               from (select max(id) last from orders) highest, generate_series(1::bigint, {INSERTS}) g"
+        );
+        // Spread over the table, so that a merge rewrites more than one file.
+        let update = format!(
+            "update orders set qty = qty + 1, note = 'changed in turn {turn}', version = nextval('versions')
+               where id % {UPDATED_ONE_IN} = {turn} % {UPDATED_ONE_IN}"
+        );
+        let delete =
+            format!("delete from orders where id % {DELETED_ONE_IN} = {turn} % {DELETED_ONE_IN}");
+        let statements = match self.kind {
+            Kind::Copy => vec![insert],
+            Kind::Changes => vec![insert, update, delete],
+            Kind::Merge | Kind::Reverse => vec![insert, update],
+        };
+        self.server.psql(&self.source, &statements.join("; "));
+        if self.kind == Kind::Reverse {
+            process::run(&mut quiet(self.shop.command(&["sync", "land"])))?;
+        }
+        Ok(())
+    }
+
+    /// The command that is killed.
+    pub(super) fn command(&self) -> Command {
+        let sync = if self.kind == Kind::Reverse { "back" } else { "land" };
+        let mut command = self.shop.command(&["sync", sync]);
+        command.stderr(std::process::Stdio::inherit());
+        command
+    }
+
+    /// Runs it to its end.
+    pub(super) fn finish(&self) -> Result<()> {
+        if self.kind == Kind::Reverse && self.shop.versions("raw.orders") == 0 {
+            process::run(&mut quiet(self.shop.command(&["sync", "land"])))?;
+        }
+        process::run(&mut quiet(self.command()))
+    }
+
+    /// The files of the lake table, to tell later which are new.
+    pub(super) fn mark(&self) -> BTreeSet<PathBuf> {
+        files_below(&self.shop.path(".flywheel/lake/raw/orders"))
+    }
+
+    /// Whether a commit is under way: files that `mark` did not see, or a transaction that writes.
+    pub(super) fn commits(&self, mark: &BTreeSet<PathBuf>) -> bool {
+        match self.kind {
+            Kind::Reverse => {
+                let locks = "select count(*) from pg_locks join pg_class on pg_class.oid = relation
+                     where relname = 'orders' and mode = 'RowExclusiveLock' and database = (select oid from pg_database where datname = current_database())";
+                self.server.psql(&self.target, locks) != "0"
+            }
+            _ => self.mark().difference(mark).next().is_some(),
+        }
+    }
+
+    pub(super) fn source(&self) -> Result<Side> {
+        Side::read(&self.server.psql(&self.source, &question("orders")))
+    }
+
+    pub(super) fn target(&self) -> Result<Side> {
+        match self.kind {
+            Kind::Reverse => Side::read(&self.server.psql(&self.target, &question("orders"))),
+            _ => Side::read(&self.shop.value(&question("raw.orders"))?),
+        }
+    }
+}
+
+impl Side {
+    fn read(answer: &str) -> Result<Self> {
+        let mut parts = answer.splitn(3, '|');
+        let mut next = || parts.next().ok_or_else(|| format!("\"{answer}\" has too few parts"));
+        Ok(Self { rows: next()?.parse()?, keys: next()?.parse()?, checksum: next()?.to_owned() })
+    }
+}
+
+/// Asks for rows, keys and checksum at once.
+fn question(table: &str) -> String {
+    let checksum = checksum(table, VALUES);
+    format!(
+        "select concat_ws('|', (select count(*) from {table}), (select count(distinct id) from {table}), ({checksum})) as side"
+    )
+}
+
+fn table() -> String {
+    format!(
+        "create table orders as select g id, (g % 9)::int qty, round(((g * 31) % 100000) / 100.0, 2)::numeric(12,2) amount,
+             'customer comment number ' || g || ' lorem ipsum' note, g as version from generate_series(1::bigint, {ROWS}) g;
+         create sequence versions start {START};
+         alter table orders add primary key (id); create index on orders (version)",
+        START = ROWS + 1
+    )
+}
+
+fn quiet(mut command: Command) -> Command {
+    command.stdout(std::process::Stdio::null());
+    command
+}
+
+/// All files below a folder; none if there is no folder.
+fn files_below(folder: &Path) -> BTreeSet<PathBuf> {
+    let mut files = BTreeSet::new();
+    // What vanishes between listing and looking was not there for long.
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            files.append(&mut files_below(&path));
+        } else {
+            files.insert(path);
+        }
+    }
+    files
+}
