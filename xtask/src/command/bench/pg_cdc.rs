@@ -11,6 +11,8 @@ use crate::process::Cost;
 use crate::tally::Tally;
 use crate::{Result, process};
 
+mod debezium;
+
 /// Rows of the table before the backlog.
 const ROWS: u64 = 300_000;
 /// Changes of the backlog, 1,000 in each transaction: 7 of 13 inserted, 4 updated, 2 deleted.
@@ -33,12 +35,18 @@ pub(super) fn run(context: &Context) -> Result<Tally> {
     let flywheel = Flywheel::build(context)?;
     let folder = context.scratch("pg-cdc")?;
     let mut tally = Tally::default();
-    postgres(&flywheel, &folder.join("postgres"), &mut tally)?;
+    postgres(context, &flywheel, &folder, &mut tally)?;
     maria(&flywheel, &folder.join("maria"), &mut tally)?;
     Ok(tally)
 }
 
-fn postgres(flywheel: &Flywheel, project: &Path, tally: &mut Tally) -> Result<()> {
+fn postgres(
+    context: &Context,
+    flywheel: &Flywheel,
+    folder: &Path,
+    tally: &mut Tally,
+) -> Result<()> {
+    let project = &folder.join("postgres");
     let server = Postgres::start_with(&["shared_buffers=1GB", "max_wal_size=8GB"]);
     let database = server.database();
     server.psql(
@@ -56,6 +64,7 @@ fn postgres(flywheel: &Flywheel, project: &Path, tally: &mut Tally) -> Result<()
     let sync = || sync(flywheel, project, Postgres::PASSWORD);
     let first = sync()?;
     println!("PostgreSQL: {ROWS} rows read whole: {first}");
+    debezium::begin(&server, &database);
     server.psql(
         &database,
         "do $$ begin for i in 0..1299 loop
@@ -71,7 +80,7 @@ fn postgres(flywheel: &Flywheel, project: &Path, tally: &mut Tally) -> Result<()
     tally.record("pg-cdc: PostgreSQL: the lake has the sums of the table", equal && cost.success);
     goals(tally, "PostgreSQL", &cost, EVENTS_PER_S_MIN);
     at_most(tally, "PostgreSQL: CPU-s for a million changes", per_million(&cost, EVENTS), CPU_MAX);
-    Ok(())
+    debezium::measure(context, folder, &server, &database, &cost)
 }
 
 fn maria(flywheel: &Flywheel, project: &Path, tally: &mut Tally) -> Result<()> {
