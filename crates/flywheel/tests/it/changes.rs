@@ -134,6 +134,33 @@ fn a_table_is_read_whole_and_then_follows_every_change() {
     assert_eq!(shop.house.cell("select city from raw.customers where id = 900001"), "Bonn");
 }
 
+#[test]
+fn every_version_of_a_row_is_kept() {
+    let shop = Shop::new();
+    let sync = "sync: shop\nconnection: shop\nstreams:\n  - {stream: customers, options: {table: customers}, read: cdc, write: history, key: [id]}\n";
+    shop.house.write("syncs/shop.yaml", sync);
+    shop.house.ok(&["sync"]);
+    shop.run(
+        "update customers set name = 'second' where id = 3; delete from customers where id = 4",
+    );
+    shop.house.ok(&["sync"]);
+    shop.run("update customers set name = 'third' where id = 3");
+    shop.house.ok(&["sync"]);
+    let three = "select name, valid_to is null from raw.customers where id = 3 order by valid_from";
+    assert_eq!(shop.house.sql(three), ["name 3,false", "second,false", "third,true"]);
+    let four = "select count(*), count(valid_to) from raw.customers where id = 4";
+    assert_eq!(shop.house.cell(four), "1,1");
+    // A version begins where the one before it ends, at a moment of the source's commits.
+    let gaps = "select count(*) from raw.customers a join raw.customers b on a.id = b.id and a.valid_to = b.valid_from where a.id = 3";
+    assert_eq!(shop.house.cell(gaps), "2");
+    // Read whole again, everything that is unchanged stays as it is, and what is gone has ended.
+    shop.run("delete from customers where id = 5");
+    shop.house.ok(&["sync", "--restart"]);
+    let open = "select count(*) from raw.customers where valid_to is null";
+    assert_eq!(shop.house.cell(open), "198");
+    assert_eq!(shop.house.cell("select count(*) from raw.customers"), "202");
+}
+
 /// A sync that goes on until it is told to end.
 struct Follower {
     child: Child,
