@@ -2,6 +2,7 @@
 
 mod exactly_once;
 mod failures;
+mod killed;
 mod values;
 
 use std::collections::BTreeMap;
