@@ -1,5 +1,6 @@
 //! `flywheel sync`.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use clap::Args;
@@ -7,7 +8,7 @@ use flywheel_base::Result;
 use flywheel_base::quantity::duration_us;
 use flywheel_runtime::follow::follow;
 use flywheel_runtime::task::sync::Landed;
-use flywheel_runtime::{Access, run};
+use flywheel_runtime::{Access, Workspace, run};
 use tokio::sync::watch;
 
 use super::Runs;
@@ -37,15 +38,22 @@ fn duration(text: &str) -> Result<Duration> {
     Ok(Duration::from_micros(micros.max(1)))
 }
 
-/// Becomes true when the process is asked to end.
-fn stop() -> watch::Receiver<bool> {
-    let (send, receive) = watch::channel(false);
-    tokio::spawn(async move {
-        asked_to_end().await;
-        // Nobody listens any more if everything has ended by itself.
-        send.send_replace(true);
-    });
-    receive
+/// Follows the syncs until the process is asked to end; what has come by then is committed.
+async fn until_asked(
+    workspace: &Workspace,
+    names: &[String],
+    every: Duration,
+    progress: &Progress,
+) -> Result<Vec<Landed>> {
+    let (send, stop) = watch::channel(false);
+    let mut following = pin!(follow(workspace, names, every, stop, progress));
+    tokio::select! {
+        landed = &mut following => landed,
+        () = asked_to_end() => {
+            send.send_replace(true);
+            following.await
+        }
+    }
 }
 
 #[cfg(unix)]
@@ -74,7 +82,7 @@ impl Runs for Sync {
         let workspace = app.open(Access::Write).await?;
         let progress = Progress::new(app.output, "sync");
         let landed = if self.follow {
-            follow(&workspace, &self.names, self.every, stop(), &progress).await
+            Box::pin(until_asked(&workspace, &self.names, self.every, &progress)).await
         } else {
             run::sync(&workspace, &self.names, self.restart, &progress).await
         };

@@ -188,7 +188,8 @@ impl Follower {
         let mut heard = Vec::new();
         while let Some(difference) = shop.difference() {
             let line = self.said.recv_timeout(PATIENCE);
-            heard.push(line.unwrap_or_else(|_| panic!("{when}: {difference}; heard {heard:?}")));
+            assert!(line.is_ok(), "{when}: {difference}; heard {heard:?}");
+            heard.push(line.unwrap());
         }
     }
 
@@ -235,7 +236,7 @@ fn kills_at_any_moment_neither_lose_nor_double_a_change() {
             .unwrap();
         // Each round is cut off a little later, from before the first read to after the commit.
         let _ended = child.try_wait().unwrap();
-        std::thread::park_timeout(std::time::Duration::from_millis(u64::from(n) * 60));
+        std::thread::park_timeout(Duration::from_millis(u64::from(n) * 60));
         child.kill().unwrap();
         child.wait().unwrap();
     }

@@ -16,7 +16,6 @@ mod large;
 mod links;
 mod loop_closed;
 mod migrate;
-mod migrate;
 mod models;
 mod project;
 mod quarantine;

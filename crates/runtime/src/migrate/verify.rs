@@ -127,7 +127,7 @@ async fn one(moving: &Moving<'_>, stream: &Stream, skip: &[String]) -> Result<Ve
     ];
     let [left, right] = &sides;
     let (of_left, of_right) = try_join(left.columns(), right.columns()).await?;
-    let columns = Arc::new(Columns::choose(stream, skip, of_left, of_right)?);
+    let columns = Arc::new(Columns::choose(stream, skip, of_left.as_ref(), of_right.as_ref())?);
     let (left_sums, right_sums) = try_join(left.sums(&columns), right.sums(&columns)).await?;
     let difference = match left_sums.sums.differing(&right_sums.sums) {
         None => Difference::default(),
@@ -258,17 +258,17 @@ impl Columns {
     fn choose(
         stream: &Stream,
         skip: &[String],
-        source: Option<SchemaRef>,
-        target: Option<SchemaRef>,
+        source: Option<&SchemaRef>,
+        target: Option<&SchemaRef>,
     ) -> Result<Self> {
         let (mut fields, mut skipped) = (Vec::new(), Vec::new());
-        if let Some(wanted) = source.as_ref().or(target.as_ref()) {
+        if let Some(wanted) = source.or(target) {
             for field in wanted.fields() {
                 let name = field.name();
                 if [FILE_COLUMN, LINE_COLUMN].contains(&name.as_str()) {
                     continue;
                 }
-                let there = target.as_ref().is_none_or(|t| t.field_with_name(name).is_ok());
+                let there = target.is_none_or(|t| t.field_with_name(name).is_ok());
                 match common(field.data_type()) {
                     _ if skip.contains(name) => skipped.push(format!("{name} (as asked)")),
                     _ if !there => skipped.push(format!("{name} (not in the target)")),
@@ -396,7 +396,7 @@ mod tests {
 
     fn equal(left: &RecordBatch, right: &RecordBatch) -> Result<bool> {
         let columns =
-            Columns::choose(&stream(&["id"]), &[], Some(left.schema()), Some(right.schema()))?;
+            Columns::choose(&stream(&["id"]), &[], Some(&left.schema()), Some(&right.schema()))?;
         let digests = |batch| columns.digests(&columns.rows("source", batch)?);
         Ok(digests(left)? == digests(right)?)
     }

@@ -36,10 +36,10 @@ pub(super) struct Did {
 
 /// The target of one table's changes.
 pub(super) enum Sink<'a> {
-    /// A table of the lake.
-    Lake(LakeSink<'a>),
+    /// A table of the lake; an open load is large.
+    Lake(Box<LakeSink<'a>>),
     /// A table of another system.
-    Outside(OutsideSink),
+    Outside(Box<OutsideSink>),
 }
 
 /// Where a target stands.
@@ -84,10 +84,10 @@ impl<'a> Sink<'a> {
                 bytes: 0,
                 load: None,
             };
-            return Ok((Self::Lake(sink), standing));
+            return Ok((Self::Lake(Box::new(sink)), standing));
         }
         let (sink, standing) = OutsideSink::open(workspace, name, sync, stream, to).await?;
-        Ok((Self::Outside(sink), standing))
+        Ok((Self::Outside(Box::new(sink)), standing))
     }
 
     /// Under which name positions without rows are kept.
