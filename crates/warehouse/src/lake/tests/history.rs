@@ -11,7 +11,7 @@ fn versions(rows: RowStream, at: &str, complete: bool) -> Write {
     Write::new(mode, rows, "sync").add_columns()
 }
 
-const ALL: &str = "select id, v, cast(valid_from as date), cast(valid_to as date) from raw.x order by id, valid_from";
+const ALL: &str = "select id, v, cast(valid_from as date) as a, cast(valid_to as date) as b from raw.x order by id, a";
 
 #[tokio::test]
 async fn a_changed_row_closes_its_version_and_opens_another() {
