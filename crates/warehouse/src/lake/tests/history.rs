@@ -23,11 +23,11 @@ async fn a_changed_row_closes_its_version_and_opens_another() {
     let commit = t.lake.write(&x, second).await.unwrap();
     assert_eq!((commit.rows_written, commit.rows_updated, commit.rows_deleted), (2, 1, 1));
     let wanted = [
-        "1|a|2024-01-01|NULL",
+        "1|a|2024-01-01|",
         "2|b|2024-01-01|2024-01-02",
-        "2|B|2024-01-02|NULL",
+        "2|B|2024-01-02|",
         "3|c|2024-01-01|2024-01-02",
-        "4|d|2024-01-02|NULL",
+        "4|d|2024-01-02|",
     ];
     assert_eq!(t.sql(ALL).await, wanted);
     // The same rows again are no change at all.
