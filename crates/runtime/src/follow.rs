@@ -4,12 +4,12 @@
 //! streams with `read: cdc`, per sync ─► one log, commits every half second ─┐
 //! all other streams ──────────────────► read in turn, every so often ───────┴─► until stopped
 //! ```
-//! Invariants: a system that does not answer is waited for; any other error ends its own streams
-//! only; when told to stop, what has come is committed first.
+//! Invariants: a system that does not answer, or still holds our last connection for alive, is waited
+//! for; any other error ends its own streams only; when told to stop, what has come is committed first.
 
 use std::time::Duration;
 
-use flywheel_base::{Error, ErrorKind, Result};
+use flywheel_base::{Error, Result};
 use flywheel_project::resource::sync::{Read, Stream, Sync};
 use flywheel_state::TaskOutcome;
 use futures::FutureExt;
@@ -63,7 +63,7 @@ impl Watch<'_> {
 /// are read again after `every`.
 ///
 /// # Errors
-/// [`ErrorKind::NotFound`] for an unknown sync; else, once everything has ended, the first error of a
+/// [`flywheel_base::ErrorKind::NotFound`] for an unknown sync; else, once everything has ended, the first error of a
 /// stream. What was committed stays.
 pub async fn follow(
     workspace: &Workspace,
@@ -139,7 +139,7 @@ async fn log(live: Live<'_>, name: &str, sync: &Sync, streams: Vec<&Stream>, to:
         };
         let error = error.context(format!("sync \"{name}\", changes to {to}"));
         live.watch.say(error.report());
-        if error.kind() != ErrorKind::Unavailable {
+        if !error.kind().retryable() {
             break Some(error);
         }
         let moved = landed.iter().map(|one| one.rows_in).sum::<u64>() > before;
@@ -184,7 +184,7 @@ async fn repeat(live: Live<'_>, streams: Vec<Repeated<'_>>, every: Duration) -> 
                 }
                 Err(error) => {
                     live.watch.say(error.report());
-                    if error.kind() != ErrorKind::Unavailable {
+                    if !error.kind().retryable() {
                         *why = Some(error.report());
                         first = first.or(Some(error));
                     }

@@ -16,8 +16,7 @@ mod verify;
 use std::path::PathBuf;
 
 use flywheel_base::{Error, Result, suggest};
-use flywheel_connect::source::{SourceContext, SourceEntry};
-use flywheel_connect::{DestinationEntry, Source};
+use flywheel_connect::source::SourceEntry;
 use flywheel_project::resource::sync::{LAKE, Read, Stream, Sync};
 use flywheel_state::{Migration, Phase};
 use serde_json::{Map, Value, json};
@@ -25,7 +24,7 @@ use serde_json::{Map, Value, json};
 pub use self::plan::{PlannedStream, plan};
 pub use self::verify::{Verified, verify};
 use crate::Workspace;
-use crate::recorder::{Observer, Recorder};
+use crate::recorder::Observer;
 use crate::run::start;
 use crate::task::changes::reader;
 use crate::task::sync::{self as sync_task, Landed};
@@ -80,20 +79,6 @@ impl<'a> Moving<'a> {
         }
         let is = phase.map_or_else(|| "has not begun".to_owned(), |phase| format!("is {phase}"));
         Err(Error::blocked(format!("migration \"{}\" {is}", self.name)).hint(hint.to_owned()))
-    }
-
-    /// Reads the connection `name`.
-    fn source_of(&self, name: &str) -> Result<(&'static SourceEntry, Box<dyn Source>)> {
-        let project = &self.workspace.project;
-        let connection = project
-            .connections
-            .get(name)
-            .ok_or_else(|| Error::not_found(format!("no connection \"{name}\"")))?;
-        let entry = SourceEntry::named(&connection.connector)?;
-        let context =
-            SourceContext { base_dir: self.workspace.dir().to_owned(), now: self.workspace.now() };
-        let options = project.resolve_secrets(&connection.options)?;
-        Ok((entry, entry.build(Value::Object(options), &context)?))
     }
 
     /// The settings that read what a stream writes.
@@ -203,13 +188,13 @@ pub async fn complete_cutover(
 ) -> Result<()> {
     let moving = Moving::named(workspace, name)?;
     let back = back::name(name);
-    let flows = workspace.project.syncs.contains_key(&back);
-    if flows {
-        let mut recorder = start(workspace, observer, "migrate")?;
-        let result = sync_task::run(workspace, &mut recorder, &back, false).await;
-        recorder.finish(result.as_ref().err())?;
-        result?;
+    let sync = workspace.project.syncs.get(&back);
+    if let Some(sync) = sync {
+        // Its log begins here: a position from before an earlier rollback is older than both sides.
+        let restart = sync.streams.iter().any(|stream| stream.read == Read::Cdc);
+        flow_back(workspace, &back, restart, observer).await?;
     }
+    let flows = sync.is_some();
     moving.record(Phase::CutOver, json!({ "back": flows.then_some(back) }))
 }
 
@@ -231,15 +216,13 @@ pub async fn rollback(
         return Err(Error::blocked(format!("nothing flows back from migration \"{name}\""))
             .hint(format!("There is no sync \"{back}\": its file was removed, or the source cannot be written.")));
     }
-    let mut recorder: Recorder<'_> = start(workspace, observer, "migrate")?;
-    let result = sync_task::run(workspace, &mut recorder, &back, false).await;
-    recorder.finish(result.as_ref().err())?;
-    result?;
+    flow_back(workspace, &back, false, observer).await?;
     let verified = verify(workspace, name, skip, observer).await?;
     if verified.iter().all(Verified::is_equal) {
         forget(&moving, &back).await?;
-        back::remove(&moving)?;
+        // The file goes last: what is left after a crash stands still.
         moving.record(Phase::RolledBack, json!({}))?;
+        back::remove(&moving)?;
     }
     Ok(verified)
 }
@@ -256,9 +239,25 @@ pub async fn finish(workspace: &Workspace, name: &str) -> Result<()> {
     let back = back::name(name);
     if workspace.project.syncs.contains_key(&back) {
         forget(&moving, &back).await?;
+    }
+    moving.record(Phase::Finished, json!({}))?;
+    if back::is_ours(workspace, name)? {
         back::remove(&moving)?;
     }
-    moving.record(Phase::Finished, json!({}))
+    Ok(())
+}
+
+/// Runs the sync that flows back, whose own gate only opens with the cutover.
+async fn flow_back(
+    workspace: &Workspace,
+    back: &str,
+    restart: bool,
+    observer: &dyn Observer,
+) -> Result<()> {
+    let mut recorder = start(workspace, observer, "migrate")?;
+    let result = sync_task::run_now(workspace, &mut recorder, back, restart).await;
+    recorder.finish(result.as_ref().err())?;
+    result.map(drop)
 }
 
 /// Removes what following a sync's log made on its source.
@@ -268,24 +267,24 @@ async fn forget(moving: &Moving<'_>, name: &str) -> Result<()> {
     if !sync.streams.iter().any(|stream| stream.read == Read::Cdc) {
         return Ok(());
     }
-    let (_, source) = moving.source_of(&sync.connection)?;
+    let (_, source) = moving.workspace.source(&sync.connection)?;
     for to in sync.destination.names() {
         source.forget(&reader(&project.file.name, name, to)).await?;
     }
     Ok(())
 }
 
-/// Why the sync `name` stands still, if a migration says so.
+/// Why the sync `name` stands still, if a migration says so: of the two ways, at most one is open.
 pub(crate) fn stands_still(workspace: &Workspace, name: &str) -> Result<Option<String>> {
-    if let Some(Migration { phase: phase @ (Phase::CutOver | Phase::Finished), .. }) =
-        workspace.store.migration(name)?
-    {
-        return Ok(Some(format!("sync {name} stands still: its migration is {phase}")));
+    for Migration { sync, phase, .. } in workspace.store.migrations()? {
+        let over = matches!(phase, Phase::CutOver | Phase::Finished);
+        let shut = (sync == name && over)
+            || (back::name(&sync) == name
+                && phase != Phase::CutOver
+                && back::is_ours(workspace, &sync)?);
+        if shut {
+            return Ok(Some(format!("sync {name} stands still: migration {sync} is {phase}")));
+        }
     }
     Ok(None)
-}
-
-/// Whether the connector `name` can be written.
-fn writable(name: &str) -> bool {
-    DestinationEntry::named(name).is_ok()
 }

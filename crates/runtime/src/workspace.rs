@@ -3,7 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use flywheel_base::{Clock, Error, Result, SystemClock, Timestamp};
+use flywheel_base::{Clock, Error, Result, SystemClock, Timestamp, suggest};
+use flywheel_connect::Source;
+use flywheel_connect::source::{SourceContext, SourceEntry};
 use flywheel_decision::artifact::Artifacts;
 use flywheel_decision::table::TABLES;
 use flywheel_decision::{Context, learner};
@@ -11,6 +13,7 @@ use flywheel_project::Project;
 use flywheel_state::{ProjectLock, Store};
 use flywheel_transform::World;
 use flywheel_warehouse::{Catalog, Lake, LakeOptions, Session, TableName};
+use serde_json::Value;
 
 use crate::{connectors, quarantine, system};
 
@@ -105,6 +108,23 @@ impl Workspace {
     #[must_use]
     pub fn now(&self) -> Timestamp {
         self.clock.now()
+    }
+
+    /// Builds the source of the connection `name`; does no I/O.
+    ///
+    /// # Errors
+    /// [`flywheel_base::ErrorKind::NotFound`] if there is no such connection or it cannot be read,
+    /// [`flywheel_base::ErrorKind::Invalid`] if a setting or a secret of it is wrong.
+    pub fn source(&self, name: &str) -> Result<(&'static SourceEntry, Box<dyn Source>)> {
+        let connections = &self.project.connections;
+        let connection = connections.get(name).ok_or_else(|| {
+            Error::not_found(format!("no connection \"{name}\""))
+                .hint(suggest::hint(name, connections.keys().map(String::as_str)))
+        })?;
+        let entry = SourceEntry::named(&connection.connector)?;
+        let options = self.project.resolve_secrets(&connection.options)?;
+        let context = SourceContext { base_dir: self.dir().to_owned(), now: self.now() };
+        Ok((entry, entry.build(Value::Object(options), &context)?))
     }
 
     /// What building models works with.

@@ -1,10 +1,8 @@
 //! `flywheel discover`.
 
 use clap::Args;
-use flywheel_base::{Error, Result, suggest};
-use flywheel_connect::source::{SourceContext, SourceEntry};
+use flywheel_base::{Error, Result};
 use flywheel_runtime::{Access, Workspace};
-use serde_json::Value;
 
 use super::Runs;
 use crate::app::{App, Exit};
@@ -21,16 +19,8 @@ impl Runs for Discover {
 
     async fn run(self, app: App) -> Result<Exit> {
         let workspace: Workspace = app.open(Access::Read).await?;
-        let connections = &workspace.project.connections;
         let name = &self.connection;
-        let connection = connections.get(name).ok_or_else(|| {
-            Error::not_found(format!("no connection \"{name}\""))
-                .hint(suggest::hint(name, connections.keys().map(String::as_str)))
-        })?;
-        let options = workspace.project.resolve_secrets(&connection.options)?;
-        let context = SourceContext { base_dir: workspace.dir().to_owned(), now: workspace.now() };
-        let source =
-            SourceEntry::named(&connection.connector)?.build(Value::Object(options), &context)?;
+        let (_, source) = workspace.source(name)?;
         source.check().await?;
         let streams = source.discover().await?;
         let mut text = format!("sync: {name}\nconnection: {name}\nstreams:\n");

@@ -168,11 +168,11 @@ struct Follower {
 }
 
 impl Follower {
-    fn start(shop: &Shop) -> Self {
+    fn start(house: &House) -> Self {
         let mut child = binary()
             .arg("-C")
-            .arg(shop.house.dir())
-            .args(["sync", "--follow"])
+            .arg(house.dir())
+            .args(["sync", "--follow", "--every", "200ms"])
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
@@ -204,7 +204,7 @@ impl Follower {
 #[test]
 fn a_followed_log_lands_by_itself_and_survives_its_connection() {
     let shop = Shop::new();
-    let follower = Follower::start(&shop);
+    let follower = Follower::start(&shop.house);
     let _first = follower.said.recv_timeout(PATIENCE).unwrap();
     follower.assert_reaches(&shop, "after the whole read");
     shop.run(&round(1));
@@ -219,6 +219,66 @@ fn a_followed_log_lands_by_itself_and_survives_its_connection() {
     shop.run(&round(3));
     shop.house.ok(&["sync"]);
     shop.assert_equal("after what came while nobody followed");
+}
+
+#[test]
+fn what_has_not_come_yet_can_be_seen() {
+    // A server of its own: the length of its log is not of one database.
+    let server = Postgres::start();
+    let database = server.database();
+    server.psql(&database, "create table t (id bigint primary key, note text)");
+    let house = House::new();
+    house.write("password", Postgres::PASSWORD);
+    house.write(
+        "connections/db.yaml",
+        format!(
+            "connection: db\ntype: postgres\noptions: {{host: 127.0.0.1, port: {}, database: {database}, user: postgres, password: '${{file:password}}'}}\n",
+            server.port()
+        ),
+    );
+    house.write(
+        "syncs/s.yaml",
+        "sync: s\nconnection: db\nstreams:\n  - {stream: t, options: {table: t}, read: cdc, write: mirror, key: [id]}\n",
+    );
+    let lag = || {
+        let rows: serde_json::Value =
+            serde_json::from_str(&house.ok(&["lag", "--output", "json"])).unwrap();
+        rows[0].clone()
+    };
+    assert!(lag()["behind"].is_null() && lag()["last_at"].is_null(), "nothing was ever read");
+    house.ok(&["sync"]);
+    server.psql(
+        &database,
+        "insert into t select n, repeat('x', 200) from generate_series(1, 5000) n",
+    );
+    let before = lag();
+    assert_eq!(before["unit"], "bytes of log");
+    let behind = before["behind"].as_u64().unwrap();
+    assert!(behind > 1_000_000, "5,000 rows of 200 letters are behind: {before}");
+    house.ok(&["sync"]);
+    let after = lag();
+    assert!(after["behind"].as_u64().unwrap() < behind / 10, "{after} after {before}");
+    assert!(after["last_at"].is_string(), "{after}");
+}
+
+#[test]
+fn files_are_read_again_while_they_are_followed() {
+    let house = House::new();
+    house
+        .write("connections/files.yaml", "connection: files\ntype: csv\noptions: {folder: data}\n");
+    house.write(
+        "syncs/files.yaml",
+        "sync: files\nconnection: files\nstreams:\n  - {stream: t, options: {path: '*.csv'}, read: incremental, write: append}\n",
+    );
+    house.write("data/1.csv", "id\n1\n");
+    let follower = Follower::start(&house);
+    let first = follower.said.recv_timeout(PATIENCE).unwrap();
+    assert!(first.contains("1 rows in raw.t"), "{first}");
+    house.write("data/2.csv", "id\n2\n3\n");
+    let second = follower.said.recv_timeout(PATIENCE).unwrap();
+    assert!(second.contains("2 rows in raw.t"), "{second}");
+    follower.end();
+    assert_eq!(house.cell("select count(*) from raw.t"), "3");
 }
 
 #[test]

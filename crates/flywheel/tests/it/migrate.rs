@@ -127,12 +127,18 @@ fn a_shop_moves_from_postgresql_to_mariadb_and_back() {
     assert_eq!(shop.old("select amount, paid from orders where id = 9002"), "1.50|t");
 
     // Back again, with what was changed in the target last.
+    let way_back = shop.house.read("syncs/shop_back.yaml");
     shop.new_side("update clients set note = 'late' where id = 8");
     shop.house.ok(&["migrate", "rollback", "shop", "--frozen"]);
     assert_eq!(shop.old("select note from customers where id = 8"), "late");
     assert!(!shop.house.path("syncs/shop_back.yaml").exists());
     let list = shop.house.ok(&["migrate", "list", "--output", "csv"]);
     assert!(list.contains("shop,rolled-back,"), "{list}");
+
+    // A way back that was left behind does not chase the changes that come over again.
+    shop.house.write("syncs/shop_back.yaml", way_back);
+    let said = shop.house.run(&["sync", "shop_back"]);
+    assert!(String::from_utf8_lossy(&said.stderr).contains("shop_back stands still"));
 
     // And over for good: no log is kept on the servers for it.
     shop.old("update customers set note = 'again' where id = 9");
@@ -141,6 +147,33 @@ fn a_shop_moves_from_postgresql_to_mariadb_and_back() {
     shop.house.ok(&["migrate", "finish", "shop"]);
     assert_eq!(shop.slots(), "0");
     shop.house.fails(3, &["migrate", "run", "shop"]);
+}
+
+#[test]
+fn a_table_moves_from_mariadb_to_postgresql_twice() {
+    let shop = Move::new();
+    shop.new_side(
+        "create table points (id bigint primary key, label varchar(40), paid boolean);
+         insert into points values (1, 'one', true), (2, 'two', null), (3, null, false)",
+    );
+    shop.house.write(
+        "syncs/shop.yaml",
+        "sync: shop\nconnection: new\ndestination: old\nstreams:
+  - {stream: points, options: {table: points}, target: {table: points}, read: cdc, write: mirror, key: [id]}\n",
+    );
+    shop.house.ok(&["migrate", "run", "shop"]);
+    shop.new_side("update points set label = 'zwei' where id = 2; delete from points where id = 3");
+    for turn in 1..3 {
+        shop.house.ok(&["migrate", "cutover", "shop", "--frozen"]);
+        assert_eq!(shop.old("select label from points where id = 2"), "zwei", "{turn}");
+        // The log of the way back begins anew each time; a slot that is gone is not missed.
+        shop.old(&format!("insert into points (id, label) values (10 + {turn}, 'later')"));
+        shop.house.ok(&["sync"]);
+        let came = format!("select label from points where id = 10 + {turn}");
+        assert_eq!(shop.new_side(&came), "later", "{turn}");
+        shop.house.ok(&["migrate", "rollback", "shop", "--frozen"]);
+        assert_eq!(shop.slots(), "0", "{turn}");
+    }
 }
 
 #[test]
@@ -167,6 +200,14 @@ fn files_of_sqlite_move_and_a_changed_cell_is_found() {
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(said.contains("with other values: 2"), "{said}");
     house.ok(&["migrate", "verify", "move", "--skip", "name"]);
+    // Nobody's file is overwritten.
+    let own =
+        sync.replace("sync: move", "sync: move_back").replace("table: t}, key", "table: u}, key");
+    house.write("syncs/move_back.yaml", &own);
+    let said = house.fails(1, &["migrate", "cutover", "move", "--frozen"]);
+    assert!(said.contains("move_back.yaml"), "{said}");
+    assert_eq!(house.read("syncs/move_back.yaml"), own);
+    std::fs::remove_file(house.path("syncs/move_back.yaml")).unwrap();
     // The cutover brings everything over again, so that the sides are equal.
     let said = house.run(&["migrate", "cutover", "move", "--frozen"]);
     assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));

@@ -6,7 +6,7 @@ use arrow::array::{ArrayRef, AsArray, RecordBatch};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Schema, TimeUnit, TimestampMicrosecondType};
 use flywheel_base::{Error, Result, Timestamp, suggest};
-use flywheel_connect::source::{ReadRequest, SourceContext, SourceEntry};
+use flywheel_connect::source::ReadRequest;
 use flywheel_connect::{Mapping, MappingConfig};
 use flywheel_project::resource::link::{Link, LinkField, LinkSide};
 use flywheel_reconcile::record::{Record, Side};
@@ -55,16 +55,10 @@ pub(super) fn column_of(field: &LinkField, side: Side) -> &str {
 /// id occurs twice.
 pub(super) async fn read(workspace: &Workspace, link: &Link, side: Side) -> Result<Records> {
     let declared = of(link, side);
-    let connection = workspace.project.connections.get(&declared.connection);
-    let connection = connection
-        .ok_or_else(|| Error::not_found(format!("no connection \"{}\"", declared.connection)))?;
-    let context = SourceContext { base_dir: workspace.dir().to_owned(), now: workspace.now() };
-    let options = workspace.project.resolve_secrets(&connection.options)?;
-    let source =
-        SourceEntry::named(&connection.connector)?.build(Value::Object(options), &context)?;
+    let (entry, source) = workspace.source(&declared.connection)?;
     let columns = link.fields.iter().map(|field| mapped(&field.column(column_of(field, side))));
     let config = MappingConfig {
-        source: connection.connector.clone(),
+        source: entry.name.to_owned(),
         columns: columns.collect::<Result<Vec<_>>>()?,
         drop: Vec::new(),
         keep: flywheel_connect::Keep::Mapped,

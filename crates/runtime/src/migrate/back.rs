@@ -3,21 +3,51 @@
 use std::fs;
 use std::path::PathBuf;
 
-use flywheel_base::{Error, Result};
+use flywheel_base::{Error, ErrorKind, Result};
+use flywheel_connect::DestinationEntry;
 use flywheel_connect::source::{SourceEntry, StreamInfo};
 use flywheel_project::resource::sync::{Column, Keep, Stream};
 use serde_json::{Map, Value, json};
 
+use super::Moving;
 use super::plan::same;
-use super::{Moving, writable};
+use crate::Workspace;
 
 /// The name of the sync that flows back.
 pub(super) fn name(sync: &str) -> String {
     format!("{sync}_back")
 }
 
-fn path(moving: &Moving<'_>) -> PathBuf {
-    moving.workspace.dir().join("syncs").join(format!("{}.yaml", name(moving.name)))
+/// How the files that are written here begin.
+const MARK: &str = "# Written by `flywheel migrate cutover";
+
+fn path(workspace: &Workspace, sync: &str) -> PathBuf {
+    workspace.dir().join("syncs").join(format!("{}.yaml", name(sync)))
+}
+
+/// Whether the file of the sync that flows back was written here.
+pub(super) fn is_ours(workspace: &Workspace, sync: &str) -> Result<bool> {
+    let path = path(workspace, sync);
+    match fs::read_to_string(&path) {
+        Ok(text) => Ok(text.starts_with(MARK)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(Error::io("read", &path, error)),
+    }
+}
+
+/// Refuses to take a name or a file that somebody else has taken.
+fn check_free(moving: &Moving<'_>) -> Result<()> {
+    let (workspace, back) = (moving.workspace, name(moving.name));
+    let path = path(workspace, moving.name);
+    let taken = path.exists() || workspace.project.syncs.contains_key(&back);
+    if !taken || is_ours(workspace, moving.name)? {
+        return Ok(());
+    }
+    Err(Error::new(ErrorKind::Conflict, format!("there is a sync \"{back}\" or its file already"))
+        .hint(format!(
+            "Rename it: changes flow back by a sync of that name, in {}.",
+            path.display()
+        )))
 }
 
 /// Writes the sync's file; none if the source cannot be written. Tells what does not flow back.
@@ -27,13 +57,14 @@ pub(super) async fn write(moving: &Moving<'_>) -> Result<(Option<PathBuf>, Vec<S
         connection.map_or("", |connection| connection.connector.as_str()).to_owned()
     };
     let (from, to) = (connector(&moving.sync.connection), connector(moving.to));
-    if !writable(&from) {
+    if DestinationEntry::named(&from).is_err() {
         let notice =
             format!("there is no way back: connections of type \"{from}\" are not written");
         return Ok((None, vec![notice]));
     }
+    check_free(moving)?;
     let entry = SourceEntry::named(&to)?;
-    let (_, source) = moving.source_of(&moving.sync.connection)?;
+    let (_, source) = moving.workspace.source(&moving.sync.connection)?;
     let known = source.discover().await?;
     let (mut streams, mut notices) = (Vec::new(), Vec::new());
     for stream in &moving.sync.streams {
@@ -51,7 +82,7 @@ pub(super) async fn write(moving: &Moving<'_>) -> Result<(Option<PathBuf>, Vec<S
         return Ok((None, notices));
     }
     let mut text = format!(
-        "# Written by `flywheel migrate cutover {0}`: lets changes of {1} flow back until\n\
+        "{MARK} {0}`: lets changes of {1} flow back until\n\
          # `flywheel migrate finish {0}` or `flywheel migrate rollback {0}` removes this file.\n\
          sync: {2}\nconnection: {1}\ndestination: {3}\nstreams:\n",
         moving.name,
@@ -62,7 +93,7 @@ pub(super) async fn write(moving: &Moving<'_>) -> Result<(Option<PathBuf>, Vec<S
     for stream in streams {
         text.push_str(&format!("  - {stream}\n"));
     }
-    let path = path(moving);
+    let path = path(moving.workspace, moving.name);
     fs::write(&path, text).map_err(|error| Error::io("write", &path, error))?;
     Ok((Some(path), notices))
 }
@@ -94,7 +125,7 @@ fn columns(
 
 /// Removes the sync's file.
 pub(super) fn remove(moving: &Moving<'_>) -> Result<()> {
-    let path = path(moving);
+    let path = path(moving.workspace, moving.name);
     match fs::remove_file(&path) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
             Err(Error::io("remove", &path, error))

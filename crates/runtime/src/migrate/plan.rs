@@ -47,8 +47,8 @@ pub struct PlannedStream {
 /// [`flywheel_base::ErrorKind::Invalid`] if the sync is no migration; those of both systems.
 pub async fn plan(workspace: &Workspace, name: &str) -> Result<Vec<PlannedStream>> {
     let moving = Moving::named(workspace, name)?;
-    let (entry, source) = moving.source_of(&moving.sync.connection)?;
-    let (target_entry, target) = moving.source_of(moving.to)?;
+    let (entry, source) = moving.workspace.source(&moving.sync.connection)?;
+    let (target_entry, target) = moving.workspace.source(moving.to)?;
     source.check().await?;
     target.check().await?;
     let (here, there) = (source.discover().await?, target.discover().await?);

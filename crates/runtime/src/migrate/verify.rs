@@ -109,8 +109,8 @@ async fn one(moving: &Moving<'_>, stream: &Stream, skip: &[String]) -> Result<Ve
     let whole = Stream { read: Read::Full, ..stream.clone() };
     let mapping = mapping(moving.workspace, moving.sync, &whole)?;
     let now = moving.workspace.now();
-    let (_, source) = moving.source_of(&moving.sync.connection)?;
-    let (entry, target) = moving.source_of(moving.to)?;
+    let (_, source) = moving.workspace.source(&moving.sync.connection)?;
+    let (entry, target) = moving.workspace.source(moving.to)?;
     let sides = [
         Reading {
             side: "source",

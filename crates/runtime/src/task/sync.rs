@@ -5,9 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arrow::array::{RecordBatch, new_null_array};
 use arrow::datatypes::{Schema, SchemaRef};
 use flywheel_base::{Error, ErrorKind, Result, Timestamp};
-use flywheel_connect::source::{
-    ChangesRequest, PAGE_ROWS_DEFAULT, ReadMode, ReadRequest, Source, SourceContext, SourceEntry,
-};
+use flywheel_connect::source::{ChangesRequest, PAGE_ROWS_DEFAULT, ReadMode, ReadRequest, Source};
 use flywheel_connect::{Mapping, Notice, Page, Position, Rejected};
 use flywheel_project::resource::sync::{
     Errors, LAKE, OnBadRow, Read, Stream, Sync, Write as WriteModeDeclared,
@@ -59,7 +57,8 @@ pub struct Landed {
     pub notices: Vec<String>,
 }
 
-/// Runs every stream of the sync `name`; each is committed on its own. With `restart`, streams of
+/// Runs every stream of the sync `name`, unless its migration says that it stands still; each is
+/// committed on its own. With `restart`, streams of
 /// changes are read whole again.
 ///
 /// # Errors
@@ -71,15 +70,25 @@ pub(crate) async fn run(
     name: &str,
     restart: bool,
 ) -> Result<Vec<Landed>> {
+    if let Some(why) = migrate::stands_still(workspace, name)? {
+        recorder.notice(why);
+        return Ok(Vec::new());
+    }
+    run_now(workspace, recorder, name, restart).await
+}
+
+/// As [`run`], whatever a migration says.
+pub(crate) async fn run_now(
+    workspace: &Workspace,
+    recorder: &mut Recorder<'_>,
+    name: &str,
+    restart: bool,
+) -> Result<Vec<Landed>> {
     let sync = workspace
         .project
         .syncs
         .get(name)
         .ok_or_else(|| Error::not_found(format!("no sync \"{name}\"")))?;
-    if let Some(why) = migrate::stands_still(workspace, name)? {
-        recorder.notice(why);
-        return Ok(Vec::new());
-    }
     let mut landed = Vec::new();
     let mut failed = None;
     let of_log: Vec<&Stream> =
@@ -291,14 +300,7 @@ pub(crate) async fn source(
     if sync.reads_lake() {
         return Ok(Box::new(LakeSource::open(workspace, stream).await?));
     }
-    let connection = workspace
-        .project
-        .connections
-        .get(&sync.connection)
-        .ok_or_else(|| Error::not_found(format!("no connection \"{}\"", sync.connection)))?;
-    let context = SourceContext { base_dir: workspace.dir().to_owned(), now: workspace.now() };
-    let options = workspace.project.resolve_secrets(&connection.options)?;
-    SourceEntry::named(&connection.connector)?.build(Value::Object(options), &context)
+    workspace.source(&sync.connection).map(|(_, source)| source)
 }
 
 /// What a stream asks its source for, from a position on.
