@@ -3,23 +3,21 @@
 use flywheel_testkit::Postgres;
 use serde_json::Value;
 
-use super::goal::{at_most, write_files};
+use super::goal::at_most;
+use crate::Result;
 use crate::binary::Flywheel;
 use crate::context::Context;
+use crate::shop::Shop;
 use crate::tally::Tally;
-use crate::{Result, process};
 
 const ROWS: u64 = 5_000_000;
 const SECONDS_MAX: f64 = 60.0;
 const QUERIES_MAX: f64 = 25.0;
 
-/// Where the project finds the server's password.
-const PASSWORD_VARIABLE: &str = "BENCH_PASSWORD";
-
 /// Lands, differs, finds and repairs.
 pub(super) fn run(context: &Context) -> Result<Tally> {
     let flywheel = Flywheel::build(context)?;
-    let project = context.scratch("reconcile")?.join("shop");
+    let shop = Shop::new(&flywheel, &context.scratch("reconcile")?)?;
     let server = Postgres::start_with(&["shared_buffers=1GB", "max_wal_size=4GB"]);
     let database = server.database();
     println!("seeding {ROWS} rows");
@@ -31,26 +29,9 @@ pub(super) fn run(context: &Context) -> Result<Tally> {
              analyze orders"
         ),
     );
-    let connection = format!(
-        "connection: db\ntype: postgres\noptions: {{host: 127.0.0.1, port: {}, database: {database}, user: postgres, password: '${{env:{PASSWORD_VARIABLE}}}'}}\n",
-        server.port()
-    );
-    let sync = "sync: shop\nconnection: db\nstreams:\n  - {stream: orders, options: {table: orders}, key: [id]}\n";
-    write_files(
-        &project,
-        &[
-            ("flywheel.yaml", "name: reconcile\n".to_owned()),
-            ("connections/db.yaml", connection),
-            ("syncs/shop.yaml", sync.to_owned()),
-        ],
-    )?;
-    let call = |arguments: &[&str]| {
-        let mut command = flywheel.on(&project, arguments);
-        command.env(PASSWORD_VARIABLE, Postgres::PASSWORD);
-        command
-    };
-    let landed = process::measure(&mut call(&["sync", "--output", "csv"]))?;
-    println!("landed: {landed}");
+    shop.postgres("db", &server, &database)?;
+    shop.sync("shop", "connection: db", "stream: orders, options: {table: orders}, key: [id]")?;
+    let landed = shop.measure(&["sync"])?;
     let mut tally = Tally::default();
     tally.record("reconcile: the table lands", landed.success);
     server.psql(
@@ -58,7 +39,7 @@ pub(super) fn run(context: &Context) -> Result<Tally> {
         "update orders set note = 'changed' where id = 3141592; delete from orders where id = 2718281",
     );
     let started = std::time::Instant::now();
-    let output = call(&["reconcile", "--output", "json"]).output()?;
+    let output = shop.command(&["reconcile"]).output()?;
     let seconds = started.elapsed().as_secs_f64();
     let found: Value = serde_json::from_slice(&output.stdout)?;
     let one = found.pointer("/0/found").unwrap_or(&Value::Null);
@@ -68,8 +49,7 @@ pub(super) fn run(context: &Context) -> Result<Tally> {
     let queries = one.get("queries").and_then(Value::as_f64).unwrap_or(f64::MAX);
     at_most(&mut tally, "reconcile: seconds", seconds, SECONDS_MAX);
     at_most(&mut tally, "reconcile: queries a side", queries, QUERIES_MAX);
-    let repaired = process::measure(&mut call(&["reconcile", "--repair", "--output", "csv"]))?;
-    println!("repaired: {repaired}");
+    let repaired = shop.measure(&["reconcile", "--repair"])?;
     tally.record("reconcile: both sides are equal after the repair", repaired.success);
     Ok(tally)
 }
