@@ -8,6 +8,7 @@
 
 mod bad_input;
 mod changes;
+mod chinook;
 mod deliver;
 mod demo;
 mod disks;

@@ -13,8 +13,10 @@ use crate::Workspace;
 use crate::follow::Watch;
 use crate::turn;
 
-/// How long a change waits at most for its commit while commits are cheap.
+/// How long a change waits at most for its commit into a lake table while commits are cheap.
 const COMMIT_EVERY: Duration = Duration::from_millis(500);
+/// The same for tables of another system, where a commit is one small transaction.
+const COMMIT_EVERY_OUTSIDE: Duration = Duration::from_millis(100);
 /// A commit is followed by this many times its own duration of reading, so that a large table,
 /// whose files a merge writes anew, is not merged without a pause.
 const REST_SHARE: u32 = 4;
@@ -67,7 +69,8 @@ impl Pass<'_> {
         let request = ChangesRequest { follow: true, ..self.request.clone() };
         let source = Arc::clone(&self.source);
         let mut pages = source.changes(&request);
-        let mut pace = Pace::default();
+        let lands = self.tables.iter().any(|table| table.location().is_some());
+        let mut pace = Pace::new(if lands { COMMIT_EVERY } else { COMMIT_EVERY_OUTSIDE });
         loop {
             let next = tokio::select! {
                 page = pages.next() => page.map(Some),
@@ -127,8 +130,9 @@ impl Pass<'_> {
 }
 
 /// When the next commit is due.
-#[derive(Default)]
 struct Pace {
+    /// How long a change waits at most while commits are cheap.
+    every: Duration,
     due: Option<Instant>,
     /// What the last commit took.
     cost: Duration,
@@ -136,9 +140,13 @@ struct Pace {
 }
 
 impl Pace {
+    fn new(every: Duration) -> Self {
+        Self { every, due: None, cost: Duration::ZERO, commits: 0 }
+    }
+
     /// Something waits to be committed.
     fn waits(&mut self) {
-        let rest = COMMIT_EVERY.max(self.cost.saturating_mul(REST_SHARE));
+        let rest = self.every.max(self.cost.saturating_mul(REST_SHARE));
         self.due.get_or_insert_with(|| Instant::now() + rest);
     }
 
