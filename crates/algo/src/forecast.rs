@@ -19,7 +19,7 @@ pub mod series;
 pub mod smoothing;
 pub mod theta;
 
-mod simplex;
+pub(crate) mod simplex;
 
 use std::fmt;
 

@@ -4,6 +4,7 @@
 
 pub mod forecast;
 pub mod inventory;
+pub mod lifetime;
 pub mod online;
 pub mod recommend;
 pub mod segment;

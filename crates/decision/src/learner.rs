@@ -8,6 +8,7 @@ pub mod forecast;
 pub mod recommend;
 pub mod score;
 pub mod segment;
+pub mod value;
 
 use flywheel_base::{Error, Result, suggest};
 use flywheel_project::resource::learner::{Learner, LearnerKind};
@@ -32,7 +33,7 @@ pub struct LearnerEntry {
 
 /// Every kind of learner.
 pub const LEARNERS: &[LearnerEntry] =
-    &[recommend::ENTRY, segment::ENTRY, forecast::ENTRY, score::ENTRY];
+    &[recommend::ENTRY, segment::ENTRY, forecast::ENTRY, score::ENTRY, value::ENTRY];
 
 /// How often a learner is fitted unless it says otherwise, in microseconds: daily.
 const REFIT_DEFAULT_US: i64 = 86_400_000_000;
@@ -75,6 +76,7 @@ fn entry(learner: &Learner) -> Result<&'static LearnerEntry> {
         LearnerKind::Segment(_) => &segment::ENTRY,
         LearnerKind::Forecast(_) => &forecast::ENTRY,
         LearnerKind::Score(_) => &score::ENTRY,
+        LearnerKind::Value(_) => &value::ENTRY,
     })
 }
 
@@ -106,6 +108,7 @@ pub async fn learn(ctx: &Context<'_>, name: &str) -> Result<Learned> {
         LearnerKind::Segment(settings) => segment::learn(ctx, name, settings).await,
         LearnerKind::Forecast(settings) => forecast::learn(ctx, name, settings).await,
         LearnerKind::Score(settings) => score::learn(ctx, name, settings).await,
+        LearnerKind::Value(settings) => value::learn(ctx, name, settings).await,
     };
     let (fitted, artifact, rows_out) =
         learned.map_err(|e| e.context(format!("learner \"{name}\"")))?;

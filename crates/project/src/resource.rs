@@ -62,7 +62,7 @@ pub const RESOURCES: &[ResourceKind] = &[
     ResourceKind {
         name: "learner",
         folder: "learners",
-        about: "Something to be learned from SQL: recommend, segment, forecast or score.",
+        about: "Something to be learned from SQL: recommend, segment, forecast, score or value.",
         schema: || schemars::schema_for!(learner::Learner),
     },
     ResourceKind {

@@ -16,7 +16,7 @@ pub struct Artifact {
     pub learner: String,
     /// The turn that fitted it.
     pub turn: Option<i64>,
-    /// `recommend`, `segment`, `forecast` or `score`.
+    /// `recommend`, `segment`, `forecast`, `score` or `value`.
     pub kind: String,
     /// The logical moment of the fit.
     pub fitted_at: Timestamp,

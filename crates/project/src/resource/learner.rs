@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::quantity::{Duration, Share};
 
 /// Something to be learned from SQL, fitted into a versioned artifact and scored back into tables;
-/// exactly one of `recommend`, `segment`, `forecast` and `score` says what.
+/// exactly one of `recommend`, `segment`, `forecast`, `score` and `value` says what.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(extend("oneOf" = [
@@ -15,6 +15,7 @@ use super::quantity::{Duration, Share};
     {"required": ["segment"]},
     {"required": ["forecast"]},
     {"required": ["score"]},
+    {"required": ["value"]},
 ]))]
 pub struct Learner {
     /// The learner's name; its scores appear as `learn.<name>`.
@@ -37,6 +38,9 @@ pub struct Learner {
     /// A number or probability for each row, learned row by row.
     #[serde(default)]
     pub score: Option<Score>,
+    /// Whether each customer is still one, how often they will buy, and for how much.
+    #[serde(default)]
+    pub value: Option<Value>,
 }
 
 impl Learner {
@@ -46,16 +50,17 @@ impl Learner {
     /// [`flywheel_base::ErrorKind::Invalid`] unless exactly one kind is given; a loaded project's
     /// learners have one.
     pub fn kind(&self) -> Result<LearnerKind<'_>> {
-        match (&self.recommend, &self.segment, &self.forecast, &self.score) {
-            (Some(recommend), None, None, None) => Ok(LearnerKind::Recommend(recommend)),
-            (None, Some(segment), None, None) => Ok(LearnerKind::Segment(segment)),
-            (None, None, Some(forecast), None) => Ok(LearnerKind::Forecast(forecast)),
-            (None, None, None, Some(score)) => Ok(LearnerKind::Score(score)),
+        match (&self.recommend, &self.segment, &self.forecast, &self.score, &self.value) {
+            (Some(recommend), None, None, None, None) => Ok(LearnerKind::Recommend(recommend)),
+            (None, Some(segment), None, None, None) => Ok(LearnerKind::Segment(segment)),
+            (None, None, Some(forecast), None, None) => Ok(LearnerKind::Forecast(forecast)),
+            (None, None, None, Some(score), None) => Ok(LearnerKind::Score(score)),
+            (None, None, None, None, Some(value)) => Ok(LearnerKind::Value(value)),
             _ => Err(Error::invalid(format!(
                 "learner \"{}\" does not have exactly one kind",
                 self.learner
             ))
-            .hint("Give one of recommend, segment, forecast and score.")),
+            .hint("Give one of recommend, segment, forecast, score and value.")),
         }
     }
 }
@@ -71,6 +76,8 @@ pub enum LearnerKind<'a> {
     Forecast(&'a Forecast),
     /// A number or probability for each row, learned row by row.
     Score(&'a Score),
+    /// Whether each customer is still one, how often they will buy, and for how much.
+    Value(&'a Value),
 }
 
 impl<'a> LearnerKind<'a> {
@@ -82,6 +89,7 @@ impl<'a> LearnerKind<'a> {
             Self::Segment(_) => "segment",
             Self::Forecast(_) => "forecast",
             Self::Score(_) => "score",
+            Self::Value(_) => "value",
         }
     }
 
@@ -99,6 +107,7 @@ impl<'a> LearnerKind<'a> {
             Self::Score(kind) => {
                 (("examples", kind.examples.as_str()), ("score", kind.score.as_deref()))
             }
+            Self::Value(kind) => (("events", kind.events.as_str()), ("", None)),
         };
         [Some(first), second.1.map(|sql| (second.0, sql))].into_iter().flatten().collect()
     }
@@ -243,6 +252,44 @@ pub enum Predict {
     Number,
 }
 
+/// The value of each customer in the time ahead, for customers without a contract.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Value {
+    /// SQL with columns `unit_id`, `at` (timestamp) and `value`: one row per purchase; a return is negative.
+    pub events: String,
+    /// How far ahead purchases and their value are expected; `90d` if absent.
+    #[serde(default = "ahead_default")]
+    pub horizon: Duration,
+    /// How customers buy and leave; `auto` takes the model that foretold the newest purchases best.
+    #[serde(default)]
+    pub model: ValueModel,
+    /// The newest purchases held back to judge the models; as long as the horizon if absent.
+    #[serde(default)]
+    pub holdout: Option<Duration>,
+    /// How sure the interval of each expected value is.
+    #[serde(default = "interval_default")]
+    pub interval: Share,
+}
+
+/// How customers buy and leave.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum ValueModel {
+    /// The best of the others on the newest purchases.
+    #[default]
+    Auto,
+    /// Customers may leave after each repeat purchase.
+    BgNbd,
+    /// Customers may leave after every purchase, also the first.
+    MbgNbd,
+    /// Customers may leave at any moment.
+    ParetoNbd,
+}
+
+fn ahead_default() -> Duration {
+    Duration::days(90)
+}
 fn top_default() -> usize {
     20
 }

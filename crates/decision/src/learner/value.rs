@@ -1,0 +1,180 @@
+//! `value`: whether each customer is still one, how often they will buy, and for how much.
+
+use flywheel_algo::lifetime::{Choice, Customer, Model, Spend, Value as Worth, choose};
+use flywheel_algo::segment::rfm::Purchase;
+use flywheel_base::{Error, Result, Timestamp, task};
+use flywheel_project::resource::learner::{Value, ValueModel};
+use flywheel_warehouse::WriteMode;
+use serde::Serialize;
+use serde_json::{Value as Json, json};
+
+use super::{ARTIFACT, Fitted, LearnerEntry, Measure, write_scores};
+use crate::context::Context;
+use crate::table::ColumnType::{Integer, Moment, Number, Text};
+
+/// Its entry.
+pub(super) const ENTRY: LearnerEntry = LearnerEntry {
+    name: "value",
+    about: "Whether each customer is still one, how often they will buy, and for how much.",
+    columns: &[
+        ("unit_id", Text, "the customer"),
+        ("alive", Number, "the probability that this is still a customer"),
+        ("expected_purchases", Number, "purchases to expect in the horizon, at most one a day"),
+        (
+            "expected_spend",
+            Number,
+            "what one of them is worth on the mean; none if the data do not say",
+        ),
+        ("expected_value", Number, "what all of them are worth: the customer's value in the horizon"),
+        (
+            "lower",
+            Number,
+            "lower end of how far that expectation is known; what the customer does varies more",
+        ),
+        ("upper", Number, "upper end"),
+        ("purchases", Integer, "days with a purchase so far"),
+        ("recency_days", Number, "days since the last purchase"),
+        ("age_days", Number, "days since the first purchase"),
+        ("horizon_days", Number, "how far ahead this looks"),
+        ("model", Text, "the model that was used"),
+        ("as_of", Moment, "the logical moment"),
+        ARTIFACT,
+    ],
+};
+
+#[derive(Serialize)]
+struct Row {
+    unit_id: String,
+    alive: f64,
+    expected_purchases: f64,
+    expected_spend: Option<f64>,
+    expected_value: Option<f64>,
+    lower: Option<f64>,
+    upper: Option<f64>,
+    purchases: i64,
+    recency_days: f64,
+    age_days: f64,
+    horizon_days: f64,
+    model: String,
+    as_of: Timestamp,
+    artifact: String,
+}
+
+/// What a fit found, and what it says of each customer.
+struct Made {
+    choice: Choice,
+    spend: Spend,
+    customers: Vec<Customer>,
+    worths: Vec<Worth>,
+}
+
+/// Fits how customers buy, leave and spend, and values each.
+pub(super) async fn learn(
+    ctx: &Context<'_>,
+    name: &str,
+    settings: &Value,
+) -> Result<(Fitted, String, u64)> {
+    let purchases = purchases(ctx, name, settings).await?;
+    let rows_in = purchases.len() as u64;
+    let (owned, now) = (settings.clone(), ctx.now);
+    let made = task::compute(move || fit(&purchases, &owned, now)).await?;
+    let bytes = serde_json::to_vec(&json!({"fit": made.choice.fit, "spend": made.spend}))
+        .map_err(|e| Error::internal("a model of lifetimes is no JSON").caused_by(e))?;
+    let artifact = ctx.artifacts.put(&bytes)?;
+    let rows = rows(&made, settings, ctx.now, &artifact);
+    let count = write_scores(ctx, name, ENTRY.columns, WriteMode::Replace, &rows).await?;
+    let fitted =
+        Fitted { bytes, rows_in, detail: detail(&made), measures: measures(&made.choice) };
+    Ok((fitted, artifact, count))
+}
+
+async fn purchases(ctx: &Context<'_>, name: &str, settings: &Value) -> Result<Vec<Purchase>> {
+    let what = format!("learner \"{name}\": events");
+    let frame = ctx.frame(&what, &settings.events).await?;
+    let values = frame.numbers("value")?;
+    let joined = frame.ids("unit_id")?.into_iter().zip(frame.moments("at")?).zip(values);
+    let mut purchases: Vec<Purchase> = joined
+        .map(|((customer, at), value)| Purchase {
+            customer,
+            at: Timestamp::from_micros(at),
+            value: value.unwrap_or(0.0),
+        })
+        .collect();
+    // Sums of numbers with fraction depend on their order, and a query without one gives any.
+    purchases.sort_by(|a, b| {
+        (&a.customer, a.at).cmp(&(&b.customer, b.at)).then_with(|| a.value.total_cmp(&b.value))
+    });
+    Ok(purchases)
+}
+
+fn fit(purchases: &[Purchase], settings: &Value, now: Timestamp) -> Result<Made> {
+    let models: &[Model] = match settings.model {
+        ValueModel::Auto => &Model::CONTINUOUS,
+        ValueModel::BgNbd => &[Model::BgNbd],
+        ValueModel::MbgNbd => &[Model::MbgNbd],
+        ValueModel::ParetoNbd => &[Model::ParetoNbd],
+    };
+    let held_days = settings.holdout.unwrap_or(settings.horizon).in_days().ceil() as i64;
+    let (choice, customers) = choose(purchases, now, held_days, models)?;
+    let frequency: Vec<f64> = customers.iter().map(|c| c.history.frequency).collect();
+    let spends: Vec<f64> = customers.iter().map(|c| c.spend).collect();
+    let spend = Spend::fit(&frequency, &spends, None)?;
+    let horizon = settings.horizon.in_days();
+    let worths = choice.fit.values(&spend, &customers, horizon, settings.interval.value())?;
+    Ok(Made { choice, spend, customers, worths })
+}
+
+fn rows(made: &Made, settings: &Value, at: Timestamp, artifact: &str) -> Vec<Row> {
+    let row = |(customer, worth): (&Customer, &Worth)| Row {
+        unit_id: customer.customer.clone(),
+        alive: worth.alive,
+        expected_purchases: worth.purchases,
+        expected_spend: worth.each,
+        expected_value: worth.value,
+        lower: worth.interval.map(|interval| interval.low),
+        upper: worth.interval.map(|interval| interval.high),
+        // A checked count: at most a million repeats and the first.
+        purchases: customer.history.frequency as i64 + 1,
+        recency_days: customer.history.age - customer.history.recency,
+        age_days: customer.history.age,
+        horizon_days: settings.horizon.in_days(),
+        model: made.choice.fit.model.name().to_owned(),
+        as_of: at,
+        artifact: artifact.to_owned(),
+    };
+    made.customers.iter().zip(&made.worths).map(row).collect()
+}
+
+fn detail(made: &Made) -> Json {
+    json!({
+        "model": made.choice.fit.model.name(),
+        "reason": made.choice.reason,
+        "parameters": made.choice.fit.parameters,
+        "log_likelihood": made.choice.fit.log_likelihood,
+        "converged": made.choice.fit.converged && made.spend.converged,
+        "trials": made.choice.trials,
+        "customers": made.customers.len(),
+        "spend": made.spend.parameters,
+        "spend_correlation": made.spend.correlation,
+    })
+}
+
+/// How far the chosen model was off on purchases it had not seen, beside everybody's own past rate.
+fn measures(choice: &Choice) -> Vec<Measure> {
+    let chosen = choice.trials.iter().find(|trial| trial.model == choice.fit.model);
+    let Some(trial) = chosen else { return Vec::new() };
+    vec![
+        Measure {
+            name: "mae",
+            value: trial.error,
+            baseline: choice.naive_error,
+            count: choice.judged,
+        },
+        Measure {
+            name: "total_ratio",
+            value: trial.expected.filter(|_| choice.actual > 0.0).map(|sum| sum / choice.actual),
+            baseline: None,
+            count: choice.judged,
+        },
+    ]
+}
