@@ -200,8 +200,7 @@ impl Fit {
     /// [`flywheel_base::ErrorKind::Invalid`] unless they are four positive numbers.
     pub fn of(model: Model, parameters: &[f64]) -> Result<Self> {
         let names = model.parameters();
-        if parameters.len() != names.len()
-            || parameters.iter().any(|p| !p.is_finite() || *p <= 0.0)
+        if parameters.len() != names.len() || parameters.iter().any(|p| !p.is_finite() || *p <= 0.0)
         {
             return Err(Error::invalid(format!(
                 "{} takes {}, four numbers above 0; found {parameters:?}",
@@ -313,10 +312,7 @@ impl Fit {
         horizon: f64,
         level: f64,
     ) -> Result<Vec<Value>> {
-        customers
-            .par_iter()
-            .map(|customer| self.value(spend, customer, horizon, level))
-            .collect()
+        customers.par_iter().map(|customer| self.value(spend, customer, horizon, level)).collect()
     }
 
     fn log_error(&self, history: &History, horizon: f64) -> Option<f64> {
@@ -443,13 +439,12 @@ fn estimates(
     scale: f64,
     weight: f64,
 ) -> (Vec<Estimate>, Option<Vec<Vec<f64>>>) {
-    let inverse = if top.converged {
-        maximum::inverse(&maximum::curvature(f, &top.logs))
-    } else {
-        None
-    };
+    let inverse =
+        if top.converged { maximum::inverse(&maximum::curvature(f, &top.logs)) } else { None };
     let covariance = inverse.map(|rows| {
-        rows.iter().map(|row| row.iter().map(|v| v / weight).collect::<Vec<f64>>()).collect::<Vec<_>>()
+        rows.iter()
+            .map(|row| row.iter().map(|v| v / weight).collect::<Vec<f64>>())
+            .collect::<Vec<_>>()
     });
     let named = names.iter().zip(&top.logs).enumerate();
     let made = named.map(|(at, (name, log))| {
@@ -472,9 +467,8 @@ fn log_error(
     let log = |logs: &[f64]| value(&exp(logs)).map_or(f64::NAN, f64::ln);
     let slope = maximum::slope(&log, &logs);
     let rows = covariance.iter().zip(&slope);
-    let variance: f64 = rows
-        .map(|(row, a)| a * row.iter().zip(&slope).map(|(c, b)| c * b).sum::<f64>())
-        .sum();
+    let variance: f64 =
+        rows.map(|(row, a)| a * row.iter().zip(&slope).map(|(c, b)| c * b).sum::<f64>()).sum();
     (variance.is_finite() && variance >= 0.0).then(|| variance.sqrt())
 }
 

@@ -10,8 +10,7 @@ pub(super) const OPPORTUNITIES_MAX: f64 = 10_000.0;
 /// The mean log-likelihood of `[alpha, beta, gamma, delta]`.
 pub(super) fn likelihood(table: &Table, parameters: &[f64]) -> f64 {
     table.mean(|row| {
-        let history =
-            History { frequency: row.frequency, recency: row.recency, age: row.age };
+        let history = History { frequency: row.frequency, recency: row.recency, age: row.age };
         ln_likelihood(&history, parameters)
     })
 }

@@ -78,11 +78,8 @@ fn summary(customer: &str, days: &BTreeMap<i64, f64>, today: i64) -> Option<Cust
         count += 1.0;
         sum += value;
     }
-    let history = History {
-        frequency: count,
-        recency: (last - first) as f64,
-        age: (today - first) as f64,
-    };
+    let history =
+        History { frequency: count, recency: (last - first) as f64, age: (today - first) as f64 };
     Some(Customer {
         customer: customer.to_owned(),
         history,

@@ -128,6 +128,10 @@ pub(super) fn slope(f: &dyn Fn(&[f64]) -> f64, at: &[f64]) -> Vec<f64> {
 }
 
 /// The negative matrix of second derivatives.
+#[expect(
+    clippy::needless_range_loop,
+    reason = "rows and columns of a matrix read best by their numbers"
+)]
 pub(super) fn curvature(f: Likelihood<'_>, at: &[f64]) -> Vec<Vec<f64>> {
     let n = at.len();
     let moved = |changes: &[(usize, f64)]| {
@@ -151,6 +155,10 @@ pub(super) fn curvature(f: Likelihood<'_>, at: &[f64]) -> Vec<Vec<f64>> {
 }
 
 /// The inverse of a positive definite matrix by Cholesky's factors; `None` for any other.
+#[expect(
+    clippy::needless_range_loop,
+    reason = "rows and columns of a matrix read best by their numbers"
+)]
 pub(super) fn inverse(matrix: &[Vec<f64>]) -> Option<Vec<Vec<f64>>> {
     let n = matrix.len();
     let mut lower = vec![vec![0.0; n]; n];

@@ -7,9 +7,7 @@ use crate::stats::special::ln_gamma;
 /// The mean log-likelihood of `[r, alpha, s, beta]`.
 pub(super) fn likelihood(table: &Table, parameters: &[f64]) -> f64 {
     let &[r, alpha, s, beta] = parameters else { return f64::NAN };
-    let head = table.by_level(|x| {
-        ln_gamma(r + x) - ln_gamma(r) + r * alpha.ln() + s * beta.ln()
-    });
+    let head = table.by_level(|x| ln_gamma(r + x) - ln_gamma(r) + r * alpha.ln() + s * beta.ln());
     table.mean(|row| {
         let History { frequency, age, .. } = history(row);
         let alive = -(r + frequency) * (alpha + age).ln() - s * (beta + age).ln();
@@ -26,12 +24,10 @@ fn history(row: &super::history::Row) -> History {
 fn ln_gone(history: &History, parameters: &[f64]) -> f64 {
     let &[r, alpha, s, beta] = parameters else { return f64::NAN };
     let total = r + s + history.frequency;
-    let (most, b) =
-        if alpha >= beta { (alpha, s + 1.0) } else { (beta, r + history.frequency) };
+    let (most, b) = if alpha >= beta { (alpha, s + 1.0) } else { (beta, r + history.frequency) };
     let gap = (alpha - beta).abs();
-    let until = |time: f64| {
-        ln_hypergeometric(total, b, gap / (most + time)) - total * (most + time).ln()
-    };
+    let until =
+        |time: f64| ln_hypergeometric(total, b, gap / (most + time)) - total * (most + time).ln();
     ln_difference(until(history.recency), until(history.age))
 }
 

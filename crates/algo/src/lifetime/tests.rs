@@ -75,7 +75,8 @@ fn the_models_agree_with_lifetimes() {
         let of = Fit::of(model, &expected).unwrap();
         let alive: Vec<f64> = points.iter().map(|h| of.alive(h).unwrap()).collect();
         all_close(&format!("{name} alive"), &alive, &numbers(&theirs["alive"]), 1e-7);
-        for (horizon, theirs) in numbers(&parity["horizons"]).iter().zip(rows(&theirs["expected"])) {
+        for (horizon, theirs) in numbers(&parity["horizons"]).iter().zip(rows(&theirs["expected"]))
+        {
             let ours: Vec<f64> = points.iter().map(|h| of.expected(h, *horizon).unwrap()).collect();
             all_close(&format!("{name} in {horizon}"), &ours, &theirs, 1e-7);
         }

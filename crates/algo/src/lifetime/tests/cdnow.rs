@@ -68,9 +68,14 @@ fn parameters_of_cdnow_are_the_published_ones() {
     close("BG/NBD", fit.log_likelihood, -9582.4, 1e-5);
     let asked = history(2.0, 30.43, 38.86);
     assert!((fit.expected(&asked, 39.0).unwrap() - 1.226).abs() < 1e-3);
-    for (horizon, published) in
-        [(1.0 / 7.0, 0.0078), (1.0, 0.0532), (3.0, 0.1506), (31.857, 1.0405), (32.0, 1.0437), (78.0, 1.8576)]
-    {
+    for (horizon, published) in [
+        (1.0 / 7.0, 0.0078),
+        (1.0, 0.0532),
+        (3.0, 0.1506),
+        (31.857, 1.0405),
+        (32.0, 1.0437),
+        (78.0, 1.8576),
+    ] {
         let ours = fit.expected_of_new(horizon).unwrap();
         assert!((ours - published).abs() < 3e-4, "{horizon}: {ours} for {published}");
     }

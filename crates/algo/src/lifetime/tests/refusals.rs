@@ -47,7 +47,8 @@ fn histories_that_contradict_themselves_are_named() {
     refused(Model::BgBb, &with(history(2.0, 2.5, 9.0)), "position 7 bought at 2 opportunities");
     refused(Model::BgBb, &with(history(4.0, 3.0, 9.0)), "position 7 bought at 4 opportunities");
     let data = vec![history(2.0, 3.0, 9.0); 20];
-    let weights = |wrong: f64| Fit::new(Model::BgNbd, &data, Some(&[vec![1.0; 19], vec![wrong]].concat()));
+    let weights =
+        |wrong: f64| Fit::new(Model::BgNbd, &data, Some(&[vec![1.0; 19], vec![wrong]].concat()));
     for wrong in [0.0, -1.0, f64::NAN] {
         assert!(weights(wrong).unwrap_err().message().contains("at position 19"));
     }
@@ -125,8 +126,7 @@ fn without_history_to_hold_back_the_likelihood_chooses() {
             days.map(|(name, day)| bought(&name, day, 5.0))
         })
         .collect();
-    let (choice, known) =
-        choose(&events, Timestamp::from_day(20), 30, &Model::CONTINUOUS).unwrap();
+    let (choice, known) = choose(&events, Timestamp::from_day(20), 30, &Model::CONTINUOUS).unwrap();
     assert!(choice.trials.is_empty() && choice.judged == 0 && choice.naive_error.is_none());
     assert!(choice.reason.contains("too little history"), "{}", choice.reason);
     assert_eq!(known.len(), 40);
