@@ -6,6 +6,9 @@ use std::process::Command;
 
 use crate::Result;
 
+/// Beginnings of the variables that `cargo run` gives to this program and that are about it.
+const ABOUT_US: &[&str] = &["CARGO_MANIFEST_", "CARGO_PKG_"];
+
 /// Where things are.
 pub(crate) struct Context {
     /// The workspace's root.
@@ -29,10 +32,17 @@ impl Context {
         Ok(Self { target: root.join(target), root, data, binary })
     }
 
-    /// A cargo that works in the workspace.
+    /// A cargo that works in the workspace, in the environment of one that is called by hand: build
+    /// scripts such as ring's run again when a variable about the caller changes, and everything
+    /// above them, the query engine too, would be compiled anew.
     pub(crate) fn cargo(&self) -> Command {
         let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
         command.current_dir(&self.root).env("CARGO_TARGET_DIR", &self.target);
+        for (name, _) in env::vars_os() {
+            if ABOUT_US.iter().any(|start| name.to_string_lossy().starts_with(start)) {
+                command.env_remove(name);
+            }
+        }
         command
     }
 
@@ -55,5 +65,20 @@ impl Context {
             )
             .into()
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cargo_hears_nothing_of_its_caller() {
+        assert!(env::var_os("CARGO_MANIFEST_DIR").is_some(), "cargo test says so, too");
+        let command = Context::discover().unwrap().cargo();
+        let removed = |(name, value): (&std::ffi::OsStr, Option<&std::ffi::OsStr>)| {
+            name == "CARGO_MANIFEST_DIR" && value.is_none()
+        };
+        assert!(command.get_envs().any(removed));
     }
 }
