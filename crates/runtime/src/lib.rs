@@ -9,6 +9,7 @@
 
 pub mod compare;
 pub mod connectors;
+pub mod draft;
 pub mod follow;
 pub mod lag;
 pub mod link;

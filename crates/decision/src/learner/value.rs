@@ -25,7 +25,11 @@ pub(super) const ENTRY: LearnerEntry = LearnerEntry {
             Number,
             "what one of them is worth on the mean; none if the data do not say",
         ),
-        ("expected_value", Number, "what all of them are worth: the customer's value in the horizon"),
+        (
+            "expected_value",
+            Number,
+            "what all of them are worth: the customer's value in the horizon",
+        ),
         (
             "lower",
             Number,
@@ -83,8 +87,7 @@ pub(super) async fn learn(
     let artifact = ctx.artifacts.put(&bytes)?;
     let rows = rows(&made, settings, ctx.now, &artifact);
     let count = write_scores(ctx, name, ENTRY.columns, WriteMode::Replace, &rows).await?;
-    let fitted =
-        Fitted { bytes, rows_in, detail: detail(&made), measures: measures(&made.choice) };
+    let fitted = Fitted { bytes, rows_in, detail: detail(&made), measures: measures(&made.choice) };
     Ok((fitted, artifact, count))
 }
 

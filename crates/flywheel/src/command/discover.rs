@@ -1,7 +1,11 @@
 //! `flywheel discover`.
 
-use clap::Args;
-use flywheel_base::{Error, Result};
+use std::fs::{self, File};
+use std::io::Write as _;
+
+use clap::{Args, ValueEnum};
+use flywheel_base::{Error, Result, quantity};
+use flywheel_runtime::draft::{Mode, Wish, draft};
 use flywheel_runtime::{Access, Workspace};
 
 use super::Runs;
@@ -12,6 +16,40 @@ use crate::app::{App, Exit};
 pub(crate) struct Discover {
     /// The connection to look into
     connection: String,
+    /// Only streams whose names fit one of these patterns, with `*` for anything
+    #[arg(long, value_delimiter = ',')]
+    tables: Vec<String>,
+    /// No streams whose names fit one of these patterns
+    #[arg(long, value_delimiter = ',')]
+    except: Vec<String>,
+    /// How they are read; `best` chooses for each and says why
+    #[arg(long, value_enum, default_value_t = Reading::Full)]
+    read: Reading,
+    /// How often the sync will run, for `--read best`
+    #[arg(long, default_value = "1h")]
+    every: String,
+    /// Where the rows go: `lake`, or a connection
+    #[arg(long, default_value = flywheel_project::resource::sync::LAKE)]
+    destination: String,
+    /// The sync's name; the connection's if absent
+    #[arg(long)]
+    name: Option<String>,
+    /// Write the file `syncs/NAME.yaml` instead of printing it
+    #[arg(long)]
+    save: bool,
+}
+
+/// How streams are read.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Reading {
+    /// Everything, each time
+    Full,
+    /// What is new and changed, by a cursor
+    Incremental,
+    /// From the system's log of changes
+    Cdc,
+    /// What suits each stream best
+    Best,
 }
 
 impl Runs for Discover {
@@ -19,37 +57,42 @@ impl Runs for Discover {
 
     async fn run(self, app: App) -> Result<Exit> {
         let workspace: Workspace = app.open(Access::Read).await?;
-        let name = &self.connection;
-        let (_, source) = workspace.source(name)?;
-        source.check().await?;
-        let streams = source.discover().await?;
-        let mut text = format!("sync: {name}\nconnection: {name}\nstreams:\n");
-        for stream in streams {
-            let rows =
-                stream.rows.map_or_else(String::new, |rows| format!("  # about {rows} rows"));
-            text.push_str(&format!(
-                "  - stream: {}{rows}\n    options: {}\n    read: full\n    write: replace\n",
-                stream.name, stream.stream
-            ));
-            if !stream.primary_key.is_empty() {
-                text.push_str(&format!("    key: {}\n", serde_json::json!(stream.primary_key)));
-            }
-            if !stream.cursors.is_empty() {
-                text.push_str(&format!(
-                    "    # cursors for read: incremental: {}\n",
-                    stream.cursors.join(", ")
-                ));
-            }
-            if !stream.columns.is_empty() {
-                text.push_str("    columns:\n");
-            }
-            for column in &stream.columns {
-                let column = serde_json::to_value(column)
-                    .map_err(|e| Error::internal("a column is no JSON").caused_by(e))?;
-                text.push_str(&format!("      - {column}\n"));
-            }
+        let every_us = quantity::duration_us(&self.every).map_err(|e| e.context("--every"))?;
+        let wish = Wish {
+            sync: self.name.unwrap_or_else(|| self.connection.clone()),
+            tables: self.tables,
+            except: self.except,
+            read: match self.read {
+                Reading::Full => Some(Mode::Full),
+                Reading::Incremental => Some(Mode::Incremental),
+                Reading::Cdc => Some(Mode::Cdc),
+                Reading::Best => None,
+            },
+            every_s: every_us.unsigned_abs() / 1_000_000,
+            destination: self.destination,
+        };
+        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
+        if self.save && !wish.sync.chars().all(plain) {
+            return Err(Error::invalid(format!("\"{}\" cannot be a file's name", wish.sync))
+                .hint("Give --name letters, digits, _ and - only."));
         }
-        app.output.line(&text)?;
+        let text = draft(&workspace, &self.connection, &wish).await?;
+        if !self.save {
+            app.output.line(&text)?;
+            return Ok(Exit::Done);
+        }
+        let folder = workspace.dir().join("syncs");
+        let path = folder.join(format!("{}.yaml", wish.sync));
+        fs::create_dir_all(&folder).map_err(|e| Error::io("make the folder", &folder, e))?;
+        let made = File::create_new(&path).and_then(|mut file| file.write_all(text.as_bytes()));
+        made.map_err(|error| match error.kind() {
+            std::io::ErrorKind::AlreadyExists => {
+                Error::invalid(format!("{} is there already", path.display()))
+                    .hint("Nothing was written. Give the sync another --name.")
+            }
+            _ => Error::io("write", &path, error),
+        })?;
+        app.output.line(&format!("syncs/{}.yaml", wish.sync))?;
         Ok(Exit::Done)
     }
 }

@@ -136,3 +136,38 @@ fn discover_writes_a_sync_to_start_from_and_lineage_names_the_landed_column() {
     assert!(way.contains("raw.orders.amount"), "{way}");
     assert!(house.ok(&["lineage", "mart.total"]).contains("orders"));
 }
+
+#[test]
+fn many_tables_become_a_sync_that_says_why_each_is_read_as_it_is() {
+    let house = House::new();
+    let database = rusqlite::Connection::open(house.path("shop.db")).unwrap();
+    database
+        .execute_batch(
+            "create table order_heads (id integer primary key, changed_at text, total real);
+             create table order_lines (id integer primary key, head integer, note text);
+             create table order_log (line text);
+             insert into order_heads values (1, '2024-05-01T00:00:00Z', 1.5);
+             insert into order_lines values (1, 1, 'a'), (2, 1, 'b');
+             insert into order_log values ('x');",
+        )
+        .unwrap();
+    house.write(
+        "connections/shop.yaml",
+        "connection: shop\ntype: sqlite\noptions: {path: shop.db}\n",
+    );
+    let best = ["discover", "shop", "--tables", "ORDER*", "--except", "*_log", "--read", "best"];
+    let save = |name| [&best[..], &["--save", "--name", name]].concat();
+    let complaint = house.fails(2, &["discover", "shop", "--tables", "orders_heads"]);
+    assert!(complaint.contains("order_heads"), "{complaint}");
+    house.fails(2, &save("../orders"));
+    assert_eq!(house.ok(&save("orders")), "syncs/orders.yaml\n");
+    let file = house.read("syncs/orders.yaml");
+    assert!(file.contains("cheaper than keeping a position"), "{file}");
+    house.ok(&["check"]);
+    house.ok(&["sync", "orders"]);
+    assert_eq!(house.cell("select count(*), max(note) from raw.order_lines"), "2,b");
+    assert_eq!(house.cell("select total from raw.order_heads"), "1.5");
+    house.fails(3, &["sql", "select * from raw.order_log"]);
+    let taken = house.fails(2, &save("orders"));
+    assert!(taken.contains("--name"), "{taken}");
+}
