@@ -167,7 +167,7 @@ fn many_tables_become_a_sync_that_says_why_each_is_read_as_it_is() {
     house.ok(&["sync", "orders"]);
     assert_eq!(house.cell("select count(*), max(note) from raw.order_lines"), "2,b");
     assert_eq!(house.cell("select total from raw.order_heads"), "1.5");
-    house.fails(3, &["sql", "select * from raw.order_log"]);
+    house.fails(2, &["sql", "select * from raw.order_log"]);
     let taken = house.fails(2, &save("orders"));
     assert!(taken.contains("--name"), "{taken}");
 }
