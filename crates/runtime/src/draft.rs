@@ -1,5 +1,6 @@
 //! A sync file to start from: what a connection holds, how each table is best read, and why.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use flywheel_base::{Error, Result, suggest};
@@ -11,6 +12,9 @@ use serde_json::json;
 use crate::Workspace;
 
 pub use flywheel_reconcile::planner::Mode;
+
+/// How much of a name is kept; a table's name has 63 characters at most, and some are added.
+const NAME_CHARS_MAX: usize = 48;
 
 /// What a draft is asked for.
 #[derive(Clone, Debug)]
@@ -38,13 +42,13 @@ pub async fn draft(workspace: &Workspace, name: &str, wish: &Wish) -> Result<Str
     source.check().await?;
     let mut streams = source.discover().await?;
     for pattern in &wish.tables {
-        if !streams.iter().any(|stream| matches(pattern, &stream.name)) {
+        if !streams.iter().any(|stream| fits(pattern, &stream.name)) {
             let known = streams.iter().map(|stream| stream.name.as_str());
             return Err(Error::not_found(format!("\"{name}\" holds nothing like \"{pattern}\""))
                 .hint(suggest::hint(pattern, known)));
         }
     }
-    let any = |patterns: &[String], name: &str| patterns.iter().any(|one| matches(one, name));
+    let any = |patterns: &[String], name: &str| patterns.iter().any(|one| fits(one, name));
     streams.retain(|stream| {
         (wish.tables.is_empty() || any(&wish.tables, &stream.name))
             && !any(&wish.except, &stream.name)
@@ -57,20 +61,53 @@ pub async fn draft(workspace: &Workspace, name: &str, wish: &Wish) -> Result<Str
         line(&mut text, format_args!("destination: {}", word(&wish.destination)));
     }
     text.push_str("streams:\n");
-    for stream in &streams {
-        one(&mut text, stream, entry.cdc, wish)?;
+    for (stream, name) in streams.iter().zip(names(&streams)) {
+        one(&mut text, stream, &name, entry.cdc, wish)?;
     }
     Ok(text)
 }
 
+/// A name for each stream that a table of the lake can have: what comes after the schema, if no two
+/// schemas have the same.
+fn names(streams: &[StreamInfo]) -> Vec<String> {
+    let plain = |name: &str| -> String {
+        let sign = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' };
+        let name: String = name.chars().take(NAME_CHARS_MAX).map(sign).collect();
+        if name.starts_with(|c: char| c.is_ascii_lowercase()) { name } else { format!("t_{name}") }
+    };
+    let short = |stream: &StreamInfo| {
+        let table = stream.stream.get("table").is_some();
+        let last = stream.name.rsplit('.').next().filter(|_| table);
+        plain(last.unwrap_or(&stream.name))
+    };
+    let mut taken: BTreeMap<String, u64> = BTreeMap::new();
+    streams.iter().for_each(|stream| *taken.entry(short(stream)).or_default() += 1);
+    let mut made = BTreeSet::new();
+    let mut named = |stream: &StreamInfo| {
+        let once = taken.get(&short(stream)) == Some(&1);
+        let mut name = if once { short(stream) } else { plain(&stream.name) };
+        while !made.insert(name.clone()) {
+            name.push('_');
+        }
+        name
+    };
+    streams.iter().map(|stream| named(stream)).collect()
+}
+
 /// Writes one stream.
-fn one(text: &mut String, stream: &StreamInfo, log_readable: bool, wish: &Wish) -> Result<()> {
+fn one(
+    text: &mut String,
+    stream: &StreamInfo,
+    name: &str,
+    log_readable: bool,
+    wish: &Wish,
+) -> Result<()> {
     let choice = choose(stream, log_readable, wish);
     let rows = stream.rows.map_or_else(String::new, |rows| format!("  # about {rows} rows"));
-    line(text, format_args!("  - stream: {}{rows}", word(&stream.name)));
+    line(text, format_args!("  - stream: {}{rows}", word(name)));
     line(text, format_args!("    options: {}", stream.stream));
     if wish.destination != LAKE {
-        line(text, format_args!("    target: {}", json!({ "table": stream.name })));
+        line(text, format_args!("    target: {}", json!({ "table": name })));
     }
     if wish.read != Some(choice.mode) {
         line(text, format_args!("    # {}: {}", choice.mode, choice.why));
@@ -151,6 +188,11 @@ fn word(name: &str) -> String {
     }
 }
 
+/// Whether a stream's name, or what comes after its schema, fits a pattern.
+fn fits(pattern: &str, name: &str) -> bool {
+    matches(pattern, name) || name.rsplit('.').next().is_some_and(|last| matches(pattern, last))
+}
+
 /// Whether a name fits a pattern in which `*` stands for anything, upper and lower case alike.
 fn matches(pattern: &str, name: &str) -> bool {
     let (pattern, name) = (pattern.to_lowercase(), name.to_lowercase());
@@ -185,6 +227,24 @@ mod tests {
         for (pattern, name) in [("a", "ab"), ("a*b", "a"), ("*_log", "logs"), ("ab*ba", "aba")] {
             assert!(!matches(pattern, name), "{pattern} {name}");
         }
+    }
+
+    #[test]
+    fn streams_are_named_by_their_table_unless_two_schemas_have_it() {
+        let stream = |name: &str| StreamInfo {
+            name: name.to_owned(),
+            stream: json!({ "table": name }),
+            schema: std::sync::Arc::new(arrow::datatypes::Schema::empty()),
+            columns: Vec::new(),
+            primary_key: Vec::new(),
+            cursors: Vec::new(),
+            rows: None,
+            bytes: None,
+        };
+        let streams = ["public.Orders", "a.x", "b.x", "p.a x", "p.1"].map(stream);
+        assert_eq!(names(&streams), ["orders", "a_x", "b_x", "a_x_", "t_1"]);
+        assert!(fits("orders", "public.orders") && fits("public.*", "public.orders"));
+        assert!(!fits("public", "public.orders"));
     }
 
     #[test]

@@ -130,10 +130,11 @@ fn every_table_comes_back_from_two_servers_the_lake_and_workbooks_as_it_was() {
     sync(&house, "one", ("old", "first"), &wanted, table);
     sync(&house, "two", ("first", "second"), &wanted, table);
     sync(&house, "three", ("second", "lake"), &wanted, |table| {
-        format!("options: {{table: {0}}}, to: raw.{0}", table.name)
+        format!("options: {{table: {}}}, to: raw.{}", table.name, table.name.to_lowercase())
     });
     sync(&house, "four", ("lake", "books"), &wanted, |table| {
-        format!("options: {{table: raw.{0}}}, target: {{path: {0}.xlsx}}", table.name)
+        let landed = table.name.to_lowercase();
+        format!("options: {{table: raw.{landed}}}, target: {{path: {}.xlsx}}", table.name)
     });
     sync(&house, "five", ("books", "new"), &wanted, |table| {
         let columns = table.columns.iter();
