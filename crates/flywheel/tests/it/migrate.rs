@@ -1,10 +1,12 @@
 //! Tables move to another system for good: planned, loaded, proved equal, cut over, and back.
 
+use std::process::Stdio;
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use flywheel_testkit::{MariaDb, Postgres};
 
-use crate::house::House;
+use crate::house::{House, binary};
 
 fn postgres() -> &'static Postgres {
     static SERVER: OnceLock<Postgres> = OnceLock::new();
@@ -147,6 +149,58 @@ fn a_shop_moves_from_postgresql_to_mariadb_and_back() {
     shop.house.ok(&["migrate", "finish", "shop"]);
     assert_eq!(shop.slots(), "0");
     shop.house.fails(3, &["migrate", "run", "shop"]);
+}
+
+#[test]
+fn a_migration_that_is_killed_in_any_step_goes_on_from_there() {
+    let shop = Move::new();
+    let killed = |step: &[&str], after_ms: u64| {
+        let mut child = binary()
+            .arg("-C")
+            .arg(shop.house.dir())
+            .args(["migrate"])
+            .args(step)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        std::thread::park_timeout(Duration::from_millis(after_ms));
+        child.kill().unwrap();
+        child.wait().unwrap();
+    };
+    let phase = || {
+        let list = shop.house.ok(&["migrate", "list", "--output", "csv"]);
+        list.lines().nth(1).and_then(|line| line.split(',').nth(1)).unwrap_or_default().to_owned()
+    };
+    for turn in 1..9 {
+        shop.old(&format!(
+            "update orders set amount = amount + 1 where id % 9 = {turn}; insert into orders (id, amount) values (9000 + {turn}, {turn}); delete from orders where id = {turn}"
+        ));
+        killed(&["run", "shop"], turn * 70);
+    }
+    shop.house.ok(&["migrate", "run", "shop"]);
+    shop.house.ok(&["migrate", "verify", "shop"]);
+
+    // Cut over in the end, whichever call did it; a call after that one says so.
+    for turn in 1..6 {
+        killed(&["cutover", "shop", "--frozen"], turn * 120);
+    }
+    let again = shop.house.run(&["migrate", "cutover", "shop", "--frozen"]);
+    let said = String::from_utf8_lossy(&again.stderr).into_owned();
+    assert_eq!(phase(), "cut-over", "{said}");
+    shop.new_side(
+        "update orders set amount = 7.77 where id = 50; delete from orders where id = 60",
+    );
+    for turn in 1..6 {
+        killed(&["rollback", "shop", "--frozen"], turn * 120);
+    }
+    let again = shop.house.run(&["migrate", "rollback", "shop", "--frozen"]);
+    let said = String::from_utf8_lossy(&again.stderr).into_owned();
+    assert_eq!(phase(), "rolled-back", "{said}");
+    let sums = "select count(*), sum(id), sum(amount) from orders";
+    assert_eq!(shop.old(sums).replace('|', "\t"), shop.new_side(sums));
+    assert_eq!(shop.old("select amount from orders where id = 50"), "7.77");
+    assert!(!shop.house.path("syncs/shop_back.yaml").exists());
 }
 
 #[test]
