@@ -94,7 +94,10 @@ pub(super) async fn write(moving: &Moving<'_>) -> Result<(Option<PathBuf>, Vec<S
         text.push_str(&format!("  - {stream}\n"));
     }
     let path = path(moving.workspace, moving.name);
-    fs::write(&path, text).map_err(|error| Error::io("write", &path, error))?;
+    // Half a file would be a project that cannot be loaded: it gets its name when it is whole.
+    let beside = path.with_extension("part");
+    fs::write(&beside, text).map_err(|error| Error::io("write", &beside, error))?;
+    fs::rename(&beside, &path).map_err(|error| Error::io("rename", &beside, error))?;
     Ok((Some(path), notices))
 }
 
