@@ -141,8 +141,9 @@ pub struct Fit {
     pub model: Model,
     /// Its parameters, in the order of the papers and the unit of time of the histories.
     pub parameters: Vec<Estimate>,
-    /// The log-likelihood of all customers; greater is better between models of the same histories.
-    pub log_likelihood: f64,
+    /// The log-likelihood of all customers; greater is better between models of the same histories. `None` if
+    /// the parameters were given, not fitted.
+    pub log_likelihood: Option<f64>,
     /// The number of customers it was fitted on.
     pub customers: f64,
     /// Whether the search ended at a top. If not, the data do not hold some parameter (say, nobody ever
@@ -187,7 +188,7 @@ impl Fit {
         Ok(Self {
             model,
             parameters,
-            log_likelihood: top.value * table.weight - purchases * scale.ln(),
+            log_likelihood: Some(top.value * table.weight - purchases * scale.ln()),
             customers: table.weight,
             converged: top.converged,
             covariance,
@@ -218,7 +219,7 @@ impl Fit {
                     error: None,
                 })
                 .collect(),
-            log_likelihood: f64::NAN,
+            log_likelihood: None,
             customers: 0.0,
             converged: true,
             covariance: None,
@@ -363,14 +364,15 @@ fn starts() -> [Vec<f64>; 3] {
     [vec![0.0, 0.0, 0.0, 0.0], vec![-1.0, -1.5, -0.5, 1.0], vec![0.5, 0.0, -1.0, -1.0]]
 }
 
-/// The unit that times are measured in while fitting: the mean age.
+/// The unit that times are measured in while fitting: the greatest age.
 fn scale(model: Model, histories: &[History]) -> f64 {
-    let sum: f64 = histories.iter().map(|history| history.age).sum();
-    let mean = sum / histories.len().max(1) as f64;
-    if model == Model::BgBb || mean <= 0.0 || !mean.is_finite() { 1.0 } else { mean }
+    let most = histories.iter().map(|history| history.age).fold(0.0, f64::max);
+    if model == Model::BgBb || most <= 0.0 { 1.0 } else { most }
 }
 
 fn enough(customers: f64, buyers: f64) -> Result<()> {
+    // The sum of nothing is −0.
+    let customers = customers + 0.0;
     if customers < CUSTOMERS_MIN {
         return Err(Error::invalid(format!(
             "a model of lifetimes needs {CUSTOMERS_MIN} customers, found {customers}"
@@ -384,6 +386,7 @@ fn enough(customers: f64, buyers: f64) -> Result<()> {
 }
 
 fn few_buyers(what: &str, buyers: f64) -> Error {
+    let buyers = buyers + 0.0;
     Error::invalid(format!(
         "{what} needs {BUYERS_MIN} customers who bought on a second day, found {buyers}"
     ))

@@ -45,22 +45,24 @@ pub struct Customer {
 
 /// Sums up purchases up to and including `as_of`; later ones are ignored, so a past day can be redone.
 ///
-/// Purchases of one day are one. A day whose returns eat up its purchases is none; a customer
-/// without any such day is left out.
+/// Purchases of one day are one, free ones too. A day whose returns eat up its purchases is none; a
+/// customer without any other day is left out.
 ///
 /// # Errors
 /// [`flywheel_base::ErrorKind::Invalid`] naming the first purchase whose value is not finite.
 /// # Cost
 /// O(n log n) in the purchases.
 pub fn customers(purchases: &[Purchase], as_of: Timestamp) -> Result<Vec<Customer>> {
-    let mut by_customer: BTreeMap<&str, BTreeMap<i64, f64>> = BTreeMap::new();
+    let mut by_customer: BTreeMap<&str, BTreeMap<i64, Day>> = BTreeMap::new();
     for (position, purchase) in purchases.iter().enumerate() {
         if !purchase.value.is_finite() {
             return Err(finite::not_finite("purchase value", position, purchase.value));
         }
         if purchase.at <= as_of {
             let days = by_customer.entry(&purchase.customer).or_default();
-            *days.entry(purchase.at.day()).or_default() += purchase.value;
+            let day = days.entry(purchase.at.day()).or_default();
+            day.value += purchase.value;
+            day.returned |= purchase.value < 0.0;
         }
     }
     Ok(by_customer
@@ -69,8 +71,16 @@ pub fn customers(purchases: &[Purchase], as_of: Timestamp) -> Result<Vec<Custome
         .collect())
 }
 
-fn summary(customer: &str, days: &BTreeMap<i64, f64>, today: i64) -> Option<Customer> {
-    let mut bought = days.iter().filter(|(_, value)| **value > 0.0);
+/// What a customer bought and returned on a day.
+#[derive(Default)]
+struct Day {
+    value: f64,
+    returned: bool,
+}
+
+fn summary(customer: &str, days: &BTreeMap<i64, Day>, today: i64) -> Option<Customer> {
+    let left = days.iter().filter(|(_, day)| day.value > 0.0 || !day.returned);
+    let mut bought = left.map(|(day, bought)| (*day, bought.value));
     let (first, first_value) = bought.next()?;
     let (mut last, mut count, mut sum) = (first, 0.0, 0.0);
     for (day, value) in bought {

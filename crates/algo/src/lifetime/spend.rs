@@ -31,13 +31,13 @@ pub struct Spend {
 
 impl Spend {
     /// Fits the values of repeat purchases: `frequency` purchases of mean value `spend` a customer.
-    /// Customers without repeat purchase are passed over.
+    /// Customers without repeat purchase, or whose repeat purchases were all free, are passed over.
     ///
     /// # Shape
     /// One entry a customer; `weights` says how many customers have this entry, 1 if `None`.
     /// # Errors
     /// [`flywheel_base::ErrorKind::Invalid`] if the lengths differ, a number is not finite or negative, a repeat
-    /// buyer's spend is not above 0, or fewer than [`BUYERS_MIN`] customers have repeat purchases.
+    /// buyer's spend is below 0, or fewer than [`BUYERS_MIN`] customers have repeat purchases.
     /// # Cost
     /// About 1,000 passes over at most 5,000 customers and 150 over all different ones.
     /// # Source
@@ -50,14 +50,14 @@ impl Spend {
         finite::all_finite("spend", spend)?;
         let (mut histories, mut counts) = (Vec::new(), Vec::new());
         for (at, (x, m)) in frequency.iter().zip(spend).enumerate() {
-            if *x <= 0.0 {
+            if *x <= 0.0 || *m == 0.0 {
                 continue;
             }
-            if *m <= 0.0 {
+            if *m < 0.0 {
                 return Err(Error::invalid(format!(
                     "spend is {m} at position {at}, with {x} repeat purchases"
                 ))
-                .hint("Leave out purchases that were returned or had no price."));
+                .hint("Leave out purchases that were returned."));
             }
             // A table of (frequency, mean): the mean stands where a history has its recency.
             histories.push(History { frequency: *x, recency: *m, age: 0.0 });
@@ -67,8 +67,7 @@ impl Spend {
         if buyers < BUYERS_MIN {
             return Err(super::few_buyers("a model of spend", buyers));
         }
-        let pairs = histories.iter().zip(&counts);
-        let scale = pairs.map(|(history, count)| history.recency * count).sum::<f64>() / buyers;
+        let scale = histories.iter().map(|history| history.recency).fold(0.0, f64::max);
         let table = Table::new(&histories, Some(&counts), scale);
         let on = |table: &Table, logs: &[f64]| likelihood(table, &super::exp(logs));
         let starts = [vec![1.0, 1.0, 0.5], vec![2.0, 1.5, 0.0], vec![0.0, 0.5, 0.5]];

@@ -58,10 +58,12 @@ fn histories_that_contradict_themselves_are_named() {
 #[test]
 fn spends_and_horizons_are_checked() {
     let spend = |wrong: f64| Spend::fit(&[2.0; 20], &[vec![5.0; 19], vec![wrong]].concat(), None);
-    for wrong in [0.0, -3.0, f64::NAN] {
+    for wrong in [-3.0, f64::NAN] {
         assert!(spend(wrong).unwrap_err().message().contains("at position 19"), "{wrong}");
     }
     assert!(Spend::fit(&[2.0; 20], &[1.0; 3], None).is_err());
+    let free = Spend::fit(&[2.0; 20], &[0.0; 20], None).unwrap_err();
+    assert!(free.message().contains("found 0"), "{free}");
     let fit = Fit::of(Model::BgNbd, &[0.5, 8.0, 0.7, 9.0]).unwrap();
     for horizon in [0.0, -1.0, f64::NAN, f64::INFINITY, 1e12] {
         let error = fit.expected(&history(2.0, 3.0, 9.0), horizon).unwrap_err();
@@ -101,6 +103,8 @@ fn days_are_counted_once_and_returns_and_the_future_not_at_all() {
         bought("a", 12, -7.0),
         bought("a", 99, 1.0),
         bought("b", 3, -1.0),
+        bought("b", 4, 2.0),
+        bought("b", 4, -2.0),
     ];
     let made = customers(&events, Timestamp::from_day(20)).unwrap();
     assert_eq!(made.len(), 1, "whoever only returns goods is no customer");
