@@ -12,8 +12,10 @@ use schemars::json_schema;
 
 use super::*;
 use crate::model::IncrementalStrategy;
+use crate::resource::learner::ValueModel;
 use crate::resource::project_file::Materialized;
 use crate::resource::properties::Severity;
+use crate::resource::quantity::Duration;
 use crate::resource::sync::Keep;
 
 /// The line before each file in a case.
@@ -206,6 +208,9 @@ fn a_clean_project_holds_what_the_files_say() {
     let landed = project.sources["raw.orders"].landed_by.as_ref().unwrap();
     assert_eq!((landed.sync.as_str(), landed.stream.as_str()), ("shop", "orders"));
     assert_eq!(project.learners["stages"].kind().unwrap().name(), "segment");
+    let worth = project.learners["worth"].value.value.as_ref().unwrap();
+    assert_eq!((worth.horizon, worth.model), (Duration::days(182), ValueModel::ParetoNbd));
+    assert_eq!(worth.holdout, None, "as long as the horizon");
     assert_eq!(
         (project.actions["outbox"].file.as_str(), project.actions["outbox"].line),
         ("actions/outbox.yaml", 1)
@@ -222,6 +227,7 @@ fn a_clean_project_holds_what_the_files_say() {
             "customers",
             "euros",
             "stages",
+            "worth",
             "welcome",
             "outbox"
         ]
