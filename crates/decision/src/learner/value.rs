@@ -181,3 +181,74 @@ fn measures(choice: &Choice) -> Vec<Measure> {
         },
     ]
 }
+
+#[cfg(test)]
+mod tests {
+    use flywheel_project::resource::quantity::{Duration, Share};
+
+    use super::*;
+
+    fn settings(model: ValueModel) -> Value {
+        Value {
+            events: String::new(),
+            horizon: Duration::days(60),
+            model,
+            holdout: None,
+            interval: Share::of(0.9),
+        }
+    }
+
+    /// Sixty customers with rhythms of 5 to 29 days; every third went silent on day 120.
+    fn purchases() -> Vec<Purchase> {
+        let mut made = Vec::new();
+        for who in 0..60_i64 {
+            let end = if who % 3 == 0 { 120 } else { 300 };
+            let days = (who % 11..end).step_by(5 + 4 * (who % 7) as usize);
+            made.extend(days.map(|day| Purchase {
+                customer: format!("c{who:02}"),
+                at: Timestamp::from_day(day),
+                value: 10.0 + (who % 5) as f64 + (day % 3) as f64,
+            }));
+        }
+        made
+    }
+
+    #[test]
+    fn silent_customers_are_worth_less_and_every_row_is_whole() {
+        for model in
+            [ValueModel::Auto, ValueModel::BgNbd, ValueModel::MbgNbd, ValueModel::ParetoNbd]
+        {
+            let (settings, now) = (settings(model), Timestamp::from_day(300));
+            let made = fit(&purchases(), &settings, now).unwrap();
+            let rows = rows(&made, &settings, now, "digest");
+            assert_eq!(rows.len(), 60);
+            for row in &rows {
+                assert!((0.0..=1.0).contains(&row.alive), "{} {}", row.unit_id, row.alive);
+                let value = row.expected_value.unwrap();
+                assert!(
+                    (value / row.expected_purchases - row.expected_spend.unwrap()).abs() < 1e-9
+                );
+                assert!(row.lower.is_none_or(|lower| lower <= value));
+                assert!(row.upper.is_none_or(|upper| value <= upper));
+            }
+            let worth = |id: &str| rows.iter().find(|row| row.unit_id == id).unwrap();
+            // c21 and c07 share a rhythm of five days; only c07 still buys.
+            assert!(worth("c21").alive < 0.1 && worth("c07").alive > 0.9);
+            assert!(worth("c21").expected_value < worth("c07").expected_value);
+            let measures = measures(&made.choice);
+            assert_eq!((measures[0].name, measures[0].count), ("mae", 60));
+            assert!(measures[0].value.unwrap() > 0.0 && measures[0].baseline.is_some());
+        }
+    }
+
+    #[test]
+    fn too_few_customers_are_an_error_that_says_how_many_are_needed() {
+        let settings = settings(ValueModel::Auto);
+        let few: Vec<Purchase> =
+            purchases().into_iter().filter(|p| p.customer.as_str() < "c05").collect();
+        let error = fit(&few, &settings, Timestamp::from_day(300)).err().unwrap();
+        assert!(error.message().contains("needs 10 customers, found 5"), "{error}");
+        assert!(error.hint_text().is_some());
+        assert!(fit(&[], &settings, Timestamp::from_day(300)).is_err());
+    }
+}
