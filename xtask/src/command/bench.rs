@@ -4,6 +4,7 @@
 
 mod bad_rows;
 mod crm_merge;
+mod customers;
 mod demo;
 pub(super) mod goal;
 mod online_retail;
@@ -79,6 +80,11 @@ const BENCHES: &[Bench] = &[
         name: "crm-merge",
         about: "a CRM split in two with planted duplicates: precision, recall, conflicts by rule",
         run: crm_merge::run,
+    },
+    Bench {
+        name: "customers",
+        about: "k-means on a million rows beside scikit-learn; lifetimes of a million customers",
+        run: customers::run,
     },
     Bench { name: "demo", about: "the demo twice: time, memory, equal results", run: demo::run },
 ];

@@ -299,15 +299,20 @@ fn check(rows: &[f64], columns: usize, options: &Options) -> Result<()> {
         return Err(Error::invalid(format!("{clusters} clusters are asked for"))
             .hint(format!("Ask for 1 to {CLUSTERS_MAX} clusters.")));
     }
-    let mut distinct: Vec<&[f64]> = rows.chunks_exact(columns).collect();
-    distinct.sort_by(|a, b| compare(a, b));
-    distinct.dedup();
-    if distinct.len() < clusters {
-        return Err(Error::invalid(format!(
-            "{clusters} clusters are asked of {} distinct rows",
-            distinct.len()
-        ))
-        .hint("Ask for fewer clusters or wait for more customers."));
+    // Ends at the first rows as a rule: it only looks for as many different ones as there are clusters.
+    let mut distinct: Vec<&[f64]> = Vec::new();
+    let order = |a: &[f64], b: &[f64]| a.partial_cmp(b).unwrap_or(std::cmp::Ordering::Equal);
+    for row in rows.chunks_exact(columns) {
+        if let Err(at) = distinct.binary_search_by(|other| order(other, row)) {
+            distinct.insert(at, row);
+            if distinct.len() == clusters {
+                return Ok(());
+            }
+        }
     }
-    Ok(())
+    Err(Error::invalid(format!(
+        "{clusters} clusters are asked of {} distinct rows",
+        distinct.len()
+    ))
+    .hint("Ask for fewer clusters or wait for more customers."))
 }
