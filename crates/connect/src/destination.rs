@@ -9,6 +9,7 @@
 pub mod avro;
 pub mod csv;
 pub mod excel;
+pub mod journal;
 pub mod jsonl;
 pub mod kafka;
 pub mod mysql;
@@ -48,6 +49,7 @@ pub const DESTINATIONS: &[DestinationEntry] = &[
     destination::<source::mysql::MySql>("mysql"),
     destination::<postgres::Postgres>("postgres"),
     destination::<kafka::Kafka>("kafka"),
+    destination::<journal::Journal>("journal"),
     destination::<source::rest::Rest>("rest"),
     destination::<source::hubspot::HubSpot>("hubspot"),
     destination::<source::salesforce::Salesforce>("salesforce"),

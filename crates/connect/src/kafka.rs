@@ -7,6 +7,7 @@
 mod client;
 mod fail;
 mod partition;
+mod queue;
 pub mod topics;
 
 #[cfg(test)]
@@ -19,8 +20,10 @@ use flywheel_base::{Error, Result, Secret, quantity};
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer};
 
-pub(crate) use client::{Client, Cluster, Extent, Isolation, POLL, Producer, is_internal};
-pub(crate) use partition::{PartitionReader, Span};
+use crate::queue::check_topic_name;
+
+pub(crate) use client::{Client, Cluster, Isolation, POLL, Producer, is_internal};
+pub(crate) use partition::PartitionReader;
 
 /// How long the brokers may take to answer unless the connection says otherwise.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -36,9 +39,6 @@ const STATE_TOPIC: &str = "flywheel-positions";
 
 /// What names of consumer groups and transactions begin with unless the connection says otherwise.
 const PREFIX: &str = "flywheel";
-
-/// The longest name of a topic.
-const TOPIC_NAME_MAX: usize = 249;
 
 /// What properties of librdkafka begin with that are not for the connection to set: those of its
 /// login, which hold secrets, and those that load code.
@@ -198,21 +198,6 @@ fn duration(what: &str, text: Option<&str>) -> Result<Option<Duration>> {
             .hint("Set a duration from 100ms to 15m."));
     }
     Ok(Some(found))
-}
-
-/// Refuses what cannot be the name of a topic.
-pub(crate) fn check_topic_name(name: &str) -> Result<()> {
-    let letter = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
-    if name.is_empty()
-        || name.len() > TOPIC_NAME_MAX
-        || name == "."
-        || name == ".."
-        || !name.chars().all(letter)
-    {
-        return Err(Error::invalid(format!("\"{name}\" cannot be the name of a topic"))
-            .hint("A name has 1 to 249 ASCII letters, digits, points, underscores and hyphens."));
-    }
-    Ok(())
 }
 
 #[cfg(test)]

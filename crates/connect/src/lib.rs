@@ -16,12 +16,14 @@ mod column;
 mod feed;
 mod files;
 mod http;
+mod journal;
 mod ledger;
 mod objects;
 mod output;
 mod page;
 mod postgres;
 mod process;
+mod queue;
 mod records;
 
 pub use action::{ACTIONS, Action, ActionConfig, ActionContext, ActionEntry, Delivery, Outcome};

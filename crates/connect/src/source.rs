@@ -9,6 +9,7 @@ pub mod avro;
 pub mod csv;
 pub mod excel;
 pub mod hubspot;
+pub mod journal;
 pub mod jsonl;
 pub mod kafka;
 pub mod mysql;
@@ -54,6 +55,7 @@ pub const SOURCES: &[SourceEntry] = &[
     source::<mysql::MySql>("mysql"),
     source::<postgres::Postgres>("postgres"),
     source::<kafka::Kafka>("kafka"),
+    source::<journal::Journal>("journal"),
     source::<rest::Rest>("rest"),
     source::<hubspot::HubSpot>("hubspot"),
     source::<salesforce::Salesforce>("salesforce"),

@@ -16,6 +16,7 @@ use rdkafka::producer::{BaseProducer, DeliveryResult, ProducerContext};
 use rdkafka::types::RDKafkaErrorCode as Code;
 
 use super::fail::{self, Heard};
+use crate::queue::Extent;
 
 /// How long to wait before asking again for what is being made.
 pub(crate) const POLL: Duration = Duration::from_millis(25);
@@ -75,15 +76,6 @@ pub(crate) enum Isolation {
     Committed,
     /// All.
     All,
-}
-
-/// The messages a partition holds: from `low` on, before `high`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Extent {
-    /// The first offset that retention has left.
-    pub(crate) low: i64,
-    /// The offset after the last one that a reader sees.
-    pub(crate) high: i64,
 }
 
 /// Hears what a client says about its connections.

@@ -12,20 +12,10 @@ use rdkafka::types::RDKafkaErrorCode as Code;
 
 use super::client::{Client, Cluster, Isolation};
 use super::fail::code;
+use crate::queue::Span;
 
 /// How long one look for a message lasts.
 const LOOK: std::time::Duration = std::time::Duration::from_millis(100);
-
-/// What to read of a partition.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Span {
-    /// The partition.
-    pub(crate) partition: i32,
-    /// The first offset.
-    pub(crate) from: i64,
-    /// The offset to stop before.
-    pub(crate) to: i64,
-}
 
 /// Reads spans of one topic, one after the other, so that the order of all messages is always the
 /// same.

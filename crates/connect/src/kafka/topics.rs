@@ -13,8 +13,9 @@ use rdkafka::types::RDKafkaErrorCode as Code;
 use serde::Serialize;
 use serde_json::Value;
 
+use super::Kafka;
 use super::client::{Cluster, Isolation, Watch, is_internal};
-use super::{Kafka, check_topic_name};
+use crate::queue::{TOPIC_NAME_MAX, check_topic_name};
 use crate::source::settings;
 
 /// The group of readers that only look.
@@ -329,7 +330,7 @@ impl Topics {
     /// Proves that the brokers take settings. The library drops what they say about a change of
     /// settings, but not what they say about a new topic that is only tried.
     async fn validate(&self, name: &str, doing: &str, wanted: &BTreeMap<&str, &str>) -> Result<()> {
-        let tried: String = TRIED.chars().chain(name.chars()).take(super::TOPIC_NAME_MAX).collect();
+        let tried: String = TRIED.chars().chain(name.chars()).take(TOPIC_NAME_MAX).collect();
         let one = TopicReplication::Fixed(BROKERS_CHOICE);
         let mut topic = NewTopic::new(&tried, BROKERS_CHOICE, one);
         for (name, value) in wanted {

@@ -236,6 +236,17 @@ async fn case(entry: &'static SourceEntry) -> Case {
                 _server: None,
             }
         }
+        "journal" => Case {
+            entry,
+            folder: journal::tests::case(),
+            connection: json!({ "path": "journal" }),
+            stream: json!({ "topic": "t", "metadata": ["offset"] }),
+            columns: vec![DeclaredColumn::new("n", crate::ColumnType::Int64)],
+            mode: ReadMode::Incremental { cursor: None, lag: None },
+            rows: 7,
+            bad: 2,
+            _server: None,
+        },
         "rest" | "hubspot" | "salesforce" => api_case(entry).await,
         "singer" | "airbyte" => Case {
             entry,

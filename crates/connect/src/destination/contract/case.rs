@@ -40,6 +40,10 @@ pub(crate) struct Case {
 pub(crate) const NEEDS_A_SERVER: [&str; 6] =
     ["mysql", "postgres", "kafka", "rest", "hubspot", "salesforce"];
 
+/// Destinations of messages: every row of every mode is one more of them, so that only `append` looks
+/// like a table. Their own tests have the other modes.
+pub(crate) const MESSAGES: [&str; 1] = ["journal"];
+
 /// Destinations of files, which also write into a store.
 pub(crate) const FILES: [&str; 5] = ["csv", "jsonl", "parquet", "avro", "excel"];
 
@@ -82,6 +86,15 @@ pub(crate) fn case(entry: &'static DestinationEntry) -> Case {
             connection: json!({ "path": "out/t.db" }),
             target: json!({ "table": "t" }),
             stream: json!({ "table": "t" }),
+            bad: Some((infinite, "not-finite")),
+            _server: None,
+        },
+        "journal" => Case {
+            entry,
+            folder: Folder::new(&[]),
+            connection: json!({ "path": "out/journal" }),
+            target: json!({ "topic": "t" }),
+            stream: json!({ "topic": "t", "metadata": [], "base64": true }),
             bad: Some((infinite, "not-finite")),
             _server: None,
         },

@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 use super::READER;
 use crate::destination::Checkpoint;
 use crate::kafka::topics::{TopicSpec, Topics};
-use crate::kafka::{Client, Cluster, Isolation, PartitionReader, Span};
+use crate::kafka::{Client, Cluster, Isolation, PartitionReader};
+use crate::queue::Span;
 
 /// The partition of the checkpoints; there is only one.
 pub(super) const PARTITION: i32 = 0;

@@ -3,8 +3,6 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use arrow::array::{Array as _, AsArray as _};
-use arrow::datatypes::DataType;
 use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
 use flywheel_base::{Error, ErrorKind, Result, task};
@@ -12,21 +10,18 @@ use rdkafka::error::KafkaError;
 use rdkafka::producer::{BaseRecord, Producer as _, PurgeConfig};
 use rdkafka::types::RDKafkaErrorCode as Code;
 
-use super::key::Keys;
-use super::{KafkaTarget, state};
+use super::state;
 use crate::destination::{Checkpoint, Refused, WriteMode, WriteRequest, Writer, Written};
 use crate::kafka::topics::{TopicSpec, Topics};
 use crate::kafka::{Cluster, Isolation, Producer};
-use crate::output::{JsonRows, check_json_columns, refuse_json};
+use crate::output::check_json_columns;
+use crate::queue::{Encoder, OVERHEAD_BYTES, TopicTarget};
 
 /// The largest message of a topic whose settings this user may not see: the brokers' default.
 const MESSAGE_BYTES: usize = 1_048_588;
 
 /// The largest message the library can be told of.
 const MESSAGE_BYTES_MAX: usize = 1_000_000_000;
-
-/// What a batch with a single message weighs besides key and value.
-const OVERHEAD_BYTES: usize = 128;
 
 /// How long one look for answers lasts.
 const LOOK: Duration = Duration::from_millis(10);
@@ -41,14 +36,9 @@ const ANSWER_EACH: usize = 1_000;
 struct Shared {
     cluster: Cluster,
     producer: Producer,
-    target: KafkaTarget,
+    target: TopicTarget,
     name: state::Name,
-    mode: WriteMode,
-    key: Vec<String>,
-    deleted: Option<String>,
-    /// Whether a message without key would be refused.
-    keyed: bool,
-    message_bytes_max: usize,
+    encoder: Encoder,
 }
 
 /// An open write.
@@ -64,7 +54,7 @@ impl KafkaWriter {
     /// Opens a write: makes what is missing, fences older writers, finds the last checkpoint.
     pub(super) async fn open(
         cluster: &Cluster,
-        target: KafkaTarget,
+        target: TopicTarget,
         request: &WriteRequest,
     ) -> Result<Self> {
         let by_key = matches!(request.mode, WriteMode::Merge | WriteMode::Mirror);
@@ -106,16 +96,14 @@ impl KafkaWriter {
             ("message.max.bytes", largest),
             ("batch.size", batch.to_string()),
         ];
+        let keyed = by_key || compacted == Some(true);
+        let encoder = Encoder::new(request, &target, keyed, message_bytes_max);
         let shared = Shared {
             producer: cluster.writer(&name.transaction(cluster), &more)?,
             cluster: cluster.clone(),
             target,
             name,
-            mode: request.mode,
-            key: request.key.clone(),
-            deleted: request.deleted.clone(),
-            keyed: by_key || compacted == Some(true),
-            message_bytes_max,
+            encoder,
         };
         let (shared, committed) = task::compute(move || {
             let committed = shared.start()?;
@@ -177,7 +165,7 @@ impl KafkaWriter {
 async fn ensure(
     cluster: &Cluster,
     topics: &Topics,
-    target: &KafkaTarget,
+    target: &TopicTarget,
     by_key: bool,
 ) -> Result<()> {
     let (asked, topic) = (cluster.clone(), target.topic.clone());
@@ -248,114 +236,17 @@ impl Shared {
 
     /// Sends the rows that can be sent.
     fn send_rows(&self, batch: &RecordBatch) -> Result<(Vec<Refused>, Written)> {
-        let gone = self.gone(batch)?;
-        let keys = Keys::of(batch, &self.key)?;
-        let (values, mut sent) = (self.without_mark(batch)?, Written::default());
-        let mut unfit = vec![None; batch.num_rows()];
-        for refused in refuse_json(&values, &self.target.json_columns)? {
-            let row = refused.row;
-            if let Some(slot) = unfit.get_mut(row) {
-                *slot = Some(refused);
-            }
-        }
-        let rows = JsonRows::new(&values.schema(), &self.target.json_columns)?;
-        let cells = JsonRows::cells(&values)?;
-        let (mut refused, mut value) = (Vec::new(), Vec::new());
-        for (row, unfit) in unfit.into_iter().enumerate() {
-            let gone = gone.get(row).copied().unwrap_or(false);
-            if let Some(unfit) = unfit.filter(|_| !gone) {
-                refused.push(unfit);
-                continue;
-            }
-            let key = match self.key_of(&keys, row) {
-                Ok(key) => key,
-                Err(unfit) => {
-                    refused.push(unfit);
-                    continue;
-                }
-            };
-            value.clear();
-            if !gone {
-                rows.push(&cells, row, &mut value)?;
-            }
-            let size = value.len() + key.as_ref().map_or(0, Vec::len) + OVERHEAD_BYTES;
-            if size > self.message_bytes_max {
-                refused.push(self.too_large(row));
-                continue;
-            }
-            let payload = (!gone).then_some(value.as_slice());
-            self.send(&self.target.topic, None, key.as_deref(), payload)?;
-            if gone {
-                sent.rows_deleted += 1;
-            } else {
-                sent.rows_written += 1;
-            }
-            if row % ANSWER_EACH == 0 {
+        let mut messages = 0;
+        let done = self.encoder.encode(batch, |key, value| {
+            self.send(&self.target.topic, None, key, value)?;
+            if messages % ANSWER_EACH == 0 {
                 self.producer.poll(Duration::ZERO);
             }
-        }
+            messages += 1;
+            Ok(())
+        })?;
         self.failed()?;
-        Ok((refused, sent))
-    }
-
-    fn too_large(&self, row: usize) -> Refused {
-        let limit = self.message_bytes_max;
-        Refused {
-            row,
-            column: None,
-            code: "message-too-large".to_owned(),
-            reason: format!(
-                "the message is larger than the topic's max.message.bytes of {limit} allows"
-            ),
-        }
-    }
-
-    fn key_of(&self, keys: &Keys, row: usize) -> Result<Option<Vec<u8>>, Refused> {
-        let refuse = |column: Option<String>, code: &str, reason: String| Refused {
-            row,
-            column,
-            code: code.to_owned(),
-            reason,
-        };
-        let by_key = self.mode != WriteMode::Append;
-        if by_key && let Some(column) = keys.missing(row) {
-            let reason = "no value in a column of the key".to_owned();
-            return Err(refuse(Some(column.to_owned()), "no-key", reason));
-        }
-        match keys.key(row) {
-            Ok(None) if self.keyed => {
-                let reason = "no key, which a compacted topic needs; set `key`".to_owned();
-                Err(refuse(self.key.first().cloned(), "no-key", reason))
-            }
-            Ok(key) => Ok(key),
-            Err((column, misfit)) => Err(refuse(Some(column), misfit.code, misfit.reason)),
-        }
-    }
-
-    /// Which rows are marked as deleted.
-    fn gone(&self, batch: &RecordBatch) -> Result<Vec<bool>> {
-        let marked = self.deleted.as_ref().filter(|_| self.mode == WriteMode::Mirror);
-        let Some(array) = marked.and_then(|name| batch.column_by_name(name)) else {
-            return Ok(Vec::new());
-        };
-        if array.data_type() != &DataType::Boolean {
-            return Err(Error::invalid("the column that marks deleted rows is not boolean")
-                .hint("Set `deleted` to a column of truth values."));
-        }
-        let array = array.as_boolean();
-        Ok((0..array.len()).map(|row| array.is_valid(row) && array.value(row)).collect())
-    }
-
-    /// The rows as they are sent.
-    fn without_mark(&self, batch: &RecordBatch) -> Result<RecordBatch> {
-        let schema = batch.schema();
-        let mark = self.deleted.as_ref().filter(|_| self.mode == WriteMode::Mirror);
-        let Some(mark) = mark else { return Ok(batch.clone()) };
-        let kept = schema.fields().iter().enumerate().filter(|(_, field)| field.name() != mark);
-        let kept: Vec<usize> = kept.map(|(at, _)| at).collect();
-        batch
-            .project(&kept)
-            .map_err(|error| Error::internal("columns cannot be left out").caused_by(error))
+        Ok(done)
     }
 
     /// Hands one message to the library, waiting while it has too many.

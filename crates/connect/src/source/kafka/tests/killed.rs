@@ -201,19 +201,3 @@ async fn a_process_killed_twenty_times_lands_every_message_exactly_once() {
     // And a run after that has nothing to do.
     assert_eq!(live(&work, End::Done), None);
 }
-
-#[tokio::test]
-async fn ten_events_land_with_their_count_sum_and_greatest_value() {
-    let topic = topic(1).await;
-    let events: Vec<String> =
-        (0..10).map(|n| format!("{{\"id\":{n},\"value\":{}}}", n * 100)).collect();
-    send_values(&topic, &events.iter().map(String::as_str).collect::<Vec<_>>());
-    let folder = tempfile::tempdir().unwrap();
-    let database = folder.path().join("events.db");
-    let work = Work { connection: connection(), topic, database, page_rows: 1_000 };
-    carry(&work, |_| ()).await;
-    carry(&work, |_| ()).await;
-    let found: Vec<i64> =
-        ask(&work.database, "SELECT count(*), sum(value), max(value) FROM events");
-    assert_eq!(found, [10, 4_500, 900]);
-}

@@ -3,15 +3,13 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use flywheel_base::{Error, Result};
-use rdkafka::consumer::Consumer as _;
-use rdkafka::{Offset, TopicPartitionList};
 
 use super::plan::{Plan, Stored, plan, shown};
 use super::record::{Outcome, Recorder, Taken};
-use super::{KafkaStream, READER, Start};
+use super::stream::{Start, TopicStream};
+use super::{Queue, Span, TopicReader, check_topic_name};
 use crate::column::Parsing;
 use crate::files::PageRead;
-use crate::kafka::{Cluster, Isolation, PartitionReader, Span, check_topic_name};
 use crate::page::{Column, Page};
 use crate::records::RecordTable;
 use crate::source::{ReadMode, ReadRequest, settings};
@@ -23,9 +21,9 @@ const CHUNK_MESSAGES: usize = 1_000;
 const CHUNK_BYTES: usize = 16 << 20;
 
 /// A read of one topic.
-pub(super) struct KafkaRead {
-    cluster: Cluster,
-    stream: KafkaStream,
+pub(crate) struct TopicRead {
+    queue: Box<dyn Queue>,
+    stream: TopicStream,
     request: ReadRequest,
     recorder: Recorder,
     /// Where the read stands.
@@ -39,7 +37,7 @@ pub(super) struct KafkaRead {
 }
 
 struct Open {
-    reader: PartitionReader,
+    reader: Box<dyn TopicReader>,
     /// What is still to be read.
     spans: VecDeque<Span>,
     current: Option<Span>,
@@ -52,15 +50,16 @@ enum Item {
     End(i32, i64),
 }
 
-impl KafkaRead {
+impl TopicRead {
     /// Prepares a read; does no I/O.
-    pub(super) fn new(cluster: &Cluster, request: &ReadRequest) -> Result<Self> {
-        let stream: KafkaStream = settings("stream", request.stream.clone())?;
+    pub(crate) fn new(queue: Box<dyn Queue>, request: &ReadRequest) -> Result<Self> {
+        let stream: TopicStream = settings("stream", request.stream.clone())?;
         check_topic_name(&stream.topic)?;
         if let ReadMode::Incremental { cursor, lag } = &request.mode
             && (cursor.is_some() || lag.is_some())
         {
-            return Err(Error::invalid("a kafka stream has no `cursor` and no `lag`")
+            let kind = queue.kind();
+            return Err(Error::invalid(format!("a {kind} stream has no `cursor` and no `lag`"))
                 .hint("It follows the offsets of the topic: leave both out."));
         }
         let before = request.from.as_ref().map(Stored::of).transpose()?;
@@ -81,10 +80,10 @@ impl KafkaRead {
         let recorder = Recorder::new(&stream);
         let columns = recorder.columns(&request.columns);
         let parsing = Parsing { base64: stream.base64 || recorder.base64(), ..Parsing::default() };
-        let table = RecordTable::new("kafka", &columns, &stored.schema, request.page_rows)
+        let table = RecordTable::new(queue.kind(), &columns, &stored.schema, request.page_rows)
             .with_parsing(parsing);
         Ok(Self {
-            cluster: cluster.clone(),
+            queue,
             stream,
             request: request.clone(),
             recorder,
@@ -98,28 +97,23 @@ impl KafkaRead {
     }
 
     /// The columns found so far.
-    pub(super) fn columns(&self) -> &[Column] {
+    pub(crate) fn columns(&self) -> &[Column] {
         self.table.schema().columns()
     }
 
     /// Connects and decides what to read.
     fn start(&mut self) -> Result<Open> {
         let topic = &self.stream.topic;
-        let group = self.stream.group.clone().unwrap_or_else(|| self.cluster.named(READER));
-        let reader = PartitionReader::new(&self.cluster, topic, &group, Isolation::Committed)?;
-        let partitions = self.cluster.partitions_of(&reader.client, topic)?;
-        let mut extents = BTreeMap::new();
-        for partition in &partitions {
-            let extent = self.cluster.extent(&reader.client, topic, *partition)?;
-            extents.insert(*partition, extent);
-        }
+        let mut reader = self.queue.open(&self.stream)?;
+        let extents = reader.extents()?;
         let fresh = self.stored.next.is_empty() && self.request.mode != ReadMode::Full;
         let first = match self.stream.start {
             Start::Latest if fresh => {
                 extents.iter().map(|(partition, extent)| (*partition, extent.high)).collect()
             }
             Start::At(moment) if fresh => {
-                self.at_moment(&reader, &partitions, moment.micros().div_euclid(1_000))?
+                let partitions: Vec<i32> = extents.keys().copied().collect();
+                reader.at_moment(&partitions, moment.micros().div_euclid(1_000))?
             }
             _ => BTreeMap::new(),
         };
@@ -135,37 +129,6 @@ impl KafkaRead {
         self.stored.complete = false;
         let spans = spans.into_iter().filter(|span| span.from < span.to).collect();
         Ok(Open { reader, spans, current: None })
-    }
-
-    /// The first offsets of a moment or later.
-    fn at_moment(
-        &self,
-        reader: &PartitionReader,
-        partitions: &[i32],
-        millis: i64,
-    ) -> Result<BTreeMap<i32, i64>> {
-        let topic = &self.stream.topic;
-        let doing = format!("the offsets of the topic \"{topic}\" at `start`");
-        let mut list = TopicPartitionList::with_capacity(partitions.len());
-        let asked = partitions.iter().try_for_each(|partition| {
-            list.add_partition_offset(topic, *partition, Offset::Offset(millis))
-        });
-        let found = asked
-            .and_then(|()| reader.client.offsets_for_times(list, self.cluster.timeout()))
-            .map_err(|error| self.cluster.fail_client(&doing, &error, &reader.client))?;
-        let mut first = BTreeMap::new();
-        for element in found.elements() {
-            element
-                .error()
-                .map_err(|error| self.cluster.fail_client(&doing, &error, &reader.client))?;
-            let offset = match element.offset() {
-                Offset::Offset(offset) => offset,
-                // Nothing is so young; the plan cuts it to the end.
-                _ => i64::MAX,
-            };
-            first.insert(element.partition(), offset);
-        }
-        Ok(first)
     }
 
     /// Takes the next messages, those of one partition after those of the other.
@@ -187,17 +150,15 @@ impl KafkaRead {
                     None => break,
                 },
             };
-            match open.reader.next()? {
-                Some(message) => {
-                    let taken = self.recorder.take(&message);
-                    messages += 1;
-                    bytes += taken.size;
-                    items.push(Item::Message(taken));
-                }
-                None => {
-                    items.push(Item::End(span.partition, span.to));
-                    open.current = None;
-                }
+            let more = open.reader.next(&mut |message| {
+                let taken = self.recorder.take(message);
+                messages += 1;
+                bytes += taken.size;
+                items.push(Item::Message(taken));
+            })?;
+            if !more {
+                items.push(Item::End(span.partition, span.to));
+                open.current = None;
             }
         }
         Ok(items)
@@ -279,7 +240,7 @@ impl KafkaRead {
     }
 }
 
-impl PageRead for KafkaRead {
+impl PageRead for TopicRead {
     fn next_page(&mut self) -> Result<Option<Page>> {
         loop {
             if let Some(page) = self.ready.pop_front() {

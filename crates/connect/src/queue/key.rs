@@ -7,7 +7,7 @@ use crate::column::Misfit;
 use crate::output::{Cell, Cells, column_error, date_text, moment_text, push_json, push_text};
 
 /// The columns that identify the rows of a batch.
-pub(super) struct Keys {
+pub(crate) struct Keys {
     columns: Vec<(String, Cells)>,
 }
 
@@ -16,7 +16,7 @@ impl Keys {
     ///
     /// # Errors
     /// [`flywheel_base::ErrorKind::Invalid`] if the batch lacks one.
-    pub(super) fn of(batch: &RecordBatch, key: &[String]) -> Result<Self> {
+    pub(crate) fn of(batch: &RecordBatch, key: &[String]) -> Result<Self> {
         let schema = batch.schema();
         let mut columns = Vec::with_capacity(key.len());
         for name in key {
@@ -36,7 +36,7 @@ impl Keys {
 
     /// The key of a row: the text of a single column, an object of several; nothing if the single
     /// column has no value. An error names the column.
-    pub(super) fn key(&self, row: usize) -> Result<Option<Vec<u8>>, (String, Misfit)> {
+    pub(crate) fn key(&self, row: usize) -> Result<Option<Vec<u8>>, (String, Misfit)> {
         let at = |name: &str| {
             let name = name.to_owned();
             move |misfit: Misfit| (name, misfit)
@@ -69,7 +69,7 @@ impl Keys {
     }
 
     /// The first column without a value in a row.
-    pub(super) fn missing(&self, row: usize) -> Option<&str> {
+    pub(crate) fn missing(&self, row: usize) -> Option<&str> {
         let missing =
             self.columns.iter().find(|(_, cells)| matches!(cells.cell(row), Ok(Cell::Null)));
         missing.map(|(name, _)| name.as_str())

@@ -5,33 +5,35 @@ use std::collections::BTreeMap;
 use flywheel_base::{Error, Result};
 use serde::{Deserialize, Serialize};
 
-use super::{OnGap, corrupt};
-use crate::kafka::{Extent, Span};
+use super::stream::OnGap;
+use super::{Extent, Span};
 use crate::page::Position;
 
 /// Where a read stands.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Stored {
+pub(crate) struct Stored {
     /// The topic.
-    pub(super) topic: String,
+    pub(crate) topic: String,
     /// The next offset of each partition.
-    pub(super) next: BTreeMap<i32, i64>,
+    pub(crate) next: BTreeMap<i32, i64>,
     /// The columns and their types.
     #[serde(default)]
-    pub(super) schema: Vec<(String, String)>,
+    pub(crate) schema: Vec<(String, String)>,
     /// Whether the read came to its end.
     #[serde(default)]
-    pub(super) complete: bool,
+    pub(crate) complete: bool,
 }
 
 impl Stored {
     /// Reads a position.
-    pub(super) fn of(position: &Position) -> Result<Self> {
-        serde_json::from_value(position.0.clone()).map_err(corrupt)
+    pub(crate) fn of(position: &Position) -> Result<Self> {
+        serde_json::from_value(position.0.clone()).map_err(|error| {
+            Error::corrupt("the stored position is not one of a topic").caused_by(error)
+        })
     }
 
     /// The position.
-    pub(super) fn position(&self) -> Result<Position> {
+    pub(crate) fn position(&self) -> Result<Position> {
         serde_json::to_value(self)
             .map(Position)
             .map_err(|error| Error::internal("a position cannot be written").caused_by(error))
@@ -40,19 +42,19 @@ impl Stored {
 
 /// Messages that are gone unread: those of a partition from one offset up to another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Gap {
-    pub(super) partition: i32,
-    pub(super) from: i64,
-    pub(super) to: i64,
+pub(crate) struct Gap {
+    pub(crate) partition: i32,
+    pub(crate) from: i64,
+    pub(crate) to: i64,
 }
 
 /// What to read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Plan {
+pub(crate) struct Plan {
     /// By partition.
-    pub(super) spans: Vec<Span>,
+    pub(crate) spans: Vec<Span>,
     /// What is gone.
-    pub(super) gaps: Vec<Gap>,
+    pub(crate) gaps: Vec<Gap>,
 }
 
 /// Decides what to read. `next` is the position, `first` where partitions without one begin.
@@ -60,7 +62,7 @@ pub(super) struct Plan {
 /// # Errors
 /// [`flywheel_base::ErrorKind::Blocked`] if retention removed what was not read, or if the topic is
 /// not the one that was read before.
-pub(super) fn plan(
+pub(crate) fn plan(
     topic: &str,
     next: &BTreeMap<i32, i64>,
     first: &BTreeMap<i32, i64>,
@@ -69,7 +71,7 @@ pub(super) fn plan(
 ) -> Result<Plan> {
     let anew = |what: String| {
         Error::blocked(format!("the topic \"{topic}\" is not as it was: {what}")).hint(
-            "It was made anew, or brokers lost messages: reset the stream's position to read what is there now.",
+            "It was made anew, or messages at its end were lost: reset the stream's position to read what is there now.",
         )
     };
     if let Some(gone) = next.keys().find(|partition| !extents.contains_key(partition)) {
@@ -100,13 +102,13 @@ pub(super) fn plan(
             "retention removed messages of the topic \"{topic}\" before they were read: {}",
             gaps.join("; ")
         ))
-        .hint("Set the stream's `on_gap: skip` to go on without them, and raise the topic's retention.ms or read more often."));
+        .hint("Set the stream's `on_gap: skip` to go on without them, and raise the topic's retention or read more often."));
     }
     Ok(plan)
 }
 
 /// A gap in words.
-pub(super) fn shown(gap: &Gap) -> String {
+pub(crate) fn shown(gap: &Gap) -> String {
     let Gap { partition, from, to } = gap;
     format!("partition {partition}, offsets {from} to {} ({} messages)", to - 1, to - from)
 }

@@ -1,11 +1,11 @@
-//! A message as a JSON object: its value's members, and what Kafka knows of it.
+//! A message as a JSON object: its value's members, and what the queue knows of it.
 
 use std::fmt::Write as _;
 
 use flywheel_base::Timestamp as Moment;
-use rdkafka::message::{BorrowedMessage, Headers as _, Message as _};
 
-use super::{Format, KafkaStream, KeyFormat, Metadata, Tombstones};
+use super::Message;
+use super::stream::{Format, KeyFormat, Metadata, Tombstones, TopicStream};
 use crate::column::{ColumnType, DeclaredColumn, Misfit};
 use crate::output::base64_text;
 use crate::page::{DELETED_COLUMN, RAW_BYTES_MAX};
@@ -51,7 +51,7 @@ pub(super) struct Recorder {
 }
 
 impl Recorder {
-    pub(super) fn new(stream: &KafkaStream) -> Self {
+    pub(super) fn new(stream: &TopicStream) -> Self {
         let all = [Metadata::Partition, Metadata::Offset, Metadata::Timestamp, Metadata::Key];
         let mut metadata = stream.metadata.clone().unwrap_or_else(|| all.to_vec());
         if stream.key_column.is_some() && !metadata.contains(&Metadata::Key) {
@@ -119,20 +119,20 @@ impl Recorder {
     }
 
     /// Makes a record of a message.
-    pub(super) fn take(&self, message: &BorrowedMessage<'_>) -> Taken {
-        let size = message.payload().map_or(0, <[u8]>::len) + message.key().map_or(0, <[u8]>::len);
+    pub(super) fn take(&self, message: &Message<'_>) -> Taken {
+        let size = message.value.map_or(0, <[u8]>::len) + message.key.map_or(0, <[u8]>::len);
         let outcome = self.record(message).unwrap_or_else(|(column, misfit)| {
-            let shown = message.payload().unwrap_or_default();
+            let shown = message.value.unwrap_or_default();
             let shown = shown.get(..RAW_BYTES_MAX + 8).unwrap_or(shown);
             let read = String::from_utf8_lossy(shown).into_owned();
             Outcome::Rejected { column, misfit, read }
         });
-        Taken { partition: message.partition(), offset: message.offset(), size, outcome }
+        Taken { partition: message.partition, offset: message.offset, size, outcome }
     }
 
-    fn record(&self, message: &BorrowedMessage<'_>) -> Result<Outcome, (Option<String>, Misfit)> {
+    fn record(&self, message: &Message<'_>) -> Result<Outcome, (Option<String>, Misfit)> {
         let meta = self.members(message)?;
-        let Some(payload) = message.payload() else {
+        let Some(payload) = message.value else {
             return match self.tombstones {
                 Tombstones::Skip => Ok(Outcome::Skipped),
                 Tombstones::Mark => {
@@ -169,24 +169,23 @@ impl Recorder {
         Ok(Outcome::Record { record, read: Some(shown) })
     }
 
-    /// What Kafka knows of the message, as members of an object, each with a comma behind it.
-    fn members(&self, message: &BorrowedMessage<'_>) -> Result<String, (Option<String>, Misfit)> {
+    /// What the queue knows of the message, as members of an object, each with a comma behind it.
+    fn members(&self, message: &Message<'_>) -> Result<String, (Option<String>, Misfit)> {
         let mut out = String::new();
         for metadata in &self.metadata {
             let name = self.name(*metadata);
             let value = match metadata {
-                Metadata::Topic => quoted(message.topic()),
-                Metadata::Partition => message.partition().to_string(),
-                Metadata::Offset => message.offset().to_string(),
+                Metadata::Topic => quoted(message.topic),
+                Metadata::Partition => message.partition.to_string(),
+                Metadata::Offset => message.offset.to_string(),
                 Metadata::Timestamp => {
-                    let micros =
-                        message.timestamp().to_millis().and_then(|ms| ms.checked_mul(1_000));
+                    let micros = message.millis.and_then(|millis| millis.checked_mul(1_000));
                     micros.map_or_else(
                         || "null".to_owned(),
                         |micros| quoted(&Moment::from_micros(micros).to_string()),
                     )
                 }
-                Metadata::Key => match (message.key(), self.key_format) {
+                Metadata::Key => match (message.key, self.key_format) {
                     (None, _) => "null".to_owned(),
                     (Some(key), KeyFormat::Bytes) => quoted(&base64_text(key)),
                     (Some(key), KeyFormat::Text) => {
@@ -238,12 +237,12 @@ fn quoted(text: &str) -> String {
 }
 
 /// The headers as a JSON list, in their order; the same name can be there twice.
-fn headers(message: &BorrowedMessage<'_>) -> String {
-    let Some(headers) = message.headers() else { return "[]".to_owned() };
-    let members: Vec<String> = headers
+fn headers(message: &Message<'_>) -> String {
+    let members: Vec<String> = message
+        .headers
         .iter()
         .map(|header| {
-            let name = quoted(header.key);
+            let name = quoted(header.name);
             match header.value.map(|value| (value, std::str::from_utf8(value))) {
                 None => format!("{{\"name\":{name},\"value\":null}}"),
                 Some((_, Ok(text))) => format!("{{\"name\":{name},\"value\":{}}}", quoted(text)),
