@@ -77,7 +77,7 @@ impl TopicConfig {
                     ));
             }
             // What the connection says is not meant for topics that may lose nothing.
-            Ok(found.or(default.filter(|_| !compact)).filter(|found| *found >= 0))
+            Ok(found.or_else(|| default.filter(|_| !compact)).filter(|found| *found >= 0))
         };
         let bytes = folder.retention_bytes.and_then(|bytes| i64::try_from(bytes).ok());
         let segment_bytes = number("segment.bytes")?.and_then(|bytes| u64::try_from(bytes).ok());

@@ -183,7 +183,7 @@ fn readers_beside_the_writer_see_whole_batches_only() {
         loop {
             let done = writing.is_finished();
             let found = seen(&folder).unwrap();
-            assert!(found.len() % 3 == 0 && found.len() >= last, "{}", found.len());
+            assert!(found.len().is_multiple_of(3) && found.len() >= last, "{}", found.len());
             for (at, value) in found.iter().enumerate() {
                 assert_eq!(value, &(at / 3).to_string());
             }
