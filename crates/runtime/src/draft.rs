@@ -62,7 +62,7 @@ pub async fn draft(workspace: &Workspace, name: &str, wish: &Wish) -> Result<Str
     }
     text.push_str("streams:\n");
     for (stream, name) in streams.iter().zip(names(&streams)) {
-        one(&mut text, stream, &name, entry.cdc, wish)?;
+        one(&mut text, stream, &name, entry.cdc, wish);
     }
     Ok(text)
 }
@@ -95,13 +95,7 @@ fn names(streams: &[StreamInfo]) -> Vec<String> {
 }
 
 /// Writes one stream.
-fn one(
-    text: &mut String,
-    stream: &StreamInfo,
-    name: &str,
-    log_readable: bool,
-    wish: &Wish,
-) -> Result<()> {
+fn one(text: &mut String, stream: &StreamInfo, name: &str, log_readable: bool, wish: &Wish) {
     let choice = choose(stream, log_readable, wish);
     let rows = stream.rows.map_or_else(String::new, |rows| format!("  # about {rows} rows"));
     line(text, format_args!("  - stream: {}{rows}", word(name)));
@@ -133,11 +127,12 @@ fn one(
         text.push_str("    columns:\n");
     }
     for column in &stream.columns {
-        let column = serde_json::to_value(column)
-            .map_err(|e| Error::internal("a column is no JSON").caused_by(e))?;
-        line(text, format_args!("      - {column}"));
+        let mut declared = json!({ "name": column.name, "type": column.kind.to_string() });
+        if column.not_null {
+            declared["required"] = true.into();
+        }
+        line(text, format_args!("      - {declared}"));
     }
-    Ok(())
 }
 
 /// How a stream is read: as asked for if it can be, else in full with the reason.

@@ -31,7 +31,7 @@ impl Table {
     /// The type that a file of cells is told for a column, where cells alone do not say it.
     fn declared(kind: &str) -> &'static str {
         match kind {
-            "INTEGER" => "bigint",
+            "INTEGER" => "int64",
             "DATETIME" => "timestamp",
             kind if kind.starts_with("NUMERIC") => "decimal(10,2)",
             _ => "text",

@@ -191,3 +191,35 @@ fn masked_values_reach_neither_the_lake_nor_the_quarantine() {
         }
     }
 }
+
+#[test]
+fn ten_events_go_through_a_journal_and_arrive_once() {
+    let house = House::new();
+    let amounts: Vec<u32> = (0..10).map(|n| n * 100).collect();
+    let lines = amounts.iter().enumerate().map(|(n, amount)| format!("e{n},{amount}\n"));
+    house.write("data/events.csv", format!("id,amount\n{}", lines.collect::<String>()));
+    house
+        .write("connections/files.yaml", "connection: files\ntype: csv\noptions: {folder: data}\n");
+    house.write("connections/queue.yaml", "connection: queue\ntype: journal\noptions: {path: q}\n");
+    house.write(
+        "syncs/a_produce.yaml",
+        "sync: a_produce\nconnection: files\ndestination: queue\nstreams:\n  - {stream: events, options: {path: '*.csv'}, read: incremental, write: append, target: {topic: events}}\n",
+    );
+    house.write(
+        "syncs/b_consume.yaml",
+        "sync: b_consume\nconnection: queue\nstreams:\n  - {stream: events, options: {topic: events}, read: incremental, write: append}\n",
+    );
+    let sums =
+        "select count(*), sum(cast(amount as bigint)), max(cast(amount as bigint)) from raw.events";
+    for _ in 0..2 {
+        house.ok(&["sync", "a_produce"]);
+        house.ok(&["sync", "b_consume"]);
+        assert_eq!(house.cell(sums), "10,4500,900");
+    }
+    house.write("data/more.csv", "id,amount\nlate,1\n");
+    house.ok(&["sync", "a_produce"]);
+    let behind = house.ok(&["lag", "--output", "csv"]);
+    assert!(behind.contains("1 messages") || behind.contains(",1,"), "{behind}");
+    house.ok(&["sync", "b_consume"]);
+    assert_eq!(house.cell(sums), "11,4501,900");
+}
