@@ -38,10 +38,8 @@ impl Context {
     pub(crate) fn cargo(&self) -> Command {
         let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
         command.current_dir(&self.root).env("CARGO_TARGET_DIR", &self.target);
-        for (name, _) in env::vars_os() {
-            if ABOUT_US.iter().any(|start| name.to_string_lossy().starts_with(start)) {
-                command.env_remove(name);
-            }
+        for (name, _) in env::vars_os().filter(|(name, _)| is_about_us(&name.to_string_lossy())) {
+            command.env_remove(name);
         }
         command
     }
@@ -68,17 +66,22 @@ impl Context {
     }
 }
 
+fn is_about_us(variable: &str) -> bool {
+    ABOUT_US.iter().any(|start| variable.starts_with(start))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn cargo_hears_nothing_of_its_caller() {
-        assert!(env::var_os("CARGO_MANIFEST_DIR").is_some(), "cargo test says so, too");
+        for about_us in ["CARGO_MANIFEST_DIR", "CARGO_MANIFEST_PATH", "CARGO_PKG_NAME"] {
+            assert!(is_about_us(about_us), "{about_us}");
+        }
+        assert!(!is_about_us("CARGO_TARGET_DIR") && !is_about_us("CARGO_HOME"));
         let command = Context::discover().unwrap().cargo();
-        let removed = |(name, value): (&std::ffi::OsStr, Option<&std::ffi::OsStr>)| {
-            name == "CARGO_MANIFEST_DIR" && value.is_none()
-        };
-        assert!(command.get_envs().any(removed));
+        let kept = command.get_envs().filter(|(_, value)| value.is_some());
+        assert_eq!(kept.map(|(name, _)| name).collect::<Vec<_>>(), ["CARGO_TARGET_DIR"]);
     }
 }
