@@ -91,7 +91,7 @@ fn names(streams: &[StreamInfo]) -> Vec<String> {
         }
         name
     };
-    streams.iter().map(|stream| named(stream)).collect()
+    streams.iter().map(&mut named).collect()
 }
 
 /// Writes one stream.
