@@ -26,7 +26,7 @@ use serde_json::json;
 
 use crate::files::PageRead as _;
 use crate::page::Column;
-use crate::source::{ReadRequest, StreamInfo};
+use crate::source::{ChangesRequest, ReadRequest, StreamInfo};
 
 pub(crate) use encode::{Encoder, OVERHEAD_BYTES};
 pub(crate) use plan::Stored;
@@ -36,6 +36,9 @@ pub(crate) use target::TopicTarget;
 
 /// The longest name of a topic.
 pub(crate) const TOPIC_NAME_MAX: usize = 249;
+
+/// Topics whose messages are looked at to discover their columns.
+pub(crate) const DISCOVER_TOPICS_MAX: usize = 200;
 
 /// Messages of a topic that are looked at to discover its columns.
 const DISCOVER_ROWS: usize = 200;
@@ -106,6 +109,12 @@ pub(crate) trait TopicReader: Send {
 
     /// Hands over the next message of the span; false at its end.
     fn next(&mut self, take: &mut dyn FnMut(&Message<'_>)) -> Result<bool>;
+}
+
+/// The positions of a request's streams, in their order; none where a stream has not been read.
+pub(crate) fn positions(request: &ChangesRequest) -> Result<Vec<Option<Stored>>> {
+    let positions = request.streams.iter().map(|stream| stream.from.as_ref());
+    positions.map(|position| position.map(Stored::of).transpose()).collect()
 }
 
 /// Refuses what cannot be the name of a topic.

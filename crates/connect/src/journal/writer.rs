@@ -18,6 +18,7 @@ use super::config::{self, TopicConfig};
 use super::frame::{Commit, MAGIC, Stored, put_commit, put_message};
 use super::segment::{self, Scan, Segment};
 use crate::destination::Checkpoint;
+use crate::output::{create_folder, replace_file, sync_folder};
 
 /// The file that the writer of a topic holds locked.
 const LOCK: &str = "lock";
@@ -58,13 +59,13 @@ impl TopicWriter {
         now_ms: i64,
     ) -> Result<Self> {
         let topic = folder.topic(name)?;
-        fs::create_dir_all(&topic).map_err(|error| Error::io("make the topic", &topic, error))?;
+        create_folder(&topic)?;
         let lock = lock(&topic, name)?;
         let settings = match TopicConfig::read(folder, &topic)? {
             Some(settings) => settings,
             None => {
                 let settings = TopicConfig::of(folder, config)?;
-                replace(&topic, config::FILE, &TopicConfig::text(config)?)?;
+                replace_file(&topic.join(config::FILE), &TopicConfig::text(config)?)?;
                 settings
             }
         };
@@ -72,10 +73,6 @@ impl TopicWriter {
             Some(last) => last,
             None => {
                 begin(&topic, 0, now_ms, &BTreeMap::new())?;
-                sync_folder(&folder.path)?;
-                if let Some(above) = folder.path.parent() {
-                    sync_folder(above)?;
-                }
                 Segment { base: 0, path: segment::path(&topic, 0) }
             }
         };
@@ -273,28 +270,5 @@ fn begin(
     let mut bytes = MAGIC.to_vec();
     let first = Commit { next: base, millis: now_ms, checkpoints: checkpoints.clone() };
     put_commit(&mut bytes, MAGIC.len() as u64, &first)?;
-    let path = segment::path(topic, base);
-    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    replace(topic, name, &bytes)
-}
-
-/// Writes a file of the topic: it is there as a whole or not at all.
-fn replace(topic: &Path, name: &str, bytes: &[u8]) -> Result<()> {
-    let (path, new) = (topic.join(name), topic.join(format!("{name}.new")));
-    let written = File::create(&new).and_then(|mut file| {
-        file.write_all(bytes)?;
-        file.sync_all()
-    });
-    written
-        .and_then(|()| fs::rename(&new, &path))
-        .map_err(|error| Error::io("write", &path, error))?;
-    sync_folder(topic)
-}
-
-/// Makes what was made or removed in a folder durable.
-fn sync_folder(path: &Path) -> Result<()> {
-    let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
-    File::open(path)
-        .and_then(|folder| folder.sync_all())
-        .map_err(|error| Error::io("sync the folder", path, error))
+    replace_file(&segment::path(topic, base), &bytes)
 }

@@ -13,12 +13,9 @@ use super::{ChangesRequest, Lag, ReadRequest, Source, SourceConfig, SourceContex
 use crate::files::pages;
 use crate::journal::Folder;
 use crate::page::Page;
-use crate::queue::{Stored, TopicRead, TopicStream, described};
+use crate::queue::{DISCOVER_TOPICS_MAX, Stored, TopicRead, TopicStream, described, positions};
 
 pub use crate::journal::Journal;
-
-/// Topics whose messages are looked at.
-const DISCOVER_TOPICS_MAX: usize = 200;
 
 impl SourceConfig for Journal {
     type Stream = TopicStream;
@@ -53,11 +50,7 @@ impl Source for Topics {
     }
 
     async fn lag(&self, request: &ChangesRequest) -> Result<Vec<Option<Lag>>> {
-        let positions: Vec<Option<Stored>> = request
-            .streams
-            .iter()
-            .map(|stream| stream.from.as_ref().and_then(|position| Stored::of(position).ok()))
-            .collect();
+        let positions = positions(request)?;
         let folder = self.folder.clone();
         task::compute(move || {
             let of = |stored: Option<Stored>| stored.map(|at| behind(&folder, &at)).transpose();

@@ -22,12 +22,9 @@ use super::{
 use crate::files::pages;
 use crate::kafka::{Client, Cluster};
 use crate::page::Page;
-use crate::queue::{Stored, TopicRead, TopicStream, described};
+use crate::queue::{DISCOVER_TOPICS_MAX, Stored, TopicRead, TopicStream, described, positions};
 
 pub use crate::kafka::Kafka;
-
-/// Topics whose messages are looked at.
-const DISCOVER_TOPICS_MAX: usize = 200;
 
 /// The group of readers that only look.
 const READER: &str = "reader";
@@ -74,11 +71,7 @@ impl Source for Topics {
     }
 
     async fn lag(&self, request: &ChangesRequest) -> Result<Vec<Option<Lag>>> {
-        let positions: Vec<Option<Stored>> = request
-            .streams
-            .iter()
-            .map(|stream| stream.from.as_ref().and_then(|position| Stored::of(position).ok()))
-            .collect();
+        let positions = positions(request)?;
         let cluster = self.cluster.clone();
         task::compute(move || {
             let group = cluster.named(READER);
