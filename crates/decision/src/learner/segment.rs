@@ -81,7 +81,7 @@ pub(super) async fn learn(
     name: &str,
     settings: &Segment,
 ) -> Result<(Fitted, String, u64)> {
-    let purchases = purchases(ctx, name, settings).await?;
+    let purchases = purchases(ctx, name, &settings.events).await?;
     let prospects = units(ctx, name, settings).await?;
     let customers = customers(&purchases, ctx.now)?;
     let rules = Rules {
@@ -113,9 +113,14 @@ pub(super) async fn learn(
     ))
 }
 
-async fn purchases(ctx: &Context<'_>, name: &str, settings: &Segment) -> Result<Vec<Purchase>> {
+/// The purchases of a learner's events, by customer and moment.
+pub(super) async fn purchases(
+    ctx: &Context<'_>,
+    name: &str,
+    events: &str,
+) -> Result<Vec<Purchase>> {
     let what = format!("learner \"{name}\": events");
-    let frame = ctx.frame(&what, &settings.events).await?;
+    let frame = ctx.frame(&what, events).await?;
     let values = frame.numbers("value")?;
     let joined = frame.ids("unit_id")?.into_iter().zip(frame.moments("at")?).zip(values);
     let mut purchases: Vec<Purchase> = joined

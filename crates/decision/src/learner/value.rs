@@ -8,6 +8,7 @@ use flywheel_warehouse::WriteMode;
 use serde::Serialize;
 use serde_json::{Value as Json, json};
 
+use super::segment::purchases;
 use super::{ARTIFACT, Fitted, LearnerEntry, Measure, write_scores};
 use crate::context::Context;
 use crate::table::ColumnType::{Integer, Moment, Number, Text};
@@ -78,7 +79,7 @@ pub(super) async fn learn(
     name: &str,
     settings: &Value,
 ) -> Result<(Fitted, String, u64)> {
-    let purchases = purchases(ctx, name, settings).await?;
+    let purchases = purchases(ctx, name, &settings.events).await?;
     let rows_in = purchases.len() as u64;
     let (owned, now) = (settings.clone(), ctx.now);
     let made = task::compute(move || fit(&purchases, &owned, now)).await?;
@@ -89,25 +90,6 @@ pub(super) async fn learn(
     let count = write_scores(ctx, name, ENTRY.columns, WriteMode::Replace, &rows).await?;
     let fitted = Fitted { bytes, rows_in, detail: detail(&made), measures: measures(&made.choice) };
     Ok((fitted, artifact, count))
-}
-
-async fn purchases(ctx: &Context<'_>, name: &str, settings: &Value) -> Result<Vec<Purchase>> {
-    let what = format!("learner \"{name}\": events");
-    let frame = ctx.frame(&what, &settings.events).await?;
-    let values = frame.numbers("value")?;
-    let joined = frame.ids("unit_id")?.into_iter().zip(frame.moments("at")?).zip(values);
-    let mut purchases: Vec<Purchase> = joined
-        .map(|((customer, at), value)| Purchase {
-            customer,
-            at: Timestamp::from_micros(at),
-            value: value.unwrap_or(0.0),
-        })
-        .collect();
-    // Sums of numbers with fraction depend on their order, and a query without one gives any.
-    purchases.sort_by(|a, b| {
-        (&a.customer, a.at).cmp(&(&b.customer, b.at)).then_with(|| a.value.total_cmp(&b.value))
-    });
-    Ok(purchases)
 }
 
 fn fit(purchases: &[Purchase], settings: &Value, now: Timestamp) -> Result<Made> {
