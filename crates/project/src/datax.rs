@@ -17,6 +17,8 @@ mod sql;
 mod writer;
 mod yaml;
 
+pub use yaml::scalar;
+
 #[cfg(test)]
 mod tests;
 

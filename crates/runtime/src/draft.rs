@@ -4,9 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use flywheel_base::{Error, Result, suggest};
+use flywheel_connect::destination::{DestinationEntry, WriteMode};
 use flywheel_connect::source::StreamInfo;
+use flywheel_project::datax::scalar;
 use flywheel_project::resource::sync::LAKE;
 use flywheel_reconcile::planner::{Choice, Cursor, TableFacts, choose_mode};
+use glob::{MatchOptions, Pattern};
 use serde_json::json;
 
 use crate::Workspace;
@@ -41,30 +44,70 @@ pub async fn draft(workspace: &Workspace, name: &str, wish: &Wish) -> Result<Str
     let (entry, source) = workspace.source(name)?;
     source.check().await?;
     let mut streams = source.discover().await?;
-    for pattern in &wish.tables {
+    let (tables, except) = (Names::of(&wish.tables)?, Names::of(&wish.except)?);
+    for pattern in &tables.0 {
         if !streams.iter().any(|stream| fits(pattern, &stream.name)) {
             let known = streams.iter().map(|stream| stream.name.as_str());
             return Err(Error::not_found(format!("\"{name}\" holds nothing like \"{pattern}\""))
-                .hint(suggest::hint(pattern, known)));
+                .hint(suggest::hint(pattern.as_str(), known)));
         }
     }
-    let any = |patterns: &[String], name: &str| patterns.iter().any(|one| fits(one, name));
     streams.retain(|stream| {
-        (wish.tables.is_empty() || any(&wish.tables, &stream.name))
-            && !any(&wish.except, &stream.name)
+        (wish.tables.is_empty() || tables.fit(&stream.name)) && !except.fit(&stream.name)
     });
     if streams.is_empty() {
         return Err(Error::not_found(format!("\"{name}\" holds nothing that is not left out")));
     }
-    let mut text = format!("sync: {}\nconnection: {}\n", word(&wish.sync), word(name));
+    let target = target(workspace, &wish.destination)?;
+    let mut text =
+        format!("sync: {}\nconnection: {}\n", scalar(&json!(wish.sync)), scalar(&json!(name)));
     if wish.destination != LAKE {
-        line(&mut text, format_args!("destination: {}", word(&wish.destination)));
+        line(&mut text, format_args!("destination: {}", scalar(&json!(wish.destination))));
     }
     text.push_str("streams:\n");
     for (stream, name) in streams.iter().zip(names(&streams)) {
-        one(&mut text, stream, &name, entry.cdc, wish);
+        one(&mut text, stream, &name, (entry.cdc, target), wish);
     }
     Ok(text)
+}
+
+/// A kind of destination that is not the lake.
+#[derive(Clone, Copy)]
+struct Target {
+    /// The key of its settings that names a target.
+    key: &'static str,
+    /// What comes after the stream's name there.
+    ending: &'static str,
+    /// Whether rows take the place of others, and go away.
+    keyed: bool,
+}
+
+/// The kind of a destination; none for the lake.
+fn target(workspace: &Workspace, destination: &str) -> Result<Option<Target>> {
+    if destination == LAKE {
+        return Ok(None);
+    }
+    let connections = &workspace.project.connections;
+    let connection = connections.get(destination).ok_or_else(|| {
+        Error::not_found(format!("no connection \"{destination}\""))
+            .hint(suggest::hint(destination, connections.keys().map(String::as_str)))
+    })?;
+    let entry = DestinationEntry::named(&connection.connector)?;
+    let (key, ending) = match entry.name {
+        "postgres" | "mysql" | "sqlite" => ("table", ""),
+        "excel" => ("path", ".xlsx"),
+        "csv" => ("path", ".csv"),
+        "jsonl" => ("path", ".jsonl"),
+        "parquet" => ("path", ".parquet"),
+        "avro" => ("path", ".avro"),
+        other => {
+            return Err(Error::invalid(format!(
+                "where rows go in a connection of type \"{other}\" has to be said by hand"
+            ))
+            .hint("Leave --destination out, and write `destination` and `target` into the file."));
+        }
+    };
+    Ok(Some(Target { key, ending, keyed: entry.modes.contains(&WriteMode::Mirror) }))
 }
 
 /// A name for each stream that a table of the lake can have: what comes after the schema, if no two
@@ -95,18 +138,25 @@ fn names(streams: &[StreamInfo]) -> Vec<String> {
 }
 
 /// Writes one stream.
-fn one(text: &mut String, stream: &StreamInfo, name: &str, log_readable: bool, wish: &Wish) {
-    let choice = choose(stream, log_readable, wish);
+fn one(
+    text: &mut String,
+    stream: &StreamInfo,
+    name: &str,
+    (log_readable, target): (bool, Option<Target>),
+    wish: &Wish,
+) {
+    let keyed = target.is_none_or(|target| target.keyed);
+    let choice = choose(stream, log_readable && keyed, wish);
     let rows = stream.rows.map_or_else(String::new, |rows| format!("  # about {rows} rows"));
-    line(text, format_args!("  - stream: {}{rows}", word(name)));
+    line(text, format_args!("  - stream: {}{rows}", scalar(&json!(name))));
     line(text, format_args!("    options: {}", stream.stream));
-    if wish.destination != LAKE {
-        line(text, format_args!("    target: {}", json!({ "table": name })));
+    if let Some(Target { key, ending, .. }) = target {
+        line(text, format_args!("    target: {}", json!({ key: format!("{name}{ending}") })));
     }
     if wish.read != Some(choice.mode) {
         line(text, format_args!("    # {}: {}", choice.mode, choice.why));
     }
-    let keyed = !stream.primary_key.is_empty();
+    let keyed = keyed && !stream.primary_key.is_empty();
     let write = match choice.mode {
         Mode::Full => "replace",
         Mode::Incremental if keyed => "merge",
@@ -115,7 +165,7 @@ fn one(text: &mut String, stream: &StreamInfo, name: &str, log_readable: bool, w
     };
     line(text, format_args!("    read: {}\n    write: {write}", choice.mode));
     if let (Mode::Incremental, Some(cursor)) = (choice.mode, stream.cursors.first()) {
-        line(text, format_args!("    cursor: {}", word(cursor)));
+        line(text, format_args!("    cursor: {}", scalar(&json!(cursor))));
     } else if !stream.cursors.is_empty() && choice.mode == Mode::Full {
         let cursors = stream.cursors.join(", ");
         line(text, format_args!("    # cursors for read: incremental: {cursors}"));
@@ -144,18 +194,7 @@ fn choose(stream: &StreamInfo, log_readable: bool, wish: &Wish) -> Choice {
         let why = "new and changed files are read, each once".to_owned();
         return Choice { mode: Mode::Incremental, why, why_not: Vec::new() };
     }
-    let cursor = stream.cursors.first();
-    let facts = TableFacts {
-        table: stream.name.clone(),
-        rows: stream.rows,
-        has_key: !stream.primary_key.is_empty(),
-        cursor: cursor.map(|column| Cursor { column: column.clone(), indexed: false }),
-        log_readable,
-        deletes_matter: true,
-        every_s: wish.every_s,
-        asked: wish.read,
-        ..TableFacts::default()
-    };
+    let facts = TableFacts { asked: wish.read, ..facts(stream, log_readable, wish.every_s) };
     choose_mode(&facts).unwrap_or_else(|error| Choice {
         mode: Mode::Full,
         why: error.message().to_owned(),
@@ -163,49 +202,51 @@ fn choose(stream: &StreamInfo, log_readable: bool, wish: &Wish) -> Choice {
     })
 }
 
+/// What a source says of a table that matters for how it is read.
+pub(crate) fn facts(stream: &StreamInfo, log_readable: bool, every_s: u64) -> TableFacts {
+    let cursor = stream.cursors.first();
+    TableFacts {
+        table: stream.name.clone(),
+        rows: stream.rows,
+        has_key: !stream.primary_key.is_empty(),
+        cursor: cursor.map(|column| Cursor { column: column.clone(), indexed: false }),
+        log_readable,
+        deletes_matter: true,
+        every_s,
+        ..TableFacts::default()
+    }
+}
+
 /// Adds a line; writing to a text cannot fail.
 fn line(text: &mut String, line: std::fmt::Arguments<'_>) {
     writeln!(text, "{line}").unwrap_or_default();
 }
 
-/// A name as YAML: as it is where it cannot be taken for anything else.
-fn word(name: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
-    let starts = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
-    let taken = matches!(
-        name.to_ascii_lowercase().as_str(),
-        "true" | "false" | "null" | "yes" | "no" | "on" | "off" | "y" | "n"
-    );
-    if starts && !taken && name.chars().all(plain) {
-        name.to_owned()
-    } else {
-        json!(name).to_string()
+/// Names that fit one of several patterns, upper and lower case alike.
+struct Names(Vec<Pattern>);
+
+impl Names {
+    fn of(patterns: &[String]) -> Result<Self> {
+        let pattern = |text: &String| {
+            Pattern::new(text).map_err(|error| {
+                Error::invalid(format!("\"{text}\" is no pattern"))
+                    .caused_by(error)
+                    .hint("Write * for anything and ? for one character.")
+            })
+        };
+        patterns.iter().map(pattern).collect::<Result<_>>().map(Self)
+    }
+
+    /// Whether a stream's name, or what comes after its schema, fits.
+    fn fit(&self, name: &str) -> bool {
+        self.0.iter().any(|pattern| fits(pattern, name))
     }
 }
 
-/// Whether a stream's name, or what comes after its schema, fits a pattern.
-fn fits(pattern: &str, name: &str) -> bool {
-    matches(pattern, name) || name.rsplit('.').next().is_some_and(|last| matches(pattern, last))
-}
-
-/// Whether a name fits a pattern in which `*` stands for anything, upper and lower case alike.
-fn matches(pattern: &str, name: &str) -> bool {
-    let (pattern, name) = (pattern.to_lowercase(), name.to_lowercase());
-    let mut parts = pattern.split('*');
-    let first = parts.next().unwrap_or_default();
-    let Some(mut rest) = name.strip_prefix(first) else { return false };
-    let mut parts = parts.peekable();
-    if parts.peek().is_none() {
-        return rest.is_empty();
-    }
-    while let Some(part) = parts.next() {
-        if parts.peek().is_none() {
-            return rest.ends_with(part);
-        }
-        let Some(at) = rest.find(part) else { return false };
-        rest = rest.get(at + part.len()..).unwrap_or_default();
-    }
-    true
+fn fits(pattern: &Pattern, name: &str) -> bool {
+    let options = MatchOptions { case_sensitive: false, ..MatchOptions::default() };
+    let last = name.rsplit('.').next().unwrap_or(name);
+    pattern.matches_with(name, options) || pattern.matches_with(last, options)
 }
 
 #[cfg(test)]
@@ -213,15 +254,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_star_stands_for_anything() {
-        for (pattern, name) in
-            [("*", "x"), ("a*", "A_b"), ("*_log", "app_log"), ("p.*_x*", "p.a_x_x"), ("a", "a")]
-        {
-            assert!(matches(pattern, name), "{pattern} {name}");
+    fn a_pattern_fits_a_name_or_what_comes_after_its_schema() {
+        let fit = |pattern: &str, name| Names::of(&[pattern.to_owned()]).unwrap().fit(name);
+        for (pattern, name) in [
+            ("*", "x"),
+            ("ORDER*", "p.order_b"),
+            ("*_log", "app_log"),
+            ("p.*", "p.a"),
+            ("a", "p.a"),
+        ] {
+            assert!(fit(pattern, name), "{pattern} {name}");
         }
-        for (pattern, name) in [("a", "ab"), ("a*b", "a"), ("*_log", "logs"), ("ab*ba", "aba")] {
-            assert!(!matches(pattern, name), "{pattern} {name}");
-        }
+        assert!(!fit("a", "ab") && !fit("*_log", "logs") && !fit("public", "public.a"));
+        assert!(Names::of(&["a**b".to_owned()]).is_err());
     }
 
     #[test]
@@ -238,15 +283,5 @@ mod tests {
         };
         let streams = ["public.Orders", "a.x", "b.x", "p.a x", "p.1"].map(stream);
         assert_eq!(names(&streams), ["orders", "a_x", "b_x", "a_x_", "t_1"]);
-        assert!(fits("orders", "public.orders") && fits("public.*", "public.orders"));
-        assert!(!fits("public", "public.orders"));
-    }
-
-    #[test]
-    fn names_stay_names_in_yaml() {
-        assert_eq!(word("public.orders"), "public.orders");
-        for name in ["no", "1st", "a b", "", "ключ"] {
-            assert_eq!(word(name), json!(name).to_string());
-        }
     }
 }

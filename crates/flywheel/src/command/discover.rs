@@ -28,7 +28,7 @@ pub(crate) struct Discover {
     /// How often the sync will run, for `--read best`
     #[arg(long, default_value = "1h")]
     every: String,
-    /// Where the rows go: `lake`, or a connection
+    /// Where the rows go: `lake`, or a connection of a database or of files
     #[arg(long, default_value = flywheel_project::resource::sync::LAKE)]
     destination: String,
     /// The sync's name; the connection's if absent

@@ -134,7 +134,9 @@ fn topics(workspace: &Workspace, name: Option<&str>) -> Result<Topics> {
             "the connection \"{name}\" is of type {}, not kafka",
             connection.connector
         ))
-        .hint("Only Kafka has topics."));
+        .hint(
+            "Topics of Kafka are made and changed here; a journal's are made by the first write.",
+        ));
     }
     Topics::of(Value::Object(workspace.project.resolve_secrets(&connection.options)?))
 }

@@ -170,4 +170,13 @@ fn many_tables_become_a_sync_that_says_why_each_is_read_as_it_is() {
     house.fails(2, &["sql", "select * from raw.order_log"]);
     let taken = house.fails(2, &save("orders"));
     assert!(taken.contains("--name"), "{taken}");
+
+    // Into a folder of files, without a log and without keys there.
+    house.write("connections/out.yaml", "connection: out\ntype: csv\noptions: {folder: out}\n");
+    house.ok(&[&save("copy")[..], &["--destination", "out"]].concat());
+    house.ok(&["sync", "copy"]);
+    assert!(house.read("out/order_lines.csv").contains("2,1,b"));
+    house.write("connections/web.yaml", "connection: web\ntype: journal\noptions: {path: q}\n");
+    let said = house.fails(2, &["discover", "shop", "--destination", "web"]);
+    assert!(said.contains("by hand"), "{said}");
 }

@@ -62,7 +62,9 @@ fn item(out: &mut String, depth: usize, value: &Json) {
     out.push_str(&format!("{indent}- {rest}"));
 }
 
-fn scalar(value: &Json) -> String {
+/// A value in one line of YAML; a text without quotes where it stays the same text.
+#[must_use]
+pub fn scalar(value: &Json) -> String {
     match value {
         Json::String(text) if is_plain(text) => text.clone(),
         other => other.to_string(),

@@ -5,13 +5,14 @@ use std::time::Instant;
 use flywheel_base::Result;
 use flywheel_connect::source::{Source, StreamInfo};
 use flywheel_project::resource::sync::{Read, Stream, Write};
-use flywheel_reconcile::planner::{Cursor, Mode, TableFacts, choose_mode};
+use flywheel_reconcile::planner::{Mode, choose_mode};
 use futures::StreamExt;
 use serde::Serialize;
 use serde_json::Value;
 
 use super::Moving;
 use crate::Workspace;
+use crate::draft::facts;
 use crate::mapping::mapping;
 use crate::task::sync::read_request;
 
@@ -167,20 +168,7 @@ fn advise(stream: &Stream, known: Option<&StreamInfo>, cdc: bool, planned: &mut 
         let there = info.primary_key.join(", ");
         planned.warnings.push(format!("its key is not the source's primary key ({there})"));
     }
-    let facts = TableFacts {
-        table: info.name.clone(),
-        rows: info.rows,
-        has_key: !info.primary_key.is_empty(),
-        cursor: info
-            .cursors
-            .first()
-            .map(|column| Cursor { column: column.clone(), indexed: false }),
-        log_readable: cdc,
-        deletes_matter: true,
-        every_s: EVERY_S,
-        ..TableFacts::default()
-    };
-    if let Ok(choice) = choose_mode(&facts)
+    if let Ok(choice) = choose_mode(&facts(info, cdc, EVERY_S))
         && choice.mode != read
     {
         planned.read = format!("{read}; {} is better: {}", choice.mode, choice.why);
