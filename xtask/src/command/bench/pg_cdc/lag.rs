@@ -14,9 +14,9 @@ use std::time::{Duration, Instant};
 use flywheel_testkit::Postgres;
 use serde_json::Value;
 
-use super::PASSWORD_VARIABLE;
 use crate::binary::Flywheel;
-use crate::command::bench::goal::{at_least, at_most, equal, write_files};
+use crate::command::bench::goal::{at_least, at_most, equal};
+use crate::shop::Shop;
 use crate::tally::Tally;
 use crate::{Result, process};
 
@@ -38,7 +38,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// Follows the changes and judges their times.
 pub(super) fn run(
     flywheel: &Flywheel,
-    project: &Path,
+    folder: &Path,
     server: &Postgres,
     tally: &mut Tally,
 ) -> Result<()> {
@@ -51,11 +51,17 @@ pub(super) fn run(
         &there,
         "create table ticks (id bigint primary key, at timestamptz not null, arrived timestamptz not null default clock_timestamp())",
     );
-    files(project, server, &here, &there)?;
-    let mut follower = flywheel.on(project, &["sync", "--follow", "--output", "csv"]);
-    follower.env(PASSWORD_VARIABLE, Postgres::PASSWORD).stdout(Stdio::null()).stderr(Stdio::null());
-    let mut follower = follower.spawn()?;
-    let result = followed(project, server, &here, &there, &mut follower, tally);
+    let shop = Shop::new(flywheel, folder)?;
+    shop.postgres("here", server, &here)?;
+    shop.postgres("there", server, &there)?;
+    shop.sync(
+        "ticks",
+        "connection: here\ndestination: [lake, there]",
+        "stream: ticks, options: {table: ticks}, target: {table: ticks}, read: cdc, write: mirror, first_write: merge, key: [id]",
+    )?;
+    let mut follower = shop.command(&["sync", "--follow"]);
+    let mut follower = follower.stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
+    let result = followed(&shop, server, &here, &there, &mut follower, tally);
     process::run(Command::new("kill").args(["-TERM", &follower.id().to_string()]))?;
     let ended = follower.wait()?.success();
     result?;
@@ -63,29 +69,8 @@ pub(super) fn run(
     Ok(())
 }
 
-fn files(project: &Path, server: &Postgres, here: &str, there: &str) -> Result<()> {
-    let connection = |name: &str, database: &str| {
-        format!(
-            "connection: {name}\ntype: postgres\noptions: {{host: 127.0.0.1, port: {}, database: {database}, user: postgres, password: '${{env:{PASSWORD_VARIABLE}}}'}}\n",
-            server.port()
-        )
-    };
-    write_files(
-        project,
-        &[
-            ("flywheel.yaml", format!("name: lag_{}\n", std::process::id())),
-            ("connections/here.yaml", connection("here", here)),
-            ("connections/there.yaml", connection("there", there)),
-            (
-                "syncs/ticks.yaml",
-                "sync: ticks\nconnection: here\ndestination: [lake, there]\nstreams:\n  - {stream: ticks, options: {table: ticks}, target: {table: ticks}, read: cdc, write: mirror, first_write: merge, key: [id]}\n".to_owned(),
-            ),
-        ],
-    )
-}
-
 fn followed(
-    project: &Path,
+    shop: &Shop<'_>,
     server: &Postgres,
     here: &str,
     there: &str,
@@ -96,7 +81,7 @@ fn followed(
         let started = Instant::now();
         loop {
             let outside = server.psql(there, "select count(*) from ticks");
-            let landed: u64 = commits(project)?.iter().map(|commit| commit.rows).sum();
+            let landed: u64 = commits(shop)?.iter().map(|commit| commit.rows).sum();
             if outside == wanted.to_string() && landed == wanted {
                 return Ok(());
             }
@@ -135,7 +120,7 @@ fn followed(
         .psql(there, "select extract(epoch from arrived - at) * 1000 from ticks where id > 0");
     judge(tally, "another database", numbers(&outside)?, SUBSCRIBER_MS_MAX);
     // The first row of all came before: the commits are counted in rows from it on.
-    let mut seen = commits(project)?.into_iter().flat_map(|commit| {
+    let mut seen = commits(shop)?.into_iter().flat_map(|commit| {
         let rows = usize::try_from(commit.rows).unwrap_or(0);
         std::iter::repeat_n(commit.visible_s, rows)
     });
@@ -168,8 +153,8 @@ struct Commit {
 }
 
 /// The commits of the sync into its lake table, oldest first.
-fn commits(project: &Path) -> Result<Vec<Commit>> {
-    let folder = project.join(".flywheel/lake/raw/ticks/_delta_log");
+fn commits(shop: &Shop<'_>) -> Result<Vec<Commit>> {
+    let folder = shop.path(".flywheel/lake/raw/ticks/_delta_log");
     let Ok(files) = fs::read_dir(&folder) else { return Ok(Vec::new()) };
     let mut files: Vec<_> = files.map(|file| Ok(file?.path())).collect::<Result<_>>()?;
     files.retain(|file| file.extension().is_some_and(|ending| ending == "json"));
