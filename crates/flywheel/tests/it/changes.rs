@@ -2,21 +2,16 @@
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
-use std::sync::OnceLock;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use flywheel_testkit::Postgres;
 
 use crate::house::{House, binary};
+use crate::servers::postgres;
 
 /// How long a follower may be silent while something is missing.
 const PATIENCE: Duration = Duration::from_secs(60);
-
-fn server() -> &'static Postgres {
-    static SERVER: OnceLock<Postgres> = OnceLock::new();
-    SERVER.get_or_init(|| Postgres::start_with(&["max_replication_slots=20"]))
-}
 
 /// A project that follows two tables of a database of its own.
 struct Shop {
@@ -26,7 +21,7 @@ struct Shop {
 
 impl Shop {
     fn new() -> Self {
-        let shop = Self { house: House::new(), database: server().database() };
+        let shop = Self { house: House::new(), database: postgres().database() };
         shop.run(
             "create table customers (id bigint primary key, name text, note text);
              create table orders (id bigint primary key, customer bigint, amount numeric(12,2), at timestamptz default now());
@@ -38,7 +33,7 @@ impl Shop {
             "connections/shop.yaml",
             format!(
                 "connection: shop\ntype: postgres\noptions: {{host: 127.0.0.1, port: {}, database: {}, user: postgres, password: '${{file:password}}'}}\n",
-                server().port(),
+                postgres().port(),
                 shop.database
             ),
         );
@@ -51,7 +46,7 @@ impl Shop {
     }
 
     fn run(&self, sql: &str) -> String {
-        server().psql(&self.database, sql)
+        postgres().psql(&self.database, sql)
     }
 
     /// The lake holds exactly what the database holds.

@@ -2,23 +2,13 @@
 
 use std::fmt::Write as _;
 use std::path::Path;
-use std::sync::OnceLock;
 
 use flywheel_testkit::{MariaDb, Postgres};
 use rusqlite::Connection;
 use rusqlite::types::Value;
 
 use crate::house::{House, real_data};
-
-fn postgres() -> &'static Postgres {
-    static SERVER: OnceLock<Postgres> = OnceLock::new();
-    SERVER.get_or_init(Postgres::start)
-}
-
-fn maria() -> &'static MariaDb {
-    static SERVER: OnceLock<MariaDb> = OnceLock::new();
-    SERVER.get_or_init(MariaDb::start)
-}
+use crate::servers::{maria, postgres};
 
 /// One table of the database: its name, its columns with their types, its rows.
 struct Table {
@@ -40,7 +30,7 @@ impl Table {
 }
 
 /// Every table of a database, rows in the order of all their columns.
-fn tables(path: &Path, moments: bool) -> Vec<Table> {
+fn tables(path: &Path) -> Vec<Table> {
     let database = Connection::open(path).unwrap();
     let list = "select name from sqlite_master where type = 'table' and name not like '\\_%' escape '\\' and name not like 'sqlite%' order by name";
     let mut names = database.prepare(list).unwrap();
@@ -50,27 +40,18 @@ fn tables(path: &Path, moments: bool) -> Vec<Table> {
         let mut info = database.prepare("select name, type from pragma_table_info(?1)").unwrap();
         let columns = info.query_map([&name], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
         let columns: Vec<(String, String)> = columns.map(Result::unwrap).collect();
-        Table { rows: rows(&database, &name, &columns, moments), name, columns }
+        Table { rows: rows(&database, &name, &columns), name, columns }
     };
     names.into_iter().map(table).collect()
 }
 
 /// The rows of a table; moments as seconds, however they are written.
-fn rows(
-    database: &Connection,
-    name: &str,
-    columns: &[(String, String)],
-    moments: bool,
-) -> Vec<Vec<Value>> {
-    let mut list = Vec::new();
-    for (column, kind) in columns {
-        let moment = moments && kind == "DATETIME" || column.ends_with("Date");
-        list.push(if moment {
-            format!("unixepoch(\"{column}\")")
-        } else {
-            format!("\"{column}\"")
-        });
-    }
+fn rows(database: &Connection, name: &str, columns: &[(String, String)]) -> Vec<Vec<Value>> {
+    let shown = |(column, _): &(String, String)| match column.ends_with("Date") {
+        true => format!("unixepoch(\"{column}\")"),
+        false => format!("\"{column}\""),
+    };
+    let list: Vec<String> = columns.iter().map(shown).collect();
     let order: Vec<String> = (1..=columns.len()).map(|n| n.to_string()).collect();
     let sql = format!("select {} from \"{name}\" order by {}", list.join(", "), order.join(", "));
     let mut rows = database.prepare(&sql).unwrap();
@@ -105,7 +86,7 @@ fn every_table_comes_back_from_two_servers_the_lake_and_workbooks_as_it_was() {
     let Some(data) = real_data("chinook") else { return };
     let house = House::new();
     std::fs::copy(data.join("Chinook_Sqlite.sqlite"), house.path("old.db")).unwrap();
-    let wanted = tables(&house.path("old.db"), true);
+    let wanted = tables(&house.path("old.db"));
     assert_eq!(wanted.iter().map(|table| table.rows.len()).sum::<usize>(), 15_607);
 
     let (first, second) = (postgres().database(), maria().database());
@@ -152,7 +133,7 @@ fn every_table_comes_back_from_two_servers_the_lake_and_workbooks_as_it_was() {
     }
 
     assert_eq!(house.cell("select count(*) from system.quarantine"), "0");
-    let found = tables(&house.path("new.db"), true);
+    let found = tables(&house.path("new.db"));
     assert_eq!(found.len(), wanted.len());
     for (wanted, found) in wanted.iter().zip(&found) {
         assert_eq!(found.name, wanted.name);

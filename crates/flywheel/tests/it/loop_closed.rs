@@ -181,3 +181,43 @@ fn a_webhook_gets_each_action_once_and_what_it_refuses_becomes_a_dead_letter() {
     house.ok(&["policy", "retry", "offer"]);
     assert!(house.ok(&["status"]).contains("5 pending"));
 }
+
+#[test]
+fn customers_are_valued_by_what_they_bought() {
+    let house = House::new();
+    house
+        .write("connections/files.yaml", "connection: files\ntype: csv\noptions: {folder: data}\n");
+    house.write(
+        "syncs/files.yaml",
+        "sync: files\nconnection: files\nstreams:\n  - {stream: buys, options: {path: buys.csv}}\n",
+    );
+    // Forty customers with rhythms of 3 to 12 days; every fourth has been silent for 200 days.
+    let today = flywheel_base::Clock::now(&flywheel_base::SystemClock);
+    let mut lines = "who,at,amount\n".to_owned();
+    for who in 0..40_i64 {
+        let first = if who % 4 == 0 { 200 } else { 1 };
+        for ago in (first + who % 3..=400).step_by(3 + (who % 10) as usize) {
+            let at = today.plus_micros(-ago * 86_400_000_000);
+            lines.push_str(&format!("c{who:02},{at},{}\n", 10 + who % 7));
+        }
+    }
+    house.write("data/buys.csv", lines);
+    house.write(
+        "models/buys.sql",
+        "select who, cast(at as timestamp) as at, amount from {{ source('raw', 'buys') }}",
+    );
+    house.write(
+        "learners/worth.yaml",
+        "learner: worth\nvalue:\n  horizon: 60d\n  events: select who as unit_id, at, amount as value from {{ ref('buys') }}\n",
+    );
+    house.ok(&["sync"]);
+    house.ok(&["build"]);
+    house.ok(&["learn"]);
+    assert_eq!(house.cell("select count(*) from learn.worth"), "40");
+    let wrong = "select count(*) from learn.worth where alive < 0 or alive > 1 or lower > expected_value or expected_value > upper";
+    assert_eq!(house.cell(wrong), "0");
+    let silent = "select bool_and(w.expected_value < b.expected_value) from learn.worth w cross join learn.worth b where w.unit_id = 'c20' and b.unit_id in ('c10', 'c30')";
+    assert_eq!(house.cell(silent), "true");
+    let measured = "select count(*) from system.evaluations where learner = 'worth' and measure = 'mae' and value is not null";
+    assert_eq!(house.cell(measured), "1");
+}

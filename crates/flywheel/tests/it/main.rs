@@ -22,3 +22,4 @@ mod project;
 mod quarantine;
 mod real_data;
 mod secrets;
+mod servers;

@@ -1,22 +1,12 @@
 //! Tables move to another system for good: planned, loaded, proved equal, cut over, and back.
 
 use std::process::Stdio;
-use std::sync::OnceLock;
 use std::time::Duration;
 
 use flywheel_testkit::{MariaDb, Postgres};
 
 use crate::house::{House, binary};
-
-fn postgres() -> &'static Postgres {
-    static SERVER: OnceLock<Postgres> = OnceLock::new();
-    SERVER.get_or_init(Postgres::start)
-}
-
-fn maria() -> &'static MariaDb {
-    static SERVER: OnceLock<MariaDb> = OnceLock::new();
-    SERVER.get_or_init(MariaDb::start)
-}
+use crate::servers::{maria, postgres};
 
 /// A shop that moves from PostgreSQL to MariaDB.
 struct Move {
