@@ -60,12 +60,13 @@ impl Lane {
         let small: Vec<Arc<DataFile>> = head
             .files
             .iter()
-            .filter(|file| file.add.size.unsigned_abs() < options.small_file_bytes)
+            .filter(|file| bytes_of(file) < options.small_file_bytes)
             .map(Arc::clone)
             .collect();
         if small.len() < options.small_files_min.max(2) || head.require_writable().is_err() {
             return Ok(());
         }
+        let small = lighter(small);
         let mut writer = DataWriter::new(
             Arc::clone(&self.around.store),
             self.log.folder.clone(),
@@ -259,4 +260,26 @@ fn delete(files: &[Stored]) -> Result<(usize, u64)> {
         bytes += file.bytes;
     }
     Ok((files.len(), bytes))
+}
+
+/// The size of a data file.
+fn bytes_of(file: &DataFile) -> u64 {
+    file.add.size.unsigned_abs()
+}
+
+/// The files whose rewriting costs no more than what it spares: without those that weigh as much as all
+/// lighter ones together. What was compacted before is thus written again only once as much has come
+/// after it, so that a row is rewritten a logarithm of times and not with every compaction.
+fn lighter(files: Vec<Arc<DataFile>>) -> Vec<Arc<DataFile>> {
+    let mut sizes: Vec<u64> = files.iter().map(|file| bytes_of(file)).collect();
+    sizes.sort_unstable();
+    let mut total: u64 = sizes.iter().sum();
+    // Two files are the least that can become one.
+    while let Some(heaviest) = sizes.pop().filter(|_| sizes.len() >= 2) {
+        total -= heaviest;
+        if heaviest < total {
+            return files.into_iter().filter(|file| bytes_of(file) <= heaviest).collect();
+        }
+    }
+    files
 }

@@ -40,6 +40,24 @@ async fn compaction_keeps_rows_positions_and_older_versions() {
 }
 
 #[tokio::test]
+async fn compaction_leaves_alone_what_outweighs_the_rest() {
+    let t = TestLake::new().await;
+    // Values that do not compress to nothing, so that the sizes of files follow the rows.
+    let many: Vec<(i64, String)> =
+        (0..20_000_i64).map(|n| (n, format!("{:x}", n.wrapping_mul(0x9E37_79B9_7F4A)))).collect();
+    let many: Vec<(i64, &str)> = many.iter().map(|(n, text)| (*n, text.as_str())).collect();
+    t.lake.write(&at("raw/x"), append(pairs(&many))).await.unwrap();
+    for n in 20_000..20_004 {
+        t.lake.write(&at("raw/x"), append(pairs(&[(n, "x")]))).await.unwrap();
+    }
+    let options = Maintain { small_files_min: 3, ..Maintain::default() };
+    let done = t.lake.maintain(&at("raw/x"), options).await.unwrap();
+    assert_eq!((done.files_compacted, done.files_written), (4, 1));
+    let head = t.lake.head(&at("raw/x")).await.unwrap().unwrap();
+    assert_eq!((head.files, head.rows), (2, Some(20_004)));
+}
+
+#[tokio::test]
 async fn vacuum_deletes_what_no_kept_version_needs_once_it_is_old_enough() {
     let t = TestLake::new().await;
     for (second, value) in ["a", "b", "c", "d"].into_iter().enumerate() {
