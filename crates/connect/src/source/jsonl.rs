@@ -188,7 +188,7 @@ impl files::InMemory for Memory {
 mod tests {
     use super::*;
     use crate::ColumnType;
-    use crate::source::contract::{cells, codes};
+    use crate::source::contract::{cells, codes, rejected_at};
 
     fn read(text: &str, columns: &[DeclaredColumn]) -> Vec<crate::Page> {
         decode(text.as_bytes().to_vec(), JsonLinesStream::default(), columns, 100).unwrap()
@@ -220,6 +220,24 @@ mod tests {
             read("{\"a\":{\"city\":\"Rome\",\"zip\":\"00100\"},\"price\":12.5}\n", &columns);
         assert_eq!(cells(&pages), [["Rome", "00100", "12.50"]]);
         assert_eq!(pages[0].batch.schema().field(1).name(), "a.zip");
+    }
+
+    #[test]
+    fn a_line_that_is_no_text_names_the_key_whose_value_it_is() {
+        let bytes = b"{\"id\":1,\"name\":\"M\xfcller\",\"city\":\"\xff\"}\n\
+            {\"id\":2,\"n\xfcme\":\"x\"}\n{\"id\":3,\"name\":\"\xff\n{\"id\":4,\"name\":\"ok\"}\n";
+        let pages = decode(bytes.to_vec(), JsonLinesStream::default(), &[], 100).unwrap();
+        assert_eq!(
+            rejected_at(&pages),
+            [
+                (1, "invalid-utf8", Some("name")),
+                (2, "invalid-utf8", None),
+                (3, "invalid-utf8", None),
+            ]
+        );
+        let reason = &pages[0].rejected[0].reason;
+        assert!(reason.contains("byte 17") && reason.contains("`encoding`"), "{reason}");
+        assert_eq!(cells(&pages), [["4", "ok"]]);
     }
 
     #[test]

@@ -1,10 +1,13 @@
 //! Reading the records of one CSV file into pages.
 
+mod blame;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use flywheel_base::{Error, Result};
 
+use self::blame::{Blamed, Pushed};
 use super::dialect;
 use super::record::{Dialect, Fault, Record, Scan, scan, unescape};
 use super::{Format, HeaderSetting};
@@ -327,14 +330,21 @@ impl CsvReader {
                 self.open = self.record.open;
                 self.pass();
             }
-            Err((place, misfit)) => {
+            Err((blamed, misfit)) => {
                 page.rollback();
-                let column = place.and_then(|place| schema.columns().get(place));
+                let column = match blamed {
+                    Blamed::Column(place) => schema.columns().get(place),
+                    Blamed::Field(_) | Blamed::Row => None,
+                };
                 let misfit = match column {
                     Some(column) => column.explain(misfit),
                     None => misfit,
                 };
-                self.reject(page, column.map(|column| column.name.as_str()), misfit);
+                let name = match blamed {
+                    Blamed::Field(at) => self.names.get(at).cloned(),
+                    _ => column.map(|column| column.name.clone()),
+                };
+                self.reject(page, name.as_deref(), misfit);
             }
         }
         Ok(())
@@ -345,24 +355,16 @@ impl CsvReader {
         let content = self.window.data().get(..self.record.content).unwrap_or_default();
         let text = match std::str::from_utf8(content) {
             Ok(text) => text,
-            Err(error) => {
-                let at = self.window.offset() + error.valid_up_to() as u64;
-                let reason = format!("invalid UTF-8 at byte {at} of the file");
-                return Ok(Err((None, Misfit::new("invalid-utf8", reason))));
-            }
+            Err(error) => return Ok(Err(self.not_utf8(content, error.valid_up_to()))),
         };
         if self.window.transcoded() && text.contains(char::REPLACEMENT_CHARACTER) {
-            let misfit =
-                Misfit::new("invalid-encoding", "a character is not of the file's encoding");
-            return Ok(Err((None, misfit)));
+            return Ok(Err(self.not_decoded(text)));
         }
         if let Some(misfit) = self.header_again(text)? {
-            return Ok(Err((None, misfit)));
+            return Ok(Err((Blamed::Row, misfit)));
         }
         if self.record.fields.len() != self.names.len() {
-            let (found, wanted) = (self.record.fields.len(), self.names.len());
-            let reason = format!("{found} fields where the file has {wanted} columns");
-            return Ok(Err((None, Misfit::new("ragged-row", reason))));
+            return Ok(Err(self.ragged()));
         }
         for (field, place) in self.record.fields.iter().zip(&self.binding.places) {
             let Some(place) = *place else { continue };
@@ -371,7 +373,7 @@ impl CsvReader {
             if self.format.stream.exact && value.is_empty() && !quoted(text, field.end) {
                 if schema.columns().get(place).is_some_and(|column| column.not_null) {
                     let reason = "no value in a column declared `not_null`";
-                    return Ok(Err((Some(place), Misfit::new("null-value", reason))));
+                    return Ok(Err((Blamed::Column(place), Misfit::new("null-value", reason))));
                 }
                 builder.push_null();
                 continue;
@@ -381,13 +383,13 @@ impl CsvReader {
                 value = &self.scratch;
             }
             if let Err(misfit) = builder.push_text(value, &self.format.parsing) {
-                return Ok(Err((Some(place), misfit)));
+                return Ok(Err((Blamed::Column(place), misfit)));
             }
             if schema.columns().get(place).is_some_and(|column| column.not_null)
                 && self.format.parsing.null(value, builder.kind())
             {
                 let misfit = Misfit::new("null-value", "no value in a column declared `not_null`");
-                return Ok(Err((Some(place), misfit)));
+                return Ok(Err((Blamed::Column(place), misfit)));
             }
         }
         for place in &self.binding.missing {
@@ -434,9 +436,6 @@ impl CsvReader {
 fn quoted(text: &str, end: usize) -> bool {
     text.as_bytes().get(end).is_some_and(|sign| *sign == b'"')
 }
-
-/// The column that did not fit, or the row as a whole.
-type Pushed = Result<(), (Option<usize>, Misfit)>;
 
 /// More than enough bytes of a record to cut its raw text from.
 const RAW_LOOK: usize = crate::page::RAW_BYTES_MAX + 8;

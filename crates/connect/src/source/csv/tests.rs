@@ -52,7 +52,7 @@ fn every_bad_row_is_set_aside_with_its_line_column_and_reason() {
             (3, "type-mismatch", Some("id")),
             (4, "type-mismatch", Some("day")),
             (5, "null-value", Some("id")),
-            (6, "ragged-row", None),
+            (6, "ragged-row", Some("note")),
             (7, "repeated-header", None),
             (8, "out-of-range", Some("id")),
             (9, "bad-quote", None),
@@ -69,7 +69,48 @@ fn invalid_utf8_names_the_byte_and_the_next_row_is_read() {
     let pages = decode(bytes, CsvStream::default(), &[], 10).unwrap();
     assert_eq!(codes(&pages), ["invalid-utf8"]);
     assert!(pages[0].rejected[0].reason.contains("byte 6"), "{:?}", pages[0].rejected);
+    assert_eq!(rejected_at(&pages), [(2, "invalid-utf8", Some("b"))]);
+    assert!(pages[0].rejected[0].reason.contains("declare the file's `encoding`"));
     assert_eq!(cells(&pages), [["2", "ok"]]);
+}
+
+#[test]
+fn a_row_that_is_no_text_or_has_another_width_names_its_column() {
+    let bytes = b"id,\"full name\",city\n\
+        \xff,a,b\n\
+        2,\"ok\",\xfe\n\
+        3,\"O\xffHara\",\xfe\n\
+        4,a,b,\xff\n\
+        5\n\
+        6,a\n\
+        7,Ulm, Donau,8\n\
+        8,fine,Ulm\n";
+    let pages = decode(bytes.to_vec(), CsvStream::default(), &[], 100).unwrap();
+    assert_eq!(
+        rejected_at(&pages),
+        [
+            (2, "invalid-utf8", Some("id")),
+            (3, "invalid-utf8", Some("city")),
+            (4, "invalid-utf8", Some("full name")),
+            (5, "invalid-utf8", None),
+            (6, "ragged-row", Some("full name")),
+            (7, "ragged-row", Some("city")),
+            (8, "ragged-row", None),
+        ]
+    );
+    let reasons: Vec<&str> = pages[0].rejected.iter().map(|row| row.reason.as_str()).collect();
+    assert!(reasons[3].contains("in field 4, which has no column"), "{}", reasons[3]);
+    assert_eq!(
+        reasons[4..],
+        [
+            "1 field where the file has 3 columns: \"full name\" and all after it got no value; \
+             complete the line",
+            "2 fields where the file has 3 columns: \"city\" got no value; complete the line",
+            "4 fields where the file has 3 columns: field 4 has no column; if a value has a `,` in \
+             it, put quotes around the value",
+        ]
+    );
+    assert_eq!(cells(&pages), [["8", "fine", "Ulm"]]);
 }
 
 #[test]
@@ -91,7 +132,8 @@ fn encodings_are_declared_or_found_by_their_mark() {
     }
     let broken = b"\xc3\xfb,x\n\xd5,1\nb,2\n".to_vec();
     let stream = CsvStream { encoding: Some("gbk".into()), ..CsvStream::default() };
-    assert_eq!(codes(&decode(broken, stream, &[], 10).unwrap()), ["invalid-encoding"]);
+    let pages = decode(broken, stream, &[], 10).unwrap();
+    assert_eq!(rejected_at(&pages), [(2, "invalid-encoding", Some("名"))]);
     let stream = CsvStream { encoding: Some("klingon".into()), ..CsvStream::default() };
     assert!(decode(Vec::new(), stream, &[], 10).unwrap_err().hint_text().is_some());
 }

@@ -30,6 +30,8 @@ enum Taken {
     Row,
     New(Vec<Column>),
     Misfit(Option<usize>, Misfit),
+    /// The bytes are no text; the key whose value it is, as far as there is one.
+    Broken(Option<String>, Misfit),
 }
 
 impl LinesReader {
@@ -126,14 +128,19 @@ impl LinesReader {
             Ok(line) => line,
             Err(error) => {
                 let at = self.window.offset() + error.valid_up_to() as u64;
-                let reason = format!("invalid UTF-8 at byte {at} of the file");
-                return Ok(Taken::Misfit(None, Misfit::new("invalid-utf8", reason)));
+                let reason = format!(
+                    "invalid UTF-8 at byte {at} of the file; declare the file's `encoding`, for \
+                     example windows-1252, or mend the bytes"
+                );
+                let key = self.first_with(&marked(bytes), BROKEN);
+                return Ok(Taken::Broken(key, Misfit::new("invalid-utf8", reason)));
             }
         };
         if self.window.transcoded() && line.contains(char::REPLACEMENT_CHARACTER) {
-            let misfit =
-                Misfit::new("invalid-encoding", "a character is not of the file's encoding");
-            return Ok(Taken::Misfit(None, misfit));
+            let reason = "a character is not of the file's encoding; mend it, or declare another \
+                          `encoding`";
+            let key = self.first_with(line, char::REPLACEMENT_CHARACTER);
+            return Ok(Taken::Broken(key, Misfit::new("invalid-encoding", reason)));
         }
         let leaves = match object::leaves(line, &self.lines.nested) {
             Ok(leaves) => leaves,
@@ -189,26 +196,40 @@ impl LinesReader {
         Column::inferred(path, inference.resolve())
     }
 
-    fn reject(
-        &self,
-        page: &mut PageBuilder,
-        length: usize,
-        column: Option<&Column>,
-        misfit: Misfit,
-    ) {
+    fn reject(&self, page: &mut PageBuilder, length: usize, column: Option<&str>, misfit: Misfit) {
         let line = self.window.data().get(..length).unwrap_or_default();
         let text = String::from_utf8_lossy(line.get(..RAW_LOOK.min(length)).unwrap_or(line));
-        let misfit = match column {
-            Some(column) => column.explain(misfit),
-            None => misfit,
-        };
-        let name = column.map(|column| column.name.as_str());
-        page.reject(&self.file, Some(self.window.line()), name, misfit, raw(text.trim_end()));
+        page.reject(&self.file, Some(self.window.line()), column, misfit, raw(text.trim_end()));
+    }
+
+    /// The first key whose value has a character; none if it is in a key, or the line is no object.
+    fn first_with(&self, line: &str, character: char) -> Option<String> {
+        let leaves = object::leaves(line, &self.lines.nested).ok()?;
+        let (key, _) = leaves
+            .into_iter()
+            .find(|(key, value)| key.contains(character) || value.contains(character))?;
+        (!key.contains(character)).then(|| key.into_owned())
     }
 }
 
 /// More than enough bytes of a line to cut its raw text from.
 const RAW_LOOK: usize = crate::page::RAW_BYTES_MAX + 8;
+
+/// What stands for bytes that are no text, while their place is looked for: a character that no text
+/// has.
+const BROKEN: char = '\u{fdd0}';
+
+/// The text of bytes with [`BROKEN`] where they are none.
+fn marked(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len());
+    for chunk in bytes.utf8_chunks() {
+        text.push_str(chunk.valid());
+        if !chunk.invalid().is_empty() {
+            text.push(BROKEN);
+        }
+    }
+    text
+}
 
 /// Whether a file begins like one large list.
 fn is_array(head: &[u8]) -> bool {
@@ -250,7 +271,15 @@ impl FileReader for LinesReader {
                     Taken::Misfit(place, misfit) => {
                         page.rollback();
                         let column = place.and_then(|place| schema.columns().get(place));
-                        self.reject(page, length, column, misfit);
+                        let misfit = match column {
+                            Some(column) => column.explain(misfit),
+                            None => misfit,
+                        };
+                        let name = column.map(|column| column.name.as_str());
+                        self.reject(page, length, name, misfit);
+                    }
+                    Taken::Broken(key, misfit) => {
+                        self.reject(page, length, key.as_deref(), misfit);
                     }
                 }
             }
