@@ -221,7 +221,9 @@ impl Reader {
             let (settings, server) = (&table.settings, &self.server);
             let declared = &table.request.columns;
             let now = Relation::of(&mut self.connection, server, settings, declared).await?;
-            table.learn(first, now);
+            if let Err(error) = table.learn(first, now) {
+                return self.stop(at, error);
+            }
         }
         for (deleted, row) in table.rows_of(change) {
             if table.full() {
@@ -246,8 +248,18 @@ impl Reader {
             }
             let why = match effect(sql, database, &table.place()) {
                 Effect::None => continue,
-                Effect::Columns => {
+                Effect::Columns(_) if table.has_read(log) => {
                     table.stale();
+                    continue;
+                }
+                Effect::Columns(alter) => {
+                    let Some(name) = table.altered(&alter) else { continue };
+                    let why = format!("has another column under the name \"{name}\" than before");
+                    let hint = "The log does not tell what rows have in it that did not change. \
+                                Delete the stream's position to read it whole again.";
+                    table.stopped(&why);
+                    let message = format!("{} {why}", table.relation.name);
+                    self.failed.get_or_insert_with(|| Error::blocked(message).hint(hint));
                     continue;
                 }
                 Effect::Emptied => "was truncated",
@@ -262,11 +274,25 @@ impl Reader {
                 )
             });
         }
+        if self.tables.iter().any(Table::waits) {
+            self.gathered_at.get_or_insert_with(Instant::now);
+        }
         if self.failed.is_some()
             && let Err(error) = self.flush_settled()
         {
             self.failed = Some(error);
         }
+    }
+
+    /// Ends with an error that says that the log of a table cannot be followed further; what was
+    /// committed before is handed over first.
+    fn stop(&mut self, at: usize, error: Error) -> Result<()> {
+        if let Some(table) = self.tables.get_mut(at) {
+            table.stopped(error.message());
+        }
+        self.flush_settled()?;
+        self.failed = Some(error);
+        Ok(())
     }
 
     fn commit(&mut self, position: &LogPosition, at_s: u32) -> Result<()> {
@@ -341,6 +367,10 @@ async fn whole(
     let read = match read {
         Some(read) => read,
         None => {
+            if stored.is_null() {
+                // The read keeps the columns as they are from its first row on.
+                table.reads_from(Gtids::of(&ChangeLog::end_of(server).await?)?);
+            }
             let from = Some(stored).filter(|stored| !stored.is_null()).map(Position);
             let request = ReadRequest { mode: ReadMode::Full, from, ..table.request.clone() };
             read.insert(Box::new(MySqlRead::new(server, table.zero, &request)?))

@@ -7,9 +7,11 @@
 //! keeps the place from before its read: what changed meanwhile comes again, so that a target with
 //! one row for each key ends equal to the table.
 
+mod identity;
 mod lookup;
 mod mapping;
 mod message;
+mod partitions;
 mod position;
 mod readers;
 mod setup;
@@ -289,8 +291,9 @@ impl Reader {
             Message::Relation(described) => {
                 if let Some(at) = self.places.get(&described.table)
                     && let Some(table) = self.tables.get_mut(*at)
+                    && let Err(error) = table.describe(&self.session, described).await
                 {
-                    table.describe(&self.session, described).await?;
+                    return self.stop(error).await;
                 }
             }
             Message::Insert { table, new } => self.change(table, None, Some(new)).await?,
@@ -358,18 +361,27 @@ impl Reader {
             .collect();
         let Some(first) = places.first() else { return Ok(()) };
         let name = self.tables.get(*first).map(|table| table.relation.name.clone());
-        self.tables.iter_mut().for_each(Table::abandon);
         for at in places {
             if let Some(table) = self.tables.get_mut(at) {
                 table.truncated();
             }
         }
+        let error = Error::blocked(format!("{} was truncated", name.unwrap_or_default())).hint(
+            "Its log does not tell which rows are gone: empty the target and delete the stream's \
+             position to read it whole again.",
+        );
+        self.stop(error).await
+    }
+
+    /// Ends with an error that says that the log cannot be followed further; what was committed
+    /// before is handed over first.
+    async fn stop(&mut self, error: Error) -> Result<()> {
+        if error.kind() != ErrorKind::Blocked {
+            return Err(error);
+        }
+        self.tables.iter_mut().for_each(Table::abandon);
         self.flush_settled().await?;
-        self.failed =
-            Some(Error::blocked(format!("{} was truncated", name.unwrap_or_default())).hint(
-                "Its log does not tell which rows are gone: empty the target and delete the \
-                 stream's position to read it whole again.",
-            ));
+        self.failed = Some(error);
         Ok(())
     }
 
@@ -391,6 +403,13 @@ impl Reader {
             self.flush_settled().await?;
         }
         if self.told_at.elapsed() >= IDLE {
+            for table in &mut self.tables {
+                let checked =
+                    partitions::check(&self.session, &table.relation, &mut table.stored).await;
+                if let Err(error) = checked {
+                    return self.stop(error).await;
+                }
+            }
             self.tell().await?;
         }
         Ok(())
@@ -448,8 +467,11 @@ async fn open(session: &Session, at: usize, request: &crate::source::ReadRequest
         .hint("Leave out `where` and choose the rows in a model, or use `read: incremental`."));
     }
     let stored = request.from.as_ref().map(Stored::of).transpose()?;
-    let empty = Stored { snapshot: None, lsn: Lsn::default(), columns: Vec::new() };
-    Ok(Table::new(at, stream, request, relation, stored.unwrap_or(empty)))
+    let mut table = Table::new(at, stream, request, relation, stored.unwrap_or_default());
+    if request.from.is_some() {
+        partitions::check(session, &table.relation, &mut table.stored).await?;
+    }
+    Ok(table)
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! What is read: a table, view or query, its columns, and the key that orders it.
 
+use std::collections::BTreeMap;
+
 use flywheel_base::{Error, Result, suggest};
 
 use super::PostgresStream;
@@ -48,6 +50,8 @@ pub(super) struct SourceColumn {
     pub(super) natural: ColumnType,
     /// Whether the table promises that it has a value.
     pub(super) not_null: bool,
+    /// Its number in the table, which stays whatever it is called; none in a query.
+    pub(super) number: Option<i16>,
 }
 
 /// What the catalog knows of a table.
@@ -96,6 +100,7 @@ struct RawColumn {
     type_oid: u32,
     modifier: i32,
     not_null: bool,
+    number: Option<i16>,
 }
 
 impl Relation {
@@ -129,7 +134,7 @@ impl Relation {
 
     async fn table(session: &Session, name: &str, declared: &[DeclaredColumn]) -> Result<Self> {
         let table = find_table(session, name).await?;
-        let sql = "SELECT attname::text, atttypid, atttypmod, attnotnull \
+        let sql = "SELECT attname::text, atttypid, atttypmod, attnotnull, attnum \
                    FROM pg_catalog.pg_attribute \
                    WHERE attrelid = $1 AND attnum > 0 AND NOT attisdropped ORDER BY attnum";
         let mut raw = Vec::new();
@@ -139,6 +144,7 @@ impl Relation {
                 type_oid: field(&row, 1)?,
                 modifier: field(&row, 2)?,
                 not_null: field(&row, 3)?,
+                number: Some(field(&row, 4)?),
             });
         }
         let names: Vec<String> = raw.iter().map(|column| column.name.clone()).collect();
@@ -186,6 +192,7 @@ impl Relation {
                 type_oid: column.type_().oid(),
                 modifier: column.type_modifier(),
                 not_null: false,
+                number: None,
             });
         }
         let aliases: Vec<String> = raw.iter().map(|column| quoted(&column.name)).collect();
@@ -208,6 +215,12 @@ impl Relation {
             Error::not_found(format!("{} has no column \"{name}\"", self.name))
                 .hint(suggest::hint(name, names().collect::<Vec<_>>()))
         })
+    }
+
+    /// The numbers of the columns by their names.
+    pub(super) fn numbers(&self) -> BTreeMap<String, i16> {
+        let number = |c: &SourceColumn| Some((c.column.name.clone(), c.number?));
+        self.columns.iter().filter_map(number).collect()
     }
 
     /// A column in SQL. The bare name would mean what stands in the SELECT list under that name,
@@ -268,6 +281,7 @@ async fn land(
             column,
             natural: kind,
             not_null: raw.not_null,
+            number: raw.number,
         });
     }
     Ok(columns)

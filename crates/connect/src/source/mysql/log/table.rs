@@ -1,5 +1,7 @@
 //! The changes of one table: gathered as they come, handed over as pages.
 
+mod columns;
+
 use std::sync::Arc;
 
 use arrow::array::BooleanArray;
@@ -11,11 +13,14 @@ use serde_json::Value;
 
 use crate::column::{ColumnType, Misfit, Parsing, Scalar};
 use crate::page::{Column, DELETED_COLUMN, Page, PageBuilder, Position, TableSchema, raw};
-use crate::source::mysql::binlog::{Change, Gtids, LogPosition, LogRow, LogValue};
+use crate::source::mysql::binlog::{Change, ChangeLog, Gtids, LogPosition, LogRow, LogValue};
 use crate::source::mysql::relation::Relation;
 use crate::source::mysql::value::{Wire, push, shown};
 use crate::source::mysql::{MySqlStream, ZeroDates};
 use crate::source::{ChangesPage, ReadRequest};
+
+/// Digits behind the second of a moment that are kept.
+const MOMENT_DIGITS: u8 = 6;
 
 /// Microseconds in a second.
 const SECOND_US: i64 = 1_000_000;
@@ -32,12 +37,32 @@ pub(super) struct Stored {
     /// The columns of the pages and their types, which stay what they are.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     columns: Vec<(String, ColumnType)>,
+    /// The columns by which rows are told apart, in the order of their names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    key: Option<Vec<String>>,
+    /// Columns of the pages that are gone or have another name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    gone: Vec<String>,
+    /// The old and the new names of columns of which no row has come yet.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    renamed: Vec<(String, String)>,
+    /// What was in the log when the whole read began, until that is stored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    read_from: Option<LogPosition>,
 }
 
 impl Stored {
     /// Nothing has been read, and the log goes on behind `log`.
     pub(super) fn new(log: LogPosition) -> Self {
-        Self { snapshot: Some(Value::Null), log, columns: Vec::new() }
+        Self {
+            snapshot: Some(Value::Null),
+            log,
+            columns: Vec::new(),
+            key: None,
+            gone: Vec::new(),
+            renamed: Vec::new(),
+            read_from: None,
+        }
     }
 
     /// Reads a position.
@@ -84,6 +109,18 @@ pub(super) struct Table {
     page: PageBuilder,
     /// The names of the columns of the last row, to see that they change.
     names: Option<Arc<[String]>>,
+    /// Whether they may be others from here on.
+    stale: bool,
+    /// Columns that got another name since the last row.
+    renamed: Vec<(String, String)>,
+    /// Columns of the pages that are gone or have another name.
+    gone: Vec<String>,
+    /// Columns whose type is another one than that of the pages.
+    retyped: Vec<String>,
+    /// The columns by which rows are told apart, once they are known.
+    key: Option<Vec<String>>,
+    /// What was in the log when the whole read began; changes of columns in it are in the read.
+    read_from: Option<Gtids>,
     bytes: usize,
     line: u64,
     /// When the newest of the rows was committed.
@@ -128,6 +165,12 @@ impl Table {
             columns,
             schema,
             names: None,
+            stale: false,
+            renamed: stored.renamed,
+            gone: stored.gone,
+            retyped: Vec::new(),
+            key: stored.key,
+            read_from: stored.read_from.as_ref().map(Gtids::of).transpose()?,
             bytes: 0,
             line: 0,
             at_s: None,
@@ -141,49 +184,14 @@ impl Table {
         self.place.clone()
     }
 
-    /// Whether a row has other columns than those before.
-    pub(super) fn differs(&self, row: &LogRow) -> bool {
-        self.names.as_ref().is_none_or(|names| **names != *row.columns)
+    /// Begins a whole read; the changes of columns that are in `log` are in it.
+    pub(super) fn reads_from(&mut self, log: Gtids) {
+        self.read_from = Some(log);
     }
 
-    /// Says that the columns may be others from here on.
-    pub(super) fn stale(&mut self) {
-        self.names = None;
-    }
-
-    /// Takes over the columns of a row; `now` is the table as it is.
-    pub(super) fn learn(&mut self, row: &LogRow, now: Relation) {
-        let (mut added, mut gone) = (Vec::new(), Vec::new());
-        for name in row.columns.iter() {
-            if self.columns.iter().any(|column| column.name == *name) {
-                continue;
-            }
-            let known = now.columns.iter().find(|column| column.column.name == *name);
-            added.push(match known {
-                Some(known) => known.column.clone(),
-                None => Column::inferred(name, ColumnType::Text),
-            });
-        }
-        if let Some(before) = &self.names {
-            gone.extend(before.iter().filter(|name| !row.columns.contains(*name)).cloned());
-        }
-        self.columns.extend(added.iter().cloned());
-        self.schema = with_deleted(&self.columns);
-        self.page = PageBuilder::new("mysql", &self.schema, self.request.page_rows);
-        self.names = Some(Arc::clone(&row.columns));
-        self.relation = now;
-        let file = self.relation.name.clone();
-        for column in added {
-            let message = format!(
-                "the column \"{}\" is new; rows from before have no value in it until they change",
-                column.name
-            );
-            self.page.notice("column-added", &file, message);
-        }
-        for name in gone {
-            let message = format!("the column \"{name}\" is gone; it has no values from here on");
-            self.page.notice("column-dropped", &file, message);
-        }
+    /// Whether the change of columns that `log` is at is in the whole read.
+    pub(super) fn has_read(&self, log: &ChangeLog) -> bool {
+        self.read_from.as_ref().is_some_and(|from| log.is_in(from))
     }
 
     /// Says why the log of the table ends.
@@ -219,6 +227,8 @@ impl Table {
             Err((column, misfit)) => {
                 self.page.rollback();
                 let column = self.columns.get(column).map(|column| column.name.clone());
+                let retyped = column.as_ref().is_some_and(|name| self.retyped.contains(name));
+                let misfit = if retyped { of_another_type(misfit) } else { misfit };
                 let text = raw(&row_text(row));
                 self.page.reject(&name, Some(self.line), column.as_deref(), misfit, text);
                 Ok(())
@@ -236,7 +246,7 @@ impl Table {
                 return Err((place, Misfit::new("null-value", reason)));
             }
             let known = self.relation.columns.iter().find(|known| known.column.name == column.name);
-            let wire = known.map_or_else(|| plain_wire(value), |known| known.wire);
+            let wire = known.map_or_else(|| wire_for(value, column.kind), |known| known.wire);
             let zero = if column.not_null { ZeroDates::Reject } else { self.zero };
             let value = sql_value(value, wire, column.kind);
             push(&value, wire, zero, builder).map_err(|misfit| (place, misfit))?;
@@ -297,11 +307,17 @@ impl Table {
         self.columns = columns.to_vec();
         self.schema = with_deleted(columns);
         self.page = PageBuilder::new("mysql", &self.schema, self.request.page_rows);
+        if self.key.is_none() {
+            let mut key = self.relation.primary_key.clone();
+            key.sort_unstable();
+            self.key = Some(key);
+        }
         page.position = if complete {
             self.position()?
         } else {
-            let (snapshot, log) = (self.snapshot.clone(), self.seen.position());
-            Stored { snapshot, log, columns: Vec::new() }.position()?
+            let (snapshot, key) = (self.snapshot.clone(), self.key.clone());
+            let read_from = self.read_from.as_ref().map(Gtids::position);
+            Stored { snapshot, key, read_from, ..Stored::new(self.seen.position()) }.position()?
         };
         let rows = page.batch.num_rows();
         let mut arrays = page.batch.columns().to_vec();
@@ -317,7 +333,17 @@ impl Table {
 
     fn position(&self) -> Result<Position> {
         let columns = self.columns.iter().map(|column| (column.name.clone(), column.kind));
-        Stored { snapshot: None, log: self.told.position(), columns: columns.collect() }.position()
+        let read_from = self.read_from.as_ref().filter(|from| !self.told.covers(from));
+        Stored {
+            snapshot: None,
+            log: self.told.position(),
+            columns: columns.collect(),
+            key: self.key.clone(),
+            gone: self.gone.clone(),
+            renamed: self.renamed.clone(),
+            read_from: read_from.map(Gtids::position),
+        }
+        .position()
     }
 }
 
@@ -336,6 +362,28 @@ fn plain_wire(value: &LogValue) -> Wire {
         LogValue::Float(_) => Wire::Float,
         LogValue::Bytes(_) => Wire::Binary,
     }
+}
+
+/// What the server would have sent for a value of a column of the pages that it has no more.
+fn wire_for(value: &LogValue, kind: ColumnType) -> Wire {
+    match (value, kind) {
+        (LogValue::Text(_), ColumnType::Date) => Wire::Date,
+        (LogValue::Text(_), ColumnType::Timestamp) => Wire::Moment { digits: MOMENT_DIGITS },
+        (LogValue::Text(_), ColumnType::Json) => Wire::Json,
+        (LogValue::Text(text), ColumnType::Decimal { .. }) => {
+            let scale = text.split_once('.').map_or(0, |(_, fraction)| fraction.len());
+            Wire::Decimal { scale: u8::try_from(scale).unwrap_or(u8::MAX) }
+        }
+        (LogValue::UInt(_), ColumnType::Binary) => Wire::Bit,
+        _ => plain_wire(value),
+    }
+}
+
+/// Says what to do about a value that does not fit since its column has another type.
+fn of_another_type(misfit: Misfit) -> Misfit {
+    let hint = "the column has another type than when it was read whole; read it whole again to \
+                take it over";
+    Misfit { reason: format!("{} ({hint})", misfit.reason), ..misfit }
 }
 
 /// A value of the log as the server would send it.

@@ -38,6 +38,8 @@ pub(super) struct Mapping {
     asks: bool,
     /// Whether some value has to be turned into JSON by the server.
     composes: bool,
+    /// The columns whose values have another type than the pages.
+    retyped: Vec<usize>,
 }
 
 /// A row that waits to become one of a page.
@@ -67,8 +69,6 @@ pub(super) enum Value<'a> {
 pub(super) struct Changes {
     /// New columns.
     pub(super) added: Vec<Column>,
-    /// Columns that are gone.
-    pub(super) gone: Vec<String>,
     /// Columns whose values have another type than the pages.
     pub(super) retyped: Vec<String>,
 }
@@ -81,22 +81,18 @@ impl Mapping {
         columns: &[Column],
         declared: &[DeclaredColumn],
         relation: &Relation,
-        before: Option<&Self>,
     ) -> Result<(Self, Changes)> {
         let names: Vec<String> = described.columns.iter().map(|c| c.name.clone()).collect();
         let names = column_names(&names);
         let types = known_types(session, described).await?;
         let mut changes = Changes::default();
+        let mut retyped = Vec::new();
         let same = relation.table.as_ref().is_some_and(|table| table.oid == described.table);
         let now =
             |name: &str| same && relation.columns.iter().any(|column| column.column.name == name);
         let mut places: Vec<Place> = Vec::with_capacity(columns.len());
         for (at, column) in columns.iter().enumerate() {
             let Some(found) = names.iter().position(|name| *name == column.name) else {
-                let was = before.and_then(|before| before.places.get(at));
-                if matches!(was, Some(Place::Field { .. })) {
-                    changes.gone.push(column.name.clone());
-                }
                 let asked = now(&column.name) && !relation.key.is_empty();
                 places.push(if asked { Place::Table } else { Place::Nowhere });
                 continue;
@@ -104,6 +100,7 @@ impl Mapping {
             let Some((pg, _)) = types.get(found) else { continue };
             if !column.declared && pg.natural(&column.name).kind != column.kind {
                 changes.retyped.push(column.name.clone());
+                retyped.push(at);
             }
             places.push(Place::Field { at: found, form: Form::of(pg) });
         }
@@ -141,6 +138,7 @@ impl Mapping {
             identity: described.columns.iter().map(|column| column.identity).collect(),
             key,
             asks,
+            retyped,
         };
         Ok((mapping, changes))
     }
@@ -148,6 +146,11 @@ impl Mapping {
     /// Whether a row has to be looked at for values that only the server knows.
     pub(super) fn composes(&self) -> bool {
         self.composes
+    }
+
+    /// Whether the values of a column have another type than the pages.
+    pub(super) fn retyped(&self, column: usize) -> bool {
+        self.retyped.contains(&column)
     }
 
     /// The texts of the key in a row.

@@ -1,5 +1,6 @@
 //! Where a stream of changes stands.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use flywheel_base::{Error, Result};
@@ -39,7 +40,7 @@ impl TryFrom<String> for Lsn {
 }
 
 /// What is kept between two reads.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Stored {
     /// Where the first read of the whole table stands; none once it is over.
@@ -51,6 +52,16 @@ pub(super) struct Stored {
     /// table.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) columns: Vec<(String, ColumnType)>,
+    /// The numbers by which the server knows them, whatever they are called; 0 for a name whose column
+    /// is gone.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) numbers: BTreeMap<String, i16>,
+    /// The columns by which rows are told apart, in the order of their names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) key: Option<Vec<String>>,
+    /// The numbers of the partitions that the table had.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) partitions: Option<Vec<u32>>,
 }
 
 impl Stored {
@@ -93,6 +104,8 @@ mod tests {
         for value in [
             json!({ "lsn": "16/B374D848", "columns": [["id", "int32"], ["n", "decimal(9,2)"]] }),
             json!({ "snapshot": { "rows": 7 }, "lsn": "0/0" }),
+            json!({ "lsn": "0/1", "columns": [["id", "int32"]], "numbers": { "id": 2 },
+                    "key": ["id"], "partitions": [16400] }),
         ] {
             let stored = Stored::of(&Position(value.clone())).unwrap();
             assert_eq!(stored.position().unwrap().0, value);

@@ -6,11 +6,13 @@ use arrow::array::BooleanArray;
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use flywheel_base::{Error, Result};
 
-use super::position::Stored;
+use super::position::{Lsn, Stored};
 use super::table::{Table, with_deleted};
+use super::{identity, partitions};
 use crate::page::{Page, Position};
 use crate::postgres::{Server, Session, field};
 use crate::source::postgres::read::Read;
+use crate::source::postgres::relation::Relation;
 use crate::source::{ChangesPage, ReadMode, ReadRequest};
 
 /// How often a read begins anew because the columns changed just then.
@@ -39,7 +41,9 @@ impl Snapshots {
             let page = match &mut self.read {
                 Some(read) => read.next().await?,
                 None => {
-                    let (read, page) = begin(server, session, table).await?;
+                    let (read, page, relation) = begin(server, session, table).await?;
+                    identity::check_resumed(&relation, &table.stored)?;
+                    table.relation = relation;
                     table.begin(read.columns());
                     self.read = Some(read);
                     page
@@ -64,18 +68,21 @@ impl Snapshots {
 async fn begin(
     server: &Server,
     session: &Session,
-    table: &Table,
-) -> Result<(Box<Read>, Option<Page>)> {
+    table: &mut Table,
+) -> Result<(Box<Read>, Option<Page>, Relation)> {
     let from = table.stored.snapshot.clone().filter(|value| !value.is_null()).map(Position);
     let request = ReadRequest { mode: ReadMode::Full, from, ..table.request.clone() };
     let mut starts = 0;
     loop {
         starts += 1;
         let before = columns_now(session, table).await?;
+        // Parts can be attached while the read goes on.
+        partitions::check(session, &table.relation, &mut table.stored).await?;
         let begun = async {
             let mut read = Box::new(Read::start(server, &request).await?);
             let page = read.next().await?;
-            Ok::<_, Error>((read, page))
+            let relation = Relation::of(session, &table.settings, &[]).await?;
+            Ok::<_, Error>((read, page, relation))
         };
         let begun = begun.await;
         let same = before == columns_now(session, table).await?;
@@ -96,9 +103,9 @@ async fn columns_now(session: &Session, table: &Table) -> Result<Option<String>>
 
 impl Table {
     /// Begins with a whole read; the log follows from `place` on.
-    pub(super) fn start_at(&mut self, place: super::position::Lsn) {
-        self.stored.lsn = place;
-        self.stored.snapshot = Some(serde_json::Value::Null);
+    pub(super) fn start_at(&mut self, place: Lsn) {
+        let snapshot = Some(serde_json::Value::Null);
+        self.stored = Stored { snapshot, lsn: place, ..Stored::default() };
         self.told = place;
     }
 

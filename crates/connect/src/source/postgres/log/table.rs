@@ -5,9 +5,11 @@ use std::sync::Arc;
 use flywheel_base::task::compute;
 use flywheel_base::{Result, Timestamp};
 
+use super::identity::{self, Turned, sorted_key};
 use super::lookup::{Given, Known, look_up};
 use super::mapping::{Changes, Mapping, Row, Value};
 use super::message::{Described, Old, Tuple};
+use super::partitions;
 use super::position::{Lsn, Stored};
 use crate::column::{Misfit, Parsing};
 use crate::page::{
@@ -100,36 +102,47 @@ impl Table {
     /// Takes over the columns of a whole read that is over.
     pub(super) fn begin(&mut self, columns: &[Column]) {
         self.columns = columns.to_vec();
+        self.stored.numbers = self.relation.numbers();
+        self.stored.key = Some(sorted_key(&self.relation));
     }
 
     /// Learns what the rows look like from here on.
     pub(super) async fn describe(&mut self, session: &Session, described: Described) -> Result<()> {
-        let before = self.mapping.take();
-        if let Some((known, mapping)) = before.as_ref().filter(|(known, _)| *known == described) {
-            self.mapping = Some((known.clone(), Arc::clone(mapping)));
+        if self.mapping.as_ref().is_some_and(|(known, _)| *known == described) {
             return Ok(());
         }
+        self.mapping = None;
         let declared = &self.request.columns;
-        self.relation = Relation::of(session, &self.settings, &[]).await?;
-        let before = before.as_ref().map(|(_, mapping)| mapping.as_ref());
+        let relation = Relation::of(session, &self.settings, &[]).await?;
+        identity::check(&relation, &described, &mut self.stored)?;
+        partitions::check(session, &relation, &mut self.stored).await?;
+        self.relation = relation;
         let (mapping, changes) =
-            Mapping::new(session, &described, &self.columns, declared, &self.relation, before)
-                .await?;
-        self.announce(&changes);
+            Mapping::new(session, &described, &self.columns, declared, &self.relation).await?;
+        let turned = identity::learn(&self.relation, &described, &changes.added, &mut self.stored);
+        self.announce(&changes, &turned);
         self.columns.extend(changes.added);
         self.mapping = Some((described, Arc::new(mapping)));
         Ok(())
     }
 
-    fn announce(&mut self, changes: &Changes) {
-        for column in &changes.added {
+    fn announce(&mut self, changes: &Changes, turned: &Turned) {
+        for (old, new) in &turned.renamed {
+            let message = format!(
+                "the column \"{old}\" is called \"{new}\" now; rows from before keep their value \
+                 in \"{old}\" until they change"
+            );
+            self.notice("column-renamed", message);
+        }
+        let told = |name: &str| turned.renamed.iter().any(|(_, new)| new == name);
+        for column in changes.added.iter().filter(|column| !told(&column.name)) {
             let message = format!(
                 "the column \"{}\" is new; rows from before have no value in it until they change",
                 column.name
             );
             self.notice("column-added", message);
         }
-        for name in &changes.gone {
+        for name in &turned.gone {
             let message = format!("the column \"{name}\" is gone; it has no values from here on");
             self.notice("column-dropped", message);
         }
@@ -267,7 +280,8 @@ impl Table {
 
     fn position(&self, lsn: Lsn) -> Result<Position> {
         let columns = self.columns.iter().map(|column| (column.name.clone(), column.kind));
-        Stored { snapshot: None, lsn, columns: columns.collect() }.position()
+        let columns = columns.collect();
+        Stored { snapshot: None, lsn, columns, ..self.stored.clone() }.position()
     }
 }
 
@@ -290,6 +304,8 @@ fn build(parts: Parts, position: Position) -> Result<Page> {
                 page.rollback();
                 let name = parts.columns.get(column).map(|column| column.name.as_str());
                 let shown = shown(row, at, &parts);
+                let misfit =
+                    if row.mapping.retyped(column) { of_another_type(misfit) } else { misfit };
                 page.reject(&parts.origin, Some(line), name, misfit, raw(&shown));
             }
         }
@@ -339,6 +355,13 @@ fn missing(row: &Row, place: usize, column: &Column) -> Result<(), (usize, Misfi
         return Err((place, Misfit::new("null-value", reason)));
     }
     Ok(())
+}
+
+/// Says what to do about a value that does not fit since its column has another type.
+fn of_another_type(misfit: Misfit) -> Misfit {
+    let hint = "the column has another type than when it was read whole; read it whole again to \
+                take it over";
+    Misfit { reason: format!("{} ({hint})", misfit.reason), ..misfit }
 }
 
 /// A row that is set aside, as JSON.
