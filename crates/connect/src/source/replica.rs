@@ -1,5 +1,8 @@
 //! What the tests of logs of changes share: a target that follows a source.
 
+pub(crate) mod ddl;
+pub(crate) mod workload;
+
 use std::collections::BTreeMap;
 
 use arrow::record_batch::RecordBatch;

@@ -1,5 +1,7 @@
 //! What a reader sees of the log of a real server.
 
+mod ddl;
+
 use flywheel_base::{ErrorKind, Rng};
 use serde_json::{Value as Json, json};
 

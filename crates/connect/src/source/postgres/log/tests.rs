@@ -1,5 +1,6 @@
 //! What a reader sees of the log of a real server.
 
+mod ddl;
 mod failures;
 mod shapes;
 mod workload;
