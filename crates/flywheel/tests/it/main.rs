@@ -6,6 +6,7 @@
     reason = "a test may panic, and one that cannot run says so loudly"
 )]
 
+mod alone;
 mod bad_input;
 mod changes;
 mod chinook;

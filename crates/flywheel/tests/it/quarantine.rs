@@ -67,6 +67,40 @@ fn a_budget_of_bad_rows_stops_the_run_before_anything_is_published() {
 }
 
 #[test]
+fn bad_rows_of_one_stream_do_not_count_for_another() {
+    let house = House::new();
+    house
+        .write("connections/files.yaml", "connection: files\ntype: csv\noptions: {folder: data}\n");
+    let mut sync =
+        "sync: shop\nconnection: files\nerrors: {max_bad_rows: 3}\nstreams:\n".to_owned();
+    for (stream, bad) in [("broken", 10), ("some", 3), ("clean", 0)] {
+        writeln!(
+            sync,
+            "  - {{stream: {stream}, options: {{path: {stream}.csv}}, read: incremental, write: append, columns: [{{name: id, type: int64}}]}}"
+        )
+        .unwrap();
+        let row = |at: usize| if at < bad { format!("no {at}\n") } else { format!("{at}\n") };
+        let rows: String = (0..20).map(row).collect();
+        house.write(&format!("data/{stream}.csv"), format!("id\n{rows}"));
+    }
+    house.write("syncs/shop.yaml", sync);
+    for _ in 0..2 {
+        let complaint = house.fails(3, &["sync"]);
+        assert!(
+            complaint.contains("broken.csv:") && complaint.contains("max_bad_rows"),
+            "{complaint}"
+        );
+        assert!(!complaint.contains("some.csv"), "{complaint}");
+        let landed = "select name from system.tables where name like 'raw.%' order by name";
+        assert_eq!(house.sql(landed), ["raw.clean", "raw.some"]);
+        let counts =
+            "select (select count(*) from raw.clean) as a, (select count(*) from raw.some) as b";
+        assert_eq!(house.cell(counts), "20,17");
+        assert_eq!(house.cell("select count(*) from system.quarantine"), "3");
+    }
+}
+
+#[test]
 fn rows_that_nobody_wants_are_discarded() {
     let house = shop(true);
     house.ok(&["quarantine", "discard"]);

@@ -107,3 +107,20 @@ async fn two_applications_write_into_one_table_each_with_its_own_progress() {
     assert_eq!((job.progress().await, other.progress().await), ((Some(7), None), (Some(1), None)));
     assert_eq!(database.run(COUNT), "9|9|45");
 }
+
+#[tokio::test]
+async fn rows_that_others_write_meanwhile_neither_stop_a_commit_nor_are_counted() {
+    let database =
+        TestDatabase::new("CREATE TABLE t (id bigint, v text); INSERT INTO t VALUES (0, 'old')");
+    let first = rows(1..=10, "value");
+    let job = Job::new(&database, "t", WriteMode::Append, &first);
+    let mut writer = job.writer().await;
+    writer.write(&first).await.unwrap();
+    database
+        .run("DELETE FROM t; INSERT INTO t SELECT n, 'theirs' FROM generate_series(100, 102) n");
+    let written = writer.commit(&checkpoint(1)).await.unwrap();
+    writer.finish().await.unwrap();
+    assert_eq!((written.rows_written, written.rows_deleted, written.skipped), (10, 0, false));
+    assert_eq!(database.run(COUNT), "13|13|358");
+    assert_eq!(job.progress().await, (Some(1), None));
+}

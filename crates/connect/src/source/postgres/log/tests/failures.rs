@@ -47,6 +47,38 @@ async fn a_truncated_table_stops_the_log_after_what_came_before() {
 }
 
 #[tokio::test]
+async fn a_bad_row_of_one_table_is_set_aside_and_all_tables_go_on() {
+    let database = Database::new(
+        "CREATE TABLE t (id int PRIMARY KEY, d date); CREATE TABLE u (id int PRIMARY KEY);
+         INSERT INTO t VALUES (1, '2024-01-01'); INSERT INTO u VALUES (1)",
+    );
+    let source = database.source();
+    let mut request = database.request(&["t", "u"]);
+    let mut targets = [Target::default(), Target::default()];
+    catch_up(&*source, &mut request, &mut targets).await;
+    database
+        .run("INSERT INTO u VALUES (2); INSERT INTO t VALUES (2, 'infinity'), (3, '2024-03-03')");
+    database.run("INSERT INTO u VALUES (3)");
+    let pages = drain(&*source, &request).await.unwrap();
+    let bad: Vec<_> = pages.iter().flat_map(|page| &page.page.rejected).collect();
+    let [only] = bad.as_slice() else { panic!("{bad:?}") };
+    assert_eq!((only.column.as_deref(), only.code.as_str()), (Some("d"), "out-of-range"));
+    pages.iter().for_each(|page| targets[page.stream].apply(page));
+    let keys = |target: &Target| target.rows.keys().cloned().collect::<Vec<_>>();
+    assert_eq!(
+        (keys(&targets[0]), keys(&targets[1])),
+        (vec!["1".into(), "3".into()], vec!["1".to_owned(), "2".into(), "3".into()])
+    );
+    for (stream, target) in request.streams.iter_mut().zip(&targets) {
+        let (before, now) = (stream.from.as_ref().unwrap(), target.position.as_ref().unwrap());
+        assert!(lsn(now) > lsn(before));
+        stream.from.clone_from(&target.position);
+    }
+    let again = drain(&*source, &request).await.unwrap();
+    assert!(again.iter().all(|page| page.page.batch.num_rows() + page.page.rejected.len() == 0));
+}
+
+#[tokio::test]
 async fn a_slot_or_publication_that_is_gone_or_made_anew_is_noticed() {
     let database = Database::new("CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1)");
     let source = database.source();
