@@ -1,6 +1,6 @@
-"""Makes tests/parity/recommend.json: what scikit-learn and numpy say where our recommenders must agree.
+"""Makes tests/parity/recommend.json: what scikit-learn, numpy, scipy and implicit say where our recommenders must agree.
 
-    pip install scikit-learn==1.9.1 numpy scipy
+    pip install scikit-learn==1.9.1 implicit==0.7.3 numpy==2.4.6 scipy==1.17.1
     python tests/parity/make_recommend.py
 
 The file holds inputs and outputs; the unit test beside the algorithms reads it.
@@ -11,13 +11,18 @@ import platform
 import warnings
 from pathlib import Path
 
+import implicit
 import numpy as np
 import scipy
 import sklearn
+from implicit.cpu import _als
+from implicit.nearest_neighbours import bm25_weight
 from sklearn.decomposition import NMF
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.metrics.pairwise import cosine_similarity, linear_kernel
 
+# The graph's and the factors' own, so that what was made before them stays as it is.
+LINEAR_RNG = np.random.default_rng(20261127)
 RNG = np.random.default_rng(20261120)
 SEED_TEXTS = [
     "High-performance laptop",
@@ -91,10 +96,10 @@ def user_neighbours(cells: list[list[float]], users: int, items: int, count: int
     }
 
 
-def random_cells(users: int, items: int, share: float) -> list[list[float]]:
-    kept = RNG.random((users, items)) < share
-    kept[np.arange(users), RNG.integers(0, items, users)] = True
-    values = RNG.integers(1, 6, (users, items))
+def random_cells(users: int, items: int, share: float, rng: np.random.Generator = RNG) -> list[list[float]]:
+    kept = rng.random((users, items)) < share
+    kept[np.arange(users), rng.integers(0, items, users)] = True
+    values = rng.integers(1, 6, (users, items))
     return [[int(u), int(i), float(values[u, i])] for u, i in zip(*np.nonzero(kept))]
 
 
@@ -133,6 +138,76 @@ def ease(cells: list[list[float]], users: int, items: int, penalty: float) -> di
     }
 
 
+def linear(cells: list[list[float]], users: int, items: int, weights: np.ndarray, **parameters: float) -> dict:
+    presence = (dense(cells, users, items) > 0).astype(float)
+    return {
+        "cells": cells,
+        "users": users,
+        "items": items,
+        **parameters,
+        "weights": weights.tolist(),
+        "scores": (presence @ weights).tolist(),
+    }
+
+
+def gf_cf(cells: list[list[float]], users: int, items: int, factors: int, low_pass: float, beta: float = 0.5) -> dict:
+    """Shen et al. 2021, eq. 12, by the full SVD, on the pairs of items that somebody has both of; theirs is beta 0.5."""
+    presence = (dense(cells, users, items) > 0).astype(float)
+    of_users, of_items = np.maximum(presence.sum(axis=1), 1), np.maximum(presence.sum(axis=0), 1)
+    normal = presence / np.sqrt(of_users)[:, None] / np.sqrt(of_items)
+    right = np.linalg.svd(normal, full_matrices=False)[2][:factors]
+    ideal = (right.T @ right) / np.sqrt(of_items)[:, None] * np.sqrt(of_items)
+    smooth = (normal.T @ normal) * of_items[:, None] ** (beta - 0.5) * of_items ** (0.5 - beta)
+    weights = np.where(presence.T @ presence > 0, smooth + low_pass * ideal, 0.0)
+    return linear(cells, users, items, weights, factors=factors, low_pass=low_pass, beta=beta)
+
+
+def rp3beta(cells: list[list[float]], users: int, items: int, alpha: float, beta: float) -> dict:
+    """Paudel et al. 2017: transition matrices to the power alpha, popularity to the power beta."""
+    presence = scipy.sparse.csr_array((dense(cells, users, items) > 0).astype(float))
+    of_users, of_items = (np.maximum(presence.sum(axis=axis), 1) for axis in (1, 0))
+    to_items = (scipy.sparse.diags_array(1 / of_users) @ presence).power(alpha)
+    to_users = (scipy.sparse.diags_array(1 / of_items) @ presence.T).power(alpha)
+    weights = (to_users @ to_items @ scipy.sparse.diags_array(of_items**-beta)).toarray()
+    np.fill_diagonal(weights, 0.0)
+    return linear(cells, users, items, weights, alpha=alpha, beta=beta)
+
+
+def bm25(cells: list[list[float]], users: int, items: int) -> dict:
+    """Item neighbours by the dot product of implicit's BM25 weights, items as documents."""
+    presence = (dense(cells, users, items) > 0).astype(float)
+    weighted = bm25_weight(scipy.sparse.coo_matrix(presence.T), K1=1.2, B=0.75).toarray()
+    weights = weighted @ weighted.T
+    np.fill_diagonal(weights, 0.0)
+    return linear(cells, users, items, weights)
+
+
+def ials(cells: list[list[float]], users: int, items: int, factors: int, penalty: float, confidence: float) -> dict:
+    """One half of a sweep of implicit's ALS from given factors: three steps of CG, and the exact solution."""
+    counts = scipy.sparse.csr_matrix((dense(cells, users, items) * confidence).astype(np.float32))
+    fixed = LINEAR_RNG.normal(0, 0.3, (items, factors)).astype(np.float32)
+    start = LINEAR_RNG.normal(0, 0.1, (users, factors)).astype(np.float32)
+    stepped, exact = start.copy(), start.copy()
+    _als.least_squares_cg(counts, stepped, fixed, penalty, num_threads=1, cg_steps=3)
+    _als.least_squares(counts, exact, fixed, penalty, num_threads=1)
+    return {
+        "cells": cells,
+        "users": users,
+        "items": items,
+        "factors": factors,
+        "penalty": penalty,
+        "confidence": confidence,
+        "fixed": fixed.ravel().tolist(),
+        "start": start.ravel().tolist(),
+        "stepped": stepped.ravel().tolist(),
+        "exact": exact.ravel().tolist(),
+    }
+
+
+def linear_cells(users: int, items: int, share: float) -> tuple[list[list[float]], int, int]:
+    return random_cells(users, items, share, LINEAR_RNG), users, items
+
+
 def main() -> None:
     seed_tfidf = tfidf(SEED_TEXTS, "english")
     seed_tfidf["compat"] = compat_lists(seed_tfidf["similarity"], 2)
@@ -143,6 +218,7 @@ def main() -> None:
             "scikit-learn": sklearn.__version__,
             "numpy": np.__version__,
             "scipy": scipy.__version__,
+            "implicit": implicit.__version__,
         },
         "tfidf": [seed_tfidf, *(tfidf(random_texts(n), None) for n in (8, 25))],
         "users": [
@@ -154,6 +230,20 @@ def main() -> None:
             nmf(random_cells(12, 8, 0.7), 12, 8, 2, 20),
         ],
         "ease": [ease(random_cells(u, i, 0.3), u, i, p) for u, i, p in ((20, 10, 1.0), (60, 25, 50.0))],
+        "gf_cf": [
+            gf_cf(*linear_cells(20, 12, 0.3), 3, 0.3),
+            gf_cf(*linear_cells(60, 40, 0.08), 5, 1.5),
+            gf_cf(*linear_cells(50, 30, 0.12), 4, 0.3, 0.3),
+        ],
+        "rp3beta": [
+            rp3beta(*linear_cells(20, 12, 0.3), 1.0, 0.3),
+            rp3beta(*linear_cells(60, 50, 0.06), 1.4, 0.7),
+        ],
+        "bm25": [bm25(*linear_cells(20, 12, 0.3)), bm25(*linear_cells(60, 30, 0.1))],
+        "ials": [
+            ials(*linear_cells(20, 12, 0.3), 4, 0.5, 10.0),
+            ials(*linear_cells(70, 25, 0.1), 17, 2.0, 4.0),
+        ],
     }
     path = Path(__file__).with_name("recommend.json")
     path.write_text(json.dumps(content, ensure_ascii=False, separators=(",", ":")) + "\n", encoding="utf-8")

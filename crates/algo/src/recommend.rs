@@ -17,17 +17,22 @@ pub mod blend;
 pub mod codec;
 pub mod ease;
 pub mod evaluate;
+pub mod gf_cf;
 pub mod history;
+mod holders;
 pub mod hybrid;
+pub mod ials;
 pub mod interactions;
 pub mod neighbours;
 pub mod nmf;
 pub mod popularity;
 pub mod repeat;
+pub mod rp3beta;
 pub mod seeds;
 pub mod serve;
 pub mod sparse;
 pub mod tfidf;
+mod vector;
 
 use std::fmt;
 
@@ -130,6 +135,9 @@ pub const RECOMMENDERS: &[Algorithm] = &[
     neighbours::items::ALGORITHM,
     neighbours::users::ALGORITHM,
     ease::ALGORITHM,
+    gf_cf::ALGORITHM,
+    rp3beta::ALGORITHM,
+    ials::ALGORITHM,
     nmf::ALGORITHM,
     tfidf::ALGORITHM,
     blend::ALGORITHM,

@@ -111,14 +111,46 @@ pub struct Evaluation {
 /// # Source
 /// Järvelin & Kekäläinen 2002 (NDCG).
 pub fn evaluate(models: &[&dyn Recommender], split: &Split, depth: Depth) -> Result<Evaluation> {
-    if depth.recall == 0 || depth.ndcg == 0 {
-        return Err(Error::invalid("a list of depth 0 cannot be judged")
-            .hint("Set recall and ndcg to at least 1."));
-    }
+    check(depth)?;
     Ok(Evaluation {
         new: judge(models, split, depth, OwnedItems::Exclude),
         all: judge(models, split, depth, OwnedItems::Include),
     })
+}
+
+/// Judges ready lists, one per user: the best first, without the items that do not count.
+///
+/// # Shape
+/// `test` has the distinct items to be found of each user, ascending; users without any are left
+/// out. Counted as in [`evaluate`]; `item_count` is the size of the catalogue.
+/// # Errors
+/// [`flywheel_base::ErrorKind::Invalid`] if a depth is 0 or the lists are not as many as the users.
+pub fn judge_lists(
+    lists: &[Vec<u32>],
+    test: &[Vec<u32>],
+    item_count: usize,
+    depth: Depth,
+) -> Result<Quality> {
+    check(depth)?;
+    if lists.len() != test.len() {
+        return Err(Error::invalid(format!("{} lists for {} users", lists.len(), test.len()))
+            .hint("Give one list per user, an empty one where there is no evidence."));
+    }
+    let worths: Vec<Worth> = lists
+        .par_iter()
+        .zip(test)
+        .filter(|(_, sought)| !sought.is_empty())
+        .map(|(list, sought)| worth(list.clone(), sought, depth))
+        .collect();
+    Ok(summarise(&worths, item_count))
+}
+
+fn check(depth: Depth) -> Result<()> {
+    if depth.recall == 0 || depth.ndcg == 0 {
+        return Err(Error::invalid("a list of depth 0 cannot be judged")
+            .hint("Set recall and ndcg to at least 1."));
+    }
+    Ok(())
 }
 
 /// What one user's list is worth.
@@ -243,6 +275,18 @@ mod tests {
         let place = 1.0 / 3.0_f64.log2();
         assert!((all.recall - f64::midpoint(0.5, 1.0)).abs() < 1e-12);
         assert!((all.ndcg - f64::midpoint(1.0 / (1.0 + place), place)).abs() < 1e-12);
+    }
+
+    #[test]
+    fn ready_lists_are_judged_as_served_ones() {
+        let (lists, test) = ([vec![2], vec![0, 1], vec![], vec![]], split().test);
+        let depth = Depth { recall: 2, ndcg: 2 };
+        let found = judge_lists(&lists, &test, 4, depth).unwrap();
+        let place = 1.0 / 3.0_f64.log2();
+        assert_eq!((found.users, found.recall, found.coverage), (2, 0.75, 0.75));
+        assert!((found.ndcg - f64::midpoint(1.0 / (1.0 + place), place)).abs() < 1e-12);
+        assert!(judge_lists(&lists[1..], &test, 4, depth).is_err());
+        assert!(judge_lists(&lists, &test, 4, Depth { recall: 0, ndcg: 2 }).is_err());
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::history::UserHistory;
-use super::sparse::{best, by_rank};
+use super::sparse::{best_allowed, by_rank};
 use super::{Recommender, Scored};
 
 /// What happens to items the user has already.
@@ -110,6 +110,16 @@ pub fn serve(models: &[&dyn Recommender], history: &UserHistory, request: &Reque
     List { items: chosen.into_iter().filter_map(reason).collect(), shortfall }
 }
 
+/// What [`serve`] lists, without working out the reasons: for lists of everybody at once.
+#[must_use]
+pub fn ranking(
+    models: &[&dyn Recommender],
+    history: &UserHistory,
+    request: &Request<'_>,
+) -> Vec<Scored> {
+    rank(models, history, request).chosen.into_iter().map(|(scored, _)| scored).collect()
+}
+
 /// The ranking behind a list: items with the place of the model that gave them.
 #[derive(Debug, Default)]
 pub(super) struct Ranked {
@@ -134,11 +144,14 @@ pub(super) fn rank(
         }
         let mut scores = model.score(history);
         evidence |= !scores.is_empty();
-        scores.retain(|scored| allowed(scored.item, history, request));
+        let fits = |item| allowed(item, history, request);
         match request.cap {
             // Nothing is passed over but what is listed already, so the head of the ranking will do.
-            None => scores = best(scores, request.count),
-            Some(_) => scores.sort_unstable_by(by_rank),
+            None => scores = best_allowed(&scores, request.count, fits),
+            Some(_) => {
+                scores.retain(|scored| fits(scored.item));
+                scores.sort_unstable_by(by_rank);
+            }
         }
         take(&scores, place, request, &mut chosen, &mut counted);
     }
@@ -215,6 +228,8 @@ mod tests {
         let list = serve(&[&near, &popular], &data.history(0, None), &Request::new(3));
         assert_eq!(items(&list), [2, 3, 4]);
         assert_eq!(list.items[0].source, "item-neighbours");
+        let ranked = ranking(&[&near, &popular], &data.history(0, None), &Request::new(3));
+        assert!(ranked.iter().map(|scored| scored.item).eq(items(&list)));
         assert_eq!(list.items[0].because, Some(0));
         assert_eq!((list.items[1].source.as_str(), list.items[1].because), ("popularity", None));
         assert_eq!(list.shortfall, None);

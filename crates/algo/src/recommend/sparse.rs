@@ -2,10 +2,35 @@
 
 use std::cmp::Ordering;
 
-use flywheel_base::Result;
+use flywheel_base::{Error, Result};
 
 use super::Scored;
 use super::codec::{Reader, Writer, damaged};
+
+/// The most entries that may be asked for per row, so that offsets of 32 bits suffice for
+/// [`ROWS_MAX`] rows.
+pub const KEPT_PER_ITEM_MAX: usize = 10_000;
+
+/// The most items of a model that keeps entries per item.
+pub const ROWS_MAX: usize = 400_000;
+
+/// Refuses to keep nothing, or more per item than [`KEPT_PER_ITEM_MAX`].
+pub(super) fn check_kept(kept_per_item: usize) -> Result<()> {
+    if (1..=KEPT_PER_ITEM_MAX).contains(&kept_per_item) {
+        return Ok(());
+    }
+    Err(Error::invalid(format!("kept_per_item is {kept_per_item}"))
+        .hint(format!("Keep 1 to {KEPT_PER_ITEM_MAX}; 200 to 1000 is usual.")))
+}
+
+/// Refuses more than [`ROWS_MAX`] items.
+pub(super) fn check_items(count: usize, name: &str) -> Result<()> {
+    if count <= ROWS_MAX {
+        return Ok(());
+    }
+    Err(Error::exhausted(format!("{count} items are too many for {name}"))
+        .hint(format!("It takes at most {ROWS_MAX}; use popularity or content, or fit on fewer.")))
+}
 
 /// Rows of (column, value), each row by ascending column.
 ///
@@ -75,9 +100,11 @@ impl SparseRows {
 
     /// Adds `scale` · row `row` to a dense vector of `column_count` numbers.
     pub fn add_row(&self, row: usize, scale: f64, dense: &mut [f64]) {
-        for (column, value) in self.row(row) {
-            if let Some(sum) = dense.get_mut(column as usize) {
-                *sum += scale * f64::from(value);
+        let range = self.range(row);
+        let (columns, values) = (&self.columns[range.clone()], &self.values[range]);
+        for place in 0..columns.len() {
+            if let Some(sum) = dense.get_mut(columns[place] as usize) {
+                *sum += scale * f64::from(values[place]);
             }
         }
     }
@@ -107,6 +134,18 @@ impl SparseRows {
         }
         Ok(Self { column_count: column_count as usize, offsets, columns, values })
     }
+
+    /// Reads a matrix with as many rows as columns.
+    ///
+    /// # Errors
+    /// [`flywheel_base::ErrorKind::Corrupt`] if it has another shape or its parts do not fit.
+    pub fn read_square(reader: &mut Reader<'_>) -> Result<Self> {
+        let made = Self::read(reader)?;
+        if made.row_count() != made.column_count {
+            return Err(damaged("holds a matrix of items that is not square"));
+        }
+        Ok(made)
+    }
 }
 
 /// Higher score first, then lower item: the order of every list.
@@ -132,6 +171,39 @@ pub fn best(mut scores: Vec<Scored>, count: usize) -> Vec<Scored> {
     scores
 }
 
+/// The `count` best of those that are `allowed`, in order.
+///
+/// # Cost
+/// O(n), and `allowed` is asked only for what could be among the best.
+pub(super) fn best_allowed(
+    scores: &[Scored],
+    count: usize,
+    allowed: impl Fn(u32) -> bool,
+) -> Vec<Scored> {
+    let room = count.saturating_mul(2).min(scores.len());
+    let mut kept: Vec<Scored> = Vec::with_capacity(room);
+    let mut last: Option<Scored> = None;
+    for scored in scores {
+        if count == 0 || last.is_some_and(|last| by_rank(scored, &last).is_ge()) {
+            continue;
+        }
+        if !allowed(scored.item) {
+            continue;
+        }
+        if kept.len() >= room {
+            // So many are before the last of the first `count` that the others need not be kept.
+            kept.select_nth_unstable_by(count - 1, by_rank);
+            kept.truncate(count);
+            last = kept.last().copied();
+            if last.is_some_and(|last| by_rank(scored, &last).is_ge()) {
+                continue;
+            }
+        }
+        kept.push(*scored);
+    }
+    best(kept, count)
+}
+
 /// The `count` entries of largest magnitude among `(column, value)`, ties to the lower column.
 #[must_use]
 pub fn strongest(mut row: Vec<(u32, f32)>, count: usize) -> Vec<(u32, f32)> {
@@ -150,12 +222,13 @@ pub fn strongest(mut row: Vec<(u32, f32)>, count: usize) -> Vec<(u32, f32)> {
 /// The entries of a dense score vector that are not 0, by ascending item.
 #[must_use]
 pub fn non_zero(dense: &[f64]) -> Vec<Scored> {
-    dense
-        .iter()
-        .enumerate()
-        .filter(|(_, score)| **score != 0.0 && score.is_finite())
-        .map(|(item, score)| Scored { item: item as u32, score: *score })
-        .collect()
+    let mut scores = Vec::with_capacity(dense.len());
+    for (item, score) in dense.iter().enumerate() {
+        if *score != 0.0 && score.is_finite() {
+            scores.push(Scored { item: item as u32, score: *score });
+        }
+    }
+    scores
 }
 
 #[cfg(test)]
@@ -174,6 +247,21 @@ mod tests {
         assert_eq!(items(2), [1, 2]);
         assert_eq!(items(0), [0_u32; 0]);
         assert_eq!(items(9), [1, 2, 4, 0, 3]);
+    }
+
+    #[test]
+    fn the_best_allowed_are_the_best_of_what_is_left() {
+        let mut rng = flywheel_base::Rng::new(8);
+        for length in [0, 1, 7, 400] {
+            let scores: Vec<Scored> =
+                (0..length).map(|item| Scored { item, score: rng.below(50) as f64 }).collect();
+            for count in [0, 1, 3, 20, 900] {
+                let allowed = |item: u32| item % 3 != 1;
+                let mut left = scores.clone();
+                left.retain(|scored| allowed(scored.item));
+                assert_eq!(best_allowed(&scores, count, allowed), best(left, count));
+            }
+        }
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Parity with scikit-learn and numpy: `tests/parity/recommend.json`, made by `make_recommend.py`.
+//! Parity with scikit-learn, numpy, scipy and implicit: `tests/parity/recommend.json`, made by `make_recommend.py`.
 
 use std::path::Path;
 
@@ -12,12 +12,30 @@ use super::super::nmf::{self, Nmf};
 use super::super::tfidf::{self, Tfidf};
 use super::*;
 
+mod linear;
+
 #[derive(Deserialize)]
 struct Reference {
     tfidf: Vec<TextCase>,
     users: Vec<UserCase>,
     nmf: Vec<FactorCase>,
     ease: Vec<EaseCase>,
+    gf_cf: Vec<LinearCase>,
+    rp3beta: Vec<LinearCase>,
+    bm25: Vec<LinearCase>,
+    ials: Vec<linear::HalfSweep>,
+}
+
+/// Item × item weights, what they make of every user, and the options behind them.
+#[derive(Deserialize)]
+struct LinearCase {
+    cells: Vec<(u32, u32, f64)>,
+    users: usize,
+    items: usize,
+    weights: Vec<Vec<f64>>,
+    scores: Vec<Vec<f64>>,
+    #[serde(flatten)]
+    parameters: serde_json::Map<String, serde_json::Value>,
 }
 
 #[derive(Deserialize)]

@@ -1,0 +1,305 @@
+//! iALS: implicit feedback as confidence, factored by alternating least squares.
+//!
+//! Every cell counts: an empty one says "not wanted" with confidence 1, a filled one "wanted" with
+//! `confidence` · its value. Users and items get `factors` numbers each, by turns solved exactly
+//! enough by a few steps of conjugate gradients from where they were. The model keeps the items
+//! alone; the numbers of a person are solved when the history comes, so that the next event changes
+//! the next answer.
+//!
+//! **When to use it.** When compact models and embeddings are wanted (64 to 256 numbers an item),
+//! when amounts or counts matter, and as one voice of several. **When not.** As the only source on
+//! sparse catalogues: `gf-cf` and `rp3beta` rank better there and cost less. Ratings that can say
+//! "disliked" belong to `nmf`: here each value above 0 is a wish.
+
+use flywheel_base::{Error, Result};
+use serde::{Deserialize, Serialize};
+
+use super::codec::{Reader, Writer, damaged};
+use super::history::UserHistory;
+use super::holders::Holders;
+use super::interactions::Interactions;
+use super::neighbours::Value;
+use super::vector::{dot, widest};
+use super::{Algorithm, Recommender, Scored, options};
+
+mod limits;
+mod solve;
+mod sweep;
+
+use limits::{check, check_size};
+use solve::Row;
+use sweep::{Cells, Side};
+
+/// The entry in the list of recommenders.
+pub const ALGORITHM: Algorithm = Algorithm {
+    name: "ials",
+    summary: "Implicit feedback factored into a few numbers per item; small models, any catalogue",
+    fit: |training, value| Ok(Box::new(Ials::fit(training.interactions, &options(value)?)?)),
+    load: |reader| Ok(Box::new(Ials::read(reader)?)),
+};
+
+/// How the matrix is factored.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Options {
+    /// How many numbers per item and per user.
+    pub factors: usize,
+    /// What a filled cell of value 1 counts beside an empty one; more for sparser data.
+    pub confidence: f64,
+    /// Which number of a cell is its value.
+    pub value: Value,
+    /// The L2 penalty on the numbers of an average user and an average item.
+    pub penalty: f64,
+    /// How the penalty grows with how much a row has: 0 the same for all, 1 in proportion.
+    pub penalty_exponent: f64,
+    /// How often both sides are solved.
+    pub sweeps: usize,
+    /// Steps of conjugate gradients per row and sweep.
+    pub steps: usize,
+    /// The seed of the starting point.
+    pub seed: u64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            factors: 64,
+            confidence: 10.0,
+            value: Value::Presence,
+            penalty: 1.0,
+            penalty_exponent: 0.0,
+            sweeps: 15,
+            steps: 3,
+            seed: 0,
+        }
+    }
+}
+
+impl Options {
+    /// As `implicit`'s `AlternatingLeastSquares(factors, regularization, alpha)`: 15 sweeps of three
+    /// steps, one penalty for all rows.
+    #[must_use]
+    pub fn compat(factors: usize, regularization: f64, alpha: f64) -> Self {
+        Self { factors, confidence: alpha, penalty: regularization, ..Self::default() }
+    }
+
+    /// The confidence in a cell.
+    fn confidence_in(&self, weight: f64, occasions: u32) -> f32 {
+        let value = match self.value {
+            Value::Presence => 1.0,
+            Value::Weight => weight,
+            Value::Occasions => f64::from(occasions),
+        };
+        (self.confidence * value) as f32
+    }
+
+    /// How much a row with `cells` cells beside `others` possible ones weighs in the loss.
+    fn mass(&self, cells: usize, others: usize) -> f64 {
+        cells as f64 + others as f64 / self.confidence
+    }
+
+    /// The penalty of a row of that mass when rows weigh `mean` on average.
+    fn penalty_of(&self, mass: f64, mean: f64) -> f32 {
+        (self.penalty * (mass / mean).powf(self.penalty_exponent)) as f32
+    }
+}
+
+/// The most numbers per item.
+pub const FACTORS_MAX: usize = 1024;
+/// Steps by which a history is folded in at most; each is exact in one more direction.
+const FOLD_IN_STEPS_MAX: usize = 200;
+/// A history is folded in when the residual has shrunk to this share.
+const FOLD_IN_TOLERANCE: f32 = 1e-5;
+
+/// The numbers of the items; those of a user are solved when the history comes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Ials {
+    options: Options,
+    /// The mean mass of the training users.
+    user_mass: f64,
+    /// Items × factors, item by item; 0 for an item nobody has.
+    items: Vec<f32>,
+    /// itemsᵀ · items, factors × factors.
+    gram: Vec<f32>,
+}
+
+impl Ials {
+    /// Factors the matrix by alternating least squares.
+    ///
+    /// # Shape
+    /// Minimises Σ c (1 − x·y)² over filled cells + Σ (x·y)² over empty ones + Σ λₓ|x|² + Σ λᵧ|y|²,
+    /// c = `confidence` · value. λ of a row is `penalty` · (mass / mean mass)^`penalty_exponent`, the
+    /// mass of a row being its cells + the rows of the other side / `confidence`.
+    /// # Errors
+    /// [`flywheel_base::ErrorKind::Invalid`] for senseless options or data without a cell,
+    /// [`flywheel_base::ErrorKind::Exhausted`] if a side has more than 400 million numbers.
+    /// # Cost
+    /// O(sweeps · (steps + 1) · (cells · factors + rows · factors²)), in parallel over rows; memory
+    /// 4 · rows · factors bytes. An answer takes O(factors · (items + steps · (history + factors))).
+    /// # Source
+    /// Hu, Koren & Volinsky 2008; Takács, Pilászy & Tikk 2011 (conjugate gradients); Rendle et al.
+    /// 2021, "Revisiting the Performance of iALS" (penalty by frequency). Parity with `implicit`
+    /// 0.7.3: one sweep and one exact solution in `tests/parity/recommend.json`.
+    pub fn fit(data: &Interactions, options: &Options) -> Result<Self> {
+        check(options)?;
+        check_size(data, options)?;
+        let (users, items) = cells(data, options);
+        let mut user_side = Side::new(users, data.item_count(), options);
+        let mut item_side = Side::new(items, data.user_count(), options);
+        item_side.start(options.seed);
+        for _ in 0..options.sweeps {
+            user_side.improve(&item_side.numbers, options.steps);
+            item_side.improve(&user_side.numbers, options.steps);
+        }
+        if item_side.numbers.iter().any(|number| !number.is_finite()) {
+            return Err(Error::invalid("the factors grew beyond all numbers")
+                .hint("Raise the penalty, lower the confidence, or use value: presence."));
+        }
+        Ok(Self::new(options.clone(), user_side.mean_mass, item_side.numbers))
+    }
+
+    /// A model of given items.
+    pub(super) fn new(options: Options, user_mass: f64, items: Vec<f32>) -> Self {
+        let gram = sweep::gram(&items, options.factors);
+        Self { options, user_mass, items, gram }
+    }
+
+    /// The numbers of an item: its embedding; empty outside the catalogue.
+    #[must_use]
+    pub fn item(&self, item: u32) -> &[f32] {
+        let from = item as usize * self.options.factors;
+        self.items.get(from..from + self.options.factors).unwrap_or(&[])
+    }
+
+    /// The numbers of a person with this history, solved against the fixed items; all 0 without
+    /// evidence.
+    #[must_use]
+    pub fn fold_in(&self, history: &UserHistory) -> Vec<f32> {
+        let mut numbers = vec![0.0; self.options.factors];
+        let row = self.row(history);
+        widest(|| {
+            row.descend(&row.right_side(), &mut numbers, FOLD_IN_STEPS_MAX, FOLD_IN_TOLERANCE);
+        });
+        numbers
+    }
+
+    /// The equations of one history.
+    fn row(&self, history: &UserHistory) -> Row<'_> {
+        let known = history.owned().iter().filter(|owned| !self.item(owned.item).is_empty());
+        let cells: Vec<(f32, &[f32])> = known
+            .map(|owned| {
+                let confidence = self.options.confidence_in(owned.weight, owned.occasions);
+                (confidence, self.item(owned.item))
+            })
+            .collect();
+        let mass = self.options.mass(cells.len(), self.item_count());
+        Row { gram: &self.gram, penalty: self.options.penalty_of(mass, self.user_mass), cells }
+    }
+
+    fn read(reader: &mut Reader<'_>) -> Result<Self> {
+        let options = reader.json::<Options>()?;
+        check(&options)?;
+        let (user_mass, items) = (reader.f64s()?, reader.f32s()?);
+        match *user_mass.as_slice() {
+            [user_mass] if user_mass > 0.0 && items.len().is_multiple_of(options.factors) => {
+                Ok(Self::new(options, user_mass, items))
+            }
+            _ => Err(damaged("holds factors that do not fit its options")),
+        }
+    }
+}
+
+/// The users after one half of a sweep from `start` against fixed items.
+#[cfg(test)]
+pub(super) fn half_sweep(
+    data: &Interactions,
+    options: &Options,
+    start: &[f32],
+    items: &[f32],
+) -> Vec<f32> {
+    let mut side = Side::new(cells(data, options).0, data.item_count(), options);
+    side.numbers.copy_from_slice(start);
+    side.improve(items, options.steps);
+    side.numbers
+}
+
+/// The confidences by user and by item.
+fn cells(data: &Interactions, options: &Options) -> (Cells, Cells) {
+    let mut users = Cells::default();
+    for user in 0..data.user_count() {
+        users.push(
+            data.cells(user)
+                .map(|cell| (cell.item, options.confidence_in(cell.weight, cell.occasions))),
+        );
+    }
+    let holders = Holders::new(data);
+    let mut next = users.offsets.clone();
+    let mut items = Cells::default();
+    for item in 0..data.item_count() {
+        items.push(holders.users(item).iter().map(|user| {
+            // Items come in ascending order, so the next cell of the user is the one of this item.
+            let place = &mut next[*user as usize];
+            *place += 1;
+            (*user, users.confidences[*place - 1])
+        }));
+    }
+    (users, items)
+}
+
+impl Recommender for Ials {
+    fn algorithm(&self) -> &'static str {
+        ALGORITHM.name
+    }
+
+    fn item_count(&self) -> usize {
+        self.items.len() / self.options.factors
+    }
+
+    fn score(&self, history: &UserHistory) -> Vec<Scored> {
+        let person = self.fold_in(history);
+        if person.iter().all(|number| *number == 0.0) {
+            return Vec::new();
+        }
+        let mut scores = Vec::with_capacity(self.item_count());
+        widest(|| {
+            for (item, row) in self.items.chunks_exact(self.options.factors).enumerate() {
+                let score = f64::from(dot(row, &person));
+                if score != 0.0 && score.is_finite() {
+                    scores.push(Scored { item: item as u32, score });
+                }
+            }
+        });
+        scores
+    }
+
+    /// The score of an item is a sum over the history: confidence · y · A⁻¹ · y′ for each owned
+    /// item y′ (Hu, Koren & Volinsky, §5); the largest part is the reason.
+    fn because(&self, history: &UserHistory, item: u32) -> Option<u32> {
+        let listed = self.item(item);
+        if listed.is_empty() {
+            return None;
+        }
+        let mut turned = vec![0.0; listed.len()];
+        self.row(history).descend(listed, &mut turned, FOLD_IN_STEPS_MAX, FOLD_IN_TOLERANCE);
+        let mut found: Option<(f32, u32)> = None;
+        for owned in history.owned().iter().filter(|owned| owned.item != item) {
+            let confidence = self.options.confidence_in(owned.weight, owned.occasions);
+            let part = confidence * dot(self.item(owned.item), &turned);
+            if part > 0.0 && found.is_none_or(|(best, _)| part > best) {
+                found = Some((part, owned.item));
+            }
+        }
+        found.map(|(_, owned)| owned)
+    }
+
+    fn to_bytes(&self) -> Result<Vec<u8>> {
+        let mut writer = Writer::new(ALGORITHM.name);
+        writer.json(&self.options)?;
+        writer.f64s(&[self.user_mass]);
+        writer.f32s(&self.items);
+        Ok(writer.finish())
+    }
+}
+
+#[cfg(test)]
+mod tests;
