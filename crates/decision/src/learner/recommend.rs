@@ -152,11 +152,21 @@ async fn items(
 /// The fit, everybody's list last, and the data handed back.
 type Served = (Fitted, Vec<List>, Data);
 
+/// The asked recommender.
+#[derive(Debug)]
+struct Asked {
+    algorithm: &'static str,
+    /// Its options; null for the defaults.
+    options: Value,
+}
+
 fn fit_and_serve(data: Data, settings: &Recommend, now: Timestamp) -> Result<Served> {
-    let algorithm = algorithm_name(settings.algorithm);
+    let asked =
+        Asked { algorithm: algorithm_name(settings.algorithm), options: settings.options()? };
+    let algorithm = asked.algorithm;
     let mut measures = Vec::new();
     if let Some(holdout) = settings.holdout {
-        measures = judge(&data, algorithm, now.plus_micros(-holdout.micros))?;
+        measures = judge(&data, &asked, now.plus_micros(-holdout.micros))?;
     }
     if data.interactions.cell_count() == 0 {
         let bytes = stored(&data, &[])?;
@@ -165,12 +175,12 @@ fn fit_and_serve(data: Data, settings: &Recommend, now: Timestamp) -> Result<Ser
         return Ok((Fitted { bytes, rows_in: 0, detail, measures }, nobody, data));
     }
     let training = training(&data.interactions, &data, Some(now.micros()));
-    let models = models(algorithm, &training)?;
+    let models = models(&asked, &training)?;
     let lists = lists(&data, &models, settings, now);
     let bytes = stored(&data, &models)?;
     let detail = json!({
-        "algorithm": algorithm, "users": data.users.len(), "items": data.items.len(),
-        "pairs": data.interactions.cell_count(),
+        "algorithm": algorithm, "options": asked.options, "users": data.users.len(),
+        "items": data.items.len(), "pairs": data.interactions.cell_count(),
     });
     let rows_in = data.rows as u64;
     Ok((Fitted { bytes, rows_in, detail, measures }, lists, data))
@@ -181,9 +191,9 @@ fn training<'a>(interactions: &'a Interactions, data: &'a Data, now: Option<i64>
 }
 
 /// The asked algorithm, and popularity for where it has no evidence.
-fn models(algorithm: &str, training: &Training<'_>) -> Result<Vec<Box<dyn Recommender>>> {
-    let mut models = vec![fit(algorithm, training, &Value::Null)?];
-    if algorithm != "popularity" {
+fn models(asked: &Asked, training: &Training<'_>) -> Result<Vec<Box<dyn Recommender>>> {
+    let mut models = vec![fit(asked.algorithm, training, &asked.options)?];
+    if asked.algorithm != "popularity" {
         models.push(fit("popularity", training, &Value::Null)?);
     }
     Ok(models)
@@ -228,16 +238,17 @@ fn lists(
         .collect()
 }
 
-fn judge(data: &Data, algorithm: &str, border: Timestamp) -> Result<Vec<Measure>> {
+fn judge(data: &Data, asked: &Asked, border: Timestamp) -> Result<Vec<Measure>> {
     // Too little history to hold anything back is no mistake of the user: there is nothing to say yet.
     let Ok(split) = Split::new(&data.interactions, border.micros()) else { return Ok(Vec::new()) };
     let training = training(&split.train, data, Some(border.micros()));
-    let judged = |algorithm: &str| -> Result<_> {
-        let models = models(algorithm, &training)?;
+    let judged = |asked: &Asked| -> Result<_> {
+        let models = models(asked, &training)?;
         let models: Vec<&dyn Recommender> = models.iter().map(AsRef::as_ref).collect();
         evaluate(&models, &split, Depth::default())
     };
-    let (ours, popular) = (judged(algorithm)?, judged("popularity")?);
+    let popularity = Asked { algorithm: "popularity", options: Value::Null };
+    let (ours, popular) = (judged(asked)?, judged(&popularity)?);
     let measure = |name, value: f64, baseline: f64, count| Measure {
         name,
         value: Some(value),
@@ -288,8 +299,85 @@ fn algorithm_name(algorithm: RecommendAlgorithm) -> &'static str {
         RecommendAlgorithm::ItemKnn => "item-neighbours",
         RecommendAlgorithm::Nmf => "nmf",
         RecommendAlgorithm::Ease => "ease",
+        RecommendAlgorithm::GfCf => "gf-cf",
+        RecommendAlgorithm::Rp3Beta => "rp3beta",
+        RecommendAlgorithm::Ials => "ials",
         RecommendAlgorithm::Content => "content",
         RecommendAlgorithm::Popularity => "popularity",
         RecommendAlgorithm::Repeat => "repeat",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A learner as the project's file says it, everything but the algorithm being the same.
+    fn declared(text: &str) -> Recommend {
+        let mut file: Value = serde_json::from_str(text).unwrap();
+        file["interactions"] = json!("select 1");
+        serde_json::from_value(file).unwrap()
+    }
+
+    fn purchases() -> Interactions {
+        let event = |place: u32| Interaction {
+            user: place % 6,
+            item: (place * place + place / 6) % 9,
+            weight: 1.0,
+            at: Some(i64::from(place)),
+        };
+        Interactions::new(6, 9, (0..40).map(event)).unwrap()
+    }
+
+    #[test]
+    fn every_algorithm_a_file_can_name_is_fitted_with_the_options_of_the_file() {
+        let data = purchases();
+        let texts: Vec<String> = (0..9).map(|item| format!("item number {item}")).collect();
+        let training = Training { texts: Some(&texts), ..Training::new(&data) };
+        for text in [
+            r#"{"algorithm": "hybrid"}"#,
+            r#"{"algorithm": "user-knn"}"#,
+            r#"{"algorithm": "item-knn"}"#,
+            r#"{"algorithm": "nmf"}"#,
+            r#"{"algorithm": "ease"}"#,
+            r#"{"algorithm": "gf-cf", "gf_cf": {"beta": 0.3, "factors": 4, "low_pass": 0.2,
+                "kept_per_item": 9, "sweeps": 2, "seed": 1}}"#,
+            r#"{"algorithm": "rp3beta", "rp3beta": {"alpha": 1.1, "beta": 0.4, "kept_per_item": 9}}"#,
+            r#"{"algorithm": "ials", "ials": {"factors": 4, "confidence": 20, "value": "weight",
+                "penalty": 2, "penalty_exponent": 1, "sweeps": 3, "steps": 2, "seed": 1}}"#,
+            r#"{"algorithm": "content"}"#,
+            r#"{"algorithm": "popularity"}"#,
+            r#"{"algorithm": "repeat"}"#,
+        ] {
+            let settings = declared(text);
+            let asked = Asked {
+                algorithm: algorithm_name(settings.algorithm),
+                options: settings.options().unwrap(),
+            };
+            let models = models(&asked, &training).unwrap();
+            assert_eq!(models[0].algorithm(), asked.algorithm);
+        }
+    }
+
+    #[test]
+    fn options_change_what_is_fitted_and_the_largest_a_file_may_name_is_one_the_algorithm_takes() {
+        let data = purchases();
+        let bytes = |text: &str| {
+            let settings = declared(text);
+            let options = settings.options().unwrap();
+            fit(algorithm_name(settings.algorithm), &Training::new(&data), &options)
+                .and_then(|model| model.to_bytes())
+                .unwrap()
+        };
+        let plain = bytes(r#"{"algorithm": "gf-cf"}"#);
+        assert_ne!(plain, bytes(r#"{"algorithm": "gf-cf", "gf_cf": {"beta": 0.3}}"#));
+        for text in [
+            r#"{"algorithm": "gf-cf", "gf_cf": {"beta": 1, "factors": 1, "kept_per_item": 10000, "sweeps": 1}}"#,
+            r#"{"algorithm": "rp3beta", "rp3beta": {"alpha": 4, "beta": 4, "kept_per_item": 10000}}"#,
+            r#"{"algorithm": "ials", "ials": {"factors": 1, "penalty_exponent": 2, "sweeps": 1000, "steps": 1}}"#,
+        ] {
+            assert!(!bytes(text).is_empty(), "{text}");
+        }
+        assert_eq!(declared(r#"{"gf_cf": {}}"#).algorithm, RecommendAlgorithm::Hybrid);
     }
 }

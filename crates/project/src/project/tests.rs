@@ -12,7 +12,7 @@ use schemars::json_schema;
 
 use super::*;
 use crate::model::IncrementalStrategy;
-use crate::resource::learner::ValueModel;
+use crate::resource::learner::{Recommend, RecommendAlgorithm, ValueModel};
 use crate::resource::project_file::Materialized;
 use crate::resource::properties::Severity;
 use crate::resource::quantity::Duration;
@@ -211,6 +211,11 @@ fn a_clean_project_holds_what_the_files_say() {
     let worth = project.learners["worth"].value.value.as_ref().unwrap();
     assert_eq!((worth.horizon, worth.model), (Duration::days(182), ValueModel::ParetoNbd));
     assert_eq!(worth.holdout, None, "as long as the horizon");
+    let next = project.learners["next_items"].value.recommend.as_ref().unwrap();
+    let options = serde_json::json!({"factors": 128, "confidence": 40.0, "value": "occasions"});
+    assert_eq!((next.algorithm.name(), next.options().unwrap()), ("ials", options));
+    let plain = Recommend { algorithm: RecommendAlgorithm::Ease, ..next.clone() };
+    assert!(plain.options().unwrap().is_null(), "what is for another algorithm is not handed on");
     assert_eq!(
         (project.actions["outbox"].file.as_str(), project.actions["outbox"].line),
         ("actions/outbox.yaml", 1)
@@ -226,6 +231,7 @@ fn a_clean_project_holds_what_the_files_say() {
             "stg_orders",
             "customers",
             "euros",
+            "next_items",
             "stages",
             "worth",
             "welcome",

@@ -6,6 +6,12 @@ use serde::{Deserialize, Serialize};
 
 use super::quantity::{Duration, Share};
 
+mod recommend;
+
+pub use recommend::{
+    CellValue, GfCfOptions, IalsOptions, Recommend, RecommendAlgorithm, Rp3BetaOptions,
+};
+
 /// Something to be learned from SQL, fitted into a versioned artifact and scored back into tables;
 /// exactly one of `recommend`, `segment`, `forecast`, `score` and `value` says what.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
@@ -111,53 +117,6 @@ impl<'a> LearnerKind<'a> {
         };
         [Some(first), second.1.map(|sql| (second.0, sql))].into_iter().flatten().collect()
     }
-}
-
-/// A recommender.
-#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Recommend {
-    /// SQL with columns `user_id`, `item_id`, `at` (timestamp) and optionally `weight`: one row per interaction.
-    pub interactions: String,
-    /// SQL with columns `item_id`, and optionally `text` (for content) and `available` (boolean).
-    #[serde(default)]
-    pub items: Option<String>,
-    /// The algorithm; `hybrid` blends sources and is the default.
-    #[serde(default)]
-    pub algorithm: RecommendAlgorithm,
-    /// How many items per user are kept.
-    #[serde(default = "top_default")]
-    #[schemars(range(min = 1, max = 10000))]
-    pub top: usize,
-    /// Whether items the user already has may be recommended.
-    #[serde(default)]
-    pub repeats: bool,
-    /// The newest interactions held back to judge the fit.
-    #[serde(default)]
-    pub holdout: Option<Duration>,
-}
-
-/// How items are found.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum RecommendAlgorithm {
-    /// A blend of the others with reasons, and popularity where there is no evidence.
-    #[default]
-    Hybrid,
-    /// Items bought by similar users.
-    UserKnn,
-    /// Items bought together.
-    ItemKnn,
-    /// Non-negative matrix factors.
-    Nmf,
-    /// The closed-form linear item model.
-    Ease,
-    /// Items whose text is similar.
-    Content,
-    /// What sells now.
-    Popularity,
-    /// What this user is due to buy again.
-    Repeat,
 }
 
 /// Customer segments and lifecycle stages.
@@ -289,9 +248,6 @@ pub enum ValueModel {
 
 fn ahead_default() -> Duration {
     Duration::days(90)
-}
-fn top_default() -> usize {
-    20
 }
 fn clusters_default() -> usize {
     4

@@ -1,0 +1,227 @@
+//! `recommend:` of a learner, and what can be said about single algorithms.
+//!
+//! Of `gf_cf:`, `rp3beta:` and `ials:`, what is left out is left to the algorithm, so that its
+//! defaults stand in one place. A description is also the hint beside a value that cannot be, hence
+//! the figures in it.
+
+use flywheel_base::{Error, Result};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value as Json;
+
+use super::super::quantity::Duration;
+
+/// A recommender.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Recommend {
+    /// SQL with columns `user_id`, `item_id`, `at` (timestamp) and optionally `weight`: one row per interaction.
+    pub interactions: String,
+    /// SQL with columns `item_id`, and optionally `text` (for content) and `available` (boolean).
+    #[serde(default)]
+    pub items: Option<String>,
+    /// The algorithm; `hybrid` blends sources and is the default.
+    #[serde(default)]
+    pub algorithm: RecommendAlgorithm,
+    /// Options of `algorithm: gf-cf`.
+    #[serde(default)]
+    pub gf_cf: Option<GfCfOptions>,
+    /// Options of `algorithm: rp3beta`.
+    #[serde(default)]
+    pub rp3beta: Option<Rp3BetaOptions>,
+    /// Options of `algorithm: ials`.
+    #[serde(default)]
+    pub ials: Option<IalsOptions>,
+    /// How many items per user are kept.
+    #[serde(default = "top_default")]
+    #[schemars(range(min = 1, max = 10000))]
+    pub top: usize,
+    /// Whether items the user already has may be recommended.
+    #[serde(default)]
+    pub repeats: bool,
+    /// The newest interactions held back to judge the fit.
+    #[serde(default)]
+    pub holdout: Option<Duration>,
+}
+
+impl Recommend {
+    /// The keys that hold options of one algorithm and are given, each with that algorithm.
+    #[must_use]
+    pub fn given_options(&self) -> Vec<(&'static str, RecommendAlgorithm)> {
+        let Self { gf_cf, rp3beta, ials, .. } = self;
+        [
+            (gf_cf.is_some(), "gf_cf", RecommendAlgorithm::GfCf),
+            (rp3beta.is_some(), "rp3beta", RecommendAlgorithm::Rp3Beta),
+            (ials.is_some(), "ials", RecommendAlgorithm::Ials),
+        ]
+        .into_iter()
+        .filter_map(|(given, key, algorithm)| given.then_some((key, algorithm)))
+        .collect()
+    }
+
+    /// The options of the algorithm as the recommenders read them; null if there are none.
+    ///
+    /// # Errors
+    /// [`flywheel_base::ErrorKind::Internal`] if they cannot be written as JSON.
+    pub fn options(&self) -> Result<Json> {
+        let options = match self.algorithm {
+            RecommendAlgorithm::GfCf => self.gf_cf.as_ref().map(serde_json::to_value),
+            RecommendAlgorithm::Rp3Beta => self.rp3beta.as_ref().map(serde_json::to_value),
+            RecommendAlgorithm::Ials => self.ials.as_ref().map(serde_json::to_value),
+            _ => None,
+        };
+        options
+            .transpose()
+            .map(Option::unwrap_or_default)
+            .map_err(|error| Error::internal("the options are no JSON").caused_by(error))
+    }
+}
+
+/// How items are found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum RecommendAlgorithm {
+    /// A blend of the others with reasons, and popularity where there is no evidence.
+    #[default]
+    Hybrid,
+    /// Items bought by similar users.
+    UserKnn,
+    /// Items bought together.
+    ItemKnn,
+    /// Non-negative matrix factors.
+    Nmf,
+    /// The closed-form linear item model, up to 20,000 items.
+    Ease,
+    /// A graph filter in closed form: the best for new items on large catalogues.
+    GfCf,
+    /// A random walk of three steps, popular ends held back: strong and fast at any size.
+    #[serde(rename = "rp3beta")]
+    Rp3Beta,
+    /// Implicit feedback factored into a few numbers per item; small artifacts at any size.
+    Ials,
+    /// Items whose text is similar.
+    Content,
+    /// What sells now.
+    Popularity,
+    /// What this user is due to buy again.
+    Repeat,
+}
+
+impl RecommendAlgorithm {
+    /// The name in the file.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Hybrid => "hybrid",
+            Self::UserKnn => "user-knn",
+            Self::ItemKnn => "item-knn",
+            Self::Nmf => "nmf",
+            Self::Ease => "ease",
+            Self::GfCf => "gf-cf",
+            Self::Rp3Beta => "rp3beta",
+            Self::Ials => "ials",
+            Self::Content => "content",
+            Self::Popularity => "popularity",
+            Self::Repeat => "repeat",
+        }
+    }
+}
+
+/// How the graph filter smooths a history.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct GfCfOptions {
+    /// How far popular candidates are held back, from 0 to 1; 0.5 if absent, as in the paper. Try 0.3 on large catalogues.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 1))]
+    pub beta: Option<f64>,
+    /// How many leading directions of the graph are kept, 1 to 1024; 256 if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1024))]
+    pub factors: Option<usize>,
+    /// How much these directions weigh beside direct neighbours, at least 0; 0.3 if absent, 0 leaves them out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub low_pass: Option<f64>,
+    /// How many weights are kept per item, 1 to 10000; 500 if absent. Each takes 8 bytes of the artifact.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 10000))]
+    pub kept_per_item: Option<usize>,
+    /// How often the directions are improved, 1 to 100; 4 if absent, more is nearer to the exact ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 100))]
+    pub sweeps: Option<usize>,
+    /// The seed of the directions' start, a whole number from 0; 0 if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seed: Option<u64>,
+}
+
+/// How the random walk goes.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Rp3BetaOptions {
+    /// The power of each step's chance, from 0 to 4; 1 if absent, the plain walk. Above 1 likely steps count more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 4))]
+    pub alpha: Option<f64>,
+    /// The power of a candidate's popularity by which it is held back, from 0 to 4; 0.3 if absent, 0 holds nothing back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 4))]
+    pub beta: Option<f64>,
+    /// How many ends of the walk are kept per item, 1 to 10000; 500 if absent. Each takes 8 bytes of the artifact.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 10000))]
+    pub kept_per_item: Option<usize>,
+}
+
+/// How implicit feedback is factored.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct IalsOptions {
+    /// How many numbers per item and per user, 1 to 1024; 64 if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1024))]
+    pub factors: Option<usize>,
+    /// What an interaction counts beside an absent one, more than 0; 10 if absent, more for sparser data.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("exclusiveMinimum" = 0))]
+    pub confidence: Option<f64>,
+    /// What raises the confidence: `presence` (the default), `weight` or `occasions`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<CellValue>,
+    /// The penalty on the numbers of an average user or item, more than 0; 1 if absent, more for noisier data.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("exclusiveMinimum" = 0))]
+    pub penalty: Option<f64>,
+    /// How the penalty grows with how much a user or item has, from 0 (not at all, if absent) to 2; 1 is in proportion.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 2))]
+    pub penalty_exponent: Option<f64>,
+    /// How often both sides are solved, 1 to 1000; 15 if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1000))]
+    pub sweeps: Option<usize>,
+    /// Steps towards each solution, 1 to 1000; 3 if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1000))]
+    pub steps: Option<usize>,
+    /// The seed of the starting point, a whole number from 0; 0 if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seed: Option<u64>,
+}
+
+/// Which number of a user and an item is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum CellValue {
+    /// Whether there was an interaction.
+    Presence,
+    /// The sum of their weights.
+    Weight,
+    /// How many there were.
+    Occasions,
+}
+
+fn top_default() -> usize {
+    20
+}
