@@ -7,6 +7,7 @@ mod crm_merge;
 mod customers;
 mod demo;
 pub(super) mod goal;
+mod gowalla;
 mod online_retail;
 mod pg_cdc;
 mod pg_copy;
@@ -45,6 +46,11 @@ const BENCHES: &[Bench] = &[
         name: "online-retail",
         about: "recommendation quality on real history beside popularity and implicit's ALS",
         run: online_retail::run,
+    },
+    Bench {
+        name: "gowalla",
+        about: "recommendation quality and cost on the split of LightGCN, beside implicit",
+        run: gowalla::run,
     },
     Bench {
         name: "replay",
