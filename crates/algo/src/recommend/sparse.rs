@@ -102,9 +102,9 @@ impl SparseRows {
     pub fn add_row(&self, row: usize, scale: f64, dense: &mut [f64]) {
         let range = self.range(row);
         let (columns, values) = (&self.columns[range.clone()], &self.values[range]);
-        for place in 0..columns.len() {
-            if let Some(sum) = dense.get_mut(columns[place] as usize) {
-                *sum += scale * f64::from(values[place]);
+        for (column, value) in columns.iter().zip(values) {
+            if let Some(sum) = dense.get_mut(*column as usize) {
+                *sum += scale * f64::from(*value);
             }
         }
     }
