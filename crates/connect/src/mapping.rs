@@ -2,8 +2,8 @@
 //! masked or dropped.
 //!
 //! ```text
-//! Page ──► select, rename ──► clean ──► type ──► mask ──► Page
-//!                               │ a value without normal form
+//! Page ──► select, rename ──► clean ──► type ──► make columns, judge rows ──► mask ──► Page
+//!                               │ a value without normal form         │ no value
 //!                               └──► Page::rejected, its masked columns hidden
 //! ```
 //!
@@ -15,6 +15,7 @@ pub mod mask;
 pub mod normalise;
 
 mod apply;
+mod derive;
 mod form;
 mod rejected;
 
@@ -22,11 +23,13 @@ mod rejected;
 mod tests;
 
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use arrow::datatypes::Field;
 use flywheel_base::{Error, Result, Secret, suggest};
 
+pub use derive::Evaluate;
 pub use detect::{Detected, detect, detect_columns, detect_stream};
 pub use form::{Parameter, ParameterKind, Resolve};
 pub use mask::{KEY_BYTES_MIN, MASKS, MaskEntry, check_mask};
@@ -51,6 +54,8 @@ pub struct MappedColumn {
     pub clean: Vec<String>,
     /// The mask, in its short form: `hmac(key=${secret:pii})`.
     pub mask: Option<String>,
+    /// The SQL expression that makes it, instead of a column of the source.
+    pub value: Option<String>,
 }
 
 impl MappedColumn {
@@ -82,6 +87,11 @@ pub struct MappingConfig {
     pub drop: Vec<String>,
     /// Which others land.
     pub keep: Keep,
+    /// The SQL condition of the rows that land; all land if there is none.
+    pub condition: Option<String>,
+    /// The boolean column that marks rows that are no longer there. Rows that do not meet the condition
+    /// are marked instead of left out, where the page has the column.
+    pub marks: Option<String>,
 }
 
 /// A mapping that is ready for pages. Its keys can neither be printed nor serialised.
@@ -91,6 +101,19 @@ pub struct Mapping {
     columns: Vec<Mapped>,
     drop: BTreeSet<String>,
     keep: Keep,
+    computed: Vec<Computed>,
+    condition: Option<String>,
+    marks: Option<String>,
+    engine: Option<Arc<dyn Evaluate>>,
+    /// How many rows did not meet the condition so far.
+    filtered: AtomicU64,
+}
+
+/// A column that is made by SQL.
+#[derive(Debug)]
+struct Computed {
+    mapped: Mapped,
+    sql: String,
 }
 
 /// A column that is ready to be made.
@@ -140,22 +163,50 @@ impl Mapping {
             }
         }
         let drop: BTreeSet<String> = config.drop.iter().cloned().collect();
-        let columns = config
-            .columns
-            .iter()
-            .map(|column| {
-                mapped(column, config, &drop, resolve)
-                    .map_err(|error| error.context(format!("column \"{}\"", column.name)))
-            })
-            .collect::<Result<_>>()?;
-        Ok(Self { source: config.source.clone(), columns, drop, keep: config.keep })
+        let (mut columns, mut computed) = (Vec::new(), Vec::new());
+        for column in &config.columns {
+            let mapped = mapped(column, config, &drop, resolve)
+                .map_err(|error| error.context(format!("column \"{}\"", column.name)))?;
+            match &column.value {
+                Some(sql) => computed.push(Computed { mapped, sql: sql.clone() }),
+                None => columns.push(mapped),
+            }
+        }
+        Ok(Self {
+            source: config.source.clone(),
+            columns,
+            drop,
+            keep: config.keep,
+            computed,
+            condition: config.condition.clone(),
+            marks: config.marks.clone(),
+            engine: None,
+            filtered: AtomicU64::new(0),
+        })
+    }
+
+    /// Gives the mapping what evaluates its SQL.
+    #[must_use]
+    pub fn with_engine(self, engine: Arc<dyn Evaluate>) -> Self {
+        Self { engine: Some(engine), ..self }
+    }
+
+    /// How many rows did not land so far because they do not meet the condition. Those that were marked
+    /// as no longer there instead are not counted: they land.
+    #[must_use]
+    pub fn filtered(&self) -> u64 {
+        self.filtered.load(Ordering::Relaxed)
     }
 
     /// Whether pages go through unchanged.
     #[must_use]
     pub fn is_identity(&self) -> bool {
         let same = |column: &Mapped| column.is_plain() && column.name == column.from;
-        self.keep == Keep::All && self.drop.is_empty() && self.columns.iter().all(same)
+        self.keep == Keep::All
+            && self.drop.is_empty()
+            && self.computed.is_empty()
+            && self.condition.is_none()
+            && self.columns.iter().all(same)
     }
 
     /// The columns as the source is to read them, for [`crate::ReadRequest::columns`]: one that is
@@ -194,7 +245,8 @@ impl Mapping {
             let kind = if text { Some(ColumnType::Text) } else { column.kind.or(cleaned) };
             kind.map(|kind| Field::new(&column.name, kind.arrow(), true))
         };
-        self.columns.iter().filter_map(field).collect()
+        let computed = self.computed.iter().map(|computed| &computed.mapped);
+        self.columns.iter().chain(computed).filter_map(field).collect()
     }
 
     /// The mapped columns of one column of the source.
@@ -207,6 +259,7 @@ impl Mapping {
         self.keep == Keep::Mapped
             || !self.drop.is_empty()
             || self.columns.iter().any(|column| column.mask.is_some())
+            || self.computed.iter().any(|computed| computed.mapped.mask.is_some())
     }
 }
 
@@ -217,14 +270,21 @@ fn mapped(
     resolve: Resolve<'_>,
 ) -> Result<Mapped> {
     let from = column.source_name();
-    if drop.contains(from) {
+    if column.value.is_some() && (column.from.is_some() || !column.clean.is_empty()) {
+        return Err(Error::invalid("it is made by SQL and comes from the source")
+            .hint("Remove from and clean; the expression can do what they do."));
+    }
+    if column.value.is_none() && drop.contains(from) {
         return Err(Error::invalid("it is mapped and dropped")
             .hint("Remove it from drop, or from columns."));
     }
     let clean = column.clean.iter().map(|text| Step::parse(text)).collect::<Result<Vec<_>>>()?;
     let mask = column.mask.as_deref().map(|text| mask::parse(text, resolve)).transpose()?;
-    let same: Vec<&MappedColumn> =
-        config.columns.iter().filter(|other| other.source_name() == from).collect();
+    let same: Vec<&MappedColumn> = config
+        .columns
+        .iter()
+        .filter(|other| other.value.is_none() && other.source_name() == from)
+        .collect();
     let as_text = same.iter().any(|other| !other.clean.is_empty())
         || same.windows(2).any(|pair| pair.first().map(|c| c.kind) != pair.last().map(|c| c.kind));
     let typed_here =

@@ -48,6 +48,8 @@ pub struct ColumnForms {
     pub clean: fn(&str) -> Result<()>,
     /// Checks a `mask`; true if different values stay different, so that the column can be a key.
     pub mask: fn(&str) -> Result<bool>,
+    /// Checks that an expression is SQL; whether it fits the columns is seen when rows are there.
+    pub sql: fn(&str) -> Result<()>,
 }
 
 /// What one connector allows.

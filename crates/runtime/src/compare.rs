@@ -186,6 +186,9 @@ fn unfit(sync: &Sync, stream: &Stream) -> Option<&'static str> {
     if stream.write == Write::History {
         return Some("keeps a history, which no source has");
     }
+    if stream.only.is_some() {
+        return Some("lands only some rows (`only`)");
+    }
     if stream.options.get("table").and_then(Value::as_str).is_none() {
         return Some("reads a query, and only tables are compared");
     }
@@ -194,13 +197,13 @@ fn unfit(sync: &Sync, stream: &Stream) -> Option<&'static str> {
     };
     match stream.key.as_slice() {
         [] => Some("has no `key`"),
-        key if key.iter().any(hidden) => Some("has a key that is cleaned or masked"),
+        key if key.iter().any(hidden) => Some("has a key that is cleaned, masked or made by SQL"),
         _ => None,
     }
 }
 
 fn changes_values(column: &flywheel_project::resource::sync::Column) -> bool {
-    !column.clean.is_empty() || column.mask.is_some()
+    !column.clean.is_empty() || column.mask.is_some() || column.value.is_some()
 }
 
 impl Work<'_> {

@@ -35,6 +35,10 @@ pub fn schemas() -> Connectors {
             .target = target;
     }
     let actions = ACTIONS.iter().map(|entry| (entry.name.to_owned(), (entry.schema)()));
-    let forms = Some(ColumnForms { clean: check_clean, mask: check_mask });
+    let forms = Some(ColumnForms {
+        clean: check_clean,
+        mask: check_mask,
+        sql: flywheel_warehouse::check_expression,
+    });
     Connectors { connections, actions: actions.collect(), forms }
 }

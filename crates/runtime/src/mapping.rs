@@ -1,9 +1,12 @@
 //! What a stream says about its columns, as a mapping of pages.
 
 use flywheel_base::{Error, Result};
-use flywheel_connect::{Keep, MappedColumn, Mapping, MappingConfig};
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, RecordBatch};
+use flywheel_connect::{Evaluate, Keep, MappedColumn, Mapping, MappingConfig};
 use flywheel_project::resource::sync::{Column, Keep as KeepDeclared, Read, Stream, Sync};
-use flywheel_warehouse::DELETED;
+use flywheel_warehouse::{DELETED, Lake};
 
 use crate::Workspace;
 
@@ -21,7 +24,7 @@ pub(crate) fn mapping(workspace: &Workspace, sync: &Sync, stream: &Stream) -> Re
     let mut columns = stream.columns.iter().map(mapped).collect::<Result<Vec<_>>>()?;
     if changes {
         // A row that is gone has nothing but its key, and the mark that says so has to come along.
-        columns.iter_mut().for_each(|column| column.not_null = false);
+        columns.iter_mut().for_each(|column| column.not_null &= column.value.is_some());
         if stream.keep == KeepDeclared::Declared {
             columns.push(MappedColumn { name: DELETED.to_owned(), ..MappedColumn::default() });
         }
@@ -34,8 +37,24 @@ pub(crate) fn mapping(workspace: &Workspace, sync: &Sync, stream: &Stream) -> Re
             KeepDeclared::All => Keep::All,
             KeepDeclared::Declared => Keep::Mapped,
         },
+        condition: stream.only.clone(),
+        marks: match changes {
+            true => Some(DELETED.to_owned()),
+            false => stream.deleted.clone(),
+        },
     };
-    Mapping::new(&config, &|text| workspace.project.resolve_secret(text))
+    let mapping = Mapping::new(&config, &|text| workspace.project.resolve_secret(text))?;
+    Ok(mapping.with_engine(Arc::new(Engine(workspace.lake.clone()))))
+}
+
+/// The lake's engine, for the SQL of a mapping.
+#[derive(Debug)]
+struct Engine(Lake);
+
+impl Evaluate for Engine {
+    fn evaluate(&self, sql: &str, rows: &RecordBatch) -> Result<ArrayRef> {
+        self.0.evaluate(sql, rows)
+    }
 }
 
 pub(crate) fn mapped(column: &Column) -> Result<MappedColumn> {
@@ -52,5 +71,6 @@ pub(crate) fn mapped(column: &Column) -> Result<MappedColumn> {
         not_null: column.required,
         clean: column.clean.clone(),
         mask: column.mask.clone(),
+        value: column.value.clone(),
     })
 }

@@ -34,6 +34,6 @@ pub use lane::{DELETED, Load, VALID_FROM, VALID_TO};
 pub use location::{Location, TableName};
 pub use maintain::{Maintain, Maintained};
 pub use rows::RowStream;
-pub use session::{Catalog, Query, Session};
+pub use session::{Catalog, Query, Session, check_expression};
 pub use state::{Checkpoint, CommitRecord, Notice, TableState};
 pub use write::{Commit, Duplicates, SchemaChange, Write, WriteMode};

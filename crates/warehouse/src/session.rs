@@ -22,6 +22,7 @@ use self::tables::{Resolved, Resolver};
 use crate::lake::Shared;
 use crate::{Location, TableName};
 
+pub use self::guard::check_expression;
 pub use self::query::Query;
 
 /// What names mean in a session.

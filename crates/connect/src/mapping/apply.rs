@@ -2,22 +2,24 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use arrow::array::{
     Array, ArrayRef, AsArray, BooleanArray, RecordBatch, RecordBatchOptions, StringArray,
     StringBuilder,
 };
 use arrow::compute::filter;
-use arrow::datatypes::{DataType, Schema};
+use arrow::datatypes::{DataType, Field, Schema};
 use flywheel_base::{Error, Result};
 
+use super::derive::is_gone;
 use super::normalise::{Normal, clean_all};
 use super::{Keep, Mapped, Mapping, mask, no_column};
 use crate::column::{ColumnBuilder, ColumnType, Misfit, Parsing};
 use crate::page::{FILE_COLUMN, LINE_COLUMN, Notice, Origin, Page};
 
 /// The rows that do not fit, with the first column that does not.
-type Misfits = BTreeMap<usize, (String, Misfit)>;
+pub(super) type Misfits = BTreeMap<usize, (String, Misfit)>;
 
 /// One column of the result.
 struct Output<'a> {
@@ -54,31 +56,49 @@ impl Mapping {
                 None => Arc::clone(array),
             });
         }
-        let kept = (!misfits.is_empty()).then(|| {
-            let rows = (0..page.batch.num_rows()).map(|row| Some(!misfits.contains_key(&row)));
+        let mut columns: Vec<(Field, ArrayRef)> = outputs
+            .iter()
+            .zip(arrays)
+            .map(|(output, array)| {
+                (schema.field(output.place).clone().with_name(output.name), array)
+            })
+            .collect();
+        let gone = self.gone(&columns);
+        let derived = self.derive(&page.batch, &columns, gone.as_ref(), &mut misfits)?;
+        let mut mapped: Vec<Option<&Mapped>> = outputs.iter().map(|output| output.mapped).collect();
+        for (computed, array) in self.computed.iter().zip(derived.columns) {
+            columns.push((Field::new(&computed.mapped.name, DataType::Null, true), array));
+            mapped.push(Some(&computed.mapped));
+        }
+        let left = self.left_out(derived.met.as_ref(), gone.as_ref(), &mut misfits, &mut columns);
+        let kept = (!misfits.is_empty() || left.is_some()).then(|| {
+            let lands = |row| left.as_ref().is_none_or(|left| !left.contains(&row));
+            let rows = (0..page.batch.num_rows())
+                .map(|row| Some(!misfits.contains_key(&row) && lands(row)));
             rows.collect::<BooleanArray>()
         });
         for (row, (column, misfit)) in misfits {
             let rejected = self.rejected(&page, row, column, misfit)?;
             page.rejected.push(rejected);
         }
-        let mut fields = Vec::with_capacity(outputs.len());
-        for (output, array) in outputs.iter().zip(&mut arrays) {
+        let mut fields = Vec::with_capacity(columns.len());
+        let mut arrays = Vec::with_capacity(columns.len());
+        for ((field, mut array), mapped) in columns.into_iter().zip(mapped) {
             if let Some(kept) = &kept {
-                *array = filter(array, kept).map_err(internal)?;
+                array = filter(&array, kept).map_err(internal)?;
             }
-            if let Some(mapped) = output.mapped
+            if let Some(mapped) = mapped
                 && let Some(mask) = &mapped.mask
             {
                 let units = mask.unit().map(|unit| units(&page.batch, unit, kept.as_ref()));
                 let units = units.transpose()?;
-                warn_if_empty(mapped, array, &mut page.notices);
-                *array = mask
-                    .column(array, units.as_ref())
+                warn_if_empty(mapped, &array, &mut page.notices);
+                array = mask
+                    .column(&array, units.as_ref())
                     .map_err(|error| error.context(format!("column \"{}\"", mapped.name)))?;
             }
-            let field = schema.field(output.place).clone().with_name(output.name);
             fields.push(field.with_data_type(array.data_type().clone()).with_nullable(true));
+            arrays.push(array);
         }
         let rows = kept.as_ref().map_or_else(|| page.batch.num_rows(), BooleanArray::true_count);
         if let Some(kept) = &kept {
@@ -89,6 +109,47 @@ impl Mapping {
             RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), arrays, &options)
                 .map_err(internal)?;
         Ok(page)
+    }
+
+    /// Which rows are marked as no longer there.
+    fn gone(&self, columns: &[(Field, ArrayRef)]) -> Option<BooleanArray> {
+        let marks = self.marks.as_deref()?;
+        let (_, array) = columns.iter().find(|(field, _)| field.name() == marks)?;
+        array.as_boolean_opt().cloned()
+    }
+
+    /// The rows that do not meet the condition and therefore do not land, whether or not they fit. Where
+    /// rows are marked as no longer there, they are marked: the target may have them from before.
+    fn left_out(
+        &self,
+        met: Option<&BooleanArray>,
+        gone: Option<&BooleanArray>,
+        misfits: &mut Misfits,
+        columns: &mut [(Field, ArrayRef)],
+    ) -> Option<BTreeSet<usize>> {
+        let met = met?;
+        let mut left = BTreeSet::new();
+        for row in (0..met.len()).filter(|row| !is_gone(gone, *row)) {
+            let known = met.is_valid(row);
+            // Of a row with a value that does not fit it may be unknown only because of that value.
+            if (known && met.value(row)) || (!known && misfits.contains_key(&row)) {
+                continue;
+            }
+            misfits.remove(&row);
+            left.insert(row);
+        }
+        let Some(gone) = gone else {
+            self.filtered.fetch_add(left.len() as u64, Ordering::Relaxed);
+            return (!left.is_empty()).then_some(left);
+        };
+        let marks: BooleanArray = (0..gone.len())
+            .map(|row| Some(is_gone(Some(gone), row) || left.contains(&row)))
+            .collect();
+        let place = columns.iter_mut().find(|(field, _)| Some(field.name()) == self.marks.as_ref());
+        if let Some((_, array)) = place {
+            *array = Arc::new(marks);
+        }
+        None
     }
 
     /// What becomes of each column of a page.
@@ -107,12 +168,13 @@ impl Mapping {
             }
         }
         let mut names = BTreeSet::new();
-        match outputs.iter().find(|output| !names.insert(output.name)) {
-            Some(twice) => Err(Error::invalid(format!(
-                "two columns would be named \"{}\" in the table",
-                twice.name
-            ))
-            .hint("Give one of them another `name` under `columns`, or drop it.")),
+        let made = self.computed.iter().map(|computed| computed.mapped.name.as_str());
+        match outputs.iter().map(|output| output.name).chain(made).find(|name| !names.insert(*name))
+        {
+            Some(twice) => {
+                Err(Error::invalid(format!("two columns would be named \"{twice}\" in the table"))
+                    .hint("Give one of them another `name` under `columns`, or drop it."))
+            }
             None => Ok(outputs),
         }
     }
@@ -281,6 +343,6 @@ fn column_at(batch: &RecordBatch, place: usize) -> Result<&ArrayRef> {
         .ok_or_else(|| Error::internal("a page has fewer columns than its schema"))
 }
 
-fn internal(error: arrow::error::ArrowError) -> Error {
+pub(super) fn internal(error: arrow::error::ArrowError) -> Error {
     Error::internal("a mapped page does not form a batch").caused_by(error)
 }

@@ -1,5 +1,6 @@
 //! What a mapping makes of pages, and that what it hides is nowhere to be seen.
 
+mod made;
 mod privacy;
 
 use std::sync::Arc;

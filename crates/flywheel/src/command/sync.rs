@@ -97,15 +97,22 @@ pub(super) fn show(app: &App, landed: &[Landed]) -> Result<Exit> {
         app.output.json(&landed)?;
         return Ok(Exit::Done);
     }
-    let mut grid = Grid::new(&["table", "#rows read", "#landed", "#quarantined", "#version"]);
+    let filters = landed.iter().any(|one| one.rows_filtered > 0);
+    let mut names = vec!["table", "#rows read", "#landed", "#quarantined", "#version"];
+    if filters {
+        names.insert(3, "#filtered");
+    }
+    let mut grid = Grid::new(&names);
     for one in landed {
-        grid.row(vec![
-            one.table.clone(),
-            one.rows_in.to_string(),
-            one.rows_out.to_string(),
+        let filtered = filters.then(|| one.rows_filtered.to_string());
+        let counts = [Some(one.rows_in.to_string()), Some(one.rows_out.to_string()), filtered];
+        let mut row = vec![one.table.clone()];
+        row.extend(counts.into_iter().flatten());
+        row.extend([
             one.rows_rejected.to_string(),
             one.version.map_or_else(String::new, |version| version.to_string()),
         ]);
+        grid.row(row);
     }
     app.output.grid(&grid)?;
     let bad: u64 = landed.iter().map(|one| one.rows_rejected).sum();

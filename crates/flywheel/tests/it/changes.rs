@@ -130,6 +130,34 @@ fn a_table_is_read_whole_and_then_follows_every_change() {
 }
 
 #[test]
+fn a_row_that_meets_the_condition_no_more_leaves_and_comes_back() {
+    let shop = Shop::new();
+    let sync = "sync: shop\nconnection: shop\nstreams:\n  - stream: orders\n    options: {table: orders}\n    read: cdc\n    write: mirror\n    key: [id]\n    only: amount >= 1000\n    columns:\n      - {name: rounded, value: cast(round(amount) as bigint), required: true}\n";
+    shop.house.write("syncs/shop.yaml", sync);
+    let equal = |when: &str| {
+        let there = shop.run("select id || ',' || round(amount)::bigint from orders where amount >= 1000 order by id");
+        let here = shop.house.sql("select id, rounded from raw.orders order by id");
+        assert_eq!(here, there.lines().collect::<Vec<_>>(), "{when}");
+        assert!(!here.is_empty());
+    };
+    shop.house.ok(&["sync"]);
+    equal("after the whole read");
+    shop.run(
+        "update orders set amount = 5 where id between 900 and 910;
+         update orders set amount = 5000 where id in (1, 2);
+         delete from orders where id in (950, 3);
+         insert into orders values (2001, 1, 4000), (2002, 1, 4)",
+    );
+    shop.house.ok(&["sync"]);
+    equal("after rows left and came");
+    shop.run(
+        "update orders set amount = 1001 where id = 905; update orders set amount = 6 where id = 1",
+    );
+    shop.house.ok(&["sync"]);
+    equal("after one came back");
+}
+
+#[test]
 fn every_version_of_a_row_is_kept() {
     let shop = Shop::new();
     let sync = "sync: shop\nconnection: shop\nstreams:\n  - {stream: customers, options: {table: customers}, read: cdc, write: history, key: [id]}\n";

@@ -17,6 +17,7 @@ mod house;
 mod large;
 mod links;
 mod loop_closed;
+mod made;
 mod migrate;
 mod models;
 mod project;

@@ -8,7 +8,7 @@ use super::Check;
 use super::sync::at;
 use crate::diagnostic::Diagnostic;
 use crate::file::SourceFile;
-use crate::resource::sync::{Column, Keep, Stream};
+use crate::resource::sync::{Column, Keep, Read, Stream};
 use crate::secret;
 use crate::yaml::{Node, Step, Value};
 
@@ -32,6 +32,10 @@ impl Check<'_> {
             self.column_type(file, node, stream, column);
             self.clean(file, node, column);
             self.mask(file, node, stream, column);
+            self.made(file, node, stream, column);
+        }
+        if let Some(only) = &stream.only {
+            self.expression(file, node, "only", only, "only");
         }
         self.key_columns(file, node, stream);
         self.left_out(file, node, stream);
@@ -42,6 +46,7 @@ impl Check<'_> {
         let Some(column_type) = &column.column_type else {
             let says_more = !column.clean.is_empty()
                 || column.mask.is_some()
+                || column.value.is_some()
                 || column.from.is_some()
                 || stream.keep == Keep::Declared;
             if !says_more {
@@ -101,6 +106,43 @@ impl Check<'_> {
                 self.push(file, Diagnostic::error(span, message).hint(hint));
             }
             Ok(_) => {}
+        }
+    }
+
+    /// A column that is made by SQL.
+    fn made(&mut self, file: &SourceFile, node: &Node, stream: &Stream, column: &Column) {
+        let Some(value) = &column.value else { return };
+        let name = &column.name;
+        self.expression(file, node, "value", value, &format!("column \"{name}\""));
+        let other = [("from", column.from.is_some()), ("clean", !column.clean.is_empty())];
+        for (key, _) in other.into_iter().filter(|(_, given)| *given) {
+            let message = format!("column \"{name}\" has value and {key}");
+            let hint = "Remove one of them: an expression takes the source's columns by name, and can \
+                        clean them.";
+            self.push(file, Diagnostic::error(at(node, key), message).hint(hint));
+        }
+        if stream.key.contains(name) && stream.read == Read::Cdc {
+            let message = format!("column \"{name}\" is a key and made by SQL");
+            let hint = "Of a row that was deleted the log has the source's key only: use that as the \
+                        key.";
+            self.push(file, Diagnostic::error(at(node, "value"), message).hint(hint));
+        }
+    }
+
+    /// An SQL expression under `key`, for messages about `what`.
+    fn expression(&mut self, file: &SourceFile, node: &Node, key: &str, sql: &str, what: &str) {
+        if sql.trim().is_empty() {
+            let message = format!("{what}: the SQL is empty");
+            let hint = "Write an SQL expression, or remove the key.";
+            self.push(file, Diagnostic::error(at(node, key), message).hint(hint));
+            return;
+        }
+        let Some(forms) = self.connectors.forms else { return };
+        if let Err(error) = (forms.sql)(sql) {
+            let cause = std::error::Error::source(&error);
+            let cause = cause.map_or_else(String::new, |cause| format!(": {cause}"));
+            let message = format!("{what}: {}{cause}", error.message());
+            self.push(file, told(Diagnostic::error(at(node, key), message), &error));
         }
     }
 

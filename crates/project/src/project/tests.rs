@@ -90,7 +90,7 @@ fn connectors() -> Connectors {
             ("people".to_owned(), people),
         ]),
         actions: BTreeMap::from([("file".to_owned(), file)]),
-        forms: Some(ColumnForms { clean: known_clean, mask: known_mask }),
+        forms: Some(ColumnForms { clean: known_clean, mask: known_mask, sql: known_sql }),
     }
 }
 
@@ -105,6 +105,13 @@ fn known_mask(text: &str) -> Result<bool> {
         return Err(Error::invalid("hmac: the key is not a reference").hint("Write ${env:NAME}."));
     }
     Ok(name == "hmac")
+}
+
+fn known_sql(text: &str) -> Result<()> {
+    match text.matches('(').count() == text.matches(')').count() {
+        true => Ok(()),
+        false => Err(Error::invalid("the SQL has an open bracket").hint("Close it.")),
+    }
 }
 
 fn known_form<'a>(text: &'a str, known: &[&'static str]) -> Result<&'a str> {

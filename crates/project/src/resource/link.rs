@@ -119,6 +119,7 @@ impl LinkField {
     #[must_use]
     pub fn column(&self, from: &str) -> Column {
         Column {
+            value: None,
             name: self.name.clone(),
             from: (from != self.name).then(|| from.to_owned()),
             column_type: self.column_type.clone(),

@@ -135,6 +135,11 @@ pub struct Stream {
     /// Columns of the source that do not land, by their names there.
     #[serde(default)]
     pub drop: Vec<String>,
+    /// An SQL condition of the rows that land, `country = 'CN' and amount > 0`, over columns as they
+    /// land and those of the source that do not. Rows for which it is false or unknown are counted as
+    /// filtered. Where a sync hands on changes, a row that does not meet it any more is removed.
+    #[serde(default)]
+    pub only: Option<String>,
     /// Whether columns that are not declared land, too.
     #[serde(default)]
     pub keep: Keep,
@@ -234,6 +239,10 @@ pub struct Column {
     /// `redact`, `null`, … It hides them in rows that are set aside as well.
     #[serde(default)]
     pub mask: Option<String>,
+    /// An SQL expression that makes it of the row's other columns, instead of `from`:
+    /// `concat(first_name, ' ', last_name)`. It sees values cleaned and not yet masked.
+    #[serde(default)]
+    pub value: Option<String>,
 }
 
 pub(super) fn one_or_many<'de, D: Deserializer<'de>>(

@@ -62,6 +62,7 @@ pub(super) async fn read(workspace: &Workspace, link: &Link, side: Side) -> Resu
         columns: columns.collect::<Result<Vec<_>>>()?,
         drop: Vec::new(),
         keep: flywheel_connect::Keep::Mapped,
+        ..MappingConfig::default()
     };
     let mapping = Mapping::new(&config, &|text| workspace.project.resolve_secret(text))?;
     let request = ReadRequest {

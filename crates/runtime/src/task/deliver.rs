@@ -241,12 +241,15 @@ impl Delivery<'_> {
     }
 
     async fn page(&mut self, page: Page) -> Result<()> {
+        let filtered = self.mapping.filtered();
         let mut page = self.mapping.apply(page)?;
+        let filtered = self.mapping.filtered() - filtered;
         // Only a row that follows proves that the read has not ended at the position before it.
         if page.batch.num_rows() > 0 && self.waiting.is_much() {
             self.commit(false).await?;
         }
-        self.landed.rows_in += (page.batch.num_rows() + page.rejected.len()) as u64;
+        self.landed.rows_filtered += filtered;
+        self.landed.rows_in += (page.batch.num_rows() + page.rejected.len()) as u64 + filtered;
         self.tally.take(&mut page, &self.sync.errors)?;
         if self.request.mode != WriteMode::Mirror {
             page.batch = without_deletions(&page.batch)?;

@@ -47,6 +47,8 @@ pub struct Landed {
     pub rows_out: u64,
     /// Rows set aside.
     pub rows_rejected: u64,
+    /// Rows that did not land because they do not meet the stream's condition.
+    pub rows_filtered: u64,
     /// Rows that a later row with the same key replaced within the run.
     pub rows_superseded: u64,
     /// Rows that were removed because the source has them no longer.
@@ -181,6 +183,7 @@ pub(crate) fn outcome(landed: &Landed) -> TaskOutcome {
         detail: json!({
             "table": landed.table, "version": landed.version,
             "superseded": landed.rows_superseded, "deleted": landed.rows_deleted,
+            "filtered": landed.rows_filtered,
         }),
     }
 }
@@ -229,6 +232,7 @@ impl Landed {
         self.rows_in += later.rows_in;
         self.rows_out += later.rows_out;
         self.rows_rejected += later.rows_rejected;
+        self.rows_filtered += later.rows_filtered;
         self.rows_superseded += later.rows_superseded;
         self.rows_deleted += later.rows_deleted;
         self.version = later.version.or(self.version);
@@ -458,8 +462,9 @@ async fn settle(job: &Job<'_>, tally: &Mutex<Tally>) -> Result<Settled> {
     tally.judge(job.errors, true)?;
     let mut landed = Landed {
         table: destination(job.stream)?.to_string(),
-        rows_in: tally.rows + tally.rejected.len() as u64,
+        rows_in: tally.rows + tally.rejected.len() as u64 + job.mapping.filtered(),
         rows_rejected: tally.rejected.len() as u64,
+        rows_filtered: job.mapping.filtered(),
         notices: tally.notices,
         ..Landed::default()
     };

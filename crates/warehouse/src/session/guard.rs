@@ -3,8 +3,9 @@
 use datafusion::execution::context::SQLOptions;
 use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::LogicalPlan;
-use datafusion::sql::parser::Statement;
+use datafusion::sql::parser::{DFParserBuilder, Statement};
 use datafusion::sql::sqlparser::ast::Statement as Sql;
+use datafusion::sql::sqlparser::dialect::GenericDialect;
 use flywheel_base::{Error, ErrorKind, Result};
 
 use crate::failure::from_engine;
@@ -17,6 +18,18 @@ pub(super) fn parse(state: &SessionState, sql: &str) -> Result<Statement> {
         return Ok(statement);
     }
     Err(refused(&statement.to_string()))
+}
+
+/// Whether `sql` is one SQL expression; which columns and functions there are is not known here.
+///
+/// # Errors
+/// [`ErrorKind::Invalid`] saying where it ceases to be one.
+pub fn check_expression(sql: &str) -> Result<()> {
+    let parsed = DFParserBuilder::new(sql)
+        .with_dialect(&GenericDialect {})
+        .build()
+        .and_then(|mut parser| parser.parse_into_expr());
+    parsed.map(drop).map_err(from_engine)
 }
 
 fn reads(statement: &Statement) -> bool {

@@ -98,8 +98,11 @@ impl<'a> Following<'a> {
         }
         let at = page.committed_at;
         self.newest = self.newest.max(at);
+        let filtered = self.mapping.filtered();
         let mut page = self.mapping.apply(page.page)?;
-        self.landed.rows_in += (page.batch.num_rows() + page.rejected.len()) as u64;
+        let filtered = self.mapping.filtered() - filtered;
+        self.landed.rows_filtered += filtered;
+        self.landed.rows_in += (page.batch.num_rows() + page.rejected.len()) as u64 + filtered;
         self.tally.take(&mut page, &self.sync.errors)?;
         if page.batch.num_columns() > 0 {
             if self.whole && self.sink.swaps() {
