@@ -26,6 +26,7 @@ impl Table {
     /// the target has under it.
     pub(in crate::source::mysql::log) fn altered(&mut self, alter: &Alter) -> Option<String> {
         self.stale = true;
+        let before = (self.gone.clone(), self.renamed.clone());
         for name in &alter.dropped {
             // A column of which no row has come yet was the one that had another name before.
             let at = self.renamed.iter().position(|(_, new)| new.eq_ignore_ascii_case(name));
@@ -60,7 +61,12 @@ impl Table {
         };
         let added = alter.added.iter().filter(|(name, kept)| !(*kept && there(name)));
         let mut new = new.into_iter().chain(added.map(|(name, _)| name));
-        new.find(|name| self.known(name).is_some()).cloned()
+        let reused = new.find(|name| self.known(name).is_some()).cloned();
+        if reused.is_some() {
+            // The position is still before the statement, which comes again.
+            (self.gone, self.renamed) = before;
+        }
+        reused
     }
 
     /// A column of the pages, as it is called there.
