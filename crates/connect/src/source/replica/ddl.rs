@@ -4,9 +4,10 @@
 //! the time. *Late*: only at the end, when the table is another one than most of its log tells of.
 
 use std::collections::BTreeSet;
+use std::panic::AssertUnwindSafe;
 
 use flywheel_base::Error;
-use futures::StreamExt as _;
+use futures::{FutureExt as _, StreamExt as _};
 
 use super::{Rows, Target, whole};
 use crate::page::DELETED_COLUMN;
@@ -175,6 +176,16 @@ impl Played {
             self.aside.insert(raw["id"].to_string().trim_matches('"').to_owned());
         }
     }
+}
+
+/// The name of a case that fails; the others are played as well.
+pub(crate) async fn failure(
+    case: &Case,
+    late: bool,
+    play: impl Future<Output = ()>,
+) -> Option<String> {
+    let played = AssertUnwindSafe(play).catch_unwind().await;
+    played.is_err().then(|| format!("{} ({})", case.name, if late { "late" } else { "followed" }))
 }
 
 /// Plays a case; `run` runs statements, which may be none.

@@ -1,7 +1,7 @@
 //! Changes of the table itself, as `tests-data/ddl/mariadb.txt` has them.
 
 use super::*;
-use crate::source::replica::ddl::{cases, play};
+use crate::source::replica::ddl::{cases, failure, play};
 use crate::source::replica::workload::{self, Dialect};
 
 /// What the workload begins with.
@@ -13,6 +13,7 @@ const CASES: &str = include_str!("../../../../../tests-data/ddl/mariadb.txt");
 async fn every_change_of_a_table_has_its_outcome() {
     let cases = cases(CASES);
     assert!(cases.len() >= 14, "{}", cases.len());
+    let mut failed = Vec::new();
     for case in &cases {
         for late in [false, true] {
             let name = database(&case.table);
@@ -21,9 +22,12 @@ async fn every_change_of_a_table_has_its_outcome() {
                     server().sql(&name, sql);
                 }
             };
-            play(case, late, &*source(&name), request(&name, &["t"]), run).await;
+            let source = source(&name);
+            let played = play(case, late, &*source, request(&name, &["t"]), run);
+            failed.extend(failure(case, late, played).await);
         }
     }
+    assert!(failed.is_empty(), "{failed:#?}");
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! Changes of the table itself, as `tests-data/ddl/postgres.txt` has them.
 
 use super::*;
-use crate::source::replica::ddl::{cases, play};
+use crate::source::replica::ddl::{cases, failure, play};
 use crate::source::replica::workload::{self, Dialect};
 
 /// What the workload begins with.
@@ -13,6 +13,7 @@ const CASES: &str = include_str!("../../../../../tests-data/ddl/postgres.txt");
 async fn every_change_of_a_table_has_its_outcome() {
     let cases = cases(CASES);
     assert!(cases.len() >= 14, "{}", cases.len());
+    let mut failed = Vec::new();
     for case in &cases {
         for late in [false, true] {
             let database = Database::new(&case.table);
@@ -22,10 +23,12 @@ async fn every_change_of_a_table_has_its_outcome() {
                 }
             };
             let source = database.source();
-            play(case, late, &*source, database.request(&["t"]), run).await;
+            let played = play(case, late, &*source, database.request(&["t"]), run);
+            failed.extend(failure(case, late, played).await);
             source.forget(&database.name).await.unwrap();
         }
     }
+    assert!(failed.is_empty(), "{failed:#?}");
 }
 
 #[tokio::test]
