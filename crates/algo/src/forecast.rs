@@ -8,11 +8,14 @@
 //! from the errors the same algorithm made on its own past (split-conformal over rolling origins)
 //! and, when the series is too short for that, from the model's own variance.
 
+pub mod aggregate;
 pub mod auto;
 pub mod backtest;
 pub mod blend;
 pub mod croston;
+pub mod ets;
 pub mod interval;
+pub mod mstl;
 pub mod naive;
 pub mod seeds;
 pub mod series;
@@ -20,6 +23,8 @@ pub mod smoothing;
 pub mod theta;
 
 pub(crate) mod simplex;
+
+mod season;
 
 use std::fmt;
 
@@ -38,18 +43,30 @@ pub const AUTO: &str = "auto";
 /// The longest horizon that may be asked for.
 pub const HORIZON_MAX: usize = 10_000;
 
+/// The largest size of a value; squares of larger ones, summed, go beyond what a number holds.
+pub const VALUE_MAX: f64 = 1e100;
+
 /// Every algorithm by name; simpler ones first, which is also how ties are broken.
 pub const FORECASTERS: &[Forecaster] = &[
     naive::LAST,
     naive::MEAN,
     naive::SEASONAL,
+    croston::CROSTON,
+    croston::SBA,
     croston::TSB,
+    aggregate::ADIDA,
+    aggregate::IMAPA,
+    aggregate::FADING,
     smoothing::SIMPLE,
     theta::THETA,
     smoothing::HOLT,
     smoothing::DAMPED,
     smoothing::HOLT_WINTERS,
     smoothing::HOLT_WINTERS_DAMPED,
+    theta::OPTIMISED,
+    theta::DYNAMIC,
+    ets::ETS,
+    mstl::MSTL,
     blend::BLEND,
 ];
 
@@ -114,6 +131,8 @@ pub struct Spread {
 pub struct Options {
     /// Periods in a season (12 for months in a year); 0 or 1 for none.
     pub season: usize,
+    /// The lengths of further, longer seasons (365 beside 7 for days), which only `mstl` knows.
+    pub longer_seasons: Vec<usize>,
     /// The horizon up to which errors are measured for the intervals.
     pub horizon: usize,
     /// How many past moments are forecast again to measure errors; 0 turns that off.
@@ -128,6 +147,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             season: 1,
+            longer_seasons: Vec::new(),
             horizon: 12,
             origins_max: 24,
             clip_at_zero: false,
@@ -186,7 +206,7 @@ pub fn find(name: &str) -> Result<&'static Forecaster> {
 /// `values` is regular in time, oldest first, without gaps (see [`series::regular`]).
 /// # Errors
 /// [`flywheel_base::ErrorKind::Invalid`] if a value is not finite (its position is named), the
-/// series is empty or too short for the algorithm; `NotFound` for an unknown name.
+/// series is empty, too short for the algorithm, or holds one beyond [`VALUE_MAX`]; `NotFound` for an unknown name.
 /// # Cost
 /// Two fits and a cheaper one per origin (`origins_max`); for `auto` a fit and the origins per candidate.
 /// # Source
@@ -249,6 +269,12 @@ fn check(values: &[f64], options: &Options) -> Result<()> {
     if values.is_empty() {
         return Err(Error::invalid("the series is empty")
             .hint("Wait for the first period to close, or check the filter of its query."));
+    }
+    if let Some(position) = values.iter().position(|value| value.abs() > VALUE_MAX) {
+        return Err(Error::invalid(format!(
+            "series value is beyond {VALUE_MAX:e} at position {position}"
+        ))
+        .hint("Mend the value, or give the series in a larger unit."));
     }
     if options.horizon == 0 || options.horizon > HORIZON_MAX {
         return Err(Error::invalid(format!("horizon is {}", options.horizon))

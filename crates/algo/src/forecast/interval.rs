@@ -3,6 +3,8 @@
 //! Past errors alone cover too little on short, growing series (measured on the M3 competition), hence
 //! [`ERRORS_TRUSTED`].
 
+use std::cmp::Ordering;
+
 use serde::{Deserialize, Serialize};
 
 use super::Spread;
@@ -14,12 +16,16 @@ pub const ERRORS_MIN: usize = 8;
 /// Past errors from which they are trusted alone.
 pub const ERRORS_TRUSTED: usize = 50;
 
+/// Where the answer lies between the narrower and the wider of the two. On the M3 competition's months the
+/// wider one alone covers 84 and 95.4 % where 80 and 95 % are asked, the middle 75 and 93.3 %.
+const WIDER_SHARE: f64 = 0.75;
+
 /// What the quantiles of a forecast rest on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Basis {
     /// The errors of rolling-origin forecasts of the same series (split-conformal); below
-    /// [`ERRORS_TRUSTED`] of them, the model's own quantile where that is wider.
+    /// [`ERRORS_TRUSTED`] of them, together with the model's own quantile.
     PastErrors,
     /// The variance the model derives from its one-step residuals.
     Model,
@@ -50,7 +56,7 @@ pub(super) fn quantiles(
             let factor = growth(spread, from, step);
             let own = spread.filter(|_| sorted.len() < ERRORS_TRUSTED);
             let model = own.map(|spread| (spread.deviation[step], spread.freedom));
-            let offset = |level: &f64| wider(factor * conformal(&sorted, *level), model, *level);
+            let offset = |level: &f64| between(factor * conformal(&sorted, *level), model, *level);
             levels.iter().map(|level| mean + offset(level)).collect()
         });
         return (made.collect(), Basis::PastErrors);
@@ -64,15 +70,17 @@ pub(super) fn quantiles(
     (mean.iter().zip(&spread.deviation).map(row).collect(), Basis::Model)
 }
 
-/// While past errors are few, they come from a time when the series was mostly smaller and calmer: the
-/// model's own quantile is taken where it is the wider one.
-fn wider(offset: f64, model: Option<(f64, f64)>, level: f64) -> f64 {
+/// While past errors are few, they come from a time when the series was mostly smaller and calmer, and
+/// the model's own quantile is another guess: the answer lies between, nearer to the wider one.
+fn between(offset: f64, model: Option<(f64, f64)>, level: f64) -> f64 {
     let Some((deviation, freedom)) = model else { return offset };
     let own = student::quantile(level, freedom) * deviation;
-    if level < 0.5 {
-        return offset.min(own);
-    }
-    if level > 0.5 { offset.max(own) } else { offset }
+    let (narrow, wide) = match level.total_cmp(&0.5) {
+        Ordering::Less => (offset.max(own), offset.min(own)),
+        Ordering::Equal => (offset, offset),
+        Ordering::Greater => (offset.min(own), offset.max(own)),
+    };
+    narrow + WIDER_SHARE * (wide - narrow)
 }
 
 fn sorted_errors(errors: &[Vec<f64>], step: usize) -> Vec<f64> {

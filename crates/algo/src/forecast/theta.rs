@@ -1,11 +1,15 @@
-//! The Theta method, the winner of the M3 competition.
+//! The Theta method, the winner of the M3 competition, and its optimised forms.
+
+mod optimised;
 
 use flywheel_base::Result;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::season::Season;
 use super::smoothing::{Initialization, Shape, Smoothing};
 use super::{Forecaster, Made, Model, Options, Spread, load, save};
+pub use optimised::{Line, Optimised};
 
 /// Half the long-run slope on top of a moving level, seasonally adjusted if the season is real.
 pub const THETA: Forecaster = Forecaster {
@@ -16,8 +20,23 @@ pub const THETA: Forecaster = Forecaster {
     load: load::<Theta>,
 };
 
-/// The standard normal value of the 90 % test for a season.
-const SEASON_TEST: f64 = 1.645;
+/// As [`THETA`], with the share of the slope found from the data.
+pub const OPTIMISED: Forecaster = Forecaster {
+    name: "theta-optimised",
+    about: "a level that moves plus the share of the long-run slope that fits best",
+    length_min: |_| optimised::LENGTH_MIN,
+    fit: |values, options| Ok(Box::new(Optimised::fit(values, options.season, Line::Whole)?)),
+    load: load::<Optimised>,
+};
+
+/// As [`OPTIMISED`], with a slope that each value moves.
+pub const DYNAMIC: Forecaster = Forecaster {
+    name: "theta-dynamic",
+    about: "a level that moves plus the best share of a slope that each value moves too",
+    length_min: |_| optimised::LENGTH_MIN,
+    fit: |values, options| Ok(Box::new(Optimised::fit(values, options.season, Line::Growing)?)),
+    load: load::<Optimised>,
+};
 
 /// A fitted Theta model.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -26,15 +45,6 @@ pub struct Theta {
     /// Half the slope of the least-squares line.
     drift: f64,
     season: Season,
-}
-
-/// The season that was taken out, from the next period on.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-enum Season {
-    None,
-    Factors(Vec<f64>),
-    Effects(Vec<f64>),
 }
 
 impl Theta {
@@ -56,11 +66,11 @@ impl Theta {
         options: &Options,
         level: impl Fn(&[f64]) -> Result<Smoothing>,
     ) -> Result<Self> {
-        let season = season(values, options.season);
-        let adjusted = adjust(values, &season);
+        let season = Season::tested(values, options.season);
+        let adjusted = season.removed(values);
         let level = level(&adjusted)?;
         let drift = slope(&adjusted) / 2.0;
-        Ok(Self { level, drift, season: from_next(season, values.len()) })
+        Ok(Self { level, drift, season: season.from_next(values.len()) })
     }
 }
 
@@ -72,20 +82,12 @@ impl Model for Theta {
         let behind = if alpha > 1e-6 { (1.0 - (1.0 - alpha).powf(n)) / alpha } else { n };
         let level = self.level.last.level;
         let plain = (0..horizon).map(|step| level + self.drift * (step as f64 + behind));
-        match &self.season {
-            Season::None => plain.collect(),
-            Season::Factors(f) => plain.zip(f.iter().cycle()).map(|(p, f)| p * f).collect(),
-            Season::Effects(e) => plain.zip(e.iter().cycle()).map(|(p, e)| p + e).collect(),
-        }
+        self.season.returned(plain)
     }
 
     fn spread(&self, horizon: usize) -> Option<Spread> {
         let mut spread = self.level.spread(horizon)?;
-        if let Season::Factors(factors) = &self.season {
-            for (deviation, factor) in spread.deviation.iter_mut().zip(factors.iter().cycle()) {
-                *deviation *= factor;
-            }
-        }
+        self.season.scale(&mut spread.deviation);
         Some(spread)
     }
 
@@ -98,76 +100,6 @@ impl Model for Theta {
     fn save(&self) -> Result<Value> {
         save(self)
     }
-}
-
-/// The season by classical decomposition, from the first period on.
-fn season(values: &[f64], m: usize) -> Season {
-    if m < 2 || values.len() < 2 * m + 1 || !seasonal(values, m) {
-        return Season::None;
-    }
-    let positive = values.iter().all(|value| *value > 0.0);
-    let half = m / 2;
-    let mut sums = vec![(0.0, 0_usize); m];
-    for at in half..values.len() - half {
-        let trend = centred_mean(values, at, m);
-        let part = if positive { values[at] / trend } else { values[at] - trend };
-        sums[at % m].0 += part;
-        sums[at % m].1 += 1;
-    }
-    let mut parts: Vec<f64> =
-        sums.iter().map(|(sum, count)| sum / (*count).max(1) as f64).collect();
-    let mean = parts.iter().sum::<f64>() / m as f64;
-    if positive && parts.iter().all(|part| *part > 0.0) {
-        parts.iter_mut().for_each(|part| *part /= mean);
-        return Season::Factors(parts);
-    }
-    if positive {
-        return Season::None;
-    }
-    parts.iter_mut().for_each(|part| *part -= mean);
-    Season::Effects(parts)
-}
-
-fn centred_mean(values: &[f64], at: usize, m: usize) -> f64 {
-    let half = m / 2;
-    let window = &values[at - half..=at + half];
-    let sum: f64 = window.iter().sum();
-    if m % 2 == 1 {
-        return sum / m as f64;
-    }
-    (sum - f64::midpoint(window[0], window[m])) / m as f64
-}
-
-/// Whether the autocorrelation at lag `m` is significant at 90 %.
-fn seasonal(values: &[f64], m: usize) -> bool {
-    let n = values.len() as f64;
-    let mean = values.iter().sum::<f64>() / n;
-    let square: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
-    if square == 0.0 {
-        return false;
-    }
-    let correlation = |lag: usize| {
-        let pairs = values[lag..].iter().zip(values);
-        pairs.map(|(b, a)| (b - mean) * (a - mean)).sum::<f64>() / square
-    };
-    let before: f64 = (1..m).map(|lag| correlation(lag).powi(2)).sum();
-    correlation(m).abs() > SEASON_TEST * ((1.0 + 2.0 * before) / n).sqrt()
-}
-
-fn adjust(values: &[f64], season: &Season) -> Vec<f64> {
-    match season {
-        Season::None => values.to_vec(),
-        Season::Factors(f) => values.iter().zip(f.iter().cycle()).map(|(v, f)| v / f).collect(),
-        Season::Effects(e) => values.iter().zip(e.iter().cycle()).map(|(v, e)| v - e).collect(),
-    }
-}
-
-fn from_next(mut season: Season, length: usize) -> Season {
-    if let Season::Factors(parts) | Season::Effects(parts) = &mut season {
-        let next = length % parts.len();
-        parts.rotate_left(next);
-    }
-    season
 }
 
 fn slope(values: &[f64]) -> f64 {
