@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use flywheel_algo::forecast::{AUTO, Fitted as Series, Options, backtest, fit};
+use flywheel_algo::forecast::{AUTO, Fitted as Series, Options, backtest, find, fit};
 use flywheel_base::{Error, Result, Timestamp, task};
 use flywheel_project::resource::learner::{Forecast, ForecastMethod};
 use flywheel_warehouse::WriteMode;
@@ -41,6 +41,9 @@ const JUDGED_MAX: usize = 30;
 /// The methods of a series are compared anew after so many days; in between the chosen one is fitted
 /// again, because which method suits a series changes more slowly than its level.
 const COMPARE_EVERY_DAYS: i64 = 28;
+
+/// What a series gets that is too short for anything else.
+const TOO_SHORT: &str = "mean";
 
 #[derive(Serialize)]
 struct Row {
@@ -144,6 +147,7 @@ async fn read(
 fn options(settings: &Forecast) -> Options {
     Options {
         season: settings.season_days,
+        longer_seasons: settings.longer_seasons_days.clone(),
         horizon: settings.horizon_days,
         origins_max: ORIGINS_MAX,
         clip_at_zero: true,
@@ -151,18 +155,37 @@ fn options(settings: &Forecast) -> Options {
     }
 }
 
-fn method(settings: &Forecast, days: usize) -> &'static str {
+/// The method of a series of so many days; one that is too short for it gets the mean, as its rows say.
+fn method(settings: &Forecast, days: usize) -> Result<&'static str> {
+    let wanted = forecaster(settings.method);
     if days < settings.min_history_days {
-        return "mean";
+        return Ok(TOO_SHORT);
     }
-    match settings.method {
+    let known = wanted == AUTO || (find(wanted)?.length_min)(&options(settings)) <= days;
+    Ok(if known { wanted } else { TOO_SHORT })
+}
+
+/// The forecaster's name.
+fn forecaster(method: ForecastMethod) -> &'static str {
+    match method {
         ForecastMethod::Auto => AUTO,
         ForecastMethod::Naive => "naive",
         ForecastMethod::SeasonalNaive => "seasonal-naive",
         ForecastMethod::Simple => "ses",
         ForecastMethod::Holt => "holt",
         ForecastMethod::HoltWinters => "holt-winters",
+        ForecastMethod::Ets => "ets",
+        ForecastMethod::Theta => "theta",
+        ForecastMethod::ThetaOptimised => "theta-optimised",
+        ForecastMethod::ThetaDynamic => "theta-dynamic",
+        ForecastMethod::Blend => "blend",
+        ForecastMethod::Mstl => "mstl",
+        ForecastMethod::Croston => "croston",
+        ForecastMethod::Sba => "sba",
         ForecastMethod::Tsb => "tsb",
+        ForecastMethod::Adida => "adida",
+        ForecastMethod::Imapa => "imapa",
+        ForecastMethod::Fading => "fading",
     }
 }
 
@@ -176,7 +199,7 @@ fn fit_all(
     let fitted = histories
         .par_iter()
         .map(|history| {
-            let wanted = method(settings, history.values.len());
+            let wanted = method(settings, history.values.len())?;
             let kept = before.and_then(|before| before.kept(&history.id, through));
             let (method, day) = match kept.filter(|_| wanted == AUTO) {
                 Some((method, day)) => (method.to_owned(), Some(day)),
@@ -263,7 +286,8 @@ fn backtest_one(
     let values = &history.values;
     let levels = [tail, 1.0 - tail];
     let known = values.len() - held;
-    let method = chosen(method(settings, known), values.get(..known).unwrap_or_default(), options)?;
+    let method = method(settings, known)?;
+    let method = chosen(method, values.get(..known).unwrap_or_default(), options)?;
     let ours = backtest::holdout(&method, values, held, &levels, options)?;
     let naive = backtest::holdout("seasonal-naive", values, held, &[], options)
         .or_else(|_| backtest::holdout("naive", values, held, &[], options))?;
@@ -299,4 +323,34 @@ fn rows(stored: &Stored, settings: &Forecast, now: Timestamp, artifact: &str) ->
         }
     }
     Ok(rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_method_of_a_file_is_a_forecaster() {
+        for method in ForecastMethod::ALL {
+            let name = forecaster(method);
+            assert!(name == AUTO || find(name).is_ok(), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_series_too_short_for_its_method_gets_the_mean() {
+        let settings = Forecast {
+            series: String::new(),
+            horizon_days: 14,
+            season_days: 30,
+            longer_seasons_days: Vec::new(),
+            method: ForecastMethod::Mstl,
+            interval: flywheel_project::resource::quantity::Share::new(0.9).unwrap(),
+            min_history_days: 14,
+        };
+        assert_eq!(method(&settings, 59).unwrap(), TOO_SHORT);
+        assert_eq!(method(&settings, 60).unwrap(), "mstl");
+        let auto = Forecast { method: ForecastMethod::Auto, ..settings };
+        assert_eq!((method(&auto, 13).unwrap(), method(&auto, 14).unwrap()), (TOO_SHORT, AUTO));
+    }
 }

@@ -151,13 +151,17 @@ pub struct Forecast {
     #[serde(default = "season_default")]
     #[schemars(range(min = 1, max = 3650))]
     pub season_days: usize,
+    /// Longer seasons in days, such as `[365]` beside a week; `mstl` takes them all, the others only `season_days`.
+    #[serde(default)]
+    #[schemars(inner(range(min = 2, max = 3650)))]
+    pub longer_seasons_days: Vec<usize>,
     /// The method; `auto` backtests and takes the best for each series.
     #[serde(default)]
     pub method: ForecastMethod,
     /// How much of the future the interval covers.
     #[serde(default = "interval_default")]
     pub interval: Share,
-    /// Only series with at least this many days with a value are fitted; the others get the mean.
+    /// Only series with at least this many days are fitted; the others, and those too short for the method, get the mean.
     #[serde(default = "min_history_default")]
     #[schemars(range(min = 1))]
     pub min_history_days: usize,
@@ -167,7 +171,7 @@ pub struct Forecast {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum ForecastMethod {
-    /// The best of the others in a rolling backtest.
+    /// The best of the others in a rolling backtest; the blend if none is clearly better.
     #[default]
     Auto,
     /// The last value.
@@ -180,8 +184,54 @@ pub enum ForecastMethod {
     Holt,
     /// Holt–Winters with additive season.
     HoltWinters,
+    /// Exponential smoothing whose form (error, trend, season) is chosen by the corrected Akaike criterion.
+    Ets,
+    /// Simple smoothing plus half of the long-run slope, seasonally adjusted.
+    Theta,
+    /// Theta with the share of the slope that fits best.
+    ThetaOptimised,
+    /// Theta with a slope that each value moves.
+    ThetaDynamic,
+    /// The mean of `theta-dynamic` and `ets`.
+    Blend,
+    /// Several seasons, each split off and repeated.
+    Mstl,
+    /// Croston's method; biased upwards, for comparison.
+    Croston,
+    /// Croston's method without its bias.
+    Sba,
     /// Teunter–Syntetos–Babai, for demand with many zeros.
     Tsb,
+    /// Demand added up over the mean wait for it.
+    Adida,
+    /// The mean over several lengths of such sums.
+    Imapa,
+    /// The smaller one of `imapa` and `tsb`, for items that may run out of demand.
+    Fading,
+}
+
+impl ForecastMethod {
+    /// Every method, in the order of the documentation.
+    pub const ALL: [Self; 18] = [
+        Self::Auto,
+        Self::Naive,
+        Self::SeasonalNaive,
+        Self::Simple,
+        Self::Holt,
+        Self::HoltWinters,
+        Self::Ets,
+        Self::Theta,
+        Self::ThetaOptimised,
+        Self::ThetaDynamic,
+        Self::Blend,
+        Self::Mstl,
+        Self::Croston,
+        Self::Sba,
+        Self::Tsb,
+        Self::Adida,
+        Self::Imapa,
+        Self::Fading,
+    ];
 }
 
 /// An online model of a number or of a probability.
