@@ -59,7 +59,12 @@ def ets(name: str, m: int, values: np.ndarray, form: str) -> dict | None:
 
 def theta(name: str, m: int, values: np.ndarray, kind: str) -> dict:
     fit = auto_theta(values, m, model=kind)
-    return dict(series=name, season=m, kind=kind, mean_square=float(fit["mse"]),
+    # Its own "mse" is over the mean of the values; its residuals have the season put back on.
+    errors = fit["residuals"]
+    if fit.get("decompose"):
+        season = fit["seas_forecast"]["mean"][(np.arange(len(values)) - len(values)) % m]
+        errors = errors / season if fit["decomposition_type"] == "multiplicative" else errors - season
+    return dict(series=name, season=m, kind=kind, mean_square=float(np.mean(errors[3:] ** 2)),
                 forecast=forecast_theta(fit, HORIZON)["mean"].tolist())
 
 
