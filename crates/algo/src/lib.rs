@@ -2,10 +2,13 @@
 //!
 //! Nothing here does I/O, knows Arrow or is async. Time and randomness come in as arguments.
 
+pub mod bandit;
 pub mod forecast;
 pub mod inventory;
 pub mod lifetime;
+pub mod offpolicy;
 pub mod online;
 pub mod recommend;
 pub mod segment;
 pub mod stats;
+pub mod uplift;

@@ -3,6 +3,9 @@
 //! Every learner is a plain serialisable value: storing it is a checkpoint, and a restored one goes on
 //! bit for bit where the stored one stopped.
 
+pub mod drift;
+pub mod ftrl;
+pub mod hashing;
 pub mod linear;
 pub mod logistic;
 pub mod scaler;

@@ -4,9 +4,14 @@
 //! zero base gives `None` and a note, never a made-up number.
 
 pub mod calibration;
+pub mod cuped;
+pub mod guardrail;
 pub mod lift;
+pub mod multiple;
 pub mod normal;
+pub mod power;
 pub mod proportion;
+pub mod quantile;
 pub mod sequence;
 pub mod srm;
 pub mod student;

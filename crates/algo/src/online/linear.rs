@@ -185,7 +185,7 @@ const VALUE_MAX: f64 = 1e100;
 /// Solves `A·x = b` for a positive definite `A`, given as its lower triangle row by row.
 ///
 /// A pivot that rounding has eaten gets weight 0, which is where the ridge pulls it.
-fn cholesky_solve(lower: &mut [f64], mut right: Vec<f64>) -> Vec<f64> {
+pub(crate) fn cholesky_solve(lower: &mut [f64], mut right: Vec<f64>) -> Vec<f64> {
     let n = right.len();
     let at = |row: usize, column: usize| row * (row + 1) / 2 + column;
     for row in 0..n {

@@ -1,5 +1,7 @@
 //! Parity with scipy, statsmodels and scikit-learn, and the properties of each interval.
 
+mod experiments;
+
 use flywheel_base::Rng;
 use serde_json::Value;
 
