@@ -41,6 +41,9 @@ pub(crate) const FORECAST_PEERS: &[&str] =
 /// The clustering library that ours is compared with.
 pub(crate) const CUSTOMER_PEERS: &[&str] = &["scikit-learn==1.9.1", "numpy==2.4.6"];
 
+/// The libraries of online learning that ours is compared with; scikit-learn brings the digits.
+pub(crate) const BANDIT_PEERS: &[&str] = &["scikit-learn==1.9.1", "numpy==2.4.6", "river==0.26.1"];
+
 /// The Python of a virtual environment with exactly these packages, made at first use.
 pub(crate) fn with_packages(context: &Context, name: &str, packages: &[&str]) -> Result<PathBuf> {
     let folder = context.target.join("xtask").join(format!("python-{name}"));

@@ -3,6 +3,7 @@
 //! A new bench is one file in `bench/` and one line in [`BENCHES`].
 
 mod bad_rows;
+mod bandits;
 mod crm_merge;
 mod customers;
 mod demo;
@@ -97,6 +98,11 @@ const BENCHES: &[Bench] = &[
         name: "forecasts",
         about: "the 3,003 series of the M3 competition and car parts, beside statsforecast",
         run: forecasts::run,
+    },
+    Bench {
+        name: "bandits",
+        about: "bandits, drift, off-policy estimates, experiments and uplift, each beside its goal",
+        run: bandits::run,
     },
     Bench { name: "demo", about: "the demo twice: time, memory, equal results", run: demo::run },
 ];
