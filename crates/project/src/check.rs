@@ -7,6 +7,7 @@ mod link;
 mod policy;
 mod properties;
 mod query;
+mod semantic;
 mod sync;
 
 use std::collections::BTreeMap;
@@ -18,7 +19,7 @@ use crate::diagnostic::{Diagnostic, Diagnostics, Span};
 use crate::file::SourceFile;
 use crate::graph::{Graph, NodeId, NodeInfo, NodeKind};
 use crate::load::Loaded;
-use crate::model::ModelTest;
+use crate::model::{ModelTest, SingularTest};
 use crate::resource::properties::ColumnProperties;
 use crate::source::Source;
 use crate::template::Reference;
@@ -33,6 +34,10 @@ pub(crate) struct Checked {
     pub(crate) source_schemas: BTreeMap<String, String>,
     /// What property files say about each model.
     pub(crate) described: BTreeMap<String, Described>,
+    /// The table each semantic view describes.
+    pub(crate) semantic_tables: BTreeMap<String, NodeId>,
+    /// Tests of declared keys that have several columns.
+    pub(crate) key_tests: Vec<SingularTest>,
     /// Every mistake, those of reading included.
     pub(crate) out: Diagnostics,
 }
@@ -56,6 +61,8 @@ pub(crate) fn check(loaded: &mut Loaded, connectors: &Connectors) -> Checked {
             sources: BTreeMap::new(),
             source_schemas: BTreeMap::new(),
             described: BTreeMap::new(),
+            semantic_tables: BTreeMap::new(),
+            key_tests: Vec::new(),
             out,
         },
     };
@@ -71,6 +78,7 @@ pub(crate) fn check(loaded: &mut Loaded, connectors: &Connectors) -> Checked {
     check.learners();
     check.policies();
     check.properties();
+    check.semantics();
     check.cycles();
     check.checked
 }

@@ -1,5 +1,5 @@
 //! One graph of everything that depends on something: connections, syncs, links, source tables, models,
-//! learners, policies and actions, with edges in the direction data flows.
+//! semantic views, metrics, learners, policies and actions, with edges in the direction data flows.
 
 mod select;
 
@@ -22,6 +22,10 @@ pub enum NodeKind {
     Source,
     /// An SQL model.
     Model,
+    /// What a table means.
+    Semantic,
+    /// A figure of the business.
+    Metric,
     /// Something learned.
     Learner,
     /// Decisions.
@@ -32,12 +36,14 @@ pub enum NodeKind {
 
 impl NodeKind {
     /// Every kind, in the order of the wheel.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::Connection,
         Self::Sync,
         Self::Link,
         Self::Source,
         Self::Model,
+        Self::Semantic,
+        Self::Metric,
         Self::Learner,
         Self::Policy,
         Self::Action,
@@ -52,6 +58,8 @@ impl NodeKind {
             Self::Link => "link",
             Self::Source => "source",
             Self::Model => "model",
+            Self::Semantic => "semantic",
+            Self::Metric => "metric",
             Self::Learner => "learner",
             Self::Policy => "policy",
             Self::Action => "action",

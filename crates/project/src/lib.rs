@@ -12,6 +12,7 @@ pub mod datax;
 pub mod diagnostic;
 pub mod graph;
 pub mod init;
+pub mod metric;
 pub mod model;
 pub mod resource;
 pub mod secret;

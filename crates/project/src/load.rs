@@ -19,6 +19,7 @@ use crate::resource::link::Link;
 use crate::resource::policy::Policy;
 use crate::resource::project_file::ProjectFile;
 use crate::resource::properties::Properties;
+use crate::resource::semantic::Semantic;
 use crate::resource::sync::Sync;
 use crate::template::{Fault, Macros};
 use crate::yaml::Node;
@@ -55,6 +56,7 @@ pub(crate) struct Loaded {
     pub(crate) models: BTreeMap<String, ReadSql<Model>>,
     pub(crate) properties: Vec<Read<Properties>>,
     pub(crate) singular_tests: Vec<ReadSql<SingularTest>>,
+    pub(crate) semantics: BTreeMap<String, Read<Semantic>>,
     pub(crate) learners: BTreeMap<String, Read<Learner>>,
     pub(crate) policies: BTreeMap<String, Read<Policy>>,
     pub(crate) actions: BTreeMap<String, Read<Action>>,
@@ -79,6 +81,7 @@ impl Loaded {
             models: BTreeMap::new(),
             properties: Vec::new(),
             singular_tests: Vec::new(),
+            semantics: BTreeMap::new(),
             learners: BTreeMap::new(),
             policies: BTreeMap::new(),
             actions: BTreeMap::new(),

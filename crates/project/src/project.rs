@@ -14,6 +14,7 @@ use crate::diagnostic::Diagnostics;
 use crate::file::SourceFile;
 use crate::graph::{Graph, NodeId, NodeKind};
 use crate::load::{Loaded, PROJECT_FILE, Read};
+use crate::metric::Semantics;
 use crate::model::{Model, ModelTest, SingularTest};
 use crate::resource::RESOURCES;
 use crate::resource::action::Action;
@@ -22,6 +23,7 @@ use crate::resource::learner::Learner;
 use crate::resource::link::Link;
 use crate::resource::policy::Policy;
 use crate::resource::project_file::ProjectFile;
+use crate::resource::semantic::Semantic;
 use crate::resource::sync::Sync;
 use crate::secret;
 use crate::source::Source;
@@ -104,6 +106,10 @@ pub struct Project {
     pub sources: BTreeMap<String, Source>,
     /// Tests that are queries, by name.
     pub singular_tests: BTreeMap<String, SingularTest>,
+    /// Semantic views by name.
+    pub semantics: BTreeMap<String, Located<Semantic>>,
+    /// The node of the table each semantic view describes, by the view's name.
+    pub semantic_tables: BTreeMap<String, NodeId>,
     /// Learners by name.
     pub learners: BTreeMap<String, Located<Learner>>,
     /// Policies by name.
@@ -144,6 +150,7 @@ impl Project {
             models.insert(name, model);
         }
         let tests = loaded.singular_tests.into_iter().map(|read| read.value);
+        let tests = tests.chain(checked.key_tests);
         Ok(Self {
             dir: dir.to_owned(),
             file,
@@ -153,6 +160,8 @@ impl Project {
             models,
             sources: checked.sources,
             singular_tests: tests.map(|test| (test.name.clone(), test)).collect(),
+            semantics: located(loaded.semantics, "semantic"),
+            semantic_tables: checked.semantic_tables,
             learners: located(loaded.learners, "learner"),
             policies: located(loaded.policies, "policy"),
             actions: located(loaded.actions, "action"),
@@ -249,6 +258,12 @@ impl Project {
         template::scan(sql, &self.file.vars, &self.macros)
             .map(|scan| scan.references.into_iter().collect())
             .map_err(|fault| fault.into_error("the SQL template"))
+    }
+
+    /// The names of the semantic views.
+    #[must_use]
+    pub fn semantics(&self) -> Semantics<'_> {
+        Semantics::new(self.semantics.values().map(|located| &located.value))
     }
 
     /// Every generic test, those of models first, by model and in the order of the files.

@@ -11,6 +11,7 @@ pub mod policy;
 pub mod project_file;
 pub mod properties;
 pub mod quantity;
+pub mod semantic;
 pub mod sync;
 
 use schemars::Schema;
@@ -58,6 +59,12 @@ pub const RESOURCES: &[ResourceKind] = &[
         folder: "models",
         about: "Properties of SQL models and sources: descriptions, columns, tests (dbt's words).",
         schema: || schemars::schema_for!(properties::Properties),
+    },
+    ResourceKind {
+        name: "semantic",
+        folder: "metrics",
+        about: "A semantic view: what a table's rows mean, and the metrics made of them.",
+        schema: || schemars::schema_for!(semantic::Semantic),
     },
     ResourceKind {
         name: "learner",

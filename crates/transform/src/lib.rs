@@ -16,6 +16,7 @@ mod build;
 mod catalog;
 mod inputs;
 mod lineage;
+mod metric;
 mod names;
 mod order;
 mod report;
@@ -33,6 +34,7 @@ pub use lineage::{
     ColumnLineage, ColumnOrigins, Influence, Influenced, Lineage, LineageEdge, LineageNode,
     LineageStep, Origin, TableColumn, Transform, column_lineage, lineage, model_columns,
 };
+pub use metric::{CompiledMetrics, MetricColumn, MetricQuery, compile_metrics};
 pub use report::{
     BuildReport, Event, Failure, ModelOutcome, ModelStatus, Sample, TestOutcome, TestScope,
     TestStatus,

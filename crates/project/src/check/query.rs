@@ -171,7 +171,7 @@ pub(super) fn locate(file: &SourceFile, reference: &Reference) -> Option<Span> {
 }
 
 /// The place in the YAML file of a place in an SQL text that stands in it.
-fn inside(node: &Node, sql: &str, span: Span) -> Span {
+pub(super) fn inside(node: &Node, sql: &str, span: Span) -> Span {
     if span.line == 0 {
         return node.span;
     }

@@ -16,7 +16,7 @@ const DEPTH_MAX: usize = 16;
 
 /// Folders besides those of the resources.
 const OTHER_FOLDERS: &[&str] =
-    &["tests", "macros", "seeds", "snapshots", "metrics", "streams", "dashboards", "access"];
+    &["tests", "macros", "seeds", "snapshots", "streams", "dashboards", "access"];
 
 /// The paths, relative to `dir`, of files in `folder` that end in one of `extensions`, sorted.
 ///

@@ -28,9 +28,28 @@ pub struct ProjectFile {
     /// Says that the data is simulated; every surface then repeats it.
     #[serde(default)]
     pub simulated: bool,
+    /// How metrics divide time.
+    #[serde(default)]
+    pub calendar: Calendar,
     /// Defaults for models by folder, dbt's `models:` block: `staging: {materialized: view}`.
     #[serde(default)]
     pub models: BTreeMap<String, ModelDefaults>,
+}
+
+/// How metrics divide time.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Calendar {
+    /// The month in which the fiscal year begins, from 1 to 12; 4 is April.
+    #[serde(default = "january")]
+    #[schemars(range(min = 1, max = 12))]
+    pub fiscal_year_starts: u8,
+}
+
+impl Default for Calendar {
+    fn default() -> Self {
+        Self { fiscal_year_starts: january() }
+    }
 }
 
 /// What models of one folder use unless they say otherwise.
@@ -59,6 +78,10 @@ pub enum Materialized {
     Table,
     /// A table that takes only new or changed rows.
     Incremental,
+}
+
+fn january() -> u8 {
+    1
 }
 
 fn lake_default() -> String {

@@ -1,0 +1,234 @@
+//! Ways from a table to a dimension.
+
+use std::collections::BTreeSet;
+
+use flywheel_base::{Error, Result, suggest};
+
+use super::{Semantics, dimension_called, entity_called};
+use crate::resource::semantic::{Dimension, Entity, Semantic};
+
+/// How many tables a way may join.
+const HOPS_MAX: usize = 5;
+
+/// How many ways are looked at.
+const WAYS_MAX: usize = 10_000;
+
+/// One join on the way, to at most one row.
+#[derive(Clone, Debug)]
+pub struct Hop<'a> {
+    /// The entity, by its name in the table that is left.
+    pub entity: &'a str,
+    /// What the entity is called as a key of the table that is reached.
+    pub target: &'a str,
+    /// The columns of the table that is left.
+    pub columns: Vec<String>,
+    /// The semantic view that is reached.
+    pub view: &'a Semantic,
+    /// Its columns, as many.
+    pub key: Vec<String>,
+}
+
+/// What a way ends at.
+#[derive(Clone, Copy, Debug)]
+pub enum End<'a> {
+    /// A dimension of the last table.
+    Dimension(&'a str, &'a Dimension),
+    /// A key of the last table.
+    Entity(&'a str, &'a Entity),
+}
+
+impl<'a> End<'a> {
+    /// The name of the dimension or entity.
+    #[must_use]
+    pub fn name(self) -> &'a str {
+        match self {
+            Self::Dimension(name, _) | Self::Entity(name, _) => name,
+        }
+    }
+}
+
+/// A way from a table to a dimension.
+#[derive(Clone, Debug)]
+pub struct Path<'a> {
+    /// The joins, in their order; none for a dimension of the table itself.
+    pub hops: Vec<Hop<'a>>,
+    /// What is reached.
+    pub end: End<'a>,
+    /// The semantic view it belongs to.
+    pub view: &'a Semantic,
+}
+
+impl Path<'_> {
+    /// Its full name, such as `customer.region`.
+    #[must_use]
+    pub fn name(&self) -> String {
+        let hops = self.hops.iter().map(|hop| hop.entity);
+        hops.chain([self.end.name()]).collect::<Vec<_>>().join(".")
+    }
+
+    /// Whether the other way reaches the same column of the same table.
+    #[must_use]
+    pub fn same_end(&self, other: &Path<'_>) -> bool {
+        self.view.semantic == other.view.semantic && self.end.name() == other.end.name()
+    }
+}
+
+/// A way that is not finished.
+#[derive(Clone)]
+struct Way<'a> {
+    hops: Vec<Hop<'a>>,
+    view: &'a Semantic,
+    /// The first step that finds many rows: the entity and the view.
+    many: Option<(&'a str, &'a Semantic)>,
+}
+
+impl<'a> Semantics<'a> {
+    /// The shortest way from a table to the dimension or entity that `parts` name: its name, perhaps with
+    /// entities before it (`customer.region`).
+    ///
+    /// # Errors
+    /// [`flywheel_base::ErrorKind::Invalid`] if two ways are equally short, or every way would multiply rows;
+    /// [`flywheel_base::ErrorKind::NotFound`] if there is none.
+    pub fn path(&self, from: &'a Semantic, parts: &[String]) -> Result<Path<'a>> {
+        let written = parts.join(".");
+        let mut ways = vec![Way { hops: Vec::new(), view: from, many: None }];
+        for _ in 0..=HOPS_MAX {
+            let found: Vec<Path<'a>> = ways.iter().filter_map(|way| end(from, way, parts)).collect();
+            match found.as_slice() {
+                [] => {}
+                [only] => return Ok(only.clone()),
+                several => return Err(ambiguous(from, &written, several)),
+            }
+            ways = ways.iter().flat_map(|way| self.steps(way, false)).take(WAYS_MAX).collect();
+        }
+        Err(self.unreachable(from, parts, &written))
+    }
+
+    /// Every dimension and entity that can be reached from a table, by its full name.
+    #[must_use]
+    pub fn reachable(&self, from: &'a Semantic) -> Vec<Path<'a>> {
+        let mut found = Vec::new();
+        let mut ways = vec![Way { hops: Vec::new(), view: from, many: None }];
+        for _ in 0..=HOPS_MAX {
+            for way in &ways {
+                let dimensions =
+                    way.view.dimensions.iter().map(|(name, dimension)| End::Dimension(name, dimension));
+                let entities = way.view.entities.iter().map(|(name, entity)| End::Entity(name, entity));
+                // The key of a joined table is the key it was joined by.
+                let entities = entities.filter(|end| {
+                    way.hops.last().is_none_or(|hop| hop.target != end.name())
+                });
+                found.extend(dimensions.chain(entities).map(|end| Path {
+                    hops: way.hops.clone(),
+                    end,
+                    view: way.view,
+                }));
+            }
+            ways = ways.iter().flat_map(|way| self.steps(way, false)).take(WAYS_MAX).collect();
+        }
+        found
+    }
+
+    /// The next joins; with `many` also those that find many rows.
+    fn steps(&self, way: &Way<'a>, many: bool) -> Vec<Way<'a>> {
+        let mut next = Vec::new();
+        for (name, entity) in &way.view.entities {
+            let wanted = target(entity, name);
+            for view in self.views() {
+                let back = way.hops.iter().any(|hop| hop.view.semantic == view.semantic);
+                if view.semantic == way.view.semantic || back {
+                    continue;
+                }
+                let mut same = view.entities.iter().filter(|(own, other)| target(other, own) == wanted);
+                let single = same.clone().find(|(_, other)| other.kind.is_single());
+                let Some((own, other)) = single.or_else(|| same.next().filter(|_| many)) else {
+                    continue;
+                };
+                let mut hops = way.hops.clone();
+                let (columns, key) = (entity.columns(name), other.columns(own));
+                hops.push(Hop { entity: name, target: own, columns, view, key });
+                let multiplies = (!other.kind.is_single()).then_some((name.as_str(), view));
+                next.push(Way { hops, view, many: way.many.or(multiplies) });
+            }
+        }
+        next
+    }
+
+    /// Why there is no way.
+    fn unreachable(&self, from: &'a Semantic, parts: &[String], written: &str) -> Error {
+        let mut ways = vec![Way { hops: Vec::new(), view: from, many: None }];
+        for _ in 0..HOPS_MAX {
+            ways = ways.iter().flat_map(|way| self.steps(way, true)).take(WAYS_MAX).collect();
+            let multiplied = ways.iter().find_map(|way| {
+                let (entity, view) = way.many?;
+                end(from, way, parts).map(|path| (entity, view, path))
+            });
+            if let Some((entity, view, path)) = multiplied {
+                let (from, many) = (&from.semantic, &view.semantic);
+                return Error::invalid(format!(
+                    "dimension \"{written}\" of \"{}\" cannot be used for rows of \"{from}\": \"{many}\" has many rows \
+                     per {entity}, so the join would count each row of \"{from}\" several times",
+                    path.view.semantic
+                ))
+                .hint(format!(
+                    "Define the measure in \"{many}\", or declare entity {entity} there as unique if it has one row \
+                     per {entity}, or leave the dimension out."
+                ));
+            }
+        }
+        let known: BTreeSet<String> = self.reachable(from).iter().map(Path::name).collect();
+        let hint = suggest::hint(written, known.iter().map(String::as_str));
+        Error::not_found(format!("rows of \"{}\" have no dimension \"{written}\"", from.semantic))
+            .hint(hint)
+    }
+}
+
+/// What `parts` name at the end of a way.
+fn end<'a>(from: &'a Semantic, way: &Way<'a>, parts: &[String]) -> Option<Path<'a>> {
+    let (last, entities) = parts.split_last()?;
+    if !entities.is_empty() && !follows(from, way, entities) {
+        return None;
+    }
+    let dimension = dimension_called(way.view, last).map(|(name, found)| End::Dimension(name, found));
+    let end = dimension.or_else(|| {
+        let (name, entity) = entity_called(way.view, last)?;
+        // A key that was joined by is already a key of the table before.
+        let joined = way.hops.last().is_some_and(|hop| hop.target == name);
+        (!joined || !entities.is_empty()).then_some(End::Entity(name, entity))
+    })?;
+    Some(Path { hops: way.hops.clone(), end, view: way.view })
+}
+
+/// Whether the way's last joins are by these entities.
+fn follows(from: &Semantic, way: &Way<'_>, entities: &[String]) -> bool {
+    if way.hops.is_empty() {
+        let [only] = entities else { return false };
+        return entity_called(from, only).is_some_and(|(_, entity)| entity.kind.is_single());
+    }
+    let Some(skipped) = way.hops.len().checked_sub(entities.len()) else { return false };
+    way.hops.iter().enumerate().skip(skipped).zip(entities).all(|((index, hop), word)| {
+        let before = index.checked_sub(1).and_then(|index| way.hops.get(index));
+        let left = before.map_or(from, |hop| hop.view);
+        entity_called(left, word).is_some_and(|(name, _)| name == hop.entity)
+    })
+}
+
+/// The entity that is meant by one that perhaps has another name.
+fn target<'a>(entity: &'a Entity, name: &'a str) -> &'a str {
+    entity.to.as_deref().unwrap_or(name)
+}
+
+fn ambiguous(from: &Semantic, written: &str, several: &[Path<'_>]) -> Error {
+    let names: Vec<String> = several.iter().map(Path::name).collect();
+    let mut distinct = names.clone();
+    distinct.dedup();
+    let error = Error::invalid(format!(
+        "rows of \"{}\" reach dimension \"{written}\" in several ways: {}",
+        from.semantic,
+        distinct.join(", ")
+    ));
+    match distinct.len() {
+        1 => error.hint("Two semantic views have the same key and a dimension of this name; rename one."),
+        _ => error.hint(format!("Write one of them in full, such as {}.", distinct.join(" or "))),
+    }
+}

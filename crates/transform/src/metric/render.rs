@@ -1,0 +1,277 @@
+//! Parts, the calendar and formulas as one statement.
+
+use flywheel_base::{Error, Result, suggest};
+use flywheel_project::Project;
+use flywheel_project::metric::Semantics;
+use flywheel_project::resource::semantic::Grain;
+
+use super::expand::{Formula, Plan};
+use super::part::{Context, Part, Rendered};
+use super::resolve::{By, Question};
+use super::time::{Length, MOMENT, as_moment};
+use super::{CompiledMetrics, MetricColumn};
+use crate::testing::quoted;
+
+/// How many rows an answer may be limited to.
+const LIMIT_MAX: u64 = 1_000_000;
+
+/// Parts that are grouped alike, brought together.
+struct Gathered {
+    grouping: Vec<usize>,
+    parts: Vec<(usize, Vec<usize>)>,
+}
+
+/// Writes the statement.
+pub(super) fn render<'a>(
+    project: &Project,
+    semantics: &Semantics<'a>,
+    question: &Question<'a>,
+    plan: Plan<'a>,
+) -> Result<CompiledMetrics> {
+    let context = Context { project, semantics, question };
+    let parts = Part::divide(&plan.leaves)?;
+    let mut rendered = Vec::with_capacity(parts.len());
+    for (number, part) in parts.iter().enumerate() {
+        rendered.push(part.render(&context, number + 1)?);
+    }
+    let mut with = Vec::new();
+    calendar(question, &rendered, &mut with);
+    let mut gathered: Vec<Gathered> = Vec::new();
+    for (number, part) in parts.iter().enumerate() {
+        let leaves = part.leaves.iter().map(|(at, _)| *at).collect();
+        match gathered.iter_mut().find(|known| known.grouping == part.grouping()) {
+            Some(known) => known.parts.push((number + 1, leaves)),
+            None => gathered.push(Gathered {
+                grouping: part.grouping().to_vec(),
+                parts: vec![(number + 1, leaves)],
+            }),
+        }
+    }
+    // The grouping of the question comes first: the others are looked up by it.
+    gathered.sort_by_key(|group| std::cmp::Reverse(group.grouping.len()));
+    for (index, group) in gathered.iter().enumerate() {
+        let fill = question.fill && group.grouping.len() == question.by.len();
+        with.push((format!("g{}", index + 1), gather(question, group, fill)));
+    }
+    let (columns, select) = shown(question, &plan);
+    let mut sql = String::new();
+    for (index, (name, query)) in with.iter().enumerate() {
+        sql.push_str(if index == 0 { "WITH " } else { ",\n" });
+        sql.push_str(&format!("{name} AS (\n  {query}\n)"));
+    }
+    sql.push_str(&format!("\nSELECT {}\nFROM {}", select.join(", "), from(question, &gathered)?));
+    finish(question, &columns, &mut sql)?;
+    let notes = question.notes.clone();
+    Ok(CompiledMetrics { sql, columns, notes })
+}
+
+/// Adds the parts, and the calendar between those that make it and those that need it.
+fn calendar(question: &Question<'_>, rendered: &[Rendered], with: &mut Vec<(String, String)>) {
+    for (number, part) in rendered.iter().enumerate() {
+        match &part.atoms {
+            Some(atoms) => with.push((format!("a{}", number + 1), atoms.clone())),
+            None => with.push((format!("p{}", number + 1), part.values.clone())),
+        }
+    }
+    let needed = question.fill || rendered.iter().any(|part| part.atoms.is_some());
+    let Some(grain) = question.grain.filter(|_| needed) else { return };
+    let known = question.range.from.is_some() && question.range.to.is_some();
+    if !known {
+        with.push(("bounds".to_owned(), bounds(question, rendered, grain)));
+    }
+    let of = |bound: &Option<String>, column: &str, back: &str| match bound {
+        Some(bound) => {
+            let moment = format!("{}{back}", as_moment(bound));
+            question.calendar.period(grain, &as_moment(&moment))
+        }
+        None => column.to_owned(),
+    };
+    let low = of(&question.range.from, "lo", "");
+    let high = of(&question.range.to, "hi", " - INTERVAL '1 microsecond'");
+    let step = Length::of(grain.step());
+    let step = match step {
+        Length { months, days: 0, seconds: 0 } => format!("{months} months"),
+        Length { days, seconds: 0, .. } => format!("{days} days"),
+        Length { seconds, .. } => format!("{seconds} seconds"),
+    };
+    let from = if known { "" } else { " FROM bounds" };
+    let kind = if grain.is_within_day() { MOMENT } else { "DATE" };
+    let series = format!(
+        "SELECT CAST(s.t AS {kind}) AS t FROM (SELECT unnest(generate_series({low}, {high}, INTERVAL '{step}')) AS t{from}) AS s"
+    );
+    with.push(("calendar".to_owned(), series));
+    for (number, part) in rendered.iter().enumerate() {
+        if part.atoms.is_some() {
+            with.push((format!("p{}", number + 1), part.values.clone()));
+        }
+    }
+}
+
+/// The first and the last period of the data.
+fn bounds(question: &Question<'_>, rendered: &[Rendered], grain: Grain) -> String {
+    let parts = rendered.iter().enumerate().filter_map(|(number, part)| {
+        let base = part.grain?;
+        let name = match &part.atoms {
+            Some(_) => format!("a{}", number + 1),
+            None => format!("p{}", number + 1),
+        };
+        let t = match base == grain {
+            true => "t".to_owned(),
+            false => question.calendar.period(grain, &as_moment("t")),
+        };
+        Some(format!("SELECT {t} AS t FROM {name}"))
+    });
+    let parts: Vec<String> = parts.collect();
+    format!("SELECT min(b.t) AS lo, max(b.t) AS hi FROM ({}) AS b", parts.join(" UNION ALL "))
+}
+
+/// The keys of a grouping, as parts call them.
+fn keys(question: &Question<'_>, grouping: &[usize]) -> Vec<String> {
+    let key = |at: &usize| match question.by.get(*at) {
+        Some(By::Time) => "t".to_owned(),
+        _ => format!("d{at}"),
+    };
+    grouping.iter().map(key).collect()
+}
+
+/// Brings parts together: a row of each key that any of them has, with the values of all. What is a full
+/// join of aggregates on null-safe keys, written so that any number of parts costs one pass.
+fn gather(question: &Question<'_>, group: &Gathered, fill: bool) -> String {
+    let keys = keys(question, &group.grouping);
+    let values: Vec<usize> = group.parts.iter().flat_map(|(_, leaves)| leaves.clone()).collect();
+    if let ([(number, _)], false) = (group.parts.as_slice(), fill) {
+        return format!("SELECT * FROM p{number}");
+    }
+    let row = |of: &dyn Fn(usize) -> bool| {
+        let values = values.iter().map(|at| match of(*at) {
+            true => format!("v{at}"),
+            false => format!("NULL AS v{at}"),
+        });
+        keys.iter().cloned().chain(values).collect::<Vec<_>>().join(", ")
+    };
+    let mut all: Vec<String> = group
+        .parts
+        .iter()
+        .map(|(number, leaves)| format!("SELECT {} FROM p{number}", row(&|at| leaves.contains(&at))))
+        .collect();
+    if fill {
+        let others: Vec<&str> = keys.iter().filter(|key| *key != "t").map(String::as_str).collect();
+        let columns = row(&|_| false);
+        all.push(match others.is_empty() {
+            true => format!("SELECT {columns} FROM calendar"),
+            false => {
+                let list = others.join(", ");
+                let each: Vec<String> =
+                    group.parts.iter().map(|(n, _)| format!("SELECT {list} FROM p{n}")).collect();
+                format!(
+                    "SELECT {columns} FROM (SELECT DISTINCT {list} FROM ({}) AS e) AS k CROSS JOIN calendar",
+                    each.join(" UNION ALL ")
+                )
+            }
+        });
+    }
+    let values: Vec<String> = values.iter().map(|at| format!("max(u.v{at}) AS v{at}")).collect();
+    let columns = keys.iter().map(|key| format!("u.{key}")).chain(values).collect::<Vec<_>>();
+    let mut sql = format!("SELECT {} FROM (\n  {}\n  ) AS u", columns.join(", "), all.join("\n  UNION ALL\n  "));
+    if !keys.is_empty() {
+        sql.push_str(&format!(" GROUP BY {}", columns[..keys.len()].join(", ")));
+    }
+    sql
+}
+
+/// The columns of the answer, and their SQL.
+fn shown(question: &Question<'_>, plan: &Plan<'_>) -> (Vec<MetricColumn>, Vec<String>) {
+    let (mut columns, mut select) = (Vec::new(), Vec::new());
+    let all: Vec<usize> = (0..question.by.len()).collect();
+    for (by, key) in question.by.iter().zip(keys(question, &all)) {
+        columns.push(MetricColumn { name: by.column().to_owned(), metric: None, unit: None });
+        select.push(format!("g1.{key} AS {}", quoted(by.column())));
+    }
+    for shown in &plan.shown {
+        let unit = shown.metric.metric.unit.clone().filter(|_| shown.has_unit);
+        let metric = Some(shown.metric.name.to_owned());
+        columns.push(MetricColumn { name: shown.column.clone(), metric, unit });
+        select.push(format!("{} AS {}", formula(&shown.formula), quoted(&shown.column)));
+    }
+    (columns, select)
+}
+
+fn formula(formula_of: &Formula) -> String {
+    match formula_of {
+        Formula::Leaf(at) => format!("v{at}"),
+        Formula::Divide(a, b) => {
+            format!("(CAST({} AS DOUBLE) / NULLIF(CAST({} AS DOUBLE), 0))", formula(a), formula(b))
+        }
+        Formula::Minus(a, b) => format!("({} - {})", formula(a), formula(b)),
+        Formula::Default(inner, value) => format!("coalesce({}, {value})", formula(inner)),
+        Formula::Derived(expression, inputs) => {
+            let bound = expression.sql(&mut |name| {
+                let found = inputs.get(&name.text());
+                found.map(formula).ok_or_else(|| Error::internal("a derived metric lost an input"))
+            });
+            bound.unwrap_or_else(|_| "NULL".to_owned())
+        }
+    }
+}
+
+/// The groupings, each looked up by the first.
+fn from(question: &Question<'_>, gathered: &[Gathered]) -> Result<String> {
+    if gathered.is_empty() {
+        return Err(Error::internal("an answer without parts"));
+    }
+    let mut sql = "g1".to_owned();
+    for (index, group) in gathered.iter().enumerate().skip(1) {
+        let alias = format!("g{}", index + 1);
+        let keys = keys(question, &group.grouping);
+        match keys.is_empty() {
+            true => sql.push_str(&format!("\n  CROSS JOIN {alias}")),
+            false => {
+                let on = keys.iter().map(|key| format!("g1.{key} IS NOT DISTINCT FROM {alias}.{key}"));
+                let on: Vec<String> = on.collect();
+                sql.push_str(&format!("\n  LEFT JOIN {alias} ON {}", on.join(" AND ")));
+            }
+        }
+    }
+    Ok(sql)
+}
+
+/// Conditions on the answer, its order and its length.
+fn finish(question: &Question<'_>, columns: &[MetricColumn], sql: &mut String) -> Result<()> {
+    let names: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();
+    let column = |word: &str| -> Result<String> {
+        let by_word = question.metrics.iter().find(|metric| metric.words().contains(&word));
+        let name = by_word.map_or(word, |metric| metric.name);
+        match names.contains(&name) {
+            true => Ok(quoted(name)),
+            false => Err(Error::not_found(format!("the answer has no column \"{word}\""))
+                .hint(suggest::hint(word, names.iter().copied()))),
+        }
+    };
+    if let Some(having) = &question.having {
+        let condition = having.sql(&mut |name| column(&name.text()))?;
+        *sql = format!("SELECT * FROM (\n{sql}\n) AS answer\nWHERE {condition}");
+    }
+    let mut order = Vec::new();
+    for word in &question.order {
+        let (word, direction) = match word.strip_prefix('-') {
+            Some(word) => (word, "DESC"),
+            None => (word.as_str(), "ASC"),
+        };
+        order.push(format!("{} {direction} NULLS LAST", column(word.trim())?));
+    }
+    // What is equal in the asked order has an order, too.
+    for by in &question.by {
+        order.push(format!("{} ASC NULLS LAST", quoted(by.column())));
+    }
+    if !order.is_empty() {
+        sql.push_str(&format!("\nORDER BY {}", order.join(", ")));
+    }
+    if let Some(limit) = question.limit {
+        if !(1..=LIMIT_MAX).contains(&limit) {
+            return Err(Error::invalid(format!("the limit {limit} is not between 1 and {LIMIT_MAX}"))
+                .hint("Ask for fewer rows, or for all of them without a limit."));
+        }
+        sql.push_str(&format!("\nLIMIT {limit}"));
+    }
+    Ok(())
+}
