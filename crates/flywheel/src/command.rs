@@ -11,6 +11,7 @@ mod lag;
 mod learn;
 mod lineage;
 mod link;
+mod metric;
 mod migrate;
 mod policy;
 mod quarantine;
@@ -66,6 +67,7 @@ pub(crate) const COMMANDS: &[CommandEntry] = &[
     command::<test::Test>("test"),
     command::<sql::Sql>("sql"),
     command::<lineage::Lineage>("lineage"),
+    command::<metric::Metric>("metric"),
     command::<learn::Learn>("learn"),
     command::<policy::Policy>("policy"),
     command::<turn::Turn>("turn"),

@@ -51,6 +51,8 @@ pub const TEMPLATES: &[Template] = &[
             "learners/lifecycle.yaml",
             "learners/next_products.yaml",
             "learners/response.yaml",
+            "metrics/customers.yaml",
+            "metrics/orders.yaml",
             "models/mart/customers.sql",
             "models/mart/daily_sales.sql",
             "models/mart/mart.yml",

@@ -104,8 +104,10 @@ impl<'a> Semantics<'a> {
     ) -> Result<()> {
         if open.contains(&metric.name) || open.len() > DEPTH_MAX {
             let circle = open.iter().copied().chain([metric.name]).collect::<Vec<_>>().join(" → ");
-            return Err(Error::invalid(format!("metrics are made of each other in a circle: {circle}"))
-                .hint("Let one of them be made of a measure instead."));
+            return Err(Error::invalid(format!(
+                "metrics are made of each other in a circle: {circle}"
+            ))
+            .hint("Let one of them be made of a measure instead."));
         }
         open.push(metric.name);
         match metric.metric.kind()? {
@@ -129,8 +131,11 @@ impl<'a> Semantics<'a> {
     /// [`flywheel_base::ErrorKind::NotFound`] with the nearest name.
     pub fn input(&self, of: &MetricRef<'a>, name: &str) -> Result<MetricRef<'a>> {
         self.named(name).ok_or_else(|| {
-            Error::not_found(format!("metric \"{}\" is made of the unknown metric \"{name}\"", of.name))
-                .hint(suggest::hint(name, self.metrics.keys().copied()))
+            Error::not_found(format!(
+                "metric \"{}\" is made of the unknown metric \"{name}\"",
+                of.name
+            ))
+            .hint(suggest::hint(name, self.metrics.keys().copied()))
         })
     }
 
@@ -143,7 +148,8 @@ impl<'a> Semantics<'a> {
         if let Some(found) = self.named(word) {
             return Ok(found);
         }
-        let mut found = self.metrics().filter(|metric| metric.words().iter().any(|w| same(w, word)));
+        let mut found =
+            self.metrics().filter(|metric| metric.words().iter().any(|w| same(w, word)));
         match (found.next(), found.next()) {
             (Some(only), None) => Ok(only),
             (Some(first), Some(second)) => Err(Error::invalid(format!(
@@ -197,7 +203,8 @@ pub fn dimension_called<'a>(view: &'a Semantic, word: &str) -> Option<(&'a str, 
     let exact = view.dimensions.get_key_value(word);
     let found = exact.or_else(|| {
         view.dimensions.iter().find(|(name, dimension)| {
-            let mut words = dimension.label.texts().chain(dimension.synonyms.iter().map(String::as_str));
+            let mut words =
+                dimension.label.texts().chain(dimension.synonyms.iter().map(String::as_str));
             same(name, word) || words.any(|w| same(w, word))
         })
     });

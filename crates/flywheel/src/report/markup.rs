@@ -145,6 +145,7 @@ pub(super) fn details(summary: (&str, &str), body: &str) -> String {
 pub(super) fn kind_words(kind: &str) -> String {
     let zh = match kind {
         "metric" => "指标",
+        "semantic" => "语义视图",
         "model" => "模型",
         "source" => "落地表",
         "file" => "文件",

@@ -18,6 +18,7 @@ mod large;
 mod links;
 mod loop_closed;
 mod made;
+mod metrics;
 mod migrate;
 mod models;
 mod project;

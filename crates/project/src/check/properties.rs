@@ -214,7 +214,12 @@ impl Check<'_> {
     }
 
     /// What `to: ref('x')` means.
-    pub(super) fn test_target(&mut self, file: &SourceFile, to: &str, span: Span) -> Option<NodeId> {
+    pub(super) fn test_target(
+        &mut self,
+        file: &SourceFile,
+        to: &str,
+        span: Span,
+    ) -> Option<NodeId> {
         let bare = to.trim().trim_start_matches("{{").trim_end_matches("}}");
         let found =
             template::scan(&format!("{{{{ {bare} }}}}"), &self.loaded.vars, &self.loaded.macros);

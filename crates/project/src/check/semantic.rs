@@ -56,8 +56,10 @@ impl Check<'_> {
                     self.push(&read.file, Diagnostic::error(span, message).hint(names::HINT));
                 }
                 if TIME_WORDS.contains(&name.as_str()) && section != "measures" {
-                    let message = format!("\"{name}\" is the name of the time that measures are counted by");
-                    let hint = format!("Choose another name, and declare it by `{TIME}: <dimension>`.");
+                    let message =
+                        format!("\"{name}\" is the name of the time that measures are counted by");
+                    let hint =
+                        format!("Choose another name, and declare it by `{TIME}: <dimension>`.");
                     self.push(&read.file, Diagnostic::error(span, message).hint(hint));
                 }
                 if section == "measures" || section == "metrics" {
@@ -74,7 +76,9 @@ impl Check<'_> {
                 for word in all {
                     let other = words.insert(word.clone(), name.clone());
                     if let Some(other) = other.filter(|other| other != name) {
-                        let message = format!("\"{word}\" is what both \"{other}\" and \"{name}\" are called");
+                        let message = format!(
+                            "\"{word}\" is what both \"{other}\" and \"{name}\" are called"
+                        );
                         let hint = "Call one of them otherwise, so that questions are clear.";
                         self.push(&read.file, Diagnostic::error(span, message).hint(hint));
                     }
@@ -84,7 +88,10 @@ impl Check<'_> {
         if view.metrics.is_empty() && view.dimensions.is_empty() && view.entities.is_empty() {
             let message = format!("semantic \"{}\" declares nothing", view.semantic);
             let hint = "Declare entities, dimensions, measures and metrics, or remove the file.";
-            self.push(&read.file, Diagnostic::warning(at(&read.node, "semantic"), message).hint(hint));
+            self.push(
+                &read.file,
+                Diagnostic::warning(at(&read.node, "semantic"), message).hint(hint),
+            );
         }
     }
 
@@ -103,14 +110,19 @@ impl Check<'_> {
             let Some(to) = &entity.to else { continue };
             let span = at(node, "to");
             if entity.kind.is_single() && to != name {
-                let message = format!("entity \"{name}\" is {} and refers to another one", entity.kind.word());
+                let message = format!(
+                    "entity \"{name}\" is {} and refers to another one",
+                    entity.kind.word()
+                );
                 let hint = "Only foreign keys refer; remove `to`.";
                 self.push(&read.file, Diagnostic::error(span, message).hint(hint));
             }
-            let keys = || all.views().flat_map(|view| &view.entities).filter(|(_, e)| e.kind.is_single());
+            let keys =
+                || all.views().flat_map(|view| &view.entities).filter(|(_, e)| e.kind.is_single());
             let targets = || keys().map(|(name, _)| name.as_str());
             if !targets().any(|known| known == to) {
-                let message = format!("entity \"{name}\" refers to \"{to}\", which no table has as a key");
+                let message =
+                    format!("entity \"{name}\" refers to \"{to}\", which no table has as a key");
                 let known: Vec<&str> = targets().collect();
                 let hint = suggest::hint(to, known);
                 self.push(&read.file, Diagnostic::error(span, message).hint(hint));
@@ -118,7 +130,8 @@ impl Check<'_> {
             let width = entity.columns(name).len();
             let other = keys().find(|(known, _)| *known == to).map(|(own, e)| e.columns(own).len());
             if other.is_some_and(|other| other != width) {
-                let message = format!("entity \"{name}\" has {width} columns, \"{to}\" has another number");
+                let message =
+                    format!("entity \"{name}\" has {width} columns, \"{to}\" has another number");
                 let hint = "List as many columns, in the same order.";
                 self.push(&read.file, Diagnostic::error(at(node, "key"), message).hint(hint));
             }
@@ -139,8 +152,9 @@ impl Check<'_> {
                 for word in all.chain([value.as_str()]).map(str::to_lowercase) {
                     let other = words.insert(word.clone(), value);
                     if let Some(other) = other.filter(|other| other != value) {
-                        let message =
-                            format!("\"{word}\" is what both values \"{other}\" and \"{value}\" are called");
+                        let message = format!(
+                            "\"{word}\" is what both values \"{other}\" and \"{value}\" are called"
+                        );
                         let hint = "Call one of them otherwise, so that filters are clear.";
                         let span = at(node, "values");
                         self.push(&read.file, Diagnostic::error(span, message).hint(hint));
@@ -153,10 +167,17 @@ impl Check<'_> {
         }
     }
 
-    fn dimension_kind(&mut self, read: &Read<Semantic>, name: &str, dimension: &Dimension, node: &Node) {
+    fn dimension_kind(
+        &mut self,
+        read: &Read<Semantic>,
+        name: &str,
+        dimension: &Dimension,
+        node: &Node,
+    ) {
         if dimension.kind == DimensionKind::Time {
             if !dimension.values.is_empty() {
-                let message = format!("dimension \"{name}\" is a time, and its values have no names");
+                let message =
+                    format!("dimension \"{name}\" is a time, and its values have no names");
                 let hint = "Remove values, or type: time.";
                 self.push(&read.file, Diagnostic::error(at(node, "values"), message).hint(hint));
             }
@@ -192,15 +213,19 @@ impl Check<'_> {
             }
             let Some(over_time) = &measure.over_time else { continue };
             if measure.time.is_none() && view.time.is_none() {
-                let message = format!("measure \"{name}\" has no time over which to take one moment");
-                let hint = "Name a time dimension: `time: day`, of the measure or the semantic view.";
+                let message =
+                    format!("measure \"{name}\" has no time over which to take one moment");
+                let hint =
+                    "Name a time dimension: `time: day`, of the measure or the semantic view.";
                 self.push(&read.file, Diagnostic::error(at(node, "over_time"), message).hint(hint));
             }
             for word in &over_time.per {
                 let known = view.dimensions.contains_key(word) || view.entities.contains_key(word);
                 if !known {
-                    let message = format!("\"{word}\" is no entity or dimension of \"{}\"", view.semantic);
-                    let words = view.dimensions.keys().chain(view.entities.keys()).map(String::as_str);
+                    let message =
+                        format!("\"{word}\" is no entity or dimension of \"{}\"", view.semantic);
+                    let words =
+                        view.dimensions.keys().chain(view.entities.keys()).map(String::as_str);
                     let hint = suggest::hint(word, words);
                     let span = node.find(&[Step::Key("over_time"), Step::Key("per")]).span;
                     self.push(&read.file, Diagnostic::error(span, message).hint(hint));
@@ -213,10 +238,9 @@ impl Check<'_> {
         let view = &read.value;
         let (message, hint) = match view.dimensions.get(name) {
             Some(dimension) if dimension.kind == DimensionKind::Time => return,
-            Some(_) => (
-                format!("dimension \"{name}\" is no time"),
-                "Add `type: time` to it.".to_owned(),
-            ),
+            Some(_) => {
+                (format!("dimension \"{name}\" is no time"), "Add `type: time` to it.".to_owned())
+            }
             None => (
                 format!("semantic \"{}\" has no dimension \"{name}\"", view.semantic),
                 suggest::hint(name, view.dimensions.keys().map(String::as_str)),
@@ -251,7 +275,10 @@ fn key(node: &Node, section: &str, name: &str) -> Span {
 /// What is wrong with SQL that shall be one value of a row, as far as brackets and quotes tell.
 fn sql_problem(sql: &str) -> Option<(&'static str, &'static str)> {
     if sql.trim().is_empty() {
-        return Some(("the expression is empty", "Write a column or SQL over columns, or remove it."));
+        return Some((
+            "the expression is empty",
+            "Write a column or SQL over columns, or remove it.",
+        ));
     }
     if sql.contains("{{") || sql.contains("{%") {
         return Some((
@@ -268,7 +295,9 @@ fn sql_problem(sql: &str) -> Option<(&'static str, &'static str)> {
             (None, '\'' | '"') => quote = Some(c),
             (None, '(') => depth += 1,
             (None, ')') => depth -= 1,
-            (None, ';') => return Some(("an expression is not a statement", "Remove the semicolon.")),
+            (None, ';') => {
+                return Some(("an expression is not a statement", "Remove the semicolon."));
+            }
             (None, '-') if before == '-' => {
                 return Some(("an expression has no comments", "Write it into description."));
             }
@@ -291,7 +320,11 @@ fn sql_problem(sql: &str) -> Option<(&'static str, &'static str)> {
 
 fn is_zone(text: &str) -> bool {
     let offset = text.strip_prefix(['+', '-']).is_some_and(|rest| {
-        rest.len() == 5 && rest.chars().enumerate().all(|(i, c)| (i == 2) == (c == ':') && (i == 2 || c.is_ascii_digit()))
+        rest.len() == 5
+            && rest
+                .chars()
+                .enumerate()
+                .all(|(i, c)| (i == 2) == (c == ':') && (i == 2 || c.is_ascii_digit()))
     });
     let named = text.starts_with(|c: char| c.is_ascii_alphabetic())
         && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '/' | '_' | '-' | '+'));
@@ -307,4 +340,3 @@ fn is_time(word: &str) -> bool {
 fn parts(word: &str) -> Vec<String> {
     word.split('.').map(str::to_owned).collect()
 }
-

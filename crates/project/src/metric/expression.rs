@@ -160,7 +160,10 @@ impl Operator {
 
     /// Whether it compares two values.
     fn compares(self) -> bool {
-        !matches!(self, Self::Or | Self::And | Self::Plus | Self::Minus | Self::Times | Self::Divide)
+        !matches!(
+            self,
+            Self::Or | Self::And | Self::Plus | Self::Minus | Self::Times | Self::Divide
+        )
     }
 }
 
@@ -238,11 +241,7 @@ impl Expression {
         Ok(out)
     }
 
-    fn write(
-        &self,
-        out: &mut String,
-        bind: &mut dyn FnMut(&Name) -> Result<String>,
-    ) -> Result<()> {
+    fn write(&self, out: &mut String, bind: &mut dyn FnMut(&Name) -> Result<String>) -> Result<()> {
         let not = |negated: bool| if negated { "NOT " } else { "" };
         match self {
             Self::Name(name) => out.push_str(&bind(name)?),
@@ -311,7 +310,10 @@ impl Expression {
             | Self::Bool(_)
             | Self::Null
             | Self::Date(_) => {}
-            Self::Not(of) | Self::Negative(of) | Self::Like { of, .. } | Self::IsNull { of, .. } => {
+            Self::Not(of)
+            | Self::Negative(of)
+            | Self::Like { of, .. }
+            | Self::IsNull { of, .. } => {
                 of.walk(visit);
             }
             Self::Binary(_, left, right) => {
@@ -346,7 +348,10 @@ impl Expression {
             | Self::Bool(_)
             | Self::Null
             | Self::Date(_) => {}
-            Self::Not(of) | Self::Negative(of) | Self::Like { of, .. } | Self::IsNull { of, .. } => {
+            Self::Not(of)
+            | Self::Negative(of)
+            | Self::Like { of, .. }
+            | Self::IsNull { of, .. } => {
                 visit(of);
             }
             Self::Binary(_, left, right) => {
@@ -357,7 +362,9 @@ impl Expression {
                 visit(of);
                 list.iter_mut().for_each(visit);
             }
-            Self::Between { of, low, high, .. } => [of, low, high].into_iter().for_each(|x| visit(x)),
+            Self::Between { of, low, high, .. } => {
+                [of, low, high].into_iter().for_each(|x| visit(x))
+            }
             Self::Call(_, arguments) => arguments.iter_mut().for_each(visit),
             Self::Case(branches, otherwise) => {
                 for (condition, value) in branches {

@@ -93,7 +93,8 @@ impl<'a> Semantics<'a> {
         let written = parts.join(".");
         let mut ways = vec![Way { hops: Vec::new(), view: from, many: None }];
         for _ in 0..=HOPS_MAX {
-            let found: Vec<Path<'a>> = ways.iter().filter_map(|way| end(from, way, parts)).collect();
+            let found: Vec<Path<'a>> =
+                ways.iter().filter_map(|way| end(from, way, parts)).collect();
             match found.as_slice() {
                 [] => {}
                 [only] => return Ok(only.clone()),
@@ -111,13 +112,16 @@ impl<'a> Semantics<'a> {
         let mut ways = vec![Way { hops: Vec::new(), view: from, many: None }];
         for _ in 0..=HOPS_MAX {
             for way in &ways {
-                let dimensions =
-                    way.view.dimensions.iter().map(|(name, dimension)| End::Dimension(name, dimension));
-                let entities = way.view.entities.iter().map(|(name, entity)| End::Entity(name, entity));
+                let dimensions = way
+                    .view
+                    .dimensions
+                    .iter()
+                    .map(|(name, dimension)| End::Dimension(name, dimension));
+                let entities =
+                    way.view.entities.iter().map(|(name, entity)| End::Entity(name, entity));
                 // The key of a joined table is the key it was joined by.
-                let entities = entities.filter(|end| {
-                    way.hops.last().is_none_or(|hop| hop.target != end.name())
-                });
+                let entities = entities
+                    .filter(|end| way.hops.last().is_none_or(|hop| hop.target != end.name()));
                 found.extend(dimensions.chain(entities).map(|end| Path {
                     hops: way.hops.clone(),
                     end,
@@ -139,7 +143,8 @@ impl<'a> Semantics<'a> {
                 if view.semantic == way.view.semantic || back {
                     continue;
                 }
-                let mut same = view.entities.iter().filter(|(own, other)| target(other, own) == wanted);
+                let mut same =
+                    view.entities.iter().filter(|(own, other)| target(other, own) == wanted);
                 let single = same.clone().find(|(_, other)| other.kind.is_single());
                 let Some((own, other)) = single.or_else(|| same.next().filter(|_| many)) else {
                     continue;
@@ -189,7 +194,8 @@ fn end<'a>(from: &'a Semantic, way: &Way<'a>, parts: &[String]) -> Option<Path<'
     if !entities.is_empty() && !follows(from, way, entities) {
         return None;
     }
-    let dimension = dimension_called(way.view, last).map(|(name, found)| End::Dimension(name, found));
+    let dimension =
+        dimension_called(way.view, last).map(|(name, found)| End::Dimension(name, found));
     let end = dimension.or_else(|| {
         let (name, entity) = entity_called(way.view, last)?;
         // A key that was joined by is already a key of the table before.
@@ -228,7 +234,8 @@ fn ambiguous(from: &Semantic, written: &str, several: &[Path<'_>]) -> Error {
         distinct.join(", ")
     ));
     match distinct.len() {
-        1 => error.hint("Two semantic views have the same key and a dimension of this name; rename one."),
+        1 => error
+            .hint("Two semantic views have the same key and a dimension of this name; rename one."),
         _ => error.hint(format!("Write one of them in full, such as {}.", distinct.join(" or "))),
     }
 }

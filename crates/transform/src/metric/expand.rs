@@ -33,7 +33,7 @@ pub(super) enum Formula {
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Leaf<'a> {
     /// The metric that is made of the measure.
-    pub(super) metric: MetricRef2<'a>,
+    pub(super) metric: OfMeasure<'a>,
     /// The conditions that rows must fulfil, outermost first.
     pub(super) filters: Vec<&'a str>,
     pub(super) span: Span,
@@ -47,9 +47,9 @@ pub(super) struct Leaf<'a> {
 
 /// A metric of one measure.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct MetricRef2<'a>(pub(super) MetricRef<'a>);
+pub(super) struct OfMeasure<'a>(pub(super) MetricRef<'a>);
 
-impl PartialEq for MetricRef2<'_> {
+impl PartialEq for OfMeasure<'_> {
     fn eq(&self, other: &Self) -> bool {
         let measure = |metric: &MetricRef<'_>| metric.metric.measure.clone();
         self.0.view.semantic == other.0.view.semantic && measure(&self.0) == measure(&other.0)
@@ -121,7 +121,12 @@ pub(super) fn expand<'a>(semantics: &Semantics<'a>, question: &Question<'a>) -> 
         let context = |error: Error| error.context(format!("metric \"{}\"", metric.name));
         let formula = expansion.metric(*metric, &around).map_err(context)?;
         let name = metric.name.to_owned();
-        shown.push(Shown { column: name.clone(), metric: *metric, has_unit: true, formula: formula.clone() });
+        shown.push(Shown {
+            column: name.clone(),
+            metric: *metric,
+            has_unit: true,
+            formula: formula.clone(),
+        });
         if let Some(by) = question.compare {
             let before = expansion.earlier(*metric, by, &around).map_err(context)?;
             let change = Formula::Divide(
@@ -129,8 +134,18 @@ pub(super) fn expand<'a>(semantics: &Semantics<'a>, question: &Question<'a>) -> 
                 Box::new(before.clone()),
             );
             let column = |word: &str| format!("{name}_{word}");
-            shown.push(Shown { column: column("before"), metric: *metric, has_unit: true, formula: before });
-            shown.push(Shown { column: column("change"), metric: *metric, has_unit: false, formula: change });
+            shown.push(Shown {
+                column: column("before"),
+                metric: *metric,
+                has_unit: true,
+                formula: before,
+            });
+            shown.push(Shown {
+                column: column("change"),
+                metric: *metric,
+                has_unit: false,
+                formula: change,
+            });
         }
     }
     Ok(Plan { leaves: expansion.leaves, shown })
@@ -179,10 +194,18 @@ impl<'a> Expansion<'a, '_> {
                 }
                 Ok(Formula::Derived(parsed, inputs))
             }
-            MetricKind::Cumulative(kind) => self.window(&metric, &kind.metric, Span::Cumulative, around),
-            MetricKind::ToDate(kind) => self.window(&metric, &kind.metric, Span::ToDate(kind.period), around),
-            MetricKind::Rolling(kind) => self.window(&metric, &kind.metric, Span::Rolling(kind.window), around),
-            MetricKind::Offset(kind) => self.earlier(semantics.input(&metric, &kind.metric)?, kind.by, around),
+            MetricKind::Cumulative(kind) => {
+                self.window(&metric, &kind.metric, Span::Cumulative, around)
+            }
+            MetricKind::ToDate(kind) => {
+                self.window(&metric, &kind.metric, Span::ToDate(kind.period), around)
+            }
+            MetricKind::Rolling(kind) => {
+                self.window(&metric, &kind.metric, Span::Rolling(kind.window), around)
+            }
+            MetricKind::Offset(kind) => {
+                self.earlier(semantics.input(&metric, &kind.metric)?, kind.by, around)
+            }
             MetricKind::Compare(kind) => {
                 let input = semantics.input(&metric, &kind.metric)?;
                 let now = self.metric(input, around)?;
@@ -216,12 +239,19 @@ impl<'a> Expansion<'a, '_> {
     }
 
     /// What a metric was before.
-    fn earlier(&mut self, metric: MetricRef<'a>, by: Offset, around: &Around<'a>) -> Result<Formula> {
+    fn earlier(
+        &mut self,
+        metric: MetricRef<'a>,
+        by: Offset,
+        around: &Around<'a>,
+    ) -> Result<Formula> {
         let length = shift(by, self.question.grain, &self.question.range)?;
         let sub_day = self.question.grain.is_some_and(Grain::is_within_day);
         if length.seconds != 0 && self.question.grain.is_some() && !sub_day {
-            return Err(Error::invalid("a shift of hours or minutes needs periods of hours or minutes")
-                .hint("Group by time:hour or time:minute."));
+            return Err(Error::invalid(
+                "a shift of hours or minutes needs periods of hours or minutes",
+            )
+            .hint("Group by time:hour or time:minute."));
         }
         self.metric(metric, &Around { shift: around.shift.plus(length), ..around.clone() })
     }
@@ -237,11 +267,13 @@ impl<'a> Expansion<'a, '_> {
         let mut around = around.clone();
         around.filters.extend(from.metric.filter.as_deref());
         let follow = Follow { to, entity: &conversion.entity, within: conversion.within };
+        // What was never followed is there as well, with 0.
+        let all = self.leaf(from, &around, None)?;
         let followed = self.leaf(from, &around, Some(follow))?;
-        if conversion.form == ConversionAs::Count {
-            return Ok(followed);
-        }
-        Ok(divide(followed, self.leaf(from, &around, None)?))
+        Ok(match conversion.form {
+            ConversionAs::Count => followed,
+            ConversionAs::Rate => divide(followed, all),
+        })
     }
 
     fn leaf(
@@ -261,19 +293,22 @@ impl<'a> Expansion<'a, '_> {
         if !around.shift.is_zero() && !by_time {
             let range = &self.question.range;
             if range.from.is_none() || range.to.is_none() {
-                return Err(Error::invalid("what was before is only known for a period")
-                    .hint("Group by time, as in --by time:month, or ask for a period: --during 2024-03."));
+                return Err(Error::invalid("what was before is only known for a period").hint(
+                    "Group by time, as in --by time:month, or ask for a period: --during 2024-03.",
+                ));
             }
         }
         if let (Span::Rolling(window), Some(grain)) = (around.span, self.question.grain)
             && Length::of(window).seconds != 0
             && !grain.is_within_day()
         {
-            return Err(Error::invalid(format!("a window of {window} needs periods of hours or minutes"))
-                .hint("Group by time:hour or time:minute."));
+            return Err(Error::invalid(format!(
+                "a window of {window} needs periods of hours or minutes"
+            ))
+            .hint("Group by time:hour or time:minute."));
         }
         let leaf = Leaf {
-            metric: MetricRef2(metric),
+            metric: OfMeasure(metric),
             filters: around.filters.clone(),
             span: around.span,
             shift: around.shift,
@@ -284,8 +319,10 @@ impl<'a> Expansion<'a, '_> {
         let at = known.unwrap_or(self.leaves.len());
         if known.is_none() {
             if self.leaves.len() >= LEAVES_MAX {
-                return Err(Error::exhausted(format!("the question has more than {LEAVES_MAX} parts"))
-                    .hint("Ask for fewer metrics at once."));
+                return Err(Error::exhausted(format!(
+                    "the question has more than {LEAVES_MAX} parts"
+                ))
+                .hint("Ask for fewer metrics at once."));
             }
             self.leaves.push(leaf);
         }
@@ -297,7 +334,12 @@ impl<'a> Expansion<'a, '_> {
     }
 
     /// The positions of those dimensions of the question whose values have a total of their own.
-    fn within(&self, metric: MetricRef<'a>, words: &[String], grouping: &[usize]) -> Result<Vec<usize>> {
+    fn within(
+        &self,
+        metric: MetricRef<'a>,
+        words: &[String],
+        grouping: &[usize],
+    ) -> Result<Vec<usize>> {
         let mut kept = Vec::new();
         let measured = self.semantics.measured(metric)?;
         for at in grouping {

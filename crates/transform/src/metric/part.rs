@@ -178,7 +178,8 @@ impl<'a, 'p> Draft<'a, '_, 'p> {
     fn followed(&mut self, follow: &Follow<'a>) -> Result<String> {
         let context = self.context;
         let (view, other) = (self.first.metric.0.view, follow.to.view);
-        let mut to = Rows::new(context.project, context.semantics, other, &format!("c{}", self.number))?;
+        let mut to =
+            Rows::new(context.project, context.semantics, other, &format!("c{}", self.number))?;
         let mut all = Vec::new();
         let keys = |view: &flywheel_project::resource::semantic::Semantic, name: &str| {
             view.entities.get(name).map(|entity| entity.columns(name)).unwrap_or_default()
@@ -198,7 +199,8 @@ impl<'a, 'p> Draft<'a, '_, 'p> {
             });
             match primary.map(|(name, entity)| entity.columns(name)) {
                 Some(columns) => {
-                    let same = columns.iter().map(|c| format!("{} = {}", to.key(c), self.rows.key(c)));
+                    let same =
+                        columns.iter().map(|c| format!("{} = {}", to.key(c), self.rows.key(c)));
                     let same: Vec<String> = same.collect();
                     all.push(format!("NOT ({})", same.join(" AND ")));
                 }
@@ -262,7 +264,11 @@ impl<'a, 'p> Draft<'a, '_, 'p> {
     }
 
     /// What cannot be added up over time: rows of one moment of each period.
-    fn at_one_moment(mut self, columns: &[(String, String)], grain: Option<Grain>) -> Result<Rendered> {
+    fn at_one_moment(
+        mut self,
+        columns: &[(String, String)],
+        grain: Option<Grain>,
+    ) -> Result<Rendered> {
         let (mut inner, partition) = self.snapshot(columns)?;
         let mut over: Vec<String> = partition;
         if let Some((_, period)) = columns.iter().find(|(name, _)| name == "t") {
@@ -283,7 +289,10 @@ impl<'a, 'p> Draft<'a, '_, 'p> {
     }
 
     /// The columns of rows of which one moment counts, and those each of which has its own moment.
-    fn snapshot(&mut self, columns: &[(String, String)]) -> Result<(Vec<(String, String)>, Vec<String>)> {
+    fn snapshot(
+        &mut self,
+        columns: &[(String, String)],
+    ) -> Result<(Vec<(String, String)>, Vec<String>)> {
         let mut inner = columns.to_vec();
         let moment = self.snapshot_moment()?;
         inner.push(("at".to_owned(), moment));
@@ -325,7 +334,11 @@ impl<'a, 'p> Draft<'a, '_, 'p> {
     }
 
     fn take(&self) -> Result<Take> {
-        Ok(measure_of(self.first.metric.0)?.1.over_time.as_ref().map_or(Take::Last, |over| over.take))
+        Ok(measure_of(self.first.metric.0)?
+            .1
+            .over_time
+            .as_ref()
+            .map_or(Take::Last, |over| over.take))
     }
 
     /// The values of rows that were prepared with their measures as columns.
@@ -401,7 +414,10 @@ impl<'a, 'p> Draft<'a, '_, 'p> {
                 Aggregate::Average => {
                     partial.push((column, format!("sum(CAST({value} AS DOUBLE))")));
                     partial.push((format!("n{at}"), format!("count({value})")));
-                    values.push((format!("v{at}"), format!("sum(a.m{at}) / NULLIF(sum(a.n{at}), 0)")));
+                    values.push((
+                        format!("v{at}"),
+                        format!("sum(a.m{at}) / NULLIF(sum(a.n{at}), 0)"),
+                    ));
                 }
                 Aggregate::Count => {
                     partial.push((column, aggregate(measure, Some(value))));
@@ -478,7 +494,10 @@ fn aligned(grain: Grain, span: Span, shift: Length) -> bool {
         || match grain {
             Grain::Week => shift.months == 0 && shift.seconds == 0 && shift.days % 7 == 0,
             _ => {
-                shift.days == 0 && shift.seconds == 0 && step.months > 0 && shift.months % step.months == 0
+                shift.days == 0
+                    && shift.seconds == 0
+                    && step.months > 0
+                    && shift.months % step.months == 0
             }
         };
     shifted
@@ -488,7 +507,9 @@ fn aligned(grain: Grain, span: Span, shift: Length) -> bool {
             Span::Rolling(window) => {
                 let window = Length::of(window);
                 match grain {
-                    Grain::Week => window.months == 0 && window.days % 7 == 0 && window.seconds == 0,
+                    Grain::Week => {
+                        window.months == 0 && window.days % 7 == 0 && window.seconds == 0
+                    }
                     _ => {
                         window.days == 0
                             && window.seconds == 0

@@ -152,7 +152,9 @@ fn gather(question: &Question<'_>, group: &Gathered, fill: bool) -> String {
     let mut all: Vec<String> = group
         .parts
         .iter()
-        .map(|(number, leaves)| format!("SELECT {} FROM p{number}", row(&|at| leaves.contains(&at))))
+        .map(|(number, leaves)| {
+            format!("SELECT {} FROM p{number}", row(&|at| leaves.contains(&at)))
+        })
         .collect();
     if fill {
         let others: Vec<&str> = keys.iter().filter(|key| *key != "t").map(String::as_str).collect();
@@ -172,7 +174,11 @@ fn gather(question: &Question<'_>, group: &Gathered, fill: bool) -> String {
     }
     let values: Vec<String> = values.iter().map(|at| format!("max(u.v{at}) AS v{at}")).collect();
     let columns = keys.iter().map(|key| format!("u.{key}")).chain(values).collect::<Vec<_>>();
-    let mut sql = format!("SELECT {} FROM (\n  {}\n  ) AS u", columns.join(", "), all.join("\n  UNION ALL\n  "));
+    let mut sql = format!(
+        "SELECT {} FROM (\n  {}\n  ) AS u",
+        columns.join(", "),
+        all.join("\n  UNION ALL\n  ")
+    );
     if !keys.is_empty() {
         sql.push_str(&format!(" GROUP BY {}", columns[..keys.len()].join(", ")));
     }
@@ -226,7 +232,8 @@ fn from(question: &Question<'_>, gathered: &[Gathered]) -> Result<String> {
         match keys.is_empty() {
             true => sql.push_str(&format!("\n  CROSS JOIN {alias}")),
             false => {
-                let on = keys.iter().map(|key| format!("g1.{key} IS NOT DISTINCT FROM {alias}.{key}"));
+                let on =
+                    keys.iter().map(|key| format!("g1.{key} IS NOT DISTINCT FROM {alias}.{key}"));
                 let on: Vec<String> = on.collect();
                 sql.push_str(&format!("\n  LEFT JOIN {alias} ON {}", on.join(" AND ")));
             }
@@ -268,8 +275,10 @@ fn finish(question: &Question<'_>, columns: &[MetricColumn], sql: &mut String) -
     }
     if let Some(limit) = question.limit {
         if !(1..=LIMIT_MAX).contains(&limit) {
-            return Err(Error::invalid(format!("the limit {limit} is not between 1 and {LIMIT_MAX}"))
-                .hint("Ask for fewer rows, or for all of them without a limit."));
+            return Err(Error::invalid(format!(
+                "the limit {limit} is not between 1 and {LIMIT_MAX}"
+            ))
+            .hint("Ask for fewer rows, or for all of them without a limit."));
         }
         sql.push_str(&format!("\nLIMIT {limit}"));
     }

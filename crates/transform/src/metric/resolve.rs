@@ -96,7 +96,9 @@ pub(super) fn resolve<'a>(
         match own_time(semantics, &views, name, asked)? {
             Some(asked) => {
                 if grain.replace(asked).is_some() {
-                    return Err(Error::invalid("time is grouped by twice").hint("Choose one grain."));
+                    return Err(
+                        Error::invalid("time is grouped by twice").hint("Choose one grain.")
+                    );
                 }
                 by.push(By::Time);
             }
@@ -111,8 +113,10 @@ pub(super) fn resolve<'a>(
     let filter = query.filter.as_deref().map(parse).transpose()?;
     for name in filter.iter().flat_map(Expression::names) {
         if TIME_WORDS.contains(&name.text().as_str()) {
-            return Err(Error::invalid("a filter cannot look at the time that measures are counted by")
-                .hint("Use --from and --to, or --during."));
+            return Err(Error::invalid(
+                "a filter cannot look at the time that measures are counted by",
+            )
+            .hint("Use --from and --to, or --during."));
         }
         conformed(semantics, &views, &name.parts)?;
     }
@@ -186,9 +190,17 @@ pub(super) fn time_of(metric: MetricRef<'_>) -> Result<(&str, &Dimension)> {
             metric.view.semantic
         ))
     })?;
-    metric.view.dimensions.get_key_value(name).map(|(name, found)| (name.as_str(), found)).ok_or_else(|| {
-        Error::internal(format!("semantic \"{}\" has no dimension \"{name}\"", metric.view.semantic))
-    })
+    metric
+        .view
+        .dimensions
+        .get_key_value(name)
+        .map(|(name, found)| (name.as_str(), found))
+        .ok_or_else(|| {
+            Error::internal(format!(
+                "semantic \"{}\" has no dimension \"{name}\"",
+                metric.view.semantic
+            ))
+        })
 }
 
 fn parse(text: &str) -> Result<Expression> {
@@ -197,7 +209,9 @@ fn parse(text: &str) -> Result<Expression> {
 
 /// `time:month` in two.
 fn split_grain(word: &str) -> Result<(&str, Option<Grain>)> {
-    let Some((name, grain)) = word.rsplit_once([':', '：']) else { return Ok((word.trim(), None)) };
+    let Some((name, grain)) = word.rsplit_once([':', '：']) else {
+        return Ok((word.trim(), None));
+    };
     let found = Grain::parse(grain.trim()).ok_or_else(|| {
         let known = Grain::ALL.map(Grain::word);
         Error::invalid(format!("\"{grain}\" is no grain")).hint(suggest::hint(grain, known))
@@ -250,22 +264,28 @@ fn group<'a>(
             let finest = dimension.grain.unwrap_or(Grain::Day);
             let grain = asked.unwrap_or(finest);
             if dimension.grain.is_some() && grain < finest {
-                return Err(Error::invalid(format!("dimension \"{name}\" is known by {finest} only"))
-                    .hint(format!("Write {name}:{finest}, or a longer period.")));
+                return Err(Error::invalid(format!(
+                    "dimension \"{name}\" is known by {finest} only"
+                ))
+                .hint(format!("Write {name}:{finest}, or a longer period.")));
             }
             Some(grain)
         }
         _ if asked.is_some() => {
-            return Err(Error::invalid(format!("dimension \"{name}\" is no time and has no grain"))
-                .hint(format!("Write {name} alone, or declare it with `type: time`.")));
+            return Err(Error::invalid(format!(
+                "dimension \"{name}\" is no time and has no grain"
+            ))
+            .hint(format!("Write {name} alone, or declare it with `type: time`.")));
         }
         _ => None,
     };
     if let End::Entity(entity, declared) = path.end
         && declared.columns(entity).len() > 1
     {
-        return Err(Error::invalid(format!("entity \"{entity}\" has several columns and cannot be grouped by"))
-            .hint("Declare its columns as dimensions and group by those."));
+        return Err(Error::invalid(format!(
+            "entity \"{entity}\" has several columns and cannot be grouped by"
+        ))
+        .hint("Declare its columns as dimensions and group by those."));
     }
     // The entities that are written, and the name of what they lead to.
     let written = parts.len().saturating_sub(1).min(path.hops.len());
@@ -293,7 +313,8 @@ fn conformed<'a>(
             continue;
         };
         // Keys of one entity and dimensions of one name that both tables have themselves are the same.
-        let own = known.hops.is_empty() && path.hops.is_empty() && known.end.name() == path.end.name();
+        let own =
+            known.hops.is_empty() && path.hops.is_empty() && known.end.name() == path.end.name();
         if !own && !known.same_end(&path) && !keys_alike(known, &path) {
             return Err(Error::invalid(format!(
                 "\"{}\" is \"{}\" of \"{}\" for metric \"{}\" and \"{}\" of \"{}\" for metric \"{}\"",

@@ -62,7 +62,8 @@ impl<'a, 'q> Rows<'a, 'q> {
     /// A measure's value; none if rows are counted.
     pub(super) fn measure(&mut self, name: &str) -> Option<String> {
         let measure = self.view.measures.get(name)?;
-        let counts_rows = measure.aggregate == flywheel_project::resource::semantic::Aggregate::Count
+        let counts_rows = measure.aggregate
+            == flywheel_project::resource::semantic::Aggregate::Count
             && measure.expression.is_none();
         if counts_rows {
             return None;
@@ -100,7 +101,11 @@ impl<'a, 'q> Rows<'a, 'q> {
         }
         let (mut way, mut left) = (String::new(), None);
         for hop in &path.hops {
-            way = if way.is_empty() { hop.entity.to_owned() } else { format!("{way}.{}", hop.entity) };
+            way = if way.is_empty() {
+                hop.entity.to_owned()
+            } else {
+                format!("{way}.{}", hop.entity)
+            };
             // Two views with the same key are two tables on the same way.
             let way = format!("{way} {}", hop.view.semantic);
             if let Some(at) = self.joined.iter().position(|joined| joined.way == way) {
@@ -175,11 +180,8 @@ impl Table {
     }
 
     fn sql(&self) -> String {
-        let mut columns: Vec<String> = self
-            .columns
-            .iter()
-            .map(|(name, sql)| format!("{sql} AS {}", quoted(name)))
-            .collect();
+        let mut columns: Vec<String> =
+            self.columns.iter().map(|(name, sql)| format!("{sql} AS {}", quoted(name))).collect();
         if columns.is_empty() {
             columns.push("1 AS one".to_owned());
         }

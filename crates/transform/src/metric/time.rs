@@ -56,8 +56,9 @@ pub(super) fn shift(offset: Offset, grain: Option<Grain>, range: &Range) -> Resu
         }
         (Offset::Span(span), _) => Ok(Length::of(span)),
         (Offset::Previous, None) => range.length.ok_or_else(|| {
-            Error::invalid("what was before is only known for a period")
-                .hint("Group by time, as in --by time:month, or ask for a period: --during 2024-03.")
+            Error::invalid("what was before is only known for a period").hint(
+                "Group by time, as in --by time:month, or ask for a period: --during 2024-03.",
+            )
         }),
     }
 }
@@ -78,8 +79,9 @@ impl Range {
         let mut length = None;
         if let (Some(first), Some(last)) = (&first, &last) {
             if first.at >= last.at {
-                return Err(Error::invalid("the range is empty: it ends before it begins")
-                    .hint("`to` is the first moment that no longer counts, so it comes after `from`."));
+                return Err(Error::invalid("the range is empty: it ends before it begins").hint(
+                    "`to` is the first moment that no longer counts, so it comes after `from`.",
+                ));
             }
             length = Some(match (first.first_of_month(), last.first_of_month()) {
                 (Some(a), Some(b)) => Length { months: b - a, ..Length::default() },
@@ -122,8 +124,12 @@ impl Range {
                 }
                 // The 4th of January is always in week 1.
                 let days = (week - 1) * 7;
-                let first = format!("CAST(date_trunc('week', CAST('{year}-01-04' AS {MOMENT})) AS DATE)");
-                (format!("{first} + INTERVAL '{days} days'"), Length { days: 7, ..Length::default() })
+                let first =
+                    format!("CAST(date_trunc('week', CAST('{year}-01-04' AS {MOMENT})) AS DATE)");
+                (
+                    format!("{first} + INTERVAL '{days} days'"),
+                    Length { days: 7, ..Length::default() },
+                )
             }
             [_, month] => {
                 let month = number(month)?;
@@ -158,8 +164,9 @@ impl Moment {
 
 fn moment(text: &str) -> Result<Moment> {
     let text = text.trim();
-    let at = Timestamp::parse(text)
-        .map_err(|error| error.hint("Write a date such as 2024-01-31, or a moment such as 2024-01-31T12:00:00Z."))?;
+    let at = Timestamp::parse(text).map_err(|error| {
+        error.hint("Write a date such as 2024-01-31, or a moment such as 2024-01-31T12:00:00Z.")
+    })?;
     if !text.contains(':') {
         let text = at.date();
         let mut parts = text.split('-').map(|part| part.parse::<i64>().ok());

@@ -42,7 +42,9 @@ impl Check<'_> {
         kind: &TestKind,
     ) {
         let tests = match table.kind {
-            NodeKind::Model => &mut self.checked.described.entry(table.name.clone()).or_default().tests,
+            NodeKind::Model => {
+                &mut self.checked.described.entry(table.name.clone()).or_default().tests
+            }
             NodeKind::Source => match self.checked.sources.get_mut(&table.name) {
                 Some(source) => &mut source.tests,
                 None => return,
@@ -87,7 +89,8 @@ impl Check<'_> {
         let found =
             template::scan(&format!("{{{{ {bare} }}}}"), &self.loaded.vars, &self.loaded.macros);
         let Ok(scan) = found else { return };
-        let (mut refs, mut sources) = (std::collections::BTreeSet::new(), std::collections::BTreeSet::new());
+        let (mut refs, mut sources) =
+            (std::collections::BTreeSet::new(), std::collections::BTreeSet::new());
         for reference in scan.references {
             match reference {
                 Reference::Ref(name) => drop(refs.insert(name)),

@@ -34,7 +34,9 @@ impl Check<'_> {
                 for word in found.words().into_iter().map(str::to_lowercase) {
                     let other = words.insert(word.clone(), (name, place.clone()));
                     if let Some((other, place)) = other.filter(|(other, _)| other != name) {
-                        let message = format!("\"{word}\" is what both metric \"{other}\" and metric \"{name}\" are called");
+                        let message = format!(
+                            "\"{word}\" is what both metric \"{other}\" and metric \"{name}\" are called"
+                        );
                         let hint = format!("Call one of them otherwise; the other is in {place}.");
                         self.push(&read.file, Diagnostic::error(span, message).hint(hint));
                     }
@@ -54,7 +56,10 @@ impl Check<'_> {
         if metric.metric.certification == Certification::Certified && metric.owner().is_none() {
             let message = format!("metric \"{name}\" is certified, and nobody answers for it");
             let hint = "Add owner: to the metric or the semantic view.";
-            self.push(&read.file, Diagnostic::warning(at(node, "certification"), message).hint(hint));
+            self.push(
+                &read.file,
+                Diagnostic::warning(at(node, "certification"), message).hint(hint),
+            );
         }
         let Ok(kind) = metric.metric.kind() else { return };
         if !self.metric_inputs(read, metric, kind, node, all) {
@@ -62,7 +67,9 @@ impl Check<'_> {
         }
         let measured = match all.measured(metric) {
             Ok(measured) => measured,
-            Err(error) => return self.told(&read.file, node.find(&[Step::Key(kind.name())]).span, &error),
+            Err(error) => {
+                return self.told(&read.file, node.find(&[Step::Key(kind.name())]).span, &error);
+            }
         };
         self.metric_kind(read, metric, kind, node, all);
         if let Some(filter) = &metric.metric.filter {
@@ -84,7 +91,8 @@ impl Check<'_> {
         let node = node.find(&[Step::Key(kind.name())]);
         if let MetricKind::Measure(measure) = kind {
             if !metric.view.measures.contains_key(measure) {
-                let message = format!("semantic \"{}\" has no measure \"{measure}\"", metric.view.semantic);
+                let message =
+                    format!("semantic \"{}\" has no measure \"{measure}\"", metric.view.semantic);
                 let known = metric.view.measures.keys().map(String::as_str);
                 let hint = flywheel_base::suggest::hint(measure, known);
                 self.push(&read.file, Diagnostic::error(node.span, message).hint(hint));
@@ -147,22 +155,32 @@ impl Check<'_> {
         match kind {
             MetricKind::Cumulative(_) | MetricKind::ToDate(_) | MetricKind::Rolling(_) => {
                 if let Some(inner) = window_within(metric, all) {
-                    let message = format!("metric \"{}\" is a window over \"{inner}\", which is one already", metric.name);
+                    let message = format!(
+                        "metric \"{}\" is a window over \"{inner}\", which is one already",
+                        metric.name
+                    );
                     let hint = "Make it of the metric that the other one is made of.";
                     self.push(file, Diagnostic::error(node.span, message).hint(hint));
                 }
                 if let MetricKind::ToDate(to_date) = kind
                     && to_date.period <= Grain::Day
                 {
-                    let message = format!("what there was since the {} began is the {} itself", to_date.period, to_date.period);
+                    let message = format!(
+                        "what there was since the {} began is the {} itself",
+                        to_date.period, to_date.period
+                    );
                     let hint = "Choose week, month, quarter, year, fiscal-quarter or fiscal-year.";
                     self.push(file, Diagnostic::error(at(node, "period"), message).hint(hint));
                 }
                 self.needs_time(read, metric, node, all);
             }
-            MetricKind::Offset(_) | MetricKind::Compare(_) => self.needs_time(read, metric, node, all),
+            MetricKind::Offset(_) | MetricKind::Compare(_) => {
+                self.needs_time(read, metric, node, all)
+            }
             MetricKind::Share(share) => {
-                for (index, word) in share.within.iter().enumerate().filter(|(_, word)| !is_time(word)) {
+                for (index, word) in
+                    share.within.iter().enumerate().filter(|(_, word)| !is_time(word))
+                {
                     let span = node.find(&[Step::Key("within"), Step::Item(index)]).span;
                     for measured in all.measured(metric).unwrap_or_default() {
                         if let Err(error) = all.path(measured.view, &parts(word)) {
@@ -178,12 +196,14 @@ impl Check<'_> {
                     let span = at(node, input);
                     if !matches!(part.metric.kind(), Ok(MetricKind::Measure(_))) {
                         let message = format!("metric \"{name}\" is not made of one measure");
-                        let hint = "A conversion is counted from rows: name a metric with `measure:`.";
+                        let hint =
+                            "A conversion is counted from rows: name a metric with `measure:`.";
                         self.push(file, Diagnostic::error(span, message).hint(hint));
                     }
                     if !part.view.entities.contains_key(&conversion.entity) {
                         let message = format!(
-                            "rows of \"{}\" have no entity \"{}\"", part.view.semantic, conversion.entity
+                            "rows of \"{}\" have no entity \"{}\"",
+                            part.view.semantic, conversion.entity
                         );
                         let known = part.view.entities.keys().map(String::as_str);
                         let hint = flywheel_base::suggest::hint(&conversion.entity, known);
@@ -196,9 +216,16 @@ impl Check<'_> {
         }
     }
 
-    fn needs_time(&mut self, read: &Read<Semantic>, metric: MetricRef<'_>, node: &Node, all: &Semantics<'_>) {
+    fn needs_time(
+        &mut self,
+        read: &Read<Semantic>,
+        metric: MetricRef<'_>,
+        node: &Node,
+        all: &Semantics<'_>,
+    ) {
         for measured in all.measured(metric).unwrap_or_default() {
-            let measure = measured.metric.measure.as_ref().and_then(|name| measured.view.measures.get(name));
+            let measure =
+                measured.metric.measure.as_ref().and_then(|name| measured.view.measures.get(name));
             if measure.is_some_and(|m| m.time.is_none()) && measured.view.time.is_none() {
                 let message = format!("metric \"{}\" has no time", measured.name);
                 let hint = format!(

@@ -13,8 +13,8 @@ const LIST_MAX: usize = 1_000;
 
 /// Words with a meaning of their own, which cannot be names.
 const KEYWORDS: &[&str] = &[
-    "and", "or", "not", "in", "between", "like", "is", "null", "true", "false", "case", "when", "then",
-    "else", "end",
+    "and", "or", "not", "in", "between", "like", "is", "null", "true", "false", "case", "when",
+    "then", "else", "end",
 ];
 
 /// Parses a whole text.
@@ -24,7 +24,10 @@ pub(super) fn parse(text: &str) -> Result<Expression, Mistake> {
     let expression = parser.any()?;
     match parser.peek() {
         None => Ok(expression),
-        Some(_) => Err(parser.unexpected("the expression ends before this", "Join conditions by and or or.")),
+        Some(_) => {
+            Err(parser
+                .unexpected("the expression ends before this", "Join conditions by and or or."))
+        }
     }
 }
 
@@ -155,7 +158,9 @@ impl<'a> Parser<'a> {
 
     fn atom(&mut self) -> Parsed {
         let Some(token) = self.peek() else {
-            return Err(self.unexpected("something is missing at the end", "Complete the expression."));
+            return Err(
+                self.unexpected("something is missing at the end", "Complete the expression.")
+            );
         };
         match &token.kind {
             Kind::Number(number) => {
@@ -172,7 +177,9 @@ impl<'a> Parser<'a> {
                 self.expect(")")?;
                 Ok(inner)
             }
-            Kind::Sign(_) => Err(self.unexpected("a name or a value is missing", "Put one before this.")),
+            Kind::Sign(_) => {
+                Err(self.unexpected("a name or a value is missing", "Put one before this."))
+            }
             Kind::Word(word) => self.named(&word.to_lowercase(), token),
         }
     }
@@ -212,7 +219,9 @@ impl<'a> Parser<'a> {
         let mut end = first.at;
         loop {
             let Some(Token { kind: Kind::Word(word), at, length }) = self.peek() else {
-                return Err(self.unexpected("a name is missing after the dot", "Write entity.dimension."));
+                return Err(
+                    self.unexpected("a name is missing after the dot", "Write entity.dimension.")
+                );
             };
             parts.push(word.clone());
             end = end.max(at + length);
@@ -252,7 +261,9 @@ impl<'a> Parser<'a> {
             branches.push((condition, self.any()?));
         }
         if branches.is_empty() {
-            return Err(self.unexpected("case has no when", "Write case when x > 0 then 1 else 0 end."));
+            return Err(
+                self.unexpected("case has no when", "Write case when x > 0 then 1 else 0 end.")
+            );
         }
         let otherwise = if self.word("else") { Some(Box::new(self.any()?)) } else { None };
         self.expect_word("end")?;
@@ -268,7 +279,9 @@ impl<'a> Parser<'a> {
             list.push(self.any()?);
             if list.len() > LIST_MAX {
                 let hint = "Give the values a common dimension and compare that.";
-                return Err(self.unexpected(&format!("the list has more than {LIST_MAX} values"), hint));
+                return Err(
+                    self.unexpected(&format!("the list has more than {LIST_MAX} values"), hint)
+                );
             }
             if !self.sign(",") {
                 self.expect(end)?;

@@ -36,7 +36,8 @@ fn texts_cannot_leave_their_quotes() {
 
 #[test]
 fn mistakes_have_a_place() {
-    let check = |text: &str, expected: &str| assert_eq!(sql(text), format!("! {expected}"), "{text}");
+    let check =
+        |text: &str, expected: &str| assert_eq!(sql(text), format!("! {expected}"), "{text}");
     check("", "something is missing at the end at 0");
     check("a = ", "something is missing at the end at 4");
     check("a = 'x", "a text has no end at 4");
@@ -57,7 +58,8 @@ fn mistakes_have_a_place() {
 
 #[test]
 fn aliases_of_values_become_the_values() {
-    let mut expression = Expression::parse("a = '手机' or a in ('手机', 'x') or lower(a) = '手机'").unwrap();
+    let mut expression =
+        Expression::parse("a = '手机' or a in ('手机', 'x') or lower(a) = '手机'").unwrap();
     expression.resolve_values(&|_, text| (text == "手机").then(|| "app".to_owned()));
     let text = expression.sql(&mut |name| Ok(name.text())).unwrap();
     assert_eq!(text, "(((a = 'app') OR (a IN ('app', 'x'))) OR (lower(a) = '手机'))");

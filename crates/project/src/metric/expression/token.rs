@@ -63,7 +63,12 @@ pub(super) fn tokens(text: &str) -> Result<Vec<Token>, Mistake> {
         } else if c == '\'' {
             quoted(rest).ok_or_else(|| {
                 let message = "a text has no end".to_owned();
-                fault(message, "Close it with a single quote; a quote inside is written twice.", at, 1)
+                fault(
+                    message,
+                    "Close it with a single quote; a quote inside is written twice.",
+                    at,
+                    1,
+                )
             })?
         } else if let Some(sign) = SIGNS.iter().find(|sign| rest.starts_with(**sign)) {
             (Kind::Sign(sign), sign.len())
@@ -71,7 +76,9 @@ pub(super) fn tokens(text: &str) -> Result<Vec<Token>, Mistake> {
             let hint = match c {
                 '"' | '“' | '”' | '‘' | '’' => "Write texts between single quotes: 'app'.",
                 ';' => "Write one condition; several are joined by and.",
-                _ => "Use names, numbers, 'texts', and, or, not, = <> < <= > >= + - * / and brackets.",
+                _ => {
+                    "Use names, numbers, 'texts', and, or, not, = <> < <= > >= + - * / and brackets."
+                }
             };
             return Err(fault(format!("\"{c}\" has no meaning here"), hint, at, c.len_utf8()));
         };

@@ -146,15 +146,8 @@ pub enum TimeUnit {
 }
 
 impl TimeUnit {
-    const ALL: [Self; 7] = [
-        Self::Minute,
-        Self::Hour,
-        Self::Day,
-        Self::Week,
-        Self::Month,
-        Self::Quarter,
-        Self::Year,
-    ];
+    const ALL: [Self; 7] =
+        [Self::Minute, Self::Hour, Self::Day, Self::Week, Self::Month, Self::Quarter, Self::Year];
 
     /// The unit's word.
     #[must_use]
@@ -220,7 +213,8 @@ impl fmt::Display for TimeSpan {
 impl<'de> Deserialize<'de> for TimeSpan {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = Cow::<'de, str>::deserialize(deserializer)?;
-        Self::parse(&text).ok_or_else(|| de::Error::custom(format!("\"{text}\" is no span of time")))
+        Self::parse(&text)
+            .ok_or_else(|| de::Error::custom(format!("\"{text}\" is no span of time")))
     }
 }
 
@@ -308,7 +302,10 @@ mod tests {
     #[test]
     fn spans_are_a_number_and_a_unit() {
         let check = |text: &str, expected: &str| {
-            assert_eq!(TimeSpan::parse(text).map(|span| span.to_string()).unwrap_or_default(), expected);
+            assert_eq!(
+                TimeSpan::parse(text).map(|span| span.to_string()).unwrap_or_default(),
+                expected
+            );
         };
         check("7 days", "7 days");
         check("1week", "1 week");

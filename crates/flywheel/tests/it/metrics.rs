@@ -1,0 +1,87 @@
+//! Metrics by the binary: declared, listed, shown, asked and refused.
+
+use crate::house::House;
+
+fn shop() -> House {
+    let house = House::new();
+    house
+        .write("connections/files.yaml", "connection: files\ntype: csv\noptions: {folder: data}\n");
+    house.write(
+        "syncs/shop.yaml",
+        "sync: shop\nconnection: files\nstreams:\n  - {stream: orders, options: {path: orders.csv}}\n  - {stream: lines, options: {path: lines.csv}}\n",
+    );
+    house.write(
+        "data/orders.csv",
+        "id,channel,day,amount\n1,app,2024-01-05,10\n2,web,2024-01-20,30\n3,app,2024-03-02,20\n",
+    );
+    house.write("data/lines.csv", "id,order_id,product\n1,1,tea\n2,1,cup\n3,2,tea\n4,3,tea\n");
+    house.write(
+        "models/orders.sql",
+        "{{ config(materialized='table') }} select id, channel, cast(day as date) as day, cast(amount as double) as amount from {{ source('raw', 'orders') }}",
+    );
+    house.write(
+        "metrics/orders.yaml",
+        "semantic: orders\ntable: ref('orders')\nowner: sales\ntime: day\nentities: {order: {type: primary, key: id}}\n\
+         dimensions:\n  day: {type: time, grain: day}\n  channel: {label: {zh: 渠道}, values: {app: {label: {zh: 手机}}}}\n\
+         measures: {amount: {aggregate: sum}, orders: {aggregate: count}}\n\
+         metrics:\n  revenue: {measure: amount, label: {en: Revenue, zh: 成交额}, unit: EUR}\n  orders: {measure: orders}\n",
+    );
+    house.write(
+        "metrics/lines.yaml",
+        "semantic: lines\ntable: source('raw', 'lines')\nentities: {line: {type: primary, key: id}, order: {type: foreign, key: order_id}}\n\
+         dimensions: {product: {}}\nmeasures: {lines: {aggregate: count}}\nmetrics: {lines: {measure: lines}}\n",
+    );
+    house.ok(&["sync"]);
+    house.ok(&["build"]);
+    house
+}
+
+#[test]
+fn a_question_is_answered_in_both_languages_and_as_json() {
+    let house = shop();
+    let csv = |arguments: &[&str]| house.ok(&[arguments, &["--output", "csv"]].concat());
+    let answer = csv(&["metric", "query", "revenue,orders", "--by", "month", "--fill"]);
+    assert_eq!(
+        answer.trim(),
+        "time,revenue,orders\n2024-01-01,40.0,2\n2024-02-01,,0\n2024-03-01,20.0,1"
+    );
+    let answer = csv(&["metric", "query", "成交额", "--by", "渠道", "--where", "渠道 = '手机'"]);
+    assert_eq!(answer.trim(), "channel,revenue\napp,30.0");
+    let shown =
+        house.ok(&["metric", "query", "lines", "--by", "order.channel", "--output", "json"]);
+    let rows: serde_json::Value = serde_json::from_str(&shown).unwrap();
+    assert_eq!(
+        rows,
+        serde_json::json!([{"order_channel": "app", "lines": 3}, {"order_channel": "web", "lines": 1}])
+    );
+    let listed: serde_json::Value =
+        serde_json::from_str(&house.ok(&["metric", "list", "--output", "json"])).unwrap();
+    assert_eq!(listed.as_array().unwrap().len(), 3);
+    let shown = house.ok(&["metric", "show", "成交额"]);
+    assert!(
+        shown.contains("Revenue / 成交额") && shown.contains("EUR") && shown.contains("sales"),
+        "{shown}"
+    );
+    let sql = house.ok(&["metric", "compile", "revenue", "--by", "channel"]);
+    assert_eq!(house.sql(sql.trim()), ["app,30.0", "web,30.0"], "what is shown is what runs");
+}
+
+#[test]
+fn a_question_that_would_count_twice_is_refused() {
+    let house = shop();
+    let said = house.fails(2, &["metric", "query", "revenue", "--by", "product"]);
+    assert!(said.contains("\"lines\" has many rows per order"), "{said}");
+    assert!(said.contains("Define the measure in \"lines\""), "{said}");
+}
+
+#[test]
+fn a_declared_key_that_occurs_twice_is_not_published() {
+    let house = shop();
+    house.write(
+        "data/orders.csv",
+        "id,channel,day,amount\n1,app,2024-01-05,10\n1,web,2024-01-20,30\n",
+    );
+    house.ok(&["sync"]);
+    let said = house.fails(1, &["build"]);
+    assert!(said.contains("unique_orders_id"), "{said}");
+}
