@@ -1,7 +1,5 @@
 //! Ways from a table to a dimension.
 
-use std::collections::BTreeSet;
-
 use flywheel_base::{Error, Result, suggest};
 
 use super::{Semantics, dimension_called, entity_called};
@@ -181,7 +179,8 @@ impl<'a> Semantics<'a> {
                 ));
             }
         }
-        let known: BTreeSet<String> = self.reachable(from).iter().map(Path::name).collect();
+        // The nearest first, so that a list that is cut shows what is most likely meant.
+        let known: Vec<String> = self.reachable(from).iter().map(Path::name).collect();
         let hint = suggest::hint(written, known.iter().map(String::as_str));
         Error::not_found(format!("rows of \"{}\" have no dimension \"{written}\"", from.semantic))
             .hint(hint)

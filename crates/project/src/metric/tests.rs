@@ -32,8 +32,10 @@ fn way(from: &str, to: &str) -> String {
     let parts: Vec<String> = to.split('.').map(str::to_owned).collect();
     match semantics.path(from, &parts) {
         Ok(path) => {
-            let hops =
-                path.hops.iter().map(|hop| format!("{} = {}", hop.columns.join("+"), hop.key.join("+")));
+            let hops = path
+                .hops
+                .iter()
+                .map(|hop| format!("{} = {}", hop.columns.join("+"), hop.key.join("+")));
             hops.chain([path.name()]).collect::<Vec<_>>().join(", ")
         }
         Err(error) => format!("! {} ({})", error.message(), error.hint_text().unwrap_or_default()),
