@@ -4,6 +4,7 @@
 //! `UPDATE=1` to write the reports anew, then read them.
 
 mod fuzz;
+mod keys;
 
 use std::fs;
 use std::path::Path;
