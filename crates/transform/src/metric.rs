@@ -55,7 +55,7 @@ pub fn compile_metrics(project: &Project, query: &MetricQuery) -> Result<Compile
     let semantics = project.semantics();
     let question = resolve::resolve(project, &semantics, query)?;
     let plan = expand::expand(&semantics, &question)?;
-    render::render(project, &semantics, &question, plan)
+    render::render(project, &semantics, &question, &plan)
 }
 
 #[cfg(test)]

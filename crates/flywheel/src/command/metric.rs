@@ -121,7 +121,7 @@ fn compile(output: Output, project: &Project, question: Question) -> Result<Comp
 fn list(output: Output, project: &Project) -> Result<()> {
     let semantics = project.semantics();
     if output.format == Format::Json {
-        let all: Result<Vec<Described>> =
+        let all: Result<Vec<Described<'_>>> =
             semantics.metrics().map(|metric| described(project, &semantics, metric)).collect();
         return output.json(&all?);
     }

@@ -224,8 +224,7 @@ fn target<'a>(entity: &'a Entity, name: &'a str) -> &'a str {
 }
 
 fn ambiguous(from: &Semantic, written: &str, several: &[Path<'_>]) -> Error {
-    let names: Vec<String> = several.iter().map(Path::name).collect();
-    let mut distinct = names.clone();
+    let mut distinct: Vec<String> = several.iter().map(Path::name).collect();
     distinct.dedup();
     let error = Error::invalid(format!(
         "rows of \"{}\" reach dimension \"{written}\" in several ways: {}",

@@ -12,7 +12,7 @@ mod windowed;
 use flywheel_base::{Error, Result};
 use flywheel_project::Project;
 use flywheel_project::metric::Semantics;
-use flywheel_project::resource::semantic::{Aggregate, Grain, Measure, Take};
+use flywheel_project::resource::semantic::{Aggregate, Measure, Take};
 
 use draft::Draft;
 
@@ -39,8 +39,6 @@ pub(super) struct Rendered {
     pub(super) atoms: Option<String>,
     /// The query with a row for each combination of what is grouped by.
     pub(super) values: String,
-    /// The grain by which `atoms`, or else `values`, name their time in `t`; none without time.
-    pub(super) grain: Option<Grain>,
 }
 
 impl<'a> Part<'a> {
@@ -70,19 +68,37 @@ impl<'a> Part<'a> {
     }
 
     /// The part as SQL; `number` names its tables.
-    pub(super) fn render<'q>(&self, context: &Context<'a, 'q>, number: usize) -> Result<Rendered> {
-        let Some((_, first)) = self.leaves.first() else {
-            return Err(Error::internal("a part of an answer without leaves"));
-        };
-        let alias = format!("f{number}");
-        let rows = Rows::new(context.project, context.semantics, first.metric.0.view, &alias)?;
-        let mut draft = Draft { context, part: self, first, rows, number, groups: Vec::new() };
+    pub(super) fn render(&self, context: &Context<'a, '_>, number: usize) -> Result<Rendered> {
+        let mut draft = self.draft(context, number, "f")?;
         draft.groups()?;
-        let windowed = draft.by_time() && (first.span != Span::Period || !first.shift.is_zero());
-        match windowed {
+        match draft.is_windowed() {
             true => draft.windowed(),
             false => draft.plain(),
         }
+    }
+
+    /// The first and the last moment of the part's rows, if it is grouped by time.
+    pub(super) fn extent(
+        &self,
+        context: &Context<'a, '_>,
+        number: usize,
+    ) -> Result<Option<String>> {
+        let draft = self.draft(context, number, "e")?;
+        if draft.by_time() { draft.extent().map(Some) } else { Ok(None) }
+    }
+
+    fn draft<'q, 'p>(
+        &'p self,
+        context: &'p Context<'a, 'q>,
+        number: usize,
+        alias: &str,
+    ) -> Result<Draft<'a, 'q, 'p>> {
+        let Some((_, first)) = self.leaves.first() else {
+            return Err(Error::internal("a part of an answer without leaves"));
+        };
+        let alias = format!("{alias}{number}");
+        let rows = Rows::new(context.project, context.semantics, first.metric.0.view, &alias)?;
+        Ok(Draft { context, part: self, first, rows, number, groups: Vec::new() })
     }
 }
 

@@ -26,7 +26,7 @@ pub(super) fn render<'a>(
     project: &Project,
     semantics: &Semantics<'a>,
     question: &Question<'a>,
-    plan: Plan<'a>,
+    plan: &Plan<'a>,
 ) -> Result<CompiledMetrics> {
     let context = Context { project, semantics, question };
     let parts = Part::divide(&plan.leaves)?;
@@ -35,7 +35,7 @@ pub(super) fn render<'a>(
         rendered.push(part.render(&context, number + 1)?);
     }
     let mut with = Vec::new();
-    calendar(question, &rendered, &mut with);
+    calendar(&context, &parts, &rendered, &mut with)?;
     let mut gathered: Vec<Gathered> = Vec::new();
     for (number, part) in parts.iter().enumerate() {
         let leaves = part.leaves.iter().map(|(at, _)| *at).collect();
@@ -53,7 +53,7 @@ pub(super) fn render<'a>(
         let fill = question.fill && group.grouping.len() == question.by.len();
         with.push((format!("g{}", index + 1), gather(question, group, fill)));
     }
-    let (columns, select) = shown(question, &plan);
+    let (columns, select) = shown(question, plan);
     let mut sql = String::new();
     for (index, (name, query)) in with.iter().enumerate() {
         sql.push_str(if index == 0 { "WITH " } else { ",\n" });
@@ -66,7 +66,13 @@ pub(super) fn render<'a>(
 }
 
 /// Adds the parts, and the calendar between those that make it and those that need it.
-fn calendar(question: &Question<'_>, rendered: &[Rendered], with: &mut Vec<(String, String)>) {
+fn calendar<'a>(
+    context: &Context<'a, '_>,
+    parts: &[Part<'a>],
+    rendered: &[Rendered],
+    with: &mut Vec<(String, String)>,
+) -> Result<()> {
+    let question = context.question;
     for (number, part) in rendered.iter().enumerate() {
         match &part.atoms {
             Some(atoms) => with.push((format!("a{}", number + 1), atoms.clone())),
@@ -74,10 +80,23 @@ fn calendar(question: &Question<'_>, rendered: &[Rendered], with: &mut Vec<(Stri
         }
     }
     let needed = question.fill || rendered.iter().any(|part| part.atoms.is_some());
-    let Some(grain) = question.grain.filter(|_| needed) else { return };
+    let Some(grain) = question.grain.filter(|_| needed) else { return Ok(()) };
     let known = question.range.from.is_some() && question.range.to.is_some();
     if !known {
-        with.push(("bounds".to_owned(), bounds(question, rendered, grain)));
+        let mut extents = Vec::new();
+        for (number, part) in parts.iter().enumerate() {
+            extents.extend(part.extent(context, number + 1)?);
+        }
+        let bound = |function: &str, column: &str| {
+            question.calendar.period(grain, &format!("{function}(b.{column})"))
+        };
+        let bounds = format!(
+            "SELECT {} AS lo, {} AS hi FROM (\n  {}\n  ) AS b",
+            bound("min", "lo"),
+            bound("max", "hi"),
+            extents.join("\n  UNION ALL\n  ")
+        );
+        with.push(("bounds".to_owned(), bounds));
     }
     let of = |bound: &Option<String>, column: &str, back: &str| match bound {
         Some(bound) => {
@@ -105,24 +124,7 @@ fn calendar(question: &Question<'_>, rendered: &[Rendered], with: &mut Vec<(Stri
             with.push((format!("p{}", number + 1), part.values.clone()));
         }
     }
-}
-
-/// The first and the last period of the data.
-fn bounds(question: &Question<'_>, rendered: &[Rendered], grain: Grain) -> String {
-    let parts = rendered.iter().enumerate().filter_map(|(number, part)| {
-        let base = part.grain?;
-        let name = match &part.atoms {
-            Some(_) => format!("a{}", number + 1),
-            None => format!("p{}", number + 1),
-        };
-        let t = match base == grain {
-            true => "t".to_owned(),
-            false => question.calendar.period(grain, &as_moment("t")),
-        };
-        Some(format!("SELECT {t} AS t FROM {name}"))
-    });
-    let parts: Vec<String> = parts.collect();
-    format!("SELECT min(b.t) AS lo, max(b.t) AS hi FROM ({}) AS b", parts.join(" UNION ALL "))
+    Ok(())
 }
 
 /// The keys of a grouping, as parts call them.
@@ -139,16 +141,22 @@ fn keys(question: &Question<'_>, grouping: &[usize]) -> Vec<String> {
 fn gather(question: &Question<'_>, group: &Gathered, fill: bool) -> String {
     let keys = keys(question, &group.grouping);
     let values: Vec<usize> = group.parts.iter().flat_map(|(_, leaves)| leaves.clone()).collect();
-    if let ([(number, _)], false) = (group.parts.as_slice(), fill) {
-        return format!("SELECT * FROM p{number}");
-    }
+    // Parts group by moments; the few rows that are left become dates.
+    let dated = question.grain.is_some_and(|grain| grain > Grain::Day);
     let row = |of: &dyn Fn(usize) -> bool| {
         let values = values.iter().map(|at| match of(*at) {
             true => format!("v{at}"),
             false => format!("NULL AS v{at}"),
         });
-        keys.iter().cloned().chain(values).collect::<Vec<_>>().join(", ")
+        let keys = keys.iter().map(|key| match key.as_str() {
+            "t" if dated => "CAST(t AS DATE) AS t".to_owned(),
+            key => key.to_owned(),
+        });
+        keys.chain(values).collect::<Vec<_>>().join(", ")
     };
+    if let ([(number, _)], false) = (group.parts.as_slice(), fill) {
+        return format!("SELECT {} FROM p{number}", row(&|_| true));
+    }
     let mut all: Vec<String> = group
         .parts
         .iter()
@@ -180,7 +188,10 @@ fn gather(question: &Question<'_>, group: &Gathered, fill: bool) -> String {
         all.join("\n  UNION ALL\n  ")
     );
     if !keys.is_empty() {
-        sql.push_str(&format!(" GROUP BY {}", columns[..keys.len()].join(", ")));
+        sql.push_str(&format!(
+            " GROUP BY {}",
+            (1..=keys.len()).map(|at| at.to_string()).collect::<Vec<_>>().join(", ")
+        ));
     }
     sql
 }

@@ -191,25 +191,36 @@ pub(super) struct Calendar {
 impl Calendar {
     /// The beginning of the period a moment lies in; a date from days on.
     pub(super) fn period(self, grain: Grain, moment: &str) -> String {
-        let date = |word: &str| format!("CAST(date_trunc('{word}', {moment}) AS DATE)");
+        let start = self.start(grain, moment);
+        if grain <= Grain::Day { start } else { format!("CAST({start} AS DATE)") }
+    }
+
+    /// The same, but a moment from weeks on: what every row is grouped by need not be a date yet.
+    pub(super) fn start(self, grain: Grain, moment: &str) -> String {
         match grain {
-            Grain::Minute | Grain::Hour => format!("date_trunc('{}', {moment})", grain.word()),
             Grain::Day => format!("CAST({moment} AS DATE)"),
-            Grain::Week | Grain::Month | Grain::Quarter | Grain::Year => date(grain.word()),
             Grain::FiscalQuarter => self.fiscal("quarter", moment),
             Grain::FiscalYear => self.fiscal("year", moment),
+            Grain::Minute
+            | Grain::Hour
+            | Grain::Week
+            | Grain::Month
+            | Grain::Quarter
+            | Grain::Year => {
+                format!("date_trunc('{}', {moment})", grain.word())
+            }
         }
     }
 
     fn fiscal(self, word: &str, moment: &str) -> String {
         let months = self.fiscal_months;
         if months == 0 {
-            return format!("CAST(date_trunc('{word}', {moment}) AS DATE)");
+            return format!("date_trunc('{word}', {moment})");
         }
         // Whole months first: a year's end moved by months is not always one.
         format!(
-            "CAST(date_trunc('{word}', date_trunc('month', {moment}) - INTERVAL '{months} months') \
-             + INTERVAL '{months} months' AS DATE)"
+            "(date_trunc('{word}', date_trunc('month', {moment}) - INTERVAL '{months} months') \
+             + INTERVAL '{months} months')"
         )
     }
 }

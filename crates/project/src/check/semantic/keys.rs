@@ -1,5 +1,6 @@
 //! Declared keys become tests: what makes a join safe is checked against the data.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::super::Check;
@@ -89,12 +90,15 @@ impl Check<'_> {
         let found =
             template::scan(&format!("{{{{ {bare} }}}}"), &self.loaded.vars, &self.loaded.macros);
         let Ok(scan) = found else { return };
-        let (mut refs, mut sources) =
-            (std::collections::BTreeSet::new(), std::collections::BTreeSet::new());
+        let (mut refs, mut sources) = (BTreeSet::new(), BTreeSet::new());
         for reference in scan.references {
             match reference {
-                Reference::Ref(name) => drop(refs.insert(name)),
-                Reference::Source(source, table) => drop(sources.insert((source, table))),
+                Reference::Ref(name) => {
+                    refs.insert(name);
+                }
+                Reference::Source(source, table) => {
+                    sources.insert((source, table));
+                }
             }
         }
         let quoted: Vec<String> =

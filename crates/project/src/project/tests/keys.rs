@@ -36,11 +36,19 @@ fn declared_keys_are_tested_unless_the_files_do_so_already() {
     let mut names: Vec<&str> = project.model_tests().map(|test| test.name.as_str()).collect();
     names.sort_unstable();
     // A `not_null` that only warns does not make a join safe.
-    let expected =
-        ["not_null_orders_id", "not_null_orders_id_of_order", "unique_orders_id", "unique_orders_number"];
+    let expected = [
+        "not_null_orders_id",
+        "not_null_orders_id_of_order",
+        "unique_orders_id",
+        "unique_orders_number",
+    ];
     assert_eq!(names, expected);
     let test = project.singular_tests.get("unique_raw_lines_line").unwrap();
-    assert!(test.sql.contains("GROUP BY \"order_id\", \"line\" HAVING count(*) > 1 OR \"order_id\" IS NULL"));
+    assert!(
+        test.sql.contains(
+            "GROUP BY \"order_id\", \"line\" HAVING count(*) > 1 OR \"order_id\" IS NULL"
+        )
+    );
     assert!(test.sources.contains(&("raw".to_owned(), "lines".to_owned())));
 }
 

@@ -4,11 +4,11 @@ use flywheel_base::Result;
 use flywheel_project::metric::Expression;
 use flywheel_project::resource::semantic::{EntityKind, Semantic, Take};
 
-use super::super::expand::{Follow, Leaf};
+use super::super::expand::{Follow, Leaf, Span};
 use super::super::resolve::{By, measure_of, time_of};
 use super::super::rows::Rows;
 use super::super::time::{Length, as_moment};
-use super::{Context, Part, aggregate, pick};
+use super::{Context, Part, aggregate, pick, select};
 
 /// A part while it is written.
 pub(super) struct Draft<'a, 'q, 'p> {
@@ -21,7 +21,7 @@ pub(super) struct Draft<'a, 'q, 'p> {
     pub(super) groups: Vec<(String, String)>,
 }
 
-impl<'a, 'p> Draft<'a, '_, 'p> {
+impl<'a> Draft<'a, '_, '_> {
     pub(super) fn groups(&mut self) -> Result<()> {
         for at in &self.first.grouping {
             let Some(By::Dimension(group)) = self.context.question.by.get(*at) else { continue };
@@ -38,6 +38,33 @@ impl<'a, 'p> Draft<'a, '_, 'p> {
     pub(super) fn by_time(&self) -> bool {
         let by = &self.context.question.by;
         self.first.grouping.iter().any(|at| by.get(*at) == Some(&By::Time))
+    }
+
+    /// Whether periods count rows of other periods.
+    pub(super) fn is_windowed(&self) -> bool {
+        self.by_time() && (self.first.span != Span::Period || !self.first.shift.is_zero())
+    }
+
+    /// The first and the last moment of the rows.
+    pub(super) fn extent(mut self) -> Result<String> {
+        let moment = self.moment()?;
+        let windowed = self.is_windowed();
+        let mut conditions = self.range(windowed)?;
+        if let (true, Some(grain)) = (windowed, self.context.question.grain) {
+            conditions.extend(self.lower_bound(grain, &moment)?);
+        }
+        // Of what cannot be added up over time, rows that do not count still say when there were rows.
+        if measure_of(self.first.metric.0)?.1.over_time.is_none() {
+            conditions.extend(self.common()?);
+            if let [(_, only)] = self.part.leaves.as_slice() {
+                conditions.extend(self.own(only)?);
+            }
+        }
+        let ends = [
+            ("lo".to_owned(), format!("min({moment})")),
+            ("hi".to_owned(), format!("max({moment})")),
+        ];
+        Ok(select(&[], &ends, &self.rows.from(), &conditions))
     }
 
     /// The moment a row is counted by, if it is needed.

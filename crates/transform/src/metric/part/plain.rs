@@ -1,23 +1,23 @@
 //! Parts without a window: one pass over the rows.
 
 use flywheel_base::Result;
-use flywheel_project::resource::semantic::{Aggregate, Grain};
+use flywheel_project::resource::semantic::Aggregate;
 
 use super::super::resolve::measure_of;
 use super::draft::Draft;
 use super::{Rendered, aggregate, group_by, select};
 
-impl<'a, 'p> Draft<'a, '_, 'p> {
+impl Draft<'_, '_, '_> {
     /// Leaves without a window: one pass over the rows.
     pub(super) fn plain(mut self) -> Result<Rendered> {
         let grain = self.context.question.grain.filter(|_| self.by_time());
         let mut columns = self.grouped();
         if let Some(grain) = grain {
             let moment = self.moment()?;
-            columns.push(("t".to_owned(), self.context.question.calendar.period(grain, &moment)));
+            columns.push(("t".to_owned(), self.context.question.calendar.start(grain, &moment)));
         }
         if measure_of(self.first.metric.0)?.1.over_time.is_some() {
-            return self.at_one_moment(&columns, grain);
+            return self.at_one_moment(&columns);
         }
         let mut conditions = self.common()?;
         conditions.extend(self.range(false)?);
@@ -54,15 +54,11 @@ impl<'a, 'p> Draft<'a, '_, 'p> {
                 sql.push_str(&format!("\n  HAVING {}", present.join(" OR ")));
             }
         }
-        Ok(Rendered { atoms: None, values: sql, grain })
+        Ok(Rendered { atoms: None, values: sql })
     }
 
     /// What cannot be added up over time: rows of one moment of each period.
-    pub(super) fn at_one_moment(
-        mut self,
-        columns: &[(String, String)],
-        grain: Option<Grain>,
-    ) -> Result<Rendered> {
+    pub(super) fn at_one_moment(mut self, columns: &[(String, String)]) -> Result<Rendered> {
         let (mut inner, partition) = self.snapshot(columns)?;
         let mut over: Vec<String> = partition;
         if let Some((_, period)) = columns.iter().find(|(name, _)| name == "t") {
@@ -79,6 +75,6 @@ impl<'a, 'p> Draft<'a, '_, 'p> {
         if !outer.is_empty() {
             sql.push_str(&group_by(&outer));
         }
-        Ok(Rendered { atoms: None, values: sql, grain })
+        Ok(Rendered { atoms: None, values: sql })
     }
 }

@@ -9,7 +9,7 @@ use super::super::time::{Length, as_moment};
 use super::draft::Draft;
 use super::{Rendered, aggregate, group_by, pick, select};
 
-impl<'a, 'p> Draft<'a, '_, 'p> {
+impl Draft<'_, '_, '_> {
     /// Leaves over windows: atoms first, then every period with the atoms its window holds.
     pub(super) fn windowed(mut self) -> Result<Rendered> {
         let question = self.context.question;
@@ -54,7 +54,7 @@ impl<'a, 'p> Draft<'a, '_, 'p> {
             let values = self.outer_values("s")?;
             let picked = ["s.picked".to_owned(), "s.kept".to_owned()];
             let sql = select(&outer, &values, &from, &picked) + &group_by(&outer);
-            return Ok(Rendered { atoms: Some(atoms), values: sql, grain: Some(base) });
+            return Ok(Rendered { atoms: Some(atoms), values: sql });
         }
         conditions.extend(self.common()?);
         conditions.extend(self.own(self.first)?);
@@ -95,7 +95,7 @@ impl<'a, 'p> Draft<'a, '_, 'p> {
             _ => atoms.push_str(&group_by(&columns)),
         }
         let sql = select(&groups, &values, &joined, &[]) + &group_by(&groups);
-        Ok(Rendered { atoms: Some(atoms), values: sql, grain: Some(base) })
+        Ok(Rendered { atoms: Some(atoms), values: sql })
     }
 
     /// The earliest moment that any window looks at, if the question has a beginning.
