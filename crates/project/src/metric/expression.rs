@@ -363,7 +363,7 @@ impl Expression {
                 list.iter_mut().for_each(visit);
             }
             Self::Between { of, low, high, .. } => {
-                [of, low, high].into_iter().for_each(|x| visit(x))
+                [of, low, high].into_iter().for_each(|part| visit(part));
             }
             Self::Call(_, arguments) => arguments.iter_mut().for_each(visit),
             Self::Case(branches, otherwise) => {
