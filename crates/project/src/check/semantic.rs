@@ -251,10 +251,7 @@ impl Check<'_> {
 
     /// Whether a text can stand in a query as one value of a row.
     fn column_sql(&mut self, file: &SourceFile, node: &Node, sql: &str) {
-        let (message, hint) = match sql_problem(sql) {
-            Some(found) => found,
-            None => return,
-        };
+        let Some((message, hint)) = sql_problem(sql) else { return };
         self.push(file, Diagnostic::error(node.span, message).hint(hint));
     }
 

@@ -175,7 +175,7 @@ impl Check<'_> {
                 self.needs_time(read, metric, node, all);
             }
             MetricKind::Offset(_) | MetricKind::Compare(_) => {
-                self.needs_time(read, metric, node, all)
+                self.needs_time(read, metric, node, all);
             }
             MetricKind::Share(share) => {
                 for (index, word) in
