@@ -1,4 +1,4 @@
-//! dbt's node selection: `orders`, `+orders`, `orders+`, `2+orders`, `tag:daily`, `path:models/marts`,
+//! dbt's node selection: `orders`, `+orders`, `orders+`, `2+orders`, `@orders`, `tag:daily`, `path:models/marts`,
 //! `sync:shop`, `stg_*`; a space is a union, a comma an intersection.
 
 use std::collections::BTreeSet;
@@ -54,7 +54,15 @@ impl Graph {
     }
 
     fn criterion(&self, text: &str) -> Result<BTreeSet<NodeId>> {
-        let (above, inner, below) = arms(text);
+        // `@orders`: what depends on it, and everything that those need to be built.
+        let (whole, inner) = match text.strip_prefix('@') {
+            Some(inner) => (true, inner),
+            None => (false, text),
+        };
+        let (above, inner, below) = match whole {
+            true => (usize::MAX, inner, usize::MAX),
+            false => arms(inner),
+        };
         let (method, wanted) = method(inner)?;
         let named: Vec<&NodeId> =
             self.nodes.keys().filter(|id| self.matches(id, method, wanted)).collect();
@@ -66,6 +74,10 @@ impl Graph {
             chosen.extend(self.reach(id, |links| &links.upstream, above));
             chosen.extend(self.reach(id, |links| &links.downstream, below));
             chosen.insert(id.clone());
+        }
+        if whole {
+            let needed: Vec<NodeId> = chosen.iter().flat_map(|id| self.ancestors(id)).collect();
+            chosen.extend(needed);
         }
         Ok(chosen)
     }

@@ -58,6 +58,8 @@ fn selectors_are_those_of_dbt() {
     check("+b1+", "", "a1 b1 c1 d");
     check("a1+1", "", "a1 b1");
     check("1+c1", "", "b1 c1");
+    check("@b1", "", "a1 b1 c1 d");
+    check("@d", "", "a1 b1 d");
     check("tag:one", "", "a1 b1 c1");
     check("tag:one", "b1+", "a1");
     check("path:models/a", "", "a1");
