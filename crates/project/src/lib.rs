@@ -9,6 +9,7 @@
 //! Nothing here reads the network, the clock or a database; the same folder gives the same project.
 
 pub mod datax;
+mod dbt;
 pub mod diagnostic;
 pub mod graph;
 pub mod init;
@@ -33,11 +34,13 @@ pub use graph::{Graph, NodeId, NodeInfo, NodeKind};
 pub use init::init;
 pub use load::PROJECT_FILE;
 pub use model::{
-    IncrementalStrategy, Model, ModelConfig, ModelTest, OnSchemaChange, SingularTest, TestKind,
+    BatchSize, Condition, CustomTest, HardDeletes, IncrementalStrategy, Model, ModelConfig,
+    ModelTest, OnSchemaChange, Seed, SeedRows, SingularTest, Snapshot, SnapshotStrategy, TestKind,
+    Threshold, Verdict,
 };
 pub use project::{
     ColumnForms, ConnectorSchemas, Connectors, Located, Project, parse_bytes, schemas,
 };
 pub use secret::{resolve_secret, resolve_secrets, resolve_secrets_with};
 pub use source::{Landing, Source};
-pub use template::{Macros, Reference, RenderContext, references, render_sql};
+pub use template::{Columns, Macros, Reference, RenderContext, references, render_sql};

@@ -2,16 +2,20 @@
 
 mod models;
 mod resources;
+mod seeds;
+mod settings;
+mod snapshots;
 mod walk;
 
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::dbt::{DBT_PROJECT_FILE, DbtProject, Extra, Layout};
 use crate::diagnostic::Diagnostics;
 use crate::file::SourceFile;
 use crate::graph::NodeId;
-use crate::model::{Model, SingularTest, Vars};
+use crate::model::{Model, Settings, SettingsOf, SingularTest, Vars};
 use crate::resource::action::Action;
 use crate::resource::connection::Connection;
 use crate::resource::learner::Learner;
@@ -24,8 +28,15 @@ use crate::resource::sync::Sync;
 use crate::template::{Fault, Macros};
 use crate::yaml::Node;
 
+pub(crate) use resources::read_tree;
+
 /// The file whose presence makes a folder a project.
 pub const PROJECT_FILE: &str = "flywheel.yaml";
+
+/// Whether the folder holds a project's file, ours or dbt's.
+pub(crate) fn is_project(dir: &Path) -> bool {
+    dir.join(PROJECT_FILE).is_file() || dir.join(DBT_PROJECT_FILE).is_file()
+}
 
 /// A value with the tree it was read from, for the places of later mistakes.
 pub(crate) struct Read<T> {
@@ -67,6 +78,14 @@ pub(crate) struct Loaded {
     pub(crate) vars: Vars,
     /// The project's macros.
     pub(crate) macros: Arc<Macros>,
+    /// Where its files lie.
+    pub(crate) layout: Layout,
+    /// `dbt_project.yml`, if there is one.
+    pub(crate) dbt: Option<DbtProject>,
+    /// What property files hold besides properties.
+    pub(crate) extras: Vec<(Arc<SourceFile>, Extra)>,
+    /// Settings of folders that were checked before, so that a mistake is reported once.
+    settled: BTreeMap<(SettingsOf, String), Settings>,
     pub(crate) out: Diagnostics,
 }
 
@@ -88,14 +107,20 @@ impl Loaded {
             declared: BTreeMap::new(),
             vars: Vars::new(),
             macros: Arc::default(),
+            layout: Layout::default(),
+            dbt: None,
+            extras: Vec::new(),
+            settled: BTreeMap::new(),
             out: Diagnostics::default(),
         };
         if loaded.read_project(dir) {
             walk::warn_of_misspelled_folders(dir, &mut loaded.out);
             loaded.read_resources(dir);
-            loaded.read_properties(dir);
             loaded.read_macros(dir);
+            loaded.read_properties(dir);
+            loaded.read_seeds(dir);
             loaded.read_models(dir);
+            loaded.read_snapshots(dir);
             loaded.read_tests(dir);
         }
         loaded

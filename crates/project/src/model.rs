@@ -1,7 +1,10 @@
 //! SQL models, their configuration and their tests, in dbt's words.
 
 mod config;
+mod seed;
+mod snapshot;
 mod test;
+mod threshold;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -9,13 +12,16 @@ use std::sync::Arc;
 use flywheel_base::Result;
 use serde_json::Value as Json;
 
-pub use config::{IncrementalStrategy, ModelConfig, OnSchemaChange};
-pub(crate) use config::{OneOrMany, Settings, settings_schema};
+pub use config::{BatchSize, IncrementalStrategy, ModelConfig, OnSchemaChange};
+pub(crate) use config::{OneOrMany, Settings, SettingsOf};
+pub use seed::{Seed, SeedRows};
+pub use snapshot::{HardDeletes, Snapshot, SnapshotStrategy};
 pub(crate) use test::test_name;
-pub use test::{ModelTest, SingularTest, TestKind};
+pub use test::{CustomTest, ModelTest, SingularTest, TestKind};
+pub use threshold::{Condition, Threshold, Verdict};
 
 use crate::resource::properties::ColumnProperties;
-use crate::template::{self, Macros, Reference, RenderContext};
+use crate::template::{self, Columns, Macros, Reference, RenderContext};
 
 /// The schema of models that lie directly in `models/`.
 pub const SCHEMA_DEFAULT: &str = "main";
@@ -43,6 +49,10 @@ pub struct Model {
     pub columns: Vec<ColumnProperties>,
     /// Generic tests declared in property files, in their order.
     pub tests: Vec<ModelTest>,
+    /// The CSV file it is made of, if it is a seed.
+    pub seed: Option<Seed>,
+    /// How it keeps the past, if it is a snapshot.
+    pub snapshot: Option<Snapshot>,
     /// The project's macros, which the template may call.
     pub macros: Arc<Macros>,
 }
@@ -60,8 +70,22 @@ impl Model {
     /// [`flywheel_base::ErrorKind::Invalid`] with file, line and column if the template is wrong or
     /// takes too long; the kind and hint of a resolver's own error.
     pub fn render(&self, context: &RenderContext<'_>) -> Result<String> {
-        template::render(&self.sql_template, context, &self.macros)
+        self.render_with(context, &Columns::new())
+    }
+
+    /// As [`Model::render`], with the columns of the tables it reads, for macros that ask for them.
+    ///
+    /// # Errors
+    /// As [`Model::render`].
+    pub fn render_with(&self, context: &RenderContext<'_>, columns: &Columns) -> Result<String> {
+        template::render_with(&self.sql_template, context, columns, &self.macros)
             .map_err(|fault| fault.into_error(&self.path))
+    }
+
+    /// Whether its template may ask for columns of what it reads.
+    #[must_use]
+    pub fn asks_for_columns(&self) -> bool {
+        self.macros.mentions(&self.sql_template, "get_columns_in_relation")
     }
 
     /// What the model reads, sorted.

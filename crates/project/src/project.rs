@@ -13,7 +13,7 @@ use crate::check;
 use crate::diagnostic::Diagnostics;
 use crate::file::SourceFile;
 use crate::graph::{Graph, NodeId, NodeKind};
-use crate::load::{Loaded, PROJECT_FILE, Read};
+use crate::load::{Loaded, Read};
 use crate::metric::Semantics;
 use crate::model::{Model, ModelTest, SingularTest};
 use crate::resource::RESOURCES;
@@ -172,14 +172,14 @@ impl Project {
         })
     }
 
-    /// Looks upward from `start` for the folder with a `flywheel.yaml`.
+    /// Looks upward from `start` for the folder with a `flywheel.yaml` or a `dbt_project.yml`.
     ///
     /// # Errors
     /// [`flywheel_base::ErrorKind::NotFound`] if there is none up to the root.
     pub fn find(start: &Path) -> Result<PathBuf> {
         let start = std::path::absolute(start)
             .map_err(|error| Error::io("find the folder", start, error))?;
-        let found = start.ancestors().find(|dir| dir.join(PROJECT_FILE).is_file());
+        let found = start.ancestors().find(|dir| crate::load::is_project(dir));
         found.map(Path::to_owned).ok_or_else(|| {
             Error::not_found(format!(
                 "neither {} nor a folder above it has a flywheel.yaml",
@@ -323,7 +323,7 @@ pub fn parse_bytes(bytes: &[u8]) -> Diagnostics {
             crate::validate::validate(&file, &node, rules, &mut out);
         }
     }
-    if let Err(fault) = template::scan(&file.text, &BTreeMap::new(), &Macros::default()) {
+    if let Err(fault) = template::scan(&file.text, &BTreeMap::new(), &Arc::default()) {
         out.push(&file, fault.into_diagnostic(|span| span));
     }
     if let Err(error) = secret::parts(&file.text) {

@@ -4,19 +4,22 @@
 //! `is_incremental` and read `this`. What a template refers to is found by rendering it with both
 //! answers of `is_incremental()` and writing down what is asked for, as dbt does.
 
+pub(crate) mod blocks;
 mod fault;
 mod macros;
 mod words;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::sync::Arc;
 
 use flywheel_base::{Error, Result};
 use serde_json::{Map, Value as Json};
 
 pub(crate) use fault::Fault;
+pub(crate) use macros::DbtGlobals;
 pub use macros::Macros;
-use words::{Answer, Words};
+use words::{Answer, Setup, Words};
 
 /// How many template instructions one rendering may take.
 const FUEL: u64 = 1_000_000;
@@ -45,6 +48,9 @@ impl fmt::Display for Reference {
     }
 }
 
+/// The columns of tables that a template may ask for: by SQL name, each with its type.
+pub type Columns = BTreeMap<String, Vec<(String, String)>>;
+
 /// What a template is rendered with.
 pub struct RenderContext<'a> {
     /// The project's variables, for `var('name')`.
@@ -65,8 +71,7 @@ pub struct RenderContext<'a> {
 /// [`flywheel_base::ErrorKind::Invalid`] with line and column if the template is wrong or takes too
 /// long; the kind and hint of a resolver's own error.
 pub fn render_sql(template: &str, context: &RenderContext<'_>) -> Result<String> {
-    render(template, context, &Macros::default())
-        .map_err(|fault| fault.into_error("the SQL template"))
+    render(template, context, &Arc::default()).map_err(|fault| fault.into_error("the SQL template"))
 }
 
 /// What a template refers to, sorted, whatever `is_incremental()` answers.
@@ -74,7 +79,7 @@ pub fn render_sql(template: &str, context: &RenderContext<'_>) -> Result<String>
 /// # Errors
 /// [`flywheel_base::ErrorKind::Invalid`] with line and column if the template is wrong.
 pub fn references(template: &str, vars: &BTreeMap<String, Json>) -> Result<Vec<Reference>> {
-    let scan = scan(template, vars, &Macros::default())
+    let scan = scan(template, vars, &Arc::default())
         .map_err(|fault| fault.into_error("the SQL template"))?;
     Ok(scan.references.into_iter().collect())
 }
@@ -94,11 +99,20 @@ pub(crate) struct Scan {
 pub(crate) fn scan(
     template: &str,
     vars: &BTreeMap<String, Json>,
-    macros: &Macros,
+    macros: &Arc<Macros>,
 ) -> Result<Scan, Box<Fault>> {
     let mut scan = Scan::default();
     for incremental in [false, true] {
-        let words = Words::new(vars, incremental, "this", BTreeMap::new());
+        let words = Words::new(Setup {
+            vars,
+            incremental,
+            this: "this",
+            answers: BTreeMap::new(),
+            columns: &Columns::new(),
+            // dbt's own templates ask the database only while they are executed.
+            execute: macros.dbt.is_none(),
+            macros,
+        });
         run(template, &words, macros)?;
         let seen = words.seen();
         scan.references.extend(seen.references);
@@ -111,15 +125,52 @@ pub(crate) fn scan(
     Ok(scan)
 }
 
+/// Whether a file of macros can be read.
+pub(crate) fn parse(text: &str) -> Result<(), Box<Fault>> {
+    // As it is, if the engine knows all of its words: places are then those of the file.
+    let special =
+        |tag: &blocks::Tag<'_>| ["test", "data_test", "materialization"].contains(&tag.word);
+    let text = match blocks::tags(text).iter().any(special) {
+        true => macros::readable(text),
+        false => text.to_owned(),
+    };
+    let macros = Macros::default();
+    let environment = minijinja::Environment::new();
+    match environment.template_from_named_str("sql", &text) {
+        Ok(_) => Ok(()),
+        Err(error) => {
+            Err(Box::new(Fault::from_jinja(&text, &macros.assemble(&text), &error, None)))
+        }
+    }
+}
+
 /// Renders a template that may call `macros`.
 pub(crate) fn render(
     template: &str,
     context: &RenderContext<'_>,
-    macros: &Macros,
+    macros: &Arc<Macros>,
+) -> Result<String, Box<Fault>> {
+    render_with(template, context, &Columns::new(), macros)
+}
+
+/// Renders a template that may also ask for the columns of tables.
+pub(crate) fn render_with(
+    template: &str,
+    context: &RenderContext<'_>,
+    columns: &Columns,
+    macros: &Arc<Macros>,
 ) -> Result<String, Box<Fault>> {
     let mut answers: BTreeMap<Reference, Answer> = BTreeMap::new();
     for _ in 0..ROUNDS_MAX {
-        let words = Words::new(context.vars, context.incremental, &context.this, answers.clone());
+        let words = Words::new(Setup {
+            vars: context.vars,
+            incremental: context.incremental,
+            this: &context.this,
+            answers: answers.clone(),
+            columns,
+            execute: true,
+            macros,
+        });
         let outcome = run(template, &words, macros);
         let open = words.seen().references.into_iter().filter(|r| !answers.contains_key(r));
         let open: Vec<Reference> = open.collect();
@@ -139,22 +190,24 @@ pub(crate) fn render(
 
 /// Renders once with the given words.
 fn run(template: &str, words: &Words, macros: &Macros) -> Result<String, Box<Fault>> {
+    let assembled = macros.assemble(template);
     let mut environment = minijinja::Environment::new();
     environment.set_debug(true);
     environment.set_fuel(Some(FUEL));
-    environment.set_undefined_behavior(minijinja::UndefinedBehavior::Strict);
+    environment.set_undefined_behavior(minijinja::UndefinedBehavior::SemiStrict);
     environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
-    words.install(&mut environment);
-    let source = macros.before(template);
+    words.install(&mut environment, &assembled.source);
     let mut output = Bounded(Vec::new());
     let outcome = environment
-        .template_from_named_str("sql", &source)
+        .template_from_named_str("sql", &assembled.source)
         .and_then(|parsed| parsed.render_captured_to((), &mut output).map(|_| ()));
     match outcome {
         Ok(()) => String::from_utf8(output.0)
-            .map(|text| macros.after(text))
+            .map(|text| assembled.after(text))
             .map_err(|_| Box::new(Fault::new("the template produces text that is not UTF-8"))),
-        Err(error) => Err(Box::new(Fault::from_jinja(template, macros, &error, words.raised()))),
+        Err(error) => {
+            Err(Box::new(Fault::from_jinja(template, &assembled, &error, words.raised())))
+        }
     }
 }
 

@@ -4,6 +4,8 @@ mod job;
 mod past;
 mod plan;
 mod progress;
+mod seed;
+mod snapshot;
 mod trial;
 
 pub(crate) mod materialize;
@@ -18,7 +20,7 @@ use crate::report::{BuildReport, Event, TestOutcome};
 /// What to build, and how.
 #[derive(Clone, Copy)]
 pub struct BuildOptions<'a> {
-    /// dbt's selectors: `name`, `+name`, `name+`, `tag:daily`; everything if empty.
+    /// dbt's selectors: `name`, `+name`, `name+`, `@name`, `tag:daily`; everything if empty.
     pub select: &'a [String],
     /// Selectors of what is left out.
     pub exclude: &'a [String],

@@ -1,10 +1,17 @@
 //! What `ref()` and `source()` mean in SQL, and where those tables lie.
 
-use std::collections::BTreeSet;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
 
 use flywheel_base::{Error, Result};
-use flywheel_project::{Model, NodeId, NodeKind, Project, RenderContext, SingularTest};
+use flywheel_project::resource::project_file::Materialized;
+use flywheel_project::{
+    Columns, CustomTest, Model, NodeId, NodeKind, Project, RenderContext, SingularTest,
+};
 use flywheel_warehouse::{Location, TableName};
+
+/// The longest SQL that ephemeral models may grow to, each written into what reads it.
+const EPHEMERAL_BYTES_MAX: usize = 4 << 20;
 
 /// The name in SQL, `schema.name`, of a node that is a table.
 pub(crate) fn relation(project: &Project, node: &NodeId) -> String {
@@ -20,6 +27,11 @@ pub(crate) fn relation(project: &Project, node: &NodeId) -> String {
 pub(crate) fn model<'a>(project: &'a Project, relation: &str) -> Option<&'a Model> {
     let (schema, name) = relation.split_once('.')?;
     project.models.get(name).filter(|model| model.schema == schema)
+}
+
+/// Whether a model is a part of what reads it and no table of its own.
+pub(crate) fn is_ephemeral(model: &Model) -> bool {
+    model.config.materialized == Materialized::Ephemeral
 }
 
 /// What `ref('name')` means: a model or what a learner writes.
@@ -47,11 +59,28 @@ pub(crate) fn read_by(
 
 /// The model's SQL; `incremental` is the answer of `is_incremental()`.
 pub(crate) fn render_model(project: &Project, model: &Model, incremental: bool) -> Result<String> {
-    with_context(project, &model.relation(), incremental, |context| model.render(context))
+    render_model_with(project, model, incremental, &Columns::new())
+}
+
+/// The model's SQL, for a template that asks for the columns of what it reads.
+pub(crate) fn render_model_with(
+    project: &Project,
+    model: &Model,
+    incremental: bool,
+    columns: &Columns,
+) -> Result<String> {
+    with_context(project, &model.relation(), incremental, |context| {
+        model.render_with(context, columns)
+    })
 }
 
 /// The SQL of a singular test.
 pub(crate) fn render_test(project: &Project, test: &SingularTest) -> Result<String> {
+    with_context(project, "", false, |context| test.render(context))
+}
+
+/// The SQL of a test that is a macro.
+pub(crate) fn render_custom(project: &Project, test: &CustomTest) -> Result<String> {
     with_context(project, "", false, |context| test.render(context))
 }
 
@@ -61,13 +90,48 @@ fn with_context(
     incremental: bool,
     render: impl FnOnce(&RenderContext<'_>) -> Result<String>,
 ) -> Result<String> {
+    let inlined = Inlined { project, done: RefCell::default() };
     render(&RenderContext {
         vars: &project.file.vars,
         incremental,
         this: this.to_owned(),
-        resolve_ref: &|name| resolve_ref(project, name),
+        resolve_ref: &|name| inlined.resolve(name),
         resolve_source: &|source, table| Ok(project.source_relation(source, table)),
     })
+}
+
+/// Ephemeral models, each rendered once for a query.
+struct Inlined<'a> {
+    project: &'a Project,
+    done: RefCell<BTreeMap<String, String>>,
+}
+
+impl Inlined<'_> {
+    /// The SQL name of `ref('name')`, or the whole query of an ephemeral model.
+    fn resolve(&self, name: &str) -> Result<String> {
+        let project = self.project;
+        let relation = resolve_ref(project, name)?;
+        let Some(model) = project.models.get(name).filter(|model| is_ephemeral(model)) else {
+            return Ok(relation);
+        };
+        if let Some(done) = self.done.borrow().get(name) {
+            return Ok(done.clone());
+        }
+        let sql = model.render(&RenderContext {
+            vars: &project.file.vars,
+            incremental: false,
+            this: relation,
+            resolve_ref: &|name| self.resolve(name),
+            resolve_source: &|source, table| Ok(project.source_relation(source, table)),
+        })?;
+        if sql.len() > EPHEMERAL_BYTES_MAX {
+            return Err(Error::invalid(format!("the ephemeral model \"{name}\" grows too large"))
+                .hint("Store it as a view or a table."));
+        }
+        let inlined = format!("(\n{}\n)", sql.trim().trim_end_matches(';'));
+        self.done.borrow_mut().insert(name.to_owned(), inlined.clone());
+        Ok(inlined)
+    }
 }
 
 /// Where the landed or platform table `schema.name` lies: `schema/name`.

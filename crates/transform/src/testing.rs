@@ -12,7 +12,9 @@ use std::collections::BTreeSet;
 
 use flywheel_base::{Error, Result, digest};
 use flywheel_project::resource::properties::Severity;
-use flywheel_project::{Model, ModelTest, NodeId, NodeKind, Project, SingularTest, TestKind};
+use flywheel_project::{
+    Model, ModelTest, NodeId, NodeKind, Project, SingularTest, TestKind, Threshold,
+};
 use serde_json::Value as Json;
 
 pub(crate) use run::{Subject, not_run, run};
@@ -33,6 +35,8 @@ pub(crate) struct Check {
     pub(crate) kind: CheckKind,
     /// What a failure does.
     pub(crate) severity: Severity,
+    /// How many failures it takes.
+    pub(crate) threshold: Threshold,
     /// Only rows that fulfil this SQL condition are tested.
     pub(crate) condition: Option<String>,
     /// Everything the test reads besides its subject, `schema.name`.
@@ -78,14 +82,24 @@ impl Check {
                 }
                 CheckKind::Relationships { column: column()?, to, field: field.clone() }
             }
+            TestKind::Custom(custom) => {
+                reads = names::read_by(project, &custom.refs, &custom.sources)?;
+                reads.remove(&subject);
+                let sql = names::render_custom(project, custom)?;
+                CheckKind::Singular { sql }
+            }
         };
+        // The query of a test that is a macro already looks at those rows only.
+        let whole = matches!(kind, CheckKind::Singular { .. });
+        let condition = if whole { None } else { test.condition.clone() };
         Ok(Self {
             name: test.name.clone(),
             blames: BTreeSet::from([subject.clone()]),
             subject: Some(subject),
             kind,
             severity: test.severity,
-            condition: test.condition.clone(),
+            threshold: test.threshold.clone(),
+            condition,
             reads,
         })
     }
@@ -105,7 +119,8 @@ impl Check {
         }
         let kind = CheckKind::Singular { sql };
         let (name, severity) = (test.name.clone(), test.severity);
-        Ok(Self { name, subject, blames, kind, severity, condition: None, reads })
+        let threshold = test.threshold.clone();
+        Ok(Self { name, subject, blames, kind, severity, threshold, condition: None, reads })
     }
 
     /// Identifies what the test demands.

@@ -2,6 +2,7 @@
 
 mod changes;
 mod columns;
+mod dbt;
 mod increments;
 mod shop;
 mod trials;

@@ -2,13 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use flywheel_base::suggest;
+
 use super::sync::at;
 use super::{Check, Described};
+use crate::dbt;
 use crate::diagnostic::{Diagnostic, Span};
 use crate::file::SourceFile;
 use crate::graph::{NodeId, NodeInfo, NodeKind};
 use crate::load::Read;
-use crate::model::{ModelTest, TestKind, test_name};
+use crate::model::{self, CustomTest, ModelTest, TestKind, Threshold, test_name};
 use crate::names;
 use crate::resource::properties::{
     ColumnProperties, Properties, SourceTable, Test, TestArguments, TestName,
@@ -105,6 +108,7 @@ impl Check<'_> {
                 let mut tests = Tests {
                     file: &read.file,
                     target: &target,
+                    table: format!("ref({})", dbt::quoted(&model.name)),
                     names: &mut names,
                     made: Vec::new(),
                 };
@@ -130,8 +134,16 @@ impl Check<'_> {
                 let node = node.find(&[Step::Key("tables"), Step::Item(index)]);
                 let relation = format!("{schema}.{}", table.name);
                 let target = NodeId::new(NodeKind::Source, &relation);
-                let mut tests =
-                    Tests { file: &read.file, target: &target, names, made: Vec::new() };
+                let (source, table_name) =
+                    (dbt::quoted(&properties.name), dbt::quoted(&table.name));
+                let mut tests = Tests {
+                    file: &read.file,
+                    target: &target,
+                    table: format!("source({source}, {table_name})"),
+                    names,
+                    made: Vec::new(),
+                };
+                self.tests(&mut tests, None, &table.tests, node);
                 self.columns(&mut tests, &table.columns, node);
                 let made = tests.made;
                 if let Some(source) = self.checked.sources.get_mut(&relation) {
@@ -166,14 +178,22 @@ impl Check<'_> {
                     None => continue,
                 },
             };
-            if column.is_none() {
+            if arguments.config.enabled == Some(false) {
+                continue;
+            }
+            if column.is_none() && name != TestName::Custom {
                 let message = format!("the test on {} needs a column", tests.target);
                 let hint = "Put it below the column, under `columns:`.";
                 self.push(tests.file, Diagnostic::error(node.span, message).hint(hint));
                 continue;
             }
-            if let Some(kind) = self.test_kind(tests.file, name, arguments, node) {
-                tests.add(column, kind, arguments, node.span.line);
+            let kind = match name {
+                TestName::Custom => self.custom_test(tests, column, arguments, node),
+                _ => self.test_kind(tests.file, name, arguments, node),
+            };
+            let threshold = self.threshold(tests.file, arguments, node);
+            if let (Some(kind), Some(threshold)) = (kind, threshold) {
+                tests.add(column, kind, arguments, threshold, node.span.line);
             }
         }
     }
@@ -190,6 +210,8 @@ impl Check<'_> {
             None
         };
         match name {
+            // Made by `custom_test`, which knows the tested table.
+            TestName::Custom => None,
             TestName::Unique => Some(TestKind::Unique),
             TestName::NotNull => Some(TestKind::NotNull),
             TestName::AcceptedValues if arguments.values.is_empty() => refuse(
@@ -211,6 +233,71 @@ impl Check<'_> {
                 ),
             },
         }
+    }
+
+    fn threshold(
+        &mut self,
+        file: &SourceFile,
+        arguments: &TestArguments,
+        node: &Node,
+    ) -> Option<Threshold> {
+        let config = &arguments.config;
+        let read = |text: &Option<String>| text.as_deref().map(str::parse).transpose();
+        match (read(&config.error_if), read(&config.warn_if)) {
+            (Ok(error_if), Ok(warn_if)) => {
+                Some(Threshold { error_if, warn_if, limit: config.limit })
+            }
+            (Err(error), _) | (_, Err(error)) => {
+                let hint = error.hint_text().unwrap_or_default().to_owned();
+                self.push(file, Diagnostic::error(node.span, error.message()).hint(hint));
+                None
+            }
+        }
+    }
+
+    /// A test that is a macro of the project or of a package: the template that calls it.
+    fn custom_test(
+        &mut self,
+        tests: &Tests<'_>,
+        column: Option<&str>,
+        arguments: &TestArguments,
+        node: &Node,
+    ) -> Option<TestKind> {
+        let macros = &self.loaded.macros;
+        let test = arguments.test.clone().unwrap_or_default();
+        let (package, name) = test.split_once('.').unwrap_or(("", &test));
+        let own = macros.dbt.as_ref().is_some_and(|dbt| dbt.project == package);
+        let package = if own { "" } else { package };
+        let found = [package, "dbt"].into_iter().find(|p| macros.has(p, &format!("test_{name}")));
+        let Some(package) = found else {
+            let known =
+                ["unique", "not_null", "accepted_values", "relationships"].map(str::to_owned);
+            let mut known = Vec::from(known);
+            known
+                .extend(macros.names("").filter_map(|n| Some(n.strip_prefix("test_")?.to_owned())));
+            for package in macros.packages() {
+                let names = macros.names(package).filter_map(|name| name.strip_prefix("test_"));
+                known.extend(names.map(|name| format!("{package}.{name}")));
+            }
+            let hint = suggest::hint(&test, known.iter().map(String::as_str));
+            let message = format!("no test is named \"{test}\"");
+            self.push(tests.file, Diagnostic::error(node.span, message).hint(hint));
+            return None;
+        };
+        let sql = call_of_test(package, name, &tests.table, column, arguments);
+        let scan = match template::scan(&sql, &self.loaded.vars, macros) {
+            Ok(scan) => scan,
+            Err(fault) => {
+                self.push(tests.file, fault.into_diagnostic(|_| node.span));
+                return None;
+            }
+        };
+        for reference in &scan.references {
+            self.resolve(reference, tests.file, node.span)?;
+        }
+        let (refs, sources) = model::split(scan.references);
+        let macros = std::sync::Arc::clone(macros);
+        Some(TestKind::Custom(CustomTest { test, sql, refs, sources, macros }))
     }
 
     /// What `to: ref('x')` means.
@@ -240,6 +327,8 @@ impl Check<'_> {
 struct Tests<'a> {
     file: &'a SourceFile,
     target: &'a NodeId,
+    /// The target as templates write it.
+    table: String,
     names: &'a mut BTreeMap<String, usize>,
     made: Vec<ModelTest>,
 }
@@ -250,9 +339,13 @@ impl Tests<'_> {
         column: Option<&str>,
         kind: TestKind,
         arguments: &TestArguments,
+        threshold: Threshold,
         line: usize,
     ) {
-        let mut name = test_name(self.target, column, &kind);
+        let mut name = match &arguments.name {
+            Some(name) => name.clone(),
+            None => test_name(self.target, column, &kind),
+        };
         let count = self.names.entry(name.clone()).or_insert(0);
         *count += 1;
         if *count > 1 {
@@ -266,8 +359,33 @@ impl Tests<'_> {
             kind,
             severity: arguments.config.severity.unwrap_or(arguments.severity),
             condition: arguments.config.condition.clone().or_else(|| arguments.condition.clone()),
+            threshold,
             file: self.file.path.clone(),
             line,
         });
     }
+}
+
+/// The template that calls a test: `{{ dbt_utils.test_accepted_range(model=ref('orders'), …) }}`.
+fn call_of_test(
+    package: &str,
+    name: &str,
+    table: &str,
+    column: Option<&str>,
+    arguments: &TestArguments,
+) -> String {
+    let condition = arguments.config.condition.as_ref().or(arguments.condition.as_ref());
+    let table = match condition {
+        Some(condition) => format!(
+            "'(select * from ' ~ {table} ~ {} ~ ') tested'",
+            dbt::quoted(&format!(" where {condition}\n"))
+        ),
+        None => table.to_owned(),
+    };
+    let mut given = vec![format!("model={table}")];
+    given.extend(column.map(|column| format!("column_name={}", dbt::quoted(column))));
+    let own = arguments.arguments.iter();
+    given.extend(own.map(|(name, value)| format!("{name}={}", dbt::literal(value))));
+    let prefix = if package.is_empty() { String::new() } else { format!("{package}.") };
+    format!("{{{{ {prefix}test_{name}({}) }}}}", given.join(", "))
 }

@@ -3,94 +3,142 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use schemars::Schema;
 use serde_json::{Map, Value as Json};
 
 use super::{Loaded, ReadSql, walk};
+use crate::dbt::Block;
 use crate::diagnostic::{Diagnostic, Span};
 use crate::file::SourceFile;
 use crate::graph::{NodeId, NodeKind};
-use crate::model::{self, IncrementalStrategy, Model, Settings, SingularTest};
+use crate::model::{self, IncrementalStrategy, Model, SettingsOf, SingularTest};
 use crate::names;
-use crate::resource::project_file::{Materialized, ProjectFile};
-use crate::template::{self, Macros, Scan};
-use crate::validate::{self, Rules};
-use crate::yaml::{Key, Node, Step, Style, Value};
+use crate::resource::project_file::Materialized;
+use crate::template::{self, Macros};
+use crate::yaml::{Key, Node, Style, Value};
 
 impl Loaded {
     pub(super) fn read_macros(&mut self, dir: &Path) {
-        let mut macros = Macros::default();
-        for path in walk::files(dir, "macros", &["sql"], &mut self.out) {
-            let Some((file, _)) = self.read_sql(dir, &path) else { continue };
-            match template::scan(&file.text, &self.vars, &Macros::default()) {
-                Ok(_) => macros.add(&file),
-                Err(fault) => self.push_fault(&file, *fault),
+        let mut macros = Macros::of(self.dbt.as_ref().map(|dbt| dbt.globals.clone()));
+        macros.add_built_in();
+        for folder in self.layout.macros.clone() {
+            self.read_macro_folder(dir, &folder, "", &mut macros);
+        }
+        if self.layout.dbt {
+            for package in walk::folders(dir, &self.layout.packages) {
+                let folder = format!("{}/{package}/macros", self.layout.packages);
+                self.read_macro_folder(dir, &folder, &package, &mut macros);
+            }
+            // Generic tests of the project may also lie in tests/generic.
+            for folder in self.layout.tests.clone() {
+                self.read_macro_folder(dir, &format!("{folder}/generic"), "", &mut macros);
             }
         }
         self.macros = Arc::new(macros);
     }
 
-    pub(super) fn read_models(&mut self, dir: &Path) {
-        let schema = model::settings_schema(false);
-        for path in walk::files(dir, "models", &["sql"], &mut self.out) {
-            let Some((file, name)) = self.read_sql(dir, &path) else { continue };
-            let fresh = self.declare(NodeId::new(NodeKind::Model, &name), &file, Span::FILE);
-            let Some((scan, in_sql)) = self.scan(&file, &schema) else { continue };
-            let in_properties = self.settings_in_properties(&name, &schema);
-            let by_default = defaults(self.project.as_ref().map(|read| &read.value), &path);
-            let settings = in_sql.over(in_properties).over(by_default);
-            let schema_name = settings.schema.clone().unwrap_or_else(|| first_folder(&path));
-            let config = settings.into_config();
-            let (refs, sources) = model::split(scan.references);
-            let model = Model {
-                name: name.clone(),
-                schema: schema_name,
-                path,
-                sql_template: file.text.clone(),
-                config,
-                refs,
-                sources,
-                description: None,
-                columns: Vec::new(),
-                tests: Vec::new(),
-                macros: Arc::clone(&self.macros),
-            };
-            self.check_model(&file, &model);
-            if fresh {
-                self.models.insert(name, ReadSql { value: model, file });
+    fn read_macro_folder(&mut self, dir: &Path, folder: &str, package: &str, macros: &mut Macros) {
+        for path in walk::files(dir, folder, &["sql"], &mut self.out) {
+            let Some((file, _)) = self.read_sql(dir, &path) else { continue };
+            match template::parse(&file.text) {
+                Ok(()) => macros.add(package, &file),
+                // A package's macro may be written for an engine that knows more; without it, whoever
+                // calls it is told.
+                Err(fault) if package.is_empty() => self.push_fault(&file, *fault),
+                Err(_) => {}
             }
+        }
+    }
+
+    pub(super) fn read_models(&mut self, dir: &Path) {
+        for folder in self.layout.models.clone() {
+            for path in walk::files(dir, &folder, &["sql"], &mut self.out) {
+                let inside = path.get(folder.len() + 1..).unwrap_or(&path).to_owned();
+                self.read_model(dir, &path, &format!("models/{inside}"));
+            }
+        }
+    }
+
+    /// Reads the model at `path`, which lies at `inside` below the folder of models.
+    fn read_model(&mut self, dir: &Path, path: &str, inside: &str) {
+        let Some((file, name)) = self.read_sql(dir, path) else { return };
+        let fresh = self.declare(NodeId::new(NodeKind::Model, &name), &file, Span::FILE);
+        let Some((scan, in_sql)) = self.scan(&file, SettingsOf::Model) else { return };
+        let in_properties = self.settings_in_properties(&name, SettingsOf::Model);
+        let by_default = self.defaults(Block::Models, SettingsOf::Model, inside);
+        let settings = in_sql.over(in_properties).over(by_default);
+        let schema = self.schema_of(&file, &name, settings.schema.as_deref(), inside);
+        let config = settings.into_config(self.layout.dbt);
+        let (refs, sources) = model::split(scan.references);
+        let model = Model {
+            name: name.clone(),
+            schema,
+            path: path.to_owned(),
+            sql_template: file.text.clone(),
+            config,
+            refs,
+            sources,
+            description: None,
+            columns: Vec::new(),
+            tests: Vec::new(),
+            seed: None,
+            snapshot: None,
+            macros: Arc::clone(&self.macros),
+        };
+        self.check_model(&file, &model);
+        if fresh {
+            self.models.insert(name, ReadSql { value: model, file });
         }
     }
 
     pub(super) fn read_tests(&mut self, dir: &Path) {
-        let schema = model::settings_schema(true);
-        for path in walk::files(dir, "tests", &["sql"], &mut self.out) {
-            let Some((file, name)) = self.read_sql(dir, &path) else { continue };
-            if let Some(problem) = names::problem(&name) {
-                let message = format!("test \"{name}\" is not a good name: it {problem}");
-                self.out.push(&file, Diagnostic::error(Span::FILE, message).hint(names::HINT));
-            }
-            if let Some(other) = self.singular_tests.iter().find(|test| test.value.name == name) {
-                let message = format!("test \"{name}\" is declared twice");
-                let hint = format!("Rename one of them; the other is {}.", other.value.path);
-                self.out.push(&file, Diagnostic::error(Span::FILE, message).hint(hint));
-                continue;
-            }
-            let Some((scan, settings)) = self.scan(&file, &schema) else { continue };
-            let (refs, sources) = model::split(scan.references);
-            let severity = settings.severity.unwrap_or_default();
-            let config = settings.into_config();
-            if config.enabled {
-                let sql = file.text.clone();
-                let tags = config.tags;
-                let macros = Arc::clone(&self.macros);
-                let value = SingularTest { name, path, sql, severity, tags, refs, sources, macros };
-                self.singular_tests.push(ReadSql { value, file });
+        for folder in self.layout.tests.clone() {
+            for path in walk::files(dir, &folder, &["sql"], &mut self.out) {
+                let generic = self.layout.dbt && path.starts_with(&format!("{folder}/generic/"));
+                if !generic {
+                    self.read_test(dir, path);
+                }
             }
         }
     }
 
-    fn read_sql(&mut self, dir: &Path, path: &str) -> Option<(Arc<SourceFile>, String)> {
+    fn read_test(&mut self, dir: &Path, path: String) {
+        let Some((file, name)) = self.read_sql(dir, &path) else { return };
+        if let Some(problem) = names::problem(&name) {
+            let message = format!("test \"{name}\" is not a good name: it {problem}");
+            self.out.push(&file, Diagnostic::error(Span::FILE, message).hint(names::HINT));
+        }
+        if let Some(other) = self.singular_tests.iter().find(|test| test.value.name == name) {
+            let message = format!("test \"{name}\" is declared twice");
+            let hint = format!("Rename one of them; the other is {}.", other.value.path);
+            self.out.push(&file, Diagnostic::error(Span::FILE, message).hint(hint));
+            return;
+        }
+        let Some((scan, in_sql)) = self.scan(&file, SettingsOf::Test) else { return };
+        let settings = in_sql.over(self.defaults(Block::Tests, SettingsOf::Test, &path));
+        let (refs, sources) = model::split(scan.references);
+        let severity = settings.severity.unwrap_or_default();
+        let threshold = match settings.threshold() {
+            Ok(threshold) => threshold,
+            Err(error) => {
+                let span = find_word(&file, "error_if").or_else(|| find_word(&file, "warn_if"));
+                let hint = error.hint_text().unwrap_or_default().to_owned();
+                let diagnostic = Diagnostic::error(span.unwrap_or(Span::FILE), error.message());
+                self.out.push(&file, diagnostic.hint(hint));
+                return;
+            }
+        };
+        let config = settings.into_config(self.layout.dbt);
+        if config.enabled {
+            let sql = file.text.clone();
+            let tags = config.tags;
+            let macros = Arc::clone(&self.macros);
+            let value =
+                SingularTest { name, path, sql, severity, threshold, tags, refs, sources, macros };
+            self.singular_tests.push(ReadSql { value, file });
+        }
+    }
+
+    pub(super) fn read_sql(&mut self, dir: &Path, path: &str) -> Option<(Arc<SourceFile>, String)> {
         let file = match SourceFile::read(dir, path) {
             Ok(file) => file,
             Err(diagnostic) => {
@@ -107,37 +155,7 @@ impl Loaded {
         Some((Arc::new(file), name))
     }
 
-    /// What the template refers to, and its `config(…)`.
-    fn scan(&mut self, file: &SourceFile, schema: &Schema) -> Option<(Scan, Settings)> {
-        let scan = match template::scan(&file.text, &self.vars, &self.macros) {
-            Ok(scan) => scan,
-            Err(fault) => {
-                self.push_fault(file, *fault);
-                return None;
-            }
-        };
-        let node = config_tree(file, &scan.config);
-        let rules = Rules { subject: "config()", schema, secrets: false };
-        let settings = validate::read(file, &node, rules, &mut self.out)?;
-        Some((scan, settings))
-    }
-
-    /// The settings under `config:` of the model's property file.
-    fn settings_in_properties(&mut self, name: &str, schema: &Schema) -> Settings {
-        for read in &self.properties {
-            let mut models = read.value.models.iter().enumerate();
-            let Some((index, _)) = models.find(|(_, model)| model.name == name) else { continue };
-            let path = [Step::Key("models"), Step::Item(index)];
-            let Some(node) = read.node.find(&path).get("config") else { continue };
-            let subject = format!("the config of model \"{name}\"");
-            let rules = Rules { subject: &subject, schema, secrets: false };
-            let settings = validate::read(&read.file, node, rules, &mut self.out);
-            return settings.unwrap_or_default();
-        }
-        Settings::default()
-    }
-
-    fn check_model(&mut self, file: &SourceFile, model: &Model) {
+    pub(super) fn check_model(&mut self, file: &SourceFile, model: &Model) {
         let at = |word: &str| find_word(file, word).unwrap_or(Span::FILE);
         if let Some(problem) = names::problem(&model.schema) {
             let message = format!("schema \"{}\" is not a good name: it {problem}", model.schema);
@@ -158,7 +176,25 @@ impl Loaded {
             let hint = "Add unique_key='…' to config(), or use incremental_strategy='append'.";
             self.out.push(file, Diagnostic::error(at("incremental_strategy"), message).hint(hint));
         }
-        if !incremental && !config.unique_key.is_empty() {
+        if incremental
+            && config.incremental_strategy == IncrementalStrategy::DeleteInsert
+            && config.unique_key.is_empty()
+        {
+            let message = format!("model \"{}\" deletes without a unique_key", model.name);
+            let hint = "Add unique_key='…' to config(), or use incremental_strategy='append'.";
+            self.out.push(file, Diagnostic::error(at("incremental_strategy"), message).hint(hint));
+        }
+        if incremental
+            && config.incremental_strategy == IncrementalStrategy::Microbatch
+            && (config.event_time.is_none() || config.batch_size.is_none())
+        {
+            let message =
+                format!("model \"{}\" has batches without event_time and batch_size", model.name);
+            let hint =
+                "Write config(event_time='ordered_at', batch_size='day', begin='2024-01-01').";
+            self.out.push(file, Diagnostic::error(at("incremental_strategy"), message).hint(hint));
+        }
+        if !incremental && !self.layout.dbt && !config.unique_key.is_empty() {
             let message =
                 format!("model \"{}\" has a unique_key but is not incremental", model.name);
             let hint = "Remove it, or add materialized='incremental'.";
@@ -167,30 +203,8 @@ impl Loaded {
     }
 }
 
-/// The folder below `models/`, which is the schema's default.
-fn first_folder(path: &str) -> String {
-    let mut parts = path.split('/').skip(1);
-    match (parts.next(), parts.next()) {
-        (Some(folder), Some(_)) => folder.to_owned(),
-        _ => model::SCHEMA_DEFAULT.to_owned(),
-    }
-}
-
-/// The defaults of the folders the file lies in, the inner over the outer.
-fn defaults(project: Option<&ProjectFile>, path: &str) -> Settings {
-    let mut settings = Settings::default();
-    let Some(project) = project else { return settings };
-    let folders: Vec<&str> = path.split('/').skip(1).collect();
-    for depth in 1..folders.len() {
-        if let Some(defaults) = project.models.get(&folders[..depth].join("/")) {
-            settings = Settings::from(defaults).over(settings);
-        }
-    }
-    settings
-}
-
 /// The arguments of `config(…)` as a tree with their places in the file.
-fn config_tree(file: &SourceFile, config: &Map<String, Json>) -> Node {
+pub(super) fn config_tree(file: &SourceFile, config: &Map<String, Json>) -> Node {
     let start = find_word(file, "config").unwrap_or(Span::FILE);
     let entries = config.iter().map(|(name, value)| {
         let span = find_word(file, name).unwrap_or(start);
@@ -219,7 +233,7 @@ fn tree(value: &Json, span: Span) -> Node {
 }
 
 /// The first place where `word` stands alone inside a template expression.
-fn find_word(file: &SourceFile, word: &str) -> Option<Span> {
+pub(super) fn find_word(file: &SourceFile, word: &str) -> Option<Span> {
     let start = file.text.find("{{").or_else(|| file.text.find("{%"))?;
     let inside = |c: char| c.is_alphanumeric() || c == '_';
     let mut found = file.text.match_indices(word).filter(|(at, _)| *at >= start);

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use serde::de::DeserializeOwned;
 
 use super::{Declared, Loaded, PROJECT_FILE, Read, walk};
+use crate::dbt::{self, DBT_PROJECT_FILE, DbtProject};
 use crate::diagnostic::{Diagnostic, Diagnostics, Span};
 use crate::file::SourceFile;
 use crate::graph::{NodeId, NodeKind};
@@ -14,14 +15,16 @@ use crate::names;
 use crate::resource::RESOURCES;
 use crate::resource::project_file::ProjectFile;
 use crate::validate::{self, Rules};
-use crate::yaml::{self, Node, Value};
+use crate::yaml::{self, Node, Style, Value};
 
 const YAML: &[&str] = &["yaml", "yml"];
 
 impl Loaded {
-    /// Reads `flywheel.yaml`; false if there is none, so that nothing else makes sense.
+    /// Reads `flywheel.yaml` and `dbt_project.yml`; false if there is neither, so that nothing else makes
+    /// sense.
     pub(super) fn read_project(&mut self, dir: &Path) -> bool {
-        if !dir.join(PROJECT_FILE).is_file() {
+        let (ours, dbts) = (dir.join(PROJECT_FILE).is_file(), dir.join(DBT_PROJECT_FILE).is_file());
+        if !ours && !dbts {
             self.out.push_path(
                 PROJECT_FILE,
                 Diagnostic::error(Span::FILE, "the folder has no flywheel.yaml")
@@ -29,17 +32,35 @@ impl Loaded {
             );
             return false;
         }
-        if let Some((file, mut node)) = read_tree(dir, PROJECT_FILE, &mut self.out) {
-            strip_plus(&mut node);
-            if let Some(serde_json::Value::Object(vars)) = node.get("vars").map(Node::to_json) {
-                self.vars = vars.into_iter().collect();
+        if dbts {
+            self.dbt = DbtProject::read(dir, &mut self.out);
+            if let Some(dbt) = &self.dbt {
+                self.layout = dbt.layout.clone();
+                self.vars.clone_from(&dbt.vars);
             }
-            let schema = schemars::schema_for!(ProjectFile);
-            let rules = Rules { subject: "the project", schema: &schema, secrets: false };
-            let read = validate::read(&file, &node, rules, &mut self.out);
-            self.project = read.map(|value| Read { value, file, node });
+        }
+        if ours {
+            self.read_project_file(dir);
+        } else if let Some(dbt) = &self.dbt {
+            let value = ProjectFile::of_dbt(&dbt.globals.project, dbt.vars.clone());
+            let node = Node { value: Value::Null, span: Span::FILE, style: Style::Plain };
+            self.project = Some(Read { value, file: Arc::clone(&dbt.configs.file), node });
         }
         true
+    }
+
+    fn read_project_file(&mut self, dir: &Path) {
+        let Some((file, mut node)) = read_tree(dir, PROJECT_FILE, &mut self.out) else { return };
+        strip_plus(&mut node);
+        if let Some(serde_json::Value::Object(vars)) = node.get("vars").map(Node::to_json) {
+            self.vars.extend(vars);
+        }
+        let schema = schemars::schema_for!(ProjectFile);
+        let rules = Rules { subject: "the project", schema: &schema, secrets: false };
+        if let Some(mut value) = validate::read::<ProjectFile>(&file, &node, rules, &mut self.out) {
+            value.vars.clone_from(&self.vars);
+            self.project = Some(Read { value, file, node });
+        }
     }
 
     pub(super) fn read_resources(&mut self, dir: &Path) {
@@ -86,8 +107,32 @@ impl Loaded {
 
     pub(super) fn read_properties(&mut self, dir: &Path) {
         let schema = schemars::schema_for!(crate::resource::properties::Properties);
-        for path in walk::files(dir, "models", YAML, &mut self.out) {
-            let Some((file, node)) = read_tree(dir, &path, &mut self.out) else { continue };
+        let layout = self.layout.clone();
+        let mut folders = vec![layout.models, layout.seeds, layout.snapshots];
+        if layout.dbt {
+            folders.push(layout.tests);
+        }
+        let mut paths = Vec::new();
+        for folder in folders.concat() {
+            paths.extend(walk::files(dir, &folder, YAML, &mut self.out));
+        }
+        paths.sort();
+        paths.dedup();
+        for path in paths {
+            let Some((file, mut node)) = read_tree(dir, &path, &mut self.out) else { continue };
+            let extra = dbt::normalise(&file, &mut node, &self.macros, &mut self.out);
+            self.extras.push((Arc::clone(&file), extra));
+            if let Some(dbt) = &self.dbt {
+                let sources = match &mut node.value {
+                    Value::Map(entries) => {
+                        entries.iter_mut().find(|(key, _)| key.name == "sources")
+                    }
+                    _ => None,
+                };
+                if let Some((_, sources)) = sources {
+                    dbt::render_texts(&file, sources, &self.vars, &dbt.globals, &mut self.out);
+                }
+            }
             let rules = Rules { subject: "the property file", schema: &schema, secrets: false };
             if let Some(value) = validate::read(&file, &node, rules, &mut self.out) {
                 self.properties.push(Read { value, file, node });
@@ -114,7 +159,7 @@ impl Loaded {
 }
 
 /// Reads a YAML file into a tree that is not empty.
-pub(super) fn read_tree(
+pub(crate) fn read_tree(
     dir: &Path,
     path: &str,
     out: &mut Diagnostics,

@@ -16,7 +16,7 @@ const DEPTH_MAX: usize = 16;
 
 /// Folders besides those of the resources.
 const OTHER_FOLDERS: &[&str] =
-    &["tests", "macros", "seeds", "snapshots", "streams", "dashboards", "access"];
+    &["tests", "macros", "seeds", "snapshots", "streams", "dashboards", "access", "analyses"];
 
 /// The paths, relative to `dir`, of files in `folder` that end in one of `extensions`, sorted.
 ///
@@ -81,6 +81,17 @@ pub(super) fn files(
     found.sort();
     found.truncate(FILES_MAX);
     found
+}
+
+/// The names of the folders in `folder`, sorted; links and hidden ones are passed over.
+pub(super) fn folders(dir: &Path, folder: &str) -> Vec<String> {
+    let entries = fs::read_dir(dir.join(folder)).into_iter().flatten().flatten();
+    let folders = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+    let mut names: Vec<String> =
+        folders.filter_map(|entry| entry.file_name().into_string().ok()).collect();
+    names.retain(|name| !name.starts_with('.'));
+    names.sort();
+    names
 }
 
 fn has_extension(name: &str, extensions: &[&str]) -> bool {

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use flywheel_base::digest;
 use serde_json::Value as Json;
 
+use super::Threshold;
 use crate::graph::{NodeId, NodeKind};
 use crate::resource::properties::Severity;
-use crate::template::Macros;
+use crate::template::{self, Macros, RenderContext};
 
 /// The longest name of a test before it is shortened with a digest, as dbt does.
 const NAME_MAX: usize = 63;
@@ -30,6 +31,8 @@ pub struct ModelTest {
     pub severity: Severity,
     /// Only rows that fulfil this SQL condition are tested.
     pub condition: Option<String>,
+    /// How many failures it takes.
+    pub threshold: Threshold,
     /// The property file, relative to the project folder.
     pub file: String,
     /// The line of the test in that file.
@@ -55,6 +58,40 @@ pub enum TestKind {
         /// The other table's column.
         field: String,
     },
+    /// A query that a test of the project or of a package writes; each row it returns is a failure.
+    Custom(CustomTest),
+}
+
+/// A call of a test that is a macro.
+#[derive(Clone, Debug)]
+pub struct CustomTest {
+    /// The test's name, such as `dbt_utils.accepted_range`.
+    pub test: String,
+    /// The template that calls it.
+    pub sql: String,
+    /// The models and learners it reads with `ref()`.
+    pub refs: BTreeSet<String>,
+    /// The tables it reads with `source()`: source name and table.
+    pub sources: BTreeSet<(String, String)>,
+    /// The project's macros, of which it is one.
+    pub macros: Arc<Macros>,
+}
+
+impl PartialEq for CustomTest {
+    fn eq(&self, other: &Self) -> bool {
+        self.sql == other.sql
+    }
+}
+
+impl CustomTest {
+    /// The test's SQL with every template expression replaced.
+    ///
+    /// # Errors
+    /// As [`super::Model::render`].
+    pub fn render(&self, context: &RenderContext<'_>) -> flywheel_base::Result<String> {
+        template::render(&self.sql, context, &self.macros)
+            .map_err(|fault| fault.into_error(&format!("test \"{}\"", self.test)))
+    }
 }
 
 /// A test that is a query: every row it returns is a failure.
@@ -68,6 +105,8 @@ pub struct SingularTest {
     pub sql: String,
     /// What a failure does.
     pub severity: Severity,
+    /// How many failures it takes.
+    pub threshold: Threshold,
     /// Tags for selection with `tag:`, sorted.
     pub tags: Vec<String>,
     /// The models and learners it reads with `ref()`.
@@ -81,12 +120,13 @@ pub struct SingularTest {
 impl TestKind {
     /// dbt's word for the kind.
     #[must_use]
-    pub fn word(&self) -> &'static str {
+    pub fn word(&self) -> &str {
         match self {
             Self::Unique => "unique",
             Self::NotNull => "not_null",
             Self::AcceptedValues { .. } => "accepted_values",
             Self::Relationships { .. } => "relationships",
+            Self::Custom(custom) => &custom.test,
         }
     }
 }
@@ -109,6 +149,11 @@ pub(crate) fn test_name(target: &NodeId, column: Option<&str>, kind: &TestKind) 
         }
         TestKind::Relationships { to, field } => {
             name = format!("{name}__{field}__ref_{}_", to.name);
+        }
+        TestKind::Custom(custom) => {
+            // Two calls of one test differ in their arguments, which may be long.
+            let differs = digest::short(&[custom.sql.as_bytes()]);
+            name = format!("{name}_{}", differs.get(..6).unwrap_or(&differs));
         }
         TestKind::Unique | TestKind::NotNull => {}
     }

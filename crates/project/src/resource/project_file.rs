@@ -52,6 +52,22 @@ impl Default for Calendar {
     }
 }
 
+impl ProjectFile {
+    /// The file of a project that only has dbt's.
+    pub(crate) fn of_dbt(name: &str, vars: BTreeMap<String, serde_json::Value>) -> Self {
+        Self {
+            name: name.to_owned(),
+            description: None,
+            lake: lake_default(),
+            memory: memory_default(),
+            vars,
+            simulated: false,
+            calendar: Calendar::default(),
+            models: BTreeMap::new(),
+        }
+    }
+}
+
 /// What models of one folder use unless they say otherwise.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -78,6 +94,14 @@ pub enum Materialized {
     Table,
     /// A table that takes only new or changed rows.
     Incremental,
+    /// Not stored: it becomes a part of whatever reads it.
+    Ephemeral,
+    /// A table made of a CSV file of `seeds/`.
+    #[serde(skip_deserializing)]
+    Seed,
+    /// A table that keeps every state its rows ever had.
+    #[serde(skip_deserializing)]
+    Snapshot,
 }
 
 fn january() -> u8 {

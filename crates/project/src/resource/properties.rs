@@ -61,12 +61,16 @@ pub struct SourceProperties {
 /// One landed table.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(transform = allow_data_tests)]
 pub struct SourceTable {
     /// The table's name.
     pub name: String,
     /// What one row means.
     #[serde(default)]
     pub description: Option<String>,
+    /// Tests on the whole table.
+    #[serde(default, alias = "data_tests")]
+    pub tests: Vec<Test>,
     /// Its columns and their tests.
     #[serde(default)]
     pub columns: Vec<ColumnProperties>,
@@ -113,12 +117,24 @@ pub enum TestName {
     AcceptedValues,
     /// Every value occurs in another model's column.
     Relationships,
+    /// A test of the project or of a package, `{% test name(model) %}`; such a test may also be written
+    /// under its own name.
+    Custom,
 }
 
 /// Arguments of a test.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TestArguments {
+    /// The name of a `custom` test, such as `dbt_utils.accepted_range`.
+    #[serde(default)]
+    pub test: Option<String>,
+    /// The arguments of a `custom` test.
+    #[serde(default)]
+    pub arguments: serde_json::Map<String, serde_json::Value>,
+    /// The test's name in reports, if it is not to be made of what it tests.
+    #[serde(default)]
+    pub name: Option<String>,
     /// The values of `accepted_values`.
     #[serde(default)]
     pub values: Vec<serde_json::Value>,
@@ -149,6 +165,18 @@ pub struct TestConfig {
     /// Rows that are tested: a SQL condition.
     #[serde(default, rename = "where")]
     pub condition: Option<String>,
+    /// How many failures make it fail: `>10`, `!=0`; any if absent.
+    #[serde(default)]
+    pub error_if: Option<String>,
+    /// How many failures make it warn: `>10`, `!=0`; any if absent.
+    #[serde(default)]
+    pub warn_if: Option<String>,
+    /// How many failures are counted at most.
+    #[serde(default)]
+    pub limit: Option<u64>,
+    /// Whether the test is run at all.
+    #[serde(default)]
+    pub enabled: Option<bool>,
 }
 
 /// What a failing test does.
@@ -177,7 +205,7 @@ fn list_tests(schema: &mut Schema) {
     let branch = schema.get_mut("anyOf").and_then(|branches| branches.get_mut(1));
     if let Some(branch) = branch.and_then(serde_json::Value::as_object_mut) {
         let arguments = branch.remove("additionalProperties").unwrap_or_default();
-        let names = ["unique", "not_null", "accepted_values", "relationships"];
+        let names = ["unique", "not_null", "accepted_values", "relationships", "custom"];
         let properties: serde_json::Map<_, _> =
             names.into_iter().map(|name| (name.to_owned(), arguments.clone())).collect();
         branch.insert("properties".to_owned(), properties.into());

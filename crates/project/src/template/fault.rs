@@ -4,8 +4,9 @@ use std::error::Error as _;
 
 use flywheel_base::{Error, ErrorKind, suggest};
 
+use super::Raised;
+use super::macros::Assembled;
 use super::words::WORDS;
-use super::{Macros, Raised};
 use crate::diagnostic::{Diagnostic, Span};
 use crate::file::SourceFile;
 
@@ -26,12 +27,12 @@ impl Fault {
     /// The engine's error, or our own if one of our words stopped it.
     pub(super) fn from_jinja(
         template: &str,
-        macros: &Macros,
+        macros: &Assembled<'_>,
         error: &minijinja::Error,
         raised: Option<Raised>,
     ) -> Self {
         let fault = Self::described(template, macros, error, raised);
-        let at = error.range().map(|range| range.start).filter(|at| *at < macros.offset());
+        let at = error.range().map(|range| range.start).filter(|at| *at < macros.offset);
         match at.and_then(|at| macros.place(at)) {
             Some(place) => Self { message: format!("in {place}: {}", fault.message), ..fault },
             None => fault,
@@ -40,7 +41,7 @@ impl Fault {
 
     fn described(
         template: &str,
-        macros: &Macros,
+        macros: &Assembled<'_>,
         error: &minijinja::Error,
         raised: Option<Raised>,
     ) -> Self {
@@ -58,7 +59,7 @@ impl Fault {
                 || kind == minijinja::ErrorKind::UndefinedError
                 || detail.contains("undefined is not callable") =>
             {
-                let word = excerpt(&macros.before(template), error);
+                let word = excerpt(&macros.source, error);
                 let hint = suggest::hint(&word, WORDS.iter().copied());
                 (format!("\"{word}\" is not defined"), Some(hint))
             }
@@ -96,16 +97,16 @@ impl Fault {
 }
 
 /// The error's place in the template; the whole of it if the place lies in a macro.
-fn place(template: &str, macros: &Macros, error: &minijinja::Error) -> Span {
+fn place(template: &str, macros: &Assembled<'_>, error: &minijinja::Error) -> Span {
     let file = SourceFile::new("", template);
     if let Some(range) = error.range() {
-        return match range.start.checked_sub(macros.offset()) {
+        return match range.start.checked_sub(macros.offset) {
             Some(start) if start <= template.len() => file.span(start, range.len()),
             _ => Span::FILE,
         };
     }
     match error.line() {
-        Some(line) if macros.offset() == 0 => {
+        Some(line) if macros.offset == 0 => {
             Span::new(line, 1, file.line(line).map_or(1, |text| text.chars().count()))
         }
         _ => Span::FILE,

@@ -1,14 +1,23 @@
 //! The words a template may use.
 
+mod adapter;
+mod call;
+mod list;
+mod method;
+mod relation;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use flywheel_base::{Error, ErrorKind, Result, suggest};
-use minijinja::value::{Kwargs, Rest, Serde, Value, ValueKind};
+use flywheel_base::{Error, ErrorKind, Result};
+use minijinja::value::{Rest, Serde, Value, ValueKind};
 use minijinja::{Environment, Output, State};
 use serde_json::{Map, Value as Json};
 
-use super::{Raised, Reference};
+use self::adapter::{Adapter, Exceptions};
+use self::call::{Config, MacroRef, Package, Var};
+use self::relation::Relation;
+use super::{Columns, Macros, Raised, Reference, blocks};
 
 /// Every word, for hints.
 pub(super) const WORDS: &[&str] =
@@ -39,6 +48,22 @@ pub(super) struct Seen {
     pub(super) config: Map<String, Json>,
     pub(super) asked_incremental: bool,
     raised: Option<Raised>,
+    /// What `return()` was given, until the macro it stands in has ended.
+    returned: Option<Value>,
+    /// The macros of this rendering, by package and name.
+    macros: BTreeMap<(String, String), Value>,
+}
+
+/// What one rendering is made with.
+pub(super) struct Setup<'a> {
+    pub(super) vars: &'a BTreeMap<String, Json>,
+    pub(super) incremental: bool,
+    pub(super) this: &'a str,
+    pub(super) answers: BTreeMap<Reference, Answer>,
+    pub(super) columns: &'a Columns,
+    /// Whether what is read can be asked for its columns: not while references are looked for.
+    pub(super) execute: bool,
+    pub(super) macros: &'a Arc<Macros>,
 }
 
 /// The words of one rendering.
@@ -51,7 +76,16 @@ struct Inner {
     incremental: bool,
     this: String,
     answers: BTreeMap<Reference, Answer>,
+    columns: Columns,
+    execute: bool,
+    macros: Arc<Macros>,
     seen: Mutex<Seen>,
+}
+
+impl std::fmt::Debug for Inner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Words").field("this", &self.this).finish_non_exhaustive()
+    }
 }
 
 impl Inner {
@@ -73,55 +107,92 @@ impl Inner {
 
     fn resolve(&self, reference: Reference) -> Result<Value, minijinja::Error> {
         let answer = match self.answers.get(&reference) {
-            Some(Answer::Name(name)) => Ok(Value::from(name.as_str())),
+            Some(Answer::Name(name)) => Ok(self.relation(name)),
             Some(Answer::Refused(raised)) => Err(self.raise(raised.clone())),
-            None => Ok(Value::from("_")),
+            None => Ok(self.relation("_")),
         };
         self.seen().references.insert(reference);
         answer
     }
 
-    fn var(&self, name: &str, default: Option<Value>) -> Result<Value, minijinja::Error> {
-        match (self.vars.get(name), default) {
-            (Some(value), _) => Ok(Value::from(Serde(value))),
-            (None, Some(default)) => Ok(default),
-            (None, None) => {
-                let near = suggest::hint(name, self.vars.keys().map(String::as_str));
-                let hint = format!(
-                    "{near} Declare it under vars in flywheel.yaml, or write var('{name}', default)."
-                );
-                Err(self.refuse(format!("no variable named \"{name}\" is declared"), hint))
-            }
+    /// A table's name in SQL; in a dbt project with the attributes that dbt's has.
+    fn relation(&self, name: &str) -> Value {
+        let Some(dbt) = &self.macros.dbt else { return Value::from(name) };
+        let database = dbt.target.get("database").and_then(Json::as_str);
+        Value::from_object(Relation::new(name, database.unwrap_or_default()))
+    }
+
+    /// `ref('model')`, and in a dbt project also `ref('package', 'model')`.
+    fn reference(&self, arguments: &[Value]) -> Result<Value, minijinja::Error> {
+        let names = positional(arguments);
+        match names.as_slice() {
+            [name] => self.resolve(Reference::Ref(name.clone())),
+            [_, name] if self.macros.dbt.is_some() => self.resolve(Reference::Ref(name.clone())),
+            _ => Err(self.refuse(
+                format!("ref() takes one name, found {}", names.len()),
+                "Write ref('model').".to_owned(),
+            )),
         }
     }
 
-    fn config(&self, arguments: &Kwargs) -> Result<Value, minijinja::Error> {
-        for name in arguments.args().collect::<BTreeSet<_>>() {
-            let value: Value = arguments.get(name)?;
-            let value = serde_json::to_value(&value).map_err(|error| {
-                self.refuse(
-                    format!("the setting \"{name}\" cannot be read: {error}"),
-                    "Give a text, a number, true, false or a list of these.".to_owned(),
-                )
-            })?;
-            self.seen().config.insert(name.to_owned(), value);
+    fn source(&self, arguments: &[Value]) -> Result<Value, minijinja::Error> {
+        let names = positional(arguments);
+        match names.as_slice() {
+            [source, table] => self.resolve(Reference::Source(source.clone(), table.clone())),
+            _ => Err(self.refuse(
+                format!("source() takes a schema and a table, found {} names", names.len()),
+                "Write source('raw', 'orders').".to_owned(),
+            )),
         }
-        Ok(Value::from(""))
+    }
+
+    /// Variables whose names dbt lets everybody set; a secret has no place in SQL.
+    fn env_var(&self, name: &str, default: Option<Value>) -> Result<Value, minijinja::Error> {
+        let allowed = name.starts_with("DBT_") && !name.starts_with("DBT_ENV_SECRET");
+        if self.macros.dbt.is_none() || (!allowed && default.is_none()) {
+            let (message, hint) = match self.macros.dbt {
+                None => (
+                    "SQL does not read the environment".to_owned(),
+                    "Declare the value under vars in flywheel.yaml and write var('name')."
+                        .to_owned(),
+                ),
+                Some(_) => (
+                    format!("the environment variable \"{name}\" is not for templates"),
+                    "Only names that start with DBT_, and not with DBT_ENV_SECRET, are read; \
+                     or give a default: env_var('name', 'default')."
+                        .to_owned(),
+                ),
+            };
+            return Err(self.refuse(message, hint));
+        }
+        let found = if allowed { flywheel_base::env::optional(name) } else { None };
+        match (found, default) {
+            (Some(found), _) => Ok(Value::from(found)),
+            (None, Some(default)) => Ok(default),
+            (None, None) => Err(self.refuse(
+                format!("the environment variable \"{name}\" is not set"),
+                format!("Set it before the command, or write env_var('{name}', 'default')."),
+            )),
+        }
     }
 }
 
+/// Positional arguments as texts; named ones (`version=1`) choose nothing here.
+fn positional(arguments: &[Value]) -> Vec<String> {
+    let plain = arguments.iter().filter(|value| !value.is_kwargs());
+    plain.map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_owned)).collect()
+}
+
 impl Words {
-    pub(super) fn new(
-        vars: &BTreeMap<String, Json>,
-        incremental: bool,
-        this: &str,
-        answers: BTreeMap<Reference, Answer>,
-    ) -> Self {
+    pub(super) fn new(setup: Setup<'_>) -> Self {
         let inner = Inner {
-            vars: vars.clone(),
-            incremental,
-            this: this.to_owned(),
-            answers,
+            vars: setup.vars.clone(),
+            incremental: setup.incremental,
+            this: setup.this.to_owned(),
+            answers: setup.answers,
+            columns: setup.columns.clone(),
+            execute: setup.execute,
+            macros: Arc::clone(setup.macros),
             seen: Mutex::new(Seen::default()),
         };
         Self { inner: Arc::new(inner) }
@@ -135,44 +206,97 @@ impl Words {
         self.inner.seen().raised.clone()
     }
 
-    pub(super) fn install(&self, environment: &mut Environment<'_>) {
+    /// Makes the words known that `source` may use.
+    pub(super) fn install(&self, environment: &mut Environment<'_>, source: &str) {
         let words = Arc::clone(&self.inner);
-        environment.add_function("ref", move |names: Rest<String>| match names.as_slice() {
-            [name] => words.resolve(Reference::Ref(name.clone())),
-            _ => Err(words.refuse(
-                format!("ref() takes one name, found {}", names.len()),
-                "Write ref('model').".to_owned(),
-            )),
-        });
+        environment.add_function("ref", move |names: Rest<Value>| words.reference(&names));
         let words = Arc::clone(&self.inner);
-        environment.add_function("source", move |names: Rest<String>| match names.as_slice() {
-            [source, table] => words.resolve(Reference::Source(source.clone(), table.clone())),
-            _ => Err(words.refuse(
-                format!("source() takes a schema and a table, found {} names", names.len()),
-                "Write source('raw', 'orders').".to_owned(),
-            )),
-        });
-        let words = Arc::clone(&self.inner);
-        environment.add_function("var", move |name: String, default: Option<Value>| {
-            words.var(&name, default)
-        });
-        let words = Arc::clone(&self.inner);
-        environment.add_function("config", move |arguments: Kwargs| words.config(&arguments));
+        environment.add_function("source", move |names: Rest<Value>| words.source(&names));
         let words = Arc::clone(&self.inner);
         environment.add_function("is_incremental", move || {
             words.seen().asked_incremental = true;
             words.incremental
         });
         let words = Arc::clone(&self.inner);
-        environment.add_function("env_var", move |_: Rest<Value>| -> Result<Value, _> {
-            Err(words.refuse(
-                "SQL does not read the environment".to_owned(),
-                "Declare the value under vars in flywheel.yaml and write var('name').".to_owned(),
+        environment.add_function("env_var", move |name: String, default: Option<Value>| {
+            words.env_var(&name, default)
+        });
+        environment.add_global("var", Value::from_object(Var(Arc::clone(&self.inner))));
+        environment.add_global("config", Value::from_object(Config(Arc::clone(&self.inner))));
+        environment.add_global("this", self.inner.relation(&self.inner.this));
+        environment.add_global("execute", self.inner.execute);
+        self.install_macros(environment, source);
+        self.install_helpers(environment);
+        if let Some(dbt) = &self.inner.macros.dbt {
+            environment.add_global("target", Value::from(Serde(&dbt.target)));
+            environment.add_global("project_name", dbt.project.as_str());
+            let own = Package { words: Arc::clone(&self.inner), package: String::new() };
+            environment.add_global(dbt.project.clone(), Value::from_object(own));
+        }
+        environment.set_formatter(write_value);
+    }
+
+    fn install_macros(&self, environment: &mut Environment<'_>, source: &str) {
+        let macros = &self.inner.macros;
+        let words = Arc::clone(&self.inner);
+        environment.add_function(
+            "__register",
+            move |package: String, name: String, value: Value| {
+                words.seen().macros.insert((package, name), value);
+                ""
+            },
+        );
+        let packages = macros.packages();
+        for word in blocks::words(source) {
+            let words = Arc::clone(&self.inner);
+            if packages.contains(word) {
+                let package = Package { words, package: word.to_owned() };
+                environment.add_global(word.to_owned(), Value::from_object(package));
+            } else if let Some(package) = macros.package_of(word)
+                && !WORDS.contains(&word)
+            {
+                let (package, name) = (package.to_owned(), word.to_owned());
+                let found = MacroRef { words, package, name };
+                environment.add_global(word.to_owned(), Value::from_object(found));
+            }
+        }
+    }
+
+    fn install_helpers(&self, environment: &mut Environment<'_>) {
+        let words = Arc::clone(&self.inner);
+        environment.add_function("return", move |value: Value| -> Result<Value, _> {
+            words.seen().returned = Some(value);
+            Err(minijinja::Error::new(
+                minijinja::ErrorKind::InvalidOperation,
+                "return() stands outside of a macro",
             ))
         });
-        environment.add_global("this", Value::from(self.inner.this.as_str()));
-        environment.add_global("execute", true);
-        environment.set_formatter(write_value);
+        for word in ["run_query", "statement", "load_result"] {
+            let words = Arc::clone(&self.inner);
+            environment.add_function(word, move |_: Rest<Value>| -> Result<Value, _> {
+                Err(words.refuse(
+                    format!("{word}() asks the database, which a template cannot"),
+                    "Write the list into the template or a var, or let SQL itself do the work."
+                        .to_owned(),
+                ))
+            });
+        }
+        environment.add_function("log", |_: Rest<Value>| "");
+        environment.add_function("print", |_: Rest<Value>| "");
+        environment.add_function("__grows", list::growing);
+        environment.add_function("zip", list::zip);
+        environment.add_function("set", list::set);
+        environment.add_function("tojson", method::to_json);
+        environment.add_function("fromjson", method::from_json);
+        environment.add_global("adapter", Value::from_object(Adapter(Arc::clone(&self.inner))));
+        environment
+            .add_global("exceptions", Value::from_object(Exceptions(Arc::clone(&self.inner))));
+        for filter in ["as_text", "as_native"] {
+            environment.add_filter(filter, |value: Value| value);
+        }
+        environment.add_filter("as_bool", method::as_bool);
+        environment.add_filter("as_number", method::as_number);
+        environment.set_unknown_method_callback(method::call);
     }
 }
 

@@ -2,15 +2,17 @@
 
 use std::collections::BTreeSet;
 
-use arrow::datatypes::Schema;
+use arrow::datatypes::{DataType, Schema};
 use flywheel_base::{Error, Result, digest};
 use flywheel_project::resource::project_file::Materialized;
-use flywheel_project::{Model, Project};
+use flywheel_project::{Columns, Model, Project};
 use flywheel_warehouse::{Location, Query, Session, TableName};
 
 use super::materialize::{self, Batch};
 use super::past::Past;
+use super::{seed, snapshot};
 use crate::shelf::{Item, Shelf};
+use crate::testing::quoted_table;
 use crate::{World, catalog, inputs, lineage, names};
 
 /// How many characters of a fingerprint name a table's folder.
@@ -84,6 +86,10 @@ impl Job<'_> {
         if compiled.timed {
             versions.insert(format!("at {}", self.world.now.micros()));
         }
+        // A snapshot is one table for ever, whatever its query becomes; a changed query is new data.
+        if self.model.snapshot.is_some() {
+            versions.insert(format!("query {}", compiled.source));
+        }
         let data = inputs::of(&versions);
         let (made, built) = match self.unchanged(&compiled, &data).await? {
             Some(item) => (Made { item, rows: None, batch: None }, false),
@@ -97,13 +103,15 @@ impl Job<'_> {
     async fn make(&self, compiled: &Compiled) -> Result<Made> {
         (self.started)(&self.model.relation());
         match self.model.config.materialized {
-            Materialized::View => {
+            Materialized::View | Materialized::Ephemeral => {
                 let (sql, fingerprint) = (compiled.sql.clone(), compiled.fingerprint.clone());
                 let item = Item::View { sql, fingerprint, reads: self.reads.clone() };
                 Ok(Made { item, rows: None, batch: None })
             }
             Materialized::Table => materialize::table(self, compiled).await,
             Materialized::Incremental => materialize::incremental(self, compiled).await,
+            Materialized::Seed => seed::build(self, compiled).await,
+            Materialized::Snapshot => snapshot::build(self, compiled).await,
         }
     }
 
@@ -132,7 +140,13 @@ impl Job<'_> {
     /// Renders the query and finds its fingerprint; it is planned only if something about it changed.
     async fn compile(&self) -> Result<Compiled> {
         let project = self.world.project;
-        let sql = names::render_model(project, self.model, false)?;
+        if let Some(declared) = &self.model.seed {
+            let rows = declared.read()?;
+            let fingerprint = digest::hex(&[b"seed", rows.digest.as_bytes()]);
+            let source = inputs::of([&fingerprint]);
+            return Ok(Compiled { sql: String::new(), fingerprint, source, timed: false });
+        }
+        let sql = names::render_model_with(project, self.model, false, &self.columns().await?)?;
         let config = storage(self.model);
         let mut known = vec![sql.clone(), config.clone()];
         known.extend(self.shapes().await?);
@@ -149,7 +163,28 @@ impl Job<'_> {
         let parts = [query.fingerprint(), shape(&query.schema()), config];
         let parts: Vec<&[u8]> = parts.iter().map(String::as_bytes).collect();
         let timed = lineage::depends_on_time(query.plan());
-        Ok(Compiled { sql, fingerprint: digest::hex(&parts), source, timed })
+        let fingerprint = match self.model.snapshot {
+            Some(_) => digest::hex(&[b"snapshot", self.model.relation().as_bytes()]),
+            None => digest::hex(&parts),
+        };
+        Ok(Compiled { sql, fingerprint, source, timed })
+    }
+
+    /// The columns of what the model reads, if its template asks for them.
+    pub(super) async fn columns(&self) -> Result<Columns> {
+        let mut columns = Columns::new();
+        if !self.model.asks_for_columns() {
+            return Ok(columns);
+        }
+        for name in self.reads {
+            let query =
+                self.session.query(&format!("SELECT * FROM {}", quoted_table(name))).await?;
+            let schema = query.schema();
+            let fields = schema.fields().iter();
+            let fields = fields.map(|field| (field.name().clone(), sql_type(field.data_type())));
+            columns.insert(name.clone(), fields.collect());
+        }
+        Ok(columns)
     }
 
     /// The columns of everything the model reads, views opened.
@@ -165,7 +200,8 @@ impl Job<'_> {
 
     /// The last passed build, if neither the model nor what it reads changed since.
     async fn unchanged(&self, compiled: &Compiled, data: &str) -> Result<Option<Item>> {
-        let view = self.model.config.materialized == Materialized::View;
+        let view =
+            matches!(self.model.config.materialized, Materialized::View | Materialized::Ephemeral);
         let Some((build, inputs)) = self.past.build.zip(self.past.inputs()) else {
             return Ok(None);
         };
@@ -247,10 +283,27 @@ fn storage(model: &Model) -> String {
     let config = &model.config;
     match config.materialized {
         Materialized::View => "view".to_owned(),
+        Materialized::Ephemeral => "ephemeral".to_owned(),
         Materialized::Table => "table".to_owned(),
+        Materialized::Seed => "seed".to_owned(),
+        Materialized::Snapshot => format!("snapshot {:?}", model.snapshot),
         Materialized::Incremental => {
             format!("incremental {:?} {:?}", config.incremental_strategy, config.unique_key)
         }
+    }
+}
+
+/// A type as SQL writes it; what has no name there is text.
+fn sql_type(data_type: &DataType) -> String {
+    match data_type {
+        DataType::Boolean => "boolean".to_owned(),
+        DataType::Int8 | DataType::Int16 | DataType::Int32 => "int".to_owned(),
+        DataType::Int64 => "bigint".to_owned(),
+        DataType::Float32 | DataType::Float64 => "double".to_owned(),
+        DataType::Date32 | DataType::Date64 => "date".to_owned(),
+        DataType::Timestamp(_, _) => "timestamp".to_owned(),
+        DataType::Decimal128(precision, scale) => format!("decimal({precision}, {scale})"),
+        _ => "varchar".to_owned(),
     }
 }
 

@@ -10,9 +10,10 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use arrow::datatypes::{Schema, SchemaRef};
 use flywheel_base::{Error, Result};
-use flywheel_project::{IncrementalStrategy, OnSchemaChange};
+use flywheel_project::{BatchSize, IncrementalStrategy, OnSchemaChange};
 use flywheel_warehouse::{
-    Catalog, Commit, Duplicates, Location, Query, RowStream, Session, TableState, Write, WriteMode,
+    Catalog, Commit, Duplicates, Location, Query, RowStream, Session, TableName, TableState, Write,
+    WriteMode,
 };
 use futures::{StreamExt, stream};
 
@@ -24,6 +25,9 @@ use crate::testing::{quoted, quoted_table};
 
 /// New rows up to this size stay in memory for the tests; beyond, tests read the whole table.
 const BATCH_BYTES_MAX: usize = 64 << 20;
+
+/// The schema under which a query finds the rows an increment brings; no model can have it.
+const NEW_ROWS_SCHEMA: &str = "_increment";
 
 /// The property of a commit that names the good version before it; readers of the past follow it.
 pub(crate) const BEFORE: &str = "before";
@@ -65,12 +69,12 @@ pub(super) async fn incremental(job: &Job<'_>, compiled: &Compiled) -> Result<Ma
     }
 }
 
-fn good_version(job: &Job<'_>, compiled: &Compiled, location: &Location) -> Option<i64> {
+pub(super) fn good_version(job: &Job<'_>, compiled: &Compiled, location: &Location) -> Option<i64> {
     job.past.good_version(&compiled.fingerprint, location.as_str())
 }
 
 /// Replaces the whole table with the query's rows and columns.
-async fn replace(
+pub(super) async fn replace(
     job: &Job<'_>,
     location: &Location,
     query: &Query,
@@ -115,14 +119,25 @@ impl Increment<'_> {
             }
         };
         let session = self.session()?;
-        let sql = names::render_model(self.job.world.project, self.job.model, true)?;
+        let columns = self.job.columns().await?;
+        let sql = names::render_model_with(self.job.world.project, self.job.model, true, &columns)?;
         let query = session.query(&sql).await?;
         self.job.require_declared(&query, true)?;
         let (query, removed) = self.fit(&session, &sql, query, &good.schema).await?;
+        if self.job.model.config.incremental_strategy == IncrementalStrategy::Microbatch {
+            return self
+                .replace_window(&session, &sql, &good.schema, &query.schema(), &removed)
+                .await;
+        }
         let (rows, held) = hold(query.stream().await?).await?;
         if held.as_ref().is_some_and(|batch| batch.rows.iter().all(|b| b.num_rows() == 0)) {
             let item = self.item(self.version);
             return Ok(Made { item, rows: Some(0), batch: held });
+        }
+        if let Some(batch) = &held
+            && let Some(made) = self.delete_insert(&good.schema, &removed, batch).await?
+        {
+            return Ok(made);
         }
         if self.head.version != self.version || !removed.is_empty() {
             self.restore(&session, &good.schema, &removed).await?;
@@ -148,7 +163,8 @@ impl Increment<'_> {
         let config = &self.job.model.config;
         let mode = match config.incremental_strategy {
             IncrementalStrategy::Append => WriteMode::Append,
-            IncrementalStrategy::Merge => {
+            IncrementalStrategy::Microbatch => WriteMode::Append,
+            IncrementalStrategy::Merge | IncrementalStrategy::DeleteInsert => {
                 WriteMode::Merge { key: config.unique_key.clone(), duplicates: Duplicates::Refuse }
             }
         };
@@ -196,6 +212,85 @@ impl Increment<'_> {
         }
     }
 
+    /// Replaces the rows of the last batches of time: what the table has of them goes, what the query
+    /// gives for them comes.
+    async fn replace_window(
+        &self,
+        session: &Session,
+        sql: &str,
+        table: &Schema,
+        new: &Schema,
+        removed: &BTreeSet<String>,
+    ) -> Result<Made> {
+        let since = self.window()?;
+        let (old, added) = both_sides(table, new, removed);
+        let this = quoted_table(&self.job.model.relation());
+        let sql = format!(
+            "SELECT {old} FROM {this} WHERE ({since}) IS NOT TRUE UNION ALL SELECT {added} FROM (\n{sql}\n) WHERE {since}"
+        );
+        self.replace_with(session, &sql).await
+    }
+
+    /// The condition of a row of the batches that are built again.
+    fn window(&self) -> Result<String> {
+        let config = &self.job.model.config;
+        let (Some(event_time), Some(size)) = (&config.event_time, config.batch_size) else {
+            return Err(Error::internal("a microbatch model without event_time passed its checks"));
+        };
+        let part = match size {
+            BatchSize::Hour => "hour",
+            BatchSize::Day => "day",
+            BatchSize::Month => "month",
+            BatchSize::Year => "year",
+        };
+        let now = self.job.world.now.micros();
+        Ok(format!(
+            "{} >= date_trunc('{part}', to_timestamp_micros({now})) - INTERVAL '{} {part}'",
+            quoted(event_time),
+            config.lookback
+        ))
+    }
+
+    /// dbt's `delete+insert` where a merge would not do the same: if a key is missing, or there twice.
+    async fn delete_insert(
+        &self,
+        table: &Schema,
+        removed: &BTreeSet<String>,
+        batch: &Batch,
+    ) -> Result<Option<Made>> {
+        let config = &self.job.model.config;
+        if config.incremental_strategy != IncrementalStrategy::DeleteInsert {
+            return Ok(None);
+        }
+        let mut shelf = self.job.shelf.clone();
+        shelf.put(&self.job.model.relation(), Some(self.item(self.version)));
+        let mut catalog = shelf.catalog()?;
+        let new_rows = TableName::new(NEW_ROWS_SCHEMA, "rows");
+        catalog.memory(&new_rows, Arc::clone(&batch.schema), batch.rows.clone());
+        let session = self.job.world.lake.session(catalog)?;
+        let new_rows = quoted_table(&new_rows.to_string());
+        let keys: Vec<String> = config.unique_key.iter().map(|key| quoted(key)).collect();
+        if !has_bad_key(&session, &new_rows, &keys).await? {
+            return Ok(None);
+        }
+        let same: Vec<String> = keys.iter().map(|key| format!("n.{key} = t.{key}")).collect();
+        let (old, new) = both_sides(table, &batch.schema, removed);
+        let this = quoted_table(&self.job.model.relation());
+        let sql = format!(
+            "SELECT {old} FROM {this} AS t WHERE NOT EXISTS (SELECT 1 FROM {new_rows} AS n WHERE {}) \
+             UNION ALL SELECT {new} FROM {new_rows}",
+            same.join(" AND ")
+        );
+        self.replace_with(&session, &sql).await.map(Some)
+    }
+
+    /// Lets the query's rows take the place of all, in one commit.
+    async fn replace_with(&self, session: &Session, sql: &str) -> Result<Made> {
+        let query = session.query(sql).await?;
+        let done = replace(self.job, &self.location, &query, Some(self.version)).await?;
+        Ok(Made { item: self.item(done.version), rows: Some(done.rows_written), batch: None })
+    }
+
     /// Returns the table to its good version, without the columns that are `removed`.
     async fn restore(
         &self,
@@ -215,7 +310,36 @@ impl Increment<'_> {
     }
 }
 
-fn lost(error: Error) -> Error {
+/// The columns of a table and of new rows, each as what it selects so that both are alike.
+fn both_sides(table: &Schema, new: &Schema, removed: &BTreeSet<String>) -> (String, String) {
+    let names = |schema: &Schema| -> Vec<String> {
+        schema.fields().iter().map(|field| field.name().clone()).collect()
+    };
+    let (old, added) = (names(table), names(new));
+    let mut all: Vec<&String> = old.iter().filter(|name| !removed.contains(*name)).collect();
+    all.extend(added.iter().filter(|name| !old.contains(name)));
+    let select = |own: &[String]| {
+        let column = |name: &&String| match own.contains(name) {
+            true => quoted(name),
+            false => format!("NULL AS {}", quoted(name)),
+        };
+        all.iter().map(column).collect::<Vec<_>>().join(", ")
+    };
+    (select(&old), select(&added))
+}
+
+/// Whether a row has no key, or one that another has.
+async fn has_bad_key(session: &Session, table: &str, keys: &[String]) -> Result<bool> {
+    let null: Vec<String> = keys.iter().map(|key| format!("{key} IS NULL")).collect();
+    let (keys, null) = (keys.join(", "), null.join(" OR "));
+    let sql = format!(
+        "SELECT 1 FROM {table} GROUP BY {keys} HAVING count(*) > 1 OR bool_or({null}) LIMIT 1"
+    );
+    let found = session.query(&sql).await?.collect().await?;
+    Ok(found.iter().any(|batch| batch.num_rows() > 0))
+}
+
+pub(super) fn lost(error: Error) -> Error {
     error.hint("The last good version is gone; run `flywheel build --full-refresh` for this model.")
 }
 
@@ -255,14 +379,8 @@ async fn require_unique(job: &Job<'_>, item: &Item) -> Result<()> {
     catalog.table(&job.own_name(), location.clone(), Some(*version));
     let session = job.world.lake.session(catalog)?;
     let keys: Vec<String> = config.unique_key.iter().map(|key| quoted(key)).collect();
-    let null: Vec<String> = keys.iter().map(|key| format!("{key} IS NULL")).collect();
-    let (keys, null) = (keys.join(", "), null.join(" OR "));
     let table = quoted_table(&job.model.relation());
-    let sql = format!(
-        "SELECT 1 FROM {table} GROUP BY {keys} HAVING count(*) > 1 OR bool_or({null}) LIMIT 1"
-    );
-    let found = session.query(&sql).await?.collect().await?;
-    if found.iter().all(|batch| batch.num_rows() == 0) {
+    if !has_bad_key(&session, &table, &keys).await? {
         return Ok(());
     }
     let key = config.unique_key.join(", ");

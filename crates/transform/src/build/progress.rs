@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use flywheel_base::{Error, Result};
+use flywheel_project::Model;
 use flywheel_state::{Build, Publication};
 use flywheel_warehouse::{Location, Session};
 use futures::future::BoxFuture;
@@ -15,7 +16,7 @@ use super::past::Past;
 use super::plan::Plan;
 use crate::report::{BuildReport, Event, Failure, ModelOutcome, ModelStatus, TestOutcome};
 use crate::shelf::{Item, Shelf};
-use crate::{World, names, order};
+use crate::{World, inputs, names, order};
 
 /// How many models of a wave are built at once, so that one waits for the disk while another computes.
 const MODELS_AT_ONCE: usize = 4;
@@ -77,8 +78,11 @@ impl<'a> Progress<'a> {
             tried: BTreeMap::new(),
             sources_passed: Vec::new(),
         };
-        for name in plan.models.keys() {
-            let item = progress.published_item(name)?;
+        for (name, model) in &plan.models {
+            let item = match names::is_ephemeral(model) {
+                true => Some(progress.ephemeral_item(name, model)?),
+                false => progress.published_item(name)?,
+            };
             progress.shelf.put(name, item);
         }
         progress.look_up_heads().await?;
@@ -96,6 +100,17 @@ impl<'a> Progress<'a> {
         let Some(sql) = seen.view_sql.clone() else { return Ok(None) };
         let reads = self.plan.reads.get(name).cloned().unwrap_or_default();
         Ok(Some(Item::View { sql, fingerprint: seen.fingerprint.clone(), reads }))
+    }
+
+    /// What an ephemeral model means to its tests, whether it is built now or not.
+    fn ephemeral_item(&self, name: &str, model: &Model) -> Result<Item> {
+        let sql = names::render_model(self.world.project, model, false)?;
+        let reads = self.plan.reads.get(name).cloned().unwrap_or_default();
+        Ok(Item::View { fingerprint: inputs::of([&sql]), sql, reads })
+    }
+
+    fn is_ephemeral(&self, name: &str) -> bool {
+        self.plan.models.get(name).is_some_and(|model| names::is_ephemeral(model))
     }
 
     /// Puts every landed table that is declared or read on the shelf, at its newest version. Those that
@@ -321,7 +336,8 @@ impl<'a> Progress<'a> {
             let same = |old: &Publication| {
                 Publication { published_at: seen.published_at, ..old.clone() } == seen
             };
-            if !self.published.get(name).is_some_and(same) {
+            // Readers see what an ephemeral model gives inside of what reads it.
+            if !self.is_ephemeral(name) && !self.published.get(name).is_some_and(same) {
                 publications.push(seen);
             }
             let same = |old: &Build| Build { built_at: build.built_at, ..old.clone() } == build;
@@ -360,7 +376,8 @@ impl<'a> Progress<'a> {
         if !self.plan.whole || !self.blocked.is_empty() {
             return Vec::new();
         }
-        let declared = |name: &&String| !self.plan.models.contains_key(*name);
+        let declared =
+            |name: &&String| !self.plan.models.contains_key(*name) || self.is_ephemeral(name);
         self.published.keys().filter(declared).cloned().collect()
     }
 

@@ -4,7 +4,7 @@ use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{Int64Type, Schema};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use flywheel_base::{Error, Result};
-use flywheel_project::resource::properties::Severity;
+use flywheel_project::Verdict;
 use flywheel_warehouse::Session;
 
 use super::statement::{self, Statement, Target};
@@ -159,18 +159,20 @@ async fn judge(
         Some(Err(error)) => return broken(outcome, check, error),
         None => 0,
     };
-    if rows == 0 {
-        return outcome;
-    }
     outcome.failures = rows;
-    outcome.status = match check.severity {
-        Severity::Error => TestStatus::Failed,
-        Severity::Warn => TestStatus::Warned,
-    };
-    if matches!(check.kind, CheckKind::AcceptedValues { .. })
+    if rows > 0
+        && matches!(check.kind, CheckKind::AcceptedValues { .. })
         && let Ok(values) = self::count(session, &[&statement.failing]).await
     {
         outcome.failures = values.first().copied().unwrap_or(rows);
+    }
+    outcome.status = match check.threshold.verdict(check.severity, outcome.failures) {
+        Verdict::Pass => TestStatus::Passed,
+        Verdict::Warn => TestStatus::Warned,
+        Verdict::Fail => TestStatus::Failed,
+    };
+    if rows == 0 {
+        return outcome;
     }
     match sample(session, &statement.sample).await {
         Ok(sample) => outcome.sample = sample,

@@ -35,9 +35,20 @@ pub(super) struct Shop {
 impl Shop {
     /// A shop with these files; `models/sources.yml` is always there.
     pub(super) async fn new(files: &[(&str, &str)]) -> Self {
+        let mut all = vec![("flywheel.yaml", "name: shop\n"), ("models/sources.yml", SOURCES)];
+        all.extend(files);
+        Self::with(&all).await
+    }
+
+    /// A shop in dbt's layout with these files; `models/sources.yml` is always there.
+    pub(super) async fn of_dbt(files: &[(&str, &str)]) -> Self {
+        let mut all = vec![("models/sources.yml", SOURCES)];
+        all.extend(files);
+        Self::with(&all).await
+    }
+
+    async fn with(files: &[(&str, &str)]) -> Self {
         let dir = TempDir::new().unwrap();
-        write(dir.path(), "flywheel.yaml", "name: shop\n");
-        write(dir.path(), "models/sources.yml", SOURCES);
         for (path, text) in files {
             write(dir.path(), path, text);
         }
@@ -117,7 +128,16 @@ impl Shop {
         self.read_in(catalog, sql).await
     }
 
+    /// What readers get, a list of texts per row.
+    pub(super) async fn rows(&self, sql: &str) -> Vec<Vec<String>> {
+        self.rows_in(catalog(self.world()).await.unwrap(), sql).await
+    }
+
     pub(super) async fn read_in(&self, catalog: Catalog, sql: &str) -> Vec<String> {
+        self.rows_in(catalog, sql).await.iter().map(|row| row.join(" ")).collect()
+    }
+
+    async fn rows_in(&self, catalog: Catalog, sql: &str) -> Vec<Vec<String>> {
         let session = self.lake.session(catalog).unwrap();
         let batches = session.query(sql).await.unwrap().collect().await.unwrap();
         let mut rows = Vec::new();
@@ -129,9 +149,7 @@ impl Shop {
                 .map(|column| ArrayFormatter::try_new(column.as_ref(), &options).unwrap())
                 .collect();
             for row in 0..batch.num_rows() {
-                let texts: Vec<String> =
-                    columns.iter().map(|column| column.value(row).to_string()).collect();
-                rows.push(texts.join(" "));
+                rows.push(columns.iter().map(|column| column.value(row).to_string()).collect());
             }
         }
         rows

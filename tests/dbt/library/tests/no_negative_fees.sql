@@ -1,0 +1,1 @@
+select loan_id, amount from {{ ref('loans') }} where amount < 0
