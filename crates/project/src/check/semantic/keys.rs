@@ -7,7 +7,7 @@ use super::super::Check;
 use super::super::sync::at;
 use crate::graph::{NodeId, NodeKind};
 use crate::load::Read;
-use crate::model::{ModelTest, SingularTest, TestKind, test_name};
+use crate::model::{ModelTest, SingularTest, TestKind, Threshold, test_name};
 use crate::resource::properties::Severity;
 use crate::resource::semantic::{EntityKind, Semantic};
 use crate::template::{self, Reference};
@@ -73,6 +73,7 @@ impl Check<'_> {
             kind: kind.clone(),
             severity: Severity::Error,
             condition: None,
+            threshold: Threshold::default(),
             file: read.file.path.clone(),
             line: at(read.node.find(&[Step::Key("entities"), Step::Key(entity)]), "type").line,
         });
@@ -117,6 +118,7 @@ impl Check<'_> {
             path: read.file.path.clone(),
             sql,
             severity: Severity::Error,
+            threshold: Threshold::default(),
             tags: Vec::new(),
             refs,
             sources,
