@@ -82,7 +82,7 @@ impl Season {
     }
 
     /// The season from the period after `length` values on.
-    pub(super) fn from_next(mut self, length: usize) -> Self {
+    pub(super) fn starting_after(mut self, length: usize) -> Self {
         if let Self::Factors(parts) | Self::Effects(parts) = &mut self {
             let next = length % parts.len();
             parts.rotate_left(next);

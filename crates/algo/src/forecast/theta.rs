@@ -70,7 +70,7 @@ impl Theta {
         let adjusted = season.removed(values);
         let level = level(&adjusted)?;
         let drift = slope(&adjusted) / 2.0;
-        Ok(Self { level, drift, season: season.from_next(values.len()) })
+        Ok(Self { level, drift, season: season.starting_after(values.len()) })
     }
 }
 

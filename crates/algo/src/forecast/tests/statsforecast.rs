@@ -149,7 +149,7 @@ fn the_stated_deviation_is_that_of_simulated_futures() {
         let stated = made.spread(12).unwrap();
         let noise = (made.squares / stated.freedom).sqrt();
         let mut rng = Rng::new(4);
-        let mut squares = vec![0.0; 12];
+        let mut squares = [0.0; 12];
         let mean = made.mean(12);
         for _ in 0..4000 {
             let path = made.drawn(12, || noise * rng.normal());

@@ -105,7 +105,7 @@ impl Optimised {
             mean_square: solved.square / judged,
             length: values.len(),
             end: State { level, ..last },
-            season: season.from_next(values.len()),
+            season: season.starting_after(values.len()),
         })
     }
 }
