@@ -164,7 +164,7 @@ fn show(output: Output, project: &Project, word: &str) -> Result<()> {
     row("unit", found.unit.unwrap_or_default().to_owned());
     row("good", found.direction.unwrap_or_default().to_owned());
     row("state", found.certification.to_owned());
-    row("owner", found.owner.unwrap_or_default().to_owned());
+    row("owner", found.owner.unwrap_or_default());
     row("declared in", found.file.to_owned());
     row("dimensions", found.dimensions.join(", "));
     output.grid(&grid)

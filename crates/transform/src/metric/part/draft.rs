@@ -10,6 +10,9 @@ use super::super::rows::Rows;
 use super::super::time::{Length, as_moment};
 use super::{Context, Part, aggregate, pick, select};
 
+/// A column's name and its SQL.
+type Named = (String, String);
+
 /// A part while it is written.
 pub(super) struct Draft<'a, 'q, 'p> {
     pub(super) context: &'p Context<'a, 'q>,
@@ -152,7 +155,7 @@ impl<'a> Draft<'a, '_, '_> {
     pub(super) fn snapshot(
         &mut self,
         columns: &[(String, String)],
-    ) -> Result<(Vec<(String, String)>, Vec<String>)> {
+    ) -> Result<(Vec<Named>, Vec<String>)> {
         let mut inner = columns.to_vec();
         let moment = self.snapshot_moment()?;
         inner.push(("at".to_owned(), moment));
