@@ -1,7 +1,8 @@
 //! Rows of single-precision numbers, worked on in lanes that the compiler keeps in registers.
 //!
 //! How many lanes one instruction has is the processor's affair: the order of every sum is written
-//! here, and no product is fused with a sum, so that all processors find the same bits.
+//! here, and no product is fused with a sum, so that all processors find the same bits. Plain indexes
+//! stay in registers where adaptors of iterators were calls.
 
 use faer::traits::pulp::Arch;
 
@@ -16,10 +17,6 @@ pub(super) fn widest<T>(work: impl FnOnce() -> T) -> T {
 /// The inner product of two rows of the same length, always summed in the same order.
 #[inline(always)]
 #[must_use]
-#[expect(
-    clippy::needless_range_loop,
-    reason = "plain indexes stay in registers, adaptors are calls"
-)]
 pub(super) fn dot(a: &[f32], b: &[f32]) -> f32 {
     let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<LANES>(), b.as_chunks::<LANES>());
     let mut sums = [0.0_f32; LANES];
@@ -54,10 +51,6 @@ pub(super) fn add_scaled(target: &mut [f32], scale: f32, source: &[f32]) {
 
 /// Adds `scale` · `source` to `target`.
 #[inline(always)]
-#[expect(
-    clippy::needless_range_loop,
-    reason = "plain indexes stay in registers, adaptors are calls"
-)]
 fn add_lanes(target: &mut [f32; LANES], scale: f32, source: &[f32; LANES]) {
     for lane in 0..LANES {
         target[lane] += scale * source[lane];

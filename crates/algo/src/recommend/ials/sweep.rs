@@ -122,7 +122,6 @@ impl Batch<'_> {
     #[inline(always)]
     fn descend(&self, x: &mut [f32], steps: usize) {
         let factors = self.factors;
-        let rows = x.len() / factors;
         // r = b − A·x
         let mut residual = vec![0.0; x.len()];
         self.times_gram(x, &mut residual);
@@ -141,19 +140,19 @@ impl Batch<'_> {
         let mut turned = vec![0.0; x.len()];
         for _ in 0..steps {
             self.times_gram(&direction, &mut turned);
-            for row in 0..rows {
+            for (row, size) in squares.iter_mut().enumerate() {
                 let range = row * factors..(row + 1) * factors;
-                if squares[row] <= NOTHING {
+                if *size <= NOTHING {
                     continue;
                 }
                 let (p, ap) = (&mut direction[range.clone()], &mut turned[range.clone()]);
                 self.add_cells(row, p, ap);
-                let length = squares[row] / dot(p, ap);
+                let length = *size / dot(p, ap);
                 add_scaled(&mut x[range.clone()], length, p);
                 let residual = &mut residual[range];
                 add_scaled(residual, -length, ap);
-                let before = std::mem::replace(&mut squares[row], square(residual));
-                let kept = squares[row] / before;
+                let before = std::mem::replace(size, square(residual));
+                let kept = *size / before;
                 p.iter_mut().zip(&*residual).for_each(|(p, r)| *p = r + kept * *p);
             }
         }
