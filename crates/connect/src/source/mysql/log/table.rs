@@ -228,7 +228,7 @@ impl Table {
                 self.page.rollback();
                 let column = self.columns.get(column).map(|column| column.name.clone());
                 let retyped = column.as_ref().is_some_and(|name| self.retyped.contains(name));
-                let misfit = if retyped { of_another_type(misfit) } else { misfit };
+                let misfit = if retyped { of_another_type(&misfit) } else { misfit };
                 let text = raw(&row_text(row));
                 self.page.reject(&name, Some(self.line), column.as_deref(), misfit, text);
                 Ok(())
@@ -380,10 +380,10 @@ fn wire_for(value: &LogValue, kind: ColumnType) -> Wire {
 }
 
 /// Says what to do about a value that does not fit since its column has another type.
-fn of_another_type(misfit: Misfit) -> Misfit {
+fn of_another_type(misfit: &Misfit) -> Misfit {
     let hint = "the column has another type than when it was read whole; read it whole again to \
                 take it over";
-    Misfit { reason: format!("{} ({hint})", misfit.reason), ..misfit }
+    Misfit::new(misfit.code, format!("{} ({hint})", misfit.reason))
 }
 
 /// A value of the log as the server would send it.

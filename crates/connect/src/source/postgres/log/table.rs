@@ -305,7 +305,7 @@ fn build(parts: Parts, position: Position) -> Result<Page> {
                 let name = parts.columns.get(column).map(|column| column.name.as_str());
                 let shown = shown(row, at, &parts);
                 let misfit =
-                    if row.mapping.retyped(column) { of_another_type(misfit) } else { misfit };
+                    if row.mapping.retyped(column) { of_another_type(&misfit) } else { misfit };
                 page.reject(&parts.origin, Some(line), name, misfit, raw(&shown));
             }
         }
@@ -358,10 +358,10 @@ fn missing(row: &Row, place: usize, column: &Column) -> Result<(), (usize, Misfi
 }
 
 /// Says what to do about a value that does not fit since its column has another type.
-fn of_another_type(misfit: Misfit) -> Misfit {
+fn of_another_type(misfit: &Misfit) -> Misfit {
     let hint = "the column has another type than when it was read whole; read it whole again to \
                 take it over";
-    Misfit { reason: format!("{} ({hint})", misfit.reason), ..misfit }
+    Misfit::new(misfit.code, format!("{} ({hint})", misfit.reason))
 }
 
 /// A row that is set aside, as JSON.
