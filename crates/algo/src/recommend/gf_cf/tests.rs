@@ -1,3 +1,5 @@
+//! What GF-CF promises: answers from the crowd of a history, what each filter adds, and refusals by name.
+
 use flywheel_base::{ErrorKind, Rng};
 
 use super::super::interactions::Interaction;

@@ -1,3 +1,5 @@
+//! What iALS promises: histories folded in with reasons, a loss that falls, and refusals by name.
+
 use flywheel_base::{ErrorKind, Rng};
 
 use super::super::interactions::Interaction;
