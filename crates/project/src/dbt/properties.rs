@@ -73,8 +73,6 @@ const TEST_SETTINGS: &[&str] = &[
 pub(crate) struct Extra {
     /// Snapshots declared in YAML, with `relation`.
     pub(crate) snapshots: Vec<Node>,
-    /// Unit tests.
-    pub(crate) unit_tests: Vec<Node>,
 }
 
 /// Brings a property file into the form that is checked. A test is known by the macro it is; other names
@@ -100,7 +98,12 @@ pub(crate) fn normalise(
             false
         }
         "unit_tests" => {
-            extra.unit_tests.extend(node.items().iter().cloned());
+            for unit in node.items() {
+                let name = unit.get("name").and_then(Node::text).unwrap_or("without a name");
+                let message = format!("the unit test \"{name}\" is not run");
+                let hint = "Run it with dbt, or write what it checks as a test in tests/.";
+                out.push(file, Diagnostic::warning(unit.span, message).hint(hint));
+            }
             false
         }
         name => !LISTS_PASSED_OVER.contains(&name),
@@ -211,7 +214,7 @@ fn described(file: &SourceFile, node: &mut Node, macros: &Macros, out: &mut Diag
     for (key, node) in entries {
         match (key.name.as_str(), &mut node.value) {
             ("tests" | "data_tests", Value::List(tests)) => {
-                tests.iter_mut().for_each(|node| test(node, macros));
+                tests.iter_mut().for_each(|node| test(file, node, macros, out));
             }
             ("columns", Value::List(columns)) => {
                 for column in columns {
@@ -238,7 +241,7 @@ fn forget(node: &mut Node, keys: &[&str]) {
 
 /// Writes a test in one way: a bare name, or the name with arguments in which settings lie in `config`
 /// and, for a test that is a macro, everything else in `arguments`.
-fn test(node: &mut Node, macros: &Macros) {
+fn test(file: &SourceFile, node: &mut Node, macros: &Macros, out: &mut Diagnostics) {
     let is_macro = |name: &str| {
         let own = format!("test_{name}");
         name.contains('.') || macros.has("", &own) || macros.has("dbt", &own)
@@ -278,7 +281,7 @@ fn test(node: &mut Node, macros: &Macros) {
             if key.name == "custom" {
                 return;
             }
-            hoist(given);
+            hoist(file, given, out);
             if OWN_TESTS.contains(&key.name.as_str()) {
                 let notes = ["description", "column_name", "quote"];
                 given.retain(|(key, _)| !notes.contains(&key.name.as_str()));
@@ -310,7 +313,7 @@ fn test(node: &mut Node, macros: &Macros) {
 }
 
 /// Puts what lies under `arguments` on the level above, and settings under `config`.
-fn hoist(given: &mut Vec<(Key, Node)>) {
+fn hoist(file: &SourceFile, given: &mut Vec<(Key, Node)>, out: &mut Diagnostics) {
     if let Some(at) = given.iter().position(|(key, _)| key.name == "arguments")
         && let (_, Node { value: Value::Map(inner), .. }) = given.remove(at)
     {
@@ -325,11 +328,17 @@ fn hoist(given: &mut Vec<(Key, Node)>) {
             _ => kept.push((key, node)),
         }
     }
-    settings.retain(|(key, _)| {
-        !matches!(
-            key.name.as_str(),
-            "store_failures" | "fail_calc" | "tags" | "meta" | "store_failures_as"
-        )
+    settings.retain(|(key, value)| {
+        let hint = match key.name.as_str() {
+            "tags" | "meta" | "store_failures_as" => return false,
+            "store_failures" if value.value == Value::Bool(false) => return false,
+            "store_failures" => "Failing rows are counted; its query shows them.",
+            "fail_calc" => "Rows are counted: let the test return one for each failure.",
+            _ => return true,
+        };
+        let message = format!("the setting \"{}\" of a test has no effect", key.name);
+        out.push(file, Diagnostic::warning(key.span, message).hint(hint));
+        false
     });
     for (key, node) in &mut settings {
         // dbt takes both `ERROR` and `error`, and a condition that looks like a number.

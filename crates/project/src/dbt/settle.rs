@@ -22,12 +22,8 @@ const PASSED_OVER: &[&str] = &[
     "cluster_by",
     "options",
     "static_analysis",
-    "store_failures",
     "store_failures_as",
-    "fail_calc",
     "concurrent_batches",
-    "merge_update_columns",
-    "merge_exclude_columns",
     "target_database",
     "snapshot_meta_column_names",
 ];
@@ -42,6 +38,10 @@ const NOT_KEPT: &[(&str, &str)] = &[
     ("sql_header", "Leave it out; a query needs no settings of its own."),
     ("contract", "Write the columns' tests; types are those of the query."),
     ("incremental_predicates", "Leave them out; only files that can hold a key are read."),
+    ("store_failures", "Failing rows are counted; a test's query shows them."),
+    ("fail_calc", "Rows are counted: let the test return one for each failure."),
+    ("merge_update_columns", "Leave it out: a merged row takes over all columns."),
+    ("merge_exclude_columns", "Leave it out: a merged row takes over all columns."),
     ("dbt_valid_to_current", "Leave it out; the present state has no dbt_valid_to."),
 ];
 
@@ -50,7 +50,8 @@ pub(crate) fn settle(file: &SourceFile, settings: &mut Node, out: &mut Diagnosti
     let Value::Map(entries) = &mut settings.value else { return };
     entries.retain(|(key, value)| {
         if let Some((name, hint)) = NOT_KEPT.iter().find(|(name, _)| *name == key.name) {
-            let off = value.get("enforced").is_some_and(|on| on.value == Value::Bool(false));
+            let is_off = |node: &Node| node.value == Value::Bool(false);
+            let off = is_off(value) || value.get("enforced").is_some_and(is_off);
             if !off && value.value != Value::Null {
                 let message = format!("the setting \"{name}\" has no effect");
                 out.push(file, Diagnostic::warning(key.span, message).hint(*hint));

@@ -397,6 +397,10 @@ fn what_has_no_effect_is_a_warning() {
             "models/a.sql",
             "{{ config(post_hook='vacuum', contract={'enforced': true}, meta={}) }} select 1 as x",
         ),
+        (
+            "models/a.yml",
+            "models:\n  - name: a\n    columns:\n      - name: x\n        data_tests:\n          - unique: {config: {fail_calc: max(x), store_failures: true}}\nunit_tests:\n  - {name: one_is_one, model: a, given: [], expect: {rows: []}}\n",
+        ),
     ]);
     let report = project.warnings.render();
     for expected in [
@@ -404,6 +408,9 @@ fn what_has_no_effect_is_a_warning() {
         "Did you mean \"model-paths\"?",
         "\"post_hook\" has no effect",
         "\"contract\" has no effect",
+        "\"fail_calc\" of a test has no effect",
+        "\"store_failures\" of a test has no effect",
+        "the unit test \"one_is_one\" is not run",
     ] {
         assert!(report.contains(expected), "{expected} in\n{report}");
     }
