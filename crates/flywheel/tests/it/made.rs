@@ -81,12 +81,12 @@ fn an_expression_over_what_is_not_there_stops_the_sync_and_names_it() {
     let house = house();
     let sync = house.read("syncs/crm.yaml");
     house.write("syncs/crm.yaml", sync.replace("value: full_name", "value: fullname"));
-    let complaint = house.fails(1, &["sync"]);
+    let complaint = house.fails(2, &["sync"]);
     assert!(
         complaint.contains("column \"secret\"") && complaint.contains("fullname"),
         "{complaint}"
     );
     house.write("syncs/crm.yaml", sync.replace("only: country", "only: (country"));
-    let complaint = house.fails(1, &["check"]);
+    let complaint = house.fails(2, &["check"]);
     assert!(complaint.contains("syncs/crm.yaml:6") && complaint.contains("only:"), "{complaint}");
 }
