@@ -79,7 +79,8 @@ fn judge(ours: &[Score]) -> Result<Tally> {
         let found = ours.iter().find(|score| score.name == name);
         found.ok_or_else(|| format!("the example printed no row \"{name}\""))
     };
-    let best = ours.iter().max_by(|a, b| a.recall.total_cmp(&b.recall));
+    let best =
+        ours.iter().max_by(|a, b| a.recall.total_cmp(&b.recall).then(a.ndcg.total_cmp(&b.ndcg)));
     let best = best.ok_or("the example printed no row")?;
     let mut tally = Tally::default();
     let mut least = |what: &str, reached: f64, least: f64| {

@@ -121,7 +121,7 @@ async fn columns_come_go_and_widen_without_a_whole_read() {
     let pages = drain(&*source, &request).await.unwrap();
     let codes: Vec<&str> =
         pages.iter().flat_map(|page| &page.page.notices).map(|n| n.code.as_str()).collect();
-    assert_eq!(codes, ["column-added", "column-dropped", "column-renamed", "column-type-changed"]);
+    assert_eq!(codes, ["column-added", "column-renamed", "column-dropped", "column-type-changed"]);
     let rejected: Vec<_> = pages.iter().flat_map(|page| &page.page.rejected).collect();
     let [only] = rejected.as_slice() else { panic!("{rejected:?}") };
     assert_eq!((only.column.as_deref(), only.code.as_str()), (Some("n"), "out-of-range"));
