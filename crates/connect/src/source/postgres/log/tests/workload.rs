@@ -109,7 +109,7 @@ async fn check(seed: u64, identity: &str) {
             let sql = table.transaction();
             // A change of the columns waits for the reader, and not for ever.
             while let Err(error) = session.execute(&sql).await {
-                assert_eq!(error.kind(), flywheel_base::ErrorKind::Conflict, "{error:?}");
+                assert_eq!(error.kind(), ErrorKind::Conflict, "{error:?}");
                 session.execute("ROLLBACK").await.unwrap();
             }
         }
