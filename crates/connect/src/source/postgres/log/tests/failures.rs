@@ -165,7 +165,9 @@ async fn a_user_without_the_right_is_told_which_one() {
     assert_eq!(error.kind(), ErrorKind::Denied, "{error:?}");
     assert!(error.hint_text().unwrap().contains("REPLICATION"), "{error:?}");
     database.run(&format!("ALTER ROLE {user} REPLICATION"));
-    assert_eq!(drain(&*reader, &request).await.unwrap().len(), 1);
+    // Others write on this server, so that a page with nothing but a newer position may follow.
+    let pages = drain(&*reader, &request).await.unwrap();
+    assert!(pages.iter().all(|page| page.page.rejected.is_empty()) && !pages.is_empty());
 }
 
 #[tokio::test]
