@@ -73,7 +73,7 @@ struct Solved {
 }
 
 impl Optimised {
-    /// Fits a finite series of at least [`LENGTH_MIN`] values, adjusted for a season that is real.
+    /// Fits a finite series of at least `LENGTH_MIN` values, adjusted for a season that is real.
     ///
     /// # Errors
     /// [`flywheel_base::ErrorKind::Invalid`] if a value is not finite or the series too short.

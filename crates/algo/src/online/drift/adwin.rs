@@ -1,7 +1,7 @@
 //! ADWIN: a window that grows while the stream stays the same and drops its past when it does not.
 //!
-//! Values are kept as buckets of 1, 2, 4, … values, at most [`BUCKETS_MAX`] of a size, so a window of a million
-//! values takes about a hundred buckets. Every [`CHECK_AFTER`] values each split between old and new is tested.
+//! Values are kept as buckets of 1, 2, 4, … values, at most `BUCKETS_MAX` of a size, so a window of a million
+//! values takes about a hundred buckets. Every `CHECK_AFTER` values each split between old and new is tested.
 
 use std::collections::VecDeque;
 
