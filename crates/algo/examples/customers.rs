@@ -7,9 +7,13 @@
 //! identical rows from the identical start (`tests/parity/peer_customers.py`). Prints
 //! `name, figure, CPU seconds`, tab-separated; the figure is the inertia or the log-likelihood.
 
+#[path = "common/cpu.rs"]
+mod cpu;
+
 use std::io::Write as _;
 use std::path::Path;
 
+use cpu::cpu_s;
 use flywheel_algo::lifetime::{Fit, History, Model};
 use flywheel_algo::segment::kmeans::{self, Options, Scaling};
 use flywheel_base::{Error, Result, Rng};
@@ -19,9 +23,6 @@ const ROWS: usize = 1_000_000;
 const COLUMNS: usize = 8;
 const CLUSTERS: usize = 8;
 const ITERATIONS: usize = 50;
-
-/// Clock ticks in a second, as `/proc` counts.
-const TICKS: f64 = 100.0;
 
 fn main() -> Result<()> {
     let rows = rows();
@@ -96,16 +97,6 @@ fn timed(name: &str, work: impl FnOnce() -> Result<f64>) -> Result<()> {
     let line = format!("{name}\t{figure:.6}\t{:.2}", cpu_s()? - before);
     writeln!(std::io::stdout().lock(), "{line}")
         .map_err(|error| Error::internal("cannot print").caused_by(error))
-}
-
-/// Processor time of this process, all threads.
-fn cpu_s() -> Result<f64> {
-    let failed = |error| Error::internal("cannot read /proc/self/stat").caused_by(error);
-    let text = std::fs::read_to_string("/proc/self/stat").map_err(failed)?;
-    let after = text.rsplit(')').next().unwrap_or_default();
-    let ticks: f64 =
-        after.split_whitespace().skip(11).take(2).filter_map(|word| word.parse::<f64>().ok()).sum();
-    Ok(ticks / TICKS)
 }
 
 fn write(path: &Path, values: &[f64]) -> Result<()> {

@@ -8,10 +8,14 @@
 //! on valid.txt, which is where options are to be chosen. Prints `name, recall@20, ndcg@20,
 //! CPU seconds of the fit, CPU seconds of a list of 50 for everybody`, tab-separated.
 
+#[path = "common/cpu.rs"]
+mod cpu;
+
 use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
+use cpu::cpu_s;
 use flywheel_algo::recommend::evaluate::{Depth, judge_lists};
 use flywheel_algo::recommend::interactions::{Interaction, Interactions};
 use flywheel_algo::recommend::serve::{Request, ranking};
@@ -24,9 +28,6 @@ use serde_json::{Value, json};
 const LISTED: usize = 50;
 /// How deep the lists are judged, as everybody does on this data.
 const DEPTH: Depth = Depth { recall: 20, ndcg: 20 };
-/// Clock ticks in a second, as `/proc` counts.
-const TICKS: f64 = 100.0;
-
 fn main() -> Result<()> {
     let mut words: Vec<String> = std::env::args().skip(1).collect();
     let tune = words.first().is_some_and(|word| word == "--tune");
@@ -158,14 +159,4 @@ fn pairs(path: &PathBuf) -> Result<Vec<(u32, u32)>> {
         }
     }
     Ok(pairs)
-}
-
-/// Processor time of this process, all threads.
-fn cpu_s() -> Result<f64> {
-    let failed = |error| Error::internal("cannot read /proc/self/stat").caused_by(error);
-    let text = std::fs::read_to_string("/proc/self/stat").map_err(failed)?;
-    let after = text.rsplit(')').next().unwrap_or_default();
-    let ticks: f64 =
-        after.split_whitespace().skip(11).take(2).filter_map(|word| word.parse::<f64>().ok()).sum();
-    Ok(ticks / TICKS)
 }

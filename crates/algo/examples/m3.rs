@@ -8,10 +8,14 @@
 //! total|, CPU seconds` of the parts with at least three sales, and the coverage of intervals as
 //! `forecaster, set, covered 80, covered 95`; tab-separated. Means are over series, as the competition counts.
 
+#[path = "common/cpu.rs"]
+mod cpu;
+
 use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::Path;
 
+use cpu::cpu_s;
 use flywheel_algo::forecast::backtest::accuracy;
 use flywheel_algo::forecast::{AUTO, Options, fit};
 use flywheel_base::{Error, Result};
@@ -26,9 +30,6 @@ const INTERVALS: [&str; 2] = ["blend", AUTO];
 /// Held-back months of a part, and the sales before them that it must have.
 const PARTS_HORIZON: usize = 6;
 const PARTS_SALES_MIN: usize = 3;
-
-/// Clock ticks in a second, as `/proc` counts.
-const TICKS: f64 = 100.0;
 
 /// One series, split as the competition did.
 struct Series {
@@ -176,14 +177,4 @@ fn read(path: &Path) -> Result<String> {
 fn print(line: &str) -> Result<()> {
     writeln!(std::io::stdout().lock(), "{line}")
         .map_err(|error| Error::internal("cannot print").caused_by(error))
-}
-
-/// Processor time of this process, all threads.
-fn cpu_s() -> Result<f64> {
-    let failed = |error| Error::internal("cannot read /proc/self/stat").caused_by(error);
-    let text = std::fs::read_to_string("/proc/self/stat").map_err(failed)?;
-    let after = text.rsplit(')').next().unwrap_or_default();
-    let ticks: f64 =
-        after.split_whitespace().skip(11).take(2).filter_map(|word| word.parse::<f64>().ok()).sum();
-    Ok(ticks / TICKS)
 }

@@ -13,13 +13,14 @@ mod logged;
 mod simulated;
 mod stream;
 
+#[path = "../common/cpu.rs"]
+mod cpu;
+
 use std::io::Write as _;
 use std::path::Path;
 
+use cpu::{TICKS, cpu_s};
 use flywheel_base::{Error, Result};
-
-/// Clock ticks in a second, as `/proc` counts.
-const TICKS: f64 = 100.0;
 
 fn main() -> Result<()> {
     let folder = std::env::args_os().nth(1).ok_or_else(|| {
@@ -63,16 +64,6 @@ fn print(name: &str, figure: f64, seconds: f64) -> Result<()> {
 fn remark(line: &str) -> Result<()> {
     writeln!(std::io::stdout().lock(), "# {line}")
         .map_err(|error| Error::internal("cannot print").caused_by(error))
-}
-
-/// Processor time of this process, all threads.
-fn cpu_s() -> Result<f64> {
-    let failed = |error| Error::internal("cannot read /proc/self/stat").caused_by(error);
-    let text = std::fs::read_to_string("/proc/self/stat").map_err(failed)?;
-    let after = text.rsplit(')').next().unwrap_or_default();
-    let ticks: f64 =
-        after.split_whitespace().skip(11).take(2).filter_map(|word| word.parse::<f64>().ok()).sum();
-    Ok(ticks / TICKS)
 }
 
 /// The cells of a file of simple CSV, without its header.

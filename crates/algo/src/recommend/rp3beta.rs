@@ -17,7 +17,7 @@ use super::ease::strongest_owned;
 use super::history::UserHistory;
 use super::holders::Holders;
 use super::interactions::Interactions;
-use super::sparse::{SparseRows, check_items, check_kept, non_zero, strongest};
+use super::sparse::{SparseRows, check_items, check_kept, strongest};
 use super::{Algorithm, Recommender, Scored, options};
 
 /// The entry in the list of recommenders.
@@ -124,11 +124,7 @@ impl Recommender for Rp3Beta {
     }
 
     fn score(&self, history: &UserHistory) -> Vec<Scored> {
-        let mut dense = vec![0.0; self.item_count()];
-        for owned in history.owned() {
-            self.weights.add_row(owned.item as usize, 1.0, &mut dense);
-        }
-        non_zero(&dense)
+        self.weights.sum_of_owned(history)
     }
 
     fn because(&self, history: &UserHistory, item: u32) -> Option<u32> {

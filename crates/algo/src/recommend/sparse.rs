@@ -6,6 +6,7 @@ use flywheel_base::{Error, Result};
 
 use super::Scored;
 use super::codec::{Reader, Writer, damaged};
+use super::history::UserHistory;
 
 /// The most entries that may be asked for per row, so that offsets of 32 bits suffice for
 /// [`ROWS_MAX`] rows.
@@ -107,6 +108,16 @@ impl SparseRows {
                 *sum += scale * f64::from(*value);
             }
         }
+    }
+
+    /// The sum of the rows of what somebody has: the scores of a linear recommender.
+    #[must_use]
+    pub fn sum_of_owned(&self, history: &UserHistory) -> Vec<Scored> {
+        let mut dense = vec![0.0; self.column_count()];
+        for owned in history.owned() {
+            self.add_row(owned.item as usize, 1.0, &mut dense);
+        }
+        non_zero(&dense)
     }
 
     /// Writes the matrix as sections of a model.
