@@ -15,6 +15,7 @@ pub mod source;
 mod column;
 mod feed;
 mod files;
+mod handover;
 mod http;
 mod journal;
 mod ledger;

@@ -101,7 +101,7 @@ pub(crate) fn open(
         .ok_or_else(|| Error::not_found(format!("no connection \"{name}\"")))?;
     let entry = DestinationEntry::named(&connection.connector)?;
     let options = workspace.project.resolve_secrets(&connection.options)?;
-    let context = DestinationContext { base_dir: workspace.dir().to_owned() };
+    let context = DestinationContext { base_dir: workspace.dir().to_owned(), connection: name.to_owned() };
     let built = entry.build(Value::Object(options), &context)?;
     Ok((entry, built))
 }
