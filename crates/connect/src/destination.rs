@@ -21,7 +21,7 @@ pub mod singer;
 pub mod sqlite;
 
 #[cfg(test)]
-mod contract;
+pub(crate) mod contract;
 pub mod hubspot;
 pub mod rest;
 pub mod salesforce;

@@ -259,9 +259,7 @@ impl Handover {
         let (receiver, ear) = (&self.receiver, &mut self.ear);
         match &mut self.running {
             Some(running) => {
-                running
-                    .feed(input, &mut |line, kind| ear.hear(receiver.as_ref(), line, kind))
-                    .await
+                running.feed(input, &mut |line, kind| ear.hear(receiver.as_ref(), line, kind)).await
             }
             None => Err(Error::internal("rows were handed to a program that does not run")),
         }
@@ -291,9 +289,7 @@ impl Handover {
                 }
             }
         } else {
-            running
-                .close(&mut |line, kind| ear.hear(receiver.as_ref(), line, kind))
-                .await?;
+            running.close(&mut |line, kind| ear.hear(receiver.as_ref(), line, kind)).await?;
             self.running = None;
             self.columns = None;
         }

@@ -34,7 +34,6 @@ use self::memory::MemoryWatch;
 use self::output::Begun;
 use self::stderr::Stderr;
 
-pub(crate) use self::input::Hear;
 pub(crate) use self::mask::Mask;
 pub(crate) use self::output::Line;
 pub(crate) use self::parts::Part;

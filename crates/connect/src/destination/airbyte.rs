@@ -20,8 +20,8 @@ use super::{
     WriteRequest, Writer, Written,
 };
 use crate::handover::{
-    Heard, MODES, Mark, Receiver, Words, check_request, handed_over, merge_key, open_handover, properties,
-    stream_name,
+    Heard, MODES, Mark, Receiver, Words, check_request, handed_over, merge_key, open_handover,
+    properties, stream_name,
 };
 use crate::output::check_json_columns;
 use crate::process::Running;

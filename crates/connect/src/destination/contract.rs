@@ -12,7 +12,8 @@ use flywheel_base::ErrorKind;
 use serde_json::json;
 
 use self::case::{
-    Case, FILES, MESSAGES, NEEDS_A_SERVER, PROGRAMS, all_types, case, case_in_store, checkpoint, plain, rows,
+    Case, FILES, MESSAGES, NEEDS_A_SERVER, PROGRAMS, all_types, case, case_in_store, checkpoint,
+    plain, rows,
 };
 use super::program::tests::pyarrow;
 use super::*;

@@ -109,8 +109,7 @@ pub(crate) fn without(
     misfits: &Misfits,
 ) -> Result<Vec<ArrayRef>> {
     if !misfits.is_empty() {
-        let keep: BooleanArray =
-            (0..rows).map(|row| Some(!misfits.contains_key(&row))).collect();
+        let keep: BooleanArray = (0..rows).map(|row| Some(!misfits.contains_key(&row))).collect();
         for array in &mut arrays {
             *array = filter(array, &keep)
                 .map_err(|error| Error::internal("rows cannot be filtered").caused_by(error))?;

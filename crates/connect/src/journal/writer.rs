@@ -21,7 +21,7 @@ use crate::destination::Checkpoint;
 use crate::output::{create_folder, replace_file, sync_folder};
 
 /// The file that the writer of a topic holds locked.
-const LOCK: &str = "lock";
+pub(super) const LOCK: &str = "lock";
 
 /// Bytes of messages that are collected before they go to the file.
 const BUFFER_BYTES: usize = 256 << 10;
@@ -218,7 +218,7 @@ impl Drop for TopicWriter {
 }
 
 /// Locks a topic.
-fn lock(topic: &Path, name: &str) -> Result<File> {
+pub(super) fn lock(topic: &Path, name: &str) -> Result<File> {
     let path = topic.join(LOCK);
     let lock = OpenOptions::new()
         .create(true)

@@ -8,7 +8,7 @@ use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _};
 use super::{Line, Running};
 
 /// What is done with a line that a program writes while it is fed.
-pub(crate) type Hear<'a> = &'a mut (dyn FnMut(&[u8], Line) -> Result<()> + Send);
+pub(super) type Hear<'a> = &'a mut (dyn FnMut(&[u8], Line) -> Result<()> + Send);
 
 /// What moved while a program was fed.
 enum Moved {

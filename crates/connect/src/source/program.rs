@@ -161,8 +161,10 @@ impl Source for Asked {
         let opened = async move {
             let stream: ProgramStream = settings("stream", request.stream.clone())?;
             if let ReadMode::Incremental { lag: Some(_), .. } = &request.mode {
-                return Err(Error::invalid("the program cannot look back before its last position")
-                    .hint("Leave out `lag`, and give the program an option for it."));
+                return Err(Error::invalid(
+                    "the program cannot look back before its last position",
+                )
+                .hint("Leave out `lag`, and give the program an option for it."));
             }
             ProgramRead::new(self, stream, request)
         };

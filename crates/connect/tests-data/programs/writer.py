@@ -76,7 +76,7 @@ def go_wrong(config, fault):
     if fault == "crash":
         sys.exit(f"cannot write with {config.get('password')}")
     if fault == "usage":
-        sys.stderr.write("usage: writer\n")
+        sys.stderr.write("no such option\n")
         sys.exit(2)
     if fault == "hang":
         while True:

@@ -12,11 +12,11 @@ use flywheel_base::ErrorKind;
 use futures::TryStreamExt;
 use serde_json::{Value, json};
 
+use crate::destination::program::tests::pyarrow;
 use crate::destination::{
     Checkpoint, Destination, DestinationContext, DestinationEntry, NewTargetColumns, Progress,
     WriteMode, WriteRequest, Writer,
 };
-use crate::destination::program::tests::pyarrow;
 use crate::http::fake::Fake;
 use crate::objects::fake::{FakeS3, connection};
 use crate::page::{Page, Position};

@@ -110,9 +110,8 @@ async fn a_program_that_does_not_acknowledge_has_stored_nothing() {
     check(told, ErrorKind::Unavailable, "exit code 1: full of ***").await;
     let wrong = format!("{hello}; echo '{{\"stored\":7}}'; cat > /dev/null");
     check(&wrong, ErrorKind::Unavailable, "wrote nothing for 1 s").await;
-    let failed = format!(
-        "{hello}; echo '{{\"error\":{{\"message\":\"disk full\"}}}}'; cat > /dev/null"
-    );
+    let failed =
+        format!("{hello}; echo '{{\"error\":{{\"message\":\"disk full\"}}}}'; cat > /dev/null");
     check(&failed, ErrorKind::Unavailable, "the program failed: disk full").await;
     check("yes hello", ErrorKind::Invalid, "other things than messages").await;
 }

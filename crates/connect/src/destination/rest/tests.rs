@@ -87,7 +87,8 @@ impl Project {
             json!({ "base_url": fake.url, "allow_private": true, "retries": 1 }),
         )
         .unwrap();
-        let ctx = DestinationContext { base_dir: self.0.path().to_owned(), connection: "to".into() };
+        let ctx =
+            DestinationContext { base_dir: self.0.path().to_owned(), connection: "to".into() };
         rest.writing(&ctx, FakePace::new() as Arc<dyn Pace>).unwrap()
     }
 }

@@ -15,10 +15,13 @@ async fn a_published_target_takes_rows_and_acknowledges_them() {
         "config": { "destination_path": case.folder.path(""), "do_timestamp_file": false } });
     case.destination().check().await.unwrap();
     for mode in [WriteMode::Append, WriteMode::Merge] {
-        assert_eq!(case.progress(mode).await.committed.map_or(0, |known| known.sequence), match mode {
-            WriteMode::Append => 0,
-            _ => 2,
-        });
+        assert_eq!(
+            case.progress(mode).await.committed.map_or(0, |known| known.sequence),
+            match mode {
+                WriteMode::Append => 0,
+                _ => 2,
+            }
+        );
         let mut writer = case.writer(mode).await;
         for (sequence, row) in [(1, (1, "a")), (2, (9_007_199_254_740_993, "b\n\"c\""))] {
             let sequence = if mode == WriteMode::Append { sequence } else { sequence + 2 };
@@ -68,7 +71,6 @@ fn what_targets_answer_is_understood() {
 fn a_catalog_is_not_for_targets() {
     let ctx = DestinationContext { base_dir: ".".into(), connection: "to".into() };
     let settings = json!({ "command": ["target"], "catalog": "c.json" });
-    let error =
-        DestinationEntry::named("singer").unwrap().build(settings, &ctx).err().unwrap();
+    let error = DestinationEntry::named("singer").unwrap().build(settings, &ctx).err().unwrap();
     assert!(error.hint_text().unwrap().contains("`catalog`"), "{error:?}");
 }

@@ -317,7 +317,9 @@ impl<'a> Talk<'a> {
                 Some(Part::Line(Line::TooLong)) => {
                     let name = self.program.name();
                     return Err(Error::exhausted(format!("{name} writes a line that is too long"))
-                        .hint("Raise `line_bytes_max` of the connection, or write shorter lines."));
+                        .hint(
+                            "Raise `line_bytes_max` of the connection, or write shorter lines.",
+                        ));
                 }
                 Some(Part::Line(Line::Whole)) => {
                     match said(&String::from_utf8_lossy(bytes), self.program)? {

@@ -106,7 +106,10 @@ async fn what_a_program_lists_can_be_read() {
     let names: Vec<_> = found[0].schema.fields().iter().map(|field| field.name().clone()).collect();
     assert_eq!(names, ["n", "t"]);
     let pages = all(&folder, &ReadRequest::full(found[0].stream.clone(), now())).await.unwrap();
-    assert_eq!((cells(&pages).len(), rejected_at(&pages)), (6, vec![(4, "rejected-by-program", Some("n"))]));
+    assert_eq!(
+        (cells(&pages).len(), rejected_at(&pages)),
+        (6, vec![(4, "rejected-by-program", Some("n"))])
+    );
 }
 
 #[tokio::test]
@@ -217,11 +220,12 @@ async fn check_open(body: &str) {
 
 #[tokio::test]
 async fn lines_may_stand_between_the_batches_of_one_stream() {
-    let folder = program("echo '{\"flywheel\":1}'; cat a; echo '{\"position\":\"a\"}'; cat b; echo '{\"position\":\"b\"}'");
+    let folder = program(
+        "echo '{\"flywheel\":1}'; cat a; echo '{\"position\":\"a\"}'; cat b; echo '{\"position\":\"b\"}'",
+    );
     let ids = |ids: &[i64]| -> ArrayRef { Arc::new(Int64Array::from(ids.to_vec())) };
-    let batch = |list: &[i64]| {
-        arrow::record_batch::RecordBatch::try_from_iter([("n", ids(list))]).unwrap()
-    };
+    let batch =
+        |list: &[i64]| arrow::record_batch::RecordBatch::try_from_iter([("n", ids(list))]).unwrap();
     let mut stream = StreamWriter::try_new(Vec::new(), &batch(&[]).schema()).unwrap();
     stream.write(&batch(&[1, 2])).unwrap();
     folder.write("a", stream.get_ref());
@@ -239,17 +243,27 @@ async fn lines_may_stand_between_the_batches_of_one_stream() {
 async fn columns_may_come_later_and_types_become_those_of_the_lake() {
     let folder = program("echo '{\"flywheel\":1}'; cat 1.arrow; cat more.arrow; cat bad.arrow");
     let words: DictionaryArray<Int32Type> = vec!["x"].into_iter().collect();
-    folder.write("more.arrow", &recorded(vec![
-        ("n", Arc::new(Int64Array::from(vec![2]))),
-        ("big", Arc::new(UInt64Array::from(vec![u64::MAX]))),
-        ("word", Arc::new(words)),
-        ("long", Arc::new(LargeStringArray::from(vec!["l"]))),
-        ("at", Arc::new(TimestampNanosecondArray::from(vec![1_714_566_600_123_456_000]).with_timezone("+02:00"))),
-        ("none", Arc::new(NullArray::new(1))),
-    ]));
-    folder.write("bad.arrow", &recorded(vec![
-        ("time", Arc::new(Time64MicrosecondArray::from(vec![1])) as ArrayRef),
-    ]));
+    folder.write(
+        "more.arrow",
+        &recorded(vec![
+            ("n", Arc::new(Int64Array::from(vec![2]))),
+            ("big", Arc::new(UInt64Array::from(vec![u64::MAX]))),
+            ("word", Arc::new(words)),
+            ("long", Arc::new(LargeStringArray::from(vec!["l"]))),
+            (
+                "at",
+                Arc::new(
+                    TimestampNanosecondArray::from(vec![1_714_566_600_123_456_000])
+                        .with_timezone("+02:00"),
+                ),
+            ),
+            ("none", Arc::new(NullArray::new(1))),
+        ]),
+    );
+    folder.write(
+        "bad.arrow",
+        &recorded(vec![("time", Arc::new(Time64MicrosecondArray::from(vec![1])) as ArrayRef)]),
+    );
     let (source, request) = (folder.source_with("program", connection()), full());
     let mut stream = source.read(&request);
     let first = stream.next().await.unwrap().unwrap();
@@ -258,7 +272,10 @@ async fn columns_may_come_later_and_types_become_those_of_the_lake() {
     assert!(error.message().contains("\"time\""), "{error}");
     let found = cells(&[first, second]);
     assert_eq!(found[0][..2], ["1", "row 1"]);
-    assert_eq!(found[1], ["2", "∅", "18446744073709551615", "x", "l", "2024-05-01T12:30:00.123456Z"]);
+    assert_eq!(
+        found[1],
+        ["2", "∅", "18446744073709551615", "x", "l", "2024-05-01T12:30:00.123456Z"]
+    );
 }
 
 #[tokio::test]
