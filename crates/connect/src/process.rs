@@ -95,7 +95,7 @@ pub(crate) struct Running {
     /// Open only if the program is fed, and until its input ends.
     stdin: Option<ChildStdin>,
     stdout: BufReader<ChildStdout>,
-    /// Whether the program has closed its output.
+    /// Whether its output is not to be read while it is fed, because it is closed or no text.
     silent: bool,
     /// What is read already of the next line.
     begun: Begun,

@@ -196,9 +196,9 @@ mod tests {
     async fn rows_come_no_faster_than_the_rate_and_all_streams_share_it() {
         assert_eq!(seconds(rates(None, None), 1).await, 0.0);
         let alone = seconds(rates(Some(4), None), 1).await;
-        assert!((2.0..=2.5).contains(&alone), "10 rows, 4 a second: {alone}");
+        assert!((2.0..=2.6).contains(&alone), "10 rows, 4 a second: {alone}");
         let three = seconds(rates(Some(4), None), 3).await;
-        assert!((7.0..=7.5).contains(&three), "30 rows, 4 a second: {three}");
+        assert!((7.0..=7.6).contains(&three), "30 rows, 4 a second: {three}");
     }
 
     #[tokio::test]
@@ -206,7 +206,7 @@ mod tests {
         let slow = seconds(rates(Some(1_000_000), Some(1)), 1).await;
         assert!(slow > 10.0, "{slow}");
         let rows = seconds(rates(Some(4), Some(1 << 40)), 1).await;
-        assert!((2.0..=2.5).contains(&rows), "{rows}");
+        assert!((2.0..=2.6).contains(&rows), "{rows}");
     }
 
     #[tokio::test]

@@ -140,20 +140,34 @@ impl Workspace {
     }
 
     /// The source with the limits of the sync that reads it.
-    pub(crate) fn limited(&self, sync: &DeclaredSync, source: Box<dyn Source>) -> Box<dyn Source> {
+    ///
+    /// # Errors
+    /// [`flywheel_base::ErrorKind::Invalid`] if a limit lets nothing through.
+    pub(crate) fn limited(
+        &self,
+        sync: &DeclaredSync,
+        source: Box<dyn Source>,
+    ) -> Result<Box<dyn Source>> {
         let limits = sync.limits;
         if limits.rows_per_second.is_none() && limits.bytes_per_second.is_none() {
-            return source;
+            return Ok(source);
         }
-        let bytes = limits.bytes_per_second.map(|size| size.bytes);
+        let bytes_per_second = limits.bytes_per_second.map(|size| NonZeroU64::new(size.bytes));
+        if bytes_per_second == Some(None) {
+            return Err(Error::invalid(format!(
+                "the limit `bytes_per_second` of the sync \"{}\" lets nothing through",
+                sync.sync
+            ))
+            .hint("Write a size above 0, such as 20MiB, or leave it out."));
+        }
         let rates = Rates {
             rows_per_second: limits.rows_per_second,
-            bytes_per_second: bytes.map(|bytes| NonZeroU64::new(bytes).unwrap_or(NonZeroU64::MIN)),
+            bytes_per_second: bytes_per_second.flatten(),
         };
         let mut throttles = self.throttles.lock().unwrap_or_else(PoisonError::into_inner);
         let throttle =
             throttles.entry(sync.sync.clone()).or_insert_with(|| Arc::new(Throttle::new(rates)));
-        Arc::clone(throttle).over(source)
+        Ok(Arc::clone(throttle).over(source))
     }
 
     /// What building models works with.

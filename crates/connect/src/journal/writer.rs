@@ -18,7 +18,7 @@ use super::config::{self, TopicConfig};
 use super::frame::{Commit, MAGIC, Stored, put_commit, put_message};
 use super::segment::{self, Scan, Segment};
 use crate::destination::Checkpoint;
-use crate::output::{create_folder, replace_file, sync_folder};
+use crate::output::{create_folder, replace_file, sync_folder, try_lock};
 
 /// The file that the writer of a topic holds locked.
 pub(super) const LOCK: &str = "lock";
@@ -226,7 +226,7 @@ pub(super) fn lock(topic: &Path, name: &str) -> Result<File> {
         .write(true)
         .open(&path)
         .map_err(|error| Error::io("open", &path, error))?;
-    match lock.try_lock() {
+    match try_lock(&lock) {
         Ok(()) => Ok(lock),
         Err(fs::TryLockError::WouldBlock) => {
             Err(Error::new(ErrorKind::Conflict, format!("the topic \"{name}\" is being written"))

@@ -57,6 +57,17 @@ impl Running {
         Ok(())
     }
 
+    /// Writes the first `bytes` of the program's input without reading its output, which may be no text.
+    ///
+    /// # Errors
+    /// As [`Running::feed`].
+    pub(crate) async fn send(&mut self, bytes: &[u8]) -> Result<()> {
+        self.silent = true;
+        let sent = self.feed(bytes, &mut |_, _| Ok(())).await;
+        self.silent = false;
+        sent
+    }
+
     /// Ends the program's input.
     pub(crate) fn end_input(&mut self) {
         self.stdin = None;

@@ -310,7 +310,7 @@ pub(crate) async fn source(
     } else {
         workspace.source(&sync.connection)?.1
     };
-    Ok(workspace.limited(sync, source))
+    workspace.limited(sync, source)
 }
 
 /// How many rows a page of a sync has at most: no more than it may read in a second.

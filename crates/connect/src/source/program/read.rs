@@ -287,21 +287,10 @@ struct Talk<'a> {
 impl<'a> Talk<'a> {
     /// Starts the program, sends the request, and ends its input.
     async fn begin(asked: &'a Asked, verb: &str, request: Value) -> Result<Self> {
-        let (running, request) = asked.start(verb, request)?;
-        let mut talk = Self { running, program: &asked.program, greeted: false };
-        let (program, greeted) = (talk.program, &mut talk.greeted);
-        // Before a program knows what is asked, it can only greet.
-        let mut hear = |line: &[u8], _| match said(&String::from_utf8_lossy(line), program)? {
-            Words::Hello => {
-                *greeted = true;
-                Ok(())
-            }
-            Words::Failed(error) => Err(error),
-            _ => Err(not_spoken(program)),
-        };
-        talk.running.feed(&request, &mut hear).await?;
-        talk.running.end_input();
-        Ok(talk)
+        let (mut running, request) = asked.start(verb, request)?;
+        running.send(&request).await?;
+        running.end_input();
+        Ok(Self { running, program: &asked.program, greeted: false })
     }
 
     /// The next line or message; its bytes are put into `bytes`. At the end the program has ended well.
