@@ -6,6 +6,7 @@
 //! tells the last committed checkpoint, and rows handed over after it have had no effect, or have an
 //! effect that writing them again does not repeat ([`Guarantee`] says which).
 
+pub mod airbyte;
 pub mod avro;
 pub mod csv;
 pub mod excel;
@@ -15,10 +16,12 @@ pub mod kafka;
 pub mod mysql;
 pub mod parquet;
 pub mod postgres;
+pub mod program;
+pub mod singer;
 pub mod sqlite;
 
 #[cfg(test)]
-mod contract;
+pub(crate) mod contract;
 pub mod hubspot;
 pub mod rest;
 pub mod salesforce;
@@ -53,6 +56,9 @@ pub const DESTINATIONS: &[DestinationEntry] = &[
     destination::<source::rest::Rest>("rest"),
     destination::<source::hubspot::HubSpot>("hubspot"),
     destination::<source::salesforce::Salesforce>("salesforce"),
+    destination::<source::singer::Singer>("singer"),
+    destination::<source::airbyte::Airbyte>("airbyte"),
+    destination::<source::program::ArrowProgram>("program"),
 ];
 
 /// One kind of destination: its name, what it is for, what it can do, and how one is built.
@@ -157,6 +163,8 @@ pub(crate) fn check_mode(name: &str, modes: &[WriteMode], mode: WriteMode) -> Re
 pub struct DestinationContext {
     /// The project's folder; relative paths start here.
     pub base_dir: PathBuf,
+    /// The connection's name, which tells what is kept for it from what is kept for others.
+    pub connection: String,
 }
 
 impl DestinationContext {

@@ -15,6 +15,7 @@ mod config;
 mod frame;
 mod reader;
 mod segment;
+pub(crate) mod topics;
 mod writer;
 
 use std::fs;

@@ -15,6 +15,7 @@ pub mod source;
 mod column;
 mod feed;
 mod files;
+mod handover;
 mod http;
 mod journal;
 mod ledger;
@@ -25,6 +26,7 @@ mod postgres;
 mod process;
 mod queue;
 mod records;
+mod throttle;
 
 pub use action::{ACTIONS, Action, ActionConfig, ActionContext, ActionEntry, Delivery, Outcome};
 pub use column::{ColumnType, DECIMAL_DIGITS_MAX, DeclaredColumn};
@@ -33,6 +35,7 @@ pub use destination::{
 };
 pub use files::{NewColumns, mended};
 pub use http::{Auth, Limits};
+pub use journal::topics::JournalTopics;
 pub use mapping::{Evaluate, Keep, MappedColumn, Mapping, MappingConfig, check_clean, check_mask};
 pub use objects::{Credentials, FilePlace};
 pub use page::{
@@ -43,3 +46,4 @@ pub use source::{
     ChangesPage, ChangesRequest, PAGE_ROWS_DEFAULT, ReadMode, ReadRequest, SOURCES, Source,
     SourceConfig, SourceContext, SourceEntry, StreamInfo,
 };
+pub use throttle::{Rates, Throttle};

@@ -1,7 +1,7 @@
 //! A program of somebody else, held at arm's length: what every connector that starts one shares.
 //!
 //! ```text
-//! start ─► its output, line by line ─► its end
+//! start ─► its output, line by line, while its input is written, if it has one ─► its end
 //!    └── watched: silence, memory, stderr
 //! ```
 //! The program is the leader of a group of its own, and the whole group ends with [`Running`]: at
@@ -9,9 +9,11 @@
 //! the environment. What it was given as configuration never appears in an error.
 
 mod group;
+mod input;
 mod mask;
 mod memory;
 mod output;
+mod parts;
 mod settings;
 mod stderr;
 #[cfg(test)]
@@ -25,14 +27,16 @@ use std::sync::Arc;
 use flywheel_base::{Error, ErrorKind, Result, Secret, env};
 use tempfile::TempDir;
 use tokio::io::BufReader;
-use tokio::process::{Child, ChildStdout, Command};
+use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
 use self::group::Group;
 use self::memory::MemoryWatch;
+use self::output::Begun;
 use self::stderr::Stderr;
 
 pub(crate) use self::mask::Mask;
 pub(crate) use self::output::Line;
+pub(crate) use self::parts::Part;
 pub(crate) use self::settings::{Limits, ProgramSettings};
 
 /// The variables of our environment that a program sees. Others may hold secrets that are not its own.
@@ -88,7 +92,13 @@ pub(crate) struct Running {
     program: Program,
     child: Child,
     group: Option<Group>,
+    /// Open only if the program is fed, and until its input ends.
+    stdin: Option<ChildStdin>,
     stdout: BufReader<ChildStdout>,
+    /// Whether its output is not to be read while it is fed, because it is closed or no text.
+    silent: bool,
+    /// What is read already of the next line.
+    begun: Begun,
     stderr: Stderr,
     memory: MemoryWatch,
     ended: bool,
@@ -133,14 +143,35 @@ impl Program {
         &self.mask
     }
 
-    /// Starts it with more arguments after its own.
+    /// Starts it with more arguments after its own, and without input.
     ///
     /// # Errors
     /// [`ErrorKind::NotFound`] if there is no such program, [`ErrorKind::Denied`] if it may not be run.
     pub(crate) fn start(&self, arguments: Vec<OsString>, files: PrivateFiles) -> Result<Running> {
+        self.spawn(arguments, files, Stdio::null())
+    }
+
+    /// Starts it with an input, which [`Running::feed`] writes.
+    ///
+    /// # Errors
+    /// As [`Program::start`].
+    pub(crate) fn start_fed(
+        &self,
+        arguments: Vec<OsString>,
+        files: PrivateFiles,
+    ) -> Result<Running> {
+        self.spawn(arguments, files, Stdio::piped())
+    }
+
+    fn spawn(
+        &self,
+        arguments: Vec<OsString>,
+        files: PrivateFiles,
+        stdin: Stdio,
+    ) -> Result<Running> {
         let mut command = Command::new(&self.path);
         command.args(&self.arguments).args(arguments).current_dir(&self.dir);
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
         command.kill_on_drop(true).process_group(0).env_clear();
         command.envs(INHERITED.iter().filter_map(|name| Some((name, env::optional(name)?))));
         command.envs(self.env.iter().map(|(name, value)| (name, value.expose())));
@@ -153,7 +184,10 @@ impl Program {
         Ok(Running {
             memory: MemoryWatch::start(group, self.limits.memory_bytes_max),
             stderr: Stderr::drain(stderr),
+            stdin: child.stdin.take(),
             stdout: BufReader::with_capacity(OUTPUT_BUFFER_BYTES, stdout),
+            silent: false,
+            begun: Begun::default(),
             program: self.clone(),
             child,
             group,

@@ -29,6 +29,7 @@ use crate::page::Column;
 use crate::source::{ChangesRequest, ReadRequest, StreamInfo};
 
 pub(crate) use encode::{Encoder, OVERHEAD_BYTES};
+pub(crate) use key::Keys;
 pub(crate) use plan::Stored;
 pub(crate) use read::TopicRead;
 pub(crate) use stream::{Format, OnGap, TopicStream};

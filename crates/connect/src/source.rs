@@ -15,6 +15,7 @@ pub mod kafka;
 pub mod mysql;
 pub mod parquet;
 pub mod postgres;
+pub mod program;
 pub mod rest;
 pub mod salesforce;
 pub mod singer;
@@ -61,6 +62,7 @@ pub const SOURCES: &[SourceEntry] = &[
     source::<salesforce::Salesforce>("salesforce"),
     source::<singer::Singer>("singer"),
     source::<airbyte::Airbyte>("airbyte"),
+    source::<program::ArrowProgram>("program"),
 ];
 
 /// One kind of source: its name, what it is for, its settings, and how one is built.

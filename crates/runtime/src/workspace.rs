@@ -1,15 +1,18 @@
 //! An open project: its declarations, its lake, its metadata, and the right to change it.
 
+use std::collections::BTreeMap;
+use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use flywheel_base::{Clock, Error, Result, SystemClock, Timestamp, suggest};
-use flywheel_connect::Source;
 use flywheel_connect::source::{SourceContext, SourceEntry};
+use flywheel_connect::{Rates, Source, Throttle};
 use flywheel_decision::artifact::Artifacts;
 use flywheel_decision::table::TABLES;
 use flywheel_decision::{Context, learner};
 use flywheel_project::Project;
+use flywheel_project::resource::sync::Sync as DeclaredSync;
 use flywheel_state::{ProjectLock, Store};
 use flywheel_transform::World;
 use flywheel_warehouse::{Catalog, Lake, LakeOptions, Session, TableName};
@@ -49,6 +52,8 @@ pub struct Workspace {
     pub clock: Arc<dyn Clock>,
     /// The machine's clock, for durations and start times.
     pub machine: Arc<dyn Clock>,
+    /// The limits of syncs, by their names, each shared by all that reads for its sync.
+    throttles: Mutex<BTreeMap<String, Arc<Throttle>>>,
     _lock: Option<ProjectLock>,
 }
 
@@ -73,8 +78,15 @@ impl Workspace {
             clock: Arc::clone(&clock),
         };
         let lake = Lake::open(&dir.join(&project.file.lake), options).await?;
-        let workspace =
-            Self { project, lake, store, clock, machine: Arc::new(SystemClock), _lock: lock };
+        let workspace = Self {
+            project,
+            lake,
+            store,
+            clock,
+            machine: Arc::new(SystemClock),
+            throttles: Mutex::default(),
+            _lock: lock,
+        };
         if access == Access::Write {
             workspace.prepare().await?;
         }
@@ -125,6 +137,37 @@ impl Workspace {
         let options = self.project.resolve_secrets(&connection.options)?;
         let context = SourceContext { base_dir: self.dir().to_owned(), now: self.now() };
         Ok((entry, entry.build(Value::Object(options), &context)?))
+    }
+
+    /// The source with the limits of the sync that reads it.
+    ///
+    /// # Errors
+    /// [`flywheel_base::ErrorKind::Invalid`] if a limit lets nothing through.
+    pub(crate) fn limited(
+        &self,
+        sync: &DeclaredSync,
+        source: Box<dyn Source>,
+    ) -> Result<Box<dyn Source>> {
+        let limits = sync.limits;
+        if limits.rows_per_second.is_none() && limits.bytes_per_second.is_none() {
+            return Ok(source);
+        }
+        let bytes_per_second = limits.bytes_per_second.map(|size| NonZeroU64::new(size.bytes));
+        if bytes_per_second == Some(None) {
+            return Err(Error::invalid(format!(
+                "the limit `bytes_per_second` of the sync \"{}\" lets nothing through",
+                sync.sync
+            ))
+            .hint("Write a size above 0, such as 20MiB, or leave it out."));
+        }
+        let rates = Rates {
+            rows_per_second: limits.rows_per_second,
+            bytes_per_second: bytes_per_second.flatten(),
+        };
+        let mut throttles = self.throttles.lock().unwrap_or_else(PoisonError::into_inner);
+        let throttle =
+            throttles.entry(sync.sync.clone()).or_insert_with(|| Arc::new(Throttle::new(rates)));
+        Ok(Arc::clone(throttle).over(source))
     }
 
     /// What building models works with.

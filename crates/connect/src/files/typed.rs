@@ -68,72 +68,92 @@ impl TypedReader {
 }
 
 /// The first misfit of each row of a batch, with its column.
-type Misfits = BTreeMap<usize, (String, Misfit)>;
+pub(crate) type Misfits = BTreeMap<usize, (String, Misfit)>;
 
-impl TypedReader {
-    /// The arrays of a batch in the table's columns and types, and the rows that do not fit.
-    fn arrays(
-        &self,
-        batch: &RecordBatch,
-        schema: &TableSchema,
-    ) -> Result<(Vec<ArrayRef>, Misfits)> {
-        let mut misfits = Misfits::new();
-        let mut arrays = Vec::with_capacity(schema.columns().len());
-        for column in schema.columns() {
-            let array = match batch.column_by_name(&column.name) {
-                None => new_null_array(&column.data_type, batch.num_rows()),
-                Some(array) => self.convert(array, column, &mut misfits)?,
-            };
-            if column.not_null {
-                for row in (0..batch.num_rows()).filter(|row| array.is_null(*row)) {
-                    let reason = "no value in a column declared `not_null`";
-                    let misfit = Misfit::new("null-value", reason);
-                    misfits.entry(row).or_insert_with(|| (column.name.clone(), misfit));
-                }
-            }
-            arrays.push(array);
-        }
-        Ok((arrays, misfits))
-    }
-
-    /// An array in the type of its column.
-    fn convert(
-        &self,
-        array: &ArrayRef,
-        column: &Column,
-        misfits: &mut Misfits,
-    ) -> Result<ArrayRef> {
-        if array.data_type() == &column.data_type {
-            return Ok(Arc::clone(array));
-        }
-        if let Some(texts) = array.as_any().downcast_ref::<StringArray>()
-            && column.kind.arrow() == column.data_type
-        {
-            return parse(texts, column, misfits);
-        }
-        let fail = |error| {
-            let (from, to) = (array.data_type(), &column.data_type);
-            let name = &column.name;
-            Error::invalid(format!(
-                "the column \"{name}\" of {} has type {from}, which cannot become {to}",
-                self.file.name
-            ))
-            .caused_by(error)
-            .hint("Declare the column as text, or read those files into another table.")
+/// The arrays of a batch in the table's columns and types, and the rows that do not fit; `file` is
+/// where the batch comes from.
+///
+/// # Errors
+/// [`flywheel_base::ErrorKind::Invalid`] if a column's type cannot become the table's.
+pub(crate) fn fit(
+    batch: &RecordBatch,
+    schema: &TableSchema,
+    file: &str,
+) -> Result<(Vec<ArrayRef>, Misfits)> {
+    let mut misfits = Misfits::new();
+    let mut arrays = Vec::with_capacity(schema.columns().len());
+    for column in schema.columns() {
+        let array = match batch.column_by_name(&column.name) {
+            None => new_null_array(&column.data_type, batch.num_rows()),
+            Some(array) => convert(array, column, file, &mut misfits)?,
         };
-        let converted = cast_with_options(array, &column.data_type, &CONVERT).map_err(fail)?;
-        if column.data_type.is_nested() {
-            return Ok(converted);
+        if column.not_null {
+            for row in (0..batch.num_rows()).filter(|row| array.is_null(*row)) {
+                let reason = "no value in a column declared `not_null`";
+                let misfit = Misfit::new("null-value", reason);
+                misfits.entry(row).or_insert_with(|| (column.name.clone(), misfit));
+            }
         }
-        let back = cast_with_options(&converted, array.data_type(), &CONVERT).map_err(fail)?;
-        let changed = distinct(&back, array).map_err(fail)?;
-        for row in (0..array.len()).filter(|row| changed.value(*row)) {
-            let reason = format!("{} cannot hold this value unchanged", column.type_text());
-            let misfit = Misfit::new("out-of-range", reason);
-            misfits.entry(row).or_insert_with(|| (column.name.clone(), misfit));
-        }
-        Ok(converted)
+        arrays.push(array);
     }
+    Ok((arrays, misfits))
+}
+
+/// The arrays without the rows that do not fit.
+///
+/// # Errors
+/// [`flywheel_base::ErrorKind::Internal`] if they cannot be filtered.
+pub(crate) fn without(
+    mut arrays: Vec<ArrayRef>,
+    rows: usize,
+    misfits: &Misfits,
+) -> Result<Vec<ArrayRef>> {
+    if !misfits.is_empty() {
+        let keep: BooleanArray = (0..rows).map(|row| Some(!misfits.contains_key(&row))).collect();
+        for array in &mut arrays {
+            *array = filter(array, &keep)
+                .map_err(|error| Error::internal("rows cannot be filtered").caused_by(error))?;
+        }
+    }
+    Ok(arrays)
+}
+
+/// An array in the type of its column.
+fn convert(
+    array: &ArrayRef,
+    column: &Column,
+    file: &str,
+    misfits: &mut Misfits,
+) -> Result<ArrayRef> {
+    if array.data_type() == &column.data_type {
+        return Ok(Arc::clone(array));
+    }
+    if let Some(texts) = array.as_any().downcast_ref::<StringArray>()
+        && column.kind.arrow() == column.data_type
+    {
+        return parse(texts, column, misfits);
+    }
+    let fail = |error| {
+        let (from, to) = (array.data_type(), &column.data_type);
+        let name = &column.name;
+        Error::invalid(format!(
+            "the column \"{name}\" of {file} has type {from}, which cannot become {to}"
+        ))
+        .caused_by(error)
+        .hint("Declare the column as text, or read those files into another table.")
+    };
+    let converted = cast_with_options(array, &column.data_type, &CONVERT).map_err(fail)?;
+    if column.data_type.is_nested() {
+        return Ok(converted);
+    }
+    let back = cast_with_options(&converted, array.data_type(), &CONVERT).map_err(fail)?;
+    let changed = distinct(&back, array).map_err(fail)?;
+    for row in (0..array.len()).filter(|row| changed.value(*row)) {
+        let reason = format!("{} cannot hold this value unchanged", column.type_text());
+        let misfit = Misfit::new("out-of-range", reason);
+        misfits.entry(row).or_insert_with(|| (column.name.clone(), misfit));
+    }
+    Ok(converted)
 }
 
 /// Reads texts as values of a declared type.
@@ -156,7 +176,7 @@ fn parse(texts: &StringArray, column: &Column, misfits: &mut Misfits) -> Result<
 }
 
 /// A row as JSON, for those that are set aside.
-fn row_text(batch: &RecordBatch, row: usize) -> String {
+pub(crate) fn row_text(batch: &RecordBatch, row: usize) -> String {
     let mut object = serde_json::Map::new();
     for (field, column) in batch.schema().fields().iter().zip(batch.columns()) {
         let text = match ArrayFormatter::try_new(column, &FormatOptions::default()) {
@@ -195,9 +215,7 @@ impl FileReader for TypedReader {
         }
         let Some(batch) = self.rows.next() else { return Ok(Fill::FileEnd) };
         let batch = batch?;
-        let (mut arrays, misfits) = self.arrays(&batch, schema)?;
-        let keep: BooleanArray =
-            (0..batch.num_rows()).map(|row| Some(!misfits.contains_key(&row))).collect();
+        let (arrays, misfits) = fit(&batch, schema, &self.file.name)?;
         let mut lines = Vec::with_capacity(batch.num_rows());
         for row in 0..batch.num_rows() {
             let line = self.row + row as u64 + 1;
@@ -209,12 +227,7 @@ impl FileReader for TypedReader {
                 }
             }
         }
-        if !misfits.is_empty() {
-            for array in &mut arrays {
-                *array = filter(array, &keep)
-                    .map_err(|error| Error::internal("rows cannot be filtered").caused_by(error))?;
-            }
-        }
+        let arrays = without(arrays, batch.num_rows(), &misfits)?;
         self.row += batch.num_rows() as u64;
         page.take(schema, arrays, &self.file.name, &lines)?;
         Ok(Fill::PageFull)

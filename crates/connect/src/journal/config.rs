@@ -101,21 +101,39 @@ impl TopicConfig {
 
     /// Reads the settings of the topic in the folder `topic`; nothing if it has none yet.
     pub(super) fn read(folder: &Folder, topic: &Path) -> Result<Option<Self>> {
+        let Some(config) = Self::own(topic)? else { return Ok(None) };
+        Self::of(folder, &config).map(Some).map_err(|error| error.context(what(&topic.join(FILE))))
+    }
+
+    /// The settings that were made for the topic in the folder `topic`, as they were given.
+    pub(super) fn own(topic: &Path) -> Result<Option<BTreeMap<String, String>>> {
         let path = topic.join(FILE);
         let text = match fs::read(&path) {
             Ok(text) => text,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(Error::io("read", &path, error)),
         };
-        let wrong = || format!("the topic's settings in {}", path.display());
         let kept: Kept = serde_json::from_slice(&text).map_err(|error| {
-            Error::corrupt(format!("{} are not as they were written", wrong()))
+            Error::corrupt(format!("{} are not as they were written", what(&path)))
                 .caused_by(error)
                 .hint(
                     "Write {\"config\":{}} into the file for a topic without settings of its own.",
                 )
         })?;
-        Self::of(folder, &kept.config).map(Some).map_err(|error| error.context(wrong()))
+        Ok(Some(kept.config))
+    }
+
+    /// Every setting as it holds, in the words of Kafka.
+    pub(super) fn values(&self) -> BTreeMap<&'static str, String> {
+        let or_none = |number: Option<String>| number.unwrap_or_else(|| "-1".to_owned());
+        let policy = if self.compact { "compact" } else { "delete" };
+        BTreeMap::from([
+            ("cleanup.policy", policy.to_owned()),
+            ("max.message.bytes", self.message_bytes_max.to_string()),
+            ("retention.bytes", or_none(self.retention_bytes.map(|bytes| bytes.to_string()))),
+            ("retention.ms", or_none(self.retention_ms.map(|millis| millis.to_string()))),
+            ("segment.bytes", self.segment_bytes.to_string()),
+        ])
     }
 
     /// The text of the file.
@@ -125,4 +143,9 @@ impl TopicConfig {
         text.push(b'\n');
         Ok(text)
     }
+}
+
+/// What the file is called in messages.
+fn what(path: &Path) -> String {
+    format!("the topic's settings in {}", path.display())
 }

@@ -18,10 +18,10 @@ use super::config::{self, TopicConfig};
 use super::frame::{Commit, MAGIC, Stored, put_commit, put_message};
 use super::segment::{self, Scan, Segment};
 use crate::destination::Checkpoint;
-use crate::output::{create_folder, replace_file, sync_folder};
+use crate::output::{create_folder, replace_file, sync_folder, try_lock};
 
 /// The file that the writer of a topic holds locked.
-const LOCK: &str = "lock";
+pub(super) const LOCK: &str = "lock";
 
 /// Bytes of messages that are collected before they go to the file.
 const BUFFER_BYTES: usize = 256 << 10;
@@ -218,7 +218,7 @@ impl Drop for TopicWriter {
 }
 
 /// Locks a topic.
-fn lock(topic: &Path, name: &str) -> Result<File> {
+pub(super) fn lock(topic: &Path, name: &str) -> Result<File> {
     let path = topic.join(LOCK);
     let lock = OpenOptions::new()
         .create(true)
@@ -226,7 +226,7 @@ fn lock(topic: &Path, name: &str) -> Result<File> {
         .write(true)
         .open(&path)
         .map_err(|error| Error::io("open", &path, error))?;
-    match lock.try_lock() {
+    match try_lock(&lock) {
         Ok(()) => Ok(lock),
         Err(fs::TryLockError::WouldBlock) => {
             Err(Error::new(ErrorKind::Conflict, format!("the topic \"{name}\" is being written"))

@@ -9,6 +9,7 @@ use flywheel_base::{Error, ErrorKind, Result, Timestamp, digest};
 use serde::{Deserialize, Serialize};
 
 use crate::destination::{Checkpoint, Progress};
+use crate::output::try_lock;
 
 /// The form of the file.
 const VERSION: u32 = 1;
@@ -148,7 +149,7 @@ impl Ledger {
             .write(true)
             .open(&lock_path)
             .map_err(|error| Error::io("open", &lock_path, error))?;
-        lock.try_lock().map_err(|error| {
+        try_lock(&lock).map_err(|error| {
             Error::new(ErrorKind::Conflict, format!("another process writes for \"{app}\""))
                 .caused_by(error)
                 .hint("Wait until it ends; only one write at a time goes into one target.")

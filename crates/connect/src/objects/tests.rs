@@ -322,7 +322,7 @@ async fn a_file_of_a_web_server_is_read_and_nothing_is_written_there() {
     assert_eq!(error.kind(), ErrorKind::NotFound, "{}", error.report());
     let error = read(&connection, "csv", &incremental("*.csv")).await.unwrap_err();
     assert!(error.message().contains("cannot be listed"), "{error}");
-    let ctx = crate::DestinationContext { base_dir: "nowhere".into() };
+    let ctx = crate::DestinationContext { base_dir: "nowhere".into(), connection: "to".into() };
     let destination =
         crate::DestinationEntry::named("csv").unwrap().build(connection, &ctx).unwrap();
     let error = destination.check().await.unwrap_err();

@@ -1,13 +1,32 @@
 //! Files that are there after a crash, or not at all: fsync, rename, and the digest on the way.
 
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use flywheel_base::{Error, Result};
 
 /// Bytes that are collected before they go to the file.
 const BUFFER_BYTES: usize = 256 << 10;
+
+/// How often a lock is tried, and how long each wait for it lasts.
+const LOCK_TRIES: u32 = 25;
+const LOCK_WAIT: Duration = Duration::from_millis(10);
+
+/// Locks a file, or says that somebody else holds it.
+///
+/// A program that is just being started holds all our files for a moment, also those that are closed
+/// meanwhile; so a lock is tried a few times.
+pub(crate) fn try_lock(file: &File) -> std::result::Result<(), TryLockError> {
+    for _ in 1..LOCK_TRIES {
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) => std::thread::park_timeout(LOCK_WAIT),
+            done => return done,
+        }
+    }
+    file.try_lock()
+}
 
 /// A name as one part of a path: whatever could leave the folder, or be taken for another name, is
 /// written as its code.

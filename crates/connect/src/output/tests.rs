@@ -25,7 +25,7 @@ fn request(target: Value, mode: WriteMode) -> WriteRequest {
 }
 
 fn destination(folder: &Folder, name: &str) -> Box<dyn Destination> {
-    let ctx = DestinationContext { base_dir: folder.path("") };
+    let ctx = DestinationContext { base_dir: folder.path(""), connection: "to".into() };
     DestinationEntry::named(name).unwrap().build(json!({ "folder": "out" }), &ctx).unwrap()
 }
 

@@ -15,6 +15,39 @@ pub(crate) enum Line {
     TooLong,
 }
 
+/// A line of which the end is not read yet.
+#[derive(Debug, Default)]
+pub(super) struct Begun {
+    bytes: Vec<u8>,
+    length: usize,
+}
+
+impl Begun {
+    /// Adds what was read; of a line beyond `limit` only the begin is kept.
+    fn add(&mut self, part: &[u8], limit: usize) {
+        self.length += part.len();
+        let mut room = limit;
+        if self.length > limit {
+            room = RAW_BYTES_MAX;
+            self.bytes.truncate(room);
+        }
+        let kept = part.len().min(room.saturating_sub(self.bytes.len()));
+        self.bytes.extend_from_slice(part.get(..kept).unwrap_or_default());
+    }
+
+    /// Hands the line over.
+    fn take(&mut self, line: &mut Vec<u8>, limit: usize) -> Line {
+        line.clear();
+        std::mem::swap(line, &mut self.bytes);
+        if std::mem::take(&mut self.length) > limit { Line::TooLong } else { Line::Whole }
+    }
+
+    /// How long it is so far.
+    pub(super) fn length(&self) -> usize {
+        self.length
+    }
+}
+
 impl Running {
     /// Puts the next line into `line`, without its end; nothing after the last one.
     ///
@@ -24,42 +57,48 @@ impl Running {
     /// [`flywheel_base::ErrorKind::Unavailable`] if the program is silent for too long, and as
     /// [`Running::finish`].
     pub(crate) async fn line(&mut self, line: &mut Vec<u8>) -> Result<Option<Line>> {
-        line.clear();
-        let limit = self.program.limits.line_bytes_max;
-        let (mut length, mut kind) = (0_usize, Line::Whole);
         loop {
+            if let Some(kind) = self.whole_line(line) {
+                return Ok(Some(kind));
+            }
             self.fill().await?;
-            let buffer = self.stdout.buffer();
-            if buffer.is_empty() {
-                if length == 0 {
+            if self.stdout.buffer().is_empty() {
+                self.silent = true;
+                if self.begun.length() == 0 {
+                    line.clear();
                     return Ok(None);
                 }
                 self.finish().await?;
-                return Ok(Some(kind));
-            }
-            let end = memchr::memchr(b'\n', buffer);
-            let part = buffer.get(..end.unwrap_or(buffer.len())).unwrap_or_default();
-            length += part.len();
-            if length > limit {
-                kind = Line::TooLong;
-                line.truncate(RAW_BYTES_MAX);
-            }
-            let room = if kind == Line::TooLong { RAW_BYTES_MAX } else { limit };
-            let kept = part.len().min(room.saturating_sub(line.len()));
-            line.extend_from_slice(part.get(..kept).unwrap_or_default());
-            let used = part.len() + usize::from(end.is_some());
-            self.stdout.consume(used);
-            if end.is_some() {
-                if line.last() == Some(&b'\r') {
-                    line.pop();
-                }
-                return Ok(Some(kind));
+                return Ok(self.last_line(line));
             }
         }
     }
 
+    /// Puts the next line into `line`, if all of it has been read; keeps what there is of it if not.
+    pub(super) fn whole_line(&mut self, line: &mut Vec<u8>) -> Option<Line> {
+        let limit = self.program.limits.line_bytes_max;
+        let buffer = self.stdout.buffer();
+        let end = memchr::memchr(b'\n', buffer);
+        let part = buffer.get(..end.unwrap_or(buffer.len())).unwrap_or_default();
+        self.begun.add(part, limit);
+        let used = part.len() + usize::from(end.is_some());
+        self.stdout.consume(used);
+        end?;
+        let kind = self.begun.take(line, limit);
+        if line.last() == Some(&b'\r') {
+            line.pop();
+        }
+        Some(kind)
+    }
+
+    /// Puts the last line into `line`, if there is one that has no end.
+    pub(super) fn last_line(&mut self, line: &mut Vec<u8>) -> Option<Line> {
+        let limit = self.program.limits.line_bytes_max;
+        (self.begun.length() > 0).then(|| self.begun.take(line, limit))
+    }
+
     /// Waits until output is there, or its end.
-    async fn fill(&mut self) -> Result<()> {
+    pub(super) async fn fill(&mut self) -> Result<()> {
         if !self.stdout.buffer().is_empty() {
             return Ok(());
         }
@@ -68,15 +107,17 @@ impl Running {
             let limit = self.program.limits.timeout;
             match tokio::time::timeout(limit, self.stdout.fill_buf()).await {
                 Ok(Ok(_)) => return Ok(()),
-                Ok(Err(error)) => {
-                    let name = &self.program.name;
-                    return Err(Error::unavailable(format!("the output of {name} broke off"))
-                        .caused_by(error));
-                }
+                Ok(Err(error)) => return Err(self.broken(error)),
                 // Who still talks on stderr is at work.
                 Err(_) if self.stderr.words() != before => {}
                 Err(_) => return Err(self.silence("wrote nothing").await),
             }
         }
+    }
+
+    /// The error of an output that cannot be read.
+    pub(super) fn broken(&self, error: std::io::Error) -> Error {
+        let name = &self.program.name;
+        Error::unavailable(format!("the output of {name} broke off")).caused_by(error)
     }
 }

@@ -43,6 +43,18 @@ impl Encoder {
         }
     }
 
+    /// Takes what rows are written by that are no messages of a queue, and of any length.
+    pub(crate) fn of_rows(request: &WriteRequest, json_columns: &[String]) -> Self {
+        Self {
+            mode: request.mode,
+            key: if request.mode == WriteMode::Append { Vec::new() } else { request.key.clone() },
+            deleted: request.deleted.clone().filter(|_| request.mode == WriteMode::Mirror),
+            json_columns: json_columns.to_vec(),
+            keyed: false,
+            message_bytes_max: usize::MAX,
+        }
+    }
+
     /// Hands key and value of every row that can be sent to `send`, in order; a deleted row has no
     /// value. Returns the rows that cannot be sent, and how many of each kind were.
     ///

@@ -43,7 +43,7 @@ fn request(target: Value, app: &str, batch: &RecordBatch) -> WriteRequest {
 
 /// Carries the events through the topic; a second run of each sync finds nothing to do.
 pub(crate) async fn check(kind: &str, connection: Value, topic: &str, folder: &Path) {
-    let ctx = DestinationContext { base_dir: folder.to_owned() };
+    let ctx = DestinationContext { base_dir: folder.to_owned(), connection: "to".into() };
     let ids: ArrayRef = Arc::new(Int64Array::from_iter_values(0..10));
     let values: ArrayRef = Arc::new(Int64Array::from_iter_values((0..10).map(|n| n * 100)));
     let events = RecordBatch::try_from_iter([("id", ids), ("value", values)]).unwrap();

@@ -5,12 +5,13 @@
 //! not started here: a client that is stopped would leave its container running.
 
 mod configure;
-mod message;
+pub(crate) mod message;
 #[cfg(test)]
 pub(crate) mod tests;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::path::Path;
 
 use async_trait::async_trait;
 use flywheel_base::{Error, Result};
@@ -27,12 +28,13 @@ use crate::feed::{FeedStream, Message, Protocol, TypedField, feed};
 use crate::page::Page;
 use crate::process::{Mask, PrivateFiles, Program, ProgramSettings, Running};
 
-/// A program that speaks the Airbyte protocol.
+/// A program that speaks the Airbyte protocol: a source, which is read, or a destination, which is
+/// written.
 #[derive(Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Airbyte {
-    /// The program and its arguments: `[source-faker]`. It runs in the project's folder; no shell is
-    /// involved.
+    /// The program and its arguments: `[source-faker]` or `[destination-duckdb]`. It runs in the
+    /// project's folder; no shell is involved.
     pub command: Vec<String>,
     /// The program's own configuration. It is handed over in a file that only the program can read;
     /// take secret values from references.
@@ -74,6 +76,16 @@ impl SourceConfig for Airbyte {
     const ABOUT: &'static str = "streams of a program that speaks the Airbyte protocol";
 
     fn build(self, ctx: &SourceContext) -> Result<Box<dyn Source>> {
+        Ok(Box::new(self.connector(&ctx.base_dir)?))
+    }
+}
+
+impl Airbyte {
+    /// The program with its configuration.
+    ///
+    /// # Errors
+    /// [`flywheel_base::ErrorKind::Invalid`] if a setting is impossible.
+    pub(crate) fn connector(self, base_dir: &Path) -> Result<Connector> {
         let config = Value::Object(self.config);
         let program = ProgramSettings {
             command: &self.command,
@@ -83,19 +95,20 @@ impl SourceConfig for Airbyte {
             memory: self.memory.as_deref(),
             line_bytes_max: self.line_bytes_max.as_deref(),
         }
-        .program(&ctx.base_dir)?;
-        Ok(Box::new(Connector { program, config: config.to_string() }))
+        .program(base_dir)?;
+        Ok(Connector { program, config: config.to_string() })
     }
 }
 
 /// A program that can be run.
-struct Connector {
-    program: Program,
+pub(crate) struct Connector {
+    pub(crate) program: Program,
     config: String,
 }
 
 impl Connector {
-    fn files(&self, verb: &str) -> Result<(PrivateFiles, Vec<OsString>)> {
+    /// Its configuration as a file, and the arguments that name what it shall do.
+    pub(crate) fn files(&self, verb: &str) -> Result<(PrivateFiles, Vec<OsString>)> {
         let files = PrivateFiles::new()?;
         let config = files.write("config.json", &self.config)?;
         Ok((files, vec![verb.into(), "--config".into(), config]))

@@ -248,14 +248,16 @@ async fn case(entry: &'static SourceEntry) -> Case {
             _server: None,
         },
         "rest" | "hubspot" | "salesforce" => api_case(entry).await,
-        "singer" | "airbyte" => Case {
+        "singer" | "airbyte" | "program" => Case {
             entry,
             folder: match entry.name {
                 "singer" => singer::tests::tap(singer::tests::NUMBERS),
+                "program" => program::tests::program(program::tests::NUMBERS),
                 _ => airbyte::tests::program(airbyte::tests::NUMBERS),
             },
             connection: match entry.name {
                 "singer" => singer::tests::connection(),
+                "program" => program::tests::connection(),
                 _ => airbyte::tests::connection(),
             },
             stream: json!({ "stream": "t" }),

@@ -10,7 +10,7 @@ pub(crate) mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
 use flywheel_base::{Error, Result};
@@ -27,31 +27,31 @@ use crate::feed::{FeedStream, Message, Protocol, feed};
 use crate::page::Page;
 use crate::process::{Mask, PrivateFiles, Program, ProgramSettings, Running};
 
-/// A program that speaks the Singer protocol, a tap.
+/// A program that speaks the Singer protocol: a tap, which is read, or a target, which is written.
 #[derive(Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Singer {
-    /// The program and its arguments: `[tap-github]` or `[python3, taps/orders.py]`. It runs in the
-    /// project's folder; no shell is involved.
+    /// The program and its arguments: `[tap-github]`, `[target-postgres]` or `[python3, taps/orders.py]`.
+    /// It runs in the project's folder; no shell is involved.
     pub command: Vec<String>,
-    /// The tap's own configuration. It is handed over in a file that only the tap can read; take
+    /// The program's own configuration. It is handed over in a file that only it can read; take
     /// secret values from references.
     #[serde(default)]
     pub config: Map<String, Value>,
-    /// More variables of the tap's environment. Of ours it sees the usual ones only: PATH, HOME, the
+    /// More variables of the program's environment. Of ours it sees the usual ones only: PATH, HOME, the
     /// language, the time zone, proxies and certificates.
     #[serde(default)]
     pub env: BTreeMap<String, String>,
     /// Whether the tap knows `--discover`. One that does not is run without a catalog.
     #[serde(default = "yes")]
     pub discover: bool,
-    /// A file with the tap's catalog, instead of asking the tap each time.
+    /// A file with the tap's catalog, instead of asking the tap each time; a target has none.
     #[serde(default)]
     pub catalog: Option<PathBuf>,
-    /// How long the tap may be silent before it is stopped, `5m` if not given.
+    /// How long the program may be silent before it is stopped, `5m` if not given.
     #[serde(default)]
     pub timeout: Option<String>,
-    /// How much memory the tap and its children may have in use before they are stopped, `2GiB` if
+    /// How much memory the program and its children may have in use before they are stopped, `2GiB` if
     /// not given. Watched on Linux only.
     #[serde(default)]
     pub memory: Option<String>,
@@ -94,7 +94,19 @@ impl SourceConfig for Singer {
     const ABOUT: &'static str = "streams of a program that speaks the Singer protocol";
 
     fn build(self, ctx: &SourceContext) -> Result<Box<dyn Source>> {
-        let config = Value::Object(self.config);
+        let (program, config) = self.program(&ctx.base_dir)?;
+        let catalog = self.catalog.map(|path| ctx.base_dir.join(path));
+        Ok(Box::new(Tap { program, config, discover: self.discover, catalog }))
+    }
+}
+
+impl Singer {
+    /// The program and the text of its configuration.
+    ///
+    /// # Errors
+    /// [`flywheel_base::ErrorKind::Invalid`] if a setting is impossible.
+    pub(crate) fn program(&self, base_dir: &Path) -> Result<(Program, String)> {
+        let config = Value::Object(self.config.clone());
         let program = ProgramSettings {
             command: &self.command,
             config: &config,
@@ -103,9 +115,8 @@ impl SourceConfig for Singer {
             memory: self.memory.as_deref(),
             line_bytes_max: self.line_bytes_max.as_deref(),
         }
-        .program(&ctx.base_dir)?;
-        let catalog = self.catalog.map(|path| ctx.base_dir.join(path));
-        Ok(Box::new(Tap { program, config: config.to_string(), discover: self.discover, catalog }))
+        .program(base_dir)?;
+        Ok((program, config.to_string()))
     }
 }
 

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use clap::{Args, Subcommand};
-use flywheel_base::{Error, Result, suggest};
+use flywheel_base::{Error, Result, Timestamp, suggest};
+use flywheel_connect::JournalTopics;
 use flywheel_connect::kafka::topics::{
-    Created, Topic as Described, TopicChange, TopicSpec, Topics,
+    Created, Topic as Described, TopicChange, TopicName, TopicSpec, Topics as KafkaTopics,
 };
 use flywheel_runtime::{Access, Workspace};
 use serde_json::Value;
@@ -17,7 +18,7 @@ use crate::output::{Format, Grid, Output};
 /// Options of `flywheel topic`.
 #[derive(Debug, Args)]
 pub(crate) struct Topic {
-    /// The connection to the cluster, of type kafka
+    /// The connection, of type kafka or journal
     #[arg(long, global = true)]
     connection: Option<String>,
     #[command(subcommand)]
@@ -30,7 +31,7 @@ enum Verb {
     Create {
         /// Its name
         topic: String,
-        /// How many partitions it has; the brokers' default if absent
+        /// How many partitions it has; the brokers' default if absent, and always one in a journal
         #[arg(long)]
         partitions: Option<u32>,
         /// How many brokers hold a copy; the brokers' default if absent
@@ -66,7 +67,8 @@ enum Verb {
 }
 
 impl Runs for Topic {
-    const ABOUT: &'static str = "Makes, lists, describes, changes and removes topics of Kafka";
+    const ABOUT: &'static str =
+        "Makes, lists, describes, changes and removes topics of Kafka and of journals";
 
     async fn run(self, app: App) -> Result<Exit> {
         let workspace: Workspace = app.open(Access::Read).await?;
@@ -75,7 +77,7 @@ impl Runs for Topic {
             Verb::Create { topic, partitions, replication, config } => {
                 let config = pairs(&config)?;
                 let spec = TopicSpec { name: topic.clone(), partitions, replication, config };
-                let text = match topics.create(&spec).await? {
+                let text = match topics.create(&spec, workspace.now()).await? {
                     Created::Now => format!("made the topic {topic}"),
                     Created::Before => format!("the topic {topic} is there already"),
                 };
@@ -105,23 +107,71 @@ impl Runs for Topic {
     }
 }
 
-/// The topics behind a connection of the project; its only one of type kafka if none is named.
+/// The types of connections that have topics.
+const TYPES: [&str; 2] = ["kafka", "journal"];
+
+/// The topics of a connection, be it a cluster or a folder.
+enum Topics {
+    Kafka(Box<KafkaTopics>),
+    Journal(JournalTopics),
+}
+
+impl Topics {
+    async fn create(&self, spec: &TopicSpec, now: Timestamp) -> Result<Created> {
+        match self {
+            Self::Kafka(topics) => topics.create(spec).await,
+            Self::Journal(topics) => topics.create(spec, now).await,
+        }
+    }
+
+    async fn list(&self) -> Result<Vec<TopicName>> {
+        match self {
+            Self::Kafka(topics) => topics.list().await,
+            Self::Journal(topics) => topics.list().await,
+        }
+    }
+
+    async fn describe(&self, name: &str) -> Result<Described> {
+        match self {
+            Self::Kafka(topics) => topics.describe(name).await,
+            Self::Journal(topics) => topics.describe(name).await,
+        }
+    }
+
+    async fn alter(&self, name: &str, change: &TopicChange) -> Result<Described> {
+        match self {
+            Self::Kafka(topics) => topics.alter(name, change).await,
+            Self::Journal(topics) => topics.alter(name, change).await,
+        }
+    }
+
+    async fn delete(&self, name: &str) -> Result<()> {
+        match self {
+            Self::Kafka(topics) => topics.delete(name).await,
+            Self::Journal(topics) => topics.delete(name).await,
+        }
+    }
+}
+
+/// The topics behind a connection of the project; its only one that has topics if none is named.
 fn topics(workspace: &Workspace, name: Option<&str>) -> Result<Topics> {
     let connections = &workspace.project.connections;
-    let of_kafka = || {
-        let found = connections.iter().filter(|(_, connection)| connection.connector == "kafka");
+    let with_topics = || {
+        let found = connections
+            .iter()
+            .filter(|(_, connection)| TYPES.contains(&connection.connector.as_str()));
         found.map(|(name, _)| name.as_str())
     };
-    let name = match (name, of_kafka().next(), of_kafka().nth(1)) {
+    let name = match (name, with_topics().next(), with_topics().nth(1)) {
         (Some(name), ..) => name,
         (None, Some(only), None) => only,
         (None, None, _) => {
-            return Err(Error::not_found("the project has no connection of type kafka")
-                .hint("Make one in connections/: `type: kafka` with `brokers`."));
+            return Err(Error::not_found("the project has no connection of type kafka or journal")
+                .hint("Make one in connections/: `type: kafka` with `brokers`, or `type: journal` with `path`."));
         }
         (None, Some(_), Some(_)) => {
-            return Err(Error::invalid("there are several connections of type kafka").hint(
-                format!("Name one: --connection {}", of_kafka().collect::<Vec<_>>().join(" | ")),
+            return Err(Error::invalid("there are several connections that have topics").hint(
+                format!("Name one: --connection {}", with_topics().collect::<Vec<_>>().join(" | ")),
             ));
         }
     };
@@ -129,16 +179,15 @@ fn topics(workspace: &Workspace, name: Option<&str>) -> Result<Topics> {
         Error::not_found(format!("no connection \"{name}\""))
             .hint(suggest::hint(name, connections.keys().map(String::as_str)))
     })?;
-    if connection.connector != "kafka" {
-        return Err(Error::invalid(format!(
-            "the connection \"{name}\" is of type {}, not kafka",
-            connection.connector
+    let options = || workspace.project.resolve_secrets(&connection.options).map(Value::Object);
+    match connection.connector.as_str() {
+        "kafka" => Ok(Topics::Kafka(Box::new(KafkaTopics::of(options()?)?))),
+        "journal" => Ok(Topics::Journal(JournalTopics::of(options()?, workspace.dir())?)),
+        other => Err(Error::invalid(format!(
+            "the connection \"{name}\" is of type {other}, which has no topics"
         ))
-        .hint(
-            "Topics of Kafka are made and changed here; a journal's are made by the first write.",
-        ));
+        .hint("Name one of type kafka or journal.")),
     }
-    Topics::of(Value::Object(workspace.project.resolve_secrets(&connection.options)?))
 }
 
 /// Settings from `key=value`.

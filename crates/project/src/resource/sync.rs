@@ -1,11 +1,12 @@
 //! `syncs/*.yaml`.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU64;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::quantity::{Duration, Share};
+use super::quantity::{Duration, Share, Size};
 use crate::model::OneOrMany;
 
 /// The name under which a sync reads and writes the project's own tables.
@@ -31,6 +32,22 @@ pub struct Sync {
     /// What happens to rows that cannot be decoded or mapped.
     #[serde(default)]
     pub errors: Errors,
+    /// How much of its source the sync may use.
+    #[serde(default)]
+    pub limits: Limits,
+}
+
+/// How much of its source a sync may use; without limit where nothing is said.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Limits {
+    /// How many rows it reads in a second at most, all of its streams together and for all
+    /// destinations. Rows come in pages, which are then no larger than a second's rows.
+    #[serde(default)]
+    pub rows_per_second: Option<NonZeroU64>,
+    /// How many bytes it reads in a second at most, as rows lie in memory: `20MiB`.
+    #[serde(default)]
+    pub bytes_per_second: Option<Size>,
 }
 
 /// One or several destinations.

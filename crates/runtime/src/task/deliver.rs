@@ -27,7 +27,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::changes::reader;
-use super::sync::{Landed, Tally, read_request, source, tell_source};
+use super::sync::{Landed, Tally, page_rows, read_request, source, tell_source};
 use crate::Workspace;
 use crate::mapping::mapping;
 
@@ -58,7 +58,10 @@ pub(crate) async fn deliver(
         progress = target.progress(&request).await?;
     }
     let mapping = mapping(workspace, sync, stream)?;
-    let read = read_request(stream, &mapping, start(stream, &progress), workspace.now());
+    let read = ReadRequest {
+        page_rows: page_rows(sync),
+        ..read_request(stream, &mapping, start(stream, &progress), workspace.now())
+    };
     let mut delivery = Delivery {
         workspace,
         run_id,
@@ -101,7 +104,8 @@ pub(crate) fn open(
         .ok_or_else(|| Error::not_found(format!("no connection \"{name}\"")))?;
     let entry = DestinationEntry::named(&connection.connector)?;
     let options = workspace.project.resolve_secrets(&connection.options)?;
-    let context = DestinationContext { base_dir: workspace.dir().to_owned() };
+    let context =
+        DestinationContext { base_dir: workspace.dir().to_owned(), connection: name.to_owned() };
     let built = entry.build(Value::Object(options), &context)?;
     Ok((entry, built))
 }

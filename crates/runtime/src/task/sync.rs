@@ -1,5 +1,6 @@
 //! Landing: pages of a source and the position after them, in one commit.
 
+use std::num::NonZeroU64;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::array::{RecordBatch, new_null_array};
@@ -287,7 +288,10 @@ pub(crate) async fn job<'a>(
         errors: &sync.errors,
         stream,
         source,
-        request: read_request(stream, &mapping, from, workspace.now()),
+        request: ReadRequest {
+            page_rows: page_rows(sync),
+            ..read_request(stream, &mapping, from, workspace.now())
+        },
         mapping,
         at,
         app,
@@ -301,10 +305,18 @@ pub(crate) async fn source(
     sync: &Sync,
     stream: &Stream,
 ) -> Result<Box<dyn Source>> {
-    if sync.reads_lake() {
-        return Ok(Box::new(LakeSource::open(workspace, stream).await?));
-    }
-    workspace.source(&sync.connection).map(|(_, source)| source)
+    let source: Box<dyn Source> = if sync.reads_lake() {
+        Box::new(LakeSource::open(workspace, stream).await?)
+    } else {
+        workspace.source(&sync.connection)?.1
+    };
+    workspace.limited(sync, source)
+}
+
+/// How many rows a page of a sync has at most: no more than it may read in a second.
+pub(super) fn page_rows(sync: &Sync) -> usize {
+    let limit = sync.limits.rows_per_second.map_or(u64::MAX, NonZeroU64::get);
+    PAGE_ROWS_DEFAULT.min(usize::try_from(limit).unwrap_or(usize::MAX))
 }
 
 /// What a stream asks its source for, from a position on.

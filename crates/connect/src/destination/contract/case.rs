@@ -12,6 +12,7 @@ use flywheel_base::ErrorKind;
 use futures::TryStreamExt;
 use serde_json::{Value, json};
 
+use crate::destination::program::tests::pyarrow;
 use crate::destination::{
     Checkpoint, Destination, DestinationContext, DestinationEntry, NewTargetColumns, Progress,
     WriteMode, WriteRequest, Writer,
@@ -30,6 +31,8 @@ pub(crate) struct Case {
     pub(crate) target: Value,
     /// The stream settings that read what is visible, with the source of the same name.
     pub(crate) stream: Value,
+    /// The source that reads what is visible, if it has another name.
+    pub(crate) reader: Option<&'static str>,
     /// A column of a value that the target refuses, and the code it gives.
     pub(crate) bad: Option<(ArrayRef, &'static str)>,
     /// A store that the connection goes to.
@@ -43,6 +46,15 @@ pub(crate) const NEEDS_A_SERVER: [&str; 6] =
 /// Destinations of messages: every row of every mode is one more of them, so that only `append` looks
 /// like a table. Their own tests have the other modes.
 pub(crate) const MESSAGES: [&str; 1] = ["journal"];
+
+/// Destinations that start a program, which does not tell which columns its target has.
+pub(crate) const PROGRAMS: [&str; 3] = ["singer", "airbyte", "program"];
+
+/// A program that takes rows.
+const WRITER: &[u8] = include_bytes!("../../../tests-data/programs/writer.py");
+
+/// A program of our own protocol, which reads and takes rows.
+const ARROW_PROGRAM: &[u8] = include_bytes!("../../../tests-data/programs/arrow_program.py");
 
 /// Destinations of files, which also write into a store.
 pub(crate) const FILES: [&str; 5] = ["csv", "jsonl", "parquet", "avro", "excel"];
@@ -66,6 +78,7 @@ pub(crate) fn case(entry: &'static DestinationEntry) -> Case {
             connection: json!({}),
             target: json!({ "path": format!("t.{ending}") }),
             stream,
+            reader: None,
             bad,
             _server: None,
         }
@@ -86,6 +99,7 @@ pub(crate) fn case(entry: &'static DestinationEntry) -> Case {
             connection: json!({ "path": "out/t.db" }),
             target: json!({ "table": "t" }),
             stream: json!({ "table": "t" }),
+            reader: None,
             bad: Some((infinite, "not-finite")),
             _server: None,
         },
@@ -95,9 +109,41 @@ pub(crate) fn case(entry: &'static DestinationEntry) -> Case {
             connection: json!({ "path": "out/journal" }),
             target: json!({ "topic": "t" }),
             stream: json!({ "topic": "t", "metadata": [], "base64": true }),
+            reader: None,
             bad: Some((infinite, "not-finite")),
             _server: None,
         },
+        "singer" | "airbyte" => {
+            let folder = Folder::new(&[("writer.py", WRITER)]);
+            let out = folder.path("t.jsonl");
+            Case {
+                entry,
+                connection: json!({ "command": ["python3", "writer.py", entry.name],
+                                    "config": { "out": out, "password": "battery-staple" } }),
+                folder,
+                target: json!({ "stream": "t" }),
+                stream: json!({ "path": "t.jsonl", "base64": true }),
+                reader: Some("jsonl"),
+                bad: Some((infinite, "not-finite")),
+                _server: None,
+            }
+        }
+        "program" => {
+            let folder = Folder::new(&[("arrow_program.py", ARROW_PROGRAM)]);
+            let path = folder.path("t.parquet");
+            let python = pyarrow().unwrap_or_else(|| "python3".into());
+            Case {
+                entry,
+                connection: json!({ "command": [python, "arrow_program.py"],
+                                    "config": { "path": path } }),
+                folder,
+                target: json!({}),
+                stream: json!({ "path": "t.parquet" }),
+                reader: Some("parquet"),
+                bad: None,
+                _server: None,
+            }
+        }
         "mysql" => {
             use crate::source::mysql::tests;
             Case {
@@ -106,6 +152,7 @@ pub(crate) fn case(entry: &'static DestinationEntry) -> Case {
                 connection: tests::connection(tests::server(), &tests::database("")),
                 target: json!({ "table": "t" }),
                 stream: json!({ "table": "t" }),
+                reader: None,
                 bad: Some((infinite, "not-finite")),
                 _server: None,
             }
@@ -117,7 +164,7 @@ pub(crate) fn case(entry: &'static DestinationEntry) -> Case {
 impl Case {
     /// The destination, as another run of the program would build it.
     pub(crate) fn destination(&self) -> Box<dyn Destination> {
-        let ctx = DestinationContext { base_dir: self.folder.path("") };
+        let ctx = DestinationContext { base_dir: self.folder.path(""), connection: "to".into() };
         self.entry.build(self.connection.clone(), &ctx).unwrap()
     }
 
@@ -160,7 +207,10 @@ impl Case {
         if self.entry.name != "sqlite" {
             request.columns = columns.collect();
         }
-        let source = self.folder.source_with(self.entry.name, self.connection.clone());
+        let source = match self.reader {
+            Some(reader) => self.folder.source(reader),
+            None => self.folder.source_with(self.entry.name, self.connection.clone()),
+        };
         match source.read(&request).try_collect::<Vec<Page>>().await {
             Ok(pages) => {
                 let rejected: Vec<_> = pages.iter().flat_map(|page| &page.rejected).collect();

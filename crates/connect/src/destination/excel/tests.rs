@@ -16,7 +16,7 @@ async fn writer(
     target: serde_json::Value,
     mode: WriteMode,
 ) -> Result<Box<dyn Writer>> {
-    let ctx = DestinationContext { base_dir: folder.path("") };
+    let ctx = DestinationContext { base_dir: folder.path(""), connection: "to".into() };
     let request = WriteRequest {
         target,
         app: "shop/orders".into(),
@@ -94,7 +94,7 @@ async fn a_full_sheet_starts_the_next_file_or_is_an_error_that_says_so() {
         }
     }
     let folder = Folder::new(&[]);
-    let ctx = DestinationContext { base_dir: folder.path("") };
+    let ctx = DestinationContext { base_dir: folder.path(""), connection: "to".into() };
     let destination = OutputFolder::<Small>::new(&ctx, crate::FilePlace::default()).unwrap();
     let ids: ArrayRef = Arc::new(Int64Array::from_iter_values(0..7));
     let batch = RecordBatch::try_from_iter([("id", ids)]).unwrap();

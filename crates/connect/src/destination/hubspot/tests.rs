@@ -15,7 +15,7 @@ use crate::page::Position;
 fn open(fake: &Fake, pace: &Arc<FakePace>, folder: &tempfile::TempDir) -> HubSpotDestination {
     let settings = json!({ "token": "pat-1", "base_url": fake.url, "allow_private": true });
     let hubspot: HubSpot = serde_json::from_value(settings).unwrap();
-    let ctx = DestinationContext { base_dir: folder.path().to_owned() };
+    let ctx = DestinationContext { base_dir: folder.path().to_owned(), connection: "to".into() };
     hubspot.writing(&ctx, &(Arc::clone(pace) as Arc<dyn Pace>)).unwrap()
 }
 

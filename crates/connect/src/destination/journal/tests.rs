@@ -14,7 +14,7 @@ use crate::source::ReadRequest;
 use crate::source::contract::{Folder, cells, now};
 
 fn destination(folder: &Folder) -> Box<dyn Destination> {
-    let ctx = DestinationContext { base_dir: folder.path("") };
+    let ctx = DestinationContext { base_dir: folder.path(""), connection: "to".into() };
     let connection = json!({ "path": "journal" });
     DestinationEntry::named("journal").unwrap().build(connection, &ctx).unwrap()
 }

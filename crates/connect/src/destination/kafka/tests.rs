@@ -19,7 +19,7 @@ use crate::source::{ReadRequest, SourceContext, SourceEntry};
 use crate::{ColumnType, DeclaredColumn};
 
 fn destination(connection: Value) -> Box<dyn Destination> {
-    let ctx = DestinationContext { base_dir: ".".into() };
+    let ctx = DestinationContext { base_dir: ".".into(), connection: "to".into() };
     DestinationEntry::named("kafka").unwrap().build(connection, &ctx).unwrap()
 }
 

@@ -21,7 +21,7 @@ use crate::source::mysql::tests::{connection, database, server};
 use crate::source::{ReadRequest, SourceContext, SourceEntry};
 
 fn destination(settings: Value) -> Box<dyn Destination> {
-    let ctx = DestinationContext { base_dir: ".".into() };
+    let ctx = DestinationContext { base_dir: ".".into(), connection: "to".into() };
     DestinationEntry::named("mysql").unwrap().build(settings, &ctx).unwrap()
 }
 

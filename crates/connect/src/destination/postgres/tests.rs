@@ -21,7 +21,7 @@ use crate::postgres::testing::Database as TestDatabase;
 use crate::source::contract::now;
 
 fn destination(connection: Value) -> Box<dyn Destination> {
-    let ctx = DestinationContext { base_dir: ".".into() };
+    let ctx = DestinationContext { base_dir: ".".into(), connection: "to".into() };
     DestinationEntry::named("postgres").unwrap().build(connection, &ctx).unwrap()
 }
 

@@ -87,7 +87,8 @@ impl Project {
             json!({ "base_url": fake.url, "allow_private": true, "retries": 1 }),
         )
         .unwrap();
-        let ctx = DestinationContext { base_dir: self.0.path().to_owned() };
+        let ctx =
+            DestinationContext { base_dir: self.0.path().to_owned(), connection: "to".into() };
         rest.writing(&ctx, FakePace::new() as Arc<dyn Pace>).unwrap()
     }
 }
@@ -252,7 +253,7 @@ async fn rows_left_in_doubt_by_a_crash_go_out_again_under_the_same_key() {
         json!({ "base_url": fake.url, "allow_private": true, "retries": 0 }),
     )
     .unwrap();
-    let ctx = DestinationContext { base_dir: project.0.path().to_owned() };
+    let ctx = DestinationContext { base_dir: project.0.path().to_owned(), connection: "to".into() };
     let destination = rest.writing(&ctx, FakePace::new() as Arc<dyn Pace>).unwrap();
     let batch = contacts(&ids(0..250));
     let mut writer = destination.writer(&write).await.unwrap();
@@ -375,7 +376,7 @@ async fn ten_thousand_contacts_go_out_within_the_quota_and_none_is_lost() {
     let connection = json!({ "base_url": fake.url, "allow_private": true, "retries": 10,
                              "limits": { "requests_per_10_seconds": 20 } });
     let rest: Rest = serde_json::from_value(connection).unwrap();
-    let ctx = DestinationContext { base_dir: project.0.path().to_owned() };
+    let ctx = DestinationContext { base_dir: project.0.path().to_owned(), connection: "to".into() };
     let destination = rest.writing(&ctx, Arc::clone(&pace) as Arc<dyn Pace>).unwrap();
     let write = request(batched(), WriteMode::Merge);
     let mut refused = 0;

@@ -14,7 +14,7 @@ fn open(fake: &Fake, pace: &Arc<FakePace>, folder: &tempfile::TempDir) -> Salesf
                        "client_id": "me", "client_secret": "hush" });
     let settings = json!({ "instance_url": fake.url, "auth": auth, "allow_private": true });
     let salesforce: Salesforce = serde_json::from_value(settings).unwrap();
-    let ctx = DestinationContext { base_dir: folder.path().to_owned() };
+    let ctx = DestinationContext { base_dir: folder.path().to_owned(), connection: "to".into() };
     salesforce.writing(&ctx, Arc::clone(pace) as Arc<dyn Pace>).unwrap()
 }
 

@@ -24,7 +24,7 @@ impl Shop {
     }
 
     async fn writer(&self, mode: WriteMode) -> Result<Box<dyn Writer>> {
-        let ctx = DestinationContext { base_dir: self.folder.path("") };
+        let ctx = DestinationContext { base_dir: self.folder.path(""), connection: "to".into() };
         let settings = json!({ "path": "shop.db", "busy_timeout": "10ms" });
         let request = WriteRequest {
             target: json!({ "table": "orders" }),
@@ -152,7 +152,7 @@ async fn bad_targets_are_named() {
     let shop = Shop::new("CREATE VIEW orders AS SELECT 1 AS id");
     let error = shop.writer(WriteMode::Append).await.err().unwrap();
     assert!(error.message().contains("is a view"), "{error}");
-    let ctx = DestinationContext { base_dir: shop.folder.path("") };
+    let ctx = DestinationContext { base_dir: shop.folder.path(""), connection: "to".into() };
     std::fs::write(shop.folder.path("not.db"), "this is no database, however long it may be")
         .unwrap();
     let entry = DestinationEntry::named("sqlite").unwrap();

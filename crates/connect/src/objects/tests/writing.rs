@@ -21,7 +21,7 @@ use crate::source::contract::now;
 const MANIFEST: &str = "out/_flywheel/shop%2Forders@t.csv.json";
 
 fn destination(server: &Fake) -> Box<dyn Destination> {
-    let ctx = DestinationContext { base_dir: "nowhere".into() };
+    let ctx = DestinationContext { base_dir: "nowhere".into(), connection: "to".into() };
     DestinationEntry::named("csv").unwrap().build(connection(server, "out"), &ctx).unwrap()
 }
 

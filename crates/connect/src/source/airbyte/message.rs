@@ -69,6 +69,13 @@ pub(super) struct Answer {
     pub(super) error: Option<Error>,
 }
 
+/// What a program says of its own failure, if the line says that.
+pub(crate) fn failed(message: &Value, mask: &Mask) -> Option<Error> {
+    let trace = message.get("trace")?.clone();
+    let trace: Trace = serde_json::from_value(trace).ok()?;
+    trace.error.map(|error| failure(error, mask))
+}
+
 /// Takes what a line answers to a question.
 pub(super) fn answers(line: &str, mask: &Mask, answer: &mut Answer) {
     let Ok(message) = serde_json::from_str::<Value>(line) else { return };
@@ -86,9 +93,8 @@ pub(super) fn answers(line: &str, mask: &Mask, answer: &mut Answer) {
             answer.reason = mask.apply(&text(status, "message"));
         }
         "TRACE" => {
-            let trace = message.get("trace").cloned().map(serde_json::from_value::<Trace>);
-            if let Some(Ok(Trace { error: Some(error), .. })) = trace {
-                answer.error.get_or_insert_with(|| failure(error, mask));
+            if let Some(error) = failed(&message, mask) {
+                answer.error.get_or_insert(error);
             }
         }
         _ => {}

@@ -55,7 +55,7 @@ struct Work {
 /// Reads what is new in the topic into the table `events`, from where the table says; `step` hears
 /// of everything that was done.
 async fn carry(work: &Work, mut step: impl FnMut(&str)) {
-    let ctx = DestinationContext { base_dir: ".".into() };
+    let ctx = DestinationContext { base_dir: ".".into(), connection: "to".into() };
     let settings = json!({ "path": work.database });
     let table = DestinationEntry::named("sqlite").unwrap().build(settings, &ctx).unwrap();
     let mut request = WriteRequest {
