@@ -355,10 +355,7 @@ pub fn parse_bytes(bytes: &[u8]) -> Diagnostics {
         out.push(&file, fault.into_diagnostic(|span| span));
     }
     if let Err(error) = secret::parts(&file.text) {
-        out.push_path(
-            "input",
-            crate::diagnostic::Diagnostic::error(crate::diagnostic::Span::FILE, error.message()),
-        );
+        out.push_path("input", Diagnostic::error(Span::FILE, error.message()));
     }
     out.sort();
     // Rendering places a caret below arbitrary text, which is part of what is tested.

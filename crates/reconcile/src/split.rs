@@ -10,7 +10,7 @@
 //!                        │                                          └─► a driver copies the rows
 //! rows of both parts ─► Scan ×2 ─► prove: nothing lost, nothing leaked, no reference leads out
 //! ```
-//! Rows themselves never come here, only digests of their keys and references: 17 bytes for a row and
+//! Rows themselves never come here, only digests of their keys and references: 19 bytes for a row and
 //! 16 for each of its references. [`prove`] checks the result by other means than those that made it.
 
 mod prove;

@@ -91,19 +91,25 @@ impl<'a> Splitting<'a> {
         &self.parts.of(side).part
     }
 
+    /// The file or folder of this machine that a connection is about, if it is about one.
+    fn path_of(&self, connection: &str) -> Option<PathBuf> {
+        let connection = self.workspace.project.connections.get(connection)?;
+        let options = self.workspace.project.resolve_secrets(&connection.options).ok()?;
+        let path = ["path", "folder"].iter().find_map(|key| options.get(*key)?.as_str())?;
+        (!path.contains("://")).then(|| self.workspace.dir().join(path))
+    }
+
     /// Refuses systems that are the same file or folder under two spellings.
     fn check_paths(&self) -> Result<()> {
         let place = |name: &str| -> Option<(String, PathBuf)> {
-            let connection = self.workspace.project.connections.get(name)?;
-            let options = self.workspace.project.resolve_secrets(&connection.options).ok()?;
-            let path = ["path", "folder"].iter().find_map(|key| options.get(*key)?.as_str())?;
-            let path = self.workspace.dir().join(path);
+            let connector = &self.workspace.project.connections.get(name)?.connector;
+            let path = self.path_of(name)?;
             // What does not exist yet cannot be another thing's second name, apart from its folder's.
             let whole = path.canonicalize().ok().or_else(|| {
                 let folder = path.parent()?.canonicalize().ok()?;
                 Some(folder.join(path.file_name()?))
             });
-            Some((connection.connector.clone(), whole.unwrap_or(path)))
+            Some((connector.clone(), whole.unwrap_or(path)))
         };
         let systems = [
             (&self.declared.connection, None),

@@ -68,7 +68,11 @@ impl PartOf<'_> {
         for (number, name) in self.spec.references.iter().enumerate() {
             let mut mask = vec![false; batch.num_rows()];
             let of_this = cleared.iter().filter(|(_, reference)| *reference == number);
-            of_this.filter_map(|(row, _)| mask.get_mut(*row)).for_each(|flag| *flag = true);
+            for (row, _) in of_this {
+                if let Some(flag) = mask.get_mut(*row) {
+                    *flag = true;
+                }
+            }
             if !mask.contains(&true) {
                 continue;
             }

@@ -164,13 +164,14 @@ impl<'a> Splitting<'a> {
             if is_there(listed, &request) {
                 let spec = self.spec(at)?;
                 let pages = source.read(&request);
-                let read = read_keys(pages, spec, &mut |keys, _| {
+                let mut take = |keys: &RowKeys, _: &RecordBatch| {
                     for (row, key) in keys.keys.iter().enumerate() {
                         // A row without a key was not there before: it is told as such.
                         scan.add(at, key.unwrap_or(1), None, keys.references_of(row))?;
                     }
                     Ok(())
-                });
+                };
+                let read = read_keys(pages, spec, &mut take);
                 let about = |error: Error| {
                     error.context(format!(
                         "table \"{}\" of part \"{}\"",
@@ -187,9 +188,14 @@ impl<'a> Splitting<'a> {
 
     /// What the target of a part holds, as far as it tells.
     pub(super) async fn listed(&self, side: Side) -> Result<Vec<StreamInfo>> {
-        let (_, source) = self.workspace.source(&self.parts.of(side).connection)?;
-        // A database file that does not exist yet holds nothing.
-        Ok(source.discover().await.unwrap_or_default())
+        let connection = &self.parts.of(side).connection;
+        // A database file or folder that does not exist yet holds nothing.
+        if self.path_of(connection).is_some_and(|path| !path.exists()) {
+            return Ok(Vec::new());
+        }
+        let (_, source) = self.workspace.source(connection)?;
+        let about = |error: Error| error.context(format!("part \"{}\"", self.part(side)));
+        source.discover().await.map_err(about)
     }
 
     fn no_column(&self, at: usize, schema: &SchemaRef, name: &str, below: &[Step<'_>]) -> Error {
