@@ -189,6 +189,7 @@ fn a_shop_is_taken_apart_and_no_row_leaks_is_lost_or_leads_out() {
             .all(|one| one["stood"] == true && one["rows_written"] == 0)
     );
     assert_eq!(before, (dump(&north), dump(&south)));
+    assert!(house.ok(&["split", "list", "--output", "csv"]).contains("regions,verified,"));
 }
 
 #[test]
