@@ -115,7 +115,9 @@ async fn all(
     }
     match before {
         // What was proved still stands.
-        Some(before) if before.phase == SplitPhase::Verified && written.iter().all(|one| one.stood) => {
+        Some(before)
+            if before.phase == SplitPhase::Verified && written.iter().all(|one| one.stood) =>
+        {
             splitting.record(before.phase, before.detail)?;
         }
         _ => splitting.record(SplitPhase::Loaded, json!({ "tables": written }))?,
