@@ -36,7 +36,9 @@ pub use destination::{
 pub use files::{NewColumns, mended};
 pub use http::{Auth, Limits};
 pub use journal::topics::JournalTopics;
-pub use mapping::{Evaluate, Keep, MappedColumn, Mapping, MappingConfig, check_clean, check_mask};
+pub use mapping::{
+    Evaluate, Keep, MappedColumn, Mapping, MappingConfig, check_clean, check_mask, judge,
+};
 pub use objects::{Credentials, FilePlace};
 pub use page::{
     DELETED_COLUMN, FILE_COLUMN, LINE_COLUMN, Notice, Origin, Page, Position, RAW_BYTES_MAX,

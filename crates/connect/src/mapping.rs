@@ -29,7 +29,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use arrow::datatypes::Field;
 use flywheel_base::{Error, Result, Secret, suggest};
 
-pub use derive::Evaluate;
+pub use derive::{Evaluate, judge};
 pub use detect::{Detected, detect, detect_columns, detect_stream};
 pub use form::{Parameter, ParameterKind, Resolve};
 pub use mask::{KEY_BYTES_MIN, MASKS, MaskEntry, check_mask};

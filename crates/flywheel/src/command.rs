@@ -18,6 +18,7 @@ mod quarantine;
 mod reconcile;
 mod reference;
 mod schema;
+mod split;
 mod sql;
 mod status;
 mod sync;
@@ -60,6 +61,7 @@ pub(crate) const COMMANDS: &[CommandEntry] = &[
     command::<lag::Lag>("lag"),
     command::<reconcile::Reconcile>("reconcile"),
     command::<migrate::Migrate>("migrate"),
+    command::<split::Split>("split"),
     command::<link::Link>("link"),
     command::<quarantine::Quarantine>("quarantine"),
     command::<topic::Topic>("topic"),

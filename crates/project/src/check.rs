@@ -8,6 +8,7 @@ mod policy;
 mod properties;
 mod query;
 mod semantic;
+mod split;
 mod sync;
 
 use std::collections::BTreeMap;
@@ -71,6 +72,7 @@ pub(crate) fn check(loaded: &mut Loaded, connectors: &Connectors) -> Checked {
     check.actions();
     check.syncs();
     check.links();
+    check.splits();
     check.declare_sources();
     check.lake_readers();
     check.models();

@@ -1,5 +1,5 @@
-//! One graph of everything that depends on something: connections, syncs, links, source tables, models,
-//! semantic views, metrics, learners, policies and actions, with edges in the direction data flows.
+//! One graph of everything that depends on something: connections, syncs, links, splits, source tables,
+//! models, semantic views, metrics, learners, policies and actions, with edges in the direction data flows.
 
 mod select;
 
@@ -18,6 +18,8 @@ pub enum NodeKind {
     Sync,
     /// Records kept alike on two systems.
     Link,
+    /// A system that is taken apart.
+    Split,
     /// A landed table, named `schema.table`.
     Source,
     /// An SQL model.
@@ -36,10 +38,11 @@ pub enum NodeKind {
 
 impl NodeKind {
     /// Every kind, in the order of the wheel.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Connection,
         Self::Sync,
         Self::Link,
+        Self::Split,
         Self::Source,
         Self::Model,
         Self::Semantic,
@@ -56,6 +59,7 @@ impl NodeKind {
             Self::Connection => "connection",
             Self::Sync => "sync",
             Self::Link => "link",
+            Self::Split => "split",
             Self::Source => "source",
             Self::Model => "model",
             Self::Semantic => "semantic",

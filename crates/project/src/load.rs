@@ -24,6 +24,7 @@ use crate::resource::policy::Policy;
 use crate::resource::project_file::ProjectFile;
 use crate::resource::properties::Properties;
 use crate::resource::semantic::Semantic;
+use crate::resource::split::Split;
 use crate::resource::sync::Sync;
 use crate::template::{Fault, Macros};
 use crate::yaml::Node;
@@ -64,6 +65,7 @@ pub(crate) struct Loaded {
     pub(crate) connections: BTreeMap<String, Read<Connection>>,
     pub(crate) syncs: BTreeMap<String, Read<Sync>>,
     pub(crate) links: BTreeMap<String, Read<Link>>,
+    pub(crate) splits: BTreeMap<String, Read<Split>>,
     pub(crate) models: BTreeMap<String, ReadSql<Model>>,
     pub(crate) properties: Vec<Read<Properties>>,
     pub(crate) singular_tests: Vec<ReadSql<SingularTest>>,
@@ -97,6 +99,7 @@ impl Loaded {
             connections: BTreeMap::new(),
             syncs: BTreeMap::new(),
             links: BTreeMap::new(),
+            splits: BTreeMap::new(),
             models: BTreeMap::new(),
             properties: Vec::new(),
             singular_tests: Vec::new(),

@@ -10,7 +10,7 @@ use schemars::Schema;
 use serde_json::{Map, Value as Json};
 
 use crate::check;
-use crate::diagnostic::Diagnostics;
+use crate::diagnostic::{Diagnostic, Diagnostics, Span};
 use crate::file::SourceFile;
 use crate::graph::{Graph, NodeId, NodeKind};
 use crate::load::{Loaded, Read};
@@ -24,11 +24,12 @@ use crate::resource::link::Link;
 use crate::resource::policy::Policy;
 use crate::resource::project_file::ProjectFile;
 use crate::resource::semantic::Semantic;
+use crate::resource::split::Split;
 use crate::resource::sync::Sync;
 use crate::secret;
 use crate::source::Source;
 use crate::template::{self, Macros, Reference, RenderContext};
-use crate::yaml;
+use crate::yaml::{self, Step};
 
 /// What the connectors allow in `options:`; the caller knows them, this crate does not.
 ///
@@ -100,6 +101,8 @@ pub struct Project {
     pub syncs: BTreeMap<String, Located<Sync>>,
     /// Links by name.
     pub links: BTreeMap<String, Located<Link>>,
+    /// Splits by name.
+    pub splits: BTreeMap<String, Located<Split>>,
     /// SQL models by name, with what property files say about them.
     pub models: BTreeMap<String, Model>,
     /// Landed and declared tables by `schema.table`.
@@ -157,6 +160,7 @@ impl Project {
             connections: located(loaded.connections, "connection"),
             syncs: located(loaded.syncs, "sync"),
             links: located(loaded.links, "link"),
+            splits: located(loaded.splits, "split"),
             models,
             sources: checked.sources,
             singular_tests: tests.map(|test| (test.name.clone(), test)).collect(),
@@ -280,6 +284,30 @@ impl Project {
         secret::resolve_secrets(&self.dir, options)
     }
 
+    /// The error of a declaration whose mistake only shows at work, at its place in `file`: that of the
+    /// value at `path`, or of what is above it if there is no such value.
+    #[must_use]
+    pub fn mistake(
+        &self,
+        file: &str,
+        path: &[Step<'_>],
+        message: impl Into<String>,
+        hint: impl Into<String>,
+    ) -> Error {
+        let mut out = Diagnostics::default();
+        let diagnostic = Diagnostic::error(Span::FILE, message).hint(hint);
+        // The file was read before; what has become of it since does not hide the mistake.
+        match SourceFile::read(&self.dir, file) {
+            Ok(source) => {
+                let node = yaml::parse(&source, &mut Diagnostics::default());
+                let span = node.map_or(Span::FILE, |node| node.find(path).span);
+                out.push(&source, Diagnostic { span, ..diagnostic });
+            }
+            Err(_) => out.push_path(file, diagnostic),
+        }
+        out.into()
+    }
+
     /// The value of a text with references, such as the key of a mask.
     ///
     /// # Errors
@@ -327,10 +355,7 @@ pub fn parse_bytes(bytes: &[u8]) -> Diagnostics {
         out.push(&file, fault.into_diagnostic(|span| span));
     }
     if let Err(error) = secret::parts(&file.text) {
-        out.push_path(
-            "input",
-            crate::diagnostic::Diagnostic::error(crate::diagnostic::Span::FILE, error.message()),
-        );
+        out.push_path("input", Diagnostic::error(Span::FILE, error.message()));
     }
     out.sort();
     // Rendering places a caret below arbitrary text, which is part of what is tested.

@@ -12,6 +12,7 @@ pub mod project_file;
 pub mod properties;
 pub mod quantity;
 pub mod semantic;
+pub mod split;
 pub mod sync;
 
 use schemars::Schema;
@@ -53,6 +54,12 @@ pub const RESOURCES: &[ResourceKind] = &[
         folder: "links",
         about: "Records that two systems hold and that are kept alike.",
         schema: || schemars::schema_for!(link::Link),
+    },
+    ResourceKind {
+        name: "split",
+        folder: "splits",
+        about: "A system that is taken apart into two, and where its rows go.",
+        schema: || schemars::schema_for!(split::Split),
     },
     ResourceKind {
         name: "models",

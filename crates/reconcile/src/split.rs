@@ -3,283 +3,243 @@
 //!
 //! Every table is placed by one rule: its rows are divided by the predicate (`divided`), they go with
 //! the row one of their references leads to (`with`), or they are common to both parts (`shared`). A
-//! reference that leads into the other part is cleared or refused, as declared. [`prove`] checks the
-//! result by other means than those that made it.
+//! reference that leads into the other part is emptied or stops the split, as declared.
+//!
+//! ```text
+//! rows of each table ─► Scan (digests of keys and references) ─► Placement of every row
+//!                        │                                          └─► a driver copies the rows
+//! rows of both parts ─► Scan ×2 ─► prove: nothing lost, nothing leaked, no reference leads out
+//! ```
+//! Rows themselves never come here, only digests of their keys and references: 19 bytes for a row and
+//! 16 for each of its references. [`prove`] checks the result by other means than those that made it.
 
-mod index;
 mod prove;
+mod rules;
+mod scan;
 
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use flywheel_base::{Error, Result};
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
-use index::{Index, check};
-pub use prove::{Proof, prove};
+pub use prove::{Breach, BreachKind, Proof, prove};
+pub use rules::{Crossing, Placement, Reference, Sharing, SplitRules, SplitTable};
+pub use scan::{Digest, Scan, Table};
 
-use crate::order::Relation;
-use crate::record::{Pair, Record, Side, canonical, is_blank, value};
-
-/// A table of the system that is taken apart.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Table {
-    /// Its name.
-    pub name: String,
-    /// The field that identifies a row.
-    pub key: String,
-    /// Its rows.
-    pub rows: Vec<Record>,
-}
-
-/// Where the rows of a table go.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub enum Placement {
-    /// The predicate decides each row.
-    Divided,
-    /// With the row that this reference leads to.
-    With {
-        /// The field of the reference.
-        field: String,
-        /// Where a row goes whose reference is empty or leads nowhere.
-        otherwise: Side,
-    },
-    /// They are nobody's own, such as products.
-    Shared(Sharing),
-}
-
-/// What happens to rows that are nobody's own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub enum Sharing {
-    /// A copy goes to each part that refers to it; what nobody refers to goes to `otherwise`.
-    WhereNeeded {
-        /// The part that gets the rest.
-        otherwise: Side,
-    },
-    /// A copy goes to both parts.
-    Both,
-    /// All go to one part.
-    Only {
-        /// That part.
-        side: Side,
-    },
-}
-
-/// What happens to a reference that leads to a row of the other part.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Crossing {
-    /// The split is refused.
-    #[default]
-    Refuse,
-    /// The reference is emptied and listed.
-    Clear,
-}
-
-/// How a system is taken apart.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct SplitRules {
-    /// The placement of each table.
-    pub tables: BTreeMap<String, Placement>,
-    /// What happens to crossing references, by `table.field`; all others are refused.
-    #[serde(default)]
-    pub crossings: BTreeMap<String, Crossing>,
-}
-
-/// A reference that was emptied because it led into the other part.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Cleared {
-    /// The part that has the row.
-    pub part: Side,
-    /// The table.
-    pub table: String,
-    /// The key of the row.
-    pub key: String,
-    /// The field that was emptied.
-    pub field: String,
-}
-
-/// The two systems that come out.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Parts {
-    /// The tables of each part, in the given order.
-    pub tables: Pair<Vec<Table>>,
-    /// The emptied references.
-    pub cleared: Vec<Cleared>,
-    /// How many references lead to rows that were nowhere to begin with; they are left as they are.
-    pub dangling: u64,
-}
+use crate::record::{Pair, Side};
 
 /// Which parts have a row.
-type Home = Pair<bool>;
+pub type Home = Pair<bool>;
 
 fn home_of(side: Side) -> Home {
-    let mut home = Pair::default();
+    let mut home = Home::default();
     *home.of_mut(side) = true;
     home
 }
 
-/// Takes `tables` apart. `predicate` tells for a row of a divided table to which part it belongs.
+/// Where a reference of a row of one part leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lead {
+    /// To a row of the same part.
+    Here,
+    /// To a row that only the other part has.
+    Elsewhere,
+    /// To a row that was nowhere to begin with.
+    Nowhere,
+}
+
+/// The rows of one table that come out, counted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counted {
+    /// Rows of the table.
+    pub rows: u64,
+    /// Rows in each part.
+    pub parts: Pair<u64>,
+    /// Rows in both parts; they are counted in each.
+    pub copied: u64,
+    /// Rows that go with another row and have none, or one that has no part itself, while no part is
+    /// declared for such rows.
+    pub homeless: u64,
+    /// Rows that go with another row, have none, and go where it is declared.
+    pub ownerless: u64,
+    /// Of each reference: how many rows of each part refer to a row that only the other part has.
+    pub crossing: Vec<Pair<u64>>,
+    /// Of each reference: how many rows refer to a row that does not exist.
+    pub dangling: Vec<u64>,
+}
+
+/// Where every row goes.
+#[derive(Debug)]
+pub struct Placed<'a> {
+    scan: &'a Scan<'a>,
+    /// By table, in the order of the scan's keys.
+    homes: Vec<Vec<Home>>,
+    /// By table.
+    counted: Vec<Counted>,
+}
+
+/// Places every row of `scan`, all of whose tables are settled.
 ///
 /// # Errors
-/// [`flywheel_base::ErrorKind::Invalid`] if the rules do not fit the tables;
-/// [`flywheel_base::ErrorKind::Blocked`] if a reference leads into the other part and may not be
-/// cleared; the predicate's own.
-pub fn split(
-    tables: &[Table],
-    relations: &[Relation],
-    rules: &SplitRules,
-    predicate: &dyn Fn(&str, &Record) -> Result<Side>,
-) -> Result<Parts> {
-    let index = Index::new(tables, relations)?;
-    let order = check(&index, rules)?;
-    let mut homes: BTreeMap<&str, Vec<Home>> = BTreeMap::new();
-    for table in order {
-        let mut placed = Vec::with_capacity(table.rows.len());
-        for row in &table.rows {
-            placed.push(match rules.tables.get(&table.name) {
-                Some(Placement::With { field, otherwise }) => {
-                    let owner = index.relations(&table.name).iter().find(|r| r.field == *field);
-                    let home = owner.and_then(|relation| {
-                        let number = index.target(row, relation)?;
-                        homes.get(relation.parent.as_str())?.get(number).cloned()
-                    });
-                    home.unwrap_or_else(|| home_of(*otherwise))
+/// [`flywheel_base::ErrorKind::Internal`] if a row of a divided table came without its part.
+pub fn place<'a>(scan: &'a Scan<'a>) -> Result<Placed<'a>> {
+    let rules = scan.rules();
+    let tables = &rules.tables;
+    let mut homes: Vec<Vec<Home>> = vec![Vec::new(); tables.len()];
+    let mut counted = vec![Counted::default(); tables.len()];
+    for at in rules.order() {
+        let (Some(rule), Some(rows)) = (tables.get(*at), scan.table(*at)) else { continue };
+        let mut here = Counted { rows: rows.len() as u64, ..Counted::default() };
+        let mut placed = Vec::with_capacity(rows.len());
+        for row in 0..rows.len() {
+            placed.push(match &rule.placement {
+                Placement::Divided => home_of(rows.side(row).ok_or_else(|| {
+                    Error::internal(format!("a row of \"{}\" has no part", rule.name))
+                })?),
+                Placement::With { reference, otherwise } => {
+                    let owner = scan
+                        .target(*at, row, *reference)
+                        .and_then(|(parent, number)| homes.get(parent)?.get(number).copied());
+                    match (owner, otherwise) {
+                        (Some(home), _) => {
+                            here.homeless += u64::from(home == Home::default());
+                            home
+                        }
+                        (None, Some(side)) => {
+                            here.ownerless += 1;
+                            home_of(*side)
+                        }
+                        (None, None) => {
+                            here.homeless += 1;
+                            Home::default()
+                        }
+                    }
                 }
-                Some(Placement::Shared(Sharing::Both)) => Pair { left: true, right: true },
-                Some(Placement::Shared(Sharing::Only { side })) => home_of(*side),
-                Some(Placement::Shared(Sharing::WhereNeeded { .. })) => Home::default(),
-                _ => home_of(predicate(&table.name, row)?),
+                Placement::Shared(Sharing::Both) => Home { left: true, right: true },
+                Placement::Shared(Sharing::Only { side }) => home_of(*side),
+                Placement::Shared(Sharing::WhereNeeded { .. }) => Home::default(),
             });
         }
-        homes.insert(&table.name, placed);
+        if let Some(homes) = homes.get_mut(*at) {
+            *homes = placed;
+        }
+        if let Some(counted) = counted.get_mut(*at) {
+            *counted = here;
+        }
     }
-    bring_needed(&index, rules, &mut homes);
-    emit(&index, rules, &homes)
+    bring_needed(scan, &mut homes);
+    let mut placed = Placed { scan, homes, counted };
+    placed.count();
+    Ok(placed)
 }
 
 /// Gives each part a copy of the shared rows its rows refer to, and of those these refer to; then places
 /// the shared rows nobody refers to, which may refer to others in turn.
-fn bring_needed<'a>(
-    index: &Index<'a>,
-    rules: &SplitRules,
-    homes: &mut BTreeMap<&'a str, Vec<Home>>,
-) {
-    spread(index, rules, homes);
-    for (table, placed) in homes.iter_mut() {
-        if let Some(otherwise) = where_needed(rules, table) {
+fn bring_needed(scan: &Scan<'_>, homes: &mut [Vec<Home>]) {
+    spread(scan, homes);
+    for (rule, placed) in scan.rules().tables.iter().zip(homes.iter_mut()) {
+        if let Some(otherwise) = rule.where_needed() {
             for home in placed.iter_mut().filter(|home| **home == Home::default()) {
                 *home.of_mut(otherwise) = true;
             }
         }
     }
-    spread(index, rules, homes);
+    spread(scan, homes);
 }
 
-/// Where the rows of a table go that nobody needs, if it is one whose rows go where they are needed.
-fn where_needed(rules: &SplitRules, table: &str) -> Option<Side> {
-    match rules.tables.get(table) {
-        Some(Placement::Shared(Sharing::WhereNeeded { otherwise })) => Some(*otherwise),
-        _ => None,
-    }
-}
-
-fn spread<'a>(index: &Index<'a>, rules: &SplitRules, homes: &mut BTreeMap<&'a str, Vec<Home>>) {
-    let tables: BTreeMap<&str, &Table> =
-        index.tables.iter().map(|t| (t.name.as_str(), t)).collect();
+fn spread(scan: &Scan<'_>, homes: &mut [Vec<Home>]) {
+    let tables = &scan.rules().tables;
+    let needed = |table: usize| tables.get(table).is_some_and(|rule| rule.where_needed().is_some());
+    // Rows that bring others: all of one table at a time, then those that were brought, one by one.
     for side in Side::BOTH {
-        let mut next: Vec<(&str, usize)> = Vec::new();
-        for (table, placed) in homes.iter() {
-            let here = placed.iter().enumerate().filter(|(_, home)| *home.of(side));
-            next.extend(here.map(|(number, _)| (*table, number)));
-        }
-        while let Some((name, number)) = next.pop() {
-            let Some(row) = tables.get(name).and_then(|table| table.rows.get(number)) else {
+        for (at, rule) in tables.iter().enumerate() {
+            if !rule.references.iter().any(|reference| needed(reference.parent)) {
                 continue;
-            };
-            for relation in index.relations(name) {
-                if where_needed(rules, &relation.parent).is_none() {
-                    continue;
-                }
-                let Some(target) = index.target(row, relation) else { continue };
-                let home = homes.get_mut(relation.parent.as_str()).and_then(|h| h.get_mut(target));
-                if let Some(home) = home.filter(|home| !home.of(side)) {
-                    *home.of_mut(side) = true;
-                    next.push((relation.parent.as_str(), target));
-                }
             }
-        }
-    }
-}
-
-/// Copies every row to its homes and clears the references that lead out of a part.
-fn emit(index: &Index<'_>, rules: &SplitRules, homes: &BTreeMap<&str, Vec<Home>>) -> Result<Parts> {
-    let mut parts = Parts::default();
-    let mut dangling = BTreeSet::new();
-    for part in Side::BOTH {
-        for table in index.tables {
-            let placed = homes.get(table.name.as_str()).map_or(&[][..], Vec::as_slice);
-            let mut rows = Vec::new();
-            for (number, row) in table.rows.iter().enumerate() {
-                if !placed.get(number).is_some_and(|home| *home.of(part)) {
-                    continue;
-                }
-                let mut row = row.clone();
-                for relation in index.relations(&table.name) {
-                    let Some(target) = index.target(&row, relation) else {
-                        if !is_blank(value(&row, &relation.field)) {
-                            dangling.insert((table.name.as_str(), number, relation.field.as_str()));
-                        }
-                        continue;
-                    };
-                    let theirs = homes.get(relation.parent.as_str()).and_then(|h| h.get(target));
-                    if theirs.is_some_and(|home| *home.of(part)) {
+            let rows = homes.get(at).map_or(0, Vec::len);
+            for row in 0..rows {
+                let mut next = vec![(at, row)];
+                while let Some((table, row)) = next.pop() {
+                    let here = homes.get(table).and_then(|homes| homes.get(row));
+                    if !here.is_some_and(|home| *home.of(side)) {
                         continue;
                     }
-                    let key = canonical(value(&row, &table.key));
-                    may_clear(rules, relation, part)?;
-                    row.insert(relation.field.clone(), Value::Null);
-                    parts.cleared.push(Cleared {
-                        part,
-                        table: table.name.clone(),
-                        key,
-                        field: relation.field.clone(),
-                    });
+                    let references = tables.get(table).map_or(0, |rule| rule.references.len());
+                    for reference in 0..references {
+                        let Some((parent, number)) = scan.target(table, row, reference) else {
+                            continue;
+                        };
+                        if !needed(parent) {
+                            continue;
+                        }
+                        let home = homes.get_mut(parent).and_then(|h| h.get_mut(number));
+                        if let Some(home) = home.filter(|home| !home.of(side)) {
+                            *home.of_mut(side) = true;
+                            next.push((parent, number));
+                        }
+                    }
                 }
-                rows.push(row);
             }
-            let Table { name, key, .. } = table;
-            parts.tables.of_mut(part).push(Table { name: name.clone(), key: key.clone(), rows });
         }
     }
-    parts.dangling = dangling.len() as u64;
-    Ok(parts)
 }
 
-fn may_clear(rules: &SplitRules, relation: &Relation, part: Side) -> Result<()> {
-    let name = format!("{}.{}", relation.child, relation.field);
-    let crossing = rules.crossings.get(&name).copied().unwrap_or_default();
-    let hint = match (crossing, relation.required) {
-        (Crossing::Clear, false) => return Ok(()),
-        (Crossing::Clear, true) => {
-            "The reference is required, so it cannot be cleared; place the table \
-                                    with this reference, or share the other one."
+impl Placed<'_> {
+    /// What comes out of each table, in the order of the rules.
+    #[must_use]
+    pub fn counted(&self) -> &[Counted] {
+        &self.counted
+    }
+
+    /// Where the row with this key goes; none if the scan has no such row.
+    #[must_use]
+    pub fn home(&self, table: usize, key: Digest) -> Option<Home> {
+        let row = self.scan.table(table)?.find(key)?;
+        self.homes.get(table)?.get(row).copied()
+    }
+
+    /// Where a reference with this value leads from a row of `part`.
+    #[must_use]
+    pub fn lead(&self, table: usize, reference: usize, value: Digest, part: Side) -> Lead {
+        let rule = self.scan.rules().tables.get(table).and_then(|t| t.references.get(reference));
+        match rule.and_then(|reference| self.home(reference.parent, value)) {
+            Some(home) if *home.of(part) => Lead::Here,
+            Some(_) => Lead::Elsewhere,
+            None => Lead::Nowhere,
         }
-        (Crossing::Refuse, _) => {
-            "Allow it to be cleared (crossings: clear), place the table with this \
-                                  reference, or share the table it leads to."
+    }
+
+    fn count(&mut self) {
+        for (at, rule) in self.scan.rules().tables.iter().enumerate() {
+            let (Some(rows), Some(homes)) = (self.scan.table(at), self.homes.get(at)) else {
+                continue;
+            };
+            let mut crossing = vec![Pair::<u64>::default(); rule.references.len()];
+            let mut dangling = vec![0_u64; rule.references.len()];
+            let (mut parts, mut copied) = (Pair::<u64>::default(), 0);
+            for (row, home) in homes.iter().enumerate() {
+                parts.left += u64::from(home.left);
+                parts.right += u64::from(home.right);
+                copied += u64::from(home.left && home.right);
+                for (number, (crossing, dangling)) in
+                    crossing.iter_mut().zip(&mut dangling).enumerate()
+                {
+                    let Some(value) = rows.reference(row, number) else { continue };
+                    let mut nowhere = false;
+                    for part in Side::BOTH.into_iter().filter(|part| *home.of(*part)) {
+                        match self.lead(at, number, value, part) {
+                            Lead::Here => {}
+                            Lead::Elsewhere => *crossing.of_mut(part) += 1,
+                            Lead::Nowhere => nowhere = true,
+                        }
+                    }
+                    *dangling += u64::from(nowhere);
+                }
+            }
+            if let Some(counted) = self.counted.get_mut(at) {
+                let before = std::mem::take(counted);
+                *counted = Counted { parts, copied, crossing, dangling, ..before };
+            }
         }
-    };
-    Err(Error::blocked(format!(
-        "\"{name}\" of the {} part leads to a row of \"{}\" in the other part",
-        part.name(),
-        relation.parent
-    ))
-    .hint(hint))
+    }
 }

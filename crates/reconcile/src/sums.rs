@@ -58,6 +58,12 @@ impl Sums {
         self.rows
     }
 
+    /// One number for all rows: equal for sides with the same rows, in whatever order.
+    #[must_use]
+    pub fn checksum(&self) -> u128 {
+        self.buckets.iter().fold(0, |sum, (_, of_bucket)| sum.wrapping_add(*of_bucket))
+    }
+
     /// The buckets in which both sides differ; none if they hold the same rows.
     #[must_use]
     pub fn differing(&self, other: &Self) -> Option<Buckets> {

@@ -17,6 +17,7 @@ pub mod migrate;
 pub mod quarantine;
 pub mod replay;
 pub mod run;
+pub mod split;
 pub mod status;
 pub mod system;
 pub mod task;

@@ -44,7 +44,12 @@ pub(crate) fn mapping(workspace: &Workspace, sync: &Sync, stream: &Stream) -> Re
         },
     };
     let mapping = Mapping::new(&config, &|text| workspace.project.resolve_secret(text))?;
-    Ok(mapping.with_engine(Arc::new(Engine(workspace.lake.clone()))))
+    Ok(mapping.with_engine(engine(workspace)))
+}
+
+/// What evaluates the SQL of mappings and conditions.
+pub(crate) fn engine(workspace: &Workspace) -> Arc<dyn Evaluate> {
+    Arc::new(Engine(workspace.lake.clone()))
 }
 
 /// The lake's engine, for the SQL of a mapping.

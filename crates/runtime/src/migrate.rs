@@ -21,7 +21,9 @@ use flywheel_project::resource::sync::{LAKE, Read, Stream, Sync};
 use flywheel_state::{Migration, Phase};
 use serde_json::{Map, Value, json};
 
+pub(crate) use self::plan::same;
 pub use self::plan::{PlannedStream, plan};
+pub(crate) use self::verify::{Asked, Reading, common, compare};
 pub use self::verify::{Verified, verify};
 use crate::Workspace;
 use crate::recorder::Observer;
@@ -83,19 +85,23 @@ impl<'a> Moving<'a> {
 
     /// The settings that read what a stream writes.
     fn target_as_stream(&self, entry: &SourceEntry, stream: &Stream) -> Result<Value> {
-        let target = stream.target_of(self.to);
-        let whole = Value::Object(target.clone());
-        if entry.check_stream(whole.clone()).is_ok() {
-            return Ok(whole);
-        }
-        let named = ["table", "database", "path", "sheet", "object"];
-        let kept: Map<String, Value> = named
-            .iter()
-            .filter_map(|key| Some(((*key).to_owned(), target.get(*key)?.clone())))
-            .collect();
-        let kept = Value::Object(kept);
-        entry.check_stream(kept.clone()).map(|()| kept)
+        as_stream(entry, stream.target_of(self.to))
     }
+}
+
+/// The settings that read what is written with the settings of a target.
+pub(crate) fn as_stream(entry: &SourceEntry, target: &Map<String, Value>) -> Result<Value> {
+    let whole = Value::Object(target.clone());
+    if entry.check_stream(whole.clone()).is_ok() {
+        return Ok(whole);
+    }
+    let named = ["table", "database", "path", "sheet", "object"];
+    let kept: Map<String, Value> = named
+        .iter()
+        .filter_map(|key| Some(((*key).to_owned(), target.get(*key)?.clone())))
+        .collect();
+    let kept = Value::Object(kept);
+    entry.check_stream(kept.clone()).map(|()| kept)
 }
 
 /// Loads the target, or catches up with what has changed since.

@@ -19,6 +19,7 @@ mod policies;
 mod publications;
 mod runs;
 mod schema;
+mod splits;
 mod turns;
 
 use std::path::{Path, PathBuf};
@@ -35,6 +36,7 @@ pub use outbox::{OutboxEntry, OutboxStatus};
 pub use policies::PolicyState;
 pub use publications::{Build, Publication};
 pub use runs::{Run, Task, TaskOutcome};
+pub use splits::{SplitPhase, SplitState};
 pub use turns::{Turn, TurnStatus};
 
 /// How long a statement waits for another process before it gives up, in milliseconds.

@@ -64,6 +64,10 @@ CREATE TABLE link_questions (
 CREATE TABLE migrations (
   sync TEXT PRIMARY KEY, phase TEXT NOT NULL, changed_at INTEGER NOT NULL, detail TEXT NOT NULL
 ) STRICT;
+", "
+CREATE TABLE splits (
+  split TEXT PRIMARY KEY, phase TEXT NOT NULL, changed_at INTEGER NOT NULL, detail TEXT NOT NULL
+) STRICT;
 "];
 
 /// Brings the database to the newest layout.

@@ -5,7 +5,7 @@
 //! so that one can build on those above it. A row for which an expression has no value is set aside by
 //! itself: the page is halved until it is found.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::ops::Range;
 use std::sync::Arc;
@@ -110,15 +110,7 @@ impl Mapping {
         let rows = sight.rows()?;
         let asked = Asked { engine, sql: condition, rows: &rows, gone };
         let about = |error: Error| error.context("where");
-        let met = asked.array(CONDITION, self.hides(), misfits).map_err(about)?;
-        let DataType::Boolean = met.data_type() else {
-            return Err(Error::invalid(format!(
-                "where: \"{condition}\" is no condition: it gives {}",
-                met.data_type()
-            ))
-            .hint("Compare something, for instance `amount > 0`."));
-        };
-        derived.met = Some(met.as_boolean().clone());
+        derived.met = Some(asked.condition(self.hides(), misfits).map_err(about)?);
         Ok(derived)
     }
 
@@ -160,6 +152,21 @@ impl Mapping {
     }
 }
 
+/// Whether each of `rows` meets the SQL condition `sql`: null where that is unknown, or where the condition
+/// has no value for the row; the numbers of those rows come with the reason.
+///
+/// # Errors
+/// [`flywheel_base::ErrorKind::Invalid`] if it is no condition over these columns.
+pub fn judge(
+    engine: &dyn Evaluate,
+    sql: &str,
+    rows: &RecordBatch,
+) -> Result<(BooleanArray, BTreeMap<usize, String>)> {
+    let mut misfits = Misfits::new();
+    let met = Asked { engine, sql, rows, gone: None }.condition(false, &mut misfits)?;
+    Ok((met, misfits.into_iter().map(|(row, (_, misfit))| (row, misfit.reason)).collect()))
+}
+
 /// The type that a made value without declared type lands with, where it differs from the engine's own.
 fn landing_type(array: &ArrayRef) -> Option<DataType> {
     match array.data_type() {
@@ -185,6 +192,20 @@ struct Asked<'a> {
 }
 
 impl Asked<'_> {
+    /// Whether each row meets the condition.
+    fn condition(&self, hides: bool, misfits: &mut Misfits) -> Result<BooleanArray> {
+        let met = self.array(CONDITION, hides, misfits)?;
+        let DataType::Boolean = met.data_type() else {
+            return Err(Error::invalid(format!(
+                "\"{}\" is no condition: it gives {}",
+                self.sql,
+                met.data_type()
+            ))
+            .hint("Compare something, for instance `amount > 0`."));
+        };
+        Ok(met.as_boolean().clone())
+    }
+
     /// One value for each row; those that have none are misfits, and null here.
     fn array(&self, column: &str, hides: bool, misfits: &mut Misfits) -> Result<ArrayRef> {
         let error = match self.engine.evaluate(self.sql, self.rows) {

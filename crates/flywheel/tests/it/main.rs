@@ -26,3 +26,4 @@ mod quarantine;
 mod real_data;
 mod secrets;
 mod servers;
+mod split;

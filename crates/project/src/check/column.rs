@@ -130,7 +130,14 @@ impl Check<'_> {
     }
 
     /// An SQL expression under `key`, for messages about `what`.
-    fn expression(&mut self, file: &SourceFile, node: &Node, key: &str, sql: &str, what: &str) {
+    pub(super) fn expression(
+        &mut self,
+        file: &SourceFile,
+        node: &Node,
+        key: &str,
+        sql: &str,
+        what: &str,
+    ) {
         if sql.trim().is_empty() {
             let message = format!("{what}: the SQL is empty");
             let hint = "Write an SQL expression, or remove the key.";

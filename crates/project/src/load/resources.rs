@@ -67,6 +67,7 @@ impl Loaded {
         self.connections = self.read_kind(dir, NodeKind::Connection);
         self.syncs = self.read_kind(dir, NodeKind::Sync);
         self.links = self.read_kind(dir, NodeKind::Link);
+        self.splits = self.read_kind(dir, NodeKind::Split);
         self.semantics = self.read_kind(dir, NodeKind::Semantic);
         self.learners = self.read_kind(dir, NodeKind::Learner);
         self.policies = self.read_kind(dir, NodeKind::Policy);

@@ -2,165 +2,215 @@
 
 use std::collections::BTreeMap;
 
-use flywheel_base::{Error, Result};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
-use super::{Parts, Placement, SplitRules, Table};
-use crate::order::Relation;
-use crate::record::{Record, Side, canonical, is_blank, value};
+use super::rules::{Placement, Sharing};
+use super::scan::{Digest, Scan};
+use crate::record::{Pair, Side};
 
-/// What was counted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// How many rows are told of each kind of breach.
+const TOLD_MAX: usize = 20;
+
+/// What was counted, and what is wrong.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Proof {
     /// Rows that went in.
     pub rows_in: u64,
-    /// Rows of the left part.
-    pub rows_left: u64,
-    /// Rows of the right part.
-    pub rows_right: u64,
+    /// Rows of each part.
+    pub rows: Pair<u64>,
     /// Rows of shared tables that are in both parts.
     pub rows_copied: u64,
     /// References that were followed and lead to a row of the same part.
     pub references: u64,
+    /// References that are empty in a part and were not before.
+    pub cleared: u64,
+    /// References that lead to rows that were nowhere to begin with.
+    pub dangling: u64,
+    /// How many breaches there are; a row can be wrong in several ways.
+    pub breaches: u64,
+    /// How many there are of each kind.
+    kinds: BTreeMap<BreachKind, u64>,
+    /// The first of them of each kind.
+    pub told: Vec<Breach>,
 }
 
-/// Row by canonical key.
-type Keyed<'a> = BTreeMap<String, &'a Record>;
+/// A row that is where it must not be, or not where it must.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Breach {
+    /// What is wrong.
+    pub kind: BreachKind,
+    /// The part that has the row; none if neither has it.
+    pub part: Option<Side>,
+    /// The table, by its place in the rules.
+    pub table: usize,
+    /// The digest of its key.
+    pub key: Digest,
+}
 
-/// Proves: every row is in a part; a row that is not shared is in exactly one, the one of its owner; and
-/// no reference leads out of its part.
-///
-/// # Errors
-/// [`flywheel_base::ErrorKind::Blocked`] that names table and key of the first row for which it is not so.
-pub fn prove(
-    tables: &[Table],
-    relations: &[Relation],
-    rules: &SplitRules,
-    parts: &Parts,
-) -> Result<Proof> {
-    let keyed = |tables: &[Table]| -> BTreeMap<String, Vec<String>> {
-        let keys = |table: &Table| {
-            table.rows.iter().map(|row| canonical(value(row, &table.key))).collect()
-        };
-        tables.iter().map(|table| (table.name.clone(), keys(table))).collect()
-    };
-    let all = keyed(tables);
-    let sides = [keyed(&parts.tables.left), keyed(&parts.tables.right)];
+/// What is wrong with a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum BreachKind {
+    /// It is in neither part.
+    Lost,
+    /// It is in a part more than once.
+    Doubled,
+    /// It belongs to the other part.
+    Leaked,
+    /// It was not there before.
+    Strange,
+    /// One of its references leads to a row of the other part.
+    LeadsOut,
+}
+
+impl BreachKind {
+    /// What is wrong, after "row … ".
+    #[must_use]
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Lost => "is in neither part",
+            Self::Doubled => "is there more than once",
+            Self::Leaked => "belongs to the other part",
+            Self::Strange => "was not there before",
+            Self::LeadsOut => "refers to a row of the other part",
+        }
+    }
+}
+
+impl Proof {
+    /// Whether nothing is wrong.
+    #[must_use]
+    pub fn holds(&self) -> bool {
+        self.breaches == 0
+    }
+
+    /// How many breaches there are of one kind.
+    #[must_use]
+    pub fn of_kind(&self, kind: BreachKind) -> u64 {
+        self.kinds.get(&kind).copied().unwrap_or_default()
+    }
+
+    fn breach(&mut self, kind: BreachKind, part: Option<Side>, table: usize, key: Digest) {
+        self.breaches += 1;
+        *self.kinds.entry(kind).or_default() += 1;
+        if self.told.iter().filter(|told| told.kind == kind).count() < TOLD_MAX {
+            self.told.push(Breach { kind, part, table, key });
+        }
+    }
+}
+
+/// Proves of what was found in both parts: every row of `source` is in a part; a row that is not shared
+/// is in exactly one, the one of the divided row it hangs on; a shared row is only where it is declared
+/// or needed; no reference leads out of its part; and no row is there that was not there before. All
+/// three scans are settled and have the same rules.
+#[must_use]
+pub fn prove(source: &Scan<'_>, parts: &Pair<Scan<'_>>) -> Proof {
     let mut proof = Proof::default();
-    for table in tables {
-        let shared = matches!(rules.tables.get(&table.name), Some(Placement::Shared(_)));
-        let mut seen: BTreeMap<&str, [u64; 2]> = BTreeMap::new();
-        for (at, side) in sides.iter().enumerate() {
-            for key in side.get(&table.name).into_iter().flatten() {
-                if let Some(count) = seen.entry(key.as_str()).or_default().get_mut(at) {
-                    *count += 1;
-                }
-            }
-        }
-        for key in all.get(&table.name).into_iter().flatten() {
+    let needed = Pair { left: needed(source, &parts.left), right: needed(source, &parts.right) };
+    for (table, rule) in source.rules().tables.iter().enumerate() {
+        let Some(rows) = source.table(table) else { continue };
+        for (row, key) in rows.keys().iter().enumerate() {
             proof.rows_in += 1;
-            match seen.remove(key.as_str()) {
-                Some([1, 0]) => proof.rows_left += 1,
-                Some([0, 1]) => proof.rows_right += 1,
-                Some([1, 1]) if shared => {
-                    proof.rows_left += 1;
-                    proof.rows_right += 1;
-                    proof.rows_copied += 1;
+            let there = Side::BOTH.map(|part| {
+                let found = parts.of(part).table(table).map_or(0, |found| found.count(*key));
+                if found > 1 {
+                    proof.breach(BreachKind::Doubled, Some(part), table, *key);
                 }
-                Some([1, 1]) => return Err(broken(&table.name, key, "is in both parts")),
-                Some(_) => return Err(broken(&table.name, key, "is there more than once")),
-                None => return Err(broken(&table.name, key, "is in neither part")),
+                *proof.rows.of_mut(part) += found as u64;
+                found > 0
+            });
+            match there {
+                [false, false] => proof.breach(BreachKind::Lost, None, table, *key),
+                [true, true] => proof.rows_copied += 1,
+                _ => {}
             }
-        }
-        if let Some((key, _)) = seen.first_key_value() {
-            return Err(broken(&table.name, key, "was not there before"));
-        }
-    }
-    let before = rows(tables);
-    for side in Side::BOTH {
-        let here = rows(parts.tables.of(side));
-        for relation in relations {
-            for (key, row) in here.get(relation.child.as_str()).into_iter().flatten() {
-                let followed = follow(relation, row, &here, &before);
-                match followed {
-                    Follow::Nothing => {}
-                    Follow::Here => proof.references += 1,
-                    Follow::Elsewhere => {
-                        return Err(broken(
-                            &relation.child,
-                            key,
-                            "refers to a row of the other part",
-                        ));
-                    }
+            let allowed = |part: Side| match &rule.placement {
+                Placement::Shared(Sharing::Both) => true,
+                Placement::Shared(Sharing::Only { side }) => part == *side,
+                Placement::Shared(Sharing::WhereNeeded { otherwise }) => {
+                    let flags = needed.of(part).get(table).and_then(|flags| flags.get(row));
+                    part == *otherwise || flags.copied().unwrap_or_default()
+                }
+                Placement::Divided | Placement::With { .. } => {
+                    owner(source, table, row).is_none_or(|side| side == part)
+                }
+            };
+            for (part, there) in Side::BOTH.into_iter().zip(there) {
+                if there && !allowed(part) {
+                    proof.breach(BreachKind::Leaked, Some(part), table, *key);
                 }
             }
         }
-        owners(tables, relations, rules, &before, &here)?;
+        for part in Side::BOTH {
+            references(&mut proof, source, parts.of(part), part, table);
+        }
     }
-    Ok(proof)
+    proof
 }
 
-/// Proves that a row placed with another one is in the part of that one.
-fn owners(
-    tables: &[Table],
-    relations: &[Relation],
-    rules: &SplitRules,
-    before: &BTreeMap<&str, Keyed<'_>>,
-    here: &BTreeMap<&str, Keyed<'_>>,
-) -> Result<()> {
-    for table in tables {
-        let Some(Placement::With { field, .. }) = rules.tables.get(&table.name) else { continue };
-        let owner = relations.iter().find(|r| r.child == table.name && r.field == *field);
-        let Some(owner) = owner else { continue };
-        for key in here.get(table.name.as_str()).into_iter().flat_map(BTreeMap::keys) {
-            let original = before.get(table.name.as_str()).and_then(|rows| rows.get(key));
-            let Some(original) = original else { continue };
-            if matches!(follow(owner, original, here, before), Follow::Elsewhere) {
-                return Err(broken(&table.name, key, "is not in the part of its owner"));
+/// The part of the divided row that a row hangs on, by walking from owner to owner.
+fn owner(source: &Scan<'_>, table: usize, row: usize) -> Option<Side> {
+    let (mut table, mut row) = (table, row);
+    // Owners were proved to form no circle, so no walk is longer than there are tables.
+    for _ in 0..=source.rules().tables.len() {
+        match &source.rules().tables.get(table)?.placement {
+            Placement::Divided => return source.table(table)?.side(row),
+            Placement::With { reference, otherwise } => {
+                match source.target(table, row, *reference) {
+                    Some(next) => (table, row) = next,
+                    None => return *otherwise,
+                }
+            }
+            Placement::Shared(_) => return None,
+        }
+    }
+    None
+}
+
+/// Which rows of the source the rows of a part refer to, by table.
+fn needed(source: &Scan<'_>, part: &Scan<'_>) -> Vec<Vec<bool>> {
+    let tables = &source.rules().tables;
+    let rows = |table: usize| source.table(table).map_or(0, |rows| rows.len());
+    let mut needed: Vec<Vec<bool>> =
+        (0..tables.len()).map(|table| vec![false; rows(table)]).collect();
+    for (table, rule) in tables.iter().enumerate() {
+        let Some(found) = part.table(table) else { continue };
+        for (number, reference) in rule.references.iter().enumerate() {
+            let Some(parents) = source.table(reference.parent) else { continue };
+            let Some(flags) = needed.get_mut(reference.parent) else { continue };
+            for row in 0..found.len() {
+                let target = found.reference(row, number).and_then(|value| parents.find(value));
+                if let Some(flag) = target.and_then(|target| flags.get_mut(target)) {
+                    *flag = true;
+                }
             }
         }
     }
-    Ok(())
+    needed
 }
 
-enum Follow {
-    Nothing,
-    Here,
-    Elsewhere,
-}
-
-fn follow(
-    relation: &Relation,
-    row: &Record,
-    here: &BTreeMap<&str, Keyed<'_>>,
-    before: &BTreeMap<&str, Keyed<'_>>,
-) -> Follow {
-    let reference = value(row, &relation.field);
-    if is_blank(reference) {
-        return Follow::Nothing;
+/// Follows every reference of a table in a part, and looks for rows that were not there before.
+fn references(proof: &mut Proof, source: &Scan<'_>, part: &Scan<'_>, side: Side, table: usize) {
+    let Some(rule) = source.rules().tables.get(table) else { return };
+    let (Some(before), Some(found)) = (source.table(table), part.table(table)) else { return };
+    for (row, key) in found.keys().iter().enumerate() {
+        let Some(original) = before.find(*key) else {
+            *proof.rows.of_mut(side) += 1;
+            proof.breach(BreachKind::Strange, Some(side), table, *key);
+            continue;
+        };
+        for (number, reference) in rule.references.iter().enumerate() {
+            let has = |scan: &Scan<'_>, value| {
+                scan.table(reference.parent).is_some_and(|rows| rows.find(value).is_some())
+            };
+            match found.reference(row, number) {
+                None => proof.cleared += u64::from(before.reference(original, number).is_some()),
+                Some(value) if has(part, value) => proof.references += 1,
+                Some(value) if has(source, value) => {
+                    proof.breach(BreachKind::LeadsOut, Some(side), table, *key);
+                }
+                Some(_) => proof.dangling += 1,
+            }
+        }
     }
-    let key = canonical(reference);
-    let has = |rows: &BTreeMap<&str, Keyed<'_>>| {
-        rows.get(relation.parent.as_str()).is_some_and(|rows| rows.contains_key(&key))
-    };
-    match (has(here), has(before)) {
-        (true, _) => Follow::Here,
-        (false, true) => Follow::Elsewhere,
-        (false, false) => Follow::Nothing,
-    }
-}
-
-fn rows(tables: &[Table]) -> BTreeMap<&str, Keyed<'_>> {
-    tables
-        .iter()
-        .map(|table| {
-            let keyed = |row| (canonical(value(row, &table.key)), row);
-            (table.name.as_str(), table.rows.iter().map(keyed).collect())
-        })
-        .collect()
-}
-
-fn broken(table: &str, key: &str, what: &str) -> Error {
-    Error::blocked(format!("the split is wrong: row {key} of \"{table}\" {what}"))
-        .hint("Do not use this result; please report it with the rules of the split.")
 }

@@ -1,194 +1,273 @@
 //! What goes where, what is refused, and that nothing leaks.
 
-use flywheel_base::Rng;
-use serde_json::json;
+use std::collections::BTreeMap;
+
+use flywheel_base::{Rng, digest};
+use serde_json::{Value, json};
 
 use super::*;
+use crate::record::{Record, canonical, is_blank, value};
 
-fn table(name: &str, rows: Vec<Value>) -> Table {
-    let record = |row: Value| row.as_object().unwrap().clone().into_iter().collect();
-    Table { name: name.into(), key: "id".into(), rows: rows.into_iter().map(record).collect() }
+/// A table with its rows.
+type Rows = (&'static str, Vec<Record>);
+
+/// The predicate of these tests.
+type Predicate = fn(&Record) -> Side;
+
+fn records(rows: &[Value]) -> Vec<Record> {
+    rows.iter().map(|row| row.as_object().unwrap().clone().into_iter().collect()).collect()
 }
 
-fn relation(child: &str, field: &str, parent: &str, required: bool) -> Relation {
-    Relation { child: child.into(), field: field.into(), parent: parent.into(), required }
+fn key_of(value: &Value) -> Option<Digest> {
+    (!is_blank(value)).then(|| digest::hash128(canonical(value).as_bytes()))
 }
 
-fn crm() -> (Vec<Table>, Vec<Relation>, SplitRules) {
-    let tables = vec![
+fn crm() -> Vec<Rows> {
+    let rows = |rows: Value| records(rows.as_array().unwrap());
+    vec![
+        (
+            "deals",
+            rows(json!([
+                {"id": "d1", "account": "a1", "product": "p1", "contact": "c2"},
+                {"id": "d2", "account": "a2", "product": "p1"},
+                {"id": "d3", "account": null, "product": "p3"},
+            ])),
+        ),
+        ("contacts", rows(json!([{"id": "c1", "account": "a1"}, {"id": "c2", "account": "a2"}]))),
+        (
+            "accounts",
+            rows(json!([
+                {"id": "a1", "region": "east"},
+                {"id": "a2", "region": "west", "parent": "a1"},
+            ])),
+        ),
+        (
+            "products",
+            rows(json!([
+                {"id": "p1", "family": "f1"},
+                {"id": "p2", "family": "f9"},
+                {"id": "p3"},
+            ])),
+        ),
+        ("families", rows(json!([{"id": "f1"}]))),
+    ]
+}
+
+fn reference(field: &str, parent: usize, required: bool, crossing: Crossing) -> Reference {
+    Reference { field: field.into(), parent, required, crossing }
+}
+
+fn tables() -> Vec<SplitTable> {
+    let table =
+        |name: &str, placement, references| SplitTable { name: name.into(), placement, references };
+    let with = Placement::With { reference: 0, otherwise: Some(Side::Right) };
+    let shared = Placement::Shared(Sharing::WhereNeeded { otherwise: Side::Left });
+    let (refuse, clear) = (Crossing::Refuse, Crossing::Clear);
+    vec![
         table(
             "deals",
+            with.clone(),
             vec![
-                json!({"id": "d1", "account": "a1", "product": "p1", "contact": "c2"}),
-                json!({"id": "d2", "account": "a2", "product": "p1"}),
-                json!({"id": "d3", "account": null, "product": "p3"}),
+                reference("account", 2, false, refuse),
+                reference("product", 3, true, refuse),
+                reference("contact", 1, false, clear),
             ],
         ),
-        table(
-            "contacts",
-            vec![json!({"id": "c1", "account": "a1"}), json!({"id": "c2", "account": "a2"})],
-        ),
-        table(
-            "accounts",
-            vec![
-                json!({"id": "a1", "region": "east"}),
-                json!({"id": "a2", "region": "west", "parent": "a1"}),
-            ],
-        ),
-        table(
-            "products",
-            vec![
-                json!({"id": "p1", "family": "f1"}),
-                json!({"id": "p2", "family": "f9"}),
-                json!({"id": "p3"}),
-            ],
-        ),
-        table("families", vec![json!({"id": "f1"})]),
-    ];
-    let relations = vec![
-        relation("deals", "account", "accounts", false),
-        relation("deals", "product", "products", true),
-        relation("deals", "contact", "contacts", false),
-        relation("contacts", "account", "accounts", true),
-        relation("accounts", "parent", "accounts", false),
-        relation("products", "family", "families", false),
-    ];
-    let with = |field: &str| Placement::With { field: field.into(), otherwise: Side::Right };
-    let shared = Placement::Shared(Sharing::WhereNeeded { otherwise: Side::Left });
-    let rules = SplitRules {
-        tables: [
-            ("accounts".to_owned(), Placement::Divided),
-            ("contacts".to_owned(), with("account")),
-            ("deals".to_owned(), with("account")),
-            ("products".to_owned(), shared.clone()),
-            ("families".to_owned(), shared),
-        ]
-        .into(),
-        crossings: [
-            ("deals.contact".to_owned(), Crossing::Clear),
-            ("accounts.parent".to_owned(), Crossing::Clear),
-        ]
-        .into(),
+        table("contacts", with, vec![reference("account", 2, true, refuse)]),
+        table("accounts", Placement::Divided, vec![reference("parent", 2, false, clear)]),
+        table("products", shared.clone(), vec![reference("family", 4, false, refuse)]),
+        table("families", shared, vec![]),
+    ]
+}
+
+fn east_is_left(row: &Record) -> Side {
+    if value(row, "region") == "east" { Side::Left } else { Side::Right }
+}
+
+fn scanned<'a>(rules: &'a SplitRules, rows: &[Rows], predicate: Option<Predicate>) -> Scan<'a> {
+    let mut scan = Scan::new(rules);
+    for (at, (table, (_, rows))) in rules.tables.iter().zip(rows).enumerate() {
+        for row in rows {
+            let side = predicate.filter(|_| table.placement == Placement::Divided);
+            let references = table.references.iter().map(|r| key_of(value(row, &r.field)));
+            let key = key_of(value(row, "id")).unwrap();
+            scan.add(at, key, side.map(|predicate| predicate(row)), references).unwrap();
+        }
+        scan.settle(at);
+    }
+    scan
+}
+
+/// Does what a driver does: copies every row to its homes and empties the references that lead out.
+fn copied(placed: &Placed<'_>, rows: &[Rows]) -> Pair<Vec<Rows>> {
+    let part = |side: Side| -> Vec<Rows> {
+        let rules = placed.scan.rules();
+        let tables = rules.tables.iter().zip(rows).enumerate();
+        tables
+            .map(|(at, (rule, (name, rows)))| {
+                let mut kept = Vec::new();
+                for row in rows {
+                    let home = placed.home(at, key_of(value(row, "id")).unwrap()).unwrap();
+                    if !home.of(side) {
+                        continue;
+                    }
+                    let mut row = row.clone();
+                    for (number, reference) in rule.references.iter().enumerate() {
+                        let Some(to) = key_of(value(&row, &reference.field)) else { continue };
+                        if placed.lead(at, number, to, side) == Lead::Elsewhere {
+                            row.insert(reference.field.clone(), Value::Null);
+                        }
+                    }
+                    kept.push(row);
+                }
+                (*name, kept)
+            })
+            .collect()
     };
-    (tables, relations, rules)
+    Pair { left: part(Side::Left), right: part(Side::Right) }
 }
 
-fn east_is_left(_: &str, row: &Record) -> Result<Side> {
-    Ok(if value(row, "region") == "east" { Side::Left } else { Side::Right })
+fn ids(parts: &Pair<Vec<Rows>>, side: Side, name: &str) -> Vec<String> {
+    let (_, rows) = parts.of(side).iter().find(|(table, _)| *table == name).unwrap();
+    rows.iter().map(|row| row["id"].as_str().unwrap().to_owned()).collect()
 }
 
-fn ids(parts: &Parts, side: Side, name: &str) -> Vec<String> {
-    let table = parts.tables.of(side).iter().find(|table| table.name == name).unwrap();
-    table.rows.iter().map(|row| row["id"].as_str().unwrap().to_owned()).collect()
+fn proved(rules: &SplitRules, source: &Scan<'_>, parts: &Pair<Vec<Rows>>) -> Proof {
+    let found =
+        Pair { left: scanned(rules, &parts.left, None), right: scanned(rules, &parts.right, None) };
+    prove(source, &found)
 }
 
 #[test]
 fn children_follow_and_shared_rows_are_copied_where_needed() {
-    let (tables, relations, rules) = crm();
-    let parts = split(&tables, &relations, &rules, &east_is_left).unwrap();
+    let (rows, rules) = (crm(), SplitRules::new(tables()).unwrap());
+    let scan = scanned(&rules, &rows, Some(east_is_left));
+    let placed = place(&scan).unwrap();
+    let parts = copied(&placed, &rows);
     assert_eq!(ids(&parts, Side::Left, "deals"), ["d1"]);
     assert_eq!(ids(&parts, Side::Right, "deals"), ["d2", "d3"], "d3 belongs to nobody");
     assert_eq!(ids(&parts, Side::Left, "products"), ["p1", "p2"], "nobody needs p2");
     assert_eq!(ids(&parts, Side::Right, "products"), ["p1", "p3"]);
     assert_eq!(ids(&parts, Side::Right, "families"), ["f1"], "needed by a product that is needed");
-    let cleared: Vec<(&str, &str)> =
-        parts.cleared.iter().map(|c| (c.key.as_str(), c.field.as_str())).collect();
-    assert_eq!(cleared, [("\"d1\"", "contact"), ("\"a2\"", "parent")]);
-    assert_eq!(parts.dangling, 1);
-    let proof = prove(&tables, &relations, &rules, &parts).unwrap();
-    assert_eq!(
-        (proof.rows_in, proof.rows_left, proof.rows_right, proof.rows_copied),
-        (11, 6, 7, 2)
-    );
+    assert_eq!(parts.left[0].1[0]["contact"], Value::Null);
+    let [deals, _, accounts, products, families] = placed.counted() else { panic!("five tables") };
+    assert_eq!((deals.rows, deals.parts, deals.ownerless), (3, Pair { left: 1, right: 2 }, 1));
+    assert_eq!(deals.crossing[2], Pair { left: 1, right: 0 });
+    assert_eq!(accounts.crossing[0], Pair { left: 0, right: 1 });
+    assert_eq!((products.copied, products.dangling[0], families.copied), (1, 1, 1));
+    let proof = proved(&rules, &scan, &parts);
+    assert!(proof.holds(), "{proof:?}");
+    assert_eq!((proof.rows_in, proof.rows, proof.rows_copied), (11, Pair { left: 6, right: 7 }, 2));
+    assert_eq!((proof.cleared, proof.dangling), (2, 1));
 }
 
 #[test]
 fn shared_rows_can_be_given_to_one_part_or_to_both() {
-    let (tables, relations, mut rules) = crm();
-    rules.tables.insert("products".into(), Placement::Shared(Sharing::Both));
-    rules.tables.insert("families".into(), Placement::Shared(Sharing::Only { side: Side::Left }));
-    let error = split(&tables, &relations, &rules, &east_is_left).unwrap_err();
-    assert!(error.message().contains("\"products.family\" of the right part"), "{error}");
-    rules.crossings.insert("products.family".into(), Crossing::Clear);
-    let parts = split(&tables, &relations, &rules, &east_is_left).unwrap();
+    let (rows, mut tables) = (crm(), tables());
+    tables[3].placement = Placement::Shared(Sharing::Both);
+    tables[4].placement = Placement::Shared(Sharing::Only { side: Side::Left });
+    let rules = SplitRules::new(tables).unwrap();
+    let scan = scanned(&rules, &rows, Some(east_is_left));
+    let placed = place(&scan).unwrap();
+    assert_eq!(placed.counted()[3].crossing[0], Pair { left: 0, right: 1 });
+    let parts = copied(&placed, &rows);
     assert_eq!(ids(&parts, Side::Right, "products"), ["p1", "p2", "p3"]);
     assert!(ids(&parts, Side::Right, "families").is_empty());
-    prove(&tables, &relations, &rules, &parts).unwrap();
+    assert!(proved(&rules, &scan, &parts).holds());
 }
 
 #[test]
-fn a_crossing_that_may_not_be_cleared_stops_the_split() {
-    let (tables, relations, mut rules) = crm();
-    rules.crossings.remove("deals.contact");
-    let error = split(&tables, &relations, &rules, &east_is_left).unwrap_err();
-    assert_eq!(error.kind().exit_code(), 3);
-    assert!(error.message().contains("\"deals.contact\""), "{error}");
-    assert!(!error.message().contains("c2"), "no values of rows in messages");
+fn rows_without_an_owner_have_no_place_unless_one_is_declared() {
+    let (rows, mut tables) = (crm(), tables());
+    tables[0].placement = Placement::With { reference: 0, otherwise: None };
+    let rules = SplitRules::new(tables).unwrap();
+    let scan = scanned(&rules, &rows, Some(east_is_left));
+    let placed = place(&scan).unwrap();
+    assert_eq!((placed.counted()[0].homeless, placed.counted()[0].ownerless), (1, 0));
+    let proof = proved(&rules, &scan, &copied(&placed, &rows));
+    assert_eq!((proof.breaches, proof.told[0].kind), (1, BreachKind::Lost));
 }
-
-/// Makes rules wrong.
-type Spoil<'a> = dyn Fn(&mut Vec<Table>, &mut Vec<Relation>, &mut SplitRules) + 'a;
 
 #[test]
 fn rules_that_do_not_fit_are_refused_with_the_fix() {
-    let refused = |spoil: &Spoil<'_>| {
-        let (mut tables, mut relations, mut rules) = crm();
-        spoil(&mut tables, &mut relations, &mut rules);
-        let error = split(&tables, &relations, &rules, &east_is_left).unwrap_err();
+    let refused = |spoil: &dyn Fn(&mut Vec<SplitTable>)| {
+        let mut tables = tables();
+        spoil(&mut tables);
+        let error = SplitRules::new(tables).unwrap_err();
         assert!(error.hint_text().is_some(), "{error}");
         error.report()
     };
-    let with = |field: &str| Placement::With { field: field.into(), otherwise: Side::Left };
-    assert!(refused(&|_, _, r| drop(r.tables.remove("deals"))).contains("does not place"));
-    let typo = refused(&|_, _, r| drop(r.tables.insert("deal".into(), Placement::Divided)));
-    assert!(typo.contains("\"deals\"?"), "{typo}");
-    let typo = refused(&|_, _, r| drop(r.tables.insert("deals".into(), with("acount"))));
-    assert!(typo.contains("\"account\"?"), "{typo}");
-    assert!(
-        refused(&|_, _, r| drop(r.tables.insert("deals".into(), with("product"))))
-            .contains("shared")
-    );
-    let circle = refused(&|_, _, r| drop(r.tables.insert("accounts".into(), with("parent"))));
-    assert!(circle.contains("go with each other"), "{circle}");
-    let typo = refused(&|_, _, r| {
-        r.crossings.insert("deals.conact".into(), Crossing::Clear);
-    });
-    assert!(typo.contains("\"deals.contact\"?"), "{typo}");
-    assert!(refused(&|t, _, _| t[0].rows[1] = t[0].rows[0].clone()).contains("earlier row"));
-    assert!(refused(&|t, _, _| drop(t[0].rows[1].remove("id"))).contains("has no key"));
-    assert!(refused(&|_, r, _| r[0].parent = "acounts".into()).contains("\"accounts\"?"));
+    let with = |reference| Placement::With { reference, otherwise: None };
+    assert!(refused(&|t| t[0].placement = with(7)).contains("none of its references"));
+    assert!(refused(&|t| t[0].placement = with(1)).contains("shared"));
+    assert!(refused(&|t| t[2].placement = with(0)).contains("go with each other"));
+    assert!(refused(&|t| t[0].references[0].parent = 9).contains("refers to no table"));
+    assert!(refused(&|t| t[1].name = "deals".into()).contains("given twice"));
+    assert!(refused(&|t| t[0].references[2].required = true).contains("cannot be emptied"));
+    let rules = SplitRules::new(tables()).unwrap();
+    assert!(rules.table("deal").unwrap_err().report().contains("\"deals\"?"));
+}
+
+#[test]
+fn a_key_that_occurs_twice_is_told() {
+    let rules = SplitRules::new(tables()).unwrap();
+    let mut scan = Scan::new(&rules);
+    for key in [5, 3, 9, 3] {
+        scan.add(4, key, None, []).unwrap();
+    }
+    assert_eq!(scan.settle(4), Some(3));
+    assert_eq!(scan.settle(3), None);
+    assert_eq!(scan.table(4).unwrap().keys(), [3, 3, 5, 9]);
 }
 
 #[test]
 fn the_proof_notices_a_leak_a_loss_and_a_crossing() {
-    let (tables, relations, rules) = crm();
-    let good = split(&tables, &relations, &rules, &east_is_left).unwrap();
-    let broken = |spoil: &dyn Fn(&mut Parts)| {
+    let (rows, rules) = (crm(), SplitRules::new(tables()).unwrap());
+    let scan = scanned(&rules, &rows, Some(east_is_left));
+    let good = copied(&place(&scan).unwrap(), &rows);
+    let broken = |spoil: &dyn Fn(&mut Pair<Vec<Rows>>)| {
         let mut parts = good.clone();
         spoil(&mut parts);
-        prove(&tables, &relations, &rules, &parts).unwrap_err().message().to_owned()
+        let proof = proved(&rules, &scan, &parts);
+        let kinds: Vec<BreachKind> = proof.told.iter().map(|breach| breach.kind).collect();
+        assert_eq!(kinds.len() as u64, proof.breaches);
+        kinds
     };
-    assert!(broken(&|p| p.tables.left[0].rows.clear()).contains("in neither part"));
-    let leak = |p: &mut Parts| {
-        let row = p.tables.right[2].rows[0].clone();
-        p.tables.left[2].rows.push(row);
+    assert_eq!(broken(&|p| p.left[0].1.clear()), [BreachKind::Lost]);
+    let leak = |p: &mut Pair<Vec<Rows>>| {
+        let row = p.right[2].1[0].clone();
+        p.left[2].1.push(row);
     };
-    assert!(broken(&leak).contains("in both parts"));
-    let moved = |p: &mut Parts| {
-        let row = p.tables.right[1].rows.remove(0);
-        p.tables.left[1].rows.push(row);
+    // The account that came over refers to its parent, which is here: only the row itself is wrong.
+    assert_eq!(broken(&leak), [BreachKind::Leaked]);
+    let moved = |p: &mut Pair<Vec<Rows>>| {
+        let row = p.right[1].1.remove(0);
+        p.left[1].1.push(row);
     };
-    assert!(broken(&moved).contains("other part"));
-    let uncleared =
-        |p: &mut Parts| drop(p.tables.left[0].rows[0].insert("contact".into(), json!("c2")));
-    assert!(broken(&uncleared).contains("other part"));
+    assert_eq!(broken(&moved), [BreachKind::Leaked, BreachKind::LeadsOut]);
+    let kept = |p: &mut Pair<Vec<Rows>>| drop(p.left[0].1[0].insert("contact".into(), json!("c2")));
+    assert_eq!(broken(&kept), [BreachKind::LeadsOut]);
+    let strange = |p: &mut Pair<Vec<Rows>>| {
+        p.right[4].1.extend(records(&[json!({"id": "f7"})]));
+    };
+    assert_eq!(broken(&strange), [BreachKind::Strange]);
+    let twice = |p: &mut Pair<Vec<Rows>>| {
+        let row = p.left[4].1[0].clone();
+        p.left[4].1.push(row);
+    };
+    assert_eq!(broken(&twice), [BreachKind::Doubled]);
+    let not_needed = |p: &mut Pair<Vec<Rows>>| {
+        let row = p.left[3].1[1].clone();
+        p.right[3].1.push(row);
+    };
+    assert_eq!(broken(&not_needed), [BreachKind::Leaked], "nobody on the right refers to p2");
 }
 
 #[test]
 fn no_byte_of_the_other_part_is_in_a_part() {
     let mut rng = Rng::new(31);
+    let rules = SplitRules::new(tables()).unwrap();
     for case in 0..2_000 {
-        let (_, relations, rules) = crm();
         // every owned row carries the colour of the root account it hangs on
         let accounts: Vec<Value> = (0..1 + rng.below(6))
             .map(|n| {
@@ -219,20 +298,30 @@ fn no_byte_of_the_other_part_is_in_a_part() {
         let products: Vec<Value> = (0..5)
             .map(|n| json!({"id": format!("p{n}"), "family": format!("f{}", n % 3)}))
             .collect();
-        let families = (0..3).map(|n| json!({"id": format!("f{n}")})).collect();
-        let tables = vec![
-            table("deals", deals),
-            table("contacts", contacts),
-            table("accounts", accounts.clone()),
-            table("products", products),
-            table("families", families),
+        let families: Vec<Value> = (0..3).map(|n| json!({"id": format!("f{n}")})).collect();
+        let rows: Vec<Rows> = vec![
+            ("deals", records(&deals)),
+            ("contacts", records(&contacts)),
+            ("accounts", records(&accounts)),
+            ("products", records(&products)),
+            ("families", records(&families)),
         ];
-        let parts = split(&tables, &relations, &rules, &east_is_left).unwrap();
-        prove(&tables, &relations, &rules, &parts).unwrap();
+        let scan = scanned(&rules, &rows, Some(east_is_left));
+        let placed = place(&scan).unwrap();
+        let parts = copied(&placed, &rows);
+        let proof = proved(&rules, &scan, &parts);
+        assert!(proof.holds(), "case {case}: {proof:?}");
         for (side, foreign) in [(Side::Left, "canary-west"), (Side::Right, "canary-east")] {
-            for table in parts.tables.of(side) {
-                let text = serde_json::to_string(&table.rows).unwrap();
-                assert!(!text.contains(foreign), "case {case}: {} leaks", table.name);
+            for (name, rows) in parts.of(side) {
+                let text = serde_json::to_string(rows).unwrap();
+                assert!(!text.contains(foreign), "case {case}: {name} leaks");
+            }
+        }
+        let counted: BTreeMap<&str, &Counted> =
+            rows.iter().map(|(name, _)| *name).zip(placed.counted()).collect();
+        for side in Side::BOTH {
+            for (name, rows) in parts.of(side) {
+                assert_eq!(*counted[name].parts.of(side), rows.len() as u64, "case {case}");
             }
         }
     }

@@ -176,7 +176,7 @@ fn advise(stream: &Stream, known: Option<&StreamInfo>, cdc: bool, planned: &mut 
 }
 
 /// Whether two streams' settings name the same thing.
-pub(super) fn same(known: &Value, asked: &Value) -> bool {
+pub(crate) fn same(known: &Value, asked: &Value) -> bool {
     let last = |settings: &Value| {
         let name = ["table", "path", "object"].iter().find_map(|key| settings.get(*key)?.as_str());
         name.map(str::to_owned)

@@ -13,7 +13,7 @@ use arrow::row::{RowConverter, SortField};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use flywheel_base::{Error, Result, digest, task};
 use flywheel_connect::source::{ReadRequest, Source};
-use flywheel_connect::{FILE_COLUMN, LINE_COLUMN, Mapping, Page};
+use flywheel_connect::{FILE_COLUMN, LINE_COLUMN, Page};
 use flywheel_project::resource::sync::{Read, Stream, Write};
 use flywheel_reconcile::sums::{Buckets, Difference, RowDigest, Side, Sums, Suspects};
 use flywheel_state::TaskOutcome;
@@ -48,6 +48,10 @@ pub struct Verified {
     pub columns: Vec<String>,
     /// Those that were not, with the reason.
     pub skipped: Vec<String>,
+    /// The sum of the digests of the source's rows, as far as they are compared.
+    pub checksum_source: String,
+    /// That of the target's rows.
+    pub checksum_target: String,
     /// What differs: the left side is the source.
     pub difference: Difference,
     /// Whether rows that only the target has are no difference, as the stream only adds and merges.
@@ -116,39 +120,73 @@ async fn one(moving: &Moving<'_>, stream: &Stream, skip: &[String]) -> Result<Ve
             side: "source",
             source,
             request: read_request(&whole, &mapping, None, now),
-            mapping: Some(mapping),
+            through: Some(Box::new(move |page| mapping.apply(page))),
         },
         Reading {
             side: "target",
             source: target,
             request: ReadRequest::full(moving.target_as_stream(entry, stream)?, now),
-            mapping: None,
+            through: None,
         },
     ];
     let [left, right] = &sides;
+    let asked = Asked {
+        name: &stream.stream,
+        key: &stream.key,
+        skip,
+        extra_allowed: matches!(stream.write, Write::Append | Write::Merge),
+    };
+    compare(left, right, &asked).await
+}
+
+/// What is compared.
+pub(crate) struct Asked<'a> {
+    /// The stream's or table's name.
+    pub(crate) name: &'a str,
+    /// The columns of the key; without one, a row is its own.
+    pub(crate) key: &'a [String],
+    /// Columns that are not compared.
+    pub(crate) skip: &'a [String],
+    /// Whether rows that only the target has are no difference.
+    pub(crate) extra_allowed: bool,
+}
+
+/// Compares what two sides hold, value by value; the left one is right by definition.
+///
+/// # Errors
+/// [`flywheel_base::ErrorKind::Invalid`] if there is no column that can be compared;
+/// [`flywheel_base::ErrorKind::Exhausted`] if both sides have next to nothing in common; those of the systems.
+pub(crate) async fn compare(
+    left: &Reading<'_>,
+    right: &Reading<'_>,
+    asked: &Asked<'_>,
+) -> Result<Verified> {
     let (of_left, of_right) = try_join(left.columns(), right.columns()).await?;
-    let columns = Arc::new(Columns::choose(stream, skip, of_left.as_ref(), of_right.as_ref())?);
+    let columns =
+        Arc::new(Columns::choose(asked.key, asked.skip, of_left.as_ref(), of_right.as_ref())?);
     let (left_sums, right_sums) = try_join(left.sums(&columns), right.sums(&columns)).await?;
     let difference = match left_sums.sums.differing(&right_sums.sums) {
         None => Difference::default(),
         Some(buckets) => find(left, right, &columns, buckets).await?,
     };
     Ok(Verified {
-        stream: stream.stream.clone(),
+        stream: asked.name.to_owned(),
         rows_source: left_sums.sums.rows(),
         rows_target: right_sums.sums.rows(),
         rows_rejected: left_sums.rejected,
         columns: columns.fields.fields().iter().map(|field| field.name().clone()).collect(),
         skipped: columns.skipped.clone(),
+        checksum_source: format!("{:032x}", left_sums.sums.checksum()),
+        checksum_target: format!("{:032x}", right_sums.sums.checksum()),
         difference,
-        extra_allowed: matches!(stream.write, Write::Append | Write::Merge),
+        extra_allowed: asked.extra_allowed,
     })
 }
 
 /// Reads both sides again and finds the keys.
 async fn find(
-    left: &Reading,
-    right: &Reading,
+    left: &Reading<'_>,
+    right: &Reading<'_>,
     columns: &Arc<Columns>,
     buckets: Buckets,
 ) -> Result<Difference> {
@@ -185,12 +223,19 @@ async fn find(
     Ok(suspects.difference())
 }
 
+/// What becomes of a page before its rows are compared.
+pub(crate) type Through<'a> = Box<dyn Fn(Page) -> Result<Page> + Send + Sync + 'a>;
+
 /// One side, to be read as often as needed.
-struct Reading {
-    side: &'static str,
-    source: Box<dyn Source>,
-    request: ReadRequest,
-    mapping: Option<Mapping>,
+pub(crate) struct Reading<'a> {
+    /// How it is called in messages.
+    pub(crate) side: &'static str,
+    /// What is read.
+    pub(crate) source: Box<dyn Source>,
+    /// How it is read.
+    pub(crate) request: ReadRequest,
+    /// What becomes of its pages.
+    pub(crate) through: Option<Through<'a>>,
 }
 
 /// One side's sums.
@@ -200,12 +245,12 @@ struct Summed {
     rejected: u64,
 }
 
-impl Reading {
+impl Reading<'_> {
     fn pages(&self) -> BoxStream<'_, Result<Page>> {
         let pages = self.source.read(&self.request);
         pages
-            .map(|page| match &self.mapping {
-                Some(mapping) => mapping.apply(page?),
+            .map(|page| match &self.through {
+                Some(through) => through(page?),
                 None => page,
             })
             .boxed()
@@ -256,7 +301,7 @@ struct Columns {
 
 impl Columns {
     fn choose(
-        stream: &Stream,
+        key: &[String],
         skip: &[String],
         source: Option<&SchemaRef>,
         target: Option<&SchemaRef>,
@@ -289,8 +334,8 @@ impl Columns {
         };
         let key = match source.is_some() || target.is_some() {
             // Without a key the row is its own.
-            true if stream.key.is_empty() => (0..fields.len()).collect(),
-            true => stream.key.iter().map(place).collect::<Result<_>>()?,
+            true if key.is_empty() => (0..fields.len()).collect(),
+            true => key.iter().map(place).collect::<Result<_>>()?,
             false => Vec::new(),
         };
         Ok(Self { fields: Arc::new(Schema::new(fields)), key, skipped })
@@ -353,7 +398,7 @@ fn unreadable(error: arrow::error::ArrowError) -> Error {
 
 /// What values of a type are compared as, whatever width another system gives them; none for nested
 /// ones, which systems write in ways of their own.
-fn common(data_type: &DataType) -> Option<DataType> {
+pub(crate) fn common(data_type: &DataType) -> Option<DataType> {
     Some(match data_type {
         DataType::Boolean => DataType::Boolean,
         DataType::Int8 | DataType::Int16 | DataType::Int32 | DataType::Int64 => DataType::Int64,
@@ -390,13 +435,9 @@ mod tests {
         RecordBatch::try_from_iter(columns).unwrap()
     }
 
-    fn stream(key: &[&str]) -> Stream {
-        serde_json::from_value(json!({ "stream": "s", "key": key })).unwrap()
-    }
-
     fn equal(left: &RecordBatch, right: &RecordBatch) -> Result<bool> {
         let columns =
-            Columns::choose(&stream(&["id"]), &[], Some(&left.schema()), Some(&right.schema()))?;
+            Columns::choose(&["id".to_owned()], &[], Some(&left.schema()), Some(&right.schema()))?;
         let digests = |batch| columns.digests(&columns.rows("source", batch)?);
         Ok(digests(left)? == digests(right)?)
     }

@@ -32,9 +32,9 @@ use crate::Workspace;
 use crate::mapping::mapping;
 
 /// Rows between two commits.
-pub(super) const CHECKPOINT_ROWS: u64 = 100_000;
+pub(crate) const CHECKPOINT_ROWS: u64 = 100_000;
 /// Bytes of rows between two commits.
-pub(super) const CHECKPOINT_BYTES: usize = 64 << 20;
+pub(crate) const CHECKPOINT_BYTES: usize = 64 << 20;
 
 /// Brings one stream to one destination.
 ///
