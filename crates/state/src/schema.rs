@@ -64,6 +64,11 @@ CREATE TABLE link_questions (
 CREATE TABLE migrations (
   sync TEXT PRIMARY KEY, phase TEXT NOT NULL, changed_at INTEGER NOT NULL, detail TEXT NOT NULL
 ) STRICT;
+", "
+CREATE TABLE promotions (
+  policy TEXT NOT NULL, number INTEGER NOT NULL, at INTEGER NOT NULL, declared TEXT NOT NULL, learner TEXT NOT NULL,
+  artifact TEXT, undoes INTEGER, reason TEXT NOT NULL, evidence TEXT NOT NULL, PRIMARY KEY (policy, number)
+) STRICT;
 "];
 
 /// Brings the database to the newest layout.
