@@ -39,8 +39,8 @@ pub struct Challenge {
     pub against: String,
     /// Only decisions from this moment on count.
     pub since: Option<Timestamp>,
-    /// What a promotion asks for.
-    pub rules: Rules,
+    /// The gain a decision that the lower end of its interval must exceed.
+    pub gain_min: f64,
 }
 
 /// The answer, with what it rests on.
@@ -102,9 +102,10 @@ impl<'a> Challenger<'a> {
             (true, false) => Self::learner(ctx, policy, name, start),
             (false, true) => Self::policy(ctx, policy, name),
             (false, false) => {
-                let bandits = ctx.project.learners.iter().filter(|(_, learner)| {
-                    matches!(learner.kind(), Ok(LearnerKind::Bandit(_)))
-                });
+                let bandits =
+                    ctx.project.learners.iter().filter(|(_, learner)| {
+                        matches!(learner.kind(), Ok(LearnerKind::Bandit(_)))
+                    });
                 let known = bandits.map(|(name, _)| name.as_str()).chain([EVEN]);
                 Err(Error::not_found(format!("no learner or policy \"{name}\" to judge"))
                     .hint(suggest::hint(name, known)))
@@ -425,7 +426,8 @@ impl<'a> Walk<'a> {
         }
         let samples: Vec<&Sample> = self.samples.iter().collect();
         let rows = rows(&samples, self.names.0.len())?;
-        let verdict = verdict(&rows, &challenge.rules)
+        let rules = Rules { gain_min: challenge.gain_min, ..Rules::default() };
+        let verdict = verdict(&rows, &rules)
             .map_err(|error| error.context(format!("\"{against}\" for policy \"{policy}\"")))?;
         let moment = |sample: Option<&Sample>| sample.map(|one| Timestamp::from_micros(one.at));
         let (learner, artifact) = match challenger {

@@ -137,7 +137,9 @@ pub async fn promote(
             challenge.against,
             reasons.join("; ")
         ))
-        .hint("Wait for more decisions, or let it decide despite this with --despite \"the reason\"."));
+        .hint(
+            "Wait for more decisions, or let it decide despite this with --despite \"the reason\".",
+        ));
     }
     let estimate = judgement.verdict.estimates.best();
     let gain = estimate.1.gain;

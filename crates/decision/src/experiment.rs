@@ -90,10 +90,7 @@ pub async fn standing(ctx: &Context<'_>, name: Option<&str>) -> Result<Vec<Exper
     Ok(rows)
 }
 
-fn find<'a>(
-    ctx: &'a Context<'_>,
-    name: &str,
-) -> Result<(&'a Policy, &'a Experiment, &'a Outcome)> {
+fn find<'a>(ctx: &'a Context<'_>, name: &str) -> Result<(&'a Policy, &'a Experiment, &'a Outcome)> {
     let (policy, outcome) = crate::log::policy(ctx, name)?;
     match &policy.choose {
         Choose::Experiment(experiment) => Ok((policy, experiment, outcome)),
@@ -136,8 +133,7 @@ async fn rows_of(
         let Some(held) = sides.get(control).copied() else { continue };
         let compared = variants.iter().zip(&sides).enumerate().filter(|(at, _)| *at != control);
         for (_, (variant, side)) in compared {
-            let compared =
-                compare(experiment, &metric, side, &held, &options, mismatch.as_ref())?;
+            let compared = compare(experiment, &metric, side, &held, &options, mismatch.as_ref())?;
             rows.push(ExperimentRow {
                 turn: ctx.turn,
                 at: ctx.now,
@@ -227,8 +223,7 @@ fn compare(
             Better::Higher => guardrail::Better::Higher,
             Better::Lower => guardrail::Better::Lower,
         };
-        let limit =
-            Guardrail { better, harm_max: declared.harm_max.value(), sequence: *options };
+        let limit = Guardrail { better, harm_max: declared.harm_max.value(), sequence: *options };
         let watch = guardrail::watch(&side.arm, &held.arm, &limit)?;
         let standing = match watch.standing {
             _ if broken => "split-broken",
@@ -418,12 +413,7 @@ pub struct Plan {
 /// # Errors
 /// [`flywheel_base::ErrorKind::NotFound`] if `name` is no experiment; [`flywheel_base::ErrorKind::Invalid`] if the
 /// audience is empty, nobody or everybody of it had an outcome, or a number is out of range.
-pub async fn plan(
-    ctx: &Context<'_>,
-    name: &str,
-    effect: Option<f64>,
-    power: f64,
-) -> Result<Plan> {
+pub async fn plan(ctx: &Context<'_>, name: &str, effect: Option<f64>, power: f64) -> Result<Plan> {
     let (policy, experiment, outcome) = find(ctx, name)?;
     let what = format!("policy \"{name}\": audience");
     let audience = ctx.frame(&what, &policy.audience).await?.ids("unit_id")?;
@@ -443,7 +433,9 @@ pub async fn plan(
             "{hits} of the {} units of policy \"{name}\" had an outcome in the last window",
             audience.len()
         ))
-        .hint("Nothing can be planned from this: check audience and events, or run a turn first."));
+        .hint(
+            "Nothing can be planned from this: check audience and events, or run a turn first.",
+        ));
     }
     let rate = hits as f64 / audience.len() as f64;
     sized(name, policy, experiment, audience.len(), rate, effect, power)
@@ -472,12 +464,20 @@ fn sized(
         .fold(f64::INFINITY, f64::min);
     let treated = 1.0 - policy.holdout.value();
     if !(total.is_finite() && smallest.is_finite() && control > 0.0 && treated > 0.0) {
-        return Err(Error::invalid(format!("experiment \"{name}\" has no two variants to compare"))
-            .hint("Give the control and another variant a weight above 0, and hold out less than all."));
+        return Err(Error::invalid(format!(
+            "experiment \"{name}\" has no two variants to compare"
+        ))
+        .hint(
+            "Give the control and another variant a weight above 0, and hold out less than all.",
+        ));
     }
     let error = ERROR / variants.len().saturating_sub(1).max(1) as f64;
     let design = |with: f64| {
-        Ok::<_, Error>(Design { ratio: control / smallest, error, ..Design::of_shares(with, rate)? })
+        Ok::<_, Error>(Design {
+            ratio: control / smallest,
+            error,
+            ..Design::of_shares(with, rate)?
+        })
     };
     let effect = effect.or(experiment.smallest_effect).filter(|effect| *effect > 0.0);
     let needed = match effect {

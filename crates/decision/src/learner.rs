@@ -34,14 +34,7 @@ pub struct LearnerEntry {
 
 /// Every kind of learner.
 pub const LEARNERS: &[LearnerEntry] =
-    &[
-    recommend::ENTRY,
-    segment::ENTRY,
-    forecast::ENTRY,
-    score::ENTRY,
-    value::ENTRY,
-    bandit::ENTRY,
-];
+    &[recommend::ENTRY, segment::ENTRY, forecast::ENTRY, score::ENTRY, value::ENTRY, bandit::ENTRY];
 
 /// How often a learner is fitted unless it says otherwise, in microseconds: daily.
 const REFIT_DEFAULT_US: i64 = 86_400_000_000;

@@ -87,8 +87,7 @@ pub struct SystemTable {
 }
 
 /// The tables of this crate, in the order of the loop.
-pub const TABLES: &[SystemTable] =
-    &[
+pub const TABLES: &[SystemTable] = &[
     decision::TABLE,
     action::TABLE,
     outcome::TABLE,

@@ -24,11 +24,7 @@ pub(crate) struct Draws {
 
 impl Draws {
     /// Reads the artifact that decides; before the first fit every candidate is as likely as the others.
-    pub(crate) fn load(
-        ctx: &Context<'_>,
-        policy: &str,
-        settings: &ChooseBandit,
-    ) -> Result<Self> {
+    pub(crate) fn load(ctx: &Context<'_>, policy: &str, settings: &ChooseBandit) -> Result<Self> {
         let champion = champion(ctx, policy, &settings.learner)?;
         let declared = champion::bandit(ctx, &champion.learner)
             .map_err(|error| error.context(format!("policy \"{policy}\"")))?;
@@ -156,7 +152,8 @@ mod tests {
         assert_eq!(chances.keys().collect::<Vec<_>>(), ["b", "a"], "in the order of the file");
         let sum: f64 = chances.values().filter_map(Value::as_f64).sum();
         assert!((sum - 1.0).abs() < 1e-9, "{chances:?}");
-        for (name, chance) in chances.iter().map(|(name, chance)| (name, chance.as_f64().unwrap())) {
+        for (name, chance) in chances.iter().map(|(name, chance)| (name, chance.as_f64().unwrap()))
+        {
             assert!(chance >= 0.05, "{name}: {chance}");
             let frequency = seen.get(name).copied().unwrap_or_default();
             assert!((frequency - chance).abs() < 0.015, "{name}: {frequency} {chance}");

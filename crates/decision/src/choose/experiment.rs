@@ -62,9 +62,7 @@ mod tests {
     fn assigned(experiment: &Experiment) -> BTreeMap<String, String> {
         let assignment = Assignment::new("p", experiment).unwrap();
         let unit = |n: usize| Unit { id: format!("u{n}"), columns: Map::new() };
-        (0..4_000)
-            .map(|n| (format!("u{n}"), assignment.choose(&unit(n)).unwrap().action))
-            .collect()
+        (0..4_000).map(|n| (format!("u{n}"), assignment.choose(&unit(n)).unwrap().action)).collect()
     }
 
     #[test]

@@ -449,9 +449,8 @@ mod tests {
     fn rewards_lie_between_0_and_1() {
         let outcome = settings(json!({"policy": "p", "actions": ["a"]}));
         assert_eq!([0, 1, 3].map(|n| reward(&outcome, n, 7.0)), [0.0, 1.0, 1.0]);
-        let value = settings(
-            json!({"policy": "p", "actions": ["a"], "reward": "value", "value_max": 50}),
-        );
+        let value =
+            settings(json!({"policy": "p", "actions": ["a"], "reward": "value", "value_max": 50}));
         assert_eq!([-5.0, 0.0, 25.0, 99.0].map(|v| reward(&value, 1, v)), [0.0, 0.0, 0.5, 1.0]);
     }
 
@@ -465,8 +464,7 @@ mod tests {
             "square-cb",
             "epsilon-greedy",
         ] {
-            let made =
-                settings(json!({"policy": "p", "actions": ["a", "b"], "algorithm": name}));
+            let made = settings(json!({"policy": "p", "actions": ["a", "b"], "algorithm": name}));
             let stored = Stored::fresh(&made).unwrap();
             assert_eq!(made.algorithm.name(), stored.bandit().options().algorithm.name());
             let chances = stored.bandit().chances(&[], &[0, 1]).unwrap();

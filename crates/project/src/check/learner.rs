@@ -106,7 +106,9 @@ impl Check<'_> {
         if !policy.value.choose.names_actions() {
             let message =
                 format!("policy \"{}\" chooses no named actions to learn about", bandit.policy);
-            let hint = format!("Learn from one with candidates, bandit or experiment; this one is in {place}.");
+            let hint = format!(
+                "Learn from one with candidates, bandit or experiment; this one is in {place}."
+            );
             self.push(&read.file, Diagnostic::error(span, message).hint(hint));
         }
     }
@@ -120,13 +122,20 @@ impl Check<'_> {
             wrong.push((key_span(key), message, format!("Remove \"{key}\", or change algorithm.")));
         }
         if bandit.algorithm == BanditAlgorithm::BetaThompson && !bandit.context.is_empty() {
-            let message = format!("learner \"{name}\" has a context, which {algorithm} does not read");
+            let message =
+                format!("learner \"{name}\" has a context, which {algorithm} does not read");
             let hint = "Remove context, or write algorithm: lin-thompson or logistic-thompson.";
             wrong.push((key_span("context"), message, hint.to_owned()));
         }
         if bandit.algorithm == BanditAlgorithm::EpsilonGreedy && bandit.explore.value() <= 0.0 {
-            let message = format!("learner \"{name}\" explores nothing, so {algorithm} would never try anything");
-            wrong.push((key_span("explore"), message, "Write explore: 5%, for example.".to_owned()));
+            let message = format!(
+                "learner \"{name}\" explores nothing, so {algorithm} would never try anything"
+            );
+            wrong.push((
+                key_span("explore"),
+                message,
+                "Write explore: 5%, for example.".to_owned(),
+            ));
         }
         match (bandit.reward, bandit.value_max) {
             (Reward::Value, None) => {
@@ -135,7 +144,8 @@ impl Check<'_> {
                 wrong.push((key_span("reward"), message, hint.to_owned()));
             }
             (Reward::Outcome, Some(_)) => {
-                let message = format!("learner \"{name}\" has value_max, but its reward is outcome");
+                let message =
+                    format!("learner \"{name}\" has value_max, but its reward is outcome");
                 let hint = "Write reward: value, or remove value_max.";
                 wrong.push((key_span("value_max"), message, hint.to_owned()));
             }

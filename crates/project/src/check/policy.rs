@@ -112,7 +112,8 @@ impl Check<'_> {
             let hint = "Give at least two variants a positive weight.";
             self.push(&read.file, Diagnostic::error(variants.span, message).hint(hint));
         }
-        let control = of.variants.iter().find(|variant| Some(variant.name.as_str()) == of.control());
+        let control =
+            of.variants.iter().find(|variant| Some(variant.name.as_str()) == of.control());
         match (control, &of.control) {
             (None, Some(control)) => {
                 let message = format!("control \"{control}\" is no variant of the experiment");
@@ -122,7 +123,10 @@ impl Check<'_> {
                 self.push(&read.file, Diagnostic::error(span, message).hint(hint));
             }
             (Some(control), _) if control.weight <= 0.0 => {
-                let message = format!("control \"{}\" has weight 0, so nothing can be compared with it", control.name);
+                let message = format!(
+                    "control \"{}\" has weight 0, so nothing can be compared with it",
+                    control.name
+                );
                 let hint = "Give it a positive weight, or name another control.";
                 self.push(&read.file, Diagnostic::error(variants.span, message).hint(hint));
             }
