@@ -168,7 +168,7 @@ impl<'a> Challenger<'a> {
             Choose::Candidates(list) => list,
             Choose::Experiment(experiment) => &experiment.variants,
             Choose::Bandit(settings) => {
-                let who = crate::champion::champion(ctx, name, &settings.learner)?;
+                let who = crate::champion::champion(ctx.store, name, &settings.learner)?;
                 let (learner, _) =
                     ctx.project.learners.get_key_value(&who.learner).ok_or_else(|| {
                         Error::not_found(format!("no learner \"{}\"", who.learner))

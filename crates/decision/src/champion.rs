@@ -3,10 +3,12 @@
 //! Promotions are a pile: the newest one that was not taken back and was made under the same file decides. A
 //! changed `learner:` in the file begins a new pile, so the file always has the last word.
 
+use std::fmt;
+
 use flywheel_base::{Error, Result, suggest};
 use flywheel_project::resource::learner::{Bandit, LearnerKind};
 use flywheel_project::resource::policy::{Choose, ChooseBandit};
-use flywheel_state::Promotion;
+use flywheel_state::{Promotion, Store};
 use serde_json::json;
 
 use crate::challenge::{Challenge, Judgement, judge};
@@ -23,12 +25,22 @@ pub struct Champion {
     pub promotion: Option<i64>,
 }
 
+impl fmt::Display for Champion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "learner \"{}\"", self.learner)?;
+        match &self.artifact {
+            None => Ok(()),
+            Some(artifact) => write!(f, " at artifact {artifact:.12}"),
+        }
+    }
+}
+
 /// Who decides for `policy`, whose file names the learner `declared`.
 ///
 /// # Errors
 /// Those of the metadata.
-pub fn champion(ctx: &Context<'_>, policy: &str, declared: &str) -> Result<Champion> {
-    let all = ctx.store.promotions_of(policy)?;
+pub fn champion(store: &Store, policy: &str, declared: &str) -> Result<Champion> {
+    let all = store.promotions_of(policy)?;
     Ok(pile(&all, declared).last().map_or_else(
         || Champion { learner: declared.to_owned(), artifact: None, promotion: None },
         |top| Champion {
@@ -113,7 +125,7 @@ pub async fn promote(
         ))
         .hint("Write it into the policy's file under choose:."));
     };
-    let before = champion(ctx, name, &settings.learner)?;
+    let before = champion(ctx.store, name, &settings.learner)?;
     if before.learner == learner && before.artifact == judgement.artifact {
         return Err(Error::invalid(format!(
             "\"{}\" decides for policy \"{name}\" already",
@@ -165,7 +177,7 @@ pub async fn promote(
         reason,
         evidence,
     })?;
-    let now = champion(ctx, name, &settings.learner)?;
+    let now = champion(ctx.store, name, &settings.learner)?;
     Ok(Promoted { number, before, now, judgement })
 }
 
@@ -175,7 +187,7 @@ pub async fn promote(
 /// [`flywheel_base::ErrorKind::Invalid`] if there is none to take back, or no bandit chooses for the policy.
 pub fn roll_back(ctx: &Context<'_>, name: &str, reason: &str) -> Result<(Champion, Champion)> {
     let settings = chosen_by_bandit(ctx, name)?;
-    let before = champion(ctx, name, &settings.learner)?;
+    let before = champion(ctx.store, name, &settings.learner)?;
     let Some(number) = before.promotion else {
         return Err(Error::invalid(format!(
             "policy \"{name}\" has no promotion to take back: its file's learner \"{}\" decides",
@@ -197,7 +209,7 @@ pub fn roll_back(ctx: &Context<'_>, name: &str, reason: &str) -> Result<(Champio
         reason: reason.to_owned(),
         evidence: json!({}),
     })?;
-    Ok((before, champion(ctx, name, &settings.learner)?))
+    Ok((before, champion(ctx.store, name, &settings.learner)?))
 }
 
 #[cfg(test)]

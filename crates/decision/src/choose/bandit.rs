@@ -25,7 +25,7 @@ pub(crate) struct Draws {
 impl Draws {
     /// Reads the artifact that decides; before the first fit every candidate is as likely as the others.
     pub(crate) fn load(ctx: &Context<'_>, policy: &str, settings: &ChooseBandit) -> Result<Self> {
-        let champion = champion(ctx, policy, &settings.learner)?;
+        let champion = champion(ctx.store, policy, &settings.learner)?;
         let declared = champion::bandit(ctx, &champion.learner)
             .map_err(|error| error.context(format!("policy \"{policy}\"")))?;
         let artifact = match champion.artifact {

@@ -3,7 +3,6 @@
 use clap::{Args, Subcommand};
 use flywheel_base::{Result, Timestamp};
 use flywheel_decision::challenge::{Challenge, Judgement};
-use flywheel_decision::champion::Champion;
 use flywheel_runtime::{Access, policy, run};
 use serde_json::json;
 
@@ -113,13 +112,11 @@ impl Runs for Policy {
             Verb::Promote { name, challenger, evidence, despite } => {
                 let challenge = evidence.challenge(name, challenger)?;
                 let workspace = app.open(Access::Write).await?;
+                let name = &challenge.policy;
                 let made = policy::promote(&workspace, &challenge, despite.as_deref()).await?;
                 app.output.message(&format!(
-                    "from the next turn on {} decides for {}, not {}; `flywheel policy rollback {}` takes it back",
-                    who(&made.now),
-                    challenge.policy,
-                    who(&made.before),
-                    challenge.policy
+                    "from the next turn on {} decides for {name}, not {}; `flywheel policy rollback {name}` takes it back",
+                    made.now, made.before
                 ));
                 Ok(Exit::Done)
             }
@@ -127,9 +124,7 @@ impl Runs for Policy {
                 let workspace = app.open(Access::Write).await?;
                 let (before, now) = policy::roll_back(&workspace, &name, &reason).await?;
                 app.output.message(&format!(
-                    "from the next turn on {} decides for {name} again, not {}",
-                    who(&now),
-                    who(&before)
+                    "from the next turn on {now} decides for {name} again, not {before}"
                 ));
                 Ok(Exit::Done)
             }
@@ -154,18 +149,6 @@ impl Runs for Policy {
                 Ok(Exit::Done)
             }
         }
-    }
-}
-
-/// A champion in words.
-fn who(champion: &Champion) -> String {
-    match &champion.artifact {
-        None => format!("learner \"{}\"", champion.learner),
-        Some(artifact) => format!(
-            "learner \"{}\" at artifact {}",
-            champion.learner,
-            artifact.chars().take(12).collect::<String>()
-        ),
     }
 }
 

@@ -207,6 +207,8 @@ fn a_better_challenger_is_promoted_by_evidence_and_taken_back_by_one_command() {
     assert!(none.contains("no promotion"), "{none}");
 
     house.ok(&["policy", "promote", "offer", "best"]);
+    let status = house.ok(&["status"]);
+    assert!(status.contains("decided by learner \"best\", promotion 1"), "{status}");
     let who = |number: i64| {
         house.cell(&format!(
             "select distinct a.learner from system.decisions d join system.artifacts a on a.digest = d.artifact
