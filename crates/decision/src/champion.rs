@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use flywheel_base::{Error, Result, suggest};
+use flywheel_base::{Error, Result, Timestamp, suggest};
 use flywheel_project::resource::learner::{Bandit, LearnerKind};
 use flywheel_project::resource::policy::{Choose, ChooseBandit};
 use flywheel_state::{Promotion, Store};
@@ -23,6 +23,8 @@ pub struct Champion {
     pub artifact: Option<String>,
     /// The promotion by which it decides; none if the file names it.
     pub promotion: Option<i64>,
+    /// When the policy last changed who decides; none if it never did.
+    pub since: Option<Timestamp>,
 }
 
 impl fmt::Display for Champion {
@@ -41,12 +43,14 @@ impl fmt::Display for Champion {
 /// Those of the metadata.
 pub fn champion(store: &Store, policy: &str, declared: &str) -> Result<Champion> {
     let all = store.promotions_of(policy)?;
+    let since = all.last().map(|last| last.at);
     Ok(pile(&all, declared).last().map_or_else(
-        || Champion { learner: declared.to_owned(), artifact: None, promotion: None },
+        || Champion { learner: declared.to_owned(), artifact: None, promotion: None, since },
         |top| Champion {
             learner: top.learner.clone(),
             artifact: top.artifact.clone(),
             promotion: Some(top.number),
+            since,
         },
     ))
 }
@@ -214,8 +218,6 @@ pub fn roll_back(ctx: &Context<'_>, name: &str, reason: &str) -> Result<(Champio
 
 #[cfg(test)]
 mod tests {
-    use flywheel_base::Timestamp;
-
     use super::*;
 
     fn promotion(number: i64, learner: &str, declared: &str, undoes: Option<i64>) -> Promotion {

@@ -247,6 +247,32 @@ fn a_better_challenger_is_promoted_by_evidence_and_taken_back_by_one_command() {
 }
 
 #[test]
+fn a_promotion_that_does_harm_is_taken_back_by_itself() {
+    let house = shop(
+        400,
+        &[("first", "  explore: 100%\n"), ("second", "  explore: 50%\n")],
+        "choose: {bandit: {learner: first}}\nguardrails: {min_units: 100}\n",
+    );
+    let policy = house.read("policies/offer.yaml").replace("holdout: 10%", "holdout: 50%");
+    house.write("policies/offer.yaml", policy);
+    house.ok(&["turn", "--replay", &format!("{}..{}", day(0), day(1))]);
+    house.ok(&["policy", "promote", "offer", "second", "--despite", "a wish"]);
+    house.ok(&["turn", "--replay", &day(2)]);
+    // From then on only those who are left alone buy.
+    let mut orders = String::from(ORDERS_HEAD);
+    let held =
+        "select distinct unit_id from system.decisions where arm = 'holdout' order by unit_id";
+    for unit in house.sql(held) {
+        orders.push_str(&format!("o{unit},{unit},{} 10:00:00,5\n", day(3)));
+    }
+    house.write(&format!("data/orders-{}.csv", day(3)), orders);
+    house.ok(&["turn", "--replay", &day(3)]);
+    let last = "select learner, undoes, reason from system.promotions order by number desc limit 1";
+    assert!(house.cell(last).starts_with("first,1,\"guardrail: lift -"), "{}", house.cell(last));
+    assert!(!house.ok(&["status"]).contains("PAUSED"));
+}
+
+#[test]
 fn a_late_order_is_learned_if_decisions_settle_and_a_changed_file_learns_anew() {
     let house = shop(
         40,

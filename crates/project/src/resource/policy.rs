@@ -231,7 +231,8 @@ pub struct Caps {
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Guardrails {
-    /// The policy is paused when the interval of its lift lies wholly below 0.
+    /// The policy is paused when the interval of its lift lies wholly below 0; a promotion since which it does is
+    /// taken back instead.
     #[serde(default = "yes")]
     pub pause_when_harmful: bool,
     /// The guardrail looks only once this many units of each arm have been decided for.
