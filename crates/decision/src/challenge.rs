@@ -4,17 +4,20 @@
 //! decision when its window had closed, and is asked about the later ones. So it is never judged by what it has
 //! learned. One held at an artifact is judged by the decisions after those in it.
 
+mod rows;
+mod who;
+
 use std::collections::{BTreeMap, VecDeque};
 
-use flywheel_algo::bandit::{Algorithm, Bandit as Learnt, Options};
 use flywheel_algo::offpolicy::verdict::{Rules, Verdict, verdict};
-use flywheel_algo::offpolicy::{Modelled, Row};
-use flywheel_base::{Error, Result, Timestamp, digest, suggest};
-use flywheel_project::resource::learner::{Bandit, LearnerKind};
+use flywheel_base::{Error, Result, Timestamp, digest};
+use flywheel_project::resource::learner::Bandit;
 use flywheel_project::resource::policy::{Choose, Policy};
 use rayon::prelude::*;
 use serde::Serialize;
 
+use self::rows::{FOLDS, Sample, rows};
+use self::who::Challenger;
 use crate::champion::bandit;
 use crate::context::Context;
 use crate::learner::bandit::{Stored, context, reward};
@@ -22,12 +25,6 @@ use crate::log::{self, Logged};
 
 /// The most decisions that count; older ones are left out.
 const DECISIONS_MAX: usize = 1_000_000;
-
-/// Parts that units are divided into, so that the model of rewards is fitted on other units than it is used for.
-const FOLDS: u64 = 5;
-
-/// The challenger that draws evenly.
-const EVEN: &str = "even";
 
 /// A question about a challenger.
 #[derive(Clone, Debug)]
@@ -66,143 +63,6 @@ pub struct Judgement {
     pub without_context: u64,
     /// Whether it may be promoted, why not, and all estimates.
     pub verdict: Verdict,
-}
-
-/// Who challenges.
-enum Challenger<'a> {
-    Even,
-    /// Fixed weights by action.
-    Weights(BTreeMap<&'a str, f64>),
-    /// A learner that learns along with the log.
-    Learning(&'a str, &'a Bandit),
-    /// A learner held at an artifact.
-    Held(&'a str, &'a Bandit, String),
-}
-
-impl<'a> Challenger<'a> {
-    /// What a name means.
-    fn find(ctx: &'a Context<'_>, policy: &str, against: &'a str) -> Result<Self> {
-        if against == EVEN {
-            return Ok(Self::Even);
-        }
-        let (kind, name) = match against.split_once(':') {
-            Some((kind @ ("learner" | "policy"), name)) => (Some(kind), name),
-            _ => (None, against),
-        };
-        let (name, start) = match name.split_once('@') {
-            Some((name, start)) => (name, Some(start)),
-            None => (name, None),
-        };
-        let is_learner = ctx.project.learners.contains_key(name) && kind != Some("policy");
-        let is_policy =
-            ctx.project.policies.contains_key(name) && kind != Some("learner") && start.is_none();
-        match (is_learner, is_policy) {
-            (true, true) => Err(Error::invalid(format!("\"{name}\" is a learner and a policy"))
-                .hint(format!("Write learner:{name} or policy:{name}."))),
-            (true, false) => Self::learner(ctx, policy, name, start),
-            (false, true) => Self::policy(ctx, policy, name),
-            (false, false) => {
-                let bandits =
-                    ctx.project.learners.iter().filter(|(_, learner)| {
-                        matches!(learner.kind(), Ok(LearnerKind::Bandit(_)))
-                    });
-                let known = bandits.map(|(name, _)| name.as_str()).chain([EVEN]);
-                Err(Error::not_found(format!("no learner or policy \"{name}\" to judge"))
-                    .hint(suggest::hint(name, known)))
-            }
-        }
-    }
-
-    fn learner(
-        ctx: &'a Context<'_>,
-        policy: &str,
-        name: &str,
-        start: Option<&str>,
-    ) -> Result<Self> {
-        let (name, _) = ctx
-            .project
-            .learners
-            .get_key_value(name)
-            .ok_or_else(|| Error::internal("a learner that was found is gone"))?;
-        let settings = bandit(ctx, name)?;
-        if let Some(start) = start {
-            let mut found: Vec<String> = ctx
-                .store
-                .artifacts_of(name, start)?
-                .into_iter()
-                .map(|artifact| artifact.digest)
-                .collect();
-            found.sort();
-            found.dedup();
-            return match found.as_slice() {
-                [one] if !start.is_empty() => Ok(Self::Held(name, settings, one.clone())),
-                [] => Err(Error::not_found(format!(
-                    "learner \"{name}\" has no artifact \"{start}\""
-                ))
-                .hint("See `flywheel sql \"select learner, fitted_at, digest from system.artifacts\"`.")),
-                _ => Err(Error::invalid(format!(
-                    "{} artifacts of learner \"{name}\" begin with \"{start}\"",
-                    found.len()
-                ))
-                .hint("Give more of the digest.")),
-            };
-        }
-        if settings.policy == policy {
-            return Ok(Self::Learning(name, settings));
-        }
-        // What it learned from another policy's decisions says nothing about these ones' outcomes.
-        let newest = ctx.store.newest_artifact(name)?.ok_or_else(|| {
-            Error::invalid(format!("learner \"{name}\" was never fitted"))
-                .hint(format!("Fit it: flywheel learn {name}"))
-        })?;
-        Ok(Self::Held(name, settings, newest.digest))
-    }
-
-    fn policy(ctx: &'a Context<'_>, judged: &str, name: &str) -> Result<Self> {
-        let policy = ctx
-            .project
-            .policies
-            .get(name)
-            .ok_or_else(|| Error::internal("a policy that was found is gone"))?;
-        let list = match &policy.choose {
-            Choose::Candidates(list) => list,
-            Choose::Experiment(experiment) => &experiment.variants,
-            Choose::Bandit(settings) => {
-                let who = crate::champion::champion(ctx.store, name, &settings.learner)?;
-                let (learner, _) =
-                    ctx.project.learners.get_key_value(&who.learner).ok_or_else(|| {
-                        Error::not_found(format!("no learner \"{}\"", who.learner))
-                    })?;
-                return Self::learner(ctx, judged, learner, who.artifact.as_deref());
-            }
-            Choose::Recommend(_) | Choose::Reorder(_) => {
-                return Err(Error::invalid(format!(
-                    "policy \"{name}\" chooses items, which cannot be judged by actions"
-                ))
-                .hint("Name a policy with candidates, a bandit or an experiment."));
-            }
-        };
-        Ok(Self::Weights(list.iter().map(|one| (one.name.as_str(), one.weight)).collect()))
-    }
-
-    fn settings(&self) -> Option<&'a Bandit> {
-        match self {
-            Self::Learning(_, settings) | Self::Held(_, settings, _) => Some(settings),
-            Self::Even | Self::Weights(_) => None,
-        }
-    }
-}
-
-/// One decision as far as estimates need it.
-struct Sample {
-    at: i64,
-    fold: u64,
-    context: Vec<f64>,
-    action: usize,
-    reward: f64,
-    propensity: f64,
-    /// The challenger's probabilities, by the number of the action.
-    chances: Vec<(usize, f64)>,
 }
 
 /// The names of actions, numbered as they are met.
@@ -478,47 +338,4 @@ fn reward_words(settings: &Bandit) -> String {
         Some(most) => format!("value, {most} counts as 1"),
         None => "outcome".to_owned(),
     }
-}
-
-/// The rows of the estimates, with a model of rewards fitted on other units.
-fn rows(samples: &[&Sample], actions: usize) -> Result<Vec<Row>> {
-    let width = samples.first().map_or(0, |first| first.context.len());
-    let all: Vec<usize> = (0..actions).collect();
-    // Of this one only the expected rewards are asked: a regression for each action.
-    let options = Options { explore: 1.0, ..Options::new(Algorithm::EpsilonGreedy) };
-    let models = (0..FOLDS)
-        .into_par_iter()
-        .map(|fold| {
-            let mut model = Learnt::new(actions, width, options)?;
-            for sample in samples.iter().filter(|sample| sample.fold != fold) {
-                model.learn(&sample.context, sample.action, sample.reward)?;
-            }
-            Ok(model)
-        })
-        .collect::<Result<Vec<_>>>()?;
-    samples
-        .par_iter()
-        .map(|sample| {
-            let mut chances = vec![0.0; actions];
-            for (number, chance) in &sample.chances {
-                if let Some(cell) = chances.get_mut(*number) {
-                    *cell += chance;
-                }
-            }
-            let model = usize::try_from(sample.fold).ok().and_then(|fold| models.get(fold));
-            let model = model.filter(|_| !sample.chances.is_empty());
-            let model = model
-                .map(|model| {
-                    let expected = model.expected(&sample.context, &all)?;
-                    Modelled::new(sample.action, &expected, &chances)
-                })
-                .transpose()?;
-            Ok(Row {
-                reward: sample.reward,
-                propensity: sample.propensity,
-                challenger: chances.get(sample.action).copied().unwrap_or_default().min(1.0),
-                model,
-            })
-        })
-        .collect()
 }

@@ -1,7 +1,7 @@
 //! How a policy chooses: candidates at random, by a bandit or by an experiment, items of a recommender, or a
 //! purchase proposal.
 
-mod bandit;
+pub(crate) mod bandit;
 mod candidates;
 pub(crate) mod experiment;
 mod recommend;
@@ -15,8 +15,6 @@ use serde_json::{Map, Value};
 
 use crate::context::Context;
 use crate::decide::Unit;
-
-pub(crate) use bandit::draw;
 
 /// What was chosen for one unit, before it is known whether the unit is in the holdout.
 #[derive(Clone, Debug, Default)]

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use flywheel_base::{Error, ErrorKind, Result, Rng};
 use serde_json::{Map, Value};
 
-use crate::choose::draw;
+use crate::choose::bandit::draw;
 use crate::context::Context;
 use crate::decide::TREATMENT;
 use crate::learner::bandit::Stored;

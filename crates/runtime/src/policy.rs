@@ -4,7 +4,8 @@ use flywheel_base::Result;
 use flywheel_decision::Context;
 use flywheel_decision::challenge::{self, Challenge, Judgement};
 use flywheel_decision::champion::{self, Champion, Promoted};
-use flywheel_decision::experiment::{self, Plan};
+use flywheel_decision::experiment;
+use flywheel_decision::experiment::plan::{self, Plan};
 use flywheel_decision::table::ExperimentRow;
 use flywheel_decision::verify::{self, Verified};
 
@@ -61,14 +62,14 @@ pub async fn experiments(workspace: &Workspace, name: Option<&str>) -> Result<Ve
 /// How many units an experiment needs.
 ///
 /// # Errors
-/// Those of [`experiment::plan`].
+/// Those of [`plan::plan`].
 pub async fn plan(
     workspace: &Workspace,
     name: &str,
     effect: Option<f64>,
     power: f64,
 ) -> Result<Plan> {
-    experiment::plan(&context(workspace).await?, name, effect, power).await
+    plan::plan(&context(workspace).await?, name, effect, power).await
 }
 
 /// The moment of the last turn: what has been joined up to then is what can be asked about.

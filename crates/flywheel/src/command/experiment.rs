@@ -2,7 +2,7 @@
 
 use clap::{Args, Subcommand};
 use flywheel_base::Result;
-use flywheel_decision::experiment::Plan;
+use flywheel_decision::experiment::plan::Plan;
 use flywheel_decision::table::ExperimentRow;
 use flywheel_runtime::{Access, policy};
 
