@@ -54,9 +54,9 @@ pub struct Judgement {
     /// What a decision's reward is.
     pub reward: String,
     /// The moment of the oldest decision that counts.
-    pub first: Option<Timestamp>,
+    pub first: Option<String>,
     /// The moment of the newest one.
-    pub last: Option<Timestamp>,
+    pub last: Option<String>,
     /// Decisions that do not count because their probabilities were not logged.
     pub without_chances: u64,
     /// Decisions that do not count because their features do not have the challenger's context.
@@ -139,6 +139,8 @@ struct Walk<'a> {
     pending: VecDeque<Pending>,
     names: Names,
     samples: VecDeque<Sample>,
+    /// The smallest probability above 0 of a candidate that was logged.
+    least: f64,
     without_chances: u64,
     without_context: u64,
     fault: Option<Error>,
@@ -163,6 +165,7 @@ impl<'a> Walk<'a> {
             pending: VecDeque::new(),
             names: Names::default(),
             samples: VecDeque::new(),
+            least: 1.0,
             without_chances: 0,
             without_context: 0,
             fault: None,
@@ -259,6 +262,9 @@ impl<'a> Walk<'a> {
             self.without_chances += 1;
             return;
         };
+        let all = logged.chances.iter().flat_map(|chances| chances.values());
+        let above = all.filter_map(serde_json::Value::as_f64).filter(|chance| *chance > 0.0);
+        self.least = above.fold(self.least, f64::min);
         let chances =
             chances.iter().map(|(name, chance)| (self.names.number(name), *chance)).collect();
         let sample = Sample {
@@ -286,10 +292,11 @@ impl<'a> Walk<'a> {
         }
         let samples: Vec<&Sample> = self.samples.iter().collect();
         let rows = rows(&samples, self.names.0.len())?;
-        let rules = Rules { gain_min: challenge.gain_min, ..Rules::default() };
+        let rules = self.rules(challenge.gain_min);
         let verdict = verdict(&rows, &rules)
             .map_err(|error| error.context(format!("\"{against}\" for policy \"{policy}\"")))?;
-        let moment = |sample: Option<&Sample>| sample.map(|one| Timestamp::from_micros(one.at));
+        let moment =
+            |sample: Option<&Sample>| sample.map(|one| Timestamp::from_micros(one.at).to_string());
         let (learner, artifact) = match challenger {
             Challenger::Learning(name, _) => (Some((*name).to_owned()), None),
             Challenger::Held(name, _, artifact) => {
@@ -309,6 +316,15 @@ impl<'a> Walk<'a> {
             without_context: self.without_context,
             verdict,
         })
+    }
+
+    /// What a promotion asks for. No weight can be larger than one over the smallest probability that was logged,
+    /// which makes the bound as near as it can be.
+    fn rules(&self, gain_min: f64) -> Rules {
+        let mut rules = Rules { gain_min, ..Rules::default() };
+        let usual = rules.estimates.weight_max.unwrap_or(f64::INFINITY);
+        rules.estimates.weight_max = Some((1.0 / self.least).clamp(1.0, usual));
+        rules
     }
 
     /// Why no decision counts.

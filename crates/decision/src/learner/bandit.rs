@@ -325,7 +325,7 @@ pub(super) async fn learn(
         "declared": stored.head.declared,
         "algorithm": settings.algorithm.name(),
         "policy": settings.policy,
-        "through": stored.through().map(Timestamp::from_micros),
+        "through": stored.through().map(|at| Timestamp::from_micros(at).to_string()),
         "learned": stored.bandit.rewards(),
         "newly_learned": progress.learned,
         "other_actions": progress.foreign,

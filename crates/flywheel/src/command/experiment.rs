@@ -1,10 +1,11 @@
 //! `flywheel experiment`.
 
 use clap::{Args, Subcommand};
-use flywheel_base::Result;
+use flywheel_base::{Error, Result};
 use flywheel_decision::experiment::plan::Plan;
 use flywheel_decision::table::ExperimentRow;
 use flywheel_runtime::{Access, policy};
+use serde_json::Value;
 
 use super::Runs;
 use super::status::percent;
@@ -87,9 +88,19 @@ fn plan(app: &App, plan: &Plan) -> Result<Exit> {
     Ok(Exit::Done)
 }
 
+/// A row with its moment as people write it.
+fn object(row: &ExperimentRow) -> Result<Value> {
+    let mut object =
+        serde_json::to_value(row).map_err(|e| Error::internal("a row is no JSON").caused_by(e))?;
+    if let Some(at) = object.get_mut("at") {
+        *at = row.at.to_string().into();
+    }
+    Ok(object)
+}
+
 fn show(app: &App, rows: &[ExperimentRow]) -> Result<Exit> {
     if app.output.format == Format::Json {
-        app.output.json(&rows)?;
+        app.output.json(&rows.iter().map(object).collect::<Result<Vec<_>>>()?)?;
         return Ok(Exit::Done);
     }
     let mut grid = Grid::new(&[

@@ -194,15 +194,16 @@ fn judged(app: &App, judgement: &Judgement) -> Result<Exit> {
     if !app.output.for_people() {
         return Ok(Exit::Done);
     }
-    let day = |at: Option<Timestamp>| at.map_or_else(|| "–".to_owned(), Timestamp::date);
+    let day =
+        |at: &Option<String>| at.as_ref().map_or("–", |at| at.get(..10).unwrap_or(at)).to_owned();
     app.output.line(&format!(
         "\n{} decisions of {} from {} to {}, reward: {}\n\
          they amount to {:.0} of the challenger's own; weights average {:.3}, the largest is {:.1}, {} are cut\n\
          it earns at least {:.5} a decision, whatever the rewards' distribution",
         estimates.rows,
         judgement.policy,
-        day(judgement.first),
-        day(judgement.last),
+        day(&judgement.first),
+        day(&judgement.last),
         judgement.reward,
         estimates.effective,
         estimates.weight.estimate,
