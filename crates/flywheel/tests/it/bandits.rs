@@ -178,7 +178,7 @@ fn thirty_days_of_a_bandit_earn_more_than_an_even_choice_and_its_log_is_honest()
     assert_eq!(judged["without_context"], 0);
     assert!(judged["first"].as_str().unwrap().starts_with("2024-05-01"), "{judged}");
     let bound = judged["verdict"]["estimates"]["bound"].as_f64().unwrap();
-    assert!(bound > 0.0 && bound < EVEN, "{bound}");
+    assert!((0.0..EVEN).contains(&bound), "{bound}");
 }
 
 #[test]
