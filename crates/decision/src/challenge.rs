@@ -109,7 +109,7 @@ pub async fn judge(ctx: &Context<'_>, challenge: &Challenge) -> Result<Judgement
         Choose::Bandit(settings) => Some(bandit(ctx, &settings.learner)?),
         _ => None,
     };
-    let rewards = own.or(challenger.settings());
+    let rewards = own.or_else(|| challenger.settings());
     let settle = rewards.and_then(|rewards| rewards.settle).map_or(0, |settle| settle.micros);
     let mut walk = Walk::start(ctx, policy, &challenger, rewards, challenge)?;
     if let Some(until) = log::closed_until(ctx, outcome, settle).await? {
@@ -309,7 +309,7 @@ impl<'a> Walk<'a> {
             against: against.clone(),
             learner,
             artifact,
-            reward: self.rewards.map_or("outcome".to_owned(), reward_words),
+            reward: self.rewards.map_or_else(|| "outcome".to_owned(), reward_words),
             first: moment(self.samples.front()),
             last: moment(self.samples.back()),
             without_chances: self.without_chances,

@@ -158,7 +158,8 @@ impl Experiment {
     /// The name of the variant that the others are compared with.
     #[must_use]
     pub fn control(&self) -> Option<&str> {
-        self.control.as_deref().or(self.variants.first().map(|first| first.name.as_str()))
+        let first = || self.variants.first().map(|first| first.name.as_str());
+        self.control.as_deref().or_else(first)
     }
 }
 
