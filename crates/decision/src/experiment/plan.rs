@@ -104,6 +104,10 @@ fn sized(
             ..Design::of_shares(with, rate)?
         })
     };
+    if let Some(effect) = effect.filter(|effect| !(*effect > 0.0 && *effect < 1.0)) {
+        return Err(Error::invalid(format!("the effect is {effect}"))
+            .hint("Give a difference of shares between 0 and 1: 0.01 is one point."));
+    }
     let effect = effect.or(experiment.smallest_effect).filter(|effect| *effect > 0.0);
     let needed = match effect {
         None => None,

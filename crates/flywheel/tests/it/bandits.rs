@@ -421,6 +421,7 @@ fn an_experiment_finds_the_better_variant_and_stops_one_that_does_harm() {
         (plan["units"].as_u64().unwrap(), plan["units_always_valid"].as_u64().unwrap());
     assert!((300..2_000).contains(&units) && often > units, "{plan}");
     assert_eq!(plan["audience"], 600);
+    house.fails(2, &["experiment", "plan", "offer", "--effect", "0"]);
     let wrong = house.fails(2, &["experiment", "plan", "ofer"]);
     assert!(wrong.contains("offer"), "{wrong}");
 
