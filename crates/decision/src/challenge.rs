@@ -65,6 +65,9 @@ pub struct Judgement {
     pub verdict: Verdict,
 }
 
+/// A context, and the probability of each action in it.
+type Asked = (Vec<f64>, Vec<(String, f64)>);
+
 /// The names of actions, numbered as they are met.
 #[derive(Default)]
 struct Names(BTreeMap<String, usize>);
@@ -224,7 +227,7 @@ impl<'a> Walk<'a> {
     }
 
     /// What the challenger reads of a decision, and the probability of each action with which it would have chosen.
-    fn ask(&self, logged: &Logged) -> Result<(Vec<f64>, Vec<(String, f64)>)> {
+    fn ask(&self, logged: &Logged) -> Result<Asked> {
         let logged_names =
             || logged.chances.iter().flat_map(|chances| chances.keys().map(String::as_str));
         let Some(stored) = &self.stored else {
