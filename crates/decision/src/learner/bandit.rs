@@ -422,7 +422,7 @@ mod tests {
         serde_json::from_value(yaml).unwrap()
     }
 
-    fn columns(value: Value) -> Map<String, Value> {
+    fn columns(value: &Value) -> Map<String, Value> {
         value.as_object().unwrap().clone()
     }
 
@@ -432,14 +432,14 @@ mod tests {
             "policy": "p", "actions": ["a", "b"],
             "context": [{"column": "days", "centre": 10, "scale": 20}, {"column": "vip"}, {"column": "land", "values": ["de", "fr"]}],
         }));
-        let read = |value| context(&made.context, &columns(value));
+        let read = |value: Value| context(&made.context, &columns(&value));
         let row = read(json!({"days": 30, "vip": true, "land": "fr", "more": 1})).unwrap();
         assert_eq!(row, [1.0, 1.0, 0.0, 1.0]);
         assert_eq!(
             read(json!({"days": null, "vip": false, "land": null})).unwrap(),
             [0.0, 0.0, 0.0, 0.0]
         );
-        let fault = |value| read(value).unwrap_err().message().to_owned();
+        let fault = |value: Value| read(value).unwrap_err().message().to_owned();
         assert!(fault(json!({"day": 1, "vip": 0, "land": "de"})).contains("\"days\""));
         assert!(fault(json!({"days": "soon", "vip": 0, "land": "de"})).contains("no number"));
         assert!(fault(json!({"days": 1e9, "vip": 0, "land": "de"})).contains("too large"));
