@@ -1,6 +1,9 @@
-//! How a policy chooses: candidates at random, items of a recommender, or a purchase proposal.
+//! How a policy chooses: candidates at random, by a bandit or by an experiment, items of a recommender, or a
+//! purchase proposal.
 
+pub(crate) mod bandit;
 mod candidates;
+pub(crate) mod experiment;
 mod recommend;
 mod reorder;
 
@@ -8,7 +11,7 @@ use std::collections::BTreeMap;
 
 use flywheel_base::{Result, Rng, digest};
 use flywheel_project::resource::policy::{Choose, Policy};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::context::Context;
 use crate::decide::Unit;
@@ -26,6 +29,8 @@ pub(crate) struct Choice {
     pub(crate) candidates: usize,
     /// A digest of the candidates.
     pub(crate) candidates_digest: String,
+    /// The probability of each candidate, by name, where candidates are actions.
+    pub(crate) chances: Option<Map<String, Value>>,
     /// The artifact that scored.
     pub(crate) artifact: Option<String>,
     /// Values the payload can name with `$`.
@@ -41,6 +46,8 @@ pub(crate) enum Chooser {
     Candidates(candidates::Candidates),
     Recommend(recommend::Lists),
     Reorder(reorder::Proposals),
+    Bandit(bandit::Draws),
+    Experiment(experiment::Assignment),
 }
 
 impl Chooser {
@@ -59,6 +66,10 @@ impl Chooser {
             Choose::Reorder(settings) => {
                 Self::Reorder(reorder::Proposals::load(ctx, name, settings)?)
             }
+            Choose::Bandit(settings) => Self::Bandit(bandit::Draws::load(ctx, name, settings)?),
+            Choose::Experiment(settings) => {
+                Self::Experiment(experiment::Assignment::new(name, settings)?)
+            }
         })
     }
 
@@ -68,6 +79,8 @@ impl Chooser {
             Self::Candidates(candidates) => Ok(candidates.choose(rng)),
             Self::Recommend(lists) => Ok(lists.choose(unit, rng)),
             Self::Reorder(proposals) => proposals.choose(unit),
+            Self::Bandit(draws) => draws.choose(unit, rng).map(Some),
+            Self::Experiment(assignment) => Ok(assignment.choose(unit)),
         }
     }
 

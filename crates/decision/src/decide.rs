@@ -244,6 +244,7 @@ fn row(
         items: choice.items.filter(|_| !held).map(|items| items.to_string()),
         candidates: i64::try_from(choice.candidates).unwrap_or(i64::MAX),
         candidates_digest: choice.candidates_digest,
+        chances: choice.chances.map(|chances| Value::Object(chances).to_string()),
         artifact: choice.artifact,
         features_digest: digest::short(&[features.as_bytes()]),
         features,

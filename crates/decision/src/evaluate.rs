@@ -53,7 +53,10 @@ pub async fn judge(ctx: &Context<'_>, name: &str) -> Result<Judged> {
             lists(ctx, name, settings, since, &artifact.digest).await?
         }
         LearnerKind::Forecast(settings) => forecasts(ctx, name, settings, since).await?,
-        LearnerKind::Segment(_) | LearnerKind::Score(_) | LearnerKind::Value(_) => Vec::new(),
+        LearnerKind::Segment(_)
+        | LearnerKind::Score(_)
+        | LearnerKind::Value(_)
+        | LearnerKind::Bandit(_) => Vec::new(),
     };
     let rows: Vec<EvaluationRow> =
         measures.into_iter().map(|measure| row(ctx, name, measure)).collect();

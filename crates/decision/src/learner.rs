@@ -4,6 +4,7 @@
 //! bytes are stored first, the scores are committed with the moment of the fit as their sequence, the
 //! fit is recorded last; a fit that was cut off anywhere is done again with the same result.
 
+pub(crate) mod bandit;
 pub mod forecast;
 pub mod recommend;
 pub mod score;
@@ -33,7 +34,7 @@ pub struct LearnerEntry {
 
 /// Every kind of learner.
 pub const LEARNERS: &[LearnerEntry] =
-    &[recommend::ENTRY, segment::ENTRY, forecast::ENTRY, score::ENTRY, value::ENTRY];
+    &[recommend::ENTRY, segment::ENTRY, forecast::ENTRY, score::ENTRY, value::ENTRY, bandit::ENTRY];
 
 /// How often a learner is fitted unless it says otherwise, in microseconds: daily.
 const REFIT_DEFAULT_US: i64 = 86_400_000_000;
@@ -77,6 +78,7 @@ fn entry(learner: &Learner) -> Result<&'static LearnerEntry> {
         LearnerKind::Forecast(_) => &forecast::ENTRY,
         LearnerKind::Score(_) => &score::ENTRY,
         LearnerKind::Value(_) => &value::ENTRY,
+        LearnerKind::Bandit(_) => &bandit::ENTRY,
     })
 }
 
@@ -92,9 +94,17 @@ fn find<'a>(ctx: &'a Context<'_>, name: &str) -> Result<&'a Learner> {
 /// # Errors
 /// [`flywheel_base::ErrorKind::NotFound`] for an unknown learner.
 pub fn due(ctx: &Context<'_>, name: &str) -> Result<bool> {
-    let every = find(ctx, name)?.refit.map_or(REFIT_DEFAULT_US, |refit| refit.micros);
-    let last = ctx.store.newest_artifact(name)?;
-    Ok(last.is_none_or(|last| ctx.now.micros() >= last.fitted_at.micros().saturating_add(every)))
+    let learner = find(ctx, name)?;
+    let every = learner.refit.map_or(REFIT_DEFAULT_US, |refit| refit.micros);
+    let Some(last) = ctx.store.newest_artifact(name)? else { return Ok(true) };
+    if let LearnerKind::Bandit(settings) = learner.kind()? {
+        // Its policy chooses by what the file says now.
+        let declared = bandit::declared(settings)?;
+        if last.detail.get("declared").and_then(Value::as_str) != Some(declared.as_str()) {
+            return Ok(true);
+        }
+    }
+    Ok(ctx.now.micros() >= last.fitted_at.micros().saturating_add(every))
 }
 
 /// Fits the learner `name` on what readers see now and scores it.
@@ -109,6 +119,7 @@ pub async fn learn(ctx: &Context<'_>, name: &str) -> Result<Learned> {
         LearnerKind::Forecast(settings) => forecast::learn(ctx, name, settings).await,
         LearnerKind::Score(settings) => score::learn(ctx, name, settings).await,
         LearnerKind::Value(settings) => value::learn(ctx, name, settings).await,
+        LearnerKind::Bandit(settings) => bandit::learn(ctx, name, settings).await,
     };
     let (fitted, artifact, rows_out) =
         learned.map_err(|e| e.context(format!("learner \"{name}\"")))?;

@@ -12,15 +12,20 @@
 
 pub mod act;
 pub mod artifact;
+pub mod challenge;
+pub mod champion;
 pub mod decide;
 pub mod evaluate;
+pub mod experiment;
 pub mod learner;
 pub mod lift;
 pub mod outcome;
 pub mod table;
+pub mod verify;
 
 mod choose;
 mod context;
 mod frame;
+mod log;
 
 pub use context::Context;

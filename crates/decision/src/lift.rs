@@ -7,13 +7,14 @@
 use std::collections::BTreeMap;
 
 use flywheel_algo::stats::lift::{Arm, lift};
-use flywheel_algo::stats::{sequence, srm};
-use flywheel_base::Result;
-use flywheel_project::resource::policy::Policy;
+use flywheel_algo::stats::{Interval, sequence, srm};
+use flywheel_base::{Result, Timestamp};
+use flywheel_project::resource::policy::{Choose, Guardrails, Policy};
 use flywheel_state::PolicyState;
 use flywheel_warehouse::Checkpoint;
 use serde_json::json;
 
+use crate::champion::{champion, roll_back};
 use crate::context::{Context, location};
 use crate::decide::HOLDOUT;
 use crate::outcome::literal;
@@ -34,8 +35,8 @@ struct Arms {
     measured: i64,
 }
 
-/// Measures every policy that says what counts as success, records the rows in one commit and pauses
-/// the policies that do harm.
+/// Measures every policy that says what counts as success, records the rows in one commit, takes promotions back
+/// that do harm and pauses the policies that do.
 ///
 /// # Errors
 /// Those of lake and metadata.
@@ -46,14 +47,20 @@ pub async fn measure(ctx: &Context<'_>) -> Result<Vec<LiftRow>> {
     if policies.is_empty() {
         return Ok(Vec::new());
     }
-    let mut all_arms = arms(ctx, &policies).await?;
+    let closed: Vec<String> =
+        policies.iter().map(|(name, policy)| closed(ctx, name, policy, None)).collect();
+    let mut all_arms = arms(ctx, &closed).await?;
+    let mut promoted = since_promotions(ctx, &policies).await?;
     let mut decided = decided_this_turn(ctx).await?;
     let mut rows = Vec::with_capacity(policies.len());
     for (name, policy) in policies {
         let arms = all_arms.remove(name).unwrap_or_default();
         let (decisions, artifact) = decided.remove(name).unwrap_or_default();
         let row = LiftRow { decisions, artifact, ..row(ctx, name, policy, &arms)? };
-        guard(ctx, name, policy, &row, &arms)?;
+        match promoted.remove(name) {
+            Some(since) if demoted(ctx, name, policy, &since)? => {}
+            _ => guard(ctx, name, policy, &arms)?,
+        }
         rows.push(row);
     }
     let last = ctx.checkpoint(&location("system/lift")?, APP).await?;
@@ -65,16 +72,34 @@ pub async fn measure(ctx: &Context<'_>) -> Result<Vec<LiftRow>> {
     Ok(rows)
 }
 
-/// Sums up the arms of every policy over the units whose window has closed.
-async fn arms(
+/// The decisions of a policy whose window has closed, as a condition; with `since`, only those made later.
+fn closed(ctx: &Context<'_>, name: &str, policy: &Policy, since: Option<Timestamp>) -> String {
+    let window = policy.outcome.as_ref().map_or(0, |outcome| outcome.window.micros);
+    let until = literal(ctx.now.plus_micros(window.saturating_neg()));
+    let since =
+        since.map_or_else(String::new, |since| format!(" and d.decided_at > {}", literal(since)));
+    format!("(d.policy = '{name}' and d.decided_at <= {until}{since})")
+}
+
+/// The arms of each policy for which a promoted learner decides, since it does.
+async fn since_promotions(
     ctx: &Context<'_>,
     policies: &BTreeMap<&str, &Policy>,
 ) -> Result<BTreeMap<String, Arms>> {
-    let closed = policies.iter().map(|(name, policy)| {
-        let window = policy.outcome.as_ref().map_or(0, |outcome| outcome.window.micros);
-        let until = literal(ctx.now.plus_micros(window.saturating_neg()));
-        format!("(d.policy = '{name}' and d.decided_at <= {until})")
-    });
+    let mut conditions = Vec::new();
+    for (name, policy) in policies {
+        if let Choose::Bandit(settings) = &policy.choose {
+            let champion = champion(ctx.store, name, &settings.learner)?;
+            if let (Some(_), Some(since)) = (champion.promotion, champion.since) {
+                conditions.push(closed(ctx, name, policy, Some(since)));
+            }
+        }
+    }
+    if conditions.is_empty() { Ok(BTreeMap::new()) } else { arms(ctx, &conditions).await }
+}
+
+/// Sums up the arms of policies over the units of decisions that meet one of the conditions.
+async fn arms(ctx: &Context<'_>, conditions: &[String]) -> Result<BTreeMap<String, Arms>> {
     let sql = format!(
         "select d.policy, d.unit_id, d.arm, count(*) as decisions, count(o.decision_id) as converted, sum(o.value) as value
          from system.decisions d
@@ -82,7 +107,7 @@ async fn arms(
            on o.decision_id = d.decision_id
          where {}
          group by d.policy, d.unit_id, d.arm order by d.policy, d.unit_id, d.arm",
-        closed.collect::<Vec<_>>().join(" or ")
+        conditions.join(" or ")
     );
     let frame = ctx.frame_of_sql("lift of policies", &sql).await?;
     let rows = frame
@@ -156,28 +181,45 @@ async fn decided_this_turn(ctx: &Context<'_>) -> Result<BTreeMap<String, (i64, O
     Ok(frame.ids("policy")?.into_iter().zip(values).collect())
 }
 
-/// Pauses a policy whose lift lies wholly below zero, once there is enough to say so.
+/// The lift's interval, if it lies wholly below zero and there is enough to say so.
 ///
 /// The interval here stays valid however often one looks, which a policy that is looked at each turn
 /// needs; it is wider than the one reported.
-fn guard(ctx: &Context<'_>, name: &str, policy: &Policy, row: &LiftRow, arms: &Arms) -> Result<()> {
-    let guardrails = &policy.guardrails;
-    let enough = i64::try_from(guardrails.min_units).unwrap_or(i64::MAX);
-    let always = sequence::difference(&arms.treated, &arms.held, &sequence::Options::default())?;
-    let Some(always) = always.filter(|interval| interval.high < 0.0) else { return Ok(()) };
-    if !guardrails.pause_when_harmful || row.treated_units < enough || row.holdout_units < enough {
-        return Ok(());
+fn harm(guardrails: &Guardrails, arms: &Arms) -> Result<Option<Interval>> {
+    let enough = [&arms.treated, &arms.held].iter().all(|arm| arm.units() >= guardrails.min_units);
+    if !guardrails.pause_when_harmful || !enough {
+        return Ok(None);
     }
+    let always = sequence::difference(&arms.treated, &arms.held, &sequence::Options::default())?;
+    Ok(always.filter(|interval| interval.high < 0.0))
+}
+
+fn words(harm: Interval) -> String {
+    format!(
+        "guardrail: lift {:+.2} points, always-valid 95 % interval [{:+.2}, {:+.2}], lies below 0",
+        100.0 * harm.estimate,
+        100.0 * harm.low,
+        100.0 * harm.high
+    )
+}
+
+/// Takes back a promotion since which the policy does harm; returns whether it did.
+fn demoted(ctx: &Context<'_>, name: &str, policy: &Policy, since: &Arms) -> Result<bool> {
+    let Some(harm) = harm(&policy.guardrails, since)? else { return Ok(false) };
+    let reason = words(harm);
+    tracing::warn!(policy = name, %reason, "promotion taken back");
+    roll_back(ctx, name, &reason)?;
+    Ok(true)
+}
+
+/// Pauses a policy that does harm.
+fn guard(ctx: &Context<'_>, name: &str, policy: &Policy, arms: &Arms) -> Result<()> {
+    let Some(harm) = harm(&policy.guardrails, arms)? else { return Ok(()) };
     let state = ctx.store.policy(name)?;
     if state.paused {
         return Ok(());
     }
-    let reason = format!(
-        "guardrail: lift {:+.2} points, always-valid 95 % interval [{:+.2}, {:+.2}], lies below 0",
-        100.0 * always.estimate,
-        100.0 * always.low,
-        100.0 * always.high
-    );
+    let reason = words(harm);
     tracing::warn!(policy = name, %reason, "policy paused");
     ctx.store.record_policy(
         name,

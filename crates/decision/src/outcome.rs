@@ -19,14 +19,14 @@ const APP: &str = "outcome";
 
 /// One decision, as far as outcomes need it.
 #[derive(Clone, Debug)]
-struct Decision {
-    id: String,
-    at: i64,
+pub(crate) struct Decision {
+    pub(crate) id: String,
+    pub(crate) at: i64,
 }
 
 /// One event.
 #[derive(Clone, Debug)]
-struct Event {
+pub(crate) struct Event {
     id: String,
     unit: String,
     at: i64,
@@ -35,7 +35,7 @@ struct Event {
 }
 
 /// Decisions of one policy about each unit, oldest first.
-type ByUnit = BTreeMap<String, Vec<Decision>>;
+pub(crate) type ByUnit = BTreeMap<String, Vec<Decision>>;
 
 /// Joins new events to the decisions of every policy that says what counts as success, in one commit;
 /// returns how many outcomes are new, by policy.
@@ -51,7 +51,8 @@ pub async fn join(ctx: &Context<'_>) -> Result<BTreeMap<String, usize>> {
     let mut counts: BTreeMap<String, usize> =
         declared.iter().map(|(name, _)| ((*name).to_owned(), 0)).collect();
     let last = ctx.checkpoint(&location("system/outcomes")?, APP).await?;
-    if declared.is_empty() || last.is_some_and(|last| last.sequence >= ctx.now.micros()) {
+    let committed = last.map_or(0, |last| last.sequence);
+    if declared.is_empty() || committed >= ctx.now.micros() {
         return Ok(counts);
     }
     let decisions = decisions_since(ctx, &declared).await?;
@@ -79,13 +80,27 @@ pub async fn join(ctx: &Context<'_>) -> Result<BTreeMap<String, usize>> {
     for row in &rows {
         *counts.entry(row.policy.clone()).or_default() += 1;
     }
-    if !rows.is_empty() {
-        let sequence = ctx.now.micros();
-        let checkpoint = Checkpoint { sequence, position: json!({ "at": sequence }) };
+    let position = json!({ "at": ctx.now.micros() });
+    if rows.is_empty() {
+        ctx.store.record_idle_position(APP, committed, &position)?;
+    } else {
+        let checkpoint = Checkpoint { sequence: ctx.now.micros(), position };
         let table = SystemTable::named("outcomes")?;
         table.append(ctx.lake, &rows, Some((APP.to_owned(), checkpoint))).await?;
     }
     Ok(counts)
+}
+
+/// The moment, in microseconds since the epoch (UTC), up to which events have been joined; none before the first time.
+///
+/// # Errors
+/// Those of lake and metadata.
+pub(crate) async fn joined_through(ctx: &Context<'_>) -> Result<Option<i64>> {
+    let last = ctx.checkpoint(&location("system/outcomes")?, APP).await?;
+    let committed = last.map_or(0, |last| last.sequence);
+    let idle = ctx.store.idle_position(APP, committed)?;
+    let idle = idle.and_then(|position| position.get("at")?.as_i64());
+    Ok(Some(committed.max(idle.unwrap_or_default())).filter(|at| *at > 0))
 }
 
 /// Since when decisions and events of a policy count.
@@ -137,7 +152,8 @@ fn events_query(ctx: &Context<'_>, name: &str, outcome: &Outcome) -> Result<(Str
     Ok((what, sql))
 }
 
-async fn events_of(ctx: &Context<'_>, what: &str, sql: &str) -> Result<Vec<Event>> {
+/// The events that a query finds, by moment.
+pub(crate) async fn events_of(ctx: &Context<'_>, what: &str, sql: &str) -> Result<Vec<Event>> {
     let frame = ctx.frame_of_sql(what, sql).await?;
     let rows = frame.rows();
     let ids = frame.ids("event_id")?;
@@ -162,7 +178,12 @@ async fn known_since(ctx: &Context<'_>, since: Timestamp) -> Result<BTreeSet<Str
 }
 
 /// Counts each event for at most one decision.
-fn attribute(decisions: &ByUnit, events: &[Event], window: i64, now: Timestamp) -> Vec<OutcomeRow> {
+pub(crate) fn attribute(
+    decisions: &ByUnit,
+    events: &[Event],
+    window: i64,
+    now: Timestamp,
+) -> Vec<OutcomeRow> {
     let mut rows = Vec::new();
     for event in events {
         let Some(of_unit) = decisions.get(&event.unit) else { continue };

@@ -1,4 +1,4 @@
-//! The loop's own tables: `system.decisions`, `actions`, `outcomes`, `lift`, `evaluations`.
+//! The loop's own tables: `system.decisions`, `actions`, `outcomes`, `lift`, `evaluations`, `experiments`.
 //!
 //! Each row type is a struct whose serde form is the row; its `SCHEMA` says columns and types. A new
 //! table is one file and one line in [`TABLES`].
@@ -6,6 +6,7 @@
 mod action;
 mod decision;
 mod evaluation;
+mod experiment;
 mod lift;
 mod outcome;
 
@@ -22,6 +23,7 @@ use crate::context::location;
 pub use action::ActionRow;
 pub use decision::DecisionRow;
 pub use evaluation::EvaluationRow;
+pub use experiment::ExperimentRow;
 pub use lift::LiftRow;
 pub use outcome::OutcomeRow;
 
@@ -85,8 +87,14 @@ pub struct SystemTable {
 }
 
 /// The tables of this crate, in the order of the loop.
-pub const TABLES: &[SystemTable] =
-    &[decision::TABLE, action::TABLE, outcome::TABLE, lift::TABLE, evaluation::TABLE];
+pub const TABLES: &[SystemTable] = &[
+    decision::TABLE,
+    action::TABLE,
+    outcome::TABLE,
+    lift::TABLE,
+    evaluation::TABLE,
+    experiment::TABLE,
+];
 
 impl SystemTable {
     /// The Arrow schema; every column may be missing.

@@ -5,6 +5,7 @@ mod check;
 mod connectors;
 mod demo;
 mod discover;
+mod experiment;
 mod import;
 mod init;
 mod lag;
@@ -72,6 +73,7 @@ pub(crate) const COMMANDS: &[CommandEntry] = &[
     command::<metric::Metric>("metric"),
     command::<learn::Learn>("learn"),
     command::<policy::Policy>("policy"),
+    command::<experiment::Experiment>("experiment"),
     command::<turn::Turn>("turn"),
     command::<status::Status>("status"),
     command::<schema::Schema>("schema"),

@@ -76,7 +76,7 @@ pub const RESOURCES: &[ResourceKind] = &[
     ResourceKind {
         name: "learner",
         folder: "learners",
-        about: "Something to be learned from SQL: recommend, segment, forecast, score or value.",
+        about: "Something to be learned: recommend, segment, forecast, score, value or bandit.",
         schema: || schemars::schema_for!(learner::Learner),
     },
     ResourceKind {

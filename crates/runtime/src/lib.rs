@@ -14,6 +14,7 @@ pub mod follow;
 pub mod lag;
 pub mod link;
 pub mod migrate;
+pub mod policy;
 pub mod quarantine;
 pub mod replay;
 pub mod run;

@@ -6,6 +6,8 @@ use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Float64Type, Int64Type};
 use flywheel_base::{Error, Result};
+use flywheel_decision::champion::champion;
+use flywheel_project::resource::policy::Choose;
 use serde::Serialize;
 
 use crate::Workspace;
@@ -94,6 +96,8 @@ pub struct PolicyStatus {
     pub policy: String,
     /// Why it is paused, if it is.
     pub paused: Option<String>,
+    /// Who decides by a promotion, if its file does not say it.
+    pub promoted: Option<String>,
     /// All decisions so far.
     pub decisions: i64,
     /// Those in the holdout.
@@ -214,8 +218,16 @@ async fn policies(workspace: &Workspace) -> Result<Vec<PolicyStatus>> {
         let count = |table: &str, more: &str| {
             format!("select count(*) from system.{table} where policy = '{name}'{more}")
         };
+        let promoted = match &policy.choose {
+            Choose::Bandit(settings) => {
+                let champion = champion(&workspace.store, name, &settings.learner)?;
+                champion.promotion.map(|number| format!("{champion}, promotion {number}"))
+            }
+            _ => None,
+        };
         all.push(PolicyStatus {
             policy: name.clone(),
+            promoted,
             paused: if policy.paused {
                 Some("its file says paused: true".to_owned())
             } else {

@@ -6,6 +6,7 @@ mod artifacts;
 mod link_audit;
 mod link_questions;
 mod outbox;
+mod promotions;
 mod runs;
 mod tables;
 mod tasks;
@@ -24,6 +25,7 @@ pub const SYSTEM_TABLES: &[SystemTable] = &[
     tables::TABLE,
     artifacts::TABLE,
     outbox::TABLE,
+    promotions::TABLE,
     link_audit::TABLE,
     link_questions::TABLE,
 ];
@@ -43,6 +45,7 @@ pub(crate) async fn add(workspace: &Workspace, catalog: &mut Catalog) -> Result<
     add_rows(catalog, &tables::TABLE, &tables::rows(workspace).await?)?;
     add_rows(catalog, &artifacts::TABLE, &artifacts::rows(workspace)?)?;
     add_rows(catalog, &outbox::TABLE, &outbox::rows(workspace)?)?;
+    add_rows(catalog, &promotions::TABLE, &promotions::rows(workspace)?)?;
     add_rows(catalog, &link_audit::TABLE, &link_audit::rows(workspace)?)?;
     add_rows(catalog, &link_questions::TABLE, &link_questions::rows(workspace)?)
 }

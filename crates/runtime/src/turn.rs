@@ -106,11 +106,12 @@ async fn steps(
     if let Some(text) = &blocked {
         recorder.notice(text.clone());
     }
+    // Learners that learn from outcomes know those of today.
+    let outcomes = outcome::join(workspace, recorder, turn).await?;
     evaluate::run(workspace, recorder, turn).await?;
     let learners: Vec<String> = workspace.project.learners.keys().cloned().collect();
     let learned = learn::run(workspace, recorder, turn, &learners, When::Due).await?;
     let policies: Vec<String> = workspace.project.policies.keys().cloned().collect();
-    let outcomes = outcome::join(workspace, recorder, turn).await?;
     let decided = decide::run(workspace, recorder, turn, &policies).await?;
     let acted = act::run(workspace, recorder, turn).await?;
     // What leaves for other systems is read from tables as this turn has made them.
@@ -122,6 +123,7 @@ async fn steps(
         }
     }
     let lift = outcome::measure(workspace, recorder, turn).await?;
+    outcome::compare(workspace, recorder, turn).await?;
     maintain(workspace, recorder).await?;
     Ok(TurnReport {
         turn,

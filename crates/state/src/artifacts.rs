@@ -16,7 +16,7 @@ pub struct Artifact {
     pub learner: String,
     /// The turn that fitted it.
     pub turn: Option<i64>,
-    /// `recommend`, `segment`, `forecast`, `score` or `value`.
+    /// `recommend`, `segment`, `forecast`, `score`, `value` or `bandit`.
     pub kind: String,
     /// The logical moment of the fit.
     pub fitted_at: Timestamp,
@@ -54,6 +54,15 @@ impl Store {
         Ok(self
             .artifacts_where("WHERE learner = ? ORDER BY fitted_at DESC LIMIT 1", &[learner])?
             .pop())
+    }
+
+    /// Artifacts of `learner` whose digest begins with `start`, oldest first.
+    ///
+    /// # Errors
+    /// As every method: see [`Store::open`].
+    pub fn artifacts_of(&self, learner: &str, start: &str) -> Result<Vec<Artifact>> {
+        let clause = "WHERE learner = ? AND substr(digest, 1, length(?)) = ? ORDER BY fitted_at";
+        self.artifacts_where(clause, &[learner, start, start])
     }
 
     /// All artifacts, oldest first.

@@ -1,7 +1,7 @@
 //! Metadata of one project: `.flywheel/meta.db`, a SQLite database, and the project's lock.
 //!
 //! What is here: runs and their tasks, turns, the publication map (which version of a model readers
-//! see), artifacts of learners, the outbox, the state of policies, and links between the records of
+//! see), artifacts of learners, the outbox, the state of policies and who decides for them, and links between the records of
 //! two systems. What is not here: rows of the
 //! user, and positions of sources; those are committed with the rows in the lake, so that losing this
 //! file loses no data.
@@ -16,6 +16,7 @@ mod lock;
 mod migrations;
 mod outbox;
 mod policies;
+mod promotions;
 mod publications;
 mod runs;
 mod schema;
@@ -34,6 +35,7 @@ pub use lock::ProjectLock;
 pub use migrations::{Migration, Phase};
 pub use outbox::{OutboxEntry, OutboxStatus};
 pub use policies::PolicyState;
+pub use promotions::Promotion;
 pub use publications::{Build, Publication};
 pub use runs::{Run, Task, TaskOutcome};
 pub use splits::{SplitPhase, SplitState};

@@ -68,6 +68,11 @@ CREATE TABLE migrations (
 CREATE TABLE splits (
   split TEXT PRIMARY KEY, phase TEXT NOT NULL, changed_at INTEGER NOT NULL, detail TEXT NOT NULL
 ) STRICT;
+", "
+CREATE TABLE promotions (
+  policy TEXT NOT NULL, number INTEGER NOT NULL, at INTEGER NOT NULL, declared TEXT NOT NULL, learner TEXT NOT NULL,
+  artifact TEXT, undoes INTEGER, reason TEXT NOT NULL, evidence TEXT NOT NULL, PRIMARY KEY (policy, number)
+) STRICT;
 "];
 
 /// Brings the database to the newest layout.

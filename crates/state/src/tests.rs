@@ -3,7 +3,7 @@
 use flywheel_base::{ErrorKind, Timestamp};
 use serde_json::json;
 
-use crate::{OutboxEntry, OutboxStatus, Publication, Store, TurnStatus};
+use crate::{OutboxEntry, OutboxStatus, Promotion, Publication, Store, TurnStatus};
 
 fn store() -> (tempfile::TempDir, Store) {
     let folder = tempfile::tempdir().unwrap();
@@ -46,6 +46,29 @@ fn an_action_is_queued_once_and_settled_once() {
     assert_eq!(store.unlogged().unwrap().len(), 1);
     assert_eq!(store.revive("p", Timestamp::from_micros(9)).unwrap(), 1);
     assert_eq!(store.outbox_counts().unwrap(), (1, 1, 0));
+}
+
+#[test]
+fn promotions_are_numbered_for_each_policy_and_kept_in_order() {
+    let (_folder, store) = store();
+    let made = |policy: &str, learner: &str| Promotion {
+        policy: policy.into(),
+        number: 0,
+        at: Timestamp::from_micros(7),
+        declared: "a".into(),
+        learner: learner.into(),
+        artifact: None,
+        undoes: None,
+        reason: "better".into(),
+        evidence: json!({"gain": 0.25}),
+    };
+    assert_eq!(store.record_promotion(&made("p", "b")).unwrap(), 1);
+    assert_eq!(store.record_promotion(&made("q", "c")).unwrap(), 1);
+    assert_eq!(store.record_promotion(&made("p", "a")).unwrap(), 2);
+    let of_p = store.promotions_of("p").unwrap();
+    assert_eq!(of_p.iter().map(|p| p.learner.as_str()).collect::<Vec<_>>(), ["b", "a"]);
+    assert_eq!(of_p[1], Promotion { number: 2, ..made("p", "a") });
+    assert_eq!(store.promotions().unwrap().len(), 3);
 }
 
 #[test]

@@ -6,8 +6,8 @@
 use flywheel_base::{Error, Result};
 use serde::{Deserialize, Serialize};
 
-use super::finite;
 use super::lift::{Arm, Lift, lift};
+use super::{Interval, finite, sequence};
 
 /// Running sums of one arm with a covariate; mergeable.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -92,6 +92,33 @@ pub struct Adjusted {
 /// # Source
 /// Deng, Xu, Kohavi & Walker 2013; parity with statsmodels on adjusted outcomes in `tests/parity/experiments.json`.
 pub fn adjusted(treatment: &Pairs, holdout: &Pairs, confidence: f64) -> Result<Adjusted> {
+    let (arms, slope, variance_saved) = without_covariate(treatment, holdout)?;
+    Ok(Adjusted { lift: lift(&arms.0, &arms.1, confidence)?, slope, variance_saved })
+}
+
+/// The interval of the same difference that stays valid however often one looks, and the share of variance saved.
+///
+/// `None` while an arm has fewer than two units.
+///
+/// # Errors
+/// As [`adjusted`]; also if an option is out of range.
+/// # Cost
+/// O(1) from the sums.
+/// # Source
+/// [`sequence::difference`] of the adjusted arms; the slope is estimated, as in Lin 2013, which asymptotically costs
+/// nothing.
+pub fn always_valid(
+    treatment: &Pairs,
+    holdout: &Pairs,
+    options: &sequence::Options,
+) -> Result<Option<(Interval, f64)>> {
+    let (arms, _, variance_saved) = without_covariate(treatment, holdout)?;
+    let interval = sequence::difference(&arms.0, &arms.1, options)?;
+    Ok(interval.map(|interval| (interval, variance_saved)))
+}
+
+/// Both arms without what one common slope explains, that slope, and the share of variance it took away.
+fn without_covariate(treatment: &Pairs, holdout: &Pairs) -> Result<((Arm, Arm), f64, f64)> {
     let product = treatment.product + holdout.product;
     let square = treatment.square_covariate + holdout.square_covariate;
     let outcome = treatment.square_outcome + holdout.square_outcome;
@@ -107,5 +134,5 @@ pub fn adjusted(treatment: &Pairs, holdout: &Pairs, confidence: f64) -> Result<A
     let arms = (treatment.adjusted(slope, centre)?, holdout.adjusted(slope, centre)?);
     let variance_saved =
         if outcome > 0.0 && square > 0.0 { product * product / (square * outcome) } else { 0.0 };
-    Ok(Adjusted { lift: lift(&arms.0, &arms.1, confidence)?, slope, variance_saved })
+    Ok((arms, slope, variance_saved))
 }

@@ -2,6 +2,7 @@
 
 use flywheel_base::{Error, Result, Rng};
 use flywheel_project::resource::policy::Candidate;
+use serde_json::{Map, Value, json};
 
 use super::{Choice, digest_of};
 
@@ -11,6 +12,7 @@ pub(crate) struct Candidates {
     weights: Vec<f64>,
     total: f64,
     digest: String,
+    chances: Map<String, Value>,
 }
 
 impl Candidates {
@@ -25,7 +27,9 @@ impl Candidates {
             .hint("Give at least one candidate a weight above 0, and none a weight below 0."));
         }
         let digest = digest_of(list.iter().map(|candidate| candidate.name.as_str()));
-        Ok(Self { list: list.to_vec(), weights, total, digest })
+        let chances = list.iter().map(|one| (one.name.clone(), json!(one.weight / total)));
+        let chances = chances.collect();
+        Ok(Self { list: list.to_vec(), weights, total, digest, chances })
     }
 
     /// Draws one.
@@ -37,6 +41,7 @@ impl Candidates {
             propensity: candidate.weight / self.total,
             candidates: self.list.len(),
             candidates_digest: self.digest.clone(),
+            chances: Some(self.chances.clone()),
             payload: candidate.payload.clone(),
             ..Choice::default()
         })
@@ -59,6 +64,9 @@ mod tests {
         let a = draws.iter().filter(|c| c.action == "a").count();
         assert!((2_900..3_100).contains(&a), "{a}");
         assert!(draws.iter().all(|c| c.propensity == if c.action == "a" { 0.75 } else { 0.25 }));
+        assert!(draws.iter().all(|c| {
+            c.chances.as_ref().is_some_and(|chances| chances[&c.action] == json!(c.propensity))
+        }));
     }
 
     #[test]

@@ -33,6 +33,9 @@ pub struct DecisionRow {
     pub candidates: i64,
     /// A digest of the candidates.
     pub candidates_digest: String,
+    /// The probability of each candidate before the draw, given that the unit is treated, as a JSON object;
+    /// none where each decision has its own items.
+    pub chances: Option<String>,
     /// The artifact that scored, if any.
     pub artifact: Option<String>,
     /// What was known of the unit, as JSON.
@@ -62,6 +65,7 @@ pub(super) const TABLE: SystemTable = SystemTable {
         ("items", Text, "chosen items with scores, reasons and propensities, as JSON"),
         ("candidates", Integer, "how many candidates there were"),
         ("candidates_digest", Text, "digest of the candidates"),
+        ("chances", Text, "probability of each candidate before the draw, if treated, as JSON"),
         ("artifact", Text, "digest of the artifact that scored"),
         ("features", Text, "what was known of the unit, as JSON"),
         ("features_digest", Text, "digest of the features"),

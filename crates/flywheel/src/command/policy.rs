@@ -1,11 +1,17 @@
 //! `flywheel policy`.
 
 use clap::{Args, Subcommand};
-use flywheel_base::Result;
-use flywheel_runtime::{Access, run};
+use flywheel_base::{Result, Timestamp};
+use flywheel_decision::challenge::{Challenge, Judgement};
+use flywheel_runtime::{Access, policy, run};
+use serde_json::json;
 
 use super::Runs;
 use crate::app::{App, Exit};
+use crate::output::{Format, Grid};
+
+/// How many decisions that came out otherwise are named.
+const NAMED_MAX: usize = 10;
 
 /// Options of `flywheel policy`.
 #[derive(Debug, Args)]
@@ -34,29 +40,212 @@ enum Verb {
         /// The policy
         name: String,
     },
+    /// Estimates what a challenger would have earned with the policy's logged decisions
+    Evaluate {
+        /// The policy whose decisions are the evidence
+        name: String,
+        #[command(flatten)]
+        evidence: Evidence,
+        /// A learner, `LEARNER@DIGEST` for one artifact of it, a policy with fixed weights, or `even`
+        #[arg(long)]
+        against: String,
+    },
+    /// Lets a challenger decide for a policy from the next turn on, if the evidence suffices
+    Promote {
+        /// The policy
+        name: String,
+        /// A learner, or `LEARNER@DIGEST` to hold it at one artifact
+        challenger: String,
+        #[command(flatten)]
+        evidence: Evidence,
+        /// Promotes without sufficient evidence, for this reason
+        #[arg(long, value_name = "REASON")]
+        despite: Option<String>,
+    },
+    /// Takes the newest promotion of a policy back
+    Rollback {
+        /// The policy
+        name: String,
+        /// Why, for the record
+        #[arg(long, default_value = "taken back by hand")]
+        reason: String,
+    },
+    /// Makes a bandit's decisions again from their features, seed and artifact, and compares them bit for bit
+    Verify {
+        /// The policy
+        name: String,
+        /// Only this decision
+        #[arg(long, value_name = "ID")]
+        decision: Option<String>,
+    },
+}
+
+/// Which decisions count, and for what.
+#[derive(Debug, Args)]
+struct Evidence {
+    /// Counts only decisions from this day or moment on
+    #[arg(long, value_name = "MOMENT")]
+    since: Option<String>,
+    /// The gain in reward a decision that the lower end of its interval must exceed
+    #[arg(long, default_value_t = 0.0, allow_negative_numbers = true)]
+    gain: f64,
+}
+
+impl Evidence {
+    fn challenge(self, policy: String, against: String) -> Result<Challenge> {
+        let since = self.since.as_deref().map(Timestamp::parse).transpose()?;
+        Ok(Challenge { policy, against, since, gain_min: self.gain })
+    }
 }
 
 impl Runs for Policy {
     const ABOUT: &'static str =
-        "Pauses and resumes policies, and retries what they could not deliver";
+        "Pauses and resumes policies, retries deliveries, judges and promotes who decides";
 
     async fn run(self, app: App) -> Result<Exit> {
-        let workspace = app.open(Access::Write).await?;
-        let text = match self.verb {
+        match self.verb {
+            Verb::Evaluate { name, evidence, against } => {
+                let challenge = evidence.challenge(name, against)?;
+                let workspace = app.open(Access::Read).await?;
+                judged(&app, &policy::judge(&workspace, &challenge).await?)
+            }
+            Verb::Promote { name, challenger, evidence, despite } => {
+                let challenge = evidence.challenge(name, challenger)?;
+                let workspace = app.open(Access::Write).await?;
+                let name = &challenge.policy;
+                let made = policy::promote(&workspace, &challenge, despite.as_deref()).await?;
+                app.output.message(&format!(
+                    "from the next turn on {} decides for {name}, not {}; `flywheel policy rollback {name}` takes it back",
+                    made.now, made.before
+                ));
+                Ok(Exit::Done)
+            }
+            Verb::Rollback { name, reason } => {
+                let workspace = app.open(Access::Write).await?;
+                let (before, now) = policy::roll_back(&workspace, &name, &reason).await?;
+                app.output.message(&format!(
+                    "from the next turn on {now} decides for {name} again, not {before}"
+                ));
+                Ok(Exit::Done)
+            }
+            Verb::Verify { name, decision } => verify(&app, &name, decision.as_deref()).await,
             Verb::Pause { name, reason } => {
+                let workspace = app.open(Access::Write).await?;
                 run::pause(&workspace, &name, &reason)?;
-                format!("{name} is paused: {reason}")
+                app.output.message(&format!("{name} is paused: {reason}"));
+                Ok(Exit::Done)
             }
             Verb::Resume { name } => {
+                let workspace = app.open(Access::Write).await?;
                 run::resume(&workspace, &name)?;
-                format!("{name} goes on at the next turn")
+                app.output.message(&format!("{name} goes on at the next turn"));
+                Ok(Exit::Done)
             }
-            Verb::Retry { name } => format!(
-                "{} deliveries are tried again at the next turn",
-                run::retry(&workspace, &name)?
-            ),
-        };
-        app.output.message(&text);
-        Ok(Exit::Done)
+            Verb::Retry { name } => {
+                let workspace = app.open(Access::Write).await?;
+                let retried = run::retry(&workspace, &name)?;
+                app.output
+                    .message(&format!("{retried} deliveries are tried again at the next turn"));
+                Ok(Exit::Done)
+            }
+        }
     }
+}
+
+/// Prints estimates and verdict; a challenger that may not be promoted is no failure of the question.
+fn judged(app: &App, judgement: &Judgement) -> Result<Exit> {
+    if app.output.format == Format::Json {
+        app.output.json(judgement)?;
+        return Ok(Exit::Done);
+    }
+    let estimates = &judgement.verdict.estimates;
+    let mut grid = Grid::new(&[
+        "reward a decision",
+        "#estimate",
+        "#lower",
+        "#upper",
+        "#gain",
+        "#gain lower",
+        "#gain upper",
+    ]);
+    let number = |value: f64| format!("{value:.5}");
+    let earned = estimates.earned;
+    grid.row(vec![
+        "earned, as decided".to_owned(),
+        number(earned.estimate),
+        number(earned.low),
+        number(earned.high),
+        String::new(),
+        String::new(),
+        String::new(),
+    ]);
+    let rows = [("ips", Some(estimates.ips)), ("snips", estimates.snips), ("dr", estimates.dr)];
+    for (name, estimate) in rows {
+        let Some(estimate) = estimate else { continue };
+        let (value, gain) = (estimate.value, estimate.gain);
+        let numbers = [value.estimate, value.low, value.high, gain.estimate, gain.low, gain.high];
+        grid.row(
+            std::iter::once(format!("{} by {name}", judgement.against))
+                .chain(numbers.map(number))
+                .collect(),
+        );
+    }
+    app.output.grid(&grid)?;
+    if !app.output.for_people() {
+        return Ok(Exit::Done);
+    }
+    let day =
+        |at: &Option<String>| at.as_ref().map_or("–", |at| at.get(..10).unwrap_or(at)).to_owned();
+    app.output.line(&format!(
+        "\n{} decisions of {} from {} to {}, reward: {}\n\
+         they amount to {:.0} of the challenger's own; weights average {:.3}, the largest is {:.1}, {} are cut\n\
+         it earns at least {:.5} a decision, whatever the rewards' distribution",
+        estimates.rows,
+        judgement.policy,
+        day(&judgement.first),
+        day(&judgement.last),
+        judgement.reward,
+        estimates.effective,
+        estimates.weight.estimate,
+        estimates.weight_largest,
+        estimates.cut,
+        estimates.bound
+    ))?;
+    for (count, why) in [
+        (judgement.without_chances, "have no logged probabilities"),
+        (judgement.without_context, "lack a column of the challenger's context"),
+    ] {
+        if count > 0 {
+            app.output.line(&format!("{count} more decisions {why} and do not count"))?;
+        }
+    }
+    if judgement.verdict.promotes() {
+        app.output.line("\nThe evidence suffices for a promotion.")?;
+    } else {
+        app.output.line("\nThe evidence does not suffice for a promotion:")?;
+        for refusal in &judgement.verdict.refusals {
+            app.output.line(&format!("- {refusal}"))?;
+        }
+    }
+    Ok(Exit::Done)
+}
+
+/// Proves decisions; one that comes out otherwise is a failure.
+async fn verify(app: &App, name: &str, decision: Option<&str>) -> Result<Exit> {
+    let workspace = app.open(Access::Read).await?;
+    let verified = policy::verify(&workspace, name, decision).await?;
+    if app.output.format == Format::Json {
+        app.output.json(&json!({
+            "same": verified.same, "different": verified.different, "unknown": verified.unknown,
+        }))?;
+    } else {
+        let mut grid = Grid::new(&["#same", "#different", "#cannot be made again"]);
+        let different = verified.different.len();
+        grid.row([verified.same, different, verified.unknown].map(|n| n.to_string()).to_vec());
+        app.output.grid(&grid)?;
+        for id in verified.different.iter().take(NAMED_MAX) {
+            app.output.message(&format!("decision {id} comes out otherwise"));
+        }
+    }
+    Ok(if verified.different.is_empty() { Exit::Done } else { Exit::Failed })
 }

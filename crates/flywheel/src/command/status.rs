@@ -109,8 +109,10 @@ fn learners(app: &App, wheel: &Wheel) -> Result<()> {
 fn policy_turns(app: &App, policy: &PolicyStatus, turns: usize) -> Result<()> {
     let paused =
         policy.paused.as_ref().map_or_else(String::new, |reason| format!(" · PAUSED: {reason}"));
+    let promoted =
+        policy.promoted.as_ref().map_or_else(String::new, |who| format!(" · decided by {who}"));
     app.output.line(&format!(
-        "\n{}: {} decisions ({} in the holdout), {} actions, {} outcomes{paused}",
+        "\n{}: {} decisions ({} in the holdout), {} actions, {} outcomes{promoted}{paused}",
         policy.policy, policy.decisions, policy.held_out, policy.actions, policy.outcomes
     ))?;
     if policy.turns.is_empty() {

@@ -8,6 +8,7 @@
 
 mod alone;
 mod bad_input;
+mod bandits;
 mod changes;
 mod chinook;
 mod deliver;

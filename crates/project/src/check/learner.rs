@@ -1,11 +1,19 @@
-//! Learners: their SQL, and options that the chosen algorithm would not read.
+//! Learners: their SQL, what a bandit learns from, and options that the chosen algorithm would not read.
+
+use std::collections::BTreeSet;
+
+use flywheel_base::suggest;
 
 use super::Check;
+use super::sync::at;
 use crate::diagnostic::{Diagnostic, Span};
 use crate::graph::{NodeId, NodeKind};
 use crate::load::Read;
-use crate::resource::learner::{Learner, LearnerKind, Recommend};
-use crate::yaml::Step;
+use crate::resource::learner::{Bandit, BanditAlgorithm, Learner, LearnerKind, Recommend, Reward};
+use crate::yaml::{Node, Step};
+
+/// What decisions of the holdout log as their action.
+const NO_ACTION: &str = "none";
 
 impl Check<'_> {
     pub(super) fn learners(&mut self) {
@@ -15,6 +23,9 @@ impl Check<'_> {
             let Ok(kind) = read.value.kind() else { continue };
             if let LearnerKind::Recommend(recommend) = kind {
                 self.foreign_options(name, recommend, read);
+            }
+            if let LearnerKind::Bandit(bandit) = kind {
+                self.bandit(name, bandit, read);
             }
             for (key, sql) in kind.queries() {
                 let node = read.node.find(&[Step::Key(kind.name()), Step::Key(key)]);
@@ -38,5 +49,126 @@ impl Check<'_> {
             let hint = format!("Write algorithm: {meant}, or remove \"{key}\".");
             self.push(&read.file, Diagnostic::error(span, message).hint(hint));
         }
+    }
+
+    /// What a bandit learns from, and whether its options go together.
+    fn bandit(&mut self, name: &str, bandit: &Bandit, read: &Read<Learner>) {
+        let node = read.node.find(&[Step::Key("bandit")]);
+        self.bandit_policy(name, bandit, read, node);
+        let mut seen = BTreeSet::new();
+        let actions = node.find(&[Step::Key("actions")]).items();
+        for (action, place) in bandit.actions.iter().zip(actions) {
+            if action == NO_ACTION {
+                let message = "an action cannot be called \"none\": the holdout's is";
+                let hint = "Name what is done, such as `no-message`.";
+                self.push(&read.file, Diagnostic::error(place.span, message).hint(hint));
+            } else if !seen.insert(action.as_str()) {
+                let message = format!("action \"{action}\" is listed twice");
+                let hint = "List each action once; rewards are learned by this name.";
+                self.push(&read.file, Diagnostic::error(place.span, message).hint(hint));
+            }
+        }
+        let mut seen = BTreeSet::new();
+        let features = node.find(&[Step::Key("context")]).items();
+        for (feature, place) in bandit.context.iter().zip(features) {
+            let (column, span) = (&feature.column, at(place, "column"));
+            if column == "unit_id" {
+                let message = "unit_id is whom a decision is about, not something known of them";
+                let hint = "Name a column that units share values of, such as a segment.";
+                self.push(&read.file, Diagnostic::error(span, message).hint(hint));
+            } else if !seen.insert(column.as_str()) {
+                let message = format!("column \"{column}\" is in the context twice");
+                self.push(&read.file, Diagnostic::error(span, message).hint("Keep one of them."));
+            }
+        }
+        self.bandit_options(name, bandit, read, node);
+    }
+
+    fn bandit_policy(&mut self, name: &str, bandit: &Bandit, read: &Read<Learner>, node: &Node) {
+        let loaded = self.loaded;
+        let span = at(node, "policy");
+        if !self.declared(NodeKind::Policy, &bandit.policy) {
+            let message =
+                format!("learner \"{name}\" learns from unknown policy \"{}\"", bandit.policy);
+            let hint = self.near(&[NodeKind::Policy], &bandit.policy);
+            self.push(&read.file, Diagnostic::error(span, message).hint(hint));
+            return;
+        }
+        // A policy that could not be read has its own message.
+        let Some(policy) = loaded.policies.get(&bandit.policy) else { return };
+        let place = &policy.file.path;
+        if policy.value.outcome.is_none() {
+            let message =
+                format!("policy \"{}\" has no outcome to learn a reward from", bandit.policy);
+            let hint = format!("Add outcome: with the events that count as success in {place}.");
+            self.push(&read.file, Diagnostic::error(span, message).hint(hint));
+        }
+        if !policy.value.choose.names_actions() {
+            let message =
+                format!("policy \"{}\" chooses no named actions to learn about", bandit.policy);
+            let hint = format!(
+                "Learn from one with candidates, bandit or experiment; this one is in {place}."
+            );
+            self.push(&read.file, Diagnostic::error(span, message).hint(hint));
+        }
+    }
+
+    fn bandit_options(&mut self, name: &str, bandit: &Bandit, read: &Read<Learner>, node: &Node) {
+        let algorithm = bandit.algorithm.name();
+        let key_span = |key: &str| node.entry(key).map_or(Span::FILE, |(key, _)| key.span);
+        let mut wrong = Vec::new();
+        for (key, _) in bandit.given_options().into_iter().filter(|(_, read)| !read) {
+            let message = format!("learner \"{name}\" has {key}, which {algorithm} does not read");
+            wrong.push((key_span(key), message, format!("Remove \"{key}\", or change algorithm.")));
+        }
+        if bandit.algorithm == BanditAlgorithm::BetaThompson && !bandit.context.is_empty() {
+            let message =
+                format!("learner \"{name}\" has a context, which {algorithm} does not read");
+            let hint = "Remove context, or write algorithm: lin-thompson or logistic-thompson.";
+            wrong.push((key_span("context"), message, hint.to_owned()));
+        }
+        if bandit.algorithm == BanditAlgorithm::EpsilonGreedy && bandit.explore.value() <= 0.0 {
+            let message = format!(
+                "learner \"{name}\" explores nothing, so {algorithm} would never try anything"
+            );
+            wrong.push((
+                key_span("explore"),
+                message,
+                "Write explore: 5%, for example.".to_owned(),
+            ));
+        }
+        match (bandit.reward, bandit.value_max) {
+            (Reward::Value, None) => {
+                let message = format!("learner \"{name}\" learns from values but not up to which");
+                let hint = "Write value_max: with a value that few outcomes exceed; it counts as a reward of 1.";
+                wrong.push((key_span("reward"), message, hint.to_owned()));
+            }
+            (Reward::Outcome, Some(_)) => {
+                let message =
+                    format!("learner \"{name}\" has value_max, but its reward is outcome");
+                let hint = "Write reward: value, or remove value_max.";
+                wrong.push((key_span("value_max"), message, hint.to_owned()));
+            }
+            _ => {}
+        }
+        for (span, message, hint) in wrong {
+            self.push(&read.file, Diagnostic::error(span, message).hint(hint));
+        }
+    }
+
+    /// The actions of the bandit `learner`, if it is one.
+    pub(super) fn bandit_actions(&self, learner: &str) -> Option<&[String]> {
+        let read = self.loaded.learners.get(learner)?;
+        match read.value.kind() {
+            Ok(LearnerKind::Bandit(bandit)) => Some(&bandit.actions),
+            _ => None,
+        }
+    }
+
+    /// What `learner` would be, among near names of a kind.
+    pub(super) fn learners_near(&self, wanted: &str, learner: &str) -> String {
+        let right = self.loaded.learners.values();
+        let right = right.filter(|read| read.value.kind().is_ok_and(|kind| kind.name() == wanted));
+        suggest::hint(learner, right.map(|read| read.value.learner.as_str()))
     }
 }

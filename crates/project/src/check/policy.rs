@@ -8,7 +8,7 @@ use crate::diagnostic::{Diagnostic, Span};
 use crate::file::SourceFile;
 use crate::graph::{NodeId, NodeKind};
 use crate::load::Read;
-use crate::resource::policy::{Candidate, Choose, Policy};
+use crate::resource::policy::{Candidate, Choose, ChooseBandit, Experiment, Policy};
 use crate::yaml::{Node, Step};
 
 impl Check<'_> {
@@ -50,6 +50,15 @@ impl Check<'_> {
                 let span = at(choose.find(&[Step::Key("reorder")]), "learner");
                 self.policy_learner(id, &reorder.learner, "forecast", &read.file, span);
             }
+            Choose::Bandit(bandit) => {
+                let node = choose.find(&[Step::Key("bandit")]);
+                self.policy_learner(id, &bandit.learner, "bandit", &read.file, at(node, "learner"));
+                self.bandit_candidates(bandit, &read.file, node);
+            }
+            Choose::Experiment(experiment) => {
+                let node = choose.find(&[Step::Key("experiment")]);
+                self.experiment(id, read, experiment, node);
+            }
         }
     }
 
@@ -73,6 +82,77 @@ impl Check<'_> {
         }
     }
 
+    /// Candidates are actions of the learner, each once.
+    fn bandit_candidates(&mut self, bandit: &ChooseBandit, file: &SourceFile, node: &Node) {
+        let Some(candidates) = &bandit.candidates else { return };
+        let Some(actions) = self.bandit_actions(&bandit.learner).map(<[String]>::to_vec) else {
+            return;
+        };
+        let mut seen = BTreeSet::new();
+        let places = node.find(&[Step::Key("candidates")]).items();
+        for (candidate, place) in candidates.iter().zip(places) {
+            let (name, span) = (&candidate.name, at(place, "name"));
+            if !actions.contains(name) {
+                let message = format!("\"{name}\" is no action of learner \"{}\"", bandit.learner);
+                let hint = flywheel_base::suggest::hint(name, actions.iter().map(String::as_str));
+                self.push(file, Diagnostic::error(span, message).hint(hint));
+            } else if !seen.insert(name.as_str()) {
+                let message = format!("candidate \"{name}\" is listed twice");
+                self.push(file, Diagnostic::error(span, message).hint("Keep one of them."));
+            }
+        }
+    }
+
+    fn experiment(&mut self, id: &NodeId, read: &Read<Policy>, of: &Experiment, node: &Node) {
+        let variants = node.find(&[Step::Key("variants")]);
+        self.candidates(&read.file, variants, &of.variants);
+        let positive = of.variants.iter().filter(|variant| variant.weight > 0.0).count();
+        if positive == 1 && of.variants.len() > 1 {
+            let message = "only one variant has a weight above 0, so there is nothing to compare";
+            let hint = "Give at least two variants a positive weight.";
+            self.push(&read.file, Diagnostic::error(variants.span, message).hint(hint));
+        }
+        let control =
+            of.variants.iter().find(|variant| Some(variant.name.as_str()) == of.control());
+        match (control, &of.control) {
+            (None, Some(control)) => {
+                let message = format!("control \"{control}\" is no variant of the experiment");
+                let names = of.variants.iter().map(|variant| variant.name.as_str());
+                let hint = flywheel_base::suggest::hint(control, names);
+                let span = at(node, "control");
+                self.push(&read.file, Diagnostic::error(span, message).hint(hint));
+            }
+            (Some(control), _) if control.weight <= 0.0 => {
+                let message = format!(
+                    "control \"{}\" has weight 0, so nothing can be compared with it",
+                    control.name
+                );
+                let hint = "Give it a positive weight, or name another control.";
+                self.push(&read.file, Diagnostic::error(variants.span, message).hint(hint));
+            }
+            _ => {}
+        }
+        if read.value.outcome.is_none() {
+            let message = format!("{id} is an experiment without an outcome to compare");
+            let hint = "Add outcome: with the events that count as success.";
+            self.push(&read.file, Diagnostic::error(node.span, message).hint(hint));
+        }
+        if let Some(sql) = &of.pre_period {
+            let place = node.find(&[Step::Key("pre_period")]);
+            self.query(id, sql, &read.file, place);
+        }
+        let mut seen = BTreeSet::new();
+        for (number, guardrail) in of.guardrails.iter().enumerate() {
+            let place = node.find(&[Step::Key("guardrails"), Step::Item(number)]);
+            if !seen.insert(guardrail.name.as_str()) {
+                let message = format!("guardrail \"{}\" is listed twice", guardrail.name);
+                let hint = "Rename one of them; it is shown by this name.";
+                self.push(&read.file, Diagnostic::error(at(place, "name"), message).hint(hint));
+            }
+            self.query(id, &guardrail.events, &read.file, place.find(&[Step::Key("events")]));
+        }
+    }
+
     fn policy_learner(
         &mut self,
         id: &NodeId,
@@ -83,14 +163,8 @@ impl Check<'_> {
     ) {
         let loaded = self.loaded;
         if !self.declared(NodeKind::Learner, learner) {
-            let right: Vec<&str> = loaded
-                .learners
-                .values()
-                .filter(|read| read.value.kind().is_ok_and(|kind| kind.name() == wanted))
-                .map(|read| read.value.learner.as_str())
-                .collect();
             let message = format!("{id} asks unknown learner \"{learner}\"");
-            let hint = flywheel_base::suggest::hint(learner, right.iter().copied());
+            let hint = self.learners_near(wanted, learner);
             self.push(file, Diagnostic::error(span, message).hint(hint));
             return;
         }

@@ -6,14 +6,16 @@ use serde::{Deserialize, Serialize};
 
 use super::quantity::{Duration, Share};
 
+mod bandit;
 mod recommend;
 
+pub use bandit::{Bandit, BanditAlgorithm, Feature, Reward};
 pub use recommend::{
     CellValue, GfCfOptions, IalsOptions, Recommend, RecommendAlgorithm, Rp3BetaOptions,
 };
 
 /// Something to be learned from SQL, fitted into a versioned artifact and scored back into tables;
-/// exactly one of `recommend`, `segment`, `forecast`, `score` and `value` says what.
+/// exactly one of `recommend`, `segment`, `forecast`, `score`, `value` and `bandit` says what.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(extend("oneOf" = [
@@ -22,6 +24,7 @@ pub use recommend::{
     {"required": ["forecast"]},
     {"required": ["score"]},
     {"required": ["value"]},
+    {"required": ["bandit"]},
 ]))]
 pub struct Learner {
     /// The learner's name; its scores appear as `learn.<name>`.
@@ -47,6 +50,9 @@ pub struct Learner {
     /// Whether each customer is still one, how often they will buy, and for how much.
     #[serde(default)]
     pub value: Option<Value>,
+    /// Which action is best for whom, learned from the rewards of decisions.
+    #[serde(default)]
+    pub bandit: Option<Bandit>,
 }
 
 impl Learner {
@@ -56,17 +62,23 @@ impl Learner {
     /// [`flywheel_base::ErrorKind::Invalid`] unless exactly one kind is given; a loaded project's
     /// learners have one.
     pub fn kind(&self) -> Result<LearnerKind<'_>> {
-        match (&self.recommend, &self.segment, &self.forecast, &self.score, &self.value) {
-            (Some(recommend), None, None, None, None) => Ok(LearnerKind::Recommend(recommend)),
-            (None, Some(segment), None, None, None) => Ok(LearnerKind::Segment(segment)),
-            (None, None, Some(forecast), None, None) => Ok(LearnerKind::Forecast(forecast)),
-            (None, None, None, Some(score), None) => Ok(LearnerKind::Score(score)),
-            (None, None, None, None, Some(value)) => Ok(LearnerKind::Value(value)),
+        let Self { recommend, segment, forecast, score, value, bandit, .. } = self;
+        let given = [
+            recommend.as_ref().map(LearnerKind::Recommend),
+            segment.as_ref().map(LearnerKind::Segment),
+            forecast.as_ref().map(LearnerKind::Forecast),
+            score.as_ref().map(LearnerKind::Score),
+            value.as_ref().map(LearnerKind::Value),
+            bandit.as_ref().map(LearnerKind::Bandit),
+        ];
+        let mut given = given.into_iter().flatten();
+        match (given.next(), given.next()) {
+            (Some(kind), None) => Ok(kind),
             _ => Err(Error::invalid(format!(
                 "learner \"{}\" does not have exactly one kind",
                 self.learner
             ))
-            .hint("Give one of recommend, segment, forecast, score and value.")),
+            .hint("Give one of recommend, segment, forecast, score, value and bandit.")),
         }
     }
 }
@@ -84,6 +96,8 @@ pub enum LearnerKind<'a> {
     Score(&'a Score),
     /// Whether each customer is still one, how often they will buy, and for how much.
     Value(&'a Value),
+    /// Which action is best for whom, learned from the rewards of decisions.
+    Bandit(&'a Bandit),
 }
 
 impl<'a> LearnerKind<'a> {
@@ -96,6 +110,7 @@ impl<'a> LearnerKind<'a> {
             Self::Forecast(_) => "forecast",
             Self::Score(_) => "score",
             Self::Value(_) => "value",
+            Self::Bandit(_) => "bandit",
         }
     }
 
@@ -114,6 +129,8 @@ impl<'a> LearnerKind<'a> {
                 (("examples", kind.examples.as_str()), ("score", kind.score.as_deref()))
             }
             Self::Value(kind) => (("events", kind.events.as_str()), ("", None)),
+            // Its rows are decisions and outcomes of its policy.
+            Self::Bandit(_) => return Vec::new(),
         };
         [Some(first), second.1.map(|sql| (second.0, sql))].into_iter().flatten().collect()
     }

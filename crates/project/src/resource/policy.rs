@@ -57,6 +57,18 @@ pub enum Choose {
     Recommend(ChooseItems),
     /// A purchase proposal from a forecast and the stock.
     Reorder(Reorder),
+    /// What a bandit thinks best for each unit, drawn with probabilities that are logged.
+    Bandit(ChooseBandit),
+    /// One of several variants, the same one for a unit each time, to find out which is better.
+    Experiment(Experiment),
+}
+
+impl Choose {
+    /// The names of actions that can be told apart in decisions; none if each decision has its own items.
+    #[must_use]
+    pub fn names_actions(&self) -> bool {
+        matches!(self, Self::Candidates(_) | Self::Bandit(_) | Self::Experiment(_))
+    }
 }
 
 /// An action a unit may get.
@@ -87,6 +99,96 @@ pub struct ChooseItems {
     /// The share of decisions in which one slot is given to a random item, with its propensity logged.
     #[serde(default)]
     pub explore: Share,
+}
+
+/// What a bandit thinks best for each unit.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ChooseBandit {
+    /// The learner, of kind `bandit`. `flywheel policy promote` puts another one in its place, until this line is
+    /// changed.
+    pub learner: String,
+    /// Which of the learner's actions may be chosen, and what each adds to the payload; all of them if absent.
+    #[serde(default)]
+    #[schemars(length(min = 1, max = 1000))]
+    pub candidates: Option<Vec<BanditCandidate>>,
+}
+
+/// An action that a bandit may choose.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BanditCandidate {
+    /// The action's name, one of the learner's `actions`.
+    pub name: String,
+    /// Values added to the payload when this one is chosen.
+    #[serde(default)]
+    pub payload: BTreeMap<String, serde_json::Value>,
+}
+
+/// Variants that are compared with each other. A unit always gets the same one: which follows from `salt` and the
+/// unit alone.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Experiment {
+    /// The variants, each with the share of units it gets (`weight`). A changed share or name begins the comparison
+    /// anew.
+    #[schemars(length(min = 2, max = 50))]
+    pub variants: Vec<Candidate>,
+    /// The variant that the others are compared with; the first if absent.
+    #[serde(default)]
+    pub control: Option<String>,
+    /// What the assignment is drawn from, besides the unit; the policy's name if absent. Another salt assigns anew.
+    #[serde(default)]
+    pub salt: Option<String>,
+    /// SQL with columns `unit_id` and `value`: a number of each unit from before the experiment that goes along with
+    /// its success, such as last month's orders. What it explains is taken out of the comparison (CUPED).
+    #[serde(default)]
+    pub pre_period: Option<String>,
+    /// The smallest difference in the share of decisions with an outcome that would matter: `0.01` is one point. It is
+    /// what `flywheel experiment plan` counts units for.
+    #[serde(default)]
+    #[schemars(range(min = 0, max = 1))]
+    pub smallest_effect: Option<f64>,
+    /// What no variant may harm; a breach pauses the policy.
+    #[serde(default)]
+    pub guardrails: Vec<MetricGuardrail>,
+}
+
+impl Experiment {
+    /// The name of the variant that the others are compared with.
+    #[must_use]
+    pub fn control(&self) -> Option<&str> {
+        let first = || self.variants.first().map(|first| first.name.as_str());
+        self.control.as_deref().or_else(first)
+    }
+}
+
+/// A metric that a variant must not harm.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct MetricGuardrail {
+    /// The metric's name as it is shown.
+    pub name: String,
+    /// SQL with the columns of `outcome.events`: events within the outcome's window after a decision are added up,
+    /// each as 1 without a value.
+    pub events: String,
+    /// Which way is better.
+    #[serde(default)]
+    pub better: Better,
+    /// The harm that is put up with, as a share of the control's mean.
+    #[serde(default)]
+    pub harm_max: Share,
+}
+
+/// Which way a metric is better.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Better {
+    /// More is better: revenue.
+    #[default]
+    Higher,
+    /// Less is better: returns, complaints.
+    Lower,
 }
 
 /// A purchase proposal from a forecast and the stock; the audience has one row per item with the columns
@@ -130,7 +232,8 @@ pub struct Caps {
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Guardrails {
-    /// The policy is paused when the interval of its lift lies wholly below 0.
+    /// The policy is paused when the interval of its lift lies wholly below 0; a promotion since which it does is
+    /// taken back instead.
     #[serde(default = "yes")]
     pub pause_when_harmful: bool,
     /// The guardrail looks only once this many units of each arm have been decided for.

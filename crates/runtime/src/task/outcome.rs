@@ -1,8 +1,9 @@
-//! Outcomes and lift of every policy that says what counts as success.
+//! Outcomes, lift and experiments of every policy that says what counts as success.
 
 use flywheel_base::Result;
 use flywheel_decision::table::LiftRow;
-use flywheel_decision::{lift, outcome};
+use flywheel_decision::{experiment, lift, outcome};
+use flywheel_project::resource::policy::Choose;
 use flywheel_state::TaskOutcome;
 use serde_json::{Map, Value, json};
 
@@ -30,6 +31,31 @@ pub(crate) async fn join(
         ("succeeded".to_owned(), outcome)
     })?;
     Ok(counts.values().sum())
+}
+
+/// Measures every experiment and pauses the policies whose guardrails are breached; without an experiment there is no task.
+///
+/// # Errors
+/// Those of [`experiment::measure`].
+pub(crate) async fn compare(
+    workspace: &Workspace,
+    recorder: &mut Recorder<'_>,
+    turn: i64,
+) -> Result<()> {
+    let mut policies = workspace.project.policies.values();
+    if !policies.any(|policy| matches!(policy.choose, Choose::Experiment(_))) {
+        return Ok(());
+    }
+    let context = workspace.context(turn, workspace.now()).await?;
+    let timer = recorder.started("experiment", POLICIES);
+    let result = experiment::measure(&context).await;
+    recorder.settled(timer, result, |rows| {
+        let broken = rows.iter().any(|row| matches!(&*row.standing, "breached" | "split-broken"));
+        let status = if broken { "warned" } else { "succeeded" };
+        let outcome = TaskOutcome { rows_out: Some(rows.len() as u64), ..TaskOutcome::default() };
+        (status.to_owned(), outcome)
+    })?;
+    Ok(())
 }
 
 /// Measures the lift of all policies and pauses those that do harm.

@@ -56,6 +56,41 @@ fn cuped_agrees_with_a_welch_test_on_adjusted_outcomes() {
 }
 
 #[test]
+fn an_adjusted_difference_that_is_looked_at_often_rarely_finds_what_is_not_there() {
+    let (runs, looks) = (300, 40);
+    let mut found = [0, 0];
+    for run in 0..runs {
+        let mut rng = Rng::new(run);
+        let mut arms = [Pairs::default(), Pairs::default()];
+        let (mut ever, mut ever_once) = (false, false);
+        for _ in 0..looks {
+            for unit in 0..50 {
+                let before = rng.normal();
+                arms[unit % 2].add(2.0 * before + rng.normal(), before).unwrap();
+            }
+            let options = sequence::Options { tuned_for_units: 1000.0, ..Default::default() };
+            let (always, saved) =
+                cuped::always_valid(&arms[0], &arms[1], &options).unwrap().unwrap();
+            let once = cuped::adjusted(&arms[0], &arms[1], 0.95).unwrap();
+            assert_eq!(saved, once.variance_saved);
+            let once = once.lift.absolute.unwrap();
+            assert!((always.estimate - once.estimate).abs() < 1e-12);
+            ever |= !always.contains(0.0);
+            ever_once |= !once.contains(0.0);
+        }
+        found[0] += usize::from(ever);
+        found[1] += usize::from(ever_once);
+    }
+    assert!(found[0] * 20 <= 300, "always valid: {} of {runs}", found[0]);
+    assert!(found[1] > 60, "for one look: {} of {runs}", found[1]);
+    assert!(
+        cuped::always_valid(&Pairs::default(), &Pairs::default(), &Default::default())
+            .unwrap()
+            .is_none()
+    );
+}
+
+#[test]
 fn a_covariate_that_never_varies_leaves_the_plain_lift() {
     let (mut a, mut b) = (Pairs::default(), Pairs::default());
     let (mut plain_a, mut plain_b) = (Arm::default(), Arm::default());

@@ -1,0 +1,169 @@
+//! One of a bandit's actions, drawn with the probabilities that are logged.
+
+use std::collections::BTreeMap;
+
+use flywheel_base::{Error, Result, Rng};
+use flywheel_project::resource::policy::{BanditCandidate, ChooseBandit};
+use serde_json::{Map, Value, json};
+
+use super::{Choice, digest_of};
+use crate::champion::{self, champion};
+use crate::context::Context;
+use crate::decide::Unit;
+use crate::learner::bandit::Stored;
+
+/// The bandit that decides and what it may choose from.
+pub(crate) struct Draws {
+    policy: String,
+    stored: Stored,
+    artifact: Option<String>,
+    candidates: Vec<BanditCandidate>,
+    numbers: Vec<usize>,
+    digest: String,
+}
+
+impl Draws {
+    /// Reads the artifact that decides; before the first fit every candidate is as likely as the others.
+    pub(crate) fn load(ctx: &Context<'_>, policy: &str, settings: &ChooseBandit) -> Result<Self> {
+        let champion = champion(ctx.store, policy, &settings.learner)?;
+        let declared = champion::bandit(ctx, &champion.learner)
+            .map_err(|error| error.context(format!("policy \"{policy}\"")))?;
+        let artifact = match champion.artifact {
+            Some(held) => Some(held),
+            None => ctx.store.newest_artifact(&champion.learner)?.map(|newest| newest.digest),
+        };
+        let stored = match &artifact {
+            Some(artifact) => Stored::load(ctx, artifact)?,
+            None => Stored::fresh(declared)?,
+        };
+        let candidates = settings.candidates.clone().unwrap_or_else(|| {
+            let all = declared.actions.iter().cloned();
+            all.map(|name| BanditCandidate { name, payload: BTreeMap::new() }).collect()
+        });
+        Self::new(policy, stored, artifact, candidates)
+    }
+
+    fn new(
+        policy: &str,
+        stored: Stored,
+        artifact: Option<String>,
+        candidates: Vec<BanditCandidate>,
+    ) -> Result<Self> {
+        let names = || candidates.iter().map(|candidate| candidate.name.as_str());
+        let numbers = stored
+            .candidates(names())
+            .map_err(|error| error.context(format!("policy \"{policy}\"")))?;
+        let digest = digest_of(names());
+        Ok(Self { policy: policy.to_owned(), stored, artifact, candidates, numbers, digest })
+    }
+
+    /// Draws one; the probabilities are those of the candidates before the draw.
+    pub(crate) fn choose(&self, unit: &Unit, rng: &mut Rng) -> Result<Choice> {
+        let names = self.candidates.iter().map(|candidate| candidate.name.as_str());
+        let drawn = draw(&self.stored, names, &self.numbers, &unit.columns, rng)
+            .map_err(|error| error.context(format!("policy \"{}\"", self.policy)))?;
+        let candidate = self
+            .candidates
+            .get(drawn.position)
+            .ok_or_else(|| Error::internal("a bandit chose no candidate"))?;
+        Ok(Choice {
+            action: candidate.name.clone(),
+            propensity: drawn.propensity,
+            candidates: self.candidates.len(),
+            candidates_digest: self.digest.clone(),
+            chances: Some(drawn.chances),
+            artifact: self.artifact.clone(),
+            values: BTreeMap::from([("expected_reward".to_owned(), json!(drawn.expected))]),
+            payload: candidate.payload.clone(),
+            ..Choice::default()
+        })
+    }
+}
+
+/// What a draw gave.
+pub(crate) struct Drawn {
+    /// Which candidate.
+    pub(crate) position: usize,
+    /// Its probability.
+    pub(crate) propensity: f64,
+    /// Its expected reward.
+    pub(crate) expected: f64,
+    /// The probability of every candidate, by name and in their order.
+    pub(crate) chances: Map<String, Value>,
+}
+
+/// Draws one of the candidates for a unit: what decides and what proves a decision again.
+pub(crate) fn draw<'n>(
+    stored: &Stored,
+    names: impl Iterator<Item = &'n str>,
+    numbers: &[usize],
+    columns: &Map<String, Value>,
+    rng: &mut Rng,
+) -> Result<Drawn> {
+    let context = stored.context(columns)?;
+    let chances = stored.bandit().chances(&context, numbers)?;
+    let choice = stored.bandit().choose(&context, numbers, rng.uniform())?;
+    let position = numbers.iter().position(|number| *number == choice.action).unwrap_or_default();
+    let chances = names.zip(chances).map(|(name, chance)| (name.to_owned(), json!(chance)));
+    Ok(Drawn {
+        position,
+        propensity: choice.propensity,
+        expected: choice.expected,
+        chances: chances.collect(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use flywheel_project::resource::learner::Bandit;
+
+    use super::*;
+
+    fn draws(explore: f64) -> Draws {
+        let settings: Bandit = serde_json::from_value(json!({
+            "policy": "p", "actions": ["a", "b", "c"], "context": [{"column": "x"}], "explore": explore,
+        }))
+        .unwrap();
+        let mut stored = Stored::fresh(&settings).unwrap();
+        for step in 0..300 {
+            let x = f64::from(step % 20) / 10.0 - 1.0;
+            let action = (step % 3) as usize;
+            let best = if x > 0.0 { 0 } else { 1 };
+            stored.learn(&[x], action, f64::from(u8::from(action == best))).unwrap();
+        }
+        let candidate =
+            |name: &str| BanditCandidate { name: name.into(), payload: BTreeMap::new() };
+        Draws::new("p", stored, None, vec![candidate("b"), candidate("a")]).unwrap()
+    }
+
+    #[test]
+    fn logged_chances_sum_to_1_have_the_floor_and_are_the_frequencies() {
+        let draws = draws(0.1);
+        let unit = Unit { id: "u".into(), columns: json!({"x": 0.1}).as_object().unwrap().clone() };
+        let mut rng = Rng::new(4);
+        let (mut seen, total) = (BTreeMap::<String, f64>::new(), 10_000);
+        let mut chances = Map::new();
+        for _ in 0..total {
+            let choice = draws.choose(&unit, &mut rng).unwrap();
+            chances = choice.chances.unwrap();
+            assert_eq!(chances[&choice.action].as_f64(), Some(choice.propensity));
+            *seen.entry(choice.action).or_default() += 1.0 / f64::from(total);
+        }
+        assert_eq!(chances.keys().collect::<Vec<_>>(), ["b", "a"], "in the order of the file");
+        let sum: f64 = chances.values().filter_map(Value::as_f64).sum();
+        assert!((sum - 1.0).abs() < 1e-9, "{chances:?}");
+        for (name, chance) in chances.iter().map(|(name, chance)| (name, chance.as_f64().unwrap()))
+        {
+            assert!(chance >= 0.05, "{name}: {chance}");
+            let frequency = seen.get(name).copied().unwrap_or_default();
+            assert!((frequency - chance).abs() < 0.015, "{name}: {frequency} {chance}");
+        }
+    }
+
+    #[test]
+    fn a_unit_without_the_context_is_refused_by_name() {
+        let unit = Unit { id: "u".into(), columns: Map::new() };
+        let error = draws(0.1).choose(&unit, &mut Rng::new(1)).err().unwrap();
+        assert!(error.message().contains("\"p\"") && error.message().contains("\"x\""), "{error}");
+    }
+}

@@ -1,0 +1,425 @@
+//! Experiments: how each variant stands beside the control, and how many units it takes to know.
+//!
+//! Only decisions of the present split whose window has closed are measured; a unit has one variant and is the
+//! cluster. Intervals stay valid however often one looks, for all variants together. What is measured is the effect
+//! of being assigned, whether the action was delivered or not.
+
+pub mod plan;
+
+use std::collections::BTreeMap;
+
+use flywheel_algo::stats::cuped::{self, Pairs};
+use flywheel_algo::stats::guardrail::{self, Guardrail, Standing};
+use flywheel_algo::stats::lift::Arm;
+use flywheel_algo::stats::{Interval, sequence, srm};
+use flywheel_base::{Error, Result, suggest};
+use flywheel_project::resource::policy::{Better, Choose, Experiment, Outcome, Policy};
+use flywheel_state::PolicyState;
+use flywheel_warehouse::Checkpoint;
+use serde_json::json;
+
+use crate::choose::experiment::split_of;
+use crate::context::{Context, location};
+use crate::decide::TREATMENT;
+use crate::outcome::{ByUnit, Decision, attribute, events_of, literal};
+use crate::table::{ExperimentRow, SystemTable};
+
+/// Who moves the checkpoint of the rows.
+const APP: &str = "experiment";
+/// The error of all comparisons of an experiment together.
+const ERROR: f64 = 0.05;
+
+/// What is known of one unit.
+#[derive(Clone, Debug, Default)]
+struct Unit {
+    variant: usize,
+    decisions: f64,
+    hits: f64,
+    value: f64,
+    /// Sums of the guardrails, in their order.
+    guarded: Vec<f64>,
+    before: f64,
+}
+
+/// One variant by one metric.
+#[derive(Clone, Copy, Debug, Default)]
+struct Side {
+    arm: Arm,
+    pairs: Pairs,
+}
+
+/// Measures every experiment, records the rows in one commit and pauses the policies whose guardrails are breached.
+///
+/// # Errors
+/// Those of the experiments' SQL, of lake and metadata.
+pub async fn measure(ctx: &Context<'_>) -> Result<Vec<ExperimentRow>> {
+    let mut rows = Vec::new();
+    for (name, policy) in &ctx.project.policies {
+        if let (Choose::Experiment(experiment), Some(outcome)) = (&policy.choose, &policy.outcome) {
+            let of_policy = rows_of(ctx, name, experiment, outcome).await?;
+            guard(ctx, name, policy, &of_policy)?;
+            rows.extend(of_policy);
+        }
+    }
+    let last = ctx.checkpoint(&location("system/experiments")?, APP).await?;
+    if !rows.is_empty() && last.is_none_or(|last| last.sequence < ctx.now.micros()) {
+        let checkpoint = Checkpoint { sequence: ctx.now.micros(), position: json!({}) };
+        let table = SystemTable::named("experiments")?;
+        table.append(ctx.lake, &rows, Some((APP.to_owned(), checkpoint))).await?;
+    }
+    Ok(rows)
+}
+
+/// How the experiments of a project stand: the newest rows of one, or of all.
+///
+/// # Errors
+/// [`flywheel_base::ErrorKind::NotFound`] if `name` is no experiment, else those of the lake.
+pub async fn standing(ctx: &Context<'_>, name: Option<&str>) -> Result<Vec<ExperimentRow>> {
+    if let Some(name) = name {
+        find(ctx, name)?;
+    }
+    let mut rows = Vec::new();
+    for (policy, declared) in &ctx.project.policies {
+        if name.is_none_or(|name| name == policy)
+            && let (Choose::Experiment(experiment), Some(outcome)) =
+                (&declared.choose, &declared.outcome)
+        {
+            rows.extend(rows_of(ctx, policy, experiment, outcome).await?);
+        }
+    }
+    Ok(rows)
+}
+
+fn find<'a>(ctx: &'a Context<'_>, name: &str) -> Result<(&'a Policy, &'a Experiment, &'a Outcome)> {
+    let (policy, outcome) = crate::log::policy(ctx, name)?;
+    match &policy.choose {
+        Choose::Experiment(experiment) => Ok((policy, experiment, outcome)),
+        _ => {
+            let known = ctx.project.policies.iter();
+            let known = known.filter(|(_, p)| matches!(p.choose, Choose::Experiment(_)));
+            Err(Error::not_found(format!("policy \"{name}\" is no experiment"))
+                .hint(suggest::hint(name, known.map(|(name, _)| name.as_str()))))
+        }
+    }
+}
+
+async fn rows_of(
+    ctx: &Context<'_>,
+    name: &str,
+    experiment: &Experiment,
+    outcome: &Outcome,
+) -> Result<Vec<ExperimentRow>> {
+    let (units, with_value) = units(ctx, name, experiment, outcome).await?;
+    let variants = &experiment.variants;
+    let control = variants
+        .iter()
+        .position(|variant| Some(variant.name.as_str()) == experiment.control())
+        .ok_or_else(|| Error::internal(format!("experiment \"{name}\" has no control")))?;
+    let mut counts = vec![0_u64; variants.len()];
+    for unit in units.values() {
+        if let Some(count) = counts.get_mut(unit.variant) {
+            *count += 1;
+        }
+    }
+    let weights: Vec<f64> = variants.iter().map(|variant| variant.weight).collect();
+    let mismatch = (counts.iter().sum::<u64>() > 0)
+        .then(|| srm::mismatch(&counts, &weights))
+        .transpose()
+        .map_err(|error| error.context(format!("experiment \"{name}\"")))?;
+    let options = options(variants.len());
+    let mut rows = Vec::new();
+    for metric in metrics(experiment, with_value) {
+        let sides = sides(&units, variants.len(), &metric)?;
+        let Some(held) = sides.get(control).copied() else { continue };
+        let compared = variants.iter().zip(&sides).enumerate().filter(|(at, _)| *at != control);
+        for (_, (variant, side)) in compared {
+            let compared = compare(experiment, &metric, side, &held, &options, mismatch.as_ref())?;
+            rows.push(ExperimentRow {
+                turn: ctx.turn,
+                at: ctx.now,
+                policy: name.to_owned(),
+                split: split_of(name, experiment),
+                metric: metric.name.clone(),
+                variant: variant.name.clone(),
+                control: experiment.control().unwrap_or_default().to_owned(),
+                units: i64::try_from(side.arm.units()).unwrap_or(i64::MAX),
+                control_units: i64::try_from(held.arm.units()).unwrap_or(i64::MAX),
+                rate: side.arm.rate(),
+                control_rate: held.arm.rate(),
+                difference: compared.interval.map(|interval| interval.estimate),
+                lower: compared.interval.map(|interval| interval.low),
+                upper: compared.interval.map(|interval| interval.high),
+                variance_saved: compared.variance_saved,
+                split_p: mismatch.as_ref().map(|mismatch| mismatch.p_value),
+                standing: compared.standing.to_owned(),
+            });
+        }
+    }
+    Ok(rows)
+}
+
+/// A number of each decision.
+struct Metric {
+    name: String,
+    of: Of,
+}
+
+/// Where a metric's number is.
+#[derive(Clone, Copy)]
+enum Of {
+    Outcome,
+    Value,
+    Guardrail(usize),
+}
+
+fn metrics(experiment: &Experiment, with_value: bool) -> Vec<Metric> {
+    let mut metrics = vec![Metric { name: "outcome".to_owned(), of: Of::Outcome }];
+    if with_value {
+        metrics.push(Metric { name: "value".to_owned(), of: Of::Value });
+    }
+    let guardrails = experiment.guardrails.iter().enumerate();
+    metrics.extend(
+        guardrails.map(|(at, one)| Metric { name: one.name.clone(), of: Of::Guardrail(at) }),
+    );
+    metrics
+}
+
+/// Sums up every variant by one metric.
+fn sides(units: &BTreeMap<String, Unit>, variants: usize, metric: &Metric) -> Result<Vec<Side>> {
+    let mut sides = vec![Side::default(); variants];
+    for unit in units.values() {
+        let Some(side) = sides.get_mut(unit.variant) else { continue };
+        let sum = match metric.of {
+            Of::Outcome => unit.hits,
+            Of::Value => unit.value,
+            Of::Guardrail(at) => unit.guarded.get(at).copied().unwrap_or_default(),
+        };
+        side.arm.add(sum, unit.decisions)?;
+        side.pairs.add(sum / unit.decisions.max(1.0), unit.before)?;
+    }
+    Ok(sides)
+}
+
+/// One comparison.
+struct Compared {
+    interval: Option<Interval>,
+    variance_saved: Option<f64>,
+    standing: &'static str,
+}
+
+fn compare(
+    experiment: &Experiment,
+    metric: &Metric,
+    side: &Side,
+    held: &Side,
+    options: &sequence::Options,
+    mismatch: Option<&srm::Mismatch>,
+) -> Result<Compared> {
+    let broken = mismatch.is_some_and(|mismatch| mismatch.alarm);
+    if let Of::Guardrail(at) = metric.of
+        && let Some(declared) = experiment.guardrails.get(at)
+    {
+        let better = match declared.better {
+            Better::Higher => guardrail::Better::Higher,
+            Better::Lower => guardrail::Better::Lower,
+        };
+        let limit = Guardrail { better, harm_max: declared.harm_max.value(), sequence: *options };
+        let watch = guardrail::watch(&side.arm, &held.arm, &limit)?;
+        let standing = match watch.standing {
+            _ if broken => "split-broken",
+            Standing::Breached => "breached",
+            Standing::Safe => "safe",
+            Standing::Open => "open",
+        };
+        return Ok(Compared { interval: watch.difference, variance_saved: None, standing });
+    }
+    let (interval, variance_saved) = if experiment.pre_period.is_some() {
+        cuped::always_valid(&side.pairs, &held.pairs, options)?
+            .map_or((None, None), |(interval, saved)| (Some(interval), Some(saved)))
+    } else {
+        (sequence::difference(&side.arm, &held.arm, options)?, None)
+    };
+    let standing = match interval {
+        _ if broken => "split-broken",
+        Some(interval) if interval.low > 0.0 => "better",
+        Some(interval) if interval.high < 0.0 => "worse",
+        _ => "open",
+    };
+    Ok(Compared { interval, variance_saved, standing })
+}
+
+/// How intervals are made: all variants together err as often as one comparison may.
+fn options(variants: usize) -> sequence::Options {
+    sequence::Options {
+        confidence: 1.0 - ERROR / variants.saturating_sub(1).max(1) as f64,
+        ..sequence::Options::default()
+    }
+}
+
+/// Every unit of the present split with a closed window, and whether outcomes have values.
+async fn units(
+    ctx: &Context<'_>,
+    name: &str,
+    experiment: &Experiment,
+    outcome: &Outcome,
+) -> Result<(BTreeMap<String, Unit>, bool)> {
+    let window = outcome.window.micros;
+    let until = ctx.now.plus_micros(window.saturating_neg());
+    let sql = format!(
+        "select d.decision_id, d.unit_id, d.decided_at, d.action, coalesce(o.outcomes, 0) as outcomes, o.value
+         from system.decisions d
+         left join (select decision_id, count(*) as outcomes, sum(value) as value
+                    from system.outcomes where policy = '{name}' group by decision_id) o
+           on o.decision_id = d.decision_id
+         where d.policy = '{name}' and d.arm = '{TREATMENT}' and d.candidates_digest = '{}' and d.decided_at <= {}
+         order by d.unit_id, d.decided_at, d.decision_id",
+        split_of(name, experiment),
+        literal(until)
+    );
+    let what = format!("experiment \"{name}\": decisions");
+    let frame = ctx.frame_of_sql(&what, &sql).await?;
+    let mut units: BTreeMap<String, Unit> = BTreeMap::new();
+    let mut decisions = ByUnit::new();
+    let mut with_value = false;
+    let rows = frame
+        .ids("decision_id")?
+        .into_iter()
+        .zip(frame.ids("unit_id")?)
+        .zip(frame.moments("decided_at")?)
+        .zip(frame.ids("action")?)
+        .zip(frame.integers("outcomes")?)
+        .zip(frame.numbers("value")?);
+    for (((((id, unit), at), action), outcomes), value) in rows {
+        let variant = experiment.variants.iter().position(|variant| variant.name == action);
+        let Some(variant) = variant else { continue };
+        decisions.entry(unit.clone()).or_default().push(Decision { id, at });
+        let entry = units.entry(unit).or_insert_with(|| Unit {
+            variant,
+            guarded: vec![0.0; experiment.guardrails.len()],
+            ..Unit::default()
+        });
+        entry.decisions += 1.0;
+        entry.hits += f64::from(u8::from(outcomes.unwrap_or_default() > 0));
+        with_value |= value.is_some();
+        entry.value += value.filter(|value| value.is_finite()).unwrap_or_default();
+    }
+    if units.is_empty() {
+        return Ok((units, with_value));
+    }
+    guarded(ctx, name, experiment, outcome, &decisions, &mut units).await?;
+    before(ctx, name, experiment, &mut units).await?;
+    Ok((units, with_value))
+}
+
+/// Adds up what guardrails count, for each unit.
+async fn guarded(
+    ctx: &Context<'_>,
+    name: &str,
+    experiment: &Experiment,
+    outcome: &Outcome,
+    decisions: &ByUnit,
+    units: &mut BTreeMap<String, Unit>,
+) -> Result<()> {
+    let first = decisions.values().flatten().map(|decision| decision.at).min();
+    let Some(first) = first else { return Ok(()) };
+    for (at, guardrail) in experiment.guardrails.iter().enumerate() {
+        let what = format!("experiment \"{name}\": guardrail \"{}\"", guardrail.name);
+        let events = ctx.render(&guardrail.events).map_err(|e| e.context(&what))?;
+        let sql = format!(
+            "select * from ({events}) as events where at >= {} and at <= {}",
+            literal(flywheel_base::Timestamp::from_micros(first)),
+            literal(ctx.now)
+        );
+        let events = events_of(ctx, &what, &sql).await?;
+        for row in attribute(decisions, &events, outcome.window.micros, ctx.now) {
+            let sum = units.get_mut(&row.unit_id).and_then(|unit| unit.guarded.get_mut(at));
+            if let Some(sum) = sum {
+                *sum += row.value.unwrap_or(1.0);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Adds what is known of each unit from before the experiment; of whom nothing is known, it is 0.
+async fn before(
+    ctx: &Context<'_>,
+    name: &str,
+    experiment: &Experiment,
+    units: &mut BTreeMap<String, Unit>,
+) -> Result<()> {
+    let Some(sql) = &experiment.pre_period else { return Ok(()) };
+    let what = format!("experiment \"{name}\": pre_period");
+    let frame = ctx.frame(&what, sql).await?;
+    for (unit, value) in frame.ids("unit_id")?.into_iter().zip(frame.numbers("value")?) {
+        if let Some(unit) = units.get_mut(&unit) {
+            unit.before += value.filter(|value| value.is_finite()).unwrap_or_default();
+        }
+    }
+    Ok(())
+}
+
+/// Pauses the policy if a guardrail is breached and there are enough units to say so.
+fn guard(ctx: &Context<'_>, name: &str, policy: &Policy, rows: &[ExperimentRow]) -> Result<()> {
+    let enough = i64::try_from(policy.guardrails.min_units).unwrap_or(i64::MAX);
+    let breached = rows.iter().find(|row| {
+        row.standing == "breached" && row.units >= enough && row.control_units >= enough
+    });
+    let Some(row) = breached else { return Ok(()) };
+    let state = ctx.store.policy(name)?;
+    if state.paused {
+        return Ok(());
+    }
+    let reason = format!(
+        "guardrail \"{}\": variant \"{}\" differs from \"{}\" by {:+.4}, always-valid interval [{:+.4}, {:+.4}]",
+        row.metric,
+        row.variant,
+        row.control,
+        row.difference.unwrap_or_default(),
+        row.lower.unwrap_or_default(),
+        row.upper.unwrap_or_default()
+    );
+    tracing::warn!(policy = name, %reason, "policy paused");
+    ctx.store.record_policy(
+        name,
+        &PolicyState { paused: true, reason: Some(reason), ..state },
+        ctx.now,
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_covariate_and_more_variants_are_counted_in_the_interval() {
+        let experiment = serde_json::from_value::<Experiment>(json!({
+            "variants": [{"name": "a"}, {"name": "b"}], "pre_period": "select 1",
+        }))
+        .unwrap();
+        let metric = Metric { name: "outcome".into(), of: Of::Outcome };
+        let mut units = BTreeMap::new();
+        for n in 0..2_000_usize {
+            let before = (n / 2 % 10) as f64;
+            let hits = before + if n % 2 == 1 { 0.4 } else { 0.0 } + (n % 7) as f64 * 0.1;
+            let unit = Unit { variant: n % 2, decisions: 1.0, hits, before, ..Unit::default() };
+            units.insert(n.to_string(), unit);
+        }
+        let sides = sides(&units, 2, &metric).unwrap();
+        let with = compare(&experiment, &metric, &sides[1], &sides[0], &options(2), None).unwrap();
+        let plain = Experiment { pre_period: None, ..experiment };
+        let without = compare(&plain, &metric, &sides[1], &sides[0], &options(2), None).unwrap();
+        let width = |compared: &Compared| {
+            let interval = compared.interval.unwrap();
+            interval.high - interval.low
+        };
+        assert_eq!(with.standing, "better");
+        assert!(with.variance_saved.unwrap() > 0.9 && width(&with) < 0.2 * width(&without));
+        let many = compare(&plain, &metric, &sides[1], &sides[0], &options(10), None).unwrap();
+        assert!(width(&many) > width(&without));
+        let uneven = srm::mismatch(&[1_200, 800], &[1.0, 1.0]).unwrap();
+        let broken =
+            compare(&plain, &metric, &sides[1], &sides[0], &options(2), Some(&uneven)).unwrap();
+        assert_eq!(broken.standing, "split-broken");
+    }
+}

@@ -1,0 +1,446 @@
+//! Bandits, challengers and experiments: what they learn, how honest their log is, and what proves a promotion.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use flywheel_base::{Rng, Timestamp};
+use serde_json::Value;
+
+use crate::house::{House, binary};
+
+/// The chance of an order the day after each action, for customers of segment `a` and `b`.
+const TRUTH: [(&str, f64, f64); 3] =
+    [("reminder", 0.6, 0.1), ("discount", 0.1, 0.6), ("silence", 0.1, 0.1)];
+
+/// What an even choice earns a decision.
+const EVEN: f64 = (0.7 + 0.7 + 0.2) / 6.0;
+
+const CONTEXT: &str =
+    "context: [{column: segment, values: [a]}, {column: age, centre: 40, scale: 20}]";
+
+const ORDERS_HEAD: &str = "order_id,customer_id,at,revenue\n";
+
+/// A shop of so many customers, with the learners and the policy that a test is about.
+fn shop(customers: usize, learners: &[(&str, &str)], policy: &str) -> House {
+    let house = House::new();
+    house
+        .write("connections/files.yaml", "connection: files\ntype: csv\noptions: {folder: data}\n");
+    house.write(
+        "syncs/shop.yaml",
+        "sync: shop\nconnection: files\nstreams:\n  - stream: customers\n    options: {path: 'customers.csv'}\n    read: full\n    write: replace\n  - stream: orders\n    options: {path: 'orders-*.csv', dated: 'orders-%Y-%m-%d.csv'}\n    read: incremental\n    write: append\n    columns: [{name: order_id, type: text}, {name: customer_id, type: text}, {name: at, type: timestamp}, {name: revenue, type: float64}]\n",
+    );
+    let lines: String = (0..customers)
+        .map(|id| format!("c{id:04},{},{}\n", segment(&format!("c{id:04}")), 20 + id % 41))
+        .collect();
+    house.write("data/customers.csv", format!("customer_id,segment,age\n{lines}"));
+    house.write("data/orders-2024-05-01.csv", ORDERS_HEAD);
+    house.write(
+        "actions/send.yaml",
+        "action: send\ntype: file\noptions: {path: 'out/{policy}/{turn}.jsonl'}\n",
+    );
+    for (name, bandit) in learners {
+        house.write(
+            &format!("learners/{name}.yaml"),
+            format!("learner: {name}\nbandit:\n  policy: offer\n  actions: [reminder, discount, silence]\n{bandit}"),
+        );
+    }
+    house.write(
+        "policies/offer.yaml",
+        format!(
+            "policy: offer\naudience: select customer_id as unit_id, segment, age from {{{{ source('raw', 'customers') }}}}\naction: send\noutcome:\n  events: select order_id as event_id, customer_id as unit_id, at, revenue as value from {{{{ source('raw', 'orders') }}}}\n  window: 1d\nholdout: 10%\n{policy}"
+        ),
+    );
+    house
+}
+
+/// The segment of a customer: every other one is in `a`.
+fn segment(customer: &str) -> &'static str {
+    if customer.ends_with(['0', '2', '4', '6', '8']) { "a" } else { "b" }
+}
+
+fn day(number: i64) -> String {
+    Timestamp::parse("2024-05-01").unwrap().plus_micros(number * 86_400_000_000).date()
+}
+
+/// Rows of a query as JSON objects.
+fn objects(house: &House, query: &str) -> Vec<BTreeMap<String, Value>> {
+    serde_json::from_str(&house.ok(&["sql", query, "--output", "json"])).unwrap()
+}
+
+/// Turns the wheel for so many days in a world that answers each action by the known law.
+fn live(house: &House, from: i64, days: i64, rng: &mut Rng) {
+    for number in from..from + days {
+        house.ok(&["turn", "--replay", &day(number)]);
+        let decided = format!(
+            "select unit_id, action from system.decisions where cast(decided_at as date) = date '{}' order by unit_id",
+            day(number)
+        );
+        let mut orders = String::from(ORDERS_HEAD);
+        for line in house.sql(&decided) {
+            let (unit, action) = line.split_once(',').unwrap();
+            let law = TRUTH.iter().find(|(name, _, _)| *name == action);
+            let (_, of_a, of_b) = law.unwrap_or(&("none", 0.1, 0.1));
+            if rng.chance(if segment(unit) == "a" { *of_a } else { *of_b }) {
+                let next = day(number + 1);
+                orders.push_str(&format!("o{number}{unit},{unit},{next} 12:00:00,20\n"));
+            }
+        }
+        house.write(&format!("data/orders-{}.csv", day(number + 1)), orders);
+    }
+}
+
+/// What treated decisions of these days earned, by outcomes.
+fn earned(house: &House, from: i64, to: i64) -> f64 {
+    let query = format!(
+        "select avg(case when o.decision_id is null then 0.0 else 1.0 end) from system.decisions d
+         left join (select distinct decision_id from system.outcomes) o on o.decision_id = d.decision_id
+         where d.arm = 'treatment' and cast(d.decided_at as date) between date '{}' and date '{}'",
+        day(from),
+        day(to)
+    );
+    house.cell(&query).parse().unwrap()
+}
+
+#[test]
+fn thirty_days_of_a_bandit_earn_more_than_an_even_choice_and_its_log_is_honest() {
+    let house = shop(
+        120,
+        &[("best", &format!("  {CONTEXT}\n  algorithm: lin-thompson\n  explore: 6%\n"))],
+        "choose: {bandit: {learner: best, candidates: [{name: silence}, {name: reminder}, {name: discount, payload: {percent: 10}}]}}\npayload: {hoped: $expected_reward}\n",
+    );
+    live(&house, 0, 30, &mut Rng::new(8));
+    house.ok(&["turn", "--replay", &day(30)]);
+    let late = earned(&house, 15, 29);
+    assert!(late > 1.6 * EVEN, "{late} beside {EVEN}");
+
+    let rows = objects(
+        &house,
+        "select unit_id, arm, action, propensity, chances, payload from system.decisions",
+    );
+    let mut surprise: BTreeMap<String, (f64, f64)> = BTreeMap::new();
+    for row in &rows {
+        let chances = row["chances"].as_str().unwrap();
+        let chances: BTreeMap<String, f64> = serde_json::from_str(chances).unwrap();
+        assert!((chances.values().sum::<f64>() - 1.0).abs() < 1e-9, "{chances:?}");
+        assert!(chances.values().all(|chance| *chance >= 0.02 - 1e-12), "the floor: {chances:?}");
+        if row["arm"] == "holdout" {
+            assert_eq!((&row["propensity"], &row["payload"]), (&0.1.into(), &Value::Null));
+            continue;
+        }
+        let (action, chance) = (row["action"].as_str().unwrap(), row["propensity"].as_f64());
+        assert!((chance.unwrap() - 0.9 * chances[action]).abs() < 1e-12, "{row:?}");
+        let sent = row["payload"].as_str().unwrap();
+        assert_eq!(sent.contains("\"percent\":10"), action == "discount", "{sent}");
+        assert!(sent.contains("\"hoped\""), "{sent}");
+        for (name, chance) in chances {
+            let (away, variance) = surprise.entry(name.clone()).or_default();
+            *away += f64::from(u8::from(name == action)) - chance;
+            *variance += chance * (1.0 - chance);
+        }
+    }
+    for (name, (away, variance)) in surprise {
+        assert!(away.abs() < 4.0 * variance.sqrt(), "{name} is not drawn as logged: {away}");
+    }
+
+    // Every decision whose window has closed is learned, and none twice.
+    let closed = house.cell(&format!(
+        "select count(*) from system.decisions where arm = 'treatment' and cast(decided_at as date) <= date '{}'",
+        day(29)
+    ));
+    assert_eq!(house.cell("select sum(decisions) from learn.best"), closed);
+    assert_eq!(house.cell("select sum(decisions) from learn.best where reward is null"), "");
+    let beats = "select count(*) from system.evaluations where learner = 'best' and measure like 'reward%' and value > baseline";
+    assert!(house.cell(beats).parse::<usize>().unwrap() > 15);
+
+    // Each decision follows again from its features, seed and artifact.
+    let again = house.ok(&["policy", "verify", "offer", "--output", "json"]);
+    let again: Value = serde_json::from_str(&again).unwrap();
+    assert_eq!(
+        (again["same"].as_u64(), &again["different"]),
+        (Some(rows.len() as u64), &Vec::<Value>::new().into())
+    );
+    let one = house.cell("select decision_id from system.decisions order by decision_id limit 1");
+    assert!(
+        house
+            .ok(&["policy", "verify", "offer", "--decision", &one, "--output", "csv"])
+            .contains("1,0,0")
+    );
+    house.fails(2, &["policy", "verify", "offer", "--decision", "abc"]);
+
+    // The even choice is known: its value is estimated with the right interval, and it is not promoted.
+    let judged =
+        house.ok(&["policy", "evaluate", "offer", "--against", "even", "--output", "json"]);
+    let judged: Value = serde_json::from_str(&judged).unwrap();
+    let value = &judged["verdict"]["estimates"]["dr"]["value"];
+    let (low, high) = (value["low"].as_f64().unwrap(), value["high"].as_f64().unwrap());
+    assert!(low < EVEN && EVEN < high && high - low < 0.2, "{value} should hold {EVEN}");
+    assert!(!judged["verdict"]["refusals"].as_array().unwrap().is_empty());
+    assert_eq!(judged["without_context"], 0);
+    assert!(judged["first"].as_str().unwrap().starts_with("2024-05-01"), "{judged}");
+    let bound = judged["verdict"]["estimates"]["bound"].as_f64().unwrap();
+    assert!((0.0..EVEN).contains(&bound), "{bound}");
+}
+
+#[test]
+fn a_better_challenger_is_promoted_by_evidence_and_taken_back_by_one_command() {
+    let house = shop(
+        240,
+        &[
+            ("counts", "  algorithm: beta-thompson\n  explore: 60%\n"),
+            ("best", &format!("  {CONTEXT}\n")),
+            ("worse", "  algorithm: epsilon-greedy\n  explore: 100%\n"),
+        ],
+        "choose: {bandit: {learner: counts}}\n",
+    );
+    let mut rng = Rng::new(3);
+    live(&house, 0, 3, &mut rng);
+    let early = house.fails(3, &["policy", "promote", "offer", "best"]);
+    assert!(early.contains("1000 are asked for") && early.contains("--despite"), "{early}");
+    live(&house, 3, 12, &mut rng);
+
+    let refused = house.fails(3, &["policy", "promote", "offer", "worse"]);
+    assert!(refused.contains("gain a decision"), "{refused}");
+    let shown = house.ok(&["policy", "evaluate", "offer", "--against", "best"]);
+    assert!(shown.contains("best by dr") && shown.contains("suffices for a promotion"), "{shown}");
+    house.fails(2, &["policy", "promote", "offer", "even"]);
+    house.fails(2, &["policy", "promote", "offer", "counts"]);
+    let unknown = house.fails(2, &["policy", "evaluate", "offer", "--against", "bst"]);
+    assert!(unknown.contains("best"), "{unknown}");
+    let none = house.fails(2, &["policy", "rollback", "offer"]);
+    assert!(none.contains("no promotion"), "{none}");
+
+    house.ok(&["policy", "promote", "offer", "best"]);
+    let status = house.ok(&["status"]);
+    assert!(status.contains("decided by learner \"best\", promotion 1"), "{status}");
+    let who = |number: i64| {
+        house.cell(&format!(
+            "select distinct a.learner from system.decisions d join system.artifacts a on a.digest = d.artifact
+             where cast(d.decided_at as date) = date '{}'",
+            day(number)
+        ))
+    };
+    live(&house, 15, 2, &mut rng);
+    assert_eq!((who(14), who(15)), ("counts".to_owned(), "best".to_owned()));
+    // Held at an artifact, it decides by that one while it learns on.
+    let old = house.cell("select digest from system.artifacts where learner = 'counts' order by fitted_at desc limit 1 offset 1");
+    let held = format!("counts@{}", &old[..16]);
+    house.ok(&["policy", "promote", "offer", &held, "--despite", "a trial"]);
+    live(&house, 17, 1, &mut rng);
+    let artifact = format!(
+        "select distinct artifact from system.decisions where cast(decided_at as date) = date '{}'",
+        day(17)
+    );
+    assert_eq!(house.cell(&artifact), old);
+    house.ok(&["policy", "rollback", "offer", "--reason", "the trial is over"]);
+    live(&house, 18, 1, &mut rng);
+    assert_eq!(who(18), "best");
+    house.ok(&["policy", "rollback", "offer"]);
+    live(&house, 19, 1, &mut rng);
+    assert_eq!(who(19), "counts");
+    assert_eq!(
+        house.sql(
+            "select number, learner, undoes, reason from system.promotions where undoes is not null"
+        ),
+        ["3,best,2,the trial is over", "4,counts,1,taken back by hand"]
+    );
+    assert_eq!(
+        house.cell("select reason from system.promotions where number = 2"),
+        "despite the evidence: a trial"
+    );
+}
+
+#[test]
+fn a_promotion_that_does_harm_is_taken_back_by_itself() {
+    let house = shop(
+        400,
+        &[("first", "  explore: 100%\n"), ("second", "  explore: 50%\n")],
+        "choose: {bandit: {learner: first}}\nguardrails: {min_units: 100}\n",
+    );
+    let policy = house.read("policies/offer.yaml").replace("holdout: 10%", "holdout: 50%");
+    house.write("policies/offer.yaml", policy);
+    house.ok(&["turn", "--replay", &format!("{}..{}", day(0), day(1))]);
+    house.ok(&["policy", "promote", "offer", "second", "--despite", "a wish"]);
+    house.ok(&["turn", "--replay", &day(2)]);
+    // From then on only those who are left alone buy.
+    let mut orders = String::from(ORDERS_HEAD);
+    let held =
+        "select distinct unit_id from system.decisions where arm = 'holdout' order by unit_id";
+    for unit in house.sql(held) {
+        orders.push_str(&format!("o{unit},{unit},{} 10:00:00,5\n", day(3)));
+    }
+    house.write(&format!("data/orders-{}.csv", day(3)), orders);
+    house.ok(&["turn", "--replay", &day(3)]);
+    let last = "select learner, undoes, reason from system.promotions order by number desc limit 1";
+    assert!(house.cell(last).starts_with("first,1,\"guardrail: lift -"), "{}", house.cell(last));
+    assert!(!house.ok(&["status"]).contains("PAUSED"));
+}
+
+#[test]
+fn a_late_order_is_learned_if_decisions_settle_and_a_changed_file_learns_anew() {
+    let house = shop(
+        40,
+        &[("prompt", "  explore: 100%\n"), ("patient", "  explore: 100%\n  settle: 2d\n")],
+        "choose: {bandit: {learner: prompt}}\nevery: 30d\n",
+    );
+    house.ok(&["turn", "--replay", &day(0)]);
+    // One order in time, one that arrives three days late, both of the day after the decision.
+    let treated =
+        house.sql("select unit_id from system.decisions where arm = 'treatment' order by unit_id");
+    let order = |id: &str, unit: &str| format!("{ORDERS_HEAD}{id},{unit},{} 10:00:00,5\n", day(1));
+    house.write(&format!("data/orders-{}.csv", day(1)), order("in-time", &treated[0]));
+    house.ok(&["turn", "--replay", &day(1)]);
+    let learned = |learner: &str| {
+        house.cell(&format!("select sum(decisions), round(sum(coalesce(reward * decisions, 0))) from learn.{learner}"))
+    };
+    let all = treated.len();
+    assert_eq!(learned("prompt"), format!("{all},1.0"));
+    assert_eq!(learned("patient"), "0,0.0", "not before it has settled");
+    house.write(&format!("data/orders-{}.csv", day(2)), order("late", &treated[1]));
+    house.ok(&["turn", "--replay", &format!("{}..{}", day(2), day(4))]);
+    assert_eq!(house.cell("select count(*) from system.outcomes"), "2");
+    assert_eq!(learned("prompt"), format!("{all},1.0"), "what was learned stays");
+    assert_eq!(learned("patient"), format!("{all},2.0"));
+    let file = house.read("learners/prompt.yaml").replace("100%", "90%");
+    house.write("learners/prompt.yaml", file);
+    house.ok(&["turn", "--replay", &day(5)]);
+    assert_eq!(learned("prompt"), format!("{all},2.0"), "anew from the log, late orders too");
+}
+
+/// How often a replay is killed before it may end.
+const KILLS: u64 = 12;
+
+#[test]
+fn a_bandit_that_is_killed_anywhere_learns_each_decision_once() {
+    let world = |house: &House| {
+        let mut rng = Rng::new(21);
+        for number in 1..8 {
+            let mut orders = String::from(ORDERS_HEAD);
+            for customer in 0..60 {
+                if rng.chance(0.3) {
+                    orders.push_str(&format!(
+                        "o{number}-{customer},c{customer:04},{} 09:00:00,{}\n",
+                        day(number),
+                        rng.below(40)
+                    ));
+                }
+            }
+            house.write(&format!("data/orders-{}.csv", day(number)), orders);
+        }
+    };
+    let made = || {
+        let house = shop(
+            60,
+            &[(
+                "best",
+                &format!(
+                    "  {CONTEXT}\n  reward: value\n  value_max: 40\n  half_life_rewards: 200\n"
+                ),
+            )],
+            "choose: {bandit: {learner: best}}\n",
+        );
+        world(&house);
+        house
+    };
+    let (peace, killed) = (made(), made());
+    let span = format!("{}..{}", day(0), day(7));
+    peace.ok(&["turn", "--replay", &span]);
+    let mut rng = Rng::new(2);
+    let mut kills = 0;
+    loop {
+        let mut child = binary()
+            .arg("-C")
+            .arg(killed.dir())
+            .args(["turn", "--replay", &span])
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        if kills == KILLS {
+            assert!(child.wait().unwrap().success(), "after {kills} kills");
+            break;
+        }
+        std::thread::park_timeout(Duration::from_millis(20 + rng.below(400) as u64));
+        if child.try_wait().unwrap().is_some_and(|status| status.success()) {
+            break;
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        kills += 1;
+    }
+    for query in [
+        "select * from learn.best order by action",
+        "select decision_id, action, propensity, chances, artifact from system.decisions order by decision_id",
+        "select distinct learner, fitted_at, digest from system.artifacts order by fitted_at",
+        "select at, measure, value, baseline from system.evaluations order by at, measure",
+    ] {
+        assert_eq!(killed.sql(query), peace.sql(query), "after {kills} kills: {query}");
+    }
+}
+
+#[test]
+fn an_experiment_finds_the_better_variant_and_stops_one_that_does_harm() {
+    let house = shop(
+        600,
+        &[],
+        "every: 2d\nchoose:\n  experiment:\n    variants: [{name: plain}, {name: bold, payload: {style: bold}}]\n    smallest_effect: 0.1\n    pre_period: select customer_id as unit_id, age as value from {{ source('raw', 'customers') }}\n    guardrails:\n      - name: returns\n        better: lower\n        harm_max: 10%\n        events: select order_id as event_id, customer_id as unit_id, at from {{ source('raw', 'orders') }} where revenue < 0\n",
+    );
+    house.ok(&["turn", "--replay", &day(0)]);
+    let first = house.sql(
+        "select unit_id, action from system.decisions where arm = 'treatment' order by unit_id",
+    );
+    let mut rng = Rng::new(4);
+    let mut orders = String::from(ORDERS_HEAD);
+    for (number, line) in first.iter().enumerate() {
+        let (unit, variant) = line.split_once(',').unwrap();
+        let (buys, returns) = if variant == "bold" { (0.45, 0.3) } else { (0.15, 0.02) };
+        if rng.chance(buys) {
+            orders.push_str(&format!("o{number},{unit},{} 10:00:00,5\n", day(1)));
+        }
+        if rng.chance(returns) {
+            orders.push_str(&format!("r{number},{unit},{} 11:00:00,-5\n", day(1)));
+        }
+    }
+    house.write(&format!("data/orders-{}.csv", day(1)), orders);
+    house.ok(&["turn", "--replay", &day(1)]);
+    let rows = house.sql(
+        "select metric, variant, control, standing, split_p > 0.001, lower > 0, variance_saved is not null from system.experiments where turn = 2 and metric <> 'value' order by metric",
+    );
+    assert_eq!(
+        rows,
+        ["outcome,bold,plain,better,true,true,true", "returns,bold,plain,breached,true,true,false"]
+    );
+    let status = house.ok(&["status"]);
+    assert!(status.contains("PAUSED: guardrail \"returns\""), "{status}");
+    let shown = house.ok(&["experiment", "show", "offer"]);
+    assert!(shown.contains("breached") && shown.contains("better"), "{shown}");
+
+    let plan: Value =
+        serde_json::from_str(&house.ok(&["experiment", "plan", "offer", "--output", "json"]))
+            .unwrap();
+    let (units, often) =
+        (plan["units"].as_u64().unwrap(), plan["units_always_valid"].as_u64().unwrap());
+    assert!((300..2_000).contains(&units) && often > units, "{plan}");
+    assert_eq!(plan["audience"], 600);
+    house.fails(2, &["experiment", "plan", "offer", "--effect", "0"]);
+    let wrong = house.fails(2, &["experiment", "plan", "ofer"]);
+    assert!(wrong.contains("offer"), "{wrong}");
+
+    // A unit keeps its variant; another salt assigns anew and begins the comparison anew.
+    house.ok(&["policy", "resume", "offer"]);
+    house.ok(&["turn", "--replay", &day(2)]);
+    let again = format!(
+        "select unit_id, action from system.decisions where arm = 'treatment' and cast(decided_at as date) = date '{}' order by unit_id",
+        day(2)
+    );
+    assert_eq!(house.sql(&again), first);
+    let file = house
+        .read("policies/offer.yaml")
+        .replace("    smallest_effect", "    salt: two\n    smallest_effect");
+    house.write("policies/offer.yaml", file);
+    let standing = house.ok(&["experiment", "show", "offer", "--output", "json"]);
+    let standing: Value = serde_json::from_str(&standing).unwrap();
+    assert!(
+        standing.as_array().unwrap().iter().all(|row| row["units"].is_null() || row["units"] == 0),
+        "{standing}"
+    );
+}
