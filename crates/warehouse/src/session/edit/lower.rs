@@ -9,30 +9,28 @@
 //! Each part of the statement stays the text it was, so names, subqueries and types mean what they mean
 //! in any other query.
 
-use std::collections::BTreeSet;
+mod merge;
+mod target;
+
 use std::fmt::{Display, Write as _};
-use std::ops::ControlFlow;
 
 use datafusion::common::TableReference;
 use datafusion::sql::parser::Statement;
 use datafusion::sql::planner::object_name_to_table_reference;
 use datafusion::sql::sqlparser::ast::{
-    Assignment, AssignmentTarget, ColumnOption, CreateTable, Delete, Expr, FromTable, Ident,
-    Insert, Merge, MergeAction, MergeClause, MergeClauseKind, MergeInsertKind, ObjectName, SetExpr,
-    Statement as Sql, TableFactor, TableObject, TableWithJoins, Truncate, Update,
-    UpdateTableFromKind, With, visit_expressions,
+    ColumnOption, CreateTable, Delete, Expr, FromTable, Ident, Insert, Merge, MergeAction,
+    ObjectName, SetExpr, Statement as Sql, TableFactor, TableObject, TableWithJoins, Truncate,
+    Update, UpdateTableFromKind, With,
 };
 use flywheel_base::{Error, Result};
 
+use self::target::{Target, normal, quoted};
 use crate::TableName;
-use crate::engine::EDITED;
 use crate::failure::from_engine;
 use crate::lake_table::{FILE, ROW};
-use crate::lane::{Assigned, Clause, Verb, unknown_column};
+use crate::lane::{Clause, Verb};
 use crate::snapshot::Snapshot;
 
-/// The column that is there in every row of a merge's source.
-const SOURCE: &str = "flywheel source";
 /// What `RETURNING` is answered with.
 const RETURNING_HINT: &str = "Run a SELECT after it; the result says how many rows changed.";
 
@@ -236,7 +234,9 @@ impl Parsed {
             Body::Insert(insert) => self.insert(insert, &target(None)),
             Body::Update(update) => self.update(update, &target(named(&update.table)?.1)),
             Body::Delete(delete) => self.delete(delete, &target(named(deleted_from(delete)?)?.1)),
-            Body::Merge(merge) => self.merge(merge, &target(factor(&merge.table)?.1)),
+            Body::Merge(merge) => {
+                merge::lower(merge, &self.with(), &target(factor(&merge.table)?.1))
+            }
             Body::Truncate(truncate) => {
                 if truncate.partitions.is_some()
                     || truncate.cascade.is_some()
@@ -359,421 +359,10 @@ impl Parsed {
         let clauses = vec![Clause::Delete];
         Lowered::Change { sql, checks: Vec::new(), clauses, named: Vec::new(), once }
     }
-
-    fn merge(&self, merge: &Merge, target: &Target<'_>) -> Result<Lowered> {
-        if merge.output.is_some() {
-            return Err(refused("RETURNING", RETURNING_HINT));
-        }
-        if merge.clauses.is_empty() {
-            return Err(Error::invalid("MERGE has no WHEN clause")
-                .hint("Add WHEN MATCHED THEN … or WHEN NOT MATCHED THEN …."));
-        }
-        let join = Join::of(&merge.clauses);
-        let mut draft = Draft { join, texts: Vec::new(), values: Vec::new(), clauses: Vec::new() };
-        for clause in &merge.clauses {
-            draft.add(clause, target)?;
-        }
-        let source = match join {
-            Join::Inner | Join::Left => merge.source.to_string(),
-            Join::Right | Join::Full => format!(
-                "({} CROSS JOIN (SELECT true AS \"{SOURCE}\") AS \"flywheel mark\")",
-                merge.source
-            ),
-        };
-        let with = self.with();
-        let mut sql = format!(
-            "{with}SELECT \"{FILE}\", \"{ROW}\", {} AS \"flywheel clause\"",
-            draft.chosen()
-        );
-        let mut order = "1 NULLS LAST, 2 NULLS LAST".to_owned();
-        for (at, value) in draft.values.iter().enumerate() {
-            push(&mut sql, format_args!(", {} AS \"flywheel value {at}\"", draft.guarded(value)));
-            // New rows have no place; their values give them an order that does not depend on threads.
-            if value.sortable && draft.inserts() {
-                push(&mut order, format_args!(", {}", at + 4));
-            }
-        }
-        push(
-            &mut sql,
-            format_args!(
-                " FROM {source} {} JOIN {} ON ({}){} ORDER BY {order}",
-                join.word(),
-                target.from(),
-                merge.on,
-                draft.condition()
-            ),
-        );
-        let mut checks = Vec::new();
-        for (side, from) in
-            [(Side::NotMatched, merge.source.to_string()), (Side::BySource, target.from())]
-        {
-            let reads = draft.texts.iter().filter(|text| text.side == side);
-            let reads: Vec<String> = reads.flat_map(|text| text.reads.clone()).collect();
-            if !reads.is_empty() {
-                let columns = reads.iter().enumerate();
-                let columns: Vec<String> =
-                    columns.map(|(at, read)| format!("{read} AS \"{at}\"")).collect();
-                checks.push(format!("{with}SELECT {} FROM {from}", columns.join(", ")));
-            }
-        }
-        let named = target.named_in(&merge.on);
-        Ok(Lowered::Change { sql, checks, clauses: draft.clauses, named, once: true })
-    }
-}
-
-/// The table that is changed.
-struct Target<'a> {
-    name: &'a TableName,
-    alias: Option<Ident>,
-    head: &'a Snapshot,
-}
-
-impl Target<'_> {
-    /// The table with the places of its rows, as an item of FROM.
-    fn from(&self) -> String {
-        let TableName { schema, name } = self.name;
-        let table = format!("{EDITED}.{}.{}", quoted(schema), quoted(name));
-        match &self.alias {
-            Some(alias) => format!("{table} AS {alias}"),
-            None => table,
-        }
-    }
-
-    /// All columns.
-    fn columns(&self) -> Vec<String> {
-        self.head.schema.fields().iter().map(|field| field.name().clone()).collect()
-    }
-
-    /// The column that is written so.
-    fn column(&self, written: &ObjectName) -> Result<String> {
-        let parts: Option<Vec<String>> =
-            written.0.iter().map(|part| part.as_ident().map(normal)).collect();
-        let parts = parts.unwrap_or_default();
-        let (column, before) = match parts.as_slice() {
-            [before @ .., column] => (column, before),
-            [] => return Err(refused(written, "Name a column.")),
-        };
-        if !before.is_empty() && !self.is_called(before) {
-            return Err(Error::invalid(format!(
-                "\"{written}\" is no column of table \"{}\"",
-                self.name
-            ))
-            .hint("Write the column's name alone; a field of a struct cannot be assigned."));
-        }
-        match self.head.schema.index_of(column) {
-            Ok(_) => Ok(column.clone()),
-            Err(_) => Err(unknown_column(self.head, column)),
-        }
-    }
-
-    /// Whether the table is called so, without or with its schema.
-    fn is_called(&self, parts: &[String]) -> bool {
-        match (&self.alias, parts) {
-            (Some(alias), [one]) => *one == normal(alias),
-            (None, [one]) => *one == self.name.name,
-            (None, [schema, one]) => *schema == self.name.schema && *one == self.name.name,
-            _ => false,
-        }
-    }
-
-    /// Columns of a list, each at most once.
-    fn listed(&self, written: &[ObjectName]) -> Result<Vec<String>> {
-        let columns = written.iter().map(|name| self.column(name)).collect::<Result<Vec<_>>>()?;
-        once(&columns)?;
-        Ok(columns)
-    }
-
-    /// Columns with what is assigned to them.
-    fn assignments<'e>(&self, list: &'e [Assignment]) -> Result<Vec<(String, &'e Expr)>> {
-        let mut found = Vec::with_capacity(list.len());
-        for assignment in list {
-            match (&assignment.target, &assignment.value) {
-                (AssignmentTarget::ColumnName(name), value) => {
-                    found.push((self.column(name)?, value));
-                }
-                (AssignmentTarget::Tuple(names), Expr::Tuple(values))
-                    if names.len() == values.len() =>
-                {
-                    for (name, value) in names.iter().zip(values) {
-                        found.push((self.column(name)?, value));
-                    }
-                }
-                _ => {
-                    let hint = "Assign to one column at a time: a = …, b = ….";
-                    return Err(refused(assignment, hint));
-                }
-            }
-        }
-        once(&found.iter().map(|(column, _)| column.clone()).collect::<Vec<_>>())?;
-        Ok(found)
-    }
-
-    /// Columns of the table that a condition compares.
-    fn named_in(&self, condition: &Expr) -> Vec<String> {
-        let mut found: Vec<String> = Vec::new();
-        let visited: ControlFlow<()> = visit_expressions(condition, |part| {
-            let parts: Vec<String> = match part {
-                Expr::Identifier(column) => vec![normal(column)],
-                Expr::CompoundIdentifier(parts) => parts.iter().map(normal).collect(),
-                _ => return ControlFlow::Continue(()),
-            };
-            if let [before @ .., column] = parts.as_slice()
-                && (before.is_empty() || self.is_called(before))
-                && self.head.schema.index_of(column).is_ok()
-                && !found.contains(column)
-            {
-                found.push(column.clone());
-            }
-            ControlFlow::Continue(())
-        });
-        debug_assert!(visited.is_continue(), "the visitor never stops");
-        found
-    }
-}
-
-/// How source and table of a merge are joined; the source stands left, which a hash join reads first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Join {
-    Inner,
-    Left,
-    Right,
-    Full,
-}
-
-impl Join {
-    fn of(clauses: &[MergeClause]) -> Self {
-        let has = |side| clauses.iter().any(|clause| Side::of(clause) == side);
-        match (has(Side::NotMatched), has(Side::BySource)) {
-            (false, false) => Self::Inner,
-            (true, false) => Self::Left,
-            (false, true) => Self::Right,
-            (true, true) => Self::Full,
-        }
-    }
-
-    fn word(self) -> &'static str {
-        match self {
-            Self::Inner => "INNER",
-            Self::Left => "LEFT",
-            Self::Right => "RIGHT",
-            Self::Full => "FULL",
-        }
-    }
-
-    /// The rows it gives.
-    fn sides(self) -> &'static [Side] {
-        match self {
-            Self::Inner => &[Side::Matched],
-            Self::Left => &[Side::Matched, Side::NotMatched],
-            Self::Right => &[Side::Matched, Side::BySource],
-            Self::Full => &[Side::Matched, Side::NotMatched, Side::BySource],
-        }
-    }
-
-    /// What tells the rows of a side from others.
-    fn tells(self, side: Side) -> Vec<String> {
-        let mut tells = Vec::new();
-        if side == Side::BySource {
-            tells.push(format!("\"{SOURCE}\" IS NULL"));
-        } else if side == Side::NotMatched {
-            tells.push(format!("\"{ROW}\" IS NULL"));
-        } else {
-            if matches!(self, Self::Left | Self::Full) {
-                tells.push(format!("\"{ROW}\" IS NOT NULL"));
-            }
-            if matches!(self, Self::Right | Self::Full) {
-                tells.push(format!("\"{SOURCE}\" IS NOT NULL"));
-            }
-        }
-        tells
-    }
-}
-
-/// Where a row of a merge comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Side {
-    Matched,
-    NotMatched,
-    BySource,
-}
-
-impl Side {
-    fn of(clause: &MergeClause) -> Self {
-        match clause.clause_kind {
-            MergeClauseKind::Matched => Self::Matched,
-            MergeClauseKind::NotMatched | MergeClauseKind::NotMatchedByTarget => Self::NotMatched,
-            MergeClauseKind::NotMatchedBySource => Self::BySource,
-        }
-    }
-}
-
-/// A clause of a merge as text.
-struct Text {
-    side: Side,
-    /// When it applies, if no clause before it does.
-    condition: String,
-    /// Whether it applies to every row of its side.
-    always: bool,
-    /// What it reads: its condition and its values.
-    reads: Vec<String>,
-}
-
-/// A value of a merge.
-struct Value {
-    text: String,
-    /// The clauses that assign it.
-    clauses: Vec<usize>,
-    /// Whether rows can be ordered by it.
-    sortable: bool,
-}
-
-/// The clauses of a merge, one after the other.
-struct Draft {
-    join: Join,
-    texts: Vec<Text>,
-    values: Vec<Value>,
-    clauses: Vec<Clause>,
-}
-
-impl Draft {
-    fn add(&mut self, clause: &MergeClause, target: &Target<'_>) -> Result<()> {
-        let side = Side::of(clause);
-        let mut reads: Vec<String> = clause.predicate.iter().map(ToString::to_string).collect();
-        let mut tells = self.join.tells(side);
-        tells.extend(clause.predicate.iter().map(|predicate| format!("({predicate})")));
-        let made = match &clause.action {
-            MergeAction::Delete { .. } => Clause::Delete,
-            MergeAction::Update(update) => {
-                if update.update_predicate.is_some() || update.delete_predicate.is_some() {
-                    let hint = "Write the condition before THEN: WHEN MATCHED AND ….";
-                    return Err(refused("WHERE in a clause of MERGE", hint));
-                }
-                let assigned = target.assignments(&update.assignments)?;
-                Clause::Update(self.assign(assigned, target, &mut reads))
-            }
-            MergeAction::Insert(insert) => {
-                if insert.insert_predicate.is_some() {
-                    let hint = "Write the condition before THEN: WHEN NOT MATCHED AND ….";
-                    return Err(refused("WHERE in a clause of MERGE", hint));
-                }
-                let MergeInsertKind::Values(values) = &insert.kind else {
-                    let hint = "Write INSERT (columns) VALUES (…).";
-                    return Err(refused("INSERT ROW", hint));
-                };
-                let columns = match insert.columns.is_empty() {
-                    true => target.columns(),
-                    false => target.listed(&insert.columns)?,
-                };
-                let [row] = values.rows.as_slice() else {
-                    return Err(refused(
-                        "INSERT of several rows in MERGE",
-                        "Give one row of values.",
-                    ));
-                };
-                if row.content.len() != columns.len() {
-                    return Err(Error::invalid(format!(
-                        "INSERT of a MERGE into \"{}\" has {} columns and {} values",
-                        target.name,
-                        columns.len(),
-                        row.content.len()
-                    ))
-                    .hint(format!("Give a value for each of {}.", columns.join(", "))));
-                }
-                let assigned = columns.into_iter().zip(&row.content).collect();
-                Clause::Insert(self.assign(assigned, target, &mut reads))
-            }
-        };
-        let condition = if tells.is_empty() { "true".to_owned() } else { tells.join(" AND ") };
-        let always = clause.predicate.is_none();
-        self.texts.push(Text { side, condition, always, reads });
-        self.clauses.push(made);
-        Ok(())
-    }
-
-    /// Notes values for the clause that comes next; the same value for the same column is one.
-    fn assign(
-        &mut self,
-        assigned: Vec<(String, &Expr)>,
-        target: &Target<'_>,
-        reads: &mut Vec<String>,
-    ) -> Vec<Assigned> {
-        let clause = self.clauses.len();
-        let mut places = Vec::with_capacity(assigned.len());
-        for (column, value) in assigned {
-            let text = value.to_string();
-            reads.push(text.clone());
-            let field = target.head.schema.field_with_name(&column);
-            let sortable = field.is_ok_and(|field| !field.data_type().is_nested());
-            let place = match self.values.iter().position(|known| known.text == text) {
-                Some(place) => place,
-                None => {
-                    self.values.push(Value { text, clauses: Vec::new(), sortable });
-                    self.values.len() - 1
-                }
-            };
-            if let Some(value) = self.values.get_mut(place)
-                && !value.clauses.contains(&clause)
-            {
-                value.clauses.push(clause);
-            }
-            places.push((column, place));
-        }
-        places
-    }
-
-    fn inserts(&self) -> bool {
-        self.clauses.iter().any(|clause| matches!(clause, Clause::Insert(_)))
-    }
-
-    /// The number of the clause of a row.
-    fn chosen(&self) -> String {
-        if self.texts.len() == 1 {
-            return "0".to_owned();
-        }
-        let mut chosen = "CASE".to_owned();
-        for (number, text) in self.texts.iter().enumerate() {
-            push(&mut chosen, format_args!(" WHEN {} THEN {number}", text.condition));
-        }
-        chosen + " END"
-    }
-
-    /// A value that is computed only for rows whose clause wants it.
-    fn guarded(&self, value: &Value) -> String {
-        if self.texts.len() == 1 {
-            return value.text.clone();
-        }
-        let clauses: Vec<String> = value.clauses.iter().map(ToString::to_string).collect();
-        format!("CASE WHEN {} IN ({}) THEN {} END", self.chosen(), clauses.join(", "), value.text)
-    }
-
-    /// Leaves out rows to which no clause applies, if there can be any.
-    fn condition(&self) -> String {
-        let all = self
-            .join
-            .sides()
-            .iter()
-            .all(|side| self.texts.iter().any(|text| text.side == *side && text.always));
-        if all {
-            return String::new();
-        }
-        let conditions: Vec<String> =
-            self.texts.iter().map(|text| format!("({})", text.condition)).collect();
-        format!(" WHERE {}", conditions.join(" OR "))
-    }
 }
 
 fn refused(what: impl Display, hint: &str) -> Error {
     Error::invalid(format!("{what} is not supported")).hint(hint)
-}
-
-/// Refuses a column that is named twice.
-fn once(columns: &[String]) -> Result<()> {
-    let mut seen = BTreeSet::new();
-    match columns.iter().find(|column| !seen.insert(column.as_str())) {
-        None => Ok(()),
-        Some(twice) => Err(Error::invalid(format!("column \"{twice}\" is assigned twice"))
-            .hint("Give it one value.")),
-    }
 }
 
 /// The only table that a statement changes, and its alias.
@@ -814,18 +403,6 @@ fn listed(tables: &[TableWithJoins]) -> String {
 
 fn condition(selection: Option<&Expr>) -> String {
     selection.map(|selection| format!(" WHERE {selection}")).unwrap_or_default()
-}
-
-/// A name as the engine folds it.
-fn normal(ident: &Ident) -> String {
-    match ident.quote_style {
-        Some(_) => ident.value.clone(),
-        None => ident.value.to_lowercase(),
-    }
-}
-
-fn quoted(name: &str) -> String {
-    Ident::with_quote('"', name).to_string()
 }
 
 /// Appends to a text, which cannot fail.
