@@ -159,7 +159,7 @@ impl Edit {
                 .hint("Choose another name, or write CREATE TABLE IF NOT EXISTS.")
         };
         if self.session.catalog.contains(&self.table) {
-            return if or_nothing { Ok(Commit::default()) } else { Err(exists()) };
+            return if or_nothing { self.as_it_is().await } else { Err(exists()) };
         }
         let location = Location::new(format!("{}/{}", self.table.schema, self.table.name))?;
         self.session.shared.refuse_nesting(&location)?;
@@ -168,9 +168,19 @@ impl Edit {
         let lane = self.session.shared.lane(&location);
         match Box::pin(lane.create(write)).await? {
             Some(commit) => Ok(commit),
-            None if or_nothing => Ok(Commit::default()),
+            None if or_nothing => self.as_it_is().await,
             None => Err(exists()),
         }
+    }
+
+    /// What it amounts to that nothing was to be done.
+    async fn as_it_is(&self) -> Result<Commit> {
+        let Some(Entry::Table { location, .. }) = self.session.catalog.entry(&self.table) else {
+            return Ok(Commit::default());
+        };
+        let head = self.session.shared.lane(location).head().await?;
+        let (version, files) = head.map_or((0, 0), |head| (head.version, head.files.len()));
+        Ok(Commit { version, files_kept: files as u64, ..Commit::default() })
     }
 
     /// Plans a query over the table at `head`, with the places of its rows.

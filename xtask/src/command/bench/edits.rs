@@ -24,7 +24,7 @@ const SUMS: &str = "select concat_ws('|', count(*), sum(id), sum(qty), cast(sum(
 
 /// The rows of the table, made of the numbers `n` of what follows.
 const TABLE: &str = "select n as id, n % 1000 as qty, cast(n % 100000 as decimal(12, 2)) / 100 as amount, \
-     date '2020-01-01' + cast(n % 2000 as integer) as day, 'note ' || n % 5000 as note from";
+     date '2020-01-01' + cast(n % 2000 as integer) as day, 'note ' || (n % 5000) as note from";
 
 /// The statement, for tables that are called so.
 fn merge(table: &str, source: &str) -> String {
