@@ -10,6 +10,7 @@
 pub mod compare;
 pub mod connectors;
 pub mod draft;
+pub mod edit;
 pub mod follow;
 pub mod lag;
 pub mod link;

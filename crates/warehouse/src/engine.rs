@@ -24,6 +24,9 @@ use crate::function;
 
 /// The catalog all names live in.
 pub(crate) const CATALOG: &str = "flywheel";
+/// The catalog of the one table an edit changes, beside [`CATALOG`]: there the same table has no
+/// columns that say where a row lies.
+pub(crate) const EDITED: &str = "edited";
 /// The schema of names without one.
 pub(crate) const DEFAULT_SCHEMA: &str = "public";
 /// Files smaller than this are not split between partitions.

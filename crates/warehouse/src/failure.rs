@@ -9,6 +9,8 @@ use datafusion::error::DataFusionError;
 use datafusion::parquet::errors::ParquetError;
 use flywheel_base::{Error, ErrorKind, suggest};
 
+use crate::lake_table::is_hidden;
+
 /// What to do when memory runs out.
 const MEMORY_HINT: &str =
     "Raise the memory limit, or read fewer rows or columns before joining or sorting.";
@@ -197,7 +199,8 @@ fn from_shared(error: &DataFusionError) -> Error {
 fn from_schema(error: SchemaError) -> Error {
     match error {
         SchemaError::FieldNotFound { field, valid_fields } => {
-            let names: Vec<&str> = valid_fields.iter().map(|column| column.name.as_str()).collect();
+            let names = valid_fields.iter().map(|column| column.name.as_str());
+            let names: Vec<&str> = names.filter(|name| !is_hidden(name)).collect();
             let hint = suggest::hint(&field.name, names.iter().copied());
             let quoted = names.iter().find(|name| {
                 **name != field.name && name.to_lowercase() == field.name.to_lowercase()

@@ -65,6 +65,22 @@ impl Shared {
         });
         Arc::clone(lane)
     }
+
+    /// A table inside another table's folder would be swept away with that table's old files.
+    pub(crate) fn refuse_nesting(&self, at: &Location) -> Result<()> {
+        let above = FilePath::new(at.as_str()).ancestors().skip(1);
+        let table = above
+            .filter(|above| !above.as_os_str().is_empty())
+            .find(|above| self.root.join(above).join(LOG_FOLDER).is_dir());
+        match table {
+            None => Ok(()),
+            Some(table) => Err(Error::invalid(format!(
+                "location \"{at}\" lies inside table \"{}\"",
+                table.display()
+            ))
+            .hint("Choose a folder beside it.")),
+        }
+    }
 }
 
 impl Lake {
@@ -174,7 +190,7 @@ impl Lake {
     /// [`flywheel_base::ErrorKind::Conflict`] if another program commits all the time. Nothing is
     /// published then.
     pub async fn write(&self, at: &Location, write: Write) -> Result<Commit> {
-        self.refuse_nesting(at)?;
+        self.shared.refuse_nesting(at)?;
         // Boxed, so that callers' futures stay small.
         Box::pin(self.shared.lane(at).write(write)).await
     }
@@ -184,7 +200,7 @@ impl Lake {
     /// # Errors
     /// As [`Lake::write`].
     pub async fn load(&self, at: &Location, mode: WriteMode) -> Result<Load> {
-        self.refuse_nesting(at)?;
+        self.shared.refuse_nesting(at)?;
         Load::start(self.shared.lane(at), mode).await
     }
 
@@ -208,22 +224,6 @@ impl Lake {
         };
         let after = self.shared.lane(new.0).at(Some(new.1)).await?;
         crate::lane::changes(&self.shared.around, before, after, key).await
-    }
-
-    /// A table inside another table's folder would be swept away with that table's old files.
-    fn refuse_nesting(&self, at: &Location) -> Result<()> {
-        let above = FilePath::new(at.as_str()).ancestors().skip(1);
-        let table = above
-            .filter(|above| !above.as_os_str().is_empty())
-            .find(|above| self.shared.root.join(above).join(LOG_FOLDER).is_dir());
-        match table {
-            None => Ok(()),
-            Some(table) => Err(Error::invalid(format!(
-                "location \"{at}\" lies inside table \"{}\"",
-                table.display()
-            ))
-            .hint("Choose a folder beside it.")),
-        }
     }
 
     /// Compacts, checkpoints and vacuums a table as `options` say.

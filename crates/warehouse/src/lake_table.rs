@@ -7,7 +7,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, BooleanArray, UInt64Array};
-use arrow::datatypes::{FieldRef, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::pruning::PruningStatistics;
@@ -23,6 +23,7 @@ use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown};
+use datafusion::parquet::arrow::RowNumber;
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_optimizer::pruning::PruningPredicateBuilder;
 use datafusion::physical_plan::ExecutionPlan;
@@ -33,6 +34,17 @@ use crate::snapshot::{DataFile, Snapshot};
 
 /// Tables up to this size are read by one partition.
 const ONE_PARTITION_BYTES_MAX: u64 = 4 << 20;
+
+/// The column of an edited table that says in which file of its snapshot a row lies. A column of the
+/// table itself cannot have this name: Delta allows no spaces.
+pub(crate) const FILE: &str = "flywheel file";
+/// The column of an edited table that says at which place of its file a row lies.
+pub(crate) const ROW: &str = "flywheel row";
+
+/// Whether a column is made for an edit and not the user's.
+pub(crate) fn is_hidden(column: &str) -> bool {
+    column == FILE || column == ROW
+}
 
 /// A table at one version, as queries see it.
 #[derive(Debug)]
@@ -51,6 +63,19 @@ impl LakeTable {
             snapshot.schema.fields().iter().map(Arc::clone).partition(is_partition);
         let layout = TableSchema::builder(Arc::new(Schema::new(files)))
             .with_table_partition_cols(parts)
+            .build();
+        let schema = SchemaRef::clone(layout.table_schema());
+        Self { snapshot, schema, layout }
+    }
+
+    /// The same table with the columns [`FILE`] and [`ROW`], which say where each row lies. It must not
+    /// be partitioned.
+    pub(crate) fn located(snapshot: Arc<Snapshot>) -> Self {
+        let file = Arc::new(Field::new(FILE, DataType::Int64, false));
+        let row = Field::new(ROW, DataType::Int64, false).with_extension_type(RowNumber);
+        let layout = TableSchema::builder(SchemaRef::clone(&snapshot.schema))
+            .with_table_partition_cols(vec![file])
+            .with_virtual_columns(vec![Arc::new(row)])
             .build();
         let schema = SchemaRef::clone(layout.table_schema());
         Self { snapshot, schema, layout }
@@ -77,7 +102,18 @@ impl LakeTable {
 
     fn partition_values(&self, file: &DataFile) -> Result<Vec<ScalarValue>> {
         let fields = self.layout.table_partition_cols().iter();
-        fields.map(|field| partition_value(file, field)).collect()
+        let value = |field: &FieldRef| match field.name() == FILE {
+            true => Ok(ScalarValue::Int64(self.place(file))),
+            false => partition_value(file, field),
+        };
+        fields.map(value).collect()
+    }
+
+    /// The place of a file among those of the snapshot, which are sorted by path.
+    fn place(&self, file: &DataFile) -> Option<i64> {
+        let files = &self.snapshot.files;
+        let found = files.binary_search_by(|other| other.path.cmp(&file.path)).ok()?;
+        i64::try_from(found).ok()
     }
 
     fn file_statistics(&self, file: &DataFile) -> Statistics {
@@ -119,7 +155,14 @@ impl LakeTable {
         };
         let made = PartitionedFile::new_from_meta(meta)
             .with_partition_values(self.partition_values(file)?);
-        Ok(made.with_statistics(Arc::new(self.file_statistics(file))))
+        let mut made = made.with_statistics(Arc::new(self.file_statistics(file)));
+        if let Some(statistics) = &mut made.statistics {
+            // Statistics are asked for by place, so columns that are not in the file need theirs, too.
+            let made = self.layout.virtual_columns().iter();
+            let unknown = made.map(|_| ColumnStatistics::new_unknown());
+            Arc::make_mut(statistics).column_statistics.extend(unknown);
+        }
+        Ok(made)
     }
 }
 
@@ -156,7 +199,12 @@ impl TableProvider for LakeTable {
         &self,
         filters: &[&Expr],
     ) -> Result<Vec<TableProviderFilterPushDown>> {
-        Ok(vec![TableProviderFilterPushDown::Inexact; filters.len()])
+        let support = |filter: &&Expr| match filter.column_refs().iter().any(|c| is_hidden(&c.name))
+        {
+            true => TableProviderFilterPushDown::Unsupported,
+            false => TableProviderFilterPushDown::Inexact,
+        };
+        Ok(filters.iter().map(support).collect())
     }
 
     async fn scan(
@@ -249,8 +297,8 @@ impl Facts<'_> {
     }
 
     fn partition(&self, column: &Column) -> Option<&FieldRef> {
-        let fields = self.table.layout.table_partition_cols();
-        fields.iter().find(|field| field.name() == column.name())
+        let mut fields = self.table.layout.table_partition_cols().iter();
+        fields.find(|field| field.name() == column.name() && field.name() != FILE)
     }
 }
 

@@ -6,6 +6,7 @@
 
 mod changes;
 mod decide;
+mod edit;
 mod history;
 mod keep;
 mod load;
@@ -31,6 +32,8 @@ pub use self::changes::DELETED;
 pub(crate) use self::changes::changes;
 pub(crate) use self::decide::Change;
 use self::decide::Prepared;
+pub use self::edit::Verb;
+pub(crate) use self::edit::{Assigned, Clause, Editing, Steps, unknown_column};
 pub use self::history::{VALID_FROM, VALID_TO};
 pub use self::load::Load;
 
@@ -151,8 +154,7 @@ impl Lane {
     }
 
     fn missing(&self) -> Error {
-        Error::not_found(format!("table \"{}\" does not exist", self.location()))
-            .hint("Run the sync or the model that makes it.")
+        missing(self.location())
     }
 
     /// Every commit that is still kept, in order.
@@ -179,6 +181,29 @@ impl Lane {
             Label { operation: write.operation.clone(), properties: write.properties.clone() };
         let prepared = Prepared::new(&self.around, &self.log, head.as_ref(), write).await?;
         Box::pin(self.publish_or_discard(prepared, checkpoint, &label)).await
+    }
+
+    /// Changes rows as a statement says and publishes one commit. What the statement reads of this table
+    /// is what it changes: no writer of this process comes in between, and after one of another process
+    /// it is decided again.
+    pub(crate) async fn edit(&self, edit: Arc<dyn Editing>) -> Result<Commit> {
+        let _lane = self.queue.lock().await;
+        let head = self.head().await?.ok_or_else(|| self.missing())?;
+        head.require_writable()?;
+        let label = Label { operation: edit.verb().name().to_owned(), properties: BTreeMap::new() };
+        let prepared = Prepared::edit(&self.around, &self.log, edit);
+        Box::pin(self.publish_or_discard(prepared, None, &label)).await
+    }
+
+    /// Makes the table from `write`, which appends; `None` if there is one.
+    pub(crate) async fn create(&self, write: Write) -> Result<Option<Commit>> {
+        let _lane = self.queue.lock().await;
+        if self.head().await?.is_some() {
+            return Ok(None);
+        }
+        let label = Label { operation: write.operation.clone(), properties: BTreeMap::new() };
+        let prepared = Prepared::new(&self.around, &self.log, None, write).await?;
+        Box::pin(self.publish_or_discard(prepared, None, &label)).await.map(Some)
     }
 
     /// Publishes files that were written outside the lane.
@@ -226,11 +251,18 @@ impl Lane {
             }
             let change = prepared.decide(head.as_ref()).await?;
             if change.is_nothing() && checkpoint.is_none() {
-                let version = head.map_or(0, |head| head.version);
-                return Ok(Commit { version, ..change.commit });
+                let (version, files) = head.map_or((0, 0), |head| (head.version, head.files.len()));
+                return Ok(Commit { version, files_kept: files as u64, ..change.commit });
             }
             let version = head.as_ref().map_or(0, |head| head.version + 1);
-            let commit = Commit { version, ..change.commit.clone() };
+            let files = head.as_ref().map_or(0, |head| head.files.len());
+            let commit = Commit {
+                version,
+                files_added: change.adds.len() as u64,
+                files_removed: change.removes.len() as u64,
+                files_kept: files.saturating_sub(change.removes.len()) as u64,
+                ..change.commit.clone()
+            };
             let lines = change.lines(
                 head.as_deref(),
                 self.around.clock.now(),
@@ -308,6 +340,11 @@ impl Lane {
     fn now(&self) -> Timestamp {
         self.around.clock.now()
     }
+}
+
+fn missing(location: &Location) -> Error {
+    Error::not_found(format!("table \"{location}\" does not exist"))
+        .hint("Run the sync or the model that makes it.")
 }
 
 /// How a commit is called in the history.

@@ -2,7 +2,8 @@
 //!
 //! The only crate that names `deltalake` and opens engine sessions. A [`Lake`] is a folder; a table is
 //! a folder in it ([`Location`]). [`Lake::write`] publishes rows and a source's position as one
-//! durable commit; [`Lake::session`] reads over a [`Catalog`] of names.
+//! durable commit; [`Lake::session`] reads over a [`Catalog`] of names, and [`Session::edit`] changes
+//! rows by an SQL statement.
 //!
 //! Invariants: a commit is durable before it is acknowledged; it is visible in full or not at all;
 //! a checkpoint commits with its rows; one version never changes.
@@ -30,10 +31,10 @@ mod testing;
 
 pub use function::{FUNCTIONS, Function};
 pub use lake::{Lake, LakeOptions};
-pub use lane::{DELETED, Load, VALID_FROM, VALID_TO};
+pub use lane::{DELETED, Load, VALID_FROM, VALID_TO, Verb};
 pub use location::{Location, TableName};
 pub use maintain::{Maintain, Maintained};
 pub use rows::RowStream;
-pub use session::{Catalog, Query, Session, check_expression};
+pub use session::{Catalog, Edit, Edited, Query, Session, check_expression, is_edit};
 pub use state::{Checkpoint, CommitRecord, Notice, TableState};
 pub use write::{Commit, Duplicates, SchemaChange, Write, WriteMode};

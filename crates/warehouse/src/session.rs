@@ -1,9 +1,11 @@
-//! SQL over a catalog of tables: read-only, in UTC, within the lake's memory limit.
+//! SQL over a catalog of tables, in UTC, within the lake's memory limit: queries, which only read, and
+//! edits, which change the rows of one table.
 //!
 //! Names without quotes are folded to lower case. A name without a schema means the one table of that
 //! name in any schema. Tables are pinned when a session first reads them, so that two queries of one
 //! session see the same versions. `now()` is the lake's clock.
 
+mod edit;
 mod guard;
 mod names;
 mod query;
@@ -22,6 +24,7 @@ use self::tables::{Resolved, Resolver};
 use crate::lake::Shared;
 use crate::{Location, TableName};
 
+pub use self::edit::{Edit, Edited, is_edit};
 pub use self::guard::check_expression;
 pub use self::query::Query;
 
@@ -117,28 +120,31 @@ impl Session {
         let state = self.state();
         let statement = guard::parse(&state, sql)?;
         let mut read = BTreeSet::new();
-        let resolver = Resolver {
-            shared: &self.shared,
-            catalog: &self.catalog,
-            resolved: &self.resolved,
-            state: &state,
-        };
-        resolver.statement(&statement, &mut Vec::new(), &mut read).await?;
+        self.resolver(&state).statement(&statement, &mut Vec::new(), &mut read).await?;
         let plan = guard::plan(&state, statement).await?;
         Query::new(state, plan, read)
+    }
+
+    /// Finds what a statement names.
+    fn resolver<'a>(&'a self, state: &'a SessionState) -> Resolver<'a> {
+        Resolver { shared: &self.shared, catalog: &self.catalog, resolved: &self.resolved, state }
     }
 
     /// A state of its own for a query, so that its time and its settings are its own.
     fn state(&self) -> SessionState {
         let names = names::CatalogNames::new(Arc::clone(&self.catalog), Arc::clone(&self.resolved));
-        let template = self.shared.engine.template().clone();
-        let mut state = SessionStateBuilder::new_from_existing(template)
-            .with_catalog_list(Arc::new(names::CatalogList::new(names)))
-            .build();
-        let now = self.shared.options.clock.now().datetime();
-        state.execution_props_mut().query_execution_start_time = Some(now);
-        state
+        state(&self.shared, names::CatalogList::new(names))
     }
+}
+
+/// The state of one statement over these names.
+fn state(shared: &Shared, names: names::CatalogList) -> SessionState {
+    let template = shared.engine.template().clone();
+    let mut state =
+        SessionStateBuilder::new_from_existing(template).with_catalog_list(Arc::new(names)).build();
+    let now = shared.options.clock.now().datetime();
+    state.execution_props_mut().query_execution_start_time = Some(now);
+    state
 }
 
 #[cfg(test)]

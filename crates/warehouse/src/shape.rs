@@ -4,6 +4,8 @@
 //! return NULLs without an error. Every column may be NULL, so that a column's nullability never
 //! depends on how a query was planned.
 
+pub(crate) mod assign;
+
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, new_null_array};

@@ -136,6 +136,12 @@ pub struct Commit {
     pub rows_superseded: u64,
     /// Rows that were in the table and are no longer, without a successor.
     pub rows_deleted: u64,
+    /// Data files the commit added.
+    pub files_added: u64,
+    /// Data files the commit removed, which older versions may still read.
+    pub files_removed: u64,
+    /// Data files of the version before that are still the table's.
+    pub files_kept: u64,
     /// True if the checkpoint's sequence was committed before, so that nothing was done.
     pub skipped: bool,
 }

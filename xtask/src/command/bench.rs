@@ -7,6 +7,7 @@ mod bandits;
 mod crm_merge;
 mod customers;
 mod demo;
+mod edits;
 mod forecasts;
 pub(super) mod goal;
 mod gowalla;
@@ -78,6 +79,11 @@ const BENCHES: &[Bench] = &[
         name: "reverse-etl",
         about: "the changed hundredth of a million lake rows to PostgreSQL",
         run: reverse_etl::run,
+    },
+    Bench {
+        name: "edits",
+        about: "one per cent of six million rows merged by SQL, beside DuckDB",
+        run: edits::run,
     },
     Bench {
         name: "bad-rows",

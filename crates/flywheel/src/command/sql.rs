@@ -4,23 +4,32 @@ use std::io::Read;
 
 use clap::Args;
 use flywheel_base::{Error, Result, Timestamp};
-use flywheel_runtime::{Access, At};
+use flywheel_runtime::{Access, At, Silent, edit};
+use flywheel_warehouse::{Edited, is_edit};
+use serde_json::json;
 
 use super::Runs;
 use crate::app::{App, Exit};
+use crate::output::{Format, Grid};
 
 /// Options of `flywheel sql`.
 #[derive(Debug, Args)]
 pub(crate) struct Sql {
-    /// The query; `-` reads it from stdin
+    /// A query, or one statement that changes a table: INSERT, UPDATE, DELETE, MERGE, TRUNCATE or
+    /// CREATE TABLE; `-` reads it from stdin
+    #[arg(value_name = "STATEMENT")]
     query: String,
     /// Shows tables as they were: a table version (the query then reads one table) or a moment
     #[arg(long, value_name = "VERSION|TIMESTAMP")]
     at: Option<String>,
+    /// Changes a table that a sync lands, too; the sync goes on from where it was
+    #[arg(long, conflicts_with = "at")]
+    landed: bool,
 }
 
 impl Runs for Sql {
-    const ABOUT: &'static str = "Runs a query over landed tables, models and system tables";
+    const ABOUT: &'static str =
+        "Runs a query over landed tables, models and system tables, or changes rows of a table";
 
     async fn run(self, app: App) -> Result<Exit> {
         let mut text = self.query;
@@ -29,6 +38,18 @@ impl Runs for Sql {
             std::io::stdin()
                 .read_to_string(&mut text)
                 .map_err(|e| Error::invalid("stdin is no text").caused_by(e))?;
+        }
+        if is_edit(&text) {
+            if self.at.is_some() {
+                return Err(Error::invalid("what a table was cannot be changed").hint(
+                    "Leave out --at: INSERT, UPDATE, DELETE and MERGE change what it is now.",
+                ));
+            }
+            let workspace = app.open(Access::Write).await?;
+            let options = edit::Options { landed: self.landed };
+            let edited = edit::edit(&workspace, &text, options, &Silent).await?;
+            show(&app, &edited)?;
+            return Ok(Exit::Done);
         }
         let workspace = app.open(Access::Read).await?;
         let session = match &self.at {
@@ -40,6 +61,43 @@ impl Runs for Sql {
         app.output.batches(&query.schema(), &batches)?;
         Ok(Exit::Done)
     }
+}
+
+/// Shows what became of a statement that changes rows.
+fn show(app: &App, edited: &Edited) -> Result<()> {
+    let commit = &edited.commit;
+    if app.output.format == Format::Json {
+        return app.output.json(&json!({
+            "statement": edited.verb.name(), "table": edited.table.to_string(),
+            "version": commit.version, "inserted": edited.rows_inserted(),
+            "updated": commit.rows_updated, "deleted": commit.rows_deleted,
+            "files_kept": commit.files_kept, "files_rewritten": commit.files_removed,
+            "files_written": commit.files_added,
+        }));
+    }
+    let mut grid = Grid::new(&[
+        "statement",
+        "table",
+        "#version",
+        "#inserted",
+        "#updated",
+        "#deleted",
+        "#files kept",
+        "#files rewritten",
+        "#files written",
+    ]);
+    grid.row(vec![
+        edited.verb.name().to_owned(),
+        edited.table.to_string(),
+        commit.version.to_string(),
+        edited.rows_inserted().to_string(),
+        commit.rows_updated.to_string(),
+        commit.rows_deleted.to_string(),
+        commit.files_kept.to_string(),
+        commit.files_removed.to_string(),
+        commit.files_added.to_string(),
+    ]);
+    app.output.grid(&grid)
 }
 
 fn parse_at(text: &str) -> Result<At> {

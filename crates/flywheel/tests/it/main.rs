@@ -14,6 +14,7 @@ mod chinook;
 mod deliver;
 mod demo;
 mod disks;
+mod edits;
 mod house;
 mod large;
 mod links;

@@ -2,6 +2,7 @@
 
 mod changes;
 mod concurrency;
+mod editing;
 mod faults;
 mod history;
 mod interop;

@@ -9,6 +9,7 @@ use flywheel_base::{Error, Result, Timestamp};
 use futures::StreamExt;
 use serde_json::json;
 
+use super::edit::{self, Editing};
 use super::history::{self, Versions};
 use super::keep::Condition;
 use super::staged::Staged;
@@ -41,6 +42,8 @@ enum Work {
     History(Staged, Versions),
     /// Rows that satisfy a condition go.
     Delete(String),
+    /// A statement; which rows it changes is found on every head.
+    Edit(Arc<dyn Editing>),
 }
 
 /// What a commit changes.
@@ -87,6 +90,11 @@ impl Prepared {
                 Err(error)
             }
         }
+    }
+
+    /// A statement that changes rows.
+    pub(crate) fn edit(around: &Surroundings, log: &Log, edit: Arc<dyn Editing>) -> Self {
+        Self { around: around.clone(), log: log.clone(), work: Work::Edit(edit), writer: None }
     }
 
     /// Files that are written already, by `writer`.
@@ -211,18 +219,26 @@ impl Prepared {
                 };
                 head.require_not_append_only()?;
                 let condition = Condition::new(&self.around.engine, head, condition)?;
-                let fit = shape::fit(
-                    &self.log.location,
-                    Some(&head.schema),
-                    &head.schema,
-                    crate::SchemaChange::Refuse,
-                )?;
-                let mut writer = self.new_writer(Some(head), &fit);
+                let mut writer = self.same_writer(head)?;
                 let change = condition.decide(&self.around.store, head, &mut writer).await;
                 self.writer = Some(writer);
                 change
             }
+            Work::Edit(edit) => {
+                let head = head.ok_or_else(|| super::missing(&self.log.location))?;
+                let mut writer = self.same_writer(head)?;
+                let change = edit::decide(&self.around, edit.as_ref(), head, &mut writer).await;
+                self.writer = Some(writer);
+                change
+            }
         }
+    }
+
+    /// A writer of files with the columns the table has.
+    fn same_writer(&self, head: &Arc<Snapshot>) -> Result<DataWriter> {
+        let refuse = crate::SchemaChange::Refuse;
+        let fit = shape::fit(&self.log.location, Some(&head.schema), &head.schema, refuse)?;
+        Ok(self.new_writer(Some(head), &fit))
     }
 
     /// Another process was faster: files of a decision on the old head are of no use.

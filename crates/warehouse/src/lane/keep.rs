@@ -53,7 +53,8 @@ pub(crate) async fn rewrite(
     Ok(())
 }
 
-fn changed(file: &DataFile) -> Error {
+/// A file that is not what it was a moment ago.
+pub(crate) fn changed(file: &DataFile) -> Error {
     Error::corrupt(format!("data file {} gave different rows on a second read", file.add.path))
         .hint("Check the disk; then run it again.")
 }

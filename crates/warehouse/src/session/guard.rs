@@ -34,6 +34,7 @@ pub fn check_expression(sql: &str) -> Result<()> {
 
 fn reads(statement: &Statement) -> bool {
     match statement {
+        edit if super::edit::changes(edit) => false,
         Statement::Explain(explain) => reads(&explain.statement),
         Statement::Statement(sql) => match sql.as_ref() {
             Sql::Explain { statement, .. } => matches!(statement.as_ref(), Sql::Query(_)),
@@ -52,7 +53,8 @@ fn reads(statement: &Statement) -> bool {
 fn refused(statement: &str) -> Error {
     let word = statement.split_whitespace().next().unwrap_or("this").to_uppercase();
     Error::new(ErrorKind::Denied, format!("{word} is not allowed: SQL here only reads")).hint(
-        "Use SELECT, WITH, VALUES, EXPLAIN, SHOW or DESCRIBE; tables are written by syncs and models.",
+        "Use SELECT, WITH, VALUES, EXPLAIN, SHOW or DESCRIBE; tables are written by syncs and models, and \
+         rows are changed by `flywheel sql` with INSERT, UPDATE, DELETE or MERGE.",
     )
 }
 

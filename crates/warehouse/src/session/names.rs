@@ -4,15 +4,18 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use datafusion::catalog::{CatalogProvider, CatalogProviderList, SchemaProvider, TableProvider};
+use datafusion::catalog::{
+    CatalogProvider, CatalogProviderList, MemoryCatalogProvider, MemorySchemaProvider,
+    SchemaProvider, TableProvider,
+};
 use datafusion::error::Result;
 
 use super::Catalog;
 use super::tables::Resolved;
 use crate::TableName;
-use crate::engine::{CATALOG, DEFAULT_SCHEMA};
+use crate::engine::{CATALOG, DEFAULT_SCHEMA, EDITED};
 
-/// The only catalog.
+/// The catalog of all names.
 #[derive(Clone, Debug)]
 pub(super) struct CatalogNames {
     catalog: Arc<Catalog>,
@@ -64,13 +67,30 @@ impl SchemaProvider for SchemaNames {
     }
 }
 
-/// The list that holds the only catalog.
+/// The list of catalogs: that of all names and, for an edit, one that holds the table it changes.
 #[derive(Debug)]
-pub(super) struct CatalogList(Arc<CatalogNames>);
+pub(super) struct CatalogList {
+    names: Arc<CatalogNames>,
+    edited: Option<Arc<MemoryCatalogProvider>>,
+}
 
 impl CatalogList {
     pub(super) fn new(names: CatalogNames) -> Self {
-        Self(Arc::new(names))
+        Self { names: Arc::new(names), edited: None }
+    }
+
+    /// Adds the table that an edit changes, with its name, in the catalog [`EDITED`].
+    pub(super) fn with_edited(
+        mut self,
+        name: &TableName,
+        table: Arc<dyn TableProvider>,
+    ) -> Result<Self> {
+        let schema = Arc::new(MemorySchemaProvider::new());
+        schema.register_table(name.name.clone(), table)?;
+        let catalog = Arc::new(MemoryCatalogProvider::new());
+        catalog.register_schema(&name.schema, schema)?;
+        self.edited = Some(catalog);
+        Ok(self)
     }
 }
 
@@ -88,6 +108,10 @@ impl CatalogProviderList for CatalogList {
     }
 
     fn catalog(&self, name: &str) -> Option<Arc<dyn CatalogProvider>> {
-        (name == CATALOG).then(|| Arc::clone(&self.0) as Arc<dyn CatalogProvider>)
+        match name {
+            CATALOG => Some(Arc::clone(&self.names) as Arc<dyn CatalogProvider>),
+            EDITED => self.edited.clone().map(|catalog| catalog as Arc<dyn CatalogProvider>),
+            _ => None,
+        }
     }
 }

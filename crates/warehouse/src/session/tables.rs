@@ -17,7 +17,7 @@ use flywheel_base::{Error, Result, suggest};
 
 use super::{Catalog, Entry, guard};
 use crate::TableName;
-use crate::engine::{CATALOG, DEFAULT_SCHEMA};
+use crate::engine::{CATALOG, DEFAULT_SCHEMA, EDITED};
 use crate::failure::from_engine;
 use crate::lake::Shared;
 use crate::lake_table::{self, LakeTable};
@@ -105,15 +105,20 @@ impl Resolver<'_> {
         })
     }
 
-    /// Tables of the engine itself and functions in the place of a table.
+    /// Tables of the engine itself, functions in the place of a table, and the table that is edited.
     fn engine_knows(&self, reference: &TableReference) -> bool {
         reference.schema() == Some(INFORMATION_SCHEMA)
+            || reference.catalog() == Some(EDITED)
             || (reference.schema().is_none()
                 && self.state.table_functions().contains_key(reference.table()))
     }
 
     /// The catalog's name for what SQL says.
-    fn find(&self, reference: &TableReference) -> Result<TableName> {
+    ///
+    /// # Errors
+    /// [`flywheel_base::ErrorKind::NotFound`] if there is none, [`flywheel_base::ErrorKind::Invalid`] if
+    /// there are several.
+    pub(super) fn find(&self, reference: &TableReference) -> Result<TableName> {
         let table = reference.table();
         let own = reference.catalog().is_none_or(|catalog| catalog == CATALOG);
         if let Some(schema) = reference.schema() {

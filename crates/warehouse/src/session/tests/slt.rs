@@ -1,4 +1,5 @@
-//! Runs every `tests/slt/**.slt` file over a small shop.
+//! Runs every `tests/slt/**.slt` file over a small shop; those of `edits` over a lake of their own, which
+//! they may change.
 
 use std::path::PathBuf;
 
@@ -7,7 +8,7 @@ use flywheel_base::Error;
 use sqllogictest::{AsyncDB, DBOutput, DefaultColumnType, Runner};
 
 use crate::testing::{TestLake, at, batch, catalog_of, stream};
-use crate::{Session, Write, WriteMode};
+use crate::{Lake, Session, Write, WriteMode, is_edit};
 
 /// Where the files lie.
 pub(super) fn folder() -> PathBuf {
@@ -16,32 +17,55 @@ pub(super) fn folder() -> PathBuf {
 
 struct Database(Session);
 
+/// A lake that statements change; each sees what the one before has left.
+struct Changing(Lake);
+
 #[async_trait]
 impl AsyncDB for Database {
     type Error = Error;
     type ColumnType = DefaultColumnType;
 
     async fn run(&mut self, sql: &str) -> Result<DBOutput<DefaultColumnType>, Error> {
-        let query = self.0.query(sql).await?;
-        let types = vec![DefaultColumnType::Any; query.schema().fields().len()];
-        let mut rows = Vec::new();
-        for batch in query.collect().await? {
-            for row in 0..batch.num_rows() {
-                let values = batch.columns().iter().map(|column| match column.is_null(row) {
-                    true => "NULL".to_owned(),
-                    false => {
-                        let text =
-                            arrow::util::display::array_value_to_string(column, row).unwrap();
-                        if text.is_empty() { "(empty)".to_owned() } else { text }
-                    }
-                });
-                rows.push(values.collect());
-            }
-        }
-        Ok(DBOutput::Rows { types, rows })
+        answer(&self.0, sql).await
     }
 
     async fn shutdown(&mut self) {}
+}
+
+#[async_trait]
+impl AsyncDB for Changing {
+    type Error = Error;
+    type ColumnType = DefaultColumnType;
+
+    async fn run(&mut self, sql: &str) -> Result<DBOutput<DefaultColumnType>, Error> {
+        let session = self.0.session(catalog_of(&self.0).await)?;
+        if !is_edit(sql) {
+            return answer(&session, sql).await;
+        }
+        let commit = session.edit(sql)?.run().await?.commit;
+        Ok(DBOutput::StatementComplete(commit.rows_written + commit.rows_deleted))
+    }
+
+    async fn shutdown(&mut self) {}
+}
+
+async fn answer(session: &Session, sql: &str) -> Result<DBOutput<DefaultColumnType>, Error> {
+    let query = session.query(sql).await?;
+    let types = vec![DefaultColumnType::Any; query.schema().fields().len()];
+    let mut rows = Vec::new();
+    for batch in query.collect().await? {
+        for row in 0..batch.num_rows() {
+            let values = batch.columns().iter().map(|column| match column.is_null(row) {
+                true => "NULL".to_owned(),
+                false => {
+                    let text = arrow::util::display::array_value_to_string(column, row).unwrap();
+                    if text.is_empty() { "(empty)".to_owned() } else { text }
+                }
+            });
+            rows.push(values.collect());
+        }
+    }
+    Ok(DBOutput::Rows { types, rows })
 }
 
 /// Tables `shop.customers(id, name, city)` and `shop.orders(id, n, v)`: order, customer, state.
@@ -83,6 +107,12 @@ async fn every_logic_file_passes() {
     assert!(files.len() >= 4, "{files:?}");
     let t = shop().await;
     for file in files {
+        if file.parent().is_some_and(|folder| folder.ends_with("edits")) {
+            let t = TestLake::new().await;
+            let mut runner = Runner::new(|| async { Ok(Changing(t.lake.clone())) });
+            runner.run_file_async(&file).await.unwrap_or_else(|error| panic!("{error}"));
+            continue;
+        }
         let session = t.lake.session(catalog_of(&t.lake).await).unwrap();
         let mut runner = Runner::new(|| async { Ok(Database(session.clone())) });
         runner.run_file_async(&file).await.unwrap_or_else(|error| panic!("{error}"));
