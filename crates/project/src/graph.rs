@@ -3,10 +3,14 @@
 
 mod select;
 
+pub use select::Known;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 
 use serde::Serialize;
+
+use crate::model::ModelConfig;
 
 /// The kind of a node, in the order of the wheel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -32,11 +36,13 @@ pub enum NodeKind {
     Policy,
     /// A way out.
     Action,
+    /// What reads models outside of the project, dbt's word.
+    Exposure,
 }
 
 impl NodeKind {
     /// Every kind, in the order of the wheel.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Connection,
         Self::Sync,
         Self::Link,
@@ -47,6 +53,7 @@ impl NodeKind {
         Self::Learner,
         Self::Policy,
         Self::Action,
+        Self::Exposure,
     ];
 
     /// The kind's word, as in messages and selectors.
@@ -63,6 +70,7 @@ impl NodeKind {
             Self::Learner => "learner",
             Self::Policy => "policy",
             Self::Action => "action",
+            Self::Exposure => "exposure",
         }
     }
 }
@@ -96,6 +104,10 @@ pub struct NodeInfo {
     pub file: Option<String>,
     /// Its tags, for `tag:`.
     pub tags: Vec<String>,
+    /// The source a table belongs to, for `source:`.
+    pub source: Option<String>,
+    /// How a model is built, for `config.materialized:` and the like.
+    pub config: Option<ModelConfig>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -116,6 +128,11 @@ impl Graph {
     /// Adds a node, or what is known about it.
     pub(crate) fn add(&mut self, id: NodeId, info: NodeInfo) {
         self.nodes.entry(id).or_default().info = info;
+    }
+
+    /// Notes the source that a table belongs to.
+    pub(crate) fn note_source(&mut self, id: &NodeId, source: &str) {
+        self.nodes.entry(id.clone()).or_default().info.source = Some(source.to_owned());
     }
 
     /// Adds a node of which nothing is known, unless it is there.

@@ -23,6 +23,9 @@ impl Object for MacroRef {
     }
 
     fn call(self: &Arc<Self>, state: &mut State<'_, '_>, args: &[Value]) -> Result<Value, Error> {
+        if let Some(given) = self.words.overridden(&self.package, &self.name) {
+            return Ok(given);
+        }
         let key = (self.package.clone(), self.name.clone());
         let found = self.words.seen().macros.get(&key).cloned();
         let Some(found) = found else {
