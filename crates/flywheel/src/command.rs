@@ -18,6 +18,7 @@ mod quarantine;
 mod reconcile;
 mod reference;
 mod schema;
+mod source;
 mod sql;
 mod status;
 mod sync;
@@ -65,6 +66,7 @@ pub(crate) const COMMANDS: &[CommandEntry] = &[
     command::<topic::Topic>("topic"),
     command::<build::Build>("build"),
     command::<test::Test>("test"),
+    command::<source::Source>("source"),
     command::<sql::Sql>("sql"),
     command::<lineage::Lineage>("lineage"),
     command::<metric::Metric>("metric"),

@@ -24,6 +24,7 @@ pub mod yaml;
 mod check;
 mod file;
 mod load;
+mod manifest;
 mod names;
 mod project;
 mod source;

@@ -96,6 +96,22 @@ pub struct Choices {
     pub target: Option<String>,
 }
 
+impl Choices {
+    /// Reads variables as dbt's `--vars` has them: `{since: 2024-01-01}`, or `since: 2024-01-01`.
+    ///
+    /// # Errors
+    /// [`flywheel_base::ErrorKind::Invalid`] if it is not a mapping.
+    pub fn vars(text: &str) -> Result<BTreeMap<String, Json>> {
+        let file = SourceFile::new("--vars", text);
+        let mut out = Diagnostics::default();
+        match yaml::parse(&file, &mut out).map(|node| node.to_json()) {
+            Some(Json::Object(map)) if !out.has_errors() => Ok(map.into_iter().collect()),
+            _ => Err(Error::invalid(format!("--vars is not a mapping: {text}"))
+                .hint("Write one such as --vars '{since: 2024-01-01, small: true}'.")),
+        }
+    }
+}
+
 /// A project without mistakes.
 #[derive(Clone, Debug)]
 pub struct Project {

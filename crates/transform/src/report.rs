@@ -112,6 +112,14 @@ pub struct TestOutcome {
     pub error: Option<Failure>,
 }
 
+impl TestOutcome {
+    /// Whether it tested a query on rows that were given.
+    #[must_use]
+    pub fn is_unit(&self) -> bool {
+        self.scope == TestScope::Given
+    }
+}
+
 /// Whether a test passed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]

@@ -72,6 +72,7 @@ pub(crate) struct DbtGlobals {
 
 #[derive(Clone, Debug)]
 struct File {
+    package: String,
     source: SourceFile,
     text: String,
     needs: BTreeSet<String>,
@@ -148,7 +149,8 @@ impl Macros {
             self.needed_by(name, at);
         }
         let needs = blocks::words(&file.text).into_iter().map(str::to_owned).collect();
-        self.files.push(File { source: file.clone(), text, needs });
+        let package = package.to_owned();
+        self.files.push(File { package, source: file.clone(), text, needs });
     }
 
     fn needed_by(&mut self, word: &str, file: usize) {
@@ -172,6 +174,34 @@ impl Macros {
     /// Whether a package has the macro.
     pub(crate) fn has(&self, package: &str, name: &str) -> bool {
         self.known.contains(&(package.to_owned(), name.to_owned()))
+    }
+
+    /// Each of the project's own macros: its name, its file and its text, as dbt keeps them.
+    pub(crate) fn sources(&self) -> Vec<(String, String, String)> {
+        let mut found = Vec::new();
+        for file in self.files.iter().filter(|file| file.package.is_empty()) {
+            let text = &file.source.text;
+            let mut open: Option<(String, usize)> = None;
+            for tag in blocks::tags(text) {
+                match (tag.word, open.take()) {
+                    ("macro", None) => open = Some((tag.name().to_owned(), tag.start)),
+                    ("test" | "data_test", None) => {
+                        open = Some((format!("test_{}", tag.name()), tag.start));
+                    }
+                    ("endmacro" | "endtest" | "enddata_test", Some((name, start))) => {
+                        let text = text[start..tag.end].to_owned();
+                        found.push((name, file.source.path.clone(), text));
+                    }
+                    (_, other) => open = other,
+                }
+            }
+        }
+        found
+    }
+
+    /// Whether a template may call one of the project's own macros.
+    pub(crate) fn mentions_macro(&self, template: &str, name: &str) -> bool {
+        self.mentions(template, &rewrite::unique("", name))
     }
 
     /// The names of a package's macros.

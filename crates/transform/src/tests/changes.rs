@@ -173,6 +173,7 @@ async fn reopen(shop: &Shop) -> flywheel_warehouse::Lake {
         spill_dir: shop.dir.path().join("spill"),
         partitions: 2,
         clock: std::sync::Arc::clone(&shop.clock) as _,
+        exact_division: false,
     };
     flywheel_warehouse::Lake::open(&shop.dir.path().join("lake"), options).await.unwrap()
 }
