@@ -17,7 +17,7 @@ use flywheel_base::{Error, Result};
 use serde_json::{Map, Value as Json};
 
 pub(crate) use fault::Fault;
-pub(crate) use macros::DbtGlobals;
+pub(crate) use macros::{DbtGlobals, Versions};
 pub use macros::Macros;
 use words::{Answer, Setup, Words};
 

@@ -17,6 +17,8 @@ use crate::yaml::{Key, Node, Style, Value};
 const LISTS_PASSED_OVER: &[&str] = &[
     "macros",
     "saved_queries",
+    "tests",
+    "data_tests",
     "groups",
     "analyses",
     "functions",
@@ -111,8 +113,6 @@ pub(crate) struct Extra {
     pub(crate) semantic_columns: Vec<Node>,
     /// What reads models outside of the project.
     pub(crate) exposures: Vec<Node>,
-    /// Tags and groups of sources, by source.
-    pub(crate) sources: Vec<Node>,
 }
 
 /// The file that is brought into its form.
@@ -178,11 +178,7 @@ pub(crate) fn normalise(
             let means = |item: &&Node| item.get("semantic_model").is_some();
             extra.semantic_columns.extend(items.iter().filter(means).cloned());
         }
-        if key.name == "sources" {
-            extra.sources.extend(items.iter().cloned());
-        }
-        let prune = Prune { setting, out };
-        let mut prune = prune;
+        let mut prune = Prune { setting, out };
         for item in items {
             match key.name.as_str() {
                 "models" => {
@@ -492,7 +488,7 @@ fn hoist(file: &SourceFile, given: &mut Vec<(Key, Node)>, out: &mut Diagnostics)
             _ => kept.push((key, node)),
         }
     }
-    settings.retain(|(key, value)| {
+    settings.retain(|(key, _)| {
         let hint = match key.name.as_str() {
             "tags" | "meta" | "group" | "schema" | "database" | "alias" => return false,
             // Failing rows are always kept in a table, if they are kept.
