@@ -72,7 +72,7 @@ impl<'a> Import<'a> {
             let message = "a semantic model without a name or a model is left out".to_owned();
             return self.warn(file, node.span, message);
         };
-        let mut view = self.view(file, node, &name, &table, &entry);
+        let mut view = view_of(file, node, &name, &table, &entry);
         let defaults = entry.get("defaults").and_then(Json::as_object);
         view.semantic.time = defaults.and_then(|defaults| text(defaults, "agg_time_dimension"));
         let at = self.views.len();
@@ -125,7 +125,7 @@ impl<'a> Import<'a> {
             return;
         }
         let name = text(&own, "name").unwrap_or_else(|| model.clone());
-        let mut view = self.view(file, node, &name, &format!("ref('{model}')"), &entry);
+        let mut view = view_of(file, node, &name, &format!("ref('{model}')"), &entry);
         view.semantic.time = text(&entry, "agg_time_dimension");
         for column in objects(&entry, "columns") {
             let Some(column_name) = text(column, "name") else { continue };
@@ -161,29 +161,6 @@ impl<'a> Import<'a> {
         self.views.push(view);
         let metrics = node.get("metrics").map(Node::items).unwrap_or_default();
         waiting.extend(metrics.iter().filter_map(|metric| wait(file, metric, Some(at))));
-    }
-
-    fn view(
-        &self,
-        file: &Arc<SourceFile>,
-        node: &Node,
-        name: &str,
-        table: &str,
-        entry: &Map<String, Json>,
-    ) -> View {
-        let semantic = Semantic {
-            semantic: name.to_owned(),
-            table: table.to_owned(),
-            description: text(entry, "description"),
-            owner: None,
-            time: None,
-            entities: BTreeMap::new(),
-            dimensions: BTreeMap::new(),
-            measures: BTreeMap::new(),
-            metrics: BTreeMap::new(),
-        };
-        let primary = text(entry, "primary_entity");
-        View { semantic, file: Arc::clone(file), node: node.clone(), primary }
     }
 
     fn entity(&mut self, view: &mut View, entry: &Map<String, Json>, column: Option<&str>) {
@@ -555,6 +532,28 @@ impl<'a> Import<'a> {
             _ => Some(parts.iter().map(|p| format!("({p})")).collect::<Vec<_>>().join(" and ")),
         })
     }
+}
+
+fn view_of(
+    file: &Arc<SourceFile>,
+    node: &Node,
+    name: &str,
+    table: &str,
+    entry: &Map<String, Json>,
+) -> View {
+    let semantic = Semantic {
+        semantic: name.to_owned(),
+        table: table.to_owned(),
+        description: text(entry, "description"),
+        owner: None,
+        time: None,
+        entities: BTreeMap::new(),
+        dimensions: BTreeMap::new(),
+        measures: BTreeMap::new(),
+        metrics: BTreeMap::new(),
+    };
+    let primary = text(entry, "primary_entity");
+    View { semantic, file: Arc::clone(file), node: node.clone(), primary }
 }
 
 /// An entry of `metrics:` that waits to be made.

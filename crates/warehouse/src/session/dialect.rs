@@ -9,7 +9,7 @@ use std::ops::ControlFlow;
 use datafusion::sql::parser::{DFParserBuilder, Statement};
 use datafusion::sql::sqlparser::ast::{
     Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause, FunctionArguments, Ident,
-    ObjectName, ObjectNamePart, Value, VisitMut, visit_expressions_mut,
+    ObjectName, ObjectNamePart, UnaryOperator, Value, VisitMut, visit_expressions_mut,
 };
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use flywheel_base::Result;
@@ -122,18 +122,11 @@ fn arguments(function: &Function) -> Option<Vec<&Expr>> {
     if !list.clauses.is_empty() || list.duplicate_treatment.is_some() {
         return None;
     }
-    let expression = |argument: &'_ FunctionArg| match argument {
-        FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => Some(expr.clone()),
+    let plain = list.args.iter().map(|argument| match argument {
+        FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => Some(expr),
         _ => None,
-    };
-    let all = list.args.iter().all(|argument| expression(argument).is_some());
-    all.then(|| {
-        let plain = list.args.iter().filter_map(|argument| match argument {
-            FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => Some(expr),
-            _ => None,
-        });
-        plain.collect()
-    })
+    });
+    plain.collect()
 }
 
 /// A part of a date, as a text or as a bare word.
@@ -170,10 +163,7 @@ fn number(expr: &Expr) -> Option<i64> {
             Value::Number(text, _) => text.parse().ok(),
             _ => None,
         },
-        Expr::UnaryOp { expr, .. } if expr.to_string() != "" => {
-            let text = format!("-{expr}");
-            text.parse().ok()
-        }
+        Expr::UnaryOp { op: UnaryOperator::Minus, expr } => number(expr).map(|number| -number),
         Expr::Nested(inner) => number(inner),
         _ => None,
     }
