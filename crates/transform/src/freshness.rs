@@ -7,7 +7,7 @@ use arrow::datatypes::Int64Type;
 use flywheel_base::{Error, Result, Timestamp};
 use flywheel_project::resource::properties::{Age, Freshness};
 use flywheel_project::{NodeKind, Source};
-use flywheel_warehouse::Session;
+use flywheel_warehouse::{Location, Session};
 use serde::Serialize;
 
 use crate::testing::quoted_table;
@@ -109,7 +109,13 @@ async fn newest(
             format!("SELECT max(CAST({field} AS timestamp)) AS t FROM {table}{filter}")
         }
         (None, None) => {
-            let location = names::plain_location(&source.relation())?;
+            // A seed or model of the project lies elsewhere than what a sync lands.
+            let seen = world.store.publications()?;
+            let seen = seen.into_iter().find(|seen| seen.name == source.relation());
+            let location = match seen.and_then(|seen| seen.location) {
+                Some(location) => Location::new(location)?,
+                None => names::plain_location(&source.relation())?,
+            };
             let history = world.lake.history(&location).await?;
             if history.is_empty() {
                 return Err(Error::not_found(format!("table \"{}\" has not landed", source.relation()))

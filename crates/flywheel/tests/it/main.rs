@@ -11,6 +11,7 @@ mod bad_input;
 mod changes;
 mod chinook;
 mod deliver;
+mod dbt;
 mod demo;
 mod disks;
 mod house;

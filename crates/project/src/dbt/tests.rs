@@ -415,7 +415,7 @@ fn what_has_no_effect_is_a_warning() {
     ] {
         assert!(report.contains(expected), "{expected} in\n{report}");
     }
-    assert!(!report.contains("dbt_utils"), "what is built in is there\n{report}");
+    assert!(!report.contains("the package dbt-labs/dbt_utils"), "what is built in is there\n{report}");
     let selected = project.graph.select(&["+exposure:board".to_owned()], &[]).unwrap();
     assert!(selected.contains(&crate::NodeId::new(NodeKind::Model, "a")));
 }

@@ -15,7 +15,7 @@ use minijinja::{Environment, Output, State};
 use serde_json::{Map, Value as Json};
 
 use self::adapter::{Adapter, Builtins, Exceptions};
-use self::call::{Config, MacroRef, Package, Var};
+use self::call::{Config, MacroRef, Package, Ref, Silent, Var};
 use self::relation::Relation;
 use super::{Columns, Macros, Overrides, Raised, Reference, blocks};
 
@@ -249,8 +249,7 @@ impl Words {
 
     /// Makes the words known that `source` may use.
     pub(super) fn install(&self, environment: &mut Environment<'_>, source: &str) {
-        let words = Arc::clone(&self.inner);
-        environment.add_function("ref", move |names: Rest<Value>| words.reference(&names));
+        environment.add_global("ref", Value::from_object(Ref(Arc::clone(&self.inner))));
         let words = Arc::clone(&self.inner);
         environment.add_function("source", move |names: Rest<Value>| words.source(&names));
         let words = Arc::clone(&self.inner);
@@ -334,8 +333,9 @@ impl Words {
                 ))
             });
         }
-        environment.add_function("log", |_: Rest<Value>| "");
-        environment.add_function("print", |_: Rest<Value>| "");
+        for word in ["log", "print"] {
+            environment.add_global(word, Value::from_object(Silent));
+        }
         environment.add_function("__grows", list::growing);
         environment.add_function("zip", list::zip);
         environment.add_function("set", list::set);

@@ -74,6 +74,34 @@ impl Object for Package {
     }
 }
 
+/// `ref('model')` and `ref('model', v=2)`; a function of the engine's takes no named arguments.
+#[derive(Debug)]
+pub(super) struct Ref(pub(super) Arc<Inner>);
+
+impl Object for Ref {
+    fn repr(self: &Arc<Self>) -> ObjectRepr {
+        ObjectRepr::Plain
+    }
+
+    fn call(self: &Arc<Self>, _: &mut State<'_, '_>, args: &[Value]) -> Result<Value, Error> {
+        self.0.reference(args)
+    }
+}
+
+/// `log('text', info=true)`: says nothing and gives nothing.
+#[derive(Debug)]
+pub(super) struct Silent;
+
+impl Object for Silent {
+    fn repr(self: &Arc<Self>) -> ObjectRepr {
+        ObjectRepr::Plain
+    }
+
+    fn call(self: &Arc<Self>, _: &mut State<'_, '_>, _: &[Value]) -> Result<Value, Error> {
+        Ok(Value::from(""))
+    }
+}
+
 /// `var('name')` and `var.has_var('name')`.
 #[derive(Debug)]
 pub(super) struct Var(pub(super) Arc<Inner>);
