@@ -81,6 +81,8 @@ fn results(project: &Project, report: &BuildReport) -> Value {
         let Some(model) = models.find(|model| model.relation() == outcome.name) else { continue };
         let status = match outcome.status.name() {
             "built" | "unchanged" => "success",
+            // As in dbt, a model whose unit tests fail is not built, and one whose tests fail was.
+            "failed" if outcome.tests.iter().any(is_failed_unit) => "skipped",
             "failed" if outcome.error.is_none() => "success",
             "failed" => "error",
             _ => "skipped",
@@ -99,6 +101,10 @@ fn results(project: &Project, report: &BuildReport) -> Value {
         "metadata": {"dbt_schema_version": "https://schemas.getdbt.com/dbt/run-results/v6.json"},
         "results": results,
     })
+}
+
+fn is_failed_unit(test: &TestOutcome) -> bool {
+    test.is_unit() && test.status.name() == "failed"
 }
 
 fn result_of(project: &Project, test: &TestOutcome) -> Value {

@@ -22,7 +22,7 @@ use object_store::ObjectStore;
 
 use crate::failure::from_engine;
 use crate::function;
-use crate::session::division::ExactDivision;
+use crate::session::division::Division;
 
 /// The catalog all names live in.
 pub(crate) const CATALOG: &str = "flywheel";
@@ -84,9 +84,8 @@ impl Engine {
             .with_default_features()
             .build();
         let mut template = function::register(template).map_err(from_engine)?;
-        if exact_division {
-            template.register_expr_planner(Arc::new(ExactDivision)).map_err(from_engine)?;
-        }
+        let division = Arc::new(Division { exact: exact_division });
+        template.register_expr_planner(division).map_err(from_engine)?;
         Ok(Self { template, memory_bytes, spill_dir: spill_dir.to_owned() })
     }
 

@@ -14,7 +14,6 @@ use serde_json::Value as Json;
 
 use super::run::texts;
 use super::statement::{quoted, quoted_table};
-use crate::names;
 use crate::report::{Failure, Sample, TestOutcome, TestScope, TestStatus};
 
 /// The schema under which a query finds given rows; no model can have it.
@@ -31,13 +30,14 @@ const DIFFERENCES_MAX: usize = 10;
 pub(crate) struct Unit<'a> {
     pub(crate) model: &'a Model,
     pub(crate) test: &'a UnitTest,
-    /// The model's query over the given rows.
-    sql: Result<String>,
+    /// The model's query over the given rows, or why there is none.
+    sql: Result<String, Failure>,
 }
 
 impl<'a> Unit<'a> {
     pub(crate) fn new(project: &Project, model: &'a Model, test: &'a UnitTest) -> Self {
-        Self { model, test, sql: render(project, model, test) }
+        let sql = render(project, model, test);
+        Self { model, test, sql: sql.map_err(|error| told(model, test, error)) }
     }
 
     /// The name in reports.
@@ -47,7 +47,7 @@ impl<'a> Unit<'a> {
 
     /// Identifies the test and the query it runs.
     pub(crate) fn digest(&self) -> String {
-        let sql = self.sql.as_deref().unwrap_or_default();
+        let sql = self.sql.as_ref().map(String::as_str).unwrap_or_default();
         digest::short(&[format!("{:?}", self.test).as_bytes(), sql.as_bytes()])
     }
 
@@ -60,12 +60,19 @@ impl<'a> Unit<'a> {
             status: TestStatus::Passed,
             failures: 0,
             sample: Sample::default(),
-            sql: self.sql.clone().unwrap_or_default(),
+            sql: self.sql.as_ref().cloned().unwrap_or_default(),
             scope: TestScope::Given,
             stored: None,
             error: None,
         };
-        match self.compare(lake, session, project).await {
+        let compared = match &self.sql {
+            Ok(sql) => self
+                .compare(lake, session, project, sql)
+                .await
+                .map_err(|error| told(self.model, self.test, error)),
+            Err(failure) => Err(failure.clone()),
+        };
+        match compared {
             Ok(sample) => {
                 outcome.failures = sample.rows.len() as u64;
                 if outcome.failures > 0 {
@@ -74,19 +81,22 @@ impl<'a> Unit<'a> {
                 outcome.sample = sample;
                 outcome.sample.rows.truncate(DIFFERENCES_MAX);
             }
-            Err(error) => {
+            Err(failure) => {
                 outcome.status = TestStatus::Failed;
-                let place = format!("{}:{}", self.test.file, self.test.line);
-                let error = error.context(format!("unit test \"{}\" ({place})", self.name()));
-                outcome.error = Some(Failure::from(&error));
+                outcome.error = Some(failure);
             }
         }
         outcome
     }
 
     /// The rows in which what the model gives differs from what it has to give.
-    async fn compare(&self, lake: &Lake, session: &Session, project: &Project) -> Result<Sample> {
-        let sql = self.sql.clone()?;
+    async fn compare(
+        &self,
+        lake: &Lake,
+        session: &Session,
+        project: &Project,
+        sql: &str,
+    ) -> Result<Sample> {
         let mut catalog = Catalog::new();
         for (at, given) in self.test.given.iter().enumerate() {
             let real = match &given.input {
@@ -102,7 +112,7 @@ impl<'a> Unit<'a> {
             catalog.view(&given_name(given.input.as_ref(), at), rows);
         }
         let given = lake.session(catalog)?;
-        let query = given.query(&sql).await?;
+        let query = given.query(sql).await?;
         let actual = query.schema();
         let (columns, expected) = match &self.test.expect {
             UnitRows::Sql(sql) => {
@@ -158,6 +168,13 @@ impl<'a> Unit<'a> {
         }
         Ok(rows)
     }
+}
+
+/// An error with the test it belongs to.
+fn told(model: &Model, test: &UnitTest, error: Error) -> Failure {
+    let place = format!("{}:{}", test.file, test.line);
+    let what = format!("unit test \"{}.{}\" ({place})", model.name, test.name);
+    Failure::from(&error.context(what))
 }
 
 /// The model's query over the given rows.

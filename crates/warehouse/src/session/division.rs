@@ -8,11 +8,15 @@ use datafusion::logical_expr::planner::{ExprPlanner, PlannerResult, RawBinaryExp
 use datafusion::logical_expr::{BinaryExpr, Expr, ExprSchemable, Operator, cast};
 use datafusion::sql::sqlparser::ast::BinaryOperator;
 
-/// Plans `/` between whole numbers as a division of floating-point numbers, and `//` as one of whole ones.
+/// Plans `//` between whole numbers as a division of whole numbers, and `/` as one of floating-point numbers
+/// where it is exact.
 #[derive(Debug)]
-pub(crate) struct ExactDivision;
+pub(crate) struct Division {
+    /// Whether `7 / 2` is 3.5.
+    pub(crate) exact: bool,
+}
 
-impl ExprPlanner for ExactDivision {
+impl ExprPlanner for Division {
     fn plan_binary_op(
         &self,
         expr: RawBinaryExpr,
@@ -28,7 +32,7 @@ impl ExprPlanner for ExactDivision {
             PlannerResult::Planned(Expr::BinaryExpr(made))
         };
         Ok(match expr.op {
-            BinaryOperator::Divide => {
+            BinaryOperator::Divide if self.exact => {
                 divided(cast(expr.left, DataType::Float64), cast(expr.right, DataType::Float64))
             }
             BinaryOperator::DuckIntegerDivide => divided(expr.left, expr.right),
