@@ -163,8 +163,13 @@ impl Project {
     fn compare(&self, before: &Json, known: &mut Known) {
         let mut sets: BTreeMap<&str, BTreeSet<NodeId>> = BTreeMap::new();
         for word in [
-            "state:modified", "state:modified.body", "state:modified.configs",
-            "state:modified.relation", "state:modified.macros", "state:new", "state:old",
+            "state:modified",
+            "state:modified.body",
+            "state:modified.configs",
+            "state:modified.relation",
+            "state:modified.macros",
+            "state:new",
+            "state:old",
             "state:unmodified",
         ] {
             sets.entry(word).or_default();
@@ -229,9 +234,8 @@ impl Project {
             node.and_then(|node| node.get("macro_sql")).and_then(Json::as_str).map(str::to_owned)
         };
         let macros = self.macros.sources().into_iter();
-        let changed = macros.filter(|(name, _, text)| {
-            old(name).is_none_or(|old| old.trim() != text.trim())
-        });
+        let changed =
+            macros.filter(|(name, _, text)| old(name).is_none_or(|old| old.trim() != text.trim()));
         changed.map(|(name, ..)| name).collect()
     }
 
@@ -363,8 +367,10 @@ impl Project {
         } else {
             let flag = |key: &str| entry.get(key) == Some(&Json::Bool(true));
             let depth_of = |key: &str| text(&format!("{key}_depth")).unwrap_or_default();
-            let above = if flag("parents") { format!("{}+", depth_of("parents")) } else { String::new() };
-            let below = if flag("children") { format!("+{}", depth_of("children")) } else { String::new() };
+            let above =
+                if flag("parents") { format!("{}+", depth_of("parents")) } else { String::new() };
+            let below =
+                if flag("children") { format!("+{}", depth_of("children")) } else { String::new() };
             let at = if flag("childrens_parents") { "@" } else { "" };
             let method = if method == "fqn" { String::new() } else { format!("{method}:") };
             let text = format!("{at}{above}{method}{value}{below}");
@@ -432,8 +438,7 @@ fn read_json(folder: &Path, name: &str) -> Result<Option<Json>> {
         return Err(Error::invalid(format!("{} is larger than 512 MiB", path.display()))
             .hint("Name the folder of a build's own files."));
     }
-    let text =
-        std::fs::read_to_string(&path).map_err(|error| Error::io("read", &path, error))?;
+    let text = std::fs::read_to_string(&path).map_err(|error| Error::io("read", &path, error))?;
     serde_json::from_str(&text).map(Some).map_err(|error| {
         Error::invalid(format!("{} is not JSON: {error}", path.display()))
             .hint("Let a build write it again.")

@@ -20,8 +20,8 @@ pub use snapshot::{HardDeletes, Snapshot, SnapshotStrategy};
 pub(crate) use test::test_name;
 pub use test::{CustomTest, Failures, ModelTest, SingularTest, TestKind};
 pub use threshold::{Condition, Threshold, Verdict};
-pub(crate) use unit::{unit_rows, unit_test};
 pub use unit::{Given, UnitRows, UnitTest};
+pub(crate) use unit::{unit_rows, unit_test};
 
 use crate::resource::properties::{ColumnProperties, Constraint};
 use crate::template::{self, Columns, Macros, Reference, RenderContext};

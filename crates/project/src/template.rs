@@ -17,8 +17,8 @@ use flywheel_base::{Error, Result};
 use serde_json::{Map, Value as Json};
 
 pub(crate) use fault::Fault;
-pub(crate) use macros::{DbtGlobals, Versions};
 pub use macros::Macros;
+pub(crate) use macros::{DbtGlobals, Versions};
 use words::{Answer, Setup, Words};
 
 /// How many template instructions one rendering may take.

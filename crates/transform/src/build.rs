@@ -70,8 +70,7 @@ impl std::fmt::Debug for BuildOptions<'_> {
 pub async fn build(world: World<'_>, options: BuildOptions<'_>) -> Result<BuildReport> {
     let nothing = Known::new();
     let known = options.known.unwrap_or(&nothing);
-    let plan =
-        Plan::new(world.project, options.select, options.exclude, known, options.run_tests)?;
+    let plan = Plan::new(world.project, options.select, options.exclude, known, options.run_tests)?;
     (options.on_event)(Event::Planned { models: plan.selected.len() });
     let mut progress = Progress::new(world, &plan, options).await?;
     Box::pin(progress.run_statements("on-run-start")).await?;

@@ -118,8 +118,11 @@ async fn newest(
             };
             let history = world.lake.history(&location).await?;
             if history.is_empty() {
-                return Err(Error::not_found(format!("table \"{}\" has not landed", source.relation()))
-                    .hint("Run `flywheel sync` first."));
+                return Err(Error::not_found(format!(
+                    "table \"{}\" has not landed",
+                    source.relation()
+                ))
+                .hint("Run `flywheel sync` first."));
             }
             return Ok(history.iter().map(|record| record.at).max());
         }

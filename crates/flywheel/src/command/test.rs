@@ -22,8 +22,7 @@ impl Runs for Test {
     async fn run(self, app: App) -> Result<Exit> {
         let workspace = app.open(Access::Read).await?;
         let (select, known) = (self.selection.words(), self.selection.known(&workspace.project)?);
-        let outcomes =
-            run::test(&workspace, &select, &self.selection.exclude, &known).await?;
+        let outcomes = run::test(&workspace, &select, &self.selection.exclude, &known).await?;
         if app.output.format == Format::Json {
             app.output.json(&outcomes)?;
         } else {

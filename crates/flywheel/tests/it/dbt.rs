@@ -47,7 +47,10 @@ fn an_unmodified_project_is_built_whole_and_leaves_dbts_files() {
         };
         results.filter(fits).count()
     };
-    assert_eq!((of("model.", "success"), of("seed.", "success"), of("snapshot.", "success")), (13, 6, 1));
+    assert_eq!(
+        (of("model.", "success"), of("seed.", "success"), of("snapshot.", "success")),
+        (13, 6, 1)
+    );
     assert_eq!((of("unit_test.", "pass"), of("test.", "fail")), (5, 0));
     let manifest: serde_json::Value =
         serde_json::from_str(&house.read("target/manifest.json")).unwrap();
@@ -99,7 +102,11 @@ fn freshness_of_a_source_is_a_command_with_an_exit_code() {
         found.map(|row| row["status"].as_str().unwrap().to_owned())
     };
     assert_eq!(of("raw.raw_orders").as_deref(), Some("warn"), "orders of 2024 are old");
-    assert_eq!(of("raw.raw_items").as_deref(), Some("pass"), "just written, and no column says more");
+    assert_eq!(
+        of("raw.raw_items").as_deref(),
+        Some("pass"),
+        "just written, and no column says more"
+    );
     assert_eq!(of("raw.raw_bakeries"), None, "null takes back what the source says");
     house.write(
         "models/staging/__sources.yml",

@@ -19,8 +19,7 @@ impl Check<'_> {
                     }
                     _ => Vec::new(),
                 };
-                let info =
-                    NodeInfo { file: Some(file.path.clone()), tags, ..NodeInfo::default() };
+                let info = NodeInfo { file: Some(file.path.clone()), tags, ..NodeInfo::default() };
                 self.checked.graph.add(id.clone(), info);
                 for read in node.get("depends_on").map(Node::items).unwrap_or_default() {
                     // What it names beside tables, such as metrics, is no matter of builds.

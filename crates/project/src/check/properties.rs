@@ -68,11 +68,8 @@ impl Check<'_> {
         }
         let relation = format!("{schema}.{called}");
         let id = NodeId::new(NodeKind::Source, &relation);
-        let source = self
-            .checked
-            .sources
-            .entry(relation)
-            .or_insert_with(|| Source::new(schema, called));
+        let source =
+            self.checked.sources.entry(relation).or_insert_with(|| Source::new(schema, called));
         if let Some((file, line)) = &source.declared_in {
             let message = format!("{id} is declared twice");
             let hint = format!("Remove one of them; the other is in {file}:{line}.");
@@ -84,9 +81,11 @@ impl Check<'_> {
         source.columns.clone_from(&table.columns);
         source.freshness.clone_from(&table.freshness);
         // A table that one of the project's own models or seeds makes is read after it was made.
-        let made_by = self.loaded.models.values().find(|read| {
-            read.value.schema == schema && read.value.table() == called
-        });
+        let made_by = self
+            .loaded
+            .models
+            .values()
+            .find(|read| read.value.schema == schema && read.value.table() == called);
         if let Some(model) = made_by {
             self.checked.graph.link(&NodeId::new(NodeKind::Model, &model.value.name), &id);
         }

@@ -14,15 +14,8 @@ use crate::template::Macros;
 use crate::yaml::{Key, Node, Style, Value};
 
 /// Lists of a property file that describe what is not ours to build.
-const LISTS_PASSED_OVER: &[&str] = &[
-    "macros",
-    "saved_queries",
-    "tests",
-    "data_tests",
-    "groups",
-    "analyses",
-    "functions",
-];
+const LISTS_PASSED_OVER: &[&str] =
+    &["macros", "saved_queries", "tests", "data_tests", "groups", "analyses", "functions"];
 
 /// What people note about a model, source, table or column without changing it.
 const NOTES: &[&str] = &[
@@ -57,8 +50,17 @@ const NOTES: &[&str] = &[
 
 /// Keys of a model's entry, for warnings of others.
 const MODEL_KEYS: &[&str] = &[
-    "name", "description", "config", "tests", "data_tests", "columns", "constraints", "relation",
-    "latest_version", "versions", "deprecation_date",
+    "name",
+    "description",
+    "config",
+    "tests",
+    "data_tests",
+    "columns",
+    "constraints",
+    "relation",
+    "latest_version",
+    "versions",
+    "deprecation_date",
 ];
 
 /// Keys of a column's entry.
@@ -67,14 +69,31 @@ const COLUMN_KEYS: &[&str] =
 
 /// Keys of a source's entry.
 const SOURCE_KEYS: &[&str] = &[
-    "name", "schema", "description", "tables", "config", "tags", "enabled", "data_tests", "tests",
-    "freshness", "loaded_at_field",
+    "name",
+    "schema",
+    "description",
+    "tables",
+    "config",
+    "tags",
+    "enabled",
+    "data_tests",
+    "tests",
+    "freshness",
+    "loaded_at_field",
 ];
 
 /// Keys of a source table's entry.
 const TABLE_KEYS: &[&str] = &[
-    "name", "identifier", "description", "tests", "data_tests", "columns", "config", "tags",
-    "freshness", "loaded_at_field",
+    "name",
+    "identifier",
+    "description",
+    "tests",
+    "data_tests",
+    "columns",
+    "config",
+    "tags",
+    "freshness",
+    "loaded_at_field",
 ];
 
 /// Keys of a property file.

@@ -193,8 +193,7 @@ impl<'a> Import<'a> {
     fn dimension(&mut self, view: &mut View, entry: &Map<String, Json>, column: Option<&str>) {
         let Some(name) = text(entry, "name").or_else(|| column.map(str::to_owned)) else { return };
         if view.semantic.entities.contains_key(&name) {
-            let message =
-                format!("dimension \"{name}\" is left out: an entity has the same name");
+            let message = format!("dimension \"{name}\" is left out: an entity has the same name");
             return self.warn(&view.file.clone(), view.node.span, message);
         }
         let parameters = entry.get("type_params").and_then(Json::as_object);

@@ -6,10 +6,10 @@ use std::path::Path;
 
 use tempfile::TempDir;
 
+use crate::graph::Known;
 use crate::model::{IncrementalStrategy, OnSchemaChange, SnapshotStrategy, TestKind};
 use crate::resource::project_file::Materialized;
 use crate::resource::properties::Severity;
-use crate::graph::Known;
 use crate::{Choices, Columns, Connectors, Diagnostics, Model, NodeKind, Project, RenderContext};
 
 const PROJECT: (&str, &str) = ("dbt_project.yml", "name: shop\nprofile: shop\n");
@@ -394,7 +394,10 @@ fn what_is_wrong_is_said_with_its_place() {
 fn what_has_no_effect_is_a_warning() {
     let project = loaded(&[
         ("dbt_project.yml", "name: shop\nmodel-path: [m]\nmodels: {shop: {+odd_setting: 1}}\n"),
-        ("packages.yml", "packages: [{package: dbt-labs/dbt_utils, version: 1.3.0}, {package: a/far_away, version: 1.0.0}]\n"),
+        (
+            "packages.yml",
+            "packages: [{package: dbt-labs/dbt_utils, version: 1.3.0}, {package: a/far_away, version: 1.0.0}]\n",
+        ),
         ("models/a.sql", "{{ config(sql_header='set x', meta={}) }} select 1 as x"),
         ("models/b.py", "def model(dbt, session): pass"),
         ("models/empty.yml", "# nothing yet\n"),
@@ -415,7 +418,10 @@ fn what_has_no_effect_is_a_warning() {
     ] {
         assert!(report.contains(expected), "{expected} in\n{report}");
     }
-    assert!(!report.contains("the package dbt-labs/dbt_utils"), "what is built in is there\n{report}");
+    assert!(
+        !report.contains("the package dbt-labs/dbt_utils"),
+        "what is built in is there\n{report}"
+    );
     let selected = project.graph.select(&["+exposure:board".to_owned()], &[]).unwrap();
     assert!(selected.contains(&crate::NodeId::new(NodeKind::Model, "a")));
 }
@@ -503,8 +509,7 @@ fn the_newer_notation_of_metrics_is_read_and_what_cannot_be_said_is_a_warning() 
 fn unit_tests_are_checked_where_they_are_written() {
     let check = |unit: &str, expected: &str| {
         let yml = format!("unit_tests:\n  - {unit}\n");
-        let report =
-            refused(&[PROJECT, ("models/a.sql", "select 1 as x"), ("models/a.yml", &yml)]);
+        let report = refused(&[PROJECT, ("models/a.sql", "select 1 as x"), ("models/a.yml", &yml)]);
         assert!(report.contains(expected), "{expected} in\n{report}");
         assert!(report.contains("models/a.yml:2"), "{report}");
     };
@@ -554,8 +559,11 @@ fn selectors_look_at_settings_sources_earlier_builds_and_selectors_yml() {
     let changed = |edits: &[(&str, &str)]| {
         let before = loaded(&CHANGING);
         fs::write(state.path().join("manifest.json"), before.manifest().to_string()).unwrap();
-        let mut files: Vec<(&str, &str)> =
-            CHANGING.iter().filter(|(path, _)| !edits.iter().any(|(p, _)| p == path)).copied().collect();
+        let mut files: Vec<(&str, &str)> = CHANGING
+            .iter()
+            .filter(|(path, _)| !edits.iter().any(|(p, _)| p == path))
+            .copied()
+            .collect();
         files.extend(edits);
         let after = loaded(&files);
         let known = after.known(Some(state.path())).unwrap();

@@ -28,8 +28,17 @@ enum Method {
 
 /// The methods that are no kind of node.
 const METHODS: &[&str] = &[
-    "tag", "path", "file", "fqn", "source", "config.materialized", "resource_type", "package",
-    "state", "result", "selector",
+    "tag",
+    "path",
+    "file",
+    "fqn",
+    "source",
+    "config.materialized",
+    "resource_type",
+    "package",
+    "state",
+    "result",
+    "selector",
 ];
 
 impl Graph {
@@ -146,10 +155,7 @@ impl Graph {
                 match wanted {
                     "model" => {
                         id.kind == NodeKind::Model
-                            && !matches!(
-                                stored,
-                                Some(Materialized::Seed | Materialized::Snapshot)
-                            )
+                            && !matches!(stored, Some(Materialized::Seed | Materialized::Snapshot))
                     }
                     "seed" => stored == Some(Materialized::Seed),
                     "snapshot" => stored == Some(Materialized::Snapshot),

@@ -81,7 +81,8 @@ impl Loaded {
         for folder in self.layout.models.clone() {
             for path in walk::files(dir, &folder, &["py"], &mut self.out) {
                 let message = "models in Python are not built";
-                let hint = "Write it in SQL, or build it with dbt and read its table with source().";
+                let hint =
+                    "Write it in SQL, or build it with dbt and read its table with source().";
                 self.out.push_path(&path, Diagnostic::warning(Span::FILE, message).hint(hint));
             }
             for path in walk::files(dir, &folder, &["sql"], &mut self.out) {

@@ -110,13 +110,13 @@ pub(crate) fn unit_rows(
         (None, _) => None,
     };
     match (format, text) {
-        (Format::Sql, Some(sql)) => {
-            Ok(UnitRows::Sql(sql.trim().trim_end_matches(';').to_owned()))
-        }
+        (Format::Sql, Some(sql)) => Ok(UnitRows::Sql(sql.trim().trim_end_matches(';').to_owned())),
         (Format::Csv, Some(text)) => csv(&text),
         (Format::Dict, None) => dicts(rows.map(Node::items).unwrap_or_default()),
-        (Format::Dict, Some(_)) => Err(Error::invalid("rows of format dict are a list of mappings")
-            .hint("Write `- {id: 1, name: a}`, or add `format: csv` or `format: sql`.")),
+        (Format::Dict, Some(_)) => {
+            Err(Error::invalid("rows of format dict are a list of mappings")
+                .hint("Write `- {id: 1, name: a}`, or add `format: csv` or `format: sql`."))
+        }
         (_, None) => Err(Error::invalid("rows of format csv and sql are a text")
             .hint("Write it after `rows: |`, or name a file with `fixture:`.")),
     }

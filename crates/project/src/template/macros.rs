@@ -112,9 +112,7 @@ impl Macros {
     pub(super) fn dialects(&self) -> &'static [&'static str] {
         let target = self.dbt.as_ref().and_then(|dbt| dbt.target.get("type"));
         match target.and_then(Json::as_str) {
-            Some("postgres" | "redshift") => {
-                &["flywheel__", "postgres__", "default__", "duckdb__"]
-            }
+            Some("postgres" | "redshift") => &["flywheel__", "postgres__", "default__", "duckdb__"],
             Some("duckdb") | None => &["flywheel__", "duckdb__", "default__", "postgres__"],
             Some(_) => DIALECTS,
         }

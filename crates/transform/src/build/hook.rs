@@ -21,7 +21,8 @@ pub(super) async fn run(session: &Session, word: &str, sql: &str) -> Result<Vec<
         if READING.contains(&first.as_str()) {
             let query = session.query(&statement).await;
             let run = async { query?.collect().await };
-            run.await.map_err(|error| error.context(format!("the {word} {}", short(&statement))))?;
+            run.await
+                .map_err(|error| error.context(format!("the {word} {}", short(&statement))))?;
         } else {
             notes.push(format!(
                 "the {word} {} is not run: {first} changes something, and SQL here only reads",

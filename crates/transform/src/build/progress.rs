@@ -10,10 +10,10 @@ use flywheel_warehouse::{Location, Session};
 use futures::future::BoxFuture;
 use futures::{StreamExt, TryStreamExt, stream};
 
-use super::{BuildOptions, hook};
 use super::job::{Candidate, Job};
 use super::past::Past;
 use super::plan::Plan;
+use super::{BuildOptions, hook};
 use crate::report::{
     BuildReport, Event, Failure, ModelOutcome, ModelStatus, TestOutcome, TestStatus,
 };

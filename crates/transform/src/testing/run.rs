@@ -56,8 +56,7 @@ pub(crate) async fn run(
     for ((check, statement), count) in checks.iter().zip(statements).zip(counts) {
         let failing = statement.as_ref().ok().and_then(Option::as_ref).map(|s| s.failing.clone());
         let mut outcome = judge(session, check, statement, count).await;
-        if let (Some(table), Some(failing), None) =
-            (&check.failures.table, failing, &outcome.error)
+        if let (Some(table), Some(failing), None) = (&check.failures.table, failing, &outcome.error)
         {
             match keep(lake, session, table, &failing).await {
                 Ok(()) => outcome.stored = Some(table.clone()),

@@ -52,7 +52,12 @@ impl<'a> Unit<'a> {
     }
 
     /// Runs the test; `session` knows the tables that the model reads.
-    pub(crate) async fn run(&self, lake: &Lake, session: &Session, project: &Project) -> TestOutcome {
+    pub(crate) async fn run(
+        &self,
+        lake: &Lake,
+        session: &Session,
+        project: &Project,
+    ) -> TestOutcome {
         let mut outcome = TestOutcome {
             name: self.name(),
             subject: Some(self.model.relation()),
@@ -133,9 +138,7 @@ impl<'a> Unit<'a> {
         let found = self.rows(&given, &format!("SELECT {list} FROM (\n{sql}\n)")).await?;
         let expected = match wanted.is_empty() {
             true => Vec::new(),
-            false => {
-                self.rows(&given, &format!("SELECT {list} FROM (\n{expected}\n)")).await?
-            }
+            false => self.rows(&given, &format!("SELECT {list} FROM (\n{expected}\n)")).await?,
         };
         let names = columns.into_iter().map(|(name, _)| name);
         let mut sample = Sample {
@@ -249,8 +252,10 @@ fn known_columns(names: &[String], actual: &Schema) -> Result<Vec<Column>> {
             .or_else(|| fields.find(|f| f.name().eq_ignore_ascii_case(name)).map(|f| f.as_ref()));
         let Some(field) = field else {
             let known = actual.fields().iter().map(|field| field.name().as_str());
-            return Err(Error::invalid(format!("it expects the column \"{name}\", which the model does not give"))
-                .hint(flywheel_base::suggest::hint(name, known.collect::<Vec<_>>())));
+            return Err(Error::invalid(format!(
+                "it expects the column \"{name}\", which the model does not give"
+            ))
+            .hint(flywheel_base::suggest::hint(name, known.collect::<Vec<_>>())));
         };
         found.push((field.name().clone(), field.data_type().clone()));
     }
@@ -280,8 +285,10 @@ fn rows_sql(rows: &UnitRows, schema: Option<&Schema>) -> Result<String> {
     let columns: Vec<Column> = match schema {
         Some(schema) => {
             known_columns(names, schema).map_err(|error| {
-                Error::invalid(error.message().replace("the model does not give", "it does not have"))
-                    .hint(error.hint_text().unwrap_or_default().to_owned())
+                Error::invalid(
+                    error.message().replace("the model does not give", "it does not have"),
+                )
+                .hint(error.hint_text().unwrap_or_default().to_owned())
             })?;
             let all = schema.fields().iter();
             all.map(|field| (field.name().clone(), field.data_type().clone())).collect()
@@ -292,15 +299,21 @@ fn rows_sql(rows: &UnitRows, schema: Option<&Schema>) -> Result<String> {
         }
     };
     if columns.is_empty() {
-        return Err(Error::invalid("its columns are unknown: it has no rows, and the table is not there")
-            .hint("Give one row, or use `format: sql` with `where false`."));
+        return Err(Error::invalid(
+            "its columns are unknown: it has no rows, and the table is not there",
+        )
+        .hint("Give one row, or use `format: sql` with `where false`."));
     }
     let position = |name: &str| names.iter().position(|known| known.eq_ignore_ascii_case(name));
     let places: Vec<Option<usize>> = columns.iter().map(|(name, _)| position(name)).collect();
     let select = |row: Option<&Vec<Json>>| {
         let value = |((name, data_type), place): (&Column, &Option<usize>)| {
             let value = row.zip(*place).and_then(|(row, place)| row.get(place));
-            format!("{} AS {}", cast(&literal(value.unwrap_or(&Json::Null)), data_type), quoted(name))
+            format!(
+                "{} AS {}",
+                cast(&literal(value.unwrap_or(&Json::Null)), data_type),
+                quoted(name)
+            )
         };
         let values: Vec<String> = columns.iter().zip(&places).map(value).collect();
         format!("SELECT {}", values.join(", "))

@@ -44,7 +44,10 @@ async fn the_bakery_is_built_and_tested_whole() {
         shop.read("select guest_name, count_orders, lifetime_spend, guest_type from main.guests_v2 order by 1").await,
         ["Ada 3 31.41 returning", "Bo 1 24.99 new", "Cleo 1 3.75 new"]
     );
-    assert_eq!(shop.read("select count(*), max(date_day) from main.bakery_days").await, ["62 2024-08-31"]);
+    assert_eq!(
+        shop.read("select count(*), max(date_day) from main.bakery_days").await,
+        ["62 2024-08-31"]
+    );
     let again = shop.build().await;
     assert!(again.models.iter().all(|model| model.status == ModelStatus::Unchanged), "{again:#?}");
     assert!(again.models.iter().all(|model| model.tests.is_empty()), "nothing is tested again");
@@ -66,13 +69,19 @@ async fn a_failing_unit_test_shows_the_difference_and_nothing_is_built() {
     let model = report.model("main.a").unwrap();
     assert_eq!(model.status, ModelStatus::Failed, "{report:#?}");
     let test = &model.tests[0];
-    assert_eq!((test.name.as_str(), test.status, test.scope), ("a.halves", TestStatus::Failed, TestScope::Given));
+    assert_eq!(
+        (test.name.as_str(), test.status, test.scope),
+        ("a.halves", TestStatus::Failed, TestScope::Given)
+    );
     assert_eq!(test.sample.columns, ["difference", "half"]);
     assert_eq!(test.sample.rows, [["unexpected", "1.5"]]);
     assert_eq!(report.model("main.b").unwrap().status, ModelStatus::Skipped);
     assert!(report.published.is_empty());
 
-    shop.edit("models/a.yml", &UNIT.replace("{half: 1.5}, {half: 2}", "{half: 2}, {half: 1.5}, {half: 1.5}"));
+    shop.edit(
+        "models/a.yml",
+        &UNIT.replace("{half: 1.5}, {half: 2}", "{half: 2}, {half: 1.5}, {half: 1.5}"),
+    );
     let report = shop.build().await;
     assert!(report.passed(), "{report:#?}");
     assert_eq!(shop.read("select half from main.b").await, ["3.5"], "whole numbers divide exactly");
@@ -107,9 +116,9 @@ const CONTRACT: &str = "models:\n  - name: a\n    config: {contract: {enforced: 
 
 #[tokio::test]
 async fn a_contract_gives_the_types_and_refuses_what_breaks_it() {
-    let a = "{{ config(materialized='table') }} select price, id from {{ source('raw', 'orders') }}";
-    let mut shop =
-        Shop::of_dbt(&[PROJECT, ("models/a.sql", a), ("models/a.yml", CONTRACT)]).await;
+    let a =
+        "{{ config(materialized='table') }} select price, id from {{ source('raw', 'orders') }}";
+    let mut shop = Shop::of_dbt(&[PROJECT, ("models/a.sql", a), ("models/a.yml", CONTRACT)]).await;
     shop.land("raw.orders", "id, price", "(1, 2.5), (2, 3)").await;
     let report = shop.build().await;
     assert!(report.passed(), "{report:#?}");
@@ -128,9 +137,15 @@ async fn a_contract_gives_the_types_and_refuses_what_breaks_it() {
         assert!(text.contains(expected), "{text}");
     }
     assert_eq!(shop.read("select count(*) from main.a").await, ["2"], "readers keep the good one");
-    shop.edit("models/a.sql", &a.replace("price, id", "cast(price as varchar) as price, id, 1 as more"));
+    shop.edit(
+        "models/a.sql",
+        &a.replace("price, id", "cast(price as varchar) as price, id, 1 as more"),
+    );
     let text = error_of(&shop.build().await, "main.a");
-    for expected in ["\"price\" is declared as numeric(10, 2), and the query gives varchar", "\"more\" is in the query and not declared"] {
+    for expected in [
+        "\"price\" is declared as numeric(10, 2), and the query gives varchar",
+        "\"more\" is in the query and not declared",
+    ] {
         assert!(text.contains(expected), "{text}");
     }
     shop.edit("models/a.yml", &CONTRACT.replace("data_type: bigint, ", ""));
@@ -141,7 +156,9 @@ async fn a_contract_gives_the_types_and_refuses_what_breaks_it() {
 #[tokio::test]
 async fn failing_rows_are_kept_and_counted_as_the_test_says() {
     let yml = |config: &str| {
-        format!("models: [{{name: a, columns: [{{name: n, tests: [{{unique: {{config: {{{config}}}}}}}]}}]}}]")
+        format!(
+            "models: [{{name: a, columns: [{{name: n, tests: [{{unique: {{config: {{{config}}}}}}}]}}]}}]"
+        )
     };
     let mut shop = Shop::of_dbt(&[
         PROJECT,
@@ -154,7 +171,10 @@ async fn failing_rows_are_kept_and_counted_as_the_test_says() {
     assert_eq!((found.status, found.failures), (TestStatus::Warned, 2));
     let table = found.stored.unwrap();
     assert_eq!(table, "main_dbt_test__audit.unique_a_n");
-    assert_eq!(shop.read(&format!("select unique_field, n_records from {table} order by 1")).await, ["1 3", "3 2"]);
+    assert_eq!(
+        shop.read(&format!("select unique_field, n_records from {table} order by 1")).await,
+        ["1 3", "3 2"]
+    );
     shop.edit("models/a.yml", &yml("fail_calc: sum(n_records), error_if: '>5'"));
     let found = test(&shop.build().await);
     assert_eq!((found.status, found.failures), (TestStatus::Warned, 5));
@@ -175,18 +195,30 @@ async fn hooks_that_read_are_run_and_others_are_named() {
     let text = error_of(&report, "main.b");
     assert!(text.contains("the post-hook") && text.contains("oven"), "{text}");
     let notes = &report.model("main.a").unwrap().notes;
-    assert!(notes.len() == 1 && notes[0].contains("grant select on main.a to bo") && notes[0].contains("is not run"), "{notes:?}");
-    assert!(report.notes[0].contains("on-run-start \"create table log (x int)\" is not run"), "{:?}", report.notes);
+    assert!(
+        notes.len() == 1
+            && notes[0].contains("grant select on main.a to bo")
+            && notes[0].contains("is not run"),
+        "{notes:?}"
+    );
+    assert!(
+        report.notes[0].contains("on-run-start \"create table log (x int)\" is not run"),
+        "{:?}",
+        report.notes
+    );
 }
 
 #[tokio::test]
 async fn a_source_is_as_fresh_as_its_newest_row() {
     let yml = "sources:\n  - name: shop\n    schema: raw\n    freshness: {warn_after: {count: 1, period: day}, error_after: {count: 3, period: day}}\n    loaded_at_field: \"cast(at as timestamp)\"\n    tables:\n      - name: visits\n      - {name: gone}\n      - {name: old, freshness: null}\n";
-    let shop = Shop::of_dbt(&[PROJECT, ("models/s.yml", yml), ("models/a.sql", "select 1 as x")]).await;
+    let shop =
+        Shop::of_dbt(&[PROJECT, ("models/s.yml", yml), ("models/a.sql", "select 1 as x")]).await;
     let check = async |at: &str, expected: FreshnessStatus| {
-        let query = format!("SELECT id, at FROM (VALUES (1, '2024-01-01'), (2, '{at}')) AS t(id, at)");
+        let query =
+            format!("SELECT id, at FROM (VALUES (1, '2024-01-01'), (2, '{at}')) AS t(id, at)");
         shop.write("raw.visits", WriteMode::Replace, &query).await;
-        let outcomes = crate::freshness(shop.world(), &["source:shop".to_owned()], &[]).await.unwrap();
+        let outcomes =
+            crate::freshness(shop.world(), &["source:shop".to_owned()], &[]).await.unwrap();
         let names: Vec<&str> = outcomes.iter().map(|outcome| outcome.table.as_str()).collect();
         assert_eq!(names, ["raw.gone", "raw.visits"]);
         assert!(outcomes[0].error.is_some(), "a table that is not there is not fresh");

@@ -67,7 +67,9 @@ pub(super) fn run(context: &Context) -> Result<Tally> {
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
         ours.push(process::measure(&mut quiet(&flywheel, &thousand, "check"))?.wall_s);
-        theirs.push(process::measure(&mut dbt.on(&thousand, &["--no-partial-parse", "parse"]))?.wall_s);
+        theirs.push(
+            process::measure(&mut dbt.on(&thousand, &["--no-partial-parse", "parse"]))?.wall_s,
+        );
     }
     ratio(&mut tally, "dbt: reading 1,000 models beside dbt parse", &ours, &theirs, PARSE_MAX);
     Ok(tally)
@@ -152,9 +154,10 @@ fn same_rows(csv: &str, lines: &str) -> bool {
         }
     };
     ours.len() == theirs.len()
-        && ours.iter().zip(&theirs).all(|(a, b)| {
-            a.len() == b.len() && a.iter().zip(b).all(|(a, b)| value(a, b))
-        })
+        && ours
+            .iter()
+            .zip(&theirs)
+            .all(|(a, b)| a.len() == b.len() && a.iter().zip(b).all(|(a, b)| value(a, b)))
 }
 
 /// A project of so many models: a tenth reads a seed, the others read one of those before.
@@ -162,11 +165,13 @@ fn generated(project: &Path, models: usize) -> Result<()> {
     let mut files = vec![
         (
             "dbt_project.yml".to_owned(),
-            "name: many\nversion: '1.0'\nprofile: many\nmodels: {many: {+materialized: table}}\n".to_owned(),
+            "name: many\nversion: '1.0'\nprofile: many\nmodels: {many: {+materialized: table}}\n"
+                .to_owned(),
         ),
         (
             "profiles.yml".to_owned(),
-            "many: {target: dev, outputs: {dev: {type: duckdb, path: many.duckdb, threads: 2}}}\n".to_owned(),
+            "many: {target: dev, outputs: {dev: {type: duckdb, path: many.duckdb, threads: 2}}}\n"
+                .to_owned(),
         ),
         ("seeds/numbers.csv".to_owned(), "id,n\n1,10\n2,20\n3,30\n".to_owned()),
         (
