@@ -79,7 +79,10 @@ pub async fn build(world: World<'_>, options: BuildOptions<'_>) -> Result<BuildR
         Box::pin(progress.build_wave(wave)).await?;
         Box::pin(progress.try_ready()).await?;
     }
-    Box::pin(progress.run_statements("on-run-end")).await?;
+    // What was built is published all the same: a statement that fails at the end is told, not lost.
+    if let Err(error) = Box::pin(progress.run_statements("on-run-end")).await {
+        progress.notes.push(error.report());
+    }
     progress.publish()
 }
 

@@ -4,7 +4,7 @@ use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{Int64Type, Schema};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use flywheel_base::{Error, Result};
-use flywheel_project::Verdict;
+use flywheel_project::{Threshold, Verdict};
 use flywheel_warehouse::{Lake, Session, Write, WriteMode};
 
 use super::statement::{self, Counted, Statement, Target};
@@ -189,7 +189,10 @@ async fn judge(
     {
         outcome.failures = values.first().copied().unwrap_or(rows);
     }
-    outcome.status = match check.threshold.verdict(check.severity, outcome.failures) {
+    // A limit on rows is none on what is computed from them.
+    let limit = check.threshold.limit.filter(|_| check.failures.calc.is_none());
+    let threshold = Threshold { limit, ..check.threshold.clone() };
+    outcome.status = match threshold.verdict(check.severity, outcome.failures) {
         Verdict::Pass => TestStatus::Passed,
         Verdict::Warn => TestStatus::Warned,
         Verdict::Fail => TestStatus::Failed,
