@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use clap::{Arg, ArgAction, Command};
 use flywheel_base::{Clock, Error, Result, SystemClock, env};
+use flywheel_project::Choices;
 use flywheel_runtime::{Access, Workspace};
 
 use crate::command::COMMANDS;
@@ -29,6 +30,8 @@ pub(crate) struct App {
     pub(crate) start: PathBuf,
     /// Where results go.
     pub(crate) output: Output,
+    /// What is said about variables and a dbt project's target.
+    pub(crate) choices: Choices,
 }
 
 impl App {
@@ -59,7 +62,7 @@ impl App {
         access: Access,
         clock: Arc<dyn Clock>,
     ) -> Result<Workspace> {
-        let workspace = Workspace::open(dir, access, clock).await?;
+        let workspace = Workspace::open_with(dir, access, clock, &self.choices).await?;
         for notice in workspace.notices() {
             self.output.message(&notice);
         }
@@ -93,7 +96,10 @@ fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<Exit> {
     let here = std::env::current_dir().map_err(|e| Error::io("find", Path::new("."), e))?;
     let start =
         matches.get_one::<PathBuf>("project").map_or_else(|| here.clone(), |dir| here.join(dir));
-    let app = App { start, output: Output::new(format) };
+    let vars = matches.get_one::<String>("vars").map(|text| Choices::vars(text)).transpose()?;
+    let target = matches.get_one::<String>("target").cloned();
+    let choices = Choices { vars: vars.unwrap_or_default(), target };
+    let app = App { start, output: Output::new(format), choices };
     let Some((name, matches)) = matches.subcommand() else {
         return Err(Error::internal("clap let a missing command pass"));
     };
@@ -133,12 +139,22 @@ pub(crate) fn cli() -> Command {
         .action(ArgAction::Count)
         .global(true)
         .help("Shows what happens inside; twice for more (or set FLYWHEEL_LOG)");
+    let vars = Arg::new("vars")
+        .long("vars")
+        .value_name("YAML")
+        .global(true)
+        .help("Variables that win over the project's: '{since: 2024-01-01}'");
+    let target = Arg::new("target")
+        .long("target")
+        .value_name("NAME")
+        .global(true)
+        .help("The output of a dbt project's profile; the one the profile names if absent");
     let mut cli = Command::new("flywheel")
         .version(env!("CARGO_PKG_VERSION"))
         .about("Turns data into decisions and proves what they changed")
         .subcommand_required(true)
         .arg_required_else_help(true)
-        .args([project, output, verbose]);
+        .args([project, output, verbose, vars, target]);
     for command in COMMANDS {
         cli = cli.subcommand((command.augment)(Command::new(command.name)).about(command.about));
     }

@@ -19,6 +19,7 @@ mod quarantine;
 mod reconcile;
 mod reference;
 mod schema;
+mod source;
 mod split;
 mod sql;
 mod status;
@@ -68,6 +69,7 @@ pub(crate) const COMMANDS: &[CommandEntry] = &[
     command::<topic::Topic>("topic"),
     command::<build::Build>("build"),
     command::<test::Test>("test"),
+    command::<source::Source>("source"),
     command::<sql::Sql>("sql"),
     command::<lineage::Lineage>("lineage"),
     command::<metric::Metric>("metric"),

@@ -5,5 +5,6 @@ mod command;
 mod output;
 mod progress;
 pub mod report;
+mod selection;
 
 pub use app::main;

@@ -77,8 +77,3 @@ string_agg({{ measure }}, {{ delimiter_text }}{{ ' ' ~ order_by_clause if order_
 {%- else -%}{{ target.schema }}
 {%- endif -%}
 {%- endmacro %}
-
-{% test freshness(model, field, count, period, filter=none) %}
-select newest from (select max(cast({{ field }} as timestamp)) as newest from {{ model }}{{ ' where ' ~ filter if filter }}) latest
-where newest is null or newest < cast(now() as timestamp) - interval '{{ count }} {{ period }}'
-{% endtest %}

@@ -2,6 +2,7 @@
 
 mod column;
 mod connector;
+mod exposure;
 mod learner;
 mod link;
 mod policy;
@@ -10,6 +11,7 @@ mod query;
 mod semantic;
 mod split;
 mod sync;
+mod unit;
 
 use std::collections::BTreeMap;
 
@@ -20,8 +22,8 @@ use crate::diagnostic::{Diagnostic, Diagnostics, Span};
 use crate::file::SourceFile;
 use crate::graph::{Graph, NodeId, NodeInfo, NodeKind};
 use crate::load::Loaded;
-use crate::model::{ModelTest, SingularTest};
-use crate::resource::properties::ColumnProperties;
+use crate::model::{ModelTest, SingularTest, UnitTest};
+use crate::resource::properties::{ColumnProperties, Constraint};
 use crate::source::Source;
 use crate::template::Reference;
 
@@ -33,6 +35,8 @@ pub(crate) struct Checked {
     pub(crate) sources: BTreeMap<String, Source>,
     /// The schema behind each source name.
     pub(crate) source_schemas: BTreeMap<String, String>,
+    /// Tables that are called otherwise in their schema, by source and name.
+    pub(crate) identifiers: BTreeMap<(String, String), String>,
     /// What property files say about each model.
     pub(crate) described: BTreeMap<String, Described>,
     /// The table each semantic view describes.
@@ -48,7 +52,9 @@ pub(crate) struct Checked {
 pub(crate) struct Described {
     pub(crate) description: Option<String>,
     pub(crate) columns: Vec<ColumnProperties>,
+    pub(crate) constraints: Vec<Constraint>,
     pub(crate) tests: Vec<ModelTest>,
+    pub(crate) unit_tests: Vec<UnitTest>,
 }
 
 /// Checks everything that was read.
@@ -61,6 +67,7 @@ pub(crate) fn check(loaded: &mut Loaded, connectors: &Connectors) -> Checked {
             graph: Graph::default(),
             sources: BTreeMap::new(),
             source_schemas: BTreeMap::new(),
+            identifiers: BTreeMap::new(),
             described: BTreeMap::new(),
             semantic_tables: BTreeMap::new(),
             key_tests: Vec::new(),
@@ -80,6 +87,8 @@ pub(crate) fn check(loaded: &mut Loaded, connectors: &Connectors) -> Checked {
     check.learners();
     check.policies();
     check.properties();
+    check.unit_tests();
+    check.exposures();
     check.semantics();
     check.cycles();
     check.checked
@@ -104,7 +113,8 @@ impl Check<'_> {
                 _ => None,
             };
             let tags = model.map(|read| read.value.config.tags.clone()).unwrap_or_default();
-            self.checked.graph.add(id.clone(), NodeInfo { file, tags });
+            let config = model.map(|read| read.value.config.clone());
+            self.checked.graph.add(id.clone(), NodeInfo { file, tags, source: None, config });
         }
     }
 

@@ -2,26 +2,32 @@
 //! `flywheel.yaml`.
 //!
 //! They are read as they are. What means nothing here (threads, paths of logs) is passed over; what
-//! would change the result and is not done (hooks, aliases) is a warning.
+//! would change the result and is not done is a warning.
 
 mod configs;
+mod packages;
 mod properties;
+mod semantic;
 mod settle;
+mod versions;
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde_json::{Map, Value as Json};
 
 pub(crate) use configs::{Block, Configs};
-pub(crate) use properties::{Extra, literal, normalise, quoted};
+pub(crate) use packages::warn_of_missing;
+pub(crate) use properties::{Extra, Setting, literal, normalise, quoted, render_notes};
+pub(crate) use semantic::{Import, wait};
 pub(crate) use settle::settle;
 
 use crate::diagnostic::{Diagnostic, Diagnostics, Span};
 use crate::file::SourceFile;
 use crate::load::read_tree;
 use crate::model::{SCHEMA_DEFAULT, Vars};
+use crate::project::{Choices, DbtSettings};
 use crate::template::{self, DbtGlobals, Macros, RenderContext};
 use crate::yaml::{Node, Value, scalar};
 
@@ -47,6 +53,9 @@ const KNOWN: &[&str] = &[
     "snapshots",
     "tests",
     "data_tests",
+    "target-path",
+    "on-run-start",
+    "on-run-end",
 ];
 
 /// Keys that mean nothing here.
@@ -58,7 +67,6 @@ const PASSED_OVER: &[&str] = &[
     "asset-paths",
     "docs-paths",
     "function-paths",
-    "target-path",
     "clean-targets",
     "log-path",
     "query-comment",
@@ -71,6 +79,10 @@ const PASSED_OVER: &[&str] = &[
     "semantic-models",
     "saved-queries",
     "unit_tests",
+    "unit-tests",
+    "functions",
+    "semantic_models",
+    "saved_queries",
     "dbt-cloud",
     "restrict-access",
 ];
@@ -117,11 +129,13 @@ pub(crate) struct DbtProject {
     pub(crate) vars: Vars,
     /// Settings by folder.
     pub(crate) configs: Configs,
+    /// What commands know of it.
+    pub(crate) settings: DbtSettings,
 }
 
 impl DbtProject {
     /// Reads `dbt_project.yml` and `profiles.yml`; none if the first is missing or has mistakes.
-    pub(crate) fn read(dir: &Path, out: &mut Diagnostics) -> Option<Self> {
+    pub(crate) fn read(dir: &Path, choices: &Choices, out: &mut Diagnostics) -> Option<Self> {
         let (file, mut node) = read_tree(dir, DBT_PROJECT_FILE, out)?;
         let Value::Map(entries) = &node.value else {
             let hint = "Write `name: my_project` and so on.";
@@ -141,13 +155,16 @@ impl DbtProject {
             return None;
         };
         let mut globals = DbtGlobals { project: name.clone(), target: Map::new() };
-        let vars = vars(node.get("vars"), &name);
+        let mut vars = vars(node.get("vars"), &name);
+        vars.extend(choices.vars.clone());
         let profile = node.get("profile").and_then(Node::text).unwrap_or(&name).to_owned();
-        globals.target = target(dir, &profile, &vars, &globals, out);
+        let chosen = Chosen { profile: &profile, target: choices.target.as_deref() };
+        globals.target = target(dir, chosen, &vars, &globals, out);
         render_texts(&file, &mut node, &vars, &globals, out);
         let layout = layout(&file, &node, out);
         let configs = Configs::new(Arc::clone(&file), &name, &node);
-        Some(Self { globals, layout, vars, configs })
+        let settings = settings(&name, &node, &globals);
+        Some(Self { globals, layout, vars, configs, settings })
     }
 
     /// The schema of everything that names no other.
@@ -157,11 +174,7 @@ impl DbtProject {
 }
 
 fn warn_of_key(file: &SourceFile, key: &str, span: Span, out: &mut Diagnostics) {
-    if key.starts_with("on-run-") {
-        let message = format!("{key} is not run");
-        let hint = "Do what it does in a model, or with the lake's own commands.";
-        out.push(file, Diagnostic::warning(span, message).hint(hint));
-    } else if !KNOWN.contains(&key) && !PASSED_OVER.contains(&key) {
+    if !KNOWN.contains(&key) && !PASSED_OVER.contains(&key) {
         let hint = flywheel_base::suggest::hint(key, KNOWN.iter().copied());
         let message = format!("nothing reads \"{key}\" of dbt_project.yml");
         out.push(file, Diagnostic::warning(span, message).hint(hint));
@@ -211,14 +224,66 @@ fn layout(file: &SourceFile, node: &Node, out: &mut Diagnostics) -> Layout {
     }
 }
 
+/// Databases that divide whole numbers to a whole number, as our SQL does by itself.
+const WHOLE_DIVISION: &[&str] = &[
+    "postgres",
+    "redshift",
+    "sqlserver",
+    "fabric",
+    "synapse",
+    "trino",
+    "athena",
+    "sqlite",
+    "materialize",
+    "risingwave",
+    "greenplum",
+];
+
+fn settings(name: &str, node: &Node, globals: &DbtGlobals) -> DbtSettings {
+    let text = |key: &str| globals.target.get(key).and_then(Json::as_str).unwrap_or_default();
+    let statements = |key: &str| {
+        let Some(node) = node.get(key) else { return Vec::new() };
+        let one = node.text().map(str::to_owned).into_iter();
+        let many = node.items().iter().filter_map(|item| item.text().map(str::to_owned));
+        one.chain(many).collect()
+    };
+    let path = node.get("target-path").and_then(Node::text).unwrap_or("target");
+    let inside = !path.starts_with('/') && !path.split('/').any(|part| part == "..");
+    DbtSettings {
+        name: name.to_owned(),
+        target: text("name").to_owned(),
+        exact_division: !WHOLE_DIVISION.contains(&text("type")),
+        target_path: if inside { path.to_owned() } else { "target".to_owned() },
+        on_run_start: statements("on-run-start"),
+        on_run_end: statements("on-run-end"),
+    }
+}
+
+/// Which output of which profile.
+#[derive(Clone, Copy)]
+struct Chosen<'a> {
+    profile: &'a str,
+    target: Option<&'a str>,
+}
+
+/// Where `profiles.yml` is looked for: in the project, where the environment says, in the home folder.
+fn profiles_folder(dir: &Path) -> Option<PathBuf> {
+    let named = flywheel_base::env::optional("DBT_PROFILES_DIR").map(PathBuf::from);
+    let home = flywheel_base::env::optional("HOME").map(|home| Path::new(&home).join(".dbt"));
+    let places = [Some(dir.to_owned()), named, home];
+    places.into_iter().flatten().find(|place| place.join(PROFILES_FILE).is_file())
+}
+
 /// dbt's `target`: what a template may know of the profile's chosen output.
 fn target(
     dir: &Path,
-    profile: &str,
+    chosen: Chosen<'_>,
     vars: &Vars,
     globals: &DbtGlobals,
     out: &mut Diagnostics,
 ) -> Map<String, Json> {
+    let profile = chosen.profile;
+    let wanted = chosen.target;
     let text = |text: &str| Json::String(text.to_owned());
     let mut target = Map::from_iter([
         ("name".to_owned(), text("dev")),
@@ -229,13 +294,19 @@ fn target(
         ("type".to_owned(), text("duckdb")),
         ("threads".to_owned(), 1.into()),
     ]);
-    if !dir.join(PROFILES_FILE).is_file() {
-        return target;
+    if let Some(wanted) = wanted {
+        target.insert("name".to_owned(), text(wanted));
+        target.insert("target_name".to_owned(), text(wanted));
     }
-    let Some((file, mut node)) = read_tree(dir, PROFILES_FILE, out) else { return target };
+    let Some(place) = profiles_folder(dir) else { return target };
+    let Some((file, mut node)) = read_tree(&place, PROFILES_FILE, out) else { return target };
     keep_only(&mut node, profile);
     let chosen = node.get(profile).cloned();
     let Some(mut chosen) = chosen else {
+        // The file of a person's other projects need not know this one.
+        if place != dir {
+            return target;
+        }
         let message = format!("profiles.yml has no profile \"{profile}\"");
         let Value::Map(entries) = &node.value else { return target };
         let hint =
@@ -249,7 +320,8 @@ fn target(
             render_texts(&file, node, vars, globals, out);
         }
     }
-    let name = chosen.get("target").and_then(Node::text).unwrap_or("default").to_owned();
+    let by_file = chosen.get("target").and_then(Node::text).unwrap_or("default");
+    let name = wanted.unwrap_or(by_file).to_owned();
     let outputs = chosen.get("outputs");
     let Some(output) = outputs.and_then(|outputs| outputs.get(&name)) else {
         let message = format!("profile \"{profile}\" has no output \"{name}\"");
@@ -261,7 +333,17 @@ fn target(
     target.insert("target_name".to_owned(), text(&name));
     for key in TARGET_KEYS {
         let Some(mut node) = output.get(key).cloned() else { continue };
-        render_texts(&file, &mut node, vars, globals, out);
+        let mut said = Diagnostics::default();
+        render_texts(&file, &mut node, vars, globals, &mut said);
+        if said.has_errors() {
+            // What a person's own environment would say is not for templates; the default does.
+            let message =
+                format!("{key} of profile {profile} cannot be read, so the default is used");
+            let hint =
+                "Templates see environment variables that start with DBT_; or write the value.";
+            out.push(&file, Diagnostic::warning(node.span, message).hint(hint));
+            continue;
+        }
         let name = if *key == "dbname" { "database" } else { key };
         target.insert(name.to_owned(), node.to_json());
     }

@@ -213,6 +213,15 @@ impl Diagnostics {
         self.list.extend(other.list);
     }
 
+    /// Makes warnings of the mistakes in `files`.
+    pub(crate) fn soften(&mut self, files: &std::collections::BTreeSet<&str>) {
+        for diagnostic in &mut self.list {
+            if files.contains(diagnostic.file.as_str()) {
+                diagnostic.severity = Severity::Warning;
+            }
+        }
+    }
+
     /// Sorts by place and drops repetitions.
     pub fn sort(&mut self) {
         self.list.sort_by(|a, b| {

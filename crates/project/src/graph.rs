@@ -3,10 +3,14 @@
 
 mod select;
 
+pub use select::Known;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 
 use serde::Serialize;
+
+use crate::model::ModelConfig;
 
 /// The kind of a node, in the order of the wheel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -34,6 +38,8 @@ pub enum NodeKind {
     Policy,
     /// A way out.
     Action,
+    /// What reads models outside of the project, dbt's word.
+    Exposure,
 }
 
 impl NodeKind {
@@ -50,6 +56,7 @@ impl NodeKind {
         Self::Learner,
         Self::Policy,
         Self::Action,
+        Self::Exposure,
     ];
 
     /// The kind's word, as in messages and selectors.
@@ -67,6 +74,7 @@ impl NodeKind {
             Self::Learner => "learner",
             Self::Policy => "policy",
             Self::Action => "action",
+            Self::Exposure => "exposure",
         }
     }
 }
@@ -100,6 +108,10 @@ pub struct NodeInfo {
     pub file: Option<String>,
     /// Its tags, for `tag:`.
     pub tags: Vec<String>,
+    /// The source a table belongs to, for `source:`.
+    pub source: Option<String>,
+    /// How a model is built, for `config.materialized:` and the like.
+    pub config: Option<ModelConfig>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -120,6 +132,11 @@ impl Graph {
     /// Adds a node, or what is known about it.
     pub(crate) fn add(&mut self, id: NodeId, info: NodeInfo) {
         self.nodes.entry(id).or_default().info = info;
+    }
+
+    /// Notes the source that a table belongs to.
+    pub(crate) fn note_source(&mut self, id: &NodeId, source: &str) {
+        self.nodes.entry(id.clone()).or_default().info.source = Some(source.to_owned());
     }
 
     /// Adds a node of which nothing is known, unless it is there.

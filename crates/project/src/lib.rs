@@ -24,6 +24,7 @@ pub mod yaml;
 mod check;
 mod file;
 mod load;
+mod manifest;
 mod names;
 mod project;
 mod source;
@@ -34,12 +35,13 @@ pub use graph::{Graph, NodeId, NodeInfo, NodeKind};
 pub use init::init;
 pub use load::PROJECT_FILE;
 pub use model::{
-    BatchSize, Condition, CustomTest, HardDeletes, IncrementalStrategy, Model, ModelConfig,
-    ModelTest, OnSchemaChange, Seed, SeedRows, SingularTest, Snapshot, SnapshotStrategy, TestKind,
-    Threshold, Verdict,
+    BatchSize, Condition, CustomTest, Failures, Given, HardDeletes, IncrementalStrategy, Model,
+    ModelConfig, ModelTest, OnSchemaChange, Seed, SeedRows, SingularTest, Snapshot,
+    SnapshotStrategy, TestKind, Threshold, UnitRows, UnitTest, Verdict,
 };
 pub use project::{
-    ColumnForms, ConnectorSchemas, Connectors, Located, Project, parse_bytes, schemas,
+    Choices, ColumnForms, ConnectorSchemas, Connectors, DbtSettings, Located, Project, parse_bytes,
+    schemas,
 };
 pub use secret::{resolve_secret, resolve_secrets, resolve_secrets_with};
 pub use source::{Landing, Source};

@@ -3,12 +3,13 @@
 mod models;
 mod resources;
 mod seeds;
+mod semantics;
 mod settings;
 mod snapshots;
 mod walk;
 
-use std::collections::BTreeMap;
-use std::path::Path;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::dbt::{DBT_PROJECT_FILE, DbtProject, Extra, Layout};
@@ -16,6 +17,7 @@ use crate::diagnostic::Diagnostics;
 use crate::file::SourceFile;
 use crate::graph::NodeId;
 use crate::model::{Model, Settings, SettingsOf, SingularTest, Vars};
+use crate::project::Choices;
 use crate::resource::action::Action;
 use crate::resource::connection::Connection;
 use crate::resource::learner::Learner;
@@ -61,6 +63,8 @@ pub(crate) struct Declared {
 
 /// Everything that could be read.
 pub(crate) struct Loaded {
+    /// The project's folder.
+    pub(crate) dir: PathBuf,
     pub(crate) project: Option<Read<ProjectFile>>,
     pub(crate) connections: BTreeMap<String, Read<Connection>>,
     pub(crate) syncs: BTreeMap<String, Read<Sync>>,
@@ -70,6 +74,8 @@ pub(crate) struct Loaded {
     pub(crate) properties: Vec<Read<Properties>>,
     pub(crate) singular_tests: Vec<ReadSql<SingularTest>>,
     pub(crate) semantics: BTreeMap<String, Read<Semantic>>,
+    /// Those of them that are dbt's.
+    pub(crate) imported: BTreeSet<String>,
     pub(crate) learners: BTreeMap<String, Read<Learner>>,
     pub(crate) policies: BTreeMap<String, Read<Policy>>,
     pub(crate) actions: BTreeMap<String, Read<Action>>,
@@ -86,6 +92,8 @@ pub(crate) struct Loaded {
     pub(crate) dbt: Option<DbtProject>,
     /// What property files hold besides properties.
     pub(crate) extras: Vec<(Arc<SourceFile>, Extra)>,
+    /// What folders set for tests, by the property file that declares them.
+    pub(crate) test_defaults: BTreeMap<String, Settings>,
     /// Settings of folders that were checked before, so that a mistake is reported once.
     settled: BTreeMap<(SettingsOf, String), Settings>,
     pub(crate) out: Diagnostics,
@@ -93,8 +101,9 @@ pub(crate) struct Loaded {
 
 impl Loaded {
     /// Reads the folder; mistakes are in `out`.
-    pub(crate) fn read(dir: &Path) -> Self {
+    pub(crate) fn read(dir: &Path, choices: &Choices) -> Self {
         let mut loaded = Self {
+            dir: dir.to_owned(),
             project: None,
             connections: BTreeMap::new(),
             syncs: BTreeMap::new(),
@@ -104,6 +113,7 @@ impl Loaded {
             properties: Vec::new(),
             singular_tests: Vec::new(),
             semantics: BTreeMap::new(),
+            imported: BTreeSet::new(),
             learners: BTreeMap::new(),
             policies: BTreeMap::new(),
             actions: BTreeMap::new(),
@@ -113,14 +123,17 @@ impl Loaded {
             layout: Layout::default(),
             dbt: None,
             extras: Vec::new(),
+            test_defaults: BTreeMap::new(),
             settled: BTreeMap::new(),
             out: Diagnostics::default(),
         };
-        if loaded.read_project(dir) {
+        if loaded.read_project(dir, choices) {
             walk::warn_of_misspelled_folders(dir, &mut loaded.out);
             loaded.read_resources(dir);
             loaded.read_macros(dir);
+            loaded.read_docs(dir);
             loaded.read_properties(dir);
+            loaded.import_semantics();
             loaded.read_seeds(dir);
             loaded.read_models(dir);
             loaded.read_snapshots(dir);

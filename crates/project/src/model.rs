@@ -5,6 +5,7 @@ mod seed;
 mod snapshot;
 mod test;
 mod threshold;
+mod unit;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -17,10 +18,12 @@ pub(crate) use config::{OneOrMany, Settings, SettingsOf};
 pub use seed::{Seed, SeedRows};
 pub use snapshot::{HardDeletes, Snapshot, SnapshotStrategy};
 pub(crate) use test::test_name;
-pub use test::{CustomTest, ModelTest, SingularTest, TestKind};
+pub use test::{CustomTest, Failures, ModelTest, SingularTest, TestKind};
 pub use threshold::{Condition, Threshold, Verdict};
+pub use unit::{Given, UnitRows, UnitTest};
+pub(crate) use unit::{unit_rows, unit_test};
 
-use crate::resource::properties::ColumnProperties;
+use crate::resource::properties::{ColumnProperties, Constraint};
 use crate::template::{self, Columns, Macros, Reference, RenderContext};
 
 /// The schema of models that lie directly in `models/`.
@@ -49,6 +52,10 @@ pub struct Model {
     pub columns: Vec<ColumnProperties>,
     /// Generic tests declared in property files, in their order.
     pub tests: Vec<ModelTest>,
+    /// Tests of its query on rows that are given, in their order.
+    pub unit_tests: Vec<UnitTest>,
+    /// Constraints on the whole table, declared in property files.
+    pub constraints: Vec<Constraint>,
     /// The CSV file it is made of, if it is a seed.
     pub seed: Option<Seed>,
     /// How it keeps the past, if it is a snapshot.
@@ -58,10 +65,36 @@ pub struct Model {
 }
 
 impl Model {
-    /// The SQL name, `schema.name`.
+    /// What the table is called in its schema.
+    #[must_use]
+    pub fn table(&self) -> &str {
+        self.config.alias.as_deref().unwrap_or(&self.name)
+    }
+
+    /// The SQL name, `schema.table`.
     #[must_use]
     pub fn relation(&self) -> String {
-        format!("{}.{}", self.schema, self.name)
+        format!("{}.{}", self.schema, self.table())
+    }
+
+    /// The model's SQL for a unit test: with the rows that are given, and what the test overrides.
+    ///
+    /// # Errors
+    /// As [`Model::render`].
+    pub fn render_unit(&self, context: &RenderContext<'_>, test: &UnitTest) -> Result<String> {
+        let overrides =
+            template::Overrides { macros: test.macros.clone(), env: test.env_vars.clone() };
+        template::render_overridden(&self.sql_template, context, &overrides, &self.macros)
+            .map_err(|fault| fault.into_error(&self.path))
+    }
+
+    /// A hook's statement with every template expression replaced.
+    ///
+    /// # Errors
+    /// As [`Model::render`].
+    pub fn render_hook(&self, hook: &str, context: &RenderContext<'_>) -> Result<String> {
+        template::render(hook, context, &self.macros)
+            .map_err(|fault| fault.into_error(&format!("a hook of {}", self.path)))
     }
 
     /// The model's SQL with every template expression replaced.

@@ -88,6 +88,31 @@ impl<T> Deref for Located<T> {
     }
 }
 
+/// What a command line says about a project's variables and a dbt project's target.
+#[derive(Clone, Debug, Default)]
+pub struct Choices {
+    /// Variables that win over those of the files.
+    pub vars: BTreeMap<String, Json>,
+    /// The profile's output, if not the one that the profile names.
+    pub target: Option<String>,
+}
+
+impl Choices {
+    /// Reads variables as dbt's `--vars` has them: `{since: 2024-01-01}`, or `since: 2024-01-01`.
+    ///
+    /// # Errors
+    /// [`flywheel_base::ErrorKind::Invalid`] if it is not a mapping.
+    pub fn vars(text: &str) -> Result<BTreeMap<String, Json>> {
+        let file = SourceFile::new("--vars", text);
+        let mut out = Diagnostics::default();
+        match yaml::parse(&file, &mut out).map(|node| node.to_json()) {
+            Some(Json::Object(map)) if !out.has_errors() => Ok(map.into_iter().collect()),
+            _ => Err(Error::invalid(format!("--vars is not a mapping: {text}"))
+                .hint("Write one such as --vars '{since: 2024-01-01, small: true}'.")),
+        }
+    }
+}
+
 /// A project without mistakes.
 #[derive(Clone, Debug)]
 pub struct Project {
@@ -125,8 +150,29 @@ pub struct Project {
     pub warnings: Diagnostics,
     /// The macros that templates may call.
     pub macros: Arc<Macros>,
+    /// `dbt_project.yml`, if there is one.
+    pub dbt: Option<DbtSettings>,
     /// The schema behind each name for `source()`.
     source_schemas: BTreeMap<String, String>,
+    /// Tables that are called otherwise in their schema, by source and name.
+    identifiers: BTreeMap<(String, String), String>,
+}
+
+/// What commands know of a dbt project.
+#[derive(Clone, Debug, Default)]
+pub struct DbtSettings {
+    /// The project's name.
+    pub name: String,
+    /// The target's name, such as `dev`.
+    pub target: String,
+    /// Whether the target's database divides whole numbers exactly: `7 / 2` is 3.5.
+    pub exact_division: bool,
+    /// Where `manifest.json` and `run_results.json` are written, relative to the project's folder.
+    pub target_path: String,
+    /// Statements before everything, as templates.
+    pub on_run_start: Vec<String>,
+    /// Statements after everything, as templates.
+    pub on_run_end: Vec<String>,
 }
 
 impl Project {
@@ -135,7 +181,19 @@ impl Project {
     /// # Errors
     /// Every mistake in every file, sorted by place, warnings included.
     pub fn load(dir: &Path, connectors: &Connectors) -> Result<Self, Diagnostics> {
-        let mut loaded = Loaded::read(dir);
+        Self::load_with(dir, connectors, &Choices::default())
+    }
+
+    /// As [`Project::load`], with what a command line says about a dbt project.
+    ///
+    /// # Errors
+    /// As [`Project::load`].
+    pub fn load_with(
+        dir: &Path,
+        connectors: &Connectors,
+        choices: &Choices,
+    ) -> Result<Self, Diagnostics> {
+        let mut loaded = Loaded::read(dir, choices);
         let mut checked = check::check(&mut loaded, connectors);
         checked.out.sort();
         let file = match loaded.project {
@@ -148,7 +206,9 @@ impl Project {
             if let Some(described) = checked.described.remove(&name) {
                 model.description = described.description;
                 model.columns = described.columns;
+                model.constraints = described.constraints;
                 model.tests = described.tests;
+                model.unit_tests = described.unit_tests;
             }
             models.insert(name, model);
         }
@@ -172,7 +232,9 @@ impl Project {
             graph: checked.graph,
             warnings: checked.out,
             macros: loaded.macros,
+            dbt: loaded.dbt.map(|dbt| dbt.settings),
             source_schemas: checked.source_schemas,
+            identifiers: checked.identifiers,
         })
     }
 
@@ -241,7 +303,8 @@ impl Project {
     #[must_use]
     pub fn source_relation(&self, source: &str, table: &str) -> String {
         let schema = self.source_schemas.get(source).map_or(source, String::as_str);
-        format!("{schema}.{table}")
+        let own = self.identifiers.get(&(source.to_owned(), table.to_owned()));
+        format!("{schema}.{}", own.map_or(table, String::as_str))
     }
 
     /// Renders an SQL text of a learner or policy, with the project's variables and macros.
@@ -252,6 +315,15 @@ impl Project {
     pub fn render_sql(&self, sql: &str, context: &RenderContext<'_>) -> Result<String> {
         template::render(sql, context, &self.macros)
             .map_err(|fault| fault.into_error("the SQL template"))
+    }
+
+    /// A statement of `on-run-start` or `on-run-end` with every template expression replaced.
+    ///
+    /// # Errors
+    /// As [`Project::render_sql`].
+    pub fn render_hook(&self, sql: &str, context: &RenderContext<'_>) -> Result<String> {
+        template::render(sql, context, &self.macros)
+            .map_err(|fault| fault.into_error("a statement of on-run-start or on-run-end"))
     }
 
     /// What an SQL text of a learner or policy refers to, sorted.

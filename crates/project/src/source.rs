@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::model::ModelTest;
-use crate::resource::properties::ColumnProperties;
+use crate::resource::properties::{ColumnProperties, Freshness};
 
 /// A table that models read with `source()`.
 #[derive(Clone, Debug)]
@@ -22,6 +22,8 @@ pub struct Source {
     pub columns: Vec<ColumnProperties>,
     /// Generic tests declared in property files, in their order.
     pub tests: Vec<ModelTest>,
+    /// How old its newest row may be.
+    pub freshness: Option<Freshness>,
 }
 
 /// The stream that lands a table.
@@ -44,6 +46,7 @@ impl Source {
             description: None,
             columns: Vec::new(),
             tests: Vec::new(),
+            freshness: None,
         }
     }
 

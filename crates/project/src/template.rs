@@ -17,8 +17,8 @@ use flywheel_base::{Error, Result};
 use serde_json::{Map, Value as Json};
 
 pub(crate) use fault::Fault;
-pub(crate) use macros::DbtGlobals;
 pub use macros::Macros;
+pub(crate) use macros::{DbtGlobals, Versions};
 use words::{Answer, Setup, Words};
 
 /// How many template instructions one rendering may take.
@@ -50,6 +50,15 @@ impl fmt::Display for Reference {
 
 /// The columns of tables that a template may ask for: by SQL name, each with its type.
 pub type Columns = BTreeMap<String, Vec<(String, String)>>;
+
+/// What a unit test puts in the place of macros and of environment variables.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Overrides {
+    /// What macros give, by `name` or `package.name`.
+    pub(crate) macros: BTreeMap<String, Json>,
+    /// Environment variables.
+    pub(crate) env: BTreeMap<String, String>,
+}
 
 /// What a template is rendered with.
 pub struct RenderContext<'a> {
@@ -111,6 +120,7 @@ pub(crate) fn scan(
             columns: &Columns::new(),
             // dbt's own templates ask the database only while they are executed.
             execute: macros.dbt.is_none(),
+            overrides: &Overrides::default(),
             macros,
         });
         run(template, &words, macros)?;
@@ -160,6 +170,26 @@ pub(crate) fn render_with(
     columns: &Columns,
     macros: &Arc<Macros>,
 ) -> Result<String, Box<Fault>> {
+    render_all(template, context, columns, &Overrides::default(), macros)
+}
+
+/// Renders a template for a unit test.
+pub(crate) fn render_overridden(
+    template: &str,
+    context: &RenderContext<'_>,
+    overrides: &Overrides,
+    macros: &Arc<Macros>,
+) -> Result<String, Box<Fault>> {
+    render_all(template, context, &Columns::new(), overrides, macros)
+}
+
+fn render_all(
+    template: &str,
+    context: &RenderContext<'_>,
+    columns: &Columns,
+    overrides: &Overrides,
+    macros: &Arc<Macros>,
+) -> Result<String, Box<Fault>> {
     let mut answers: BTreeMap<Reference, Answer> = BTreeMap::new();
     for _ in 0..ROUNDS_MAX {
         let words = Words::new(Setup {
@@ -169,6 +199,7 @@ pub(crate) fn render_with(
             answers: answers.clone(),
             columns,
             execute: true,
+            overrides,
             macros,
         });
         let outcome = run(template, &words, macros);

@@ -30,6 +30,8 @@ mod mapping;
 mod recorder;
 mod workspace;
 
-pub use flywheel_transform::{BuildOptions, BuildReport, LineageStep, TestOutcome};
+pub use flywheel_transform::{
+    BuildOptions, BuildReport, FreshnessOutcome, FreshnessStatus, LineageStep, TestOutcome,
+};
 pub use recorder::{Event, Observer, Silent};
 pub use workspace::{Access, At, Workspace};

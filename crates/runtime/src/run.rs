@@ -4,8 +4,11 @@ use std::sync::Arc;
 
 use flywheel_base::{Error, Result, suggest};
 use flywheel_decision::learner::Learned;
+use flywheel_project::graph::Known;
 use flywheel_state::PolicyState;
-use flywheel_transform::{BuildOptions, BuildReport, Lineage, LineageStep, TestOutcome};
+use flywheel_transform::{
+    BuildOptions, BuildReport, FreshnessOutcome, Lineage, LineageStep, TestOutcome,
+};
 
 use crate::Workspace;
 use crate::quarantine::{self, Replayed};
@@ -65,8 +68,21 @@ pub async fn test(
     workspace: &Workspace,
     select: &[String],
     exclude: &[String],
+    known: &Known,
 ) -> Result<Vec<TestOutcome>> {
-    flywheel_transform::test(workspace.world(), select, exclude).await
+    flywheel_transform::test(workspace.world(), select, exclude, known).await
+}
+
+/// How old the newest rows of sources are, for those that declare how old they may be.
+///
+/// # Errors
+/// Those of [`flywheel_transform::freshness`].
+pub async fn freshness(
+    workspace: &Workspace,
+    select: &[String],
+    exclude: &[String],
+) -> Result<Vec<FreshnessOutcome>> {
+    flywheel_transform::freshness(workspace.world(), select, exclude).await
 }
 
 /// Fits the learners `names` now, or those that are due if none is named.

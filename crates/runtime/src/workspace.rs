@@ -11,8 +11,8 @@ use flywheel_connect::{Rates, Source, Throttle};
 use flywheel_decision::artifact::Artifacts;
 use flywheel_decision::table::TABLES;
 use flywheel_decision::{Context, learner};
-use flywheel_project::Project;
 use flywheel_project::resource::sync::Sync as DeclaredSync;
+use flywheel_project::{Choices, Project};
 use flywheel_state::{ProjectLock, Store};
 use flywheel_transform::World;
 use flywheel_warehouse::{Catalog, Lake, LakeOptions, Session, TableName};
@@ -64,7 +64,20 @@ impl Workspace {
     /// [`flywheel_base::ErrorKind::Invalid`] with every mistake in its files,
     /// [`flywheel_base::ErrorKind::Conflict`] if another process changes it, else those of lake and metadata.
     pub async fn open(dir: &Path, access: Access, clock: Arc<dyn Clock>) -> Result<Self> {
-        let project = Project::load(dir, &connectors::schemas())?;
+        Self::open_with(dir, access, clock, &Choices::default()).await
+    }
+
+    /// As [`Workspace::open`], with what a command line says about variables and target.
+    ///
+    /// # Errors
+    /// As [`Workspace::open`].
+    pub async fn open_with(
+        dir: &Path,
+        access: Access,
+        clock: Arc<dyn Clock>,
+        choices: &Choices,
+    ) -> Result<Self> {
+        let project = Project::load_with(dir, &connectors::schemas(), choices)?;
         let ours = dir.join(".flywheel");
         let lock =
             (access == Access::Write).then(|| ProjectLock::take(&ours.join("lock"))).transpose()?;
@@ -76,6 +89,7 @@ impl Workspace {
                 .map_or(2, usize::from)
                 .min(PARTITIONS_MAX),
             clock: Arc::clone(&clock),
+            exact_division: project.dbt.as_ref().is_some_and(|dbt| dbt.exact_division),
         };
         let lake = Lake::open(&dir.join(&project.file.lake), options).await?;
         let workspace = Self {

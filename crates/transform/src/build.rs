@@ -1,5 +1,7 @@
 //! Building and testing what is selected.
 
+mod contract;
+mod hook;
 mod job;
 mod past;
 mod plan;
@@ -11,6 +13,7 @@ mod trial;
 pub(crate) mod materialize;
 
 use flywheel_base::Result;
+use flywheel_project::graph::Known;
 
 use self::plan::Plan;
 use self::progress::Progress;
@@ -24,6 +27,8 @@ pub struct BuildOptions<'a> {
     pub select: &'a [String],
     /// Selectors of what is left out.
     pub exclude: &'a [String],
+    /// What selectors mean that look at more than the project: `state:modified`.
+    pub known: Option<&'a Known>,
     /// Builds incremental tables anew, and tests everything in full.
     pub full_refresh: bool,
     /// Runs tests, and publishes only what passes; without tests everything that is built is published.
@@ -34,7 +39,14 @@ pub struct BuildOptions<'a> {
 
 impl Default for BuildOptions<'_> {
     fn default() -> Self {
-        Self { select: &[], exclude: &[], full_refresh: false, run_tests: true, on_event: &|_| {} }
+        Self {
+            select: &[],
+            exclude: &[],
+            known: None,
+            full_refresh: false,
+            run_tests: true,
+            on_event: &|_| {},
+        }
     }
 }
 
@@ -56,13 +68,20 @@ impl std::fmt::Debug for BuildOptions<'_> {
 /// [`flywheel_base::ErrorKind::Invalid`] if a selector names nothing; the store's and the lake's own
 /// errors, after which the next build continues where this one stopped.
 pub async fn build(world: World<'_>, options: BuildOptions<'_>) -> Result<BuildReport> {
-    let plan = Plan::new(world.project, options.select, options.exclude, options.run_tests)?;
+    let nothing = Known::new();
+    let known = options.known.unwrap_or(&nothing);
+    let plan = Plan::new(world.project, options.select, options.exclude, known, options.run_tests)?;
     (options.on_event)(Event::Planned { models: plan.selected.len() });
     let mut progress = Progress::new(world, &plan, options).await?;
+    Box::pin(progress.run_statements("on-run-start")).await?;
     Box::pin(progress.try_ready()).await?;
     for wave in &plan.waves {
         Box::pin(progress.build_wave(wave)).await?;
         Box::pin(progress.try_ready()).await?;
+    }
+    // What was built is published all the same: a statement that fails at the end is told, not lost.
+    if let Err(error) = Box::pin(progress.run_statements("on-run-end")).await {
+        progress.notes.push(error.report());
     }
     progress.publish()
 }
@@ -75,8 +94,9 @@ pub async fn test(
     world: World<'_>,
     select: &[String],
     exclude: &[String],
+    known: &Known,
 ) -> Result<Vec<TestOutcome>> {
-    let plan = Plan::new(world.project, select, exclude, true)?;
+    let plan = Plan::new(world.project, select, exclude, known, true)?;
     let options = BuildOptions { full_refresh: true, ..BuildOptions::default() };
     let progress = Progress::new(world, &plan, options).await?;
     progress.try_published().await

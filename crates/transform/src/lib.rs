@@ -14,6 +14,7 @@
 
 mod build;
 mod catalog;
+mod freshness;
 mod inputs;
 mod lineage;
 mod metric;
@@ -30,6 +31,7 @@ use flywheel_warehouse::Lake;
 
 pub use build::{BuildOptions, build, test};
 pub use catalog::{At, catalog, catalog_at};
+pub use freshness::{FreshnessOutcome, FreshnessStatus, freshness};
 pub use lineage::{
     ColumnLineage, ColumnOrigins, Influence, Influenced, Lineage, LineageEdge, LineageNode,
     LineageStep, Origin, TableColumn, Transform, column_lineage, lineage, model_columns,

@@ -26,7 +26,11 @@ pub(crate) fn relation(project: &Project, node: &NodeId) -> String {
 /// The model that SQL calls `relation`.
 pub(crate) fn model<'a>(project: &'a Project, relation: &str) -> Option<&'a Model> {
     let (schema, name) = relation.split_once('.')?;
-    project.models.get(name).filter(|model| model.schema == schema)
+    let plain = project.models.get(name).filter(|model| model.relation() == relation);
+    plain.or_else(|| {
+        let mut models = project.models.values();
+        models.find(|model| model.schema == schema && model.table() == name)
+    })
 }
 
 /// Whether a model is a part of what reads it and no table of its own.
@@ -72,6 +76,16 @@ pub(crate) fn render_model_with(
     with_context(project, &model.relation(), incremental, |context| {
         model.render_with(context, columns)
     })
+}
+
+/// A hook of a model.
+pub(crate) fn render_hook(project: &Project, model: &Model, hook: &str) -> Result<String> {
+    with_context(project, &model.relation(), false, |context| model.render_hook(hook, context))
+}
+
+/// A statement of `on-run-start` or `on-run-end`.
+pub(crate) fn render_statement(project: &Project, sql: &str) -> Result<String> {
+    with_context(project, "", false, |context| project.render_hook(sql, context))
 }
 
 /// The SQL of a singular test.

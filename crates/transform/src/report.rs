@@ -19,6 +19,8 @@ pub struct BuildReport {
     pub removed: Vec<String>,
     /// Models whose readers keep the last good version because of an error, by name.
     pub blocked: Vec<String>,
+    /// What a person should know about the statements around the build.
+    pub notes: Vec<String>,
 }
 
 impl BuildReport {
@@ -52,8 +54,10 @@ pub struct ModelOutcome {
     pub duration: Duration,
     /// Why it failed or was skipped.
     pub error: Option<Failure>,
-    /// The tests that were run; none if nothing changed since they passed.
+    /// The tests that were run, unit tests first; none if nothing changed since they passed.
     pub tests: Vec<TestOutcome>,
+    /// What a person should know, such as a hook that is not run.
+    pub notes: Vec<String>,
 }
 
 /// What was done with a model.
@@ -98,12 +102,22 @@ pub struct TestOutcome {
     pub failures: u64,
     /// A few of the failing rows.
     pub sample: Sample,
-    /// The query that finds the failing rows.
+    /// The query that finds the failing rows; of a unit test, the query that was tested.
     pub sql: String,
+    /// The table that keeps the failing rows, `schema.name`, if the test says so.
+    pub stored: Option<String>,
     /// Which rows were looked at.
     pub scope: TestScope,
     /// Why the test could not be run.
     pub error: Option<Failure>,
+}
+
+impl TestOutcome {
+    /// Whether it tested a query on rows that were given.
+    #[must_use]
+    pub fn is_unit(&self) -> bool {
+        self.scope == TestScope::Given
+    }
 }
 
 /// Whether a test passed.
@@ -138,6 +152,8 @@ pub enum TestScope {
     Table,
     /// The rows an incremental build added or changed; the others passed before.
     NewRows,
+    /// The rows that a unit test gives.
+    Given,
 }
 
 /// A few rows as text.

@@ -7,18 +7,20 @@
 
 mod run;
 mod statement;
+mod unit;
 
 use std::collections::BTreeSet;
 
 use flywheel_base::{Error, Result, digest};
 use flywheel_project::resource::properties::Severity;
 use flywheel_project::{
-    Model, ModelTest, NodeId, NodeKind, Project, SingularTest, TestKind, Threshold,
+    Failures, Model, ModelTest, NodeId, NodeKind, Project, SingularTest, TestKind, Threshold,
 };
 use serde_json::Value as Json;
 
 pub(crate) use run::{Subject, not_run, run};
 pub(crate) use statement::{quoted, quoted_table};
+pub(crate) use unit::Unit;
 
 use crate::names;
 
@@ -37,6 +39,8 @@ pub(crate) struct Check {
     pub(crate) severity: Severity,
     /// How many failures it takes.
     pub(crate) threshold: Threshold,
+    /// What is done with failing rows.
+    pub(crate) failures: Failures,
     /// Only rows that fulfil this SQL condition are tested.
     pub(crate) condition: Option<String>,
     /// Everything the test reads besides its subject, `schema.name`.
@@ -99,6 +103,7 @@ impl Check {
             kind,
             severity: test.severity,
             threshold: test.threshold.clone(),
+            failures: test.failures.clone(),
             condition,
             reads,
         })
@@ -119,8 +124,9 @@ impl Check {
         }
         let kind = CheckKind::Singular { sql };
         let (name, severity) = (test.name.clone(), test.severity);
-        let threshold = test.threshold.clone();
-        Ok(Self { name, subject, blames, kind, severity, threshold, condition: None, reads })
+        let (threshold, failures) = (test.threshold.clone(), test.failures.clone());
+        let condition = None;
+        Ok(Self { name, subject, blames, kind, severity, threshold, failures, condition, reads })
     }
 
     /// Identifies what the test demands.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use datafusion::common::DFSchema;
+use datafusion::execution::FunctionRegistry;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::memory_pool::{FairSpillPool, MemoryPool, TrackConsumersPool};
 use datafusion::execution::object_store::ObjectStoreUrl;
@@ -21,6 +22,7 @@ use object_store::ObjectStore;
 
 use crate::failure::from_engine;
 use crate::function;
+use crate::session::division::Division;
 
 /// The catalog all names live in.
 pub(crate) const CATALOG: &str = "flywheel";
@@ -63,6 +65,7 @@ impl Engine {
         memory_bytes: u64,
         spill_dir: &FilePath,
         partitions: usize,
+        exact_division: bool,
     ) -> Result<Self> {
         std::fs::create_dir_all(spill_dir)
             .map_err(|error| Error::io("create the spill folder", spill_dir, error))?;
@@ -83,7 +86,9 @@ impl Engine {
             .with_runtime_env(runtime)
             .with_default_features()
             .build();
-        let template = function::register(template).map_err(from_engine)?;
+        let mut template = function::register(template).map_err(from_engine)?;
+        let division = Arc::new(Division { exact: exact_division });
+        template.register_expr_planner(division).map_err(from_engine)?;
         Ok(Self { template, memory_bytes, spill_dir: spill_dir.to_owned() })
     }
 

@@ -33,6 +33,8 @@ pub struct LakeOptions {
     pub partitions: usize,
     /// Where commit times and `now()` come from.
     pub clock: Arc<dyn Clock>,
+    /// Whether SQL divides whole numbers exactly, so that `7 / 2` is 3.5.
+    pub exact_division: bool,
 }
 
 /// A folder of Delta tables; cheap to clone.
@@ -117,6 +119,7 @@ impl Lake {
             options.memory_bytes,
             &options.spill_dir,
             options.partitions,
+            options.exact_division,
         )?);
         let around = Surroundings {
             store,

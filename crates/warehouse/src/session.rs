@@ -5,6 +5,8 @@
 //! name in any schema. Tables are pinned when a session first reads them, so that two queries of one
 //! session see the same versions. `now()` is the lake's clock.
 
+mod dialect;
+pub(crate) mod division;
 mod edit;
 mod guard;
 mod names;

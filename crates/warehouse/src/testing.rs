@@ -70,7 +70,13 @@ impl TestLake {
 
 fn options(folder: &TempDir, clock: &Arc<FixedClock>, memory_bytes: u64) -> LakeOptions {
     let clock = Arc::clone(clock);
-    LakeOptions { memory_bytes, spill_dir: folder.path().join("spill"), partitions: 2, clock }
+    LakeOptions {
+        memory_bytes,
+        spill_dir: folder.path().join("spill"),
+        partitions: 2,
+        clock,
+        exact_division: false,
+    }
 }
 
 /// Every table `a/b` of a lake as `a.b`.

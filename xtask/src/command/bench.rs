@@ -6,6 +6,7 @@ mod bad_rows;
 mod bandits;
 mod crm_merge;
 mod customers;
+mod dbt;
 mod demo;
 mod edits;
 mod forecasts;
@@ -109,6 +110,11 @@ const BENCHES: &[Bench] = &[
         name: "bandits",
         about: "bandits, drift, off-policy estimates, experiments and uplift, each beside its goal",
         run: bandits::run,
+    },
+    Bench {
+        name: "dbt",
+        about: "a dbt project built by dbt on DuckDB and by us: nodes, rows, time",
+        run: dbt::run,
     },
     Bench { name: "demo", about: "the demo twice: time, memory, equal results", run: demo::run },
 ];

@@ -8,16 +8,13 @@ use super::Runs;
 use crate::app::{App, Exit};
 use crate::output::{Format, Grid};
 use crate::progress::Progress;
+use crate::selection::{Selection, write_artifacts};
 
 /// Options of `flywheel build`.
 #[derive(Debug, Args)]
 pub(crate) struct Build {
-    /// Models to build: name, +name (and what it reads), name+ (and what reads it), tag:x, path:x
-    #[arg(long, short, num_args = 1..)]
-    select: Vec<String>,
-    /// Models to leave out, in the same words
-    #[arg(long, num_args = 1..)]
-    exclude: Vec<String>,
+    #[command(flatten)]
+    selection: Selection,
     /// Builds incremental models anew
     #[arg(long)]
     full_refresh: bool,
@@ -28,16 +25,19 @@ impl Runs for Build {
 
     async fn run(self, app: App) -> Result<Exit> {
         let workspace = app.open(Access::Write).await?;
+        let (select, known) = (self.selection.words(), self.selection.known(&workspace.project)?);
         let progress = Progress::new(app.output, "build");
         let options = BuildOptions {
-            select: &self.select,
-            exclude: &self.exclude,
+            select: &select,
+            exclude: &self.selection.exclude,
+            known: Some(&known),
             full_refresh: self.full_refresh,
             ..BuildOptions::default()
         };
         let report = run::build(&workspace, options, &progress).await;
         drop(progress);
         let report = report?;
+        write_artifacts(&workspace.project, &report)?;
         print(&app, &report)?;
         Ok(if report.passed() { Exit::Done } else { Exit::Failed })
     }
@@ -73,6 +73,14 @@ fn print(app: &App, report: &BuildReport) -> Result<()> {
         if let Some(error) = &model.error {
             app.output.message(&format!("model {}: {}", model.name, error.report));
         }
+    }
+    for model in &report.models {
+        for note in &model.notes {
+            app.output.message(&format!("model {}: {note}", model.name));
+        }
+    }
+    for note in &report.notes {
+        app.output.message(note);
     }
     if !report.passed() {
         app.output.message(&format!(

@@ -18,7 +18,7 @@ impl Runs for Check {
 
     async fn run(self, app: App) -> Result<Exit> {
         let dir = app.dir()?;
-        match Project::load(&dir, &connectors::schemas()) {
+        match Project::load_with(&dir, &connectors::schemas(), &app.choices) {
             Ok(project) => {
                 if app.output.format == Format::Json {
                     app.output.json(&project.warnings)?;

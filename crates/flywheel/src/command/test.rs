@@ -7,16 +7,13 @@ use flywheel_runtime::{Access, TestOutcome, run};
 use super::Runs;
 use crate::app::{App, Exit};
 use crate::output::{Format, Grid};
+use crate::selection::Selection;
 
 /// Options of `flywheel test`.
 #[derive(Debug, Args)]
 pub(crate) struct Test {
-    /// Models whose tests are run: name, +name, name+, tag:x, path:x
-    #[arg(long, short, num_args = 1..)]
-    select: Vec<String>,
-    /// Models to leave out, in the same words
-    #[arg(long, num_args = 1..)]
-    exclude: Vec<String>,
+    #[command(flatten)]
+    selection: Selection,
 }
 
 impl Runs for Test {
@@ -24,7 +21,8 @@ impl Runs for Test {
 
     async fn run(self, app: App) -> Result<Exit> {
         let workspace = app.open(Access::Read).await?;
-        let outcomes = run::test(&workspace, &self.select, &self.exclude).await?;
+        let (select, known) = (self.selection.words(), self.selection.known(&workspace.project)?);
+        let outcomes = run::test(&workspace, &select, &self.selection.exclude, &known).await?;
         if app.output.format == Format::Json {
             app.output.json(&outcomes)?;
         } else {
@@ -66,6 +64,9 @@ pub(super) fn explain<'a>(app: &App, tests: impl Iterator<Item = &'a TestOutcome
                 .collect();
             app.output.message(&format!("  {}", cells.join("  ")));
         }
-        app.output.message(&format!("  query: {}", test.sql));
+        match &test.stored {
+            Some(table) => app.output.message(&format!("  rows: select * from {table}")),
+            None => app.output.message(&format!("  query: {}", test.sql)),
+        }
     }
 }

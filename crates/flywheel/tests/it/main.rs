@@ -11,6 +11,7 @@ mod bad_input;
 mod bandits;
 mod changes;
 mod chinook;
+mod dbt;
 mod deliver;
 mod demo;
 mod disks;

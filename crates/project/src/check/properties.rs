@@ -10,11 +10,11 @@ use crate::dbt;
 use crate::diagnostic::{Diagnostic, Span};
 use crate::file::SourceFile;
 use crate::graph::{NodeId, NodeInfo, NodeKind};
-use crate::load::Read;
-use crate::model::{self, CustomTest, ModelTest, TestKind, Threshold, test_name};
+use crate::load::{Loaded, Read};
+use crate::model::{self, CustomTest, ModelTest, Settings, TestKind, Threshold, test_name};
 use crate::names;
 use crate::resource::properties::{
-    ColumnProperties, Properties, SourceTable, Test, TestArguments, TestName,
+    ColumnProperties, Properties, Severity, SourceTable, Test, TestArguments, TestName,
 };
 use crate::source::Source;
 use crate::template;
@@ -46,7 +46,8 @@ impl Check<'_> {
                 }
                 for (index, table) in properties.tables.iter().enumerate() {
                     let node = node.find(&[Step::Key("tables"), Step::Item(index)]);
-                    self.declare_table(&schema, table, read, node);
+                    let name = (properties.name.as_str(), schema.as_str());
+                    self.declare_table(name, table, read, node);
                 }
             }
         }
@@ -54,19 +55,21 @@ impl Check<'_> {
 
     fn declare_table(
         &mut self,
-        schema: &str,
+        (source_name, schema): (&str, &str),
         table: &SourceTable,
         read: &Read<Properties>,
         node: &Node,
     ) {
         let span = at(node, "name");
-        let relation = format!("{schema}.{}", table.name);
+        let called = table.identifier.as_ref().unwrap_or(&table.name);
+        if called != &table.name {
+            let key = (source_name.to_owned(), table.name.clone());
+            self.checked.identifiers.insert(key, called.clone());
+        }
+        let relation = format!("{schema}.{called}");
         let id = NodeId::new(NodeKind::Source, &relation);
-        let source = self
-            .checked
-            .sources
-            .entry(relation)
-            .or_insert_with(|| Source::new(schema, &table.name));
+        let source =
+            self.checked.sources.entry(relation).or_insert_with(|| Source::new(schema, called));
         if let Some((file, line)) = &source.declared_in {
             let message = format!("{id} is declared twice");
             let hint = format!("Remove one of them; the other is in {file}:{line}.");
@@ -76,9 +79,25 @@ impl Check<'_> {
         source.declared_in = Some((read.file.path.clone(), span.line));
         source.description.clone_from(&table.description);
         source.columns.clone_from(&table.columns);
-        if source.landed_by.is_none() {
-            let info = NodeInfo { file: Some(read.file.path.clone()), tags: Vec::new() };
-            self.checked.graph.add(id, info);
+        source.freshness.clone_from(&table.freshness);
+        // A table that one of the project's own models or seeds makes is read after it was made.
+        let made_by = self
+            .loaded
+            .models
+            .values()
+            .find(|read| read.value.schema == schema && read.value.table() == called);
+        if let Some(model) = made_by {
+            self.checked.graph.link(&NodeId::new(NodeKind::Model, &model.value.name), &id);
+        }
+        let landed = source_landed(self.checked.sources.get(&id.name));
+        let info = NodeInfo {
+            file: (!landed).then(|| read.file.path.clone()),
+            source: Some(source_name.to_owned()),
+            ..NodeInfo::default()
+        };
+        match landed {
+            true => self.checked.graph.note_source(&id, source_name),
+            false => self.checked.graph.add(id, info),
         }
     }
 
@@ -118,7 +137,9 @@ impl Check<'_> {
                 let described = Described {
                     description: model.description.clone(),
                     columns: model.columns.clone(),
+                    constraints: model.constraints.clone(),
                     tests: made,
+                    unit_tests: Vec::new(),
                 };
                 self.checked.described.insert(model.name.clone(), described);
             }
@@ -132,7 +153,8 @@ impl Check<'_> {
             let node = read.node.find(&[Step::Key("sources"), Step::Item(index)]);
             for (index, table) in properties.tables.iter().enumerate() {
                 let node = node.find(&[Step::Key("tables"), Step::Item(index)]);
-                let relation = format!("{schema}.{}", table.name);
+                let called = table.identifier.as_ref().unwrap_or(&table.name);
+                let relation = format!("{schema}.{called}");
                 let target = NodeId::new(NodeKind::Source, &relation);
                 let (source, table_name) =
                     (dbt::quoted(&properties.name), dbt::quoted(&table.name));
@@ -193,7 +215,12 @@ impl Check<'_> {
             };
             let threshold = self.threshold(tests.file, arguments, node);
             if let (Some(kind), Some(threshold)) = (kind, threshold) {
-                tests.add(column, kind, arguments, threshold, node.span.line);
+                let none = Settings::default();
+                let defaults = self.loaded.test_defaults.get(&tests.file.path).unwrap_or(&none);
+                let line = node.span.line;
+                if defaults.enabled != Some(false) || arguments.config.enabled == Some(true) {
+                    tests.add(self.loaded, column, kind, (arguments, defaults), threshold, line);
+                }
             }
         }
     }
@@ -242,10 +269,15 @@ impl Check<'_> {
         node: &Node,
     ) -> Option<Threshold> {
         let config = &arguments.config;
-        let read = |text: &Option<String>| text.as_deref().map(str::parse).transpose();
-        match (read(&config.error_if), read(&config.warn_if)) {
+        let none = Settings::default();
+        let defaults = self.loaded.test_defaults.get(&file.path).unwrap_or(&none);
+        let read = |text: &Option<String>, weaker: &Option<String>| {
+            text.as_deref().or(weaker.as_deref()).map(str::parse).transpose()
+        };
+        let error_if = read(&config.error_if, &defaults.error_if);
+        match (error_if, read(&config.warn_if, &defaults.warn_if)) {
             (Ok(error_if), Ok(warn_if)) => {
-                Some(Threshold { error_if, warn_if, limit: config.limit })
+                Some(Threshold { error_if, warn_if, limit: config.limit.or(defaults.limit) })
             }
             (Err(error), _) | (_, Err(error)) => {
                 let hint = error.hint_text().unwrap_or_default().to_owned();
@@ -323,6 +355,11 @@ impl Check<'_> {
     }
 }
 
+/// Whether a sync lands the table.
+fn source_landed(source: Option<&Source>) -> bool {
+    source.is_some_and(|source| source.landed_by.is_some())
+}
+
 /// The tests of one target while they are collected.
 struct Tests<'a> {
     file: &'a SourceFile,
@@ -336,9 +373,10 @@ struct Tests<'a> {
 impl Tests<'_> {
     fn add(
         &mut self,
+        loaded: &Loaded,
         column: Option<&str>,
         kind: TestKind,
-        arguments: &TestArguments,
+        (arguments, defaults): (&TestArguments, &Settings),
         threshold: Threshold,
         line: usize,
     ) {
@@ -351,15 +389,25 @@ impl Tests<'_> {
         if *count > 1 {
             name = format!("{name}_{count}");
         }
+        let config = &arguments.config;
+        let settings = Settings {
+            store_failures: config.store_failures.or(defaults.store_failures),
+            fail_calc: config.fail_calc.clone().or_else(|| defaults.fail_calc.clone()),
+            ..Settings::default()
+        };
+        let failures = loaded.failures(&name, &settings);
+        let written = Some(arguments.severity).filter(|severity| *severity == Severity::Warn);
+        let severity = config.severity.or(written).or(defaults.severity).unwrap_or_default();
         self.made.push(ModelTest {
             name,
             model: self.target.name.clone(),
             target: self.target.clone(),
             column: column.map(str::to_owned),
             kind,
-            severity: arguments.config.severity.unwrap_or(arguments.severity),
+            severity,
             condition: arguments.config.condition.clone().or_else(|| arguments.condition.clone()),
             threshold,
+            failures,
             file: self.file.path.clone(),
             line,
         });

@@ -131,7 +131,8 @@ impl Check<'_> {
             self.push(file, Diagnostic::error(span, message).hint(hint));
             return None;
         };
-        let relation = format!("{schema}.{table}");
+        let own = self.checked.identifiers.get(&(source.to_owned(), table.to_owned()));
+        let relation = format!("{schema}.{}", own.map_or(table, String::as_str));
         let id = NodeId::new(NodeKind::Source, &relation);
         if schema == SYSTEM_SCHEMA || self.checked.sources.contains_key(&relation) {
             self.checked.graph.touch(&id);

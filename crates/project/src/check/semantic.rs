@@ -3,7 +3,7 @@
 mod keys;
 mod metric;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use flywheel_base::{Error, suggest};
 
@@ -22,12 +22,16 @@ impl Check<'_> {
     pub(super) fn semantics(&mut self) {
         let loaded = self.loaded;
         let all = Semantics::new(loaded.semantics.values().map(|read| &read.value));
+        let before = std::mem::take(&mut self.checked.out);
         for (name, read) in &loaded.semantics {
             let span = at(&read.node, "table");
             let id = NodeId::new(NodeKind::Semantic, name);
             if let Some(table) = self.test_target(&read.file, &read.value.table, span) {
                 self.checked.graph.link(&table, &id);
-                self.key_tests(read, &table);
+                // dbt tests what it is told to test, and no more.
+                if !loaded.imported.contains(name) {
+                    self.key_tests(read, &table);
+                }
                 self.checked.semantic_tables.insert(name.clone(), table);
             }
             self.semantic_names(read);
@@ -36,6 +40,12 @@ impl Check<'_> {
             self.measures(read);
         }
         self.metrics(&all);
+        // A mistake in what is imported is told to whoever asks for the metric; builds do not read it.
+        let mut found = std::mem::replace(&mut self.checked.out, before);
+        let imported = loaded.semantics.iter().filter(|(name, _)| loaded.imported.contains(*name));
+        let files: BTreeSet<&str> = imported.map(|(_, read)| read.file.path.as_str()).collect();
+        found.soften(&files);
+        self.checked.out.extend(found);
     }
 
     /// Names are names, and nothing is called like something else.

@@ -399,7 +399,7 @@ impl Check<'_> {
         let id = NodeId::new(NodeKind::Source, &relation);
         self.checked
             .graph
-            .add(id.clone(), NodeInfo { file: Some(file.path.clone()), tags: Vec::new() });
+            .add(id.clone(), NodeInfo { file: Some(file.path.clone()), ..NodeInfo::default() });
         self.checked.graph.link(&NodeId::new(NodeKind::Sync, sync), &id);
         self.checked.source_schemas.insert(schema.to_owned(), schema.to_owned());
         let mut source = Source::new(schema, table);

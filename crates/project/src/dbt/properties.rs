@@ -1,24 +1,21 @@
 //! dbt's property files brought into the form that is checked: what people write in several ways is
 //! written in one, and what means nothing here is left out.
 
+use std::sync::Arc;
+
+use flywheel_base::suggest;
 use serde_json::Value as Json;
 
+use super::{render_text, versions};
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::file::SourceFile;
+use crate::model::Vars;
 use crate::template::Macros;
 use crate::yaml::{Key, Node, Style, Value};
 
 /// Lists of a property file that describe what is not ours to build.
-const LISTS_PASSED_OVER: &[&str] = &[
-    "macros",
-    "exposures",
-    "semantic_models",
-    "metrics",
-    "saved_queries",
-    "groups",
-    "analyses",
-    "functions",
-];
+const LISTS_PASSED_OVER: &[&str] =
+    &["macros", "saved_queries", "tests", "data_tests", "groups", "analyses", "functions"];
 
 /// What people note about a model, source, table or column without changing it.
 const NOTES: &[&str] = &[
@@ -33,23 +30,74 @@ const NOTES: &[&str] = &[
     "semantic_model",
     "metrics",
     "agg_time_dimension",
-    "data_type",
     "quote",
     "policy_tags",
     "granularity",
     "entity",
     "dimension",
-    "constraints",
+    "derived_semantics",
     "loader",
     "quoting",
-    "identifier",
     "external",
     "database",
     "overrides",
-    "freshness",
     "loaded_at_field",
     "loaded_at_query",
+    "versions",
+    "primary_key",
+    "tests_to_run",
 ];
+
+/// Keys of a model's entry, for warnings of others.
+const MODEL_KEYS: &[&str] = &[
+    "name",
+    "description",
+    "config",
+    "tests",
+    "data_tests",
+    "columns",
+    "constraints",
+    "relation",
+    "latest_version",
+    "versions",
+    "deprecation_date",
+];
+
+/// Keys of a column's entry.
+const COLUMN_KEYS: &[&str] =
+    &["name", "description", "data_type", "constraints", "tests", "data_tests", "config", "tags"];
+
+/// Keys of a source's entry.
+const SOURCE_KEYS: &[&str] = &[
+    "name",
+    "schema",
+    "description",
+    "tables",
+    "config",
+    "tags",
+    "enabled",
+    "data_tests",
+    "tests",
+    "freshness",
+    "loaded_at_field",
+];
+
+/// Keys of a source table's entry.
+const TABLE_KEYS: &[&str] = &[
+    "name",
+    "identifier",
+    "description",
+    "tests",
+    "data_tests",
+    "columns",
+    "config",
+    "tags",
+    "freshness",
+    "loaded_at_field",
+];
+
+/// Keys of a property file.
+const ROOT_KEYS: &[&str] = &["version", "models", "sources"];
 
 /// The tests whose arguments are known here.
 const OWN_TESTS: &[&str] = &["unique", "not_null", "accepted_values", "relationships", "custom"];
@@ -64,6 +112,7 @@ const TEST_SETTINGS: &[&str] = &[
     "enabled",
     "store_failures",
     "fail_calc",
+    "store_failures_as",
     "tags",
     "meta",
 ];
@@ -73,14 +122,33 @@ const TEST_SETTINGS: &[&str] = &[
 pub(crate) struct Extra {
     /// Snapshots declared in YAML, with `relation`.
     pub(crate) snapshots: Vec<Node>,
+    /// Unit tests.
+    pub(crate) unit_tests: Vec<Node>,
+    /// Semantic models, with the metrics beside them.
+    pub(crate) semantic_models: Vec<Node>,
+    /// Metrics.
+    pub(crate) metrics: Vec<Node>,
+    /// Models that say themselves what their columns mean.
+    pub(crate) semantic_columns: Vec<Node>,
+    /// What reads models outside of the project.
+    pub(crate) exposures: Vec<Node>,
+}
+
+/// The file that is brought into its form.
+#[derive(Clone, Copy)]
+pub(crate) struct Setting<'a> {
+    /// The file.
+    pub(crate) file: &'a SourceFile,
+    /// Whether it is one of dbt's projects, in which other tools leave keys of their own.
+    pub(crate) dbt: bool,
 }
 
 /// Brings a property file into the form that is checked. A test is known by the macro it is; other names
 /// stay as they are, for the check to refuse.
 pub(crate) fn normalise(
-    file: &SourceFile,
+    setting: Setting<'_>,
     root: &mut Node,
-    macros: &Macros,
+    macros: &mut Arc<Macros>,
     out: &mut Diagnostics,
 ) -> Extra {
     let mut extra = Extra::default();
@@ -97,15 +165,10 @@ pub(crate) fn normalise(
             }
             false
         }
-        "unit_tests" => {
-            for unit in node.items() {
-                let name = unit.get("name").and_then(Node::text).unwrap_or("without a name");
-                let message = format!("the unit test \"{name}\" is not run");
-                let hint = "Run it with dbt, or write what it checks as a test in tests/.";
-                out.push(file, Diagnostic::warning(unit.span, message).hint(hint));
-            }
-            false
-        }
+        "unit_tests" => take(node, &mut extra.unit_tests),
+        "semantic_models" => take(node, &mut extra.semantic_models),
+        "metrics" => take(node, &mut extra.metrics),
+        "exposures" => take(node, &mut extra.exposures),
         name => !LISTS_PASSED_OVER.contains(&name),
     });
     if !more.is_empty() {
@@ -118,22 +181,133 @@ pub(crate) fn normalise(
             }
         }
     }
+    // `models:` without anything below it, as generators of files write it.
+    entries.retain(|(key, node)| node.value != Value::Null || key.name == "version");
     for (key, node) in entries {
+        // dbt takes `version: 2` and "2".
+        if key.name == "version"
+            && let Value::Text(text) = &node.value
+            && let Ok(number) = text.trim().parse()
+        {
+            node.value = Value::Int(number);
+        }
         let Value::List(items) = &mut node.value else { continue };
+        if key.name == "models" {
+            versions::expand(items, macros);
+            let means = |item: &&Node| item.get("semantic_model").is_some();
+            extra.semantic_columns.extend(items.iter().filter(means).cloned());
+        }
+        let mut prune = Prune { setting, out };
         for item in items {
             match key.name.as_str() {
-                "models" => described(file, item, macros, out),
-                "sources" => source(file, item, macros, out),
+                "models" => {
+                    prune.keys(item, MODEL_KEYS, "a model");
+                    prune.below(item, "columns", COLUMN_KEYS, "a column");
+                    described(setting.file, item, macros, prune.out);
+                }
+                "sources" => {
+                    prune.keys(item, SOURCE_KEYS, "a source");
+                    prune.below(item, "tables", TABLE_KEYS, "a table");
+                    if let Value::Map(entries) = &mut item.value
+                        && let Some((_, tables)) =
+                            entries.iter_mut().find(|(key, _)| key.name == "tables")
+                        && let Value::List(tables) = &mut tables.value
+                    {
+                        for table in tables {
+                            prune.below(table, "columns", COLUMN_KEYS, "a column");
+                        }
+                    }
+                    source(setting.file, item, macros, prune.out);
+                }
                 _ => {}
             }
         }
     }
+    Prune { setting, out }.keys(root, ROOT_KEYS, "a property file");
     extra
 }
 
+/// Moves the items of a list out of the file.
+fn take(node: &mut Node, to: &mut Vec<Node>) -> bool {
+    if let Value::List(items) = &mut node.value {
+        to.append(items);
+    }
+    false
+}
+
+/// Leaves out keys of other tools, with a warning; what is nearly a known key stays and is an error.
+struct Prune<'a> {
+    setting: Setting<'a>,
+    out: &'a mut Diagnostics,
+}
+
+impl Prune<'_> {
+    fn keys(&mut self, node: &mut Node, known: &[&str], what: &str) {
+        let Value::Map(entries) = &mut node.value else { return };
+        if !self.setting.dbt {
+            return;
+        }
+        entries.retain(|(key, _)| {
+            let name = key.name.as_str();
+            let all = known.iter().chain(NOTES).copied();
+            if all.clone().any(|known| known == name) || suggest::nearest(name, all).is_some() {
+                return true;
+            }
+            let message = format!("nothing reads \"{name}\" of {what}");
+            let hint = "Put notes for people and other tools under `meta:`.";
+            self.out.push(self.setting.file, Diagnostic::warning(key.span, message).hint(hint));
+            false
+        });
+    }
+
+    fn below(&mut self, node: &mut Node, list: &str, known: &[&str], what: &str) {
+        let Value::Map(entries) = &mut node.value else { return };
+        let found = entries.iter_mut().find(|(key, _)| key.name == list);
+        if let Some((_, Node { value: Value::List(items), .. })) = found {
+            items.iter_mut().for_each(|item| self.keys(item, known, what));
+        }
+    }
+}
+
+/// Replaces templates in descriptions, `{{ doc('x') }}`, by what they give. One that cannot be read stays
+/// as it is, with a warning: nothing but a note depends on it.
+pub(crate) fn render_notes(
+    file: &SourceFile,
+    node: &mut Node,
+    vars: &Vars,
+    macros: &Arc<Macros>,
+    out: &mut Diagnostics,
+) {
+    match &mut node.value {
+        Value::List(items) => {
+            items.iter_mut().for_each(|item| render_notes(file, item, vars, macros, out));
+        }
+        Value::Map(entries) => {
+            for (key, item) in entries {
+                match &mut item.value {
+                    Value::Text(text) if key.name == "description" && text.contains("{{") => {
+                        match render_text(text, vars, macros) {
+                            Ok(rendered) => *text = rendered.trim().to_owned(),
+                            Err(fault) => {
+                                let told = fault.into_diagnostic(|_| item.span);
+                                let warning = Diagnostic::warning(item.span, told.message);
+                                out.push(file, Diagnostic { hint: told.hint, ..warning });
+                                // So that nobody reads it as a template again.
+                                *text = text.replace("{{", "{ {");
+                            }
+                        }
+                    }
+                    _ => render_notes(file, item, vars, macros, out),
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
 fn source(file: &SourceFile, node: &mut Node, macros: &Macros, out: &mut Diagnostics) {
-    let inherited = freshness(node);
-    forget(node, &["config", "tags", "enabled", "data_tests", "tests"]);
+    let inherited = Fresh::of(node);
+    forget(node, &["config", "tags", "enabled", "data_tests", "tests", "freshness"]);
     let Value::Map(entries) = &mut node.value else { return };
     for (key, tables) in entries {
         let Value::List(tables) = &mut tables.value else { continue };
@@ -141,58 +315,63 @@ fn source(file: &SourceFile, node: &mut Node, macros: &Macros, out: &mut Diagnos
             continue;
         }
         for table in tables {
-            let own = freshness(table);
-            let tests = own.or_else(|| inherited.clone()).unwrap_or_default();
+            let fresh = Fresh::of(table).over(&inherited).into_node(table.span);
             described(file, table, macros, out);
-            forget(table, &["config", "tags"]);
-            add_tests(table, tests);
+            forget(table, &["config", "tags", "freshness"]);
+            if let (Some(fresh), Value::Map(entries)) = (fresh, &mut table.value) {
+                let key = Key { name: "freshness".to_owned(), span: fresh.span };
+                entries.push((key, fresh));
+            }
         }
     }
 }
 
-/// The tests that `freshness` asks for. They warn and never stop a build, as in dbt, where only
-/// `dbt source freshness` looks at them.
-fn freshness(node: &Node) -> Option<Vec<Node>> {
-    let config = node.get("config");
-    let find = |key: &str| node.get(key).or_else(|| config.and_then(|config| config.get(key)));
-    let rules = find("freshness")?;
-    let field = find("loaded_at_field").and_then(Node::text);
-    let Some(field) = field else { return Some(Vec::new()) };
-    let mut tests = Vec::new();
-    for rule in ["warn_after", "error_after"] {
-        let Some(limit) = rules.get(rule) else { continue };
-        let (Some(count), Some(period)) = (limit.get("count"), limit.get("period")) else {
-            continue;
+/// What a source or a table says about how old its rows may be; each part may be the source's.
+#[derive(Clone, Default)]
+struct Fresh {
+    /// `freshness:`; `null` takes it back.
+    rules: Option<Node>,
+    field: Option<Node>,
+    query: Option<Node>,
+}
+
+impl Fresh {
+    fn of(node: &Node) -> Self {
+        let config = node.get("config");
+        let find = |key: &str| {
+            node.get(key).or_else(|| config.and_then(|config| config.get(key))).cloned()
         };
-        let span = limit.span;
-        let text = |text: &str| node_of(Value::Text(text.to_owned()), span);
-        let mut arguments =
-            vec![("field", text(field)), ("count", count.clone()), ("period", period.clone())];
-        if let Some(filter) = rules.get("filter") {
-            arguments.push(("filter", filter.clone()));
+        Self {
+            rules: find("freshness"),
+            field: find("loaded_at_field"),
+            query: find("loaded_at_query"),
         }
-        tests.push(custom(
-            text("freshness"),
-            map_of(arguments, span),
-            vec![("severity", text("warn"))],
-            span,
-        ));
     }
-    Some(tests)
-}
 
-fn add_tests(table: &mut Node, mut tests: Vec<Node>) {
-    if tests.is_empty() {
-        return;
+    fn over(self, weaker: &Self) -> Self {
+        Self {
+            rules: self.rules.or_else(|| weaker.rules.clone()),
+            field: self.field.or_else(|| weaker.field.clone()),
+            query: self.query.or_else(|| weaker.query.clone()),
+        }
     }
-    let span = table.span;
-    let Value::Map(entries) = &mut table.value else { return };
-    let found =
-        entries.iter_mut().find(|(key, _)| matches!(key.name.as_str(), "tests" | "data_tests"));
-    match found {
-        Some((_, Node { value: Value::List(items), .. })) => items.append(&mut tests),
-        _ => entries
-            .push((Key { name: "tests".to_owned(), span }, node_of(Value::List(tests), span))),
+
+    fn into_node(self, span: crate::diagnostic::Span) -> Option<Node> {
+        let rules = self.rules?;
+        let Value::Map(rules) = rules.value else { return None };
+        let mut entries: Vec<(Key, Node)> = rules
+            .into_iter()
+            // A limit without a count is none, as dbt has it.
+            .filter(|(_, node)| node.value != Value::Null && node.value != Value::Map(Vec::new()))
+            .collect();
+        if entries.is_empty() {
+            return None;
+        }
+        for (name, node) in [("loaded_at_field", self.field), ("loaded_at_query", self.query)] {
+            let node = node.filter(|node| node.value != Value::Null);
+            entries.extend(node.map(|node| (Key { name: name.to_owned(), span: node.span }, node)));
+        }
+        Some(node_of(Value::Map(entries), span))
     }
 }
 
@@ -328,12 +507,12 @@ fn hoist(file: &SourceFile, given: &mut Vec<(Key, Node)>, out: &mut Diagnostics)
             _ => kept.push((key, node)),
         }
     }
-    settings.retain(|(key, value)| {
+    settings.retain(|(key, _)| {
         let hint = match key.name.as_str() {
-            "tags" | "meta" | "store_failures_as" => return false,
-            "store_failures" if value.value == Value::Bool(false) => return false,
-            "store_failures" => "Failing rows are counted; its query shows them.",
-            "fail_calc" => "Rows are counted: let the test return one for each failure.",
+            "tags" | "meta" | "group" | "schema" | "database" | "alias" => return false,
+            // Failing rows are always kept in a table, if they are kept.
+            "store_failures_as" => return false,
+            "sql_header" => "Leave it out; a query needs no settings of its own.",
             _ => return true,
         };
         let message = format!("the setting \"{}\" of a test has no effect", key.name);
@@ -344,6 +523,9 @@ fn hoist(file: &SourceFile, given: &mut Vec<(Key, Node)>, out: &mut Diagnostics)
         // dbt takes both `ERROR` and `error`, and a condition that looks like a number.
         if let ("severity", Value::Text(text)) = (key.name.as_str(), &mut node.value) {
             *text = text.to_lowercase();
+        }
+        if let ("fail_calc", Value::Int(number)) = (key.name.as_str(), &node.value) {
+            node.value = Value::Text(number.to_string());
         }
     }
     if let Some((first, node)) = settings.first() {

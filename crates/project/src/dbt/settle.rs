@@ -2,7 +2,7 @@
 
 use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::file::SourceFile;
-use crate::yaml::{Node, Value};
+use crate::yaml::{Key, Node, Value};
 
 /// Settings that do not change what is read.
 const PASSED_OVER: &[&str] = &[
@@ -26,20 +26,89 @@ const PASSED_OVER: &[&str] = &[
     "concurrent_batches",
     "target_database",
     "snapshot_meta_column_names",
+    "freshness",
+    "packages",
+    "external_location",
+    "transient",
+    "copy_grants",
+    "secure",
+    "query_tag",
+    "snowflake_warehouse",
+    "automatic_clustering",
+    "dist",
+    "sort",
+    "sort_type",
+    "backup",
+    "bind",
+    "auto_refresh",
+    "file_format",
+    "location",
+    "location_root",
+    "format",
+    "partitioned_by",
+    "buckets",
+    "clustered_by",
+    "liquid_clustered_by",
+    "auto_liquid_cluster",
+    "tblproperties",
+    "databricks_tags",
+    "databricks_compute",
+    "labels",
+    "kms_key_name",
+    "hours_to_expiration",
+    "require_partition_filter",
+    "partition_expiration_days",
+    "unlogged",
+    "on_configuration_change",
+    "on_error",
+    "semantic_model",
+    "target_lag",
+    "python_version",
+    "submission_method",
+    "as_columnstore",
+    "engine",
+    "order_by",
+    "unique_tmp_table_suffix",
+];
+
+/// Settings that a project of dbt's may make up; what is nearly one of ours is a mistake.
+const OURS: &[&str] = &[
+    "materialized",
+    "schema",
+    "alias",
+    "tags",
+    "unique_key",
+    "incremental_strategy",
+    "on_schema_change",
+    "enabled",
+    "event_time",
+    "begin",
+    "lookback",
+    "batch_size",
+    "contract",
+    "pre_hook",
+    "post_hook",
+    "severity",
+    "error_if",
+    "warn_if",
+    "limit",
+    "where",
+    "store_failures",
+    "fail_calc",
+    "column_types",
+    "delimiter",
+    "target_schema",
+    "strategy",
+    "updated_at",
+    "check_cols",
+    "invalidate_hard_deletes",
+    "hard_deletes",
 ];
 
 /// Settings that would change it, and what is done instead.
 const NOT_KEPT: &[(&str, &str)] = &[
-    ("pre_hook", "Write it as a model that this one reads."),
-    ("post_hook", "Write it as a model that reads this one."),
-    ("pre-hook", "Write it as a model that this one reads."),
-    ("post-hook", "Write it as a model that reads this one."),
-    ("alias", "Name the file as the table shall be called."),
     ("sql_header", "Leave it out; a query needs no settings of its own."),
-    ("contract", "Write the columns' tests; types are those of the query."),
     ("incremental_predicates", "Leave them out; only files that can hold a key are read."),
-    ("store_failures", "Failing rows are counted; a test's query shows them."),
-    ("fail_calc", "Rows are counted: let the test return one for each failure."),
     ("merge_update_columns", "Leave it out: a merged row takes over all columns."),
     ("merge_exclude_columns", "Leave it out: a merged row takes over all columns."),
     ("dbt_valid_to_current", "Leave it out; the present state has no dbt_valid_to."),
@@ -48,6 +117,16 @@ const NOT_KEPT: &[(&str, &str)] = &[
 /// Takes out of `settings` what is not ours, with a warning where that matters.
 pub(crate) fn settle(file: &SourceFile, settings: &mut Node, out: &mut Diagnostics) {
     let Value::Map(entries) = &mut settings.value else { return };
+    for (key, value) in entries.iter_mut() {
+        if key.name.ends_with("hook") {
+            key.name = key.name.replace('-', "_");
+            hooks(value);
+        }
+        if key.name == "contract" && matches!(value.value, Value::Bool(_)) {
+            let enforced = Key { name: "enforced".to_owned(), span: key.span };
+            value.value = Value::Map(vec![(enforced, value.clone())]);
+        }
+    }
     entries.retain(|(key, value)| {
         if let Some((name, hint)) = NOT_KEPT.iter().find(|(name, _)| *name == key.name) {
             let is_off = |node: &Node| node.value == Value::Bool(false);
@@ -58,7 +137,37 @@ pub(crate) fn settle(file: &SourceFile, settings: &mut Node, out: &mut Diagnosti
             }
             return false;
         }
+        let name = key.name.as_str();
+        let known = OURS.contains(&name) || PASSED_OVER.contains(&name);
+        if !known && flywheel_base::suggest::nearest(name, OURS.iter().copied()).is_none() {
+            let message = format!("nothing reads the setting \"{name}\"");
+            let hint = "Put notes for people and other tools under `meta:`.";
+            out.push(file, Diagnostic::warning(key.span, message).hint(hint));
+            return false;
+        }
         // Nothing said is nothing set: `+schema:` and `schema=none` mean the default.
         !PASSED_OVER.contains(&key.name.as_str()) && value.value != Value::Null
     });
+}
+
+/// Hooks as a list of texts: `{sql: …, transaction: …}` is its statement.
+fn hooks(node: &mut Node) {
+    let text = |node: &mut Node| {
+        if let Some(sql) = node.get("sql").cloned() {
+            *node = sql;
+        }
+    };
+    match &mut node.value {
+        Value::List(items) => items.iter_mut().for_each(text),
+        Value::Map(_) => text(node),
+        // A dict in a template arrives as a text of JSON.
+        Value::Text(written) if written.trim_start().starts_with('{') => {
+            let read: Option<serde_json::Value> = serde_json::from_str(written).ok();
+            let sql = read.as_ref().and_then(|read| read.get("sql")).and_then(|sql| sql.as_str());
+            if let Some(sql) = sql.map(str::to_owned) {
+                *written = sql;
+            }
+        }
+        _ => {}
+    }
 }

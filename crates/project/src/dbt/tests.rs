@@ -6,10 +6,11 @@ use std::path::Path;
 
 use tempfile::TempDir;
 
+use crate::graph::Known;
 use crate::model::{IncrementalStrategy, OnSchemaChange, SnapshotStrategy, TestKind};
 use crate::resource::project_file::Materialized;
 use crate::resource::properties::Severity;
-use crate::{Columns, Connectors, Diagnostics, Model, NodeKind, Project, RenderContext};
+use crate::{Choices, Columns, Connectors, Diagnostics, Model, NodeKind, Project, RenderContext};
 
 const PROJECT: (&str, &str) = ("dbt_project.yml", "name: shop\nprofile: shop\n");
 
@@ -215,7 +216,7 @@ fn tests_of_every_shape_are_read() {
         ),
     ]);
     let names: Vec<&str> = project.model_tests().map(|test| test.name.as_str()).collect();
-    assert_eq!(names.len(), 8, "{names:?}");
+    assert_eq!(names.len(), 7, "{names:?}");
     assert!(names.contains(&"thirds") && names.contains(&"my_own"), "{names:?}");
     let custom = |test: &str| {
         let mut found = project.model_tests().filter_map(|t| match &t.kind {
@@ -240,9 +241,9 @@ fn tests_of_every_shape_are_read() {
         "{sql}"
     );
     assert!(custom("dbt_utils.cardinality_equality").1.refs.contains("b"));
-    let (fresh, call) = custom("freshness");
-    assert_eq!((fresh.severity, fresh.target.kind), (Severity::Warn, NodeKind::Source));
-    assert!(call.render(&context).unwrap().contains("from raw.orders"));
+    let fresh = project.sources["raw.orders"].freshness.as_ref().unwrap();
+    assert_eq!(fresh.warn_after.unwrap().seconds(), 86_400);
+    assert_eq!(fresh.loaded_at_field.as_deref(), Some("at"));
 }
 
 #[test]
@@ -392,26 +393,194 @@ fn what_is_wrong_is_said_with_its_place() {
 #[test]
 fn what_has_no_effect_is_a_warning() {
     let project = loaded(&[
-        ("dbt_project.yml", "name: shop\non-run-end: ['grant x']\nmodel-path: [m]\n"),
+        ("dbt_project.yml", "name: shop\nmodel-path: [m]\nmodels: {shop: {+odd_setting: 1}}\n"),
         (
-            "models/a.sql",
-            "{{ config(post_hook='vacuum', contract={'enforced': true}, meta={}) }} select 1 as x",
+            "packages.yml",
+            "packages: [{package: dbt-labs/dbt_utils, version: 1.3.0}, {package: a/far_away, version: 1.0.0}]\n",
         ),
+        ("models/a.sql", "{{ config(sql_header='set x', meta={}) }} select 1 as x"),
+        ("models/b.py", "def model(dbt, session): pass"),
+        ("models/empty.yml", "# nothing yet\n"),
         (
             "models/a.yml",
-            "models:\n  - name: a\n    columns:\n      - name: x\n        data_tests:\n          - unique: {config: {fail_calc: max(x), store_failures: true}}\nunit_tests:\n  - {name: one_is_one, model: a, given: [], expect: {rows: []}}\n",
+            "version: '2'\nmodels:\n  - name: a\n    description: \"{{ doc('gone') }}\"\n    owner_team: bakers\nexposures: [{name: board, depends_on: [ref('a')]}]\n",
         ),
     ]);
     let report = project.warnings.render();
     for expected in [
-        "on-run-end is not run",
         "Did you mean \"model-paths\"?",
-        "\"post_hook\" has no effect",
-        "\"contract\" has no effect",
-        "\"fail_calc\" of a test has no effect",
-        "\"store_failures\" of a test has no effect",
-        "the unit test \"one_is_one\" is not run",
+        "\"sql_header\" has no effect",
+        "nothing reads the setting \"odd_setting\"",
+        "the package a/far_away is not there",
+        "models in Python are not built",
+        "no docs block is named \"gone\"",
+        "nothing reads \"owner_team\" of a model",
     ] {
         assert!(report.contains(expected), "{expected} in\n{report}");
     }
+    assert!(
+        !report.contains("the package dbt-labs/dbt_utils"),
+        "what is built in is there\n{report}"
+    );
+    let selected = project.graph.select(&["+exposure:board".to_owned()], &[]).unwrap();
+    assert!(selected.contains(&crate::NodeId::new(NodeKind::Model, "a")));
 }
+
+fn bakery(vars: &str) -> Project {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/dbt/bakery");
+    let choices = Choices { vars: Choices::vars(vars).unwrap(), target: None };
+    Project::load_with(&folder, &Connectors::default(), &choices)
+        .unwrap_or_else(|mistakes| panic!("{}", mistakes.render()))
+}
+
+#[test]
+fn the_bakery_is_read_whole() {
+    let project = bakery("{load_source_data: true}");
+    assert!(project.warnings.is_empty(), "{}", project.warnings.render());
+    let seed = &project.models["raw_orders"];
+    assert_eq!((seed.relation().as_str(), seed.config.enabled), ("raw.raw_orders", true));
+    assert!(!bakery("{}").models["raw_orders"].config.enabled);
+    let units: usize = project.models.values().map(|model| model.unit_tests.len()).sum();
+    assert_eq!(units, 5);
+    assert_eq!(project.ref_relation("guests_v2").unwrap(), "main.guests_v2");
+    assert!(project.models["guest_history"].refs.contains("guests_v2"), "the latest version");
+    let one = project.models["guests_v1"].columns.iter().map(|column| column.name.as_str());
+    assert_eq!(one.collect::<Vec<_>>(), ["guest_id", "guest_name"]);
+    assert!(project.models["guests_v2"].config.contract);
+    let orders = sql_of(&project, "stg_orders", &Columns::new());
+    assert!(orders.contains("(subtotal / 100)::numeric(16, 2) as subtotal"), "{orders}");
+    let days = sql_of(&project, "bakery_days", &Columns::new());
+    assert!(days.contains("cast('2024-07-01' as timestamp)"), "{days}");
+    let described = project.models["stg_orders"].columns.iter().find(|c| c.name == "order_total");
+    let text = described.unwrap().description.as_deref();
+    assert_eq!(text, Some("What the guest pays, *tax included*."));
+    let source = &project.sources["raw.raw_orders"];
+    assert_eq!(source.freshness.as_ref().unwrap().warn_after.unwrap().seconds(), 43_200);
+    assert!(project.sources["raw.raw_bakeries"].freshness.is_none(), "null takes it back");
+    let kept = bakery("{load_source_data: true, keep_failures: true}");
+    let unique = kept.model_tests().find(|test| test.name == "unique_stg_guests_guest_id").unwrap();
+    let table = unique.failures.table.as_deref();
+    assert_eq!(table, Some("main_dbt_test__audit.unique_stg_guests_guest_id"));
+}
+
+#[test]
+fn semantic_models_become_semantic_views() {
+    let project = bakery("{load_source_data: true}");
+    let view = &project.semantics["item"];
+    assert_eq!((view.table.as_str(), view.time.as_deref()), ("ref('items')", Some("ordered_at")));
+    let all = project.semantics();
+    let filter = |name: &str| all.named(name).unwrap().metric.filter.clone();
+    assert_eq!(filter("drink_revenue").as_deref(), Some("is_drink = true"));
+    assert_eq!(filter("large_orders").as_deref(), Some("order_total_dim >= 10"));
+    let growth = all.named("revenue_growth_mom").unwrap().metric.derived.clone().unwrap();
+    assert_eq!(growth, "(revenue - revenue__1_month_before) * 100 / revenue__1_month_before");
+    assert!(all.named("cumulative_revenue").unwrap().metric.cumulative.is_some());
+    let tests = project.models["items"].tests.len() + project.models["orders"].tests.len();
+    assert_eq!(tests, 2 + 4, "a semantic model adds no test, as in dbt");
+}
+
+#[test]
+fn the_newer_notation_of_metrics_is_read_and_what_cannot_be_said_is_a_warning() {
+    let project = loaded(&[
+        PROJECT,
+        ("models/orders.sql", "select 1 as order_id, 2 as amount, now() as at, 'x' as region"),
+        (
+            "models/orders.yml",
+            "models:\n  - name: orders\n    semantic_model: {enabled: true, name: sales}\n    agg_time_dimension: at\n    columns:\n      \
+             - {name: order_id, entity: {type: primary, name: order}}\n      - {name: at, granularity: day, dimension: {type: time}}\n      \
+             - {name: region, dimension: {type: categorical}}\n    metrics:\n      - {name: income, type: simple, agg: sum, expr: amount}\n      \
+             - {name: orders_made, type: simple, agg: count_distinct, expr: order_id, filter: \"{{ Dimension('order__region') }} = 'north'\"}\n      \
+             - {name: each, type: ratio, numerator: income, denominator: orders_made}\n      \
+             - {name: spread, type: simple, agg: percentile, expr: amount}\n      \
+             - {name: lost, type: ratio, numerator: income, denominator: nothing}\n",
+        ),
+    ]);
+    let all = project.semantics();
+    let names: Vec<&str> = all.metrics().map(|metric| metric.name).collect();
+    assert_eq!(names, ["each", "income", "orders_made"]);
+    let filter = all.named("orders_made").unwrap().metric.filter.as_deref();
+    assert_eq!(filter, Some("region = 'north'"));
+    let report = project.warnings.render();
+    assert!(report.contains("metric \"spread\" is left out"), "{report}");
+    assert!(report.contains("metric \"lost\" is left out"), "{report}");
+}
+
+#[test]
+fn unit_tests_are_checked_where_they_are_written() {
+    let check = |unit: &str, expected: &str| {
+        let yml = format!("unit_tests:\n  - {unit}\n");
+        let report = refused(&[PROJECT, ("models/a.sql", "select 1 as x"), ("models/a.yml", &yml)]);
+        assert!(report.contains(expected), "{expected} in\n{report}");
+        assert!(report.contains("models/a.yml:2"), "{report}");
+    };
+    check("{name: t, model: b, expect: {rows: []}}", "tests the unknown model \"b\"");
+    check("{name: t, model: a}", "it expects nothing");
+    check("{name: t, model: a, expect: {format: xml}}", "cannot have the format \"xml\"");
+    check("{name: t, model: a, expect: {format: csv, fixture: gone}}", "no fixture gone.csv");
+    check("{name: t, model: a, expect: {format: csv, fixture: ../x}}", "not the name of a fixture");
+    check("{name: t, model: a, given: [{input: ref('b')}], expect: {rows: []}}", "names no model");
+    check("{name: t, model: a, expect: {rows: [1]}}", "not a mapping");
+}
+
+#[test]
+fn selectors_look_at_settings_sources_earlier_builds_and_selectors_yml() {
+    let project = bakery("{load_source_data: true}");
+    let state = tempfile::tempdir().unwrap();
+    let manifest = project.manifest();
+    fs::write(state.path().join("manifest.json"), manifest.to_string()).unwrap();
+    let results = r#"{"results": [{"unique_id": "model.bakery.items", "status": "error"},
+        {"unique_id": "test.bakery.unique_stg_guests_guest_id", "status": "fail"}]}"#;
+    fs::write(state.path().join("run_results.json"), results).unwrap();
+    let known = project.known(Some(state.path())).unwrap();
+    let select = |project: &Project, known: &Known, words: &[&str]| -> Vec<String> {
+        let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+        let found = project.graph.select_with(&words, &[], known).unwrap();
+        let models = found.into_iter().filter(|id| id.kind == NodeKind::Model);
+        models.map(|id| id.name).collect()
+    };
+    let one = |words: &[&str]| select(&project, &known, words);
+    assert_eq!(one(&["state:modified"]), [""; 0], "nothing changed");
+    assert_eq!(one(&["result:error"]), ["items"]);
+    assert_eq!(one(&["result:fail"]), ["stg_guests"]);
+    assert_eq!(one(&["config.materialized:incremental"]), ["guest_days"]);
+    assert_eq!(one(&["resource_type:snapshot"]), ["guest_history"]);
+    assert_eq!(one(&["source:till.raw_guests+,tag:staging"]), ["stg_guests"]);
+    assert_eq!(one(&["staging,config.tags:staging"]).len(), 6);
+    assert_eq!(one(&["bakery.marts.orders"]), ["orders"]);
+    assert_eq!(one(&["selector:just_staging"]).len(), 6);
+    let sales = one(&["selector:sales"]);
+    assert!(sales.contains(&"orders".to_owned()) && !sales.contains(&"raw_orders".to_owned()));
+    let nothing = project.graph.select(&["state:modified".to_owned()], &[]).unwrap_err();
+    assert!(nothing.hint_text().unwrap().contains("--state"), "{nothing}");
+    let gone = project.known(Some(&state.path().join("gone"))).unwrap_err();
+    assert!(gone.message().contains("no manifest.json"), "{gone}");
+
+    // A changed file, a changed macro, another alias: each is seen, and so is what is new.
+    let changed = |edits: &[(&str, &str)]| {
+        let before = loaded(&CHANGING);
+        fs::write(state.path().join("manifest.json"), before.manifest().to_string()).unwrap();
+        let mut files: Vec<(&str, &str)> = CHANGING
+            .iter()
+            .filter(|(path, _)| !edits.iter().any(|(p, _)| p == path))
+            .copied()
+            .collect();
+        files.extend(edits);
+        let after = loaded(&files);
+        let known = after.known(Some(state.path())).unwrap();
+        select(&after, &known, &["state:modified"])
+    };
+    assert_eq!(changed(&[]), [""; 0]);
+    assert_eq!(changed(&[("models/a.sql", "select 2 as x")]), ["a"]);
+    let half = "{% macro half(c) %}{{ c }} / 2.0{% endmacro %}";
+    assert_eq!(changed(&[("macros/half.sql", half)]), ["b"]);
+    let aliased = "{{ config(alias='other') }} select {{ half('x') }} as y from {{ ref('a') }}";
+    assert_eq!(changed(&[("models/b.sql", aliased)]), ["b"]);
+    assert_eq!(changed(&[("models/c.sql", "select 1 as z")]), ["c"]);
+}
+
+const CHANGING: [(&str, &str); 4] = [
+    PROJECT,
+    ("macros/half.sql", "{% macro half(c) %}{{ c }} / 2{% endmacro %}"),
+    ("models/a.sql", "select 1 as x"),
+    ("models/b.sql", "select {{ half('x') }} as y from {{ ref('a') }}"),
+];

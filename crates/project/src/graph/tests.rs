@@ -14,7 +14,7 @@ fn graph(edges: &str) -> (Graph, Vec<Vec<NodeId>>) {
         for name in &names {
             let file = Some(format!("models/{}/{name}.sql", &name[..1]));
             let tags = if name.ends_with('1') { vec!["one".to_owned()] } else { Vec::new() };
-            graph.add(model(name), NodeInfo { file, tags });
+            graph.add(model(name), NodeInfo { file, tags, ..NodeInfo::default() });
         }
         for pair in names.windows(2) {
             graph.link(&model(pair[0]), &model(pair[1]));

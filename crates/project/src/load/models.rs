@@ -1,19 +1,20 @@
 //! SQL files to models and tests.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
 use serde_json::{Map, Value as Json};
 
 use super::{Loaded, ReadSql, walk};
-use crate::dbt::Block;
+use crate::dbt::{self, Block};
 use crate::diagnostic::{Diagnostic, Span};
 use crate::file::SourceFile;
 use crate::graph::{NodeId, NodeKind};
 use crate::model::{self, IncrementalStrategy, Model, SettingsOf, SingularTest};
 use crate::names;
 use crate::resource::project_file::Materialized;
-use crate::template::{self, Macros};
+use crate::template::{self, Macros, blocks};
 use crate::yaml::{Key, Node, Style, Value};
 
 impl Loaded {
@@ -34,10 +35,37 @@ impl Loaded {
             }
         }
         self.macros = Arc::new(macros);
+        if self.layout.dbt {
+            dbt::warn_of_missing(dir, &self.layout.packages, &self.macros, &mut self.out);
+        }
+    }
+
+    /// Reads `{% docs name %}` blocks of the folders of models.
+    pub(super) fn read_docs(&mut self, dir: &Path) {
+        if !self.layout.dbt {
+            return;
+        }
+        let mut docs = BTreeMap::new();
+        let layout = self.layout.clone();
+        let folders = [layout.models, layout.seeds, layout.snapshots, layout.macros].concat();
+        for folder in folders {
+            for path in walk::files(dir, &folder, &["md"], &mut self.out) {
+                let Ok(file) = SourceFile::read(dir, &path) else { continue };
+                docs.extend(docs_of(&file.text));
+            }
+        }
+        if !docs.is_empty() {
+            Arc::make_mut(&mut self.macros).docs = docs;
+        }
     }
 
     fn read_macro_folder(&mut self, dir: &Path, folder: &str, package: &str, macros: &mut Macros) {
         for path in walk::files(dir, folder, &["sql"], &mut self.out) {
+            // A file that waits to be filled in declares nothing.
+            let empty = SourceFile::read(dir, &path).is_ok_and(|file| file.text.trim().is_empty());
+            if self.layout.dbt && empty {
+                continue;
+            }
             let Some((file, _)) = self.read_sql(dir, &path) else { continue };
             match template::parse(&file.text) {
                 Ok(()) => macros.add(package, &file),
@@ -51,6 +79,12 @@ impl Loaded {
 
     pub(super) fn read_models(&mut self, dir: &Path) {
         for folder in self.layout.models.clone() {
+            for path in walk::files(dir, &folder, &["py"], &mut self.out) {
+                let message = "models in Python are not built";
+                let hint =
+                    "Write it in SQL, or build it with dbt and read its table with source().";
+                self.out.push_path(&path, Diagnostic::warning(Span::FILE, message).hint(hint));
+            }
             for path in walk::files(dir, &folder, &["sql"], &mut self.out) {
                 let inside = path.get(folder.len() + 1..).unwrap_or(&path).to_owned();
                 self.read_model(dir, &path, &format!("models/{inside}"));
@@ -66,7 +100,8 @@ impl Loaded {
         let in_properties = self.settings_in_properties(&name, SettingsOf::Model);
         let by_default = self.defaults(Block::Models, SettingsOf::Model, inside);
         let settings = in_sql.over(in_properties).over(by_default);
-        let schema = self.schema_of(&file, &name, settings.schema.as_deref(), inside);
+        let schema = self.schema_of(&file, &name, &settings, ("model", inside));
+        let settings = self.named(&file, &name, settings);
         let config = settings.into_config(self.layout.dbt);
         let (refs, sources) = model::split(scan.references);
         let model = Model {
@@ -80,6 +115,8 @@ impl Loaded {
             description: None,
             columns: Vec::new(),
             tests: Vec::new(),
+            unit_tests: Vec::new(),
+            constraints: Vec::new(),
             seed: None,
             snapshot: None,
             macros: Arc::clone(&self.macros),
@@ -93,8 +130,9 @@ impl Loaded {
     pub(super) fn read_tests(&mut self, dir: &Path) {
         for folder in self.layout.tests.clone() {
             for path in walk::files(dir, &folder, &["sql"], &mut self.out) {
-                let generic = self.layout.dbt && path.starts_with(&format!("{folder}/generic/"));
-                if !generic {
+                let other = ["generic", "fixtures"];
+                let other = other.iter().any(|o| path.starts_with(&format!("{folder}/{o}/")));
+                if !(self.layout.dbt && other) {
                     self.read_test(dir, path);
                 }
             }
@@ -103,7 +141,7 @@ impl Loaded {
 
     fn read_test(&mut self, dir: &Path, path: String) {
         let Some((file, name)) = self.read_sql(dir, &path) else { return };
-        if let Some(problem) = names::problem(&name) {
+        if let Some(problem) = names::problem(&name).filter(|_| !self.layout.dbt) {
             let message = format!("test \"{name}\" is not a good name: it {problem}");
             self.out.push(&file, Diagnostic::error(Span::FILE, message).hint(names::HINT));
         }
@@ -127,13 +165,24 @@ impl Loaded {
                 return;
             }
         };
+        let failures = self.failures(&name, &settings);
         let config = settings.into_config(self.layout.dbt);
         if config.enabled {
             let sql = file.text.clone();
             let tags = config.tags;
             let macros = Arc::clone(&self.macros);
-            let value =
-                SingularTest { name, path, sql, severity, threshold, tags, refs, sources, macros };
+            let value = SingularTest {
+                name,
+                path,
+                sql,
+                severity,
+                threshold,
+                failures,
+                tags,
+                refs,
+                sources,
+                macros,
+            };
             self.singular_tests.push(ReadSql { value, file });
         }
     }
@@ -161,7 +210,9 @@ impl Loaded {
             let message = format!("schema \"{}\" is not a good name: it {problem}", model.schema);
             self.out.push(file, Diagnostic::error(at("schema"), message).hint(names::HINT));
         }
-        if names::RESERVED_SCHEMAS.contains(&model.schema.as_str()) {
+        // Where nothing is synced, `raw` is a schema like others: dbt's seeds are often put there.
+        let raw = self.layout.dbt && model.schema == "raw";
+        if names::RESERVED_SCHEMAS.contains(&model.schema.as_str()) && !raw {
             let message = format!("schema \"{}\" is not for models", model.schema);
             let hint = "Choose another folder or schema; raw, learn and system are written by the platform.";
             self.out.push(file, Diagnostic::error(at("schema"), message).hint(hint));
@@ -201,6 +252,22 @@ impl Loaded {
             self.out.push(file, Diagnostic::warning(at("unique_key"), message).hint(hint));
         }
     }
+}
+
+/// The `{% docs name %}` blocks of a text.
+fn docs_of(text: &str) -> Vec<(String, String)> {
+    let mut open: Option<(String, usize)> = None;
+    let mut found = Vec::new();
+    for tag in blocks::tags(text) {
+        match (tag.word, open.take()) {
+            ("docs", None) => open = Some((tag.name().to_owned(), tag.end)),
+            ("enddocs", Some((name, start))) => {
+                found.push((name, text[start..tag.start].trim().to_owned()));
+            }
+            (_, other) => open = other,
+        }
+    }
+    found
 }
 
 /// The arguments of `config(…)` as a tree with their places in the file.

@@ -7,11 +7,13 @@ use std::sync::Arc;
 use serde::de::DeserializeOwned;
 
 use super::{Declared, Loaded, PROJECT_FILE, Read, walk};
-use crate::dbt::{self, DBT_PROJECT_FILE, DbtProject};
+use crate::dbt::{self, Block, DBT_PROJECT_FILE, DbtProject};
 use crate::diagnostic::{Diagnostic, Diagnostics, Span};
 use crate::file::SourceFile;
 use crate::graph::{NodeId, NodeKind};
+use crate::model::SettingsOf;
 use crate::names;
+use crate::project::Choices;
 use crate::resource::RESOURCES;
 use crate::resource::project_file::ProjectFile;
 use crate::validate::{self, Rules};
@@ -22,7 +24,7 @@ const YAML: &[&str] = &["yaml", "yml"];
 impl Loaded {
     /// Reads `flywheel.yaml` and `dbt_project.yml`; false if there is neither, so that nothing else makes
     /// sense.
-    pub(super) fn read_project(&mut self, dir: &Path) -> bool {
+    pub(super) fn read_project(&mut self, dir: &Path, choices: &Choices) -> bool {
         let (ours, dbts) = (dir.join(PROJECT_FILE).is_file(), dir.join(DBT_PROJECT_FILE).is_file());
         if !ours && !dbts {
             self.out.push_path(
@@ -33,14 +35,14 @@ impl Loaded {
             return false;
         }
         if dbts {
-            self.dbt = DbtProject::read(dir, &mut self.out);
+            self.dbt = DbtProject::read(dir, choices, &mut self.out);
             if let Some(dbt) = &self.dbt {
                 self.layout = dbt.layout.clone();
                 self.vars.clone_from(&dbt.vars);
             }
         }
         if ours {
-            self.read_project_file(dir);
+            self.read_project_file(dir, choices);
         } else if let Some(dbt) = &self.dbt {
             let value = ProjectFile::of_dbt(&dbt.globals.project, dbt.vars.clone());
             let node = Node { value: Value::Null, span: Span::FILE, style: Style::Plain };
@@ -49,12 +51,13 @@ impl Loaded {
         true
     }
 
-    fn read_project_file(&mut self, dir: &Path) {
+    fn read_project_file(&mut self, dir: &Path, choices: &Choices) {
         let Some((file, mut node)) = read_tree(dir, PROJECT_FILE, &mut self.out) else { return };
         strip_plus(&mut node);
         if let Some(serde_json::Value::Object(vars)) = node.get("vars").map(Node::to_json) {
             self.vars.extend(vars);
         }
+        self.vars.extend(choices.vars.clone());
         let schema = schemars::schema_for!(ProjectFile);
         let rules = Rules { subject: "the project", schema: &schema, secrets: false };
         if let Some(mut value) = validate::read::<ProjectFile>(&file, &node, rules, &mut self.out) {
@@ -120,9 +123,21 @@ impl Loaded {
         paths.sort();
         paths.dedup();
         for path in paths {
+            if layout.dbt && says_nothing(dir, &path) {
+                continue;
+            }
             let Some((file, mut node)) = read_tree(dir, &path, &mut self.out) else { continue };
-            let extra = dbt::normalise(&file, &mut node, &self.macros, &mut self.out);
+            let mut macros = Arc::clone(&self.macros);
+            let setting = dbt::Setting { file: &file, dbt: layout.dbt };
+            let extra = dbt::normalise(setting, &mut node, &mut macros, &mut self.out);
+            self.macros = macros;
             self.extras.push((Arc::clone(&file), extra));
+            if layout.dbt {
+                let macros = Arc::clone(&self.macros);
+                dbt::render_notes(&file, &mut node, &self.vars, &macros, &mut self.out);
+            }
+            let defaults = self.defaults(Block::Tests, SettingsOf::Test, &path);
+            self.test_defaults.insert(path.clone(), defaults);
             if let Some(dbt) = &self.dbt {
                 let sources = match &mut node.value {
                     Value::Map(entries) => {
@@ -157,6 +172,15 @@ impl Loaded {
         self.declared.insert(id, Declared { file: file.path.clone(), line: span.line.max(1) });
         true
     }
+}
+
+/// Whether a file holds nothing but comments, as files that wait to be filled in do.
+fn says_nothing(dir: &Path, path: &str) -> bool {
+    let Ok(file) = SourceFile::read(dir, path) else { return false };
+    file.text.lines().all(|line| {
+        let line = line.trim();
+        line.is_empty() || line.starts_with('#') || line == "---"
+    })
 }
 
 /// Reads a YAML file into a tree that is not empty.

@@ -40,9 +40,10 @@ impl Loaded {
             return;
         };
         let schema = match self.layout.dbt {
-            true => self.schema_of(&file, &name, settings.schema.as_deref(), inside),
+            true => self.schema_of(&file, &name, &settings, ("seed", inside)),
             false => settings.schema.clone().unwrap_or_else(|| "seeds".to_owned()),
         };
+        let settings = self.named(&file, &name, settings);
         let column_types = settings.column_types.clone().unwrap_or_default();
         let mut config = settings.into_config(self.layout.dbt);
         config.materialized = Materialized::Seed;
@@ -57,6 +58,8 @@ impl Loaded {
             description: None,
             columns: Vec::new(),
             tests: Vec::new(),
+            unit_tests: Vec::new(),
+            constraints: Vec::new(),
             seed: Some(Seed { file: dir.join(path), column_types, delimiter }),
             snapshot: None,
             macros: Arc::clone(&self.macros),

@@ -5,7 +5,9 @@ use super::{Loaded, PROJECT_FILE};
 use crate::dbt::{self, Block};
 use crate::diagnostic::{Diagnostic, Span};
 use crate::file::SourceFile;
-use crate::model::{SCHEMA_DEFAULT, Settings, SettingsOf};
+use crate::model::{Failures, OneOrMany, SCHEMA_DEFAULT, Settings, SettingsOf};
+use crate::names;
+use crate::resource::project_file::Materialized;
 use crate::template::{self, Scan};
 use crate::validate::{self, Rules};
 use crate::yaml::Step;
@@ -93,9 +95,10 @@ impl Loaded {
         &mut self,
         file: &SourceFile,
         name: &str,
-        chosen: Option<&str>,
-        path: &str,
+        settings: &Settings,
+        (kind, path): (&str, &str),
     ) -> String {
+        let chosen = settings.schema.as_deref();
         let Some(dbt) = &self.dbt else {
             return chosen.map_or_else(|| first_folder(path), str::to_owned);
         };
@@ -105,20 +108,92 @@ impl Loaded {
             Some(chosen) if !own => format!("{}_{chosen}", dbt.schema()),
             _ => {
                 let chosen = chosen.map_or_else(|| "none".to_owned(), dbt::quoted);
-                let (name, path) = (dbt::quoted(name), dbt::quoted(&file.path));
-                let node =
-                    format!("{{'name': {name}, 'original_file_path': {path}, 'fqn': [{name}]}}");
-                let call = format!("{{{{ generate_schema_name({chosen}, {node}) }}}}");
-                match dbt::render_text(&call, &self.vars, &self.macros) {
-                    Ok(schema) => schema.trim().to_owned(),
-                    Err(fault) => {
-                        let span = find_word(file, "schema").unwrap_or(Span::FILE);
-                        let diagnostic = fault.into_diagnostic(|_| span);
-                        let message = format!("generate_schema_name: {}", diagnostic.message);
-                        self.out.push(file, Diagnostic { message, ..diagnostic });
-                        SCHEMA_DEFAULT.to_owned()
-                    }
-                }
+                let node = self.node_of(file, name, kind, path, settings);
+                let call = format!("generate_schema_name({chosen}, {node})");
+                self.called(file, "schema", &call).unwrap_or_else(|| SCHEMA_DEFAULT.to_owned())
+            }
+        }
+    }
+
+    /// The settings with the table's name as the project's `generate_alias_name` gives it.
+    pub(super) fn named(&mut self, file: &SourceFile, name: &str, settings: Settings) -> Settings {
+        let mut settings = settings;
+        if self.dbt.is_some() && self.macros.has("", "generate_alias_name") {
+            let chosen = settings.alias.as_deref().map_or_else(|| "none".to_owned(), dbt::quoted);
+            let node = self.node_of(file, name, "model", &file.path, &settings);
+            let call = format!("generate_alias_name({chosen}, {node})");
+            settings.alias = self.called(file, "alias", &call);
+        }
+        if let Some(alias) = &settings.alias
+            && let Some(problem) = names::problem(alias)
+        {
+            let message = format!("alias {alias} is not a good name: it {problem}");
+            let span = find_word(file, "alias").unwrap_or(Span::FILE);
+            self.out.push(file, Diagnostic::error(span, message).hint(names::HINT));
+        }
+        settings.alias = settings.alias.filter(|alias| alias != name);
+        settings
+    }
+
+    /// What is done with a test's failing rows: kept in dbt's schema for them, if at all.
+    pub(crate) fn failures(&self, name: &str, settings: &Settings) -> Failures {
+        let schema = self.dbt.as_ref().map_or(SCHEMA_DEFAULT, |dbt| dbt.schema());
+        let table = format!("{schema}_dbt_test__audit.{}", name.to_lowercase());
+        let table = settings.store_failures.unwrap_or_default().then_some(table);
+        Failures { calc: settings.fail_calc.clone(), table }
+    }
+
+    /// What dbt's macros that make names are told about a node.
+    fn node_of(
+        &self,
+        file: &SourceFile,
+        name: &str,
+        kind: &str,
+        path: &str,
+        settings: &Settings,
+    ) -> String {
+        let project = self.dbt.as_ref().map_or("", |dbt| dbt.globals.project.as_str());
+        let folders = path.split('/').skip(1);
+        let mut fqn: Vec<&str> = vec![project];
+        fqn.extend(folders.filter(|part| !part.contains('.')));
+        fqn.push(name);
+        let text = |value: Option<&str>| value.map_or_else(|| "none".to_owned(), dbt::quoted);
+        let tags = settings.tags.clone().map(OneOrMany::into_vec).unwrap_or_default();
+        let list = |items: &[String]| {
+            items.iter().map(|item| dbt::quoted(item)).collect::<Vec<_>>().join(", ")
+        };
+        let fqn: Vec<String> = fqn.into_iter().map(str::to_owned).collect();
+        let materialized = match kind {
+            "model" => settings.materialized.map_or("view", Materialized::word),
+            kind => kind,
+        };
+        format!(
+            "{{'name': {name}, 'resource_type': '{kind}', 'package_name': {package}, 'unique_id': {id}, \
+             'original_file_path': {file}, 'path': {path}, 'fqn': [{fqn}], 'tags': [{tags}], 'version': none, \
+             'config': {{'materialized': '{materialized}', 'schema': {schema}, 'alias': {alias}, 'tags': [{tags}], 'meta': {{}}}}}}",
+            name = dbt::quoted(name),
+            package = dbt::quoted(project),
+            id = dbt::quoted(&format!("{kind}.{project}.{name}")),
+            file = dbt::quoted(&file.path),
+            path = dbt::quoted(path.split_once('/').map_or(path, |(_, rest)| rest)),
+            fqn = list(&fqn),
+            tags = list(&tags),
+            schema = text(settings.schema.as_deref()),
+            alias = text(settings.alias.as_deref()),
+        )
+    }
+
+    /// What one of the project's macros that make names gives.
+    fn called(&mut self, file: &SourceFile, word: &str, call: &str) -> Option<String> {
+        match dbt::render_text(&format!("{{{{ {call} }}}}"), &self.vars, &self.macros) {
+            Ok(made) => Some(made.trim().to_owned()).filter(|made| !made.is_empty()),
+            Err(fault) => {
+                let span = find_word(file, word).unwrap_or(Span::FILE);
+                let diagnostic = fault.into_diagnostic(|_| span);
+                let name = call.split('(').next().unwrap_or_default();
+                let message = format!("{name}: {}", diagnostic.message);
+                self.out.push(file, Diagnostic { message, ..diagnostic });
+                None
             }
         }
     }

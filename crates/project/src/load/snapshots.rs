@@ -94,7 +94,7 @@ impl Loaded {
     ) {
         let schema = match (&settings.target_schema, self.layout.dbt) {
             (Some(schema), _) => schema.clone(),
-            (None, true) => self.schema_of(file, name, settings.schema.as_deref(), &file.path),
+            (None, true) => self.schema_of(file, name, &settings, ("snapshot", &file.path)),
             (None, false) => settings.schema.clone().unwrap_or_else(|| "snapshots".to_owned()),
         };
         let snapshot = match snapshot(&settings) {
@@ -105,6 +105,7 @@ impl Loaded {
                 return;
             }
         };
+        let settings = self.named(file, name, settings);
         let mut config = settings.into_config(self.layout.dbt);
         config.materialized = Materialized::Snapshot;
         let (refs, sources) = model::split(scan.references);
@@ -119,6 +120,8 @@ impl Loaded {
             description: None,
             columns: Vec::new(),
             tests: Vec::new(),
+            unit_tests: Vec::new(),
+            constraints: Vec::new(),
             seed: None,
             snapshot: Some(snapshot),
             macros: Arc::clone(&self.macros),

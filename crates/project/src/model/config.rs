@@ -31,6 +31,14 @@ pub struct ModelConfig {
     pub lookback: u32,
     /// The length of a batch of `microbatch`.
     pub batch_size: Option<BatchSize>,
+    /// What the table is called, if not as its file.
+    pub alias: Option<String>,
+    /// Whether its query has to give just the columns that are declared, in their types.
+    pub contract: bool,
+    /// Statements before it is built, as templates.
+    pub pre_hooks: Vec<String>,
+    /// Statements after it was built, as templates.
+    pub post_hooks: Vec<String>,
 }
 
 /// The length of a batch of `microbatch`.
@@ -126,6 +134,14 @@ pub(crate) struct Settings {
     pub(crate) lookback: Option<u32>,
     /// The length of a batch.
     pub(crate) batch_size: Option<BatchSize>,
+    /// What the table is called, if not as its file.
+    pub(crate) alias: Option<String>,
+    /// Whether the query has to give just the columns that are declared.
+    pub(crate) contract: Option<Contract>,
+    /// Statements before the table is built.
+    pub(crate) pre_hook: Option<OneOrMany>,
+    /// Statements after the table was built.
+    pub(crate) post_hook: Option<OneOrMany>,
     /// For tests: `error` or `warn`.
     pub(crate) severity: Option<crate::resource::properties::Severity>,
     /// For tests: how many failures make it fail, `>10`.
@@ -134,6 +150,10 @@ pub(crate) struct Settings {
     pub(crate) warn_if: Option<String>,
     /// For tests: how many failures are counted at most.
     pub(crate) limit: Option<u64>,
+    /// For tests: whether failing rows are kept in a table.
+    pub(crate) store_failures: Option<bool>,
+    /// For tests: SQL over failing rows that says how many failures they are.
+    pub(crate) fail_calc: Option<String>,
     /// For seeds: the SQL types of columns.
     pub(crate) column_types: Option<BTreeMap<String, String>>,
     /// For seeds: what separates values.
@@ -150,6 +170,16 @@ pub(crate) struct Settings {
     pub(crate) invalidate_hard_deletes: Option<bool>,
     /// For snapshots: what happens to rows that vanish: `ignore`, `invalidate` or `new_record`.
     pub(crate) hard_deletes: Option<HardDeletes>,
+}
+
+/// dbt's `contract:` of a model.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Contract {
+    /// Whether it counts.
+    pub(crate) enforced: bool,
+    /// dbt's own: whether types are compared by their names.
+    pub(crate) alias_types: Option<bool>,
 }
 
 impl From<&ModelDefaults> for Settings {
@@ -171,6 +201,11 @@ impl Settings {
         all_tags.extend(tags(self.tags).unwrap_or_default());
         let mut column_types = weaker.column_types.unwrap_or_default();
         column_types.extend(self.column_types.unwrap_or_default());
+        let hooks = |weaker: Option<OneOrMany>, own: Option<OneOrMany>| {
+            let mut all = weaker.map(OneOrMany::into_vec).unwrap_or_default();
+            all.extend(own.map(OneOrMany::into_vec).unwrap_or_default());
+            Some(OneOrMany::Many(all))
+        };
         Self {
             materialized: self.materialized.or(weaker.materialized),
             schema: self.schema.or(weaker.schema),
@@ -183,10 +218,16 @@ impl Settings {
             begin: self.begin.or(weaker.begin),
             lookback: self.lookback.or(weaker.lookback),
             batch_size: self.batch_size.or(weaker.batch_size),
+            alias: self.alias.or(weaker.alias),
+            contract: self.contract.or(weaker.contract),
+            pre_hook: hooks(weaker.pre_hook, self.pre_hook),
+            post_hook: hooks(weaker.post_hook, self.post_hook),
             severity: self.severity.or(weaker.severity),
             error_if: self.error_if.or(weaker.error_if),
             warn_if: self.warn_if.or(weaker.warn_if),
             limit: self.limit.or(weaker.limit),
+            store_failures: self.store_failures.or(weaker.store_failures),
+            fail_calc: self.fail_calc.or(weaker.fail_calc),
             column_types: Some(column_types),
             delimiter: self.delimiter.or(weaker.delimiter),
             target_schema: self.target_schema.or(weaker.target_schema),
@@ -225,6 +266,10 @@ impl Settings {
             event_time: self.event_time,
             lookback: self.lookback.unwrap_or(1),
             batch_size: self.batch_size,
+            alias: self.alias,
+            contract: self.contract.is_some_and(|contract| contract.enforced),
+            pre_hooks: self.pre_hook.map(OneOrMany::into_vec).unwrap_or_default(),
+            post_hooks: self.post_hook.map(OneOrMany::into_vec).unwrap_or_default(),
         }
     }
 
@@ -258,7 +303,10 @@ pub(crate) enum SettingsOf {
 impl SettingsOf {
     fn allows(self, key: &str) -> bool {
         let everywhere = matches!(key, "tags" | "enabled");
-        let of_tests = matches!(key, "severity" | "error_if" | "warn_if" | "limit");
+        let of_tests = matches!(
+            key,
+            "severity" | "error_if" | "warn_if" | "limit" | "store_failures" | "fail_calc"
+        );
         let of_seeds = matches!(key, "column_types" | "delimiter");
         let of_snapshots = matches!(
             key,
@@ -269,12 +317,13 @@ impl SettingsOf {
                 | "invalidate_hard_deletes"
                 | "hard_deletes"
         );
+        let of_tables = matches!(key, "alias" | "pre_hook" | "post_hook" | "schema" | "contract");
         everywhere
             || match self {
                 Self::Model => !of_tests && !of_seeds && !of_snapshots,
                 Self::Test => of_tests,
-                Self::Seed => of_seeds || key == "schema",
-                Self::Snapshot => of_snapshots || matches!(key, "schema" | "unique_key"),
+                Self::Seed => of_seeds || of_tables,
+                Self::Snapshot => of_snapshots || of_tables || key == "unique_key",
             }
     }
 

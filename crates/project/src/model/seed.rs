@@ -13,6 +13,9 @@ const SEED_SIZE_MAX: u64 = 64 << 20;
 /// How many columns a seed may have.
 const COLUMNS_MAX: usize = 4_096;
 
+/// The names of columns, and rows of values.
+type Table = (Vec<String>, Vec<Vec<Option<String>>>);
+
 /// A CSV file that becomes a table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Seed {
@@ -61,9 +64,13 @@ impl Seed {
         self.parse(&text).map_err(|error| error.context(format!("the seed {shown}")))
     }
 
-    fn parse(&self, text: &str) -> Result<SeedRows> {
+    /// The names of the columns of a CSV text, and its rows.
+    ///
+    /// # Errors
+    /// As [`Seed::read`].
+    pub(crate) fn parse_text(text: &str, delimiter: char) -> Result<Table> {
         let text = text.strip_prefix('\u{FEFF}').unwrap_or(text);
-        let mut records = Records { text, at: 0, line: 1, delimiter: self.delimiter };
+        let mut records = Records { text, at: 0, line: 1, delimiter };
         let Some((_, header)) = records.next_record()? else {
             return Err(Error::invalid("the file is empty")
                 .hint("Write a line with the names of the columns."));
@@ -71,7 +78,7 @@ impl Seed {
         let columns: Vec<String> =
             header.into_iter().map(|name| name.unwrap_or_default().trim().to_owned()).collect();
         check_columns(&columns)?;
-        let mut values: Vec<Vec<Option<String>>> = columns.iter().map(|_| Vec::new()).collect();
+        let mut rows = Vec::new();
         while let Some((line, record)) = records.next_record()? {
             if record.len() != columns.len() {
                 return Err(Error::invalid(format!(
@@ -81,7 +88,17 @@ impl Seed {
                 ))
                 .hint("Put values that contain the delimiter between double quotes."));
             }
-            for (column, value) in values.iter_mut().zip(record) {
+            rows.push(record);
+        }
+        Ok((columns, rows))
+    }
+
+    fn parse(&self, text: &str) -> Result<SeedRows> {
+        let (columns, rows) = Self::parse_text(text, self.delimiter)?;
+        let mut values: Vec<Vec<Option<String>>> =
+            columns.iter().map(|_| Vec::with_capacity(rows.len())).collect();
+        for row in rows {
+            for (column, value) in values.iter_mut().zip(row) {
                 column.push(value);
             }
         }

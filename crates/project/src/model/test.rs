@@ -33,10 +33,21 @@ pub struct ModelTest {
     pub condition: Option<String>,
     /// How many failures it takes.
     pub threshold: Threshold,
+    /// What is done with failing rows.
+    pub failures: Failures,
     /// The property file, relative to the project folder.
     pub file: String,
     /// The line of the test in that file.
     pub line: usize,
+}
+
+/// What is done with a test's failing rows.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Failures {
+    /// SQL over the failing rows that says how many failures they are; each row is one if absent.
+    pub calc: Option<String>,
+    /// The table that keeps them, `schema.name`.
+    pub table: Option<String>,
 }
 
 /// What a generic test demands.
@@ -107,6 +118,8 @@ pub struct SingularTest {
     pub severity: Severity,
     /// How many failures it takes.
     pub threshold: Threshold,
+    /// What is done with failing rows.
+    pub failures: Failures,
     /// Tags for selection with `tag:`, sorted.
     pub tags: Vec<String>,
     /// The models and learners it reads with `ref()`.

@@ -104,6 +104,21 @@ pub enum Materialized {
     Snapshot,
 }
 
+impl Materialized {
+    /// dbt's word for it.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::View => "view",
+            Self::Table => "table",
+            Self::Incremental => "incremental",
+            Self::Ephemeral => "ephemeral",
+            Self::Seed => "seed",
+            Self::Snapshot => "snapshot",
+        }
+    }
+}
+
 fn january() -> u8 {
     1
 }

@@ -36,6 +36,9 @@ pub struct ModelProperties {
     /// Tests on the whole model.
     #[serde(default, alias = "data_tests")]
     pub tests: Vec<Test>,
+    /// Constraints of an enforced contract on several columns.
+    #[serde(default)]
+    pub constraints: Vec<Constraint>,
     /// The model's columns.
     #[serde(default)]
     pub columns: Vec<ColumnProperties>,
@@ -58,13 +61,124 @@ pub struct SourceProperties {
     pub tables: Vec<SourceTable>,
 }
 
+/// How old a table's newest row may be.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Freshness {
+    /// Beyond this age it warns.
+    #[serde(default)]
+    pub warn_after: Option<Age>,
+    /// Beyond this age it fails.
+    #[serde(default)]
+    pub error_after: Option<Age>,
+    /// Only rows that fulfil this SQL condition are looked at.
+    #[serde(default)]
+    pub filter: Option<String>,
+    /// SQL over the table's columns that says when a row was loaded; the time of the table's last commit
+    /// if absent.
+    #[serde(default)]
+    pub loaded_at_field: Option<String>,
+    /// A query that gives the newest such moment, instead of the column.
+    #[serde(default)]
+    pub loaded_at_query: Option<String>,
+}
+
+/// An age.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Age {
+    /// How many periods.
+    pub count: u32,
+    /// Minutes, hours or days.
+    pub period: AgePeriod,
+}
+
+impl Age {
+    /// The age in seconds.
+    #[must_use]
+    pub fn seconds(self) -> i64 {
+        let unit = match self.period {
+            AgePeriod::Minute => 60,
+            AgePeriod::Hour => 3_600,
+            AgePeriod::Day => 86_400,
+        };
+        i64::from(self.count) * unit
+    }
+}
+
+/// A unit of age.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum AgePeriod {
+    /// A minute.
+    Minute,
+    /// An hour.
+    Hour,
+    /// A day.
+    Day,
+}
+
+/// What an enforced contract demands of rows.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Constraint {
+    /// What is demanded.
+    #[serde(rename = "type")]
+    pub kind: ConstraintKind,
+    /// The SQL condition of `check`, or what `foreign_key` refers to.
+    #[serde(default)]
+    pub expression: Option<String>,
+    /// Its name in messages.
+    #[serde(default)]
+    pub name: Option<String>,
+    /// The columns, if it is one on the whole table.
+    #[serde(default)]
+    pub columns: Vec<String>,
+    /// The table a `foreign_key` refers to: `ref('customers')`.
+    #[serde(default)]
+    pub to: Option<String>,
+    /// Its columns.
+    #[serde(default)]
+    pub to_columns: Vec<String>,
+    /// dbt's own; every constraint here is enforced or refused.
+    #[serde(default)]
+    pub warn_unenforced: Option<bool>,
+    /// dbt's own; every constraint here is enforced or refused.
+    #[serde(default)]
+    pub warn_unsupported: Option<bool>,
+}
+
+/// A kind of constraint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ConstraintKind {
+    /// No value is missing.
+    NotNull,
+    /// No value, or combination of values, occurs twice.
+    Unique,
+    /// Both.
+    PrimaryKey,
+    /// Every value occurs in another table.
+    ForeignKey,
+    /// A condition holds for every row.
+    Check,
+    /// SQL of one database.
+    Custom,
+}
+
 /// One landed table.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(transform = allow_data_tests)]
 pub struct SourceTable {
-    /// The table's name.
+    /// The table's name in `source('name', 'table')`.
     pub name: String,
+    /// The table's name in its schema, if it is another one.
+    #[serde(default)]
+    pub identifier: Option<String>,
+    /// How old its newest row may be; `flywheel source freshness` looks.
+    #[serde(default)]
+    pub freshness: Option<Freshness>,
     /// What one row means.
     #[serde(default)]
     pub description: Option<String>,
@@ -86,6 +200,12 @@ pub struct ColumnProperties {
     /// What it holds.
     #[serde(default)]
     pub description: Option<String>,
+    /// Its SQL type, which an enforced contract demands.
+    #[serde(default)]
+    pub data_type: Option<String>,
+    /// What an enforced contract demands of its values.
+    #[serde(default)]
+    pub constraints: Vec<Constraint>,
     /// Its tests.
     #[serde(default, alias = "data_tests")]
     pub tests: Vec<Test>,
@@ -174,6 +294,12 @@ pub struct TestConfig {
     /// How many failures are counted at most.
     #[serde(default)]
     pub limit: Option<u64>,
+    /// SQL over the failing rows that says how many failures they are: `sum(n_records)`.
+    #[serde(default)]
+    pub fail_calc: Option<String>,
+    /// Whether failing rows are kept in a table, which the report names.
+    #[serde(default)]
+    pub store_failures: Option<bool>,
     /// Whether the test is run at all.
     #[serde(default)]
     pub enabled: Option<bool>,

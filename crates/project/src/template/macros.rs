@@ -32,6 +32,8 @@ pub(super) const DIALECTS: &[&str] = &["flywheel__", "duckdb__", "postgres__", "
 const BUILT_IN: &[(&str, &str, &str)] = &[
     ("dbt", "dbt.sql", include_str!("../../macros/dbt.sql")),
     ("dbt_utils", "dbt_utils.sql", include_str!("../../macros/dbt_utils.sql")),
+    ("dbt_date", "dbt_date.sql", include_str!("../../macros/dbt_date.sql")),
+    ("dbt_expectations", "dbt_expectations.sql", include_str!("../../macros/dbt_expectations.sql")),
 ];
 
 /// The project's macros, and what else is the same for all of its templates.
@@ -42,8 +44,21 @@ pub struct Macros {
     words: BTreeMap<String, BTreeSet<usize>>,
     /// Which macros there are, by package and name; the project's own have no package.
     known: BTreeSet<(String, String)>,
+    /// The texts of `{% docs %}` blocks.
+    pub(crate) docs: BTreeMap<String, String>,
+    /// Models with versions.
+    versions: BTreeMap<String, Versions>,
     /// dbt's `target` and the like; none for a project without `dbt_project.yml`.
     pub(crate) dbt: Option<DbtGlobals>,
+}
+
+/// The versions of a model.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Versions {
+    /// The model that `ref()` without a version means.
+    pub(crate) latest: String,
+    /// The model of each version.
+    pub(crate) all: BTreeMap<String, String>,
 }
 
 /// What dbt's templates know of the project.
@@ -57,6 +72,7 @@ pub(crate) struct DbtGlobals {
 
 #[derive(Clone, Debug)]
 struct File {
+    package: String,
     source: SourceFile,
     text: String,
     needs: BTreeSet<String>,
@@ -75,6 +91,31 @@ impl Macros {
     /// No macros, but what dbt's templates know.
     pub(crate) fn of(dbt: Option<DbtGlobals>) -> Self {
         Self { dbt, ..Self::default() }
+    }
+
+    /// Notes the versions of a model.
+    pub(crate) fn add_versions(&mut self, model: &str, versions: Versions) {
+        self.versions.insert(model.to_owned(), versions);
+    }
+
+    /// The model that `ref(name, v=version)` means, if `name` has versions.
+    pub(crate) fn version_of(&self, name: &str, version: Option<&str>) -> Option<&str> {
+        let versions = self.versions.get(name)?;
+        match version {
+            None => Some(&versions.latest),
+            Some(version) => versions.all.get(version).map(String::as_str),
+        }
+    }
+
+    /// Prefixes by which a dispatched macro is looked for: our own, the target's, and those closest to our
+    /// SQL. What is written for a database that divides whole numbers as another one does comes last.
+    pub(super) fn dialects(&self) -> &'static [&'static str] {
+        let target = self.dbt.as_ref().and_then(|dbt| dbt.target.get("type"));
+        match target.and_then(Json::as_str) {
+            Some("postgres" | "redshift") => &["flywheel__", "postgres__", "default__", "duckdb__"],
+            Some("duckdb") | None => &["flywheel__", "duckdb__", "default__", "postgres__"],
+            Some(_) => DIALECTS,
+        }
     }
 
     /// Adds what the program brings along.
@@ -106,7 +147,8 @@ impl Macros {
             self.needed_by(name, at);
         }
         let needs = blocks::words(&file.text).into_iter().map(str::to_owned).collect();
-        self.files.push(File { source: file.clone(), text, needs });
+        let package = package.to_owned();
+        self.files.push(File { package, source: file.clone(), text, needs });
     }
 
     fn needed_by(&mut self, word: &str, file: usize) {
@@ -130,6 +172,34 @@ impl Macros {
     /// Whether a package has the macro.
     pub(crate) fn has(&self, package: &str, name: &str) -> bool {
         self.known.contains(&(package.to_owned(), name.to_owned()))
+    }
+
+    /// Each of the project's own macros: its name, its file and its text, as dbt keeps them.
+    pub(crate) fn sources(&self) -> Vec<(String, String, String)> {
+        let mut found = Vec::new();
+        for file in self.files.iter().filter(|file| file.package.is_empty()) {
+            let text = &file.source.text;
+            let mut open: Option<(String, usize)> = None;
+            for tag in blocks::tags(text) {
+                match (tag.word, open.take()) {
+                    ("macro", None) => open = Some((tag.name().to_owned(), tag.start)),
+                    ("test" | "data_test", None) => {
+                        open = Some((format!("test_{}", tag.name()), tag.start));
+                    }
+                    ("endmacro" | "endtest" | "enddata_test", Some((name, start))) => {
+                        let text = text[start..tag.end].to_owned();
+                        found.push((name, file.source.path.clone(), text));
+                    }
+                    (_, other) => open = other,
+                }
+            }
+        }
+        found
+    }
+
+    /// Whether a template may call one of the project's own macros.
+    pub(crate) fn mentions_macro(&self, template: &str, name: &str) -> bool {
+        self.mentions(template, &rewrite::unique("", name))
     }
 
     /// The names of a package's macros.

@@ -9,19 +9,25 @@ mod relation;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use flywheel_base::{Error, ErrorKind, Result};
+use flywheel_base::{Error, ErrorKind, Result, suggest};
 use minijinja::value::{Rest, Serde, Value, ValueKind};
 use minijinja::{Environment, Output, State};
 use serde_json::{Map, Value as Json};
 
-use self::adapter::{Adapter, Exceptions};
-use self::call::{Config, MacroRef, Package, Var};
+use self::adapter::{Adapter, Builtins, Exceptions};
+use self::call::{Config, MacroRef, Package, Ref, Silent, Var};
 use self::relation::Relation;
-use super::{Columns, Macros, Raised, Reference, blocks};
+use super::{Columns, Macros, Overrides, Raised, Reference, blocks};
 
 /// Every word, for hints.
 pub(super) const WORDS: &[&str] =
     &["ref", "source", "var", "config", "is_incremental", "this", "execute"];
+
+/// The release of dbt whose projects are read.
+const DBT_VERSION: &str = "1.11.16";
+
+/// dbt's identifier of a run; always the same, so that what mentions it is not built again each time.
+const INVOCATION_ID: &str = "00000000-0000-0000-0000-000000000000";
 
 /// What a reference resolved to.
 #[derive(Clone, Debug)]
@@ -63,6 +69,7 @@ pub(super) struct Setup<'a> {
     pub(super) columns: &'a Columns,
     /// Whether what is read can be asked for its columns: not while references are looked for.
     pub(super) execute: bool,
+    pub(super) overrides: &'a Overrides,
     pub(super) macros: &'a Arc<Macros>,
 }
 
@@ -78,6 +85,7 @@ struct Inner {
     answers: BTreeMap<Reference, Answer>,
     columns: Columns,
     execute: bool,
+    overrides: Overrides,
     macros: Arc<Macros>,
     seen: Mutex<Seen>,
 }
@@ -125,9 +133,18 @@ impl Inner {
     /// `ref('model')`, and in a dbt project also `ref('package', 'model')`.
     fn reference(&self, arguments: &[Value]) -> Result<Value, minijinja::Error> {
         let names = positional(arguments);
+        let version = arguments.iter().find(|value| value.is_kwargs()).and_then(|named| {
+            let find = |key: &str| named.get_attr(key).ok().filter(|v| !v.is_undefined());
+            find("version").or_else(|| find("v")).filter(|v| !v.is_none())
+        });
+        let version = version.map(|version| version.to_string());
+        let named = |name: &String| {
+            let found = self.macros.version_of(name, version.as_deref());
+            Reference::Ref(found.unwrap_or(name).to_owned())
+        };
         match names.as_slice() {
-            [name] => self.resolve(Reference::Ref(name.clone())),
-            [_, name] if self.macros.dbt.is_some() => self.resolve(Reference::Ref(name.clone())),
+            [name] => self.resolve(named(name)),
+            [_, name] if self.macros.dbt.is_some() => self.resolve(named(name)),
             _ => Err(self.refuse(
                 format!("ref() takes one name, found {}", names.len()),
                 "Write ref('model').".to_owned(),
@@ -146,8 +163,31 @@ impl Inner {
         }
     }
 
+    /// What a unit test puts in the place of a macro.
+    fn overridden(&self, package: &str, name: &str) -> Option<Value> {
+        let macros = &self.overrides.macros;
+        let full = || macros.get(&format!("{package}.{name}"));
+        macros.get(name).or_else(full).map(|given| Value::from(Serde(given)))
+    }
+
+    /// The text of a `{% docs %}` block.
+    fn doc(&self, arguments: &[Value]) -> Result<Value, minijinja::Error> {
+        let names = positional(arguments);
+        let name = names.last().map_or("", String::as_str);
+        match self.macros.docs.get(name) {
+            Some(text) => Ok(Value::from(text.as_str())),
+            None => Err(self.refuse(
+                format!("no docs block is named \"{name}\""),
+                suggest::hint(name, self.macros.docs.keys().map(String::as_str)),
+            )),
+        }
+    }
+
     /// Variables whose names dbt lets everybody set; a secret has no place in SQL.
     fn env_var(&self, name: &str, default: Option<Value>) -> Result<Value, minijinja::Error> {
+        if let Some(value) = self.overrides.env.get(name) {
+            return Ok(Value::from(value.as_str()));
+        }
         let allowed = name.starts_with("DBT_") && !name.starts_with("DBT_ENV_SECRET");
         if self.macros.dbt.is_none() || (!allowed && default.is_none()) {
             let (message, hint) = match self.macros.dbt {
@@ -192,6 +232,7 @@ impl Words {
             answers: setup.answers,
             columns: setup.columns.clone(),
             execute: setup.execute,
+            overrides: setup.overrides.clone(),
             macros: Arc::clone(setup.macros),
             seen: Mutex::new(Seen::default()),
         };
@@ -208,8 +249,7 @@ impl Words {
 
     /// Makes the words known that `source` may use.
     pub(super) fn install(&self, environment: &mut Environment<'_>, source: &str) {
-        let words = Arc::clone(&self.inner);
-        environment.add_function("ref", move |names: Rest<Value>| words.reference(&names));
+        environment.add_global("ref", Value::from_object(Ref(Arc::clone(&self.inner))));
         let words = Arc::clone(&self.inner);
         environment.add_function("source", move |names: Rest<Value>| words.source(&names));
         let words = Arc::clone(&self.inner);
@@ -217,6 +257,8 @@ impl Words {
             words.seen().asked_incremental = true;
             words.incremental
         });
+        let words = Arc::clone(&self.inner);
+        environment.add_function("doc", move |names: Rest<Value>| words.doc(&names));
         let words = Arc::clone(&self.inner);
         environment.add_function("env_var", move |name: String, default: Option<Value>| {
             words.env_var(&name, default)
@@ -232,6 +274,16 @@ impl Words {
             environment.add_global("project_name", dbt.project.as_str());
             let own = Package { words: Arc::clone(&self.inner), package: String::new() };
             environment.add_global(dbt.project.clone(), Value::from_object(own));
+            for (name, key) in [("schema", "schema"), ("database", "database")] {
+                let found = dbt.target.get(key).and_then(Json::as_str).unwrap_or_default();
+                environment.add_global(name, found);
+            }
+            environment.add_global("dbt_version", DBT_VERSION);
+            environment.add_global("invocation_id", INVOCATION_ID);
+            let flags = [("FULL_REFRESH", false), ("STORE_FAILURES", false)];
+            environment.add_global("flags", Value::from_iter(flags));
+            let words = Arc::clone(&self.inner);
+            environment.add_global("builtins", Value::from_object(Builtins(words)));
         }
         environment.set_formatter(write_value);
     }
@@ -281,8 +333,9 @@ impl Words {
                 ))
             });
         }
-        environment.add_function("log", |_: Rest<Value>| "");
-        environment.add_function("print", |_: Rest<Value>| "");
+        for word in ["log", "print"] {
+            environment.add_global(word, Value::from_object(Silent));
+        }
         environment.add_function("__grows", list::growing);
         environment.add_function("zip", list::zip);
         environment.add_function("set", list::set);

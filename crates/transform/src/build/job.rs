@@ -10,7 +10,7 @@ use flywheel_warehouse::{Location, Query, Session, TableName};
 
 use super::materialize::{self, Batch};
 use super::past::Past;
-use super::{seed, snapshot};
+use super::{contract, hook, seed, snapshot};
 use crate::shelf::{Item, Shelf};
 use crate::testing::quoted_table;
 use crate::{World, catalog, inputs, lineage, names};
@@ -37,6 +37,8 @@ pub(super) struct Candidate {
     pub(super) rows: Option<u64>,
     /// The new rows, if those are all that changed.
     pub(super) batch: Option<Batch>,
+    /// What a person should know.
+    pub(super) notes: Vec<String>,
 }
 
 /// What building one model needs to know.
@@ -91,13 +93,42 @@ impl Job<'_> {
             versions.insert(format!("query {}", compiled.source));
         }
         let data = inputs::of(&versions);
+        let mut notes = Vec::new();
         let (made, built) = match self.unchanged(&compiled, &data).await? {
             Some(item) => (Made { item, rows: None, batch: None }, false),
-            None => (self.make(&compiled).await?, true),
+            None => {
+                notes.extend(self.hooks("pre-hook", self.session).await?);
+                let made = self.make(&compiled).await?;
+                contract::require(self, &made.item).await?;
+                if !self.model.config.post_hooks.is_empty() {
+                    let session = self.session_with(made.item.clone())?;
+                    notes.extend(self.hooks("post-hook", &session).await?);
+                }
+                (made, true)
+            }
         };
         let Compiled { fingerprint, source, timed, .. } = compiled;
         let Made { item, rows, batch } = made;
-        Ok(Candidate { item, fingerprint, source, data, timed, built, rows, batch })
+        Ok(Candidate { item, fingerprint, source, data, timed, built, rows, batch, notes })
+    }
+
+    /// Runs the model's statements before or after it is built; returns what a person should know.
+    async fn hooks(&self, word: &str, session: &Session) -> Result<Vec<String>> {
+        let config = &self.model.config;
+        let hooks = if word == "pre-hook" { &config.pre_hooks } else { &config.post_hooks };
+        let mut notes = Vec::new();
+        for text in hooks {
+            let sql = names::render_hook(self.world.project, self.model, text)?;
+            notes.extend(hook::run(session, word, &sql).await?);
+        }
+        Ok(notes)
+    }
+
+    /// The model's query, in the columns and types of its contract if it has one.
+    pub(super) fn render(&self, incremental: bool, columns: &Columns) -> Result<String> {
+        let project = self.world.project;
+        let sql = names::render_model_with(project, self.model, incremental, columns)?;
+        contract::wrapped(self.model, sql)
     }
 
     async fn make(&self, compiled: &Compiled) -> Result<Made> {
@@ -146,7 +177,8 @@ impl Job<'_> {
             let source = inputs::of([&fingerprint]);
             return Ok(Compiled { sql: String::new(), fingerprint, source, timed: false });
         }
-        let sql = names::render_model_with(project, self.model, false, &self.columns().await?)?;
+        let columns = self.columns().await?;
+        let sql = self.render(false, &columns)?;
         let config = storage(self.model);
         let mut known = vec![sql.clone(), config.clone()];
         known.extend(self.shapes().await?);
@@ -156,6 +188,10 @@ impl Job<'_> {
         {
             let fingerprint = build.fingerprint.clone();
             return Ok(Compiled { sql, fingerprint, source, timed: inputs.timed });
+        }
+        if self.model.config.contract {
+            let bare = names::render_model_with(project, self.model, false, &columns)?;
+            contract::check(self.session, self.model, &bare).await?;
         }
         let query = self.session.query(&sql).await?;
         self.require_declared(&query, false)?;
@@ -260,7 +296,7 @@ impl Job<'_> {
 
     /// The model's own name.
     pub(super) fn own_name(&self) -> TableName {
-        TableName::new(self.model.schema.as_str(), self.model.name.as_str())
+        TableName::new(self.model.schema.as_str(), self.model.table())
     }
 }
 
@@ -294,7 +330,7 @@ fn storage(model: &Model) -> String {
 }
 
 /// A type as SQL writes it; what has no name there is text.
-fn sql_type(data_type: &DataType) -> String {
+pub(super) fn sql_type(data_type: &DataType) -> String {
     match data_type {
         DataType::Boolean => "boolean".to_owned(),
         DataType::Int8 | DataType::Int16 | DataType::Int32 => "int".to_owned(),

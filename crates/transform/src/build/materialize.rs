@@ -19,7 +19,6 @@ use futures::{StreamExt, stream};
 
 use super::job::{Compiled, Job, Made};
 use crate::catalog::same_rows;
-use crate::names;
 use crate::shelf::Item;
 use crate::testing::{quoted, quoted_table};
 
@@ -120,7 +119,7 @@ impl Increment<'_> {
         };
         let session = self.session()?;
         let columns = self.job.columns().await?;
-        let sql = names::render_model_with(self.job.world.project, self.job.model, true, &columns)?;
+        let sql = self.job.render(true, &columns)?;
         let query = session.query(&sql).await?;
         self.job.require_declared(&query, true)?;
         let (query, removed) = self.fit(&session, &sql, query, &good.schema).await?;
@@ -329,7 +328,7 @@ fn both_sides(table: &Schema, new: &Schema, removed: &BTreeSet<String>) -> (Stri
 }
 
 /// Whether a row has no key, or one that another has.
-async fn has_bad_key(session: &Session, table: &str, keys: &[String]) -> Result<bool> {
+pub(super) async fn has_bad_key(session: &Session, table: &str, keys: &[String]) -> Result<bool> {
     let null: Vec<String> = keys.iter().map(|key| format!("{key} IS NULL")).collect();
     let (keys, null) = (keys.join(", "), null.join(" OR "));
     let sql = format!(

@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use flywheel_base::Result;
+use flywheel_project::graph::Known;
 use flywheel_project::{Model, NodeKind, Project};
 
 use crate::names;
 use crate::order::{self, Edges};
-use crate::testing::{self, Check};
+use crate::testing::{self, Check, Unit};
 
 /// A plan; nothing in it depends on the lake.
 pub(crate) struct Plan<'a> {
@@ -21,6 +22,8 @@ pub(crate) struct Plan<'a> {
     pub(crate) waves: Vec<Vec<String>>,
     /// Tests to run, by what they test.
     pub(crate) checks: BTreeMap<Option<String>, Vec<Check>>,
+    /// Unit tests of the models to build.
+    pub(crate) units: BTreeMap<String, Vec<Unit<'a>>>,
     /// Whether everything is built.
     pub(crate) whole: bool,
 }
@@ -35,6 +38,7 @@ impl<'a> Plan<'a> {
         project: &'a Project,
         select: &[String],
         exclude: &[String],
+        known: &Known,
         run_tests: bool,
     ) -> Result<Self> {
         let mut models = BTreeMap::new();
@@ -46,7 +50,7 @@ impl<'a> Plan<'a> {
             reads.insert(model.relation(), read);
             models.insert(model.relation(), model);
         }
-        let chosen = project.graph.select(select, exclude)?;
+        let chosen = project.graph.select_with(select, exclude, known)?;
         let of_kind = |kind: NodeKind| chosen.iter().filter(move |node| node.kind == kind);
         let selected: BTreeSet<String> = of_kind(NodeKind::Model)
             .map(|node| names::relation(project, node))
@@ -60,7 +64,16 @@ impl<'a> Plan<'a> {
         let whole = select.is_empty() && exclude.is_empty();
         let checks = relevant(checks, &tested, whole);
         let waves = order::arrange(&selected, &reads, &wishes(&checks))?;
-        Ok(Self { models, reads, selected, waves, checks, whole })
+        let mut units: BTreeMap<String, Vec<Unit<'a>>> = BTreeMap::new();
+        for name in selected.iter().filter(|_| run_tests) {
+            let Some(model) = models.get(name).copied() else { continue };
+            let made = model.unit_tests.iter().map(|test| Unit::new(project, model, test));
+            let made: Vec<Unit<'a>> = made.collect();
+            if !made.is_empty() {
+                units.insert(name.clone(), made);
+            }
+        }
+        Ok(Self { models, reads, selected, waves, checks, units, whole })
     }
 }
 

@@ -10,11 +10,13 @@ use flywheel_warehouse::{Location, Session};
 use futures::future::BoxFuture;
 use futures::{StreamExt, TryStreamExt, stream};
 
-use super::BuildOptions;
 use super::job::{Candidate, Job};
 use super::past::Past;
 use super::plan::Plan;
-use crate::report::{BuildReport, Event, Failure, ModelOutcome, ModelStatus, TestOutcome};
+use super::{BuildOptions, hook};
+use crate::report::{
+    BuildReport, Event, Failure, ModelOutcome, ModelStatus, TestOutcome, TestStatus,
+};
 use crate::shelf::{Item, Shelf};
 use crate::{World, inputs, names, order};
 
@@ -48,6 +50,10 @@ pub(super) struct Progress<'a> {
     pub(super) blocked: BTreeSet<String>,
     /// Results of tests, by what they tested.
     pub(super) tried: BTreeMap<Option<String>, Vec<TestOutcome>>,
+    /// What a person should know about the statements around the build.
+    pub(super) notes: Vec<String>,
+    /// Results of unit tests, by model.
+    pub(super) units: BTreeMap<String, Vec<TestOutcome>>,
     /// Builds to be recorded for sources, whose tests passed.
     pub(super) sources_passed: Vec<Build>,
 }
@@ -76,6 +82,8 @@ impl<'a> Progress<'a> {
             sequence: Vec::new(),
             blocked: BTreeSet::new(),
             tried: BTreeMap::new(),
+            units: BTreeMap::new(),
+            notes: Vec::new(),
             sources_passed: Vec::new(),
         };
         for (name, model) in &plan.models {
@@ -189,6 +197,7 @@ impl<'a> Progress<'a> {
             }
         }
         let session = self.session()?;
+        let ready = self.try_units(&session, ready).await;
         let made: Vec<(Duration, Result<Candidate>)> = {
             let mut works: Vec<BoxFuture<'_, (Duration, Result<Candidate>)>> = Vec::new();
             for name in &ready {
@@ -235,13 +244,15 @@ impl<'a> Progress<'a> {
             rows: None,
             duration,
             error: None,
-            tests: Vec::new(),
+            tests: self.units.get(name).cloned().unwrap_or_default(),
+            notes: Vec::new(),
         };
         match made {
             Ok(candidate) => {
                 outcome.status =
                     if candidate.built { ModelStatus::Built } else { ModelStatus::Unchanged };
                 outcome.rows = candidate.rows;
+                outcome.notes.clone_from(&candidate.notes);
                 self.shelf.put(name, Some(candidate.item.clone()));
                 self.candidates.insert(name.to_owned(), candidate);
             }
@@ -255,6 +266,41 @@ impl<'a> Progress<'a> {
         if done {
             self.finished(name);
         }
+    }
+
+    /// Runs the unit tests of models that are ready; those whose tests fail are not built.
+    async fn try_units<'n>(&mut self, session: &Session, ready: Vec<&'n str>) -> Vec<&'n str> {
+        let mut good = Vec::with_capacity(ready.len());
+        for name in ready {
+            let start = Instant::now();
+            let units = self.plan.units.get(name).map(Vec::as_slice).unwrap_or_default();
+            let mut outcomes = Vec::new();
+            if !units.is_empty() && !self.units_passed(name) {
+                for unit in units {
+                    let world = self.world;
+                    outcomes.push(Box::pin(unit.run(world.lake, session, world.project)).await);
+                }
+            }
+            let failed = outcomes.iter().any(|outcome| outcome.status == TestStatus::Failed);
+            self.units.insert(name.to_owned(), outcomes.clone());
+            if !failed {
+                good.push(name);
+                continue;
+            }
+            let outcome = ModelOutcome {
+                name: name.to_owned(),
+                status: ModelStatus::Failed,
+                rows: None,
+                duration: start.elapsed(),
+                error: None,
+                tests: outcomes,
+                notes: Vec::new(),
+            };
+            self.outcomes.insert(name.to_owned(), outcome);
+            self.blocked.insert(name.to_owned());
+            self.finished(name);
+        }
+        good
     }
 
     fn has_tests(&self, name: &str) -> bool {
@@ -277,6 +323,7 @@ impl<'a> Progress<'a> {
                 duration: Duration::ZERO,
                 error: Some(skipped_because(culprit)),
                 tests: Vec::new(),
+                notes: Vec::new(),
             },
         );
         self.finished(name);
@@ -286,6 +333,24 @@ impl<'a> Progress<'a> {
         if let Some(outcome) = self.outcomes.get(name) {
             (self.options.on_event)(Event::Finished(Box::new(outcome.clone())));
         }
+    }
+
+    /// Runs the project's statements before or after everything.
+    pub(super) async fn run_statements(&mut self, word: &str) -> Result<()> {
+        let Some(dbt) = &self.world.project.dbt else { return Ok(()) };
+        let statements = match word {
+            "on-run-start" => dbt.on_run_start.clone(),
+            _ => dbt.on_run_end.clone(),
+        };
+        if statements.is_empty() {
+            return Ok(());
+        }
+        let session = self.session()?;
+        for statement in statements {
+            let sql = names::render_statement(self.world.project, &statement)?;
+            self.notes.extend(hook::run(&session, word, &sql).await?);
+        }
+        Ok(())
     }
 
     /// Takes back a candidate whose tests failed: its name means again what readers see.
@@ -382,7 +447,8 @@ impl<'a> Progress<'a> {
     }
 
     fn report(mut self, publications: &[Publication], dropped: Vec<String>) -> BuildReport {
-        let mut report = BuildReport { removed: dropped, ..BuildReport::default() };
+        let notes = std::mem::take(&mut self.notes);
+        let mut report = BuildReport { removed: dropped, notes, ..BuildReport::default() };
         report.published = publications.iter().map(|seen| seen.name.clone()).collect();
         report.published.sort();
         for name in &self.sequence {

@@ -52,7 +52,7 @@ pub(super) async fn build(job: &Job<'_>, compiled: &Compiled) -> Result<Made> {
 }
 
 /// Whether a text can be nothing but a type.
-fn is_type(text: &str) -> bool {
+pub(super) fn is_type(text: &str) -> bool {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, ' ' | '_' | ',' | '(' | ')');
     let opens = text.matches('(').count();
     text.starts_with(|c: char| c.is_ascii_alphabetic())

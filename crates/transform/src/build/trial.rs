@@ -20,7 +20,7 @@ use super::progress::Progress;
 use crate::inputs::{self, Inputs};
 use crate::report::{ModelStatus, TestOutcome, TestStatus};
 use crate::shelf::Item;
-use crate::testing::{self, Check, Subject, quoted_table};
+use crate::testing::{self, Check, Subject, Unit, quoted_table};
 
 /// How many tables are tested at once.
 const SUBJECTS_AT_ONCE: usize = 4;
@@ -116,7 +116,19 @@ impl Progress<'_> {
 
     /// A digest of the definitions of a subject's tests.
     fn definitions(&self, subject: &Option<String>) -> String {
-        inputs::of(self.plan.checks.get(subject).into_iter().flatten().map(Check::digest))
+        let checks = self.plan.checks.get(subject).into_iter().flatten().map(Check::digest);
+        let units = subject.as_ref().and_then(|name| self.plan.units.get(name));
+        inputs::of(checks.chain(units.into_iter().flatten().map(Unit::digest)))
+    }
+
+    /// Whether the model's unit tests passed on the query that it has now.
+    pub(super) fn units_passed(&self, name: &str) -> bool {
+        let past = self.past(name);
+        let (Some(build), Some(before)) = (past.build, past.inputs()) else { return false };
+        let passed = build.tests == PASSED || build.tests == WARNED;
+        passed
+            && !self.options.full_refresh
+            && before.tests == self.definitions(&Some(name.to_owned()))
     }
 
     /// A digest of the versions of what a subject's tests read besides it.
@@ -169,7 +181,7 @@ impl Progress<'_> {
         let Some(name) = subject else {
             let nothing = arrow::datatypes::Schema::empty();
             let subject = Subject { table: "", schema: &nothing, batch: None, merge_key: &[] };
-            return Ok(testing::run(session, subject, checks).await);
+            return Ok(testing::run(self.world.lake, session, subject, checks).await);
         };
         let schema = match self.shelf.item(name) {
             Some(Item::Table { location, version }) => {
@@ -185,7 +197,7 @@ impl Progress<'_> {
             batch: batch.as_deref(),
             merge_key: merge_key.unwrap_or_default(),
         };
-        Ok(testing::run(session, subject, checks).await)
+        Ok(testing::run(self.world.lake, session, subject, checks).await)
     }
 
     /// Notes outcomes and blocks what failed.
@@ -211,7 +223,8 @@ impl Progress<'_> {
             self.note_source(name, &outcomes);
             if let Some(outcome) = self.outcomes.get_mut(name) {
                 outcome.duration += duration;
-                outcome.tests.clone_from(&outcomes);
+                let units = self.units.get(name).cloned().unwrap_or_default();
+                outcome.tests = units.into_iter().chain(outcomes.iter().cloned()).collect();
                 let told =
                     matches!(outcome.status, ModelStatus::Skipped) || outcome.error.is_some();
                 if !told {
@@ -288,6 +301,10 @@ impl Progress<'_> {
                 continue;
             }
             all.extend(self.try_subject(&session, subject.as_deref(), Need::All, &checks).await?);
+        }
+        for unit in self.plan.units.values().flatten() {
+            let world = self.world;
+            all.push(Box::pin(unit.run(world.lake, &session, world.project)).await);
         }
         all.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(all)

@@ -72,8 +72,13 @@ async fn a_flat_join_of_two_facts_is_wrong_by_a_factor() {
 async fn shop(folder: &Path, dir: &Path) -> (Project, Session) {
     let text = fs::read_to_string(folder.join("project.txt")).unwrap();
     let clock = Arc::new(FixedClock::new(Timestamp::parse("2024-05-01").unwrap()));
-    let options =
-        LakeOptions { memory_bytes: 256 << 20, spill_dir: dir.join("spill"), partitions: 2, clock };
+    let options = LakeOptions {
+        memory_bytes: 256 << 20,
+        spill_dir: dir.join("spill"),
+        partitions: 2,
+        clock,
+        exact_division: false,
+    };
     let lake = Lake::open(&dir.join("lake"), options).await.unwrap();
     let empty = lake.session(Catalog::new()).unwrap();
     let mut catalog = Catalog::new();

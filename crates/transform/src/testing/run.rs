@@ -4,11 +4,12 @@ use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{Int64Type, Schema};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use flywheel_base::{Error, Result};
-use flywheel_project::Verdict;
-use flywheel_warehouse::Session;
+use flywheel_project::{Threshold, Verdict};
+use flywheel_warehouse::{Lake, Session, Write, WriteMode};
 
-use super::statement::{self, Statement, Target};
+use super::statement::{self, Counted, Statement, Target};
 use super::{Check, CheckKind, quoted_table};
+use crate::names;
 use crate::report::{Failure, Sample, TestOutcome, TestScope, TestStatus};
 
 /// How many failing rows a report shows.
@@ -30,8 +31,10 @@ pub(crate) struct Subject<'a> {
     pub(crate) merge_key: &'a [String],
 }
 
-/// Runs `checks`, in their order; a check that cannot be run is an outcome, too.
+/// Runs `checks`, in their order; a check that cannot be run is an outcome, too. Failing rows are kept in
+/// tables of `lake` where a check says so.
 pub(crate) async fn run(
+    lake: &Lake,
     session: &Session,
     subject: Subject<'_>,
     checks: &[&Check],
@@ -51,9 +54,29 @@ pub(crate) async fn run(
     let counts = count_all(session, &statements).await;
     let mut outcomes = Vec::with_capacity(checks.len());
     for ((check, statement), count) in checks.iter().zip(statements).zip(counts) {
-        outcomes.push(judge(session, check, statement, count).await);
+        let failing = statement.as_ref().ok().and_then(Option::as_ref).map(|s| s.failing.clone());
+        let mut outcome = judge(session, check, statement, count).await;
+        if let (Some(table), Some(failing), None) = (&check.failures.table, failing, &outcome.error)
+        {
+            match keep(lake, session, table, &failing).await {
+                Ok(()) => outcome.stored = Some(table.clone()),
+                Err(error) => {
+                    let error = error.context(format!("keeping the failing rows in {table}"));
+                    outcome = broken(outcome, check, error);
+                }
+            }
+        }
+        outcomes.push(outcome);
     }
     outcomes
+}
+
+/// Writes the failing rows, none if there is none, to their table.
+async fn keep(lake: &Lake, session: &Session, table: &str, failing: &str) -> Result<()> {
+    let rows = session.query(failing).await?.stream().await?;
+    let write = Write::new(WriteMode::Replace, rows, "test").add_columns();
+    Box::pin(lake.write(&names::plain_location(table)?, write)).await?;
+    Ok(())
 }
 
 type Prepared = Result<Option<Statement>>;
@@ -75,7 +98,7 @@ async fn count_all(session: &Session, statements: &[Prepared]) -> Vec<Option<Res
         put(session, &mut counts, &by_row, shared).await;
     }
     if !whole.is_empty() {
-        let queries: Vec<&str> = whole.iter().map(|(_, s)| s.failing.as_str()).collect();
+        let queries: Vec<Counted<'_>> = whole.iter().map(|(_, s)| s.counted()).collect();
         let shared = count(session, &queries).await;
         put(session, &mut counts, &whole, shared).await;
     }
@@ -93,7 +116,7 @@ async fn put(
         let counted = match &shared {
             Ok(shared) => Ok(shared.get(position).copied().unwrap_or_default()),
             // Alone, so that a mistake is put to the test that makes it.
-            Err(_) => count(session, &[&statement.failing])
+            Err(_) => count(session, &[statement.counted()])
                 .await
                 .map(|counted| counted.first().copied().unwrap_or_default()),
         };
@@ -115,7 +138,7 @@ async fn scan(session: &Session, from: &str, conditions: &[&str]) -> Result<Vec<
 }
 
 /// How many rows each query returns.
-async fn count(session: &Session, queries: &[&str]) -> Result<Vec<u64>> {
+async fn count(session: &Session, queries: &[Counted<'_>]) -> Result<Vec<u64>> {
     let batches = session.query(&statement::counts(queries)).await?.collect().await?;
     let mut counts = vec![0; queries.len()];
     for batch in &batches {
@@ -162,11 +185,14 @@ async fn judge(
     outcome.failures = rows;
     if rows > 0
         && matches!(check.kind, CheckKind::AcceptedValues { .. })
-        && let Ok(values) = self::count(session, &[&statement.failing]).await
+        && let Ok(values) = self::count(session, &[statement.counted()]).await
     {
         outcome.failures = values.first().copied().unwrap_or(rows);
     }
-    outcome.status = match check.threshold.verdict(check.severity, outcome.failures) {
+    // A limit on rows is none on what is computed from them.
+    let limit = check.threshold.limit.filter(|_| check.failures.calc.is_none());
+    let threshold = Threshold { limit, ..check.threshold.clone() };
+    outcome.status = match threshold.verdict(check.severity, outcome.failures) {
         Verdict::Pass => TestStatus::Passed,
         Verdict::Warn => TestStatus::Warned,
         Verdict::Fail => TestStatus::Failed,
@@ -194,6 +220,7 @@ fn untried(check: &Check) -> TestOutcome {
         sample: Sample::default(),
         sql: String::new(),
         scope: TestScope::Table,
+        stored: None,
         error: None,
     }
 }
@@ -226,7 +253,7 @@ async fn sample(session: &Session, query: &str) -> Result<Sample> {
 }
 
 /// The rows of a batch as text.
-fn texts(batch: &RecordBatch) -> Result<Vec<Vec<String>>> {
+pub(super) fn texts(batch: &RecordBatch) -> Result<Vec<Vec<String>>> {
     let options = FormatOptions::default();
     let failed = |error| Error::internal("cannot show a failing row").caused_by(error);
     let columns = batch

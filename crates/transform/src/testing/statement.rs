@@ -37,13 +37,30 @@ pub(super) struct Statement {
     pub(super) failing: String,
     /// The query for a sample of failing rows.
     pub(super) sample: String,
+    /// SQL over the failing rows that says how many failures they are; none counts them.
+    pub(super) calc: Option<String>,
+    /// How many failing rows are looked at.
+    pub(super) limit: Option<u64>,
+}
+
+/// A query whose rows are failures, and how many failures they are.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Counted<'a> {
+    query: &'a str,
+    calc: Option<&'a str>,
+    limit: Option<u64>,
 }
 
 impl Statement {
     /// A query that needs the whole table.
     fn whole(target: &Target<'_>, failing: String, sample: String) -> Self {
         let (from, scope) = (target.table.to_owned(), TestScope::Table);
-        Self { row_condition: None, from, scope, failing, sample }
+        Self { row_condition: None, from, scope, failing, sample, calc: None, limit: None }
+    }
+
+    /// What is counted.
+    pub(super) fn counted(&self) -> Counted<'_> {
+        Counted { query: &self.failing, calc: self.calc.as_deref(), limit: self.limit }
     }
 }
 
@@ -59,6 +76,14 @@ pub(crate) fn quoted(name: &str) -> String {
 
 /// Writes `check` as SQL; none if it holds by construction.
 pub(super) fn statement(check: &Check, target: &Target<'_>) -> Result<Option<Statement>> {
+    let Some(statement) = plain_statement(check, target)? else { return Ok(None) };
+    let Some(calc) = check.failures.calc.clone() else { return Ok(Some(statement)) };
+    // Failures that are computed from rows need all of them, in a query of their own.
+    let limit = check.threshold.limit;
+    Ok(Some(Statement { row_condition: None, calc: Some(calc), limit, ..statement }))
+}
+
+fn plain_statement(check: &Check, target: &Target<'_>) -> Result<Option<Statement>> {
     let column = |name: &str| find(check, target.schema, name).map(quoted);
     let from = target.batch.unwrap_or(target.table);
     let scope = if target.batch.is_some() { TestScope::NewRows } else { TestScope::Table };
@@ -125,7 +150,8 @@ fn by_row(check: &Check, target: &Target<'_>, from: &str, failing: &str) -> Stat
     let subquery = check.condition.as_ref().is_some_and(|c| c.to_lowercase().contains("select"));
     let row_condition = (!subquery).then_some(row_condition);
     let scope = TestScope::Table;
-    Statement { row_condition, from: from.to_owned(), scope, sample, failing: rows }
+    let from = from.to_owned();
+    Statement { row_condition, from, scope, sample, failing: rows, calc: None, limit: None }
 }
 
 /// An order of rows by their first plain columns, so that a sample is the same each time.
@@ -180,9 +206,19 @@ pub(super) fn scan(from: &str, conditions: &[&str]) -> String {
 }
 
 /// One query that counts the rows of several queries, a row `(position, failures)` for each.
-pub(super) fn counts(queries: &[&str]) -> String {
-    let count = |(i, query): (usize, &&str)| {
-        format!("SELECT {i} AS position, count(*) AS failures FROM (\n{query}\n) AS q{i}")
+pub(super) fn counts(queries: &[Counted<'_>]) -> String {
+    let count = |(i, counted): (usize, &Counted<'_>)| {
+        let Counted { query, calc, limit } = counted;
+        let Some(calc) = calc else {
+            return format!(
+                "SELECT {i} AS position, count(*) AS failures FROM (\n{query}\n) AS q{i}"
+            );
+        };
+        let limit = limit.map_or_else(String::new, |limit| format!(" LIMIT {limit}"));
+        format!(
+            "SELECT {i} AS position, CAST(coalesce({calc}\n, 0) AS bigint) AS failures \
+             FROM (SELECT * FROM (\n{query}\n) AS r{i}{limit}) AS q{i}"
+        )
     };
     queries.iter().enumerate().map(count).collect::<Vec<_>>().join("\nUNION ALL\n")
 }

@@ -1,6 +1,7 @@
 //! What is built when, and what readers see of it.
 
 use flywheel_base::Timestamp;
+use flywheel_project::graph::Known;
 
 use super::shop::{Shop, error_of};
 use crate::{At, ModelStatus, catalog_at};
@@ -173,6 +174,7 @@ async fn reopen(shop: &Shop) -> flywheel_warehouse::Lake {
         spill_dir: shop.dir.path().join("spill"),
         partitions: 2,
         clock: std::sync::Arc::clone(&shop.clock) as _,
+        exact_division: false,
     };
     flywheel_warehouse::Lake::open(&shop.dir.path().join("lake"), options).await.unwrap()
 }
@@ -222,7 +224,7 @@ async fn a_build_can_be_run_by_a_server() {
     let options = crate::BuildOptions { select: &select, ..crate::BuildOptions::default() };
     let report = movable(crate::build(shop.world(), options)).await.unwrap();
     assert_eq!(report.published.len(), 2);
-    assert!(movable(crate::test(shop.world(), &[], &[])).await.unwrap().is_empty());
+    assert!(movable(crate::test(shop.world(), &[], &[], &Known::new())).await.unwrap().is_empty());
     let steps = movable(crate::column_lineage(shop.world(), "revenue", "revenue")).await.unwrap();
     assert_eq!(steps.len(), 3);
     assert!(movable(crate::catalog(shop.world())).await.unwrap().names().count() > 2);

@@ -7,14 +7,14 @@ use flywheel_warehouse::WriteMode;
 use super::shop::{Shop, error_of};
 use crate::{ModelStatus, TestStatus};
 
-const PROJECT: (&str, &str) = ("dbt_project.yml", "name: shop\n");
+pub(super) const PROJECT: (&str, &str) = ("dbt_project.yml", "name: shop\n");
 
 /// The folder with the example project, and with what dbt makes of it.
-fn examples() -> std::path::PathBuf {
+pub(super) fn examples() -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/dbt")
 }
 
-fn files_below(folder: &Path, inside: &str, found: &mut Vec<(String, String)>) {
+pub(super) fn files_below(folder: &Path, inside: &str, found: &mut Vec<(String, String)>) {
     for entry in std::fs::read_dir(folder).unwrap() {
         let entry = entry.unwrap();
         let name = format!("{inside}{}", entry.file_name().into_string().unwrap());

@@ -28,6 +28,7 @@ models:
 const FULL: BuildOptions<'static> = BuildOptions {
     select: &[],
     exclude: &[],
+    known: None,
     full_refresh: true,
     run_tests: true,
     on_event: &|_| {},

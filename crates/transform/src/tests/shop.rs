@@ -58,6 +58,7 @@ impl Shop {
             spill_dir: dir.path().join("spill"),
             partitions: 2,
             clock: Arc::clone(&clock) as _,
+            exact_division: files.iter().any(|(path, _)| *path == "dbt_project.yml"),
         };
         let lake = Lake::open(&dir.path().join("lake"), options).await.unwrap();
         let store = Store::open(&dir.path().join("meta.db")).unwrap();

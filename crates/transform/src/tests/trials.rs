@@ -1,5 +1,7 @@
 //! Tests: what they find, what a failure stops, and when they run.
 
+use flywheel_project::graph::Known;
+
 use super::shop::Shop;
 use crate::{BuildOptions, ModelStatus, TestStatus, test};
 
@@ -211,11 +213,11 @@ async fn without_tests_everything_is_published_and_the_next_build_tests_it() {
 #[tokio::test]
 async fn the_test_command_looks_at_what_readers_see() {
     let shop = shop().await;
-    let before = test(shop.world(), &[], &[]).await.unwrap();
+    let before = test(shop.world(), &[], &[], &Known::new()).await.unwrap();
     assert!(before.iter().all(|test| test.error.is_some()), "nothing is built yet");
     shop.build().await;
     shop.land("raw.orders", "id, customer, status, amount", "(2, 'a', 'paid', 1)").await;
-    let after = test(shop.world(), &["stg_orders".to_owned()], &[]).await.unwrap();
+    let after = test(shop.world(), &["stg_orders".to_owned()], &[], &Known::new()).await.unwrap();
     assert_eq!(after.len(), 5);
     assert!(after.iter().all(|test| test.status == TestStatus::Passed), "{after:#?}");
 }

@@ -8,13 +8,15 @@ use datafusion::sql::sqlparser::ast::Statement as Sql;
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use flywheel_base::{Error, ErrorKind, Result};
 
+use super::dialect;
 use crate::failure::from_engine;
 
 /// Parses one reading statement.
 pub(super) fn parse(state: &SessionState, sql: &str) -> Result<Statement> {
-    let dialect = state.config_options().sql_parser.dialect;
-    let statement = state.sql_to_statement(sql, &dialect).map_err(from_engine)?;
+    let spoken = state.config_options().sql_parser.dialect;
+    let mut statement = state.sql_to_statement(sql, &spoken).map_err(from_engine)?;
     if reads(&statement) {
+        dialect::translate(&mut statement)?;
         return Ok(statement);
     }
     Err(refused(&statement.to_string()))

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use flywheel_base::{Error, Result};
+use flywheel_project::graph::Known;
 use flywheel_project::resource::policy::Choose;
 use flywheel_runtime::status::{Rows, status};
 use flywheel_runtime::turn::TurnReport;
@@ -388,7 +389,7 @@ async fn proposals(workspace: &Workspace) -> Result<Vec<Proposal>> {
 }
 
 async fn tests(workspace: &Workspace) -> Result<Vec<TestResult>> {
-    let outcomes = run::test(workspace, &[], &[]).await?;
+    let outcomes = run::test(workspace, &[], &[], &Known::new()).await?;
     let result = |test: flywheel_runtime::TestOutcome| TestResult {
         subject: test.subject.unwrap_or_else(|| "tests/".to_owned()),
         test: test.name,

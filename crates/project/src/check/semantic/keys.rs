@@ -7,7 +7,7 @@ use super::super::Check;
 use super::super::sync::at;
 use crate::graph::{NodeId, NodeKind};
 use crate::load::Read;
-use crate::model::{ModelTest, SingularTest, TestKind, Threshold, test_name};
+use crate::model::{Failures, ModelTest, SingularTest, TestKind, Threshold, test_name};
 use crate::resource::properties::Severity;
 use crate::resource::semantic::{EntityKind, Semantic};
 use crate::template::{self, Reference};
@@ -74,6 +74,7 @@ impl Check<'_> {
             severity: Severity::Error,
             condition: None,
             threshold: Threshold::default(),
+            failures: Failures::default(),
             file: read.file.path.clone(),
             line: at(read.node.find(&[Step::Key("entities"), Step::Key(entity)]), "type").line,
         });
@@ -119,6 +120,7 @@ impl Check<'_> {
             sql,
             severity: Severity::Error,
             threshold: Threshold::default(),
+            failures: Failures::default(),
             tags: Vec::new(),
             refs,
             sources,

@@ -50,7 +50,8 @@ impl Check<'_> {
         let name = metric.name;
         let node = read.node.find(&[Step::Key("metrics"), Step::Key(name)]);
         let id = NodeId::new(NodeKind::Metric, name);
-        let info = NodeInfo { file: Some(read.file.path.clone()), tags: Vec::new() };
+        let file = Some(read.file.path.clone());
+        let info = NodeInfo { file, ..NodeInfo::default() };
         self.checked.graph.add(id.clone(), info);
         self.checked.graph.link(&NodeId::new(NodeKind::Semantic, &metric.view.semantic), &id);
         if metric.metric.certification == Certification::Certified && metric.owner().is_none() {

@@ -7,7 +7,6 @@ use minijinja::{Error, State};
 
 use super::Inner;
 use super::call::MacroRef;
-use crate::template::macros::DIALECTS;
 
 /// What templates may ask of the database's own side.
 #[derive(Debug)]
@@ -58,7 +57,7 @@ impl Adapter {
         let mut packages = vec!["", package.unwrap_or("")];
         packages.extend(macros.packages());
         for package in packages {
-            for dialect in DIALECTS {
+            for dialect in macros.dialects() {
                 let name = format!("{dialect}{name}");
                 if macros.has(package, &name) {
                     let (words, package) = (Arc::clone(&self.0), package.to_owned());
@@ -93,6 +92,32 @@ fn named(args: &[Value]) -> Result<(Option<Kwargs>, &[Value]), Error> {
     match args.split_last() {
         Some((last, rest)) if last.is_kwargs() => Ok((Some(Kwargs::try_from(last.clone())?), rest)),
         _ => Ok((None, args)),
+    }
+}
+
+/// `builtins.ref(…)`, for a project's own `ref`.
+#[derive(Debug)]
+pub(super) struct Builtins(pub(super) Arc<Inner>);
+
+impl Object for Builtins {
+    fn repr(self: &Arc<Self>) -> ObjectRepr {
+        ObjectRepr::Plain
+    }
+
+    fn call_method(
+        self: &Arc<Self>,
+        _: &mut State<'_, '_>,
+        method: &str,
+        args: &[Value],
+    ) -> Result<Value, Error> {
+        match method {
+            "ref" => self.0.reference(args),
+            "source" => self.0.source(args),
+            _ => Err(self.0.refuse(
+                format!("builtins.{method}() is not available"),
+                "Templates know builtins.ref and builtins.source.".to_owned(),
+            )),
+        }
     }
 }
 

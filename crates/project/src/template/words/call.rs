@@ -23,6 +23,9 @@ impl Object for MacroRef {
     }
 
     fn call(self: &Arc<Self>, state: &mut State<'_, '_>, args: &[Value]) -> Result<Value, Error> {
+        if let Some(given) = self.words.overridden(&self.package, &self.name) {
+            return Ok(given);
+        }
         let key = (self.package.clone(), self.name.clone());
         let found = self.words.seen().macros.get(&key).cloned();
         let Some(found) = found else {
@@ -68,6 +71,34 @@ impl Object for Package {
         let hint = suggest::hint(method, known.iter().copied());
         let message = format!("package \"{}\" has no macro \"{method}\"", self.package);
         Err(self.words.refuse(message, hint))
+    }
+}
+
+/// `ref('model')` and `ref('model', v=2)`; a function of the engine's takes no named arguments.
+#[derive(Debug)]
+pub(super) struct Ref(pub(super) Arc<Inner>);
+
+impl Object for Ref {
+    fn repr(self: &Arc<Self>) -> ObjectRepr {
+        ObjectRepr::Plain
+    }
+
+    fn call(self: &Arc<Self>, _: &mut State<'_, '_>, args: &[Value]) -> Result<Value, Error> {
+        self.0.reference(args)
+    }
+}
+
+/// `log('text', info=true)`: says nothing and gives nothing.
+#[derive(Debug)]
+pub(super) struct Silent;
+
+impl Object for Silent {
+    fn repr(self: &Arc<Self>) -> ObjectRepr {
+        ObjectRepr::Plain
+    }
+
+    fn call(self: &Arc<Self>, _: &mut State<'_, '_>, _: &[Value]) -> Result<Value, Error> {
+        Ok(Value::from(""))
     }
 }
 

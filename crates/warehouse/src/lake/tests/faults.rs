@@ -160,6 +160,7 @@ async fn a_lake_cannot_be_made_where_a_file_is_in_the_way() {
         spill_dir: t.folder.path().join("spill"),
         partitions: 1,
         clock: Arc::clone(&t.clock) as _,
+        exact_division: false,
     };
     let path = t.folder.path().join("file/lake");
     let error = crate::Lake::open(&path, options).await.unwrap_err();

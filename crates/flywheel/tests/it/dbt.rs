@@ -1,0 +1,116 @@
+//! dbt projects through the binary: everything as it is, selection, files for others.
+
+use std::path::Path;
+
+use crate::house::House;
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        match entry.file_type().unwrap().is_dir() {
+            true => copy(&entry.path(), &target),
+            false => {
+                std::fs::copy(entry.path(), target).unwrap();
+            }
+        }
+    }
+}
+
+/// The bakery, unmodified.
+fn bakery() -> House {
+    let house = House::new();
+    std::fs::remove_file(house.path("flywheel.yaml")).unwrap();
+    let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/dbt/bakery");
+    copy(&from, &house.dir());
+    house
+}
+
+const SEEDS: [&str; 2] = ["--vars", "{load_source_data: true}"];
+
+fn with_seeds<'a>(arguments: &[&'a str]) -> Vec<&'a str> {
+    [arguments, &SEEDS].concat()
+}
+
+#[test]
+fn an_unmodified_project_is_built_whole_and_leaves_dbts_files() {
+    let house = bakery();
+    house.ok(&with_seeds(&["build"]));
+    assert_eq!(house.cell("select count(*), sum(order_total) from main.orders"), "5,60.15");
+    let results: serde_json::Value =
+        serde_json::from_str(&house.read("target/run_results.json")).unwrap();
+    let of = |kind: &str, status: &str| {
+        let results = results["results"].as_array().unwrap().iter();
+        let fits = |r: &&serde_json::Value| {
+            r["unique_id"].as_str().unwrap().starts_with(kind) && r["status"] == status
+        };
+        results.filter(fits).count()
+    };
+    assert_eq!(
+        (of("model.", "success"), of("seed.", "success"), of("snapshot.", "success")),
+        (13, 6, 1)
+    );
+    assert_eq!((of("unit_test.", "pass"), of("test.", "fail")), (5, 0));
+    let manifest: serde_json::Value =
+        serde_json::from_str(&house.read("target/manifest.json")).unwrap();
+    assert_eq!(manifest["nodes"]["model.bakery.orders"]["relation_name"], "main.orders");
+    let metric = house.ok(&["metric", "query", "bread_revenue_pct", "--output", "csv"]);
+    // 9 + 9 + 12 + 12 of 52.50 euros.
+    assert!(metric.lines().last().unwrap().starts_with("0.8"), "{metric}");
+    // In another target the tables are others.
+    house.ok(&with_seeds(&["build", "--target", "prod"]));
+    assert_eq!(house.cell("select count(*) from prod.orders"), "5");
+}
+
+#[test]
+fn only_what_changed_is_selected() {
+    let house = bakery();
+    house.ok(&with_seeds(&["build"]));
+    let state = house.path("before");
+    copy(&house.path("target"), &state);
+    let state = state.to_str().unwrap().to_owned();
+    let selected = |words: &[&str]| -> Vec<String> {
+        let words = [&["build", "--output", "json", "--state", &state, "--select"], words].concat();
+        let report: serde_json::Value =
+            serde_json::from_str(&house.ok(&with_seeds(&words))).unwrap();
+        let models = report["models"].as_array().unwrap().iter();
+        models.map(|model| model["name"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(selected(&["state:modified+"]), [""; 0]);
+    house.write("models/staging/stg_guests.sql", "select id as guest_id, upper(name) as guest_name from {{ source('till', 'raw_guests') }}\n");
+    assert_eq!(
+        selected(&["state:modified+1"]),
+        ["main.stg_guests", "main.guests_v1", "main.guests_v2"]
+    );
+    let complaint = house.fails(2, &with_seeds(&["build", "--select", "state:modified"]));
+    assert!(complaint.contains("--state"), "{complaint}");
+    let complaint = house.fails(2, &with_seeds(&["build", "--selector", "just_stagin"]));
+    assert!(complaint.contains("just_staging"), "{complaint}");
+    let complaint = house.fails(2, &["build", "--vars", "[1]"]);
+    assert!(complaint.contains("--vars is not a mapping"), "{complaint}");
+}
+
+#[test]
+fn freshness_of_a_source_is_a_command_with_an_exit_code() {
+    let house = bakery();
+    house.ok(&with_seeds(&["build", "--select", "resource_type:seed"]));
+    let words = with_seeds(&["source", "freshness", "--output", "json"]);
+    let told: serde_json::Value = serde_json::from_str(&house.ok(&words)).unwrap();
+    let of = |table: &str| {
+        let found = told.as_array().unwrap().iter().find(|row| row["table"] == table);
+        found.map(|row| row["status"].as_str().unwrap().to_owned())
+    };
+    assert_eq!(of("raw.raw_orders").as_deref(), Some("warn"), "orders of 2024 are old");
+    assert_eq!(
+        of("raw.raw_items").as_deref(),
+        Some("pass"),
+        "just written, and no column says more"
+    );
+    assert_eq!(of("raw.raw_bakeries"), None, "null takes back what the source says");
+    house.write(
+        "models/staging/__sources.yml",
+        house.read("models/staging/__sources.yml").replace("count: 36500", "count: 1"),
+    );
+    house.fails(1, &with_seeds(&["source", "freshness", "--select", "source:till.raw_orders"]));
+}

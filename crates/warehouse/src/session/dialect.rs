@@ -1,0 +1,290 @@
+//! Words of other databases in the words of ours: functions that projects written for DuckDB, PostgreSQL
+//! and the like use and that our engine calls otherwise.
+//!
+//! A statement is translated before it is planned, so everything behind it (types, lineage, fingerprints)
+//! sees our own functions only. What is not known here stays as it is.
+
+use std::ops::ControlFlow;
+
+use datafusion::sql::parser::{DFParserBuilder, Statement};
+use datafusion::sql::sqlparser::ast::{
+    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause, FunctionArguments, Ident,
+    ObjectName, ObjectNamePart, UnaryOperator, Value, VisitMut, visit_expressions_mut,
+};
+use datafusion::sql::sqlparser::dialect::GenericDialect;
+use flywheel_base::Result;
+
+use crate::failure::from_engine;
+
+/// Functions that only have another name here.
+const RENAMED: &[(&str, &str)] = &[
+    ("any_value", "first_value"),
+    ("approx_count_distinct", "approx_distinct"),
+    ("booland_agg", "bool_and"),
+    ("boolor_agg", "bool_or"),
+    ("group_concat", "string_agg"),
+    ("lcase", "lower"),
+    ("len", "length"),
+    ("list", "array_agg"),
+    ("list_value", "make_array"),
+    ("listagg", "string_agg"),
+    ("logical_and", "bool_and"),
+    ("logical_or", "bool_or"),
+    ("quantile_cont", "percentile_cont"),
+    ("regexp_matches", "regexp_like"),
+    ("str_split", "string_to_array"),
+    ("string_split", "string_to_array"),
+    ("ucase", "upper"),
+];
+
+/// Parts of a date that are functions elsewhere, and what `date_part` calls them.
+const PARTS: &[(&str, &str)] = &[
+    ("year", "year"),
+    ("quarter", "quarter"),
+    ("month", "month"),
+    ("week", "week"),
+    ("weekofyear", "week"),
+    ("day", "day"),
+    ("dayofmonth", "day"),
+    ("dayofweek", "dow"),
+    ("isodow", "isodow"),
+    ("dayofyear", "doy"),
+    ("hour", "hour"),
+    ("minute", "minute"),
+    ("second", "second"),
+    ("epoch", "epoch"),
+];
+
+/// Translates every expression of a statement.
+pub(super) fn translate(statement: &mut Statement) -> Result<()> {
+    match statement {
+        Statement::Statement(sql) => expressions(sql.as_mut()),
+        Statement::Explain(explain) => translate(&mut explain.statement),
+        _ => Ok(()),
+    }
+}
+
+fn expressions(part: &mut impl VisitMut) -> Result<()> {
+    let walked = visit_expressions_mut(part, |expr| {
+        let Expr::Function(function) = expr else { return ControlFlow::Continue(()) };
+        let Some(name) = plain_name(function) else { return ControlFlow::Continue(()) };
+        if let Some(text) = rewritten(&name, function) {
+            match parsed(&text) {
+                Ok(made) => *expr = made,
+                Err(error) => return ControlFlow::Break(error),
+            }
+        } else {
+            renamed(&name, function);
+        }
+        ControlFlow::Continue(())
+    });
+    match walked {
+        ControlFlow::Continue(()) => Ok(()),
+        ControlFlow::Break(error) => Err(error),
+    }
+}
+
+fn parsed(text: &str) -> Result<Expr> {
+    let parser = DFParserBuilder::new(text).with_dialect(&GenericDialect {}).build();
+    parser.and_then(|mut parser| parser.parse_into_expr()).map(|e| e.expr).map_err(from_engine)
+}
+
+/// The function's name if it has no schema, in lower case.
+fn plain_name(function: &Function) -> Option<String> {
+    match function.name.0.as_slice() {
+        [ObjectNamePart::Identifier(ident)] => Some(ident.value.to_lowercase()),
+        _ => None,
+    }
+}
+
+/// Gives a function the name it has here, and its arguments the form they have here.
+fn renamed(name: &str, function: &mut Function) {
+    let Some((_, ours)) = RENAMED.iter().find(|(theirs, _)| *theirs == name) else { return };
+    function.name = ObjectName(vec![ObjectNamePart::Identifier(Ident::new(*ours))]);
+    if *ours != "string_agg" {
+        return;
+    }
+    let FunctionArguments::List(list) = &mut function.args else { return };
+    if list.args.len() == 1 {
+        let comma = Expr::value(Value::SingleQuotedString(",".to_owned()));
+        list.args.push(FunctionArg::Unnamed(FunctionArgExpr::Expr(comma)));
+    }
+    // `listagg(x, ',') within group (order by y)`
+    let order = std::mem::take(&mut function.within_group);
+    if !order.is_empty() {
+        list.clauses.push(FunctionArgumentClause::OrderBy(order));
+    }
+}
+
+/// The arguments as SQL, if they are plain expressions.
+fn arguments(function: &Function) -> Option<Vec<&Expr>> {
+    let FunctionArguments::List(list) = &function.args else { return None };
+    if !list.clauses.is_empty() || list.duplicate_treatment.is_some() {
+        return None;
+    }
+    let plain = list.args.iter().map(|argument| match argument {
+        FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => Some(expr),
+        _ => None,
+    });
+    plain.collect()
+}
+
+/// A part of a date, as a text or as a bare word.
+fn part_of(expr: &Expr) -> Option<String> {
+    let word = match expr {
+        Expr::Value(value) => match &value.value {
+            Value::SingleQuotedString(text) => text.clone(),
+            _ => return None,
+        },
+        Expr::Identifier(ident) if ident.quote_style.is_none() => ident.value.clone(),
+        _ => return None,
+    };
+    let word = word.to_lowercase();
+    let word = word.strip_suffix('s').unwrap_or(&word);
+    let full = match word {
+        "yy" | "yyyy" => "year",
+        "qq" | "q" => "quarter",
+        "mm" | "mon" => "month",
+        "ww" | "wk" => "week",
+        "dd" | "d" => "day",
+        "hh" => "hour",
+        "mi" => "minute",
+        "ss" | "sec" => "second",
+        word => word,
+    };
+    let known = ["year", "quarter", "month", "week", "day", "hour", "minute", "second"];
+    known.contains(&full).then(|| full.to_owned())
+}
+
+/// A whole number, if the expression is one.
+fn number(expr: &Expr) -> Option<i64> {
+    match expr {
+        Expr::Value(value) => match &value.value {
+            Value::Number(text, _) => text.parse().ok(),
+            _ => None,
+        },
+        Expr::UnaryOp { op: UnaryOperator::Minus, expr } => number(expr).map(|number| -number),
+        Expr::Nested(inner) => number(inner),
+        _ => None,
+    }
+}
+
+fn is_format(expr: &Expr) -> bool {
+    matches!(expr, Expr::Value(value) if matches!(&value.value, Value::SingleQuotedString(text) if text.contains('%')))
+}
+
+/// How many boundaries of `part` lie between two moments.
+fn difference(part: &str, from: &Expr, to: &Expr) -> String {
+    let (from, to) = (format!("CAST({from} AS timestamp)"), format!("CAST({to} AS timestamp)"));
+    let years = format!("(date_part('year', {to}) - date_part('year', {from}))");
+    let seconds = match part {
+        "year" => return format!("CAST({years} AS bigint)"),
+        "quarter" | "month" => {
+            let per_year = if part == "month" { 12 } else { 4 };
+            return format!(
+                "CAST({years} * {per_year} + date_part('{part}', {to}) - date_part('{part}', {from}) AS bigint)"
+            );
+        }
+        "week" => 604_800,
+        "day" => 86_400,
+        "hour" => 3_600,
+        "minute" => 60,
+        _ => 1,
+    };
+    let at = |time: &str| format!("date_part('epoch', date_trunc('{part}', {time}))");
+    format!("CAST(({} - {}) / {seconds} AS bigint)", at(&to), at(&from))
+}
+
+/// A moment moved by a number of parts.
+fn moved(part: &str, count: &Expr, from: &Expr, back: bool) -> String {
+    let (part, factor) = if part == "quarter" { ("month", 3) } else { (part, 1) };
+    let sign = if back { '-' } else { '+' };
+    match number(count) {
+        Some(count) => format!("({from} {sign} INTERVAL '{} {part}')", count * factor),
+        None => format!(
+            "({from} {sign} CAST(concat(CAST(({count}) * {factor} AS varchar), ' {part}') AS interval))"
+        ),
+    }
+}
+
+/// The call in words of ours, if it needs more than another name.
+fn rewritten(name: &str, function: &Function) -> Option<String> {
+    let plain = function.filter.is_none() && function.over.is_none();
+    let all = arguments(function)?;
+    let arguments = all.as_slice();
+    if let ([date], true) = (arguments, plain)
+        && let Some((_, part)) = PARTS.iter().find(|(theirs, _)| *theirs == name)
+    {
+        return Some(format!("CAST(date_part('{part}', {date}) AS bigint)"));
+    }
+    match (name, arguments) {
+        ("datediff" | "date_diff" | "timestampdiff", [first, from, to]) => {
+            match (part_of(first), part_of(to)) {
+                (Some(part), _) => Some(difference(&part, from, to)),
+                // BigQuery: the later moment first, the part last.
+                (None, Some(part)) => Some(difference(&part, from, first)),
+                _ => None,
+            }
+        }
+        ("datediff", [to, from]) => Some(difference("day", from, to)),
+        ("dateadd" | "date_add" | "timestampadd", [part, count, from]) => {
+            Some(moved(&part_of(part)?, count, from, false))
+        }
+        ("date_add", [from, by @ Expr::Interval(_)]) => Some(format!("({from} + {by})")),
+        ("date_sub", [from, by @ Expr::Interval(_)]) => Some(format!("({from} - {by})")),
+        ("date_add", [from, days]) => Some(moved("day", days, from, false)),
+        ("date_sub", [from, days]) => Some(moved("day", days, from, true)),
+        ("strftime", [format, time]) if is_format(format) => {
+            Some(format!("to_char(CAST({time} AS timestamp), {format})"))
+        }
+        ("strftime", [time, format]) => Some(format!("to_char({time}, {format})")),
+        ("strptime", [text, format]) => {
+            Some(format!("CAST(to_timestamp({text}, {format}) AS timestamp)"))
+        }
+        ("monthname", [date]) => Some(format!("to_char({date}, '%B')")),
+        ("dayname", [date]) => Some(format!("to_char({date}, '%A')")),
+        ("last_day", [date]) => Some(format!(
+            "CAST(date_trunc('month', {date}) + INTERVAL '1 month' - INTERVAL '1 day' AS date)"
+        )),
+        ("date", [date]) => Some(format!("CAST({date} AS date)")),
+        ("iff" | "if", [condition, yes, no]) => {
+            Some(format!("CASE WHEN {condition} THEN {yes} ELSE {no} END"))
+        }
+        ("zeroifnull", [value]) => Some(format!("coalesce({value}, 0)")),
+        ("nullifzero", [value]) => Some(format!("nullif({value}, 0)")),
+        ("div0", [a, b]) => Some(format!("CASE WHEN {b} = 0 THEN 0 ELSE {a} / {b} END")),
+        ("charindex", [part, text]) => Some(format!("strpos({text}, {part})")),
+        ("regexp_extract", [text, pattern]) => Some(extracted(text, pattern, 0)),
+        ("regexp_extract", [text, pattern, group]) => {
+            Some(extracted(text, pattern, number(group)?))
+        }
+        ("count_if" | "countif", [condition]) => {
+            let over = function.over.as_ref().map(|over| format!(" OVER {over}"));
+            let filter = function.filter.as_ref().map(|f| format!(" FILTER (WHERE {f})"));
+            Some(format!(
+                "count(CASE WHEN {condition} THEN 1 END){}{}",
+                filter.unwrap_or_default(),
+                over.unwrap_or_default()
+            ))
+        }
+        ("arg_max" | "max_by", [value, by]) if plain => {
+            Some(format!("first_value({value} ORDER BY {by} DESC NULLS LAST)"))
+        }
+        ("arg_min" | "min_by", [value, by]) if plain => {
+            Some(format!("first_value({value} ORDER BY {by} ASC NULLS LAST)"))
+        }
+        ("getdate" | "sysdate" | "get_current_timestamp", []) => {
+            Some("CAST(now() AS timestamp)".to_owned())
+        }
+        ("gen_random_uuid", []) => Some("uuid()".to_owned()),
+        _ => None,
+    }
+}
+
+/// The part of a text that a pattern, or one of its groups, finds; the empty text if there is none.
+fn extracted(text: &Expr, pattern: &Expr, group: i64) -> String {
+    format!(
+        "CASE WHEN {text} IS NULL THEN NULL ELSE coalesce(regexp_match({text}, concat('(', {pattern}, ')'))[{}], '') END",
+        group + 1
+    )
+}

@@ -1,0 +1,1 @@
+select order_id from {{ ref('orders', v=none) }} where order_total <= 0

@@ -1,0 +1,1 @@
+select guest_id, guest_name from {{ ref('stg_guests') }}
