@@ -44,7 +44,7 @@ pub enum NodeKind {
 
 impl NodeKind {
     /// Every kind, in the order of the wheel.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Connection,
         Self::Sync,
         Self::Link,
