@@ -10,6 +10,7 @@ pub mod airbyte;
 pub mod avro;
 pub mod csv;
 pub mod excel;
+pub mod hubspot;
 pub mod journal;
 pub mod jsonl;
 pub mod kafka;
@@ -17,14 +18,13 @@ pub mod mysql;
 pub mod parquet;
 pub mod postgres;
 pub mod program;
+pub mod rest;
+pub mod salesforce;
 pub mod singer;
 pub mod sqlite;
 
 #[cfg(test)]
 pub(crate) mod contract;
-pub mod hubspot;
-pub mod rest;
-pub mod salesforce;
 
 use std::fmt;
 use std::path::PathBuf;

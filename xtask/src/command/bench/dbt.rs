@@ -149,7 +149,14 @@ fn same_rows(csv: &str, lines: &str) -> bool {
     let value = |a: &str, b: &str| match (a.parse::<f64>(), b.parse::<f64>()) {
         (Ok(a), Ok(b)) => (a - b).abs() < CENTS,
         _ => {
-            let plain = |text: &str| text.trim_matches('"').replace('T', " ").to_lowercase();
+            // A moment's day and time are apart by a T or a blank.
+            let plain = |text: &str| {
+                let text = text.trim_matches('"').to_lowercase();
+                match (text.get(..10), text.get(10..11), text.get(11..)) {
+                    (Some(day), Some("t"), Some(time)) => format!("{day} {time}"),
+                    _ => text,
+                }
+            };
             plain(a) == plain(b)
         }
     };

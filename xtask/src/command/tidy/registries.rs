@@ -141,7 +141,8 @@ fn is_tested(folder: &str, module: &str, tree: &Tree) -> bool {
 
 /// Whether the parent declares the module for tests only.
 fn is_test_module(parent: &str, module: &str, tree: &Tree) -> bool {
-    tree.text(parent).is_some_and(|text| text.contains(&format!("#[cfg(test)]\nmod {module};")))
+    let declared = ["", "pub(crate) "].map(|who| format!("#[cfg(test)]\n{who}mod {module};"));
+    tree.text(parent).is_some_and(|text| declared.iter().any(|line| text.contains(line)))
 }
 
 /// Whether the text holds the word and not only as a part of a longer name.
