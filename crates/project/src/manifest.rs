@@ -27,6 +27,10 @@ const DEPTH_MAX: usize = 16;
 
 /// In what a model differs from what it was.
 #[derive(Clone, Copy, Debug, Default)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a selector of its own: state:modified.body"
+)]
 struct Differences {
     new: bool,
     body: bool,

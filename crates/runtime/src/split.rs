@@ -118,9 +118,8 @@ impl<'a> Splitting<'a> {
         ];
         for (number, (name, at)) in systems.iter().enumerate() {
             let (Some(at), Some(here)) = (at, place(name)) else { continue };
-            let before = systems.iter().take(number);
-            if let Some((other, _)) = before.filter(|(o, _)| place(o) == Some(here.clone())).last()
-            {
+            let mut before = systems.iter().take(number);
+            if let Some((other, _)) = before.rfind(|(o, _)| place(o).as_ref() == Some(&here)) {
                 let path = [Step::Key("parts"), Step::Item(*at), Step::Key("connection")];
                 return Err(self.mistake(
                     &path,

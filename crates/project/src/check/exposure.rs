@@ -11,7 +11,8 @@ impl Check<'_> {
             for node in &extra.exposures {
                 let Some(name) = node.get("name").and_then(Node::text) else { continue };
                 let id = NodeId::new(NodeKind::Exposure, name);
-                let tags = node.get("tags").or(node.get("config").and_then(|c| c.get("tags")));
+                let tags =
+                    node.get("tags").or_else(|| node.get("config").and_then(|c| c.get("tags")));
                 let tags = match tags.map(|tags| &tags.value) {
                     Some(Value::Text(tag)) => vec![tag.clone()],
                     Some(Value::List(tags)) => {

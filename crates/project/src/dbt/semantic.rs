@@ -169,7 +169,7 @@ impl<'a> Import<'a> {
         let key = expression.unwrap_or_else(|| name.clone());
         if !is_column(&key) {
             let message = format!("entity \"{name}\" is left out: \"{key}\" is not a column");
-            return self.warn(&view.file.clone(), view.node.span, message);
+            return self.warn(&Arc::clone(&view.file), view.node.span, message);
         }
         let kind = match text(entry, "type").as_deref() {
             Some("primary") => EntityKind::Primary,
@@ -194,7 +194,7 @@ impl<'a> Import<'a> {
         let Some(name) = text(entry, "name").or_else(|| column.map(str::to_owned)) else { return };
         if view.semantic.entities.contains_key(&name) {
             let message = format!("dimension \"{name}\" is left out: an entity has the same name");
-            return self.warn(&view.file.clone(), view.node.span, message);
+            return self.warn(&Arc::clone(&view.file), view.node.span, message);
         }
         let parameters = entry.get("type_params").and_then(Json::as_object);
         let grain = parameters
@@ -604,7 +604,9 @@ fn filter_of(value: Option<&Json>) -> Result<Vec<String>, Refusal> {
         Some(Json::String(filter)) => Ok(vec![filter.clone()]),
         Some(Json::Array(filters)) => filters
             .iter()
-            .map(|f| f.as_str().map(str::to_owned).ok_or("a filter is not a text".to_owned()))
+            .map(|f| {
+                f.as_str().map(str::to_owned).ok_or_else(|| "a filter is not a text".to_owned())
+            })
             .collect(),
         Some(_) => Err("its filter is not a text".to_owned()),
     }
@@ -616,7 +618,7 @@ fn translate(filter: &str, primary: Option<&str>) -> Result<String, Refusal> {
     let mut rest = filter;
     while let Some((before, after)) = rest.split_once("{{") {
         let (inside, after) =
-            after.split_once("}}").ok_or("its filter has a {{ without a }}".to_owned())?;
+            after.split_once("}}").ok_or_else(|| "its filter has a {{ without a }}".to_owned())?;
         made.push_str(before);
         let inside = inside.trim();
         let (word, arguments) = inside.split_once('(').unwrap_or((inside, ""));

@@ -12,7 +12,7 @@ pub(super) fn expand(models: &mut Vec<Node>, macros: &mut Arc<Macros>) {
     for model in models.drain(..) {
         match model.get("versions").map(Node::items).filter(|versions| !versions.is_empty()) {
             None => all.push(model),
-            Some(versions) => all.extend(versioned(&model, &versions.to_vec(), macros)),
+            Some(versions) => all.extend(versioned(&model, versions, macros)),
         }
     }
     *models = all;
@@ -45,7 +45,7 @@ fn versioned(model: &Node, versions: &[Node], macros: &mut Arc<Macros>) -> Vec<N
         made.push(entry(model, version, &own));
     }
     let latest = model.get("latest_version").and_then(word);
-    let latest = latest.or(newest.map(|(_, v)| v)).and_then(|v| known.all.get(&v).cloned());
+    let latest = latest.or_else(|| newest.map(|(_, v)| v)).and_then(|v| known.all.get(&v).cloned());
     if let Some(latest) = latest {
         known.latest = latest;
         Arc::make_mut(macros).add_versions(name, known);

@@ -171,7 +171,8 @@ pub(crate) fn unit_test(
         }
     };
     let text = |value: Json| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-    let tags = node.get("config").and_then(|config| config.get("tags")).or(node.get("tags"));
+    let tags =
+        node.get("config").and_then(|config| config.get("tags")).or_else(|| node.get("tags"));
     let tags = match tags.map(|tags| &tags.value) {
         Some(Value::Text(tag)) => vec![tag.clone()],
         Some(Value::List(tags)) => {

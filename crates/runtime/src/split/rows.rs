@@ -101,7 +101,7 @@ impl RowKeys {
 /// Values are taken as what they mean, so that a key and what refers to it agree whatever width or scale
 /// their columns have.
 fn digests(columns: &[ArrayRef], rows: usize) -> Result<Vec<Option<Digest>>> {
-    let columns = columns.iter().map(|column| Values::new(column)).collect::<Result<Vec<_>>>()?;
+    let columns = columns.iter().map(Values::new).collect::<Result<Vec<_>>>()?;
     let formatters = columns.iter().map(Values::formatter).collect::<Result<Vec<_>>>()?;
     let (mut bytes, mut text) = (Vec::new(), String::new());
     let mut all = Vec::with_capacity(rows);

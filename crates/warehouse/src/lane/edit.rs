@@ -532,7 +532,8 @@ impl Cursor {
             let within = |at: &usize| {
                 files.is_valid(*at) && files.value(*at) == file && rows.value(*at) < end
             };
-            self.at = (from..batch.num_rows()).find(|at| !within(at)).unwrap_or(batch.num_rows());
+            self.at =
+                (from..batch.num_rows()).find(|at| !within(at)).unwrap_or_else(|| batch.num_rows());
             if self.at > from {
                 taken.push(batch.slice(from, self.at - from));
             }

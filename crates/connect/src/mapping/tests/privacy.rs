@@ -59,8 +59,18 @@ fn rejected_objects_lose_their_hidden_columns_and_lines_their_text() {
 #[test]
 fn of_every_source_it_is_known_what_its_rejected_rows_look_like() {
     // A new source goes here if its rows are kept as anything but a flat object of its columns.
-    let others =
-        ["csv", "excel", "rest", "hubspot", "salesforce", "singer", "airbyte", "kafka", "journal"];
+    let others = [
+        "csv",
+        "excel",
+        "rest",
+        "hubspot",
+        "salesforce",
+        "singer",
+        "airbyte",
+        "program",
+        "kafka",
+        "journal",
+    ];
     for entry in SOURCES {
         let object = OBJECT_SOURCES.contains(&entry.name);
         assert_ne!(object, others.contains(&entry.name), "{}", entry.name);

@@ -246,7 +246,7 @@ impl Parsed {
                 }
                 Ok(match head.rows() {
                     Some(_) => Lowered::Empty,
-                    None => self.rows(&target(None), "", "", Vec::new(), false),
+                    None => self.rows(&target(None), "", "", &[], false),
                 })
             }
         }
@@ -315,7 +315,7 @@ impl Parsed {
             values.push(value.to_string());
         }
         let condition = condition(update.selection.as_ref());
-        let mut lowered = self.rows(target, &from, &condition, values, !from.is_empty());
+        let mut lowered = self.rows(target, &from, &condition, &values, !from.is_empty());
         if let Lowered::Change { clauses, named, .. } = &mut lowered {
             *clauses = vec![Clause::Update(assigned)];
             *named = update.selection.iter().flat_map(|on| target.named_in(on)).collect();
@@ -336,7 +336,7 @@ impl Parsed {
             return Ok(Lowered::Empty);
         }
         let condition = condition(delete.selection.as_ref());
-        Ok(self.rows(target, &using, &condition, Vec::new(), false))
+        Ok(self.rows(target, &using, &condition, &[], false))
     }
 
     /// Rows of the table that satisfy a condition, all with one clause; deletion, unless the caller
@@ -346,7 +346,7 @@ impl Parsed {
         target: &Target<'_>,
         others: &str,
         condition: &str,
-        values: Vec<String>,
+        values: &[String],
         once: bool,
     ) -> Lowered {
         let with = self.with();

@@ -42,9 +42,8 @@ impl Target<'_> {
         let parts: Option<Vec<String>> =
             written.0.iter().map(|part| part.as_ident().map(normal)).collect();
         let parts = parts.unwrap_or_default();
-        let (column, before) = match parts.as_slice() {
-            [before @ .., column] => (column, before),
-            [] => return Err(refused(written, "Name a column.")),
+        let [before @ .., column] = parts.as_slice() else {
+            return Err(refused(written, "Name a column."));
         };
         if !before.is_empty() && !self.is_called(before) {
             return Err(Error::invalid(format!(
