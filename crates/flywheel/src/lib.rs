@@ -2,9 +2,11 @@
 
 mod app;
 mod command;
+mod memory;
 mod output;
 mod progress;
 pub mod report;
 mod selection;
 
 pub use app::main;
+pub use memory::keep_small;

@@ -3,5 +3,6 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    flywheel::keep_small();
     flywheel::main()
 }
