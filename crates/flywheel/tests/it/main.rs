@@ -24,6 +24,7 @@ mod made;
 mod metrics;
 mod migrate;
 mod models;
+mod programs;
 mod project;
 mod quarantine;
 mod real_data;
