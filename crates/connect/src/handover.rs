@@ -24,10 +24,10 @@ use flywheel_base::{Error, Result, task};
 use serde_json::{Value, json};
 
 use crate::destination::{
-    Checkpoint, DestinationContext, NewTargetColumns, Progress, Refused, WriteMode, WriteRequest,
-    Writer, Written, check_mode,
+    Checkpoint, DestinationContext, NewTargetColumns, Refused, WriteMode, WriteRequest, Writer,
+    Written, check_mode,
 };
-use crate::ledger::{Ledger, ledger_path, progress};
+use crate::ledger::{Ledger, open_ledger};
 use crate::process::{Line, Running};
 
 pub(crate) use self::schema::{Decimals, Words, properties};
@@ -108,23 +108,6 @@ pub(crate) trait Receiver: Send + Sync {
     fn hear(&self, line: &str) -> Heard;
 }
 
-/// Who takes note of how far an application has come with a connection.
-fn noted(ctx: &DestinationContext, app: &str) -> String {
-    format!("{app} > {}", ctx.connection)
-}
-
-/// How far the rows of an application were taken over a connection.
-///
-/// # Errors
-/// [`flywheel_base::ErrorKind::Corrupt`] if the note of it is damaged.
-pub(crate) async fn handed_over(
-    ctx: &DestinationContext,
-    request: &WriteRequest,
-) -> Result<Progress> {
-    let path = ledger_path(&ctx.state_dir(), &noted(ctx, &request.app));
-    task::compute(move || progress(&path)).await
-}
-
 /// Proves that a program can be asked to write this way.
 ///
 /// # Errors
@@ -163,9 +146,7 @@ pub(crate) async fn open_handover(
     request: &WriteRequest,
     receiver: Arc<dyn Receiver>,
 ) -> Result<Box<dyn Writer>> {
-    let (app, now) = (noted(ctx, &request.app), request.now);
-    let path = ledger_path(&ctx.state_dir(), &app);
-    let ledger = task::compute(move || Ledger::open(&path, &app, now)).await?;
+    let ledger = open_ledger(ctx, request).await?;
     let sequence = ledger.committed().map_or(0, |committed| committed.sequence);
     Ok(Box::new(Handover {
         receiver,

@@ -17,7 +17,9 @@ mod log;
 mod rows;
 mod write;
 
-pub(crate) use log::{Ledger, ledger_path, progress};
+pub(crate) use log::{Ledger, handed_over, open_ledger};
+#[cfg(test)]
+use log::{ledger_path, progress};
 pub(crate) use rows::check_types;
 pub(crate) use write::{Fate, LedgerWriter, Op, OutRow, Problem, Sender, Sent, WriteRules};
 

@@ -20,9 +20,10 @@ use super::{
     WriteRequest, Writer, Written,
 };
 use crate::handover::{
-    Heard, MODES, Mark, Receiver, Words, check_request, handed_over, merge_key, open_handover,
-    properties, stream_name,
+    Heard, MODES, Mark, Receiver, Words, check_request, merge_key, open_handover, properties,
+    stream_name,
 };
+use crate::ledger::handed_over;
 use crate::output::check_json_columns;
 use crate::process::Running;
 use crate::queue::Encoder;

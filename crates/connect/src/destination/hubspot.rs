@@ -6,7 +6,6 @@
 #[cfg(test)]
 mod tests;
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -17,15 +16,15 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, json};
 
 use super::rest::{
-    PathTemplate, Reading, RestSender, RowRequest, Template, Unchanged, check_write,
-    ledger_progress, one_place, open_writer,
+    PathTemplate, Reading, RestSender, RowRequest, Template, Unchanged, check_write, one_place,
+    open_writer,
 };
 use super::{
     Destination, DestinationConfig, DestinationContext, Guarantee, Progress, WriteMode,
     WriteRequest, Writer,
 };
 use crate::http::{Client, JsonPath, Pace, real_pace};
-use crate::ledger::WriteRules;
+use crate::ledger::{WriteRules, handed_over};
 use crate::source::hubspot::{HubSpot, HubSpotAccount, object_path};
 use crate::source::{Source, settings};
 
@@ -72,7 +71,7 @@ impl HubSpot {
         Ok(HubSpotDestination {
             account: self.clone().open(pace)?,
             client: Arc::new(self.client(pace, None)?),
-            state_dir: ctx.state_dir(),
+            ctx: ctx.clone(),
         })
     }
 }
@@ -81,7 +80,7 @@ impl HubSpot {
 pub(crate) struct HubSpotDestination {
     account: HubSpotAccount,
     client: Arc<Client>,
-    state_dir: PathBuf,
+    ctx: DestinationContext,
 }
 
 #[async_trait]
@@ -91,7 +90,7 @@ impl Destination for HubSpotDestination {
     }
 
     async fn progress(&self, request: &WriteRequest) -> Result<Progress> {
-        ledger_progress(&self.state_dir, request).await
+        handed_over(&self.ctx, request).await
     }
 
     async fn writer(&self, request: &WriteRequest) -> Result<Box<dyn Writer>> {
@@ -115,7 +114,7 @@ impl Destination for HubSpotDestination {
             send_unchanged: target.unchanged == Unchanged::Send,
         };
         let sender = self.sender(&target, key, request)?;
-        open_writer(&self.state_dir, request, sender, rules).await
+        open_writer(&self.ctx, request, sender, rules).await
     }
 }
 

@@ -27,8 +27,9 @@ use super::{
     WriteRequest, Writer, Written,
 };
 use crate::handover::{
-    Heard, MODES, Mark, Receiver, check_request, handed_over, merge_key, open_handover, stream_name,
+    Heard, MODES, Mark, Receiver, check_request, merge_key, open_handover, stream_name,
 };
+use crate::ledger::handed_over;
 use crate::process::Running;
 use crate::queue::Keys;
 use crate::source::program::{ArrowProgram, Asked, Words, said};

@@ -11,11 +11,10 @@ mod template;
 mod tests;
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use flywheel_base::{Error, Result, task};
+use flywheel_base::{Error, Result};
 use reqwest::Method;
 use reqwest::header::HeaderName;
 use schemars::JsonSchema;
@@ -29,7 +28,7 @@ use super::{
     WriteRequest, Writer,
 };
 use crate::http::{Client, JsonPath, Pace, real_pace};
-use crate::ledger::{Ledger, LedgerWriter, WriteRules, check_types, ledger_path, progress};
+use crate::ledger::{LedgerWriter, WriteRules, check_types, handed_over, open_ledger};
 use crate::source::rest::Rest;
 use crate::source::{Source, settings};
 
@@ -198,7 +197,7 @@ impl Rest {
         Ok(RestDestination {
             client: Arc::new(self.client(pace)?),
             check: Box::new(check),
-            state_dir: ctx.state_dir(),
+            ctx: ctx.clone(),
         })
     }
 }
@@ -207,7 +206,7 @@ impl Rest {
 pub(crate) struct RestDestination {
     client: Arc<Client>,
     check: Box<dyn Source>,
-    state_dir: PathBuf,
+    ctx: DestinationContext,
 }
 
 #[async_trait]
@@ -217,7 +216,7 @@ impl Destination for RestDestination {
     }
 
     async fn progress(&self, request: &WriteRequest) -> Result<Progress> {
-        ledger_progress(&self.state_dir, request).await
+        handed_over(&self.ctx, request).await
     }
 
     async fn writer(&self, request: &WriteRequest) -> Result<Box<dyn Writer>> {
@@ -231,7 +230,7 @@ impl Destination for RestDestination {
             send_unchanged: target.unchanged == Unchanged::Send,
         };
         let sender = self.sender(&target, request)?;
-        open_writer(&self.state_dir, request, sender, rules).await
+        open_writer(&self.ctx, request, sender, rules).await
     }
 }
 
@@ -373,23 +372,13 @@ pub(crate) fn check_write(request: &WriteRequest) -> Result<()> {
     check_types(&request.schema)
 }
 
-/// How far an application has come, as its ledger says.
-pub(crate) async fn ledger_progress(
-    state_dir: &std::path::Path,
-    request: &WriteRequest,
-) -> Result<Progress> {
-    let path = ledger_path(state_dir, &request.app);
-    task::compute(move || progress(&path)).await
-}
-
 /// Opens the ledger of an application and a writer over it.
 pub(crate) async fn open_writer(
-    state_dir: &std::path::Path,
+    ctx: &DestinationContext,
     request: &WriteRequest,
     sender: impl crate::ledger::Sender + 'static,
     rules: WriteRules,
 ) -> Result<Box<dyn Writer>> {
-    let (path, app, now) = (ledger_path(state_dir, &request.app), request.app.clone(), request.now);
-    let ledger = task::compute(move || Ledger::open(&path, &app, now)).await?;
+    let ledger = open_ledger(ctx, request).await?;
     Ok(Box::new(LedgerWriter::new(sender, rules, ledger)))
 }

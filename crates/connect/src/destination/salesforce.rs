@@ -8,7 +8,6 @@ mod bulk;
 #[cfg(test)]
 mod tests;
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -20,15 +19,14 @@ use serde_json::{Map, Value, json};
 
 use self::bulk::SalesforceSender;
 use super::rest::{
-    PathTemplate, Reading, RestSender, RowRequest, Template, Unchanged, check_write,
-    ledger_progress, open_writer,
+    PathTemplate, Reading, RestSender, RowRequest, Template, Unchanged, check_write, open_writer,
 };
 use super::{
     Destination, DestinationConfig, DestinationContext, Guarantee, Progress, WriteMode,
     WriteRequest, Writer,
 };
 use crate::http::{JsonPath, Pace, real_pace};
-use crate::ledger::WriteRules;
+use crate::ledger::{WriteRules, handed_over};
 use crate::source::salesforce::{Org, Salesforce, checked_name};
 use crate::source::{Source, settings};
 
@@ -78,14 +76,14 @@ impl Salesforce {
         ctx: &DestinationContext,
         pace: Arc<dyn Pace>,
     ) -> Result<SalesforceDestination> {
-        Ok(SalesforceDestination { org: self.open(pace)?, state_dir: ctx.state_dir() })
+        Ok(SalesforceDestination { org: self.open(pace)?, ctx: ctx.clone() })
     }
 }
 
 /// An org that rows are sent to.
 pub(crate) struct SalesforceDestination {
     org: Org,
-    state_dir: PathBuf,
+    ctx: DestinationContext,
 }
 
 #[async_trait]
@@ -95,7 +93,7 @@ impl Destination for SalesforceDestination {
     }
 
     async fn progress(&self, request: &WriteRequest) -> Result<Progress> {
-        ledger_progress(&self.state_dir, request).await
+        handed_over(&self.ctx, request).await
     }
 
     async fn writer(&self, request: &WriteRequest) -> Result<Box<dyn Writer>> {
@@ -133,7 +131,7 @@ impl Destination for SalesforceDestination {
             send_unchanged: target.unchanged == Unchanged::Send,
         };
         let sender = self.sender(&target, key)?;
-        open_writer(&self.state_dir, request, sender, rules).await
+        open_writer(&self.ctx, request, sender, rules).await
     }
 }
 

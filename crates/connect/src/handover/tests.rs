@@ -8,9 +8,9 @@ use flywheel_base::ErrorKind;
 use serde_json::json;
 
 use super::*;
-use crate::destination::DestinationEntry;
 use crate::destination::contract::case::{Case, case, checkpoint, rows};
 use crate::destination::contract::python;
+use crate::destination::{DestinationEntry, Progress};
 
 /// The programs that there are, with a fault; none where there is no Python.
 fn programs(fault: &str) -> Vec<Case> {

@@ -5,10 +5,10 @@ use std::fs::{self, File, OpenOptions};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-use flywheel_base::{Error, ErrorKind, Result, Timestamp, digest};
+use flywheel_base::{Error, ErrorKind, Result, Timestamp, digest, task};
 use serde::{Deserialize, Serialize};
 
-use crate::destination::{Checkpoint, Progress};
+use crate::destination::{Checkpoint, DestinationContext, Progress, WriteRequest};
 use crate::output::try_lock;
 
 /// The form of the file.
@@ -111,8 +111,38 @@ pub(crate) struct Ledger {
     _lock: File,
 }
 
-/// The file of an application's ledger.
-pub(crate) fn ledger_path(state_dir: &Path, app: &str) -> PathBuf {
+/// How far an application has come with a connection.
+///
+/// # Errors
+/// [`ErrorKind::Corrupt`] if the ledger is damaged.
+pub(crate) async fn handed_over(
+    ctx: &DestinationContext,
+    request: &WriteRequest,
+) -> Result<Progress> {
+    let path = ledger_path(&ctx.state_dir(), &noted(ctx, request));
+    task::compute(move || progress(&path)).await
+}
+
+/// Opens the ledger of what an application hands over to a connection.
+///
+/// # Errors
+/// Those of [`Ledger::open`].
+pub(crate) async fn open_ledger(
+    ctx: &DestinationContext,
+    request: &WriteRequest,
+) -> Result<Ledger> {
+    let (app, now) = (noted(ctx, request), request.now);
+    let path = ledger_path(&ctx.state_dir(), &app);
+    task::compute(move || Ledger::open(&path, &app, now)).await
+}
+
+/// Whose ledger it is: one stream can go to several connections, and each is as far as it has come.
+fn noted(ctx: &DestinationContext, request: &WriteRequest) -> String {
+    format!("{} > {}", request.app, ctx.connection)
+}
+
+/// The file of a ledger.
+pub(super) fn ledger_path(state_dir: &Path, app: &str) -> PathBuf {
     let readable: String = app
         .chars()
         .map(|c| if c.is_ascii_alphanumeric() || matches!(c, '-' | '_') { c } else { '-' })
@@ -126,7 +156,7 @@ pub(crate) fn ledger_path(state_dir: &Path, app: &str) -> PathBuf {
 ///
 /// # Errors
 /// [`ErrorKind::Corrupt`] if the file is not a ledger.
-pub(crate) fn progress(path: &Path) -> Result<Progress> {
+pub(super) fn progress(path: &Path) -> Result<Progress> {
     let committed = read(path)?.and_then(|(state, _)| state.committed);
     Ok(Progress { committed, staged: None })
 }

@@ -83,12 +83,18 @@ impl Project {
     }
 
     fn destination(&self, fake: &Fake) -> RestDestination {
+        self.connected(fake, "to")
+    }
+
+    fn connected(&self, fake: &Fake, connection: &str) -> RestDestination {
         let rest: Rest = serde_json::from_value(
             json!({ "base_url": fake.url, "allow_private": true, "retries": 1 }),
         )
         .unwrap();
-        let ctx =
-            DestinationContext { base_dir: self.0.path().to_owned(), connection: "to".into() };
+        let ctx = DestinationContext {
+            base_dir: self.0.path().to_owned(),
+            connection: connection.into(),
+        };
         rest.writing(&ctx, FakePace::new() as Arc<dyn Pace>).unwrap()
     }
 }
@@ -194,6 +200,21 @@ async fn refused_rows_are_sent_again_and_taken_ones_are_not() {
     assert_eq!(progress.committed, Some(checkpoint(3)));
     let mut writer = project.destination(&fake).writer(&write).await.unwrap();
     assert!(writer.commit(&checkpoint(3)).await.unwrap().skipped);
+}
+
+#[tokio::test]
+async fn two_connections_of_one_stream_are_each_as_far_as_they_have_come() {
+    let (first, second, project) = (Crm::new(), Crm::new(), Project::new());
+    let write = request(batched(), WriteMode::Merge);
+    for (crm, connection) in [(&first, "first"), (&second, "second")] {
+        let fake = serve(crm, Crm::all_or_none).await;
+        let destination = project.connected(&fake, connection);
+        assert_eq!(destination.progress(&write).await.unwrap().committed, None, "{connection}");
+        let mut writer = destination.writer(&write).await.unwrap();
+        writer.write(&contacts(&ids(0..10))).await.unwrap();
+        assert!(!writer.commit(&checkpoint(1)).await.unwrap().skipped, "{connection}");
+        assert_eq!(crm.lock().unwrap().contacts.len(), 10, "{connection}");
+    }
 }
 
 #[tokio::test]
