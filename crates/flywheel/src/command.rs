@@ -1,10 +1,12 @@
 //! The commands, one file each. A new one is a file and a line in [`COMMANDS`].
 
+mod apply;
 mod build;
 mod check;
 mod connectors;
 mod demo;
 mod discover;
+mod environment;
 mod experiment;
 mod import;
 mod init;
@@ -14,6 +16,7 @@ mod lineage;
 mod link;
 mod metric;
 mod migrate;
+mod plan;
 mod policy;
 mod quarantine;
 mod reconcile;
@@ -67,7 +70,10 @@ pub(crate) const COMMANDS: &[CommandEntry] = &[
     command::<link::Link>("link"),
     command::<quarantine::Quarantine>("quarantine"),
     command::<topic::Topic>("topic"),
+    command::<plan::Plan>("plan"),
+    command::<apply::Apply>("apply"),
     command::<build::Build>("build"),
+    command::<environment::Environment>("environment"),
     command::<test::Test>("test"),
     command::<source::Source>("source"),
     command::<sql::Sql>("sql"),

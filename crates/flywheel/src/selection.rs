@@ -6,8 +6,11 @@ use clap::Args;
 use flywheel_base::{Error, Result};
 use flywheel_project::Project;
 use flywheel_project::graph::Known;
-use flywheel_runtime::{BuildReport, TestOutcome};
+use flywheel_runtime::{Access, BuildReport, TestOutcome, Workspace};
+use flywheel_state::PRODUCTION;
 use serde_json::{Value, json};
+
+use crate::app::App;
 
 /// The options.
 #[derive(Debug, Args)]
@@ -24,6 +27,26 @@ pub(crate) struct Selection {
     /// The folder of an earlier build's manifest.json, for state: and result:
     #[arg(long, value_name = "DIR")]
     state: Option<PathBuf>,
+}
+
+/// The environment a command works in.
+#[derive(Debug, Args)]
+pub(crate) struct InEnvironment {
+    /// The environment whose models are meant: prod, or one made by `flywheel environment create`
+    #[arg(long, value_name = "NAME", default_value = PRODUCTION)]
+    environment: String,
+}
+
+impl InEnvironment {
+    /// Opens the project as the environment sees it.
+    pub(crate) async fn open(&self, app: &App, access: Access) -> Result<Workspace> {
+        app.open(access).await?.in_environment(&self.environment)
+    }
+
+    /// Whether it is another one than production.
+    pub(crate) fn is_other(&self) -> bool {
+        self.environment != PRODUCTION
+    }
 }
 
 impl Selection {

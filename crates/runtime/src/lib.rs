@@ -11,10 +11,12 @@ pub mod compare;
 pub mod connectors;
 pub mod draft;
 pub mod edit;
+pub mod environment;
 pub mod follow;
 pub mod lag;
 pub mod link;
 pub mod migrate;
+pub mod plan;
 pub mod policy;
 pub mod quarantine;
 pub mod replay;
@@ -31,7 +33,7 @@ mod recorder;
 mod workspace;
 
 pub use flywheel_transform::{
-    BuildOptions, BuildReport, FreshnessOutcome, FreshnessStatus, LineageStep, TestOutcome,
+    BuildOptions, BuildReport, Changes, FreshnessOutcome, FreshnessStatus, LineageStep, TestOutcome,
 };
 pub use recorder::{Event, Observer, Silent};
 pub use workspace::{Access, At, Workspace};

@@ -3,6 +3,7 @@
 //! A new one is a file in `system/` and a line in [`SYSTEM_TABLES`].
 
 mod artifacts;
+mod environments;
 mod link_audit;
 mod link_questions;
 mod outbox;
@@ -23,6 +24,7 @@ pub const SYSTEM_TABLES: &[SystemTable] = &[
     runs::TABLE,
     tasks::TABLE,
     tables::TABLE,
+    environments::TABLE,
     artifacts::TABLE,
     outbox::TABLE,
     promotions::TABLE,
@@ -43,6 +45,7 @@ pub(crate) async fn add(workspace: &Workspace, catalog: &mut Catalog) -> Result<
     add_rows(catalog, &runs::TABLE, &runs::rows(workspace)?)?;
     add_rows(catalog, &tasks::TABLE, &tasks::rows(workspace)?)?;
     add_rows(catalog, &tables::TABLE, &tables::rows(workspace).await?)?;
+    add_rows(catalog, &environments::TABLE, &environments::rows(workspace)?)?;
     add_rows(catalog, &artifacts::TABLE, &artifacts::rows(workspace)?)?;
     add_rows(catalog, &outbox::TABLE, &outbox::rows(workspace)?)?;
     add_rows(catalog, &promotions::TABLE, &promotions::rows(workspace)?)?;

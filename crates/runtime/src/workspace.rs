@@ -107,6 +107,15 @@ impl Workspace {
         Ok(workspace)
     }
 
+    /// The same project, as the environment `name` sees and builds its models.
+    ///
+    /// # Errors
+    /// [`flywheel_base::ErrorKind::NotFound`] if there is no such environment.
+    pub fn in_environment(mut self, name: &str) -> Result<Self> {
+        self.store = self.store.in_environment(name)?;
+        Ok(self)
+    }
+
     /// Makes our own tables, empty, so that queries over them work from the first moment.
     async fn prepare(&self) -> Result<()> {
         for table in TABLES.iter().chain([&quarantine::TABLE]) {

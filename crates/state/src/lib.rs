@@ -10,6 +10,7 @@
 //! one process at a time writes (see [`ProjectLock`]); readers need no lock.
 
 mod artifacts;
+mod environments;
 mod idle;
 mod links;
 mod lock;
@@ -30,6 +31,7 @@ use flywheel_base::{Error, ErrorKind, Result};
 use rusqlite::Connection;
 
 pub use artifacts::Artifact;
+pub use environments::{Environment, Move, PRODUCTION};
 pub use links::{LinkAudit, LinkChanges, LinkQuestion, LinkRow};
 pub use lock::ProjectLock;
 pub use migrations::{Migration, Phase};
@@ -49,6 +51,8 @@ const BUSY_TIMEOUT_MS: u64 = 10_000;
 pub struct Store {
     connection: Mutex<Connection>,
     path: PathBuf,
+    /// Whose publications and builds are meant.
+    environment: String,
 }
 
 impl Store {
@@ -69,7 +73,11 @@ impl Store {
         connection.pragma_update(None, "journal_mode", "WAL").map_err(failed)?;
         connection.pragma_update(None, "synchronous", "FULL").map_err(failed)?;
         connection.pragma_update(None, "foreign_keys", true).map_err(failed)?;
-        let store = Self { connection: Mutex::new(connection), path: path.to_owned() };
+        let store = Self {
+            connection: Mutex::new(connection),
+            path: path.to_owned(),
+            environment: PRODUCTION.to_owned(),
+        };
         let version: i64 = store.read("read the layout", |db| {
             db.pragma_query_value(None, "user_version", |row| row.get(0))
         })?;

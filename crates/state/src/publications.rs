@@ -20,6 +20,8 @@ pub struct Publication {
     pub fingerprint: String,
     /// When it was published, by the logical clock.
     pub published_at: Timestamp,
+    /// The dbt target it was built for; empty where there is none, and in maps of older programs.
+    pub target: String,
 }
 
 /// The last build of a model that passed: what a changed-only build compares with.
@@ -41,23 +43,23 @@ pub struct Build {
     pub tests: String,
     /// When it was built, by the logical clock.
     pub built_at: Timestamp,
+    /// Its query with all names resolved, by which a plan tells what a change changes; none for a
+    /// source, and for builds of older programs.
+    pub sql: Option<String>,
 }
 
-/// The environment that `flywheel sql` and every reader see.
-const PRODUCTION: &str = "prod";
-
 impl Store {
-    /// The whole publication map, by name.
+    /// The whole publication map of this store's environment, by name.
     ///
     /// # Errors
     /// As every method: see [`Store::open`].
     pub fn publications(&self) -> Result<Vec<Publication>> {
         self.read("read the publication map", |db| {
             db.prepare_cached(
-                "SELECT name, location, version, view_sql, fingerprint, published_at FROM publications
+                "SELECT name, location, version, view_sql, fingerprint, published_at, target FROM publications
                  WHERE environment = ? ORDER BY name",
             )?
-            .query_map([PRODUCTION], |row| {
+            .query_map([self.environment()], |row| {
                 Ok(Publication {
                     name: row.get(0)?,
                     location: row.get(1)?,
@@ -65,6 +67,7 @@ impl Store {
                     view_sql: row.get(3)?,
                     fingerprint: row.get(4)?,
                     published_at: Timestamp::from_micros(row.get(5)?),
+                    target: row.get(6)?,
                 })
             })?
             .collect()
@@ -81,22 +84,23 @@ impl Store {
         }
         self.write("publish", |db| {
             let mut insert =
-                db.prepare_cached("INSERT OR REPLACE INTO publications VALUES (?,?,?,?,?,?,?)")?;
+                db.prepare_cached("INSERT OR REPLACE INTO publications VALUES (?,?,?,?,?,?,?,?)")?;
             for p in publications {
                 insert.execute(params![
-                    PRODUCTION,
+                    self.environment(),
                     p.name,
                     p.location,
                     p.version,
                     p.view_sql,
                     p.fingerprint,
-                    p.published_at.micros()
+                    p.published_at.micros(),
+                    p.target
                 ])?;
             }
             for name in dropped {
                 db.execute(
                     "DELETE FROM publications WHERE environment = ? AND name = ?",
-                    params![PRODUCTION, name],
+                    params![self.environment(), name],
                 )?;
             }
             Ok(())
@@ -110,9 +114,9 @@ impl Store {
     pub fn build(&self, name: &str) -> Result<Option<Build>> {
         self.read("look up a build", |db| {
             db.prepare_cached(
-                "SELECT name, fingerprint, inputs, location, version, view_sql, tests, built_at FROM builds WHERE name = ?",
+                "SELECT name, fingerprint, inputs, location, version, view_sql, tests, built_at, sql FROM builds WHERE environment = ? AND name = ?",
             )?
-            .query_row([name], build_from)
+            .query_row([self.environment(), name], build_from)
             .optional()
         })
     }
@@ -124,9 +128,9 @@ impl Store {
     pub fn builds(&self) -> Result<Vec<Build>> {
         self.read("list builds", |db| {
             db.prepare_cached(
-                "SELECT name, fingerprint, inputs, location, version, view_sql, tests, built_at FROM builds ORDER BY name",
+                "SELECT name, fingerprint, inputs, location, version, view_sql, tests, built_at, sql FROM builds WHERE environment = ? ORDER BY name",
             )?
-            .query_map([], build_from)?
+            .query_map([self.environment()], build_from)?
             .collect()
         })
     }
@@ -141,9 +145,10 @@ impl Store {
         }
         self.write("record builds", |db| {
             let mut insert =
-                db.prepare_cached("INSERT OR REPLACE INTO builds VALUES (?,?,?,?,?,?,?,?)")?;
+                db.prepare_cached("INSERT OR REPLACE INTO builds VALUES (?,?,?,?,?,?,?,?,?,?)")?;
             for b in builds {
                 insert.execute(params![
+                    self.environment(),
                     b.name,
                     b.fingerprint,
                     b.inputs,
@@ -151,7 +156,8 @@ impl Store {
                     b.version,
                     b.view_sql,
                     b.tests,
-                    b.built_at.micros()
+                    b.built_at.micros(),
+                    b.sql
                 ])?;
             }
             Ok(())
@@ -169,5 +175,6 @@ fn build_from(row: &Row<'_>) -> rusqlite::Result<Build> {
         view_sql: row.get(5)?,
         tests: row.get(6)?,
         built_at: Timestamp::from_micros(row.get(7)?),
+        sql: row.get(8)?,
     })
 }

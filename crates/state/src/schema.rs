@@ -73,6 +73,29 @@ CREATE TABLE promotions (
   policy TEXT NOT NULL, number INTEGER NOT NULL, at INTEGER NOT NULL, declared TEXT NOT NULL, learner TEXT NOT NULL,
   artifact TEXT, undoes INTEGER, reason TEXT NOT NULL, evidence TEXT NOT NULL, PRIMARY KEY (policy, number)
 ) STRICT;
+", "
+CREATE TABLE builds_of (
+  environment TEXT NOT NULL, name TEXT NOT NULL, fingerprint TEXT NOT NULL, inputs TEXT NOT NULL, location TEXT,
+  version INTEGER, view_sql TEXT, tests TEXT NOT NULL, built_at INTEGER NOT NULL, sql TEXT,
+  PRIMARY KEY (environment, name)
+) STRICT;
+INSERT INTO builds_of
+  SELECT 'prod', name, fingerprint, inputs, location, version, view_sql, tests, built_at, NULL FROM builds;
+DROP TABLE builds;
+ALTER TABLE builds_of RENAME TO builds;
+ALTER TABLE publications ADD COLUMN target TEXT NOT NULL DEFAULT '';
+CREATE TABLE environments (
+  environment TEXT PRIMARY KEY, made_from TEXT NOT NULL, created_at INTEGER NOT NULL, base TEXT NOT NULL
+) STRICT;
+CREATE TABLE environment_moves (
+  number INTEGER PRIMARY KEY, environment TEXT NOT NULL, made_from TEXT NOT NULL, at INTEGER NOT NULL,
+  undone INTEGER NOT NULL DEFAULT 0
+) STRICT;
+CREATE TABLE environment_before (
+  number INTEGER NOT NULL REFERENCES environment_moves(number), kind TEXT NOT NULL, name TEXT NOT NULL,
+  fingerprint TEXT NOT NULL, inputs TEXT, location TEXT, version INTEGER, view_sql TEXT, tests TEXT,
+  at INTEGER NOT NULL, sql TEXT, target TEXT, PRIMARY KEY (number, kind, name)
+) STRICT;
 "];
 
 /// Brings the database to the newest layout.

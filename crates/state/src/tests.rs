@@ -94,6 +94,7 @@ fn publication_is_one_step_for_all_models() {
         view_sql: None,
         fingerprint: "f".into(),
         published_at: Timestamp::default(),
+        target: String::new(),
     };
     store.publish(&[publication("a", 1), publication("b", 1)], &[]).unwrap();
     store.publish(&[publication("a", 2)], &["b".into()]).unwrap();
@@ -120,4 +121,95 @@ fn a_file_that_is_no_database_is_corrupt_and_says_so() {
     let path = folder.path().join("meta.db");
     std::fs::write(&path, "this is not a database, but it is long enough to look at").unwrap();
     assert_eq!(Store::open(&path).unwrap_err().kind(), ErrorKind::Corrupt);
+}
+
+fn seen(name: &str, print: &str, at: i64) -> (Publication, Build) {
+    let publication = Publication {
+        name: name.into(),
+        location: Some(format!("{name}/{print}")),
+        version: Some(at),
+        view_sql: None,
+        fingerprint: print.into(),
+        published_at: Timestamp::from_micros(at),
+        target: String::new(),
+    };
+    let build = Build {
+        name: name.into(),
+        fingerprint: print.into(),
+        inputs: format!("inputs {at}"),
+        location: publication.location.clone(),
+        version: Some(at),
+        view_sql: None,
+        tests: "passed".into(),
+        built_at: Timestamp::from_micros(at),
+        sql: Some(format!("select '{print}'")),
+    };
+    (publication, build)
+}
+
+fn put(store: &Store, name: &str, print: &str, at: i64) {
+    let (publication, build) = seen(name, print, at);
+    store.record_builds(&[build]).unwrap();
+    store.publish(&[publication], &[]).unwrap();
+}
+
+fn prints(store: &Store) -> Vec<String> {
+    let all = store.publications().unwrap().into_iter();
+    all.map(|p| format!("{} {} {}", p.name, p.fingerprint, p.version.unwrap())).collect()
+}
+
+#[test]
+fn an_environment_is_a_map_of_its_own_until_it_is_promoted_and_taken_back() {
+    let (folder, prod) = store();
+    let path = folder.path().join("meta.db");
+    let now = Timestamp::from_micros;
+    for name in ["a", "b", "gone"] {
+        put(&prod, name, "1", 1);
+    }
+    let missing = Store::open(&path).unwrap().in_environment("dev").unwrap_err();
+    assert_eq!(missing.kind(), ErrorKind::NotFound);
+    assert!(prod.create_environment("dev", "prod", now(2)).unwrap());
+    assert!(!prod.create_environment("dev", "prod", now(3)).unwrap(), "it is there");
+    let dev = Store::open(&path).unwrap().in_environment("dev").unwrap();
+    assert_eq!(prints(&dev), ["a 1 1", "b 1 1", "gone 1 1"], "nothing is built for it");
+    put(&dev, "a", "2", 5);
+    put(&dev, "new", "1", 5);
+    dev.publish(&[], &["gone".into()]).unwrap();
+    // Production went on meanwhile: a newer version of the same model, and a model of its own.
+    put(&prod, "b", "1", 9);
+    put(&prod, "own", "1", 9);
+    assert_eq!(prints(&prod), ["a 1 1", "b 1 9", "gone 1 1", "own 1 9"]);
+
+    let moved = prod.promote("dev", "prod", now(10)).unwrap().unwrap();
+    assert_eq!(prints(&prod), ["a 2 5", "b 1 9", "new 1 5", "own 1 9"]);
+    assert_eq!((moved.moved, moved.dropped), (vec!["a".into(), "new".into()], vec!["gone".into()]));
+    assert_eq!(prod.build("a").unwrap().unwrap().fingerprint, "2");
+    assert_eq!(prod.promote("dev", "prod", now(11)).unwrap(), None, "again is nothing");
+    let needed = prod.referenced_locations().unwrap();
+    assert!(
+        needed.contains("a/1") && needed.contains("gone/1"),
+        "a rollback needs them: {needed:?}"
+    );
+
+    assert!(prod.drop_environment("dev").unwrap());
+    assert!(!prod.drop_environment("dev").unwrap());
+    put(&prod, "own", "1", 12);
+    let back = prod.roll_back("prod", now(13)).unwrap().unwrap();
+    assert_eq!(back.number, moved.number);
+    assert_eq!(prints(&prod), ["a 1 1", "b 1 9", "gone 1 1", "own 1 12"], "what moved went back");
+    assert_eq!(prod.build("a").unwrap().unwrap().fingerprint, "1");
+    assert_eq!(prod.build("new").unwrap(), None);
+    assert_eq!(prod.roll_back("prod", now(14)).unwrap(), None);
+}
+
+#[test]
+fn environments_have_names_that_folders_and_commands_can_bear() {
+    let (_folder, store) = store();
+    for bad in ["", "a b", "../x", "-x", "prod"] {
+        let made = store.create_environment(bad, "prod", Timestamp::default());
+        assert_eq!(made.map_err(|e| e.kind()), Err(ErrorKind::Invalid), "{bad:?}");
+    }
+    let made = store.create_environment("dev", "nowhere", Timestamp::default());
+    assert_eq!(made.map_err(|e| e.kind()), Err(ErrorKind::NotFound));
+    assert_eq!(store.drop_environment("prod").map_err(|e| e.kind()), Err(ErrorKind::Invalid));
 }

@@ -1,5 +1,6 @@
 //! Building and testing what is selected.
 
+mod changes;
 mod contract;
 mod hook;
 mod job;
@@ -11,6 +12,8 @@ mod snapshot;
 mod trial;
 
 pub(crate) mod materialize;
+
+pub use changes::{Change, Changes, Impact, ModelChange, Touched, changes};
 
 use flywheel_base::Result;
 use flywheel_project::graph::Known;

@@ -29,7 +29,9 @@ use flywheel_project::Project;
 use flywheel_state::Store;
 use flywheel_warehouse::Lake;
 
-pub use build::{BuildOptions, build, test};
+pub use build::{
+    BuildOptions, Change, Changes, Impact, ModelChange, Touched, build, changes, test,
+};
 pub use catalog::{At, catalog, catalog_at};
 pub use freshness::{FreshnessOutcome, FreshnessStatus, freshness};
 pub use lineage::{

@@ -4,6 +4,7 @@ mod bakery;
 mod changes;
 mod columns;
 mod dbt;
+mod environments;
 mod increments;
 mod shop;
 mod trials;

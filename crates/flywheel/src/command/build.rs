@@ -8,13 +8,15 @@ use super::Runs;
 use crate::app::{App, Exit};
 use crate::output::{Format, Grid};
 use crate::progress::Progress;
-use crate::selection::{Selection, write_artifacts};
+use crate::selection::{InEnvironment, Selection, write_artifacts};
 
 /// Options of `flywheel build`.
 #[derive(Debug, Args)]
 pub(crate) struct Build {
     #[command(flatten)]
     selection: Selection,
+    #[command(flatten)]
+    environment: InEnvironment,
     /// Builds incremental models anew
     #[arg(long)]
     full_refresh: bool,
@@ -24,7 +26,7 @@ impl Runs for Build {
     const ABOUT: &'static str = "Builds and tests changed models, then publishes what passed";
 
     async fn run(self, app: App) -> Result<Exit> {
-        let workspace = app.open(Access::Write).await?;
+        let workspace = self.environment.open(&app, Access::Write).await?;
         let (select, known) = (self.selection.words(), self.selection.known(&workspace.project)?);
         let progress = Progress::new(app.output, "build");
         let options = BuildOptions {
@@ -43,7 +45,7 @@ impl Runs for Build {
     }
 }
 
-fn print(app: &App, report: &BuildReport) -> Result<()> {
+pub(super) fn print(app: &App, report: &BuildReport) -> Result<()> {
     if app.output.format == Format::Json {
         return app.output.json(report);
     }

@@ -16,6 +16,7 @@ mod deliver;
 mod demo;
 mod disks;
 mod edits;
+mod environments;
 mod house;
 mod large;
 mod links;

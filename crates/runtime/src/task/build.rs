@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use flywheel_base::{Error, Result};
-use flywheel_state::{Store, TaskOutcome};
+use flywheel_state::{PRODUCTION, Store, TaskOutcome};
 use flywheel_transform::{BuildOptions, BuildReport, ModelStatus, TestStatus};
 use serde_json::{Value, json};
 
@@ -45,6 +45,7 @@ pub(crate) async fn run(
     let detail = json!({
         "model_ms": times, "whole": whole, "good": good.collect::<Vec<_>>(), "built": count(ModelStatus::Built), "unchanged": count(ModelStatus::Unchanged),
         "published": report.published, "blocked": report.blocked,
+        "environment": workspace.store.environment(),
     });
     let rows_out = report.models.iter().filter_map(|model| model.rows).sum();
     let error = (!report.passed()).then(|| blocked(&report).report());
@@ -62,7 +63,10 @@ pub(crate) async fn run(
 /// Those of the metadata.
 pub(crate) fn blocked_models(store: &Store) -> Result<Vec<String>> {
     let mut tasks = store.tasks(BUILDS_LOOKED_AT)?;
-    tasks.retain(|task| task.kind == "build");
+    tasks.retain(|task| {
+        let environment = task.outcome.detail.get("environment").and_then(Value::as_str);
+        task.kind == "build" && environment.unwrap_or(PRODUCTION) == store.environment()
+    });
     let (mut blocked, mut decided) = (BTreeSet::new(), BTreeSet::new());
     for task in tasks.iter().rev() {
         let detail = &task.outcome.detail;

@@ -25,6 +25,8 @@ pub(super) struct Candidate {
     pub(super) item: Item,
     /// Identifies its query and how it is stored.
     pub(super) fingerprint: String,
+    /// Its query with all names resolved; empty for a seed.
+    pub(super) sql: String,
     /// See [`inputs::Inputs::source`].
     pub(super) source: String,
     /// See [`inputs::Inputs::data`].
@@ -84,15 +86,7 @@ impl Job<'_> {
     async fn run_inner(&self) -> Result<Candidate> {
         self.require_inputs()?;
         let compiled = self.compile().await?;
-        let mut versions = self.shelf.versions(self.reads.iter().map(String::as_str));
-        if compiled.timed {
-            versions.insert(format!("at {}", self.world.now.micros()));
-        }
-        // A snapshot is one table for ever, whatever its query becomes; a changed query is new data.
-        if self.model.snapshot.is_some() {
-            versions.insert(format!("query {}", compiled.source));
-        }
-        let data = inputs::of(&versions);
+        let data = self.data(&compiled.source, compiled.timed);
         let mut notes = Vec::new();
         let (made, built) = match self.unchanged(&compiled, &data).await? {
             Some(item) => (Made { item, rows: None, batch: None }, false),
@@ -107,9 +101,22 @@ impl Job<'_> {
                 (made, true)
             }
         };
-        let Compiled { fingerprint, source, timed, .. } = compiled;
+        let Compiled { sql, fingerprint, source, timed } = compiled;
         let Made { item, rows, batch } = made;
-        Ok(Candidate { item, fingerprint, source, data, timed, built, rows, batch, notes })
+        Ok(Candidate { item, fingerprint, sql, source, data, timed, built, rows, batch, notes })
+    }
+
+    /// A digest of the versions of everything the model reads, and of the time if that counts.
+    pub(super) fn data(&self, source: &str, timed: bool) -> String {
+        let mut versions = self.shelf.versions(self.reads.iter().map(String::as_str));
+        if timed {
+            versions.insert(format!("at {}", self.world.now.micros()));
+        }
+        // A snapshot is one table for ever, whatever its query becomes; a changed query is new data.
+        if self.model.snapshot.is_some() {
+            versions.insert(format!("query {source}"));
+        }
+        inputs::of(&versions)
     }
 
     /// Runs the model's statements before or after it is built; returns what a person should know.
@@ -177,12 +184,8 @@ impl Job<'_> {
             let source = inputs::of([&fingerprint]);
             return Ok(Compiled { sql: String::new(), fingerprint, source, timed: false });
         }
-        let columns = self.columns().await?;
-        let sql = self.render(false, &columns)?;
+        let (sql, source) = self.declared().await?;
         let config = storage(self.model);
-        let mut known = vec![sql.clone(), config.clone()];
-        known.extend(self.shapes().await?);
-        let source = inputs::of(&known);
         if let (Some(build), Some(inputs)) = (self.past.build, self.past.inputs())
             && inputs.source == source
         {
@@ -190,6 +193,7 @@ impl Job<'_> {
             return Ok(Compiled { sql, fingerprint, source, timed: inputs.timed });
         }
         if self.model.config.contract {
+            let columns = self.columns().await?;
             let bare = names::render_model_with(project, self.model, false, &columns)?;
             contract::check(self.session, self.model, &bare).await?;
         }
@@ -204,6 +208,21 @@ impl Job<'_> {
             None => digest::hex(&parts),
         };
         Ok(Compiled { sql, fingerprint, source, timed })
+    }
+
+    /// The query with its names resolved, and a digest of it, of how the model is stored and of the
+    /// columns it reads: as long as that is the same, the fingerprint is. Nothing is planned.
+    pub(super) async fn declared(&self) -> Result<(String, String)> {
+        if let Some(declared) = &self.model.seed {
+            let rows = declared.read()?;
+            let fingerprint = digest::hex(&[b"seed", rows.digest.as_bytes()]);
+            return Ok((String::new(), inputs::of([&fingerprint])));
+        }
+        let sql = self.render(false, &self.columns().await?)?;
+        let mut known = vec![sql.clone(), storage(self.model)];
+        known.extend(self.shapes().await?);
+        let source = inputs::of(&known);
+        Ok((sql, source))
     }
 
     /// The columns of what the model reads, if its template asks for them.

@@ -213,16 +213,27 @@ impl<'a> Progress<'a> {
 
     async fn build_one(&self, session: &Session, name: &str) -> (Duration, Result<Candidate>) {
         let start = Instant::now();
-        let (Some(model), Some(reads)) = (self.plan.models.get(name), self.plan.reads.get(name))
-        else {
-            return (
-                start.elapsed(),
-                Err(Error::internal(format!("model \"{name}\" is not planned"))),
-            );
-        };
         let started =
             |name: &str| (self.options.on_event)(Event::Started { model: name.to_owned() });
-        let job = Job {
+        let made = match self.job(session, name, &started) {
+            Ok(job) => job.run().await,
+            Err(error) => Err(error),
+        };
+        (start.elapsed(), made)
+    }
+
+    /// What building `name` needs to know.
+    pub(super) fn job<'b>(
+        &'b self,
+        session: &'b Session,
+        name: &str,
+        started: &'b (dyn Fn(&str) + Sync),
+    ) -> Result<Job<'b>> {
+        let (Some(model), Some(reads)) = (self.plan.models.get(name), self.plan.reads.get(name))
+        else {
+            return Err(Error::internal(format!("model \"{name}\" is not planned")));
+        };
+        Ok(Job {
             world: self.world,
             model,
             reads,
@@ -230,10 +241,8 @@ impl<'a> Progress<'a> {
             session,
             past: self.past(name),
             full_refresh: self.options.full_refresh,
-            started: &started,
-        };
-        let made = job.run().await;
-        (start.elapsed(), made)
+            started,
+        })
     }
 
     /// Notes what became of a model and lets its name mean the candidate.
@@ -397,7 +406,7 @@ impl<'a> Progress<'a> {
         for name in passed {
             let Some(candidate) = self.candidates.get(name) else { continue };
             let build = self.build_record(name, candidate);
-            let seen = publication(&build);
+            let seen = publication(&build, self.target());
             let same = |old: &Publication| {
                 Publication { published_at: seen.published_at, ..old.clone() } == seen
             };
@@ -433,17 +442,41 @@ impl<'a> Progress<'a> {
             view_sql,
             tests,
             built_at: self.world.now,
+            sql: Some(candidate.sql.clone()),
         }
     }
 
     /// Published models that are no longer declared; they go only if nothing readers keep needs them.
     fn dropped(&self) -> Vec<String> {
-        if !self.plan.whole || !self.blocked.is_empty() {
+        if !self.blocked.is_empty() {
             return Vec::new();
         }
-        let declared =
-            |name: &&String| !self.plan.models.contains_key(*name) || self.is_ephemeral(name);
-        self.published.keys().filter(declared).cloned().collect()
+        self.undeclared()
+    }
+
+    /// Published models that a whole build no longer finds declared. Those of another dbt target are
+    /// declared there.
+    pub(super) fn undeclared(&self) -> Vec<String> {
+        if !self.plan.whole {
+            return Vec::new();
+        }
+        let schemas: BTreeSet<&str> =
+            self.plan.models.values().map(|model| model.schema.as_str()).collect();
+        let ours = |seen: &Publication| match seen.target.is_empty() && !self.target().is_empty() {
+            // An older program did not note the target: what lies in our schemas is ours.
+            true => seen.name.split('.').next().is_some_and(|schema| schemas.contains(schema)),
+            false => seen.target == self.target(),
+        };
+        let gone = self.published.values().filter(|seen| {
+            let name = &seen.name;
+            ours(seen) && (!self.plan.models.contains_key(name) || self.is_ephemeral(name))
+        });
+        gone.map(|seen| seen.name.clone()).collect()
+    }
+
+    /// The dbt target of this build; empty where there is none.
+    fn target(&self) -> &str {
+        self.world.project.dbt.as_ref().map_or("", |dbt| dbt.target.as_str())
     }
 
     fn report(mut self, publications: &[Publication], dropped: Vec<String>) -> BuildReport {
@@ -480,7 +513,7 @@ fn skipped_because(culprit: &str) -> Failure {
 }
 
 /// What readers see of a build.
-fn publication(build: &Build) -> Publication {
+fn publication(build: &Build, target: &str) -> Publication {
     Publication {
         name: build.name.clone(),
         location: build.location.clone(),
@@ -488,5 +521,6 @@ fn publication(build: &Build) -> Publication {
         view_sql: build.view_sql.clone(),
         fingerprint: build.fingerprint.clone(),
         published_at: build.built_at,
+        target: target.to_owned(),
     }
 }

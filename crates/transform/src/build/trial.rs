@@ -259,6 +259,7 @@ impl Progress<'_> {
             view_sql: None,
             tests: PASSED.to_owned(),
             built_at: self.world.now,
+            sql: None,
         });
     }
 
