@@ -3,7 +3,7 @@
 use flywheel_base::{ErrorKind, Timestamp};
 use serde_json::json;
 
-use crate::{OutboxEntry, OutboxStatus, Promotion, Publication, Store, TurnStatus};
+use crate::{Build, OutboxEntry, OutboxStatus, Promotion, Publication, Store, TurnStatus};
 
 fn store() -> (tempfile::TempDir, Store) {
     let folder = tempfile::tempdir().unwrap();
