@@ -16,6 +16,10 @@ const BACKOFF_US: i64 = 30_000_000;
 /// The longest wait between two attempts, in microseconds.
 const BACKOFF_MAX_US: i64 = 3_600_000_000;
 
+/// How long the outbox remembers what was delivered, in microseconds: far longer than a turn can stay open, after
+/// which nobody adds the same entry again.
+const REMEMBERED_US: i64 = 30 * 86_400_000_000;
+
 /// What came of emptying the outbox.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Acted {
@@ -160,7 +164,9 @@ async fn log(ctx: &Context<'_>) -> Result<()> {
         SystemTable::named("actions")?.append(ctx.lake, &rows, None).await?;
     }
     let keys: Vec<String> = ended.into_iter().map(|entry| entry.key).collect();
-    ctx.store.mark_logged(&keys)
+    ctx.store.mark_logged(&keys)?;
+    ctx.store.forget_delivered(ctx.now.plus_micros(-REMEMBERED_US))?;
+    Ok(())
 }
 
 fn shown(entry: &OutboxEntry) -> ActionRow {

@@ -167,6 +167,20 @@ impl Store {
         })
     }
 
+    /// Drops delivered entries that `system.actions` shows and that ended before `before`: the outbox holds what is
+    /// on its way, and what it keeps of the past makes every later entry dearer. Returns how many.
+    ///
+    /// # Errors
+    /// As every method: see [`Store::open`].
+    pub fn forget_delivered(&self, before: Timestamp) -> Result<usize> {
+        self.write("forget old deliveries", |db| {
+            db.prepare_cached(
+                "DELETE FROM outbox WHERE status = 'delivered' AND logged = 1 AND ended_at < ?",
+            )?
+            .execute([before.micros()])
+        })
+    }
+
     /// Entries that are pending or dead, oldest turn first.
     ///
     /// # Errors

@@ -73,6 +73,8 @@ CREATE TABLE promotions (
   policy TEXT NOT NULL, number INTEGER NOT NULL, at INTEGER NOT NULL, declared TEXT NOT NULL, learner TEXT NOT NULL,
   artifact TEXT, undoes INTEGER, reason TEXT NOT NULL, evidence TEXT NOT NULL, PRIMARY KEY (policy, number)
 ) STRICT;
+", "
+CREATE INDEX outbox_shown ON outbox (ended_at) WHERE status = 'delivered' AND logged = 1;
 "];
 
 /// Brings the database to the newest layout.

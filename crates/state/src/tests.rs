@@ -49,6 +49,24 @@ fn an_action_is_queued_once_and_settled_once() {
 }
 
 #[test]
+fn only_old_deliveries_that_are_shown_are_forgotten() {
+    let (_folder, store) = store();
+    store.enqueue(&[entry("shown"), entry("not-shown"), entry("late"), entry("dead")]).unwrap();
+    let mut due = store.due(Timestamp::from_micros(5), 10).unwrap();
+    for delivery in &mut due {
+        let dead = delivery.key == "dead";
+        delivery.status = if dead { OutboxStatus::Dead } else { OutboxStatus::Delivered };
+        delivery.ended_at =
+            Some(Timestamp::from_micros(if delivery.key == "late" { 9 } else { 6 }));
+    }
+    store.settle(&due).unwrap();
+    store.mark_logged(&["shown".into(), "late".into(), "dead".into()]).unwrap();
+    assert_eq!(store.forget_delivered(Timestamp::from_micros(9)).unwrap(), 1);
+    assert_eq!(store.outbox_counts().unwrap(), (0, 2, 1));
+    assert_eq!(store.enqueue(&[entry("late"), entry("dead"), entry("not-shown")]).unwrap(), 0);
+}
+
+#[test]
 fn promotions_are_numbered_for_each_policy_and_kept_in_order() {
     let (_folder, store) = store();
     let made = |policy: &str, learner: &str| Promotion {

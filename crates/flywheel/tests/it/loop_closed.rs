@@ -97,6 +97,51 @@ fn outcomes_are_joined_late_ones_too_and_lift_is_measured_against_the_holdout() 
 }
 
 #[test]
+fn lift_is_the_same_when_old_decisions_are_summed_up_and_when_their_window_changes() {
+    let house = shop(FILE, "holdout: 50%\nevery: 1d\n");
+    for day in 1..=24 {
+        let orders: String = (0..400)
+            .filter(|unit| (unit + day) % 7 == 0)
+            .map(|unit| {
+                format!("o{day}-{unit},c{unit:03},2024-05-{day:02} 13:00:00,{}\n", unit % 5)
+            })
+            .collect();
+        house.write(
+            &format!("data/orders-2024-05-{day:02}.csv"),
+            format!("order_id,customer_id,at,revenue\n{orders}"),
+        );
+    }
+    house.ok(&["turn", "--replay", "2024-05-01..2024-05-20"]);
+    let summed = house.cell("select sum(decisions) >= 4096 from system.lift_sums");
+    assert_eq!(summed, "true", "old decisions are not read again");
+    let same_as_from_all_rows = |window: &str| {
+        house.cell(&format!(
+            "with counted as (
+               select d.arm, count(*) as n, count(o.decision_id) as hits, sum(coalesce(o.value, 0)) as value
+               from system.decisions d
+               left join (select decision_id, sum(value) as value from system.outcomes group by 1) o
+                 on o.decision_id = d.decision_id
+               where d.decided_at <= (select max(at) from system.lift) - interval '{window}'
+               group by d.arm),
+             arms as (
+               select sum(n) as n,
+                      sum(case arm when 'treatment' then cast(hits as double) / n else 0 end) as treated,
+                      sum(case arm when 'holdout' then cast(hits as double) / n else 0 end) as held,
+                      sum(case arm when 'treatment' then value / n else -value / n end) as worth
+               from counted)
+             select l.measured = a.n and abs(l.treated_rate - a.treated) < 1e-12
+                    and abs(l.holdout_rate - a.held) < 1e-12 and abs(l.value_lift - a.worth) < 1e-9
+             from arms a, (select * from system.lift order by turn desc limit 1) l"
+        ))
+    };
+    assert_eq!(same_as_from_all_rows("3 days"), "true");
+    let wider = house.read("policies/offer.yaml").replace("window: 3d", "window: 5d");
+    house.write("policies/offer.yaml", wider);
+    house.ok(&["turn", "--replay", "2024-05-21..2024-05-24"]);
+    assert_eq!(same_as_from_all_rows("5 days"), "true", "sums of another window are of no use");
+}
+
+#[test]
 fn a_policy_that_does_harm_is_paused_by_its_guardrail() {
     let house = shop(FILE, "holdout: 50%\nevery: 30d\nguardrails: {min_units: 100}\n");
     house.ok(&["turn", "--replay", "2024-05-01"]);
