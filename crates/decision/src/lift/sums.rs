@@ -169,7 +169,6 @@ pub(super) async fn between(
 fn joined(old: Vec<Sum>, fresh: Vec<Sum>) -> Vec<Sum> {
     let mut all = old;
     all.extend(fresh);
-    let key = |sum: &Sum| (&*sum.row.policy, &*sum.row.unit_id, &*sum.row.arm);
     // Stable, so that what is added up is added up in the same order each time.
     all.sort_by(|a, b| key(a).cmp(&key(b)));
     all.dedup_by(|next, sum| {
@@ -199,6 +198,11 @@ fn summed(ripe: &str, outcomes: &str, decisions: &str) -> String {
          where {decisions}
          group by d.policy, d.unit_id, d.arm"
     )
+}
+
+/// What a sum is of.
+fn key(sum: &Sum) -> (&str, &str, &str) {
+    (&sum.row.policy, &sum.row.unit_id, &sum.row.arm)
 }
 
 async fn sums_of(ctx: &Context<'_>, sql: &str) -> Result<Vec<Sum>> {
