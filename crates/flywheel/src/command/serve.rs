@@ -27,12 +27,12 @@ pub(crate) struct Serve {
 const EVERY_MIN: Duration = Duration::from_secs(1);
 
 /// The time between turns.
-fn between(text: &str) -> Result<Duration> {
-    let micros = quantity::duration_us(text).map_err(|error| error.context("--every"))?;
+pub(crate) fn between(option: &str, text: &str) -> Result<Duration> {
+    let micros = quantity::duration_us(text).map_err(|error| error.context(option))?;
     let every = Duration::from_micros(micros.unsigned_abs());
     if micros < 0 || every < EVERY_MIN {
-        return Err(Error::invalid(format!("--every {text} is too short"))
-            .hint("Give at least a second, such as 15m, 1h or 1d."));
+        return Err(Error::invalid(format!("{option} {text} is too short"))
+            .hint("Give at least a second, such as 5s, 15m, 1h or 1d."));
     }
     Ok(every)
 }
@@ -41,7 +41,7 @@ impl Runs for Serve {
     const ABOUT: &'static str = "Serves the project: web pages, API, events, and turns by itself";
 
     async fn run(self, app: App) -> Result<Exit> {
-        let every = self.every.as_deref().map(between).transpose()?;
+        let every = self.every.as_deref().map(|text| between("--every", text)).transpose()?;
         // A port that is taken is told before anything else is done.
         let listener = bind(self.listen).await?;
         let clock = Arc::new(WheelClock::real());

@@ -210,24 +210,22 @@ async fn csv(
     Input(query): Input<Query>,
 ) -> Result<Response> {
     query.check()?;
-    let (sql, limit) = (query.sql.clone(), query.rows());
-    let text =
-        limited(&app, &caller, &id, query.timeout_ms, move |workspace| async move {
-            let (schema, batches, _) =
-                rows::batches(&workspace.session().await?, &sql, limit).await?;
-            let broken =
-                |e| Error::invalid("the answer has a column that CSV has no form for").caused_by(e);
-            let mut text = Vec::new();
-            let mut writer = ::arrow::csv::WriterBuilder::new().with_header(true).build(&mut text);
-            if batches.is_empty() {
-                writer.write(&::arrow::array::RecordBatch::new_empty(schema)).map_err(broken)?;
-            }
-            for batch in &batches {
-                writer.write(batch).map_err(broken)?;
-            }
-            drop(writer);
-            Ok(text)
-        });
+    let (id, sql, limit) = (id_of(&query)?, query.sql.clone(), query.rows());
+    let text = limited(&app, &caller, &id, query.timeout_ms, move |workspace| async move {
+        let (schema, batches, _) = rows::batches(&workspace.session().await?, &sql, limit).await?;
+        let broken =
+            |e| Error::invalid("the answer has a column that CSV has no form for").caused_by(e);
+        let mut text = Vec::new();
+        let mut writer = ::arrow::csv::WriterBuilder::new().with_header(true).build(&mut text);
+        if batches.is_empty() {
+            writer.write(&::arrow::array::RecordBatch::new_empty(schema)).map_err(broken)?;
+        }
+        for batch in &batches {
+            writer.write(batch).map_err(broken)?;
+        }
+        drop(writer);
+        Ok(text)
+    });
     Ok(download(text.await?, "text/csv; charset=utf-8", "answer.csv", &query.sql))
 }
 
@@ -237,19 +235,16 @@ async fn arrow(
     Input(query): Input<Query>,
 ) -> Result<Response> {
     query.check()?;
-    let (sql, limit) = (query.sql.clone(), query.rows());
-    let bytes =
-        limited(&app, &caller, &id, query.timeout_ms, move |workspace| async move {
-            let (schema, batches, _) =
-                rows::batches(&workspace.session().await?, &sql, limit).await?;
-            let broken =
-                |e| Error::internal("the answer has no form in Arrow's format").caused_by(e);
-            let mut writer = StreamWriter::try_new(Vec::new(), &schema).map_err(broken)?;
-            for batch in &batches {
-                writer.write(batch).map_err(broken)?;
-            }
-            writer.into_inner().map_err(broken)
-        });
+    let (id, sql, limit) = (id_of(&query)?, query.sql.clone(), query.rows());
+    let bytes = limited(&app, &caller, &id, query.timeout_ms, move |workspace| async move {
+        let (schema, batches, _) = rows::batches(&workspace.session().await?, &sql, limit).await?;
+        let broken = |e| Error::internal("the answer has no form in Arrow's format").caused_by(e);
+        let mut writer = StreamWriter::try_new(Vec::new(), &schema).map_err(broken)?;
+        for batch in &batches {
+            writer.write(batch).map_err(broken)?;
+        }
+        writer.into_inner().map_err(broken)
+    });
     Ok(download(bytes.await?, "application/vnd.apache.arrow.stream", "answer.arrow", &query.sql))
 }
 
