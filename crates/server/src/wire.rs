@@ -153,21 +153,18 @@ impl Connection {
         let mut router = router.clone();
         let mut handler = std::pin::pin!(AssertUnwindSafe(router.call(request)).catch_unwind());
         let mut read_whole = !body_expected;
-        let answered = {
+        let answered = if body_expected {
             let mut pump = std::pin::pin!(pump(&mut self.read, &mut self.buffer, framing, sender));
-            loop {
-                tokio::select! {
-                    biased;
-                    answered = &mut handler => break Some(answered),
-                    whole = &mut pump, if !read_whole => {
-                        read_whole = whole?;
-                        if !read_whole { break None }
-                    }
-                }
-                if read_whole {
-                    break None;
+            tokio::select! {
+                biased;
+                answered = &mut handler => Some(answered),
+                whole = &mut pump => {
+                    read_whole = whole?;
+                    None
                 }
             }
+        } else {
+            None
         };
         let answered = match answered {
             Some(answered) => answered,
@@ -203,18 +200,18 @@ impl Connection {
             let mut lines = [httparse::EMPTY_HEADER; HEADERS];
             let mut head = httparse::Request::new(&mut lines);
             match head.parse(&self.buffer) {
-                Ok(httparse::Status::Complete(length)) => {
+                Ok(httparse::Status::Complete(length)) if length <= HEAD_BYTES => {
                     let made = request_of(&head)?;
                     self.buffer.advance(length);
                     return Ok(made);
                 }
-                Ok(httparse::Status::Partial) if self.buffer.len() > HEAD_BYTES => {
+                Ok(_) if self.buffer.len() > HEAD_BYTES => {
                     return Err(End::Refused(
                         StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
                         "the request's head is longer than 32 KiB",
                     ));
                 }
-                Ok(httparse::Status::Partial) => {}
+                Ok(_) => {}
                 Err(httparse::Error::TooManyHeaders) => {
                     return Err(End::Refused(
                         StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
