@@ -25,7 +25,10 @@ fn main() -> Result<()> {
     let root = PathBuf::from(env("CARGO_MANIFEST_DIR")?).join("../../ui");
     let out = PathBuf::from(env("OUT_DIR")?);
     let package = root.join("package.json");
-    println!("cargo::rerun-if-changed={}", package.display());
+    // A file that is not there would count as changed every time; pages arrive with a change of the workspace.
+    let watched = if package.is_file() { package.clone() } else { root.join("../Cargo.toml") };
+    println!("cargo::rerun-if-changed={}", watched.display());
+    println!("cargo::rerun-if-changed=build.rs");
     let without = std::env::var_os("FLYWHEEL_WITHOUT_UI").is_some_and(|value| value == "1");
     let mut files = Vec::new();
     if package.is_file() && !without {

@@ -277,7 +277,7 @@ async fn facts(
     }))
 }
 
-/// The tests of an asset by name, with what became of them in the newest build.
+/// The tests of an asset, with what became of each when it was last run.
 fn tests(workspace: &Workspace, asset: &Asset) -> BaseResult<Vec<Value>> {
     let Some(id) = &asset.node else { return Ok(Vec::new()) };
     let project = &workspace.project;
@@ -286,27 +286,22 @@ fn tests(workspace: &Workspace, asset: &Asset) -> BaseResult<Vec<Value>> {
         NodeKind::Source => project.sources.get(&id.name).map(|source| &source.tests),
         _ => None,
     };
-    let tasks = workspace.store.tasks_named("build", "models", 1)?;
-    let failed = tasks.first().and_then(|task| task.outcome.detail.get("failed_tests").cloned());
-    let failed: Vec<String> =
-        failed.and_then(|names| serde_json::from_value(names).ok()).unwrap_or_default();
-    let blocked = tasks.first().map(|task| task.outcome.detail.clone()).unwrap_or_default();
-    let is_blocked = blocked
-        .get("blocked")
-        .and_then(Value::as_array)
-        .is_some_and(|names| names.iter().any(|name| name.as_str() == Some(asset.name.as_str())));
-    let built = workspace.store.build(&asset.name)?.is_some();
+    // A build runs only tests whose rows have changed: the newest build that ran one knows.
+    let builds = workspace.store.tasks_named("build", "models", BUILDS_LOOKED_AT)?;
     let shown = declared.into_iter().flatten().map(|test| {
-        let name = test.name.clone();
-        let status = match (failed.contains(&name), built && !is_blocked) {
-            (true, _) => Some("failed"),
-            (false, true) => Some("passed"),
-            (false, false) => None,
-        };
-        json!({"name": name, "status": status})
+        let known = builds.iter().find_map(|task| {
+            let outcome = task.outcome.detail.get("tests")?.get(&test.name)?;
+            Some((outcome.clone(), task.started_at.to_string()))
+        });
+        let (outcome, at) = known.unzip();
+        let part = |key: &str| outcome.as_ref().and_then(|outcome| outcome.get(key).cloned());
+        json!({"name": test.name, "status": part("status"), "failures": part("failures"), "at": at})
     });
     Ok(shown.collect())
 }
+
+/// How many builds are looked at for what became of a test.
+const BUILDS_LOOKED_AT: u32 = 200;
 
 async fn freshness(workspace: &Workspace, asset: &Asset) -> BaseResult<Value> {
     let Some(id) = asset.node.as_ref().filter(|id| id.kind == NodeKind::Source) else {
