@@ -22,11 +22,12 @@ const NOT_SOURCES: [&str; 5] = ["dist", "node_modules", "test-results", "e2e", "
 
 fn main() -> Result<()> {
     println!("cargo::rerun-if-env-changed=FLYWHEEL_WITHOUT_UI");
-    let root = PathBuf::from(env("CARGO_MANIFEST_DIR")?).join("../../ui");
+    let workspace = PathBuf::from(env("CARGO_MANIFEST_DIR")?).join("../..");
+    let root = workspace.join("ui");
     let out = PathBuf::from(env("OUT_DIR")?);
     let package = root.join("package.json");
     // A file that is not there would count as changed every time; pages arrive with a change of the workspace.
-    let watched = if package.is_file() { package.clone() } else { root.join("../Cargo.toml") };
+    let watched = if package.is_file() { package.clone() } else { workspace.join("Cargo.toml") };
     println!("cargo::rerun-if-changed={}", watched.display());
     println!("cargo::rerun-if-changed=build.rs");
     let without = std::env::var_os("FLYWHEEL_WITHOUT_UI").is_some_and(|value| value == "1");
