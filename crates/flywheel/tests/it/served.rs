@@ -22,19 +22,38 @@ struct Process {
 
 impl Process {
     fn start(house: &House) -> Self {
-        let mut child = binary()
-            .arg("-C")
-            .arg(house.dir())
-            .args(["serve", "--listen", "127.0.0.1:0"])
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let line = line.trim().to_owned();
+        let dir = house.dir();
+        let dir = dir.to_string_lossy();
+        Self::start_with(&["-C", &dir, "serve", "--listen", "127.0.0.1:0"])
+    }
+
+    fn start_with(arguments: &[&str]) -> Self {
+        let mut child =
+            binary().args(arguments).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let line = lines.map(Result::unwrap).find(|line| line.starts_with("http://")).unwrap();
         let address = line.trim_start_matches("http://").split('/').next().unwrap().to_owned();
         Self { child, address, line }
+    }
+
+    /// Makes the owner; the headers that the owner's requests have.
+    fn owner(&self) -> String {
+        let token = self.line.split("token=").nth(1).unwrap();
+        let body = json!({"token": token, "name": "ada", "password": PASSWORD}).to_string();
+        let (status, cookie, answer) = ask(&self.address, "", "POST", "/v1/setup", &body).unwrap();
+        assert_eq!(status, 201, "{answer}");
+        format!("Cookie: {cookie}\r\nx-csrf-token: {}\r\n", answer["csrf"].as_str().unwrap())
+    }
+
+    /// Waits until something that was asked for has ended, by listening to what happens.
+    fn wait_for(&self, session: &str, count: usize) {
+        let mut stream = TcpStream::connect(&self.address).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(120))).unwrap();
+        let request = format!("GET /v1/live HTTP/1.1\r\nHost: x\r\n{session}\r\n");
+        stream.write_all(request.as_bytes()).unwrap();
+        let changes = BufReader::new(stream).lines().map(Result::unwrap);
+        let ended = changes.filter(|line| line.contains("event: changed")).take(count).count();
+        assert_eq!(ended, count);
     }
 
     fn kill(mut self) {
@@ -96,12 +115,7 @@ fn what_was_acknowledged_is_there_once_after_the_server_is_killed() {
     );
     house.write("syncs/events.yaml", "sync: events\nconnection: events\nstreams:\n  - {stream: events, options: {topic: events}, read: incremental, write: append}\n");
     let server = Process::start(&house);
-    let token = server.line.split("token=").nth(1).unwrap();
-    let body = json!({"token": token, "name": "ada", "password": PASSWORD}).to_string();
-    let (status, cookie, answer) = ask(&server.address, "", "POST", "/v1/setup", &body).unwrap();
-    assert_eq!(status, 201, "{answer}");
-    let session =
-        format!("Cookie: {cookie}\r\nx-csrf-token: {}\r\n", answer["csrf"].as_str().unwrap());
+    let session = server.owner();
     let body = json!({"name": "shop", "scopes": ["ingest"]}).to_string();
     let (_, _, answer) = ask(&server.address, &session, "POST", "/v1/tokens", &body).unwrap();
     let bearer = format!("Authorization: Bearer {}\r\n", answer["token"].as_str().unwrap());
@@ -239,4 +253,58 @@ fn a_server_that_is_asked_to_stop_ends_well_and_a_port_that_is_taken_is_told() {
     assert!(asked.unwrap().success());
     assert!(server.child.wait().unwrap().success());
     house.ok(&["build"]);
+}
+
+#[test]
+fn the_demo_goes_on_while_it_is_served() {
+    let house = House::new();
+    let dir = house.path("demo");
+    let arguments = ["demo", "--days", "4", "--pace", "1s", "--listen", "127.0.0.1:0", "--dir"];
+    let dir = dir.to_string_lossy();
+    let server = Process::start_with(&[&arguments[..], &[&dir]].concat());
+    let session = server.owner();
+    server.wait_for(&session, 3);
+    let (_, _, answer) = ask(&server.address, &session, "GET", "/v1/status", "").unwrap();
+    assert_eq!(answer["simulated"], true);
+    assert!(answer["turn"]["turn"].as_i64().unwrap() >= 6, "{answer}");
+    let stages: Vec<&str> = answer["ring"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|stage| stage["stage"].as_str().unwrap())
+        .collect();
+    let expected = ["connect", "land", "model", "measure", "learn", "decide", "act", "outcome"];
+    assert_eq!(stages, expected);
+    // Each page of the wheel has something to show.
+    for path in [
+        "turns",
+        "runs",
+        "work",
+        "assets",
+        "syncs",
+        "connections",
+        "models",
+        "metrics",
+        "learners",
+        "policies",
+        "actions",
+    ] {
+        let (status, _, answer) =
+            ask(&server.address, &session, "GET", &format!("/v1/{path}"), "").unwrap();
+        assert_eq!(status, 200, "{path}");
+        assert!(!answer["items"].as_array().unwrap().is_empty(), "{path} is empty");
+    }
+    let (_, _, runs) = ask(&server.address, &session, "GET", "/v1/runs?limit=2", "").unwrap();
+    let run = runs["items"][1]["run_id"].as_str().unwrap();
+    let (_, _, run) =
+        ask(&server.address, &session, "GET", &format!("/v1/runs/{run}"), "").unwrap();
+    assert!(
+        !run["tasks"].as_array().unwrap().is_empty() && !run["log"].as_array().unwrap().is_empty(),
+        "{run}"
+    );
+    let (_, _, policies) = ask(&server.address, &session, "GET", "/v1/policies", "").unwrap();
+    assert!(
+        policies["items"][0]["turns"].as_array().is_some_and(|turns| turns.len() >= 4),
+        "{policies}"
+    );
 }
