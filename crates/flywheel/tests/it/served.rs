@@ -261,7 +261,7 @@ fn the_demo_goes_on_while_it_is_served() {
     let dir = house.path("demo");
     let arguments = ["demo", "--days", "4", "--pace", "1s", "--listen", "127.0.0.1:0", "--dir"];
     let dir = dir.to_string_lossy();
-    let server = Process::start_with(&[&arguments[..], &[&dir]].concat());
+    let server = Process::start_with(&[&arguments[..], &[dir.as_ref()]].concat());
     let session = server.owner();
     server.wait_for(&session, 3);
     let (_, _, answer) = ask(&server.address, &session, "GET", "/v1/status", "").unwrap();
@@ -303,8 +303,7 @@ fn the_demo_goes_on_while_it_is_served() {
         "{run}"
     );
     let (_, _, policies) = ask(&server.address, &session, "GET", "/v1/policies", "").unwrap();
-    assert!(
-        policies["items"][0]["turns"].as_array().is_some_and(|turns| turns.len() >= 4),
-        "{policies}"
-    );
+    let measured = policies["items"].as_array().unwrap().iter();
+    let longest = measured.map(|policy| policy["turns"].as_array().map_or(0, Vec::len)).max();
+    assert!(longest >= Some(4), "{policies}");
 }
