@@ -27,19 +27,14 @@ const HEADERS: [(HeaderName, &str); 6] = [
     (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
 ];
 
-/// The id of a request, for its log lines and its answer.
-#[derive(Clone, Debug)]
-pub(crate) struct RequestId(pub(crate) Arc<str>);
-
 /// Wraps every request.
 pub(crate) async fn layer(
     State(app): State<Arc<App>>,
-    mut request: Request,
+    request: Request,
     next: Next,
 ) -> Response<Body> {
     let number = app.stats.requests.fetch_add(1, Ordering::Relaxed);
     let id = digest::short(&[&app.started_at.micros().to_le_bytes(), &number.to_le_bytes()]);
-    request.extensions_mut().insert(RequestId(id.as_str().into()));
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let watch = Instant::now();
     let response = next.run(request).await;

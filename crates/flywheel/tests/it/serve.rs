@@ -405,7 +405,7 @@ async fn a_decision_is_logged_before_it_is_answered_and_the_same_when_asked_agai
     house.ok(&["sync"]);
     house.ok(&["build"]);
     let unit = house
-        .sql("select opportunity_id from marts.open_opportunities order by days_open desc limit 1");
+        .sql("select opportunity_id from marts.open_opportunities where days_open >= 60 order by days_open desc limit 1");
     let served = Served::new(house).await;
     let owner = served.owner().await;
     let asked = json!({"policy": "stale_deals", "unit": unit[0], "request_id": "r-1"});
