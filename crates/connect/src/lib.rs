@@ -35,6 +35,7 @@ pub use destination::{
 };
 pub use files::{NewColumns, mended};
 pub use http::{Auth, Limits};
+pub use journal::events::JournalEvents;
 pub use journal::topics::JournalTopics;
 pub use mapping::{
     Evaluate, Keep, MappedColumn, Mapping, MappingConfig, check_clean, check_mask, judge,

@@ -1,5 +1,6 @@
 //! The commands, one file each. A new one is a file and a line in [`COMMANDS`].
 
+mod audit;
 mod build;
 mod check;
 mod connectors;
@@ -19,6 +20,7 @@ mod quarantine;
 mod reconcile;
 mod reference;
 mod schema;
+mod serve;
 mod source;
 mod split;
 mod sql;
@@ -78,6 +80,8 @@ pub(crate) const COMMANDS: &[CommandEntry] = &[
     command::<experiment::Experiment>("experiment"),
     command::<turn::Turn>("turn"),
     command::<status::Status>("status"),
+    command::<serve::Serve>("serve"),
+    command::<audit::Audit>("audit"),
     command::<schema::Schema>("schema"),
     command::<reference::Reference>("reference"),
 ];

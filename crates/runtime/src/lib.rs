@@ -14,6 +14,7 @@ pub mod edit;
 pub mod follow;
 pub mod lag;
 pub mod link;
+pub mod metrics;
 pub mod migrate;
 pub mod policy;
 pub mod quarantine;

@@ -156,12 +156,20 @@ pub async fn status(workspace: &Workspace) -> Result<Status> {
         )
         .await?,
         models: published.len(),
-        blocked: crate::task::build::blocked_models(&workspace.store)?,
+        blocked: blocked(workspace)?,
         learners: learners(workspace).await?,
         policies: policies(workspace).await?,
         outbox_pending,
         outbox_dead,
     })
+}
+
+/// Models whose readers keep the last good version, because the newest build of them failed.
+///
+/// # Errors
+/// Those of the metadata.
+pub fn blocked(workspace: &Workspace) -> Result<Vec<String>> {
+    crate::task::build::blocked_models(&workspace.store)
 }
 
 async fn landed(workspace: &Workspace) -> Result<Vec<TableStatus>> {
@@ -183,7 +191,11 @@ async fn landed(workspace: &Workspace) -> Result<Vec<TableStatus>> {
     Ok(tables.into_values().collect())
 }
 
-async fn learners(workspace: &Workspace) -> Result<Vec<LearnerStatus>> {
+/// How learners stand.
+///
+/// # Errors
+/// Those of lake and metadata.
+pub async fn learners(workspace: &Workspace) -> Result<Vec<LearnerStatus>> {
     let sql = "select learner, against, measure, value, baseline, count from (
         select *, row_number() over (partition by learner, against, measure order by at desc) as newest
         from system.evaluations) as e where newest = 1 order by learner, against, measure";
@@ -211,7 +223,11 @@ async fn learners(workspace: &Workspace) -> Result<Vec<LearnerStatus>> {
     Ok(all)
 }
 
-async fn policies(workspace: &Workspace) -> Result<Vec<PolicyStatus>> {
+/// How policies stand, each with what it changed.
+///
+/// # Errors
+/// Those of lake and metadata.
+pub async fn policies(workspace: &Workspace) -> Result<Vec<PolicyStatus>> {
     let mut all = Vec::new();
     for (name, policy) in &workspace.project.policies {
         let state = workspace.store.policy(name)?;

@@ -54,7 +54,8 @@ pub struct Workspace {
     pub machine: Arc<dyn Clock>,
     /// The limits of syncs, by their names, each shared by all that reads for its sync.
     throttles: Mutex<BTreeMap<String, Arc<Throttle>>>,
-    _lock: Option<ProjectLock>,
+    choices: Choices,
+    lock: Option<Arc<ProjectLock>>,
 }
 
 impl Workspace {
@@ -81,6 +82,7 @@ impl Workspace {
         let ours = dir.join(".flywheel");
         let lock =
             (access == Access::Write).then(|| ProjectLock::take(&ours.join("lock"))).transpose()?;
+        let lock = lock.map(Arc::new);
         let store = Store::open(&ours.join("meta.db"))?;
         let options = LakeOptions {
             memory_bytes: project.file.memory.bytes,
@@ -99,12 +101,52 @@ impl Workspace {
             clock,
             machine: Arc::new(SystemClock),
             throttles: Mutex::default(),
-            _lock: lock,
+            choices: choices.clone(),
+            lock,
         };
         if access == Access::Write {
             workspace.prepare().await?;
         }
         Ok(workspace)
+    }
+
+    /// The same workspace with the declarations as the files have them now; the lake, the clock and the right
+    /// to change it are kept.
+    ///
+    /// # Errors
+    /// [`flywheel_base::ErrorKind::Invalid`] with every mistake in the files, or if the lake is to lie elsewhere,
+    /// which only a new start can do; else those of lake and metadata.
+    pub async fn reloaded(&self) -> Result<Self> {
+        let project = Project::load_with(self.dir(), &connectors::schemas(), &self.choices)?;
+        if project.file.lake != self.project.file.lake {
+            return Err(Error::invalid("flywheel.yaml names another lake than before")
+                .hint("Start flywheel again for it."));
+        }
+        let workspace = Self {
+            store: Store::open(self.store.path())?,
+            project,
+            lake: self.lake.clone(),
+            clock: Arc::clone(&self.clock),
+            machine: Arc::clone(&self.machine),
+            throttles: Mutex::default(),
+            choices: self.choices.clone(),
+            lock: self.lock.clone(),
+        };
+        if workspace.lock.is_some() {
+            workspace.prepare().await?;
+        }
+        Ok(workspace)
+    }
+
+    /// Lets commands that cannot change the project meanwhile know at which address this process serves it.
+    ///
+    /// # Errors
+    /// [`flywheel_base::ErrorKind::Internal`] if the workspace was opened to be read, else those of the file system.
+    pub fn serves_at(&self, address: &str) -> Result<()> {
+        match &self.lock {
+            Some(lock) => lock.serves_at(address),
+            None => Err(Error::internal("a workspace that only reads serves nobody")),
+        }
     }
 
     /// Makes our own tables, empty, so that queries over them work from the first moment.

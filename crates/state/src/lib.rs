@@ -10,6 +10,7 @@
 //! one process at a time writes (see [`ProjectLock`]); readers need no lock.
 
 mod artifacts;
+mod audit;
 mod idle;
 mod links;
 mod lock;
@@ -22,6 +23,7 @@ mod runs;
 mod schema;
 mod splits;
 mod turns;
+mod users;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -30,6 +32,7 @@ use flywheel_base::{Error, ErrorKind, Result};
 use rusqlite::Connection;
 
 pub use artifacts::Artifact;
+pub use audit::{AuditBreak, AuditRow};
 pub use links::{LinkAudit, LinkChanges, LinkQuestion, LinkRow};
 pub use lock::ProjectLock;
 pub use migrations::{Migration, Phase};
@@ -40,6 +43,7 @@ pub use publications::{Build, Publication};
 pub use runs::{Run, Task, TaskOutcome};
 pub use splits::{SplitPhase, SplitState};
 pub use turns::{Turn, TurnStatus};
+pub use users::{ApiToken, LoginSession, User};
 
 /// How long a statement waits for another process before it gives up, in milliseconds.
 const BUSY_TIMEOUT_MS: u64 = 10_000;
@@ -48,6 +52,7 @@ const BUSY_TIMEOUT_MS: u64 = 10_000;
 #[derive(Debug)]
 pub struct Store {
     connection: Mutex<Connection>,
+    audit: Mutex<()>,
     path: PathBuf,
 }
 
@@ -69,7 +74,11 @@ impl Store {
         connection.pragma_update(None, "journal_mode", "WAL").map_err(failed)?;
         connection.pragma_update(None, "synchronous", "FULL").map_err(failed)?;
         connection.pragma_update(None, "foreign_keys", true).map_err(failed)?;
-        let store = Self { connection: Mutex::new(connection), path: path.to_owned() };
+        let store = Self {
+            connection: Mutex::new(connection),
+            audit: Mutex::default(),
+            path: path.to_owned(),
+        };
         let version: i64 = store.read("read the layout", |db| {
             db.pragma_query_value(None, "user_version", |row| row.get(0))
         })?;

@@ -189,6 +189,23 @@ impl Store {
         self.outbox_where("WHERE status <> 'delivered' ORDER BY turn, policy, key", [])
     }
 
+    /// The newest `limit` entries, of one status or policy if asked for, newest turn first.
+    ///
+    /// # Errors
+    /// As every method: see [`Store::open`].
+    pub fn outbox(
+        &self,
+        status: Option<OutboxStatus>,
+        policy: Option<&str>,
+        limit: u32,
+    ) -> Result<Vec<OutboxEntry>> {
+        self.outbox_where(
+            "WHERE (?1 IS NULL OR status = ?1) AND (?2 IS NULL OR policy = ?2)
+             ORDER BY turn DESC, policy, key LIMIT ?3",
+            rusqlite::params![status.map(OutboxStatus::name), policy, limit],
+        )
+    }
+
     /// How many entries stand where: (pending, delivered, dead).
     ///
     /// # Errors

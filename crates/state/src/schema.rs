@@ -75,6 +75,24 @@ CREATE TABLE promotions (
 ) STRICT;
 ", "
 CREATE INDEX outbox_shown ON outbox (ended_at) WHERE status = 'delivered' AND logged = 1;
+", "
+CREATE TABLE users (
+  name TEXT PRIMARY KEY, role TEXT NOT NULL, password TEXT, disabled INTEGER NOT NULL, created_at INTEGER NOT NULL,
+  last_seen_at INTEGER
+) STRICT;
+CREATE TABLE sessions (
+  digest TEXT PRIMARY KEY, user TEXT NOT NULL, created_at INTEGER NOT NULL, seen_at INTEGER NOT NULL,
+  expires_at INTEGER NOT NULL
+) STRICT;
+CREATE TABLE tokens (
+  id TEXT PRIMARY KEY, digest TEXT NOT NULL UNIQUE, name TEXT NOT NULL, owner TEXT NOT NULL, scopes TEXT NOT NULL,
+  created_at INTEGER NOT NULL, expires_at INTEGER NOT NULL, last_used_at INTEGER, revoked INTEGER NOT NULL
+) STRICT;
+CREATE TABLE invitations (digest TEXT PRIMARY KEY, user TEXT, expires_at INTEGER NOT NULL) STRICT;
+CREATE TABLE audit (
+  number INTEGER PRIMARY KEY, at INTEGER NOT NULL, who TEXT NOT NULL, what TEXT NOT NULL, object TEXT NOT NULL,
+  detail TEXT NOT NULL, digest TEXT NOT NULL
+) STRICT;
 "];
 
 /// Brings the database to the newest layout.

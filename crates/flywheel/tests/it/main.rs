@@ -29,5 +29,7 @@ mod project;
 mod quarantine;
 mod real_data;
 mod secrets;
+mod serve;
+mod served;
 mod servers;
 mod split;

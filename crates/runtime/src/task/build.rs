@@ -42,8 +42,14 @@ pub(crate) async fn run(
     let times = report.models.iter().filter(|model| model.status != ModelStatus::Unchanged);
     let times: serde_json::Map<String, Value> =
         times.map(|model| (model.name.clone(), json!(model.duration.as_millis() as u64))).collect();
+    let tests = report.models.iter().flat_map(|model| &model.tests).chain(&report.tests);
+    let tests: serde_json::Map<String, Value> = tests
+        .map(|test| {
+            (test.name.clone(), json!({"status": test.status.name(), "failures": test.failures}))
+        })
+        .collect();
     let detail = json!({
-        "model_ms": times, "whole": whole, "good": good.collect::<Vec<_>>(), "built": count(ModelStatus::Built), "unchanged": count(ModelStatus::Unchanged),
+        "tests": tests, "model_ms": times, "whole": whole, "good": good.collect::<Vec<_>>(), "built": count(ModelStatus::Built), "unchanged": count(ModelStatus::Unchanged),
         "published": report.published, "blocked": report.blocked,
     });
     let rows_out = report.models.iter().filter_map(|model| model.rows).sum();
