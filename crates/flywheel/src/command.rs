@@ -2,10 +2,12 @@
 
 mod build;
 mod check;
+mod compare;
 mod connectors;
 mod demo;
 mod discover;
 mod experiment;
+mod export;
 mod import;
 mod init;
 mod lag;
@@ -15,6 +17,7 @@ mod link;
 mod metric;
 mod migrate;
 mod policy;
+mod quality;
 mod quarantine;
 mod reconcile;
 mod reference;
@@ -56,12 +59,14 @@ pub(crate) const COMMANDS: &[CommandEntry] = &[
     command::<demo::Demo>("demo"),
     command::<init::Init>("init"),
     command::<import::Import>("import"),
+    command::<export::Export>("export"),
     command::<check::Check>("check"),
     command::<connectors::Connectors>("connectors"),
     command::<discover::Discover>("discover"),
     command::<sync::Sync>("sync"),
     command::<lag::Lag>("lag"),
     command::<reconcile::Reconcile>("reconcile"),
+    command::<compare::Compare>("compare"),
     command::<migrate::Migrate>("migrate"),
     command::<split::Split>("split"),
     command::<link::Link>("link"),
@@ -70,6 +75,7 @@ pub(crate) const COMMANDS: &[CommandEntry] = &[
     command::<build::Build>("build"),
     command::<test::Test>("test"),
     command::<source::Source>("source"),
+    command::<quality::Quality>("quality"),
     command::<sql::Sql>("sql"),
     command::<lineage::Lineage>("lineage"),
     command::<metric::Metric>("metric"),

@@ -37,6 +37,8 @@ pub struct Place<'a> {
     pub now: Option<i64>,
     /// What another table is called in SQL.
     pub other: &'a dyn Fn(&str) -> Result<String>,
+    /// Columns that are not shown.
+    pub hidden: &'a [String],
     /// The codes of a dictionary.
     pub codes: &'a dyn Fn(&str) -> Result<Vec<Json>>,
 }
@@ -186,12 +188,17 @@ pub fn breach(check: &QualityCheck, place: &Place<'_>) -> Result<Option<String>>
     let Some(rule) = Rule::of(check)?.filter(|_| !timed) else { return Ok(None) };
     let compiled = compile(check, place)?;
     let from = &compiled.from;
-    let none = matches!(rule, Rule::Be(zero) if zero == 0.0)
-        || matches!(rule, Rule::LessOrEqual(zero) if zero == 0.0);
+    let none = matches!(rule, Rule::Be(most) | Rule::LessOrEqual(most) if most == 0.0);
     let value = match (&compiled.figure, check.unit) {
         (Figure::Rows(failing), _) if none => {
             let joined = if check.condition.is_some() { "AND" } else { "WHERE" };
-            return Ok(Some(format!("SELECT * FROM {from} {joined} ({failing})")));
+            let hidden: Vec<String> =
+                place.hidden.iter().map(|name| place.dialect.quoted(name)).collect();
+            let shown = match hidden.is_empty() {
+                true => "*".to_owned(),
+                false => format!("* EXCLUDE ({})", hidden.join(", ")),
+            };
+            return Ok(Some(format!("SELECT {shown} FROM {from} {joined} ({failing})")));
         }
         (Figure::Rows(failing), unit) => {
             let bad = format!("coalesce(sum(CASE WHEN {failing} THEN 1 ELSE 0 END), 0)");

@@ -16,6 +16,7 @@ pub mod lag;
 pub mod link;
 pub mod migrate;
 pub mod policy;
+pub mod quality;
 pub mod quarantine;
 pub mod replay;
 pub mod run;

@@ -10,6 +10,7 @@
 //! one process at a time writes (see [`ProjectLock`]); readers need no lock.
 
 mod artifacts;
+mod holds;
 mod idle;
 mod links;
 mod lock;
@@ -30,6 +31,7 @@ use flywheel_base::{Error, ErrorKind, Result};
 use rusqlite::Connection;
 
 pub use artifacts::Artifact;
+pub use holds::Hold;
 pub use links::{LinkAudit, LinkChanges, LinkQuestion, LinkRow};
 pub use lock::ProjectLock;
 pub use migrations::{Migration, Phase};

@@ -73,6 +73,10 @@ CREATE TABLE promotions (
   policy TEXT NOT NULL, number INTEGER NOT NULL, at INTEGER NOT NULL, declared TEXT NOT NULL, learner TEXT NOT NULL,
   artifact TEXT, undoes INTEGER, reason TEXT NOT NULL, evidence TEXT NOT NULL, PRIMARY KEY (policy, number)
 ) STRICT;
+", "
+CREATE TABLE holds (
+  name TEXT PRIMARY KEY, version INTEGER, reason TEXT NOT NULL, held_at INTEGER NOT NULL
+) STRICT;
 "];
 
 /// Brings the database to the newest layout.

@@ -194,7 +194,14 @@ impl Check<'_> {
         if check.query.is_none() && dialect == Dialect::Sqlite {
             let codes = |_: &str| Ok(Vec::new());
             let other = |to: &str| Ok(to.to_owned());
-            let place = Place { dialect, table: "t", now: Some(0), other: &other, codes: &codes };
+            let place = Place {
+                dialect,
+                table: "t",
+                now: Some(0),
+                other: &other,
+                hidden: &[],
+                codes: &codes,
+            };
             if check.arguments.pattern.is_some()
                 && let Err(error) = quality::compile(check, &place)
             {
@@ -235,6 +242,7 @@ impl Check<'_> {
             table: table_text,
             now: None,
             other: &other,
+            hidden: &read.value.hidden,
             codes: &codes,
         };
         let made = quality::breach(check, &of_lake);

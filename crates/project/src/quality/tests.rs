@@ -16,8 +16,14 @@ fn sql(value: Json, dialect: Dialect) -> Result<String> {
     let other = |to: &str| Ok(dialect.table(to));
     let codes = |_: &str| Ok(vec![json!("it's"), json!(7)]);
     let table = dialect.table("s.t");
-    let place =
-        Place { dialect, table: &table, now: Some(90_000_000_000), other: &other, codes: &codes };
+    let place = Place {
+        dialect,
+        table: &table,
+        now: Some(90_000_000_000),
+        other: &other,
+        hidden: &[],
+        codes: &codes,
+    };
     let compiled = compile(&check(value), &place)?;
     Ok(match &compiled.figure {
         figure @ (Figure::Rows(_) | Figure::Expression(_)) => scan(&compiled.from, &[figure]),
@@ -109,8 +115,14 @@ fn a_breach_is_rows_where_each_is_one_and_the_figure_where_it_counts() {
     let of = |value: Json| {
         let other = |to: &str| Ok(to.to_owned());
         let codes = |_: &str| Ok(Vec::new());
-        let place =
-            Place { dialect: Dialect::Lake, table: "t", now: None, other: &other, codes: &codes };
+        let place = Place {
+            dialect: Dialect::Lake,
+            table: "t",
+            now: None,
+            other: &other,
+            hidden: &[],
+            codes: &codes,
+        };
         breach(&check(value), &place).unwrap()
     };
     let rows = of(json!({"metric": "nullValues", "column": "a", "mustBe": 0})).unwrap();
