@@ -50,6 +50,23 @@ pub fn text(contract: &Json) -> String {
     document(&entries)
 }
 
+/// A value with whole numbers written as such: `100`, not `100.0`.
+fn whole(value: Json) -> Json {
+    match value {
+        Json::Number(number) => match number.as_f64() {
+            Some(real) if !number.is_i64() && real.fract() == 0.0 && real.abs() < 1e15 => {
+                Json::from(real as i64)
+            }
+            _ => Json::Number(number),
+        },
+        Json::Array(items) => Json::Array(items.into_iter().map(whole).collect()),
+        Json::Object(entries) => {
+            Json::Object(entries.into_iter().map(|(key, value)| (key, whole(value))).collect())
+        }
+        other => other,
+    }
+}
+
 /// The error of a contract with mistakes.
 fn mistakes(out: &crate::diagnostic::Diagnostics) -> flywheel_base::Error {
     flywheel_base::Error::invalid(format!("the contract has {}\n\n{out}\n", out.summary()))

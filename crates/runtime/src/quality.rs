@@ -376,16 +376,9 @@ pub(crate) async fn in_turn(workspace: &Workspace, recorder: &mut Recorder<'_>) 
 /// A verdict in a line.
 #[must_use]
 pub fn line(result: &QualityResult) -> String {
-    let figure = result.value.map_or_else(|| "no figure".to_owned(), |value| value.to_string());
-    let wanted = result.threshold.as_ref().map_or_else(String::new, |t| format!(", must be {t}"));
-    let reason = result.reason.as_ref().map_or_else(String::new, |why| format!(": {why}"));
-    format!(
-        "{} {} ({}) {}: {figure}{wanted}{reason}",
-        result.quality,
-        result.check,
-        result.dataset,
-        result.verdict.name()
-    )
+    let reason = result.reason.as_deref().unwrap_or("as promised");
+    let (quality, check, dataset) = (&result.quality, &result.check, &result.dataset);
+    format!("{quality} {check} ({dataset}) {}: {reason}", result.verdict.name())
 }
 
 /// Judges one quality file as a task and keeps the verdicts. `newest` names a landed table that is judged

@@ -119,7 +119,7 @@ pub(super) fn read(item: &Json, column: Option<&str>) -> Result<Read> {
 
 /// Writes a check in the contract's words; `with_column` says whether it stands beside the property.
 pub(super) fn write(check: &QualityCheck, name: &str, beside: bool) -> Json {
-    let all = match serde_json::to_value(check) {
+    let all = match serde_json::to_value(check).map(super::whole) {
         Ok(Json::Object(all)) => all,
         _ => Map::new(),
     };

@@ -6,7 +6,7 @@ use flywheel_base::Result;
 use serde_json::{Map, Value as Json, json};
 
 use super::check::{self, Read};
-use super::{ENDING, FOLDER, mistakes, plain};
+use super::{ENDING, FOLDER, mistakes, plain, whole};
 use crate::datax::{Imported, Made, Note, document};
 use crate::diagnostic::{Diagnostic, Diagnostics, Span};
 use crate::file::SourceFile;
@@ -271,8 +271,11 @@ fn quality(
     object: &Node,
     checks: &[(Option<Place>, QualityCheck)],
 ) -> Made {
-    let checks: Vec<Json> =
-        checks.iter().filter_map(|(_, check)| serde_json::to_value(check).ok()).collect();
+    let checks: Vec<Json> = checks
+        .iter()
+        .filter_map(|(_, check)| serde_json::to_value(check).ok())
+        .map(whole)
+        .collect();
     let mut entries = vec![
         ("quality".to_owned(), json!(format!("{contract}_{table}"))),
         ("table".to_owned(), json!(reference)),

@@ -74,7 +74,7 @@ fn a_change_in_the_quality_file_is_exported_in_place() {
     std::fs::write(&path, after).unwrap();
     let exported = export(&load(&folder), "shop_orders").unwrap();
     let object = &exported["schema"][0];
-    assert_eq!(object["quality"][0]["mustBeGreaterThan"], 200);
+    assert_eq!(object["quality"][0]["mustBeGreaterThan"], json!(200));
     let status = object["properties"].as_array().unwrap().iter().find(|p| p["name"] == "status");
     let last = status.unwrap()["quality"].as_array().unwrap().last().unwrap();
     assert_eq!((&last["engine"], &last["name"]), (&json!("flywheel"), &json!("spread")));

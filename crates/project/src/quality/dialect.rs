@@ -42,7 +42,8 @@ impl Dialect {
     #[must_use]
     pub fn quoted(self, name: &str) -> String {
         match self {
-            Self::Mysql => format!("`{}`", name.replace('`', "``")),
+            // SQLite takes an unknown name in double quotes for a text, and would find nothing wrong.
+            Self::Mysql | Self::Sqlite => format!("`{}`", name.replace('`', "``")),
             _ => format!("\"{}\"", name.replace('"', "\"\"")),
         }
     }

@@ -76,6 +76,17 @@ impl<'a> Gate<'a> {
         Ok(Self { workspace, tables })
     }
 
+    /// Whether readers of a table of the sync would wait for a verdict.
+    pub(crate) fn closes(project: &Project, sync: &Sync) -> Result<bool> {
+        let lands = sync.destination.names().iter().any(|name| name == LAKE);
+        for stream in sync.streams.iter().filter(|_| lands) {
+            if !blocking(project, &destination(stream)?.to_string()).is_empty() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// Judges what landed and lets readers of tables whose promises are kept go on; the others are told
     /// in `landed`.
     pub(crate) async fn settle(

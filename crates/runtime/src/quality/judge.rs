@@ -243,17 +243,16 @@ async fn find(
         let figure =
             |at: &usize| compiled.get(*at).and_then(|one| Some(&one.as_ref().ok()?.figure));
         let figures: Vec<&Figure> = places.iter().filter_map(figure).collect();
-        let shared = scanned(engine, from, &figures).await;
-        for (place, at) in places.iter().enumerate() {
+        let shared = engine.ask(&scan(from, &figures)).await;
+        for (place, (at, figure)) in places.iter().zip(&figures).enumerate() {
+            // Whoever looks at a verdict wants the query of this figure alone.
+            let alone = scan(from, &[figure]);
             let one = match &shared {
-                Ok((batches, sql)) => taken(batches, place, figures.get(place), sql),
+                Ok(batches) => taken(batches, place, figure, alone),
                 Err(error) if places.len() == 1 => Err(copy(error)),
-                Err(_) => match figures.get(place) {
-                    Some(figure) => match scanned(engine, from, &[figure]).await {
-                        Ok((batches, sql)) => taken(&batches, 0, Some(figure), &sql),
-                        Err(error) => Err(error),
-                    },
-                    None => Err(Error::internal("a figure was lost")),
+                Err(_) => match engine.ask(&alone).await {
+                    Ok(batches) => taken(&batches, 0, figure, alone),
+                    Err(error) => Err(error),
                 },
             };
             if let Some(slot) = found.get_mut(*at) {
@@ -282,32 +281,24 @@ fn copy(error: &Error) -> Error {
     }
 }
 
-async fn scanned(
-    engine: &Engine,
-    from: &str,
-    figures: &[&Figure],
-) -> Result<(Vec<RecordBatch>, String)> {
-    let sql = scan(from, figures);
-    Ok((engine.ask(&sql).await?, sql))
-}
-
 /// What a scan found of the figure at a place.
-fn taken(
-    batches: &[RecordBatch],
-    place: usize,
-    figure: Option<&&Figure>,
-    sql: &str,
-) -> Result<Found> {
+fn taken(batches: &[RecordBatch], place: usize, figure: &Figure, sql: String) -> Result<Found> {
     let rows = number(cell(batches, 0)?)?;
-    let counts = matches!(figure, Some(Figure::Rows(_)));
+    let counts = matches!(figure, Figure::Rows(_));
     let (value, moment) = match cell(batches, place + 1)? {
         Cell::None => (None, None),
         Cell::Moment(moment) => (None, Some(moment)),
-        Cell::Text(text) => (None, Timestamp::parse(&text).ok().or_else(|| moment_of(&text))),
+        Cell::Text(text) => match moment_of(&text) {
+            Some(moment) => (None, Some(moment)),
+            None => {
+                return Err(Error::invalid("the figure is a text, and neither number nor moment")
+                    .hint("Check a column of numbers, or of moments for freshness."));
+            }
+        },
         Cell::Number(number) => (Some(number), None),
     };
     let value = moment.map(|moment| moment.micros() as f64).or(value);
-    Ok(Found { value, rows, failing: value.filter(|_| counts), sql: sql.to_owned() })
+    Ok(Found { value, rows, failing: value.filter(|_| counts), sql })
 }
 
 /// A moment as SQLite and others write it.
@@ -382,7 +373,8 @@ fn verdict(
         && !rule.holds(value)
     {
         result.verdict = bad;
-        result.reason = Some(format!("{value} is not {rule}"));
+        let unit = if check.unit == Unit::Percent { " %" } else { "" };
+        result.reason = Some(format!("{value}{unit}, must be {rule}{unit}"));
     }
     let Some(watch) = &check.monitor else { return Ok(()) };
     let known = known(past, watch, result.at);
