@@ -470,14 +470,10 @@ fn a_contract_comes_in_is_judged_and_goes_out_as_it_came() {
     assert!(made.contains("quality/shop_orders_orders.yaml"), "{made}");
     assert!(house.fails(2, &["import", "odcs", path.to_str().unwrap()]).contains("--force"));
     assert!(house.ok(&["check"]).contains("no mistakes"));
-    let mut stream = house
-        .read("syncs/shop.yaml")
-        .replace("  - stream: orders\n", "  - stream: orders\n    to: sales.orders\n");
-    stream = stream.replace(
-        "{name: email, type: text}",
-        "{name: email, type: text}, {name: ordered_at, type: timestamp}",
+    house.write(
+        "syncs/shop.yaml",
+        "sync: shop\nconnection: files\nstreams:\n  - stream: orders\n    to: sales.orders\n    options: {path: '*.csv'}\n    read: full\n    write: replace\n    columns: [{name: ordered_at, type: timestamp}]\n",
     );
-    house.write("syncs/shop.yaml", stream);
     house.write("models/mart/sales.sql", "select 1 as id");
     house.write("data/1.csv", "order_id,product_id,status,email,amount,ordered_at\n1,1,open,a@b,10,2024-05-01 00:00:00\n1,1,x,c,20,2024-05-01 00:00:00\n");
     house.fails(3, &["sync"]);
@@ -502,7 +498,7 @@ fn a_contract_comes_in_is_judged_and_goes_out_as_it_came() {
     let out = house.ok(&["export", "odcs", "shop_orders", "--output", "json"]);
     let out: Value = serde_json::from_str(&out).unwrap();
     assert_eq!(
-        (&out["slaProperties"][1]["property"], &out["team"]["members"][0]["username"]),
+        (&out["slaProperties"][2]["property"], &out["team"]["members"][0]["username"]),
         (&"retention".into(), &"ada".into())
     );
     house.write("bad.yaml", "kind: DataContract\n");

@@ -56,7 +56,15 @@ pub fn import(path: &str, contract: &str, options: &Options) -> Result<Imported>
             out.push(&file, Diagnostic::error(object.span, message).hint(hint));
             continue;
         }
-        let promises = promises(&object.to_json(), &node.to_json());
+        let reference = |table: &str| match options.models.contains(table) {
+            true => format!("ref('{table}')"),
+            false => format!("source('{}', '{table}')", options.schema),
+        };
+        let mut promises = promises(&object.to_json(), &node.to_json());
+        for (_, check) in promises.checks.iter_mut().filter(|(place, _)| place.is_none()) {
+            let to = check.arguments.to.as_deref().map(reference);
+            check.arguments.to = to;
+        }
         for (place, reason) in promises.wrong {
             let message = format!("{place}: {reason}");
             out.push(&file, Diagnostic::error(find(object, &place), message));
@@ -67,12 +75,8 @@ pub fn import(path: &str, contract: &str, options: &Options) -> Result<Imported>
             message: format!("is kept in the contract and not run: {reason}"),
         }));
         let is_model = options.models.contains(&table);
-        let reference = match is_model {
-            true => format!("ref('{table}')"),
-            false => format!("source('{}', '{table}')", options.schema),
-        };
         if !promises.checks.is_empty() {
-            files.push(quality(&name, &table, &reference, object, &promises.checks));
+            files.push(quality(&name, &table, &reference(&table), object, &promises.checks));
         }
         let relation = format!("{}.{table}", options.schema);
         if !is_model && !options.described.contains(&relation) {
@@ -179,6 +183,13 @@ pub(super) fn promises(object: &Json, contract: &Json) -> Promises {
             add(json!({"name": format!("form_{column}"), "column": column,
                 "metric": "invalidValues", "mustBe": 0, "dimension": "conformity", "arguments": form}));
         }
+        for relationship in list(property, "relationships") {
+            let to = relationship.get("to").and_then(Json::as_str);
+            let Some((other, field)) = to.and_then(|to| column_of(contract, to)) else { continue };
+            add(json!({"name": format!("references_{column}"), "column": column,
+                "metric": "unmatchedValues", "mustBe": 0, "dimension": "consistency",
+                "arguments": {"to": other, "field": field}}));
+        }
         for (at, item) in list(property, "quality").iter().enumerate() {
             let place = Place { property: Some(number), item: at };
             let path = format!("properties[{number}].quality[{at}]");
@@ -197,6 +208,20 @@ pub(super) fn promises(object: &Json, contract: &Json) -> Promises {
     found.checks.extend(derived.into_iter().map(|check| (None, check)));
     name(&mut found.checks);
     found
+}
+
+/// The object and column that `object.property` means, if the contract has them.
+fn column_of(contract: &Json, reference: &str) -> Option<(String, String)> {
+    let (object, property) = reference.split_once('.')?;
+    let named = |list: &Json, name: &str| {
+        let is = |one: &&Json| one.get("name").and_then(Json::as_str) == Some(name);
+        list.as_array()?.iter().find(is).cloned()
+    };
+    let object = named(contract.get("schema")?, object)?;
+    let property = named(object.get("properties")?, property)?;
+    let text = |value: &Json, key: &str| value.get(key).and_then(Json::as_str).map(str::to_owned);
+    let column = text(&property, "physicalName").or_else(|| text(&property, "name"))?;
+    Some((plain(&text(&object, "name")?), column))
 }
 
 /// How old the newest row may be, if that is what a property of a service level says about the object.

@@ -65,11 +65,13 @@ pub(super) async fn results(
     let found = find(engine, &quality.checks, &compiled, workspace.now()).await;
     let past = earlier(workspace, quality, &names).await?;
     let hidden = hidden(project, quality);
+    let now = workspace.now();
     let mut results = Vec::with_capacity(names.len());
     for (at, check) in quality.checks.iter().enumerate() {
         let name = names.get(at).cloned().unwrap_or_default();
         let mut result = blank(workspace, run_id, quality, check, &name);
         result.engine = engine.dialect.word().to_owned();
+        result.at = now;
         match found.get(at) {
             Some(Ok(found)) => {
                 result.sql = Some(found.sql.clone());
