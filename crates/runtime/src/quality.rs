@@ -186,7 +186,7 @@ pub async fn run(
 ) -> Result<Vec<QualityResult>> {
     let chosen = chosen(&workspace.project, options)?;
     let mut recorder = runs::start(workspace, observer, "quality")?;
-    let result = run_chosen(workspace, &mut recorder, &chosen).await;
+    let result = Box::pin(run_chosen(workspace, &mut recorder, &chosen)).await;
     recorder.finish(result.as_ref().err())?;
     result
 }
@@ -203,7 +203,7 @@ async fn run_chosen(
         let table = landed(&workspace.project, quality);
         let held = table.filter(|table| held.iter().any(|hold| hold.name == *table));
         // Of a table whose readers are held back the newest rows are judged: may readers see them?
-        let results = judged(workspace, recorder, quality, held).await?;
+        let results = Box::pin(judged(workspace, recorder, quality, held)).await?;
         if let Some(table) = held {
             *broken.entry(table).or_default() |= results.iter().any(QualityResult::blocks);
         }
@@ -299,7 +299,7 @@ pub(crate) async fn after_build(
         let relation = relation(project, table);
         let Some(model) = report.model(&relation) else { continue };
         if report.published.contains(&relation) && model.status == ModelStatus::Built {
-            judged(workspace, recorder, quality, None).await?;
+            Box::pin(judged(workspace, recorder, quality, None)).await?;
             continue;
         }
         let names = check_names(quality);
@@ -362,7 +362,7 @@ pub(crate) async fn in_turn(workspace: &Workspace, recorder: &mut Recorder<'_>) 
         if recorder.has_judged(name) {
             continue;
         }
-        let results = judged(workspace, recorder, quality, None).await?;
+        let results = Box::pin(judged(workspace, recorder, quality, None)).await?;
         for result in results
             .iter()
             .filter(|one| one.verdict == Verdict::Failed || one.verdict == Verdict::Broken)
@@ -392,12 +392,12 @@ async fn judged(
     let timer = recorder.started("quality", &quality.quality);
     let run_id = recorder.run_id().to_owned();
     let result = async {
-        let results = match engine(workspace, quality, newest).await {
+        let results = match Box::pin(engine(workspace, quality, newest)).await {
             Ok(engine) => Box::pin(judge::results(workspace, &run_id, quality, &engine)).await?,
             // What cannot be reached is a verdict, too: it must not look like one that passed.
             Err(error) => judge::unreached(workspace, &run_id, quality, &error),
         };
-        TABLE.append(&workspace.lake, &results, None).await?;
+        Box::pin(TABLE.append(&workspace.lake, &results, None)).await?;
         Ok(results)
     }
     .await;

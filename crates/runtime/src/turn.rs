@@ -111,7 +111,7 @@ async fn steps(
     if let Some(text) = &blocked {
         recorder.notice(text.clone());
     }
-    quality::in_turn(workspace, recorder).await?;
+    Box::pin(quality::in_turn(workspace, recorder)).await?;
     // Learners that learn from outcomes know those of today.
     let outcomes = outcome::join(workspace, recorder, turn).await?;
     evaluate::run(workspace, recorder, turn).await?;

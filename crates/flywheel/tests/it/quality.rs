@@ -12,7 +12,7 @@ const TABLES: &str = "
 create table customers (id integer primary key, name varchar(20));
 insert into customers values (1, 'a'), (2, 'b');
 create table orders (id integer primary key, code varchar(10), amount decimal(10,2), email varchar(40), city varchar(10),
-  made_at timestamp null, came_at timestamp null, customer integer, nothing varchar(5), nothing_paid decimal(10,2));
+  made_at timestamp null, came_at timestamp null, customer integer, blank varchar(5), blank_paid decimal(10,2));
 insert into orders values
   (1, 'open', 10.50, 'a@b', 'Köln', '2024-05-01 00:00:00', '2024-05-01 01:00:00', 1, null, null),
   (2, 'paid', null, '', null, '2024-05-01 00:00:00', '2024-05-03 00:00:01', 2, null, null),
@@ -124,7 +124,7 @@ fn every_check_means_the_same_in_every_engine() {
     for (engine, subject, other) in ENGINES {
         let of_engine = cases.iter().enumerate().filter(|(_, (check, _))| {
             // Files have no other table, and columns without any value are not in JSON's types.
-            engine != "files" || !(check.contains("$customers") || check.contains("nothing"))
+            engine != "files" || !(check.contains("$customers") || check.contains("blank"))
         });
         let checks: Vec<(String, String)> = of_engine
             .map(|(at, (check, _))| (check.replace("$customers", other), format!("c{at}")))
@@ -237,7 +237,7 @@ fn samples_show_failing_rows_without_what_is_masked_or_hidden() {
         "syncs/land.yaml",
         "sync: land\nconnection: pg\nstreams:\n  - {stream: orders, options: {table: public.orders}, read: full, write: replace, columns: [{name: email, mask: redact}]}\n",
     );
-    house.write("quality/pg.yaml", "quality: pg\nconnection: pg\nstream: {table: public.orders}\nhidden: [city]\nchecks: [{metric: nullValues, column: nothing, mustBe: 0}]\n");
+    house.write("quality/pg.yaml", "quality: pg\nconnection: pg\nstream: {table: public.orders}\nhidden: [city]\nchecks: [{metric: nullValues, column: blank, mustBe: 0}]\n");
     let (found, _) = judge(&house, &["connection:pg"]);
     let sample = found[0]["sample"].as_str().unwrap();
     assert!(sample.contains("\"code\":\"open\"") && sample.contains("(hidden)"), "{sample}");

@@ -1,5 +1,7 @@
 //! Where figures are found: in the lake, in a database, or over rows of a file held in memory.
 
+use std::sync::Arc;
+
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::compute::cast;
 use arrow::datatypes::DataType;
@@ -136,7 +138,7 @@ pub(crate) async fn staged(
     let schema = union(&batches)?;
     let mut catalog = Catalog::new();
     let name = TableName::new(STAGED.0, STAGED.1);
-    catalog.memory(&name, schema.clone(), conform(&schema, batches)?);
+    catalog.memory(&name, Arc::clone(&schema), conform(&schema, batches)?);
     Ok((catalog, unread))
 }
 

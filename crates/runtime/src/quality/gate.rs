@@ -105,7 +105,8 @@ impl<'a> Gate<'a> {
             }
             let mut broken: Vec<String> = Vec::new();
             for quality in &table.promises {
-                let results = judged(workspace, recorder, quality, Some(&table.name)).await?;
+                let results =
+                    Box::pin(judged(workspace, recorder, quality, Some(&table.name))).await?;
                 broken.extend(results.iter().filter(|one| one.blocks()).map(line));
             }
             if broken.is_empty() {

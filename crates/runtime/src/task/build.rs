@@ -53,7 +53,7 @@ pub(crate) async fn run(
         status,
         TaskOutcome { rows_out: Some(rows_out), error, detail, ..TaskOutcome::default() },
     );
-    quality::after_build(workspace, recorder, &report).await?;
+    Box::pin(quality::after_build(workspace, recorder, &report)).await?;
     Ok(report)
 }
 
