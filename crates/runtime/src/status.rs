@@ -27,7 +27,7 @@ pub struct Status {
     pub quarantined: i64,
     /// Models readers see, and those whose last build is blocked.
     pub models: usize,
-    /// Models whose last build is not what readers see.
+    /// Models whose last build is not what readers see, and landed tables that are held.
     pub blocked: Vec<String>,
     /// Learners.
     pub learners: Vec<LearnerStatus>,
@@ -133,6 +133,13 @@ pub struct PolicyTurn {
     pub artifact: Option<String>,
 }
 
+/// Models whose last build is not what readers see, and landed tables whose readers are held back.
+fn blocked(workspace: &Workspace) -> Result<Vec<String>> {
+    let mut blocked = crate::task::build::blocked_models(&workspace.store)?;
+    blocked.extend(workspace.store.holds()?.into_iter().map(|hold| hold.name));
+    Ok(blocked)
+}
+
 /// Collects the status.
 ///
 /// # Errors
@@ -156,7 +163,7 @@ pub async fn status(workspace: &Workspace) -> Result<Status> {
         )
         .await?,
         models: published.len(),
-        blocked: crate::task::build::blocked_models(&workspace.store)?,
+        blocked: blocked(workspace)?,
         learners: learners(workspace).await?,
         policies: policies(workspace).await?,
         outbox_pending,

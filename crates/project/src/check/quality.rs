@@ -459,8 +459,7 @@ fn mistakes(check: &QualityCheck) -> Vec<(&'static str, String, String)> {
         ("after", arguments.after.is_some(), Metric::LateValues),
         ("maxDelay", arguments.max_delay.is_some(), Metric::LateValues),
     ];
-    for (key, given, of) in takes.iter().filter(|(_, given, of)| *given && *of != metric) {
-        let _ = given;
+    for (key, _, of) in takes.iter().filter(|(_, given, of)| *given && *of != metric) {
         add(
             "arguments",
             &format!("{} does not take `{key}`", metric.word()),

@@ -285,7 +285,7 @@ fn copy(error: &Error) -> Error {
 
 /// What a scan found of the figure at a place.
 fn taken(batches: &[RecordBatch], place: usize, figure: &Figure, sql: String) -> Result<Found> {
-    let rows = number(cell(batches, 0)?)?;
+    let rows = number(&cell(batches, 0)?)?;
     let counts = matches!(figure, Figure::Rows(_));
     let (value, moment) = match cell(batches, place + 1)? {
         Cell::None => (None, None),
@@ -328,21 +328,21 @@ const FIRST_MICROS: f64 = 3.0e13;
 
 async fn pair(engine: &Engine, sql: &str) -> Result<Found> {
     let batches = engine.ask(sql).await?;
-    let failing = number(cell(&batches, 0)?)?;
-    let rows = number(cell(&batches, 1)?)?;
+    let failing = number(&cell(&batches, 0)?)?;
+    let rows = number(&cell(&batches, 1)?)?;
     Ok(Found { value: failing, rows, failing, sql: sql.to_owned() })
 }
 
 async fn value(engine: &Engine, sql: &str) -> Result<Found> {
     let batches = engine.ask(sql).await?;
-    let value = number(cell(&batches, 0)?)?;
+    let value = number(&cell(&batches, 0)?)?;
     Ok(Found { value, rows: None, failing: None, sql: sql.to_owned() })
 }
 
-fn number(cell: Cell) -> Result<Option<f64>> {
+fn number(cell: &Cell) -> Result<Option<f64>> {
     match cell {
         Cell::None => Ok(None),
-        Cell::Number(number) => Ok(Some(number)),
+        Cell::Number(number) => Ok(Some(*number)),
         Cell::Moment(_) => Err(Error::invalid("the figure is a moment and no number")
             .hint("Use the metric `freshness`, or compute an age in SQL.")),
         Cell::Text(_) => Err(Error::invalid("the figure is a text and no number")
