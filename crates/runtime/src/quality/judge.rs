@@ -6,8 +6,9 @@ use arrow::array::RecordBatch;
 use flywheel_algo::stats::monitor::{self, Expected, Past, Side};
 use flywheel_base::{Error, Result, Timestamp};
 use flywheel_project::Project;
-use flywheel_project::quality::Place;
-use flywheel_project::quality::{Compiled, Dialect, Figure, Rule, check_names, compile, scan};
+use flywheel_project::quality::{
+    Compiled, Dialect, Figure, Place, Rule, check_names, compile, scan,
+};
 use flywheel_project::resource::properties::Severity;
 use flywheel_project::resource::quality::{
     Direction, Every, Metric, Monitor, MonitorMethod, Quality, QualityCheck, Unit,
