@@ -3,10 +3,12 @@
 mod audit;
 mod build;
 mod check;
+mod compare;
 mod connectors;
 mod demo;
 mod discover;
 mod experiment;
+mod export;
 mod import;
 mod init;
 mod lag;
@@ -16,6 +18,7 @@ mod link;
 mod metric;
 mod migrate;
 mod policy;
+mod quality;
 mod quarantine;
 mod reconcile;
 mod reference;
@@ -58,12 +61,14 @@ pub(crate) const COMMANDS: &[CommandEntry] = &[
     command::<demo::Demo>("demo"),
     command::<init::Init>("init"),
     command::<import::Import>("import"),
+    command::<export::Export>("export"),
     command::<check::Check>("check"),
     command::<connectors::Connectors>("connectors"),
     command::<discover::Discover>("discover"),
     command::<sync::Sync>("sync"),
     command::<lag::Lag>("lag"),
     command::<reconcile::Reconcile>("reconcile"),
+    command::<compare::Compare>("compare"),
     command::<migrate::Migrate>("migrate"),
     command::<split::Split>("split"),
     command::<link::Link>("link"),
@@ -72,6 +77,7 @@ pub(crate) const COMMANDS: &[CommandEntry] = &[
     command::<build::Build>("build"),
     command::<test::Test>("test"),
     command::<source::Source>("source"),
+    command::<quality::Quality>("quality"),
     command::<sql::Sql>("sql"),
     command::<lineage::Lineage>("lineage"),
     command::<metric::Metric>("metric"),

@@ -17,6 +17,7 @@ pub mod link;
 pub mod metrics;
 pub mod migrate;
 pub mod policy;
+pub mod quality;
 pub mod quarantine;
 pub mod replay;
 pub mod run;

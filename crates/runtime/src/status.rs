@@ -27,7 +27,7 @@ pub struct Status {
     pub quarantined: i64,
     /// Models readers see, and those whose last build is blocked.
     pub models: usize,
-    /// Models whose last build is not what readers see.
+    /// Models whose last build is not what readers see, and landed tables that are held.
     pub blocked: Vec<String>,
     /// Learners.
     pub learners: Vec<LearnerStatus>,
@@ -131,6 +131,13 @@ pub struct PolicyTurn {
     pub upper: Option<f64>,
     /// The artifact that scored.
     pub artifact: Option<String>,
+}
+
+/// Models whose last build is not what readers see, and landed tables whose readers are held back.
+fn blocked(workspace: &Workspace) -> Result<Vec<String>> {
+    let mut blocked = crate::task::build::blocked_models(&workspace.store)?;
+    blocked.extend(workspace.store.holds()?.into_iter().map(|hold| hold.name));
+    Ok(blocked)
 }
 
 /// Collects the status.

@@ -16,7 +16,7 @@ use flywheel_decision::table::{SystemTable, TABLES};
 use flywheel_warehouse::{Catalog, TableName};
 use serde::Serialize;
 
-use crate::{Workspace, quarantine};
+use crate::{Workspace, quality, quarantine};
 
 /// The tables made from the metadata when they are asked for.
 pub const SYSTEM_TABLES: &[SystemTable] = &[
@@ -35,7 +35,7 @@ const RUNS_MAX: u32 = 10_000;
 
 /// Every system table, those of the lake included, in the order people look for them.
 pub fn all() -> impl Iterator<Item = &'static SystemTable> {
-    SYSTEM_TABLES.iter().chain([&quarantine::TABLE]).chain(TABLES)
+    SYSTEM_TABLES.iter().chain([&quarantine::TABLE, &quality::TABLE]).chain(TABLES)
 }
 
 /// Adds the metadata's tables to what readers see.

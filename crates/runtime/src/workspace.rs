@@ -18,7 +18,7 @@ use flywheel_transform::World;
 use flywheel_warehouse::{Catalog, Lake, LakeOptions, Session, TableName};
 use serde_json::Value;
 
-use crate::{connectors, quarantine, system};
+use crate::{connectors, quality, quarantine, system};
 
 /// Whether a project is opened to be read or to be changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -151,7 +151,7 @@ impl Workspace {
 
     /// Makes our own tables, empty, so that queries over them work from the first moment.
     async fn prepare(&self) -> Result<()> {
-        for table in TABLES.iter().chain([&quarantine::TABLE]) {
+        for table in TABLES.iter().chain([&quarantine::TABLE, &quality::TABLE]) {
             table.ensure(&self.lake).await?;
         }
         for (name, resource) in &self.project.learners {
@@ -247,6 +247,20 @@ impl Workspace {
     /// Those of lake and metadata.
     pub async fn session(&self) -> Result<Session> {
         self.lake.session(self.catalog().await?)
+    }
+
+    /// A session in which tables whose readers are held back are as they landed, so that they can be
+    /// mended.
+    ///
+    /// # Errors
+    /// Those of lake and metadata.
+    pub(crate) async fn newest_session(&self) -> Result<Session> {
+        let mut catalog = self.catalog().await?;
+        for hold in self.store.holds()? {
+            let table = TableName::parse(&hold.name)?;
+            catalog.table(&table, crate::task::sync::location_of(&table)?, None);
+        }
+        self.lake.session(catalog)
     }
 
     /// A session over tables as they were, for the query `sql`.

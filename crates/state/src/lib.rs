@@ -11,6 +11,7 @@
 
 mod artifacts;
 mod audit;
+mod holds;
 mod idle;
 mod links;
 mod lock;
@@ -33,6 +34,7 @@ use rusqlite::Connection;
 
 pub use artifacts::Artifact;
 pub use audit::{AuditBreak, AuditRow};
+pub use holds::Hold;
 pub use links::{LinkAudit, LinkChanges, LinkQuestion, LinkRow};
 pub use lock::ProjectLock;
 pub use migrations::{Migration, Phase};

@@ -93,6 +93,10 @@ CREATE TABLE audit (
   number INTEGER PRIMARY KEY, at INTEGER NOT NULL, who TEXT NOT NULL, what TEXT NOT NULL, object TEXT NOT NULL,
   detail TEXT NOT NULL, digest TEXT NOT NULL
 ) STRICT;
+", "
+CREATE TABLE holds (
+  name TEXT PRIMARY KEY, version INTEGER, reason TEXT NOT NULL, held_at INTEGER NOT NULL
+) STRICT;
 "];
 
 /// Brings the database to the newest layout.

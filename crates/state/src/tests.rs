@@ -3,7 +3,7 @@
 use flywheel_base::{ErrorKind, Timestamp};
 use serde_json::json;
 
-use crate::{OutboxEntry, OutboxStatus, Promotion, Publication, Store, TurnStatus};
+use crate::{Hold, OutboxEntry, OutboxStatus, Promotion, Publication, Store, TurnStatus};
 
 fn store() -> (tempfile::TempDir, Store) {
     let folder = tempfile::tempdir().unwrap();
@@ -138,4 +138,26 @@ fn a_file_that_is_no_database_is_corrupt_and_says_so() {
     let path = folder.path().join("meta.db");
     std::fs::write(&path, "this is not a database, but it is long enough to look at").unwrap();
     assert_eq!(Store::open(&path).unwrap_err().kind(), ErrorKind::Corrupt);
+}
+
+#[test]
+fn a_table_is_held_at_one_version_until_it_is_released() {
+    let (_folder, store) = store();
+    let hold = |name: &str, version, reason: &str| Hold {
+        name: name.into(),
+        version,
+        reason: reason.into(),
+        held_at: Timestamp::from_micros(3),
+    };
+    store.hold(&hold("raw.b", Some(4), "being landed")).unwrap();
+    store.hold(&hold("raw.b", Some(4), "amount is missing")).unwrap();
+    store.hold(&hold("raw.a", None, "never good")).unwrap();
+    let held = store.holds().unwrap();
+    assert_eq!(
+        held,
+        [hold("raw.a", None, "never good"), hold("raw.b", Some(4), "amount is missing")]
+    );
+    store.release("raw.b").unwrap();
+    store.release("raw.unknown").unwrap();
+    assert_eq!(store.holds().unwrap().len(), 1);
 }

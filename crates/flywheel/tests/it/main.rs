@@ -26,6 +26,7 @@ mod migrate;
 mod models;
 mod programs;
 mod project;
+mod quality;
 mod quarantine;
 mod real_data;
 mod secrets;

@@ -29,6 +29,7 @@ pub(super) const TABLE: SystemTable = SystemTable {
 pub(super) async fn rows(workspace: &Workspace) -> Result<Vec<Value>> {
     let mut rows = BTreeMap::new();
     let published = workspace.store.publications()?;
+    let holds = workspace.store.holds()?;
     for at in workspace.lake.locations().await? {
         let Some((schema, table)) =
             at.as_str().split_once('/').filter(|(_, table)| !table.contains('/'))
@@ -40,8 +41,15 @@ pub(super) async fn rows(workspace: &Workspace) -> Result<Vec<Value>> {
             "system" => "system",
             _ => "landed",
         };
-        if let Some(state) = workspace.lake.head(&at).await? {
-            let name = format!("{schema}.{table}");
+        let name = format!("{schema}.{table}");
+        let state = match holds.iter().find(|hold| hold.name == name) {
+            Some(hold) => match hold.version {
+                Some(version) => Some(workspace.lake.state_at(&at, version).await?),
+                None => None,
+            },
+            None => workspace.lake.head(&at).await?,
+        };
+        if let Some(state) = state {
             rows.insert(name.clone(), row(workspace, &name, kind, at.as_str(), &state));
         }
     }

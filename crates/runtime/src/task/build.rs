@@ -7,7 +7,7 @@ use flywheel_state::{Store, TaskOutcome};
 use flywheel_transform::{BuildOptions, BuildReport, ModelStatus, TestStatus};
 use serde_json::{Value, json};
 
-use crate::{Workspace, recorder::Recorder};
+use crate::{Workspace, quality, recorder::Recorder};
 
 /// How many of the newest runs are searched for builds, until one of everything.
 const BUILDS_LOOKED_AT: u32 = 100;
@@ -59,6 +59,7 @@ pub(crate) async fn run(
         status,
         TaskOutcome { rows_out: Some(rows_out), error, detail, ..TaskOutcome::default() },
     );
+    Box::pin(quality::after_build(workspace, recorder, &report)).await?;
     Ok(report)
 }
 

@@ -26,7 +26,7 @@ use super::changes;
 use super::deliver::deliver;
 use crate::lake_source::LakeSource;
 use crate::mapping::mapping;
-use crate::{Workspace, migrate, quarantine, recorder::Recorder};
+use crate::{Workspace, migrate, quality, quarantine, recorder::Recorder};
 
 /// What a read is at most gathered to before it is written; more is streamed into data files.
 pub(super) const GATHERED_BYTES_MAX: usize = 32 << 20;
@@ -58,6 +58,9 @@ pub struct Landed {
     pub version: Option<i64>,
     /// What a person should know.
     pub notices: Vec<String>,
+    /// Why readers do not see what landed: it breaks a promise of a quality file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub blocked: Option<String>,
 }
 
 /// Runs every stream of the sync `name`, unless its migration says that it stands still; each is
@@ -94,6 +97,7 @@ pub(crate) async fn run_now(
         .ok_or_else(|| Error::not_found(format!("no sync \"{name}\"")))?;
     let mut landed = Vec::new();
     let mut failed = None;
+    let gate = quality::Gate::close(workspace, sync).await?;
     let of_log: Vec<&Stream> =
         sync.streams.iter().filter(|stream| stream.read == Read::Cdc).collect();
     if restart && of_log.is_empty() {
@@ -124,7 +128,21 @@ pub(crate) async fn run_now(
             Err(error) => failed = failed.or(Some(error)),
         }
     }
+    // Whatever failed, tables that did land are judged, and the others are given back to their readers.
+    if let Err(error) = Box::pin(gate.settle(recorder, &mut landed)).await {
+        failed = failed.or(Some(error));
+    }
     failed.map_or(Ok(landed), Err)
+}
+
+/// The error of tables that landed and that readers do not see; none if there are none.
+pub(crate) fn blocked(landed: &[Landed]) -> Option<Error> {
+    let why: Vec<&str> = landed.iter().filter_map(|one| one.blocked.as_deref()).collect();
+    (!why.is_empty()).then(|| {
+        Error::blocked(why.join("; ")).hint(
+            "Readers keep the last good version. Mend the source and sync again, or change the promise and run `flywheel quality run`.",
+        )
+    })
 }
 
 /// One stream on its way to one destination.
@@ -237,6 +255,7 @@ impl Landed {
         self.rows_superseded += later.rows_superseded;
         self.rows_deleted += later.rows_deleted;
         self.version = later.version.or(self.version);
+        self.blocked = later.blocked.or(self.blocked.take());
     }
 
     /// Takes over what a commit did.
@@ -580,7 +599,7 @@ pub(crate) fn location_of(table: &TableName) -> Result<Location> {
 }
 
 /// Gives every batch the columns of the whole run, missing ones empty.
-pub(super) fn conform(schema: &SchemaRef, batches: Vec<RecordBatch>) -> Result<Vec<RecordBatch>> {
+pub(crate) fn conform(schema: &SchemaRef, batches: Vec<RecordBatch>) -> Result<Vec<RecordBatch>> {
     let one = |batch: RecordBatch| {
         if batch.schema_ref() == schema {
             return Ok(batch);
