@@ -1,6 +1,7 @@
 //! The commands, one file each. A new one is a file and a line in [`COMMANDS`].
 
 mod build;
+mod catalogue;
 mod check;
 mod connectors;
 mod demo;
@@ -14,11 +15,15 @@ mod lineage;
 mod link;
 mod metric;
 mod migrate;
+mod model;
 mod policy;
+mod profile;
 mod quarantine;
 mod reconcile;
 mod reference;
+mod savings;
 mod schema;
+mod search;
 mod source;
 mod split;
 mod sql;
@@ -72,6 +77,11 @@ pub(crate) const COMMANDS: &[CommandEntry] = &[
     command::<source::Source>("source"),
     command::<sql::Sql>("sql"),
     command::<lineage::Lineage>("lineage"),
+    command::<catalogue::Catalogue>("catalogue"),
+    command::<search::Search>("search"),
+    command::<profile::Profile>("profile"),
+    command::<savings::Savings>("savings"),
+    command::<model::Model>("model"),
     command::<metric::Metric>("metric"),
     command::<learn::Learn>("learn"),
     command::<policy::Policy>("policy"),

@@ -1,8 +1,8 @@
 //! Metadata of one project: `.flywheel/meta.db`, a SQLite database, and the project's lock.
 //!
 //! What is here: runs and their tasks, turns, the publication map (which version of a model readers
-//! see), artifacts of learners, the outbox, the state of policies and who decides for them, and links between the records of
-//! two systems. What is not here: rows of the
+//! see), artifacts of learners, the outbox, the state of policies and who decides for them, links between the records of
+//! two systems, and what the catalogue knows about tables and who reads them. What is not here: rows of the
 //! user, and positions of sources; those are committed with the rows in the lake, so that losing this
 //! file loses no data.
 //!
@@ -10,6 +10,7 @@
 //! one process at a time writes (see [`ProjectLock`]); readers need no lock.
 
 mod artifacts;
+mod catalogue;
 mod idle;
 mod links;
 mod lock;
@@ -30,6 +31,7 @@ use flywheel_base::{Error, ErrorKind, Result};
 use rusqlite::Connection;
 
 pub use artifacts::Artifact;
+pub use catalogue::{Profile, READ_DAYS_MAX, Read, Retirement};
 pub use links::{LinkAudit, LinkChanges, LinkQuestion, LinkRow};
 pub use lock::ProjectLock;
 pub use migrations::{Migration, Phase};

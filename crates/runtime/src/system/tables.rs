@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use flywheel_base::Result;
 use flywheel_decision::table::ColumnType::{Integer, Moment, Text};
 use flywheel_decision::table::SystemTable;
+use flywheel_warehouse::{Location, TableState};
 use serde_json::{Value, json};
 
 use crate::Workspace;
@@ -25,9 +26,19 @@ pub(super) const TABLE: SystemTable = SystemTable {
     ],
 };
 
-/// Its rows.
-pub(super) async fn rows(workspace: &Workspace) -> Result<Vec<Value>> {
-    let mut rows = BTreeMap::new();
+/// A table or view as readers see it.
+pub(crate) struct Seen {
+    /// `landed`, `model`, `view`, `learner` or `system`.
+    pub(crate) kind: &'static str,
+    /// Where it lies; none for a view.
+    pub(crate) location: Option<Location>,
+    /// What is known of the version that readers see; none for a view.
+    pub(crate) state: Option<TableState>,
+}
+
+/// Every table and view that readers see, by its name in SQL.
+pub(crate) async fn seen(workspace: &Workspace) -> Result<BTreeMap<String, Seen>> {
+    let mut all = BTreeMap::new();
     let published = workspace.store.publications()?;
     for at in workspace.lake.locations().await? {
         let Some((schema, table)) =
@@ -42,32 +53,32 @@ pub(super) async fn rows(workspace: &Workspace) -> Result<Vec<Value>> {
         };
         if let Some(state) = workspace.lake.head(&at).await? {
             let name = format!("{schema}.{table}");
-            rows.insert(name.clone(), row(workspace, &name, kind, at.as_str(), &state));
+            all.insert(name, Seen { kind, location: Some(at), state: Some(state) });
         }
     }
     for publication in published {
         let name = publication.name;
         let (Some(location), Some(version)) = (publication.location, publication.version) else {
-            rows.insert(name.clone(), json!({"name": name, "kind": "view"}));
+            all.insert(name, Seen { kind: "view", location: None, state: None });
             continue;
         };
-        let at = flywheel_warehouse::Location::new(location)?;
+        let at = Location::new(location)?;
         let state = workspace.lake.state_at(&at, version).await?;
-        rows.insert(name.clone(), row(workspace, &name, "model", at.as_str(), &state));
+        all.insert(name, Seen { kind: "model", location: Some(at), state: Some(state) });
     }
-    Ok(rows.into_values().collect())
+    Ok(all)
 }
 
-fn row(
-    workspace: &Workspace,
-    name: &str,
-    kind: &str,
-    at: &str,
-    state: &flywheel_warehouse::TableState,
-) -> Value {
-    json!({
-        "name": name, "kind": kind, "location": format!("{}/{at}", workspace.project.file.lake),
-        "version": state.version, "rows": state.rows, "files": state.files, "size_bytes": state.bytes,
-        "committed_at": state.committed_at,
-    })
+/// Its rows.
+pub(super) async fn rows(workspace: &Workspace) -> Result<Vec<Value>> {
+    let seen = seen(workspace).await?;
+    let row = |(name, seen): (String, Seen)| match (seen.location, seen.state) {
+        (Some(at), Some(state)) => json!({
+            "name": name, "kind": seen.kind, "location": format!("{}/{at}", workspace.project.file.lake),
+            "version": state.version, "rows": state.rows, "files": state.files, "size_bytes": state.bytes,
+            "committed_at": state.committed_at,
+        }),
+        _ => json!({"name": name, "kind": seen.kind}),
+    };
+    Ok(seen.into_iter().map(row).collect())
 }
