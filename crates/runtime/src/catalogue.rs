@@ -71,6 +71,7 @@ pub struct Asset {
     /// The size of its data files.
     pub size_bytes: Option<u64>,
     /// When that version was committed.
+    #[serde(serialize_with = "moment")]
     pub committed_at: Option<Timestamp>,
     /// Its columns.
     pub columns: Vec<AssetColumn>,
@@ -89,6 +90,7 @@ pub struct Asset {
     /// Different readers of the last 30 days.
     pub readers: u64,
     /// The last read that is recorded.
+    #[serde(serialize_with = "moment")]
     pub last_read_at: Option<Timestamp>,
     /// What it is made from.
     pub upstream: Vec<String>,
@@ -170,6 +172,14 @@ impl Catalogue {
             }
         }
     }
+}
+
+/// A moment as people and programs read it.
+pub(crate) fn moment<S: serde::Serializer>(
+    at: &Option<Timestamp>,
+    to: S,
+) -> std::result::Result<S::Ok, S::Error> {
+    at.map(|at| at.to_string()).serialize(to)
 }
 
 /// Counts that `reader` read tables; a failure is logged, because a count is no reason to fail a query.

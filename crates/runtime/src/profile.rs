@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use self::column::Gathering;
 pub(crate) use self::column::hashed;
 use crate::Workspace;
-use crate::catalogue::collect;
+use crate::catalogue::{collect, moment};
 
 /// Rows from which quantiles, histograms and frequent values are taken at most.
 pub const SAMPLE_ROWS: usize = 50_000;
@@ -97,7 +97,8 @@ pub struct Profiled {
     /// The version; none for a view.
     pub version: Option<i64>,
     /// When it was made.
-    pub profiled_at: flywheel_base::Timestamp,
+    #[serde(serialize_with = "moment")]
+    pub profiled_at: Option<flywheel_base::Timestamp>,
     /// A digest of the rows.
     pub digest: String,
     /// Whether it was kept from before, because there is no newer version.
@@ -141,7 +142,7 @@ pub async fn profile(workspace: &Workspace, name: &str, again: bool) -> Result<P
         // What is masked since then is not shown either.
         if profile.columns.iter().all(|column| column.masked == masked.contains(&column.name)) {
             let (table, version) = (kept.asset.clone(), kept.version);
-            let (profiled_at, digest) = (kept.profiled_at, kept.digest.clone());
+            let (profiled_at, digest) = (Some(kept.profiled_at), kept.digest.clone());
             return Ok(Profiled { table, version, profiled_at, digest, kept: true, profile });
         }
     }
@@ -165,7 +166,7 @@ pub async fn profile(workspace: &Workspace, name: &str, again: bool) -> Result<P
         detail,
     };
     workspace.store.record_profile(&kept)?;
-    let (table, version, profiled_at) = (kept.asset, kept.version, kept.profiled_at);
+    let (table, version, profiled_at) = (kept.asset, kept.version, Some(kept.profiled_at));
     Ok(Profiled { table, version, profiled_at, digest, kept: false, profile })
 }
 

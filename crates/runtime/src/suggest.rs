@@ -13,7 +13,7 @@ use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::compute::cast;
 use arrow::datatypes::DataType;
 use flywheel_algo::advice::{self, Advice, Column, Kind, Table};
-use flywheel_base::{Error, Result, suggest};
+use flywheel_base::{Error, Result, suggest, task};
 use flywheel_connect::source::{ReadRequest, StreamInfo};
 use futures::TryStreamExt;
 
@@ -66,9 +66,7 @@ pub async fn suggest(workspace: &Workspace, of: &str, tables: &[String]) -> Resu
     let Read { tables, landed, notes } = suggestion;
     let names = |table: &Table| table.columns.iter().map(|column| column.name.clone()).collect();
     let columns = tables.iter().map(|table| (table.name.clone(), names(table))).collect();
-    let advice = tokio::task::spawn_blocking(move || advice::advise(&tables))
-        .await
-        .map_err(|error| Error::internal("the advice was cut off").caused_by(error))?;
+    let advice = task::compute(move || Ok(advice::advise(&tables))).await?;
     Ok(Suggestion { advice, columns, landed, notes })
 }
 
@@ -131,7 +129,7 @@ fn landing(workspace: &Workspace, connection: &str, stream: &StreamInfo) -> Opti
         let said = |key: &&str| {
             declared.options.get(*key).is_some_and(|value| stream.stream.get(*key) == Some(value))
         };
-        ["table", "path", "sheet", "object"].iter().any(|key| said(&key))
+        ["table", "path", "sheet", "object"].iter().any(said)
     });
     found.map(flywheel_project::resource::sync::Stream::table)
 }

@@ -64,8 +64,10 @@ impl Runs for Profile {
 fn heading(one: &Profiled) -> String {
     let version =
         one.version.map_or_else(|| "a view".to_owned(), |version| format!("version {version}"));
-    let kept =
-        if one.kept { format!(", as kept since {}", one.profiled_at) } else { String::new() };
+    let kept = match one.profiled_at.filter(|_| one.kept) {
+        Some(at) => format!(", as kept since {at}"),
+        None => String::new(),
+    };
     let Kept { rows, sample_rows, .. } = one.profile;
     let sampled = match sample_rows == rows {
         true => String::new(),

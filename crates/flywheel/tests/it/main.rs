@@ -9,6 +9,7 @@
 mod alone;
 mod bad_input;
 mod bandits;
+mod catalogue;
 mod changes;
 mod chinook;
 mod dbt;
@@ -31,3 +32,4 @@ mod real_data;
 mod secrets;
 mod servers;
 mod split;
+mod suggest;

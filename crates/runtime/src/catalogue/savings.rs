@@ -7,7 +7,7 @@ use flywheel_state::Retirement;
 use serde::Serialize;
 
 use super::cost::Work;
-use super::{Asset, Catalogue, collect};
+use super::{Asset, Catalogue, collect, moment};
 use crate::Workspace;
 
 /// Runs of a stream below which nothing is said about how often it runs.
@@ -85,7 +85,8 @@ pub struct Retired {
     /// The asset, `kind:name`.
     pub asset: String,
     /// When it was decided.
-    pub decided_at: Timestamp,
+    #[serde(serialize_with = "moment")]
+    pub decided_at: Option<Timestamp>,
     /// What it cost in a year then.
     pub cost_per_year: f64,
     /// Why, in the words of who decided.
@@ -118,7 +119,7 @@ pub async fn ledger(workspace: &Workspace) -> Result<Ledger> {
         *if there.is_some() { &mut agreed } else { &mut saved } += one.cost_per_year;
         retired.push(Retired {
             asset: one.asset,
-            decided_at: one.decided_at,
+            decided_at: Some(one.decided_at),
             cost_per_year: one.cost_per_year,
             reason: one.reason,
             gone: there.is_none(),

@@ -1,5 +1,6 @@
 //! One column on its way into a profile.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use arrow::array::{Array, ArrayRef, AsArray, StringArray};
@@ -21,7 +22,7 @@ const SHARES: [f64; 5] = [0.05, 0.25, 0.5, 0.75, 0.95];
 const VALUE_CHARS_MAX: usize = 100;
 
 /// How values are compared.
-#[derive(Clone, Copy, PartialEq)]
+#[derive(Clone, Copy)]
 enum Sort {
     Number,
     Whole,
@@ -174,14 +175,10 @@ impl Gathering {
             Sort::None => None,
         };
         let Some(rank) = rank else { return };
-        if self.min.as_ref().is_none_or(|least| below(&rank, text, least)) {
+        if self.min.as_ref().is_none_or(|least| order(&rank, text, least) == Ordering::Less) {
             self.min = Some((rank.clone(), text.to_owned()));
         }
-        if self
-            .max
-            .as_ref()
-            .is_none_or(|(most, value)| below(most, value, &(rank.clone(), text.to_owned())))
-        {
+        if self.max.as_ref().is_none_or(|most| order(&rank, text, most) == Ordering::Greater) {
             self.max = Some((rank, text.to_owned()));
         }
     }
@@ -221,11 +218,11 @@ impl Gathering {
     }
 }
 
-fn below(rank: &Rank, text: &str, than: &(Rank, String)) -> bool {
+fn order(rank: &Rank, text: &str, than: &(Rank, String)) -> Ordering {
     match (rank, &than.0) {
-        (Rank::Number(a), Rank::Number(b)) => a < b,
-        (Rank::Whole(a), Rank::Whole(b)) => a < b,
-        _ => text < than.1.as_str(),
+        (Rank::Number(a), Rank::Number(b)) => a.total_cmp(b),
+        (Rank::Whole(a), Rank::Whole(b)) => a.cmp(b),
+        _ => text.cmp(than.1.as_str()),
     }
 }
 
