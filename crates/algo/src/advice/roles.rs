@@ -185,8 +185,11 @@ fn weigh(
     let mut weighed = Weighed { score: 0.0, reasons: Vec::new(), against: Vec::new() };
     let whole = super::name::Name::of(&table.table.name);
     let said_fact = whole.has(&["fact", "fct"]);
-    let event = table.base.has(EVENTS)
-        || EVENTS.iter().any(|word| word.len() > 4 && table.base.compact().ends_with(word));
+    // Names that databases fold to lower case have their words together: `invoiceline`.
+    let compact = table.base.compact();
+    let folded =
+        |word: &str| word.len() > 4 && (compact.starts_with(word) || compact.ends_with(word));
+    let event = table.base.has(EVENTS) || EVENTS.iter().any(|word| folded(word));
     if said_fact {
         weighed.add(3.0, "its name says fact");
     } else if event {

@@ -1,3 +1,5 @@
+//! What is understood of a small shop, and what is not mistaken for a key.
+
 use flywheel_base::digest;
 
 use super::*;

@@ -96,6 +96,9 @@ fn every_asset_is_listed_with_what_files_lake_and_runs_say() {
     assert_eq!(orders["columns"].as_array().unwrap().len(), 4);
     assert_eq!(asset(&house, "revenue")["owner"], "sales");
     assert_eq!(asset(&house, "raw.customers")["owner"], "crm");
+    let masked =
+        house.sql("select name, \"column\" from system.asset_columns where masked order by 1");
+    assert_eq!(masked, ["raw.customers,email"]);
     let warned = house.run(&["catalogue"]);
     let warned = String::from_utf8_lossy(&warned.stderr).into_owned();
     assert!(warned.contains("model:mart.gone"), "{warned}");

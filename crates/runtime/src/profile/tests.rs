@@ -1,3 +1,5 @@
+//! What a profile says of rows, and what it does not show.
+
 use std::sync::Arc;
 
 use arrow::array::{Date32Array, Float64Array, Int64Array, StringArray};

@@ -1,3 +1,5 @@
+//! Fifty labelled questions over a made-up catalogue.
+
 use std::time::Instant;
 
 use flywheel_algo::search::mean_reciprocal_rank;
