@@ -11,7 +11,7 @@
 //! Pairs of signs instead of a dictionary for Chinese: Nie, Gao, Zhang & Zhou 2000, "On the use of words and n-grams
 //! for Chinese information retrieval", where both find equally well.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 /// How soon a repeated word stops counting more.
 const K1: f64 = 1.2;
@@ -78,12 +78,12 @@ impl Index {
     /// Makes an index.
     pub fn new<'a>(documents: impl IntoIterator<Item = &'a Document>) -> Self {
         let mut index = Self::default();
+        let mut postings: HashMap<String, Vec<(usize, f64)>> = HashMap::new();
         for (at, document) in documents.into_iter().enumerate() {
-            let mut counts: BTreeMap<String, f64> = BTreeMap::new();
+            let mut counts: Vec<(String, f64)> = Vec::new();
             for (weight, text) in &document.fields {
-                for (token, share) in tokens(text) {
-                    *counts.entry(token).or_default() += weight * share;
-                }
+                counts
+                    .extend(tokens(text).into_iter().map(|(token, share)| (token, weight * share)));
             }
             for name in &document.names {
                 let same = index.names.entry(folded(name)).or_default();
@@ -91,12 +91,18 @@ impl Index {
                     same.push(at);
                 }
             }
-            index.lengths.push(counts.values().sum());
+            index.lengths.push(counts.iter().map(|(_, count)| count).sum());
             index.boosts.push(document.boost);
+            counts.sort_by(|a, b| a.0.cmp(&b.0));
             for (token, count) in counts {
-                index.postings.entry(token).or_default().push((at, count));
+                let posted = postings.entry(token).or_default();
+                match posted.last_mut().filter(|(last, _)| *last == at) {
+                    Some((_, sum)) => *sum += count,
+                    None => posted.push((at, count)),
+                }
             }
         }
+        index.postings = postings.into_iter().collect();
         let total: f64 = index.lengths.iter().sum();
         index.mean_length = total / (index.lengths.len().max(1) as f64);
         index

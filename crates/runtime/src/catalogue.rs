@@ -22,7 +22,7 @@ use crate::Workspace;
 
 pub use collect::collect;
 pub(crate) use collect::shown;
-pub use find::{Found, Place, search};
+pub use find::{Finder, Found, Place, search};
 pub use health::{FORMULA, sql as health_sql};
 pub use savings::{Finding, Ledger, Retired, Why, keep, ledger, retire};
 

@@ -142,11 +142,7 @@ async fn schema(
 ) -> Result<()> {
     let session = workspace.lake_session().await?;
     let catalog = flywheel_transform::catalog(workspace.world()).await?;
-    let names: Vec<_> = catalog
-        .names()
-        .filter(|name| name.schema == schema && wanted(&name.name))
-        .cloned()
-        .collect();
+    let mut names: Vec<_> = catalog.names().filter(|name| name.schema == schema).cloned().collect();
     if names.is_empty() {
         let schemas: Vec<&str> = catalog.names().map(|name| name.schema.as_str()).collect();
         let known = workspace.project.connections.keys().map(String::as_str).chain(schemas);
@@ -155,6 +151,7 @@ async fn schema(
         ))
         .hint(suggest::hint(schema, known.collect::<Vec<_>>())));
     }
+    names.retain(|name| wanted(&name.name));
     enough(schema, names.len())?;
     for name in names {
         let quote = |text: &str| format!("\"{}\"", text.replace('"', "\"\""));

@@ -26,7 +26,7 @@ fn shop() -> House {
     );
     house.write(
         "data/customers.csv",
-        "id,email,city\n1,ann@example.com,Rome\n2,ben@example.com,Oslo\n",
+        "id,email,city\n1,ann@example.com,Rome\n2,benjamin@example.com,Oslo\n",
     );
     house.write(
         "models/mart/orders.sql",

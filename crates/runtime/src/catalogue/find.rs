@@ -48,51 +48,65 @@ pub struct Place {
     pub score: f64,
 }
 
-/// Looks for words, in assets and columns of the kinds `kinds`, or of all if there is none.
+/// An index over a catalogue, for any number of questions.
+#[derive(Clone, Debug)]
+pub struct Finder {
+    places: Vec<Place>,
+    index: Index,
+}
+
+impl Finder {
+    /// Indexes assets and columns of the kinds `kinds`, or of all if there is none.
+    #[must_use]
+    pub fn new(catalogue: &Catalogue, kinds: &[String]) -> Self {
+        let wanted = |kind: &str| kinds.is_empty() || kinds.iter().any(|one| one == kind);
+        let mut places = Vec::new();
+        let mut documents = Vec::new();
+        for asset in &catalogue.assets {
+            if wanted(&asset.kind) {
+                documents.push(document(asset));
+                let description = asset.description.clone();
+                places.push(place(&asset.kind, asset.name.clone(), description, asset));
+            }
+            if !asset.is_table || !wanted("column") {
+                continue;
+            }
+            for column in &asset.columns {
+                let name = format!("{}.{}", asset.name, column.name);
+                documents.push(Document {
+                    names: vec![name.clone()],
+                    fields: vec![
+                        (NAME, column.name.clone()),
+                        (1.0, column.description.clone().unwrap_or_default()),
+                        (0.5, asset.name.clone()),
+                    ],
+                    boost: OF_A_COLUMN * boost(asset),
+                });
+                places.push(place("column", name, column.description.clone(), asset));
+            }
+        }
+        Self { index: Index::new(&documents), places }
+    }
+
+    /// The `limit` places that fit the words best, best first.
+    #[must_use]
+    pub fn find(&self, words: &str, limit: usize) -> Found {
+        let hits = self.index.search(words, limit);
+        let found = hits.iter().filter_map(|hit| {
+            Some(Place { score: hit.score, ..self.places.get(hit.document)?.clone() })
+        });
+        Found { places: found.collect(), searched: self.places.len() }
+    }
+}
+
+fn place(kind: &str, name: String, description: Option<String>, asset: &Asset) -> Place {
+    Place { kind: kind.to_owned(), name, description, owner: asset.owner.clone(), score: 0.0 }
+}
+
+/// Looks for words once, in assets and columns of the kinds `kinds`, or of all if there is none.
 #[must_use]
 pub fn search(catalogue: &Catalogue, words: &str, kinds: &[String], limit: usize) -> Found {
-    let wanted = |kind: &str| kinds.is_empty() || kinds.iter().any(|one| one == kind);
-    let mut places = Vec::new();
-    let mut documents = Vec::new();
-    for asset in &catalogue.assets {
-        if wanted(&asset.kind) {
-            documents.push(document(asset));
-            places.push(Place {
-                kind: asset.kind.clone(),
-                name: asset.name.clone(),
-                description: asset.description.clone(),
-                owner: asset.owner.clone(),
-                score: 0.0,
-            });
-        }
-        if !asset.is_table || !wanted("column") {
-            continue;
-        }
-        for column in &asset.columns {
-            documents.push(Document {
-                names: vec![format!("{}.{}", asset.name, column.name)],
-                fields: vec![
-                    (NAME, column.name.clone()),
-                    (1.0, column.description.clone().unwrap_or_default()),
-                    (0.5, asset.name.clone()),
-                ],
-                boost: OF_A_COLUMN * boost(asset),
-            });
-            places.push(Place {
-                kind: "column".to_owned(),
-                name: format!("{}.{}", asset.name, column.name),
-                description: column.description.clone(),
-                owner: asset.owner.clone(),
-                score: 0.0,
-            });
-        }
-    }
-    let index = Index::new(&documents);
-    let hits = index.search(words, limit);
-    let found = hits
-        .iter()
-        .filter_map(|hit| Some(Place { score: hit.score, ..places.get(hit.document)?.clone() }));
-    Found { places: found.collect(), searched: places.len() }
+    Finder::new(catalogue, kinds).find(words, limit)
 }
 
 fn document(asset: &Asset) -> Document {

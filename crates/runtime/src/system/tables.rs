@@ -6,6 +6,7 @@ use flywheel_base::Result;
 use flywheel_decision::table::ColumnType::{Integer, Moment, Text};
 use flywheel_decision::table::SystemTable;
 use flywheel_warehouse::{Location, TableState};
+use futures::{StreamExt, stream};
 use serde_json::{Value, json};
 
 use crate::Workspace;
@@ -25,6 +26,9 @@ pub(super) const TABLE: SystemTable = SystemTable {
         ("committed_at", Moment, "when that version was committed, by the logical clock"),
     ],
 };
+
+/// Tables whose state is read at the same time.
+const STATES_BESIDE_MAX: usize = 16;
 
 /// A table or view as readers see it.
 pub(crate) struct Seen {
@@ -56,15 +60,21 @@ pub(crate) async fn seen(workspace: &Workspace) -> Result<BTreeMap<String, Seen>
             all.insert(name, Seen { kind, location: Some(at), state: Some(state) });
         }
     }
-    for publication in published {
+    // Most tables of a project are models: their states are read beside each other.
+    let states = published.into_iter().map(|publication| async move {
         let name = publication.name;
         let (Some(location), Some(version)) = (publication.location, publication.version) else {
-            all.insert(name, Seen { kind: "view", location: None, state: None });
-            continue;
+            return Ok((name, Seen { kind: "view", location: None, state: None }));
         };
         let at = Location::new(location)?;
         let state = workspace.lake.state_at(&at, version).await?;
-        all.insert(name, Seen { kind: "model", location: Some(at), state: Some(state) });
+        Ok((name, Seen { kind: "model", location: Some(at), state: Some(state) }))
+    });
+    let states: Vec<Result<(String, Seen)>> =
+        stream::iter(states).buffered(STATES_BESIDE_MAX).collect().await;
+    for state in states {
+        let (name, seen) = state?;
+        all.insert(name, seen);
     }
     Ok(all)
 }
