@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use flywheel_base::Result;
 use flywheel_decision::table::ColumnType::{Integer, Moment, Text};
 use flywheel_decision::table::SystemTable;
+use flywheel_state::Publication;
 use flywheel_warehouse::{Location, TableState};
 use futures::{StreamExt, stream};
 use serde_json::{Value, json};
@@ -61,15 +62,7 @@ pub(crate) async fn seen(workspace: &Workspace) -> Result<BTreeMap<String, Seen>
         }
     }
     // Most tables of a project are models: their states are read beside each other.
-    let states = published.into_iter().map(|publication| async move {
-        let name = publication.name;
-        let (Some(location), Some(version)) = (publication.location, publication.version) else {
-            return Ok((name, Seen { kind: "view", location: None, state: None }));
-        };
-        let at = Location::new(location)?;
-        let state = workspace.lake.state_at(&at, version).await?;
-        Ok((name, Seen { kind: "model", location: Some(at), state: Some(state) }))
-    });
+    let states = published.into_iter().map(|publication| published_as(workspace, publication));
     let states: Vec<Result<(String, Seen)>> =
         stream::iter(states).buffered(STATES_BESIDE_MAX).collect().await;
     for state in states {
@@ -77,6 +70,17 @@ pub(crate) async fn seen(workspace: &Workspace) -> Result<BTreeMap<String, Seen>
         all.insert(name, seen);
     }
     Ok(all)
+}
+
+/// What readers see of a model.
+async fn published_as(workspace: &Workspace, publication: Publication) -> Result<(String, Seen)> {
+    let name = publication.name;
+    let (Some(location), Some(version)) = (publication.location, publication.version) else {
+        return Ok((name, Seen { kind: "view", location: None, state: None }));
+    };
+    let at = Location::new(location)?;
+    let state = workspace.lake.state_at(&at, version).await?;
+    Ok((name, Seen { kind: "model", location: Some(at), state: Some(state) }))
 }
 
 /// Its rows.
