@@ -293,10 +293,11 @@ impl Gathered {
     fn finish(self) -> (Profile, String) {
         let names: Vec<String> = self.columns.iter().map(Gathering::signature).collect();
         let mut parts: Vec<&[u8]> = names.iter().map(|name| name.as_bytes()).collect();
-        let (sum, rows) = (self.sum.to_le_bytes(), self.rows.to_le_bytes());
-        parts.extend([sum.as_slice(), rows.as_slice()]);
+        let (sum, count) = (self.sum.to_le_bytes(), self.rows.to_le_bytes());
+        parts.extend([sum.as_slice(), count.as_slice()]);
         let digest = digest::short(&parts);
-        let columns = self.columns.into_iter().map(Gathering::finish).collect();
+        let rows = self.rows;
+        let columns = self.columns.into_iter().map(|column| column.finish(rows)).collect();
         (Profile { rows: self.rows, sample_rows: self.sampled.len() as u64, columns }, digest)
     }
 }

@@ -1,5 +1,6 @@
 //! Which attributes of a dimension change, and what becomes of the past when they do.
 
+use super::roles::TIMES;
 use super::{Attribute, Change, Facts, Kind, Proposal};
 
 /// Words of what does not change as long as the thing is itself.
@@ -81,6 +82,7 @@ const VALIDITY: &[&str] = &["valid", "effective", "expiry", "current"];
 pub(super) fn attributes(table: &Facts<'_>, proposal: &Proposal) -> Vec<Attribute> {
     let key = proposal.key.as_ref();
     let versioned = table.columns.iter().any(|column| column.name.has(VALIDITY));
+    let calendar = table.base.has(TIMES);
     let mut attributes = Vec::new();
     for column in &table.columns {
         let name = &column.column.name;
@@ -88,7 +90,11 @@ pub(super) fn attributes(table: &Facts<'_>, proposal: &Proposal) -> Vec<Attribut
             continue;
         }
         let refers = proposal.references.iter().find(|one| one.columns.contains(name));
-        let (change, reason) = if versioned {
+        let (change, reason) = if calendar {
+            (Change::Never, "a day stays what it is".to_owned())
+        } else if column.distinct.is_empty() {
+            (Change::Replace, "it has no values".to_owned())
+        } else if versioned {
             (
                 Change::Keep,
                 "the table has columns that say from when until when a row holds".to_owned(),
@@ -101,7 +107,10 @@ pub(super) fn attributes(table: &Facts<'_>, proposal: &Proposal) -> Vec<Attribut
             (Change::Keep, "facts of the past are grouped by what it was then".to_owned())
         } else if column.name.has(NEWEST) {
             (Change::Replace, "a new value corrects the old one".to_owned())
-        } else if column.column.kind == Kind::Text && column.distinct.len() * 10 <= table.rows {
+        } else if column.column.kind == Kind::Text
+            && column.distinct.len() > 1
+            && column.distinct.len() * 10 <= table.rows
+        {
             let count = column.distinct.len();
             (Change::Keep, format!("its {count} different values group {} rows", table.rows))
         } else {

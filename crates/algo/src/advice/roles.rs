@@ -69,7 +69,7 @@ const PAIRS: &[&str] = &[
     "rel",
 ];
 /// Words of tables of time.
-const TIMES: &[&str] = &["time", "date", "calendar", "day"];
+pub(super) const TIMES: &[&str] = &["time", "date", "calendar", "day"];
 /// Words of days on which something became so, in tables of things.
 const STATES: &[&str] = &[
     "birth",
@@ -289,7 +289,14 @@ fn grain(table: &Facts<'_>, role: Role, key: Option<&Key>, away: &[&Reference]) 
             let of = key.columns.iter().map(|column| {
                 let to =
                     away.iter().find(|one| one.columns.as_slice() == std::slice::from_ref(column));
-                to.map_or_else(|| column.clone(), |to| to.table.clone())
+                // Two references to one table are told apart by their columns.
+                let once = |to: &&&Reference| {
+                    let same = |one: &&&Reference| {
+                        one.table == to.table && key.columns.iter().any(|c| one.columns.contains(c))
+                    };
+                    away.iter().filter(same).count() == 1
+                };
+                to.filter(once).map_or_else(|| column.clone(), |to| to.table.clone())
             });
             format!("one row per {}", of.collect::<Vec<_>>().join(", "))
         }

@@ -132,7 +132,8 @@ pub async fn ledger(workspace: &Workspace) -> Result<Ledger> {
         let most = best.entry(&finding.asset).or_default();
         *most = most.max(finding.saving_per_year);
     }
-    let possible = best.values().sum();
+    // The sum of nothing is a negative zero, which nobody wants to read.
+    let possible = best.values().sum::<f64>() + 0.0;
     let now: f64 = catalogue.assets.iter().map(|asset| asset.cost_per_year).sum();
     let base = settings.cost_per_year.unwrap_or(now + saved);
     let target_share = settings.savings_target.value();

@@ -196,8 +196,8 @@ impl Gathering {
         self.figures.truncate(rows);
     }
 
-    /// The column's profile.
-    pub(super) fn finish(self) -> ColumnProfile {
+    /// The column's profile, of a table with `rows` rows.
+    pub(super) fn finish(self, rows: u64) -> ColumnProfile {
         let mut figures: Vec<f64> = self.figures.iter().copied().flatten().collect();
         figures.sort_by(f64::total_cmp);
         let shown = |value: Option<(Rank, String)>| value.map(|(_, text)| shortened(&text));
@@ -205,7 +205,8 @@ impl Gathering {
             name: self.name,
             kind: self.kind.to_string().to_lowercase(),
             nulls: self.nulls,
-            distincts: self.distinct.count(),
+            // An estimate may be above what is possible.
+            distincts: self.distinct.count().min(rows - self.nulls),
             distincts_exact: self.distinct.is_exact(),
             masked: self.masked,
             min: shown(self.min),
