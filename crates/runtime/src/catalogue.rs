@@ -182,11 +182,16 @@ pub(crate) fn moment<S: serde::Serializer>(
     at.map(|at| at.to_string()).serialize(to)
 }
 
-/// Counts that `reader` read tables; a failure is logged, because a count is no reason to fail a query.
+/// Counts that `reader` read tables.
 pub fn note_reads(workspace: &Workspace, tables: &[String], reader: &str, via: &str) {
-    let tables: Vec<String> =
-        tables.iter().filter(|table| !table.starts_with("system.")).cloned().collect();
-    if let Err(error) = workspace.store.record_reads(&tables, reader, via, workspace.now()) {
+    let reads = tables.iter().map(|table| (table.clone(), reader.to_owned()));
+    note_all(workspace, reads.collect(), via);
+}
+
+/// Counts reads, each of a table by a reader; a failure is logged, because a count is no reason to fail a query.
+pub(crate) fn note_all(workspace: &Workspace, mut reads: Vec<(String, String)>, via: &str) {
+    reads.retain(|(table, _)| !table.starts_with("system."));
+    if let Err(error) = workspace.store.record_reads(&reads, via, workspace.now()) {
         tracing::warn!(via, error = %error, "reads could not be counted");
     }
 }

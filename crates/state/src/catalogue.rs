@@ -67,18 +67,12 @@ pub struct Retirement {
 }
 
 impl Store {
-    /// Counts that `reader` read `assets` at `at`.
+    /// Counts reads, each of an asset by a reader, at `at`.
     ///
     /// # Errors
     /// As every method: see [`Store::open`].
-    pub fn record_reads(
-        &self,
-        assets: &[String],
-        reader: &str,
-        via: &str,
-        at: Timestamp,
-    ) -> Result<()> {
-        if assets.is_empty() {
+    pub fn record_reads(&self, reads: &[(String, String)], via: &str, at: Timestamp) -> Result<()> {
+        if reads.is_empty() {
             return Ok(());
         }
         let day = at.micros().div_euclid(DAY_US);
@@ -87,7 +81,7 @@ impl Store {
                 "INSERT INTO reads (asset, reader, via, day, count, last_at) VALUES (?,?,?,?,1,?)
                  ON CONFLICT (asset, reader, via, day) DO UPDATE SET count = count + 1, last_at = max(last_at, excluded.last_at)",
             )?;
-            for asset in assets {
+            for (asset, reader) in reads {
                 count.execute(params![asset, reader, via, day, at.micros()])?;
             }
             db.prepare_cached("DELETE FROM reads WHERE day < ?")?.execute([day - READ_DAYS_MAX])?;
@@ -275,11 +269,12 @@ mod tests {
     #[test]
     fn reads_are_counted_by_day_and_reader_and_old_days_are_forgotten() {
         let (_folder, store) = store();
-        let assets = ["raw.orders".to_owned(), "mart.sales".to_owned()];
+        let read = |asset: &str, reader: &str| (asset.to_owned(), reader.to_owned());
         for _ in 0..3 {
-            store.record_reads(&assets, "ann", "sql", day(10)).unwrap();
+            let both = [read("raw.orders", "ann"), read("mart.sales", "ann")];
+            store.record_reads(&both, "sql", day(10)).unwrap();
         }
-        store.record_reads(&assets[..1], "ben", "sql", day(11)).unwrap();
+        store.record_reads(&[read("raw.orders", "ben")], "sql", day(11)).unwrap();
         let reads = store.reads_since(day(0)).unwrap();
         let counts: Vec<(&str, &str, u64)> = reads
             .iter()
@@ -290,9 +285,9 @@ mod tests {
             [("raw.orders", "ben", 1), ("mart.sales", "ann", 3), ("raw.orders", "ann", 3)]
         );
         assert_eq!(store.reads_since(day(11)).unwrap().len(), 1);
-        store.record_reads(&assets[..1], "ann", "sql", day(11 + READ_DAYS_MAX)).unwrap();
+        store.record_reads(&[read("raw.orders", "ann")], "sql", day(11 + READ_DAYS_MAX)).unwrap();
         assert_eq!(store.reads_since(day(0)).unwrap().len(), 2, "day 10 is beyond what is kept");
-        store.record_reads(&[], "ann", "sql", day(0)).unwrap();
+        store.record_reads(&[], "sql", day(0)).unwrap();
     }
 
     #[test]

@@ -80,15 +80,16 @@ fn tests(report: &BuildReport) -> BTreeMap<String, &'static str> {
 /// Counts what the models that were built have read.
 fn note_reads(workspace: &Workspace, report: &BuildReport) {
     let project = &workspace.project;
-    let built = report.models.iter().filter(|model| model.status == ModelStatus::Built);
-    for outcome in built {
-        let model = project.models.values().find(|model| model.relation() == outcome.name);
-        let Some(model) = model else { continue };
-        let id = NodeId::new(NodeKind::Model, model.name.as_str());
-        let tables: Vec<String> =
-            project.graph.upstream(&id).map(|id| catalogue::shown(project, id)).collect();
-        catalogue::note_reads(workspace, &tables, &outcome.name, "build");
+    let models: BTreeMap<String, &str> =
+        project.models.values().map(|model| (model.relation(), model.name.as_str())).collect();
+    let mut reads = Vec::new();
+    for outcome in report.models.iter().filter(|model| model.status == ModelStatus::Built) {
+        let Some(name) = models.get(&outcome.name) else { continue };
+        let id = NodeId::new(NodeKind::Model, *name);
+        let upstream = project.graph.upstream(&id);
+        reads.extend(upstream.map(|id| (catalogue::shown(project, id), outcome.name.clone())));
     }
+    catalogue::note_all(workspace, reads, "build");
 }
 
 /// The models whose last build is not what readers see, from what the newest builds recorded.
