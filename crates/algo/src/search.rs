@@ -13,6 +13,8 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use rayon::prelude::*;
+
 /// How soon a repeated word stops counting more.
 const K1: f64 = 1.2;
 /// How much a long text counts less.
@@ -75,31 +77,23 @@ pub struct Index {
 }
 
 impl Index {
-    /// Makes an index.
-    pub fn new<'a>(documents: impl IntoIterator<Item = &'a Document>) -> Self {
+    /// Makes an index; the documents' texts are taken apart beside each other.
+    #[must_use]
+    pub fn new(documents: &[Document]) -> Self {
+        let read: Vec<Taken> = documents.par_iter().map(Taken::of).collect();
         let mut index = Self::default();
         let mut postings: HashMap<String, Vec<(usize, f64)>> = HashMap::new();
-        for (at, document) in documents.into_iter().enumerate() {
-            let mut counts: Vec<(String, f64)> = Vec::new();
-            for (weight, text) in &document.fields {
-                counts
-                    .extend(tokens(text).into_iter().map(|(token, share)| (token, weight * share)));
-            }
-            for name in &document.names {
-                let same = index.names.entry(folded(name)).or_default();
+        for (at, (taken, document)) in read.into_iter().zip(documents).enumerate() {
+            for name in taken.names {
+                let same = index.names.entry(name).or_default();
                 if same.last() != Some(&at) {
                     same.push(at);
                 }
             }
-            index.lengths.push(counts.iter().map(|(_, count)| count).sum());
+            index.lengths.push(taken.counts.iter().map(|(_, count)| count).sum());
             index.boosts.push(document.boost);
-            counts.sort_by(|a, b| a.0.cmp(&b.0));
-            for (token, count) in counts {
-                let posted = postings.entry(token).or_default();
-                match posted.last_mut().filter(|(last, _)| *last == at) {
-                    Some((_, sum)) => *sum += count,
-                    None => posted.push((at, count)),
-                }
+            for (token, count) in taken.counts {
+                postings.entry(token).or_default().push((at, count));
             }
         }
         index.postings = postings.into_iter().collect();
@@ -211,6 +205,31 @@ impl Index {
     }
 }
 
+/// A document, taken apart.
+struct Taken {
+    /// Its words, each once, with what they count together.
+    counts: Vec<(String, f64)>,
+    names: Vec<String>,
+}
+
+impl Taken {
+    fn of(document: &Document) -> Self {
+        let mut counts: Vec<(String, f64)> = Vec::new();
+        for (weight, text) in &document.fields {
+            counts.extend(tokens(text).into_iter().map(|(token, share)| (token, weight * share)));
+        }
+        counts.sort_by(|a, b| a.0.cmp(&b.0));
+        counts.dedup_by(|next, kept| {
+            let same = next.0 == kept.0;
+            if same {
+                kept.1 += next.1;
+            }
+            same
+        });
+        Self { counts, names: document.names.iter().map(|name| folded(name)).collect() }
+    }
+}
+
 /// The words of a text, each with what it counts.
 #[must_use]
 pub fn tokens(text: &str) -> Vec<(String, f64)> {
@@ -249,14 +268,14 @@ pub fn words(text: &str) -> Vec<String> {
         c if c.is_alphabetic() => Class::Lower,
         _ => Class::Other,
     };
-    let signs: Vec<char> = text.chars().collect();
+    let signs: Vec<(char, Class)> = text.chars().map(|sign| (sign, class(sign))).collect();
     let mut words: Vec<String> = Vec::new();
     let mut word = String::new();
-    for (at, sign) in signs.iter().enumerate() {
-        let this = class(*sign);
-        let before =
-            at.checked_sub(1).and_then(|at| signs.get(at)).map_or(Class::Other, |c| class(*c));
-        let after = signs.get(at + 1).map_or(Class::Other, |c| class(*c));
+    for (at, (sign, this)) in signs.iter().copied().enumerate() {
+        let beside = |at: Option<usize>| {
+            at.and_then(|at| signs.get(at)).map_or(Class::Other, |(_, class)| *class)
+        };
+        let (before, after) = (beside(at.checked_sub(1)), beside(Some(at + 1)));
         let starts = match (before, this) {
             (_, Class::Other) => true,
             (Class::Upper, Class::Lower) => false,
