@@ -2,6 +2,7 @@
 
 mod audit;
 mod build;
+mod catalogue;
 mod check;
 mod compare;
 mod connectors;
@@ -17,12 +18,16 @@ mod lineage;
 mod link;
 mod metric;
 mod migrate;
+mod model;
 mod policy;
+mod profile;
 mod quality;
 mod quarantine;
 mod reconcile;
 mod reference;
+mod savings;
 mod schema;
+mod search;
 mod serve;
 mod source;
 mod split;
@@ -80,6 +85,11 @@ pub(crate) const COMMANDS: &[CommandEntry] = &[
     command::<quality::Quality>("quality"),
     command::<sql::Sql>("sql"),
     command::<lineage::Lineage>("lineage"),
+    command::<catalogue::Catalogue>("catalogue"),
+    command::<search::Search>("search"),
+    command::<profile::Profile>("profile"),
+    command::<savings::Savings>("savings"),
+    command::<model::Model>("model"),
     command::<metric::Metric>("metric"),
     command::<learn::Learn>("learn"),
     command::<policy::Policy>("policy"),

@@ -237,8 +237,19 @@ impl Workspace {
     /// Those of lake and metadata.
     pub async fn catalog(&self) -> Result<Catalog> {
         let mut catalog = flywheel_transform::catalog(self.world()).await?;
-        system::add(self, &mut catalog).await?;
+        system::add(self, &mut catalog, None).await?;
         Ok(catalog)
+    }
+
+    /// A session over what readers see now, for the query `sql`: tables of the catalogue are made only if its text has
+    /// their names.
+    ///
+    /// # Errors
+    /// Those of lake and metadata.
+    pub async fn session_for(&self, sql: &str) -> Result<Session> {
+        let mut catalog = flywheel_transform::catalog(self.world()).await?;
+        system::add(self, &mut catalog, Some(sql)).await?;
+        self.lake.session(catalog)
     }
 
     /// A session over what readers see now.
@@ -254,8 +265,9 @@ impl Workspace {
     ///
     /// # Errors
     /// Those of lake and metadata.
-    pub(crate) async fn newest_session(&self) -> Result<Session> {
-        let mut catalog = self.catalog().await?;
+    pub(crate) async fn newest_session(&self, sql: &str) -> Result<Session> {
+        let mut catalog = flywheel_transform::catalog(self.world()).await?;
+        system::add(self, &mut catalog, Some(sql)).await?;
         for hold in self.store.holds()? {
             let table = TableName::parse(&hold.name)?;
             catalog.table(&table, crate::task::sync::location_of(&table)?, None);

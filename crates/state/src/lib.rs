@@ -1,8 +1,8 @@
 //! Metadata of one project: `.flywheel/meta.db`, a SQLite database, and the project's lock.
 //!
 //! What is here: runs and their tasks, turns, the publication map (which version of a model readers
-//! see), artifacts of learners, the outbox, the state of policies and who decides for them, and links between the records of
-//! two systems. What is not here: rows of the
+//! see), artifacts of learners, the outbox, the state of policies and who decides for them, links between the records of
+//! two systems, and what the catalogue knows about tables and who reads them. What is not here: rows of the
 //! user, and positions of sources; those are committed with the rows in the lake, so that losing this
 //! file loses no data.
 //!
@@ -11,6 +11,7 @@
 
 mod artifacts;
 mod audit;
+mod catalogue;
 mod holds;
 mod idle;
 mod links;
@@ -34,6 +35,7 @@ use rusqlite::Connection;
 
 pub use artifacts::Artifact;
 pub use audit::{AuditBreak, AuditRow};
+pub use catalogue::{Profile, READ_DAYS_MAX, Read, Retirement};
 pub use holds::Hold;
 pub use links::{LinkAudit, LinkChanges, LinkQuestion, LinkRow};
 pub use lock::ProjectLock;

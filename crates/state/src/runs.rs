@@ -242,7 +242,8 @@ fn run_from(row: &Row<'_>) -> rusqlite::Result<Run> {
     })
 }
 
-fn task_from(row: &Row<'_>) -> rusqlite::Result<Task> {
+/// Reads a task from a row with all its columns.
+pub(crate) fn task_from(row: &Row<'_>) -> rusqlite::Result<Task> {
     let count = |index| -> rusqlite::Result<Option<u64>> {
         Ok(row.get::<_, Option<i64>>(index)?.map(i64::unsigned_abs))
     };

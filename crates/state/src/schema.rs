@@ -97,6 +97,21 @@ CREATE TABLE audit (
 CREATE TABLE holds (
   name TEXT PRIMARY KEY, version INTEGER, reason TEXT NOT NULL, held_at INTEGER NOT NULL
 ) STRICT;
+", "
+CREATE TABLE reads (
+  asset TEXT NOT NULL, reader TEXT NOT NULL, via TEXT NOT NULL, day INTEGER NOT NULL, count INTEGER NOT NULL,
+  last_at INTEGER NOT NULL, PRIMARY KEY (asset, reader, via, day)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX reads_by_day ON reads (day);
+CREATE TABLE profiles (
+  asset TEXT PRIMARY KEY, location TEXT, version INTEGER, profiled_at INTEGER NOT NULL, digest TEXT NOT NULL,
+  detail TEXT NOT NULL
+) STRICT;
+CREATE TABLE retirements (
+  asset TEXT PRIMARY KEY, decided_at INTEGER NOT NULL, cost_per_year REAL NOT NULL, currency TEXT NOT NULL,
+  reason TEXT NOT NULL
+) STRICT;
+CREATE INDEX tasks_by_start ON tasks (started_at);
 "];
 
 /// Brings the database to the newest layout.

@@ -4,6 +4,7 @@
 
 mod bad_rows;
 mod bandits;
+mod catalogue;
 mod crm_merge;
 mod customers;
 mod dbt;
@@ -110,6 +111,11 @@ const BENCHES: &[Bench] = &[
         name: "bandits",
         about: "bandits, drift, off-policy estimates, experiments and uplift, each beside its goal",
         run: bandits::run,
+    },
+    Bench {
+        name: "catalogue",
+        about: "the catalogue of a thousand models: opened, searched, and its scores by one query",
+        run: catalogue::run,
     },
     Bench {
         name: "dbt",

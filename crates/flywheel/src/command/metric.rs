@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 use flywheel_base::Result;
 use flywheel_project::Project;
 use flywheel_runtime::metrics::{Described, described, names};
-use flywheel_runtime::{Access, Workspace};
+use flywheel_runtime::{Access, Workspace, catalogue};
 use flywheel_transform::{CompiledMetrics, MetricQuery, compile_metrics};
 
 use super::Runs;
@@ -97,11 +97,16 @@ impl Runs for Metric {
             }
             Verb::Query(question) => {
                 let compiled = compile(app.output, project, question)?;
-                let session = workspace.session().await?;
+                let session = workspace.session_for(&compiled.sql).await?;
                 let query = session.query(&compiled.sql).await.map_err(|error| {
                     error.context("the metrics' SQL, which `flywheel metric compile` shows")
                 })?;
-                app.output.batches(&query.schema(), &query.collect().await?)?;
+                let batches = query.collect().await?;
+                let tables = query.tables().into_iter().map(|table| table.to_string());
+                let metrics = compiled.columns.iter().filter_map(|column| column.metric.clone());
+                let read: Vec<String> = tables.chain(metrics).collect();
+                catalogue::note_reads(&workspace, &read, &catalogue::reader(), "metric");
+                app.output.batches(&query.schema(), &batches)?;
             }
         }
         Ok(Exit::Done)

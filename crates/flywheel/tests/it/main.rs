@@ -9,6 +9,7 @@
 mod alone;
 mod bad_input;
 mod bandits;
+mod catalogue;
 mod changes;
 mod chinook;
 mod dbt;
@@ -34,3 +35,4 @@ mod serve;
 mod served;
 mod servers;
 mod split;
+mod suggest;

@@ -290,7 +290,7 @@ fn tests(workspace: &Workspace, asset: &Asset) -> BaseResult<Vec<Value>> {
     let builds = workspace.store.tasks_named("build", "models", BUILDS_LOOKED_AT)?;
     let shown = declared.into_iter().flatten().map(|test| {
         let known = builds.iter().find_map(|task| {
-            let outcome = task.outcome.detail.get("tests")?.get(&test.name)?;
+            let outcome = task.outcome.detail.get("test_outcomes")?.get(&test.name)?;
             Some((outcome.clone(), task.started_at.to_string()))
         });
         let (outcome, at) = known.unzip();
