@@ -10,6 +10,7 @@
 //! one process at a time writes (see [`ProjectLock`]); readers need no lock.
 
 mod artifacts;
+mod canaries;
 mod idle;
 mod links;
 mod lock;
@@ -30,10 +31,11 @@ use flywheel_base::{Error, ErrorKind, Result};
 use rusqlite::Connection;
 
 pub use artifacts::Artifact;
+pub use canaries::{CanaryMove, Move};
 pub use links::{LinkAudit, LinkChanges, LinkQuestion, LinkRow};
 pub use lock::ProjectLock;
 pub use migrations::{Migration, Phase};
-pub use outbox::{OutboxEntry, OutboxStatus};
+pub use outbox::{Fence, OutboxEntry, OutboxStatus, Taken};
 pub use policies::PolicyState;
 pub use promotions::Promotion;
 pub use publications::{Build, Publication};
