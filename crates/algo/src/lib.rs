@@ -3,6 +3,7 @@
 //! Nothing here does I/O, knows Arrow or is async. Time and randomness come in as arguments.
 
 pub mod bandit;
+pub mod canary;
 pub mod forecast;
 pub mod inventory;
 pub mod lifetime;

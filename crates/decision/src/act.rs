@@ -172,7 +172,8 @@ fn settle(
         }
         Outcome::Unreached { reason } => (reason, left.then_some(0)),
         Outcome::Retry { reason, .. } if rules.guarantee == Guarantee::AtMostOnce => {
-            let why = "at-most-once, so it is not sent again, and whether it took effect is not known";
+            let why =
+                "at-most-once, so it is not sent again, and whether it took effect is not known";
             (format!("sent once: {reason}; {why}"), None)
         }
         Outcome::Retry { reason, after } => {

@@ -3,6 +3,7 @@
 //! A new one is a file in `system/` and a line in [`SYSTEM_TABLES`].
 
 mod artifacts;
+mod canaries;
 mod link_audit;
 mod link_questions;
 mod outbox;
@@ -26,6 +27,7 @@ pub const SYSTEM_TABLES: &[SystemTable] = &[
     artifacts::TABLE,
     outbox::TABLE,
     promotions::TABLE,
+    canaries::TABLE,
     link_audit::TABLE,
     link_questions::TABLE,
 ];
@@ -46,6 +48,7 @@ pub(crate) async fn add(workspace: &Workspace, catalog: &mut Catalog) -> Result<
     add_rows(catalog, &artifacts::TABLE, &artifacts::rows(workspace)?)?;
     add_rows(catalog, &outbox::TABLE, &outbox::rows(workspace)?)?;
     add_rows(catalog, &promotions::TABLE, &promotions::rows(workspace)?)?;
+    add_rows(catalog, &canaries::TABLE, &canaries::rows(workspace)?)?;
     add_rows(catalog, &link_audit::TABLE, &link_audit::rows(workspace)?)?;
     add_rows(catalog, &link_questions::TABLE, &link_questions::rows(workspace)?)
 }

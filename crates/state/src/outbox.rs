@@ -161,8 +161,8 @@ impl Store {
                  WHERE status = 'sending' AND once = 1",
                 params![now.micros(), CUT_OFF],
             )?;
-            let again = db
-                .execute("UPDATE outbox SET status = 'pending' WHERE status = 'sending'", [])?;
+            let again =
+                db.execute("UPDATE outbox SET status = 'pending' WHERE status = 'sending'", [])?;
             Ok(Taken { fence: Fence(fence(db)?), again, uncertain })
         })
     }
@@ -228,7 +228,10 @@ impl Store {
     /// # Errors
     /// As every method: see [`Store::open`].
     pub fn unlogged(&self) -> Result<Vec<OutboxEntry>> {
-        self.outbox_where("WHERE logged = 0 AND status IN ('delivered', 'dead') ORDER BY turn, policy, key", [])
+        self.outbox_where(
+            "WHERE logged = 0 AND status IN ('delivered', 'dead') ORDER BY turn, policy, key",
+            [],
+        )
     }
 
     /// Marks entries as shown by `system.actions`.

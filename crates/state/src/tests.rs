@@ -3,7 +3,9 @@
 use flywheel_base::{ErrorKind, Timestamp};
 use serde_json::json;
 
-use crate::{CanaryMove, Move, OutboxEntry, OutboxStatus, Promotion, Publication, Store, TurnStatus};
+use crate::{
+    CanaryMove, Move, OutboxEntry, OutboxStatus, Promotion, Publication, Store, TurnStatus,
+};
 
 fn store() -> (tempfile::TempDir, Store) {
     let folder = tempfile::tempdir().unwrap();
@@ -77,7 +79,11 @@ fn what_was_cut_off_is_sent_again_or_given_up_and_its_old_deliverer_is_shut_out(
     store.lease(taken.fence, &due, false).unwrap();
     let mut claimed = entry("again");
     claimed.status = OutboxStatus::Delivered;
-    assert_eq!(store.settle(old, &[claimed]).unwrap(), 0, "the old deliverer's word counts no more");
+    assert_eq!(
+        store.settle(old, &[claimed]).unwrap(),
+        0,
+        "the old deliverer's word counts no more"
+    );
     assert_eq!(store.outbox_counts().unwrap(), (2, 0, 1));
 }
 
