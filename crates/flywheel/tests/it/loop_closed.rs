@@ -183,6 +183,28 @@ fn a_webhook_gets_each_action_once_and_what_it_refuses_becomes_a_dead_letter() {
 }
 
 #[test]
+fn what_may_be_sent_once_is_not_sent_again_and_waits_for_a_person() {
+    let (url, seen) = receiver(vec![500, 200]);
+    let house = shop(
+        &format!(
+            "type: webhook\nguarantee: at-most-once\noptions: {{url: '{url}', allow_private: true, parallel: 1}}\n"
+        ),
+        "every: 30d\ncaps: {per_turn: 5}\n",
+    );
+    house.ok(&["turn", "--replay", "2024-05-01..2024-05-04"]);
+    assert_eq!(seen.lock().unwrap().len(), 5, "one request each");
+    assert_eq!(
+        house.sql("select status, attempts, count(*) from system.actions group by 1, 2 order by 1"),
+        ["dead,1,1", "delivered,1,4"]
+    );
+    let error = house.cell("select error from system.outbox where status = 'dead'");
+    assert!(error.contains("sent once: 500") && error.contains("not sent again"), "{error}");
+    house.ok(&["policy", "retry", "offer"]);
+    house.ok(&["turn", "--replay", "2024-05-05"]);
+    assert_eq!(seen.lock().unwrap().len(), 6, "a person said so");
+}
+
+#[test]
 fn customers_are_valued_by_what_they_bought() {
     let house = House::new();
     house

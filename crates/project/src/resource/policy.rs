@@ -230,6 +230,10 @@ pub struct Reorder {
     /// The share of lead times in which the stock shall last.
     #[serde(default = "service_default")]
     pub service_level: Share,
+    /// The share of demand that shall be served from the shelf; it takes the place of `service_level`. Choose it where
+    /// a unit that is missing is what hurts, and `service_level` where any stock-out is.
+    #[serde(default)]
+    pub fill_rate: Option<Share>,
     /// Days from order to arrival, where the audience has no `lead_time_days`.
     #[serde(default = "lead_default")]
     #[schemars(range(min = 0, max = 3650))]
