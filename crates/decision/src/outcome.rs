@@ -105,7 +105,12 @@ pub(crate) async fn joined_through(ctx: &Context<'_>) -> Result<Option<i64>> {
 
 /// Since when decisions and events of a policy count.
 fn since(ctx: &Context<'_>, outcome: &Outcome) -> Timestamp {
-    ctx.now.plus_micros(outcome.window.micros.saturating_mul(-2))
+    final_before(ctx.now, outcome)
+}
+
+/// The moment before which no decision of a policy can gain an outcome any more, once those of `now` are joined.
+pub(crate) fn final_before(now: Timestamp, outcome: &Outcome) -> Timestamp {
+    now.plus_micros(outcome.window.micros.saturating_mul(-2))
 }
 
 /// The decisions of each policy that events can still be counted for.
