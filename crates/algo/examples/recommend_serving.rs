@@ -13,6 +13,7 @@ use std::io::Write as _;
 use std::time::Instant;
 
 use cpu::cpu_s;
+use flywheel_algo::recommend::Recommender;
 use flywheel_algo::recommend::history::UserHistory;
 use flywheel_algo::recommend::ials::{Ials, Options};
 use flywheel_algo::recommend::interactions::{Interaction, Interactions};
@@ -87,7 +88,8 @@ impl Filters {
             cap: Some(Cap { groups: &self.groups, most: OF_A_GROUP }),
             ..Request::new(LENGTH)
         };
-        serve(&[model, popular], history, &request)
+        let models: [&dyn Recommender; 2] = [model, popular];
+        serve(&models, history, &request)
     }
 
     /// Whether a list keeps every filter.
