@@ -196,7 +196,8 @@ fn offer(choose: &str, window: &str) -> String {
 async fn main() -> Result<()> {
     let mut arguments = std::env::args().skip(1);
     let part = arguments.next().unwrap_or_default();
-    let mut seeds = |usual: u64| arguments.next().and_then(|text| text.parse().ok()).unwrap_or(usual);
+    let mut seeds =
+        |usual: u64| arguments.next().and_then(|text| text.parse().ok()).unwrap_or(usual);
     match part.as_str() {
         "loop" => closed_loop(seeds(20)).await,
         "promotion" => promotion(seeds(3)).await,
