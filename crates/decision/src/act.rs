@@ -13,7 +13,7 @@ use crate::table::{ActionRow, SystemTable};
 /// How many deliveries one call takes from the outbox.
 const DELIVERIES_MAX: u32 = 100_000;
 /// How many times what is under way at once is leased together, where sending again is harmless.
-const LEASED_AT_ONCE: usize = 64;
+const LEASED_AT_ONCE: usize = 8;
 /// The wait before the second attempt, in microseconds; it doubles with each further one.
 const BACKOFF_US: i64 = 30_000_000;
 /// The longest wait between two attempts, in microseconds.
