@@ -337,6 +337,28 @@ fn a_challenger_that_earns_more_is_tried_on_a_growing_share_and_promoted_by_turn
 }
 
 #[test]
+fn a_canary_that_cannot_be_is_refused_with_its_place() {
+    let canary = |canary: &str| {
+        shop(
+            4,
+            &[("first", ""), ("second", "")],
+            &format!("choose: {{bandit: {{learner: first, canary: {{{canary}}}}}}}\n"),
+        )
+    };
+    for (wrong, said) in [
+        ("challengers: [first]", "\"first\" decides already"),
+        ("challengers: [secnd]", "Did you mean \"second\"?"),
+        ("shares: [50%, 10%]", "must lie between 0% and 100% and rise"),
+        ("shares: [100%]", "must lie between 0% and 100% and rise"),
+        ("share: [10%]", "shares"),
+    ] {
+        let text = canary(wrong).fails(2, &["check"]);
+        assert!(text.contains(said) && text.contains("policies/offer.yaml:"), "{text}");
+    }
+    canary("challengers: [second], shares: [10%, 50%]").ok(&["check"]);
+}
+
+#[test]
 fn a_late_order_is_learned_if_decisions_settle_and_a_changed_file_learns_anew() {
     let house = shop(
         40,
