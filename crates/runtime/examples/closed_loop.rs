@@ -346,7 +346,7 @@ async fn guard(seeds: u64) -> Result<()> {
 async fn moves(house: &House) -> Result<Vec<(String, String, String, String)>> {
     let sql = "select cast(at as date), move, share, reason from system.canaries order by number";
     let rows = Rows::query(&house.workspace, sql).await?;
-    let cell = |row, column| Ok(rows.text(row, column)?.unwrap_or_default());
+    let cell = |row, column| Ok::<_, Error>(rows.text(row, column)?.unwrap_or_default());
     (0..rows.len())
         .map(|row| Ok((cell(row, 0)?, cell(row, 1)?, cell(row, 2)?, cell(row, 3)?)))
         .collect()
