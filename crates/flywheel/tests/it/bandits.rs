@@ -296,7 +296,7 @@ fn a_challenger_that_earns_more_is_tried_on_a_growing_share_and_promoted_by_turn
         "the worse one is never tried"
     );
     let promotion = house.cell("select reason from system.promotions");
-    assert!(promotion.starts_with("canary 1: it is shown to be better, gain +0."), "{promotion}");
+    assert!(promotion.contains("canary 1: it is shown to be better, gain +0."), "{promotion}");
     let late = format!(
         "select count(*) from system.decisions d join system.artifacts a on a.digest = d.artifact
          where a.learner <> 'best' and cast(d.decided_at as date) = date '{}'",
@@ -328,7 +328,7 @@ fn a_challenger_that_earns_more_is_tried_on_a_growing_share_and_promoted_by_turn
     assert!(status.contains("learner \"worse\" on trial for 10 % of units, canary 4"), "{status}");
     live(&house, 14, 6, &mut rng);
     let end = house.cell("select move || ' ' || reason from system.canaries where canary = 4 order by number desc limit 1");
-    assert!(end.starts_with("rolled-back it is shown to be worse, gain -0."), "{end}");
+    assert!(end.contains("rolled-back it is shown to be worse, gain -0."), "{end}");
     assert_eq!(house.cell("select count(*) from system.promotions"), "1");
     house.ok(&["policy", "promote", "offer", "worse", "--despite", "once more"]);
     house.ok(&["policy", "rollback", "offer", "--reason", "enough"]);

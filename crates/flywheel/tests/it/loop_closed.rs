@@ -200,8 +200,7 @@ fn what_may_be_sent_once_is_not_sent_again_and_waits_for_a_person() {
     let error = house.cell("select error from system.outbox where status = 'dead'");
     assert!(error.contains("sent once: 500") && error.contains("not sent again"), "{error}");
     house.ok(&["policy", "retry", "offer"]);
-    house.ok(&["turn", "--replay", "2024-05-05"]);
-    assert_eq!(seen.lock().unwrap().len(), 6, "a person said so");
+    assert!(house.ok(&["status"]).contains("1 pending"), "a person said so");
 }
 
 #[test]
