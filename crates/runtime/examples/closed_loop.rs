@@ -108,7 +108,7 @@ impl House {
                 &dir,
                 &format!("policies/{name}.yaml"),
                 &format!(
-                    "policy: {name}\naudience: select customer_id as unit_id, segment, lively from {{{{ source('raw', 'customers') }}}}\n{settings}"
+                    "policy: {name}\naudience: select customer_id as unit_id, segment, cast(lively as double) as lively from {{{{ source('raw', 'customers') }}}}\n{settings}"
                 ),
             )?;
         }
