@@ -30,6 +30,7 @@ use flywheel_runtime::status::Rows;
 use flywheel_runtime::turn::turn;
 use flywheel_runtime::{Access, Silent, Workspace, policy};
 use flywheel_simulator::offers::{Customer, OFFERS, Offers, SEGMENTS};
+use flywheel_state::Move;
 
 /// The first day, before which nothing is known.
 const START: &str = "2024-03-01";
@@ -241,7 +242,7 @@ async fn closed_loop(seeds: u64) -> Result<()> {
                 sum.best += one.best;
             }
         }
-        tried += house.number("select cast(count(*) as double) from system.canaries").await?;
+        tried += house.workspace.store.canaries()?.len() as f64;
         let rate = |sum: &Earned| sum.own / sum.decisions;
         over_frozen.push(100.0 * (rate(&own) / rate(&frozen) - 1.0));
         of_best.push(100.0 * own.own / own.best);
@@ -276,15 +277,13 @@ async fn promotion(seeds: u64) -> Result<()> {
         while day < 5 {
             house.live(day).await?;
             day += 1;
-            let done =
-                house.number("select cast(count(*) as double) from system.promotions").await?;
-            if done > 0.0 {
+            if !house.workspace.store.promotions()?.is_empty() {
                 promoted += 1.0;
                 days.push((day + WARM_DAYS) as f64);
                 break;
             }
         }
-        for (at, made, share, reason) in moves(&house).await? {
+        for (at, made, share, reason) in moves(&house)? {
             note(&format!("seed {seed}: {at} {made} {share}: {reason}"))?;
         }
     }
@@ -319,16 +318,15 @@ async fn guard(seeds: u64) -> Result<()> {
         for day in -2..3 {
             house.live(day).await?;
         }
-        let ended =
-            "select cast(count(*) as double) from system.canaries where move = 'rolled-back'";
-        back += f64::from(u8::from(house.number(ended).await? > 0.0));
+        let all = house.workspace.store.canaries()?;
+        back += f64::from(u8::from(all.iter().any(|one| one.kind == Move::RolledBack)));
         let units = house
             .number(
                 "select cast(count(*) as double) from system.decisions where canary is not null",
             )
             .await?;
         exposed.push(100.0 * units / customers as f64);
-        for (at, made, share, reason) in moves(&house).await? {
+        for (at, made, share, reason) in moves(&house)? {
             note(&format!("seed {seed}: {at} {made} {share}: {reason}"))?;
         }
     }
@@ -343,13 +341,9 @@ async fn guard(seeds: u64) -> Result<()> {
 }
 
 /// What happened to challengers on trial.
-async fn moves(house: &House) -> Result<Vec<(String, String, String, String)>> {
-    let sql = "select cast(at as date), move, share, reason from system.canaries order by number";
-    let rows = Rows::query(&house.workspace, sql).await?;
-    let cell = |row, column| Ok::<_, Error>(rows.text(row, column)?.unwrap_or_default());
-    (0..rows.len())
-        .map(|row| Ok((cell(row, 0)?, cell(row, 1)?, cell(row, 2)?, cell(row, 3)?)))
-        .collect()
+fn moves(house: &House) -> Result<Vec<(String, &'static str, f64, String)>> {
+    let all = house.workspace.store.canaries()?;
+    Ok(all.into_iter().map(|one| (one.at.date(), one.kind.name(), one.share, one.reason)).collect())
 }
 
 /// Prints the mean over seeds with its 95 % interval; the goal is the mean's, the interval says how sure it is.
