@@ -53,7 +53,7 @@ struct Setting {
 
 const SHOP: Setting = Setting {
     name: "online retail",
-    forecaster: "simple",
+    forecaster: "ses",
     a_year: 52.0,
     steps: 7,
     review: 1,

@@ -101,7 +101,9 @@ fn trial(challenger: &Challenger, rng: &mut Rng) -> Result<Trial> {
     let rules = Rules::default();
     let options = Options::default();
     let mut log = Vec::new();
-    (0..LOGGED_DAYS).for_each(|_| decide(A_DAY, challenger, &mut log, rng));
+    for _ in 0..LOGGED_DAYS {
+        decide(A_DAY, challenger, &mut log, rng);
+    }
     let mut stages: Vec<Stage> = Vec::new();
     let mut made = Trial::default();
     for _ in 0..DAYS {
