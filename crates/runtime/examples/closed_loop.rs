@@ -271,7 +271,7 @@ async fn promotion(seeds: u64) -> Result<()> {
         let learners =
             [("counts", "  algorithm: beta-thompson\n  explore: 20%\n"), ("nimble", &*nimble)];
         let policies =
-            [("offer", offer("{learner: counts, canary: {challengers: [nimble]}}", "1d"))];
+            [("offer", offer("{learner: counts, canary: {challengers: [nimble], min_units: 50}}", "1d"))];
         let mut house = House::new(seed, 10_000, &policies, &learners).await?;
         let mut day = -WARM_DAYS;
         while day < 5 {
