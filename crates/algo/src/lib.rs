@@ -4,6 +4,7 @@
 
 pub mod advice;
 pub mod bandit;
+pub mod canary;
 pub mod forecast;
 pub mod inventory;
 pub mod lifetime;

@@ -339,6 +339,7 @@ fn row(
         candidates_digest: choice.candidates_digest,
         chances: choice.chances.map(|chances| Value::Object(chances).to_string()),
         artifact: choice.artifact,
+        canary: choice.canary,
         features_digest: digest::short(&[features.as_bytes()]),
         features,
         seed: format!("{seed:016x}"),

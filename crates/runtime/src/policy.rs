@@ -32,16 +32,16 @@ pub async fn promote(
     champion::promote(&context(workspace).await?, challenge, despite).await
 }
 
-/// Takes the newest promotion of a policy back; returns who decided and who decides now.
+/// Ends the trial of a challenger, or takes the newest promotion of a policy back; returns who decided and who decides now.
 ///
 /// # Errors
-/// Those of [`champion::roll_back`].
+/// Those of [`champion::take_back`].
 pub async fn roll_back(
     workspace: &Workspace,
     name: &str,
     reason: &str,
 ) -> Result<(Champion, Champion)> {
-    champion::roll_back(&context(workspace).await?, name, reason)
+    champion::take_back(&context(workspace).await?, name, reason)
 }
 
 /// Makes decisions of a policy again and compares them with what was logged.

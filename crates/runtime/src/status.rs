@@ -6,6 +6,7 @@ use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Float64Type, Int64Type};
 use flywheel_base::{Error, Result};
+use flywheel_decision::canary::running;
 use flywheel_decision::champion::champion;
 use flywheel_project::resource::policy::Choose;
 use serde::Serialize;
@@ -244,7 +245,17 @@ pub async fn policies(workspace: &Workspace) -> Result<Vec<PolicyStatus>> {
         let promoted = match &policy.choose {
             Choose::Bandit(settings) => {
                 let champion = champion(&workspace.store, name, &settings.learner)?;
-                champion.promotion.map(|number| format!("{champion}, promotion {number}"))
+                let promoted =
+                    champion.promotion.map(|number| format!("{champion}, promotion {number}"));
+                let tried = running(&workspace.store, name, &settings.learner)?.map(|trial| {
+                    let (learner, share) = (&trial.last.learner, 100.0 * trial.last.share);
+                    format!(
+                        "learner \"{learner}\" on trial for {share:.0} % of units, canary {}",
+                        trial.last.canary
+                    )
+                });
+                let both: Vec<String> = promoted.into_iter().chain(tried).collect();
+                (!both.is_empty()).then(|| both.join("; "))
             }
             _ => None,
         };

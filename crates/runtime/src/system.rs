@@ -5,6 +5,7 @@
 mod artifacts;
 mod asset_columns;
 mod assets;
+mod canaries;
 mod link_audit;
 mod link_questions;
 mod outbox;
@@ -32,6 +33,7 @@ pub const SYSTEM_TABLES: &[SystemTable] = &[
     artifacts::TABLE,
     outbox::TABLE,
     promotions::TABLE,
+    canaries::TABLE,
     link_audit::TABLE,
     link_questions::TABLE,
     assets::TABLE,
@@ -78,6 +80,7 @@ pub(crate) async fn add(
     add_rows(catalog, &artifacts::TABLE, &artifacts::rows(workspace)?)?;
     add_rows(catalog, &outbox::TABLE, &outbox::rows(workspace)?)?;
     add_rows(catalog, &promotions::TABLE, &promotions::rows(workspace)?)?;
+    add_rows(catalog, &canaries::TABLE, &canaries::rows(workspace)?)?;
     add_rows(catalog, &link_audit::TABLE, &link_audit::rows(workspace)?)?;
     add_rows(catalog, &link_questions::TABLE, &link_questions::rows(workspace)?)
 }

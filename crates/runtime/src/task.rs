@@ -2,6 +2,7 @@
 
 pub mod act;
 pub mod build;
+pub mod canary;
 pub mod changes;
 pub mod decide;
 pub mod deliver;
@@ -11,4 +12,5 @@ pub mod outcome;
 pub mod sync;
 
 /// The kinds of task in the order of a turn.
-pub const TASKS: &[&str] = &["sync", "build", "evaluate", "learn", "decide", "act", "outcome"];
+pub const TASKS: &[&str] =
+    &["sync", "build", "evaluate", "learn", "canary", "decide", "act", "outcome"];

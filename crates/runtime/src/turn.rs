@@ -12,7 +12,7 @@ use flywheel_warehouse::{Location, Maintain};
 
 use crate::recorder::{Observer, Recorder};
 use crate::task::learn::When;
-use crate::task::{act, build, decide, evaluate, learn, outcome, sync};
+use crate::task::{act, build, canary, decide, evaluate, learn, outcome, sync};
 use crate::{Workspace, quality};
 
 /// What one turn did.
@@ -117,6 +117,8 @@ async fn steps(
     evaluate::run(workspace, recorder, turn).await?;
     let learners: Vec<String> = workspace.project.learners.keys().cloned().collect();
     let learned = learn::run(workspace, recorder, turn, &learners, When::Due).await?;
+    // Who decides is settled by what was learned and joined up to now.
+    canary::run(workspace, recorder, turn).await?;
     let policies: Vec<String> = workspace.project.policies.keys().cloned().collect();
     let decided = decide::run(workspace, recorder, turn, &policies).await?;
     let acted = act::run(workspace, recorder, turn).await?;

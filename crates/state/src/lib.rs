@@ -11,6 +11,7 @@
 
 mod artifacts;
 mod audit;
+mod canaries;
 mod catalogue;
 mod holds;
 mod idle;
@@ -35,12 +36,13 @@ use rusqlite::Connection;
 
 pub use artifacts::Artifact;
 pub use audit::{AuditBreak, AuditRow};
+pub use canaries::{CanaryMove, Move};
 pub use catalogue::{Profile, READ_DAYS_MAX, Read, Retirement};
 pub use holds::Hold;
 pub use links::{LinkAudit, LinkChanges, LinkQuestion, LinkRow};
 pub use lock::ProjectLock;
 pub use migrations::{Migration, Phase};
-pub use outbox::{OutboxEntry, OutboxStatus};
+pub use outbox::{Fence, OutboxEntry, OutboxStatus, Taken};
 pub use policies::PolicyState;
 pub use promotions::Promotion;
 pub use publications::{Build, Publication};

@@ -112,6 +112,18 @@ CREATE TABLE retirements (
   reason TEXT NOT NULL
 ) STRICT;
 CREATE INDEX tasks_by_start ON tasks (started_at);
+", "
+ALTER TABLE outbox ADD COLUMN fence INTEGER;
+ALTER TABLE outbox ADD COLUMN once INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX outbox_sending ON outbox (key) WHERE status = 'sending';
+CREATE TABLE outbox_fence (only_row INTEGER PRIMARY KEY CHECK (only_row = 0), fence INTEGER NOT NULL) STRICT;
+INSERT INTO outbox_fence (only_row, fence) VALUES (0, 0);
+", "
+CREATE TABLE canaries (
+  policy TEXT NOT NULL, number INTEGER NOT NULL, at INTEGER NOT NULL, canary INTEGER NOT NULL, move TEXT NOT NULL,
+  declared TEXT NOT NULL, learner TEXT NOT NULL, artifact TEXT, share REAL NOT NULL, reason TEXT NOT NULL,
+  evidence TEXT NOT NULL, PRIMARY KEY (policy, number)
+) STRICT;
 "];
 
 /// Brings the database to the newest layout.
