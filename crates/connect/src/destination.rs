@@ -6,6 +6,7 @@
 //! tells the last committed checkpoint, and rows handed over after it have had no effect, or have an
 //! effect that writing them again does not repeat ([`Guarantee`] says which).
 
+pub mod adbc;
 pub mod airbyte;
 pub mod avro;
 pub mod csv;
@@ -15,6 +16,7 @@ pub mod journal;
 pub mod jsonl;
 pub mod kafka;
 pub mod mysql;
+pub mod odbc;
 pub mod parquet;
 pub mod postgres;
 pub mod program;
@@ -51,6 +53,8 @@ pub const DESTINATIONS: &[DestinationEntry] = &[
     destination::<source::sqlite::Sqlite>("sqlite"),
     destination::<source::mysql::MySql>("mysql"),
     destination::<postgres::Postgres>("postgres"),
+    destination::<odbc::Odbc>("odbc"),
+    destination::<adbc::Adbc>("adbc"),
     destination::<kafka::Kafka>("kafka"),
     destination::<journal::Journal>("journal"),
     destination::<source::rest::Rest>("rest"),

@@ -48,9 +48,13 @@ pub(super) struct Sum {
 
 impl Sums {
     /// Where the sums end.
-    pub(super) async fn load(ctx: &Context<'_>, policies: &BTreeMap<&str, &Policy>) -> Result<Self> {
+    pub(super) async fn load(
+        ctx: &Context<'_>,
+        policies: &BTreeMap<&str, &Policy>,
+    ) -> Result<Self> {
         let table = SystemTable::named("lift_sums")?;
-        let known: BTreeMap<String, Settled> = match ctx.checkpoint(&table.location()?, APP).await? {
+        let known: BTreeMap<String, Settled> = match ctx.checkpoint(&table.location()?, APP).await?
+        {
             Some(last) => serde_json::from_value(last.position).map_err(|e| {
                 Error::corrupt("system.lift_sums: its checkpoint is not readable").caused_by(e)
             })?,
@@ -92,10 +96,9 @@ impl Sums {
             .filter(|earliest| *earliest > i64::MIN);
         // The bounds on all of them are what spares the files of older rows.
         let (decided, recorded) = match earliest.map(moment) {
-            Some(from) => (
-                format!("d.decided_at >= {from} and "),
-                format!(" where recorded_at >= {from}"),
-            ),
+            Some(from) => {
+                (format!("d.decided_at >= {from} and "), format!(" where recorded_at >= {from}"))
+            }
             None => (String::new(), String::new()),
         };
         let ripe: Vec<String> = self
@@ -134,13 +137,16 @@ impl Sums {
             return Ok(());
         }
         let until = self.next.iter();
-        let until = until.map(|(name, next)| (name.clone(), Timestamp::from_micros(next.before - 1)));
+        let until =
+            until.map(|(name, next)| (name.clone(), Timestamp::from_micros(next.before - 1)));
         let rows: Vec<LiftSumRow> =
             self.up_to(ctx, &until.collect()).await?.into_iter().map(|sum| sum.row).collect();
         let position = json!(self.next);
         let checkpoint = Checkpoint { sequence: ctx.now.micros(), position };
         let table = SystemTable::named("lift_sums")?;
-        table.write(ctx.lake, WriteMode::Replace, &rows, Some((APP.to_owned(), checkpoint))).await?;
+        table
+            .write(ctx.lake, WriteMode::Replace, &rows, Some((APP.to_owned(), checkpoint)))
+            .await?;
         Ok(())
     }
 }
