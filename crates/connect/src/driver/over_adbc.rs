@@ -6,7 +6,7 @@ use std::sync::Arc;
 use adbc_core::error::{Error as AdbcError, Status};
 use adbc_core::options::{AdbcVersion, OptionConnection, OptionDatabase, OptionValue};
 use adbc_core::{Connection, Database, Driver, LOAD_FLAG_DEFAULT, Optionable, Statement};
-use adbc_driver_manager::{ManagedConnection, ManagedDriver, ManagedStatement};
+use adbc_driver_manager::{ManagedConnection, ManagedDatabase, ManagedDriver, ManagedStatement};
 use arrow::array::{ArrayRef, Float64Array, Int64Array, RecordBatchReader, StringArray};
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
@@ -61,13 +61,21 @@ impl Open for AdbcOpen {
             .map(|(key, value)| (key.clone(), OptionValue::String(value.expose().to_owned())));
         let database = driver.new_database_with_opts(options).map_err(fail)?;
         let connection = database.new_connection().map_err(fail)?;
-        let (name, hidden) = (self.name.clone(), self.hidden.clone());
-        Ok((Box::new(AdbcLink { connection, name, hidden }), self.dialect))
+        let link = AdbcLink {
+            database,
+            connection,
+            in_transaction: false,
+            name: self.name.clone(),
+            hidden: self.hidden.clone(),
+        };
+        Ok((Box::new(link), self.dialect))
     }
 }
 
 struct AdbcLink {
+    database: ManagedDatabase,
     connection: ManagedConnection,
+    in_transaction: bool,
     name: String,
     hidden: Vec<Secret>,
 }
@@ -128,6 +136,44 @@ impl AdbcLink {
         Ok(statement)
     }
 
+    /// Some drivers do not get over a statement that the database refused, outside of a transaction too:
+    /// then the next statement has a new connection.
+    fn renewed<T>(&mut self, done: Result<T, Refusal>) -> Result<T, Refusal> {
+        if done.is_err() && !self.in_transaction {
+            match self.database.new_connection() {
+                Ok(connection) => self.connection = connection,
+                Err(error) => return Err(self.refusal(&error)),
+            }
+        }
+        done
+    }
+
+    fn columns_of(&mut self, sql: &str) -> Result<SchemaRef, Refusal> {
+        let mut statement = self.statement(sql, &[])?;
+        let rows = statement.execute().map_err(|error| self.refusal(&error))?;
+        Ok(rows.schema())
+    }
+
+    fn answer(&mut self, sql: &str, arguments: &[Argument]) -> Result<Vec<RecordBatch>, Refusal> {
+        let mut statement = self.statement(sql, arguments)?;
+        let rows = statement.execute().map_err(|error| self.refusal(&error))?;
+        let mut batches = Vec::new();
+        for batch in rows {
+            batches.push(batch.map_err(|error| {
+                let error = Error::invalid(format!("an answer of {} cannot be read", self.name))
+                    .caused_by(error);
+                Refusal { data: false, error }
+            })?);
+        }
+        Ok(batches)
+    }
+
+    fn done(&mut self, sql: &str, arguments: &[Argument]) -> Result<Option<u64>, Refusal> {
+        let mut statement = self.statement(sql, arguments)?;
+        let touched = statement.execute_update().map_err(|error| self.refusal(&error))?;
+        Ok(touched.and_then(|rows| u64::try_from(rows).ok()))
+    }
+
     fn commits_itself(&mut self, itself: bool) -> Result<(), Refusal> {
         let value = OptionValue::String(itself.to_string());
         let set = self.connection.set_option(OptionConnection::AutoCommit, value);
@@ -158,9 +204,8 @@ impl RecordBatchReader for Held {
 
 impl Link for AdbcLink {
     fn columns(&mut self, sql: &str) -> Result<SchemaRef, Refusal> {
-        let mut statement = self.statement(sql, &[])?;
-        let rows = statement.execute().map_err(|error| self.refusal(&error))?;
-        Ok(rows.schema())
+        let columns = self.columns_of(sql);
+        self.renewed(columns)
     }
 
     fn stream(
@@ -176,23 +221,13 @@ impl Link for AdbcLink {
     }
 
     fn rows(&mut self, sql: &str, arguments: &[Argument]) -> Result<Vec<RecordBatch>, Refusal> {
-        let mut statement = self.statement(sql, arguments)?;
-        let rows = statement.execute().map_err(|error| self.refusal(&error))?;
-        let mut batches = Vec::new();
-        for batch in rows {
-            batches.push(batch.map_err(|error| {
-                let error = Error::invalid(format!("an answer of {} cannot be read", self.name))
-                    .caused_by(error);
-                Refusal { data: false, error }
-            })?);
-        }
-        Ok(batches)
+        let answer = self.answer(sql, arguments);
+        self.renewed(answer)
     }
 
     fn run(&mut self, sql: &str, arguments: &[Argument]) -> Result<Option<u64>, Refusal> {
-        let mut statement = self.statement(sql, arguments)?;
-        let touched = statement.execute_update().map_err(|error| self.refusal(&error))?;
-        Ok(touched.and_then(|rows| u64::try_from(rows).ok()))
+        let done = self.done(sql, arguments);
+        self.renewed(done)
     }
 
     fn run_each(&mut self, sql: &str, batch: &RecordBatch) -> Result<(), Refusal> {
@@ -206,15 +241,19 @@ impl Link for AdbcLink {
     }
 
     fn begin(&mut self) -> Result<(), Refusal> {
-        self.commits_itself(false)
+        self.commits_itself(false)?;
+        self.in_transaction = true;
+        Ok(())
     }
 
     fn commit(&mut self) -> Result<(), Refusal> {
         self.connection.commit().map_err(|error| self.refusal(&error))?;
+        self.in_transaction = false;
         self.commits_itself(true)
     }
 
     fn roll_back(&mut self) -> Result<(), Refusal> {
+        self.in_transaction = false;
         self.connection.rollback().map_err(|error| self.refusal(&error))?;
         self.commits_itself(true)
     }

@@ -628,7 +628,9 @@ impl Session {
             }
         }
         let word = if temporary { "TEMPORARY TABLE" } else { "TABLE" };
-        let dirty = std::mem::replace(&mut self.dirty, self.dirty && !temporary);
+        let dirty = self.dirty;
+        // A temporary table ends no transaction.
+        self.dirty = dirty && !temporary;
         let made = self.create(merging, &schema, word);
         self.dirty = dirty;
         made?;

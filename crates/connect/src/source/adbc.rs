@@ -68,6 +68,25 @@ impl SourceConfig for Adbc {
     }
 }
 
+/// An address with what else it takes to log in.
+#[cfg(feature = "adbc")]
+fn with_login(address: &Secret, login: [(&str, Option<Secret>); 2]) -> Secret {
+    let mut address = address.expose().to_owned();
+    for (key, value) in login {
+        let Some(value) = value else { continue };
+        address.push(if address.contains('?') { '&' } else { '?' });
+        address.push_str(key);
+        address.push('=');
+        for byte in value.expose().bytes() {
+            match byte {
+                b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' => address.push(char::from(byte)),
+                _ => address.push_str(&format!("%{byte:02X}")),
+            }
+        }
+    }
+    Secret::new(address)
+}
+
 #[cfg(feature = "adbc")]
 impl Adbc {
     /// Checks the settings; does no I/O.
@@ -94,17 +113,26 @@ impl Adbc {
         let mut hidden: Vec<Secret> = self.password.iter().cloned().collect();
         hidden.extend(self.options.values().cloned());
         hidden.extend(self.uri.iter().cloned());
+        let dialect = self.dialect.unwrap_or_else(|| Dialect::named(&self.driver));
+        let (mut uri, mut user, mut password) = (self.uri, self.user, self.password);
+        if dialect == Dialect::Postgres
+            && let Some(address) = &uri
+        {
+            // PostgreSQL's driver takes them in the address only.
+            let login = [("user", user.take().map(Secret::new)), ("password", password.take())];
+            uri = Some(with_login(address, login));
+        }
         let mut options = Vec::new();
-        options.extend(self.uri.map(|uri| (OptionDatabase::Uri, uri)));
-        options.extend(self.user.map(|user| (OptionDatabase::Username, Secret::new(user))));
-        options.extend(self.password.map(|password| (OptionDatabase::Password, password)));
+        options.extend(uri.map(|uri| (OptionDatabase::Uri, uri)));
+        options.extend(user.map(|user| (OptionDatabase::Username, Secret::new(user))));
+        options.extend(password.map(|password| (OptionDatabase::Password, password)));
         let others = self.options.into_iter();
         options.extend(others.map(|(key, value)| (OptionDatabase::Other(key), value)));
         let file = std::path::Path::new(&self.driver).file_stem();
         let name =
             file.map_or_else(|| self.driver.clone(), |name| name.to_string_lossy().into_owned());
         let made = AdbcOpen {
-            dialect: self.dialect.unwrap_or_else(|| Dialect::named(&self.driver)),
+            dialect,
             driver,
             entrypoint: self.entrypoint,
             options,

@@ -147,9 +147,13 @@ pub(crate) fn reachable(name: &str) -> bool {
         return true;
     }
     #[cfg(all(feature = "odbc", feature = "adbc"))]
-    return name == "odbc" || crate::driver::tests::driver("postgresql").is_some();
+    {
+        name == "odbc" || crate::driver::tests::driver("postgresql").is_some()
+    }
     #[cfg(not(all(feature = "odbc", feature = "adbc")))]
-    false
+    {
+        false
+    }
 }
 
 async fn case_in(entry: &'static SourceEntry, stored: bool) -> Case {

@@ -399,8 +399,7 @@ fn rows_merged_into_a_part_keep_what_was_there_and_are_proved() {
     assert_eq!(of(&south, "select name, note from customers where id = 1"), "secret-south-1\tkept");
     assert_eq!(of(&south, "select note from customers where id = 9001"), "kept");
     assert_eq!(of(&north, "select count(*) from customers"), "100");
-    let verified = house.ok(&["split", "verify", "regions", "--output", "json"]);
-    assert!(json(&verified).is_object() || json(&verified).is_array(), "{verified}");
+    house.ok(&["split", "verify", "regions"]);
     // What the source no longer has in a part is told, since a merge removes nothing.
     open(&house, "old").execute_batch("update customers set country = 'NO' where id = 1").unwrap();
     house.ok(&["split", "run", "regions"]);
