@@ -143,6 +143,7 @@ mod open {
         pub(crate) fn new(name: &str, state: &str, said: String) -> Self {
             let class = state.get(..2).unwrap_or_default();
             let lacks = matches!(state, "42P01" | "42S02") || said.contains("no such table");
+            let unopened = said.contains("open lib") || said.contains("source name not found");
             let data = matches!(class, "22" | "23") || said.contains("constraint failed");
             let (kind, what, hint) = match class {
                 _ if lacks => (
@@ -165,6 +166,11 @@ mod open {
                     ErrorKind::Exhausted,
                     "has run out of something",
                     "Free space or memory of the database.",
+                ),
+                _ if unopened => (
+                    ErrorKind::Invalid,
+                    "cannot be opened by its driver",
+                    "Check the driver's name and that it is installed: `odbcinst -q -d` lists those of ODBC.",
                 ),
                 "IM" => (
                     ErrorKind::Invalid,

@@ -134,7 +134,7 @@ fn pages_and_row_groups_shrink_to_the_memory_and_a_row_that_does_not_fit_is_name
     declare(&house, "limits: {memory: 64KiB}\n", "{parallel: 1}");
     let small = house.fails(2, &["sync", "in"]);
     assert!(small.contains("is too little") && small.contains("Write at least"), "{small}");
-    postgres().psql(&database, "update c set note = repeat('x', 3000000) where id = 7");
+    postgres().psql(&database, "insert into c values (40001, repeat('x', 3000000))");
     declare(&house, "limits: {memory: 8MiB}\n", "{parallel: 1}");
     let message = house.fails(1, &["sync", "in"]);
     assert!(message.contains("public.c:") && message.contains("the sync's memory"), "{message}");
@@ -194,7 +194,7 @@ fn connectors_of_optional_features_are_listed_and_a_build_without_them_says_how_
         );
         house.write(
             &format!("syncs/{name}.yaml"),
-            format!("sync: {name}\nconnection: {name}\nstreams:\n  - {{stream: t, options: {{table: t}}}}\n"),
+            format!("sync: {name}\nconnection: {name}\nstreams:\n  - {{stream: t, to: raw.{name}, options: {{table: t}}}}\n"),
         );
         assert!(house.ok(&["connectors", "--output", "csv"]).contains(name));
         let message = house.fails(2, &["sync", name]);
