@@ -143,7 +143,9 @@ mod open {
         pub(crate) fn new(name: &str, state: &str, said: String) -> Self {
             let class = state.get(..2).unwrap_or_default();
             let lacks = matches!(state, "42P01" | "42S02") || said.contains("no such table");
-            let unopened = said.contains("open lib") || said.contains("source name not found");
+            let unopened = class == "IM"
+                || said.contains("open lib")
+                || said.contains("source name not found");
             let data = matches!(class, "22" | "23") || said.contains("constraint failed");
             let (kind, what, hint) = match class {
                 _ if lacks => (
@@ -168,11 +170,6 @@ mod open {
                     "Free space or memory of the database.",
                 ),
                 _ if unopened => (
-                    ErrorKind::Invalid,
-                    "cannot be opened by its driver",
-                    "Check the driver's name and that it is installed: `odbcinst -q -d` lists those of ODBC.",
-                ),
-                "IM" => (
                     ErrorKind::Invalid,
                     "cannot be opened by its driver",
                     "Check the driver's name and that it is installed: `odbcinst -q -d` lists those of ODBC.",
