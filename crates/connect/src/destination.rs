@@ -6,7 +6,6 @@
 //! tells the last committed checkpoint, and rows handed over after it have had no effect, or have an
 //! effect that writing them again does not repeat ([`Guarantee`] says which).
 
-pub mod adbc;
 pub mod airbyte;
 pub mod avro;
 pub mod csv;
@@ -54,7 +53,6 @@ pub const DESTINATIONS: &[DestinationEntry] = &[
     destination::<source::mysql::MySql>("mysql"),
     destination::<postgres::Postgres>("postgres"),
     destination::<odbc::Odbc>("odbc"),
-    destination::<adbc::Adbc>("adbc"),
     destination::<kafka::Kafka>("kafka"),
     destination::<journal::Journal>("journal"),
     destination::<source::rest::Rest>("rest"),

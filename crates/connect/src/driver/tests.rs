@@ -1,5 +1,5 @@
-//! Real drivers: PostgreSQL's and SQLite's for ODBC from the system, PostgreSQL's and SQLite's for ADBC
-//! from their Python packages.
+//! Real drivers: PostgreSQL's and SQLite's for ODBC from the system, PostgreSQL's for ADBC from its Python
+//! package.
 
 use std::path::PathBuf;
 
@@ -25,6 +25,9 @@ const NUMBERS: &str = "CREATE TABLE t (n int PRIMARY KEY, at int, v text);
 
 /// The shared library of an ADBC driver.
 pub(crate) fn driver(kind: &str) -> Option<PathBuf> {
+    // Two tests may not install it at once.
+    static INSTALLING: std::sync::Mutex<()> = std::sync::Mutex::new(());
+    let _one = INSTALLING.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let package = format!("adbc-driver-{kind}");
     let python = installed(&package, "python3")?;
     let lib = python.parent()?.parent()?.join("lib");
@@ -223,7 +226,7 @@ async fn write(
 #[tokio::test]
 async fn a_row_that_a_constraint_does_not_let_in_is_found_among_its_neighbours() {
     let sql = "CREATE TABLE t (id bigint PRIMARY KEY, name varchar(3))";
-    for (kind, connection, database) in databases(sql) {
+    for (kind, connection, database) in databases(sql).into_iter().filter(|(k, ..)| *k == "odbc") {
         for mode in [WriteMode::Append, WriteMode::Merge] {
             database.run("TRUNCATE t");
             let bad = write(kind, &connection, mode, &[1, 2, 3, 4], &["a", "b", "long", "d"]).await;
@@ -235,20 +238,17 @@ async fn a_row_that_a_constraint_does_not_let_in_is_found_among_its_neighbours()
 }
 
 #[tokio::test]
-async fn sqlite_is_written_and_read_by_its_drivers_too() {
+async fn sqlite_is_written_and_read_by_its_driver_too() {
     let folder = Folder::new(&[]);
     let file = folder.path("shop.db");
     rusqlite::Connection::open(&file)
         .unwrap()
         .execute_batch("CREATE TABLE t (id BIGINT PRIMARY KEY, name TEXT)")
         .unwrap();
-    let mut connections = vec![(
+    let connections = [(
         "odbc",
         json!({ "connection_string": format!("Driver=SQLite3;Database={}", file.display()) }),
     )];
-    if let Some(driver) = driver("sqlite") {
-        connections.push(("adbc", json!({ "driver": driver, "uri": file.display().to_string() })));
-    }
     for (kind, connection) in connections {
         for names in [["a", "b"], ["a", "c"]] {
             assert!(write(kind, &connection, WriteMode::Merge, &[1, 2], &names).await.is_empty());
