@@ -9,6 +9,7 @@ pub mod deliver;
 pub mod evaluate;
 pub mod learn;
 pub mod outcome;
+pub(crate) mod share;
 pub mod sync;
 
 /// The kinds of task in the order of a turn.

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use flywheel_base::{Clock, Error, Result, SystemClock, Timestamp, suggest};
 use flywheel_connect::source::{SourceContext, SourceEntry};
-use flywheel_connect::{Rates, Source, Throttle};
+use flywheel_connect::{Connections, Rates, Source, Throttle};
 use flywheel_decision::artifact::Artifacts;
 use flywheel_decision::table::TABLES;
 use flywheel_decision::{Context, learner};
@@ -18,6 +18,7 @@ use flywheel_transform::World;
 use flywheel_warehouse::{Catalog, Lake, LakeOptions, Session, TableName};
 use serde_json::Value;
 
+use crate::task::share::{self, Share};
 use crate::{connectors, quality, quarantine, system};
 
 /// Whether a project is opened to be read or to be changed.
@@ -54,6 +55,8 @@ pub struct Workspace {
     pub machine: Arc<dyn Clock>,
     /// The limits of syncs, by their names, each shared by all that reads for its sync.
     throttles: Mutex<BTreeMap<String, Arc<Throttle>>>,
+    /// The connections of syncs that may have only so many, shared as above.
+    connections: Mutex<BTreeMap<String, Connections>>,
     choices: Choices,
     lock: Option<Arc<ProjectLock>>,
 }
@@ -103,6 +106,7 @@ impl Workspace {
             throttles: Mutex::default(),
             choices: choices.clone(),
             lock,
+            connections: Mutex::default(),
         };
         if access == Access::Write {
             workspace.prepare().await?;
@@ -184,6 +188,35 @@ impl Workspace {
     /// [`flywheel_base::ErrorKind::NotFound`] if there is no such connection or it cannot be read,
     /// [`flywheel_base::ErrorKind::Invalid`] if a setting or a secret of it is wrong.
     pub fn source(&self, name: &str) -> Result<(&'static SourceEntry, Box<dyn Source>)> {
+        self.source_with(name, Connections::default())
+    }
+
+    /// The source of a sync, which has no more connections open than the sync may have.
+    ///
+    /// # Errors
+    /// As [`Workspace::source`]; [`flywheel_base::ErrorKind::Invalid`] if they are limited and not counted.
+    pub(crate) fn source_of(
+        &self,
+        sync: &DeclaredSync,
+    ) -> Result<(&'static SourceEntry, Box<dyn Source>)> {
+        let connections = match sync.limits.source_connections {
+            None => Connections::default(),
+            Some(most) => {
+                let mut known = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
+                let made = || Connections::at_most(most);
+                known.entry(sync.sync.clone()).or_insert_with(made).clone()
+            }
+        };
+        let (entry, source) = self.source_with(&sync.connection, connections)?;
+        share::check_cap(sync, entry)?;
+        Ok((entry, source))
+    }
+
+    fn source_with(
+        &self,
+        name: &str,
+        allowed: Connections,
+    ) -> Result<(&'static SourceEntry, Box<dyn Source>)> {
         let connections = &self.project.connections;
         let connection = connections.get(name).ok_or_else(|| {
             Error::not_found(format!("no connection \"{name}\""))
@@ -191,7 +224,11 @@ impl Workspace {
         })?;
         let entry = SourceEntry::named(&connection.connector)?;
         let options = self.project.resolve_secrets(&connection.options)?;
-        let context = SourceContext { base_dir: self.dir().to_owned(), now: self.now() };
+        let context = SourceContext {
+            base_dir: self.dir().to_owned(),
+            now: self.now(),
+            connections: allowed,
+        };
         Ok((entry, entry.build(Value::Object(options), &context)?))
     }
 
@@ -205,7 +242,9 @@ impl Workspace {
         source: Box<dyn Source>,
     ) -> Result<Box<dyn Source>> {
         let limits = sync.limits;
-        if limits.rows_per_second.is_none() && limits.bytes_per_second.is_none() {
+        let page_bytes_max = Share::of(sync)?.page_bytes_max;
+        let rated = limits.rows_per_second.is_some() || limits.bytes_per_second.is_some();
+        if !rated && page_bytes_max.is_none() {
             return Ok(source);
         }
         let bytes_per_second = limits.bytes_per_second.map(|size| NonZeroU64::new(size.bytes));
@@ -219,6 +258,7 @@ impl Workspace {
         let rates = Rates {
             rows_per_second: limits.rows_per_second,
             bytes_per_second: bytes_per_second.flatten(),
+            page_bytes_max,
         };
         let mut throttles = self.throttles.lock().unwrap_or_else(PoisonError::into_inner);
         let throttle =

@@ -19,6 +19,7 @@ mod disks;
 mod edits;
 mod house;
 mod large;
+mod limits;
 mod links;
 mod loop_closed;
 mod made;
