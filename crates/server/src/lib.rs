@@ -46,7 +46,7 @@ use crate::problem::Problem;
 
 pub use crate::app::WheelClock;
 pub use crate::gate::{Access, Permission, Role, RouteInfo};
-pub use crate::ui::included as pages_included;
+pub use crate::ui::has_pages;
 pub use crate::work::Rhythm;
 
 /// Where the server listens unless something else is said.

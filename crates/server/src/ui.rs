@@ -20,7 +20,7 @@ static ASSETS: &[Asset] = include!(concat!(env!("OUT_DIR"), "/assets.rs"));
 
 /// Whether this program has pages.
 #[must_use]
-pub fn included() -> bool {
+pub fn has_pages() -> bool {
     !ASSETS.is_empty()
 }
 
@@ -43,7 +43,7 @@ pub(crate) async fn fallback(request: Request) -> Response<Body> {
     if let Some(asset) = ASSETS.iter().find(|asset| asset.path == wanted) {
         return served(asset, request.headers());
     }
-    if is_file || included() {
+    if is_file || has_pages() {
         return Problem::not_found(format!("no file /{path}")).into_response();
     }
     Problem::not_found("this flywheel was built without web pages")

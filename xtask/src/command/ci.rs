@@ -12,7 +12,7 @@ use super::{bench, demo_check, docs, interop, kill, snippets, test, tidy};
 pub(crate) const COMMAND: super::Command = super::Command {
     name: "ci",
     arguments: "",
-    about: "format, tidy, lint, test, licences, optional drivers, papers, demo, other readers, kills",
+    about: "format, tidy, lint, test, licences, papers, demo, other readers, kills",
     run,
 };
 
@@ -36,7 +36,6 @@ const STEPS: &[(&str, Step)] = &[
     }),
     ("licences", licences),
     ("tests", |context| test::tests(context, &[])),
-    ("drivers", drivers),
     ("reference pages", |context| one("reference pages", docs::check(context))),
     ("snippets", snippets::snippets),
     ("seed numbers", |context| one("seed numbers", bench::run_one(context, "seeds"))),
@@ -64,26 +63,6 @@ fn run(context: &Context, arguments: &[String]) -> Result<bool> {
     times.insert(0, vec!["step".to_owned(), "seconds".to_owned()]);
     println!("\n{}", crate::figures::table(&times));
     Ok(total.close())
-}
-
-/// The connectors of optional features, against real drivers. Only the crate that has them is built again,
-/// which links no query engine: the features would otherwise build everything above Arrow a second time.
-fn drivers(context: &Context) -> Result<Tally> {
-    let there = ["libodbc.so", "libsqlite3odbc.so", "psqlodbcw.so"].iter().all(|file| {
-        let known = std::fs::read_dir("/usr/lib").into_iter().flatten().flatten();
-        known
-            .flat_map(|folder| [folder.path(), folder.path().join("odbc")])
-            .any(|folder| folder.join(file).exists())
-    });
-    if !there {
-        println!(
-            "NOT RUN: there are no ODBC drivers here, so the connectors odbc and adbc were not built."
-        );
-        println!("Install them with `apt-get install unixodbc-dev odbc-postgresql libsqliteodbc`.");
-        return Ok(Tally::default());
-    }
-    let test = ["test", "--release", "-p", "flywheel-connect", "--features", "odbc,adbc", "--lib"];
-    check("drivers", context.cargo().args(test).args(["--", "driver", "contract", "connections"]))
 }
 
 /// A command that passes or fails as a whole.

@@ -39,23 +39,30 @@ pub(crate) struct Demo {
     /// The folder to make; one made by an earlier demo is made anew
     #[arg(long, default_value = "demo")]
     dir: PathBuf,
-    /// Ends after the last turn instead of serving the project
+    /// Ends after the last turn, as it does without web pages unless one of the options below is given
     #[arg(long)]
     no_serve: bool,
-    /// The address to serve at; another port if this one is taken
-    #[arg(long, value_name = "ADDRESS", default_value = LISTEN_DEFAULT, conflicts_with = "no_serve")]
-    listen: SocketAddr,
-    /// While it is served, how often a day of the shop goes by
-    #[arg(long, value_name = "DURATION", default_value = "5s", conflicts_with = "no_serve")]
-    pace: String,
+    /// Serves the project after the last turn while the shop goes on
+    #[arg(long, conflicts_with = "no_serve")]
+    serve: bool,
+    /// The address to serve at, 127.0.0.1:8700 if absent; another port if it is taken
+    #[arg(long, value_name = "ADDRESS", conflicts_with = "no_serve")]
+    listen: Option<SocketAddr>,
+    /// While it is served, how often a day of the shop goes by, 5s if absent
+    #[arg(long, value_name = "DURATION", conflicts_with = "no_serve")]
+    pace: Option<String>,
 }
 
+/// How often a day of the shop goes by while it is served.
+const PACE: &str = "5s";
+
 impl Runs for Demo {
-    const ABOUT: &'static str =
-        "Makes a simulated shop, turns the wheel for a month, and serves it while the shop goes on";
+    const ABOUT: &'static str = "Makes a simulated shop, turns the wheel for a month and, if asked, serves it while the shop goes on";
 
     async fn run(self, app: App) -> Result<Exit> {
-        let pace = super::serve::between("--pace", &self.pace)?;
+        let asked = self.serve || self.listen.is_some() || self.pace.is_some();
+        let every = self.pace.unwrap_or_else(|| PACE.to_owned());
+        let pace = super::serve::between("--pace", &every)?;
         let dir = app.start.join(&self.dir);
         prepare(&dir)?;
         let mut world = World::new(self.seed, Settings { days: self.days, ..Settings::default() })?;
@@ -103,13 +110,18 @@ impl Runs for Demo {
         let path = dir.join("report.html");
         std::fs::write(&path, page).map_err(|e| Error::io("write", &path, e))?;
         finish(&app, &workspace, &world, &path).await?;
-        if self.no_serve {
+        if self.no_serve || !(asked || flywheel_server::has_pages()) {
             return Ok(Exit::Done);
         }
-        let listener = listen(&app, self.listen).await?;
+        let wanted = match self.listen {
+            Some(address) => address,
+            None => LISTEN_DEFAULT
+                .parse()
+                .map_err(|e| Error::internal("the usual address is none").caused_by(e))?,
+        };
+        let listener = listen(&app, wanted).await?;
         app.output.message(&format!(
-            "\nThe shop goes on: a day every {}, with customers who are all simulated.",
-            self.pace
+            "\nThe shop goes on: a day every {every}, with customers who are all simulated."
         ));
         let shop = Shop { dir, world, deliveries };
         let options = Options { every: Some(pace), rhythm: Some(Box::new(shop)), demo: true };

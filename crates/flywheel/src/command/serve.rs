@@ -82,7 +82,7 @@ pub(crate) async fn serve(
         }
         None => app.output.line(&base)?,
     }
-    if !flywheel_server::pages_included() {
+    if !flywheel_server::has_pages() {
         app.output.message("This program was built without web pages; the API is under /v1.");
     }
     app.output.message("Stop it with Ctrl-C.");
