@@ -33,6 +33,8 @@ pub(crate) struct Choice {
     pub(crate) chances: Option<Map<String, Value>>,
     /// The artifact that scored.
     pub(crate) artifact: Option<String>,
+    /// The canary in which a challenger chose; none if the champion did.
+    pub(crate) canary: Option<i64>,
     /// Values the payload can name with `$`.
     pub(crate) values: BTreeMap<String, Value>,
     /// Fixed additions to the payload.

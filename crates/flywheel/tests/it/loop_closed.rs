@@ -228,6 +228,53 @@ fn a_webhook_gets_each_action_once_and_what_it_refuses_becomes_a_dead_letter() {
 }
 
 #[test]
+fn an_event_that_names_no_decision_is_joined_by_unit_and_window() {
+    let house = shop(FILE, "every: 30d\n");
+    let policy = house
+        .read("policies/offer.yaml")
+        .replace("select order_id as event_id,", "select order_id as event_id, decision_id,");
+    house.write("policies/offer.yaml", policy);
+    let sync = house
+        .read("syncs/shop.yaml")
+        .replace("{name: revenue,", "{name: decision_id, type: text}, {name: revenue,");
+    house.write("syncs/shop.yaml", sync);
+    let head = "order_id,customer_id,at,decision_id,revenue\n";
+    house.write("data/orders-2024-05-01.csv", head);
+    house.ok(&["turn", "--replay", "2024-05-01"]);
+    let first = house.cell("select decision_id from system.decisions where unit_id = 'c001'");
+    let orders = format!(
+        "{head}o1,c001,2024-05-02 10:00:00,{first},5\no2,c002,2024-05-02 10:00:00,,5\no3,c003,2024-05-02 10:00:00,unknown,5\n"
+    );
+    house.write("data/orders-2024-05-02.csv", orders);
+    house.ok(&["turn", "--replay", "2024-05-02"]);
+    assert_eq!(
+        house.sql("select d.unit_id, o.attribution from system.outcomes o join system.decisions d on d.decision_id = o.decision_id order by 1"),
+        ["c001,decision-id", "c002,window"]
+    );
+}
+
+#[test]
+fn what_may_be_sent_once_is_not_sent_again_and_waits_for_a_person() {
+    let (url, seen) = receiver(vec![500, 200]);
+    let house = shop(
+        &format!(
+            "type: webhook\nguarantee: at-most-once\noptions: {{url: '{url}', allow_private: true, parallel: 1}}\n"
+        ),
+        "every: 30d\ncaps: {per_turn: 5}\n",
+    );
+    house.ok(&["turn", "--replay", "2024-05-01..2024-05-04"]);
+    assert_eq!(seen.lock().unwrap().len(), 5, "one request each");
+    assert_eq!(
+        house.sql("select status, attempts, count(*) from system.actions group by 1, 2 order by 1"),
+        ["dead,1,1", "delivered,1,4"]
+    );
+    let error = house.cell("select error from system.outbox where status = 'dead'");
+    assert!(error.contains("sent once: 500") && error.contains("not sent again"), "{error}");
+    house.ok(&["policy", "retry", "offer"]);
+    assert!(house.ok(&["status"]).contains("1 pending"), "a person said so");
+}
+
+#[test]
 fn customers_are_valued_by_what_they_bought() {
     let house = House::new();
     house
