@@ -134,13 +134,6 @@ pub struct PolicyTurn {
     pub artifact: Option<String>,
 }
 
-/// Models whose last build is not what readers see, and landed tables whose readers are held back.
-fn blocked(workspace: &Workspace) -> Result<Vec<String>> {
-    let mut blocked = crate::task::build::blocked_models(&workspace.store)?;
-    blocked.extend(workspace.store.holds()?.into_iter().map(|hold| hold.name));
-    Ok(blocked)
-}
-
 /// Collects the status.
 ///
 /// # Errors
@@ -172,12 +165,15 @@ pub async fn status(workspace: &Workspace) -> Result<Status> {
     })
 }
 
-/// Models whose readers keep the last good version, because the newest build of them failed.
+/// Models whose readers keep the last good version, because the newest build of them failed, and landed tables whose
+/// readers are held back.
 ///
 /// # Errors
 /// Those of the metadata.
 pub fn blocked(workspace: &Workspace) -> Result<Vec<String>> {
-    crate::task::build::blocked_models(&workspace.store)
+    let mut blocked = crate::task::build::blocked_models(&workspace.store)?;
+    blocked.extend(workspace.store.holds()?.into_iter().map(|hold| hold.name));
+    Ok(blocked)
 }
 
 async fn landed(workspace: &Workspace) -> Result<Vec<TableStatus>> {

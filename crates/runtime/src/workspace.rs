@@ -135,6 +135,7 @@ impl Workspace {
             throttles: Mutex::default(),
             choices: self.choices.clone(),
             lock: self.lock.clone(),
+            connections: Mutex::default(),
         };
         if workspace.lock.is_some() {
             workspace.prepare().await?;

@@ -1,5 +1,5 @@
 //! HTTP/1.1 on a socket: heads are parsed by `httparse`, everything else is here, because hyper's server half
-//! cannot be had without compiling everything below the query engine again (docs/decisions/0007).
+//! cannot be had without compiling everything below the query engine again (docs/decisions/0008).
 //!
 //! Strict where it matters: a message whose length two readers could understand differently is refused, every
 //! wait has an end, every buffer a limit, and a client that has gone away cancels its request.

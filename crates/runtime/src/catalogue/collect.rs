@@ -174,6 +174,13 @@ fn declared(project: &Project, id: &NodeId) -> Asset {
         NodeKind::Action => {
             asset.description = project.actions.get(name).and_then(|one| one.description.clone())
         }
+        NodeKind::Quality => {
+            asset.description = project.qualities.get(name).and_then(|one| one.description.clone())
+        }
+        NodeKind::Dictionary => {
+            asset.description =
+                project.dictionaries.get(name).and_then(|one| one.description.clone())
+        }
         NodeKind::Link | NodeKind::Split | NodeKind::Exposure => {}
     }
     asset
