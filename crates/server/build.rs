@@ -66,7 +66,8 @@ fn main() -> Result<()> {
 }
 
 fn env(name: &str) -> Result<String> {
-    std::env::var(name).map_err(|error| format!("{name}: {error}").into())
+    let value = std::env::var_os(name).ok_or_else(|| format!("{name} is not set"))?;
+    value.into_string().map_err(|value| format!("{name}: {value:?} is no text").into())
 }
 
 /// The moment the newest source was changed; tells cargo to look at each.

@@ -233,6 +233,12 @@ pub trait Source: Send + Sync {
         false
     }
 
+    /// Whether two full reads that end at the same position found the same rows, as those of files do, whose position
+    /// tells every file that was read by its content. The last key of a database tells nothing of the rows before it.
+    fn position_tells_content(&self) -> bool {
+        false
+    }
+
     /// How far the position of each stream of `request` is behind the system; none for a stream
     /// without position, and where the system cannot tell.
     ///

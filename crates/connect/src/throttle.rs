@@ -180,6 +180,10 @@ impl Source for Throttled {
         self.source.hears_of_reads()
     }
 
+    fn position_tells_content(&self) -> bool {
+        self.source.position_tells_content()
+    }
+
     async fn lag(&self, request: &ChangesRequest) -> Result<Vec<Option<Lag>>> {
         self.source.lag(request).await
     }

@@ -48,7 +48,7 @@ pub(crate) enum Chooser {
     Candidates(candidates::Candidates),
     Recommend(recommend::Lists),
     Reorder(reorder::Proposals),
-    Bandit(bandit::Draws),
+    Bandit(Box<bandit::Draws>),
     Experiment(experiment::Assignment),
 }
 
@@ -68,7 +68,9 @@ impl Chooser {
             Choose::Reorder(settings) => {
                 Self::Reorder(reorder::Proposals::load(ctx, name, settings)?)
             }
-            Choose::Bandit(settings) => Self::Bandit(bandit::Draws::load(ctx, name, settings)?),
+            Choose::Bandit(settings) => {
+                Self::Bandit(Box::new(bandit::Draws::load(ctx, name, settings)?))
+            }
             Choose::Experiment(settings) => {
                 Self::Experiment(experiment::Assignment::new(name, settings)?)
             }

@@ -142,7 +142,7 @@ pub async fn profile(workspace: &Workspace, name: &str, again: bool) -> Result<P
         // What is masked since then is not shown either.
         if profile.columns.iter().all(|column| column.masked == masked.contains(&column.name)) {
             let (table, version) = (kept.asset.clone(), kept.version);
-            let (profiled_at, digest) = (Some(kept.profiled_at), kept.digest.clone());
+            let (profiled_at, digest) = (Some(kept.profiled_at), kept.digest);
             return Ok(Profiled { table, version, profiled_at, digest, kept: true, profile });
         }
     }

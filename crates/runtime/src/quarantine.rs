@@ -173,7 +173,7 @@ pub(crate) async fn replay(
         let mut landed = Vec::new();
         let settled = Box::pin(gate.settle(recorder, &mut landed)).await;
         result.and(settled)?;
-        failed = failed.or(task::sync::blocked(&landed));
+        failed = failed.or_else(|| task::sync::blocked(&landed));
     }
     failed.map_or(Ok(total), Err)
 }

@@ -37,7 +37,7 @@ pub async fn sync(
     for name in &names {
         match sync_task::run(workspace, &mut recorder, name, restart).await {
             Ok(landed) => {
-                failed = failed.or(sync_task::blocked(&landed));
+                failed = failed.or_else(|| sync_task::blocked(&landed));
                 all.extend(landed);
             }
             Err(error) => failed = failed.or(Some(error)),

@@ -236,7 +236,7 @@ impl Gathering {
                         // Files without types write a missing value as an empty text.
                         true if !texts.value(row).is_empty() => hashed(texts.value(row)).max(1),
                         _ => 0,
-                    }))
+                    }));
                 }
                 None => column.values.extend(std::iter::repeat_n(0, take)),
             }

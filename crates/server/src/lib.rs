@@ -109,7 +109,6 @@ impl Server {
     }
 
     /// The routes, without a socket: what tests ask.
-    #[must_use]
     pub fn router(&self) -> Router {
         self.router.clone()
     }

@@ -201,7 +201,7 @@ fn write_head(path: &std::path::Path, row: &AuditRow) -> Result<()> {
     let part = path.with_extension("head.part");
     let failed = |error| Error::io("write", &part, error);
     let mut file = File::create(&part).map_err(failed)?;
-    write!(file, "{} {}\n", row.number, row.digest).map_err(failed)?;
+    writeln!(file, "{} {}", row.number, row.digest).map_err(failed)?;
     file.sync_data().map_err(failed)?;
     fs::rename(&part, path).map_err(|error| Error::io("write", path, error))
 }
@@ -268,9 +268,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let store = chain(dir.path());
         let head = dir.path().join("audit.head");
-        std::fs::write(&head, "5 0000").unwrap();
+        fs::write(&head, "5 0000").unwrap();
         assert!(store.verify_audit().unwrap().is_err());
-        std::fs::remove_file(&head).unwrap();
+        fs::remove_file(&head).unwrap();
         assert!(store.verify_audit().unwrap().is_err());
     }
 }

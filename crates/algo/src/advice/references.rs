@@ -25,11 +25,9 @@ pub(super) fn of(at: usize, tables: &[Facts<'_>], singles: &[Option<Key>]) -> Ve
                 continue;
             };
             let itself = to == at;
-            if (itself && is_key)
-                || (is_key
-                    && column.name.names_key_of(&table.base)
-                        >= column.name.names_key_of(&other.base))
-            {
+            let own_key =
+                || column.name.names_key_of(&table.base) >= column.name.names_key_of(&other.base);
+            if is_key && (itself || own_key()) {
                 continue;
             }
             let Some(reference) = claim(column, other, key, itself) else { continue };

@@ -15,7 +15,7 @@ use scale::Scale;
 pub const CLUSTERS_MAX: usize = 10_000;
 
 /// Fresh starts beside the earlier centres when rows are grouped again.
-pub const RESTARTS_AGAIN: usize = 1;
+pub const RESTARTS_AGAIN: usize = 2;
 
 /// How clusters are searched.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]

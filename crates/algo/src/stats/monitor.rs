@@ -13,7 +13,7 @@ use super::{Interval, finite, student};
 /// Makes the median distance an estimate of a normal distribution's standard deviation.
 const MAD_TO_DEVIATION: f64 = 1.482_602_218_505_602;
 /// The same for the mean distance, which is used where more than half of the figures are equal.
-const MEAN_DISTANCE_TO_DEVIATION: f64 = 1.253_314_137_315_500;
+const MEAN_DISTANCE_TO_DEVIATION: f64 = 1.253_314_137_315_5;
 /// Degrees of freedom for each figure, without and with a season; from simulation (see the tests).
 const FREEDOM_ROBUST: f64 = 0.45;
 const FREEDOM_SEASONAL: f64 = 0.42;

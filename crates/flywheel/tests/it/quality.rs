@@ -104,8 +104,9 @@ fn judge(house: &House, select: &[&str]) -> (Vec<Value>, i32) {
         arguments.extend(select);
     }
     let output = house.run(&arguments);
-    let found = serde_json::from_slice(&output.stdout)
-        .unwrap_or_else(|_| panic!("{}", text(&output.stderr)));
+    let found: serde_json::Result<_> = serde_json::from_slice(&output.stdout);
+    assert!(found.is_ok(), "{}", text(&output.stderr));
+    let found = found.unwrap();
     (found, output.status.code().unwrap())
 }
 

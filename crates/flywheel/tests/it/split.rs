@@ -379,7 +379,9 @@ fn a_shop_moves_into_two_databases_of_mariadb_and_follows_changes() {
     assert_eq!(of(&north, joined) + of(&south, joined), 2000);
     assert_eq!(of(&north, "select count(*) from customers where name like '%south%'"), 0);
     // A customer moves north, with what hangs on it.
-    open(&house, "old").execute_batch("update customers set country = 'NO' where id = 1").unwrap();
+    open(&house, "old.db")
+        .execute_batch("update customers set country = 'NO' where id = 1")
+        .unwrap();
     house.ok(&["split", "run", "regions"]);
     house.ok(&["split", "verify", "regions"]);
     assert_eq!(of(&north, "select count(*) from customers where id = 1"), 1);
@@ -405,7 +407,9 @@ fn rows_merged_into_a_part_keep_what_was_there_and_are_proved() {
     maria().sql(&south, "delete from customers where id = 9001");
     house.ok(&["split", "verify", "regions"]);
     // What the source no longer has in a part is told, since a merge removes nothing.
-    open(&house, "old").execute_batch("update customers set country = 'NO' where id = 1").unwrap();
+    open(&house, "old.db")
+        .execute_batch("update customers set country = 'NO' where id = 1")
+        .unwrap();
     house.ok(&["split", "run", "regions"]);
     let output = house.run(&["split", "verify", "regions"]);
     assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));

@@ -42,12 +42,12 @@ fn agree(name: &str, said: &BTreeSet<String>, key: &str) -> f64 {
     let right = wanted.intersection(said).count();
     let all = wanted.union(said).count();
     let share = right as f64 / all as f64;
-    println!("{name}: {right} of {all} claims agree ({:.1} %)", share * 100.0);
+    eprintln!("{name}: {right} of {all} claims agree ({:.1} %)", share * 100.0);
     for line in wanted.difference(said) {
-        println!("  not found: {line}");
+        eprintln!("  not found: {line}");
     }
     for line in said.difference(&wanted) {
-        println!("  not in the key: {line}");
+        eprintln!("  not in the key: {line}");
     }
     share
 }

@@ -427,20 +427,17 @@ fn mistakes(check: &QualityCheck) -> Vec<(&'static str, String, String)> {
     }
     let arguments = &check.arguments;
     match metric {
-        Metric::RowCount => {
-            if check.column.is_some() {
-                add("column", "rowCount is about the table", "Remove `column`.");
-            }
+        Metric::RowCount if check.column.is_some() => {
+            add("column", "rowCount is about the table", "Remove `column`.");
         }
-        Metric::DuplicateValues => {
-            if check.column.is_none() && arguments.properties.is_empty() {
-                add(
-                    "metric",
-                    "duplicateValues names no column",
-                    "Add `column`, or several under `arguments: {properties: […]}`.",
-                );
-            }
+        Metric::DuplicateValues if check.column.is_none() && arguments.properties.is_empty() => {
+            add(
+                "metric",
+                "duplicateValues names no column",
+                "Add `column`, or several under `arguments: {properties: […]}`.",
+            );
         }
+        Metric::RowCount | Metric::DuplicateValues => {}
         other if check.column.is_none() => {
             add("metric", &format!("{} names no column", other.word()), "Add `column`.");
         }

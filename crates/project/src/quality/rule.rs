@@ -26,6 +26,11 @@ pub enum Rule {
     NotBetween(f64, f64),
 }
 
+/// An operator with one number: its key, the number of a check, and the rule it makes.
+type Plain = (&'static str, Option<f64>, fn(f64) -> Rule);
+/// An operator with two.
+type Pair = (&'static str, Option<[f64; 2]>, fn(f64, f64) -> Rule);
+
 impl Rule {
     /// The rule of a check; none if it has no operator.
     ///
@@ -49,7 +54,7 @@ impl Rule {
         if let Some(value) = &check.must_not_be {
             rules.push(("mustNotBe", Self::NotBe(number("mustNotBe", value)?)));
         }
-        let plain: [(&str, Option<f64>, fn(f64) -> Self); 4] = [
+        let plain: [Plain; 4] = [
             ("mustBeGreaterThan", check.must_be_greater_than, Self::Greater),
             ("mustBeGreaterOrEqualTo", check.must_be_greater_or_equal_to, Self::GreaterOrEqual),
             ("mustBeLessThan", check.must_be_less_than, Self::Less),
@@ -58,7 +63,7 @@ impl Rule {
         for (key, value, make) in plain {
             rules.extend(value.map(|value| (key, make(value))));
         }
-        let pairs: [(&str, Option<[f64; 2]>, fn(f64, f64) -> Self); 2] = [
+        let pairs: [Pair; 2] = [
             ("mustBeBetween", check.must_be_between, Self::Between),
             ("mustNotBeBetween", check.must_not_be_between, Self::NotBetween),
         ];

@@ -120,10 +120,10 @@ fn declared(project: &Project, id: &NodeId) -> Asset {
     match id.kind {
         NodeKind::Connection => {
             asset.description =
-                project.connections.get(name).and_then(|one| one.description.clone())
+                project.connections.get(name).and_then(|one| one.description.clone());
         }
         NodeKind::Sync => {
-            asset.description = project.syncs.get(name).and_then(|one| one.description.clone())
+            asset.description = project.syncs.get(name).and_then(|one| one.description.clone());
         }
         NodeKind::Source => {
             if let Some(source) = project.sources.get(name) {
@@ -166,20 +166,20 @@ fn declared(project: &Project, id: &NodeId) -> Asset {
             }
         }
         NodeKind::Learner => {
-            asset.description = project.learners.get(name).and_then(|one| one.description.clone())
+            asset.description = project.learners.get(name).and_then(|one| one.description.clone());
         }
         NodeKind::Policy => {
-            asset.description = project.policies.get(name).and_then(|one| one.description.clone())
+            asset.description = project.policies.get(name).and_then(|one| one.description.clone());
         }
         NodeKind::Action => {
-            asset.description = project.actions.get(name).and_then(|one| one.description.clone())
+            asset.description = project.actions.get(name).and_then(|one| one.description.clone());
         }
         NodeKind::Quality => {
-            asset.description = project.qualities.get(name).and_then(|one| one.description.clone())
+            asset.description = project.qualities.get(name).and_then(|one| one.description.clone());
         }
         NodeKind::Dictionary => {
             asset.description =
-                project.dictionaries.get(name).and_then(|one| one.description.clone())
+                project.dictionaries.get(name).and_then(|one| one.description.clone());
         }
         NodeKind::Link | NodeKind::Split | NodeKind::Exposure => {}
     }
@@ -273,7 +273,7 @@ fn tested(asset: &Asset, builds: &BTreeMap<String, Build>, work: &Work) -> Optio
 fn said<'a>(project: &Project, assets: impl Iterator<Item = &'a mut Asset>) {
     for asset in assets {
         let said = project.file.catalogue.said(&asset.kind, &asset.name);
-        asset.owner = said.owner.or(asset.owner.take());
+        asset.owner = said.owner.or_else(|| asset.owner.take());
         asset.description = asset.description.take().or(said.description);
         asset.tags.extend(said.tags);
         asset.tags.sort();

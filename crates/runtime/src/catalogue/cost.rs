@@ -43,7 +43,7 @@ impl Work {
             match task.kind.as_str() {
                 "build" => work.build(&task.outcome.detail),
                 "learn" => {
-                    *work.seconds.entry(format!("learn.{}", task.name)).or_default() += seconds
+                    *work.seconds.entry(format!("learn.{}", task.name)).or_default() += seconds;
                 }
                 "sync" => {
                     let Some(table) = tables.get(&task.name) else { continue };

@@ -302,7 +302,7 @@ impl Landed {
         self.rows_superseded += later.rows_superseded;
         self.rows_deleted += later.rows_deleted;
         self.version = later.version.or(self.version);
-        self.blocked = later.blocked.or(self.blocked.take());
+        self.blocked = later.blocked.or_else(|| self.blocked.take());
     }
 
     /// Takes over what a commit did.
@@ -548,7 +548,8 @@ async fn settle(job: &Job<'_>, tally: &Mutex<Tally>) -> Result<Settled> {
     let known = head.as_ref().and_then(|head| head.checkpoints.get(&job.app));
     // Nothing new was read and the table stands: a commit would only wake the models above it.
     let unchanged = known.is_some_and(|last| last.position == position.0);
-    if unchanged && (tally.rows == 0 || job.stream.read == Read::Full) {
+    let same = job.stream.read == Read::Full && job.source.position_tells_content();
+    if unchanged && (tally.rows == 0 || same) {
         landed.version = head.map(|head| head.version);
         return Ok(Settled { landed, position: None });
     }

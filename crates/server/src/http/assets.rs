@@ -219,7 +219,8 @@ async fn table(workspace: &Workspace, asset: &Asset) -> BaseResult<Value> {
         .and_then(|id| project.sources.get(&id.name));
     let system = system::all().find(|table| asset.name == format!("system.{}", table.name));
     let said = |column: &str| -> Option<String> {
-        let described = model.map(|model| &model.columns).or(source.map(|source| &source.columns));
+        let described =
+            model.map(|model| &model.columns).or_else(|| source.map(|source| &source.columns));
         let described = described.and_then(|all| all.iter().find(|one| one.name == column));
         let ours = || {
             system?

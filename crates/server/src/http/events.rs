@@ -104,14 +104,16 @@ async fn take(
     } else {
         match text.trim_start().starts_with('[') {
             true => {
-                let all: Vec<&RawValue> = serde_json::from_str(text).map_err(not_json)?;
+                let all: Vec<&RawValue> =
+                    serde_json::from_str(text).map_err(|error| not_json(&error))?;
                 for one in all {
                     add(count, one.get());
                     count += 1;
                 }
             }
             false => {
-                let one: &RawValue = serde_json::from_str(text).map_err(not_json)?;
+                let one: &RawValue =
+                    serde_json::from_str(text).map_err(|error| not_json(&error))?;
                 add(0, one.get());
                 count = 1;
             }
@@ -144,7 +146,7 @@ async fn take(
     }))
 }
 
-fn not_json(error: serde_json::Error) -> Problem {
+fn not_json(error: &serde_json::Error) -> Problem {
     Problem::invalid(format!("the body is no JSON: {error}"))
         .hint("For one event a line, set content-type to application/x-ndjson.")
 }

@@ -109,7 +109,7 @@ mod tests {
             .collect();
         let lines = best(&parse(&(text + "# not promoted: why\n")));
         assert_eq!((judge(GOALS, &lines).passed, lines.len()), (GOALS.len() as u64, GOALS.len()));
-        let mut short = lines.clone();
+        let mut short = lines;
         short[0].figure = 0.5;
         short.pop();
         let tally = judge(GOALS, &short);
