@@ -416,7 +416,7 @@ fn rows_merged_into_a_part_keep_what_was_there_and_are_proved() {
     maria().sql(&south, "delete from customers where id = 1");
     maria().sql(
         &south,
-        "delete from lines where invoice_id in (select id from invoices where customer_id = 1)",
+        "delete from `lines` where invoice_id in (select id from invoices where customer_id = 1)",
     );
     maria().sql(&south, "delete from invoices where customer_id = 1");
     house.ok(&["split", "verify", "regions"]);
