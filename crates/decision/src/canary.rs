@@ -56,7 +56,7 @@ pub fn running(store: &Store, policy: &str, declared: &str) -> Result<Option<Run
 /// Those of lake, metadata and artifacts.
 /// # Cost
 /// Each trial reads its decisions once; each challenger of a policy without a trial costs as much as
-/// [`judge`](crate::challenge::judge).
+/// [`crate::challenge::judge`].
 pub async fn advance(ctx: &Context<'_>) -> Result<Vec<CanaryMove>> {
     let mut made = Vec::new();
     for (name, policy) in &ctx.project.policies {

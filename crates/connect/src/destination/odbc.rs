@@ -1,5 +1,5 @@
 //! The `odbc` destination: tables of any database with a driver for ODBC; rows and checkpoint in one
-//! transaction, as [`crate::driver`] says.
+//! transaction, as `crate::driver` says.
 
 use flywheel_base::Result;
 

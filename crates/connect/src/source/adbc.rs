@@ -1,5 +1,5 @@
 //! The `adbc` source: tables, views and queries of any database with an ADBC driver, as
-//! [`crate::driver`] says. In builds with the feature `adbc`.
+//! `crate::driver` says. In builds with the feature `adbc`.
 
 use std::collections::BTreeMap;
 

@@ -1,5 +1,5 @@
 //! The `odbc` source: tables, views and queries of any database with an ODBC driver, as
-//! [`crate::driver`] says. In builds with the feature `odbc`.
+//! `crate::driver` says. In builds with the feature `odbc`.
 
 use flywheel_base::{Result, Secret};
 use schemars::JsonSchema;
