@@ -51,7 +51,8 @@ pub async fn measure(ctx: &Context<'_>) -> Result<Vec<LiftRow>> {
         return Ok(Vec::new());
     }
     let sums = Sums::load(ctx, &policies).await?;
-    let until = policies.iter().map(|(name, policy)| ((*name).to_owned(), closed_until(ctx, policy)));
+    let until =
+        policies.iter().map(|(name, policy)| ((*name).to_owned(), closed_until(ctx, policy)));
     let found = sums.up_to(ctx, &until.collect()).await?;
     let mut all_arms = arms(&found)?;
     let mut promoted = since_promotions(ctx, &policies).await?;
@@ -97,7 +98,11 @@ async fn since_promotions(
             }
         }
     }
-    if periods.is_empty() { Ok(BTreeMap::new()) } else { arms(&sums::between(ctx, &periods).await?) }
+    if periods.is_empty() {
+        Ok(BTreeMap::new())
+    } else {
+        arms(&sums::between(ctx, &periods).await?)
+    }
 }
 
 /// The arms of policies over the sums of their units.

@@ -2,7 +2,7 @@
 //! metadata, so a kill leaves either side of it, and doing it again does nothing more.
 
 use flywheel_base::Result;
-use flywheel_state::{Environment, Move};
+use flywheel_state::{Environment, EnvironmentMove};
 
 use crate::Workspace;
 
@@ -26,7 +26,7 @@ pub fn create(workspace: &Workspace, name: &str, from: &str) -> Result<bool> {
 ///
 /// # Errors
 /// Those of [`flywheel_state::Store::promote`].
-pub fn promote(workspace: &Workspace, from: &str, to: &str) -> Result<Option<Move>> {
+pub fn promote(workspace: &Workspace, from: &str, to: &str) -> Result<Option<EnvironmentMove>> {
     workspace.store.promote(from, to, workspace.now())
 }
 
@@ -34,7 +34,7 @@ pub fn promote(workspace: &Workspace, from: &str, to: &str) -> Result<Option<Mov
 ///
 /// # Errors
 /// Those of [`flywheel_state::Store::roll_back`].
-pub fn roll_back(workspace: &Workspace, environment: &str) -> Result<Option<Move>> {
+pub fn roll_back(workspace: &Workspace, environment: &str) -> Result<Option<EnvironmentMove>> {
     workspace.store.roll_back(environment, workspace.now())
 }
 

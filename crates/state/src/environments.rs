@@ -38,7 +38,7 @@ pub struct Environment {
 
 /// What a promotion or a rollback did.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Move {
+pub struct EnvironmentMove {
     /// The promotion's number, from 1.
     pub number: i64,
     /// The environment whose names were moved.
@@ -153,7 +153,7 @@ impl Store {
     /// # Errors
     /// [`flywheel_base::ErrorKind::NotFound`] if one of them does not exist,
     /// [`flywheel_base::ErrorKind::Invalid`] if they are the same.
-    pub fn promote(&self, from: &str, to: &str, now: Timestamp) -> Result<Option<Move>> {
+    pub fn promote(&self, from: &str, to: &str, now: Timestamp) -> Result<Option<EnvironmentMove>> {
         self.require(from)?;
         self.require(to)?;
         if from == to {
@@ -203,7 +203,7 @@ impl Store {
             }
             forget_old_moves(db, to)?;
             let (environment, made_from) = (to.to_owned(), from.to_owned());
-            Ok(Some(Move { number, environment, made_from, moved, dropped }))
+            Ok(Some(EnvironmentMove { number, environment, made_from, moved, dropped }))
         })
     }
 
@@ -212,7 +212,7 @@ impl Store {
     ///
     /// # Errors
     /// [`flywheel_base::ErrorKind::NotFound`] if there is no such environment.
-    pub fn roll_back(&self, environment: &str, now: Timestamp) -> Result<Option<Move>> {
+    pub fn roll_back(&self, environment: &str, now: Timestamp) -> Result<Option<EnvironmentMove>> {
         self.require(environment)?;
         self.write("take a promotion back", |db| {
             let newest: Option<(i64, String)> = db
@@ -247,7 +247,7 @@ impl Store {
             )?;
             db.execute("UPDATE environment_moves SET undone = 1 WHERE number = ?", [number])?;
             let environment = environment.to_owned();
-            Ok(Some(Move { number, environment, made_from, moved: had, dropped: new }))
+            Ok(Some(EnvironmentMove { number, environment, made_from, moved: had, dropped: new }))
         })
     }
 

@@ -48,9 +48,13 @@ pub(super) struct Sum {
 
 impl Sums {
     /// Where the sums end.
-    pub(super) async fn load(ctx: &Context<'_>, policies: &BTreeMap<&str, &Policy>) -> Result<Self> {
+    pub(super) async fn load(
+        ctx: &Context<'_>,
+        policies: &BTreeMap<&str, &Policy>,
+    ) -> Result<Self> {
         let table = SystemTable::named("lift_sums")?;
-        let known: BTreeMap<String, Settled> = match ctx.checkpoint(&table.location()?, APP).await? {
+        let known: BTreeMap<String, Settled> = match ctx.checkpoint(&table.location()?, APP).await?
+        {
             Some(last) => serde_json::from_value(last.position).map_err(|e| {
                 Error::corrupt("system.lift_sums: its checkpoint is not readable").caused_by(e)
             })?,
@@ -92,10 +96,9 @@ impl Sums {
             .filter(|earliest| *earliest > i64::MIN);
         // The bounds on all of them are what spares the files of older rows.
         let (decided, recorded) = match earliest.map(moment) {
-            Some(from) => (
-                format!("d.decided_at >= {from} and "),
-                format!(" where recorded_at >= {from}"),
-            ),
+            Some(from) => {
+                (format!("d.decided_at >= {from} and "), format!(" where recorded_at >= {from}"))
+            }
             None => (String::new(), String::new()),
         };
         let ripe: Vec<String> = self
@@ -106,24 +109,23 @@ impl Sums {
             })
             .collect();
         let ripe = format!("case when {} then 1 else 0 end", ripe.join(" or "));
-        let mut sql = summed(&ripe, &recorded, &format!("{decided}({})", each.join(" or ")));
+        let sql = summed(&ripe, &recorded, &format!("{decided}({})", each.join(" or ")));
+        let fresh = sums_of(ctx, &sql).await?;
         let kept: Vec<String> = until
             .keys()
             .filter(|name| self.settled.contains_key(*name))
             .map(|name| format!("'{name}'"))
             .collect();
-        if !kept.is_empty() {
-            sql = format!(
-                "select policy, unit_id, arm, cast(sum(decisions) as bigint) as decisions,
-                        cast(sum(converted) as bigint) as converted, sum(value) as value, cast(sum(ripe) as bigint) as ripe
-                 from ({sql} union all
-                       select policy, unit_id, arm, decisions, converted, value, 0 from system.lift_sums
-                       where policy in ({}))
-                 group by policy, unit_id, arm",
-                kept.join(", ")
-            );
-        }
-        sums_of(ctx, &format!("{sql} order by policy, unit_id, arm")).await
+        let old = match kept.is_empty() {
+            true => Vec::new(),
+            false => {
+                let kept = kept.join(", ");
+                let sql =
+                    format!("select *, 0 as ripe from system.lift_sums where policy in ({kept})");
+                sums_of(ctx, &sql).await?
+            }
+        };
+        Ok(joined(old, fresh))
     }
 
     /// Sums up the decisions that have become final, once there are enough of them.
@@ -134,13 +136,16 @@ impl Sums {
             return Ok(());
         }
         let until = self.next.iter();
-        let until = until.map(|(name, next)| (name.clone(), Timestamp::from_micros(next.before - 1)));
+        let until =
+            until.map(|(name, next)| (name.clone(), Timestamp::from_micros(next.before - 1)));
         let rows: Vec<LiftSumRow> =
             self.up_to(ctx, &until.collect()).await?.into_iter().map(|sum| sum.row).collect();
         let position = json!(self.next);
         let checkpoint = Checkpoint { sequence: ctx.now.micros(), position };
         let table = SystemTable::named("lift_sums")?;
-        table.write(ctx.lake, WriteMode::Replace, &rows, Some((APP.to_owned(), checkpoint))).await?;
+        table
+            .write(ctx.lake, WriteMode::Replace, &rows, Some((APP.to_owned(), checkpoint)))
+            .await?;
         Ok(())
     }
 }
@@ -157,8 +162,29 @@ pub(super) async fn between(
             format!("(d.policy = '{name}' and d.decided_at > {after} and d.decided_at <= {until})")
         })
         .collect();
-    let sql = format!("{} order by 1, 2, 3", summed("0", "", &each.join(" or ")));
-    sums_of(ctx, &sql).await
+    Ok(joined(Vec::new(), sums_of(ctx, &summed("0", "", &each.join(" or "))).await?))
+}
+
+/// Both together, by policy, unit and arm.
+fn joined(old: Vec<Sum>, fresh: Vec<Sum>) -> Vec<Sum> {
+    let mut all = old;
+    all.extend(fresh);
+    // Stable, so that what is added up is added up in the same order each time.
+    all.sort_by(|a, b| key(a).cmp(&key(b)));
+    all.dedup_by(|next, sum| {
+        let same = key(next) == key(sum);
+        if same {
+            sum.row.decisions += next.row.decisions;
+            sum.row.converted += next.row.converted;
+            sum.row.value = match (sum.row.value, next.row.value) {
+                (Some(a), Some(b)) => Some(a + b),
+                (a, b) => a.or(b),
+            };
+            sum.ripe += next.ripe;
+        }
+        same
+    });
+    all
 }
 
 /// The query that sums up decisions that meet a condition, over outcomes that meet another.
@@ -172,6 +198,11 @@ fn summed(ripe: &str, outcomes: &str, decisions: &str) -> String {
          where {decisions}
          group by d.policy, d.unit_id, d.arm"
     )
+}
+
+/// What a sum is of.
+fn key(sum: &Sum) -> (&str, &str, &str) {
+    (&sum.row.policy, &sum.row.unit_id, &sum.row.arm)
 }
 
 async fn sums_of(ctx: &Context<'_>, sql: &str) -> Result<Vec<Sum>> {

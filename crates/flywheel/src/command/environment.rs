@@ -3,7 +3,7 @@
 use clap::{Args, Subcommand};
 use flywheel_base::Result;
 use flywheel_runtime::{Access, environment};
-use flywheel_state::{Move, PRODUCTION};
+use flywheel_state::{EnvironmentMove, PRODUCTION};
 use serde_json::json;
 
 use super::Runs;
@@ -115,7 +115,7 @@ async fn list(app: &App) -> Result<()> {
     app.output.grid(&grid)
 }
 
-fn show(app: &App, done: Option<&Move>, nothing: &str) -> Result<()> {
+fn show(app: &App, done: Option<&EnvironmentMove>, nothing: &str) -> Result<()> {
     if app.output.format == Format::Json {
         return app.output.json(&done.map(|done| {
             json!({
