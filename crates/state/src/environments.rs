@@ -137,7 +137,7 @@ impl Store {
                 params![name, from],
             )?;
             db.execute(
-                "INSERT INTO builds SELECT ?, name, fingerprint, inputs, location, version, view_sql, tests, built_at, sql
+                "INSERT INTO builds SELECT ?, name, fingerprint, inputs, location, version, view_sql, tests, built_at, sql, intervals
                  FROM builds WHERE environment = ?",
                 params![name, from],
             )?;
@@ -196,7 +196,7 @@ impl Store {
                     params![to, now.micros(), from, name],
                 )?;
                 db.execute(
-                    "INSERT INTO builds SELECT ?, name, fingerprint, inputs, location, version, view_sql, tests, built_at, sql
+                    "INSERT INTO builds SELECT ?, name, fingerprint, inputs, location, version, view_sql, tests, built_at, sql, intervals
                      FROM builds WHERE environment = ? AND name = ?",
                     params![to, from, name],
                 )?;
@@ -241,7 +241,7 @@ impl Store {
                 params![environment, now.micros(), number],
             )?;
             db.execute(
-                "INSERT INTO builds SELECT ?, name, fingerprint, inputs, location, version, view_sql, tests, at, sql
+                "INSERT INTO builds SELECT ?, name, fingerprint, inputs, location, version, view_sql, tests, at, sql, intervals
                  FROM environment_before WHERE number = ? AND kind = 'build'",
                 params![environment, number],
             )?;
@@ -352,8 +352,8 @@ fn keep(db: &Connection, number: i64, environment: &str, name: &str) -> rusqlite
         )?;
     }
     db.execute(
-        "INSERT INTO environment_before (number, kind, name, fingerprint, inputs, location, version, view_sql, tests, at, sql)
-         SELECT ?, 'build', name, fingerprint, inputs, location, version, view_sql, tests, built_at, sql
+        "INSERT INTO environment_before (number, kind, name, fingerprint, inputs, location, version, view_sql, tests, at, sql, intervals)
+         SELECT ?, 'build', name, fingerprint, inputs, location, version, view_sql, tests, built_at, sql, intervals
          FROM builds WHERE environment = ? AND name = ?",
         params![number, environment, name],
     )?;

@@ -46,6 +46,8 @@ pub struct Build {
     /// Its query with all names resolved, by which a plan tells what a change changes; none for a
     /// source, and for builds of older programs.
     pub sql: Option<String>,
+    /// Which times of a model with batches are built; in the words of who builds it.
+    pub intervals: Option<String>,
 }
 
 impl Store {
@@ -54,12 +56,20 @@ impl Store {
     /// # Errors
     /// As every method: see [`Store::open`].
     pub fn publications(&self) -> Result<Vec<Publication>> {
+        self.publications_of(self.environment())
+    }
+
+    /// The whole publication map of an environment, by name.
+    ///
+    /// # Errors
+    /// As every method: see [`Store::open`].
+    pub fn publications_of(&self, environment: &str) -> Result<Vec<Publication>> {
         self.read("read the publication map", |db| {
             db.prepare_cached(
                 "SELECT name, location, version, view_sql, fingerprint, published_at, target FROM publications
                  WHERE environment = ? ORDER BY name",
             )?
-            .query_map([self.environment()], |row| {
+            .query_map([environment], |row| {
                 Ok(Publication {
                     name: row.get(0)?,
                     location: row.get(1)?,
@@ -114,7 +124,7 @@ impl Store {
     pub fn build(&self, name: &str) -> Result<Option<Build>> {
         self.read("look up a build", |db| {
             db.prepare_cached(
-                "SELECT name, fingerprint, inputs, location, version, view_sql, tests, built_at, sql FROM builds WHERE environment = ? AND name = ?",
+                "SELECT name, fingerprint, inputs, location, version, view_sql, tests, built_at, sql, intervals FROM builds WHERE environment = ? AND name = ?",
             )?
             .query_row([self.environment(), name], build_from)
             .optional()
@@ -126,11 +136,19 @@ impl Store {
     /// # Errors
     /// As every method: see [`Store::open`].
     pub fn builds(&self) -> Result<Vec<Build>> {
+        self.builds_of(self.environment())
+    }
+
+    /// The last builds of all models in an environment, by name.
+    ///
+    /// # Errors
+    /// As every method: see [`Store::open`].
+    pub fn builds_of(&self, environment: &str) -> Result<Vec<Build>> {
         self.read("list builds", |db| {
             db.prepare_cached(
-                "SELECT name, fingerprint, inputs, location, version, view_sql, tests, built_at, sql FROM builds WHERE environment = ? ORDER BY name",
+                "SELECT name, fingerprint, inputs, location, version, view_sql, tests, built_at, sql, intervals FROM builds WHERE environment = ? ORDER BY name",
             )?
-            .query_map([self.environment()], build_from)?
+            .query_map([environment], build_from)?
             .collect()
         })
     }
@@ -145,7 +163,7 @@ impl Store {
         }
         self.write("record builds", |db| {
             let mut insert =
-                db.prepare_cached("INSERT OR REPLACE INTO builds VALUES (?,?,?,?,?,?,?,?,?,?)")?;
+                db.prepare_cached("INSERT OR REPLACE INTO builds VALUES (?,?,?,?,?,?,?,?,?,?,?)")?;
             for b in builds {
                 insert.execute(params![
                     self.environment(),
@@ -157,7 +175,8 @@ impl Store {
                     b.view_sql,
                     b.tests,
                     b.built_at.micros(),
-                    b.sql
+                    b.sql,
+                    b.intervals
                 ])?;
             }
             Ok(())
@@ -176,5 +195,6 @@ fn build_from(row: &Row<'_>) -> rusqlite::Result<Build> {
         tests: row.get(6)?,
         built_at: Timestamp::from_micros(row.get(7)?),
         sql: row.get(8)?,
+        intervals: row.get(9)?,
     })
 }

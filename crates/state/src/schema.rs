@@ -128,10 +128,10 @@ CREATE TABLE canaries (
 CREATE TABLE builds_of (
   environment TEXT NOT NULL, name TEXT NOT NULL, fingerprint TEXT NOT NULL, inputs TEXT NOT NULL, location TEXT,
   version INTEGER, view_sql TEXT, tests TEXT NOT NULL, built_at INTEGER NOT NULL, sql TEXT,
-  PRIMARY KEY (environment, name)
+  intervals TEXT, PRIMARY KEY (environment, name)
 ) STRICT;
 INSERT INTO builds_of
-  SELECT 'prod', name, fingerprint, inputs, location, version, view_sql, tests, built_at, NULL FROM builds;
+  SELECT 'prod', name, fingerprint, inputs, location, version, view_sql, tests, built_at, NULL, NULL FROM builds;
 DROP TABLE builds;
 ALTER TABLE builds_of RENAME TO builds;
 ALTER TABLE publications ADD COLUMN target TEXT NOT NULL DEFAULT '';
@@ -145,8 +145,9 @@ CREATE TABLE environment_moves (
 CREATE TABLE environment_before (
   number INTEGER NOT NULL REFERENCES environment_moves(number), kind TEXT NOT NULL, name TEXT NOT NULL,
   fingerprint TEXT NOT NULL, inputs TEXT, location TEXT, version INTEGER, view_sql TEXT, tests TEXT,
-  at INTEGER NOT NULL, sql TEXT, target TEXT, PRIMARY KEY (number, kind, name)
+  at INTEGER NOT NULL, sql TEXT, intervals TEXT, target TEXT, PRIMARY KEY (number, kind, name)
 ) STRICT;
+CREATE TABLE idle_tables (location TEXT PRIMARY KEY, since INTEGER NOT NULL) STRICT;
 "];
 
 /// Brings the database to the newest layout.

@@ -250,6 +250,7 @@ fn seen(name: &str, print: &str, at: i64) -> (Publication, Build) {
         tests: "passed".into(),
         built_at: Timestamp::from_micros(at),
         sql: Some(format!("select '{print}'")),
+        intervals: None,
     };
     (publication, build)
 }

@@ -16,6 +16,7 @@ mod build;
 mod catalog;
 mod freshness;
 mod inputs;
+mod intervals;
 mod lineage;
 mod metric;
 mod names;
@@ -34,6 +35,7 @@ pub use build::{
 };
 pub use catalog::{At, catalog, catalog_at};
 pub use freshness::{FreshnessOutcome, FreshnessStatus, freshness};
+pub use intervals::{Interval, IntervalRow, intervals};
 pub use lineage::{
     ColumnLineage, ColumnOrigins, Influence, Influenced, Lineage, LineageEdge, LineageNode,
     LineageStep, Origin, TableColumn, Transform, column_lineage, lineage, model_columns,

@@ -196,6 +196,13 @@ pub(crate) fn depends_on_time(plan: &LogicalPlan) -> bool {
     found || walked.is_err()
 }
 
+/// Every column that a query reads, for its values or to decide about rows.
+pub(crate) fn columns_of(query: &Query) -> Result<BTreeSet<TableColumn>> {
+    let traced = trace::trace(query.plan())?;
+    let influences = traced.influences.into_iter().map(|(by, _)| by);
+    Ok(traced.columns.into_iter().flat_map(BTreeMap::into_keys).chain(influences).collect())
+}
+
 /// Plans models over empty tables.
 pub(crate) struct Planner<'a> {
     world: World<'a>,

@@ -70,11 +70,7 @@ fn print(app: &App, changes: &Changes) -> Result<()> {
         app.output.grid(&grid)?;
     }
     for touched in changes.dependents.iter().filter(|touched| touched.breaks.is_none()) {
-        app.output.message(&format!(
-            "touches {} (reads {})",
-            touched.node,
-            touched.reads.join(", ")
-        ));
+        app.output.message(&format!("touches {} ({})", touched.node, reached(touched)));
     }
     let breaks = changes.breaks();
     for broken in &breaks {

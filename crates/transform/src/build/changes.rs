@@ -7,17 +7,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use arrow::datatypes::SchemaRef;
 use flywheel_base::{Error, Result, digest};
 use flywheel_project::graph::Known;
 use flywheel_project::resource::project_file::Materialized;
-use flywheel_project::{NodeId, NodeKind, Project};
-use flywheel_warehouse::Session;
+use flywheel_project::{NodeId, NodeKind};
+use flywheel_warehouse::{Session, TableName};
 use serde::{Deserialize, Serialize};
 
 use super::BuildOptions;
+use super::demand::{self, reason};
 use super::plan::Plan;
 use super::progress::Progress;
-use crate::lineage::Planner;
+use crate::lineage::{Planner, TableColumn};
 use crate::testing::{quoted, quoted_table};
 use crate::{World, names, order};
 
@@ -146,8 +148,10 @@ pub struct Touched {
     pub node: NodeId,
     /// The file that declares it, relative to the project folder.
     pub file: Option<String>,
-    /// The changed models it reads, by name.
-    pub reads: Vec<String>,
+    /// The changed models it reads, itself or through what it depends on, by name.
+    pub reads: BTreeSet<String>,
+    /// The columns that change and that it reads itself, `schema.name.column`.
+    pub columns: Vec<String>,
     /// Why it would break.
     pub breaks: Option<String>,
 }
@@ -191,14 +195,11 @@ struct Looked {
 /// # Errors
 /// [`flywheel_base::ErrorKind::Invalid`] if a selector names nothing or a template cannot be rendered;
 /// the store's and the lake's own. A model that cannot be built is part of the answer.
-pub async fn changes(
-    world: World<'_>,
-    select: &[String],
-    exclude: &[String],
-    known: &Known,
-) -> Result<Changes> {
-    let plan = Plan::new(world.project, select, exclude, known, false)?;
-    let progress = Progress::new(world, &plan, BuildOptions::default()).await?;
+pub async fn changes(world: World<'_>, options: BuildOptions<'_>) -> Result<Changes> {
+    let nothing = Known::new();
+    let known = options.known.unwrap_or(&nothing);
+    let plan = Plan::new(world.project, options.select, options.exclude, known, false)?;
+    let progress = Progress::new(world, &plan, options).await?;
     let mut parts = BTreeMap::new();
     let looked = look(&plan, &progress, &mut parts).await?;
     let removed = progress.undeclared();
@@ -210,7 +211,7 @@ pub async fn changes(
     let environment = world.store.environment().to_owned();
     let digest = digest::short(&[environment.as_bytes(), lines.as_bytes()]);
 
-    let effects = effects(world, &plan, &looked).await?;
+    let (effects, sessions) = effects(world, &plan, &looked).await?;
     let mut models = Vec::new();
     for (name, effect) in &effects {
         let change = looked.get(name).and_then(|looked| looked.change);
@@ -233,7 +234,14 @@ pub async fn changes(
         let effect = Effect { rows: true, ..Effect::default() };
         models.push(model_change(&plan, &name, Change::Removed, &effect, true));
     }
-    let dependents = dependents(world.project, &plan, &models)?;
+    let dependents = match sessions {
+        None => Vec::new(),
+        Some((before, after)) => {
+            let texts = BTreeMap::new();
+            let (plan, effects, before) = (&plan, &effects, &before);
+            Dependents { world, plan, effects, before, after, texts }.find().await?
+        }
+    };
     let touched = models.iter().filter(|model| model.selected && model.change != Change::Removed);
     let unchanged = plan.selected.len().saturating_sub(touched.count());
     Ok(Changes { environment, digest, models, dependents, unchanged, parts })
@@ -292,12 +300,13 @@ async fn look(
     Ok(looked)
 }
 
-/// What the changes mean to each model, those above and below included, in no particular order.
+/// What the changes mean to each model, those above and below included, by name; with sessions over what
+/// readers see and, without rows, over what they would see, if there is a difference.
 async fn effects(
     world: World<'_>,
     plan: &Plan<'_>,
     looked: &BTreeMap<String, Looked>,
-) -> Result<BTreeMap<String, Effect>> {
+) -> Result<(BTreeMap<String, Effect>, Option<(Session, Session)>)> {
     let mut effects = BTreeMap::new();
     let new_columns = |looked: &&Looked| !matches!(looked.change, None | Some(Change::NewData));
     let mut felt: BTreeSet<&str> = BTreeSet::new();
@@ -310,7 +319,7 @@ async fn effects(
         }
     }
     if felt.is_empty() {
-        return Ok(effects);
+        return Ok((effects, None));
     }
     let below = |name: &&String| {
         order::ancestors(name, &plan.reads).iter().any(|above| felt.contains(above))
@@ -345,7 +354,14 @@ async fn effects(
         }
     }
     tracer.effects.retain(|name, _| plan.models.contains_key(name));
-    Ok(tracer.effects)
+    let mut would = crate::catalog(world).await?;
+    for (name, schema) in &tracer.planner.schemas {
+        if plan.models.contains_key(name) {
+            would.memory(&TableName::parse(name)?, SchemaRef::clone(schema), Vec::new());
+        }
+    }
+    let after = world.lake.session(would)?;
+    Ok((tracer.effects, Some((tracer.readers, after))))
 }
 
 /// A session over what readers see.
@@ -486,13 +502,6 @@ impl Tracer<'_> {
     }
 }
 
-/// An error with its causes, without the hint.
-fn reason(error: &Error) -> String {
-    let report = error.report();
-    let text = report.lines().next().unwrap_or_default();
-    text.strip_prefix("error: ").unwrap_or(text).to_owned()
-}
-
 fn model_change(
     plan: &Plan<'_>,
     name: &str,
@@ -523,58 +532,106 @@ fn model_change(
     }
 }
 
-/// What reads changed models and is no model, with what would break it.
-fn dependents(project: &Project, plan: &Plan<'_>, models: &[ModelChange]) -> Result<Vec<Touched>> {
-    let mut found: BTreeMap<NodeId, Touched> = BTreeMap::new();
-    let mut texts: BTreeMap<String, String> = BTreeMap::new();
-    for change in models.iter().filter(|change| change.impact != Impact::Nothing) {
-        let Some(model) = plan.models.get(&change.name) else { continue };
-        let mut open = vec![(NodeId::new(NodeKind::Model, model.name.clone()), None)];
-        let mut seen = BTreeSet::new();
-        while let Some((at, breaks)) = open.pop() {
-            for next in project.graph.downstream(&at) {
-                let own = matches!(next.kind, NodeKind::Model | NodeKind::Source | NodeKind::Sync);
-                if own || !seen.insert(next.clone()) {
-                    continue;
-                }
-                let file = project.graph.info(next).and_then(|info| info.file.clone());
-                let mut breaks: Option<String> = breaks.clone();
-                if change.error.is_some() {
-                    breaks = Some(format!("model {} cannot be built", change.name));
-                } else if let (None, Some(file)) = (&breaks, &file) {
-                    let text = text_of(project, file, &mut texts)?;
-                    breaks = change.columns_removed.iter().find_map(|column| {
-                        let line = line_naming(text, column)?;
-                        Some(format!("{file}:{line} reads {}.{column}, which goes", change.name))
-                    });
-                }
-                let touched = found.entry(next.clone()).or_insert_with(|| Touched {
-                    node: next.clone(),
-                    file,
-                    reads: Vec::new(),
-                    breaks: None,
-                });
-                touched.reads.push(change.name.clone());
-                touched.breaks = touched.breaks.take().or_else(|| breaks.clone());
-                open.push((next.clone(), breaks));
-            }
-        }
-    }
-    Ok(found.into_values().collect())
+/// What reads changed models and is no model, if it reads what changes of them.
+struct Dependents<'a> {
+    world: World<'a>,
+    plan: &'a Plan<'a>,
+    effects: &'a BTreeMap<String, Effect>,
+    /// What readers see.
+    before: &'a Session,
+    /// What they would see, without rows.
+    after: Session,
+    texts: BTreeMap<String, String>,
 }
 
-fn text_of<'t>(
-    project: &Project,
-    file: &str,
-    texts: &'t mut BTreeMap<String, String>,
-) -> Result<&'t str> {
-    if !texts.contains_key(file) {
-        let path = project.dir.join(file);
-        let text =
-            std::fs::read_to_string(&path).map_err(|error| Error::io("read", &path, error))?;
-        texts.insert(file.to_owned(), text);
+impl Dependents<'_> {
+    async fn find(mut self) -> Result<Vec<Touched>> {
+        let mut found: BTreeMap<NodeId, Touched> = BTreeMap::new();
+        let project = self.world.project;
+        for (name, effect) in self.effects.iter().filter(|(_, effect)| effect.breaks()) {
+            let Some(model) = self.plan.models.get(name) else { continue };
+            let broken = effect.error.as_ref().map(|_| format!("model {name} cannot be built"));
+            let mut open = vec![(NodeId::new(NodeKind::Model, model.name.clone()), broken)];
+            let mut seen = BTreeSet::new();
+            while let Some((at, broken)) = open.pop() {
+                for next in project.graph.downstream(&at) {
+                    // Models below have an effect of their own.
+                    let own = matches!(next.kind, NodeKind::Model | NodeKind::Source);
+                    if own || !seen.insert(next.clone()) {
+                        continue;
+                    }
+                    let touched = match found.get(next) {
+                        Some(touched) => Some(touched.clone()),
+                        None => self.touched(&at, next).await?,
+                    };
+                    let Some(mut touched) = touched else { continue };
+                    touched.reads.insert(name.clone());
+                    // An action works as before; it is the policy that has nothing to send.
+                    if touched.breaks.is_none() && next.kind != NodeKind::Action {
+                        touched.breaks.clone_from(&broken);
+                    }
+                    let below = touched.breaks.as_ref().map(|_| format!("{next} breaks"));
+                    found.insert(next.clone(), touched);
+                    open.push((next.clone(), broken.clone().or(below)));
+                }
+            }
+        }
+        Ok(found.into_values().collect())
     }
-    Ok(texts.get(file).map_or("", String::as_str))
+
+    /// What a change of `at` is to `next`; nothing if it reads none of what changes.
+    async fn touched(&mut self, at: &NodeId, next: &NodeId) -> Result<Option<Touched>> {
+        let project = self.world.project;
+        let judged = demand::judge(project, next, self.before, &self.after).await;
+        let through_queries = match at.kind {
+            NodeKind::Model | NodeKind::Semantic => true,
+            NodeKind::Metric => next.kind == NodeKind::Metric,
+            _ => false,
+        };
+        let reads = judged.columns.as_ref().is_none_or(|columns| self.feels(next, columns));
+        if judged.broken.is_none() && through_queries && !reads {
+            return Ok(None);
+        }
+        let file = project.graph.info(next).and_then(|info| info.file.clone());
+        let breaks = match (judged.broken, &file) {
+            (Some(broken), Some(file)) => match self.line(file)? {
+                Some(line) => Some(format!("{file}:{line}: {broken}")),
+                None => Some(format!("{file}: {broken}")),
+            },
+            (broken, _) => broken,
+        };
+        let columns = judged.columns.unwrap_or_default().into_iter();
+        let columns = columns.filter(|column| self.is_changed(column));
+        let columns = columns.map(|column| format!("{}.{}", column.table, column.column));
+        let columns = columns.collect();
+        Ok(Some(Touched { node: next.clone(), file, reads: BTreeSet::new(), columns, breaks }))
+    }
+
+    fn is_changed(&self, column: &TableColumn) -> bool {
+        let effect = self.effects.get(&column.table);
+        effect.is_some_and(|effect| effect.touches(&column.column))
+    }
+
+    /// Whether what a resource reads changes. One that counts rows reads no column of them.
+    fn feels(&self, node: &NodeId, columns: &BTreeSet<TableColumn>) -> bool {
+        let project = self.world.project;
+        let mut above = project.graph.upstream(node).map(|id| names::relation(project, id));
+        let rows = above.any(|name| self.effects.get(&name).is_some_and(|effect| effect.rows));
+        rows || columns.iter().any(|column| self.is_changed(column))
+    }
+
+    /// The first line of a file that names a column which goes.
+    fn line(&mut self, file: &str) -> Result<Option<usize>> {
+        if !self.texts.contains_key(file) {
+            let path = self.world.project.dir.join(file);
+            let text =
+                std::fs::read_to_string(&path).map_err(|error| Error::io("read", &path, error))?;
+            self.texts.insert(file.to_owned(), text);
+        }
+        let text = self.texts.get(file).map_or("", String::as_str);
+        let removed = self.effects.values().flat_map(|effect| &effect.removed);
+        Ok(removed.filter_map(|column| line_naming(text, column)).min())
+    }
 }
 
 /// The first line of a resource that names a column as a word; comments name nothing.

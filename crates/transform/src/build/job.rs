@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use arrow::datatypes::{DataType, Schema};
-use flywheel_base::{Error, Result, digest};
+use arrow::array::{Array, AsArray};
+use arrow::datatypes::{DataType, Schema, TimeUnit, TimestampMicrosecondType};
+use flywheel_base::{Error, Result, Timestamp, digest};
 use flywheel_project::resource::project_file::Materialized;
 use flywheel_project::{Columns, Model, Project};
 use flywheel_warehouse::{Location, Query, Session, TableName};
@@ -11,8 +12,9 @@ use flywheel_warehouse::{Location, Query, Session, TableName};
 use super::materialize::{self, Batch};
 use super::past::Past;
 use super::{contract, hook, seed, snapshot};
+use crate::intervals::{Batches, Interval, Intervals};
 use crate::shelf::{Item, Shelf};
-use crate::testing::quoted_table;
+use crate::testing::{quoted, quoted_table};
 use crate::{World, catalog, inputs, lineage, names};
 
 /// How many characters of a fingerprint name a table's folder.
@@ -41,6 +43,8 @@ pub(super) struct Candidate {
     pub(super) batch: Option<Batch>,
     /// What a person should know.
     pub(super) notes: Vec<String>,
+    /// Which times are built, if it is built in batches of time.
+    pub(super) intervals: Option<Intervals>,
 }
 
 /// What building one model needs to know.
@@ -55,6 +59,8 @@ pub(super) struct Job<'a> {
     pub(super) session: &'a Session,
     pub(super) past: Past<'a>,
     pub(super) full_refresh: bool,
+    /// The interval to build again.
+    pub(super) interval: Option<Interval>,
     /// Called when there is something to do.
     pub(super) started: &'a (dyn Fn(&str) + Sync),
 }
@@ -86,7 +92,11 @@ impl Job<'_> {
     async fn run_inner(&self) -> Result<Candidate> {
         self.require_inputs()?;
         let compiled = self.compile().await?;
-        let data = self.data(&compiled.source, compiled.timed);
+        let mut data = self.data(&compiled.source, compiled.timed);
+        if self.restated().is_some() {
+            // What lies outside of the interval may not be built: the next build looks again.
+            data = inputs::of([data.as_str(), "interval"]);
+        }
         let mut notes = Vec::new();
         let (made, built) = match self.unchanged(&compiled, &data).await? {
             Some(item) => (Made { item, rows: None, batch: None }, false),
@@ -101,9 +111,96 @@ impl Job<'_> {
                 (made, true)
             }
         };
+        let intervals = self.ledger(&compiled, &made.item, built).await?;
         let Compiled { sql, fingerprint, source, timed } = compiled;
         let Made { item, rows, batch } = made;
-        Ok(Candidate { item, fingerprint, sql, source, data, timed, built, rows, batch, notes })
+        Ok(Candidate {
+            item,
+            fingerprint,
+            sql,
+            source,
+            data,
+            timed,
+            built,
+            rows,
+            batch,
+            notes,
+            intervals,
+        })
+    }
+
+    /// The interval that is built again of this model, if it is one that can be.
+    pub(super) fn restated(&self) -> Option<Interval> {
+        let config = &self.model.config;
+        let by_time =
+            config.materialized == Materialized::Incremental && config.event_time.is_some();
+        self.interval.filter(|_| by_time)
+    }
+
+    /// Which times were built of the variant before; none if it is not built in batches.
+    pub(super) fn built_before(&self, batches: &Batches, fingerprint: &str) -> Intervals {
+        let Some(build) = self.past.build.filter(|build| build.fingerprint == fingerprint) else {
+            return Intervals::default();
+        };
+        let known = build.intervals.as_deref().and_then(Intervals::parse);
+        known.unwrap_or_else(|| batches.assumed(build.built_at))
+    }
+
+    /// Which times are built now.
+    async fn ledger(
+        &self,
+        compiled: &Compiled,
+        item: &Item,
+        built: bool,
+    ) -> Result<Option<Intervals>> {
+        let Some(batches) = Batches::of(self.model)? else { return Ok(None) };
+        let (now, print) = (self.world.now, &compiled.fingerprint);
+        let mut known = self.built_before(&batches, print);
+        if !built {
+            return Ok(Some(known));
+        }
+        if let Some(interval) = self.restated() {
+            known.add(batches.outward(interval), now);
+            return Ok(Some(known));
+        }
+        let location = self.location(print)?;
+        let until = batches.until(now);
+        if self.full_refresh || self.past.good_version(print, location.as_str()).is_none() {
+            let mut all = Intervals::default();
+            let from = match batches.begin {
+                Some(begin) => Some(begin),
+                None => self.first_time(item).await?.map(|first| batches.start(first)),
+            };
+            if let Some(from) = from {
+                all.add(Interval { from, to: until }, now);
+            }
+            return Ok(Some(all));
+        }
+        let window = batches.window(&known, now);
+        for gap in window.gaps {
+            known.add(gap, now);
+        }
+        known.add(Interval { from: window.since, to: until }, now);
+        Ok(Some(known))
+    }
+
+    /// When the first row of a table happened.
+    async fn first_time(&self, item: &Item) -> Result<Option<Timestamp>> {
+        let Some(event_time) = &self.model.config.event_time else { return Ok(None) };
+        let session = self.session_with(item.clone())?;
+        let table = quoted_table(&self.model.relation());
+        let sql = format!("SELECT min({}) AS first FROM {table}", quoted(event_time));
+        let rows = session.query(&sql).await?.collect().await?;
+        let column = rows.iter().find(|batch| batch.num_rows() > 0).map(|batch| batch.column(0));
+        let Some(column) = column else { return Ok(None) };
+        let micros = DataType::Timestamp(TimeUnit::Microsecond, None);
+        let moments = arrow::compute::cast(column, &micros).map_err(|error| {
+            Error::invalid(format!("its event_time \"{event_time}\" is neither date nor time"))
+                .caused_by(error)
+        })?;
+        let moments = moments.as_primitive_opt::<TimestampMicrosecondType>();
+        let first = moments.filter(|moments| moments.is_valid(0)).map(|moments| moments.value(0));
+        Ok(first.map(Timestamp::from_micros))
     }
 
     /// A digest of the versions of everything the model reads, and of the time if that counts.
@@ -268,7 +365,7 @@ impl Job<'_> {
             let fingerprint = compiled.fingerprint.clone();
             return Ok(Some(Item::View { sql, fingerprint, reads: self.reads.clone() }));
         }
-        if inputs.data != data || self.full_refresh {
+        if inputs.data != data || self.full_refresh || self.restated().is_some() {
             return Ok(None);
         }
         let (Some(location), Some(version)) = (&build.location, build.version) else {

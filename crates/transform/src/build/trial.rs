@@ -308,6 +308,7 @@ impl Progress<'_> {
             tests: PASSED.to_owned(),
             built_at: self.world.now,
             sql: None,
+            intervals: None,
         });
     }
 
