@@ -1,5 +1,6 @@
 //! What is selected: the options that `build` and `test` share, and dbt's files of what a build did.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -35,6 +36,32 @@ pub(crate) struct InEnvironment {
     /// The environment whose models are meant: prod, or one made by `flywheel environment create`
     #[arg(long, value_name = "NAME", default_value = PRODUCTION)]
     environment: String,
+}
+
+/// Whether what is not built here is taken from production.
+#[derive(Debug, Args)]
+pub(crate) struct Defer {
+    /// Lets models that are not selected and were never built here mean what production has; with --state,
+    /// under the names that its manifest tells
+    #[arg(long)]
+    defer: bool,
+}
+
+impl Defer {
+    /// The names in production of the project's models, where they are known; none if nothing is deferred.
+    pub(crate) fn elsewhere(
+        &self,
+        project: &Project,
+        selection: &Selection,
+    ) -> Result<Option<BTreeMap<String, String>>> {
+        if !self.defer {
+            return Ok(None);
+        }
+        match &selection.state {
+            Some(state) => project.built_elsewhere(state).map(Some),
+            None => Ok(Some(BTreeMap::new())),
+        }
+    }
 }
 
 impl InEnvironment {

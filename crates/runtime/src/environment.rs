@@ -3,8 +3,20 @@
 
 use flywheel_base::Result;
 use flywheel_state::{Environment, EnvironmentMove};
+use flywheel_warehouse::Location;
+use serde::Serialize;
 
 use crate::Workspace;
+use crate::recorder::Recorder;
+
+/// A table that no environment names is kept so long, by the logical clock: whoever reads it ends, and a
+/// change that is taken back costs nothing.
+pub const IDLE_KEPT_DAYS: i64 = 7;
+
+const DAY_US: i64 = 24 * 3_600 * 1_000_000;
+
+/// How many characters name a variant's folder.
+const VARIANT_CHARS: usize = 12;
 
 /// Every environment, production first.
 ///
@@ -44,4 +56,68 @@ pub fn roll_back(workspace: &Workspace, environment: &str) -> Result<Option<Envi
 /// Those of [`flywheel_state::Store::drop_environment`].
 pub fn drop(workspace: &Workspace, name: &str) -> Result<bool> {
     workspace.store.drop_environment(name)
+}
+
+/// A table that was removed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Removed {
+    /// Where it lay in the lake.
+    pub location: String,
+    /// How many bytes of rows it had.
+    pub bytes: u64,
+}
+
+/// Removes tables of models that no environment, no build and no promotion that can be taken back has
+/// named for `days`; those that a query of this process reads stay until the next time.
+///
+/// # Errors
+/// Those of lake and metadata; what was removed until then stays removed.
+pub async fn clean(workspace: &Workspace, days: i64) -> Result<Vec<Removed>> {
+    let present = workspace.lake.locations().await?.into_iter();
+    let present: Vec<String> =
+        present.map(|at| at.as_str().to_owned()).filter(|at| is_variant(at)).collect();
+    let kept_us = days.saturating_mul(DAY_US);
+    let mut removed = Vec::new();
+    for location in workspace.store.idle_tables(&present, workspace.now(), kept_us)? {
+        let freed = workspace.lake.remove(&Location::new(location.as_str())?).await?;
+        removed.extend(freed.map(|bytes| Removed { location, bytes }));
+    }
+    Ok(removed)
+}
+
+/// Cleans after a run; a table that cannot be removed is told and tried again the next time.
+pub(crate) async fn clean_up(workspace: &Workspace, recorder: &Recorder<'_>) {
+    match clean(workspace, IDLE_KEPT_DAYS).await {
+        Ok(removed) if removed.is_empty() => {}
+        Ok(removed) => {
+            let bytes: u64 = removed.iter().map(|one| one.bytes).sum();
+            tracing::info!(tables = removed.len(), bytes, "tables nobody names were removed");
+        }
+        Err(error) => recorder.notice(format!("tables nobody names: {}", error.report())),
+    }
+}
+
+/// Whether a table is a variant of a model, `schema/name/fingerprint`.
+fn is_variant(location: &str) -> bool {
+    let parts: Vec<&str> = location.split('/').collect();
+    let print = |text: &str| text.len() == VARIANT_CHARS && text.bytes().all(is_digit);
+    matches!(parts.as_slice(), [_, _, variant] if print(variant))
+}
+
+fn is_digit(byte: u8) -> bool {
+    matches!(byte, b'0'..=b'9' | b'a'..=b'f')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_variant;
+
+    #[test]
+    fn only_tables_of_models_are_ever_removed() {
+        assert!(is_variant("mart/orders/0123456789ab"));
+        for other in ["raw/orders", "mart/orders/0123", "a/b/c/0123456789ab", "system/x/decisions"]
+        {
+            assert!(!is_variant(other), "{other}");
+        }
+    }
 }

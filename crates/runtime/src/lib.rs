@@ -38,7 +38,8 @@ mod recorder;
 mod workspace;
 
 pub use flywheel_transform::{
-    BuildOptions, BuildReport, Changes, FreshnessOutcome, FreshnessStatus, LineageStep, TestOutcome,
+    BuildOptions, BuildReport, Changes, FreshnessOutcome, FreshnessStatus, Interval, LineageStep,
+    ModelDiff, TestOutcome, Touched,
 };
 pub use recorder::{Event, Observer, Silent};
 pub use workspace::{Access, At, Workspace};

@@ -7,8 +7,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use flywheel_base::{Error, Result};
+use flywheel_project::NodeKind;
 use flywheel_project::graph::Known;
-use flywheel_transform::{BuildOptions, BuildReport, Changes};
+use flywheel_transform::{BuildOptions, BuildReport, Changes, ModelDiff, SAMPLES_MAX};
 use serde::{Deserialize, Serialize};
 
 use crate::{Observer, Workspace, run};
@@ -26,28 +27,59 @@ struct Remembered {
     environment: String,
     select: Vec<String>,
     exclude: Vec<String>,
+    defer: Option<BTreeMap<String, String>>,
     parts: BTreeMap<String, String>,
 }
 
-/// What a build would change; remembered, so that it can be applied.
+/// What a build with these options would change; remembered, so that it can be applied.
 ///
 /// # Errors
 /// Those of [`flywheel_transform::changes`], and of the file system.
-pub async fn plan(
-    workspace: &Workspace,
-    select: &[String],
-    exclude: &[String],
-    known: &Known,
-) -> Result<Changes> {
-    let changes = flywheel_transform::changes(workspace.world(), select, exclude, known).await?;
+pub async fn plan(workspace: &Workspace, options: BuildOptions<'_>) -> Result<Changes> {
+    let changes = flywheel_transform::changes(workspace.world(), options).await?;
+    let (select, exclude) = selection(workspace, options)?;
     let remembered = Remembered {
         environment: changes.environment.clone(),
-        select: select.to_vec(),
-        exclude: exclude.to_vec(),
+        select,
+        exclude,
+        defer: options.defer.cloned(),
         parts: changes.parts.clone(),
     };
     remember(&folder(workspace), &changes.digest, &remembered)?;
     Ok(changes)
+}
+
+/// In which rows and values what a plan changes would differ from production; of each kind of difference
+/// so many `samples` are shown.
+///
+/// # Errors
+/// Those of [`flywheel_transform::diff`]; [`flywheel_base::ErrorKind::Invalid`] for too many samples.
+pub async fn diff(
+    workspace: &Workspace,
+    changes: &Changes,
+    options: BuildOptions<'_>,
+    samples: usize,
+) -> Result<Vec<ModelDiff>> {
+    if samples > SAMPLES_MAX {
+        return Err(Error::invalid(format!("{samples} rows of a kind are too many to be shown"))
+            .hint(format!("Ask for at most {SAMPLES_MAX}.")));
+    }
+    flywheel_transform::diff(workspace.world(), changes, options, samples).await
+}
+
+/// The selection in words that mean the same when the plan is applied: those that look at an earlier
+/// build or at `selectors.yml` become the names they stand for.
+fn selection(
+    workspace: &Workspace,
+    options: BuildOptions<'_>,
+) -> Result<(Vec<String>, Vec<String>)> {
+    let as_said = (options.select.to_vec(), options.exclude.to_vec());
+    let Some(known) = options.known.filter(|known| !known.is_empty()) else { return Ok(as_said) };
+    let chosen = workspace.project.graph.select_with(options.select, options.exclude, known)?;
+    let models = chosen.into_iter().filter(|node| node.kind == NodeKind::Model);
+    let names: Vec<String> = models.map(|node| node.name).collect();
+    // No words would mean everything.
+    Ok(if names.is_empty() { as_said } else { (names, Vec::new()) })
 }
 
 /// Builds what the plan `digest` showed, and nothing else.
@@ -59,12 +91,9 @@ pub async fn plan(
 pub async fn apply(
     workspace: &Workspace,
     digest: &str,
-    known: &Known,
-    options: BuildOptions<'_>,
     observer: &dyn Observer,
 ) -> Result<BuildReport> {
     let remembered = recall(&folder(workspace), digest)?;
-    let (select, exclude) = (&remembered.select, &remembered.exclude);
     if remembered.environment != workspace.store.environment() {
         return Err(Error::blocked(format!(
             "plan {digest} is for the environment \"{}\"",
@@ -72,7 +101,15 @@ pub async fn apply(
         ))
         .hint(format!("Add --environment {}.", remembered.environment)));
     }
-    let now = flywheel_transform::changes(workspace.world(), select, exclude, known).await?;
+    let known = Known::new();
+    let options = BuildOptions {
+        select: &remembered.select,
+        exclude: &remembered.exclude,
+        known: Some(&known),
+        defer: remembered.defer.as_ref(),
+        ..BuildOptions::default()
+    };
+    let now = flywheel_transform::changes(workspace.world(), options).await?;
     if now.digest != digest {
         let reasons = moved(&remembered.parts, &now.parts).join("; ");
         return Err(Error::blocked(format!(
@@ -85,7 +122,6 @@ pub async fn apply(
         return Err(Error::blocked(format!("plan {digest} breaks {}", breaks.join("; ")))
             .hint("Mend what it names; `flywheel build` builds the rest and keeps the last good version of these."));
     }
-    let options = BuildOptions { select, exclude, known: Some(known), ..options };
     run::build(workspace, options, observer).await
 }
 

@@ -7,6 +7,7 @@ mod asset_columns;
 mod assets;
 mod canaries;
 mod environments;
+mod intervals;
 mod link_audit;
 mod link_questions;
 mod outbox;
@@ -32,6 +33,7 @@ pub const SYSTEM_TABLES: &[SystemTable] = &[
     tasks::TABLE,
     tables::TABLE,
     environments::TABLE,
+    intervals::TABLE,
     artifacts::TABLE,
     outbox::TABLE,
     promotions::TABLE,
@@ -80,6 +82,7 @@ pub(crate) async fn add(
     add_rows(catalog, &tasks::TABLE, &tasks::rows(workspace)?)?;
     add_rows(catalog, &tables::TABLE, &tables::rows(workspace).await?)?;
     add_rows(catalog, &environments::TABLE, &environments::rows(workspace)?)?;
+    add_rows(catalog, &intervals::TABLE, &intervals::rows(workspace)?)?;
     add_rows(catalog, &artifacts::TABLE, &artifacts::rows(workspace)?)?;
     add_rows(catalog, &outbox::TABLE, &outbox::rows(workspace)?)?;
     add_rows(catalog, &promotions::TABLE, &promotions::rows(workspace)?)?;

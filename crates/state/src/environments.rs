@@ -290,6 +290,40 @@ impl Store {
         })
     }
 
+    /// Which of the tables at `present` no environment, no build and no possible rollback has named for
+    /// `kept_us` microseconds. Since when a table is idle is noted at the first call that finds it so.
+    ///
+    /// # Errors
+    /// As every method: see [`Store::open`].
+    pub fn idle_tables(
+        &self,
+        present: &[String],
+        now: Timestamp,
+        kept_us: i64,
+    ) -> Result<Vec<String>> {
+        let used = self.referenced_locations()?;
+        let idle: BTreeSet<&String> =
+            present.iter().filter(|location| !used.contains(*location)).collect();
+        self.write("note tables that are not in use", |db| {
+            let known: Vec<String> = db
+                .prepare_cached("SELECT location FROM idle_tables")?
+                .query_map([], |row| row.get(0))?
+                .collect::<rusqlite::Result<_>>()?;
+            for location in known.iter().filter(|location| !idle.contains(location)) {
+                db.execute("DELETE FROM idle_tables WHERE location = ?", [location])?;
+            }
+            let mut note = db.prepare_cached("INSERT OR IGNORE INTO idle_tables VALUES (?,?)")?;
+            for location in &idle {
+                note.execute(params![location, now.micros()])?;
+            }
+            db.prepare_cached(
+                "SELECT location FROM idle_tables WHERE since <= ? ORDER BY location",
+            )?
+            .query_map([now.plus_micros(-kept_us).micros()], |row| row.get(0))?
+            .collect()
+        })
+    }
+
     fn require(&self, name: &str) -> Result<()> {
         let known: Vec<String> = self.read("look up an environment", |db| {
             db.prepare_cached("SELECT environment FROM environments")?

@@ -311,6 +311,23 @@ fn an_environment_is_a_map_of_its_own_until_it_is_promoted_and_taken_back() {
 }
 
 #[test]
+fn a_table_is_idle_from_the_moment_nobody_names_it_until_somebody_does() {
+    let (_folder, store) = store();
+    let now = Timestamp::from_micros;
+    put(&store, "a", "1", 1);
+    let present = ["a/1".to_owned(), "a/2".to_owned()];
+    let idle = |at: i64| store.idle_tables(&present, now(at), 10).unwrap();
+    assert_eq!(idle(100), [""; 0], "it was noticed just now");
+    assert_eq!(idle(109), [""; 0]);
+    assert_eq!(idle(110), ["a/2"]);
+    put(&store, "a", "2", 111);
+    assert_eq!(idle(120), [""; 0], "a/2 is named again, a/1 is idle since now");
+    assert_eq!(idle(130), ["a/1"]);
+    assert_eq!(store.idle_tables(&[], now(131), 10).unwrap(), [""; 0], "it is gone");
+    assert_eq!(idle(132), [""; 0], "what comes back begins anew");
+}
+
+#[test]
 fn environments_have_names_that_folders_and_commands_can_bear() {
     let (_folder, store) = store();
     for bad in ["", "a b", "../x", "-x", "prod"] {

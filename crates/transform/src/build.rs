@@ -3,6 +3,7 @@
 mod changes;
 mod contract;
 mod demand;
+mod diff;
 mod hook;
 mod job;
 mod past;
@@ -15,6 +16,7 @@ pub(crate) mod materialize;
 pub(crate) mod plan;
 
 pub use changes::{Change, Changes, Impact, ModelChange, Touched, changes};
+pub use diff::{ColumnDiff, ModelDiff, RowChange, RowSample, SAMPLES_MAX, ValueSample, diff};
 
 use std::collections::BTreeMap;
 

@@ -31,7 +31,8 @@ use flywheel_state::Store;
 use flywheel_warehouse::Lake;
 
 pub use build::{
-    BuildOptions, Change, Changes, Impact, ModelChange, Touched, build, changes, test,
+    BuildOptions, Change, Changes, ColumnDiff, Impact, ModelChange, ModelDiff, RowChange,
+    RowSample, SAMPLES_MAX, Touched, ValueSample, build, changes, diff, test,
 };
 pub use catalog::{At, catalog, catalog_at};
 pub use freshness::{FreshnessOutcome, FreshnessStatus, freshness};

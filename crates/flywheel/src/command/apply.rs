@@ -2,8 +2,7 @@
 
 use clap::Args;
 use flywheel_base::Result;
-use flywheel_project::graph::Known;
-use flywheel_runtime::{Access, BuildOptions, plan};
+use flywheel_runtime::{Access, plan};
 
 use super::Runs;
 use crate::app::{App, Exit};
@@ -25,12 +24,11 @@ impl Runs for Apply {
     async fn run(self, app: App) -> Result<Exit> {
         let workspace = self.environment.open(&app, Access::Write).await?;
         let progress = Progress::new(app.output, "apply");
-        let options = BuildOptions::default();
-        let report = plan::apply(&workspace, &self.plan, &Known::new(), options, &progress).await;
+        let report = plan::apply(&workspace, &self.plan, &progress).await;
         drop(progress);
         let report = report?;
         write_artifacts(&workspace.project, &report)?;
         super::build::print(&app, &report)?;
-        Ok(if report.passed() { Exit::Done } else { Exit::Failed })
+        Ok(super::build::exit_of(&report))
     }
 }

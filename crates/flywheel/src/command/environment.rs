@@ -48,6 +48,12 @@ enum Verb {
         /// The environment
         name: String,
     },
+    /// Removes tables of models that no environment has named for a while; builds and turns do so, too
+    Clean {
+        /// For how many days nobody may have named a table that goes
+        #[arg(long, default_value_t = environment::IDLE_KEPT_DAYS, value_parser = clap::value_parser!(i64).range(0..=36_500))]
+        days: i64,
+    },
 }
 
 impl Runs for Environment {
@@ -85,6 +91,19 @@ impl Runs for Environment {
                     false => format!("there is no environment {name}"),
                 };
                 app.output.message(&text);
+            }
+            Verb::Clean { days } => {
+                let workspace = app.open(Access::Write).await?;
+                let removed = environment::clean(&workspace, days).await?;
+                if app.output.format == Format::Json {
+                    app.output.json(&removed)?;
+                    return Ok(Exit::Done);
+                }
+                let mut grid = Grid::new(&["table", "#bytes"]);
+                for one in removed {
+                    grid.row(vec![one.location, one.bytes.to_string()]);
+                }
+                app.output.grid(&grid)?;
             }
         }
         Ok(Exit::Done)

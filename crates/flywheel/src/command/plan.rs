@@ -2,25 +2,38 @@
 
 use clap::Args;
 use flywheel_base::Result;
-use flywheel_project::graph::Known;
-use flywheel_runtime::{Access, Changes, plan};
+use flywheel_runtime::{Access, BuildOptions, Changes, ModelDiff, Touched, plan};
+use serde::Serialize;
 
 use super::Runs;
 use crate::app::{App, Exit};
 use crate::output::{Format, Grid};
-use crate::selection::InEnvironment;
+use crate::selection::{Defer, InEnvironment, Selection};
 
 /// Options of `flywheel plan`.
 #[derive(Debug, Args)]
 pub(crate) struct Plan {
-    /// Models: name, +name (and what it reads), name+ (and what reads it), tag:x, path:x, source:x
-    #[arg(long, short, num_args = 1..)]
-    select: Vec<String>,
-    /// Models to leave out, in the same words
-    #[arg(long, num_args = 1..)]
-    exclude: Vec<String>,
+    #[command(flatten)]
+    selection: Selection,
+    #[command(flatten)]
+    defer: Defer,
     #[command(flatten)]
     environment: InEnvironment,
+    /// Computes what changes, and counts rows and values that differ from production
+    #[arg(long)]
+    diff: bool,
+    /// How many rows of each kind of difference are shown, at most 50
+    #[arg(long, default_value_t = 3, requires = "diff")]
+    samples: usize,
+}
+
+/// A plan with the differences of rows.
+#[derive(Serialize)]
+struct Shown<'a> {
+    #[serde(flatten)]
+    changes: &'a Changes,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    diff: Option<&'a [ModelDiff]>,
 }
 
 impl Runs for Plan {
@@ -29,14 +42,99 @@ impl Runs for Plan {
 
     async fn run(self, app: App) -> Result<Exit> {
         let workspace = self.environment.open(&app, Access::Read).await?;
-        let changes = plan::plan(&workspace, &self.select, &self.exclude, &Known::new()).await?;
+        let (select, known) = (self.selection.words(), self.selection.known(&workspace.project)?);
+        let defer = self.defer.elsewhere(&workspace.project, &self.selection)?;
+        let options = BuildOptions {
+            select: &select,
+            exclude: &self.selection.exclude,
+            known: Some(&known),
+            defer: defer.as_ref(),
+            ..BuildOptions::default()
+        };
+        let changes = plan::plan(&workspace, options).await?;
+        let diff = match self.diff {
+            true => Some(Box::pin(plan::diff(&workspace, &changes, options, self.samples)).await?),
+            false => None,
+        };
         if app.output.format == Format::Json {
-            app.output.json(&changes)?;
+            app.output.json(&Shown { changes: &changes, diff: diff.as_deref() })?;
         } else {
             print(&app, &changes)?;
+            print_diff(&app, diff.as_deref().unwrap_or_default())?;
+            conclude(&app, &changes);
         }
         Ok(if changes.breaks().is_empty() { Exit::Done } else { Exit::Blocked })
     }
+}
+
+/// How something is reached: by the columns it reads, or else by the models.
+fn reached(touched: &Touched) -> String {
+    let reads: Vec<&str> = match touched.columns.is_empty() {
+        true => touched.reads.iter().map(String::as_str).collect(),
+        false => touched.columns.iter().map(String::as_str).collect(),
+    };
+    format!("reads {}", reads.join(", "))
+}
+
+fn print_diff(app: &App, diff: &[ModelDiff]) -> Result<()> {
+    if diff.is_empty() {
+        return Ok(());
+    }
+    let count = |rows: Option<u64>| rows.map_or_else(String::new, |rows| rows.to_string());
+    let mut grid = Grid::new(&[
+        "model",
+        "#rows",
+        "#would be",
+        "#added",
+        "#removed",
+        "#changed",
+        "values",
+        "key",
+    ]);
+    for model in diff {
+        let columns = model.columns.iter();
+        let values: Vec<String> =
+            columns.map(|column| format!("~{} {}", column.column, column.changed)).collect();
+        grid.row(vec![
+            model.name.clone(),
+            count(model.rows_before),
+            count(model.rows_after),
+            model.added.to_string(),
+            model.removed.to_string(),
+            model.changed.to_string(),
+            values.join(", "),
+            model.key.join(", "),
+        ]);
+    }
+    app.output.grid(&grid)?;
+    for model in diff {
+        if let Some(note) = &model.note {
+            app.output.message(&format!("{}: {note}", model.name));
+        }
+        for sample in &model.samples {
+            let text = |value: &Option<String>| value.clone().unwrap_or_else(|| "null".to_owned());
+            let values = sample.values.iter().map(|value| match sample.change.name() {
+                "added" => format!("{} {}", value.column, text(&value.after)),
+                "removed" => format!("{} {}", value.column, text(&value.before)),
+                _ => {
+                    let (before, after) = (text(&value.before), text(&value.after));
+                    format!("{} {before} -> {after}", value.column)
+                }
+            });
+            let values: Vec<String> = values.collect();
+            let key = match sample.key.is_empty() {
+                true => String::new(),
+                false => format!(" {}", sample.key.join(", ")),
+            };
+            app.output.message(&format!(
+                "{} {}{key}: {}",
+                model.name,
+                sample.change.name(),
+                values.join(", ")
+            ));
+        }
+    }
+    Ok(())
 }
 
 fn print(app: &App, changes: &Changes) -> Result<()> {
@@ -94,5 +192,4 @@ fn print(app: &App, changes: &Changes) -> Result<()> {
             app.output.message("it cannot be applied; readers keep the last good version")
         }
     }
-    Ok(())
 }

@@ -628,7 +628,7 @@ fn skipped_because(culprit: &str) -> Failure {
 }
 
 /// What a name means to readers.
-fn item_of(seen: &Publication, reads: BTreeSet<String>) -> Result<Option<Item>> {
+pub(super) fn item_of(seen: &Publication, reads: BTreeSet<String>) -> Result<Option<Item>> {
     if let (Some(location), Some(version)) = (&seen.location, seen.version) {
         let location = Location::new(location.as_str())?;
         return Ok(Some(Item::Table { location, version }));

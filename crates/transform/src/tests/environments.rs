@@ -1,9 +1,7 @@
 //! Environments and dbt targets side by side, and what a plan says before anything is built.
 
-use flywheel_project::graph::Known;
-
 use super::shop::Shop;
-use crate::{Change, Changes, Impact, ModelStatus, changes};
+use crate::{BuildOptions, Change, Changes, Impact, ModelStatus, changes};
 
 const ORDERS: &str = "{{ config(materialized='table') }}
 select id, customer, amount from {{ source('raw', 'orders') }} where amount > 0";
@@ -25,7 +23,7 @@ async fn shop() -> Shop {
 }
 
 async fn plan(shop: &Shop) -> Changes {
-    changes(shop.world(), &[], &[], &Known::new()).await.unwrap()
+    changes(shop.world(), BuildOptions::default()).await.unwrap()
 }
 
 /// `name: change impact columns`, one text for each model.
