@@ -6,5 +6,6 @@ mod columns;
 mod dbt;
 mod environments;
 mod increments;
+mod intervals;
 mod shop;
 mod trials;

@@ -1,5 +1,7 @@
 //! Environments and plans by the binary: what is shown, applied, refused, promoted and taken back.
 
+use std::process::Stdio;
+
 use serde_json::Value;
 
 use crate::house::House;
@@ -182,4 +184,195 @@ fn an_environment_costs_nothing_and_is_promoted_and_taken_back_in_one_step() {
     house.ok(&["environment", "rollback"]);
     assert_eq!(house.cell(total), "40");
     assert!(!house.ok(&["environment", "list"]).contains("dev"));
+}
+
+#[test]
+fn two_applies_of_one_plan_at_once_end_in_one_refusal() {
+    let house = shop();
+    house.write(
+        "models/mart/orders.sql",
+        ORDERS.replace("amount from", "amount * 2 as amount from"),
+    );
+    let plan = digest(&plan_of(&house, &[]));
+    let start = || {
+        let mut command = crate::house::binary();
+        command.arg("-C").arg(house.dir()).args(["apply", &plan]);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    };
+    let both = [start(), start()].map(|child| child.wait_with_output().unwrap());
+    let (done, refused): (Vec<_>, Vec<_>) = both.iter().partition(|output| output.status.success());
+    assert_eq!((done.len(), refused.len()), (1, 1), "{both:?}");
+    let complaint = crate::house::text(&refused[0].stderr);
+    assert!(complaint.contains("no longer") || complaint.contains("process"), "{complaint}");
+    assert_eq!(house.cell("select sum(total) from mart.totals"), "80", "it was built once");
+}
+
+#[test]
+fn a_build_that_would_break_a_metric_or_a_policy_is_blocked() {
+    let house = shop();
+    // Nothing but the metric reads the column: every model could be built.
+    house.write("models/mart/orders.sql", ORDERS.replace(", amount", ""));
+    house.write(
+        "models/mart/totals.sql",
+        "{{ config(materialized='table') }} select customer, 9 as total from {{ ref('orders') }}",
+    );
+    let plan = plan_of(&house, &[]);
+    let broken: Vec<&str> = plan["dependents"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|touched| !touched["breaks"].is_null())
+        .map(|touched| touched["node"]["name"].as_str().unwrap())
+        .collect();
+    assert_eq!(broken, ["revenue"], "{plan}");
+    let complaint = house.fails(3, &["build"]);
+    assert!(
+        complaint.contains("metric \"revenue\"") && complaint.contains("amount"),
+        "{complaint}"
+    );
+    assert_eq!(house.cell("select sum(amount) from mart.orders"), "40");
+    let answer = house.ok(&["metric", "query", "revenue", "--output", "csv"]);
+    assert_eq!(answer.lines().last(), Some("40"));
+    // A policy whose payload names a column that its audience no longer has.
+    house.write("models/mart/orders.sql", ORDERS);
+    house.write(
+        "models/mart/totals.sql",
+        "{{ config(materialized='table') }} select customer as who, 9 as total from {{ ref('orders') }}",
+    );
+    let complaint = house.fails(3, &["build"]);
+    assert!(
+        complaint.contains("policy \"offer\"") && complaint.contains("customer"),
+        "{complaint}"
+    );
+}
+
+#[test]
+fn rows_that_would_differ_are_counted_and_shown() {
+    let house = shop();
+    house.write(
+        "models/mart/orders.sql",
+        ORDERS.replace(
+            "amount from",
+            "case when id = 2 then amount + 1 else amount end as amount from",
+        ),
+    );
+    let plan = plan_of(&house, &["--diff"]);
+    let orders =
+        plan["diff"].as_array().unwrap().iter().find(|d| d["name"] == "mart.orders").unwrap();
+    assert_eq!(
+        (&orders["key"], &orders["added"], &orders["removed"], &orders["changed"]),
+        (&serde_json::json!(["id"]), &0.into(), &0.into(), &1.into())
+    );
+    assert_eq!(orders["columns"], serde_json::json!([{"column": "amount", "changed": 1}]));
+    let told = house.run(&["plan", "--diff"]);
+    let told = crate::house::text(&told.stdout) + &crate::house::text(&told.stderr);
+    assert!(told.contains("mart.orders changed 2: amount 30 -> 31"), "{told}");
+    house.fails(2, &["plan", "--diff", "--samples", "51"]);
+    house.fails(2, &["plan", "--samples", "3"]);
+    assert_eq!(house.cell("select sum(amount) from mart.orders"), "40", "nothing was built");
+}
+
+#[test]
+fn tables_that_no_environment_names_are_removed_and_no_others() {
+    let house = shop();
+    let variants = || {
+        let folder = house.dir().join(".flywheel/lake/mart/orders");
+        std::fs::read_dir(folder).unwrap().count()
+    };
+    assert_eq!(variants(), 1);
+    for factor in 2..4 {
+        house.write(
+            "models/mart/orders.sql",
+            ORDERS.replace("amount from", &format!("amount * {factor} as amount from")),
+        );
+        house.ok(&["build"]);
+    }
+    assert_eq!(variants(), 3, "a week has not passed");
+    house.ok(&["environment", "create", "keep"]);
+    house.write("models/mart/orders.sql", ORDERS);
+    house.ok(&["build"]);
+    let gone: Value = serde_json::from_str(&house.ok(&[
+        "environment",
+        "clean",
+        "--days",
+        "0",
+        "--output",
+        "json",
+    ]))
+    .unwrap();
+    let gone: Vec<&str> =
+        gone.as_array().unwrap().iter().map(|one| one["location"].as_str().unwrap()).collect();
+    assert_eq!(variants(), 2, "one for each of two environments: {gone:?}");
+    assert!(gone.iter().all(|one| one.starts_with("mart/")), "{gone:?}");
+    let in_keep = house.ok(&[
+        "sql",
+        "select sum(amount) from mart.orders",
+        "--environment",
+        "keep",
+        "--output",
+        "csv",
+    ]);
+    assert_eq!(in_keep.lines().last(), Some("120"));
+    assert_eq!(house.cell("select sum(amount) from mart.orders"), "40");
+    house.ok(&["environment", "drop", "keep"]);
+    house.ok(&["environment", "clean", "--days", "0"]);
+    assert_eq!(variants(), 1);
+    assert_eq!(house.ok(&["environment", "clean", "--days", "0", "--output", "json"]).trim(), "[]");
+}
+
+#[test]
+fn an_interval_is_built_again_by_its_dates() {
+    let house = shop();
+    let facts = "{{ config(materialized='incremental', incremental_strategy='microbatch', event_time='at', batch_size='day', \
+        begin='2024-04-30') }} select id, amount, cast(at as timestamp) as at from {{ source('raw', 'orders') }}";
+    house.write("models/mart/facts.sql", facts);
+    house.ok(&["build"]);
+    let missing =
+        "select count(*) from system.intervals where model = 'mart.facts' and status = 'missing'";
+    assert_eq!(house.cell(missing), "0");
+    house.write("data/orders.csv", "id,customer,amount,at\n1,a,11,2024-05-01\n2,b,30,2024-05-01\n");
+    house.ok(&["sync"]);
+    let total = "select sum(amount) from mart.facts";
+    house.ok(&["build"]);
+    assert_eq!(house.cell(total), "40", "what is long over is not looked at again");
+    house.ok(&["build", "--select", "facts", "--from", "2024-05-01", "--to", "2024-05-02"]);
+    assert_eq!(house.cell(total), "41");
+    let spans = house.sql("select status, cast(from_at as date), cast(to_at as date) from system.intervals where from_at = '2024-05-01'");
+    assert_eq!(spans, ["built,2024-05-01,2024-05-02"]);
+    let complaint = house
+        .fails(2, &["build", "--select", "orders", "--from", "2024-05-01", "--to", "2024-05-02"]);
+    assert!(complaint.contains("event_time"), "{complaint}");
+    house.fails(2, &["build", "--from", "2024-05-02", "--to", "2024-05-01"]);
+    house.fails(2, &["build", "--from", "2024-05-02"]);
+    house.fails(2, &["build", "--from", "soon", "--to", "2024-05-01"]);
+}
+
+#[test]
+fn a_part_of_a_dbt_project_is_built_on_another_targets_tables() {
+    let house = House::new();
+    std::fs::remove_file(house.path("flywheel.yaml")).unwrap();
+    house.write("dbt_project.yml", "name: shop\nprofile: shop\n");
+    house.write(
+        "profiles.yml",
+        "shop:\n  target: dev\n  outputs:\n    dev: {type: duckdb, schema: dev}\n    prod: {type: duckdb, schema: main_prod}\n",
+    );
+    house.write("models/a.sql", "{{ config(materialized='table') }} select 20 as x");
+    house.write("models/b.sql", "select x + 1 as x from {{ ref('a') }}");
+    house.write("models/c.sql", "select x * 2 as x from {{ ref('b') }}");
+    house.ok(&["build", "--target", "prod"]);
+    std::fs::rename(house.path("target"), house.path("prod-artifacts")).unwrap();
+    let alone = house.fails(1, &["build", "--select", "c"]);
+    assert!(alone.contains("has not been built"), "{alone}");
+    let state = house.path("prod-artifacts");
+    let state = state.to_str().unwrap();
+    house.ok(&["build", "--select", "c", "--defer", "--state", state]);
+    assert_eq!(house.cell("select x from dev.c"), "42");
+    assert_eq!(house.cell("select x from main_prod.c"), "42", "production keeps its own");
+    house.write("models/a.sql", "{{ config(materialized='table') }} select 30 as x");
+    house.ok(&["build", "--target", "prod"]);
+    house.write("models/c.sql", "select x * 3 as x from {{ ref('b') }}");
+    house.ok(&["build", "--select", "c", "--defer", "--state", state]);
+    assert_eq!(house.cell("select x from dev.c"), "93", "production's newest is read");
+    let gone = house.fails(2, &["build", "--select", "c", "--defer", "--state", "nowhere"]);
+    assert!(gone.contains("manifest.json"), "{gone}");
 }

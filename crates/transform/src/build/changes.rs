@@ -557,20 +557,29 @@ impl Dependents<'_> {
                 for next in project.graph.downstream(&at) {
                     // Models below have an effect of their own.
                     let own = matches!(next.kind, NodeKind::Model | NodeKind::Source);
-                    if own || !seen.insert(next.clone()) {
+                    if own || seen.contains(next) {
                         continue;
                     }
+                    // Each metric has a query of its own; what is below other things is reached through them.
+                    let passes = matches!(next.kind, NodeKind::Semantic | NodeKind::Metric);
                     let touched = match found.get(next) {
                         Some(touched) => Some(touched.clone()),
-                        None => self.touched(&at, next).await?,
+                        None => self.touched(&at, next, broken.is_some()).await?,
                     };
-                    let Some(mut touched) = touched else { continue };
+                    let Some(mut touched) = touched else {
+                        if passes && seen.insert(next.clone()) {
+                            open.push((next.clone(), broken.clone()));
+                        }
+                        continue;
+                    };
+                    seen.insert(next.clone());
                     touched.reads.insert(name.clone());
                     // An action works as before; it is the policy that has nothing to send.
                     if touched.breaks.is_none() && next.kind != NodeKind::Action {
                         touched.breaks.clone_from(&broken);
                     }
-                    let below = touched.breaks.as_ref().map(|_| format!("{next} breaks"));
+                    let below = touched.breaks.as_ref().filter(|_| !passes);
+                    let below = below.map(|_| format!("{next} breaks"));
                     found.insert(next.clone(), touched);
                     open.push((next.clone(), broken.clone().or(below)));
                 }
@@ -580,7 +589,12 @@ impl Dependents<'_> {
     }
 
     /// What a change of `at` is to `next`; nothing if it reads none of what changes.
-    async fn touched(&mut self, at: &NodeId, next: &NodeId) -> Result<Option<Touched>> {
+    async fn touched(
+        &mut self,
+        at: &NodeId,
+        next: &NodeId,
+        broken: bool,
+    ) -> Result<Option<Touched>> {
         let project = self.world.project;
         let judged = demand::judge(project, next, self.before, &self.after).await;
         let through_queries = match at.kind {
@@ -589,7 +603,7 @@ impl Dependents<'_> {
             _ => false,
         };
         let reads = judged.columns.as_ref().is_none_or(|columns| self.feels(next, columns));
-        if judged.broken.is_none() && through_queries && !reads {
+        if judged.broken.is_none() && !broken && through_queries && !reads {
             return Ok(None);
         }
         let file = project.graph.info(next).and_then(|info| info.file.clone());
@@ -615,7 +629,8 @@ impl Dependents<'_> {
     /// Whether what a resource reads changes. One that counts rows reads no column of them.
     fn feels(&self, node: &NodeId, columns: &BTreeSet<TableColumn>) -> bool {
         let project = self.world.project;
-        let mut above = project.graph.upstream(node).map(|id| names::relation(project, id));
+        let above = project.graph.ancestors(node).into_iter();
+        let mut above = above.map(|id| names::relation(project, &id));
         let rows = above.any(|name| self.effects.get(&name).is_some_and(|effect| effect.rows));
         rows || columns.iter().any(|column| self.is_changed(column))
     }
