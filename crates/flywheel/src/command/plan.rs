@@ -170,6 +170,11 @@ fn print(app: &App, changes: &Changes) -> Result<()> {
     for touched in changes.dependents.iter().filter(|touched| touched.breaks.is_none()) {
         app.output.message(&format!("touches {} ({})", touched.node, reached(touched)));
     }
+    Ok(())
+}
+
+/// What a person can do with the plan.
+fn conclude(app: &App, changes: &Changes) {
     let breaks = changes.breaks();
     for broken in &breaks {
         app.output.message(&format!("breaks {broken}"));

@@ -194,12 +194,18 @@ impl Job<'_> {
         let column = rows.iter().find(|batch| batch.num_rows() > 0).map(|batch| batch.column(0));
         let Some(column) = column else { return Ok(None) };
         let micros = DataType::Timestamp(TimeUnit::Microsecond, None);
-        let moments = arrow::compute::cast(column, &micros).map_err(|error| {
+        let moments = arrow::compute::cast(column, &micros);
+        let wrong = || {
             Error::invalid(format!("its event_time \"{event_time}\" is neither date nor time"))
-                .caused_by(error)
-        })?;
-        let moments = moments.as_primitive_opt::<TimestampMicrosecondType>();
-        let first = moments.filter(|moments| moments.is_valid(0)).map(|moments| moments.value(0));
+                .hint("Name a column of dates or times, or cast it in the query.")
+        };
+        let moments = moments.map_err(|error| wrong().caused_by(error))?;
+        let moments = moments.as_primitive_opt::<TimestampMicrosecondType>().ok_or_else(wrong)?;
+        let first = match (column.is_valid(0), moments.is_valid(0)) {
+            (false, _) => None,
+            (true, true) => Some(moments.value(0)),
+            (true, false) => return Err(wrong()),
+        };
         Ok(first.map(Timestamp::from_micros))
     }
 

@@ -68,7 +68,7 @@ pub(super) fn run(context: &Context) -> Result<Tally> {
     }
     let wall = figures::median(&plans).unwrap_or(f64::MAX);
     at_most(&mut tally, "dbt: seconds of a plan of 100 unchanged models", wall, UNCHANGED_MAX_S);
-    let plan = process::run(&mut flywheel.on(&many, &["plan", "--output", "json"]))?;
+    let plan = process::output(&mut flywheel.on(&many, &["plan", "--output", "json"]))?;
     let plan: Value = serde_json::from_str(&plan)?;
     let tasks = plan.get("models").and_then(Value::as_array).map_or(usize::MAX, Vec::len);
     holds(&mut tally, "dbt: a plan of 100 unchanged models has no task", tasks == 0);
