@@ -227,8 +227,10 @@ pub async fn changes(world: World<'_>, options: BuildOptions<'_>) -> Result<Chan
     // As they are built: a model after all that it reads.
     let sequence =
         order::arrange(&plan.models.keys().cloned().collect(), &plan.reads, &order::Edges::new())?;
+    let sequence: Vec<String> = sequence.into_iter().flatten().collect();
+    models.extend(built_again(&plan, &sequence, &models));
     let place: BTreeMap<String, usize> =
-        sequence.into_iter().flatten().enumerate().map(|(place, name)| (name, place)).collect();
+        sequence.into_iter().enumerate().map(|(place, name)| (name, place)).collect();
     models.sort_by_key(|model| place.get(&model.name).copied());
     for name in removed {
         let effect = Effect { rows: true, ..Effect::default() };
@@ -245,6 +247,32 @@ pub async fn changes(world: World<'_>, options: BuildOptions<'_>) -> Result<Chan
     let touched = models.iter().filter(|model| model.selected && model.change != Change::Removed);
     let unchanged = plan.selected.len().saturating_sub(touched.count());
     Ok(Changes { environment, digest, models, dependents, unchanged, parts })
+}
+
+/// Models that stay what they are and are built all the same, because what they read is built again.
+fn built_again(plan: &Plan<'_>, sequence: &[String], models: &[ModelChange]) -> Vec<ModelChange> {
+    let known: BTreeSet<&str> = models.iter().map(|model| model.name.as_str()).collect();
+    let mut moving: BTreeSet<&str> =
+        models.iter().filter(|model| model.selected).map(|model| model.name.as_str()).collect();
+    let mut again = Vec::new();
+    for name in sequence {
+        let reads = plan.reads.get(name).into_iter().flatten();
+        let through: BTreeSet<String> =
+            reads.filter(|read| moving.contains(read.as_str())).cloned().collect();
+        if through.is_empty() || known.contains(name.as_str()) {
+            continue;
+        }
+        moving.insert(name);
+        let stored = plan.models.get(name).is_some_and(|model| {
+            let way = model.config.materialized;
+            !matches!(way, Materialized::View | Materialized::Ephemeral)
+        });
+        if stored && plan.selected.contains(name) {
+            let effect = Effect { through, ..Effect::default() };
+            again.push(model_change(plan, name, Change::Indirect, &effect, true));
+        }
+    }
+    again
 }
 
 /// Compares each selected model with its last build.
@@ -269,15 +297,25 @@ async fn look(
             matches!(job.model.config.materialized, Materialized::View | Materialized::Ephemeral);
         let before = past.build.and_then(|build| build.sql.clone());
         let shown = past.publication.is_some() || names::is_ephemeral(job.model);
-        let change = match (&inputs, shown) {
-            (None, _) | (_, false) => Some(Change::Added),
-            (Some(inputs), _) if inputs.source != source => match before.as_ref() == Some(&sql) {
-                // The same query stored alike: the columns of what it reads are others.
-                true if view == past.build.is_some_and(|build| build.location.is_none()) => {
-                    Some(Change::Indirect)
-                }
-                _ => Some(Change::Modified),
-            },
+        let other = match (&inputs, past.build) {
+            (Some(inputs), Some(build)) if inputs.source != source => {
+                // Another comment or layout is the same plan. One that does not fit yet what readers see is another.
+                let same =
+                    job.compile().await.is_ok_and(|now| now.fingerprint == build.fingerprint);
+                (!same).then_some(build)
+            }
+            _ => None,
+        };
+        let change = match (&inputs, other) {
+            (None, _) => Some(Change::Added),
+            _ if !shown => Some(Change::Added),
+            // The same query stored alike: the columns of what it reads are others.
+            (_, Some(build))
+                if before.as_ref() == Some(&sql) && view == build.location.is_none() =>
+            {
+                Some(Change::Indirect)
+            }
+            (_, Some(_)) => Some(Change::Modified),
             (Some(inputs), _) if !view && inputs.timed => Some(Change::NewData),
             (Some(inputs), _) if !view && inputs.data != data => Some(Change::NewData),
             _ => None,

@@ -279,7 +279,7 @@ impl Job<'_> {
     }
 
     /// Renders the query and finds its fingerprint; it is planned only if something about it changed.
-    async fn compile(&self) -> Result<Compiled> {
+    pub(super) async fn compile(&self) -> Result<Compiled> {
         let project = self.world.project;
         if let Some(declared) = &self.model.seed {
             let rows = declared.read()?;

@@ -58,7 +58,14 @@ async fn a_plan_tells_whom_a_change_reaches_by_the_columns_they_read() {
     let mut shop = shop().await;
     assert_eq!(told(&shop).await, [""; 0]);
     shop.edit("models/mart/orders.sql", &ORDERS.replace("id, customer", "customer, id"));
-    assert_eq!(told(&shop).await, ["mart.orders: modified nothing"]);
+    let reordered = told(&shop).await;
+    assert_eq!(reordered[0], "mart.orders: modified nothing");
+    assert!(
+        reordered.contains(&"mart.sums: indirect nothing".to_owned()),
+        "it is built again, on the new table: {reordered:?}"
+    );
+    shop.edit("models/mart/orders.sql", &format!("-- said otherwise\n{ORDERS}"));
+    assert_eq!(told(&shop).await, [""; 0], "a comment changes nothing");
     shop.edit("models/mart/orders.sql", &ORDERS.replace("amount from", "amount, 1 as one from"));
     assert_eq!(told(&shop).await[0], "mart.orders: modified non-breaking +one");
     shop.edit(
