@@ -72,7 +72,7 @@ impl Intervals {
                 .split(',')
                 .map(|micros| micros.parse().ok().map(Timestamp::from_micros))
                 .collect();
-            let [from, to, built_at] = moments?.try_into().ok()?;
+            let [from, to, built_at]: [Timestamp; 3] = moments?.try_into().ok()?;
             spans.push(Span { interval: Interval { from, to }, built_at });
         }
         Some(Self { spans })
@@ -115,16 +115,15 @@ impl Intervals {
     fn put_oldest_together(&mut self) {
         let mut at = 0;
         while self.spans.len() > SPANS_MAX && at + 1 < self.spans.len() {
-            let (Some(first), Some(second)) = (self.spans.get(at), self.spans.get(at + 1)) else {
-                break;
-            };
+            let second = self.spans.get(at + 1).copied();
+            let (Some(first), Some(second)) = (self.spans.get_mut(at), second) else { break };
             if first.interval.to != second.interval.from {
                 at += 1;
                 continue;
             }
-            let built_at = first.built_at.max(second.built_at);
-            let interval = Interval { from: first.interval.from, to: second.interval.to };
-            self.spans.splice(at..at + 2, [Span { interval, built_at }]);
+            first.built_at = first.built_at.max(second.built_at);
+            first.interval.to = second.interval.to;
+            self.spans.remove(at + 1);
         }
     }
 

@@ -5,7 +5,6 @@
 //! table may be larger than memory. What is already built in an environment is read, not computed.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write as _;
 
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{DataType, Int64Type, Schema, SchemaRef};
@@ -382,14 +381,12 @@ impl Sides<'_> {
     /// Both sides beside each other, rows matched by the key.
     fn joined(&self, before: &str, key: &[String], compared: &[Pair]) -> String {
         let side = |table: &str| {
-            let mut select = String::new();
-            for (at, name) in key.iter().enumerate() {
-                let _ = write!(select, "{} AS k{at}, ", quoted(name));
-            }
-            for (at, pair) in compared.iter().enumerate() {
-                let _ = write!(select, "{} AS c{at}, ", quoted(&pair.name));
-            }
-            format!("(SELECT {select}TRUE AS here FROM {table})")
+            let keys =
+                key.iter().enumerate().map(|(at, name)| format!("{} AS k{at}", quoted(name)));
+            let columns = compared.iter().enumerate();
+            let columns = columns.map(|(at, pair)| format!("{} AS c{at}", quoted(&pair.name)));
+            let select: Vec<String> = keys.chain(columns).collect();
+            format!("(SELECT {}, TRUE AS here FROM {table})", select.join(", "))
         };
         let on: Vec<String> = (0..key.len()).map(|at| format!("b.k{at} = a.k{at}")).collect();
         format!(
@@ -411,14 +408,16 @@ impl Sides<'_> {
             compared.iter().enumerate().map(|(at, pair)| pair.differs(at)).collect();
         let any = if differs.is_empty() { "FALSE".to_owned() } else { differs.join(" OR ") };
         let changed = format!("b.here AND a.here AND ({any})");
-        let mut select = format!(
-            "count(b.here), count(a.here), count(*) FILTER (WHERE b.here IS NULL), \
-             count(*) FILTER (WHERE a.here IS NULL), count(*) FILTER (WHERE {changed})"
-        );
-        for one in &differs {
-            let _ = write!(select, ", count(*) FILTER (WHERE b.here AND a.here AND {one})");
-        }
-        let counts = counts(self.session, &format!("SELECT {select} FROM {joined}")).await?;
+        let conditions = ["b.here", "a.here", "b.here IS NULL", "a.here IS NULL", &changed];
+        let conditions = conditions.into_iter().map(str::to_owned);
+        let of_columns = differs.iter().map(|one| format!("b.here AND a.here AND {one}"));
+        let select: Vec<String> = conditions
+            .chain(of_columns)
+            .enumerate()
+            .map(|(at, condition)| format!("count(*) FILTER (WHERE {condition}) AS n{at}"))
+            .collect();
+        let sql = format!("SELECT {} FROM {joined}", select.join(", "));
+        let counts = counts(self.session, &sql).await?;
         let [old, new, added, removed, rows, of_columns @ ..] = counts.as_slice() else {
             return Err(Error::internal("a count of rows gives no counts"));
         };
@@ -478,7 +477,7 @@ impl Sides<'_> {
             self.after
         );
         let sum = |side: &str| format!("CAST(coalesce(sum(greatest({side}, 0)), 0) AS BIGINT)");
-        let sql = format!("SELECT {}, {} FROM {rows}", sum("_more"), sum("-_more"));
+        let sql = format!("SELECT {} AS n0, {} AS n1 FROM {rows}", sum("_more"), sum("-_more"));
         let sums = counts(self.session, &sql).await?;
         let [added, removed] = sums.as_slice() else {
             return Err(Error::internal("a count of rows gives no counts"));
