@@ -137,7 +137,7 @@ fn of(project: &Project, node: &NodeId) -> Result<Vec<Demand>> {
                 add("outcome.events", sql, BTreeSet::new());
             }
             if let Choose::Experiment(experiment) = &policy.choose {
-                for text in &experiment.pre_period {
+                if let Some(text) = &experiment.pre_period {
                     add("pre_period", names::render_text(project, text)?, BTreeSet::new());
                 }
                 for guardrail in &experiment.guardrails {
