@@ -9,6 +9,7 @@ mod policy;
 mod properties;
 pub(crate) mod quality;
 mod query;
+mod schedule;
 mod semantic;
 mod split;
 mod sync;
@@ -97,6 +98,8 @@ pub(crate) fn check(loaded: &mut Loaded, connectors: &Connectors) -> Checked {
     check.dictionaries();
     check.qualities();
     check.cycles();
+    // Selectors need the finished graph.
+    check.schedules();
     check.checked
 }
 
