@@ -98,15 +98,21 @@ impl Kind {
                 None => self.value(range).map(|value| (value, value))?,
             };
             if from > to {
-                return Err(Error::invalid(format!("the {} \"{range}\" runs backwards", self.name))
-                    .hint(format!("Write {to}-{from}, or two parts with a comma between them.")));
+                return Err(Error::invalid(format!(
+                    "the {} \"{range}\" runs backwards",
+                    self.name
+                ))
+                .hint(format!("Write {to}-{from}, or two parts with a comma between them.")));
             }
             let step = match step.map(str::parse::<u32>) {
                 None => 1,
                 Some(Ok(step)) if (1..=self.most).contains(&step) => step,
                 Some(_) => {
-                    return Err(Error::invalid(format!("the {} has the step \"{part}\"", self.name))
-                        .hint(format!("Write a step from 1 to {}, such as */5.", self.most)));
+                    return Err(Error::invalid(format!(
+                        "the {} has the step \"{part}\"",
+                        self.name
+                    ))
+                    .hint(format!("Write a step from 1 to {}, such as */5.", self.most)));
                 }
             };
             for value in (from..=to).step_by(step as usize) {
@@ -181,11 +187,7 @@ impl Cron {
         };
         let of_week = self.weekdays.has(date.weekday().num_days_from_sunday());
         // As every cron: two restrictions are alternatives, one alone counts.
-        if self.days.star || self.weekdays.star {
-            of_month && of_week
-        } else {
-            of_month || of_week
-        }
+        if self.days.star || self.weekdays.star { of_month && of_week } else { of_month || of_week }
     }
 
     /// The moments of a day on the wall, not sorted where clocks are moved.

@@ -116,6 +116,10 @@ impl Check<'_> {
 
     fn add_nodes(&mut self) {
         for (id, declared) in &self.loaded.declared {
+            // No data flows through a schedule.
+            if id.kind == NodeKind::Schedule {
+                continue;
+            }
             let file = Some(declared.file.clone());
             let model = match id.kind {
                 NodeKind::Model => self.loaded.models.get(&id.name),

@@ -49,8 +49,9 @@ pub use promotions::Promotion;
 pub use publications::{Build, Publication};
 pub use runs::{Run, Task, TaskOutcome};
 pub use schedules::{
-    Alert, AlertKind, AlertStatus, Asked, Attempt, Board, CatchUp, Cause, End, Overlap, RunStatus, ScheduleEffect,
-    ScheduleEvent, SchedulePlan, SchedulePlans, ScheduleState, ScheduledRun, Stopping, step as schedule_step,
+    Alert, AlertKind, AlertStatus, Asked, Attempt, Board, CatchUp, Cause, End, Overlap, RunStatus,
+    ScheduleEffect, ScheduleEvent, SchedulePlan, SchedulePlans, ScheduleState, ScheduledRun,
+    Stopping, step as schedule_step,
 };
 pub use splits::{SplitPhase, SplitState};
 pub use turns::{Turn, TurnStatus};

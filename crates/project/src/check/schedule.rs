@@ -108,7 +108,8 @@ impl Check<'_> {
         }
         if let Some(every) = when.every {
             if when.cron.is_some() {
-                let message = "a schedule has a cron expression or an interval, not both".to_owned();
+                let message =
+                    "a schedule has a cron expression or an interval, not both".to_owned();
                 let hint = "Remove one of them, or make a schedule of each.";
                 self.schedule_says(read, at(node, "every"), message, hint);
             }
@@ -164,7 +165,12 @@ impl Check<'_> {
         let node = read.node.find(&[Step::Key("retry")]);
         if schedule.retry.wait > schedule.retry.wait_max {
             let message = "the wait is longer than the longest wait".to_owned();
-            self.schedule_says(read, at(node, "wait"), message, "Raise `wait_max`, or lower `wait`.");
+            self.schedule_says(
+                read,
+                at(node, "wait"),
+                message,
+                "Raise `wait_max`, or lower `wait`.",
+            );
         }
     }
 

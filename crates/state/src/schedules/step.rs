@@ -7,8 +7,9 @@ use flywheel_base::{Timestamp, digest};
 use serde_json::{Value, json};
 
 use super::{
-    Alert, AlertKind, Asked, Attempt, Board, CatchUp, Cause, End, Overlap, RunStatus, ScheduleEffect,
-    ScheduleEvent, SchedulePlan, SchedulePlans, ScheduleState, ScheduledRun, Stopping,
+    Alert, AlertKind, Asked, Attempt, Board, CatchUp, Cause, End, Overlap, RunStatus,
+    ScheduleEffect, ScheduleEvent, SchedulePlan, SchedulePlans, ScheduleState, ScheduledRun,
+    Stopping,
 };
 
 /// How long an attempt counts as alive after it was last heard of, in microseconds.
@@ -100,7 +101,8 @@ impl Stepping<'_> {
         for id in self.ids(|run| run.status == RunStatus::Running) {
             if alive.contains(&id) {
                 self.renew(&id);
-            } else if self.board.runs.get(&id).is_some_and(|run| run.lease_until <= Some(self.now)) {
+            } else if self.board.runs.get(&id).is_some_and(|run| run.lease_until <= Some(self.now))
+            {
                 self.interrupted(&id);
             }
         }
@@ -159,7 +161,8 @@ impl Stepping<'_> {
         let (cursor, paused) = (state.cursor, state.paused || plan.paused);
         let Some(timing) = &plan.timing else { return };
         let Some(last) = timing.last(now).filter(|last| *last > cursor) else { return };
-        let moments = if paused { Vec::new() } else { missed(timing, plan.catch_up, cursor, last, now) };
+        let moments =
+            if paused { Vec::new() } else { missed(timing, plan.catch_up, cursor, last, now) };
         let mut reached = if plan.catch_up == CatchUp::All && !paused {
             moments.last().copied().unwrap_or(last)
         } else {
@@ -187,15 +190,21 @@ impl Stepping<'_> {
             mark: None,
             goes_on_from: None,
         };
-        let others =
-            self.ids(|run| run.schedule == plan.name && run.cause.is_automatic() && run.moment < moment);
+        let others = self.ids(|run| {
+            run.schedule == plan.name && run.cause.is_automatic() && run.moment < moment
+        });
         if others.is_empty() || made_up || plan.overlap == Overlap::Queue {
             self.add(plan, asked);
             return;
         }
         // Moments that are still made up for do not keep the present one from waiting behind them.
         let making_up = plan.catch_up == CatchUp::All
-            && others.iter().any(|id| self.board.runs.get(id).is_some_and(|r| r.status == RunStatus::Waiting && r.attempt == 0));
+            && others.iter().any(|id| {
+                self.board
+                    .runs
+                    .get(id)
+                    .is_some_and(|r| r.status == RunStatus::Waiting && r.attempt == 0)
+            });
         if making_up {
             self.add(plan, asked);
             return;
@@ -437,7 +446,8 @@ impl Stepping<'_> {
         let Some(run) = self.board.runs.get_mut(id) else { return };
         // Somebody wanted it stopped, and stopped it is.
         if let Some(why @ (Stopping::Cancel | Stopping::Newer)) = run.stopping {
-            let text = if why == Stopping::Cancel { "cancelled" } else { "a newer run took its place" };
+            let text =
+                if why == Stopping::Cancel { "cancelled" } else { "a newer run took its place" };
             return self.close(id, RunStatus::Cancelled, Some(text));
         }
         run.interruptions += 1;
@@ -509,7 +519,8 @@ impl Stepping<'_> {
         });
         for action in &plan.alert_actions {
             // One for each kind and run, however often it is found out.
-            let key = digest::short(&[run.id.as_bytes(), kind.name().as_bytes(), action.as_bytes()]);
+            let key =
+                digest::short(&[run.id.as_bytes(), kind.name().as_bytes(), action.as_bytes()]);
             let alert = Alert::new(key, kind, run, action, payload.clone(), self.now);
             self.effects.push(ScheduleEffect::Alert(Box::new(alert)));
         }

@@ -84,7 +84,13 @@ impl House {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(&dir.path().join("meta.db")).unwrap();
-        Self { _dir: dir, store, plans: BTreeMap::new(), alive: BTreeMap::new(), known: BTreeMap::new() }
+        Self {
+            _dir: dir,
+            store,
+            plans: BTreeMap::new(),
+            alive: BTreeMap::new(),
+            known: BTreeMap::new(),
+        }
     }
 
     /// Takes a step and says what followed; a tick that adds runs is followed by another one, as a server does.
@@ -124,7 +130,8 @@ impl House {
             if !run.status.is_open() {
                 self.alive.remove(&run.id);
                 if before != Some(run.status) {
-                    closed.push((run.moment, format!("{} {}", run.status.name(), short(run.moment))));
+                    closed
+                        .push((run.moment, format!("{} {}", run.status.name(), short(run.moment))));
                 }
             }
         }
@@ -335,8 +342,10 @@ fn what_a_newer_step_has_not_changed_is_kept_word_for_word() {
     let run = house.running(None);
     let began = ScheduleEvent::Began { id: run.id.clone(), attempt: 1, run_id: "r-1".to_owned() };
     house.step(began, at("2024-05-01 01:00"));
-    let end = End::Failed { class: "unavailable".to_owned(), error: "zeile\n\"zwei\" 三".to_owned() };
-    house.step(ScheduleEvent::Ended { id: run.id.clone(), attempt: 1, end }, at("2024-05-01 01:01"));
+    let end =
+        End::Failed { class: "unavailable".to_owned(), error: "zeile\n\"zwei\" 三".to_owned() };
+    house
+        .step(ScheduleEvent::Ended { id: run.id.clone(), attempt: 1, end }, at("2024-05-01 01:01"));
     let kept = house.store.schedule_run(&run.id).unwrap().unwrap();
     assert_eq!(kept.error.as_deref(), Some("zeile\n\"zwei\" 三"));
     assert_eq!(kept.goes_on_from.as_deref(), Some("r-1"));
