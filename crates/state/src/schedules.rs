@@ -358,7 +358,7 @@ pub enum ScheduleEffect {
     },
     /// Somebody is to be told.
     Alert(Box<Alert>),
-    /// Runs were added, which a next step may start.
+    /// Runs were added, which a next step may start; or asked for, and there already.
     Added {
         /// Their ids.
         ids: Vec<String>,

@@ -291,6 +291,10 @@ impl Stepping<'_> {
             ]),
         };
         if self.board.runs.contains_key(&id) {
+            if asked.cause != Cause::Time {
+                // Who asks is told which one it is.
+                self.added.push(id);
+            }
             return None;
         }
         let run = ScheduledRun {
