@@ -68,9 +68,8 @@ impl RunLog {
     /// Begins the log of the run `run_id` in the folder of what is ours, and removes old ones once a day.
     pub(crate) fn begin(ours: &Path, run_id: &str, now: Timestamp) -> Self {
         let folder = folder(ours);
-        let opened = fs::create_dir_all(&folder).and_then(|()| {
-            OpenOptions::new().create(true).append(true).open(path(ours, run_id))
-        });
+        let opened = fs::create_dir_all(&folder)
+            .and_then(|()| OpenOptions::new().create(true).append(true).open(path(ours, run_id)));
         let file = match opened {
             Ok(file) => Some(file),
             Err(error) => {
@@ -90,11 +89,12 @@ impl RunLog {
         let full = self.bytes > RUN_BYTES_MAX;
         let text = if full { "the log is too long: the rest is left out" } else { text };
         let line = LogLine { at: at.to_string(), level: level.to_owned(), text: text.to_owned() };
-        let written = serde_json::to_vec(&line).map_err(std::io::Error::other).and_then(|mut bytes| {
-            bytes.push(b'\n');
-            self.bytes += bytes.len() as u64;
-            file.write_all(&bytes)
-        });
+        let written =
+            serde_json::to_vec(&line).map_err(std::io::Error::other).and_then(|mut bytes| {
+                bytes.push(b'\n');
+                self.bytes += bytes.len() as u64;
+                file.write_all(&bytes)
+            });
         if let Err(error) = written {
             tracing::warn!(%error, "the log of a run breaks off");
             self.file = None;
@@ -127,7 +127,8 @@ pub fn read(ours: &Path, run_id: &str, after: usize) -> Result<Vec<LogLine>> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(Error::io("read", &path, error)),
     };
-    let lines = bytes.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok());
+    let lines =
+        bytes.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok());
     Ok(lines.skip(after).collect())
 }
 

@@ -335,8 +335,10 @@ pub fn backfill(
     let moments: Vec<Timestamp> =
         following.take_while(|at| *at <= to).take(BACKFILL_MAX + 1).collect();
     if moments.is_empty() {
-        return Err(Error::invalid(format!("schedule \"{name}\" has no moment from {from} to {to}"))
-            .hint("`flywheel schedule next` shows when it is due."));
+        return Err(Error::invalid(format!(
+            "schedule \"{name}\" has no moment from {from} to {to}"
+        ))
+        .hint("`flywheel schedule next` shows when it is due."));
     }
     if moments.len() > BACKFILL_MAX {
         return Err(Error::invalid(format!("the span has more than {BACKFILL_MAX} moments"))
@@ -444,8 +446,10 @@ fn files(workspace: &Workspace, pattern: &str) -> Result<String> {
         let micros = changed.map_or(0, |at| at.as_micros());
         parts.insert(format!("{} {} {micros}", path.display(), about.len()));
         if parts.len() > FILES_MAX {
-            return Err(Error::exhausted(format!("\"{pattern}\" matches more than {FILES_MAX} files"))
-                .hint("Choose a narrower pattern."));
+            return Err(Error::exhausted(format!(
+                "\"{pattern}\" matches more than {FILES_MAX} files"
+            ))
+            .hint("Choose a narrower pattern."));
         }
     }
     let parts: Vec<&[u8]> = parts.iter().map(String::as_bytes).collect();
@@ -499,7 +503,8 @@ async fn deliver(workspace: &Workspace, alert: &Alert) -> Result<Alert> {
     })?;
     let options = project.resolve_secrets(&declared.options)?;
     let context = ActionContext { base_dir: workspace.dir().to_owned() };
-    let action = ActionEntry::named(&declared.connector)?.build(Value::Object(options), &context)?;
+    let action =
+        ActionEntry::named(&declared.connector)?.build(Value::Object(options), &context)?;
     let mut payload = alert.payload.clone();
     if let Value::Object(payload) = &mut payload {
         payload.insert("project".to_owned(), json!(project.file.name));

@@ -17,6 +17,7 @@ mod input;
 mod live;
 mod problem;
 mod rows;
+mod schedule;
 mod tls;
 mod ui;
 mod wire;
@@ -158,8 +159,13 @@ impl Server {
             .stack_size(WORK_STACK_BYTES)
             .spawn(move || work::work(&working, &handle, rhythm))
             .map_err(|e| Error::exhausted("no thread for work").caused_by(e))?;
-        let accepted =
-            tokio::join!(accept(&app, &listener, &router, tls), every(&app, options.every));
+        let accepted = tokio::join!(
+            accept(&app, &listener, &router, tls),
+            every(&app, options.every),
+            schedule::keep(&app),
+            schedule::watch(&app),
+            schedule::tell(&app)
+        );
         drop(listener);
         let ended = flywheel_base::task::compute(move || {
             worker

@@ -29,7 +29,9 @@ pub(super) const TABLE: SystemTable = SystemTable {
 pub(super) fn rows(workspace: &Workspace) -> Result<Vec<Value>> {
     let mut rows = Vec::new();
     for run in workspace.store.runs(LOGS_MAX)? {
-        for (index, line) in run_log::read(&workspace.ours(), &run.run_id, 0)?.into_iter().enumerate() {
+        for (index, line) in
+            run_log::read(&workspace.ours(), &run.run_id, 0)?.into_iter().enumerate()
+        {
             if rows.len() == LINES_MAX {
                 return Ok(rows);
             }
