@@ -232,6 +232,25 @@ pub async fn perform(
     }
 }
 
+/// Whether the turn for a moment of the past is still to be made; false if it was.
+///
+/// # Errors
+/// [`ErrorKind::Invalid`] if a later turn was made: what a turn decides depends on the turns before it.
+pub fn turn_is_to_come(workspace: &Workspace, moment: Timestamp) -> Result<bool> {
+    let turned = workspace.store.turns()?;
+    if turned.iter().any(|turn| turn.logical_at == moment) {
+        return Ok(false);
+    }
+    match turned.last().filter(|last| last.logical_at > moment) {
+        None => Ok(true),
+        Some(last) => Err(Error::invalid(format!(
+            "no turn can be made up for {moment}: turn {} has worked for {}",
+            last.turn, last.logical_at
+        ))
+        .hint("What a turn decides depends on the turns before it, so turns only go forward.")),
+    }
+}
+
 /// Why a build ended well and yet not all is published.
 fn held_back(blocked: &[String]) -> String {
     if blocked.is_empty() {

@@ -36,6 +36,7 @@ use flywheel_base::{Clock, Error, ErrorKind, Result, SystemClock};
 use flywheel_connect::JournalEvents;
 use flywheel_connect::destination::journal::Journal;
 use flywheel_runtime::Workspace;
+use flywheel_state::ScheduleEvent;
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
@@ -96,6 +97,7 @@ impl Server {
         let app = Arc::new(App::new(workspace, clock, events, &options)?);
         // Whoever wrote before is gone: what still says that it runs was cut off.
         app.workspace().store.interrupt_runs()?;
+        flywheel_runtime::schedule::step(&app.workspace(), ScheduleEvent::Restarted)?;
         let mut routes = Routes::new(&app);
         http::routes(&mut routes);
         let (router, list) = routes.finish();

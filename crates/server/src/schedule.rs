@@ -26,9 +26,6 @@ const FORGET_EVERY: Duration = Duration::from_secs(6 * 3_600);
 
 /// Keeps the schedules until the server is stopped.
 pub(crate) async fn keep(app: &Arc<App>) {
-    if let Err(error) = app.blocking(|app| take(app, ScheduleEvent::Restarted)).await {
-        tracing::error!(error = %error.report(), "runs of schedules that were cut off could not be looked at");
-    }
     let mut known = state_of(app.workspace().dir());
     let mut forgotten = tokio::time::Instant::now();
     loop {

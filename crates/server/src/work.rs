@@ -417,7 +417,11 @@ async fn turns(
         turn(workspace, watcher).await?;
     }
     if let Some(moment) = moment {
-        return turn_of_the_past(app, workspace, watcher, moment).await;
+        if !runtime_schedule::turn_is_to_come(workspace, moment)? {
+            return Ok(None);
+        }
+        app.clock.hold(moment);
+        return Ok(turn(workspace, watcher).await?.blocked);
     }
     let Some(rhythm) = rhythm else {
         app.clock.release();
@@ -428,28 +432,6 @@ async fn turns(
     let report = turn(workspace, watcher).await?;
     rhythm.after(&report)?;
     Ok(report.blocked)
-}
-
-/// Turns the wheel for a moment of the past, unless it was.
-async fn turn_of_the_past(
-    app: &App,
-    workspace: &Workspace,
-    watcher: &Watcher,
-    moment: Timestamp,
-) -> Result<Option<String>> {
-    let turned = workspace.store.turns()?;
-    if turned.iter().any(|turn| turn.logical_at == moment) {
-        return Ok(None);
-    }
-    if let Some(last) = turned.last().filter(|last| last.logical_at > moment) {
-        return Err(Error::invalid(format!(
-            "no turn can be made up for {moment}: turn {} has worked for {}",
-            last.turn, last.logical_at
-        ))
-        .hint("What a turn decides depends on the turns before it, so turns only go forward."));
-    }
-    app.clock.hold(moment);
-    Ok(turn(workspace, watcher).await?.blocked)
 }
 
 /// The workspace with the files as they are now.
