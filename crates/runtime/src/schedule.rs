@@ -39,8 +39,11 @@ const BACKFILL_MAX: usize = 1_000;
 /// # Errors
 /// [`ErrorKind::Invalid`] if a timing cannot be read, which a checked project rules out.
 pub fn plans(project: &Project) -> Result<SchedulePlans> {
-    let one = |(name, schedule): (&String, &Schedule)| Ok((name.clone(), plan(schedule)?));
-    project.schedules.iter().map(|(name, located)| one((name, &located.value))).collect()
+    let mut plans = SchedulePlans::new();
+    for (name, located) in &project.schedules {
+        plans.insert(name.clone(), plan(&located.value)?);
+    }
+    Ok(plans)
 }
 
 fn plan(schedule: &Schedule) -> Result<SchedulePlan> {

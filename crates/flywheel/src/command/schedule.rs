@@ -9,9 +9,7 @@ use flywheel_project::resource::schedule::Schedule as Declared;
 use flywheel_runtime::schedule::{self, Job};
 use flywheel_runtime::turn::turn;
 use flywheel_runtime::{Access, Event, Observer, Workspace, run_log};
-use flywheel_state::{
-    Asked, Cause, End, RunStatus, ScheduleEffect, ScheduleEvent, ScheduledRun,
-};
+use flywheel_state::{Asked, Cause, End, RunStatus, ScheduleEffect, ScheduleEvent, ScheduledRun};
 
 use super::Runs;
 use crate::app::{App, Exit};
@@ -154,11 +152,17 @@ impl Runs for Schedule {
                         ErrorKind::Conflict,
                         format!("run {id} of \"{}\" is under way", run.schedule),
                     )
-                    .hint("Its server stops it: POST /v1/schedule-runs/ID/cancel, or on its page."));
+                    .hint(
+                        "Its server stops it: POST /v1/schedule-runs/ID/cancel, or on its page.",
+                    ));
                 }
                 schedule::step(&workspace, ScheduleEvent::Cancel { id: id.clone() })?;
                 let run = schedule::scheduled(&workspace, &id)?;
-                app.output.message(&format!("run {id} of {} is {}", run.schedule, run.status.name()));
+                app.output.message(&format!(
+                    "run {id} of {} is {}",
+                    run.schedule,
+                    run.status.name()
+                ));
                 Ok(Exit::Done)
             }
         }
@@ -184,9 +188,7 @@ async fn list(app: &App) -> Result<Exit> {
         let timing = schedule::timing(one)?;
         let next = match &timing {
             _ if paused => "paused".to_owned(),
-            Some(timing) => {
-                timing.next(now).map_or_else(String::new, |at| local(at, Some(timing)))
-            }
+            Some(timing) => timing.next(now).map_or_else(String::new, |at| local(at, Some(timing))),
             None => String::new(),
         };
         let last = workspace.store.schedule_runs(Some(&one.schedule), 1)?.into_iter().next();
@@ -250,7 +252,8 @@ async fn runs(app: &App, name: Option<&str>, limit: u32) -> Result<Exit> {
     if let Some(name) = name {
         schedule::named(&workspace.project, name)?;
     }
-    let columns = ["id", "schedule", "moment", "cause", "status", "#attempt", "started", "ended", "error"];
+    let columns =
+        ["id", "schedule", "moment", "cause", "status", "#attempt", "started", "ended", "error"];
     let mut grid = Grid::new(&columns);
     for run in workspace.store.schedule_runs(name, limit)? {
         let text = |at: Option<Timestamp>| at.map_or_else(String::new, |at| at.to_string());
@@ -275,7 +278,11 @@ async fn log(app: &App, id: &str) -> Result<Exit> {
     let run = schedule::scheduled(&workspace, id)?;
     let before = run.attempts.last().and_then(|attempt| attempt.run_id.clone());
     let Some(run_id) = run.run_id.or(before) else {
-        app.output.message(&format!("run {id} of {} has no log yet: it is {}", run.schedule, run.status.name()));
+        app.output.message(&format!(
+            "run {id} of {} has no log yet: it is {}",
+            run.schedule,
+            run.status.name()
+        ));
         return Ok(Exit::Done);
     };
     let mut grid = Grid::new(&["at", "level", "text"]);
@@ -344,12 +351,7 @@ impl Observer for Noting<'_> {
 }
 
 /// Does one attempt at a run.
-async fn here(
-    app: &App,
-    workspace: &Workspace,
-    clock: &Arc<FixedClock>,
-    id: &str,
-) -> Result<Exit> {
+async fn here(app: &App, workspace: &Workspace, clock: &Arc<FixedClock>, id: &str) -> Result<Exit> {
     let effects = schedule::step(workspace, ScheduleEvent::Take { id: id.to_owned() })?;
     let run = effects.into_iter().find_map(|effect| match effect {
         ScheduleEffect::Start(run) => Some(*run),
@@ -363,7 +365,8 @@ async fn here(
     let noting = Noting { workspace, run: &run, progress: &progress };
     let done = attempt(workspace, clock, &run, &noting).await;
     drop(progress);
-    let failed = |kind: ErrorKind, error: String| End::Failed { class: kind.name().to_owned(), error };
+    let failed =
+        |kind: ErrorKind, error: String| End::Failed { class: kind.name().to_owned(), error };
     let end = match &done {
         Ok(None) => End::Succeeded,
         Ok(Some(why)) => failed(ErrorKind::Blocked, why.clone()),

@@ -91,7 +91,10 @@ fn login(server: &Process) -> String {
 #[test]
 fn a_schedule_is_run_by_hand_and_what_came_of_it_can_be_read() {
     let house = shop(None);
-    house.write("actions/ops.yaml", "action: ops\ntype: file\noptions: {path: 'out/{policy}.jsonl'}\n");
+    house.write(
+        "actions/ops.yaml",
+        "action: ops\ntype: file\noptions: {path: 'out/{policy}.jsonl'}\n",
+    );
     house.write(
         "schedules/land.yaml",
         "schedule: land\nrun: sync\nselect: [orders]\nwhen: {cron: '30 2 * * *', zone: Asia/Shanghai}\nalert: {actions: [ops]}\n",
@@ -138,7 +141,9 @@ fn a_schedule_is_run_by_hand_and_what_came_of_it_can_be_read() {
     assert_eq!(again, ["2"]);
     let alerts = house.sql("select kind, status from system.alerts order by made_at");
     assert_eq!(alerts, ["failed,delivered", "recovered,delivered"]);
-    assert!(house.fails(1, &["schedule", "rerun", &run_of(&house, "succeeded")]).contains("succeeded"));
+    assert!(
+        house.fails(1, &["schedule", "rerun", &run_of(&house, "succeeded")]).contains("succeeded")
+    );
 
     for (arguments, said) in [
         (&["schedule", "run", "lnd"][..], "land"),
@@ -173,10 +178,7 @@ fn days_of_the_past_are_run_once_each() {
     // The clocks went forward on 31 March.
     assert_eq!(
         house.sql(seen),
-        [
-            "2024-03-30T23:00:00Z,backfill,succeeded",
-            "2024-03-31T22:00:00Z,backfill,succeeded",
-        ]
+        ["2024-03-30T23:00:00Z,backfill,succeeded", "2024-03-31T22:00:00Z,backfill,succeeded",]
     );
     house.ok(&span);
     assert_eq!(house.sql(seen).len(), 2, "a moment was run again");
@@ -295,9 +297,11 @@ fn a_new_file_and_a_signed_call_start_runs_by_themselves() {
         let since = Instant::now();
         loop {
             let runs = owner.get(&format!("/v1/schedule-runs?schedule={schedule}"));
-            let found = runs["items"].as_array().unwrap().iter().find(|run| {
-                run["cause"] == cause && run["status"] == "succeeded"
-            });
+            let found = runs["items"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .find(|run| run["cause"] == cause && run["status"] == "succeeded");
             if let Some(found) = found {
                 return found.clone();
             }
@@ -369,9 +373,8 @@ fn a_server_runs_each_moment_once_whenever_it_is_killed() {
     let moments = house.sql("select moment from system.schedule_runs order by moment");
     let distinct: std::collections::BTreeSet<&String> = moments.iter().collect();
     assert_eq!(distinct.len(), moments.len(), "a moment has two runs");
-    let seconds = |moment: &String| {
-        flywheel_base::Timestamp::parse(moment).unwrap().micros() / 1_000_000
-    };
+    let seconds =
+        |moment: &String| flywheel_base::Timestamp::parse(moment).unwrap().micros() / 1_000_000;
     let (from, to) = (seconds(&moments[0]), seconds(moments.last().unwrap()));
     assert_eq!(moments.len() as i64, (to - from) / 2 + 1, "a moment has no run: {moments:?}");
     let running = house.cell("select count(*) from system.schedule_runs where status = 'running'");
