@@ -153,14 +153,24 @@ pub enum Job {
     Quarantine(Option<String>),
 }
 
-/// What `scheduled` does now: all that its schedule says, but what an earlier attempt has done.
+/// What `scheduled` does now: all that its schedule says, but what an earlier attempt has done; none if that is all.
 ///
 /// # Errors
 /// [`ErrorKind::NotFound`] if the schedule's file is gone, else those of the metadata.
-pub fn job(workspace: &Workspace, scheduled: &ScheduledRun) -> Result<Job> {
+pub fn job(workspace: &Workspace, scheduled: &ScheduledRun) -> Result<Option<Job>> {
     let schedule = named(&workspace.project, &scheduled.schedule)?;
+    // A server that was killed between the end of the work and noting it has done all of it.
+    for attempt in &scheduled.attempts {
+        let Some(run_id) = &attempt.run_id else { continue };
+        let ended = workspace.store.run(run_id)?;
+        if ended
+            .is_some_and(|(run, _)| run.status == "succeeded" && run.kind == schedule.run.word())
+        {
+            return Ok(None);
+        }
+    }
     let select = schedule.select.clone();
-    Ok(match schedule.run {
+    Ok(Some(match schedule.run {
         Runs::Turn => Job::Turn,
         Runs::Sync => {
             let all = run::chosen(&select, workspace.project.syncs.keys(), "sync")?;
@@ -183,7 +193,7 @@ pub fn job(workspace: &Workspace, scheduled: &ScheduledRun) -> Result<Job> {
             if left.is_empty() { Job::Learn(select) } else { Job::Learn(left) }
         }
         Runs::Quarantine => Job::Quarantine(select.into_iter().next()),
-    })
+    }))
 }
 
 /// Whether a task of the name `sync.stream` is one of the sync `name`.
@@ -235,17 +245,22 @@ pub async fn perform(
     }
 }
 
-/// Whether the turn for a moment of the past is still to be made; false if it was.
+/// The moment that the turn of `scheduled` works for, the same for each of its attempts; none if that turn was made. A
+/// turn that is open is to be completed before this is asked.
 ///
 /// # Errors
-/// [`ErrorKind::Invalid`] if a later turn was made: what a turn decides depends on the turns before it.
-pub fn turn_is_to_come(workspace: &Workspace, moment: Timestamp) -> Result<bool> {
+/// [`ErrorKind::Invalid`] for a moment of the past if a later turn was made: what a turn decides depends on the turns
+/// before it.
+pub fn turn_moment(workspace: &Workspace, scheduled: &ScheduledRun) -> Result<Option<Timestamp>> {
+    let past = scheduled.cause == Cause::Backfill;
+    let moment = if past { scheduled.moment } else { scheduled.first_started_at() };
     let turned = workspace.store.turns()?;
     if turned.iter().any(|turn| turn.logical_at == moment) {
-        return Ok(false);
+        return Ok(None);
     }
     match turned.last().filter(|last| last.logical_at > moment) {
-        None => Ok(true),
+        None => Ok(Some(moment)),
+        Some(_) if !past => Ok(Some(workspace.machine.now())),
         Some(last) => Err(Error::invalid(format!(
             "no turn can be made up for {moment}: turn {} has worked for {}",
             last.turn, last.logical_at

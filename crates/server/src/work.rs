@@ -389,17 +389,15 @@ async fn perform(
             runtime_schedule::perform(&workspace, Job::Quarantine(sync), watcher).await
         }
         Task::Scheduled(scheduled) => {
-            // What was asked for of the past works for its moment.
-            let moment = (scheduled.cause == Cause::Backfill).then_some(scheduled.moment);
-            match runtime_schedule::job(&workspace, &scheduled)? {
-                Job::Turn => turns(app, &workspace, watcher, rhythm, moment).await,
-                job => {
-                    if let Some(moment) = moment {
-                        app.clock.hold(moment);
-                    }
-                    runtime_schedule::perform(&workspace, job, watcher).await
-                }
+            let Some(job) = runtime_schedule::job(&workspace, &scheduled)? else { return Ok(None) };
+            if job == Job::Turn {
+                return turns(app, &workspace, watcher, rhythm, Some(&scheduled)).await;
             }
+            // What was asked for of the past works for its moment.
+            if scheduled.cause == Cause::Backfill {
+                app.clock.hold(scheduled.moment);
+            }
+            runtime_schedule::perform(&workspace, job, watcher).await
         }
     }
 }
@@ -410,22 +408,20 @@ async fn turns(
     workspace: &Workspace,
     watcher: &Watcher,
     rhythm: Option<&mut (dyn Rhythm + '_)>,
-    moment: Option<Timestamp>,
+    scheduled: Option<&ScheduledRun>,
 ) -> Result<Option<String>> {
     if let Some(open) = workspace.store.open_turn()? {
         app.clock.hold(open.logical_at);
         turn(workspace, watcher).await?;
     }
-    if let Some(moment) = moment {
-        if !runtime_schedule::turn_is_to_come(workspace, moment)? {
-            return Ok(None);
-        }
-        app.clock.hold(moment);
-        return Ok(turn(workspace, watcher).await?.blocked);
-    }
     let Some(rhythm) = rhythm else {
         app.clock.release();
-        app.clock.hold(app.clock.now());
+        let moment = match scheduled {
+            None => Some(app.clock.now()),
+            Some(scheduled) => runtime_schedule::turn_moment(workspace, scheduled)?,
+        };
+        let Some(moment) = moment else { return Ok(None) };
+        app.clock.hold(moment);
         return Ok(turn(workspace, watcher).await?.blocked);
     };
     app.clock.hold(rhythm.before()?);

@@ -234,6 +234,15 @@ pub struct ScheduledRun {
     pub attempts: Vec<Attempt>,
 }
 
+impl ScheduledRun {
+    /// When the first attempt started; when the run was made, if none has.
+    #[must_use]
+    pub fn first_started_at(&self) -> Timestamp {
+        let first = self.attempts.first().map(|one| Timestamp::from_micros(one.started_at));
+        first.or(self.started_at).unwrap_or(self.asked_at)
+    }
+}
+
 /// Everything that a step looks at.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Board {

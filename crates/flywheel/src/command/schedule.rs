@@ -403,23 +403,17 @@ async fn attempt(
     run: &ScheduledRun,
     observer: &dyn Observer,
 ) -> Result<Option<String>> {
-    // What was asked for of the past works for its moment.
-    let moment = if run.cause == Cause::Backfill { run.moment } else { SystemClock.now() };
-    match schedule::job(workspace, run)? {
-        Job::Turn => {
-            if let Some(open) = workspace.store.open_turn()? {
-                clock.move_to(open.logical_at);
-                turn(workspace, observer).await?;
-            }
-            if run.cause == Cause::Backfill && !schedule::turn_is_to_come(workspace, moment)? {
-                return Ok(None);
-            }
-            clock.move_to(moment);
-            Ok(turn(workspace, observer).await?.blocked)
-        }
-        job => {
-            clock.move_to(moment);
-            schedule::perform(workspace, job, observer).await
-        }
+    let Some(job) = schedule::job(workspace, run)? else { return Ok(None) };
+    if job != Job::Turn {
+        // What was asked for of the past works for its moment.
+        clock.move_to(if run.cause == Cause::Backfill { run.moment } else { SystemClock.now() });
+        return schedule::perform(workspace, job, observer).await;
     }
+    if let Some(open) = workspace.store.open_turn()? {
+        clock.move_to(open.logical_at);
+        turn(workspace, observer).await?;
+    }
+    let Some(moment) = schedule::turn_moment(workspace, run)? else { return Ok(None) };
+    clock.move_to(moment);
+    Ok(turn(workspace, observer).await?.blocked)
 }
