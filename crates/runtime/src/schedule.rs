@@ -159,8 +159,9 @@ pub enum Job {
 /// [`ErrorKind::NotFound`] if the schedule's file is gone, else those of the metadata.
 pub fn job(workspace: &Workspace, scheduled: &ScheduledRun) -> Result<Option<Job>> {
     let schedule = named(&workspace.project, &scheduled.schedule)?;
-    // A server that was killed between the end of the work and noting it has done all of it.
-    for attempt in &scheduled.attempts {
+    // A server that was killed between the end of the work and noting it has done all of it. Turns know by their moment.
+    let attempts = scheduled.attempts.iter().filter(|_| schedule.run != Runs::Turn);
+    for attempt in attempts {
         let Some(run_id) = &attempt.run_id else { continue };
         let ended = workspace.store.run(run_id)?;
         if ended
