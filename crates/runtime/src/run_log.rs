@@ -189,7 +189,7 @@ mod tests {
         file.write_all(b"{\"at\":\"2024").unwrap();
         assert_eq!(read(dir.path(), "r1", 0).unwrap(), lines);
         for id in ["r2", "", "../meta", "a/b"] {
-            assert_eq!(read(dir.path(), id, 0).unwrap(), [], "{id}");
+            assert!(read(dir.path(), id, 0).unwrap().is_empty(), "{id}");
         }
     }
 
