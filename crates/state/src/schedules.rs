@@ -173,7 +173,7 @@ impl Stopping {
 }
 
 /// One attempt that has ended.
-#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Attempt {
     /// Its number, from 1.
     pub attempt: u32,
@@ -188,7 +188,7 @@ pub struct Attempt {
 }
 
 /// One run of a schedule, for one moment.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ScheduledRun {
     /// Its id.
     pub id: String,
