@@ -29,6 +29,7 @@ mod quarantine;
 mod reconcile;
 mod reference;
 mod savings;
+mod schedule;
 mod schema;
 mod search;
 mod serve;
@@ -103,6 +104,7 @@ pub(crate) const COMMANDS: &[CommandEntry] = &[
     command::<turn::Turn>("turn"),
     command::<status::Status>("status"),
     command::<serve::Serve>("serve"),
+    command::<schedule::Schedule>("schedule"),
     command::<audit::Audit>("audit"),
     command::<schema::Schema>("schema"),
     command::<reference::Reference>("reference"),

@@ -25,6 +25,8 @@ pub mod quality;
 pub mod quarantine;
 pub mod replay;
 pub mod run;
+pub mod run_log;
+pub mod schedule;
 pub mod split;
 pub mod status;
 pub mod suggest;

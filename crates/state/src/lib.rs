@@ -1,7 +1,7 @@
 //! Metadata of one project: `.flywheel/meta.db`, a SQLite database, and the project's lock.
 //!
 //! What is here: runs and their tasks, turns, the publication map (which version of a model readers
-//! see), artifacts of learners, the outbox, the state of policies and who decides for them, links between the records of
+//! see), artifacts of learners, the outbox, schedules with their runs and alerts, the state of policies and who decides for them, links between the records of
 //! two systems, and what the catalogue knows about tables and who reads them. What is not here: rows of the
 //! user, and positions of sources; those are committed with the rows in the lake, so that losing this
 //! file loses no data.
@@ -24,6 +24,7 @@ mod policies;
 mod promotions;
 mod publications;
 mod runs;
+mod schedules;
 mod schema;
 mod splits;
 mod turns;
@@ -49,6 +50,11 @@ pub use policies::PolicyState;
 pub use promotions::Promotion;
 pub use publications::{Build, Publication};
 pub use runs::{Run, Task, TaskOutcome};
+pub use schedules::{
+    Alert, AlertKind, AlertStatus, Asked, Attempt, Board, CatchUp, Cause, End, Overlap, RunStatus,
+    ScheduleEffect, ScheduleEvent, SchedulePlan, SchedulePlans, ScheduleState, ScheduledRun,
+    Stopping, step as schedule_step,
+};
 pub use splits::{SplitPhase, SplitState};
 pub use turns::{Turn, TurnStatus};
 pub use users::{ApiToken, LoginSession, User};

@@ -148,6 +148,26 @@ CREATE TABLE environment_before (
   at INTEGER NOT NULL, sql TEXT, intervals TEXT, target TEXT, PRIMARY KEY (number, kind, name)
 ) STRICT;
 CREATE TABLE idle_tables (location TEXT PRIMARY KEY, since INTEGER NOT NULL) STRICT;
+", "
+CREATE TABLE schedules (
+  name TEXT PRIMARY KEY, paused INTEGER NOT NULL, reason TEXT, cursor INTEGER NOT NULL, seen TEXT NOT NULL,
+  failing_since INTEGER
+) STRICT;
+CREATE TABLE schedule_runs (
+  id TEXT PRIMARY KEY, schedule TEXT NOT NULL, moment INTEGER NOT NULL, cause TEXT NOT NULL, status TEXT NOT NULL,
+  attempt INTEGER NOT NULL, failures INTEGER NOT NULL, interruptions INTEGER NOT NULL, due_at INTEGER NOT NULL,
+  asked_by TEXT NOT NULL, asked_at INTEGER NOT NULL, started_at INTEGER, ended_at INTEGER, lease_until INTEGER,
+  stopping TEXT, run_id TEXT, goes_on_from TEXT, error_class TEXT, error TEXT, told_late INTEGER NOT NULL,
+  attempts TEXT NOT NULL
+) STRICT;
+CREATE INDEX schedule_runs_open ON schedule_runs (moment) WHERE status IN ('waiting', 'running');
+CREATE INDEX schedule_runs_newest ON schedule_runs (schedule, moment);
+CREATE TABLE alerts (
+  key TEXT PRIMARY KEY, kind TEXT NOT NULL, schedule TEXT NOT NULL, scheduled_run TEXT NOT NULL, action TEXT NOT NULL,
+  payload TEXT NOT NULL, status TEXT NOT NULL, attempts INTEGER NOT NULL, made_at INTEGER NOT NULL,
+  due_at INTEGER NOT NULL, ended_at INTEGER, receipt TEXT, error TEXT
+) STRICT;
+CREATE INDEX alerts_open ON alerts (due_at) WHERE status = 'pending';
 "];
 
 /// Brings the database to the newest layout.

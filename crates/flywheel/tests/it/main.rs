@@ -32,6 +32,7 @@ mod project;
 mod quality;
 mod quarantine;
 mod real_data;
+mod schedules;
 mod secrets;
 mod serve;
 mod served;
