@@ -2,15 +2,15 @@
 
 mod contract;
 mod hook;
-mod job;
 mod past;
 mod plan;
 mod progress;
 mod seed;
-mod snapshot;
 mod trial;
 
+pub(crate) mod job;
 pub(crate) mod materialize;
+pub(crate) mod snapshot;
 
 use flywheel_base::Result;
 use flywheel_project::graph::Known;

@@ -33,8 +33,10 @@ pub use build::{BuildOptions, build, test};
 pub use catalog::{At, catalog, catalog_at};
 pub use freshness::{FreshnessOutcome, FreshnessStatus, freshness};
 pub use lineage::{
-    ColumnLineage, ColumnOrigins, Influence, Influenced, Lineage, LineageEdge, LineageNode,
-    LineageStep, Origin, TableColumn, Transform, column_lineage, lineage, model_columns,
+    AssetKind, ColumnEdge, ColumnGraph, ColumnKey, ColumnLineage, ColumnNode, ColumnOrigins,
+    Direction, EdgeKind, Influence, Influenced, Lineage, LineageEdge, LineageNode, LineageStep,
+    Mark, Origin, Part, TableColumn, Transform, column_graph, column_lineage, lineage,
+    model_columns,
 };
 pub use metric::{CompiledMetrics, MetricColumn, MetricQuery, compile_metrics};
 pub use report::{
