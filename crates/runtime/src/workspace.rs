@@ -18,6 +18,7 @@ use flywheel_transform::World;
 use flywheel_warehouse::{Catalog, Lake, LakeOptions, Session, TableName};
 use serde_json::Value;
 
+use crate::openlineage::foreign;
 use crate::task::share::{self, Share};
 use crate::{connectors, quality, quarantine, system};
 
@@ -156,7 +157,8 @@ impl Workspace {
 
     /// Makes our own tables, empty, so that queries over them work from the first moment.
     async fn prepare(&self) -> Result<()> {
-        for table in TABLES.iter().chain([&quarantine::TABLE, &quality::TABLE]) {
+        let ours = [&quarantine::TABLE, &quality::TABLE, &foreign::TABLE];
+        for table in TABLES.iter().chain(ours) {
             table.ensure(&self.lake).await?;
         }
         for (name, resource) in &self.project.learners {
