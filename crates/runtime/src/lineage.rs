@@ -237,6 +237,9 @@ mod tests {
         let drawn = ask("sales.revenue", false).mermaid();
         assert!(drawn.starts_with("flowchart LR\n  n0[\"mart.sales<br/>revenue 🔒\"]"), "{drawn}");
         assert!(drawn.contains("raw.orders<br/>a &quot;b&quot;"), "{drawn}");
-        assert!(drawn.contains("-->|aggregate| n0") && drawn.contains("-.->|filter| n0"), "{drawn}");
+        assert!(
+            drawn.contains("-->|aggregate| n0") && drawn.contains("-.->|filter| n0"),
+            "{drawn}"
+        );
     }
 }

@@ -36,7 +36,7 @@ pub use lineage::{
     AssetKind, ColumnEdge, ColumnGraph, ColumnKey, ColumnLineage, ColumnNode, ColumnOrigins,
     Direction, EdgeKind, Influence, Influenced, Lineage, LineageEdge, LineageNode, LineageStep,
     Mark, Origin, Part, TableColumn, Transform, column_graph, column_lineage, lineage,
-    model_columns,
+    model_columns, traced_edges,
 };
 pub use metric::{CompiledMetrics, MetricColumn, MetricQuery, compile_metrics};
 pub use report::{

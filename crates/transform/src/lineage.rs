@@ -24,6 +24,7 @@ use datafusion::logical_expr::{Expr, LogicalPlan, Volatility};
 use flywheel_base::{Error, Result, suggest};
 use flywheel_project::resource::project_file::Materialized;
 use flywheel_project::{Model, NodeId, NodeKind, Project};
+use flywheel_warehouse::Query;
 use serde::Serialize;
 
 use self::planner::Planner;
@@ -186,6 +187,23 @@ pub async fn column_lineage(
     let mut planner = Planner::new(world)?;
     planner.plan(&model.relation()).await?;
     walk(&planner, &model.relation(), column)
+}
+
+/// What leads to each column of a query: the column, what happens on the way, and the column it comes from.
+///
+/// # Errors
+/// [`flywheel_base::ErrorKind::Exhausted`] if the query is nested too deeply.
+pub fn traced_edges(query: &Query) -> Result<Vec<(String, EdgeKind, TableColumn)>> {
+    let traced = trace::trace(query.plan())?;
+    let schema = query.schema();
+    let mut edges = BTreeSet::new();
+    for (field, flow) in schema.fields().iter().zip(traced.columns) {
+        let direct = flow.direct.into_iter().map(|(from, kind)| (EdgeKind::from(kind), from));
+        let own = flow.own.into_iter().chain(traced.rows.iter().cloned());
+        let own = own.map(|(from, how)| (EdgeKind::from(how), from));
+        edges.extend(direct.chain(own).map(|(kind, from)| (field.name().clone(), kind, from)));
+    }
+    Ok(edges.into_iter().collect())
 }
 
 fn find<'a>(project: &'a Project, name: &str) -> Result<&'a Model> {

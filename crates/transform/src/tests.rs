@@ -5,5 +5,6 @@ mod changes;
 mod columns;
 mod dbt;
 mod increments;
+mod precision;
 mod shop;
 mod trials;

@@ -2,8 +2,8 @@
 
 use clap::Args;
 use flywheel_base::Result;
-use flywheel_runtime::lineage::{self, Answer, Question};
 use flywheel_runtime::Access;
+use flywheel_runtime::lineage::{self, Answer, Question};
 use flywheel_transform::{Direction, Mark};
 
 use super::Runs;

@@ -20,6 +20,7 @@ mod edits;
 mod house;
 mod large;
 mod limits;
+mod lineage;
 mod links;
 mod loop_closed;
 mod made;

@@ -39,12 +39,18 @@ impl Check<'_> {
         let mistake = match self.loaded.actions.get(name) {
             Some(action) if action.value.connector != WEBHOOK => Diagnostic::error(
                 span,
-                format!("action \"{name}\" is of type {}, which sends no events", action.value.connector),
+                format!(
+                    "action \"{name}\" is of type {}, which sends no events",
+                    action.value.connector
+                ),
             )
             .hint("Name an action of type webhook, or write the events into a file with `file`."),
             Some(action) if action.value.options.get("batch").is_some_and(|batch| batch != 1) => {
-                Diagnostic::error(span, format!("action \"{name}\" sends several deliveries in one request"))
-                    .hint("Receivers of OpenLineage take one event a request: leave out `batch`.")
+                Diagnostic::error(
+                    span,
+                    format!("action \"{name}\" sends several deliveries in one request"),
+                )
+                .hint("Receivers of OpenLineage take one event a request: leave out `batch`.")
             }
             Some(_) => return,
             None if self.declared(NodeKind::Action, name) => return,

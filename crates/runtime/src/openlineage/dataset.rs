@@ -61,9 +61,8 @@ pub(super) fn of_task(project: &Project, kind: &str, name: &str) -> (Vec<Dataset
 /// The tables that a node reads.
 pub(super) fn upstream(project: &Project, id: &NodeId) -> Vec<Dataset> {
     let nodes = project.graph.upstream(id);
-    let tables = nodes.filter(|node| {
-        matches!(node.kind, NodeKind::Source | NodeKind::Model | NodeKind::Learner)
-    });
+    let tables = nodes
+        .filter(|node| matches!(node.kind, NodeKind::Source | NodeKind::Model | NodeKind::Learner));
     tables.map(|node| table(project, &shown(project, node))).collect()
 }
 
@@ -125,8 +124,10 @@ fn outside(project: &Project, connection: &str, stream: &Options, name: &str) ->
     let of = |key: &str| plain(stream, key).or_else(|| plain(&declared.options, key));
     match kind {
         "postgres" | "mysql" => {
-            let (port, schema) = if kind == "postgres" { (5432, Some("public")) } else { (3306, None) };
-            let Some((host, database)) = plain(&declared.options, "host").zip(of("database")) else {
+            let (port, schema) =
+                if kind == "postgres" { (5432, Some("public")) } else { (3306, None) };
+            let Some((host, database)) = plain(&declared.options, "host").zip(of("database"))
+            else {
                 return unnamed(kind);
             };
             let port = declared.options.get("port").and_then(Value::as_u64).unwrap_or(port);
@@ -142,7 +143,9 @@ fn outside(project: &Project, connection: &str, stream: &Options, name: &str) ->
             None => unnamed(kind),
         },
         _ => match of("path") {
-            Some(path) => file(project, &path, plain(stream, "table").or_else(|| plain(stream, "sheet"))),
+            Some(path) => {
+                file(project, &path, plain(stream, "table").or_else(|| plain(stream, "sheet")))
+            }
             None => unnamed(kind),
         },
     }

@@ -84,7 +84,11 @@ impl About {
     pub(super) fn failed(&self, error: Option<&str>) -> Self {
         let mut failed = self.clone();
         let message = error.unwrap_or("it failed");
-        add(&mut failed.run_facets, "errorMessage", json!({"message": message, "programmingLanguage": "SQL"}));
+        add(
+            &mut failed.run_facets,
+            "errorMessage",
+            json!({"message": message, "programmingLanguage": "SQL"}),
+        );
         failed
     }
 }
@@ -181,7 +185,17 @@ pub(super) mod tests {
             }
         }
         for one in facets["dataQualityAssertions"]["assertions"].as_array().into_iter().flatten() {
-            let others = ["column", "severity", "name", "description", "expected", "actual", "content", "contentType", "params"];
+            let others = [
+                "column",
+                "severity",
+                "name",
+                "description",
+                "expected",
+                "actual",
+                "content",
+                "contentType",
+                "params",
+            ];
             members(one, &["assertion", "success"], &others);
             assert!(one["success"].is_boolean());
         }

@@ -25,10 +25,18 @@ pub const TABLE: SystemTable = SystemTable {
         ("edge_id", Text, "follows from the job and both ends"),
         ("job_namespace", Text, "the job's namespace"),
         ("job", Text, "the job"),
-        ("from_namespace", Text, "the namespace of what is read; none for a job that reads nothing"),
+        (
+            "from_namespace",
+            Text,
+            "the namespace of what is read; none for a job that reads nothing",
+        ),
         ("from_name", Text, "what is read"),
         ("from_field", Text, "its column; none if only the data sets are known"),
-        ("to_namespace", Text, "the namespace of what is written; none for a job that writes nothing"),
+        (
+            "to_namespace",
+            Text,
+            "the namespace of what is written; none for a job that writes nothing",
+        ),
         ("to_name", Text, "what is written"),
         ("to_field", Text, "its column; none if only the data sets are known"),
         ("kind", Text, "what happens on the way: identity, transform, aggregate, filter, join, …"),
@@ -114,8 +122,17 @@ pub(crate) async fn add(workspace: &Workspace, graph: &mut ColumnGraph) -> Resul
         Some((AssetKind::Foreign, format!("{}/{}", set.namespace, set.name)))
     };
     for row in rows {
-        let [job_namespace, job, from_namespace, from_name, from_field, to_namespace, to_name, to_field, kind] =
-            row.as_slice()
+        let [
+            job_namespace,
+            job,
+            from_namespace,
+            from_name,
+            from_field,
+            to_namespace,
+            to_name,
+            to_field,
+            kind,
+        ] = row.as_slice()
         else {
             continue;
         };
@@ -133,19 +150,25 @@ pub(crate) async fn add(workspace: &Workspace, graph: &mut ColumnGraph) -> Resul
             (None, Some(to)) => (job(), to),
             (None, None) => continue,
         };
-        let ends = |graph: &mut ColumnGraph, (kind, asset): &(AssetKind, String), field: &Option<String>| {
+        let ends = |graph: &mut ColumnGraph,
+                    (kind, asset): &(AssetKind, String),
+                    field: &Option<String>| {
             let key = |column: &str| ColumnKey::new(*kind, asset.as_str(), column);
             match (field, fields.get(&(*kind, asset.clone()))) {
                 (Some(field), _) => vec![graph.add(key(field))],
                 // Of a table whose columns are known any may be meant.
-                (None, Some(columns)) => columns.iter().map(|column| graph.add(key(column))).collect(),
+                (None, Some(columns)) => {
+                    columns.iter().map(|column| graph.add(key(column))).collect()
+                }
                 (None, None) => vec![graph.add(ColumnKey::whole(*kind, asset.as_str()))],
             }
         };
         let from = ends(graph, &from, from_field);
         let to = ends(graph, &to, to_field);
         if from.len().saturating_mul(to.len()) > EDGES_MAX {
-            graph.notes.push("a job of another tool has too many columns on both sides to be drawn".to_owned());
+            graph.notes.push(
+                "a job of another tool has too many columns on both sides to be drawn".to_owned(),
+            );
             continue;
         }
         for from in &from {
@@ -174,11 +197,16 @@ fn kind_of(word: &str) -> EdgeKind {
 }
 
 /// Columns of the table as text, a list per row; nothing if the table was never made.
-async fn columns(workspace: &Workspace, list: &str, width: usize) -> Result<Vec<Vec<Option<String>>>> {
+async fn columns(
+    workspace: &Workspace,
+    list: &str,
+    width: usize,
+) -> Result<Vec<Vec<Option<String>>>> {
     if workspace.lake.head(&TABLE.location()?).await?.is_none() {
         return Ok(Vec::new());
     }
-    let sql = format!("select {list} from system.foreign_lineage order by edge_id limit {EDGES_MAX}");
+    let sql =
+        format!("select {list} from system.foreign_lineage order by edge_id limit {EDGES_MAX}");
     let query = workspace.lake_session().await?.query(&sql).await?;
     let mut rows = Vec::new();
     for batch in query.collect().await? {
@@ -192,7 +220,8 @@ async fn columns(workspace: &Workspace, list: &str, width: usize) -> Result<Vec<
             let mut cells = Vec::with_capacity(width);
             for text in &texts {
                 let text = text.as_string::<i32>();
-                let value = (!arrow::array::Array::is_null(text, row)).then(|| text.value(row).to_owned());
+                let value =
+                    (!arrow::array::Array::is_null(text, row)).then(|| text.value(row).to_owned());
                 cells.push(value);
             }
             rows.push(cells);

@@ -118,7 +118,8 @@ impl Reader {
                 Ok(Value::Array(events)) => {
                     for (number, event) in events.iter().enumerate() {
                         if let Err(mistake) = self.event(event) {
-                            mistakes.push(format!("{name}:{line}: event {}: {mistake}", number + 1));
+                            mistakes
+                                .push(format!("{name}:{line}: event {}: {mistake}", number + 1));
                         }
                     }
                 }
@@ -213,10 +214,9 @@ impl Reader {
         let mut inputs: Vec<(Option<&String>, &Value, &str)> =
             whole.map(|input| (None, input, "")).collect();
         for (column, field) in fields {
-            let own = field
-                .get("inputFields")
-                .and_then(Value::as_array)
-                .ok_or_else(|| format!("columnLineage says nothing of what \"{column}\" is made of: inputFields"))?;
+            let own = field.get("inputFields").and_then(Value::as_array).ok_or_else(|| {
+                format!("columnLineage says nothing of what \"{column}\" is made of: inputFields")
+            })?;
             // How earlier versions of the facet said it.
             let old = field.get("transformationType").and_then(Value::as_str).unwrap_or_default();
             inputs.extend(own.iter().map(|input| (Some(column), input, old)));

@@ -79,7 +79,8 @@ impl Sender {
             let built = ActionEntry::named(&action.connector)?
                 .build(Value::Object(options), &context)
                 .map_err(|error| error.context(format!("action \"{name}\" ({})", action.file)))?;
-            targets.push(Target { queue: Queue::new(folder.join("action")), way: Way::Action(built) });
+            targets
+                .push(Target { queue: Queue::new(folder.join("action")), way: Way::Action(built) });
         }
         if let Some(file) = declared.and_then(|declared| declared.file.as_ref()) {
             let path = workspace.dir().join(file);
@@ -127,7 +128,8 @@ impl Sender {
             let events = target.queue.read(&name)?;
             if let Err(later) = self.deliver(target, &name, events).await? {
                 let doubled = 1_000_000_i64.saturating_mul(1 << retry.failures.min(12));
-                let asked = later.after.map(|after| i64::try_from(after.as_micros()).unwrap_or(i64::MAX));
+                let asked =
+                    later.after.map(|after| i64::try_from(after.as_micros()).unwrap_or(i64::MAX));
                 let wait = asked.unwrap_or(0).max(doubled).min(WAIT_US_MAX);
                 let retry = Retry {
                     failures: retry.failures.saturating_add(1),
@@ -200,7 +202,8 @@ fn keep(path: &Path, retry: &Retry) -> Result<()> {
 fn append(path: &Path, events: &[Value]) -> Result<()> {
     let fail = |error| Error::io("write", path, error);
     if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder).map_err(|error| Error::io("make the folder", folder, error))?;
+        std::fs::create_dir_all(folder)
+            .map_err(|error| Error::io("make the folder", folder, error))?;
     }
     let mut file =
         OpenOptions::new().read(true).append(true).create(true).open(path).map_err(fail)?;

@@ -7,7 +7,7 @@ use flywheel_transform::{AssetKind, ColumnGraph, EdgeKind, Mark};
 use serde_json::{Map, Value, json};
 
 use super::dataset::{Dataset, streams, table, tables};
-use super::event::{add_to, add};
+use super::event::{add, add_to};
 use super::send::Sender;
 use super::{GRACE, declared};
 use crate::system::tables::{Seen, seen};
@@ -80,10 +80,8 @@ impl Knowledge {
         let graph = lineage::graph(workspace).await?;
         let mut columns: BTreeMap<String, Vec<usize>> = BTreeMap::new();
         for (number, node) in graph.nodes().iter().enumerate() {
-            let is_table = matches!(
-                node.key.kind,
-                AssetKind::Source | AssetKind::Model | AssetKind::Learner
-            );
+            let is_table =
+                matches!(node.key.kind, AssetKind::Source | AssetKind::Model | AssetKind::Learner);
             if is_table && node.key.column.is_some() {
                 columns.entry(node.key.asset.clone()).or_default().push(number);
             }

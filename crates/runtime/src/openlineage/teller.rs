@@ -74,7 +74,11 @@ impl<'a> Teller<'a> {
         let mut run_facets = Map::new();
         let engine = json!({"name": "flywheel", "version": env!("CARGO_PKG_VERSION")});
         add(&mut run_facets, "processing_engine", engine);
-        add(&mut run_facets, "nominalTime", json!({"nominalStartTime": run.logical_at.to_string()}));
+        add(
+            &mut run_facets,
+            "nominalTime",
+            json!({"nominalStartTime": run.logical_at.to_string()}),
+        );
         let mut whole = About {
             run: uuid(&["run", &run.run_id]),
             run_facets,
@@ -134,7 +138,8 @@ impl<'a> Teller<'a> {
         let now = self.workspace.machine.now();
         let mut events = Vec::new();
         let done = |model: &&ModelOutcome| {
-            matches!(model.status, ModelStatus::Built | ModelStatus::Failed) || !model.tests.is_empty()
+            matches!(model.status, ModelStatus::Built | ModelStatus::Failed)
+                || !model.tests.is_empty()
         };
         for model in report.models.iter().filter(done) {
             let (began, ended) = times.of(&model.name).unwrap_or((now, now));

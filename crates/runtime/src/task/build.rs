@@ -26,9 +26,9 @@ pub(crate) async fn run(
 ) -> Result<BuildReport> {
     let timer = recorder.started("build", "models");
     let whole = options.select.is_empty() && options.exclude.is_empty();
-    let times = ModelTimes::default();
+    let moments = ModelTimes::default();
     let told = |event: Event| {
-        times.note(&event, workspace.machine.now());
+        moments.note(&event, workspace.machine.now());
         (options.on_event)(event);
     };
     let timed = BuildOptions { on_event: &told, ..options };
@@ -61,7 +61,7 @@ pub(crate) async fn run(
         "published": report.published, "blocked": report.blocked, "tests": tests(&report),
     });
     note_reads(workspace, &report);
-    recorder.models(&report, &times);
+    recorder.models(&report, &moments);
     let rows_out = report.models.iter().filter_map(|model| model.rows).sum();
     let error = (!report.passed()).then(|| blocked(&report).report());
     recorder.ended(

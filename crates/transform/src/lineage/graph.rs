@@ -13,7 +13,7 @@ use serde::Serialize;
 use super::trace::{Influence, Transform};
 
 /// How many nodes an answer may have.
-pub const PART_NODES_MAX: usize = 100_000;
+const PART_NODES_MAX: usize = 100_000;
 
 /// What a column belongs to, in the order of the wheel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]

@@ -3,7 +3,12 @@ use super::*;
 fn reader() -> Reader {
     let ours = [("flywheel://shop", "raw.orders")];
     Reader {
-        ours: ours.map(|(namespace, name)| Dataset { namespace: namespace.to_owned(), name: name.to_owned() }).into(),
+        ours: ours
+            .map(|(namespace, name)| Dataset {
+                namespace: namespace.to_owned(),
+                name: name.to_owned(),
+            })
+            .into(),
         events: 0,
         jobs: BTreeSet::new(),
         sets: BTreeSet::new(),
@@ -74,12 +79,18 @@ fn a_data_set_with_a_name_of_ours_is_ours_and_a_failed_run_tells_nothing() {
 fn a_mistake_is_told_with_its_file_and_line() {
     let good = format!("{{{HEAD}}}");
     let cases = [
-        (format!("{good}\n{{\"eventTime\":\"2024-05-01T00:00:00Z\",\"producer\":\"x\"}}"), "events.jsonl:2: job.namespace is missing"),
+        (
+            format!("{good}\n{{\"eventTime\":\"2024-05-01T00:00:00Z\",\"producer\":\"x\"}}"),
+            "events.jsonl:2: job.namespace is missing",
+        ),
         (format!("{good}\n{good}\n{{oops"), "events.jsonl:3: it is no JSON"),
         (r#"{"eventTime":"soon"}"#.to_owned(), "events.jsonl:1: eventTime is no moment"),
         (format!(r#"[{good}, 7]"#), "events.jsonl:1: event 2: an event is an object"),
         (format!(r#"{{{HEAD},"inputs":{{}}}}"#), "events.jsonl:1: inputs is no list"),
-        (format!(r#"{{{HEAD},"outputs":[{{"name":"x"}}]}}"#), "events.jsonl:1: the namespace of a data set is missing"),
+        (
+            format!(r#"{{{HEAD},"outputs":[{{"name":"x"}}]}}"#),
+            "events.jsonl:1: the namespace of a data set is missing",
+        ),
     ];
     for (text, expected) in cases {
         let (_, mistakes) = read(&text);
