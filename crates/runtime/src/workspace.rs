@@ -295,6 +295,15 @@ impl Workspace {
         self.lake.session(catalog)
     }
 
+    /// The statement with questions in the place of `metrics.*` tables.
+    ///
+    /// # Errors
+    /// Those of [`flywheel_transform::expand_metrics`].
+    pub fn expanded(&self, sql: &str) -> Result<String> {
+        let expanded = flywheel_transform::expand_metrics(&self.project, sql)?;
+        Ok(expanded.unwrap_or_else(|| sql.to_owned()))
+    }
+
     /// A session over what readers see now.
     ///
     /// # Errors

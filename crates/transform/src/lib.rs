@@ -38,7 +38,7 @@ pub use lineage::{
     Mark, Origin, Part, TableColumn, Transform, column_graph, column_lineage, lineage,
     model_columns, traced_edges,
 };
-pub use metric::{CompiledMetrics, MetricColumn, MetricQuery, compile_metrics};
+pub use metric::{CompiledMetrics, MetricColumn, MetricQuery, compile_metrics, expand_metrics};
 pub use report::{
     BuildReport, Event, Failure, ModelOutcome, ModelStatus, Sample, TestOutcome, TestScope,
     TestStatus,

@@ -52,6 +52,7 @@ impl Runs for Sql {
             return Ok(Exit::Done);
         }
         let workspace = app.open(Access::Read).await?;
+        let text = workspace.expanded(&text)?;
         let session = match &self.at {
             None => workspace.session_for(&text).await?,
             Some(at) => workspace.session_at(&parse_at(at)?, &text).await?,

@@ -14,6 +14,13 @@ impl Check<'_> {
         let Some(read) = &loaded.project else { return };
         let Some(declared) = &read.value.openlineage else { return };
         let span = |key: &str| read.node.find(&[Step::Key("openlineage"), Step::Key(key)]).span;
+        if declared.action.is_none() && declared.file.is_none() {
+            let place = read.node.find(&[Step::Key("openlineage")]).span;
+            let mistake = Diagnostic::error(place, "openlineage names nobody who is told").hint(
+                "Give `action`, the name of an action of type webhook, or `file`, a path, or both.",
+            );
+            self.push(&read.file, mistake);
+        }
         if let Some(name) = &declared.action {
             let place = span("action");
             self.events_action(read, name, place);

@@ -7,7 +7,6 @@ use serde::{Deserialize, Serialize};
 /// An event is kept on disk until it is delivered, in the order of the runs; a receiver that is down delays no run.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[schemars(extend("anyOf" = [{"required": ["action"]}, {"required": ["file"]}]))]
 pub struct OpenLineage {
     /// The namespace of jobs, and of tables as `flywheel://<namespace>`; the project's name if absent.
     #[serde(default)]
