@@ -1,10 +1,12 @@
 //! Questions about the graph of columns: what a column is made of, and what is made of it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Instant;
 
 use flywheel_base::Result;
 use flywheel_transform::{ColumnEdge, ColumnGraph, ColumnKey, Direction, EdgeKind, Mark, Part};
 use serde::Serialize;
+use tracing::debug;
 
 use crate::{Workspace, openlineage};
 
@@ -83,7 +85,16 @@ pub async fn graph(workspace: &Workspace) -> Result<ColumnGraph> {
 /// [`flywheel_base::ErrorKind::NotFound`] with the nearest name if nothing is called so; those of the lake.
 pub async fn ask(workspace: &Workspace, question: &Question) -> Result<Answer> {
     let graph = graph(workspace).await?;
-    answer(&graph, question)
+    let watch = Instant::now();
+    let answer = answer(&graph, question);
+    let answer_ms = watch.elapsed().as_secs_f64() * 1_000.0;
+    debug!(
+        nodes = graph.nodes().len(),
+        edges = graph.edges().len(),
+        answer_ms,
+        "a question about lineage"
+    );
+    answer
 }
 
 /// Answers a question from a graph.
