@@ -144,6 +144,10 @@ fn outside(project: &Project, connection: &str, stream: &Options, name: &str) ->
         },
         _ => match of("path") {
             Some(path) => {
+                let path = match plain(&declared.options, "folder") {
+                    Some(folder) => format!("{}/{path}", folder.trim_end_matches('/')),
+                    None => path,
+                };
                 file(project, &path, plain(stream, "table").or_else(|| plain(stream, "sheet")))
             }
             None => unnamed(kind),

@@ -381,27 +381,33 @@ impl ColumnGraph {
         for (number, node) in self.nodes.iter().enumerate() {
             assets.entry((node.key.kind, &node.key.asset)).or_default().push(number);
         }
-        if let Some(asset) = only(&called(&assets, text), text)? {
+        let nearest = called(&assets, text).into_iter().find(|found| !found.is_empty());
+        if let Some(asset) = only(&nearest.unwrap_or_default(), text)? {
             return Ok(assets.get(&asset).cloned().unwrap_or_default());
         }
         for (at, _) in text.rmatch_indices('.') {
             let (name, column) = (text.get(..at).unwrap_or(""), text.get(at + 1..).unwrap_or(""));
-            let found = called(&assets, name);
-            if found.is_empty() {
-                continue;
-            }
-            // Of assets of one name the one that has the column is meant.
+            let ranks = called(&assets, name);
+            // Of assets that are called alike the one that has the column is meant.
             let key = |asset: &Name<'_>| ColumnKey::new(asset.0, asset.1, column);
-            let fitting: Vec<Name<'_>> =
-                found.iter().copied().filter(|asset| self.number(&key(asset)).is_some()).collect();
-            if let Some(asset) = only(&fitting, text)? {
-                return Ok(self.number(&key(&asset)).into_iter().collect());
+            for found in &ranks {
+                let has = |asset: &Name<'_>| self.number(&key(asset)).is_some();
+                let fitting: Vec<Name<'_>> = found.iter().copied().filter(has).collect();
+                if let Some(asset) = only(&fitting, text)? {
+                    return Ok(self.number(&key(&asset)).into_iter().collect());
+                }
             }
-            let known = found.iter().filter_map(|asset| assets.get(asset)).flatten();
-            let known: Vec<&str> =
-                known.filter_map(|number| self.nodes.get(*number)?.key.column.as_deref()).collect();
-            return Err(Error::not_found(format!("\"{name}\" has no column \"{column}\""))
-                .hint(suggest::hint(column, known)));
+            let known: Vec<&str> = ranks
+                .iter()
+                .flatten()
+                .filter_map(|asset| assets.get(asset))
+                .flatten()
+                .filter_map(|number| self.nodes.get(*number)?.key.column.as_deref())
+                .collect();
+            if ranks.iter().any(|found| !found.is_empty()) {
+                return Err(Error::not_found(format!("\"{name}\" has no column \"{column}\""))
+                    .hint(suggest::hint(column, known)));
+            }
         }
         let known: Vec<String> = assets
             .keys()
@@ -465,25 +471,25 @@ impl ColumnGraph {
 /// An asset by its kind and name.
 type Name<'a> = (AssetKind, &'a str);
 
-/// The assets that are called so. `orders` is a table; its tests and measures are asked for with their kind.
-fn called<'a>(assets: &BTreeMap<Name<'a>, Vec<usize>>, text: &str) -> Vec<Name<'a>> {
+/// The assets that are called so, the likeliest first: by a table's full name or with a kind, by the last part of a
+/// table's name, by the bare name of anything else.
+fn called<'a>(assets: &BTreeMap<Name<'a>, Vec<usize>>, text: &str) -> [Vec<Name<'a>>; 3] {
     let with_kind = text.split_once(':');
-    let exact: Vec<Name<'a>> = assets
-        .keys()
-        .copied()
-        .filter(|(kind, asset)| *asset == text || with_kind == Some((kind.word(), asset)))
-        .collect();
-    let tables: Vec<Name<'a>> = exact.iter().copied().filter(|(kind, _)| kind.is_table()).collect();
-    if !tables.is_empty() {
-        return tables;
+    let mut ranks = [Vec::new(), Vec::new(), Vec::new()];
+    for (kind, asset) in assets.keys().copied() {
+        let last = asset.rsplit('.').next().unwrap_or(asset);
+        let rank = match kind.is_table() {
+            _ if with_kind == Some((kind.word(), asset)) => 0,
+            true if asset == text => 0,
+            true if last == text => 1,
+            false if asset == text => 2,
+            _ => continue,
+        };
+        if let Some(found) = ranks.get_mut(rank) {
+            found.push((kind, asset));
+        }
     }
-    if !exact.is_empty() {
-        return exact;
-    }
-    let short = |(kind, asset): &Name<'a>| {
-        kind.is_table() && asset.rsplit('.').next().is_some_and(|last| last == text)
-    };
-    assets.keys().copied().filter(short).collect()
+    ranks
 }
 
 /// The one asset that was found, if any.

@@ -7,6 +7,7 @@ fn shop() -> ColumnGraph {
     let domain = graph.add(ColumnKey::new(AssetKind::Model, "mart.orders", "domain"));
     let revenue = graph.add(ColumnKey::new(AssetKind::Model, "mart.orders", "amount"));
     let metric = graph.add(ColumnKey::whole(AssetKind::Metric, "revenue"));
+    graph.add(ColumnKey::new(AssetKind::Measure, "orders", "domain"));
     graph.link(mail, domain, EdgeKind::Transform);
     graph.link(mail, revenue, EdgeKind::Filter);
     graph.link(amount, revenue, EdgeKind::Aggregate);
@@ -24,6 +25,7 @@ fn a_name_is_found_however_a_person_writes_it() {
     let graph = shop();
     assert_eq!(found(&graph, "mart.orders.amount"), ["mart.orders.amount"]);
     assert_eq!(found(&graph, "orders.domain"), ["mart.orders.domain"]);
+    assert_eq!(found(&graph, "measure:orders.domain"), ["measure:orders.domain"]);
     assert_eq!(found(&graph, "metric:revenue"), ["metric:revenue"]);
     assert_eq!(found(&graph, "revenue"), ["metric:revenue"]);
     assert_eq!(found(&graph, "raw.orders"), ["raw.orders.mail", "raw.orders.amount"]);
