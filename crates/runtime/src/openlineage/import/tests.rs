@@ -1,3 +1,5 @@
+//! Events of other tools, right and wrong.
+
 use super::*;
 
 fn reader() -> Reader {

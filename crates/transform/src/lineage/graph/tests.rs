@@ -1,3 +1,5 @@
+//! Names, depths and marks of a small graph.
+
 use super::{AssetKind, ColumnGraph, ColumnKey, Direction, EdgeKind, Mark};
 
 fn shop() -> ColumnGraph {
