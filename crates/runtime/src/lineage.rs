@@ -74,8 +74,8 @@ pub struct Leads {
 /// # Errors
 /// Those of the lake.
 pub async fn graph(workspace: &Workspace) -> Result<ColumnGraph> {
-    let mut graph = flywheel_transform::column_graph(workspace.world()).await?;
-    openlineage::foreign::add(workspace, &mut graph).await?;
+    let mut graph = Box::pin(flywheel_transform::column_graph(workspace.world())).await?;
+    Box::pin(openlineage::foreign::add(workspace, &mut graph)).await?;
     Ok(graph)
 }
 

@@ -27,10 +27,10 @@ pub async fn column_graph(world: World<'_>) -> Result<ColumnGraph> {
     let mut collector =
         Collector { planner, graph: ColumnGraph::default(), kinds: BTreeMap::new() };
     collector.tables();
-    landing::collect(&mut collector).await;
+    Box::pin(landing::collect(&mut collector)).await;
     collector.models();
     Box::pin(collector.tests()).await;
-    measured::collect(&mut collector).await;
+    Box::pin(measured::collect(&mut collector)).await;
     Box::pin(wheel::collect(&mut collector)).await;
     collector.sensitive();
     let Collector { planner, mut graph, .. } = collector;

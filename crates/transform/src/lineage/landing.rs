@@ -180,7 +180,7 @@ fn identifiers(expression: &str) -> BTreeSet<String> {
         Some(_) => ident.value.clone(),
         None => ident.value.to_lowercase(),
     };
-    let _: ControlFlow<()> = visit_expressions(&parsed.expr, |part| {
+    let visited: ControlFlow<()> = visit_expressions(&parsed.expr, |part| {
         match part {
             Expr::Identifier(ident) => names.extend([name(ident)]),
             // Of a struct's member the struct is the column.
@@ -189,6 +189,7 @@ fn identifiers(expression: &str) -> BTreeSet<String> {
         }
         ControlFlow::Continue(())
     });
+    debug_assert!(visited.is_continue(), "the visitor does not stop");
     names
 }
 
