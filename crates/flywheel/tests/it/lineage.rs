@@ -343,3 +343,26 @@ fn what_another_tool_tells_is_a_part_of_the_graph() {
     assert_eq!(house.cell("select count(*) from system.foreign_lineage"), "1");
     house.fails(2, &["import", "openlineage", "nowhere"]);
 }
+
+#[test]
+fn a_run_that_was_cut_off_is_told_as_aborted_once() {
+    let house = shop();
+    house.write("flywheel.yaml", "name: shop\nopenlineage: {file: told/events.jsonl}\n");
+    let left = json!({"one": {
+        "eventType": "ABORT", "eventTime": "2024-05-01T00:00:00Z", "producer": "urn:flywheel:test",
+        "run": {"runId": "6f1f2a0e-0000-8000-a000-000000000000"}, "job": {"namespace": "shop", "name": "turn"},
+        "inputs": [], "outputs": [],
+    }});
+    house.write(".flywheel/openlineage/open.json", left.to_string());
+    // A line that a crash has torn stays a line of its own.
+    house.write("told/events.jsonl", "{\"eventType\":\"STA");
+    house.ok(&["sync"]);
+    house.ok(&["sync"]);
+    let lines = house.read("told/events.jsonl");
+    let events: Vec<Value> =
+        lines.lines().skip(1).map(|line| serde_json::from_str(line).unwrap()).collect();
+    let aborted = named(&events, "turn", "ABORT");
+    assert_ne!(aborted["eventTime"], "2024-05-01T00:00:00Z");
+    assert_eq!(events.iter().filter(|event| event["eventType"] == "ABORT").count(), 1);
+    assert_eq!(events.len(), 9);
+}
