@@ -44,6 +44,7 @@ pub use mapping::{
     Evaluate, Keep, MappedColumn, Mapping, MappingConfig, check_clean, check_mask, judge,
 };
 pub use objects::{Credentials, FilePlace};
+pub use output::replace_file;
 pub use page::{
     DELETED_COLUMN, FILE_COLUMN, LINE_COLUMN, Notice, Origin, Page, Position, RAW_BYTES_MAX,
     Rejected,

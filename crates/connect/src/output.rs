@@ -36,7 +36,8 @@ pub(crate) use json::{
     JsonRows, base64_text, check_json_columns, push_json, push_text, refuse_json,
 };
 pub(crate) use pack::{Compression, Packed};
-pub(crate) use store::{Sink, create_folder, replace_file, safe_name, sync_folder, try_lock};
+pub use store::replace_file;
+pub(crate) use store::{Sink, create_folder, safe_name, sync_folder, try_lock};
 
 use self::manifest::Manifest;
 use self::place::{FOLDER, Place};
