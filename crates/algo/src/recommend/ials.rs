@@ -20,7 +20,7 @@ use super::holders::Holders;
 use super::interactions::Interactions;
 use super::neighbours::Value;
 use super::vector::{dot, widest};
-use super::{Algorithm, Recommender, Scored, options};
+use super::{Algorithm, Reason, Recommender, Scored, options};
 
 mod limits;
 mod solve;
@@ -148,14 +148,14 @@ impl Ials {
         let mut item_side = Side::new(items, data.user_count(), options);
         item_side.start(options.seed);
         for _ in 0..options.sweeps {
-            user_side.improve(&item_side.numbers, options.steps);
-            item_side.improve(&user_side.numbers, options.steps);
+            user_side.improve(&item_side, options.steps);
+            item_side.improve(&user_side, options.steps);
         }
-        if item_side.numbers.iter().any(|number| !number.is_finite()) {
+        if !item_side.finite() {
             return Err(Error::invalid("the factors grew beyond all numbers")
                 .hint("Raise the penalty, lower the confidence, or use value: presence."));
         }
-        Ok(Self::new(options.clone(), user_side.mean_mass, item_side.numbers))
+        Ok(Self::new(options.clone(), user_side.mean_mass, item_side.into_rows()))
     }
 
     /// A model of given items.
@@ -217,10 +217,13 @@ pub(super) fn half_sweep(
     start: &[f32],
     items: &[f32],
 ) -> Vec<f32> {
-    let mut side = Side::new(cells(data, options).0, data.item_count(), options);
-    side.numbers.copy_from_slice(start);
-    side.improve(items, options.steps);
-    side.numbers
+    let (of_users, of_items) = cells(data, options);
+    let mut side = Side::new(of_users, data.item_count(), options);
+    side.place(start);
+    let mut fixed = Side::new(of_items, data.user_count(), options);
+    fixed.place(items);
+    side.improve(&fixed, options.steps);
+    side.into_rows()
 }
 
 /// The confidences by user and by item.
@@ -272,24 +275,38 @@ impl Recommender for Ials {
         scores
     }
 
-    /// The score of an item is a sum over the history: confidence · y · A⁻¹ · y′ for each owned
-    /// item y′ (Hu, Koren & Volinsky, §5); the largest part is the reason.
     fn because(&self, history: &UserHistory, item: u32) -> Option<u32> {
-        let listed = self.item(item);
-        if listed.is_empty() {
-            return None;
+        self.reasons(history, &[item]).first().and_then(|reason| reason.because)
+    }
+
+    /// The score of an item is a sum over the history: confidence · y · A⁻¹ · y′ for each owned
+    /// item y′ (Hu, Koren & Volinsky, §5); the largest part is the reason. A is factored once for all.
+    fn reasons(&self, history: &UserHistory, items: &[u32]) -> Vec<Reason> {
+        let row = self.row(history);
+        let reason = |because| Reason { source: ALGORITHM.name, because };
+        if row.cells.is_empty() {
+            return vec![reason(None); items.len()];
         }
-        let mut turned = vec![0.0; listed.len()];
-        self.row(history).descend(listed, &mut turned, FOLD_IN_STEPS_MAX, FOLD_IN_TOLERANCE);
-        let mut found: Option<(f32, u32)> = None;
-        for owned in history.owned().iter().filter(|owned| owned.item != item) {
-            let confidence = self.options.confidence_in(owned.weight, owned.occasions);
-            let part = confidence * dot(self.item(owned.item), &turned);
-            if part > 0.0 && found.is_none_or(|(best, _)| part > best) {
-                found = Some((part, owned.item));
-            }
-        }
-        found.map(|(_, owned)| owned)
+        widest(|| {
+            let triangle = row.factored();
+            let known = history.owned().iter().filter(|owned| !self.item(owned.item).is_empty());
+            let owned: Vec<(u32, f32, Vec<f32>)> = known
+                .zip(&row.cells)
+                .map(|(owned, (confidence, y))| (owned.item, *confidence, triangle.below(y)))
+                .collect();
+            let of_item = |item: &u32| {
+                let turned = triangle.below(self.item(*item));
+                let mut found: Option<(f32, u32)> = None;
+                for (owned, confidence, other) in owned.iter().filter(|one| one.0 != *item) {
+                    let part = confidence * dot(other, &turned);
+                    if part > 0.0 && found.is_none_or(|(best, _)| part > best) {
+                        found = Some((part, *owned));
+                    }
+                }
+                reason(found.map(|(_, owned)| owned))
+            };
+            items.iter().map(of_item).collect()
+        })
     }
 
     fn to_bytes(&self) -> Result<Vec<u8>> {

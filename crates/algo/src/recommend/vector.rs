@@ -6,8 +6,10 @@
 
 use faer::traits::pulp::Arch;
 
-/// Numbers that are worked on together.
-const LANES: usize = 16;
+/// Numbers that are worked on together; rows that [`product`] and [`add_gram`] take are as wide as some of them.
+pub(super) const LANES: usize = 16;
+/// Rows that are worked on together: their sums fill half of the registers.
+const TILE: usize = 4;
 
 /// Does `work` with the widest instructions there are; what shall use them is inlined into it.
 pub(super) fn widest<T>(work: impl FnOnce() -> T) -> T {
@@ -26,14 +28,98 @@ pub(super) fn dot(a: &[f32], b: &[f32]) -> f32 {
             sums[lane] += x[lane] * y[lane];
         }
     }
-    let mut total = 0.0;
-    for sum in sums {
-        total += sum;
-    }
+    let mut total = sum_of(sums);
     for place in 0..a_rest.len().min(b_rest.len()) {
         total += a_rest[place] * b_rest[place];
     }
     total
+}
+
+/// The sum of all lanes: halves are added until one number is left.
+#[inline(always)]
+fn sum_of(mut sums: [f32; LANES]) -> f32 {
+    let mut half = LANES / 2;
+    while half > 0 {
+        for lane in 0..half {
+            sums[lane] += sums[lane + half];
+        }
+        half /= 2;
+    }
+    sums[0]
+}
+
+/// `made` = `rows` · `square`, all row by row with `width` numbers a row.
+///
+/// # Shape
+/// `width` is a multiple of [`LANES`]; rows and `made` are equally many, `square` has `width` rows.
+#[inline(always)]
+pub(super) fn product(rows: &[f32], square: &[f32], width: usize, made: &mut [f32]) {
+    let (tile, count) = (TILE * width, rows.len() / width);
+    let whole = count - count % TILE;
+    let (rows, rows_rest) = rows.split_at(whole * width);
+    let (made, made_rest) = made.split_at_mut(whole * width);
+    for (rows, made) in rows.chunks_exact(tile).zip(made.chunks_exact_mut(tile)) {
+        product_of::<TILE>(rows, square, width, made);
+    }
+    for (row, made) in rows_rest.chunks_exact(width).zip(made_rest.chunks_exact_mut(width)) {
+        product_of::<1>(row, square, width, made);
+    }
+}
+
+/// As [`product`], of so many rows whose sums stay in registers.
+#[inline(always)]
+fn product_of<const ROWS: usize>(rows: &[f32], square: &[f32], width: usize, made: &mut [f32]) {
+    let rows: [&[f32]; ROWS] = std::array::from_fn(|row| &rows[row * width..][..width]);
+    for column in (0..width).step_by(LANES) {
+        let mut sums = [[0.0_f32; LANES]; ROWS];
+        for (place, line) in square.chunks_exact(width).take(width).enumerate() {
+            let Some(line) = line[column..].first_chunk::<LANES>() else { continue };
+            for row in 0..ROWS {
+                add_lanes(&mut sums[row], rows[row][place], line);
+            }
+        }
+        for row in 0..ROWS {
+            made[row * width + column..][..LANES].copy_from_slice(&sums[row]);
+        }
+    }
+}
+
+/// Adds rowsᵀ · rows to the upper triangle of `square`, and more of it that [`mirror`] writes over.
+///
+/// # Shape
+/// `width` numbers a row, a multiple of [`LANES`]; `square` has `width` rows.
+#[inline(always)]
+pub(super) fn add_gram(rows: &[f32], width: usize, square: &mut [f64]) {
+    for first in (0..width).step_by(TILE) {
+        for column in (first - first % LANES..width).step_by(LANES) {
+            let mut sums = [[0.0_f32; LANES]; TILE];
+            for row in rows.chunks_exact(width) {
+                let (Some(left), Some(right)) =
+                    (row[first..].first_chunk::<TILE>(), row[column..].first_chunk::<LANES>())
+                else {
+                    continue;
+                };
+                for line in 0..TILE {
+                    add_lanes(&mut sums[line], left[line], right);
+                }
+            }
+            for line in 0..TILE {
+                let target = &mut square[(first + line) * width + column..][..LANES];
+                for lane in 0..LANES {
+                    target[lane] += f64::from(sums[line][lane]);
+                }
+            }
+        }
+    }
+}
+
+/// Writes the upper triangle of a square into its lower one.
+pub(super) fn mirror(square: &mut [f32], width: usize) {
+    for row in 1..width {
+        for column in 0..row {
+            square[row * width + column] = square[column * width + row];
+        }
+    }
 }
 
 /// Adds `scale` · `source` to `target`, both of the same length.
@@ -71,6 +157,32 @@ mod tests {
             widest(|| add_scaled(&mut sum, 2.0, &row));
             assert_eq!(widest(|| dot(&row, &sum)), dot(&row, &sum), "the same bits, {length}");
             assert!(sum.iter().zip(&row).all(|(sum, value)| *sum == 1.0 + 2.0 * value));
+        }
+    }
+
+    #[test]
+    fn products_of_any_number_of_rows_are_those_of_single_numbers() {
+        for (count, width) in [(1, 16), (4, 32), (7, 48), (0, 16)] {
+            let number = |place: usize| ((place * 7919) % 23) as f32 - 11.0;
+            let rows: Vec<f32> = (0..count * width).map(number).collect();
+            let square: Vec<f32> = (0..width * width).map(|place| number(place + 5)).collect();
+            let mut made = vec![f32::NAN; rows.len()];
+            widest(|| product(&rows, &square, width, &mut made));
+            let mut sums = vec![1.0; width * width];
+            widest(|| add_gram(&rows, width, &mut sums));
+            let mut gram: Vec<f32> = sums.iter().map(|sum| *sum as f32).collect();
+            mirror(&mut gram, width);
+            for column in 0..width {
+                for row in 0..count {
+                    let terms = (0..width)
+                        .map(|place| rows[row * width + place] * square[place * width + column]);
+                    assert_eq!(made[row * width + column], terms.sum::<f32>(), "{row} {column}");
+                }
+                for other in 0..width {
+                    let terms = rows.chunks(width).map(|row| row[column] * row[other]);
+                    assert_eq!(gram[column * width + other], 1.0 + terms.sum::<f32>());
+                }
+            }
         }
     }
 }
