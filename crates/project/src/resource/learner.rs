@@ -265,6 +265,32 @@ pub struct Score {
     /// `probability` for 0/1 targets, `number` otherwise.
     #[serde(default)]
     pub predict: Predict,
+    /// Takes text features as well, and learns them by FTRL-proximal: for codes, names and places of many values. Only
+    /// with `predict: probability`. Without it features are numbers, and what is no number counts as 0.
+    #[serde(default)]
+    pub hashed: Option<Hashed>,
+}
+
+/// How features of many values are kept: each pair of a column and its text has a place in a table of weights, found by
+/// hashing, so that new values need no dictionary.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Hashed {
+    /// The table has 2 to the power of this many weights; 18 suit a few thousand values.
+    #[schemars(range(min = 1, max = 24))]
+    pub bits: u32,
+    /// The pull that makes weights exactly 0 that do not earn their place.
+    #[schemars(range(min = 0))]
+    pub lasso: f64,
+    /// The pull of all weights towards 0.
+    #[schemars(range(min = 0))]
+    pub ridge: f64,
+}
+
+impl Default for Hashed {
+    fn default() -> Self {
+        Self { bits: 18, lasso: 0.0, ridge: 0.0 }
+    }
 }
 
 /// What is predicted.
