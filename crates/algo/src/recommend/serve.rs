@@ -320,7 +320,9 @@ mod tests {
                 let listed = group.map_or(0, |group| of_group.get(group).copied().unwrap_or(0));
                 if made.len() < request.count && listed < most && !made.contains(&item) {
                     made.push(item);
-                    group.map(|group| of_group.insert(*group, listed + 1));
+                    if let Some(group) = group {
+                        of_group.insert(*group, listed + 1);
+                    }
                 }
             }
         }

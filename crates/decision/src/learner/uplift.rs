@@ -162,6 +162,10 @@ fn judged(kind: uplift::Kind, known: &Units, held: &Units, width: usize) -> Resu
 }
 
 fn features(frame: &Frame<'_>) -> Result<Vec<String>> {
+    if frame.rows() == 0 {
+        return Err(Error::invalid("the experiment has no row")
+            .hint("Learn once units were treated and left alone; check the filter of the query."));
+    }
     let all = frame.names();
     let features: Vec<String> =
         all.into_iter().filter(|name| !NOT_FEATURES.contains(&name.as_str())).collect();

@@ -383,7 +383,7 @@ fn a_score_learns_what_places_of_many_names_are_worth() {
     }
     let learner = |more: &str| {
         format!(
-            "score:\n  target: clicked\n{more}  examples: select row as row_id, cast(at as timestamp) as at, town, age, clicked {ROWS}\n  score: select town as unit_id, town, 40.0 as age {ROWS} where town is not null group by town\n"
+            "score:\n  target: clicked\n{more}  examples: select row as row_id, cast(at as timestamp) as at, town, cast(age as double) as age, clicked {ROWS}\n  score: select town as unit_id, town, 40.0 as age {ROWS} where town like 'town%' group by town\n"
         )
     };
     let house = learned(&rows, &[("clicks", &learner("  hashed: {bits: 14}\n"))]);

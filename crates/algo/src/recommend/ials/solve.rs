@@ -90,6 +90,7 @@ impl Row<'_> {
 }
 
 /// The lower triangle L of A = L · Lᵀ; what is above it means nothing.
+#[derive(Clone, Debug)]
 pub(super) struct Triangle {
     width: usize,
     rows: Vec<f32>,
