@@ -4,16 +4,45 @@
 //! here, and no product is fused with a sum, so that all processors find the same bits. Plain indexes
 //! stay in registers where adaptors of iterators were calls.
 
-use faer::traits::pulp::Arch;
+use faer::traits::pulp::{Arch, Simd, WithSimd};
 
 /// Numbers that are worked on together; rows that [`product`] and [`add_gram`] take are as wide as some of them.
 pub(super) const LANES: usize = 16;
 /// Rows that are worked on together: their sums fill half of the registers.
 const TILE: usize = 4;
+const ZERO: [f32; LANES] = [0.0; LANES];
 
 /// Does `work` with the widest instructions there are; what shall use them is inlined into it.
+///
+/// A large closure is not, and then has the narrowest: give it as [`Work`].
 pub(super) fn widest<T>(work: impl FnOnce() -> T) -> T {
     Arch::new().dispatch(work)
+}
+
+/// Work for [`widest_of`].
+pub(super) trait Work {
+    /// What it gives.
+    type Made;
+
+    /// Does it. Has to be `#[inline(always)]`, as has all that it calls and no closure of its own may be large.
+    fn work(self) -> Self::Made;
+}
+
+/// Does work of any size with the widest instructions there are.
+pub(super) fn widest_of<W: Work>(work: W) -> W::Made {
+    Arch::new().dispatch(Wide(work))
+}
+
+/// Work as the dispatch takes it.
+struct Wide<W>(W);
+
+impl<W: Work> WithSimd for Wide<W> {
+    type Output = W::Made;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) -> W::Made {
+        self.0.work()
+    }
 }
 
 /// The inner product of two rows of the same length, always summed in the same order.
@@ -59,29 +88,45 @@ pub(super) fn product(rows: &[f32], square: &[f32], width: usize, made: &mut [f3
     let (rows, rows_rest) = rows.split_at(whole * width);
     let (made, made_rest) = made.split_at_mut(whole * width);
     for (rows, made) in rows.chunks_exact(tile).zip(made.chunks_exact_mut(tile)) {
-        product_of::<TILE>(rows, square, width, made);
+        product_of_tile(rows, square, width, made);
     }
     for (row, made) in rows_rest.chunks_exact(width).zip(made_rest.chunks_exact_mut(width)) {
-        product_of::<1>(row, square, width, made);
+        made.fill(0.0);
+        for (scale, line) in row.iter().zip(square.chunks_exact(width)) {
+            add_scaled(made, *scale, line);
+        }
     }
 }
 
-/// As [`product`], of so many rows whose sums stay in registers.
+/// As [`product`], of [`TILE`] rows, whose sums stay in registers.
 #[inline(always)]
-fn product_of<const ROWS: usize>(rows: &[f32], square: &[f32], width: usize, made: &mut [f32]) {
-    let rows: [&[f32]; ROWS] = std::array::from_fn(|row| &rows[row * width..][..width]);
+fn product_of_tile(rows: &[f32], square: &[f32], width: usize, made: &mut [f32]) {
+    let row = |at: usize| &rows[at * width..][..width];
+    let (first, second, third, fourth) = (row(0), row(1), row(2), row(3));
     for column in (0..width).step_by(LANES) {
-        let mut sums = [[0.0_f32; LANES]; ROWS];
+        let (mut a, mut b, mut c, mut d) = (ZERO, ZERO, ZERO, ZERO);
         for (place, line) in square.chunks_exact(width).take(width).enumerate() {
             let Some(line) = line[column..].first_chunk::<LANES>() else { continue };
-            for row in 0..ROWS {
-                add_lanes(&mut sums[row], rows[row][place], line);
-            }
+            a = plus(a, first[place], line);
+            b = plus(b, second[place], line);
+            c = plus(c, third[place], line);
+            d = plus(d, fourth[place], line);
         }
-        for row in 0..ROWS {
-            made[row * width + column..][..LANES].copy_from_slice(&sums[row]);
-        }
+        made[column..][..LANES].copy_from_slice(&a);
+        made[width + column..][..LANES].copy_from_slice(&b);
+        made[2 * width + column..][..LANES].copy_from_slice(&c);
+        made[3 * width + column..][..LANES].copy_from_slice(&d);
     }
+}
+
+/// `sums` and `scale` · `line`, by value so that all of it stays in registers.
+#[inline(always)]
+fn plus(sums: [f32; LANES], scale: f32, line: &[f32; LANES]) -> [f32; LANES] {
+    let mut made = ZERO;
+    for lane in 0..LANES {
+        made[lane] = sums[lane] + scale * line[lane];
+    }
+    made
 }
 
 /// Adds rowsᵀ · rows to the upper triangle of `square`, and more of it that [`mirror`] writes over.
@@ -92,21 +137,22 @@ fn product_of<const ROWS: usize>(rows: &[f32], square: &[f32], width: usize, mad
 pub(super) fn add_gram(rows: &[f32], width: usize, square: &mut [f64]) {
     for first in (0..width).step_by(TILE) {
         for column in (first - first % LANES..width).step_by(LANES) {
-            let mut sums = [[0.0_f32; LANES]; TILE];
+            let (mut a, mut b, mut c, mut d) = (ZERO, ZERO, ZERO, ZERO);
             for row in rows.chunks_exact(width) {
-                let (Some(left), Some(right)) =
+                let (Some([first, second, third, fourth]), Some(line)) =
                     (row[first..].first_chunk::<TILE>(), row[column..].first_chunk::<LANES>())
                 else {
                     continue;
                 };
-                for line in 0..TILE {
-                    add_lanes(&mut sums[line], left[line], right);
-                }
+                a = plus(a, *first, line);
+                b = plus(b, *second, line);
+                c = plus(c, *third, line);
+                d = plus(d, *fourth, line);
             }
-            for line in 0..TILE {
+            for (line, sums) in [a, b, c, d].iter().enumerate() {
                 let target = &mut square[(first + line) * width + column..][..LANES];
                 for lane in 0..LANES {
-                    target[lane] += f64::from(sums[line][lane]);
+                    target[lane] += f64::from(sums[lane]);
                 }
             }
         }

@@ -18,9 +18,12 @@ pub(super) struct Row<'a> {
 
 impl Row<'_> {
     /// b: where the cells pull.
+    #[inline(always)]
     pub(super) fn right_side(&self) -> Vec<f32> {
         let mut side = vec![0.0; self.gram.len().isqrt()];
-        self.cells.iter().for_each(|(confidence, y)| add_scaled(&mut side, *confidence, y));
+        for (confidence, y) in &self.cells {
+            add_scaled(&mut side, *confidence, y);
+        }
         side
     }
 
@@ -53,8 +56,10 @@ impl Row<'_> {
     /// A · p.
     #[inline(always)]
     fn times(&self, p: &[f32]) -> Vec<f32> {
-        let rows = self.gram.chunks_exact(p.len());
-        let mut made: Vec<f32> = rows.map(|row| dot(row, p)).collect();
+        let mut made = Vec::with_capacity(p.len());
+        for row in self.gram.chunks_exact(p.len()) {
+            made.push(dot(row, p));
+        }
         add_scaled(&mut made, self.penalty, p);
         for (confidence, y) in &self.cells {
             add_scaled(&mut made, (confidence - 1.0) * dot(y, p), y);

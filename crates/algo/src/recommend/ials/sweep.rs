@@ -10,7 +10,7 @@ use std::borrow::Cow;
 use flywheel_base::Rng;
 use rayon::prelude::*;
 
-use super::super::vector::{LANES, add_gram, add_scaled, dot, mirror, product, widest};
+use super::super::vector::{LANES, Work, add_gram, add_scaled, dot, mirror, product, widest_of};
 use super::Options;
 
 /// Rows of one batch: their cells are read again in each step and should still be near.
@@ -125,13 +125,45 @@ impl Side {
         numbers.par_chunks_mut(BATCH * *width).enumerate().for_each(|(batch, numbers)| {
             let first = batch * BATCH;
             let batch = Batch { cells, penalties, gram: &gram, others, width: *width, first };
-            widest(|| batch.descend(numbers, steps));
+            widest_of(Descent { batch, numbers, steps });
         });
     }
 
     /// Whether all numbers are finite.
     pub(super) fn finite(&self) -> bool {
         self.numbers.iter().all(|number| number.is_finite())
+    }
+}
+
+/// A batch with its numbers and how many steps they are moved.
+struct Descent<'a> {
+    batch: Batch<'a>,
+    numbers: &'a mut [f32],
+    steps: usize,
+}
+
+impl Work for Descent<'_> {
+    type Made = ();
+
+    #[inline(always)]
+    fn work(self) {
+        self.batch.descend(self.numbers, self.steps);
+    }
+}
+
+/// Rows whose Gram matrix is added to sums.
+struct GramSum<'a> {
+    rows: &'a [f32],
+    width: usize,
+    sums: &'a mut [f64],
+}
+
+impl Work for GramSum<'_> {
+    type Made = ();
+
+    #[inline(always)]
+    fn work(self) {
+        add_gram(self.rows, self.width, self.sums);
     }
 }
 
@@ -155,14 +187,18 @@ impl Batch<'_> {
         let lines = residual.chunks_exact_mut(width).zip(x.chunks_exact(width));
         for (row, (residual, x)) in lines.enumerate() {
             let penalty = self.penalties[self.first + row];
-            residual.iter_mut().zip(x).for_each(|(r, x)| *r = -*r - penalty * x);
+            for place in 0..width.min(x.len()).min(residual.len()) {
+                residual[place] = -residual[place] - penalty * x[place];
+            }
             for (other, confidence) in self.cells.row(self.first + row) {
                 let y = &self.others[other * width..][..width];
                 add_scaled(residual, confidence - (confidence - 1.0) * dot(y, x), y);
             }
         }
-        let square = |row: &[f32]| dot(row, row);
-        let mut squares: Vec<f32> = residual.chunks_exact(width).map(square).collect();
+        let mut squares = Vec::with_capacity(BATCH);
+        for row in residual.chunks_exact(width) {
+            squares.push(dot(row, row));
+        }
         let mut direction = residual.clone();
         let mut turned = vec![0.0; x.len()];
         for _ in 0..steps {
@@ -178,9 +214,11 @@ impl Batch<'_> {
                 add_scaled(&mut x[range.clone()], length, p);
                 let residual = &mut residual[range];
                 add_scaled(residual, -length, ap);
-                let before = std::mem::replace(size, square(residual));
+                let before = std::mem::replace(size, dot(residual, residual));
                 let kept = *size / before;
-                p.iter_mut().zip(&*residual).for_each(|(p, r)| *p = r + kept * *p);
+                for place in 0..p.len().min(residual.len()) {
+                    p[place] = residual[place] + kept * p[place];
+                }
             }
         }
     }
@@ -231,7 +269,7 @@ fn padded_gram(numbers: &[f32], width: usize) -> Vec<f32> {
         .map(|part| {
             let mut sums = vec![0.0; width * width];
             for near in part.chunks(NEAR_ROWS * width) {
-                widest(|| add_gram(near, width, &mut sums));
+                widest_of(GramSum { rows: near, width, sums: &mut sums });
             }
             sums
         })
