@@ -53,7 +53,9 @@ impl Column {
     /// What the reader is told of a column that became wider.
     pub(crate) fn widening(&self, before: ColumnType) -> String {
         let Self { name, kind, .. } = self;
-        format!("the column \"{name}\" was widened: it holds {kind} from here on, and held {before}")
+        format!(
+            "the column \"{name}\" was widened: it holds {kind} from here on, and held {before}"
+        )
     }
 
     /// A column the user declared.

@@ -381,12 +381,7 @@ impl OutsideSink {
         self.writer.as_mut().ok_or_else(|| Error::internal("no writer is open"))
     }
 
-    async fn widen(
-        &mut self,
-        columns: &[String],
-        batch: &RecordBatch,
-        whole: bool,
-    ) -> Result<()> {
+    async fn widen(&mut self, columns: &[String], batch: &RecordBatch, whole: bool) -> Result<()> {
         self.open_writer(batch, whole).await?.widen(columns, &batch.schema()).await?;
         self.widened = true;
         Ok(())

@@ -24,8 +24,7 @@ fn narrow(rows: &[(i32, i32)]) -> RowStream {
 fn wide(rows: &[(i64, i64)]) -> RowStream {
     let ids: ArrayRef = Arc::new(rows.iter().map(|row| row.0).collect::<Int64Array>());
     let numbers: ArrayRef = Arc::new(rows.iter().map(|row| row.1).collect::<Int64Array>());
-    let prices =
-        rows.iter().map(|row| i128::from(row.1) * 10_000 + 1).collect::<Decimal128Array>();
+    let prices = rows.iter().map(|row| i128::from(row.1) * 10_000 + 1).collect::<Decimal128Array>();
     let prices: ArrayRef = Arc::new(prices.with_precision_and_scale(20, 4).unwrap());
     let rates: ArrayRef = Arc::new(rows.iter().map(|_| 1e300).collect::<Float64Array>());
     let columns = [("id", ids), ("n", numbers), ("price", prices), ("rate", rates)];
@@ -51,12 +50,8 @@ const WIDE: [&str; 4] = ["Int64", "Int64", "Decimal128(20, 4)", "Float64"];
 #[tokio::test]
 async fn every_way_of_writing_widens_the_columns_and_keeps_the_values() {
     let key = || vec!["id".to_owned()];
-    let history = WriteMode::History {
-        key: key(),
-        deleted: None,
-        at: day("2024-02-01"),
-        complete: false,
-    };
+    let history =
+        WriteMode::History { key: key(), deleted: None, at: day("2024-02-01"), complete: false };
     for mode in [
         WriteMode::Append,
         WriteMode::Merge { key: key(), duplicates: Duplicates::KeepLast },

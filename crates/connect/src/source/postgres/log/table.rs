@@ -160,7 +160,8 @@ impl Table {
             self.notice("column-widened", column.widening(before));
         }
         // What was told once is in the position.
-        let told = |(name, kind): &&(String, ColumnType)| self.stored.retyped.get(name) == Some(kind);
+        let told =
+            |(name, kind): &&(String, ColumnType)| self.stored.retyped.get(name) == Some(kind);
         let retyped: Vec<String> =
             changes.retyped.iter().filter(|one| !told(one)).map(|(name, _)| name.clone()).collect();
         for name in retyped {
