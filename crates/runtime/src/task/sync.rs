@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::{Schema, SchemaRef};
-use flywheel_base::{Error, ErrorKind, Result, Timestamp};
+use flywheel_base::{Error, Result, Timestamp};
 use flywheel_connect::source::{
     ChangesRequest, PAGE_BYTES_DEFAULT, PAGE_ROWS_DEFAULT, ReadMode, ReadRequest, Source,
 };

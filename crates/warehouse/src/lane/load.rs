@@ -134,7 +134,17 @@ impl Load {
         };
         if matches!(self.mode, WriteMode::Append | WriteMode::Replace) {
             let replace = self.mode == WriteMode::Replace;
-            let adds = if open.narrow { self.write_wider(&mut open, adds).await? } else { adds };
+            let adds = match open.narrow {
+                false => adds,
+                true => {
+                    let rows = self.read_back(adds, &open.fit.schema)?;
+                    let writer = self.lane.new_writer(self.head.as_ref(), &open.fit);
+                    let written = write_wider(&mut open, rows, writer.within(self.buffer_bytes));
+                    written.await.map_err(|error| {
+                        error.context(format!("table \"{}\"", self.lane.log.location))
+                    })?
+                }
+            };
             let Open { fit, mut writer, given, .. } = open;
             if fit.widens {
                 match self.lane.widen_queued(&given).await {
@@ -160,27 +170,6 @@ impl Load {
         commit
     }
 
-    /// The files written anew with the types of the last ones, after a column became wider meanwhile.
-    async fn write_wider(&self, open: &mut Open, adds: Vec<Add>) -> Result<Vec<Add>> {
-        let writer = self.lane.new_writer(self.head.as_ref(), &open.fit).within(self.buffer_bytes);
-        // The writer of the narrow files is gone only after they were read.
-        let mut narrow = std::mem::replace(&mut open.writer, writer);
-        let written = self.copy(adds, open).await;
-        narrow.discard().await;
-        if written.is_err() {
-            open.writer.discard().await;
-        }
-        written.map_err(|error| error.context(format!("table \"{}\"", self.location())))
-    }
-
-    async fn copy(&self, adds: Vec<Add>, open: &mut Open) -> Result<Vec<Add>> {
-        let mut rows = self.read_back(adds, &open.fit.schema)?;
-        while let Some(batch) = rows.next().await {
-            open.writer.write(batch?).await?;
-        }
-        open.writer.finish().await
-    }
-
     /// The loaded rows again, in the order in which they came.
     fn read_back(&self, adds: Vec<Add>, schema: &SchemaRef) -> Result<RowStream> {
         let files = adds
@@ -204,6 +193,28 @@ impl Load {
             open.writer.discard().await;
         }
     }
+}
+
+/// The files written anew with the types of the last ones, after a column became wider meanwhile.
+async fn write_wider(open: &mut Open, mut rows: RowStream, writer: DataWriter) -> Result<Vec<Add>> {
+    // The writer of the narrow files, and with it those, goes only after they were read.
+    let mut narrow = std::mem::replace(&mut open.writer, writer);
+    let mut written = Ok(());
+    while let (Ok(()), Some(batch)) = (&written, rows.next().await) {
+        written = match batch {
+            Ok(batch) => open.writer.write(batch).await,
+            Err(error) => Err(error),
+        };
+    }
+    let adds = match written {
+        Ok(()) => open.writer.finish().await,
+        Err(error) => Err(error),
+    };
+    narrow.discard().await;
+    if adds.is_err() {
+        open.writer.discard().await;
+    }
+    adds
 }
 
 /// Whether a column has another type than before.

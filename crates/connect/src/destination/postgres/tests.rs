@@ -225,7 +225,7 @@ async fn targets_that_rows_cannot_go_into_are_refused_before_the_first_row() {
     (connection["user"], connection["password"]) = (json!("writer"), json!("pw"));
     let job = Job::through(connection, "foreign_owner", append, &rows);
     let error = job.destination.writer(&job.request).await.err().unwrap();
-    assert_eq!(error.kind(), flywheel_base::ErrorKind::Denied, "{error:?}");
+    assert_eq!(error.kind(), ErrorKind::Denied, "{error:?}");
     job.destination.check().await.unwrap();
 }
 

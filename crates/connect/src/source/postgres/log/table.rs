@@ -307,7 +307,7 @@ impl Table {
 /// The columns of the pages with the one that tells which rows are gone.
 pub(super) fn with_deleted(columns: &[Column]) -> TableSchema {
     let mut columns = columns.to_vec();
-    columns.push(Column::inferred(DELETED_COLUMN, crate::column::ColumnType::Bool));
+    columns.push(Column::inferred(DELETED_COLUMN, ColumnType::Bool));
     TableSchema::new(columns, false)
 }
 
