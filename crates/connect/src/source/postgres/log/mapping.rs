@@ -69,8 +69,8 @@ pub(super) enum Value<'a> {
 pub(super) struct Changes {
     /// New columns.
     pub(super) added: Vec<Column>,
-    /// Columns of the pages that hold more from here on, by their places.
-    pub(super) widened: Vec<(usize, Column)>,
+    /// Columns of the pages that hold more from here on, by their places, and the types they have now.
+    pub(super) widened: Vec<(usize, Column, ColumnType)>,
     /// Columns whose values have another type than the pages, and which.
     pub(super) retyped: Vec<(String, ColumnType)>,
 }
@@ -102,7 +102,7 @@ impl Mapping {
             let Some((pg, _)) = types.get(found) else { continue };
             let kind = pg.natural(&column.name).kind;
             if let Some(wide) = column.widened(kind) {
-                changes.widened.push((at, wide));
+                changes.widened.push((at, wide, kind));
             } else if !column.declared && kind != column.kind {
                 changes.retyped.push((column.name.clone(), kind));
                 retyped.push(at);

@@ -124,8 +124,12 @@ impl Table {
         let turned = identity::learn(&self.relation, &described, &changes.added, &mut self.stored);
         self.announce(&changes, &turned);
         self.stored.retyped = changes.retyped.into_iter().collect();
-        for (at, column) in changes.widened {
+        for (at, column, kind) in changes.widened {
             self.widened.push(column.name.clone());
+            if column.kind != kind {
+                // A type that holds old and new values is not that of the table, which is told already.
+                self.stored.retyped.insert(column.name.clone(), kind);
+            }
             if let Some(known) = self.columns.get_mut(at) {
                 *known = column;
             }
@@ -155,7 +159,7 @@ impl Table {
             let message = format!("the column \"{name}\" is gone; it has no values from here on");
             self.notice("column-dropped", message);
         }
-        for (at, column) in &changes.widened {
+        for (at, column, _) in &changes.widened {
             let before = self.columns.get(*at).map_or(column.kind, |known| known.kind);
             self.notice("column-widened", column.widening(before));
         }

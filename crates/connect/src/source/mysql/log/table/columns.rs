@@ -115,13 +115,18 @@ impl Table {
             .hint("Delete the stream's position to read it whole again."));
         }
         self.key = Some(key);
-        let (mut added, mut widened, mut retyped) = (Vec::new(), Vec::new(), BTreeMap::new());
+        let (mut added, mut widened) = (Vec::new(), Vec::new());
+        let (mut retyped, mut told) = (BTreeMap::new(), BTreeMap::new());
         for name in row.columns.iter() {
             let known = now.columns.iter().find(|column| column.column.name == *name);
             if let Some(column) = self.columns.iter_mut().find(|column| column.name == *name) {
                 let Some(kind) = known.map(|known| known.column.kind) else { continue };
                 if let Some(wide) = column.widened(kind) {
                     widened.push((wide.widening(column.kind), name.clone()));
+                    if wide.kind != kind {
+                        // A type that holds old and new values is not that of the table.
+                        told.insert(name.clone(), kind);
+                    }
                     *column = wide;
                 } else if kind != column.kind && !column.declared {
                     retyped.insert(name.clone(), kind);
@@ -164,6 +169,7 @@ impl Table {
             }
         }
         self.retyped = retyped;
+        self.retyped.append(&mut told);
         self.gone.extend(gone);
         Ok(())
     }
