@@ -44,8 +44,7 @@ use self::session::Session;
 use crate::blocking::SessionWriter;
 use crate::column::Misfit;
 use crate::destination::{
-    Checkpoint, Destination, DestinationContext, Progress, Refused, WriteMode, WriteRequest,
-    Writer, Written, check_mode,
+    Destination, DestinationContext, Progress, Refused, WriteMode, WriteRequest, Writer, check_mode,
 };
 use crate::files::{Root, Way};
 use crate::objects::{FilePlace, Objects};

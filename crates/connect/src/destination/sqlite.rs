@@ -28,7 +28,6 @@ mod state;
 
 use std::path::PathBuf;
 
-use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
 use flywheel_base::{Error, Result, task};
 use rusqlite::{Connection, OpenFlags};
@@ -37,8 +36,8 @@ use serde::{Deserialize, Serialize};
 
 use self::session::Session;
 use super::{
-    Checkpoint, Destination, DestinationConfig, DestinationContext, Guarantee, Progress, Refused,
-    WriteMode, WriteRequest, Writer, Written, check_mode,
+    Destination, DestinationConfig, DestinationContext, Guarantee, Progress, WriteMode,
+    WriteRequest, Writer, check_mode,
 };
 use crate::blocking::SessionWriter;
 use crate::source::settings;
