@@ -302,7 +302,7 @@ impl DriverRead {
         let (mut link, dialect) = self.open.open()?;
         let relation = Relation::of(self.open.as_ref(), link.as_mut(), dialect, &self.stream)?;
         let order = self.order(&relation)?;
-        let stored = Keyset::of(&self.request, self.open.kind())?;
+        let stored = Keyset::<Value>::of(&self.request, self.open.kind())?;
         let stored = stored.ordered(order.clone(), &relation.name)?;
         let schema = self.columns(&relation)?;
         let order = order_types(&relation, dialect, order)?;

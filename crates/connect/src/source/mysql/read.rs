@@ -102,7 +102,7 @@ impl MySqlRead {
         let relation = Relation::of(&mut connection, server, &self.stream, declared).await?;
         let (order, cursor) = self.order(&relation)?;
         let names: Vec<String> = order.iter().map(|order| order.sql.clone()).collect();
-        let stored = Keyset::of(&self.request, "mysql")?.ordered(names, &relation.name)?;
+        let stored = Keyset::<Value>::of(&self.request, "mysql")?.ordered(names, &relation.name)?;
         let from = self.look_back(&stored, &order)?;
         let columns = relation.columns.iter().map(|column| column.column.clone()).collect();
         let schema = TableSchema::new(columns, false);

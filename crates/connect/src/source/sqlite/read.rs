@@ -50,7 +50,8 @@ impl SqliteRead {
         let relation =
             Relation::of(&self.database, &connection, &self.stream, &self.request.columns)?;
         let (order, cursor) = self.order(&relation)?;
-        let stored = Keyset::of(&self.request, "sqlite")?.ordered(order, &relation.name)?;
+        let stored =
+            Keyset::<Value>::of(&self.request, "sqlite")?.ordered(order, &relation.name)?;
         let from = self.look_back(&stored)?;
         let wal: String = connection
             .query_row("PRAGMA journal_mode", [], |row| row.get(0))
