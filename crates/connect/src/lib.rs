@@ -12,6 +12,7 @@ pub mod kafka;
 pub mod mapping;
 pub mod source;
 
+mod blocking;
 mod column;
 mod connections;
 mod driver;
@@ -20,6 +21,7 @@ mod files;
 mod handover;
 mod http;
 mod journal;
+mod keyset;
 mod ledger;
 mod objects;
 mod output;
