@@ -84,7 +84,8 @@ pub(crate) async fn audience(
            group by decided_at order by decided_at desc limit {moments})",
         literal(before)
     );
-    let frame = ctx.frame_of_sql(&format!("policy \"{policy}\": its audience"), &sql).await?;
+    let what = format!("policy \"{policy}\": its audience");
+    let frame = ctx.frame_of_sql(&what, &sql).await?;
     Ok(frame.numbers("units")?.into_iter().flatten().next().unwrap_or_default())
 }
 
