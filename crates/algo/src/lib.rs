@@ -2,13 +2,17 @@
 //!
 //! Nothing here does I/O, knows Arrow or is async. Time and randomness come in as arguments.
 
+pub mod advice;
 pub mod bandit;
+pub mod canary;
 pub mod forecast;
 pub mod inventory;
 pub mod lifetime;
 pub mod offpolicy;
 pub mod online;
 pub mod recommend;
+pub mod search;
 pub mod segment;
+pub mod sketch;
 pub mod stats;
 pub mod uplift;

@@ -7,6 +7,7 @@ pub mod calibration;
 pub mod cuped;
 pub mod guardrail;
 pub mod lift;
+pub mod monitor;
 pub mod multiple;
 pub mod normal;
 pub mod power;

@@ -5,6 +5,7 @@
 //! through this crate ([`Clock`], [`Rng`], [`mod@env`]), which is what makes a replay possible.
 
 pub mod digest;
+pub mod entropy;
 pub mod env;
 pub mod quantity;
 pub mod suggest;

@@ -39,7 +39,11 @@ fn main() -> Result<()> {
 }
 
 async fn read(folder: &std::path::Path) -> Result<usize> {
-    let ctx = SourceContext { base_dir: folder.to_path_buf(), now: Timestamp::default() };
+    let ctx = SourceContext {
+        base_dir: folder.to_path_buf(),
+        now: Timestamp::default(),
+        connections: Default::default(),
+    };
     let source = SourceEntry::named("csv")?.build(json!({}), &ctx)?;
     let request = ReadRequest::full(json!({ "path": "orders.csv" }), ctx.now);
     let mut pages = source.read(&request);

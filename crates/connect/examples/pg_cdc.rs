@@ -45,7 +45,7 @@ async fn drain(rows: u64) -> Result<()> {
         "password": Postgres::PASSWORD,
     });
     let now = Timestamp::from_micros(0);
-    let ctx = SourceContext { base_dir: ".".into(), now };
+    let ctx = SourceContext { base_dir: ".".into(), now, connections: Default::default() };
     let source = SourceEntry::named("postgres")?.build(connection, &ctx)?;
     let stream = ReadRequest::full(json!({ "table": "t" }), now);
     let mut request =

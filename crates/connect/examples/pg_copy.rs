@@ -62,7 +62,11 @@ struct Totals {
 }
 
 async fn read(connection: &Value, parallel: usize) -> Result<Totals> {
-    let ctx = SourceContext { base_dir: ".".into(), now: Timestamp::default() };
+    let ctx = SourceContext {
+        base_dir: ".".into(),
+        now: Timestamp::default(),
+        connections: Default::default(),
+    };
     let source = SourceEntry::named("postgres")?.build(connection.clone(), &ctx)?;
     let stream = json!({ "table": "orders_src", "parallel": parallel });
     let request = ReadRequest::full(stream, ctx.now);

@@ -3,7 +3,8 @@
 //! Who calls it: the outbox, which leases deliveries, hands them over and stores each outcome. What
 //! holds after a crash: a delivery without a stored outcome is handed over again with the same key,
 //! so every action makes a second delivery of a key harmless, or passes the key on so that the
-//! receiver can.
+//! receiver can. An action declared `guarantee: at-most-once` is not handed a delivery twice, unless it said that the
+//! receiver saw nothing of it.
 
 pub mod file;
 pub mod webhook;
@@ -92,6 +93,11 @@ pub trait Action: Send + Sync {
     ///
     /// Dropping the future leaves each delivery either done or not done; delivering again is harmless.
     async fn deliver(&self, batch: &[Delivery]) -> Vec<Outcome>;
+
+    /// How many deliveries are under way at the same time: so many may be cut off by a crash.
+    fn under_way(&self) -> usize {
+        usize::MAX
+    }
 }
 
 /// One decision on its way out.
@@ -113,7 +119,12 @@ pub enum Outcome {
         /// What the receiver said about it, for the audit.
         receipt: String,
     },
-    /// It may be done later.
+    /// The receiver cannot have seen anything of it: doing it later is harmless even without a key.
+    Unreached {
+        /// Why not.
+        reason: String,
+    },
+    /// It may be done later; whether the receiver has done it already is not known.
     Retry {
         /// Why not now.
         reason: String,

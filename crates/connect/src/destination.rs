@@ -15,6 +15,7 @@ pub mod journal;
 pub mod jsonl;
 pub mod kafka;
 pub mod mysql;
+pub mod odbc;
 pub mod parquet;
 pub mod postgres;
 pub mod program;
@@ -51,6 +52,7 @@ pub const DESTINATIONS: &[DestinationEntry] = &[
     destination::<source::sqlite::Sqlite>("sqlite"),
     destination::<source::mysql::MySql>("mysql"),
     destination::<postgres::Postgres>("postgres"),
+    destination::<odbc::Odbc>("odbc"),
     destination::<kafka::Kafka>("kafka"),
     destination::<journal::Journal>("journal"),
     destination::<source::rest::Rest>("rest"),

@@ -137,6 +137,10 @@ impl<F: Format> Source for Files<F> {
         task::compute(move || root.check()).await
     }
 
+    fn position_tells_content(&self) -> bool {
+        true
+    }
+
     async fn discover(&self) -> Result<Vec<StreamInfo>> {
         let (ctx, root) = (self.ctx.clone(), self.root.clone());
         task::compute(move || discover::discover::<F>(&ctx, &root)).await

@@ -12,6 +12,7 @@
 //! last commit is cut off by the next writer; damage before it stops everybody with the place.
 
 mod config;
+pub(crate) mod events;
 mod frame;
 mod reader;
 mod segment;

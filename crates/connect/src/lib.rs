@@ -13,6 +13,8 @@ pub mod mapping;
 pub mod source;
 
 mod column;
+mod connections;
+mod driver;
 mod feed;
 mod files;
 mod handover;
@@ -30,11 +32,13 @@ mod throttle;
 
 pub use action::{ACTIONS, Action, ActionConfig, ActionContext, ActionEntry, Delivery, Outcome};
 pub use column::{ColumnType, DECIMAL_DIGITS_MAX, DeclaredColumn};
+pub use connections::Connections;
 pub use destination::{
     DESTINATIONS, Destination, DestinationConfig, DestinationContext, DestinationEntry,
 };
 pub use files::{NewColumns, mended};
 pub use http::{Auth, Limits};
+pub use journal::events::JournalEvents;
 pub use journal::topics::JournalTopics;
 pub use mapping::{
     Evaluate, Keep, MappedColumn, Mapping, MappingConfig, check_clean, check_mask, judge,
@@ -45,7 +49,7 @@ pub use page::{
     Rejected,
 };
 pub use source::{
-    ChangesPage, ChangesRequest, PAGE_ROWS_DEFAULT, ReadMode, ReadRequest, SOURCES, Source,
-    SourceConfig, SourceContext, SourceEntry, StreamInfo,
+    ChangesPage, ChangesRequest, PAGE_BYTES_DEFAULT, PAGE_ROWS_DEFAULT, ReadMode, ReadRequest,
+    SOURCES, Source, SourceConfig, SourceContext, SourceEntry, StreamInfo,
 };
 pub use throttle::{Rates, Throttle};

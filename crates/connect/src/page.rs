@@ -6,7 +6,7 @@ mod build;
 use arrow::record_batch::RecordBatch;
 use serde::{Deserialize, Serialize};
 
-pub(crate) use build::{Column, PAGE_BYTES_MAX, PageBuilder, TableSchema};
+pub(crate) use build::{Column, PageBuilder, TableSchema};
 
 /// How much of a row that was set aside is kept.
 pub const RAW_BYTES_MAX: usize = 4 * 1024;

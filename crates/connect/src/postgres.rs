@@ -30,6 +30,8 @@ pub(crate) use replication::{Log, LogPart, LogRequest};
 pub(crate) use session::{Session, field};
 pub(crate) use sql::{literal, quoted, typed};
 
+use crate::connections::Connections;
+
 /// How long opening a connection may take unless the connection says otherwise.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -131,6 +133,7 @@ pub(crate) struct Server {
     silence: Duration,
     name: String,
     user: String,
+    connections: Connections,
 }
 
 impl fmt::Debug for Server {
@@ -184,6 +187,7 @@ impl Postgres {
             silence: duration(self.silence_timeout.as_deref())?.unwrap_or(SILENCE),
             name,
             user,
+            connections: Connections::default(),
         })
     }
 
@@ -245,6 +249,19 @@ fn duration(text: Option<&str>) -> Result<Option<Duration>> {
 }
 
 impl Server {
+    /// The server, with a cap on the connections to it.
+    pub(crate) fn capped(self, connections: Connections) -> Self {
+        Self { connections, ..self }
+    }
+
+    /// Refuses what takes more connections at once than are allowed.
+    ///
+    /// # Errors
+    /// [`flywheel_base::ErrorKind::Invalid`] that says for what they are.
+    pub(crate) fn require_connections(&self, needed: usize, what: &str) -> Result<()> {
+        self.connections.require(needed, what)
+    }
+
     /// The database and where it is, for messages.
     pub(crate) fn name(&self) -> &str {
         &self.name

@@ -4,6 +4,7 @@
 //! page and commits every page with its position. What holds after a crash: the pages after the last
 //! committed position are read again, exactly as before.
 
+pub mod adbc;
 pub mod airbyte;
 pub mod avro;
 pub mod csv;
@@ -13,6 +14,7 @@ pub mod journal;
 pub mod jsonl;
 pub mod kafka;
 pub mod mysql;
+pub mod odbc;
 pub mod parquet;
 pub mod postgres;
 pub mod program;
@@ -28,6 +30,7 @@ mod mutated;
 #[cfg(test)]
 pub(crate) mod replica;
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use arrow::datatypes::SchemaRef;
@@ -40,10 +43,14 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::column::DeclaredColumn;
+use crate::connections::Connections;
 use crate::page::{Page, Position};
 
 /// How many rows a page has unless the reader asks for another number.
 pub const PAGE_ROWS_DEFAULT: usize = 20_000;
+
+/// About how many bytes a page has unless the reader asks for another number.
+pub const PAGE_BYTES_DEFAULT: usize = 64 << 20;
 
 /// Every source, in the order the docs list them. A new source adds its module and one line.
 pub const SOURCES: &[SourceEntry] = &[
@@ -55,6 +62,8 @@ pub const SOURCES: &[SourceEntry] = &[
     source::<sqlite::Sqlite>("sqlite"),
     source::<mysql::MySql>("mysql"),
     source::<postgres::Postgres>("postgres"),
+    source::<odbc::Odbc>("odbc"),
+    source::<adbc::Adbc>("adbc"),
     source::<kafka::Kafka>("kafka"),
     source::<journal::Journal>("journal"),
     source::<rest::Rest>("rest"),
@@ -74,6 +83,10 @@ pub struct SourceEntry {
     pub about: &'static str,
     /// Whether it can follow the system's log of changes.
     pub cdc: bool,
+    /// Whether [`SourceContext::connections`] is kept to.
+    pub capped: bool,
+    /// Whether this build of the program has it; [`how_to_get`] says what to do if not.
+    pub in_build: bool,
     /// The JSON Schema of a connection's settings.
     pub connection_schema: fn() -> Schema,
     /// The JSON Schema of a stream's settings.
@@ -112,6 +125,15 @@ impl SourceEntry {
     }
 }
 
+/// How to get a build of the program that has the connector `name`, which this build lacks.
+#[must_use]
+pub fn how_to_get(name: &str) -> String {
+    format!(
+        "Build it with its feature: `cargo build --release --features {name}`; the guide \
+         connect-drivers says what else it needs."
+    )
+}
+
 /// The settings of a source; the doc comments are its reference page, the schemas the editor's help.
 pub trait SourceConfig: DeserializeOwned + JsonSchema {
     /// The settings of one of its streams.
@@ -121,6 +143,10 @@ pub trait SourceConfig: DeserializeOwned + JsonSchema {
     const ABOUT: &'static str;
     /// Whether [`Source::changes`] works.
     const CDC: bool = false;
+    /// Whether it keeps to [`SourceContext::connections`].
+    const CAPPED: bool = false;
+    /// Whether this build of the program has it.
+    const IN_BUILD: bool = true;
 
     /// Builds the source; does no I/O.
     ///
@@ -134,6 +160,8 @@ const fn source<C: SourceConfig>(name: &'static str) -> SourceEntry {
         name,
         about: C::ABOUT,
         cdc: C::CDC,
+        capped: C::CAPPED,
+        in_build: C::IN_BUILD,
         connection_schema: || schema_for!(C),
         stream_schema: || schema_for!(C::Stream),
         build: |connection, ctx| settings::<C>("connection", connection)?.build(ctx),
@@ -148,6 +176,8 @@ pub struct SourceContext {
     pub base_dir: PathBuf,
     /// The present moment, for dated files that are only discovered.
     pub now: Timestamp,
+    /// How many connections may be open at once.
+    pub connections: Connections,
 }
 
 /// An outside system that rows are read from.
@@ -200,6 +230,12 @@ pub trait Source: Send + Sync {
 
     /// Whether [`Source::acknowledge`] is of use after reads that follow no log, too.
     fn hears_of_reads(&self) -> bool {
+        false
+    }
+
+    /// Whether two full reads that end at the same position found the same rows, as those of files do, whose position
+    /// tells every file that was read by its content. The last key of a database tells nothing of the rows before it.
+    fn position_tells_content(&self) -> bool {
         false
     }
 
@@ -307,6 +343,10 @@ pub struct ReadRequest {
     pub write_appends: bool,
     /// How many rows a page has at most.
     pub page_rows: usize,
+    /// About how many bytes a page has at most; the row that passes it is the page's last.
+    pub page_bytes: usize,
+    /// How many connections read at once at most, whatever the stream says; as it says if not given.
+    pub parallel: Option<NonZeroUsize>,
     /// The present moment; a dated file is visible from its date on.
     pub now: Timestamp,
 }
@@ -322,6 +362,8 @@ impl ReadRequest {
             from: None,
             write_appends: false,
             page_rows: PAGE_ROWS_DEFAULT,
+            page_bytes: PAGE_BYTES_DEFAULT,
+            parallel: None,
             now,
         }
     }

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use flywheel_base::Result;
+use flywheel_base::{Error, Result};
 use futures::StreamExt as _;
 use futures::stream::{self, BoxStream};
 
@@ -29,6 +29,8 @@ pub struct Rates {
     pub rows_per_second: Option<NonZeroU64>,
     /// Bytes in a second, as the rows lie in memory.
     pub bytes_per_second: Option<NonZeroU64>,
+    /// Bytes of one page at most, as its rows lie in memory; a read stops at a larger one.
+    pub page_bytes_max: Option<usize>,
 }
 
 /// A limit that several sources share.
@@ -86,6 +88,29 @@ impl Throttle {
         Debt { until_us: *paid, most_us: paid.saturating_sub(now) }
     }
 
+    /// Refuses a page that takes more memory than there is for one.
+    fn admit(&self, page: &Page) -> Result<()> {
+        let Some(most) = self.rates.page_bytes_max else { return Ok(()) };
+        let (rows, bytes) = (page.batch.num_rows(), page.batch.get_array_memory_size());
+        if bytes <= most || rows == 0 {
+            return Ok(());
+        }
+        let place = match page.trace(rows - 1) {
+            Some((file, line)) => format!("{file}:{line}"),
+            None => "a page".to_owned(),
+        };
+        let what = match rows {
+            1 => "one row takes".to_owned(),
+            _ => format!("the {rows} rows up to here, which come together, take"),
+        };
+        Err(Error::exhausted(format!(
+            "{place}: {what} {} KiB, and the sync's memory has {} KiB for a page",
+            bytes.div_ceil(1 << 10),
+            most >> 10
+        ))
+        .hint("Raise `memory` under `limits` in the sync, lower `parallelism`, or leave the large column out."))
+    }
+
     async fn pay(&self, debt: Debt) {
         let left = debt.until_us.saturating_sub(self.pace.now().micros()).min(debt.most_us);
         if let Ok(left @ 1..) = u64::try_from(left) {
@@ -106,19 +131,24 @@ impl Throttled {
         pages: BoxStream<'a, Result<T>>,
         page: fn(&T) -> &Page,
     ) -> BoxStream<'a, Result<T>> {
-        stream::unfold((pages, Debt::default()), move |(mut pages, debt)| async move {
-            self.throttle.pay(debt).await;
+        let throttle = &self.throttle;
+        stream::unfold(Some((pages, Debt::default())), move |open| async move {
+            let (mut pages, debt) = open?;
+            throttle.pay(debt).await;
             let next = pages.next().await?;
+            let next = next.and_then(|next| throttle.admit(page(&next)).map(|()| next));
             let debt = next.as_ref().map_or_else(
                 |_| Debt::default(),
                 |next| {
                     let page = page(next);
                     let rows = page.batch.num_rows() + page.rejected.len();
                     let bytes = page.batch.get_array_memory_size();
-                    self.throttle.charge(rows as u64, bytes as u64)
+                    throttle.charge(rows as u64, bytes as u64)
                 },
             );
-            Some((next, (pages, debt)))
+            // After an error nothing follows.
+            let open = next.is_ok().then_some((pages, debt));
+            Some((next, open))
         })
         .boxed()
     }
@@ -150,6 +180,10 @@ impl Source for Throttled {
         self.source.hears_of_reads()
     }
 
+    fn position_tells_content(&self) -> bool {
+        self.source.position_tells_content()
+    }
+
     async fn lag(&self, request: &ChangesRequest) -> Result<Vec<Option<Lag>>> {
         self.source.lag(request).await
     }
@@ -172,6 +206,7 @@ mod tests {
         Rates {
             rows_per_second: rows.and_then(NonZeroU64::new),
             bytes_per_second: bytes.and_then(NonZeroU64::new),
+            page_bytes_max: None,
         }
     }
 
@@ -219,5 +254,21 @@ mod tests {
         throttle.pay(throttle.charge(5, 0)).await;
         let slept: Vec<f64> = pace.slept().iter().map(Duration::as_secs_f64).collect();
         assert_eq!(slept, [1.0, 1.0, 0.5]);
+    }
+
+    #[tokio::test]
+    async fn a_row_that_no_page_can_hold_ends_the_read_and_is_named() {
+        let text = format!("{{\"n\":\"a\"}}\n{{\"n\":\"{}\"}}\n", "x".repeat(100_000));
+        let folder = Folder::new(&[("a.jsonl", text.as_bytes())]);
+        let rates = Rates { page_bytes_max: Some(50_000), ..Rates::default() };
+        let source = Arc::new(Throttle::new(rates)).over(folder.source("jsonl"));
+        let mut request = ReadRequest::full(json!({ "path": "a.jsonl" }), now());
+        request.page_rows = 1;
+        let mut pages = source.read(&request);
+        assert!(pages.next().await.unwrap().is_ok());
+        let error = pages.next().await.unwrap().unwrap_err();
+        assert!(error.message().starts_with("a.jsonl:2: one row takes"), "{error}");
+        assert!(error.hint_text().is_some_and(|hint| hint.contains("memory")));
+        assert!(pages.next().await.is_none());
     }
 }

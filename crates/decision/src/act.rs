@@ -4,17 +4,24 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use flywheel_base::{Error, Result, Timestamp, digest};
 use flywheel_connect::action::{ACTIONS, Action, ActionContext, Delivery, Outcome};
-use flywheel_state::{OutboxEntry, OutboxStatus};
+use flywheel_project::resource::action::Guarantee;
+use flywheel_state::{Fence, OutboxEntry, OutboxStatus};
 
 use crate::context::Context;
 use crate::table::{ActionRow, SystemTable};
 
 /// How many deliveries one call takes from the outbox.
 const DELIVERIES_MAX: u32 = 100_000;
+/// How many times what is under way at once is leased together, where sending again is harmless.
+const LEASED_AT_ONCE: usize = 8;
 /// The wait before the second attempt, in microseconds; it doubles with each further one.
 const BACKOFF_US: i64 = 30_000_000;
 /// The longest wait between two attempts, in microseconds.
 const BACKOFF_MAX_US: i64 = 3_600_000_000;
+
+/// How long the outbox remembers what was delivered, in microseconds: far longer than a turn can stay open, after
+/// which nobody adds the same entry again.
+const REMEMBERED_US: i64 = 30 * 86_400_000_000;
 
 /// What came of emptying the outbox.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -29,15 +36,29 @@ pub struct Acted {
 
 /// Delivers everything that is due and shows what ended in `system.actions`.
 ///
-/// A receiver may see a delivery twice if the process dies between sending and recording, with the
-/// same idempotency key; the file action writes the same file again.
+/// Deliveries are leased before they leave. If the process dies between sending and recording, a receiver may see a
+/// delivery twice with the same idempotency key (the file action writes the same file again); one whose action is
+/// declared at-most-once is given up instead, and at most as many as are under way at once can be cut off.
 ///
 /// # Errors
 /// Those of lake and metadata, and of an action that cannot be built; a delivery that fails is no error.
+/// [`flywheel_base::ErrorKind::Conflict`] if another process has begun to deliver meanwhile.
 pub async fn act(ctx: &Context<'_>) -> Result<Acted> {
+    let mut acted = Acted::default();
+    let mut due = ctx.store.due(ctx.now, DELIVERIES_MAX)?;
+    if due.is_empty() && !ctx.store.sending()? {
+        log(ctx).await?;
+        return Ok(acted);
+    }
+    let taken = ctx.store.take_outbox(ctx.now)?;
+    acted.dead += taken.uncertain;
+    if taken.again > 0 || taken.uncertain > 0 {
+        tracing::warn!(again = taken.again, uncertain = taken.uncertain, "deliveries were cut off");
+        due = ctx.store.due(ctx.now, DELIVERIES_MAX)?;
+    }
     let mut by_action: BTreeMap<String, Vec<OutboxEntry>> = BTreeMap::new();
     let mut waits: BTreeMap<String, bool> = BTreeMap::new();
-    for entry in ctx.store.due(ctx.now, DELIVERIES_MAX)? {
+    for entry in due {
         let waits = match waits.get(&entry.policy) {
             Some(known) => *known,
             None => *waits.entry(entry.policy.clone()).or_insert(stopped(ctx, &entry.policy)?),
@@ -46,26 +67,59 @@ pub async fn act(ctx: &Context<'_>) -> Result<Acted> {
             by_action.entry(entry.action.clone()).or_default().push(entry);
         }
     }
-    let mut acted = Acted::default();
     for (name, mut entries) in by_action {
-        let attempts_max = ctx.project.actions.get(&name).map_or(1, |action| action.attempts);
-        let action = build(ctx, &name)?;
-        let deliveries: Vec<Delivery> = entries.iter().map(delivery).collect();
-        let outcomes = action.deliver(&deliveries).await;
-        if outcomes.len() != entries.len() {
-            return Err(Error::internal(format!(
-                "action \"{name}\" answered for {} of {} deliveries",
-                outcomes.len(),
-                entries.len()
-            )));
-        }
-        for (entry, outcome) in entries.iter_mut().zip(outcomes) {
-            settle(entry, outcome, attempts_max, ctx.now, &mut acted);
-        }
-        ctx.store.settle(&entries)?;
+        deliver(ctx, &name, taken.fence, &mut entries, &mut acted).await?;
     }
     log(ctx).await?;
     Ok(acted)
+}
+
+/// Delivers what is due of one action, part by part: leased, sent, settled.
+async fn deliver(
+    ctx: &Context<'_>,
+    name: &str,
+    fence: Fence,
+    entries: &mut [OutboxEntry],
+    acted: &mut Acted,
+) -> Result<()> {
+    let declared = ctx.project.actions.get(name);
+    let rules = Rules {
+        attempts_max: declared.map_or(1, |action| action.attempts),
+        guarantee: declared.map_or(Guarantee::AtLeastOnce, |action| action.guarantee),
+    };
+    let once = rules.guarantee == Guarantee::AtMostOnce;
+    let action = build(ctx, name)?;
+    let under_way = action.under_way().max(1);
+    let at_once = if once { under_way } else { under_way.saturating_mul(LEASED_AT_ONCE) };
+    for part in entries.chunks_mut(at_once) {
+        let leased = ctx.store.lease(fence, part, once)?;
+        if leased != part.len() {
+            return Err(Error::internal(format!(
+                "action \"{name}\": {leased} of {} deliveries could be leased",
+                part.len()
+            )));
+        }
+        let deliveries: Vec<Delivery> = part.iter().map(delivery).collect();
+        let outcomes = action.deliver(&deliveries).await;
+        if outcomes.len() != part.len() {
+            return Err(Error::internal(format!(
+                "action \"{name}\" answered for {} of {} deliveries",
+                outcomes.len(),
+                part.len()
+            )));
+        }
+        for (entry, outcome) in part.iter_mut().zip(outcomes) {
+            settle(entry, outcome, &rules, ctx.now, acted);
+        }
+        ctx.store.settle(fence, part)?;
+    }
+    Ok(())
+}
+
+/// What an action's file says about deliveries that do not succeed.
+struct Rules {
+    attempts_max: u32,
+    guarantee: Guarantee,
 }
 
 /// Whether a policy's kill switch is on: its deliveries wait.
@@ -105,30 +159,44 @@ fn delivery(entry: &OutboxEntry) -> Delivery {
 fn settle(
     entry: &mut OutboxEntry,
     outcome: Outcome,
-    attempts_max: u32,
+    rules: &Rules,
     now: Timestamp,
     acted: &mut Acted,
 ) {
     entry.attempts += 1;
-    match outcome {
+    let left = entry.attempts < rules.attempts_max;
+    let (reason, after) = match outcome {
         Outcome::Delivered { receipt } => {
             entry.status = OutboxStatus::Delivered;
             entry.ended_at = Some(now);
             entry.receipt = Some(receipt);
             entry.error = None;
             acted.delivered += 1;
+            return;
         }
-        Outcome::Retry { reason, after } if entry.attempts < attempts_max => {
+        Outcome::Unreached { reason } => (reason, left.then_some(0)),
+        Outcome::Retry { reason, .. } if rules.guarantee == Guarantee::AtMostOnce => {
+            let why =
+                "at-most-once, so it is not sent again, and whether it took effect is not known";
+            (format!("sent once: {reason}; {why}"), None)
+        }
+        Outcome::Retry { reason, after } => {
             let asked =
                 after.map_or(0, |after| i64::try_from(after.as_micros()).unwrap_or(i64::MAX));
+            (reason, left.then_some(asked))
+        }
+        Outcome::Rejected { reason } => (reason, None),
+    };
+    entry.error = Some(reason);
+    match after {
+        Some(asked) => {
+            entry.status = OutboxStatus::Pending;
             entry.due_at = now.plus_micros(asked.max(backoff_us(&entry.key, entry.attempts)));
-            entry.error = Some(reason);
             acted.retried += 1;
         }
-        Outcome::Retry { reason, .. } | Outcome::Rejected { reason } => {
+        None => {
             entry.status = OutboxStatus::Dead;
             entry.ended_at = Some(now);
-            entry.error = Some(reason);
             acted.dead += 1;
         }
     }
@@ -160,7 +228,9 @@ async fn log(ctx: &Context<'_>) -> Result<()> {
         SystemTable::named("actions")?.append(ctx.lake, &rows, None).await?;
     }
     let keys: Vec<String> = ended.into_iter().map(|entry| entry.key).collect();
-    ctx.store.mark_logged(&keys)
+    ctx.store.mark_logged(&keys)?;
+    ctx.store.forget_delivered(ctx.now.plus_micros(-REMEMBERED_US))?;
+    Ok(())
 }
 
 fn shown(entry: &OutboxEntry) -> ActionRow {
@@ -181,6 +251,49 @@ fn shown(entry: &OutboxEntry) -> ActionRow {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn entry(attempts: u32) -> OutboxEntry {
+        OutboxEntry {
+            key: "k".into(),
+            policy: "p".into(),
+            turn: 1,
+            decision_id: "k".into(),
+            action: "a".into(),
+            payload: serde_json::Value::Null,
+            status: OutboxStatus::Pending,
+            attempts,
+            due_at: Timestamp::default(),
+            ended_at: None,
+            receipt: None,
+            error: None,
+        }
+    }
+
+    #[test]
+    fn only_what_cannot_have_arrived_is_sent_again_where_once_is_promised() {
+        let retry = || Outcome::Retry { reason: "500".into(), after: None };
+        let unreached = || Outcome::Unreached { reason: "refused".into() };
+        let delivered = || Outcome::Delivered { receipt: "200".into() };
+        let rejected = || Outcome::Rejected { reason: "400".into() };
+        let check = |outcome, guarantee, attempts, expected| {
+            let mut entry = entry(attempts);
+            let rules = Rules { attempts_max: 3, guarantee };
+            settle(&mut entry, outcome, &rules, Timestamp::default(), &mut Acted::default());
+            assert_eq!(entry.status, expected, "{entry:?}");
+            assert_eq!(entry.ended_at.is_some(), expected != OutboxStatus::Pending);
+            entry
+        };
+        for guarantee in [Guarantee::AtLeastOnce, Guarantee::AtMostOnce] {
+            check(delivered(), guarantee, 0, OutboxStatus::Delivered);
+            check(rejected(), guarantee, 0, OutboxStatus::Dead);
+            check(unreached(), guarantee, 0, OutboxStatus::Pending);
+            check(unreached(), guarantee, 2, OutboxStatus::Dead);
+        }
+        check(retry(), Guarantee::AtLeastOnce, 0, OutboxStatus::Pending);
+        check(retry(), Guarantee::AtLeastOnce, 2, OutboxStatus::Dead);
+        let given_up = check(retry(), Guarantee::AtMostOnce, 0, OutboxStatus::Dead);
+        assert!(given_up.error.unwrap().contains("sent once: 500; at-most-once"));
+    }
 
     #[test]
     fn waits_double_stay_bounded_and_repeat() {

@@ -11,6 +11,7 @@ use flywheel_project::resource::policy::{Choose, ChooseBandit};
 use flywheel_state::{Promotion, Store};
 use serde_json::json;
 
+use crate::canary;
 use crate::challenge::{Challenge, Judgement, judge};
 use crate::context::Context;
 
@@ -104,12 +105,16 @@ pub struct Promoted {
     pub before: Champion,
     /// Who decides from the next turn on.
     pub now: Champion,
+    /// The share of units it decides for at first, if the policy tries challengers before they are promoted; then
+    /// `number` is that of the canary.
+    pub share: Option<f64>,
     /// What it rests on.
     pub judgement: Judgement,
 }
 
 /// Lets the challenger decide for a policy, if logged decisions prove that it earns more. With `despite`, a
-/// reason for the record, it is promoted without that proof.
+/// reason for the record, it is promoted without that proof. Where the policy's file declares a canary, it is tried on
+/// a first share of units instead, whatever the proof.
 ///
 /// # Errors
 /// [`flywheel_base::ErrorKind::Blocked`] with every reason against it; [`flywheel_base::ErrorKind::Invalid`] if it
@@ -170,6 +175,12 @@ pub async fn promote(
     );
     let evidence = serde_json::to_value(&judgement.verdict)
         .map_err(|e| Error::internal("a verdict is no JSON").caused_by(e))?;
+    if settings.canary.is_some() {
+        let challenger =
+            canary::Challenger { learner: &learner, artifact: judgement.artifact.as_deref() };
+        let (number, share) = canary::start(ctx, name, settings, challenger, reason, evidence)?;
+        return Ok(Promoted { number, now: before.clone(), before, share: Some(share), judgement });
+    }
     let number = ctx.store.record_promotion(&Promotion {
         policy: name.clone(),
         number: 0,
@@ -182,7 +193,27 @@ pub async fn promote(
         evidence,
     })?;
     let now = champion(ctx.store, name, &settings.learner)?;
-    Ok(Promoted { number, before, now, judgement })
+    Ok(Promoted { number, before, now, share: None, judgement })
+}
+
+/// Ends the trial of a challenger, or takes the newest promotion of the policy `name` back if there is none; returns
+/// who decided and who decides now.
+///
+/// # Errors
+/// As [`roll_back`].
+pub fn take_back(ctx: &Context<'_>, name: &str, reason: &str) -> Result<(Champion, Champion)> {
+    let settings = chosen_by_bandit(ctx, name)?;
+    let Some(running) = canary::running(ctx.store, name, &settings.learner)? else {
+        return roll_back(ctx, name, reason);
+    };
+    canary::end(ctx, &running.last, reason.to_owned(), json!({}))?;
+    let challenger = Champion {
+        learner: running.last.learner,
+        artifact: running.last.artifact,
+        promotion: None,
+        since: Some(running.last.at),
+    };
+    Ok((challenger, champion(ctx.store, name, &settings.learner)?))
 }
 
 /// Takes the newest promotion of the policy `name` back; returns who decided and who decides now.

@@ -33,6 +33,8 @@ pub(crate) struct Choice {
     pub(crate) chances: Option<Map<String, Value>>,
     /// The artifact that scored.
     pub(crate) artifact: Option<String>,
+    /// The canary in which a challenger chose; none if the champion did.
+    pub(crate) canary: Option<i64>,
     /// Values the payload can name with `$`.
     pub(crate) values: BTreeMap<String, Value>,
     /// Fixed additions to the payload.
@@ -46,7 +48,7 @@ pub(crate) enum Chooser {
     Candidates(candidates::Candidates),
     Recommend(recommend::Lists),
     Reorder(reorder::Proposals),
-    Bandit(bandit::Draws),
+    Bandit(Box<bandit::Draws>),
     Experiment(experiment::Assignment),
 }
 
@@ -66,7 +68,9 @@ impl Chooser {
             Choose::Reorder(settings) => {
                 Self::Reorder(reorder::Proposals::load(ctx, name, settings)?)
             }
-            Choose::Bandit(settings) => Self::Bandit(bandit::Draws::load(ctx, name, settings)?),
+            Choose::Bandit(settings) => {
+                Self::Bandit(Box::new(bandit::Draws::load(ctx, name, settings)?))
+            }
             Choose::Experiment(settings) => {
                 Self::Experiment(experiment::Assignment::new(name, settings)?)
             }

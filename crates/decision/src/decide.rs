@@ -100,6 +100,98 @@ pub async fn decide(ctx: &Context<'_>, name: &str) -> Result<Decided> {
     Ok(decided(Status::Decided, &rows, queued))
 }
 
+/// Decides for one unit now, outside of the turns, and queues what shall leave. The decision is committed when
+/// this returns. With a `key`, the same question again gets the same decision.
+///
+/// The limit `caps.per_unit_every` holds as in a turn; `caps.per_turn` counts decisions of turns only.
+///
+/// # Errors
+/// [`flywheel_base::ErrorKind::NotFound`] for an unknown policy and for a unit that its audience does not hold,
+/// [`flywheel_base::ErrorKind::Blocked`] if it is paused, if the unit was decided for too recently, or if there is
+/// nothing to choose; else those of [`decide`].
+pub async fn decide_one(
+    ctx: &Context<'_>,
+    name: &str,
+    unit: &str,
+    key: Option<&str>,
+) -> Result<DecisionRow> {
+    let policies = &ctx.project.policies;
+    let policy = policies.get(name).ok_or_else(|| {
+        Error::not_found(format!("no policy \"{name}\""))
+            .hint(flywheel_base::suggest::hint(name, policies.keys().map(String::as_str)))
+    })?;
+    if let Some(reason) = paused(ctx, name, policy)? {
+        return Err(Error::blocked(format!("policy \"{name}\" is paused: {reason}"))
+            .hint(format!("`flywheel policy resume {name}` lets it go on.")));
+    }
+    let id = match key {
+        Some(key) => digest::short(&[b"asked", name.as_bytes(), key.as_bytes(), unit.as_bytes()]),
+        None => decision_id(ctx, name, unit),
+    };
+    let known = decisions_where(ctx, name, &format!("decision_id = {}", quoted(&id))).await?;
+    let row = match known.into_iter().next() {
+        Some(row) => row,
+        None => {
+            let row = decide_now(ctx, (name, policy), unit, id).await?;
+            let rows = std::slice::from_ref(&row);
+            SystemTable::named("decisions")?.append(ctx.lake, rows, None).await?;
+            row
+        }
+    };
+    // Entries that are there already, as after an answer that got lost, are left as they are.
+    ctx.store.enqueue(&entries(policy, std::slice::from_ref(&row), ctx.now)?)?;
+    Ok(row)
+}
+
+async fn decide_now(
+    ctx: &Context<'_>,
+    (name, policy): (&str, &Policy),
+    id_of_unit: &str,
+    id: String,
+) -> Result<DecisionRow> {
+    let what = format!("policy \"{name}\": audience");
+    let audience = ctx.render(&policy.audience).map_err(|e| e.context(&what))?;
+    let audience = audience.trim().trim_end_matches(';');
+    let sql = format!(
+        "select * from (\n{audience}\n) as audience where cast(unit_id as varchar) = {}",
+        quoted(id_of_unit)
+    );
+    let frame = ctx.frame_of_sql(&what, &sql).await?;
+    let ids = frame.ids("unit_id")?;
+    if ids.len() > 1 {
+        return Err(Error::invalid(format!("{what}: unit \"{id_of_unit}\" occurs more than once"))
+            .hint("One row per unit: add `group by unit_id` or `select distinct`."));
+    }
+    let Some(mut columns) = frame.objects()?.into_iter().next() else {
+        return Err(Error::not_found(format!("{what} does not hold the unit \"{id_of_unit}\""))
+            .hint(
+                "Units are found in tables as they were built last; see the policy's `audience`.",
+            ));
+    };
+    columns.remove("unit_id");
+    if recently_decided(ctx, name, policy).await?.contains(id_of_unit) {
+        return Err(Error::blocked(format!(
+            "policy \"{name}\" has decided for the unit \"{id_of_unit}\" within `caps.per_unit_every`"
+        )));
+    }
+    let units = [Unit { id: id_of_unit.to_owned(), columns }];
+    let [unit] = &units;
+    let chooser = Chooser::load(ctx, name, policy, &units).await?;
+    let seed = seed_of(ctx, name, unit);
+    let choice = chooser.choose(unit, &mut Rng::new(seed))?;
+    let choice = choice.filter(|choice| chooser.affords(choice, &mut 0.0)).ok_or_else(|| {
+        Error::blocked(format!("policy \"{name}\" has nothing for the unit \"{id_of_unit}\""))
+    })?;
+    let held =
+        digest::unit_interval(&format!("holdout/{name}"), id_of_unit) < policy.holdout.value();
+    row(ctx, name, policy, &policy_version(policy)?, unit, choice, held, (seed, id))
+}
+
+/// A text as SQL has it.
+fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
+}
+
 fn paused(ctx: &Context<'_>, name: &str, policy: &Policy) -> Result<Option<String>> {
     if policy.paused {
         return Ok(Some("its file says paused: true".to_owned()));
@@ -139,7 +231,8 @@ async fn decide_rows(ctx: &Context<'_>, name: &str, policy: &Policy) -> Result<V
                 continue;
             }
             let held = digest::unit_interval(&format!("holdout/{name}"), &unit.id) < holdout;
-            rows.push(row(ctx, name, policy, &version, unit, choice, held, seed)?);
+            let id = decision_id(ctx, name, &unit.id);
+            rows.push(row(ctx, name, policy, &version, unit, choice, held, (seed, id))?);
         }
         if rows.len() >= most {
             break;
@@ -206,6 +299,12 @@ fn policy_version(policy: &Policy) -> Result<String> {
     Ok(digest::short(&[&text]))
 }
 
+/// The id of the decision for one unit at this moment.
+fn decision_id(ctx: &Context<'_>, name: &str, unit: &str) -> String {
+    let moment = ctx.now.micros().to_le_bytes();
+    digest::short(&[b"decision", name.as_bytes(), &moment, unit.as_bytes()])
+}
+
 #[expect(
     clippy::too_many_arguments,
     reason = "one row's parts, all of different types and used once"
@@ -218,14 +317,8 @@ fn row(
     unit: &Unit,
     choice: Choice,
     held: bool,
-    seed: u64,
+    (seed, id): (u64, String),
 ) -> Result<DecisionRow> {
-    let id = digest::short(&[
-        b"decision",
-        name.as_bytes(),
-        &ctx.now.micros().to_le_bytes(),
-        unit.id.as_bytes(),
-    ]);
     let holdout = policy.holdout.value();
     let features = Value::Object(unit.columns.clone()).to_string();
     let payload = (!held && policy.action.is_some())
@@ -246,6 +339,7 @@ fn row(
         candidates_digest: choice.candidates_digest,
         chances: choice.chances.map(|chances| Value::Object(chances).to_string()),
         artifact: choice.artifact,
+        canary: choice.canary,
         features_digest: digest::short(&[features.as_bytes()]),
         features,
         seed: format!("{seed:016x}"),
@@ -282,9 +376,17 @@ fn payload(name: &str, policy: &Policy, unit: &Unit, choice: &Choice, id: &str) 
 
 /// The decisions that an earlier attempt of this turn committed.
 async fn decisions_of_moment(ctx: &Context<'_>, name: &str) -> Result<Vec<DecisionRow>> {
+    decisions_where(ctx, name, &format!("decided_at = {}", literal(ctx.now))).await
+}
+
+/// Logged decisions of a policy that fulfil a condition.
+async fn decisions_where(
+    ctx: &Context<'_>,
+    name: &str,
+    condition: &str,
+) -> Result<Vec<DecisionRow>> {
     let sql = format!(
-        "select * from system.decisions where policy = '{name}' and decided_at = {} order by unit_id",
-        literal(ctx.now)
+        "select * from system.decisions where policy = '{name}' and {condition} order by unit_id"
     );
     let what = format!("policy \"{name}\": decisions");
     let frame = ctx.frame_of_sql(&what, &sql).await?;

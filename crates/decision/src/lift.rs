@@ -4,6 +4,8 @@
 //! every unit that was decided for, whether the action was delivered or not: what is measured is
 //! the effect of the policy, not that of a message that happened to arrive.
 
+mod sums;
+
 use std::collections::BTreeMap;
 
 use flywheel_algo::stats::lift::{Arm, lift};
@@ -14,10 +16,11 @@ use flywheel_state::PolicyState;
 use flywheel_warehouse::Checkpoint;
 use serde_json::json;
 
+use self::sums::{Sum, Sums};
+
 use crate::champion::{champion, roll_back};
 use crate::context::{Context, location};
 use crate::decide::HOLDOUT;
-use crate::outcome::literal;
 use crate::table::{LiftRow, SystemTable};
 
 /// Who moves the checkpoint of the rows.
@@ -47,9 +50,11 @@ pub async fn measure(ctx: &Context<'_>) -> Result<Vec<LiftRow>> {
     if policies.is_empty() {
         return Ok(Vec::new());
     }
-    let closed: Vec<String> =
-        policies.iter().map(|(name, policy)| closed(ctx, name, policy, None)).collect();
-    let mut all_arms = arms(ctx, &closed).await?;
+    let sums = Sums::load(ctx, &policies).await?;
+    let until =
+        policies.iter().map(|(name, policy)| ((*name).to_owned(), closed_until(ctx, policy)));
+    let found = sums.up_to(ctx, &until.collect()).await?;
+    let mut all_arms = arms(&found)?;
     let mut promoted = since_promotions(ctx, &policies).await?;
     let mut decided = decided_this_turn(ctx).await?;
     let mut rows = Vec::with_capacity(policies.len());
@@ -69,16 +74,14 @@ pub async fn measure(ctx: &Context<'_>) -> Result<Vec<LiftRow>> {
         let table = SystemTable::named("lift")?;
         table.append(ctx.lake, &rows, Some((APP.to_owned(), checkpoint))).await?;
     }
+    sums.settle(ctx, found.iter().map(|sum| sum.ripe).sum()).await?;
     Ok(rows)
 }
 
-/// The decisions of a policy whose window has closed, as a condition; with `since`, only those made later.
-fn closed(ctx: &Context<'_>, name: &str, policy: &Policy, since: Option<Timestamp>) -> String {
+/// The moment up to which the windows of a policy's decisions have closed.
+fn closed_until(ctx: &Context<'_>, policy: &Policy) -> Timestamp {
     let window = policy.outcome.as_ref().map_or(0, |outcome| outcome.window.micros);
-    let until = literal(ctx.now.plus_micros(window.saturating_neg()));
-    let since =
-        since.map_or_else(String::new, |since| format!(" and d.decided_at > {}", literal(since)));
-    format!("(d.policy = '{name}' and d.decided_at <= {until}{since})")
+    ctx.now.plus_micros(window.saturating_neg())
 }
 
 /// The arms of each policy for which a promoted learner decides, since it does.
@@ -86,50 +89,39 @@ async fn since_promotions(
     ctx: &Context<'_>,
     policies: &BTreeMap<&str, &Policy>,
 ) -> Result<BTreeMap<String, Arms>> {
-    let mut conditions = Vec::new();
+    let mut periods = BTreeMap::new();
     for (name, policy) in policies {
         if let Choose::Bandit(settings) = &policy.choose {
             let champion = champion(ctx.store, name, &settings.learner)?;
             if let (Some(_), Some(since)) = (champion.promotion, champion.since) {
-                conditions.push(closed(ctx, name, policy, Some(since)));
+                periods.insert((*name).to_owned(), (since, closed_until(ctx, policy)));
             }
         }
     }
-    if conditions.is_empty() { Ok(BTreeMap::new()) } else { arms(ctx, &conditions).await }
+    if periods.is_empty() {
+        Ok(BTreeMap::new())
+    } else {
+        arms(&sums::between(ctx, &periods).await?)
+    }
 }
 
-/// Sums up the arms of policies over the units of decisions that meet one of the conditions.
-async fn arms(ctx: &Context<'_>, conditions: &[String]) -> Result<BTreeMap<String, Arms>> {
-    let sql = format!(
-        "select d.policy, d.unit_id, d.arm, count(*) as decisions, count(o.decision_id) as converted, sum(o.value) as value
-         from system.decisions d
-         left join (select decision_id, sum(value) as value from system.outcomes group by decision_id) o
-           on o.decision_id = d.decision_id
-         where {}
-         group by d.policy, d.unit_id, d.arm order by d.policy, d.unit_id, d.arm",
-        conditions.join(" or ")
-    );
-    let frame = ctx.frame_of_sql("lift of policies", &sql).await?;
-    let rows = frame
-        .ids("policy")?
-        .into_iter()
-        .zip(frame.ids("arm")?)
-        .zip(frame.integers("decisions")?)
-        .zip(frame.integers("converted")?)
-        .zip(frame.numbers("value")?);
+/// The arms of policies over the sums of their units.
+fn arms(sums: &[Sum]) -> Result<BTreeMap<String, Arms>> {
     let mut all: BTreeMap<String, Arms> = BTreeMap::new();
-    for ((((policy, arm), decisions), converted), value) in rows {
-        let arms = all.entry(policy).or_default();
-        let decisions = decisions.unwrap_or_default();
-        let (size, hits) = (decisions as f64, converted.unwrap_or_default() as f64);
-        arms.measured += decisions;
-        let (rate, worth) = if arm == HOLDOUT {
+    for Sum { row, .. } in sums {
+        if !all.contains_key(&row.policy) {
+            all.insert(row.policy.clone(), Arms::default());
+        }
+        let Some(arms) = all.get_mut(&row.policy) else { continue };
+        let (size, hits) = (row.decisions as f64, row.converted as f64);
+        arms.measured += row.decisions;
+        let (rate, worth) = if row.arm == HOLDOUT {
             (&mut arms.held, &mut arms.held_value)
         } else {
             (&mut arms.treated, &mut arms.treated_value)
         };
         rate.add(hits, size)?;
-        worth.add(value.unwrap_or_default(), size)?;
+        worth.add(row.value.unwrap_or_default(), size)?;
     }
     Ok(all)
 }

@@ -26,6 +26,8 @@ pub(crate) struct Logged {
     pub(crate) features: Map<String, Value>,
     /// The probability of each candidate before the draw; none in decisions of before they were logged.
     pub(crate) chances: Option<Map<String, Value>>,
+    /// The canary in which a challenger decided; none if the champion did.
+    pub(crate) canary: Option<i64>,
     /// How many outcomes it had.
     pub(crate) outcomes: i64,
     /// What they are worth together.
@@ -114,8 +116,9 @@ pub(crate) async fn decisions(
     // A lake of before probabilities were logged has no such column until the next decision.
     let table = ctx.frame_of_sql(&what, "select * from system.decisions limit 0").await?;
     let chances = if table.has("chances") { "d.chances" } else { "cast(null as varchar)" };
+    let canary = if table.has("canary") { "d.canary" } else { "cast(null as bigint)" };
     let sql = format!(
-        "select d.unit_id, d.decided_at, d.action, d.features, {chances} as chances,
+        "select d.unit_id, d.decided_at, d.action, d.features, {chances} as chances, {canary} as canary,
                 coalesce(o.outcomes, 0) as outcomes, coalesce(o.value, 0) as value
          from system.decisions d
          left join (select decision_id, count(*) as outcomes, sum(value) as value
@@ -134,15 +137,17 @@ pub(crate) async fn decisions(
         .zip(frame.ids("action")?)
         .zip(frame.text("features")?)
         .zip(frame.text("chances")?)
+        .zip(frame.integers("canary")?)
         .zip(frame.integers("outcomes")?)
         .zip(frame.numbers("value")?);
-    rows.map(|((((((unit, at), action), features), chances), outcomes), value)| {
+    rows.map(|(((((((unit, at), action), features), chances), canary), outcomes), value)| {
         Ok(Logged {
             unit,
             at,
             action,
             features: object(&what, features.as_deref())?.unwrap_or_default(),
             chances: object(&what, chances.as_deref())?,
+            canary,
             outcomes: outcomes.unwrap_or_default(),
             value: value.filter(|value| value.is_finite()).unwrap_or_default(),
         })

@@ -105,7 +105,12 @@ pub(crate) async fn joined_through(ctx: &Context<'_>) -> Result<Option<i64>> {
 
 /// Since when decisions and events of a policy count.
 fn since(ctx: &Context<'_>, outcome: &Outcome) -> Timestamp {
-    ctx.now.plus_micros(outcome.window.micros.saturating_mul(-2))
+    final_before(ctx.now, outcome)
+}
+
+/// The moment before which no decision of a policy can gain an outcome any more, once those of `now` are joined.
+pub(crate) fn final_before(now: Timestamp, outcome: &Outcome) -> Timestamp {
+    now.plus_micros(outcome.window.micros.saturating_mul(-2))
 }
 
 /// The decisions of each policy that events can still be counted for.
@@ -164,7 +169,11 @@ pub(crate) async fn events_of(ctx: &Context<'_>, what: &str, sql: &str) -> Resul
         if frame.has("decision_id") { frame.text("decision_id")? } else { vec![None; rows] };
     let joined = ids.into_iter().zip(units).zip(moments).zip(values).zip(named);
     let mut events: Vec<Event> = joined
-        .map(|((((id, unit), at), value), decision)| Event { id, unit, at, value, decision })
+        .map(|((((id, unit), at), value), decision)| {
+            // An empty cell of a file names no decision.
+            let decision = decision.filter(|id| !id.is_empty());
+            Event { id, unit, at, value, decision }
+        })
         .collect();
     events.sort_by(|a, b| (a.at, &a.id, &a.unit).cmp(&(b.at, &b.id, &b.unit)));
     Ok(events)

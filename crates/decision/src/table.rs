@@ -1,4 +1,5 @@
-//! The loop's own tables: `system.decisions`, `actions`, `outcomes`, `lift`, `evaluations`, `experiments`.
+//! The loop's own tables: `system.decisions`, `actions`, `outcomes`, `lift`, `lift_sums`,
+//! `evaluations`, `experiments`.
 //!
 //! Each row type is a struct whose serde form is the row; its `SCHEMA` says columns and types. A new
 //! table is one file and one line in [`TABLES`].
@@ -8,6 +9,7 @@ mod decision;
 mod evaluation;
 mod experiment;
 mod lift;
+mod lift_sums;
 mod outcome;
 
 use std::sync::Arc;
@@ -25,6 +27,7 @@ pub use decision::DecisionRow;
 pub use evaluation::EvaluationRow;
 pub use experiment::ExperimentRow;
 pub use lift::LiftRow;
+pub(crate) use lift_sums::LiftSumRow;
 pub use outcome::OutcomeRow;
 
 /// A column: name, type, what it says.
@@ -92,6 +95,7 @@ pub const TABLES: &[SystemTable] = &[
     action::TABLE,
     outcome::TABLE,
     lift::TABLE,
+    lift_sums::TABLE,
     evaluation::TABLE,
     experiment::TABLE,
 ];
@@ -132,10 +136,25 @@ impl SystemTable {
         rows: &[R],
         checkpoint: Option<(String, Checkpoint)>,
     ) -> Result<Commit> {
+        self.write(lake, WriteMode::Append, rows, checkpoint).await
+    }
+
+    /// Writes rows as `mode` says in one commit that also moves `app` to `checkpoint`; nothing happens if the
+    /// sequence is already committed.
+    ///
+    /// # Errors
+    /// Those of the lake.
+    pub(crate) async fn write<R: Serialize>(
+        &self,
+        lake: &Lake,
+        mode: WriteMode,
+        rows: &[R],
+        checkpoint: Option<(String, Checkpoint)>,
+    ) -> Result<Commit> {
         let batch = self.batch(rows)?;
         let rows = RowStream::from_batches(self.schema(), vec![batch]);
-        let mut write =
-            Write::new(WriteMode::Append, rows, format!("append {}", self.name)).add_columns();
+        let verb = if mode == WriteMode::Append { "append" } else { "replace" };
+        let mut write = Write::new(mode, rows, format!("{verb} {}", self.name)).add_columns();
         write.checkpoint = checkpoint;
         lake.write(&self.location()?, write).await
     }

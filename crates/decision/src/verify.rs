@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use flywheel_base::{Error, ErrorKind, Result, Rng};
+use flywheel_base::{Error, ErrorKind, Result, Rng, Timestamp};
+use rayon::prelude::*;
 use serde_json::{Map, Value};
 
 use crate::choose::bandit::draw;
@@ -10,6 +11,7 @@ use crate::context::Context;
 use crate::decide::TREATMENT;
 use crate::learner::bandit::Stored;
 use crate::log;
+use crate::outcome::literal;
 
 /// What deciding again gave.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -22,49 +24,96 @@ pub struct Verified {
     pub unknown: usize,
 }
 
-/// The decisions that are read at once; the newest are verified first.
-const DECISIONS_MAX: usize = 100_000;
+/// How many decisions are read at once, give or take those of one moment.
+const DECISIONS_AT_ONCE: i64 = 100_000;
 
-/// Makes the newest decisions of the policy `name` again, or one of them.
+/// Makes all decisions of the policy `name` again, or one of them.
 ///
 /// # Errors
 /// [`ErrorKind::NotFound`] for an unknown policy or decision, else those of lake and artifacts.
+/// # Cost
+/// As much as deciding; memory is bounded by a part of the log, or the decisions of one moment.
 pub async fn verify(ctx: &Context<'_>, name: &str, decision: Option<&str>) -> Result<Verified> {
     log::policy(ctx, name)?;
-    let what = format!("policy \"{name}\": decisions");
-    let one = match decision {
+    let mut verified = Verified::default();
+    let mut artifacts = BTreeMap::new();
+    match decision {
         Some(id) if id.chars().all(|c| c.is_ascii_hexdigit()) => {
-            format!(" and decision_id = '{id}'")
+            let one = format!("decision_id = '{id}'");
+            if part(ctx, name, &one, &mut artifacts, &mut verified).await? == 0 {
+                return Err(unknown(name, id));
+            }
         }
         Some(id) => return Err(unknown(name, id)),
-        None => String::new(),
-    };
+        None => {
+            for (first, last) in spans(ctx, name).await? {
+                let span = format!(
+                    "decided_at >= {} and decided_at <= {}",
+                    literal(Timestamp::from_micros(first)),
+                    literal(Timestamp::from_micros(last))
+                );
+                part(ctx, name, &span, &mut artifacts, &mut verified).await?;
+            }
+        }
+    }
+    Ok(verified)
+}
+
+/// The moments of the policy's decisions, put together so that a span holds about as many as are read at once.
+async fn spans(ctx: &Context<'_>, name: &str) -> Result<Vec<(i64, i64)>> {
+    let what = format!("policy \"{name}\": decisions");
     let sql = format!(
-        "select * from system.decisions where policy = '{name}'{one}
-         order by decided_at desc, decision_id limit {DECISIONS_MAX}"
+        "select decided_at, count(*) as n from system.decisions where policy = '{name}'
+         group by decided_at order by decided_at"
     );
     let frame = ctx.frame_of_sql(&what, &sql).await?;
-    if let Some(id) = decision.filter(|_| frame.rows() == 0) {
-        return Err(unknown(name, id));
+    let mut spans: Vec<(i64, i64)> = Vec::new();
+    let mut held = 0;
+    for (at, count) in frame.moments("decided_at")?.into_iter().zip(frame.integers("n")?) {
+        held += count.unwrap_or_default();
+        match spans.last_mut() {
+            Some(last) if held <= DECISIONS_AT_ONCE => last.1 = at,
+            _ => {
+                spans.push((at, at));
+                held = count.unwrap_or_default();
+            }
+        }
     }
-    let mut verified = Verified::default();
+    Ok(spans)
+}
+
+/// Makes the decisions again that meet a condition; returns how many there are.
+async fn part(
+    ctx: &Context<'_>,
+    name: &str,
+    condition: &str,
+    artifacts: &mut BTreeMap<String, Option<Stored>>,
+    verified: &mut Verified,
+) -> Result<usize> {
+    let what = format!("policy \"{name}\": decisions");
+    let sql = format!(
+        "select * from system.decisions where policy = '{name}' and {condition}
+         order by decided_at, decision_id"
+    );
+    let frame = ctx.frame_of_sql(&what, &sql).await?;
     if !frame.has("chances") {
-        verified.unknown = frame.rows();
-        return Ok(verified);
+        verified.unknown += frame.rows();
+        return Ok(frame.rows());
     }
-    let mut artifacts: BTreeMap<String, Option<Stored>> = BTreeMap::new();
+    let ids = frame.ids("decision_id")?;
     let rows = frame
-        .ids("decision_id")?
+        .ids("arm")?
         .into_iter()
-        .zip(frame.ids("arm")?)
         .zip(frame.ids("action")?)
         .zip(frame.text("features")?)
         .zip(frame.text("chances")?)
         .zip(frame.ids("seed")?)
         .zip(frame.text("artifact")?);
-    for ((((((id, arm), action), features), chances), seed), artifact) in rows {
-        let logged = log::object(&what, chances.as_deref())?;
-        let (Some(chances), Some(artifact)) = (logged, artifact) else {
+    let mut asked = Vec::with_capacity(ids.len());
+    for (id, (((((arm, action), features), chances), seed), artifact)) in ids.into_iter().zip(rows)
+    {
+        let (Some(chances), Some(artifact)) = (log::object(&what, chances.as_deref())?, artifact)
+        else {
             verified.unknown += 1;
             continue;
         };
@@ -76,19 +125,26 @@ pub async fn verify(ctx: &Context<'_>, name: &str, decision: Option<&str>) -> Re
             };
             artifacts.insert(artifact.clone(), stored);
         }
-        let Some(Some(stored)) = artifacts.get(&artifact) else {
-            verified.unknown += 1;
-            continue;
-        };
-        let features = log::object(&what, features.as_deref())?.unwrap_or_default();
-        let (again, drawn) = decide_again(stored, &chances, &features, &seed)?;
-        if again == chances && (arm != TREATMENT || drawn == action) {
-            verified.same += 1;
-        } else {
-            verified.different.push(id);
+        asked.push((id, arm, action, features, chances, seed, artifact));
+    }
+    // Each one follows from its row and its artifact alone.
+    let same = asked
+        .par_iter()
+        .map(|(_, arm, action, features, chances, seed, artifact)| {
+            let Some(Some(stored)) = artifacts.get(artifact) else { return Ok(None) };
+            let features = log::object(&what, features.as_deref())?.unwrap_or_default();
+            let (again, drawn) = decide_again(stored, chances, &features, seed)?;
+            Ok(Some(again == *chances && (arm != TREATMENT || drawn == *action)))
+        })
+        .collect::<Result<Vec<_>>>()?;
+    for ((id, ..), same) in asked.into_iter().zip(same) {
+        match same {
+            Some(true) => verified.same += 1,
+            Some(false) => verified.different.push(id),
+            None => verified.unknown += 1,
         }
     }
-    Ok(verified)
+    Ok(frame.rows())
 }
 
 fn decide_again(

@@ -1,11 +1,15 @@
 //! The commands, one file each. A new one is a file and a line in [`COMMANDS`].
 
+mod audit;
 mod build;
+mod catalogue;
 mod check;
+mod compare;
 mod connectors;
 mod demo;
 mod discover;
 mod experiment;
+mod export;
 mod import;
 mod init;
 mod lag;
@@ -14,11 +18,17 @@ mod lineage;
 mod link;
 mod metric;
 mod migrate;
+mod model;
 mod policy;
+mod profile;
+mod quality;
 mod quarantine;
 mod reconcile;
 mod reference;
+mod savings;
 mod schema;
+mod search;
+mod serve;
 mod source;
 mod split;
 mod sql;
@@ -56,12 +66,14 @@ pub(crate) const COMMANDS: &[CommandEntry] = &[
     command::<demo::Demo>("demo"),
     command::<init::Init>("init"),
     command::<import::Import>("import"),
+    command::<export::Export>("export"),
     command::<check::Check>("check"),
     command::<connectors::Connectors>("connectors"),
     command::<discover::Discover>("discover"),
     command::<sync::Sync>("sync"),
     command::<lag::Lag>("lag"),
     command::<reconcile::Reconcile>("reconcile"),
+    command::<compare::Compare>("compare"),
     command::<migrate::Migrate>("migrate"),
     command::<split::Split>("split"),
     command::<link::Link>("link"),
@@ -70,14 +82,22 @@ pub(crate) const COMMANDS: &[CommandEntry] = &[
     command::<build::Build>("build"),
     command::<test::Test>("test"),
     command::<source::Source>("source"),
+    command::<quality::Quality>("quality"),
     command::<sql::Sql>("sql"),
     command::<lineage::Lineage>("lineage"),
+    command::<catalogue::Catalogue>("catalogue"),
+    command::<search::Search>("search"),
+    command::<profile::Profile>("profile"),
+    command::<savings::Savings>("savings"),
+    command::<model::Model>("model"),
     command::<metric::Metric>("metric"),
     command::<learn::Learn>("learn"),
     command::<policy::Policy>("policy"),
     command::<experiment::Experiment>("experiment"),
     command::<turn::Turn>("turn"),
     command::<status::Status>("status"),
+    command::<serve::Serve>("serve"),
+    command::<audit::Audit>("audit"),
     command::<schema::Schema>("schema"),
     command::<reference::Reference>("reference"),
 ];

@@ -7,6 +7,7 @@ mod learner;
 mod link;
 mod policy;
 mod properties;
+pub(crate) mod quality;
 mod query;
 mod semantic;
 mod split;
@@ -41,6 +42,8 @@ pub(crate) struct Checked {
     pub(crate) described: BTreeMap<String, Described>,
     /// The table each semantic view describes.
     pub(crate) semantic_tables: BTreeMap<String, NodeId>,
+    /// The table of the lake each quality file is about.
+    pub(crate) quality_tables: BTreeMap<String, NodeId>,
     /// Tests of declared keys that have several columns.
     pub(crate) key_tests: Vec<SingularTest>,
     /// Every mistake, those of reading included.
@@ -70,6 +73,7 @@ pub(crate) fn check(loaded: &mut Loaded, connectors: &Connectors) -> Checked {
             identifiers: BTreeMap::new(),
             described: BTreeMap::new(),
             semantic_tables: BTreeMap::new(),
+            quality_tables: BTreeMap::new(),
             key_tests: Vec::new(),
             out,
         },
@@ -90,6 +94,8 @@ pub(crate) fn check(loaded: &mut Loaded, connectors: &Connectors) -> Checked {
     check.unit_tests();
     check.exposures();
     check.semantics();
+    check.dictionaries();
+    check.qualities();
     check.cycles();
     check.checked
 }

@@ -17,6 +17,7 @@ mod sql;
 mod writer;
 mod yaml;
 
+pub(crate) use yaml::document;
 pub use yaml::scalar;
 
 #[cfg(test)]
@@ -115,7 +116,7 @@ pub fn import(job_json: &str, options: &Options) -> Result<Imported> {
     for (name, sync) in syncs {
         let mut whole = vec![("sync".to_owned(), json!(name))];
         whole.extend(sync);
-        files.push(Made { path: format!("syncs/{name}.yaml"), text: yaml::document(&whole) });
+        files.push(Made { path: format!("syncs/{name}.yaml"), text: document(&whole) });
     }
     Ok(Imported { files, notes: job.notes() })
 }
@@ -147,7 +148,7 @@ fn connection_file(name: &str, connection: &Connection) -> String {
         let variable = format!("{}_PASSWORD", name.to_uppercase());
         options.insert("password".to_owned(), json!(format!("${{env:{variable}}}")));
     }
-    yaml::document(&[
+    document(&[
         ("connection".to_owned(), json!(name)),
         ("type".to_owned(), json!(connection.kind)),
         ("options".to_owned(), Json::Object(options)),

@@ -30,6 +30,10 @@ pub enum NodeKind {
     Model,
     /// What a table means.
     Semantic,
+    /// A data standard.
+    Dictionary,
+    /// What is promised about a table's rows.
+    Quality,
     /// A figure of the business.
     Metric,
     /// Something learned.
@@ -44,7 +48,7 @@ pub enum NodeKind {
 
 impl NodeKind {
     /// Every kind, in the order of the wheel.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::Connection,
         Self::Sync,
         Self::Link,
@@ -52,6 +56,8 @@ impl NodeKind {
         Self::Source,
         Self::Model,
         Self::Semantic,
+        Self::Dictionary,
+        Self::Quality,
         Self::Metric,
         Self::Learner,
         Self::Policy,
@@ -70,6 +76,8 @@ impl NodeKind {
             Self::Source => "source",
             Self::Model => "model",
             Self::Semantic => "semantic",
+            Self::Dictionary => "dictionary",
+            Self::Quality => "quality",
             Self::Metric => "metric",
             Self::Learner => "learner",
             Self::Policy => "policy",

@@ -15,6 +15,8 @@ pub mod graph;
 pub mod init;
 pub mod metric;
 pub mod model;
+pub mod odcs;
+pub mod quality;
 pub mod resource;
 pub mod secret;
 pub mod template;

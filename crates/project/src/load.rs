@@ -20,11 +20,13 @@ use crate::model::{Model, Settings, SettingsOf, SingularTest, Vars};
 use crate::project::Choices;
 use crate::resource::action::Action;
 use crate::resource::connection::Connection;
+use crate::resource::dictionary::Dictionary;
 use crate::resource::learner::Learner;
 use crate::resource::link::Link;
 use crate::resource::policy::Policy;
 use crate::resource::project_file::ProjectFile;
 use crate::resource::properties::Properties;
+use crate::resource::quality::Quality;
 use crate::resource::semantic::Semantic;
 use crate::resource::split::Split;
 use crate::resource::sync::Sync;
@@ -73,6 +75,8 @@ pub(crate) struct Loaded {
     pub(crate) models: BTreeMap<String, ReadSql<Model>>,
     pub(crate) properties: Vec<Read<Properties>>,
     pub(crate) singular_tests: Vec<ReadSql<SingularTest>>,
+    pub(crate) dictionaries: BTreeMap<String, Read<Dictionary>>,
+    pub(crate) qualities: BTreeMap<String, Read<Quality>>,
     pub(crate) semantics: BTreeMap<String, Read<Semantic>>,
     /// Those of them that are dbt's.
     pub(crate) imported: BTreeSet<String>,
@@ -112,6 +116,8 @@ impl Loaded {
             models: BTreeMap::new(),
             properties: Vec::new(),
             singular_tests: Vec::new(),
+            dictionaries: BTreeMap::new(),
+            qualities: BTreeMap::new(),
             semantics: BTreeMap::new(),
             imported: BTreeSet::new(),
             learners: BTreeMap::new(),

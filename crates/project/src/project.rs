@@ -19,10 +19,12 @@ use crate::model::{Model, ModelTest, SingularTest};
 use crate::resource::RESOURCES;
 use crate::resource::action::Action;
 use crate::resource::connection::Connection;
+use crate::resource::dictionary::Dictionary;
 use crate::resource::learner::Learner;
 use crate::resource::link::Link;
 use crate::resource::policy::Policy;
 use crate::resource::project_file::ProjectFile;
+use crate::resource::quality::{Quality, QualityCheck};
 use crate::resource::semantic::Semantic;
 use crate::resource::split::Split;
 use crate::resource::sync::Sync;
@@ -138,6 +140,12 @@ pub struct Project {
     pub semantics: BTreeMap<String, Located<Semantic>>,
     /// The node of the table each semantic view describes, by the view's name.
     pub semantic_tables: BTreeMap<String, NodeId>,
+    /// Data standards by name.
+    pub dictionaries: BTreeMap<String, Located<Dictionary>>,
+    /// Quality files by name.
+    pub qualities: BTreeMap<String, Located<Quality>>,
+    /// The node of the table of the lake that each quality file is about; none for one outside.
+    pub quality_tables: BTreeMap<String, NodeId>,
     /// Learners by name.
     pub learners: BTreeMap<String, Located<Learner>>,
     /// Policies by name.
@@ -226,6 +234,9 @@ impl Project {
             singular_tests: tests.map(|test| (test.name.clone(), test)).collect(),
             semantics: located(loaded.semantics, "semantic"),
             semantic_tables: checked.semantic_tables,
+            dictionaries: located(loaded.dictionaries, "dictionary"),
+            qualities: located(loaded.qualities, "quality"),
+            quality_tables: checked.quality_tables,
             learners: located(loaded.learners, "learner"),
             policies: located(loaded.policies, "policy"),
             actions: located(loaded.actions, "action"),
@@ -334,6 +345,29 @@ impl Project {
         template::scan(sql, &self.file.vars, &self.macros)
             .map(|scan| scan.references.into_iter().collect())
             .map_err(|fault| fault.into_error("the SQL template"))
+    }
+
+    /// The codes of the dictionary `name`.
+    ///
+    /// # Errors
+    /// [`flywheel_base::ErrorKind::NotFound`] with the nearest name.
+    pub fn codes(&self, name: &str) -> Result<Vec<Json>> {
+        self.dictionaries.get(name).map(|one| one.value.values.clone()).ok_or_else(|| {
+            Error::not_found(format!("no dictionary \"{name}\""))
+                .hint(suggest::hint(name, self.dictionaries.keys().map(String::as_str)))
+        })
+    }
+
+    /// What a breach of a check does.
+    #[must_use]
+    pub fn severity_of(check: &QualityCheck) -> crate::resource::properties::Severity {
+        check::quality::severity(check)
+    }
+
+    /// The name of the test that a build makes of a check.
+    #[must_use]
+    pub fn quality_test(quality: &str, check: &str) -> String {
+        check::quality::test_name(quality, check)
     }
 
     /// The names of the semantic views.

@@ -5,11 +5,13 @@
 
 pub mod action;
 pub mod connection;
+pub mod dictionary;
 pub mod learner;
 pub mod link;
 pub mod policy;
 pub mod project_file;
 pub mod properties;
+pub mod quality;
 pub mod quantity;
 pub mod semantic;
 pub mod split;
@@ -66,6 +68,18 @@ pub const RESOURCES: &[ResourceKind] = &[
         folder: "models",
         about: "Properties of SQL models and sources: descriptions, columns, tests (dbt's words).",
         schema: || schemars::schema_for!(properties::Properties),
+    },
+    ResourceKind {
+        name: "dictionary",
+        folder: "dictionaries",
+        about: "A data standard: the codes a column may hold, declared once and named by checks.",
+        schema: || schemars::schema_for!(dictionary::Dictionary),
+    },
+    ResourceKind {
+        name: "quality",
+        folder: "quality",
+        about: "What is promised about the rows of a table, in the lake or outside (ODCS's words).",
+        schema: || schemars::schema_for!(quality::Quality),
     },
     ResourceKind {
         name: "semantic",

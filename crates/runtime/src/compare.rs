@@ -6,6 +6,7 @@
 
 mod mend;
 mod side;
+pub mod tables;
 
 use std::collections::BTreeSet;
 

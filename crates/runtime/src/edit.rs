@@ -31,7 +31,7 @@ pub async fn edit(
     options: Options,
     observer: &dyn Observer,
 ) -> Result<Edited> {
-    let edit = workspace.session().await?.edit(sql)?;
+    let edit = workspace.newest_session(sql).await?.edit(sql)?;
     refuse_owned(workspace, edit.table(), options)?;
     let mut recorder = run::start(workspace, observer, "sql")?;
     let timer = recorder.started("edit", &edit.table().to_string());

@@ -16,6 +16,7 @@ use futures::FutureExt;
 use futures::future::{BoxFuture, join_all};
 use tokio::sync::watch;
 
+use crate::quality::Gate;
 use crate::recorder::{Event, Observer, Timer};
 use crate::run::{chosen, start};
 use crate::task::changes::{self, Live};
@@ -84,6 +85,13 @@ pub async fn follow(
         let all = workspace.project.syncs.iter();
         all.filter(|(name, _)| names.contains(name) && !moved.contains(&name.as_str()))
     };
+    for (name, sync) in syncs() {
+        if Gate::closes(&workspace.project, sync)? {
+            observer.event(&Event::Notice(format!(
+                "sync \"{name}\": rows are seen as they come while it is followed; `flywheel quality run` judges them"
+            )));
+        }
+    }
     let mut recorder = start(workspace, observer, "sync")?;
     let run_id = recorder.run_id().to_owned();
     let watch = Watch { stop, observer };

@@ -212,8 +212,13 @@ async fn table_of(workspace: &Workspace, name: &str) -> Result<Reads> {
     }
     let table = TableName::parse(name)?;
     let location = crate::task::sync::location_of(&table)?;
-    match workspace.lake.head(&location).await? {
-        Some(head) => Ok(Reads::Table { location, version: head.version }),
+    let held = workspace.store.holds()?.into_iter().find(|hold| hold.name == name);
+    let version = match held {
+        Some(hold) => hold.version,
+        None => workspace.lake.head(&location).await?.map(|head| head.version),
+    };
+    match version {
+        Some(version) => Ok(Reads::Table { location, version }),
         None => {
             let known = workspace.project.sources.keys().map(String::as_str);
             let models: Vec<String> =

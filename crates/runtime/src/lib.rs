@@ -7,6 +7,7 @@
 //! that was cut off is completed first, for the same moment; every task can be run again without
 //! losing or doubling a row, because its position or turn is committed with its rows.
 
+pub mod catalogue;
 pub mod compare;
 pub mod connectors;
 pub mod draft;
@@ -14,13 +15,17 @@ pub mod edit;
 pub mod follow;
 pub mod lag;
 pub mod link;
+pub mod metrics;
 pub mod migrate;
 pub mod policy;
+pub mod profile;
+pub mod quality;
 pub mod quarantine;
 pub mod replay;
 pub mod run;
 pub mod split;
 pub mod status;
+pub mod suggest;
 pub mod system;
 pub mod task;
 pub mod turn;

@@ -273,7 +273,7 @@ async fn forget(moving: &Moving<'_>, name: &str) -> Result<()> {
     if !sync.streams.iter().any(|stream| stream.read == Read::Cdc) {
         return Ok(());
     }
-    let (_, source) = moving.workspace.source(&sync.connection)?;
+    let (_, source) = moving.workspace.source_of(sync)?;
     for to in sync.destination.names() {
         source.forget(&reader(&project.file.name, name, to)).await?;
     }

@@ -4,9 +4,10 @@ use flywheel_base::Result;
 use flywheel_decision::Context;
 use flywheel_decision::challenge::{self, Challenge, Judgement};
 use flywheel_decision::champion::{self, Champion, Promoted};
+use flywheel_decision::decide;
 use flywheel_decision::experiment;
 use flywheel_decision::experiment::plan::{self, Plan};
-use flywheel_decision::table::ExperimentRow;
+use flywheel_decision::table::{DecisionRow, ExperimentRow};
 use flywheel_decision::verify::{self, Verified};
 
 use crate::Workspace;
@@ -31,16 +32,16 @@ pub async fn promote(
     champion::promote(&context(workspace).await?, challenge, despite).await
 }
 
-/// Takes the newest promotion of a policy back; returns who decided and who decides now.
+/// Ends the trial of a challenger, or takes the newest promotion of a policy back; returns who decided and who decides now.
 ///
 /// # Errors
-/// Those of [`champion::roll_back`].
+/// Those of [`champion::take_back`].
 pub async fn roll_back(
     workspace: &Workspace,
     name: &str,
     reason: &str,
 ) -> Result<(Champion, Champion)> {
-    champion::roll_back(&context(workspace).await?, name, reason)
+    champion::take_back(&context(workspace).await?, name, reason)
 }
 
 /// Makes decisions of a policy again and compares them with what was logged.
@@ -49,6 +50,21 @@ pub async fn roll_back(
 /// Those of [`verify::verify`].
 pub async fn verify(workspace: &Workspace, name: &str, decision: Option<&str>) -> Result<Verified> {
     verify::verify(&context(workspace).await?, name, decision).await
+}
+
+/// Decides for one unit now and logs it; with a `key`, the same question again gets the same decision.
+///
+/// # Errors
+/// Those of [`decide::decide_one`].
+pub async fn decide_one(
+    workspace: &Workspace,
+    name: &str,
+    unit: &str,
+    key: Option<&str>,
+) -> Result<DecisionRow> {
+    let turn = workspace.store.last_turn()?.map_or(0, |turn| turn.turn);
+    let ctx = workspace.context(turn, workspace.now()).await?;
+    decide::decide_one(&ctx, name, unit, key).await
 }
 
 /// How experiments stand.

@@ -16,6 +16,7 @@ use flywheel_warehouse::{Duplicates, RowStream, Write, WriteMode};
 use futures::StreamExt;
 use serde::{Deserialize, Serialize};
 
+use crate::quality::Gate;
 use crate::recorder::Recorder;
 use crate::{Workspace, task};
 
@@ -162,60 +163,78 @@ pub(crate) async fn replay(
     sync: Option<&str>,
 ) -> Result<Replayed> {
     let mut total = Replayed::default();
+    let mut failed = None;
     for (name, declared) in &workspace.project.syncs {
         if sync.is_some_and(|sync| sync != name) {
             continue;
         }
-        for stream in &declared.streams {
-            let mut open = open_rows(workspace, name, &stream.stream).await?;
-            let all = open.len();
-            // A row that a destination refused was read well: reading it again mends nothing.
-            let connection = workspace.project.connections.get(&declared.connection);
-            open.retain(|_, row| {
-                declared.lands() && connection.is_some_and(|c| c.connector == row.source)
-            });
-            if all > open.len() {
-                recorder.notice(format!(
-                    "{} rows of {name}.{} were refused by a destination; mend them at the source and sync \
-                     again, then discard them here",
-                    all - open.len(),
-                    stream.stream
-                ));
-                total.still_bad += (all - open.len()) as u64;
-            }
-            if stream.read == Read::Cdc && !open.is_empty() {
-                recorder.notice(format!(
-                    "{} rows of {name}.{} came from a log, which is not read again; a change of the row in \
-                     the source brings it back, then discard it here",
-                    open.len(),
-                    stream.stream
-                ));
-                total.still_bad += open.len() as u64;
-                continue;
-            }
-            if open.is_empty() {
-                continue;
-            }
-            let timer = recorder.started("quarantine", &format!("{name}.{}", stream.stream));
-            let result = if stream.read == Read::Full {
-                replay_full(workspace, recorder, name, declared, stream, open).await
-            } else {
-                replay_lines(workspace, recorder.run_id(), name, declared, stream, open).await
-            };
-            let done = recorder.settled(timer, result, |done| {
-                let outcome = TaskOutcome {
-                    rows_in: Some(done.landed + done.still_bad),
-                    rows_out: Some(done.landed),
-                    rows_rejected: Some(done.still_bad),
-                    ..TaskOutcome::default()
-                };
-                ("succeeded".to_owned(), outcome)
-            })?;
-            total.landed += done.landed;
-            total.still_bad += done.still_bad;
-        }
+        let gate = Gate::close(workspace, declared).await?;
+        let result = replay_sync(workspace, recorder, name, declared, &mut total).await;
+        let mut landed = Vec::new();
+        let settled = Box::pin(gate.settle(recorder, &mut landed)).await;
+        result.and(settled)?;
+        failed = failed.or_else(|| task::sync::blocked(&landed));
     }
-    Ok(total)
+    failed.map_or(Ok(total), Err)
+}
+
+/// Lands the rows of one sync that can be read now.
+async fn replay_sync(
+    workspace: &Workspace,
+    recorder: &mut Recorder<'_>,
+    name: &str,
+    declared: &Sync,
+    total: &mut Replayed,
+) -> Result<()> {
+    for stream in &declared.streams {
+        let mut open = open_rows(workspace, name, &stream.stream).await?;
+        let all = open.len();
+        // A row that a destination refused was read well: reading it again mends nothing.
+        let connection = workspace.project.connections.get(&declared.connection);
+        open.retain(|_, row| {
+            declared.lands() && connection.is_some_and(|c| c.connector == row.source)
+        });
+        if all > open.len() {
+            recorder.notice(format!(
+                "{} rows of {name}.{} were refused by a destination; mend them at the source and sync \
+                 again, then discard them here",
+                all - open.len(),
+                stream.stream
+            ));
+            total.still_bad += (all - open.len()) as u64;
+        }
+        if stream.read == Read::Cdc && !open.is_empty() {
+            recorder.notice(format!(
+                "{} rows of {name}.{} came from a log, which is not read again; a change of the row in \
+                 the source brings it back, then discard it here",
+                open.len(),
+                stream.stream
+            ));
+            total.still_bad += open.len() as u64;
+            continue;
+        }
+        if open.is_empty() {
+            continue;
+        }
+        let timer = recorder.started("quarantine", &format!("{name}.{}", stream.stream));
+        let result = if stream.read == Read::Full {
+            replay_full(workspace, recorder, name, declared, stream, open).await
+        } else {
+            replay_lines(workspace, recorder.run_id(), name, declared, stream, open).await
+        };
+        let done = recorder.settled(timer, result, |done| {
+            let outcome = TaskOutcome {
+                rows_in: Some(done.landed + done.still_bad),
+                rows_out: Some(done.landed),
+                rows_rejected: Some(done.still_bad),
+                ..TaskOutcome::default()
+            };
+            ("succeeded".to_owned(), outcome)
+        })?;
+        total.landed += done.landed;
+        total.still_bad += done.still_bad;
+    }
+    Ok(())
 }
 
 /// Marks open rows as not wanted; returns how many.

@@ -1,5 +1,6 @@
 //! What a run does, told to whoever watches and kept in the metadata.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -44,6 +45,8 @@ pub(crate) struct Recorder<'a> {
     observer: &'a dyn Observer,
     run: Run,
     tasks: Vec<Task>,
+    /// Quality files that were judged in this run.
+    judged: BTreeSet<String>,
 }
 
 impl<'a> Recorder<'a> {
@@ -71,7 +74,7 @@ impl<'a> Recorder<'a> {
             detail: Value::Object(serde_json::Map::new()),
         };
         store.start_run(&run)?;
-        Ok(Self { store, machine, observer, run, tasks: Vec::new() })
+        Ok(Self { store, machine, observer, run, tasks: Vec::new(), judged: BTreeSet::new() })
     }
 
     /// The run's id.
@@ -82,6 +85,16 @@ impl<'a> Recorder<'a> {
     /// The tasks that ended so far.
     pub(crate) fn tasks(&self) -> &[Task] {
         &self.tasks
+    }
+
+    /// Notes that a quality file was judged in this run.
+    pub(crate) fn judged(&mut self, quality: &str) {
+        self.judged.insert(quality.to_owned());
+    }
+
+    /// Whether a quality file was judged in this run.
+    pub(crate) fn has_judged(&self, quality: &str) -> bool {
+        self.judged.contains(quality)
     }
 
     /// Tells the observer.

@@ -36,7 +36,10 @@ pub async fn sync(
     let mut failed = None;
     for name in &names {
         match sync_task::run(workspace, &mut recorder, name, restart).await {
-            Ok(landed) => all.extend(landed),
+            Ok(landed) => {
+                failed = failed.or_else(|| sync_task::blocked(&landed));
+                all.extend(landed);
+            }
             Err(error) => failed = failed.or(Some(error)),
         }
     }

@@ -6,6 +6,7 @@ use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Float64Type, Int64Type};
 use flywheel_base::{Error, Result};
+use flywheel_decision::canary::running;
 use flywheel_decision::champion::champion;
 use flywheel_project::resource::policy::Choose;
 use serde::Serialize;
@@ -27,7 +28,7 @@ pub struct Status {
     pub quarantined: i64,
     /// Models readers see, and those whose last build is blocked.
     pub models: usize,
-    /// Models whose last build is not what readers see.
+    /// Models whose last build is not what readers see, and landed tables that are held.
     pub blocked: Vec<String>,
     /// Learners.
     pub learners: Vec<LearnerStatus>,
@@ -156,12 +157,23 @@ pub async fn status(workspace: &Workspace) -> Result<Status> {
         )
         .await?,
         models: published.len(),
-        blocked: crate::task::build::blocked_models(&workspace.store)?,
+        blocked: blocked(workspace)?,
         learners: learners(workspace).await?,
         policies: policies(workspace).await?,
         outbox_pending,
         outbox_dead,
     })
+}
+
+/// Models whose readers keep the last good version, because the newest build of them failed, and landed tables whose
+/// readers are held back.
+///
+/// # Errors
+/// Those of the metadata.
+pub fn blocked(workspace: &Workspace) -> Result<Vec<String>> {
+    let mut blocked = crate::task::build::blocked_models(&workspace.store)?;
+    blocked.extend(workspace.store.holds()?.into_iter().map(|hold| hold.name));
+    Ok(blocked)
 }
 
 async fn landed(workspace: &Workspace) -> Result<Vec<TableStatus>> {
@@ -183,7 +195,11 @@ async fn landed(workspace: &Workspace) -> Result<Vec<TableStatus>> {
     Ok(tables.into_values().collect())
 }
 
-async fn learners(workspace: &Workspace) -> Result<Vec<LearnerStatus>> {
+/// How learners stand.
+///
+/// # Errors
+/// Those of lake and metadata.
+pub async fn learners(workspace: &Workspace) -> Result<Vec<LearnerStatus>> {
     let sql = "select learner, against, measure, value, baseline, count from (
         select *, row_number() over (partition by learner, against, measure order by at desc) as newest
         from system.evaluations) as e where newest = 1 order by learner, against, measure";
@@ -211,7 +227,11 @@ async fn learners(workspace: &Workspace) -> Result<Vec<LearnerStatus>> {
     Ok(all)
 }
 
-async fn policies(workspace: &Workspace) -> Result<Vec<PolicyStatus>> {
+/// How policies stand, each with what it changed.
+///
+/// # Errors
+/// Those of lake and metadata.
+pub async fn policies(workspace: &Workspace) -> Result<Vec<PolicyStatus>> {
     let mut all = Vec::new();
     for (name, policy) in &workspace.project.policies {
         let state = workspace.store.policy(name)?;
@@ -221,7 +241,17 @@ async fn policies(workspace: &Workspace) -> Result<Vec<PolicyStatus>> {
         let promoted = match &policy.choose {
             Choose::Bandit(settings) => {
                 let champion = champion(&workspace.store, name, &settings.learner)?;
-                champion.promotion.map(|number| format!("{champion}, promotion {number}"))
+                let promoted =
+                    champion.promotion.map(|number| format!("{champion}, promotion {number}"));
+                let tried = running(&workspace.store, name, &settings.learner)?.map(|trial| {
+                    let (learner, share) = (&trial.last.learner, 100.0 * trial.last.share);
+                    format!(
+                        "learner \"{learner}\" on trial for {share:.0} % of units, canary {}",
+                        trial.last.canary
+                    )
+                });
+                let both: Vec<String> = promoted.into_iter().chain(tried).collect();
+                (!both.is_empty()).then(|| both.join("; "))
             }
             _ => None,
         };

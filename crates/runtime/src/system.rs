@@ -3,12 +3,18 @@
 //! A new one is a file in `system/` and a line in [`SYSTEM_TABLES`].
 
 mod artifacts;
+mod asset_columns;
+mod assets;
+mod canaries;
 mod link_audit;
 mod link_questions;
 mod outbox;
+mod profiles;
 mod promotions;
+mod reads;
 mod runs;
-mod tables;
+mod savings;
+pub(crate) mod tables;
 mod tasks;
 
 use flywheel_base::Result;
@@ -16,7 +22,8 @@ use flywheel_decision::table::{SystemTable, TABLES};
 use flywheel_warehouse::{Catalog, TableName};
 use serde::Serialize;
 
-use crate::{Workspace, quarantine};
+use crate::catalogue::collect;
+use crate::{Workspace, quality, quarantine};
 
 /// The tables made from the metadata when they are asked for.
 pub const SYSTEM_TABLES: &[SystemTable] = &[
@@ -26,8 +33,14 @@ pub const SYSTEM_TABLES: &[SystemTable] = &[
     artifacts::TABLE,
     outbox::TABLE,
     promotions::TABLE,
+    canaries::TABLE,
     link_audit::TABLE,
     link_questions::TABLE,
+    assets::TABLE,
+    asset_columns::TABLE,
+    profiles::TABLE,
+    reads::TABLE,
+    savings::TABLE,
 ];
 
 /// How many runs `system.runs` and `system.tasks` show.
@@ -35,17 +48,39 @@ const RUNS_MAX: u32 = 10_000;
 
 /// Every system table, those of the lake included, in the order people look for them.
 pub fn all() -> impl Iterator<Item = &'static SystemTable> {
-    SYSTEM_TABLES.iter().chain([&quarantine::TABLE]).chain(TABLES)
+    SYSTEM_TABLES.iter().chain([&quarantine::TABLE, &quality::TABLE]).chain(TABLES)
 }
 
-/// Adds the metadata's tables to what readers see.
-pub(crate) async fn add(workspace: &Workspace, catalog: &mut Catalog) -> Result<()> {
+/// Adds the metadata's tables to what readers see. Those of the catalogue are made of everything there is, so that only
+/// a query whose text has their name pays for them; without a text all are added.
+pub(crate) async fn add(
+    workspace: &Workspace,
+    catalog: &mut Catalog,
+    sql: Option<&str>,
+) -> Result<()> {
+    let sql = sql.map(str::to_lowercase);
+    let asked = |table: &SystemTable| sql.as_ref().is_none_or(|sql| sql.contains(table.name));
+    if asked(&assets::TABLE) || asked(&asset_columns::TABLE) {
+        let all = Box::pin(collect(workspace)).await?;
+        add_rows(catalog, &assets::TABLE, &assets::rows(&all))?;
+        add_rows(catalog, &asset_columns::TABLE, &asset_columns::rows(&all))?;
+    }
+    if asked(&profiles::TABLE) {
+        add_rows(catalog, &profiles::TABLE, &profiles::rows(workspace)?)?;
+    }
+    if asked(&reads::TABLE) {
+        add_rows(catalog, &reads::TABLE, &reads::rows(workspace)?)?;
+    }
+    if asked(&savings::TABLE) {
+        add_rows(catalog, &savings::TABLE, &Box::pin(savings::rows(workspace)).await?)?;
+    }
     add_rows(catalog, &runs::TABLE, &runs::rows(workspace)?)?;
     add_rows(catalog, &tasks::TABLE, &tasks::rows(workspace)?)?;
     add_rows(catalog, &tables::TABLE, &tables::rows(workspace).await?)?;
     add_rows(catalog, &artifacts::TABLE, &artifacts::rows(workspace)?)?;
     add_rows(catalog, &outbox::TABLE, &outbox::rows(workspace)?)?;
     add_rows(catalog, &promotions::TABLE, &promotions::rows(workspace)?)?;
+    add_rows(catalog, &canaries::TABLE, &canaries::rows(workspace)?)?;
     add_rows(catalog, &link_audit::TABLE, &link_audit::rows(workspace)?)?;
     add_rows(catalog, &link_questions::TABLE, &link_questions::rows(workspace)?)
 }

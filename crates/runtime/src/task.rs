@@ -2,13 +2,16 @@
 
 pub mod act;
 pub mod build;
+pub mod canary;
 pub mod changes;
 pub mod decide;
 pub mod deliver;
 pub mod evaluate;
 pub mod learn;
 pub mod outcome;
+pub(crate) mod share;
 pub mod sync;
 
 /// The kinds of task in the order of a turn.
-pub const TASKS: &[&str] = &["sync", "build", "evaluate", "learn", "decide", "act", "outcome"];
+pub const TASKS: &[&str] =
+    &["sync", "build", "evaluate", "learn", "canary", "decide", "act", "outcome"];

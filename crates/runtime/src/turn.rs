@@ -10,10 +10,10 @@ use flywheel_state::{Run, Task};
 use flywheel_transform::BuildOptions;
 use flywheel_warehouse::{Location, Maintain};
 
-use crate::Workspace;
 use crate::recorder::{Observer, Recorder};
 use crate::task::learn::When;
-use crate::task::{act, build, decide, evaluate, learn, outcome, sync};
+use crate::task::{act, build, canary, decide, evaluate, learn, outcome, sync};
+use crate::{Workspace, quality};
 
 /// What one turn did.
 #[derive(Clone, Debug)]
@@ -95,22 +95,30 @@ async fn steps(
     turn: i64,
 ) -> Result<TurnReport> {
     let (mut rows_landed, mut rows_rejected) = (0, 0);
+    let mut held = Vec::new();
     for (name, _) in workspace.project.syncs.iter().filter(|(_, sync)| !sync.reads_lake()) {
         for landed in sync::run(workspace, recorder, name, false).await? {
             rows_landed += landed.rows_out;
             rows_rejected += landed.rows_rejected;
+            // The wheel goes on with the last good rows.
+            held.extend(landed.blocked);
         }
     }
     let report = build::run(workspace, recorder, BuildOptions::default()).await?;
-    let blocked = (!report.passed()).then(|| build::blocked(&report).report());
+    let built = (!report.passed()).then(|| build::blocked(&report).report());
+    let blocked: Vec<String> = held.into_iter().chain(built).collect();
+    let blocked = (!blocked.is_empty()).then(|| blocked.join("\n"));
     if let Some(text) = &blocked {
         recorder.notice(text.clone());
     }
+    Box::pin(quality::in_turn(workspace, recorder)).await?;
     // Learners that learn from outcomes know those of today.
     let outcomes = outcome::join(workspace, recorder, turn).await?;
     evaluate::run(workspace, recorder, turn).await?;
     let learners: Vec<String> = workspace.project.learners.keys().cloned().collect();
     let learned = learn::run(workspace, recorder, turn, &learners, When::Due).await?;
+    // Who decides is settled by what was learned and joined up to now.
+    canary::run(workspace, recorder, turn).await?;
     let policies: Vec<String> = workspace.project.policies.keys().cloned().collect();
     let decided = decide::run(workspace, recorder, turn, &policies).await?;
     let acted = act::run(workspace, recorder, turn).await?;

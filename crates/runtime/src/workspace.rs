@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use flywheel_base::{Clock, Error, Result, SystemClock, Timestamp, suggest};
 use flywheel_connect::source::{SourceContext, SourceEntry};
-use flywheel_connect::{Rates, Source, Throttle};
+use flywheel_connect::{Connections, Rates, Source, Throttle};
 use flywheel_decision::artifact::Artifacts;
 use flywheel_decision::table::TABLES;
 use flywheel_decision::{Context, learner};
@@ -18,7 +18,8 @@ use flywheel_transform::World;
 use flywheel_warehouse::{Catalog, Lake, LakeOptions, Session, TableName};
 use serde_json::Value;
 
-use crate::{connectors, quarantine, system};
+use crate::task::share::{self, Share};
+use crate::{connectors, quality, quarantine, system};
 
 /// Whether a project is opened to be read or to be changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,7 +55,10 @@ pub struct Workspace {
     pub machine: Arc<dyn Clock>,
     /// The limits of syncs, by their names, each shared by all that reads for its sync.
     throttles: Mutex<BTreeMap<String, Arc<Throttle>>>,
-    _lock: Option<ProjectLock>,
+    /// The connections of syncs that may have only so many, shared as above.
+    connections: Mutex<BTreeMap<String, Connections>>,
+    choices: Choices,
+    lock: Option<Arc<ProjectLock>>,
 }
 
 impl Workspace {
@@ -81,6 +85,7 @@ impl Workspace {
         let ours = dir.join(".flywheel");
         let lock =
             (access == Access::Write).then(|| ProjectLock::take(&ours.join("lock"))).transpose()?;
+        let lock = lock.map(Arc::new);
         let store = Store::open(&ours.join("meta.db"))?;
         let options = LakeOptions {
             memory_bytes: project.file.memory.bytes,
@@ -99,7 +104,9 @@ impl Workspace {
             clock,
             machine: Arc::new(SystemClock),
             throttles: Mutex::default(),
-            _lock: lock,
+            choices: choices.clone(),
+            lock,
+            connections: Mutex::default(),
         };
         if access == Access::Write {
             workspace.prepare().await?;
@@ -107,9 +114,49 @@ impl Workspace {
         Ok(workspace)
     }
 
+    /// The same workspace with the declarations as the files have them now; the lake, the clock and the right
+    /// to change it are kept.
+    ///
+    /// # Errors
+    /// [`flywheel_base::ErrorKind::Invalid`] with every mistake in the files, or if the lake is to lie elsewhere,
+    /// which only a new start can do; else those of lake and metadata.
+    pub async fn reloaded(&self) -> Result<Self> {
+        let project = Project::load_with(self.dir(), &connectors::schemas(), &self.choices)?;
+        if project.file.lake != self.project.file.lake {
+            return Err(Error::invalid("flywheel.yaml names another lake than before")
+                .hint("Start flywheel again for it."));
+        }
+        let workspace = Self {
+            store: Store::open(self.store.path())?,
+            project,
+            lake: self.lake.clone(),
+            clock: Arc::clone(&self.clock),
+            machine: Arc::clone(&self.machine),
+            throttles: Mutex::default(),
+            choices: self.choices.clone(),
+            lock: self.lock.clone(),
+            connections: Mutex::default(),
+        };
+        if workspace.lock.is_some() {
+            workspace.prepare().await?;
+        }
+        Ok(workspace)
+    }
+
+    /// Lets commands that cannot change the project meanwhile know at which address this process serves it.
+    ///
+    /// # Errors
+    /// [`flywheel_base::ErrorKind::Internal`] if the workspace was opened to be read, else those of the file system.
+    pub fn serves_at(&self, address: &str) -> Result<()> {
+        match &self.lock {
+            Some(lock) => lock.serves_at(address),
+            None => Err(Error::internal("a workspace that only reads serves nobody")),
+        }
+    }
+
     /// Makes our own tables, empty, so that queries over them work from the first moment.
     async fn prepare(&self) -> Result<()> {
-        for table in TABLES.iter().chain([&quarantine::TABLE]) {
+        for table in TABLES.iter().chain([&quarantine::TABLE, &quality::TABLE]) {
             table.ensure(&self.lake).await?;
         }
         for (name, resource) in &self.project.learners {
@@ -142,6 +189,35 @@ impl Workspace {
     /// [`flywheel_base::ErrorKind::NotFound`] if there is no such connection or it cannot be read,
     /// [`flywheel_base::ErrorKind::Invalid`] if a setting or a secret of it is wrong.
     pub fn source(&self, name: &str) -> Result<(&'static SourceEntry, Box<dyn Source>)> {
+        self.source_with(name, Connections::default())
+    }
+
+    /// The source of a sync, which has no more connections open than the sync may have.
+    ///
+    /// # Errors
+    /// As [`Workspace::source`]; [`flywheel_base::ErrorKind::Invalid`] if they are limited and not counted.
+    pub(crate) fn source_of(
+        &self,
+        sync: &DeclaredSync,
+    ) -> Result<(&'static SourceEntry, Box<dyn Source>)> {
+        let connections = match sync.limits.source_connections {
+            None => Connections::default(),
+            Some(most) => {
+                let mut known = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
+                let made = || Connections::at_most(most);
+                known.entry(sync.sync.clone()).or_insert_with(made).clone()
+            }
+        };
+        let (entry, source) = self.source_with(&sync.connection, connections)?;
+        share::check_cap(sync, entry)?;
+        Ok((entry, source))
+    }
+
+    fn source_with(
+        &self,
+        name: &str,
+        allowed: Connections,
+    ) -> Result<(&'static SourceEntry, Box<dyn Source>)> {
         let connections = &self.project.connections;
         let connection = connections.get(name).ok_or_else(|| {
             Error::not_found(format!("no connection \"{name}\""))
@@ -149,7 +225,11 @@ impl Workspace {
         })?;
         let entry = SourceEntry::named(&connection.connector)?;
         let options = self.project.resolve_secrets(&connection.options)?;
-        let context = SourceContext { base_dir: self.dir().to_owned(), now: self.now() };
+        let context = SourceContext {
+            base_dir: self.dir().to_owned(),
+            now: self.now(),
+            connections: allowed,
+        };
         Ok((entry, entry.build(Value::Object(options), &context)?))
     }
 
@@ -163,7 +243,9 @@ impl Workspace {
         source: Box<dyn Source>,
     ) -> Result<Box<dyn Source>> {
         let limits = sync.limits;
-        if limits.rows_per_second.is_none() && limits.bytes_per_second.is_none() {
+        let page_bytes_max = Share::of(sync)?.page_bytes_max;
+        let rated = limits.rows_per_second.is_some() || limits.bytes_per_second.is_some();
+        if !rated && page_bytes_max.is_none() {
             return Ok(source);
         }
         let bytes_per_second = limits.bytes_per_second.map(|size| NonZeroU64::new(size.bytes));
@@ -177,6 +259,7 @@ impl Workspace {
         let rates = Rates {
             rows_per_second: limits.rows_per_second,
             bytes_per_second: bytes_per_second.flatten(),
+            page_bytes_max,
         };
         let mut throttles = self.throttles.lock().unwrap_or_else(PoisonError::into_inner);
         let throttle =
@@ -195,8 +278,19 @@ impl Workspace {
     /// Those of lake and metadata.
     pub async fn catalog(&self) -> Result<Catalog> {
         let mut catalog = flywheel_transform::catalog(self.world()).await?;
-        system::add(self, &mut catalog).await?;
+        system::add(self, &mut catalog, None).await?;
         Ok(catalog)
+    }
+
+    /// A session over what readers see now, for the query `sql`: tables of the catalogue are made only if its text has
+    /// their names.
+    ///
+    /// # Errors
+    /// Those of lake and metadata.
+    pub async fn session_for(&self, sql: &str) -> Result<Session> {
+        let mut catalog = flywheel_transform::catalog(self.world()).await?;
+        system::add(self, &mut catalog, Some(sql)).await?;
+        self.lake.session(catalog)
     }
 
     /// A session over what readers see now.
@@ -205,6 +299,21 @@ impl Workspace {
     /// Those of lake and metadata.
     pub async fn session(&self) -> Result<Session> {
         self.lake.session(self.catalog().await?)
+    }
+
+    /// A session in which tables whose readers are held back are as they landed, so that they can be
+    /// mended.
+    ///
+    /// # Errors
+    /// Those of lake and metadata.
+    pub(crate) async fn newest_session(&self, sql: &str) -> Result<Session> {
+        let mut catalog = flywheel_transform::catalog(self.world()).await?;
+        system::add(self, &mut catalog, Some(sql)).await?;
+        for hold in self.store.holds()? {
+            let table = TableName::parse(&hold.name)?;
+            catalog.table(&table, crate::task::sync::location_of(&table)?, None);
+        }
+        self.lake.session(catalog)
     }
 
     /// A session over tables as they were, for the query `sql`.

@@ -8,11 +8,15 @@
 //! possible recommendation would have been. Nothing here reads a file, a clock or the network, and
 //! the same seed, settings and deliveries give the same bytes.
 //!
+//! [`offers`] is a smaller world beside it, for benches of the closed loop.
+//!
 //! ```text
 //!  deliveries ─► mailbox ─► attention, fatigue ─┐
 //!  purchase orders ─► stock ────────────────────┤
 //!  taste, rhythm, lifecycle ────────────────────┴─► orders ─► files of the day
 //! ```
+
+pub mod offers;
 
 mod basket;
 mod catalog;

@@ -1,8 +1,8 @@
 //! Metadata of one project: `.flywheel/meta.db`, a SQLite database, and the project's lock.
 //!
 //! What is here: runs and their tasks, turns, the publication map (which version of a model readers
-//! see), artifacts of learners, the outbox, the state of policies and who decides for them, and links between the records of
-//! two systems. What is not here: rows of the
+//! see), artifacts of learners, the outbox, the state of policies and who decides for them, links between the records of
+//! two systems, and what the catalogue knows about tables and who reads them. What is not here: rows of the
 //! user, and positions of sources; those are committed with the rows in the lake, so that losing this
 //! file loses no data.
 //!
@@ -10,6 +10,10 @@
 //! one process at a time writes (see [`ProjectLock`]); readers need no lock.
 
 mod artifacts;
+mod audit;
+mod canaries;
+mod catalogue;
+mod holds;
 mod idle;
 mod links;
 mod lock;
@@ -22,6 +26,7 @@ mod runs;
 mod schema;
 mod splits;
 mod turns;
+mod users;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -30,16 +35,21 @@ use flywheel_base::{Error, ErrorKind, Result};
 use rusqlite::Connection;
 
 pub use artifacts::Artifact;
+pub use audit::{AuditBreak, AuditRow};
+pub use canaries::{CanaryMove, Move};
+pub use catalogue::{Profile, READ_DAYS_MAX, Read, Retirement};
+pub use holds::Hold;
 pub use links::{LinkAudit, LinkChanges, LinkQuestion, LinkRow};
 pub use lock::ProjectLock;
 pub use migrations::{Migration, Phase};
-pub use outbox::{OutboxEntry, OutboxStatus};
+pub use outbox::{Fence, OutboxEntry, OutboxStatus, Taken};
 pub use policies::PolicyState;
 pub use promotions::Promotion;
 pub use publications::{Build, Publication};
 pub use runs::{Run, Task, TaskOutcome};
 pub use splits::{SplitPhase, SplitState};
 pub use turns::{Turn, TurnStatus};
+pub use users::{ApiToken, LoginSession, User};
 
 /// How long a statement waits for another process before it gives up, in milliseconds.
 const BUSY_TIMEOUT_MS: u64 = 10_000;
@@ -48,6 +58,7 @@ const BUSY_TIMEOUT_MS: u64 = 10_000;
 #[derive(Debug)]
 pub struct Store {
     connection: Mutex<Connection>,
+    audit: Mutex<()>,
     path: PathBuf,
 }
 
@@ -69,7 +80,11 @@ impl Store {
         connection.pragma_update(None, "journal_mode", "WAL").map_err(failed)?;
         connection.pragma_update(None, "synchronous", "FULL").map_err(failed)?;
         connection.pragma_update(None, "foreign_keys", true).map_err(failed)?;
-        let store = Self { connection: Mutex::new(connection), path: path.to_owned() };
+        let store = Self {
+            connection: Mutex::new(connection),
+            audit: Mutex::default(),
+            path: path.to_owned(),
+        };
         let version: i64 = store.read("read the layout", |db| {
             db.pragma_query_value(None, "user_version", |row| row.get(0))
         })?;

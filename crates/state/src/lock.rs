@@ -2,14 +2,15 @@
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use flywheel_base::{Error, ErrorKind, Result};
 
 /// The exclusive right to change one project; given back when dropped, also by `kill -9`.
 #[derive(Debug)]
 pub struct ProjectLock {
-    _file: File,
+    file: File,
+    path: PathBuf,
 }
 
 impl ProjectLock {
@@ -34,8 +35,15 @@ impl ProjectLock {
             Err(TryLockError::WouldBlock) => {
                 let mut holder = String::new();
                 let known = file.read_to_string(&mut holder).is_ok() && !holder.trim().is_empty();
-                let who =
-                    if known { format!(" (process {})", holder.trim()) } else { String::new() };
+                let holder = holder.trim();
+                if let Some((process, address)) = holder.split_once(' ').filter(|_| known) {
+                    return Err(Error::new(
+                        ErrorKind::Conflict,
+                        format!("the server at {address} (process {process}) keeps this project"),
+                    )
+                    .hint(format!("Do it there: open {address}, or use its API. Commands that only read work beside it; to run this one, stop the server first.")));
+                }
+                let who = if known { format!(" (process {holder})") } else { String::new() };
                 return Err(Error::new(
                     ErrorKind::Conflict,
                     format!("another flywheel{who} is changing this project"),
@@ -44,11 +52,25 @@ impl ProjectLock {
             }
             Err(TryLockError::Error(error)) => return Err(Error::io("lock", path, error)),
         }
-        let failed = |e| Error::io("write", path, e);
+        let lock = Self { file, path: path.to_owned() };
+        lock.write(&std::process::id().to_string())?;
+        Ok(lock)
+    }
+
+    /// Lets whoever is refused know at which address this process serves the project.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub fn serves_at(&self, address: &str) -> Result<()> {
+        self.write(&format!("{} {address}", std::process::id()))
+    }
+
+    fn write(&self, text: &str) -> Result<()> {
+        let failed = |e| Error::io("write", &self.path, e);
+        let mut file = &self.file;
         file.set_len(0).map_err(failed)?;
         file.rewind().map_err(failed)?;
-        write!(file, "{}", std::process::id()).map_err(failed)?;
-        Ok(Self { _file: file })
+        file.write_all(text.as_bytes()).map_err(failed)
     }
 }
 
@@ -64,6 +86,9 @@ mod tests {
         let error = ProjectLock::take(&path).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Conflict);
         assert!(error.message().contains(&std::process::id().to_string()), "{error}");
+        first.serves_at("http://127.0.0.1:8700").unwrap();
+        let error = ProjectLock::take(&path).unwrap_err();
+        assert!(error.message().contains("http://127.0.0.1:8700"), "{error}");
         drop(first);
         ProjectLock::take(&path).unwrap();
     }

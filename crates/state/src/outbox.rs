@@ -1,15 +1,19 @@
 //! The outbox: what shall leave, and whether it did. It never sends twice and never forgets.
 //!
 //! ```text
-//! pending ──delivered──▶ delivered
-//!    │  ▲
-//!    │  └─ retry (due_at moves)
-//!    └──── refused, or attempts used up ──▶ dead
+//! pending ──lease──▶ sending ──delivered──▶ delivered
+//!    ▲                 │  │
+//!    └─ retry (due_at) ┘  └── refused, or attempts used up ──▶ dead
 //! ```
 //! An entry's key is derived from its decision, so adding it again changes nothing.
+//!
+//! Whoever delivers takes the outbox first and gets the next number of its fence. Leases and results that carry an
+//! older number change nothing, so a deliverer that was thought dead can neither send what another one sends nor
+//! overwrite what it found out. What the one before it left in `sending` may have been received: it is sent again
+//! with its key, or given up if it must be sent at most once.
 
-use flywheel_base::{Result, Timestamp};
-use rusqlite::{Row, params};
+use flywheel_base::{Error, ErrorKind, Result, Timestamp};
+use rusqlite::{Connection, Row, params};
 use serde_json::Value;
 
 use crate::Store;
@@ -49,6 +53,8 @@ pub struct OutboxEntry {
 pub enum OutboxStatus {
     /// To be sent.
     Pending,
+    /// Leased by whoever delivers now, or did when it was cut off: the receiver may have it.
+    Sending,
     /// The receiver has it.
     Delivered,
     /// Given up; a person must look.
@@ -61,11 +67,30 @@ impl OutboxStatus {
     pub fn name(self) -> &'static str {
         match self {
             Self::Pending => "pending",
+            Self::Sending => "sending",
             Self::Delivered => "delivered",
             Self::Dead => "dead",
         }
     }
 }
+
+/// The right to deliver what the outbox holds, until somebody else takes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fence(i64);
+
+/// What taking the outbox found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Taken {
+    /// The right to deliver.
+    pub fence: Fence,
+    /// Deliveries that were cut off and are sent again.
+    pub again: usize,
+    /// Deliveries that were cut off and may be sent only once: given up.
+    pub uncertain: usize,
+}
+
+/// Why a delivery that was cut off is given up.
+const CUT_OFF: &str = "sent once and cut off before an answer; at-most-once, so it is not sent again, and whether it took effect is not known";
 
 const COLUMNS: &str = "key, policy, turn, decision_id, action, payload, status, attempts, due_at, ended_at, receipt, error";
 
@@ -114,31 +139,87 @@ impl Store {
         )
     }
 
-    /// Records what became of deliveries.
+    /// Whether deliveries are leased: by another deliverer, or by one that was cut off.
     ///
     /// # Errors
     /// As every method: see [`Store::open`].
-    pub fn settle(&self, entries: &[OutboxEntry]) -> Result<()> {
+    pub fn sending(&self) -> Result<bool> {
+        self.read("look for leases", |db| {
+            db.prepare_cached("SELECT 1 FROM outbox WHERE status = 'sending' LIMIT 1")?.exists([])
+        })
+    }
+
+    /// Takes the right to deliver from whoever had it, and ends or frees what was cut off.
+    ///
+    /// # Errors
+    /// As every method: see [`Store::open`].
+    pub fn take_outbox(&self, now: Timestamp) -> Result<Taken> {
+        self.write("take the outbox", |db| {
+            db.execute("UPDATE outbox_fence SET fence = fence + 1", [])?;
+            let uncertain = db.execute(
+                "UPDATE outbox SET status = 'dead', attempts = attempts + 1, ended_at = ?, error = ?
+                 WHERE status = 'sending' AND once = 1",
+                params![now.micros(), CUT_OFF],
+            )?;
+            let again =
+                db.execute("UPDATE outbox SET status = 'pending' WHERE status = 'sending'", [])?;
+            Ok(Taken { fence: Fence(fence(db)?), again, uncertain })
+        })
+    }
+
+    /// Leases pending entries before they are sent; `once` says that they must never be sent a second time.
+    /// Entries that are not pending any more stay as they are. Returns how many are leased.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Conflict`] if somebody else has taken the outbox since; else see [`Store::open`].
+    pub fn lease(&self, held: Fence, entries: &[OutboxEntry], once: bool) -> Result<usize> {
+        let leased = self.write("lease deliveries", |db| {
+            if fence(db)? != held.0 {
+                return Ok(None);
+            }
+            let mut update = db.prepare_cached(
+                "UPDATE outbox SET status = 'sending', fence = ?, once = ? WHERE key = ? AND status = 'pending'",
+            )?;
+            let mut leased = 0;
+            for entry in entries {
+                leased += update.execute(params![held.0, once, entry.key])?;
+            }
+            Ok(Some(leased))
+        })?;
+        leased.ok_or_else(|| {
+            Error::new(ErrorKind::Conflict, "another process has begun to deliver actions")
+                .hint("Nothing is lost: it delivers what is due. Run the command again later.")
+        })
+    }
+
+    /// Records what became of leased deliveries. Returns how many were still held; what somebody else has taken
+    /// since stays as it is.
+    ///
+    /// # Errors
+    /// As every method: see [`Store::open`].
+    pub fn settle(&self, held: Fence, entries: &[OutboxEntry]) -> Result<usize> {
         if entries.is_empty() {
-            return Ok(());
+            return Ok(0);
         }
         self.write("settle deliveries", |db| {
             let mut update = db.prepare_cached(
                 "UPDATE outbox SET status = ?, attempts = ?, due_at = ?, ended_at = ?, receipt = ?, error = ?
-                 WHERE key = ? AND status = 'pending'",
+                 WHERE key = ? AND status = 'sending' AND fence = ?",
             )?;
+            let mut settled = 0;
             for e in entries {
-                update.execute(params![
+                settled += update.execute(params![
                     e.status.name(),
                     e.attempts,
                     e.due_at.micros(),
                     e.ended_at.map(Timestamp::micros),
                     e.receipt,
                     e.error,
-                    e.key
+                    e.key,
+                    held.0
                 ])?;
             }
-            Ok(())
+            Ok(settled)
         })
     }
 
@@ -147,7 +228,10 @@ impl Store {
     /// # Errors
     /// As every method: see [`Store::open`].
     pub fn unlogged(&self) -> Result<Vec<OutboxEntry>> {
-        self.outbox_where("WHERE logged = 0 AND status <> 'pending' ORDER BY turn, policy, key", [])
+        self.outbox_where(
+            "WHERE logged = 0 AND status IN ('delivered', 'dead') ORDER BY turn, policy, key",
+            [],
+        )
     }
 
     /// Marks entries as shown by `system.actions`.
@@ -167,7 +251,21 @@ impl Store {
         })
     }
 
-    /// Entries that are pending or dead, oldest turn first.
+    /// Drops delivered entries that `system.actions` shows and that ended before `before`: the outbox holds what is
+    /// on its way, and what it keeps of the past makes every later entry dearer. Returns how many.
+    ///
+    /// # Errors
+    /// As every method: see [`Store::open`].
+    pub fn forget_delivered(&self, before: Timestamp) -> Result<usize> {
+        self.write("forget old deliveries", |db| {
+            db.prepare_cached(
+                "DELETE FROM outbox WHERE status = 'delivered' AND logged = 1 AND ended_at < ?",
+            )?
+            .execute([before.micros()])
+        })
+    }
+
+    /// Entries that are pending, being sent or dead, oldest turn first.
     ///
     /// # Errors
     /// As every method: see [`Store::open`].
@@ -175,14 +273,31 @@ impl Store {
         self.outbox_where("WHERE status <> 'delivered' ORDER BY turn, policy, key", [])
     }
 
-    /// How many entries stand where: (pending, delivered, dead).
+    /// The newest `limit` entries, of one status or policy if asked for, newest turn first.
+    ///
+    /// # Errors
+    /// As every method: see [`Store::open`].
+    pub fn outbox(
+        &self,
+        status: Option<OutboxStatus>,
+        policy: Option<&str>,
+        limit: u32,
+    ) -> Result<Vec<OutboxEntry>> {
+        self.outbox_where(
+            "WHERE (?1 IS NULL OR status = ?1) AND (?2 IS NULL OR policy = ?2)
+             ORDER BY turn DESC, policy, key LIMIT ?3",
+            rusqlite::params![status.map(OutboxStatus::name), policy, limit],
+        )
+    }
+
+    /// How many entries stand where: (pending or being sent, delivered, dead).
     ///
     /// # Errors
     /// As every method: see [`Store::open`].
     pub fn outbox_counts(&self) -> Result<(u64, u64, u64)> {
         self.read("count the outbox", |db| {
             db.query_row(
-                "SELECT count(*) FILTER (WHERE status = 'pending'), count(*) FILTER (WHERE status = 'delivered'),
+                "SELECT count(*) FILTER (WHERE status IN ('pending', 'sending')), count(*) FILTER (WHERE status = 'delivered'),
                         count(*) FILTER (WHERE status = 'dead') FROM outbox",
                 [],
                 |row| {
@@ -216,6 +331,11 @@ impl Store {
     }
 }
 
+/// The newest number of the fence.
+fn fence(db: &Connection) -> rusqlite::Result<i64> {
+    db.query_row("SELECT fence FROM outbox_fence", [], |row| row.get(0))
+}
+
 fn entry_from(row: &Row<'_>) -> rusqlite::Result<OutboxEntry> {
     let status: String = row.get(6)?;
     Ok(OutboxEntry {
@@ -228,6 +348,7 @@ fn entry_from(row: &Row<'_>) -> rusqlite::Result<OutboxEntry> {
         status: match status.as_str() {
             "delivered" => OutboxStatus::Delivered,
             "dead" => OutboxStatus::Dead,
+            "sending" => OutboxStatus::Sending,
             _ => OutboxStatus::Pending,
         },
         attempts: row.get(7)?,

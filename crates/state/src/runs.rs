@@ -72,8 +72,7 @@ impl Store {
     /// As every method: see [`Store::open`].
     pub fn start_run(&self, run: &Run) -> Result<()> {
         self.write("start a run", |db| {
-            db.execute("UPDATE runs SET status = 'interrupted' WHERE status = 'running'", [])?;
-            db.execute("UPDATE tasks SET status = 'interrupted' WHERE status = 'running'", [])?;
+            interrupt(db)?;
             db.prepare_cached(
                 "INSERT INTO runs (run_id, kind, turn, logical_at, status, started_at, detail) VALUES (?,?,?,?,?,?,?)",
             )?
@@ -88,6 +87,14 @@ impl Store {
             ])?;
             Ok(())
         })
+    }
+
+    /// Marks what still says `running` as cut off; the one process that writes calls it when nothing runs.
+    ///
+    /// # Errors
+    /// As every method: see [`Store::open`].
+    pub fn interrupt_runs(&self) -> Result<()> {
+        self.write("mark runs that were cut off", interrupt)
     }
 
     /// Records how a run ended, together with its tasks.
@@ -122,6 +129,44 @@ impl Store {
             db.prepare_cached("SELECT run_id, kind, turn, logical_at, status, started_at, ended_at, error, detail FROM runs ORDER BY started_at DESC, rowid DESC LIMIT ?")?
                 .query_map([limit], run_from)?
                 .collect()
+        })
+    }
+
+    /// One run with its tasks, in the order they ran.
+    ///
+    /// # Errors
+    /// As every method: see [`Store::open`].
+    pub fn run(&self, run_id: &str) -> Result<Option<(Run, Vec<Task>)>> {
+        self.read("look up a run", |db| {
+            let run = db
+                .prepare_cached("SELECT run_id, kind, turn, logical_at, status, started_at, ended_at, error, detail FROM runs WHERE run_id = ?")?
+                .query_row([run_id], run_from)
+                .optional()?;
+            let Some(run) = run else { return Ok(None) };
+            let tasks = db
+                .prepare_cached(
+                    "SELECT run_id, position, kind, name, status, started_at, duration_ms, rows_in, rows_out,
+                            rows_rejected, error, detail FROM tasks WHERE run_id = ? ORDER BY position",
+                )?
+                .query_map([run_id], task_from)?
+                .collect::<rusqlite::Result<Vec<_>>>()?;
+            Ok(Some((run, tasks)))
+        })
+    }
+
+    /// The newest `limit` tasks of this kind and name, newest first.
+    ///
+    /// # Errors
+    /// As every method: see [`Store::open`].
+    pub fn tasks_named(&self, kind: &str, name: &str, limit: u32) -> Result<Vec<Task>> {
+        self.read("list tasks of a name", |db| {
+            db.prepare_cached(
+                "SELECT run_id, position, kind, name, status, started_at, duration_ms, rows_in, rows_out,
+                        rows_rejected, error, detail FROM tasks WHERE kind = ? AND name = ?
+                 ORDER BY started_at DESC, position DESC LIMIT ?",
+            )?
+            .query_map(params![kind, name, limit], task_from)?
+            .collect()
         })
     }
 
@@ -197,7 +242,8 @@ fn run_from(row: &Row<'_>) -> rusqlite::Result<Run> {
     })
 }
 
-fn task_from(row: &Row<'_>) -> rusqlite::Result<Task> {
+/// Reads a task from a row with all its columns.
+pub(crate) fn task_from(row: &Row<'_>) -> rusqlite::Result<Task> {
     let count = |index| -> rusqlite::Result<Option<u64>> {
         Ok(row.get::<_, Option<i64>>(index)?.map(i64::unsigned_abs))
     };
@@ -217,6 +263,12 @@ fn task_from(row: &Row<'_>) -> rusqlite::Result<Task> {
             detail: json(row, 11)?,
         },
     })
+}
+
+fn interrupt(db: &Connection) -> rusqlite::Result<()> {
+    db.execute("UPDATE runs SET status = 'interrupted' WHERE status = 'running'", [])?;
+    db.execute("UPDATE tasks SET status = 'interrupted' WHERE status = 'running'", [])?;
+    Ok(())
 }
 
 /// Reads a column that holds JSON.

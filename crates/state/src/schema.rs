@@ -73,6 +73,57 @@ CREATE TABLE promotions (
   policy TEXT NOT NULL, number INTEGER NOT NULL, at INTEGER NOT NULL, declared TEXT NOT NULL, learner TEXT NOT NULL,
   artifact TEXT, undoes INTEGER, reason TEXT NOT NULL, evidence TEXT NOT NULL, PRIMARY KEY (policy, number)
 ) STRICT;
+", "
+CREATE INDEX outbox_shown ON outbox (ended_at) WHERE status = 'delivered' AND logged = 1;
+", "
+CREATE TABLE users (
+  name TEXT PRIMARY KEY, role TEXT NOT NULL, password TEXT, disabled INTEGER NOT NULL, created_at INTEGER NOT NULL,
+  last_seen_at INTEGER
+) STRICT;
+CREATE TABLE sessions (
+  digest TEXT PRIMARY KEY, user TEXT NOT NULL, created_at INTEGER NOT NULL, seen_at INTEGER NOT NULL,
+  expires_at INTEGER NOT NULL
+) STRICT;
+CREATE TABLE tokens (
+  id TEXT PRIMARY KEY, digest TEXT NOT NULL UNIQUE, name TEXT NOT NULL, owner TEXT NOT NULL, scopes TEXT NOT NULL,
+  created_at INTEGER NOT NULL, expires_at INTEGER NOT NULL, last_used_at INTEGER, revoked INTEGER NOT NULL
+) STRICT;
+CREATE TABLE invitations (digest TEXT PRIMARY KEY, user TEXT, expires_at INTEGER NOT NULL) STRICT;
+CREATE TABLE audit (
+  number INTEGER PRIMARY KEY, at INTEGER NOT NULL, who TEXT NOT NULL, what TEXT NOT NULL, object TEXT NOT NULL,
+  detail TEXT NOT NULL, digest TEXT NOT NULL
+) STRICT;
+", "
+CREATE TABLE holds (
+  name TEXT PRIMARY KEY, version INTEGER, reason TEXT NOT NULL, held_at INTEGER NOT NULL
+) STRICT;
+", "
+CREATE TABLE reads (
+  asset TEXT NOT NULL, reader TEXT NOT NULL, via TEXT NOT NULL, day INTEGER NOT NULL, count INTEGER NOT NULL,
+  last_at INTEGER NOT NULL, PRIMARY KEY (asset, reader, via, day)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX reads_by_day ON reads (day);
+CREATE TABLE profiles (
+  asset TEXT PRIMARY KEY, location TEXT, version INTEGER, profiled_at INTEGER NOT NULL, digest TEXT NOT NULL,
+  detail TEXT NOT NULL
+) STRICT;
+CREATE TABLE retirements (
+  asset TEXT PRIMARY KEY, decided_at INTEGER NOT NULL, cost_per_year REAL NOT NULL, currency TEXT NOT NULL,
+  reason TEXT NOT NULL
+) STRICT;
+CREATE INDEX tasks_by_start ON tasks (started_at);
+", "
+ALTER TABLE outbox ADD COLUMN fence INTEGER;
+ALTER TABLE outbox ADD COLUMN once INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX outbox_sending ON outbox (key) WHERE status = 'sending';
+CREATE TABLE outbox_fence (only_row INTEGER PRIMARY KEY CHECK (only_row = 0), fence INTEGER NOT NULL) STRICT;
+INSERT INTO outbox_fence (only_row, fence) VALUES (0, 0);
+", "
+CREATE TABLE canaries (
+  policy TEXT NOT NULL, number INTEGER NOT NULL, at INTEGER NOT NULL, canary INTEGER NOT NULL, move TEXT NOT NULL,
+  declared TEXT NOT NULL, learner TEXT NOT NULL, artifact TEXT, share REAL NOT NULL, reason TEXT NOT NULL,
+  evidence TEXT NOT NULL, PRIMARY KEY (policy, number)
+) STRICT;
 "];
 
 /// Brings the database to the newest layout.

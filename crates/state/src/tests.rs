@@ -3,7 +3,9 @@
 use flywheel_base::{ErrorKind, Timestamp};
 use serde_json::json;
 
-use crate::{OutboxEntry, OutboxStatus, Promotion, Publication, Store, TurnStatus};
+use crate::{
+    CanaryMove, Hold, Move, OutboxEntry, OutboxStatus, Promotion, Publication, Store, TurnStatus,
+};
 
 fn store() -> (tempfile::TempDir, Store) {
     let folder = tempfile::tempdir().unwrap();
@@ -38,7 +40,12 @@ fn an_action_is_queued_once_and_settled_once() {
     assert_eq!(due.len(), 2);
     due[0].status = OutboxStatus::Delivered;
     due[1].status = OutboxStatus::Dead;
-    store.settle(&due).unwrap();
+    let fence = store.take_outbox(Timestamp::from_micros(5)).unwrap().fence;
+    assert_eq!(store.settle(fence, &due).unwrap(), 0, "nothing is settled that was not leased");
+    assert_eq!(store.lease(fence, &due, false).unwrap(), 2);
+    assert_eq!(store.outbox_counts().unwrap(), (2, 0, 0), "what is being sent has not ended");
+    assert!(store.due(Timestamp::from_micros(5), 10).unwrap().is_empty(), "nor is it due");
+    assert_eq!(store.settle(fence, &due).unwrap(), 2);
     store.enqueue(&[entry("a")]).unwrap();
     assert_eq!(store.outbox_counts().unwrap(), (0, 1, 1), "delivered stays delivered");
     assert_eq!(store.unlogged().unwrap().len(), 2);
@@ -46,6 +53,83 @@ fn an_action_is_queued_once_and_settled_once() {
     assert_eq!(store.unlogged().unwrap().len(), 1);
     assert_eq!(store.revive("p", Timestamp::from_micros(9)).unwrap(), 1);
     assert_eq!(store.outbox_counts().unwrap(), (1, 1, 0));
+}
+
+#[test]
+fn only_old_deliveries_that_are_shown_are_forgotten() {
+    let (_folder, store) = store();
+    store.enqueue(&[entry("shown"), entry("not-shown"), entry("late"), entry("dead")]).unwrap();
+    let mut due = store.due(Timestamp::from_micros(5), 10).unwrap();
+    for delivery in &mut due {
+        let dead = delivery.key == "dead";
+        delivery.status = if dead { OutboxStatus::Dead } else { OutboxStatus::Delivered };
+        delivery.ended_at =
+            Some(Timestamp::from_micros(if delivery.key == "late" { 9 } else { 6 }));
+    }
+    let fence = store.take_outbox(Timestamp::from_micros(5)).unwrap().fence;
+    store.lease(fence, &due, false).unwrap();
+    store.settle(fence, &due).unwrap();
+    store.mark_logged(&["shown".into(), "late".into(), "dead".into()]).unwrap();
+    assert_eq!(store.forget_delivered(Timestamp::from_micros(9)).unwrap(), 1);
+    assert_eq!(store.outbox_counts().unwrap(), (0, 2, 1));
+    assert_eq!(store.enqueue(&[entry("late"), entry("dead"), entry("not-shown")]).unwrap(), 0);
+}
+
+#[test]
+fn what_was_cut_off_is_sent_again_or_given_up_and_its_old_deliverer_is_shut_out() {
+    let (_folder, store) = store();
+    let now = Timestamp::from_micros(5);
+    store.enqueue(&[entry("again"), entry("once"), entry("later")]).unwrap();
+    let old = store.take_outbox(now).unwrap().fence;
+    store.lease(old, &[entry("again")], false).unwrap();
+    store.lease(old, &[entry("once")], true).unwrap();
+    assert!(store.sending().unwrap());
+
+    let taken = store.take_outbox(Timestamp::from_micros(8)).unwrap();
+    assert_eq!((taken.again, taken.uncertain), (1, 1));
+    assert!(!store.sending().unwrap());
+    let due = store.due(now, 10).unwrap();
+    assert_eq!(due.iter().map(|e| e.key.as_str()).collect::<Vec<_>>(), ["again", "later"]);
+    let dead = store.unlogged().unwrap();
+    assert_eq!((dead[0].key.as_str(), dead[0].attempts), ("once", 1));
+    assert!(dead[0].error.as_ref().unwrap().contains("not sent again"), "{dead:?}");
+
+    let error = store.lease(old, &[entry("later")], false).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Conflict);
+    store.lease(taken.fence, &due, false).unwrap();
+    let mut claimed = entry("again");
+    claimed.status = OutboxStatus::Delivered;
+    assert_eq!(
+        store.settle(old, &[claimed]).unwrap(),
+        0,
+        "the old deliverer's word counts no more"
+    );
+    assert_eq!(store.outbox_counts().unwrap(), (2, 0, 1));
+}
+
+#[test]
+fn the_moves_of_canaries_are_numbered_for_each_policy_and_kept_in_order() {
+    let (_folder, store) = store();
+    let made = |policy: &str, canary, kind, share| CanaryMove {
+        policy: policy.into(),
+        number: 0,
+        at: Timestamp::from_micros(7),
+        canary,
+        kind,
+        declared: "a".into(),
+        learner: "b".into(),
+        artifact: None,
+        share,
+        reason: "why".into(),
+        evidence: json!({"gain": 0.25}),
+    };
+    assert_eq!(store.record_canary(&made("p", 0, Move::Started, 0.01)).unwrap(), 1);
+    assert_eq!(store.record_canary(&made("q", 0, Move::Started, 0.01)).unwrap(), 1);
+    assert_eq!(store.record_canary(&made("p", 1, Move::Raised, 0.05)).unwrap(), 2);
+    let of_p = store.canaries_of("p").unwrap();
+    assert_eq!(of_p[0], CanaryMove { number: 1, canary: 1, ..made("p", 1, Move::Started, 0.01) });
+    assert_eq!(of_p[1], CanaryMove { number: 2, ..made("p", 1, Move::Raised, 0.05) });
+    assert_eq!(store.canaries().unwrap().len(), 3);
 }
 
 #[test]
@@ -120,4 +204,26 @@ fn a_file_that_is_no_database_is_corrupt_and_says_so() {
     let path = folder.path().join("meta.db");
     std::fs::write(&path, "this is not a database, but it is long enough to look at").unwrap();
     assert_eq!(Store::open(&path).unwrap_err().kind(), ErrorKind::Corrupt);
+}
+
+#[test]
+fn a_table_is_held_at_one_version_until_it_is_released() {
+    let (_folder, store) = store();
+    let hold = |name: &str, version, reason: &str| Hold {
+        name: name.into(),
+        version,
+        reason: reason.into(),
+        held_at: Timestamp::from_micros(3),
+    };
+    store.hold(&hold("raw.b", Some(4), "being landed")).unwrap();
+    store.hold(&hold("raw.b", Some(4), "amount is missing")).unwrap();
+    store.hold(&hold("raw.a", None, "never good")).unwrap();
+    let held = store.holds().unwrap();
+    assert_eq!(
+        held,
+        [hold("raw.a", None, "never good"), hold("raw.b", Some(4), "amount is missing")]
+    );
+    store.release("raw.b").unwrap();
+    store.release("raw.unknown").unwrap();
+    assert_eq!(store.holds().unwrap().len(), 1);
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use flywheel_base::{Error, Result, Timestamp};
-use flywheel_state::Publication;
+use flywheel_state::{Hold, Publication};
 use flywheel_warehouse::{Catalog, CommitRecord, Lake, Location, TableName};
 
 use crate::build::materialize::BEFORE;
@@ -26,16 +26,24 @@ pub enum At {
     },
 }
 
-/// What readers see now: every table at `schema/name` of the lake at its head, and every model at its
-/// published version, or as its published view.
+/// What readers see now: every table at `schema/name` of the lake at its head, or at the version at which
+/// it is held, and every model at its published version, or as its published view.
 ///
 /// # Errors
 /// The store's and the file system's own.
 pub async fn catalog(world: World<'_>) -> Result<Catalog> {
     let mut catalog = Catalog::new();
+    let holds = holds(world)?;
     for location in world.lake.locations().await? {
-        if let Some(name) = names::plain_name(&location) {
-            catalog.table(&name, location, None);
+        let Some(name) = names::plain_name(&location) else { continue };
+        match holds.get(&name.to_string()) {
+            None => {
+                catalog.table(&name, location, None);
+            }
+            Some(Hold { version: Some(version), .. }) => {
+                catalog.table(&name, location, Some(*version));
+            }
+            Some(Hold { version: None, .. }) => {}
         }
     }
     for seen in world.store.publications()? {
@@ -57,12 +65,25 @@ pub async fn catalog_at(world: World<'_>, at: &At) -> Result<Catalog> {
     }
 }
 
+/// The tables whose readers are held back, by name.
+pub(crate) fn holds(world: World<'_>) -> Result<BTreeMap<String, Hold>> {
+    let holds = world.store.holds()?;
+    Ok(holds.into_iter().map(|hold| (hold.name.clone(), hold)).collect())
+}
+
 async fn catalog_at_time(world: World<'_>, time: Timestamp) -> Result<Catalog> {
     let mut catalog = Catalog::new();
+    let holds = holds(world)?;
     for location in world.lake.locations().await? {
         let Some(name) = names::plain_name(&location) else { continue };
-        if let Some(version) = world.lake.version_at(&location, time).await? {
-            catalog.table(&name, location, Some(version));
+        let Some(version) = world.lake.version_at(&location, time).await? else { continue };
+        let held = holds.get(&name.to_string()).filter(|hold| hold.held_at <= time);
+        let seen = match held {
+            Some(hold) => hold.version.map(|good| good.min(version)),
+            None => Some(version),
+        };
+        if seen.is_some() {
+            catalog.table(&name, location, seen);
         }
     }
     for seen in world.store.publications()? {

@@ -37,7 +37,9 @@ const FILE_BYTES_MAX: usize = 128 << 20;
 /// Rows of a row group: what is held in memory while writing.
 const GROUP_ROWS_MAX: usize = 262_144;
 /// Encoded bytes are handed to the store in pieces of this size.
-const PIECE_BYTES: usize = 8 << 20;
+const PIECE_BYTES: usize = 2 << 20;
+/// Pieces are not smaller than this, however little memory there is.
+const PIECE_BYTES_MIN: usize = 64 << 10;
 /// Pieces on their way to the store at once: one is written while the next is encoded.
 const PIECES_AT_ONCE: usize = 2;
 /// Distinct numbers of a row group are kept in a dictionary up to this many bytes. Beyond it the time
@@ -68,6 +70,9 @@ pub(crate) struct DataWriter {
     schema: SchemaRef,
     version: i64,
     at: Timestamp,
+    /// Bytes of a row group in memory at most; it ends there, however few its rows are.
+    group_bytes: usize,
+    piece_bytes: usize,
     open: Option<OpenFile>,
     done: Vec<Add>,
     /// Rows written so far.
@@ -97,7 +102,28 @@ impl DataWriter {
         version: i64,
         at: Timestamp,
     ) -> Self {
-        Self { store, folder, schema, version, at, open: None, done: Vec::new(), rows: 0 }
+        Self {
+            store,
+            folder,
+            schema,
+            version,
+            at,
+            group_bytes: usize::MAX,
+            piece_bytes: PIECE_BYTES,
+            open: None,
+            done: Vec::new(),
+            rows: 0,
+        }
+    }
+
+    /// The writer with buffers of about `bytes` at most: half for the row group, half for pieces that are
+    /// encoded, handed over and on their way.
+    pub(crate) fn within(mut self, bytes: Option<usize>) -> Self {
+        if let Some(bytes) = bytes {
+            self.group_bytes = (bytes / 2).max(PIECE_BYTES_MIN);
+            self.piece_bytes = (bytes / 8).clamp(PIECE_BYTES_MIN, PIECE_BYTES);
+        }
+        self
     }
 
     /// Adds rows, which must have the writer's schema.
@@ -110,8 +136,8 @@ impl DataWriter {
             Some(file) => file,
             None => self.start()?,
         };
-        let mut file = encode(file, batch).await?;
-        if file.parquet.inner().len() >= PIECE_BYTES {
+        let mut file = encode(file, batch, self.group_bytes).await?;
+        if file.parquet.inner().len() >= self.piece_bytes {
             file = hand_over(file).await?;
         }
         if file.size + file.parquet.in_progress_size() >= FILE_BYTES_MAX {
@@ -151,7 +177,7 @@ impl DataWriter {
         let (version, index) = (self.version, self.done.len());
         let name = format!("part-{version:020}-{index:05}-{}.zstd.parquet", unique());
         let path = self.folder.clone().join(name.as_str());
-        let upload = BufWriter::with_capacity(Arc::clone(&self.store), path, PIECE_BYTES)
+        let upload = BufWriter::with_capacity(Arc::clone(&self.store), path, self.piece_bytes)
             .with_max_concurrency(PIECES_AT_ONCE);
         Ok(OpenFile { name, parquet, upload, digest: blake3::Hasher::new(), size: 0 })
     }
@@ -232,9 +258,12 @@ async fn hand_over(mut file: OpenFile) -> Result<OpenFile> {
     Ok(file)
 }
 
-async fn encode(mut file: OpenFile, batch: RecordBatch) -> Result<OpenFile> {
+async fn encode(mut file: OpenFile, batch: RecordBatch, group_bytes: usize) -> Result<OpenFile> {
     task::compute(move || {
         file.parquet.write(&batch).map_err(unencodable)?;
+        if file.parquet.memory_size() >= group_bytes {
+            file.parquet.flush().map_err(unencodable)?;
+        }
         Ok(file)
     })
     .await

@@ -2,19 +2,25 @@
 //!
 //! A new bench is one file in `bench/` and one line in [`BENCHES`].
 
+mod actions;
 mod bad_rows;
 mod bandits;
+mod catalogue;
 mod crm_merge;
 mod customers;
 mod dbt;
 mod demo;
 mod edits;
+mod figure;
 mod forecasts;
 pub(super) mod goal;
 mod gowalla;
+mod inventory;
+mod loop_closed;
 mod online_retail;
 mod pg_cdc;
 mod pg_copy;
+mod recommend_serving;
 mod reconcile;
 mod replay;
 mod reverse_etl;
@@ -110,6 +116,31 @@ const BENCHES: &[Bench] = &[
         name: "bandits",
         about: "bandits, drift, off-policy estimates, experiments and uplift, each beside its goal",
         run: bandits::run,
+    },
+    Bench {
+        name: "catalogue",
+        about: "the catalogue of a thousand models: opened, searched, and its scores by one query",
+        run: catalogue::run,
+    },
+    Bench {
+        name: "loop",
+        about: "the closed loop in the simulator: against a frozen policy, the oracle, bad challengers",
+        run: loop_closed::run,
+    },
+    Bench {
+        name: "inventory",
+        about: "stock kept on the held-out past: fill rate, and cost beside the textbook's policy",
+        run: inventory::run,
+    },
+    Bench {
+        name: "actions",
+        about: "ten thousand actions against a hostile receiver and kills; a million decisions",
+        run: actions::run,
+    },
+    Bench {
+        name: "recommend-serving",
+        about: "answers of a recommender in process: time, feedback, memory at ten million events",
+        run: recommend_serving::run,
     },
     Bench {
         name: "dbt",

@@ -118,7 +118,7 @@ impl LeadTimeDemand {
     #[must_use]
     pub fn expected_shortage(&self, stock: f64) -> f64 {
         let over = self.draws.iter().rev().take_while(|draw| **draw > stock);
-        over.map(|draw| draw - stock).sum::<f64>() / self.draws.len() as f64
+        over.map(|draw| draw - stock).sum::<f64>() / self.draws.len().max(1) as f64
     }
 }
 

@@ -27,6 +27,8 @@ pub struct Situation {
     pub period_days: f64,
     /// The probability of no stock-out in a cycle; inside (0, 1).
     pub service_level: f64,
+    /// The share of demand that shall be served from the shelf, inside (0, 1); it takes the place of `service_level`.
+    pub fill_rate: Option<f64>,
     /// Orders are multiples of this many units.
     pub pack_size: f64,
     /// The least an order may be; 0 for no least.
@@ -52,6 +54,7 @@ impl Default for Situation {
             review_days: 1.0,
             period_days: 1.0,
             service_level: 0.95,
+            fill_rate: None,
             pack_size: 1.0,
             order_min: 0.0,
             order_max: None,
@@ -85,6 +88,9 @@ pub struct Proposal {
     pub reason: String,
 }
 
+/// How often the range of levels is halved: to a billionth of the largest demand drawn.
+const HALVINGS: usize = 30;
+
 /// Days in the year of the holding cost.
 const YEAR_DAYS: f64 = 365.0;
 
@@ -99,7 +105,9 @@ const YEAR_DAYS: f64 = 365.0;
 /// One simulation of the lead-time demand, about 1 ms.
 /// # Source
 /// Silver, Pyke & Thomas 2017, ch. 6–7: (R, s, S) with s the service-level quantile of demand over
-/// review and lead time, S − s the economic order quantity.
+/// review and lead time, S − s the economic order quantity. With a fill rate, s is the level of an (R, S) policy whose
+/// expected shortage of a cycle is the share of its demand that may be missed (Silver, Pyke & Thomas 2017, ch. 7.5;
+/// the shortage that was there before the cycle's delivery is taken off).
 pub fn propose(situation: &Situation, forecast: &Forecast) -> Result<Proposal> {
     check(situation)?;
     let days = situation.lead_time_days + situation.review_days;
@@ -108,7 +116,17 @@ pub fn propose(situation: &Situation, forecast: &Forecast) -> Result<Proposal> {
         deviation: situation.lead_time_deviation_days / situation.period_days,
     };
     let demand = LeadTimeDemand::simulate(forecast, lead, situation.seed)?;
-    let reorder_point = demand.quantile(situation.service_level);
+    let reorder_point = match situation.fill_rate {
+        None => demand.quantile(situation.service_level),
+        Some(rate) => {
+            let lead = LeadTime {
+                periods: situation.lead_time_days / situation.period_days,
+                deviation: lead.deviation,
+            };
+            let before = LeadTimeDemand::simulate(forecast, lead, situation.seed)?;
+            fill_rate_level(&demand, &before, rate)
+        }
+    };
     let position = situation.stock_on_hand + situation.on_order - situation.reserved;
     let lot = lot(situation, forecast)?;
     let order_up_to = reorder_point + lot;
@@ -127,6 +145,19 @@ pub fn propose(situation: &Situation, forecast: &Forecast) -> Result<Proposal> {
     };
     proposal.reason = reason(&proposal, situation, wanted);
     Ok(proposal)
+}
+
+/// The least level whose expected new shortage in a cycle is at most `1 − rate` of the demand of a cycle: `demand`
+/// runs until the next delivery can arrive, `before` until this one does.
+fn fill_rate_level(demand: &LeadTimeDemand, before: &LeadTimeDemand, rate: f64) -> f64 {
+    let allowed = (1.0 - rate) * (demand.mean() - before.mean()).max(0.0);
+    let missed = |level: f64| demand.expected_shortage(level) - before.expected_shortage(level);
+    let (mut low, mut high) = (0.0, demand.quantile(1.0));
+    for _ in 0..HALVINGS {
+        let middle = f64::midpoint(low, high);
+        if missed(middle) > allowed { low = middle } else { high = middle }
+    }
+    high
 }
 
 /// The order quantity of the least yearly ordering and holding cost.
@@ -224,9 +255,14 @@ fn reason(made: &Proposal, situation: &Situation, wanted: f64) -> String {
         Source::Quantiles => "forecast quantiles",
         Source::Poisson => "Poisson demand, as the history is too short for a spread",
     };
+    let aim = match situation.fill_rate {
+        None => format!("{level:.1} % of the time demand over {days:.0} days stays within"),
+        Some(rate) => {
+            format!("{:.1} % of demand is served over {days:.0} days from", 100.0 * rate)
+        }
+    };
     let start = format!(
-        "{level:.1} % of the time demand over {days:.0} days stays within {:.1} (from {basis}); \
-         the position is {:.1}",
+        "{aim} {:.1} (from {basis}); the position is {:.1}",
         made.reorder_point, made.stock_position
     );
     if made.order_quantity > 0.0 {
@@ -246,6 +282,9 @@ fn reason(made: &Proposal, situation: &Situation, wanted: f64) -> String {
 
 fn check(situation: &Situation) -> Result<()> {
     finite::open_unit("service level", situation.service_level)?;
+    if let Some(rate) = situation.fill_rate {
+        finite::open_unit("fill rate", rate)?;
+    }
     let zero_or_more = [
         ("stock on hand", situation.stock_on_hand),
         ("units on order", situation.on_order),

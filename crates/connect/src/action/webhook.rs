@@ -175,6 +175,10 @@ impl Action for Webhook {
             stream::iter(requests).buffered(self.parallel).collect().await;
         outcomes.into_iter().flatten().collect()
     }
+
+    fn under_way(&self) -> usize {
+        self.batch.saturating_mul(self.parallel)
+    }
 }
 
 impl Webhook {
@@ -273,6 +277,9 @@ fn failed(error: &reqwest::Error) -> Outcome {
         }
         last = inner.to_string();
         cause = inner.source();
+    }
+    if error.is_connect() {
+        return Outcome::Unreached { reason: format!("no connection: {last}") };
     }
     let what = if error.is_timeout() { "no answer in time" } else { "no answer" };
     Outcome::Retry { reason: format!("{what}: {last}"), after: None }

@@ -82,7 +82,8 @@ impl<'a> FeedRead<'a> {
             DeclaredColumn::new(name, ColumnType::from_str(kind).unwrap_or(ColumnType::Text))
         });
         let columns = remembered.map(|column| Column::declared(&column)).collect();
-        let table = RecordTable::typed(stream.source, &request.columns, columns, request.page_rows);
+        let table = RecordTable::typed(stream.source, &request.columns, columns, request.page_rows)
+            .limited(request.page_bytes);
         Ok(Self {
             protocol,
             cursor: stream

@@ -83,7 +83,8 @@ impl<F: Format> FilesRead<F> {
         }
         let settings = format.settings();
         let schema = TableSchema::new(Vec::new(), settings.lineage);
-        let page = PageBuilder::new(F::NAME, &schema, request.page_rows);
+        let page =
+            PageBuilder::new(F::NAME, &schema, request.page_rows).limited(request.page_bytes);
         Ok(Self {
             format,
             settings,
@@ -135,7 +136,8 @@ impl<F: Format> FilesRead<F> {
             self.remembered()
         };
         self.schema = TableSchema::new(columns, self.settings.lineage);
-        self.page = PageBuilder::new(F::NAME, &self.schema, self.request.page_rows);
+        self.page = PageBuilder::new(F::NAME, &self.schema, self.request.page_rows)
+            .limited(self.request.page_bytes);
         for (code, file, message) in notices {
             self.page.notice(code, &file, message);
         }

@@ -100,6 +100,16 @@ impl TopicWriter {
         self.held.checkpoints.get(app)
     }
 
+    /// The offset of the next message.
+    pub(crate) fn next_offset(&self) -> i64 {
+        self.next
+    }
+
+    /// Says at which moment the messages are that come now, in milliseconds since 1970.
+    pub(crate) fn at_moment(&mut self, now_ms: i64) {
+        self.now_ms = now_ms;
+    }
+
     /// Puts a message behind the others; nobody sees it before the commit.
     pub(crate) fn append(&mut self, key: Option<&[u8]>, value: Option<&[u8]>) -> Result<()> {
         let (offset, millis) = (self.next, self.now_ms);

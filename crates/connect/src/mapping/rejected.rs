@@ -12,7 +12,7 @@ use crate::page::{FILE_COLUMN, LINE_COLUMN, Page, Rejected, raw};
 /// Sources that keep a rejected row as a JSON object of its columns. Of any other, such as a line of
 /// CSV or a record of an API, nothing tells which part belongs to which column.
 pub(super) const OBJECT_SOURCES: &[&str] =
-    &["avro", "jsonl", "mysql", "parquet", "postgres", "sqlite"];
+    &["adbc", "avro", "jsonl", "mysql", "odbc", "parquet", "postgres", "sqlite"];
 
 /// What stands for a row of which it is not known where its hidden columns are.
 const ROW_MASKED: &str = "[masked: the row has columns that must not be seen]";

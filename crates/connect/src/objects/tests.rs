@@ -251,7 +251,8 @@ async fn a_store_that_says_nothing_is_given_up_in_time() {
 
 #[test]
 fn settings_that_cannot_work_are_refused_before_anything_is_sent() {
-    let ctx = SourceContext { base_dir: "nowhere".into(), now: now() };
+    let ctx =
+        SourceContext { base_dir: "nowhere".into(), now: now(), connections: Default::default() };
     let keys = json!({ "access_key": KEY_ID, "secret_key": SECRET });
     let cases = [
         (json!({ "root": "s3://b/x" }), "credentials"),

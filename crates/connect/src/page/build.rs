@@ -10,9 +10,10 @@ use flywheel_base::{Error, Result};
 
 use super::{FILE_COLUMN, LINE_COLUMN, Notice, Origin, Page, Position, RAW_BYTES_MAX, Rejected};
 use crate::column::{ColumnBuilder, ColumnType, Misfit};
+use crate::source::PAGE_BYTES_DEFAULT;
 
-/// A page ends when its text is this large, however few its rows are.
-pub(crate) const PAGE_BYTES_MAX: usize = 64 << 20;
+/// What a value takes in memory beside its text.
+const VALUE_BYTES: usize = 8;
 
 /// One column of the table a stream is read into.
 #[derive(Clone, Debug, PartialEq)]
@@ -130,6 +131,7 @@ pub(crate) struct PageBuilder {
     rows: usize,
     rows_max: usize,
     bytes: usize,
+    bytes_max: usize,
     origin: Vec<Origin>,
     next_line: u64,
     rejected: Vec<Rejected>,
@@ -151,11 +153,17 @@ impl PageBuilder {
             rows: 0,
             rows_max: rows_max.max(1),
             bytes: 0,
+            bytes_max: PAGE_BYTES_DEFAULT,
             origin: Vec::new(),
             next_line: 0,
             rejected: Vec::new(),
             notices: Vec::new(),
         }
+    }
+
+    /// Ends the page when its text has this many bytes, however few its rows are.
+    pub(crate) fn limited(self, bytes_max: usize) -> Self {
+        Self { bytes_max: bytes_max.max(1), ..self }
     }
 
     /// Rows so far.
@@ -171,7 +179,7 @@ impl PageBuilder {
     /// Whether the next row belongs to the next page.
     pub(crate) fn is_full(&self) -> bool {
         self.rows + self.rejected.len() >= self.rows_max
-            || self.bytes >= PAGE_BYTES_MAX
+            || self.bytes >= self.bytes_max
             || self.ready.is_some()
     }
 
@@ -190,7 +198,8 @@ impl PageBuilder {
                 .map_err(|misfit| Error::exhausted(misfit.reason))?;
         }
         self.rows += 1;
-        self.bytes += bytes;
+        // A value takes at least its place in an array, however short its text is.
+        self.bytes += bytes + VALUE_BYTES * self.columns.len();
         self.next_line = line + 1;
         Ok(())
     }

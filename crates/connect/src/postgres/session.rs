@@ -12,6 +12,7 @@ use tokio_postgres::{Client, Connection, CopyInSink, CopyOutStream, NoTls, Row, 
 
 use super::tls::MakeRustls;
 use super::{Server, Tls, fail};
+use crate::connections::Admitted;
 
 /// What every session is set to, so that texts have one form whatever the server's settings are. A
 /// database without an encoding would refuse to send a text that is not UTF-8, and with it all others.
@@ -31,11 +32,26 @@ pub(crate) struct Session {
     server: Server,
     /// Moves the bytes.
     _tasks: TaskSet,
+    /// Given back after the connection.
+    _admitted: Admitted,
 }
 
 impl Server {
     /// Opens a connection.
     pub(crate) async fn connect(&self) -> Result<Session> {
+        let admitted = self.connections.one().await?;
+        self.open(admitted).await
+    }
+
+    /// Opens one connection more, if one is allowed.
+    pub(crate) async fn connect_another(&self) -> Result<Option<Session>> {
+        match self.connections.another() {
+            Some(admitted) => self.open(admitted).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    async fn open(&self, admitted: Admitted) -> Result<Session> {
         let mut tasks = TaskSet::default();
         let client = if self.tls == Tls::Disable {
             let (client, connection) = self.opened(self.config.connect(NoTls)).await?;
@@ -47,7 +63,7 @@ impl Server {
             drive(&mut tasks, connection);
             client
         };
-        let session = Session { client, server: self.clone(), _tasks: tasks };
+        let session = Session { client, server: self.clone(), _tasks: tasks, _admitted: admitted };
         let statement = self.statement_timeout.map_or(0, |timeout| timeout.as_millis());
         let lock = LOCK_TIMEOUT.as_millis();
         let sql =

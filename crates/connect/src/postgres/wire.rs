@@ -19,6 +19,7 @@ use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
 use super::fail::refusal;
 use super::tls::MakeRustls;
 use super::{CONNECT_TIMEOUT, Server, Tls};
+use crate::connections::Admitted;
 
 /// Bytes that are asked for at once.
 const READ_BYTES: usize = 256 << 10;
@@ -49,6 +50,8 @@ pub(super) struct Wire {
     io: Box<dyn Io>,
     incoming: BytesMut,
     server: Server,
+    /// Given back after the connection.
+    _admitted: Admitted,
 }
 
 impl Server {
@@ -63,6 +66,7 @@ impl Server {
     }
 
     async fn open_wire(&self, settings: &[(&str, &str)], limit: Duration) -> Result<Wire> {
+        let mut admitted = self.connections.one().await?;
         let mut last = None;
         let ports = self.config.get_ports();
         for (at, host) in self.config.get_hosts().iter().enumerate() {
@@ -70,7 +74,8 @@ impl Server {
             match tokio::time::timeout(limit, self.reach(host, port)).await {
                 Ok(Ok(io)) => {
                     let incoming = BytesMut::new();
-                    let mut wire = Wire { io, incoming, server: self.clone() };
+                    let _admitted = std::mem::take(&mut admitted);
+                    let mut wire = Wire { io, incoming, server: self.clone(), _admitted };
                     wire.begin(settings).await?;
                     return Ok(wire);
                 }

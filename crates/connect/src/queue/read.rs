@@ -81,7 +81,8 @@ impl TopicRead {
         let columns = recorder.columns(&request.columns);
         let parsing = Parsing { base64: stream.base64 || recorder.base64(), ..Parsing::default() };
         let table = RecordTable::new(queue.kind(), &columns, &stored.schema, request.page_rows)
-            .with_parsing(parsing);
+            .with_parsing(parsing)
+            .limited(request.page_bytes);
         Ok(Self {
             queue,
             stream,

@@ -62,7 +62,8 @@ pub(crate) async fn check(kind: &str, connection: Value, topic: &str, folder: &P
     }
     let table = json!({ "path": "events.db" });
     let table = DestinationEntry::named("sqlite").unwrap().build(table, &ctx).unwrap();
-    let ctx = SourceContext { base_dir: folder.to_owned(), now: now() };
+    let ctx =
+        SourceContext { base_dir: folder.to_owned(), now: now(), connections: Default::default() };
     let source = SourceEntry::named(kind).unwrap().build(connection, &ctx).unwrap();
     for pages_expected in [1, 0] {
         let asked = request(parsed(TABLE, topic), "demo/landed", &events);

@@ -182,7 +182,8 @@ impl<'a> RecordRead<'a> {
         let was_complete = stored.complete;
         let cursor = prepare(&stream, &request, &mut stored)?;
         let table =
-            RecordTable::new(stream.source, &request.columns, &stored.schema, request.page_rows);
+            RecordTable::new(stream.source, &request.columns, &stored.schema, request.page_rows)
+                .limited(request.page_bytes);
         Ok(Self {
             next: (!stored.drained).then(|| (stored.at.clone(), stored.answer)),
             fetch,

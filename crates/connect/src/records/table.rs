@@ -40,6 +40,12 @@ impl RecordTable {
         Self::typed(source, declared, remembered.collect(), page_rows)
     }
 
+    /// The table, whose pages end at so many bytes.
+    pub(crate) fn limited(mut self, bytes_max: usize) -> Self {
+        self.page = self.page.limited(bytes_max);
+        self
+    }
+
     /// Starts with columns that have types already; the declared ones win.
     pub(crate) fn typed(
         source: &'static str,

@@ -39,7 +39,8 @@ impl Folder {
     }
 
     pub(crate) fn source_with(&self, name: &str, connection: Value) -> Box<dyn Source> {
-        let ctx = SourceContext { base_dir: self.path(""), now: now() };
+        let ctx =
+            SourceContext { base_dir: self.path(""), now: now(), connections: Default::default() };
         SourceEntry::named(name).unwrap().build(connection, &ctx).unwrap()
     }
 }
@@ -132,7 +133,27 @@ const FILES: [&str; 5] = ["csv", "jsonl", "parquet", "avro", "excel"];
 /// Every source, and those of files once more for a store.
 fn all() -> impl Iterator<Item = (&'static SourceEntry, bool)> {
     let files = SOURCES.iter().filter(|entry| FILES.contains(&entry.name));
-    SOURCES.iter().map(|entry| (entry, false)).chain(files.map(|entry| (entry, true)))
+    built().map(|entry| (entry, false)).chain(files.map(|entry| (entry, true)))
+}
+
+/// The sources that are in this build, and whose drivers are to be had.
+fn built() -> impl Iterator<Item = &'static SourceEntry> {
+    SOURCES.iter().filter(|entry| reachable(entry.name))
+}
+
+/// Whether a connector is in this build and its driver to be had here.
+pub(crate) fn reachable(name: &str) -> bool {
+    if !["odbc", "adbc"].contains(&name) {
+        return true;
+    }
+    #[cfg(all(feature = "odbc", feature = "adbc"))]
+    {
+        name == "odbc" || crate::driver::tests::driver("postgresql").is_some()
+    }
+    #[cfg(not(all(feature = "odbc", feature = "adbc")))]
+    {
+        false
+    }
 }
 
 async fn case_in(entry: &'static SourceEntry, stored: bool) -> Case {
@@ -222,6 +243,18 @@ async fn case(entry: &'static SourceEntry) -> Case {
                 _server: None,
             }
         }
+        #[cfg(all(feature = "odbc", feature = "adbc"))]
+        "odbc" | "adbc" => Case {
+            entry,
+            folder: Folder::new(&[]),
+            connection: crate::driver::tests::case(entry.name).unwrap(),
+            stream: json!({ "table": "t" }),
+            columns: vec![DeclaredColumn::new("v", crate::ColumnType::Int64)],
+            mode: ReadMode::Incremental { cursor: Some("at".into()), lag: None },
+            rows: 7,
+            bad: 1,
+            _server: None,
+        },
         "kafka" => {
             let (connection, stream) = kafka::tests::case().await;
             Case {
@@ -423,11 +456,20 @@ async fn every_source_yields_nothing_after_the_end_and_all_again_in_full() {
 #[tokio::test]
 async fn every_source_says_what_is_wrong_with_its_settings() {
     for entry in SOURCES {
-        let ctx = SourceContext { base_dir: "nowhere".into(), now: now() };
+        let ctx = SourceContext {
+            base_dir: "nowhere".into(),
+            now: now(),
+            connections: Default::default(),
+        };
         let error = entry.build(json!({ "colour": 1 }), &ctx).err().unwrap();
         assert!(error.message().contains("colour"), "{}: {error}", entry.name);
         let error = entry.check_stream(json!({ "colour": 1 })).unwrap_err();
         assert!(error.message().contains("colour"), "{}: {error}", entry.name);
+        if !reachable(entry.name) {
+            let error = entry.build(json!({}), &ctx).err().unwrap();
+            assert!(error.hint_text().is_some(), "{}: {error}", entry.name);
+            continue;
+        }
         let case = case_in(entry, FILES.contains(&entry.name)).await;
         let source = case.folder.source_with(entry.name, case.connection.clone());
         entry.check_stream(case.stream.clone()).unwrap();

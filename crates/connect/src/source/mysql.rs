@@ -148,10 +148,12 @@ impl SourceConfig for MySql {
 
     const ABOUT: &'static str = "tables and queries of a MySQL or MariaDB server";
     const CDC: bool = true;
+    const CAPPED: bool = true;
 
     fn build(self, ctx: &SourceContext) -> Result<Box<dyn Source>> {
         let zero_dates = self.zero_dates.unwrap_or_default();
         let server = Server::new(&self, &ctx.base_dir, Purpose::Read)?;
+        let server = server.capped(ctx.connections.clone());
         Ok(Box::new(Reader { server, zero_dates }))
     }
 }

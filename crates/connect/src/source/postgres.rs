@@ -84,9 +84,11 @@ impl SourceConfig for Postgres {
 
     const ABOUT: &'static str = "tables, views and queries of a PostgreSQL database";
     const CDC: bool = true;
+    const CAPPED: bool = true;
 
     fn build(self, ctx: &SourceContext) -> Result<Box<dyn Source>> {
-        Ok(Box::new(Database { server: self.server(&ctx.base_dir)?, readers: Readers::default() }))
+        let server = self.server(&ctx.base_dir)?.capped(ctx.connections.clone());
+        Ok(Box::new(Database { server, readers: Readers::default() }))
     }
 }
 

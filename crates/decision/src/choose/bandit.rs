@@ -2,28 +2,42 @@
 
 use std::collections::BTreeMap;
 
-use flywheel_base::{Error, Result, Rng};
+use flywheel_base::{Error, Result, Rng, digest};
 use flywheel_project::resource::policy::{BanditCandidate, ChooseBandit};
 use serde_json::{Map, Value, json};
 
 use super::{Choice, digest_of};
+use crate::canary::running;
 use crate::champion::{self, champion};
 use crate::context::Context;
 use crate::decide::Unit;
 use crate::learner::bandit::Stored;
 
-/// The bandit that decides and what it may choose from.
+/// Who decides, and what may be chosen.
 pub(crate) struct Draws {
     policy: String,
-    stored: Stored,
-    artifact: Option<String>,
+    champion: Seat,
+    canary: Option<Trial>,
     candidates: Vec<BanditCandidate>,
-    numbers: Vec<usize>,
     digest: String,
 }
 
+/// A bandit and the numbers that the candidates have in it.
+struct Seat {
+    stored: Stored,
+    artifact: Option<String>,
+    numbers: Vec<usize>,
+}
+
+/// A challenger that decides for a share of the units.
+struct Trial {
+    number: i64,
+    share: f64,
+    seat: Seat,
+}
+
 impl Draws {
-    /// Reads the artifact that decides; before the first fit every candidate is as likely as the others.
+    /// Reads the artifacts that decide; before the first fit every candidate is as likely as the others.
     pub(crate) fn load(ctx: &Context<'_>, policy: &str, settings: &ChooseBandit) -> Result<Self> {
         let champion = champion(ctx.store, policy, &settings.learner)?;
         let declared = champion::bandit(ctx, &champion.learner)
@@ -40,7 +54,22 @@ impl Draws {
             let all = declared.actions.iter().cloned();
             all.map(|name| BanditCandidate { name, payload: BTreeMap::new() }).collect()
         });
-        Self::new(policy, stored, artifact, candidates)
+        let mut draws = Self::new(policy, stored, artifact, candidates)?;
+        if settings.canary.is_some()
+            && let Some(running) = running(ctx.store, policy, &settings.learner)?
+        {
+            let artifact = match running.last.artifact.clone() {
+                Some(held) => Some(held),
+                None => ctx.store.newest_artifact(&running.last.learner)?.map(|one| one.digest),
+            };
+            // Without an artifact there is nothing to try: the champion decides for everybody.
+            if let Some(artifact) = artifact {
+                let seat = draws.seat(Stored::load(ctx, &artifact)?, Some(artifact))?;
+                let (number, share) = (running.last.canary, running.last.share);
+                draws.canary = Some(Trial { number, share, seat });
+            }
+        }
+        Ok(draws)
     }
 
     fn new(
@@ -49,18 +78,24 @@ impl Draws {
         artifact: Option<String>,
         candidates: Vec<BanditCandidate>,
     ) -> Result<Self> {
-        let names = || candidates.iter().map(|candidate| candidate.name.as_str());
-        let numbers = stored
-            .candidates(names())
-            .map_err(|error| error.context(format!("policy \"{policy}\"")))?;
-        let digest = digest_of(names());
-        Ok(Self { policy: policy.to_owned(), stored, artifact, candidates, numbers, digest })
+        let digest = digest_of(candidates.iter().map(|candidate| candidate.name.as_str()));
+        let champion = seat(policy, &candidates, stored, artifact)?;
+        Ok(Self { policy: policy.to_owned(), champion, canary: None, candidates, digest })
     }
 
-    /// Draws one; the probabilities are those of the candidates before the draw.
+    fn seat(&self, stored: Stored, artifact: Option<String>) -> Result<Seat> {
+        seat(&self.policy, &self.candidates, stored, artifact)
+    }
+
+    /// Draws one; the probabilities are those of the candidates before the draw, given who decides for the unit.
     pub(crate) fn choose(&self, unit: &Unit, rng: &mut Rng) -> Result<Choice> {
+        let canary = self.canary.as_ref().filter(|trial| {
+            let salt = format!("canary/{}/{}", self.policy, trial.number);
+            digest::unit_interval(&salt, &unit.id) < trial.share
+        });
+        let seat = canary.map_or(&self.champion, |trial| &trial.seat);
         let names = self.candidates.iter().map(|candidate| candidate.name.as_str());
-        let drawn = draw(&self.stored, names, &self.numbers, &unit.columns, rng)
+        let drawn = draw(&seat.stored, names, &seat.numbers, &unit.columns, rng)
             .map_err(|error| error.context(format!("policy \"{}\"", self.policy)))?;
         let candidate = self
             .candidates
@@ -72,12 +107,25 @@ impl Draws {
             candidates: self.candidates.len(),
             candidates_digest: self.digest.clone(),
             chances: Some(drawn.chances),
-            artifact: self.artifact.clone(),
+            artifact: seat.artifact.clone(),
+            canary: canary.map(|trial| trial.number),
             values: BTreeMap::from([("expected_reward".to_owned(), json!(drawn.expected))]),
             payload: candidate.payload.clone(),
             ..Choice::default()
         })
     }
+}
+
+fn seat(
+    policy: &str,
+    candidates: &[BanditCandidate],
+    stored: Stored,
+    artifact: Option<String>,
+) -> Result<Seat> {
+    let numbers = stored
+        .candidates(candidates.iter().map(|candidate| candidate.name.as_str()))
+        .map_err(|error| error.context(format!("policy \"{policy}\"")))?;
+    Ok(Seat { stored, artifact, numbers })
 }
 
 /// What a draw gave.
@@ -158,6 +206,29 @@ mod tests {
             let frequency = seen.get(name).copied().unwrap_or_default();
             assert!((frequency - chance).abs() < 0.015, "{name}: {frequency} {chance}");
         }
+    }
+
+    #[test]
+    fn a_canary_decides_for_its_share_of_units_and_keeps_them_when_it_grows() {
+        let mut draws = draws(0.1);
+        let seat = draws.seat(draws.champion.stored.clone(), Some("c".into())).unwrap();
+        draws.canary = Some(Trial { number: 7, share: 0.05, seat });
+        let tried = |draws: &Draws| -> Vec<usize> {
+            let tried = (0..4_000).filter(|id| {
+                let columns = json!({"x": 0.1}).as_object().unwrap().clone();
+                let unit = Unit { id: format!("u{id}"), columns };
+                let choice = draws.choose(&unit, &mut Rng::new(1)).unwrap();
+                assert_eq!(choice.canary.is_some(), choice.artifact.is_some());
+                choice.canary == Some(7)
+            });
+            tried.collect()
+        };
+        let few = tried(&draws);
+        assert!((140..260).contains(&few.len()), "{}", few.len());
+        draws.canary.as_mut().unwrap().share = 0.25;
+        let more = tried(&draws);
+        assert!((900..1100).contains(&more.len()), "{}", more.len());
+        assert!(few.iter().all(|id| more.contains(id)));
     }
 
     #[test]

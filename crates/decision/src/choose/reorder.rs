@@ -115,6 +115,7 @@ impl Proposals {
             review_days: self.settings.review_days as f64,
             period_days: 1.0,
             service_level: self.settings.service_level.value(),
+            fill_rate: self.settings.fill_rate.map(|rate| rate.value()),
             pack_size: number(unit, "pack_size").unwrap_or(1.0),
             seed: digest::hash64(&[b"reorder", unit.id.as_bytes()]),
             ..Situation::default()

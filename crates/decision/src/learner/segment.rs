@@ -1,6 +1,6 @@
 //! `segment`: groups of like customers, and the named stage of each one's life.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use flywheel_algo::segment::kmeans::{self, Clusters};
 use flywheel_algo::segment::lifecycle::{Rules, Standing, stages};
@@ -121,19 +121,24 @@ pub(super) async fn purchases(
 ) -> Result<Vec<Purchase>> {
     let what = format!("learner \"{name}\": events");
     let frame = ctx.frame(&what, events).await?;
-    let values = frame.numbers("value")?;
-    let joined = frame.ids("unit_id")?.into_iter().zip(frame.moments("at")?).zip(values);
-    let mut purchases: Vec<Purchase> = joined
-        .map(|((customer, at), value)| Purchase {
-            customer,
+    let (ids, moments) = (frame.ids("unit_id")?, frame.moments("at")?);
+    let rows = ids.iter().zip(moments).zip(frame.numbers("value")?);
+    let mut by_customer: HashMap<&str, Vec<(i64, f64)>> = HashMap::new();
+    for ((customer, at), value) in rows {
+        by_customer.entry(customer).or_default().push((at, value.unwrap_or(0.0)));
+    }
+    let mut by_customer: Vec<_> = by_customer.into_iter().collect();
+    by_customer.sort_unstable_by_key(|(customer, _)| *customer);
+    let mut purchases = Vec::with_capacity(ids.len());
+    for (customer, mut bought) in by_customer {
+        // Sums of numbers with fraction depend on their order, and a query without one gives any.
+        bought.sort_unstable_by(|a, b| a.0.cmp(&b.0).then_with(|| a.1.total_cmp(&b.1)));
+        purchases.extend(bought.into_iter().map(|(at, value)| Purchase {
+            customer: customer.to_owned(),
             at: Timestamp::from_micros(at),
-            value: value.unwrap_or(0.0),
-        })
-        .collect();
-    // Sums of numbers with fraction depend on their order, and a query without one gives any.
-    purchases.sort_by(|a, b| {
-        (&a.customer, a.at).cmp(&(&b.customer, b.at)).then_with(|| a.value.total_cmp(&b.value))
-    });
+            value,
+        }));
+    }
     Ok(purchases)
 }
 

@@ -38,6 +38,9 @@ pub struct DecisionRow {
     pub chances: Option<String>,
     /// The artifact that scored, if any.
     pub artifact: Option<String>,
+    /// The number of the canary in which a challenger decided; none if the champion did.
+    #[serde(default)]
+    pub canary: Option<i64>,
     /// What was known of the unit, as JSON.
     pub features: String,
     /// A digest of the features.
@@ -67,6 +70,7 @@ pub(super) const TABLE: SystemTable = SystemTable {
         ("candidates_digest", Text, "digest of the candidates"),
         ("chances", Text, "probability of each candidate before the draw, if treated, as JSON"),
         ("artifact", Text, "digest of the artifact that scored"),
+        ("canary", Integer, "the canary in which a challenger decided; none if the champion did"),
         ("features", Text, "what was known of the unit, as JSON"),
         ("features_digest", Text, "digest of the features"),
         ("seed", Text, "seed of this decision's draws, in hex"),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use clap::Args;
 use flywheel_base::Result;
 use flywheel_connect::destination::{DESTINATIONS, WriteMode};
-use flywheel_connect::source::SOURCES;
+use flywheel_connect::source::{SOURCES, how_to_get};
 
 use super::Runs;
 use crate::app::{App, Exit};
@@ -21,9 +21,14 @@ impl Runs for Connectors {
 
     async fn run(self, app: App) -> Result<Exit> {
         let mut rows: BTreeMap<&str, [String; 4]> = BTreeMap::new();
+        let mut lacking = Vec::new();
         for source in SOURCES {
             let read = if source.cdc { "full, incremental, cdc" } else { "full, incremental" };
-            let row = [source.about, read, "", ""].map(str::to_owned);
+            let mut row = [source.about, read, "", ""].map(str::to_owned);
+            if !source.in_build {
+                row[0].push_str(" (optional; not in this build)");
+                lacking.push(source.name);
+            }
             rows.insert(source.name, row);
         }
         for destination in DESTINATIONS {
@@ -39,6 +44,9 @@ impl Runs for Connectors {
             grid.row([vec![name.to_owned()], row.to_vec()].concat());
         }
         app.output.grid(&grid)?;
+        for name in lacking {
+            app.output.message(&format!("{name} is optional. {}", how_to_get(name)));
+        }
         Ok(Exit::Done)
     }
 }

@@ -2,17 +2,20 @@
 
 mod story;
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
-use flywheel_base::{Error, FixedClock, Result, Timestamp};
+use flywheel_base::{Error, ErrorKind, Result, Timestamp};
 use flywheel_project::init::init;
 use flywheel_runtime::replay::end_of_day;
 use flywheel_runtime::turn::{TurnReport, turn};
 use flywheel_runtime::{Access, Workspace};
+use flywheel_server::{LISTEN_DEFAULT, Options, Rhythm, WheelClock, bind};
 use flywheel_simulator::{DayFiles, Delivery, Settings, World};
 use serde_json::Value;
+use tokio::net::TcpListener;
 
 use super::Runs;
 use super::status::{interval, percent, points};
@@ -36,16 +39,30 @@ pub(crate) struct Demo {
     /// The folder to make; one made by an earlier demo is made anew
     #[arg(long, default_value = "demo")]
     dir: PathBuf,
-    /// Ends after the last turn instead of serving the project (there is no server yet)
+    /// Ends after the last turn, as it does without web pages unless one of the options below is given
     #[arg(long)]
     no_serve: bool,
+    /// Serves the project after the last turn while the shop goes on
+    #[arg(long, conflicts_with = "no_serve")]
+    serve: bool,
+    /// The address to serve at, 127.0.0.1:8700 if absent; another port if it is taken
+    #[arg(long, value_name = "ADDRESS", conflicts_with = "no_serve")]
+    listen: Option<SocketAddr>,
+    /// While it is served, how often a day of the shop goes by, 5s if absent
+    #[arg(long, value_name = "DURATION", conflicts_with = "no_serve")]
+    pace: Option<String>,
 }
 
+/// How often a day of the shop goes by while it is served.
+const PACE: &str = "5s";
+
 impl Runs for Demo {
-    const ABOUT: &'static str = "Makes a simulated shop and turns the wheel for a month";
+    const ABOUT: &'static str = "Makes a simulated shop, turns the wheel for a month and, if asked, serves it while the shop goes on";
 
     async fn run(self, app: App) -> Result<Exit> {
-        tracing::debug!(no_serve = self.no_serve, "demo");
+        let asked = self.serve || self.listen.is_some() || self.pace.is_some();
+        let every = self.pace.unwrap_or_else(|| PACE.to_owned());
+        let pace = super::serve::between("--pace", &every)?;
         let dir = app.start.join(&self.dir);
         prepare(&dir)?;
         let mut world = World::new(self.seed, Settings { days: self.days, ..Settings::default() })?;
@@ -58,8 +75,8 @@ impl Runs for Demo {
         for day in world.history() {
             write_day(&dir, &day)?;
         }
-        let clock = Arc::new(FixedClock::new(start_of(&world)?));
-        let workspace = app.open_dir(&dir, Access::Write, Arc::<FixedClock>::clone(&clock)).await?;
+        let clock = Arc::new(WheelClock::standing(start_of(&world)?));
+        let workspace = app.open_dir(&dir, Access::Write, Arc::<WheelClock>::clone(&clock)).await?;
         let mut story = story::Story::new(self.seed, self.days);
         let mut table = Grid::new(&[
             "#turn",
@@ -79,7 +96,7 @@ impl Runs for Demo {
         for day in 0..i64::from(self.days) {
             let date = world.next_date();
             write_day(&dir, &world.day(date, &deliveries)?)?;
-            clock.move_to(end_of_day(day_number(date)?));
+            clock.hold(end_of_day(day_number(date)?));
             let report = turn(&workspace, &progress).await?;
             deliveries = delivered(&dir, report.turn)?;
             show(&app, &mut table, &report, day)?;
@@ -93,7 +110,53 @@ impl Runs for Demo {
         let path = dir.join("report.html");
         std::fs::write(&path, page).map_err(|e| Error::io("write", &path, e))?;
         finish(&app, &workspace, &world, &path).await?;
-        Ok(Exit::Done)
+        if self.no_serve || !(asked || flywheel_server::has_pages()) {
+            return Ok(Exit::Done);
+        }
+        let wanted = match self.listen {
+            Some(address) => address,
+            None => LISTEN_DEFAULT
+                .parse()
+                .map_err(|e| Error::internal("the usual address is none").caused_by(e))?,
+        };
+        let listener = listen(&app, wanted).await?;
+        app.output.message(&format!(
+            "\nThe shop goes on: a day every {every}, with customers who are all simulated."
+        ));
+        let shop = Shop { dir, world, deliveries };
+        let options = Options { every: Some(pace), rhythm: Some(Box::new(shop)), demo: true };
+        super::serve::serve(&app, workspace, clock, options, listener).await
+    }
+}
+
+/// Listens at the address, or at another port if this one is taken: a demo is no reason to stop something else.
+async fn listen(app: &App, wanted: SocketAddr) -> Result<TcpListener> {
+    match bind(wanted).await {
+        Err(error) if error.kind() == ErrorKind::Conflict => {
+            app.output.message(&format!("{}; another port is taken", error.message()));
+            bind(SocketAddr::new(wanted.ip(), 0)).await
+        }
+        bound => bound,
+    }
+}
+
+/// The simulated shop while the project is served: a day goes by before each turn.
+struct Shop {
+    dir: PathBuf,
+    world: World,
+    deliveries: Vec<Delivery>,
+}
+
+impl Rhythm for Shop {
+    fn before(&mut self) -> Result<Timestamp> {
+        let date = self.world.next_date();
+        write_day(&self.dir, &self.world.day(date, &self.deliveries)?)?;
+        Ok(end_of_day(day_number(date)?))
+    }
+
+    fn after(&mut self, report: &TurnReport) -> Result<()> {
+        self.deliveries = delivered(&self.dir, report.turn)?;
+        Ok(())
     }
 }
 

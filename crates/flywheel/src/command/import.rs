@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 use flywheel_base::{Error, Result};
 use flywheel_project::datax::{self, Made, Options};
+use flywheel_project::{Project, odcs};
+use flywheel_runtime::connectors;
 
 use super::Runs;
 use crate::app::{App, Exit};
@@ -40,13 +42,29 @@ enum What {
         #[arg(long)]
         force: bool,
     },
+    /// A data contract of the Open Data Contract Standard 3.x: quality checks and property files
+    Odcs {
+        /// The contract's YAML file
+        contract: PathBuf,
+        /// The lake's schema of its tables, unless a model of the project has the table's name
+        #[arg(long, default_value = "raw")]
+        schema: String,
+        /// Write over files that are there
+        #[arg(long)]
+        force: bool,
+    },
 }
 
 impl Runs for Import {
-    const ABOUT: &'static str = "Makes connections and syncs from a job of another tool";
+    const ABOUT: &'static str = "Makes files of a project from a job or contract of another tool";
 
     async fn run(self, app: App) -> Result<Exit> {
-        let What::Datax { job, dir, key, replace, force } = self.what;
+        let (job, dir, key, replace, force) = match self.what {
+            What::Datax { job, dir, key, replace, force } => (job, dir, key, replace, force),
+            What::Odcs { contract, schema, force } => {
+                return contract_of(&app, &contract, &schema, force);
+            }
+        };
         let dir = match dir {
             Some(dir) => app.start.join(dir),
             None => app.dir()?,
@@ -66,13 +84,37 @@ impl Runs for Import {
     }
 }
 
-fn read(path: &Path) -> Result<String> {
-    let size = fs::metadata(path).map_err(|e| Error::io("read the job", path, e))?.len();
-    if size > JOB_BYTES_MAX {
-        return Err(Error::exhausted(format!("{} is too large to be a job", path.display()))
-            .hint("Give the JSON file that `datax.py` runs."));
+/// Imports a data contract.
+fn contract_of(app: &App, contract: &Path, schema: &str, force: bool) -> Result<Exit> {
+    let dir = app.dir()?;
+    let project = Project::load_with(&dir, &connectors::schemas(), &app.choices)?;
+    let described = project.sources.values().filter(|source| source.declared_in.is_some());
+    let options = odcs::Options {
+        schema: schema.to_owned(),
+        models: project.models.keys().cloned().collect(),
+        described: described.map(flywheel_project::Source::relation).collect(),
+    };
+    let path = app.start.join(contract);
+    let shown = contract.display().to_string();
+    let imported = odcs::import(&shown, &read(&path)?, &options)?;
+    write(&dir, &imported.files, force)?;
+    for made in &imported.files {
+        app.output.line(&made.path)?;
     }
-    fs::read_to_string(path).map_err(|e| Error::io("read the job", path, e))
+    for note in &imported.notes {
+        app.output.message(&format!("note: {} {}", note.at, note.message));
+    }
+    app.output.message("next: flywheel check, then flywheel quality run");
+    Ok(Exit::Done)
+}
+
+fn read(path: &Path) -> Result<String> {
+    let size = fs::metadata(path).map_err(|e| Error::io("read", path, e))?.len();
+    if size > JOB_BYTES_MAX {
+        return Err(Error::exhausted(format!("{} is too large", path.display()))
+            .hint("Give the JSON file that `datax.py` runs, or the YAML file of a contract."));
+    }
+    fs::read_to_string(path).map_err(|e| Error::io("read", path, e))
 }
 
 /// Writes all files, or none if one of them is there.

@@ -208,7 +208,7 @@ async fn questions(app: &App, name: Option<String>) -> Result<Exit> {
         "select link, id, kind, record, detail, answer from system.link_questions
          where open {condition} order by asked_at, link, id limit {QUESTIONS_MAX}"
     );
-    let query = workspace.session().await?.query(&sql).await?;
+    let query = workspace.session_for(&sql).await?.query(&sql).await?;
     app.output.batches(&query.schema(), &query.collect().await?)?;
     Ok(Exit::Done)
 }

@@ -3,11 +3,9 @@
 use clap::{Args, Subcommand};
 use flywheel_base::Result;
 use flywheel_project::Project;
-use flywheel_project::metric::{MetricRef, Semantics, TIME, inputs};
-use flywheel_project::resource::semantic::{DimensionKind, Label};
-use flywheel_runtime::{Access, Workspace};
+use flywheel_runtime::metrics::{Described, described, names};
+use flywheel_runtime::{Access, Workspace, catalogue};
 use flywheel_transform::{CompiledMetrics, MetricQuery, compile_metrics};
-use serde::Serialize;
 
 use super::Runs;
 use crate::app::{App, Exit};
@@ -99,11 +97,16 @@ impl Runs for Metric {
             }
             Verb::Query(question) => {
                 let compiled = compile(app.output, project, question)?;
-                let session = workspace.session().await?;
+                let session = workspace.session_for(&compiled.sql).await?;
                 let query = session.query(&compiled.sql).await.map_err(|error| {
                     error.context("the metrics' SQL, which `flywheel metric compile` shows")
                 })?;
-                app.output.batches(&query.schema(), &query.collect().await?)?;
+                let batches = query.collect().await?;
+                let tables = query.tables().into_iter().map(|table| table.to_string());
+                let metrics = compiled.columns.iter().filter_map(|column| column.metric.clone());
+                let read: Vec<String> = tables.chain(metrics).collect();
+                catalogue::note_reads(&workspace, &read, &catalogue::reader(), "metric");
+                app.output.batches(&query.schema(), &batches)?;
             }
         }
         Ok(Exit::Done)
@@ -168,85 +171,4 @@ fn show(output: Output, project: &Project, word: &str) -> Result<()> {
     row("declared in", found.file.to_owned());
     row("dimensions", found.dimensions.join(", "));
     output.grid(&grid)
-}
-
-/// What is said about a metric.
-#[derive(Debug, Serialize)]
-struct Described<'a> {
-    metric: &'a str,
-    label: Vec<&'a str>,
-    synonyms: &'a [String],
-    description: Option<&'a str>,
-    kind: &'a str,
-    /// The measure, or the metrics.
-    made_of: Vec<String>,
-    filter: Option<&'a str>,
-    /// The tables whose rows it is counted from.
-    tables: Vec<String>,
-    unit: Option<&'a str>,
-    direction: Option<&'a str>,
-    certification: &'a str,
-    owner: Option<String>,
-    file: &'a str,
-    /// What it can be grouped and filtered by: what all of its tables reach.
-    dimensions: Vec<String>,
-}
-
-fn described<'a>(
-    project: &'a Project,
-    semantics: &Semantics<'a>,
-    metric: MetricRef<'a>,
-) -> Result<Described<'a>> {
-    let said = metric.metric;
-    let (mut tables, mut common, mut timed) = (Vec::new(), None, true);
-    for measured in semantics.measured(metric)? {
-        let view = measured.view;
-        let table = project.semantic_tables.get(&view.semantic);
-        let table = table.map_or_else(|| view.table.clone(), |node| node.name.clone());
-        if !tables.contains(&table) {
-            tables.push(table);
-        }
-        let measure = measured.metric.measure.as_ref().and_then(|name| view.measures.get(name));
-        timed &= view.time.is_some() || measure.is_some_and(|measure| measure.time.is_some());
-        let reached: Vec<String> = semantics.reachable(view).iter().map(|path| {
-            let time = matches!(path.end, flywheel_project::metric::End::Dimension(_, found) if found.kind == DimensionKind::Time);
-            if time { format!("{}:<grain>", path.name()) } else { path.name() }
-        }).collect();
-        common = Some(match common {
-            None => reached,
-            Some(before) => {
-                let before: Vec<String> = before;
-                before.into_iter().filter(|name| reached.contains(name)).collect()
-            }
-        });
-    }
-    let mut dimensions = common.unwrap_or_default();
-    if timed {
-        dimensions.insert(0, format!("{TIME}:<grain>"));
-    }
-    let made_of = match &said.measure {
-        Some(measure) => vec![format!("measure {measure} of {}", metric.view.semantic)],
-        None => inputs(said)?,
-    };
-    let file = project.semantics.get(&metric.view.semantic).map_or("", |view| view.file.as_str());
-    Ok(Described {
-        metric: metric.name,
-        label: names(&said.label),
-        synonyms: &said.synonyms,
-        description: said.description.as_deref(),
-        kind: said.kind()?.name(),
-        made_of,
-        filter: said.filter.as_deref(),
-        tables,
-        unit: said.unit.as_deref(),
-        direction: said.direction.map(|direction| direction.word()),
-        certification: said.certification.word(),
-        owner: metric.owner().map(str::to_owned),
-        file,
-        dimensions,
-    })
-}
-
-fn names(label: &Label) -> Vec<&str> {
-    label.texts().collect()
 }

@@ -181,8 +181,16 @@ fn plan(app: &App, planned: &[PlannedStream]) -> Result<Exit> {
         app.output.json(&planned)?;
         return Ok(Exit::Done);
     }
-    let headers =
-        ["stream", "target", "#rows", "#rows there", "what happens", "read", "#reading takes"];
+    let headers = [
+        "stream",
+        "target",
+        "#rows",
+        "#rows there",
+        "what happens",
+        "read",
+        "#reading takes",
+        "#worker",
+    ];
     let mut grid = Grid::new(&headers);
     let number = |number: Option<u64>| number.map_or_else(|| "?".to_owned(), |n| n.to_string());
     for one in planned {
@@ -194,9 +202,13 @@ fn plan(app: &App, planned: &[PlannedStream]) -> Result<Exit> {
             one.changes.join("; "),
             one.read.clone(),
             one.read_s.map_or_else(|| "?".to_owned(), |seconds| format!("{seconds:.1} s")),
+            one.worker.to_string(),
         ]);
     }
     app.output.grid(&grid)?;
+    if let Some(one) = planned.first() {
+        app.output.message(&format!("within the sync's limits: {}", one.share));
+    }
     for one in planned {
         for warning in &one.warnings {
             app.output.message(&format!("stream {}: {warning}", one.stream));

@@ -50,7 +50,8 @@ enum Verb {
         #[arg(long)]
         against: String,
     },
-    /// Lets a challenger decide for a policy from the next turn on, if the evidence suffices
+    /// Lets a challenger decide for a policy from the next turn on, if the evidence suffices; where the policy has a
+    /// canary, for a first share of units
     Promote {
         /// The policy
         name: String,
@@ -62,7 +63,7 @@ enum Verb {
         #[arg(long, value_name = "REASON")]
         despite: Option<String>,
     },
-    /// Takes the newest promotion of a policy back
+    /// Ends a policy's canary, or takes its newest promotion back
     Rollback {
         /// The policy
         name: String,
@@ -114,6 +115,13 @@ impl Runs for Policy {
                 let workspace = app.open(Access::Write).await?;
                 let name = &challenge.policy;
                 let made = policy::promote(&workspace, &challenge, despite.as_deref()).await?;
+                if let Some(share) = made.share {
+                    app.output.message(&format!(
+                        "canary {}: from the next turn on \"{}\" decides for {:.0} % of the units of {name}, {} for the others; `flywheel policy rollback {name}` ends it",
+                        made.number, challenge.against, 100.0 * share, made.before
+                    ));
+                    return Ok(Exit::Done);
+                }
                 app.output.message(&format!(
                     "from the next turn on {} decides for {name}, not {}; `flywheel policy rollback {name}` takes it back",
                     made.now, made.before

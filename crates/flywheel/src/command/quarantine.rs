@@ -52,7 +52,7 @@ impl Runs for Quarantine {
                     "select sync, stream, file, line, \"column\", code, reason, raw, status from system.quarantine
                      where {condition} order by sync, stream, file, line limit {SHOWN_MAX}"
                 );
-                let query = workspace.session().await?.query(&sql).await?;
+                let query = workspace.session_for(&sql).await?.query(&sql).await?;
                 app.output.batches(&query.schema(), &query.collect().await?)?;
                 Ok(Exit::Done)
             }

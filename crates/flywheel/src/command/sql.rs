@@ -4,7 +4,7 @@ use std::io::Read;
 
 use clap::Args;
 use flywheel_base::{Error, Result, Timestamp};
-use flywheel_runtime::{Access, At, Silent, edit};
+use flywheel_runtime::{Access, At, Silent, catalogue, edit};
 use flywheel_warehouse::{Edited, is_edit};
 use serde_json::json;
 
@@ -53,11 +53,13 @@ impl Runs for Sql {
         }
         let workspace = app.open(Access::Read).await?;
         let session = match &self.at {
-            None => workspace.session().await?,
+            None => workspace.session_for(&text).await?,
             Some(at) => workspace.session_at(&parse_at(at)?, &text).await?,
         };
         let query = session.query(&text).await?;
         let batches = query.collect().await?;
+        let tables: Vec<String> = query.tables().iter().map(ToString::to_string).collect();
+        catalogue::note_reads(&workspace, &tables, &catalogue::reader(), "sql");
         app.output.batches(&query.schema(), &batches)?;
         Ok(Exit::Done)
     }

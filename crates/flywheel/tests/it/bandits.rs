@@ -276,6 +276,89 @@ fn a_promotion_that_does_harm_is_taken_back_by_itself() {
 }
 
 #[test]
+fn a_challenger_that_earns_more_is_tried_on_a_growing_share_and_promoted_by_turns_alone() {
+    let house = shop(
+        400,
+        &[
+            ("counts", "  algorithm: beta-thompson\n  explore: 60%\n"),
+            ("best", &format!("  {CONTEXT}\n")),
+            ("worse", "  algorithm: epsilon-greedy\n  explore: 100%\n"),
+        ],
+        "choose: {bandit: {learner: counts, canary: {challengers: [worse, best], shares: [10%, 50%], min_units: 30}}}\n",
+    );
+    let mut rng = Rng::new(5);
+    live(&house, 0, 14, &mut rng);
+    let moves = house
+        .sql("select number, canary, move, learner, share from system.canaries order by number");
+    assert_eq!(
+        moves,
+        ["1,1,started,best,0.1", "2,1,raised,best,0.5", "3,1,promoted,best,1.0"],
+        "the worse one is never tried"
+    );
+    let promotion = house.cell("select reason from system.promotions");
+    assert!(promotion.contains("canary 1: it is shown to be better, gain +0."), "{promotion}");
+    let late = format!(
+        "select count(*) from system.decisions d join system.artifacts a on a.digest = d.artifact
+         where a.learner <> 'best' and cast(d.decided_at as date) = date '{}'",
+        day(13)
+    );
+    assert_eq!(house.cell(&late), "0", "it decides for everybody");
+
+    // While it was tried it had its share of units, and those that it had first it kept.
+    let share =
+        "select round(avg(case when canary = 1 then 1.0 else 0.0 end), 1) from system.decisions
+                 where decided_at >= (select at from system.canaries where number = 2)
+                   and decided_at < (select at from system.canaries where number = 3)";
+    assert_eq!(house.cell(share), "0.5");
+    let lost = "select count(*) from (select unit_id from system.decisions where canary = 1
+                  and decided_at < (select at from system.canaries where number = 2)) f
+                where unit_id not in (select unit_id from system.decisions where canary = 1
+                  and decided_at >= (select at from system.canaries where number = 2))";
+    assert_eq!(house.cell(lost), "0");
+    // A challenger's decisions are proved like all others, by the artifact that made them.
+    let again = house.ok(&["policy", "verify", "offer", "--output", "json"]);
+    let again: Value = serde_json::from_str(&again).unwrap();
+    assert_eq!(again["different"], Value::Array(Vec::new()));
+
+    // Nothing moves twice, and what harm is done by hand is ended by the next turns.
+    house.ok(&["policy", "promote", "offer", "worse", "--despite", "a wish"]);
+    let twice = house.fails(2, &["policy", "promote", "offer", "counts", "--despite", "another"]);
+    assert!(twice.contains("tries learner \"worse\" already"), "{twice}");
+    let status = house.ok(&["status"]);
+    assert!(status.contains("learner \"worse\" on trial for 10 % of units, canary 4"), "{status}");
+    live(&house, 14, 6, &mut rng);
+    let end = house.cell("select move || ' ' || reason from system.canaries where canary = 4 order by number desc limit 1");
+    assert!(end.contains("rolled-back it is shown to be worse, gain -0."), "{end}");
+    assert_eq!(house.cell("select count(*) from system.promotions"), "1");
+    house.ok(&["policy", "promote", "offer", "worse", "--despite", "once more"]);
+    house.ok(&["policy", "rollback", "offer", "--reason", "enough"]);
+    let end = "select move || ' ' || reason from system.canaries order by number desc limit 1";
+    assert_eq!(house.cell(end), "rolled-back enough");
+}
+
+#[test]
+fn a_canary_that_cannot_be_is_refused_with_its_place() {
+    let canary = |canary: &str| {
+        shop(
+            4,
+            &[("first", ""), ("second", "")],
+            &format!("choose: {{bandit: {{learner: first, canary: {{{canary}}}}}}}\n"),
+        )
+    };
+    for (wrong, said) in [
+        ("challengers: [first]", "\"first\" decides already"),
+        ("challengers: [secnd]", "Did you mean \"second\"?"),
+        ("shares: [50%, 10%]", "must lie between 0% and 100% and rise"),
+        ("shares: [100%]", "must lie between 0% and 100% and rise"),
+        ("share: [10%]", "shares"),
+    ] {
+        let text = canary(wrong).fails(2, &["check"]);
+        assert!(text.contains(said) && text.contains("policies/offer.yaml:"), "{text}");
+    }
+    canary("challengers: [second], shares: [10%, 50%]").ok(&["check"]);
+}
+
+#[test]
 fn a_late_order_is_learned_if_decisions_settle_and_a_changed_file_learns_anew() {
     let house = shop(
         40,

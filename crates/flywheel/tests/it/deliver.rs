@@ -187,7 +187,7 @@ fn masked_values_reach_neither_the_lake_nor_the_quarantine() {
             }
             let bytes = std::fs::read(entry.path()).unwrap();
             let shown = String::from_utf8_lossy(&bytes).to_lowercase();
-            assert!(!shown.contains("canary"), "{} holds a masked value", entry.path().display());
+            assert!(!shown.contains("canary-"), "{} holds a masked value", entry.path().display());
         }
     }
 }

@@ -97,6 +97,51 @@ fn outcomes_are_joined_late_ones_too_and_lift_is_measured_against_the_holdout() 
 }
 
 #[test]
+fn lift_is_the_same_when_old_decisions_are_summed_up_and_when_their_window_changes() {
+    let house = shop(FILE, "holdout: 50%\nevery: 1d\n");
+    for day in 1..=24 {
+        let orders: String = (0..400)
+            .filter(|unit| (unit + day) % 7 == 0)
+            .map(|unit| {
+                format!("o{day}-{unit},c{unit:03},2024-05-{day:02} 13:00:00,{}\n", unit % 5)
+            })
+            .collect();
+        house.write(
+            &format!("data/orders-2024-05-{day:02}.csv"),
+            format!("order_id,customer_id,at,revenue\n{orders}"),
+        );
+    }
+    house.ok(&["turn", "--replay", "2024-05-01..2024-05-20"]);
+    let summed = house.cell("select sum(decisions) >= 4096 from system.lift_sums");
+    assert_eq!(summed, "true", "old decisions are not read again");
+    let same_as_from_all_rows = |window: &str| {
+        house.cell(&format!(
+            "with counted as (
+               select d.arm, count(*) as n, count(o.decision_id) as hits, sum(coalesce(o.value, 0)) as value
+               from system.decisions d
+               left join (select decision_id, sum(value) as value from system.outcomes group by 1) o
+                 on o.decision_id = d.decision_id
+               where d.decided_at <= (select max(at) from system.lift) - interval '{window}'
+               group by d.arm),
+             arms as (
+               select sum(n) as n,
+                      sum(case arm when 'treatment' then cast(hits as double) / n else 0 end) as treated,
+                      sum(case arm when 'holdout' then cast(hits as double) / n else 0 end) as held,
+                      sum(case arm when 'treatment' then value / n else -value / n end) as worth
+               from counted)
+             select l.measured = a.n and abs(l.treated_rate - a.treated) < 1e-12
+                    and abs(l.holdout_rate - a.held) < 1e-12 and abs(l.value_lift - a.worth) < 1e-9
+             from arms a, (select * from system.lift order by turn desc limit 1) l"
+        ))
+    };
+    assert_eq!(same_as_from_all_rows("3 days"), "true");
+    let wider = house.read("policies/offer.yaml").replace("window: 3d", "window: 5d");
+    house.write("policies/offer.yaml", wider);
+    house.ok(&["turn", "--replay", "2024-05-21..2024-05-24"]);
+    assert_eq!(same_as_from_all_rows("5 days"), "true", "sums of another window are of no use");
+}
+
+#[test]
 fn a_policy_that_does_harm_is_paused_by_its_guardrail() {
     let house = shop(FILE, "holdout: 50%\nevery: 30d\nguardrails: {min_units: 100}\n");
     house.ok(&["turn", "--replay", "2024-05-01"]);
@@ -180,6 +225,53 @@ fn a_webhook_gets_each_action_once_and_what_it_refuses_becomes_a_dead_letter() {
     assert!(house.ok(&["status"]).contains("5 dead"));
     house.ok(&["policy", "retry", "offer"]);
     assert!(house.ok(&["status"]).contains("5 pending"));
+}
+
+#[test]
+fn an_event_that_names_no_decision_is_joined_by_unit_and_window() {
+    let house = shop(FILE, "every: 30d\n");
+    let policy = house
+        .read("policies/offer.yaml")
+        .replace("select order_id as event_id,", "select order_id as event_id, decision_id,");
+    house.write("policies/offer.yaml", policy);
+    let sync = house
+        .read("syncs/shop.yaml")
+        .replace("{name: revenue,", "{name: decision_id, type: text}, {name: revenue,");
+    house.write("syncs/shop.yaml", sync);
+    let head = "order_id,customer_id,at,decision_id,revenue\n";
+    house.write("data/orders-2024-05-01.csv", head);
+    house.ok(&["turn", "--replay", "2024-05-01"]);
+    let first = house.cell("select decision_id from system.decisions where unit_id = 'c001'");
+    let orders = format!(
+        "{head}o1,c001,2024-05-02 10:00:00,{first},5\no2,c002,2024-05-02 10:00:00,,5\no3,c003,2024-05-02 10:00:00,unknown,5\n"
+    );
+    house.write("data/orders-2024-05-02.csv", orders);
+    house.ok(&["turn", "--replay", "2024-05-02"]);
+    assert_eq!(
+        house.sql("select d.unit_id, o.attribution from system.outcomes o join system.decisions d on d.decision_id = o.decision_id order by 1"),
+        ["c001,decision-id", "c002,window"]
+    );
+}
+
+#[test]
+fn what_may_be_sent_once_is_not_sent_again_and_waits_for_a_person() {
+    let (url, seen) = receiver(vec![500, 200]);
+    let house = shop(
+        &format!(
+            "type: webhook\nguarantee: at-most-once\noptions: {{url: '{url}', allow_private: true, parallel: 1}}\n"
+        ),
+        "every: 30d\ncaps: {per_turn: 5}\n",
+    );
+    house.ok(&["turn", "--replay", "2024-05-01..2024-05-04"]);
+    assert_eq!(seen.lock().unwrap().len(), 5, "one request each");
+    assert_eq!(
+        house.sql("select status, attempts, count(*) from system.actions group by 1, 2 order by 1"),
+        ["dead,1,1", "delivered,1,4"]
+    );
+    let error = house.cell("select error from system.outbox where status = 'dead'");
+    assert!(error.contains("sent once: 500") && error.contains("not sent again"), "{error}");
+    house.ok(&["policy", "retry", "offer"]);
+    assert!(house.ok(&["status"]).contains("1 pending"), "a person said so");
 }
 
 #[test]

@@ -109,6 +109,11 @@ fn a_star_schema_from_sqlite_answers_the_article_and_landing_twice_changes_nothi
         assert_eq!(house.sql("select * from mart.revenue"), ["North America,Electronics,1200.0"]);
         assert_eq!(house.cell("select count(*) from raw.fact_sales"), "1");
     }
+    // Neither the number of rows nor the last key changes, and still the row does.
+    database.execute_batch("UPDATE fact_sales SET sales_amount = 900").unwrap();
+    house.ok(&["sync"]);
+    house.ok(&["build"]);
+    assert_eq!(house.sql("select * from mart.revenue"), ["North America,Electronics,900.0"]);
 }
 
 #[test]

@@ -3,13 +3,13 @@
 use std::process::Stdio;
 use std::time::Duration;
 
-use flywheel_testkit::Postgres;
+use flywheel_testkit::{MariaDb, Postgres};
 use rusqlite::Connection;
 use rusqlite::types::ValueRef;
 use serde_json::Value;
 
 use crate::house::{House, binary, real_data, text};
-use crate::servers::postgres;
+use crate::servers::{maria, postgres};
 
 /// A music shop with customers in two regions; the file is `old.db`.
 const SHOP: &str = "
@@ -341,6 +341,85 @@ fn a_shop_moves_from_one_file_into_two_databases_of_a_server() {
     let output = house.run(&["split", "verify", "regions"]);
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output.stderr).contains("1 rows of the other part"), "{}", text(&output.stderr));
+}
+
+/// The shop, with two databases of MariaDB as its parts.
+fn shop_into_maria(write: &str) -> (House, [String; 2]) {
+    let house = shop();
+    let parts = [maria().database(), maria().database()];
+    house.write("password", MariaDb::PASSWORD);
+    for (name, database) in ["north", "south"].iter().zip(&parts) {
+        house.write(
+            &format!("connections/{name}.yaml"),
+            format!(
+                "connection: {name}\ntype: mysql\noptions: {{host: 127.0.0.1, port: {}, database: {database}, user: {}, password: '${{file:password}}'}}\n",
+                maria().port(),
+                MariaDb::USER
+            ),
+        );
+    }
+    declare(&house, &format!("{write}{TABLES}"));
+    (house, parts)
+}
+
+#[test]
+fn a_shop_moves_into_two_databases_of_mariadb_and_follows_changes() {
+    let (house, [north, south]) = shop_into_maria("");
+    // One part has tables that wait for the rows, with the keys of a real schema.
+    maria().sql(
+        &north,
+        "create table customers (id bigint primary key, name varchar(100) not null, country text, support_rep bigint, vip boolean);
+         create table invoices (id bigint primary key, customer_id bigint not null, at datetime(6), total decimal(10,2))",
+    );
+    house.ok(&["split", "plan", "regions"]);
+    house.ok(&["split", "run", "regions"]);
+    house.ok(&["split", "verify", "regions"]);
+    let of = |database: &str, sql: &str| maria().sql(database, sql).parse::<i64>().unwrap();
+    let joined = "select count(*) from invoices i join customers c on c.id = i.customer_id";
+    assert_eq!(of(&north, joined) + of(&south, joined), 2000);
+    assert_eq!(of(&north, "select count(*) from customers where name like '%south%'"), 0);
+    // A customer moves north, with what hangs on it.
+    open(&house, "old.db")
+        .execute_batch("update customers set country = 'NO' where id = 1")
+        .unwrap();
+    house.ok(&["split", "run", "regions"]);
+    house.ok(&["split", "verify", "regions"]);
+    assert_eq!(of(&north, "select count(*) from customers where id = 1"), 1);
+    assert_eq!(of(&south, "select count(*) from invoices where customer_id = 1"), 0);
+}
+
+#[test]
+fn rows_merged_into_a_part_keep_what_was_there_and_are_proved() {
+    let (house, [north, south]) = shop_into_maria("write: merge\n");
+    maria().sql(
+        &south,
+        "create table customers (id bigint primary key, name varchar(100), country text, support_rep bigint, vip boolean, note text);
+         insert into customers (id, name, country, note) values (1, 'old name', 'BR', 'kept'), (9001, 'somebody else', 'AR', 'kept')",
+    );
+    house.ok(&["split", "run", "regions"]);
+    let of = |database: &str, sql: &str| maria().sql(database, sql);
+    assert_eq!(of(&south, "select name, note from customers where id = 1"), "secret-south-1\tkept");
+    assert_eq!(of(&south, "select note from customers where id = 9001"), "kept");
+    assert_eq!(of(&north, "select count(*) from customers"), "100");
+    let output = house.run(&["split", "verify", "regions"]);
+    assert_eq!(output.status.code(), Some(1), "a row of somebody else is told");
+    assert!(text(&output.stderr).contains("9001"), "{}", text(&output.stderr));
+    maria().sql(&south, "delete from customers where id = 9001");
+    house.ok(&["split", "verify", "regions"]);
+    // What the source no longer has in a part is told, since a merge removes nothing.
+    open(&house, "old.db")
+        .execute_batch("update customers set country = 'NO' where id = 1")
+        .unwrap();
+    house.ok(&["split", "run", "regions"]);
+    let output = house.run(&["split", "verify", "regions"]);
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
+    maria().sql(&south, "delete from customers where id = 1");
+    maria().sql(
+        &south,
+        "delete from `lines` where invoice_id in (select id from invoices where customer_id = 1)",
+    );
+    maria().sql(&south, "delete from invoices where customer_id = 1");
+    house.ok(&["split", "verify", "regions"]);
 }
 
 #[test]

@@ -54,6 +54,7 @@ impl Check<'_> {
                 let node = choose.find(&[Step::Key("bandit")]);
                 self.policy_learner(id, &bandit.learner, "bandit", &read.file, at(node, "learner"));
                 self.bandit_candidates(bandit, &read.file, node);
+                self.canary(id, read, bandit, node);
             }
             Choose::Experiment(experiment) => {
                 let node = choose.find(&[Step::Key("experiment")]);
@@ -99,6 +100,50 @@ impl Check<'_> {
             } else if !seen.insert(name.as_str()) {
                 let message = format!("candidate \"{name}\" is listed twice");
                 self.push(file, Diagnostic::error(span, message).hint("Keep one of them."));
+            }
+        }
+    }
+
+    /// Challengers are other bandits that know what the policy offers; shares rise.
+    fn canary(&mut self, id: &NodeId, read: &Read<Policy>, of: &ChooseBandit, node: &Node) {
+        let Some(canary) = &of.canary else { return };
+        let node = node.find(&[Step::Key("canary")]);
+        let shares: Vec<f64> = canary.shares.iter().map(|share| share.value()).collect();
+        let inside = shares.iter().all(|share| *share > 0.0 && *share < 1.0);
+        if shares.is_empty() || !inside || shares.windows(2).any(|pair| pair[0] >= pair[1]) {
+            let message = "the shares of a canary must lie between 0% and 100% and rise";
+            let hint = "Write for example shares: [1%, 5%, 10%, 25%, 50%].";
+            let span = at(node, "shares");
+            self.push(&read.file, Diagnostic::error(span, message).hint(hint));
+        }
+        if !canary.gain_min.is_finite() {
+            let span = at(node, "gain_min");
+            let message = "gain_min is no finite number";
+            let hint = "Give a gain in reward a decision, such as 0.005.";
+            self.push(&read.file, Diagnostic::error(span, message).hint(hint));
+        }
+        if read.value.outcome.is_none() {
+            let message = format!("{id} has a canary but no outcome to judge it by");
+            let hint = "Add outcome: with the events that count as success.";
+            self.push(&read.file, Diagnostic::error(node.span, message).hint(hint));
+        }
+        let places = node.find(&[Step::Key("challengers")]);
+        for (number, name) in canary.challengers.iter().enumerate() {
+            let span = places.find(&[Step::Item(number)]).span;
+            if *name == of.learner {
+                let message = format!("\"{name}\" decides already, so it cannot challenge itself");
+                let hint = "Name another learner with bandit: and the same policy:.";
+                self.push(&read.file, Diagnostic::error(span, message).hint(hint));
+                continue;
+            }
+            self.policy_learner(id, name, "bandit", &read.file, span);
+            let Some(actions) = self.bandit_actions(name).map(<[String]>::to_vec) else { continue };
+            let offered = of.candidates.iter().flatten().map(|candidate| &candidate.name);
+            if let Some(missing) = offered.into_iter().find(|offered| !actions.contains(offered)) {
+                let message = format!("challenger \"{name}\" knows no action \"{missing}\"");
+                let hint =
+                    "Add it to the actions of that learner, which then learns anew from the log.";
+                self.push(&read.file, Diagnostic::error(span, message).hint(hint));
             }
         }
     }

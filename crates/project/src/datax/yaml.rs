@@ -7,7 +7,7 @@ const FIRST: [&str; 10] =
     ["stream", "name", "host", "port", "database", "options", "target", "read", "write", "key"];
 
 /// Writes a document.
-pub(super) fn document(entries: &[(String, Json)]) -> String {
+pub(crate) fn document(entries: &[(String, Json)]) -> String {
     let mut out = String::new();
     for (key, value) in entries {
         entry(&mut out, 0, key, value);

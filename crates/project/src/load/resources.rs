@@ -71,6 +71,8 @@ impl Loaded {
         self.syncs = self.read_kind(dir, NodeKind::Sync);
         self.links = self.read_kind(dir, NodeKind::Link);
         self.splits = self.read_kind(dir, NodeKind::Split);
+        self.dictionaries = self.read_kind(dir, NodeKind::Dictionary);
+        self.qualities = self.read_kind(dir, NodeKind::Quality);
         self.semantics = self.read_kind(dir, NodeKind::Semantic);
         self.learners = self.read_kind(dir, NodeKind::Learner);
         self.policies = self.read_kind(dir, NodeKind::Policy);

@@ -15,8 +15,17 @@ const FILES_MAX: usize = 20_000;
 const DEPTH_MAX: usize = 16;
 
 /// Folders besides those of the resources.
-const OTHER_FOLDERS: &[&str] =
-    &["tests", "macros", "seeds", "snapshots", "streams", "dashboards", "access", "analyses"];
+const OTHER_FOLDERS: &[&str] = &[
+    "tests",
+    "macros",
+    "seeds",
+    "snapshots",
+    "streams",
+    "dashboards",
+    "access",
+    "analyses",
+    "contracts",
+];
 
 /// The paths, relative to `dir`, of files in `folder` that end in one of `extensions`, sorted.
 ///

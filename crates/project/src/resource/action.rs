@@ -22,6 +22,24 @@ pub struct Action {
     #[serde(default = "attempts_default")]
     #[schemars(range(min = 1, max = 100))]
     pub attempts: u32,
+    /// What is promised where it is not known whether a delivery arrived.
+    #[serde(default)]
+    pub guarantee: Guarantee,
+}
+
+/// What is promised where it is not known whether a delivery arrived: the receiver hung up, answered with a failure of
+/// its own, or this program was killed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Guarantee {
+    /// It is sent again with the same idempotency key until it is acknowledged: a receiver that honours keys acts
+    /// exactly once.
+    #[default]
+    AtLeastOnce,
+    /// It is never sent a second time: for receivers without keys. What is not acknowledged goes to the dead letters
+    /// with the reason, for a person to look at. Only a delivery that cannot have reached the receiver, because there
+    /// was no connection, is tried again.
+    AtMostOnce,
 }
 
 fn attempts_default() -> u32 {

@@ -112,6 +112,35 @@ pub struct ChooseBandit {
     #[serde(default)]
     #[schemars(length(min = 1, max = 1000))]
     pub candidates: Option<Vec<BanditCandidate>>,
+    /// How another learner gets to decide: judged at every turn by logged decisions, tried on a small share of units
+    /// that grows, promoted or taken back by evidence. Without it only `flywheel policy promote` changes who decides.
+    #[serde(default)]
+    pub canary: Option<Canary>,
+}
+
+/// A challenger's trial. Units are divided by chance, and both learners decide at the same time; the challenger's share
+/// is raised while nothing speaks against it, it is promoted when it is shown to be better, and taken back when it is
+/// shown to be worse, by intervals that stay valid however often one looks.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Canary {
+    /// Learners of kind `bandit` that are judged at every turn while no trial runs; the first one whose logged evidence
+    /// suffices is tried. None: trials are started with `flywheel policy promote` alone.
+    #[serde(default)]
+    pub challengers: Vec<String>,
+    /// The shares of units that it decides for, one after the other.
+    #[serde(default = "shares_default")]
+    #[schemars(length(min = 1, max = 20))]
+    pub shares: Vec<Share>,
+    /// Units of the challenger whose window has closed before its share is raised.
+    #[serde(default = "canary_units_default")]
+    pub min_units: u64,
+    /// The gain in reward a decision that the lower end of the interval must exceed, to be tried and to be promoted.
+    #[serde(default)]
+    pub gain_min: f64,
+    /// A trial that has shown neither after this time is ended.
+    #[serde(default = "patience_default")]
+    pub patience: Duration,
 }
 
 /// An action that a bandit may choose.
@@ -201,6 +230,10 @@ pub struct Reorder {
     /// The share of lead times in which the stock shall last.
     #[serde(default = "service_default")]
     pub service_level: Share,
+    /// The share of demand that shall be served from the shelf; it takes the place of `service_level`. Choose it where
+    /// a unit that is missing is what hurts, and `service_level` where any stock-out is.
+    #[serde(default)]
+    pub fill_rate: Option<Share>,
     /// Days from order to arrival, where the audience has no `lead_time_days`.
     #[serde(default = "lead_default")]
     #[schemars(range(min = 0, max = 3650))]
@@ -279,6 +312,15 @@ fn yes() -> bool {
 }
 fn min_units_default() -> u64 {
     200
+}
+fn shares_default() -> Vec<Share> {
+    [0.01, 0.05, 0.10, 0.25, 0.50].map(Share::of).to_vec()
+}
+fn canary_units_default() -> u64 {
+    100
+}
+fn patience_default() -> Duration {
+    Duration::days(30)
 }
 fn window_default() -> Duration {
     Duration::days(7)

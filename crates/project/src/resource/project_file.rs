@@ -1,11 +1,15 @@
 //! `flywheel.yaml`.
 
+mod catalogue;
+
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::quantity::Size;
+
+pub use catalogue::{AssetSettings, Catalogue, Prices};
 
 /// The project file, `flywheel.yaml`: its presence makes a folder a project.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
@@ -31,6 +35,9 @@ pub struct ProjectFile {
     /// How metrics divide time.
     #[serde(default)]
     pub calendar: Calendar,
+    /// What people say about assets, and what keeping them costs.
+    #[serde(default)]
+    pub catalogue: Catalogue,
     /// Defaults for models by folder, dbt's `models:` block: `staging: {materialized: view}`.
     #[serde(default)]
     pub models: BTreeMap<String, ModelDefaults>,
@@ -63,6 +70,7 @@ impl ProjectFile {
             vars,
             simulated: false,
             calendar: Calendar::default(),
+            catalogue: Catalogue::default(),
             models: BTreeMap::new(),
         }
     }

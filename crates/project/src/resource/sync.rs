@@ -1,7 +1,7 @@
 //! `syncs/*.yaml`.
 
 use std::collections::BTreeMap;
-use std::num::NonZeroU64;
+use std::num::{NonZeroU64, NonZeroUsize};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -48,6 +48,20 @@ pub struct Limits {
     /// How many bytes it reads in a second at most, as rows lie in memory: `20MiB`.
     #[serde(default)]
     pub bytes_per_second: Option<Size>,
+    /// How many streams, or ranges of streams, it reads at once at most; without it one stream after the
+    /// other, each with as many connections as its `parallel` says. Streams that write the same target
+    /// stay in their order.
+    #[serde(default)]
+    pub parallelism: Option<NonZeroUsize>,
+    /// How many connections to the source it has open at once at most, for everything it does there:
+    /// reading, looking things up, following a log. For databases.
+    #[serde(default)]
+    pub source_connections: Option<NonZeroUsize>,
+    /// How much memory its pages under way and its buffers of rows to write take at most: `256MiB`. Pages
+    /// and buffers shrink to fit; a row that does not fit into a page ends the run. Rows of a merge wait
+    /// in the project's `memory`.
+    #[serde(default)]
+    pub memory: Option<Size>,
 }
 
 /// One or several destinations.

@@ -64,7 +64,7 @@ pub(super) async fn write(moving: &Moving<'_>) -> Result<(Option<PathBuf>, Vec<S
     }
     check_free(moving)?;
     let entry = SourceEntry::named(&to)?;
-    let (_, source) = moving.workspace.source(&moving.sync.connection)?;
+    let (_, source) = moving.workspace.source_of(moving.sync)?;
     let known = source.discover().await?;
     let (mut streams, mut notices) = (Vec::new(), Vec::new());
     for stream in &moving.sync.streams {

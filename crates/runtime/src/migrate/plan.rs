@@ -5,7 +5,7 @@ use std::time::Instant;
 use flywheel_base::Result;
 use flywheel_connect::source::{Source, StreamInfo};
 use flywheel_project::resource::sync::{Read, Stream, Write};
-use flywheel_reconcile::planner::{Mode, choose_mode};
+use flywheel_reconcile::planner::{Mode, Worker, choose_mode};
 use futures::StreamExt;
 use serde::Serialize;
 use serde_json::Value;
@@ -14,6 +14,7 @@ use super::Moving;
 use crate::Workspace;
 use crate::draft::facts;
 use crate::mapping::mapping;
+use crate::task::share::{Share, packed};
 use crate::task::sync::read_request;
 
 /// How often changes shall arrive while a migration lasts.
@@ -38,6 +39,11 @@ pub struct PlannedStream {
     pub read: String,
     /// Seconds for reading all rows, from the pace of the first ones.
     pub read_s: Option<f64>,
+    /// Which of the streams that are read at once it is part of, from 1, and what each of them may use:
+    /// the sync's `limits`.
+    pub worker: usize,
+    /// The limits in words.
+    pub share: String,
     /// What stands in the way, or will.
     pub warnings: Vec<String>,
 }
@@ -48,7 +54,8 @@ pub struct PlannedStream {
 /// [`flywheel_base::ErrorKind::Invalid`] if the sync is no migration; those of both systems.
 pub async fn plan(workspace: &Workspace, name: &str) -> Result<Vec<PlannedStream>> {
     let moving = Moving::named(workspace, name)?;
-    let (entry, source) = moving.workspace.source(&moving.sync.connection)?;
+    let (entry, source) = moving.workspace.source_of(moving.sync)?;
+    let share = Share::of(moving.sync)?;
     let (target_entry, target) = moving.workspace.source(moving.to)?;
     source.check().await?;
     target.check().await?;
@@ -75,6 +82,13 @@ pub async fn plan(workspace: &Workspace, name: &str) -> Result<Vec<PlannedStream
     }
     // The longest first, so that the whole is not held up by one at its end.
     all.sort_by_key(|planned| std::cmp::Reverse(planned.rows));
+    let rows = |planned: &PlannedStream| (planned.stream.clone(), planned.rows.unwrap_or(0));
+    let packing = packed(moving.sync, &all.iter().map(rows).collect::<Vec<_>>())?;
+    for planned in &mut all {
+        let of = |worker: &Worker| worker.chunks.contains(&planned.stream);
+        planned.worker = packing.workers.iter().position(of).map_or(0, |at| at + 1);
+        planned.share = share.words();
+    }
     Ok(all)
 }
 
@@ -87,7 +101,8 @@ async fn sample(
 ) -> Result<Vec<String>> {
     let whole = Stream { read: Read::Full, ..stream.clone() };
     let mapping = mapping(moving.workspace, moving.sync, &whole)?;
-    let request = read_request(&whole, &mapping, None, moving.workspace.now());
+    let share = Share::of(moving.sync)?;
+    let request = share.limit(read_request(&whole, &mapping, None, moving.workspace.now()));
     let watch = Instant::now();
     let mut pages = source.read(&request);
     let (mut columns, mut rows, mut bad) = (Vec::new(), 0_u64, 0_u64);

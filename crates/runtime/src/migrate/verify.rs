@@ -113,7 +113,7 @@ async fn one(moving: &Moving<'_>, stream: &Stream, skip: &[String]) -> Result<Ve
     let whole = Stream { read: Read::Full, ..stream.clone() };
     let mapping = mapping(moving.workspace, moving.sync, &whole)?;
     let now = moving.workspace.now();
-    let (_, source) = moving.workspace.source(&moving.sync.connection)?;
+    let (_, source) = moving.workspace.source_of(moving.sync)?;
     let (entry, target) = moving.workspace.source(moving.to)?;
     let sides = [
         Reading {

@@ -5,6 +5,9 @@ use std::collections::BTreeMap;
 use flywheel_base::Result;
 use flywheel_decision::table::ColumnType::{Integer, Moment, Text};
 use flywheel_decision::table::SystemTable;
+use flywheel_state::Publication;
+use flywheel_warehouse::{Location, TableState};
+use futures::{StreamExt, stream};
 use serde_json::{Value, json};
 
 use crate::Workspace;
@@ -25,10 +28,24 @@ pub(super) const TABLE: SystemTable = SystemTable {
     ],
 };
 
-/// Its rows.
-pub(super) async fn rows(workspace: &Workspace) -> Result<Vec<Value>> {
-    let mut rows = BTreeMap::new();
+/// Tables whose state is read at the same time.
+const STATES_BESIDE_MAX: usize = 16;
+
+/// A table or view as readers see it.
+pub(crate) struct Seen {
+    /// `landed`, `model`, `view`, `learner` or `system`.
+    pub(crate) kind: &'static str,
+    /// Where it lies; none for a view.
+    pub(crate) location: Option<Location>,
+    /// What is known of the version that readers see; none for a view.
+    pub(crate) state: Option<TableState>,
+}
+
+/// Every table and view that readers see, by its name in SQL.
+pub(crate) async fn seen(workspace: &Workspace) -> Result<BTreeMap<String, Seen>> {
+    let mut all = BTreeMap::new();
     let published = workspace.store.publications()?;
+    let holds = workspace.store.holds()?;
     for at in workspace.lake.locations().await? {
         let Some((schema, table)) =
             at.as_str().split_once('/').filter(|(_, table)| !table.contains('/'))
@@ -40,34 +57,50 @@ pub(super) async fn rows(workspace: &Workspace) -> Result<Vec<Value>> {
             "system" => "system",
             _ => "landed",
         };
-        if let Some(state) = workspace.lake.head(&at).await? {
-            let name = format!("{schema}.{table}");
-            rows.insert(name.clone(), row(workspace, &name, kind, at.as_str(), &state));
+        let name = format!("{schema}.{table}");
+        let state = match holds.iter().find(|hold| hold.name == name) {
+            Some(hold) => match hold.version {
+                Some(version) => Some(workspace.lake.state_at(&at, version).await?),
+                None => None,
+            },
+            None => workspace.lake.head(&at).await?,
+        };
+        if let Some(state) = state {
+            all.insert(name, Seen { kind, location: Some(at), state: Some(state) });
         }
     }
-    for publication in published {
-        let name = publication.name;
-        let (Some(location), Some(version)) = (publication.location, publication.version) else {
-            rows.insert(name.clone(), json!({"name": name, "kind": "view"}));
-            continue;
-        };
-        let at = flywheel_warehouse::Location::new(location)?;
-        let state = workspace.lake.state_at(&at, version).await?;
-        rows.insert(name.clone(), row(workspace, &name, "model", at.as_str(), &state));
+    // Most tables of a project are models: their states are read beside each other.
+    let states = published.into_iter().map(|publication| published_as(workspace, publication));
+    let states: Vec<Result<(String, Seen)>> =
+        stream::iter(states).buffered(STATES_BESIDE_MAX).collect().await;
+    for state in states {
+        let (name, seen) = state?;
+        all.insert(name, seen);
     }
-    Ok(rows.into_values().collect())
+    Ok(all)
 }
 
-fn row(
-    workspace: &Workspace,
-    name: &str,
-    kind: &str,
-    at: &str,
-    state: &flywheel_warehouse::TableState,
-) -> Value {
-    json!({
-        "name": name, "kind": kind, "location": format!("{}/{at}", workspace.project.file.lake),
-        "version": state.version, "rows": state.rows, "files": state.files, "size_bytes": state.bytes,
-        "committed_at": state.committed_at,
-    })
+/// What readers see of a model.
+async fn published_as(workspace: &Workspace, publication: Publication) -> Result<(String, Seen)> {
+    let name = publication.name;
+    let (Some(location), Some(version)) = (publication.location, publication.version) else {
+        return Ok((name, Seen { kind: "view", location: None, state: None }));
+    };
+    let at = Location::new(location)?;
+    let state = workspace.lake.state_at(&at, version).await?;
+    Ok((name, Seen { kind: "model", location: Some(at), state: Some(state) }))
+}
+
+/// Its rows.
+pub(super) async fn rows(workspace: &Workspace) -> Result<Vec<Value>> {
+    let seen = seen(workspace).await?;
+    let row = |(name, seen): (String, Seen)| match (seen.location, seen.state) {
+        (Some(at), Some(state)) => json!({
+            "name": name, "kind": seen.kind, "location": format!("{}/{at}", workspace.project.file.lake),
+            "version": state.version, "rows": state.rows, "files": state.files, "size_bytes": state.bytes,
+            "committed_at": state.committed_at,
+        }),
+        _ => json!({"name": name, "kind": seen.kind}),
+    };
+    Ok(seen.into_iter().map(row).collect())
 }

@@ -1,13 +1,14 @@
 //! Building models: a thin task around `transform`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use flywheel_base::{Error, Result};
+use flywheel_project::{NodeId, NodeKind};
 use flywheel_state::{Store, TaskOutcome};
 use flywheel_transform::{BuildOptions, BuildReport, ModelStatus, TestStatus};
 use serde_json::{Value, json};
 
-use crate::{Workspace, recorder::Recorder};
+use crate::{Workspace, catalogue, quality, recorder::Recorder};
 
 /// How many of the newest runs are searched for builds, until one of everything.
 const BUILDS_LOOKED_AT: u32 = 100;
@@ -42,10 +43,17 @@ pub(crate) async fn run(
     let times = report.models.iter().filter(|model| model.status != ModelStatus::Unchanged);
     let times: serde_json::Map<String, Value> =
         times.map(|model| (model.name.clone(), json!(model.duration.as_millis() as u64))).collect();
+    let outcomes = report.models.iter().flat_map(|model| &model.tests).chain(&report.tests);
+    let outcomes: serde_json::Map<String, Value> = outcomes
+        .map(|test| {
+            (test.name.clone(), json!({"status": test.status.name(), "failures": test.failures}))
+        })
+        .collect();
     let detail = json!({
-        "model_ms": times, "whole": whole, "good": good.collect::<Vec<_>>(), "built": count(ModelStatus::Built), "unchanged": count(ModelStatus::Unchanged),
-        "published": report.published, "blocked": report.blocked,
+        "test_outcomes": outcomes, "model_ms": times, "whole": whole, "good": good.collect::<Vec<_>>(), "built": count(ModelStatus::Built), "unchanged": count(ModelStatus::Unchanged),
+        "published": report.published, "blocked": report.blocked, "tests": tests(&report),
     });
+    note_reads(workspace, &report);
     let rows_out = report.models.iter().filter_map(|model| model.rows).sum();
     let error = (!report.passed()).then(|| blocked(&report).report());
     recorder.ended(
@@ -53,7 +61,42 @@ pub(crate) async fn run(
         status,
         TaskOutcome { rows_out: Some(rows_out), error, detail, ..TaskOutcome::default() },
     );
+    Box::pin(quality::after_build(workspace, recorder, &report)).await?;
     Ok(report)
+}
+
+/// The worst that tests say about each table that was tested.
+fn tests(report: &BuildReport) -> BTreeMap<String, &'static str> {
+    let mut worst: BTreeMap<String, TestStatus> = BTreeMap::new();
+    let rank = |status: TestStatus| match status {
+        TestStatus::Passed => 0,
+        TestStatus::Warned => 1,
+        TestStatus::Failed => 2,
+    };
+    let tests = report.models.iter().flat_map(|model| &model.tests).chain(&report.tests);
+    for test in tests {
+        let Some(subject) = &test.subject else { continue };
+        let known = worst.entry(subject.clone()).or_insert(test.status);
+        if rank(test.status) > rank(*known) {
+            *known = test.status;
+        }
+    }
+    worst.into_iter().map(|(subject, status)| (subject, status.name())).collect()
+}
+
+/// Counts what the models that were built have read.
+fn note_reads(workspace: &Workspace, report: &BuildReport) {
+    let project = &workspace.project;
+    let models: BTreeMap<String, &str> =
+        project.models.values().map(|model| (model.relation(), model.name.as_str())).collect();
+    let mut reads = Vec::new();
+    for outcome in report.models.iter().filter(|model| model.status == ModelStatus::Built) {
+        let Some(name) = models.get(&outcome.name) else { continue };
+        let id = NodeId::new(NodeKind::Model, *name);
+        let upstream = project.graph.upstream(&id);
+        reads.extend(upstream.map(|id| (catalogue::shown(project, id), outcome.name.clone())));
+    }
+    catalogue::note_all(workspace, reads, "build");
 }
 
 /// The models whose last build is not what readers see, from what the newest builds recorded.

@@ -27,7 +27,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::changes::reader;
-use super::sync::{Landed, Tally, page_rows, read_request, source, tell_source};
+use super::share::Share;
+use super::sync::{Landed, Tally, read_request, source, tell_source};
 use crate::Workspace;
 use crate::mapping::mapping;
 
@@ -58,10 +59,9 @@ pub(crate) async fn deliver(
         progress = target.progress(&request).await?;
     }
     let mapping = mapping(workspace, sync, stream)?;
-    let read = ReadRequest {
-        page_rows: page_rows(sync),
-        ..read_request(stream, &mapping, start(stream, &progress), workspace.now())
-    };
+    let share = Share::of(sync)?;
+    let read = read_request(stream, &mapping, start(stream, &progress), workspace.now());
+    let read = share.limit(read);
     let mut delivery = Delivery {
         workspace,
         run_id,
@@ -79,6 +79,7 @@ pub(crate) async fn deliver(
         columns: None,
         tally: Tally::default(),
         waiting: Waiting::default(),
+        checkpoint_bytes: share.gathered(CHECKPOINT_BYTES),
         landed: Landed { table: format!("{destination}.{}", stream.stream), ..Landed::default() },
     };
     delivery.all(source.as_ref(), &read).await?;
@@ -192,8 +193,8 @@ struct Waiting {
 
 impl Waiting {
     /// Whether it is enough for a commit.
-    fn is_much(&self) -> bool {
-        self.rows >= CHECKPOINT_ROWS || self.bytes >= CHECKPOINT_BYTES
+    fn is_much(&self, bytes: usize) -> bool {
+        self.rows >= CHECKPOINT_ROWS || self.bytes >= bytes
     }
 }
 
@@ -217,6 +218,8 @@ struct Delivery<'a> {
     reached: Option<Position>,
     tally: Tally,
     waiting: Waiting,
+    /// Bytes of rows between two commits.
+    checkpoint_bytes: usize,
     landed: Landed,
 }
 
@@ -249,7 +252,7 @@ impl Delivery<'_> {
         let mut page = self.mapping.apply(page)?;
         let filtered = self.mapping.filtered() - filtered;
         // Only a row that follows proves that the read has not ended at the position before it.
-        if page.batch.num_rows() > 0 && self.waiting.is_much() {
+        if page.batch.num_rows() > 0 && self.waiting.is_much(self.checkpoint_bytes) {
             self.commit(false).await?;
         }
         self.landed.rows_filtered += filtered;

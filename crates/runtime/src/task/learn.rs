@@ -2,9 +2,10 @@
 
 use flywheel_base::Result;
 use flywheel_decision::learner::{self, Learned};
+use flywheel_project::{NodeId, NodeKind};
 use flywheel_state::TaskOutcome;
 
-use crate::{Workspace, recorder::Recorder};
+use crate::{Workspace, catalogue, recorder::Recorder};
 
 /// Whether learners are fitted although they are not due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +45,11 @@ pub(crate) async fn run(
             };
             ("succeeded".to_owned(), outcome)
         })?);
+        let graph = &workspace.project.graph;
+        let id = NodeId::new(NodeKind::Learner, name.as_str());
+        let tables: Vec<String> =
+            graph.upstream(&id).map(|id| catalogue::shown(&workspace.project, id)).collect();
+        catalogue::note_reads(workspace, &tables, name, "learn");
     }
     Ok(all)
 }

@@ -1,12 +1,14 @@
 //! Landing: pages of a source and the position after them, in one commit.
 
-use std::num::NonZeroU64;
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::array::{RecordBatch, new_null_array};
 use arrow::datatypes::{Schema, SchemaRef};
 use flywheel_base::{Error, ErrorKind, Result, Timestamp};
-use flywheel_connect::source::{ChangesRequest, PAGE_ROWS_DEFAULT, ReadMode, ReadRequest, Source};
+use flywheel_connect::source::{
+    ChangesRequest, PAGE_BYTES_DEFAULT, PAGE_ROWS_DEFAULT, ReadMode, ReadRequest, Source,
+};
 use flywheel_connect::{Mapping, Notice, Page, Position, Rejected};
 use flywheel_project::resource::sync::{
     Errors, LAKE, OnBadRow, Read, Stream, Sync, Write as WriteModeDeclared,
@@ -17,16 +19,17 @@ use flywheel_warehouse::{
 };
 use futures::channel::mpsc;
 use futures::future::try_join;
-use futures::stream::BoxStream;
+use futures::stream::{BoxStream, FuturesUnordered};
 use futures::{SinkExt, StreamExt};
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::changes;
 use super::deliver::deliver;
+use super::share::{Lane, Share, lanes};
 use crate::lake_source::LakeSource;
 use crate::mapping::mapping;
-use crate::{Workspace, migrate, quarantine, recorder::Recorder};
+use crate::{Workspace, migrate, quality, quarantine, recorder::Recorder};
 
 /// What a read is at most gathered to before it is written; more is streamed into data files.
 pub(super) const GATHERED_BYTES_MAX: usize = 32 << 20;
@@ -58,6 +61,9 @@ pub struct Landed {
     pub version: Option<i64>,
     /// What a person should know.
     pub notices: Vec<String>,
+    /// Why readers do not see what landed: it breaks a promise of a quality file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub blocked: Option<String>,
 }
 
 /// Runs every stream of the sync `name`, unless its migration says that it stands still; each is
@@ -94,6 +100,7 @@ pub(crate) async fn run_now(
         .ok_or_else(|| Error::not_found(format!("no sync \"{name}\"")))?;
     let mut landed = Vec::new();
     let mut failed = None;
+    let gate = quality::Gate::close(workspace, sync).await?;
     let of_log: Vec<&Stream> =
         sync.streams.iter().filter(|stream| stream.read == Read::Cdc).collect();
     if restart && of_log.is_empty() {
@@ -111,20 +118,65 @@ pub(crate) async fn run_now(
             }
         }
     }
-    for work in works(sync) {
-        let timer = recorder.started("sync", &work.named(name));
-        let result = Box::pin(one(workspace, recorder.run_id(), name, sync, work)).await;
-        match recorder.settled(timer, result, |landed| ("succeeded".to_owned(), outcome(landed))) {
-            Ok(one) => {
-                for notice in &one.notices {
-                    recorder.notice(format!("sync {}: {notice}", work.named(name)));
-                }
-                landed.push(one);
-            }
+    let reads = Box::pin(reads(workspace, recorder, name, sync)).await?;
+    for one in reads {
+        match one {
+            Ok(one) => landed.push(one),
             Err(error) => failed = failed.or(Some(error)),
         }
     }
+    // Whatever failed, tables that did land are judged, and the others are given back to their readers.
+    if let Err(error) = Box::pin(gate.settle(recorder, &mut landed)).await {
+        failed = failed.or(Some(error));
+    }
     failed.map_or(Ok(landed), Err)
+}
+
+/// The error of tables that landed and that readers do not see; none if there are none.
+pub(crate) fn blocked(landed: &[Landed]) -> Option<Error> {
+    let why: Vec<&str> = landed.iter().filter_map(|one| one.blocked.as_deref()).collect();
+    (!why.is_empty()).then(|| {
+        Error::blocked(why.join("; ")).hint(
+            "Readers keep the last good version. Mend the source and sync again, or change the promise and run `flywheel quality run`.",
+        )
+    })
+}
+
+/// Runs what does not follow a log, as many streams at once as the sync may; the results are in the
+/// order of the file.
+async fn reads(
+    workspace: &Workspace,
+    recorder: &mut Recorder<'_>,
+    name: &str,
+    sync: &Sync,
+) -> Result<Vec<Result<Landed>>> {
+    let workers = Share::of(sync)?.workers;
+    let mut lanes: VecDeque<Lane<'_>> = lanes(workspace, sync).await?.into();
+    let run_id = recorder.run_id().to_owned();
+    let mut running = FuturesUnordered::new();
+    let mut done: Vec<(usize, Result<Landed>)> = Vec::new();
+    loop {
+        while running.len() < workers
+            && let Some(lane) = lanes.pop_front()
+        {
+            let mut lane = VecDeque::from(lane);
+            let Some(work) = lane.pop_front() else { continue };
+            let timer = recorder.started("sync", &work.named(name));
+            let read = Box::pin(one(workspace, &run_id, name, sync, work));
+            running.push(async move { (work, timer, read.await, lane) });
+        }
+        let Some((work, timer, result, rest)) = running.next().await else { break };
+        let told = |landed: &Landed| ("succeeded".to_owned(), outcome(landed));
+        let result = recorder.settled(timer, result, told);
+        for notice in result.iter().flat_map(|one| &one.notices) {
+            recorder.notice(format!("sync {}: {notice}", work.named(name)));
+        }
+        done.push((work.place, result));
+        // What writes the same target goes on before others begin.
+        lanes.push_front(rest.into());
+    }
+    done.sort_by_key(|(place, _)| *place);
+    Ok(done.into_iter().map(|(_, result)| result).collect())
 }
 
 /// One stream on its way to one destination.
@@ -132,12 +184,22 @@ pub(crate) async fn run_now(
 pub(crate) struct Work<'a> {
     pub(crate) stream: &'a Stream,
     destination: &'a str,
+    /// Its place in the file.
+    place: usize,
 }
 
 impl Work<'_> {
     /// How it is called in runs and notices.
     pub(crate) fn named(&self, sync: &str) -> String {
         named(sync, self.stream, self.destination)
+    }
+
+    /// What it writes; two that write the same are not done at once.
+    pub(crate) fn target(&self) -> String {
+        match self.destination {
+            LAKE => self.stream.table(),
+            other => format!("{other}: {}", Value::Object(self.stream.target_of(other).clone())),
+        }
     }
 }
 
@@ -152,9 +214,11 @@ pub(crate) fn named(sync: &str, stream: &Stream, destination: &str) -> String {
 
 /// Everything a sync does apart from following a log.
 pub(crate) fn works(sync: &Sync) -> impl Iterator<Item = Work<'_>> {
-    sync.streams.iter().filter(|stream| stream.read != Read::Cdc).flat_map(|stream| {
-        sync.destination.names().iter().map(move |destination| Work { stream, destination })
-    })
+    let streams = sync.streams.iter().filter(|stream| stream.read != Read::Cdc);
+    let all = streams.flat_map(|stream| {
+        sync.destination.names().iter().map(move |destination| (stream, destination))
+    });
+    all.enumerate().map(|(place, (stream, destination))| Work { stream, destination, place })
 }
 
 /// Brings one stream to one destination.
@@ -208,6 +272,7 @@ pub(crate) struct Job<'a> {
     pub(crate) source: Box<dyn Source>,
     pub(crate) request: ReadRequest,
     pub(crate) mapping: Mapping,
+    share: Share,
     pub(crate) at: Location,
     app: String,
     sequence: i64,
@@ -237,6 +302,7 @@ impl Landed {
         self.rows_superseded += later.rows_superseded;
         self.rows_deleted += later.rows_deleted;
         self.version = later.version.or(self.version);
+        self.blocked = later.blocked.or_else(|| self.blocked.take());
     }
 
     /// Takes over what a commit did.
@@ -272,6 +338,7 @@ pub(crate) async fn job<'a>(
     sync: &'a Sync,
     stream: &'a Stream,
 ) -> Result<Job<'a>> {
+    let share = Share::of(sync)?;
     let source = source(workspace, sync, stream).await?;
     let mapping = mapping(workspace, sync, stream)?;
     let at = location_of(&destination(stream)?)?;
@@ -288,10 +355,8 @@ pub(crate) async fn job<'a>(
         errors: &sync.errors,
         stream,
         source,
-        request: ReadRequest {
-            page_rows: page_rows(sync),
-            ..read_request(stream, &mapping, from, workspace.now())
-        },
+        request: share.limit(read_request(stream, &mapping, from, workspace.now())),
+        share,
         mapping,
         at,
         app,
@@ -308,15 +373,9 @@ pub(crate) async fn source(
     let source: Box<dyn Source> = if sync.reads_lake() {
         Box::new(LakeSource::open(workspace, stream).await?)
     } else {
-        workspace.source(&sync.connection)?.1
+        workspace.source_of(sync)?.1
     };
     workspace.limited(sync, source)
-}
-
-/// How many rows a page of a sync has at most: no more than it may read in a second.
-pub(super) fn page_rows(sync: &Sync) -> usize {
-    let limit = sync.limits.rows_per_second.map_or(u64::MAX, NonZeroU64::get);
-    PAGE_ROWS_DEFAULT.min(usize::try_from(limit).unwrap_or(usize::MAX))
 }
 
 /// What a stream asks its source for, from a position on.
@@ -340,6 +399,8 @@ pub(crate) fn read_request(
         from,
         write_appends: stream.write == WriteModeDeclared::Append,
         page_rows: PAGE_ROWS_DEFAULT,
+        page_bytes: PAGE_BYTES_DEFAULT,
+        parallel: None,
         now,
     }
 }
@@ -362,6 +423,7 @@ async fn land(
             GATHERED_BYTES_MAX
         }
     };
+    let much = job.share.gathered(much);
     while bytes < much {
         let Some(page) = pages.next().await else {
             drop(pages);
@@ -371,7 +433,8 @@ async fn land(
         bytes += batch.get_array_memory_size();
         gathered.push(batch);
     }
-    let mut load = workspace.lake.load(&job.at, mode(stream, workspace.now())).await?;
+    let load = workspace.lake.load(&job.at, mode(stream, workspace.now())).await?;
+    let mut load = load.within(job.share.buffer_bytes);
     let loaded = stream_into(&job, &mut load, gathered, &mut pages, &tally).await;
     drop(pages);
     if let Err(error) = loaded {
@@ -485,7 +548,8 @@ async fn settle(job: &Job<'_>, tally: &Mutex<Tally>) -> Result<Settled> {
     let known = head.as_ref().and_then(|head| head.checkpoints.get(&job.app));
     // Nothing new was read and the table stands: a commit would only wake the models above it.
     let unchanged = known.is_some_and(|last| last.position == position.0);
-    if unchanged && (tally.rows == 0 || job.stream.read == Read::Full) {
+    let same = job.stream.read == Read::Full && job.source.position_tells_content();
+    if unchanged && (tally.rows == 0 || same) {
         landed.version = head.map(|head| head.version);
         return Ok(Settled { landed, position: None });
     }
@@ -580,7 +644,7 @@ pub(crate) fn location_of(table: &TableName) -> Result<Location> {
 }
 
 /// Gives every batch the columns of the whole run, missing ones empty.
-pub(super) fn conform(schema: &SchemaRef, batches: Vec<RecordBatch>) -> Result<Vec<RecordBatch>> {
+pub(crate) fn conform(schema: &SchemaRef, batches: Vec<RecordBatch>) -> Result<Vec<RecordBatch>> {
     let one = |batch: RecordBatch| {
         if batch.schema_ref() == schema {
             return Ok(batch);

@@ -14,6 +14,7 @@ use super::job::{Candidate, Job};
 use super::past::Past;
 use super::plan::Plan;
 use super::{BuildOptions, hook};
+use crate::catalog::holds;
 use crate::report::{
     BuildReport, Event, Failure, ModelOutcome, ModelStatus, TestOutcome, TestStatus,
 };
@@ -135,12 +136,16 @@ impl<'a> Progress<'a> {
             .filter(|name| !self.plan.models.contains_key(*name))
             .collect();
         let lake = self.world.lake;
+        let holds = &holds(self.world)?;
         let mut lookups: Vec<BoxFuture<'_, Result<Named>>> = Vec::new();
         for name in names {
             lookups.push(Box::pin(async move {
                 let location = names::plain_location(name)?;
-                let head = lake.head(&location).await?;
-                let item = head.map(|head| Item::Table { location, version: head.version });
+                let version = match holds.get(name) {
+                    Some(hold) => hold.version,
+                    None => lake.head(&location).await?.map(|head| head.version),
+                };
+                let item = version.map(|version| Item::Table { location, version });
                 Ok((name.clone(), item))
             }));
         }

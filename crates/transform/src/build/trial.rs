@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 
 use arrow::datatypes::SchemaRef;
 use flywheel_base::{Error, Result};
+use flywheel_project::IncrementalStrategy;
 use flywheel_state::Build;
-use flywheel_warehouse::{Session, TableName};
+use flywheel_warehouse::{Location, Session, TableName};
 use futures::future::BoxFuture;
 use futures::{StreamExt, stream};
 
@@ -20,7 +21,7 @@ use super::progress::Progress;
 use crate::inputs::{self, Inputs};
 use crate::report::{ModelStatus, TestOutcome, TestStatus};
 use crate::shelf::Item;
-use crate::testing::{self, Check, Subject, Unit, quoted_table};
+use crate::testing::{self, Check, Kept, Subject, Unit, quoted_table};
 
 /// How many tables are tested at once.
 const SUBJECTS_AT_ONCE: usize = 4;
@@ -180,7 +181,9 @@ impl Progress<'_> {
         }
         let Some(name) = subject else {
             let nothing = arrow::datatypes::Schema::empty();
-            let subject = Subject { table: "", schema: &nothing, batch: None, merge_key: &[] };
+            let kept = &Kept::new();
+            let subject =
+                Subject { table: "", schema: &nothing, batch: None, merge_key: &[], kept };
             return Ok(testing::run(self.world.lake, session, subject, checks).await);
         };
         let schema = match self.shelf.item(name) {
@@ -196,8 +199,53 @@ impl Progress<'_> {
             schema: &schema,
             batch: batch.as_deref(),
             merge_key: merge_key.unwrap_or_default(),
+            kept: &self.kept(name),
         };
         Ok(testing::run(self.world.lake, session, subject, checks).await)
+    }
+
+    /// What the subject's tests read besides it and what lost nothing since they passed: tables that are the same
+    /// and, of those that only got rows by a merge, the column that the merge goes by.
+    fn kept(&self, subject: &str) -> Kept {
+        let checks = self.plan.checks.get(&Some(subject.to_owned())).into_iter().flatten();
+        let reads: BTreeSet<&str> =
+            checks.flat_map(|check| &check.reads).map(String::as_str).collect();
+        let mut kept = Kept::new();
+        let mut then = self.shelf.clone();
+        for name in &reads {
+            let candidate = self.candidates.get(*name);
+            if candidate.is_none_or(|made| !made.built) {
+                // A view can lose rows when a table behind it changes.
+                if let Some(Item::Table { .. }) = self.shelf.item(name) {
+                    kept.insert((*name).to_owned(), None);
+                }
+                continue;
+            }
+            let (Some(made), Some(model)) = (candidate, self.plan.models.get(*name)) else {
+                continue;
+            };
+            let Some(before) = self.past(name).build.filter(|_| made.batch.is_some()) else {
+                continue;
+            };
+            let (Some(location), Some(version)) = (&before.location, before.version) else {
+                continue;
+            };
+            let Ok(location) = Location::new(location.as_str()) else { continue };
+            if made.fingerprint != before.fingerprint {
+                continue;
+            }
+            then.put(name, Some(Item::Table { location, version }));
+            match (&model.config.incremental_strategy, model.config.unique_key.as_slice()) {
+                (IncrementalStrategy::Append, _) => _ = kept.insert((*name).to_owned(), None),
+                (_, [key]) => _ = kept.insert((*name).to_owned(), Some(key.clone())),
+                _ => {}
+            }
+        }
+        // The tests passed on what was there before this build, or on something older.
+        let passed_on = self.past(subject).inputs().map(|inputs| inputs.reads);
+        let same =
+            passed_on.is_some_and(|reads_then| reads_then == inputs::of(then.versions(reads)));
+        if same { kept } else { Kept::new() }
     }
 
     /// Notes outcomes and blocks what failed.

@@ -1,5 +1,7 @@
 //! Running checks: shared queries first, a query of its own for what fails.
 
+use std::collections::BTreeMap;
+
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{Int64Type, Schema};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
@@ -29,7 +31,12 @@ pub(crate) struct Subject<'a> {
     pub(crate) batch: Option<&'a str>,
     /// The columns by which a merge keeps rows unique.
     pub(crate) merge_key: &'a [String],
+    /// The tables that have every value they had when the old rows passed.
+    pub(crate) kept: &'a Kept,
 }
+
+/// Tables that lost no value since, each with the column of which that is known; with none, it is of all of them.
+pub(crate) type Kept = BTreeMap<String, Option<String>>;
 
 /// Runs `checks`, in their order; a check that cannot be run is an outcome, too. Failing rows are kept in
 /// tables of `lake` where a check says so.
@@ -46,6 +53,7 @@ pub(crate) async fn run(
         batch: batch.as_deref(),
         schema: subject.schema,
         merge_key: subject.merge_key,
+        kept: subject.kept,
     };
     let mut statements = Vec::with_capacity(checks.len());
     for check in checks {

@@ -5,6 +5,7 @@ use arrow::datatypes::{DataType, Schema};
 use flywheel_base::{Error, Result, suggest};
 use serde_json::Value as Json;
 
+use super::run::Kept;
 use super::{Check, CheckKind};
 use crate::report::TestScope;
 
@@ -22,6 +23,15 @@ pub(super) struct Target<'a> {
     pub(super) schema: &'a Schema,
     /// Columns of which a merge keeps every value unique.
     pub(super) merge_key: &'a [String],
+    /// The tables that have every value they had when the old rows passed.
+    pub(super) kept: &'a Kept,
+}
+
+impl Target<'_> {
+    /// Whether every value that old rows found in this column is still there.
+    fn keeps(&self, table: &str, field: &str) -> bool {
+        self.kept.get(table).is_some_and(|of| of.as_ref().is_none_or(|of| of == field))
+    }
 }
 
 /// A check in SQL.
@@ -117,16 +127,18 @@ fn plain_statement(check: &Check, target: &Target<'_>) -> Result<Option<Statemen
             unique(check, target, &column)
         }
         CheckKind::Relationships { column: name, to, field } => {
-            // Rows of the other table may vanish, so the old rows have to be looked at as well.
+            // Where rows of the other table may have vanished, the old rows have to be looked at as well.
+            let batch = target.batch.filter(|_| target.keeps(to, field));
             let (column, field) = (column(name)?, quoted(field));
             let failing = format!(
                 "SELECT child.{column} AS from_field FROM {} AS child WHERE child.{column} IS NOT NULL AND NOT EXISTS \
                  (SELECT 1 FROM {} AS parent WHERE parent.{field} = child.{column})",
-                source(check, target.table),
+                source(check, batch.unwrap_or(target.table)),
                 quoted_table(to)
             );
             let sample = format!("SELECT DISTINCT from_field FROM ({failing}) ORDER BY from_field");
-            return Ok(Some(Statement::whole(target, failing, sample)));
+            let scope = if batch.is_some() { TestScope::NewRows } else { TestScope::Table };
+            return Ok(Some(Statement { scope, ..Statement::whole(target, failing, sample) }));
         }
         CheckKind::Singular { sql } => {
             let failing = sql.trim().trim_end_matches(';').to_owned();

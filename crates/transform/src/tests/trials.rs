@@ -3,7 +3,7 @@
 use flywheel_project::graph::Known;
 
 use super::shop::Shop;
-use crate::{BuildOptions, ModelStatus, TestStatus, test};
+use crate::{BuildOptions, ModelStatus, TestScope, TestStatus, test};
 
 const ORDERS: (&str, &str) = (
     "models/staging/stg_orders.sql",
@@ -238,4 +238,49 @@ models:
     assert_eq!(report.blocked, ["mart.revenue", "staging.stg_orders"]);
     assert!(report.published.is_empty());
     assert!(shop.store.builds().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_reference_is_looked_up_for_new_rows_only_while_the_other_table_keeps_its_values() {
+    let scope_of = |report: &crate::BuildReport| {
+        let tests = &report.model("mart.orders").unwrap().tests;
+        let test = tests.iter().find(|test| test.name.contains("relationships")).unwrap();
+        (test.scope, test.status, test.failures)
+    };
+    let files = |field: &str| {
+        let incremental = |key: &str, from: &str| {
+            format!(
+                "{{{{ config(materialized='incremental', unique_key='{key}') }}}} select * from {{{{ source('raw', '{from}') }}}} \
+                 {{% if is_incremental() %}} where at > (select max(at) from {{{{ this }}}}) {{% endif %}}"
+            )
+        };
+        let tests = format!(
+            "models:\n  - name: orders\n    columns:\n      - name: customer\n        tests:\n          - relationships: {{to: ref('customers'), field: {field}}}\n"
+        );
+        [
+            ("models/mart/orders.sql", incremental("id", "orders")),
+            ("models/mart/customers.sql", incremental("id", "customers")),
+            ("models/tests.yml", tests),
+        ]
+    };
+    for (field, renamed, scope) in [
+        ("id", "('a', 'z', 2)", TestScope::NewRows),
+        // A merge by id can take a name away that old orders refer to.
+        ("name", "('a', 'z', 2)", TestScope::Table),
+    ] {
+        let texts = files(field);
+        let shop = Shop::new(&texts.each_ref().map(|(path, text)| (*path, text.as_str()))).await;
+        shop.land("raw.orders", "id, customer, at", "(1, 'a', 1)").await;
+        shop.land("raw.customers", "id, name, at", "('a', 'a', 1), ('b', 'b', 1)").await;
+        assert_eq!(scope_of(&shop.build().await), (TestScope::Table, TestStatus::Passed, 0));
+
+        shop.land("raw.orders", "id, customer, at", "(2, 'b', 2)").await;
+        shop.land("raw.customers", "id, name, at", renamed).await;
+        let found = scope_of(&shop.build().await);
+        let lost = u64::from(field == "name");
+        assert_eq!((found.0, found.2), (scope, lost), "{field}");
+
+        shop.land("raw.orders", "id, customer, at", "(3, 'nobody', 3)").await;
+        assert_eq!(scope_of(&shop.build().await).2, lost + 1, "{field}: the new row");
+    }
 }

@@ -25,6 +25,8 @@ pub struct Load {
     mode: WriteMode,
     /// The table as it was when the load began.
     head: Option<Arc<Snapshot>>,
+    /// What the buffers of the file being written may hold, if that is limited.
+    buffer_bytes: Option<usize>,
     open: Option<Open>,
 }
 
@@ -46,7 +48,13 @@ impl Load {
         if let Some(head) = &head {
             head.require_writable()?;
         }
-        Ok(Self { lane, mode, head, open: None })
+        Ok(Self { lane, mode, head, buffer_bytes: None, open: None })
+    }
+
+    /// The load with buffers of about `bytes` at most; for the batches that follow.
+    #[must_use]
+    pub fn within(self, bytes: Option<usize>) -> Self {
+        Self { buffer_bytes: bytes, ..self }
     }
 
     /// Adds rows. A batch may have columns that those before it did not have; earlier rows are NULL
@@ -74,6 +82,7 @@ impl Load {
                 }
                 None => {
                     let writer = self.lane.new_writer(self.head.as_ref(), &fit);
+                    let writer = writer.within(self.buffer_bytes);
                     Open { given, fit, writer }
                 }
             });

@@ -7,35 +7,13 @@
 use std::path::Path;
 use std::process::Command;
 
-use super::goal;
+use super::figure::{Goal, Line, best, between, judge, least, most, parse, shown};
 use crate::context::Context;
 use crate::tally::Tally;
 use crate::{Result, figures, process, python};
 
 /// How often each side runs.
 const RUNS: usize = 3;
-
-/// A figure and what it must reach.
-struct Goal {
-    name: &'static str,
-    least: Option<f64>,
-    most: Option<f64>,
-}
-
-/// Shortens the table below.
-const fn least(name: &'static str, least: f64) -> Goal {
-    Goal { name, least: Some(least), most: None }
-}
-
-/// Shortens the table below.
-const fn most(name: &'static str, most: f64) -> Goal {
-    Goal { name, least: None, most: Some(most) }
-}
-
-/// Shortens the table below.
-const fn between(name: &'static str, least: f64, most: f64) -> Goal {
-    Goal { name, least: Some(least), most: Some(most) }
-}
 
 /// Every goal, by the name that the example prints.
 const GOALS: &[Goal] = &[
@@ -62,14 +40,6 @@ const GOALS: &[Goal] = &[
     least("hillstrom womens t-learner effect at 30 %", 0.071),
 ];
 
-/// One line of a program: what, its figure, processor seconds.
-#[derive(Clone, Debug, PartialEq)]
-struct Line {
-    name: String,
-    figure: f64,
-    cpu_s: f64,
-}
-
 /// Prints both sides and checks ours.
 pub(super) fn run(context: &Context) -> Result<Tally> {
     let data = context.data_set("open_bandit")?;
@@ -93,64 +63,7 @@ pub(super) fn run(context: &Context) -> Result<Tally> {
     }
     let (ours, peers) = (best(&ours), best(&peers));
     println!("\n{}", figures::table(&rows(&ours, &peers)));
-    Ok(judge(&ours))
-}
-
-fn judge(ours: &[Line]) -> Tally {
-    let mut tally = Tally::default();
-    for Goal { name, least, most } in GOALS {
-        let Some(line) = ours.iter().find(|line| line.name == *name) else {
-            goal::holds(&mut tally, &format!("{name} is printed"), false);
-            continue;
-        };
-        let holds = least.is_none_or(|least| line.figure >= least)
-            && most.is_none_or(|most| line.figure <= most);
-        println!("{name}: {} ({}): {}", shown(line.figure), wanted(*least, *most), said(holds));
-        tally.record(name, holds);
-    }
-    tally
-}
-
-fn said(holds: bool) -> &'static str {
-    if holds { "holds" } else { "falls short" }
-}
-
-fn wanted(least: Option<f64>, most: Option<f64>) -> String {
-    match (least, most) {
-        (Some(least), Some(most)) => format!("{least} to {most}"),
-        (Some(least), None) => format!("at least {least}"),
-        (None, Some(most)) => format!("at most {most}"),
-        (None, None) => "any".to_owned(),
-    }
-}
-
-/// Large figures without, small ones with their decimals.
-fn shown(figure: f64) -> String {
-    if figure.abs() >= 1000.0 { format!("{figure:.0}") } else { format!("{figure:.6}") }
-}
-
-/// Lines of `name, figure, processor seconds`, separated by tabs; others are comments.
-fn parse(text: &str) -> Vec<Line> {
-    let line = |line: &str| {
-        let mut cells = line.split('\t');
-        let name = cells.next()?.to_owned();
-        let figure = cells.next()?.trim().parse().ok()?;
-        Some(Line { name, figure, cpu_s: cells.next()?.trim().parse().ok()? })
-    };
-    text.lines().filter_map(line).collect()
-}
-
-/// Each name once, in the order of its first line; of several runs the fastest.
-fn best(lines: &[Line]) -> Vec<Line> {
-    let mut made: Vec<Line> = Vec::new();
-    for line in lines {
-        match made.iter_mut().find(|kept| kept.name == line.name) {
-            None => made.push(line.clone()),
-            Some(kept) if line.cpu_s < kept.cpu_s => *kept = line.clone(),
-            Some(_) => {}
-        }
-    }
-    made
+    Ok(judge(GOALS, &ours))
 }
 
 fn rows(ours: &[Line], peers: &[Line]) -> Vec<Vec<String>> {
@@ -163,33 +76,4 @@ fn rows(ours: &[Line], peers: &[Line]) -> Vec<Vec<String>> {
         }
     }
     rows
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_goal_is_judged_and_what_is_missing_or_short_fails() {
-        let text: String = GOALS
-            .iter()
-            .map(|goal| format!("{}\t{}\t1.0\n", goal.name, goal.least.or(goal.most).unwrap()))
-            .collect();
-        let lines = best(&parse(&(text + "# not promoted: why\n")));
-        assert_eq!((judge(&lines).passed, lines.len()), (GOALS.len() as u64, GOALS.len()));
-        let mut short = lines.clone();
-        short[0].figure = 0.5;
-        short.pop();
-        let tally = judge(&short);
-        assert_eq!(tally.failed, 2);
-        assert_eq!(tally.failures[0], GOALS[0].name);
-        assert_eq!(rows(&lines, &lines).len(), 1 + 2 * GOALS.len());
-    }
-
-    #[test]
-    fn of_several_runs_the_fastest_counts() {
-        let lines = parse("a\t5\t2.0\nb\t1\t1.0\na\t9\t1.0\na\t7\t1.5\n");
-        let kept = best(&lines);
-        assert_eq!((kept.len(), kept[0].figure, kept[0].cpu_s), (2, 9.0, 1.0));
-    }
 }

@@ -109,6 +109,7 @@ async fn answers_lead_to_done_later_or_never() {
                 Outcome::Delivered { .. } => ("done", None),
                 Outcome::Retry { after, .. } => ("later", after.map(|after| after.as_secs())),
                 Outcome::Rejected { .. } => ("never", None),
+                Outcome::Unreached { .. } => ("not sent", None),
             })
             .collect();
         assert_eq!(
@@ -150,6 +151,20 @@ async fn no_answer_is_tried_again() {
     assert!(matches!(&outcomes[0], Outcome::Retry { reason, .. } if reason.contains("in time")));
     drop(listener);
     let outcomes = build(settings).unwrap().deliver(&deliveries(1)).await;
+    assert!(matches!(&outcomes[0], Outcome::Unreached { .. }), "nothing was sent: {outcomes:?}");
+}
+
+#[tokio::test]
+async fn an_answer_that_breaks_off_says_nothing_about_the_effect() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    let action = build(json!({ "url": url, "allow_private": true })).unwrap();
+    let hang_up = async {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        assert!(stream.read(&mut [0; 16]).await.unwrap() > 0);
+    };
+    let deliveries = deliveries(1);
+    let (outcomes, ()) = tokio::join!(action.deliver(&deliveries), hang_up);
     assert!(matches!(&outcomes[0], Outcome::Retry { .. }), "{outcomes:?}");
 }
 

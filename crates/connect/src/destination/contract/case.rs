@@ -144,6 +144,20 @@ pub(crate) fn case(entry: &'static DestinationEntry) -> Case {
                 _server: None,
             }
         }
+        #[cfg(all(feature = "odbc", feature = "adbc"))]
+        "odbc" | "adbc" => {
+            let database = crate::postgres::testing::Database::new("SELECT 1");
+            Case {
+                entry,
+                folder: Folder::new(&[]),
+                connection: crate::driver::tests::to_postgres(entry.name, &database.name).unwrap(),
+                target: json!({ "table": "t" }),
+                stream: json!({ "table": "t" }),
+                reader: None,
+                bad: Some((infinite, "not-finite")),
+                _server: None,
+            }
+        }
         "mysql" => {
             use crate::source::mysql::tests;
             Case {

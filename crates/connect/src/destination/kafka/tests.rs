@@ -72,7 +72,7 @@ fn rows(rows: &[(i64, &str)]) -> RecordBatch {
 
 /// What a reader of committed messages sees.
 async fn pages(stream: Value, columns: &[(&str, &str)]) -> Vec<Page> {
-    let ctx = SourceContext { base_dir: ".".into(), now: now() };
+    let ctx = SourceContext { base_dir: ".".into(), now: now(), connections: Default::default() };
     let source = SourceEntry::named("kafka").unwrap().build(connection(), &ctx).unwrap();
     let mut request = ReadRequest::full(stream, now());
     let declared = columns.iter().map(|(name, kind)| {

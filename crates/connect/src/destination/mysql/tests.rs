@@ -134,7 +134,7 @@ async fn every_type_comes_back_as_it_was_written() {
     ]);
     let (count, refused) = case.write(WriteMode::Append, 1, std::slice::from_ref(&written)).await;
     assert_eq!((count.rows_written, refused), (3, Vec::new()));
-    let ctx = SourceContext { base_dir: ".".into(), now: now() };
+    let ctx = SourceContext { base_dir: ".".into(), now: now(), connections: Default::default() };
     let entry = SourceEntry::named("mysql").unwrap();
     let source = entry.build(connection(server(), &case.database), &ctx).unwrap();
     let request = ReadRequest::full(json!({ "query": "SELECT * FROM t ORDER BY id" }), now());

@@ -254,7 +254,11 @@ async fn a_log_of_csv_has_its_header_in_every_file() {
 
 #[tokio::test]
 async fn what_cannot_be_followed_is_refused() {
-    let ctx = crate::SourceContext { base_dir: "nowhere".into(), now: now() };
+    let ctx = crate::SourceContext {
+        base_dir: "nowhere".into(),
+        now: now(),
+        connections: Default::default(),
+    };
     let source = SourceEntry::named("jsonl").unwrap().build(json!({}), &ctx).unwrap();
     let stream = json!({ "path": "a*", "tail": true, "encoding": "gbk" });
     let request = ReadRequest::incremental(stream, now());

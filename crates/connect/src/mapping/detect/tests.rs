@@ -211,7 +211,8 @@ async fn a_discovered_stream_is_looked_at_by_its_first_rows() {
     write("contacts.csv", "id,contact,fax\n1,li@example.com,\n2,wang@example.com,\n");
     write("empty.csv", "id,email\n");
     let now = Timestamp::parse("2024-06-01").unwrap();
-    let context = SourceContext { base_dir: folder.path().to_owned(), now };
+    let context =
+        SourceContext { base_dir: folder.path().to_owned(), now, connections: Default::default() };
     let source = SourceEntry::named("csv").unwrap().build(json!({}), &context).unwrap();
     let mut found = Vec::new();
     for stream in source.discover().await.unwrap() {

@@ -148,7 +148,8 @@ async fn read_mapped(source: &str, file: &str, config: &MappingConfig) -> Vec<Pa
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("f"), file).unwrap();
     let now = Timestamp::parse("2024-06-01").unwrap();
-    let context = SourceContext { base_dir: folder.path().to_owned(), now };
+    let context =
+        SourceContext { base_dir: folder.path().to_owned(), now, connections: Default::default() };
     let source = SourceEntry::named(source).unwrap().build(json!({}), &context).unwrap();
     let mapping = Mapping::new(config, &resolve).unwrap();
     let mut request = ReadRequest::full(json!({"path": "f"}), now);

@@ -204,7 +204,8 @@ async fn what_is_not_there_or_does_not_fit_is_named() {
     }
     let file = folder.source_with("journal", json!({ "path": "file" }));
     assert!(file.check().await.unwrap_err().message().contains("no folder"));
-    let ctx = SourceContext { base_dir: folder.path(""), now: now() };
+    let ctx =
+        SourceContext { base_dir: folder.path(""), now: now(), connections: Default::default() };
     for (connection, word) in [
         (json!({ "path": "" }), "path"),
         (json!({ "path": "j", "segment_bytes": "1B" }), "segments of 1 bytes"),

@@ -33,7 +33,7 @@ pub(crate) async fn case() -> (Value, Value) {
 }
 
 fn source(connection: Value) -> Box<dyn Source> {
-    let ctx = SourceContext { base_dir: ".".into(), now: now() };
+    let ctx = SourceContext { base_dir: ".".into(), now: now(), connections: Default::default() };
     SourceEntry::named("kafka").unwrap().build(connection, &ctx).unwrap()
 }
 

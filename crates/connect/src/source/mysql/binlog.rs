@@ -26,6 +26,7 @@ use self::gtid::{MariaGtids, MySqlGtids};
 pub use self::row::{LogRow, LogValue};
 use super::MySql;
 use super::connection::{Connection, Purpose, Server};
+use crate::connections::Admitted;
 
 /// The event with which MariaDB begins a transaction: sequence, domain, flags.
 const MARIADB_GTID: u8 = 162;
@@ -185,6 +186,7 @@ pub struct ChangeLog {
     transaction: Option<Transaction>,
     charsets: Arc<BTreeMap<u16, String>>,
     ready: std::collections::VecDeque<LogEvent>,
+    _admitted: Admitted,
 }
 
 impl fmt::Debug for ChangeLog {
@@ -272,10 +274,12 @@ impl ChangeLog {
             Gtids::MariaDb(_) => request,
             Gtids::MySql(set) => request.with_gtid().with_gtid_set(set.sids()?),
         };
-        let conn = connection.into_conn()?;
+        let (conn, admitted) = connection.into_conn()?;
         let stream = Connection::answered(&server, conn.get_binlog_stream(request)).await?;
         let charsets = Arc::new(charsets.into_iter().collect());
-        Ok(Self { stream, server, gtids, transaction: None, charsets, ready: <_>::default() })
+        let ready = std::collections::VecDeque::new();
+        let transaction = None;
+        Ok(Self { stream, server, gtids, transaction, charsets, ready, _admitted: admitted })
     }
 
     /// The next event; waits until there is one.

@@ -13,6 +13,7 @@ use mysql_async::{
 use reqwest::Url;
 
 use super::{MySql, Tls};
+use crate::connections::{Admitted, Connections};
 
 /// The port of a server unless the connection says otherwise.
 const PORT: u16 = 3306;
@@ -58,6 +59,7 @@ pub(crate) struct Server {
     database: Option<String>,
     connect_timeout: Duration,
     read_timeout: Duration,
+    connections: Connections,
 }
 
 impl fmt::Debug for Server {
@@ -169,6 +171,7 @@ impl Server {
             database,
             connect_timeout: time(&settings.connect_timeout, CONNECT_TIMEOUT)?,
             read_timeout: time(&settings.read_timeout, READ_TIMEOUT)?,
+            connections: Connections::default(),
         })
     }
 
@@ -185,8 +188,34 @@ impl Server {
         })
     }
 
+    /// The server, with a cap on the connections to it.
+    pub(crate) fn capped(self, connections: Connections) -> Self {
+        Self { connections, ..self }
+    }
+
+    /// Refuses what takes more connections at once than are allowed.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`] that says for what they are.
+    pub(crate) fn require_connections(&self, needed: usize, what: &str) -> Result<()> {
+        self.connections.require(needed, what)
+    }
+
     /// Opens a connection.
     pub(crate) async fn connect(&self) -> Result<Connection> {
+        let admitted = self.connections.one().await?;
+        self.open(admitted).await
+    }
+
+    /// Opens one connection more, if one is allowed.
+    pub(crate) async fn connect_another(&self) -> Result<Option<Connection>> {
+        match self.connections.another() {
+            Some(admitted) => self.open(admitted).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    async fn open(&self, admitted: Admitted) -> Result<Connection> {
         // Two providers are linked, and rustls would not choose; a choice made before stays.
         drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
         let opened = tokio::time::timeout(self.connect_timeout, Conn::new(self.opts.clone())).await;
@@ -195,8 +224,13 @@ impl Server {
                 .hint("Check host, port and firewall, or raise `connect_timeout`.")
         };
         let conn = opened.map_err(|_| late())?.map_err(|error| self.fail(error))?;
-        let mut connection =
-            Connection { conn: Some(conn), server: self.clone(), mariadb: false, packet_max: 0 };
+        let mut connection = Connection {
+            conn: Some(conn),
+            server: self.clone(),
+            mariadb: false,
+            packet_max: 0,
+            admitted,
+        };
         let row: Option<(String, usize)> =
             connection.first("SELECT VERSION(), @@max_allowed_packet", ()).await?;
         if let Some((version, packet_max)) = row {
@@ -371,6 +405,8 @@ pub(crate) struct Connection {
     pub(crate) mariadb: bool,
     /// The largest packet the server takes.
     pub(crate) packet_max: usize,
+    /// Given back after the connection.
+    admitted: Admitted,
 }
 
 impl Connection {
@@ -393,9 +429,10 @@ impl Connection {
     }
 
     /// Gives the driver's connection away.
-    pub(crate) fn into_conn(mut self) -> Result<Conn> {
+    pub(crate) fn into_conn(mut self) -> Result<(Conn, Admitted)> {
         let gone = || Error::unavailable(format!("the connection to {} is gone", self.server.name));
-        self.conn.take().ok_or_else(gone)
+        let conn = self.conn.take().ok_or_else(gone)?;
+        Ok((conn, self.admitted))
     }
 
     /// Whether statements can still be sent.

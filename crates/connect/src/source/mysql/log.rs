@@ -25,8 +25,13 @@ use super::connection::{Connection, Server};
 use super::read::MySqlRead;
 use super::relation::Relation;
 use super::{MySqlStream, ZeroDates};
-use crate::page::{DELETED_COLUMN, PAGE_BYTES_MAX, Position};
-use crate::source::{ChangesPage, ChangesRequest, Lag, ReadMode, ReadRequest, settings};
+use crate::page::{DELETED_COLUMN, Position};
+use crate::source::{
+    ChangesPage, ChangesRequest, Lag, PAGE_BYTES_DEFAULT, ReadMode, ReadRequest, settings,
+};
+
+/// Connections that are open at once: one of the log or a whole read, and one that looks things up.
+const LOG_CONNECTIONS: usize = 2;
 
 /// How long changes wait for others before they are handed over, when the log is followed.
 const GATHER: Duration = Duration::from_millis(200);
@@ -96,6 +101,7 @@ impl Reader {
         if request.streams.is_empty() {
             return Err(Error::invalid("there is no stream to follow"));
         }
+        server.require_connections(LOG_CONNECTIONS, "following a server's log of changes")?;
         // Before the whole reads, so that nothing of them is missing in the log.
         let end = ChangeLog::end_of(server).await?;
         let mut connection = server.connect().await?;
@@ -127,6 +133,12 @@ impl Reader {
             gathered_at: None,
             told_at: Instant::now(),
         }))
+    }
+
+    /// How many bytes of changes wait at most, of all tables together.
+    fn bytes_max(&self) -> usize {
+        let most = self.tables.iter().map(|table| table.request.page_bytes).max();
+        most.unwrap_or(PAGE_BYTES_DEFAULT)
     }
 
     async fn next(&mut self) -> Result<Option<ChangesPage>> {
@@ -233,7 +245,7 @@ impl Reader {
             table.gather(&row, deleted)?;
         }
         self.gathered_at.get_or_insert_with(Instant::now);
-        if self.tables.iter().map(Table::bytes).sum::<usize>() > PAGE_BYTES_MAX {
+        if self.tables.iter().map(Table::bytes).sum::<usize>() > self.bytes_max() {
             return self.flush_all();
         }
         Ok(())

@@ -73,12 +73,17 @@ impl Parallel {
         after: Vec<Value>,
     ) -> Result<Self> {
         let mut connections = Vec::with_capacity(count);
-        for _ in 0..count {
+        while connections.len() < count
+            && let Some(connection) = plan.server.connect_another().await?
+        {
+            connections.push(connection);
+        }
+        if connections.is_empty() {
             connections.push(plan.server.connect().await?);
         }
         let one_moment = snapshots(&mut bounds, &mut connections).await?;
         let mut tasks = TaskSet::default();
-        let mut workers = Vec::with_capacity(count);
+        let mut workers = Vec::with_capacity(connections.len());
         for connection in connections {
             let (parts, todo) = mpsc::channel(AHEAD);
             let (ready, pieces) = mpsc::channel(AHEAD);
@@ -163,7 +168,8 @@ async fn read_part(
 ) -> Result<()> {
     loop {
         // One more than a part has, so that only very large rows fill it before the part ends.
-        let mut page = PageBuilder::new("mysql", &plan.schema, plan.page_rows + 1);
+        let mut page =
+            PageBuilder::new("mysql", &plan.schema, plan.page_rows + 1).limited(plan.page_bytes);
         let query = part.rows(&plan.relation, &plan.order, None)?;
         let fetched = fetch(plan, connection, query, &mut page, 0).await?;
         let position = Position(Value::Null);

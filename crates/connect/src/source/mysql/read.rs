@@ -19,6 +19,7 @@ use super::relation::{Order, Relation, SourceColumn};
 use super::value::{back, push, shown, size, to_json};
 use super::{MySqlStream, ZeroDates};
 use crate::column::Misfit;
+use crate::connections::Admitted;
 use crate::page::{Page, PageBuilder, Position, TableSchema, raw};
 use crate::source::{ReadMode, ReadRequest, settings};
 
@@ -44,6 +45,12 @@ struct Stored {
 /// The rows of a relation without key.
 type Rows = ResultSetStream<'static, 'static, 'static, Row, BinaryProtocol>;
 
+/// One query's rows and the connection they come by.
+struct Streamed {
+    rows: Rows,
+    _admitted: Admitted,
+}
+
 /// Where rows come from.
 enum Feed {
     /// A connection that asks for each page.
@@ -51,7 +58,7 @@ enum Feed {
     /// Several connections.
     Parallel(Box<Parallel>),
     /// One query whose rows are streamed.
-    Stream(Box<Rows>),
+    Stream(Box<Streamed>),
     /// Nothing more.
     Ended,
 }
@@ -64,6 +71,7 @@ pub(super) struct Plan {
     pub(super) schema: TableSchema,
     pub(super) zero: ZeroDates,
     pub(super) page_rows: usize,
+    pub(super) page_bytes: usize,
 }
 
 /// A read of one table or query.
@@ -130,9 +138,10 @@ impl MySqlRead {
         let columns = relation.columns.iter().map(|column| column.column.clone()).collect();
         let schema = TableSchema::new(columns, false);
         let page_rows = self.request.page_rows.max(1);
-        let page = PageBuilder::new("mysql", &schema, page_rows);
+        let page_bytes = self.request.page_bytes;
+        let page = PageBuilder::new("mysql", &schema, page_rows).limited(page_bytes);
         let (server, zero) = (server.clone(), self.zero_dates);
-        let plan = Arc::new(Plan { server, relation, order, schema, zero, page_rows });
+        let plan = Arc::new(Plan { server, relation, order, schema, zero, page_rows, page_bytes });
         let mut open = Open { plan, feed: Feed::Ended, page, made: None, stored, from, cursor };
         open.feed = open.begin(connection, self.connections()?).await?;
         Ok(open)
@@ -143,7 +152,11 @@ impl MySqlRead {
         match (self.stream.parallel.unwrap_or(1), &self.request.mode) {
             (0, _) => Err(Error::invalid("a read by no connection is impossible")
                 .hint(format!("Set `parallel` to a number from 1 to {PARALLEL_MAX}."))),
-            (count, ReadMode::Full) => Ok(count.min(PARALLEL_MAX)),
+            (count, ReadMode::Full) => {
+                // One more finds where pages begin.
+                let most = self.request.parallel.map_or(PARALLEL_MAX, |most| most.get() - 1);
+                Ok(count.min(PARALLEL_MAX).min(most.max(1)))
+            }
             _ => Ok(1),
         }
     }
@@ -235,7 +248,7 @@ impl MySqlRead {
 }
 
 /// Starts the one query that reads a relation without key.
-async fn streamed(plan: &Plan, connection: Connection, skip: u64) -> Result<Rows> {
+async fn streamed(plan: &Plan, connection: Connection, skip: u64) -> Result<Streamed> {
     let mut sql = select(&plan.relation, &[]);
     if let Some(condition) = &plan.relation.condition {
         sql.push_str(&format!(" WHERE ({condition})"));
@@ -243,8 +256,9 @@ async fn streamed(plan: &Plan, connection: Connection, skip: u64) -> Result<Rows
     if skip > 0 {
         sql.push_str(&format!(" LIMIT {} OFFSET {skip}", u64::MAX));
     }
-    let conn = connection.into_conn()?;
-    Connection::answered(&plan.server, sql.with(()).stream::<Row, _>(conn)).await
+    let (conn, admitted) = connection.into_conn()?;
+    let rows = Connection::answered(&plan.server, sql.with(()).stream::<Row, _>(conn)).await?;
+    Ok(Streamed { rows, _admitted: admitted })
 }
 
 /// What a query of rows gave.
@@ -327,9 +341,9 @@ impl Open {
         match feed {
             Feed::Ended => Ok(false),
             Feed::Parallel(_) => self.fill_from_parallel().await,
-            Feed::Stream(rows) => {
+            Feed::Stream(open) => {
                 while !page.is_full() {
-                    let next = async { rows.next().await.transpose() };
+                    let next = async { open.rows.next().await.transpose() };
                     let Some(row) = Connection::answered(&plan.server, next).await? else {
                         return Ok(false);
                     };

@@ -36,9 +36,11 @@ use self::snapshot::Snapshots;
 use self::table::Table;
 use super::PostgresStream;
 use super::relation::Relation;
-use crate::page::PAGE_BYTES_MAX;
 use crate::postgres::{Log, LogPart, LogRequest, Server, Session, field};
-use crate::source::{ChangesPage, ChangesRequest, settings};
+use crate::source::{ChangesPage, ChangesRequest, PAGE_BYTES_DEFAULT, settings};
+
+/// Connections that are open at once: one of the log or a whole read, and one that looks things up.
+const LOG_CONNECTIONS: usize = 2;
 
 /// How long changes wait for others before they are handed over, when the log is followed.
 const GATHER: Duration = Duration::from_millis(200);
@@ -120,6 +122,7 @@ impl Reader {
         if request.streams.is_empty() {
             return Err(Error::invalid("there is no stream to follow"));
         }
+        server.require_connections(LOG_CONNECTIONS, "following a database's log of changes")?;
         let session = server.connect().await?;
         let mut tables = Vec::with_capacity(request.streams.len());
         let mut places = HashMap::new();
@@ -152,6 +155,12 @@ impl Reader {
             told_at: Instant::now(),
             asked: 0,
         }))
+    }
+
+    /// How many bytes of changes wait at most, of all tables together.
+    fn bytes_max(&self) -> usize {
+        let most = self.tables.iter().map(|table| table.request.page_bytes).max();
+        most.unwrap_or(PAGE_BYTES_DEFAULT)
     }
 
     async fn next(&mut self) -> Result<Option<ChangesPage>> {
@@ -194,7 +203,7 @@ impl Reader {
                 }
             }
         }
-        if self.tables.iter().map(Table::bytes).sum::<usize>() > PAGE_BYTES_MAX {
+        if self.tables.iter().map(Table::bytes).sum::<usize>() > self.bytes_max() {
             self.flush_all().await?;
         }
         if self.follow {

@@ -4,10 +4,11 @@
 //! connection 0: range 0, 2, 4 … ─► queue 0 ─┐
 //! connection 1: range 1, 3, 5 … ─► queue 1 ─┴─► range 0, then 1, then 2 … ─► pages with positions
 //! ```
-//! Each queue holds two parts at most, so that a connection which is ahead waits, and with it the
+//! Each queue holds one part at most, so that a connection which is ahead waits, and with it the
 //! server. The last page is known as such before it is handed over, because its position says that
 //! the read is complete.
 
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use flywheel_base::task::TaskSet;
@@ -25,7 +26,7 @@ use crate::postgres::{Server, Session, fail, field, literal};
 use crate::source::{ReadMode, ReadRequest, settings};
 
 /// Parts that wait in a queue.
-const PARTS_WAITING: usize = 2;
+const PARTS_WAITING: usize = 1;
 
 /// What a connection puts into its queue.
 enum Item {
@@ -77,7 +78,10 @@ impl Read {
             plan.relation.columns.iter().map(|column| column.column.clone()).collect();
         let schema = TableSchema::new(columns, false);
         let wanted = match request.mode {
-            ReadMode::Full => stream.parallel.unwrap_or(PARALLEL).clamp(1, PARALLEL_MAX),
+            ReadMode::Full => {
+                let most = request.parallel.map_or(PARALLEL_MAX, NonZeroUsize::get);
+                stream.parallel.unwrap_or(PARALLEL).clamp(1, PARALLEL_MAX).min(most)
+            }
             ReadMode::Incremental { .. } => 1,
         };
         let mut sessions = vec![session];
@@ -89,8 +93,8 @@ impl Read {
         for (first, session) in sessions.into_iter().enumerate() {
             let (send, receive) = mpsc::channel(PARTS_WAITING);
             queues.push(receive);
-            let rows =
-                Rows::new(Arc::clone(&plan), schema.clone(), request.page_rows, stream.allow_nan);
+            let limits = (request.page_rows, request.page_bytes);
+            let rows = Rows::new(Arc::clone(&plan), schema.clone(), limits, stream.allow_nan);
             tasks.start(work(session, Arc::clone(&plan), rows, first, step, send));
         }
         Ok(Self {
@@ -208,8 +212,10 @@ async fn join(sessions: &mut Vec<Session>, wanted: usize, plan: &Plan) -> Result
         literal(&snapshot)
     );
     while sessions.len() < wanted {
-        match server.connect().await {
-            Ok(session) => {
+        match server.connect_another().await {
+            // As many as the sync may have.
+            Ok(None) => break,
+            Ok(Some(session)) => {
                 session.execute(&sql).await?;
                 sessions.push(session);
             }

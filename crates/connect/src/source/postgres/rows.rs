@@ -13,7 +13,7 @@ use super::decode::{Bad, Decoder, decoder};
 use super::kind::shown;
 use super::plan::Plan;
 use crate::column::Misfit;
-use crate::page::{Origin, PAGE_BYTES_MAX, Rejected, TableSchema, raw};
+use crate::page::{Origin, Rejected, TableSchema, raw};
 
 /// Rows that become a page once it is known how many rows come before them.
 #[derive(Debug)]
@@ -37,6 +37,7 @@ pub(super) struct Rows {
     block: Block,
     decoders: Vec<Box<dyn Decoder>>,
     rows_max: usize,
+    bytes_max: usize,
     rows: usize,
     bytes: usize,
     bad: Bad,
@@ -46,7 +47,13 @@ pub(super) struct Rows {
 
 impl Rows {
     /// Starts with no rows.
-    pub(super) fn new(plan: Arc<Plan>, schema: TableSchema, rows_max: usize, nan: bool) -> Self {
+    pub(super) fn new(
+        plan: Arc<Plan>,
+        schema: TableSchema,
+        limits: (usize, usize),
+        nan: bool,
+    ) -> Self {
+        let (rows_max, bytes_max) = limits;
         let columns = &plan.relation.columns;
         let made = |column: &super::relation::SourceColumn| {
             decoder(column.reading.wire, column.column.kind, nan)
@@ -56,6 +63,7 @@ impl Rows {
             decoders: columns.iter().map(made).collect(),
             schema,
             rows_max: rows_max.max(1),
+            bytes_max: bytes_max.max(1),
             rows: 0,
             bytes: 0,
             bad: Bad::default(),
@@ -71,7 +79,7 @@ impl Rows {
         let mut parts = Vec::new();
         while self.block.parse(self.rows_max - self.rows)? {
             self.decode();
-            if self.rows >= self.rows_max || self.bytes >= PAGE_BYTES_MAX {
+            if self.rows >= self.rows_max || self.bytes >= self.bytes_max {
                 parts.push(self.part()?);
             }
         }

@@ -25,7 +25,7 @@ pub(crate) fn case() -> (Value, Value) {
 }
 
 fn source(connection: Value) -> Box<dyn Source> {
-    let ctx = SourceContext { base_dir: ".".into(), now: now() };
+    let ctx = SourceContext { base_dir: ".".into(), now: now(), connections: Default::default() };
     SourceEntry::named("postgres").unwrap().build(connection, &ctx).unwrap()
 }
 

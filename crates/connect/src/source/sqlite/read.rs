@@ -89,7 +89,8 @@ impl SqliteRead {
         }
         let columns = relation.columns.iter().map(|(_, column)| column.clone()).collect();
         let schema = TableSchema::new(columns, false);
-        let page = PageBuilder::new("sqlite", &schema, self.request.page_rows);
+        let page = PageBuilder::new("sqlite", &schema, self.request.page_rows)
+            .limited(self.request.page_bytes);
         Ok(Open { connection, relation, schema, page, stored, from, cursor })
     }
 

@@ -7,6 +7,7 @@ use flywheel_project::resource::sync::{LAKE, Stream, Sync};
 use flywheel_warehouse::Location;
 
 use super::super::deliver::{rejected, without_deletions};
+use super::super::share::Share;
 use super::super::sync::{Landed, Tally, destination, read_request};
 use super::sink::Sink;
 use crate::Workspace;
@@ -18,6 +19,7 @@ pub(super) struct Following<'a> {
     run_id: &'a str,
     name: &'a str,
     sync: &'a Sync,
+    share: Share,
     stream: &'a Stream,
     mapping: Mapping,
     sink: Sink<'a>,
@@ -62,6 +64,7 @@ impl<'a> Following<'a> {
             sync,
             stream,
             mapping: mapping(workspace, sync, stream)?,
+            share: Share::of(sync)?,
             sink,
             app,
             sequence: standing.sequence,
@@ -83,7 +86,8 @@ impl<'a> Following<'a> {
     }
 
     pub(super) fn request(&self) -> ReadRequest {
-        read_request(self.stream, &self.mapping, self.stored.clone(), self.workspace.now())
+        let now = self.workspace.now();
+        self.share.limit(read_request(self.stream, &self.mapping, self.stored.clone(), now))
     }
 
     /// The lake table, if it is one.

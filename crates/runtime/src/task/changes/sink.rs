@@ -19,6 +19,7 @@ use flywheel_warehouse::{
 };
 
 use super::super::deliver::{CHECKPOINT_BYTES, CHECKPOINT_ROWS, open, write_request};
+use super::super::share::Share;
 use super::super::sync::{GATHERED_BYTES_MAX, conform, destination, location_of, union};
 use crate::Workspace;
 
@@ -82,6 +83,7 @@ impl<'a> Sink<'a> {
                 changed_at: None,
                 gathered: Vec::new(),
                 bytes: 0,
+                share: Share::of(sync)?,
                 load: None,
             };
             return Ok((Self::Lake(Box::new(sink)), standing));
@@ -144,9 +146,12 @@ impl<'a> Sink<'a> {
     /// Whether what waits is worth a commit.
     pub(super) fn is_much(&self) -> bool {
         match self {
-            Self::Lake(lake) => lake.bytes >= GATHERED_BYTES_MAX || lake.load.is_some(),
+            Self::Lake(lake) => {
+                lake.bytes >= lake.share.gathered(GATHERED_BYTES_MAX) || lake.load.is_some()
+            }
             Self::Outside(outside) => {
-                outside.rows >= CHECKPOINT_ROWS || outside.bytes >= CHECKPOINT_BYTES
+                outside.rows >= CHECKPOINT_ROWS
+                    || outside.bytes >= outside.share.gathered(CHECKPOINT_BYTES)
             }
         }
     }
@@ -203,6 +208,7 @@ pub(super) struct LakeSink<'a> {
     changed_at: Option<Timestamp>,
     gathered: Vec<RecordBatch>,
     bytes: usize,
+    share: Share,
     /// Rows that are too many to be gathered.
     load: Option<Load>,
 }
@@ -232,7 +238,10 @@ impl LakeSink<'_> {
         let mode = self.mode(whole);
         let load = match &mut self.load {
             Some(load) => load,
-            none => none.insert(self.workspace.lake.load(&self.at, mode).await?),
+            none => {
+                let load = self.workspace.lake.load(&self.at, mode).await?;
+                none.insert(load.within(self.share.buffer_bytes))
+            }
         };
         for batch in self.gathered.drain(..) {
             load.write(&batch).await?;
@@ -288,6 +297,7 @@ pub(super) struct OutsideSink {
     writer: Option<Box<dyn Writer>>,
     rows: u64,
     bytes: usize,
+    share: Share,
 }
 
 impl OutsideSink {
@@ -312,6 +322,7 @@ impl OutsideSink {
             writer: None,
             rows: 0,
             bytes: 0,
+            share: Share::of(sync)?,
         };
         let mut progress = sink.target.progress(&sink.request).await?;
         // A table that was read whole is committed once, at its end: what is staged is complete.

@@ -14,7 +14,7 @@ use crate::source::contract::cells;
 use crate::source::{ReadRequest, SourceContext, SourceEntry};
 
 async fn read(database: &TestDatabase, table: &str) -> Vec<Page> {
-    let ctx = SourceContext { base_dir: ".".into(), now: now() };
+    let ctx = SourceContext { base_dir: ".".into(), now: now(), connections: Default::default() };
     let source =
         SourceEntry::named("postgres").unwrap().build(database.connection(), &ctx).unwrap();
     let request = ReadRequest::full(json!({ "table": table }), now());

@@ -161,7 +161,7 @@ impl Table {
             snapshot: stored.snapshot,
             told: seen.clone(),
             seen,
-            page: PageBuilder::new("mysql", &schema, request.page_rows),
+            page: PageBuilder::new("mysql", &schema, request.page_rows).limited(request.page_bytes),
             columns,
             schema,
             names: None,
@@ -306,7 +306,8 @@ impl Table {
         self.snapshot = Some(page.position.0).filter(|_| !complete);
         self.columns = columns.to_vec();
         self.schema = with_deleted(columns);
-        self.page = PageBuilder::new("mysql", &self.schema, self.request.page_rows);
+        self.page = PageBuilder::new("mysql", &self.schema, self.request.page_rows)
+            .limited(self.request.page_bytes);
         if self.key.is_none() {
             let mut key = self.relation.primary_key.clone();
             key.sort_unstable();

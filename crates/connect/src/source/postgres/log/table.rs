@@ -12,9 +12,7 @@ use super::message::{Described, Old, Tuple};
 use super::partitions;
 use super::position::{Lsn, Stored};
 use crate::column::{Misfit, Parsing};
-use crate::page::{
-    Column, DELETED_COLUMN, Notice, PAGE_BYTES_MAX, Page, PageBuilder, Position, TableSchema, raw,
-};
+use crate::page::{Column, DELETED_COLUMN, Notice, Page, PageBuilder, Position, TableSchema, raw};
 use crate::postgres::{EPOCH_US, Session};
 use crate::source::postgres::PostgresStream;
 use crate::source::postgres::relation::Relation;
@@ -193,7 +191,7 @@ impl Table {
 
     /// Whether a page is full.
     pub(super) fn full(&self) -> bool {
-        self.rows.len() >= self.request.page_rows.max(1) || self.bytes >= PAGE_BYTES_MAX
+        self.rows.len() >= self.request.page_rows.max(1) || self.bytes >= self.request.page_bytes
     }
 
     /// Bytes gathered.

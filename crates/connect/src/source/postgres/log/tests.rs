@@ -65,7 +65,7 @@ impl Database {
 }
 
 fn source(connection: Json) -> Box<dyn Source> {
-    let ctx = SourceContext { base_dir: ".".into(), now: now() };
+    let ctx = SourceContext { base_dir: ".".into(), now: now(), connections: Default::default() };
     SourceEntry::named("postgres").unwrap().build(connection, &ctx).unwrap()
 }
 

@@ -18,27 +18,17 @@ with sold as (
     )
     {% endif %}
     group by product_id
-),
-
-changed as (
-    select product_id from sold
-    union
-    select catalog.product_id
-    from {{ ref('stg_products') }} as catalog
-    {% if is_incremental() %}
-    left join {{ this }} as old on old.product_id = catalog.product_id
-    where old.product_id is null
-        or not old.in_catalog
-        or (old.name is distinct from catalog.name)
-        or (old.category is distinct from catalog.category)
-        or (old.description is distinct from catalog.description)
-        or (old.price is distinct from catalog.list_price)
-    {% endif %}
 )
 
 select
-    changed.product_id,
-    coalesce(catalog.name, sold.description, {% if is_incremental() %}old.name, {% endif %}changed.product_id) as name,
+    coalesce(sold.product_id, catalog.product_id) as product_id,
+    coalesce(
+        catalog.name,
+        sold.description,
+        {% if is_incremental() %}old.name,{% endif %}
+        sold.product_id,
+        catalog.product_id
+    ) as name,
     catalog.name_zh,
     catalog.category,
     catalog.description,
@@ -50,10 +40,17 @@ select
     sold.last_sold_on,
     {% endif %}
     catalog.product_id is not null as in_catalog,
-    regexp_like(changed.product_id, '{{ var('merchandise') }}') as merchandise
-from changed
-left join sold on sold.product_id = changed.product_id
-left join {{ ref('stg_products') }} as catalog on catalog.product_id = changed.product_id
+    regexp_like(coalesce(sold.product_id, catalog.product_id), '{{ var('merchandise') }}') as merchandise
+from sold
+full outer join {{ ref('stg_products') }} as catalog on catalog.product_id = sold.product_id
 {% if is_incremental() %}
-left join {{ this }} as old on old.product_id = changed.product_id
+left join {{ this }} as old on old.product_id = coalesce(sold.product_id, catalog.product_id)
+-- Of the catalogue, only what is new or says something else now.
+where sold.product_id is not null
+    or old.product_id is null
+    or not old.in_catalog
+    or (old.name is distinct from catalog.name)
+    or (old.category is distinct from catalog.category)
+    or (old.description is distinct from catalog.description)
+    or (old.price is distinct from catalog.list_price)
 {% endif %}

@@ -138,7 +138,8 @@ impl Table {
         let gone: Vec<String> = columns.filter(|name| is_gone(name)).cloned().collect();
         self.columns.extend(added.iter().cloned());
         self.schema = with_deleted(&self.columns);
-        self.page = PageBuilder::new("mysql", &self.schema, self.request.page_rows);
+        self.page = PageBuilder::new("mysql", &self.schema, self.request.page_rows)
+            .limited(self.request.page_bytes);
         self.names = Some(Arc::clone(&row.columns));
         self.stale = false;
         self.relation = now;

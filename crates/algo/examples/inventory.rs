@@ -1,0 +1,347 @@
+//! Simulates the stock of the 500 best-selling items of Online Retail and of 2,509 car parts, day by day.
+//!
+//! ```text
+//! FLYWHEEL_DATA=FOLDER cargo run --release -p flywheel-algo --example inventory [FORECASTER…]
+//! ```
+//! Each policy looks at the stock every period, knows only what was sold until then, and orders up to a level; what it
+//! orders arrives a lead time later; demand that cannot be served waits. Prints `what, figure, CPU seconds`,
+//! tab-separated. Cost is what stock costs to hold, a quarter of its price a year, and the margin of what was not
+//! served from the shelf, 40 % of its price. The policy to beat is the textbook's: mean and deviation of past demand, a
+//! normal distribution, and the level whose normal loss leaves 5 % of demand unserved. Forecasters are those that a
+//! person would choose beforehand: smoothing for the weeks of a shop, the one that is best on parts for parts.
+
+#[path = "common/cpu.rs"]
+mod cpu;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io::Write as _;
+use std::path::Path;
+
+use cpu::cpu_s;
+use flywheel_algo::forecast::{Options, fit};
+use flywheel_algo::inventory::reorder::{Situation, propose};
+use flywheel_algo::stats::normal;
+use flywheel_base::{Error, Result, Timestamp};
+use rayon::prelude::*;
+
+/// The service that is asked for.
+const FILL_RATE: f64 = 0.95;
+/// What a unit costs to hold for a year, and what one that is not served costs, as shares of its price.
+const HELD_A_YEAR: f64 = 0.25;
+const UNSERVED: f64 = 0.40;
+
+/// How the stock of a set of items is kept.
+#[derive(Clone, Copy)]
+struct Setting {
+    name: &'static str,
+    /// The forecaster, unless the command line names others.
+    forecaster: &'static str,
+    /// Periods in a year.
+    a_year: f64,
+    /// Steps of the simulation in a period: days in a week.
+    steps: usize,
+    /// Periods between two looks, until an order arrives, before the first judged one, judged.
+    review: usize,
+    lead: usize,
+    warm: usize,
+    judged: usize,
+    season: usize,
+    origins: usize,
+    /// Periods of the past that the textbook's mean and deviation are taken from.
+    memory: usize,
+}
+
+const SHOP: Setting = Setting {
+    name: "online retail",
+    forecaster: "ses",
+    a_year: 52.0,
+    steps: 7,
+    review: 1,
+    lead: 1,
+    warm: 2,
+    judged: 13,
+    season: 1,
+    origins: 40,
+    memory: 26,
+};
+const PARTS: Setting = Setting {
+    name: "carparts",
+    forecaster: "fading",
+    a_year: 12.0,
+    steps: 1,
+    review: 1,
+    lead: 1,
+    warm: 2,
+    judged: 12,
+    season: 1,
+    origins: 40,
+    memory: 36,
+};
+
+/// One item: what was asked for in each step, and what a unit is worth.
+struct Item {
+    demand: Vec<f64>,
+    price: f64,
+}
+
+/// What became of one item.
+#[derive(Clone, Copy, Debug, Default)]
+struct Kept {
+    asked: f64,
+    served: f64,
+    cost: f64,
+}
+
+/// A way to choose the level: from the past to the position to order up to.
+type Level<'a> = dyn Fn(&[f64], &Setting) -> Result<f64> + Sync + 'a;
+
+fn main() -> Result<()> {
+    let root = flywheel_base::env::optional("FLYWHEEL_DATA").ok_or_else(|| {
+        Error::invalid("FLYWHEEL_DATA is not set")
+            .hint("Set it to the folder that holds online_retail and m3/carparts.csv.")
+    })?;
+    let wanted: Vec<String> = std::env::args().skip(1).collect();
+    for (setting, items) in
+        [(SHOP, shop(&Path::new(&root).join("online_retail"))?), (PARTS, parts(Path::new(&root))?)]
+    {
+        print(&format!("# {}: {} items", setting.name, items.len()))?;
+        let textbook = |past: &[f64], setting: &Setting| Ok(normal_level(past, setting));
+        let least = judge(&setting, &items, "textbook", &textbook, None)?;
+        let names: Vec<&str> = match wanted.as_slice() {
+            [] => vec![setting.forecaster],
+            all => all.iter().map(String::as_str).collect(),
+        };
+        for name in names {
+            let ours = |past: &[f64], setting: &Setting| level(name, past, setting);
+            judge(&setting, &items, name, &ours, Some(least))?;
+        }
+    }
+    Ok(())
+}
+
+/// The level of the product's own proposal for an empty shelf.
+fn level(name: &str, past: &[f64], setting: &Setting) -> Result<f64> {
+    let cover = setting.review + setting.lead;
+    let options = Options {
+        season: setting.season,
+        horizon: cover,
+        origins_max: setting.origins,
+        clip_at_zero: true,
+        ..Options::default()
+    };
+    let levels = [0.05, 0.1, 0.25, 0.4, 0.5, 0.6, 0.75, 0.9, 0.95];
+    let ahead = fit(name, past, &options)?.forecast(cover, &levels)?;
+    let situation = Situation {
+        lead_time_days: setting.lead as f64,
+        review_days: setting.review as f64,
+        fill_rate: Some(FILL_RATE),
+        ..Situation::default()
+    };
+    Ok(propose(&situation, &ahead)?.order_up_to.ceil())
+}
+
+/// The level of the textbook: normal demand, independent between periods (Silver, Pyke & Thomas 2017, ch. 7).
+fn normal_level(past: &[f64], setting: &Setting) -> f64 {
+    let known = &past[past.len().saturating_sub(setting.memory)..];
+    let count = known.len() as f64;
+    let mean = known.iter().sum::<f64>() / count;
+    let square = known.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / (count - 1.0);
+    let cover = (setting.review + setting.lead) as f64;
+    let deviation = (square * cover).sqrt();
+    if deviation == 0.0 {
+        return (mean * cover).ceil();
+    }
+    let allowed = (1.0 - FILL_RATE) * mean * setting.review as f64 / deviation;
+    // The normal loss falls in its argument.
+    let loss = |z: f64| normal::density(z) - z * (1.0 - normal::cdf(z));
+    let (mut low, mut high) = (-8.0, 8.0);
+    for _ in 0..60 {
+        let middle = f64::midpoint(low, high);
+        if loss(middle) > allowed { low = middle } else { high = middle }
+    }
+    (mean * cover + high * deviation).ceil()
+}
+
+/// Keeps every item by a policy and prints what came of it; returns the cost.
+fn judge(
+    setting: &Setting,
+    items: &[Item],
+    name: &str,
+    level: &Level<'_>,
+    textbook: Option<f64>,
+) -> Result<f64> {
+    let before = cpu_s()?;
+    let kept =
+        items.par_iter().map(|item| keep(item, setting, level)).collect::<Result<Vec<_>>>()?;
+    let seconds = cpu_s()? - before;
+    let asked: Vec<&Kept> = kept.iter().filter(|kept| kept.asked > 0.0).collect();
+    let by_item =
+        asked.iter().map(|kept| kept.served / kept.asked).sum::<f64>() / asked.len() as f64;
+    let sum = |pick: fn(&Kept) -> f64| kept.iter().map(pick).sum::<f64>();
+    let all = sum(|kept| kept.served) / sum(|kept| kept.asked);
+    let cost = sum(|kept| kept.cost);
+    let of = setting.name;
+    print(&format!(
+        "{of} {name} fill rate by item, percent\t{:.3}\t{seconds:.2}",
+        100.0 * by_item
+    ))?;
+    print(&format!(
+        "{of} {name} fill rate of all units, percent\t{:.3}\t{seconds:.2}",
+        100.0 * all
+    ))?;
+    print(&format!("{of} {name} cost\t{cost:.1}\t{seconds:.2}"))?;
+    if let Some(textbook) = textbook {
+        let less = 100.0 * (1.0 - cost / textbook);
+        print(&format!("{of} {name} cost below the textbook, percent\t{less:.3}\t{seconds:.2}"))?;
+    }
+    Ok(cost)
+}
+
+/// Keeps the stock of one item; it begins with what the policy would have on the shelf.
+fn keep(item: &Item, setting: &Setting, level: &Level<'_>) -> Result<Kept> {
+    let Setting { steps, .. } = *setting;
+    let periods = |until: usize| -> Vec<f64> {
+        item.demand[..until].chunks_exact(steps).map(|part| part.iter().sum()).collect()
+    };
+    let start = item.demand.len() - (setting.judged + setting.warm) * steps;
+    let mut shelf = level(&periods(start), setting)?;
+    let mut coming: VecDeque<f64> = vec![0.0; setting.lead * steps + 1].into();
+    let (mut waiting, mut kept) = (0.0_f64, Kept::default());
+    for (step, demand) in item.demand[start..].iter().enumerate() {
+        if step > 0 && step % (setting.review * steps) == 0 {
+            let wanted = level(&periods(start + step), setting)?;
+            let position = shelf + coming.iter().sum::<f64>() - waiting;
+            if let Some(last) = coming.back_mut() {
+                *last += (wanted - position).max(0.0);
+            }
+        }
+        // What was ordered a lead time ago arrives before the demand of the step.
+        shelf += coming.pop_front().unwrap_or_default();
+        coming.push_back(0.0);
+        let late = waiting.min(shelf);
+        shelf -= late;
+        waiting -= late;
+        let served = demand.min(shelf);
+        shelf -= served;
+        waiting += demand - served;
+        if step >= setting.warm * steps {
+            kept.asked += demand;
+            kept.served += served;
+            let held = shelf * HELD_A_YEAR / (setting.a_year * steps as f64);
+            kept.cost += item.price * (held + UNSERVED * (demand - served));
+        }
+    }
+    Ok(kept)
+}
+
+/// Demand a day of the 500 items that sold most before the test, and the median price of a unit until then.
+fn shop(folder: &Path) -> Result<Vec<Item>> {
+    let mut names: Vec<_> = std::fs::read_dir(folder)
+        .and_then(|all| all.map(|entry| entry.map(|entry| entry.path())).collect())
+        .map_err(|error| Error::io("list", folder, error))?;
+    names.sort();
+    let mut days: BTreeMap<i64, BTreeMap<String, Vec<(f64, f64)>>> = BTreeMap::new();
+    for path in names.iter().filter(|path| path.extension().is_some_and(|end| end == "csv")) {
+        let text = std::fs::read_to_string(path).map_err(|error| Error::io("read", path, error))?;
+        let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+        let day = Timestamp::parse(stem)?.day();
+        for cells in text.lines().skip(1).map(cells) {
+            let [invoice, code, _, quantity, _, price, ..] = cells.as_slice() else { continue };
+            let (Ok(quantity), Ok(price)) = (quantity.parse::<f64>(), price.parse::<f64>()) else {
+                continue;
+            };
+            // Postage, samples and write-offs have no stock code of five digits or no price.
+            let stocked = code.len() >= 5 && code.as_bytes()[..5].iter().all(u8::is_ascii_digit);
+            if stocked && price > 0.0 && !invoice.starts_with('A') {
+                let of_day = days.entry(day).or_default();
+                of_day.entry(code.to_uppercase()).or_default().push((quantity, price));
+            }
+        }
+    }
+    let Some(last) = days.keys().next_back().copied() else {
+        return Err(Error::not_found(format!("{} has no day", folder.display())));
+    };
+    let weeks = days.keys().next().map_or(0, |first| (last - first + 1) / 7) as usize;
+    let mut items: BTreeMap<String, (Vec<f64>, Vec<f64>)> = BTreeMap::new();
+    let length = weeks * SHOP.steps;
+    let train = length - (SHOP.judged + SHOP.warm) * SHOP.steps;
+    for (day, of_day) in &days {
+        let Some(at) = length.checked_sub(1 + (last - day) as usize) else { continue };
+        for (code, lines) in of_day {
+            let (demand, prices) =
+                items.entry(code.clone()).or_insert_with(|| (vec![0.0; length], Vec::new()));
+            let taken_back: Vec<f64> =
+                lines.iter().filter(|(q, _)| *q < 0.0).map(|(q, _)| -q).collect();
+            let mut left = taken_back;
+            for (quantity, price) in lines.iter().filter(|(q, _)| *q > 0.0) {
+                // An order that was cancelled on the same day was a slip, not demand.
+                if let Some(found) = left.iter().position(|back| back == quantity) {
+                    left.swap_remove(found);
+                    continue;
+                }
+                demand[at] += quantity;
+                if at < train {
+                    prices.push(*price);
+                }
+            }
+        }
+    }
+    let mut all: Vec<(f64, Item)> = items
+        .into_values()
+        .filter(|(_, prices)| !prices.is_empty())
+        .map(|(demand, mut prices)| {
+            prices.sort_by(f64::total_cmp);
+            let sold = demand[..train].iter().sum();
+            (sold, Item { demand, price: prices[prices.len() / 2] })
+        })
+        .collect();
+    all.sort_by(|a, b| b.0.total_cmp(&a.0));
+    all.truncate(500);
+    Ok(all.into_iter().map(|(_, item)| item).collect())
+}
+
+/// The cells of a line of CSV; quotes around a cell are taken off.
+fn cells(line: &str) -> Vec<String> {
+    let mut made = vec![String::new()];
+    let mut quoted = false;
+    for sign in line.chars() {
+        match sign {
+            '"' => quoted = !quoted,
+            ',' if !quoted => made.push(String::new()),
+            _ => {
+                if let Some(cell) = made.last_mut() {
+                    cell.push(sign);
+                }
+            }
+        }
+    }
+    made
+}
+
+/// Monthly sales of the parts whose every month is known; all cost the same.
+fn parts(root: &Path) -> Result<Vec<Item>> {
+    let path = root.join("m3/carparts.csv");
+    let text = std::fs::read_to_string(&path).map_err(|error| Error::io("read", &path, error))?;
+    let mut lines = text.lines();
+    let count = lines.next().map_or(0, |head| head.split(',').count());
+    let mut made: Vec<Option<Vec<f64>>> = vec![Some(Vec::new()); count];
+    for line in lines {
+        for (part, cell) in made.iter_mut().zip(line.split(',')) {
+            match (part.as_mut(), cell.trim().parse()) {
+                (Some(values), Ok(value)) => values.push(value),
+                _ => *part = None,
+            }
+        }
+    }
+    let known = made.into_iter().flatten();
+    let sold = |part: &Vec<f64>| {
+        let before = &part[..part.len() - PARTS.judged - PARTS.warm];
+        before.iter().any(|value| *value != 0.0)
+    };
+    Ok(known.filter(sold).map(|demand| Item { demand, price: 1.0 }).collect())
+}
+
+fn print(line: &str) -> Result<()> {
+    writeln!(std::io::stdout().lock(), "{line}")
+        .map_err(|error| Error::internal("cannot print").caused_by(error))
+}

@@ -1,0 +1,229 @@
+//! Sums over decisions: of all whose window has closed, without reading the old ones again each turn.
+//!
+//! Outcomes are looked for over twice a policy's window. A decision older than that can gain none, so what
+//! happened after it is known for good and is kept summed up by unit and arm in `system.lift_sums`. Its
+//! checkpoint says, for each policy, up to which moment decisions are in there and for which window; a changed window is summed
+//! up anew from all decisions.
+
+use std::collections::BTreeMap;
+
+use flywheel_base::{Error, Result, Timestamp};
+use flywheel_project::resource::policy::Policy;
+use flywheel_warehouse::{Checkpoint, WriteMode};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use crate::context::Context;
+use crate::outcome::{final_before, literal};
+use crate::table::{LiftSumRow, SystemTable};
+
+/// Who moves the checkpoint of the sums.
+const APP: &str = "lift-sums";
+/// So many decisions are summed up at once; fewer are cheaper to read again than to write.
+const SETTLED_AT_ONCE: i64 = 4_096;
+
+/// Up to where the decisions of one policy are summed up.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+struct Settled {
+    /// Decisions made before this moment are in the sums, in microseconds since the epoch (UTC).
+    before: i64,
+    /// The window for which they cannot change, in microseconds.
+    window: i64,
+}
+
+/// The sums as this turn finds them, and what is added to them.
+pub(super) struct Sums {
+    /// Of each policy that still has this window.
+    settled: BTreeMap<String, Settled>,
+    /// Of each policy, where its sums shall end once they are taken up.
+    next: BTreeMap<String, Settled>,
+}
+
+/// Decisions of one unit in one arm of a policy, summed up.
+pub(super) struct Sum {
+    pub(super) row: LiftSumRow,
+    /// How many of them can be settled now and are not yet.
+    pub(super) ripe: i64,
+}
+
+impl Sums {
+    /// Where the sums end.
+    pub(super) async fn load(
+        ctx: &Context<'_>,
+        policies: &BTreeMap<&str, &Policy>,
+    ) -> Result<Self> {
+        let table = SystemTable::named("lift_sums")?;
+        let known: BTreeMap<String, Settled> = match ctx.checkpoint(&table.location()?, APP).await?
+        {
+            Some(last) => serde_json::from_value(last.position).map_err(|e| {
+                Error::corrupt("system.lift_sums: its checkpoint is not readable").caused_by(e)
+            })?,
+            None => BTreeMap::new(),
+        };
+        let mut next = BTreeMap::new();
+        let mut settled = BTreeMap::new();
+        for (name, policy) in policies {
+            let Some(outcome) = &policy.outcome else { continue };
+            let before = final_before(ctx.now, outcome).micros();
+            let window = outcome.window.micros;
+            let last = known.get(*name).filter(|last| last.window == window);
+            let before = last.map_or(before, |last| last.before.max(before));
+            next.insert((*name).to_owned(), Settled { before, window });
+            settled.extend(last.map(|last| ((*name).to_owned(), *last)));
+        }
+        Ok(Self { settled, next })
+    }
+
+    /// The sums of every policy over its decisions up to `until`, by policy, unit and arm.
+    pub(super) async fn up_to(
+        &self,
+        ctx: &Context<'_>,
+        until: &BTreeMap<String, Timestamp>,
+    ) -> Result<Vec<Sum>> {
+        let each: Vec<String> = until
+            .iter()
+            .map(|(name, until)| {
+                let since = self.settled.get(name).map_or_else(String::new, |settled| {
+                    format!(" and d.decided_at >= {}", moment(settled.before))
+                });
+                format!("(d.policy = '{name}' and d.decided_at <= {}{since})", literal(*until))
+            })
+            .collect();
+        let earliest = until
+            .keys()
+            .map(|name| self.settled.get(name).map_or(i64::MIN, |settled| settled.before))
+            .min()
+            .filter(|earliest| *earliest > i64::MIN);
+        // The bounds on all of them are what spares the files of older rows.
+        let (decided, recorded) = match earliest.map(moment) {
+            Some(from) => {
+                (format!("d.decided_at >= {from} and "), format!(" where recorded_at >= {from}"))
+            }
+            None => (String::new(), String::new()),
+        };
+        let ripe: Vec<String> = self
+            .next
+            .iter()
+            .map(|(name, next)| {
+                format!("(d.policy = '{name}' and d.decided_at < {})", moment(next.before))
+            })
+            .collect();
+        let ripe = format!("case when {} then 1 else 0 end", ripe.join(" or "));
+        let sql = summed(&ripe, &recorded, &format!("{decided}({})", each.join(" or ")));
+        let fresh = sums_of(ctx, &sql).await?;
+        let kept: Vec<String> = until
+            .keys()
+            .filter(|name| self.settled.contains_key(*name))
+            .map(|name| format!("'{name}'"))
+            .collect();
+        let old = match kept.is_empty() {
+            true => Vec::new(),
+            false => {
+                let kept = kept.join(", ");
+                let sql =
+                    format!("select *, 0 as ripe from system.lift_sums where policy in ({kept})");
+                sums_of(ctx, &sql).await?
+            }
+        };
+        Ok(joined(old, fresh))
+    }
+
+    /// Sums up the decisions that have become final, once there are enough of them.
+    ///
+    /// Which those are follows from moment and rows alone, and the commit carries how far it goes: a turn that is run again does the same.
+    pub(super) async fn settle(&self, ctx: &Context<'_>, ripe: i64) -> Result<()> {
+        if ripe < SETTLED_AT_ONCE {
+            return Ok(());
+        }
+        let until = self.next.iter();
+        let until =
+            until.map(|(name, next)| (name.clone(), Timestamp::from_micros(next.before - 1)));
+        let rows: Vec<LiftSumRow> =
+            self.up_to(ctx, &until.collect()).await?.into_iter().map(|sum| sum.row).collect();
+        let position = json!(self.next);
+        let checkpoint = Checkpoint { sequence: ctx.now.micros(), position };
+        let table = SystemTable::named("lift_sums")?;
+        table
+            .write(ctx.lake, WriteMode::Replace, &rows, Some((APP.to_owned(), checkpoint)))
+            .await?;
+        Ok(())
+    }
+}
+
+/// The sums of policies over the decisions made after the one moment and up to the other.
+pub(super) async fn between(
+    ctx: &Context<'_>,
+    periods: &BTreeMap<String, (Timestamp, Timestamp)>,
+) -> Result<Vec<Sum>> {
+    let each: Vec<String> = periods
+        .iter()
+        .map(|(name, (after, until))| {
+            let (after, until) = (literal(*after), literal(*until));
+            format!("(d.policy = '{name}' and d.decided_at > {after} and d.decided_at <= {until})")
+        })
+        .collect();
+    Ok(joined(Vec::new(), sums_of(ctx, &summed("0", "", &each.join(" or "))).await?))
+}
+
+/// Both together, by policy, unit and arm.
+fn joined(old: Vec<Sum>, fresh: Vec<Sum>) -> Vec<Sum> {
+    let mut all = old;
+    all.extend(fresh);
+    // Stable, so that what is added up is added up in the same order each time.
+    all.sort_by(|a, b| key(a).cmp(&key(b)));
+    all.dedup_by(|next, sum| {
+        let same = key(next) == key(sum);
+        if same {
+            sum.row.decisions += next.row.decisions;
+            sum.row.converted += next.row.converted;
+            sum.row.value = match (sum.row.value, next.row.value) {
+                (Some(a), Some(b)) => Some(a + b),
+                (a, b) => a.or(b),
+            };
+            sum.ripe += next.ripe;
+        }
+        same
+    });
+    all
+}
+
+/// The query that sums up decisions that meet a condition, over outcomes that meet another.
+fn summed(ripe: &str, outcomes: &str, decisions: &str) -> String {
+    format!(
+        "select d.policy, d.unit_id, d.arm, count(*) as decisions, count(o.decision_id) as converted,
+                sum(o.value) as value, sum({ripe}) as ripe
+         from system.decisions d
+         left join (select decision_id, sum(value) as value from system.outcomes{outcomes} group by decision_id) o
+           on o.decision_id = d.decision_id
+         where {decisions}
+         group by d.policy, d.unit_id, d.arm"
+    )
+}
+
+/// What a sum is of.
+fn key(sum: &Sum) -> (&str, &str, &str) {
+    (&sum.row.policy, &sum.row.unit_id, &sum.row.arm)
+}
+
+async fn sums_of(ctx: &Context<'_>, sql: &str) -> Result<Vec<Sum>> {
+    let frame = ctx.frame_of_sql("lift of policies", sql).await?;
+    let values = frame.numbers("value")?.into_iter().zip(frame.integers("ripe")?);
+    let counts = frame.integers("decisions")?.into_iter().zip(frame.integers("converted")?);
+    let keys = frame.ids("policy")?.into_iter().zip(frame.ids("unit_id")?).zip(frame.ids("arm")?);
+    let sum = |(((policy, unit_id), arm), ((decisions, converted), (value, ripe)))| Sum {
+        row: LiftSumRow {
+            policy,
+            unit_id,
+            arm,
+            decisions: Option::unwrap_or_default(decisions),
+            converted: Option::unwrap_or_default(converted),
+            value,
+        },
+        ripe: Option::unwrap_or_default(ripe),
+    };
+    Ok(keys.zip(counts.zip(values)).map(sum).collect())
+}
+
+fn moment(micros: i64) -> String {
+    literal(Timestamp::from_micros(micros))
+}

@@ -1,0 +1,38 @@
+//! `system.lift_sums`.
+
+use serde::{Deserialize, Serialize};
+
+use super::ColumnType::{Integer, Number, Text};
+use super::SystemTable;
+
+/// What is known for good of one unit in one arm of a policy.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct LiftSumRow {
+    /// The policy.
+    pub(crate) policy: String,
+    /// The unit.
+    pub(crate) unit_id: String,
+    /// The arm.
+    pub(crate) arm: String,
+    /// Decisions that no event can be counted for any more.
+    pub(crate) decisions: i64,
+    /// Those of them with an outcome.
+    pub(crate) converted: i64,
+    /// The value of their outcomes; none without one.
+    pub(crate) value: Option<f64>,
+}
+
+/// Its definition.
+pub(super) const TABLE: SystemTable = SystemTable {
+    name: "lift_sums",
+    about: "Sums of old decisions that no event can be counted for any more, so that lift is measured without reading \
+            them again. Key: policy, unit_id, arm.",
+    columns: &[
+        ("policy", Text, "the policy"),
+        ("unit_id", Text, "the unit"),
+        ("arm", Text, "`treatment` or `holdout`"),
+        ("decisions", Integer, "decisions that are summed up here"),
+        ("converted", Integer, "those of them with an outcome"),
+        ("value", Number, "the value of their outcomes; none without one"),
+    ],
+};

@@ -1,0 +1,125 @@
+//! `flywheel serve`.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Args;
+use flywheel_base::{Clock, Error, Result, quantity};
+use flywheel_runtime::{Access, Workspace};
+use flywheel_server::{LISTEN_DEFAULT, Options, Server, WheelClock, bind, is_private};
+
+use super::Runs;
+use crate::app::{App, Exit};
+
+/// Options of `flywheel serve`.
+#[derive(Debug, Args)]
+pub(crate) struct Serve {
+    /// The address to listen at; only this machine can reach 127.0.0.1
+    #[arg(long, value_name = "ADDRESS", default_value = LISTEN_DEFAULT)]
+    listen: SocketAddr,
+    /// Turns the wheel by itself, every 1h
+    #[arg(long, value_name = "DURATION")]
+    every: Option<String>,
+}
+
+/// The shortest time between turns.
+const EVERY_MIN: Duration = Duration::from_secs(1);
+
+/// The time between turns.
+pub(crate) fn between(option: &str, text: &str) -> Result<Duration> {
+    let micros = quantity::duration_us(text).map_err(|error| error.context(option))?;
+    let every = Duration::from_micros(micros.unsigned_abs());
+    if micros < 0 || every < EVERY_MIN {
+        return Err(Error::invalid(format!("{option} {text} is too short"))
+            .hint("Give at least a second, such as 5s, 15m, 1h or 1d."));
+    }
+    Ok(every)
+}
+
+impl Runs for Serve {
+    const ABOUT: &'static str = "Serves the project: web pages, API, events, and turns by itself";
+
+    async fn run(self, app: App) -> Result<Exit> {
+        let every = self.every.as_deref().map(|text| between("--every", text)).transpose()?;
+        // A port that is taken is told before anything else is done.
+        let listener = bind(self.listen).await?;
+        let clock = Arc::new(WheelClock::real());
+        let shared: Arc<dyn Clock> = Arc::<WheelClock>::clone(&clock);
+        let workspace = app.open_with(Access::Write, shared).await?;
+        if let Some(every) = &self.every {
+            app.output.message(&format!("The wheel turns every {every}."));
+        }
+        let options = Options { every, ..Options::default() };
+        serve(&app, workspace, clock, options, listener).await
+    }
+}
+
+/// Serves until somebody stops it.
+pub(crate) async fn serve(
+    app: &App,
+    workspace: Workspace,
+    clock: Arc<WheelClock>,
+    options: Options,
+    listener: tokio::net::TcpListener,
+) -> Result<Exit> {
+    let at = listener.local_addr().map_err(|e| Error::internal("no address").caused_by(e))?;
+    let server = Server::new(workspace, clock, options)?;
+    let stopper = server.stopper();
+    if !is_private(at.ip()) {
+        app.output.message(
+            "warning: others on the network can reach this address, and what they send is not encrypted; put a \
+             server that speaks TLS in front of it",
+        );
+    }
+    let base = format!("http://{at}");
+    match server.setup_link().await? {
+        Some(link) => {
+            app.output.line(&format!("{base}{link}"))?;
+            app.output.message(
+                "Open this link to make the first user, the owner. It works once, for three days.",
+            );
+        }
+        None => app.output.line(&base)?,
+    }
+    if !flywheel_server::has_pages() {
+        app.output.message("This program was built without web pages; the API is under /v1.");
+    }
+    app.output.message("Stop it with Ctrl-C.");
+    let serving = server.serve(listener);
+    tokio::pin!(serving);
+    tokio::select! {
+        served = &mut serving => { served?; return Ok(Exit::Done) }
+        () = asked_to_stop() => {}
+    }
+    app.output.message("Stopping: what is under way ends first. Ctrl-C once more stops at once; nothing acknowledged is lost.");
+    stopper.cancel();
+    tokio::select! {
+        served = serving => served?,
+        () = asked_to_stop() => {}
+    }
+    Ok(Exit::Done)
+}
+
+/// Waits for Ctrl-C, or for what a service manager sends.
+async fn asked_to_stop() {
+    let interrupted = async {
+        if tokio::signal::ctrl_c().await.is_err() {
+            // Without signals it runs until it is killed.
+            std::future::pending::<()>().await;
+        }
+    };
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        match signal(SignalKind::terminate()) {
+            Ok(mut terminate) => tokio::select! {
+                () = interrupted => {}
+                _ = terminate.recv() => {}
+            },
+            Err(_) => interrupted.await,
+        }
+    }
+    #[cfg(not(unix))]
+    interrupted.await;
+}

@@ -1,0 +1,309 @@
+//! The server as a process: its socket, its end, and what it holds when it is killed.
+
+use std::collections::BTreeSet;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::process::{Child, Stdio};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::house::{House, binary};
+
+const PASSWORD: &str = "correct horse battery";
+
+/// A server under way; killed with the test.
+struct Process {
+    child: Child,
+    address: String,
+    /// What it printed: its address, or the set-up link.
+    line: String,
+}
+
+impl Process {
+    fn start(house: &House) -> Self {
+        let dir = house.dir();
+        let dir = dir.to_string_lossy();
+        Self::start_with(&["-C", &dir, "serve", "--listen", "127.0.0.1:0"])
+    }
+
+    fn start_with(arguments: &[&str]) -> Self {
+        let mut child =
+            binary().args(arguments).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let line = lines.map(Result::unwrap).find(|line| line.starts_with("http://")).unwrap();
+        let address = line.trim_start_matches("http://").split('/').next().unwrap().to_owned();
+        Self { child, address, line }
+    }
+
+    /// Makes the owner; the headers that the owner's requests have.
+    fn owner(&self) -> String {
+        let token = self.line.split("token=").nth(1).unwrap();
+        let body = json!({"token": token, "name": "ada", "password": PASSWORD}).to_string();
+        let (status, cookie, answer) = ask(&self.address, "", "POST", "/v1/setup", &body).unwrap();
+        assert_eq!(status, 201, "{answer}");
+        format!("Cookie: {cookie}\r\nx-csrf-token: {}\r\n", answer["csrf"].as_str().unwrap())
+    }
+
+    /// Waits until something that was asked for has ended, by listening to what happens.
+    fn wait_for(&self, session: &str, count: usize) {
+        let mut stream = TcpStream::connect(&self.address).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(120))).unwrap();
+        let request = format!("GET /v1/live HTTP/1.1\r\nHost: x\r\n{session}\r\n");
+        stream.write_all(request.as_bytes()).unwrap();
+        let changes = BufReader::new(stream).lines().map(Result::unwrap);
+        let ended = changes.filter(|line| line.contains("event: changed")).take(count).count();
+        assert_eq!(ended, count);
+    }
+
+    fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // One that has ended already is fine.
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+/// Sends bytes and reads until the server closes.
+fn raw(address: &str, bytes: &[u8]) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    stream.write_all(bytes).unwrap();
+    let mut answer = Vec::new();
+    // A reset after the answer is as good an end as any.
+    drop(stream.read_to_end(&mut answer));
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+/// Sends a JSON request; status, cookie and body, or nothing if the server is gone.
+fn ask(
+    address: &str,
+    headers: &str,
+    method: &str,
+    path: &str,
+    body: &str,
+) -> Option<(u16, String, Value)> {
+    let mut stream = TcpStream::connect(address).ok()?;
+    stream.set_read_timeout(Some(Duration::from_secs(30))).ok()?;
+    let request = format!(
+        "{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{headers}Content-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    stream.write_all(request.as_bytes()).ok()?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).ok()?;
+    let answer = String::from_utf8_lossy(&answer).into_owned();
+    let (head, body) = answer.split_once("\r\n\r\n")?;
+    let status = head.split(' ').nth(1)?.parse().ok()?;
+    let cookie = head.lines().find_map(|line| line.strip_prefix("set-cookie: "));
+    let cookie = cookie.and_then(|line| line.split(';').next()).unwrap_or_default().to_owned();
+    Some((status, cookie, serde_json::from_str(body).unwrap_or(Value::Null)))
+}
+
+#[test]
+fn what_was_acknowledged_is_there_once_after_the_server_is_killed() {
+    let house = House::new();
+    house.write(
+        "connections/events.yaml",
+        "connection: events\ntype: journal\noptions: {path: .flywheel/journal}\n",
+    );
+    house.write("syncs/events.yaml", "sync: events\nconnection: events\nstreams:\n  - {stream: events, options: {topic: events}, read: incremental, write: append}\n");
+    let server = Process::start(&house);
+    let session = server.owner();
+    let body = json!({"name": "shop", "scopes": ["ingest"]}).to_string();
+    let (_, _, answer) = ask(&server.address, &session, "POST", "/v1/tokens", &body).unwrap();
+    let bearer = format!("Authorization: Bearer {}\r\n", answer["token"].as_str().unwrap());
+
+    // Another command that would change the project is told where to go; one that reads works.
+    let complaint = house.fails(1, &["sync"]);
+    assert!(complaint.contains(&server.address), "{complaint}");
+    house.ok(&["status"]);
+
+    let address = server.address.clone();
+    let senders: Vec<_> = (0..4)
+        .map(|sender| {
+            let (address, bearer) = (address.clone(), bearer.clone());
+            std::thread::spawn(move || {
+                let mut acknowledged = Vec::new();
+                for n in 0..100_000 {
+                    let id = format!("{sender}-{n}");
+                    let body = json!({"id": id}).to_string();
+                    match ask(&address, &bearer, "POST", "/v1/events", &body) {
+                        Some((200, ..)) => acknowledged.push(id),
+                        _ => break,
+                    }
+                }
+                acknowledged
+            })
+        })
+        .collect();
+    // Some of them are under way when the power goes.
+    let busy = |house: &House| {
+        std::fs::read_dir(house.dir().join(".flywheel/journal/events")).is_ok_and(|files| {
+            files
+                .flatten()
+                .filter_map(|file| file.metadata().ok())
+                .map(|file| file.len())
+                .sum::<u64>()
+                > 20_000
+        })
+    };
+    while !busy(&house) {
+        std::thread::yield_now();
+    }
+    server.kill();
+    let acknowledged: BTreeSet<String> =
+        senders.into_iter().flat_map(|sender| sender.join().unwrap()).collect();
+    assert!(!acknowledged.is_empty());
+
+    house.ok(&["sync"]);
+    let landed = house.sql("select id from raw.events");
+    let distinct: BTreeSet<String> = landed.iter().cloned().collect();
+    assert_eq!(landed.len(), distinct.len(), "an event has landed twice");
+    assert!(
+        acknowledged.is_subset(&distinct),
+        "{} acknowledged, {} landed",
+        acknowledged.len(),
+        distinct.len()
+    );
+
+    // The user is still there, and so is the token.
+    let server = Process::start(&house);
+    assert!(!server.line.contains("setup"), "{}", server.line);
+    let body = json!({"name": "ada", "password": PASSWORD}).to_string();
+    let (status, ..) = ask(&server.address, "", "POST", "/v1/login", &body).unwrap();
+    assert_eq!(status, 200);
+    let (status, _, answer) =
+        ask(&server.address, &bearer, "POST", "/v1/events", "{\"id\":\"after\"}").unwrap();
+    assert_eq!(status, 200, "{answer}");
+    drop(server);
+    assert!(house.ok(&["audit", "verify"]).contains("as they were written"));
+}
+
+#[test]
+fn messages_that_two_readers_could_understand_differently_are_refused() {
+    let house = House::new();
+    let server = Process::start(&house);
+    let status = |bytes: &[u8]| {
+        let answer = raw(&server.address, bytes);
+        let mut words = answer.split(' ');
+        words.nth(1).unwrap_or_default().to_owned()
+    };
+    let long = format!("GET /livez HTTP/1.1\r\nHost: x\r\nA: {}\r\n\r\n", "a".repeat(60_000));
+    let many = format!("GET /livez HTTP/1.1\r\nHost: x\r\n{}\r\n", "A: b\r\n".repeat(200));
+    for (request, expected) in [
+        ("GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", "200"),
+        ("GET /livez HTTP/1.0\r\n\r\n", "200"),
+        ("GET /livez HTTP/1.1\r\nConnection: close\r\n\r\n", "400"),
+        ("GET /livez HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n", "400"),
+        (
+            "POST /v1/login HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\n{}",
+            "400",
+        ),
+        (
+            "POST /v1/login HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+            "400",
+        ),
+        ("POST /v1/login HTTP/1.1\r\nHost: x\r\nContent-Length: +2\r\n\r\n{}", "400"),
+        ("POST /v1/login HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", "501"),
+        (
+            "POST /v1/login HTTP/1.1\r\nHost: x\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n{\r\n1\r\n}\r\n0\r\n\r\n",
+            "400",
+        ),
+        (
+            "POST /v1/login HTTP/1.1\r\nHost: x\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n{}\r\n0\r\n\r\n",
+            "400",
+        ),
+        ("\u{16}\u{3}\u{1} not http\r\n\r\n", "400"),
+        (long.as_str(), "431"),
+        (many.as_str(), "431"),
+    ] {
+        assert_eq!(
+            status(request.as_bytes()),
+            expected,
+            "{}",
+            request.get(..60).unwrap_or(request)
+        );
+    }
+    // Two requests at once are answered in their order; HEAD has no body.
+    let both = raw(
+        &server.address,
+        b"HEAD /livez HTTP/1.1\r\nHost: x\r\n\r\nGET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+    );
+    assert_eq!(both.matches("HTTP/1.1 200 OK").count(), 2, "{both}");
+    assert_eq!(both.matches("ok\n").count(), 1, "{both}");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_server_that_is_asked_to_stop_ends_well_and_a_port_that_is_taken_is_told() {
+    let house = House::new();
+    let mut server = Process::start(&house);
+    let other = House::new();
+    let complaint = other.fails(1, &["serve", "--listen", &server.address]);
+    assert!(complaint.contains("listens at") && complaint.contains("--listen"), "{complaint}");
+    let asked =
+        std::process::Command::new("kill").args(["-TERM", &server.child.id().to_string()]).status();
+    assert!(asked.unwrap().success());
+    assert!(server.child.wait().unwrap().success());
+    house.ok(&["build"]);
+}
+
+#[test]
+fn the_demo_goes_on_while_it_is_served() {
+    let house = House::new();
+    let dir = house.path("demo");
+    let arguments = ["demo", "--days", "4", "--pace", "1s", "--listen", "127.0.0.1:0", "--dir"];
+    let dir = dir.to_string_lossy();
+    let server = Process::start_with(&[&arguments[..], &[dir.as_ref()]].concat());
+    let session = server.owner();
+    server.wait_for(&session, 3);
+    let (_, _, answer) = ask(&server.address, &session, "GET", "/v1/status", "").unwrap();
+    assert_eq!(answer["simulated"], true);
+    assert!(answer["turn"]["turn"].as_i64().unwrap() >= 6, "{answer}");
+    let stages: Vec<&str> = answer["ring"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|stage| stage["stage"].as_str().unwrap())
+        .collect();
+    let expected = ["connect", "land", "model", "measure", "learn", "decide", "act", "outcome"];
+    assert_eq!(stages, expected);
+    // Each page of the wheel has something to show.
+    for path in [
+        "turns",
+        "runs",
+        "work",
+        "assets",
+        "syncs",
+        "connections",
+        "models",
+        "metrics",
+        "learners",
+        "policies",
+        "actions",
+    ] {
+        let (status, _, answer) =
+            ask(&server.address, &session, "GET", &format!("/v1/{path}"), "").unwrap();
+        assert_eq!(status, 200, "{path}");
+        assert!(!answer["items"].as_array().unwrap().is_empty(), "{path} is empty");
+    }
+    let (_, _, runs) = ask(&server.address, &session, "GET", "/v1/runs?limit=2", "").unwrap();
+    let run = runs["items"][1]["run_id"].as_str().unwrap();
+    let (_, _, run) =
+        ask(&server.address, &session, "GET", &format!("/v1/runs/{run}"), "").unwrap();
+    assert!(
+        !run["tasks"].as_array().unwrap().is_empty() && !run["log"].as_array().unwrap().is_empty(),
+        "{run}"
+    );
+    let (_, _, policies) = ask(&server.address, &session, "GET", "/v1/policies", "").unwrap();
+    let measured = policies["items"].as_array().unwrap().iter();
+    let longest = measured.map(|policy| policy["turns"].as_array().map_or(0, Vec::len)).max();
+    assert!(longest >= Some(4), "{policies}");
+}

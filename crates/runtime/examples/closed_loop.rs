@@ -1,0 +1,389 @@
+//! Turns the whole wheel in a world whose law is known, and says how well it decided.
+//!
+//! ```text
+//! cargo run --release -p flywheel-runtime --example closed_loop loop|promotion|guard [SEEDS]
+//! ```
+//! Everything is the product's own: files are synced, bandits fitted, decisions logged, outcomes joined, challengers
+//! judged, tried, promoted and taken back, all by `turn` on a virtual clock. What is left out is the command line.
+//! Prints `what, figure, CPU seconds`, tab-separated.
+//!
+//! - `loop`: 30 days after 6 days of learning, another offer suits every segment from day 15 on. What the policy earned
+//!   by its logged probabilities, beside a policy held at the artifact of day 0, an even choice, and the best offer for
+//!   each customer. The even challenger that the file names must never be tried.
+//! - `promotion`: a champion that knows no context, and a challenger that does, named in the file and left alone.
+//! - `guard`: a challenger made worse on purpose is tried by hand without evidence.
+
+#[path = "../../algo/examples/common/cpu.rs"]
+mod cpu;
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::path::Path;
+use std::sync::Arc;
+
+use cpu::cpu_s;
+use flywheel_base::{Error, FixedClock, Result, Timestamp};
+use flywheel_decision::challenge::Challenge;
+use flywheel_runtime::replay::end_of_day;
+use flywheel_runtime::status::Rows;
+use flywheel_runtime::turn::turn;
+use flywheel_runtime::{Access, Silent, Workspace, policy};
+use flywheel_simulator::offers::{Customer, OFFERS, Offers, SEGMENTS};
+use flywheel_state::Move;
+
+/// The first day, before which nothing is known.
+const START: &str = "2024-03-01";
+/// Days of learning before day 0, days that count, the day of the drift.
+const WARM_DAYS: i64 = 6;
+const DAYS: i64 = 30;
+const DRIFT_DAY: i64 = 15;
+
+/// What a policy earned and what it might have, in expected rewards of its treated decisions.
+#[derive(Clone, Copy, Debug, Default)]
+struct Earned {
+    decisions: f64,
+    own: f64,
+    even: f64,
+    best: f64,
+}
+
+/// One world with its project.
+struct House {
+    _folder: tempfile::TempDir,
+    workspace: Workspace,
+    clock: Arc<FixedClock>,
+    world: Offers,
+    by_id: BTreeMap<String, Customer>,
+    /// Answers by the day they come on.
+    answers: BTreeMap<i64, String>,
+    /// The day number of day 0.
+    zero: i64,
+    dir: std::path::PathBuf,
+}
+
+const HEAD: &str = "event_id,decision_id,customer_id,at\n";
+
+impl House {
+    async fn new(
+        seed: u64,
+        customers: usize,
+        policies: &[(&str, String)],
+        learners: &[(&str, &str)],
+    ) -> Result<Self> {
+        let folder =
+            tempfile::tempdir().map_err(|e| Error::internal("no temporary folder").caused_by(e))?;
+        let dir = folder.path().to_owned();
+        let world = Offers::new(seed, customers, DRIFT_DAY);
+        let first = Timestamp::parse(START)?.day();
+        write(&dir, "flywheel.yaml", "name: loop\n")?;
+        write(
+            &dir,
+            "connections/files.yaml",
+            "connection: files\ntype: csv\noptions: {folder: data}\n",
+        )?;
+        write(
+            &dir,
+            "syncs/shop.yaml",
+            "sync: shop\nconnection: files\nstreams:\n  - {stream: customers, options: {path: customers.csv}, read: incremental, write: append}\n  - stream: answers\n    options: {path: 'answers-*.csv', dated: 'answers-%Y-%m-%d.csv'}\n    read: incremental\n    write: append\n    columns: [{name: event_id, type: text}, {name: decision_id, type: text}, {name: customer_id, type: text}, {name: at, type: timestamp}]\n",
+        )?;
+        let mut rows = String::from("customer_id,segment,lively\n");
+        for customer in world.customers() {
+            let segment = SEGMENTS.get(customer.segment).copied().unwrap_or_default();
+            line(&mut rows, format_args!("{},{segment},{}", customer.id, customer.lively))?;
+        }
+        write(&dir, "data/customers.csv", &rows)?;
+        write(&dir, &format!("data/answers-{}.csv", Timestamp::from_day(first).date()), HEAD)?;
+        for (name, settings) in learners {
+            write(
+                &dir,
+                &format!("learners/{name}.yaml"),
+                &format!(
+                    "learner: {name}\nbandit:\n  policy: offer\n  actions: [{}]\n{settings}",
+                    OFFERS.join(", ")
+                ),
+            )?;
+        }
+        for (name, settings) in policies {
+            write(
+                &dir,
+                &format!("policies/{name}.yaml"),
+                &format!(
+                    "policy: {name}\naudience: select customer_id as unit_id, segment, cast(lively as double) as lively from {{{{ source('raw', 'customers') }}}}\n{settings}"
+                ),
+            )?;
+        }
+        let clock = Arc::new(FixedClock::new(end_of_day(first)));
+        let workspace =
+            Workspace::open(&dir, Access::Write, Arc::<FixedClock>::clone(&clock)).await?;
+        let by_id = world.customers().iter().map(|one| (one.id.clone(), one.clone())).collect();
+        Ok(Self {
+            _folder: folder,
+            workspace,
+            clock,
+            world,
+            by_id,
+            answers: BTreeMap::new(),
+            zero: first + WARM_DAYS,
+            dir,
+        })
+    }
+
+    /// Turns the wheel on a day and lets customers answer; returns what each policy earned by its probabilities.
+    async fn live(&mut self, day: i64) -> Result<BTreeMap<String, Earned>> {
+        let at = end_of_day(self.zero + day);
+        self.clock.move_to(at);
+        let report = turn(&self.workspace, &Silent).await?;
+        let sql = format!(
+            "select policy, decision_id, unit_id, action, chances from system.decisions where turn = {} and arm = 'treatment' order by policy, unit_id",
+            report.turn
+        );
+        let rows = Rows::query(&self.workspace, &sql).await?;
+        let mut earned: BTreeMap<String, Earned> = BTreeMap::new();
+        for row in 0..rows.len() {
+            let cell = |column| Ok::<_, Error>(rows.text(row, column)?.unwrap_or_default());
+            let (name, decision, unit, action) = (cell(0)?, cell(1)?, cell(2)?, cell(3)?);
+            let Some(customer) = self.by_id.get(&unit) else { continue };
+            let chances: BTreeMap<String, f64> = serde_json::from_str(&cell(4)?)
+                .map_err(|e| Error::corrupt("chances are no JSON").caused_by(e))?;
+            let sum = earned.entry(name).or_default();
+            let truth = |offer: &str| self.world.chance(customer, offer, day);
+            sum.decisions += 1.0;
+            sum.own += chances.iter().map(|(offer, chance)| chance * truth(offer)).sum::<f64>();
+            sum.even += OFFERS.iter().map(|offer| truth(offer)).sum::<f64>() / OFFERS.len() as f64;
+            sum.best += self.world.best(customer, day);
+            let Some(answer) = self.world.answer(customer, &action, day, &decision) else {
+                continue;
+            };
+            let moment = at.plus_micros(answer.after_s * 1_000_000);
+            let text = self.answers.entry(moment.day()).or_default();
+            let at = moment.datetime().format("%Y-%m-%d %H:%M:%S");
+            line(text, format_args!("e{decision},{decision},{unit},{at}"))?;
+        }
+        let next = self.zero + day + 1;
+        let rows = self.answers.remove(&next).unwrap_or_default();
+        write(
+            &self.dir,
+            &format!("data/answers-{}.csv", Timestamp::from_day(next).date()),
+            &format!("{HEAD}{rows}"),
+        )?;
+        Ok(earned)
+    }
+
+    /// Lets a challenger decide, or be tried, without evidence.
+    async fn promote(&self, of: &str, against: String) -> Result<()> {
+        let challenge = Challenge { policy: of.to_owned(), against, since: None, gain_min: 0.0 };
+        policy::promote(&self.workspace, &challenge, Some("the bench says so")).await.map(drop)
+    }
+
+    async fn number(&self, sql: &str) -> Result<f64> {
+        Ok(Rows::query(&self.workspace, sql).await?.number(0, 0)?.unwrap_or_default())
+    }
+}
+
+fn context(more: &str) -> String {
+    format!(
+        "  context: [{{column: segment, values: [new, regular, loyal]}}, {{column: lively, centre: 0.5, scale: 0.3}}]\n  explore: 4%\n{more}"
+    )
+}
+
+fn offer(choose: &str, window: &str) -> String {
+    format!(
+        "choose: {{bandit: {choose}}}\nholdout: 5%\noutcome:\n  events: select event_id, decision_id, customer_id as unit_id, at from {{{{ source('raw', 'answers') }}}}\n  window: {window}\n"
+    )
+}
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    let mut arguments = std::env::args().skip(1);
+    let part = arguments.next().unwrap_or_default();
+    let mut seeds =
+        |usual: u64| arguments.next().and_then(|text| text.parse().ok()).unwrap_or(usual);
+    match part.as_str() {
+        "loop" => closed_loop(seeds(20)).await,
+        "promotion" => promotion(seeds(3)).await,
+        "guard" => guard(seeds(3)).await,
+        _ => Err(Error::invalid("say what to turn").hint("Write `loop`, `promotion` or `guard`.")),
+    }
+}
+
+/// The closed loop against a policy that stays as it was on day 0.
+async fn closed_loop(seeds: u64) -> Result<()> {
+    let before = cpu_s()?;
+    let (mut over_frozen, mut of_best, mut over_even, mut tried) = (vec![], vec![], vec![], 0.0);
+    for seed in 0..seeds {
+        let nimble = context("  half_life_rewards: 1500\n");
+        let still = context("");
+        let learners = [
+            ("nimble", &*nimble),
+            ("still", &*still),
+            ("even", "  algorithm: epsilon-greedy\n  explore: 100%\n"),
+        ];
+        let policies = [
+            ("offer", offer("{learner: nimble, canary: {challengers: [even]}}", "2d")),
+            ("frozen", offer("{learner: still}", "2d")),
+        ];
+        let mut house = House::new(seed, 1_000, &policies, &learners).await?;
+        for day in -WARM_DAYS..0 {
+            house.live(day).await?;
+        }
+        let newest = house.workspace.store.newest_artifact("still")?;
+        let artifact =
+            newest.ok_or_else(|| Error::internal("nothing was learned before day 0"))?.digest;
+        house.promote("frozen", format!("still@{artifact}")).await?;
+        let (mut own, mut frozen) = (Earned::default(), Earned::default());
+        for day in 0..DAYS {
+            let earned = house.live(day).await?;
+            for (name, sum) in [("offer", &mut own), ("frozen", &mut frozen)] {
+                let one = earned.get(name).copied().unwrap_or_default();
+                sum.decisions += one.decisions;
+                sum.own += one.own;
+                sum.even += one.even;
+                sum.best += one.best;
+            }
+        }
+        tried += house.workspace.store.canaries()?.len() as f64;
+        let rate = |sum: &Earned| sum.own / sum.decisions;
+        over_frozen.push(100.0 * (rate(&own) / rate(&frozen) - 1.0));
+        of_best.push(100.0 * own.own / own.best);
+        over_even.push(100.0 * (own.own / own.even - 1.0));
+        note(&format!(
+            "seed {seed}: {:.4} a decision, frozen {:.4}, best {:.4}, even {:.4}",
+            rate(&own),
+            rate(&frozen),
+            own.best / own.decisions,
+            own.even / own.decisions
+        ))?;
+    }
+    let seconds = cpu_s()? - before;
+    interval("loop: gain over the frozen policy, percent", &over_frozen, seconds)?;
+    interval("loop: share of the oracle, percent", &of_best, seconds)?;
+    interval("loop: gain over an even choice, percent", &over_even, seconds)?;
+    print("loop: trials of a challenger that is worse", tried, seconds)
+}
+
+/// A challenger that knows more than the champion, found and promoted by turns alone.
+async fn promotion(seeds: u64) -> Result<()> {
+    let before = cpu_s()?;
+    let (mut promoted, mut days) = (0.0, Vec::new());
+    for seed in 0..seeds {
+        let nimble = context("");
+        let learners =
+            [("counts", "  algorithm: beta-thompson\n  explore: 20%\n"), ("nimble", &*nimble)];
+        let policies = [(
+            "offer",
+            offer("{learner: counts, canary: {challengers: [nimble], min_units: 50}}", "1d"),
+        )];
+        let mut house = House::new(seed, 10_000, &policies, &learners).await?;
+        let mut day = -WARM_DAYS;
+        while day < 5 {
+            house.live(day).await?;
+            day += 1;
+            if !house.workspace.store.promotions()?.is_empty() {
+                promoted += 1.0;
+                days.push((day + WARM_DAYS) as f64);
+                break;
+            }
+        }
+        for (at, made, share, reason) in moves(&house)? {
+            note(&format!("seed {seed}: {at} {made} {share}: {reason}"))?;
+        }
+    }
+    let seconds = cpu_s()? - before;
+    print(
+        "promotion: better challengers promoted by turns alone, percent",
+        100.0 * promoted / seeds as f64,
+        seconds,
+    )?;
+    print(
+        "promotion: turns from the first one to the promotion, most",
+        days.iter().copied().fold(0.0, f64::max),
+        seconds,
+    )
+}
+
+/// A bad challenger that is tried by hand.
+async fn guard(seeds: u64) -> Result<()> {
+    let before = cpu_s()?;
+    let (mut back, mut exposed) = (0.0, Vec::new());
+    let customers = 20_000;
+    for seed in 0..seeds {
+        let nimble = context("");
+        let learners =
+            [("nimble", &*nimble), ("worse", "  algorithm: epsilon-greedy\n  explore: 100%\n")];
+        let policies = [("offer", offer("{learner: nimble, canary: {}}", "1d"))];
+        let mut house = House::new(seed, customers, &policies, &learners).await?;
+        for day in -WARM_DAYS..-2 {
+            house.live(day).await?;
+        }
+        house.promote("offer", "learner:worse".to_owned()).await?;
+        for day in -2..3 {
+            house.live(day).await?;
+        }
+        let all = house.workspace.store.canaries()?;
+        back += f64::from(u8::from(all.iter().any(|one| one.kind == Move::RolledBack)));
+        let units = house
+            .number(
+                "select cast(count(*) as double) from system.decisions where canary is not null",
+            )
+            .await?;
+        exposed.push(100.0 * units / customers as f64);
+        for (at, made, share, reason) in moves(&house)? {
+            note(&format!("seed {seed}: {at} {made} {share}: {reason}"))?;
+        }
+    }
+    let seconds = cpu_s()? - before;
+    print(
+        "guard: bad challengers taken back by turns alone, percent",
+        100.0 * back / seeds as f64,
+        seconds,
+    )?;
+    let most = exposed.iter().copied().fold(0.0, f64::max);
+    print("guard: share of a day's traffic exposed, most, percent", most, seconds)
+}
+
+/// What happened to challengers on trial.
+fn moves(house: &House) -> Result<Vec<(String, &'static str, f64, String)>> {
+    let all = house.workspace.store.canaries()?;
+    Ok(all.into_iter().map(|one| (one.at.date(), one.kind.name(), one.share, one.reason)).collect())
+}
+
+/// Prints the mean over seeds with its 95 % interval; the goal is the mean's, the interval says how sure it is.
+fn interval(what: &str, values: &[f64], seconds: f64) -> Result<()> {
+    let count = values.len() as f64;
+    let mean = values.iter().sum::<f64>() / count;
+    let square =
+        values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / (count - 1.0).max(1.0);
+    // Student's 97.5 % quantile of 19 degrees, which is a little wide for more seeds.
+    let margin = 2.093 * (square / count).sqrt();
+    note(&format!(
+        "{what}: {mean:.2} ({:.2} to {:.2}) over {count} seeds",
+        mean - margin,
+        mean + margin
+    ))?;
+    print(what, mean, seconds)
+}
+
+fn note(text: &str) -> Result<()> {
+    out(&format!("# {text}"))
+}
+
+fn print(what: &str, figure: f64, seconds: f64) -> Result<()> {
+    out(&format!("{what}\t{figure:.4}\t{seconds:.2}"))
+}
+
+fn out(text: &str) -> Result<()> {
+    writeln!(std::io::stdout().lock(), "{text}")
+        .map_err(|e| Error::internal("cannot print").caused_by(e))
+}
+
+fn line(text: &mut String, line: std::fmt::Arguments<'_>) -> Result<()> {
+    writeln!(text, "{line}").map_err(|e| Error::internal("cannot write a line").caused_by(e))
+}
+
+fn write(dir: &Path, name: &str, text: &str) -> Result<()> {
+    let path = dir.join(name);
+    let folder = path.parent().unwrap_or(dir);
+    std::fs::create_dir_all(folder).map_err(|e| Error::io("create", folder, e))?;
+    std::fs::write(&path, text).map_err(|e| Error::io("write", &path, e))
+}

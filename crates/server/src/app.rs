@@ -1,0 +1,213 @@
+//! What all requests share.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
+
+use axum::http::StatusCode;
+use flywheel_base::{Clock, Error, Result, SystemClock, Timestamp, task};
+use flywheel_connect::JournalEvents;
+use flywheel_runtime::Workspace;
+use serde_json::Value;
+use tokio::runtime::Handle;
+use tokio::sync::{Semaphore, broadcast};
+use tokio_util::sync::CancellationToken;
+
+use crate::auth::{self, Brake};
+use crate::http::recommend::Lists;
+use crate::live::Live;
+use crate::work::Queue;
+
+/// Queries that run at once; more wait.
+const QUERIES_AT_ONCE: usize = 4;
+/// Passwords that are hashed at once, 19 MiB each.
+const HASHED_AT_ONCE: usize = 2;
+/// Messages a slow listener may be behind before it misses some.
+const LIVE_BEHIND_MAX: usize = 1_024;
+
+/// The logical clock of a server: the machine's, but that it stands still while a turn works for its moment, and
+/// where somebody else moves it, as a demo does.
+#[derive(Debug)]
+pub struct WheelClock {
+    held: AtomicI64,
+    virtual_time: bool,
+}
+
+/// No moment is held.
+const FREE: i64 = i64::MIN;
+
+impl WheelClock {
+    /// The machine's clock.
+    #[must_use]
+    pub fn real() -> Self {
+        Self { held: AtomicI64::new(FREE), virtual_time: false }
+    }
+
+    /// A clock that stands at `at` until it is moved.
+    #[must_use]
+    pub fn standing(at: Timestamp) -> Self {
+        Self { held: AtomicI64::new(at.micros()), virtual_time: true }
+    }
+
+    /// Stands still at `at`.
+    pub fn hold(&self, at: Timestamp) {
+        self.held.store(at.micros(), Ordering::SeqCst);
+    }
+
+    /// Goes on with the machine's time, unless time is virtual.
+    pub fn release(&self) {
+        if !self.virtual_time {
+            self.held.store(FREE, Ordering::SeqCst);
+        }
+    }
+}
+
+impl Clock for WheelClock {
+    fn now(&self) -> Timestamp {
+        match self.held.load(Ordering::SeqCst) {
+            FREE => SystemClock.now(),
+            held => Timestamp::from_micros(held),
+        }
+    }
+}
+
+/// Counts for `/metrics`.
+#[derive(Debug, Default)]
+pub(crate) struct Stats {
+    pub(crate) requests: AtomicU64,
+    pub(crate) by_class: [AtomicU64; 5],
+    pub(crate) busy_us: AtomicU64,
+    pub(crate) events: AtomicU64,
+    pub(crate) events_rejected: AtomicU64,
+    pub(crate) connections: AtomicU64,
+}
+
+impl Stats {
+    pub(crate) fn answered(&self, status: StatusCode, time: Duration) {
+        let class = usize::from(status.as_u16() / 100).clamp(1, 5) - 1;
+        if let Some(count) = self.by_class.get(class) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+        let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        self.busy_us.fetch_add(micros, Ordering::Relaxed);
+    }
+}
+
+/// What all requests share.
+pub(crate) struct App {
+    workspace: RwLock<Arc<Workspace>>,
+    pub(crate) clock: Arc<WheelClock>,
+    pub(crate) started_at: Timestamp,
+    pub(crate) demo: bool,
+    pub(crate) queue: Queue,
+    pub(crate) live: broadcast::Sender<Live>,
+    pub(crate) events: JournalEvents,
+    pub(crate) stats: Stats,
+    pub(crate) brake: Brake,
+    pub(crate) hashing: Semaphore,
+    pub(crate) nobody: String,
+    pub(crate) querying: Semaphore,
+    /// Queries under way, by the id of who asks and of the query.
+    pub(crate) queries: Mutex<BTreeMap<(String, String), CancellationToken>>,
+    pub(crate) lists: Lists,
+    pub(crate) next_turn_at: Mutex<Option<Timestamp>>,
+    pub(crate) stop: CancellationToken,
+    pub(crate) routes: std::sync::OnceLock<Vec<crate::gate::RouteInfo>>,
+}
+
+impl App {
+    pub(crate) fn new(
+        workspace: Workspace,
+        clock: Arc<WheelClock>,
+        events: JournalEvents,
+        demo: bool,
+    ) -> Result<Self> {
+        Ok(Self {
+            workspace: RwLock::new(Arc::new(workspace)),
+            clock,
+            started_at: SystemClock.now(),
+            demo,
+            queue: Queue::default(),
+            live: broadcast::Sender::new(LIVE_BEHIND_MAX),
+            events,
+            stats: Stats::default(),
+            brake: Brake::default(),
+            hashing: Semaphore::new(HASHED_AT_ONCE),
+            nobody: auth::hash_of_nobody()?,
+            querying: Semaphore::new(QUERIES_AT_ONCE),
+            queries: Mutex::default(),
+            lists: Lists::default(),
+            next_turn_at: Mutex::default(),
+            stop: CancellationToken::new(),
+            routes: std::sync::OnceLock::new(),
+        })
+    }
+
+    /// The workspace with the declarations as they were last read.
+    pub(crate) fn workspace(&self) -> Arc<Workspace> {
+        Arc::clone(&self.workspace.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Takes declarations that were read anew.
+    pub(crate) fn replace(&self, workspace: Workspace) {
+        let mut held = self.workspace.write().unwrap_or_else(PoisonError::into_inner);
+        *held = Arc::new(workspace);
+    }
+
+    /// The machine's time, for sessions and records.
+    pub(crate) fn machine_now(&self) -> Timestamp {
+        self.workspace().machine.now()
+    }
+
+    /// Does blocking work away from the async threads.
+    pub(crate) async fn blocking<T: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce(&Self) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let app = Arc::clone(self);
+        task::compute(move || work(&app)).await
+    }
+
+    /// Works with the workspace away from the threads that answer requests, so that a heavy question does not
+    /// hold up the light ones.
+    pub(crate) async fn with<T, F, W>(self: &Arc<Self>, work: W) -> Result<T>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T>>,
+        W: FnOnce(Arc<Workspace>) -> F + Send + 'static,
+    {
+        let (workspace, handle) = (self.workspace(), Handle::current());
+        task::compute(move || handle.block_on(work(workspace))).await
+    }
+
+    /// Adds to the audit log.
+    pub(crate) async fn audit(
+        self: &Arc<Self>,
+        who: String,
+        what: String,
+        object: String,
+        detail: Value,
+    ) -> Result<()> {
+        let now = self.machine_now();
+        self.blocking(move |app| app.workspace().store.audit(now, &who, &what, &object, &detail))
+            .await
+    }
+
+    /// Tells whoever listens.
+    pub(crate) fn tell(&self, live: Live) {
+        // Nobody listening is no error.
+        drop(self.live.send(live));
+    }
+
+    /// A turn that was asked for, unless one waits already.
+    pub(crate) fn next_turn(&self) -> Option<Timestamp> {
+        *self.next_turn_at.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// An error for a place that is poisoned or gone.
+pub(crate) fn ended(what: &str) -> Error {
+    Error::unavailable(format!("{what} has ended")).hint("The server is stopping; start it again.")
+}

@@ -1,0 +1,380 @@
+//! Who is asking: passwords, sessions, tokens, and the brake on guessing.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use argon2::password_hash::SaltString;
+use argon2::{Argon2, PasswordHash, PasswordHasher, PasswordVerifier};
+use axum::http::{HeaderMap, StatusCode, header};
+use flywheel_base::{Error, Timestamp, digest, entropy, task};
+use flywheel_state::{LoginSession, User};
+use serde::Serialize;
+
+use crate::app::App;
+use crate::gate::{Permission, Role};
+use crate::problem::{Problem, Result};
+
+/// The cookie of a session.
+const COOKIE: &str = "flywheel_session";
+/// The header that proves that a page of ours asks.
+const CSRF: &str = "x-csrf-token";
+
+/// How long a session lasts, used or not.
+const SESSION_DAYS: i64 = 7;
+/// How long a session lasts that is not used.
+const SESSION_IDLE_HOURS: i64 = 24;
+/// How long a set-up link can be used.
+const INVITATION_DAYS: i64 = 3;
+/// How often it is noted that a session or token is used.
+const SEEN_EVERY_US: i64 = 60_000_000;
+const HOUR_US: i64 = 3_600_000_000;
+
+/// The shortest password.
+pub(crate) const PASSWORD_MIN: usize = 10;
+/// The longest password: hashing more would only cost time.
+const PASSWORD_MAX: usize = 256;
+/// The longest name of a user or token.
+const NAME_MAX: usize = 64;
+
+/// Wrong passwords a minute that one name or one address may have.
+const FAILURES_MAX: usize = 10;
+const FAILURES_WINDOW: Duration = Duration::from_secs(60);
+/// Names and addresses that are watched at once.
+const WATCHED_MAX: usize = 10_000;
+
+/// Somebody who asks.
+#[derive(Clone, Debug)]
+pub(crate) struct Caller {
+    pub(crate) user: String,
+    pub(crate) role: Role,
+    /// What a token may do at most; everything its user may, if it is a session.
+    scopes: Option<Arc<[Permission]>>,
+    token: Option<Arc<str>>,
+    /// The digest of the session, and what a page has to send to prove that it is ours.
+    pub(crate) session: Option<Arc<str>>,
+    csrf: Option<Arc<str>>,
+}
+
+impl Caller {
+    pub(crate) fn may(&self, permission: Permission) -> bool {
+        self.role.may(permission)
+            && self.scopes.as_ref().is_none_or(|scopes| scopes.contains(&permission))
+    }
+
+    pub(crate) fn permissions(&self) -> Vec<&'static str> {
+        let all = Permission::ALL.into_iter().filter(|permission| self.may(*permission));
+        all.map(Permission::word).collect()
+    }
+
+    /// The name for records.
+    pub(crate) fn who(&self) -> String {
+        match &self.token {
+            Some(token) => format!("{}/{token}", self.user),
+            None => self.user.clone(),
+        }
+    }
+
+    /// What kind of caller it is, for messages.
+    pub(crate) fn kind(&self) -> String {
+        match &self.token {
+            Some(_) => format!("this token of a user with the role \"{}\"", self.role.word()),
+            None => format!("the role \"{}\"", self.role.word()),
+        }
+    }
+
+    /// Whether a request that changes something comes from a page of ours.
+    pub(crate) fn check_csrf(&self, headers: &HeaderMap) -> Result<()> {
+        let Some(expected) = &self.csrf else { return Ok(()) };
+        let given = headers.get(CSRF).map(header::HeaderValue::as_bytes).unwrap_or_default();
+        // Both are digests of secrets: how long comparing takes tells nothing that could be guessed on.
+        if digest::hex(&[given]) == digest::hex(&[expected.as_bytes()]) {
+            return Ok(());
+        }
+        let detail = "the request does not prove that it comes from a page of this server";
+        Err(Problem::new(StatusCode::FORBIDDEN, "csrf", detail)
+            .hint("Send the header x-csrf-token with the value of `csrf` from GET /v1/session."))
+    }
+
+    pub(crate) fn about(&self) -> About {
+        About { name: self.user.clone(), role: self.role.word(), permissions: self.permissions() }
+    }
+}
+
+/// A user, as the API shows the one who asks.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct About {
+    name: String,
+    role: &'static str,
+    permissions: Vec<&'static str>,
+}
+
+/// The caller of a request.
+pub(crate) async fn caller(app: &Arc<App>, headers: &HeaderMap) -> Result<Caller> {
+    if let Some(value) = headers.get(header::AUTHORIZATION) {
+        let token = value.to_str().ok().and_then(|value| value.strip_prefix("Bearer "));
+        let Some(token) = token else {
+            return Err(unauthenticated("the Authorization header is not \"Bearer fwt_…\""));
+        };
+        return of_token(app, token.trim().to_owned()).await;
+    }
+    match cookie(headers) {
+        Some(secret) => of_session(app, secret).await,
+        None => Err(unauthenticated("nobody is logged in")),
+    }
+}
+
+fn unauthenticated(detail: &str) -> Problem {
+    Problem::new(StatusCode::UNAUTHORIZED, "unauthenticated", detail)
+        .hint("Log in, or send a token: Authorization: Bearer fwt_…")
+}
+
+/// The secret of the session in the cookies.
+fn cookie(headers: &HeaderMap) -> Option<String> {
+    let lines = headers.get_all(header::COOKIE).iter().filter_map(|line| line.to_str().ok());
+    let mut pairs =
+        lines.flat_map(|line| line.split(';')).filter_map(|one| one.trim().split_once('='));
+    pairs.find(|(name, _)| *name == COOKIE).map(|(_, value)| value.to_owned())
+}
+
+fn role_of(user: &User) -> Result<Role> {
+    Role::of(&user.role).ok_or_else(|| {
+        Problem::from(Error::corrupt(format!(
+            "user \"{}\" has the unknown role \"{}\"",
+            user.name, user.role
+        )))
+    })
+}
+
+async fn of_token(app: &Arc<App>, token: String) -> Result<Caller> {
+    let (app, now) = (Arc::clone(app), app.machine_now());
+    let found = app
+        .blocking(move |app| {
+            let found = app.workspace().store.token(&digest::hex(&[b"token", token.as_bytes()]))?;
+            let due = |last: Option<Timestamp>| {
+                last.is_none_or(|last| now.micros() - last.micros() >= SEEN_EVERY_US)
+            };
+            if let Some((token, _)) = found.as_ref().filter(|(token, _)| due(token.last_used_at)) {
+                app.workspace().store.token_used(&token.id, now)?;
+            }
+            Ok(found)
+        })
+        .await?;
+    let Some((token, user)) = found else { return Err(unauthenticated("the token is unknown")) };
+    if token.revoked {
+        return Err(unauthenticated("the token was taken back"));
+    }
+    if token.expires_at <= now {
+        return Err(unauthenticated("the token has expired"));
+    }
+    if user.disabled {
+        return Err(unauthenticated("the user of the token is disabled"));
+    }
+    Ok(Caller {
+        role: role_of(&user)?,
+        user: user.name,
+        scopes: Some(token.scopes.iter().filter_map(|scope| Permission::of(scope)).collect()),
+        token: Some(token.name.as_str().into()),
+        session: None,
+        csrf: None,
+    })
+}
+
+async fn of_session(app: &Arc<App>, secret: String) -> Result<Caller> {
+    let now = app.machine_now();
+    let (key, csrf) = (session_digest(&secret), csrf_of(&secret));
+    let looked = key.clone();
+    let found = app
+        .blocking(move |app| {
+            let store = &app.workspace().store;
+            let found = store.session(&looked)?;
+            if let Some((session, user)) = &found
+                && now.micros() - session.seen_at.micros() >= SEEN_EVERY_US
+                && lives(session, now)
+            {
+                store.session_seen(&session.digest, &user.name, now)?;
+            }
+            Ok(found)
+        })
+        .await?;
+    match found {
+        Some((session, user)) if lives(&session, now) && !user.disabled => Ok(Caller {
+            role: role_of(&user)?,
+            user: user.name,
+            scopes: None,
+            token: None,
+            session: Some(key.into()),
+            csrf: Some(csrf.into()),
+        }),
+        Some(_) => Err(unauthenticated("the session has ended")),
+        None => Err(unauthenticated("the session is unknown")),
+    }
+}
+
+fn lives(session: &LoginSession, now: Timestamp) -> bool {
+    session.expires_at > now && session.seen_at.plus_micros(SESSION_IDLE_HOURS * HOUR_US) > now
+}
+
+fn session_digest(secret: &str) -> String {
+    digest::hex(&[b"session", secret.as_bytes()])
+}
+
+fn csrf_of(secret: &str) -> String {
+    digest::hex(&[b"csrf", secret.as_bytes()])
+}
+
+/// What a page of the caller has to send with changes; none for a token.
+pub(crate) fn csrf(headers: &HeaderMap) -> Option<String> {
+    cookie(headers).map(|secret| csrf_of(&secret))
+}
+
+/// Begins a session for `user`; returns the cookie line and the proof for changes.
+pub(crate) async fn begin(app: &Arc<App>, user: String) -> Result<(String, String)> {
+    let secret = entropy::token("")?;
+    let now = app.machine_now();
+    let session = LoginSession {
+        digest: session_digest(&secret),
+        user,
+        created_at: now,
+        seen_at: now,
+        expires_at: now.plus_days(SESSION_DAYS),
+    };
+    app.blocking(move |app| app.workspace().store.begin_session(&session)).await?;
+    let age = SESSION_DAYS * 86_400;
+    let cookie = format!("{COOKIE}={secret}; Path=/; HttpOnly; SameSite=Strict; Max-Age={age}");
+    Ok((cookie, csrf_of(&secret)))
+}
+
+/// The cookie line that ends a session in the browser.
+pub(crate) fn gone() -> String {
+    format!("{COOKIE}=; Path=/; HttpOnly; SameSite=Strict; Max-Age=0")
+}
+
+/// Makes a set-up link for a user, or for the first owner.
+pub(crate) async fn invite(app: &Arc<App>, user: Option<String>) -> Result<String, Error> {
+    let token = entropy::token("fws_")?;
+    let key = invitation_digest(&token);
+    let expires_at = app.machine_now().plus_days(INVITATION_DAYS);
+    app.blocking(move |app| app.workspace().store.invite(&key, user.as_deref(), expires_at))
+        .await?;
+    Ok(format!("/setup?token={token}"))
+}
+
+pub(crate) fn invitation_digest(token: &str) -> String {
+    digest::hex(&[b"invitation", token.as_bytes()])
+}
+
+/// Refuses names that could be mistaken for one another or for something else.
+pub(crate) fn check_name(name: &str) -> Result<()> {
+    let plain = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '.' | '@' | '+');
+    if name.is_empty() || name.chars().count() > NAME_MAX || !name.chars().all(plain) {
+        return Err(Problem::invalid(format!("\"{name}\" cannot be a name"))
+            .hint(format!("Use 1 to {NAME_MAX} letters, digits and . _ - @ +, without spaces.")));
+    }
+    Ok(())
+}
+
+pub(crate) fn check_password(password: &str) -> Result<()> {
+    let length = password.chars().count();
+    if length < PASSWORD_MIN || password.len() > PASSWORD_MAX {
+        return Err(Problem::invalid(format!(
+            "the password has {length} characters; it needs {PASSWORD_MIN} to {PASSWORD_MAX}"
+        ))
+        .hint("A sentence of a few words is easy to remember and hard to guess."));
+    }
+    Ok(())
+}
+
+/// Hashes a password with argon2id and a salt of its own.
+pub(crate) async fn hash(app: &Arc<App>, password: String) -> Result<String, Error> {
+    let _turn =
+        app.hashing.acquire().await.map_err(|e| Error::internal("hashing ended").caused_by(e))?;
+    task::compute(move || {
+        let broken = |e: argon2::password_hash::Error| {
+            Error::internal("a password cannot be hashed").caused_by(e.to_string())
+        };
+        let salt = SaltString::encode_b64(&entropy::bytes::<16>()?).map_err(broken)?;
+        Ok(Argon2::default().hash_password(password.as_bytes(), &salt).map_err(broken)?.to_string())
+    })
+    .await
+}
+
+/// Whether `password` is the one of `hash`. Without a hash it takes as long and is wrong, so that nobody learns which names exist.
+pub(crate) async fn verify(
+    app: &Arc<App>,
+    password: String,
+    hash: Option<String>,
+) -> Result<bool, Error> {
+    let nobody = app.nobody.clone();
+    let _turn =
+        app.hashing.acquire().await.map_err(|e| Error::internal("hashing ended").caused_by(e))?;
+    task::compute(move || {
+        let known = hash.is_some();
+        let text = hash.unwrap_or(nobody);
+        let parsed = PasswordHash::new(&text).map_err(|e| {
+            Error::corrupt("a user's password hash is damaged").caused_by(e.to_string())
+        })?;
+        Ok(Argon2::default().verify_password(password.as_bytes(), &parsed).is_ok() && known)
+    })
+    .await
+}
+
+/// A hash of a password nobody has.
+pub(crate) fn hash_of_nobody() -> Result<String, Error> {
+    let broken = |e: argon2::password_hash::Error| {
+        Error::internal("a password cannot be hashed").caused_by(e.to_string())
+    };
+    // The text of a hash of the usual settings, whose password is not known: it is only compared with.
+    let params = Argon2::default();
+    let settings = params.params();
+    let salt = SaltString::encode_b64(&entropy::bytes::<16>()?).map_err(broken)?;
+    let digest = argon2::password_hash::Output::new(&entropy::bytes::<32>()?).map_err(broken)?;
+    Ok(format!(
+        "$argon2id$v=19$m={},t={},p={}${salt}${digest}",
+        settings.m_cost(),
+        settings.t_cost(),
+        settings.p_cost()
+    ))
+}
+
+/// Wrong passwords of the last minute, by name and by address.
+#[derive(Debug, Default)]
+pub(crate) struct Brake(Mutex<BTreeMap<String, VecDeque<Instant>>>);
+
+impl Brake {
+    /// Refuses somebody who has guessed too often.
+    pub(crate) fn check(&self, name: &str, address: Option<IpAddr>) -> Result<()> {
+        let mut failures = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        failures.retain(|_, times| {
+            times.retain(|time| now.duration_since(*time) < FAILURES_WINDOW);
+            !times.is_empty()
+        });
+        let most = keys(name, address).into_iter().filter_map(|key| failures.get(&key));
+        if most.map(VecDeque::len).max().unwrap_or_default() < FAILURES_MAX {
+            return Ok(());
+        }
+        let detail = format!("more than {FAILURES_MAX} wrong passwords within a minute");
+        let mut problem = Problem::new(StatusCode::TOO_MANY_REQUESTS, "rate-limited", detail)
+            .hint("Wait a minute and try again.");
+        problem.retry_after_s = Some(FAILURES_WINDOW.as_secs());
+        Err(problem)
+    }
+
+    /// Notes a wrong password.
+    pub(crate) fn failed(&self, name: &str, address: Option<IpAddr>) {
+        let mut failures = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for key in keys(name, address) {
+            if failures.len() < WATCHED_MAX || failures.contains_key(&key) {
+                failures.entry(key).or_default().push_back(Instant::now());
+            }
+        }
+    }
+}
+
+fn keys(name: &str, address: Option<IpAddr>) -> Vec<String> {
+    let name: String = name.chars().take(NAME_MAX).collect();
+    let address = address.map(|address| format!("address {address}"));
+    std::iter::once(format!("name {name}")).chain(address).collect()
+}

@@ -1,0 +1,321 @@
+//! Users, tokens, and who did what.
+
+use std::sync::Arc;
+
+use axum::Extension;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use flywheel_base::{digest, entropy};
+use flywheel_state::{ApiToken, User};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{done, items, json_of};
+use crate::app::App;
+use crate::auth::{self, Caller};
+use crate::gate::{Access, Permission, Role, Routes};
+use crate::input::{Asked, Input, Place, counted};
+use crate::problem::{Problem, Result};
+
+pub(super) fn routes(routes: &mut Routes) {
+    let (administer, audit) =
+        (Access::Needs(Permission::Administer), Access::Needs(Permission::Audit));
+    routes.get("/v1/users", administer, "Lists users", users);
+    routes.post::<NewUser, _, _>(
+        "/v1/users",
+        administer,
+        "Makes a user and a link to choose a password",
+        add_user,
+    );
+    routes.patch::<UserChange, _, _>(
+        "/v1/users/{user}",
+        administer,
+        "Changes the role of a user, or disables one",
+        change_user,
+    );
+    routes.act(
+        "/v1/users/{user}/reset",
+        administer,
+        "Makes a link to choose a new password",
+        reset,
+    );
+    routes.delete("/v1/users/{user}", administer, "Removes a user", remove_user);
+    routes.get(
+        "/v1/tokens",
+        Access::SignedIn,
+        "Lists the caller's tokens, or everybody's for who may administer",
+        tokens,
+    );
+    routes.post::<NewToken, _, _>(
+        "/v1/tokens",
+        Access::SignedIn,
+        "Makes a token that may do at most what the caller may",
+        add_token,
+    );
+    routes.delete("/v1/tokens/{token}", Access::SignedIn, "Takes a token back", revoke);
+    routes.get("/v1/audit", audit, "Shows who did what, newest first", trail);
+    routes.get("/v1/audit/verify", audit, "Proves that the audit log is as it was written", verify);
+}
+
+fn shown(user: &User) -> Value {
+    json!({
+        "name": user.name, "role": user.role, "disabled": user.disabled, "created_at": user.created_at.to_string(),
+        "last_seen_at": user.last_seen_at.map(|at| at.to_string()), "has_password": user.password.is_some(),
+    })
+}
+
+async fn users(State(app): State<Arc<App>>) -> Result<Response> {
+    let all = app.blocking(|app| app.workspace().store.users()).await?;
+    items(&all.iter().map(shown).collect::<Vec<_>>())
+}
+
+fn role(word: &str) -> Result<Role> {
+    Role::of(word).ok_or_else(|| {
+        let known: Vec<&str> = Role::ALL.into_iter().map(Role::word).collect();
+        Problem::invalid(format!("no role \"{word}\""))
+            .hint(format!("Roles are {}.", known.join(", ")))
+    })
+}
+
+/// Only owners make, change and remove owners.
+fn check_owner(caller: &Caller, role: &str) -> Result<()> {
+    if role == Role::Owner.word() && caller.role != Role::Owner {
+        return Err(Problem::new(
+            StatusCode::FORBIDDEN,
+            "denied",
+            "only an owner makes, changes or removes owners",
+        ));
+    }
+    Ok(())
+}
+
+async fn named(app: &Arc<App>, caller: &Caller, name: &str) -> Result<User> {
+    let asked = name.to_owned();
+    let user = app.blocking(move |app| app.workspace().store.user(&asked)).await?;
+    let user = user.ok_or_else(|| Problem::not_found(format!("no user \"{name}\"")))?;
+    check_owner(caller, &user.role)?;
+    Ok(user)
+}
+
+/// A user to be made.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct NewUser {
+    /// The name.
+    name: String,
+    /// owner, admin, engineer, analyst, operator, viewer or agent.
+    role: String,
+}
+
+async fn add_user(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    Input(input): Input<NewUser>,
+) -> Result<Response> {
+    auth::check_name(&input.name)?;
+    let role = role(&input.role)?;
+    check_owner(&caller, role.word())?;
+    let user = User {
+        name: input.name.clone(),
+        role: role.word().to_owned(),
+        password: None,
+        disabled: false,
+        created_at: app.machine_now(),
+        last_seen_at: None,
+    };
+    let answer = shown(&user);
+    if !app.blocking(move |app| app.workspace().store.add_user(&user)).await? {
+        return Err(Problem::new(
+            StatusCode::CONFLICT,
+            "conflict",
+            format!("there is a user \"{}\" already", input.name),
+        ));
+    }
+    let link = auth::invite(&app, Some(input.name)).await?;
+    let mut response = json_of(&json!({"user": answer, "setup_link": link}))?;
+    *response.status_mut() = StatusCode::CREATED;
+    Ok(response)
+}
+
+/// What is to be otherwise.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct UserChange {
+    /// Another role.
+    #[serde(default)]
+    role: Option<String>,
+    /// Whether the user may do nothing at present.
+    #[serde(default)]
+    disabled: Option<bool>,
+}
+
+async fn change_user(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    place: Place,
+    Input(input): Input<UserChange>,
+) -> Result<Response> {
+    let user = named(&app, &caller, place.at(0)).await?;
+    let role = role(input.role.as_deref().unwrap_or(&user.role))?;
+    check_owner(&caller, role.word())?;
+    let (name, disabled) = (user.name.clone(), input.disabled.unwrap_or(user.disabled));
+    app.blocking(move |app| app.workspace().store.change_user(&name, role.word(), disabled))
+        .await?;
+    json_of(&shown(&User { role: role.word().to_owned(), disabled, ..user }))
+}
+
+async fn reset(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    place: Place,
+) -> Result<Response> {
+    let user = named(&app, &caller, place.at(0)).await?;
+    json_of(&json!({"setup_link": auth::invite(&app, Some(user.name)).await?}))
+}
+
+async fn remove_user(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    place: Place,
+) -> Result<Response> {
+    let user = named(&app, &caller, place.at(0)).await?;
+    app.blocking(move |app| app.workspace().store.remove_user(&user.name)).await?;
+    Ok(done())
+}
+
+fn shown_token(token: &ApiToken) -> Value {
+    json!({
+        "id": token.id, "name": token.name, "owner": token.owner, "scopes": token.scopes,
+        "created_at": token.created_at.to_string(), "expires_at": token.expires_at.to_string(),
+        "last_used_at": token.last_used_at.map(|at| at.to_string()), "revoked": token.revoked,
+    })
+}
+
+async fn visible(app: &Arc<App>, caller: &Caller) -> Result<Vec<ApiToken>> {
+    let mut all = app.blocking(|app| app.workspace().store.tokens()).await?;
+    if !caller.may(Permission::Administer) {
+        all.retain(|token| token.owner == caller.user);
+    }
+    Ok(all)
+}
+
+async fn tokens(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+) -> Result<Response> {
+    items(&visible(&app, &caller).await?.iter().map(shown_token).collect::<Vec<_>>())
+}
+
+/// A token to be made.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct NewToken {
+    /// What it is for.
+    name: String,
+    /// What it may do: view, query, operate, promote, ingest, decide, administer, audit.
+    scopes: Vec<String>,
+    /// How many days it can be used; 90 if absent, 365 at most.
+    #[serde(default)]
+    days: Option<u16>,
+}
+
+const TOKEN_DAYS_DEFAULT: u16 = 90;
+const TOKEN_DAYS_MAX: u16 = 365;
+
+async fn add_token(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    Input(input): Input<NewToken>,
+) -> Result<Response> {
+    if caller.session.is_none() {
+        return Err(Problem::new(StatusCode::FORBIDDEN, "denied", "a token makes no tokens")
+            .hint("Log in with name and password."));
+    }
+    auth::check_name(&input.name)?;
+    if input.scopes.is_empty() {
+        return Err(Problem::invalid("the token may do nothing")
+            .hint("Name at least one scope, such as \"ingest\"."));
+    }
+    for scope in &input.scopes {
+        let permission = Permission::of(scope).ok_or_else(|| {
+            let known: Vec<&str> = Permission::ALL.into_iter().map(Permission::word).collect();
+            Problem::invalid(format!("no scope \"{scope}\""))
+                .hint(format!("Scopes are {}.", known.join(", ")))
+        })?;
+        if !caller.may(permission) {
+            let detail = format!(
+                "a token of yours cannot have the scope \"{scope}\", which you do not have"
+            );
+            return Err(Problem::new(StatusCode::FORBIDDEN, "denied", detail));
+        }
+    }
+    let days = input.days.unwrap_or(TOKEN_DAYS_DEFAULT);
+    if !(1..=TOKEN_DAYS_MAX).contains(&days) {
+        return Err(Problem::invalid(format!("a token lasts 1 to {TOKEN_DAYS_MAX} days")));
+    }
+    let (secret, now) = (entropy::token("fwt_")?, app.machine_now());
+    let token = ApiToken {
+        id: entropy::token("t-")?.chars().take(14).collect(),
+        digest: digest::hex(&[b"token", secret.as_bytes()]),
+        name: input.name,
+        owner: caller.user,
+        scopes: input.scopes,
+        created_at: now,
+        expires_at: now.plus_days(days.into()),
+        last_used_at: None,
+        revoked: false,
+    };
+    let mut answer = shown_token(&token);
+    if let Value::Object(answer) = &mut answer {
+        answer.insert("token".to_owned(), json!(secret));
+    }
+    app.blocking(move |app| app.workspace().store.add_token(&token)).await?;
+    let mut response = json_of(&answer)?;
+    *response.status_mut() = StatusCode::CREATED;
+    Ok(response)
+}
+
+async fn revoke(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    place: Place,
+) -> Result<Response> {
+    let id = place.name();
+    // Whose token it is not shown, it does not exist for.
+    if !visible(&app, &caller).await?.iter().any(|token| token.id == id) {
+        return Err(Problem::not_found(format!("no token \"{id}\"")));
+    }
+    app.blocking(move |app| app.workspace().store.revoke_token(&id)).await?;
+    Ok(done())
+}
+
+/// Which entries.
+#[derive(Debug, Deserialize)]
+struct Which {
+    before: Option<i64>,
+    limit: Option<u32>,
+}
+
+async fn trail(State(app): State<Arc<App>>, Asked(which): Asked<Which>) -> Result<Response> {
+    let rows = app
+        .blocking(move |app| app.workspace().store.audit_rows(which.before, counted(which.limit)));
+    let rows = rows.await?;
+    let next = rows.last().filter(|row| row.number > 1).map(|row| row.number);
+    let shown = rows.iter().map(|row| {
+        json!({
+            "number": row.number, "at": row.at.to_string(), "who": row.who, "what": row.what, "object": row.object,
+            "detail": row.detail, "digest": row.digest,
+        })
+    });
+    json_of(&json!({"items": shown.collect::<Vec<_>>(), "next": next}))
+}
+
+async fn verify(State(app): State<Arc<App>>) -> Result<Response> {
+    let verified = app.blocking(|app| app.workspace().store.verify_audit()).await?;
+    json_of(&match verified {
+        Ok(entries) => json!({"ok": true, "entries": entries}),
+        Err(broken) => json!({"ok": false, "number": broken.number, "detail": broken.what}),
+    })
+}

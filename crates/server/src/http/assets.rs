@@ -1,0 +1,330 @@
+//! The catalogue: everything that has a name.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::response::Response;
+use flywheel_base::{Error, Result as BaseResult, suggest};
+use flywheel_project::graph::{NodeId, NodeKind};
+use flywheel_runtime::{Workspace, system};
+use flywheel_warehouse::TableName;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::{items, json_of};
+use crate::app::App;
+use crate::gate::{Access, Permission, Routes};
+use crate::input::{Asked, Limit, Place, counted};
+use crate::problem::Result;
+use crate::rows;
+
+pub(super) fn routes(routes: &mut Routes) {
+    let view = Access::Needs(Permission::View);
+    routes.get("/v1/assets", view, "Searches everything that has a name", search);
+    routes.get(
+        "/v1/assets/{asset}",
+        view,
+        "Shows an asset: columns, tests, freshness, neighbours",
+        one,
+    );
+    routes.get(
+        "/v1/assets/{asset}/sample",
+        Access::Needs(Permission::Query),
+        "Shows some rows of a table",
+        sample,
+    );
+}
+
+/// What is looked for.
+#[derive(Debug, Deserialize)]
+struct Search {
+    q: Option<String>,
+    kind: Option<String>,
+    limit: Option<u32>,
+}
+
+/// An asset in a list.
+#[derive(Clone, Debug, Serialize)]
+struct Asset {
+    name: String,
+    kind: &'static str,
+    title: Option<String>,
+    description: Option<String>,
+    tags: Vec<String>,
+    file: Option<String>,
+    #[serde(skip)]
+    columns: Vec<String>,
+    #[serde(skip)]
+    node: Option<NodeId>,
+}
+
+/// The name under which people and queries know a node.
+pub(super) fn asset_name(workspace: &Workspace, id: &NodeId) -> String {
+    match id.kind {
+        NodeKind::Model => workspace
+            .project
+            .models
+            .get(&id.name)
+            .map_or_else(|| id.name.clone(), |model| model.relation()),
+        NodeKind::Learner => format!("learn.{}", id.name),
+        NodeKind::Source => id.name.clone(),
+        kind => format!("{}:{}", kind.word(), id.name),
+    }
+}
+
+fn all(workspace: &Workspace) -> Vec<Asset> {
+    let project = &workspace.project;
+    let mut all = Vec::new();
+    for (id, info) in project.graph.nodes() {
+        let (mut title, mut columns) = (None, Vec::new());
+        let description = match id.kind {
+            NodeKind::Model => project.models.get(&id.name).and_then(|model| {
+                columns = model.columns.iter().map(|column| column.name.clone()).collect();
+                model.description.clone()
+            }),
+            NodeKind::Source => project.sources.get(&id.name).and_then(|source| {
+                columns = source.columns.iter().map(|column| column.name.clone()).collect();
+                source.description.clone()
+            }),
+            NodeKind::Connection => {
+                project.connections.get(&id.name).and_then(|c| c.description.clone())
+            }
+            NodeKind::Sync => project.syncs.get(&id.name).and_then(|s| s.description.clone()),
+            NodeKind::Learner => project.learners.get(&id.name).and_then(|l| l.description.clone()),
+            NodeKind::Policy => project.policies.get(&id.name).and_then(|p| p.description.clone()),
+            NodeKind::Action => project.actions.get(&id.name).and_then(|a| a.description.clone()),
+            NodeKind::Metric => {
+                let semantics = project.semantics();
+                semantics.metric(&id.name).ok().and_then(|metric| {
+                    title = metric.metric.label.texts().next().map(str::to_owned);
+                    metric.metric.description.clone()
+                })
+            }
+            _ => None,
+        };
+        let seed = project.models.get(&id.name).is_some_and(|model| model.seed.is_some());
+        let kind = match id.kind {
+            NodeKind::Model if seed => "seed",
+            NodeKind::Source => "landed",
+            kind => kind.word(),
+        };
+        all.push(Asset {
+            name: asset_name(workspace, id),
+            kind,
+            title,
+            description,
+            tags: info.tags.clone(),
+            file: info.file.clone(),
+            columns,
+            node: Some(id.clone()),
+        });
+    }
+    all.extend(system::all().map(|table| Asset {
+        name: format!("system.{}", table.name),
+        kind: "system",
+        title: None,
+        description: Some(table.about.to_owned()),
+        tags: Vec::new(),
+        file: None,
+        columns: table.columns.iter().map(|column| column.0.to_owned()).collect(),
+        node: None,
+    }));
+    all
+}
+
+/// How well an asset fits what is looked for; none if it does not.
+fn fit(asset: &Asset, wanted: &str) -> Option<u8> {
+    let name = asset.name.to_lowercase();
+    let last = name.rsplit(['.', ':']).next().unwrap_or_default();
+    let has = |text: &Option<String>| {
+        text.as_ref().is_some_and(|text| text.to_lowercase().contains(wanted))
+    };
+    let rank = if name == wanted || last == wanted {
+        0
+    } else if last.starts_with(wanted) {
+        1
+    } else if name.contains(wanted) || has(&asset.title) {
+        2
+    } else if asset.columns.iter().any(|column| column.to_lowercase().contains(wanted)) {
+        3
+    } else if has(&asset.description)
+        || asset.tags.iter().any(|tag| tag.to_lowercase().contains(wanted))
+    {
+        4
+    } else {
+        return None;
+    };
+    Some(rank)
+}
+
+async fn search(State(app): State<Arc<App>>, Asked(search): Asked<Search>) -> Result<Response> {
+    let workspace = app.workspace();
+    let wanted = search.q.unwrap_or_default().trim().to_lowercase();
+    let found = all(&workspace)
+        .into_iter()
+        .filter(|asset| search.kind.as_ref().is_none_or(|kind| kind == asset.kind));
+    let mut found: Vec<(u8, Asset)> =
+        found.filter_map(|asset| fit(&asset, &wanted).map(|rank| (rank, asset))).collect();
+    // What people made comes before what the platform knows of itself.
+    found.sort_by_key(|(rank, asset)| (*rank, asset.kind == "system"));
+    let found: Vec<Asset> =
+        found.into_iter().map(|(_, asset)| asset).take(counted(search.limit) as usize).collect();
+    items(&found)
+}
+
+async fn one(State(app): State<Arc<App>>, place: Place) -> Result<Response> {
+    let name = place.name();
+    json_of(&app.with(move |workspace| async move { described(&workspace, &name).await }).await?)
+}
+
+async fn described(workspace: &Workspace, name: &str) -> BaseResult<Value> {
+    let assets = all(workspace);
+    let Some(asset) = assets.iter().find(|asset| asset.name == name) else {
+        let names: Vec<&str> = assets.iter().map(|asset| asset.name.as_str()).collect();
+        return Err(
+            Error::not_found(format!("no asset \"{name}\"")).hint(suggest::hint(name, names))
+        );
+    };
+    let graph = &workspace.project.graph;
+    let neighbours = |upstream: bool| -> Vec<String> {
+        let Some(node) = &asset.node else { return Vec::new() };
+        let names = |id: &NodeId| asset_name(workspace, id);
+        match upstream {
+            true => graph.upstream(node).map(names).collect(),
+            false => graph.downstream(node).map(names).collect(),
+        }
+    };
+    let mut answer = json!(asset);
+    let more = table(workspace, asset).await?;
+    if let (Value::Object(answer), Value::Object(more)) = (&mut answer, more) {
+        answer.insert("upstream".to_owned(), json!(neighbours(true)));
+        answer.insert("downstream".to_owned(), json!(neighbours(false)));
+        answer.extend(more);
+    }
+    Ok(answer)
+}
+
+/// What a table has that other assets do not.
+async fn table(workspace: &Workspace, asset: &Asset) -> BaseResult<Value> {
+    let project = &workspace.project;
+    let model = asset
+        .node
+        .as_ref()
+        .filter(|id| id.kind == NodeKind::Model)
+        .and_then(|id| project.models.get(&id.name));
+    let source = asset
+        .node
+        .as_ref()
+        .filter(|id| id.kind == NodeKind::Source)
+        .and_then(|id| project.sources.get(&id.name));
+    let system = system::all().find(|table| asset.name == format!("system.{}", table.name));
+    let said = |column: &str| -> Option<String> {
+        let described =
+            model.map(|model| &model.columns).or_else(|| source.map(|source| &source.columns));
+        let described = described.and_then(|all| all.iter().find(|one| one.name == column));
+        let ours = || {
+            system?
+                .columns
+                .iter()
+                .find(|(name, ..)| *name == column)
+                .map(|(.., says)| (*says).to_owned())
+        };
+        described.and_then(|one| one.description.clone()).or_else(ours)
+    };
+    let mut columns = Vec::new();
+    let catalog = workspace.catalog().await?;
+    let there = TableName::parse(&asset.name).is_ok_and(|name| catalog.contains(&name));
+    if there {
+        let session = workspace.lake.session(catalog)?;
+        let query = session.query(&format!("select * from {}", rows::quoted(&asset.name))).await?;
+        for (column, field) in
+            rows::columns(&query.schema()).into_iter().zip(query.schema().fields())
+        {
+            columns.push(json!({
+                "name": column.name, "type": column.kind, "nullable": field.is_nullable(), "description": said(&column.name),
+            }));
+        }
+    }
+    let known = facts(workspace, &asset.name).await?;
+    let sql = model.map(|model| model.sql_template.clone());
+    let landed_by = source.and_then(|source| source.landed_by.clone());
+    Ok(json!({
+        "columns": columns, "rows": known.0, "version": known.1, "updated_at": known.2, "exists": there,
+        "tests": tests(workspace, asset)?, "freshness": freshness(workspace, asset).await?, "sql": sql, "landed_by": landed_by,
+    }))
+}
+
+/// Rows, version and moment of a table that readers see.
+async fn facts(
+    workspace: &Workspace,
+    name: &str,
+) -> BaseResult<(Option<u64>, Option<i64>, Option<String>)> {
+    let published =
+        workspace.store.publications()?.into_iter().find(|publication| publication.name == name);
+    let (location, version) = match published {
+        Some(publication) => (publication.location, publication.version),
+        None => (Some(name.replacen('.', "/", 1)), None),
+    };
+    let Some(location) = location else { return Ok((None, None, None)) };
+    let Ok(location) = flywheel_warehouse::Location::new(location) else {
+        return Ok((None, None, None));
+    };
+    let state = match version {
+        Some(version) => Some(workspace.lake.state_at(&location, version).await?),
+        None => workspace.lake.head(&location).await?,
+    };
+    Ok(state.map_or((None, None, None), |state| {
+        (state.rows, Some(state.version), Some(state.committed_at.to_string()))
+    }))
+}
+
+/// The tests of an asset, with what became of each when it was last run.
+fn tests(workspace: &Workspace, asset: &Asset) -> BaseResult<Vec<Value>> {
+    let Some(id) = &asset.node else { return Ok(Vec::new()) };
+    let project = &workspace.project;
+    let declared = match id.kind {
+        NodeKind::Model => project.models.get(&id.name).map(|model| &model.tests),
+        NodeKind::Source => project.sources.get(&id.name).map(|source| &source.tests),
+        _ => None,
+    };
+    // A build runs only tests whose rows have changed: the newest build that ran one knows.
+    let builds = workspace.store.tasks_named("build", "models", BUILDS_LOOKED_AT)?;
+    let shown = declared.into_iter().flatten().map(|test| {
+        let known = builds.iter().find_map(|task| {
+            let outcome = task.outcome.detail.get("test_outcomes")?.get(&test.name)?;
+            Some((outcome.clone(), task.started_at.to_string()))
+        });
+        let (outcome, at) = known.unzip();
+        let part = |key: &str| outcome.as_ref().and_then(|outcome| outcome.get(key).cloned());
+        json!({"name": test.name, "status": part("status"), "failures": part("failures"), "at": at})
+    });
+    Ok(shown.collect())
+}
+
+/// How many builds are looked at for what became of a test.
+const BUILDS_LOOKED_AT: u32 = 200;
+
+async fn freshness(workspace: &Workspace, asset: &Asset) -> BaseResult<Value> {
+    let Some(id) = asset.node.as_ref().filter(|id| id.kind == NodeKind::Source) else {
+        return Ok(Value::Null);
+    };
+    if workspace.project.sources.get(&id.name).is_none_or(|source| source.freshness.is_none()) {
+        return Ok(Value::Null);
+    }
+    let found =
+        flywheel_runtime::run::freshness(workspace, &[format!("source:{}", id.name)], &[]).await?;
+    Ok(found.first().map_or(Value::Null, |one| json!(one)))
+}
+
+async fn sample(
+    State(app): State<Arc<App>>,
+    place: Place,
+    Asked(limit): Asked<Limit>,
+) -> Result<Response> {
+    let (name, count) = (place.name(), limit.count() as usize);
+    let found = app.with(move |workspace| async move {
+        let sql = format!("select * from {} limit {count}", rows::quoted(&name));
+        rows::query(&workspace.session().await?, &sql, count).await
+    });
+    json_of(&found.await?)
+}

@@ -1,0 +1,167 @@
+//! Events and outcomes that programs hand in: on disk before they are acknowledged.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderMap, header};
+use axum::response::Response;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+
+use super::json_of;
+use crate::app::App;
+use crate::gate::{Access, Permission, Routes};
+use crate::input::{self, Asked};
+use crate::problem::{Problem, Result};
+
+pub(super) fn routes(routes: &mut Routes) {
+    let ingest = Access::Needs(Permission::Ingest);
+    routes.act(
+        "/v1/events",
+        ingest,
+        "Takes one event, an array of them, or NDJSON; on disk when it answers",
+        events,
+    );
+    routes.act(
+        "/v1/outcomes",
+        ingest,
+        "Takes what came of decisions, as events of the topic outcomes",
+        outcomes,
+    );
+}
+
+/// Bytes of one request.
+const BATCH_BYTES_MAX: usize = 16 << 20;
+/// Events of one request.
+const BATCH_MAX: usize = 50_000;
+/// Bytes of one event.
+const EVENT_BYTES_MAX: usize = 256 << 10;
+/// Mistakes that one answer lists.
+const REJECTED_SHOWN_MAX: usize = 1_000;
+
+/// Where events go.
+#[derive(Debug, Deserialize)]
+struct Into {
+    topic: Option<String>,
+}
+
+async fn events(
+    State(app): State<Arc<App>>,
+    headers: HeaderMap,
+    Asked(into): Asked<Into>,
+    body: Body,
+) -> Result<Response> {
+    let topic = into.topic.unwrap_or_else(|| "events".to_owned());
+    take(&app, &topic, &headers, body, |_| Ok(())).await
+}
+
+async fn outcomes(State(app): State<Arc<App>>, headers: HeaderMap, body: Body) -> Result<Response> {
+    take(&app, "outcomes", &headers, body, |event| match event.get("decision_id") {
+        Some(Value::String(id)) if !id.is_empty() => Ok(()),
+        _ => Err("an outcome needs the text `decision_id`".to_owned()),
+    })
+    .await
+}
+
+/// One event that is not taken, and why.
+struct Rejected {
+    index: usize,
+    detail: String,
+}
+
+async fn take(
+    app: &Arc<App>,
+    topic: &str,
+    headers: &HeaderMap,
+    body: Body,
+    check: impl Fn(&Value) -> std::result::Result<(), String>,
+) -> Result<Response> {
+    let bytes = input::read(body, BATCH_BYTES_MAX).await?;
+    let lines = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|kind| kind.to_str().ok())
+        .is_some_and(|kind| kind.contains("ndjson") || kind.contains("jsonl"));
+    let text = std::str::from_utf8(&bytes).map_err(|error| {
+        Problem::invalid(format!(
+            "the body is not UTF-8: byte {} begins no character",
+            error.valid_up_to() + 1
+        ))
+    })?;
+    let (mut messages, mut rejected) = (Vec::new(), Vec::new());
+    let mut add = |index: usize, text: &str| match event(text, &check) {
+        Ok(()) => messages.push(text.as_bytes().to_vec()),
+        Err(detail) => rejected.push(Rejected { index, detail }),
+    };
+    let mut count = 0;
+    if lines {
+        for line in text.lines().map(str::trim).filter(|line| !line.is_empty()) {
+            add(count, line);
+            count += 1;
+        }
+    } else {
+        match text.trim_start().starts_with('[') {
+            true => {
+                let all: Vec<&RawValue> =
+                    serde_json::from_str(text).map_err(|error| not_json(&error))?;
+                for one in all {
+                    add(count, one.get());
+                    count += 1;
+                }
+            }
+            false => {
+                let one: &RawValue =
+                    serde_json::from_str(text).map_err(|error| not_json(&error))?;
+                add(0, one.get());
+                count = 1;
+            }
+        }
+    }
+    if count > BATCH_MAX {
+        return Err(Problem::invalid(format!(
+            "{count} events are more than the {BATCH_MAX} of one request"
+        ))
+        .hint("Send them in parts; none of them was kept."));
+    }
+    if messages.is_empty() {
+        app.stats.events_rejected.fetch_add(rejected.len() as u64, Ordering::Relaxed);
+        let why =
+            rejected.first().map_or_else(|| "it is empty".to_owned(), |one| one.detail.clone());
+        return Err(Problem::invalid(format!("the request holds no event that can be taken: {why}"))
+            .hint("Send a JSON object, an array of them, or one a line with content-type application/x-ndjson."));
+    }
+    let accepted = messages.len();
+    let first = app.events.append(topic, messages).await?;
+    app.stats.events.fetch_add(accepted as u64, Ordering::Relaxed);
+    app.stats.events_rejected.fetch_add(rejected.len() as u64, Ordering::Relaxed);
+    let shown = rejected
+        .iter()
+        .take(REJECTED_SHOWN_MAX)
+        .map(|one| json!({"index": one.index, "code": "invalid", "detail": one.detail}));
+    json_of(&json!({
+        "topic": topic, "accepted": accepted, "first_offset": first, "rejected_count": rejected.len(),
+        "rejected": shown.collect::<Vec<_>>(),
+    }))
+}
+
+fn not_json(error: &serde_json::Error) -> Problem {
+    Problem::invalid(format!("the body is no JSON: {error}"))
+        .hint("For one event a line, set content-type to application/x-ndjson.")
+}
+
+/// Whether a text is an event.
+fn event(
+    text: &str,
+    check: impl Fn(&Value) -> std::result::Result<(), String>,
+) -> std::result::Result<(), String> {
+    if text.len() > EVENT_BYTES_MAX {
+        return Err(format!("the event has {} bytes, more than {EVENT_BYTES_MAX}", text.len()));
+    }
+    match serde_json::from_str::<Value>(text) {
+        Ok(value @ Value::Object(_)) => check(&value),
+        Ok(_) => Err("an event is a JSON object".to_owned()),
+        Err(error) => Err(format!("it is no JSON: {error}")),
+    }
+}

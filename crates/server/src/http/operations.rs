@@ -1,0 +1,166 @@
+//! Whether the server lives, is ready, and how it does; and what its API is.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::{Map, Value, json};
+
+use super::json_of;
+use crate::app::App;
+use crate::gate::{Access, Permission, RouteInfo, Routes};
+use crate::problem::{ProblemBody, Result};
+
+pub(super) fn routes(routes: &mut Routes) {
+    routes.get("/livez", Access::Public, "Says that the process answers", live);
+    routes.get("/readyz", Access::Public, "Says whether requests can be served", ready);
+    routes.get(
+        "/metrics",
+        Access::Needs(Permission::View),
+        "Counts, in the text format of Prometheus",
+        metrics,
+    );
+    routes.get("/v1/openapi.json", Access::Public, "Describes this API in OpenAPI 3.1", openapi);
+}
+
+async fn live() -> &'static str {
+    "ok\n"
+}
+
+async fn ready(State(app): State<Arc<App>>) -> Response {
+    let readable = app.blocking(|app| app.workspace().store.last_turn()).await;
+    match readable {
+        Ok(_) if !app.stop.is_cancelled() => "ok\n".into_response(),
+        Ok(_) => (StatusCode::SERVICE_UNAVAILABLE, "stopping\n").into_response(),
+        Err(error) => (StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n")).into_response(),
+    }
+}
+
+async fn metrics(State(app): State<Arc<App>>) -> Result<Response> {
+    let (pending, delivered, dead) =
+        app.blocking(|app| app.workspace().store.outbox_counts()).await?;
+    let turn = app.blocking(|app| app.workspace().store.last_turn()).await?;
+    let mut text = String::new();
+    let mut add = |name: &str, kind: &str, help: &str, values: &[(&str, f64)]| {
+        text.push_str(&format!("# HELP {name} {help}\n# TYPE {name} {kind}\n"));
+        for (labels, value) in values {
+            text.push_str(&format!("{name}{labels} {value}\n"));
+        }
+    };
+    let stats = &app.stats;
+    let read = |count: &std::sync::atomic::AtomicU64| count.load(Ordering::Relaxed) as f64;
+    let [c1, c2, c3, c4, c5] = &stats.by_class;
+    add(
+        "flywheel_http_requests_total",
+        "counter",
+        "Requests answered, by class of status.",
+        &[
+            ("{class=\"1xx\"}", read(c1)),
+            ("{class=\"2xx\"}", read(c2)),
+            ("{class=\"3xx\"}", read(c3)),
+            ("{class=\"4xx\"}", read(c4)),
+            ("{class=\"5xx\"}", read(c5)),
+        ],
+    );
+    add(
+        "flywheel_http_request_seconds_total",
+        "counter",
+        "Time spent on requests.",
+        &[("", read(&stats.busy_us) / 1e6)],
+    );
+    add(
+        "flywheel_http_connections",
+        "gauge",
+        "Open connections.",
+        &[("", read(&stats.connections))],
+    );
+    add(
+        "flywheel_events_total",
+        "counter",
+        "Events by what became of them.",
+        &[
+            ("{result=\"accepted\"}", read(&stats.events)),
+            ("{result=\"rejected\"}", read(&stats.events_rejected)),
+        ],
+    );
+    add(
+        "flywheel_outbox",
+        "gauge",
+        "Deliveries by where they stand.",
+        &[
+            ("{status=\"pending\"}", pending as f64),
+            ("{status=\"delivered\"}", delivered as f64),
+            ("{status=\"dead\"}", dead as f64),
+        ],
+    );
+    add(
+        "flywheel_turn",
+        "gauge",
+        "The number of the last turn.",
+        &[("", turn.map_or(0.0, |turn| turn.turn as f64))],
+    );
+    add(
+        "flywheel_working",
+        "gauge",
+        "Whether something changes the project now.",
+        &[("", f64::from(u8::from(app.queue.running().is_some())))],
+    );
+    let up = (app.machine_now().micros() - app.started_at.micros()) as f64 / 1e6;
+    add("flywheel_up_seconds", "gauge", "How long the server has been running.", &[("", up)]);
+    Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response())
+}
+
+async fn openapi(State(app): State<Arc<App>>) -> Result<Response> {
+    let routes = app.routes.get().map(Vec::as_slice).unwrap_or_default();
+    json_of(&described(routes))
+}
+
+/// The reference of the API, from the list of its routes and the types of what they take.
+pub(crate) fn described(routes: &[RouteInfo]) -> Value {
+    let mut paths = Map::new();
+    for route in routes {
+        let places =
+            route.path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
+        let places: Vec<Value> = places
+            .map(|name| json!({"name": name, "in": "path", "required": true, "schema": {"type": "string"}}))
+            .collect();
+        let problem = json!({"description": "A problem", "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}});
+        let mut operation = json!({
+            "summary": route.about, "operationId": format!("{} {}", route.method.to_lowercase(), route.path),
+            "parameters": places, "responses": {"2XX": {"description": "As asked"}, "4XX": problem, "5XX": problem},
+        });
+        if let Value::Object(operation) = &mut operation {
+            match route.access {
+                Access::Public => operation.insert("security".to_owned(), json!([])),
+                Access::SignedIn => None,
+                Access::Needs(permission) => {
+                    operation.insert("x-permission".to_owned(), json!(permission.word()))
+                }
+            };
+            if let Some(input) = route.input {
+                operation.insert(
+                    "requestBody".to_owned(),
+                    json!({"content": {"application/json": {"schema": input()}}}),
+                );
+            }
+        }
+        if let Value::Object(methods) = paths.entry(route.path).or_insert_with(|| json!({})) {
+            methods.insert(route.method.to_lowercase(), operation);
+        }
+    }
+    json!({
+        "openapi": "3.1.0",
+        "info": {"title": "Flywheel", "version": env!("CARGO_PKG_VERSION")},
+        "security": [{"token": []}, {"session": []}],
+        "paths": paths,
+        "components": {
+            "schemas": {"Problem": schemars::schema_for!(ProblemBody<'static>)},
+            "securitySchemes": {
+                "token": {"type": "http", "scheme": "bearer"},
+                "session": {"type": "apiKey", "in": "cookie", "name": "flywheel_session"},
+            },
+        },
+    })
+}

@@ -1,0 +1,303 @@
+//! Policies: what they changed, who decides for them, stopping and going on; and experiments.
+
+use std::sync::Arc;
+
+use axum::Extension;
+use axum::extract::State;
+use axum::response::Response;
+use flywheel_base::{Error, Result as BaseResult, Timestamp};
+use flywheel_decision::challenge::Challenge;
+use flywheel_project::resource::policy::Choose;
+use flywheel_runtime::status::{PolicyStatus, policies as collect};
+use flywheel_runtime::{Workspace, policy, run};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{declared, done, items, json_of, unknown};
+use crate::app::App;
+use crate::auth::Caller;
+use crate::gate::{Access, Permission, Routes};
+use crate::input::{Asked, Input, Place, counted};
+use crate::live::Live;
+use crate::problem::Result;
+use crate::rows;
+
+pub(super) fn routes(routes: &mut Routes) {
+    let view = Access::Needs(Permission::View);
+    let (operate, promotes) =
+        (Access::Needs(Permission::Operate), Access::Needs(Permission::Promote));
+    routes.get("/v1/policies", view, "Lists policies with what they changed", policies);
+    routes.get("/v1/policies/{policy}", view, "Shows a policy with its promotions", one);
+    routes.get(
+        "/v1/policies/{policy}/decisions",
+        Access::Needs(Permission::Query),
+        "Shows decisions of a policy",
+        decisions,
+    );
+    routes.post::<Reason, _, _>(
+        "/v1/policies/{policy}/pause",
+        operate,
+        "Stops a policy until it is resumed",
+        pause,
+    );
+    routes.act("/v1/policies/{policy}/resume", operate, "Lets a policy go on", resume);
+    routes.act(
+        "/v1/policies/{policy}/retry",
+        operate,
+        "Tries the dead letters of a policy again",
+        retry,
+    );
+    routes.post::<Against, _, _>(
+        "/v1/policies/{policy}/evaluate",
+        promotes,
+        "Judges a challenger by logged decisions",
+        evaluate,
+    );
+    routes.post::<Promotion, _, _>(
+        "/v1/policies/{policy}/promote",
+        promotes,
+        "Lets a challenger decide, if the evidence suffices",
+        promote,
+    );
+    routes.post::<Reason, _, _>(
+        "/v1/policies/{policy}/rollback",
+        promotes,
+        "Takes the newest promotion back",
+        roll_back,
+    );
+    routes.get("/v1/experiments", view, "Shows how experiments stand", experiments);
+}
+
+fn shown(workspace: &Workspace, status: &PolicyStatus) -> BaseResult<Value> {
+    let mut answer = declared(status)?;
+    if let (Value::Object(answer), Some(policy)) =
+        (&mut answer, workspace.project.policies.get(&status.policy))
+    {
+        let (choose, learner) = match &policy.choose {
+            Choose::Candidates(_) => ("candidates", None),
+            Choose::Recommend(items) => ("recommend", Some(&items.learner)),
+            Choose::Reorder(reorder) => ("reorder", Some(&reorder.learner)),
+            Choose::Bandit(bandit) => ("bandit", Some(&bandit.learner)),
+            Choose::Experiment(_) => ("experiment", None),
+        };
+        answer.insert("name".to_owned(), json!(status.policy));
+        answer.insert("file".to_owned(), json!(policy.file));
+        answer.insert("description".to_owned(), json!(policy.description));
+        answer.insert("choose".to_owned(), json!(choose));
+        answer.insert("learner".to_owned(), json!(learner));
+        answer.insert("action".to_owned(), json!(policy.action));
+        answer.insert("holdout".to_owned(), json!(policy.holdout.value()));
+    }
+    Ok(answer)
+}
+
+async fn policies(State(app): State<Arc<App>>) -> Result<Response> {
+    let found = app.with(|workspace| async move {
+        let all = collect(&workspace).await?;
+        all.iter().map(|one| shown(&workspace, one)).collect::<BaseResult<Vec<_>>>()
+    });
+    items(&found.await?)
+}
+
+/// The policy of the path, if there is one.
+fn known(app: &App, place: Place) -> Result<String> {
+    let (name, workspace) = (place.name(), app.workspace());
+    if !workspace.project.policies.contains_key(&name) {
+        return Err(unknown("policy", &name, workspace.project.policies.keys()));
+    }
+    Ok(name)
+}
+
+async fn one(State(app): State<Arc<App>>, place: Place) -> Result<Response> {
+    let name = known(&app, place)?;
+    let found = app.with(move |workspace| async move {
+        let all = collect(&workspace).await?;
+        let mut answer = match all.iter().find(|one| one.policy == name) {
+            Some(one) => shown(&workspace, one)?,
+            None => json!({}),
+        };
+        let promotions = workspace.store.promotions_of(&name)?;
+        let promotions = promotions.iter().map(|promotion| {
+            json!({
+                "number": promotion.number, "at": promotion.at.to_string(), "learner": promotion.learner,
+                "artifact": promotion.artifact, "undoes": promotion.undoes, "reason": promotion.reason,
+                "evidence": promotion.evidence,
+            })
+        });
+        if let (Value::Object(answer), Some(policy)) = (&mut answer, workspace.project.policies.get(&name)) {
+            answer.insert("promotions".to_owned(), promotions.collect());
+            answer.insert("declared".to_owned(), declared(&policy.value)?);
+        }
+        Ok(answer)
+    });
+    json_of(&found.await?)
+}
+
+/// Which decisions.
+#[derive(Debug, Deserialize)]
+struct Which {
+    arm: Option<String>,
+    unit: Option<String>,
+    limit: Option<u32>,
+}
+
+async fn decisions(
+    State(app): State<Arc<App>>,
+    place: Place,
+    Asked(which): Asked<Which>,
+) -> Result<Response> {
+    let name = known(&app, place)?;
+    let found = app.with(move |workspace| async move {
+        let mut sql =
+            format!("select * from system.decisions where policy = {}", rows::literal(&name));
+        for (column, value) in [("arm", which.arm), ("unit_id", which.unit)] {
+            if let Some(value) = value {
+                sql.push_str(&format!(" and {column} = {}", rows::literal(&value)));
+            }
+        }
+        let limit = counted(which.limit);
+        sql.push_str(&format!(" order by decided_at desc, unit_id limit {limit}"));
+        rows::query(&workspace.session().await?, &sql, limit as usize).await
+    });
+    json_of(&found.await?)
+}
+
+/// Why something is done.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Reason {
+    /// Why, for the record.
+    #[serde(default)]
+    reason: Option<String>,
+}
+
+/// The longest reason.
+const REASON_MAX: usize = 1_000;
+
+fn reason(input: Reason, default: &str, caller: &Caller) -> Result<String> {
+    let text = input.reason.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
+    if text.as_ref().is_some_and(|text| text.chars().count() > REASON_MAX) {
+        return Err(
+            Error::invalid(format!("the reason is longer than {REASON_MAX} characters")).into()
+        );
+    }
+    Ok(text.unwrap_or_else(|| format!("{default} by {}", caller.who())))
+}
+
+fn changed(app: &App) {
+    app.tell(Live::new("changed", json!({"what": ["status", "policies"]})));
+}
+
+async fn pause(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    place: Place,
+    Input(input): Input<Reason>,
+) -> Result<Response> {
+    let (name, why) = (known(&app, place)?, reason(input, "paused", &caller)?);
+    app.blocking(move |app| run::pause(&app.workspace(), &name, &why)).await?;
+    changed(&app);
+    Ok(done())
+}
+
+async fn resume(State(app): State<Arc<App>>, place: Place) -> Result<Response> {
+    let name = known(&app, place)?;
+    app.blocking(move |app| run::resume(&app.workspace(), &name)).await?;
+    changed(&app);
+    Ok(done())
+}
+
+async fn retry(State(app): State<Arc<App>>, place: Place) -> Result<Response> {
+    let name = known(&app, place)?;
+    let revived = app.blocking(move |app| run::retry(&app.workspace(), &name)).await?;
+    changed(&app);
+    json_of(&json!({"revived": revived}))
+}
+
+/// A challenger and the evidence that counts.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Against {
+    /// A learner, `LEARNER@DIGEST`, a policy with fixed weights, or `even`.
+    against: String,
+    /// Counts only decisions from this day or moment on.
+    #[serde(default)]
+    since: Option<String>,
+    /// The gain in reward a decision that the lower end of its interval must exceed.
+    #[serde(default)]
+    gain: f64,
+}
+
+fn challenge(
+    policy: String,
+    against: String,
+    since: Option<&str>,
+    gain_min: f64,
+) -> Result<Challenge> {
+    let since = since.map(Timestamp::parse).transpose()?;
+    Ok(Challenge { policy, against, since, gain_min })
+}
+
+async fn evaluate(
+    State(app): State<Arc<App>>,
+    place: Place,
+    Input(input): Input<Against>,
+) -> Result<Response> {
+    let asked = challenge(known(&app, place)?, input.against, input.since.as_deref(), input.gain)?;
+    let found = app.with(move |workspace| async move { policy::judge(&workspace, &asked).await });
+    json_of(&found.await?)
+}
+
+/// A promotion.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Promotion {
+    /// A learner, or `LEARNER@DIGEST` to hold it at one artifact.
+    against: String,
+    /// Counts only decisions from this day or moment on.
+    #[serde(default)]
+    since: Option<String>,
+    /// The gain that the lower end of its interval must exceed.
+    #[serde(default)]
+    gain: f64,
+    /// Promotes without sufficient evidence, for this reason.
+    #[serde(default)]
+    despite: Option<String>,
+}
+
+async fn promote(
+    State(app): State<Arc<App>>,
+    place: Place,
+    Input(input): Input<Promotion>,
+) -> Result<Response> {
+    let asked = challenge(known(&app, place)?, input.against, input.since.as_deref(), input.gain)?;
+    let made = app.with(move |workspace| async move {
+        let made = policy::promote(&workspace, &asked, input.despite.as_deref()).await?;
+        Ok(json!({"now": made.now.to_string(), "before": made.before.to_string()}))
+    });
+    let made = made.await?;
+    changed(&app);
+    json_of(&made)
+}
+
+async fn roll_back(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    place: Place,
+    Input(input): Input<Reason>,
+) -> Result<Response> {
+    let (name, why) = (known(&app, place)?, reason(input, "taken back", &caller)?);
+    let made = app.with(move |workspace| async move {
+        let (was, now) = policy::roll_back(&workspace, &name, &why).await?;
+        Ok(json!({"was": was.to_string(), "now": now.to_string()}))
+    });
+    let made = made.await?;
+    changed(&app);
+    json_of(&made)
+}
+
+async fn experiments(State(app): State<Arc<App>>) -> Result<Response> {
+    let found = app.with(|workspace| async move { policy::experiments(&workspace, None).await });
+    items(&found.await?)
+}

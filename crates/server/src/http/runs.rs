@@ -1,0 +1,239 @@
+//! Runs of the past, work of the present, and asking for more.
+
+use std::sync::Arc;
+
+use axum::Extension;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use flywheel_state::{Run, Task as TaskRow};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{items, json_of, unknown};
+use crate::app::App;
+use crate::auth::Caller;
+use crate::gate::{Access, Permission, Routes};
+use crate::input::{Asked, Input, Place, counted};
+use crate::problem::{Problem, Result};
+use crate::work::{Task, log_of, reload};
+
+pub(super) fn routes(routes: &mut Routes) {
+    let (view, operate) = (Access::Needs(Permission::View), Access::Needs(Permission::Operate));
+    routes.get("/v1/runs", view, "Lists runs, newest first", runs);
+    routes.get("/v1/runs/{run}", view, "Shows a run with its tasks and its log", run);
+    routes.get("/v1/work", view, "Lists what was asked for since the server was started", work);
+    routes.get("/v1/work/{work}", view, "Shows what became of something that was asked for", one);
+    routes.act(
+        "/v1/work/{work}/cancel",
+        operate,
+        "Takes something out of the queue, or stops it",
+        cancel,
+    );
+    routes.act("/v1/turns", operate, "Asks for a turn", turn);
+    routes.post::<Sync, _, _>("/v1/syncs/{sync}/run", operate, "Asks for a sync", sync);
+    routes.post::<Build, _, _>(
+        "/v1/models/build",
+        operate,
+        "Asks for models to be built and tested",
+        build,
+    );
+    routes.act("/v1/learners/{learner}/learn", operate, "Asks for a learner to be fitted", learn);
+    routes.post::<Replay, _, _>(
+        "/v1/quarantine/replay",
+        operate,
+        "Asks for rows of the quarantine to be tried again",
+        replay,
+    );
+    routes.act("/v1/project/reload", operate, "Reads the project's files anew", reload_files);
+}
+
+/// Which runs.
+#[derive(Debug, Deserialize)]
+struct Which {
+    kind: Option<String>,
+    status: Option<String>,
+    limit: Option<u32>,
+}
+
+/// How many runs are looked at for those of a kind or status.
+const LOOKED_AT: u32 = 5_000;
+
+async fn runs(State(app): State<Arc<App>>, Asked(which): Asked<Which>) -> Result<Response> {
+    let all = app.blocking(move |app| {
+        let plain = which.kind.is_none() && which.status.is_none();
+        let count = counted(which.limit);
+        let mut runs = app.workspace().store.runs(if plain { count } else { LOOKED_AT })?;
+        runs.retain(|run| {
+            which.kind.as_ref().is_none_or(|kind| *kind == run.kind)
+                && which.status.as_ref().is_none_or(|status| *status == run.status)
+        });
+        runs.truncate(count as usize);
+        Ok(runs.iter().map(shown).collect::<Vec<_>>())
+    });
+    items(&all.await?)
+}
+
+/// How long a run took, in milliseconds.
+pub(super) fn duration_ms(run: &Run) -> Option<f64> {
+    run.ended_at.map(|end| (end.micros() - run.started_at.micros()) as f64 / 1_000.0)
+}
+
+fn shown(run: &Run) -> Value {
+    json!({
+        "run_id": run.run_id, "kind": run.kind, "turn": run.turn, "logical_at": run.logical_at.to_string(),
+        "status": run.status, "started_at": run.started_at.to_string(),
+        "ended_at": run.ended_at.map(|at| at.to_string()), "duration_ms": duration_ms(run), "error": run.error,
+    })
+}
+
+/// A task, as lists show it.
+pub(super) fn task(task: &TaskRow) -> Value {
+    let outcome = &task.outcome;
+    json!({
+        "run_id": task.run_id, "position": task.position, "kind": task.kind, "name": task.name, "status": task.status,
+        "started_at": task.started_at.to_string(), "duration_ms": task.duration_ms, "rows_in": outcome.rows_in,
+        "rows_out": outcome.rows_out, "rows_rejected": outcome.rows_rejected, "error": outcome.error,
+        "detail": outcome.detail,
+    })
+}
+
+async fn run(State(app): State<Arc<App>>, place: Place) -> Result<Response> {
+    let id = place.name();
+    let asked = id.clone();
+    let found = app.blocking(move |app| {
+        let workspace = app.workspace();
+        let Some((run, tasks)) = workspace.store.run(&asked)? else { return Ok(None) };
+        let mut answer = shown(&run);
+        if let Value::Object(object) = &mut answer {
+            object.insert("tasks".to_owned(), tasks.iter().map(task).collect());
+            object.insert("log".to_owned(), json!(log_of(&workspace, &run.run_id)?));
+        }
+        Ok(Some(answer))
+    });
+    match found.await? {
+        Some(found) => json_of(&found),
+        None => {
+            Err(Problem::not_found(format!("no run \"{id}\"")).hint("GET /v1/runs lists them."))
+        }
+    }
+}
+
+async fn work(State(app): State<Arc<App>>) -> Result<Response> {
+    items(&app.queue.list())
+}
+
+async fn one(State(app): State<Arc<App>>, place: Place) -> Result<Response> {
+    json_of(&app.queue.get(place.at(0))?)
+}
+
+async fn cancel(State(app): State<Arc<App>>, place: Place) -> Result<Response> {
+    accepted(&app.queue.cancel(&app, place.at(0))?)
+}
+
+fn accepted(work: &crate::work::Work) -> Result<Response> {
+    let mut response = json_of(work)?;
+    *response.status_mut() = StatusCode::ACCEPTED;
+    Ok(response)
+}
+
+fn ask(app: &App, caller: &Caller, task: Task) -> Result<Response> {
+    accepted(&app.queue.ask(app, task, caller.who())?)
+}
+
+async fn turn(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+) -> Result<Response> {
+    ask(&app, &caller, Task::Turn)
+}
+
+/// How a sync is run.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Sync {
+    /// Whether streams of changes are read whole again.
+    #[serde(default)]
+    restart: bool,
+}
+
+async fn sync(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    place: Place,
+    Input(input): Input<Sync>,
+) -> Result<Response> {
+    let (name, workspace) = (place.name(), app.workspace());
+    if !workspace.project.syncs.contains_key(&name) {
+        return Err(unknown("sync", &name, workspace.project.syncs.keys()));
+    }
+    ask(&app, &caller, Task::Sync { name, restart: input.restart })
+}
+
+/// What is built.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Build {
+    /// Models: `name`, `+name` and what it reads, `name+` and what reads it, `tag:x`; everything if empty.
+    #[serde(default)]
+    select: Vec<String>,
+    /// Builds incremental tables anew.
+    #[serde(default)]
+    full_refresh: bool,
+}
+
+async fn build(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    Input(input): Input<Build>,
+) -> Result<Response> {
+    ask(&app, &caller, Task::Build { select: input.select, full_refresh: input.full_refresh })
+}
+
+async fn learn(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    place: Place,
+) -> Result<Response> {
+    let (name, workspace) = (place.name(), app.workspace());
+    if !workspace.project.learners.contains_key(&name) {
+        return Err(unknown("learner", &name, workspace.project.learners.keys()));
+    }
+    ask(&app, &caller, Task::Learn { name })
+}
+
+/// Whose rows are tried again.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Replay {
+    /// The sync; all if absent.
+    #[serde(default)]
+    sync: Option<String>,
+}
+
+async fn replay(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    Input(input): Input<Replay>,
+) -> Result<Response> {
+    let workspace = app.workspace();
+    if let Some(name) =
+        input.sync.as_ref().filter(|name| !workspace.project.syncs.contains_key(*name))
+    {
+        return Err(unknown("sync", name, workspace.project.syncs.keys()));
+    }
+    ask(&app, &caller, Task::Replay { sync: input.sync })
+}
+
+async fn reload_files(State(app): State<Arc<App>>) -> Result<Response> {
+    let shared = Arc::clone(&app);
+    let warnings = app
+        .with(move |_| async move {
+            let workspace = reload(&shared).await?;
+            Ok(workspace.project.warnings.clone())
+        })
+        .await?;
+    let texts = warnings.to_string();
+    json_of(&json!({"warnings": texts.lines().collect::<Vec<_>>()}))
+}

@@ -1,0 +1,212 @@
+//! Setting up, logging in and out, and who one is.
+
+use std::sync::Arc;
+
+use axum::Extension;
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{FEATURES, done, json_of};
+use crate::app::App;
+use crate::auth::{self, Caller};
+use crate::gate::{Access, Noted, Role, Routes};
+use crate::input::Input;
+use crate::problem::{Problem, Result};
+use crate::wire::Peer;
+
+pub(super) fn routes(routes: &mut Routes) {
+    use Access::{Public, SignedIn};
+    routes.get(
+        "/v1/session",
+        Public,
+        "Says whether somebody is logged in, and what pages need to begin",
+        session,
+    );
+    routes.post::<Setup, _, _>(
+        "/v1/setup",
+        Public,
+        "Uses a set-up link: makes the first owner, or chooses an invited user's password",
+        setup,
+    );
+    routes.post::<Login, _, _>("/v1/login", Public, "Begins a session", login);
+    routes.act("/v1/logout", SignedIn, "Ends the session", logout);
+    routes.get("/v1/me", SignedIn, "Says who asks and what they may do", me);
+    routes.post::<Change, _, _>(
+        "/v1/me/password",
+        SignedIn,
+        "Changes the caller's password",
+        password,
+    );
+}
+
+async fn session(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<Response> {
+    let caller = auth::caller(&app, &headers).await.ok();
+    let workspace = app.workspace();
+    let users = app.blocking(|app| app.workspace().store.users()).await?;
+    json_of(&json!({
+        "project": workspace.project.file.name, "version": env!("CARGO_PKG_VERSION"),
+        "simulated": workspace.project.file.simulated, "demo": app.demo, "setup_needed": users.is_empty(),
+        "csrf": caller.as_ref().filter(|caller| caller.session.is_some()).and_then(|_| auth::csrf(&headers)),
+        "user": caller.map(|caller| caller.about()),
+    }))
+}
+
+/// A set-up link and what is chosen with it.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Setup {
+    /// What the link has after `token=`.
+    token: String,
+    /// The user's name; for an invited user, the name the user was invited under.
+    name: String,
+    /// A password of at least 10 characters.
+    password: String,
+}
+
+async fn setup(
+    State(app): State<Arc<App>>,
+    peer: Option<Extension<Peer>>,
+    Input(input): Input<Setup>,
+) -> Result<Response> {
+    auth::check_name(&input.name)?;
+    auth::check_password(&input.password)?;
+    let address = peer.map(|Extension(Peer(peer))| peer.ip());
+    app.brake.check(&input.name, address)?;
+    let hash = auth::hash(&app, input.password).await?;
+    let (key, name, now) =
+        (auth::invitation_digest(&input.token), input.name.clone(), app.machine_now());
+    let user =
+        app.blocking(move |app| app.workspace().store.accept(&key, &name, &hash, now)).await?;
+    let Some(user) = user else {
+        app.brake.failed(&input.name, address);
+        return Err(Problem::new(
+            StatusCode::FORBIDDEN,
+            "denied",
+            "the set-up link is unknown, used, too old or for another name",
+        )
+        .hint("An owner or admin can make another one; without any user, start the server again for a new link."));
+    };
+    let detail = json!({"role": user.role});
+    app.audit(user.name.clone(), "setup".to_owned(), user.name.clone(), detail).await?;
+    begin(&app, &user.name, &user.role, StatusCode::CREATED).await
+}
+
+/// A name and a password.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Login {
+    /// The user's name.
+    name: String,
+    /// The user's password.
+    password: String,
+}
+
+async fn login(
+    State(app): State<Arc<App>>,
+    peer: Option<Extension<Peer>>,
+    Input(input): Input<Login>,
+) -> Result<Response> {
+    let address = peer.map(|Extension(Peer(peer))| peer.ip());
+    app.brake.check(&input.name, address)?;
+    let name = input.name.clone();
+    let user = app.blocking(move |app| app.workspace().store.user(&name)).await?;
+    let hash = user.as_ref().and_then(|user| user.password.clone());
+    let right = auth::verify(&app, input.password, hash).await?;
+    match user.filter(|user| right && !user.disabled) {
+        Some(user) => {
+            app.audit(user.name.clone(), "login".to_owned(), user.name.clone(), Value::Null)
+                .await?;
+            begin(&app, &user.name, &user.role, StatusCode::OK).await
+        }
+        None => {
+            app.brake.failed(&input.name, address);
+            // What was typed as a name may be a password.
+            app.audit("nobody".to_owned(), "login refused".to_owned(), String::new(), Value::Null)
+                .await?;
+            Err(Problem::new(
+                StatusCode::UNAUTHORIZED,
+                "unauthenticated",
+                "name or password is wrong",
+            )
+            .hint("An owner or admin can make a link for a new password."))
+        }
+    }
+}
+
+async fn begin(app: &Arc<App>, name: &str, role: &str, status: StatusCode) -> Result<Response> {
+    let (cookie, csrf) = auth::begin(app, name.to_owned()).await?;
+    let role =
+        Role::of(role).ok_or_else(|| Problem::invalid(format!("unknown role \"{role}\"")))?;
+    let permissions: Vec<&str> = role.permissions().iter().map(|one| one.word()).collect();
+    let user = json!({"name": name, "role": role.word(), "permissions": permissions});
+    let mut response = json_of(&json!({"user": user, "csrf": csrf}))?;
+    *response.status_mut() = status;
+    set_cookie(&mut response, &cookie)?;
+    Ok(response)
+}
+
+fn set_cookie(response: &mut Response, cookie: &str) -> Result<()> {
+    let value = HeaderValue::from_str(cookie)
+        .map_err(|_| Problem::invalid("the cookie has characters that are not allowed"))?;
+    response.headers_mut().insert(header::SET_COOKIE, value);
+    Ok(())
+}
+
+async fn logout(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+) -> Result<Response> {
+    if let Some(session) = caller.session {
+        app.blocking(move |app| app.workspace().store.end_session(&session)).await?;
+    }
+    let mut response = done();
+    set_cookie(&mut response, &auth::gone())?;
+    Ok(response)
+}
+
+async fn me(Extension(caller): Extension<Caller>) -> Result<Response> {
+    let mut about = json!(caller.about());
+    if let Value::Object(about) = &mut about {
+        about.insert("features".to_owned(), json!(FEATURES));
+    }
+    json_of(&about)
+}
+
+/// A change of password.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Change {
+    /// The present password.
+    old: String,
+    /// The new password, of at least 10 characters.
+    new: String,
+}
+
+async fn password(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    Input(input): Input<Change>,
+) -> Result<Response> {
+    let Some(session) = caller.session.clone() else {
+        return Err(Problem::new(StatusCode::FORBIDDEN, "denied", "a token changes no password"));
+    };
+    auth::check_password(&input.new)?;
+    app.brake.check(&caller.user, None)?;
+    let name = caller.user.clone();
+    let user = app.blocking(move |app| app.workspace().store.user(&name)).await?;
+    if !auth::verify(&app, input.old, user.and_then(|user| user.password)).await? {
+        app.brake.failed(&caller.user, None);
+        return Err(Problem::new(StatusCode::FORBIDDEN, "denied", "the present password is wrong"));
+    }
+    let hash = auth::hash(&app, input.new).await?;
+    app.blocking(move |app| app.workspace().store.set_password(&caller.user, &hash, &session))
+        .await?;
+    let noted = Noted(json!("other sessions of the user are ended"));
+    let mut response = done().into_response();
+    response.extensions_mut().insert(noted);
+    Ok(response)
+}

@@ -1,0 +1,279 @@
+//! Queries.
+
+use std::future::Future;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use arrow::ipc::writer::StreamWriter;
+use axum::Extension;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use flywheel_base::{Error, ErrorKind, Result as BaseResult, entropy};
+use flywheel_runtime::Workspace;
+use flywheel_warehouse::is_edit;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+use super::{done, json_of};
+use crate::app::App;
+use crate::auth::Caller;
+use crate::gate::{Access, Noted, Permission, Routes};
+use crate::input::{Input, Place};
+use crate::problem::{Problem, Result};
+use crate::rows;
+
+pub(super) fn routes(routes: &mut Routes) {
+    let query = Access::Needs(Permission::Query);
+    routes.post::<Query, _, _>("/v1/sql", query, "Runs a query", run);
+    routes.act("/v1/sql/{query}/cancel", query, "Stops a query of the caller", cancel);
+    routes.post::<Query, _, _>("/v1/sql/csv", query, "Runs a query and answers in CSV", csv);
+    routes.post::<Query, _, _>(
+        "/v1/sql/arrow",
+        query,
+        "Runs a query and answers in Arrow's stream format",
+        arrow,
+    );
+    routes.get(
+        "/v1/sql/schema",
+        Access::Needs(Permission::View),
+        "Lists tables with their columns",
+        schema,
+    );
+}
+
+/// A query.
+#[derive(Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Query {
+    /// One SELECT.
+    sql: String,
+    /// Rows of the answer at most; 1,000 if absent, 100,000 at most.
+    #[serde(default)]
+    limit: Option<usize>,
+    /// How long it may take; 30 seconds if absent, 10 minutes at most.
+    #[serde(default)]
+    timeout_ms: Option<u64>,
+    /// A name of the caller's for this query, to cancel it by.
+    #[serde(default)]
+    query_id: Option<String>,
+}
+
+const ROWS_DEFAULT: usize = 1_000;
+const TIME_DEFAULT_MS: u64 = 30_000;
+const TIME_MAX_MS: u64 = 600_000;
+/// The longest query.
+const SQL_BYTES_MAX: usize = 256 << 10;
+
+impl Query {
+    fn check(&self) -> Result<()> {
+        if self.sql.len() > SQL_BYTES_MAX {
+            return Err(Problem::invalid(format!(
+                "the query is longer than {SQL_BYTES_MAX} bytes"
+            )));
+        }
+        if is_edit(&self.sql) {
+            return Err(Problem::invalid("this statement changes rows, and queries only read")
+                .hint("Use `flywheel sql` on the command line with the server stopped."));
+        }
+        Ok(())
+    }
+
+    fn rows(&self) -> usize {
+        self.limit.unwrap_or(ROWS_DEFAULT).min(rows::ANSWER_ROWS_MAX)
+    }
+}
+
+/// Runs `work` within the time of a query, so that it can be cancelled by its id and by leaving.
+pub(super) async fn limited<T, F, W>(
+    app: &Arc<App>,
+    caller: &Caller,
+    id: &str,
+    timeout_ms: Option<u64>,
+    work: W,
+) -> Result<T>
+where
+    T: Send + 'static,
+    F: Future<Output = BaseResult<T>>,
+    W: FnOnce(Arc<Workspace>) -> F + Send + 'static,
+{
+    let time = Duration::from_millis(timeout_ms.unwrap_or(TIME_DEFAULT_MS).clamp(1, TIME_MAX_MS));
+    let key = (caller.user.clone(), id.to_owned());
+    let cancel = CancellationToken::new();
+    {
+        let mut queries = app.queries.lock().unwrap_or_else(PoisonError::into_inner);
+        if queries.insert(key.clone(), cancel.clone()).is_some() {
+            tracing::debug!(id, "two queries have the same id; the newer one can be cancelled");
+        }
+    }
+    // Who leaves drops this, and the query ends.
+    let _guard = Under { app: Arc::clone(app), key, cancel: cancel.clone() };
+    let running = async {
+        let _turn = app.querying.acquire().await.map_err(|_| crate::app::ended("querying"))?;
+        let stop = cancel.clone();
+        app.with(move |workspace| async move {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => Err(Error::new(ErrorKind::Conflict, CANCELLED)),
+                done = work(workspace) => done,
+            }
+        })
+        .await
+    };
+    match tokio::time::timeout(time, running).await {
+        Ok(Err(error)) if error.message() == CANCELLED => {
+            Err(Problem::new(StatusCode::CONFLICT, "cancelled", CANCELLED))
+        }
+        Ok(done) => Ok(done?),
+        Err(_) => Err(Problem::new(
+            StatusCode::GATEWAY_TIMEOUT,
+            "timeout",
+            format!("the query takes longer than {} ms", time.as_millis()),
+        )
+        .hint("Ask for less, or give it more time with timeout_ms.")),
+    }
+}
+
+const CANCELLED: &str = "the query was cancelled";
+
+/// A query under way.
+struct Under {
+    app: Arc<App>,
+    key: (String, String),
+    cancel: CancellationToken,
+}
+
+impl Drop for Under {
+    fn drop(&mut self) {
+        self.cancel.cancel();
+        self.app.queries.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.key);
+    }
+}
+
+/// What the audit log says about a query: its text, as far as it is short.
+fn noted(sql: &str) -> Noted {
+    const SHOWN: usize = 2_000;
+    Noted(Value::String(sql.chars().take(SHOWN).collect()))
+}
+
+fn id_of(query: &Query) -> Result<String> {
+    match &query.query_id {
+        Some(id) if id.is_empty() || id.len() > 100 => {
+            Err(Problem::invalid("query_id has to have 1 to 100 characters"))
+        }
+        Some(id) => Ok(id.clone()),
+        None => Ok(entropy::token("q-")?.chars().take(14).collect()),
+    }
+}
+
+async fn run(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    Input(query): Input<Query>,
+) -> Result<Response> {
+    query.check()?;
+    let id = id_of(&query)?;
+    let (sql, limit) = (query.sql.clone(), query.rows());
+    let table = limited(&app, &caller, &id, query.timeout_ms, move |workspace| async move {
+        rows::query(&workspace.session().await?, &sql, limit).await
+    });
+    let mut answer = json!(table.await?);
+    if let Value::Object(answer) = &mut answer {
+        answer.insert("query_id".to_owned(), json!(id));
+    }
+    let mut response = json_of(&answer)?;
+    response.extensions_mut().insert(noted(&query.sql));
+    Ok(response)
+}
+
+async fn cancel(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    place: Place,
+) -> Result<Response> {
+    let key = (caller.user, place.name());
+    let queries = app.queries.lock().unwrap_or_else(PoisonError::into_inner);
+    match queries.get(&key) {
+        Some(cancel) => {
+            cancel.cancel();
+            Ok(done())
+        }
+        None => Err(Problem::not_found(format!("no query \"{}\" of yours is running", key.1))),
+    }
+}
+
+async fn csv(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    Input(query): Input<Query>,
+) -> Result<Response> {
+    query.check()?;
+    let (id, sql, limit) = (id_of(&query)?, query.sql.clone(), query.rows());
+    let text = limited(&app, &caller, &id, query.timeout_ms, move |workspace| async move {
+        let (schema, batches, _) = rows::batches(&workspace.session().await?, &sql, limit).await?;
+        let broken =
+            |e| Error::invalid("the answer has a column that CSV has no form for").caused_by(e);
+        let mut text = Vec::new();
+        let mut writer = ::arrow::csv::WriterBuilder::new().with_header(true).build(&mut text);
+        if batches.is_empty() {
+            writer.write(&::arrow::array::RecordBatch::new_empty(schema)).map_err(broken)?;
+        }
+        for batch in &batches {
+            writer.write(batch).map_err(broken)?;
+        }
+        drop(writer);
+        Ok(text)
+    });
+    Ok(download(text.await?, "text/csv; charset=utf-8", "answer.csv", &query.sql))
+}
+
+async fn arrow(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    Input(query): Input<Query>,
+) -> Result<Response> {
+    query.check()?;
+    let (id, sql, limit) = (id_of(&query)?, query.sql.clone(), query.rows());
+    let bytes = limited(&app, &caller, &id, query.timeout_ms, move |workspace| async move {
+        let (schema, batches, _) = rows::batches(&workspace.session().await?, &sql, limit).await?;
+        let broken = |e| Error::internal("the answer has no form in Arrow's format").caused_by(e);
+        let mut writer = StreamWriter::try_new(Vec::new(), &schema).map_err(broken)?;
+        for batch in &batches {
+            writer.write(batch).map_err(broken)?;
+        }
+        writer.into_inner().map_err(broken)
+    });
+    Ok(download(bytes.await?, "application/vnd.apache.arrow.stream", "answer.arrow", &query.sql))
+}
+
+fn download(bytes: Vec<u8>, kind: &'static str, name: &str, sql: &str) -> Response {
+    let disposition = format!("attachment; filename=\"{name}\"");
+    let mut response = (
+        [(header::CONTENT_TYPE, kind.to_owned()), (header::CONTENT_DISPOSITION, disposition)],
+        bytes,
+    )
+        .into_response();
+    response.extensions_mut().insert(noted(sql));
+    response
+}
+
+async fn schema(State(app): State<Arc<App>>) -> Result<Response> {
+    let tables = app.with(|workspace| async move {
+        let catalog = workspace.catalog().await?;
+        let names: Vec<String> = catalog.names().map(ToString::to_string).collect();
+        let session = workspace.lake.session(catalog)?;
+        let mut tables = Vec::new();
+        for name in names {
+            // A view that no longer fits its inputs has no columns; its model's last build says why.
+            let Ok(query) = session.query(&format!("select * from {}", rows::quoted(&name))).await
+            else {
+                continue;
+            };
+            tables.push(json!({"name": name, "columns": rows::columns(&query.schema())}));
+        }
+        Ok(tables)
+    });
+    json_of(&json!({"tables": tables.await?}))
+}

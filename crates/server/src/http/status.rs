@@ -1,0 +1,177 @@
+//! The wheel at a glance, and what happens now.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::response::Response;
+use flywheel_base::Result as BaseResult;
+use flywheel_runtime::Workspace;
+use flywheel_runtime::status::{Status, status as collect};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::{items, json_of};
+use crate::app::App;
+use crate::gate::{Access, Permission, Routes};
+use crate::input::{Asked, Limit};
+use crate::live;
+use crate::problem::Result;
+
+pub(super) fn routes(routes: &mut Routes) {
+    let view = Access::Needs(Permission::View);
+    routes.get(
+        "/v1/status",
+        view,
+        "Shows the wheel: its stages, what needs attention, what each policy changed",
+        status,
+    );
+    routes.get("/v1/turns", view, "Lists turns, newest first", turns);
+    routes.get("/v1/live", view, "Tells what happens as it happens, as server-sent events", live);
+}
+
+async fn live(State(app): State<Arc<App>>) -> Response {
+    live::answer(&app)
+}
+
+/// A stage of the wheel.
+#[derive(Debug, Serialize)]
+struct Stage {
+    stage: &'static str,
+    count: u64,
+    unit: &'static str,
+    health: &'static str,
+    note: Option<String>,
+}
+
+async fn status(State(app): State<Arc<App>>) -> Result<Response> {
+    let mut answer = app.with(|workspace| async move { whole(&workspace).await }).await?;
+    if let Value::Object(object) = &mut answer {
+        object.insert("working".to_owned(), json!(app.queue.running()));
+        object.insert("next_turn_at".to_owned(), json!(app.next_turn().map(|at| at.to_string())));
+    }
+    json_of(&answer)
+}
+
+async fn whole(workspace: &Workspace) -> BaseResult<Value> {
+    let status = collect(workspace).await?;
+    let (ring, attention) = (ring(workspace, &status), attention(workspace, &status)?);
+    let mut answer = super::declared(&status)?;
+    if let Value::Object(object) = &mut answer {
+        object.insert("ring".to_owned(), json!(ring));
+        object.insert("attention".to_owned(), json!(attention));
+    }
+    Ok(answer)
+}
+
+fn ring(workspace: &Workspace, status: &Status) -> Vec<Stage> {
+    let project = &workspace.project;
+    let number = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
+    let sum = |count: fn(&flywheel_runtime::status::PolicyStatus) -> i64| {
+        status.policies.iter().map(count).sum::<i64>().unsigned_abs()
+    };
+    let stage = |stage, count, unit, trouble: Option<(&'static str, String)>| {
+        let (health, note) = match trouble {
+            Some((health, note)) => (health, Some(note)),
+            None if count == 0 => ("idle", None),
+            None => ("ok", None),
+        };
+        Stage { stage, count, unit, health, note }
+    };
+    let rows = status.landed.iter().filter_map(|table| table.rows).sum();
+    let set_aside = (status.quarantined > 0)
+        .then(|| ("attention", format!("{} rows are set aside", status.quarantined)));
+    let blocked = (!status.blocked.is_empty()).then(|| {
+        ("failed", format!("readers keep the last good version of {}", status.blocked.join(", ")))
+    });
+    let unfitted: Vec<&str> = status
+        .learners
+        .iter()
+        .filter(|learner| learner.artifact.is_none())
+        .map(|learner| learner.learner.as_str())
+        .collect();
+    let unfitted = (!unfitted.is_empty())
+        .then(|| ("attention", format!("not fitted yet: {}", unfitted.join(", "))));
+    let paused: Vec<&str> = status
+        .policies
+        .iter()
+        .filter(|policy| policy.paused.is_some())
+        .map(|policy| policy.policy.as_str())
+        .collect();
+    let paused =
+        (!paused.is_empty()).then(|| ("attention", format!("paused: {}", paused.join(", "))));
+    let dead = (status.outbox_dead > 0)
+        .then(|| ("failed", format!("{} deliveries were given up", status.outbox_dead)));
+    vec![
+        stage("connect", number(project.connections.len()), "connections", None),
+        stage("land", rows, "rows", set_aside),
+        stage("model", number(status.models), "models", blocked),
+        stage("measure", number(project.semantics().metrics().count()), "metrics", None),
+        stage("learn", number(status.learners.len()), "learners", unfitted),
+        stage("decide", sum(|policy| policy.decisions), "decisions", paused),
+        stage("act", sum(|policy| policy.actions), "actions", dead),
+        stage("outcome", sum(|policy| policy.outcomes), "outcomes", None),
+    ]
+}
+
+/// What a person should look at, the most urgent first.
+fn attention(workspace: &Workspace, status: &Status) -> BaseResult<Vec<Value>> {
+    let mut all = Vec::new();
+    if !status.blocked.is_empty() {
+        let names = status.blocked.join(", ");
+        all.push(json!({"kind": "blocked-models", "count": status.blocked.len(), "names": status.blocked, "target": "/models",
+            "text": format!("readers keep the last good version of {names}")}));
+    }
+    if status.outbox_dead > 0 {
+        let count = status.outbox_dead;
+        all.push(json!({"kind": "dead-letters", "count": count, "target": "/actions", "text": format!("{count} deliveries were given up")}));
+    }
+    if let Some(run) = workspace.store.runs(1)?.first().filter(|run| run.status == "failed") {
+        all.push(json!({"kind": "failed-run", "count": 1, "names": [run.run_id], "target": format!("/runs/{}", run.run_id),
+            "text": format!("the last run ({}) failed", run.kind)}));
+    }
+    if let Some(turn) = status.turn.as_ref().filter(|turn| !turn.complete) {
+        all.push(json!({"kind": "open-turn", "count": 1, "target": "/turns", "text": format!("turn {} was cut off; the next turn completes it", turn.turn)}));
+    }
+    for policy in &status.policies {
+        if let Some(reason) = &policy.paused {
+            all.push(json!({"kind": "paused-policy", "count": 1, "names": [policy.policy], "target": format!("/policies/{}", policy.policy),
+                "text": format!("{} is paused: {reason}", policy.policy)}));
+        }
+    }
+    if status.quarantined > 0 {
+        let count = status.quarantined;
+        all.push(json!({"kind": "quarantine", "count": count, "target": "/syncs", "text": format!("{count} rows are set aside")}));
+    }
+    if status.landed.is_empty() {
+        all.push(json!({"kind": "no-data", "count": 0, "target": "/syncs", "text": "no rows have landed yet"}));
+    }
+    Ok(all)
+}
+
+async fn turns(State(app): State<Arc<App>>, Asked(limit): Asked<Limit>) -> Result<Response> {
+    let count = limit.count();
+    let all = app
+        .blocking(move |app| {
+            let workspace = app.workspace();
+            let runs = workspace.store.runs(RUNS_LOOKED_AT)?;
+            let mut turns = workspace.store.turns()?;
+            turns.reverse();
+            turns.truncate(count as usize);
+            let shown = |turn: flywheel_state::Turn| {
+                let run = runs.iter().find(|run| run.kind == "turn" && run.turn == Some(turn.turn));
+                let lasted = run.and_then(super::runs::duration_ms);
+                json!({
+                    "turn": turn.turn, "at": turn.logical_at.to_string(),
+                    "complete": turn.status == flywheel_state::TurnStatus::Complete,
+                    "run_id": run.map(|run| &run.run_id), "started_at": run.map(|run| run.started_at.to_string()),
+                    "duration_ms": lasted, "status": run.map(|run| &run.status), "error": run.and_then(|run| run.error.as_ref()),
+                })
+            };
+            Ok(turns.into_iter().map(shown).collect::<Vec<_>>())
+        })
+        .await?;
+    items(&all)
+}
+
+/// How many runs are looked at for those of turns.
+const RUNS_LOOKED_AT: u32 = 5_000;

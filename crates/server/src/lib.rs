@@ -1,0 +1,273 @@
+//! The server: one process that keeps a project, turns its wheel, answers programs and shows pages.
+//!
+//! ```text
+//! wire ─► answer (id, headers) ─► gate (who, may they, audit) ─► http/* ─► runtime
+//!                                                             work (a thread) ─► runtime
+//! ```
+//! Invariants: a route names what it takes to use it, or it does not compile (`gate`); an acknowledged event,
+//! decision or change is on disk; one thing at a time changes the project (`work`); a wrong request is answered
+//! with a problem that says what is wrong, never with a 500.
+
+mod answer;
+mod app;
+mod auth;
+mod gate;
+mod http;
+mod input;
+mod live;
+mod problem;
+mod rows;
+mod ui;
+mod wire;
+mod work;
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use axum::Router;
+use axum::middleware;
+use axum::response::IntoResponse;
+use flywheel_base::{Clock, Error, ErrorKind, Result, SystemClock};
+use flywheel_connect::JournalEvents;
+use flywheel_connect::destination::journal::Journal;
+use flywheel_runtime::Workspace;
+use tokio::net::TcpListener;
+use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::app::App;
+use crate::gate::Routes;
+use crate::problem::Problem;
+
+pub use crate::app::WheelClock;
+pub use crate::gate::{Access, Permission, Role, RouteInfo};
+pub use crate::ui::has_pages;
+pub use crate::work::Rhythm;
+
+/// Where the server listens unless something else is said.
+pub const LISTEN_DEFAULT: &str = "127.0.0.1:8700";
+
+/// Connections that are open at once; more wait.
+const CONNECTIONS_MAX: usize = 1_024;
+/// How long requests and work under way may go on once the server is asked to stop.
+const STOP_TIME: Duration = Duration::from_secs(20);
+/// Where events go if the project has no connection of type journal.
+const JOURNAL_DEFAULT: &str = ".flywheel/journal";
+/// How soon a demo takes its next turn after the last one, and any server after a failure to accept.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// How a project is served.
+#[derive(Default)]
+pub struct Options {
+    /// How often the wheel is turned by itself.
+    pub every: Option<Duration>,
+    /// What turns of a virtual clock work for; a demo's shop.
+    pub rhythm: Option<Box<dyn Rhythm>>,
+    /// Whether it is a demo.
+    pub demo: bool,
+}
+
+/// A project that is served.
+pub struct Server {
+    app: Arc<App>,
+    router: Router,
+    options: Options,
+}
+
+impl Server {
+    /// Takes a workspace that was opened to be changed, with its clock.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`] if the project's journal cannot be used, else those of the operating system.
+    pub fn new(workspace: Workspace, clock: Arc<WheelClock>, options: Options) -> Result<Self> {
+        let events =
+            JournalEvents::open(&journal(&workspace)?, workspace.dir(), Arc::new(SystemClock))?;
+        let app = Arc::new(App::new(workspace, clock, events, options.demo)?);
+        // Whoever wrote before is gone: what still says that it runs was cut off.
+        app.workspace().store.interrupt_runs()?;
+        let mut routes = Routes::new(&app);
+        http::routes(&mut routes);
+        let (router, list) = routes.finish();
+        if app.routes.set(list).is_err() {
+            return Err(Error::internal("the routes were set twice"));
+        }
+        let router = router
+            .fallback(ui::fallback)
+            .method_not_allowed_fallback(async || {
+                let status = axum::http::StatusCode::METHOD_NOT_ALLOWED;
+                Problem::new(status, "invalid", "this address does not know that method")
+                    .into_response()
+            })
+            .layer(middleware::from_fn_with_state(Arc::clone(&app), answer::layer))
+            .with_state(Arc::clone(&app));
+        Ok(Self { app, router, options })
+    }
+
+    /// The routes, without a socket: what tests ask.
+    pub fn router(&self) -> Router {
+        self.router.clone()
+    }
+
+    /// Every route with what it takes to use it.
+    #[must_use]
+    pub fn routes(&self) -> &[RouteInfo] {
+        self.app.routes.get().map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// What stops the server when it is cancelled.
+    #[must_use]
+    pub fn stopper(&self) -> CancellationToken {
+        self.app.stop.clone()
+    }
+
+    /// A link to make the first owner; none if there are users.
+    ///
+    /// # Errors
+    /// Those of the metadata.
+    pub async fn setup_link(&self) -> Result<Option<String>> {
+        if !self.app.workspace().store.users()?.is_empty() {
+            return Ok(None);
+        }
+        auth::invite(&self.app, None).await.map(Some)
+    }
+
+    /// Serves until it is stopped; returns when requests and work under way have ended.
+    ///
+    /// # Errors
+    /// Those of the operating system.
+    pub async fn serve(self, listener: TcpListener) -> Result<()> {
+        let Self { app, router, options } = self;
+        let address =
+            listener.local_addr().map_err(|e| Error::internal("no address").caused_by(e))?;
+        app.workspace().serves_at(&format!("http://{address}"))?;
+        let (working, handle) = (Arc::clone(&app), Handle::current());
+        let rhythm = options.rhythm;
+        let worker = thread::Builder::new()
+            .name("flywheel-work".to_owned())
+            .stack_size(WORK_STACK_BYTES)
+            .spawn(move || work::work(&working, &handle, rhythm))
+            .map_err(|e| Error::exhausted("no thread for work").caused_by(e))?;
+        let accepted = tokio::join!(accept(&app, &listener, &router), every(&app, options.every),);
+        drop(listener);
+        let ended = flywheel_base::task::compute(move || {
+            worker
+                .join()
+                .map_err(|_| Error::internal("the thread that does the work stopped unexpectedly"))
+        });
+        // What takes longer is as safe as if the machine had stopped: nothing acknowledged is lost.
+        match tokio::time::timeout(STOP_TIME, ended).await {
+            Ok(ended) => ended?,
+            Err(_) => tracing::warn!("work under way is left; the next turn completes it"),
+        }
+        accepted.0
+    }
+}
+
+/// Deeply nested SQL is planned recursively.
+const WORK_STACK_BYTES: usize = 8 << 20;
+
+/// The journal that events go to: that of the project's only connection of this type, else one of ours.
+fn journal(workspace: &Workspace) -> Result<Journal> {
+    let mut found =
+        workspace.project.connections.iter().filter(|(_, one)| one.connector == "journal");
+    match (found.next(), found.next()) {
+        (Some((name, connection)), None) => {
+            let options = workspace.project.resolve_secrets(&connection.options)?;
+            serde_json::from_value(serde_json::Value::Object(options)).map_err(|error| {
+                Error::invalid(format!("the connection \"{name}\" of type journal does not fit"))
+                    .caused_by(error)
+            })
+        }
+        (Some(_), Some(_)) => Err(Error::invalid(
+            "the project has several connections of type journal",
+        )
+        .hint(
+            "Events go to one journal: keep one such connection, with a topic per kind of event.",
+        )),
+        (None, _) => Ok(Journal { path: JOURNAL_DEFAULT.into(), ..Journal::default() }),
+    }
+}
+
+/// Opens the address to listen at.
+///
+/// # Errors
+/// [`ErrorKind::Conflict`] if something else listens there, [`ErrorKind::Denied`] if it may not be used.
+pub async fn bind(address: SocketAddr) -> Result<TcpListener> {
+    TcpListener::bind(address).await.map_err(|error| match error.kind() {
+        std::io::ErrorKind::AddrInUse => {
+            Error::new(ErrorKind::Conflict, format!("something else listens at {address} already")).hint(format!(
+                "Is it a flywheel? Open http://{address}. Otherwise choose another port: --listen {}:{}",
+                address.ip(),
+                address.port().wrapping_add(1).max(1_024)
+            ))
+        }
+        std::io::ErrorKind::PermissionDenied => {
+            Error::new(ErrorKind::Denied, format!("this user may not listen at {address}"))
+                .hint("Choose a port from 1024 on: --listen 127.0.0.1:8700")
+        }
+        _ => Error::invalid(format!("cannot listen at {address}"))
+            .hint("Give an address of this machine, such as 127.0.0.1:8700.")
+            .caused_by(error),
+    })
+}
+
+/// Whether only this machine can reach the address.
+#[must_use]
+pub fn is_private(address: IpAddr) -> bool {
+    address.is_loopback()
+}
+
+async fn accept(app: &Arc<App>, listener: &TcpListener, router: &Router) -> Result<()> {
+    let open = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let mut connections = JoinSet::new();
+    loop {
+        let place = tokio::select! {
+            () = app.stop.cancelled() => break,
+            place = Arc::clone(&open).acquire_owned() => place.map_err(|_| app::ended("listening"))?,
+        };
+        let accepted = tokio::select! {
+            () = app.stop.cancelled() => break,
+            accepted = listener.accept() => accepted,
+            Some(_) = connections.join_next() => continue,
+        };
+        match accepted {
+            Ok((stream, peer)) => {
+                let (app, router) = (Arc::clone(app), router.clone());
+                connections.spawn(async move {
+                    app.stats.connections.fetch_add(1, Ordering::Relaxed);
+                    wire::connection(stream, peer, router, app.stop.clone()).await;
+                    app.stats.connections.fetch_sub(1, Ordering::Relaxed);
+                    drop(place);
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a connection was not accepted");
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    }
+    let all = async { while connections.join_next().await.is_some() {} };
+    if tokio::time::timeout(STOP_TIME, all).await.is_err() {
+        tracing::warn!("requests under way are left");
+    }
+    Ok(())
+}
+
+/// Asks for a turn every so often.
+async fn every(app: &Arc<App>, every: Option<Duration>) {
+    let Some(every) = every else { return };
+    loop {
+        let micros = i64::try_from(every.as_micros()).unwrap_or(i64::MAX);
+        let next = SystemClock.now().plus_micros(micros);
+        *app.next_turn_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(next);
+        tokio::select! {
+            () = app.stop.cancelled() => return,
+            () = tokio::time::sleep(every) => app.queue.ask_for_turn(app, "schedule"),
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! Errors as programs read them: `application/problem+json` with code and hint.
+
+use axum::body::Body;
+use axum::http::{HeaderValue, Response, StatusCode, header};
+use axum::response::IntoResponse;
+use flywheel_base::{Error, ErrorKind};
+use serde::Serialize;
+
+/// What a request fails with.
+#[derive(Clone, Debug)]
+pub(crate) struct Problem {
+    pub(crate) status: StatusCode,
+    pub(crate) code: &'static str,
+    pub(crate) detail: String,
+    pub(crate) hint: Option<String>,
+    pub(crate) retry_after_s: Option<u64>,
+}
+
+/// What an `application/problem+json` answer holds.
+#[derive(Debug, Serialize, schemars::JsonSchema)]
+pub(crate) struct ProblemBody<'a> {
+    /// Always `about:blank`: the code says which problem it is.
+    #[serde(rename = "type")]
+    kind: &'a str,
+    /// The status in words.
+    title: &'a str,
+    /// The HTTP status.
+    status: u16,
+    /// The problem's code.
+    code: &'a str,
+    /// What is wrong with what.
+    detail: &'a str,
+    /// How to mend it.
+    hint: Option<&'a str>,
+    /// The request, as in the server's log.
+    request_id: &'a str,
+}
+
+pub(crate) type Result<T, E = Problem> = std::result::Result<T, E>;
+
+impl Problem {
+    pub(crate) fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
+        Self { status, code, detail: detail.into(), hint: None, retry_after_s: None }
+    }
+
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    pub(crate) fn with_status(mut self, status: StatusCode) -> Self {
+        self.status = status;
+        self
+    }
+
+    pub(crate) fn invalid(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "invalid", detail)
+    }
+
+    pub(crate) fn not_found(detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not-found", detail)
+    }
+
+    /// The body, for the request `id`.
+    pub(crate) fn body(&self, id: &str) -> Vec<u8> {
+        let body = ProblemBody {
+            kind: "about:blank",
+            title: self.status.canonical_reason().unwrap_or("Error"),
+            status: self.status.as_u16(),
+            code: self.code,
+            detail: &self.detail,
+            hint: self.hint.as_deref(),
+            request_id: id,
+        };
+        serde_json::to_vec(&body).unwrap_or_default()
+    }
+}
+
+impl From<Error> for Problem {
+    fn from(error: Error) -> Self {
+        let full_disk = error.message().starts_with("cannot ");
+        let (status, code) = match error.kind() {
+            ErrorKind::Invalid => (StatusCode::BAD_REQUEST, "invalid"),
+            ErrorKind::NotFound => (StatusCode::NOT_FOUND, "not-found"),
+            ErrorKind::Denied => (StatusCode::FORBIDDEN, "denied"),
+            ErrorKind::Conflict => (StatusCode::CONFLICT, "conflict"),
+            ErrorKind::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
+            ErrorKind::Exhausted if full_disk => (StatusCode::INSUFFICIENT_STORAGE, "exhausted"),
+            ErrorKind::Exhausted => (StatusCode::SERVICE_UNAVAILABLE, "exhausted"),
+            ErrorKind::Blocked => (StatusCode::CONFLICT, "blocked"),
+            ErrorKind::Corrupt => (StatusCode::INTERNAL_SERVER_ERROR, "corrupt"),
+            _ => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
+        };
+        if status == StatusCode::INTERNAL_SERVER_ERROR {
+            tracing::error!(error = %error.report(), "a request failed");
+        }
+        // The causes belong to the message as people read it; the hint has a place of its own.
+        let report = error.report();
+        let report = report.strip_prefix("error: ").unwrap_or(&report);
+        let detail = report.split("\nhint: ").next().unwrap_or(report);
+        Self {
+            status,
+            code,
+            detail: detail.to_owned(),
+            hint: error.hint_text().map(str::to_owned),
+            retry_after_s: (code == "unavailable").then_some(1),
+        }
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response<Body> {
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = self.status;
+        let kind = HeaderValue::from_static("application/problem+json");
+        response.headers_mut().insert(header::CONTENT_TYPE, kind);
+        if let Some(seconds) = self.retry_after_s {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        // The body names the request, whose id is known where the answer leaves.
+        response.extensions_mut().insert(self);
+        response
+    }
+}

@@ -1,0 +1,166 @@
+//! Rows as the API gives them: columns with simple types, cells as JSON.
+
+use std::time::Instant;
+
+use arrow::array::{Array, RecordBatch};
+use arrow::datatypes::{DataType, Schema};
+use arrow::util::display::{ArrayFormatter, FormatOptions};
+use flywheel_base::{Error, Result};
+use flywheel_warehouse::Session;
+use futures::StreamExt;
+use serde::Serialize;
+use serde_json::{Number, Value};
+
+/// The largest whole number that every reader of JSON keeps.
+const EXACT_MAX: i64 = 1 << 53;
+/// Bytes of rows in memory that one answer may have.
+pub(crate) const ANSWER_BYTES_MAX: usize = 32 << 20;
+/// Rows that one answer may have.
+pub(crate) const ANSWER_ROWS_MAX: usize = 100_000;
+
+/// A column.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Column {
+    pub(crate) name: String,
+    #[serde(rename = "type")]
+    pub(crate) kind: &'static str,
+}
+
+/// An answer in rows.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Table {
+    pub(crate) columns: Vec<Column>,
+    pub(crate) rows: Vec<Vec<Value>>,
+    pub(crate) row_count: usize,
+    /// Whether there were more rows.
+    pub(crate) truncated: bool,
+    pub(crate) elapsed_ms: f64,
+    /// The query behind it.
+    pub(crate) sql: String,
+}
+
+/// The columns of a schema.
+pub(crate) fn columns(schema: &Schema) -> Vec<Column> {
+    let column = |field: &std::sync::Arc<arrow::datatypes::Field>| Column {
+        name: field.name().clone(),
+        kind: kind(field.data_type()),
+    };
+    schema.fields().iter().map(column).collect()
+}
+
+/// The simple name of a type.
+pub(crate) fn kind(of: &DataType) -> &'static str {
+    match of {
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => "text",
+        DataType::Boolean => "flag",
+        DataType::Date32 | DataType::Date64 => "day",
+        DataType::Timestamp(..) => "moment",
+        DataType::Dictionary(_, value) => kind(value),
+        of if of.is_integer() => "integer",
+        of if of.is_numeric() => "number",
+        _ => "other",
+    }
+}
+
+/// Runs a query and keeps what fits.
+pub(crate) async fn query(session: &Session, sql: &str, limit: usize) -> Result<Table> {
+    let watch = Instant::now();
+    let (schema, batches, truncated) = batches(session, sql, limit).await?;
+    let mut rows = Vec::new();
+    for batch in &batches {
+        cells(batch, &mut rows)?;
+    }
+    Ok(Table {
+        columns: columns(&schema),
+        row_count: rows.len(),
+        rows,
+        truncated,
+        elapsed_ms: watch.elapsed().as_secs_f64() * 1_000.0,
+        sql: sql.to_owned(),
+    })
+}
+
+/// Runs a query and keeps at most `limit` rows and [`ANSWER_BYTES_MAX`]; whether there was more.
+pub(crate) async fn batches(
+    session: &Session,
+    sql: &str,
+    limit: usize,
+) -> Result<(arrow::datatypes::SchemaRef, Vec<RecordBatch>, bool)> {
+    let query = session.query(sql).await?;
+    let mut stream = query.stream().await?;
+    let (mut kept, mut count, mut bytes) = (Vec::new(), 0, 0);
+    let limit = limit.min(ANSWER_ROWS_MAX);
+    while let Some(batch) = stream.next().await {
+        let batch = batch?;
+        if batch.num_rows() == 0 {
+            continue;
+        }
+        let room = limit - count;
+        let take = batch.num_rows().min(room);
+        if take > 0 {
+            bytes += batch.get_array_memory_size();
+            count += take;
+            kept.push(batch.slice(0, take));
+        }
+        if take < batch.num_rows() || bytes > ANSWER_BYTES_MAX {
+            return Ok((query.schema(), kept, true));
+        }
+    }
+    Ok((query.schema(), kept, false))
+}
+
+/// Adds the rows of a batch.
+fn cells(batch: &RecordBatch, rows: &mut Vec<Vec<Value>>) -> Result<()> {
+    let options = FormatOptions::default().with_timestamp_tz_format(Some("%Y-%m-%dT%H:%M:%S%.fZ"));
+    let formatters = batch
+        .columns()
+        .iter()
+        .map(|column| ArrayFormatter::try_new(column.as_ref(), &options))
+        .collect::<std::result::Result<Vec<_>, _>>()
+        .map_err(|e| Error::internal("a column cannot be shown").caused_by(e))?;
+    for row in 0..batch.num_rows() {
+        let cell = |(column, formatter): (&arrow::array::ArrayRef, &ArrayFormatter<'_>)| {
+            if column.is_null(row) {
+                return Value::Null;
+            }
+            json(column.data_type(), formatter.value(row).to_string())
+        };
+        rows.push(batch.columns().iter().zip(&formatters).map(cell).collect());
+    }
+    Ok(())
+}
+
+/// A cell with its JSON type; what JSON has no exact form for is text.
+fn json(of: &DataType, text: String) -> Value {
+    let exact = match kind(of) {
+        "flag" => text.parse::<bool>().ok().map(Value::Bool),
+        "integer" => text
+            .parse::<i64>()
+            .ok()
+            .filter(|number| (-EXACT_MAX..=EXACT_MAX).contains(number))
+            .map(Value::from),
+        "number" if of.is_floating() => {
+            text.parse::<f64>().ok().and_then(Number::from_f64).map(Value::Number)
+        }
+        // A decimal that a number of 64 bits gives back digit by digit.
+        "number" if text.len() <= 16 => {
+            text.parse::<f64>().ok().and_then(Number::from_f64).map(Value::Number)
+        }
+        _ => None,
+    };
+    exact.unwrap_or(Value::String(text))
+}
+
+/// `schema.table` as SQL has it, whatever characters the parts have.
+pub(crate) fn quoted(table: &str) -> String {
+    let part = |text: &str| format!("\"{}\"", text.replace('"', "\"\""));
+    match table.split_once('.') {
+        Some((schema, name)) => format!("{}.{}", part(schema), part(name)),
+        None => part(table),
+    }
+}
+
+/// A text as SQL has it.
+pub(crate) fn literal(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
+}

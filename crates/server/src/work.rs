@@ -1,0 +1,485 @@
+//! What changes the project: one thing at a time, in the order in which it was asked for.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::path::PathBuf;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Duration;
+
+use flywheel_base::{Clock, Error, ErrorKind, Result, Timestamp};
+use flywheel_project::graph::Known;
+use flywheel_runtime::turn::{TurnReport, turn};
+use flywheel_runtime::{BuildOptions, Event, Observer, Workspace, run};
+use serde::Serialize;
+use serde_json::{Value, json};
+use tokio::runtime::Handle;
+use tokio_util::sync::CancellationToken;
+
+use crate::app::App;
+use crate::live::Live;
+
+/// How much may wait.
+const WAITING_MAX: usize = 100;
+/// How much of the past is kept in memory; all of it is in `system.runs`.
+const KEPT_MAX: usize = 200;
+/// Lines of the log of one piece of work; later ones are counted only.
+const LINES_MAX: usize = 5_000;
+/// How often a stop is looked for while nothing waits.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// What turns of a virtual clock work for, and what is done between them; a demo's shop lives here.
+pub trait Rhythm: Send {
+    /// Makes the next moment and what the world has done until then.
+    ///
+    /// # Errors
+    /// Whatever keeps the world from going on.
+    fn before(&mut self) -> Result<Timestamp>;
+
+    /// Is told what a turn did.
+    ///
+    /// # Errors
+    /// As [`Rhythm::before`].
+    fn after(&mut self, report: &TurnReport) -> Result<()>;
+}
+
+/// What is to be done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Task {
+    Turn,
+    Sync { name: String, restart: bool },
+    Build { select: Vec<String>, full_refresh: bool },
+    Learn { name: String },
+    Replay { sync: Option<String> },
+}
+
+impl Task {
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::Turn => "turn",
+            Self::Sync { .. } => "sync",
+            Self::Build { .. } => "build",
+            Self::Learn { .. } => "learn",
+            Self::Replay { .. } => "quarantine",
+        }
+    }
+
+    fn what(&self) -> String {
+        match self {
+            Self::Turn => String::new(),
+            Self::Sync { name, .. } | Self::Learn { name } => name.clone(),
+            Self::Build { select, .. } => select.join(" "),
+            Self::Replay { sync } => sync.clone().unwrap_or_default(),
+        }
+    }
+}
+
+/// A line of a log.
+#[derive(Clone, Debug, Serialize, serde::Deserialize)]
+pub(crate) struct Line {
+    at: String,
+    level: String,
+    text: String,
+}
+
+/// A piece of work and what became of it.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Work {
+    work: String,
+    kind: &'static str,
+    what: String,
+    status: &'static str,
+    asked_by: String,
+    asked_at: String,
+    started_at: Option<String>,
+    ended_at: Option<String>,
+    run_id: Option<String>,
+    error: Option<String>,
+    hint: Option<String>,
+    log: Vec<Line>,
+}
+
+#[derive(Default)]
+struct State {
+    next: u64,
+    waiting: VecDeque<(String, Task)>,
+    all: BTreeMap<u64, Work>,
+    running: Option<(u64, CancellationToken)>,
+}
+
+/// The queue.
+#[derive(Default)]
+pub(crate) struct Queue {
+    state: Mutex<State>,
+    arrived: Condvar,
+}
+
+fn number(work: &str) -> Option<u64> {
+    work.strip_prefix("w-")?.parse().ok()
+}
+
+impl Queue {
+    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Puts something into the queue.
+    pub(crate) fn ask(&self, app: &App, task: Task, who: String) -> Result<Work> {
+        let mut state = self.state();
+        if state.waiting.len() >= WAITING_MAX {
+            return Err(Error::unavailable(format!(
+                "{WAITING_MAX} things wait to be done already"
+            ))
+            .hint("Wait until some are done, or cancel some."));
+        }
+        state.next += 1;
+        let key = state.next;
+        let work = Work {
+            work: format!("w-{key}"),
+            kind: task.kind(),
+            what: task.what(),
+            status: "queued",
+            asked_by: who,
+            asked_at: app.machine_now().to_string(),
+            started_at: None,
+            ended_at: None,
+            run_id: None,
+            error: None,
+            hint: None,
+            log: Vec::new(),
+        };
+        state.waiting.push_back((work.work.clone(), task));
+        state.all.insert(key, work.clone());
+        while state.all.len() > KEPT_MAX {
+            state.all.pop_first();
+        }
+        drop(state);
+        self.arrived.notify_all();
+        app.tell(Live::new("work", json!(work)));
+        Ok(work)
+    }
+
+    /// Asks for a turn unless one waits or runs.
+    pub(crate) fn ask_for_turn(&self, app: &App, who: &str) {
+        let state = self.state();
+        let waits = state.waiting.iter().any(|(_, task)| *task == Task::Turn);
+        let runs = state.running.as_ref().and_then(|(key, _)| state.all.get(key));
+        let busy = waits || runs.is_some_and(|work| work.kind == "turn");
+        drop(state);
+        if !busy && let Err(error) = self.ask(app, Task::Turn, who.to_owned()) {
+            tracing::warn!(error = %error, "a turn is left out");
+        }
+    }
+
+    /// All that is known, newest first.
+    pub(crate) fn list(&self) -> Vec<Work> {
+        self.state()
+            .all
+            .values()
+            .rev()
+            .cloned()
+            .map(|work| Work { log: Vec::new(), ..work })
+            .collect()
+    }
+
+    /// One of them, with its log.
+    pub(crate) fn get(&self, work: &str) -> Result<Work> {
+        let found = number(work).and_then(|key| self.state().all.get(&key).cloned());
+        found.ok_or_else(|| {
+            Error::not_found(format!("no work \"{work}\" since the server was started"))
+                .hint("Runs of the past are at /v1/runs.")
+        })
+    }
+
+    /// What is under way.
+    pub(crate) fn running(&self) -> Option<Work> {
+        let state = self.state();
+        let (key, _) = state.running.as_ref()?;
+        state.all.get(key).cloned().map(|work| Work { log: Vec::new(), ..work })
+    }
+
+    /// Takes something out of the queue, or stops it.
+    pub(crate) fn cancel(&self, app: &App, work: &str) -> Result<Work> {
+        let found = self.get(work)?;
+        let mut state = self.state();
+        let before = state.waiting.len();
+        state.waiting.retain(|(waiting, _)| waiting != work);
+        let waited = state.waiting.len() < before;
+        match &state.running {
+            Some((key, stop)) if Some(*key) == number(work) => stop.cancel(),
+            _ if waited => {}
+            _ => {
+                return Err(Error::new(
+                    ErrorKind::Conflict,
+                    format!("{work} has ended: {}", found.status),
+                ));
+            }
+        }
+        drop(state);
+        if waited {
+            self.change(app, work, |one| {
+                one.status = "cancelled";
+                one.ended_at = Some(app.machine_now().to_string());
+            });
+        }
+        self.get(work)
+    }
+
+    fn change(&self, app: &App, work: &str, change: impl FnOnce(&mut Work)) {
+        let mut state = self.state();
+        let Some(one) = number(work).and_then(|key| state.all.get_mut(&key)) else { return };
+        change(one);
+        let told = Work { log: Vec::new(), ..one.clone() };
+        drop(state);
+        app.tell(Live::new("work", json!(told)));
+    }
+
+    /// The next thing to do; none if it is time to stop.
+    fn next(&self, stop: &CancellationToken) -> Option<(String, Task, CancellationToken)> {
+        let mut state = self.state();
+        loop {
+            if stop.is_cancelled() {
+                return None;
+            }
+            if let Some((work, task)) = state.waiting.pop_front() {
+                let cancel = stop.child_token();
+                state.running = number(&work).map(|key| (key, cancel.clone()));
+                return Some((work, task, cancel));
+            }
+            state =
+                self.arrived.wait_timeout(state, LOOK).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+}
+
+/// Does what is asked for until it is time to stop; for a thread of its own, because what it does may block.
+pub(crate) fn work(app: &Arc<App>, handle: &Handle, mut rhythm: Option<Box<dyn Rhythm>>) {
+    while let Some((work, task, cancel)) = app.queue.next(&app.stop) {
+        app.queue.change(app, &work, |one| {
+            one.status = "running";
+            one.started_at = Some(app.machine_now().to_string());
+        });
+        let watcher = Watcher { app: Arc::clone(app), work: work.clone() };
+        let outcome = handle.block_on(async {
+            tokio::select! {
+                biased;
+                () = cancel.cancelled() => Err(None),
+                done = perform(app, task, &watcher, rhythm.as_deref_mut()) => done.map_err(Some),
+            }
+        });
+        app.clock.release();
+        settle(app, &work, outcome);
+    }
+}
+
+/// Records how a piece of work ended.
+fn settle(app: &App, work: &str, outcome: Result<Option<String>, Option<Error>>) {
+    let workspace = app.workspace();
+    if matches!(outcome, Err(None))
+        && let Err(error) = workspace.store.interrupt_runs()
+    {
+        tracing::warn!(error = %error, "a run that was cancelled still says that it is running");
+    }
+    app.queue.change(app, work, |one| {
+        one.ended_at = Some(app.machine_now().to_string());
+        match outcome {
+            Ok(None) => one.status = "succeeded",
+            Ok(Some(why)) => {
+                one.status = "blocked";
+                one.error = Some(why);
+            }
+            Err(None) => one.status = "cancelled",
+            Err(Some(error)) => {
+                one.status = if error.kind() == ErrorKind::Blocked { "blocked" } else { "failed" };
+                let report = error.report();
+                let text = report.strip_prefix("error: ").unwrap_or(&report);
+                one.error = text.split("\nhint: ").next().map(str::to_owned);
+                one.hint = error.hint_text().map(str::to_owned);
+            }
+        }
+    });
+    if let Ok(done) = app.queue.get(work)
+        && let Some(run_id) = &done.run_id
+        && let Err(error) = keep_log(&workspace, run_id, &done.log)
+    {
+        tracing::warn!(error = %error, "the log of a run is not kept");
+    }
+    app.queue.state().running = None;
+    let what = ["status", "runs", "turns", "assets", "policies"];
+    app.tell(Live::new("changed", json!({"what": what})));
+}
+
+/// Does one thing; a reason if it ended well but data holds something back.
+async fn perform(
+    app: &Arc<App>,
+    task: Task,
+    watcher: &Watcher,
+    rhythm: Option<&mut (dyn Rhythm + '_)>,
+) -> Result<Option<String>> {
+    // Files may have been edited since.
+    let workspace = reload(app).await?;
+    match task {
+        Task::Turn => turns(app, &workspace, watcher, rhythm).await,
+        Task::Sync { name, restart } => {
+            run::sync(&workspace, &[name], restart, watcher).await.map(|_| None)
+        }
+        Task::Build { select, full_refresh } => {
+            let known = Known::new();
+            let options = BuildOptions {
+                select: &select,
+                known: Some(&known),
+                full_refresh,
+                ..BuildOptions::default()
+            };
+            let report = run::build(&workspace, options, watcher).await?;
+            Ok((!report.passed()).then(|| {
+                if report.blocked.is_empty() {
+                    "tests failed; see the run".to_owned()
+                } else {
+                    format!(
+                        "models whose readers keep the last good version: {}",
+                        report.blocked.join(", ")
+                    )
+                }
+            }))
+        }
+        Task::Learn { name } => run::learn(&workspace, &[name], watcher).await.map(|_| None),
+        Task::Replay { sync } => {
+            let replayed = run::quarantine_replay(&workspace, sync.as_deref(), watcher).await?;
+            tracing::info!(?replayed, "rows of the quarantine were tried again");
+            Ok(None)
+        }
+    }
+}
+
+/// Turns the wheel once; a turn that was cut off is completed first.
+async fn turns(
+    app: &App,
+    workspace: &Workspace,
+    watcher: &Watcher,
+    rhythm: Option<&mut (dyn Rhythm + '_)>,
+) -> Result<Option<String>> {
+    if let Some(open) = workspace.store.open_turn()? {
+        app.clock.hold(open.logical_at);
+        turn(workspace, watcher).await?;
+    }
+    let Some(rhythm) = rhythm else {
+        app.clock.release();
+        app.clock.hold(app.clock.now());
+        return Ok(turn(workspace, watcher).await?.blocked);
+    };
+    app.clock.hold(rhythm.before()?);
+    let report = turn(workspace, watcher).await?;
+    rhythm.after(&report)?;
+    Ok(report.blocked)
+}
+
+/// The workspace with the files as they are now.
+///
+/// # Errors
+/// Every mistake in them; what was read before stays.
+pub(crate) async fn reload(app: &App) -> Result<Arc<Workspace>> {
+    let fresh = app.workspace().reloaded().await?;
+    app.replace(fresh);
+    Ok(app.workspace())
+}
+
+fn log_path(workspace: &Workspace, run_id: &str) -> PathBuf {
+    workspace.ours().join("logs").join(format!("{run_id}.jsonl"))
+}
+
+fn keep_log(workspace: &Workspace, run_id: &str, lines: &[Line]) -> Result<()> {
+    let path = log_path(workspace, run_id);
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder).map_err(|e| Error::io("make the folder", folder, e))?;
+    }
+    let mut text = String::new();
+    for line in lines {
+        text.push_str(&json!(line).to_string());
+        text.push('\n');
+    }
+    std::fs::write(&path, text).map_err(|e| Error::io("write", &path, e))
+}
+
+/// The log of a run that this or an earlier server ran; empty if there is none.
+pub(crate) fn log_of(workspace: &Workspace, run_id: &str) -> Result<Vec<Line>> {
+    if !run_id.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+        return Ok(Vec::new());
+    }
+    let path = log_path(workspace, run_id);
+    let text = match std::fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(Error::io("read", &path, error)),
+    };
+    // A line that a crash cut off is left out.
+    Ok(text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect())
+}
+
+/// Keeps and tells what a run does.
+struct Watcher {
+    app: Arc<App>,
+    work: String,
+}
+
+impl Watcher {
+    fn line(&self, level: &str, text: String) {
+        let line = Line { at: self.app.machine_now().to_string(), level: level.to_owned(), text };
+        let mut told = json!(line);
+        if let Value::Object(object) = &mut told {
+            object.insert("work".to_owned(), json!(self.work));
+        }
+        let mut state = self.app.queue.state();
+        if let Some(one) = number(&self.work).and_then(|key| state.all.get_mut(&key))
+            && one.log.len() < LINES_MAX
+        {
+            one.log.push(line);
+        }
+        drop(state);
+        self.app.tell(Live::new("log", told));
+    }
+
+    fn task(&self, phase: &str, mut data: Value) {
+        if let Value::Object(object) = &mut data {
+            object.insert("work".to_owned(), json!(self.work));
+            object.insert("phase".to_owned(), json!(phase));
+        }
+        self.app.tell(Live::new("task", data));
+    }
+}
+
+impl Observer for Watcher {
+    fn event(&self, event: &Event) {
+        match event {
+            Event::Started { kind, name } => {
+                self.line("info", format!("{kind} {name} started"));
+                self.task("started", json!({"kind": kind, "name": name}));
+            }
+            Event::Ended(task) => {
+                let run_id = task.run_id.clone();
+                let mut state = self.app.queue.state();
+                if let Some(one) = number(&self.work).and_then(|key| state.all.get_mut(&key)) {
+                    one.run_id = Some(run_id);
+                }
+                drop(state);
+                let outcome = &task.outcome;
+                let ms = task.duration_ms.unwrap_or_default();
+                let rows =
+                    outcome.rows_out.map_or_else(String::new, |rows| format!(", {rows} rows"));
+                let (level, why) = match &outcome.error {
+                    Some(error) => ("error", format!(": {error}")),
+                    None => ("info", String::new()),
+                };
+                let text =
+                    format!("{} {} {} in {ms:.0} ms{rows}{why}", task.kind, task.name, task.status);
+                self.line(level, text);
+                self.task(
+                    "ended",
+                    json!({
+                        "kind": task.kind, "name": task.name, "status": task.status, "duration_ms": task.duration_ms,
+                        "rows_out": outcome.rows_out, "error": outcome.error,
+                    }),
+                );
+            }
+            Event::Notice(text) => self.line("warn", text.clone()),
+        }
+    }
+}

@@ -1,0 +1,448 @@
+//! Who may use the server: users, their sessions, their tokens and invitations.
+//!
+//! Sessions, tokens and invitations are kept as digests: who reads the file can use none of them.
+
+use flywheel_base::{Error, ErrorKind, Result, Timestamp};
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use crate::Store;
+
+/// A user.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct User {
+    /// The name.
+    pub name: String,
+    /// The role's word.
+    pub role: String,
+    /// The password's hash, with its salt and settings; none until the user has chosen one.
+    pub password: Option<String>,
+    /// Whether the user may do nothing at present.
+    pub disabled: bool,
+    /// When the user was made.
+    pub created_at: Timestamp,
+    /// When the user was last seen.
+    pub last_seen_at: Option<Timestamp>,
+}
+
+/// A session of a browser.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LoginSession {
+    /// The digest of what the browser holds.
+    pub digest: String,
+    /// The user.
+    pub user: String,
+    /// When it began.
+    pub created_at: Timestamp,
+    /// When it was last used.
+    pub seen_at: Timestamp,
+    /// When it ends, used or not.
+    pub expires_at: Timestamp,
+}
+
+/// A token of a program.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ApiToken {
+    /// Its public id.
+    pub id: String,
+    /// The digest of the token.
+    pub digest: String,
+    /// What it is for.
+    pub name: String,
+    /// The user it acts for.
+    pub owner: String,
+    /// What it may do at most, by the permissions' words.
+    pub scopes: Vec<String>,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it ends.
+    pub expires_at: Timestamp,
+    /// When it was last used.
+    pub last_used_at: Option<Timestamp>,
+    /// Whether it was taken back.
+    pub revoked: bool,
+}
+
+/// The role that must never be without a user.
+const OWNER: &str = "owner";
+
+/// Used by every change that could take away the last owner.
+fn owners_left(db: &Connection) -> rusqlite::Result<bool> {
+    db.query_row("SELECT count(*) FROM users WHERE role = ? AND disabled = 0", [OWNER], |row| {
+        Ok(row.get::<_, i64>(0)? > 0)
+    })
+}
+
+impl Store {
+    /// All users, by name.
+    ///
+    /// # Errors
+    /// As every method: see [`Store::open`].
+    pub fn users(&self) -> Result<Vec<User>> {
+        self.read("list users", |db| {
+            db.prepare_cached("SELECT name, role, password, disabled, created_at, last_seen_at FROM users ORDER BY name")?
+                .query_map([], user_from)?
+                .collect()
+        })
+    }
+
+    /// The user `name`.
+    ///
+    /// # Errors
+    /// As every method: see [`Store::open`].
+    pub fn user(&self, name: &str) -> Result<Option<User>> {
+        self.read("look up a user", |db| user_named(db, name))
+    }
+
+    /// Makes a user; false if there is one of that name.
+    ///
+    /// # Errors
+    /// As every method: see [`Store::open`].
+    pub fn add_user(&self, user: &User) -> Result<bool> {
+        self.write("make a user", |db| Ok(insert_user(db, user)? == 1))
+    }
+
+    /// Changes role and state of a user, and ends the sessions of one who may do less; the last owner who
+    /// may log in stays one.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] for an unknown user, [`ErrorKind::Blocked`] if no owner would be left.
+    pub fn change_user(&self, name: &str, role: &str, disabled: bool) -> Result<()> {
+        self.guarded("change a user", name, |db| {
+            let changed = db.execute(
+                "UPDATE users SET role = ?, disabled = ? WHERE name = ?",
+                params![role, disabled, name],
+            )?;
+            if disabled {
+                db.execute("DELETE FROM sessions WHERE user = ?", [name])?;
+            }
+            Ok(changed)
+        })
+    }
+
+    /// Removes a user with sessions, tokens and invitations.
+    ///
+    /// # Errors
+    /// As [`Store::change_user`].
+    pub fn remove_user(&self, name: &str) -> Result<()> {
+        self.guarded("remove a user", name, |db| {
+            for table in ["sessions", "invitations"] {
+                db.execute(&format!("DELETE FROM {table} WHERE user = ?"), [name])?;
+            }
+            db.execute("DELETE FROM tokens WHERE owner = ?", [name])?;
+            db.execute("DELETE FROM users WHERE name = ?", [name])
+        })
+    }
+
+    /// Does a change unless it leaves nobody who may do everything.
+    fn guarded(
+        &self,
+        doing: &str,
+        name: &str,
+        change: impl FnOnce(&Connection) -> rusqlite::Result<usize>,
+    ) -> Result<()> {
+        let mut found = false;
+        let done = self.write(doing, |db| {
+            found = change(db)? == 1;
+            // Nothing is kept of a change that ends in an error.
+            if found && !owners_left(db)? {
+                return Err(rusqlite::Error::StatementChangedRows(0));
+            }
+            Ok(())
+        });
+        match (done, found) {
+            (Err(_), true) => {
+                Err(Error::blocked(format!("\"{name}\" is the last owner who may log in"))
+                    .hint("Make another user an owner first."))
+            }
+            (Err(error), false) => Err(error),
+            (Ok(()), false) => Err(Error::not_found(format!("no user \"{name}\""))),
+            (Ok(()), true) => Ok(()),
+        }
+    }
+
+    /// Sets a user's password, and ends all sessions of that user but `keep`.
+    ///
+    /// # Errors
+    /// As every method: see [`Store::open`].
+    pub fn set_password(&self, name: &str, hash: &str, keep: &str) -> Result<()> {
+        self.write("set a password", |db| {
+            db.execute("UPDATE users SET password = ? WHERE name = ?", params![hash, name])?;
+            db.execute("DELETE FROM sessions WHERE user = ? AND digest <> ?", params![name, keep])?;
+            Ok(())
+        })
+    }
+
+    /// Keeps an invitation by its digest: for the user who may choose a password with it, or for the first
+    /// owner. Earlier ones for the same are void.
+    ///
+    /// # Errors
+    /// As every method: see [`Store::open`].
+    pub fn invite(&self, digest: &str, user: Option<&str>, expires_at: Timestamp) -> Result<()> {
+        self.write("invite", |db| {
+            db.execute("DELETE FROM invitations WHERE user IS ?", [user])?;
+            db.execute(
+                "INSERT INTO invitations VALUES (?, ?, ?)",
+                params![digest, user, expires_at.micros()],
+            )?;
+            Ok(())
+        })
+    }
+
+    /// Uses an invitation up: makes the first owner `name`, or sets the invited user's password, and begins
+    /// a session. Returns the user; none if the invitation is unknown, used, late or for another name.
+    ///
+    /// # Errors
+    /// As every method: see [`Store::open`].
+    pub fn accept(
+        &self,
+        digest: &str,
+        name: &str,
+        hash: &str,
+        now: Timestamp,
+    ) -> Result<Option<User>> {
+        self.write("accept an invitation", |db| {
+            let invited: Option<Option<String>> = db
+                .query_row(
+                    "SELECT user FROM invitations WHERE digest = ? AND expires_at > ?",
+                    params![digest, now.micros()],
+                    |row| row.get(0),
+                )
+                .optional()?;
+            let user = match invited {
+                Some(Some(user)) if user == name => {
+                    db.execute(
+                        "UPDATE users SET password = ? WHERE name = ?",
+                        params![hash, name],
+                    )?;
+                    db.execute("DELETE FROM sessions WHERE user = ?", [name])?;
+                    user_named(db, name)?
+                }
+                // The link for the first owner is worth nothing once there is one.
+                Some(None) if !owners_left(db)? => {
+                    let user = User {
+                        name: name.to_owned(),
+                        role: OWNER.to_owned(),
+                        password: Some(hash.to_owned()),
+                        disabled: false,
+                        created_at: now,
+                        last_seen_at: Some(now),
+                    };
+                    (insert_user(db, &user)? == 1).then_some(user)
+                }
+                _ => None,
+            };
+            if user.is_some() {
+                db.execute("DELETE FROM invitations WHERE digest = ?", [digest])?;
+            }
+            Ok(user)
+        })
+    }
+
+    /// Begins a session, and forgets those that have ended.
+    ///
+    /// # Errors
+    /// As every method: see [`Store::open`].
+    pub fn begin_session(&self, session: &LoginSession) -> Result<()> {
+        self.write("begin a session", |db| {
+            db.execute(
+                "DELETE FROM sessions WHERE expires_at <= ?",
+                [session.created_at.micros()],
+            )?;
+            db.execute(
+                "INSERT INTO sessions VALUES (?, ?, ?, ?, ?)",
+                params![
+                    session.digest,
+                    session.user,
+                    session.created_at.micros(),
+                    session.seen_at.micros(),
+                    session.expires_at.micros()
+                ],
+            )?;
+            Ok(())
+        })
+    }
+
+    /// The session of `digest` and its user.
+    ///
+    /// # Errors
+    /// As every method: see [`Store::open`].
+    pub fn session(&self, digest: &str) -> Result<Option<(LoginSession, User)>> {
+        self.read("look up a session", |db| {
+            let session = db
+                .prepare_cached("SELECT digest, user, created_at, seen_at, expires_at FROM sessions WHERE digest = ?")?
+                .query_row([digest], session_from)
+                .optional()?;
+            let Some(session) = session else { return Ok(None) };
+            Ok(user_named(db, &session.user)?.map(|user| (session, user)))
+        })
+    }
+
+    /// Says that a session and its user were seen.
+    ///
+    /// # Errors
+    /// As every method: see [`Store::open`].
+    pub fn session_seen(&self, digest: &str, user: &str, now: Timestamp) -> Result<()> {
+        self.write("note a session", |db| {
+            db.execute(
+                "UPDATE sessions SET seen_at = ? WHERE digest = ?",
+                params![now.micros(), digest],
+            )?;
+            db.execute(
+                "UPDATE users SET last_seen_at = ? WHERE name = ?",
+                params![now.micros(), user],
+            )?;
+            Ok(())
+        })
+    }
+
+    /// Ends a session.
+    ///
+    /// # Errors
+    /// As every method: see [`Store::open`].
+    pub fn end_session(&self, digest: &str) -> Result<()> {
+        self.write("end a session", |db| {
+            db.execute("DELETE FROM sessions WHERE digest = ?", [digest]).map(|_| ())
+        })
+    }
+
+    /// Keeps a new token.
+    ///
+    /// # Errors
+    /// As every method: see [`Store::open`].
+    pub fn add_token(&self, token: &ApiToken) -> Result<()> {
+        self.write("keep a token", |db| {
+            db.execute(
+                "INSERT INTO tokens VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                params![
+                    token.id,
+                    token.digest,
+                    token.name,
+                    token.owner,
+                    token.scopes.join(" "),
+                    token.created_at.micros(),
+                    token.expires_at.micros(),
+                    token.last_used_at.map(Timestamp::micros),
+                    token.revoked
+                ],
+            )
+            .map(|_| ())
+        })
+    }
+
+    /// The token of `digest` and the user it acts for.
+    ///
+    /// # Errors
+    /// As every method: see [`Store::open`].
+    pub fn token(&self, digest: &str) -> Result<Option<(ApiToken, User)>> {
+        self.read("look up a token", |db| {
+            let token = db
+                .prepare_cached(&format!("SELECT {TOKEN} FROM tokens WHERE digest = ?"))?
+                .query_row([digest], token_from)
+                .optional()?;
+            let Some(token) = token else { return Ok(None) };
+            Ok(user_named(db, &token.owner)?.map(|user| (token, user)))
+        })
+    }
+
+    /// Says that a token was used.
+    ///
+    /// # Errors
+    /// As every method: see [`Store::open`].
+    pub fn token_used(&self, id: &str, now: Timestamp) -> Result<()> {
+        self.write("note a token", |db| {
+            db.execute("UPDATE tokens SET last_used_at = ? WHERE id = ?", params![now.micros(), id])
+                .map(|_| ())
+        })
+    }
+
+    /// All tokens, newest first.
+    ///
+    /// # Errors
+    /// As every method: see [`Store::open`].
+    pub fn tokens(&self) -> Result<Vec<ApiToken>> {
+        self.read("list tokens", |db| {
+            db.prepare_cached(&format!("SELECT {TOKEN} FROM tokens ORDER BY created_at DESC, id"))?
+                .query_map([], token_from)?
+                .collect()
+        })
+    }
+
+    /// Takes a token back.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] for an unknown token.
+    pub fn revoke_token(&self, id: &str) -> Result<()> {
+        let found = self.write("take a token back", |db| {
+            db.execute("UPDATE tokens SET revoked = 1 WHERE id = ?", [id])
+        })?;
+        if found == 0 {
+            return Err(Error::new(ErrorKind::NotFound, format!("no token \"{id}\"")));
+        }
+        Ok(())
+    }
+}
+
+const TOKEN: &str =
+    "id, digest, name, owner, scopes, created_at, expires_at, last_used_at, revoked";
+
+fn insert_user(db: &Connection, user: &User) -> rusqlite::Result<usize> {
+    db.execute(
+        "INSERT OR IGNORE INTO users (name, role, password, disabled, created_at, last_seen_at) VALUES (?,?,?,?,?,?)",
+        params![
+            user.name,
+            user.role,
+            user.password,
+            user.disabled,
+            user.created_at.micros(),
+            user.last_seen_at.map(Timestamp::micros)
+        ],
+    )
+}
+
+fn user_named(db: &Connection, name: &str) -> rusqlite::Result<Option<User>> {
+    db.prepare_cached(
+        "SELECT name, role, password, disabled, created_at, last_seen_at FROM users WHERE name = ?",
+    )?
+    .query_row([name], user_from)
+    .optional()
+}
+
+fn moment(row: &Row<'_>, index: usize) -> rusqlite::Result<Timestamp> {
+    row.get(index).map(Timestamp::from_micros)
+}
+
+fn user_from(row: &Row<'_>) -> rusqlite::Result<User> {
+    Ok(User {
+        name: row.get(0)?,
+        role: row.get(1)?,
+        password: row.get(2)?,
+        disabled: row.get(3)?,
+        created_at: moment(row, 4)?,
+        last_seen_at: row.get::<_, Option<i64>>(5)?.map(Timestamp::from_micros),
+    })
+}
+
+fn session_from(row: &Row<'_>) -> rusqlite::Result<LoginSession> {
+    Ok(LoginSession {
+        digest: row.get(0)?,
+        user: row.get(1)?,
+        created_at: moment(row, 2)?,
+        seen_at: moment(row, 3)?,
+        expires_at: moment(row, 4)?,
+    })
+}
+
+fn token_from(row: &Row<'_>) -> rusqlite::Result<ApiToken> {
+    let scopes: String = row.get(4)?;
+    Ok(ApiToken {
+        id: row.get(0)?,
+        digest: row.get(1)?,
+        name: row.get(2)?,
+        owner: row.get(3)?,
+        scopes: scopes.split_whitespace().map(str::to_owned).collect(),
+        created_at: moment(row, 5)?,
+        expires_at: moment(row, 6)?,
+        last_used_at: row.get::<_, Option<i64>>(7)?.map(Timestamp::from_micros),
+        revoked: row.get(8)?,
+    })
+}

@@ -1,0 +1,88 @@
+//! The catalogue of a project with a thousand models: how long it takes to open, to search and to reproduce.
+
+use super::goal::{at_most, equal, succeeds, write_files};
+use crate::Result;
+use crate::binary::Flywheel;
+use crate::context::Context;
+use crate::process;
+use crate::tally::Tally;
+
+/// The models, half of them tables; a hundred read the landed table, each other one the hundredth before it.
+const MODELS: usize = 1_000;
+const FIRST: usize = 100;
+
+/// The times the catalogue is opened; the best counts, because others use the machine as well.
+const TIMES: usize = 5;
+const OPEN_MAX_MS: f64 = 300.0;
+const SEARCH_MAX_MS: f64 = 400.0;
+
+/// Makes the project, builds it, and asks.
+pub(super) fn run(context: &Context) -> Result<Tally> {
+    let flywheel = Flywheel::build(context)?;
+    let project = context.scratch("catalogue")?;
+    let mut files = vec![
+        (
+            "flywheel.yaml".to_owned(),
+            "name: large\ncatalogue: {assets: {mart.*: {owner: data}}}\n".to_owned(),
+        ),
+        (
+            "connections/f.yaml".to_owned(),
+            "connection: f\ntype: csv\noptions: {folder: data}\n".to_owned(),
+        ),
+        (
+            "syncs/s.yaml".to_owned(),
+            "sync: s\nconnection: f\nstreams: [{stream: t, options: {path: t.csv}}]\n".to_owned(),
+        ),
+        ("data/t.csv".to_owned(), "id,amount\n1,2\n2,3\n".to_owned()),
+    ];
+    let mut properties = "version: 2\nmodels:\n".to_owned();
+    for n in 0..MODELS {
+        let from = match n.checked_sub(FIRST) {
+            None => "{{ source('raw', 't') }}".to_owned(),
+            Some(before) => format!("{{{{ ref('m{before}') }}}}"),
+        };
+        let kind = if n % 2 == 0 { "view" } else { "table" };
+        let sql = format!(
+            "{{{{ config(materialized='{kind}') }}}} select id, amount + {n} as amount from {from}\n"
+        );
+        files.push((format!("models/mart/m{n}.sql"), sql));
+        properties.push_str(&format!(
+            "  - {{name: m{n}, description: Model number {n} of the shop 第{n}个模型}}\n"
+        ));
+    }
+    files.push(("models/mart/mart.yml".to_owned(), properties));
+    let files: Vec<(&str, String)> =
+        files.iter().map(|(path, text)| (path.as_str(), text.clone())).collect();
+    write_files(&project, &files)?;
+    let mut tally = Tally::default();
+    for command in ["sync", "build"] {
+        let cost = process::measure(&mut flywheel.on(&project, &[command]))?;
+        succeeds(&mut tally, &format!("catalogue: {command}"), &cost);
+    }
+    let mut best = |arguments: &[&str]| -> Result<f64> {
+        let mut best = f64::INFINITY;
+        for _ in 0..TIMES {
+            let cost = process::measure(&mut flywheel.on(&project, arguments))?;
+            succeeds(&mut tally, &format!("catalogue: {arguments:?}"), &cost);
+            best = best.min(cost.wall_s * 1_000.0);
+        }
+        Ok(best)
+    };
+    let checked = best(&["check"])?;
+    let opened = best(&["catalogue", "--kind", "sync"])?;
+    let searched = best(&["search", "模型 997", "--limit", "1"])?;
+    println!("catalogue: reading the project's files alone takes {checked:.0} ms of each");
+    at_most(&mut tally, "catalogue: ms to open it", opened, OPEN_MAX_MS);
+    at_most(&mut tally, "catalogue: ms to search it, its index included", searched, SEARCH_MAX_MS);
+    let formula = process::output(&mut flywheel.on(&project, &["catalogue", "formula"]))?;
+    let differ = format!(
+        "select count(*) from ({formula}) as f join system.assets as a on a.kind = f.kind and a.name = f.name where abs(f.health - a.health) > 1e-9"
+    );
+    equal(
+        &mut tally,
+        "catalogue: scores that one query does not give again",
+        &flywheel.value(&project, &differ)?,
+        "0",
+    );
+    Ok(tally)
+}
