@@ -69,3 +69,11 @@ export function ago(text: string | null | undefined, language: Language, now = D
   }
   return relative.format(Math.round(value), "year");
 }
+
+/** The day of a logical moment. Turns are named by days in UTC, so it is not moved into the reader's time zone. */
+export function day(text: string | null | undefined, language: Language): string {
+  if (!text) return NOTHING;
+  const at = new Date(text);
+  if (Number.isNaN(at.getTime())) return text;
+  return new Intl.DateTimeFormat(locale(language), { dateStyle: "medium", timeZone: "UTC" }).format(at);
+}
