@@ -33,6 +33,7 @@ export function speaker<K extends string = never>(language: format.Language, own
     compact: (value: number | null | undefined) => format.compact(value, language),
     percent: (value: number | null | undefined) => format.percent(value, language),
     points: (value: number | null | undefined) => format.points(value, language),
+    interval: (lower: number | null | undefined, upper: number | null | undefined) => format.interval(lower, upper, language),
     duration: (value: number | null | undefined) => format.duration(value, language),
     moment: (value: string | null | undefined) => format.moment(value, language),
     day: (value: string | null | undefined) => format.day(value, language),

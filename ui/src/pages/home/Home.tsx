@@ -101,13 +101,13 @@ function AssetLink({ name }: { name: string }) {
 }
 
 function Summary({ turns }: { turns: Whole["policies"][number]["turns"] }) {
-  const { t, points, percent } = useWords(own);
+  const { t, points, percent, interval } = useWords(own);
   const last = measured(turns).at(-1);
   if (!last) return null;
   return (
     <p className="lift-now">
       <b>{points(last.lift)}</b>
-      <span>{points(last.lower)} … {points(last.upper)}</span>
+      <span>{interval(last.lower, last.upper)}</span>
       <span className="lift-rates"><i className="key key-treated" />{t("lift.treated")} {percent(last.treated_rate)}<i className="key key-holdout" />{t("lift.holdout")} {percent(last.holdout_rate)}</span>
     </p>
   );
