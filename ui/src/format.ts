@@ -86,3 +86,13 @@ export function day(text: string | null | undefined, language: Language): string
   if (Number.isNaN(at.getTime())) return text;
   return new Intl.DateTimeFormat(locale(language), { dateStyle: "medium", timeZone: "UTC" }).format(at);
 }
+
+/** Days, hours and minutes of a declared duration, which the API writes in microseconds: `604800000000us`. */
+export function span(text: string | null | undefined, language: Language): string {
+  const micros = /^(\d+)us$/.exec(text ?? "")?.[1];
+  if (micros === undefined) return text || NOTHING;
+  const ms = Number(micros) / 1000;
+  const [size, name] = ([[86_400_000, "day"], [3_600_000, "hour"], [60_000, "minute"]] as const).find(([one]) => ms >= one && ms % one === 0) ?? [0, ""];
+  if (!size) return duration(ms, language);
+  return new Intl.NumberFormat(locale(language), { style: "unit", unit: name, unitDisplay: "long" }).format(ms / size);
+}

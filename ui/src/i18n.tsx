@@ -35,6 +35,7 @@ export function speaker<K extends string = never>(language: format.Language, own
     points: (value: number | null | undefined) => format.points(value, language),
     interval: (lower: number | null | undefined, upper: number | null | undefined) => format.interval(lower, upper, language),
     duration: (value: number | null | undefined) => format.duration(value, language),
+    span: (value: string | null | undefined) => format.span(value, language),
     moment: (value: string | null | undefined) => format.moment(value, language),
     day: (value: string | null | undefined) => format.day(value, language),
     ago: (value: string | null | undefined) => format.ago(value, language),

@@ -9,6 +9,9 @@ export type Measured = Lift & { lift: number; lower: number; upper: number };
 
 export const measured = (turns: Lift[]): Measured[] => turns.filter((turn): turn is Measured => turn.lift !== null && turn.lower !== null && turn.upper !== null);
 
+/** The query that gives a policy's lift again. */
+export const liftSql = (policy: string) => `select * from system.lift where policy = '${policy.replaceAll("'", "''")}' order by turn`;
+
 export type Verdict = "works" | "harms" | "unclear" | "none";
 
 /** What the newest interval says: whether it lies wholly on one side of 0. */

@@ -9,7 +9,7 @@ import { entries } from "../../pages";
 import { useWho } from "../../session";
 import { Ask, Card, Empty, Grid, Page, Rich, Status, Trouble, Trust } from "../../ui/basics";
 import { Icon, type IconName } from "../../ui/icons";
-import { LiftChart, LiftTable, measured, verdict } from "../../ui/lift";
+import { LiftChart, LiftTable, liftSql, measured, verdict } from "../../ui/lift";
 import { Ring } from "./Ring";
 import own from "./words";
 
@@ -21,9 +21,6 @@ const TURNS = 40;
 /** Policies whose lift is drawn here; the others are one click away. */
 const POLICIES = 4;
 const FINAL = ["succeeded", "failed", "blocked", "cancelled"];
-
-/** The query that gives a policy's lift again. */
-export const liftSql = (policy: string) => `select * from system.lift where policy = '${policy.replaceAll("'", "''")}' order by turn`;
 
 export default function Home() {
   const { t } = useWords(own);
