@@ -9,6 +9,7 @@ import { entries } from "../../pages";
 import { useWho } from "../../session";
 import { Ask, Card, Empty, Grid, Page, Rich, Status, Trouble, Trust } from "../../ui/basics";
 import { Icon, type IconName } from "../../ui/icons";
+import { better, isNear } from "../../ui/measures";
 import { LiftChart, LiftTable, liftSql, measured, verdict } from "../../ui/lift";
 import { Ring } from "./Ring";
 import own from "./words";
@@ -224,16 +225,6 @@ function Did({ now }: { now: Work | null }) {
   );
 }
 
-/** Measures are better when higher, but for errors. */
-const LESS_IS_BETTER = /wape|mase|mae|rmse|brier|log.?loss|error|deviance/i;
-/** A share of intervals that held is as good as it is near to what was promised. */
-const NEAR_IS_BETTER = /^coverage$/i;
-
-export function better({ measure, value, baseline }: Pick<Measure, "measure" | "value" | "baseline">): boolean | null {
-  if (value === null || baseline === null || NEAR_IS_BETTER.test(measure)) return null;
-  return LESS_IS_BETTER.test(measure) ? value < baseline : value > baseline;
-}
-
 /** The length of a bar, for the style sheet. */
 const share = (value: number) => ({ "--share": Math.max(0, Math.min(1, value)) }) as CSSProperties;
 
@@ -241,7 +232,7 @@ const share = (value: number) => ({ "--share": Math.max(0, Math.min(1, value)) }
 function Foretold({ learners }: { learners: Learned[] }) {
   const { t, n, word } = useWords(own);
   const rows = learners.flatMap(({ learner, measures }) => {
-    const useful = measures.filter((one) => one.value !== null && !NEAR_IS_BETTER.test(one.measure));
+    const useful = measures.filter((one) => one.value !== null && !isNear(one.measure));
     const chosen = useful.find((one) => one.against === "reality") ?? useful.find((one) => /ndcg|hit/i.test(one.measure)) ?? useful[0];
     return chosen ? [{ learner, ...chosen }] : [];
   });
