@@ -7,6 +7,7 @@ use axum::extract::State;
 use axum::response::Response;
 use flywheel_base::{Error, Result as BaseResult, Timestamp};
 use flywheel_decision::challenge::Challenge;
+use flywheel_decision::table::ExperimentRow;
 use flywheel_project::resource::policy::Choose;
 use flywheel_runtime::status::{PolicyStatus, policies as collect};
 use flywheel_runtime::{Workspace, policy, run};
@@ -298,6 +299,18 @@ async fn roll_back(
 }
 
 async fn experiments(State(app): State<Arc<App>>) -> Result<Response> {
-    let found = app.with(|workspace| async move { policy::experiments(&workspace, None).await });
+    let found = app.with(|workspace| async move {
+        let all = policy::experiments(&workspace, None).await?;
+        all.iter().map(standing).collect::<BaseResult<Vec<_>>>()
+    });
     items(&found.await?)
+}
+
+/// How an experiment stands; a row counts moments in microseconds, the API writes them as text.
+fn standing(row: &ExperimentRow) -> BaseResult<Value> {
+    let mut answer = declared(row)?;
+    if let Value::Object(answer) = &mut answer {
+        answer.insert("at".to_owned(), json!(row.at.to_string()));
+    }
+    Ok(answer)
 }
