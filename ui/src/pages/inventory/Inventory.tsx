@@ -63,7 +63,7 @@ export default function Inventory() {
 
 function Proposals({ name }: { name: string }) {
   const words = useWords(own);
-  const { t, n, percent } = words;
+  const { t, n, percent, fixed } = words;
   const table = useGet<Table>(`/v1/policies/${part(name)}/decisions?limit=${READ}`);
   const all = useMemo(() => (table.data ? proposals(table.data) : []), [table.data]);
   const [find, setFind] = useState("");
@@ -79,7 +79,7 @@ function Proposals({ name }: { name: string }) {
           <Figures of={[
             { label: t("proposals"), value: n(all.length) },
             { label: t("quantity"), value: n(sum((one) => one.quantity)) },
-            { label: t("cost"), value: n(sum((one) => one.cost)) },
+            { label: t("cost"), value: fixed(sum((one) => one.cost), 2) },
             { label: t("risk.most"), value: percent(Math.max(...all.map((one) => one.risk ?? 0))), note: t("risk.most.note"), tone: "warn" },
           ]} />
           <Card title={t("proposals")} flush extra={<><Link to={`/policies/${part(name)}`}>{t("policy")}</Link><Trust read={table.dataUpdatedAt} as={first.at} sql={data.sql} rows={data.row_count} took_ms={data.elapsed_ms} /></>}>
@@ -98,7 +98,7 @@ function Proposals({ name }: { name: string }) {
                 { key: "demand", title: t("demand"), number: true, cell: (one) => n(one.demand, 0), by: (one) => one.demand },
                 { key: "risk", title: t("risk"), number: true, cell: (one) => percent(one.risk), by: (one) => one.risk },
                 { key: "order", title: t("order"), number: true, cell: (one) => <b>{n(one.quantity, 0)}</b>, by: (one) => one.quantity },
-                { key: "cost", title: t("cost"), number: true, cell: (one) => n(one.cost), by: (one) => one.cost },
+                { key: "cost", title: t("cost"), number: true, cell: (one) => fixed(one.cost, 2), by: (one) => one.cost },
                 { key: "why", title: t("why"), cell: (one) => <details className="declared"><summary>{t("why")}</summary><p style={{ whiteSpace: "normal", maxWidth: 320 }}>{one.reason}</p></details> },
               ]}
             />
