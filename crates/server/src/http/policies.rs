@@ -314,3 +314,36 @@ fn standing(row: &ExperimentRow) -> BaseResult<Value> {
     }
     Ok(answer)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_moment_of_an_experiment_is_text_as_all_moments_are() {
+        let row = ExperimentRow {
+            turn: 3,
+            at: Timestamp::parse("2024-05-03").unwrap(),
+            policy: "offer".to_owned(),
+            split: "a1".to_owned(),
+            metric: "outcome".to_owned(),
+            variant: "bold".to_owned(),
+            control: "plain".to_owned(),
+            units: 10,
+            control_units: 12,
+            rate: Some(0.5),
+            control_rate: Some(0.25),
+            difference: Some(0.25),
+            lower: None,
+            upper: None,
+            variance_saved: None,
+            split_p: Some(0.7),
+            standing: "open".to_owned(),
+        };
+        let shown = standing(&row).unwrap();
+        assert_eq!(
+            (&shown["at"], &shown["standing"]),
+            (&json!("2024-05-03T00:00:00Z"), &json!("open"))
+        );
+    }
+}
