@@ -49,8 +49,9 @@ async function serve() {
 async function visit(base, { language = "en", theme = "light", width = 1440, expected = /^$/ } = {}) {
   const context = await browser.newContext({ baseURL: base, viewport: { width, height: 950 }, colorScheme: theme, reducedMotion: "reduce" });
   await context.addInitScript(([lang, colours]) => {
-    localStorage.setItem("flywheel.language", lang);
-    localStorage.setItem("flywheel.theme", colours);
+    // What the visitor chooses later stays.
+    localStorage["flywheel.language"] ??= lang;
+    localStorage["flywheel.theme"] ??= colours;
   }, [language, theme]);
   const page = await context.newPage();
   const note = (what) => !expected.test(what) && problems.push(`${language} ${theme} ${new URL(page.url()).pathname}: ${what}`);
