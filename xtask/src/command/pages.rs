@@ -36,7 +36,9 @@ pub(crate) fn pages(context: &Context) -> Result<Tally> {
     }
     let browser = std::env::var("CHROMIUM").unwrap_or_else(|_| CHROMIUM.to_owned());
     if !Path::new(&browser).is_file() {
-        println!("pages: there is no {browser}, so no page was opened; CHROMIUM names another");
+        println!(
+            "NOT RUN: there is no {browser}, so no page was opened. Install Chromium, or name it in CHROMIUM."
+        );
         return Ok(tally);
     }
     let mut walk = npm(&folder, &["run", "e2e"]);
