@@ -1,0 +1,145 @@
+/** Talks to the HTTP API (`/v1`) of the server that also serves these pages. */
+import { keepPreviousData, QueryClient, useMutation, useQuery } from "@tanstack/react-query";
+
+/** A refusal or failure, as the server states it (`application/problem+json`). */
+export class Problem extends Error {
+  constructor(
+    readonly status: number,
+    readonly code: string,
+    readonly detail: string,
+    readonly hint: string | null,
+    readonly requestId: string | null,
+  ) {
+    super(detail);
+  }
+}
+
+let csrf: string | null = null;
+/** Keeps the word that every changing request must carry. */
+export const setCsrf = (word: string | null) => {
+  csrf = word;
+};
+
+async function problemOf(answer: Response): Promise<Problem> {
+  const id = answer.headers.get("x-request-id");
+  try {
+    const body = (await answer.json()) as { code?: string; detail?: string; title?: string; hint?: string | null };
+    return new Problem(answer.status, body.code ?? "internal", body.detail ?? body.title ?? answer.statusText, body.hint ?? null, id);
+  } catch {
+    // A proxy in between answers with a page of its own.
+    return new Problem(answer.status, answer.status >= 502 ? "unavailable" : "internal", answer.statusText || `HTTP ${answer.status}`, null, id);
+  }
+}
+
+async function send(method: string, path: string, body?: unknown, signal?: AbortSignal): Promise<Response> {
+  const headers: Record<string, string> = {};
+  if (body !== undefined) headers["content-type"] = "application/json";
+  if (method !== "GET" && csrf) headers["x-csrf-token"] = csrf;
+  let answer: Response;
+  try {
+    answer = await fetch(path, { method, headers, body: body === undefined ? undefined : JSON.stringify(body), signal, credentials: "same-origin" });
+  } catch (error) {
+    if (signal?.aborted) throw error;
+    throw new Problem(0, "unavailable", error instanceof Error ? error.message : String(error), null, null);
+  }
+  if (!answer.ok) {
+    const problem = await problemOf(answer);
+    if (problem.status === 401 && path !== "/v1/login") void client.invalidateQueries({ queryKey: ["/v1/session"] });
+    throw problem;
+  }
+  return answer;
+}
+
+/** Sends a request and reads its JSON; an empty answer is `undefined`. */
+export async function call<T>(method: string, path: string, body?: unknown, signal?: AbortSignal): Promise<T> {
+  const answer = await send(method, path, body, signal);
+  const text = await answer.text();
+  return (text ? JSON.parse(text) : undefined) as T;
+}
+
+/** Sends a request whose answer is a file. */
+export const download = async (path: string, body: unknown) => (await send("POST", path, body)).blob();
+
+export const client = new QueryClient({
+  defaultOptions: {
+    queries: {
+      staleTime: 5_000,
+      refetchOnWindowFocus: true,
+      retry: (count, error) => count < 2 && error instanceof Problem && (error.status === 0 || error.status === 503),
+    },
+  },
+});
+
+/** What `GET path` answers; `null` asks nothing. */
+export function useGet<T>(path: string | null, every?: number) {
+  return useQuery<T, Error>({
+    queryKey: [path],
+    queryFn: ({ signal }) => call<T>("GET", path ?? "", undefined, signal),
+    enabled: path !== null,
+    refetchInterval: every,
+    placeholderData: keepPreviousData,
+  });
+}
+
+/** Does something, then asks anew for what is shown. */
+export function useDo<T = unknown, V = void>(make: (value: V) => [string, string, unknown?], then?: (answer: T, value: V) => void) {
+  return useMutation<T, Error, V>({
+    mutationFn: (value) => {
+      const [method, path, body] = make(value);
+      return call<T>(method, path, body);
+    },
+    onSuccess: (answer, value) => {
+      then?.(answer, value);
+      void client.invalidateQueries({ predicate: (query) => query.queryKey[0] !== "/v1/session" });
+    },
+  });
+}
+
+export const part = encodeURIComponent;
+
+// --- what the API answers -------------------------------------------------------------------------------------
+
+export type Cell = string | number | boolean | null;
+export interface Column { name: string; type: string; nullable?: boolean; description?: string | null }
+export interface Table { columns: Column[]; rows: Cell[][]; row_count: number; truncated: boolean; elapsed_ms: number; sql?: string | null; query_id?: string; notes?: string[] }
+export interface Items<T> { items: T[]; next?: string | number | null }
+export interface User { name: string; role: string; permissions: string[] }
+export interface Session { project: string; version: string; simulated: boolean; setup_needed: boolean; demo: boolean; user: User | null; csrf: string | null }
+export interface Me extends User { features: string[] }
+export interface Measure { against: string; measure: string; value: number | null; baseline: number | null; count: number | null; turn?: number; at?: string }
+export interface Lift { turn: number; decisions: number; measured: number; treated_rate: number | null; holdout_rate: number | null; lift: number | null; lower: number | null; upper: number | null; artifact?: string | null }
+export interface Policy {
+  policy: string; paused: unknown; promoted: unknown; decisions: number; held_out: number; actions: number; outcomes: number; turns: Lift[];
+  file?: string; choose?: string; learner?: string | null; action?: unknown; holdout?: number | null; description?: string | null;
+  declared?: unknown; promotions?: { number: number; at: string; learner: string | null; artifact: string | null; undoes: number | null; reason: string | null; evidence: unknown }[];
+}
+export type Health = "ok" | "attention" | "failed" | "idle";
+export interface Stage { stage: string; count: number; unit: string; health: Health; note: string | null }
+export interface Work { work: string; kind: string; what: string; status: string; asked_by: string; asked_at: string; started_at: string | null; ended_at: string | null; run_id: string | null; error: string | null; hint: string | null; log: LogLine[] }
+export interface LogLine { at: string; level: string; text: string }
+export interface Status {
+  project: string; simulated: boolean; turn: { turn: number; at: string; complete: boolean } | null; landed: { name: string; rows: number; version: number }[];
+  quarantined: number; models: number; blocked: string[]; policies: Policy[]; ring: Stage[];
+  attention: { kind: string; text: string; target: string; count?: number; names?: string[] }[]; working: Work | null; next_turn_at: string | null;
+}
+export interface Task { run_id?: string; position: number; kind: string; name: string; status: string; started_at: string; duration_ms: number | null; rows_in: number | null; rows_out: number | null; rows_rejected: number | null; error: string | null; detail?: unknown }
+export interface Run { run_id: string; kind: string; turn: number | null; logical_at: string | null; status: string; started_at: string; ended_at: string | null; duration_ms: number | null; error: string | null; tasks?: Task[]; log?: LogLine[] }
+export interface Turn { turn: number; at: string; complete: boolean; run_id: string | null; started_at: string | null; duration_ms: number | null; status: string | null; error: string | null }
+export interface Asset {
+  name: string; kind: string; title?: string | null; description: string | null; tags?: string[]; file?: string | null; columns: Column[]; rows: number | null; version: number | null;
+  updated_at: string | null; tests: { name: string; status: string | null; failures?: number }[]; freshness: { newest: string; status: string } | null; upstream: string[]; downstream: string[]; sql: string | null;
+}
+export interface Sync {
+  name: string; from: string; to: string | null; file: string; description?: string | null; streams: { stream: string; read: string; write: string; table: string | null }[];
+  last: Partial<Task> | null; quarantined: number; recent?: Task[]; declared?: unknown;
+}
+export interface Connection { name: string; type: string; file: string; role: string; syncs: string[]; settings: Record<string, unknown> }
+export interface Model {
+  name: string; file: string | null; materialized: string; description: string | null; tags: string[]; status: string; built_at: string | null; rows: number | null;
+  tests: { passed?: number; failed?: number; declared?: number }; sql?: string; compiled?: string | null; upstream?: string[]; downstream?: string[]; columns?: { column: string; expression: string | null }[];
+}
+export interface Metric { name: string; label: string | string[] | null; synonyms: string[]; description: string | null; view: string; dimensions: string[]; kind: string; unit?: string | null; owner?: string | null; file?: string }
+export interface Learner { name: string; kind: string; file: string; description?: string | null; artifact: string | null; fitted_at: string | null; measures: Measure[]; artifacts?: { digest: string; turn: number; fitted_at: string }[]; evaluations?: Measure[]; declared?: unknown }
+export interface Graph { nodes: { id: string; kind: string; name: string; table: string | null; asset?: string | null }[]; edges: { from: string; to: string }[] }
+export interface Steps { steps: { node: string; column: string; expression: string | null; transform?: string; upstream: { from: { table: string; column: string }; transform: string }[] }[] }
+export interface Action { key: string; policy: string; turn: number; action: string; status: string; attempts: number; due_at: string | null; ended_at: string | null; error: string | null }

@@ -1,0 +1,359 @@
+/** The parts pages are made of. */
+import { Button, Popover } from "antd";
+import { type ReactNode, useEffect, useId, useMemo, useRef, useState } from "react";
+import { Link, useSearchParams } from "react-router";
+import { Problem } from "../api";
+import { useWords } from "../i18n";
+import { entries } from "../pages";
+import { useWho } from "../session";
+import { Icon, type IconName } from "./icons";
+
+/** Words with `code` between backticks. */
+export function Rich({ text }: { text: string }) {
+  return <>{text.split("`").map((piece, at) => (at % 2 ? <code key={at}>{piece}</code> : piece))}</>;
+}
+
+/** A page: its title, one sentence about it, what can be done, and what it shows. */
+export function Page({ title, text, back, actions, children }: { title: ReactNode; text?: ReactNode; back?: { to: string; label: string }; actions?: ReactNode; children: ReactNode }) {
+  return (
+    <div className="page">
+      <header className="page-head">
+        <div className="page-words">
+          {back && <Link className="page-back" to={back.to}><Icon name="back" size={14} />{back.label}</Link>}
+          <h1>{title}</h1>
+          {text && <p>{typeof text === "string" ? <Rich text={text} /> : text}</p>}
+        </div>
+        {actions && <div className="page-actions">{actions}</div>}
+      </header>
+      {children}
+    </div>
+  );
+}
+
+export function Card({ title, extra, children, className = "", flush = false, id }: { title?: ReactNode; extra?: ReactNode; children: ReactNode; className?: string; flush?: boolean; id?: string }) {
+  const label = useId();
+  return (
+    <section className={`card ${flush ? "card-flush" : ""} ${className}`} aria-labelledby={title ? label : undefined} id={id}>
+      {(title || extra) && (
+        <div className="card-head">
+          {title && <h2 id={label}>{title}</h2>}
+          {extra && <div className="card-extra">{extra}</div>}
+        </div>
+      )}
+      <div className="card-body">{children}</div>
+    </section>
+  );
+}
+
+/** What is shown where there is nothing yet: why, and the next step. */
+export function Empty({ text, action, icon = "info" }: { text: string; action?: ReactNode; icon?: IconName }) {
+  return (
+    <div className="empty">
+      <Icon name={icon} size={26} />
+      <p><Rich text={text} /></p>
+      {action}
+    </div>
+  );
+}
+
+/** Grey bars where something is being asked for. */
+export function Loading({ lines = 4 }: { lines?: number }) {
+  const { t } = useWords();
+  return (
+    <div className="loading" role="status" aria-label={t("app.loading")}>
+      {Array.from({ length: lines }, (_, at) => <i key={at} style={{ width: `${92 - ((at * 37) % 45)}%` }} />)}
+    </div>
+  );
+}
+
+/** What went wrong, with its code, what can be done about it, and the number of the request. */
+export function Trouble({ error, retry }: { error: unknown; retry?: () => void }) {
+  const { t } = useWords();
+  const problem = error instanceof Problem ? error : null;
+  const detail = problem?.status === 0 ? t("app.offline") : (problem?.detail ?? (error instanceof Error ? error.message : String(error)));
+  const hint = problem?.hint ?? (problem?.code === "denied" ? t("app.denied") : null);
+  return (
+    <div className="trouble" role="alert">
+      <Icon name="failed" size={20} />
+      <div>
+        <p className="trouble-detail">{problem && <code className="trouble-code">{problem.code}</code>}<Rich text={detail} /></p>
+        {hint && <p><Rich text={hint} /></p>}
+        {problem?.requestId && <p className="quiet small">{t("app.request", { id: problem.requestId })}</p>}
+        {retry && <Button size="small" onClick={retry}>{t("app.retry")}</Button>}
+      </div>
+    </div>
+  );
+}
+
+interface Asked<T> { data: T | undefined; error: unknown; isPending: boolean; refetch: () => unknown }
+
+/** What was asked for, once it is there; until then grey bars, or what went wrong. */
+export function Ask<T>({ of, lines, children }: { of: Asked<T>; lines?: number; children: (data: T) => ReactNode }) {
+  if (of.data !== undefined) return <>{children(of.data)}</>;
+  if (of.error) return <Trouble error={of.error} retry={() => void of.refetch()} />;
+  return <Loading lines={lines} />;
+}
+
+const TONES: Record<string, "ok" | "warn" | "bad" | "idle" | "brand"> = {
+  ok: "ok", succeeded: "ok", published: "ok", passed: "ok", delivered: "ok", active: "ok", fresh: "ok", complete: "ok", works: "ok",
+  running: "brand", queued: "brand", pending: "brand",
+  attention: "warn", warned: "warn", warn: "warn", blocked: "warn", paused: "warn", interrupted: "warn", open: "warn", stale: "warn", "never built": "idle",
+  failed: "bad", dead: "bad", harms: "bad", revoked: "bad",
+};
+const MARKS: Record<string, IconName> = { ok: "check", warn: "alert", bad: "failed" };
+
+/** A word for a state, told by colour and by a mark. */
+export function Status({ of, label }: { of: string; label?: string }) {
+  const { word } = useWords();
+  const tone = TONES[of] ?? "idle";
+  const mark = MARKS[tone];
+  return (
+    <span className={`status status-${tone}`}>
+      {mark ? <Icon name={mark} size={13} /> : <i className={`dot ${of === "running" ? "dot-live" : ""}`} />}
+      {label ?? word("status", of)}
+    </span>
+  );
+}
+
+/** A small word beside something: a kind, a tag. */
+export const Chip = ({ children }: { children: ReactNode }) => <span className="chip">{children}</span>;
+
+/** Puts text on the clipboard, also where the browser keeps its own way for secure pages only. */
+async function copy(text: string) {
+  try {
+    await navigator.clipboard.writeText(text);
+  } catch {
+    const area = document.createElement("textarea");
+    area.value = text;
+    area.className = "unseen";
+    document.body.append(area);
+    area.select();
+    document.execCommand("copy");
+    area.remove();
+  }
+}
+
+export function Copy({ text, small = true }: { text: string; small?: boolean }) {
+  const { t } = useWords();
+  const [done, setDone] = useState(false);
+  useEffect(() => {
+    if (!done) return;
+    const timer = setTimeout(() => setDone(false), 1500);
+    return () => clearTimeout(timer);
+  }, [done]);
+  return (
+    <Button size={small ? "small" : "middle"} type="text" icon={<Icon name={done ? "check" : "copy"} size={14} />} onClick={() => void copy(text).then(() => setDone(true))}>
+      <span aria-live="polite">{done ? t("f.copied") : t("f.copy")}</span>
+    </Button>
+  );
+}
+
+/** Text of a program or file, to be read and copied. */
+export function Code({ text, max = 360 }: { text: string; max?: number }) {
+  return (
+    <div className="code">
+      <div className="code-copy"><Copy text={text} /></div>
+      {/* It scrolls, so it must be reachable by keyboard. */}
+      <pre tabIndex={0} style={{ maxHeight: max }}><code>{text}</code></pre>
+    </div>
+  );
+}
+
+export interface Origin {
+  /** When the answer was read, in milliseconds. */
+  read?: number;
+  /** The logical moment it speaks of. */
+  as?: string | null;
+  /** The query that gives it again. */
+  sql?: string | null;
+  /** Where the API answers it. */
+  route?: string;
+  rows?: number;
+  took_ms?: number;
+  cut?: boolean;
+}
+
+/** Whether there is a page to open a query in. */
+const LAB = entries.some((entry) => entry.path === "sql");
+
+/** Where a figure comes from: how fresh it is, and the query or answer behind it. */
+export function Trust({ read, as, sql, route, rows, took_ms, cut }: Origin) {
+  const { t, ago, day, n, duration } = useWords();
+  const { can, has } = useWho();
+  const content = () => (
+    <div className="trust">
+      {as && <p>{t("trust.as", { when: day(as) })}</p>}
+      {read !== undefined && <p>{t("trust.read", { when: ago(new Date(read).toISOString()) })}</p>}
+      {rows !== undefined && took_ms !== undefined && <p>{t("trust.took", { rows: n(rows), time: duration(took_ms) })}{cut ? ` · ${t("trust.cut")}` : ""}</p>}
+      {sql && <><h4>{t("trust.query")}</h4><Code text={sql} max={180} /></>}
+      {sql && can("query") && has("sql") && LAB && <Link to={`/sql?q=${encodeURIComponent(sql)}`}>{t("trust.open")}</Link>}
+      {!sql && route && <><h4>{t("trust.route")}</h4><code>{route}</code></>}
+    </div>
+  );
+  return (
+    <Popover trigger="click" content={content} placement="bottomRight" destroyOnHidden>
+      <button type="button" className="trust-mark" aria-label={t("trust.title")} title={t("trust.title")}><Icon name="info" size={15} /></button>
+    </Popover>
+  );
+}
+
+/** Figures in a row, each with its name. */
+export function Figures({ of }: { of: { label: ReactNode; value: ReactNode; note?: ReactNode; tone?: "ok" | "warn" | "bad" }[] }) {
+  return (
+    <dl className="figures">
+      {of.map((one, at) => (
+        <div key={at} className={one.tone ? `tone-${one.tone}` : undefined}>
+          <dt>{one.label}</dt>
+          <dd>{one.value}</dd>
+          {one.note && <dd className="figures-note">{one.note}</dd>}
+        </div>
+      ))}
+    </dl>
+  );
+}
+
+/** Names and values, one a line. */
+export function Facts({ of }: { of: [ReactNode, ReactNode][] }) {
+  return (
+    <dl className="facts">
+      {of.map(([name, value], at) => <div key={at}><dt>{name}</dt><dd>{value}</dd></div>)}
+    </dl>
+  );
+}
+
+export interface GridColumn<T> {
+  key: string;
+  title: string;
+  /** Numbers stand right. */
+  number?: boolean;
+  cell: (row: T) => ReactNode;
+  /** What rows are sorted by; without it the column is not sortable. */
+  by?: (row: T) => number | string | null | undefined;
+  width?: number | string;
+  wrap?: boolean;
+}
+
+/** A table of rows that are all here. Long ones are shown a piece at a time. */
+export function Grid<T>({ rows, columns, rowKey, label, empty, page = 50, first, tight }: { rows: T[]; columns: GridColumn<T>[]; rowKey: (row: T) => string; label: string; empty?: ReactNode; page?: number; first?: { key: string; down?: boolean }; tight?: boolean }) {
+  const { t, n, language } = useWords();
+  const [sort, setSort] = useState(first ?? null);
+  const [shown, setShown] = useState(page);
+  const sorted = useMemo(() => {
+    const by = sort && columns.find((column) => column.key === sort.key)?.by;
+    if (!by) return rows;
+    const collator = new Intl.Collator(language, { numeric: true });
+    return [...rows].sort((one, other) => {
+      const [a, b] = [by(one), by(other)];
+      // What has no value is last, whichever way.
+      if (a === null || a === undefined) return b === null || b === undefined ? 0 : 1;
+      if (b === null || b === undefined) return -1;
+      const order = typeof a === "number" && typeof b === "number" ? a - b : collator.compare(String(a), String(b));
+      return sort.down ? -order : order;
+    });
+  }, [rows, columns, sort, language]);
+  if (!rows.length && empty) return <>{empty}</>;
+  return (
+    <div className="grid-outer" tabIndex={0} role="region" aria-label={label}>
+      <table className={`grid ${tight ? "grid-tight" : ""}`}>
+        <caption className="unseen">{label}</caption>
+        <thead>
+          <tr>
+            {columns.map((column) => {
+              const on = sort?.key === column.key;
+              return (
+                <th key={column.key} scope="col" className={column.number ? "right" : undefined} style={{ width: column.width }} aria-sort={on ? (sort.down ? "descending" : "ascending") : undefined}>
+                  {column.by ? (
+                    <button type="button" title={t("sort.by", { what: column.title })} onClick={() => setSort({ key: column.key, down: on ? !sort.down : Boolean(column.number) })}>
+                      {column.title}<span aria-hidden="true" className="sort-mark">{on ? (sort.down ? "↓" : "↑") : ""}</span>
+                    </button>
+                  ) : column.title}
+                </th>
+              );
+            })}
+          </tr>
+        </thead>
+        <tbody>
+          {sorted.slice(0, shown).map((row) => (
+            <tr key={rowKey(row)}>
+              {columns.map((column) => <td key={column.key} className={`${column.number ? "right" : ""} ${column.wrap ? "wrap" : ""}`}>{column.cell(row)}</td>)}
+            </tr>
+          ))}
+        </tbody>
+      </table>
+      {sorted.length > shown && <div className="grid-more"><Button type="text" onClick={() => setShown(shown + page * 4)}>{t("f.more", { count: n(Math.min(page * 4, sorted.length - shown)) })}</Button></div>}
+    </div>
+  );
+}
+
+/** Tabs whose choice is part of the address, so that it can be linked and goes back with the browser. */
+export function Tabs<K extends string>({ tabs, label }: { tabs: { key: K; label: string; count?: number; body: () => ReactNode }[]; label: string }) {
+  const { n } = useWords();
+  const [search, setSearch] = useSearchParams();
+  const asked = search.get("tab");
+  const at = Math.max(0, tabs.findIndex((tab) => tab.key === asked));
+  const id = useId();
+  const go = (index: number, focus = false) => {
+    const tab = tabs[(index + tabs.length) % tabs.length];
+    if (!tab) return;
+    setSearch((now) => { now.set("tab", tab.key); return now; }, { replace: true });
+    if (focus) document.getElementById(`${id}-${tab.key}`)?.focus();
+  };
+  return (
+    <>
+      <div role="tablist" aria-label={label} className="tabs">
+        {tabs.map((tab, index) => (
+          <button
+            key={tab.key} type="button" role="tab" id={`${id}-${tab.key}`} aria-selected={index === at} aria-controls={`${id}-body`} tabIndex={index === at ? 0 : -1} onClick={() => go(index)}
+            onKeyDown={(event) => { if (event.key === "ArrowRight") go(at + 1, true); else if (event.key === "ArrowLeft") go(at - 1, true); }}
+          >
+            {tab.label}{tab.count !== undefined && <span className="tabs-count">{n(tab.count)}</span>}
+          </button>
+        ))}
+      </div>
+      <div role="tabpanel" id={`${id}-body`} aria-labelledby={`${id}-${tabs[at]?.key}`}>{tabs[at]?.body()}</div>
+    </>
+  );
+}
+
+/** One of a few, all in sight. */
+export function Choice<K extends string>({ of, value, choose, label }: { of: { key: K; label: ReactNode }[]; value: K; choose: (key: K) => void; label: string }) {
+  return (
+    <div className="choice" role="group" aria-label={label}>
+      {of.map((one) => <button key={one.key} type="button" aria-pressed={one.key === value} onClick={() => choose(one.key)}>{one.label}</button>)}
+    </div>
+  );
+}
+
+/** One of many. */
+export function Pick({ of, value, choose, label }: { of: { key: string; label: string }[]; value: string; choose: (key: string) => void; label: string }) {
+  return (
+    <label className="pick"><span>{label}</span>
+      <select value={value} onChange={(event) => choose(event.target.value)}>{of.map((one) => <option key={one.key} value={one.key}>{one.label}</option>)}</select>
+    </label>
+  );
+}
+
+/** The width that an element has now, in pixels; 0 before it is shown. */
+export function useWidth<E extends HTMLElement>(): [React.RefObject<E | null>, number] {
+  const ref = useRef<E>(null);
+  const [width, setWidth] = useState(0);
+  useEffect(() => {
+    const element = ref.current;
+    if (!element) return;
+    const observer = new ResizeObserver(([entry]) => setWidth(Math.round(entry?.contentRect.width ?? 0)));
+    observer.observe(element);
+    return () => observer.disconnect();
+  }, []);
+  return [ref, width];
+}
+
+/** The declaration of something, as the server read it from its file. */
+export function Declared({ file, value }: { file?: string | null; value: unknown }) {
+  const { t } = useWords();
+  return (
+    <details className="declared">
+      <summary>{t("f.declared")}{file && <code>{file}</code>}</summary>
+      <Code text={JSON.stringify(value, null, 2)} />
+    </details>
+  );
+}
