@@ -1,13 +1,13 @@
 /** A chart. ECharts is heavy: load this with `lazy`, so that it comes when the first chart is shown. */
 import { BarChart, LineChart, ScatterChart } from "echarts/charts";
-import { BrushComponent, GridComponent, LegendComponent, TooltipComponent } from "echarts/components";
+import { BrushComponent, GridComponent, LegendComponent, ToolboxComponent, TooltipComponent } from "echarts/components";
 import { init, use, type EChartsType } from "echarts/core";
 import { CanvasRenderer } from "echarts/renderers";
 import { useEffect, useRef, useState } from "react";
 import { colour, type Colour, type Mode } from "../theme";
 import "./parts.css";
 
-use([BarChart, LineChart, ScatterChart, GridComponent, TooltipComponent, LegendComponent, BrushComponent, CanvasRenderer]);
+use([BarChart, LineChart, ScatterChart, GridComponent, TooltipComponent, LegendComponent, BrushComponent, ToolboxComponent, CanvasRenderer]);
 
 /** Colours of series that eyes with any colour vision tell apart, for each theme. */
 const SERIES: Record<Mode, string[]> = {
@@ -67,6 +67,8 @@ function option(drawing: Drawing, now: Mode, brush: boolean) {
       axisLabel: { ...text, formatter: (one: string) => { const label = alongLabel(one); return label.length > 18 ? `${label.slice(0, 17)}…` : label; }, hideOverlap: true },
     },
     yAxis: value,
+    // The brush brings tools of its own; drawing across is all that is wanted.
+    toolbox: { show: false },
     brush: brush ? { xAxisIndex: 0, brushMode: "single", brushType: "lineX", toolbox: [], brushStyle: { color: c("band"), borderColor: c("brand"), borderWidth: 1 }, throttleType: "debounce", throttleDelay: 60 } : undefined,
     series: series.map((one, at) => ({
       name: one.name, type: kind, barMaxWidth: 34, itemStyle: kind === "bar" ? { borderRadius: [3, 3, 0, 0], ...(one.before ? { color: c("line-strong") } : {}) } : one.before ? { color: c("ink-3") } : undefined,

@@ -55,7 +55,7 @@ function widths(table: Table): number[] {
       for (const letter of text.slice(0, 60)) wide += letter > "⺀" ? 2 : 1;
       longest = Math.max(longest, wide);
     }
-    return Math.min(380, Math.max(76, Math.round(longest * 7.3) + 28));
+    return Math.min(380, Math.max(76, Math.round(longest * 7.9) + 28));
   });
 }
 

@@ -165,8 +165,8 @@ export default function Lab() {
             <div className="sql-bar">
               {running ? <Button danger icon={<Icon name="close" size={15} />} onClick={cancel}>{t("stop")}</Button> : <Button type="primary" icon={<Icon name="play" size={15} />} disabled={!text.trim()} onClick={() => void ask("query")}>{selected ? t("run.part") : t("run")}</Button>}
               <Button disabled={!text.trim() || running} onClick={() => void ask("plan")}>{t("explain")}</Button>
-              <Pick label={t("limit")} hidden now={limit} choose={setLimit} of={LIMITS.map((key) => ({ key, label: `${t("limit")} ${n(Number(key))}` }))} />
-              <Pick label={t("time")} hidden now={time} choose={setTime} of={TIMES.map((key) => ({ key, label: `${t("time")} ${duration(Number(key))}` }))} />
+              <Pick label={t("limit")} hidden now={limit} choose={setLimit} of={LIMITS.map((key) => ({ key, label: t("limit.some", { count: n(Number(key)) }) }))} />
+              <Pick label={t("time")} hidden now={time} choose={setTime} of={TIMES.map((key) => ({ key, label: t("time.some", { time: duration(Number(key)) }) }))} />
               <span className="sql-keys quiet small"><Rich text={t("keys")} /></span>
               <Button type="text" disabled={!text.trim()} icon={<Icon name="copy" size={15} />} onClick={share}>{t("share")}</Button>
             </div>

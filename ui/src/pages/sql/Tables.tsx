@@ -22,7 +22,7 @@ export function Tables({ known, pending, error, retry, insert, first }: { known:
       all.set(schema, [...(all.get(schema) ?? []), one]);
     }
     // What was modelled is asked most, what the platform knows of itself least.
-    const rank = (name: string) => (name === "system" ? 2 : name === "raw" ? 1 : 0);
+    const rank = (name: string) => ({ system: 4, raw: 3, staging: 2, learn: 1 })[name] ?? 0;
     return [...all].sort(([a], [b]) => rank(a) - rank(b) || a.localeCompare(b));
   }, [shown]);
   const turn = (name: string) => setOpen((now) => {
