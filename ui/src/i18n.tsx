@@ -30,10 +30,13 @@ export function speaker<K extends string = never>(language: format.Language, own
     /** The words for `group.word`, or the word itself when a newer server says one that these pages do not know. */
     word: (group: string, word: string) => all[`${group}.${word}`] ?? word,
     n: (value: number | string | null | undefined, digits?: number) => format.number(value, language, digits),
+    fixed: (value: number | null | undefined, digits: number) => format.fixed(value, language, digits),
     compact: (value: number | null | undefined) => format.compact(value, language),
     percent: (value: number | null | undefined) => format.percent(value, language),
     points: (value: number | null | undefined) => format.points(value, language),
+    interval: (lower: number | null | undefined, upper: number | null | undefined) => format.interval(lower, upper, language),
     duration: (value: number | null | undefined) => format.duration(value, language),
+    span: (value: string | null | undefined) => format.span(value, language),
     moment: (value: string | null | undefined) => format.moment(value, language),
     day: (value: string | null | undefined) => format.day(value, language),
     ago: (value: string | null | undefined) => format.ago(value, language),
