@@ -45,7 +45,7 @@ function option(drawing: Drawing, now: Mode, brush: boolean) {
   const { kind, along, series, write = String, writeShort = write, alongLabel = String } = drawing;
   const font = getComputedStyle(document.body).fontFamily;
   const text = { color: c("ink-3"), fontSize: 12, fontFamily: font };
-  const value = { type: "value", scale: kind !== "bar", axisLabel: { ...text, formatter: writeShort }, splitLine: { lineStyle: { color: c("line") } }, splitNumber: 4 };
+  const value = { type: "value", scale: kind !== "bar" && !drawing.area, axisLabel: { ...text, formatter: writeShort }, splitLine: { lineStyle: { color: c("line") } }, splitNumber: 4 };
   return {
     animation: false, color: SERIES[now], textStyle: { fontFamily: font },
     grid: { left: 8, right: 16, top: series.length > 1 ? 40 : 14, bottom: 4, outerBoundsMode: "same", outerBoundsContain: "axisLabel" },

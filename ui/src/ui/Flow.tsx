@@ -26,7 +26,7 @@ export interface FlowEdge { from: string; to: string; fromColumn?: string; toCol
 type Body = FlowNode & { open?: (id: string) => void; column?: (id: string, column: string) => void } & Record<string, unknown>;
 type Box = Node<Body, "box">;
 
-const WIDTH = 236;
+const WIDTH = 212;
 const HEAD = 46;
 const COLUMN = 24;
 
@@ -35,7 +35,7 @@ const tall = (node: FlowNode) => HEAD + 2 + (node.columns?.length ? 7 + node.col
 /** Where each node stands: left to right in the direction data flows, nothing on top of anything else. */
 export function placed(nodes: FlowNode[], edges: FlowEdge[]): Map<string, { x: number; y: number }> {
   const graph = new Dagre();
-  graph.setGraph({ rankdir: "LR", nodesep: 18, ranksep: 72, marginx: 16, marginy: 16 });
+  graph.setGraph({ rankdir: "LR", nodesep: 16, ranksep: 52, marginx: 16, marginy: 16 });
   graph.setDefaultEdgeLabel(() => ({}));
   const known = new Set(nodes.map((node) => node.id));
   for (const node of nodes) graph.setNode(node.id, { width: WIDTH, height: tall(node) });
@@ -99,9 +99,9 @@ function Inner({ nodes, edges, open, column, focus }: Graph) {
   useEffect(() => {
     // Everything if it can be read then, otherwise what is asked about.
     const frame = requestAnimationFrame(() => {
-      void flow.fitView({ padding: 0.08, maxZoom: 1, minZoom: 0.5 }).then(() => {
+      void flow.fitView({ padding: 0.06, maxZoom: 1, minZoom: focus ? 0.45 : 0.2 }).then(() => {
         const box = focus ? boxes.find((one) => one.id === focus) : undefined;
-        if (box && flow.getZoom() <= 0.51) void flow.setCenter(box.position.x + WIDTH / 2, box.position.y + (box.height ?? 0) / 2, { zoom: 0.8 });
+        if (box && flow.getZoom() <= 0.46) void flow.setCenter(box.position.x + WIDTH / 2, box.position.y + (box.height ?? 0) / 2, { zoom: 0.8 });
       });
     });
     return () => cancelAnimationFrame(frame);

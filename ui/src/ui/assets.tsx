@@ -1,8 +1,10 @@
 /** What assets are called, drawn as, and where their pages are. */
+import { useCallback } from "react";
 import { Link } from "react-router";
 import { part } from "../api";
 import { entries } from "../pages";
 import { useWords } from "../i18n";
+import { useWho } from "../session";
 import type { IconName } from "./icons";
 import own from "./words";
 
@@ -14,17 +16,21 @@ export const iconOf = (kind: string): IconName => ICONS[kind] ?? "catalogue";
 /** Where pages about a kind are, by the word before a name. */
 const PAGES: Record<string, string> = { model: "models", metric: "metrics", policy: "policies", learner: "learners", sync: "syncs" };
 
-/** The address of the best page about an asset, or nothing where these pages have none. */
-export function pageOf(name: string, kind: string): string | null {
-  const folder = PAGES[kind];
-  const bare = name.replace(/^[a-z]+:/, "").replace(/^learn\./, kind === "learner" ? "" : "learn.");
-  if (folder && entries.some((entry) => entry.path === `${folder}/:name`)) return `/${folder}/${part(bare)}`;
-  return entries.some((entry) => entry.path === "catalogue/:name") ? `/catalogue/${part(name)}` : null;
+/** Answers the address of the best page about an asset; nothing where there is none, or where somebody may not open it. */
+export function usePageOf(): (name: string, kind: string) => string | null {
+  const { may } = useWho();
+  return useCallback((name, kind) => {
+    const there = (path: string) => entries.some((entry) => entry.path === path && may(entry));
+    const folder = PAGES[kind];
+    const bare = name.replace(/^[a-z]+:/, "").replace(/^learn\./, kind === "learner" ? "" : "learn.");
+    if (folder && there(`${folder}/:name`)) return `/${folder}/${part(bare)}`;
+    return there("catalogue/:name") ? `/catalogue/${part(name)}` : null;
+  }, [may]);
 }
 
-/** The name of an asset, leading to its page. */
-export function AssetLink({ name, kind }: { name: string; kind: string }) {
-  const to = pageOf(name, kind);
+/** The name of an asset of a kind, leading to the best page about it. */
+export function NodeLink({ name, kind }: { name: string; kind: string }) {
+  const to = usePageOf()(name, kind);
   const shown = <code>{name.replace(/^[a-z]+:/, "")}</code>;
   return to ? <Link to={to}>{shown}</Link> : shown;
 }

@@ -5,12 +5,11 @@ import { lazy, Suspense, useCallback, useMemo, useState } from "react";
 import { Link, useSearchParams } from "react-router";
 import { call, part, useGet, type Asset, type Graph, type Items, type Model } from "../../api";
 import { useWords } from "../../i18n";
-import { AssetLink, iconOf, pageOf, useKind } from "../../ui/assets";
-import { Ask, Card, Chip, Empty, Grid, Loading, Page, Status, Trouble, Trust } from "../../ui/basics";
+import { iconOf, NodeLink, useKind, usePageOf } from "../../ui/assets";
+import { Ask, Card, Chip, Choice, Empty, Grid, Loading, Page, Pick, Status, Trouble, Trust } from "../../ui/basics";
 import type { FlowEdge, FlowNode } from "../../ui/Flow";
 import { distances, reached } from "../../ui/graph";
 import { Icon } from "../../ui/icons";
-import { OneOf, Pick } from "../../ui/tabs";
 import "./style.css";
 import { back, on, touched, type ColumnEdge, type MadeOf, type Step } from "./trace";
 import own from "./words";
@@ -51,7 +50,7 @@ function Shown({ graph, read }: { graph: Graph; read: number }) {
   const models = useGet<Items<Model>>("/v1/models");
   const asked = search.get("table");
   const column = search.get("column");
-  const steps = STEPS.find((one) => one === search.get("steps")) ?? "all";
+  const steps = STEPS.find((one) => one === search.get("steps")) ?? "2";
   const way = WAYS.find((one) => one === search.get("way")) ?? "both";
   const set = useCallback((changes: Record<string, string | null>) => setSearch((now) => {
     const next = new URLSearchParams(now);
@@ -116,8 +115,8 @@ function Shown({ graph, read }: { graph: Graph; read: number }) {
         {chosen && <Button type="text" onClick={() => set({ table: null, column: null })}>{t("whole")}</Button>}
         {chosen && column === null && (
           <>
-            <OneOf label={t("way")} now={way} choose={(key) => set({ way: key === "both" ? null : key })} of={WAYS.map((key) => ({ key, label: t(`way.${key}`) }))} />
-            <Pick label={t("steps")} now={steps} choose={(key) => set({ steps: key === "all" ? null : key })} of={STEPS.map((key) => ({ key, label: t(`steps.${key}`) }))} />
+            <Choice label={t("way")} value={way} choose={(key) => set({ way: key === "both" ? null : key })} of={WAYS.map((key) => ({ key, label: t(`way.${key}`) }))} />
+            <Pick label={t("steps")} value={steps} choose={(key) => set({ steps: key === "2" ? null : key })} of={STEPS.map((key) => ({ key, label: t(`steps.${key}`) }))} />
           </>
         )}
         {column !== null && table && (
@@ -129,13 +128,13 @@ function Shown({ graph, read }: { graph: Graph; read: number }) {
       </div>
       {asked !== null && !chosen && <Card><Empty icon="search" text={t("missing", { name: asked })} action={<Button onClick={() => set({ table: null, column: null })}>{t("whole")}</Button>} /></Card>}
       {column !== null && trace.error ? <Trouble error={trace.error} /> : null}
-      <div className={chosen ? "lineage-two" : undefined}>
+      <div className={!chosen ? undefined : column !== null && table ? "lineage-under" : "lineage-two"}>
         <div>
           {large ? <Card><Empty icon="lineage" text={t("large", { count: n(graph.nodes.length) })} action={<Button onClick={() => setAll(true)}>{t("large.draw")}</Button>} /></Card> : (
             <section className="card lineage-graph" aria-label={t("title")}>
               <span className="lineage-trust"><Trust read={read} route={column !== null && table ? `GET /v1/lineage/${table}/${column}` : "GET /v1/lineage"} /></span>
               <Suspense fallback={<div className="lineage-waits"><Loading lines={10} /></div>}>
-                <Flow nodes={drawn.nodes} edges={drawn.edges} open={open} column={follow} focus={chosen?.id} height={620} label={t("label", { nodes: n(drawn.nodes.length), edges: n(drawn.edges.length) })} />
+                <Flow nodes={drawn.nodes} edges={drawn.edges} open={open} column={follow} focus={chosen?.id} height={column !== null && table ? 400 : 620} label={t("label", { nodes: n(drawn.nodes.length), edges: n(drawn.edges.length) })} />
               </Suspense>
             </section>
           )}
@@ -176,7 +175,7 @@ function Find({ nodes, now, choose }: { nodes: GraphNode[]; now: string; choose:
   const names = useMemo(() => new Set(nodes.map(nameOf)), [nodes]);
   return (
     <form className="lineage-find" onSubmit={(event) => { event.preventDefault(); choose((text ?? now).trim()); setText(null); }}>
-      <label className="field field-search"><Icon name="search" size={15} /><input list="lineage-names" value={text ?? now} placeholder={t("pick.hint")} aria-label={t("pick")} onFocus={(event) => event.target.select()} onBlur={() => text === "" && setText(null)} onChange={(event) => {
+      <label className="find"><Icon name="search" size={15} /><input list="lineage-names" value={text ?? now} placeholder={t("pick.hint")} aria-label={t("pick")} onFocus={(event) => event.target.select()} onBlur={() => text === "" && setText(null)} onChange={(event) => {
         const value = event.target.value;
         setText(value);
         if (names.has(value)) {
@@ -198,7 +197,7 @@ function AssetSide({ node, graph, status, set }: { node: GraphNode; graph: Graph
   const [looked, setLooked] = useState("");
   const name = node.asset ?? nameOf(node);
   const asset = useGet<Asset>(node.table ? `/v1/assets/${part(name)}` : null);
-  const to = pageOf(name, node.kind);
+  const to = usePageOf()(name, node.kind);
   const after = useMemo(() => {
     const ids = reached(graph.edges, [node.id]);
     const by = new Map<string, GraphNode[]>();
@@ -218,7 +217,7 @@ function AssetSide({ node, graph, status, set }: { node: GraphNode; graph: Graph
             <Ask of={asset} lines={4}>
               {(data) => (
                 <>
-                  {data.columns.length > COLUMNS_MAX && <label className="field field-search lineage-look"><Icon name="search" size={14} /><input value={looked} aria-label={t("about.find")} placeholder={t("about.find")} onChange={(event) => setLooked(event.target.value)} /></label>}
+                  {data.columns.length > COLUMNS_MAX && <label className="find lineage-look"><Icon name="search" size={14} /><input value={looked} aria-label={t("about.find")} placeholder={t("about.find")} onChange={(event) => setLooked(event.target.value)} /></label>}
                   <ul className="lineage-columns">{columns.map((column) => <li key={column.name}><button type="button" title={column.description ?? undefined} onClick={() => set({ table: node.table, column: column.name })}><code>{column.name}</code><Icon name="next" size={12} /></button></li>)}</ul>
                 </>
               )}
@@ -230,7 +229,7 @@ function AssetSide({ node, graph, status, set }: { node: GraphNode; graph: Graph
         {!after.length ? <p className="quiet">{t("impact.none")}</p> : after.map(([of, some]) => (
           <div key={of} className="lineage-impact">
             <h3>{kind(of)} <span className="quiet">{n(some.length)}</span></h3>
-            <p>{some.map((one) => <AssetLink key={one.id} name={one.asset ?? nameOf(one)} kind={one.kind} />)}</p>
+            <p>{some.map((one) => <NodeLink key={one.id} name={one.asset ?? nameOf(one)} kind={one.kind} />)}</p>
           </div>
         ))}
       </Card>

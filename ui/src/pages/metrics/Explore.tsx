@@ -5,10 +5,9 @@ import { Link, useParams, useSearchParams } from "react-router";
 import { part, useGet, type Cell, type Items, type Metric, type Table } from "../../api";
 import { useWords } from "../../i18n";
 import { useWho } from "../../session";
-import { Ask, Card, Chip, Empty, Facts, Figures, Grid, Loading, Page, Rich, Trouble, Trust } from "../../ui/basics";
+import { Ask, Card, Chip, Choice, Empty, Facts, Figures, Grid, Loading, Page, Pick, Rich, Trouble, Trust } from "../../ui/basics";
 import { Icon } from "../../ui/icons";
 import { SqlText } from "../../ui/sqltext";
-import { OneOf, Pick } from "../../ui/tabs";
 import { at, numberOf, useAsk, writer } from "./ask";
 import { Board } from "./Board";
 import { signed, useAsOf } from "./Metrics";
@@ -197,17 +196,17 @@ function Shown({ metric, along, extent, asOf }: { metric: Metric; along: string 
       <div className="filters metrics-bar">
         {timed && extent && time && (
           <>
-            <OneOf label={t("range")} now={range(time, extent)} choose={(key) => set({ from: key === "whole" ? extent.from : plusDays(extent.to, -Number(key)), to: key === "whole" ? extent.to : null, grain: null })} of={[...RANGES.filter((key) => Number(key) < days).map((key) => ({ key: key as string, label: t(`range.${key}`) })), { key: "whole", label: t("whole") }]} />
+            <Choice label={t("range")} value={range(time, extent) ?? ""} choose={(key) => set({ from: key === "whole" ? extent.from : plusDays(extent.to, -Number(key)), to: key === "whole" ? extent.to : null, grain: null })} of={[...RANGES.filter((key) => Number(key) < days).map((key) => ({ key: key as string, label: t(`range.${key}`) })), { key: "whole", label: t("whole") }]} />
             <span className="metrics-dates">
-              <label className="pick"><span className="unseen">{t("from")}</span><input type="date" value={time.from} min={extent.from} max={plusDays(time.to, -1)} onChange={(event) => event.target.value && set({ from: event.target.value, to: time.to })} /></label>
+              <label><span className="unseen">{t("from")}</span><input className="input" type="date" value={time.from} min={extent.from} max={plusDays(time.to, -1)} onChange={(event) => event.target.value && set({ from: event.target.value, to: time.to })} /></label>
               <span className="quiet" aria-hidden="true">{t("to")}</span>
-              <label className="pick"><span className="unseen">{t("to")}</span><input type="date" value={plusDays(time.to, -1)} min={time.from} onChange={(event) => event.target.value && set({ from: time.from, to: plusDays(event.target.value, 1) })} /></label>
+              <label><span className="unseen">{t("to")}</span><input className="input" type="date" value={plusDays(time.to, -1)} min={time.from} onChange={(event) => event.target.value && set({ from: time.from, to: plusDays(event.target.value, 1) })} /></label>
             </span>
           </>
         )}
-        {along !== null && <OneOf label={t("grain")} now={grain} choose={(key) => set({ grain: key })} of={GRAINS.map((key) => ({ key, label: t(`grain.${key}`) }))} />}
-        {timed && <Pick label={t("compare")} now={asked.compare} choose={(key) => set({ compare: key === "previous" ? null : key })} of={COMPARE.map((key) => ({ key, label: t(`compare.${key}`) }))} />}
-        {along !== null && listed.length > 0 && <Pick label={t("split")} now={split ?? ""} choose={(key) => set({ split: key || null })} of={[{ key: "", label: t("split.none") }, ...listed.map((key) => ({ key, label: key }))]} />}
+        {along !== null && <Choice label={t("grain")} value={grain} choose={(key) => set({ grain: key })} of={GRAINS.map((key) => ({ key, label: t(`grain.${key}`) }))} />}
+        {timed && <Pick label={t("compare")} value={asked.compare} choose={(key) => set({ compare: key === "previous" ? null : key })} of={COMPARE.map((key) => ({ key, label: t(`compare.${key}`) }))} />}
+        {along !== null && listed.length > 0 && <Pick label={t("split")} value={split ?? ""} choose={(key) => set({ split: key || null })} of={[{ key: "", label: t("split.none") }, ...listed.map((key) => ({ key, label: key }))]} />}
       </div>
       {picked.length > 0 && (
         <div className="filters" role="group" aria-label={t("filters")}>

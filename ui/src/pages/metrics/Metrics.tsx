@@ -38,7 +38,7 @@ export default function Metrics() {
           return (
             <>
               <div className="filters">
-                <label className="field field-search metrics-find"><Icon name="search" size={15} /><input value={looked} placeholder={t("find")} aria-label={t("find")} onChange={(event) => setLooked(event.target.value)} /></label>
+                <label className="find metrics-find"><Icon name="search" size={15} /><input value={looked} placeholder={t("find")} aria-label={t("find")} onChange={(event) => setLooked(event.target.value)} /></label>
                 {!can("query") && <span className="quiet"><Rich text={t("noquery")} /></span>}
               </div>
               {!shown.length && <Card><Empty icon="search" text={t("find.none")} /></Card>}

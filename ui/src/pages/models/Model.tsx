@@ -6,12 +6,11 @@ import { Link, useNavigate, useParams } from "react-router";
 import { call, part, useDo, useGet, type Asset, type Graph, type Model as Declared, type Table, type Work } from "../../api";
 import { useWords } from "../../i18n";
 import { useWho } from "../../session";
-import { AssetLink, iconOf, pageOf, useKind } from "../../ui/assets";
-import { Ask, Card, Chip, Empty, Figures, Grid, Loading, Page, Status, Trouble, Trust } from "../../ui/basics";
+import { iconOf, NodeLink, useKind, usePageOf } from "../../ui/assets";
+import { Ask, Card, Chip, Choice, Empty, Figures, Grid, Loading, Page, Status, Trouble, Trust } from "../../ui/basics";
 import type { FlowNode } from "../../ui/Flow";
 import { Icon } from "../../ui/icons";
 import { SqlText } from "../../ui/sqltext";
-import { Tabs } from "../../ui/tabs";
 import { toneOf } from "./Models";
 import parts from "../../ui/words";
 import "./style.css";
@@ -33,7 +32,7 @@ export default function Model() {
 }
 
 function One({ model, read }: { model: Whole; read: number }) {
-  const { t, n, word, ago, moment } = useWords(own);
+  const { t, n, word, ago, day } = useWords(own);
   const { can, has } = useWho();
   const { message } = App.useApp();
   const go = useNavigate();
@@ -60,7 +59,7 @@ function One({ model, read }: { model: Whole; read: number }) {
           { label: t("f.rows"), value: n(model.rows) },
           { label: t("tests"), value: tests.length ? (failed ? t("tests.failed", { failed: n(failed), count: n(tests.length) }) : passed ? t("tests.passed", { count: n(passed) }) : t("tests.declared", { count: n(tests.length) })) : "–", tone: failed ? "bad" : passed ? "ok" : undefined },
           { label: t("kept"), value: word("kept", model.materialized), note: model.file ? <code>{model.file}</code> : undefined },
-          { label: t("built"), value: model.built_at ? ago(model.built_at) : t("never"), note: model.built_at ? moment(model.built_at) : undefined },
+          { label: t("built"), value: model.built_at ? day(model.built_at) : t("never") },
         ]} />
         <span className="models-trust"><Trust read={read} route={`GET /v1/models/${model.name}`} /></span>
       </div>
@@ -76,7 +75,7 @@ function One({ model, read }: { model: Whole; read: number }) {
                 columns={[
                   { key: "name", title: t("f.name"), wrap: true, cell: (test) => <code>{test.name}</code>, by: (test) => test.name },
                   { key: "status", title: t("f.status"), cell: (test) => <Status of={test.status ?? "unknown"} />, by: (test) => test.status ?? "unknown" },
-                  { key: "failures", title: t("tests.failures"), number: true, cell: (test) => n(test.failures ?? null), by: (test) => test.failures },
+                  ...(failed ? [{ key: "failures", title: t("tests.failures"), number: true, cell: (test: Tested["tests"][number]) => n(test.failures ?? null), by: (test: Tested["tests"][number]) => test.failures }] : []),
                   { key: "at", title: t("tests.last"), cell: (test) => ago(test.at), by: (test) => test.at },
                 ]}
               />
@@ -95,10 +94,8 @@ function Sql({ model }: { model: Whole }) {
   const [tab, setTab] = useState<"written" | "run">("written");
   const text = tab === "written" ? model.sql : model.compiled;
   return (
-    <Card title={t("sql")} extra={<Tabs panel="models-sql" label={t("sql")} now={tab} choose={setTab} of={[{ key: "written", label: t("sql.written") }, { key: "run", label: t("sql.run") }]} />}>
-      <div id="models-sql" role="tabpanel" aria-labelledby={`models-sql-${tab}`}>
-        {text ? <SqlText text={text.trim()} max={460} label={`${t("sql")} · ${t(`sql.${tab}`)}`} /> : <Empty text={t("sql.none")} />}
-      </div>
+    <Card title={t("sql")} extra={<Choice label={t("sql")} value={tab} choose={setTab} of={[{ key: "written", label: t("sql.written") }, { key: "run", label: t("sql.run") }]} />}>
+      {text ? <SqlText text={text.trim()} max={460} label={`${t("sql")} · ${t(`sql.${tab}`)}`} /> : <Empty text={t("sql.none")} />}
     </Card>
   );
 }
@@ -132,6 +129,7 @@ function Around({ model }: { model: Whole }) {
   const { t, n } = useWords(own);
   const kind = useKind();
   const go = useNavigate();
+  const pageOf = usePageOf();
   const graph = useGet<Graph>("/v1/lineage");
   const shown = useMemo(() => {
     const all = graph.data;
@@ -151,7 +149,7 @@ function Around({ model }: { model: Whole }) {
     const to = node && pageOf(node.asset ?? node.table ?? node.id, node.kind);
     if (to && id !== shown?.self) void go(to);
   };
-  const named = (names: string[] | undefined) => (names?.length ? names.map((name) => <AssetLink key={name} name={name} kind={kindOf(name, graph.data)} />) : <span className="quiet">{t("nothing")}</span>);
+  const named = (names: string[] | undefined) => (names?.length ? names.map((name) => <NodeLink key={name} name={name} kind={kindOf(name, graph.data)} />) : <span className="quiet">{t("nothing")}</span>);
   return (
     <Card flush className="models-graph" title={t("around")} extra={<><Link to={`/lineage?table=${encodeURIComponent(model.name)}`}>{t("around.open")}</Link><Trust read={graph.dataUpdatedAt} route="GET /v1/lineage" /></>}>
       <dl className="models-near">

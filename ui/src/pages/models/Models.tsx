@@ -6,10 +6,9 @@ import { part, useDo, useGet, type Graph, type Items, type Model, type Work } fr
 import { useWords } from "../../i18n";
 import { useWho } from "../../session";
 import { iconOf, useKind } from "../../ui/assets";
-import { Ask, Card, Chip, Empty, Grid, Loading, Page, Status, Trouble, Trust } from "../../ui/basics";
+import { Ask, Card, Chip, Choice, Empty, Grid, Loading, Page, Status, Trouble, Trust } from "../../ui/basics";
 import type { FlowNode } from "../../ui/Flow";
 import { Icon } from "../../ui/icons";
-import { OneOf } from "../../ui/tabs";
 import "../../ui/parts.css";
 import "./style.css";
 import own from "./words";
@@ -30,7 +29,7 @@ export function Tests({ model }: { model: Pick<Model, "tests"> }) {
 }
 
 export default function Models() {
-  const { t, n, word, ago, moment } = useWords(own);
+  const { t, n, word, day } = useWords(own);
   const { can } = useWho();
   const models = useGet<Items<Model>>("/v1/models");
   const [search, setSearch] = useSearchParams();
@@ -48,8 +47,8 @@ export default function Models() {
           return (
             <>
               <div className="filters">
-                {as === "list" && <label className="field field-search models-find"><Icon name="search" size={15} /><input value={looked} placeholder={t("find")} aria-label={t("find")} onChange={(event) => setLooked(event.target.value)} /></label>}
-                <OneOf label={t("as")} now={as} choose={(key) => setSearch(key === "graph" ? { as: key } : {})} of={[{ key: "list", label: t("as.list") }, { key: "graph", label: t("as.graph") }]} />
+                {as === "list" && <label className="find models-find"><Icon name="search" size={15} /><input value={looked} placeholder={t("find")} aria-label={t("find")} onChange={(event) => setLooked(event.target.value)} /></label>}
+                <Choice label={t("as")} value={as} choose={(key) => setSearch(key === "graph" ? { as: key } : {})} of={[{ key: "list", label: t("as.list") }, { key: "graph", label: t("as.graph") }]} />
               </div>
               {as === "graph" ? <Around models={items} /> : (
                 <Card flush className="models-list" extra={<Trust read={models.dataUpdatedAt} route="GET /v1/models" />}>
@@ -61,7 +60,7 @@ export default function Models() {
                       { key: "kept", title: t("kept"), by: (model) => model.materialized, cell: (model) => <Chip>{word("kept", model.materialized)}</Chip> },
                       { key: "rows", title: t("f.rows"), number: true, by: (model) => model.rows, cell: (model) => n(model.rows) },
                       { key: "tests", title: t("tests"), by: (model) => model.tests.declared ?? 0, cell: (model) => <Tests model={model} /> },
-                      { key: "built", title: t("built"), by: (model) => model.built_at, cell: (model) => (model.built_at ? <time dateTime={model.built_at} title={moment(model.built_at)}>{ago(model.built_at)}</time> : <span className="quiet">{t("never")}</span>) },
+                      { key: "built", title: t("built"), by: (model) => model.built_at, cell: (model) => (model.built_at ? <time dateTime={model.built_at}>{day(model.built_at)}</time> : <span className="quiet">{t("never")}</span>) },
                     ]}
                   />
                 </Card>
@@ -98,7 +97,8 @@ function Around({ models }: { models: Model[] }) {
     else if (node?.table) void go(`/lineage?table=${encodeURIComponent(node.table)}`);
   };
   return (
-    <Card flush className="models-graph" extra={<Trust read={graph.dataUpdatedAt} route="GET /v1/lineage" />}>
+    <Card flush className="models-graph models-whole">
+      <span className="models-trust"><Trust read={graph.dataUpdatedAt} route="GET /v1/lineage" /></span>
       <Ask of={graph} lines={10}>
         {() => shown && <Suspense fallback={<Loading lines={10} />}><Flow nodes={shown.nodes} edges={shown.edges} open={open} height={640} label={t("graph.label", { nodes: n(shown.nodes.length), edges: n(shown.edges.length) })} /></Suspense>}
       </Ask>

@@ -2,9 +2,8 @@
 import { lazy, Suspense, useMemo, useState } from "react";
 import type { Table } from "../../api";
 import { useWords } from "../../i18n";
-import { Empty, Loading } from "../../ui/basics";
+import { Choice, Empty, Loading, Pick } from "../../ui/basics";
 import { isNumber } from "../../ui/rows";
-import { OneOf, Pick } from "../../ui/tabs";
 import { guess, numbers, series, type Kind } from "./drawing";
 import own from "./words";
 
@@ -24,9 +23,9 @@ export function Drawn({ table }: { table: Table }) {
   return (
     <>
       <div className="filters">
-        <OneOf label={t("chart.kind")} now={choice.kind} choose={(kind) => set({ kind, along: kind === "scatter" && !values.includes(choice.along) ? (values.find((at) => at !== choice.value) ?? values[0]) : choice.along })} of={(["line", "bar", "scatter"] as const).map((key) => ({ key, label: t(`chart.${key}`) }))} />
-        <Pick label={t("chart.along")} now={String(choice.along)} choose={(at) => set({ along: Number(at) })} of={table.columns.flatMap((column, at) => (choice.kind === "scatter" && !isNumber(column) ? [] : [{ key: String(at), label: column.name }]))} />
-        <Pick label={t("chart.value")} now={String(choice.value)} choose={(at) => set({ value: at === "all" ? "all" : Number(at) })} of={[...values.map((at) => ({ key: String(at), label: name(at) })), ...(values.length > 1 ? [{ key: "all", label: t("chart.all") }] : [])]} />
+        <Choice label={t("chart.kind")} value={choice.kind} choose={(kind) => set({ kind, along: kind === "scatter" && !values.includes(choice.along) ? (values.find((at) => at !== choice.value) ?? values[0]) : choice.along })} of={(["line", "bar", "scatter"] as const).map((key) => ({ key, label: t(`chart.${key}`) }))} />
+        <Pick label={t("chart.along")} value={String(choice.along)} choose={(at) => set({ along: Number(at) })} of={table.columns.flatMap((column, at) => (choice.kind === "scatter" && !isNumber(column) ? [] : [{ key: String(at), label: column.name }]))} />
+        <Pick label={t("chart.value")} value={String(choice.value)} choose={(at) => set({ value: at === "all" ? "all" : Number(at) })} of={[...values.map((at) => ({ key: String(at), label: name(at) })), ...(values.length > 1 ? [{ key: "all", label: t("chart.all") }] : [])]} />
         {shown.cut !== null && <span className="quiet small">{t("chart.first", { count: n(shown.cut) })}</span>}
       </div>
       <Suspense fallback={<Loading lines={6} />}>

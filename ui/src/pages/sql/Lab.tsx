@@ -5,11 +5,10 @@ import { useSearchParams } from "react-router";
 import { call, download, part, Problem, useGet, type Table } from "../../api";
 import { useWords } from "../../i18n";
 import { useWho } from "../../session";
-import { Empty, Loading, Page, Rich, Status, Trouble, Trust } from "../../ui/basics";
+import { Choice, Empty, Loading, Page, Pick, Rich, Status, Trouble, Trust } from "../../ui/basics";
 import { Icon } from "../../ui/icons";
 import { Rows } from "../../ui/rows";
 import { SqlText } from "../../ui/sqltext";
-import { Pick, Tabs } from "../../ui/tabs";
 import { Drawn } from "./Drawn";
 import type { EditorHandle } from "./Editor";
 import { draft, history, keep, keepDraft, remembered, type Ran } from "./history";
@@ -165,15 +164,15 @@ export default function Lab() {
             <div className="sql-bar">
               {running ? <Button danger icon={<Icon name="close" size={15} />} onClick={cancel}>{t("stop")}</Button> : <Button type="primary" icon={<Icon name="play" size={15} />} disabled={!text.trim()} onClick={() => void ask("query")}>{selected ? t("run.part") : t("run")}</Button>}
               <Button disabled={!text.trim() || running} onClick={() => void ask("plan")}>{t("explain")}</Button>
-              <Pick label={t("limit")} hidden now={limit} choose={setLimit} of={LIMITS.map((key) => ({ key, label: t("limit.some", { count: n(Number(key)) }) }))} />
-              <Pick label={t("time")} hidden now={time} choose={setTime} of={TIMES.map((key) => ({ key, label: t("time.some", { time: duration(Number(key)) }) }))} />
+              <Pick label={t("limit")} value={limit} choose={(key) => setLimit(LIMITS.find((one) => one === key) ?? "1000")} of={LIMITS.map((key) => ({ key, label: t("limit.some", { count: n(Number(key)) }) }))} />
+              <Pick label={t("time")} value={time} choose={(key) => setTime(TIMES.find((one) => one === key) ?? "30000")} of={TIMES.map((key) => ({ key, label: t("time.some", { time: duration(Number(key)) }) }))} />
               <span className="sql-keys quiet small"><Rich text={t("keys")} /></span>
               <Button type="text" disabled={!text.trim()} icon={<Icon name="copy" size={15} />} onClick={share}>{t("share")}</Button>
             </div>
           </section>
           <section className="card sql-answer" aria-label={t("tabs")}>
             <div className="sql-answer-head">
-              <Tabs panel="sql-panel" label={t("tabs")} now={tab} choose={setTab} of={(["result", "chart", "plan", "history"] as const).map((key) => ({ key, label: t(`tab.${key}`) }))} />
+              <Choice label={t("tabs")} value={tab} choose={setTab} of={(["result", "chart", "plan", "history"] as const).map((key) => ({ key, label: t(`tab.${key}`) }))} />
               <div className="sql-answer-words" aria-live="polite">
                 {running && <Running since={state.since} />}
                 {state.is === "rows" && <span className="quiet small">{t("rows", { rows: n(state.table.row_count), time: duration(state.table.elapsed_ms) })}</span>}
@@ -186,7 +185,7 @@ export default function Lab() {
               )}
             </div>
             {more && state.is === "rows" && <p className="sql-cut"><Icon name="alert" size={14} />{t("cut", { rows: n(state.table.row_count) })}<Button size="small" type="link" onClick={() => { setLimit(more); void ask("query", state.sql, more); }}>{t("cut.more", { rows: n(Number(more)) })}</Button></p>}
-            <div id="sql-panel" role="tabpanel" aria-labelledby={`sql-panel-${tab}`} className={tab === "result" && state.is === "rows" && state.table.row_count > 0 ? "sql-panel-rows" : "sql-panel"}>
+            <div role="region" aria-label={t(`tab.${tab}`)} className={tab === "result" && state.is === "rows" && state.table.row_count > 0 ? "sql-panel-rows" : "sql-panel"}>
               {tab === "history" ? <History past={past} use={put} forget={() => { setPast([]); keep(project, []); }} />
                 : tab === "plan" && !running && state.is !== "failed" ? <Plan plan={plan} />
                   : running ? <Loading lines={5} />

@@ -33,7 +33,7 @@ export function Tables({ known, pending, error, retry, insert, first }: { known:
   return (
     <details className="card sql-tables" open={!matchMedia("(max-width: 1100px)").matches}>
       <summary><h2>{t("tables")}</h2></summary>
-      <label className="field field-search sql-find"><Icon name="search" size={15} /><input value={looked} placeholder={t("tables.find")} aria-label={t("tables.find")} onChange={(event) => setLooked(event.target.value)} /></label>
+      <label className="find sql-find"><Icon name="search" size={15} /><input value={looked} placeholder={t("tables.find")} aria-label={t("tables.find")} onChange={(event) => setLooked(event.target.value)} /></label>
       <div className="sql-tree">
         {pending ? <Loading lines={6} /> : error && !known.length ? <Trouble error={error} retry={retry} /> : !shown.length ? <p className="quiet sql-nothing">{t("tables.none")}</p> : groups.map(([schema, tables]) => (
           <section key={schema} aria-label={schema}>
