@@ -21,19 +21,20 @@ export function reached(edges: Link[], start: string[], against = false): Set<st
   return found;
 }
 
-/** How many steps each node lies from `start`: below 0 against the edges, above 0 along them. */
+/** How many steps each node lies from `start`: below 0 against the edges, above 0 along them; the shorter way counts. */
 export function distances(edges: Link[], start: string): Map<string, number> {
   const all = new Map([[start, 0]]);
   for (const way of [1, -1]) {
+    const seen = new Set([start]);
     let front = [start];
     for (let step = 1; front.length; step++) {
       const found: string[] = [];
       for (const edge of edges) {
         const [from, to] = way > 0 ? [edge.from, edge.to] : [edge.to, edge.from];
-        if (front.includes(from) && !all.has(to)) {
-          all.set(to, way * step);
-          found.push(to);
-        }
+        if (!front.includes(from) || seen.has(to)) continue;
+        seen.add(to);
+        found.push(to);
+        if (Math.abs(all.get(to) ?? Number.POSITIVE_INFINITY) > step) all.set(to, way * step);
       }
       front = found;
     }

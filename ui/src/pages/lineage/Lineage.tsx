@@ -276,7 +276,7 @@ function ColumnSide({ table, column, trace, set }: { table: string; column: stri
               <li key={`${step.node}.${step.column}`}>
                 {link(step.node, step.column)}
                 {step.expression ? <code className="lineage-how">{step.expression}</code> : <span className="quiet small">{step.upstream.length ? word("kind", "identity") : t("column.source")}</span>}
-                {step.influences && step.influences.length > 0 && <span className="quiet small lineage-influences">{step.influences.map((one) => <span key={`${one.table}.${one.column}.${one.how}`}>{word("how", one.how)} <code>{one.table}.{one.column}</code></span>)}</span>}
+                {step.influences && step.influences.length > 0 && <span className="quiet small lineage-influences">{[...new Set(step.influences.map((one) => one.how))].map((how) => <span key={how}>{word("how", how)} <code>{(step.influences ?? []).filter((one) => one.how === how).map((one) => `${one.table}.${one.column}`).join(", ")}</code></span>)}</span>}
               </li>
             ))}
           </ol>

@@ -86,7 +86,7 @@ export default dictionary(
     "never": "从未",
     "graph.label": "关系图：{nodes} 张表，{edges} 条关系；列表中有同样的内容。",
     "back": "全部模型",
-    "sql": "SQL",
+    "sql": "SQL 语句",
     "sql.written": "源码",
     "sql.run": "实际执行",
     "sql.none": "项目文件有误，暂时无法生成；可用 `flywheel check` 检查。",
