@@ -211,7 +211,7 @@ function Shown({ metric, along, extent, asOf }: { metric: Metric; along: string 
       {picked.length > 0 && (
         <div className="filters" role="group" aria-label={t("filters")}>
           <span className="quiet">{t("filters")}</span>
-          {picked.map(({ dimension, value }) => <button type="button" key={`${dimension} ${String(value)}`} className="metrics-only" aria-label={t("filter.remove", { what: `${dimension} ${valueText(value, t)}` })} onClick={() => asked.narrow(dimension, value)}><span>{dimension}</span><b>{valueText(value, t)}</b><Icon name="close" size={13} /></button>)}
+          {picked.map(({ dimension, value }) => <button type="button" key={`${dimension} ${String(value)}`} className="metrics-only" aria-label={t("filter.remove", { what: `${dimension} ${valueText(value, t)}` })} onClick={() => asked.narrow(dimension, value)}><span>{dimension}</span>{" "}<b>{valueText(value, t)}</b><Icon name="close" size={13} /></button>)}
           <Button type="text" size="small" onClick={() => set({ only: null })}>{t("filter.clear")}</Button>
         </div>
       )}

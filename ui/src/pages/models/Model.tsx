@@ -45,7 +45,7 @@ function One({ model, read }: { model: Whole; read: number }) {
   const passed = tests.filter((test) => test.status === "passed").length;
   return (
     <Page
-      title={<>{model.name}<Status of={model.status} />{model.enabled === false && <Chip>{t("disabled")}</Chip>}</>} text={model.description ?? undefined} back={{ to: "/models", label: t("back") }}
+      title={<>{model.name}<Status of={model.status} />{model.enabled === false && <Chip>{t("disabled")}</Chip>}{model.tags.map((tag) => <Chip key={tag}>{tag}</Chip>)}</>} text={model.description ?? undefined} back={{ to: "/models", label: t("back") }}
       actions={<>
         {can("query") && has("sql") && <Button onClick={() => void go(`/sql?q=${encodeURIComponent(`select * from ${model.name} limit 100`)}`)} icon={<Icon name="sql" size={15} />}>{t("query")}</Button>}
         {can("operate") && model.materialized === "incremental" && <Button loading={build.isPending && build.variables} onClick={() => build.mutate(true)}>{t("build.full")}</Button>}

@@ -114,8 +114,10 @@ export default function Lab() {
 
   const cancel = () => {
     if (state.is !== "running") return;
-    // The query may just have ended; then there is nothing to stop.
-    void call("POST", `/v1/sql/${part(state.id)}/cancel`).catch(() => undefined).then(() => stop.current?.abort());
+    // The query may just have ended; then there is nothing to stop. Leaving stops it as well, should the server be too
+    // busy to hear the first.
+    void call("POST", `/v1/sql/${part(state.id)}/cancel`).catch(() => undefined);
+    stop.current?.abort();
   };
 
   const put = (sql: string) => {
@@ -166,7 +168,7 @@ export default function Lab() {
               <Button disabled={!text.trim() || running} onClick={() => void ask("plan")}>{t("explain")}</Button>
               <Pick label={t("limit")} value={limit} choose={(key) => setLimit(LIMITS.find((one) => one === key) ?? "1000")} of={LIMITS.map((key) => ({ key, label: t("limit.some", { count: n(Number(key)) }) }))} />
               <Pick label={t("time")} value={time} choose={(key) => setTime(TIMES.find((one) => one === key) ?? "30000")} of={TIMES.map((key) => ({ key, label: t("time.some", { time: duration(Number(key)) }) }))} />
-              <span className="sql-keys quiet small"><Rich text={t("keys")} /></span>
+              <span className="sql-keys small"><Rich text={t("keys")} /></span>
               <Button type="text" disabled={!text.trim()} icon={<Icon name="copy" size={15} />} onClick={share}>{t("share")}</Button>
             </div>
           </section>
