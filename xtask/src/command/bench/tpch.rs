@@ -18,7 +18,7 @@ const TABLES: [&str; 8] =
     ["customer", "lineitem", "nation", "orders", "part", "partsupp", "region", "supplier"];
 const QUERIES: usize = 22;
 
-/// How much more processor time than DuckDB all queries together may take; ours with 22 starts of the program.
+/// How much more processor time than DuckDB all queries together may take, the start of the program taken off.
 const CPU_RATIO_MAX: f64 = 1.5;
 /// What one query may hold.
 const PEAK_MAX_MIB: f64 = 2_560.0;
@@ -29,6 +29,7 @@ import duckdb, duckdb_extension_tpch as tpch, glob, os, sys
 folder, scale = sys.argv[1], sys.argv[2]
 c = duckdb.connect()
 c.execute('set threads = 2')
+c.execute('set enable_progress_bar = false')
 c.load_extension(glob.glob(os.path.dirname(tpch.__file__) + '/**/*.duckdb_extension', recursive=True)[0])
 c.execute(f'call dbgen(sf = {scale})')
 for (table,) in c.execute('show tables').fetchall():
@@ -44,6 +45,7 @@ import csv, duckdb, duckdb_extension_delta as delta, glob, json, math, os, sys, 
 folder, lake = sys.argv[1], sys.argv[2]
 c = duckdb.connect()
 c.execute('set threads = 2')
+c.execute('set enable_progress_bar = false')
 c.load_extension(glob.glob(os.path.dirname(delta.__file__) + '/**/*.duckdb_extension', recursive=True)[0])
 for table in sys.argv[3:]:
     c.execute(f\"create view {table} as select * from delta_scan('{lake}/{table}')\")
@@ -88,6 +90,7 @@ pub(super) fn run(context: &Context) -> Result<Tally> {
     let shop = Shop::new(&flywheel, &folder)?;
     land(&shop, &mut tally)?;
     let costs = ours(&shop, &data, &mut tally)?;
+    let start = cheapest(&shop, "select 1", &data.join("start.csv"))?.cpu_s;
     let theirs = theirs(&python, &data, &shop.path(".flywheel/lake/public"))?;
     let mut rows = vec![
         ["query", "rows", "ours cpu-s", "ours s", "ours MiB", "DuckDB cpu-s", "DuckDB s", "ratio"]
@@ -116,11 +119,17 @@ pub(super) fn run(context: &Context) -> Result<Tally> {
         ]);
     }
     println!("{}", figures::table(&rows));
+    let starts = start * QUERIES as f64;
     println!(
-        "tpch: scale {scale}: ours {sum:.2} cpu-s with {QUERIES} starts, DuckDB {peer_sum:.2}"
+        "tpch: scale {scale}: ours {sum:.2} cpu-s, of which {starts:.2} for {QUERIES} starts of the program; DuckDB {peer_sum:.2}"
     );
     equal(&mut tally, "tpch: answers equal to DuckDB's", &right.to_string(), &QUERIES.to_string());
-    at_most(&mut tally, "tpch: processor time beside DuckDB", sum / peer_sum, CPU_RATIO_MAX);
+    at_most(
+        &mut tally,
+        "tpch: processor time beside DuckDB",
+        (sum - starts) / peer_sum,
+        CPU_RATIO_MAX,
+    );
     let peak = costs.iter().map(mebibytes).fold(0.0, f64::max);
     at_most(&mut tally, "tpch: peak MiB of a query", peak, PEAK_MAX_MIB);
     Ok(tally)
@@ -141,26 +150,28 @@ fn land(shop: &Shop<'_>, tally: &mut Tally) -> Result<()> {
     Ok(())
 }
 
-/// Asks each query twice and keeps the cheaper run and its answer.
+/// Asks each query.
 fn ours(shop: &Shop<'_>, data: &Path, tally: &mut Tally) -> Result<Vec<process::Cost>> {
     let mut costs = Vec::with_capacity(QUERIES);
     for number in 1..=QUERIES {
         let query = fs::read_to_string(data.join(format!("{number}.sql")))?;
-        let mut best: Option<process::Cost> = None;
-        for _ in 0..2 {
-            let mut command = shop.plain(&["sql", &query, "--output", "csv"]);
-            let answer = File::create(data.join(format!("{number}.csv")))?;
-            let cost = process::measure(command.stdout(answer))?;
-            if !cost.success {
-                holds(tally, &format!("tpch: query {number} runs"), false);
-            }
-            if best.as_ref().is_none_or(|best| cost.cpu_s < best.cpu_s) {
-                best = Some(cost);
-            }
+        let cost = cheapest(shop, &query, &data.join(format!("{number}.csv")))?;
+        if !cost.success {
+            holds(tally, &format!("tpch: query {number} runs"), false);
         }
-        costs.extend(best);
+        costs.push(cost);
     }
     Ok(costs)
+}
+
+/// Asks a query twice and keeps the cheaper run; the answer goes to a file.
+fn cheapest(shop: &Shop<'_>, query: &str, answer: &Path) -> Result<process::Cost> {
+    let once = || {
+        let mut command = shop.plain(&["sql", query, "--output", "csv"]);
+        process::measure(command.stdout(File::create(answer)?))
+    };
+    let (first, second) = (once()?, once()?);
+    Ok(if second.success && second.cpu_s < first.cpu_s { second } else { first })
 }
 
 fn theirs(python: &Path, data: &Path, lake: &Path) -> Result<Vec<Value>> {
