@@ -26,7 +26,7 @@ export interface FlowEdge { from: string; to: string; fromColumn?: string; toCol
 type Body = FlowNode & { open?: (id: string) => void; column?: (id: string, column: string) => void } & Record<string, unknown>;
 type Box = Node<Body, "box">;
 
-const WIDTH = 212;
+const WIDTH = 228;
 const HEAD = 46;
 const COLUMN = 24;
 
