@@ -1,5 +1,5 @@
 /** Rows of a query: as many as the API answers, of which only those in sight are drawn. */
-import { type KeyboardEvent, useId, useMemo, useRef, useState } from "react";
+import { type KeyboardEvent, memo, useId, useMemo, useRef, useState } from "react";
 import type { Cell, Column, Table } from "../api";
 import { useWords } from "../i18n";
 import { Copy } from "./basics";
@@ -12,6 +12,8 @@ const HEAD = 44;
 const OVER = 12;
 /** Rows looked at for the width of a column. */
 const MEASURED = 200;
+
+const NO_CELLS: Cell[] = [];
 
 /** Whether a column holds what is compared by size. */
 export const isNumber = (column: Column) => column.type === "integer" || column.type === "number";
@@ -60,12 +62,12 @@ function widths(table: Table): number[] {
 }
 
 export function Rows({ table, label, height = 420 }: { table: Table; label: string; height?: number }) {
-  const { t, n } = useWords(own);
+  const { t } = useWords(own);
   const outer = useRef<HTMLDivElement>(null);
   const id = useId();
   const [top, setTop] = useState(0);
   const [sort, setSort] = useState<{ at: number; down: boolean } | null>(null);
-  const [active, setActive] = useState<{ row: number; column: number } | null>(null);
+  const [active, setActive] = useState<Chosen | null>(null);
   const wide = useMemo(() => widths(table), [table]);
   const sorted = useMemo(() => {
     const column = sort && table.columns[sort.at];
@@ -74,11 +76,11 @@ export function Rows({ table, label, height = 420 }: { table: Table; label: stri
   const tall = Math.min(height, HEAD + table.rows.length * ROW + 16);
   const first = Math.max(0, Math.floor(top / ROW) - OVER);
   const last = Math.min(table.rows.length, Math.ceil((top + tall) / ROW) + OVER);
-  const row = (at: number) => table.rows[sorted ? (sorted[at] ?? at) : at] ?? [];
+  const row = (at: number) => table.rows[sorted ? (sorted[at] ?? at) : at] ?? NO_CELLS;
   const chosen = active && table.columns[active.column];
   const value = active && chosen ? exact(row(active.row)[active.column], chosen.type) : null;
   const numbers = String(table.rows.length).length * 8 + 22;
-  const go = (to: { row: number; column: number }) => {
+  const go = (to: Chosen) => {
     const next = { row: Math.min(table.rows.length - 1, Math.max(0, to.row)), column: Math.min(table.columns.length - 1, Math.max(0, to.column)) };
     setActive(next);
     const box = outer.current;
@@ -95,7 +97,7 @@ export function Rows({ table, label, height = 420 }: { table: Table; label: stri
     const now = active ?? { row: 0, column: 0 };
     const page = Math.max(1, Math.floor((tall - HEAD) / ROW) - 1);
     const far = event.ctrlKey || event.metaKey;
-    const moves: Record<string, { row: number; column: number }> = {
+    const moves: Record<string, Chosen> = {
       ArrowDown: { row: far ? table.rows.length : now.row + (active ? 1 : 0), column: now.column }, ArrowUp: { row: far ? 0 : now.row - 1, column: now.column },
       ArrowRight: { row: now.row, column: now.column + 1 }, ArrowLeft: { row: now.row, column: now.column - 1 },
       PageDown: { row: now.row + page, column: now.column }, PageUp: { row: now.row - page, column: now.column },
@@ -132,21 +134,7 @@ export function Rows({ table, label, height = 420 }: { table: Table; label: stri
         <div className="rows-body" role="rowgroup" style={{ height: table.rows.length * ROW, width: wide.reduce((sum, one) => sum + one, numbers) }}>
           {Array.from({ length: Math.max(0, last - first) }, (_, step) => {
             const at = first + step;
-            const cells = row(at);
-            return (
-              <div key={at} className="rows-row" role="row" aria-rowindex={at + 2} style={{ top: at * ROW }}>
-                <div className="rows-number" aria-hidden="true">{n(at + 1)}</div>
-                {table.columns.map((column, index) => {
-                  const text = exact(cells[index], column.type);
-                  const on = active?.row === at && active.column === index;
-                  return (
-                    <div key={index} id={on ? `${id}-${at}-${index}` : undefined} role="gridcell" aria-colindex={index + 1} aria-selected={on || undefined} style={{ width: wide[index] }} className={`rows-cell ${isNumber(column) ? "right" : ""} ${on ? "rows-on" : ""} ${cells[index] === null ? "rows-null" : ""}`} onClick={() => setActive({ row: at, column: index })}>
-                      {text.length > 300 ? `${text.slice(0, 300)}…` : text}
-                    </div>
-                  );
-                })}
-              </div>
-            );
+            return <Line key={at} id={id} at={at} cells={row(at)} columns={table.columns} wide={wide} active={active?.row === at ? active.column : null} choose={setActive} />;
           })}
         </div>
       </div>
@@ -154,6 +142,27 @@ export function Rows({ table, label, height = 420 }: { table: Table; label: stri
     </>
   );
 }
+
+interface Chosen { row: number; column: number }
+
+/** One row. Scrolling draws those that come into sight, not the others again. */
+const Line = memo(function Line({ id, at, cells, columns, wide, active, choose }: { id: string; at: number; cells: Cell[]; columns: Column[]; wide: number[]; active: number | null; choose: (cell: Chosen) => void }) {
+  const { n } = useWords();
+  return (
+    <div className={`rows-row ${at % 2 ? "rows-odd" : ""}`} role="row" aria-rowindex={at + 2} style={{ top: at * ROW }}>
+      <div className="rows-number" aria-hidden="true">{n(at + 1)}</div>
+      {columns.map((column, index) => {
+        const text = exact(cells[index], column.type);
+        const on = active === index;
+        return (
+          <div key={index} id={on ? `${id}-${at}-${index}` : undefined} role="gridcell" aria-colindex={index + 1} aria-selected={on || undefined} style={{ width: wide[index] }} className={`rows-cell ${isNumber(column) ? "right" : ""} ${on ? "rows-on" : ""} ${cells[index] === null ? "rows-null" : ""}`} onClick={() => choose({ row: at, column: index })}>
+            {text.length > 300 ? `${text.slice(0, 300)}…` : text}
+          </div>
+        );
+      })}
+    </div>
+  );
+});
 
 const TYPES = ["text", "integer", "number", "flag", "day", "moment", "other"] as const;
 const known = (type: string) => TYPES.find((one) => one === type) ?? "other";

@@ -206,7 +206,7 @@ function AssetSide({ node, graph, status, set }: { node: GraphNode; graph: Graph
   }, [graph, node.id]);
   const columns = node.table && asset.data?.name === name ? asset.data.columns.filter((column) => column.name.toLowerCase().includes(looked.trim().toLowerCase())) : [];
   return (
-    <aside className="lineage-side">
+    <div className="lineage-side">
       <Card title={<span className="lineage-name"><Icon name={iconOf(node.kind)} size={18} />{node.table ?? node.name}</span>} extra={node.table ? <Trust read={asset.dataUpdatedAt || undefined} route={`GET /v1/assets/${name}`} /> : undefined}>
         <p className="row"><Chip>{kind(node.kind)}</Chip>{status && <Status of={status} />}{to && <Link to={to}>{t("open")}</Link>}</p>
         {node.table && asset.data?.description && <p className="lineage-about">{asset.data.description}</p>}
@@ -233,7 +233,7 @@ function AssetSide({ node, graph, status, set }: { node: GraphNode; graph: Graph
           </div>
         ))}
       </Card>
-    </aside>
+    </div>
   );
 }
 
@@ -266,7 +266,7 @@ function ColumnSide({ table, column, trace, set }: { table: string; column: stri
   const { t, n, word } = useWords(own);
   const link = (of: string, name: string) => <button type="button" className="lineage-link" onClick={() => set({ table: of, column: name })}><code>{of}.{name}</code></button>;
   return (
-    <aside className="lineage-side">
+    <div className="lineage-side">
       <Card title={<code>{column}</code>} extra={<Trust route={`GET /v1/lineage/${table}/${column}`} />}>
         <button type="button" className="lineage-link lineage-up" onClick={() => set({ column: null })}><Icon name="back" size={13} />{t("column.back", { table })}</button>
         <h3>{t("column.made")}</h3>
@@ -290,6 +290,6 @@ function ColumnSide({ table, column, trace, set }: { table: string; column: stri
         </ul>
         {trace.cut && <p className="quiet small">{t("column.cut", { count: n(MODELS_MAX) })}</p>}
       </Card>
-    </aside>
+    </div>
   );
 }

@@ -1,5 +1,5 @@
 /** All metrics, by what their rows mean, each with its newest figure and where it is going. */
-import { useMemo, useState } from "react";
+import { useEffect, useMemo, useRef, useState } from "react";
 import { Link } from "react-router";
 import { part, useGet, type Items, type Metric, type Status } from "../../api";
 import { useWords } from "../../i18n";
@@ -59,6 +59,19 @@ export default function Metrics() {
   );
 }
 
+/** Whether an element was in sight, or nearly, so far: a project may have hundreds of metrics. */
+function useSeen(): [React.RefObject<HTMLElement | null>, boolean] {
+  const element = useRef<HTMLElement>(null);
+  const [seen, setSeen] = useState(false);
+  useEffect(() => {
+    if (!element.current) return;
+    const observer = new IntersectionObserver((entries) => entries.some((entry) => entry.isIntersecting) && setSeen(true), { rootMargin: "300px" });
+    observer.observe(element.current);
+    return () => observer.disconnect();
+  }, []);
+  return [element, seen];
+}
+
 /** What is measured comes before what is made of it. */
 const rank = (metric: Metric) => (metric.kind === "measure" ? 0 : windowed(metric) ? 2 : 1);
 
@@ -67,7 +80,8 @@ function One({ metric }: { metric: Metric }) {
   const { t, word, day, percent, language } = words;
   const { can } = useWho();
   const timed = dimensions(metric).times.includes("time");
-  const answer = useAsk(can("query") ? (timed ? { metrics: [metric.name], grain: "week", order: ["-time"], limit: WEEKS } : { metrics: [metric.name] }) : null);
+  const [card, seen] = useSeen();
+  const answer = useAsk(can("query") && seen ? (timed ? { metrics: [metric.name], grain: "week", order: ["-time"], limit: WEEKS } : { metrics: [metric.name] }) : null);
   const write = useMemo(() => writer(metric, words), [metric, words]);
   const name = called(metric, language);
   const asOf = useAsOf();
@@ -84,7 +98,7 @@ function One({ metric }: { metric: Metric }) {
   const change = timed && now !== null && before ? (now - before) / Math.abs(before) : null;
   const good = change === null || !metric.direction ? undefined : (change > 0) === (metric.direction === "up") ? "tone-good" : "tone-poor";
   return (
-    <article className="card metrics-card">
+    <article className="card metrics-card" ref={card}>
       <div className="metrics-card-head">
         <h3><Link to={`/metrics/${part(metric.name)}`}>{name}</Link></h3>
         <Chip>{word("kind", metric.kind)}</Chip>
