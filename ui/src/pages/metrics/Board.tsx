@@ -39,7 +39,7 @@ export function Board({ metric, dimension, question, total, chosen, choose, writ
                 <button type="button" aria-pressed={on} className={chosen.length && !on ? "metrics-off" : undefined} title={t("board.only", { value: valueText(key, t) })} onClick={() => choose(key)}>
                   <i style={{ width: most ? `${(Math.abs(size ?? 0) / most) * 100}%` : 0 }} aria-hidden="true" />
                   <span className={key === null ? "quiet" : undefined}>{valueText(key, t)}</span>
-                  {adds && size !== null && <small title={t("share")}>{percent(size / total)}</small>}
+                  {adds && !chosen.length && size !== null && <small title={t("share")}>{percent(size / total)}</small>}
                   <b>{write.full(size)}</b>
                   {changes && <em className={good}>{moved === null ? "–" : signed(moved, percent)}</em>}
                 </button>
