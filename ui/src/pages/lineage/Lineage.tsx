@@ -225,7 +225,7 @@ function AssetSide({ node, graph, status, set }: { node: GraphNode; graph: Graph
           </>
         )}
       </Card>
-      <Card title={t("impact")} extra={<span className="quiet small">{t("impact.count", { count: n(after.reduce((sum, [, some]) => sum + some.length, 0)) })}</span>}>
+      <Card title={t("impact")} extra={<><span className="quiet small">{t("impact.count", { count: n(after.reduce((sum, [, some]) => sum + some.length, 0)) })}</span><Trust route="GET /v1/lineage" /></>}>
         {!after.length ? <p className="quiet">{t("impact.none")}</p> : after.map(([of, some]) => (
           <div key={of} className="lineage-impact">
             <h3>{kind(of)} <span className="quiet">{n(some.length)}</span></h3>
@@ -282,7 +282,7 @@ function ColumnSide({ table, column, trace, set }: { table: string; column: stri
           </ol>
         )}
       </Card>
-      <Card title={t("column.reaches")} extra={<span className="quiet small">{n(new Set(trace.after.map((edge) => `${edge.to}.${edge.toColumn}`)).size)}</span>}>
+      <Card title={t("column.reaches")} extra={<><span className="quiet small">{n(new Set(trace.after.map((edge) => `${edge.to}.${edge.toColumn}`)).size)}</span><Trust route="GET /v1/models/{model}" /></>}>
         {trace.reading && <p className="quiet small">{t("column.loading")} …</p>}
         {!trace.reading && !trace.after.length && <p className="quiet">{t("column.none")}</p>}
         <ul className="lineage-steps">

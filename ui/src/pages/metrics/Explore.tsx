@@ -182,7 +182,8 @@ function Shown({ metric, along, extent, asOf }: { metric: Metric; along: string 
     return { ...base, area: true, series: [{ name, values: current }, ...(before >= 0 && rows.some((row) => row[before] !== null) ? [{ name: t("before", { name }), values: rows.map((row) => numberOf(row[before])), before: true }] : [])] };
   }, [drawn, column, metric.name, split, lines.data, grain, day, language, write, name, t]);
 
-  const figures = useFigures(metric, window ? series.data : total.data, window);
+  const summed = window ? series : total;
+  const figures = useFigures(metric, summed.data, window);
   const good = figures.change === null || !metric.direction ? undefined : (figures.change > 0) === (metric.direction === "up") ? "ok" as const : "bad" as const;
   const brushed = useCallback((from: number, to: number) => {
     const [first, last] = [drawing?.along[Math.max(0, from)], drawing?.along[Math.min(drawing.along.length - 1, to)]];
@@ -216,14 +217,17 @@ function Shown({ metric, along, extent, asOf }: { metric: Metric; along: string 
         </div>
       )}
       {!window && total.error ? <Trouble error={total.error} retry={() => void total.refetch()} /> : (
-        <Figures of={[
-          { label: t(window ? "total.last" : timed ? "total" : "total.all"), value: write.full(figures.now) },
-          ...(compare !== "none" ? [
-            { label: `${t("total.before")} · ${t(`compare.${compare}`)}`, value: write.full(figures.before) },
-            { label: t("total.change"), value: figures.change === null ? "–" : signed(figures.change, percent), tone: good },
-          ] : []),
-          ...(drawing ? [{ label: t("periods"), value: n(drawing.along.length), note: time ? `${day(time.from)} … ${day(plusDays(time.to, -1))}` : undefined }] : []),
-        ]} />
+        <div className="metrics-figures">
+          <Figures of={[
+            { label: t(window ? "total.last" : timed ? "total" : "total.all"), value: write.full(figures.now) },
+            ...(compare !== "none" ? [
+              { label: `${t("total.before")} · ${t(`compare.${compare}`)}`, value: write.full(figures.before) },
+              { label: t("total.change"), value: figures.change === null ? "–" : signed(figures.change, percent), tone: good },
+            ] : []),
+            ...(drawing ? [{ label: t("periods"), value: n(drawing.along.length), note: time ? `${day(time.from)} … ${day(plusDays(time.to, -1))}` : undefined }] : []),
+          ]} />
+          {summed.data && <span className="metrics-trust"><Trust read={summed.dataUpdatedAt} sql={summed.data.sql} rows={summed.data.row_count} took_ms={summed.data.elapsed_ms} as={asOf} /></span>}
+        </div>
       )}
       {along !== null && (
         <Card title={timed ? t("chart") : `${t("along")} ${along}`} extra={<>{drawn && <Trust read={series.dataUpdatedAt} sql={drawn.sql} rows={drawn.row_count} took_ms={drawn.elapsed_ms} cut={drawn.truncated} as={asOf} />}</>}>

@@ -117,4 +117,4 @@ function One({ metric }: { metric: Metric }) {
 }
 
 /** A change with its sign. */
-export const signed = (change: number, percent: (value: number) => string) => `${change > 0 ? "+" : change < 0 ? "−" : ""}${percent(Math.abs(change))}`;
+export const signed = (change: number, percent: (value: number) => string) => `${change >= 0.0005 ? "+" : change <= -0.0005 ? "−" : ""}${percent(Math.abs(change))}`;
