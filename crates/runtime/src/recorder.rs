@@ -1,16 +1,29 @@
 //! What a run does, told to whoever watches and kept in the metadata.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use flywheel_base::{Clock, Error, Result, Timestamp, digest};
 use flywheel_state::{Run, Store, Task, TaskOutcome};
+use flywheel_transform::BuildReport;
 use serde_json::Value;
+
+use crate::Workspace;
+use crate::openlineage::{ModelTimes, Teller};
+use crate::run_log::{RunLog, said};
 
 /// Something that happened in a run.
 #[derive(Clone, Debug)]
 pub enum Event {
+    /// The run begins.
+    Began {
+        /// The run's id.
+        run_id: String,
+        /// Its kind.
+        kind: String,
+    },
     /// A task starts.
     Started {
         /// Its kind.
@@ -45,20 +58,23 @@ pub(crate) struct Recorder<'a> {
     observer: &'a dyn Observer,
     run: Run,
     tasks: Vec<Task>,
+    log: Mutex<RunLog>,
     /// Quality files that were judged in this run.
     judged: BTreeSet<String>,
+    /// Who tells others of the run, if anybody is to be told.
+    teller: Option<Teller<'a>>,
 }
 
 impl<'a> Recorder<'a> {
     /// Starts a run of `kind` for the moment `logical_at`.
     pub(crate) fn start(
-        store: &'a Store,
-        machine: Arc<dyn Clock>,
+        workspace: &'a Workspace,
         observer: &'a dyn Observer,
         kind: &str,
         turn: Option<i64>,
         logical_at: Timestamp,
     ) -> Result<Self> {
+        let (store, machine) = (&workspace.store, Arc::clone(&workspace.machine));
         let started_at = machine.now();
         let salt = [started_at.micros(), logical_at.micros(), i64::from(std::process::id())];
         let salt: Vec<u8> = salt.iter().flat_map(|n| n.to_le_bytes()).collect();
@@ -74,7 +90,27 @@ impl<'a> Recorder<'a> {
             detail: Value::Object(serde_json::Map::new()),
         };
         store.start_run(&run)?;
-        Ok(Self { store, machine, observer, run, tasks: Vec::new(), judged: BTreeSet::new() })
+        let ours = store.path().parent().unwrap_or(Path::new("."));
+        let log = Mutex::new(RunLog::begin(ours, &run.run_id, started_at));
+        let began = Event::Began { run_id: run.run_id.clone(), kind: run.kind.clone() };
+        let teller = Teller::of(workspace, &run);
+        let (tasks, judged) = (Vec::new(), BTreeSet::new());
+        let recorder = Self { store, machine, observer, run, tasks, log, judged, teller };
+        recorder.tell(&began);
+        Ok(recorder)
+    }
+
+    /// Tells the observer, and keeps it in the log.
+    fn tell(&self, event: &Event) {
+        let (level, text) = said(event);
+        self.log_line(level, &text);
+        self.observer.event(event);
+    }
+
+    fn log_line(&self, level: &str, text: &str) {
+        // What a panic left behind is at most a line that breaks off.
+        let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        log.line(self.machine.now(), level, text);
     }
 
     /// The run's id.
@@ -99,13 +135,24 @@ impl<'a> Recorder<'a> {
 
     /// Tells the observer.
     pub(crate) fn notice(&self, text: impl Into<String>) {
-        self.observer.event(&Event::Notice(text.into()));
+        self.tell(&Event::Notice(text.into()));
     }
 
     /// Says that a task starts; its timer runs until [`Recorder::ended`].
     pub(crate) fn started(&self, kind: &'static str, name: &str) -> Timer {
-        self.observer.event(&Event::Started { kind, name: name.to_owned() });
-        Timer { kind, name: name.to_owned(), started_at: self.machine.now(), watch: Instant::now() }
+        self.tell(&Event::Started { kind, name: name.to_owned() });
+        let started_at = self.machine.now();
+        if let Some(teller) = &self.teller {
+            teller.started(kind, name, started_at);
+        }
+        Timer { kind, name: name.to_owned(), started_at, watch: Instant::now() }
+    }
+
+    /// Tells others what became of each model of a build.
+    pub(crate) fn models(&self, report: &BuildReport, times: &ModelTimes) {
+        if let Some(teller) = &self.teller {
+            teller.models(report, times);
+        }
     }
 
     /// Records what came of a task.
@@ -120,7 +167,10 @@ impl<'a> Recorder<'a> {
             duration_ms: Some(timer.watch.elapsed().as_secs_f64() * 1_000.0),
             outcome,
         };
-        self.observer.event(&Event::Ended(Box::new(task.clone())));
+        if let Some(teller) = &self.teller {
+            teller.ended(&task);
+        }
+        self.tell(&Event::Ended(Box::new(task.clone())));
         self.tasks.push(task);
     }
 
@@ -150,7 +200,14 @@ impl<'a> Recorder<'a> {
         self.run.ended_at = Some(self.machine.now());
         self.run.status = if error.is_some() { "failed" } else { "succeeded" }.to_owned();
         self.run.error = error.map(Error::report);
+        match &self.run.error {
+            Some(error) => self.log_line("error", &format!("{} failed: {error}", self.run.kind)),
+            None => self.log_line("info", &format!("{} succeeded", self.run.kind)),
+        }
         self.store.end_run(&self.run, &self.tasks)?;
+        if let Some(teller) = &self.teller {
+            teller.run_ended(&self.run);
+        }
         Ok(self.run)
     }
 }

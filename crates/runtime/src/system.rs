@@ -2,18 +2,24 @@
 //!
 //! A new one is a file in `system/` and a line in [`SYSTEM_TABLES`].
 
+mod alerts;
 mod artifacts;
 mod asset_columns;
 mod assets;
 mod canaries;
+mod environments;
+mod errors;
+mod intervals;
 mod link_audit;
 mod link_questions;
 mod outbox;
 mod profiles;
 mod promotions;
 mod reads;
+mod run_logs;
 mod runs;
 mod savings;
+mod schedule_runs;
 pub(crate) mod tables;
 mod tasks;
 
@@ -23,6 +29,7 @@ use flywheel_warehouse::{Catalog, TableName};
 use serde::Serialize;
 
 use crate::catalogue::collect;
+use crate::openlineage::foreign;
 use crate::{Workspace, quality, quarantine};
 
 /// The tables made from the metadata when they are asked for.
@@ -30,6 +37,8 @@ pub const SYSTEM_TABLES: &[SystemTable] = &[
     runs::TABLE,
     tasks::TABLE,
     tables::TABLE,
+    environments::TABLE,
+    intervals::TABLE,
     artifacts::TABLE,
     outbox::TABLE,
     promotions::TABLE,
@@ -41,6 +50,10 @@ pub const SYSTEM_TABLES: &[SystemTable] = &[
     profiles::TABLE,
     reads::TABLE,
     savings::TABLE,
+    schedule_runs::TABLE,
+    alerts::TABLE,
+    run_logs::TABLE,
+    errors::TABLE,
 ];
 
 /// How many runs `system.runs` and `system.tasks` show.
@@ -48,7 +61,8 @@ const RUNS_MAX: u32 = 10_000;
 
 /// Every system table, those of the lake included, in the order people look for them.
 pub fn all() -> impl Iterator<Item = &'static SystemTable> {
-    SYSTEM_TABLES.iter().chain([&quarantine::TABLE, &quality::TABLE]).chain(TABLES)
+    let ours = [&quarantine::TABLE, &quality::TABLE, &foreign::TABLE];
+    SYSTEM_TABLES.iter().chain(ours).chain(TABLES)
 }
 
 /// Adds the metadata's tables to what readers see. Those of the catalogue are made of everything there is, so that only
@@ -74,9 +88,23 @@ pub(crate) async fn add(
     if asked(&savings::TABLE) {
         add_rows(catalog, &savings::TABLE, &Box::pin(savings::rows(workspace)).await?)?;
     }
+    if asked(&schedule_runs::TABLE) {
+        add_rows(catalog, &schedule_runs::TABLE, &schedule_runs::rows(workspace)?)?;
+    }
+    if asked(&alerts::TABLE) {
+        add_rows(catalog, &alerts::TABLE, &alerts::rows(workspace)?)?;
+    }
+    if asked(&run_logs::TABLE) {
+        add_rows(catalog, &run_logs::TABLE, &run_logs::rows(workspace)?)?;
+    }
+    if asked(&errors::TABLE) {
+        add_rows(catalog, &errors::TABLE, &errors::rows(workspace)?)?;
+    }
     add_rows(catalog, &runs::TABLE, &runs::rows(workspace)?)?;
     add_rows(catalog, &tasks::TABLE, &tasks::rows(workspace)?)?;
     add_rows(catalog, &tables::TABLE, &tables::rows(workspace).await?)?;
+    add_rows(catalog, &environments::TABLE, &environments::rows(workspace)?)?;
+    add_rows(catalog, &intervals::TABLE, &intervals::rows(workspace)?)?;
     add_rows(catalog, &artifacts::TABLE, &artifacts::rows(workspace)?)?;
     add_rows(catalog, &outbox::TABLE, &outbox::rows(workspace)?)?;
     add_rows(catalog, &promotions::TABLE, &promotions::rows(workspace)?)?;

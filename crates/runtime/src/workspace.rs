@@ -18,6 +18,7 @@ use flywheel_transform::World;
 use flywheel_warehouse::{Catalog, Lake, LakeOptions, Session, TableName};
 use serde_json::Value;
 
+use crate::openlineage::foreign;
 use crate::task::share::{self, Share};
 use crate::{connectors, quality, quarantine, system};
 
@@ -114,6 +115,15 @@ impl Workspace {
         Ok(workspace)
     }
 
+    /// The same project, as the environment `name` sees and builds its models.
+    ///
+    /// # Errors
+    /// [`flywheel_base::ErrorKind::NotFound`] if there is no such environment.
+    pub fn in_environment(mut self, name: &str) -> Result<Self> {
+        self.store = self.store.in_environment(name)?;
+        Ok(self)
+    }
+
     /// The same workspace with the declarations as the files have them now; the lake, the clock and the right
     /// to change it are kept.
     ///
@@ -127,7 +137,7 @@ impl Workspace {
                 .hint("Start flywheel again for it."));
         }
         let workspace = Self {
-            store: Store::open(self.store.path())?,
+            store: Store::open(self.store.path())?.in_environment(self.store.environment())?,
             project,
             lake: self.lake.clone(),
             clock: Arc::clone(&self.clock),
@@ -156,7 +166,8 @@ impl Workspace {
 
     /// Makes our own tables, empty, so that queries over them work from the first moment.
     async fn prepare(&self) -> Result<()> {
-        for table in TABLES.iter().chain([&quarantine::TABLE, &quality::TABLE]) {
+        let ours = [&quarantine::TABLE, &quality::TABLE, &foreign::TABLE];
+        for table in TABLES.iter().chain(ours) {
             table.ensure(&self.lake).await?;
         }
         for (name, resource) in &self.project.learners {
@@ -291,6 +302,15 @@ impl Workspace {
         let mut catalog = flywheel_transform::catalog(self.world()).await?;
         system::add(self, &mut catalog, Some(sql)).await?;
         self.lake.session(catalog)
+    }
+
+    /// The statement with questions in the place of `metrics.*` tables.
+    ///
+    /// # Errors
+    /// Those of [`flywheel_transform::expand_metrics`].
+    pub fn expanded(&self, sql: &str) -> Result<String> {
+        let expanded = flywheel_transform::expand_metrics(&self.project, sql)?;
+        Ok(expanded.unwrap_or_else(|| sql.to_owned()))
     }
 
     /// A session over what readers see now.

@@ -12,6 +12,7 @@ mod operations;
 mod policies;
 pub(crate) mod recommend;
 mod runs;
+mod schedules;
 mod session;
 mod sql;
 mod status;
@@ -32,6 +33,7 @@ pub(crate) fn routes(routes: &mut Routes) {
     session::routes(routes);
     status::routes(routes);
     runs::routes(routes);
+    schedules::routes(routes);
     assets::routes(routes);
     lineage::routes(routes);
     syncs::routes(routes);
@@ -54,6 +56,8 @@ pub(crate) const FEATURES: &[&str] = &[
     "runs",
     "work",
     "live",
+    "schedules",
+    "alerts",
     "assets",
     "lineage",
     "syncs",

@@ -16,6 +16,7 @@ mod build;
 mod catalog;
 mod freshness;
 mod inputs;
+mod intervals;
 mod lineage;
 mod metric;
 mod names;
@@ -29,14 +30,20 @@ use flywheel_project::Project;
 use flywheel_state::Store;
 use flywheel_warehouse::Lake;
 
-pub use build::{BuildOptions, build, test};
+pub use build::{
+    BuildOptions, Change, Changes, ColumnDiff, Impact, ModelChange, ModelDiff, RowChange,
+    RowSample, SAMPLES_MAX, Touched, ValueSample, build, changes, diff, test,
+};
 pub use catalog::{At, catalog, catalog_at};
 pub use freshness::{FreshnessOutcome, FreshnessStatus, freshness};
+pub use intervals::{Interval, IntervalRow, intervals};
 pub use lineage::{
-    ColumnLineage, ColumnOrigins, Influence, Influenced, Lineage, LineageEdge, LineageNode,
-    LineageStep, Origin, TableColumn, Transform, column_lineage, lineage, model_columns,
+    AssetKind, ColumnEdge, ColumnGraph, ColumnKey, ColumnLineage, ColumnNode, ColumnOrigins,
+    Direction, EdgeKind, Influence, Influenced, Lineage, LineageEdge, LineageNode, LineageStep,
+    Mark, Origin, Part, TableColumn, Transform, column_graph, column_lineage, lineage,
+    model_columns, traced_edges,
 };
-pub use metric::{CompiledMetrics, MetricColumn, MetricQuery, compile_metrics};
+pub use metric::{CompiledMetrics, MetricColumn, MetricQuery, compile_metrics, expand_metrics};
 pub use report::{
     BuildReport, Event, Failure, ModelOutcome, ModelStatus, Sample, TestOutcome, TestScope,
     TestStatus,

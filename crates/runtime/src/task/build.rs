@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use flywheel_base::{Error, Result};
 use flywheel_project::{NodeId, NodeKind};
-use flywheel_state::{Store, TaskOutcome};
-use flywheel_transform::{BuildOptions, BuildReport, ModelStatus, TestStatus};
+use flywheel_state::{PRODUCTION, Store, TaskOutcome};
+use flywheel_transform::{BuildOptions, BuildReport, Event, ModelStatus, TestStatus};
 use serde_json::{Value, json};
 
+use crate::openlineage::ModelTimes;
 use crate::{Workspace, catalogue, quality, recorder::Recorder};
 
 /// How many of the newest runs are searched for builds, until one of everything.
@@ -25,7 +26,13 @@ pub(crate) async fn run(
 ) -> Result<BuildReport> {
     let timer = recorder.started("build", "models");
     let whole = options.select.is_empty() && options.exclude.is_empty();
-    let report = match flywheel_transform::build(workspace.world(), options).await {
+    let moments = ModelTimes::default();
+    let told = |event: Event| {
+        moments.note(&event, workspace.machine.now());
+        (options.on_event)(event);
+    };
+    let timed = BuildOptions { on_event: &told, ..options };
+    let report = match flywheel_transform::build(workspace.world(), timed).await {
         Ok(report) => report,
         Err(error) => {
             let outcome = TaskOutcome { error: Some(error.report()), ..TaskOutcome::default() };
@@ -52,8 +59,10 @@ pub(crate) async fn run(
     let detail = json!({
         "test_outcomes": outcomes, "model_ms": times, "whole": whole, "good": good.collect::<Vec<_>>(), "built": count(ModelStatus::Built), "unchanged": count(ModelStatus::Unchanged),
         "published": report.published, "blocked": report.blocked, "tests": tests(&report),
+        "environment": workspace.store.environment(),
     });
     note_reads(workspace, &report);
+    recorder.models(&report, &moments);
     let rows_out = report.models.iter().filter_map(|model| model.rows).sum();
     let error = (!report.passed()).then(|| blocked(&report).report());
     recorder.ended(
@@ -105,7 +114,10 @@ fn note_reads(workspace: &Workspace, report: &BuildReport) {
 /// Those of the metadata.
 pub(crate) fn blocked_models(store: &Store) -> Result<Vec<String>> {
     let mut tasks = store.tasks(BUILDS_LOOKED_AT)?;
-    tasks.retain(|task| task.kind == "build");
+    tasks.retain(|task| {
+        let environment = task.outcome.detail.get("environment").and_then(Value::as_str);
+        task.kind == "build" && environment.unwrap_or(PRODUCTION) == store.environment()
+    });
     let (mut blocked, mut decided) = (BTreeSet::new(), BTreeSet::new());
     for task in tasks.iter().rev() {
         let detail = &task.outcome.detail;
