@@ -43,7 +43,7 @@ export default dictionary(
     "kind.aggregate": "summed up",
     "kind.influence": "decides which rows",
     "influence": "Show what decides which rows",
-    "how.filter": "filters", "how.join": "joins", "how.group": "groups", "how.condition": "condition", "how.sort": "sorts", "how.window": "window",
+    "how.filter": "filters", "how.join": "joins", "how.group": "groups", "how.condition": "condition", "how.sort": "sorts", "how.window": "windows", "how.partition": "windows",
     "reads": "is read by",
   },
   {
@@ -88,7 +88,7 @@ export default dictionary(
     "kind.aggregate": "聚合",
     "kind.influence": "决定取哪些行",
     "influence": "显示决定取哪些行的列",
-    "how.filter": "过滤", "how.join": "关联", "how.group": "分组", "how.condition": "条件", "how.sort": "排序", "how.window": "窗口",
+    "how.filter": "过滤", "how.join": "关联", "how.group": "分组", "how.condition": "条件", "how.sort": "排序", "how.window": "窗口", "how.partition": "窗口分区",
     "reads": "被读取",
   },
 );
