@@ -10,6 +10,7 @@ import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { chromium } from "playwright-core";
+import { ask } from "./ask.mjs";
 
 const binary = resolve(process.env.FLYWHEEL_BINARY ?? "../target/release/flywheel");
 assert(existsSync(binary), `no ${binary}: build it first (cargo build --release), or name it in FLYWHEEL_BINARY`);
@@ -319,6 +320,7 @@ outcome:
   await setUp(link);
   await home(link.origin);
   await policies(link.origin);
+  await ask(link.origin, { visit, signIn, settled, accessible, say });
   await viewer(link.origin);
   await everyPage(link.origin);
   await away(link.origin);

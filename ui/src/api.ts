@@ -138,7 +138,7 @@ export interface Model {
   name: string; file: string | null; materialized: string; description: string | null; tags: string[]; status: string; built_at: string | null; rows: number | null;
   tests: { passed?: number; failed?: number; declared?: number }; sql?: string; compiled?: string | null; upstream?: string[]; downstream?: string[]; columns?: { column: string; expression: string | null }[];
 }
-export interface Metric { name: string; label: string | string[] | null; synonyms: string[]; description: string | null; view: string; dimensions: string[]; kind: string; unit?: string | null; owner?: string | null; file?: string }
+export interface Metric { name: string; label: string | string[] | null; synonyms: string[]; description: string | null; view: string; dimensions: string[]; kind: string; unit?: string | null; owner?: string | null; file?: string; made_of?: string[]; filter?: string | null; tables?: string[]; direction?: string | null; certification?: string | null }
 export interface Learner { name: string; kind: string; file: string; description?: string | null; artifact: string | null; fitted_at: string | null; measures: Measure[]; artifacts?: { digest: string; turn: number; fitted_at: string }[]; evaluations?: Measure[]; declared?: unknown }
 export interface Graph { nodes: { id: string; kind: string; name: string; table: string | null; asset?: string | null }[]; edges: { from: string; to: string }[] }
 export interface Steps { steps: { node: string; column: string; expression: string | null; transform?: string; upstream: { from: { table: string; column: string }; transform: string }[] }[] }

@@ -359,6 +359,29 @@ async fn queries_have_types_limits_and_clear_errors() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_list_of_models_says_how_their_tests_ended() {
+    let house = House::new();
+    house.write("models/goods.sql", "select 1 as id union all select 2 as id");
+    house.write("models/doubles.sql", "select 1 as id union all select 1 as id");
+    house.write(
+        "models/tests.yml",
+        "version: 2\nmodels:\n\
+         - {name: goods, columns: [{name: id, data_tests: [unique, not_null]}]}\n\
+         - {name: doubles, columns: [{name: id, data_tests: [unique, not_null]}]}\n",
+    );
+    house.fails(1, &["build"]);
+    let served = Served::new(house).await;
+    let owner = served.owner().await;
+    let listed = served.get(&owner, "/v1/models").await.json();
+    let tests = |name: &str| {
+        let mut items = listed["items"].as_array().unwrap().iter();
+        items.find(|model| model["model"] == name).unwrap()["tests"].clone()
+    };
+    assert_eq!(tests("goods"), json!({"declared": 2, "passed": 2, "failed": 0}));
+    assert_eq!(tests("doubles"), json!({"declared": 2, "passed": 1, "failed": 1}));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn events_are_taken_one_by_one_and_wrong_ones_named() {
     let served = Served::new(House::new()).await;
     let owner = served.owner().await;

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::response::Response;
-use flywheel_base::{Error, Result as BaseResult, suggest};
+use flywheel_base::{Error, Result as BaseResult, Timestamp, suggest};
 use flywheel_project::graph::{NodeId, NodeKind};
 use flywheel_runtime::{Workspace, system};
+use flywheel_state::Task;
 use flywheel_warehouse::TableName;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -287,18 +288,30 @@ fn tests(workspace: &Workspace, asset: &Asset) -> BaseResult<Vec<Value>> {
         NodeKind::Source => project.sources.get(&id.name).map(|source| &source.tests),
         _ => None,
     };
-    // A build runs only tests whose rows have changed: the newest build that ran one knows.
-    let builds = workspace.store.tasks_named("build", "models", BUILDS_LOOKED_AT)?;
+    let builds = newest_builds(workspace)?;
     let shown = declared.into_iter().flatten().map(|test| {
-        let known = builds.iter().find_map(|task| {
-            let outcome = task.outcome.detail.get("test_outcomes")?.get(&test.name)?;
-            Some((outcome.clone(), task.started_at.to_string()))
-        });
-        let (outcome, at) = known.unzip();
-        let part = |key: &str| outcome.as_ref().and_then(|outcome| outcome.get(key).cloned());
-        json!({"name": test.name, "status": part("status"), "failures": part("failures"), "at": at})
+        let (outcome, at) = last_outcome(&builds, &test.name).unzip();
+        let part = |key: &str| outcome.and_then(|outcome| outcome.get(key).cloned());
+        json!({"name": test.name, "status": part("status"), "failures": part("failures"), "at": at.map(|at| at.to_string())})
     });
     Ok(shown.collect())
+}
+
+/// The newest builds, which say what became of tests.
+pub(super) fn newest_builds(workspace: &Workspace) -> BaseResult<Vec<Task>> {
+    workspace.store.tasks_named("build", "models", BUILDS_LOOKED_AT)
+}
+
+/// What became of a test when it was last run, and when that was. A build runs only tests whose rows have changed: the
+/// newest build that ran one knows.
+pub(super) fn last_outcome<'a>(
+    builds: &'a [Task],
+    test: &str,
+) -> Option<(&'a Value, &'a Timestamp)> {
+    builds.iter().find_map(|task| {
+        let outcome = task.outcome.detail.get("test_outcomes")?.get(test)?;
+        Some((outcome, &task.started_at))
+    })
 }
 
 /// How many builds are looked at for what became of a test.

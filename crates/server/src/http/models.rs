@@ -8,10 +8,11 @@ use flywheel_base::{Result as BaseResult, suggest};
 use flywheel_project::graph::{NodeId, NodeKind};
 use flywheel_project::model::Model;
 use flywheel_runtime::Workspace;
+use flywheel_state::Task;
 use flywheel_transform::{lineage, model_columns};
 use serde_json::{Value, json};
 
-use super::assets::asset_name;
+use super::assets::{asset_name, last_outcome, newest_builds};
 use super::{items, json_of};
 use crate::app::App;
 use crate::gate::{Access, Permission, Routes};
@@ -30,7 +31,12 @@ pub(super) fn routes(routes: &mut Routes) {
     );
 }
 
-async fn shown(workspace: &Workspace, model: &Model, blocked: &[String]) -> BaseResult<Value> {
+async fn shown(
+    workspace: &Workspace,
+    model: &Model,
+    blocked: &[String],
+    builds: &[Task],
+) -> BaseResult<Value> {
     let name = model.relation();
     let build = workspace.store.build(&name)?;
     let rows = match build.as_ref().and_then(|build| build.location.clone().zip(build.version)) {
@@ -45,20 +51,27 @@ async fn shown(workspace: &Workspace, model: &Model, blocked: &[String]) -> Base
         Some(_) => "published",
         None => "never built",
     };
-    let tests = model.tests.len() + model.unit_tests.len();
+    let declared = model.tests.len() + model.unit_tests.len();
+    let ended = |status: &str| {
+        let said = model.tests.iter().filter_map(|test| last_outcome(builds, &test.name));
+        said.filter(|(outcome, _)| outcome.get("status").and_then(Value::as_str) == Some(status))
+            .count()
+    };
+    let tests = json!({"declared": declared, "passed": ended("passed"), "failed": ended("failed")});
     Ok(json!({
         "name": name, "model": model.name, "file": model.path, "materialized": model.config.materialized,
         "description": model.description, "tags": model.config.tags, "status": status, "enabled": model.config.enabled,
-        "built_at": build.as_ref().map(|build| build.built_at.to_string()), "tests": {"declared": tests}, "rows": rows,
+        "built_at": build.as_ref().map(|build| build.built_at.to_string()), "tests": tests, "rows": rows,
     }))
 }
 
 async fn models(State(app): State<Arc<App>>) -> Result<Response> {
     let found = app.with(|workspace| async move {
         let blocked = flywheel_runtime::status::blocked(&workspace)?;
+        let builds = newest_builds(&workspace)?;
         let mut all = Vec::new();
         for model in workspace.project.models.values() {
-            all.push(shown(&workspace, model, &blocked).await?);
+            all.push(shown(&workspace, model, &blocked, &builds).await?);
         }
         Ok(all)
     });
@@ -77,7 +90,8 @@ async fn model(State(app): State<Arc<App>>, place: Place) -> Result<Response> {
     };
     let answer = app.with(move |workspace| async move {
         let blocked = flywheel_runtime::status::blocked(&workspace)?;
-        let mut answer = shown(&workspace, &found, &blocked).await?;
+        let builds = newest_builds(&workspace)?;
+        let mut answer = shown(&workspace, &found, &blocked, &builds).await?;
         let id = NodeId::new(NodeKind::Model, found.name.clone());
         let graph = &workspace.project.graph;
         let compiled = lineage(&workspace.project)?

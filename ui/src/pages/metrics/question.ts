@@ -1,0 +1,121 @@
+/** Questions about a metric: which time, which grain, which values; and how they are asked of the API. */
+import type { Cell, Metric } from "../../api";
+import type { Language } from "../../format";
+
+export const GRAINS = ["day", "week", "month", "quarter", "year"] as const;
+export type Grain = (typeof GRAINS)[number];
+export const COMPARE = ["previous", "year", "none"] as const;
+export type Compare = (typeof COMPARE)[number];
+
+/** What the body of `POST /v1/metrics/query` holds. */
+export interface Question {
+  metrics: string[];
+  by?: string[];
+  grain?: Grain;
+  where?: string[];
+  from?: string;
+  to?: string;
+  compare?: string;
+  order?: string[];
+  fill?: boolean;
+  limit?: number;
+}
+
+/** Days from the first to before the second. */
+export const daysBetween = (from: string, to: string) => Math.round((Date.parse(to) - Date.parse(from)) / 86_400_000);
+const text = (at: Date) => at.toISOString().slice(0, 10);
+export const plusDays = (day: string, days: number) => text(new Date(Date.parse(day) + days * 86_400_000));
+
+/** The first day of the period that a day lies in; weeks begin on Monday. */
+export function floor(day: string, grain: Grain): string {
+  const at = new Date(`${day.slice(0, 10)}T00:00:00Z`);
+  if (grain === "week") at.setUTCDate(at.getUTCDate() - ((at.getUTCDay() + 6) % 7));
+  if (grain === "month" || grain === "quarter" || grain === "year") at.setUTCDate(1);
+  if (grain === "quarter") at.setUTCMonth(at.getUTCMonth() - (at.getUTCMonth() % 3));
+  if (grain === "year") at.setUTCMonth(0);
+  return text(at);
+}
+
+/** The first day of the period `count` periods after the one that begins with `day`. */
+export function plus(day: string, grain: Grain, count: number): string {
+  if (grain === "day") return plusDays(day, count);
+  if (grain === "week") return plusDays(day, 7 * count);
+  const at = new Date(`${day}T00:00:00Z`);
+  at.setUTCMonth(at.getUTCMonth() + count * (grain === "month" ? 1 : grain === "quarter" ? 3 : 12));
+  return text(at);
+}
+
+/** A time that begins and ends with a period, `to` not counted any more, and the number of its periods. */
+export function snapped(from: string, to: string, grain: Grain): { from: string; to: string; periods: number } {
+  const start = floor(from, grain);
+  const end = floor(plusDays(to, -1), grain);
+  let periods = 1;
+  if (end > start) {
+    if (grain === "day" || grain === "week") periods = daysBetween(start, end) / (grain === "day" ? 1 : 7) + 1;
+    else {
+      const months = (Number(end.slice(0, 4)) - Number(start.slice(0, 4))) * 12 + Number(end.slice(5, 7)) - Number(start.slice(5, 7));
+      periods = months / (grain === "month" ? 1 : grain === "quarter" ? 3 : 12) + 1;
+    }
+  }
+  return { from: start, to: plus(start, grain, periods), periods };
+}
+
+/** Whether a period has ended at a moment; without one, by now. */
+export const over = (day: string, grain: Grain, asOf: string | null): boolean => Date.parse(plus(day.slice(0, 10), grain, 1)) <= (asOf === null ? Date.now() : Date.parse(asOf) + 1_000);
+
+/** The grain that shows a time in a readable number of periods. */
+export function fitting(days: number): Grain {
+  if (days <= 120) return "day";
+  if (days <= 800) return "week";
+  if (days <= 366 * 8) return "month";
+  return days <= 366 * 25 ? "quarter" : "year";
+}
+
+/** With what a time is compared, in the API's words: as many periods before, or a year. */
+export const compared = (compare: Compare, periods: number, grain: Grain): string | undefined =>
+  compare === "none" ? undefined : compare === "year" ? "year" : grain === "quarter" ? `${periods * 3} months` : `${periods} ${grain}s`;
+
+/** A value as it stands in a condition. */
+export function literal(value: Cell): string {
+  if (typeof value === "number" || typeof value === "boolean") return String(value);
+  return `'${String(value).replaceAll("'", "''")}'`;
+}
+
+/** Values chosen of each dimension. */
+export type Chosen = Record<string, Cell[]>;
+
+/** The conditions of what was chosen; `but` is left out, so that a board shows what else there is. */
+export function conditions(chosen: Chosen, but?: string): string[] {
+  return Object.entries(chosen).filter(([dimension, values]) => dimension !== but && values.length > 0).map(([dimension, values]) => {
+    const some = values.filter((value) => value !== null);
+    const parts = [...(some.length ? [`${dimension} in (${some.map(literal).join(", ")})`] : []), ...(some.length < values.length ? [`${dimension} is null`] : [])];
+    return parts.length > 1 ? `(${parts.join(" or ")})` : (parts[0] ?? "true");
+  });
+}
+
+/** Adds a value, or takes it away. */
+export function toggled(chosen: Chosen, dimension: string, value: Cell): Chosen {
+  const now = chosen[dimension] ?? [];
+  const next = now.includes(value) ? now.filter((one) => one !== value) : [...now, value];
+  const { [dimension]: _, ...rest } = chosen;
+  return next.length ? { ...rest, [dimension]: next } : rest;
+}
+
+/** Dimensions with values to be listed, and those that are times. */
+export function dimensions(metric: Metric): { values: string[]; times: string[] } {
+  const times = metric.dimensions.filter((one) => one.endsWith(":<grain>")).map((one) => one.slice(0, -":<grain>".length));
+  return { values: metric.dimensions.filter((one) => !one.endsWith(":<grain>")), times };
+}
+
+/** Kinds whose figure belongs to one period and cannot be added up over several. */
+export const windowed = (metric: Metric): boolean => ["rolling", "to_date", "compare", "cumulative"].includes(metric.kind);
+
+/** Kinds whose figures are shares of 1. */
+export const isShare = (metric: Metric): boolean => ["share", "conversion", "compare"].includes(metric.kind) || metric.unit === "%" || metric.unit === "percent";
+
+const CHINESE = /\p{Script=Han}/u;
+/** What a metric is called in a language: its label in it, then any, then its name. */
+export function called(metric: Pick<Metric, "name" | "label">, language: Language): string {
+  const labels = metric.label === null ? [] : Array.isArray(metric.label) ? metric.label : [metric.label];
+  return labels.find((label) => CHINESE.test(label) === (language === "zh")) ?? (language === "zh" ? labels[0] : undefined) ?? metric.name;
+}
