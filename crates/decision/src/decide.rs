@@ -1,6 +1,6 @@
 //! Deciding: one row per unit of the audience, committed before anything leaves.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, HashSet};
 
 use flywheel_base::{Error, Result, Rng, Timestamp, digest};
 use flywheel_project::resource::policy::Policy;
@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 
 use crate::choose::{Choice, Chooser};
 use crate::context::{Context, location};
+use crate::frame::Frame;
 use crate::outcome::literal;
 use crate::table::{DecisionRow, SystemTable};
 
@@ -208,24 +209,28 @@ fn due(now: Timestamp, last: &Checkpoint, policy: &Policy) -> bool {
 
 /// Decides for every eligible unit; the result depends on declared files, tables and moment alone.
 async fn decide_rows(ctx: &Context<'_>, name: &str, policy: &Policy) -> Result<Vec<DecisionRow>> {
-    let units = eligible(ctx, name, policy).await?;
+    let what = format!("policy \"{name}\": audience");
+    let frame = ctx.frame(&what, &policy.audience).await?;
+    let eligible = eligible(ctx, name, policy, &frame).await?;
     let version = policy_version(policy)?;
     let holdout = policy.holdout.value();
     let most = policy.caps.per_turn.unwrap_or(usize::MAX);
     let mut rows = Vec::new();
     let mut spent = 0.0;
     // No more is read and chosen than the cap lets through, give or take a part.
-    let at_once = policy.caps.per_turn.map_or(units.len(), |most| most.max(UNITS_AT_ONCE)).max(1);
-    for part in units.chunks(at_once) {
-        let chooser = Chooser::load(ctx, name, policy, part).await?;
-        let choices = part
+    let at_once =
+        policy.caps.per_turn.map_or(eligible.len(), |most| most.max(UNITS_AT_ONCE)).max(1);
+    for part in eligible.chunks(at_once) {
+        let units = &units_of(&frame, part)?;
+        let chooser = Chooser::load(ctx, name, policy, units).await?;
+        let choices = units
             .par_iter()
             .map(|unit| {
                 let seed = seed_of(ctx, name, unit);
                 Ok((chooser.choose(unit, &mut Rng::new(seed))?, seed))
             })
             .collect::<Result<Vec<_>>>()?;
-        for (unit, (choice, seed)) in part.iter().zip(choices) {
+        for (unit, (choice, seed)) in units.iter().zip(choices) {
             let Some(choice) = choice.filter(|_| rows.len() < most) else { continue };
             if !chooser.affords(&choice, &mut spent) {
                 continue;
@@ -248,42 +253,55 @@ fn seed_of(ctx: &Context<'_>, name: &str, unit: &Unit) -> u64 {
     digest::hash64(&[b"decide", name.as_bytes(), &moment, unit.id.as_bytes()])
 }
 
+/// A unit that may be decided for: its place in the order of this moment, its id, and its row in the audience.
+type Eligible = (u64, String, usize);
+
 /// Units that may be decided for now, in an order that is random but the same in every attempt, so
 /// that a cap on the turn takes a fair sample of both arms.
-async fn eligible(ctx: &Context<'_>, name: &str, policy: &Policy) -> Result<Vec<Unit>> {
-    let what = format!("policy \"{name}\": audience");
-    let frame = ctx.frame(&what, &policy.audience).await?;
-    let ids = frame.ids("unit_id")?;
-    let mut seen = BTreeSet::new();
+async fn eligible(
+    ctx: &Context<'_>,
+    name: &str,
+    policy: &Policy,
+    audience: &Frame<'_>,
+) -> Result<Vec<Eligible>> {
+    let ids = audience.ids("unit_id")?;
+    let mut seen = HashSet::with_capacity(ids.len());
     if let Some(id) = ids.iter().find(|id| !seen.insert(id.as_str())) {
-        return Err(Error::invalid(format!("{what}: unit \"{id}\" occurs more than once"))
-            .hint("One row per unit: add `group by unit_id` or `select distinct`."));
+        return Err(Error::invalid(format!(
+            "policy \"{name}\": audience: unit \"{id}\" occurs more than once"
+        ))
+        .hint("One row per unit: add `group by unit_id` or `select distinct`."));
     }
     let recent = recently_decided(ctx, name, policy).await?;
-    let wanted: Vec<bool> = ids.iter().map(|id| !recent.contains(id)).collect();
-    let objects = frame.only(&wanted)?.objects()?;
-    let ids = ids.into_iter().zip(&wanted).filter_map(|(id, wanted)| wanted.then_some(id));
-    let mut units: Vec<Unit> = ids
-        .zip(objects)
-        .map(|(id, mut columns)| {
-            columns.remove("unit_id");
-            Unit { id, columns }
-        })
-        .collect();
     let order = format!("order/{name}/{}", ctx.now.micros());
-    // A number between 0 and 1 has bits in its own order.
-    units.sort_by_cached_key(|unit| {
-        (digest::unit_interval(&order, &unit.id).to_bits(), unit.id.clone())
-    });
-    Ok(units)
+    let mut eligible: Vec<Eligible> = ids
+        .into_iter()
+        .enumerate()
+        .filter(|(_, id)| !recent.contains(id))
+        // A number between 0 and 1 has bits in its own order.
+        .map(|(place, id)| (digest::unit_interval(&order, &id).to_bits(), id, place))
+        .collect();
+    eligible.sort_unstable();
+    Ok(eligible)
+}
+
+/// The units of a part of those that may be decided for.
+fn units_of(audience: &Frame<'_>, part: &[Eligible]) -> Result<Vec<Unit>> {
+    let places: Vec<usize> = part.iter().map(|(_, _, place)| *place).collect();
+    let objects = audience.at(&places)?.objects()?;
+    let unit = |((_, id, _), mut columns): (&Eligible, Map<String, Value>)| {
+        columns.remove("unit_id");
+        Unit { id: id.clone(), columns }
+    };
+    Ok(part.iter().zip(objects).map(unit).collect())
 }
 
 async fn recently_decided(
     ctx: &Context<'_>,
     name: &str,
     policy: &Policy,
-) -> Result<BTreeSet<String>> {
-    let Some(every) = policy.caps.per_unit_every else { return Ok(BTreeSet::new()) };
+) -> Result<HashSet<String>> {
+    let Some(every) = policy.caps.per_unit_every else { return Ok(HashSet::new()) };
     let since = ctx.now.plus_micros(-every.micros);
     let sql = format!(
         "select distinct unit_id from system.decisions where policy = '{name}' and decided_at > {}",

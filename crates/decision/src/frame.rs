@@ -1,7 +1,7 @@
 //! Columns of a query's answer as plain vectors.
 
 use arrow::array::{AsArray, BooleanArray, RecordBatch};
-use arrow::compute::{cast, filter_record_batch};
+use arrow::compute::{cast, filter_record_batch, interleave_record_batch};
 use arrow::datatypes::{DataType, Float64Type, Int64Type, TimeUnit, TimestampMicrosecondType};
 use flywheel_base::{Error, Result, suggest};
 use serde_json::{Map, Value};
@@ -109,6 +109,32 @@ impl<'a> Frame<'a> {
             batches.push(kept);
         }
         Ok(Self { what: self.what, batches })
+    }
+
+    /// The rows at `places`, counted from 0, in the order of `places`.
+    pub(crate) fn at(&self, places: &[usize]) -> Result<Self> {
+        if places.is_empty() {
+            return Ok(Self { what: self.what, batches: Vec::new() });
+        }
+        let mut rows = 0;
+        let mut starts = Vec::with_capacity(self.batches.len());
+        for batch in &self.batches {
+            starts.push(rows);
+            rows += batch.num_rows();
+        }
+        let found = places.iter().map(|place| {
+            // Of batches that start at the same row all but the last are empty.
+            let batch = starts.partition_point(|start| start <= place).saturating_sub(1);
+            (batch, place - starts.get(batch).copied().unwrap_or_default())
+        });
+        let found: Vec<(usize, usize)> = found.collect();
+        if places.iter().any(|place| *place >= rows) {
+            return Err(Error::internal(format!("{}: there is no such row", self.what)));
+        }
+        let batches: Vec<&RecordBatch> = self.batches.iter().collect();
+        let batch =
+            interleave_record_batch(&batches, &found).map_err(|e| self.unreadable("*", e))?;
+        Ok(Self { what: self.what, batches: vec![batch] })
     }
 
     /// Every row as a JSON object, missing values as `null`.

@@ -101,6 +101,8 @@ pub(crate) struct App {
     pub(crate) clock: Arc<WheelClock>,
     pub(crate) started_at: Timestamp,
     pub(crate) demo: bool,
+    /// Whether connections are secret.
+    pub(crate) secure: bool,
     pub(crate) queue: Queue,
     pub(crate) live: broadcast::Sender<Live>,
     pub(crate) events: JournalEvents,
@@ -122,13 +124,14 @@ impl App {
         workspace: Workspace,
         clock: Arc<WheelClock>,
         events: JournalEvents,
-        demo: bool,
+        options: &crate::Options,
     ) -> Result<Self> {
         Ok(Self {
             workspace: RwLock::new(Arc::new(workspace)),
             clock,
             started_at: SystemClock.now(),
-            demo,
+            demo: options.demo,
+            secure: options.tls.is_some(),
             queue: Queue::default(),
             live: broadcast::Sender::new(LIVE_BEHIND_MAX),
             events,

@@ -242,13 +242,17 @@ pub(crate) async fn begin(app: &Arc<App>, user: String) -> Result<(String, Strin
     };
     app.blocking(move |app| app.workspace().store.begin_session(&session)).await?;
     let age = SESSION_DAYS * 86_400;
-    let cookie = format!("{COOKIE}={secret}; Path=/; HttpOnly; SameSite=Strict; Max-Age={age}");
-    Ok((cookie, csrf_of(&secret)))
+    Ok((cookie_line(app, &secret, age), csrf_of(&secret)))
 }
 
 /// The cookie line that ends a session in the browser.
-pub(crate) fn gone() -> String {
-    format!("{COOKIE}=; Path=/; HttpOnly; SameSite=Strict; Max-Age=0")
+pub(crate) fn gone(app: &App) -> String {
+    cookie_line(app, "", 0)
+}
+
+fn cookie_line(app: &App, secret: &str, age: i64) -> String {
+    let only = if app.secure { "; Secure" } else { "" };
+    format!("{COOKIE}={secret}; Path=/; HttpOnly; SameSite=Strict; Max-Age={age}{only}")
 }
 
 /// Makes a set-up link for a user, or for the first owner.

@@ -17,6 +17,7 @@ mod input;
 mod live;
 mod problem;
 mod rows;
+mod tls;
 mod ui;
 mod wire;
 mod work;
@@ -38,6 +39,7 @@ use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
@@ -46,6 +48,7 @@ use crate::problem::Problem;
 
 pub use crate::app::WheelClock;
 pub use crate::gate::{Access, Permission, Role, RouteInfo};
+pub use crate::tls::Tls;
 pub use crate::ui::has_pages;
 pub use crate::work::Rhythm;
 
@@ -70,6 +73,8 @@ pub struct Options {
     pub rhythm: Option<Box<dyn Rhythm>>,
     /// Whether it is a demo.
     pub demo: bool,
+    /// What makes connections secret; none, and they are not.
+    pub tls: Option<Tls>,
 }
 
 /// A project that is served.
@@ -87,7 +92,7 @@ impl Server {
     pub fn new(workspace: Workspace, clock: Arc<WheelClock>, options: Options) -> Result<Self> {
         let events =
             JournalEvents::open(&journal(&workspace)?, workspace.dir(), Arc::new(SystemClock))?;
-        let app = Arc::new(App::new(workspace, clock, events, options.demo)?);
+        let app = Arc::new(App::new(workspace, clock, events, &options)?);
         // Whoever wrote before is gone: what still says that it runs was cut off.
         app.workspace().store.interrupt_runs()?;
         let mut routes = Routes::new(&app);
@@ -144,15 +149,17 @@ impl Server {
         let Self { app, router, options } = self;
         let address =
             listener.local_addr().map_err(|e| Error::internal("no address").caused_by(e))?;
-        app.workspace().serves_at(&format!("http://{address}"))?;
+        let scheme = if app.secure { "https" } else { "http" };
+        app.workspace().serves_at(&format!("{scheme}://{address}"))?;
         let (working, handle) = (Arc::clone(&app), Handle::current());
-        let rhythm = options.rhythm;
+        let (rhythm, tls) = (options.rhythm, options.tls.map(|tls| tls.0));
         let worker = thread::Builder::new()
             .name("flywheel-work".to_owned())
             .stack_size(WORK_STACK_BYTES)
             .spawn(move || work::work(&working, &handle, rhythm))
             .map_err(|e| Error::exhausted("no thread for work").caused_by(e))?;
-        let accepted = tokio::join!(accept(&app, &listener, &router), every(&app, options.every),);
+        let accepted =
+            tokio::join!(accept(&app, &listener, &router, tls), every(&app, options.every));
         drop(listener);
         let ended = flywheel_base::task::compute(move || {
             worker
@@ -222,7 +229,12 @@ pub fn is_private(address: IpAddr) -> bool {
     address.is_loopback()
 }
 
-async fn accept(app: &Arc<App>, listener: &TcpListener, router: &Router) -> Result<()> {
+async fn accept(
+    app: &Arc<App>,
+    listener: &TcpListener,
+    router: &Router,
+    tls: Option<TlsAcceptor>,
+) -> Result<()> {
     let open = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let mut connections = JoinSet::new();
     loop {
@@ -237,10 +249,10 @@ async fn accept(app: &Arc<App>, listener: &TcpListener, router: &Router) -> Resu
         };
         match accepted {
             Ok((stream, peer)) => {
-                let (app, router) = (Arc::clone(app), router.clone());
+                let (app, router, tls) = (Arc::clone(app), router.clone(), tls.clone());
                 connections.spawn(async move {
                     app.stats.connections.fetch_add(1, Ordering::Relaxed);
-                    wire::connection(stream, peer, router, app.stop.clone()).await;
+                    wire::connection(stream, peer, tls, router, app.stop.clone()).await;
                     app.stats.connections.fetch_sub(1, Ordering::Relaxed);
                     drop(place);
                 });

@@ -1,13 +1,14 @@
 //! `flywheel serve`.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
 use flywheel_base::{Clock, Error, Result, quantity};
 use flywheel_runtime::{Access, Workspace};
-use flywheel_server::{LISTEN_DEFAULT, Options, Server, WheelClock, bind, is_private};
+use flywheel_server::{LISTEN_DEFAULT, Options, Server, Tls, WheelClock, bind, is_private};
 
 use super::Runs;
 use crate::app::{App, Exit};
@@ -21,6 +22,12 @@ pub(crate) struct Serve {
     /// Turns the wheel by itself, every 1h
     #[arg(long, value_name = "DURATION")]
     every: Option<String>,
+    /// The PEM file of a certificate, with those that vouch for it: connections are then secret
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    tls_certificate: Option<PathBuf>,
+    /// The PEM file of the certificate's private key
+    #[arg(long, value_name = "FILE", requires = "tls_certificate")]
+    tls_key: Option<PathBuf>,
 }
 
 /// The shortest time between turns.
@@ -42,6 +49,12 @@ impl Runs for Serve {
 
     async fn run(self, app: App) -> Result<Exit> {
         let every = self.every.as_deref().map(|text| between("--every", text)).transpose()?;
+        let tls = match self.tls_certificate.as_deref().zip(self.tls_key.as_deref()) {
+            Some((certificate, key)) => {
+                Some(Tls::read(&app.start.join(certificate), &app.start.join(key))?)
+            }
+            None => None,
+        };
         // A port that is taken is told before anything else is done.
         let listener = bind(self.listen).await?;
         let clock = Arc::new(WheelClock::real());
@@ -50,7 +63,7 @@ impl Runs for Serve {
         if let Some(every) = &self.every {
             app.output.message(&format!("The wheel turns every {every}."));
         }
-        let options = Options { every, ..Options::default() };
+        let options = Options { every, tls, ..Options::default() };
         serve(&app, workspace, clock, options, listener).await
     }
 }
@@ -64,15 +77,17 @@ pub(crate) async fn serve(
     listener: tokio::net::TcpListener,
 ) -> Result<Exit> {
     let at = listener.local_addr().map_err(|e| Error::internal("no address").caused_by(e))?;
+    let secure = options.tls.is_some();
     let server = Server::new(workspace, clock, options)?;
     let stopper = server.stopper();
-    if !is_private(at.ip()) {
+    if !secure && !is_private(at.ip()) {
         app.output.message(
-            "warning: others on the network can reach this address, and what they send is not encrypted; put a \
-             server that speaks TLS in front of it",
+            "warning: others on the network can reach this address, and what they send is not encrypted; give \
+             --tls-certificate and --tls-key, or put a server that speaks TLS in front of it",
         );
     }
-    let base = format!("http://{at}");
+    let scheme = if secure { "https" } else { "http" };
+    let base = format!("{scheme}://{at}");
     match server.setup_link().await? {
         Some(link) => {
             app.output.line(&format!("{base}{link}"))?;

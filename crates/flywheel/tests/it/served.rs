@@ -31,8 +31,9 @@ impl Process {
         let mut child =
             binary().args(arguments).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let line = lines.map(Result::unwrap).find(|line| line.starts_with("http://")).unwrap();
-        let address = line.trim_start_matches("http://").split('/').next().unwrap().to_owned();
+        let line = lines.map(Result::unwrap).find(|line| line.starts_with("http")).unwrap();
+        let (_, address) = line.split_once("://").unwrap();
+        let address = address.split('/').next().unwrap().to_owned();
         Self { child, address, line }
     }
 
@@ -238,6 +239,46 @@ fn messages_that_two_readers_could_understand_differently_are_refused() {
     );
     assert_eq!(both.matches("HTTP/1.1 200 OK").count(), 2, "{both}");
     assert_eq!(both.matches("ok\n").count(), 1, "{both}");
+}
+
+#[test]
+fn connections_are_secret_with_a_certificate_and_a_key_of_another_is_refused() {
+    let house = House::new();
+    let make = |name: &str| {
+        let folder = house.path(name);
+        std::fs::create_dir_all(&folder).unwrap();
+        flywheel_testkit::Postgres::certificate(&folder)
+    };
+    let (ours, other) = (make("ours"), make("other"));
+    let (certificate, key) = (ours.certificate.to_string_lossy(), ours.key.to_string_lossy());
+    let strange = other.key.to_string_lossy();
+    let complaint =
+        house.fails(1, &["serve", "--tls-certificate", &certificate, "--tls-key", &strange]);
+    assert!(complaint.contains("does not belong to the certificate"), "{complaint}");
+    let complaint =
+        house.fails(1, &["serve", "--tls-certificate", &certificate, "--tls-key", &certificate]);
+    assert!(complaint.contains("a private key in no form we know"), "{complaint}");
+    let arguments = ["serve", "--listen", "127.0.0.1:0", "--tls-certificate", &certificate];
+    let dir = house.dir();
+    let dir = dir.to_string_lossy();
+    let server =
+        Process::start_with(&[&["-C", &dir], &arguments[..], &["--tls-key", &key]].concat());
+    assert!(server.line.starts_with("https://"), "{}", server.line);
+    // Without TLS there is no answer.
+    assert_eq!(
+        raw(&server.address, b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n").find("200 OK"),
+        None
+    );
+    let mut client = std::process::Command::new("openssl");
+    client.args(["s_client", "-quiet", "-verify_return_error", "-connect", &server.address]);
+    client.args(["-CAfile", &certificate]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut client = client.stderr(Stdio::null()).spawn().unwrap();
+    let mut question = client.stdin.take().unwrap();
+    question.write_all(b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+    let answer = client.wait_with_output().unwrap();
+    let answer = String::from_utf8_lossy(&answer.stdout);
+    assert!(answer.starts_with("HTTP/1.1 200 OK") && answer.ends_with("ok\n"), "{answer}");
+    drop(question);
 }
 
 #[cfg(unix)]

@@ -164,7 +164,7 @@ async fn logout(
         app.blocking(move |app| app.workspace().store.end_session(&session)).await?;
     }
     let mut response = done();
-    set_cookie(&mut response, &auth::gone())?;
+    set_cookie(&mut response, &auth::gone(&app))?;
     Ok(response)
 }
 
