@@ -10,8 +10,10 @@ mod metrics;
 mod models;
 mod operations;
 mod policies;
+mod quality;
 pub(crate) mod recommend;
 mod runs;
+mod search;
 mod session;
 mod sql;
 mod status;
@@ -33,7 +35,9 @@ pub(crate) fn routes(routes: &mut Routes) {
     status::routes(routes);
     runs::routes(routes);
     assets::routes(routes);
+    search::routes(routes);
     lineage::routes(routes);
+    quality::routes(routes);
     syncs::routes(routes);
     models::routes(routes);
     sql::routes(routes);
@@ -55,6 +59,9 @@ pub(crate) const FEATURES: &[&str] = &[
     "work",
     "live",
     "assets",
+    "search",
+    "savings",
+    "quality",
     "lineage",
     "syncs",
     "connections",

@@ -8,7 +8,7 @@ use std::time::Duration;
 use flywheel_base::{Clock, Error, ErrorKind, Result, Timestamp};
 use flywheel_project::graph::Known;
 use flywheel_runtime::turn::{TurnReport, turn};
-use flywheel_runtime::{BuildOptions, Event, Observer, Workspace, run};
+use flywheel_runtime::{BuildOptions, Event, Observer, Workspace, quality, quarantine, run};
 use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::runtime::Handle;
@@ -49,6 +49,8 @@ pub(crate) enum Task {
     Build { select: Vec<String>, full_refresh: bool },
     Learn { name: String },
     Replay { sync: Option<String> },
+    Discard { sync: String },
+    Quality { select: Vec<String> },
 }
 
 impl Task {
@@ -59,6 +61,8 @@ impl Task {
             Self::Build { .. } => "build",
             Self::Learn { .. } => "learn",
             Self::Replay { .. } => "quarantine",
+            Self::Discard { .. } => "discard",
+            Self::Quality { .. } => "quality",
         }
     }
 
@@ -66,7 +70,8 @@ impl Task {
         match self {
             Self::Turn => String::new(),
             Self::Sync { name, .. } | Self::Learn { name } => name.clone(),
-            Self::Build { select, .. } => select.join(" "),
+            Self::Discard { sync } => sync.clone(),
+            Self::Build { select, .. } | Self::Quality { select } => select.join(" "),
             Self::Replay { sync } => sync.clone().unwrap_or_default(),
         }
     }
@@ -346,6 +351,22 @@ async fn perform(
             let replayed = run::quarantine_replay(&workspace, sync.as_deref(), watcher).await?;
             tracing::info!(?replayed, "rows of the quarantine were tried again");
             Ok(None)
+        }
+        Task::Discard { sync } => {
+            let count = quarantine::discard(&workspace, Some(&sync)).await?;
+            tracing::info!(sync, count, "rows of the quarantine are not wanted");
+            Ok(None)
+        }
+        Task::Quality { select } => {
+            let options = quality::Options { select: &select, exclude: &[] };
+            let results = Box::pin(quality::run(&workspace, &options, watcher)).await?;
+            let blocking: Vec<String> = results
+                .iter()
+                .filter(|one| one.blocks())
+                .map(|one| format!("{}.{}", one.quality, one.check))
+                .collect();
+            Ok((!blocking.is_empty())
+                .then(|| format!("promises that are not kept: {}", blocking.join(", "))))
         }
     }
 }
