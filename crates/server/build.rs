@@ -18,7 +18,13 @@ use flate2::write::GzEncoder;
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 /// What is in the folder of the pages but no source of them.
-const NOT_SOURCES: [&str; 5] = ["dist", "node_modules", "test-results", "e2e", "mock"];
+const NOT_SOURCES: [&str; 4] = ["dist", "node_modules", "test-results", "e2e"];
+
+/// What npm is called.
+const NPM: &str = if cfg!(windows) { "npm.cmd" } else { "npm" };
+
+/// Beside the installed packages: the lock file they were installed by.
+const INSTALLED_BY: &str = "node_modules/.flywheel-package-lock.json";
 
 fn main() -> Result<()> {
     println!("cargo::rerun-if-env-changed=FLYWHEEL_WITHOUT_UI");
@@ -90,40 +96,52 @@ fn newest(folder: &Path, top: bool) -> Result<SystemTime> {
     Ok(newest)
 }
 
-/// Builds the pages.
+/// Builds the pages, after installing their packages if the lock file is not the one that the installed ones are of.
 fn build(root: &Path) -> Result<()> {
     let release = std::env::var_os("PROFILE").is_some_and(|profile| profile == "release");
-    let installed = root.join("node_modules/.package-lock.json").is_file();
-    let steps: &[&[&str]] =
-        if installed { &[&["run", "build"]] } else { &[&["ci"], &["run", "build"]] };
-    for step in steps {
-        let done = Command::new("npm").args(*step).current_dir(root).output();
-        let why = match done {
-            Ok(output) if output.status.success() => continue,
-            Ok(output) => format!(
-                "`npm {}` in ui/ failed:\n{}{}",
-                step.join(" "),
-                String::from_utf8_lossy(&output.stdout),
-                String::from_utf8_lossy(&output.stderr)
-            ),
-            Err(error) => format!("npm cannot be started: {error}"),
-        };
-        let help = "the web pages in ui/ are not built, and building them failed. Install Node.js 20 or newer, \
-                    or set FLYWHEEL_WITHOUT_UI=1 for a program without pages";
-        if release {
-            return Err(format!("{help}.\n{why}").into());
-        }
-        println!("cargo::warning={help}");
+    let Err(why) = install(root).and_then(|()| npm(root, &["run", "build"])) else { return Ok(()) };
+    let help = "the web pages in ui/ are not built, and building them failed. Install Node.js 20 or newer, \
+                or set FLYWHEEL_WITHOUT_UI=1 for a program without pages";
+    if release {
+        return Err(format!("{help}.\n{why}").into());
+    }
+    println!("cargo::warning={help}");
+    Ok(())
+}
+
+fn install(root: &Path) -> Result<()> {
+    let (lock, mark) = (fs::read(root.join("package-lock.json"))?, root.join(INSTALLED_BY));
+    if fs::read(&mark).is_ok_and(|installed| installed == lock) {
         return Ok(());
     }
-    Ok(())
+    npm(root, &["ci", "--no-audit", "--no-fund"])?;
+    Ok(fs::write(mark, lock)?)
+}
+
+fn npm(root: &Path, arguments: &[&str]) -> Result<()> {
+    match Command::new(NPM).args(arguments).current_dir(root).output() {
+        Ok(output) if output.status.success() => Ok(()),
+        Ok(output) => Err(format!(
+            "`npm {}` in ui/ failed:\n{}{}",
+            arguments.join(" "),
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        )
+        .into()),
+        Err(error) => Err(format!("npm cannot be started: {error}").into()),
+    }
 }
 
 /// The files below `folder`, from `top`.
 fn list(top: &Path, folder: &Path, files: &mut Vec<String>) -> Result<()> {
     let Ok(entries) = fs::read_dir(folder) else { return Ok(()) };
     for entry in entries {
-        let path = entry?.path();
+        let entry = entry?;
+        let path = entry.path();
+        // The list of parts is for the check of their size.
+        if entry.file_name().to_string_lossy().starts_with('.') {
+            continue;
+        }
         if path.is_dir() {
             list(top, &path, files)?;
         } else if path.extension().is_none_or(|extension| extension != "map") {

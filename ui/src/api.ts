@@ -122,7 +122,7 @@ export interface Status {
   quarantined: number; models: number; blocked: string[]; policies: Policy[]; ring: Stage[];
   attention: { kind: string; text: string; target: string; count?: number; names?: string[] }[]; working: Work | null; next_turn_at: string | null;
 }
-export interface Task { run_id?: string; position: number; kind: string; name: string; status: string; started_at: string; duration_ms: number | null; rows_in: number | null; rows_out: number | null; rows_rejected: number | null; error: string | null }
+export interface Task { run_id?: string; position: number; kind: string; name: string; status: string; started_at: string; duration_ms: number | null; rows_in: number | null; rows_out: number | null; rows_rejected: number | null; error: string | null; detail?: unknown }
 export interface Run { run_id: string; kind: string; turn: number | null; logical_at: string | null; status: string; started_at: string; ended_at: string | null; duration_ms: number | null; error: string | null; tasks?: Task[]; log?: LogLine[] }
 export interface Turn { turn: number; at: string; complete: boolean; run_id: string | null; started_at: string | null; duration_ms: number | null; status: string | null; error: string | null }
 export interface Asset {

@@ -16,10 +16,10 @@ export function number(value: number | string | null | undefined, language: Lang
   return new Intl.NumberFormat(locale(language), { maximumFractionDigits: digits }).format(value);
 }
 
-/** A short form for large counts: 15.2K in English, 1.5万 in Chinese. */
+/** A short form for large counts: 152k in English, 15.2万 in Chinese. */
 export function compact(value: number | null | undefined, language: Language): string {
   if (value === null || value === undefined || !Number.isFinite(value)) return NOTHING;
-  if (Math.abs(value) < 10_000) return number(value, language);
+  if (Math.abs(value) < 100_000) return number(value, language);
   return new Intl.NumberFormat(locale(language), { notation: "compact", maximumFractionDigits: 1 }).format(value);
 }
 
@@ -32,8 +32,17 @@ export function percent(share: number | null | undefined, language: Language): s
 /** A difference of two shares, in percentage points and with its sign. */
 export function points(share: number | null | undefined, language: Language): string {
   if (share === null || share === undefined || !Number.isFinite(share)) return NOTHING;
-  const text = new Intl.NumberFormat(locale(language), { maximumFractionDigits: 1, signDisplay: "exceptZero" }).format(share * 100);
-  return language === "zh" ? `${text} 个百分点` : `${text} pp`;
+  return `${signed(share, language)}${unit(language)}`;
+}
+
+const signed = (share: number, language: Language) =>
+  new Intl.NumberFormat(locale(language), { minimumFractionDigits: 1, maximumFractionDigits: 1, signDisplay: "exceptZero" }).format(share * 100);
+const unit = (language: Language) => (language === "zh" ? " 个百分点" : " pp");
+
+/** The two ends of an interval of differences of shares; the unit is said once. */
+export function interval(lower: number | null | undefined, upper: number | null | undefined, language: Language): string {
+  if (lower === null || lower === undefined || upper === null || upper === undefined || !Number.isFinite(lower) || !Number.isFinite(upper)) return NOTHING;
+  return `${signed(lower, language)} … ${signed(upper, language)}${unit(language)}`;
 }
 
 /** A duration given in milliseconds, in the largest unit that keeps it readable. */
@@ -76,4 +85,14 @@ export function day(text: string | null | undefined, language: Language): string
   const at = new Date(text);
   if (Number.isNaN(at.getTime())) return text;
   return new Intl.DateTimeFormat(locale(language), { dateStyle: "medium", timeZone: "UTC" }).format(at);
+}
+
+/** Days, hours and minutes of a declared duration, which the API writes in microseconds: `604800000000us`. */
+export function span(text: string | null | undefined, language: Language): string {
+  const micros = /^(\d+)us$/.exec(text ?? "")?.[1];
+  if (micros === undefined) return text || NOTHING;
+  const ms = Number(micros) / 1000;
+  const [size, name] = ([[86_400_000, "day"], [3_600_000, "hour"], [60_000, "minute"]] as const).find(([one]) => ms >= one && ms % one === 0) ?? [0, ""];
+  if (!size) return duration(ms, language);
+  return new Intl.NumberFormat(locale(language), { style: "unit", unit: name, unitDisplay: "long" }).format(ms / size);
 }

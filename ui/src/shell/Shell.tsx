@@ -11,6 +11,7 @@ import { Empty, Loading, Page, Rich } from "../ui/basics";
 import { Icon } from "../ui/icons";
 import { Boundary } from "./Boundary";
 import { Mark } from "./Mark";
+import { useWorkName } from "./names";
 
 // What most visits never open comes when it is opened.
 const Palette = lazy(() => import("./Palette"));
@@ -40,12 +41,6 @@ function Menu({ chosen }: { chosen?: () => void }) {
       })}
     </nav>
   );
-}
-
-/** What a person calls a piece of work. */
-export function useWorkName() {
-  const { word } = useWords();
-  return useCallback((work: Pick<Work, "kind" | "what">) => `${word("kind", work.kind)}${work.what ? ` ${work.what}` : ""}`, [word]);
 }
 
 function Doing() {

@@ -1,7 +1,7 @@
 /** The parts pages are made of. */
 import { Button, Popover } from "antd";
 import { type ReactNode, useEffect, useId, useMemo, useRef, useState } from "react";
-import { Link } from "react-router";
+import { Link, useSearchParams } from "react-router";
 import { Problem } from "../api";
 import { useWords } from "../i18n";
 import { useWho } from "../session";
@@ -278,6 +278,54 @@ export function Grid<T>({ rows, columns, rowKey, label, empty, page = 50, first,
       </table>
       {sorted.length > shown && <div className="grid-more"><Button type="text" onClick={() => setShown(shown + page * 4)}>{t("f.more", { count: n(Math.min(page * 4, sorted.length - shown)) })}</Button></div>}
     </div>
+  );
+}
+
+/** Tabs whose choice is part of the address, so that it can be linked and goes back with the browser. */
+export function Tabs<K extends string>({ tabs, label }: { tabs: { key: K; label: string; count?: number; body: () => ReactNode }[]; label: string }) {
+  const { n } = useWords();
+  const [search, setSearch] = useSearchParams();
+  const asked = search.get("tab");
+  const at = Math.max(0, tabs.findIndex((tab) => tab.key === asked));
+  const id = useId();
+  const go = (index: number, focus = false) => {
+    const tab = tabs[(index + tabs.length) % tabs.length];
+    if (!tab) return;
+    setSearch((now) => { now.set("tab", tab.key); return now; }, { replace: true });
+    if (focus) document.getElementById(`${id}-${tab.key}`)?.focus();
+  };
+  return (
+    <>
+      <div role="tablist" aria-label={label} className="tabs">
+        {tabs.map((tab, index) => (
+          <button
+            key={tab.key} type="button" role="tab" id={`${id}-${tab.key}`} aria-selected={index === at} aria-controls={`${id}-body`} tabIndex={index === at ? 0 : -1} onClick={() => go(index)}
+            onKeyDown={(event) => { if (event.key === "ArrowRight") go(at + 1, true); else if (event.key === "ArrowLeft") go(at - 1, true); }}
+          >
+            {tab.label}{tab.count !== undefined && <span className="tabs-count">{n(tab.count)}</span>}
+          </button>
+        ))}
+      </div>
+      <div role="tabpanel" id={`${id}-body`} aria-labelledby={`${id}-${tabs[at]?.key}`}>{tabs[at]?.body()}</div>
+    </>
+  );
+}
+
+/** One of a few, all in sight. */
+export function Choice<K extends string>({ of, value, choose, label }: { of: { key: K; label: ReactNode }[]; value: K; choose: (key: K) => void; label: string }) {
+  return (
+    <div className="choice" role="group" aria-label={label}>
+      {of.map((one) => <button key={one.key} type="button" aria-pressed={one.key === value} onClick={() => choose(one.key)}>{one.label}</button>)}
+    </div>
+  );
+}
+
+/** One of many. */
+export function Pick({ of, value, choose, label }: { of: { key: string; label: string }[]; value: string; choose: (key: string) => void; label: string }) {
+  return (
+    <label className="pick"><span>{label}</span>
+      <select value={value} onChange={(event) => choose(event.target.value)}>{of.map((one) => <option key={one.key} value={one.key}>{one.label}</option>)}</select>
+    </label>
   );
 }
 

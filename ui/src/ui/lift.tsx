@@ -9,6 +9,9 @@ export type Measured = Lift & { lift: number; lower: number; upper: number };
 
 export const measured = (turns: Lift[]): Measured[] => turns.filter((turn): turn is Measured => turn.lift !== null && turn.lower !== null && turn.upper !== null);
 
+/** The query that gives a policy's lift again. */
+export const liftSql = (policy: string) => `select * from system.lift where policy = '${policy.replaceAll("'", "''")}' order by turn`;
+
 export type Verdict = "works" | "harms" | "unclear" | "none";
 
 /** What the newest interval says: whether it lies wholly on one side of 0. */
@@ -40,7 +43,7 @@ export function range(points: Measured[]): [number, number] {
 
 export function LiftChart({ policy, turns, height = 260 }: { policy: string; turns: Lift[]; height?: number }) {
   const words = useWords();
-  const { t, n, percent, points: pp } = words;
+  const { t, n, percent, points: pp, interval } = words;
   const [outer, width] = useWidth<HTMLDivElement>();
   const [at, setAt] = useState<number | null>(null);
   const clip = useId();
@@ -105,7 +108,7 @@ export function LiftChart({ policy, turns, height = 260 }: { policy: string; tur
           <b>{t("f.turn")} {n(shown.turn)}</b>
           <dl>
             <div><dt>{t("lift.lift")}</dt><dd>{pp(shown.lift)}</dd></div>
-            <div><dt>{t("lift.interval")}</dt><dd>{pp(shown.lower)} … {pp(shown.upper)}</dd></div>
+            <div><dt>{t("lift.interval")}</dt><dd>{interval(shown.lower, shown.upper)}</dd></div>
             <div><dt>{t("lift.treated")}</dt><dd>{percent(shown.treated_rate)}</dd></div>
             <div><dt>{t("lift.holdout")}</dt><dd>{percent(shown.holdout_rate)}</dd></div>
             <div><dt>{t("lift.measured")}</dt><dd>{n(shown.measured)}</dd></div>
@@ -118,7 +121,7 @@ export function LiftChart({ policy, turns, height = 260 }: { policy: string; tur
 
 /** The same as a table, newest first: for reading, for copying, for those who do not see the drawing. */
 export function LiftTable({ policy, turns }: { policy: string; turns: Lift[] }) {
-  const { t, n, percent, points } = useWords();
+  const { t, n, percent, points, interval } = useWords();
   return (
     <details className="declared">
       <summary>{t("f.table.as")}</summary>
@@ -131,7 +134,7 @@ export function LiftTable({ policy, turns }: { policy: string; turns: Lift[] }) 
           { key: "treated", title: t("lift.treated"), number: true, cell: (turn) => percent(turn.treated_rate), by: (turn) => turn.treated_rate },
           { key: "holdout", title: t("lift.holdout"), number: true, cell: (turn) => percent(turn.holdout_rate), by: (turn) => turn.holdout_rate },
           { key: "lift", title: t("lift.lift"), number: true, cell: (turn) => points(turn.lift), by: (turn) => turn.lift },
-          { key: "interval", title: t("lift.interval"), number: true, cell: (turn) => (turn.lower === null ? "–" : `${points(turn.lower)} … ${points(turn.upper)}`) },
+          { key: "interval", title: t("lift.interval"), number: true, cell: (turn) => interval(turn.lower, turn.upper) },
           { key: "artifact", title: t("f.artifact"), cell: (turn) => (turn.artifact ? <code>{turn.artifact}</code> : "–") },
         ]}
       />

@@ -60,6 +60,7 @@ export const en = {
   "kind.build": "Build",
   "kind.learn": "Fit",
   "kind.quarantine": "Replay of rows set aside",
+  "kind.lift": "Lift",
   "kind.replay": "Replay",
   "kind.evaluate": "Evaluation",
   "kind.canary": "Canaries",

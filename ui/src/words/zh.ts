@@ -62,6 +62,7 @@ export const zh: Record<keyof typeof en, string> = {
   "kind.build": "构建",
   "kind.learn": "训练",
   "kind.quarantine": "重放隔离行",
+  "kind.lift": "提升",
   "kind.replay": "重放",
   "kind.evaluate": "评估",
   "kind.canary": "灰度",

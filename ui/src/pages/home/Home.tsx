@@ -9,7 +9,8 @@ import { entries } from "../../pages";
 import { useWho } from "../../session";
 import { Ask, Card, Empty, Grid, Page, Rich, Status, Trouble, Trust } from "../../ui/basics";
 import { Icon, type IconName } from "../../ui/icons";
-import { LiftChart, LiftTable, measured, verdict } from "../../ui/lift";
+import { better, isNear } from "../../ui/measures";
+import { LiftChart, LiftTable, liftSql, measured, verdict } from "../../ui/lift";
 import { Ring } from "./Ring";
 import own from "./words";
 
@@ -21,9 +22,6 @@ const TURNS = 40;
 /** Policies whose lift is drawn here; the others are one click away. */
 const POLICIES = 4;
 const FINAL = ["succeeded", "failed", "blocked", "cancelled"];
-
-/** The query that gives a policy's lift again. */
-export const liftSql = (policy: string) => `select * from system.lift where policy = '${policy.replaceAll("'", "''")}' order by turn`;
 
 export default function Home() {
   const { t } = useWords(own);
@@ -101,13 +99,13 @@ function AssetLink({ name }: { name: string }) {
 }
 
 function Summary({ turns }: { turns: Whole["policies"][number]["turns"] }) {
-  const { t, points, percent } = useWords(own);
+  const { t, points, percent, interval } = useWords(own);
   const last = measured(turns).at(-1);
   if (!last) return null;
   return (
     <p className="lift-now">
       <b>{points(last.lift)}</b>
-      <span>{points(last.lower)} … {points(last.upper)}</span>
+      <span>{interval(last.lower, last.upper)}</span>
       <span className="lift-rates"><i className="key key-treated" />{t("lift.treated")} {percent(last.treated_rate)}<i className="key key-holdout" />{t("lift.holdout")} {percent(last.holdout_rate)}</span>
     </p>
   );
@@ -227,16 +225,6 @@ function Did({ now }: { now: Work | null }) {
   );
 }
 
-/** Measures are better when higher, but for errors. */
-const LESS_IS_BETTER = /wape|mase|mae|rmse|brier|log.?loss|error|deviance/i;
-/** A share of intervals that held is as good as it is near to what was promised. */
-const NEAR_IS_BETTER = /^coverage$/i;
-
-export function better({ measure, value, baseline }: Pick<Measure, "measure" | "value" | "baseline">): boolean | null {
-  if (value === null || baseline === null || NEAR_IS_BETTER.test(measure)) return null;
-  return LESS_IS_BETTER.test(measure) ? value < baseline : value > baseline;
-}
-
 /** The length of a bar, for the style sheet. */
 const share = (value: number) => ({ "--share": Math.max(0, Math.min(1, value)) }) as CSSProperties;
 
@@ -244,7 +232,7 @@ const share = (value: number) => ({ "--share": Math.max(0, Math.min(1, value)) }
 function Foretold({ learners }: { learners: Learned[] }) {
   const { t, n, word } = useWords(own);
   const rows = learners.flatMap(({ learner, measures }) => {
-    const useful = measures.filter((one) => one.value !== null && !NEAR_IS_BETTER.test(one.measure));
+    const useful = measures.filter((one) => one.value !== null && !isNear(one.measure));
     const chosen = useful.find((one) => one.against === "reality") ?? useful.find((one) => /ndcg|hit/i.test(one.measure)) ?? useful[0];
     return chosen ? [{ learner, ...chosen }] : [];
   });

@@ -1,0 +1,43 @@
+/** All policies, each with what it changed. */
+import { Link } from "react-router";
+import { part, useGet, type Items, type Policy } from "../../api";
+import { useWords } from "../../i18n";
+import { Ask, Card, Chip, Empty, Page, Status, Trust } from "../../ui/basics";
+import { measured, Spark, verdict } from "../../ui/lift";
+import own from "./words";
+
+export default function Policies() {
+  const { t } = useWords(own);
+  const policies = useGet<Items<Policy>>("/v1/policies");
+  return (
+    <Page title={t("title")} text={t("text")}>
+      <Ask of={policies}>
+        {({ items }) => (items.length === 0 ? <Card><Empty icon="policies" text={t("empty")} /></Card> : items.map((policy) => <Row key={policy.policy} policy={policy} read={policies.dataUpdatedAt} />))}
+      </Ask>
+    </Page>
+  );
+}
+
+function Row({ policy, read }: { policy: Policy; read: number }) {
+  const { t, n, points, interval, word } = useWords(own);
+  const last = measured(policy.turns).at(-1);
+  const says = verdict(policy.turns);
+  return (
+    <Card>
+      <div className="policy-row">
+        <div>
+          <h2><Link to={`/policies/${part(policy.policy)}`}>{policy.policy}</Link>{policy.choose && <Chip>{word("choose", policy.choose)}</Chip>}<Status of={policy.paused === null ? "active" : "paused"} /></h2>
+          <p>{policy.description}</p>
+        </div>
+        <Spark turns={policy.turns} width={180} height={48} />
+        <div className="policy-lift">
+          {last ? <><b>{points(last.lift)}</b> <Status of={says} label={t(`lift.${says}`)} /><br /><span className="quiet small">{interval(last.lower, last.upper)}</span></> : <span className="quiet small">{t("lift.none")}</span>}
+        </div>
+        <div className="policy-counts">
+          <span>{t("decisions")} <b>{n(policy.decisions)}</b></span><span>{t("heldout")} <b>{n(policy.held_out)}</b></span><span>{t("actions")} <b>{n(policy.actions)}</b></span><span>{t("outcomes")} <b>{n(policy.outcomes)}</b></span>
+          <span style={{ marginLeft: "auto" }}><Trust read={read} route="GET /v1/policies" /></span>
+        </div>
+      </div>
+    </Card>
+  );
+}
