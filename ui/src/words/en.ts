@@ -169,7 +169,7 @@ export const en = {
   "lift.measured": "Units measured",
   "lift.decided": "Decided in this turn",
   "sort.by": "Sort by {what}",
-  "status.broken": "not known",
+  "status.broken": "could not judge",
   "status.learning": "learning",
   "kind.discard": "Rows given up",
   "asset.source": "Landed table",

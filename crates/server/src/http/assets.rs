@@ -1,5 +1,6 @@
 //! The catalogue: everything that has a name.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::extract::State;
@@ -282,7 +283,7 @@ async fn table(workspace: &Workspace, asset: &Asset) -> BaseResult<Value> {
     let landed_by = source.and_then(|source| source.landed_by.clone());
     Ok(json!({
         "columns": columns, "rows": known.0, "version": known.1, "updated_at": known.2, "exists": there,
-        "tests": tests(workspace, asset)?, "freshness": freshness(workspace, asset).await?, "sql": sql, "landed_by": landed_by,
+        "tests": tests(workspace, asset).await?, "freshness": freshness(workspace, asset).await?, "sql": sql, "landed_by": landed_by,
     }))
 }
 
@@ -311,7 +312,7 @@ async fn facts(
 }
 
 /// The tests of an asset, with what became of each when it was last run.
-fn tests(workspace: &Workspace, asset: &Asset) -> BaseResult<Vec<Value>> {
+async fn tests(workspace: &Workspace, asset: &Asset) -> BaseResult<Vec<Value>> {
     let Some(id) = &asset.node else { return Ok(Vec::new()) };
     let project = &workspace.project;
     let declared = match id.kind {
@@ -321,7 +322,20 @@ fn tests(workspace: &Workspace, asset: &Asset) -> BaseResult<Vec<Value>> {
     };
     // A build runs only tests whose rows have changed: the newest build that ran one knows.
     let builds = workspace.store.tasks_named("build", "models", BUILDS_LOOKED_AT)?;
+    // Promises about a landed table are judged when it lands, not when models are built.
+    let promised: BTreeMap<String, Value> = super::quality::last(workspace)
+        .await?
+        .into_iter()
+        .map(|((quality, check), last)| (format!("quality_{quality}_{check}"), last))
+        .collect();
     let shown = declared.into_iter().flatten().map(|test| {
+        if let Some(last) = promised.get(&test.name) {
+            let part = |key: &str| last.get(key).cloned().unwrap_or_default();
+            return json!({
+                "name": test.name, "status": part("verdict"), "failures": part("failing"), "at": part("at"),
+                "quality": part("quality"),
+            });
+        }
         let known = builds.iter().find_map(|task| {
             let outcome = task.outcome.detail.get("test_outcomes")?.get(&test.name)?;
             Some((outcome.clone(), task.started_at.to_string()))

@@ -57,7 +57,7 @@ fn objects(table: rows::Table) -> Vec<Map<String, Value>> {
 }
 
 /// The last result of every check, by quality file and check.
-async fn last(workspace: &Workspace) -> BaseResult<BTreeMap<(String, String), Value>> {
+pub(super) async fn last(workspace: &Workspace) -> BaseResult<BTreeMap<(String, String), Value>> {
     let sql = format!(
         "select {SHOWN} from (select *, row_number() over (partition by quality, \"check\" \
          order by at desc, result_id) as place from system.quality_results) as ranked where place = 1"

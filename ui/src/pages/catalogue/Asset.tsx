@@ -12,13 +12,15 @@ import { entries } from "../../pages";
 import { bytes, Health, iconOf, money, span } from "./parts";
 import own from "./words";
 
+interface Test { name: string; status: string | null; failures?: number | null; at?: string | null; quality?: string }
+
 interface Known {
   labels: string[]; owner: string | null; tags: string[]; certification: string; size_bytes: number | null; tests_status: string | null; age_s: number | null; fresh_limit_s: number | null; contract: boolean;
   reads: number; readers: number; last_read_at: string | null; work_s: number; cost_per_year: number; cost_with_upstream: number; health: number; is_table: boolean; columns: { name: string; masked: boolean }[];
 }
-type Whole = Plain & {
+type Whole = Omit<Plain, "tests"> & {
   exists?: boolean; landed_by?: { sync: string; stream: string } | null; known?: Known | null; health_sql?: string | null; currency?: string; held?: { version: number | null; reason: string; held_at: string } | null;
-  tests: { name: string; status: string | null; failures?: number; at?: string | null }[];
+  tests: Test[];
 };
 
 interface Step { from: number; to: number; rows: number }
@@ -28,6 +30,8 @@ interface Profiled { version: number | null; profiled_at: string; profile: { row
 const SAMPLE_ROWS = 50;
 /** Frequent values of a column that are shown. */
 const TOP = 3;
+/** The share of rows from which a value is called frequent. */
+const FREQUENT = 0.01;
 
 /** Where an asset has a page of its own, by the kind in its name. */
 const PAGES: Record<string, { to: string; says: "open.model" | "open.metric" | "open.policy" | "open.learner" | "open.connection" | "open.sync" | "open.quality" }> = {
@@ -38,7 +42,7 @@ const PAGES: Record<string, { to: string; says: "open.model" | "open.metric" | "
 const quoted = (table: string) => table.split(".").map((one) => (/^[a-z_][a-z0-9_]*$/.test(one) ? one : `"${one.replaceAll('"', '""')}"`)).join(".");
 
 /** The name of an asset on the page of its kind. */
-const nameOf = (asset: Plain) => (asset.name.startsWith(`${asset.kind}:`) ? asset.name.slice(asset.kind.length + 1) : asset.kind === "learner" ? asset.name.replace(/^learn\./, "") : asset.name);
+const nameOf = (asset: { name: string; kind: string }) => (asset.name.startsWith(`${asset.kind}:`) ? asset.name.slice(asset.kind.length + 1) : asset.kind === "learner" ? asset.name.replace(/^learn\./, "") : asset.name);
 
 export default function Asset() {
   const { t, word } = useWords(own);
@@ -162,7 +166,7 @@ function Tests({ asset }: { asset: Whole }) {
     <Grid
       rows={asset.tests} rowKey={(test) => test.name} label={t("tests.title")} page={10} empty={<Empty icon="check" text={t("tests.none")} />}
       columns={[
-        { key: "name", title: t("f.name"), wrap: true, cell: (test) => <code>{test.name}</code>, by: (test) => test.name },
+        { key: "name", title: t("f.name"), wrap: true, cell: (test) => (test.quality ? <PageLink to="quality" name={test.quality}><code>{test.name}</code></PageLink> : <code>{test.name}</code>), by: (test) => test.name },
         { key: "status", title: t("f.status"), cell: (test) => <Status of={test.status ?? "unknown"} />, by: (test) => test.status },
         { key: "failures", title: t("tests.failures"), number: true, cell: (test) => n(test.failures), by: (test) => test.failures },
         { key: "at", title: t("tests.at"), cell: (test) => (test.at ? <span title={moment(test.at)}>{ago(test.at)}</span> : "–"), by: (test) => test.at },
@@ -185,8 +189,8 @@ function Columns({ asset, read }: { asset: Whole; read: number }) {
   const more = profiled ? [
     { key: "filled", title: t("p.filled"), number: true, cell: (column: Plain["columns"][number]) => { const one = of.get(column.name); if (!one || !rows) return "–"; const share = 1 - one.nulls / rows; return <span className="cat-filled">{percent(share)}<i style={{ "--share": `${share * 100}%` } as CSSProperties} /></span>; }, by: (column: Plain["columns"][number]) => of.get(column.name)?.nulls },
     { key: "distinct", title: t("p.distinct"), number: true, cell: (column: Plain["columns"][number]) => { const one = of.get(column.name); return one ? (one.distincts_exact ? n(one.distincts) : t("p.about", { count: n(one.distincts) })) : "–"; }, by: (column: Plain["columns"][number]) => of.get(column.name)?.distincts },
-    { key: "range", title: t("p.range"), cell: (column: Plain["columns"][number]) => { const one = of.get(column.name); return one?.masked ? <span className="quiet">{t("p.hidden")}</span> : one && one.min !== null ? <span className="cat-range">{one.min} … {one.max}</span> : "–"; } },
-    { key: "values", title: t("p.values"), cell: (column: Plain["columns"][number]) => { const one = of.get(column.name); return one && !one.masked ? <Spread column={one} rows={profiled.profile.sample_rows} /> : null; } },
+    { key: "range", title: t("p.range"), cell: (column: Plain["columns"][number]) => { const one = of.get(column.name); return one?.masked ? <span className="quiet">{t("p.hidden")}</span> : one && one.min !== null ? <span className="cat-range"><Bound value={one.min} type={column.type} /> … <Bound value={one.max} type={column.type} /></span> : "–"; } },
+    { key: "values", title: t("p.values"), cell: (column: Plain["columns"][number]) => { const one = of.get(column.name); return one && !one.masked ? <Spread column={one} type={column.type} rows={profiled.profile.sample_rows} /> : null; } },
   ] : [];
   return (
     <Card title={t("columns.title")} flush extra={<>{can_see && asset.exists !== false && <Button size="small" loading={make.isPending} onClick={() => make.mutate()}>{t(profiled ? "profile.again" : "profile.make")}</Button>}<Trust read={read} sql={profiled ? `select * from system.profiles where "table" = '${asset.name.replaceAll("'", "''")}' order by position` : `describe ${quoted(asset.name)}`} /></>}>
@@ -208,8 +212,17 @@ function Columns({ asset, read }: { asset: Whole; read: number }) {
   );
 }
 
+/** A value of a profile, which are all text: moments as people write them, and empty text told. */
+function Bound({ value, type }: { value: string | null; type: string }) {
+  const { t, moment, n } = useWords(own);
+  if (value === "") return <i className="quiet">{t("p.empty")}</i>;
+  if (value !== null && type === "moment") return <>{moment(value)}</>;
+  if (value !== null && type === "number" && Number.isFinite(Number(value))) return <>{n(Number(value), 4)}</>;
+  return <>{value}</>;
+}
+
 /** How the values of a column are spread: numbers as steps, others as the most frequent values. */
-function Spread({ column, rows }: { column: ColumnProfile; rows: number }) {
+function Spread({ column, type, rows }: { column: ColumnProfile; type: string; rows: number }) {
   const { t, n, percent } = useWords(own);
   if (column.histogram.length > 1) {
     const most = Math.max(1, ...column.histogram.map((step) => step.rows));
@@ -220,9 +233,9 @@ function Spread({ column, rows }: { column: ColumnProfile; rows: number }) {
       </svg>
     );
   }
-  // Where every value is another, none is frequent.
-  if (!column.top.length || !rows || (column.top[0]?.rows ?? 0) <= 1) return null;
-  return <span className="cat-top">{column.top.slice(0, TOP).map((one) => <span key={one.value} style={{ "--share": `${(one.rows / rows) * 100}%` } as CSSProperties}><b>{one.value}</b><span className="quiet">{percent(one.rows / rows)}</span></span>)}</span>;
+  // Where nearly every value is another, none is frequent.
+  if (!column.top.length || !rows || (column.top[0]?.rows ?? 0) < rows * FREQUENT) return null;
+  return <span className="cat-top">{column.top.slice(0, TOP).map((one) => <span key={one.value} style={{ "--share": `${(one.rows / rows) * 100}%` } as CSSProperties}><b><Bound value={one.value} type={type} /></b><span className="quiet">{percent(one.rows / rows)}</span></span>)}</span>;
 }
 
 interface SampleRow { cells: Cell[]; at: number }

@@ -42,7 +42,7 @@ export default function Connections() {
   const any = (connections.data?.items.length ?? 0) > 0;
   return (
     <Page title={t("title")} text={t("text")} actions={any && can("operate") && <Button type="primary" icon={<Icon name="plus" size={14} />} onClick={() => void go("/new-sync")}>{t("new")}</Button>}>
-      <Card flush extra={any && <Trust read={connections.dataUpdatedAt} route="GET /v1/connections" />}>
+      <Card flush title={any && t("back")} extra={any && <Trust read={connections.dataUpdatedAt} route="GET /v1/connections" />}>
         <Ask of={connections}>
           {({ items }) => (
             <Grid

@@ -5,9 +5,9 @@ import { part, Problem, useDo, useGet, type Cell, type Table, type Work } from "
 import { groupBy } from "../../group";
 import { useWords } from "../../i18n";
 import { useWho } from "../../session";
-import { Ask, Card, Chip, Code, Declared, Empty, Grid, Page, Rich, Status, Trouble, Trust } from "../../ui/basics";
+import { Ask, Card, Chip, Code, Declared, Empty, Grid, Page, Status, Trouble, Trust } from "../../ui/basics";
 import { Icon } from "../../ui/icons";
-import { Asked, Figure, Over, type Result } from "./parts";
+import { Asked, Figure, Over, type Result, Why } from "./parts";
 import { Dataset } from "./Quality";
 import own from "./words";
 
@@ -47,8 +47,8 @@ function Check({ check, results, read, sql }: { check: string; results: Result[]
   return (
     <Card title={<code>{check}</code>} extra={<><Status of={last.verdict} /><Trust read={read} as={last.at} sql={last.sql ?? sql} /></>}>
       <div className="quality-check">
-        <p className="quality-head"><b><Figure value={last.value} unit={last.unit} /></b>{last.threshold && <span>{t("must")} {last.threshold}</span>}{last.low !== null && <span>{t("expected")} {n(last.low, 4)} … {n(last.high, 4)}</span>}{last.failing !== null && last.rows !== null && <span>{t("rows.of", { failing: n(last.failing), rows: n(last.rows) })}</span>}<span className="quiet">{ago(last.at)}</span></p>
-        {last.verdict !== "passed" && last.reason && <p className={last.verdict === "learning" ? "quiet" : "bad"}><Rich text={last.reason} /></p>}
+        <p className="quality-head"><b><Figure value={last.value} unit={last.unit} /></b>{last.threshold && <span>{t("must")} {last.threshold}{last.unit === "percent" ? " %" : ""}</span>}{last.low !== null && <span>{t("expected")} {n(last.low, 4)} … {n(last.high, 4)}</span>}{last.failing !== null && last.rows !== null && <span>{t("rows.of", { failing: n(last.failing), rows: n(last.rows) })}</span>}<span className="quiet">{ago(last.at)}</span></p>
+        {last.verdict !== "passed" && last.reason && <Why reason={last.reason} quiet={last.verdict === "learning"} />}
         <Over check={check} results={results} />
         <details className="declared">
           <summary>{t("f.table.as")}</summary>

@@ -8,7 +8,7 @@ import { useWho } from "../../session";
 import { Ask, Card, Chip, Choice, Code, Empty, Figures, Grid, Page, Rich, Status, Tabs, Trouble, Trust } from "../../ui/basics";
 import { Icon } from "../../ui/icons";
 import { AssetLink } from "../../ui/links";
-import { Asked, Figure, NOT_KEPT, type Promised } from "./parts";
+import { Asked, Figure, NOT_KEPT, type Promised, Why } from "./parts";
 import own from "./words";
 
 interface Hold { table: string; version: number | null; reason: string; held_at: string }
@@ -93,18 +93,16 @@ function Promises({ items, read }: { items: Promised[]; read: number }) {
   const [which, setWhich] = useState<"all" | "bad">("all");
   const bad = items.filter((one) => NOT_KEPT.includes(one.last?.verdict ?? ""));
   return (
-    <Card flush extra={<><Choice label={t("verdict")} value={which} choose={setWhich} of={[{ key: "all", label: t("filter.all") }, { key: "bad", label: <>{t("filter.bad")} {n(bad.length)}</> }]} /><Trust read={read} sql={LAST} /></>}>
+    <Card flush title={t("tab.promises")} extra={<><Choice label={t("verdict")} value={which} choose={setWhich} of={[{ key: "all", label: t("filter.all") }, { key: "bad", label: <>{t("filter.bad")} {n(bad.length)}</> }]} /><Trust read={read} sql={LAST} /></>}>
       <Grid
         rows={which === "bad" ? bad : items} rowKey={(one) => `${one.quality}.${one.check}`} label={t("tab.promises")} empty={<Empty icon="check" text={t("none")} />}
         columns={[
           { key: "verdict", title: t("verdict"), cell: (one) => <Status of={one.last?.verdict ?? "unknown"} />, by: (one) => ["failed", "broken", "warned", "learning", "passed"].indexOf(one.last?.verdict ?? "") },
           { key: "table", title: t("table"), cell: (one) => <Dataset name={one.dataset} />, by: (one) => one.dataset },
-          { key: "promise", title: t("promise"), wrap: true, cell: (one) => <><Link to={`/quality/${part(one.quality)}`}>{one.check}</Link>{one.column && <> · <code>{one.column}</code></>}{one.description && <div className="quiet small">{one.description}</div>}{NOT_KEPT.includes(one.last?.verdict ?? "") && one.last?.reason && <div className="bad small"><Rich text={one.last.reason} /></div>}</>, by: (one) => one.check },
-          { key: "must", title: t("must"), cell: (one) => one.promised, by: (one) => one.promised },
+          { key: "promise", title: t("promise"), wrap: true, cell: (one) => <><Link to={`/quality/${part(one.quality)}`}>{one.check}</Link>{one.column && !one.check.endsWith(one.column) && <> · <code>{one.column}</code></>}{one.dimension && <> <Chip>{one.dimension}</Chip></>}{one.description && <div className="quiet small">{one.description}</div>}{NOT_KEPT.includes(one.last?.verdict ?? "") && one.last?.reason && <Why reason={one.last.reason} />}</>, by: (one) => one.check },
+          { key: "must", title: t("must"), wrap: true, cell: (one) => <>{one.promised}<div className="quiet small">{word("severity", one.severity)}</div></>, by: (one) => one.promised },
           { key: "figure", title: t("figure"), number: true, cell: (one) => <Figure value={one.last?.value} unit={one.last?.unit} />, by: (one) => one.last?.value },
           { key: "failing", title: t("failing"), number: true, cell: (one) => n(one.last?.failing), by: (one) => one.last?.failing },
-          { key: "severity", title: t("severity"), cell: (one) => <span className="quiet">{word("severity", one.severity)}</span>, by: (one) => one.severity },
-          { key: "dimension", title: t("dimension"), cell: (one) => one.dimension && <Chip>{one.dimension}</Chip>, by: (one) => one.dimension },
           { key: "owner", title: t("owner"), cell: (one) => one.owner ?? "–", by: (one) => one.owner },
           { key: "when", title: t("when"), cell: (one) => (one.last ? <span title={moment(one.last.at)}>{ago(one.last.at)}</span> : t("never")), by: (one) => one.last?.at },
         ]}

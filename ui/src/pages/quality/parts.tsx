@@ -3,7 +3,7 @@ import { Link } from "react-router";
 import type { Work } from "../../api";
 import { useWords } from "../../i18n";
 import { useLive } from "../../live";
-import { Status, useWidth } from "../../ui/basics";
+import { Rich, Status, useWidth } from "../../ui/basics";
 import "./style.css";
 import own from "./words";
 
@@ -19,6 +19,12 @@ export const NOT_KEPT = ["failed", "broken", "warned"];
 export function Figure({ value, unit }: { value: number | null | undefined; unit: string | undefined }) {
   const { n } = useWords();
   return <>{n(value, 4)}{value !== null && value !== undefined && unit === "percent" ? " %" : ""}</>;
+}
+
+/** Why a promise was not kept; what can be done about it stands on a line of its own. */
+export function Why({ reason, quiet }: { reason: string; quiet?: boolean }) {
+  const [detail = "", hint] = reason.replace(/^error: /, "").split(/\n?hint: /);
+  return <div className={`small ${quiet ? "quiet" : "bad"}`}><Rich text={detail} />{hint && <div className="quiet"><Rich text={hint} /></div>}</div>;
 }
 
 export function Asked({ work }: { work: Work }) {
@@ -44,7 +50,8 @@ export function Over({ check, results }: { check: string; results: Result[] }) {
   const values = [...all.map((one) => one.value), ...must, ...expected.flatMap((one) => [one.low ?? 0, one.high ?? 0])];
   const [min, max] = [Math.min(...values), Math.max(...values)];
   const pad = (max - min || Math.abs(max) || 1) * 0.15;
-  const [height, left, right] = [150, 62, 12];
+  // A figure that never moved says so in little room.
+  const [height, left, right] = [max === min ? 64 : 150, 62, 12];
   const x = (at: number) => left + (all.length === 1 ? 0.5 : at / (all.length - 1)) * Math.max(0, width - left - right);
   const y = (value: number) => 10 + (1 - (value - (min - pad)) / (max - min + 2 * pad)) * (height - 26);
   const band = all.flatMap((one, at) => (one.low !== null && one.high !== null ? [{ at, low: one.low, high: one.high }] : []));

@@ -49,12 +49,12 @@ function List({ items, read }: { items: Sync[]; read: number }) {
     <>
       {run.error && <Trouble error={run.error} />}
       {run.data && <Asked work={run.data} />}
-      <Card flush extra={<Trust read={read} sql="select * from system.tasks where kind = 'sync' order by started_at desc" />}>
+      <Card flush title={t("all")} extra={<Trust read={read} sql="select * from system.tasks where kind = 'sync' order by started_at desc" />}>
         <Grid
           rows={items} rowKey={(one) => one.name} label={t("title")}
           columns={[
             { key: "name", title: t("f.name"), wrap: true, cell: (one) => <><PageLink to="syncs" name={one.name}><b>{one.name}</b></PageLink>{one.description && <div className="quiet small"><Rich text={one.description} /></div>}</>, by: (one) => one.name },
-            { key: "way", title: t("way"), cell: (one) => <span className="row" style={{ gap: 6 }}><PageLink to="connections" name={one.from} /><span aria-hidden="true" className="quiet">→</span>{(one.destinations ?? [one.to ?? "lake"]).map((to, at) => <span key={to}>{at > 0 && ", "}{to === "lake" ? t("lake") : <PageLink to="connections" name={to} />}</span>)}</span>, by: (one) => one.from },
+            { key: "way", title: t("way"), cell: (one) => <span className="row" style={{ gap: 6, flexWrap: "nowrap" }}><PageLink to="connections" name={one.from} /><span aria-hidden="true" className="quiet">→</span>{(one.destinations ?? [one.to ?? "lake"]).map((to, at) => <span key={to}>{at > 0 && ", "}{to === "lake" ? t("lake") : <PageLink to="connections" name={to} />}</span>)}</span>, by: (one) => one.from },
             { key: "streams", title: t("streams"), number: true, cell: (one) => n(one.streams.length), by: (one) => one.streams.length },
             { key: "last", title: t("last"), cell: (one) => (one.last?.status ? <span className="row" style={{ flexWrap: "nowrap" }}><Status of={one.last.status} /><span className="quiet" title={moment(one.last.started_at)}>{ago(one.last.started_at)}</span></span> : <span className="quiet">{t("never")}</span>), by: (one) => one.last?.started_at },
             { key: "in", title: t("f.in"), number: true, cell: (one) => n(one.last?.rows_in), by: (one) => one.last?.rows_in },

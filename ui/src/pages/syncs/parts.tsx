@@ -29,24 +29,36 @@ export function byRun(tasks: Task[]): RunSum[] {
 
 /** Runs that are drawn. */
 const DRAWN = 40;
+/** By how much a run must be larger than the next for its bar to be cut off: a first load would flatten all others. */
+const CUT_FROM = 4;
+
+/** The height of the drawing in rows: that of the largest run, or a little above the next where one is out of proportion. */
+export function scale(totals: number[]): number {
+  const [first = 1, second = first] = [...totals].sort((a, b) => b - a);
+  return second > 0 && first > CUT_FROM * second ? second * 1.3 : Math.max(1, first);
+}
 
 /** Rows of the last runs as bars; the table of runs says the same in numbers. */
 export function Bars({ name, runs }: { name: string; runs: RunSum[] }) {
   const { t, n, moment, word } = useWords(own);
   const shown = runs.slice(0, DRAWN).reverse();
-  const most = Math.max(1, ...shown.map((run) => run.landed + run.aside));
+  const most = scale(shown.map((run) => run.landed + run.aside));
   const label = t("chart.label", { name, count: n(shown.length), last: n(shown.at(-1)?.landed), most: n(Math.max(0, ...shown.map((run) => run.landed))), aside: n(shown.reduce((sum, run) => sum + run.aside, 0)) });
   return (
     <figure className="syncs-bars">
       <div role="img" aria-label={label}>
-        {shown.map((run) => (
-          <span key={run.run} title={`${moment(run.at)} · ${word("status", run.status)} · ${t("chart.landed")} ${n(run.landed)} · ${t("chart.aside")} ${n(run.aside)}`}>
-            {run.aside > 0 && <i className="syncs-aside" style={{ height: `max(3px, ${(run.aside / most) * 100}%)` }} />}
-            <i className={run.status === "failed" ? "syncs-failed" : "syncs-landed"} style={{ height: `max(2px, ${(run.landed / most) * 100}%)` }} />
-          </span>
-        ))}
+        {shown.map((run) => {
+          const cut = run.landed + run.aside > most;
+          return (
+            <span key={run.run} className={cut ? "syncs-cut" : undefined} title={`${moment(run.at)} · ${word("status", run.status)} · ${t("chart.landed")} ${n(run.landed)} · ${t("chart.aside")} ${n(run.aside)}`}>
+              {cut && <small>{n(run.landed + run.aside)}</small>}
+              {run.aside > 0 && <i className="syncs-aside" style={{ height: cut ? 4 : `max(2px, ${(run.aside / most) * 100}%)` }} />}
+              <i className={run.status === "failed" ? "syncs-failed" : "syncs-landed"} style={{ height: cut ? "100%" : `max(2px, ${(run.landed / most) * 100}%)` }} />
+            </span>
+          );
+        })}
       </div>
-      <figcaption className="row small quiet"><i className="key syncs-key-landed" />{t("chart.landed")}<i className="key syncs-key-aside" />{t("chart.aside")}<span style={{ marginLeft: "auto" }}>{n(most)}</span></figcaption>
+      <figcaption className="row small quiet"><i className="key syncs-key-landed" />{t("chart.landed")}<i className="key syncs-key-aside" />{t("chart.aside")}</figcaption>
     </figure>
   );
 }
