@@ -6,6 +6,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::response::Response;
 use flywheel_base::{Error, Result as BaseResult, suggest};
+use flywheel_project::Project;
 use flywheel_project::graph::{NodeId, NodeKind};
 use flywheel_runtime::catalogue::{collect, health_sql};
 use flywheel_runtime::profile::{Profile, profile};
@@ -326,7 +327,7 @@ async fn tests(workspace: &Workspace, asset: &Asset) -> BaseResult<Vec<Value>> {
     let promised: BTreeMap<String, Value> = super::quality::last(workspace)
         .await?
         .into_iter()
-        .map(|((quality, check), last)| (format!("quality_{quality}_{check}"), last))
+        .map(|((quality, check), last)| (Project::quality_test(&quality, &check), last))
         .collect();
     let shown = declared.into_iter().flatten().map(|test| {
         if let Some(last) = promised.get(&test.name) {
