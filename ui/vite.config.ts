@@ -1,7 +1,7 @@
 import react from "@vitejs/plugin-react";
 import { defineConfig } from "vite";
 
-/** Where `npm run dev` finds the API: a server of Flywheel, or the one of `npm run mock`. */
+/** Where `npm run dev` finds the API: a server of Flywheel. */
 const api = process.env.FLYWHEEL_API ?? "http://127.0.0.1:8700";
 
 export default defineConfig({

@@ -16,6 +16,12 @@ export function number(value: number | string | null | undefined, language: Lang
   return new Intl.NumberFormat(locale(language), { maximumFractionDigits: digits }).format(value);
 }
 
+/** A value with as many digits after the point as its neighbours in a column. */
+export function fixed(value: number | null | undefined, language: Language, digits: number): string {
+  if (value === null || value === undefined || !Number.isFinite(value)) return NOTHING;
+  return new Intl.NumberFormat(locale(language), { minimumFractionDigits: digits, maximumFractionDigits: digits }).format(value);
+}
+
 /** A short form for large counts: 152k in English, 15.2万 in Chinese. */
 export function compact(value: number | null | undefined, language: Language): string {
   if (value === null || value === undefined || !Number.isFinite(value)) return NOTHING;

@@ -30,6 +30,7 @@ export function speaker<K extends string = never>(language: format.Language, own
     /** The words for `group.word`, or the word itself when a newer server says one that these pages do not know. */
     word: (group: string, word: string) => all[`${group}.${word}`] ?? word,
     n: (value: number | string | null | undefined, digits?: number) => format.number(value, language, digits),
+    fixed: (value: number | null | undefined, digits: number) => format.fixed(value, language, digits),
     compact: (value: number | null | undefined) => format.compact(value, language),
     percent: (value: number | null | undefined) => format.percent(value, language),
     points: (value: number | null | undefined) => format.points(value, language),

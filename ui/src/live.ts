@@ -52,36 +52,56 @@ const ended = new Set<Ended>();
 
 const FINAL = ["succeeded", "failed", "blocked", "cancelled"];
 
+/** How long it takes until a stream that was refused, not merely cut, is asked for again. */
+const AGAIN_MS = 5_000;
+
 function listen(): () => void {
-  const source = new EventSource("/v1/live");
   let lost = false;
-  source.onopen = () => {
-    // What happened in between was not heard.
-    if (lost) void client.invalidateQueries();
-    lost = false;
-    set({ open: true });
+  let stop = () => {};
+  const begin = () => {
+    const source = open();
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    // Browsers mend a stream that is cut; one that is refused they give up.
+    source.addEventListener("error", () => {
+      if (source.readyState === EventSource.CLOSED) timer = setTimeout(begin, AGAIN_MS);
+    });
+    stop = () => {
+      clearTimeout(timer);
+      source.close();
+    };
   };
-  source.onerror = () => {
-    lost = true;
-    set({ open: false });
-    // A session that ended would be asked for again and again.
-    void client.invalidateQueries({ queryKey: ["/v1/session"] });
+  const open = () => {
+    const source = new EventSource("/v1/live");
+    source.onopen = () => {
+      // What happened in between was not heard.
+      if (lost) void client.invalidateQueries();
+      lost = false;
+      set({ open: true });
+    };
+    source.onerror = () => {
+      lost = true;
+      set({ open: false });
+      // A session that ended would be asked for again and again.
+      void client.invalidateQueries({ queryKey: ["/v1/session"] });
+    };
+    const on = <T,>(name: string, then: (data: T) => void) =>
+      source.addEventListener(name, (event) => then(JSON.parse((event as MessageEvent<string>).data) as T));
+    on<Work>("work", (work) => {
+      const before = live.work[work.work]?.status;
+      set({ work: newest(live.work, work.work, work) });
+      again(["/v1/work"]);
+      if (before !== work.status && FINAL.includes(work.status)) for (const then of ended) then(work);
+    });
+    on<LiveTask>("task", (task) => {
+      const before = (live.tasks[task.work] ?? []).filter((one) => one.phase === "ended" || one.kind !== task.kind || one.name !== task.name);
+      set({ tasks: newest(live.tasks, task.work, [...before, task].slice(-KEPT_MAX)) });
+    });
+    on<LogLine & { work: string }>("log", (line) => set({ log: newest(live.log, line.work, [...(live.log[line.work] ?? []), line].slice(-KEPT_MAX)) }));
+    on<{ what: string[] }>("changed", ({ what }) => again(what.flatMap((word) => CHANGED[word] ?? [])));
+    return source;
   };
-  const on = <T,>(name: string, then: (data: T) => void) =>
-    source.addEventListener(name, (event) => then(JSON.parse((event as MessageEvent<string>).data) as T));
-  on<Work>("work", (work) => {
-    const before = live.work[work.work]?.status;
-    set({ work: newest(live.work, work.work, work) });
-    again(["/v1/work"]);
-    if (before !== work.status && FINAL.includes(work.status)) for (const then of ended) then(work);
-  });
-  on<LiveTask>("task", (task) => {
-    const before = (live.tasks[task.work] ?? []).filter((one) => one.phase === "ended" || one.kind !== task.kind || one.name !== task.name);
-    set({ tasks: newest(live.tasks, task.work, [...before, task].slice(-KEPT_MAX)) });
-  });
-  on<LogLine & { work: string }>("log", (line) => set({ log: newest(live.log, line.work, [...(live.log[line.work] ?? []), line].slice(-KEPT_MAX)) }));
-  on<{ what: string[] }>("changed", ({ what }) => again(what.flatMap((word) => CHANGED[word] ?? [])));
-  return () => source.close();
+  begin();
+  return () => stop();
 }
 
 /** Listens as long as the caller is shown. */

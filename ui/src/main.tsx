@@ -9,6 +9,7 @@ import { BrowserRouter, useLocation } from "react-router";
 import { client, setCsrf, useGet, type Me, type Session } from "./api";
 import { firstLanguage, keepLanguage, LanguageContext, useWords } from "./i18n";
 import { who, WhoContext } from "./session";
+import { Boundary } from "./shell/Boundary";
 import { Shell } from "./shell/Shell";
 import "./style.css";
 import { firstMode, keepMode, tokens, wear, type Mode } from "./theme";
@@ -19,6 +20,7 @@ import { Icon } from "./ui/icons";
 const Gate = lazy(() => import("./shell/Gate"));
 
 function Root({ corner }: { corner: React.ReactNode }) {
+  const { t } = useWords();
   const session = useGet<Session>("/v1/session");
   const where = useLocation();
   const signed = session.data?.user?.name;
@@ -28,7 +30,8 @@ function Root({ corner }: { corner: React.ReactNode }) {
   setCsrf(session.data.csrf);
   if (where.pathname === "/setup" || !session.data.user) return <Suspense fallback={<div className="gate"><Loading /></div>}><Gate session={session.data} setup={where.pathname === "/setup"} corner={corner} /></Suspense>;
   if (!value) return <div className="gate">{me.error ? <Trouble error={me.error} retry={() => void me.refetch()} /> : <Loading />}</div>;
-  return <WhoContext value={value}><Shell session={session.data} corner={corner} /></WhoContext>;
+  const words = { title: t("app.broken"), text: t("app.broken.text"), reload: t("app.reload") };
+  return <Boundary words={words}><WhoContext value={value}><Shell session={session.data} corner={corner} /></WhoContext></Boundary>;
 }
 
 /** The switches for language and colours. */

@@ -47,7 +47,7 @@ export function tokens(mode: Mode): ThemeConfig {
       colorBgBase: p.surface, colorBgLayout: p.bg, colorBgContainer: p.surface, colorBgElevated: p.raised, colorTextBase: p.ink, colorText: p.ink,
       colorTextSecondary: p["ink-2"], colorTextTertiary: p["ink-3"], colorTextDescription: p["ink-2"], colorTextPlaceholder: p["ink-3"], colorBorder: p["line-strong"], colorBorderSecondary: p.line, colorTextLightSolid: p["brand-ink"],
       fontFamily: FONT, fontFamilyCode: MONO, fontSize: 14, borderRadius: 8, borderRadiusLG: 12, borderRadiusSM: 6, controlHeight: 34, wireframe: false,
-      motionDurationMid: "0.14s", motionDurationSlow: "0.2s",
+      motion: !matchMedia("(prefers-reduced-motion: reduce)").matches, motionDurationMid: "0.14s", motionDurationSlow: "0.2s",
     },
     components: {
       Button: { fontWeight: 550, primaryShadow: "none", defaultShadow: "none", dangerShadow: "none" },

@@ -43,7 +43,9 @@ export default function Palette({ close }: { close: () => void }) {
   }, [text, asked, found.data, may, language, t]);
   const hits = groups.flatMap((group) => group.hits);
   const chosen = Math.min(at, Math.max(0, hits.length - 1));
-  useEffect(() => current.current?.scrollIntoView({ block: "nearest" }), [chosen]);
+  useEffect(() => {
+    current.current?.scrollIntoView({ block: "nearest" });
+  }, [chosen]);
   const open = (hit: Hit | undefined) => {
     if (!hit) return;
     close();

@@ -41,7 +41,8 @@ export function range(points: Measured[]): [number, number] {
   return [low - room, high + room];
 }
 
-export function LiftChart({ policy, turns, height = 260 }: { policy: string; turns: Lift[]; height?: number }) {
+/** `names` are those of the two arms, where they are not treated and held-out units. */
+export function LiftChart({ policy, turns, height = 260, names }: { policy: string; turns: Lift[]; height?: number; names?: [string, string] }) {
   const words = useWords();
   const { t, n, percent, points: pp, interval } = words;
   const [outer, width] = useWidth<HTMLDivElement>();
@@ -107,10 +108,10 @@ export function LiftChart({ policy, turns, height = 260 }: { policy: string; tur
         <div className="tip" style={{ left: Math.min(Math.max(8, x(shown.turn) + 14), Math.max(8, width - 226)) }} aria-live="polite">
           <b>{t("f.turn")} {n(shown.turn)}</b>
           <dl>
-            <div><dt>{t("lift.lift")}</dt><dd>{pp(shown.lift)}</dd></div>
+            <div><dt>{names ? t("f.difference") : t("lift.lift")}</dt><dd>{pp(shown.lift)}</dd></div>
             <div><dt>{t("lift.interval")}</dt><dd>{interval(shown.lower, shown.upper)}</dd></div>
-            <div><dt>{t("lift.treated")}</dt><dd>{percent(shown.treated_rate)}</dd></div>
-            <div><dt>{t("lift.holdout")}</dt><dd>{percent(shown.holdout_rate)}</dd></div>
+            <div><dt>{names?.[0] ?? t("lift.treated")}</dt><dd>{percent(shown.treated_rate)}</dd></div>
+            <div><dt>{names?.[1] ?? t("lift.holdout")}</dt><dd>{percent(shown.holdout_rate)}</dd></div>
             <div><dt>{t("lift.measured")}</dt><dd>{n(shown.measured)}</dd></div>
           </dl>
         </div>

@@ -144,6 +144,7 @@ export const en = {
   "f.cancel": "Cancel",
   "f.declared": "As declared",
   "f.number": "No.",
+  "f.difference": "Difference",
   "f.more": "Show {count} more",
   "f.table.as": "Show as table",
   "f.filter": "Filter",

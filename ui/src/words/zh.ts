@@ -146,6 +146,7 @@ export const zh: Record<keyof typeof en, string> = {
   "f.cancel": "取消",
   "f.declared": "声明内容",
   "f.number": "编号",
+  "f.difference": "差异",
   "f.more": "再显示 {count} 条",
   "f.table.as": "以表格显示",
   "f.filter": "筛选",

@@ -39,10 +39,10 @@ pub(crate) struct Demo {
     /// The folder to make; one made by an earlier demo is made anew
     #[arg(long, default_value = "demo")]
     dir: PathBuf,
-    /// Ends after the last turn, as it does without web pages unless one of the options below is given
+    /// Ends after the last turn; a program without web pages does, unless one of the options below is given
     #[arg(long)]
     no_serve: bool,
-    /// Serves the project after the last turn while the shop goes on
+    /// Serves the project after the last turn while the shop goes on, also without web pages
     #[arg(long, conflicts_with = "no_serve")]
     serve: bool,
     /// The address to serve at, 127.0.0.1:8700 if absent; another port if it is taken
@@ -57,7 +57,7 @@ pub(crate) struct Demo {
 const PACE: &str = "5s";
 
 impl Runs for Demo {
-    const ABOUT: &'static str = "Makes a simulated shop, turns the wheel for a month and, if asked, serves it while the shop goes on";
+    const ABOUT: &'static str = "Makes a simulated shop, turns the wheel for a month, and serves its web pages while the shop goes on";
 
     async fn run(self, app: App) -> Result<Exit> {
         let asked = self.serve || self.listen.is_some() || self.pace.is_some();

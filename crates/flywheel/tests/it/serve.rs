@@ -577,6 +577,37 @@ async fn strange_requests_are_told_what_is_wrong() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn addresses_of_pages_answer_them_and_their_parts_are_kept_by_browsers() {
+    if !flywheel_server::has_pages() {
+        println!("this program was built without web pages");
+        return;
+    }
+    let served = Served::new(House::new()).await;
+    let header = |answer: &Answer, name: &str| {
+        answer.headers.get(name).map(|value| value.to_str().unwrap().to_owned()).unwrap_or_default()
+    };
+    let nobody = As::default();
+    let page = served.get(&nobody, "/").await;
+    assert_eq!(
+        (page.status, header(&page, "cache-control").as_str()),
+        (StatusCode::OK, "no-cache")
+    );
+    assert!(header(&page, "content-security-policy").contains("script-src 'self'"));
+    let same = served.get(&nobody, "/policies/next_offer").await;
+    assert_eq!((same.status, &same.bytes), (StatusCode::OK, &page.bytes));
+    let text = String::from_utf8(page.bytes).unwrap();
+    assert!(!text.contains("<script>"), "the policy forbids what stands in the page: {text}");
+    let parts: Vec<&str> = text.split('"').filter(|part| part.starts_with("/assets/")).collect();
+    assert!(parts.len() >= 2, "{text}");
+    for part in parts {
+        let answer = served.get(&nobody, part).await;
+        assert_eq!(answer.status, StatusCode::OK, "{part}");
+        assert!(header(&answer, "cache-control").contains("immutable"), "{part}");
+    }
+    assert_eq!(served.get(&nobody, "/.vite/manifest.json").await.status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_reference_of_the_api_has_every_route_with_its_permission() {
     let served = Served::new(House::new()).await;
     let described = served.get(&As::default(), "/v1/openapi.json").await.json();

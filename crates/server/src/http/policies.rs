@@ -7,6 +7,7 @@ use axum::extract::State;
 use axum::response::Response;
 use flywheel_base::{Error, Result as BaseResult, Timestamp};
 use flywheel_decision::challenge::Challenge;
+use flywheel_decision::table::ExperimentRow;
 use flywheel_project::resource::policy::Choose;
 use flywheel_runtime::status::{PolicyStatus, policies as collect};
 use flywheel_runtime::{Workspace, policy, run};
@@ -298,6 +299,51 @@ async fn roll_back(
 }
 
 async fn experiments(State(app): State<Arc<App>>) -> Result<Response> {
-    let found = app.with(|workspace| async move { policy::experiments(&workspace, None).await });
+    let found = app.with(|workspace| async move {
+        let all = policy::experiments(&workspace, None).await?;
+        all.iter().map(standing).collect::<BaseResult<Vec<_>>>()
+    });
     items(&found.await?)
+}
+
+/// How an experiment stands; a row counts moments in microseconds, the API writes them as text.
+fn standing(row: &ExperimentRow) -> BaseResult<Value> {
+    let mut answer = declared(row)?;
+    if let Value::Object(answer) = &mut answer {
+        answer.insert("at".to_owned(), json!(row.at.to_string()));
+    }
+    Ok(answer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_moment_of_an_experiment_is_text_as_all_moments_are() {
+        let row = ExperimentRow {
+            turn: 3,
+            at: Timestamp::parse("2024-05-03").unwrap(),
+            policy: "offer".to_owned(),
+            split: "a1".to_owned(),
+            metric: "outcome".to_owned(),
+            variant: "bold".to_owned(),
+            control: "plain".to_owned(),
+            units: 10,
+            control_units: 12,
+            rate: Some(0.5),
+            control_rate: Some(0.25),
+            difference: Some(0.25),
+            lower: None,
+            upper: None,
+            variance_saved: None,
+            split_p: Some(0.7),
+            standing: "open".to_owned(),
+        };
+        let shown = standing(&row).unwrap();
+        assert_eq!(
+            (&shown["at"], &shown["standing"]),
+            (&json!("2024-05-03T00:00:00Z"), &json!("open"))
+        );
+    }
 }

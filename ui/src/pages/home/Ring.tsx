@@ -42,6 +42,7 @@ export function Ring({ stages, active, turning, children }: { stages: Stage[]; a
   const spoken = stages.map((stage) => t("ring.stage", { stage: word("stage", stage.stage), count: n(stage.count), unit: word("unit", stage.unit), health: word("health", stage.health) })).join("; ");
   return (
     <div className={`wheel ${turning ? "wheel-turning" : ""}`}>
+      <div className="wheel-face">
       <svg viewBox={`0 0 ${SIZE.width} ${SIZE.height}`} role="img" aria-labelledby={title}>
         <title id={title}>{t("ring", { text: spoken })}</title>
         <circle cx={SIZE.x} cy={SIZE.y} r={INNER - 16} className="wheel-hub" />
@@ -59,6 +60,7 @@ export function Ring({ stages, active, turning, children }: { stages: Stage[]; a
         })}
       </svg>
       <div className="wheel-centre">{children}</div>
+      </div>
       <ul className="wheel-labels">
         {stages.map((stage, index) => {
           const [x, y] = place(LABEL, index * size);

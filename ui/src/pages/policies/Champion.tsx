@@ -26,13 +26,18 @@ export function Champion({ policy, name, read }: { policy: Policy; name: string;
   const [weighing, setWeighing] = useState(false);
   const [taking, setTaking] = useState(false);
   const back = useDo<{ was: string; now: string }, string>((reason) => ["POST", `/v1/policies/${part(name)}/rollback`, { reason }], (made) => { setTaking(false); void message.success(t("rollback.done", made)); });
-  if (!JUDGED.includes(policy.choose ?? "")) return null;
   const bandit = policy.choose === "bandit";
   const promotions = policy.promotions ?? [];
+  // Nothing can be taken back before something was promoted or is on trial.
+  const canaries = useCanaries(name, bandit && can("query"));
+  const trial = ["started", "raised"].includes(String(canaries.data?.rows[0]?.[2]));
+  const undone = new Set(promotions.map((one) => one.undoes));
+  const promoted = promotions.some((one) => one.undoes === null && !undone.has(one.number));
+  if (!JUDGED.includes(policy.choose ?? "")) return null;
   return (
     <Card
       title={t("champion")}
-      extra={<>{can("promote") && bandit && <Button size="small" onClick={() => setTaking(true)}>{t("rollback")}</Button>}{can("promote") && <Button size="small" type="primary" onClick={() => setWeighing(true)}>{t("weigh")}</Button>}<Trust read={read} sql={`select * from system.promotions where policy = '${name}' order by number`} /></>}
+      extra={<>{can("promote") && bandit && (trial || promoted) && <Button size="small" onClick={() => setTaking(true)}>{t("rollback")}</Button>}{can("promote") && <Button size="small" type="primary" onClick={() => setWeighing(true)}>{t("weigh")}</Button>}<Trust read={read} sql={`select * from system.promotions where policy = '${name}' order by number`} /></>}
     >
       <p className="quiet small">{t("champion.text")}</p>
       {bandit && (
@@ -50,7 +55,7 @@ export function Champion({ policy, name, read }: { policy: Policy; name: string;
               ]}
             />
           )}
-          {can("query") && <Canaries name={name} />}
+          {can("query") && <Canaries name={name} moves={canaries} />}
         </>
       )}
       {weighing && <Weigh name={name} bandit={bandit} close={() => setWeighing(false)} />}
@@ -59,14 +64,17 @@ export function Champion({ policy, name, read }: { policy: Policy; name: string;
   );
 }
 
-/** The moves of challengers on trial. */
-function Canaries({ name }: { name: string }) {
+const canarySql = (name: string) => `select number, at, move, learner, share, reason from system.canaries where policy = '${name.replaceAll("'", "''")}' order by number desc`;
+
+/** The moves of challengers on trial, newest first. */
+const useCanaries = (name: string, enabled: boolean) =>
+  useQuery<Table>({ queryKey: [`/v1/policies/${name}/canaries`], queryFn: ({ signal }) => call<Table>("POST", "/v1/sql", { sql: canarySql(name), limit: 100 }, signal), enabled });
+
+function Canaries({ name, moves }: { name: string; moves: ReturnType<typeof useCanaries> }) {
   const { t, percent, moment, word } = useWords(own);
-  const sql = `select number, at, move, learner, share, reason from system.canaries where policy = '${name.replaceAll("'", "''")}' order by number desc`;
-  const moves = useQuery<Table>({ queryKey: [`/v1/policies/${name}/canaries`], queryFn: ({ signal }) => call<Table>("POST", "/v1/sql", { sql, limit: 100 }, signal) });
   return (
     <>
-      <h3 className="sub">{t("canary")}{moves.data && <Trust read={moves.dataUpdatedAt} sql={sql} />}</h3>
+      <h3 className="sub">{t("canary")}{moves.data && <Trust read={moves.dataUpdatedAt} sql={canarySql(name)} />}</h3>
       {moves.error && <Trouble error={moves.error} />}
       {moves.data && (moves.data.rows.length === 0 ? <p className="quiet small">{t("canary.none")}</p> : (
         <Grid
