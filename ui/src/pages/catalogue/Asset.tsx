@@ -7,6 +7,7 @@ import { useWords } from "../../i18n";
 import { useWho } from "../../session";
 import { Ask, Card, Chip, Code, Empty, Facts, Figures, Grid, Page, Rich, Status, Tabs, Trouble, Trust } from "../../ui/basics";
 import { Icon } from "../../ui/icons";
+import { useKind } from "../../ui/kinds";
 import { PageLink } from "../../ui/links";
 import { entries } from "../../pages";
 import { bytes, Health, iconOf, money, span } from "./parts";
@@ -45,7 +46,8 @@ const quoted = (table: string) => table.split(".").map((one) => (/^[a-z_][a-z0-9
 const nameOf = (asset: { name: string; kind: string }) => (asset.name.startsWith(`${asset.kind}:`) ? asset.name.slice(asset.kind.length + 1) : asset.kind === "learner" ? asset.name.replace(/^learn\./, "") : asset.name);
 
 export default function Asset() {
-  const { t, word } = useWords(own);
+  const { t } = useWords(own);
+  const kind = useKind();
   const { can, has, may } = useWho();
   const { name = "" } = useParams();
   const asset = useGet<Whole>(`/v1/assets/${part(name)}`);
@@ -65,7 +67,7 @@ export default function Asset() {
   );
   const title = one ? (
     <>
-      <span className="cat-icon"><Icon name={iconOf(one.kind)} /></span>{nameOf(one)}<Chip>{word("asset", one.kind)}</Chip>
+      <span className="cat-icon"><Icon name={iconOf(one.kind)} /></span>{nameOf(one)}<Chip>{kind(one.kind)}</Chip>
       {one.known?.certification === "certified" && <Status of="ok" label={t("certification.certified")} />}
       {one.known?.certification === "deprecated" && <Status of="warned" label={t("certification.deprecated")} />}
     </>

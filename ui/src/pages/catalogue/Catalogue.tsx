@@ -6,6 +6,7 @@ import { useWords } from "../../i18n";
 import { Ask, Card, Chip, Empty, Page, Pick, Rich, Status, Trouble, Trust } from "../../ui/basics";
 import { Icon } from "../../ui/icons";
 import { Button } from "antd";
+import { useKind } from "../../ui/kinds";
 import { Health, iconOf } from "./parts";
 import own from "./words";
 
@@ -93,11 +94,12 @@ export default function Catalogue() {
 
 function Values({ facet, values, chosen, choose }: { facet: FacetName; values: Facet[]; chosen: string | null; choose: (value: string | null) => void }) {
   const { t, n, word } = useWords(own);
+  const kind = useKind();
   const [open, setOpen] = useState(false);
   // What was chosen stays in sight, even if nothing is left of it.
   const all = chosen && !values.some((one) => one.value === chosen) ? [{ value: chosen, count: 0 }, ...values] : values;
   if (!all.length) return null;
-  const say = (value: string) => (facet === "kind" ? word("asset", value) : facet === "certification" ? word("certification", value) : facet === "owner" && value === "-" ? t("nobody") : value);
+  const say = (value: string) => (facet === "kind" ? kind(value) : facet === "certification" ? word("certification", value) : facet === "owner" && value === "-" ? t("nobody") : value);
   const shown = open ? all : all.slice(0, IN_SIGHT);
   return (
     <section>
@@ -113,7 +115,8 @@ function Values({ facet, values, chosen, choose }: { facet: FacetName; values: F
 }
 
 function Row({ hit }: { hit: Hit }) {
-  const { t, n, word } = useWords(own);
+  const { t, n } = useWords(own);
+  const kind = useKind();
   const stale = hit.age_s !== null && hit.fresh_limit_s !== null && hit.age_s > hit.fresh_limit_s;
   return (
     <li className="cat-row">
@@ -122,7 +125,7 @@ function Row({ hit }: { hit: Hit }) {
         <p className="cat-name">
           <Link to={`/catalogue/${part(hit.name)}`}>{hit.name.includes(":") ? hit.name.slice(hit.name.indexOf(":") + 1) : hit.name}</Link>
           {hit.label && <span className="quiet">{hit.label}</span>}
-          <Chip>{word("asset", hit.kind)}</Chip>
+          <Chip>{kind(hit.kind)}</Chip>
           {hit.certification === "certified" && <Status of="ok" label={t("certification.certified")} />}
           {hit.certification === "deprecated" && <Status of="warned" label={t("certification.deprecated")} />}
           {stale && <Status of="stale" />}

@@ -5,6 +5,7 @@ import { useDo, useGet } from "../../api";
 import { useWords } from "../../i18n";
 import { useWho } from "../../session";
 import { Ask, Card, Chip, Empty, Figures, Grid, Page, Rich, Status, Trouble, Trust } from "../../ui/basics";
+import { useKind } from "../../ui/kinds";
 import { PageLink } from "../../ui/links";
 import { Reason } from "../../ui/reason";
 import { money } from "../catalogue/parts";
@@ -22,9 +23,9 @@ interface Ledger {
 const TABLES = ["source", "model", "learner", "table"];
 
 function AssetOf({ id }: { id: string }) {
-  const { word } = useWords();
+  const kindOf = useKind();
   const [kind = "", name = id] = [id.slice(0, id.indexOf(":")), id.slice(id.indexOf(":") + 1)];
-  return <span className="row" style={{ flexWrap: "nowrap" }}><PageLink to="catalogue" name={TABLES.includes(kind) ? name : id}><code>{name}</code></PageLink><Chip>{word("asset", kind)}</Chip></span>;
+  return <span className="row" style={{ flexWrap: "nowrap" }}><PageLink to="catalogue" name={TABLES.includes(kind) ? name : id}><code>{name}</code></PageLink><Chip>{kindOf(kind)}</Chip></span>;
 }
 
 export default function Savings() {
