@@ -15,5 +15,7 @@ export default defineConfig({
     chunkSizeWarningLimit: 900,
     // What `scripts/size.mjs` reads to know which files the first page loads.
     manifest: true,
+    // Whose work the pages contain, and under which terms; served beside them.
+    license: { fileName: "licenses.txt" },
   },
 });

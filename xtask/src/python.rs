@@ -28,6 +28,10 @@ pub(crate) const COPY_PEERS: &[&str] = &[
     "pyarrow==26.0.1",
 ];
 
+/// DuckDB with TPC-H's generator and a reader of Delta tables.
+pub(crate) const TPCH_PEERS: &[&str] =
+    &["duckdb==1.5.5", "duckdb-extension-tpch==1.5.5", "duckdb-extension-delta==1.5.5"];
+
 /// Debezium, as Python calls it.
 pub(crate) const CHANGE_PEERS: &[&str] = &["pydbzengine==3.6.3.0"];
 

@@ -73,6 +73,11 @@ impl<'a> Shop<'a> {
         command
     }
 
+    /// A call of `flywheel` on the project.
+    pub(crate) fn plain(&self, arguments: &[&str]) -> Command {
+        self.flywheel.on(&self.folder, arguments)
+    }
+
     /// Calls `flywheel` and measures it; what it prints is dropped, its errors are shown.
     pub(crate) fn measure(&self, arguments: &[&str]) -> Result<Cost> {
         let mut command = self.command(arguments);

@@ -5,6 +5,7 @@ use flywheel_base::{Error, Result, Timestamp};
 use flywheel_project::{Project, RenderContext};
 use flywheel_state::Store;
 use flywheel_warehouse::{Lake, Location, Session};
+use tokio::task::JoinSet;
 
 use crate::artifact::Artifacts;
 use crate::frame::Frame;
@@ -51,12 +52,16 @@ impl Context<'_> {
 
     /// Runs SQL of ours.
     pub(crate) async fn frame_of_sql<'w>(&self, what: &'w str, sql: &str) -> Result<Frame<'w>> {
-        let query = self.session.query(sql).await.map_err(|e| e.context(what))?;
-        let mut batches = query.collect().await.map_err(|e| e.context(what))?;
-        if batches.is_empty() {
-            batches.push(RecordBatch::new_empty(query.schema()));
-        }
+        let batches = answer(&self.session, sql).await.map_err(|e| e.context(what))?;
         Ok(Frame::new(what, batches))
+    }
+
+    /// Begins to run SQL of ours, beside what is done until its answer is asked for.
+    pub(crate) fn begin<'w>(&self, what: &'w str, sql: String) -> Pending<'w> {
+        let session = self.session.clone();
+        let mut running = JoinSet::new();
+        running.spawn(async move { answer(&session, &sql).await });
+        Pending { what, running }
     }
 
     /// The sequence and position last committed to `at` under `app`.
@@ -68,6 +73,38 @@ impl Context<'_> {
         let head = self.lake.head(at).await?;
         Ok(head.and_then(|state| state.checkpoints.get(app).cloned()))
     }
+}
+
+/// A query that is under way; if nobody asks for its answer any more, it ends.
+pub(crate) struct Pending<'w> {
+    what: &'w str,
+    running: JoinSet<Result<Vec<RecordBatch>>>,
+}
+
+impl<'w> Pending<'w> {
+    /// Waits for its answer.
+    pub(crate) async fn frame(mut self) -> Result<Frame<'w>> {
+        match self.running.join_next().await {
+            Some(Ok(batches)) => {
+                Ok(Frame::new(self.what, batches.map_err(|e| e.context(self.what))?))
+            }
+            Some(Err(error)) => {
+                Err(Error::internal(format!("{}: a query stopped unexpectedly", self.what))
+                    .caused_by(error))
+            }
+            None => Err(Error::internal(format!("{}: no query", self.what))),
+        }
+    }
+}
+
+/// The whole answer, at least one batch, so that its columns are known.
+async fn answer(session: &Session, sql: &str) -> Result<Vec<RecordBatch>> {
+    let query = session.query(sql).await?;
+    let mut batches = query.collect().await?;
+    if batches.is_empty() {
+        batches.push(RecordBatch::new_empty(query.schema()));
+    }
+    Ok(batches)
 }
 
 /// Makes a location of ours, which is valid by construction.

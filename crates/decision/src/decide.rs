@@ -10,7 +10,7 @@ use rayon::prelude::*;
 use serde_json::{Map, Value, json};
 
 use crate::choose::{Choice, Chooser};
-use crate::context::{Context, location};
+use crate::context::{Context, Pending, location};
 use crate::frame::Frame;
 use crate::outcome::literal;
 use crate::table::{DecisionRow, SystemTable};
@@ -170,7 +170,8 @@ async fn decide_now(
             ));
     };
     columns.remove("unit_id");
-    if recently_decided(ctx, name, policy).await?.contains(id_of_unit) {
+    let caps = caps_of(name);
+    if ids_of(recently_decided(ctx, name, policy, &caps)).await?.contains(id_of_unit) {
         return Err(Error::blocked(format!(
             "policy \"{name}\" has decided for the unit \"{id_of_unit}\" within `caps.per_unit_every`"
         )));
@@ -209,9 +210,10 @@ fn due(now: Timestamp, last: &Checkpoint, policy: &Policy) -> bool {
 
 /// Decides for every eligible unit; the result depends on declared files, tables and moment alone.
 async fn decide_rows(ctx: &Context<'_>, name: &str, policy: &Policy) -> Result<Vec<DecisionRow>> {
-    let what = format!("policy \"{name}\": audience");
+    let (what, caps) = (format!("policy \"{name}\": audience"), caps_of(name));
+    let recent = recently_decided(ctx, name, policy, &caps);
     let frame = ctx.frame(&what, &policy.audience).await?;
-    let eligible = eligible(ctx, name, policy, &frame).await?;
+    let eligible = eligible(ctx, name, &frame, &ids_of(recent).await?)?;
     let version = policy_version(policy)?;
     let holdout = policy.holdout.value();
     let most = policy.caps.per_turn.unwrap_or(usize::MAX);
@@ -258,11 +260,11 @@ type Eligible = (u64, String, usize);
 
 /// Units that may be decided for now, in an order that is random but the same in every attempt, so
 /// that a cap on the turn takes a fair sample of both arms.
-async fn eligible(
+fn eligible(
     ctx: &Context<'_>,
     name: &str,
-    policy: &Policy,
     audience: &Frame<'_>,
+    recent: &HashSet<String>,
 ) -> Result<Vec<Eligible>> {
     let ids = audience.ids("unit_id")?;
     let mut seen = HashSet::with_capacity(ids.len());
@@ -272,7 +274,6 @@ async fn eligible(
         ))
         .hint("One row per unit: add `group by unit_id` or `select distinct`."));
     }
-    let recent = recently_decided(ctx, name, policy).await?;
     let order = format!("order/{name}/{}", ctx.now.micros());
     let mut eligible: Vec<Eligible> = ids
         .into_iter()
@@ -296,19 +297,30 @@ fn units_of(audience: &Frame<'_>, part: &[Eligible]) -> Result<Vec<Unit>> {
     Ok(part.iter().zip(objects).map(unit).collect())
 }
 
-async fn recently_decided(
+/// What the query for a policy's caps is called in messages.
+fn caps_of(name: &str) -> String {
+    format!("policy \"{name}\": caps")
+}
+
+/// Asks which units may not be decided for again yet; nothing to ask if the policy has no such cap.
+fn recently_decided<'w>(
     ctx: &Context<'_>,
     name: &str,
     policy: &Policy,
-) -> Result<HashSet<String>> {
-    let Some(every) = policy.caps.per_unit_every else { return Ok(HashSet::new()) };
+    what: &'w str,
+) -> Option<Pending<'w>> {
+    let every = policy.caps.per_unit_every?;
     let since = ctx.now.plus_micros(-every.micros);
     let sql = format!(
         "select distinct unit_id from system.decisions where policy = '{name}' and decided_at > {}",
         literal(since)
     );
-    let what = format!("policy \"{name}\": caps");
-    Ok(ctx.frame_of_sql(&what, &sql).await?.ids("unit_id")?.into_iter().collect())
+    Some(ctx.begin(what, sql))
+}
+
+async fn ids_of(recent: Option<Pending<'_>>) -> Result<HashSet<String>> {
+    let Some(recent) = recent else { return Ok(HashSet::new()) };
+    Ok(recent.frame().await?.ids("unit_id")?.into_iter().collect())
 }
 
 fn policy_version(policy: &Policy) -> Result<String> {

@@ -1,6 +1,6 @@
 //! Judging answers by what really happened after they were given.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use flywheel_base::{Result, Timestamp};
 use flywheel_project::resource::learner::{Forecast, LearnerKind, Recommend};
@@ -98,29 +98,27 @@ async fn lists(
         literal(since),
         literal(ctx.now)
     );
+    let listing = format!("learn.{name}");
+    let ranked = format!("select user_id, item_id from learn.{name} where rank <= {DEPTH}");
+    let ranked = ctx.begin(&listing, ranked);
     let frame = ctx.frame_of_sql(&what, &sql).await?;
-    let mut happened: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    for (user, item) in frame.ids("user_id")?.into_iter().zip(frame.ids("item_id")?) {
+    let (users, items) = (frame.texts("user_id")?, frame.texts("item_id")?);
+    let mut happened: HashMap<&str, HashSet<&str>> = HashMap::new();
+    for (user, item) in users.iter().zip(items.iter()) {
         happened.entry(user).or_default().insert(item);
     }
     if happened.is_empty() {
         return Ok(Vec::new());
     }
-    let what = format!("learn.{name}");
-    let frame = ctx
-        .frame_of_sql(
-            &what,
-            &format!("select user_id, item_id from learn.{name} where rank <= {DEPTH}"),
-        )
-        .await?;
-    let frame =
-        frame.only_ids("user_id", |user| user == EVERYBODY || happened.contains_key(user))?;
-    let mut listed: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    for (user, item) in frame.ids("user_id")?.into_iter().zip(frame.ids("item_id")?) {
+    let frame = ranked.frame().await?;
+    let (users, items) = (frame.texts("user_id")?, frame.texts("item_id")?);
+    let mut listed: HashMap<&str, HashSet<&str>> = HashMap::new();
+    let wanted = |user: &str| user == EVERYBODY || happened.contains_key(user);
+    for (user, item) in users.iter().zip(items.iter()).filter(|(user, _)| wanted(user)) {
         listed.entry(user).or_default().insert(item);
     }
     let everybody = listed.get(EVERYBODY);
-    let hit = |list: Option<&BTreeSet<String>>, items: &BTreeSet<String>| {
+    let hit = |list: Option<&HashSet<&str>>, items: &HashSet<&str>| {
         list.is_some_and(|list| !list.is_disjoint(items))
     };
     let users = happened.len();

@@ -1,6 +1,6 @@
 //! Columns of a query's answer as plain vectors.
 
-use arrow::array::{AsArray, BooleanArray, RecordBatch};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch};
 use arrow::compute::{cast, filter_record_batch, interleave_record_batch};
 use arrow::datatypes::{DataType, Float64Type, Int64Type, TimeUnit, TimestampMicrosecondType};
 use flywheel_base::{Error, Result, suggest};
@@ -11,6 +11,18 @@ pub(crate) struct Frame<'a> {
     /// What the query belongs to, for messages: `policy "winback": audience`.
     what: &'a str,
     batches: Vec<RecordBatch>,
+}
+
+/// The texts of a column, row by row.
+pub(crate) struct Texts(Vec<ArrayRef>);
+
+impl Texts {
+    /// Each row's text.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &str> {
+        self.0
+            .iter()
+            .flat_map(|array| array.as_string::<i32>().iter().map(Option::unwrap_or_default))
+    }
 }
 
 impl<'a> Frame<'a> {
@@ -42,6 +54,14 @@ impl<'a> Frame<'a> {
     /// A column as text without missing values: ids.
     pub(crate) fn ids(&self, column: &str) -> Result<Vec<String>> {
         self.whole(column, self.text(column)?)
+    }
+
+    /// A column as text without missing values, not copied.
+    pub(crate) fn texts(&self, column: &str) -> Result<Texts> {
+        let arrays = self.column(column, &DataType::Utf8)?;
+        let missing = arrays.iter().map(|array| array.null_count()).sum();
+        self.none_missing(column, missing)?;
+        Ok(Texts(arrays))
     }
 
     /// A column as numbers.
@@ -162,7 +182,7 @@ impl<'a> Frame<'a> {
         })
     }
 
-    fn column(&self, column: &str, wanted: &DataType) -> Result<Vec<arrow::array::ArrayRef>> {
+    fn column(&self, column: &str, wanted: &DataType) -> Result<Vec<ArrayRef>> {
         let mut arrays = Vec::with_capacity(self.batches.len());
         for batch in &self.batches {
             let array = batch.column_by_name(column).ok_or_else(|| self.missing(batch, column))?;
@@ -174,13 +194,18 @@ impl<'a> Frame<'a> {
     fn whole<T>(&self, column: &str, values: Vec<Option<T>>) -> Result<Vec<T>> {
         let rows = values.len();
         let known: Vec<T> = values.into_iter().flatten().collect();
-        if known.len() == rows {
-            return Ok(known);
+        self.none_missing(column, rows - known.len())?;
+        Ok(known)
+    }
+
+    fn none_missing(&self, column: &str, missing: usize) -> Result<()> {
+        if missing == 0 {
+            return Ok(());
         }
         Err(Error::invalid(format!(
-            "{}: column \"{column}\" is missing in {} of {rows} rows",
+            "{}: column \"{column}\" is missing in {missing} of {} rows",
             self.what,
-            rows - known.len()
+            self.rows()
         ))
         .hint(format!("Leave these rows out: add `where {column} is not null`.")))
     }
@@ -196,5 +221,43 @@ impl<'a> Frame<'a> {
         Error::invalid(format!("{}: column \"{column}\" has an unexpected type", self.what))
             .hint("Cast it in the query: `cast(x as double)`, `cast(x as timestamp)`.")
             .caused_by(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::StringArray;
+    use arrow::datatypes::{Field, Schema};
+
+    use super::*;
+
+    fn frame(parts: &[&[Option<&str>]]) -> Frame<'static> {
+        let schema = Arc::new(Schema::new(vec![Field::new("id", DataType::Utf8, true)]));
+        let batch = |part: &&[Option<&str>]| {
+            let ids: ArrayRef = Arc::new(StringArray::from(part.to_vec()));
+            RecordBatch::try_new(Arc::clone(&schema), vec![ids]).unwrap()
+        };
+        Frame::new("policy \"p\": audience", parts.iter().map(batch).collect())
+    }
+
+    #[test]
+    fn rows_are_taken_in_the_order_asked_for_across_batches() {
+        let parts = frame(&[&[Some("a"), Some("b")], &[], &[Some("c")]]);
+        assert_eq!(parts.at(&[2, 0, 1, 2]).unwrap().ids("id").unwrap(), ["c", "a", "b", "c"]);
+        assert_eq!(parts.at(&[]).unwrap().rows(), 0);
+        assert!(parts.at(&[3]).is_err());
+        assert_eq!(parts.texts("id").unwrap().iter().collect::<Vec<_>>(), ["a", "b", "c"]);
+    }
+
+    #[test]
+    fn a_missing_id_names_the_query_the_column_and_the_fix() {
+        let error = frame(&[&[Some("a"), None]]).texts("id").err().unwrap().report();
+        assert!(
+            error.contains("policy \"p\": audience: column \"id\" is missing in 1 of 2 rows"),
+            "{error}"
+        );
+        assert!(error.contains("where id is not null"), "{error}");
     }
 }

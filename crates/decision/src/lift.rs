@@ -19,8 +19,9 @@ use serde_json::json;
 use self::sums::{Sum, Sums};
 
 use crate::champion::{champion, roll_back};
-use crate::context::{Context, location};
+use crate::context::{Context, Pending, location};
 use crate::decide::HOLDOUT;
+use crate::frame::Frame;
 use crate::table::{LiftRow, SystemTable};
 
 /// Who moves the checkpoint of the rows.
@@ -53,10 +54,12 @@ pub async fn measure(ctx: &Context<'_>) -> Result<Vec<LiftRow>> {
     let sums = Sums::load(ctx, &policies).await?;
     let until =
         policies.iter().map(|(name, policy)| ((*name).to_owned(), closed_until(ctx, policy)));
+    let decided = decided_this_turn(ctx);
     let found = sums.up_to(ctx, &until.collect()).await?;
+    let found = found.sums();
     let mut all_arms = arms(&found)?;
     let mut promoted = since_promotions(ctx, &policies).await?;
-    let mut decided = decided_this_turn(ctx).await?;
+    let mut decided = counts_of(&decided.frame().await?)?;
     let mut rows = Vec::with_capacity(policies.len());
     for (name, policy) in policies {
         let arms = all_arms.remove(name).unwrap_or_default();
@@ -101,27 +104,27 @@ async fn since_promotions(
     if periods.is_empty() {
         Ok(BTreeMap::new())
     } else {
-        arms(&sums::between(ctx, &periods).await?)
+        arms(&sums::between(ctx, &periods).await?.sums())
     }
 }
 
 /// The arms of policies over the sums of their units.
-fn arms(sums: &[Sum]) -> Result<BTreeMap<String, Arms>> {
+fn arms(sums: &[Sum<'_>]) -> Result<BTreeMap<String, Arms>> {
     let mut all: BTreeMap<String, Arms> = BTreeMap::new();
-    for Sum { row, .. } in sums {
-        if !all.contains_key(&row.policy) {
-            all.insert(row.policy.clone(), Arms::default());
+    for sum in sums {
+        if !all.contains_key(sum.policy) {
+            all.insert(sum.policy.to_owned(), Arms::default());
         }
-        let Some(arms) = all.get_mut(&row.policy) else { continue };
-        let (size, hits) = (row.decisions as f64, row.converted as f64);
-        arms.measured += row.decisions;
-        let (rate, worth) = if row.arm == HOLDOUT {
+        let Some(arms) = all.get_mut(sum.policy) else { continue };
+        let (size, hits) = (sum.decisions as f64, sum.converted as f64);
+        arms.measured += sum.decisions;
+        let (rate, worth) = if sum.arm == HOLDOUT {
             (&mut arms.held, &mut arms.held_value)
         } else {
             (&mut arms.treated, &mut arms.treated_value)
         };
         rate.add(hits, size)?;
-        worth.add(row.value.unwrap_or_default(), size)?;
+        worth.add(sum.value.unwrap_or_default(), size)?;
     }
     Ok(all)
 }
@@ -161,13 +164,16 @@ fn split_p(policy: &Policy, arms: &Arms) -> Result<Option<f64>> {
     Ok(Some(srm::mismatch(&units, &[1.0 - share, share])?.p_value))
 }
 
-/// How many decisions of this turn each policy has, and the newest artifact they came from.
-async fn decided_this_turn(ctx: &Context<'_>) -> Result<BTreeMap<String, (i64, Option<String>)>> {
+/// Asks how many decisions of this turn each policy has, and for the newest artifact they came from.
+fn decided_this_turn(ctx: &Context<'_>) -> Pending<'static> {
     let sql = format!(
         "select policy, count(*) as n, max(artifact) as artifact from system.decisions where turn = {} group by policy",
         ctx.turn
     );
-    let frame = ctx.frame_of_sql("decisions of this turn", &sql).await?;
+    ctx.begin("decisions of this turn", sql)
+}
+
+fn counts_of(frame: &Frame<'_>) -> Result<BTreeMap<String, (i64, Option<String>)>> {
     let counts = frame.integers("n")?.into_iter().map(Option::unwrap_or_default);
     let values = counts.zip(frame.text("artifact")?);
     Ok(frame.ids("policy")?.into_iter().zip(values).collect())

@@ -4,14 +4,15 @@
 //! of the policy about the same unit whose window it falls into. Both arms are treated alike. Events
 //! are looked for over the window and as long again, so that late ones are found.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use flywheel_base::{Result, Timestamp, digest};
 use flywheel_project::resource::policy::Outcome;
 use flywheel_warehouse::Checkpoint;
 use serde_json::json;
 
-use crate::context::{Context, location};
+use crate::context::{Context, Pending, location};
+use crate::frame::Frame;
 use crate::table::{OutcomeRow, SystemTable};
 
 /// Who moves the checkpoint of the outcomes.
@@ -35,7 +36,7 @@ pub(crate) struct Event {
 }
 
 /// Decisions of one policy about each unit, oldest first.
-pub(crate) type ByUnit = BTreeMap<String, Vec<Decision>>;
+pub(crate) type ByUnit = HashMap<String, Vec<Decision>>;
 
 /// Joins new events to the decisions of every policy that says what counts as success, in one commit;
 /// returns how many outcomes are new, by policy.
@@ -55,16 +56,21 @@ pub async fn join(ctx: &Context<'_>) -> Result<BTreeMap<String, usize>> {
     if declared.is_empty() || committed >= ctx.now.micros() {
         return Ok(counts);
     }
-    let decisions = decisions_since(ctx, &declared).await?;
+    let decisions = decisions_since(ctx, &declared);
     let mut events: BTreeMap<String, Vec<Event>> = BTreeMap::new();
-    let mut rows = Vec::new();
-    for (name, outcome) in declared {
-        let Some(of_units) = decisions.get(name) else { continue };
+    let mut queries = Vec::with_capacity(declared.len());
+    for (name, outcome) in &declared {
         // Policies often count the same events: they are read once.
         let (what, sql) = events_query(ctx, name, outcome)?;
         if !events.contains_key(&sql) {
             events.insert(sql.clone(), events_of(ctx, &what, &sql).await?);
         }
+        queries.push(sql);
+    }
+    let decisions = by_policy(&decisions.frame().await?)?;
+    let mut rows = Vec::new();
+    for ((name, outcome), sql) in declared.into_iter().zip(queries) {
+        let Some(of_units) = decisions.get(name) else { continue };
         let found = events.get(&sql).map_or(&[][..], Vec::as_slice);
         let of_policy = attribute(of_units, found, outcome.window.micros, ctx.now);
         rows.extend(of_policy.into_iter().map(|row| OutcomeRow {
@@ -113,11 +119,8 @@ pub(crate) fn final_before(now: Timestamp, outcome: &Outcome) -> Timestamp {
     now.plus_micros(outcome.window.micros.saturating_mul(-2))
 }
 
-/// The decisions of each policy that events can still be counted for.
-async fn decisions_since(
-    ctx: &Context<'_>,
-    declared: &[(&str, &Outcome)],
-) -> Result<BTreeMap<String, ByUnit>> {
+/// Asks for the decisions of each policy that events can still be counted for.
+fn decisions_since(ctx: &Context<'_>, declared: &[(&str, &Outcome)]) -> Pending<'static> {
     let starts = declared.iter().map(|(name, outcome)| (name, since(ctx, outcome)));
     let each = starts
         .clone()
@@ -127,21 +130,26 @@ async fn decisions_since(
     // The bound on all of them is what spares the files of older decisions.
     let sql = format!(
         "select policy, decision_id, unit_id, decided_at from system.decisions
-         where decided_at >= {} and ({each}) order by policy, unit_id, decided_at, decision_id",
+         where decided_at >= {} and ({each})",
         literal(earliest)
     );
-    let frame = ctx.frame_of_sql("decisions of policies", &sql).await?;
-    let mut by_policy: BTreeMap<String, ByUnit> = BTreeMap::new();
-    let rows = frame
-        .ids("policy")?
-        .into_iter()
-        .zip(frame.ids("decision_id")?)
-        .zip(frame.ids("unit_id")?)
-        .zip(frame.moments("decided_at")?);
-    for (((policy, id), unit), at) in rows {
-        let by_unit = by_policy.entry(policy).or_default();
+    ctx.begin("decisions of policies", sql)
+}
+
+fn by_policy(frame: &Frame<'_>) -> Result<HashMap<String, ByUnit>> {
+    let mut by_policy: HashMap<String, ByUnit> = HashMap::new();
+    let policies = frame.texts("policy")?;
+    let ids = frame.ids("decision_id")?.into_iter().zip(frame.ids("unit_id")?);
+    let rows = policies.iter().zip(ids).zip(frame.moments("decided_at")?);
+    for ((policy, (id, unit)), at) in rows {
+        if !by_policy.contains_key(policy) {
+            by_policy.insert(policy.to_owned(), ByUnit::new());
+        }
+        let Some(by_unit) = by_policy.get_mut(policy) else { continue };
         by_unit.entry(unit).or_default().push(Decision { id, at });
     }
+    let each = by_policy.values_mut().flat_map(HashMap::values_mut);
+    each.for_each(|decisions| decisions.sort_by(|a, b| (a.at, &a.id).cmp(&(b.at, &b.id))));
     Ok(by_policy)
 }
 
@@ -180,7 +188,7 @@ pub(crate) async fn events_of(ctx: &Context<'_>, what: &str, sql: &str) -> Resul
 }
 
 /// The outcomes that are recorded already of events at `since` or later.
-async fn known_since(ctx: &Context<'_>, since: Timestamp) -> Result<BTreeSet<String>> {
+async fn known_since(ctx: &Context<'_>, since: Timestamp) -> Result<HashSet<String>> {
     let sql =
         format!("select outcome_id from system.outcomes where occurred_at >= {}", literal(since));
     Ok(ctx.frame_of_sql("outcomes", &sql).await?.ids("outcome_id")?.into_iter().collect())
@@ -232,9 +240,9 @@ pub(crate) fn literal(at: Timestamp) -> String {
 mod tests {
     use super::*;
 
-    fn decisions() -> BTreeMap<String, Vec<Decision>> {
+    fn decisions() -> ByUnit {
         let decision = |id: &str, at| Decision { id: id.into(), at };
-        BTreeMap::from([("u".into(), vec![decision("d1", 100), decision("d2", 150)])])
+        HashMap::from([("u".into(), vec![decision("d1", 100), decision("d2", 150)])])
     }
 
     fn event(id: &str, at: i64, decision: Option<&str>) -> Event {

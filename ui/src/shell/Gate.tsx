@@ -1,10 +1,11 @@
 /** Signing in, and the first visit by a set-up link. */
-import { Alert, Button, Form, Input } from "antd";
-import { type ReactNode, useEffect } from "react";
+import { Button } from "antd";
+import { type ReactNode, type SubmitEvent, useEffect, useState } from "react";
 import { useLocation, useNavigate } from "react-router";
 import { client, setCsrf, useDo, type Session, type User } from "../api";
 import { useWords } from "../i18n";
 import { Rich, Trouble } from "../ui/basics";
+import { Icon } from "../ui/icons";
 import { Mark } from "./Mark";
 
 interface Begun { user: User; csrf: string }
@@ -25,18 +26,42 @@ function Frame({ title, text, project, children, corner }: { title: string; text
   );
 }
 
-function Fields({ go, busy, error, minimum, submit }: { go: string; busy: boolean; error: unknown; minimum?: boolean; submit: (asked: Asked) => void }) {
+/** The least length of a password; the server asks for the same. */
+const PASSWORD_MIN = 10;
+
+function Fields({ go, busy, error, fresh, submit }: { go: string; busy: boolean; error: unknown; fresh?: boolean; submit: (asked: Asked) => void }) {
   const { t } = useWords();
-  const needed = { required: true, message: t("login.required") };
+  const [asked, setAsked] = useState<Asked>({ name: "", password: "" });
+  const [tried, setTried] = useState(false);
+  const wrong = {
+    name: asked.name.trim() ? null : t("login.required"),
+    password: !asked.password ? t("login.required") : fresh && [...asked.password].length < PASSWORD_MIN ? t("setup.short") : null,
+  };
+  const send = (event: SubmitEvent<HTMLFormElement>) => {
+    event.preventDefault();
+    setTried(true);
+    if (!wrong.name && !wrong.password && !busy) submit({ name: asked.name.trim(), password: asked.password });
+  };
+  const field = (name: keyof Asked, kind: string, complete: string, hint?: string) => {
+    const mistake = tried ? wrong[name] : null;
+    return (
+      <label className="field gate-field">
+        <span>{t(`login.${name}`)}</span>
+        <input
+          id={name} name={name} type={kind} autoComplete={complete} autoFocus={name === "name"} maxLength={1000} value={asked[name]} aria-invalid={mistake !== null} aria-describedby={mistake || hint ? `${name}-says` : undefined}
+          onChange={(event) => setAsked({ ...asked, [name]: event.target.value })}
+        />
+        {(mistake ?? hint) && <small id={`${name}-says`} className={mistake ? "bad" : undefined} role={mistake ? "alert" : undefined}>{mistake ?? hint}</small>}
+      </label>
+    );
+  };
   return (
-    <Form<Asked> layout="vertical" requiredMark={false} onFinish={submit} disabled={busy}>
-      <Form.Item name="name" label={t("login.name")} rules={[needed]}><Input autoFocus autoComplete="username" size="large" maxLength={100} /></Form.Item>
-      <Form.Item name="password" label={t("login.password")} rules={[needed, ...(minimum ? [{ min: 10, message: t("setup.short") }] : [])]} extra={minimum ? t("setup.short") : undefined}>
-        <Input.Password autoComplete={minimum ? "new-password" : "current-password"} size="large" maxLength={1000} />
-      </Form.Item>
+    <form onSubmit={send} noValidate>
+      {field("name", "text", "username")}
+      {field("password", "password", fresh ? "new-password" : "current-password", fresh ? t("setup.short") : undefined)}
       {Boolean(error) && <Trouble error={error} />}
       <Button type="primary" htmlType="submit" size="large" block loading={busy}>{go}</Button>
-    </Form>
+    </form>
   );
 }
 
@@ -45,12 +70,14 @@ const begin = ({ csrf }: Begun) => {
   void client.invalidateQueries({ queryKey: ["/v1/session"] });
 };
 
+const Note = ({ text }: { text: string }) => <p className="gate-note"><Icon name="info" /><span><Rich text={text} /></span></p>;
+
 function Login({ session, corner }: { session: Session; corner: ReactNode }) {
   const { t } = useWords();
   const login = useDo<Begun, Asked>((asked) => ["POST", "/v1/login", asked], begin);
   return (
     <Frame title={t("login.title")} project={session.project} corner={corner}>
-      {session.setup_needed ? <Alert type="info" showIcon title={t("login.setup")} /> : <Fields go={t("login.go")} busy={login.isPending} error={login.error} submit={login.mutate} />}
+      {session.setup_needed ? <Note text={t("login.setup")} /> : <Fields go={t("login.go")} busy={login.isPending} error={login.error} submit={login.mutate} />}
     </Frame>
   );
 }
@@ -68,7 +95,7 @@ function Setup({ session, corner }: { session: Session; corner: ReactNode }) {
   useEffect(() => setup.reset(), [token]);
   return (
     <Frame title={t("setup.title")} text={`${t("setup.text")}${session.setup_needed ? "" : ` ${t("setup.invited")}`}`} project={session.project} corner={corner}>
-      {token ? <Fields minimum go={t("setup.go")} busy={setup.isPending} error={setup.error} submit={setup.mutate} /> : <Alert type="warning" showIcon title={t("setup.notoken")} />}
+      {token ? <Fields fresh go={t("setup.go")} busy={setup.isPending} error={setup.error} submit={setup.mutate} /> : <Note text={t("setup.notoken")} />}
     </Frame>
   );
 }

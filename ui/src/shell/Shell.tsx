@@ -139,7 +139,7 @@ export function Shell({ session, corner }: { session: Session; corner: React.Rea
   return (
     <div className="shell">
       <a className="skip" href="#content">{t("app.skip")}</a>
-      <aside className="side">{brand}<Menu />{session.version && <p className="side-foot">{session.version}</p>}</aside>
+      <aside className="side">{brand}<Menu /><p className="side-foot">{session.version} · <a href="/licenses.txt" target="_blank" rel="noreferrer">{t("app.licenses")}</a></p></aside>
       {open && <Suspense><Side open onClose={() => setOpen(false)} placement="left" size={264} title={brand} rootClassName="side-drawer"><Menu chosen={() => setOpen(false)} /></Side></Suspense>}
       <div className="main">
         <header className="top">

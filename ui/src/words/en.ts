@@ -2,6 +2,7 @@
 export const en = {
   "app.skip": "Skip to content",
   "app.search": "Search",
+  "app.licenses": "Licences",
   "app.menu": "Menu",
   "app.close": "Close",
   "app.language": "中文",

@@ -4,6 +4,7 @@ import type { en } from "./en";
 export const zh: Record<keyof typeof en, string> = {
   "app.skip": "跳到正文",
   "app.search": "搜索",
+  "app.licenses": "许可声明",
   "app.menu": "菜单",
   "app.close": "关闭",
   "app.language": "English",

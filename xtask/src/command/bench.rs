@@ -25,6 +25,7 @@ mod reconcile;
 mod replay;
 mod reverse_etl;
 mod seeds;
+mod tpch;
 
 use crate::Result;
 use crate::context::Context;
@@ -91,6 +92,11 @@ const BENCHES: &[Bench] = &[
         name: "edits",
         about: "one per cent of six million rows merged by SQL, beside DuckDB",
         run: edits::run,
+    },
+    Bench {
+        name: "tpch",
+        about: "the 22 queries of TPC-H over lake tables, beside DuckDB on the same files",
+        run: tpch::run,
     },
     Bench {
         name: "bad-rows",

@@ -129,19 +129,25 @@ fn search(
     let scale = Scale::fit(rows, columns, options.scaling);
     let scaled = scale.apply(rows);
     let most = options.iterations_max;
-    let kept = before.map(|centres| lloyd::fit_from(&scaled, columns, scale.apply(centres), most));
+    let kept = before.map(|centres| scale.apply(centres));
     let starts = options.restarts.max(usize::from(before.is_none()));
-    let fits: Vec<Fit> = (0..starts)
+    // The earlier centres come first: of equal fits the first is kept.
+    let starts: Vec<Option<usize>> =
+        kept.iter().map(|_| None).chain((0..starts).map(Some)).collect();
+    let fits: Vec<Fit> = starts
         .into_par_iter()
-        .map(|start| {
-            let mut rng = Rng::stream(options.seed, &format!("k-means start {start}"));
-            lloyd::fit(&scaled, columns, options.clusters, most, &mut rng)
+        .with_max_len(1)
+        .map(|start| match (start, &kept) {
+            (None, Some(centres)) => lloyd::fit_from(&scaled, columns, centres.clone(), most),
+            (start, _) => {
+                let start = start.unwrap_or_default();
+                let mut rng = Rng::stream(options.seed, &format!("k-means start {start}"));
+                lloyd::fit(&scaled, columns, options.clusters, most, &mut rng)
+            }
         })
         .collect();
-    let best = kept
-        .into_iter()
-        .chain(fits)
-        .reduce(|best, fit| if fit.inertia < best.inertia { fit } else { best });
+    let best =
+        fits.into_iter().reduce(|best, fit| if fit.inertia < best.inertia { fit } else { best });
     let Some(best) = best else {
         return Err(Error::internal("k-means ran no start"));
     };

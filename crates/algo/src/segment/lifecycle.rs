@@ -15,7 +15,7 @@
 //! The own rhythm is the median gap between buying days, shrunk towards the rhythm of all customers while
 //! there are few gaps, and never below `rhythm_days_min`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 
 use flywheel_base::{Error, Result};
@@ -139,8 +139,8 @@ pub fn stages(
             Standing { customer: customer.customer.clone(), stage, rhythm_days: rhythm, reason }
         })
         .collect();
-    let bought: BTreeMap<&str, ()> = customers.iter().map(|c| (c.customer.as_str(), ())).collect();
-    for prospect in prospects.iter().filter(|name| !bought.contains_key(name.as_str())) {
+    let bought: HashSet<&str> = customers.iter().map(|c| c.customer.as_str()).collect();
+    for prospect in prospects.iter().filter(|name| !bought.contains(name.as_str())) {
         made.push(Standing {
             customer: prospect.clone(),
             stage: Stage::Prospect,

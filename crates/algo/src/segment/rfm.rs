@@ -11,11 +11,11 @@ const DAY_US: f64 = 86_400_000_000.0;
 /// The most score classes.
 const CLASSES_MAX: u8 = 10;
 
-/// One purchase.
+/// One purchase; `C` is a text, owned or not.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Purchase {
+pub struct Purchase<C = String> {
     /// Who bought.
-    pub customer: String,
+    pub customer: C,
     /// When.
     pub at: Timestamp,
     /// For how much; a return is negative.
@@ -61,8 +61,11 @@ pub struct Scores {
 /// [`flywheel_base::ErrorKind::Invalid`] naming the first purchase whose value is not finite.
 /// # Cost
 /// O(n log n) in the purchases.
-pub fn customers(purchases: &[Purchase], as_of: Timestamp) -> Result<Vec<Customer>> {
-    let mut known: Vec<&Purchase> = Vec::with_capacity(purchases.len());
+pub fn customers<C: AsRef<str>>(
+    purchases: &[Purchase<C>],
+    as_of: Timestamp,
+) -> Result<Vec<Customer>> {
+    let mut known: Vec<&Purchase<C>> = Vec::with_capacity(purchases.len());
     for (position, purchase) in purchases.iter().enumerate() {
         if !purchase.value.is_finite() {
             return Err(finite::not_finite("purchase value", position, purchase.value));
@@ -72,20 +75,20 @@ pub fn customers(purchases: &[Purchase], as_of: Timestamp) -> Result<Vec<Custome
         }
     }
     // In order already as a rule, which the sort finds out in one pass.
-    known.sort_by(|a, b| (&a.customer, a.at).cmp(&(&b.customer, b.at)));
-    let of_one = known.chunk_by(|a, b| a.customer == b.customer);
+    known.sort_by(|a, b| (a.customer.as_ref(), a.at).cmp(&(b.customer.as_ref(), b.at)));
+    let of_one = known.chunk_by(|a, b| a.customer.as_ref() == b.customer.as_ref());
     Ok(of_one.filter_map(|events| summary(events, as_of)).collect())
 }
 
 /// `None` for a customer who only ever returned goods.
-fn summary(events: &[&Purchase], as_of: Timestamp) -> Option<Customer> {
+fn summary<C: AsRef<str>>(events: &[&Purchase<C>], as_of: Timestamp) -> Option<Customer> {
     let bought: Vec<Timestamp> = events.iter().filter(|e| e.value > 0.0).map(|e| e.at).collect();
     let (first, last) = (bought.first()?, bought.last()?);
     let days_to = |at: &Timestamp| (as_of.micros() - at.micros()) as f64 / DAY_US;
     let mut days: Vec<i64> = bought.iter().map(|at| at.day()).collect();
     days.dedup();
     Some(Customer {
-        customer: events.first()?.customer.clone(),
+        customer: events.first()?.customer.as_ref().to_owned(),
         recency_days: days_to(last),
         frequency: bought.len() as u64,
         monetary: events.iter().map(|e| e.value).sum(),

@@ -1,6 +1,6 @@
 //! The best items of a recommender, with a slot for exploration.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use flywheel_base::{Error, Result, Rng, suggest};
 use flywheel_project::resource::policy::ChooseItems;
@@ -20,7 +20,7 @@ struct Item {
 
 /// Ranked items per user, as last scored.
 pub(crate) struct Lists {
-    lists: BTreeMap<String, Vec<Item>>,
+    lists: HashMap<String, Vec<Item>>,
     slots: usize,
     explore: f64,
     artifact: Option<String>,
@@ -48,15 +48,18 @@ impl Lists {
         let wanted: HashSet<&str> =
             units.iter().map(|unit| unit.id.as_str()).chain([EVERYBODY]).collect();
         let frame = frame.only_ids("user_id", |user| wanted.contains(user))?;
-        let mut lists: BTreeMap<String, Vec<Item>> = BTreeMap::new();
-        let (users, items) = (frame.ids("user_id")?, frame.ids("item_id")?);
+        let mut lists: HashMap<String, Vec<Item>> = HashMap::with_capacity(wanted.len());
+        let (users, items) = (frame.texts("user_id")?, frame.ids("item_id")?);
         let (scores, reasons) = (frame.numbers("score")?, frame.text("reason")?);
         let ranks = frame.integers("rank")?;
-        let rows = users.into_iter().zip(items).zip(scores).zip(reasons).zip(ranks);
+        let rows = users.iter().zip(items).zip(scores).zip(reasons).zip(ranks);
         for ((((user, id), score), reason), rank) in rows {
             let (score, reason) = (score.unwrap_or_default(), reason.unwrap_or_default());
             let item = Item { id, score, reason, rank: rank.unwrap_or(i64::MAX) };
-            lists.entry(user).or_default().push(item);
+            match lists.get_mut(user) {
+                Some(list) => list.push(item),
+                None => drop(lists.insert(user.to_owned(), vec![item])),
+            }
         }
         // Sorted here, list by list: the engine would sort all users' lists as one.
         lists.values_mut().for_each(|list| list.sort_by_key(|item| item.rank));
@@ -123,7 +126,7 @@ mod tests {
                 .collect()
         };
         Lists {
-            lists: BTreeMap::from([
+            lists: HashMap::from([
                 ("u".into(), items(&["a", "b", "c", "d"])),
                 (EVERYBODY.into(), items(&["x"])),
             ]),

@@ -13,6 +13,7 @@ use serde_json::json;
 
 use super::{ARTIFACT, Fitted, LearnerEntry, write_scores};
 use crate::context::Context;
+use crate::frame::{Frame, Texts};
 use crate::table::Column;
 use crate::table::ColumnType::{Integer, Moment, Number, Text};
 
@@ -81,8 +82,14 @@ pub(super) async fn learn(
     name: &str,
     settings: &Segment,
 ) -> Result<(Fitted, String, u64)> {
-    let purchases = purchases(ctx, name, &settings.events).await?;
-    let prospects = units(ctx, name, settings).await?;
+    let before = format!("learner \"{name}\": last stages");
+    let stages_before = format!("select unit_id, stage from learn.{name}");
+    let stages_before = ctx.begin(&before, stages_before);
+    let what = events_of(name);
+    let frame = ctx.frame(&what, &settings.events).await?;
+    let units = frame.texts("unit_id")?;
+    let purchases = purchases_of(&frame, &units)?;
+    let prospects = prospects(ctx, name, settings).await?;
     let customers = customers(&purchases, ctx.now)?;
     let rules = Rules {
         new_days: settings.new_for.map_or_else(|| Rules::default().new_days, |d| d.in_days()),
@@ -97,7 +104,7 @@ pub(super) async fn learn(
     let artifact = ctx.artifacts.put(&bytes)?;
     let labels = clusters.as_ref().map(|c| c.labels.as_slice()).unwrap_or_default();
     let rows = rows(&customers, labels, &standings, ctx.now, &artifact);
-    let moves = moves(ctx, name, &standings).await?;
+    let moves = moves(ctx, &stages_before.frame().await?, &standings)?;
     write_scores(ctx, &moves_of(name), MOVES, WriteMode::Append, &moves).await?;
     let count = write_scores(ctx, name, ENTRY.columns, WriteMode::Replace, &rows).await?;
     let mut stages: BTreeMap<&str, usize> = BTreeMap::new();
@@ -119,22 +126,37 @@ pub(super) async fn purchases(
     name: &str,
     events: &str,
 ) -> Result<Vec<Purchase>> {
-    let what = format!("learner \"{name}\": events");
+    let what = events_of(name);
     let frame = ctx.frame(&what, events).await?;
-    let (ids, moments) = (frame.ids("unit_id")?, frame.moments("at")?);
-    let rows = ids.iter().zip(moments).zip(frame.numbers("value")?);
+    let units = frame.texts("unit_id")?;
+    let owned = |purchase: Purchase<&str>| Purchase {
+        customer: purchase.customer.to_owned(),
+        at: purchase.at,
+        value: purchase.value,
+    };
+    Ok(purchases_of(&frame, &units)?.into_iter().map(owned).collect())
+}
+
+/// What the query for a learner's events is called in messages.
+fn events_of(name: &str) -> String {
+    format!("learner \"{name}\": events")
+}
+
+/// The purchases in a frame whose units are `units`.
+fn purchases_of<'u>(frame: &Frame<'_>, units: &'u Texts) -> Result<Vec<Purchase<&'u str>>> {
+    let rows = units.iter().zip(frame.moments("at")?).zip(frame.numbers("value")?);
     let mut by_customer: HashMap<&str, Vec<(i64, f64)>> = HashMap::new();
     for ((customer, at), value) in rows {
         by_customer.entry(customer).or_default().push((at, value.unwrap_or(0.0)));
     }
     let mut by_customer: Vec<_> = by_customer.into_iter().collect();
     by_customer.sort_unstable_by_key(|(customer, _)| *customer);
-    let mut purchases = Vec::with_capacity(ids.len());
+    let mut purchases = Vec::with_capacity(frame.rows());
     for (customer, mut bought) in by_customer {
         // Sums of numbers with fraction depend on their order, and a query without one gives any.
         bought.sort_unstable_by(|a, b| a.0.cmp(&b.0).then_with(|| a.1.total_cmp(&b.1)));
         purchases.extend(bought.into_iter().map(|(at, value)| Purchase {
-            customer: customer.to_owned(),
+            customer,
             at: Timestamp::from_micros(at),
             value,
         }));
@@ -142,7 +164,7 @@ pub(super) async fn purchases(
     Ok(purchases)
 }
 
-async fn units(ctx: &Context<'_>, name: &str, settings: &Segment) -> Result<Vec<String>> {
+async fn prospects(ctx: &Context<'_>, name: &str, settings: &Segment) -> Result<Vec<String>> {
     let Some(sql) = &settings.units else { return Ok(Vec::new()) };
     let what = format!("learner \"{name}\": units");
     ctx.frame(&what, sql).await?.ids("unit_id")
@@ -191,7 +213,7 @@ fn rows(
     at: Timestamp,
     artifact: &str,
 ) -> Vec<Row> {
-    let known: BTreeMap<&str, (usize, &Customer)> = customers
+    let known: HashMap<&str, (usize, &Customer)> = customers
         .iter()
         .enumerate()
         .map(|(index, customer)| (customer.customer.as_str(), (index, customer)))
@@ -218,19 +240,16 @@ fn rows(
 }
 
 /// Who is at another stage than after the last fit.
-async fn moves(ctx: &Context<'_>, name: &str, standings: &[Standing]) -> Result<Vec<Move>> {
-    let what = format!("learner \"{name}\": last stages");
-    let frame =
-        ctx.frame_of_sql(&what, &format!("select unit_id, stage from learn.{name}")).await?;
-    let before: BTreeMap<String, String> =
-        frame.ids("unit_id")?.into_iter().zip(frame.ids("stage")?).collect();
+fn moves(ctx: &Context<'_>, before: &Frame<'_>, standings: &[Standing]) -> Result<Vec<Move>> {
+    let (units, stages) = (before.texts("unit_id")?, before.texts("stage")?);
+    let before: HashMap<&str, &str> = units.iter().zip(stages.iter()).collect();
     let moved = standings
         .iter()
-        .filter(|s| before.get(&s.customer).is_none_or(|stage| stage != s.stage.name()));
+        .filter(|s| before.get(s.customer.as_str()).is_none_or(|stage| *stage != s.stage.name()));
     Ok(moved
         .map(|standing| Move {
             unit_id: standing.customer.clone(),
-            from_stage: before.get(&standing.customer).cloned(),
+            from_stage: before.get(standing.customer.as_str()).map(|stage| (*stage).to_owned()),
             to_stage: standing.stage.name().to_owned(),
             moved_at: ctx.now,
             turn: ctx.turn,

@@ -14,9 +14,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::context::Context;
+use crate::frame::{Frame, Texts};
 use crate::outcome::{final_before, literal};
 use crate::table::{LiftSumRow, SystemTable};
 
+/// What the queries are called in messages.
+const WHAT: &str = "lift of policies";
 /// Who moves the checkpoint of the sums.
 const APP: &str = "lift-sums";
 /// So many decisions are summed up at once; fewer are cheaper to read again than to write.
@@ -40,10 +43,32 @@ pub(super) struct Sums {
 }
 
 /// Decisions of one unit in one arm of a policy, summed up.
-pub(super) struct Sum {
-    pub(super) row: LiftSumRow,
-    /// How many of them can be settled now and are not yet.
+#[derive(Clone, Copy)]
+pub(super) struct Sum<'f> {
+    pub(super) policy: &'f str,
+    pub(super) unit: &'f str,
+    pub(super) arm: &'f str,
+    pub(super) decisions: i64,
+    /// Decisions with an outcome.
+    pub(super) converted: i64,
+    /// What their outcomes are worth together; none if none has a value.
+    pub(super) value: Option<f64>,
+    /// How many of the decisions can be settled now and are not yet.
     pub(super) ripe: i64,
+}
+
+/// Sums as queries found them.
+pub(super) struct Found(Vec<Part>);
+
+/// The answer of one query.
+struct Part {
+    policies: Texts,
+    units: Texts,
+    arms: Texts,
+    decisions: Vec<Option<i64>>,
+    converted: Vec<Option<i64>>,
+    values: Vec<Option<f64>>,
+    ripe: Vec<Option<i64>>,
 }
 
 impl Sums {
@@ -79,7 +104,7 @@ impl Sums {
         &self,
         ctx: &Context<'_>,
         until: &BTreeMap<String, Timestamp>,
-    ) -> Result<Vec<Sum>> {
+    ) -> Result<Found> {
         let each: Vec<String> = until
             .iter()
             .map(|(name, until)| {
@@ -110,22 +135,20 @@ impl Sums {
             .collect();
         let ripe = format!("case when {} then 1 else 0 end", ripe.join(" or "));
         let sql = summed(&ripe, &recorded, &format!("{decided}({})", each.join(" or ")));
-        let fresh = sums_of(ctx, &sql).await?;
+        let fresh = ctx.begin(WHAT, sql);
         let kept: Vec<String> = until
             .keys()
             .filter(|name| self.settled.contains_key(*name))
             .map(|name| format!("'{name}'"))
             .collect();
-        let old = match kept.is_empty() {
-            true => Vec::new(),
-            false => {
-                let kept = kept.join(", ");
-                let sql =
-                    format!("select *, 0 as ripe from system.lift_sums where policy in ({kept})");
-                sums_of(ctx, &sql).await?
-            }
-        };
-        Ok(joined(old, fresh))
+        let mut parts = Vec::new();
+        if !kept.is_empty() {
+            let kept = kept.join(", ");
+            let sql = format!("select *, 0 as ripe from system.lift_sums where policy in ({kept})");
+            parts.push(part(&ctx.frame_of_sql(WHAT, &sql).await?)?);
+        }
+        parts.push(part(&fresh.frame().await?)?);
+        Ok(Found(parts))
     }
 
     /// Sums up the decisions that have become final, once there are enough of them.
@@ -138,8 +161,16 @@ impl Sums {
         let until = self.next.iter();
         let until =
             until.map(|(name, next)| (name.clone(), Timestamp::from_micros(next.before - 1)));
-        let rows: Vec<LiftSumRow> =
-            self.up_to(ctx, &until.collect()).await?.into_iter().map(|sum| sum.row).collect();
+        let found = self.up_to(ctx, &until.collect()).await?;
+        let row = |sum: Sum<'_>| LiftSumRow {
+            policy: sum.policy.to_owned(),
+            unit_id: sum.unit.to_owned(),
+            arm: sum.arm.to_owned(),
+            decisions: sum.decisions,
+            converted: sum.converted,
+            value: sum.value,
+        };
+        let rows: Vec<LiftSumRow> = found.sums().into_iter().map(row).collect();
         let position = json!(self.next);
         let checkpoint = Checkpoint { sequence: ctx.now.micros(), position };
         let table = SystemTable::named("lift_sums")?;
@@ -154,7 +185,7 @@ impl Sums {
 pub(super) async fn between(
     ctx: &Context<'_>,
     periods: &BTreeMap<String, (Timestamp, Timestamp)>,
-) -> Result<Vec<Sum>> {
+) -> Result<Found> {
     let each: Vec<String> = periods
         .iter()
         .map(|(name, (after, until))| {
@@ -162,29 +193,60 @@ pub(super) async fn between(
             format!("(d.policy = '{name}' and d.decided_at > {after} and d.decided_at <= {until})")
         })
         .collect();
-    Ok(joined(Vec::new(), sums_of(ctx, &summed("0", "", &each.join(" or "))).await?))
+    let frame = ctx.frame_of_sql(WHAT, &summed("0", "", &each.join(" or "))).await?;
+    Ok(Found(vec![part(&frame)?]))
 }
 
-/// Both together, by policy, unit and arm.
-fn joined(old: Vec<Sum>, fresh: Vec<Sum>) -> Vec<Sum> {
-    let mut all = old;
-    all.extend(fresh);
-    // Stable, so that what is added up is added up in the same order each time.
-    all.sort_by(|a, b| key(a).cmp(&key(b)));
-    all.dedup_by(|next, sum| {
-        let same = key(next) == key(sum);
-        if same {
-            sum.row.decisions += next.row.decisions;
-            sum.row.converted += next.row.converted;
-            sum.row.value = match (sum.row.value, next.row.value) {
-                (Some(a), Some(b)) => Some(a + b),
-                (a, b) => a.or(b),
-            };
-            sum.ripe += next.ripe;
-        }
-        same
-    });
-    all
+impl Found {
+    /// All of them together, by policy, unit and arm.
+    pub(super) fn sums(&self) -> Vec<Sum<'_>> {
+        let mut all: Vec<Sum<'_>> = self.0.iter().flat_map(Part::sums).collect();
+        // Stable, so that what is added up is added up in the same order each time.
+        all.sort_by(|a, b| key(a).cmp(&key(b)));
+        all.dedup_by(|next, sum| {
+            let same = key(next) == key(sum);
+            if same {
+                sum.decisions += next.decisions;
+                sum.converted += next.converted;
+                sum.value = match (sum.value, next.value) {
+                    (Some(a), Some(b)) => Some(a + b),
+                    (a, b) => a.or(b),
+                };
+                sum.ripe += next.ripe;
+            }
+            same
+        });
+        all
+    }
+}
+
+impl Part {
+    fn sums(&self) -> impl Iterator<Item = Sum<'_>> {
+        let counts = self.decisions.iter().zip(&self.converted).zip(&self.ripe);
+        let keys = self.policies.iter().zip(self.units.iter()).zip(self.arms.iter());
+        let rows = keys.zip(counts).zip(&self.values);
+        rows.map(|((((policy, unit), arm), ((decisions, converted), ripe)), value)| Sum {
+            policy,
+            unit,
+            arm,
+            decisions: decisions.unwrap_or_default(),
+            converted: converted.unwrap_or_default(),
+            value: *value,
+            ripe: ripe.unwrap_or_default(),
+        })
+    }
+}
+
+fn part(frame: &Frame<'_>) -> Result<Part> {
+    Ok(Part {
+        policies: frame.texts("policy")?,
+        units: frame.texts("unit_id")?,
+        arms: frame.texts("arm")?,
+        decisions: frame.integers("decisions")?,
+        converted: frame.integers("converted")?,
+        values: frame.numbers("value")?,
+        ripe: frame.integers("ripe")?,
+    })
 }
 
 /// The query that sums up decisions that meet a condition, over outcomes that meet another.
@@ -201,27 +263,8 @@ fn summed(ripe: &str, outcomes: &str, decisions: &str) -> String {
 }
 
 /// What a sum is of.
-fn key(sum: &Sum) -> (&str, &str, &str) {
-    (&sum.row.policy, &sum.row.unit_id, &sum.row.arm)
-}
-
-async fn sums_of(ctx: &Context<'_>, sql: &str) -> Result<Vec<Sum>> {
-    let frame = ctx.frame_of_sql("lift of policies", sql).await?;
-    let values = frame.numbers("value")?.into_iter().zip(frame.integers("ripe")?);
-    let counts = frame.integers("decisions")?.into_iter().zip(frame.integers("converted")?);
-    let keys = frame.ids("policy")?.into_iter().zip(frame.ids("unit_id")?).zip(frame.ids("arm")?);
-    let sum = |(((policy, unit_id), arm), ((decisions, converted), (value, ripe)))| Sum {
-        row: LiftSumRow {
-            policy,
-            unit_id,
-            arm,
-            decisions: Option::unwrap_or_default(decisions),
-            converted: Option::unwrap_or_default(converted),
-            value,
-        },
-        ripe: Option::unwrap_or_default(ripe),
-    };
-    Ok(keys.zip(counts.zip(values)).map(sum).collect())
+fn key<'f>(sum: &Sum<'f>) -> (&'f str, &'f str, &'f str) {
+    (sum.policy, sum.unit, sum.arm)
 }
 
 fn moment(micros: i64) -> String {
