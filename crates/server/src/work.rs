@@ -49,7 +49,7 @@ pub(crate) enum Task {
     Build { select: Vec<String>, full_refresh: bool },
     Learn { name: String },
     Replay { sync: Option<String> },
-    Discard { sync: String },
+    Discard { name: String },
     Quality { select: Vec<String> },
 }
 
@@ -69,8 +69,7 @@ impl Task {
     fn what(&self) -> String {
         match self {
             Self::Turn => String::new(),
-            Self::Sync { name, .. } | Self::Learn { name } => name.clone(),
-            Self::Discard { sync } => sync.clone(),
+            Self::Sync { name, .. } | Self::Learn { name } | Self::Discard { name } => name.clone(),
             Self::Build { select, .. } | Self::Quality { select } => select.join(" "),
             Self::Replay { sync } => sync.clone().unwrap_or_default(),
         }
@@ -352,9 +351,9 @@ async fn perform(
             tracing::info!(?replayed, "rows of the quarantine were tried again");
             Ok(None)
         }
-        Task::Discard { sync } => {
-            let count = quarantine::discard(&workspace, Some(&sync)).await?;
-            tracing::info!(sync, count, "rows of the quarantine are not wanted");
+        Task::Discard { name } => {
+            let count = quarantine::discard(&workspace, Some(&name)).await?;
+            tracing::info!(sync = %name, count, "rows of the quarantine are not wanted");
             Ok(None)
         }
         Task::Quality { select } => {

@@ -379,10 +379,12 @@ async fn assets_are_found_described_and_given_up_and_promises_told() {
     let served = Served::new(house).await;
     let owner = served.owner().await;
     let found = served.get(&owner, "/v1/search?q=zip").await.json();
-    assert_eq!((&found["items"][0]["name"], &found["total"]), (&json!("raw.orders"), &json!(1)));
+    assert_eq!(found["items"][0]["name"], json!("raw.orders"), "{found}");
     assert_eq!(found["items"][0]["columns"], json!(["zip"]));
-    let of_sales = served.get(&owner, "/v1/search?owner=sales&tag=gold").await.json();
-    assert_eq!(of_sales["total"], json!(1));
+    let of_sales = served.get(&owner, "/v1/search?owner=sales").await.json();
+    assert_eq!((&of_sales["total"], &of_sales["items"][0]["tags"][0]), (&json!(1), &json!("gold")));
+    let nobody = served.get(&owner, "/v1/search?owner=-&tag=gold").await.json();
+    assert_eq!(nobody["total"], json!(0), "{nobody}");
     // What was chosen of a facet does not hide its other words.
     assert!(of_sales["facets"]["owner"].as_array().unwrap().len() > 1, "{of_sales}");
     let asset = served.get(&owner, "/v1/assets/raw.orders").await.json();
@@ -402,10 +404,10 @@ async fn assets_are_found_described_and_given_up_and_promises_told() {
     assert_eq!(one["items"][0]["value"].as_f64(), Some(2.0), "{one}");
     let unknown = served.get(&owner, "/v1/quality/order").await;
     assert!(unknown.json()["hint"].as_str().unwrap().contains("orders"));
-    let vague = json!({"asset": "raw.orders", "reason": " "});
+    let vague = json!({"asset": "quality:orders", "reason": " "});
     let refused = served.post(&owner, "/v1/savings/retire", &vague).await;
     assert_eq!(refused.status, StatusCode::BAD_REQUEST);
-    let clear = json!({"asset": "raw.orders", "reason": "nobody asks"});
+    let clear = json!({"asset": "quality:orders", "reason": "nobody asks"});
     let retired = served.post(&owner, "/v1/savings/retire", &clear).await.json();
     let ledger = served.get(&owner, "/v1/savings").await.json();
     assert_eq!(ledger["retired"][0]["asset"], retired["asset"], "{ledger}");

@@ -57,7 +57,7 @@ pub fn export(project: &Project, name: &str) -> Result<Json> {
 /// The contracts of the project by name, with their paths.
 ///
 /// # Errors
-/// [`flywheel_base::ErrorKind::Io`] if the folder cannot be read.
+/// Those of the file system, if the folder cannot be read.
 pub fn contracts(project: &Project) -> Result<BTreeMap<String, String>> {
     let folder = project.dir.join(FOLDER);
     let entries = match std::fs::read_dir(&folder) {

@@ -246,7 +246,7 @@ async fn discard(
     if !workspace.project.syncs.contains_key(&name) {
         return Err(unknown("sync", &name, workspace.project.syncs.keys()));
     }
-    ask(&app, &caller, Task::Discard { sync: name })
+    ask(&app, &caller, Task::Discard { name })
 }
 
 async fn reload_files(State(app): State<Arc<App>>) -> Result<Response> {
