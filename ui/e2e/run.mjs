@@ -10,6 +10,7 @@ import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { chromium } from "playwright-core";
+import { data } from "./data.mjs";
 
 const binary = resolve(process.env.FLYWHEEL_BINARY ?? "../target/release/flywheel");
 assert(existsSync(binary), `no ${binary}: build it first (cargo build --release), or name it in FLYWHEEL_BINARY`);
@@ -320,6 +321,10 @@ outcome:
   await home(link.origin);
   await policies(link.origin);
   await viewer(link.origin);
+  const owner = await visit(link.origin);
+  await signIn(owner);
+  await data({ page: owner, project, settled, accessible, say });
+  await owner.context().close();
   await everyPage(link.origin);
   await away(link.origin);
   assert.deepEqual([...new Set(problems)], []);

@@ -22,7 +22,7 @@ export function Audit() {
   });
   return (
     <>
-      <Card title={t("audit.verify")} extra={<><Button size="small" type="primary" loading={verify.isPending} onClick={() => verify.mutate()}>{t("audit.verify")}</Button><Trust read={trail.dataUpdatedAt} route="GET /v1/audit/verify" /></>}>
+      <Card title={t("audit.proof")} extra={<><Button size="small" type="primary" loading={verify.isPending} onClick={() => verify.mutate()}>{t("audit.verify")}</Button><Trust read={trail.dataUpdatedAt} route="GET /v1/audit/verify" /></>}>
         <p className="quiet">{t("audit.text")}</p>
         <div aria-live="polite">
           {verify.data && <p className="admin-proof"><Status of={verify.data.ok ? "ok" : "failed"} />{verify.data.ok ? t("audit.ok", { count: n(verify.data.entries) }) : t("audit.bad", { number: n(verify.data.number), detail: verify.data.detail ?? "" })}</p>}

@@ -41,7 +41,7 @@ export default function Connections() {
   const syncs = useGet<Items<Sync>>("/v1/syncs");
   const any = (connections.data?.items.length ?? 0) > 0;
   return (
-    <Page title={t("title")} text={t("text")} actions={any && can("operate") && <Button type="primary" icon={<Icon name="plus" size={14} />} onClick={() => void go("/new-sync")}>{t("new")}</Button>}>
+    <Page title={t("title")} text={t("text")} actions={any && can("operate") && <><Reload /><Button type="primary" icon={<Icon name="plus" size={14} />} onClick={() => void go("/new-sync")}>{t("new")}</Button></>}>
       <Card flush title={any && t("back")} extra={any && <Trust read={connections.dataUpdatedAt} route="GET /v1/connections" />}>
         <Ask of={connections}>
           {({ items }) => (
