@@ -220,7 +220,7 @@ async function home(base) {
 }
 
 async function policies(base) {
-  const page = await visit(base, { expected: /400/ });
+  const page = await visit(base, { expected: /40[04]/ });
   await signIn(page);
   await page.goto("/policies/winback");
   await settled(page);

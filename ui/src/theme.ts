@@ -6,9 +6,9 @@ export type Mode = "light" | "dark";
 const palettes = {
   light: {
     "bg": "#f5f6f3", "surface": "#ffffff", "raised": "#ffffff", "sunken": "#eef0ec", "line": "#e0e4de", "line-strong": "#c3cac3",
-    "ink": "#16211d", "ink-2": "#4c5a54", "ink-3": "#65726c",
+    "ink": "#16211d", "ink-2": "#4c5a54", "ink-3": "#5a6761",
     "brand": "#14685a", "brand-ink": "#ffffff", "brand-soft": "#e1efea", "brand-line": "#a9cfc4",
-    "ok": "#14685a", "ok-soft": "#e1efea", "warn": "#8a5200", "warn-fill": "#dd9526", "warn-soft": "#fbf0dc", "bad": "#b0281e", "bad-fill": "#cf3e33", "bad-soft": "#fbe7e4", "idle": "#65726c", "idle-fill": "#c3cac3", "idle-soft": "#eceeea",
+    "ok": "#14685a", "ok-soft": "#e1efea", "warn": "#8a5200", "warn-fill": "#dd9526", "warn-soft": "#fbf0dc", "bad": "#b0281e", "bad-fill": "#cf3e33", "bad-soft": "#fbe7e4", "idle": "#5a6761", "idle-fill": "#c3cac3", "idle-soft": "#eceeea",
     "treated": "#14685a", "holdout": "#7a5ba6", "band": "rgba(20,104,90,.14)", "shadow": "0 1px 2px rgba(22,33,29,.05), 0 6px 20px rgba(22,33,29,.05)", "shadow-high": "0 12px 40px rgba(22,33,29,.18)",
   },
   dark: {

@@ -7,6 +7,7 @@ mod demo_check;
 mod docs;
 mod interop;
 mod kill;
+mod pages;
 mod release_size;
 mod snippets;
 mod test;
@@ -41,6 +42,7 @@ pub(crate) const COMMANDS: &[Command] = &[
     kill::COMMAND,
     torture::COMMAND,
     interop::COMMAND,
+    pages::COMMAND,
     release_size::COMMAND,
 ];
 

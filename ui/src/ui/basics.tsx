@@ -4,6 +4,7 @@ import { type ReactNode, useEffect, useId, useMemo, useRef, useState } from "rea
 import { Link, useSearchParams } from "react-router";
 import { Problem } from "../api";
 import { useWords } from "../i18n";
+import { entries } from "../pages";
 import { useWho } from "../session";
 import { Icon, type IconName } from "./icons";
 
@@ -172,6 +173,9 @@ export interface Origin {
   cut?: boolean;
 }
 
+/** Whether there is a page to open a query in. */
+const LAB = entries.some((entry) => entry.path === "sql");
+
 /** Where a figure comes from: how fresh it is, and the query or answer behind it. */
 export function Trust({ read, as, sql, route, rows, took_ms, cut }: Origin) {
   const { t, ago, day, n, duration } = useWords();
@@ -182,7 +186,7 @@ export function Trust({ read, as, sql, route, rows, took_ms, cut }: Origin) {
       {read !== undefined && <p>{t("trust.read", { when: ago(new Date(read).toISOString()) })}</p>}
       {rows !== undefined && took_ms !== undefined && <p>{t("trust.took", { rows: n(rows), time: duration(took_ms) })}{cut ? ` · ${t("trust.cut")}` : ""}</p>}
       {sql && <><h4>{t("trust.query")}</h4><Code text={sql} max={180} /></>}
-      {sql && can("query") && has("sql") && <Link to={`/sql?q=${encodeURIComponent(sql)}`}>{t("trust.open")}</Link>}
+      {sql && can("query") && has("sql") && LAB && <Link to={`/sql?q=${encodeURIComponent(sql)}`}>{t("trust.open")}</Link>}
       {!sql && route && <><h4>{t("trust.route")}</h4><code>{route}</code></>}
     </div>
   );

@@ -6,13 +6,13 @@ use crate::context::Context;
 use crate::tally::Tally;
 use crate::{Result, process};
 
-use super::{bench, demo_check, docs, interop, kill, snippets, test, tidy};
+use super::{bench, demo_check, docs, interop, kill, pages, snippets, test, tidy};
 
 /// `cargo xtask ci`.
 pub(crate) const COMMAND: super::Command = super::Command {
     name: "ci",
     arguments: "",
-    about: "format, tidy, lint, test, licences, papers, demo, other readers, kills",
+    about: "format, tidy, lint, test, licences, papers, demo, web pages, other readers, kills",
     run,
 };
 
@@ -40,6 +40,7 @@ const STEPS: &[(&str, Step)] = &[
     ("snippets", snippets::snippets),
     ("seed numbers", |context| one("seed numbers", bench::run_one(context, "seeds"))),
     ("demo", demo_check::demo),
+    ("web pages", pages::pages),
     ("other readers", interop::readers),
     ("kills", |context| kill::kills(context, KILLS, kill::SEED)),
 ];

@@ -57,7 +57,7 @@ pub(crate) struct Demo {
 const PACE: &str = "5s";
 
 impl Runs for Demo {
-    const ABOUT: &'static str = "Makes a simulated shop, turns the wheel for a month, and serves its web pages while the shop goes on";
+    const ABOUT: &'static str = "Makes a simulated shop, turns the wheel for a month, and serves its pages while the shop goes on";
 
     async fn run(self, app: App) -> Result<Exit> {
         let asked = self.serve || self.listen.is_some() || self.pace.is_some();

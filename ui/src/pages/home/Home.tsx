@@ -193,7 +193,7 @@ export function byStage(tasks: Pick<Task, "kind" | "status" | "rows_out" | "rows
     const stage = stageOf(task.kind);
     if (!stage) continue;
     const sum = all.get(stage) ?? { stage, tasks: 0, rows: null, rejected: 0, ms: 0, running: false, failed: 0 };
-    all.set(stage, { ...sum, tasks: sum.tasks + 1, rows: task.rows_out === null ? sum.rows : (sum.rows ?? 0) + task.rows_out, rejected: sum.rejected + (task.rows_rejected ?? 0), ms: sum.ms + (task.duration_ms ?? 0), failed: sum.failed + (task.status === "failed" ? 1 : 0), running: sum.running || task.status === "running" });
+    all.set(stage, { ...sum, tasks: sum.tasks + 1, rows: task.rows_out === null || task.rows_out === undefined ? sum.rows : (sum.rows ?? 0) + task.rows_out, rejected: sum.rejected + (task.rows_rejected ?? 0), ms: sum.ms + (task.duration_ms ?? 0), failed: sum.failed + (task.status === "failed" ? 1 : 0), running: sum.running || task.status === "running" });
   }
   return ["land", "model", "measure", "learn", "decide", "act", "outcome"].flatMap((stage) => all.get(stage) ?? []);
 }
@@ -216,7 +216,7 @@ function Did({ now }: { now: Work | null }) {
           <li key={sum.stage} className={sum.running ? "did-now" : undefined}>
             <Icon name={sum.stage as IconName} size={16} />
             <b>{word("stage", sum.stage)}</b>
-            <span>{[t("did.tasks", { count: n(sum.tasks) }), ...(sum.rows === null ? [] : [t("did.rows", { count: n(sum.rows) })]), ...(sum.rejected ? [t("did.rejected", { count: n(sum.rejected) })] : []), ...(sum.failed ? [t("did.failed", { count: n(sum.failed) })] : [])].join(" · ")}</span>
+            <span>{[t(sum.tasks === 1 ? "did.task" : "did.tasks", { count: n(sum.tasks) }), ...(sum.rows === null ? [] : [t("did.rows", { count: n(sum.rows) })]), ...(sum.rejected ? [t("did.rejected", { count: n(sum.rejected) })] : []), ...(sum.failed ? [t("did.failed", { count: n(sum.failed) })] : [])].join(" · ")}</span>
             <time>{sum.running ? <i className="dot dot-live" /> : duration(sum.ms)}</time>
           </li>
         ))}

@@ -44,7 +44,7 @@ function Body({ policy, name, read }: { policy: Shown; name: string; read: numbe
   const says = verdict(policy.turns);
   const rules = (policy.declared ?? {}) as Rules;
   const facts: [string, React.ReactNode][] = [
-    [t("rule.every"), span(rules.every)],
+    [t("rule.every"), rules.every ? span(rules.every) : t("rule.every.turn")],
     [t("rule.holdout"), percent(policy.holdout)],
     ...(rules.caps?.per_unit_every ? [[t("rule.each"), span(rules.caps.per_unit_every)] as [string, string]] : []),
     ...(rules.caps?.per_turn ? [[t("rule.turn"), n(rules.caps.per_turn)] as [string, string]] : []),

@@ -1,0 +1,54 @@
+//! `cargo xtask pages`: the web pages by themselves, and in a browser over a real server.
+
+use std::path::Path;
+use std::process::Command;
+
+use crate::binary::Flywheel;
+use crate::context::Context;
+use crate::tally::Tally;
+use crate::{Result, process};
+
+/// `cargo xtask pages`.
+pub(crate) const COMMAND: super::Command = super::Command {
+    name: "pages",
+    arguments: "",
+    about: "type-check and test the web pages, then walk through all of them in Chromium (CHROMIUM names another)",
+    run,
+};
+
+/// Where Debian puts the browser.
+const CHROMIUM: &str = "/usr/bin/chromium";
+
+fn run(context: &Context, arguments: &[String]) -> Result<bool> {
+    super::no_arguments(arguments)?;
+    Ok(pages(context)?.close())
+}
+
+/// Checks, tests and opens the pages. Without a browser the last is left out, and that is said.
+pub(crate) fn pages(context: &Context) -> Result<Tally> {
+    let (mut tally, folder) = (Tally::default(), context.root.join("ui"));
+    let flywheel = Flywheel::build(context)?;
+    if !folder.join("node_modules").is_dir() {
+        process::run(&mut npm(&folder, &["ci"]))?;
+    }
+    for (what, arguments) in [("types", &["run", "check"][..]), ("units", &["test"][..])] {
+        tally.record(&format!("pages: {what}"), process::succeeds(&mut npm(&folder, arguments))?);
+    }
+    let browser = std::env::var("CHROMIUM").unwrap_or_else(|_| CHROMIUM.to_owned());
+    if !Path::new(&browser).is_file() {
+        println!(
+            "NOT RUN: there is no {browser}, so no page was opened. Install Chromium, or name it in CHROMIUM."
+        );
+        return Ok(tally);
+    }
+    let mut walk = npm(&folder, &["run", "e2e"]);
+    walk.env("FLYWHEEL_BINARY", flywheel.path()).env("CHROMIUM", browser);
+    tally.record("pages: in a browser", process::succeeds(&mut walk)?);
+    Ok(tally)
+}
+
+fn npm(folder: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(if cfg!(windows) { "npm.cmd" } else { "npm" });
+    command.args(arguments).current_dir(folder);
+    command
+}
