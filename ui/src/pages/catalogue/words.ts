@@ -157,7 +157,7 @@ export default dictionary(
     "tab.about": "概览",
     "tab.columns": "列",
     "tab.sample": "样例",
-    "tab.sql": "SQL",
+    "tab.sql": "SQL 语句",
     "fresh": "新鲜度",
     "fresh.age": "{age}前的数据",
     "fresh.limit": "允许滞后 {limit}",
