@@ -4,6 +4,7 @@
 //! and its tests build in a second. Time, randomness and the environment enter the program only
 //! through this crate ([`Clock`], [`Rng`], [`mod@env`]), which is what makes a replay possible.
 
+pub mod calendar;
 pub mod digest;
 pub mod entropy;
 pub mod env;

@@ -6,6 +6,7 @@
 //! receiver can. An action declared `guarantee: at-most-once` is not handed a delivery twice, unless it said that the
 //! receiver saw nothing of it.
 
+pub mod chat;
 pub mod file;
 pub mod webhook;
 
@@ -22,8 +23,11 @@ use serde_json::Value;
 use crate::source::settings;
 
 /// Every action, in the order the docs list them. A new action adds its module and one line.
-pub const ACTIONS: &[ActionEntry] =
-    &[action::<file::FileAction>("file"), action::<webhook::WebhookAction>("webhook")];
+pub const ACTIONS: &[ActionEntry] = &[
+    action::<file::FileAction>("file"),
+    action::<webhook::WebhookAction>("webhook"),
+    action::<chat::ChatAction>("chat"),
+];
 
 /// One kind of action: its name, what it is for, its settings, and how one is built.
 #[derive(Clone, Copy, Debug)]

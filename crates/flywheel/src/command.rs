@@ -1,5 +1,6 @@
 //! The commands, one file each. A new one is a file and a line in [`COMMANDS`].
 
+mod apply;
 mod audit;
 mod build;
 mod catalogue;
@@ -8,6 +9,7 @@ mod compare;
 mod connectors;
 mod demo;
 mod discover;
+mod environment;
 mod experiment;
 mod export;
 mod import;
@@ -19,6 +21,7 @@ mod link;
 mod metric;
 mod migrate;
 mod model;
+mod plan;
 mod policy;
 mod profile;
 mod quality;
@@ -26,6 +29,7 @@ mod quarantine;
 mod reconcile;
 mod reference;
 mod savings;
+mod schedule;
 mod schema;
 mod search;
 mod serve;
@@ -79,7 +83,10 @@ pub(crate) const COMMANDS: &[CommandEntry] = &[
     command::<link::Link>("link"),
     command::<quarantine::Quarantine>("quarantine"),
     command::<topic::Topic>("topic"),
+    command::<plan::Plan>("plan"),
+    command::<apply::Apply>("apply"),
     command::<build::Build>("build"),
+    command::<environment::Environment>("environment"),
     command::<test::Test>("test"),
     command::<source::Source>("source"),
     command::<quality::Quality>("quality"),
@@ -97,6 +104,7 @@ pub(crate) const COMMANDS: &[CommandEntry] = &[
     command::<turn::Turn>("turn"),
     command::<status::Status>("status"),
     command::<serve::Serve>("serve"),
+    command::<schedule::Schedule>("schedule"),
     command::<audit::Audit>("audit"),
     command::<schema::Schema>("schema"),
     command::<reference::Reference>("reference"),

@@ -41,6 +41,7 @@ impl Drop for Progress {
 impl Observer for Progress {
     fn event(&self, event: &Event) {
         match event {
+            Event::Began { run_id, kind } => tracing::info!(run_id, kind, "run began"),
             Event::Started { kind, name } => {
                 tracing::info!(kind, name, "task started");
                 if let Some(bar) = &self.bar {

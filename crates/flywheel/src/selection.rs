@@ -1,13 +1,17 @@
 //! What is selected: the options that `build` and `test` share, and dbt's files of what a build did.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 use flywheel_base::{Error, Result};
 use flywheel_project::Project;
 use flywheel_project::graph::Known;
-use flywheel_runtime::{BuildReport, TestOutcome};
+use flywheel_runtime::{Access, BuildReport, TestOutcome, Workspace};
+use flywheel_state::PRODUCTION;
 use serde_json::{Value, json};
+
+use crate::app::App;
 
 /// The options.
 #[derive(Debug, Args)]
@@ -24,6 +28,52 @@ pub(crate) struct Selection {
     /// The folder of an earlier build's manifest.json, for state: and result:
     #[arg(long, value_name = "DIR")]
     state: Option<PathBuf>,
+}
+
+/// The environment a command works in.
+#[derive(Debug, Args)]
+pub(crate) struct InEnvironment {
+    /// The environment whose models are meant: prod, or one made by `flywheel environment create`
+    #[arg(long, value_name = "NAME", default_value = PRODUCTION)]
+    environment: String,
+}
+
+/// Whether what is not built here is taken from production.
+#[derive(Debug, Args)]
+pub(crate) struct Defer {
+    /// Lets models that are not selected and were never built here mean what production has; with --state,
+    /// under the names that its manifest tells
+    #[arg(long)]
+    defer: bool,
+}
+
+impl Defer {
+    /// The names in production of the project's models, where they are known; none if nothing is deferred.
+    pub(crate) fn elsewhere(
+        &self,
+        project: &Project,
+        selection: &Selection,
+    ) -> Result<Option<BTreeMap<String, String>>> {
+        if !self.defer {
+            return Ok(None);
+        }
+        match &selection.state {
+            Some(state) => project.built_elsewhere(state).map(Some),
+            None => Ok(Some(BTreeMap::new())),
+        }
+    }
+}
+
+impl InEnvironment {
+    /// Opens the project as the environment sees it.
+    pub(crate) async fn open(&self, app: &App, access: Access) -> Result<Workspace> {
+        app.open(access).await?.in_environment(&self.environment)
+    }
+
+    /// Whether it is another one than production.
+    pub(crate) fn is_other(&self) -> bool {
+        self.environment != PRODUCTION
+    }
 }
 
 impl Selection {

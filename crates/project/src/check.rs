@@ -9,6 +9,7 @@ mod policy;
 mod properties;
 pub(crate) mod quality;
 mod query;
+mod schedule;
 mod semantic;
 mod split;
 mod sync;
@@ -97,6 +98,8 @@ pub(crate) fn check(loaded: &mut Loaded, connectors: &Connectors) -> Checked {
     check.dictionaries();
     check.qualities();
     check.cycles();
+    // Selectors need the finished graph.
+    check.schedules();
     check.checked
 }
 
@@ -113,6 +116,10 @@ impl Check<'_> {
 
     fn add_nodes(&mut self) {
         for (id, declared) in &self.loaded.declared {
+            // No data flows through a schedule.
+            if id.kind == NodeKind::Schedule {
+                continue;
+            }
             let file = Some(declared.file.clone());
             let model = match id.kind {
                 NodeKind::Model => self.loaded.models.get(&id.name),

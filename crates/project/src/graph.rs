@@ -1,5 +1,5 @@
 //! One graph of everything that depends on something: connections, syncs, links, splits, source tables,
-//! models, semantic views, metrics, learners, policies and actions, with edges in the direction data flows.
+//! models, semantic views, metrics, learners, policies, actions and schedules, with edges in the direction data flows.
 
 mod select;
 
@@ -42,13 +42,15 @@ pub enum NodeKind {
     Policy,
     /// A way out.
     Action,
+    /// What is run by itself.
+    Schedule,
     /// What reads models outside of the project, dbt's word.
     Exposure,
 }
 
 impl NodeKind {
     /// Every kind, in the order of the wheel.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Connection,
         Self::Sync,
         Self::Link,
@@ -62,6 +64,7 @@ impl NodeKind {
         Self::Learner,
         Self::Policy,
         Self::Action,
+        Self::Schedule,
         Self::Exposure,
     ];
 
@@ -82,6 +85,7 @@ impl NodeKind {
             Self::Learner => "learner",
             Self::Policy => "policy",
             Self::Action => "action",
+            Self::Schedule => "schedule",
             Self::Exposure => "exposure",
         }
     }

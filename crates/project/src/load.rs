@@ -27,6 +27,7 @@ use crate::resource::policy::Policy;
 use crate::resource::project_file::ProjectFile;
 use crate::resource::properties::Properties;
 use crate::resource::quality::Quality;
+use crate::resource::schedule::Schedule;
 use crate::resource::semantic::Semantic;
 use crate::resource::split::Split;
 use crate::resource::sync::Sync;
@@ -83,6 +84,7 @@ pub(crate) struct Loaded {
     pub(crate) learners: BTreeMap<String, Read<Learner>>,
     pub(crate) policies: BTreeMap<String, Read<Policy>>,
     pub(crate) actions: BTreeMap<String, Read<Action>>,
+    pub(crate) schedules: BTreeMap<String, Read<Schedule>>,
     /// Every name with its place, also of resources that have mistakes of their own, so that one
     /// mistake is not reported again by everybody who refers to it.
     pub(crate) declared: BTreeMap<NodeId, Declared>,
@@ -123,6 +125,7 @@ impl Loaded {
             learners: BTreeMap::new(),
             policies: BTreeMap::new(),
             actions: BTreeMap::new(),
+            schedules: BTreeMap::new(),
             declared: BTreeMap::new(),
             vars: Vars::new(),
             macros: Arc::default(),

@@ -151,10 +151,7 @@ impl Project {
     pub fn known(&self, state: Option<&Path>) -> Result<Known> {
         let mut known = Known::new();
         if let Some(folder) = state {
-            let before = read_json(folder, "manifest.json")?.ok_or_else(|| {
-                Error::not_found(format!("{} has no manifest.json", folder.display()))
-                    .hint("Name the folder in which an earlier build left it, such as target/.")
-            })?;
+            let before = manifest_in(folder)?;
             self.compare(&before, &mut known);
             if let Some(results) = read_json(folder, "run_results.json")? {
                 self.results(&results, &before, &mut known);
@@ -162,6 +159,24 @@ impl Project {
         }
         self.named_selectors(&mut known)?;
         Ok(known)
+    }
+
+    /// What the models of this project are called in SQL where an earlier build made them, by their names
+    /// here, for `--defer`. `state` is a folder with that build's `manifest.json`.
+    ///
+    /// # Errors
+    /// [`flywheel_base::ErrorKind::NotFound`] if the folder has no manifest;
+    /// [`flywheel_base::ErrorKind::Invalid`] if it cannot be read as one.
+    pub fn built_elsewhere(&self, state: &Path) -> Result<BTreeMap<String, String>> {
+        let before = manifest_in(state)?;
+        let nodes = before.get("nodes");
+        let relation = |model: &Model| {
+            let node = nodes?.get(self.unique_id(model))?;
+            let text = |key: &str| node.get(key).and_then(Json::as_str);
+            let name = text("alias").or_else(|| text("name"))?;
+            Some((model.relation(), format!("{}.{name}", text("schema")?)))
+        };
+        Ok(self.models.values().filter_map(relation).collect())
     }
 
     fn compare(&self, before: &Json, known: &mut Known) {
@@ -433,6 +448,14 @@ fn checksum(text: &str) -> Json {
 fn sha256(text: &str) -> String {
     let digest = Sha256::digest(text.trim().as_bytes());
     digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The manifest of an earlier build.
+fn manifest_in(folder: &Path) -> Result<Json> {
+    read_json(folder, "manifest.json")?.ok_or_else(|| {
+        Error::not_found(format!("{} has no manifest.json", folder.display()))
+            .hint("Name the folder in which an earlier build left it, such as target/.")
+    })
 }
 
 fn read_json(folder: &Path, name: &str) -> Result<Option<Json>> {

@@ -25,6 +25,7 @@ use crate::resource::link::Link;
 use crate::resource::policy::Policy;
 use crate::resource::project_file::ProjectFile;
 use crate::resource::quality::{Quality, QualityCheck};
+use crate::resource::schedule::Schedule;
 use crate::resource::semantic::Semantic;
 use crate::resource::split::Split;
 use crate::resource::sync::Sync;
@@ -152,6 +153,8 @@ pub struct Project {
     pub policies: BTreeMap<String, Located<Policy>>,
     /// Actions by name.
     pub actions: BTreeMap<String, Located<Action>>,
+    /// Schedules by name.
+    pub schedules: BTreeMap<String, Located<Schedule>>,
     /// What depends on what.
     pub graph: Graph,
     /// What is probably not as meant.
@@ -240,6 +243,7 @@ impl Project {
             learners: located(loaded.learners, "learner"),
             policies: located(loaded.policies, "policy"),
             actions: located(loaded.actions, "action"),
+            schedules: located(loaded.schedules, "schedule"),
             graph: checked.graph,
             warnings: checked.out,
             macros: loaded.macros,

@@ -13,6 +13,7 @@ pub mod project_file;
 pub mod properties;
 pub mod quality;
 pub mod quantity;
+pub mod schedule;
 pub mod semantic;
 pub mod split;
 pub mod sync;
@@ -104,5 +105,11 @@ pub const RESOURCES: &[ResourceKind] = &[
         folder: "actions",
         about: "A way for decisions to leave: a file or a webhook.",
         schema: || schemars::schema_for!(action::Action),
+    },
+    ResourceKind {
+        name: "schedule",
+        folder: "schedules",
+        about: "What `flywheel serve` runs by itself: when, how often again, and who is told.",
+        schema: || schemars::schema_for!(schedule::Schedule),
     },
 ];

@@ -12,17 +12,21 @@ pub mod compare;
 pub mod connectors;
 pub mod draft;
 pub mod edit;
+pub mod environment;
 pub mod follow;
 pub mod lag;
 pub mod link;
 pub mod metrics;
 pub mod migrate;
+pub mod plan;
 pub mod policy;
 pub mod profile;
 pub mod quality;
 pub mod quarantine;
 pub mod replay;
 pub mod run;
+pub mod run_log;
+pub mod schedule;
 pub mod split;
 pub mod status;
 pub mod suggest;
@@ -36,7 +40,8 @@ mod recorder;
 mod workspace;
 
 pub use flywheel_transform::{
-    BuildOptions, BuildReport, FreshnessOutcome, FreshnessStatus, LineageStep, TestOutcome,
+    BuildOptions, BuildReport, Changes, FreshnessOutcome, FreshnessStatus, Interval, LineageStep,
+    ModelDiff, TestOutcome, Touched,
 };
 pub use recorder::{Event, Observer, Silent};
 pub use workspace::{Access, At, Workspace};

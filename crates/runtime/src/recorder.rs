@@ -1,16 +1,26 @@
 //! What a run does, told to whoever watches and kept in the metadata.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use flywheel_base::{Clock, Error, Result, Timestamp, digest};
 use flywheel_state::{Run, Store, Task, TaskOutcome};
 use serde_json::Value;
 
+use crate::run_log::{RunLog, said};
+
 /// Something that happened in a run.
 #[derive(Clone, Debug)]
 pub enum Event {
+    /// The run begins.
+    Began {
+        /// The run's id.
+        run_id: String,
+        /// Its kind.
+        kind: String,
+    },
     /// A task starts.
     Started {
         /// Its kind.
@@ -45,6 +55,7 @@ pub(crate) struct Recorder<'a> {
     observer: &'a dyn Observer,
     run: Run,
     tasks: Vec<Task>,
+    log: Mutex<RunLog>,
     /// Quality files that were judged in this run.
     judged: BTreeSet<String>,
 }
@@ -74,7 +85,26 @@ impl<'a> Recorder<'a> {
             detail: Value::Object(serde_json::Map::new()),
         };
         store.start_run(&run)?;
-        Ok(Self { store, machine, observer, run, tasks: Vec::new(), judged: BTreeSet::new() })
+        let ours = store.path().parent().unwrap_or(Path::new("."));
+        let log = Mutex::new(RunLog::begin(ours, &run.run_id, started_at));
+        let began = Event::Began { run_id: run.run_id.clone(), kind: run.kind.clone() };
+        let recorder =
+            Self { store, machine, observer, run, tasks: Vec::new(), log, judged: BTreeSet::new() };
+        recorder.tell(&began);
+        Ok(recorder)
+    }
+
+    /// Tells the observer, and keeps it in the log.
+    fn tell(&self, event: &Event) {
+        let (level, text) = said(event);
+        self.log_line(level, &text);
+        self.observer.event(event);
+    }
+
+    fn log_line(&self, level: &str, text: &str) {
+        // What a panic left behind is at most a line that breaks off.
+        let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        log.line(self.machine.now(), level, text);
     }
 
     /// The run's id.
@@ -99,12 +129,12 @@ impl<'a> Recorder<'a> {
 
     /// Tells the observer.
     pub(crate) fn notice(&self, text: impl Into<String>) {
-        self.observer.event(&Event::Notice(text.into()));
+        self.tell(&Event::Notice(text.into()));
     }
 
     /// Says that a task starts; its timer runs until [`Recorder::ended`].
     pub(crate) fn started(&self, kind: &'static str, name: &str) -> Timer {
-        self.observer.event(&Event::Started { kind, name: name.to_owned() });
+        self.tell(&Event::Started { kind, name: name.to_owned() });
         Timer { kind, name: name.to_owned(), started_at: self.machine.now(), watch: Instant::now() }
     }
 
@@ -120,7 +150,7 @@ impl<'a> Recorder<'a> {
             duration_ms: Some(timer.watch.elapsed().as_secs_f64() * 1_000.0),
             outcome,
         };
-        self.observer.event(&Event::Ended(Box::new(task.clone())));
+        self.tell(&Event::Ended(Box::new(task.clone())));
         self.tasks.push(task);
     }
 
@@ -150,6 +180,10 @@ impl<'a> Recorder<'a> {
         self.run.ended_at = Some(self.machine.now());
         self.run.status = if error.is_some() { "failed" } else { "succeeded" }.to_owned();
         self.run.error = error.map(Error::report);
+        match &self.run.error {
+            Some(error) => self.log_line("error", &format!("{} failed: {error}", self.run.kind)),
+            None => self.log_line("info", &format!("{} succeeded", self.run.kind)),
+        }
         self.store.end_run(&self.run, &self.tasks)?;
         Ok(self.run)
     }

@@ -10,12 +10,12 @@ use flywheel_transform::{
     BuildOptions, BuildReport, FreshnessOutcome, Lineage, LineageStep, TestOutcome,
 };
 
-use crate::Workspace;
 use crate::quarantine::{self, Replayed};
 use crate::recorder::{Observer, Recorder};
 use crate::task::learn::When;
 use crate::task::sync::Landed;
 use crate::task::{build as build_task, learn as learn_task, sync as sync_task};
+use crate::{Workspace, environment};
 
 /// Lands the syncs `names`, all if none is named; with `restart`, streams of changes are read whole
 /// again, whatever their position.
@@ -58,6 +58,9 @@ pub async fn build(
 ) -> Result<BuildReport> {
     let mut recorder = start(workspace, observer, "build")?;
     let result = build_task::run(workspace, &mut recorder, options).await;
+    if result.as_ref().is_ok_and(|report| !report.published.is_empty()) {
+        environment::clean_up(workspace, &recorder).await;
+    }
     let blocked = result.as_ref().ok().filter(|report| !report.passed()).map(build_task::blocked);
     recorder.finish(result.as_ref().err().or(blocked.as_ref()))?;
     result

@@ -2,18 +2,24 @@
 //!
 //! A new one is a file in `system/` and a line in [`SYSTEM_TABLES`].
 
+mod alerts;
 mod artifacts;
 mod asset_columns;
 mod assets;
 mod canaries;
+mod environments;
+mod errors;
+mod intervals;
 mod link_audit;
 mod link_questions;
 mod outbox;
 mod profiles;
 mod promotions;
 mod reads;
+mod run_logs;
 mod runs;
 mod savings;
+mod schedule_runs;
 pub(crate) mod tables;
 mod tasks;
 
@@ -30,6 +36,8 @@ pub const SYSTEM_TABLES: &[SystemTable] = &[
     runs::TABLE,
     tasks::TABLE,
     tables::TABLE,
+    environments::TABLE,
+    intervals::TABLE,
     artifacts::TABLE,
     outbox::TABLE,
     promotions::TABLE,
@@ -41,6 +49,10 @@ pub const SYSTEM_TABLES: &[SystemTable] = &[
     profiles::TABLE,
     reads::TABLE,
     savings::TABLE,
+    schedule_runs::TABLE,
+    alerts::TABLE,
+    run_logs::TABLE,
+    errors::TABLE,
 ];
 
 /// How many runs `system.runs` and `system.tasks` show.
@@ -74,9 +86,23 @@ pub(crate) async fn add(
     if asked(&savings::TABLE) {
         add_rows(catalog, &savings::TABLE, &Box::pin(savings::rows(workspace)).await?)?;
     }
+    if asked(&schedule_runs::TABLE) {
+        add_rows(catalog, &schedule_runs::TABLE, &schedule_runs::rows(workspace)?)?;
+    }
+    if asked(&alerts::TABLE) {
+        add_rows(catalog, &alerts::TABLE, &alerts::rows(workspace)?)?;
+    }
+    if asked(&run_logs::TABLE) {
+        add_rows(catalog, &run_logs::TABLE, &run_logs::rows(workspace)?)?;
+    }
+    if asked(&errors::TABLE) {
+        add_rows(catalog, &errors::TABLE, &errors::rows(workspace)?)?;
+    }
     add_rows(catalog, &runs::TABLE, &runs::rows(workspace)?)?;
     add_rows(catalog, &tasks::TABLE, &tasks::rows(workspace)?)?;
     add_rows(catalog, &tables::TABLE, &tables::rows(workspace).await?)?;
+    add_rows(catalog, &environments::TABLE, &environments::rows(workspace)?)?;
+    add_rows(catalog, &intervals::TABLE, &intervals::rows(workspace)?)?;
     add_rows(catalog, &artifacts::TABLE, &artifacts::rows(workspace)?)?;
     add_rows(catalog, &outbox::TABLE, &outbox::rows(workspace)?)?;
     add_rows(catalog, &promotions::TABLE, &promotions::rows(workspace)?)?;

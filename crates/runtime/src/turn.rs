@@ -13,7 +13,7 @@ use flywheel_warehouse::{Location, Maintain};
 use crate::recorder::{Observer, Recorder};
 use crate::task::learn::When;
 use crate::task::{act, build, canary, decide, evaluate, learn, outcome, sync};
-use crate::{Workspace, quality};
+use crate::{Workspace, environment, quality};
 
 /// What one turn did.
 #[derive(Clone, Debug)]
@@ -133,6 +133,7 @@ async fn steps(
     let lift = outcome::measure(workspace, recorder, turn).await?;
     outcome::compare(workspace, recorder, turn).await?;
     maintain(workspace, recorder).await?;
+    environment::clean_up(workspace, recorder).await;
     Ok(TurnReport {
         turn,
         at: workspace.now(),

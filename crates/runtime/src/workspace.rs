@@ -114,6 +114,15 @@ impl Workspace {
         Ok(workspace)
     }
 
+    /// The same project, as the environment `name` sees and builds its models.
+    ///
+    /// # Errors
+    /// [`flywheel_base::ErrorKind::NotFound`] if there is no such environment.
+    pub fn in_environment(mut self, name: &str) -> Result<Self> {
+        self.store = self.store.in_environment(name)?;
+        Ok(self)
+    }
+
     /// The same workspace with the declarations as the files have them now; the lake, the clock and the right
     /// to change it are kept.
     ///
@@ -127,7 +136,7 @@ impl Workspace {
                 .hint("Start flywheel again for it."));
         }
         let workspace = Self {
-            store: Store::open(self.store.path())?,
+            store: Store::open(self.store.path())?.in_environment(self.store.environment())?,
             project,
             lake: self.lake.clone(),
             clock: Arc::clone(&self.clock),

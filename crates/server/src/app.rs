@@ -12,7 +12,7 @@ use flywheel_connect::JournalEvents;
 use flywheel_runtime::Workspace;
 use serde_json::Value;
 use tokio::runtime::Handle;
-use tokio::sync::{Semaphore, broadcast};
+use tokio::sync::{Notify, Semaphore, broadcast};
 use tokio_util::sync::CancellationToken;
 
 use crate::auth::{self, Brake};
@@ -115,6 +115,8 @@ pub(crate) struct App {
     pub(crate) queries: Mutex<BTreeMap<(String, String), CancellationToken>>,
     pub(crate) lists: Lists,
     pub(crate) next_turn_at: Mutex<Option<Timestamp>>,
+    /// Wakes the scheduler before its time.
+    pub(crate) scheduler: Notify,
     pub(crate) stop: CancellationToken,
     pub(crate) routes: std::sync::OnceLock<Vec<crate::gate::RouteInfo>>,
 }
@@ -143,6 +145,7 @@ impl App {
             queries: Mutex::default(),
             lists: Lists::default(),
             next_turn_at: Mutex::default(),
+            scheduler: Notify::new(),
             stop: CancellationToken::new(),
             routes: std::sync::OnceLock::new(),
         })

@@ -13,6 +13,7 @@ mod policies;
 mod quality;
 pub(crate) mod recommend;
 mod runs;
+mod schedules;
 mod search;
 mod session;
 mod sql;
@@ -34,6 +35,7 @@ pub(crate) fn routes(routes: &mut Routes) {
     session::routes(routes);
     status::routes(routes);
     runs::routes(routes);
+    schedules::routes(routes);
     assets::routes(routes);
     search::routes(routes);
     lineage::routes(routes);
@@ -58,6 +60,8 @@ pub(crate) const FEATURES: &[&str] = &[
     "runs",
     "work",
     "live",
+    "schedules",
+    "alerts",
     "assets",
     "search",
     "savings",

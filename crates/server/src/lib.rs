@@ -17,6 +17,7 @@ mod input;
 mod live;
 mod problem;
 mod rows;
+mod schedule;
 mod tls;
 mod ui;
 mod wire;
@@ -35,6 +36,7 @@ use flywheel_base::{Clock, Error, ErrorKind, Result, SystemClock};
 use flywheel_connect::JournalEvents;
 use flywheel_connect::destination::journal::Journal;
 use flywheel_runtime::Workspace;
+use flywheel_state::ScheduleEvent;
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
@@ -95,6 +97,7 @@ impl Server {
         let app = Arc::new(App::new(workspace, clock, events, &options)?);
         // Whoever wrote before is gone: what still says that it runs was cut off.
         app.workspace().store.interrupt_runs()?;
+        flywheel_runtime::schedule::step(&app.workspace(), ScheduleEvent::Restarted)?;
         let mut routes = Routes::new(&app);
         http::routes(&mut routes);
         let (router, list) = routes.finish();
@@ -158,8 +161,13 @@ impl Server {
             .stack_size(WORK_STACK_BYTES)
             .spawn(move || work::work(&working, &handle, rhythm))
             .map_err(|e| Error::exhausted("no thread for work").caused_by(e))?;
-        let accepted =
-            tokio::join!(accept(&app, &listener, &router, tls), every(&app, options.every));
+        let accepted = tokio::join!(
+            accept(&app, &listener, &router, tls),
+            every(&app, options.every),
+            schedule::keep(&app),
+            schedule::watch(&app),
+            schedule::tell(&app)
+        );
         drop(listener);
         let ended = flywheel_base::task::compute(move || {
             worker

@@ -47,7 +47,7 @@ pub(crate) fn answer(app: &App) -> Response<Body> {
                     Ok(Ok(live)) => format!("event: {}\ndata: {}\n\n", live.event, live.data),
                     // Who has missed something asks for everything again.
                     Ok(Err(RecvError::Lagged(_))) => {
-                        "event: changed\ndata: {\"what\":[\"status\",\"runs\",\"turns\",\"assets\",\"policies\"]}\n\n".to_owned()
+                        "event: changed\ndata: {\"what\":[\"status\",\"runs\",\"turns\",\"assets\",\"policies\",\"schedules\"]}\n\n".to_owned()
                     }
                     Ok(Err(RecvError::Closed)) => return None,
                 },

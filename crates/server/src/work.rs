@@ -1,14 +1,15 @@
 //! What changes the project: one thing at a time, in the order in which it was asked for.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use flywheel_base::{Clock, Error, ErrorKind, Result, Timestamp};
-use flywheel_project::graph::Known;
+use flywheel_runtime::run_log::{self, LogLine};
+use flywheel_runtime::schedule::{self as runtime_schedule, Job};
 use flywheel_runtime::turn::{TurnReport, turn};
-use flywheel_runtime::{BuildOptions, Event, Observer, Workspace, quality, quarantine, run};
+use flywheel_runtime::{Event, Observer, Workspace, quality, quarantine, run};
+use flywheel_state::{Cause, End, ScheduledRun};
 use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::runtime::Handle;
@@ -16,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
 use crate::live::Live;
+use crate::schedule;
 
 /// How much may wait.
 const WAITING_MAX: usize = 100;
@@ -45,15 +47,38 @@ pub trait Rhythm: Send {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Task {
     Turn,
-    Sync { name: String, restart: bool },
-    Build { select: Vec<String>, full_refresh: bool },
-    Learn { name: String },
-    Replay { sync: Option<String> },
-    Discard { name: String },
-    Quality { select: Vec<String> },
+    Sync {
+        name: String,
+        restart: bool,
+    },
+    Build {
+        select: Vec<String>,
+        full_refresh: bool,
+    },
+    Learn {
+        name: String,
+    },
+    Replay {
+        sync: Option<String>,
+    },
+    Discard {
+        name: String,
+    },
+    Quality {
+        select: Vec<String>,
+    },
+    /// An attempt at a run of a schedule.
+    Scheduled(Box<ScheduledRun>),
 }
 
 impl Task {
+    fn scheduled(&self) -> Option<&ScheduledRun> {
+        match self {
+            Self::Scheduled(run) => Some(run),
+            _ => None,
+        }
+    }
+
     fn kind(&self) -> &'static str {
         match self {
             Self::Turn => "turn",
@@ -63,6 +88,7 @@ impl Task {
             Self::Replay { .. } => "quarantine",
             Self::Discard { .. } => "discard",
             Self::Quality { .. } => "quality",
+            Self::Scheduled(_) => "schedule",
         }
     }
 
@@ -72,16 +98,9 @@ impl Task {
             Self::Sync { name, .. } | Self::Learn { name } | Self::Discard { name } => name.clone(),
             Self::Build { select, .. } | Self::Quality { select } => select.join(" "),
             Self::Replay { sync } => sync.clone().unwrap_or_default(),
+            Self::Scheduled(run) => run.schedule.clone(),
         }
     }
-}
-
-/// A line of a log.
-#[derive(Clone, Debug, Serialize, serde::Deserialize)]
-pub(crate) struct Line {
-    at: String,
-    level: String,
-    text: String,
 }
 
 /// A piece of work and what became of it.
@@ -98,7 +117,7 @@ pub(crate) struct Work {
     run_id: Option<String>,
     error: Option<String>,
     hint: Option<String>,
-    log: Vec<Line>,
+    log: Vec<LogLine>,
 }
 
 #[derive(Default)]
@@ -107,6 +126,8 @@ struct State {
     waiting: VecDeque<(String, Task)>,
     all: BTreeMap<u64, Work>,
     running: Option<(u64, CancellationToken)>,
+    /// The attempts at runs of schedules that wait or are under way, by the number of their work.
+    scheduled: BTreeMap<u64, ScheduledRun>,
 }
 
 /// The queue.
@@ -150,6 +171,9 @@ impl Queue {
             hint: None,
             log: Vec::new(),
         };
+        if let Some(run) = task.scheduled() {
+            state.scheduled.insert(key, run.clone());
+        }
         state.waiting.push_back((work.work.clone(), task));
         state.all.insert(key, work.clone());
         while state.all.len() > KEPT_MAX {
@@ -200,6 +224,25 @@ impl Queue {
         state.all.get(key).cloned().map(|work| Work { log: Vec::new(), ..work })
     }
 
+    /// The attempts at runs of schedules that wait or are under way, and whether nothing else does.
+    pub(crate) fn scheduled(&self) -> (Vec<ScheduledRun>, bool) {
+        let state = self.state();
+        let idle = state.waiting.is_empty() && state.running.is_none();
+        (state.scheduled.values().cloned().collect(), idle)
+    }
+
+    /// The run of a schedule that a piece of work is an attempt at.
+    pub(crate) fn scheduled_of(&self, work: &str) -> Option<ScheduledRun> {
+        number(work).and_then(|key| self.state().scheduled.get(&key).cloned())
+    }
+
+    /// The work that is an attempt at a run of a schedule.
+    pub(crate) fn work_of(&self, run: &str) -> Option<String> {
+        let state = self.state();
+        let found = state.scheduled.iter().find(|(_, scheduled)| scheduled.id == run);
+        found.map(|(key, _)| format!("w-{key}"))
+    }
+
     /// Takes something out of the queue, or stops it.
     pub(crate) fn cancel(&self, app: &App, work: &str) -> Result<Work> {
         let found = self.get(work)?;
@@ -223,8 +266,15 @@ impl Queue {
                 one.status = "cancelled";
                 one.ended_at = Some(app.machine_now().to_string());
             });
+            if let Some(run) = self.forget_scheduled(work) {
+                schedule::ended(app, &run, End::Stopped);
+            }
         }
         self.get(work)
+    }
+
+    fn forget_scheduled(&self, work: &str) -> Option<ScheduledRun> {
+        number(work).and_then(|key| self.state().scheduled.remove(&key))
     }
 
     fn change(&self, app: &App, work: &str, change: impl FnOnce(&mut Work)) {
@@ -261,7 +311,8 @@ pub(crate) fn work(app: &Arc<App>, handle: &Handle, mut rhythm: Option<Box<dyn R
             one.status = "running";
             one.started_at = Some(app.machine_now().to_string());
         });
-        let watcher = Watcher { app: Arc::clone(app), work: work.clone() };
+        let scheduled = task.scheduled().cloned();
+        let watcher = Watcher { app: Arc::clone(app), work: work.clone(), scheduled };
         let outcome = handle.block_on(async {
             tokio::select! {
                 biased;
@@ -282,6 +333,7 @@ fn settle(app: &App, work: &str, outcome: Result<Option<String>, Option<Error>>)
     {
         tracing::warn!(error = %error, "a run that was cancelled still says that it is running");
     }
+    let end = end_of(&outcome);
     app.queue.change(app, work, |one| {
         one.ended_at = Some(app.machine_now().to_string());
         match outcome {
@@ -300,15 +352,24 @@ fn settle(app: &App, work: &str, outcome: Result<Option<String>, Option<Error>>)
             }
         }
     });
-    if let Ok(done) = app.queue.get(work)
-        && let Some(run_id) = &done.run_id
-        && let Err(error) = keep_log(&workspace, run_id, &done.log)
-    {
-        tracing::warn!(error = %error, "the log of a run is not kept");
-    }
     app.queue.state().running = None;
-    let what = ["status", "runs", "turns", "assets", "policies"];
+    if let Some(run) = app.queue.forget_scheduled(work) {
+        schedule::ended(app, &run, end);
+    }
+    let what = ["status", "runs", "turns", "assets", "policies", "schedules"];
     app.tell(Live::new("changed", json!({"what": what})));
+}
+
+/// How an attempt at a run of a schedule ended.
+fn end_of(outcome: &Result<Option<String>, Option<Error>>) -> End {
+    let failed =
+        |kind: ErrorKind, error: String| End::Failed { class: kind.name().to_owned(), error };
+    match outcome {
+        Ok(None) => End::Succeeded,
+        Ok(Some(why)) => failed(ErrorKind::Blocked, why.clone()),
+        Err(None) => End::Stopped,
+        Err(Some(error)) => failed(error.kind(), error.report()),
+    }
 }
 
 /// Does one thing; a reason if it ended well but data holds something back.
@@ -321,35 +382,30 @@ async fn perform(
     // Files may have been edited since.
     let workspace = reload(app).await?;
     match task {
-        Task::Turn => turns(app, &workspace, watcher, rhythm).await,
+        Task::Turn => turns(app, &workspace, watcher, rhythm, None).await,
         Task::Sync { name, restart } => {
             run::sync(&workspace, &[name], restart, watcher).await.map(|_| None)
         }
         Task::Build { select, full_refresh } => {
-            let known = Known::new();
-            let options = BuildOptions {
-                select: &select,
-                known: Some(&known),
-                full_refresh,
-                ..BuildOptions::default()
-            };
-            let report = run::build(&workspace, options, watcher).await?;
-            Ok((!report.passed()).then(|| {
-                if report.blocked.is_empty() {
-                    "tests failed; see the run".to_owned()
-                } else {
-                    format!(
-                        "models whose readers keep the last good version: {}",
-                        report.blocked.join(", ")
-                    )
-                }
-            }))
+            runtime_schedule::perform(&workspace, Job::Build { select, full_refresh }, watcher)
+                .await
         }
-        Task::Learn { name } => run::learn(&workspace, &[name], watcher).await.map(|_| None),
+        Task::Learn { name } => {
+            runtime_schedule::perform(&workspace, Job::Learn(vec![name]), watcher).await
+        }
         Task::Replay { sync } => {
-            let replayed = run::quarantine_replay(&workspace, sync.as_deref(), watcher).await?;
-            tracing::info!(?replayed, "rows of the quarantine were tried again");
-            Ok(None)
+            runtime_schedule::perform(&workspace, Job::Quarantine(sync), watcher).await
+        }
+        Task::Scheduled(scheduled) => {
+            let Some(job) = runtime_schedule::job(&workspace, &scheduled)? else { return Ok(None) };
+            if job == Job::Turn {
+                return turns(app, &workspace, watcher, rhythm, Some(&scheduled)).await;
+            }
+            // What was asked for of the past works for its moment.
+            if scheduled.cause == Cause::Backfill {
+                app.clock.hold(scheduled.moment);
+            }
+            runtime_schedule::perform(&workspace, job, watcher).await
         }
         Task::Discard { name } => {
             let count = quarantine::discard(&workspace, Some(&name)).await?;
@@ -376,6 +432,7 @@ async fn turns(
     workspace: &Workspace,
     watcher: &Watcher,
     rhythm: Option<&mut (dyn Rhythm + '_)>,
+    scheduled: Option<&ScheduledRun>,
 ) -> Result<Option<String>> {
     if let Some(open) = workspace.store.open_turn()? {
         app.clock.hold(open.logical_at);
@@ -383,7 +440,12 @@ async fn turns(
     }
     let Some(rhythm) = rhythm else {
         app.clock.release();
-        app.clock.hold(app.clock.now());
+        let moment = match scheduled {
+            None => Some(app.clock.now()),
+            Some(scheduled) => runtime_schedule::turn_moment(workspace, scheduled)?,
+        };
+        let Some(moment) = moment else { return Ok(None) };
+        app.clock.hold(moment);
         return Ok(turn(workspace, watcher).await?.blocked);
     };
     app.clock.hold(rhythm.before()?);
@@ -402,56 +464,29 @@ pub(crate) async fn reload(app: &App) -> Result<Arc<Workspace>> {
     Ok(app.workspace())
 }
 
-fn log_path(workspace: &Workspace, run_id: &str) -> PathBuf {
-    workspace.ours().join("logs").join(format!("{run_id}.jsonl"))
-}
-
-fn keep_log(workspace: &Workspace, run_id: &str, lines: &[Line]) -> Result<()> {
-    let path = log_path(workspace, run_id);
-    if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder).map_err(|e| Error::io("make the folder", folder, e))?;
-    }
-    let mut text = String::new();
-    for line in lines {
-        text.push_str(&json!(line).to_string());
-        text.push('\n');
-    }
-    std::fs::write(&path, text).map_err(|e| Error::io("write", &path, e))
-}
-
-/// The log of a run that this or an earlier server ran; empty if there is none.
-pub(crate) fn log_of(workspace: &Workspace, run_id: &str) -> Result<Vec<Line>> {
-    if !run_id.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
-        return Ok(Vec::new());
-    }
-    let path = log_path(workspace, run_id);
-    let text = match std::fs::read_to_string(&path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(Error::io("read", &path, error)),
-    };
-    // A line that a crash cut off is left out.
-    Ok(text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect())
-}
-
 /// Keeps and tells what a run does.
 struct Watcher {
     app: Arc<App>,
     work: String,
+    scheduled: Option<ScheduledRun>,
 }
 
 impl Watcher {
     fn line(&self, level: &str, text: String) {
-        let line = Line { at: self.app.machine_now().to_string(), level: level.to_owned(), text };
+        let line =
+            LogLine { at: self.app.machine_now().to_string(), level: level.to_owned(), text };
         let mut told = json!(line);
         if let Value::Object(object) = &mut told {
             object.insert("work".to_owned(), json!(self.work));
         }
         let mut state = self.app.queue.state();
-        if let Some(one) = number(&self.work).and_then(|key| state.all.get_mut(&key))
-            && one.log.len() < LINES_MAX
-        {
-            one.log.push(line);
+        if let Some(one) = number(&self.work).and_then(|key| state.all.get_mut(&key)) {
+            if let Value::Object(object) = &mut told {
+                object.insert("run_id".to_owned(), json!(one.run_id));
+            }
+            if one.log.len() < LINES_MAX {
+                one.log.push(line);
+            }
         }
         drop(state);
         self.app.tell(Live::new("log", told));
@@ -469,28 +504,19 @@ impl Watcher {
 impl Observer for Watcher {
     fn event(&self, event: &Event) {
         match event {
+            Event::Began { run_id, .. } => {
+                self.app
+                    .queue
+                    .change(&self.app, &self.work, |one| one.run_id = Some(run_id.clone()));
+                if let Some(run) = &self.scheduled {
+                    schedule::began(&self.app, run, run_id);
+                }
+            }
             Event::Started { kind, name } => {
-                self.line("info", format!("{kind} {name} started"));
                 self.task("started", json!({"kind": kind, "name": name}));
             }
             Event::Ended(task) => {
-                let run_id = task.run_id.clone();
-                let mut state = self.app.queue.state();
-                if let Some(one) = number(&self.work).and_then(|key| state.all.get_mut(&key)) {
-                    one.run_id = Some(run_id);
-                }
-                drop(state);
                 let outcome = &task.outcome;
-                let ms = task.duration_ms.unwrap_or_default();
-                let rows =
-                    outcome.rows_out.map_or_else(String::new, |rows| format!(", {rows} rows"));
-                let (level, why) = match &outcome.error {
-                    Some(error) => ("error", format!(": {error}")),
-                    None => ("info", String::new()),
-                };
-                let text =
-                    format!("{} {} {} in {ms:.0} ms{rows}{why}", task.kind, task.name, task.status);
-                self.line(level, text);
                 self.task(
                     "ended",
                     json!({
@@ -499,7 +525,9 @@ impl Observer for Watcher {
                     }),
                 );
             }
-            Event::Notice(text) => self.line("warn", text.clone()),
+            Event::Notice(_) => {}
         }
+        let (level, text) = run_log::said(event);
+        self.line(level, text);
     }
 }

@@ -1,7 +1,7 @@
 //! Metadata of one project: `.flywheel/meta.db`, a SQLite database, and the project's lock.
 //!
 //! What is here: runs and their tasks, turns, the publication map (which version of a model readers
-//! see), artifacts of learners, the outbox, the state of policies and who decides for them, links between the records of
+//! see), artifacts of learners, the outbox, schedules with their runs and alerts, the state of policies and who decides for them, links between the records of
 //! two systems, and what the catalogue knows about tables and who reads them. What is not here: rows of the
 //! user, and positions of sources; those are committed with the rows in the lake, so that losing this
 //! file loses no data.
@@ -13,6 +13,7 @@ mod artifacts;
 mod audit;
 mod canaries;
 mod catalogue;
+mod environments;
 mod holds;
 mod idle;
 mod links;
@@ -23,6 +24,7 @@ mod policies;
 mod promotions;
 mod publications;
 mod runs;
+mod schedules;
 mod schema;
 mod splits;
 mod turns;
@@ -38,6 +40,7 @@ pub use artifacts::Artifact;
 pub use audit::{AuditBreak, AuditRow};
 pub use canaries::{CanaryMove, Move};
 pub use catalogue::{Profile, READ_DAYS_MAX, Read, Retirement};
+pub use environments::{Environment, EnvironmentMove, PRODUCTION};
 pub use holds::Hold;
 pub use links::{LinkAudit, LinkChanges, LinkQuestion, LinkRow};
 pub use lock::ProjectLock;
@@ -47,6 +50,11 @@ pub use policies::PolicyState;
 pub use promotions::Promotion;
 pub use publications::{Build, Publication};
 pub use runs::{Run, Task, TaskOutcome};
+pub use schedules::{
+    Alert, AlertKind, AlertStatus, Asked, Attempt, Board, CatchUp, Cause, End, Overlap, RunStatus,
+    ScheduleEffect, ScheduleEvent, SchedulePlan, SchedulePlans, ScheduleState, ScheduledRun,
+    Stopping, step as schedule_step,
+};
 pub use splits::{SplitPhase, SplitState};
 pub use turns::{Turn, TurnStatus};
 pub use users::{ApiToken, LoginSession, User};
@@ -60,6 +68,8 @@ pub struct Store {
     connection: Mutex<Connection>,
     audit: Mutex<()>,
     path: PathBuf,
+    /// Whose publications and builds are meant.
+    environment: String,
 }
 
 impl Store {
@@ -84,6 +94,7 @@ impl Store {
             connection: Mutex::new(connection),
             audit: Mutex::default(),
             path: path.to_owned(),
+            environment: PRODUCTION.to_owned(),
         };
         let version: i64 = store.read("read the layout", |db| {
             db.pragma_query_value(None, "user_version", |row| row.get(0))

@@ -20,6 +20,8 @@ pub struct Publication {
     pub fingerprint: String,
     /// When it was published, by the logical clock.
     pub published_at: Timestamp,
+    /// The dbt target it was built for; empty where there is none, and in maps of older programs.
+    pub target: String,
 }
 
 /// The last build of a model that passed: what a changed-only build compares with.
@@ -41,23 +43,33 @@ pub struct Build {
     pub tests: String,
     /// When it was built, by the logical clock.
     pub built_at: Timestamp,
+    /// Its query with all names resolved, by which a plan tells what a change changes; none for a
+    /// source, and for builds of older programs.
+    pub sql: Option<String>,
+    /// Which times of a model with batches are built; in the words of who builds it.
+    pub intervals: Option<String>,
 }
 
-/// The environment that `flywheel sql` and every reader see.
-const PRODUCTION: &str = "prod";
-
 impl Store {
-    /// The whole publication map, by name.
+    /// The whole publication map of this store's environment, by name.
     ///
     /// # Errors
     /// As every method: see [`Store::open`].
     pub fn publications(&self) -> Result<Vec<Publication>> {
+        self.publications_of(self.environment())
+    }
+
+    /// The whole publication map of an environment, by name.
+    ///
+    /// # Errors
+    /// As every method: see [`Store::open`].
+    pub fn publications_of(&self, environment: &str) -> Result<Vec<Publication>> {
         self.read("read the publication map", |db| {
             db.prepare_cached(
-                "SELECT name, location, version, view_sql, fingerprint, published_at FROM publications
+                "SELECT name, location, version, view_sql, fingerprint, published_at, target FROM publications
                  WHERE environment = ? ORDER BY name",
             )?
-            .query_map([PRODUCTION], |row| {
+            .query_map([environment], |row| {
                 Ok(Publication {
                     name: row.get(0)?,
                     location: row.get(1)?,
@@ -65,6 +77,7 @@ impl Store {
                     view_sql: row.get(3)?,
                     fingerprint: row.get(4)?,
                     published_at: Timestamp::from_micros(row.get(5)?),
+                    target: row.get(6)?,
                 })
             })?
             .collect()
@@ -81,22 +94,23 @@ impl Store {
         }
         self.write("publish", |db| {
             let mut insert =
-                db.prepare_cached("INSERT OR REPLACE INTO publications VALUES (?,?,?,?,?,?,?)")?;
+                db.prepare_cached("INSERT OR REPLACE INTO publications VALUES (?,?,?,?,?,?,?,?)")?;
             for p in publications {
                 insert.execute(params![
-                    PRODUCTION,
+                    self.environment(),
                     p.name,
                     p.location,
                     p.version,
                     p.view_sql,
                     p.fingerprint,
-                    p.published_at.micros()
+                    p.published_at.micros(),
+                    p.target
                 ])?;
             }
             for name in dropped {
                 db.execute(
                     "DELETE FROM publications WHERE environment = ? AND name = ?",
-                    params![PRODUCTION, name],
+                    params![self.environment(), name],
                 )?;
             }
             Ok(())
@@ -110,9 +124,9 @@ impl Store {
     pub fn build(&self, name: &str) -> Result<Option<Build>> {
         self.read("look up a build", |db| {
             db.prepare_cached(
-                "SELECT name, fingerprint, inputs, location, version, view_sql, tests, built_at FROM builds WHERE name = ?",
+                "SELECT name, fingerprint, inputs, location, version, view_sql, tests, built_at, sql, intervals FROM builds WHERE environment = ? AND name = ?",
             )?
-            .query_row([name], build_from)
+            .query_row([self.environment(), name], build_from)
             .optional()
         })
     }
@@ -122,11 +136,19 @@ impl Store {
     /// # Errors
     /// As every method: see [`Store::open`].
     pub fn builds(&self) -> Result<Vec<Build>> {
+        self.builds_of(self.environment())
+    }
+
+    /// The last builds of all models in an environment, by name.
+    ///
+    /// # Errors
+    /// As every method: see [`Store::open`].
+    pub fn builds_of(&self, environment: &str) -> Result<Vec<Build>> {
         self.read("list builds", |db| {
             db.prepare_cached(
-                "SELECT name, fingerprint, inputs, location, version, view_sql, tests, built_at FROM builds ORDER BY name",
+                "SELECT name, fingerprint, inputs, location, version, view_sql, tests, built_at, sql, intervals FROM builds WHERE environment = ? ORDER BY name",
             )?
-            .query_map([], build_from)?
+            .query_map([environment], build_from)?
             .collect()
         })
     }
@@ -141,9 +163,10 @@ impl Store {
         }
         self.write("record builds", |db| {
             let mut insert =
-                db.prepare_cached("INSERT OR REPLACE INTO builds VALUES (?,?,?,?,?,?,?,?)")?;
+                db.prepare_cached("INSERT OR REPLACE INTO builds VALUES (?,?,?,?,?,?,?,?,?,?,?)")?;
             for b in builds {
                 insert.execute(params![
+                    self.environment(),
                     b.name,
                     b.fingerprint,
                     b.inputs,
@@ -151,7 +174,9 @@ impl Store {
                     b.version,
                     b.view_sql,
                     b.tests,
-                    b.built_at.micros()
+                    b.built_at.micros(),
+                    b.sql,
+                    b.intervals
                 ])?;
             }
             Ok(())
@@ -169,5 +194,7 @@ fn build_from(row: &Row<'_>) -> rusqlite::Result<Build> {
         view_sql: row.get(5)?,
         tests: row.get(6)?,
         built_at: Timestamp::from_micros(row.get(7)?),
+        sql: row.get(8)?,
+        intervals: row.get(9)?,
     })
 }

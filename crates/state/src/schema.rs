@@ -124,6 +124,50 @@ CREATE TABLE canaries (
   declared TEXT NOT NULL, learner TEXT NOT NULL, artifact TEXT, share REAL NOT NULL, reason TEXT NOT NULL,
   evidence TEXT NOT NULL, PRIMARY KEY (policy, number)
 ) STRICT;
+", "
+CREATE TABLE builds_of (
+  environment TEXT NOT NULL, name TEXT NOT NULL, fingerprint TEXT NOT NULL, inputs TEXT NOT NULL, location TEXT,
+  version INTEGER, view_sql TEXT, tests TEXT NOT NULL, built_at INTEGER NOT NULL, sql TEXT,
+  intervals TEXT, PRIMARY KEY (environment, name)
+) STRICT;
+INSERT INTO builds_of
+  SELECT 'prod', name, fingerprint, inputs, location, version, view_sql, tests, built_at, NULL, NULL FROM builds;
+DROP TABLE builds;
+ALTER TABLE builds_of RENAME TO builds;
+ALTER TABLE publications ADD COLUMN target TEXT NOT NULL DEFAULT '';
+CREATE TABLE environments (
+  environment TEXT PRIMARY KEY, made_from TEXT NOT NULL, created_at INTEGER NOT NULL, base TEXT NOT NULL
+) STRICT;
+CREATE TABLE environment_moves (
+  number INTEGER PRIMARY KEY, environment TEXT NOT NULL, made_from TEXT NOT NULL, at INTEGER NOT NULL,
+  undone INTEGER NOT NULL DEFAULT 0
+) STRICT;
+CREATE TABLE environment_before (
+  number INTEGER NOT NULL REFERENCES environment_moves(number), kind TEXT NOT NULL, name TEXT NOT NULL,
+  fingerprint TEXT NOT NULL, inputs TEXT, location TEXT, version INTEGER, view_sql TEXT, tests TEXT,
+  at INTEGER NOT NULL, sql TEXT, intervals TEXT, target TEXT, PRIMARY KEY (number, kind, name)
+) STRICT;
+CREATE TABLE idle_tables (location TEXT PRIMARY KEY, since INTEGER NOT NULL) STRICT;
+", "
+CREATE TABLE schedules (
+  name TEXT PRIMARY KEY, paused INTEGER NOT NULL, reason TEXT, cursor INTEGER NOT NULL, seen TEXT NOT NULL,
+  failing_since INTEGER
+) STRICT;
+CREATE TABLE schedule_runs (
+  id TEXT PRIMARY KEY, schedule TEXT NOT NULL, moment INTEGER NOT NULL, cause TEXT NOT NULL, status TEXT NOT NULL,
+  attempt INTEGER NOT NULL, failures INTEGER NOT NULL, interruptions INTEGER NOT NULL, due_at INTEGER NOT NULL,
+  asked_by TEXT NOT NULL, asked_at INTEGER NOT NULL, started_at INTEGER, ended_at INTEGER, lease_until INTEGER,
+  stopping TEXT, run_id TEXT, goes_on_from TEXT, error_class TEXT, error TEXT, told_late INTEGER NOT NULL,
+  attempts TEXT NOT NULL
+) STRICT;
+CREATE INDEX schedule_runs_open ON schedule_runs (moment) WHERE status IN ('waiting', 'running');
+CREATE INDEX schedule_runs_newest ON schedule_runs (schedule, moment);
+CREATE TABLE alerts (
+  key TEXT PRIMARY KEY, kind TEXT NOT NULL, schedule TEXT NOT NULL, scheduled_run TEXT NOT NULL, action TEXT NOT NULL,
+  payload TEXT NOT NULL, status TEXT NOT NULL, attempts INTEGER NOT NULL, made_at INTEGER NOT NULL,
+  due_at INTEGER NOT NULL, ended_at INTEGER, receipt TEXT, error TEXT
+) STRICT;
+CREATE INDEX alerts_open ON alerts (due_at) WHERE status = 'pending';
 "];
 
 /// Brings the database to the newest layout.

@@ -4,7 +4,8 @@ use flywheel_base::{ErrorKind, Timestamp};
 use serde_json::json;
 
 use crate::{
-    CanaryMove, Hold, Move, OutboxEntry, OutboxStatus, Promotion, Publication, Store, TurnStatus,
+    Build, CanaryMove, Hold, Move, OutboxEntry, OutboxStatus, Promotion, Publication, Store,
+    TurnStatus,
 };
 
 fn store() -> (tempfile::TempDir, Store) {
@@ -178,6 +179,7 @@ fn publication_is_one_step_for_all_models() {
         view_sql: None,
         fingerprint: "f".into(),
         published_at: Timestamp::default(),
+        target: String::new(),
     };
     store.publish(&[publication("a", 1), publication("b", 1)], &[]).unwrap();
     store.publish(&[publication("a", 2)], &["b".into()]).unwrap();
@@ -226,4 +228,113 @@ fn a_table_is_held_at_one_version_until_it_is_released() {
     store.release("raw.b").unwrap();
     store.release("raw.unknown").unwrap();
     assert_eq!(store.holds().unwrap().len(), 1);
+}
+
+fn seen(name: &str, print: &str, at: i64) -> (Publication, Build) {
+    let publication = Publication {
+        name: name.into(),
+        location: Some(format!("{name}/{print}")),
+        version: Some(at),
+        view_sql: None,
+        fingerprint: print.into(),
+        published_at: Timestamp::from_micros(at),
+        target: String::new(),
+    };
+    let build = Build {
+        name: name.into(),
+        fingerprint: print.into(),
+        inputs: format!("inputs {at}"),
+        location: publication.location.clone(),
+        version: Some(at),
+        view_sql: None,
+        tests: "passed".into(),
+        built_at: Timestamp::from_micros(at),
+        sql: Some(format!("select '{print}'")),
+        intervals: None,
+    };
+    (publication, build)
+}
+
+fn put(store: &Store, name: &str, print: &str, at: i64) {
+    let (publication, build) = seen(name, print, at);
+    store.record_builds(&[build]).unwrap();
+    store.publish(&[publication], &[]).unwrap();
+}
+
+fn prints(store: &Store) -> Vec<String> {
+    let all = store.publications().unwrap().into_iter();
+    all.map(|p| format!("{} {} {}", p.name, p.fingerprint, p.version.unwrap())).collect()
+}
+
+#[test]
+fn an_environment_is_a_map_of_its_own_until_it_is_promoted_and_taken_back() {
+    let (folder, prod) = store();
+    let path = folder.path().join("meta.db");
+    let now = Timestamp::from_micros;
+    for name in ["a", "b", "gone"] {
+        put(&prod, name, "1", 1);
+    }
+    let missing = Store::open(&path).unwrap().in_environment("dev").unwrap_err();
+    assert_eq!(missing.kind(), ErrorKind::NotFound);
+    assert!(prod.create_environment("dev", "prod", now(2)).unwrap());
+    assert!(!prod.create_environment("dev", "prod", now(3)).unwrap(), "it is there");
+    let dev = Store::open(&path).unwrap().in_environment("dev").unwrap();
+    assert_eq!(prints(&dev), ["a 1 1", "b 1 1", "gone 1 1"], "nothing is built for it");
+    put(&dev, "a", "2", 5);
+    put(&dev, "new", "1", 5);
+    dev.publish(&[], &["gone".into()]).unwrap();
+    // Production went on meanwhile: a newer version of the same model, and a model of its own.
+    put(&prod, "b", "1", 9);
+    put(&prod, "own", "1", 9);
+    assert_eq!(prints(&prod), ["a 1 1", "b 1 9", "gone 1 1", "own 1 9"]);
+
+    let moved = prod.promote("dev", "prod", now(10)).unwrap().unwrap();
+    assert_eq!(prints(&prod), ["a 2 5", "b 1 9", "new 1 5", "own 1 9"]);
+    assert_eq!((moved.moved, moved.dropped), (vec!["a".into(), "new".into()], vec!["gone".into()]));
+    assert_eq!(prod.build("a").unwrap().unwrap().fingerprint, "2");
+    assert_eq!(prod.promote("dev", "prod", now(11)).unwrap(), None, "again is nothing");
+    let needed = prod.referenced_locations().unwrap();
+    assert!(
+        needed.contains("a/1") && needed.contains("gone/1"),
+        "a rollback needs them: {needed:?}"
+    );
+
+    assert!(prod.drop_environment("dev").unwrap());
+    assert!(!prod.drop_environment("dev").unwrap());
+    put(&prod, "own", "1", 12);
+    let back = prod.roll_back("prod", now(13)).unwrap().unwrap();
+    assert_eq!(back.number, moved.number);
+    assert_eq!(prints(&prod), ["a 1 1", "b 1 9", "gone 1 1", "own 1 12"], "what moved went back");
+    assert_eq!(prod.build("a").unwrap().unwrap().fingerprint, "1");
+    assert_eq!(prod.build("new").unwrap(), None);
+    assert_eq!(prod.roll_back("prod", now(14)).unwrap(), None);
+}
+
+#[test]
+fn a_table_is_idle_from_the_moment_nobody_names_it_until_somebody_does() {
+    let (_folder, store) = store();
+    let now = Timestamp::from_micros;
+    put(&store, "a", "1", 1);
+    let present = ["a/1".to_owned(), "a/2".to_owned()];
+    let idle = |at: i64| store.idle_tables(&present, now(at), 10).unwrap();
+    assert_eq!(idle(100), [""; 0], "it was noticed just now");
+    assert_eq!(idle(109), [""; 0]);
+    assert_eq!(idle(110), ["a/2"]);
+    put(&store, "a", "2", 111);
+    assert_eq!(idle(120), [""; 0], "a/2 is named again, a/1 is idle since now");
+    assert_eq!(idle(130), ["a/1"]);
+    assert_eq!(store.idle_tables(&[], now(131), 10).unwrap(), [""; 0], "it is gone");
+    assert_eq!(idle(132), [""; 0], "what comes back begins anew");
+}
+
+#[test]
+fn environments_have_names_that_folders_and_commands_can_bear() {
+    let (_folder, store) = store();
+    for bad in ["", "a b", "../x", "-x", "prod"] {
+        let made = store.create_environment(bad, "prod", Timestamp::default());
+        assert_eq!(made.map_err(|e| e.kind()), Err(ErrorKind::Invalid), "{bad:?}");
+    }
+    let made = store.create_environment("dev", "nowhere", Timestamp::default());
+    assert_eq!(made.map_err(|e| e.kind()), Err(ErrorKind::NotFound));
+    assert_eq!(store.drop_environment("prod").map_err(|e| e.kind()), Err(ErrorKind::Invalid));
 }

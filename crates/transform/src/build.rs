@@ -1,16 +1,24 @@
 //! Building and testing what is selected.
 
+mod changes;
 mod contract;
+mod demand;
+mod diff;
 mod hook;
 mod job;
 mod past;
-mod plan;
 mod progress;
 mod seed;
 mod snapshot;
 mod trial;
 
 pub(crate) mod materialize;
+pub(crate) mod plan;
+
+pub use changes::{Change, Changes, Impact, ModelChange, Touched, changes};
+pub use diff::{ColumnDiff, ModelDiff, RowChange, RowSample, SAMPLES_MAX, ValueSample, diff};
+
+use std::collections::BTreeMap;
 
 use flywheel_base::Result;
 use flywheel_project::graph::Known;
@@ -18,6 +26,7 @@ use flywheel_project::graph::Known;
 use self::plan::Plan;
 use self::progress::Progress;
 use crate::World;
+use crate::intervals::{self, Interval};
 use crate::report::{BuildReport, Event, TestOutcome};
 
 /// What to build, and how.
@@ -33,6 +42,12 @@ pub struct BuildOptions<'a> {
     pub full_refresh: bool,
     /// Runs tests, and publishes only what passes; without tests everything that is built is published.
     pub run_tests: bool,
+    /// Lets models that are not selected and were never built here mean what production has: dbt's
+    /// `--defer`. By their names in SQL here, their names in production where those differ.
+    pub defer: Option<&'a BTreeMap<String, String>>,
+    /// Builds the rows of this interval again, and only them, in incremental models that say by
+    /// `event_time` when a row happened.
+    pub interval: Option<Interval>,
     /// Called when something happens, in the order in which it does.
     pub on_event: &'a (dyn Fn(Event) + Sync),
 }
@@ -45,6 +60,8 @@ impl Default for BuildOptions<'_> {
             known: None,
             full_refresh: false,
             run_tests: true,
+            defer: None,
+            interval: None,
             on_event: &|_| {},
         }
     }
@@ -57,6 +74,8 @@ impl std::fmt::Debug for BuildOptions<'_> {
             .field("exclude", &self.exclude)
             .field("full_refresh", &self.full_refresh)
             .field("run_tests", &self.run_tests)
+            .field("defer", &self.defer.is_some())
+            .field("interval", &self.interval)
             .finish_non_exhaustive()
     }
 }
@@ -71,6 +90,7 @@ pub async fn build(world: World<'_>, options: BuildOptions<'_>) -> Result<BuildR
     let nothing = Known::new();
     let known = options.known.unwrap_or(&nothing);
     let plan = Plan::new(world.project, options.select, options.exclude, known, options.run_tests)?;
+    intervals::require_times(&plan, &options)?;
     (options.on_event)(Event::Planned { models: plan.selected.len() });
     let mut progress = Progress::new(world, &plan, options).await?;
     Box::pin(progress.run_statements("on-run-start")).await?;
@@ -79,6 +99,7 @@ pub async fn build(world: World<'_>, options: BuildOptions<'_>) -> Result<BuildR
         Box::pin(progress.build_wave(wave)).await?;
         Box::pin(progress.try_ready()).await?;
     }
+    Box::pin(progress.guard_readers()).await?;
     // What was built is published all the same: a statement that fails at the end is told, not lost.
     if let Err(error) = Box::pin(progress.run_statements("on-run-end")).await {
         progress.notes.push(error.report());

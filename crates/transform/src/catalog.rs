@@ -32,6 +32,14 @@ pub enum At {
 /// # Errors
 /// The store's and the file system's own.
 pub async fn catalog(world: World<'_>) -> Result<Catalog> {
+    catalog_of(world, world.store.publications()?).await
+}
+
+/// What readers of `publications` see now.
+pub(crate) async fn catalog_of(
+    world: World<'_>,
+    publications: Vec<Publication>,
+) -> Result<Catalog> {
     let mut catalog = Catalog::new();
     let holds = holds(world)?;
     for location in world.lake.locations().await? {
@@ -46,7 +54,7 @@ pub async fn catalog(world: World<'_>) -> Result<Catalog> {
             Some(Hold { version: None, .. }) => {}
         }
     }
-    for seen in world.store.publications()? {
+    for seen in publications {
         add(&mut catalog, &seen, seen.version)?;
     }
     Ok(catalog)

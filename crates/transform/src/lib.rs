@@ -16,6 +16,7 @@ mod build;
 mod catalog;
 mod freshness;
 mod inputs;
+mod intervals;
 mod lineage;
 mod metric;
 mod names;
@@ -29,9 +30,13 @@ use flywheel_project::Project;
 use flywheel_state::Store;
 use flywheel_warehouse::Lake;
 
-pub use build::{BuildOptions, build, test};
+pub use build::{
+    BuildOptions, Change, Changes, ColumnDiff, Impact, ModelChange, ModelDiff, RowChange,
+    RowSample, SAMPLES_MAX, Touched, ValueSample, build, changes, diff, test,
+};
 pub use catalog::{At, catalog, catalog_at};
 pub use freshness::{FreshnessOutcome, FreshnessStatus, freshness};
+pub use intervals::{Interval, IntervalRow, intervals};
 pub use lineage::{
     ColumnLineage, ColumnOrigins, Influence, Influenced, Lineage, LineageEdge, LineageNode,
     LineageStep, Origin, TableColumn, Transform, column_lineage, lineage, model_columns,

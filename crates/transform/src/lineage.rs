@@ -14,7 +14,7 @@ use datafusion::logical_expr::{Expr, LogicalPlan, Volatility};
 use flywheel_base::{Error, Result, suggest};
 use flywheel_project::resource::project_file::Materialized;
 use flywheel_project::{Model, NodeId, NodeKind, Project};
-use flywheel_warehouse::{Catalog, Query, TableName};
+use flywheel_warehouse::{Catalog, Query, Session, TableName};
 use serde::Serialize;
 
 use crate::{World, names, order};
@@ -196,16 +196,23 @@ pub(crate) fn depends_on_time(plan: &LogicalPlan) -> bool {
     found || walked.is_err()
 }
 
+/// Every column that a query reads, for its values or to decide about rows.
+pub(crate) fn columns_of(query: &Query) -> Result<BTreeSet<TableColumn>> {
+    let traced = trace::trace(query.plan())?;
+    let influences = traced.influences.into_iter().map(|(by, _)| by);
+    Ok(traced.columns.into_iter().flat_map(BTreeMap::into_keys).chain(influences).collect())
+}
+
 /// Plans models over empty tables.
-struct Planner<'a> {
+pub(crate) struct Planner<'a> {
     world: World<'a>,
-    reads: order::Edges,
+    pub(crate) reads: order::Edges,
     queries: BTreeMap<String, Query>,
-    schemas: BTreeMap<String, SchemaRef>,
+    pub(crate) schemas: BTreeMap<String, SchemaRef>,
 }
 
 impl<'a> Planner<'a> {
-    fn new(world: World<'a>) -> Result<Self> {
+    pub(crate) fn new(world: World<'a>) -> Result<Self> {
         let mut reads = order::Edges::new();
         for model in world.project.models.values().filter(|model| model.config.enabled) {
             let read = names::read_by(world.project, &model.refs, &model.sources)?;
@@ -222,6 +229,17 @@ impl<'a> Planner<'a> {
             .into_iter()
             .chain([model.to_owned()])
             .partition(|name| self.reads.contains_key(name));
+        self.land(tables).await?;
+        for wave in order::arrange(&models, &self.reads, &order::Edges::new())? {
+            for name in wave {
+                self.plan_one(&name).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks up the columns of landed tables.
+    pub(crate) async fn land(&mut self, tables: impl IntoIterator<Item = String>) -> Result<()> {
         for table in tables {
             let location = names::plain_location(&table)?;
             let head = self.world.lake.head(&location).await?.ok_or_else(|| {
@@ -232,32 +250,32 @@ impl<'a> Planner<'a> {
             })?;
             self.schemas.insert(table, head.schema);
         }
-        for wave in order::arrange(&models, &self.reads, &order::Edges::new())? {
-            for name in wave {
-                self.plan_one(&name).await?;
-            }
-        }
         Ok(())
     }
 
-    async fn plan_one(&mut self, name: &str) -> Result<()> {
+    pub(crate) async fn plan_one(&mut self, name: &str) -> Result<()> {
         let Some(model) = names::model(self.world.project, name) else { return Ok(()) };
         let sql = names::render_model(self.world.project, model, false)?;
+        let context =
+            |error: Error| error.context(format!("model \"{}\" ({})", model.name, model.path));
+        let query = self.session(name)?.query(&sql).await.map_err(context)?;
+        self.schemas.insert(name.to_owned(), query.schema());
+        self.queries.insert(name.to_owned(), query);
+        Ok(())
+    }
+
+    /// A session over what the model `name` reads, empty.
+    pub(crate) fn session(&self, name: &str) -> Result<Session> {
         let mut catalog = Catalog::new();
         for read in self.reads.get(name).into_iter().flatten() {
             if let Some(schema) = self.schemas.get(read) {
                 catalog.memory(&TableName::parse(read)?, SchemaRef::clone(schema), Vec::new());
             }
         }
-        let context =
-            |error: Error| error.context(format!("model \"{}\" ({})", model.name, model.path));
-        let query = self.world.lake.session(catalog)?.query(&sql).await.map_err(context)?;
-        self.schemas.insert(name.to_owned(), query.schema());
-        self.queries.insert(name.to_owned(), query);
-        Ok(())
+        self.world.lake.session(catalog)
     }
 
-    fn columns(&self, model: &str) -> Result<ColumnLineage> {
+    pub(crate) fn columns(&self, model: &str) -> Result<ColumnLineage> {
         let Some(query) = self.queries.get(model) else {
             return Err(Error::internal(format!("model \"{model}\" was not planned")));
         };

@@ -78,6 +78,18 @@ pub(crate) fn render_model_with(
     })
 }
 
+/// The model's SQL with other names for some of what it reads, by their names in SQL.
+pub(crate) fn render_model_over(
+    project: &Project,
+    model: &Model,
+    columns: &Columns,
+    instead: &BTreeMap<String, String>,
+) -> Result<String> {
+    with_names(project, &model.relation(), false, instead, |context| {
+        model.render_with(context, columns)
+    })
+}
+
 /// A hook of a model.
 pub(crate) fn render_hook(project: &Project, model: &Model, hook: &str) -> Result<String> {
     with_context(project, &model.relation(), false, |context| model.render_hook(hook, context))
@@ -86,6 +98,11 @@ pub(crate) fn render_hook(project: &Project, model: &Model, hook: &str) -> Resul
 /// A statement of `on-run-start` or `on-run-end`.
 pub(crate) fn render_statement(project: &Project, sql: &str) -> Result<String> {
     with_context(project, "", false, |context| project.render_hook(sql, context))
+}
+
+/// An SQL text of a metric, learner or policy.
+pub(crate) fn render_text(project: &Project, sql: &str) -> Result<String> {
+    with_context(project, "", false, |context| project.render_sql(sql, context))
 }
 
 /// The SQL of a singular test.
@@ -104,7 +121,18 @@ fn with_context(
     incremental: bool,
     render: impl FnOnce(&RenderContext<'_>) -> Result<String>,
 ) -> Result<String> {
-    let inlined = Inlined { project, done: RefCell::default() };
+    with_names(project, this, incremental, &BTreeMap::new(), render)
+}
+
+/// As [`with_context`], with other names for some tables.
+fn with_names(
+    project: &Project,
+    this: &str,
+    incremental: bool,
+    instead: &BTreeMap<String, String>,
+    render: impl FnOnce(&RenderContext<'_>) -> Result<String>,
+) -> Result<String> {
+    let inlined = Inlined { project, instead, done: RefCell::default() };
     render(&RenderContext {
         vars: &project.file.vars,
         incremental,
@@ -117,6 +145,7 @@ fn with_context(
 /// Ephemeral models, each rendered once for a query.
 struct Inlined<'a> {
     project: &'a Project,
+    instead: &'a BTreeMap<String, String>,
     done: RefCell<BTreeMap<String, String>>,
 }
 
@@ -126,7 +155,7 @@ impl Inlined<'_> {
         let project = self.project;
         let relation = resolve_ref(project, name)?;
         let Some(model) = project.models.get(name).filter(|model| is_ephemeral(model)) else {
-            return Ok(relation);
+            return Ok(self.instead.get(&relation).unwrap_or(&relation).clone());
         };
         if let Some(done) = self.done.borrow().get(name) {
             return Ok(done.clone());

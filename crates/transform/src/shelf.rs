@@ -30,6 +30,18 @@ pub(crate) enum Item {
     },
 }
 
+impl Item {
+    /// Lets `name` mean this in a catalog.
+    pub(crate) fn put(&self, name: &TableName, catalog: &mut Catalog) {
+        match self {
+            Self::Table { location, version } => {
+                catalog.table(name, location.clone(), Some(*version))
+            }
+            Self::View { sql, .. } => catalog.view(name, sql.clone()),
+        };
+    }
+}
+
 /// Names and what they mean.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Shelf {
@@ -111,13 +123,7 @@ impl Shelf {
     pub(crate) fn catalog(&self) -> Result<Catalog> {
         let mut catalog = Catalog::new();
         for (name, item) in &self.items {
-            let table = TableName::parse(name)?;
-            match item {
-                Item::Table { location, version } => {
-                    catalog.table(&table, location.clone(), Some(*version))
-                }
-                Item::View { sql, .. } => catalog.view(&table, sql.clone()),
-            };
+            item.put(&TableName::parse(name)?, &mut catalog);
         }
         Ok(catalog)
     }

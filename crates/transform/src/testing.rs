@@ -18,7 +18,7 @@ use flywheel_project::{
 };
 use serde_json::Value as Json;
 
-pub(crate) use run::{Kept, Subject, not_run, run};
+pub(crate) use run::{Kept, Subject, not_run, run, texts};
 pub(crate) use statement::{quoted, quoted_table};
 pub(crate) use unit::Unit;
 

@@ -4,6 +4,8 @@ mod bakery;
 mod changes;
 mod columns;
 mod dbt;
+mod environments;
 mod increments;
+mod intervals;
 mod shop;
 mod trials;

@@ -237,6 +237,15 @@ impl Lake {
         Box::pin(self.shared.lane(at).maintain(&options)).await
     }
 
+    /// Removes a table with all its versions, in one step; says how many bytes of rows are free. None if
+    /// there is no such table, or a query of this process still reads it. Nobody else may need it.
+    ///
+    /// # Errors
+    /// The file system's own; the table is whole or gone then.
+    pub async fn remove(&self, at: &Location) -> Result<Option<u64>> {
+        self.shared.lane(at).remove().await
+    }
+
     /// The value of an SQL expression for every row; it can name the rows' columns and no table.
     ///
     /// # Errors

@@ -90,23 +90,8 @@ impl ActionConfig for WebhookAction {
     const ABOUT: &'static str = "sends deliveries to a URL, signed and with an idempotency key";
 
     fn build(self, _: &ActionContext) -> Result<Box<dyn Action>> {
-        let url = self.checked_url()?;
-        let timeout = match &self.timeout {
-            None => TIMEOUT,
-            Some(text) => Duration::from_micros(quantity::duration_us(text)?.unsigned_abs()),
-        };
-        let mut client = Client::builder()
-            .timeout(timeout.min(TIMEOUT_MAX))
-            .redirect(redirect::Policy::none())
-            .default_headers(self.header_map()?)
-            // A proxy would resolve names itself, past the check of addresses.
-            .no_proxy();
-        if !self.allow_private {
-            client = client.dns_resolver(Arc::new(PublicOnly));
-        }
-        let client = client
-            .build()
-            .map_err(|error| Error::internal("the HTTP client cannot be made").caused_by(error))?;
+        let url = checked_url(&self.url, self.allow_private)?;
+        let client = client(self.timeout.as_deref(), self.header_map()?, self.allow_private)?;
         let method = match self.method {
             HttpMethod::Post => Method::POST,
             HttpMethod::Put => Method::PUT,
@@ -118,27 +103,51 @@ impl ActionConfig for WebhookAction {
     }
 }
 
-impl WebhookAction {
-    /// The URL if it may be called; a host name is checked again each time it is resolved.
-    fn checked_url(&self) -> Result<Url> {
-        let url = Url::parse(&self.url).map_err(|error| {
-            Error::invalid("the webhook's `url` is not a URL")
-                .caused_by(error)
-                .hint("Write https://host/path.")
-        })?;
-        if !matches!(url.scheme(), "https" | "http") {
-            return Err(Error::invalid(format!("the webhook's scheme is {}", url.scheme()))
-                .hint("Write https://host/path."));
-        }
-        let host = url.host_str().unwrap_or_default();
-        let literal = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
-        if !self.allow_private && literal.is_ok_and(is_private) {
-            return Err(Error::invalid(format!("the webhook's host {host} is a private address"))
-                .hint("Set `allow_private: true` if this service of your own network is meant."));
-        }
-        Ok(url)
+/// The URL if it may be called; a host name is checked again each time it is resolved.
+pub(super) fn checked_url(text: &str, allow_private: bool) -> Result<Url> {
+    let url = Url::parse(text).map_err(|error| {
+        Error::invalid("the webhook's `url` is not a URL")
+            .caused_by(error)
+            .hint("Write https://host/path.")
+    })?;
+    if !matches!(url.scheme(), "https" | "http") {
+        return Err(Error::invalid(format!("the webhook's scheme is {}", url.scheme()))
+            .hint("Write https://host/path."));
     }
+    let host = url.host_str().unwrap_or_default();
+    let literal = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+    if !allow_private && literal.is_ok_and(is_private) {
+        return Err(Error::invalid(format!("the webhook's host {host} is a private address"))
+            .hint("Set `allow_private: true` if this service of your own network is meant."));
+    }
+    Ok(url)
+}
 
+/// A client that follows no redirect and, unless it may, connects to no private address.
+pub(super) fn client(
+    timeout: Option<&str>,
+    headers: HeaderMap,
+    allow_private: bool,
+) -> Result<Client> {
+    let timeout = match timeout {
+        None => TIMEOUT,
+        Some(text) => Duration::from_micros(quantity::duration_us(text)?.unsigned_abs()),
+    };
+    let mut client = Client::builder()
+        .timeout(timeout.min(TIMEOUT_MAX))
+        .redirect(redirect::Policy::none())
+        .default_headers(headers)
+        // A proxy would resolve names itself, past the check of addresses.
+        .no_proxy();
+    if !allow_private {
+        client = client.dns_resolver(Arc::new(PublicOnly));
+    }
+    client
+        .build()
+        .map_err(|error| Error::internal("the HTTP client cannot be made").caused_by(error))
+}
+
+impl WebhookAction {
     fn header_map(&self) -> Result<HeaderMap> {
         let mut headers = HeaderMap::new();
         for (name, value) in &self.headers {
@@ -226,16 +235,33 @@ fn header_key(key: &str) -> String {
 
 /// The signature of a request.
 fn signature(secret: &Secret, key: &str, body: &str) -> String {
-    // HMAC takes keys of every length; the other arm is never reached.
-    let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(secret.expose().as_bytes()) else {
-        return String::new();
-    };
-    mac.update(key.as_bytes());
-    mac.update(b".");
-    mac.update(body.as_bytes());
+    let Some(mac) = mac(secret, key, body.as_bytes()) else { return String::new() };
     let hex: String =
         mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
     format!("sha256={hex}")
+}
+
+/// Whether `given` is the signature that this action would give a request: `sha256=` and the HMAC-SHA256 of `key`, a
+/// full stop and the body, compared in constant time. For requests that come in.
+#[must_use]
+pub fn is_signed(secret: &Secret, key: &str, body: &[u8], given: &str) -> bool {
+    let Some(hex) = given.strip_prefix("sha256=").filter(|hex| hex.is_ascii()) else {
+        return false;
+    };
+    let pairs = hex.as_bytes().chunks(2).map(|pair| {
+        std::str::from_utf8(pair).ok().and_then(|pair| u8::from_str_radix(pair, 16).ok())
+    });
+    let Some(bytes) = pairs.collect::<Option<Vec<u8>>>() else { return false };
+    mac(secret, key, body).is_some_and(|mac| mac.verify_slice(&bytes).is_ok())
+}
+
+/// HMAC takes keys of every length, so there always is one.
+fn mac(secret: &Secret, key: &str, body: &[u8]) -> Option<Hmac<Sha256>> {
+    let mut mac = Hmac::<Sha256>::new_from_slice(secret.expose().as_bytes()).ok()?;
+    mac.update(key.as_bytes());
+    mac.update(b".");
+    mac.update(body);
+    Some(mac)
 }
 
 /// What an answer means: done, later, or never.
@@ -268,7 +294,7 @@ async fn answered(mut response: reqwest::Response) -> Outcome {
 }
 
 /// What a request without answer means.
-fn failed(error: &reqwest::Error) -> Outcome {
+pub(super) fn failed(error: &reqwest::Error) -> Outcome {
     let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
     let mut last = String::new();
     while let Some(inner) = cause {

@@ -1,30 +1,49 @@
 //! `flywheel build`.
 
 use clap::Args;
-use flywheel_base::Result;
-use flywheel_runtime::{Access, BuildOptions, BuildReport, run};
+use flywheel_base::{ErrorKind, Result, Timestamp};
+use flywheel_runtime::{Access, BuildOptions, BuildReport, Interval, run};
 
 use super::Runs;
 use crate::app::{App, Exit};
 use crate::output::{Format, Grid};
 use crate::progress::Progress;
-use crate::selection::{Selection, write_artifacts};
+use crate::selection::{Defer, InEnvironment, Selection, write_artifacts};
 
 /// Options of `flywheel build`.
 #[derive(Debug, Args)]
 pub(crate) struct Build {
     #[command(flatten)]
     selection: Selection,
+    #[command(flatten)]
+    environment: InEnvironment,
+    #[command(flatten)]
+    defer: Defer,
     /// Builds incremental models anew
     #[arg(long)]
     full_refresh: bool,
+    /// Builds again what happened from this date or time on, in incremental models with event_time
+    #[arg(long, value_name = "TIME", requires = "to", conflicts_with = "full_refresh")]
+    from: Option<String>,
+    /// The end of that interval, which is no part of it
+    #[arg(long, value_name = "TIME", requires = "from")]
+    to: Option<String>,
+}
+
+impl Build {
+    fn interval(&self) -> Result<Option<Interval>> {
+        let (Some(from), Some(to)) = (&self.from, &self.to) else { return Ok(None) };
+        Interval::new(Timestamp::parse(from)?, Timestamp::parse(to)?).map(Some)
+    }
 }
 
 impl Runs for Build {
     const ABOUT: &'static str = "Builds and tests changed models, then publishes what passed";
 
     async fn run(self, app: App) -> Result<Exit> {
-        let workspace = app.open(Access::Write).await?;
+        let interval = self.interval()?;
+        let workspace = self.environment.open(&app, Access::Write).await?;
+        let defer = self.defer.elsewhere(&workspace.project, &self.selection)?;
         let (select, known) = (self.selection.words(), self.selection.known(&workspace.project)?);
         let progress = Progress::new(app.output, "build");
         let options = BuildOptions {
@@ -32,6 +51,8 @@ impl Runs for Build {
             exclude: &self.selection.exclude,
             known: Some(&known),
             full_refresh: self.full_refresh,
+            defer: defer.as_ref(),
+            interval,
             ..BuildOptions::default()
         };
         let report = run::build(&workspace, options, &progress).await;
@@ -39,11 +60,24 @@ impl Runs for Build {
         let report = report?;
         write_artifacts(&workspace.project, &report)?;
         print(&app, &report)?;
-        Ok(if report.passed() { Exit::Done } else { Exit::Failed })
+        Ok(exit_of(&report))
     }
 }
 
-fn print(app: &App, report: &BuildReport) -> Result<()> {
+/// How a build ends: a model that would break what reads it is no mistake of its own.
+pub(super) fn exit_of(report: &BuildReport) -> Exit {
+    if report.passed() {
+        return Exit::Done;
+    }
+    let guarded = report.models.iter().any(|model| {
+        let blocked = ErrorKind::Blocked.name();
+        let error = model.error.as_ref();
+        model.status.name() == "failed" && error.is_some_and(|error| error.kind == blocked)
+    });
+    if guarded { Exit::Blocked } else { Exit::Failed }
+}
+
+pub(super) fn print(app: &App, report: &BuildReport) -> Result<()> {
     if app.output.format == Format::Json {
         return app.output.json(report);
     }

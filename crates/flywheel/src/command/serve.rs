@@ -63,6 +63,13 @@ impl Runs for Serve {
         if let Some(every) = &self.every {
             app.output.message(&format!("The wheel turns every {every}."));
         }
+        match workspace.project.schedules.len() {
+            0 => {}
+            1 => app.output.message("It keeps a schedule: `flywheel schedule list` shows it."),
+            count => app.output.message(&format!(
+                "It keeps {count} schedules: `flywheel schedule list` shows them."
+            )),
+        }
         let options = Options { every, tls, ..Options::default() };
         serve(&app, workspace, clock, options, listener).await
     }

@@ -11,6 +11,7 @@ use serde_json::json;
 use super::Runs;
 use crate::app::{App, Exit};
 use crate::output::{Format, Grid};
+use crate::selection::InEnvironment;
 
 /// Options of `flywheel sql`.
 #[derive(Debug, Args)]
@@ -25,6 +26,8 @@ pub(crate) struct Sql {
     /// Changes a table that a sync lands, too; the sync goes on from where it was
     #[arg(long, conflicts_with = "at")]
     landed: bool,
+    #[command(flatten)]
+    environment: InEnvironment,
 }
 
 impl Runs for Sql {
@@ -45,13 +48,17 @@ impl Runs for Sql {
                     "Leave out --at: INSERT, UPDATE, DELETE and MERGE change what it is now.",
                 ));
             }
+            if self.environment.is_other() {
+                return Err(Error::invalid("a statement that changes rows is for no environment")
+                    .hint("Leave out --environment: landed tables are the same in all of them."));
+            }
             let workspace = app.open(Access::Write).await?;
             let options = edit::Options { landed: self.landed };
             let edited = edit::edit(&workspace, &text, options, &Silent).await?;
             show(&app, &edited)?;
             return Ok(Exit::Done);
         }
-        let workspace = app.open(Access::Read).await?;
+        let workspace = self.environment.open(&app, Access::Read).await?;
         let session = match &self.at {
             None => workspace.session_for(&text).await?,
             Some(at) => workspace.session_at(&parse_at(at)?, &text).await?,

@@ -7,20 +7,22 @@ use flywheel_runtime::{Access, TestOutcome, run};
 use super::Runs;
 use crate::app::{App, Exit};
 use crate::output::{Format, Grid};
-use crate::selection::Selection;
+use crate::selection::{InEnvironment, Selection};
 
 /// Options of `flywheel test`.
 #[derive(Debug, Args)]
 pub(crate) struct Test {
     #[command(flatten)]
     selection: Selection,
+    #[command(flatten)]
+    environment: InEnvironment,
 }
 
 impl Runs for Test {
     const ABOUT: &'static str = "Runs tests on what readers see";
 
     async fn run(self, app: App) -> Result<Exit> {
-        let workspace = app.open(Access::Read).await?;
+        let workspace = self.environment.open(&app, Access::Read).await?;
         let (select, known) = (self.selection.words(), self.selection.known(&workspace.project)?);
         let outcomes = run::test(&workspace, &select, &self.selection.exclude, &known).await?;
         if app.output.format == Format::Json {

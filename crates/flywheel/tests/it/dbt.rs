@@ -61,6 +61,11 @@ fn an_unmodified_project_is_built_whole_and_leaves_dbts_files() {
     // In another target the tables are others.
     house.ok(&with_seeds(&["build", "--target", "prod"]));
     assert_eq!(house.cell("select count(*) from prod.orders"), "5");
+    assert_eq!(
+        house.cell("select count(*) from main.orders"),
+        "5",
+        "the first target keeps its own"
+    );
 }
 
 #[test]

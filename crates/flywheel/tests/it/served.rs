@@ -13,15 +13,15 @@ use crate::house::{House, binary};
 const PASSWORD: &str = "correct horse battery";
 
 /// A server under way; killed with the test.
-struct Process {
+pub(crate) struct Process {
     child: Child,
-    address: String,
+    pub(crate) address: String,
     /// What it printed: its address, or the set-up link.
     line: String,
 }
 
 impl Process {
-    fn start(house: &House) -> Self {
+    pub(crate) fn start(house: &House) -> Self {
         let dir = house.dir();
         let dir = dir.to_string_lossy();
         Self::start_with(&["-C", &dir, "serve", "--listen", "127.0.0.1:0"])
@@ -38,7 +38,7 @@ impl Process {
     }
 
     /// Makes the owner; the headers that the owner's requests have.
-    fn owner(&self) -> String {
+    pub(crate) fn owner(&self) -> String {
         let token = self.line.split("token=").nth(1).unwrap();
         let body = json!({"token": token, "name": "ada", "password": PASSWORD}).to_string();
         let (status, cookie, answer) = ask(&self.address, "", "POST", "/v1/setup", &body).unwrap();
@@ -57,7 +57,7 @@ impl Process {
         assert_eq!(ended, count);
     }
 
-    fn kill(mut self) {
+    pub(crate) fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
@@ -83,7 +83,7 @@ fn raw(address: &str, bytes: &[u8]) -> String {
 }
 
 /// Sends a JSON request; status, cookie and body, or nothing if the server is gone.
-fn ask(
+pub(crate) fn ask(
     address: &str,
     headers: &str,
     method: &str,

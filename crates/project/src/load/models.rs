@@ -245,6 +245,14 @@ impl Loaded {
                 "Write config(event_time='ordered_at', batch_size='day', begin='2024-01-01').";
             self.out.push(file, Diagnostic::error(at("incremental_strategy"), message).hint(hint));
         }
+        if let Some(begin) = config.begin.as_deref().filter(|_| incremental)
+            && let Err(error) = flywheel_base::Timestamp::parse(begin)
+        {
+            let message =
+                format!("model \"{}\" begins at no date: {}", model.name, error.message());
+            let hint = "Write one such as begin='2024-01-01'.";
+            self.out.push(file, Diagnostic::error(at("begin"), message).hint(hint));
+        }
         if !incremental && !self.layout.dbt && !config.unique_key.is_empty() {
             let message =
                 format!("model \"{}\" has a unique_key but is not incremental", model.name);

@@ -77,6 +77,7 @@ impl Loaded {
         self.learners = self.read_kind(dir, NodeKind::Learner);
         self.policies = self.read_kind(dir, NodeKind::Policy);
         self.actions = self.read_kind(dir, NodeKind::Action);
+        self.schedules = self.read_kind(dir, NodeKind::Schedule);
     }
 
     fn read_kind<T: DeserializeOwned>(

@@ -27,6 +27,8 @@ pub struct ModelConfig {
     pub enabled: bool,
     /// The column that says when a row happened, for `microbatch`.
     pub event_time: Option<String>,
+    /// The first moment of `microbatch`, a date or a time.
+    pub begin: Option<String>,
     /// How many batches before the last one `microbatch` builds again.
     pub lookback: u32,
     /// The length of a batch of `microbatch`.
@@ -264,6 +266,7 @@ impl Settings {
             tags,
             enabled: self.enabled.unwrap_or(true),
             event_time: self.event_time,
+            begin: self.begin,
             lookback: self.lookback.unwrap_or(1),
             batch_size: self.batch_size,
             alias: self.alias,

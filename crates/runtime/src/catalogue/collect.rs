@@ -181,7 +181,7 @@ fn declared(project: &Project, id: &NodeId) -> Asset {
             asset.description =
                 project.dictionaries.get(name).and_then(|one| one.description.clone());
         }
-        NodeKind::Link | NodeKind::Split | NodeKind::Exposure => {}
+        NodeKind::Link | NodeKind::Split | NodeKind::Schedule | NodeKind::Exposure => {}
     }
     asset
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use flywheel_base::{Error, Result};
 use flywheel_project::{NodeId, NodeKind};
-use flywheel_state::{Store, TaskOutcome};
+use flywheel_state::{PRODUCTION, Store, TaskOutcome};
 use flywheel_transform::{BuildOptions, BuildReport, ModelStatus, TestStatus};
 use serde_json::{Value, json};
 
@@ -52,6 +52,7 @@ pub(crate) async fn run(
     let detail = json!({
         "test_outcomes": outcomes, "model_ms": times, "whole": whole, "good": good.collect::<Vec<_>>(), "built": count(ModelStatus::Built), "unchanged": count(ModelStatus::Unchanged),
         "published": report.published, "blocked": report.blocked, "tests": tests(&report),
+        "environment": workspace.store.environment(),
     });
     note_reads(workspace, &report);
     let rows_out = report.models.iter().filter_map(|model| model.rows).sum();
@@ -105,7 +106,10 @@ fn note_reads(workspace: &Workspace, report: &BuildReport) {
 /// Those of the metadata.
 pub(crate) fn blocked_models(store: &Store) -> Result<Vec<String>> {
     let mut tasks = store.tasks(BUILDS_LOOKED_AT)?;
-    tasks.retain(|task| task.kind == "build");
+    tasks.retain(|task| {
+        let environment = task.outcome.detail.get("environment").and_then(Value::as_str);
+        task.kind == "build" && environment.unwrap_or(PRODUCTION) == store.environment()
+    });
     let (mut blocked, mut decided) = (BTreeSet::new(), BTreeSet::new());
     for task in tasks.iter().rev() {
         let detail = &task.outcome.detail;

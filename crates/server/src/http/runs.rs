@@ -6,6 +6,7 @@ use axum::Extension;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
+use flywheel_runtime::run_log;
 use flywheel_state::{Run, Task as TaskRow};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -17,12 +18,14 @@ use crate::auth::Caller;
 use crate::gate::{Access, Permission, Routes};
 use crate::input::{Asked, Input, Place, counted};
 use crate::problem::{Problem, Result};
-use crate::work::{Task, log_of, reload};
+use crate::schedule;
+use crate::work::{Task, reload};
 
 pub(super) fn routes(routes: &mut Routes) {
     let (view, operate) = (Access::Needs(Permission::View), Access::Needs(Permission::Operate));
     routes.get("/v1/runs", view, "Lists runs, newest first", runs);
     routes.get("/v1/runs/{run}", view, "Shows a run with its tasks and its log", run);
+    routes.get("/v1/runs/{run}/log", view, "Shows the log of a run, from a line on", log);
     routes.get("/v1/work", view, "Lists what was asked for since the server was started", work);
     routes.get("/v1/work/{work}", view, "Shows what became of something that was asked for", one);
     routes.act(
@@ -114,9 +117,47 @@ async fn run(State(app): State<Arc<App>>, place: Place) -> Result<Response> {
         let mut answer = shown(&run);
         if let Value::Object(object) = &mut answer {
             object.insert("tasks".to_owned(), tasks.iter().map(task).collect());
-            object.insert("log".to_owned(), json!(log_of(&workspace, &run.run_id)?));
+            object
+                .insert("log".to_owned(), json!(run_log::read(&workspace.ours(), &run.run_id, 0)?));
         }
         Ok(Some(answer))
+    });
+    match found.await? {
+        Some(found) => json_of(&found),
+        None => {
+            Err(Problem::not_found(format!("no run \"{id}\"")).hint("GET /v1/runs lists them."))
+        }
+    }
+}
+
+/// Which lines.
+#[derive(Debug, Deserialize)]
+struct Lines {
+    /// How many lines are known already.
+    #[serde(default)]
+    after: usize,
+    limit: Option<usize>,
+}
+
+/// Lines of a log in one answer.
+const LINES_MAX: usize = 10_000;
+
+/// The log of a run, those under way included: who follows one asks again with the `next` of the last answer.
+async fn log(
+    State(app): State<Arc<App>>,
+    place: Place,
+    Asked(asked): Asked<Lines>,
+) -> Result<Response> {
+    let id = place.name();
+    let run_id = id.clone();
+    let found = app.blocking(move |app| {
+        let workspace = app.workspace();
+        let Some((run, _)) = workspace.store.run(&run_id)? else { return Ok(None) };
+        let mut lines = run_log::read(&workspace.ours(), &run.run_id, asked.after)?;
+        lines.truncate(asked.limit.unwrap_or(LINES_MAX).clamp(1, LINES_MAX));
+        let next = asked.after.saturating_add(lines.len());
+        let ended = run.status != "running";
+        Ok(Some(json!({"run_id": run.run_id, "status": run.status, "ended": ended, "next": next, "items": lines})))
     });
     match found.await? {
         Some(found) => json_of(&found),
@@ -135,6 +176,11 @@ async fn one(State(app): State<Arc<App>>, place: Place) -> Result<Response> {
 }
 
 async fn cancel(State(app): State<Arc<App>>, place: Place) -> Result<Response> {
+    // A run of a schedule that somebody stops is not begun again.
+    if let Some(run) = app.queue.scheduled_of(place.at(0)) {
+        schedule::cancel(&app, run.id).await?;
+        return accepted(&app.queue.get(place.at(0))?);
+    }
     accepted(&app.queue.cancel(&app, place.at(0))?)
 }
 

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use arrow::datatypes::{DataType, Schema};
-use flywheel_base::{Error, Result, digest};
+use arrow::array::{Array, AsArray};
+use arrow::datatypes::{DataType, Schema, TimeUnit, TimestampMicrosecondType};
+use flywheel_base::{Error, Result, Timestamp, digest};
 use flywheel_project::resource::project_file::Materialized;
 use flywheel_project::{Columns, Model, Project};
 use flywheel_warehouse::{Location, Query, Session, TableName};
@@ -11,8 +12,9 @@ use flywheel_warehouse::{Location, Query, Session, TableName};
 use super::materialize::{self, Batch};
 use super::past::Past;
 use super::{contract, hook, seed, snapshot};
+use crate::intervals::{Batches, Interval, Intervals};
 use crate::shelf::{Item, Shelf};
-use crate::testing::quoted_table;
+use crate::testing::{quoted, quoted_table};
 use crate::{World, catalog, inputs, lineage, names};
 
 /// How many characters of a fingerprint name a table's folder.
@@ -25,6 +27,8 @@ pub(super) struct Candidate {
     pub(super) item: Item,
     /// Identifies its query and how it is stored.
     pub(super) fingerprint: String,
+    /// Its query with all names resolved; empty for a seed.
+    pub(super) sql: String,
     /// See [`inputs::Inputs::source`].
     pub(super) source: String,
     /// See [`inputs::Inputs::data`].
@@ -39,6 +43,8 @@ pub(super) struct Candidate {
     pub(super) batch: Option<Batch>,
     /// What a person should know.
     pub(super) notes: Vec<String>,
+    /// Which times are built, if it is built in batches of time.
+    pub(super) intervals: Option<Intervals>,
 }
 
 /// What building one model needs to know.
@@ -53,6 +59,8 @@ pub(super) struct Job<'a> {
     pub(super) session: &'a Session,
     pub(super) past: Past<'a>,
     pub(super) full_refresh: bool,
+    /// The interval to build again.
+    pub(super) interval: Option<Interval>,
     /// Called when there is something to do.
     pub(super) started: &'a (dyn Fn(&str) + Sync),
 }
@@ -84,15 +92,11 @@ impl Job<'_> {
     async fn run_inner(&self) -> Result<Candidate> {
         self.require_inputs()?;
         let compiled = self.compile().await?;
-        let mut versions = self.shelf.versions(self.reads.iter().map(String::as_str));
-        if compiled.timed {
-            versions.insert(format!("at {}", self.world.now.micros()));
+        let mut data = self.data(&compiled.source, compiled.timed);
+        if self.restated().is_some() {
+            // What lies outside of the interval may not be built: the next build looks again.
+            data = inputs::of([data.as_str(), "interval"]);
         }
-        // A snapshot is one table for ever, whatever its query becomes; a changed query is new data.
-        if self.model.snapshot.is_some() {
-            versions.insert(format!("query {}", compiled.source));
-        }
-        let data = inputs::of(&versions);
         let mut notes = Vec::new();
         let (made, built) = match self.unchanged(&compiled, &data).await? {
             Some(item) => (Made { item, rows: None, batch: None }, false),
@@ -107,9 +111,115 @@ impl Job<'_> {
                 (made, true)
             }
         };
-        let Compiled { fingerprint, source, timed, .. } = compiled;
+        let intervals = self.ledger(&compiled, &made.item, built).await?;
+        let Compiled { sql, fingerprint, source, timed } = compiled;
         let Made { item, rows, batch } = made;
-        Ok(Candidate { item, fingerprint, source, data, timed, built, rows, batch, notes })
+        Ok(Candidate {
+            item,
+            fingerprint,
+            sql,
+            source,
+            data,
+            timed,
+            built,
+            rows,
+            batch,
+            notes,
+            intervals,
+        })
+    }
+
+    /// The interval that is built again of this model, if it is one that can be.
+    pub(super) fn restated(&self) -> Option<Interval> {
+        let config = &self.model.config;
+        let by_time =
+            config.materialized == Materialized::Incremental && config.event_time.is_some();
+        self.interval.filter(|_| by_time)
+    }
+
+    /// Which times were built of the variant before; none if it is not built in batches.
+    pub(super) fn built_before(&self, batches: &Batches, fingerprint: &str) -> Intervals {
+        let Some(build) = self.past.build.filter(|build| build.fingerprint == fingerprint) else {
+            return Intervals::default();
+        };
+        let known = build.intervals.as_deref().and_then(Intervals::parse);
+        known.unwrap_or_else(|| batches.assumed(build.built_at))
+    }
+
+    /// Which times are built now.
+    async fn ledger(
+        &self,
+        compiled: &Compiled,
+        item: &Item,
+        built: bool,
+    ) -> Result<Option<Intervals>> {
+        let Some(batches) = Batches::of(self.model)? else { return Ok(None) };
+        let (now, print) = (self.world.now, &compiled.fingerprint);
+        let mut known = self.built_before(&batches, print);
+        if !built {
+            return Ok(Some(known));
+        }
+        if let Some(interval) = self.restated() {
+            known.add(batches.outward(interval), now);
+            return Ok(Some(known));
+        }
+        let location = self.location(print)?;
+        let until = batches.until(now);
+        if self.full_refresh || self.past.good_version(print, location.as_str()).is_none() {
+            let mut all = Intervals::default();
+            let from = match batches.begin {
+                Some(begin) => Some(begin),
+                None => self.first_time(item).await?.map(|first| batches.start(first)),
+            };
+            if let Some(from) = from {
+                all.add(Interval { from, to: until }, now);
+            }
+            return Ok(Some(all));
+        }
+        let window = batches.window(&known, now);
+        for gap in window.gaps {
+            known.add(gap, now);
+        }
+        known.add(Interval { from: window.since, to: until }, now);
+        Ok(Some(known))
+    }
+
+    /// When the first row of a table happened.
+    async fn first_time(&self, item: &Item) -> Result<Option<Timestamp>> {
+        let Some(event_time) = &self.model.config.event_time else { return Ok(None) };
+        let session = self.session_with(item.clone())?;
+        let table = quoted_table(&self.model.relation());
+        let sql = format!("SELECT min({}) AS first FROM {table}", quoted(event_time));
+        let rows = session.query(&sql).await?.collect().await?;
+        let column = rows.iter().find(|batch| batch.num_rows() > 0).map(|batch| batch.column(0));
+        let Some(column) = column else { return Ok(None) };
+        let micros = DataType::Timestamp(TimeUnit::Microsecond, None);
+        let moments = arrow::compute::cast(column, &micros);
+        let wrong = || {
+            Error::invalid(format!("its event_time \"{event_time}\" is neither date nor time"))
+                .hint("Name a column of dates or times, or cast it in the query.")
+        };
+        let moments = moments.map_err(|error| wrong().caused_by(error))?;
+        let moments = moments.as_primitive_opt::<TimestampMicrosecondType>().ok_or_else(wrong)?;
+        let first = match (column.is_valid(0), moments.is_valid(0)) {
+            (false, _) => None,
+            (true, true) => Some(moments.value(0)),
+            (true, false) => return Err(wrong()),
+        };
+        Ok(first.map(Timestamp::from_micros))
+    }
+
+    /// A digest of the versions of everything the model reads, and of the time if that counts.
+    pub(super) fn data(&self, source: &str, timed: bool) -> String {
+        let mut versions = self.shelf.versions(self.reads.iter().map(String::as_str));
+        if timed {
+            versions.insert(format!("at {}", self.world.now.micros()));
+        }
+        // A snapshot is one table for ever, whatever its query becomes; a changed query is new data.
+        if self.model.snapshot.is_some() {
+            versions.insert(format!("query {source}"));
+        }
+        inputs::of(&versions)
     }
 
     /// Runs the model's statements before or after it is built; returns what a person should know.
@@ -169,7 +279,7 @@ impl Job<'_> {
     }
 
     /// Renders the query and finds its fingerprint; it is planned only if something about it changed.
-    async fn compile(&self) -> Result<Compiled> {
+    pub(super) async fn compile(&self) -> Result<Compiled> {
         let project = self.world.project;
         if let Some(declared) = &self.model.seed {
             let rows = declared.read()?;
@@ -177,12 +287,8 @@ impl Job<'_> {
             let source = inputs::of([&fingerprint]);
             return Ok(Compiled { sql: String::new(), fingerprint, source, timed: false });
         }
-        let columns = self.columns().await?;
-        let sql = self.render(false, &columns)?;
+        let (sql, source) = self.declared().await?;
         let config = storage(self.model);
-        let mut known = vec![sql.clone(), config.clone()];
-        known.extend(self.shapes().await?);
-        let source = inputs::of(&known);
         if let (Some(build), Some(inputs)) = (self.past.build, self.past.inputs())
             && inputs.source == source
         {
@@ -190,6 +296,7 @@ impl Job<'_> {
             return Ok(Compiled { sql, fingerprint, source, timed: inputs.timed });
         }
         if self.model.config.contract {
+            let columns = self.columns().await?;
             let bare = names::render_model_with(project, self.model, false, &columns)?;
             contract::check(self.session, self.model, &bare).await?;
         }
@@ -204,6 +311,21 @@ impl Job<'_> {
             None => digest::hex(&parts),
         };
         Ok(Compiled { sql, fingerprint, source, timed })
+    }
+
+    /// The query with its names resolved, and a digest of it, of how the model is stored and of the
+    /// columns it reads: as long as that is the same, the fingerprint is. Nothing is planned.
+    pub(super) async fn declared(&self) -> Result<(String, String)> {
+        if let Some(declared) = &self.model.seed {
+            let rows = declared.read()?;
+            let fingerprint = digest::hex(&[b"seed", rows.digest.as_bytes()]);
+            return Ok((String::new(), inputs::of([&fingerprint])));
+        }
+        let sql = self.render(false, &self.columns().await?)?;
+        let mut known = vec![sql.clone(), storage(self.model)];
+        known.extend(self.shapes().await?);
+        let source = inputs::of(&known);
+        Ok((sql, source))
     }
 
     /// The columns of what the model reads, if its template asks for them.
@@ -249,7 +371,7 @@ impl Job<'_> {
             let fingerprint = compiled.fingerprint.clone();
             return Ok(Some(Item::View { sql, fingerprint, reads: self.reads.clone() }));
         }
-        if inputs.data != data || self.full_refresh {
+        if inputs.data != data || self.full_refresh || self.restated().is_some() {
             return Ok(None);
         }
         let (Some(location), Some(version)) = (&build.location, build.version) else {

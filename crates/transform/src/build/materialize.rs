@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::{Schema, SchemaRef};
-use flywheel_base::{Error, Result};
-use flywheel_project::{BatchSize, IncrementalStrategy, OnSchemaChange};
+use flywheel_base::{Error, Result, Timestamp};
+use flywheel_project::{IncrementalStrategy, OnSchemaChange};
 use flywheel_warehouse::{
     Catalog, Commit, Duplicates, Location, Query, RowStream, Session, TableName, TableState, Write,
     WriteMode,
@@ -19,6 +19,7 @@ use futures::{StreamExt, stream};
 
 use super::job::{Compiled, Job, Made};
 use crate::catalog::same_rows;
+use crate::intervals::{Batches, Interval};
 use crate::shelf::Item;
 use crate::testing::{quoted, quoted_table};
 
@@ -40,8 +41,13 @@ pub(super) struct Batch {
 
 /// Builds the whole table.
 pub(super) async fn table(job: &Job<'_>, compiled: &Compiled) -> Result<Made> {
+    whole(job, compiled, &compiled.sql).await
+}
+
+/// Lets the table be what `sql` gives.
+async fn whole(job: &Job<'_>, compiled: &Compiled, sql: &str) -> Result<Made> {
     let location = job.location(&compiled.fingerprint)?;
-    let query = job.session.query(&compiled.sql).await?;
+    let query = job.session.query(sql).await?;
     job.require_declared(&query, false)?;
     let before = good_version(job, compiled, &location);
     let commit = replace(job, &location, &query, before).await?;
@@ -58,10 +64,19 @@ pub(super) async fn incremental(job: &Job<'_>, compiled: &Compiled) -> Result<Ma
         (Some(version), Some(head)) if !job.full_refresh && head.version >= version => {
             let same = same_rows(job.world.lake, &location, version, head.version).await?;
             let version = if same { head.version } else { version };
-            Increment { job, location, version, head }.run().await
+            let fingerprint = compiled.fingerprint.clone();
+            Increment { job, location, fingerprint, version, head }.run().await
         }
         _ => {
-            let made = table(job, compiled).await?;
+            // Without batches nobody would find out later what lies outside of the interval.
+            let made = match job.restated().filter(|_| job.model.config.batch_size.is_some()) {
+                Some(interval) => {
+                    let sql = compiled.sql.trim().trim_end_matches(';');
+                    let rows = within(job, interval)?;
+                    whole(job, compiled, &format!("SELECT * FROM (\n{sql}\n) WHERE {rows}")).await?
+                }
+                None => table(job, compiled).await?,
+            };
             require_unique(job, &made.item).await?;
             Ok(made)
         }
@@ -103,6 +118,8 @@ async fn commit(
 struct Increment<'a> {
     job: &'a Job<'a>,
     location: Location,
+    /// The variant.
+    fingerprint: String,
     /// The last good version.
     version: i64,
     /// What is there.
@@ -119,13 +136,15 @@ impl Increment<'_> {
         };
         let session = self.session()?;
         let columns = self.job.columns().await?;
-        let sql = self.job.render(true, &columns)?;
+        // An interval of the past is asked of the whole query: what it says about increments is about new rows.
+        let increment = self.job.restated().is_none();
+        let sql = self.job.render(increment, &columns)?;
         let query = session.query(&sql).await?;
         self.job.require_declared(&query, true)?;
         let (query, removed) = self.fit(&session, &sql, query, &good.schema).await?;
-        if self.job.model.config.incremental_strategy == IncrementalStrategy::Microbatch {
+        if let Some(window) = self.window()? {
             return self
-                .replace_window(&session, &sql, &good.schema, &query.schema(), &removed)
+                .replace_window(&session, &sql, &window, &good.schema, &query.schema(), &removed)
                 .await;
         }
         let (rows, held) = hold(query.stream().await?).await?;
@@ -211,43 +230,45 @@ impl Increment<'_> {
         }
     }
 
-    /// Replaces the rows of the last batches of time: what the table has of them goes, what the query
-    /// gives for them comes.
+    /// Replaces the rows of a window of time: what the table has of them goes, what the query gives for
+    /// them comes.
     async fn replace_window(
         &self,
         session: &Session,
         sql: &str,
+        window: &str,
         table: &Schema,
         new: &Schema,
         removed: &BTreeSet<String>,
     ) -> Result<Made> {
-        let since = self.window()?;
         let (old, added) = both_sides(table, new, removed);
         let this = quoted_table(&self.job.model.relation());
+        let sql = sql.trim().trim_end_matches(';');
         let sql = format!(
-            "SELECT {old} FROM {this} WHERE ({since}) IS NOT TRUE UNION ALL SELECT {added} FROM (\n{sql}\n) WHERE {since}"
+            "SELECT {old} FROM {this} WHERE ({window}) IS NOT TRUE UNION ALL SELECT {added} FROM (\n{sql}\n) WHERE {window}"
         );
         self.replace_with(session, &sql).await
     }
 
-    /// The condition of a row of the batches that are built again.
-    fn window(&self) -> Result<String> {
+    /// The condition of a row that is built again, if that is told by time: of the interval that is asked
+    /// for, or of the last batches and of those that are missing.
+    fn window(&self) -> Result<Option<String>> {
         let config = &self.job.model.config;
-        let (Some(event_time), Some(size)) = (&config.event_time, config.batch_size) else {
+        if let Some(interval) = self.job.restated() {
+            return within(self.job, interval).map(Some);
+        }
+        if config.incremental_strategy != IncrementalStrategy::Microbatch {
+            return Ok(None);
+        }
+        let (Some(event_time), Some(batches)) = (&config.event_time, Batches::of(self.job.model)?)
+        else {
             return Err(Error::internal("a microbatch model without event_time passed its checks"));
         };
-        let part = match size {
-            BatchSize::Hour => "hour",
-            BatchSize::Day => "day",
-            BatchSize::Month => "month",
-            BatchSize::Year => "year",
-        };
-        let now = self.job.world.now.micros();
-        Ok(format!(
-            "{} >= date_trunc('{part}', to_timestamp_micros({now})) - INTERVAL '{} {part}'",
-            quoted(event_time),
-            config.lookback
-        ))
+        let built = self.job.built_before(&batches, &self.fingerprint);
+        let window = batches.window(&built, self.job.world.now);
+        let mut conditions = vec![format!("{} >= {}", quoted(event_time), moment(window.since))];
+        conditions.extend(window.gaps.iter().map(|gap| condition(event_time, *gap)));
+        Ok(Some(conditions.join(" OR ")))
     }
 
     /// dbt's `delete+insert` where a merge would not do the same: if a key is missing, or there twice.
@@ -307,6 +328,26 @@ impl Increment<'_> {
         commit(self.job, &self.location, write, Some(self.version)).await?;
         Ok(())
     }
+}
+
+/// The condition of a row that happened in an interval, in whole batches if there are batches.
+fn within(job: &Job<'_>, interval: Interval) -> Result<String> {
+    let Some(event_time) = &job.model.config.event_time else {
+        return Err(Error::internal("an interval is built of a model without event_time"));
+    };
+    let batches = Batches::of(job.model)?;
+    let interval = batches.map_or(interval, |batches| batches.outward(interval));
+    Ok(condition(event_time, interval))
+}
+
+fn condition(event_time: &str, interval: Interval) -> String {
+    let column = quoted(event_time);
+    format!("({column} >= {} AND {column} < {})", moment(interval.from), moment(interval.to))
+}
+
+/// A moment in SQL.
+fn moment(at: Timestamp) -> String {
+    format!("to_timestamp_micros({})", at.micros())
 }
 
 /// The columns of a table and of new rows, each as what it selects so that both are alike.

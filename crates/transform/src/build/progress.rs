@@ -4,17 +4,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use flywheel_base::{Error, Result};
-use flywheel_project::Model;
-use flywheel_state::{Build, Publication};
-use flywheel_warehouse::{Location, Session};
+use flywheel_project::{Model, NodeId};
+use flywheel_state::{Build, PRODUCTION, Publication};
+use flywheel_warehouse::{Location, Session, TableName};
 use futures::future::BoxFuture;
 use futures::{StreamExt, TryStreamExt, stream};
 
 use super::job::{Candidate, Job};
 use super::past::Past;
 use super::plan::Plan;
-use super::{BuildOptions, hook};
+use super::{BuildOptions, demand, hook};
 use crate::catalog::holds;
+use crate::intervals::Intervals;
 use crate::report::{
     BuildReport, Event, Failure, ModelOutcome, ModelStatus, TestOutcome, TestStatus,
 };
@@ -57,6 +58,8 @@ pub(super) struct Progress<'a> {
     pub(super) units: BTreeMap<String, Vec<TestOutcome>>,
     /// Builds to be recorded for sources, whose tests passed.
     pub(super) sources_passed: Vec<Build>,
+    /// What models mean that are not built here, in the words of what readers see of production.
+    deferred: BTreeMap<String, Publication>,
 }
 
 impl<'a> Progress<'a> {
@@ -86,6 +89,7 @@ impl<'a> Progress<'a> {
             units: BTreeMap::new(),
             notes: Vec::new(),
             sources_passed: Vec::new(),
+            deferred: BTreeMap::new(),
         };
         for (name, model) in &plan.models {
             let item = match names::is_ephemeral(model) {
@@ -95,20 +99,50 @@ impl<'a> Progress<'a> {
             progress.shelf.put(name, item);
         }
         progress.look_up_heads().await?;
+        progress.defer()?;
         progress.open_published_views().await?;
         Ok(progress)
+    }
+
+    /// Lets models that are not built here mean what production has, if that is asked for.
+    fn defer(&mut self) -> Result<()> {
+        let Some(elsewhere) = self.options.defer else { return Ok(()) };
+        let production = self.world.store.publications_of(PRODUCTION)?;
+        let mut known: BTreeMap<String, Publication> =
+            production.into_iter().map(|seen| (seen.name.clone(), seen)).collect();
+        // A dbt target of this environment can be the production that is meant.
+        known.extend(self.published.iter().map(|(name, seen)| (name.clone(), seen.clone())));
+        let unbuilt = self.plan.models.iter().filter(|(name, model)| {
+            let built = self.builds.contains_key(*name);
+            !built && !self.plan.selected.contains(*name) && !names::is_ephemeral(model)
+        });
+        let mut deferred = BTreeMap::new();
+        for (name, _) in unbuilt {
+            let there = elsewhere.get(name).unwrap_or(name);
+            let Some(seen) = known.get(there) else { continue };
+            deferred.insert(name.clone(), Publication { name: name.clone(), ..seen.clone() });
+        }
+        // A view of production reads what is called otherwise here.
+        if deferred.values().any(|seen| seen.view_sql.is_some()) {
+            for (name, seen) in known {
+                if !self.plan.models.contains_key(&name) {
+                    deferred.entry(name).or_insert(seen);
+                }
+            }
+        }
+        for (name, seen) in &deferred {
+            let reads = self.plan.reads.get(name).cloned().unwrap_or_default();
+            let item = item_of(seen, reads)?;
+            self.shelf.put(name, item);
+        }
+        self.deferred = deferred;
+        Ok(())
     }
 
     /// What readers see under a model's name.
     pub(super) fn published_item(&self, name: &str) -> Result<Option<Item>> {
         let Some(seen) = self.published.get(name) else { return Ok(None) };
-        if let (Some(location), Some(version)) = (&seen.location, seen.version) {
-            let location = Location::new(location.as_str())?;
-            return Ok(Some(Item::Table { location, version }));
-        }
-        let Some(sql) = seen.view_sql.clone() else { return Ok(None) };
-        let reads = self.plan.reads.get(name).cloned().unwrap_or_default();
-        Ok(Some(Item::View { sql, fingerprint: seen.fingerprint.clone(), reads }))
+        item_of(seen, self.plan.reads.get(name).cloned().unwrap_or_default())
     }
 
     /// What an ephemeral model means to its tests, whether it is built now or not.
@@ -162,10 +196,15 @@ impl<'a> Progress<'a> {
     async fn open_published_views(&mut self) -> Result<()> {
         let session = self.session()?;
         let mut found = Vec::new();
-        for (name, model) in &self.plan.models {
+        let others = self.deferred.keys().filter(|name| !self.plan.models.contains_key(*name));
+        for name in self.plan.models.keys().chain(others) {
             let Some(Item::View { sql, .. }) = self.shelf.item(name) else { continue };
             let unbuilt = !self.plan.selected.contains(name);
-            if !unbuilt || names::render_model(self.world.project, model, false)? == *sql {
+            let same = match self.plan.models.get(name) {
+                Some(model) => names::render_model(self.world.project, model, false)? == *sql,
+                None => false,
+            };
+            if !unbuilt || same {
                 continue;
             }
             // A view that can no longer be planned fails where it is read.
@@ -218,16 +257,27 @@ impl<'a> Progress<'a> {
 
     async fn build_one(&self, session: &Session, name: &str) -> (Duration, Result<Candidate>) {
         let start = Instant::now();
-        let (Some(model), Some(reads)) = (self.plan.models.get(name), self.plan.reads.get(name))
-        else {
-            return (
-                start.elapsed(),
-                Err(Error::internal(format!("model \"{name}\" is not planned"))),
-            );
-        };
         let started =
             |name: &str| (self.options.on_event)(Event::Started { model: name.to_owned() });
-        let job = Job {
+        let made = match self.job(session, name, &started) {
+            Ok(job) => job.run().await,
+            Err(error) => Err(error),
+        };
+        (start.elapsed(), made)
+    }
+
+    /// What building `name` needs to know.
+    pub(super) fn job<'b>(
+        &'b self,
+        session: &'b Session,
+        name: &str,
+        started: &'b (dyn Fn(&str) + Sync),
+    ) -> Result<Job<'b>> {
+        let (Some(model), Some(reads)) = (self.plan.models.get(name), self.plan.reads.get(name))
+        else {
+            return Err(Error::internal(format!("model \"{name}\" is not planned")));
+        };
+        Ok(Job {
             world: self.world,
             model,
             reads,
@@ -235,10 +285,9 @@ impl<'a> Progress<'a> {
             session,
             past: self.past(name),
             full_refresh: self.options.full_refresh,
-            started: &started,
-        };
-        let made = job.run().await;
-        (start.elapsed(), made)
+            interval: self.options.interval,
+            started,
+        })
     }
 
     /// Notes what became of a model and lets its name mean the candidate.
@@ -373,6 +422,47 @@ impl<'a> Progress<'a> {
         Ok(())
     }
 
+    /// Blocks models whose new columns break something that works on what readers see now.
+    pub(super) async fn guard_readers(&mut self) -> Result<()> {
+        let project = self.world.project;
+        let changed = self.sequence.iter().filter_map(|name| {
+            let (model, made) = (self.plan.models.get(name)?, self.candidates.get(name)?);
+            let seen = self.published.get(name)?;
+            let other = made.fingerprint != seen.fingerprint && !self.blocked.contains(name);
+            let readers = demand::readers(project, &model.name);
+            (other && !readers.is_empty()).then(|| (name.clone(), readers))
+        });
+        let changed: Vec<(String, Vec<NodeId>)> = changed.collect();
+        if changed.is_empty() {
+            return Ok(());
+        }
+        let before = crate::catalog(self.world).await?;
+        let mut after = before.clone();
+        for name in self.plan.models.keys() {
+            if let Some(item) = self.shelf.item(name) {
+                item.put(&TableName::parse(name)?, &mut after);
+            }
+        }
+        let before = self.world.lake.session(before)?;
+        let after = self.world.lake.session(after)?;
+        for (name, readers) in changed {
+            for reader in readers {
+                let Some(why) = demand::judge(project, &reader, &before, &after).await.broken
+                else {
+                    continue;
+                };
+                let error = Error::blocked(format!("it would break {reader}: {why}")).hint(
+                    "Change both together, or keep what is read; until then readers keep the last good version.",
+                );
+                self.block(&name)?;
+                if let Some(outcome) = self.outcomes.get_mut(&name) {
+                    outcome.error.get_or_insert(Failure::from(&error));
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Blocks what was built on a model before a later test of that model failed.
     fn block_late(&mut self) {
         for name in self.sequence.clone() {
@@ -402,7 +492,7 @@ impl<'a> Progress<'a> {
         for name in passed {
             let Some(candidate) = self.candidates.get(name) else { continue };
             let build = self.build_record(name, candidate);
-            let seen = publication(&build);
+            let seen = publication(&build, self.target());
             let same = |old: &Publication| {
                 Publication { published_at: seen.published_at, ..old.clone() } == seen
             };
@@ -415,11 +505,38 @@ impl<'a> Progress<'a> {
                 builds.push(build);
             }
         }
+        publications.extend(self.pointers(&publications));
         let dropped = self.dropped();
         // Recorded first: a crash in between leaves a build that the next one finds and publishes.
         self.world.store.record_builds(&builds)?;
         self.world.store.publish(&publications, &dropped)?;
         Ok(self.report(&publications, dropped))
+    }
+
+    /// What readers of this environment need to see of production, because what was built here reads it.
+    fn pointers(&self, publications: &[Publication]) -> Vec<Publication> {
+        let mut open: Vec<&str> = publications.iter().map(|seen| seen.name.as_str()).collect();
+        let (mut seen, mut found) = (BTreeSet::new(), Vec::new());
+        while let Some(name) = open.pop() {
+            let item_reads = match self.shelf.item(name) {
+                Some(Item::View { reads, .. }) => Some(reads),
+                _ => None,
+            };
+            let reads = self.plan.reads.get(name).into_iter().chain(item_reads).flatten();
+            for read in reads.filter(|read| seen.insert(read.as_str())) {
+                open.push(read);
+                let Some(pointer) = self.deferred.get(read) else { continue };
+                let target = match self.plan.models.contains_key(read) {
+                    true => self.target().to_owned(),
+                    false => pointer.target.clone(),
+                };
+                let pointer = Publication { target, ..pointer.clone() };
+                if self.published.get(read) != Some(&pointer) {
+                    found.push(pointer);
+                }
+            }
+        }
+        found
     }
 
     /// What the metadata keeps of a build that passed.
@@ -438,23 +555,49 @@ impl<'a> Progress<'a> {
             view_sql,
             tests,
             built_at: self.world.now,
+            sql: Some(candidate.sql.clone()),
+            intervals: candidate.intervals.as_ref().map(Intervals::to_string),
         }
     }
 
     /// Published models that are no longer declared; they go only if nothing readers keep needs them.
     fn dropped(&self) -> Vec<String> {
-        if !self.plan.whole || !self.blocked.is_empty() {
+        if !self.blocked.is_empty() {
             return Vec::new();
         }
-        let declared =
-            |name: &&String| !self.plan.models.contains_key(*name) || self.is_ephemeral(name);
-        self.published.keys().filter(declared).cloned().collect()
+        self.undeclared()
+    }
+
+    /// Published models that a whole build no longer finds declared. Those of another dbt target are
+    /// declared there.
+    pub(super) fn undeclared(&self) -> Vec<String> {
+        if !self.plan.whole {
+            return Vec::new();
+        }
+        let schemas: BTreeSet<&str> =
+            self.plan.models.values().map(|model| model.schema.as_str()).collect();
+        let ours = |seen: &Publication| match seen.target.is_empty() && !self.target().is_empty() {
+            // An older program did not note the target: what lies in our schemas is ours.
+            true => seen.name.split('.').next().is_some_and(|schema| schemas.contains(schema)),
+            false => seen.target == self.target(),
+        };
+        let gone = self.published.values().filter(|seen| {
+            let name = &seen.name;
+            ours(seen) && (!self.plan.models.contains_key(name) || self.is_ephemeral(name))
+        });
+        gone.map(|seen| seen.name.clone()).collect()
+    }
+
+    /// The dbt target of this build; empty where there is none.
+    fn target(&self) -> &str {
+        self.world.project.dbt.as_ref().map_or("", |dbt| dbt.target.as_str())
     }
 
     fn report(mut self, publications: &[Publication], dropped: Vec<String>) -> BuildReport {
         let notes = std::mem::take(&mut self.notes);
         let mut report = BuildReport { removed: dropped, notes, ..BuildReport::default() };
-        report.published = publications.iter().map(|seen| seen.name.clone()).collect();
+        let own = publications.iter().filter(|seen| !self.deferred.contains_key(&seen.name));
+        report.published = own.map(|seen| seen.name.clone()).collect();
         report.published.sort();
         for name in &self.sequence {
             let Some(outcome) = self.outcomes.remove(name) else { continue };
@@ -484,8 +627,18 @@ fn skipped_because(culprit: &str) -> Failure {
     Failure::from(&error)
 }
 
+/// What a name means to readers.
+pub(super) fn item_of(seen: &Publication, reads: BTreeSet<String>) -> Result<Option<Item>> {
+    if let (Some(location), Some(version)) = (&seen.location, seen.version) {
+        let location = Location::new(location.as_str())?;
+        return Ok(Some(Item::Table { location, version }));
+    }
+    let Some(sql) = seen.view_sql.clone() else { return Ok(None) };
+    Ok(Some(Item::View { sql, fingerprint: seen.fingerprint.clone(), reads }))
+}
+
 /// What readers see of a build.
-fn publication(build: &Build) -> Publication {
+fn publication(build: &Build, target: &str) -> Publication {
     Publication {
         name: build.name.clone(),
         location: build.location.clone(),
@@ -493,5 +646,6 @@ fn publication(build: &Build) -> Publication {
         view_sql: build.view_sql.clone(),
         fingerprint: build.fingerprint.clone(),
         published_at: build.built_at,
+        target: target.to_owned(),
     }
 }

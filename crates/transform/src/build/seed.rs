@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch, StringArray};
-use arrow::datatypes::{DataType, Field, Schema};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use flywheel_base::{Error, Result};
-use flywheel_warehouse::{Catalog, TableName};
+use flywheel_project::Seed;
+use flywheel_warehouse::{Catalog, Lake, Query, TableName};
 
 use super::job::{Compiled, Job, Made};
 use super::materialize::{good_version, replace};
@@ -17,10 +18,26 @@ const TEXT_SCHEMA: &str = "_seed";
 
 /// Reads the file and writes the table; each value is cast to its column's type by SQL.
 pub(super) async fn build(job: &Job<'_>, compiled: &Compiled) -> Result<Made> {
-    let Some(seed) = &job.model.seed else {
+    let Some(declared) = &job.model.seed else {
         return Err(Error::internal(format!("model \"{}\" is no seed", job.model.name)));
     };
-    let rows = seed.read()?;
+    let query = query(job.world.lake, declared).await?;
+    let location = job.location(&compiled.fingerprint)?;
+    let before = good_version(job, compiled, &location);
+    let commit = replace(job, &location, &query, before).await?;
+    let item = Item::Table { location, version: commit.version };
+    Ok(Made { item, rows: Some(commit.rows_written), batch: None })
+}
+
+/// The rows of the file, in the types of its columns.
+pub(super) async fn values(lake: &Lake, declared: &Seed) -> Result<(SchemaRef, Vec<RecordBatch>)> {
+    let query = query(lake, declared).await?;
+    Ok((query.schema(), query.collect().await?))
+}
+
+/// The file as a query.
+async fn query(lake: &Lake, declared: &Seed) -> Result<Query> {
+    let rows = declared.read()?;
     let fields: Vec<Field> =
         rows.columns.iter().map(|name| Field::new(name, DataType::Utf8, true)).collect();
     let schema = Arc::new(Schema::new(fields));
@@ -31,7 +48,7 @@ pub(super) async fn build(job: &Job<'_>, compiled: &Compiled) -> Result<Made> {
     let text = TableName::new(TEXT_SCHEMA, "text");
     let mut catalog = Catalog::new();
     catalog.memory(&text, schema, vec![batch]);
-    let session = job.world.lake.session(catalog)?;
+    let session = lake.session(catalog)?;
     let mut casts = Vec::with_capacity(rows.columns.len());
     for (name, sql_type) in rows.columns.iter().zip(&rows.types) {
         if !is_type(sql_type) {
@@ -43,12 +60,7 @@ pub(super) async fn build(job: &Job<'_>, compiled: &Compiled) -> Result<Made> {
         casts.push(format!("CAST({0} AS {sql_type}) AS {0}", quoted(name)));
     }
     let sql = format!("SELECT {} FROM {}", casts.join(", "), quoted_table(&text.to_string()));
-    let query = session.query(&sql).await?;
-    let location = job.location(&compiled.fingerprint)?;
-    let before = good_version(job, compiled, &location);
-    let commit = replace(job, &location, &query, before).await?;
-    let item = Item::Table { location, version: commit.version };
-    Ok(Made { item, rows: Some(commit.rows_written), batch: None })
+    session.query(&sql).await
 }
 
 /// Whether a text can be nothing but a type.

@@ -307,6 +307,8 @@ impl Progress<'_> {
             view_sql: None,
             tests: PASSED.to_owned(),
             built_at: self.world.now,
+            sql: None,
+            intervals: None,
         });
     }
 

@@ -261,7 +261,7 @@ async fn sample(session: &Session, query: &str) -> Result<Sample> {
 }
 
 /// The rows of a batch as text.
-pub(super) fn texts(batch: &RecordBatch) -> Result<Vec<Vec<String>>> {
+pub(crate) fn texts(batch: &RecordBatch) -> Result<Vec<Vec<String>>> {
     let options = FormatOptions::default();
     let failed = |error| Error::internal("cannot show a failing row").caused_by(error);
     let columns = batch

@@ -31,6 +31,8 @@ const FULL: BuildOptions<'static> = BuildOptions {
     known: None,
     full_refresh: true,
     run_tests: true,
+    defer: None,
+    interval: None,
     on_event: &|_| {},
 };
 

@@ -14,10 +14,14 @@ use crate::data_file::{self, DataWriter};
 use crate::log::LOG_FOLDER;
 use crate::maintain::{Maintain, Maintained};
 use crate::snapshot::{DataFile, Snapshot};
+use crate::store::{RealDisk, move_file};
 use crate::write::Commit;
 
 /// A file that no commit names is an unfinished write until it is this old, by the machine's clock.
 const ORPHAN_AGE_US: i64 = 24 * 3_600 * 1_000_000;
+
+/// Where a table is moved before it is deleted; nothing in it is a table.
+const REMOVED_FOLDER: &str = ".removed";
 
 /// A file in a table's folder.
 #[derive(Debug)]
@@ -48,6 +52,21 @@ impl Lane {
             self.vacuum(&head, oldest, options, &mut done).await?;
         }
         Ok(done)
+    }
+
+    /// Removes the table, while no writer of this process is in between; says how many bytes are free. None
+    /// if a query of this process still reads it, or there is none.
+    ///
+    /// It is first moved aside in one step, so that a kill leaves the whole table or none.
+    pub(crate) async fn remove(&self) -> Result<Option<u64>> {
+        let _lane = self.queue.lock().await;
+        self.forget();
+        if locked(&self.handed_out).iter().any(|snapshot| snapshot.strong_count() > 0) {
+            return Ok(None);
+        }
+        let root = self.around.root.clone();
+        let location = self.location().as_str().to_owned();
+        task::compute(move || remove(&root, &location)).await
     }
 
     /// Writes many small files as few large ones.
@@ -251,6 +270,23 @@ fn stored_files(folder: &FilePath) -> Result<Vec<Stored>> {
     }
     found.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(found)
+}
+
+/// Moves a table's folder aside and deletes it there, with what an earlier removal left.
+fn remove(root: &FilePath, location: &str) -> Result<Option<u64>> {
+    let folder = root.join(location);
+    let aside = root.join(REMOVED_FOLDER);
+    if aside.is_dir() {
+        fs::remove_dir_all(&aside).map_err(|error| Error::io("delete", &aside, error))?;
+    }
+    if !folder.join(LOG_FOLDER).is_dir() {
+        return Ok(None);
+    }
+    let bytes = stored_files(&folder)?.iter().map(|file| file.bytes).sum();
+    let to = aside.join(location.replace('/', "."));
+    move_file(&RealDisk, &folder, &to).map_err(|error| Error::io("move aside", &folder, error))?;
+    fs::remove_dir_all(&aside).map_err(|error| Error::io("delete", &aside, error))?;
+    Ok(Some(bytes))
 }
 
 fn delete(files: &[Stored]) -> Result<(usize, u64)> {

@@ -38,6 +38,19 @@ pub struct Query {
     tables: BTreeSet<TableName>,
 }
 
+fn fingerprint_of(plan: &LogicalPlan) -> String {
+    let mut text = plan.display_indent().to_string();
+    let listed = plan.apply_with_subqueries(|node| {
+        if let LogicalPlan::Values(values) = node {
+            // The display shows the first rows only.
+            text.push_str(&format!("\n{:?}", values.values));
+        }
+        Ok(TreeNodeRecursion::Continue)
+    });
+    debug_assert!(listed.is_ok(), "the visitor does not fail");
+    digest::hex(&[text.as_bytes()])
+}
+
 impl std::fmt::Debug for Query {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Query").field("tables", &self.tables).finish_non_exhaustive()
@@ -85,16 +98,16 @@ impl Query {
     /// do not.
     #[must_use]
     pub fn fingerprint(&self) -> String {
-        let mut text = self.plan.display_indent().to_string();
-        let listed = self.plan.apply_with_subqueries(|node| {
-            if let LogicalPlan::Values(values) = node {
-                // The display shows the first rows only.
-                text.push_str(&format!("\n{:?}", values.values));
-            }
-            Ok(TreeNodeRecursion::Continue)
-        });
-        debug_assert!(listed.is_ok(), "the visitor does not fail");
-        digest::hex(&[text.as_bytes()])
+        fingerprint_of(&self.plan)
+    }
+
+    /// As [`Query::fingerprint`], of the optimised plan: two queries of which one was only written
+    /// otherwise mostly have the same; two that differ in rows or values never do.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`] if the plan cannot be optimised, such as for a wrong constant.
+    pub fn normal_fingerprint(&self) -> Result<String> {
+        Ok(fingerprint_of(&self.state.optimize(&self.plan).map_err(from_engine)?))
     }
 
     /// Runs the query and reads its answer into memory.

@@ -17,7 +17,7 @@ use crate::{Result, figures, process, python};
 const ROUNDS: usize = 5;
 /// The longest our build may take beside dbt's.
 const BUILD_MAX: f64 = 0.2;
-/// The longest a build of 100 models may take in which nothing changed, in seconds.
+/// The longest a build or a plan of 100 models may take in which nothing changed, in seconds.
 const UNCHANGED_MAX_S: f64 = 0.3;
 /// The longest reading 1,000 models may take beside `dbt parse`.
 const PARSE_MAX: f64 = 0.1;
@@ -62,6 +62,16 @@ pub(super) fn run(context: &Context) -> Result<Tally> {
     }
     let wall = figures::median(&walls).unwrap_or(f64::MAX);
     at_most(&mut tally, "dbt: seconds of a build of 100 unchanged models", wall, UNCHANGED_MAX_S);
+    let mut plans = Vec::new();
+    for _ in 0..ROUNDS {
+        plans.push(process::measure(&mut quiet(&flywheel, &many, "plan"))?.wall_s);
+    }
+    let wall = figures::median(&plans).unwrap_or(f64::MAX);
+    at_most(&mut tally, "dbt: seconds of a plan of 100 unchanged models", wall, UNCHANGED_MAX_S);
+    let plan = process::output(&mut flywheel.on(&many, &["plan", "--output", "json"]))?;
+    let plan: Value = serde_json::from_str(&plan)?;
+    let tasks = plan.get("models").and_then(Value::as_array).map_or(usize::MAX, Vec::len);
+    holds(&mut tally, "dbt: a plan of 100 unchanged models has no task", tasks == 0);
     let thousand = folder.join("thousand");
     generated(&thousand, 1_000)?;
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());

@@ -197,3 +197,23 @@ fn settings_never_show_their_secrets() {
     let action: WebhookAction = serde_json::from_value(settings).unwrap();
     assert!(!format!("{action:?}").contains("hush"));
 }
+
+#[test]
+fn a_request_that_comes_in_is_believed_only_if_it_is_signed() {
+    let secret = Secret::new("k");
+    let given = signature(&secret, "d-1", "{}");
+    assert!(is_signed(&secret, "d-1", b"{}", &given));
+    for (secret, key, body, given) in [
+        ("l", "d-1", "{}", given.as_str()),
+        ("k", "d-2", "{}", &given),
+        ("k", "d-1", "{ }", &given),
+        ("k", "d-1", "{}", ""),
+        ("k", "d-1", "{}", "sha256="),
+        ("k", "d-1", "{}", "sha256=zz"),
+        ("k", "d-1", "{}", "sha256=é"),
+        ("k", "d-1", "{}", &given[..given.len() - 2]),
+        ("k", "d-1", "{}", &given.replace("sha256", "sha1")),
+    ] {
+        assert!(!is_signed(&Secret::new(secret), key, body.as_bytes(), given), "{key} {given}");
+    }
+}

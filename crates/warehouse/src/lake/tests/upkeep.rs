@@ -139,3 +139,28 @@ async fn a_long_log_gets_a_checkpoint_by_itself() {
     assert!(names.iter().any(|name| name.contains("100.checkpoint")), "{names:?}");
     assert_eq!(t.other().await.head(&at("raw/x")).await.unwrap().unwrap().rows, Some(101));
 }
+
+#[tokio::test]
+async fn a_table_that_is_removed_is_gone_whole_and_can_be_made_anew() {
+    let t = TestLake::new().await;
+    t.lake.write(&at("mart/x/abc"), append(pairs(&[(1, "a")]))).await.unwrap();
+    t.lake.write(&at("mart/x/def"), append(pairs(&[(2, "b")]))).await.unwrap();
+    let mut catalog = crate::Catalog::new();
+    catalog.table(&crate::TableName::new("mart", "x"), at("mart/x/abc"), None);
+    let session = t.lake.session(catalog).unwrap();
+    let query = session.query("select v from mart.x").await.unwrap();
+    assert_eq!(t.lake.remove(&at("mart/x/abc")).await.unwrap(), None, "a query reads it");
+    assert_eq!(query.collect().await.unwrap().len(), 1);
+    drop((query, session));
+    // What an earlier removal left behind goes, too.
+    fs::create_dir_all(t.file(".removed/mart.x.old/_delta_log")).unwrap();
+    assert!(t.lake.remove(&at("mart/x/abc")).await.unwrap().unwrap() > 0);
+    assert_eq!(t.lake.remove(&at("mart/x/abc")).await.unwrap(), None);
+    for lake in [&t.lake, &t.other().await] {
+        assert_eq!(lake.locations().await.unwrap(), [at("mart/x/def")]);
+        assert!(lake.head(&at("mart/x/abc")).await.unwrap().is_none());
+    }
+    assert!(!t.file(".removed").exists());
+    let again = t.lake.write(&at("mart/x/abc"), append(pairs(&[(3, "c")]))).await.unwrap();
+    assert_eq!(again.version, 0);
+}

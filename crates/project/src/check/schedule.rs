@@ -1,0 +1,198 @@
+//! Schedules: when they are due, what they run, whom they tell.
+
+use std::collections::BTreeSet;
+
+use flywheel_base::calendar::{Cron, Timing, time_zone};
+use flywheel_base::{Error, suggest};
+
+use super::Check;
+use super::sync::at;
+use crate::diagnostic::{Diagnostic, Span};
+use crate::graph::NodeKind;
+use crate::load::Read;
+use crate::resource::quantity::Duration;
+use crate::resource::schedule::{Runs, Schedule};
+use crate::yaml::{Node, Step};
+
+impl Check<'_> {
+    pub(super) fn schedules(&mut self) {
+        let loaded = self.loaded;
+        for read in loaded.schedules.values() {
+            self.schedule_work(read);
+            self.schedule_time(read);
+            self.schedule_looks(read);
+            self.schedule_limits(read);
+            let node = read.node.find(&[Step::Key("alert"), Step::Key("actions")]);
+            self.schedule_names(read, node, &read.value.alert.actions, NodeKind::Action);
+        }
+    }
+
+    fn schedule_says(&mut self, read: &Read<Schedule>, span: Span, message: String, hint: &str) {
+        self.push(&read.file, Diagnostic::error(span, message).hint(hint));
+    }
+
+    /// Reports the mistake of a text at its place.
+    fn schedule_error(&mut self, read: &Read<Schedule>, span: Span, error: &Error) {
+        let hint = error.hint_text().unwrap_or_default();
+        self.schedule_says(read, span, error.message().to_owned(), hint);
+    }
+
+    fn schedule_names(
+        &mut self,
+        read: &Read<Schedule>,
+        node: &Node,
+        names: &[String],
+        kind: NodeKind,
+    ) {
+        for (name, item) in names.iter().zip(node.items()) {
+            if !self.declared(kind, name) {
+                let schedule = &read.value.schedule;
+                let message =
+                    format!("schedule \"{schedule}\" names unknown {} \"{name}\"", kind.word());
+                let hint = self.near(&[kind], name);
+                self.schedule_says(read, item.span, message, &hint);
+            }
+        }
+    }
+
+    fn schedule_work(&mut self, read: &Read<Schedule>) {
+        let schedule = &read.value;
+        let node = read.node.find(&[Step::Key("select")]);
+        let word = schedule.run.word();
+        match schedule.run {
+            Runs::Turn if !schedule.select.is_empty() => {
+                let message = "a turn is the whole wheel: it cannot be a part of it".to_owned();
+                let hint = "Remove `select`, or choose `run: sync`, `build` or `learn`.";
+                self.schedule_says(read, node.span, message, hint);
+            }
+            Runs::Turn => {}
+            Runs::Sync => self.schedule_names(read, node, &schedule.select, NodeKind::Sync),
+            Runs::Learn => self.schedule_names(read, node, &schedule.select, NodeKind::Learner),
+            Runs::Quarantine if schedule.select.len() > 1 => {
+                let message =
+                    "rows are tried again for one sync, or for all if none is named".to_owned();
+                self.schedule_says(read, node.span, message, "Name one sync, or none.");
+            }
+            Runs::Quarantine => self.schedule_names(read, node, &schedule.select, NodeKind::Sync),
+            Runs::Build => {
+                let found = self.checked.graph.select(&schedule.select, &[]);
+                if let Err(error) = found {
+                    self.schedule_error(read, node.span, &error);
+                }
+            }
+        }
+        if schedule.full_refresh && schedule.run != Runs::Build {
+            let message = format!("a {word} has no full refresh");
+            let hint = "Remove `full_refresh`; it belongs to `run: build`.";
+            self.schedule_says(read, at(&read.node, "full_refresh"), message, hint);
+        }
+    }
+
+    fn schedule_time(&mut self, read: &Read<Schedule>) {
+        let when = &read.value.when;
+        let node = read.node.find(&[Step::Key("when")]);
+        if let Some(text) = &when.cron
+            && let Err(error) = Cron::parse(text)
+        {
+            self.schedule_error(read, at(node, "cron"), &error);
+        }
+        if let Some(name) = &when.zone {
+            if let Err(error) = time_zone(name) {
+                self.schedule_error(read, at(node, "zone"), &error);
+            }
+            if when.cron.is_none() {
+                let message = "a zone belongs to a cron expression".to_owned();
+                let hint = "Add `cron`, or remove `zone`; intervals do not depend on it.";
+                self.schedule_says(read, at(node, "zone"), message, hint);
+            }
+        }
+        if let Some(every) = when.every {
+            if when.cron.is_some() {
+                let message =
+                    "a schedule has a cron expression or an interval, not both".to_owned();
+                let hint = "Remove one of them, or make a schedule of each.";
+                self.schedule_says(read, at(node, "every"), message, hint);
+            }
+            if let Err(error) = Timing::every(every.micros) {
+                self.schedule_error(read, at(node, "every"), &error);
+            }
+        }
+    }
+
+    fn schedule_looks(&mut self, read: &Read<Schedule>) {
+        let when = &read.value.when;
+        let node = read.node.find(&[Step::Key("when")]);
+        let known = self.relations();
+        let tables = read.node.find(&[Step::Key("when"), Step::Key("tables")]);
+        for (table, item) in when.tables.iter().zip(tables.items()) {
+            if !known.contains(table) {
+                let schedule = &read.value.schedule;
+                let message = format!("schedule \"{schedule}\" looks at unknown table \"{table}\"");
+                let hint = suggest::hint(table, known.iter().map(String::as_str));
+                self.schedule_says(read, item.span, message, &hint);
+            }
+        }
+        let files = read.node.find(&[Step::Key("when"), Step::Key("files")]);
+        for (pattern, item) in when.files.iter().zip(files.items()) {
+            let outside = pattern.split('/').any(|part| part == "..");
+            if pattern.is_empty() || pattern.starts_with('/') || outside {
+                let message = format!("\"{pattern}\" is not below the project's folder");
+                let hint = "Write a path below it, such as inbox/*.csv.";
+                self.schedule_says(read, item.span, message, hint);
+            }
+        }
+        let lag = read.node.find(&[Step::Key("when"), Step::Key("lag")]);
+        self.schedule_names(read, lag, &when.lag, NodeKind::Sync);
+        if when.look.is_some() && !when.looks() {
+            let message = "nothing is looked at".to_owned();
+            let hint = "Remove `look`, or name `tables`, `files` or `lag`.";
+            self.schedule_says(read, at(node, "look"), message, hint);
+        }
+        self.schedule_duration(read, node, "look", when.look);
+        if let Some(secret) = &when.webhook
+            && !crate::secret::is_reference(secret)
+        {
+            let message = "the secret of a webhook stands in a file of the project".to_owned();
+            let hint = "Refer to it: ${env:NAME}, or ${file:path}.";
+            self.schedule_says(read, at(node, "webhook"), message, hint);
+        }
+    }
+
+    fn schedule_limits(&mut self, read: &Read<Schedule>) {
+        let schedule = &read.value;
+        self.schedule_duration(read, &read.node, "timeout", schedule.timeout);
+        self.schedule_duration(read, &read.node, "deadline", schedule.deadline);
+        let node = read.node.find(&[Step::Key("retry")]);
+        if schedule.retry.wait > schedule.retry.wait_max {
+            let message = "the wait is longer than the longest wait".to_owned();
+            self.schedule_says(
+                read,
+                at(node, "wait"),
+                message,
+                "Raise `wait_max`, or lower `wait`.",
+            );
+        }
+    }
+
+    /// Reports a length of time that is none.
+    fn schedule_duration(
+        &mut self,
+        read: &Read<Schedule>,
+        node: &Node,
+        key: &str,
+        value: Option<Duration>,
+    ) {
+        if value.is_some_and(|value| value.micros < 1_000_000) {
+            let message = format!("\"{key}\" is shorter than a second");
+            self.schedule_says(read, at(node, key), message, "Write 30s, 15m, 1h or 1d.");
+        }
+    }
+
+    /// The tables of the lake that have versions.
+    fn relations(&self) -> BTreeSet<String> {
+        let landed = self.checked.sources.keys().cloned();
+        let models = self.loaded.models.values().map(|read| read.value.relation());
+        let learned = self.loaded.learners.keys().map(|name| format!("learn.{name}"));
+        landed.chain(models).chain(learned).collect()
+    }
+}

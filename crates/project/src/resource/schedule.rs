@@ -1,0 +1,256 @@
+//! `schedules/*.yaml`.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::quantity::Duration;
+
+/// What `flywheel serve` runs by itself, and when.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Schedule {
+    /// The schedule's name.
+    pub schedule: String,
+    /// What it is for.
+    #[serde(default)]
+    pub description: Option<String>,
+    /// What is run, as the command of that name does.
+    pub run: Runs,
+    /// Of what: names of syncs or learners, selectors of models as in `flywheel build --select`; all if empty.
+    #[serde(default)]
+    pub select: Vec<String>,
+    /// Builds incremental tables anew; only of `run: build`.
+    #[serde(default)]
+    pub full_refresh: bool,
+    /// When it is run by itself; a schedule without it waits until somebody asks.
+    #[serde(default)]
+    pub when: When,
+    /// What becomes of moments that passed while no server was running.
+    #[serde(default)]
+    pub catch_up: CatchUp,
+    /// What becomes of a moment that comes while the run before has not ended.
+    #[serde(default)]
+    pub overlap: Overlap,
+    /// When a run that failed is tried again.
+    #[serde(default)]
+    pub retry: Retry,
+    /// How long one attempt may take before it is stopped, such as `1h`; without it, as long as it takes.
+    #[serde(default)]
+    pub timeout: Option<Duration>,
+    /// How long after its moment a run shall have ended, such as `3h`: one that has not is told of as late, and goes on.
+    #[serde(default)]
+    pub deadline: Option<Duration>,
+    /// Who goes first if several wait: the larger number.
+    #[serde(default)]
+    #[schemars(range(min = -100, max = 100))]
+    pub priority: i32,
+    /// Keeps the schedule from running by itself.
+    #[serde(default)]
+    pub paused: bool,
+    /// Who is told when runs fail, are late, or work again.
+    #[serde(default)]
+    pub alert: Alerts,
+}
+
+/// What a schedule runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Runs {
+    /// The whole wheel once, as `flywheel turn`.
+    Turn,
+    /// Syncs, as `flywheel sync`.
+    Sync,
+    /// Models and their tests, as `flywheel build`.
+    Build,
+    /// Learners, as `flywheel learn`.
+    Learn,
+    /// Rows that were set aside are tried again, as `flywheel quarantine replay`.
+    Quarantine,
+}
+
+impl Runs {
+    /// The word in files.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Turn => "turn",
+            Self::Sync => "sync",
+            Self::Build => "build",
+            Self::Learn => "learn",
+            Self::Quarantine => "quarantine",
+        }
+    }
+}
+
+/// When a schedule runs by itself.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct When {
+    /// A cron expression: minute, hour, day of the month, month and day of the week, such as `30 2 * * mon-fri`;
+    /// `L` is the last day of the month.
+    #[serde(default)]
+    pub cron: Option<String>,
+    /// The time zone of the cron expression, such as `Asia/Shanghai`; UTC if absent.
+    #[serde(default)]
+    pub zone: Option<String>,
+    /// An interval, such as `15m`, counted from midnight UTC of 1 January 1970.
+    #[serde(default)]
+    pub every: Option<Duration>,
+    /// Tables, `schema.table`: a new version of one of them starts a run.
+    #[serde(default)]
+    pub tables: Vec<String>,
+    /// Files of the project's folder, such as `inbox/*.csv`: one that is new or has changed starts a run.
+    #[serde(default)]
+    pub files: Vec<String>,
+    /// Syncs: rows that wait in the source of one of them start a run, where the source can tell (databases that are
+    /// followed, Kafka, journals).
+    #[serde(default)]
+    pub lag: Vec<String>,
+    /// How often tables, files and lag are looked at, `30s` if absent.
+    #[serde(default)]
+    pub look: Option<Duration>,
+    /// Lets another system start a run by `POST /v1/hooks/NAME`, signed with this secret: `${env:NAME}`.
+    #[serde(default)]
+    pub webhook: Option<String>,
+}
+
+impl When {
+    /// Whether what there is decides, beside the time.
+    #[must_use]
+    pub fn looks(&self) -> bool {
+        !(self.tables.is_empty() && self.files.is_empty() && self.lag.is_empty())
+    }
+}
+
+/// What becomes of moments that passed while no server was running.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum CatchUp {
+    /// They are left out.
+    None,
+    /// The last one of them is made up for.
+    #[default]
+    Latest,
+    /// Each of them is made up for, oldest first.
+    All,
+}
+
+/// What becomes of a moment that comes while the run before has not ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Overlap {
+    /// It is left out.
+    #[default]
+    Skip,
+    /// It waits.
+    Queue,
+    /// The run before is stopped for it.
+    Cancel,
+}
+
+/// When a run that failed is tried again.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Retry {
+    /// How often a run is tried, the first time included.
+    #[serde(default = "attempts_default")]
+    #[schemars(range(min = 1, max = 100))]
+    pub attempts: u32,
+    /// The wait before the second attempt, `30s` if absent; it doubles with each further one.
+    #[serde(default = "wait_default")]
+    pub wait: Duration,
+    /// The longest wait, `30m` if absent.
+    #[serde(default = "wait_max_default")]
+    pub wait_max: Duration,
+    /// After which errors. What a person must mend is not mended by trying again.
+    #[serde(default = "on_default")]
+    pub on: Vec<RetryOn>,
+}
+
+impl Default for Retry {
+    fn default() -> Self {
+        Self {
+            attempts: attempts_default(),
+            wait: wait_default(),
+            wait_max: wait_max_default(),
+            on: on_default(),
+        }
+    }
+}
+
+fn attempts_default() -> u32 {
+    3
+}
+
+fn wait_default() -> Duration {
+    Duration { micros: 30_000_000 }
+}
+
+fn wait_max_default() -> Duration {
+    Duration { micros: 1_800_000_000 }
+}
+
+fn on_default() -> Vec<RetryOn> {
+    vec![RetryOn::Unavailable, RetryOn::Conflict, RetryOn::Timeout]
+}
+
+/// A class of errors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum RetryOn {
+    /// An outside system did not answer.
+    Unavailable,
+    /// Somebody else changed the same thing.
+    Conflict,
+    /// The attempt took longer than `timeout`.
+    Timeout,
+    /// Memory, disk or another limit was reached.
+    Exhausted,
+}
+
+impl RetryOn {
+    /// The word in files, which is the name of the kind of error.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Unavailable => "unavailable",
+            Self::Conflict => "conflict",
+            Self::Timeout => "timeout",
+            Self::Exhausted => "exhausted",
+        }
+    }
+}
+
+/// Who is told what.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Alerts {
+    /// The actions by which alerts leave: files of `actions/`, such as one of type `chat` or `webhook`.
+    #[serde(default)]
+    pub actions: Vec<String>,
+    /// What is told of; everything if absent.
+    #[serde(default = "alert_on_default")]
+    pub on: Vec<AlertOn>,
+}
+
+impl Default for Alerts {
+    fn default() -> Self {
+        Self { actions: Vec::new(), on: alert_on_default() }
+    }
+}
+
+fn alert_on_default() -> Vec<AlertOn> {
+    vec![AlertOn::Failed, AlertOn::Late, AlertOn::Recovered]
+}
+
+/// What is told of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum AlertOn {
+    /// A run was given up, the first one after those that succeeded.
+    Failed,
+    /// A run has not ended by its deadline.
+    Late,
+    /// The first run that succeeded after those that failed.
+    Recovered,
+}

@@ -1,0 +1,420 @@
+//! Environments: each a publication map of its own over the same physical tables.
+//!
+//! A model's variant lies at `<schema>/<name>/<fingerprint>`, so two environments that agree about a
+//! model name the same table, and a new environment is a copy of a few rows. A promotion moves names
+//! of one map to what another map has, in one transaction, and keeps what they were before, so that
+//! a rollback is another one. Builds move along with publications: they tell what is up to date.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use flywheel_base::{Error, Result, Timestamp, suggest};
+use rusqlite::{Connection, OptionalExtension, params};
+
+use crate::Store;
+
+/// The environment that every reader sees who names no other.
+pub const PRODUCTION: &str = "prod";
+
+/// The longest name of an environment, in bytes.
+const NAME_BYTES_MAX: usize = 64;
+
+/// How many promotions of an environment can be taken back; tables only they name may be dropped.
+const MOVES_KEPT: i64 = 10;
+
+/// An environment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Environment {
+    /// Its name.
+    pub name: String,
+    /// The environment it was made from; none for production.
+    pub made_from: Option<String>,
+    /// When it was made, by the logical clock; none for production.
+    pub created_at: Option<Timestamp>,
+    /// How many names readers of it see.
+    pub models: usize,
+    /// How many of them are not what production has.
+    pub differing: usize,
+}
+
+/// What a promotion or a rollback did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EnvironmentMove {
+    /// The promotion's number, from 1.
+    pub number: i64,
+    /// The environment whose names were moved.
+    pub environment: String,
+    /// Where the promotion took them from.
+    pub made_from: String,
+    /// Names that mean something else now, by name.
+    pub moved: Vec<String>,
+    /// Names that mean nothing any more, by name.
+    pub dropped: Vec<String>,
+}
+
+impl Store {
+    /// The environment whose publications and builds this store reads and writes.
+    #[must_use]
+    pub fn environment(&self) -> &str {
+        &self.environment
+    }
+
+    /// This store for another environment.
+    ///
+    /// # Errors
+    /// [`flywheel_base::ErrorKind::NotFound`] if there is no such environment.
+    pub fn in_environment(mut self, name: &str) -> Result<Self> {
+        self.require(name)?;
+        name.clone_into(&mut self.environment);
+        Ok(self)
+    }
+
+    /// Every environment, production first, then by name.
+    ///
+    /// # Errors
+    /// As every method: see [`Store::open`].
+    pub fn environments(&self) -> Result<Vec<Environment>> {
+        self.read("list environments", |db| {
+            let mut all = vec![(PRODUCTION.to_owned(), None, None)];
+            let mut query = db.prepare_cached(
+                "SELECT environment, made_from, created_at FROM environments ORDER BY environment",
+            )?;
+            let rows = query.query_map([], |row| {
+                Ok((row.get(0)?, row.get(1)?, Some(Timestamp::from_micros(row.get(2)?))))
+            })?;
+            for row in rows {
+                all.push(row?);
+            }
+            let production = prints(db, PRODUCTION)?;
+            let mut found = Vec::with_capacity(all.len());
+            for (name, made_from, created_at) in all {
+                let own = prints(db, &name)?;
+                let same = own.iter().filter(|(name, print)| production.get(*name) == Some(*print));
+                let same = same.count();
+                let differing = (own.len() - same)
+                    + production.keys().filter(|name| !own.contains_key(*name)).count();
+                found.push(Environment {
+                    name,
+                    made_from,
+                    created_at,
+                    models: own.len(),
+                    differing,
+                });
+            }
+            Ok(found)
+        })
+    }
+
+    /// Makes an environment that sees what `from` sees; says whether it was not there before.
+    ///
+    /// # Errors
+    /// [`flywheel_base::ErrorKind::Invalid`] for a name that cannot be one,
+    /// [`flywheel_base::ErrorKind::NotFound`] if there is no environment `from`.
+    pub fn create_environment(&self, name: &str, from: &str, now: Timestamp) -> Result<bool> {
+        let fits = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+        let starts = name.starts_with(|c: char| c.is_ascii_alphanumeric());
+        if !starts || !name.chars().all(fits) || name.len() > NAME_BYTES_MAX {
+            return Err(Error::invalid(format!("\"{name}\" cannot name an environment")).hint(
+                "Use letters, digits, `-` and `_`, the first a letter or digit, at most 64 of them.",
+            ));
+        }
+        if name == PRODUCTION {
+            return Err(Error::invalid("the environment \"prod\" is always there")
+                .hint("Name another one, such as dev."));
+        }
+        self.require(from)?;
+        self.write("make an environment", |db| {
+            let names: Vec<String> = prints(db, from)?.into_keys().collect();
+            let made = db.execute(
+                "INSERT OR IGNORE INTO environments VALUES (?,?,?,?)",
+                params![name, from, now.micros(), names.join("\n")],
+            )?;
+            if made == 0 {
+                return Ok(false);
+            }
+            db.execute(
+                "INSERT INTO publications SELECT ?, name, location, version, view_sql, fingerprint, published_at, target
+                 FROM publications WHERE environment = ?",
+                params![name, from],
+            )?;
+            db.execute(
+                "INSERT INTO builds SELECT ?, name, fingerprint, inputs, location, version, view_sql, tests, built_at, sql, intervals
+                 FROM builds WHERE environment = ?",
+                params![name, from],
+            )?;
+            Ok(true)
+        })
+    }
+
+    /// Lets the names of `to` mean what they mean in `from`, in one step; none if they do already.
+    ///
+    /// A name of which both have the same variant stays at the newer of the two versions. A name that
+    /// `from` was made with and has no longer goes; one that `to` got since then stays.
+    ///
+    /// # Errors
+    /// [`flywheel_base::ErrorKind::NotFound`] if one of them does not exist,
+    /// [`flywheel_base::ErrorKind::Invalid`] if they are the same.
+    pub fn promote(&self, from: &str, to: &str, now: Timestamp) -> Result<Option<EnvironmentMove>> {
+        self.require(from)?;
+        self.require(to)?;
+        if from == to {
+            return Err(Error::invalid(format!("\"{from}\" cannot be promoted to itself")));
+        }
+        self.write("promote an environment", |db| {
+            let (new, old) = (heads(db, from)?, heads(db, to)?);
+            let base: Option<String> = db
+                .query_row("SELECT base FROM environments WHERE environment = ?", [from], |row| {
+                    row.get(0)
+                })
+                .optional()?;
+            let base: BTreeSet<&str> = base.iter().flat_map(|names| names.lines()).collect();
+            let newer = |(name, head): &(&String, &Head)| match old.get(*name) {
+                Some(now) if now.fingerprint == head.fingerprint => {
+                    head.published_at > now.published_at && head != &now
+                }
+                _ => true,
+            };
+            let moved: Vec<String> =
+                new.iter().filter(newer).map(|(name, _)| name.clone()).collect();
+            let gone = |name: &&String| !new.contains_key(*name) && base.contains(name.as_str());
+            let dropped: Vec<String> = old.keys().filter(gone).cloned().collect();
+            if moved.is_empty() && dropped.is_empty() {
+                return Ok(None);
+            }
+            db.execute(
+                "INSERT INTO environment_moves (environment, made_from, at) VALUES (?,?,?)",
+                params![to, from, now.micros()],
+            )?;
+            let number = db.last_insert_rowid();
+            for name in moved.iter().chain(&dropped) {
+                keep(db, number, to, name)?;
+                remove(db, to, name)?;
+            }
+            for name in &moved {
+                db.execute(
+                    "INSERT INTO publications SELECT ?, name, location, version, view_sql, fingerprint, ?, target
+                     FROM publications WHERE environment = ? AND name = ?",
+                    params![to, now.micros(), from, name],
+                )?;
+                db.execute(
+                    "INSERT INTO builds SELECT ?, name, fingerprint, inputs, location, version, view_sql, tests, built_at, sql, intervals
+                     FROM builds WHERE environment = ? AND name = ?",
+                    params![to, from, name],
+                )?;
+            }
+            forget_old_moves(db, to)?;
+            let (environment, made_from) = (to.to_owned(), from.to_owned());
+            Ok(Some(EnvironmentMove { number, environment, made_from, moved, dropped }))
+        })
+    }
+
+    /// Takes the newest promotion to `environment` back that was not taken back yet, in one step: what
+    /// it moved means again what it meant before. None if there is none.
+    ///
+    /// # Errors
+    /// [`flywheel_base::ErrorKind::NotFound`] if there is no such environment.
+    pub fn roll_back(&self, environment: &str, now: Timestamp) -> Result<Option<EnvironmentMove>> {
+        self.require(environment)?;
+        self.write("take a promotion back", |db| {
+            let newest: Option<(i64, String)> = db
+                .query_row(
+                    "SELECT number, made_from FROM environment_moves WHERE environment = ? AND undone = 0
+                     ORDER BY number DESC LIMIT 1",
+                    [environment],
+                    |row| Ok((row.get(0)?, row.get(1)?)),
+                )
+                .optional()?;
+            let Some((number, made_from)) = newest else { return Ok(None) };
+            let names = |kind: &str| -> rusqlite::Result<Vec<String>> {
+                db.prepare_cached(
+                    "SELECT name FROM environment_before WHERE number = ? AND kind = ? ORDER BY name",
+                )?
+                .query_map(params![number, kind], |row| row.get(0))?
+                .collect()
+            };
+            let (had, new) = (names("publication")?, names("absent")?);
+            for name in had.iter().chain(&new) {
+                remove(db, environment, name)?;
+            }
+            db.execute(
+                "INSERT INTO publications SELECT ?, name, location, version, view_sql, fingerprint, ?, target
+                 FROM environment_before WHERE number = ? AND kind = 'publication'",
+                params![environment, now.micros(), number],
+            )?;
+            db.execute(
+                "INSERT INTO builds SELECT ?, name, fingerprint, inputs, location, version, view_sql, tests, at, sql, intervals
+                 FROM environment_before WHERE number = ? AND kind = 'build'",
+                params![environment, number],
+            )?;
+            db.execute("UPDATE environment_moves SET undone = 1 WHERE number = ?", [number])?;
+            let environment = environment.to_owned();
+            Ok(Some(EnvironmentMove { number, environment, made_from, moved: had, dropped: new }))
+        })
+    }
+
+    /// Forgets an environment; says whether it was there. Tables stay as long as others name them.
+    ///
+    /// # Errors
+    /// [`flywheel_base::ErrorKind::Invalid`] for production.
+    pub fn drop_environment(&self, name: &str) -> Result<bool> {
+        if name == PRODUCTION {
+            return Err(Error::invalid("the environment \"prod\" cannot be dropped")
+                .hint("Everything that reads without naming an environment reads it."));
+        }
+        self.write("drop an environment", |db| {
+            for table in ["publications", "builds"] {
+                db.execute(&format!("DELETE FROM {table} WHERE environment = ?"), [name])?;
+            }
+            db.execute(
+                "DELETE FROM environment_before WHERE number IN
+                   (SELECT number FROM environment_moves WHERE environment = ?)",
+                [name],
+            )?;
+            db.execute("DELETE FROM environment_moves WHERE environment = ?", [name])?;
+            Ok(db.execute("DELETE FROM environments WHERE environment = ?", [name])? > 0)
+        })
+    }
+
+    /// The locations of all tables that an environment, a build or a possible rollback names.
+    ///
+    /// # Errors
+    /// As every method: see [`Store::open`].
+    pub fn referenced_locations(&self) -> Result<BTreeSet<String>> {
+        self.read("list tables in use", |db| {
+            db.prepare_cached(
+                "SELECT location FROM publications WHERE location IS NOT NULL
+                 UNION SELECT location FROM builds WHERE location IS NOT NULL
+                 UNION SELECT location FROM environment_before WHERE location IS NOT NULL",
+            )?
+            .query_map([], |row| row.get(0))?
+            .collect()
+        })
+    }
+
+    /// Which of the tables at `present` no environment, no build and no possible rollback has named for
+    /// `kept_us` microseconds. Since when a table is idle is noted at the first call that finds it so.
+    ///
+    /// # Errors
+    /// As every method: see [`Store::open`].
+    pub fn idle_tables(
+        &self,
+        present: &[String],
+        now: Timestamp,
+        kept_us: i64,
+    ) -> Result<Vec<String>> {
+        let used = self.referenced_locations()?;
+        let idle: BTreeSet<&String> =
+            present.iter().filter(|location| !used.contains(*location)).collect();
+        self.write("note tables that are not in use", |db| {
+            let known: Vec<String> = db
+                .prepare_cached("SELECT location FROM idle_tables")?
+                .query_map([], |row| row.get(0))?
+                .collect::<rusqlite::Result<_>>()?;
+            for location in known.iter().filter(|location| !idle.contains(location)) {
+                db.execute("DELETE FROM idle_tables WHERE location = ?", [location])?;
+            }
+            let mut note = db.prepare_cached("INSERT OR IGNORE INTO idle_tables VALUES (?,?)")?;
+            for location in &idle {
+                note.execute(params![location, now.micros()])?;
+            }
+            db.prepare_cached(
+                "SELECT location FROM idle_tables WHERE since <= ? ORDER BY location",
+            )?
+            .query_map([now.plus_micros(-kept_us).micros()], |row| row.get(0))?
+            .collect()
+        })
+    }
+
+    fn require(&self, name: &str) -> Result<()> {
+        let known: Vec<String> = self.read("look up an environment", |db| {
+            db.prepare_cached("SELECT environment FROM environments")?
+                .query_map([], |row| row.get(0))?
+                .collect()
+        })?;
+        if name == PRODUCTION || known.iter().any(|known| known == name) {
+            return Ok(());
+        }
+        let known = known.iter().map(String::as_str).chain([PRODUCTION]);
+        let hint = suggest::hint(name, known);
+        Err(Error::not_found(format!("no environment \"{name}\""))
+            .hint(format!("{hint} `flywheel environment create {name}` makes it.")))
+    }
+}
+
+/// What a name means in an environment.
+#[derive(PartialEq, Eq)]
+struct Head {
+    fingerprint: String,
+    location: Option<String>,
+    version: Option<i64>,
+    published_at: i64,
+}
+
+fn heads(db: &Connection, environment: &str) -> rusqlite::Result<BTreeMap<String, Head>> {
+    db.prepare_cached(
+        "SELECT name, fingerprint, location, version, published_at FROM publications WHERE environment = ?",
+    )?
+    .query_map([environment], |row| {
+        let head = Head {
+            fingerprint: row.get(1)?,
+            location: row.get(2)?,
+            version: row.get(3)?,
+            published_at: row.get(4)?,
+        };
+        Ok((row.get(0)?, head))
+    })?
+    .collect()
+}
+
+/// The variant of each name; a newer version of the same variant is no difference.
+fn prints(db: &Connection, environment: &str) -> rusqlite::Result<BTreeMap<String, String>> {
+    let heads = heads(db, environment)?.into_iter();
+    Ok(heads.map(|(name, head)| (name, head.fingerprint)).collect())
+}
+
+/// Notes what `name` means, for a rollback.
+fn keep(db: &Connection, number: i64, environment: &str, name: &str) -> rusqlite::Result<()> {
+    let kept = db.execute(
+        "INSERT INTO environment_before (number, kind, name, location, version, view_sql, fingerprint, at, target)
+         SELECT ?, 'publication', name, location, version, view_sql, fingerprint, published_at, target
+         FROM publications WHERE environment = ? AND name = ?",
+        params![number, environment, name],
+    )?;
+    if kept == 0 {
+        db.execute(
+            "INSERT INTO environment_before (number, kind, name, fingerprint, at) VALUES (?, 'absent', ?, '', 0)",
+            params![number, name],
+        )?;
+    }
+    db.execute(
+        "INSERT INTO environment_before (number, kind, name, fingerprint, inputs, location, version, view_sql, tests, at, sql, intervals)
+         SELECT ?, 'build', name, fingerprint, inputs, location, version, view_sql, tests, built_at, sql, intervals
+         FROM builds WHERE environment = ? AND name = ?",
+        params![number, environment, name],
+    )?;
+    Ok(())
+}
+
+fn remove(db: &Connection, environment: &str, name: &str) -> rusqlite::Result<()> {
+    for table in ["publications", "builds"] {
+        db.execute(
+            &format!("DELETE FROM {table} WHERE environment = ? AND name = ?"),
+            params![environment, name],
+        )?;
+    }
+    Ok(())
+}
+
+/// Forgets promotions that are older than the newest few, or taken back, so that their tables can go.
+fn forget_old_moves(db: &Connection, environment: &str) -> rusqlite::Result<()> {
+    let old = "SELECT number FROM environment_moves WHERE environment = ?1 AND (undone = 1 OR number NOT IN
+        (SELECT number FROM environment_moves WHERE environment = ?1 AND undone = 0 ORDER BY number DESC LIMIT ?2))";
+    db.execute(
+        &format!("DELETE FROM environment_before WHERE number IN ({old})"),
+        params![environment, MOVES_KEPT],
+    )?;
+    db.execute(
+        &format!("UPDATE environment_moves SET undone = 1 WHERE number IN ({old})"),
+        params![environment, MOVES_KEPT],
+    )?;
+    Ok(())
+}

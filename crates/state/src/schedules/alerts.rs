@@ -1,0 +1,191 @@
+//! Alerts on their way out: written with what they tell of, and delivered until they are acknowledged or given up.
+
+use flywheel_base::{Result, Timestamp};
+use rusqlite::{Connection, Row, params};
+use serde_json::Value;
+
+use super::{AlertKind, ScheduledRun};
+use crate::Store;
+use crate::runs::json;
+
+/// One alert for one action.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Alert {
+    /// The idempotency key: one per run, kind and action.
+    pub key: String,
+    /// `failed`, `late` or `recovered`.
+    pub kind: String,
+    /// The schedule.
+    pub schedule: String,
+    /// The run of the schedule.
+    pub scheduled_run: String,
+    /// The action it leaves by.
+    pub action: String,
+    /// What is sent.
+    pub payload: Value,
+    /// Where it stands.
+    pub status: AlertStatus,
+    /// How often delivery was tried.
+    pub attempts: u32,
+    /// When it was made.
+    pub made_at: Timestamp,
+    /// When it may be tried next.
+    pub due_at: Timestamp,
+    /// When it was delivered or given up.
+    pub ended_at: Option<Timestamp>,
+    /// What the receiver answered.
+    pub receipt: Option<String>,
+    /// Why it is not delivered.
+    pub error: Option<String>,
+}
+
+/// Where an alert stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AlertStatus {
+    /// To be sent.
+    Pending,
+    /// The receiver has it.
+    Delivered,
+    /// Given up.
+    Dead,
+}
+
+impl AlertStatus {
+    /// Its name in tables.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Delivered => "delivered",
+            Self::Dead => "dead",
+        }
+    }
+}
+
+impl Alert {
+    pub(super) fn new(
+        key: String,
+        kind: AlertKind,
+        run: &ScheduledRun,
+        action: &str,
+        payload: Value,
+        now: Timestamp,
+    ) -> Self {
+        Self {
+            key,
+            kind: kind.name().to_owned(),
+            schedule: run.schedule.clone(),
+            scheduled_run: run.id.clone(),
+            action: action.to_owned(),
+            payload,
+            status: AlertStatus::Pending,
+            attempts: 0,
+            made_at: now,
+            due_at: now,
+            ended_at: None,
+            receipt: None,
+            error: None,
+        }
+    }
+}
+
+const COLUMNS: &str = "key, kind, schedule, scheduled_run, action, payload, status, attempts, made_at, due_at, ended_at, receipt, error";
+
+/// Adds an alert unless it is known.
+pub(super) fn insert(db: &Connection, alert: &Alert) -> rusqlite::Result<()> {
+    db.prepare_cached(&format!(
+        "INSERT OR IGNORE INTO alerts ({COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)"
+    ))?
+    .execute(params![
+        alert.key,
+        alert.kind,
+        alert.schedule,
+        alert.scheduled_run,
+        alert.action,
+        alert.payload.to_string(),
+        alert.status.name(),
+        alert.attempts,
+        alert.made_at.micros(),
+        alert.due_at.micros(),
+        alert.ended_at.map(Timestamp::micros),
+        alert.receipt,
+        alert.error
+    ])?;
+    Ok(())
+}
+
+impl Store {
+    /// Pending alerts due at `now`, oldest first.
+    ///
+    /// # Errors
+    /// As every method: see [`Store::open`].
+    pub fn due_alerts(&self, now: Timestamp, limit: u32) -> Result<Vec<Alert>> {
+        self.read("look for alerts", |db| {
+            db.prepare_cached(&format!(
+                "SELECT {COLUMNS} FROM alerts WHERE status = 'pending' AND due_at <= ? ORDER BY made_at, key LIMIT ?"
+            ))?
+            .query_map(params![now.micros(), limit], alert_from)?
+            .collect()
+        })
+    }
+
+    /// Records what became of an alert.
+    ///
+    /// # Errors
+    /// As every method: see [`Store::open`].
+    pub fn settle_alert(&self, alert: &Alert) -> Result<()> {
+        self.write("settle an alert", |db| {
+            db.prepare_cached(
+                "UPDATE alerts SET status = ?, attempts = ?, due_at = ?, ended_at = ?, receipt = ?, error = ?
+                 WHERE key = ?",
+            )?
+            .execute(params![
+                alert.status.name(),
+                alert.attempts,
+                alert.due_at.micros(),
+                alert.ended_at.map(Timestamp::micros),
+                alert.receipt,
+                alert.error,
+                alert.key
+            ])
+            .map(|_| ())
+        })
+    }
+
+    /// The newest `limit` alerts, newest first.
+    ///
+    /// # Errors
+    /// As every method: see [`Store::open`].
+    pub fn alerts(&self, limit: u32) -> Result<Vec<Alert>> {
+        self.read("list alerts", |db| {
+            db.prepare_cached(&format!(
+                "SELECT {COLUMNS} FROM alerts ORDER BY made_at DESC, key LIMIT ?"
+            ))?
+            .query_map([limit], alert_from)?
+            .collect()
+        })
+    }
+}
+
+fn alert_from(row: &Row<'_>) -> rusqlite::Result<Alert> {
+    let status: String = row.get(6)?;
+    Ok(Alert {
+        key: row.get(0)?,
+        kind: row.get(1)?,
+        schedule: row.get(2)?,
+        scheduled_run: row.get(3)?,
+        action: row.get(4)?,
+        payload: json(row, 5)?,
+        status: match status.as_str() {
+            "delivered" => AlertStatus::Delivered,
+            "dead" => AlertStatus::Dead,
+            _ => AlertStatus::Pending,
+        },
+        attempts: row.get(7)?,
+        made_at: Timestamp::from_micros(row.get(8)?),
+        due_at: Timestamp::from_micros(row.get(9)?),
+        ended_at: row.get::<_, Option<i64>>(10)?.map(Timestamp::from_micros),
+        receipt: row.get(11)?,
+        error: row.get(12)?,
+    })
+}
