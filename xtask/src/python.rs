@@ -41,6 +41,10 @@ pub(crate) const RECOMMENDER_PEERS: &[&str] = &["implicit==0.7.3", "numpy==2.4.6
 /// dbt with the database of its example projects.
 pub(crate) const DBT_PEERS: &[&str] = &["dbt-core==1.11.16", "dbt-duckdb==1.11.1", "duckdb==1.5.5"];
 
+/// The reader of lineage that ours is compared with, and the queries of TPC-H.
+pub(crate) const LINEAGE_PEERS: &[&str] =
+    &["sqlglot==30.30.0", "duckdb==1.5.5", "duckdb-extension-tpch==1.5.5"];
+
 /// The forecasting library that ours is compared with.
 pub(crate) const FORECAST_PEERS: &[&str] =
     &["statsforecast==2.1.1", "statsmodels==0.15.0", "numpy==2.4.6", "scipy==1.17.1"];

@@ -14,7 +14,7 @@ mod cpu;
 use std::io::Write as _;
 
 use cpu::cpu_s;
-use flywheel_algo::canary::{Advice, Options, Stage, advise};
+use flywheel_algo::canary::{Advice, Options, Stage, advise, units_planned};
 use flywheel_algo::offpolicy::Row;
 use flywheel_algo::offpolicy::verdict::{Rules, verdict};
 use flywheel_algo::stats::lift::Arm;
@@ -80,13 +80,15 @@ fn main() -> Result<()> {
         let share = |pick: fn(&Trial) -> bool| {
             trials.iter().filter(|trial| pick(trial)).count() as f64 / TRIALS as f64
         };
-        print(&format!("{name}: tried"), share(|trial| trial.started), seconds)?;
-        print(&format!("{name}: promoted in {DAYS} days"), share(|trial| trial.promoted), seconds)?;
-        print(
-            &format!("{name}: taken back in {DAYS} days"),
-            share(|trial| trial.taken_back),
-            seconds,
-        )?;
+        for (what, share) in [
+            ("tried".to_owned(), share(|trial| trial.started)),
+            (format!("promoted in {DAYS} days"), share(|trial| trial.promoted)),
+            (format!("taken back in {DAYS} days"), share(|trial| trial.taken_back)),
+        ] {
+            print(&format!("{name}: {what}"), share, seconds)?;
+            let (low, high) = wilson(share, TRIALS as f64);
+            note(&format!("{name}: {what}: {low:.4} to {high:.4} over {TRIALS} trials"))?;
+        }
         let mut exposed: Vec<f64> = trials.iter().map(|trial| trial.exposed).collect();
         exposed.sort_by(f64::total_cmp);
         let worst = exposed.get(exposed.len() * 99 / 100).copied().unwrap_or_default();
@@ -99,7 +101,9 @@ fn main() -> Result<()> {
 
 fn trial(challenger: &Challenger, rng: &mut Rng) -> Result<Trial> {
     let rules = Rules::default();
-    let options = Options::default();
+    let shares = Options::default().shares;
+    let units_planned = units_planned(&shares, A_DAY as f64);
+    let options = Options { units_planned, ..Options::default() };
     let mut log = Vec::new();
     for _ in 0..LOGGED_DAYS {
         decide(A_DAY, challenger, &mut log, rng);
@@ -172,6 +176,20 @@ fn draw(chances: &[f64; 3], rng: &mut Rng) -> usize {
         left -= chance;
     }
     chances.len() - 1
+}
+
+/// The 95 % interval of a share of so many trials (Wilson 1927).
+fn wilson(share: f64, count: f64) -> (f64, f64) {
+    let square = 1.959_964_f64.powi(2);
+    let middle = (share + square / (2.0 * count)) / (1.0 + square / count);
+    let half = (square * (share * (1.0 - share) / count + square / (4.0 * count * count))).sqrt()
+        / (1.0 + square / count);
+    ((middle - half).max(0.0), (middle + half).min(1.0))
+}
+
+fn note(text: &str) -> Result<()> {
+    writeln!(std::io::stdout().lock(), "# {text}")
+        .map_err(|error| Error::internal("cannot print").caused_by(error))
 }
 
 fn print(what: &str, figure: f64, seconds: f64) -> Result<()> {

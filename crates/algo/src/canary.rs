@@ -23,7 +23,7 @@ const HARM_UNITS_MIN: u64 = 30;
 /// How many standard errors the estimate may lie below 0 for the share to be raised.
 const LEAN: f64 = 1.0;
 
-/// The effective units at which the intervals are tightest: a first stage is decided by about so many.
+/// The effective units at which the intervals that show harm are tightest: a first stage is decided by about so many.
 const TUNED_FOR_UNITS: f64 = 1000.0;
 
 /// What a trial asks for.
@@ -38,6 +38,9 @@ pub struct Options {
     pub confidence: f64,
     /// The gain a decision that the lower end of the interval must exceed for a promotion.
     pub gain_min: f64,
+    /// The effective units at which the interval of a promotion is tightest, fixed before the trial: see
+    /// [`units_planned`].
+    pub units_planned: f64,
 }
 
 impl Default for Options {
@@ -47,8 +50,30 @@ impl Default for Options {
             units_min: 100,
             confidence: 0.95,
             gain_min: 0.0,
+            units_planned: TUNED_FOR_UNITS,
         }
     }
+}
+
+/// The place of the share that a trial begins with: the first by which `audience` units, those decided for at one
+/// moment, give the challenger `units_min`; the last share if none does, the first if no audience is known.
+///
+/// A smaller share would wait for units that never come where the same ones are decided for again and again.
+#[must_use]
+pub fn first_share(shares: &[f64], audience: f64, units_min: u64) -> usize {
+    if audience.is_nan() || audience <= 0.0 {
+        return 0;
+    }
+    let enough = |share: &f64| share * audience >= units_min as f64;
+    shares.iter().position(enough).unwrap_or(shares.len().saturating_sub(1))
+}
+
+/// How many effective units the stages of a trial have when each has lasted one moment of `audience` units: about so
+/// many are there when a promotion is first possible.
+#[must_use]
+pub fn units_planned(shares: &[f64], audience: f64) -> f64 {
+    let planned = audience * shares.iter().map(|share| 4.0 * share * (1.0 - share)).sum::<f64>();
+    planned.max(TUNED_FOR_UNITS)
 }
 
 /// What one stage has shown: rewards by unit, over its decisions.
@@ -108,7 +133,8 @@ impl fmt::Display for Advice {
 pub struct Standing {
     /// What to do.
     pub advice: Advice,
-    /// The challenger's gain a decision over all stages; none while a stage has fewer than two units in an arm.
+    /// The challenger's gain a decision over all stages; none while a stage has fewer than two units in an arm. Its
+    /// interval is the one by which it is promoted or, when it is taken back, the one that shows the harm.
     pub gain: Option<Interval>,
     /// The same in the present stage.
     pub gain_of_stage: Option<Interval>,
@@ -146,7 +172,8 @@ impl fmt::Display for Standing {
 /// shares, or another option is out of range.
 /// # Source
 /// Asymptotic confidence sequences (Waudby-Smith et al. 2021) on the difference of two arms that run at the same time;
-/// stages are weighted by their effective units, which are known before their rewards are.
+/// stages are weighted by their effective units, which are known before their rewards are. Harm and gain are looked for by
+/// two sequences, each tightest where it is needed: harm in the first stage, gain at the end of the last.
 pub fn advise(stages: &[Stage], options: &Options) -> Result<Standing> {
     check(stages, options)?;
     let Some(present) = stages.last() else {
@@ -165,18 +192,19 @@ pub fn advise(stages: &[Stage], options: &Options) -> Result<Standing> {
             None => known = false,
         }
     }
-    let sequence =
-        sequence::Options { confidence: options.confidence, tuned_for_units: TUNED_FOR_UNITS };
-    let interval = |gap: f64, variance: f64, units: f64| -> Result<Interval> {
-        Ok(Interval::around(gap, margin(variance.sqrt(), units, &sequence)?))
+    let interval = |gap: f64, variance: f64, units: f64, tuned_for_units: f64| {
+        let sequence = sequence::Options { confidence: options.confidence, tuned_for_units };
+        margin(variance.sqrt(), units, &sequence).map(|margin| Interval::around(gap, margin))
     };
     let all = (total > 0.0).then(|| (sum / total, square / (total * total)));
-    let gain = all.map(|(gap, variance)| interval(gap, variance, total)).transpose()?;
+    let of_all =
+        |tuned: f64| all.map(|(gap, variance)| interval(gap, variance, total, tuned)).transpose();
+    let (gain, harm) = (of_all(options.units_planned)?, of_all(TUNED_FOR_UNITS)?);
     let gain_of_stage = compared(present)
-        .map(|(gap, variance, units)| interval(gap, variance, units))
+        .map(|(gap, variance, units)| interval(gap, variance, units, TUNED_FOR_UNITS))
         .transpose()?;
     let units = present.challenger.units();
-    let harmful = [gain, gain_of_stage].iter().flatten().any(|gain| gain.high < 0.0);
+    let harmful = [harm, gain_of_stage].iter().flatten().any(|gain| gain.high < 0.0);
     let next = options.shares.get(stages.len());
     let advice = if known && units >= HARM_UNITS_MIN && harmful {
         Advice::TakeBack
@@ -191,6 +219,7 @@ pub fn advise(stages: &[Stage], options: &Options) -> Result<Standing> {
             None => Advice::NotShown,
         }
     };
+    let gain = if advice == Advice::TakeBack { harm } else { gain };
     Ok(Standing { advice, gain, gain_of_stage, units })
 }
 
@@ -210,6 +239,10 @@ fn check(stages: &[Stage], options: &Options) -> Result<()> {
     let Options { shares, gain_min, confidence, .. } = options;
     finite::open_unit("confidence", *confidence)?;
     finite::all_finite("gain_min", &[*gain_min])?;
+    if !(options.units_planned.is_finite() && options.units_planned > 0.0) {
+        return Err(Error::invalid(format!("units_planned is {}", options.units_planned))
+            .hint("Give about the effective units a promotion is expected at, for example 1000."));
+    }
     let inside = shares.iter().all(|share| *share > 0.0 && *share < 1.0);
     let rising = shares.windows(2).all(|pair| pair[0] < pair[1]);
     if !(inside && rising) || shares.is_empty() {
@@ -247,7 +280,9 @@ mod tests {
         days: usize,
         seed: u64,
     ) -> (Advice, f64) {
-        let options = Options::default();
+        let shares = Options::default().shares;
+        let units_planned = units_planned(&shares, a_day as f64);
+        let options = Options { units_planned, ..Options::default() };
         let mut rng = Rng::new(seed);
         let mut stages = vec![Stage::default()];
         let mut exposed = 0.0;
@@ -284,6 +319,30 @@ mod tests {
         let promoted =
             (0..400).filter(|seed| trial(0.1, 0.1, 5_000, 60, *seed).0 == Advice::Promote).count();
         assert!(promoted <= 10, "{promoted} of 400");
+    }
+
+    #[test]
+    fn a_gain_of_a_tenth_is_mostly_seen_within_a_week() {
+        let promoted = (0..200)
+            .filter(|seed| trial(0.11, 0.10, 20_000, 6, *seed).0 == Advice::Promote)
+            .count();
+        assert!(promoted >= 160, "{promoted} of 200");
+    }
+
+    #[test]
+    fn a_small_audience_begins_with_a_share_that_gives_units_enough() {
+        let shares = Options::default().shares;
+        let first = |audience| first_share(&shares, audience, 100);
+        assert_eq!([20_000.0, 10_000.0, 5_000.0, 1_000.0].map(first), [0, 0, 1, 2]);
+        assert_eq!([300.0, 150.0, 1.0].map(first), [4, 4, 4]);
+        // Nothing was decided yet.
+        assert_eq!((first(0.0), first(f64::NAN), first_share(&[], 5.0, 1)), (0, 0, 0));
+        assert!((units_planned(&shares, 20_000.0) - 46_792.0).abs() < 1e-6);
+        assert!(units_planned(&shares, 10.0) >= 1000.0);
+        for units_planned in [0.0, -1.0, f64::NAN] {
+            let options = Options { units_planned, ..Options::default() };
+            assert!(advise(&[Stage::default()], &options).is_err());
+        }
     }
 
     #[test]

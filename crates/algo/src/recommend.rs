@@ -53,6 +53,15 @@ pub struct Scored {
     pub score: f64,
 }
 
+/// Why an item is recommended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reason {
+    /// The source that speaks most for it.
+    pub source: &'static str,
+    /// The owned item that speaks most for it, if there is one.
+    pub because: Option<u32>,
+}
+
 /// What an algorithm is fitted on.
 #[derive(Clone, Copy, Debug)]
 pub struct Training<'a> {
@@ -99,6 +108,16 @@ pub trait Recommender: Send + Sync + fmt::Debug {
     /// The owned item that speaks most for `item` ("because you bought X"), if there is one.
     fn because(&self, _history: &UserHistory, _item: u32) -> Option<u32> {
         None
+    }
+
+    /// What [`Recommender::source`] and [`Recommender::because`] say of each of `items`: for a whole list at once, as
+    /// much of the work is the same for all of them.
+    fn reasons(&self, history: &UserHistory, items: &[u32]) -> Vec<Reason> {
+        let reason = |item: &u32| Reason {
+            source: self.source(history, *item),
+            because: self.because(history, *item),
+        };
+        items.iter().map(reason).collect()
     }
 
     /// The model as bytes; equal models give equal bytes. [`load`] reads them.

@@ -4,6 +4,7 @@
 //! its column is never bent until it fits: the row is set aside with the column and the reason.
 
 mod builder;
+mod common;
 mod infer;
 mod number;
 mod time;
@@ -18,6 +19,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use builder::{ColumnBuilder, Misfit, Parsing, Scalar};
+pub(crate) use common::{common, wider};
 pub(crate) use infer::{Inference, Kind};
 pub(crate) use number::whole;
 pub(crate) use time::DAY_US;
@@ -87,6 +89,23 @@ impl ColumnType {
             Self::Timestamp => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
             Self::Binary => DataType::Binary,
         }
+    }
+
+    /// The least type that holds every value of both without loss, if there is one: what a column of
+    /// pages becomes whose type was widened in the source.
+    pub(crate) fn common(self, other: Self) -> Option<Self> {
+        if self == other {
+            return Some(self);
+        }
+        Some(match common(&self.arrow(), &other.arrow())? {
+            DataType::Int32 => Self::Int32,
+            DataType::Int64 => Self::Int64,
+            DataType::Float64 => Self::Float64,
+            DataType::Decimal128(precision, scale) => {
+                Self::Decimal { precision, scale: u8::try_from(scale).ok()? }
+            }
+            _ => return None,
+        })
     }
 }
 
@@ -204,6 +223,28 @@ mod tests {
     fn types_survive_their_text_form() {
         for text in TYPE_NAMES {
             assert_eq!(text.parse::<ColumnType>().unwrap().to_string(), text);
+        }
+    }
+
+    #[test]
+    fn two_types_have_the_least_one_that_holds_both_or_none() {
+        for (a, b, expected) in [
+            ("int32", "int64", "int64"),
+            ("int32", "float64", "float64"),
+            ("int32", "decimal(20,0)", "decimal(20,0)"),
+            ("int64", "decimal(20,2)", "decimal(21,2)"),
+            ("decimal(9,2)", "decimal(12,2)", "decimal(12,2)"),
+            ("decimal(9,2)", "decimal(9,4)", "decimal(11,4)"),
+            ("decimal(38,2)", "decimal(38,4)", "none"),
+            ("int64", "float64", "none"),
+            ("int64", "text", "none"),
+            ("date", "timestamp", "none"),
+            ("text", "text", "text"),
+        ] {
+            let (one, two): (ColumnType, ColumnType) = (a.parse().unwrap(), b.parse().unwrap());
+            let told = |kind: Option<ColumnType>| kind.map_or("none".to_owned(), |k| k.to_string());
+            assert_eq!(told(one.common(two)), expected, "{a} and {b}");
+            assert_eq!(told(two.common(one)), expected, "{b} and {a}");
         }
     }
 

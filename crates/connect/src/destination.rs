@@ -160,6 +160,17 @@ pub(crate) fn check_mode(name: &str, modes: &[WriteMode], mode: WriteMode) -> Re
         .hint(format!("It can {}.", known.join(", "))))
 }
 
+/// The error where a table would have to get wider types by `sql`, and does not.
+pub(crate) fn cannot_widen(table: &str, columns: &[String], sql: &str) -> Error {
+    Error::blocked(format!(
+        "the source has widened \"{}\", and the table \"{table}\" has narrower types",
+        columns.join("\", \"")
+    ))
+    .hint(format!(
+        "Run it there: {sql}; or set `new_columns: ignore`, and values that do not fit are set aside."
+    ))
+}
+
 /// What a destination knows of the project.
 #[derive(Clone, Debug)]
 pub struct DestinationContext {
@@ -208,12 +219,25 @@ pub trait Writer: Send {
     /// Takes rows; nothing is visible before the commit. Returns the rows the target will not take,
     /// found by bisecting the batch, so that one bad row costs neither its neighbours nor the run.
     ///
-    /// A batch can have more columns than the one before it, never other types; a column of the
-    /// target that a merged batch lacks keeps its value in rows that exist.
+    /// A batch can have more columns than the one before it, and wider types, never others; a column of
+    /// the target that a merged batch lacks keeps its value in rows that exist.
     ///
     /// # Errors
     /// System errors only (connection, disk, quota); nothing since the last commit is visible then.
     async fn write(&mut self, batch: &RecordBatch) -> Result<Vec<Refused>>;
+
+    /// Learns that the source has widened `columns` of the rows, which have their new types in `schema`:
+    /// the target's columns get types that hold those values as well. Called before the first rows of
+    /// these types, again after a crash, and for a commit even if no rows come. A target whose columns
+    /// have no types does nothing.
+    ///
+    /// # Errors
+    /// [`flywheel_base::ErrorKind::Blocked`] if the target has narrower types and
+    /// [`WriteRequest::new_columns`] does not allow to change it, or the system refuses to.
+    async fn widen(&mut self, columns: &[String], schema: &SchemaRef) -> Result<()> {
+        let _ = (columns, schema);
+        Ok(())
+    }
 
     /// Makes everything since the last commit durable together with `checkpoint`, in one act as far
     /// as the destination's [`Guarantee`] goes. With [`WriteMode::Replace`] the rows are only staged,

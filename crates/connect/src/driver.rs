@@ -114,8 +114,9 @@ mod open {
     use futures::stream::BoxStream;
 
     use super::read::{DriverRead, discover};
-    use super::write::{DriverWriter, Session, progress};
+    use super::write::{Session, progress};
     use super::{Dialect, MODES};
+    use crate::blocking::SessionWriter;
     use crate::connections::Connections;
     use crate::destination::{Destination, Progress, WriteRequest, Writer, check_mode};
     use crate::files::pages;
@@ -334,8 +335,7 @@ mod open {
         async fn writer(&self, request: &WriteRequest) -> Result<Box<dyn Writer>> {
             check_mode(self.open.kind(), MODES, request.mode)?;
             let (open, request) = (Arc::clone(&self.open), request.clone());
-            let session = task::compute(move || Session::open(open.as_ref(), &request)).await?;
-            Ok(Box::new(DriverWriter::new(session)))
+            SessionWriter::open(move || Session::open(open.as_ref(), &request)).await
         }
     }
 }

@@ -12,6 +12,7 @@ pub mod kafka;
 pub mod mapping;
 pub mod source;
 
+mod blocking;
 mod column;
 mod connections;
 mod driver;
@@ -20,6 +21,7 @@ mod files;
 mod handover;
 mod http;
 mod journal;
+mod keyset;
 mod ledger;
 mod objects;
 mod output;
@@ -44,6 +46,7 @@ pub use mapping::{
     Evaluate, Keep, MappedColumn, Mapping, MappingConfig, check_clean, check_mask, judge,
 };
 pub use objects::{Credentials, FilePlace};
+pub use output::replace_file;
 pub use page::{
     DELETED_COLUMN, FILE_COLUMN, LINE_COLUMN, Notice, Origin, Page, Position, RAW_BYTES_MAX,
     Rejected,

@@ -249,6 +249,16 @@ impl Mapping {
         self.columns.iter().chain(computed).filter_map(field).collect()
     }
 
+    /// The names under which the values of a column of the source land as they are.
+    #[must_use]
+    pub fn landing(&self, source: &str) -> Vec<String> {
+        if self.of(source).next().is_none() {
+            let lands = self.keep == Keep::All && !self.drop.contains(source);
+            return if lands { vec![source.to_owned()] } else { Vec::new() };
+        }
+        self.of(source).filter(|column| column.is_plain()).map(|c| c.name.clone()).collect()
+    }
+
     /// The mapped columns of one column of the source.
     fn of<'a>(&'a self, source: &'a str) -> impl Iterator<Item = &'a Mapped> {
         self.columns.iter().filter(move |column| column.from == source)

@@ -36,15 +36,16 @@ pub(crate) use json::{
     JsonRows, base64_text, check_json_columns, push_json, push_text, refuse_json,
 };
 pub(crate) use pack::{Compression, Packed};
-pub(crate) use store::{Sink, create_folder, replace_file, safe_name, sync_folder, try_lock};
+pub use store::replace_file;
+pub(crate) use store::{Sink, create_folder, safe_name, sync_folder, try_lock};
 
 use self::manifest::Manifest;
 use self::place::{FOLDER, Place};
 use self::session::Session;
+use crate::blocking::SessionWriter;
 use crate::column::Misfit;
 use crate::destination::{
-    Checkpoint, Destination, DestinationContext, Progress, Refused, WriteMode, WriteRequest,
-    Writer, Written, check_mode,
+    Destination, DestinationContext, Progress, Refused, WriteMode, WriteRequest, Writer, check_mode,
 };
 use crate::files::{Root, Way};
 use crate::objects::{FilePlace, Objects};
@@ -248,51 +249,7 @@ impl<F: OutputFormat> Destination for OutputFolder<F> {
         check_mode(F::NAME, MODES, request.mode)?;
         let (format, place) = self.target(request)?;
         let request = request.clone();
-        let session =
-            task::compute(move || Session::open(Arc::new(format), place, &request)).await?;
-        Ok(Box::new(FileWriter { session: Some(session) }))
-    }
-}
-
-/// A session that works on blocking threads.
-struct FileWriter<F> {
-    /// None after an error: what came after the last commit is lost then.
-    session: Option<Session<F>>,
-}
-
-impl<F: OutputFormat> FileWriter<F> {
-    async fn with<T: Send + 'static>(
-        &mut self,
-        work: impl FnOnce(&mut Session<F>) -> Result<T> + Send + 'static,
-    ) -> Result<T> {
-        let mut session = self.session.take().ok_or_else(|| {
-            Error::internal("a writer is used after it failed")
-                .hint("Open a new writer; it goes on after the last commit.")
-        })?;
-        let (session, outcome) = task::compute(move || {
-            let outcome = work(&mut session)?;
-            Ok((session, outcome))
-        })
-        .await?;
-        self.session = Some(session);
-        Ok(outcome)
-    }
-}
-
-#[async_trait]
-impl<F: OutputFormat> Writer for FileWriter<F> {
-    async fn write(&mut self, batch: &RecordBatch) -> Result<Vec<Refused>> {
-        let batch = batch.clone();
-        self.with(move |session| session.write(&batch)).await
-    }
-
-    async fn commit(&mut self, checkpoint: &Checkpoint) -> Result<Written> {
-        let checkpoint = checkpoint.clone();
-        self.with(move |session| session.commit(&checkpoint)).await
-    }
-
-    async fn finish(mut self: Box<Self>) -> Result<Written> {
-        self.with(Session::finish).await
+        SessionWriter::open(move || Session::open(Arc::new(format), place, &request)).await
     }
 }
 

@@ -290,6 +290,9 @@ pub struct ChangesPage {
     pub page: Page,
     /// When the source committed the newest of the rows, if they come from the log.
     pub committed_at: Option<Timestamp>,
+    /// Columns, by their names in the source, that hold more values from this page on than before, because
+    /// the source widened their types. They come again until a position from then on is stored.
+    pub widened: Vec<String>,
 }
 
 /// A stream that can be read.

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use flywheel_algo::canary::{Advice, Options, Stage, Standing, advise};
+use flywheel_algo::canary::{Advice, Options, Stage, Standing, advise, first_share, units_planned};
 use flywheel_base::{Error, ErrorKind, Result};
 use flywheel_project::resource::policy::{Canary, Choose, ChooseBandit};
 use flywheel_state::{CanaryMove, Move, Promotion, Store};
@@ -17,6 +17,9 @@ use crate::champion::{bandit, champion};
 use crate::context::Context;
 use crate::learner::bandit::reward;
 use crate::log;
+
+/// Moments before a trial whose decisions say how many units there are at one.
+const AUDIENCE_MOMENTS: usize = 7;
 
 /// A trial that runs.
 #[derive(Clone, Debug, PartialEq)]
@@ -103,11 +106,12 @@ fn stopped(ctx: &Context<'_>, name: &str) -> Result<bool> {
     Ok(declared || ctx.store.policy(name)?.paused)
 }
 
-/// Starts a trial; returns its number and its first share.
+/// Starts a trial; returns its number and its first share: the smallest one that gives the challenger the units of a stage
+/// at one moment, as far as the moments before tell.
 ///
 /// # Errors
-/// [`ErrorKind::Invalid`] if one runs already or the challenger has learned nothing yet.
-pub(crate) fn start(
+/// [`ErrorKind::Invalid`] if one runs already or the challenger has learned nothing yet, else those of the lake.
+pub(crate) async fn start(
     ctx: &Context<'_>,
     policy: &str,
     settings: &ChooseBandit,
@@ -127,8 +131,15 @@ pub(crate) fn start(
         return Err(Error::invalid(format!("learner \"{learner}\" was never fitted"))
             .hint(format!("Fit it: flywheel learn {learner}")));
     }
-    let share = settings.canary.as_ref().and_then(|canary| canary.shares.first());
-    let share = share.map_or(0.0, |share| share.value());
+    let share = match &settings.canary {
+        None => 0.0,
+        Some(canary) => {
+            let shares = declared_shares(canary);
+            let audience = log::audience(ctx, policy, ctx.now, AUDIENCE_MOMENTS).await?;
+            let place = first_share(&shares, audience, canary.min_units);
+            shares.get(place).copied().unwrap_or_default()
+        }
+    };
     let number = ctx.store.record_canary(&CanaryMove {
         policy: policy.to_owned(),
         number: 0,
@@ -209,7 +220,7 @@ async fn consider(
         let evidence = as_json(&judgement.verdict)?;
         let artifact = judgement.artifact.as_deref();
         let challenger = Challenger { learner, artifact };
-        let (number, _) = start(ctx, name, settings, challenger, reason, evidence)?;
+        let (number, _) = start(ctx, name, settings, challenger, reason, evidence).await?;
         return Ok(Some(number));
     }
     Ok(None)
@@ -223,12 +234,19 @@ async fn weigh(
     canary: &Canary,
     running: &Running,
 ) -> Result<Option<i64>> {
-    let shares: Vec<f64> = canary.shares.iter().map(|share| share.value()).collect();
-    if running.stages.len() > shares.len() {
-        let reason = "its policy's file lists fewer shares than it has passed".to_owned();
+    let share = running.last.share;
+    let declared = declared_shares(canary);
+    if declared.iter().all(|one| *one < share) {
+        let reason = "its policy's file lists no share as large as the one it has".to_owned();
         return end(ctx, &running.last, reason, json!({})).map(Some);
     }
+    // Those it has passed, whatever the file says now, and those that follow.
+    let mut shares: Vec<f64> = running.stages.iter().map(|stage| stage.share).collect();
+    shares.extend(declared.into_iter().filter(|one| *one > share));
+    let start = running.stages.first().map_or(ctx.now, |first| first.at);
+    let audience = log::audience(ctx, name, start, AUDIENCE_MOMENTS).await?;
     let options = Options {
+        units_planned: units_planned(&shares, audience),
         shares,
         units_min: canary.min_units,
         gain_min: canary.gain_min,
@@ -244,7 +262,6 @@ async fn weigh(
             record(ctx, &running.last, Move::Raised, share, reason, evidence).map(Some)
         }
         Advice::TooFew { .. } | Advice::Leans | Advice::NotShown => {
-            let start = running.stages.first().map_or(ctx.now, |first| first.at);
             if ctx.now < start.plus_micros(canary.patience.micros) {
                 return Ok(None);
             }
@@ -252,6 +269,11 @@ async fn weigh(
             end(ctx, &running.last, format!("after {days} days {reason}"), evidence).map(Some)
         }
     }
+}
+
+/// The shares of the policy's file, in its order.
+fn declared_shares(canary: &Canary) -> Vec<f64> {
+    canary.shares.iter().map(|share| share.value()).collect()
 }
 
 /// Lets the challenger decide for everybody.

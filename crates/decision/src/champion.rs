@@ -178,7 +178,8 @@ pub async fn promote(
     if settings.canary.is_some() {
         let challenger =
             canary::Challenger { learner: &learner, artifact: judgement.artifact.as_deref() };
-        let (number, share) = canary::start(ctx, name, settings, challenger, reason, evidence)?;
+        let (number, share) =
+            canary::start(ctx, name, settings, challenger, reason, evidence).await?;
         return Ok(Promoted { number, now: before.clone(), before, share: Some(share), judgement });
     }
     let number = ctx.store.record_promotion(&Promotion {

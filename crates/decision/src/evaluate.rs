@@ -56,6 +56,7 @@ pub async fn judge(ctx: &Context<'_>, name: &str) -> Result<Judged> {
         LearnerKind::Segment(_)
         | LearnerKind::Score(_)
         | LearnerKind::Value(_)
+        | LearnerKind::Uplift(_)
         | LearnerKind::Bandit(_) => Vec::new(),
     };
     let rows: Vec<EvaluationRow> =

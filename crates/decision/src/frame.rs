@@ -182,6 +182,15 @@ impl<'a> Frame<'a> {
         })
     }
 
+    /// Whether a column holds text.
+    pub(crate) fn is_text(&self, column: &str) -> bool {
+        use DataType::{LargeUtf8, Utf8, Utf8View};
+        self.batches.first().is_some_and(|batch| {
+            let column = batch.column_by_name(column);
+            column.is_some_and(|array| matches!(array.data_type(), Utf8 | LargeUtf8 | Utf8View))
+        })
+    }
+
     fn column(&self, column: &str, wanted: &DataType) -> Result<Vec<ArrayRef>> {
         let mut arrays = Vec::with_capacity(self.batches.len());
         for batch in &self.batches {

@@ -9,6 +9,7 @@ pub mod forecast;
 pub mod recommend;
 pub mod score;
 pub mod segment;
+pub(crate) mod uplift;
 pub mod value;
 
 use flywheel_base::{Error, Result, suggest};
@@ -33,8 +34,15 @@ pub struct LearnerEntry {
 }
 
 /// Every kind of learner.
-pub const LEARNERS: &[LearnerEntry] =
-    &[recommend::ENTRY, segment::ENTRY, forecast::ENTRY, score::ENTRY, value::ENTRY, bandit::ENTRY];
+pub const LEARNERS: &[LearnerEntry] = &[
+    recommend::ENTRY,
+    segment::ENTRY,
+    forecast::ENTRY,
+    score::ENTRY,
+    value::ENTRY,
+    uplift::ENTRY,
+    bandit::ENTRY,
+];
 
 /// How often a learner is fitted unless it says otherwise, in microseconds: daily.
 const REFIT_DEFAULT_US: i64 = 86_400_000_000;
@@ -78,6 +86,7 @@ fn entry(learner: &Learner) -> Result<&'static LearnerEntry> {
         LearnerKind::Forecast(_) => &forecast::ENTRY,
         LearnerKind::Score(_) => &score::ENTRY,
         LearnerKind::Value(_) => &value::ENTRY,
+        LearnerKind::Uplift(_) => &uplift::ENTRY,
         LearnerKind::Bandit(_) => &bandit::ENTRY,
     })
 }
@@ -119,6 +128,7 @@ pub async fn learn(ctx: &Context<'_>, name: &str) -> Result<Learned> {
         LearnerKind::Forecast(settings) => forecast::learn(ctx, name, settings).await,
         LearnerKind::Score(settings) => score::learn(ctx, name, settings).await,
         LearnerKind::Value(settings) => value::learn(ctx, name, settings).await,
+        LearnerKind::Uplift(settings) => uplift::learn(ctx, name, settings).await,
         LearnerKind::Bandit(settings) => bandit::learn(ctx, name, settings).await,
     };
     let (fitted, artifact, rows_out) =

@@ -69,6 +69,25 @@ pub(crate) async fn closed_until(
     Ok(Some(joined.min(ctx.now.micros()).saturating_sub(wait)))
 }
 
+/// How many units the policy's treatment arm had at a moment, on average over the last `moments` before `before`; 0 if it
+/// never had any.
+pub(crate) async fn audience(
+    ctx: &Context<'_>,
+    policy: &str,
+    before: Timestamp,
+    moments: usize,
+) -> Result<f64> {
+    let sql = format!(
+        "select avg(cast(n as double)) as units from (
+           select decided_at, count(*) as n from system.decisions
+           where policy = '{policy}' and arm = '{TREATMENT}' and decided_at < {}
+           group by decided_at order by decided_at desc limit {moments})",
+        literal(before)
+    );
+    let frame = ctx.frame_of_sql(&format!("policy \"{policy}\": its audience"), &sql).await?;
+    Ok(frame.numbers("units")?.into_iter().flatten().next().unwrap_or_default())
+}
+
 /// Moments of decisions of the policy's treatment arm in `(after, until]`, oldest first, put together so that
 /// each span holds about as many decisions as are read at once. Both ends of a span are inside.
 pub(crate) async fn spans(

@@ -21,6 +21,8 @@ pub(crate) enum Format {
     Csv,
     /// A Markdown table.
     Md,
+    /// A diagram of Mermaid; of lineage only.
+    Mermaid,
 }
 
 /// Where results go.
@@ -97,6 +99,8 @@ impl Output {
             Format::Table => self.line(&table(grid)),
             Format::Csv => self.line(&csv(grid)),
             Format::Md => self.line(&markdown(grid)),
+            Format::Mermaid => Err(Error::invalid("rows cannot be drawn as a diagram")
+                .hint("Use --output table, json, csv or md; `flywheel lineage` draws diagrams.")),
             Format::Json => {
                 let object =
                     |row: &Vec<Option<String>>| -> serde_json::Map<String, serde_json::Value> {

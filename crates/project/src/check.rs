@@ -5,6 +5,7 @@ mod connector;
 mod exposure;
 mod learner;
 mod link;
+mod openlineage;
 mod policy;
 mod properties;
 pub(crate) mod quality;
@@ -82,6 +83,7 @@ pub(crate) fn check(loaded: &mut Loaded, connectors: &Connectors) -> Checked {
     check.add_nodes();
     check.connections();
     check.actions();
+    check.openlineage();
     check.syncs();
     check.links();
     check.splits();

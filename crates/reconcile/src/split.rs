@@ -22,7 +22,7 @@ mod tests;
 
 use flywheel_base::{Error, Result};
 
-pub use prove::{Breach, BreachKind, Proof, prove};
+pub use prove::{Breach, BreachKind, Others, Proof, prove};
 pub use rules::{Crossing, Placement, Reference, Sharing, SplitRules, SplitTable};
 pub use scan::{Digest, Scan, Table};
 

@@ -77,10 +77,7 @@ pub async fn compare(
     observer: &dyn Observer,
 ) -> Result<Vec<Comparison>> {
     let works = works(workspace, options)?;
-    let machine = std::sync::Arc::clone(&workspace.machine);
-    let now = workspace.now();
-    let mut recorder =
-        Recorder::start(&workspace.store, machine, observer, "reconcile", None, now)?;
+    let mut recorder = Recorder::start(workspace, observer, "reconcile", None, workspace.now())?;
     let mut all = Vec::new();
     let mut failed = None;
     for work in &works {

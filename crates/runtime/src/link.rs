@@ -21,7 +21,6 @@ mod work;
 mod write;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use flywheel_base::{Error, Result, suggest};
 use flywheel_project::resource::link::Link;
@@ -98,9 +97,7 @@ pub async fn run(
 ) -> Result<Vec<LinkReport>> {
     let names = ordered(workspace, names)?;
     let kind = if options.plan_only { "link plan" } else { "link" };
-    let machine = Arc::clone(&workspace.machine);
-    let now = workspace.now();
-    let mut recorder = Recorder::start(&workspace.store, machine, observer, kind, None, now)?;
+    let mut recorder = Recorder::start(workspace, observer, kind, None, workspace.now())?;
     let mut reports = Vec::new();
     let mut failed = None;
     for name in &names {

@@ -7,8 +7,11 @@ use std::time::Instant;
 
 use flywheel_base::{Clock, Error, Result, Timestamp, digest};
 use flywheel_state::{Run, Store, Task, TaskOutcome};
+use flywheel_transform::BuildReport;
 use serde_json::Value;
 
+use crate::Workspace;
+use crate::openlineage::{ModelTimes, Teller};
 use crate::run_log::{RunLog, said};
 
 /// Something that happened in a run.
@@ -58,18 +61,20 @@ pub(crate) struct Recorder<'a> {
     log: Mutex<RunLog>,
     /// Quality files that were judged in this run.
     judged: BTreeSet<String>,
+    /// Who tells others of the run, if anybody is to be told.
+    teller: Option<Teller<'a>>,
 }
 
 impl<'a> Recorder<'a> {
     /// Starts a run of `kind` for the moment `logical_at`.
     pub(crate) fn start(
-        store: &'a Store,
-        machine: Arc<dyn Clock>,
+        workspace: &'a Workspace,
         observer: &'a dyn Observer,
         kind: &str,
         turn: Option<i64>,
         logical_at: Timestamp,
     ) -> Result<Self> {
+        let (store, machine) = (&workspace.store, Arc::clone(&workspace.machine));
         let started_at = machine.now();
         let salt = [started_at.micros(), logical_at.micros(), i64::from(std::process::id())];
         let salt: Vec<u8> = salt.iter().flat_map(|n| n.to_le_bytes()).collect();
@@ -88,8 +93,9 @@ impl<'a> Recorder<'a> {
         let ours = store.path().parent().unwrap_or(Path::new("."));
         let log = Mutex::new(RunLog::begin(ours, &run.run_id, started_at));
         let began = Event::Began { run_id: run.run_id.clone(), kind: run.kind.clone() };
-        let recorder =
-            Self { store, machine, observer, run, tasks: Vec::new(), log, judged: BTreeSet::new() };
+        let teller = Teller::of(workspace, &run);
+        let (tasks, judged) = (Vec::new(), BTreeSet::new());
+        let recorder = Self { store, machine, observer, run, tasks, log, judged, teller };
         recorder.tell(&began);
         Ok(recorder)
     }
@@ -135,7 +141,18 @@ impl<'a> Recorder<'a> {
     /// Says that a task starts; its timer runs until [`Recorder::ended`].
     pub(crate) fn started(&self, kind: &'static str, name: &str) -> Timer {
         self.tell(&Event::Started { kind, name: name.to_owned() });
-        Timer { kind, name: name.to_owned(), started_at: self.machine.now(), watch: Instant::now() }
+        let started_at = self.machine.now();
+        if let Some(teller) = &self.teller {
+            teller.started(kind, name, started_at);
+        }
+        Timer { kind, name: name.to_owned(), started_at, watch: Instant::now() }
+    }
+
+    /// Tells others what became of each model of a build.
+    pub(crate) fn models(&self, report: &BuildReport, times: &ModelTimes) {
+        if let Some(teller) = &self.teller {
+            teller.models(report, times);
+        }
     }
 
     /// Records what came of a task.
@@ -150,6 +167,9 @@ impl<'a> Recorder<'a> {
             duration_ms: Some(timer.watch.elapsed().as_secs_f64() * 1_000.0),
             outcome,
         };
+        if let Some(teller) = &self.teller {
+            teller.ended(&task);
+        }
         self.tell(&Event::Ended(Box::new(task.clone())));
         self.tasks.push(task);
     }
@@ -185,6 +205,9 @@ impl<'a> Recorder<'a> {
             None => self.log_line("info", &format!("{} succeeded", self.run.kind)),
         }
         self.store.end_run(&self.run, &self.tasks)?;
+        if let Some(teller) = &self.teller {
+            teller.run_ended(&self.run);
+        }
         Ok(self.run)
     }
 }

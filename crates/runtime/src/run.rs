@@ -1,7 +1,5 @@
 //! What commands do outside a turn, each recorded as a run.
 
-use std::sync::Arc;
-
 use flywheel_base::{Error, Result, suggest};
 use flywheel_decision::learner::Learned;
 use flywheel_project::graph::Known;
@@ -15,7 +13,7 @@ use crate::recorder::{Observer, Recorder};
 use crate::task::learn::When;
 use crate::task::sync::Landed;
 use crate::task::{build as build_task, learn as learn_task, sync as sync_task};
-use crate::{Workspace, environment};
+use crate::{Workspace, environment, openlineage};
 
 /// Lands the syncs `names`, all if none is named; with `restart`, streams of changes are read whole
 /// again, whatever their position.
@@ -44,6 +42,7 @@ pub async fn sync(
         }
     }
     recorder.finish(failed.as_ref())?;
+    Box::pin(openlineage::settle(workspace)).await;
     failed.map_or(Ok(all), Err)
 }
 
@@ -63,6 +62,7 @@ pub async fn build(
     }
     let blocked = result.as_ref().ok().filter(|report| !report.passed()).map(build_task::blocked);
     recorder.finish(result.as_ref().err().or(blocked.as_ref()))?;
+    Box::pin(openlineage::settle(workspace)).await;
     result
 }
 
@@ -106,6 +106,7 @@ pub async fn learn(
     let turn = workspace.store.last_turn()?.map_or(0, |turn| turn.turn);
     let result = learn_task::run(workspace, &mut recorder, turn, &names, when).await;
     recorder.finish(result.as_ref().err())?;
+    Box::pin(openlineage::settle(workspace)).await;
     result
 }
 
@@ -240,6 +241,5 @@ pub(crate) fn start<'a>(
     observer: &'a dyn Observer,
     kind: &str,
 ) -> Result<Recorder<'a>> {
-    let machine = Arc::clone(&workspace.machine);
-    Recorder::start(&workspace.store, machine, observer, kind, None, workspace.now())
+    Recorder::start(workspace, observer, kind, None, workspace.now())
 }

@@ -29,6 +29,7 @@ use flywheel_warehouse::{Catalog, TableName};
 use serde::Serialize;
 
 use crate::catalogue::collect;
+use crate::openlineage::foreign;
 use crate::{Workspace, quality, quarantine};
 
 /// The tables made from the metadata when they are asked for.
@@ -60,7 +61,8 @@ const RUNS_MAX: u32 = 10_000;
 
 /// Every system table, those of the lake included, in the order people look for them.
 pub fn all() -> impl Iterator<Item = &'static SystemTable> {
-    SYSTEM_TABLES.iter().chain([&quarantine::TABLE, &quality::TABLE]).chain(TABLES)
+    let ours = [&quarantine::TABLE, &quality::TABLE, &foreign::TABLE];
+    SYSTEM_TABLES.iter().chain(ours).chain(TABLES)
 }
 
 /// Adds the metadata's tables to what readers see. Those of the catalogue are made of everything there is, so that only

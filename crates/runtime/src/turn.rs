@@ -1,7 +1,5 @@
 //! One turn of the wheel.
 
-use std::sync::Arc;
-
 use flywheel_base::{Error, Result, Timestamp};
 use flywheel_decision::act::Acted;
 use flywheel_decision::decide::Decided;
@@ -13,7 +11,7 @@ use flywheel_warehouse::{Location, Maintain};
 use crate::recorder::{Observer, Recorder};
 use crate::task::learn::When;
 use crate::task::{act, build, canary, decide, evaluate, learn, outcome, sync};
-use crate::{Workspace, environment, quality};
+use crate::{Workspace, environment, openlineage, quality};
 
 /// What one turn did.
 #[derive(Clone, Debug)]
@@ -64,15 +62,14 @@ pub async fn turn(workspace: &Workspace, observer: &dyn Observer) -> Result<Turn
         Some(open) => open,
         None => workspace.store.begin_turn(now)?,
     };
-    let machine = Arc::clone(&workspace.machine);
-    let mut recorder =
-        Recorder::start(&workspace.store, machine, observer, "turn", Some(turn.turn), now)?;
+    let mut recorder = Recorder::start(workspace, observer, "turn", Some(turn.turn), now)?;
     let result = steps(workspace, &mut recorder, turn.turn).await;
     let tasks = recorder.tasks().to_vec();
     match result {
         Ok(steps) => {
             workspace.store.complete_turn(turn.turn)?;
             let run = recorder.finish(None)?;
+            Box::pin(openlineage::settle(workspace)).await;
             Ok(TurnReport {
                 turn: turn.turn,
                 at: now,
@@ -84,6 +81,7 @@ pub async fn turn(workspace: &Workspace, observer: &dyn Observer) -> Result<Turn
         }
         Err(error) => {
             recorder.finish(Some(&error))?;
+            Box::pin(openlineage::settle(workspace)).await;
             Err(error.context(format!("turn {}", turn.turn)))
         }
     }

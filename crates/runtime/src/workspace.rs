@@ -18,6 +18,7 @@ use flywheel_transform::World;
 use flywheel_warehouse::{Catalog, Lake, LakeOptions, Session, TableName};
 use serde_json::Value;
 
+use crate::openlineage::foreign;
 use crate::task::share::{self, Share};
 use crate::{connectors, quality, quarantine, system};
 
@@ -165,7 +166,8 @@ impl Workspace {
 
     /// Makes our own tables, empty, so that queries over them work from the first moment.
     async fn prepare(&self) -> Result<()> {
-        for table in TABLES.iter().chain([&quarantine::TABLE, &quality::TABLE]) {
+        let ours = [&quarantine::TABLE, &quality::TABLE, &foreign::TABLE];
+        for table in TABLES.iter().chain(ours) {
             table.ensure(&self.lake).await?;
         }
         for (name, resource) in &self.project.learners {
@@ -300,6 +302,15 @@ impl Workspace {
         let mut catalog = flywheel_transform::catalog(self.world()).await?;
         system::add(self, &mut catalog, Some(sql)).await?;
         self.lake.session(catalog)
+    }
+
+    /// The statement with questions in the place of `metrics.*` tables.
+    ///
+    /// # Errors
+    /// Those of [`flywheel_transform::expand_metrics`].
+    pub fn expanded(&self, sql: &str) -> Result<String> {
+        let expanded = flywheel_transform::expand_metrics(&self.project, sql)?;
+        Ok(expanded.unwrap_or_else(|| sql.to_owned()))
     }
 
     /// A session over what readers see now.

@@ -5,15 +5,15 @@ mod contract;
 mod demand;
 mod diff;
 mod hook;
-mod job;
 mod past;
 mod progress;
 mod seed;
-mod snapshot;
 mod trial;
 
+pub(crate) mod job;
 pub(crate) mod materialize;
 pub(crate) mod plan;
+pub(crate) mod snapshot;
 
 pub use changes::{Change, Changes, Impact, ModelChange, Touched, changes};
 pub use diff::{ColumnDiff, ModelDiff, RowChange, RowSample, SAMPLES_MAX, ValueSample, diff};

@@ -38,10 +38,12 @@ pub use catalog::{At, catalog, catalog_at};
 pub use freshness::{FreshnessOutcome, FreshnessStatus, freshness};
 pub use intervals::{Interval, IntervalRow, intervals};
 pub use lineage::{
-    ColumnLineage, ColumnOrigins, Influence, Influenced, Lineage, LineageEdge, LineageNode,
-    LineageStep, Origin, TableColumn, Transform, column_lineage, lineage, model_columns,
+    AssetKind, ColumnEdge, ColumnGraph, ColumnKey, ColumnLineage, ColumnNode, ColumnOrigins,
+    Direction, EdgeKind, Influence, Influenced, Lineage, LineageEdge, LineageNode, LineageStep,
+    Mark, Origin, Part, TableColumn, Transform, column_graph, column_lineage, lineage,
+    model_columns, traced_edges,
 };
-pub use metric::{CompiledMetrics, MetricColumn, MetricQuery, compile_metrics};
+pub use metric::{CompiledMetrics, MetricColumn, MetricQuery, compile_metrics, expand_metrics};
 pub use report::{
     BuildReport, Event, Failure, ModelOutcome, ModelStatus, Sample, TestOutcome, TestScope,
     TestStatus,

@@ -16,6 +16,7 @@ mod query;
 mod render;
 mod resolve;
 mod rows;
+mod table;
 mod time;
 
 use flywheel_base::Result;
@@ -23,6 +24,7 @@ use flywheel_project::Project;
 use serde::Serialize;
 
 pub use query::MetricQuery;
+pub use table::expand_metrics;
 
 /// A question about metrics as SQL.
 #[derive(Clone, Debug, Serialize)]

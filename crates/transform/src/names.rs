@@ -90,6 +90,11 @@ pub(crate) fn render_model_over(
     })
 }
 
+/// An SQL text of a learner or a policy.
+pub(crate) fn render_text(project: &Project, sql: &str) -> Result<String> {
+    with_context(project, "", false, |context| project.render_sql(sql, context))
+}
+
 /// A hook of a model.
 pub(crate) fn render_hook(project: &Project, model: &Model, hook: &str) -> Result<String> {
     with_context(project, &model.relation(), false, |context| model.render_hook(hook, context))

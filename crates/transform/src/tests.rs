@@ -7,5 +7,6 @@ mod dbt;
 mod environments;
 mod increments;
 mod intervals;
+mod precision;
 mod shop;
 mod trials;

@@ -303,8 +303,8 @@ pub(crate) async fn read(
     Ok(rows
         .map_err(move |error| from_parquet(&name, error))
         .and_then(move |batch| {
-            let widened = shape::widen(&schema, &batch);
-            async move { widened }
+            let conformed = shape::conform(&schema, &batch);
+            async move { conformed }
         })
         .boxed())
 }

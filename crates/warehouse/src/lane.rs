@@ -12,6 +12,7 @@ mod keep;
 mod load;
 mod merge;
 mod staged;
+mod widen;
 
 pub(crate) mod sweep;
 
@@ -176,6 +177,7 @@ impl Lane {
         if let Some(done) = self.committed_before(head.as_ref(), write.checkpoint.as_ref()) {
             return Ok(done);
         }
+        let head = if write.widens() { self.widen(&write.rows.schema()).await? } else { head };
         let checkpoint = write.checkpoint.clone();
         let label =
             Label { operation: write.operation.clone(), properties: write.properties.clone() };
@@ -329,8 +331,13 @@ impl Lane {
     }
 
     /// Publishes a change of maintenance, which no writer may come between.
-    pub(crate) async fn publish_upkeep(&self, base: &Snapshot, change: &Change) -> Result<i64> {
-        let label = Label { operation: "compact".to_owned(), properties: BTreeMap::new() };
+    pub(crate) async fn publish_upkeep(
+        &self,
+        base: &Snapshot,
+        change: &Change,
+        operation: &str,
+    ) -> Result<i64> {
+        let label = Label { operation: operation.to_owned(), properties: BTreeMap::new() };
         let lines = change.lines(Some(base), self.around.clock.now(), None, &label)?;
         self.log.publish(base.version + 1, &lines).await?;
         self.after(base.version + 1).await;

@@ -36,5 +36,6 @@ pub use location::{Location, TableName};
 pub use maintain::{Maintain, Maintained};
 pub use rows::RowStream;
 pub use session::{Catalog, Edit, Edited, Query, Session, check_expression, is_edit};
+pub use shape::{conform, union};
 pub use state::{Checkpoint, CommitRecord, Notice, TableState};
 pub use write::{Commit, Duplicates, SchemaChange, Write, WriteMode};

@@ -27,6 +27,8 @@ pub(crate) struct Fit {
     pub(crate) schema: SchemaRef,
     /// Whether they differ from the columns before it.
     pub(crate) changed: bool,
+    /// Whether a column the table has gets a wider type, so that its data files have to be written anew.
+    pub(crate) widens: bool,
     /// For every column of the table, its index in the given rows.
     pub(crate) sources: Vec<Option<usize>>,
 }
@@ -216,20 +218,28 @@ pub(crate) fn fit(
     let given = stored(location, given)?;
     let Some(table) = table else {
         let sources = (0..given.fields().len()).map(Some).collect();
-        return Ok(Fit { schema: Arc::new(given), changed: true, sources });
+        return Ok(Fit { schema: Arc::new(given), changed: true, widens: false, sources });
     };
     let mut sources = Vec::with_capacity(table.fields().len());
+    let mut fields: Vec<FieldRef> = Vec::with_capacity(table.fields().len());
+    let mut widens = false;
     for field in table.fields() {
         let index = position(&given, field.name());
-        if let Some(index) = index {
-            check_type(location, field, given.field(index).data_type())?;
-        }
         sources.push(index);
+        let given = index.map_or(field.data_type(), |index| given.field(index).data_type());
+        if holds(field.data_type(), given) {
+            fields.push(Arc::clone(field));
+            continue;
+        }
+        let wide = common(field.data_type(), given).filter(|_| change == SchemaChange::Add);
+        let wide = wide.ok_or_else(|| misfit(location, field, given))?;
+        fields.push(Arc::new(Field::new(field.name(), wide, true)));
+        widens = true;
     }
     let fresh: Vec<usize> =
         (0..given.fields().len()).filter(|index| !sources.contains(&Some(*index))).collect();
-    if fresh.is_empty() {
-        return Ok(Fit { schema: SchemaRef::clone(table), changed: false, sources });
+    if fresh.is_empty() && !widens {
+        return Ok(Fit { schema: SchemaRef::clone(table), changed: false, widens, sources });
     }
     if change == SchemaChange::Refuse {
         let names: Vec<&str> = fresh.iter().map(|i| given.field(*i).name().as_str()).collect();
@@ -239,12 +249,61 @@ pub(crate) fn fit(
         ))
         .hint("Allow new columns for this write, or leave them out of the mapping."));
     }
-    let mut fields: Vec<FieldRef> = table.fields().iter().map(Arc::clone).collect();
     for index in fresh {
         fields.push(Arc::new(given.field(index).clone()));
         sources.push(Some(index));
     }
-    Ok(Fit { schema: Arc::new(Schema::new(fields)), changed: true, sources })
+    Ok(Fit { schema: Arc::new(Schema::new(fields)), changed: true, widens, sources })
+}
+
+/// The columns of a table in which every type is as wide as rows of `given` need it; `None` if the types
+/// are wide enough. Columns that are new are not among them.
+///
+/// # Errors
+/// As [`fit`] with [`SchemaChange::Add`].
+pub(crate) fn wider(
+    location: &Location,
+    table: &SchemaRef,
+    given: &Schema,
+) -> Result<Option<SchemaRef>> {
+    let fit = fit(location, Some(table), given, SchemaChange::Add)?;
+    let known = fit.schema.fields().iter().take(table.fields().len()).map(Arc::clone);
+    Ok(fit.widens.then(|| Arc::new(Schema::new(known.collect::<Vec<FieldRef>>()))))
+}
+
+/// The columns of `known` with those that only `more` has at their end; a column that both have gets the
+/// least type that holds the values of both.
+///
+/// # Errors
+/// [`flywheel_base::ErrorKind::Invalid`] if there is no such type.
+pub fn union(known: &SchemaRef, more: &SchemaRef) -> Result<SchemaRef> {
+    if known == more {
+        return Ok(SchemaRef::clone(known));
+    }
+    let mut fields: Vec<FieldRef> = known.fields().iter().map(Arc::clone).collect();
+    for field in more.fields() {
+        let Some(same) = fields.iter_mut().find(|known| known.name() == field.name()) else {
+            fields.push(Arc::clone(field));
+            continue;
+        };
+        let wide = common(same.data_type(), field.data_type()).ok_or_else(|| {
+            Error::invalid(format!(
+                "column \"{}\" is {} in some rows and {} in others",
+                field.name(),
+                same.data_type(),
+                field.data_type()
+            ))
+            .hint("Declare the column's type in the sync.")
+        })?;
+        let nullable = same.is_nullable() || field.is_nullable();
+        if wide != *same.data_type() || nullable != same.is_nullable() {
+            let wider = Field::clone(same).with_data_type(wide).with_nullable(nullable);
+            *same = Arc::new(wider);
+        }
+    }
+    let same = fields.len() == known.fields().len()
+        && fields.iter().zip(known.fields()).all(|(field, known)| field == known);
+    Ok(if same { SchemaRef::clone(known) } else { Arc::new(Schema::new(fields)) })
 }
 
 /// The column of that name; by case only if no other way.
@@ -255,18 +314,15 @@ fn position(schema: &Schema, name: &str) -> Option<usize> {
     exact.or_else(|| fields.iter().position(|field| field.name().to_lowercase() == lower))
 }
 
-fn check_type(location: &Location, column: &Field, given: &DataType) -> Result<()> {
-    if holds(column.data_type(), given) {
-        return Ok(());
-    }
-    Err(Error::invalid(format!(
+fn misfit(location: &Location, column: &Field, given: &DataType) -> Error {
+    Error::invalid(format!(
         "column \"{}\" of table \"{location}\" is {} and cannot hold {given}",
         column.name(),
         column.data_type(),
     ))
     .hint(
         "Cast it in the sync's mapping or in the query, or rebuild the table with a full refresh.",
-    ))
+    )
 }
 
 /// Whether every value of type `given` has an equal value of type `table`.
@@ -302,6 +358,40 @@ fn holds(table: &DataType, given: &DataType) -> bool {
     }
 }
 
+/// The least type that holds every value of both without loss, if there is one.
+fn common(table: &DataType, given: &DataType) -> Option<DataType> {
+    if holds(table, given) {
+        return Some(table.clone());
+    }
+    if holds(given, table) {
+        return Some(given.clone());
+    }
+    let wider = |a: &FieldRef, b: &FieldRef| -> Option<FieldRef> {
+        let wide = common(a.data_type(), b.data_type())?;
+        Some(Arc::new(Field::clone(a).with_data_type(wide)))
+    };
+    match (table, given) {
+        (DataType::Decimal128(digits, scale), other)
+        | (other, DataType::Decimal128(digits, scale)) => {
+            let (d, s) = match other {
+                DataType::Decimal128(digits, scale) => (*digits, *scale),
+                other => (integer_digits(other)?, 0),
+            };
+            let whole = |digits: u8, scale: i8| i16::from(digits) - i16::from(scale);
+            let scale_max = *scale.max(&s);
+            let digits = whole(*digits, *scale).max(whole(d, s)) + i16::from(scale_max);
+            u8::try_from(digits).ok().and_then(|digits| decimal(digits, scale_max))
+        }
+        (DataType::List(a), DataType::List(b)) => Some(DataType::List(wider(a, b)?)),
+        (DataType::Struct(a), DataType::Struct(b)) => {
+            let same = a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.name() == b.name());
+            let fields = a.iter().zip(b).map(|(a, b)| wider(a, b)).collect::<Option<Fields>>();
+            fields.filter(|_| same).map(DataType::Struct)
+        }
+        _ => None,
+    }
+}
+
 fn integer_digits(data_type: &DataType) -> Option<u8> {
     match data_type {
         DataType::Int8 => Some(3),
@@ -328,8 +418,12 @@ pub(crate) fn convert(fit: &Fit, batch: &RecordBatch) -> Result<RecordBatch> {
     assemble(&fit.schema, columns, rows)
 }
 
-/// Reads a batch of an older data file with the table's present columns.
-pub(crate) fn widen(schema: &SchemaRef, batch: &RecordBatch) -> Result<RecordBatch> {
+/// Gives a batch the columns of `schema`, such as rows of an older data file those the table has now:
+/// with types as wide, in that order, and empty where it has none.
+///
+/// # Errors
+/// [`flywheel_base::ErrorKind::Invalid`] if a value does not fit.
+pub fn conform(schema: &SchemaRef, batch: &RecordBatch) -> Result<RecordBatch> {
     let rows = batch.num_rows();
     let mut columns: Vec<ArrayRef> = Vec::with_capacity(schema.fields().len());
     for field in schema.fields() {

@@ -17,7 +17,7 @@ pub struct Write {
     pub checkpoint: Option<(String, Checkpoint)>,
     /// What is being done, for the history: `sync`, `build`, `merge changes`.
     pub operation: String,
-    /// What to do if the rows have columns the table does not have.
+    /// What to do if the rows have columns, or types, the table does not have.
     pub schema_change: SchemaChange,
     /// Kept with the commit and given back by the history.
     pub properties: BTreeMap<String, serde_json::Value>,
@@ -43,7 +43,13 @@ impl Write {
         self
     }
 
-    /// Lets new columns be added to the table.
+    /// Whether rows that stay have to get the types of the given ones, where those are wider.
+    pub(crate) fn widens(&self) -> bool {
+        let keeps = !matches!(self.mode, WriteMode::Replace | WriteMode::DeleteWhere { .. });
+        keeps && self.schema_change == SchemaChange::Add
+    }
+
+    /// Lets new columns be added to the table, and columns get wider types.
     #[must_use]
     pub fn add_columns(mut self) -> Self {
         self.schema_change = SchemaChange::Add;
@@ -113,12 +119,14 @@ pub enum Duplicates {
     KeepLast,
 }
 
-/// What to do if the rows have columns the table does not have.
+/// What to do if the rows have columns the table does not have, or types its columns cannot hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SchemaChange {
     /// The write fails and names the columns.
     Refuse,
-    /// The columns are added; older rows have NULL there. With [`WriteMode::Replace`] the table takes
+    /// The columns are added; older rows have NULL there. A column whose type cannot hold that of the rows
+    /// gets the least type that holds both, if there is one: its data files are written anew, once, in a
+    /// commit before that of the rows. With [`WriteMode::Replace`] the table takes
     /// the columns of the rows exactly, as no older row remains.
     Add,
 }

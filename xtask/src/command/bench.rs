@@ -16,6 +16,7 @@ mod forecasts;
 pub(super) mod goal;
 mod gowalla;
 mod inventory;
+mod lineage;
 mod loop_closed;
 mod online_retail;
 mod pg_cdc;
@@ -67,6 +68,11 @@ const BENCHES: &[Bench] = &[
         name: "replay",
         about: "305 days of real history turn by turn: exact counts, time per turn, memory",
         run: replay::run,
+    },
+    Bench {
+        name: "lineage",
+        about: "origins of columns over TPC-H beside sqlglot, and what tracing a thousand models costs",
+        run: lineage::run,
     },
     Bench {
         name: "pg-copy",

@@ -31,7 +31,10 @@ pub enum Source {
 /// Demand over a lead time, as equally likely outcomes.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LeadTimeDemand {
+    /// Ascending.
     draws: Vec<f64>,
+    /// The sum of each draw and all larger ones.
+    tails: Vec<f64>,
     mean: f64,
     /// What it was made from.
     pub source: Source,
@@ -89,7 +92,11 @@ impl LeadTimeDemand {
             smooth(&mut draws, mean, paths.len(), &mut rng);
         }
         draws.sort_by(f64::total_cmp);
-        Ok(Self { draws, mean, source })
+        let mut tails = draws.clone();
+        for place in (1..tails.len()).rev() {
+            tails[place - 1] += tails[place];
+        }
+        Ok(Self { draws, tails, mean, source })
     }
 
     /// The demand that is not exceeded with probability `level`.
@@ -117,8 +124,10 @@ impl LeadTimeDemand {
     /// The expected demand beyond `stock`.
     #[must_use]
     pub fn expected_shortage(&self, stock: f64) -> f64 {
-        let over = self.draws.iter().rev().take_while(|draw| **draw > stock);
-        over.map(|draw| draw - stock).sum::<f64>() / self.draws.len().max(1) as f64
+        let within = self.draws.partition_point(|draw| *draw <= stock);
+        let over = (self.draws.len() - within) as f64;
+        let sum = self.tails.get(within).copied().unwrap_or_default();
+        (sum - over * stock).max(0.0) / self.draws.len().max(1) as f64
     }
 }
 

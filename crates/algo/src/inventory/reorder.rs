@@ -110,20 +110,11 @@ const YEAR_DAYS: f64 = 365.0;
 /// the shortage that was there before the cycle's delivery is taken off).
 pub fn propose(situation: &Situation, forecast: &Forecast) -> Result<Proposal> {
     check(situation)?;
-    let days = situation.lead_time_days + situation.review_days;
-    let lead = LeadTime {
-        periods: days / situation.period_days,
-        deviation: situation.lead_time_deviation_days / situation.period_days,
-    };
-    let demand = LeadTimeDemand::simulate(forecast, lead, situation.seed)?;
+    let demand = demand_of(situation, forecast, situation.lead_time_days + situation.review_days)?;
     let reorder_point = match situation.fill_rate {
         None => demand.quantile(situation.service_level),
         Some(rate) => {
-            let lead = LeadTime {
-                periods: situation.lead_time_days / situation.period_days,
-                deviation: lead.deviation,
-            };
-            let before = LeadTimeDemand::simulate(forecast, lead, situation.seed)?;
+            let before = demand_of(situation, forecast, situation.lead_time_days)?;
             fill_rate_level(&demand, &before, rate)
         }
     };
@@ -145,6 +136,35 @@ pub fn propose(situation: &Situation, forecast: &Forecast) -> Result<Proposal> {
     };
     proposal.reason = reason(&proposal, situation, wanted);
     Ok(proposal)
+}
+
+/// The reorder point of each of these fill rates, from the same draws of demand.
+///
+/// # Errors
+/// As [`propose`], and if a rate is not inside (0, 1).
+pub(super) fn fill_rate_levels(
+    situation: &Situation,
+    forecast: &Forecast,
+    rates: impl Iterator<Item = f64>,
+) -> Result<Vec<f64>> {
+    check(situation)?;
+    let demand = demand_of(situation, forecast, situation.lead_time_days + situation.review_days)?;
+    let before = demand_of(situation, forecast, situation.lead_time_days)?;
+    rates
+        .map(|rate| {
+            finite::open_unit("fill rate", rate)?;
+            Ok(fill_rate_level(&demand, &before, rate))
+        })
+        .collect()
+}
+
+/// The demand of so many days from now, as uncertain as the lead time is.
+fn demand_of(situation: &Situation, forecast: &Forecast, days: f64) -> Result<LeadTimeDemand> {
+    let lead = LeadTime {
+        periods: days / situation.period_days,
+        deviation: situation.lead_time_deviation_days / situation.period_days,
+    };
+    LeadTimeDemand::simulate(forecast, lead, situation.seed)
 }
 
 /// The least level whose expected new shortage in a cycle is at most `1 − rate` of the demand of a cycle: `demand`

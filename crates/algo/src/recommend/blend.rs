@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::codec::{Reader, Writer, damaged};
 use super::history::UserHistory;
 use super::sparse::{best, non_zero};
-use super::{Algorithm, Recommender, Scored, Training, algorithm, load, options};
+use super::{Algorithm, Reason, Recommender, Scored, Training, algorithm, load, options};
 
 /// The most sources of one blend.
 pub const SOURCES_MAX: usize = 16;
@@ -154,16 +154,25 @@ impl Blend {
         })
     }
 
-    /// The source with the largest share in `item`, ties to the earlier one.
-    fn leader(&self, history: &UserHistory, item: u32) -> Option<&dyn Recommender> {
-        let mut found: Option<(f64, &dyn Recommender)> = None;
-        for (model, shares) in self.shares(history) {
-            let share = shares.iter().find(|scored| scored.item == item).map_or(0.0, |s| s.score);
-            if share > 0.0 && found.is_none_or(|(most, _)| share > most) {
-                found = Some((share, model));
+    /// For each of `items` the place of the source with the largest share in it, ties to the earlier one.
+    fn leaders(&self, history: &UserHistory, items: &[u32]) -> Vec<Option<usize>> {
+        let mut found: Vec<Option<(f64, usize)>> = vec![None; items.len()];
+        for (place, (_, shares)) in self.shares(history).enumerate() {
+            for (item, found) in items.iter().zip(&mut found) {
+                let share =
+                    shares.iter().find(|scored| scored.item == *item).map_or(0.0, |s| s.score);
+                if share > 0.0 && found.is_none_or(|(most, _)| share > most) {
+                    *found = Some((share, place));
+                }
             }
         }
-        found.map(|(_, model)| model)
+        found.into_iter().map(|found| found.map(|(_, place)| place)).collect()
+    }
+
+    /// The source with the largest share in `item`.
+    fn leader(&self, history: &UserHistory, item: u32) -> Option<&dyn Recommender> {
+        let place = self.leaders(history, &[item]).into_iter().next().flatten()?;
+        self.sources.get(place).map(|(model, _)| &**model)
     }
 
     fn read(reader: &mut Reader<'_>) -> Result<Self> {
@@ -207,6 +216,25 @@ impl Recommender for Blend {
 
     fn because(&self, history: &UserHistory, item: u32) -> Option<u32> {
         self.leader(history, item)?.because(history, item)
+    }
+
+    /// Every source scores once, and is asked once for the reasons of what it leads.
+    fn reasons(&self, history: &UserHistory, items: &[u32]) -> Vec<Reason> {
+        let mut made = vec![Reason { source: ALGORITHM.name, because: None }; items.len()];
+        let leaders = self.leaders(history, items);
+        for (place, (model, _)) in self.sources.iter().enumerate() {
+            let (at, led): (Vec<usize>, Vec<u32>) = (0..items.len())
+                .filter(|at| leaders[*at] == Some(place))
+                .map(|at| (at, items[at]))
+                .unzip();
+            if led.is_empty() {
+                continue;
+            }
+            for (at, reason) in at.into_iter().zip(model.reasons(history, &led)) {
+                made[at] = reason;
+            }
+        }
+        made
     }
 
     fn to_bytes(&self) -> Result<Vec<u8>> {

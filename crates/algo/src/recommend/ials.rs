@@ -19,8 +19,8 @@ use super::history::UserHistory;
 use super::holders::Holders;
 use super::interactions::Interactions;
 use super::neighbours::Value;
-use super::vector::{dot, widest};
-use super::{Algorithm, Recommender, Scored, options};
+use super::vector::{Work, dot, widest_of};
+use super::{Algorithm, Reason, Recommender, Scored, options};
 
 mod limits;
 mod solve;
@@ -148,14 +148,14 @@ impl Ials {
         let mut item_side = Side::new(items, data.user_count(), options);
         item_side.start(options.seed);
         for _ in 0..options.sweeps {
-            user_side.improve(&item_side.numbers, options.steps);
-            item_side.improve(&user_side.numbers, options.steps);
+            user_side.improve(&item_side, options.steps);
+            item_side.improve(&user_side, options.steps);
         }
-        if item_side.numbers.iter().any(|number| !number.is_finite()) {
+        if !item_side.finite() {
             return Err(Error::invalid("the factors grew beyond all numbers")
                 .hint("Raise the penalty, lower the confidence, or use value: presence."));
         }
-        Ok(Self::new(options.clone(), user_side.mean_mass, item_side.numbers))
+        Ok(Self::new(options.clone(), user_side.mean_mass, item_side.into_rows()))
     }
 
     /// A model of given items.
@@ -175,12 +175,7 @@ impl Ials {
     /// evidence.
     #[must_use]
     pub fn fold_in(&self, history: &UserHistory) -> Vec<f32> {
-        let mut numbers = vec![0.0; self.options.factors];
-        let row = self.row(history);
-        widest(|| {
-            row.descend(&row.right_side(), &mut numbers, FOLD_IN_STEPS_MAX, FOLD_IN_TOLERANCE);
-        });
-        numbers
+        widest_of(FoldIn(&self.row(history)))
     }
 
     /// The equations of one history.
@@ -217,10 +212,13 @@ pub(super) fn half_sweep(
     start: &[f32],
     items: &[f32],
 ) -> Vec<f32> {
-    let mut side = Side::new(cells(data, options).0, data.item_count(), options);
-    side.numbers.copy_from_slice(start);
-    side.improve(items, options.steps);
-    side.numbers
+    let (of_users, of_items) = cells(data, options);
+    let mut side = Side::new(of_users, data.item_count(), options);
+    side.place(start);
+    let mut fixed = Side::new(of_items, data.user_count(), options);
+    fixed.place(items);
+    side.improve(&fixed, options.steps);
+    side.into_rows()
 }
 
 /// The confidences by user and by item.
@@ -246,6 +244,85 @@ fn cells(data: &Interactions, options: &Options) -> (Cells, Cells) {
     (users, items)
 }
 
+/// The numbers of the person whose equations these are.
+struct FoldIn<'a>(&'a Row<'a>);
+
+impl Work for FoldIn<'_> {
+    type Made = Vec<f32>;
+
+    #[inline(always)]
+    fn work(self) -> Vec<f32> {
+        let right = self.0.right_side();
+        let mut numbers = vec![0.0; right.len()];
+        self.0.descend(&right, &mut numbers, FOLD_IN_STEPS_MAX, FOLD_IN_TOLERANCE);
+        numbers
+    }
+}
+
+/// The scores of all items for a person.
+struct Products<'a> {
+    items: &'a [f32],
+    person: &'a [f32],
+}
+
+impl Work for Products<'_> {
+    type Made = Vec<Scored>;
+
+    #[inline(always)]
+    fn work(self) -> Vec<Scored> {
+        let rows = self.items.chunks_exact(self.person.len());
+        let mut scores = Vec::with_capacity(rows.len());
+        for (item, row) in rows.enumerate() {
+            let score = f64::from(dot(row, self.person));
+            if score != 0.0 && score.is_finite() {
+                scores.push(Scored { item: item as u32, score });
+            }
+        }
+        scores
+    }
+}
+
+/// For each listed item the owned one with the largest positive part in its score.
+struct Parts<'a> {
+    row: &'a Row<'a>,
+    /// What is owned, in the order of the row's cells.
+    owned: &'a [u32],
+    items: &'a [u32],
+    /// The numbers of the items.
+    listed: &'a [&'a [f32]],
+}
+
+impl Work for Parts<'_> {
+    type Made = Vec<Option<u32>>;
+
+    #[inline(always)]
+    fn work(self) -> Vec<Option<u32>> {
+        if self.owned.is_empty() {
+            return vec![None; self.items.len()];
+        }
+        let triangle = self.row.factored();
+        let mut below = Vec::with_capacity(self.owned.len());
+        for (_, y) in &self.row.cells {
+            below.push(triangle.below(y));
+        }
+        let mut made = Vec::with_capacity(self.items.len());
+        for (item, y) in self.items.iter().zip(self.listed) {
+            let turned = triangle.below(y);
+            let mut found: Option<(f32, u32)> = None;
+            for (owned, (other, (confidence, _))) in
+                self.owned.iter().zip(below.iter().zip(&self.row.cells))
+            {
+                let part = confidence * dot(other, &turned);
+                if owned != item && part > 0.0 && found.is_none_or(|(best, _)| part > best) {
+                    found = Some((part, *owned));
+                }
+            }
+            made.push(found.map(|(_, owned)| owned));
+        }
+        made
+    }
+}
+
 impl Recommender for Ials {
     fn algorithm(&self) -> &'static str {
         ALGORITHM.name
@@ -260,36 +337,23 @@ impl Recommender for Ials {
         if person.iter().all(|number| *number == 0.0) {
             return Vec::new();
         }
-        let mut scores = Vec::with_capacity(self.item_count());
-        widest(|| {
-            for (item, row) in self.items.chunks_exact(self.options.factors).enumerate() {
-                let score = f64::from(dot(row, &person));
-                if score != 0.0 && score.is_finite() {
-                    scores.push(Scored { item: item as u32, score });
-                }
-            }
-        });
-        scores
+        widest_of(Products { items: &self.items, person: &person })
+    }
+
+    fn because(&self, history: &UserHistory, item: u32) -> Option<u32> {
+        self.reasons(history, &[item]).first().and_then(|reason| reason.because)
     }
 
     /// The score of an item is a sum over the history: confidence · y · A⁻¹ · y′ for each owned
-    /// item y′ (Hu, Koren & Volinsky, §5); the largest part is the reason.
-    fn because(&self, history: &UserHistory, item: u32) -> Option<u32> {
-        let listed = self.item(item);
-        if listed.is_empty() {
-            return None;
-        }
-        let mut turned = vec![0.0; listed.len()];
-        self.row(history).descend(listed, &mut turned, FOLD_IN_STEPS_MAX, FOLD_IN_TOLERANCE);
-        let mut found: Option<(f32, u32)> = None;
-        for owned in history.owned().iter().filter(|owned| owned.item != item) {
-            let confidence = self.options.confidence_in(owned.weight, owned.occasions);
-            let part = confidence * dot(self.item(owned.item), &turned);
-            if part > 0.0 && found.is_none_or(|(best, _)| part > best) {
-                found = Some((part, owned.item));
-            }
-        }
-        found.map(|(_, owned)| owned)
+    /// item y′ (Hu, Koren & Volinsky, §5); the largest part is the reason. A is factored once for all.
+    fn reasons(&self, history: &UserHistory, items: &[u32]) -> Vec<Reason> {
+        let row = self.row(history);
+        let listed: Vec<&[f32]> = items.iter().map(|item| self.item(*item)).collect();
+        let known = history.owned().iter().filter(|owned| !self.item(owned.item).is_empty());
+        let owned: Vec<u32> = known.map(|owned| owned.item).collect();
+        let largest = widest_of(Parts { row: &row, owned: &owned, items, listed: &listed });
+        let reason = |because| Reason { source: ALGORITHM.name, because };
+        largest.into_iter().map(reason).collect()
     }
 
     fn to_bytes(&self) -> Result<Vec<u8>> {

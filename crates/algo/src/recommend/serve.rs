@@ -3,8 +3,12 @@
 use serde::{Deserialize, Serialize};
 
 use super::history::UserHistory;
-use super::sparse::{best_allowed, by_rank};
+use super::sparse::best_allowed;
 use super::{Recommender, Scored};
+
+/// How many times the asked number of items is looked at first where a cap may pass some over, and by how much more each
+/// time that was not enough.
+const LOOK_AHEAD: usize = 4;
 
 /// What happens to items the user has already.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -89,7 +93,7 @@ pub struct List {
 /// popularity last. Ties go to the lower item index.
 ///
 /// # Cost
-/// One scoring per model that is reached; O(items) each.
+/// One scoring per model that is reached; O(items) each, a few times that where caps pass over most of the best.
 #[must_use]
 pub fn serve(models: &[&dyn Recommender], history: &UserHistory, request: &Request<'_>) -> List {
     let Ranked { chosen, evidence } = rank(models, history, request);
@@ -98,16 +102,22 @@ pub fn serve(models: &[&dyn Recommender], history: &UserHistory, request: &Reque
         (true, true) => Some(Shortfall::Filtered),
         (true, false) => Some(Shortfall::NoEvidence),
     };
-    let reason = |(scored, place): (Scored, usize)| {
-        let model = models.get(place)?;
-        Some(Listed {
+    let mut items = Vec::with_capacity(chosen.len());
+    // Those of one model stand together, and are explained together.
+    for of_model in chosen.chunk_by(|(_, a), (_, b)| a == b) {
+        let Some(model) = of_model.first().and_then(|(_, place)| models.get(*place)) else {
+            continue;
+        };
+        let of_items: Vec<u32> = of_model.iter().map(|(scored, _)| scored.item).collect();
+        let reasons = model.reasons(history, &of_items);
+        items.extend(of_model.iter().zip(reasons).map(|((scored, _), reason)| Listed {
             item: scored.item,
             score: scored.score,
-            source: model.source(history, scored.item).to_owned(),
-            because: model.because(history, scored.item),
-        })
-    };
-    List { items: chosen.into_iter().filter_map(reason).collect(), shortfall }
+            source: reason.source.to_owned(),
+            because: reason.because,
+        }));
+    }
+    List { items, shortfall }
 }
 
 /// What [`serve`] lists, without working out the reasons: for lists of everybody at once.
@@ -142,18 +152,25 @@ pub(super) fn rank(
         if chosen.len() >= request.count {
             break;
         }
-        let mut scores = model.score(history);
+        let scores = model.score(history);
         evidence |= !scores.is_empty();
         let fits = |item| allowed(item, history, request);
-        match request.cap {
-            // Nothing is passed over but what is listed already, so the head of the ranking will do.
-            None => scores = best_allowed(&scores, request.count, fits),
-            Some(_) => {
-                scores.retain(|scored| fits(scored.item));
-                scores.sort_unstable_by(by_rank);
+        let earlier = chosen.len();
+        // Without a cap nothing is passed over but what is listed already, so the head of the ranking will do.
+        let mut head = match request.cap {
+            None => request.count,
+            Some(_) => request.count.saturating_mul(LOOK_AHEAD),
+        };
+        let mut seen = 0;
+        loop {
+            let best = best_allowed(&scores, head, fits);
+            let fresh = best.get(seen..).unwrap_or(&[]);
+            take(fresh, (place, earlier), request, &mut chosen, &mut counted);
+            if chosen.len() >= request.count || best.len() < head {
+                break;
             }
+            (seen, head) = (best.len(), head.saturating_mul(LOOK_AHEAD));
         }
-        take(&scores, place, request, &mut chosen, &mut counted);
     }
     Ranked { chosen, evidence }
 }
@@ -163,19 +180,20 @@ pub(super) fn rank(
 struct Counted(std::collections::BTreeMap<u32, usize>);
 
 fn allowed(item: u32, history: &UserHistory, request: &Request<'_>) -> bool {
-    let owned = match request.owned {
+    let available =
+        request.available.is_none_or(|have| have.get(item as usize).copied().unwrap_or(false));
+    let owned = || match request.owned {
         OwnedItems::Include => true,
         OwnedItems::Exclude => !history.owns(item),
         OwnedItems::Only => history.owns(item),
     };
-    let available =
-        request.available.is_none_or(|have| have.get(item as usize).copied().unwrap_or(false));
-    owned && available && !request.excluded.contains(&item)
+    available && owned() && !request.excluded.contains(&item)
 }
 
+/// Lists what the caps allow of `scores`, the best first, but for what the `earlier` first of the list hold already.
 fn take(
     scores: &[Scored],
-    place: usize,
+    (place, earlier): (usize, usize),
     request: &Request<'_>,
     chosen: &mut Vec<(Scored, usize)>,
     counted: &mut Counted,
@@ -185,7 +203,7 @@ fn take(
         if chosen.len() >= request.count {
             return;
         }
-        if chosen.iter().any(|(listed, _)| listed.item == item) {
+        if chosen.iter().take(earlier).any(|(listed, _)| listed.item == item) {
             continue;
         }
         if let Some(cap) = request.cap
@@ -260,5 +278,85 @@ mod tests {
         assert_eq!((items(&list), list.shortfall), (vec![3], Some(Shortfall::Filtered)));
         let again = Request { owned: OwnedItems::Only, ..Request::new(5) };
         assert_eq!(items(&serve(&[&popular], &history, &again)), [0, 1]);
+    }
+
+    /// Scores that say nothing but a rank, with ties.
+    #[derive(Debug)]
+    struct Fixed(Vec<f64>);
+
+    impl Recommender for Fixed {
+        fn algorithm(&self) -> &'static str {
+            "fixed"
+        }
+
+        fn item_count(&self) -> usize {
+            self.0.len()
+        }
+
+        fn score(&self, _: &UserHistory) -> Vec<Scored> {
+            super::super::sparse::non_zero(&self.0)
+        }
+
+        fn to_bytes(&self) -> flywheel_base::Result<Vec<u8>> {
+            Ok(Vec::new())
+        }
+    }
+
+    /// The list as its words say it: all that fits in order, and of that what the caps leave.
+    fn sorted(
+        models: &[&dyn Recommender],
+        history: &UserHistory,
+        request: &Request<'_>,
+    ) -> Vec<u32> {
+        let mut made: Vec<u32> = Vec::new();
+        let mut of_group = std::collections::BTreeMap::new();
+        for model in models {
+            let mut scores = model.score(history);
+            scores.retain(|scored| allowed(scored.item, history, request));
+            scores.sort_by(super::super::sparse::by_rank);
+            for item in scores.into_iter().map(|scored| scored.item) {
+                let group = request.cap.and_then(|cap| cap.groups.get(item as usize));
+                let most = request.cap.map_or(usize::MAX, |cap| cap.most);
+                let listed = group.map_or(0, |group| of_group.get(group).copied().unwrap_or(0));
+                if made.len() < request.count && listed < most && !made.contains(&item) {
+                    made.push(item);
+                    if let Some(group) = group {
+                        of_group.insert(*group, listed + 1);
+                    }
+                }
+            }
+        }
+        made
+    }
+
+    #[test]
+    fn lists_are_those_of_sorting_everything_whatever_is_filtered_and_capped() {
+        let mut rng = flywheel_base::Rng::new(6);
+        for case in 0..200 {
+            let count = 1 + rng.below(400);
+            let scores = |rng: &mut flywheel_base::Rng, kinds: usize| {
+                Fixed((0..count).map(|_| rng.below(kinds) as f64).collect())
+            };
+            let (first, second) = (scores(&mut rng, 12), scores(&mut rng, 300));
+            let share = rng.uniform();
+            let have: Vec<bool> = (0..count).map(|_| rng.chance(share)).collect();
+            let kinds = 1 + rng.below(9);
+            let groups: Vec<u32> =
+                (0..rng.below(count + 1)).map(|_| rng.below(kinds) as u32).collect();
+            let excluded: Vec<u32> = (0..rng.below(9)).map(|_| rng.below(count) as u32).collect();
+            let mut history = UserHistory::empty(None);
+            (0..rng.below(6)).for_each(|_| history.push(rng.below(count) as u32, 1.0, None));
+            let cap = Cap { groups: &groups, most: rng.below(4) };
+            let request = Request {
+                available: rng.chance(0.7).then_some(&have[..]),
+                excluded: &excluded,
+                cap: rng.chance(0.7).then_some(cap),
+                owned: [OwnedItems::Exclude, OwnedItems::Include, OwnedItems::Only][rng.below(3)],
+                ..Request::new(rng.below(40))
+            };
+            let models: [&dyn Recommender; 2] = [&first, &second];
+            let ours = items(&serve(&models, &history, &request));
+            assert_eq!(ours, sorted(&models, &history, &request), "{case}: {request:?}");
+        }
     }
 }

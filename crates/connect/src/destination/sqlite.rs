@@ -28,7 +28,6 @@ mod state;
 
 use std::path::PathBuf;
 
-use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
 use flywheel_base::{Error, Result, task};
 use rusqlite::{Connection, OpenFlags};
@@ -37,9 +36,10 @@ use serde::{Deserialize, Serialize};
 
 use self::session::Session;
 use super::{
-    Checkpoint, Destination, DestinationConfig, DestinationContext, Guarantee, Progress, Refused,
-    WriteMode, WriteRequest, Writer, Written, check_mode,
+    Destination, DestinationConfig, DestinationContext, Guarantee, Progress, WriteMode,
+    WriteRequest, Writer, check_mode,
 };
+use crate::blocking::SessionWriter;
 use crate::source::settings;
 use crate::source::sqlite::{Database, Sqlite};
 
@@ -137,50 +137,7 @@ impl Destination for Tables {
     async fn writer(&self, request: &WriteRequest) -> Result<Box<dyn Writer>> {
         check_mode("sqlite", <Sqlite as DestinationConfig>::MODES, request.mode)?;
         let (database, table, request) = (self.database.clone(), table(request)?, request.clone());
-        let session = task::compute(move || Session::open(database, table, &request)).await?;
-        Ok(Box::new(SqliteWriter { session: Some(session) }))
-    }
-}
-
-/// A session that works on blocking threads.
-struct SqliteWriter {
-    /// None after an error: the transaction was rolled back then.
-    session: Option<Session>,
-}
-
-impl SqliteWriter {
-    async fn with<T: Send + 'static>(
-        &mut self,
-        work: impl FnOnce(&mut Session) -> Result<T> + Send + 'static,
-    ) -> Result<T> {
-        let mut session = self.session.take().ok_or_else(|| {
-            Error::internal("a writer is used after it failed")
-                .hint("Open a new writer; it goes on after the last commit.")
-        })?;
-        let (session, outcome) = task::compute(move || {
-            let outcome = work(&mut session)?;
-            Ok((session, outcome))
-        })
-        .await?;
-        self.session = Some(session);
-        Ok(outcome)
-    }
-}
-
-#[async_trait]
-impl Writer for SqliteWriter {
-    async fn write(&mut self, batch: &RecordBatch) -> Result<Vec<Refused>> {
-        let batch = batch.clone();
-        self.with(move |session| session.write(&batch)).await
-    }
-
-    async fn commit(&mut self, checkpoint: &Checkpoint) -> Result<Written> {
-        let checkpoint = checkpoint.clone();
-        self.with(move |session| session.commit(&checkpoint)).await
-    }
-
-    async fn finish(mut self: Box<Self>) -> Result<Written> {
-        self.with(Session::finish).await
+        SessionWriter::open(move || Session::open(database, table, &request)).await
     }
 }
 

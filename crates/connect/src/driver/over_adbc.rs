@@ -1,7 +1,8 @@
 //! Links over ADBC, by a driver that is a shared library.
 
+use std::collections::BTreeMap;
 use std::ffi::c_char;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use adbc_core::error::{Error as AdbcError, Status};
 use adbc_core::options::{AdbcVersion, OptionConnection, OptionDatabase, OptionValue};
@@ -42,19 +43,7 @@ impl Open for AdbcOpen {
 
     fn open(&self) -> Result<(Box<dyn Link>, Dialect)> {
         let fail = |error: AdbcError| refusal(&self.name, &self.hidden, &error).error;
-        let entrypoint = self.entrypoint.as_ref().map(|name| name.as_bytes());
-        let mut driver = ManagedDriver::load_from_name(
-            &self.driver,
-            entrypoint,
-            AdbcVersion::V110,
-            LOAD_FLAG_DEFAULT,
-            None,
-        )
-        .map_err(|error| {
-            Error::invalid(format!("the ADBC driver {} cannot be loaded", self.driver))
-                .caused_by(Error::invalid(error.message))
-                .hint("Set `driver` to the shared library of the driver, or to the name of its manifest.")
-        })?;
+        let mut driver = loaded(&self.driver, self.entrypoint.as_deref())?;
         let options = self
             .options
             .iter()
@@ -70,6 +59,35 @@ impl Open for AdbcOpen {
         };
         Ok((Box::new(link), self.dialect))
     }
+}
+
+/// The driver of that name or file; it is loaded once and stays loaded to the end of the process. Its rows
+/// go on in pages, without being copied, and its own code frees them and what it keeps for each thread:
+/// all of that outlives connections, and must not outlive the code.
+fn loaded(driver: &str, entrypoint: Option<&str>) -> Result<ManagedDriver> {
+    static LOADED: Mutex<BTreeMap<(String, Option<String>), ManagedDriver>> =
+        Mutex::new(BTreeMap::new());
+    let mut drivers = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
+    let key = (driver.to_owned(), entrypoint.map(str::to_owned));
+    if let Some(driver) = drivers.get(&key) {
+        return Ok(driver.clone());
+    }
+    let made = ManagedDriver::load_from_name(
+        driver,
+        entrypoint.map(str::as_bytes),
+        AdbcVersion::V110,
+        LOAD_FLAG_DEFAULT,
+        None,
+    )
+    .map_err(|error| {
+        Error::invalid(format!("the ADBC driver {driver} cannot be loaded"))
+            .caused_by(Error::invalid(error.message))
+            .hint(
+                "Set `driver` to the shared library of the driver, or to the name of its manifest.",
+            )
+    })?;
+    drivers.insert(key, made.clone());
+    Ok(made)
 }
 
 struct AdbcLink {

@@ -13,7 +13,6 @@ use arrow::datatypes::{DataType, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use chrono::{NaiveDateTime, TimeDelta};
 use flywheel_base::{Error, Result, quantity, suggest};
-use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::open::Rows;
@@ -22,24 +21,12 @@ use super::{Argument, Dialect, DriverStream, Link, Open};
 use crate::column::ColumnType;
 use crate::connections::Admitted;
 use crate::files::{PageRead, fit, plain_type, row_text, without};
-use crate::page::{Column, Page, PageBuilder, Position, TableSchema};
+use crate::keyset::Keyset;
+use crate::page::{Column, Page, PageBuilder, TableSchema};
 use crate::source::{ReadMode, ReadRequest, StreamInfo, settings};
 
 /// How moments are kept in positions.
 const MOMENT: &str = "%Y-%m-%d %H:%M:%S%.f";
-
-/// Where a read stands.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-struct Stored {
-    /// The columns that order the read.
-    order: Vec<String>,
-    /// Their values in the last row; empty before the first.
-    after: Vec<Value>,
-    /// Rows read in all since the position was new.
-    rows: u64,
-    /// Whether the read came to its end.
-    complete: bool,
-}
 
 /// A table or query as it is read.
 struct Relation {
@@ -70,7 +57,7 @@ struct Reading {
     waiting: VecDeque<RecordBatch>,
     over: bool,
     page: PageBuilder,
-    stored: Stored,
+    stored: Keyset<Value>,
     /// Rows of a relation without key that an earlier read had.
     skip: u64,
 }
@@ -314,25 +301,9 @@ impl DriverRead {
     fn start(&self) -> Result<Reading> {
         let (mut link, dialect) = self.open.open()?;
         let relation = Relation::of(self.open.as_ref(), link.as_mut(), dialect, &self.stream)?;
-        let mut stored = match &self.request.from {
-            None => Stored::default(),
-            Some(position) => serde_json::from_value(position.0.clone()).map_err(|error| {
-                Error::corrupt("the stored position is not one of this kind of source")
-                    .caused_by(error)
-            })?,
-        };
-        if self.request.mode == ReadMode::Full && stored.complete {
-            stored = Stored::default();
-        }
         let order = self.order(&relation)?;
-        if !stored.order.is_empty() && stored.order != order {
-            return Err(Error::invalid(format!(
-                "the stored position of {} follows other columns",
-                relation.name
-            ))
-            .hint("The cursor or the key was changed: reset the stream's position."));
-        }
-        stored.order.clone_from(&order);
+        let stored = Keyset::<Value>::of(&self.request, self.open.kind())?;
+        let stored = stored.ordered(order.clone(), &relation.name)?;
         let schema = self.columns(&relation)?;
         let order = order_types(&relation, dialect, order)?;
         let (sql, arguments) = self.query(&relation, dialect, &order, &stored)?;
@@ -399,7 +370,7 @@ impl DriverRead {
         relation: &Relation,
         dialect: Dialect,
         order: &[(String, DataType)],
-        stored: &Stored,
+        stored: &Keyset<Value>,
     ) -> Result<(String, Vec<Argument>)> {
         let numbered = self.open.numbered(dialect);
         let mut query = Query { dialect, numbered, arguments: Vec::new() };
@@ -434,7 +405,11 @@ impl DriverRead {
     }
 
     /// Where a read begins that looks back before the last cursor value.
-    fn look_back(&self, stored: &Stored, order: &[(String, DataType)]) -> Result<Option<Value>> {
+    fn look_back(
+        &self,
+        stored: &Keyset<Value>,
+        order: &[(String, DataType)],
+    ) -> Result<Option<Value>> {
         let ReadMode::Incremental { lag: Some(lag), .. } = &self.request.mode else {
             return Ok(None);
         };
@@ -598,9 +573,7 @@ impl PageRead for DriverRead {
         }
         reading.stored.complete = reading.over && reading.waiting.is_empty();
         self.ended = reading.stored.complete;
-        let position = serde_json::to_value(&reading.stored)
-            .map(Position)
-            .map_err(|error| Error::internal("a position cannot be written").caused_by(error))?;
+        let position = reading.stored.position()?;
         let page = reading.page.finish(&reading.schema, position)?;
         self.reading = Some(reading);
         Ok(Some(page))

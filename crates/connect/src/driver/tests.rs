@@ -1,5 +1,5 @@
-//! Real drivers: PostgreSQL's and SQLite's for ODBC from the system, PostgreSQL's for ADBC from its Python
-//! package.
+//! Real drivers: PostgreSQL's and SQLite's for ODBC from the system, and for ADBC from their Python
+//! packages.
 
 use std::path::PathBuf;
 
@@ -234,6 +234,35 @@ async fn a_row_that_a_constraint_does_not_let_in_is_found_among_its_neighbours()
             let there = database.run("SELECT string_agg(id || name, ',' ORDER BY id) FROM t");
             assert_eq!(there.trim(), "1a,2b,4d", "{kind} {mode}");
         }
+    }
+}
+
+#[test]
+fn rows_of_an_adbc_driver_outlive_its_connections_and_threads() {
+    let Some(driver) = driver("sqlite") else { return };
+    let folder = Folder::new(&[]);
+    let file = folder.path("shop.db");
+    rusqlite::Connection::open(&file)
+        .unwrap()
+        .execute_batch(
+            "CREATE TABLE t (id INTEGER PRIMARY KEY, name TEXT, price REAL);
+             INSERT INTO t VALUES (1, 'a', 0.5), (2, NULL, 1e300), (9007199254740993, 'naïve', -1);",
+        )
+        .unwrap();
+    let connection = json!({ "driver": driver, "uri": format!("file:{}", file.display()) });
+    let mut pages = Vec::new();
+    for page_rows in [1, 10] {
+        // The runtime ends with its threads before the rows are looked at.
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let request = ReadRequest {
+            page_rows,
+            ..ReadRequest::full(json!({ "table": "t", "primary_key": ["id"] }), now())
+        };
+        pages.push(runtime.block_on(read("adbc", &connection, &request)));
+    }
+    let expected = [["1", "a", "0.5"], ["2", "∅", "1e300"], ["9007199254740993", "naïve", "-1.0"]];
+    for pages in pages {
+        assert_eq!(cells(&pages), expected);
     }
 }
 

@@ -17,13 +17,13 @@ use arrow::compute::take_record_batch;
 use arrow::datatypes::{DataType, Field, FieldRef, Schema};
 use arrow::record_batch::RecordBatch;
 use arrow::row::{RowConverter, SortField};
-use async_trait::async_trait;
-use flywheel_base::{Error, Result, suggest, task};
+use flywheel_base::{Error, Result, suggest};
 
 use super::values::{prepared, texts, whole};
 use super::{Argument, Dialect, DriverTarget, Link, Open, Refusal};
+use crate::blocking;
 use crate::destination::{
-    Checkpoint, NewTargetColumns, Progress, Refused, WriteMode, WriteRequest, Writer, Written,
+    Checkpoint, NewTargetColumns, Progress, Refused, WriteMode, WriteRequest, Written,
 };
 use crate::page::Position;
 use crate::source::settings;
@@ -448,7 +448,7 @@ impl Session {
     }
 
     /// Takes rows.
-    pub(super) fn write(&mut self, batch: &RecordBatch) -> Result<Vec<Refused>> {
+    fn write_rows(&mut self, batch: &RecordBatch) -> Result<Vec<Refused>> {
         let mark = self.request.deleted.clone();
         let marks = self.marks(batch)?;
         let kept: Vec<usize> = (0..batch.num_columns())
@@ -751,7 +751,7 @@ impl Session {
     }
 
     /// Commits what was written since the last commit.
-    pub(super) fn commit(&mut self, checkpoint: &Checkpoint) -> Result<Written> {
+    fn commit_rows(&mut self, checkpoint: &Checkpoint) -> Result<Written> {
         if self.columns.is_none() {
             self.shape(&Schema::empty())?;
         }
@@ -775,7 +775,7 @@ impl Session {
     }
 
     /// Ends the write; a replacement is swapped in.
-    pub(super) fn finish(&mut self) -> Result<Written> {
+    fn finish_write(&mut self) -> Result<Written> {
         self.roll_back()?;
         if self.request.mode != WriteMode::Replace {
             return Ok(Written::default());
@@ -814,45 +814,6 @@ impl Session {
     }
 }
 
-/// A session that works on blocking threads.
-pub(super) struct DriverWriter {
-    /// None after an error: the transaction was rolled back then.
-    session: Option<Session>,
-}
-
-impl DriverWriter {
-    /// A writer over an open session.
-    pub(super) fn new(session: Session) -> Self {
-        Self { session: Some(session) }
-    }
-
-    async fn with<T: Send + 'static>(
-        &mut self,
-        work: impl FnOnce(&mut Session) -> Result<T> + Send + 'static,
-    ) -> Result<T> {
-        let mut session = self.session.take().ok_or_else(|| {
-            Error::internal("a writer is used after it failed")
-                .hint("Open a new writer; it goes on after the last commit.")
-        })?;
-        let (session, outcome) = task::compute(move || {
-            let outcome = match work(&mut session) {
-                Ok(outcome) => outcome,
-                Err(error) => {
-                    // The connection is closed next, which rolls back as well.
-                    if let Err(after) = session.roll_back() {
-                        tracing::debug!(error = %after, "not rolled back");
-                    }
-                    return Err(error);
-                }
-            };
-            Ok((session, outcome))
-        })
-        .await?;
-        self.session = Some(session);
-        Ok(outcome)
-    }
-}
-
 impl Drop for Session {
     fn drop(&mut self) {
         if self.in_transaction
@@ -864,19 +825,16 @@ impl Drop for Session {
     }
 }
 
-#[async_trait]
-impl Writer for DriverWriter {
-    async fn write(&mut self, batch: &RecordBatch) -> Result<Vec<Refused>> {
-        let batch = batch.clone();
-        self.with(move |session| session.write(&batch)).await
+impl blocking::Session for Session {
+    fn write(&mut self, batch: &RecordBatch) -> Result<Vec<Refused>> {
+        self.write_rows(batch)
     }
 
-    async fn commit(&mut self, checkpoint: &Checkpoint) -> Result<Written> {
-        let checkpoint = checkpoint.clone();
-        self.with(move |session| session.commit(&checkpoint)).await
+    fn commit(&mut self, checkpoint: &Checkpoint) -> Result<Written> {
+        self.commit_rows(checkpoint)
     }
 
-    async fn finish(mut self: Box<Self>) -> Result<Written> {
-        self.with(Session::finish).await
+    fn finish(&mut self) -> Result<Written> {
+        self.finish_write()
     }
 }

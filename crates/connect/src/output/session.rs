@@ -15,6 +15,7 @@ use super::manifest::{Listed, Manifest};
 use super::place::Place;
 use super::store::{Sealed, Sink, remove_file};
 use super::{Encoder, OutputFormat};
+use crate::blocking;
 use crate::destination::parquet::{Pack, check_types, encoder as parquet_encoder};
 use crate::destination::{Checkpoint, NewTargetColumns, Refused, WriteMode, WriteRequest, Written};
 use crate::files::plain_type;
@@ -67,7 +68,7 @@ impl<F: OutputFormat> Session<F> {
     }
 
     /// Takes rows.
-    pub(super) fn write(&mut self, batch: &RecordBatch) -> Result<Vec<Refused>> {
+    fn write_rows(&mut self, batch: &RecordBatch) -> Result<Vec<Refused>> {
         let batch = self.admit(batch)?;
         if !self.columns_known(&batch) {
             self.check(&batch.schema())?;
@@ -218,7 +219,7 @@ impl<F: OutputFormat> Session<F> {
     }
 
     /// Commits what was written since the last commit.
-    pub(super) fn commit(&mut self, checkpoint: &Checkpoint) -> Result<Written> {
+    fn commit_rows(&mut self, checkpoint: &Checkpoint) -> Result<Written> {
         if self.manifest.has(checkpoint) {
             self.open = None;
             for (sealed, _) in std::mem::take(&mut self.sealed) {
@@ -260,7 +261,7 @@ impl<F: OutputFormat> Session<F> {
     }
 
     /// Ends the write; a replacement is swapped in.
-    pub(super) fn finish(&mut self) -> Result<Written> {
+    fn finish_write(&mut self) -> Result<Written> {
         let Some(staged) = self.manifest.staged.clone() else { return Ok(Written::default()) };
         if self.mode != WriteMode::Replace {
             return Ok(Written::default());
@@ -343,6 +344,20 @@ fn merged(schema: &Schema, other: &Schema) -> Schema {
         }
     }
     Schema::new(fields)
+}
+
+impl<F: OutputFormat> blocking::Session for Session<F> {
+    fn write(&mut self, batch: &RecordBatch) -> Result<Vec<Refused>> {
+        self.write_rows(batch)
+    }
+
+    fn commit(&mut self, checkpoint: &Checkpoint) -> Result<Written> {
+        self.commit_rows(checkpoint)
+    }
+
+    fn finish(&mut self) -> Result<Written> {
+        self.finish_write()
+    }
 }
 
 /// A batch with all columns of a schema; what it lacks has no value.

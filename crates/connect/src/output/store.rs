@@ -65,7 +65,10 @@ pub(crate) fn create_folder(folder: &Path) -> Result<()> {
 }
 
 /// Puts `bytes` in the place of a file so that a crash leaves the old or the new content.
-pub(crate) fn replace_file(path: &Path, bytes: &[u8]) -> Result<()> {
+///
+/// # Errors
+/// The file system's own.
+pub fn replace_file(path: &Path, bytes: &[u8]) -> Result<()> {
     let fail = |error| Error::io("write the file", path, error);
     let folder = path.parent().unwrap_or_else(|| Path::new(""));
     create_folder(folder)?;

@@ -7,7 +7,7 @@ use arrow::datatypes::Int64Type;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::destination::{DestinationEntry, NewTargetColumns};
+use crate::destination::{Checkpoint, DestinationEntry, NewTargetColumns};
 use crate::page::Position;
 use crate::source::contract::{Folder, now};
 

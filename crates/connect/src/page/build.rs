@@ -43,6 +43,21 @@ impl Column {
         Self { name, kind: ColumnType::Text, data_type, not_null: false, declared: false }
     }
 
+    /// The column with a type that holds what it held and values of `kind`; none if it has such a type
+    /// already, was declared, or there is no such type.
+    pub(crate) fn widened(&self, kind: ColumnType) -> Option<Self> {
+        let wide = self.kind.common(kind).filter(|wide| *wide != self.kind && !self.declared)?;
+        Some(Self { kind: wide, data_type: wide.arrow(), ..self.clone() })
+    }
+
+    /// What the reader is told of a column that became wider.
+    pub(crate) fn widening(&self, before: ColumnType) -> String {
+        let Self { name, kind, .. } = self;
+        format!(
+            "the column \"{name}\" was widened: it holds {kind} from here on, and held {before}"
+        )
+    }
+
     /// A column the user declared.
     pub(crate) fn declared(column: &crate::DeclaredColumn) -> Self {
         let not_null = column.not_null;

@@ -1,9 +1,12 @@
 //! `score`: a probability or a number for each row, learned row by row.
 
+use flywheel_algo::online::ftrl::{self, Ftrl};
+use flywheel_algo::online::hashing::Hashing;
 use flywheel_algo::online::linear::{self, Linear};
 use flywheel_algo::online::logistic::{self, Logistic};
+use flywheel_algo::online::scaler::Scaler;
 use flywheel_base::{Error, Result, Timestamp, suggest};
-use flywheel_project::resource::learner::{Predict, Score};
+use flywheel_project::resource::learner::{Hashed, Predict, Score};
 use flywheel_warehouse::WriteMode;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -52,6 +55,74 @@ struct Stored {
 enum Model {
     Probability(Logistic),
     Number(Linear),
+    Hashed(Box<HashedModel>),
+}
+
+/// A probability learned from texts and numbers by their places in a table.
+#[derive(Clone, Serialize, Deserialize)]
+struct HashedModel {
+    hashing: Hashing,
+    /// Numbers by feature; those of text features are never asked for.
+    scaler: Scaler,
+    ftrl: Ftrl,
+}
+
+impl HashedModel {
+    fn new(features: usize, hashed: Hashed) -> Result<Self> {
+        let Hashed { bits, lasso, ridge } = hashed;
+        let hashing = Hashing::new(bits)?;
+        let options = ftrl::Options { lasso, ridge, ..ftrl::Options::default() };
+        Ok(Self {
+            hashing,
+            scaler: Scaler::new(features, None)?,
+            ftrl: Ftrl::new(hashing.places(), options)?,
+        })
+    }
+
+    /// The places of a row's features; what is missing has none.
+    fn places(&self, names: &[String], row: &[Cell]) -> Vec<(u32, f64)> {
+        let place = |(at, (name, cell)): (usize, (&String, &Cell))| match cell {
+            Cell::Text(text) => Some(self.hashing.text(name, text)),
+            Cell::Number(number) => {
+                // A lone number far away from all others must not move the weights of all that comes with it.
+                let scaled = self.scaler.scaled(at, *number).clamp(-SCALED_MAX, SCALED_MAX);
+                Some(self.hashing.number(name, scaled))
+            }
+            Cell::Missing => None,
+        };
+        names.iter().zip(row).enumerate().filter_map(place).collect()
+    }
+
+    /// What was predicted before, then learns.
+    fn learn(&mut self, names: &[String], row: &[Cell], happened: bool) -> Result<f64> {
+        let numbers: Vec<f64> = row
+            .iter()
+            .enumerate()
+            .map(|(at, cell)| match cell {
+                Cell::Number(number) => *number,
+                // The mean moves nothing.
+                Cell::Text(_) | Cell::Missing => self.scaler.mean()[at],
+            })
+            .collect();
+        self.scaler.learn(&numbers)?;
+        let event = self.places(names, row);
+        self.ftrl.learn_sparse(&event, happened)
+    }
+
+    fn predict(&self, names: &[String], row: &[Cell]) -> Result<f64> {
+        self.ftrl.predict_sparse(&self.places(names, row))
+    }
+}
+
+/// How many deviations from its mean a hashed number counts at most.
+const SCALED_MAX: f64 = 10.0;
+
+/// One feature of a row.
+#[derive(Clone, Debug, PartialEq)]
+enum Cell {
+    Number(f64),
+    Text(String),
+    Missing,
 }
 
 /// Running error of predictions made before each example was learned, beside the base rate's.
@@ -96,15 +167,15 @@ pub(super) async fn learn(
     let frame = ctx.frame_of_sql(&what, &sql).await?;
     let features = features(&frame, settings)?;
     let mut stored = match before {
-        Some(stored) if stored.features == features => stored,
+        Some(stored) if stored.features == features && stored.fits(settings) => stored,
         Some(_) => {
             return Err(Error::invalid(format!(
-                "{what}: the columns are not those of the last fit"
+                "{what}: the columns, or what is predicted, are not those of the last fit"
             ))
             .hint("Give the learner another name, or remove its artifacts to start anew."));
         }
         None => Stored {
-            model: new_model(settings.predict, features.len())?,
+            model: new_model(settings, features.len())?,
             features,
             through: None,
             positives: 0,
@@ -163,42 +234,84 @@ fn features(frame: &Frame<'_>, settings: &Score) -> Result<Vec<String>> {
     Ok(features)
 }
 
-fn new_model(predict: Predict, features: usize) -> Result<Model> {
-    Ok(match predict {
-        Predict::Probability => {
+fn new_model(settings: &Score, features: usize) -> Result<Model> {
+    Ok(match (settings.predict, settings.hashed) {
+        (Predict::Probability, Some(hashed)) => {
+            Model::Hashed(Box::new(HashedModel::new(features, hashed)?))
+        }
+        (Predict::Number, Some(_)) => {
+            return Err(Error::invalid("hashed features are learned for probabilities only")
+                .hint("Remove `hashed`, or write predict: probability for a target of 0 and 1."));
+        }
+        (Predict::Probability, None) => {
             Model::Probability(Logistic::new(features, logistic::Options::default())?)
         }
-        Predict::Number => Model::Number(Linear::new(features, linear::Options::default())?),
+        (Predict::Number, None) => {
+            Model::Number(Linear::new(features, linear::Options::default())?)
+        }
     })
 }
 
-/// The features of every row; a missing value is 0.
-fn matrix(frame: &Frame<'_>, features: &[String]) -> Result<Vec<Vec<f64>>> {
-    let columns = features.iter().map(|name| frame.numbers(name)).collect::<Result<Vec<_>>>()?;
-    let row = |index: usize| {
-        columns
-            .iter()
-            .map(|column| {
-                column.get(index).copied().flatten().filter(|x| x.is_finite()).unwrap_or(0.0)
-            })
-            .collect()
+impl Stored {
+    /// Whether the file still asks for the model that was learned.
+    fn fits(&self, settings: &Score) -> bool {
+        match &self.model {
+            Model::Probability(_) => {
+                settings.predict == Predict::Probability && settings.hashed.is_none()
+            }
+            Model::Number(_) => settings.predict == Predict::Number && settings.hashed.is_none(),
+            Model::Hashed(model) => settings.hashed.is_some_and(|hashed| {
+                settings.predict == Predict::Probability
+                    && 1 << hashed.bits.min(31) == model.hashing.places()
+            }),
+        }
+    }
+}
+
+/// The features of every row. Where they are not `hashed`, all are numbers and a missing one is 0.
+fn matrix(frame: &Frame<'_>, features: &[String], hashed: bool) -> Result<Vec<Vec<Cell>>> {
+    let column = |name: &String| -> Result<Vec<Cell>> {
+        if hashed && frame.is_text(name) {
+            let cell = |text: Option<String>| text.map_or(Cell::Missing, Cell::Text);
+            return Ok(frame.text(name)?.into_iter().map(cell).collect());
+        }
+        let cell = |number: Option<f64>| match number.filter(|number| number.is_finite()) {
+            Some(number) => Cell::Number(number),
+            None if hashed => Cell::Missing,
+            None => Cell::Number(0.0),
+        };
+        Ok(frame.numbers(name)?.into_iter().map(cell).collect())
     };
+    let mut columns =
+        features.iter().map(|name| column(name).map(Vec::into_iter)).collect::<Result<Vec<_>>>()?;
+    let row = |_| columns.iter_mut().filter_map(Iterator::next).collect();
     Ok((0..frame.rows()).map(row).collect())
 }
 
+/// The numbers of a row that has no text.
+fn numbers(row: &[Cell]) -> Vec<f64> {
+    let number = |cell: &Cell| match cell {
+        Cell::Number(number) => *number,
+        Cell::Text(_) | Cell::Missing => 0.0,
+    };
+    row.iter().map(number).collect()
+}
+
 fn learn_rows(frame: &Frame<'_>, settings: &Score, stored: &mut Stored) -> Result<Progress> {
-    let (rows, targets, moments) =
-        (matrix(frame, &stored.features)?, frame.numbers(&settings.target)?, frame.moments("at")?);
+    let rows = matrix(frame, &stored.features, settings.hashed.is_some())?;
+    let (targets, moments) = (frame.numbers(&settings.target)?, frame.moments("at")?);
     let mut progress = Progress::default();
     for (index, ((row, target), at)) in rows.iter().zip(targets).zip(moments).enumerate() {
         let Some(target) = target.filter(|target| target.is_finite()) else { continue };
         let predicted = match &mut stored.model {
-            Model::Probability(model) => model.learn(row, target > 0.5)?,
+            Model::Probability(model) => model.learn(&numbers(row), target > 0.5)?,
             Model::Number(model) => {
-                let predicted = if model.events() > 0 { model.predict(row)? } else { target };
-                model.learn(row, target)?;
+                let row = numbers(row);
+                let predicted = if model.events() > 0 { model.predict(&row)? } else { target };
+                model.learn(&row, target)?;
                 predicted
             }
+            Model::Hashed(model) => model.learn(&stored.features, row, target > 0.5)?,
         };
         progress.add(predicted, target, index);
         stored.examples += 1;
@@ -221,10 +334,12 @@ async fn score(
     let what = format!("learner \"{name}\": score");
     let frame = ctx.frame(&what, sql).await?;
     let mut rows = Vec::new();
-    for (unit_id, row) in frame.ids("unit_id")?.into_iter().zip(matrix(&frame, &stored.features)?) {
+    let features = matrix(&frame, &stored.features, settings.hashed.is_some())?;
+    for (unit_id, row) in frame.ids("unit_id")?.into_iter().zip(features) {
         let score = match &stored.model {
-            Model::Probability(model) => model.predict(&row)?,
-            Model::Number(model) => model.predict(&row)?,
+            Model::Probability(model) => model.predict(&numbers(&row))?,
+            Model::Number(model) => model.predict(&numbers(&row))?,
+            Model::Hashed(model) => model.predict(&stored.features, &row)?,
         };
         rows.push(Row { unit_id, score, scored_at: ctx.now, artifact: artifact.to_owned() });
     }

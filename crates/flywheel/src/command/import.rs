@@ -1,17 +1,18 @@
 //! `flywheel import`.
 
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
-use flywheel_base::{Error, Result};
+use flywheel_base::{Error, ErrorKind, Result};
 use flywheel_project::datax::{self, Made, Options};
 use flywheel_project::{Project, odcs};
-use flywheel_runtime::connectors;
+use flywheel_runtime::{Access, connectors, openlineage};
 
 use super::Runs;
 use crate::app::{App, Exit};
+use crate::output::{Format, Grid};
 
 /// The largest job that is read.
 const JOB_BYTES_MAX: u64 = 16 << 20;
@@ -42,6 +43,11 @@ enum What {
         #[arg(long)]
         force: bool,
     },
+    /// Events of OpenLineage from other tools: their jobs and data sets appear in `flywheel lineage`
+    Openlineage {
+        /// A file of events (JSON, or a line each), a folder of such files (.json, .jsonl, .ndjson), or - for stdin
+        events: PathBuf,
+    },
     /// A data contract of the Open Data Contract Standard 3.x: quality checks and property files
     Odcs {
         /// The contract's YAML file
@@ -56,11 +62,12 @@ enum What {
 }
 
 impl Runs for Import {
-    const ABOUT: &'static str = "Makes files of a project from a job or contract of another tool";
+    const ABOUT: &'static str = "Takes in what other tools have: jobs and contracts as files of the project, lineage as events";
 
     async fn run(self, app: App) -> Result<Exit> {
         let (job, dir, key, replace, force) = match self.what {
             What::Datax { job, dir, key, replace, force } => (job, dir, key, replace, force),
+            What::Openlineage { events } => return events_of(&app, &events).await,
             What::Odcs { contract, schema, force } => {
                 return contract_of(&app, &contract, &schema, force);
             }
@@ -82,6 +89,64 @@ impl Runs for Import {
         app.output.message("next: set the passwords in the environment, then flywheel check");
         Ok(Exit::Done)
     }
+}
+
+/// The largest file of events that is read.
+const EVENTS_BYTES_MAX: u64 = 1 << 28;
+
+/// The endings of files of events in a folder.
+const EVENTS_ENDINGS: [&str; 3] = ["json", "jsonl", "ndjson"];
+
+/// Imports what other tools tell of their jobs.
+async fn events_of(app: &App, place: &Path) -> Result<Exit> {
+    let mut texts = Vec::new();
+    if place == Path::new("-") {
+        let mut text = String::new();
+        std::io::stdin()
+            .take(EVENTS_BYTES_MAX)
+            .read_to_string(&mut text)
+            .map_err(|error| Error::invalid("stdin is no text").caused_by(error))?;
+        texts.push(("stdin".to_owned(), text));
+    } else {
+        for file in event_files(&app.start.join(place))? {
+            texts.push((file.display().to_string(), read_up_to(&file, EVENTS_BYTES_MAX)?));
+        }
+    }
+    let workspace = app.open(Access::Write).await?;
+    let imported = Box::pin(openlineage::import(&workspace, &texts)).await?;
+    if app.output.format == Format::Json {
+        app.output.json(&imported)?;
+        return Ok(Exit::Done);
+    }
+    let mut grid = Grid::new(&["#events", "#jobs", "#data sets", "#ways", "#new ways"]);
+    grid.row(
+        [imported.events, imported.jobs, imported.datasets, imported.edges, imported.new_edges]
+            .map(|count| count.to_string())
+            .to_vec(),
+    );
+    app.output.grid(&grid)?;
+    Ok(Exit::Done)
+}
+
+/// The file, or the files of events in a folder, sorted.
+fn event_files(place: &Path) -> Result<Vec<PathBuf>> {
+    if !place.is_dir() {
+        return Ok(vec![place.to_owned()]);
+    }
+    let mut files = Vec::new();
+    for entry in fs::read_dir(place).map_err(|error| Error::io("list", place, error))? {
+        let path = entry.map_err(|error| Error::io("list", place, error))?.path();
+        let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
+        if EVENTS_ENDINGS.contains(&ending) {
+            files.push(path);
+        }
+    }
+    if files.is_empty() {
+        return Err(Error::not_found(format!("{} has no file of events", place.display()))
+            .hint("Their names end in .json, .jsonl or .ndjson."));
+    }
+    files.sort();
+    Ok(files)
 }
 
 /// Imports a data contract.
@@ -109,10 +174,19 @@ fn contract_of(app: &App, contract: &Path, schema: &str, force: bool) -> Result<
 }
 
 fn read(path: &Path) -> Result<String> {
+    read_up_to(path, JOB_BYTES_MAX).map_err(|error| match error.kind() {
+        ErrorKind::Exhausted => {
+            error.hint("Give the JSON file that `datax.py` runs, or the YAML file of a contract.")
+        }
+        _ => error,
+    })
+}
+
+fn read_up_to(path: &Path, bytes_max: u64) -> Result<String> {
     let size = fs::metadata(path).map_err(|e| Error::io("read", path, e))?.len();
-    if size > JOB_BYTES_MAX {
+    if size > bytes_max {
         return Err(Error::exhausted(format!("{} is too large", path.display()))
-            .hint("Give the JSON file that `datax.py` runs, or the YAML file of a contract."));
+            .hint(format!("At most {} MiB are read: split it.", bytes_max >> 20)));
     }
     fs::read_to_string(path).map_err(|e| Error::io("read", path, e))
 }

@@ -216,7 +216,7 @@ fn verified(app: &App, found: &SplitVerified) -> Result<Exit> {
         let (of, difference) = (&one.verified, &one.verified.difference);
         let kinds = [
             ("missing", &difference.missing_keys),
-            ("extra", &difference.extra_keys),
+            (if of.extra_allowed { "of somebody else" } else { "extra" }, &difference.extra_keys),
             ("with other values", &difference.changed_keys),
         ];
         for (what, keys) in kinds.into_iter().filter(|(_, keys)| !keys.is_empty()) {
@@ -247,7 +247,11 @@ fn summary(found: &SplitVerified) -> String {
         .parts
         .iter()
         .zip(&found.rows)
-        .map(|(part, rows)| format!("{rows} in {part}"))
+        .zip(&found.rows_before)
+        .map(|((part, rows), before)| match before {
+            0 => format!("{rows} in {part}"),
+            _ => format!("{rows} in {part} beside {before} that were there before"),
+        })
         .collect();
     format!(
         "{}: {} rows, {}, {} of them in both; {} rows of the other part; {} references followed, {} emptied, {} led nowhere before",

@@ -59,6 +59,7 @@ impl Runs for Sql {
             return Ok(Exit::Done);
         }
         let workspace = self.environment.open(&app, Access::Read).await?;
+        let text = workspace.expanded(&text)?;
         let session = match &self.at {
             None => workspace.session_for(&text).await?,
             Some(at) => workspace.session_at(&parse_at(at)?, &text).await?,

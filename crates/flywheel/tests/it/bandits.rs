@@ -337,6 +337,24 @@ fn a_challenger_that_earns_more_is_tried_on_a_growing_share_and_promoted_by_turn
 }
 
 #[test]
+fn a_small_audience_is_tried_on_a_share_that_gives_units_enough() {
+    let house = shop(
+        400,
+        &[("first", "  explore: 100%\n"), ("second", "  explore: 50%\n")],
+        "choose: {bandit: {learner: first, canary: {}}}\n",
+    );
+    house.ok(&["turn", "--replay", &format!("{}..{}", day(0), day(1))]);
+    house.ok(&["policy", "promote", "offer", "second", "--despite", "a wish"]);
+    // 360 are decided for at a turn: 25 % of them are 90, and a stage asks for 100.
+    assert_eq!(house.cell("select share from system.canaries"), "0.5");
+    house.ok(&["turn", "--replay", &day(2)]);
+    let share =
+        "select round(avg(case when canary = 1 then 1.0 else 0.0 end), 1) from system.decisions
+                 where decided_at > (select at from system.canaries) and arm = 'treatment'";
+    assert!(["0.4", "0.5", "0.6"].contains(&&*house.cell(share)), "{}", house.cell(share));
+}
+
+#[test]
 fn a_canary_that_cannot_be_is_refused_with_its_place() {
     let canary = |canary: &str| {
         shop(

@@ -184,6 +184,83 @@ fn every_version_of_a_row_is_kept() {
     assert_eq!(shop.house.cell("select count(*) from raw.customers"), "202");
 }
 
+#[test]
+fn a_column_that_is_widened_at_the_source_is_widened_everywhere_and_nothing_is_read_again() {
+    let shop = Shop::new();
+    shop.run(
+        "create schema copies;
+         create table t (id bigint primary key, changed int, i int, n numeric(9,2), f real, v varchar(3));
+         insert into t select n, n, n, n * 1.25, 0.1, 'abc' from generate_series(1, 50) n",
+    );
+    let connection = std::fs::read_to_string(shop.house.dir().join("connections/shop.yaml"));
+    let connection = connection.unwrap().replacen("connection: shop", "connection: copies", 1);
+    shop.house.write("connections/copies.yaml", connection);
+    shop.house.write(
+        "syncs/shop.yaml",
+        "sync: shop\nconnection: shop\ndestination: [lake, copies]\nstreams:\n  - {stream: followed, options: {table: t}, read: cdc, write: mirror, key: [id], target: {table: copies.t}}\n",
+    );
+    let stream =
+        |name: &str, rest: &str| format!("  - {{stream: {name}, options: {{table: t}}, {rest}}}\n");
+    let incremental = "read: incremental, cursor: changed";
+    let streams = [
+        stream("appended", &format!("{incremental}, write: append")),
+        stream("merged", &format!("{incremental}, write: merge, key: [id]")),
+        stream("mirrored", "read: full, write: mirror, key: [id]"),
+        stream("kept", "read: full, write: history, key: [id]"),
+    ];
+    let sync = format!("sync: reads\nconnection: shop\nstreams:\n{}", streams.concat());
+    shop.house.write("syncs/reads.yaml", sync);
+    shop.house.ok(&["sync"]);
+    let types = "select column_name || ' ' || data_type from information_schema.columns where table_schema = 'raw' and table_name = ";
+    let narrow = shop.house.sql(&format!(
+        "{types}'followed' and column_name in ('changed', 'i', 'n') order by column_name"
+    ));
+    assert!(narrow[1].contains("Int32") && narrow[2].contains("Decimal128(9, 2)"), "{narrow:?}");
+    shop.run(
+        "alter table t alter changed type bigint, alter i type bigint, alter n type numeric(16,4),
+           alter f type float8, alter v type varchar(40);
+         insert into t values (51, 51, 5000000000, 123456789012.0001, 1e300, 'longer than before');
+         update t set i = -i * 1000000000, changed = 52 where id = 50",
+    );
+    let read = "select coalesce(sum(rows_in), 0) from system.tasks where kind = 'sync' and name like '%followed%'";
+    let before: u64 = shop.house.cell(read).parse().unwrap();
+    let said = shop.house.ok(&["sync"]);
+    let after: u64 = shop.house.cell(read).parse().unwrap();
+    assert!(after - before <= 4, "two rows for two targets, and no whole read: {said}");
+    let of = "id, i, n, f, v";
+    let there = shop.run(&format!("select {of} from t order by id"));
+    let expected: Vec<String> = there.lines().map(|row| row.replace('|', ",")).collect();
+    let there = shop.run(&format!("select {of} from copies.t order by id"));
+    let copied: Vec<String> = there.lines().map(|row| row.replace('|', ",")).collect();
+    assert_eq!(copied, expected, "another system");
+    for table in ["followed", "merged", "mirrored", "kept"] {
+        let now = if table == "kept" { "where valid_to is null" } else { "" };
+        let sql = format!("select id, i, n, f, v from raw.{table} {now} order by id");
+        let found: Vec<Vec<String>> = fields(&shop.house.sql(&sql));
+        let exact = fields(&expected);
+        assert_eq!(found.len(), exact.len(), "{table}");
+        for (found, exact) in found.iter().zip(&exact) {
+            assert_eq!(found[..3], exact[..3], "{table}");
+            assert_eq!(found[3].parse::<f64>(), exact[3].parse::<f64>(), "{table}: {found:?}");
+            assert_eq!(found[4], exact[4], "{table}");
+        }
+        let wide = shop.house.sql(&format!(
+            "{types}'{table}' and column_name in ('changed', 'i', 'n') order by column_name"
+        ));
+        assert!(wide[0].contains("Int64") && wide[1].contains("Int64"), "{table}: {wide:?}");
+        assert!(wide[2].contains("Decimal128(16, 4)"), "{table}: {wide:?}");
+    }
+    assert_eq!(shop.house.cell("select count(*), max(i) from raw.appended"), "52,5000000000");
+    let pg = "select string_agg(format_type(atttypid, atttypmod), ' ' order by attnum) from pg_attribute where attrelid = 'copies.t'::regclass and attnum > 0";
+    assert_eq!(shop.run(pg), "bigint bigint bigint numeric(16,4) double precision text");
+    assert_eq!(shop.house.cell("select count(*) from system.quarantine"), "0");
+}
+
+/// The fields of rows of text.
+fn fields(rows: &[String]) -> Vec<Vec<String>> {
+    rows.iter().map(|row| row.split(',').map(str::to_owned).collect()).collect()
+}
+
 /// A sync that goes on until it is told to end.
 struct Follower {
     child: Child,

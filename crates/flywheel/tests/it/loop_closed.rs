@@ -313,3 +313,95 @@ fn customers_are_valued_by_what_they_bought() {
     let measured = "select count(*) from system.evaluations where learner = 'worth' and measure = 'mae' and value is not null";
     assert_eq!(house.cell(measured), "1");
 }
+
+/// A project that lands the rows of one file, with learners over them.
+fn learned(rows: &str, learners: &[(&str, &str)]) -> House {
+    let house = House::new();
+    house
+        .write("connections/files.yaml", "connection: files\ntype: csv\noptions: {folder: data}\n");
+    house.write(
+        "syncs/files.yaml",
+        "sync: files\nconnection: files\nstreams:\n  - {stream: rows, options: {path: rows.csv}}\n",
+    );
+    house.write("data/rows.csv", rows);
+    for (name, settings) in learners {
+        house.write(&format!("learners/{name}.yaml"), format!("learner: {name}\n{settings}"));
+    }
+    house.ok(&["sync"]);
+    house
+}
+
+const ROWS: &str = "from {{ source('raw', 'rows') }}";
+
+#[test]
+fn those_whom_a_letter_changes_are_told_from_those_who_buy_anyway() {
+    // The young buy more often if they get a letter, the old buy anyway.
+    let mut rng = flywheel_base::Rng::new(9);
+    let mut rows = "who,letter,young,bought\n".to_owned();
+    for who in 0..4_000 {
+        let (letter, young) = (rng.chance(0.5), rng.chance(0.5));
+        let bought = rng.chance(if !young || letter { 0.5 } else { 0.2 });
+        let number = |flag: bool| u8::from(flag);
+        let (letter, young) = (number(letter), number(young));
+        rows.push_str(&format!("c{who:04},{letter},{young},{}\n", number(bought)));
+    }
+    let learner = |method: &str, from: &str| {
+        format!(
+            "uplift:\n  method: {method}\n  experiment: select who as unit_id, letter as treated, bought as happened, young {from}\n  score: select who as unit_id, young {ROWS}\n"
+        )
+    };
+    let (t, x) = (learner("t", ROWS), learner("x", ROWS));
+    let alone = learner("t", &format!("{ROWS} where letter = 1"));
+    let house = learned(&rows, &[("by_t", &t), ("by_x", &x)]);
+    house.ok(&["learn"]);
+    for name in ["by_t", "by_x"] {
+        let told = house.cell(&format!(
+            "select count(*) || ' ' || bool_and(case when young = 1 then uplift > 0.2 else abs(uplift) < 0.1 end)
+             from learn.{name} l join raw.rows r on r.who = l.unit_id"
+        ));
+        assert_eq!(told, "4000 true", "{name}");
+        let better = format!(
+            "select bool_and(value > baseline) from system.evaluations where learner = '{name}'"
+        );
+        assert_eq!(house.cell(&better), "true", "on units held back");
+    }
+    house.write("learners/by_t.yaml", format!("learner: by_t\n{alone}"));
+    let refused = house.fails(2, &["learn", "by_t"]);
+    assert!(refused.contains("learner \"by_t\"") && refused.contains("0 others"), "{refused}");
+}
+
+#[test]
+fn a_score_learns_what_places_of_many_names_are_worth() {
+    let mut rng = flywheel_base::Rng::new(8);
+    let mut rows = "row,at,town,age,clicked\n".to_owned();
+    for row in 0..6_000 {
+        let town = rng.below(300);
+        let clicked = u8::from(rng.chance(if town % 3 == 0 { 0.8 } else { 0.1 }));
+        let town = if row % 50 == 7 { String::new() } else { format!("town {town}") };
+        let at = format!("2024-05-{:02} 10:00:00", 1 + row / 300);
+        rows.push_str(&format!("r{row},{at},{town},{},{clicked}\n", 20 + rng.below(60)));
+    }
+    let learner = |more: &str| {
+        format!(
+            "score:\n  target: clicked\n{more}  examples: select row as row_id, cast(at as timestamp) as at, town, cast(age as double) as age, clicked {ROWS}\n  score: select town as unit_id, town, 40.0 as age {ROWS} where town like 'town%' group by town\n"
+        )
+    };
+    let house = learned(&rows, &[("clicks", &learner("  hashed: {bits: 14}\n"))]);
+    house.ok(&["learn"]);
+    let right = "select avg(case when (score > 0.4) = (cast(substr(unit_id, 6) as int) % 3 = 0) then 1.0 else 0.0 end) > 0.9, count(*) from learn.clicks";
+    assert_eq!(house.cell(right), "true,300");
+    let better =
+        "select bool_and(value < 0.8 * baseline) from system.evaluations where learner = 'clicks'";
+    assert_eq!(house.cell(better), "true");
+    // What was learned in a table of one size cannot go on in another.
+    house.write(
+        "learners/clicks.yaml",
+        format!("learner: clicks\n{}", learner("  hashed: {bits: 10}\n")),
+    );
+    let refused = house.fails(2, &["learn", "clicks"]);
+    assert!(refused.contains("are not those of the last fit"), "{refused}");
+    let both = learner("  predict: number\n  hashed: {}\n").replace("clicks", "amount");
+    house.write("learners/amount.yaml", format!("learner: amount\n{both}"));
+    let refused = house.fails(2, &["learn", "amount"]);
+    assert!(refused.contains("for probabilities only"), "{refused}");
+}

@@ -21,6 +21,7 @@ mod environments;
 mod house;
 mod large;
 mod limits;
+mod lineage;
 mod links;
 mod loop_closed;
 mod made;

@@ -85,3 +85,52 @@ fn a_declared_key_that_occurs_twice_is_not_published() {
     let said = house.fails(1, &["build"]);
     assert!(said.contains("unique_orders_id"), "{said}");
 }
+
+#[test]
+fn metrics_are_tables_in_sql_and_no_row_counts_twice() {
+    let house = shop();
+    // Lines are more than orders: a flat join would count the revenue of order 1 twice.
+    assert_eq!(
+        house.sql("select order_channel, lines from metrics.lines order by order_channel"),
+        ["app,3", "web,1"]
+    );
+    assert_eq!(
+        house.sql("select channel, revenue, revenue / orders as each from metrics.orders group by channel having revenue > 10 order by 1"),
+        ["app,30.0,15.0", "web,30.0,30.0"]
+    );
+    assert_eq!(
+        house.cell(
+            "select revenue from metrics.orders where channel = 'app' and day < date '2024-02-01'"
+        ),
+        "10.0"
+    );
+    assert_eq!(
+        house.sql("select m.time_month, m.revenue from metrics.orders as m order by m.time_month"),
+        ["2024-01-01,40.0", "2024-03-01,20.0"]
+    );
+    // An answer may be joined and taken further like any other rows.
+    assert_eq!(
+        house.cell("with m as (select channel, revenue from metrics.orders) select max(m.revenue) from m join main.orders o on o.channel = m.channel"),
+        "30.0"
+    );
+    let complaint = |sql: &str| house.fails(2, &["sql", sql]);
+    let joined = complaint(
+        "select o.channel, m.revenue from metrics.orders m join main.orders o on o.channel = m.channel",
+    );
+    assert!(
+        joined.contains("could count rows of a metric several times") && joined.contains("channel"),
+        "{joined}"
+    );
+    assert!(complaint("select sum(revenue) from metrics.orders").contains("added up already"));
+    assert!(complaint("select * from metrics.orders").contains("every metric by every dimension"));
+    assert!(complaint("select channel from metrics.orders").contains("names no metric"));
+    assert!(complaint("select revenue from metrics.orders where revenue > 3").contains("HAVING"));
+    assert!(
+        complaint("select revenue, chanel from metrics.orders")
+            .contains("Did you mean \"channel\"?")
+    );
+    assert!(complaint("select revenue from metrics.order").contains("Did you mean \"orders\"?"));
+    // Revenue belongs to orders; grouping it by a product of their lines would count orders once a line.
+    let multiplied = complaint("select product, revenue from metrics.orders");
+    assert!(multiplied.contains("product"), "{multiplied}");
+}

@@ -15,7 +15,7 @@ pub use recommend::{
 };
 
 /// Something to be learned from SQL, fitted into a versioned artifact and scored back into tables;
-/// exactly one of `recommend`, `segment`, `forecast`, `score`, `value` and `bandit` says what.
+/// exactly one of `recommend`, `segment`, `forecast`, `score`, `value`, `uplift` and `bandit` says what.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(extend("oneOf" = [
@@ -24,6 +24,7 @@ pub use recommend::{
     {"required": ["forecast"]},
     {"required": ["score"]},
     {"required": ["value"]},
+    {"required": ["uplift"]},
     {"required": ["bandit"]},
 ]))]
 pub struct Learner {
@@ -50,6 +51,9 @@ pub struct Learner {
     /// Whether each customer is still one, how often they will buy, and for how much.
     #[serde(default)]
     pub value: Option<Value>,
+    /// By how much a treatment changes each unit's chance, learned from units that chance treated or left alone.
+    #[serde(default)]
+    pub uplift: Option<Uplift>,
     /// Which action is best for whom, learned from the rewards of decisions.
     #[serde(default)]
     pub bandit: Option<Bandit>,
@@ -62,13 +66,14 @@ impl Learner {
     /// [`flywheel_base::ErrorKind::Invalid`] unless exactly one kind is given; a loaded project's
     /// learners have one.
     pub fn kind(&self) -> Result<LearnerKind<'_>> {
-        let Self { recommend, segment, forecast, score, value, bandit, .. } = self;
+        let Self { recommend, segment, forecast, score, value, uplift, bandit, .. } = self;
         let given = [
             recommend.as_ref().map(LearnerKind::Recommend),
             segment.as_ref().map(LearnerKind::Segment),
             forecast.as_ref().map(LearnerKind::Forecast),
             score.as_ref().map(LearnerKind::Score),
             value.as_ref().map(LearnerKind::Value),
+            uplift.as_ref().map(LearnerKind::Uplift),
             bandit.as_ref().map(LearnerKind::Bandit),
         ];
         let mut given = given.into_iter().flatten();
@@ -78,7 +83,7 @@ impl Learner {
                 "learner \"{}\" does not have exactly one kind",
                 self.learner
             ))
-            .hint("Give one of recommend, segment, forecast, score, value and bandit.")),
+            .hint("Give one of recommend, segment, forecast, score, value, uplift and bandit.")),
         }
     }
 }
@@ -96,6 +101,8 @@ pub enum LearnerKind<'a> {
     Score(&'a Score),
     /// Whether each customer is still one, how often they will buy, and for how much.
     Value(&'a Value),
+    /// By how much a treatment changes each unit's chance.
+    Uplift(&'a Uplift),
     /// Which action is best for whom, learned from the rewards of decisions.
     Bandit(&'a Bandit),
 }
@@ -110,6 +117,7 @@ impl<'a> LearnerKind<'a> {
             Self::Forecast(_) => "forecast",
             Self::Score(_) => "score",
             Self::Value(_) => "value",
+            Self::Uplift(_) => "uplift",
             Self::Bandit(_) => "bandit",
         }
     }
@@ -129,6 +137,9 @@ impl<'a> LearnerKind<'a> {
                 (("examples", kind.examples.as_str()), ("score", kind.score.as_deref()))
             }
             Self::Value(kind) => (("events", kind.events.as_str()), ("", None)),
+            Self::Uplift(kind) => {
+                (("experiment", kind.experiment.as_str()), ("score", kind.score.as_deref()))
+            }
             // Its rows are decisions and outcomes of its policy.
             Self::Bandit(_) => return Vec::new(),
         };
@@ -265,6 +276,32 @@ pub struct Score {
     /// `probability` for 0/1 targets, `number` otherwise.
     #[serde(default)]
     pub predict: Predict,
+    /// Takes text features as well, and learns them by FTRL-proximal: for codes, names and places of many values. Only
+    /// with `predict: probability`. Without it features are numbers, and what is no number counts as 0.
+    #[serde(default)]
+    pub hashed: Option<Hashed>,
+}
+
+/// How features of many values are kept: each pair of a column and its text has a place in a table of weights, found by
+/// hashing, so that new values need no dictionary.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Hashed {
+    /// The table has 2 to the power of this many weights; 18 suit a few thousand values.
+    #[schemars(range(min = 1, max = 24))]
+    pub bits: u32,
+    /// The pull that makes weights exactly 0 that do not earn their place.
+    #[schemars(range(min = 0))]
+    pub lasso: f64,
+    /// The pull of all weights towards 0.
+    #[schemars(range(min = 0))]
+    pub ridge: f64,
+}
+
+impl Default for Hashed {
+    fn default() -> Self {
+        Self { bits: 18, lasso: 0.0, ridge: 0.0 }
+    }
 }
 
 /// What is predicted.
@@ -276,6 +313,35 @@ pub enum Predict {
     Probability,
     /// Linear regression.
     Number,
+}
+
+/// By how much a treatment changes each unit's chance. Not for data in which somebody chose whom to treat: then it learns
+/// what they chose by.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Uplift {
+    /// SQL with columns `unit_id`, `treated` and `happened` (true or false, 1 or 0), and the features, which are numbers
+    /// known before the treatment: one row per unit of an experiment. A policy with a holdout is one.
+    pub experiment: String,
+    /// SQL with columns `unit_id` and the features: the rows that are scored after each fit.
+    #[serde(default)]
+    pub score: Option<String>,
+    /// How differences are learned.
+    #[serde(default)]
+    pub method: UpliftMethod,
+}
+
+/// How differences of two arms are learned.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum UpliftMethod {
+    /// One model with the treatment among its features: steady, and blind to who reacts otherwise than most.
+    S,
+    /// A model for each arm.
+    #[default]
+    T,
+    /// Models of the differences that the models of `t` leave: for arms of very different size.
+    X,
 }
 
 /// The value of each customer in the time ahead, for customers without a contract.

@@ -128,7 +128,8 @@ pub struct Canary {
     /// suffices is tried. None: trials are started with `flywheel policy promote` alone.
     #[serde(default)]
     pub challengers: Vec<String>,
-    /// The shares of units that it decides for, one after the other.
+    /// The shares of units that it decides for, one after the other. A trial begins with the first one that gives it
+    /// `min_units` of the units that are decided for at a turn.
     #[serde(default = "shares_default")]
     #[schemars(length(min = 1, max = 20))]
     pub shares: Vec<Share>,

@@ -1,6 +1,7 @@
 //! `flywheel.yaml`.
 
 mod catalogue;
+mod openlineage;
 
 use std::collections::BTreeMap;
 
@@ -10,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::quantity::Size;
 
 pub use catalogue::{AssetSettings, Catalogue, Prices};
+pub use openlineage::OpenLineage;
 
 /// The project file, `flywheel.yaml`: its presence makes a folder a project.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
@@ -38,6 +40,9 @@ pub struct ProjectFile {
     /// What people say about assets, and what keeping them costs.
     #[serde(default)]
     pub catalogue: Catalogue,
+    /// Where other tools are told of runs and of lineage, in OpenLineage's words.
+    #[serde(default)]
+    pub openlineage: Option<OpenLineage>,
     /// Defaults for models by folder, dbt's `models:` block: `staging: {materialized: view}`.
     #[serde(default)]
     pub models: BTreeMap<String, ModelDefaults>,
@@ -71,6 +76,7 @@ impl ProjectFile {
             simulated: false,
             calendar: Calendar::default(),
             catalogue: Catalogue::default(),
+            openlineage: None,
             models: BTreeMap::new(),
         }
     }

@@ -11,13 +11,24 @@ use crate::record::{Pair, Side};
 /// How many rows are told of each kind of breach.
 const TOLD_MAX: usize = 20;
 
+/// What rows of a part are that the system which was taken apart does not have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Others {
+    /// Wrong: a part holds nothing but what was split.
+    Strange,
+    /// Somebody else's, which were there before and stay: rows are merged into what a part holds.
+    Stay,
+}
+
 /// What was counted, and what is wrong.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Proof {
     /// Rows that went in.
     pub rows_in: u64,
-    /// Rows of each part.
+    /// Rows of each part, without those that were there before and may stay.
     pub rows: Pair<u64>,
+    /// Rows of each part that were there before and may stay.
+    pub others: Pair<u64>,
     /// Rows of shared tables that are in both parts.
     pub rows_copied: u64,
     /// References that were followed and lead to a row of the same part.
@@ -101,10 +112,12 @@ impl Proof {
 
 /// Proves of what was found in both parts: every row of `source` is in a part; a row that is not shared
 /// is in exactly one, the one of the divided row it hangs on; a shared row is only where it is declared
-/// or needed; no reference leads out of its part; and no row is there that was not there before. All
-/// three scans are settled and have the same rules.
+/// or needed; no reference leads out of its part; and no row is there that was not there before, unless
+/// `others` may stay. Those have no part in the proof otherwise: what they refer to is theirs to know. A
+/// row that the source has is never one of them, wherever it stands. All three scans are settled and have
+/// the same rules.
 #[must_use]
-pub fn prove(source: &Scan<'_>, parts: &Pair<Scan<'_>>) -> Proof {
+pub fn prove(source: &Scan<'_>, parts: &Pair<Scan<'_>>, others: Others) -> Proof {
     let mut proof = Proof::default();
     let needed = Pair { left: needed(source, &parts.left), right: needed(source, &parts.right) };
     for (table, rule) in source.rules().tables.iter().enumerate() {
@@ -142,7 +155,7 @@ pub fn prove(source: &Scan<'_>, parts: &Pair<Scan<'_>>) -> Proof {
             }
         }
         for part in Side::BOTH {
-            references(&mut proof, source, parts.of(part), part, table);
+            references(&mut proof, source, (part, parts.of(part)), others, table);
         }
     }
     proof
@@ -174,11 +187,17 @@ fn needed(source: &Scan<'_>, part: &Scan<'_>) -> Vec<Vec<bool>> {
     let mut needed: Vec<Vec<bool>> =
         (0..tables.len()).map(|table| vec![false; rows(table)]).collect();
     for (table, rule) in tables.iter().enumerate() {
-        let Some(found) = part.table(table) else { continue };
+        let (Some(found), Some(before)) = (part.table(table), source.table(table)) else {
+            continue;
+        };
         for (number, reference) in rule.references.iter().enumerate() {
             let Some(parents) = source.table(reference.parent) else { continue };
             let Some(flags) = needed.get_mut(reference.parent) else { continue };
-            for row in 0..found.len() {
+            for (row, key) in found.keys().iter().enumerate() {
+                // What rows of somebody else need, the split does not owe them.
+                if before.find(*key).is_none() {
+                    continue;
+                }
                 let target = found.reference(row, number).and_then(|value| parents.find(value));
                 if let Some(flag) = target.and_then(|target| flags.get_mut(target)) {
                     *flag = true;
@@ -190,13 +209,24 @@ fn needed(source: &Scan<'_>, part: &Scan<'_>) -> Vec<Vec<bool>> {
 }
 
 /// Follows every reference of a table in a part, and looks for rows that were not there before.
-fn references(proof: &mut Proof, source: &Scan<'_>, part: &Scan<'_>, side: Side, table: usize) {
+fn references(
+    proof: &mut Proof,
+    source: &Scan<'_>,
+    (side, part): (Side, &Scan<'_>),
+    others: Others,
+    table: usize,
+) {
     let Some(rule) = source.rules().tables.get(table) else { return };
     let (Some(before), Some(found)) = (source.table(table), part.table(table)) else { return };
     for (row, key) in found.keys().iter().enumerate() {
         let Some(original) = before.find(*key) else {
-            *proof.rows.of_mut(side) += 1;
-            proof.breach(BreachKind::Strange, Some(side), table, *key);
+            match others {
+                Others::Stay => *proof.others.of_mut(side) += 1,
+                Others::Strange => {
+                    *proof.rows.of_mut(side) += 1;
+                    proof.breach(BreachKind::Strange, Some(side), table, *key);
+                }
+            }
             continue;
         };
         for (number, reference) in rule.references.iter().enumerate() {

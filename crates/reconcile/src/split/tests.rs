@@ -133,9 +133,18 @@ fn ids(parts: &Pair<Vec<Rows>>, side: Side, name: &str) -> Vec<String> {
 }
 
 fn proved(rules: &SplitRules, source: &Scan<'_>, parts: &Pair<Vec<Rows>>) -> Proof {
+    proved_with(rules, source, parts, Others::Strange)
+}
+
+fn proved_with(
+    rules: &SplitRules,
+    source: &Scan<'_>,
+    parts: &Pair<Vec<Rows>>,
+    others: Others,
+) -> Proof {
     let found =
         Pair { left: scanned(rules, &parts.left, None), right: scanned(rules, &parts.right, None) };
-    prove(source, &found)
+    prove(source, &found, others)
 }
 
 #[test]
@@ -261,6 +270,30 @@ fn the_proof_notices_a_leak_a_loss_and_a_crossing() {
         p.right[3].1.push(row);
     };
     assert_eq!(broken(&not_needed), [BreachKind::Leaked], "nobody on the right refers to p2");
+}
+
+#[test]
+fn rows_that_were_in_a_part_before_may_stay_and_excuse_nothing() {
+    let (rows, rules) = (crm(), SplitRules::new(tables()).unwrap());
+    let scan = scanned(&rules, &rows, Some(east_is_left));
+    let mut parts = copied(&place(&scan).unwrap(), &rows);
+    let own = proved(&rules, &scan, &parts);
+    // Somebody else's deal refers to a product that the split gave to the other part alone.
+    let theirs = json!({"id": "d900", "account": "a900", "product": "p2", "contact": "c900"});
+    parts.right[0].1.extend(records(&[theirs]));
+    parts.right[4].1.extend(records(&[json!({"id": "f900"})]));
+    let proof = proved_with(&rules, &scan, &parts, Others::Stay);
+    assert!(proof.holds(), "{proof:?}");
+    assert_eq!((proof.rows, proof.others), (own.rows, Pair { left: 0, right: 2 }));
+    assert_eq!((proof.references, proof.dangling), (own.references, own.dangling));
+    assert_eq!(proved(&rules, &scan, &parts).of_kind(BreachKind::Strange), 2);
+    // A row of the source in the wrong part is a leak, whoever put it there or needs it.
+    let product = parts.left[3].1[1].clone();
+    parts.right[3].1.push(product);
+    let account = parts.right[2].1[0].clone();
+    parts.left[2].1.push(account);
+    let proof = proved_with(&rules, &scan, &parts, Others::Stay);
+    assert_eq!((proof.breaches, proof.of_kind(BreachKind::Leaked)), (2, 2), "{proof:?}");
 }
 
 #[test]

@@ -11,7 +11,7 @@ use flywheel_connect::Page;
 use flywheel_connect::source::StreamInfo;
 use flywheel_project::resource::split::{SplitTable, SplitWrite};
 use flywheel_reconcile::record::{Pair, Side};
-use flywheel_reconcile::split::{BreachKind, Digest, Placed, Proof, place, prove};
+use flywheel_reconcile::split::{BreachKind, Digest, Others, Placed, Proof, place, prove};
 use flywheel_state::{SplitPhase, TaskOutcome};
 use serde::Serialize;
 use serde_json::json;
@@ -35,8 +35,10 @@ pub struct SplitVerified {
     pub parts: Vec<String>,
     /// Rows of the system that was taken apart.
     pub rows_in: u64,
-    /// Rows found in each part, in the order of `parts`.
+    /// Rows found in each part, in the order of `parts`, without `rows_before`.
     pub rows: Vec<u64>,
+    /// Rows of each part that the source does not have and that stay, as the split merges.
+    pub rows_before: Vec<u64>,
     /// Rows of shared tables that are in both parts.
     pub rows_copied: u64,
     /// References in the parts that were followed to a row of the same part.
@@ -145,6 +147,7 @@ async fn all(
         parts: Side::BOTH.map(|side| splitting.part(side).to_owned()).to_vec(),
         rows_in: proof.rows_in,
         rows: vec![proof.rows.left, proof.rows.right],
+        rows_before: vec![proof.others.left, proof.others.right],
         rows_copied: proof.rows_copied,
         references: proof.references,
         cleared: proof.cleared,
@@ -182,7 +185,11 @@ async fn proved<'a>(splitting: &'a Splitting<'_>) -> Result<Proved<'a>> {
         left: splitting.scan_part(Side::Left, &listed.left).await?,
         right: splitting.scan_part(Side::Right, &listed.right).await?,
     };
-    let proof = prove(&scanned.scan, &parts);
+    let others = match splitting.declared.write {
+        SplitWrite::Merge => Others::Stay,
+        SplitWrite::Replace => Others::Strange,
+    };
+    let proof = prove(&scanned.scan, &parts, others);
     Ok(Proved { scanned, listed, proof })
 }
 

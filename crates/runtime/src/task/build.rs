@@ -5,9 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use flywheel_base::{Error, Result};
 use flywheel_project::{NodeId, NodeKind};
 use flywheel_state::{PRODUCTION, Store, TaskOutcome};
-use flywheel_transform::{BuildOptions, BuildReport, ModelStatus, TestStatus};
+use flywheel_transform::{BuildOptions, BuildReport, Event, ModelStatus, TestStatus};
 use serde_json::{Value, json};
 
+use crate::openlineage::ModelTimes;
 use crate::{Workspace, catalogue, quality, recorder::Recorder};
 
 /// How many of the newest runs are searched for builds, until one of everything.
@@ -25,7 +26,13 @@ pub(crate) async fn run(
 ) -> Result<BuildReport> {
     let timer = recorder.started("build", "models");
     let whole = options.select.is_empty() && options.exclude.is_empty();
-    let report = match flywheel_transform::build(workspace.world(), options).await {
+    let moments = ModelTimes::default();
+    let told = |event: Event| {
+        moments.note(&event, workspace.machine.now());
+        (options.on_event)(event);
+    };
+    let timed = BuildOptions { on_event: &told, ..options };
+    let report = match flywheel_transform::build(workspace.world(), timed).await {
         Ok(report) => report,
         Err(error) => {
             let outcome = TaskOutcome { error: Some(error.report()), ..TaskOutcome::default() };
@@ -55,6 +62,7 @@ pub(crate) async fn run(
         "environment": workspace.store.environment(),
     });
     note_reads(workspace, &report);
+    recorder.models(&report, &moments);
     let rows_out = report.models.iter().filter_map(|model| model.rows).sum();
     let error = (!report.passed()).then(|| blocked(&report).report());
     recorder.ended(

@@ -3,9 +3,9 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use arrow::array::{RecordBatch, new_null_array};
+use arrow::array::RecordBatch;
 use arrow::datatypes::{Schema, SchemaRef};
-use flywheel_base::{Error, ErrorKind, Result, Timestamp};
+use flywheel_base::{Error, Result, Timestamp};
 use flywheel_connect::source::{
     ChangesRequest, PAGE_BYTES_DEFAULT, PAGE_ROWS_DEFAULT, ReadMode, ReadRequest, Source,
 };
@@ -645,28 +645,18 @@ pub(crate) fn location_of(table: &TableName) -> Result<Location> {
 
 /// Gives every batch the columns of the whole run, missing ones empty.
 pub(crate) fn conform(schema: &SchemaRef, batches: Vec<RecordBatch>) -> Result<Vec<RecordBatch>> {
-    let one = |batch: RecordBatch| {
-        if batch.schema_ref() == schema {
-            return Ok(batch);
-        }
-        let columns = schema.fields().iter().map(|field| {
-            let empty = || new_null_array(field.data_type(), batch.num_rows());
-            batch.column_by_name(field.name()).map_or_else(empty, Arc::clone)
-        });
-        RecordBatch::try_new(Arc::clone(schema), columns.collect())
-            .map_err(|e| Error::internal("a page does not fit the columns of its run").caused_by(e))
+    let one = |batch: RecordBatch| match batch.schema_ref() == schema {
+        true => Ok(batch),
+        false => flywheel_warehouse::conform(schema, &batch),
     };
     batches.into_iter().map(one).collect()
 }
 
+/// The columns of all batches, each with a type that holds its values in every one.
 pub(crate) fn union(batches: &[RecordBatch]) -> Result<SchemaRef> {
-    let schemas = batches.iter().map(|batch| batch.schema().as_ref().clone());
-    let merged = Schema::try_merge(schemas).map_err(|e| {
-        Error::new(ErrorKind::Invalid, "pages of one stream have columns of different types")
-            .hint("Declare the column's type in the sync.")
-            .caused_by(e)
-    })?;
-    Ok(Arc::new(merged))
+    let mut schemas = batches.iter().map(RecordBatch::schema);
+    let first = schemas.next().unwrap_or_else(|| Arc::new(Schema::empty()));
+    schemas.try_fold(first, |known, more| flywheel_warehouse::union(&known, &more))
 }
 
 /// What a read gathered beside its rows.

@@ -4,15 +4,17 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::response::Response;
+use flywheel_runtime::lineage::{Question, ask};
 use flywheel_runtime::{Workspace, run};
-use flywheel_transform::{Lineage, lineage as whole};
+use flywheel_transform::{Direction, Lineage, lineage as whole};
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::assets::asset_name;
 use super::json_of;
 use crate::app::App;
 use crate::gate::{Access, Permission, Routes};
-use crate::input::Place;
+use crate::input::{Asked, Place};
 use crate::problem::Result;
 
 pub(super) fn routes(routes: &mut Routes) {
@@ -20,6 +22,44 @@ pub(super) fn routes(routes: &mut Routes) {
     routes.get("/v1/lineage", view, "Shows the graph of the whole project", graph);
     routes.get("/v1/lineage/{table}", view, "Shows the graph around a table", table);
     routes.get("/v1/lineage/{table}/{column}", view, "Shows where a column comes from", column);
+    let about = "Shows what a column or asset is made of and what is made of it: ?of=, &direction=, &depth=, &columns=";
+    routes.get("/v1/column-lineage", view, about, columns);
+}
+
+/// What is asked about columns.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct About {
+    /// What is asked for: `mart.orders.revenue`, `metric:revenue`, …
+    of: String,
+    /// One way; both if absent.
+    #[serde(default)]
+    direction: Option<Way>,
+    /// How many steps are followed.
+    #[serde(default)]
+    depth: Option<usize>,
+    /// Whether columns are shown where a whole asset is asked for.
+    #[serde(default)]
+    columns: bool,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Way {
+    Upstream,
+    Downstream,
+}
+
+async fn columns(State(app): State<Arc<App>>, Asked(about): Asked<About>) -> Result<Response> {
+    let directions = match about.direction {
+        None => Vec::new(),
+        Some(Way::Upstream) => vec![Direction::Upstream],
+        Some(Way::Downstream) => vec![Direction::Downstream],
+    };
+    let About { of, depth, columns, .. } = about;
+    let question = Question { of, directions, depth, columns };
+    let answer = app.with(move |workspace| async move { ask(&workspace, &question).await }).await?;
+    json_of(&answer)
 }
 
 fn shown(workspace: &Workspace, lineage: &Lineage) -> Value {

@@ -177,7 +177,7 @@ async fn run(
     let id = id_of(&query)?;
     let (sql, limit) = (query.sql.clone(), query.rows());
     let table = limited(&app, &caller, &id, query.timeout_ms, move |workspace| async move {
-        rows::query(&workspace.session().await?, &sql, limit).await
+        rows::query(&workspace.session().await?, &workspace.expanded(&sql)?, limit).await
     });
     let mut answer = json!(table.await?);
     if let Value::Object(answer) = &mut answer {
@@ -212,6 +212,7 @@ async fn csv(
     query.check()?;
     let (id, sql, limit) = (id_of(&query)?, query.sql.clone(), query.rows());
     let text = limited(&app, &caller, &id, query.timeout_ms, move |workspace| async move {
+        let sql = workspace.expanded(&sql)?;
         let (schema, batches, _) = rows::batches(&workspace.session().await?, &sql, limit).await?;
         let broken =
             |e| Error::invalid("the answer has a column that CSV has no form for").caused_by(e);
@@ -237,6 +238,7 @@ async fn arrow(
     query.check()?;
     let (id, sql, limit) = (id_of(&query)?, query.sql.clone(), query.rows());
     let bytes = limited(&app, &caller, &id, query.timeout_ms, move |workspace| async move {
+        let sql = workspace.expanded(&sql)?;
         let (schema, batches, _) = rows::batches(&workspace.session().await?, &sql, limit).await?;
         let broken = |e| Error::internal("the answer has no form in Arrow's format").caused_by(e);
         let mut writer = StreamWriter::try_new(Vec::new(), &schema).map_err(broken)?;

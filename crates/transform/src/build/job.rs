@@ -452,7 +452,7 @@ fn storage(model: &Model) -> String {
 }
 
 /// A type as SQL writes it; what has no name there is text.
-pub(super) fn sql_type(data_type: &DataType) -> String {
+pub(crate) fn sql_type(data_type: &DataType) -> String {
     match data_type {
         DataType::Boolean => "boolean".to_owned(),
         DataType::Int8 | DataType::Int16 | DataType::Int32 => "int".to_owned(),

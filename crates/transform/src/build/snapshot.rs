@@ -65,6 +65,21 @@ pub(super) async fn build(job: &Job<'_>, compiled: &Compiled) -> Result<Made> {
     Ok(Made { item, rows: Some(commit.rows_written), batch: None })
 }
 
+/// The queries of a snapshot over the query `sql` with these columns: that of the first time, and that of every
+/// time after, which reads `this`, the snapshot as it was.
+pub(crate) fn queries(
+    snapshot: &Snapshot,
+    columns: &[String],
+    sql: &str,
+    this: &str,
+) -> [String; 2] {
+    let made = Statement { snapshot, columns, now: 0 };
+    let own = OWN.iter().filter(|name| made.keeps_deletions() || **name != "dbt_is_deleted");
+    let before: Vec<String> =
+        columns.iter().cloned().chain(own.map(|name| (*name).to_owned())).collect();
+    [made.first(sql), made.next(sql, this, &before)]
+}
+
 /// The columns that the snapshot needs are there, and its own are not.
 fn check_columns(snapshot: &Snapshot, columns: &[String]) -> Result<()> {
     let wanted = snapshot.unique_key.iter().chain(&snapshot.updated_at);

@@ -1,8 +1,9 @@
 //! From a query's plan to the columns each of its output columns is made of.
 //!
-//! The analysed, un-optimised plan is walked bottom-up. Each node yields, by position, what its
-//! columns are made of ([`Origins`]), and beside that the columns that decide which rows there are
-//! or which branch is taken: filters, join and grouping keys, sort orders, conditions of `CASE`.
+//! The analysed, un-optimised plan is walked bottom-up. Each node yields, by position, what its columns
+//! are made of and what decides about each of them alone ([`Flow`]): the condition of its `CASE`, the
+//! partition of its window, the filters of the subquery it is. What decides which rows there are
+//! (filters, join and grouping keys, sort orders) decides about every column and is kept beside them.
 //! Names are bound already, so the answer is exact, and nothing is run.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -45,7 +46,7 @@ pub enum Influence {
     Filter,
     /// In the condition of a join.
     Join,
-    /// In a `GROUP BY` or `DISTINCT ON`.
+    /// In a `GROUP BY`, a `DISTINCT` or a union that removes doubles.
     Group,
     /// In an `ORDER BY`.
     Sort,
@@ -70,13 +71,22 @@ pub(crate) type Origins = BTreeMap<TableColumn, Transform>;
 /// Columns that decide about rows, with the way they do it.
 pub(crate) type Influences = BTreeSet<(TableColumn, Influence)>;
 
+/// What one output column is made of, and what decides about it alone.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Flow {
+    /// The columns its values are made of.
+    pub(crate) direct: Origins,
+    /// The columns that decide about it and not about the rows.
+    pub(crate) own: Influences,
+}
+
 /// What a query's columns are made of.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Traced {
-    /// By position, the origins of each output column.
-    pub(crate) columns: Vec<Origins>,
-    /// What decided about rows on the way.
-    pub(crate) influences: Influences,
+    /// By position, what makes each output column.
+    pub(crate) columns: Vec<Flow>,
+    /// What decides which rows there are, and so about every column.
+    pub(crate) rows: Influences,
 }
 
 /// Traces a plan down to the tables it scans.
@@ -91,17 +101,17 @@ pub(crate) fn trace(plan: &LogicalPlan) -> Result<Traced> {
 #[derive(Clone, Copy)]
 struct Scope<'a> {
     schema: &'a DFSchema,
-    columns: &'a [Origins],
+    columns: &'a [Flow],
     outer: Option<&'a Scope<'a>>,
 }
 
 impl Scope<'_> {
-    fn find(&self, column: &Column) -> Option<&Origins> {
+    fn find(&self, column: &Column) -> Option<&Flow> {
         let index = self.schema.maybe_index_of_column(column)?;
         self.columns.get(index)
     }
 
-    fn find_outer(&self, column: &Column) -> Option<&Origins> {
+    fn find_outer(&self, column: &Column) -> Option<&Flow> {
         let mut scope = self.outer;
         while let Some(outer) = scope {
             if let Some(found) = outer.find(column) {
@@ -116,18 +126,19 @@ impl Scope<'_> {
 #[derive(Default)]
 struct Tracer {
     /// Columns of the recursive queries around this node, by name.
-    recursive: BTreeMap<String, Vec<Origins>>,
-    influences: Influences,
+    recursive: BTreeMap<String, Vec<Flow>>,
+    /// What decides which rows of the query under way there are.
+    rows: Influences,
     depth: usize,
 }
 
 impl Tracer {
     fn plan(&mut self, plan: &LogicalPlan, outer: Option<&Scope<'_>>) -> Result<Traced> {
         let columns = self.node(plan, outer)?;
-        Ok(Traced { columns, influences: std::mem::take(&mut self.influences) })
+        Ok(Traced { columns, rows: std::mem::take(&mut self.rows) })
     }
 
-    fn node(&mut self, plan: &LogicalPlan, outer: Option<&Scope<'_>>) -> Result<Vec<Origins>> {
+    fn node(&mut self, plan: &LogicalPlan, outer: Option<&Scope<'_>>) -> Result<Vec<Flow>> {
         self.descend()?;
         let columns = self.node_inner(plan, outer);
         self.depth -= 1;
@@ -143,11 +154,7 @@ impl Tracer {
             .hint("Split the model into several that ref() each other."))
     }
 
-    fn node_inner(
-        &mut self,
-        plan: &LogicalPlan,
-        outer: Option<&Scope<'_>>,
-    ) -> Result<Vec<Origins>> {
+    fn node_inner(&mut self, plan: &LogicalPlan, outer: Option<&Scope<'_>>) -> Result<Vec<Flow>> {
         match plan {
             LogicalPlan::TableScan(scan) => Ok(self.scan(scan)),
             LogicalPlan::Projection(node) => {
@@ -157,21 +164,32 @@ impl Tracer {
             LogicalPlan::Filter(node) => {
                 let input = self.node(&node.input, outer)?;
                 let inner = scope(&node.input, &input, outer);
-                self.influence(&node.predicate, inner, Influence::Filter)?;
+                self.decide(&node.predicate, inner, Influence::Filter)?;
                 Ok(input)
             }
             LogicalPlan::Sort(node) => {
                 let input = self.node(&node.input, outer)?;
-                self.sorts(&node.expr, scope(&node.input, &input, outer))?;
+                let inner = scope(&node.input, &input, outer);
+                for sort in &node.expr {
+                    self.decide(&sort.expr, inner, Influence::Sort)?;
+                }
                 Ok(input)
             }
             LogicalPlan::Join(node) => self.join(node, outer),
             LogicalPlan::Aggregate(node) => self.aggregate(node, outer),
             LogicalPlan::Window(node) => self.window(node, outer),
             LogicalPlan::Union(node) => {
-                let mut columns: Vec<Origins> = Vec::new();
+                let mut columns: Vec<Flow> = Vec::new();
                 for input in &node.inputs {
                     union(&mut columns, self.node(input, outer)?);
+                }
+                Ok(columns)
+            }
+            LogicalPlan::Distinct(Distinct::All(input)) => {
+                // Without one of its columns there would be other rows.
+                let columns = self.node(input, outer)?;
+                for column in &columns {
+                    note(&mut self.rows, column, Influence::Group);
                 }
                 Ok(columns)
             }
@@ -179,22 +197,24 @@ impl Tracer {
                 let input = self.node(&node.input, outer)?;
                 let inner = scope(&node.input, &input, outer);
                 for expr in &node.on_expr {
-                    self.influence(expr, inner, Influence::Group)?;
+                    self.decide(expr, inner, Influence::Group)?;
                 }
-                self.sorts(node.sort_expr.as_deref().unwrap_or_default(), inner)?;
+                for sort in node.sort_expr.iter().flatten() {
+                    self.decide(&sort.expr, inner, Influence::Sort)?;
+                }
                 self.expressions(&node.select_expr, inner)
             }
             LogicalPlan::Unnest(node) => self.unnest(node, outer),
             LogicalPlan::RecursiveQuery(node) => self.recursive_query(node, outer),
-            LogicalPlan::Values(node) => Ok(vec![Origins::new(); node.schema.fields().len()]),
+            LogicalPlan::Values(node) => Ok(vec![Flow::default(); node.schema.fields().len()]),
             LogicalPlan::EmptyRelation(node) => {
-                Ok(vec![Origins::new(); node.schema.fields().len()])
+                Ok(vec![Flow::default(); node.schema.fields().len()])
             }
             other => self.other(other, outer),
         }
     }
 
-    fn scan(&self, scan: &TableScan) -> Vec<Origins> {
+    fn scan(&self, scan: &TableScan) -> Vec<Flow> {
         if let Some(columns) = self.recursive.get(scan.table_name.table()) {
             return match &scan.projection {
                 None => columns.clone(),
@@ -209,26 +229,29 @@ impl Tracer {
         };
         let origin = |column: &str| {
             let origin = TableColumn { table: table.clone(), column: column.to_owned() };
-            Origins::from([(origin, Transform::Identity)])
+            Flow { direct: Origins::from([(origin, Transform::Identity)]), own: Influences::new() }
         };
         scan.projected_schema.fields().iter().map(|field| origin(field.name())).collect()
     }
 
-    fn join(&mut self, join: &Join, outer: Option<&Scope<'_>>) -> Result<Vec<Origins>> {
+    fn join(&mut self, join: &Join, outer: Option<&Scope<'_>>) -> Result<Vec<Flow>> {
         let left = self.node(&join.left, outer)?;
-        let right = self.node(&join.right, outer)?;
+        let beside = scope(&join.left, &left, outer);
+        // A lateral subquery refers to the columns on its left as outer ones.
+        let right_outer = if is_lateral(&join.right) { Some(&beside) } else { outer };
+        let right = self.node(&join.right, right_outer)?;
         for (a, b) in &join.on {
-            self.influence(a, scope(&join.left, &left, outer), Influence::Join)?;
-            self.influence(b, scope(&join.right, &right, outer), Influence::Join)?;
+            self.decide(a, beside, Influence::Join)?;
+            self.decide(b, scope(&join.right, &right, outer), Influence::Join)?;
         }
         if let Some(filter) = &join.filter {
             let both = [left.clone(), right.clone()].concat();
             let schema = join.left.schema().join(join.right.schema()).map_err(internal)?;
             let inner = Scope { schema: &schema, columns: &both, outer };
-            self.influence(filter, inner, Influence::Join)?;
+            self.decide(filter, inner, Influence::Join)?;
         }
-        let marked = |mut columns: Vec<Origins>| {
-            columns.push(Origins::new());
+        let marked = |mut columns: Vec<Flow>| {
+            columns.push(Flow::default());
             columns
         };
         Ok(match join.join_type {
@@ -240,22 +263,22 @@ impl Tracer {
         })
     }
 
-    fn aggregate(&mut self, node: &Aggregate, outer: Option<&Scope<'_>>) -> Result<Vec<Origins>> {
+    fn aggregate(&mut self, node: &Aggregate, outer: Option<&Scope<'_>>) -> Result<Vec<Flow>> {
         let input = self.node(&node.input, outer)?;
         let inner = scope(&node.input, &input, outer);
         let mut columns = Vec::new();
         for expr in grouping_set_to_exprlist(&node.group_expr).map_err(internal)? {
-            self.influence(expr, inner, Influence::Group)?;
+            self.decide(expr, inner, Influence::Group)?;
             columns.push(self.expression(expr, inner)?);
         }
         if matches!(node.group_expr.as_slice(), [Expr::GroupingSet(_)]) {
-            columns.push(Origins::new());
+            columns.push(Flow::default());
         }
         columns.extend(self.expressions(&node.aggr_expr, inner)?);
         Ok(columns)
     }
 
-    fn window(&mut self, node: &Window, outer: Option<&Scope<'_>>) -> Result<Vec<Origins>> {
+    fn window(&mut self, node: &Window, outer: Option<&Scope<'_>>) -> Result<Vec<Flow>> {
         let mut columns = self.node(&node.input, outer)?;
         let inner = scope(&node.input, &columns, outer);
         let added = self.expressions(&node.window_expr, inner)?;
@@ -263,7 +286,7 @@ impl Tracer {
         Ok(columns)
     }
 
-    fn unnest(&mut self, node: &Unnest, outer: Option<&Scope<'_>>) -> Result<Vec<Origins>> {
+    fn unnest(&mut self, node: &Unnest, outer: Option<&Scope<'_>>) -> Result<Vec<Flow>> {
         let input = self.node(&node.input, outer)?;
         let unnested = |index: &usize| {
             node.struct_type_columns.contains(index)
@@ -273,8 +296,8 @@ impl Tracer {
             .dependency_indices
             .iter()
             .map(|index| {
-                let origins = input.get(*index).cloned().unwrap_or_default();
-                if unnested(index) { through(origins, Transform::Computed) } else { origins }
+                let flow = input.get(*index).cloned().unwrap_or_default();
+                if unnested(index) { through(flow, Transform::Computed) } else { flow }
             })
             .collect())
     }
@@ -284,7 +307,7 @@ impl Tracer {
         &mut self,
         node: &RecursiveQuery,
         outer: Option<&Scope<'_>>,
-    ) -> Result<Vec<Origins>> {
+    ) -> Result<Vec<Flow>> {
         let mut columns = self.node(&node.static_term, outer)?;
         let before = self.recursive.insert(node.name.clone(), columns.clone());
         for _ in 0..RECURSIONS_MAX {
@@ -305,7 +328,7 @@ impl Tracer {
 
     /// Nodes that pass columns through by position (aliases, limits, repartitioning, distinct), and
     /// unknown ones, of which every column depends on all columns below.
-    fn other(&mut self, plan: &LogicalPlan, outer: Option<&Scope<'_>>) -> Result<Vec<Origins>> {
+    fn other(&mut self, plan: &LogicalPlan, outer: Option<&Scope<'_>>) -> Result<Vec<Flow>> {
         let width = plan.schema().fields().len();
         let mut below = Vec::new();
         for input in plan.inputs() {
@@ -314,26 +337,26 @@ impl Tracer {
         if below.len() == width {
             return Ok(below);
         }
-        let mut all = Origins::new();
-        for origins in below {
-            merge(&mut all, through(origins, Transform::Computed));
+        let mut all = Flow::default();
+        for flow in below {
+            merge(&mut all, through(flow, Transform::Computed));
         }
         Ok(vec![all; width])
     }
 
-    fn expressions(&mut self, exprs: &[Expr], scope: Scope<'_>) -> Result<Vec<Origins>> {
+    fn expressions(&mut self, exprs: &[Expr], scope: Scope<'_>) -> Result<Vec<Flow>> {
         exprs.iter().map(|expr| self.expression(expr, scope)).collect()
     }
 
-    /// What the value of `expr` is made of; conditions on the way are noted as influences.
-    fn expression(&mut self, expr: &Expr, scope: Scope<'_>) -> Result<Origins> {
+    /// What the value of `expr` is made of, and what decides about it.
+    fn expression(&mut self, expr: &Expr, scope: Scope<'_>) -> Result<Flow> {
         self.descend()?;
-        let origins = self.expression_inner(expr, scope);
+        let flow = self.expression_inner(expr, scope);
         self.depth -= 1;
-        origins
+        flow
     }
 
-    fn expression_inner(&mut self, expr: &Expr, scope: Scope<'_>) -> Result<Origins> {
+    fn expression_inner(&mut self, expr: &Expr, scope: Scope<'_>) -> Result<Flow> {
         match expr {
             Expr::Column(column) => Ok(scope.find(column).cloned().unwrap_or_default()),
             Expr::OuterReferenceColumn(_, column) => {
@@ -343,22 +366,28 @@ impl Tracer {
             Expr::Case(case) => self.case(case, scope),
             Expr::AggregateFunction(function) => {
                 let params = &function.params;
+                let mut flow = self.combine(params.args.iter(), scope, Transform::Aggregate)?;
                 if let Some(filter) = &params.filter {
-                    self.influence(filter, scope, Influence::Filter)?;
+                    self.influence(&mut flow.own, filter, scope, Influence::Filter)?;
                 }
-                self.sorts(&params.order_by, scope)?;
-                self.combine(params.args.iter(), scope, Transform::Aggregate)
+                self.sorts(&mut flow.own, &params.order_by, scope)?;
+                Ok(flow)
             }
             Expr::WindowFunction(function) => self.window_function(&function.params, scope),
             Expr::ScalarSubquery(subquery) => {
-                let columns = self.subquery(subquery, scope)?;
-                Ok(through(columns.into_iter().next().unwrap_or_default(), Transform::Computed))
+                let (columns, rows) = self.apart(subquery, scope)?;
+                let first = columns.into_iter().next().unwrap_or_default();
+                let mut flow = through(first, Transform::Computed);
+                flow.own.extend(rows);
+                Ok(flow)
             }
-            Expr::Exists(exists) => self.membership(&exists.subquery, None, scope),
-            Expr::InSubquery(inside) => {
-                self.membership(&inside.subquery, Some(&inside.expr), scope)
+            Expr::Exists(exists) => {
+                // Whether there is a row does not depend on what is selected of it.
+                let (_, rows) = self.apart(&exists.subquery, scope)?;
+                Ok(Flow { direct: Origins::new(), own: rows })
             }
-            Expr::SetComparison(set) => self.membership(&set.subquery, Some(&set.expr), scope),
+            Expr::InSubquery(inside) => self.membership(&inside.subquery, &inside.expr, scope),
+            Expr::SetComparison(set) => self.membership(&set.subquery, &set.expr, scope),
             other => {
                 let mut children = Vec::new();
                 other
@@ -377,105 +406,132 @@ impl Tracer {
         exprs: impl Iterator<Item = &'a Expr>,
         scope: Scope<'_>,
         transform: Transform,
-    ) -> Result<Origins> {
-        let mut all = Origins::new();
+    ) -> Result<Flow> {
+        let mut all = Flow::default();
         for expr in exprs {
             merge(&mut all, through(self.expression(expr, scope)?, transform));
         }
         Ok(all)
     }
 
-    fn case(&mut self, case: &Case, scope: Scope<'_>) -> Result<Origins> {
-        if let Some(base) = &case.expr {
-            self.influence(base, scope, Influence::Condition)?;
-        }
-        for (when, _) in &case.when_then_expr {
-            self.influence(when, scope, Influence::Condition)?;
-        }
+    fn case(&mut self, case: &Case, scope: Scope<'_>) -> Result<Flow> {
         let then = case.when_then_expr.iter().map(|(_, then)| then.as_ref());
         let values = then.chain(case.else_expr.as_deref());
-        self.combine(values, scope, Transform::Computed)
+        let mut flow = self.combine(values, scope, Transform::Computed)?;
+        let conditions = case.when_then_expr.iter().map(|(when, _)| when.as_ref());
+        for condition in case.expr.as_deref().into_iter().chain(conditions) {
+            self.influence(&mut flow.own, condition, scope, Influence::Condition)?;
+        }
+        Ok(flow)
     }
 
-    fn window_function(
-        &mut self,
-        params: &WindowFunctionParams,
-        scope: Scope<'_>,
-    ) -> Result<Origins> {
+    fn window_function(&mut self, params: &WindowFunctionParams, scope: Scope<'_>) -> Result<Flow> {
+        let mut flow = self.combine(params.args.iter(), scope, Transform::Window)?;
         for expr in &params.partition_by {
-            self.influence(expr, scope, Influence::Window)?;
+            self.influence(&mut flow.own, expr, scope, Influence::Window)?;
         }
         if let Some(filter) = &params.filter {
-            self.influence(filter, scope, Influence::Filter)?;
+            self.influence(&mut flow.own, filter, scope, Influence::Filter)?;
         }
-        self.sorts(&params.order_by, scope)?;
-        self.combine(params.args.iter(), scope, Transform::Window)
+        self.sorts(&mut flow.own, &params.order_by, scope)?;
+        Ok(flow)
     }
 
     /// A test against a subquery: its columns decide, they do not become part of the value.
-    fn membership(
+    fn membership(&mut self, subquery: &Subquery, value: &Expr, scope: Scope<'_>) -> Result<Flow> {
+        let (columns, rows) = self.apart(subquery, scope)?;
+        let mut flow = through(self.expression(value, scope)?, Transform::Computed);
+        for column in &columns {
+            note(&mut flow.own, column, Influence::Condition);
+        }
+        flow.own.extend(rows);
+        Ok(flow)
+    }
+
+    /// The columns of a subquery, and what decides about its rows, which are not those around it.
+    fn apart(&mut self, subquery: &Subquery, scope: Scope<'_>) -> Result<(Vec<Flow>, Influences)> {
+        let around = std::mem::take(&mut self.rows);
+        let columns = self.node(&subquery.subquery, Some(&scope));
+        let rows = std::mem::replace(&mut self.rows, around);
+        Ok((columns?, rows))
+    }
+
+    fn sorts(&mut self, into: &mut Influences, sorts: &[SortExpr], scope: Scope<'_>) -> Result<()> {
+        sorts.iter().try_for_each(|sort| self.influence(into, &sort.expr, scope, Influence::Sort))
+    }
+
+    /// Notes that `expr` decides which rows there are.
+    fn decide(&mut self, expr: &Expr, scope: Scope<'_>, how: Influence) -> Result<()> {
+        let mut rows = std::mem::take(&mut self.rows);
+        let noted = self.influence(&mut rows, expr, scope, how);
+        rows.append(&mut self.rows);
+        self.rows = rows;
+        noted
+    }
+
+    /// Notes that `expr` decides.
+    fn influence(
         &mut self,
-        subquery: &Subquery,
-        value: Option<&Expr>,
+        into: &mut Influences,
+        expr: &Expr,
         scope: Scope<'_>,
-    ) -> Result<Origins> {
-        for origins in self.subquery(subquery, scope)? {
-            self.note(&origins, Influence::Condition);
-        }
-        match value {
-            Some(value) => Ok(through(self.expression(value, scope)?, Transform::Computed)),
-            None => Ok(Origins::new()),
-        }
-    }
-
-    fn subquery(&mut self, subquery: &Subquery, scope: Scope<'_>) -> Result<Vec<Origins>> {
-        self.node(&subquery.subquery, Some(&scope))
-    }
-
-    fn sorts(&mut self, sorts: &[SortExpr], scope: Scope<'_>) -> Result<()> {
-        sorts.iter().try_for_each(|sort| self.influence(&sort.expr, scope, Influence::Sort))
-    }
-
-    fn influence(&mut self, expr: &Expr, scope: Scope<'_>, how: Influence) -> Result<()> {
-        let origins = self.expression(expr, scope)?;
-        self.note(&origins, how);
+        how: Influence,
+    ) -> Result<()> {
+        let flow = self.expression(expr, scope)?;
+        note(into, &flow, how);
         Ok(())
     }
+}
 
-    fn note(&mut self, origins: &Origins, how: Influence) {
-        self.influences.extend(origins.keys().map(|column| (column.clone(), how)));
+/// Notes what decides through the value of `flow`. A condition within a filter is a part of the filter.
+fn note(into: &mut Influences, flow: &Flow, how: Influence) {
+    into.extend(flow.direct.keys().map(|column| (column.clone(), how)));
+    into.extend(flow.own.iter().map(|(column, own)| match own {
+        Influence::Condition => (column.clone(), how),
+        own => (column.clone(), *own),
+    }));
+}
+
+/// Whether a side of a join is a lateral subquery, perhaps under another name.
+fn is_lateral(plan: &LogicalPlan) -> bool {
+    match plan {
+        LogicalPlan::Subquery(_) => true,
+        LogicalPlan::SubqueryAlias(alias) => is_lateral(&alias.input),
+        _ => false,
     }
 }
 
 fn scope<'a>(
     input: &'a LogicalPlan,
-    columns: &'a [Origins],
+    columns: &'a [Flow],
     outer: Option<&'a Scope<'a>>,
 ) -> Scope<'a> {
     Scope { schema: input.schema(), columns, outer }
 }
 
-/// Lets origins pass through another step.
-fn through(origins: Origins, step: Transform) -> Origins {
-    origins.into_iter().map(|(column, before)| (column, before.max(step))).collect()
+/// Lets values pass through another step.
+fn through(flow: Flow, step: Transform) -> Flow {
+    let direct = flow.direct.into_iter().map(|(column, before)| (column, before.max(step)));
+    Flow { direct: direct.collect(), own: flow.own }
 }
 
 /// Adds `more`; of two ways from one column the stronger counts.
-fn merge(all: &mut Origins, more: Origins) {
-    for (column, transform) in more {
-        let entry = all.entry(column).or_insert(transform);
+fn merge(all: &mut Flow, more: Flow) {
+    for (column, transform) in more.direct {
+        let entry = all.direct.entry(column).or_insert(transform);
         *entry = (*entry).max(transform);
     }
+    all.own.extend(more.own);
 }
 
 /// Adds the columns of another branch of a union, by position.
-fn union(all: &mut Vec<Origins>, more: Vec<Origins>) {
+pub(super) fn union(all: &mut Vec<Flow>, more: Vec<Flow>) {
     if all.is_empty() {
         *all = more;
         return;
     }
-    for (column, origins) in all.iter_mut().zip(more) {
-        merge(column, origins);
+    for (column, flow) in all.iter_mut().zip(more) {
+        merge(column, flow);
     }
 }
 

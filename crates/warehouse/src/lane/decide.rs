@@ -157,6 +157,9 @@ impl Prepared {
             fit.schema = Arc::clone(&head.schema);
             fit.changed = false;
         }
+        if fit.widens {
+            return Err(changed_meanwhile(&location));
+        }
         let mut writer = self.new_writer(head, &fit);
         while let Some(batch) = write.rows.next().await {
             let written = match batch.and_then(|batch| shape::convert(&fit, &batch)) {
@@ -278,7 +281,8 @@ pub(crate) fn new_writer(
     )
 }
 
-fn changed_meanwhile(location: &Location) -> Error {
+/// The columns are not those that the write was made for.
+pub(super) fn changed_meanwhile(location: &Location) -> Error {
     Error::new(
         flywheel_base::ErrorKind::Unavailable,
         format!("the columns of table \"{location}\" were changed by another program meanwhile"),

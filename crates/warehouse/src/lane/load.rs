@@ -3,8 +3,8 @@
 
 use std::sync::Arc;
 
-use arrow::array::{RecordBatch, new_null_array};
-use arrow::datatypes::{Schema, SchemaRef};
+use arrow::array::RecordBatch;
+use arrow::datatypes::{FieldRef, Schema, SchemaRef};
 use flywheel_base::{Error, Result};
 use futures::{StreamExt, TryStreamExt, stream};
 
@@ -37,6 +37,8 @@ struct Open {
     given: SchemaRef,
     fit: Fit,
     writer: DataWriter,
+    /// Whether files have narrower types than those that were written last.
+    narrow: bool,
 }
 
 impl Load {
@@ -58,10 +60,10 @@ impl Load {
     }
 
     /// Adds rows. A batch may have columns that those before it did not have; earlier rows are NULL
-    /// there, and so are this batch's rows in columns it lacks.
+    /// there, and so are this batch's rows in columns it lacks. A column can have a wider type than before.
     ///
     /// # Errors
-    /// [`flywheel_base::ErrorKind::Invalid`] if a column changes its type or does not fit the table,
+    /// [`flywheel_base::ErrorKind::Invalid`] if no type holds a column's values or one does not fit the table,
     /// [`flywheel_base::ErrorKind::Exhausted`] if the disk is full.
     pub async fn write(&mut self, batch: &RecordBatch) -> Result<()> {
         let written = self.take(batch).await;
@@ -70,7 +72,7 @@ impl Load {
 
     async fn take(&mut self, batch: &RecordBatch) -> Result<()> {
         let given = match &self.open {
-            Some(open) => grown(&open.given, batch.schema_ref())?,
+            Some(open) => shape::union(&open.given, batch.schema_ref())?,
             None => batch.schema(),
         };
         if self.open.as_ref().is_none_or(|open| open.given != given) {
@@ -78,17 +80,18 @@ impl Load {
             self.open = Some(match self.open.take() {
                 Some(mut open) => {
                     open.writer.change_columns(Arc::clone(&fit.schema)).await?;
-                    Open { given, fit, writer: open.writer }
+                    let narrow = open.narrow || retyped(&open.fit.schema, &fit.schema);
+                    Open { given, fit, writer: open.writer, narrow }
                 }
                 None => {
                     let writer = self.lane.new_writer(self.head.as_ref(), &fit);
                     let writer = writer.within(self.buffer_bytes);
-                    Open { given, fit, writer }
+                    Open { given, fit, writer, narrow: false }
                 }
             });
         }
         let Some(open) = &mut self.open else { return Ok(()) };
-        let batch = shape::convert(&open.fit, &widened(&open.given, batch)?)?;
+        let batch = shape::convert(&open.fit, &shape::conform(&open.given, batch)?)?;
         open.writer.write(batch).await
     }
 
@@ -131,8 +134,28 @@ impl Load {
         };
         if matches!(self.mode, WriteMode::Append | WriteMode::Replace) {
             let replace = self.mode == WriteMode::Replace;
+            let adds = match open.narrow {
+                false => adds,
+                true => {
+                    let rows = self.read_back(adds, &open.fit.schema)?;
+                    let writer = self.lane.new_writer(self.head.as_ref(), &open.fit);
+                    let written = write_wider(&mut open, rows, writer.within(self.buffer_bytes));
+                    written.await.map_err(|error| {
+                        error.context(format!("table \"{}\"", self.lane.log.location))
+                    })?
+                }
+            };
+            let Open { fit, mut writer, given, .. } = open;
+            if fit.widens {
+                match self.lane.widen_queued(&given).await {
+                    Ok(head) => self.head = head,
+                    Err(error) => {
+                        writer.discard().await;
+                        return Err(error);
+                    }
+                }
+            }
             let base = self.head.as_ref().map(|head| head.metadata.schema_string.clone());
-            let Open { fit, writer, .. } = open;
             let prepared = Prepared::files(&self.lane, writer, adds, fit, replace, base);
             let checkpoint = Some((app.to_owned(), checkpoint));
             // Boxed, so that callers' futures stay small.
@@ -172,43 +195,32 @@ impl Load {
     }
 }
 
-/// `known` with the columns that only `more` has at its end.
-fn grown(known: &SchemaRef, more: &SchemaRef) -> Result<SchemaRef> {
-    if known == more {
-        return Ok(SchemaRef::clone(known));
+/// The files written anew with the types of the last ones, after a column became wider meanwhile.
+async fn write_wider(open: &mut Open, mut rows: RowStream, writer: DataWriter) -> Result<Vec<Add>> {
+    // The writer of the narrow files, and with it those, goes only after they were read.
+    let mut narrow = std::mem::replace(&mut open.writer, writer);
+    let mut written = Ok(());
+    while let (Ok(()), Some(batch)) = (&written, rows.next().await) {
+        written = match batch {
+            Ok(batch) => open.writer.write(batch).await,
+            Err(error) => Err(error),
+        };
     }
-    let mut fields: Vec<_> = known.fields().iter().map(Arc::clone).collect();
-    for field in more.fields() {
-        match known.field_with_name(field.name()) {
-            Ok(same) if same.data_type() == field.data_type() => {}
-            Ok(other) => {
-                return Err(Error::invalid(format!(
-                    "column \"{}\" is {} in some rows and {} in others",
-                    field.name(),
-                    other.data_type(),
-                    field.data_type()
-                ))
-                .hint("Declare the column's type in the sync."));
-            }
-            Err(_) => fields.push(Arc::clone(field)),
-        }
+    let adds = match written {
+        Ok(()) => open.writer.finish().await,
+        Err(error) => Err(error),
+    };
+    narrow.discard().await;
+    if adds.is_err() {
+        open.writer.discard().await;
     }
-    Ok(if fields.len() == known.fields().len() {
-        SchemaRef::clone(known)
-    } else {
-        Arc::new(Schema::new(fields))
-    })
+    adds
 }
 
-/// The batch with all columns of `schema`, in its order.
-fn widened(schema: &SchemaRef, batch: &RecordBatch) -> Result<RecordBatch> {
-    if batch.schema_ref() == schema {
-        return Ok(batch.clone());
-    }
-    let columns = schema.fields().iter().map(|field| {
-        let column = batch.column_by_name(field.name());
-        column.map_or_else(|| new_null_array(field.data_type(), batch.num_rows()), Arc::clone)
-    });
-    RecordBatch::try_new(SchemaRef::clone(schema), columns.collect())
-        .map_err(|error| Error::internal("a batch does not fit its load").caused_by(error))
+/// Whether a column has another type than before.
+fn retyped(before: &Schema, now: &Schema) -> bool {
+    let other = |field: &FieldRef| {
+        now.field_with_name(field.name()).is_ok_and(|now| now.data_type() != field.data_type())
+    };
+    before.fields().iter().any(other)
 }

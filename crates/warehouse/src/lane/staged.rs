@@ -21,6 +21,7 @@ use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 
 use super::Surroundings;
+use super::decide::changed_meanwhile;
 use super::merge::Keyed;
 use crate::Location;
 use crate::data_file::{BATCH_ROWS, unique};
@@ -137,6 +138,9 @@ impl Staged {
     /// How the rows fit the table as it is now.
     pub(crate) fn fit(&self, location: &Location, head: Option<&Arc<Snapshot>>) -> Result<Fit> {
         let fit = shape::fit(location, head.map(|head| &head.schema), &self.given, self.change)?;
+        if fit.widens {
+            return Err(changed_meanwhile(location));
+        }
         let types = key_types(location, &fit.schema, &self.given, &self.key)?;
         if types != self.key_types {
             return Err(Error::unavailable(format!(

@@ -134,7 +134,7 @@ impl Lane {
             data_change: false,
             always: false,
         };
-        self.publish_upkeep(head, &change).await?;
+        self.publish_upkeep(head, &change, "compact").await?;
         Ok(files)
     }
 

@@ -93,9 +93,57 @@ fn values_are_stored_without_loss_or_refused() {
         (DataType::Int64, DataType::Float64),
     ];
     for (stored, given) in losses {
-        let error = fit(&at(), Some(&table(stored)), &one(given), SchemaChange::Add).unwrap_err();
+        let given = one(given);
+        let error = fit(&at(), Some(&table(stored)), &given, SchemaChange::Refuse).unwrap_err();
         assert!(error.message().contains("cannot hold"), "{error:?}");
     }
+}
+
+#[test]
+fn a_column_gets_the_least_type_that_holds_old_and_new_values() {
+    let list = |item| DataType::List(Arc::new(Field::new("element", item, true)));
+    let row = |item| DataType::Struct(Fields::from(vec![Field::new("a", item, true)]));
+    for (stored, given, expected) in [
+        (DataType::Int32, DataType::Int64, Some(DataType::Int64)),
+        (DataType::Int16, DataType::UInt32, Some(DataType::Int64)),
+        (DataType::Float32, DataType::Float64, Some(DataType::Float64)),
+        (DataType::Int32, DataType::Float64, Some(DataType::Float64)),
+        (
+            DataType::Decimal128(10, 2),
+            DataType::Decimal128(20, 2),
+            Some(DataType::Decimal128(20, 2)),
+        ),
+        // Eight digits before the point, and four behind it.
+        (
+            DataType::Decimal128(10, 2),
+            DataType::Decimal128(10, 4),
+            Some(DataType::Decimal128(12, 4)),
+        ),
+        (DataType::Decimal128(10, 2), DataType::Int64, Some(DataType::Decimal128(21, 2))),
+        (DataType::Int32, DataType::Decimal128(9, 2), Some(DataType::Decimal128(12, 2))),
+        (DataType::Int64, DataType::Decimal128(20, 0), Some(DataType::Decimal128(20, 0))),
+        (list(DataType::Int32), list(DataType::Int64), Some(list(DataType::Int64))),
+        (row(DataType::Float32), row(DataType::Float64), Some(row(DataType::Float64))),
+        (DataType::Float64, DataType::Int64, None),
+        (DataType::Int64, DataType::Float64, None),
+        (DataType::Decimal128(38, 2), DataType::Decimal128(38, 4), None),
+        (DataType::Int64, DataType::Utf8, None),
+        (DataType::Utf8, DataType::Int64, None),
+        (DataType::Date32, utc(), None),
+    ] {
+        let table = Arc::new(one(stored.clone()));
+        let told = format!("{stored} and {given}");
+        let made = wider(&at(), &table, &one(given.clone()));
+        let Some(expected) = expected else {
+            assert!(made.unwrap_err().message().contains("cannot hold"), "{told}");
+            continue;
+        };
+        assert_eq!(made.unwrap().unwrap().field(0).data_type(), &expected, "{told}");
+        let fits = fit(&at(), Some(&table), &one(given), SchemaChange::Add).unwrap();
+        assert!(fits.widens && fits.changed, "{told}");
+    }
+    let same = Arc::new(one(DataType::Int64));
+    assert_eq!(wider(&at(), &same, &one(DataType::Int32)).unwrap(), None);
 }
 
 #[test]
@@ -128,6 +176,6 @@ fn a_column_of_nulls_is_text_and_a_missing_one_is_null() {
     assert_eq!(fit1.schema.field(0).data_type(), &DataType::Utf8);
     let older =
         RecordBatch::try_from_iter([("y", Arc::new(Int32Array::from(vec![1])) as ArrayRef)]);
-    let widened = widen(&fit1.schema, &older.unwrap()).unwrap();
+    let widened = conform(&fit1.schema, &older.unwrap()).unwrap();
     assert!(widened.column(0).is_null(0));
 }

@@ -57,8 +57,7 @@ fn page_hinkley_rings_exactly_when_rivers_does() {
     }
 }
 
-/// A detector that rings falsely less than once in a million values cannot find this rise sooner than after about
-/// ln(10⁶) / KL(.35, .2) = 227 values on average (Lorden 1971).
+/// One that knows both shares and rings falsely once in a million values, CUSUM, needs about 163 values on average.
 #[test]
 fn a_rise_is_found_within_a_few_hundred_and_two_million_equal_values_ring_never() {
     for seed in [0, 1] {
@@ -84,7 +83,7 @@ fn a_rise_is_found_within_a_few_hundred_and_two_million_equal_values_ring_never(
         })
         .collect();
     delays.sort_unstable();
-    assert!(delays[12] <= 256, "{delays:?}");
+    assert!(delays[12] <= 200, "{delays:?}");
 }
 
 #[test]

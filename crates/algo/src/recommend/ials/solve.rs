@@ -1,4 +1,4 @@
-//! The equations of one row and their solution by conjugate gradients.
+//! The equations of one row and their solution by conjugate gradients, or by triangles for many right sides.
 
 use super::super::vector::{add_scaled, dot};
 
@@ -18,9 +18,12 @@ pub(super) struct Row<'a> {
 
 impl Row<'_> {
     /// b: where the cells pull.
+    #[inline(always)]
     pub(super) fn right_side(&self) -> Vec<f32> {
         let mut side = vec![0.0; self.gram.len().isqrt()];
-        self.cells.iter().for_each(|(confidence, y)| add_scaled(&mut side, *confidence, y));
+        for (confidence, y) in &self.cells {
+            add_scaled(&mut side, *confidence, y);
+        }
         side
     }
 
@@ -53,11 +56,58 @@ impl Row<'_> {
     /// A · p.
     #[inline(always)]
     fn times(&self, p: &[f32]) -> Vec<f32> {
-        let rows = self.gram.chunks_exact(p.len());
-        let mut made: Vec<f32> = rows.map(|row| dot(row, p)).collect();
+        let mut made = Vec::with_capacity(p.len());
+        for row in self.gram.chunks_exact(p.len()) {
+            made.push(dot(row, p));
+        }
         add_scaled(&mut made, self.penalty, p);
         for (confidence, y) in &self.cells {
             add_scaled(&mut made, (confidence - 1.0) * dot(y, p), y);
+        }
+        made
+    }
+}
+
+impl Row<'_> {
+    /// L of A = L · Lᵀ, by Cholesky and Banachiewicz.
+    #[inline(always)]
+    pub(super) fn factored(&self) -> Triangle {
+        let width = self.gram.len().isqrt();
+        let mut rows = self.gram.to_vec();
+        for (confidence, y) in &self.cells {
+            for (line, own) in rows.chunks_exact_mut(width).zip(*y) {
+                add_scaled(line, (confidence - 1.0) * own, y);
+            }
+        }
+        for at in 0..width {
+            let (done, rest) = rows.split_at_mut(at * width);
+            let line = &mut rest[..width];
+            for (before, other) in done.chunks_exact(width).enumerate() {
+                line[before] =
+                    (line[before] - dot(&line[..before], &other[..before])) / other[before];
+            }
+            // Nothing of A lies below its penalty, whatever single precision makes of it.
+            let left = line[at] + self.penalty - dot(&line[..at], &line[..at]);
+            line[at] = left.max(self.penalty).sqrt();
+        }
+        Triangle { width, rows }
+    }
+}
+
+/// The lower triangle L of A = L · Lᵀ; what is above it means nothing.
+#[derive(Clone, Debug)]
+pub(super) struct Triangle {
+    width: usize,
+    rows: Vec<f32>,
+}
+
+impl Triangle {
+    /// L⁻¹ · y: the product of two such is a product of their y with A⁻¹ between them.
+    #[inline(always)]
+    pub(super) fn below(&self, y: &[f32]) -> Vec<f32> {
+        let mut made = Vec::with_capacity(self.width);
+        for (at, (line, y)) in self.rows.chunks_exact(self.width).zip(y).enumerate() {
+            made.push((y - dot(&line[..at], &made)) / line[at]);
         }
         made
     }

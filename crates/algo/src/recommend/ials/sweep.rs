@@ -2,20 +2,23 @@
 //!
 //! The steps of [`Row`](super::solve::Row), but the product with the Gram matrix, which is most of
 //! the work, is one matrix product per batch. Batches have a fixed size and each row is its own
-//! system, so that the result does not depend on the number of threads.
+//! system, so that the result does not depend on the number of threads. Rows are padded with zeros to
+//! whole lanes, which stay 0 in every step.
 
-use faer::linalg::matmul::matmul;
-use faer::{Accum, Mat, MatMut, MatRef, Par};
+use std::borrow::Cow;
+
 use flywheel_base::Rng;
 use rayon::prelude::*;
 
-use super::super::vector::{add_scaled, dot, widest};
+use super::super::vector::{LANES, Work, add_gram, add_scaled, dot, mirror, product, widest_of};
 use super::Options;
 
 /// Rows of one batch: their cells are read again in each step and should still be near.
-const BATCH: usize = 32;
+const BATCH: usize = 8;
 /// Rows whose Gram matrix is one partial sum.
 const CHUNK_ROWS: usize = 4096;
+/// Rows that are near while their Gram matrix is summed in single precision.
+const NEAR_ROWS: usize = 128;
 /// The most partial sums that are live at once.
 const PARTS_MAX: usize = 16;
 /// A residual whose square is below this is none.
@@ -67,10 +70,12 @@ pub(super) struct Side {
     cells: Cells,
     penalties: Vec<f32>,
     factors: usize,
+    /// Numbers of a row with its padding.
+    width: usize,
     /// The mean mass of the rows that have a cell.
     pub(super) mean_mass: f64,
-    /// Rows × factors.
-    pub(super) numbers: Vec<f32>,
+    /// Rows × width.
+    numbers: Vec<f32>,
 }
 
 impl Side {
@@ -83,28 +88,82 @@ impl Side {
         let mean_mass = total / f64::from(count.max(1));
         let penalties = masses.iter().map(|mass| options.penalty_of(*mass, mean_mass)).collect();
         let factors = options.factors;
-        Self { cells, penalties, factors, mean_mass, numbers: vec![0.0; rows * factors] }
+        let width = padded_width(factors);
+        Self { cells, penalties, factors, width, mean_mass, numbers: vec![0.0; rows * width] }
+    }
+
+    /// The numbers without padding, row by row.
+    pub(super) fn into_rows(self) -> Vec<f32> {
+        if self.width == self.factors {
+            return self.numbers;
+        }
+        let rows = self.numbers.chunks_exact(self.width);
+        rows.flat_map(|row| &row[..self.factors]).copied().collect()
+    }
+
+    /// Takes other numbers, row by row.
+    #[cfg(test)]
+    pub(super) fn place(&mut self, rows: &[f32]) {
+        self.numbers = padded(rows, self.factors).into_owned();
     }
 
     /// Gives every row with a cell small random numbers.
     pub(super) fn start(&mut self, seed: u64) {
         let mut rng = Rng::stream(seed, "ials");
-        for (row, numbers) in self.numbers.chunks_exact_mut(self.factors).enumerate() {
+        for (row, numbers) in self.numbers.chunks_exact_mut(self.width).enumerate() {
             if self.cells.len(row) > 0 {
-                numbers.fill_with(|| (START * rng.uniform()) as f32);
+                numbers[..self.factors].fill_with(|| (START * rng.uniform()) as f32);
             }
         }
     }
 
     /// Moves all rows towards their best numbers for the other side's.
-    pub(super) fn improve(&mut self, others: &[f32], steps: usize) {
-        let gram = gram(others, self.factors);
-        let Self { cells, penalties, factors, numbers, .. } = self;
-        numbers.par_chunks_mut(BATCH * *factors).enumerate().for_each(|(batch, numbers)| {
+    pub(super) fn improve(&mut self, other: &Self, steps: usize) {
+        let gram = padded_gram(&other.numbers, self.width);
+        let others = &other.numbers;
+        let Self { cells, penalties, width, numbers, .. } = self;
+        numbers.par_chunks_mut(BATCH * *width).enumerate().for_each(|(batch, numbers)| {
             let first = batch * BATCH;
-            let batch = Batch { cells, penalties, gram: &gram, others, factors: *factors, first };
-            widest(|| batch.descend(numbers, steps));
+            let batch = Batch { cells, penalties, gram: &gram, others, width: *width, first };
+            widest_of(Descent { batch, numbers, steps });
         });
+    }
+
+    /// Whether all numbers are finite.
+    pub(super) fn finite(&self) -> bool {
+        self.numbers.iter().all(|number| number.is_finite())
+    }
+}
+
+/// A batch with its numbers and how many steps they are moved.
+struct Descent<'a> {
+    batch: Batch<'a>,
+    numbers: &'a mut [f32],
+    steps: usize,
+}
+
+impl Work for Descent<'_> {
+    type Made = ();
+
+    #[inline(always)]
+    fn work(self) {
+        self.batch.descend(self.numbers, self.steps);
+    }
+}
+
+/// Rows whose Gram matrix is added to sums.
+struct GramSum<'a> {
+    rows: &'a [f32],
+    width: usize,
+    sums: &'a mut [f64],
+}
+
+impl Work for GramSum<'_> {
+    type Made = ();
+
+    #[inline(always)]
+    fn work(self) {
+        add_gram(self.rows, self.width, self.sums);
     }
 }
 
@@ -114,34 +173,38 @@ struct Batch<'a> {
     penalties: &'a [f32],
     gram: &'a [f32],
     others: &'a [f32],
-    factors: usize,
+    width: usize,
     first: usize,
 }
 
 impl Batch<'_> {
     #[inline(always)]
     fn descend(&self, x: &mut [f32], steps: usize) {
-        let factors = self.factors;
+        let width = self.width;
         // r = b − A·x
         let mut residual = vec![0.0; x.len()];
-        self.times_gram(x, &mut residual);
-        let lines = residual.chunks_exact_mut(factors).zip(x.chunks_exact(factors));
+        product(x, self.gram, width, &mut residual);
+        let lines = residual.chunks_exact_mut(width).zip(x.chunks_exact(width));
         for (row, (residual, x)) in lines.enumerate() {
             let penalty = self.penalties[self.first + row];
-            residual.iter_mut().zip(x).for_each(|(r, x)| *r = -*r - penalty * x);
+            for place in 0..width.min(x.len()).min(residual.len()) {
+                residual[place] = -residual[place] - penalty * x[place];
+            }
             for (other, confidence) in self.cells.row(self.first + row) {
-                let y = &self.others[other * factors..][..factors];
+                let y = &self.others[other * width..][..width];
                 add_scaled(residual, confidence - (confidence - 1.0) * dot(y, x), y);
             }
         }
-        let square = |row: &[f32]| dot(row, row);
-        let mut squares: Vec<f32> = residual.chunks_exact(factors).map(square).collect();
+        let mut squares = Vec::with_capacity(BATCH);
+        for row in residual.chunks_exact(width) {
+            squares.push(dot(row, row));
+        }
         let mut direction = residual.clone();
         let mut turned = vec![0.0; x.len()];
         for _ in 0..steps {
-            self.times_gram(&direction, &mut turned);
+            product(&direction, self.gram, width, &mut turned);
             for (row, size) in squares.iter_mut().enumerate() {
-                let range = row * factors..(row + 1) * factors;
+                let range = row * width..(row + 1) * width;
                 if *size <= NOTHING {
                     continue;
                 }
@@ -151,9 +214,11 @@ impl Batch<'_> {
                 add_scaled(&mut x[range.clone()], length, p);
                 let residual = &mut residual[range];
                 add_scaled(residual, -length, ap);
-                let before = std::mem::replace(size, square(residual));
+                let before = std::mem::replace(size, dot(residual, residual));
                 let kept = *size / before;
-                p.iter_mut().zip(&*residual).for_each(|(p, r)| *p = r + kept * *p);
+                for place in 0..p.len().min(residual.len()) {
+                    p[place] = residual[place] + kept * p[place];
+                }
             }
         }
     }
@@ -163,37 +228,54 @@ impl Batch<'_> {
     fn add_cells(&self, row: usize, p: &[f32], ap: &mut [f32]) {
         add_scaled(ap, self.penalties[self.first + row], p);
         for (other, confidence) in self.cells.row(self.first + row) {
-            let y = &self.others[other * self.factors..][..self.factors];
+            let y = &self.others[other * self.width..][..self.width];
             add_scaled(ap, (confidence - 1.0) * dot(y, p), y);
         }
     }
-
-    /// `made` = x · gram, row by row.
-    fn times_gram(&self, x: &[f32], made: &mut [f32]) {
-        let (rows, factors) = (x.len() / self.factors, self.factors);
-        let x = MatRef::from_row_major_slice(x, rows, factors);
-        let gram = MatRef::from_row_major_slice(self.gram, factors, factors);
-        let made = MatMut::from_row_major_slice_mut(made, rows, factors);
-        matmul(made, Accum::Replace, x, gram, 1.0, Par::Seq);
-    }
 }
 
-/// numbersᵀ · numbers, summed by chunks of rows in their order.
+/// How wide a row with its padding is.
+fn padded_width(factors: usize) -> usize {
+    factors.next_multiple_of(LANES)
+}
+
+/// Rows with their padding.
+fn padded(rows: &[f32], factors: usize) -> Cow<'_, [f32]> {
+    let width = padded_width(factors);
+    if width == factors {
+        return Cow::Borrowed(rows);
+    }
+    let mut made = vec![0.0; rows.len() / factors * width];
+    for (made, row) in made.chunks_exact_mut(width).zip(rows.chunks_exact(factors)) {
+        made[..factors].copy_from_slice(row);
+    }
+    Cow::Owned(made)
+}
+
+/// numbersᵀ · numbers, factors × factors.
 pub(super) fn gram(numbers: &[f32], factors: usize) -> Vec<f32> {
-    let rows = numbers.len() / factors;
-    let chunk = CHUNK_ROWS.max(rows.div_ceil(PARTS_MAX)) * factors;
-    let parts: Vec<Mat<f32>> = numbers
+    let width = padded_width(factors);
+    let made = padded_gram(&padded(numbers, factors), width);
+    let rows = made.chunks_exact(width).take(factors);
+    rows.flat_map(|row| &row[..factors]).copied().collect()
+}
+
+/// numbersᵀ · numbers of padded rows, summed by chunks of rows in their order.
+fn padded_gram(numbers: &[f32], width: usize) -> Vec<f32> {
+    let rows = numbers.len() / width;
+    let chunk = CHUNK_ROWS.max(rows.div_ceil(PARTS_MAX)) * width;
+    let parts: Vec<Vec<f64>> = numbers
         .par_chunks(chunk)
         .map(|part| {
-            let part = MatRef::from_row_major_slice(part, part.len() / factors, factors);
-            let mut made = Mat::zeros(factors, factors);
-            matmul(made.as_mut(), Accum::Replace, part.transpose(), part, 1.0, Par::Seq);
-            made
+            let mut sums = vec![0.0; width * width];
+            for near in part.chunks(NEAR_ROWS * width) {
+                widest_of(GramSum { rows: near, width, sums: &mut sums });
+            }
+            sums
         })
         .collect();
-    let entry = |place: usize| {
-        let (row, column) = (place / factors, place % factors);
-        parts.iter().map(|part| f64::from(part[(row, column)])).sum::<f64>() as f32
-    };
-    (0..factors * factors).map(entry).collect()
+    let sum = |place: usize| parts.iter().map(|part| part[place]).sum::<f64>() as f32;
+    let mut made: Vec<f32> = (0..width * width).map(sum).collect();
+    mirror(&mut made, width);
+    made
 }

@@ -4,6 +4,7 @@ use arrow::datatypes::{DataType, Schema, TimeUnit};
 use flywheel_base::{Error, Result, suggest};
 
 use super::encode::{Fit, plain};
+use crate::column::{DECIMAL_DIGITS_MAX, wider};
 use crate::destination::{NewTargetColumns, WriteMode};
 use crate::source::mysql::{Connection, quoted};
 
@@ -280,6 +281,48 @@ impl Table {
         self.look(connection).await
     }
 
+    /// The statement that gives columns types which hold values of the rows' types as well, with all else
+    /// that is said of them; none if they do.
+    pub(super) async fn retyped(
+        &self,
+        connection: &mut Connection,
+        columns: &[String],
+        schema: &Schema,
+    ) -> Result<Option<String>> {
+        let sql = "SELECT COLUMN_NAME, COLUMN_TYPE FROM information_schema.COLUMNS \
+                   WHERE TABLE_SCHEMA = ? AND TABLE_NAME = ?";
+        let types: Vec<(String, String)> =
+            connection.all(sql, (&self.database, &self.name)).await?;
+        let shown = format!("SHOW CREATE TABLE {}", self.full_name());
+        let shown: Option<(String, String)> = connection.first(&shown, ()).await?;
+        let shown = shown.map(|(_, text)| text).unwrap_or_default();
+        let mut parts = Vec::new();
+        for name in columns {
+            let Some(known) = self.column(name).filter(|known| !known.generated) else { continue };
+            let Some((_, of)) = types.iter().find(|(column, _)| *column == known.name) else {
+                continue;
+            };
+            let Ok(given) = schema.field_with_name(name) else { continue };
+            let wide = held(of).and_then(|held| wider(&held, given.data_type()));
+            let Some(wide) = wide else { continue };
+            // What is said of the column behind its type stays: NOT NULL, default, comment.
+            let column = quoted(&known.name);
+            let start = format!("{column} {of}");
+            let rest = shown.lines().find_map(|line| line.trim().strip_prefix(&start));
+            let rest = rest.map_or("", |rest| rest.strip_suffix(',').unwrap_or(rest));
+            let kind = sql_type(name, &wide, false, 0, connection.mariadb)?;
+            parts.push(format!("MODIFY COLUMN {column} {kind}{rest}"));
+        }
+        let sql = format!("ALTER TABLE {} {}", self.full_name(), parts.join(", "));
+        Ok((!parts.is_empty()).then_some(sql))
+    }
+
+    /// Runs a statement that changes the columns. DDL ends transactions, so none may be open.
+    pub(super) async fn alter(&mut self, connection: &mut Connection, sql: &str) -> Result<()> {
+        connection.run(sql).await?;
+        self.look(connection).await
+    }
+
     /// Proves that rows of `schema` can be written in that mode.
     pub(super) fn check(&self, schema: &Schema, mode: WriteMode, key: &[String]) -> Result<()> {
         for field in schema.fields() {
@@ -356,13 +399,26 @@ fn definition(
                 "Rename it in the mapping: 1 to {NAME_CHARS_MAX} characters, no space at the end."
             )));
     }
+    let kind = sql_type(name, data_type, key, key_columns, mariadb)?;
+    let null = if key { "NOT NULL" } else { "NULL" };
+    Ok(format!("{} {kind} {null}", quoted(name)))
+}
+
+/// The type of a column for values of that type.
+fn sql_type(
+    name: &str,
+    data_type: &DataType,
+    key: bool,
+    key_columns: usize,
+    mariadb: bool,
+) -> Result<String> {
     let wanted = plain(data_type).ok_or_else(|| {
         Error::invalid(format!("column \"{name}\" of type {data_type} cannot be written to MySQL"))
             .hint("Turn it into text or JSON in the mapping, or leave it out.")
     })?;
     let chars = KEY_CHARS.min(KEY_BYTES_MAX / CHARACTER_BYTES / key_columns.max(1));
     let exact = if mariadb { "utf8mb4_nopad_bin" } else { "utf8mb4_0900_bin" };
-    let kind = match (data_type, &wanted) {
+    Ok(match (data_type, &wanted) {
         (DataType::Int8, _) => "TINYINT".to_owned(),
         (DataType::Int16, _) => "SMALLINT".to_owned(),
         (DataType::Int32, _) => "INT".to_owned(),
@@ -391,9 +447,37 @@ fn definition(
         (_, DataType::Time64(_)) => "TIME(6)".to_owned(),
         _ if key => format!("VARCHAR({chars}) CHARACTER SET utf8mb4 COLLATE {exact}"),
         _ => "LONGTEXT".to_owned(),
-    };
-    let null = if key { "NOT NULL" } else { "NULL" };
-    Ok(format!("{} {kind} {null}", quoted(name)))
+    })
+}
+
+/// The numbers that a column holds whose type is written like that; none if it is no number.
+fn held(column_type: &str) -> Option<DataType> {
+    let text = column_type.to_ascii_lowercase();
+    let word = text.split(['(', ' ']).next().unwrap_or_default();
+    let unsigned = text.contains("unsigned");
+    Some(match word {
+        "tinyint" if unsigned => DataType::UInt8,
+        "tinyint" => DataType::Int8,
+        "smallint" if unsigned => DataType::UInt16,
+        "smallint" => DataType::Int16,
+        // No type of three bytes holds what the next smaller one does not.
+        "mediumint" if unsigned => DataType::UInt16,
+        "mediumint" => DataType::Int16,
+        "int" if unsigned => DataType::UInt32,
+        "int" => DataType::Int32,
+        "bigint" if unsigned => DataType::UInt64,
+        "bigint" => DataType::Int64,
+        "float" => DataType::Float32,
+        "decimal" => {
+            let inner = text.split_once('(')?.1.split_once(')')?.0;
+            let (precision, scale) = inner.split_once(',').unwrap_or((inner, "0"));
+            let precision: u8 = precision.trim().parse().ok()?;
+            // Arrow's decimals have fewer digits than the server's.
+            let fits = precision <= DECIMAL_DIGITS_MAX;
+            fits.then_some(DataType::Decimal128(precision, scale.trim().parse().ok()?))?
+        }
+        _ => return None,
+    })
 }
 
 #[cfg(test)]
@@ -434,6 +518,22 @@ mod tests {
         }
         let list = DataType::new_list(DataType::Int64, true);
         assert!(definition("c", &list, false, 0, true).unwrap_err().message().contains("\"c\""));
+    }
+
+    #[test]
+    fn the_type_of_a_column_tells_which_numbers_it_holds() {
+        for (text, expected) in [
+            ("int(11)", Some(DataType::Int32)),
+            ("int(10) unsigned zerofill", Some(DataType::UInt32)),
+            ("bigint", Some(DataType::Int64)),
+            ("decimal(9,2)", Some(DataType::Decimal128(9, 2))),
+            ("decimal(65,2)", None),
+            ("float", Some(DataType::Float32)),
+            ("varchar(9)", None),
+            ("double", None),
+        ] {
+            assert_eq!(held(text), expected, "{text}");
+        }
     }
 
     #[test]

@@ -554,3 +554,47 @@ async fn a_row_larger_than_a_packet_is_refused_alone() {
         "1\t1\n3\t600000\n4\t600000"
     );
 }
+
+#[tokio::test]
+async fn a_column_that_the_source_widens_is_widened_with_all_that_is_said_of_it() {
+    let case = Case::new(
+        "CREATE TABLE t (id BIGINT PRIMARY KEY, n INT NOT NULL DEFAULT 7 COMMENT 'how, many', \
+         p DECIMAL(9,2), KEY (n))",
+    );
+    let make = |ids: &[i64], numbers: &[i64], prices: &[i128], digits: u8, scale: i8| {
+        let prices = Decimal128Array::from(prices.to_vec());
+        let prices = prices.with_precision_and_scale(digits, scale).unwrap();
+        batch(vec![
+            ("id", Arc::new(Int64Array::from(ids.to_vec())) as ArrayRef),
+            ("n", Arc::new(Int64Array::from(numbers.to_vec()))),
+            ("p", Arc::new(prices)),
+        ])
+    };
+    let narrow = make(&[1, 2], &[1, 2], &[125, 225], 9, 2);
+    let wide = make(&[2, 3], &[-5_000_000_000, 5_000_000_000], &[1, 99_999_999_990_001], 14, 4);
+    let mut writer = case.open(WriteMode::Merge, &narrow).await.unwrap();
+    assert!(writer.write(&narrow).await.unwrap().is_empty());
+    let columns = ["n".to_owned(), "p".to_owned()];
+    writer.widen(&columns, &wide.schema()).await.unwrap();
+    assert!(writer.write(&wide).await.unwrap().is_empty());
+    writer.commit(&checkpoint(1)).await.unwrap();
+    // Said again after a crash, it changes nothing.
+    writer.widen(&columns, &wide.schema()).await.unwrap();
+    writer.finish().await.unwrap();
+    assert_eq!(
+        case.sql("SELECT id, n, p FROM t ORDER BY id"),
+        "1\t1\t1.2500\n2\t-5000000000\t0.0001\n3\t5000000000\t9999999999.0001"
+    );
+    let facts = "SELECT DATA_TYPE, IS_NULLABLE, COLUMN_DEFAULT, COLUMN_COMMENT \
+                 FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = DATABASE() \
+                 AND TABLE_NAME = 't' AND COLUMN_NAME = 'n'";
+    assert_eq!(case.sql(facts), "bigint\tNO\t7\thow, many");
+
+    case.sql("DROP TABLE t; CREATE TABLE t (id BIGINT PRIMARY KEY, n INT, p DECIMAL(9,2))");
+    let mut refusing = request("t", WriteMode::Merge, narrow.schema());
+    refusing.new_columns = NewTargetColumns::Fail;
+    let mut writer = case.destination.writer(&refusing).await.unwrap();
+    let error = writer.widen(&columns, &wide.schema()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Blocked, "{error:?}");
+    assert!(error.hint_text().unwrap().contains("MODIFY COLUMN `n` BIGINT"), "{error:?}");
+}

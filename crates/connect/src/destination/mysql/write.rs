@@ -19,7 +19,7 @@ use super::state::Stage;
 use super::table::{self, Table};
 use crate::column::Misfit;
 use crate::destination::{
-    Checkpoint, NewTargetColumns, Refused, WriteMode, WriteRequest, Writer, Written,
+    Checkpoint, NewTargetColumns, Refused, WriteMode, WriteRequest, Writer, Written, cannot_widen,
 };
 use crate::source::mysql::{Connection, Outcome, Server, quoted};
 
@@ -170,6 +170,32 @@ impl MySqlWriter {
         let made = Arc::new(made);
         self.plan = Some(Arc::clone(&made));
         Ok(made)
+    }
+
+    /// Gives columns of the table the types that the rows have from here on.
+    async fn retype(&mut self, columns: &[String], schema: &SchemaRef) -> Result<()> {
+        let mut table = self.table.clone();
+        let Some(sql) = table.retyped(self.connection()?, columns, schema).await? else {
+            return Ok(());
+        };
+        match self.new_columns {
+            NewTargetColumns::Ignore => return Ok(()),
+            NewTargetColumns::Fail => return Err(cannot_widen(&table.name, columns, &sql)),
+            NewTargetColumns::Add => {}
+        }
+        let again = self.in_transaction;
+        self.roll_back().await?;
+        let altered = table.alter(self.connection()?, &sql).await;
+        altered.map_err(|error| match error.kind() {
+            ErrorKind::Unavailable => error,
+            _ => cannot_widen(&table.name, columns, &sql).caused_by(error),
+        })?;
+        self.table = table;
+        self.plan = None;
+        if again {
+            self.write_again().await?;
+        }
+        Ok(())
     }
 
     async fn begin(&mut self) -> Result<()> {
@@ -697,6 +723,13 @@ impl Writer for MySqlWriter {
     async fn write(&mut self, batch: &RecordBatch) -> Result<Vec<Refused>> {
         match self.write_batch(batch).await {
             Ok(refused) => Ok(refused),
+            Err(error) => Err(self.failed(error)),
+        }
+    }
+
+    async fn widen(&mut self, columns: &[String], schema: &SchemaRef) -> Result<()> {
+        match self.retype(columns, schema).await {
+            Ok(()) => Ok(()),
             Err(error) => Err(self.failed(error)),
         }
     }

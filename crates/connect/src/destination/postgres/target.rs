@@ -4,6 +4,7 @@ use arrow::datatypes::{DataType, SchemaRef};
 use flywheel_base::{Error, Result};
 
 use super::encode::{Form, direct, natural, sql_type};
+use crate::column::wider;
 use crate::destination::{NewTargetColumns, WriteMode, WriteRequest};
 use crate::postgres::{PgType, STAGING_SUFFIX, Session, field, quoted, types};
 
@@ -416,6 +417,38 @@ pub(super) fn widen(name: &TableName, fit: &Fit) -> Option<String> {
     let parts: Vec<String> =
         fit.new.iter().map(|(name, of)| format!("ADD COLUMN {} {of}", quoted(name))).collect();
     (!parts.is_empty()).then(|| format!("ALTER TABLE {} {}", name.sql(), parts.join(", ")))
+}
+
+/// The statement that gives columns types which hold values of the rows' types as well; none if they do.
+pub(super) fn retype(
+    name: &TableName,
+    target: &Target,
+    columns: &[String],
+    schema: &SchemaRef,
+) -> Option<String> {
+    let part = |column: &String| {
+        let known = target.columns.iter().find(|known| known.name == *column)?;
+        let given = schema.field_with_name(column).ok()?;
+        let wide = wider(&held(&known.of)?, given.data_type())?;
+        Some(format!("ALTER COLUMN {} TYPE {}", quoted(column), sql_type(&wide)))
+    };
+    let parts: Vec<String> = columns.iter().filter_map(part).collect();
+    (!parts.is_empty()).then(|| format!("ALTER TABLE {} {}", name.sql(), parts.join(", ")))
+}
+
+/// The numbers that a column holds; none if it is no number, or one without limits.
+fn held(of: &PgType) -> Option<DataType> {
+    match of.name.as_str() {
+        "int2" if of.is("int2") => Some(DataType::Int16),
+        "int4" if of.is("int4") => Some(DataType::Int32),
+        "int8" if of.is("int8") => Some(DataType::Int64),
+        "float4" if of.is("float4") => Some(DataType::Float32),
+        "numeric" if of.is("numeric") => {
+            let (precision, scale) = of.decimal()?;
+            Some(DataType::Decimal128(precision, i8::try_from(scale).ok()?))
+        }
+        _ => None,
+    }
 }
 
 /// The statement that gives a table the columns that another one has besides; none if there are none.

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use arrow::array::{
     ArrayRef, BooleanArray, Float64Array, Int32Array, Int64Array, RecordBatch, StringArray,
 };
+use flywheel_base::ErrorKind;
 use serde_json::{Value, json};
 
 use super::*;
@@ -224,6 +225,59 @@ async fn targets_that_rows_cannot_go_into_are_refused_before_the_first_row() {
     (connection["user"], connection["password"]) = (json!("writer"), json!("pw"));
     let job = Job::through(connection, "foreign_owner", append, &rows);
     let error = job.destination.writer(&job.request).await.err().unwrap();
-    assert_eq!(error.kind(), flywheel_base::ErrorKind::Denied, "{error:?}");
+    assert_eq!(error.kind(), ErrorKind::Denied, "{error:?}");
     job.destination.check().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_column_that_the_source_widens_is_widened_and_keeps_its_values() {
+    let narrow: ArrayRef = Arc::new(Int32Array::from(vec![1, 2]));
+    let narrow = batch(&[("id", ints([1, 2])), ("n", narrow)]);
+    let wide = batch(&[("id", ints([2, 3])), ("n", ints([-5_000_000_000, 5_000_000_000]))]);
+    let columns = ["n".to_owned()];
+    let of = "SELECT format_type(atttypid, atttypmod) FROM pg_attribute \
+              WHERE attrelid = 't'::regclass AND attname = 'n'";
+    let database = TestDatabase::new("");
+    let mut job = Job::new(&database, "t", WriteMode::Merge, &narrow);
+    job.run(&narrow, 1).await;
+    // Rows of both types in one transaction; a writer that is dropped leaves the old type.
+    for commits in [false, true] {
+        let mut writer = job.writer().await;
+        assert!(writer.write(&narrow).await.unwrap().is_empty());
+        writer.widen(&columns, &wide.schema()).await.unwrap();
+        assert!(writer.write(&wide).await.unwrap().is_empty());
+        if commits {
+            writer.commit(&checkpoint(2)).await.unwrap();
+            writer.finish().await.unwrap();
+        } else {
+            drop(writer);
+            assert_eq!(database.run(of), "integer");
+        }
+    }
+    assert_eq!(database.run(of), "bigint");
+    let expected = "1|1\n2|-5000000000\n3|5000000000";
+    assert_eq!(database.run("SELECT id, n FROM t ORDER BY id"), expected);
+
+    // It is said again after a crash, and is done then; so it is where the type is wide enough.
+    let mut writer = job.writer().await;
+    writer.widen(&columns, &wide.schema()).await.unwrap();
+    writer.commit(&checkpoint(3)).await.unwrap();
+    assert_eq!(job.progress().await.0, Some(3));
+
+    // What may not be changed, or cannot be, is named with the statement; nothing is lost.
+    database.run("ALTER TABLE t ALTER n TYPE int USING 0; CREATE VIEW w AS SELECT n FROM t");
+    for mode in [NewTargetColumns::Fail, NewTargetColumns::Add] {
+        job.request.new_columns = mode;
+        let mut writer = job.writer().await;
+        let error = writer.widen(&columns, &wide.schema()).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Blocked, "{error:?}");
+        assert!(error.message().contains("\"n\""), "{error:?}");
+        let hint = error.hint_text().unwrap();
+        assert!(hint.contains("ALTER COLUMN \"n\" TYPE bigint"), "{hint}");
+    }
+    job.request.new_columns = NewTargetColumns::Ignore;
+    let mut writer = job.writer().await;
+    writer.widen(&columns, &wide.schema()).await.unwrap();
+    let refused = writer.write(&wide).await.unwrap();
+    assert_eq!(refused.len(), 2, "values that do not fit are set aside: {refused:?}");
 }

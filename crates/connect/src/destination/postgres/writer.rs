@@ -9,15 +9,17 @@
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
-use flywheel_base::{Error, Result};
+use flywheel_base::{Error, ErrorKind, Result};
 use futures::{SinkExt, pin_mut};
 
 use super::batch::{Columns, Encoded, Statements, pieces};
 use super::refuse::{copied_column, refused};
 use super::state::State;
 use super::swap;
-use super::target::{Fit, TableName, Target, create, keyed, widen};
-use crate::destination::{Checkpoint, Refused, WriteMode, WriteRequest, Writer, Written};
+use super::target::{Fit, TableName, Target, create, keyed, retype, widen};
+use crate::destination::{
+    Checkpoint, NewTargetColumns, Refused, WriteMode, WriteRequest, Writer, Written, cannot_widen,
+};
 use crate::postgres::{Session, fail, field, is_data_error};
 
 /// What the driver answers where the server may refuse a row.
@@ -149,6 +151,26 @@ impl PgWriter {
         schema: &SchemaRef,
     ) -> Result<Fit> {
         Fit::of(&self.session, &self.request, table, target, schema).await
+    }
+
+    /// Gives columns of the table the types that the rows have from here on.
+    async fn retype(&mut self, columns: &[String], schema: &SchemaRef) -> Result<()> {
+        self.begin().await?;
+        let table = self.table();
+        let Some(target) = Target::find(&self.session, &table).await? else { return Ok(()) };
+        let Some(sql) = retype(&table, &target, columns, schema) else { return Ok(()) };
+        match self.request.new_columns {
+            NewTargetColumns::Ignore => return Ok(()),
+            NewTargetColumns::Fail => return Err(cannot_widen(&table.text(), columns, &sql)),
+            NewTargetColumns::Add => {}
+        }
+        let altered = self.session.execute(&sql).await;
+        altered.map_err(|error| match error.kind() {
+            ErrorKind::Unavailable => error,
+            _ => cannot_widen(&table.text(), columns, &sql).caused_by(error),
+        })?;
+        self.ready = None;
+        Ok(())
     }
 
     async fn take(&mut self, batch: &RecordBatch) -> Result<Vec<Refused>> {
@@ -407,6 +429,13 @@ impl Writer for PgWriter {
         let taken = self.take(batch).await;
         self.broken = taken.is_err();
         taken
+    }
+
+    async fn widen(&mut self, columns: &[String], schema: &SchemaRef) -> Result<()> {
+        self.usable()?;
+        let widened = self.retype(columns, schema).await;
+        self.broken = widened.is_err();
+        widened
     }
 
     async fn commit(&mut self, checkpoint: &Checkpoint) -> Result<Written> {

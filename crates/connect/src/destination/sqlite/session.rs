@@ -11,6 +11,7 @@ use super::shape::{self, Table};
 use super::state::{self, Kind};
 use super::{OWN_PREFIX, open};
 
+use crate::blocking;
 use crate::destination::{Checkpoint, NewTargetColumns, Refused, WriteMode, WriteRequest, Written};
 use crate::source::sqlite::{Database, quoted};
 
@@ -152,7 +153,7 @@ impl Session {
     }
 
     /// Takes rows.
-    pub(super) fn write(&mut self, batch: &RecordBatch) -> Result<Vec<Refused>> {
+    fn write_rows(&mut self, batch: &RecordBatch) -> Result<Vec<Refused>> {
         self.begin()?;
         let schema = without(&batch.schema(), self.deleted.as_ref());
         check_names(&schema)?;
@@ -252,7 +253,7 @@ impl Session {
     }
 
     /// Commits what was written since the last commit.
-    pub(super) fn commit(&mut self, checkpoint: &Checkpoint) -> Result<Written> {
+    fn commit_rows(&mut self, checkpoint: &Checkpoint) -> Result<Written> {
         self.begin()?;
         let progress = self.progress()?;
         let known = [progress.committed, progress.staged];
@@ -271,7 +272,7 @@ impl Session {
     }
 
     /// Ends the write; a replacement is swapped in.
-    pub(super) fn finish(&mut self) -> Result<Written> {
+    fn finish_write(&mut self) -> Result<Written> {
         self.roll_back()?;
         if self.mode != WriteMode::Replace {
             return Ok(Written::default());
@@ -325,6 +326,20 @@ impl Session {
             .map_err(fail)?;
         self.written.rows_written = rows as u64;
         self.run(&format!("DROP TABLE {from}"))
+    }
+}
+
+impl blocking::Session for Session {
+    fn write(&mut self, batch: &RecordBatch) -> Result<Vec<Refused>> {
+        self.write_rows(batch)
+    }
+
+    fn commit(&mut self, checkpoint: &Checkpoint) -> Result<Written> {
+        self.commit_rows(checkpoint)
+    }
+
+    fn finish(&mut self) -> Result<Written> {
+        self.finish_write()
     }
 }
 

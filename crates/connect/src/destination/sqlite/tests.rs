@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Decimal128Array, Int64Array, StringArray};
+use arrow::record_batch::RecordBatch;
 use serde_json::json;
 
 use super::*;
-use crate::destination::{DestinationEntry, NewTargetColumns};
+use crate::destination::{Checkpoint, DestinationEntry, NewTargetColumns};
 use crate::page::Position;
 use crate::source::contract::{Folder, now};
 

@@ -9,7 +9,6 @@ use flywheel_base::{Error, Result};
 use futures::StreamExt as _;
 use mysql_async::prelude::{Query as _, Queryable as _, WithParams as _};
 use mysql_async::{BinaryProtocol, ResultSetStream, Row, Value as SqlValue};
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::connection::{Connection, Server};
@@ -20,6 +19,7 @@ use super::value::{back, push, shown, size, to_json};
 use super::{MySqlStream, ZeroDates};
 use crate::column::Misfit;
 use crate::connections::Admitted;
+use crate::keyset::Keyset;
 use crate::page::{Page, PageBuilder, Position, TableSchema, raw};
 use crate::source::{ReadMode, ReadRequest, settings};
 
@@ -28,19 +28,6 @@ pub(super) const SNAPSHOT: [&str; 2] = [
     "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ",
     "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY",
 ];
-
-/// Where a read of a relation stands.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-struct Stored {
-    /// The expressions that order the read.
-    order: Vec<String>,
-    /// Their values in the last row; empty before the first.
-    after: Vec<Value>,
-    /// Rows read in all since the position was new.
-    rows: u64,
-    /// Whether the read came to its end.
-    complete: bool,
-}
 
 /// The rows of a relation without key.
 type Rows = ResultSetStream<'static, 'static, 'static, Row, BinaryProtocol>;
@@ -89,7 +76,7 @@ struct Open {
     page: PageBuilder,
     /// A page that the connections of a parallel read made.
     made: Option<Page>,
-    stored: Stored,
+    stored: Keyset<Value>,
     /// The first cursor value of a read that looks back.
     from: Option<Value>,
     cursor: bool,
@@ -113,27 +100,9 @@ impl MySqlRead {
         let mut connection = server.connect().await?;
         let declared = &self.request.columns;
         let relation = Relation::of(&mut connection, server, &self.stream, declared).await?;
-        let mut stored = match &self.request.from {
-            None => Stored::default(),
-            Some(position) => serde_json::from_value(position.0.clone()).map_err(|error| {
-                Error::corrupt("the stored position is not one of a mysql source").caused_by(error)
-            })?,
-        };
-        if self.request.mode == ReadMode::Full && stored.complete {
-            stored = Stored::default();
-        }
         let (order, cursor) = self.order(&relation)?;
         let names: Vec<String> = order.iter().map(|order| order.sql.clone()).collect();
-        let follows = (stored.after.is_empty() || stored.after.len() == names.len())
-            && (stored.order == names || (stored.order.is_empty() && stored.rows == 0));
-        if !follows {
-            return Err(Error::invalid(format!(
-                "the stored position of {} follows other columns",
-                relation.name
-            ))
-            .hint("The cursor or the key was changed: reset the stream's position."));
-        }
-        stored.order = names;
+        let stored = Keyset::<Value>::of(&self.request, "mysql")?.ordered(names, &relation.name)?;
         let from = self.look_back(&stored, &order)?;
         let columns = relation.columns.iter().map(|column| column.column.clone()).collect();
         let schema = TableSchema::new(columns, false);
@@ -200,7 +169,7 @@ impl MySqlRead {
     }
 
     /// Where a read begins that looks back before the last cursor value.
-    fn look_back(&self, stored: &Stored, order: &[Order]) -> Result<Option<Value>> {
+    fn look_back(&self, stored: &Keyset<Value>, order: &[Order]) -> Result<Option<Value>> {
         let ReadMode::Incremental { lag: Some(lag), .. } = &self.request.mode else {
             return Ok(None);
         };
@@ -238,9 +207,7 @@ impl MySqlRead {
         if open.stored.rows == rows_before && was_complete {
             return Ok(None);
         }
-        let position = serde_json::to_value(&open.stored)
-            .map(Position)
-            .map_err(|error| Error::internal("a position cannot be written").caused_by(error))?;
+        let position = open.stored.position()?;
         let page = open.finish(position)?;
         self.open = Some(open);
         Ok(Some(page))

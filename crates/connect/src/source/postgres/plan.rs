@@ -1,12 +1,11 @@
 //! The order of a read, where it goes on, and the ranges it is cut into.
 
 use flywheel_base::{Error, Result, quantity};
-use serde::{Deserialize, Serialize};
 
 use super::relation::{Relation, SourceColumn};
 use super::{CHUNK_ROWS, PostgresStream};
 use crate::column::ColumnType;
-use crate::page::Position;
+use crate::keyset::Keyset;
 use crate::postgres::{Session, field, quoted, typed};
 use crate::source::{ReadMode, ReadRequest};
 
@@ -29,18 +28,8 @@ const BLOCK_BYTES: u64 = 8192;
 /// The first version that finds rows by a range of places.
 const PLACE_RANGES_SINCE: i32 = 140_000;
 
-/// Where a read stands.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub(super) struct Stored {
-    /// The columns that order the read, as SQL.
-    pub(super) order: Vec<String>,
-    /// Their values in the last row, as text; empty before the first.
-    pub(super) after: Vec<Option<String>>,
-    /// Rows read in all since the position was new.
-    pub(super) rows: u64,
-    /// Whether the read came to its end.
-    pub(super) complete: bool,
-}
+/// Where a read stands, with the values of its order as text.
+pub(super) type Stored = Keyset<Option<String>>;
 
 /// How a relation is read.
 #[derive(Debug)]
@@ -71,14 +60,7 @@ impl Plan {
         let name = |column: &SourceColumn| relation.sql_name(&column.name);
         let names: Vec<String> =
             order.iter().filter_map(|at| relation.columns.get(*at)).map(name).collect();
-        let mut stored = stored(request)?;
-        if !stored.order.is_empty() && stored.order != names {
-            return Err(Error::invalid(format!(
-                "the stored position of {} follows other columns",
-                relation.name
-            ))
-            .hint("The cursor or the key was changed: reset the stream's position."));
-        }
+        let stored = Stored::of(request, "postgres")?.ordered(names.clone(), &relation.name)?;
         if names.is_empty() && stored.rows > 0 && !stored.complete {
             return Err(Error::invalid(format!(
                 "{} has no key, so that a read which broke off cannot be continued",
@@ -86,7 +68,6 @@ impl Plan {
             ))
             .hint("Set the stream's `primary_key`, or reset its position and read all again."));
         }
-        stored.order = names;
         let mut plan = Self {
             relation,
             order,
@@ -372,19 +353,6 @@ impl Plan {
         let ends = [field::<Option<String>>(&row, 0)?, field::<Option<String>>(&row, 1)?];
         Ok(ends.into_iter().flatten().collect())
     }
-}
-
-fn stored(request: &ReadRequest) -> Result<Stored> {
-    let stored: Stored = match &request.from {
-        None => return Ok(Stored::default()),
-        Some(Position(value)) => serde_json::from_value(value.clone()).map_err(|error| {
-            Error::corrupt("the stored position is not one of a postgres source").caused_by(error)
-        })?,
-    };
-    if request.mode == ReadMode::Full && stored.complete {
-        return Ok(Stored::default());
-    }
-    Ok(stored)
 }
 
 /// The places of the columns that order the read, and whether the first is a cursor.

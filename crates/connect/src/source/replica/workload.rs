@@ -24,7 +24,7 @@ pub(crate) enum Dialect {
     MariaDb,
 }
 
-/// The type of a column; wider ones still get values of the narrow ones.
+/// The type of a column, and how large its values are.
 #[derive(Clone, Copy, Debug)]
 enum Kind {
     Int,
@@ -62,10 +62,15 @@ impl Kind {
             return "NULL".to_owned();
         }
         match self {
-            Self::Int | Self::Bigint => rng.below(1 << 30).to_string(),
+            Self::Int => rng.below(1 << 30).to_string(),
+            Self::Bigint => rng.below(1 << 62).to_string(),
             Self::Text(_) => format!("'é{}'", rng.below(100_000)),
-            Self::Number(_) => format!("{}.{:02}", rng.below(10_000), rng.below(100)),
-            Self::Float | Self::Double => format!("{}.25", rng.below(1000)),
+            Self::Number(digits) => {
+                let whole = u32::try_from(digits - 2).unwrap().min(18);
+                format!("{}.{:02}", rng.below(10_usize.pow(whole)), rng.below(100))
+            }
+            Self::Float => format!("{}.25", rng.below(1000)),
+            Self::Double => format!("{}.25", rng.below(1 << 40)),
         }
     }
 }

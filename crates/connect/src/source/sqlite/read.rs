@@ -7,7 +7,6 @@
 use flywheel_base::{Error, Result};
 use rusqlite::types::Value as SqlValue;
 use rusqlite::{Connection, Row};
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::relation::Relation;
@@ -15,21 +14,9 @@ use super::value::{back, from_json, scalar, shown, to_json};
 use super::{Database, SqliteStream};
 use crate::column::{Misfit, Parsing};
 use crate::files::PageRead;
-use crate::page::{Page, PageBuilder, Position, TableSchema, raw};
+use crate::keyset::Keyset;
+use crate::page::{Page, PageBuilder, TableSchema, raw};
 use crate::source::{ReadMode, ReadRequest, settings};
-
-/// Where a read of a relation stands.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-struct Stored {
-    /// The expressions that order the read.
-    order: Vec<String>,
-    /// Their values in the last row; empty before the first.
-    after: Vec<Value>,
-    /// Rows read in all since the position was new.
-    rows: u64,
-    /// Whether the read came to its end.
-    complete: bool,
-}
 
 /// A read of one table or query.
 pub(super) struct SqliteRead {
@@ -45,7 +32,7 @@ struct Open {
     relation: Relation,
     schema: TableSchema,
     page: PageBuilder,
-    stored: Stored,
+    stored: Keyset<Value>,
     /// The first row of a read that looks back.
     from: Option<SqlValue>,
     cursor: bool,
@@ -62,24 +49,9 @@ impl SqliteRead {
         let connection = self.database.open()?;
         let relation =
             Relation::of(&self.database, &connection, &self.stream, &self.request.columns)?;
-        let mut stored = match &self.request.from {
-            None => Stored::default(),
-            Some(position) => serde_json::from_value(position.0.clone()).map_err(|error| {
-                Error::corrupt("the stored position is not one of a sqlite source").caused_by(error)
-            })?,
-        };
-        if self.request.mode == ReadMode::Full && stored.complete {
-            stored = Stored::default();
-        }
         let (order, cursor) = self.order(&relation)?;
-        if !stored.order.is_empty() && stored.order != order {
-            return Err(Error::invalid(format!(
-                "the stored position of {} follows other columns",
-                relation.name
-            ))
-            .hint("The cursor or the key was changed: reset the stream's position."));
-        }
-        stored.order = order;
+        let stored =
+            Keyset::<Value>::of(&self.request, "sqlite")?.ordered(order, &relation.name)?;
         let from = self.look_back(&stored)?;
         let wal: String = connection
             .query_row("PRAGMA journal_mode", [], |row| row.get(0))
@@ -127,7 +99,7 @@ impl SqliteRead {
     }
 
     /// Where a read begins that looks back before the last cursor value.
-    fn look_back(&self, stored: &Stored) -> Result<Option<SqlValue>> {
+    fn look_back(&self, stored: &Keyset<Value>) -> Result<Option<SqlValue>> {
         let ReadMode::Incremental { lag: Some(lag), .. } = &self.request.mode else {
             return Ok(None);
         };
@@ -309,9 +281,7 @@ impl PageRead for SqliteRead {
         if open.stored.rows == rows_before && was_complete {
             return Ok(None);
         }
-        let position = serde_json::to_value(&open.stored)
-            .map(Position)
-            .map_err(|error| Error::internal("a position cannot be written").caused_by(error))?;
+        let position = open.stored.position()?;
         let page = open.page.finish(&open.schema, position)?;
         self.open = Some(open);
         Ok(Some(page))

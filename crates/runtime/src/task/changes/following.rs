@@ -102,6 +102,8 @@ impl<'a> Following<'a> {
         }
         let at = page.committed_at;
         self.newest = self.newest.max(at);
+        let widened: Vec<String> =
+            page.widened.iter().flat_map(|column| self.mapping.landing(column)).collect();
         let filtered = self.mapping.filtered();
         let mut page = self.mapping.apply(page.page)?;
         let filtered = self.mapping.filtered() - filtered;
@@ -112,6 +114,7 @@ impl<'a> Following<'a> {
             if self.whole && self.sink.swaps() {
                 page.batch = without_deletions(&page.batch)?;
             }
+            self.sink.widen(&widened, &page.batch, self.whole).await?;
             let refused = self.sink.add(&page.batch, self.whole, at).await?;
             let refused = refused
                 .iter()

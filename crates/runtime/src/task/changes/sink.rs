@@ -124,6 +124,22 @@ impl<'a> Sink<'a> {
         }
     }
 
+    /// Learns that columns of the rows from `batch` on hold more than before. A lake table sees that from
+    /// the types of its rows.
+    pub(super) async fn widen(
+        &mut self,
+        columns: &[String],
+        batch: &RecordBatch,
+        whole: bool,
+    ) -> Result<()> {
+        match self {
+            Self::Outside(outside) if !columns.is_empty() => {
+                outside.widen(columns, batch, whole).await
+            }
+            Self::Outside(_) | Self::Lake(_) => Ok(()),
+        }
+    }
+
     /// Takes rows that the source has committed at `at`, for the next commit; returns those the target
     /// will not take. `whole` says that they are part of a table that is read whole.
     pub(super) async fn add(
@@ -295,6 +311,8 @@ pub(super) struct OutsideSink {
     /// The number of the last commit.
     sequence: i64,
     writer: Option<Box<dyn Writer>>,
+    /// Whether columns were widened since the last commit.
+    widened: bool,
     rows: u64,
     bytes: usize,
     share: Share,
@@ -320,6 +338,7 @@ impl OutsideSink {
             swaps,
             sequence: 0,
             writer: None,
+            widened: false,
             rows: 0,
             bytes: 0,
             share: Share::of(sync)?,
@@ -346,7 +365,12 @@ impl OutsideSink {
         self.request.clone()
     }
 
-    async fn add(&mut self, batch: &RecordBatch, whole: bool) -> Result<Vec<Refused>> {
+    /// The open writer, for rows like those of `batch`.
+    async fn open_writer(
+        &mut self,
+        batch: &RecordBatch,
+        whole: bool,
+    ) -> Result<&mut Box<dyn Writer>> {
         if self.writer.is_none() {
             if whole && self.swaps {
                 self.make(batch).await?;
@@ -354,7 +378,17 @@ impl OutsideSink {
             self.request.schema = batch.schema();
             self.writer = Some(self.target.writer(&self.request_for(whole)).await?);
         }
-        let writer = self.writer.as_mut().ok_or_else(|| Error::internal("no writer is open"))?;
+        self.writer.as_mut().ok_or_else(|| Error::internal("no writer is open"))
+    }
+
+    async fn widen(&mut self, columns: &[String], batch: &RecordBatch, whole: bool) -> Result<()> {
+        self.open_writer(batch, whole).await?.widen(columns, &batch.schema()).await?;
+        self.widened = true;
+        Ok(())
+    }
+
+    async fn add(&mut self, batch: &RecordBatch, whole: bool) -> Result<Vec<Refused>> {
+        let writer = self.open_writer(batch, whole).await?;
         if batch.num_rows() == 0 && !whole {
             return Ok(Vec::new());
         }
@@ -382,7 +416,8 @@ impl OutsideSink {
     }
 
     async fn commit(&mut self, whole: bool, position: &Position) -> Result<Option<Did>> {
-        if self.writer.is_none() || (self.rows == 0 && !whole) {
+        // A widened column is committed with the position behind which nobody tells of it again.
+        if self.writer.is_none() || (self.rows == 0 && !whole && !self.widened) {
             return Ok(None);
         }
         let Some(mut writer) = self.writer.take() else { return Ok(None) };
@@ -398,7 +433,7 @@ impl OutsideSink {
         } else {
             self.writer = Some(writer);
         }
-        (self.rows, self.bytes) = (0, 0);
+        (self.rows, self.bytes, self.widened) = (0, 0, false);
         Ok(Some(Did {
             rows_written: written.rows_written,
             rows_superseded: written.rows_updated,

@@ -2,6 +2,7 @@
 
 mod columns;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::BooleanArray;
@@ -34,7 +35,7 @@ pub(super) struct Stored {
     snapshot: Option<Value>,
     /// The transactions that are stored, or were there when the whole read began.
     log: LogPosition,
-    /// The columns of the pages and their types, which stay what they are.
+    /// The columns of the pages and their types, which only ever become wider.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     columns: Vec<(String, ColumnType)>,
     /// The columns by which rows are told apart, in the order of their names.
@@ -46,6 +47,9 @@ pub(super) struct Stored {
     /// The old and the new names of columns of which no row has come yet.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     renamed: Vec<(String, String)>,
+    /// Columns whose values have another type than the pages, and which it was when that was told.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    retyped: BTreeMap<String, ColumnType>,
     /// What was in the log when the whole read began, until that is stored.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     read_from: Option<LogPosition>,
@@ -61,6 +65,7 @@ impl Stored {
             key: None,
             gone: Vec::new(),
             renamed: Vec::new(),
+            retyped: BTreeMap::new(),
             read_from: None,
         }
     }
@@ -115,8 +120,10 @@ pub(super) struct Table {
     renamed: Vec<(String, String)>,
     /// Columns of the pages that are gone or have another name.
     gone: Vec<String>,
-    /// Columns whose type is another one than that of the pages.
-    retyped: Vec<String>,
+    /// Columns whose type is another one than that of the pages, and which it was when that was told.
+    retyped: BTreeMap<String, ColumnType>,
+    /// Columns that became wider since the last page.
+    widened: Vec<String>,
     /// The columns by which rows are told apart, once they are known.
     key: Option<Vec<String>>,
     /// What was in the log when the whole read began; changes of columns in it are in the read.
@@ -168,7 +175,8 @@ impl Table {
             stale: false,
             renamed: stored.renamed,
             gone: stored.gone,
-            retyped: Vec::new(),
+            retyped: stored.retyped,
+            widened: Vec::new(),
             key: stored.key,
             read_from: stored.read_from.as_ref().map(Gtids::of).transpose()?,
             bytes: 0,
@@ -227,7 +235,7 @@ impl Table {
             Err((column, misfit)) => {
                 self.page.rollback();
                 let column = self.columns.get(column).map(|column| column.name.clone());
-                let retyped = column.as_ref().is_some_and(|name| self.retyped.contains(name));
+                let retyped = column.as_ref().is_some_and(|name| self.retyped.contains_key(name));
                 let misfit = if retyped { of_another_type(&misfit) } else { misfit };
                 let text = raw(&row_text(row));
                 self.page.reject(&name, Some(self.line), column.as_deref(), misfit, text);
@@ -297,7 +305,8 @@ impl Table {
         let committed_at =
             self.at_s.take().map(|at| Timestamp::from_micros(i64::from(at) * SECOND_US));
         let page = self.page.finish(&self.schema, position)?;
-        Ok(ChangesPage { stream: self.stream, page, committed_at })
+        let widened = std::mem::take(&mut self.widened);
+        Ok(ChangesPage { stream: self.stream, page, committed_at, widened })
     }
 
     /// A page of a whole read as one of changes.
@@ -305,6 +314,7 @@ impl Table {
         let complete = page.position.0.get("complete").and_then(Value::as_bool) == Some(true);
         self.snapshot = Some(page.position.0).filter(|_| !complete);
         self.columns = columns.to_vec();
+        self.retyped.clear();
         self.schema = with_deleted(columns);
         self.page = PageBuilder::new("mysql", &self.schema, self.request.page_rows)
             .limited(self.request.page_bytes);
@@ -329,7 +339,7 @@ impl Table {
             RecordBatch::try_new_with_options(schema, arrays, &options).map_err(|error| {
                 Error::internal("a page's columns do not form a batch").caused_by(error)
             })?;
-        Ok(ChangesPage { stream: self.stream, page, committed_at: None })
+        Ok(ChangesPage { stream: self.stream, page, committed_at: None, widened: Vec::new() })
     }
 
     fn position(&self) -> Result<Position> {
@@ -342,6 +352,7 @@ impl Table {
             key: self.key.clone(),
             gone: self.gone.clone(),
             renamed: self.renamed.clone(),
+            retyped: self.retyped.clone(),
             read_from: read_from.map(Gtids::position),
         }
         .position()

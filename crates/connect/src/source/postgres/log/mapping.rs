@@ -7,7 +7,7 @@ use flywheel_base::{Error, Result};
 
 use super::message::{Cell, Described, Old, Tuple};
 use super::value::Form;
-use crate::column::DeclaredColumn;
+use crate::column::{ColumnType, DeclaredColumn};
 use crate::files::column_names;
 use crate::page::Column;
 use crate::postgres::{PgType, Session, field, types};
@@ -69,8 +69,10 @@ pub(super) enum Value<'a> {
 pub(super) struct Changes {
     /// New columns.
     pub(super) added: Vec<Column>,
-    /// Columns whose values have another type than the pages.
-    pub(super) retyped: Vec<String>,
+    /// Columns of the pages that hold more from here on, by their places, and the types they have now.
+    pub(super) widened: Vec<(usize, Column, ColumnType)>,
+    /// Columns whose values have another type than the pages, and which.
+    pub(super) retyped: Vec<(String, ColumnType)>,
 }
 
 impl Mapping {
@@ -98,8 +100,11 @@ impl Mapping {
                 continue;
             };
             let Some((pg, _)) = types.get(found) else { continue };
-            if !column.declared && pg.natural(&column.name).kind != column.kind {
-                changes.retyped.push(column.name.clone());
+            let kind = pg.natural(&column.name).kind;
+            if let Some(wide) = column.widened(kind) {
+                changes.widened.push((at, wide, kind));
+            } else if !column.declared && kind != column.kind {
+                changes.retyped.push((column.name.clone(), kind));
                 retyped.push(at);
             }
             places.push(Place::Field { at: found, form: Form::of(pg) });

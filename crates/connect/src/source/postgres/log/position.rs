@@ -48,7 +48,7 @@ pub(super) struct Stored {
     pub(super) snapshot: Option<Value>,
     /// Everything committed before it is stored, or was there when the whole read began.
     pub(super) lsn: Lsn,
-    /// The columns of the pages and their types, which stay what they are whatever happens to the
+    /// The columns of the pages and their types, which only ever become wider whatever happens to the
     /// table.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) columns: Vec<(String, ColumnType)>,
@@ -59,6 +59,9 @@ pub(super) struct Stored {
     /// The columns by which rows are told apart, in the order of their names.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) key: Option<Vec<String>>,
+    /// Columns whose values have another type than the pages, and which it was when that was told.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) retyped: BTreeMap<String, ColumnType>,
     /// The numbers of the partitions that the table had.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) partitions: Option<Vec<u32>>,
@@ -105,7 +108,7 @@ mod tests {
             json!({ "lsn": "16/B374D848", "columns": [["id", "int32"], ["n", "decimal(9,2)"]] }),
             json!({ "snapshot": { "rows": 7 }, "lsn": "0/0" }),
             json!({ "lsn": "0/1", "columns": [["id", "int32"]], "numbers": { "id": 2 },
-                    "key": ["id"], "partitions": [16400] }),
+                    "key": ["id"], "retyped": { "n": "text" }, "partitions": [16400] }),
         ] {
             let stored = Stored::of(&Position(value.clone())).unwrap();
             assert_eq!(stored.position().unwrap().0, value);

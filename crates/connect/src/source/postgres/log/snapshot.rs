@@ -125,7 +125,7 @@ impl Table {
             Stored { columns: Vec::new(), ..self.stored.clone() }.position()?
         };
         page.batch = none_deleted(&page.batch, self)?;
-        Ok(ChangesPage { stream: self.stream, page, committed_at: None })
+        Ok(ChangesPage { stream: self.stream, page, committed_at: None, widened: Vec::new() })
     }
 }
 

@@ -11,7 +11,7 @@ use super::mapping::{Changes, Mapping, Row, Value};
 use super::message::{Described, Old, Tuple};
 use super::partitions;
 use super::position::{Lsn, Stored};
-use crate::column::{Misfit, Parsing};
+use crate::column::{ColumnType, Misfit, Parsing};
 use crate::page::{Column, DELETED_COLUMN, Notice, Page, PageBuilder, Position, TableSchema, raw};
 use crate::postgres::{EPOCH_US, Session};
 use crate::source::postgres::PostgresStream;
@@ -41,6 +41,8 @@ pub(super) struct Table {
     rows: Vec<Row>,
     bytes: usize,
     notices: Vec<Notice>,
+    /// Columns that became wider since the last page.
+    widened: Vec<String>,
     line: u64,
     /// When the newest of the rows was committed, in microseconds from 2000.
     at_us: Option<i64>,
@@ -84,6 +86,7 @@ impl Table {
             rows: Vec::new(),
             bytes: 0,
             notices: Vec::new(),
+            widened: Vec::new(),
             line: 0,
             at_us: None,
             settled: (0, None),
@@ -101,6 +104,7 @@ impl Table {
     pub(super) fn begin(&mut self, columns: &[Column]) {
         self.columns = columns.to_vec();
         self.stored.numbers = self.relation.numbers();
+        self.stored.retyped.clear();
         self.stored.key = Some(sorted_key(&self.relation));
     }
 
@@ -119,6 +123,17 @@ impl Table {
             Mapping::new(session, &described, &self.columns, declared, &self.relation).await?;
         let turned = identity::learn(&self.relation, &described, &changes.added, &mut self.stored);
         self.announce(&changes, &turned);
+        self.stored.retyped = changes.retyped.into_iter().collect();
+        for (at, column, kind) in changes.widened {
+            self.widened.push(column.name.clone());
+            if column.kind != kind {
+                // A type that holds old and new values is not that of the table, which is told already.
+                self.stored.retyped.insert(column.name.clone(), kind);
+            }
+            if let Some(known) = self.columns.get_mut(at) {
+                *known = column;
+            }
+        }
         self.columns.extend(changes.added);
         self.mapping = Some((described, Arc::new(mapping)));
         Ok(())
@@ -144,7 +159,16 @@ impl Table {
             let message = format!("the column \"{name}\" is gone; it has no values from here on");
             self.notice("column-dropped", message);
         }
-        for name in &changes.retyped {
+        for (at, column, _) in &changes.widened {
+            let before = self.columns.get(*at).map_or(column.kind, |known| known.kind);
+            self.notice("column-widened", column.widening(before));
+        }
+        // What was told once is in the position.
+        let told =
+            |(name, kind): &&(String, ColumnType)| self.stored.retyped.get(name) == Some(kind);
+        let retyped: Vec<String> =
+            changes.retyped.iter().filter(|one| !told(one)).map(|(name, _)| name.clone()).collect();
+        for name in retyped {
             let message = format!(
                 "the column \"{name}\" has another type than before; values that do not fit are \
                  set aside"
@@ -245,6 +269,7 @@ impl Table {
         self.bytes = 0;
         self.settled = (0, None);
         let committed_at = self.at_us.take().map(|at| Timestamp::from_micros(at + EPOCH_US));
+        let widened = std::mem::take(&mut self.widened);
         let known =
             look_up(session, &self.settings, &rows, self.columns.len(), &self.columns).await?;
         let line = self.line + 1;
@@ -263,7 +288,7 @@ impl Table {
         } else {
             compute(move || build(parts, position)).await?
         };
-        Ok(ChangesPage { stream: self.stream, page, committed_at })
+        Ok(ChangesPage { stream: self.stream, page, committed_at, widened })
     }
 
     /// The columns of the pages.
@@ -286,7 +311,7 @@ impl Table {
 /// The columns of the pages with the one that tells which rows are gone.
 pub(super) fn with_deleted(columns: &[Column]) -> TableSchema {
     let mut columns = columns.to_vec();
-    columns.push(Column::inferred(DELETED_COLUMN, crate::column::ColumnType::Bool));
+    columns.push(Column::inferred(DELETED_COLUMN, ColumnType::Bool));
     TableSchema::new(columns, false)
 }
 

@@ -1,5 +1,6 @@
 //! How the columns of the pages follow those of the table.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use flywheel_base::{Error, Result};
@@ -114,13 +115,21 @@ impl Table {
             .hint("Delete the stream's position to read it whole again."));
         }
         self.key = Some(key);
-        let (mut added, mut retyped) = (Vec::new(), Vec::new());
+        let (mut added, mut widened) = (Vec::new(), Vec::new());
+        let (mut retyped, mut told) = (BTreeMap::new(), BTreeMap::new());
         for name in row.columns.iter() {
             let known = now.columns.iter().find(|column| column.column.name == *name);
-            if let Some(column) = self.columns.iter().find(|column| column.name == *name) {
-                let other = known.is_some_and(|known| known.column.kind != column.kind);
-                if other && !column.declared {
-                    retyped.push(name.clone());
+            if let Some(column) = self.columns.iter_mut().find(|column| column.name == *name) {
+                let Some(kind) = known.map(|known| known.column.kind) else { continue };
+                if let Some(wide) = column.widened(kind) {
+                    widened.push((wide.widening(column.kind), name.clone()));
+                    if wide.kind != kind {
+                        // A type that holds old and new values is not that of the table.
+                        told.insert(name.clone(), kind);
+                    }
+                    *column = wide;
+                } else if kind != column.kind && !column.declared {
+                    retyped.insert(name.clone(), kind);
                 }
                 continue;
             }
@@ -143,8 +152,24 @@ impl Table {
         self.names = Some(Arc::clone(&row.columns));
         self.stale = false;
         self.relation = now;
-        self.retyped = retyped;
         self.announce(&added, &gone);
+        let file = self.relation.name.clone();
+        for (message, name) in widened {
+            self.page.notice("column-widened", &file, message);
+            self.widened.push(name);
+        }
+        // What was told once is in the position.
+        for (name, kind) in &retyped {
+            if self.retyped.get(name) != Some(kind) {
+                let message = format!(
+                    "the column \"{name}\" has another type than before; values that do not fit are \
+                     set aside"
+                );
+                self.page.notice("column-type-changed", &file, message);
+            }
+        }
+        self.retyped = retyped;
+        self.retyped.append(&mut told);
         self.gone.extend(gone);
         Ok(())
     }
@@ -184,13 +209,6 @@ impl Table {
         }
         for name in gone.iter().filter(|name| !told(name)) {
             self.announce_gone(name);
-        }
-        for name in &self.retyped {
-            let message = format!(
-                "the column \"{name}\" has another type than before; values that do not fit are \
-                 set aside"
-            );
-            self.page.notice("column-type-changed", &file, message);
         }
     }
 }

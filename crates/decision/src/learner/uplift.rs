@@ -1,0 +1,217 @@
+//! `uplift`: for whom a treatment changes the outcome, learned from units that chance treated or left alone.
+
+use flywheel_algo::uplift::qini::{effect_at, qini};
+use flywheel_algo::uplift::{self, Experiment};
+use flywheel_base::{Error, Result, Timestamp, digest};
+use flywheel_project::resource::learner::{Uplift, UpliftMethod};
+use flywheel_warehouse::WriteMode;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::{ARTIFACT, Fitted, LearnerEntry, Measure, write_scores};
+use crate::context::Context;
+use crate::frame::Frame;
+use crate::table::ColumnType::{Moment, Number, Text};
+
+/// Its entry.
+pub(super) const ENTRY: LearnerEntry = LearnerEntry {
+    name: "uplift",
+    about: "By how much a treatment changes each unit's chance, learned from units that chance treated or left alone.",
+    columns: &[
+        ("unit_id", Text, "whom the score is about"),
+        ("uplift", Number, "the chance if treated less the chance if left alone"),
+        ("scored_at", Moment, "the logical moment"),
+        ARTIFACT,
+    ],
+};
+
+/// Columns of the experiment that are no features.
+const NOT_FEATURES: [&str; 3] = ["unit_id", "treated", "happened"];
+
+/// The pull of standardised weights towards 0, in units.
+const PENALTY: f64 = 1.0;
+
+/// One unit in so many is held back to judge the fit.
+const HELD_ONE_IN: u64 = 3;
+
+/// The share of units, the best ranked, whose effect is told.
+const BEST: f64 = 0.3;
+
+/// The confidence of that effect; only its middle is told.
+const CONFIDENCE: f64 = 0.95;
+
+#[derive(Serialize)]
+struct Row {
+    unit_id: String,
+    uplift: f64,
+    scored_at: Timestamp,
+    artifact: String,
+}
+
+/// What is stored of a fit.
+#[derive(Serialize, Deserialize)]
+struct Stored {
+    features: Vec<String>,
+    model: uplift::Uplift,
+}
+
+/// The units of an experiment, row by row.
+#[derive(Default)]
+struct Units {
+    features: Vec<f64>,
+    treated: Vec<bool>,
+    happened: Vec<bool>,
+}
+
+impl Units {
+    fn push(&mut self, row: &[f64], treated: bool, happened: bool) {
+        self.features.extend_from_slice(row);
+        self.treated.push(treated);
+        self.happened.push(happened);
+    }
+
+    fn experiment(&self) -> Experiment<'_> {
+        let Self { features, treated, happened } = self;
+        Experiment { features, treated, happened }
+    }
+
+    /// Whether there is somebody in both arms.
+    fn has_both(&self) -> bool {
+        self.treated.contains(&true) && self.treated.contains(&false)
+    }
+}
+
+/// Fits the experiment, judges the fit on units held back, and scores every unit.
+pub(super) async fn learn(
+    ctx: &Context<'_>,
+    name: &str,
+    settings: &Uplift,
+) -> Result<(Fitted, String, u64)> {
+    let what = format!("learner \"{name}\": experiment");
+    let frame = ctx.frame(&what, &settings.experiment).await?;
+    let features = features(&frame)?;
+    let rows = matrix(&frame, &features)?;
+    let (treated, happened) = (flags(&frame, "treated")?, flags(&frame, "happened")?);
+    let ids = frame.ids("unit_id")?;
+    // A sum must not depend on the order in which the engine gives rows.
+    let mut order: Vec<usize> = (0..rows.len()).collect();
+    order.sort_by(|a, b| ids[*a].cmp(&ids[*b]));
+    let twice = order.windows(2).find(|pair| ids[pair[0]] == ids[pair[1]]);
+    if let Some([first, _]) = twice {
+        return Err(Error::invalid(format!("unit \"{}\" is in the experiment twice", ids[*first]))
+            .hint("Give one row a unit: whether it was treated, and whether it happened since."));
+    }
+    let (mut all, mut known, mut held) = (Units::default(), Units::default(), Units::default());
+    for at in order {
+        let (row, treated, happened) = (&rows[at], treated[at], happened[at]);
+        all.push(row, treated, happened);
+        let hash = digest::hash64(&[b"uplift", ids[at].as_bytes()]);
+        let part = if hash.is_multiple_of(HELD_ONE_IN) { &mut held } else { &mut known };
+        part.push(row, treated, happened);
+    }
+    let kind = kind(settings.method);
+    let measures = judged(kind, &known, &held, features.len())?;
+    let model = uplift::Uplift::fit(kind, &all.experiment(), PENALTY)?;
+    let stored = Stored { features, model };
+    let bytes = serde_json::to_vec(&stored)
+        .map_err(|e| Error::internal("an uplift is no JSON").caused_by(e))?;
+    let artifact = ctx.artifacts.put(&bytes)?;
+    let rows = score(ctx, name, settings, &stored, &artifact).await?;
+    let count = write_scores(ctx, name, ENTRY.columns, WriteMode::Replace, &rows).await?;
+    let with = all.treated.iter().filter(|treated| **treated).count();
+    let detail = json!({
+        "features": stored.features,
+        "method": kind.name(),
+        "treated": with,
+        "left alone": all.treated.len() - with,
+    });
+    Ok((Fitted { bytes, rows_in: frame.rows() as u64, detail, measures }, artifact, count))
+}
+
+fn kind(method: UpliftMethod) -> uplift::Kind {
+    match method {
+        UpliftMethod::S => uplift::Kind::S,
+        UpliftMethod::T => uplift::Kind::T,
+        UpliftMethod::X => uplift::Kind::X,
+    }
+}
+
+/// How good a ranking is on units that did not go into it; nothing if a part lacks an arm.
+fn judged(kind: uplift::Kind, known: &Units, held: &Units, width: usize) -> Result<Vec<Measure>> {
+    if !(known.has_both() && held.has_both()) {
+        return Ok(Vec::new());
+    }
+    let model = uplift::Uplift::fit(kind, &known.experiment(), PENALTY)?;
+    let scores = held
+        .features
+        .chunks_exact(width)
+        .map(|row| model.predict(row))
+        .collect::<Result<Vec<f64>>>()?;
+    let all = qini(&scores, &held.treated, &held.happened)?;
+    let best = effect_at(&scores, &held.treated, &held.happened, BEST, CONFIDENCE)?;
+    let count = scores.len();
+    Ok(vec![
+        Measure { name: "qini", value: Some(all.area), baseline: Some(0.0), count },
+        Measure {
+            name: "effect on the best 30 %",
+            value: best.map(|effect| effect.estimate),
+            baseline: Some(all.effect),
+            count,
+        },
+    ])
+}
+
+fn features(frame: &Frame<'_>) -> Result<Vec<String>> {
+    if frame.rows() == 0 {
+        return Err(Error::invalid("the experiment has no row")
+            .hint("Learn once units were treated and left alone; check the filter of the query."));
+    }
+    let all = frame.names();
+    let features: Vec<String> =
+        all.into_iter().filter(|name| !NOT_FEATURES.contains(&name.as_str())).collect();
+    if features.is_empty() {
+        return Err(Error::invalid(
+            "the experiment has no feature beside unit_id, treated and happened",
+        )
+        .hint("Select at least one numeric column that was known before the treatment."));
+    }
+    Ok(features)
+}
+
+/// The features of every row; a missing value is 0.
+fn matrix(frame: &Frame<'_>, features: &[String]) -> Result<Vec<Vec<f64>>> {
+    let columns = features.iter().map(|name| frame.numbers(name)).collect::<Result<Vec<_>>>()?;
+    let number = |column: &Vec<Option<f64>>, row: usize| {
+        column.get(row).copied().flatten().filter(|number| number.is_finite()).unwrap_or(0.0)
+    };
+    let row = |row| columns.iter().map(|column| number(column, row)).collect();
+    Ok((0..frame.rows()).map(row).collect())
+}
+
+/// A column that says yes or no of every unit.
+fn flags(frame: &Frame<'_>, column: &str) -> Result<Vec<bool>> {
+    let flags = frame.flags(column)?;
+    flags.into_iter().collect::<Option<Vec<bool>>>().ok_or_else(|| {
+        Error::invalid(format!("the experiment has a unit whose \"{column}\" is missing")).hint(
+            "Write 0 or 1, true or false for every unit; coalesce(…, 0) for those without event.",
+        )
+    })
+}
+
+async fn score(
+    ctx: &Context<'_>,
+    name: &str,
+    settings: &Uplift,
+    stored: &Stored,
+    artifact: &str,
+) -> Result<Vec<Row>> {
+    let Some(sql) = &settings.score else { return Ok(Vec::new()) };
+    let what = format!("learner \"{name}\": score");
+    let frame = ctx.frame(&what, sql).await?;
+    let rows = matrix(&frame, &stored.features)?;
+    let one = |(unit_id, row): (String, Vec<f64>)| {
+        let uplift = stored.model.predict(&row)?;
+        Ok(Row { unit_id, uplift, scored_at: ctx.now, artifact: artifact.to_owned() })
+    };
+    frame.ids("unit_id")?.into_iter().zip(rows).map(one).collect()
+}

@@ -1,0 +1,369 @@
+//! Plans models over empty tables and traces their columns.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use flywheel_base::{Error, Result};
+use flywheel_project::resource::project_file::Materialized;
+use flywheel_project::{Columns, Model, Project, Seed};
+use flywheel_warehouse::{Catalog, Session, TableName};
+
+use super::trace::{self, Influences, Traced};
+use super::{ColumnLineage, ColumnOrigins, Influenced, Origin, expression};
+use crate::build::job::sql_type;
+use crate::build::snapshot;
+use crate::testing::{quoted, quoted_table};
+use crate::{World, names, order};
+
+/// Plans models, each after what it reads.
+pub(crate) struct Planner<'a> {
+    pub(super) world: World<'a>,
+    /// What each model reads, by name.
+    pub(crate) reads: order::Edges,
+    /// The columns of every table and model that is known.
+    pub(crate) schemas: BTreeMap<String, SchemaRef>,
+    /// Where the columns of each planned model come from.
+    pub(super) models: BTreeMap<String, ColumnLineage>,
+    /// What could not be found out.
+    pub(super) notes: Vec<String>,
+}
+
+/// The columns of a query and where they come from.
+pub(super) struct Answer {
+    pub(super) schema: SchemaRef,
+    pub(super) traced: Traced,
+    expressions: Vec<Option<String>>,
+}
+
+impl<'a> Planner<'a> {
+    pub(crate) fn new(world: World<'a>) -> Result<Self> {
+        let mut reads = order::Edges::new();
+        for model in world.project.models.values().filter(|model| model.config.enabled) {
+            let read = names::read_by(world.project, &model.refs, &model.sources)?;
+            reads.insert(model.relation(), read);
+        }
+        let (schemas, models) = (BTreeMap::new(), BTreeMap::new());
+        Ok(Self { world, reads, schemas, models, notes: Vec::new() })
+    }
+
+    /// Plans a model and everything it reads.
+    ///
+    /// # Errors
+    /// [`flywheel_base::ErrorKind::NotFound`] if a table has not landed;
+    /// [`flywheel_base::ErrorKind::Invalid`] if a model's SQL cannot be planned.
+    pub(super) async fn plan(&mut self, model: &str) -> Result<()> {
+        let above: BTreeSet<String> =
+            order::ancestors(model, &self.reads).into_iter().map(str::to_owned).collect();
+        let (models, tables): (BTreeSet<String>, BTreeSet<String>) = above
+            .into_iter()
+            .chain([model.to_owned()])
+            .partition(|name| self.reads.contains_key(name));
+        self.land(tables).await?;
+        for wave in order::arrange(&models, &self.reads, &order::Edges::new())? {
+            for name in wave {
+                self.plan_one(&name).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks up the columns of landed tables.
+    ///
+    /// # Errors
+    /// [`flywheel_base::ErrorKind::NotFound`] if a table has not landed, else those of the lake.
+    pub(crate) async fn land(&mut self, tables: impl IntoIterator<Item = String>) -> Result<()> {
+        for table in tables {
+            let location = names::plain_location(&table)?;
+            let head = self.world.lake.head(&location).await?.ok_or_else(|| {
+                Error::not_found(format!(
+                    "table \"{table}\" does not exist yet, so its columns are unknown"
+                ))
+                .hint("Run `flywheel sync` first.")
+            })?;
+            self.schemas.insert(table, head.schema);
+        }
+        Ok(())
+    }
+
+    /// A session over what the model `name` reads, empty.
+    ///
+    /// # Errors
+    /// Those of the lake.
+    pub(crate) fn session(&self, name: &str) -> Result<Session> {
+        self.world.lake.session(self.catalog(self.reads.get(name).into_iter().flatten())?)
+    }
+
+    /// Plans every model. What cannot be planned is noted, and so is everything that reads it.
+    ///
+    /// # Errors
+    /// Those of the lake.
+    pub(super) async fn plan_all(&mut self) -> Result<()> {
+        for location in self.world.lake.locations().await? {
+            let Some(name) = names::plain_name(&location) else { continue };
+            if let Some(head) = self.world.lake.head(&location).await? {
+                self.schemas.insert(name.to_string(), head.schema);
+            }
+        }
+        let project = self.world.project;
+        for name in project.sources.keys() {
+            if !self.schemas.contains_key(name)
+                && let Some(schema) = declared(project, name)
+            {
+                self.schemas.insert(name.clone(), schema);
+            }
+        }
+        let models: BTreeSet<String> = self.reads.keys().cloned().collect();
+        for wave in order::arrange(&models, &self.reads, &order::Edges::new())? {
+            for name in wave {
+                let reads = self.reads.get(&name).into_iter().flatten();
+                let unknown: Vec<&str> = reads
+                    .filter(|read| !self.schemas.contains_key(*read))
+                    .map(String::as_str)
+                    .collect();
+                if !unknown.is_empty() {
+                    let unknown = unknown.join(", ");
+                    self.notes.push(format!(
+                        "the columns of {name} are not traced: nothing is known of the columns of {unknown}"
+                    ));
+                } else if let Err(error) = self.plan_one(&name).await {
+                    self.notes
+                        .push(format!("the columns of {name} are not traced: {}", error.report()));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Where the columns of a planned model come from.
+    ///
+    /// # Errors
+    /// [`flywheel_base::ErrorKind::Internal`] if it was not planned.
+    pub(crate) fn columns(&self, model: &str) -> Result<&ColumnLineage> {
+        self.models
+            .get(model)
+            .ok_or_else(|| Error::internal(format!("model \"{model}\" was not planned")))
+    }
+
+    /// A catalog of the empty tables that are named, as far as their columns are known.
+    pub(super) fn catalog<'n>(
+        &self,
+        names: impl IntoIterator<Item = &'n String>,
+    ) -> Result<Catalog> {
+        let mut catalog = Catalog::new();
+        for name in names {
+            if let Some(schema) = self.schemas.get(name) {
+                catalog.memory(&TableName::parse(name)?, SchemaRef::clone(schema), Vec::new());
+            }
+        }
+        Ok(catalog)
+    }
+
+    /// Traces a query over the tables of a catalog.
+    ///
+    /// # Errors
+    /// Those of planning it; [`flywheel_base::ErrorKind::Exhausted`] if it is nested too deeply.
+    pub(super) async fn trace(&self, sql: &str, catalog: Catalog) -> Result<Answer> {
+        let query = self.world.lake.session(catalog)?.query(sql).await?;
+        let schema = query.schema();
+        let shown = |index| expression::of(query.plan(), index);
+        let expressions = (0..schema.fields().len()).map(shown).collect();
+        Ok(Answer { traced: trace::trace(query.plan())?, schema, expressions })
+    }
+
+    /// Plans a model whose inputs are known.
+    pub(crate) async fn plan_one(&mut self, name: &str) -> Result<()> {
+        let Some(model) = names::model(self.world.project, name) else { return Ok(()) };
+        let context =
+            |error: Error| error.context(format!("model \"{}\" ({})", model.name, model.path));
+        let (schema, lineage) = self.plan_model(name, model).await.map_err(context)?;
+        self.schemas.insert(name.to_owned(), schema);
+        self.models.insert(name.to_owned(), lineage);
+        Ok(())
+    }
+
+    async fn plan_model(
+        &mut self,
+        name: &str,
+        model: &Model,
+    ) -> Result<(SchemaRef, ColumnLineage)> {
+        if let Some(seed) = &model.seed {
+            let schema = self.seed(seed).await?;
+            return Ok((SchemaRef::clone(&schema), without_origins(name, &schema)));
+        }
+        let columns = self.known_columns(name, model);
+        let sql = names::render_model_with(self.world.project, model, false, &columns)?;
+        let mut catalog = self.catalog(self.reads.get(name).into_iter().flatten())?;
+        let first = self.trace(&sql, catalog.clone()).await?;
+        let this = TableName::parse(name)?;
+        let (first, next) = match &model.snapshot {
+            Some(declared) => {
+                let names: Vec<String> =
+                    first.schema.fields().iter().map(|field| field.name().clone()).collect();
+                let [once, again] = snapshot::queries(declared, &names, &sql, &quoted_table(name));
+                (self.trace(&once, catalog.clone()).await?, Some(again))
+            }
+            None if model.config.materialized == Materialized::Incremental => {
+                let again = names::render_model_with(self.world.project, model, true, &columns)?;
+                (first, (again != sql).then_some(again))
+            }
+            None => (first, None),
+        };
+        let schema = SchemaRef::clone(&first.schema);
+        let mut lineage = first.lineage(name);
+        if let Some(sql) = next {
+            catalog.memory(&this, SchemaRef::clone(&schema), Vec::new());
+            match self.trace(&sql, catalog).await {
+                Ok(next) => lineage.absorb(next.lineage(name)),
+                Err(error) => self.notes.push(format!(
+                    "{name} is traced as it is built the first time: {}",
+                    error.report()
+                )),
+            }
+        }
+        Ok((schema, lineage))
+    }
+
+    /// The columns of what a model reads, if its template asks for them.
+    fn known_columns(&self, name: &str, model: &Model) -> Columns {
+        let mut columns = Columns::new();
+        if !model.asks_for_columns() {
+            return columns;
+        }
+        for read in self.reads.get(name).into_iter().flatten() {
+            if let Some(schema) = self.schemas.get(read) {
+                let fields = schema.fields().iter();
+                let fields =
+                    fields.map(|field| (field.name().clone(), sql_type(field.data_type())));
+                columns.insert(read.clone(), fields.collect());
+            }
+        }
+        columns
+    }
+
+    async fn seed(&self, seed: &Seed) -> Result<SchemaRef> {
+        let rows = seed.read()?;
+        let casts: Vec<String> = rows
+            .columns
+            .iter()
+            .zip(&rows.types)
+            .map(|(name, sql_type)| format!("CAST(NULL AS {sql_type}) AS {}", quoted(name)))
+            .collect();
+        let sql = format!("SELECT {}", casts.join(", "));
+        Ok(self.world.lake.session(Catalog::new())?.query(&sql).await?.schema())
+    }
+}
+
+impl Answer {
+    fn lineage(self, model: &str) -> ColumnLineage {
+        let Self { schema, traced, expressions } = self;
+        let mut all = traced.rows.clone();
+        let columns = schema.fields().iter().zip(traced.columns).zip(expressions);
+        let columns = columns
+            .map(|((field, flow), expression)| {
+                all.extend(flow.own.iter().cloned());
+                let origins = flow.direct.into_iter();
+                ColumnOrigins {
+                    column: field.name().clone(),
+                    expression,
+                    origins: origins.map(|(from, transform)| Origin { from, transform }).collect(),
+                    conditions: influenced(flow.own),
+                }
+            })
+            .collect();
+        let rows = influenced(traced.rows);
+        ColumnLineage { model: model.to_owned(), columns, influences: influenced(all), rows }
+    }
+}
+
+impl ColumnLineage {
+    /// Adds what another query of the same model says; what it reads of the model itself came from elsewhere.
+    fn absorb(&mut self, more: Self) {
+        let own = self.model.clone();
+        for column in more.columns {
+            let Some(known) = self.columns.iter_mut().find(|known| known.column == column.column)
+            else {
+                continue;
+            };
+            for origin in column.origins.into_iter().filter(|origin| origin.from.table != own) {
+                match known.origins.iter_mut().find(|one| one.from == origin.from) {
+                    Some(one) => one.transform = one.transform.max(origin.transform),
+                    None => known.origins.push(origin),
+                }
+            }
+            known.origins.sort_by(|a, b| a.from.cmp(&b.from));
+            add(&mut known.conditions, column.conditions, &own);
+        }
+        add(&mut self.rows, more.rows, &own);
+        add(&mut self.influences, more.influences, &own);
+    }
+}
+
+fn add(all: &mut Vec<Influenced>, more: Vec<Influenced>, own: &str) {
+    all.extend(more.into_iter().filter(|one| one.by.table != own));
+    all.sort();
+    all.dedup();
+}
+
+fn influenced(influences: Influences) -> Vec<Influenced> {
+    influences.into_iter().map(|(by, how)| Influenced { by, how }).collect()
+}
+
+/// The columns of a seed: they come from its file.
+fn without_origins(name: &str, schema: &Schema) -> ColumnLineage {
+    let column = |field: &Arc<Field>| ColumnOrigins {
+        column: field.name().clone(),
+        expression: None,
+        origins: Vec::new(),
+        conditions: Vec::new(),
+    };
+    ColumnLineage {
+        model: name.to_owned(),
+        columns: schema.fields().iter().map(column).collect(),
+        influences: Vec::new(),
+        rows: Vec::new(),
+    }
+}
+
+/// The columns that files declare of a table that has not landed yet.
+fn declared(project: &Project, table: &str) -> Option<SchemaRef> {
+    let source = project.sources.get(table)?;
+    let mut columns: Vec<(&str, Option<&str>)> = Vec::new();
+    if let Some(landing) = &source.landed_by
+        && let Some(sync) = project.syncs.get(&landing.sync)
+        && let Some(stream) = sync.streams.iter().find(|stream| stream.stream == landing.stream)
+    {
+        let own = stream.columns.iter();
+        columns.extend(own.map(|one| (one.name.as_str(), one.column_type.as_deref())));
+    }
+    for column in &source.columns {
+        if columns.iter().all(|(name, _)| *name != column.name) {
+            columns.push((column.name.as_str(), column.data_type.as_deref()));
+        }
+    }
+    if columns.is_empty() {
+        return None;
+    }
+    let field = |(name, kind): (&str, Option<&str>)| Field::new(name, arrow_type(kind), true);
+    Some(Arc::new(Schema::new(columns.into_iter().map(field).collect::<Vec<_>>())))
+}
+
+/// The type of a declared column, near enough to plan with.
+fn arrow_type(declared: Option<&str>) -> DataType {
+    let declared = declared.unwrap_or("text").to_lowercase();
+    match declared.split('(').next().unwrap_or_default().trim() {
+        "int64" | "bigint" | "integer" | "int" | "int8" | "long" => DataType::Int64,
+        "int32" | "smallint" | "tinyint" | "int4" | "int2" => DataType::Int32,
+        "float64" | "double" | "double precision" | "real" | "float" | "float8" => {
+            DataType::Float64
+        }
+        "decimal" | "numeric" | "number" => DataType::Decimal128(38, 10),
+        "bool" | "boolean" => DataType::Boolean,
+        "date" => DataType::Date32,
+        "timestamp" | "datetime" | "timestamptz" => {
+            DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))
+        }
+        "binary" | "bytea" | "blob" => DataType::Binary,
+        _ => DataType::Utf8,
+    }
+}

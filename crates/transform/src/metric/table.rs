@@ -1,0 +1,349 @@
+//! Metrics as tables in SQL: `metrics.<semantic view>`.
+//!
+//! A query block that reads such a table is a question: the dimensions it names are what metrics are grouped by, its
+//! `WHERE` is the question's filter, its `HAVING` is a condition on the answer. The question is compiled as every other
+//! and takes the table's place, so that no row is counted twice. What cannot be a question is refused with the reason:
+//! a join in the block, an aggregate of a metric, a star.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
+
+use datafusion::sql::sqlparser::ast::{
+    Expr, Function, GroupByExpr, Ident, ObjectName, ObjectNamePart, Select, SelectItem, SetExpr,
+    Statement, TableFactor, VisitMut, VisitorMut, visit_expressions, visit_expressions_mut,
+};
+use datafusion::sql::sqlparser::dialect::GenericDialect;
+use datafusion::sql::sqlparser::parser::Parser;
+use flywheel_base::{Error, Result, suggest};
+use flywheel_project::Project;
+use flywheel_project::metric::{End, Semantics, TIME};
+use flywheel_project::resource::semantic::{DimensionKind, Grain, Semantic};
+
+use super::{MetricQuery, compile_metrics};
+use crate::testing::quoted;
+
+/// The schema of the tables that semantic views are.
+const SCHEMA: &str = "metrics";
+
+/// The functions that add up rows, of which a metric has none left.
+const AGGREGATES: [&str; 9] =
+    ["sum", "count", "avg", "min", "max", "median", "mean", "stddev", "approx_distinct"];
+
+/// Puts the answers of questions in the place of `metrics.*` tables; none if the statement reads none.
+///
+/// # Errors
+/// [`flywheel_base::ErrorKind::NotFound`] for an unknown semantic view or column; [`flywheel_base::ErrorKind::Invalid`] if
+/// a block is no question, or the question cannot be answered without counting rows twice.
+pub fn expand_metrics(project: &Project, sql: &str) -> Result<Option<String>> {
+    if !sql.to_lowercase().contains(SCHEMA) {
+        return Ok(None);
+    }
+    // What is no SQL is told by the session, with its place.
+    let Ok(mut statements) = Parser::parse_sql(&GenericDialect {}, sql) else { return Ok(None) };
+    let mut expander = Expander { project, semantics: project.semantics(), found: false };
+    for statement in &mut statements {
+        if !matches!(statement, Statement::Query(_) | Statement::Explain { .. }) {
+            continue;
+        }
+        if let ControlFlow::Break(error) = statement.visit(&mut expander) {
+            return Err(error);
+        }
+    }
+    let text = || statements.iter().map(ToString::to_string).collect::<Vec<_>>().join(";\n");
+    Ok(expander.found.then(text))
+}
+
+struct Expander<'a> {
+    project: &'a Project,
+    semantics: Semantics<'a>,
+    found: bool,
+}
+
+impl VisitorMut for Expander<'_> {
+    type Break = Error;
+
+    fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<Error> {
+        match self.select(select) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(error) => ControlFlow::Break(error),
+        }
+    }
+}
+
+/// What the columns of a semantic view's table mean.
+struct Columns {
+    /// What is grouped by, as a question names it, by the column.
+    dimensions: BTreeMap<String, String>,
+    /// The paths of dimensions in conditions, by the column.
+    paths: BTreeMap<String, Vec<String>>,
+    metrics: BTreeSet<String>,
+}
+
+impl<'a> Expander<'a> {
+    fn select(&mut self, select: &mut Select) -> Result<()> {
+        let mut named = select.from.iter().flat_map(|from| {
+            std::iter::once(&from.relation).chain(from.joins.iter().map(|join| &join.relation))
+        });
+        let Some(view) = named.find_map(|relation| self.view_of(relation)) else { return Ok(()) };
+        let view = self.view(&view)?;
+        let only = match select.from.as_slice() {
+            [from] if from.joins.is_empty() => from,
+            _ => {
+                return Err(Error::invalid(format!(
+                    "{SCHEMA}.{} is joined, which could count rows of a metric several times",
+                    view.semantic
+                ))
+                .hint(format!(
+                    "Group by the dimensions that it reaches, which are joined safely, such as {}; or put the question into a subquery of its own and join its answer.",
+                    self.examples(view)
+                )));
+            }
+        };
+        let alias = match &only.relation {
+            TableFactor::Table { alias: Some(alias), .. } => alias.name.value.clone(),
+            _ => view.semantic.clone(),
+        };
+        let question = self.question(select, view)?;
+        let columns = self.columns(view);
+        let compiled = compile_metrics(self.project, &question)
+            .map_err(|error| error.context(format!("{SCHEMA}.{}", view.semantic)))?;
+        // The answer has what is grouped by first, in the order of the question.
+        let mut shown = Vec::new();
+        for (column, by) in compiled.columns.iter().zip(question.by.iter().chain(&question.metrics))
+        {
+            let name = columns.dimensions.iter().find(|(_, known)| *known == by);
+            let name = name.map_or(column.name.as_str(), |(name, _)| name.as_str());
+            shown.push(format!("answer.{} AS {}", quoted(&column.name), quoted(name)));
+        }
+        let derived = format!(
+            "SELECT 1 FROM (SELECT {} FROM ({}\n) AS answer) AS {}",
+            shown.join(", "),
+            compiled.sql,
+            quoted(&alias)
+        );
+        select.from = from_of(&derived)?;
+        select.selection = select.having.take();
+        select.group_by = GroupByExpr::Expressions(Vec::new(), Vec::new());
+        self.found = true;
+        Ok(())
+    }
+
+    /// The semantic view that a relation names, if it is none of the project's own tables.
+    fn view_of(&self, relation: &TableFactor) -> Option<String> {
+        let TableFactor::Table { name: ObjectName(parts), .. } = relation else { return None };
+        let [ObjectNamePart::Identifier(schema), ObjectNamePart::Identifier(name)] =
+            parts.as_slice()
+        else {
+            return None;
+        };
+        let name = folded(name);
+        let relation = format!("{SCHEMA}.{name}");
+        let own = crate::names::model(self.project, &relation).is_some()
+            || self.project.sources.contains_key(&relation);
+        (folded(schema) == SCHEMA && !own).then_some(name)
+    }
+
+    fn view(&self, name: &str) -> Result<&'a Semantic> {
+        let mut views = self.semantics.views();
+        views.find(|view| view.semantic == name).ok_or_else(|| {
+            let known: Vec<&str> =
+                self.semantics.views().map(|view| view.semantic.as_str()).collect();
+            let hint = match known.is_empty() {
+                true => "The project has no semantic views: declare one in metrics/NAME.yaml."
+                    .to_owned(),
+                false => suggest::hint(name, known),
+            };
+            Error::not_found(format!("there is no semantic view \"{name}\"")).hint(hint)
+        })
+    }
+
+    fn columns(&self, view: &'a Semantic) -> Columns {
+        let mut columns = Columns {
+            dimensions: BTreeMap::new(),
+            paths: BTreeMap::new(),
+            metrics: self.semantics.metrics().map(|metric| metric.name.to_owned()).collect(),
+        };
+        let grains = |columns: &mut Columns, name: &str, path: &str| {
+            for grain in Grain::ALL {
+                let column = format!("{name}_{}", grain.word().replace('-', "_"));
+                columns.dimensions.insert(column, format!("{path}:{}", grain.word()));
+            }
+        };
+        grains(&mut columns, TIME, TIME);
+        for path in self.semantics.reachable(view) {
+            let written = path.name();
+            let name = written.replace('.', "_");
+            let time =
+                matches!(path.end, End::Dimension(_, found) if found.kind == DimensionKind::Time);
+            match time {
+                true => grains(&mut columns, &name, &written),
+                false => {
+                    columns.dimensions.entry(name.clone()).or_insert_with(|| written.clone());
+                }
+            }
+            let parts = written.split('.').map(str::to_owned).collect();
+            columns.paths.entry(name).or_insert(parts);
+        }
+        columns
+    }
+
+    fn examples(&self, view: &'a Semantic) -> String {
+        let columns = self.columns(view);
+        let names: Vec<&str> = columns.paths.keys().take(3).map(String::as_str).collect();
+        names.join(", ")
+    }
+
+    /// The question that a block asks.
+    fn question(&self, select: &Select, view: &'a Semantic) -> Result<MetricQuery> {
+        let columns = self.columns(view);
+        let mut question = MetricQuery::default();
+        let mut aliases = BTreeSet::new();
+        for item in &select.projection {
+            let expr = match item {
+                SelectItem::UnnamedExpr(expr) => expr,
+                SelectItem::ExprWithAlias { expr, alias } => {
+                    aliases.insert(folded(alias));
+                    expr
+                }
+                _ => {
+                    let known = columns.metrics.iter().take(3).cloned().collect::<Vec<_>>();
+                    return Err(Error::invalid(format!(
+                        "* of {SCHEMA}.{} asks for every metric by every dimension",
+                        view.semantic
+                    ))
+                    .hint(format!(
+                        "Name columns: metrics such as {}, and what they are grouped by.",
+                        known.join(", ")
+                    )));
+                }
+            };
+            self.uses(expr, &columns, view, &mut question)?;
+        }
+        if let GroupByExpr::Expressions(by, _) = &select.group_by {
+            for expr in by {
+                let alias = column_of(expr).is_some_and(|name| aliases.contains(&name));
+                let position = matches!(expr, Expr::Value(_));
+                if !alias && !position {
+                    self.uses(expr, &columns, view, &mut question)?;
+                }
+            }
+        }
+        if let Some(having) = &select.having {
+            self.uses(having, &columns, view, &mut question)?;
+        }
+        if let Some(condition) = &select.selection {
+            question.filter = Some(self.filter(condition, &columns, view)?);
+        }
+        if question.metrics.is_empty() {
+            return Err(Error::invalid(format!(
+                "a question to {SCHEMA}.{} names no metric",
+                view.semantic
+            ))
+            .hint(suggest::hint("", columns.metrics.iter().map(String::as_str))));
+        }
+        Ok(question)
+    }
+
+    /// Notes the metrics and dimensions that an expression names.
+    fn uses(
+        &self,
+        expr: &Expr,
+        columns: &Columns,
+        view: &Semantic,
+        question: &mut MetricQuery,
+    ) -> Result<()> {
+        let visited = visit_expressions(expr, |part| {
+            if let Expr::Function(Function { name, over: None, .. }) = part
+                && AGGREGATES.contains(&name.to_string().to_lowercase().as_str())
+            {
+                return ControlFlow::Break(
+                    Error::invalid(format!("{name} of a column of {SCHEMA}.{}", view.semantic)).hint(
+                        "A metric is added up already, by what the query groups by: name it alone.",
+                    ),
+                );
+            }
+            let Some(name) = column_of(part) else { return ControlFlow::Continue(()) };
+            let (list, word) = if let Some(by) = columns.dimensions.get(&name) {
+                (&mut question.by, by.clone())
+            } else if columns.metrics.contains(&name) {
+                (&mut question.metrics, name)
+            } else {
+                return ControlFlow::Break(unknown(&name, columns, view));
+            };
+            if !list.contains(&word) {
+                list.push(word);
+            }
+            ControlFlow::Continue(())
+        });
+        match visited {
+            ControlFlow::Break(error) => Err(error),
+            ControlFlow::Continue(()) => Ok(()),
+        }
+    }
+
+    /// A condition on rows, in the words of a question.
+    fn filter(&self, condition: &Expr, columns: &Columns, view: &Semantic) -> Result<String> {
+        let mut condition = condition.clone();
+        let visited = visit_expressions_mut(&mut condition, |part| {
+            let Some(name) = column_of(part) else { return ControlFlow::Continue(()) };
+            if let Some(path) = columns.paths.get(&name) {
+                let idents: Vec<Ident> = path.iter().map(Ident::new).collect();
+                *part = match idents.as_slice() {
+                    [only] => Expr::Identifier(only.clone()),
+                    _ => Expr::CompoundIdentifier(idents),
+                };
+                return ControlFlow::Continue(());
+            }
+            let error = match columns.metrics.contains(&name) {
+                true => Error::invalid(format!("WHERE cannot look at the metric \"{name}\""))
+                    .hint("A metric exists only once rows are grouped: write HAVING."),
+                false if columns.dimensions.contains_key(&name) => Error::invalid(format!(
+                    "WHERE cannot look at periods such as \"{name}\""
+                ))
+                .hint("Compare the time dimension itself with dates: day >= date '2024-01-01'."),
+                false => unknown(&name, columns, view),
+            };
+            ControlFlow::Break(error)
+        });
+        match visited {
+            ControlFlow::Break(error) => Err(error),
+            ControlFlow::Continue(()) => Ok(condition.to_string()),
+        }
+    }
+}
+
+fn unknown(name: &str, columns: &Columns, view: &Semantic) -> Error {
+    let known = columns.dimensions.keys().chain(&columns.metrics).map(String::as_str);
+    Error::not_found(format!("{SCHEMA}.{} has no column \"{name}\"", view.semantic))
+        .hint(suggest::hint(name, known.collect::<Vec<_>>()))
+}
+
+/// The column that an expression is, if it is nothing else.
+fn column_of(expr: &Expr) -> Option<String> {
+    match expr {
+        Expr::Identifier(name) => Some(folded(name)),
+        Expr::CompoundIdentifier(parts) => parts.last().map(folded),
+        _ => None,
+    }
+}
+
+fn folded(name: &Ident) -> String {
+    match name.quote_style {
+        Some(_) => name.value.clone(),
+        None => name.value.to_lowercase(),
+    }
+}
+
+/// The FROM clause of a query that we wrote.
+fn from_of(sql: &str) -> Result<Vec<datafusion::sql::sqlparser::ast::TableWithJoins>> {
+    let parsed = Parser::parse_sql(&GenericDialect {}, sql)
+        .map_err(|error| Error::internal("the answer of a question is no SQL").caused_by(error))?;
+    let query = match parsed.into_iter().next() {
+        Some(Statement::Query(query)) => query.body,
+        _ => return Err(Error::internal("the answer of a question is no query")),
+    };
+    match *query {
+        SetExpr::Select(select) => Ok(select.from),
+        _ => Err(Error::internal("the answer of a question is no query")),
+    }
+}

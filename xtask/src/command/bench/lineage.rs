@@ -1,0 +1,186 @@
+//! Lineage of columns: TPC-H's queries beside sqlglot, each difference listed; then what it costs on a thousand models.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::Value;
+
+use super::goal::{at_least, at_most, holds, succeeds, write_files};
+use crate::binary::Flywheel;
+use crate::context::Context;
+use crate::tally::Tally;
+use crate::{Result, process, python};
+
+/// Writes the queries as a project, and asks sqlglot.
+const SCRIPT: &str = include_str!("lineage/compare.py");
+
+/// The share of columns whose origins must be the same once differences are explained.
+const AGREED_MIN: f64 = 0.95;
+/// The longest a model may take to be traced, in milliseconds.
+const MODEL_MAX_MS: f64 = 10.0;
+/// The most a build of 1,000 models may take longer when it tells its lineage, in seconds.
+const EXTRA_MAX_S: f64 = 1.0;
+/// The longest a question to a graph of 10,000 nodes may take, in milliseconds.
+const QUESTION_MAX_MS: f64 = 100.0;
+
+/// The models of the large project and their columns: together more than 10,000 nodes.
+const MODELS: usize = 1_000;
+const COLUMNS: usize = 12;
+/// How many models read the landed table; each other one reads the one so many before it.
+const FIRST: usize = 100;
+/// How often each is measured; the best counts, because others use the machine as well.
+const ROUNDS: usize = 3;
+
+/// Origins by query and column.
+type Origins = BTreeMap<String, BTreeMap<String, BTreeSet<String>>>;
+
+/// Compares and measures.
+pub(super) fn run(context: &Context) -> Result<Tally> {
+    let flywheel = Flywheel::build(context)?;
+    let mut tally = Tally::default();
+    beside_sqlglot(context, &flywheel, &mut tally)?;
+    large(context, &flywheel, &mut tally)?;
+    Ok(tally)
+}
+
+fn beside_sqlglot(context: &Context, flywheel: &Flywheel, tally: &mut Tally) -> Result<()> {
+    let python = python::with_packages(context, "lineage", python::LINEAGE_PEERS)?;
+    let folder = context.scratch("lineage")?;
+    let script = folder.join("compare.py");
+    std::fs::write(&script, SCRIPT)?;
+    let project = folder.join("tpch");
+    process::run(Command::new(&python).arg(&script).arg("project").arg(&project))?;
+    process::run(&mut flywheel.on(&project, &["sync"]))?;
+    let theirs = process::output(Command::new(&python).arg(&script).arg("sqlglot").arg(&project))?;
+    let theirs: Origins = serde_json::from_str(&theirs)?;
+    let (mut columns, mut same, mut explained) = (0, 0, 0);
+    for (query, wanted) in &theirs {
+        let (direct, decides) = ours(flywheel, &project, query)?;
+        for (column, wanted) in wanted {
+            columns += 1;
+            let nothing = BTreeSet::new();
+            let found = direct.get(column).unwrap_or(&nothing);
+            if found == wanted {
+                same += 1;
+                continue;
+            }
+            // What we keep apart: columns that decide about a value and are no part of it.
+            let deciding = decides.get(column).unwrap_or(&nothing);
+            let missing: Vec<&String> = wanted.difference(found).collect();
+            let more: Vec<&String> = found.difference(wanted).collect();
+            let kept_apart = more.is_empty() && missing.iter().all(|one| deciding.contains(*one));
+            explained += usize::from(kept_apart);
+            let why = if kept_apart { "only decides" } else { "DIFFERS" };
+            println!(
+                "lineage: {query}.{column}: sqlglot also {missing:?}, we also {more:?}: {why}"
+            );
+        }
+    }
+    println!(
+        "lineage: {columns} columns of {} queries, {same} the same, {explained} explained",
+        theirs.len()
+    );
+    holds(tally, "lineage: all 22 queries are traced", theirs.len() == 22);
+    let agreed = (same + explained) as f64 / columns.max(1) as f64;
+    at_least(
+        tally,
+        "lineage: share of columns with the origins that sqlglot finds",
+        agreed,
+        AGREED_MIN,
+    );
+    Ok(())
+}
+
+type OfColumn = BTreeMap<String, BTreeSet<String>>;
+
+/// What values are made of, and what else decides, by column.
+fn ours(flywheel: &Flywheel, project: &Path, query: &str) -> Result<(OfColumn, OfColumn)> {
+    let table = format!("mart.{query}");
+    let asked = ["lineage", &table, "--columns", "--upstream", "--depth", "1", "--output", "json"];
+    let answer: Value = serde_json::from_str(&process::output(&mut flywheel.on(project, &asked))?)?;
+    let (mut direct, mut decides) = (OfColumn::new(), OfColumn::new());
+    for edge in answer["edges"].as_array().into_iter().flatten() {
+        let text = |key: &str| edge[key].as_str().unwrap_or_default();
+        let column = text("to").strip_prefix(&format!("{table}.")).unwrap_or_default().to_owned();
+        let into = if edge["direct"] == true { &mut direct } else { &mut decides };
+        into.entry(column).or_default().insert(text("from").to_owned());
+    }
+    Ok((direct, decides))
+}
+
+fn large(context: &Context, flywheel: &Flywheel, tally: &mut Tally) -> Result<()> {
+    let project = context.scratch("lineage-large")?;
+    let names: Vec<String> = (0..COLUMNS).map(|n| format!("c{n}")).collect();
+    let mut files = vec![
+        ("flywheel.yaml".to_owned(), "name: large\n".to_owned()),
+        (
+            "connections/f.yaml".to_owned(),
+            "connection: f\ntype: csv\noptions: {folder: data}\n".to_owned(),
+        ),
+        (
+            "syncs/s.yaml".to_owned(),
+            "sync: s\nconnection: f\nstreams: [{stream: t, options: {path: t.csv}}]\n".to_owned(),
+        ),
+        (
+            "data/t.csv".to_owned(),
+            format!("{}\n{}\n", names.join(","), vec!["1"; COLUMNS].join(",")),
+        ),
+    ];
+    for n in 0..MODELS {
+        let from = match n.checked_sub(FIRST) {
+            None => "{{ source('raw', 't') }}".to_owned(),
+            Some(before) => format!("{{{{ ref('m{before}') }}}}"),
+        };
+        let columns: Vec<String> =
+            names.iter().map(|name| format!("{name} + {n} as {name}")).collect();
+        let sql = format!("select {} from {from} where c0 > -1\n", columns.join(", "));
+        files.push((format!("models/mart/m{n}.sql"), sql));
+    }
+    let files: Vec<(&str, String)> =
+        files.iter().map(|(path, text)| (path.as_str(), text.clone())).collect();
+    write_files(&project, &files)?;
+    for command in ["sync", "build"] {
+        let cost = process::measure(&mut flywheel.on(&project, &[command]))?;
+        succeeds(tally, &format!("lineage: {command} of 1,000 models"), &cost);
+    }
+    let mut best = |arguments: &[&str]| -> Result<f64> {
+        let mut best = f64::INFINITY;
+        for _ in 0..ROUNDS {
+            let mut command = flywheel.on(&project, arguments);
+            command.stdout(std::process::Stdio::null());
+            let cost = process::measure(&mut command)?;
+            succeeds(tally, &format!("lineage: {arguments:?}"), &cost);
+            best = best.min(cost.cpu_s);
+        }
+        Ok(best)
+    };
+    let question = ["lineage", "mart.m999.c1", "--output", "json"];
+    let checked = best(&["check"])?;
+    let asked = best(&question)?;
+    let plain = best(&["build", "--full-refresh"])?;
+    std::fs::write(
+        project.join("flywheel.yaml"),
+        "name: large\nopenlineage: {file: told.jsonl}\n",
+    )?;
+    let told = best(&["build", "--full-refresh"])?;
+    let model_ms = (asked - checked) * 1_000.0 / MODELS as f64;
+    at_most(tally, "lineage: CPU ms to trace a model", model_ms, MODEL_MAX_MS);
+    at_most(
+        tally,
+        "lineage: CPU seconds more of a build of 1,000 models",
+        told - plain,
+        EXTRA_MAX_S,
+    );
+    let mut command = flywheel.on(&project, &question);
+    command.env("FLYWHEEL_LOG", "flywheel_runtime=debug").stdout(std::process::Stdio::null());
+    let log = String::from_utf8_lossy(&command.output()?.stderr).into_owned();
+    let figure = |key: &str| -> f64 {
+        let rest = log.split(&format!("{key}=")).nth(1).unwrap_or_default();
+        let digits: String = rest.chars().take_while(|c| c.is_ascii_digit() || *c == '.').collect();
+        digits.parse().unwrap_or(f64::NAN)
+    };
+    at_least(tally, "lineage: nodes of the graph", figure("nodes"), 10_000.0);
+    at_most(tally, "lineage: ms of a question to it", figure("answer_ms"), QUESTION_MAX_MS);
+    Ok(())
+}
