@@ -21,6 +21,7 @@ const words = dictionary(
     "asset.dictionary": "Dictionary",
     "asset.link": "Link",
     "asset.split": "Split",
+    "asset.schedule": "Schedule",
     "asset.exposure": "Exposure",
   },
   {
@@ -42,6 +43,7 @@ const words = dictionary(
     "asset.dictionary": "码表",
     "asset.link": "关联",
     "asset.split": "拆分",
+    "asset.schedule": "计划任务",
     "asset.exposure": "下游应用",
   },
 );
