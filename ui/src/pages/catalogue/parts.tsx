@@ -44,7 +44,8 @@ export function bytes(count: number, language: Language): string {
 
 /** An amount of money in the currency of the project. */
 export function money(amount: number, currency: string, language: Language): string {
-  const digits = amount !== 0 && Math.abs(amount) < 100 ? 2 : 0;
+  // Less than half a cent is nothing.
+  const digits = Math.abs(amount) >= 0.005 && Math.abs(amount) < 100 ? 2 : 0;
   const options: Intl.NumberFormatOptions = { maximumFractionDigits: digits, minimumFractionDigits: digits };
   try {
     return new Intl.NumberFormat(language === "zh" ? "zh-CN" : "en-GB", { ...options, style: "currency", currency }).format(amount);
