@@ -11,6 +11,7 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { chromium } from "playwright-core";
 import { ask } from "./ask.mjs";
+import { data } from "./data.mjs";
 
 const binary = resolve(process.env.FLYWHEEL_BINARY ?? "../target/release/flywheel");
 assert(existsSync(binary), `no ${binary}: build it first (cargo build --release), or name it in FLYWHEEL_BINARY`);
@@ -322,6 +323,10 @@ outcome:
   await policies(link.origin);
   await ask(link.origin, { visit, signIn, settled, accessible, say });
   await viewer(link.origin);
+  const owner = await visit(link.origin);
+  await signIn(owner);
+  await data({ page: owner, project, settled, accessible, say });
+  await owner.context().close();
   await everyPage(link.origin);
   await away(link.origin);
   assert.deepEqual([...new Set(problems)], []);

@@ -130,10 +130,10 @@ export interface Asset {
   updated_at: string | null; tests: { name: string; status: string | null; failures?: number }[]; freshness: { newest: string; status: string } | null; upstream: string[]; downstream: string[]; sql: string | null;
 }
 export interface Sync {
-  name: string; from: string; to: string | null; file: string; description?: string | null; streams: { stream: string; read: string; write: string; table: string | null }[];
+  name: string; from: string; to: string | null; file: string; description?: string | null; destinations?: string[]; streams: { stream: string; read: string; write: string; key?: string[]; table: string | null }[];
   last: Partial<Task> | null; quarantined: number; recent?: Task[]; declared?: unknown;
 }
-export interface Connection { name: string; type: string; file: string; role: string; syncs: string[]; settings: Record<string, unknown> }
+export interface Connection { name: string; type: string; description?: string | null; file: string; role: string; syncs: string[]; settings: Record<string, unknown> }
 export interface Model {
   name: string; file: string | null; materialized: string; description: string | null; tags: string[]; status: string; built_at: string | null; rows: number | null;
   tests: { passed?: number; failed?: number; declared?: number }; sql?: string; compiled?: string | null; upstream?: string[]; downstream?: string[]; columns?: { column: string; expression: string | null }[];

@@ -22,7 +22,7 @@ mod tests;
 
 use serde_json::{Map, Value as Json};
 
-pub use export::export;
+pub use export::{contracts, export};
 pub use import::{Options, import};
 
 use crate::datax::document;

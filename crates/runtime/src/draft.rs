@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
+use std::fs::{self, File};
+use std::io::Write as _;
 
 use flywheel_base::{Error, Result, suggest};
 use flywheel_connect::destination::{DestinationEntry, WriteMode};
@@ -69,6 +71,41 @@ pub async fn draft(workspace: &Workspace, name: &str, wish: &Wish) -> Result<Str
         one(&mut text, stream, &name, (entry.cdc, target), wish);
     }
     Ok(text)
+}
+
+/// Writes a draft to `syncs/NAME.yaml`, where nothing may be yet, and says where that is.
+///
+/// # Errors
+/// [`flywheel_base::ErrorKind::Invalid`] if the sync's name cannot be a file's or the file is there already, else those
+/// of the file system.
+pub fn save(workspace: &Workspace, sync: &str, text: &str) -> Result<String> {
+    let file = file_of(sync)?;
+    let path = workspace.dir().join(&file);
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder).map_err(|e| Error::io("make the folder", folder, e))?;
+    }
+    let made = File::create_new(&path).and_then(|mut file| file.write_all(text.as_bytes()));
+    made.map_err(|error| match error.kind() {
+        std::io::ErrorKind::AlreadyExists => {
+            Error::invalid(format!("{} is there already", path.display()))
+                .hint("Nothing was written. Give the sync another name.")
+        }
+        _ => Error::io("write", &path, error),
+    })?;
+    Ok(file)
+}
+
+/// The file of a sync, below the project's folder.
+///
+/// # Errors
+/// [`flywheel_base::ErrorKind::Invalid`] if its name cannot be a file's.
+pub fn file_of(sync: &str) -> Result<String> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
+    if sync.is_empty() || !sync.chars().all(plain) {
+        return Err(Error::invalid(format!("\"{sync}\" cannot be a file's name"))
+            .hint("Name the sync with letters, digits, _ and - only."));
+    }
+    Ok(format!("syncs/{sync}.yaml"))
 }
 
 /// A kind of destination that is not the lake.

@@ -10,9 +10,11 @@ mod metrics;
 mod models;
 mod operations;
 mod policies;
+mod quality;
 pub(crate) mod recommend;
 mod runs;
 mod schedules;
+mod search;
 mod session;
 mod sql;
 mod status;
@@ -35,7 +37,9 @@ pub(crate) fn routes(routes: &mut Routes) {
     runs::routes(routes);
     schedules::routes(routes);
     assets::routes(routes);
+    search::routes(routes);
     lineage::routes(routes);
+    quality::routes(routes);
     syncs::routes(routes);
     models::routes(routes);
     sql::routes(routes);
@@ -59,6 +63,9 @@ pub(crate) const FEATURES: &[&str] = &[
     "schedules",
     "alerts",
     "assets",
+    "search",
+    "savings",
+    "quality",
     "lineage",
     "syncs",
     "connections",

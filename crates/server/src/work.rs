@@ -8,7 +8,7 @@ use flywheel_base::{Clock, Error, ErrorKind, Result, Timestamp};
 use flywheel_runtime::run_log::{self, LogLine};
 use flywheel_runtime::schedule::{self as runtime_schedule, Job};
 use flywheel_runtime::turn::{TurnReport, turn};
-use flywheel_runtime::{Event, Observer, Workspace, run};
+use flywheel_runtime::{Event, Observer, Workspace, quality, quarantine, run};
 use flywheel_state::{Cause, End, ScheduledRun};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -61,6 +61,12 @@ pub(crate) enum Task {
     Replay {
         sync: Option<String>,
     },
+    Discard {
+        name: String,
+    },
+    Quality {
+        select: Vec<String>,
+    },
     /// An attempt at a run of a schedule.
     Scheduled(Box<ScheduledRun>),
 }
@@ -80,6 +86,8 @@ impl Task {
             Self::Build { .. } => "build",
             Self::Learn { .. } => "learn",
             Self::Replay { .. } => "quarantine",
+            Self::Discard { .. } => "discard",
+            Self::Quality { .. } => "quality",
             Self::Scheduled(_) => "schedule",
         }
     }
@@ -87,8 +95,8 @@ impl Task {
     fn what(&self) -> String {
         match self {
             Self::Turn => String::new(),
-            Self::Sync { name, .. } | Self::Learn { name } => name.clone(),
-            Self::Build { select, .. } => select.join(" "),
+            Self::Sync { name, .. } | Self::Learn { name } | Self::Discard { name } => name.clone(),
+            Self::Build { select, .. } | Self::Quality { select } => select.join(" "),
             Self::Replay { sync } => sync.clone().unwrap_or_default(),
             Self::Scheduled(run) => run.schedule.clone(),
         }
@@ -398,6 +406,22 @@ async fn perform(
                 app.clock.hold(scheduled.moment);
             }
             runtime_schedule::perform(&workspace, job, watcher).await
+        }
+        Task::Discard { name } => {
+            let count = quarantine::discard(&workspace, Some(&name)).await?;
+            tracing::info!(sync = %name, count, "rows of the quarantine are not wanted");
+            Ok(None)
+        }
+        Task::Quality { select } => {
+            let options = quality::Options { select: &select, exclude: &[] };
+            let results = Box::pin(quality::run(&workspace, &options, watcher)).await?;
+            let blocking: Vec<String> = results
+                .iter()
+                .filter(|one| one.blocks())
+                .map(|one| format!("{}.{}", one.quality, one.check))
+                .collect();
+            Ok((!blocking.is_empty())
+                .then(|| format!("promises that are not kept: {}", blocking.join(", "))))
         }
     }
 }

@@ -171,4 +171,7 @@ export const en = {
   "lift.measured": "Units measured",
   "lift.decided": "Decided in this turn",
   "sort.by": "Sort by {what}",
+  "status.broken": "could not judge",
+  "status.learning": "learning",
+  "kind.discard": "Rows given up",
 } as const;

@@ -173,4 +173,7 @@ export const zh: Record<keyof typeof en, string> = {
   "lift.measured": "已测对象",
   "lift.decided": "本轮决策",
   "sort.by": "按{what}排序",
+  "status.broken": "无法判断",
+  "status.learning": "学习中",
+  "kind.discard": "放弃隔离行",
 };

@@ -1,11 +1,8 @@
 //! `flywheel discover`.
 
-use std::fs::{self, File};
-use std::io::Write as _;
-
 use clap::{Args, ValueEnum};
-use flywheel_base::{Error, Result, quantity};
-use flywheel_runtime::draft::{Mode, Wish, draft};
+use flywheel_base::{Result, quantity};
+use flywheel_runtime::draft::{Mode, Wish, draft, file_of, save};
 use flywheel_runtime::{Access, Workspace};
 
 use super::Runs;
@@ -71,28 +68,15 @@ impl Runs for Discover {
             every_s: every_us.unsigned_abs() / 1_000_000,
             destination: self.destination,
         };
-        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
-        if self.save && !wish.sync.chars().all(plain) {
-            return Err(Error::invalid(format!("\"{}\" cannot be a file's name", wish.sync))
-                .hint("Give --name letters, digits, _ and - only."));
+        if self.save {
+            file_of(&wish.sync)?;
         }
         let text = draft(&workspace, &self.connection, &wish).await?;
         if !self.save {
             app.output.line(&text)?;
             return Ok(Exit::Done);
         }
-        let folder = workspace.dir().join("syncs");
-        let path = folder.join(format!("{}.yaml", wish.sync));
-        fs::create_dir_all(&folder).map_err(|e| Error::io("make the folder", &folder, e))?;
-        let made = File::create_new(&path).and_then(|mut file| file.write_all(text.as_bytes()));
-        made.map_err(|error| match error.kind() {
-            std::io::ErrorKind::AlreadyExists => {
-                Error::invalid(format!("{} is there already", path.display()))
-                    .hint("Nothing was written. Give the sync another --name.")
-            }
-            _ => Error::io("write", &path, error),
-        })?;
-        app.output.line(&format!("syncs/{}.yaml", wish.sync))?;
+        app.output.line(&save(&workspace, &wish.sync, &text)?)?;
         Ok(Exit::Done)
     }
 }

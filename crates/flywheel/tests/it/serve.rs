@@ -382,6 +382,99 @@ async fn the_list_of_models_says_how_their_tests_ended() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn assets_are_found_described_and_given_up_and_promises_told() {
+    let house = House::new();
+    house.write(
+        "flywheel.yaml",
+        "name: shop\ncatalogue:\n  assets:\n    raw.orders: {owner: sales, tags: [gold], masked: [zip]}\n",
+    );
+    house
+        .write("connections/files.yaml", "connection: files\ntype: csv\noptions: {folder: data}\n");
+    house.write("syncs/shop.yaml", "sync: shop\nconnection: files\nstreams:\n  - {stream: orders, options: {path: orders.csv}, read: full, write: replace}\n");
+    house.write("data/orders.csv", "id,zip\n1,00123\n2,04109\n");
+    house.ok(&["sync"]);
+    house.write(
+        "quality/orders.yaml",
+        "quality: orders\ntable: \"source('raw', 'orders')\"\nowner: sales\nchecks:\n  - {metric: rowCount, mustBeGreaterThan: 100, severity: warn}\n",
+    );
+    house.ok(&["quality", "run"]);
+    house.write("contracts/shop.odcs.yaml", "kind: DataContract\napiVersion: v3.1.0\nid: c-1\nname: Shop\nversion: 1.2.0\nstatus: active\ndescription: {purpose: What is sold}\nschema: [{name: orders}]\n");
+    let served = Served::new(house).await;
+    let owner = served.owner().await;
+    let found = served.get(&owner, "/v1/search?q=zip").await.json();
+    assert_eq!(found["items"][0]["name"], json!("raw.orders"), "{found}");
+    assert_eq!(found["items"][0]["columns"], json!(["zip"]));
+    let of_sales = served.get(&owner, "/v1/search?owner=sales").await.json();
+    assert_eq!((&of_sales["total"], &of_sales["items"][0]["tags"][0]), (&json!(1), &json!("gold")));
+    let nobody = served.get(&owner, "/v1/search?owner=-&tag=gold").await.json();
+    assert_eq!(nobody["total"], json!(0), "{nobody}");
+    // What was chosen of a facet does not hide its other words.
+    assert!(of_sales["facets"]["owner"].as_array().unwrap().len() > 1, "{of_sales}");
+    let asset = served.get(&owner, "/v1/assets/raw.orders").await.json();
+    assert_eq!((&asset["known"]["owner"], &asset["held"]), (&json!("sales"), &Value::Null));
+    assert!(asset["health_sql"].as_str().unwrap().contains("system.assets"));
+    let path = "/v1/assets/raw.orders/profile";
+    assert_eq!(served.get(&owner, path).await.json()["profiled"], Value::Null);
+    assert_eq!(served.post(&owner, path, &json!({})).await.status, StatusCode::OK);
+    let profile = served.get(&owner, path).await.json();
+    let columns = &profile["profiled"]["profile"]["columns"];
+    assert_eq!((&columns[0]["min"], &columns[1]["masked"]), (&json!("1"), &json!(true)));
+    assert!(!profile.to_string().contains("00123"), "{profile}");
+    let quality = served.get(&owner, "/v1/quality").await.json();
+    assert_eq!(quality["items"][0]["last"]["verdict"], json!("warned"), "{quality}");
+    assert_eq!(quality["contracts"][0]["tables"], json!(["orders"]));
+    let one = served.get(&owner, "/v1/quality/orders").await.json();
+    assert_eq!(one["items"][0]["value"].as_f64(), Some(2.0), "{one}");
+    let unknown = served.get(&owner, "/v1/quality/order").await;
+    assert!(unknown.json()["hint"].as_str().unwrap().contains("orders"));
+    let vague = json!({"asset": "quality:orders", "reason": " "});
+    let refused = served.post(&owner, "/v1/savings/retire", &vague).await;
+    assert_eq!(refused.status, StatusCode::BAD_REQUEST);
+    let clear = json!({"asset": "quality:orders", "reason": "nobody asks"});
+    let retired = served.post(&owner, "/v1/savings/retire", &clear).await.json();
+    let ledger = served.get(&owner, "/v1/savings").await.json();
+    assert_eq!(ledger["retired"][0]["asset"], retired["asset"], "{ledger}");
+    let kept = json!({"asset": retired["asset"]});
+    assert_eq!(served.post(&owner, "/v1/savings/keep", &kept).await.status, StatusCode::OK);
+    assert_eq!(served.get(&owner, "/v1/savings").await.json()["retired"], json!([]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sync_is_drafted_and_kept_once() {
+    let house = House::new();
+    house
+        .write("connections/files.yaml", "connection: files\ntype: csv\noptions: {folder: data}\n");
+    house.write("data/orders.csv", "id,zip\n1,00123\n");
+    let served = Served::new(house).await;
+    let owner = served.owner().await;
+    let path = "/v1/connections/files/draft";
+    let wish = |save: bool| json!({"sync": "till", "read": "full", "save": save});
+    let draft = served.post(&owner, path, &wish(false)).await.json();
+    assert!(draft["yaml"].as_str().unwrap().contains("connection: files"), "{draft}");
+    assert!(!served.house.path("syncs/till.yaml").exists());
+    let kept = served.post(&owner, path, &wish(true)).await.json();
+    assert_eq!((&kept["file"], &kept["saved"]), (&json!("syncs/till.yaml"), &json!(true)));
+    assert_eq!(Some(served.house.read("syncs/till.yaml").as_str()), kept["yaml"].as_str());
+    let syncs = served.get(&owner, "/v1/syncs").await.json();
+    assert_eq!(syncs["items"][0]["name"], json!("till"), "it can be run at once");
+    let lag = served.get(&owner, "/v1/syncs/till/lag").await;
+    assert_eq!(lag.status, StatusCode::OK, "{}", lag.json());
+    for wrong in [
+        wish(true),
+        json!({"sync": "../till"}),
+        json!({"sync": "a", "read": "some"}),
+        json!({"sync": "a", "every": "soon"}),
+        json!({"sync": "a", "tables": ["nothing"]}),
+        json!({"sync": "a", "destination": "nowhere"}),
+    ] {
+        let refused = served.post(&owner, path, &wrong).await;
+        assert!(matches!(refused.status.as_u16(), 400 | 404), "{wrong}: {}", refused.json());
+        assert!(refused.json()["hint"].is_string(), "{wrong}: {}", refused.json());
+    }
+    assert_eq!(served.get(&owner, "/v1/syncs").await.json()["items"].as_array().unwrap().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn events_are_taken_one_by_one_and_wrong_ones_named() {
     let served = Served::new(House::new()).await;
     let owner = served.owner().await;

@@ -55,7 +55,10 @@ pub fn export(project: &Project, name: &str) -> Result<Json> {
 }
 
 /// The contracts of the project by name, with their paths.
-fn contracts(project: &Project) -> Result<BTreeMap<String, String>> {
+///
+/// # Errors
+/// Those of the file system, if the folder cannot be read.
+pub fn contracts(project: &Project) -> Result<BTreeMap<String, String>> {
     let folder = project.dir.join(FOLDER);
     let entries = match std::fs::read_dir(&folder) {
         Ok(entries) => entries,

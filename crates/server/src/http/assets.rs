@@ -1,11 +1,15 @@
 //! The catalogue: everything that has a name.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::extract::State;
 use axum::response::Response;
 use flywheel_base::{Error, Result as BaseResult, Timestamp, suggest};
+use flywheel_project::Project;
 use flywheel_project::graph::{NodeId, NodeKind};
+use flywheel_runtime::catalogue::{collect, health_sql};
+use flywheel_runtime::profile::{Profile, profile};
 use flywheel_runtime::{Workspace, system};
 use flywheel_state::Task;
 use flywheel_warehouse::TableName;
@@ -27,6 +31,18 @@ pub(super) fn routes(routes: &mut Routes) {
         view,
         "Shows an asset: columns, tests, freshness, neighbours",
         one,
+    );
+    routes.get(
+        "/v1/assets/{asset}/profile",
+        Access::Needs(Permission::Query),
+        "Shows what the columns of a table held when it was last profiled",
+        profiled,
+    );
+    routes.act(
+        "/v1/assets/{asset}/profile",
+        Access::Needs(Permission::Query),
+        "Looks at all rows of a table and keeps what its columns hold",
+        profile_now,
     );
     routes.get(
         "/v1/assets/{asset}/sample",
@@ -179,7 +195,16 @@ async fn one(State(app): State<Arc<App>>, place: Place) -> Result<Response> {
 }
 
 async fn described(workspace: &Workspace, name: &str) -> BaseResult<Value> {
-    let assets = all(workspace);
+    let mut assets = all(workspace);
+    let catalogue = Box::pin(collect(workspace)).await?;
+    // Tables of the lake that nobody declares.
+    assets.extend(catalogue.assets.iter().filter(|asset| asset.kind == "table").map(|asset| {
+        let columns = asset.columns.iter().map(|column| column.name.clone()).collect();
+        let (name, kind, title, description) =
+            (asset.name.clone(), "table", None, asset.description.clone());
+        let (tags, file, node) = (asset.tags.clone(), None, None);
+        Asset { name, kind, title, description, tags, file, columns, node }
+    }));
     let Some(asset) = assets.iter().find(|asset| asset.name == name) else {
         let names: Vec<&str> = assets.iter().map(|asset| asset.name.as_str()).collect();
         return Err(
@@ -201,6 +226,15 @@ async fn described(workspace: &Workspace, name: &str) -> BaseResult<Value> {
         answer.insert("upstream".to_owned(), json!(neighbours(true)));
         answer.insert("downstream".to_owned(), json!(neighbours(false)));
         answer.extend(more);
+        let known = catalogue.assets.iter().find(|one| super::search::name_of(one) == asset.name);
+        answer.insert("known".to_owned(), json!(known));
+        answer.insert("health_sql".to_owned(), json!(known.map(health_sql)));
+        answer.insert("currency".to_owned(), json!(catalogue.currency));
+        let held = workspace.store.holds()?.into_iter().find(|hold| hold.name == asset.name);
+        let held = held.map(|hold| {
+            json!({"version": hold.version, "reason": hold.reason, "held_at": hold.held_at.to_string()})
+        });
+        answer.insert("held".to_owned(), json!(held));
     }
     Ok(answer)
 }
@@ -251,7 +285,7 @@ async fn table(workspace: &Workspace, asset: &Asset) -> BaseResult<Value> {
     let landed_by = source.and_then(|source| source.landed_by.clone());
     Ok(json!({
         "columns": columns, "rows": known.0, "version": known.1, "updated_at": known.2, "exists": there,
-        "tests": tests(workspace, asset)?, "freshness": freshness(workspace, asset).await?, "sql": sql, "landed_by": landed_by,
+        "tests": tests(workspace, asset).await?, "freshness": freshness(workspace, asset).await?, "sql": sql, "landed_by": landed_by,
     }))
 }
 
@@ -280,7 +314,7 @@ async fn facts(
 }
 
 /// The tests of an asset, with what became of each when it was last run.
-fn tests(workspace: &Workspace, asset: &Asset) -> BaseResult<Vec<Value>> {
+async fn tests(workspace: &Workspace, asset: &Asset) -> BaseResult<Vec<Value>> {
     let Some(id) = &asset.node else { return Ok(Vec::new()) };
     let project = &workspace.project;
     let declared = match id.kind {
@@ -289,7 +323,20 @@ fn tests(workspace: &Workspace, asset: &Asset) -> BaseResult<Vec<Value>> {
         _ => None,
     };
     let builds = newest_builds(workspace)?;
+    // Promises about a landed table are judged when it lands, not when models are built.
+    let promised: BTreeMap<String, Value> = super::quality::last(workspace)
+        .await?
+        .into_iter()
+        .map(|((quality, check), last)| (Project::quality_test(&quality, &check), last))
+        .collect();
     let shown = declared.into_iter().flatten().map(|test| {
+        if let Some(last) = promised.get(&test.name) {
+            let part = |key: &str| last.get(key).cloned().unwrap_or_default();
+            return json!({
+                "name": test.name, "status": part("verdict"), "failures": part("failing"), "at": part("at"),
+                "quality": part("quality"),
+            });
+        }
         let (outcome, at) = last_outcome(&builds, &test.name).unzip();
         let part = |key: &str| outcome.and_then(|outcome| outcome.get(key).cloned());
         json!({"name": test.name, "status": part("status"), "failures": part("failures"), "at": at.map(|at| at.to_string())})
@@ -327,6 +374,43 @@ async fn freshness(workspace: &Workspace, asset: &Asset) -> BaseResult<Value> {
     let found =
         flywheel_runtime::run::freshness(workspace, &[format!("source:{}", id.name)], &[]).await?;
     Ok(found.first().map_or(Value::Null, |one| json!(one)))
+}
+
+/// A profile as the API shows it; null if there is none. What is masked since then is not shown either.
+async fn shown(workspace: &Workspace, name: &str) -> BaseResult<Value> {
+    let Some(kept) = workspace.store.profile(name)? else { return Ok(Value::Null) };
+    let mut profile = Profile::kept(&kept)?;
+    let catalogue = Box::pin(collect(workspace)).await?;
+    let known = catalogue.assets.iter().find(|asset| asset.is_table && asset.name == name);
+    let masked = |column: &str| {
+        known.is_none_or(|asset| asset.columns.iter().any(|one| one.masked && one.name == column))
+    };
+    for column in profile.columns.iter_mut().filter(|column| !column.masked && masked(&column.name))
+    {
+        (column.masked, column.min, column.max, column.mean) = (true, None, None, None);
+        column.quantiles.clear();
+        column.histogram.clear();
+        column.top.clear();
+    }
+    Ok(json!({
+        "table": kept.asset, "version": kept.version, "profiled_at": kept.profiled_at.to_string(),
+        "digest": kept.digest, "profile": profile,
+    }))
+}
+
+async fn profiled(State(app): State<Arc<App>>, place: Place) -> Result<Response> {
+    let name = place.name();
+    let found = app.with(move |workspace| async move { shown(&workspace, &name).await });
+    json_of(&json!({"profiled": found.await?}))
+}
+
+async fn profile_now(State(app): State<Arc<App>>, place: Place) -> Result<Response> {
+    let name = place.name();
+    let found = app.with(move |workspace| async move {
+        Box::pin(profile(&workspace, &name, true)).await?;
+        shown(&workspace, &name).await
+    });
+    json_of(&json!({"profiled": found.await?}))
 }
 
 async fn sample(

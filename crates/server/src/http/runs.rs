@@ -49,6 +49,12 @@ pub(super) fn routes(routes: &mut Routes) {
         "Asks for rows of the quarantine to be tried again",
         replay,
     );
+    routes.post::<Replay, _, _>(
+        "/v1/quarantine/discard",
+        operate,
+        "Asks for open rows of the quarantine to be marked as not wanted",
+        discard,
+    );
     routes.act("/v1/project/reload", operate, "Reads the project's files anew", reload_files);
 }
 
@@ -184,7 +190,7 @@ fn accepted(work: &crate::work::Work) -> Result<Response> {
     Ok(response)
 }
 
-fn ask(app: &App, caller: &Caller, task: Task) -> Result<Response> {
+pub(super) fn ask(app: &App, caller: &Caller, task: Task) -> Result<Response> {
     accepted(&app.queue.ask(app, task, caller.who())?)
 }
 
@@ -270,6 +276,23 @@ async fn replay(
         return Err(unknown("sync", name, workspace.project.syncs.keys()));
     }
     ask(&app, &caller, Task::Replay { sync: input.sync })
+}
+
+async fn discard(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    Input(input): Input<Replay>,
+) -> Result<Response> {
+    let workspace = app.workspace();
+    // All rows of a project are never given up by leaving something out.
+    let Some(name) = input.sync else {
+        return Err(Problem::invalid("it is not said which sync's rows are not wanted")
+            .hint("Name it: {\"sync\": \"orders\"}."));
+    };
+    if !workspace.project.syncs.contains_key(&name) {
+        return Err(unknown("sync", &name, workspace.project.syncs.keys()));
+    }
+    ask(&app, &caller, Task::Discard { name })
 }
 
 async fn reload_files(State(app): State<Arc<App>>) -> Result<Response> {

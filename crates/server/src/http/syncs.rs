@@ -6,25 +6,34 @@ use std::time::Instant;
 
 use axum::extract::State;
 use axum::response::Response;
-use flywheel_base::{Error, Result as BaseResult};
+use flywheel_base::{Error, Result as BaseResult, quantity};
 use flywheel_project::resource::sync::LAKE;
-use flywheel_runtime::Workspace;
 use flywheel_runtime::status::Rows;
+use flywheel_runtime::{Workspace, draft};
 use flywheel_state::Task;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{declared, items, json_of, unknown};
 use crate::app::App;
 use crate::gate::{Access, Permission, Routes};
-use crate::input::{Asked, Place, counted};
-use crate::problem::Result;
+use crate::input::{Asked, Input, Place, counted};
+use crate::live::Live;
+use crate::problem::{Problem, Result};
 use crate::rows;
+use crate::work::reload;
 
 pub(super) fn routes(routes: &mut Routes) {
     let view = Access::Needs(Permission::View);
     routes.get("/v1/syncs", view, "Lists syncs with their last run", syncs);
     routes.get("/v1/syncs/{sync}", view, "Shows a sync with its runs", sync);
+    routes.get(
+        "/v1/syncs/{sync}/lag",
+        Access::Needs(Permission::Operate),
+        "Asks the source how far each stream is behind it",
+        lag,
+    );
     routes.get(
         "/v1/quarantine",
         Access::Needs(Permission::Query),
@@ -37,6 +46,12 @@ pub(super) fn routes(routes: &mut Routes) {
         Access::Needs(Permission::Operate),
         "Connects, and says what is found there",
         test,
+    );
+    routes.post::<NewSync, _, _>(
+        "/v1/connections/{connection}/draft",
+        Access::Needs(Permission::Operate),
+        "Writes a sync file for what a connection holds; keeps it if asked to",
+        draft_of,
     );
 }
 
@@ -182,6 +197,114 @@ async fn connections(State(app): State<Arc<App>>) -> Result<Response> {
         }));
     }
     items(&all)
+}
+
+/// A sync to be written.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct NewSync {
+    /// The sync's name; the connection's if absent.
+    #[serde(default)]
+    sync: Option<String>,
+    /// Streams, or patterns of their names with `*` for anything; all if empty.
+    #[serde(default)]
+    tables: Vec<String>,
+    /// `full`, `incremental` or `cdc`; what suits each stream best if absent.
+    #[serde(default)]
+    read: Option<String>,
+    /// How often it will run, such as `1h`, by which the best is chosen; an hour if absent.
+    #[serde(default)]
+    every: Option<String>,
+    /// Where the rows go: a connection, or the lake if absent.
+    #[serde(default)]
+    destination: Option<String>,
+    /// Whether the file is written into the project, where it must not be yet.
+    #[serde(default)]
+    save: bool,
+}
+
+/// How often a sync runs unless it is said.
+const EVERY: &str = "1h";
+
+async fn draft_of(
+    State(app): State<Arc<App>>,
+    place: Place,
+    Input(input): Input<NewSync>,
+) -> Result<Response> {
+    let (name, workspace) = (place.name(), app.workspace());
+    if !workspace.project.connections.contains_key(&name) {
+        return Err(unknown("connection", &name, workspace.project.connections.keys()));
+    }
+    let read = match input.read.as_deref() {
+        None => None,
+        Some("full") => Some(draft::Mode::Full),
+        Some("incremental") => Some(draft::Mode::Incremental),
+        Some("cdc") => Some(draft::Mode::Cdc),
+        Some(other) => {
+            return Err(Problem::invalid(format!("streams are not read \"{other}\""))
+                .hint("Say full, incremental or cdc, or leave it out."));
+        }
+    };
+    let every = input.every.as_deref().unwrap_or(EVERY);
+    let every_us = quantity::duration_us(every).map_err(|e| e.context("every"))?;
+    let wish = draft::Wish {
+        sync: input.sync.unwrap_or_else(|| name.clone()),
+        tables: input.tables,
+        except: Vec::new(),
+        read,
+        every_s: every_us.unsigned_abs() / 1_000_000,
+        destination: input.destination.unwrap_or_else(|| LAKE.to_owned()),
+    };
+    let file = draft::file_of(&wish.sync)?;
+    let (sync, keep) = (wish.sync.clone(), input.save);
+    let found = app.with(move |workspace| async move {
+        let look = draft::draft(&workspace, &name, &wish);
+        let text = tokio::time::timeout(TEST_TIME, look).await.unwrap_or_else(|_| {
+            Err(Error::unavailable(format!(
+                "the connection \"{name}\" does not answer within 30 seconds"
+            )))
+        })?;
+        if keep {
+            draft::save(&workspace, &wish.sync, &text)?;
+        }
+        Ok(text)
+    });
+    let text = found.await?;
+    if keep {
+        let shared = Arc::clone(&app);
+        let made = workspace.dir().join(&file);
+        app.with(move |_| async move {
+            // What the project cannot be read with is not left in it.
+            match reload(&shared).await {
+                Ok(_) => Ok(()),
+                Err(error) => {
+                    std::fs::remove_file(&made).map_err(|e| Error::io("remove", &made, e))?;
+                    Err(error.context(
+                        "the sync was not kept, because the project cannot be read with it",
+                    ))
+                }
+            }
+        })
+        .await?;
+        app.tell(Live::new("changed", json!({"what": ["assets", "status"]})));
+    }
+    json_of(&json!({"sync": sync, "file": file, "yaml": text, "saved": keep}))
+}
+
+async fn lag(State(app): State<Arc<App>>, place: Place) -> Result<Response> {
+    let (name, workspace) = (place.name(), app.workspace());
+    if !workspace.project.syncs.contains_key(&name) {
+        return Err(unknown("sync", &name, workspace.project.syncs.keys()));
+    }
+    let found = app.with(move |workspace| async move {
+        let look = flywheel_runtime::lag::lag(&workspace, std::slice::from_ref(&name));
+        tokio::time::timeout(TEST_TIME, look).await.unwrap_or_else(|_| {
+            Err(Error::unavailable(format!(
+                "the source of \"{name}\" does not answer within 30 seconds"
+            )))
+        })
+    });
+    items(&found.await?)
 }
 
 /// How long a test of a connection may take.

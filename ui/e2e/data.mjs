@@ -1,0 +1,133 @@
+// What people do on the pages of data and administration, against a real server.
+import assert from "node:assert/strict";
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+
+/** The number in one of the figures of a page. */
+const figure = async (page, label) => Number((await page.locator(".figures > div", { hasText: label }).locator("dd").first().innerText()).replaceAll(",", ""));
+
+/** From a new connection to its first landed rows, by clicks alone. */
+async function createSync({ page, project, settled, accessible, say }) {
+  mkdirSync(join(project, "data", "visits"), { recursive: true });
+  writeFileSync(join(project, "data", "visits", "visits.csv"), "visit_id,customer_id,page\n1,c-1,/home\n2,c-2,/sale\n");
+  writeFileSync(join(project, "connections", "web.yaml"), "connection: web\ntype: csv\ndescription: Visits of the web shop.\noptions: {folder: data/visits}\n");
+  await page.goto("/connections");
+  await page.getByRole("button", { name: "Read the files anew" }).click();
+  await page.getByRole("link", { name: "web", exact: true }).click();
+  await page.getByRole("button", { name: "Test" }).click();
+  await page.getByText(/It answers, with 1 streams/).waitFor();
+  await page.getByRole("button", { name: "New sync" }).click();
+  await page.getByRole("button", { name: /^Next/ }).click();
+  await page.getByLabel("Name of the sync").fill("../web");
+  await page.getByText("Letters, digits, _ and - only.").waitFor();
+  await page.getByLabel("Name of the sync").fill("web");
+  await page.getByRole("button", { name: "Everything, each time" }).click();
+  await page.getByRole("button", { name: "Write the file" }).click();
+  await page.getByText("connection: web").waitFor();
+  await accessible(page, "the file of a new sync");
+  await page.getByRole("button", { name: "Keep this file" }).click();
+  await page.getByText("Kept as syncs/web.yaml.").waitFor();
+  await page.getByRole("button", { name: "Run now" }).click();
+  await page.waitForURL("**/syncs/web");
+  await page.locator("h1").getByText("succeeded").waitFor();
+  await settled(page);
+  assert.equal(await figure(page, "Rows landed"), 2);
+  say("a sync is made of a connection in five steps and lands its rows");
+}
+
+/** A row that was set aside is mended in its file and lands. */
+async function mendRows({ page, project, settled, accessible, say }) {
+  await page.goto("/syncs/orders?tab=aside");
+  await settled(page);
+  const before = await figure(page, "Rows set aside");
+  assert(before > 0, "the shop has no bad row");
+  await accessible(page, "rows set aside");
+  const folder = join(project, "data", "orders");
+  const bad = readdirSync(folder).map((name) => join(folder, name)).find((path) => readFileSync(path, "utf8").includes(",two,"));
+  assert(bad, "no file has a quantity in words");
+  writeFileSync(bad, readFileSync(bad, "utf8").replace(",two,", ",2,"));
+  await page.getByRole("button", { name: "Replay" }).click();
+  await page.waitForFunction((count) => [...document.querySelectorAll(".figures > div")].some((one) => one.textContent?.startsWith("Rows set aside") && Number(one.querySelector("dd")?.textContent?.replaceAll(",", "")) === count - 1), before);
+  await page.getByRole("button", { name: "Landed later" }).click();
+  await page.locator(".grid tbody tr").first().waitFor();
+  assert.equal(await page.locator(".grid tbody tr").count(), 1);
+  say(`a row of ${before} that were set aside is mended and lands`);
+}
+
+/** A column is searched, its table found, profiled and looked into. */
+async function search({ page, settled, accessible, say }) {
+  await page.goto("/catalogue");
+  await settled(page);
+  await page.getByRole("searchbox").fill("country");
+  await page.locator(".cat-column").first().waitFor();
+  await page.locator(".cat-facets").getByRole("button", { name: /^Model/ }).click();
+  await page.getByRole("link", { name: "mart.orders" }).click();
+  await page.getByRole("tab", { name: /Columns/ }).click();
+  await page.getByRole("button", { name: /^Profile/ }).click();
+  await page.getByRole("columnheader", { name: "Filled" }).waitFor();
+  await accessible(page, "a profile");
+  await page.getByRole("tab", { name: "Sample" }).click();
+  await page.locator(".cat-sample tbody tr").first().waitFor();
+  say("a column is searched, its table found, profiled and looked into");
+}
+
+/** A promise that is broken is judged, told with its rows, and named on the page of its table. */
+async function judge({ page, project, settled, accessible, say }) {
+  mkdirSync(join(project, "quality"), { recursive: true });
+  writeFileSync(join(project, "quality", "customers.yaml"), "quality: customers\ntable: source('raw', 'customers')\nowner: crm\nhidden: [email]\nchecks:\n  - {metric: invalidValues, column: country, arguments: {validValues: [France]}, mustBe: 0, severity: warn}\n  - {metric: duplicateValues, column: customer_id, mustBe: 0}\n");
+  await page.goto("/connections");
+  await page.getByRole("button", { name: "Read the files anew" }).click();
+  await page.getByText("The files were read anew").waitFor();
+  await page.goto("/quality");
+  await settled(page);
+  await page.getByRole("button", { name: "Judge now" }).click();
+  await page.getByRole("link", { name: "invalid_values_country" }).click();
+  await page.getByText("warned").first().waitFor();
+  await page.locator(".quality-rows tbody tr").first().waitFor();
+  await accessible(page, "a quality file");
+  assert.match(await page.locator(".quality-rows").innerText(), /hidden/);
+  await page.goto("/catalogue/raw.customers");
+  await page.getByText("quality_customers_invalid_values_country").waitFor();
+  say("a broken promise is told with rows that broke it, without what is hidden");
+}
+
+/** Somebody is invited, a token is made, shown once and revoked, and the log of it all is proved. */
+async function administer({ page, settled, accessible, say }) {
+  await page.goto("/admin");
+  await settled(page);
+  await page.getByRole("button", { name: "Invite" }).click();
+  const window = page.locator(".ant-modal");
+  await window.getByLabel("Name").fill("grace");
+  await window.getByRole("radio", { name: /Analyst/ }).check();
+  await accessible(page, "an invitation");
+  await window.getByRole("button", { name: "Invite" }).click();
+  await page.getByText(/\/setup\?token=fws_/).waitFor();
+  await page.getByRole("button", { name: "Close" }).last().click();
+  await page.getByText("invited").waitFor();
+  await page.getByRole("tab", { name: "Tokens" }).click();
+  await page.getByRole("button", { name: "New token" }).first().click();
+  await window.getByLabel("What it is for").fill("web-shop");
+  await window.getByRole("checkbox", { name: /ingest/ }).check();
+  await window.getByRole("button", { name: "Make the token" }).click();
+  const secret = await page.locator(".ant-modal pre").first().innerText();
+  assert.match(secret, /^fwt_/);
+  await page.getByRole("button", { name: "I have copied it" }).click();
+  await page.reload();
+  await settled(page);
+  assert(!(await page.content()).includes(secret), "the token is shown twice");
+  await page.getByRole("button", { name: "Revoke: web-shop" }).click();
+  await page.locator(".ant-modal-confirm").getByRole("button", { name: "Revoke" }).click();
+  await page.getByText("revoked").waitFor();
+  await page.getByRole("tab", { name: "Audit" }).click();
+  await page.getByRole("button", { name: "Verify" }).click();
+  await page.getByText(/entries are as they were written/).waitFor();
+  await accessible(page, "the audit log");
+  say("an invitation, a token shown once and revoked, and the proof of the log");
+}
+
+export const journeys = { createSync, mendRows, search, judge, administer };
+
+/** All of it, by the owner. */
+export async function data(given) {
+  for (const journey of Object.values(journeys)) await journey(given);
+}

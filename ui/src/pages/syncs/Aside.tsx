@@ -1,0 +1,92 @@
+/** Rows that a sync set aside: why, where, and as they were read. */
+import { App, Button } from "antd";
+import { useMemo, useState } from "react";
+import { part, useDo, useGet, type Cell, type Table, type Work } from "../../api";
+import { groupBy } from "../../group";
+import { useWords } from "../../i18n";
+import { useWho } from "../../session";
+import { Ask, Card, Chip, Choice, Empty, Grid, Trouble, Trust } from "../../ui/basics";
+import { Icon } from "../../ui/icons";
+import { Asked } from "./parts";
+import own from "./words";
+
+type Which = "open" | "replayed" | "discarded";
+interface Row { id: string; stream: string; file: string; line: number | null; column: string | null; code: string; reason: string; raw: string; at: string | null }
+
+const LIMIT = 1_000;
+
+/** Rows of `system.quarantine` by the names of its columns. */
+export function rowsOf({ columns, rows }: Pick<Table, "columns" | "rows">): Row[] {
+  const at = (name: string) => columns.findIndex((column) => column.name === name);
+  const [id, stream, file, line, column, code, reason, raw, first] = ["quarantine_id", "stream", "file", "line", "column", "code", "reason", "raw", "first_at"].map(at);
+  const text = (row: Cell[], which = -1) => { const cell = row[which]; return cell === null || cell === undefined ? null : String(cell); };
+  return rows.map((row) => ({
+    id: text(row, id) ?? "", stream: text(row, stream) ?? "", file: text(row, file) ?? "", line: text(row, line) === null ? null : Number(text(row, line)), column: text(row, column),
+    code: text(row, code) ?? "", reason: text(row, reason) ?? "", raw: text(row, raw) ?? "", at: text(row, first),
+  }));
+}
+
+const causeOf = (row: Row) => `${row.stream}\u0000${row.code}\u0000${row.column ?? ""}`;
+
+export function Aside({ sync, open }: { sync: string; open: number }) {
+  const { t, n } = useWords(own);
+  const { can } = useWho();
+  const { modal } = App.useApp();
+  const [which, setWhich] = useState<Which>("open");
+  const [cause, setCause] = useState<string | null>(null);
+  const rows = useGet<Table>(can("query") ? `/v1/quarantine?sync=${part(sync)}&status=${which}&limit=${LIMIT}` : null);
+  const replay = useDo<Work>(() => ["POST", "/v1/quarantine/replay", { sync }]);
+  const discard = useDo<Work>(() => ["POST", "/v1/quarantine/discard", { sync }]);
+  const give = () => modal.confirm({ title: t("discard.title", { count: n(open), name: sync }), content: t("discard.text"), okText: t("discard.go"), okButtonProps: { danger: true }, cancelText: t("f.cancel"), onOk: () => discard.mutate() });
+  const buttons = can("operate") && open > 0 && (
+    <span className="row">
+      <Button danger loading={discard.isPending} onClick={give}>{t("discard")}</Button>
+      <Button type="primary" icon={<Icon name="undo" size={14} />} loading={replay.isPending} onClick={() => replay.mutate()}>{t("replay")}</Button>
+    </span>
+  );
+  return (
+    <>
+      {(replay.error ?? discard.error) && <Trouble error={replay.error ?? discard.error} />}
+      {replay.data && <Asked work={replay.data} text="replay.asked" />}
+      {discard.data && <Asked work={discard.data} />}
+      <Card flush title={t("aside")} extra={rows.data && <Trust read={rows.dataUpdatedAt} sql={rows.data.sql} rows={rows.data.row_count} took_ms={rows.data.elapsed_ms} cut={rows.data.truncated} />}>
+        <p className="syncs-about">{t("aside.text")}</p>
+        <div className="syncs-bar">
+          {can("query") && <Choice label={t("f.status")} value={which} choose={(next) => { setWhich(next); setCause(null); }} of={(["open", "replayed", "discarded"] as const).map((key) => ({ key, label: t(`aside.${key}`) }))} />}
+          {buttons}
+        </div>
+        {can("query") ? <Ask of={rows}>{(table) => <Rows all={rowsOf(table)} which={which} cause={cause} choose={setCause} />}</Ask> : <Empty icon="info" text={t("aside.denied", { count: n(open) })} />}
+      </Card>
+    </>
+  );
+}
+
+function Rows({ all, which, cause, choose }: { all: Row[]; which: Which; cause: string | null; choose: (cause: string | null) => void }) {
+  const { t, n, day } = useWords(own);
+  const causes = useMemo(() => [...groupBy(all, causeOf).entries()].sort(([, a], [, b]) => b.length - a.length), [all]);
+  const shown = cause === null ? all : all.filter((row) => causeOf(row) === cause);
+  if (!all.length) return <Empty icon="check" text={t(which === "open" ? "aside.none" : `aside.none.${which}`)} />;
+  return (
+    <>
+      {causes.length > 1 && (
+        <div className="syncs-causes" role="group" aria-label={t("aside.causes")}>
+          <button type="button" aria-pressed={cause === null} onClick={() => choose(null)}><b>{n(all.length)}</b><span>{t("aside.all")}</span></button>
+          {causes.map(([key, rows]) => (
+            <button key={key} type="button" aria-pressed={cause === key} onClick={() => choose(cause === key ? null : key)}><b>{n(rows.length)}</b><span>{rows[0]?.code}{rows[0]?.column && <> · <code>{rows[0].column}</code></>}</span></button>
+          ))}
+        </div>
+      )}
+      <Grid
+        rows={shown} rowKey={(row) => row.id} label={t("aside")} page={25}
+        columns={[
+          { key: "place", title: t("aside.place"), wrap: true, cell: (row) => <><code>{row.file}</code>{row.line !== null && <div className="quiet small">{t("aside.line", { line: n(row.line) })}</div>}</>, by: (row) => `${row.file} ${row.line ?? ""}` },
+          { key: "why", title: t("aside.why"), wrap: true, cell: (row) => <><Chip>{row.code}</Chip>{row.column && <> <code>{row.column}</code></>}<div>{row.reason}</div></>, by: (row) => row.code },
+          { key: "raw", title: t("aside.raw"), wrap: true, cell: (row) => <code className="syncs-raw">{row.raw}</code> },
+          { key: "stream", title: t("stream"), cell: (row) => <code>{row.stream}</code>, by: (row) => row.stream },
+          { key: "since", title: t("aside.since"), cell: (row) => day(row.at), by: (row) => row.at },
+        ]}
+      />
+      {all.length === LIMIT && <p className="quiet small" style={{ padding: "8px 18px" }}>{t("aside.cut", { count: n(LIMIT) })}</p>}
+    </>
+  );
+}

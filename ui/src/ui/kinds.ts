@@ -1,0 +1,55 @@
+/** What people call the kinds of assets. */
+import { dictionary, useWords } from "../i18n";
+
+const words = dictionary(
+  {
+    "asset.source": "Landed table",
+    "asset.landed": "Landed table",
+    "asset.model": "Model",
+    "asset.seed": "Seed",
+    "asset.snapshot": "Snapshot",
+    "asset.table": "Table",
+    "asset.metric": "Metric",
+    "asset.semantic": "Semantic view",
+    "asset.learner": "Learner",
+    "asset.policy": "Policy",
+    "asset.action": "Action",
+    "asset.connection": "Connection",
+    "asset.sync": "Sync",
+    "asset.system": "System table",
+    "asset.quality": "Quality file",
+    "asset.dictionary": "Dictionary",
+    "asset.link": "Link",
+    "asset.split": "Split",
+    "asset.schedule": "Schedule",
+    "asset.exposure": "Exposure",
+  },
+  {
+    "asset.source": "入湖表",
+    "asset.landed": "入湖表",
+    "asset.model": "模型",
+    "asset.seed": "种子表",
+    "asset.snapshot": "快照表",
+    "asset.table": "表",
+    "asset.metric": "指标",
+    "asset.semantic": "语义视图",
+    "asset.learner": "学习器",
+    "asset.policy": "策略",
+    "asset.action": "动作",
+    "asset.connection": "连接",
+    "asset.sync": "同步",
+    "asset.system": "系统表",
+    "asset.quality": "质量文件",
+    "asset.dictionary": "码表",
+    "asset.link": "关联",
+    "asset.split": "拆分",
+    "asset.schedule": "计划任务",
+    "asset.exposure": "下游应用",
+  },
+);
+
+/** The word for a kind of asset, or the kind itself when a newer server says one that these pages do not know. */
+export function useKind(): (kind: string) => string {
+  const { word } = useWords(words);
+  return (kind) => word("asset", kind);
+}
