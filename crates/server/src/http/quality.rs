@@ -62,7 +62,8 @@ pub(super) async fn last(workspace: &Workspace) -> BaseResult<BTreeMap<(String, 
         "select {SHOWN} from (select *, row_number() over (partition by quality, \"check\" \
          order by at desc, result_id) as place from system.quality_results) as ranked where place = 1"
     );
-    let table = rows::query(&workspace.lake_session().await?, &sql, rows::ANSWER_ROWS_MAX).await?;
+    let table =
+        rows::query(&workspace.session_for(&sql).await?, &sql, rows::ANSWER_ROWS_MAX).await?;
     let text = |row: &Map<String, Value>, key: &str| {
         row.get(key).and_then(Value::as_str).unwrap_or_default().to_owned()
     };
@@ -153,7 +154,7 @@ async fn one(
             "select {SHOWN} from system.quality_results where quality = {} order by at desc, \"check\" limit {count}",
             rows::literal(&name)
         );
-        let table = rows::query(&workspace.lake_session().await?, &sql, count).await?;
+        let table = rows::query(&workspace.session_for(&sql).await?, &sql, count).await?;
         let quality = workspace.project.qualities.get(&name);
         Ok(json!({
             "quality": name, "file": quality.map(|quality| &quality.file),
@@ -177,7 +178,7 @@ async fn failing(
              where quality = {} and sample is not null order by at desc, \"check\" limit {count}",
             rows::literal(&name)
         );
-        rows::query(&workspace.lake_session().await?, &sql, count).await
+        rows::query(&workspace.session_for(&sql).await?, &sql, count).await
     });
     json_of(&found.await?)
 }

@@ -335,7 +335,7 @@ async fn test(State(app): State<Arc<App>>, place: Place) -> Result<Response> {
             json!({"ok": true, "elapsed_ms": elapsed_ms(watch), "streams": streams.iter().map(|one| &one.name).collect::<Vec<_>>()})
         }
         Err(error) => {
-            let problem = crate::problem::Problem::from(error);
+            let problem = Problem::from(error);
             json!({"ok": false, "elapsed_ms": elapsed_ms(watch), "code": problem.code, "detail": problem.detail, "hint": problem.hint})
         }
     })
