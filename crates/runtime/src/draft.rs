@@ -87,8 +87,9 @@ pub fn save(workspace: &Workspace, sync: &str, text: &str) -> Result<String> {
     let made = File::create_new(&path).and_then(|mut file| file.write_all(text.as_bytes()));
     made.map_err(|error| match error.kind() {
         std::io::ErrorKind::AlreadyExists => {
-            Error::invalid(format!("{} is there already", path.display()))
-                .hint("Nothing was written. Give the sync another name.")
+            Error::invalid(format!("{} is there already", path.display())).hint(
+                "Nothing was written. Give the sync another name: `--name` at the command line.",
+            )
         }
         _ => Error::io("write", &path, error),
     })?;

@@ -318,7 +318,8 @@ mod tests {
                 let group = request.cap.and_then(|cap| cap.groups.get(item as usize));
                 let most = request.cap.map_or(usize::MAX, |cap| cap.most);
                 let listed = group.map_or(0, |group| of_group.get(group).copied().unwrap_or(0));
-                if made.len() < request.count && listed < most && !made.contains(&item) {
+                let has_room = group.is_none() || listed < most;
+                if made.len() < request.count && has_room && !made.contains(&item) {
                     made.push(item);
                     if let Some(group) = group {
                         of_group.insert(*group, listed + 1);

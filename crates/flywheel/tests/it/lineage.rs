@@ -175,6 +175,10 @@ fn named<'a>(events: &'a [Value], job: &str, phase: &str) -> &'a Value {
 fn a_run_is_told_in_the_words_of_openlineage() {
     let house = shop();
     house.write("flywheel.yaml", "name: shop\nopenlineage: {file: told/events.jsonl}\n");
+    house.write(
+        "data/orders.csv",
+        "id,customer,Betrag,mail,status\n4,c1,10.5,a@x.example,paid\n5,c2,30,b@x.example,lost\n6,c3,20,a@x.example,paid\n",
+    );
     house.ok(&["sync"]);
     house.ok(&["build", "--full-refresh"]);
     let events = told(&house);
@@ -228,6 +232,10 @@ fn a_failed_model_and_a_failed_test_are_told_with_their_reasons() {
         "name: shop\nopenlineage: {namespace: acme, file: told/events.jsonl, sql: false}\n",
     );
     house.write("data/orders.csv", "id,customer,Betrag,mail,status\n1,,10.5,a@x.example,paid\n");
+    house.write(
+        "models/mart/customers.sql",
+        "{{ config(materialized='table') }} select nullif(customer, '') as customer, max(mail) as mail, sum(amount) as spent, count(*) as orders from {{ source('raw', 'orders') }} where status = 'paid' group by customer",
+    );
     house.write("models/mart/broken.sql", "{{ config(materialized='table') }} select cast(customer as int) as n from {{ source('raw', 'orders') }} where id = 7 union all select 1 / 0");
     house.ok(&["sync"]);
     house.fails(1, &["build"]);

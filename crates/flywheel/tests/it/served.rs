@@ -253,10 +253,10 @@ fn connections_are_secret_with_a_certificate_and_a_key_of_another_is_refused() {
     let (certificate, key) = (ours.certificate.to_string_lossy(), ours.key.to_string_lossy());
     let strange = other.key.to_string_lossy();
     let complaint =
-        house.fails(1, &["serve", "--tls-certificate", &certificate, "--tls-key", &strange]);
+        house.fails(2, &["serve", "--tls-certificate", &certificate, "--tls-key", &strange]);
     assert!(complaint.contains("does not belong to the certificate"), "{complaint}");
     let complaint =
-        house.fails(1, &["serve", "--tls-certificate", &certificate, "--tls-key", &certificate]);
+        house.fails(2, &["serve", "--tls-certificate", &certificate, "--tls-key", &certificate]);
     assert!(complaint.contains("a private key in no form we know"), "{complaint}");
     let arguments = ["serve", "--listen", "127.0.0.1:0", "--tls-certificate", &certificate];
     let dir = house.dir();

@@ -340,6 +340,8 @@ impl Stepping<'_> {
             .values()
             .filter(|run| run.status == RunStatus::Waiting && run.due_at <= self.now)
             .filter(|run| !self.added.contains(&run.id))
+            // What was added begins with the next step, and the past is not begun before it.
+            .filter(|run| run.cause != Cause::Backfill || self.added.is_empty())
             .filter(|run| !(run.cause.is_automatic() && self.is_paused(&run.schedule)))
             .filter_map(|run| {
                 let priority = self.plans.get(&run.schedule)?.priority;

@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
-use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
 use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::LogicalPlan;
+use datafusion::physical_plan::coop::CooperativeExec;
 use datafusion::physical_plan::{ExecutionPlan, displayable, execute_stream};
 use flywheel_base::{ErrorKind, Result, digest};
 use futures::{StreamExt, TryStreamExt, stream};
@@ -18,6 +19,9 @@ use super::scalars;
 use crate::failure::from_engine;
 use crate::{RowStream, TableName, shape};
 
+/// What makes many rows of few: between two batches of its input others would wait for as long as that takes.
+const MULTIPLYING: [&str; 5] =
+    [HASH_JOIN, "CrossJoinExec", "NestedLoopJoinExec", "SortMergeJoinExec", "UnnestExec"];
 /// The join that cannot spill.
 const HASH_JOIN: &str = "HashJoinExec";
 /// The sort-merge join needs at least two partitions to be chosen.
@@ -149,7 +153,8 @@ impl Query {
             true => self.plan.clone(),
             false => scalars::resolved(state, &self.plan).await.map_err(from_engine)?,
         };
-        state.create_physical_plan(&plan).await.map_err(from_engine)
+        let plan = state.create_physical_plan(&plan).await.map_err(from_engine)?;
+        yielding(plan)
     }
 
     fn reserved(&self) -> usize {
@@ -195,4 +200,18 @@ fn refused<T>(outcome: &Result<T>, plan: &Arc<dyn ExecutionPlan>) -> Option<Stri
     let error = outcome.as_ref().err().filter(|error| error.kind() == ErrorKind::Exhausted)?;
     let joins = displayable(plan.as_ref()).indent(false).to_string().contains(HASH_JOIN);
     joins.then(|| error.report())
+}
+
+/// Lets a plan make room for others after every few batches, also where rows are multiplied: the engine asks
+/// for that at the leaves only, so a runaway join could neither be ended nor be worked beside.
+fn yielding(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
+    let wrapped = plan.transform_up(|plan| {
+        Ok(if MULTIPLYING.contains(&plan.name()) {
+            let yields: Arc<dyn ExecutionPlan> = Arc::new(CooperativeExec::new(plan));
+            Transformed::yes(yields)
+        } else {
+            Transformed::no(plan)
+        })
+    });
+    Ok(wrapped.map_err(from_engine)?.data)
 }

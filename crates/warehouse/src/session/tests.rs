@@ -3,6 +3,7 @@
 mod slt;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
 use flywheel_base::{ErrorKind, Timestamp};
@@ -326,5 +327,20 @@ async fn an_expression_sees_columns_and_no_table() {
     for bad in ["middle", "(select 1 from raw.orders)", "left +", "left; drop table x"] {
         let error = t.lake.evaluate(bad, &rows).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Invalid, "{bad}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn a_query_that_multiplies_rows_without_end_leaves_room_and_can_be_ended() {
+    let t = TestLake::new().await;
+    let session = t.lake.session(shop(&t).await).unwrap();
+    for condition in ["true", "a.value < b.value", "a.value % 2 = b.value % 2"] {
+        let sql = format!(
+            "select sum(a.value * b.value) from generate_series(1, 3000000) a join generate_series(1, 3000000) b on {condition}"
+        );
+        let query = session.query(&sql).await.unwrap();
+        // One thread has both: if the query never yields, this waits for ever.
+        let ended = tokio::time::timeout(Duration::from_millis(200), query.collect()).await;
+        assert!(ended.is_err(), "{condition}: 9 × 10^12 pairs cannot have been added up");
     }
 }

@@ -68,7 +68,7 @@ fn a_rise_is_found_within_a_few_hundred_and_two_million_equal_values_ring_never(
         }
         assert_eq!((detector.window(), detector.alarms()), (1_000_000, 0));
     }
-    let mut delays: Vec<u32> = (0..25)
+    let mut delays: Vec<u32> = (0..201)
         .map(|seed| {
             let mut rng = Rng::new(100 + seed);
             let mut detector = Adwin::new(0.002).unwrap();
@@ -83,7 +83,7 @@ fn a_rise_is_found_within_a_few_hundred_and_two_million_equal_values_ring_never(
         })
         .collect();
     delays.sort_unstable();
-    assert!(delays[12] <= 200, "{delays:?}");
+    assert!(delays[100] <= 200, "{}", delays[100]);
 }
 
 #[test]
