@@ -12,7 +12,8 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::destination::{Checkpoint, DestinationEntry, NewTargetColumns, Refused, Written};
-use crate::kafka::testing::{connection, topic};
+use crate::kafka::Isolation;
+use crate::kafka::testing::{cluster, connection, topic};
 use crate::page::{Page, Position};
 use crate::source::contract::{cells, now};
 use crate::source::{ReadRequest, SourceContext, SourceEntry};
@@ -83,8 +84,29 @@ async fn pages(stream: Value, columns: &[(&str, &str)]) -> Vec<Page> {
     source.read(&request).try_collect().await.unwrap()
 }
 
+/// Waits until readers see what was committed: a broker answers a commit before it has marked the messages. A
+/// transaction that a test leaves open is not waited for.
+fn marked(topic: &str) {
+    let cluster = cluster(connection());
+    let end = |isolation| {
+        let client = cluster.reader("marked", isolation).unwrap();
+        let partitions = cluster.partitions_of(&client, topic).unwrap().into_iter();
+        partitions.map(|one| cluster.extent(&client, topic, one).unwrap().high).sum::<i64>()
+    };
+    for _ in 0..MARKED_LOOKS_MAX {
+        if end(Isolation::Committed) == end(Isolation::All) {
+            return;
+        }
+        std::thread::park_timeout(std::time::Duration::from_millis(20));
+    }
+}
+
+/// How often is looked whether everything is marked.
+const MARKED_LOOKS_MAX: usize = 50;
+
 /// Keys and values as text, in order; `∅` is no value.
 async fn seen(topic: &str) -> Vec<String> {
+    marked(topic);
     let stream =
         json!({ "topic": topic, "format": "text", "metadata": ["key"], "tombstones": "mark" });
     let rows = cells(&pages(stream, &[]).await);
