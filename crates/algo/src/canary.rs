@@ -65,7 +65,7 @@ pub fn first_share(shares: &[f64], audience: f64, units_min: u64) -> usize {
         return 0;
     }
     let enough = |share: &f64| share * audience >= units_min as f64;
-    shares.iter().position(enough).unwrap_or(shares.len().saturating_sub(1))
+    shares.iter().position(enough).unwrap_or_else(|| shares.len().saturating_sub(1))
 }
 
 /// How many effective units the stages of a trial have when each has lasted one moment of `audience` units: about so

@@ -242,7 +242,9 @@ mod tests {
             ("text", "text", "text"),
         ] {
             let (one, two): (ColumnType, ColumnType) = (a.parse().unwrap(), b.parse().unwrap());
-            let told = |kind: Option<ColumnType>| kind.map_or("none".to_owned(), |k| k.to_string());
+            let told = |kind: Option<ColumnType>| {
+                kind.map_or_else(|| "none".to_owned(), |k| k.to_string())
+            };
             assert_eq!(told(one.common(two)), expected, "{a} and {b}");
             assert_eq!(told(two.common(one)), expected, "{b} and {a}");
         }

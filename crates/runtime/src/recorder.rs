@@ -90,7 +90,7 @@ impl<'a> Recorder<'a> {
             detail: Value::Object(serde_json::Map::new()),
         };
         store.start_run(&run)?;
-        let ours = store.path().parent().unwrap_or(Path::new("."));
+        let ours = store.path().parent().unwrap_or_else(|| Path::new("."));
         let log = Mutex::new(RunLog::begin(ours, &run.run_id, started_at));
         let began = Event::Began { run_id: run.run_id.clone(), kind: run.kind.clone() };
         let teller = Teller::of(workspace, &run);

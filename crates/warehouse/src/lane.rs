@@ -177,7 +177,8 @@ impl Lane {
         if let Some(done) = self.committed_before(head.as_ref(), write.checkpoint.as_ref()) {
             return Ok(done);
         }
-        let head = if write.widens() { self.widen(&write.rows.schema()).await? } else { head };
+        let head =
+            if write.widens() { Box::pin(self.widen(&write.rows.schema())).await? } else { head };
         let checkpoint = write.checkpoint.clone();
         let label =
             Label { operation: write.operation.clone(), properties: write.properties.clone() };

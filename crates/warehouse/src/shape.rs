@@ -226,7 +226,7 @@ pub(crate) fn fit(
     for field in table.fields() {
         let index = position(&given, field.name());
         sources.push(index);
-        let given = index.map_or(field.data_type(), |index| given.field(index).data_type());
+        let given = index.map_or_else(|| field.data_type(), |index| given.field(index).data_type());
         if holds(field.data_type(), given) {
             fields.push(Arc::clone(field));
             continue;

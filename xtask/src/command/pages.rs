@@ -34,10 +34,11 @@ pub(crate) fn pages(context: &Context) -> Result<Tally> {
     for (what, arguments) in [("types", &["run", "check"][..]), ("units", &["test"][..])] {
         tally.record(&format!("pages: {what}"), process::succeeds(&mut npm(&folder, arguments))?);
     }
-    let browser = std::env::var("CHROMIUM").unwrap_or_else(|_| CHROMIUM.to_owned());
+    let browser = std::env::var_os("CHROMIUM").unwrap_or_else(|| CHROMIUM.into());
     if !Path::new(&browser).is_file() {
         println!(
-            "NOT RUN: there is no {browser}, so no page was opened. Install Chromium, or name it in CHROMIUM."
+            "NOT RUN: there is no {}, so no page was opened. Install Chromium, or name it in CHROMIUM.",
+            Path::new(&browser).display()
         );
         return Ok(tally);
     }

@@ -191,10 +191,10 @@ fn conclude(app: &App, changes: &Changes) {
     match (tasks, breaks.is_empty()) {
         (0, true) => {}
         (_, true) => {
-            app.output.message(&format!("apply it: flywheel apply {}{other}", changes.digest))
+            app.output.message(&format!("apply it: flywheel apply {}{other}", changes.digest));
         }
         (_, false) => {
-            app.output.message("it cannot be applied; readers keep the last good version")
+            app.output.message("it cannot be applied; readers keep the last good version");
         }
     }
 }

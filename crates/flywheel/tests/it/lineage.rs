@@ -168,7 +168,8 @@ fn told(house: &House) -> Vec<Value> {
 fn named<'a>(events: &'a [Value], job: &str, phase: &str) -> &'a Value {
     let found =
         events.iter().rfind(|event| event["job"]["name"] == job && event["eventType"] == phase);
-    found.unwrap_or_else(|| panic!("no {phase} of {job} in {events:#?}"))
+    assert!(found.is_some(), "no {phase} of {job} in {events:#?}");
+    found.unwrap()
 }
 
 #[test]

@@ -376,7 +376,7 @@ fn a_score_learns_what_places_of_many_names_are_worth() {
     let mut rows = "row,at,town,age,clicked\n".to_owned();
     for row in 0..6_000 {
         let town = rng.below(300);
-        let clicked = u8::from(rng.chance(if town % 3 == 0 { 0.8 } else { 0.1 }));
+        let clicked = u8::from(rng.chance(if town.is_multiple_of(3) { 0.8 } else { 0.1 }));
         let town = if row % 50 == 7 { String::new() } else { format!("town {town}") };
         let at = format!("2024-05-{:02} 10:00:00", 1 + row / 300);
         rows.push_str(&format!("r{row},{at},{town},{},{clicked}\n", 20 + rng.below(60)));

@@ -104,11 +104,8 @@ impl Sender {
         let Ok(_guard) = timeout_at(deadline, SENDING.lock()).await else { return };
         for target in &self.targets {
             // A delivery that is cut off is repeated: its receiver knows it by run and phase.
-            match timeout_at(deadline, self.send_to(target)).await {
-                Ok(Err(error)) => {
-                    tracing::warn!(error = %error.report(), "events of OpenLineage are not sent");
-                }
-                Ok(Ok(())) | Err(_) => {}
+            if let Ok(Err(error)) = timeout_at(deadline, self.send_to(target)).await {
+                tracing::warn!(error = %error.report(), "events of OpenLineage are not sent");
             }
         }
     }

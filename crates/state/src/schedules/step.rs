@@ -402,7 +402,7 @@ impl Stepping<'_> {
             (End::Stopped, None) => return self.interrupted(id),
             (End::Failed { class, error }, _) => (class, error),
         };
-        self.failed(id, class, error);
+        self.failed(id, &class, error);
     }
 
     fn succeeded(&mut self, id: &str) {
@@ -414,15 +414,15 @@ impl Stepping<'_> {
         }
     }
 
-    fn failed(&mut self, id: &str, class: String, error: String) {
-        self.log_attempt(id, &class);
+    fn failed(&mut self, id: &str, class: &str, error: String) {
+        self.log_attempt(id, class);
         let (now, plans) = (self.now, self.plans);
         let Some(run) = self.board.runs.get_mut(id) else { return };
         run.failures += 1;
-        (run.error_class, run.error) = (Some(class.clone()), Some(error));
+        (run.error_class, run.error) = (Some(class.to_owned()), Some(error));
         let plan = plans.get(&run.schedule);
         let again =
-            plan.filter(|plan| run.failures < plan.attempts && plan.retry_on.contains(&class));
+            plan.filter(|plan| run.failures < plan.attempts && plan.retry_on.contains(class));
         if let Some(plan) = again {
             let doubled = plan.wait_us.saturating_mul(1_i64 << (run.failures - 1).min(40));
             run.due_at = now.plus_micros(doubled.min(plan.wait_max_us));

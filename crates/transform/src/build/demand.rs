@@ -72,7 +72,7 @@ pub(super) async fn judge(
         };
         let read = match after.query(&demand.sql).await {
             Err(error) => {
-                judged.broken.get_or_insert(format!("{}: {}", demand.what, reason(&error)));
+                judged.broken.get_or_insert_with(|| format!("{}: {}", demand.what, reason(&error)));
                 lineage::columns_of(&old)
             }
             Ok(new) => {

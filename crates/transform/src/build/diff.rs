@@ -369,7 +369,10 @@ impl Sides<'_> {
         }
         if !left_out.is_empty() {
             let text = format!("not compared: {}", left_out.join(", "));
-            diff.note = Some(diff.note.map_or(text.clone(), |note| format!("{note}; {text}")));
+            diff.note = Some(match diff.note {
+                Some(note) => format!("{note}; {text}"),
+                None => text,
+            });
         }
         diff.key = key;
         match diff.key.is_empty() {

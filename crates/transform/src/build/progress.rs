@@ -456,7 +456,7 @@ impl<'a> Progress<'a> {
                 );
                 self.block(&name)?;
                 if let Some(outcome) = self.outcomes.get_mut(&name) {
-                    outcome.error.get_or_insert(Failure::from(&error));
+                    outcome.error.get_or_insert_with(|| Failure::from(&error));
                 }
             }
         }

@@ -117,6 +117,16 @@ impl Load {
     /// # Errors
     /// As [`crate::Lake::write`]; nothing is published then.
     pub async fn commit(
+        self,
+        operation: &str,
+        app: &str,
+        checkpoint: Checkpoint,
+    ) -> Result<Commit> {
+        // Boxed, so that callers' futures stay small.
+        Box::pin(self.publish(operation, app, checkpoint)).await
+    }
+
+    async fn publish(
         mut self,
         operation: &str,
         app: &str,
@@ -158,14 +168,13 @@ impl Load {
             let base = self.head.as_ref().map(|head| head.metadata.schema_string.clone());
             let prepared = Prepared::files(&self.lane, writer, adds, fit, replace, base);
             let checkpoint = Some((app.to_owned(), checkpoint));
-            // Boxed, so that callers' futures stay small.
-            return Box::pin(self.lane.commit_prepared(prepared, checkpoint, operation)).await;
+            return self.lane.commit_prepared(prepared, checkpoint, operation).await;
         }
         let rows = self.read_back(adds, &open.fit.schema)?;
         let write = Write::new(self.mode.clone(), rows, operation)
             .checkpoint(app, checkpoint)
             .add_columns();
-        let commit = Box::pin(self.lane.write(write)).await;
+        let commit = self.lane.write(write).await;
         open.writer.discard().await;
         commit
     }

@@ -82,7 +82,7 @@ fn beside_sqlglot(context: &Context, flywheel: &Flywheel, tally: &mut Tally) -> 
         theirs.len()
     );
     holds(tally, "lineage: all 22 queries are traced", theirs.len() == 22);
-    let agreed = (same + explained) as f64 / columns.max(1) as f64;
+    let agreed = (same + explained) as f64 / f64::from(columns.max(1));
     at_least(
         tally,
         "lineage: share of columns with the origins that sqlglot finds",
@@ -122,10 +122,7 @@ fn large(context: &Context, flywheel: &Flywheel, tally: &mut Tally) -> Result<()
             "syncs/s.yaml".to_owned(),
             "sync: s\nconnection: f\nstreams: [{stream: t, options: {path: t.csv}}]\n".to_owned(),
         ),
-        (
-            "data/t.csv".to_owned(),
-            format!("{}\n{}\n", names.join(","), vec!["1"; COLUMNS].join(",")),
-        ),
+        ("data/t.csv".to_owned(), format!("{}\n{}\n", names.join(","), ["1"; COLUMNS].join(","))),
     ];
     for n in 0..MODELS {
         let from = match n.checked_sub(FIRST) {

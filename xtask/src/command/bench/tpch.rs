@@ -79,7 +79,8 @@ for number in range(1, 23):
 
 /// Makes the tables, lands them, asks both.
 pub(super) fn run(context: &Context) -> Result<Tally> {
-    let scale = std::env::var("TPCH_SCALE").unwrap_or_else(|_| "1".to_owned());
+    let scale = std::env::var_os("TPCH_SCALE")
+        .map_or_else(|| "1".to_owned(), |scale| scale.to_string_lossy().into_owned());
     let flywheel = Flywheel::build(context)?;
     let folder = context.scratch("tpch")?;
     let python = python::with_packages(context, "tpch", python::TPCH_PEERS)?;

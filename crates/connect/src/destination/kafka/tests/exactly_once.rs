@@ -113,7 +113,7 @@ async fn a_crash_inside_a_commit_hides_no_checkpoint() {
     assert_eq!(found().await, Some(checkpoint(1)));
     // So did this sync, and the other one runs again.
     let mine = state::Name::new("shop/orders", &topic);
-    let cluster = testing::cluster(connection);
+    let cluster = cluster(connection);
     let id = mine.transaction(&cluster);
     let pending = testing::producer(&[("transactional.id", id.as_str())]);
     pending.init_transactions(cluster.timeout()).unwrap();
