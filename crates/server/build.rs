@@ -114,7 +114,7 @@ fn install(root: &Path) -> Result<()> {
     if fs::read(&mark).is_ok_and(|installed| installed == lock) {
         return Ok(());
     }
-    npm(root, &["ci", "--no-audit", "--no-fund"])?;
+    npm(root, &["ci", "--prefer-offline", "--no-audit", "--no-fund"])?;
     Ok(fs::write(mark, lock)?)
 }
 

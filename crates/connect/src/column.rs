@@ -4,8 +4,8 @@
 //! its column is never bent until it fits: the row is set aside with the column and the reason.
 
 mod builder;
-mod common;
 mod infer;
+mod least;
 mod number;
 mod time;
 
@@ -19,8 +19,8 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use builder::{ColumnBuilder, Misfit, Parsing, Scalar};
-pub(crate) use common::{common, wider};
 pub(crate) use infer::{Inference, Kind};
+pub(crate) use least::{common, wider};
 pub(crate) use number::whole;
 pub(crate) use time::DAY_US;
 

@@ -37,7 +37,11 @@ pub(crate) async fn layer(
     let id = digest::short(&[&app.started_at.micros().to_le_bytes(), &number.to_le_bytes()]);
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let watch = Instant::now();
-    let response = next.run(request).await;
+    let response = if crate::ui::is_page(&request) {
+        crate::ui::fallback(request).await
+    } else {
+        next.run(request).await
+    };
     let status = response.status();
     app.stats.answered(status, watch.elapsed());
     tracing::debug!(id, %method, path, status = status.as_u16(), ms = watch.elapsed().as_secs_f64() * 1_000.0, "answered");

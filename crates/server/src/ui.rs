@@ -24,6 +24,14 @@ pub fn has_pages() -> bool {
     !ASSETS.is_empty()
 }
 
+/// Whether a browser asks for a page where programs get something else: `/metrics` is both.
+pub(crate) fn is_page(request: &Request) -> bool {
+    let accepts = request.headers().get(header::ACCEPT).and_then(|accepts| accepts.to_str().ok());
+    request.uri().path() == "/metrics"
+        && has_pages()
+        && accepts.is_some_and(|accepts| accepts.contains("text/html"))
+}
+
 /// Answers what no route of the API does: a file of the pages, or the page itself for its own addresses.
 pub(crate) async fn fallback(request: Request) -> Response<Body> {
     let path = request.uri().path().trim_start_matches('/');

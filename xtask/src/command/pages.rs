@@ -27,9 +27,13 @@ fn run(context: &Context, arguments: &[String]) -> Result<bool> {
 /// Checks, tests and opens the pages. Without a browser the last is left out, and that is said.
 pub(crate) fn pages(context: &Context) -> Result<Tally> {
     let (mut tally, folder) = (Tally::default(), context.root.join("ui"));
+    if std::env::var_os("FLYWHEEL_WITHOUT_UI").is_some_and(|value| value == "1") {
+        println!("NOT RUN: FLYWHEEL_WITHOUT_UI=1 leaves the web pages out.");
+        return Ok(tally);
+    }
     let flywheel = Flywheel::build(context)?;
     if !folder.join("node_modules").is_dir() {
-        process::run(&mut npm(&folder, &["ci"]))?;
+        process::run(&mut npm(&folder, &["ci", "--prefer-offline"]))?;
     }
     for (what, arguments) in [("types", &["run", "check"][..]), ("units", &["test"][..])] {
         tally.record(&format!("pages: {what}"), process::succeeds(&mut npm(&folder, arguments))?);
