@@ -26,10 +26,13 @@ pub fn has_pages() -> bool {
 
 /// Whether a browser asks for a page where programs get something else: `/metrics` is both.
 pub(crate) fn is_page(request: &Request) -> bool {
+    request.uri().path() == "/metrics" && has_pages() && opens(request)
+}
+
+/// Whether a browser opens an address, rather than a page or a program asking for a file.
+fn opens(request: &Request) -> bool {
     let accepts = request.headers().get(header::ACCEPT).and_then(|accepts| accepts.to_str().ok());
-    request.uri().path() == "/metrics"
-        && has_pages()
-        && accepts.is_some_and(|accepts| accepts.contains("text/html"))
+    accepts.is_some_and(|accepts| accepts.contains("text/html"))
 }
 
 /// Answers what no route of the API does: a file of the pages, or the page itself for its own addresses.
@@ -45,8 +48,10 @@ pub(crate) async fn fallback(request: Request) -> Response<Body> {
             .into_response();
     }
     let file = path.rsplit('/').next().unwrap_or_default();
-    // What looks like a file is one or is missing; a page instead would hide that it is.
-    let is_file = path.starts_with("assets/") || file.contains('.');
+    // What looks like a file is one or is missing; a page instead would hide that it is. Names of tables look so, too.
+    let is_file = path.starts_with("assets/")
+        || ASSETS.iter().any(|asset| asset.path == path)
+        || (file.contains('.') && !(path.contains('/') && opens(&request)));
     let wanted = if is_file { path } else { "index.html" };
     if let Some(asset) = ASSETS.iter().find(|asset| asset.path == wanted) {
         return served(asset, request.headers());

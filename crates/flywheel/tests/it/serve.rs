@@ -621,10 +621,13 @@ async fn addresses_of_pages_answer_them_and_their_parts_are_kept_by_browsers() {
     let same = served.get(&nobody, "/policies/next_offer").await;
     assert_eq!((same.status, &same.bytes), (StatusCode::OK, &page.bytes));
     // A browser that opens this address again gets the page of metrics, and a program the server's own figures.
-    let browser = Request::get("/metrics").header(header::ACCEPT, "text/html,*/*;q=0.8");
-    let opened = served.raw(browser.body(Body::empty()).unwrap()).await;
-    assert_eq!((opened.status, &opened.bytes), (StatusCode::OK, &page.bytes));
-    assert_ne!(served.get(&nobody, "/metrics").await.bytes, page.bytes);
+    // The same holds for tables, whose names look like those of files.
+    for path in ["/metrics", "/catalogue/raw.customers"] {
+        let browser = Request::get(path).header(header::ACCEPT, "text/html,*/*;q=0.8");
+        let opened = served.raw(browser.body(Body::empty()).unwrap()).await;
+        assert_eq!((opened.status, &opened.bytes), (StatusCode::OK, &page.bytes), "{path}");
+        assert_ne!(served.get(&nobody, path).await.bytes, page.bytes, "{path}");
+    }
     let text = String::from_utf8(page.bytes).unwrap();
     assert!(!text.contains("<script>"), "the policy forbids what stands in the page: {text}");
     let parts: Vec<&str> = text.split('"').filter(|part| part.starts_with("/assets/")).collect();
