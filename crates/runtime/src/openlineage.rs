@@ -5,7 +5,7 @@
 //!            └──────────────────────────────────────────────► file/  ─► a line each
 //! ```
 //! Folders are below `.flywheel/openlineage`, one file for events that belong together, on disk before the run goes on.
-//! Invariants: telling never fails a run and never waits for a receiver for longer than [`GRACE`]; an event is removed
+//! Invariants: telling never fails a run and never waits for a receiver for longer than three seconds; an event is removed
 //! only once its receiver has taken it, so that it may arrive twice after a crash and is never lost but by the limit
 //! of a queue; a run that was cut off is told as aborted by the next one.
 

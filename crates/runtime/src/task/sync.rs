@@ -256,7 +256,7 @@ pub(crate) fn outcome(landed: &Landed) -> TaskOutcome {
 /// The lake table a stream lands in.
 ///
 /// # Errors
-/// [`ErrorKind::Invalid`] if its name is no `schema.table`.
+/// [`flywheel_base::ErrorKind::Invalid`] if its name is no `schema.table`.
 pub fn destination(stream: &Stream) -> Result<TableName> {
     let name = stream.to.clone().unwrap_or_else(|| format!("raw.{}", stream.stream));
     TableName::parse(&name)
