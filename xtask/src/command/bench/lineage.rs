@@ -170,7 +170,10 @@ fn large(context: &Context, flywheel: &Flywheel, tally: &mut Tally) -> Result<()
         EXTRA_MAX_S,
     );
     let mut command = flywheel.on(&project, &question);
-    command.env("FLYWHEEL_LOG", "flywheel_runtime=debug").stdout(std::process::Stdio::null());
+    command
+        .env("FLYWHEEL_LOG", "flywheel_runtime=debug")
+        .env("NO_COLOR", "1")
+        .stdout(std::process::Stdio::null());
     let log = String::from_utf8_lossy(&command.output()?.stderr).into_owned();
     let figure = |key: &str| -> f64 {
         let rest = log.split(&format!("{key}=")).nth(1).unwrap_or_default();
