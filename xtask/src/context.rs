@@ -1,7 +1,7 @@
 //! Where things are: the workspace, the build folder, the real data.
 
 use std::env;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 use crate::Result;
@@ -24,7 +24,9 @@ pub(crate) struct Context {
 impl Context {
     /// Finds the workspace this program was built from, and what the environment says of the rest.
     pub(crate) fn discover() -> Result<Self> {
-        let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
+        // As `cargo run` says it now: a build folder that clones share can hold the program of another one.
+        let manifest = env::var_os("CARGO_MANIFEST_DIR")
+            .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
         let root = manifest.parent().ok_or("xtask has no parent folder")?.to_owned();
         let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| "target".into(), PathBuf::from);
         let data = env::var_os("FLYWHEEL_DATA").map(PathBuf::from).filter(|path| path.is_dir());
