@@ -33,17 +33,18 @@ mod records;
 mod throttle;
 
 pub use action::{ACTIONS, Action, ActionConfig, ActionContext, ActionEntry, Delivery, Outcome};
-pub use column::{ColumnType, DECIMAL_DIGITS_MAX, DeclaredColumn};
+pub use column::{ColumnType, DECIMAL_DIGITS_MAX, DeclaredColumn, KnownTypes};
 pub use connections::Connections;
 pub use destination::{
     DESTINATIONS, Destination, DestinationConfig, DestinationContext, DestinationEntry,
 };
 pub use files::{NewColumns, mended};
 pub use http::{Auth, Limits};
-pub use journal::events::JournalEvents;
+pub use journal::events::{Appended, JournalEvents};
+pub use journal::newest::{JournalMessage, newest as journal_newest};
 pub use journal::topics::JournalTopics;
 pub use mapping::{
-    Evaluate, Keep, MappedColumn, Mapping, MappingConfig, check_clean, check_mask, judge,
+    Evaluate, Keep, MappedColumn, Mapping, MappingConfig, TypedMask, check_clean, check_mask, judge,
 };
 pub use objects::{Credentials, FilePlace};
 pub use output::replace_file;

@@ -32,7 +32,7 @@ use flywheel_base::{Error, Result, Secret, suggest};
 pub use derive::{Evaluate, judge};
 pub use detect::{Detected, detect, detect_columns, detect_stream};
 pub use form::{Parameter, ParameterKind, Resolve};
-pub use mask::{KEY_BYTES_MIN, MASKS, MaskEntry, check_mask};
+pub use mask::{KEY_BYTES_MIN, MASKS, MaskEntry, TypedMask, check_mask};
 pub use normalise::{NORMALISERS, NormaliserEntry, check_clean};
 
 use crate::column::{ColumnType, DeclaredColumn};

@@ -2,6 +2,7 @@
 
 mod column;
 mod connector;
+pub(crate) mod dashboard;
 mod exposure;
 mod learner;
 mod link;
@@ -10,13 +11,14 @@ mod policy;
 mod properties;
 pub(crate) mod quality;
 mod query;
+mod rule;
 mod schedule;
 mod semantic;
 mod split;
 mod sync;
 mod unit;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use flywheel_base::suggest;
 
@@ -44,6 +46,8 @@ pub(crate) struct Checked {
     pub(crate) described: BTreeMap<String, Described>,
     /// The table each semantic view describes.
     pub(crate) semantic_tables: BTreeMap<String, NodeId>,
+    /// The tables behind the semantic views that models read, by model.
+    pub(crate) metric_tables: BTreeMap<String, BTreeSet<NodeId>>,
     /// The table of the lake each quality file is about.
     pub(crate) quality_tables: BTreeMap<String, NodeId>,
     /// Tests of declared keys that have several columns.
@@ -68,6 +72,7 @@ pub(crate) fn check(loaded: &mut Loaded, connectors: &Connectors) -> Checked {
     let mut check = Check {
         loaded,
         connectors,
+        asks: Vec::new(),
         checked: Checked {
             graph: Graph::default(),
             sources: BTreeMap::new(),
@@ -75,6 +80,7 @@ pub(crate) fn check(loaded: &mut Loaded, connectors: &Connectors) -> Checked {
             identifiers: BTreeMap::new(),
             described: BTreeMap::new(),
             semantic_tables: BTreeMap::new(),
+            metric_tables: BTreeMap::new(),
             quality_tables: BTreeMap::new(),
             key_tests: Vec::new(),
             out,
@@ -97,17 +103,21 @@ pub(crate) fn check(loaded: &mut Loaded, connectors: &Connectors) -> Checked {
     check.unit_tests();
     check.exposures();
     check.semantics();
+    check.dashboards();
     check.dictionaries();
     check.qualities();
     check.cycles();
     // Selectors need the finished graph.
     check.schedules();
+    check.rules();
     check.checked
 }
 
 struct Check<'a> {
     loaded: &'a Loaded,
     connectors: &'a Connectors,
+    /// Queries of resources that read semantic views, which are checked after the queries.
+    asks: Vec<semantic::Asks>,
     checked: Checked,
 }
 
@@ -118,8 +128,8 @@ impl Check<'_> {
 
     fn add_nodes(&mut self) {
         for (id, declared) in &self.loaded.declared {
-            // No data flows through a schedule.
-            if id.kind == NodeKind::Schedule {
+            // No data flows through a schedule or a rule.
+            if matches!(id.kind, NodeKind::Schedule | NodeKind::Rule) {
                 continue;
             }
             let file = Some(declared.file.clone());
@@ -192,25 +202,95 @@ impl Check<'_> {
             cycle.reverse();
             cycle.rotate_right(1);
             let closed: Vec<&NodeId> = cycle.iter().chain(cycle.first()).collect();
-            let names = closed.iter().map(|id| id.name.as_str()).collect::<Vec<_>>().join(" → ");
-            let file_of = |id: &NodeId| {
-                let info = self.checked.graph.info(id);
-                info.and_then(|info| info.file.clone()).unwrap_or_default()
-            };
-            let reads = closed.windows(2).filter_map(|pair| {
-                let [reader, read] = pair else { return None };
-                Some(format!("{} reads {}", file_of(reader), read.name))
-            });
+            let names = closed.iter().map(|id| called(id)).collect::<Vec<_>>().join(" → ");
+            let reads: Vec<(Place<'_>, String)> = closed
+                .windows(2)
+                .filter_map(|pair| {
+                    let [reader, read] = pair else { return None };
+                    Some((self.place(reader, read), called(read)))
+                })
+                .collect();
             let hint = match cycle.as_slice() {
                 [_] => {
                     "A model cannot read itself; an incremental one reads {{ this }}.".to_owned()
                 }
-                _ => format!("Take one reference out: {}.", reads.collect::<Vec<_>>().join(", ")),
+                _ => {
+                    let all = reads.iter().map(|(place, read)| format!("{place} reads {read}"));
+                    format!("Take one reference out: {}.", all.collect::<Vec<_>>().join(", "))
+                }
             };
-            let diagnostic =
-                Diagnostic::error(Span::FILE, format!("a cycle of references: {names}"));
-            let path = cycle.first().map(file_of).unwrap_or_default();
-            self.checked.out.push_path(&path, diagnostic.hint(hint));
+            let Some((place, _)) = reads.into_iter().next() else { continue };
+            let message = format!("a cycle of references: {names}");
+            let diagnostic = Diagnostic::error(place.span, message).hint(hint);
+            match place.text {
+                Some(file) => self.checked.out.push(file, diagnostic),
+                None => self.checked.out.push_path(&place.path, diagnostic),
+            }
         }
+    }
+}
+
+impl<'a> Check<'a> {
+    /// Where a resource says that it reads another one.
+    fn place(&self, reader: &NodeId, read: &NodeId) -> Place<'a> {
+        let loaded = self.loaded;
+        let found = match reader.kind {
+            NodeKind::Model => loaded.models.get(&reader.name).map(|model| {
+                let span = match read.kind {
+                    NodeKind::Semantic | NodeKind::Metric => {
+                        semantic::place(&model.value, &model.file, read)
+                    }
+                    NodeKind::Source => {
+                        let table = read.name.rsplit('.').next().unwrap_or(&read.name);
+                        let reference = Reference::Source(String::new(), table.to_owned());
+                        query::locate(&model.file, &reference)
+                    }
+                    _ => query::locate(&model.file, &Reference::Ref(read.name.clone())),
+                };
+                (&*model.file, span.unwrap_or(Span::FILE))
+            }),
+            NodeKind::Semantic => loaded
+                .semantics
+                .get(&reader.name)
+                .map(|view| (&*view.file, sync::at(&view.node, "table"))),
+            NodeKind::Metric => {
+                let mut views = loaded.semantics.values();
+                let view = views.find(|view| view.value.metrics.contains_key(&reader.name));
+                view.map(|view| (&*view.file, semantic::key(&view.node, "metrics", &reader.name)))
+            }
+            _ => None,
+        };
+        match found {
+            Some((file, span)) => Place { path: file.path.clone(), span, text: Some(file) },
+            None => {
+                let info = self.checked.graph.info(reader);
+                let path = info.and_then(|info| info.file.clone()).unwrap_or_default();
+                Place { path, span: Span::FILE, text: None }
+            }
+        }
+    }
+}
+
+/// Where something is said.
+struct Place<'a> {
+    path: String,
+    span: Span,
+    text: Option<&'a SourceFile>,
+}
+
+impl std::fmt::Display for Place<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.span.line {
+            0 => write!(f, "{}", self.path),
+            line => write!(f, "{}:{line}", self.path),
+        }
+    }
+}
+
+/// What a file calls a node that it reads.
+fn called(id: &NodeId) -> String {
+    match id.kind {
+        NodeKind::Semantic => format!("{}.{}", crate::metric::table::SCHEMA, id.name),
+        _ => id.name.clone(),
     }
 }

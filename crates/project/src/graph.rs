@@ -1,9 +1,9 @@
 //! One graph of everything that depends on something: connections, syncs, links, splits, source tables,
-//! models, semantic views, metrics, learners, policies, actions and schedules, with edges in the direction data flows.
+//! models, semantic views, metrics, dashboards, learners, policies, actions and schedules, with edges in the direction data flows.
 
 mod select;
 
-pub use select::Known;
+pub use select::{Known, glob};
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
@@ -36,6 +36,8 @@ pub enum NodeKind {
     Quality,
     /// A figure of the business.
     Metric,
+    /// Figures that are looked at together.
+    Dashboard,
     /// Something learned.
     Learner,
     /// Decisions.
@@ -44,13 +46,15 @@ pub enum NodeKind {
     Action,
     /// What is run by itself.
     Schedule,
+    /// Who sees which rows and columns.
+    Rule,
     /// What reads models outside of the project, dbt's word.
     Exposure,
 }
 
 impl NodeKind {
     /// Every kind, in the order of the wheel.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 17] = [
         Self::Connection,
         Self::Sync,
         Self::Link,
@@ -61,10 +65,12 @@ impl NodeKind {
         Self::Dictionary,
         Self::Quality,
         Self::Metric,
+        Self::Dashboard,
         Self::Learner,
         Self::Policy,
         Self::Action,
         Self::Schedule,
+        Self::Rule,
         Self::Exposure,
     ];
 
@@ -82,10 +88,12 @@ impl NodeKind {
             Self::Dictionary => "dictionary",
             Self::Quality => "quality",
             Self::Metric => "metric",
+            Self::Dashboard => "dashboard",
             Self::Learner => "learner",
             Self::Policy => "policy",
             Self::Action => "action",
             Self::Schedule => "schedule",
+            Self::Rule => "rule",
             Self::Exposure => "exposure",
         }
     }

@@ -20,6 +20,7 @@ use crate::model::{Model, Settings, SettingsOf, SingularTest, Vars};
 use crate::project::Choices;
 use crate::resource::action::Action;
 use crate::resource::connection::Connection;
+use crate::resource::dashboard::Dashboard;
 use crate::resource::dictionary::Dictionary;
 use crate::resource::learner::Learner;
 use crate::resource::link::Link;
@@ -27,6 +28,7 @@ use crate::resource::policy::Policy;
 use crate::resource::project_file::ProjectFile;
 use crate::resource::properties::Properties;
 use crate::resource::quality::Quality;
+use crate::resource::rule::Rule;
 use crate::resource::schedule::Schedule;
 use crate::resource::semantic::Semantic;
 use crate::resource::split::Split;
@@ -81,10 +83,12 @@ pub(crate) struct Loaded {
     pub(crate) semantics: BTreeMap<String, Read<Semantic>>,
     /// Those of them that are dbt's.
     pub(crate) imported: BTreeSet<String>,
+    pub(crate) dashboards: BTreeMap<String, Read<Dashboard>>,
     pub(crate) learners: BTreeMap<String, Read<Learner>>,
     pub(crate) policies: BTreeMap<String, Read<Policy>>,
     pub(crate) actions: BTreeMap<String, Read<Action>>,
     pub(crate) schedules: BTreeMap<String, Read<Schedule>>,
+    pub(crate) rules: BTreeMap<String, Read<Rule>>,
     /// Every name with its place, also of resources that have mistakes of their own, so that one
     /// mistake is not reported again by everybody who refers to it.
     pub(crate) declared: BTreeMap<NodeId, Declared>,
@@ -106,9 +110,15 @@ pub(crate) struct Loaded {
 }
 
 impl Loaded {
-    /// Reads the folder; mistakes are in `out`.
-    pub(crate) fn read(dir: &Path, choices: &Choices) -> Self {
-        let mut loaded = Self {
+    /// Reads the project's own file; mistakes are in `out`.
+    pub(crate) fn read_file(dir: &Path, choices: &Choices) -> Self {
+        let mut loaded = Self::nothing(dir);
+        loaded.read_project(dir, choices);
+        loaded
+    }
+
+    fn nothing(dir: &Path) -> Self {
+        Self {
             dir: dir.to_owned(),
             project: None,
             connections: BTreeMap::new(),
@@ -122,10 +132,12 @@ impl Loaded {
             qualities: BTreeMap::new(),
             semantics: BTreeMap::new(),
             imported: BTreeSet::new(),
+            dashboards: BTreeMap::new(),
             learners: BTreeMap::new(),
             policies: BTreeMap::new(),
             actions: BTreeMap::new(),
             schedules: BTreeMap::new(),
+            rules: BTreeMap::new(),
             declared: BTreeMap::new(),
             vars: Vars::new(),
             macros: Arc::default(),
@@ -135,7 +147,12 @@ impl Loaded {
             test_defaults: BTreeMap::new(),
             settled: BTreeMap::new(),
             out: Diagnostics::default(),
-        };
+        }
+    }
+
+    /// Reads the folder; mistakes are in `out`.
+    pub(crate) fn read(dir: &Path, choices: &Choices) -> Self {
+        let mut loaded = Self::nothing(dir);
         if loaded.read_project(dir, choices) {
             walk::warn_of_misspelled_folders(dir, &mut loaded.out);
             loaded.read_resources(dir);

@@ -19,12 +19,14 @@ use crate::model::{Model, ModelTest, SingularTest};
 use crate::resource::RESOURCES;
 use crate::resource::action::Action;
 use crate::resource::connection::Connection;
+use crate::resource::dashboard::Dashboard;
 use crate::resource::dictionary::Dictionary;
 use crate::resource::learner::Learner;
 use crate::resource::link::Link;
 use crate::resource::policy::Policy;
 use crate::resource::project_file::ProjectFile;
 use crate::resource::quality::{Quality, QualityCheck};
+use crate::resource::rule::Rule;
 use crate::resource::schedule::Schedule;
 use crate::resource::semantic::Semantic;
 use crate::resource::split::Split;
@@ -147,6 +149,8 @@ pub struct Project {
     pub qualities: BTreeMap<String, Located<Quality>>,
     /// The node of the table of the lake that each quality file is about; none for one outside.
     pub quality_tables: BTreeMap<String, NodeId>,
+    /// Dashboards by name.
+    pub dashboards: BTreeMap<String, Located<Dashboard>>,
     /// Learners by name.
     pub learners: BTreeMap<String, Located<Learner>>,
     /// Policies by name.
@@ -155,6 +159,8 @@ pub struct Project {
     pub actions: BTreeMap<String, Located<Action>>,
     /// Schedules by name.
     pub schedules: BTreeMap<String, Located<Schedule>>,
+    /// Rules by name.
+    pub rules: BTreeMap<String, Located<Rule>>,
     /// What depends on what.
     pub graph: Graph,
     /// What is probably not as meant.
@@ -214,6 +220,7 @@ impl Project {
         let mut models = BTreeMap::new();
         for (name, read) in loaded.models {
             let mut model = read.value;
+            model.metric_tables = checked.metric_tables.remove(&name).unwrap_or_default();
             if let Some(described) = checked.described.remove(&name) {
                 model.description = described.description;
                 model.columns = described.columns;
@@ -240,10 +247,12 @@ impl Project {
             dictionaries: located(loaded.dictionaries, "dictionary"),
             qualities: located(loaded.qualities, "quality"),
             quality_tables: checked.quality_tables,
+            dashboards: located(loaded.dashboards, "dashboard"),
             learners: located(loaded.learners, "learner"),
             policies: located(loaded.policies, "policy"),
             actions: located(loaded.actions, "action"),
             schedules: located(loaded.schedules, "schedule"),
+            rules: located(loaded.rules, "rule"),
             graph: checked.graph,
             warnings: checked.out,
             macros: loaded.macros,
@@ -268,6 +277,15 @@ impl Project {
             ))
             .hint("Go to the project's folder, or make one with `flywheel init shop`.")
         })
+    }
+
+    /// The project file alone, so that a project whose other files have mistakes can still be backed up.
+    ///
+    /// # Errors
+    /// The mistakes of `flywheel.yaml` or `dbt_project.yml`.
+    pub fn file_of(dir: &Path, choices: &Choices) -> Result<ProjectFile, Diagnostics> {
+        let loaded = Loaded::read_file(dir, choices);
+        loaded.project.map(|project| project.value).ok_or(loaded.out)
     }
 
     /// The lake's folder.

@@ -5,6 +5,7 @@
 
 pub mod action;
 pub mod connection;
+pub mod dashboard;
 pub mod dictionary;
 pub mod learner;
 pub mod link;
@@ -13,6 +14,7 @@ pub mod project_file;
 pub mod properties;
 pub mod quality;
 pub mod quantity;
+pub mod rule;
 pub mod schedule;
 pub mod semantic;
 pub mod split;
@@ -89,6 +91,12 @@ pub const RESOURCES: &[ResourceKind] = &[
         schema: || schemars::schema_for!(semantic::Semantic),
     },
     ResourceKind {
+        name: "dashboard",
+        folder: "dashboards",
+        about: "Figures that are looked at together: metrics, queries and texts on a grid, with filters for all.",
+        schema: || schemars::schema_for!(dashboard::Dashboard),
+    },
+    ResourceKind {
         name: "learner",
         folder: "learners",
         about: "Something to be learned: recommend, segment, forecast, score, value, uplift or bandit.",
@@ -111,5 +119,11 @@ pub const RESOURCES: &[ResourceKind] = &[
         folder: "schedules",
         about: "What `flywheel serve` runs by itself: when, how often again, and who is told.",
         schema: || schemars::schema_for!(schedule::Schedule),
+    },
+    ResourceKind {
+        name: "rule",
+        folder: "access",
+        about: "Who sees which rows and columns of tables.",
+        schema: || schemars::schema_for!(rule::Rule),
     },
 ];

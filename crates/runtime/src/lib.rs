@@ -7,12 +7,17 @@
 //! that was cut off is completed first, for the same moment; every task can be run again without
 //! losing or doubling a row, because its position or turn is committed with its rows.
 
+pub mod access;
+pub mod backup;
 pub mod catalogue;
 pub mod compare;
 pub mod connectors;
+pub mod dashboard;
 pub mod draft;
 pub mod edit;
 pub mod environment;
+pub mod events;
+pub mod feedback;
 pub mod follow;
 pub mod lag;
 pub mod lineage;
@@ -36,6 +41,7 @@ pub mod system;
 pub mod task;
 pub mod turn;
 
+mod item_names;
 mod lake_source;
 mod mapping;
 mod recorder;
@@ -45,5 +51,6 @@ pub use flywheel_transform::{
     BuildOptions, BuildReport, Changes, FreshnessOutcome, FreshnessStatus, Interval, LineageStep,
     ModelDiff, TestOutcome, Touched,
 };
+pub use item_names::item_names;
 pub use recorder::{Event, Observer, Silent};
 pub use workspace::{Access, At, Workspace};

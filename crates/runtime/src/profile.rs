@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use self::column::Gathering;
 pub(crate) use self::column::hashed;
 use crate::Workspace;
+use crate::access::Reading;
 use crate::catalogue::{collect, moment};
 
 /// Rows from which quantiles, histograms and frequent values are taken at most.
@@ -148,7 +149,7 @@ pub async fn profile(workspace: &Workspace, name: &str, again: bool) -> Result<P
     }
     let table = TableName::parse(&asset.name)?;
     let sql = format!("select * from {}", quoted(&table));
-    let query = workspace.session_for("").await?.query(&sql).await?;
+    let query = workspace.session_for("", &Reading::Owner).await?.query(&sql).await?;
     let mut gathered = Gathered::new(&query.schema(), &masked);
     let mut rows = query.stream().await?;
     while let Some(batch) = rows.try_next().await? {
@@ -201,7 +202,7 @@ async fn masked(
         return Ok(masked);
     }
     let sql = format!("select * from {}", quoted(&TableName::parse(&asset.name)?));
-    let schema = workspace.session_for("").await?.query(&sql).await?.schema();
+    let schema = workspace.session_for("", &Reading::Owner).await?.query(&sql).await?.schema();
     for field in schema.fields() {
         let steps = crate::run::column_lineage(workspace, &asset.name, field.name()).await?;
         let of = |step: &crate::LineageStep| {

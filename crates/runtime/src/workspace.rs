@@ -18,6 +18,7 @@ use flywheel_transform::World;
 use flywheel_warehouse::{Catalog, Lake, LakeOptions, Session, TableName};
 use serde_json::Value;
 
+use crate::access::Reading;
 use crate::openlineage::foreign;
 use crate::task::share::{self, Share};
 use crate::{connectors, quality, quarantine, system};
@@ -293,14 +294,27 @@ impl Workspace {
         Ok(catalog)
     }
 
+    /// As [`Workspace::catalog`], as far as `reading` may see it.
+    ///
+    /// # Errors
+    /// Those of lake and metadata, and of secrets that masks need.
+    pub async fn seen(&self, reading: &Reading) -> Result<Catalog> {
+        let mut catalog = self.catalog().await?;
+        reading.limit(self, &mut catalog)?;
+        Ok(catalog)
+    }
+
     /// A session over what readers see now, for the query `sql`: tables of the catalogue are made only if its text has
-    /// their names.
+    /// their names, or that of a view.
     ///
     /// # Errors
     /// Those of lake and metadata.
-    pub async fn session_for(&self, sql: &str) -> Result<Session> {
+    pub async fn session_for(&self, sql: &str, reading: &Reading) -> Result<Session> {
         let mut catalog = flywheel_transform::catalog(self.world()).await?;
-        system::add(self, &mut catalog, Some(sql)).await?;
+        let texts: Vec<&str> = catalog.views().chain([sql]).collect();
+        let texts = texts.join("\n");
+        system::add(self, &mut catalog, Some(&texts)).await?;
+        reading.limit(self, &mut catalog)?;
         self.lake.session(catalog)
     }
 
@@ -313,12 +327,12 @@ impl Workspace {
         Ok(expanded.unwrap_or_else(|| sql.to_owned()))
     }
 
-    /// A session over what readers see now.
+    /// A session over what readers see now, as far as `reading` may see it.
     ///
     /// # Errors
-    /// Those of lake and metadata.
-    pub async fn session(&self) -> Result<Session> {
-        self.lake.session(self.catalog().await?)
+    /// As [`Workspace::seen`].
+    pub async fn session(&self, reading: &Reading) -> Result<Session> {
+        self.lake.session(self.seen(reading).await?)
     }
 
     /// A session in which tables whose readers are held back are as they landed, so that they can be
@@ -341,7 +355,7 @@ impl Workspace {
     /// # Errors
     /// [`flywheel_base::ErrorKind::Invalid`] if a bare version is asked for and the query does not read
     /// exactly one table, else those of lake and metadata.
-    pub async fn session_at(&self, at: &At, sql: &str) -> Result<Session> {
+    pub async fn session_at(&self, at: &At, sql: &str, reading: &Reading) -> Result<Session> {
         let at = match at {
             At::Moment(moment) => flywheel_transform::At::Time(*moment),
             At::TableVersion(table, version) => {
@@ -361,7 +375,9 @@ impl Workspace {
                 flywheel_transform::At::Version { table, version: *version }
             }
         };
-        self.lake.session(flywheel_transform::catalog_at(self.world(), &at).await?)
+        let mut catalog = flywheel_transform::catalog_at(self.world(), &at).await?;
+        reading.limit(self, &mut catalog)?;
+        self.lake.session(catalog)
     }
 
     /// What a person should know about the lake, such as a torn commit that was set aside.

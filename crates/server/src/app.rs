@@ -10,13 +10,15 @@ use axum::http::StatusCode;
 use flywheel_base::{Clock, Error, Result, SystemClock, Timestamp, task};
 use flywheel_connect::JournalEvents;
 use flywheel_runtime::Workspace;
+use flywheel_state::Reader;
 use serde_json::Value;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, Semaphore, broadcast};
 use tokio_util::sync::CancellationToken;
 
 use crate::auth::{self, Brake};
-use crate::http::recommend::Lists;
+use crate::feedback::Fresh;
+use crate::http::recommend::{self, Decisions, Lists};
 use crate::live::Live;
 use crate::work::Queue;
 
@@ -96,8 +98,10 @@ impl Stats {
 }
 
 /// What all requests share.
-pub(crate) struct App {
+pub struct App {
     workspace: RwLock<Arc<Workspace>>,
+    /// What is asked at every request, without waiting for a write.
+    pub(crate) reader: Reader,
     pub(crate) clock: Arc<WheelClock>,
     pub(crate) started_at: Timestamp,
     pub(crate) demo: bool,
@@ -106,14 +110,18 @@ pub(crate) struct App {
     pub(crate) queue: Queue,
     pub(crate) live: broadcast::Sender<Live>,
     pub(crate) events: JournalEvents,
+    pub(crate) decisions: Decisions,
     pub(crate) stats: Stats,
     pub(crate) brake: Brake,
     pub(crate) hashing: Semaphore,
     pub(crate) nobody: String,
     pub(crate) querying: Semaphore,
-    /// Queries under way, by the id of who asks and of the query.
-    pub(crate) queries: Mutex<BTreeMap<(String, String), CancellationToken>>,
+    /// Queries under way, by the id of who asks and of the query, each with a number of its own.
+    pub(crate) queries: Mutex<BTreeMap<(String, String), (u64, CancellationToken)>>,
     pub(crate) lists: Lists,
+    /// Held while a page writes a file of the project.
+    pub(crate) writing: tokio::sync::Mutex<()>,
+    pub(crate) fresh: Fresh,
     pub(crate) next_turn_at: Mutex<Option<Timestamp>>,
     /// Wakes the scheduler before its time.
     pub(crate) scheduler: Notify,
@@ -129,6 +137,7 @@ impl App {
         options: &crate::Options,
     ) -> Result<Self> {
         Ok(Self {
+            reader: workspace.store.reader()?,
             workspace: RwLock::new(Arc::new(workspace)),
             clock,
             started_at: SystemClock.now(),
@@ -137,6 +146,7 @@ impl App {
             queue: Queue::default(),
             live: broadcast::Sender::new(LIVE_BEHIND_MAX),
             events,
+            decisions: recommend::decisions()?,
             stats: Stats::default(),
             brake: Brake::default(),
             hashing: Semaphore::new(HASHED_AT_ONCE),
@@ -144,6 +154,8 @@ impl App {
             querying: Semaphore::new(QUERIES_AT_ONCE),
             queries: Mutex::default(),
             lists: Lists::default(),
+            writing: tokio::sync::Mutex::default(),
+            fresh: Fresh::default(),
             next_turn_at: Mutex::default(),
             scheduler: Notify::new(),
             stop: CancellationToken::new(),
@@ -196,9 +208,12 @@ impl App {
         object: String,
         detail: Value,
     ) -> Result<()> {
-        let now = self.machine_now();
-        self.blocking(move |app| app.workspace().store.audit(now, &who, &what, &object, &detail))
-            .await
+        self.blocking(move |app| app.note(&who, &what, &object, &detail)).await
+    }
+
+    /// As [`Self::audit`], for a thread that may wait for the disk.
+    pub(crate) fn note(&self, who: &str, what: &str, object: &str, detail: &Value) -> Result<()> {
+        self.workspace().store.audit(self.machine_now(), who, what, object, detail)
     }
 
     /// Tells whoever listens.

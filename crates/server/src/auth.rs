@@ -1,7 +1,7 @@
 //! Who is asking: passwords, sessions, tokens, and the brake on guessing.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -9,11 +9,14 @@ use argon2::password_hash::SaltString;
 use argon2::{Argon2, PasswordHash, PasswordHasher, PasswordVerifier};
 use axum::http::{HeaderMap, StatusCode, header};
 use flywheel_base::{Error, Timestamp, digest, entropy, task};
+use flywheel_project::Project;
+use flywheel_runtime::access::{Reader, Reading};
 use flywheel_state::{LoginSession, User};
 use serde::Serialize;
 
 use crate::app::App;
 use crate::gate::{Permission, Role};
+use crate::http::dashboards::LINK_SCOPE;
 use crate::problem::{Problem, Result};
 
 /// The cookie of a session.
@@ -52,12 +55,33 @@ pub(crate) struct Caller {
     /// What a token may do at most; everything its user may, if it is a session.
     scopes: Option<Arc<[Permission]>>,
     token: Option<Arc<str>>,
+    /// The dashboard that is all there is to a link.
+    pub(crate) board: Option<Arc<str>>,
+    /// The public id of the token.
+    pub(crate) token_id: Option<Arc<str>>,
     /// The digest of the session, and what a page has to send to prove that it is ours.
     pub(crate) session: Option<Arc<str>>,
     csrf: Option<Arc<str>>,
+    /// As whom the caller reads, if it is somebody else.
+    viewed: Option<Reader>,
 }
 
 impl Caller {
+    /// On whose behalf rows are read for this caller.
+    pub(crate) fn reading(&self, project: &Project) -> Reading {
+        let own = Reader::new(project, Some(&self.user), Some(self.role.word()));
+        match &self.viewed {
+            None => Reading::As(own),
+            Some(reader) => Reading::Viewed { reader: reader.clone(), by: own },
+        }
+    }
+
+    /// The same caller, who reads as somebody else does.
+    pub(crate) fn viewing(mut self, reader: Reader) -> Self {
+        self.viewed = Some(reader);
+        self
+    }
+
     pub(crate) fn may(&self, permission: Permission) -> bool {
         self.role.may(permission)
             && self.scopes.as_ref().is_none_or(|scopes| scopes.contains(&permission))
@@ -92,9 +116,7 @@ impl Caller {
         if digest::hex(&[given]) == digest::hex(&[expected.as_bytes()]) {
             return Ok(());
         }
-        let detail = "the request does not prove that it comes from a page of this server";
-        Err(Problem::new(StatusCode::FORBIDDEN, "csrf", detail)
-            .hint("Send the header x-csrf-token with the value of `csrf` from GET /v1/session."))
+        Err(not_ours())
     }
 
     pub(crate) fn about(&self) -> About {
@@ -110,17 +132,57 @@ pub(crate) struct About {
     permissions: Vec<&'static str>,
 }
 
+/// Whether a browser says that a page of another site makes the request.
+///
+/// Every browser says so to a server that it trusts, and most name the page's origin to others. Programs say neither.
+pub(crate) fn is_of_another_site(headers: &HeaderMap) -> bool {
+    let text = |name: &str| headers.get(name).map(|value| value.to_str().unwrap_or_default());
+    match (text("sec-fetch-site"), text("origin")) {
+        (Some(site), _) => !matches!(site, "same-origin" | "none"),
+        (None, Some(origin)) => {
+            let place = origin.split_once("://").map(|(_, place)| place);
+            place.is_none() || place != text("host")
+        }
+        (None, None) => false,
+    }
+}
+
+/// The problem of a request that may be the wish of another page.
+pub(crate) fn not_ours() -> Problem {
+    let detail = "the request does not prove that it comes from a page of this server";
+    Problem::new(StatusCode::FORBIDDEN, "csrf", detail)
+        .hint("Send the header x-csrf-token with the value of `csrf` from GET /v1/session.")
+}
+
+/// What looking up a caller is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Look {
+    /// A request, which is noted as use.
+    Request,
+    /// To know whether an answer that goes on may go on.
+    Again,
+}
+
+/// Whether the caller of a request that is still being answered may still have the answer.
+pub(crate) async fn still(app: &Arc<App>, headers: &HeaderMap, permission: Permission) -> bool {
+    looked_up(app, headers, Look::Again).await.is_ok_and(|caller| caller.may(permission))
+}
+
 /// The caller of a request.
 pub(crate) async fn caller(app: &Arc<App>, headers: &HeaderMap) -> Result<Caller> {
+    looked_up(app, headers, Look::Request).await
+}
+
+async fn looked_up(app: &Arc<App>, headers: &HeaderMap, look: Look) -> Result<Caller> {
     if let Some(value) = headers.get(header::AUTHORIZATION) {
         let token = value.to_str().ok().and_then(|value| value.strip_prefix("Bearer "));
         let Some(token) = token else {
             return Err(unauthenticated("the Authorization header is not \"Bearer fwt_…\""));
         };
-        return of_token(app, token.trim().to_owned()).await;
+        return of_token(app, token.trim(), look).await;
     }
     match cookie(headers) {
-        Some(secret) => of_session(app, secret).await,
+        Some(secret) => of_session(app, secret, look).await,
         None => Err(unauthenticated("nobody is logged in")),
     }
 }
@@ -147,21 +209,16 @@ fn role_of(user: &User) -> Result<Role> {
     })
 }
 
-async fn of_token(app: &Arc<App>, token: String) -> Result<Caller> {
-    let (app, now) = (Arc::clone(app), app.machine_now());
-    let found = app
-        .blocking(move |app| {
-            let found = app.workspace().store.token(&digest::hex(&[b"token", token.as_bytes()]))?;
-            let due = |last: Option<Timestamp>| {
-                last.is_none_or(|last| now.micros() - last.micros() >= SEEN_EVERY_US)
-            };
-            if let Some((token, _)) = found.as_ref().filter(|(token, _)| due(token.last_used_at)) {
-                app.workspace().store.token_used(&token.id, now)?;
-            }
-            Ok(found)
-        })
-        .await?;
-    let Some((token, user)) = found else { return Err(unauthenticated("the token is unknown")) };
+async fn of_token(app: &Arc<App>, token: &str, look: Look) -> Result<Caller> {
+    let now = app.machine_now();
+    let found = app.reader.token(&digest::hex(&[b"token", token.as_bytes()]))?;
+    let Some(found) = found else { return Err(unauthenticated("the token is unknown")) };
+    let (token, user) = &*found;
+    let due = |last: Timestamp| now.micros() - last.micros() >= SEEN_EVERY_US;
+    if look == Look::Request && token.last_used_at.is_none_or(due) {
+        let id = token.id.clone();
+        app.blocking(move |app| app.workspace().store.token_used(&id, now)).await?;
+    }
     if token.revoked {
         return Err(unauthenticated("the token was taken back"));
     }
@@ -172,44 +229,42 @@ async fn of_token(app: &Arc<App>, token: String) -> Result<Caller> {
         return Err(unauthenticated("the user of the token is disabled"));
     }
     Ok(Caller {
-        role: role_of(&user)?,
-        user: user.name,
+        role: role_of(user)?,
+        user: user.name.clone(),
         scopes: Some(token.scopes.iter().filter_map(|scope| Permission::of(scope)).collect()),
         token: Some(token.name.as_str().into()),
+        board: token.scopes.iter().find_map(|scope| scope.strip_prefix(LINK_SCOPE)).map(Into::into),
+        token_id: Some(token.id.as_str().into()),
         session: None,
         csrf: None,
+        viewed: None,
     })
 }
 
-async fn of_session(app: &Arc<App>, secret: String) -> Result<Caller> {
+async fn of_session(app: &Arc<App>, secret: String, look: Look) -> Result<Caller> {
     let now = app.machine_now();
     let (key, csrf) = (session_digest(&secret), csrf_of(&secret));
-    let looked = key.clone();
-    let found = app
-        .blocking(move |app| {
-            let store = &app.workspace().store;
-            let found = store.session(&looked)?;
-            if let Some((session, user)) = &found
-                && now.micros() - session.seen_at.micros() >= SEEN_EVERY_US
-                && lives(session, now)
-            {
-                store.session_seen(&session.digest, &user.name, now)?;
-            }
-            Ok(found)
-        })
-        .await?;
-    match found {
-        Some((session, user)) if lives(&session, now) && !user.disabled => Ok(Caller {
-            role: role_of(&user)?,
-            user: user.name,
-            scopes: None,
-            token: None,
-            session: Some(key.into()),
-            csrf: Some(csrf.into()),
-        }),
-        Some(_) => Err(unauthenticated("the session has ended")),
-        None => Err(unauthenticated("the session is unknown")),
+    let found = app.reader.session(&key)?;
+    let Some(found) = found else { return Err(unauthenticated("the session is unknown")) };
+    let (session, user) = &*found;
+    if !lives(session, now) || user.disabled {
+        return Err(unauthenticated("the session has ended"));
     }
+    if look == Look::Request && now.micros() - session.seen_at.micros() >= SEEN_EVERY_US {
+        let (digest, name) = (session.digest.clone(), user.name.clone());
+        app.blocking(move |app| app.workspace().store.session_seen(&digest, &name, now)).await?;
+    }
+    Ok(Caller {
+        role: role_of(user)?,
+        user: user.name.clone(),
+        scopes: None,
+        token: None,
+        board: None,
+        token_id: None,
+        session: Some(key.into()),
+        csrf: Some(csrf.into()),
+        viewed: None,
+    })
 }
 
 fn lives(session: &LoginSession, now: Timestamp) -> bool {
@@ -304,16 +359,21 @@ pub(crate) async fn hash(app: &Arc<App>, password: String) -> Result<String, Err
     .await
 }
 
-/// Whether `password` is the one of `hash`. Without a hash it takes as long and is wrong, so that nobody learns which names exist.
+/// Whether `password` is the one of `hash`; a wrong one counts against `name` and `address`. Without a hash it takes as
+/// long and is wrong, so that nobody learns which names exist.
 pub(crate) async fn verify(
     app: &Arc<App>,
+    (name, address): (&str, Option<IpAddr>),
     password: String,
     hash: Option<String>,
-) -> Result<bool, Error> {
+) -> Result<bool> {
+    app.brake.check(name, address)?;
     let nobody = app.nobody.clone();
     let _turn =
         app.hashing.acquire().await.map_err(|e| Error::internal("hashing ended").caused_by(e))?;
-    task::compute(move || {
+    // Those who waited here beside others that were wrong are no better than they.
+    app.brake.check(name, address)?;
+    let right = task::compute(move || {
         let known = hash.is_some();
         let text = hash.unwrap_or(nobody);
         let parsed = PasswordHash::new(&text).map_err(|e| {
@@ -321,7 +381,11 @@ pub(crate) async fn verify(
         })?;
         Ok(Argon2::default().verify_password(password.as_bytes(), &parsed).is_ok() && known)
     })
-    .await
+    .await?;
+    if !right {
+        app.brake.failed(name, address);
+    }
+    Ok(right)
 }
 
 /// A hash of a password nobody has.
@@ -377,8 +441,19 @@ impl Brake {
     }
 }
 
+/// Who has an address of version 6 has some 2^64 of them.
+fn network_of(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V6(v6) => match v6.to_ipv4_mapped() {
+            Some(v4) => v4.into(),
+            None => Ipv6Addr::from_bits(v6.to_bits() & (u128::MAX << 64)).into(),
+        },
+        v4 @ IpAddr::V4(_) => v4,
+    }
+}
+
 fn keys(name: &str, address: Option<IpAddr>) -> Vec<String> {
     let name: String = name.chars().take(NAME_MAX).collect();
-    let address = address.map(|address| format!("address {address}"));
+    let address = address.map(|address| format!("address {}", network_of(address)));
     std::iter::once(format!("name {name}")).chain(address).collect()
 }

@@ -1,23 +1,27 @@
 //! The one gate: a route is made by naming what it takes to use it, or it does not compile.
 //!
 //! [`Routes`] is the only way to a handler, and each of its methods has an [`Access`] among its arguments
-//! that has no default. The list of routes is kept: the reference of the API and the test of every role at every
-//! route are made from it.
+//! that has no default; the examples of [`Routes`] prove it. The list of routes is kept: the reference of the API
+//! and the test of every role at every route are made from it.
 
 use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{Request, State};
+use axum::extract::{Query, Request, State};
 use axum::handler::Handler;
-use axum::http::{Method, Response, StatusCode};
+use axum::http::{Method, Response, StatusCode, Uri};
 use axum::middleware::{self, Next};
 use axum::response::IntoResponse;
 use axum::routing::{MethodFilter, on};
+use flywheel_runtime::access::Reader;
+use serde::Deserialize;
 use serde_json::{Value, json};
+use tokio::runtime::Handle;
 
 use crate::app::App;
 use crate::auth::{self, Caller};
+use crate::input::{Takes, schema_of};
 use crate::problem::Problem;
 
 /// What somebody may be allowed to do.
@@ -27,6 +31,8 @@ pub enum Permission {
     View,
     /// Read rows.
     Query,
+    /// Make, change and share dashboards.
+    Author,
     /// Run, cancel, replay, retry, pause, resume, test connections.
     Operate,
     /// Let a challenger decide, and take that back.
@@ -43,9 +49,10 @@ pub enum Permission {
 
 impl Permission {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::View,
         Self::Query,
+        Self::Author,
         Self::Operate,
         Self::Promote,
         Self::Ingest,
@@ -60,6 +67,7 @@ impl Permission {
         match self {
             Self::View => "view",
             Self::Query => "query",
+            Self::Author => "author",
             Self::Operate => "operate",
             Self::Promote => "promote",
             Self::Ingest => "ingest",
@@ -85,7 +93,7 @@ pub enum Role {
     Admin,
     /// Builds and runs the wheel.
     Engineer,
-    /// Reads rows.
+    /// Reads rows and makes dashboards.
     Analyst,
     /// Keeps the wheel running, without reading rows.
     Operator,
@@ -130,11 +138,11 @@ impl Role {
     /// What the role may do.
     #[must_use]
     pub fn permissions(self) -> &'static [Permission] {
-        use Permission::{Decide, Ingest, Operate, Promote, Query, View};
+        use Permission::{Author, Decide, Ingest, Operate, Promote, Query, View};
         match self {
             Self::Owner | Self::Admin => &Permission::ALL,
-            Self::Engineer => &[View, Query, Operate, Promote, Ingest, Decide],
-            Self::Analyst => &[View, Query],
+            Self::Engineer => &[View, Query, Author, Operate, Promote, Ingest, Decide],
+            Self::Analyst => &[View, Query, Author],
             Self::Operator => &[View, Operate],
             Self::Viewer => &[View],
             Self::Agent => &[Ingest, Decide],
@@ -155,6 +163,8 @@ pub enum Access {
     Public,
     /// To be somebody.
     SignedIn,
+    /// The permission to view, or a link to the very dashboard that the path names first.
+    Board,
     /// A permission.
     Needs(Permission),
 }
@@ -174,10 +184,31 @@ pub struct RouteInfo {
     pub audited: bool,
     /// The schema of what it takes as JSON.
     pub input: Option<fn() -> schemars::Schema>,
+    /// The schema of what may stand after the `?` of its address.
+    pub question: fn() -> Option<schemars::Schema>,
+    /// Whether it takes a body as it comes.
+    pub whole_body: bool,
 }
 
 /// Routes under the gate.
-pub(crate) struct Routes {
+///
+/// A route that names what it takes:
+/// ```no_run
+/// use flywheel_server::{Access, Permission, Routes};
+///
+/// fn routes(routes: &mut Routes) {
+///     routes.get("/v1/x", Access::Needs(Permission::View), "Shows x", async || "x");
+/// }
+/// ```
+/// The same route without it does not compile:
+/// ```compile_fail,E0061
+/// use flywheel_server::{Access, Permission, Routes};
+///
+/// fn routes(routes: &mut Routes) {
+///     routes.get("/v1/x", "Shows x", async || "x");
+/// }
+/// ```
+pub struct Routes {
     app: Arc<App>,
     router: Router<Arc<App>>,
     list: Vec<RouteInfo>,
@@ -189,21 +220,16 @@ impl Routes {
     }
 
     /// A route that reads.
-    pub(crate) fn get<H, T>(
-        &mut self,
-        path: &'static str,
-        access: Access,
-        about: &'static str,
-        handler: H,
-    ) where
+    pub fn get<H, T>(&mut self, path: &'static str, access: Access, about: &'static str, handler: H)
+    where
         H: Handler<T, Arc<App>>,
-        T: 'static,
+        T: Takes + 'static,
     {
         self.add("GET", path, access, about, None, handler);
     }
 
     /// A route that does something with a JSON input of type `I`.
-    pub(crate) fn post<I, H, T>(
+    pub fn post<I, H, T>(
         &mut self,
         path: &'static str,
         access: Access,
@@ -212,27 +238,22 @@ impl Routes {
     ) where
         I: schemars::JsonSchema,
         H: Handler<T, Arc<App>>,
-        T: 'static,
+        T: Takes + 'static,
     {
-        self.add("POST", path, access, about, Some(schema::<I>), handler);
+        self.add("POST", path, access, about, Some(schema_of::<I>), handler);
     }
 
     /// A route that does something and needs no input.
-    pub(crate) fn act<H, T>(
-        &mut self,
-        path: &'static str,
-        access: Access,
-        about: &'static str,
-        handler: H,
-    ) where
+    pub fn act<H, T>(&mut self, path: &'static str, access: Access, about: &'static str, handler: H)
+    where
         H: Handler<T, Arc<App>>,
-        T: 'static,
+        T: Takes + 'static,
     {
         self.add("POST", path, access, about, None, handler);
     }
 
     /// A route that changes something.
-    pub(crate) fn patch<I, H, T>(
+    pub fn patch<I, H, T>(
         &mut self,
         path: &'static str,
         access: Access,
@@ -241,13 +262,13 @@ impl Routes {
     ) where
         I: schemars::JsonSchema,
         H: Handler<T, Arc<App>>,
-        T: 'static,
+        T: Takes + 'static,
     {
-        self.add("PATCH", path, access, about, Some(schema::<I>), handler);
+        self.add("PATCH", path, access, about, Some(schema_of::<I>), handler);
     }
 
     /// A route that removes something.
-    pub(crate) fn delete<H, T>(
+    pub fn delete<H, T>(
         &mut self,
         path: &'static str,
         access: Access,
@@ -255,7 +276,7 @@ impl Routes {
         handler: H,
     ) where
         H: Handler<T, Arc<App>>,
-        T: 'static,
+        T: Takes + 'static,
     {
         self.add("DELETE", path, access, about, None, handler);
     }
@@ -270,12 +291,13 @@ impl Routes {
         handler: H,
     ) where
         H: Handler<T, Arc<App>>,
-        T: 'static,
+        T: Takes + 'static,
     {
         // Events and decisions are rows of their own tables.
         let busy = matches!(access, Access::Needs(Permission::Ingest | Permission::Decide));
         let audited = method != "GET" && access != Access::Public && !busy;
-        let info = RouteInfo { method, path, access, about, audited, input };
+        let (question, whole_body) = (T::question as fn() -> _, T::whole_body());
+        let info = RouteInfo { method, path, access, about, audited, input, question, whole_body };
         let filter = match method {
             "POST" => MethodFilter::POST,
             "PATCH" => MethodFilter::PATCH,
@@ -294,10 +316,6 @@ impl Routes {
     }
 }
 
-fn schema<I: schemars::JsonSchema>() -> schemars::Schema {
-    schemars::schema_for!(I)
-}
-
 /// What is said about a request in the audit log beside its address, put there by a handler.
 #[derive(Clone, Debug)]
 pub(crate) struct Noted(pub(crate) Value);
@@ -307,35 +325,165 @@ async fn gate(
     mut request: Request,
     next: Next,
 ) -> Response<Body> {
+    let safe = matches!(*request.method(), Method::GET | Method::HEAD);
+    // Also where nobody has to be logged in: a page that logs a visitor in as somebody else learns what is done then.
+    if !safe && auth::is_of_another_site(request.headers()) {
+        return auth::not_ours().into_response();
+    }
     let caller = match info.access {
         Access::Public => None,
-        Access::SignedIn | Access::Needs(_) => match auth::caller(&app, request.headers()).await {
-            Ok(caller) => Some(caller),
-            Err(problem) => return problem.into_response(),
-        },
+        Access::SignedIn | Access::Board | Access::Needs(_) => {
+            match auth::caller(&app, request.headers()).await {
+                Ok(caller) => Some(caller),
+                Err(problem) => return problem.into_response(),
+            }
+        }
     };
     if let Some(caller) = &caller {
-        if let Access::Needs(permission) = info.access
-            && !caller.may(permission)
-        {
-            return refused(caller, permission).into_response();
+        let permission = match info.access {
+            Access::Needs(permission) => Some(permission),
+            Access::Board => Some(Permission::View),
+            Access::SignedIn | Access::Public => None,
+        };
+        match &caller.board {
+            Some(board) if info.access != Access::Board || !is_of(&info, &request, board) => {
+                return elsewhere(board).into_response();
+            }
+            Some(_) => {}
+            None => {
+                if let Some(permission) = permission
+                    && !caller.may(permission)
+                {
+                    return refused(caller, permission).into_response();
+                }
+            }
         }
-        let safe = matches!(*request.method(), Method::GET | Method::HEAD);
         if !safe && let Err(problem) = caller.check_csrf(request.headers()) {
             return problem.into_response();
         }
-        request.extensions_mut().insert(caller.clone());
+    }
+    let viewed = match viewed(request.uri()) {
+        Ok(viewed) => viewed,
+        Err(problem) => return problem.into_response(),
+    };
+    let reader = match (&caller, &viewed) {
+        (Some(caller), Some(name)) => match view_as(&app, &info, caller, name).await {
+            Ok(reader) => Some(reader),
+            Err(problem) => return problem.into_response(),
+        },
+        _ => None,
+    };
+    if let Some(caller) = &caller {
+        let caller = match reader {
+            Some(reader) => caller.clone().viewing(reader),
+            None => caller.clone(),
+        };
+        request.extensions_mut().insert(caller);
     }
     let path = request.uri().path().to_owned();
-    let response = next.run(request).await;
-    let Some(caller) = caller.filter(|_| info.audited) else { return response };
-    let noted = response.extensions().get::<Noted>().map_or(Value::Null, |noted| noted.0.clone());
-    let detail = json!({"status": response.status().as_u16(), "more": noted});
+    // Who looks through the eyes of somebody else leaves a trace, also where reading leaves none.
+    let audited = info.audited || viewed.is_some();
+    let Some(caller) = caller.filter(|_| audited) else { return next.run(request).await };
     let what = format!("{} {}", info.method, info.path);
-    match app.audit(caller.who(), what, path, detail).await {
+    let mut trail = Trail { app: Arc::clone(&app), entry: Some((caller.who(), what, path)) };
+    let response = next.run(request).await;
+    let Some((who, what, path)) = trail.entry.take() else { return response };
+    let noted = response.extensions().get::<Noted>().map_or(Value::Null, |noted| noted.0.clone());
+    let mut detail = json!({"status": response.status().as_u16(), "more": noted});
+    if let (Some(name), Value::Object(detail)) = (viewed, &mut detail) {
+        detail.insert("as".to_owned(), json!(name));
+    }
+    match app.audit(who, what, path, detail).await {
         Ok(()) => response,
         // What cannot be noted must not go unnoticed.
         Err(error) => Problem::from(error).into_response(),
+    }
+}
+
+/// As whom the address asks to read: `?as=anna`.
+#[derive(Deserialize)]
+struct Viewed {
+    #[serde(rename = "as")]
+    reader: Option<String>,
+}
+
+fn viewed(uri: &Uri) -> Result<Option<String>, Problem> {
+    let asked = Query::<Viewed>::try_from_uri(uri);
+    let Query(asked) =
+        asked.map_err(|error| Problem::invalid(format!("the address does not fit: {error}")))?;
+    Ok(asked.reader)
+}
+
+/// The reader as whom somebody wants to look, if they may and if that reader could ask the same.
+async fn view_as(
+    app: &Arc<App>,
+    info: &RouteInfo,
+    caller: &Caller,
+    name: &str,
+) -> Result<Reader, Problem> {
+    if !caller.may(Permission::Administer) {
+        return Err(refused(caller, Permission::Administer));
+    }
+    let permission = match info.access {
+        Access::Needs(permission @ (Permission::Query | Permission::View)) => Some(permission),
+        Access::Board => Some(Permission::View),
+        _ => None,
+    };
+    let Some(permission) = permission else {
+        return Err(Problem::invalid("only what is read can be looked at as somebody else")
+            .hint("Leave out ?as=."));
+    };
+    let asked = name.to_owned();
+    let reader = app.blocking(move |app| Reader::named(&app.workspace(), &asked)).await?;
+    let role = reader.role.as_deref().and_then(Role::of);
+    match role {
+        Some(role) if !role.may(permission) => {
+            let detail = format!(
+                "{name} could not ask this: it takes the permission \"{}\", which the role \"{}\" does not have",
+                permission.word(),
+                role.word()
+            );
+            Err(Problem::new(StatusCode::FORBIDDEN, "denied", detail))
+        }
+        _ => Ok(reader),
+    }
+}
+
+/// Whether the first place of the path is `name`.
+fn is_of(info: &RouteInfo, request: &Request, name: &str) -> bool {
+    let at = info.path.split('/').position(|part| part.starts_with('{'));
+    let found = at.and_then(|at| request.uri().path().split('/').nth(at));
+    // Names of dashboards have no letters that addresses write otherwise.
+    found == Some(name)
+}
+
+fn elsewhere(board: &str) -> Problem {
+    let detail = format!("this link shows the dashboard \"{board}\" and nothing else");
+    Problem::new(StatusCode::FORBIDDEN, "denied", detail).hint("Log in to see more.")
+}
+
+/// What is to be noted of a request under way: who, what, and where. A caller who leaves before the answer drops it, and
+/// what was asked for may be done all the same, so it is noted then.
+struct Trail {
+    app: Arc<App>,
+    entry: Option<(String, String, String)>,
+}
+
+impl Drop for Trail {
+    fn drop(&mut self) {
+        let Some((who, what, path)) = self.entry.take() else { return };
+        let app = Arc::clone(&self.app);
+        let note = move || {
+            let detail = json!({"status": null, "more": "the caller left before the answer"});
+            if let Err(error) = app.note(&who, &what, &path, &detail) {
+                tracing::error!(error = %error.report(), who, what, "a request is not noted");
+            }
+        };
+        match Handle::try_current() {
+            // A runtime that ends waits for what it does off its threads.
+            Ok(handle) => drop(handle.spawn_blocking(note)),
+            Err(_) => note(),
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 mod actions;
 mod admin;
 mod assets;
+pub(crate) mod dashboards;
 mod events;
 mod learners;
 mod lineage;
@@ -44,6 +45,7 @@ pub(crate) fn routes(routes: &mut Routes) {
     models::routes(routes);
     sql::routes(routes);
     metrics::routes(routes);
+    dashboards::routes(routes);
     learners::routes(routes);
     policies::routes(routes);
     actions::routes(routes);
@@ -73,6 +75,7 @@ pub(crate) const FEATURES: &[&str] = &[
     "models",
     "sql",
     "metrics",
+    "dashboards",
     "learners",
     "policies",
     "experiments",
@@ -82,6 +85,7 @@ pub(crate) const FEATURES: &[&str] = &[
     "decide",
     "users",
     "tokens",
+    "rules",
     "audit",
 ];
 

@@ -11,6 +11,7 @@
 mod answer;
 mod app;
 mod auth;
+mod feedback;
 mod gate;
 mod http;
 mod input;
@@ -34,8 +35,7 @@ use axum::middleware;
 use axum::response::IntoResponse;
 use flywheel_base::{Clock, Error, ErrorKind, Result, SystemClock};
 use flywheel_connect::JournalEvents;
-use flywheel_connect::destination::journal::Journal;
-use flywheel_runtime::Workspace;
+use flywheel_runtime::{Workspace, events};
 use flywheel_state::ScheduleEvent;
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
@@ -45,10 +45,11 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
-use crate::gate::Routes;
 use crate::problem::Problem;
 
 pub use crate::app::WheelClock;
+#[doc(hidden)]
+pub use crate::gate::Routes;
 pub use crate::gate::{Access, Permission, Role, RouteInfo};
 pub use crate::tls::Tls;
 pub use crate::ui::has_pages;
@@ -61,8 +62,6 @@ pub const LISTEN_DEFAULT: &str = "127.0.0.1:8700";
 const CONNECTIONS_MAX: usize = 1_024;
 /// How long requests and work under way may go on once the server is asked to stop.
 const STOP_TIME: Duration = Duration::from_secs(20);
-/// Where events go if the project has no connection of type journal.
-const JOURNAL_DEFAULT: &str = ".flywheel/journal";
 /// How soon a demo takes its next turn after the last one, and any server after a failure to accept.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -92,8 +91,8 @@ impl Server {
     /// # Errors
     /// [`ErrorKind::Invalid`] if the project's journal cannot be used, else those of the operating system.
     pub fn new(workspace: Workspace, clock: Arc<WheelClock>, options: Options) -> Result<Self> {
-        let events =
-            JournalEvents::open(&journal(&workspace)?, workspace.dir(), Arc::new(SystemClock))?;
+        let journal = events::journal(&workspace)?;
+        let events = JournalEvents::open(&journal, workspace.dir(), Arc::new(SystemClock))?;
         let app = Arc::new(App::new(workspace, clock, events, &options)?);
         // Whoever wrote before is gone: what still says that it runs was cut off.
         app.workspace().store.interrupt_runs()?;
@@ -185,28 +184,6 @@ impl Server {
 
 /// Deeply nested SQL is planned recursively.
 const WORK_STACK_BYTES: usize = 8 << 20;
-
-/// The journal that events go to: that of the project's only connection of this type, else one of ours.
-fn journal(workspace: &Workspace) -> Result<Journal> {
-    let mut found =
-        workspace.project.connections.iter().filter(|(_, one)| one.connector == "journal");
-    match (found.next(), found.next()) {
-        (Some((name, connection)), None) => {
-            let options = workspace.project.resolve_secrets(&connection.options)?;
-            serde_json::from_value(serde_json::Value::Object(options)).map_err(|error| {
-                Error::invalid(format!("the connection \"{name}\" of type journal does not fit"))
-                    .caused_by(error)
-            })
-        }
-        (Some(_), Some(_)) => Err(Error::invalid(
-            "the project has several connections of type journal",
-        )
-        .hint(
-            "Events go to one journal: keep one such connection, with a topic per kind of event.",
-        )),
-        (None, _) => Ok(Journal { path: JOURNAL_DEFAULT.into(), ..Journal::default() }),
-    }
-}
 
 /// Opens the address to listen at.
 ///

@@ -35,7 +35,10 @@ pub use lane::{DELETED, Load, VALID_FROM, VALID_TO, Verb};
 pub use location::{Location, TableName};
 pub use maintain::{Maintain, Maintained};
 pub use rows::RowStream;
-pub use session::{Catalog, Edit, Edited, Query, Session, check_expression, is_edit};
+pub use session::{
+    Catalog, ColumnMask, Edit, Edited, Expression, MaskValues, Query, Seen, Session, Sight,
+    check_chains, check_expression, is_edit,
+};
 pub use shape::{conform, union};
-pub use state::{Checkpoint, CommitRecord, Notice, TableState};
+pub use state::{Checkpoint, CommitRecord, Frozen, FrozenFile, Notice, TableState};
 pub use write::{Commit, Duplicates, SchemaChange, Write, WriteMode};

@@ -5,6 +5,7 @@
 //! name in any schema. Tables are pinned when a session first reads them, so that two queries of one
 //! session see the same versions. `now()` is the lake's clock.
 
+mod chain;
 mod dialect;
 pub(crate) mod division;
 mod edit;
@@ -12,6 +13,7 @@ mod guard;
 mod names;
 mod query;
 mod scalars;
+mod sight;
 mod tables;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,14 +28,18 @@ use self::tables::{Resolved, Resolver};
 use crate::lake::Shared;
 use crate::{Location, TableName};
 
+pub use self::chain::check_chains;
 pub use self::edit::{Edit, Edited, is_edit};
 pub use self::guard::check_expression;
 pub use self::query::Query;
+pub use self::sight::{ColumnMask, Expression, MaskValues, Seen, Sight};
 
 /// What names mean in a session.
 #[derive(Clone, Debug, Default)]
 pub struct Catalog {
     entries: BTreeMap<TableName, Entry>,
+    /// What its reader may see of some of them; all of the others.
+    sights: BTreeMap<TableName, Sight>,
 }
 
 /// What a name means.
@@ -83,6 +89,27 @@ impl Catalog {
         self
     }
 
+    /// Lets a reader see no more of `name` than `sight`, however it is read: by itself, in a view, as it
+    /// was. A session of such a catalog changes nothing.
+    pub fn limit(&mut self, name: &TableName, sight: Sight) -> &mut Self {
+        self.sights.insert(name.clone(), sight);
+        self
+    }
+
+    /// Whether `name` is a query that is expanded where it is read.
+    #[must_use]
+    pub fn is_view(&self, name: &TableName) -> bool {
+        matches!(self.entries.get(name), Some(Entry::View(_)))
+    }
+
+    /// The queries of all views.
+    pub fn views(&self) -> impl Iterator<Item = &str> {
+        self.entries.values().filter_map(|entry| match entry {
+            Entry::View(sql) => Some(sql.as_str()),
+            _ => None,
+        })
+    }
+
     /// Every name, in order.
     pub fn names(&self) -> impl Iterator<Item = &TableName> + Clone {
         self.entries.keys()
@@ -105,11 +132,25 @@ pub struct Session {
     shared: Arc<Shared>,
     catalog: Arc<Catalog>,
     resolved: Arc<Resolved>,
+    /// What the names mean without what limits their reader: rules read by it.
+    owner: Option<Arc<Owner>>,
+}
+
+/// Names without limits.
+#[derive(Debug)]
+struct Owner {
+    catalog: Arc<Catalog>,
+    resolved: Arc<Resolved>,
 }
 
 impl Session {
     pub(crate) fn new(shared: Arc<Shared>, catalog: Catalog) -> Self {
-        Self { shared, catalog: Arc::new(catalog), resolved: Arc::new(Resolved::default()) }
+        let owner = (!catalog.sights.is_empty()).then(|| {
+            let whole = Catalog { entries: catalog.entries.clone(), sights: BTreeMap::new() };
+            Arc::new(Owner { catalog: Arc::new(whole), resolved: Arc::default() })
+        });
+        let resolved = Arc::new(Resolved::default());
+        Self { shared, catalog: Arc::new(catalog), resolved, owner }
     }
 
     /// Plans one statement that reads: `SELECT`, `WITH`, `VALUES`, `EXPLAIN`, `SHOW` or `DESCRIBE`.
@@ -117,19 +158,27 @@ impl Session {
     /// # Errors
     /// [`flywheel_base::ErrorKind::Invalid`] if it cannot be parsed or planned,
     /// [`flywheel_base::ErrorKind::NotFound`] if it names an unknown table,
-    /// [`flywheel_base::ErrorKind::Denied`] if it would change anything.
+    /// [`flywheel_base::ErrorKind::Denied`] if it would change anything, or names what its reader may not
+    /// see.
     pub async fn query(&self, sql: &str) -> Result<Query> {
         let state = self.state();
         let statement = guard::parse(&state, sql)?;
         let mut read = BTreeSet::new();
         self.resolver(&state).statement(&statement, &mut Vec::new(), &mut read).await?;
-        let plan = guard::plan(&state, statement).await?;
+        let hidden = |column: &str| sight::told_of_hidden(&self.catalog.sights, &read, column);
+        let plan = guard::plan_telling(&state, statement, &hidden).await?;
         Query::new(state, plan, read)
     }
 
     /// Finds what a statement names.
     fn resolver<'a>(&'a self, state: &'a SessionState) -> Resolver<'a> {
-        Resolver { shared: &self.shared, catalog: &self.catalog, resolved: &self.resolved, state }
+        Resolver {
+            shared: &self.shared,
+            catalog: &self.catalog,
+            resolved: &self.resolved,
+            owner: self.owner.as_deref(),
+            state,
+        }
     }
 
     /// A state of its own for a query, so that its time and its settings are its own.

@@ -3,6 +3,7 @@
 //! A new bench is one file in `bench/` and one line in [`BENCHES`].
 
 mod actions;
+mod api;
 mod bad_rows;
 mod bandits;
 mod catalogue;
@@ -25,7 +26,11 @@ mod recommend_serving;
 mod reconcile;
 mod replay;
 mod reverse_etl;
+mod rules;
 mod seeds;
+mod serve;
+mod tpc;
+mod tpcds;
 mod tpch;
 
 use crate::Result;
@@ -35,7 +40,7 @@ use crate::tally::Tally;
 /// `cargo xtask bench`.
 pub(crate) const COMMAND: super::Command = super::Command {
     name: "bench",
-    arguments: "[NAME]",
+    arguments: "[NAME [--scale N]]",
     about: "run a bench; without a name: list them",
     run,
 };
@@ -65,13 +70,18 @@ const BENCHES: &[Bench] = &[
         run: gowalla::run,
     },
     Bench {
+        name: "rules",
+        about: "10,000 queries by chance under 20 sets of rules, each as over a copy of what is seen",
+        run: rules::run,
+    },
+    Bench {
         name: "replay",
         about: "305 days of real history turn by turn: exact counts, time per turn, memory",
         run: replay::run,
     },
     Bench {
         name: "lineage",
-        about: "origins of columns over TPC-H beside sqlglot, and what tracing a thousand models costs",
+        about: "origins of columns over TPC-H and TPC-DS beside sqlglot, and what tracing a thousand models costs",
         run: lineage::run,
     },
     Bench {
@@ -103,6 +113,11 @@ const BENCHES: &[Bench] = &[
         name: "tpch",
         about: "the 22 queries of TPC-H over lake tables, beside DuckDB on the same files",
         run: tpch::run,
+    },
+    Bench {
+        name: "tpcds",
+        about: "the 99 queries of TPC-DS over lake tables, beside DuckDB on the same files",
+        run: tpcds::run,
     },
     Bench {
         name: "bad-rows",
@@ -150,9 +165,19 @@ const BENCHES: &[Bench] = &[
         run: actions::run,
     },
     Bench {
+        name: "api",
+        about: "twenty thousand questions at every route of the API, as its reference describes them",
+        run: api::run,
+    },
+    Bench {
         name: "recommend-serving",
         about: "answers of a recommender in process: time, feedback, memory at ten million events",
         run: recommend_serving::run,
+    },
+    Bench {
+        name: "serve",
+        about: "a server under load: events, recommendations, decisions, and how soon an event is seen",
+        run: serve::run,
     },
     Bench {
         name: "dbt",
@@ -161,6 +186,12 @@ const BENCHES: &[Bench] = &[
     },
     Bench { name: "demo", about: "the demo twice: time, memory, equal results", run: demo::run },
 ];
+
+/// A bench over tables of so many gigabytes.
+type Scaled = fn(&Context, u32) -> Result<Tally>;
+
+/// The benches of [`BENCHES`] whose tables may be larger.
+const SCALED: &[(&str, Scaled)] = &[("tpch", tpch::at_scale), ("tpcds", tpcds::at_scale)];
 
 fn run(context: &Context, arguments: &[String]) -> Result<bool> {
     match arguments {
@@ -171,7 +202,15 @@ fn run(context: &Context, arguments: &[String]) -> Result<bool> {
             Ok(true)
         }
         [name] => run_one(context, name),
-        _ => Err("bench takes one name".into()),
+        [name, option, scale] if option == "--scale" => {
+            let Some((_, run)) = SCALED.iter().find(|(scaled, _)| scaled == name) else {
+                return Err(format!("the bench \"{name}\" has no scale").into());
+            };
+            let scale = scale.parse().ok().filter(|scale| *scale > 0);
+            let scale = scale.ok_or("a scale is a whole number from 1 on, such as 10")?;
+            Ok(run(context, scale)?.close())
+        }
+        _ => Err("bench takes one name, and --scale with a number".into()),
     }
 }
 
@@ -181,4 +220,26 @@ pub(crate) fn run_one(context: &Context, name: &str) -> Result<bool> {
     let bench = bench
         .ok_or_else(|| format!("there is no bench \"{name}\"; `cargo xtask bench` lists them"))?;
     Ok((bench.run)(context)?.close())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_scale_is_for_benches_that_have_one_and_a_whole_number() {
+        let context = Context::discover().unwrap();
+        let refused = |arguments: &[&str]| {
+            let arguments: Vec<String> = arguments.iter().map(ToString::to_string).collect();
+            run(&context, &arguments).unwrap_err().to_string()
+        };
+        assert_eq!(refused(&["seeds", "--scale", "10"]), "the bench \"seeds\" has no scale");
+        for scale in ["0", "-1", "ten"] {
+            assert!(refused(&["tpch", "--scale", scale]).contains("from 1 on"), "{scale}");
+        }
+        assert!(refused(&["tpch", "--size", "10"]).contains("--scale"));
+        for (name, _) in SCALED {
+            assert!(BENCHES.iter().any(|bench| bench.name == *name), "{name}");
+        }
+    }
 }

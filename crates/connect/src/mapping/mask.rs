@@ -20,7 +20,7 @@ mod cases;
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, StringArray, StringBuilder};
+use arrow::array::{Array, ArrayRef, AsArray, Int64Array, StringArray, StringBuilder};
 use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{DataType, TimeUnit};
 use flywheel_base::{Error, Result, suggest};
@@ -147,6 +147,68 @@ fn read(text: &str, resolve: Resolve<'_>) -> Result<(&'static MaskEntry, Argumen
     })?;
     let arguments = form.arguments(entry.parameters, resolve)?;
     Ok((entry, arguments))
+}
+
+/// A mask in the place of a column's values where their type has to stay: for readers, after they landed.
+#[derive(Debug)]
+pub struct TypedMask {
+    mask: Box<dyn Mask>,
+    /// The mask's name.
+    name: String,
+    /// Whether what it makes of a value is a digest in hexadecimal, which also gives whole numbers.
+    digests: bool,
+}
+
+impl TypedMask {
+    /// Builds one from the short text form of a mask.
+    ///
+    /// # Errors
+    /// [`flywheel_base::ErrorKind::Invalid`] naming the mask or the argument, also for a mask that needs
+    /// another column; those of `resolve`.
+    pub fn parse(text: &str, resolve: Resolve<'_>) -> Result<Self> {
+        let (entry, arguments) = read(text, resolve)?;
+        let mask = (entry.build)(&arguments)?;
+        if mask.unit().is_some() {
+            return Err(Error::invalid(format!("the mask {} is only for syncs", entry.name)).hint(
+                "Use round(month), or an SQL expression: {sql: \"date_trunc('month', x)\"}.",
+            ));
+        }
+        let digests = entry.name == "hmac";
+        Ok(Self { mask, name: entry.name.to_owned(), digests })
+    }
+
+    /// What stands for the values of a column; of the same type.
+    ///
+    /// # Errors
+    /// [`flywheel_base::ErrorKind::Invalid`] if the mask is not for columns of this type.
+    pub fn column(&self, column: &ArrayRef) -> Result<ArrayRef> {
+        let kind = column.data_type();
+        if matches!(kind, DataType::Null) {
+            return Ok(Arc::clone(column));
+        }
+        let text = matches!(kind, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View);
+        let numbers = self.digests && matches!(kind, DataType::Int64 | DataType::UInt64);
+        if !text && !numbers && !self.mask.keeps_type() {
+            let name = &self.name;
+            return Err(Error::invalid(format!("{name} makes text, and the values are {kind}"))
+                .hint("Use round for numbers and dates, \"null\", {constant: …} or {sql: …}."));
+        }
+        let masked = self.mask.column(column, None)?;
+        let masked: ArrayRef = match numbers {
+            true => Arc::new(numbers_of(masked.as_string::<i32>())),
+            false => masked,
+        };
+        let options = CastOptions { safe: false, ..CastOptions::default() };
+        cast_with_options(&masked, kind, &options)
+            .map_err(|_| Error::invalid(format!("{} does not keep the type {kind}", self.name)))
+    }
+}
+
+/// The first 60 bits of digests: two values in a million million have the same.
+fn numbers_of(digests: &StringArray) -> Int64Array {
+    const DIGITS: usize = 15;
+    let number = |digest: &str| i64::from_str_radix(digest.get(..DIGITS)?, 16).ok();
+    digests.iter().map(|digest| digest.and_then(number)).collect()
 }
 
 /// A column's values as text.

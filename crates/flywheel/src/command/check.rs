@@ -1,9 +1,10 @@
 //! `flywheel check`.
 
 use clap::Args;
-use flywheel_base::Result;
+use flywheel_base::{Error, Result};
 use flywheel_project::Project;
-use flywheel_runtime::connectors;
+use flywheel_runtime::access::{self, Misfit};
+use flywheel_runtime::{Access, connectors};
 
 use super::Runs;
 use crate::app::{App, Exit};
@@ -20,6 +21,10 @@ impl Runs for Check {
         let dir = app.dir()?;
         match Project::load_with(&dir, &connectors::schemas(), &app.choices) {
             Ok(project) => {
+                let misfits = misfits(&app, &project).await?;
+                if let Some(first) = misfits.first() {
+                    return told(&app, &misfits, first);
+                }
                 if app.output.format == Format::Json {
                     app.output.json(&project.warnings)?;
                     return Ok(Exit::Done);
@@ -45,4 +50,30 @@ impl Runs for Check {
             Err(mistakes) => Err(mistakes.into()),
         }
     }
+}
+
+/// What only the lake knows of rules: columns and expressions that do not fit its tables. A project that has
+/// no lake yet has nothing to compare with.
+async fn misfits(app: &App, project: &Project) -> Result<Vec<Misfit>> {
+    if project.rules.is_empty() || !project.dir.join(".flywheel/meta.db").is_file() {
+        return Ok(Vec::new());
+    }
+    access::misfits(&app.open(Access::Read).await?).await
+}
+
+fn told(app: &App, misfits: &[Misfit], first: &Misfit) -> Result<Exit> {
+    if app.output.format == Format::Json {
+        app.output.json(&misfits)?;
+    } else {
+        for one in misfits {
+            let hint =
+                one.hint.as_ref().map(|hint| format!("\n  = hint: {hint}")).unwrap_or_default();
+            app.output.message(&format!(
+                "error: rule \"{}\": {}\n --> {}:{}{hint}",
+                one.rule, one.message, one.file, one.line
+            ));
+        }
+    }
+    Err(Error::invalid(format!("rule \"{}\" does not fit the lake", first.rule))
+        .hint("Mend what is named above; what a rule does not fit is shown to nobody."))
 }

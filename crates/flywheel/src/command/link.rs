@@ -2,6 +2,7 @@
 
 use clap::{Args, Subcommand};
 use flywheel_base::Result;
+use flywheel_runtime::access::Reading;
 use flywheel_runtime::{Access, link};
 
 use super::Runs;
@@ -208,7 +209,7 @@ async fn questions(app: &App, name: Option<String>) -> Result<Exit> {
         "select link, id, kind, record, detail, answer from system.link_questions
          where open {condition} order by asked_at, link, id limit {QUESTIONS_MAX}"
     );
-    let query = workspace.session_for(&sql).await?.query(&sql).await?;
+    let query = workspace.session_for(&sql, &Reading::Owner).await?.query(&sql).await?;
     app.output.batches(&query.schema(), &query.collect().await?)?;
     Ok(Exit::Done)
 }

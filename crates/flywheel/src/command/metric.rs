@@ -28,7 +28,13 @@ enum Verb {
         metric: String,
     },
     /// Answers a question about metrics
-    Query(Question),
+    Query {
+        #[command(flatten)]
+        question: Question,
+        /// Reads as a user or role of the server does, by the project's rules: a user, a role, or user/role
+        #[arg(long = "as", value_name = "USER|ROLE")]
+        reader: Option<String>,
+    },
     /// Shows the SQL that answers a question about metrics
     Compile(Question),
 }
@@ -95,9 +101,10 @@ impl Runs for Metric {
                     _ => app.output.line(&compiled.sql)?,
                 }
             }
-            Verb::Query(question) => {
+            Verb::Query { question, reader } => {
+                let reading = super::sql::reading(&workspace, reader.as_deref())?;
                 let compiled = compile(app.output, project, question)?;
-                let session = workspace.session_for(&compiled.sql).await?;
+                let session = workspace.session_for(&compiled.sql, &reading).await?;
                 let query = session.query(&compiled.sql).await.map_err(|error| {
                     error.context("the metrics' SQL, which `flywheel metric compile` shows")
                 })?;

@@ -2,6 +2,7 @@
 
 use clap::{Args, Subcommand};
 use flywheel_base::Result;
+use flywheel_runtime::access::Reading;
 use flywheel_runtime::{Access, quarantine, run};
 
 use super::Runs;
@@ -52,7 +53,7 @@ impl Runs for Quarantine {
                     "select sync, stream, file, line, \"column\", code, reason, raw, status from system.quarantine
                      where {condition} order by sync, stream, file, line limit {SHOWN_MAX}"
                 );
-                let query = workspace.session_for(&sql).await?.query(&sql).await?;
+                let query = workspace.session_for(&sql, &Reading::Owner).await?.query(&sql).await?;
                 app.output.batches(&query.schema(), &query.collect().await?)?;
                 Ok(Exit::Done)
             }

@@ -4,7 +4,8 @@ use std::io::Read;
 
 use clap::Args;
 use flywheel_base::{Error, Result, Timestamp};
-use flywheel_runtime::{Access, At, Silent, catalogue, edit};
+use flywheel_runtime::access::{Reader, Reading};
+use flywheel_runtime::{Access, At, Silent, Workspace, catalogue, edit};
 use flywheel_warehouse::{Edited, is_edit};
 use serde_json::json;
 
@@ -26,6 +27,9 @@ pub(crate) struct Sql {
     /// Changes a table that a sync lands, too; the sync goes on from where it was
     #[arg(long, conflicts_with = "at")]
     landed: bool,
+    /// Reads as a user or role of the server does, by the project's rules: a user, a role, or user/role
+    #[arg(long = "as", value_name = "USER|ROLE", conflicts_with = "landed")]
+    reader: Option<String>,
     #[command(flatten)]
     environment: InEnvironment,
 }
@@ -48,6 +52,10 @@ impl Runs for Sql {
                     "Leave out --at: INSERT, UPDATE, DELETE and MERGE change what it is now.",
                 ));
             }
+            if let Some(reader) = &self.reader {
+                return Err(Error::invalid(format!("\"{reader}\" only reads"))
+                    .hint("Leave out --as: rules say what is read, not what is changed."));
+            }
             if self.environment.is_other() {
                 return Err(Error::invalid("a statement that changes rows is for no environment")
                     .hint("Leave out --environment: landed tables are the same in all of them."));
@@ -60,9 +68,10 @@ impl Runs for Sql {
         }
         let workspace = self.environment.open(&app, Access::Read).await?;
         let text = workspace.expanded(&text)?;
+        let reading = reading(&workspace, self.reader.as_deref())?;
         let session = match &self.at {
-            None => workspace.session_for(&text).await?,
-            Some(at) => workspace.session_at(&parse_at(at)?, &text).await?,
+            None => workspace.session_for(&text, &reading).await?,
+            Some(at) => workspace.session_at(&parse_at(at)?, &text, &reading).await?,
         };
         let query = session.query(&text).await?;
         let batches = query.collect().await?;
@@ -70,6 +79,14 @@ impl Runs for Sql {
         catalogue::note_reads(&workspace, &tables, &catalogue::reader(), "sql");
         app.output.batches(&query.schema(), &batches)?;
         Ok(Exit::Done)
+    }
+}
+
+/// On whose behalf rows are read: the project's own, unless a reader is named.
+pub(super) fn reading(workspace: &Workspace, reader: Option<&str>) -> Result<Reading> {
+    match reader {
+        None => Ok(Reading::Owner),
+        Some(reader) => Reader::named(workspace, reader).map(Reading::As),
     }
 }
 

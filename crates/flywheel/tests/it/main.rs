@@ -7,6 +7,8 @@
 )]
 
 mod alone;
+mod api;
+mod backup;
 mod bad_input;
 mod bandits;
 mod catalogue;
@@ -28,11 +30,13 @@ mod made;
 mod metrics;
 mod migrate;
 mod models;
+mod packaging;
 mod programs;
 mod project;
 mod quality;
 mod quarantine;
 mod real_data;
+mod rules;
 mod schedules;
 mod secrets;
 mod serve;

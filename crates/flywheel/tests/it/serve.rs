@@ -1,6 +1,7 @@
 //! The server, asked without a socket: who may do what, and what wrong requests are told.
 
 use std::sync::Arc;
+use std::task::Poll;
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
@@ -16,7 +17,7 @@ use crate::house::House;
 const PASSWORD: &str = "correct horse battery";
 
 /// A served project.
-struct Served {
+pub(crate) struct Served {
     house: House,
     server: Server,
     router: Router,
@@ -24,28 +25,28 @@ struct Served {
 
 /// What a request is sent with.
 #[derive(Clone, Default)]
-struct As {
+pub(crate) struct As {
     cookie: Option<String>,
     csrf: Option<String>,
     token: Option<String>,
 }
 
-struct Answer {
-    status: StatusCode,
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
     cookie: Option<String>,
     headers: axum::http::HeaderMap,
-    bytes: Vec<u8>,
+    pub(crate) bytes: Vec<u8>,
 }
 
 impl Answer {
-    fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         let said = String::from_utf8_lossy(&self.bytes);
         serde_json::from_str(&said).unwrap_or_else(|_| json!({"no JSON": said}))
     }
 }
 
 impl Served {
-    async fn new(house: House) -> Self {
+    pub(crate) async fn new(house: House) -> Self {
         let clock = Arc::new(WheelClock::real());
         let shared: Arc<dyn Clock> = Arc::<WheelClock>::clone(&clock);
         let workspace = Workspace::open(&house.dir(), Open::Write, shared).await.unwrap();
@@ -85,11 +86,11 @@ impl Served {
         self.raw(request.body(body.into()).unwrap()).await
     }
 
-    async fn post(&self, who: &As, path: &str, body: &Value) -> Answer {
+    pub(crate) async fn post(&self, who: &As, path: &str, body: &Value) -> Answer {
         self.send(who, "POST", path, body.to_string()).await
     }
 
-    async fn get(&self, who: &As, path: &str) -> Answer {
+    pub(crate) async fn get(&self, who: &As, path: &str) -> Answer {
         self.send(who, "GET", path, Body::empty()).await
     }
 
@@ -100,20 +101,20 @@ impl Served {
         session(&self.post(&As::default(), "/v1/setup", &body).await)
     }
 
-    async fn owner(&self) -> As {
+    pub(crate) async fn owner(&self) -> As {
         let link = self.server.setup_link().await.unwrap().unwrap();
         self.accept(&link, "ada").await
     }
 
     /// Makes a user of a role.
-    async fn user(&self, owner: &As, role: Role) -> As {
+    pub(crate) async fn user(&self, owner: &As, role: Role) -> As {
         let name = format!("{}-user", role.word());
         let made = self.post(owner, "/v1/users", &json!({"name": name, "role": role.word()})).await;
         assert_eq!(made.status, StatusCode::CREATED);
         self.accept(made.json()["setup_link"].as_str().unwrap(), &name).await
     }
 
-    async fn token(&self, who: &As, scopes: &[&str]) -> As {
+    pub(crate) async fn token(&self, who: &As, scopes: &[&str]) -> As {
         let made = self.post(who, "/v1/tokens", &json!({"name": "t", "scopes": scopes})).await;
         assert_eq!(made.status, StatusCode::CREATED, "{}", made.json());
         As { token: Some(made.json()["token"].as_str().unwrap().to_owned()), ..As::default() }
@@ -124,6 +125,24 @@ fn session(answer: &Answer) -> As {
     assert!(answer.status.is_success(), "{}", answer.json());
     let csrf = answer.json()["csrf"].as_str().unwrap().to_owned();
     As { cookie: answer.cookie.clone(), csrf: Some(csrf), token: None }
+}
+
+/// Does all of it at once.
+async fn all<F: Future>(futures: Vec<F>) -> Vec<F::Output> {
+    let mut open: Vec<_> = futures.into_iter().map(|one| Some(Box::pin(one))).collect();
+    let mut done: Vec<Option<F::Output>> = open.iter().map(|_| None).collect();
+    std::future::poll_fn(|context| {
+        for (one, done) in open.iter_mut().zip(&mut done) {
+            if let Some(future) = one
+                && let Poll::Ready(output) = future.as_mut().poll(context)
+            {
+                (*one, *done) = (None, Some(output));
+            }
+        }
+        if done.iter().all(Option::is_some) { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
+    done.into_iter().flatten().collect()
 }
 
 /// A path with something in its places that is not there.
@@ -174,10 +193,13 @@ async fn every_route_lets_in_who_may_and_nobody_else() {
                 (Access::SignedIn, _) => {
                     assert!(!refused && answer.status != StatusCode::UNAUTHORIZED, "{said}");
                 }
+                (Access::Board, _) if may(Permission::View) => {
+                    assert!(!refused && answer.status != StatusCode::UNAUTHORIZED, "{said}");
+                }
                 (Access::Needs(permission), _) if may(permission) => {
                     assert!(!refused && answer.status != StatusCode::UNAUTHORIZED, "{said}");
                 }
-                (Access::Needs(_), _) => assert!(refused, "{said}"),
+                (Access::Board | Access::Needs(_), _) => assert!(refused, "{said}"),
             }
             asked += 1;
         }
@@ -199,6 +221,24 @@ async fn a_page_of_another_site_changes_nothing() {
             (answer.status, &answer.json()["code"]),
             (StatusCode::FORBIDDEN, &json!("csrf"))
         );
+    }
+    // Also where nobody is logged in: a page that logs a visitor in as somebody else would learn what is done then.
+    let login = json!({"name": "ada", "password": PASSWORD}).to_string();
+    let from = |header: &'static str, value: &'static str| {
+        let request =
+            Request::builder().method("POST").uri("/v1/login").header("host", "fw.example");
+        request.header(header, value).body(Body::from(login.clone())).unwrap()
+    };
+    for (header, value, expected) in [
+        ("sec-fetch-site", "cross-site", StatusCode::FORBIDDEN),
+        ("sec-fetch-site", "same-site", StatusCode::FORBIDDEN),
+        ("origin", "https://evil.example", StatusCode::FORBIDDEN),
+        ("origin", "null", StatusCode::FORBIDDEN),
+        ("sec-fetch-site", "same-origin", StatusCode::OK),
+        ("origin", "http://fw.example", StatusCode::OK),
+        ("x-program", "1", StatusCode::OK),
+    ] {
+        assert_eq!(served.raw(from(header, value)).await.status, expected, "{header}: {value}");
     }
     let answer =
         served.post(&owner, "/v1/policies/stale_deals/pause", &json!({"reason": "look"})).await;
@@ -240,6 +280,13 @@ async fn links_work_once_passwords_are_guessed_slowly_and_an_owner_stays() {
         (StatusCode::TOO_MANY_REQUESTS, &json!("rate-limited"))
     );
 
+    // Those who guess all at once get no more tries than those who guess one by one, give or take what is being hashed.
+    let eve = json!({"name": "eve", "password": "wrong wrong wrong"});
+    let all = (0..60).map(|_| served.post(&nobody, "/v1/login", &eve));
+    let all = futures::future::join_all(all).await;
+    let tried = all.iter().filter(|one| one.status == StatusCode::UNAUTHORIZED).count();
+    assert!((10..=12).contains(&tried), "{tried} of {}", all.len());
+
     for (method, path, body) in [
         ("DELETE", "/v1/users/ada", json!({})),
         ("PATCH", "/v1/users/ada", json!({"role": "viewer"})),
@@ -260,11 +307,23 @@ async fn links_work_once_passwords_are_guessed_slowly_and_an_owner_stays() {
     assert_eq!(more.status, StatusCode::FORBIDDEN);
     let token = served.token(&viewer, &["view"]).await;
     assert_eq!(served.get(&token, "/v1/status").await.status, StatusCode::OK);
-    let id = served.get(&viewer, "/v1/tokens").await.json()["items"][0]["id"]
-        .as_str()
-        .unwrap()
-        .to_owned();
-    served.send(&viewer, "DELETE", &format!("/v1/tokens/{id}"), "").await;
+    // A token that leaks sees and takes back itself, and no other one.
+    let other = served.token(&viewer, &["view"]).await;
+    let ids = |answer: &Value| -> Vec<String> {
+        let items = answer["items"].as_array().unwrap().iter();
+        items.map(|one| one["id"].as_str().unwrap().to_owned()).collect()
+    };
+    let own = ids(&served.get(&other, "/v1/tokens").await.json());
+    let all = ids(&served.get(&viewer, "/v1/tokens").await.json());
+    assert_eq!((own.len(), all.len()), (1, 2));
+    let foreign = all.iter().find(|id| **id != own[0]).unwrap();
+    let taken = |id: &str| format!("/v1/tokens/{id}");
+    let answer = served.send(&other, "DELETE", &taken(foreign), "").await;
+    assert_eq!(answer.status, StatusCode::NOT_FOUND);
+    let answer = served.send(&other, "DELETE", &taken(&own[0]), "").await;
+    assert_eq!(answer.status, StatusCode::NO_CONTENT);
+    assert_eq!(served.get(&other, "/v1/status").await.status, StatusCode::UNAUTHORIZED);
+    served.send(&viewer, "DELETE", &taken(foreign), "").await;
     assert_eq!(served.get(&token, "/v1/status").await.status, StatusCode::UNAUTHORIZED);
     served.send(&owner, "PATCH", "/v1/users/viewer-user", r#"{"disabled":true}"#).await;
     assert_eq!(served.get(&viewer, "/v1/status").await.status, StatusCode::UNAUTHORIZED);
@@ -350,7 +409,7 @@ async fn queries_have_types_limits_and_clear_errors() {
     let answer = served.post(&owner, "/v1/sql", &slow).await;
     assert_eq!(
         (answer.status, &answer.json()["code"]),
-        (StatusCode::GATEWAY_TIMEOUT, &json!("timeout"))
+        (StatusCode::UNPROCESSABLE_ENTITY, &json!("timeout"))
     );
     assert_eq!(
         served.post(&owner, "/v1/sql", &sql("select count(*) from raw.orders")).await.json()["rows"],
@@ -513,6 +572,211 @@ async fn events_are_taken_one_by_one_and_wrong_ones_named() {
         )
         .await;
     assert_eq!(outcome.status, StatusCode::OK);
+    // Whoever may read rows sees at once what has come.
+    let seen = "select topic, \"offset\", event from system.events where topic <> 'events'";
+    let seen = served.post(&owner, "/v1/sql", &json!({"sql": seen})).await.json();
+    assert_eq!(seen["rows"].as_array().map(Vec::len), Some(3), "{seen}");
+    assert_eq!(seen["rows"][0], json!(["clicks", 0, "{\"n\":1}"]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_that_are_sent_again_under_their_key_are_kept_once() {
+    let served = Served::new(House::new()).await;
+    let owner = served.owner().await;
+    let agent = served.token(&owner, &["ingest"]).await;
+    let bearer = format!("Bearer {}", agent.token.clone().unwrap());
+    let send = |key: &'static str, body: &'static str| {
+        let request = Request::post("/v1/events")
+            .header(header::AUTHORIZATION, bearer.clone())
+            .header("Idempotency-Key", key)
+            .body(Body::from(body))
+            .unwrap();
+        served.raw(request)
+    };
+    let first = send("a", "[{\"n\":1},{\"n\":2}]").await.json();
+    let again = send("a", "[{\"n\":1},{\"n\":2}]").await.json();
+    assert_eq!((&first["repeated"], &again["repeated"]), (&json!(false), &json!(true)));
+    assert_eq!(first["first_offset"], again["first_offset"]);
+    assert_eq!(send("b", "{\"n\":1}").await.json()["first_offset"], json!(2));
+    let other = send("a", "{\"n\":3}").await;
+    assert_eq!(other.status, StatusCode::BAD_REQUEST, "{}", other.json());
+    assert!(other.json()["hint"].as_str().unwrap().contains("new key"));
+    assert_eq!(send("", "{\"n\":3}").await.status, StatusCode::BAD_REQUEST);
+    assert_eq!(send("c", "{\"n\":3}").await.json()["first_offset"], json!(3));
+    // Somebody else's key of the same name is another one.
+    let else_ = served.user(&owner, Role::Agent).await;
+    let theirs = Request::post("/v1/events")
+        .header(header::COOKIE, else_.cookie.clone().unwrap())
+        .header("x-csrf-token", else_.csrf.clone().unwrap())
+        .header("Idempotency-Key", "a")
+        .body(Body::from("{\"n\":9}"))
+        .unwrap();
+    assert_eq!(served.raw(theirs).await.json()["first_offset"], json!(4));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_somebody_just_did_counts_in_the_next_recommendation_also_after_a_restart() {
+    let house = House::new();
+    let mut purchases = String::from("user_id,item_id,at\n");
+    for user in 0..12 {
+        for item in 0..4 {
+            let item = (user + item) % 8;
+            purchases.push_str(&format!("u{user},i{item},2024-05-0{} 10:00:00\n", 1 + item));
+        }
+    }
+    house.write("data/purchases.csv", &purchases);
+    house
+        .write("connections/files.yaml", "connection: files\ntype: csv\noptions: {folder: data}\n");
+    house.write("syncs/shop.yaml", "sync: shop\nconnection: files\nstreams:\n  - {stream: purchases, options: {path: purchases.csv}, read: full, write: replace}\n");
+    house.write("learners/next.yaml", "learner: next\nrecommend:\n  interactions: select user_id, item_id, at from {{ source('raw', 'purchases') }}\n  algorithm: item-knn\n  feedback: {topic: bought, user: who, item: what}\n");
+    house.ok(&["sync"]);
+    house.ok(&["learn"]);
+    let served = Served::new(house).await;
+    let owner = served.owner().await;
+    let path = "/v1/recommend?learner=next&unit=u1&k=3";
+    let before = served.get(&owner, path).await.json();
+    assert_eq!(before["since_fit"], json!(0), "{before}");
+    let top = before["items"][0]["item"].clone();
+    // Events of others, of unknown items and of no act change nothing for u1.
+    for event in
+        [json!({"who": "u2", "what": top}), json!({"who": "u1"}), json!({"what": top, "who": null})]
+    {
+        served.post(&owner, "/v1/events?topic=bought", &event).await;
+    }
+    assert_eq!(served.get(&owner, path).await.json(), before);
+    served.post(&owner, "/v1/events?topic=bought", &json!({"who": "u1", "what": top})).await;
+    let after = served.get(&owner, path).await.json();
+    assert_eq!(after["since_fit"], json!(1));
+    let listed = |answer: &Value| -> Vec<Value> {
+        answer["items"].as_array().unwrap().iter().map(|one| one["item"].clone()).collect()
+    };
+    assert!(!listed(&after).is_empty() && !listed(&after).contains(&top), "{after}");
+    // Somebody of whom nothing was known has a list of the own once something is.
+    let stranger = "/v1/recommend?learner=next&unit=new&k=3";
+    assert_eq!(served.get(&owner, stranger).await.json()["known"], json!(false));
+    served.post(&owner, "/v1/events?topic=bought", &json!({"who": "new", "what": "i1"})).await;
+    let known = served.get(&owner, stranger).await.json();
+    assert_eq!((&known["known"], &known["since_fit"]), (&json!(true), &json!(1)));
+    assert!(known["items"][0]["reason"].as_str().unwrap().contains("i1"), "{known}");
+
+    let Served { house, server, router } = served;
+    drop((server, router));
+    let served = Served::new(house).await;
+    assert_eq!(served.get(&owner, path).await.json(), after);
+    assert_eq!(served.get(&owner, stranger).await.json(), known);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn questions_that_are_asked_together_are_answered_one_by_one() {
+    let house = House::new();
+    let rows: String = (0..40).map(|n| format!("u{n}\n")).collect();
+    house.write("data/units.csv", format!("unit_id\n{rows}twice\ntwice\n"));
+    house
+        .write("connections/files.yaml", "connection: files\ntype: csv\noptions: {folder: data}\n");
+    house.write("syncs/units.yaml", "sync: units\nconnection: files\nstreams:\n  - {stream: units, options: {path: units.csv}, read: full, write: replace}\n");
+    house.write(
+        "actions/offers.yaml",
+        "action: offers\ntype: file\noptions: {path: out/offers.jsonl}\n",
+    );
+    let policy = |name: &str, more: &str| {
+        format!(
+            "policy: {name}\nevery: 30d\naudience: select unit_id from {{{{ source('raw', 'units') }}}}\nchoose: {{candidates: [{{name: a}}, {{name: b}}]}}\nholdout: 0%\n{more}"
+        )
+    };
+    house.write("policies/offer.yaml", policy("offer", "action: offers\n"));
+    house.write("policies/seldom.yaml", policy("seldom", "caps: {per_unit_every: 30d}\n"));
+    house.ok(&["sync"]);
+    let served = Served::new(house).await;
+    let owner = served.owner().await;
+    let ask = |policy: &str, unit: &str, key: &str| {
+        let asked = json!({"policy": policy, "unit": unit, "request_id": key});
+        let (served, owner) = (&served, &owner);
+        async move { served.post(owner, "/v1/decide", &asked).await }
+    };
+    let mut asked = Vec::new();
+    for n in 0..40 {
+        asked.push(ask("offer", &format!("u{n}"), "k"));
+        // The same question at the same time is the same decision.
+        asked.push(ask("offer", &format!("u{n}"), "k"));
+    }
+    let wrong =
+        vec![ask("offer", "nobody", "k"), ask("offer", "twice", "k"), ask("unknown", "u1", "k")];
+    let capped =
+        vec![ask("seldom", "u1", "k1"), ask("seldom", "u1", "k2"), ask("seldom", "u1", "k3")];
+    let (good, wrong, capped) = tokio::join!(all(asked), all(wrong), all(capped));
+    let mut ids: Vec<String> = Vec::new();
+    for pair in good.chunks(2) {
+        assert_eq!(pair[0].status, StatusCode::OK, "{}", pair[0].json());
+        assert_eq!(pair[0].json(), pair[1].json());
+        ids.push(pair[0].json()["decision_id"].as_str().unwrap().to_owned());
+    }
+    let statuses: Vec<u16> = wrong.iter().map(|one| one.status.as_u16()).collect();
+    assert_eq!(statuses, [404, 400, 404]);
+    let allowed = capped.iter().filter(|one| one.status == StatusCode::OK).count();
+    assert_eq!(allowed, 1, "one unit was decided for more often than its cap allows");
+    ids.sort();
+    ids.dedup();
+    assert_eq!(ids.len(), 40);
+    let count = |sql: &'static str| {
+        let (served, owner) = (&served, &owner);
+        async move { served.post(owner, "/v1/sql", &json!({"sql": sql})).await }
+    };
+    let logged = count(
+        "select count(*), count(distinct decision_id) from system.decisions where policy = 'offer'",
+    )
+    .await;
+    assert_eq!(logged.json()["rows"], json!([[40, 40]]));
+    let queued = count("select count(*), count(distinct key) from system.outbox").await;
+    assert_eq!(queued.json()["rows"], json!([[40, 40]]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_of_openlineage_become_a_part_of_the_graph() {
+    let served = Served::new(House::new()).await;
+    let owner = served.owner().await;
+    let agent = served.token(&owner, &["ingest"]).await;
+    let event = |job: &str, from: &str, to: &str| {
+        json!({
+            "eventType": "COMPLETE", "eventTime": "2024-05-01T00:00:00Z", "producer": "https://airflow.example",
+            "schemaURL": "https://openlineage.io/spec/2-0-2/OpenLineage.json#/$defs/RunEvent",
+            "run": {"runId": "6f1f2a0e-0000-8000-a000-000000000000"},
+            "job": {"namespace": "airflow", "name": job},
+            "inputs": [{"namespace": "s3://in", "name": from}],
+            "outputs": [{"namespace": "s3://out", "name": to, "facets": {"columnLineage": {
+                "_producer": "x", "_schemaURL": "x",
+                "fields": {"total": {"inputFields": [{"namespace": "s3://in", "name": from, "field": "amount"}]}},
+            }}}],
+        })
+    };
+    let taken = served.post(&agent, "/v1/lineage", &event("load", "orders", "sums")).await;
+    assert_eq!(taken.status, StatusCode::CREATED, "{}", taken.json());
+    assert_eq!((&taken.json()["jobs"], &taken.json()["new_edges"]), (&json!(1), &json!(1)));
+    let again = served.post(&agent, "/api/v1/lineage", &event("load", "orders", "sums")).await;
+    assert_eq!(again.json()["new_edges"], json!(0), "an event that comes twice is one");
+    let both = json!([event("load", "orders", "sums"), event("more", "rows", "more")]);
+    assert_eq!(served.post(&agent, "/v1/lineage", &both).await.json()["new_edges"], json!(1));
+    let asked = "/v1/column-lineage?of=foreign:s3://in/orders.amount&direction=downstream";
+    let graph = served.get(&owner, asked).await.json();
+    assert!(graph.to_string().contains("s3://out/sums"), "{graph}");
+    let named = json!([event("a", "b", "c"), {"eventType": "START"}]);
+    for (body, status, words) in [
+        ("{".to_owned(), 400, "no JSON"),
+        (String::new(), 400, "empty"),
+        (named.to_string(), 400, "line:1: event 2: eventTime is missing"),
+        ("{\"eventTime\": \"soon\", \"producer\": \"x\"}".to_owned(), 400, "no moment"),
+        (" ".repeat(17 << 20), 413, "larger"),
+    ] {
+        let answer = served.send(&agent, "POST", "/v1/lineage", body).await;
+        assert_eq!(answer.status.as_u16(), status, "{}", answer.json());
+        let said = answer.json()["detail"].as_str().unwrap().to_owned();
+        assert!(said.contains(words), "{said}");
+    }
+    // What was refused left nothing.
+    let rows = json!({"sql": "select count(*) from system.foreign_lineage"});
+    assert_eq!(served.post(&owner, "/v1/sql", &rows).await.json()["rows"], json!([[2]]));
+    let viewer = served.token(&owner, &["view"]).await;
+    let denied = served.post(&viewer, "/v1/lineage", &event("a", "b", "c")).await;
+    assert_eq!(denied.status, StatusCode::FORBIDDEN);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -545,6 +809,142 @@ async fn a_decision_is_logged_before_it_is_answered_and_the_same_when_asked_agai
     let misspelt =
         served.post(&owner, "/v1/decide", &json!({"policy": "stale_deal", "unit": "x"})).await;
     assert!(misspelt.json()["hint"].as_str().unwrap().contains("stale_deals"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_question_asked_many_times_at_once_is_one_decision() {
+    let house = House::from_template("crm");
+    house.ok(&["sync"]);
+    house.ok(&["build"]);
+    let unit = house.cell("select opportunity_id from marts.open_opportunities order by 1 limit 1");
+    let served = Served::new(house).await;
+    let owner = served.owner().await;
+    let asked = json!({"policy": "stale_deals", "unit": unit, "request_id": "r-1"});
+    let all = (0..12).map(|_| served.post(&owner, "/v1/decide", &asked));
+    let all = futures::future::join_all(all).await;
+    assert!(all.iter().all(|one| one.status == StatusCode::OK), "{}", all[0].json());
+    assert!(all.iter().all(|one| one.json() == all[0].json()));
+    let logged = json!({"sql": "select count(*) from system.decisions"});
+    let logged = served.post(&owner, "/v1/sql", &logged).await.json();
+    assert_eq!(logged["rows"], json!([[1]]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_leaves_before_the_answer_is_in_the_audit_log_all_the_same() {
+    let served = Served::new(House::from_template("crm")).await;
+    let owner = served.owner().await;
+    let mut request = Request::builder().method("POST").uri("/v1/policies/stale_deals/pause");
+    request = request.header(header::COOKIE, owner.cookie.as_ref().unwrap());
+    request = request.header("x-csrf-token", owner.csrf.as_ref().unwrap());
+    // The body never ends, so the request is under way until it is dropped.
+    let endless = Body::from_stream(futures::stream::pending::<std::io::Result<Vec<u8>>>());
+    let asking = served.router.clone().oneshot(request.body(endless).unwrap());
+    let listed = async {
+        // Whoever may ask was looked up, and the gate was passed, once others are answered.
+        for _ in 0..20 {
+            served.get(&owner, "/v1/me").await;
+        }
+    };
+    tokio::select! {
+        biased;
+        _ = asking => panic!("it was answered"),
+        () = listed => {}
+    }
+    let mut noted = Value::Null;
+    for _ in 0..1_000 {
+        let trail = served.get(&owner, "/v1/audit?limit=20").await.json();
+        let mut items = trail["items"].as_array().unwrap().iter();
+        if let Some(left) = items.find(|one| one["object"] == "/v1/policies/stale_deals/pause") {
+            noted = left["detail"]["more"].clone();
+            break;
+        }
+    }
+    assert_eq!(noted, "the caller left before the answer");
+    assert!(served.house.ok(&["audit", "verify"]).contains("as they were written"));
+}
+
+/// A world that stops its turn unexpectedly the first time.
+struct Unsteady {
+    steps: i64,
+}
+
+impl flywheel_server::Rhythm for Unsteady {
+    fn before(&mut self) -> flywheel_base::Result<flywheel_base::Timestamp> {
+        self.steps += 1;
+        assert!(self.steps > 1, "a mistake of ours");
+        Ok(flywheel_base::Timestamp::from_day(20_000 + self.steps))
+    }
+
+    fn after(&mut self, _: &flywheel_runtime::turn::TurnReport) -> flywheel_base::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn work_that_stops_unexpectedly_is_told_and_the_next_one_is_done() {
+    let house = House::new();
+    let clock = Arc::new(WheelClock::standing(flywheel_base::Timestamp::from_day(20_000)));
+    let shared: Arc<dyn Clock> = Arc::<WheelClock>::clone(&clock);
+    let workspace = Workspace::open(&house.dir(), Open::Write, shared).await.unwrap();
+    let rhythm: Option<Box<dyn flywheel_server::Rhythm>> = Some(Box::new(Unsteady { steps: 0 }));
+    let server = Server::new(workspace, clock, Options { rhythm, ..Options::default() }).unwrap();
+    let (router, stopper) = (server.router(), server.stopper());
+    let link = server.setup_link().await.unwrap().unwrap();
+    let listener = flywheel_server::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+    let mut serving = tokio::task::JoinSet::new();
+    serving.spawn(server.serve(listener));
+    let ask = async |method: &str, path: &str, who: &As, body: Value| {
+        let mut request = Request::builder().method(method).uri(path);
+        if let (Some(cookie), Some(csrf)) = (&who.cookie, &who.csrf) {
+            request = request.header(header::COOKIE, cookie).header("x-csrf-token", csrf);
+        }
+        let request = request.body(Body::from(body.to_string())).unwrap();
+        let response = router.clone().oneshot(request).await.unwrap();
+        let cookie = response.headers().get(header::SET_COOKIE);
+        let cookie =
+            cookie.map(|line| line.to_str().unwrap().split(';').next().unwrap().to_owned());
+        let bytes = to_bytes(response.into_body(), 1 << 20).await.unwrap();
+        (cookie, serde_json::from_slice::<Value>(&bytes).unwrap_or_default())
+    };
+    let token = link.split("token=").nth(1).unwrap();
+    let setup = json!({"token": token, "name": "ada", "password": PASSWORD});
+    let (cookie, answer) = ask("POST", "/v1/setup", &As::default(), setup).await;
+    let csrf = answer["csrf"].as_str().map(str::to_owned);
+    let owner = As { cookie, csrf, token: None };
+    let mut ends = Vec::new();
+    for _ in 0..2 {
+        let (_, work) = ask("POST", "/v1/turns", &owner, json!({})).await;
+        let path = format!("/v1/work/{}", work["work"].as_str().unwrap());
+        loop {
+            let (_, work) = ask("GET", &path, &owner, json!({})).await;
+            if work["ended_at"].is_string() {
+                ends.push((work["status"].clone(), work["error"].clone()));
+                break;
+            }
+        }
+    }
+    assert_eq!(ends[0], (json!("failed"), json!("the work stopped unexpectedly")));
+    assert_eq!(ends[1], (json!("succeeded"), Value::Null));
+    stopper.cancel();
+    serving.join_next().await.unwrap().unwrap().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_statement_that_would_overflow_a_stack_is_refused() {
+    let served = Served::new(House::new()).await;
+    let owner = served.owner().await;
+    for sql in [
+        format!("select 1{}", " union all select 1".repeat(12_000)),
+        format!("select 1{}", "+1".repeat(100_000)),
+        format!("select 1 where true{}", " and true".repeat(25_000)),
+    ] {
+        let answer = served.post(&owner, "/v1/sql", &json!({"sql": sql})).await;
+        assert_eq!(answer.status, StatusCode::BAD_REQUEST);
+        assert!(answer.json()["hint"].is_string(), "{}", answer.json());
+    }
+    let long = format!("select 1 in (0{}) as x", ", 1".repeat(20_000));
+    let answer = served.post(&owner, "/v1/sql", &json!({"sql": long})).await;
+    assert_eq!(answer.json()["rows"], json!([[true]]), "{}", answer.json());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -652,4 +1052,213 @@ async fn the_reference_of_the_api_has_every_route_with_its_permission() {
             assert_eq!(operation["x-permission"], permission.word());
         }
     }
+}
+
+/// A project with orders of two countries, a metric and a dashboard.
+fn with_dashboard(readers: &str) -> House {
+    let house = House::new();
+    house.write(
+        "models/mart/orders.sql",
+        "{{ config(materialized='table') }}\nselect * from (values (1, 'France', timestamp '2025-03-01T10:00:00', 10.0), (2, 'it''s', timestamp '2025-03-02T10:00:00', 5.0)) as t (order_id, country, ordered_at, amount)\n",
+    );
+    house.write(
+        "metrics/orders.yaml",
+        "semantic: orders\ntable: ref('orders')\ntime: ordered_at\nentities: {order: {type: primary, key: order_id}}\ndimensions: {ordered_at: {type: time}, country: {}}\n\
+         measures: {revenue: {aggregate: sum, expression: amount}}\nmetrics: {revenue: {measure: revenue}}\n",
+    );
+    house.write(
+        "dashboards/sales.yaml",
+        format!(
+            "# Sales.\ndashboard: sales\nreaders: {readers}\nfilters: {{time: {{days: 28}}, dimensions: [country]}}\ntiles:\n  - {{tile: revenue, metrics: [revenue]}}\n  - {{tile: lands, metrics: revenue, by: country}}\n\
+             \x20 - tile: query\n    sql: select count(*) as n from {{{{ ref('orders') }}}} where {{{{ var('filters') }}}}\n    filters: {{time: ordered_at, country: country}}\n"
+        ),
+    );
+    house.ok(&["build"]);
+    house
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tiles_are_narrowed_together_and_by_nothing_that_is_not_there() {
+    let served = Served::new(with_dashboard("query")).await;
+    let owner = served.owner().await;
+    let only = |value: &str| format!("only=%7B%22country%22:%5B%22{value}%22%5D%7D");
+    let cell = async |tile: &str, asked: &str| {
+        let path = format!("/v1/dashboards/sales/tiles/{tile}?{asked}");
+        let answer = served.get(&owner, &path).await;
+        assert_eq!(answer.status, StatusCode::OK, "{path}: {}", answer.json());
+        answer.json()["table"]["rows"][0][0].clone()
+    };
+    assert_eq!(cell("revenue", "whole=true").await, json!(15.0));
+    assert_eq!(cell("revenue", &format!("whole=true&{}", only("France"))).await, json!(10.0));
+    assert_eq!(cell("query", &format!("whole=true&{}", only("it's"))).await, json!(1));
+    assert_eq!(cell("query", "from=2025-03-02&to=2025-03-03").await, json!(1));
+    assert_eq!(cell("revenue", "from=2025-03-01&to=2025-03-02").await, json!(10.0));
+    let values = served.get(&owner, "/v1/dashboards/sales/values/country").await.json();
+    assert_eq!(values["items"], json!(["France", "it's"]));
+    for (path, code) in [
+        ("tiles/nothing", "not-found"),
+        ("tiles/revenue?only=%7B%22city%22:%5B%22x%22%5D%7D", "not-found"),
+        ("tiles/revenue?only=nonsense", "invalid"),
+        ("tiles/revenue?from=soon", "invalid"),
+        ("tiles/revenue?from=2025-03-02&to=2025-03-01", "invalid"),
+        ("tiles/revenue?since=2025", "invalid"),
+        ("values/city", "not-found"),
+    ] {
+        let refused = served.get(&owner, &format!("/v1/dashboards/sales/{path}")).await.json();
+        assert_eq!(refused["code"], code, "{path}: {refused}");
+        assert!(refused["hint"].is_string(), "{path}: {refused}");
+    }
+    let opened = served.get(&owner, "/v1/dashboards/sales").await.json();
+    let draft =
+        json!({"dashboard": opened["dashboard"], "tile": "lands", "chosen": {"whole": true}});
+    let preview = served.post(&owner, "/v1/dashboard-preview", &draft).await.json();
+    assert_eq!(preview["table"]["rows"][0], json!(["France", 10.0]), "{preview}");
+    let mut writes = draft.clone();
+    writes["dashboard"]["tiles"][2]["sql"] =
+        json!("delete from mart.orders where {{ var('filters') }}");
+    writes["tile"] = json!("query");
+    let refused = served.post(&owner, "/v1/dashboard-preview", &writes).await.json();
+    assert_eq!(refused["code"], "invalid", "tiles only read: {refused}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dashboard_is_written_whole_checked_and_never_over_anothers_change() {
+    let served = Served::new(with_dashboard("query")).await;
+    let owner = served.owner().await;
+    let opened = served.get(&owner, "/v1/dashboards/sales").await.json();
+    assert_eq!(
+        (opened["comments"].as_u64(), opened["may"]["edit"].as_bool()),
+        (Some(0), Some(true))
+    );
+    let mut board = opened["dashboard"].clone();
+    board["title"] = json!({"en": "Sales", "zh": "销售"});
+    let change = json!({"dashboard": board, "version": opened["version"]});
+    let path = "/v1/dashboards/sales";
+    let kept = served.send(&owner, "PATCH", path, change.to_string()).await;
+    assert_eq!(kept.status, StatusCode::OK, "{}", kept.json());
+    let text = served.house.read("dashboards/sales.yaml");
+    assert!(text.starts_with("# Sales.\ndashboard: sales\n"), "{text}");
+    served.house.ok(&["check"]);
+    let again = served.send(&owner, "PATCH", path, change.to_string()).await;
+    assert_eq!(again.status, StatusCode::CONFLICT, "the version is an old one: {}", again.json());
+    assert_eq!(served.house.read("dashboards/sales.yaml"), text);
+
+    let mut wrong = change.clone();
+    wrong["version"] = kept.json()["version"].clone();
+    wrong["dashboard"]["tiles"][0]["metrics"] = json!(["revenu"]);
+    let refused = served.send(&owner, "PATCH", path, wrong.to_string()).await.json();
+    let detail = refused["detail"].as_str().unwrap();
+    assert!(
+        detail.contains("dashboards/sales.yaml:") && detail.contains("Did you mean \"revenue\"?"),
+        "{refused}"
+    );
+    // A file of somebody else that cannot be read: the project goes on with what it had.
+    served.house.write("metrics/broken.yaml", "semantic: broken\nnothing: of this\n");
+    wrong["dashboard"]["tiles"][0]["metrics"] = json!(["revenue"]);
+    let refused = served.send(&owner, "PATCH", path, wrong.to_string()).await.json();
+    assert!(refused["detail"].as_str().unwrap().contains("not kept"), "{refused}");
+    std::fs::remove_file(served.house.path("metrics/broken.yaml")).unwrap();
+    assert_eq!(served.house.read("dashboards/sales.yaml"), text, "what was there is put back");
+
+    let new = |name: &str| {
+        json!({"dashboard": {"dashboard": name, "tiles": [{"tile": "a", "metrics": "revenue"}]}})
+            .to_string()
+    };
+    assert_eq!(
+        served.send(&owner, "POST", "/v1/dashboards", new("more")).await.status,
+        StatusCode::CREATED
+    );
+    assert_eq!(
+        served.send(&owner, "POST", "/v1/dashboards", new("more")).await.status,
+        StatusCode::CONFLICT
+    );
+    for name in ["../up", "a b", ""] {
+        let refused = served.send(&owner, "POST", "/v1/dashboards", new(name)).await;
+        assert_eq!(refused.status, StatusCode::BAD_REQUEST, "{name}");
+    }
+    let gone =
+        served.send(&owner, "DELETE", "/v1/dashboards/more?version=old", Body::empty()).await;
+    assert_eq!(gone.status, StatusCode::CONFLICT);
+    let version = served.get(&owner, "/v1/dashboards/more").await.json()["version"].clone();
+    let path = format!("/v1/dashboards/more?version={}", version.as_str().unwrap());
+    assert_eq!(
+        served.send(&owner, "DELETE", &path, Body::empty()).await.status,
+        StatusCode::NO_CONTENT
+    );
+    assert!(!served.house.path("dashboards/more.yaml").exists());
+    let audit = served.get(&owner, "/v1/audit").await.json();
+    let noted = audit["items"].as_array().unwrap().iter().find(|row| {
+        row["what"] == "PATCH /v1/dashboards/{dashboard}" && row["detail"]["status"] == 200
+    });
+    assert_eq!(noted.unwrap()["detail"]["more"]["file"], "dashboards/sales.yaml");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_link_shows_one_dashboard_and_nothing_else() {
+    let served = Served::new(with_dashboard("query")).await;
+    let owner = served.owner().await;
+    let analyst = served.user(&owner, Role::Analyst).await;
+    let viewer = served.user(&owner, Role::Viewer).await;
+    let tile = "/v1/dashboards/sales/tiles/revenue?whole=true";
+    let refused = served.get(&viewer, tile).await;
+    assert_eq!(refused.status, StatusCode::FORBIDDEN);
+    assert!(refused.json()["hint"].as_str().unwrap().contains("readers: view"));
+    let open = served.get(&viewer, "/v1/dashboards/sales").await.json();
+    assert_eq!(open["may"], json!({"rows": false, "edit": false}));
+
+    let asked = json!({"name": "board", "days": 7}).to_string();
+    let links = "/v1/dashboards/sales/links";
+    assert_eq!(
+        served.send(&viewer, "POST", links, asked.clone()).await.status,
+        StatusCode::FORBIDDEN
+    );
+    let made = served.send(&analyst, "POST", links, asked).await;
+    assert_eq!(made.status, StatusCode::CREATED, "{}", made.json());
+    let made = made.json();
+    let token = made["link"].as_str().unwrap().split('#').nth(1).unwrap().to_owned();
+    let guest = As { token: Some(token), ..As::default() };
+    let shown = served.get(&guest, tile).await;
+    assert_eq!(shown.status, StatusCode::OK, "{}", shown.json());
+    assert_eq!(shown.json()["table"]["rows"][0][0], json!(15.0));
+    let opened = served.get(&guest, "/v1/dashboards/sales").await.json();
+    let said = opened.to_string() + &shown.json().to_string();
+    assert!(!said.to_lowercase().contains("select "), "a guest sees no query: {said}");
+    served
+        .house
+        .write("dashboards/other.yaml", "dashboard: other\ntiles: [{tile: a, metrics: revenue}]\n");
+    assert!(served.send(&owner, "POST", "/v1/project/reload", "{}").await.status.is_success());
+    for route in served.server.routes().to_vec() {
+        let path = path_of(route.path).replace("/dashboards/not-there", "/dashboards/other");
+        let answer = served.send(&guest, route.method, &path, "{}").await;
+        let open = route.access == Access::Public;
+        assert!(
+            open || answer.status == StatusCode::FORBIDDEN,
+            "{} {path}: {}",
+            route.method,
+            answer.status
+        );
+    }
+    assert_eq!(served.get(&viewer, "/v1/tokens").await.json()["items"], json!([]));
+    let listed = served.get(&analyst, links).await.json();
+    assert_eq!(listed["items"][0]["scopes"], json!(["dashboard:sales"]));
+    let path = format!("/v1/tokens/{}", made["id"].as_str().unwrap());
+    assert!(served.send(&analyst, "DELETE", &path, Body::empty()).await.status.is_success());
+    assert_eq!(served.get(&guest, tile).await.status, StatusCode::UNAUTHORIZED);
+    let page = served.get(&As::default(), "/embed/sales").await;
+    assert!(!page.headers.contains_key("x-frame-options"), "it may stand in another page");
+    assert!(served.get(&As::default(), "/").await.headers.contains_key("x-frame-options"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dashboard_that_is_open_to_viewers_shows_them_its_figures() {
+    let served = Served::new(with_dashboard("view")).await;
+    let owner = served.owner().await;
+    let viewer = served.user(&owner, Role::Viewer).await;
+    let shown = served.get(&viewer, "/v1/dashboards/sales/tiles/revenue?whole=true").await;
+    assert_eq!(shown.json()["table"]["rows"][0][0], json!(15.0), "{}", shown.json());
+    let asked = json!({"metrics": ["revenue"]});
+    assert_eq!(
+        served.post(&viewer, "/v1/metrics/query", &asked).await.status,
+        StatusCode::FORBIDDEN
+    );
 }

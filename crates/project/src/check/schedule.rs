@@ -189,7 +189,7 @@ impl Check<'_> {
     }
 
     /// The tables of the lake that have versions.
-    fn relations(&self) -> BTreeSet<String> {
+    pub(super) fn relations(&self) -> BTreeSet<String> {
         let landed = self.checked.sources.keys().cloned();
         let models = self.loaded.models.values().map(|read| read.value.relation());
         let learned = self.loaded.learners.keys().map(|name| format!("learn.{name}"));

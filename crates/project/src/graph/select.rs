@@ -285,8 +285,9 @@ fn below(folder: &str, file: &str) -> bool {
     glob(folder, file) || file.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'))
 }
 
-/// Matches with `*` for any number of characters.
-fn glob(pattern: &str, text: &str) -> bool {
+/// Whether `text` matches `pattern`, in which a `*` stands for any number of characters.
+#[must_use]
+pub fn glob(pattern: &str, text: &str) -> bool {
     let mut parts = pattern.split('*');
     let first = parts.next().unwrap_or("");
     let Some(mut rest) = text.strip_prefix(first) else { return false };

@@ -74,10 +74,12 @@ impl Loaded {
         self.dictionaries = self.read_kind(dir, NodeKind::Dictionary);
         self.qualities = self.read_kind(dir, NodeKind::Quality);
         self.semantics = self.read_kind(dir, NodeKind::Semantic);
+        self.dashboards = self.read_kind(dir, NodeKind::Dashboard);
         self.learners = self.read_kind(dir, NodeKind::Learner);
         self.policies = self.read_kind(dir, NodeKind::Policy);
         self.actions = self.read_kind(dir, NodeKind::Action);
         self.schedules = self.read_kind(dir, NodeKind::Schedule);
+        self.rules = self.read_kind(dir, NodeKind::Rule);
     }
 
     fn read_kind<T: DeserializeOwned>(

@@ -1,6 +1,7 @@
 //! `flywheel.yaml`.
 
 mod catalogue;
+mod groups;
 mod openlineage;
 
 use std::collections::BTreeMap;
@@ -11,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::quantity::Size;
 
 pub use catalogue::{AssetSettings, Catalogue, Prices};
+pub use groups::{Attribute, AttributeValue, Group};
 pub use openlineage::OpenLineage;
 
 /// The project file, `flywheel.yaml`: its presence makes a folder a project.
@@ -43,6 +45,9 @@ pub struct ProjectFile {
     /// Where other tools are told of runs and of lineage, in OpenLineage's words.
     #[serde(default)]
     pub openlineage: Option<OpenLineage>,
+    /// Groups of users, whom rules in `access/` tell apart.
+    #[serde(default)]
+    pub groups: BTreeMap<String, Group>,
     /// Defaults for models by folder, dbt's `models:` block: `staging: {materialized: view}`.
     #[serde(default)]
     pub models: BTreeMap<String, ModelDefaults>,
@@ -77,6 +82,7 @@ impl ProjectFile {
             calendar: Calendar::default(),
             catalogue: Catalogue::default(),
             openlineage: None,
+            groups: BTreeMap::new(),
             models: BTreeMap::new(),
         }
     }

@@ -165,6 +165,13 @@ fn declared(project: &Project, id: &NodeId) -> Asset {
                 asset.file = Some(view.file.clone());
             }
         }
+        NodeKind::Dashboard => {
+            if let Some(board) = project.dashboards.get(name) {
+                asset.description = board.description.clone();
+                asset.owner = board.owner.clone();
+                asset.labels = board.title.texts().map(str::to_owned).collect();
+            }
+        }
         NodeKind::Learner => {
             asset.description = project.learners.get(name).and_then(|one| one.description.clone());
         }
@@ -181,7 +188,11 @@ fn declared(project: &Project, id: &NodeId) -> Asset {
             asset.description =
                 project.dictionaries.get(name).and_then(|one| one.description.clone());
         }
-        NodeKind::Link | NodeKind::Split | NodeKind::Schedule | NodeKind::Exposure => {}
+        NodeKind::Link
+        | NodeKind::Split
+        | NodeKind::Schedule
+        | NodeKind::Rule
+        | NodeKind::Exposure => {}
     }
     asset
 }

@@ -20,6 +20,7 @@ use serde_json::{Map, Value, json};
 use super::side::Table;
 use super::{dialect, kind, search};
 use crate::Workspace;
+use crate::access::Reading;
 use crate::quality::{rows_of, staged};
 use crate::recorder::Observer;
 
@@ -222,7 +223,7 @@ impl Opened {
             let table = TableName::parse(name).map_err(|error| {
                 error.hint("Write schema.table for one of the lake, or connection:table.")
             })?;
-            let session = workspace.session().await?;
+            let session = workspace.session(&Reading::Owner).await?;
             let sql =
                 format!("SELECT * FROM {}", quoted(&[table.schema.clone(), table.name.clone()]));
             let schema = session.query(&sql).await?.schema();

@@ -7,6 +7,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use flywheel_base::{digest, entropy};
+use flywheel_runtime::access;
 use flywheel_state::{ApiToken, User};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -55,6 +56,7 @@ pub(super) fn routes(routes: &mut Routes) {
         add_token,
     );
     routes.delete("/v1/tokens/{token}", Access::SignedIn, "Takes a token back", revoke);
+    routes.get("/v1/rules", administer, "Lists rules with who sees which rows and columns", rules);
     routes.get("/v1/audit", audit, "Shows who did what, newest first", trail);
     routes.get("/v1/audit/verify", audit, "Proves that the audit log is as it was written", verify);
 }
@@ -185,7 +187,7 @@ async fn remove_user(
     Ok(done())
 }
 
-fn shown_token(token: &ApiToken) -> Value {
+pub(super) fn shown_token(token: &ApiToken) -> Value {
     json!({
         "id": token.id, "name": token.name, "owner": token.owner, "scopes": token.scopes,
         "created_at": token.created_at.to_string(), "expires_at": token.expires_at.to_string(),
@@ -193,10 +195,14 @@ fn shown_token(token: &ApiToken) -> Value {
     })
 }
 
-async fn visible(app: &Arc<App>, caller: &Caller) -> Result<Vec<ApiToken>> {
+pub(super) async fn visible(app: &Arc<App>, caller: &Caller) -> Result<Vec<ApiToken>> {
     let mut all = app.blocking(|app| app.workspace().store.tokens()).await?;
     if !caller.may(Permission::Administer) {
-        all.retain(|token| token.owner == caller.user);
+        // A token knows itself: one that leaks takes back no other.
+        all.retain(|token| match &caller.token_id {
+            Some(id) => token.id == **id,
+            None => token.owner == caller.user,
+        });
     }
     Ok(all)
 }
@@ -214,7 +220,7 @@ async fn tokens(
 struct NewToken {
     /// What it is for.
     name: String,
-    /// What it may do: view, query, operate, promote, ingest, decide, administer, audit.
+    /// What it may do: view, query, author, operate, promote, ingest, decide, administer, audit.
     scopes: Vec<String>,
     /// How many days it can be used; 90 if absent, 365 at most.
     #[serde(default)]
@@ -291,8 +297,23 @@ async fn revoke(
     Ok(done())
 }
 
+async fn rules(State(app): State<Arc<App>>) -> Result<Response> {
+    let found = app.with(|workspace| async move {
+        let (rules, misfits) = (access::listed(&workspace).await?, access::misfits(&workspace).await?);
+        let groups: Vec<Value> = workspace
+            .project
+            .file
+            .groups
+            .iter()
+            .map(|(name, group)| json!({"group": name, "users": group.users, "attributes": group.attributes}))
+            .collect();
+        Ok(json!({"items": rules, "misfits": misfits, "groups": groups}))
+    });
+    json_of(&found.await?)
+}
+
 /// Which entries.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 struct Which {
     before: Option<i64>,
     limit: Option<u32>,

@@ -3,21 +3,25 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::extract::State;
 use axum::response::Response;
-use flywheel_base::{Error, Result as BaseResult, Timestamp, suggest};
+use flywheel_base::{Error, ErrorKind, Result as BaseResult, Timestamp, suggest};
 use flywheel_project::Project;
 use flywheel_project::graph::{NodeId, NodeKind};
+use flywheel_runtime::access::Reading;
 use flywheel_runtime::catalogue::{collect, health_sql};
 use flywheel_runtime::profile::{Profile, profile};
 use flywheel_runtime::{Workspace, system};
 use flywheel_state::Task;
-use flywheel_warehouse::TableName;
+use flywheel_warehouse::{Seen, TableName};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{items, json_of};
 use crate::app::App;
+use crate::auth::Caller;
 use crate::gate::{Access, Permission, Routes};
 use crate::input::{Asked, Limit, Place, counted};
 use crate::problem::Result;
@@ -53,7 +57,7 @@ pub(super) fn routes(routes: &mut Routes) {
 }
 
 /// What is looked for.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 struct Search {
     q: Option<String>,
     kind: Option<String>,
@@ -189,12 +193,18 @@ async fn search(State(app): State<Arc<App>>, Asked(search): Asked<Search>) -> Re
     items(&found)
 }
 
-async fn one(State(app): State<Arc<App>>, place: Place) -> Result<Response> {
-    let name = place.name();
-    json_of(&app.with(move |workspace| async move { described(&workspace, &name).await }).await?)
+async fn one(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    place: Place,
+) -> Result<Response> {
+    let (name, reading) = (place.name(), caller.reading(&app.workspace().project));
+    let found =
+        app.with(move |workspace| async move { described(&workspace, &name, &reading).await });
+    json_of(&found.await?)
 }
 
-async fn described(workspace: &Workspace, name: &str) -> BaseResult<Value> {
+async fn described(workspace: &Workspace, name: &str, reading: &Reading) -> BaseResult<Value> {
     let mut assets = all(workspace);
     let catalogue = Box::pin(collect(workspace)).await?;
     // Tables of the lake that nobody declares.
@@ -221,7 +231,7 @@ async fn described(workspace: &Workspace, name: &str) -> BaseResult<Value> {
         }
     };
     let mut answer = json!(asset);
-    let more = table(workspace, asset).await?;
+    let more = table(workspace, asset, reading).await?;
     if let (Value::Object(answer), Value::Object(more)) = (&mut answer, more) {
         answer.insert("upstream".to_owned(), json!(neighbours(true)));
         answer.insert("downstream".to_owned(), json!(neighbours(false)));
@@ -240,7 +250,7 @@ async fn described(workspace: &Workspace, name: &str) -> BaseResult<Value> {
 }
 
 /// What a table has that other assets do not.
-async fn table(workspace: &Workspace, asset: &Asset) -> BaseResult<Value> {
+async fn table(workspace: &Workspace, asset: &Asset, reading: &Reading) -> BaseResult<Value> {
     let project = &workspace.project;
     let model = asset
         .node
@@ -268,13 +278,36 @@ async fn table(workspace: &Workspace, asset: &Asset) -> BaseResult<Value> {
     };
     let mut columns = Vec::new();
     let catalog = workspace.catalog().await?;
-    let there = TableName::parse(&asset.name).is_ok_and(|name| catalog.contains(&name));
+    let table = TableName::parse(&asset.name).ok();
+    let there = table.as_ref().is_some_and(|name| catalog.contains(name));
+    let mut denied = None;
+    // How many rows there are is for those who see all of them.
+    let mut all_rows = true;
     if there {
-        let session = workspace.lake.session(catalog)?;
-        let query = session.query(&format!("select * from {}", rows::quoted(&asset.name))).await?;
-        for (column, field) in
-            rows::columns(&query.schema()).into_iter().zip(query.schema().fields())
-        {
+        let sights = reading.sights(workspace, &catalog)?;
+        all_rows = table.is_none_or(|name| match sights.get(&name).map(|sight| &sight.seen) {
+            None => true,
+            Some(Seen::Nothing) => false,
+            Some(Seen::Part { rows, .. }) => rows.is_empty(),
+        });
+        let mut seen = catalog;
+        for (name, sight) in sights {
+            seen.limit(&name, sight);
+        }
+        let session = workspace.lake.session(seen)?;
+        let query = session.query(&format!("select * from {}", rows::quoted(&asset.name))).await;
+        let schema = match query {
+            Ok(query) => Some(query.schema()),
+            Err(error) if error.kind() == ErrorKind::Denied => {
+                denied = Some(json!({"detail": error.message(), "hint": error.hint_text()}));
+                None
+            }
+            Err(error) => return Err(error),
+        };
+        let fields = schema
+            .iter()
+            .flat_map(|schema| rows::columns(schema).into_iter().zip(schema.fields().iter()));
+        for (column, field) in fields {
             columns.push(json!({
                 "name": column.name, "type": column.kind, "nullable": field.is_nullable(), "description": said(&column.name),
             }));
@@ -284,7 +317,7 @@ async fn table(workspace: &Workspace, asset: &Asset) -> BaseResult<Value> {
     let sql = model.map(|model| model.sql_template.clone());
     let landed_by = source.and_then(|source| source.landed_by.clone());
     Ok(json!({
-        "columns": columns, "rows": known.0, "version": known.1, "updated_at": known.2, "exists": there,
+        "columns": columns, "denied": denied, "rows": known.0.filter(|_| all_rows), "version": known.1, "updated_at": known.2, "exists": there,
         "tests": tests(workspace, asset).await?, "freshness": freshness(workspace, asset).await?, "sql": sql, "landed_by": landed_by,
     }))
 }
@@ -377,13 +410,33 @@ async fn freshness(workspace: &Workspace, asset: &Asset) -> BaseResult<Value> {
 }
 
 /// A profile as the API shows it; null if there is none. What is masked since then is not shown either.
-async fn shown(workspace: &Workspace, name: &str) -> BaseResult<Value> {
+async fn shown(workspace: &Workspace, name: &str, reading: &Reading) -> BaseResult<Value> {
     let Some(kept) = workspace.store.profile(name)? else { return Ok(Value::Null) };
     let mut profile = Profile::kept(&kept)?;
+    let sights = reading.sights(workspace, &workspace.catalog().await?)?;
+    let sight = TableName::parse(name).ok().and_then(|name| sights.get(&name).cloned());
+    // What all rows hold says something of each of them.
+    let veiled: Vec<String> = match sight.map(|sight| (sight.seen, sight.ask)) {
+        None => Vec::new(),
+        Some((Seen::Part { rows, masks, hidden }, _)) if rows.is_empty() => {
+            profile.columns.retain(|column| !hidden.contains(&column.name));
+            masks.into_keys().collect()
+        }
+        Some((_, ask)) => {
+            return Err(Error::new(
+                ErrorKind::Denied,
+                format!("the profile of {name} tells of rows that are not for you"),
+            )
+            .hint(ask));
+        }
+    };
     let catalogue = Box::pin(collect(workspace)).await?;
     let known = catalogue.assets.iter().find(|asset| asset.is_table && asset.name == name);
     let masked = |column: &str| {
-        known.is_none_or(|asset| asset.columns.iter().any(|one| one.masked && one.name == column))
+        veiled.iter().any(|one| one == column)
+            || known.is_none_or(|asset| {
+                asset.columns.iter().any(|one| one.masked && one.name == column)
+            })
     };
     for column in profile.columns.iter_mut().filter(|column| !column.masked && masked(&column.name))
     {
@@ -398,30 +451,40 @@ async fn shown(workspace: &Workspace, name: &str) -> BaseResult<Value> {
     }))
 }
 
-async fn profiled(State(app): State<Arc<App>>, place: Place) -> Result<Response> {
-    let name = place.name();
-    let found = app.with(move |workspace| async move { shown(&workspace, &name).await });
+async fn profiled(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    place: Place,
+) -> Result<Response> {
+    let (name, reading) = (place.name(), caller.reading(&app.workspace().project));
+    let found = app.with(move |workspace| async move { shown(&workspace, &name, &reading).await });
     json_of(&json!({"profiled": found.await?}))
 }
 
-async fn profile_now(State(app): State<Arc<App>>, place: Place) -> Result<Response> {
-    let name = place.name();
+async fn profile_now(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    place: Place,
+) -> Result<Response> {
+    let (name, reading) = (place.name(), caller.reading(&app.workspace().project));
     let found = app.with(move |workspace| async move {
         Box::pin(profile(&workspace, &name, true)).await?;
-        shown(&workspace, &name).await
+        shown(&workspace, &name, &reading).await
     });
     json_of(&json!({"profiled": found.await?}))
 }
 
 async fn sample(
     State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
     place: Place,
     Asked(limit): Asked<Limit>,
 ) -> Result<Response> {
     let (name, count) = (place.name(), limit.count() as usize);
+    let reading = caller.reading(&app.workspace().project);
     let found = app.with(move |workspace| async move {
         let sql = format!("select * from {} limit {count}", rows::quoted(&name));
-        rows::query(&workspace.session().await?, &sql, count).await
+        rows::query(&workspace.session_for(&sql, &reading).await?, &sql, count).await
     });
     json_of(&found.await?)
 }

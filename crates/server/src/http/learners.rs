@@ -6,6 +6,7 @@ use axum::extract::State;
 use axum::response::Response;
 use flywheel_base::Result as BaseResult;
 use flywheel_runtime::Workspace;
+use flywheel_runtime::access::Reading;
 use flywheel_runtime::status::{LearnerStatus, learners as collect};
 use serde_json::{Value, json};
 
@@ -74,7 +75,7 @@ async fn learner(State(app): State<Arc<App>>, place: Place) -> Result<Response> 
              order by at desc limit {EVALUATIONS_MAX}",
             rows::literal(&name)
         );
-        let evaluations = rows::query(&workspace.session().await?, &sql, EVALUATIONS_MAX).await?;
+        let evaluations = rows::query(&workspace.session_for(&sql, &Reading::Owner).await?, &sql, EVALUATIONS_MAX).await?;
         let names: Vec<String> = evaluations.columns.iter().map(|column| column.name.clone()).collect();
         let mut evaluations: Vec<Value> = evaluations
             .rows

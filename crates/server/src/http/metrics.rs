@@ -135,8 +135,10 @@ async fn query(
     let compiled = compile_metrics(&app.workspace().project, &question.into())?;
     let (sql, notes) = (compiled.sql.clone(), compiled.notes.clone());
     let id: String = flywheel_base::entropy::token("q-")?.chars().take(14).collect();
+    let reading = caller.reading(&app.workspace().project);
     let table = super::sql::limited(&app, &caller, &id, None, move |workspace| async move {
-        rows::query(&workspace.session().await?, &sql, rows::ANSWER_ROWS_MAX).await
+        rows::query(&workspace.session_for(&sql, &reading).await?, &sql, rows::ANSWER_ROWS_MAX)
+            .await
     });
     let mut answer = json!(table.await?);
     if let Value::Object(answer) = &mut answer {

@@ -1,5 +1,6 @@
 //! Policies: what they changed, who decides for them, stopping and going on; and experiments.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use axum::Extension;
@@ -9,8 +10,9 @@ use flywheel_base::{Error, Result as BaseResult, Timestamp};
 use flywheel_decision::challenge::Challenge;
 use flywheel_decision::table::ExperimentRow;
 use flywheel_project::resource::policy::Choose;
+use flywheel_runtime::access::Reading;
 use flywheel_runtime::status::{PolicyStatus, policies as collect};
-use flywheel_runtime::{Workspace, policy, run};
+use flywheel_runtime::{Workspace, item_names, policy, run};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -22,7 +24,7 @@ use crate::gate::{Access, Permission, Routes};
 use crate::input::{Asked, Input, Place, counted};
 use crate::live::Live;
 use crate::problem::Result;
-use crate::rows;
+use crate::rows::{self, Table};
 
 pub(super) fn routes(routes: &mut Routes) {
     let view = Access::Needs(Permission::View);
@@ -136,7 +138,7 @@ async fn one(State(app): State<Arc<App>>, place: Place) -> Result<Response> {
 }
 
 /// Which decisions.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 struct Which {
     arm: Option<String>,
     unit: Option<String>,
@@ -145,10 +147,12 @@ struct Which {
 
 async fn decisions(
     State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
     place: Place,
     Asked(which): Asked<Which>,
 ) -> Result<Response> {
     let name = known(&app, place)?;
+    let reading = caller.reading(&app.workspace().project);
     let found = app.with(move |workspace| async move {
         let mut sql =
             format!("select * from system.decisions where policy = {}", rows::literal(&name));
@@ -159,9 +163,51 @@ async fn decisions(
         }
         let limit = counted(which.limit);
         sql.push_str(&format!(" order by decided_at desc, unit_id limit {limit}"));
-        rows::query(&workspace.session().await?, &sql, limit as usize).await
+        let table =
+            rows::query(&workspace.session_for(&sql, &reading).await?, &sql, limit as usize)
+                .await?;
+        let names = names(&workspace, &reading, &name, &table).await;
+        Ok((table, names))
     });
-    json_of(&found.await?)
+    let (table, names) = found.await?;
+    let mut answer = json!(table);
+    if let Value::Object(answer) = &mut answer {
+        answer.insert("names".to_owned(), json!(names));
+    }
+    json_of(&answer)
+}
+
+/// What the items and units of decisions are called, as far as the project knows.
+async fn names(
+    workspace: &Workspace,
+    reading: &Reading,
+    policy: &str,
+    table: &Table,
+) -> BTreeMap<String, String> {
+    let learner = match workspace.project.policies.get(policy).map(|one| &one.choose) {
+        Some(Choose::Recommend(items)) => Some(items.learner.as_str()),
+        Some(Choose::Reorder(_)) => None,
+        _ => return BTreeMap::new(),
+    };
+    let place = |wanted: &str| table.columns.iter().position(|column| column.name == wanted);
+    let mut ids = BTreeSet::new();
+    for row in &table.rows {
+        let cell = |wanted| place(wanted).and_then(|at| row.get(at)).and_then(Value::as_str);
+        if learner.is_none() {
+            ids.extend(cell("unit_id").map(str::to_owned));
+        }
+        let items = cell("items").and_then(|text| serde_json::from_str::<Value>(text).ok());
+        let items = items.as_ref().and_then(Value::as_array).into_iter().flatten();
+        ids.extend(items.filter_map(|item| item.get("item_id")?.as_str()).map(str::to_owned));
+    }
+    match item_names(workspace, reading, &ids, learner).await {
+        Ok(names) => names,
+        Err(error) => {
+            // Decisions are told by their ids then; what is wrong with the query fails the learner's next fit.
+            tracing::warn!(policy, %error, "items have no names");
+            BTreeMap::new()
+        }
+    }
 }
 
 /// Why something is done.

@@ -9,6 +9,7 @@ use axum::response::Response;
 use flywheel_base::{Error, Result as BaseResult};
 use flywheel_project::quality::check_names;
 use flywheel_project::{Diagnostics, SourceFile, odcs, yaml};
+use flywheel_runtime::access::Reading;
 use flywheel_runtime::{Workspace, quality};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -62,8 +63,12 @@ pub(super) async fn last(workspace: &Workspace) -> BaseResult<BTreeMap<(String, 
         "select {SHOWN} from (select *, row_number() over (partition by quality, \"check\" \
          order by at desc, result_id) as place from system.quality_results) as ranked where place = 1"
     );
-    let table =
-        rows::query(&workspace.session_for(&sql).await?, &sql, rows::ANSWER_ROWS_MAX).await?;
+    let table = rows::query(
+        &workspace.session_for(&sql, &Reading::Owner).await?,
+        &sql,
+        rows::ANSWER_ROWS_MAX,
+    )
+    .await?;
     let text = |row: &Map<String, Value>, key: &str| {
         row.get(key).and_then(Value::as_str).unwrap_or_default().to_owned()
     };
@@ -154,7 +159,7 @@ async fn one(
             "select {SHOWN} from system.quality_results where quality = {} order by at desc, \"check\" limit {count}",
             rows::literal(&name)
         );
-        let table = rows::query(&workspace.session_for(&sql).await?, &sql, count).await?;
+        let table = rows::query(&workspace.session_for(&sql, &Reading::Owner).await?, &sql, count).await?;
         let quality = workspace.project.qualities.get(&name);
         Ok(json!({
             "quality": name, "file": quality.map(|quality| &quality.file),
@@ -167,10 +172,12 @@ async fn one(
 
 async fn failing(
     State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
     place: Place,
     Asked(limit): Asked<Limit>,
 ) -> Result<Response> {
     let name = known(&app, place)?;
+    let reading = caller.reading(&app.workspace().project);
     let found = app.with(move |workspace| async move {
         let count = limit.count() as usize;
         let sql = format!(
@@ -178,7 +185,7 @@ async fn failing(
              where quality = {} and sample is not null order by at desc, \"check\" limit {count}",
             rows::literal(&name)
         );
-        rows::query(&workspace.session_for(&sql).await?, &sql, count).await
+        rows::query(&workspace.session_for(&sql, &reading).await?, &sql, count).await
     });
     json_of(&found.await?)
 }

@@ -3,17 +3,25 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use axum::Extension;
 use axum::extract::State;
+use axum::http::StatusCode;
 use axum::response::Response;
-use flywheel_base::{Error, Result as BaseResult};
+use flywheel_base::{Error, Gather, GatherLimits, Result as BaseResult};
+use flywheel_decision::decide::Question;
+use flywheel_decision::table::DecisionRow;
 use flywheel_runtime::status::Rows;
 use flywheel_runtime::{Workspace, policy};
+use flywheel_warehouse::TableName;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use tokio::runtime::Handle;
 
 use super::{json_of, unknown};
 use crate::app::App;
+use crate::auth::Caller;
+use crate::feedback;
 use crate::gate::{Access, Permission, Routes};
 use crate::input::{Asked, Input};
 use crate::live::Live;
@@ -36,10 +44,10 @@ const EVERYBODY: &str = flywheel_decision::learner::recommend::EVERYBODY;
 
 /// An item and how well it fits.
 #[derive(Clone, Debug, Serialize)]
-struct Item {
-    item: String,
-    score: Option<f64>,
-    reason: Option<String>,
+pub(crate) struct Item {
+    pub(crate) item: String,
+    pub(crate) score: Option<f64>,
+    pub(crate) reason: Option<String>,
 }
 
 /// What one artifact recommends to each.
@@ -83,7 +91,7 @@ async fn read(workspace: &Workspace, learner: &str, artifact: String) -> BaseRes
 }
 
 /// For whom.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 struct Whom {
     learner: Option<String>,
     unit: Option<String>,
@@ -95,7 +103,11 @@ const ITEMS_DEFAULT: usize = 10;
 /// Items of one answer at most.
 const ITEMS_MAX: usize = 1_000;
 
-async fn recommend(State(app): State<Arc<App>>, Asked(whom): Asked<Whom>) -> Result<Response> {
+async fn recommend(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    Asked(whom): Asked<Whom>,
+) -> Result<Response> {
     let (Some(learner), Some(unit)) = (whom.learner, whom.unit) else {
         return Err(Problem::invalid("learner and unit are not both given")
             .hint("Ask like this: /v1/recommend?learner=next_basket&unit=c-17&k=10"));
@@ -111,9 +123,21 @@ async fn recommend(State(app): State<Arc<App>>, Asked(whom): Asked<Whom>) -> Res
             workspace.project.learners.keys().filter(|name| recommends(name)),
         ));
     }
-    let asked = learner.clone();
-    let newest = app.blocking(move |app| app.workspace().store.newest_artifact(&asked)).await?;
-    let Some(newest) = newest else {
+    if !app.workspace().project.rules.is_empty() {
+        let (table, reading) =
+            (format!("learn.{learner}"), caller.reading(&app.workspace().project));
+        let whole = app.with(move |workspace| async move {
+            let sights = reading.sights(&workspace, &workspace.catalog().await?)?;
+            Ok(TableName::parse(&table).ok().and_then(|table| sights.get(&table).cloned()))
+        });
+        // The lists in memory are whole: who sees a part of the table asks it by SQL.
+        if let Some(sight) = whole.await? {
+            let detail = format!("recommendations of \"{learner}\" are not for {}", sight.reader);
+            let denied = Problem::new(StatusCode::FORBIDDEN, "denied", detail);
+            return Err(denied.hint(format!("{} {}", sight.rule, sight.ask)));
+        }
+    }
+    let Some(newest) = app.reader.newest_artifact(&learner)? else {
         return Err(Problem::from(
             Error::unavailable(format!("the learner \"{learner}\" has not been fitted yet"))
                 .hint(format!("Run a turn, or `flywheel learn {learner}`.")),
@@ -122,7 +146,7 @@ async fn recommend(State(app): State<Arc<App>>, Asked(whom): Asked<Whom>) -> Res
     let lists = match app.lists.held(&learner, &newest.digest) {
         Some(lists) => lists,
         None => {
-            let (asked, artifact) = (learner.clone(), newest.digest);
+            let (asked, artifact) = (learner.clone(), newest.digest.clone());
             let lists =
                 app.with(move |workspace| async move { read(&workspace, &asked, artifact).await });
             let lists = Arc::new(lists.await?);
@@ -131,12 +155,51 @@ async fn recommend(State(app): State<Arc<App>>, Asked(whom): Asked<Whom>) -> Res
         }
     };
     let own = lists.lists.get(&unit);
-    let list = own.or_else(|| lists.lists.get(EVERYBODY)).map(Vec::as_slice).unwrap_or_default();
+    let fresh = feedback::answer(&app, &learner, &unit, &newest).await?;
+    let list = match &fresh {
+        Some((items, _)) => items.as_slice(),
+        None => own.or_else(|| lists.lists.get(EVERYBODY)).map(Vec::as_slice).unwrap_or_default(),
+    };
     let count = whom.k.unwrap_or(ITEMS_DEFAULT).clamp(1, ITEMS_MAX).min(list.len());
     json_of(&json!({
-        "learner": learner, "artifact": lists.artifact, "unit": unit, "known": own.is_some(),
+        "learner": learner, "artifact": lists.artifact, "unit": unit, "known": own.is_some() || fresh.is_some(),
+        "since_fit": fresh.as_ref().map_or(0, |(_, acts)| *acts),
         "items": list.get(..count).unwrap_or_default(),
     }))
+}
+
+/// Questions that wait at most, and those that are answered together. More of them at once would only make the first
+/// ones wait.
+const LIMITS: GatherLimits = GatherLimits { waiting_max: 1_024, weight_max: 256 };
+
+/// A question, and whom it is asked of.
+pub(crate) struct Asking {
+    workspace: Arc<Workspace>,
+    handle: Handle,
+    question: Question,
+}
+
+/// What decides: questions that arrive while decisions are being written are answered by the next write together.
+pub(crate) type Decisions = Gather<Asking, DecisionRow>;
+
+/// Starts what decides.
+pub(crate) fn decisions() -> BaseResult<Decisions> {
+    Gather::start(
+        "decisions",
+        LIMITS,
+        |_| 1,
+        |asked: Vec<Asking>| {
+            // Whoever asked last knows the newest declarations.
+            let Some(Asking { workspace, handle, .. }) = asked.last() else { return Vec::new() };
+            let (workspace, handle) = (Arc::clone(workspace), handle.clone());
+            let questions: Vec<Question> =
+                asked.into_iter().map(|asking| asking.question).collect();
+            match handle.block_on(policy::decide_each(&workspace, &questions)) {
+                Ok(answers) => answers,
+                Err(error) => questions.iter().map(|_| Err(error.again())).collect(),
+            }
+        },
+    )
 }
 
 /// For whom a decision is made.
@@ -152,19 +215,30 @@ struct Unit {
     request_id: Option<String>,
 }
 
-async fn decision(State(app): State<Arc<App>>, Input(input): Input<Unit>) -> Result<Response> {
+async fn decision(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    Input(input): Input<Unit>,
+) -> Result<Response> {
     let workspace = app.workspace();
     if !workspace.project.policies.contains_key(&input.policy) {
         return Err(unknown("policy", &input.policy, workspace.project.policies.keys()));
     }
-    let row = app.with(move |workspace| async move {
-        policy::decide_one(&workspace, &input.policy, &input.unit, input.request_id.as_deref())
-            .await
+    let reading = caller.reading(&workspace.project);
+    let policy = input.policy.clone();
+    let whole = app.with(move |workspace| async move {
+        Ok(workspace.project.rules.is_empty() || !reading.hides_policy(&workspace, &policy).await?)
     });
-    let row = row.await?;
+    let whole = whole.await?;
+    let question = Question { policy: input.policy, unit: input.unit, key: input.request_id };
+    let row = app.decisions.ask(Asking { workspace, handle: Handle::current(), question }).await?;
     let mut answer = json!(row);
     if let Value::Object(answer) = &mut answer {
         answer.insert("decided_at".to_owned(), json!(row.decided_at.to_string()));
+        if !whole {
+            // The choice is for whoever may ask for it; what it was made of is not.
+            answer.insert("features".to_owned(), Value::Null);
+        }
         // What is logged as text is answered as what it is.
         for key in ["items", "chances", "features", "payload"] {
             if let Some(text) = answer.get(key).and_then(Value::as_str)

@@ -11,7 +11,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use flywheel_base::{Error, ErrorKind, Result as BaseResult, entropy};
 use flywheel_runtime::Workspace;
-use flywheel_warehouse::is_edit;
+use flywheel_warehouse::{check_chains, is_edit};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -74,6 +74,7 @@ impl Query {
                 "the query is longer than {SQL_BYTES_MAX} bytes"
             )));
         }
+        check_chains(&self.sql)?;
         if is_edit(&self.sql) {
             return Err(Problem::invalid("this statement changes rows, and queries only read")
                 .hint("Use `flywheel sql` on the command line with the server stopped."));
@@ -102,14 +103,16 @@ where
     let time = Duration::from_millis(timeout_ms.unwrap_or(TIME_DEFAULT_MS).clamp(1, TIME_MAX_MS));
     let key = (caller.user.clone(), id.to_owned());
     let cancel = CancellationToken::new();
-    {
+    let number = {
         let mut queries = app.queries.lock().unwrap_or_else(PoisonError::into_inner);
-        if queries.insert(key.clone(), cancel.clone()).is_some() {
+        let number = queries.values().map(|(number, _)| number + 1).max().unwrap_or_default();
+        if queries.insert(key.clone(), (number, cancel.clone())).is_some() {
             tracing::debug!(id, "two queries have the same id; the newer one can be cancelled");
         }
-    }
+        number
+    };
     // Who leaves drops this, and the query ends.
-    let _guard = Under { app: Arc::clone(app), key, cancel: cancel.clone() };
+    let _guard = Under { app: Arc::clone(app), key, number, cancel: cancel.clone() };
     let running = async {
         let _turn = app.querying.acquire().await.map_err(|_| crate::app::ended("querying"))?;
         let stop = cancel.clone();
@@ -128,7 +131,7 @@ where
         }
         Ok(done) => Ok(done?),
         Err(_) => Err(Problem::new(
-            StatusCode::GATEWAY_TIMEOUT,
+            StatusCode::UNPROCESSABLE_ENTITY,
             "timeout",
             format!("the query takes longer than {} ms", time.as_millis()),
         )
@@ -142,13 +145,18 @@ const CANCELLED: &str = "the query was cancelled";
 struct Under {
     app: Arc<App>,
     key: (String, String),
+    number: u64,
     cancel: CancellationToken,
 }
 
 impl Drop for Under {
     fn drop(&mut self) {
         self.cancel.cancel();
-        self.app.queries.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.key);
+        let mut queries = self.app.queries.lock().unwrap_or_else(PoisonError::into_inner);
+        // A newer one of the same id goes on.
+        if queries.get(&self.key).is_some_and(|(number, _)| *number == self.number) {
+            queries.remove(&self.key);
+        }
     }
 }
 
@@ -176,8 +184,10 @@ async fn run(
     query.check()?;
     let id = id_of(&query)?;
     let (sql, limit) = (query.sql.clone(), query.rows());
+    let reading = caller.reading(&app.workspace().project);
     let table = limited(&app, &caller, &id, query.timeout_ms, move |workspace| async move {
-        rows::query(&workspace.session().await?, &workspace.expanded(&sql)?, limit).await
+        let sql = workspace.expanded(&sql)?;
+        rows::query(&workspace.session_for(&sql, &reading).await?, &sql, limit).await
     });
     let mut answer = json!(table.await?);
     if let Value::Object(answer) = &mut answer {
@@ -196,7 +206,7 @@ async fn cancel(
     let key = (caller.user, place.name());
     let queries = app.queries.lock().unwrap_or_else(PoisonError::into_inner);
     match queries.get(&key) {
-        Some(cancel) => {
+        Some((_, cancel)) => {
             cancel.cancel();
             Ok(done())
         }
@@ -211,9 +221,11 @@ async fn csv(
 ) -> Result<Response> {
     query.check()?;
     let (id, sql, limit) = (id_of(&query)?, query.sql.clone(), query.rows());
+    let reading = caller.reading(&app.workspace().project);
     let text = limited(&app, &caller, &id, query.timeout_ms, move |workspace| async move {
         let sql = workspace.expanded(&sql)?;
-        let (schema, batches, _) = rows::batches(&workspace.session().await?, &sql, limit).await?;
+        let session = workspace.session_for(&sql, &reading).await?;
+        let (schema, batches, _) = rows::batches(&session, &sql, limit).await?;
         let broken =
             |e| Error::invalid("the answer has a column that CSV has no form for").caused_by(e);
         let mut text = Vec::new();
@@ -237,9 +249,11 @@ async fn arrow(
 ) -> Result<Response> {
     query.check()?;
     let (id, sql, limit) = (id_of(&query)?, query.sql.clone(), query.rows());
+    let reading = caller.reading(&app.workspace().project);
     let bytes = limited(&app, &caller, &id, query.timeout_ms, move |workspace| async move {
         let sql = workspace.expanded(&sql)?;
-        let (schema, batches, _) = rows::batches(&workspace.session().await?, &sql, limit).await?;
+        let session = workspace.session_for(&sql, &reading).await?;
+        let (schema, batches, _) = rows::batches(&session, &sql, limit).await?;
         let broken = |e| Error::internal("the answer has no form in Arrow's format").caused_by(e);
         let mut writer = StreamWriter::try_new(Vec::new(), &schema).map_err(broken)?;
         for batch in &batches {
@@ -261,14 +275,19 @@ fn download(bytes: Vec<u8>, kind: &'static str, name: &str, sql: &str) -> Respon
     response
 }
 
-async fn schema(State(app): State<Arc<App>>) -> Result<Response> {
-    let tables = app.with(|workspace| async move {
-        let catalog = workspace.catalog().await?;
+async fn schema(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+) -> Result<Response> {
+    let reading = caller.reading(&app.workspace().project);
+    let tables = app.with(move |workspace| async move {
+        let catalog = workspace.seen(&reading).await?;
         let names: Vec<String> = catalog.names().map(ToString::to_string).collect();
         let session = workspace.lake.session(catalog)?;
         let mut tables = Vec::new();
         for name in names {
-            // A view that no longer fits its inputs has no columns; its model's last build says why.
+            // A view that no longer fits its inputs has no columns; its model's last build says why. Nor has
+            // a table of which the caller sees nothing.
             let Ok(query) = session.query(&format!("select * from {}", rows::quoted(&name))).await
             else {
                 continue;

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
 
+use axum::Extension;
 use axum::extract::State;
 use axum::response::Response;
 use flywheel_base::{Error, Result as BaseResult, quantity};
@@ -17,6 +18,7 @@ use serde_json::{Value, json};
 
 use super::{declared, items, json_of, unknown};
 use crate::app::App;
+use crate::auth::Caller;
 use crate::gate::{Access, Permission, Routes};
 use crate::input::{Asked, Input, Place, counted};
 use crate::live::Live;
@@ -150,14 +152,19 @@ async fn sync(State(app): State<Arc<App>>, place: Place) -> Result<Response> {
 }
 
 /// Which rows.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 struct Which {
     sync: Option<String>,
     status: Option<String>,
     limit: Option<u32>,
 }
 
-async fn quarantine(State(app): State<Arc<App>>, Asked(which): Asked<Which>) -> Result<Response> {
+async fn quarantine(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    Asked(which): Asked<Which>,
+) -> Result<Response> {
+    let reading = caller.reading(&app.workspace().project);
     let found = app.with(move |workspace| async move {
         let status = which.status.as_deref().unwrap_or("open");
         let mut sql =
@@ -167,7 +174,7 @@ async fn quarantine(State(app): State<Arc<App>>, Asked(which): Asked<Which>) -> 
         }
         let limit = counted(which.limit);
         sql.push_str(&format!(" order by first_at desc, file, line limit {limit}"));
-        rows::query(&workspace.session().await?, &sql, limit as usize).await
+        rows::query(&workspace.session_for(&sql, &reading).await?, &sql, limit as usize).await
     });
     json_of(&found.await?)
 }

@@ -18,6 +18,7 @@ use datafusion::sql::sqlparser::dialect::GenericDialect;
 use flywheel_base::{Error, ErrorKind, Result};
 
 use self::lower::{Lowered, Parsed};
+use super::chain::check_chains;
 use super::tables::{Resolved, Resolver};
 use super::{Catalog, Entry, Query, Session, guard, names};
 use crate::failure::from_engine;
@@ -30,6 +31,9 @@ use crate::{Location, TableName};
 /// Whether `sql` is a statement that changes rows or makes a table. What cannot be parsed is none.
 #[must_use]
 pub fn is_edit(sql: &str) -> bool {
+    if check_chains(sql).is_err() {
+        return false;
+    }
     let parsed = DFParser::parse_sql_with_dialect(sql, &GenericDialect {});
     parsed.is_ok_and(|statements| statements.iter().any(lower::is_edit))
 }
@@ -80,8 +84,13 @@ impl Session {
     /// [`ErrorKind::Invalid`] if it cannot be parsed or is another statement,
     /// [`ErrorKind::NotFound`] if it names an unknown table.
     pub fn edit(&self, sql: &str) -> Result<Edit> {
+        if self.owner.is_some() {
+            let denied = Error::new(ErrorKind::Denied, "a reader changes no rows");
+            return Err(denied.hint("Rules say what is read; leave out --as to change rows."));
+        }
         let state = self.state();
         let dialect = state.config_options().sql_parser.dialect;
+        check_chains(sql)?;
         let statement = state.sql_to_statement(sql, &dialect).map_err(from_engine)?;
         let parsed = Parsed::new(statement)?;
         let reference = parsed.target()?;
@@ -198,6 +207,7 @@ impl Edit {
             shared: &self.session.shared,
             catalog: &catalog,
             resolved: &resolved,
+            owner: None,
             state: &state,
         };
         resolver.statement(&statement, &mut Vec::new(), &mut read).await?;

@@ -1,5 +1,7 @@
 //! Lets through what reads and nothing else.
 
+use datafusion::common::SchemaError;
+use datafusion::error::DataFusionError;
 use datafusion::execution::context::SQLOptions;
 use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::LogicalPlan;
@@ -8,11 +10,13 @@ use datafusion::sql::sqlparser::ast::Statement as Sql;
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use flywheel_base::{Error, ErrorKind, Result};
 
+use super::chain::check_chains;
 use super::dialect;
 use crate::failure::from_engine;
 
 /// Parses one reading statement.
 pub(super) fn parse(state: &SessionState, sql: &str) -> Result<Statement> {
+    check_chains(sql)?;
     let spoken = state.config_options().sql_parser.dialect;
     let mut statement = state.sql_to_statement(sql, &spoken).map_err(from_engine)?;
     if reads(&statement) {
@@ -62,7 +66,25 @@ fn refused(statement: &str) -> Error {
 
 /// Plans a statement whose tables are resolved.
 pub(super) async fn plan(state: &SessionState, statement: Statement) -> Result<LogicalPlan> {
-    let plan = state.statement_to_plan(statement).await.map_err(from_engine)?;
+    plan_telling(state, statement, &|_| None).await
+}
+
+/// As [`plan`]; `told` says of a column that is not there why it is not, if there is a reason.
+pub(super) async fn plan_telling(
+    state: &SessionState,
+    statement: Statement,
+    told: &(dyn Fn(&str) -> Option<Error> + Sync),
+) -> Result<LogicalPlan> {
+    let plan = state.statement_to_plan(statement).await.map_err(|error| {
+        let reason = match error.find_root() {
+            DataFusionError::SchemaError(missing, _) => match missing.as_ref() {
+                SchemaError::FieldNotFound { field, .. } => told(&field.name),
+                _ => None,
+            },
+            _ => None,
+        };
+        reason.unwrap_or_else(|| from_engine(error))
+    })?;
     let options =
         SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
     options.verify_plan(&plan).map_err(|error| refused("the statement").caused_by(error))?;

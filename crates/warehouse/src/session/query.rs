@@ -11,11 +11,12 @@ use datafusion::execution::SendableRecordBatchStream;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::coop::CooperativeExec;
-use datafusion::physical_plan::{ExecutionPlan, displayable, execute_stream};
+use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use flywheel_base::{ErrorKind, Result, digest};
 use futures::{StreamExt, TryStreamExt, stream};
 
 use super::scalars;
+use super::sight::SeenExec;
 use crate::failure::from_engine;
 use crate::{RowStream, TableName, shape};
 
@@ -198,8 +199,13 @@ impl Query {
 /// Why a plan was refused memory, if joins that can spill might not be.
 fn refused<T>(outcome: &Result<T>, plan: &Arc<dyn ExecutionPlan>) -> Option<String> {
     let error = outcome.as_ref().err().filter(|error| error.kind() == ErrorKind::Exhausted)?;
-    let joins = displayable(plan.as_ref()).indent(false).to_string().contains(HASH_JOIN);
-    joins.then(|| error.report())
+    hash_joins(plan).then(|| error.report())
+}
+
+/// Whether a plan has the join that cannot spill, also below what EXPLAIN does not show.
+fn hash_joins(plan: &Arc<dyn ExecutionPlan>) -> bool {
+    let mut below = plan.children().into_iter().chain(SeenExec::below_of(plan.as_ref()));
+    plan.name() == HASH_JOIN || below.any(hash_joins)
 }
 
 /// Lets a plan make room for others after every few batches, also where rows are multiplied: the engine asks

@@ -13,9 +13,10 @@ use datafusion::datasource::MemTable;
 use datafusion::execution::session_state::SessionState;
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::Statement as Sql;
-use flywheel_base::{Error, Result, suggest};
+use flywheel_base::{Error, ErrorKind, Result, suggest};
 
-use super::{Catalog, Entry, guard};
+use super::sight::{self, Seen, Sight};
+use super::{Catalog, Entry, Owner, guard};
 use crate::TableName;
 use crate::engine::{CATALOG, DEFAULT_SCHEMA, EDITED};
 use crate::failure::from_engine;
@@ -32,10 +33,10 @@ const VIEWS_MAX: usize = 64;
 pub(super) struct Resolved(RwLock<BTreeMap<TableName, Found>>);
 
 #[derive(Clone)]
-struct Found {
-    provider: Arc<dyn TableProvider>,
+pub(super) struct Found {
+    pub(super) provider: Arc<dyn TableProvider>,
     /// For a view, everything below it.
-    below: BTreeSet<TableName>,
+    pub(super) below: BTreeSet<TableName>,
 }
 
 impl fmt::Debug for Resolved {
@@ -66,6 +67,8 @@ pub(super) struct Resolver<'a> {
     pub(super) shared: &'a Arc<Shared>,
     pub(super) catalog: &'a Catalog,
     pub(super) resolved: &'a Resolved,
+    /// What names mean without limits; there if some of the catalog's have one.
+    pub(super) owner: Option<&'a Owner>,
     pub(super) state: &'a SessionState,
 }
 
@@ -85,7 +88,12 @@ impl Resolver<'_> {
                 || references.iter().any(|r| r.schema() == Some(INFORMATION_SCHEMA));
             if listing {
                 for name in self.catalog.names() {
-                    self.name(name, stack).await?;
+                    match self.name(name, stack).await {
+                        // What a reader may not see is not listed with its columns.
+                        Err(error) if self.owner.is_some() && error.kind() == ErrorKind::Denied => {
+                        }
+                        found => drop(found?),
+                    }
                 }
             }
             for reference in &references {
@@ -173,6 +181,10 @@ impl Resolver<'_> {
             if let Some(found) = self.resolved.found(name) {
                 return Ok(found);
             }
+            let limit = self.catalog.sights.get(name);
+            if let Some(sight @ Sight { seen: Seen::Nothing, .. }) = limit {
+                return Err(sight.refusal(&format!("table {name}")));
+            }
             let entry = self.catalog.entry(name).ok_or_else(|| self.unknown(&name.to_string()))?;
             let found = match entry {
                 Entry::Table { location, version } => {
@@ -192,6 +204,10 @@ impl Resolver<'_> {
                 }
                 Entry::View(sql) => self.view(name, sql, stack).await?,
             };
+            let found = match limit {
+                Some(sight) => self.seen(name, found, sight).await?,
+                None => found,
+            };
             Ok(self.resolved.keep(name.clone(), found))
         })
     }
@@ -207,7 +223,8 @@ impl Resolver<'_> {
         let planned = async {
             let statement = guard::parse(self.state, sql)?;
             self.statement(&statement, stack, &mut below).await?;
-            guard::plan(self.state, statement).await
+            let hidden = |column: &str| sight::told_of_hidden(&self.catalog.sights, &below, column);
+            guard::plan_telling(self.state, statement, &hidden).await
         }
         .await;
         stack.pop();

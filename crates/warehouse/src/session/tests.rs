@@ -1,5 +1,6 @@
 //! What SQL may do, how it fails, and that it lives within its memory.
 
+mod sight;
 mod slt;
 
 use std::sync::Arc;

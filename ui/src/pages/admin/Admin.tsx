@@ -1,8 +1,9 @@
-/** Users, tokens and the audit log; each part for whom it is permitted. */
+/** Users, rules, tokens and the audit log; each part for whom it is permitted. */
 import { useWords } from "../../i18n";
 import { useWho } from "../../session";
 import { Page, Tabs } from "../../ui/basics";
 import { Audit } from "./Audit";
+import { Rules } from "./Rules";
 import "./style.css";
 import { Tokens } from "./Tokens";
 import { Users } from "./Users";
@@ -13,8 +14,9 @@ export default function Admin() {
   const { can, has } = useWho();
   const tabs = [
     ...(can("administer") && has("users") ? [{ key: "users" as const, label: t("tab.users"), body: () => <Users /> }] : []),
+    ...(can("administer") && has("rules") ? [{ key: "rules" as const, label: t("tab.rules"), body: () => <Rules /> }] : []),
     { key: "tokens" as const, label: t("tab.tokens"), body: () => <Tokens /> },
     ...(can("audit") && has("audit") ? [{ key: "audit" as const, label: t("tab.audit"), body: () => <Audit /> }] : []),
   ];
-  return <Page title={t("title")} text={t(tabs.length > 1 ? "text" : "text.own")}>{tabs.length > 1 ? <Tabs<"users" | "tokens" | "audit"> label={t("title")} tabs={tabs} /> : <Tokens />}</Page>;
+  return <Page title={t("title")} text={t(tabs.length > 1 ? "text" : "text.own")}>{tabs.length > 1 ? <Tabs<"users" | "rules" | "tokens" | "audit"> label={t("title")} tabs={tabs} /> : <Tokens />}</Page>;
 }

@@ -1,6 +1,7 @@
 import { expect, test } from "vitest";
 import { example } from "./Tokens";
 import { whole } from "./Users";
+import { decided, entries } from "./Rules";
 
 test("an invitation is a whole address that can be sent", () => {
   expect(whole("/setup?token=fws_1", "http://shop.example:8700")).toBe("http://shop.example:8700/setup?token=fws_1");
@@ -11,4 +12,10 @@ test("the example of a token does what its scopes allow", () => {
   expect(example(["query"], "fwt_1", "http://h")).toContain("/v1/sql");
   expect(example(["view"], "fwt_1", "http://h")).toContain("/v1/status");
   expect(example(["decide"], "fwt_1", "http://h")).toContain("/v1/me");
+});
+
+test("an entry of a rule names the users for whom it decides, and those whom none names see nothing", () => {
+  const rule = { rule: "r", description: null, ask: "a", file: "access/r.yaml", line: 1, tables: [], cleared: [], refused: [], readers: [{ roles: ["owner"] }, { groups: ["north"], rows: "x" }], users: [["ada", 1], ["kim", 2], ["eve", null]] as [string, number | null][] };
+  expect(entries([rule]).map(decided)).toEqual([["ada"], ["kim"], ["eve"]]);
+  expect(entries([{ ...rule, readers: [{ everybody: true }], users: [["ada", 1]] }]).map(decided)).toEqual([["ada"]]);
 });

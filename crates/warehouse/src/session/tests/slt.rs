@@ -1,5 +1,5 @@
 //! Runs every `tests/slt/**.slt` file over a small shop; those of `edits` over a lake of their own, which
-//! they may change.
+//! they may change, and those of `rules` as a reader who sees a part of the tables.
 
 use std::path::PathBuf;
 
@@ -110,6 +110,13 @@ async fn every_logic_file_passes() {
         if file.parent().is_some_and(|folder| folder.ends_with("edits")) {
             let t = TestLake::new().await;
             let mut runner = Runner::new(|| async { Ok(Changing(t.lake.clone())) });
+            runner.run_file_async(&file).await.unwrap_or_else(|error| panic!("{error}"));
+            continue;
+        }
+        if file.parent().is_some_and(|folder| folder.ends_with("rules")) {
+            let t = super::sight::people(0).await;
+            let session = super::sight::session_of_files(&t).await;
+            let mut runner = Runner::new(|| async { Ok(Database(session.clone())) });
             runner.run_file_async(&file).await.unwrap_or_else(|error| panic!("{error}"));
             continue;
         }

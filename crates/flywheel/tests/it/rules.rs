@@ -1,0 +1,337 @@
+//! Rules: what each reader sees at each door, and what is said where they do not fit.
+
+use axum::http::StatusCode;
+use flywheel_project::resource::rule::ReaderRole;
+use flywheel_server::Role;
+use serde_json::{Value, json};
+
+use crate::house::House;
+use crate::serve::{As, Served};
+
+const CUSTOMERS: &str = "\
+id,name,region,email,income
+1,Ada,north,ada@example.com,100
+2,Bo,north,bo@example.com,200
+3,Cy,south,hidden-cy@example.com,0
+4,Di,south,hidden-di@example.com,4712
+";
+
+const RULE: &str = "\
+rule: customers
+tables: [raw.customers]
+cleared: [marts.regions]
+ask: privacy@shop.example
+readers:
+  - roles: [owner]
+  - groups: [north]
+    rows: region in ($region)
+    masks: {email: \"hmac(key=${env:RULES_TEST_KEY})\", name: partial(first=1)}
+    hide: [income]
+";
+
+/// A shop whose analyst sees the north only.
+fn shop() -> House {
+    let house = House::new();
+    let groups = "groups:\n  north: {users: [analyst-user, kim], attributes: {region: north}}\n";
+    house
+        .write("flywheel.yaml", format!("name: shop\n{groups}"))
+        .write("data/customers.csv", CUSTOMERS)
+        .write("data/orders.csv", "id,customer,amount\n10,1,5\n11,3,7\n12,4,9\n")
+        .write("connections/files.yaml", "connection: files\ntype: csv\noptions: {folder: data}\n")
+        .write(
+            "syncs/shop.yaml",
+            "sync: shop\nconnection: files\nstreams:\n  - {stream: customers, options: {path: customers.csv}}\n  \
+             - {stream: orders, options: {path: orders.csv}}\n",
+        )
+        .write("models/marts/current.sql", "select * from {{ source('raw', 'customers') }}")
+        .write(
+            "models/marts/stored.sql",
+            "{{ config(materialized='table') }} select id, email as address from {{ ref('current') }}",
+        )
+        .write(
+            "models/marts/regions.sql",
+            "{{ config(materialized='table') }} select region, count(*) as customers \
+             from {{ source('raw', 'customers') }} group by region",
+        )
+        .write(
+            "metrics/customers.yaml",
+            "semantic: customers\ntable: ref('current')\nentities: {customer: {type: primary, key: id}}\n\
+             dimensions: {region: {}}\nmeasures: {customers: {aggregate: count}}\n\
+             metrics: {customers: {measure: customers}}\n",
+        )
+        .write("access/customers.yaml", RULE);
+    // What reads the key is a process of its own here, and this one in tests of the server.
+    let rule = house.read("access/customers.yaml").replace("${env:RULES_TEST_KEY}", "${file:key}");
+    house.write("access/customers.yaml", rule).write("key", "a-key-of-more-than-16-bytes\n");
+    house.ok(&["check"]);
+    house.ok(&["sync"]);
+    house.ok(&["build"]);
+    house
+}
+
+fn hashed(house: &House) -> String {
+    let cell = house.ok(&[
+        "sql",
+        "select email from raw.customers where id = 1",
+        "--as",
+        "kim",
+        "--output",
+        "csv",
+    ]);
+    cell.lines().nth(1).unwrap().to_owned()
+}
+
+#[test]
+fn the_command_line_reads_without_rules_unless_it_reads_as_somebody() {
+    let house = shop();
+    assert_eq!(house.cell("select count(*) from raw.customers"), "4");
+    let as_kim = |sql: &str| house.ok(&["sql", sql, "--as", "kim", "--output", "csv"]);
+    assert_eq!(
+        as_kim("select id, name, region from raw.customers order by id"),
+        "id,name,region\n1,A**,north\n2,B*,north\n"
+    );
+    assert_eq!(as_kim("select count(*) as n from marts.current where region = 'south'"), "n\n0\n");
+    assert_eq!(
+        as_kim("select customers from marts.regions where region = 'south'"),
+        "customers\n2\n"
+    );
+    let digest = hashed(&house);
+    assert!(digest.len() == 64 && digest.chars().all(|c| c.is_ascii_hexdigit()), "{digest}");
+    assert_eq!(as_kim("select * from raw.customers where id = 9"), "id,name,region,email\n");
+    for (sql, said) in [
+        (
+            "select income from raw.customers",
+            "column \"income\" of raw.customers is not for kim, by rule \"customers\"",
+        ),
+        (
+            "select * from marts.stored",
+            "table marts.stored is not for kim: it is made of raw.customers",
+        ),
+    ] {
+        let complaint = house.fails(2, &["sql", sql, "--as", "kim"]);
+        assert!(
+            complaint.contains(said) && complaint.contains("Ask privacy@shop.example."),
+            "{complaint}"
+        );
+    }
+    let nobody = house.fails(2, &["sql", "select * from raw.customers", "--as", "analyst"]);
+    assert!(nobody.contains("table raw.customers is not for the role analyst"), "{nobody}");
+    assert_eq!(
+        house.ok(&[
+            "sql",
+            "select count(*) as n from raw.customers",
+            "--as",
+            "kim/owner",
+            "--output",
+            "csv"
+        ]),
+        "n\n4\n"
+    );
+    let unknown = house.fails(2, &["sql", "select 1", "--as", "kin"]);
+    assert!(unknown.contains("no user or role \"kin\"") && unknown.contains("kim"), "{unknown}");
+    let edit = house.fails(2, &["sql", "delete from raw.customers", "--as", "kim", "--landed"]);
+    assert!(edit.contains("--as"), "{edit}");
+    let metric = house.ok(&[
+        "metric",
+        "query",
+        "customers",
+        "--by",
+        "region",
+        "--as",
+        "kim",
+        "--output",
+        "csv",
+    ]);
+    assert_eq!(metric.lines().skip(1).collect::<Vec<_>>(), ["north,2"]);
+    // Tables of the past are read by the rules of today.
+    let past = house.ok(&[
+        "sql",
+        "select count(*) as n from raw.customers",
+        "--at",
+        "0",
+        "--as",
+        "kim",
+        "--output",
+        "csv",
+    ]);
+    assert_eq!(past, "n\n2\n");
+    house.ok(&["profile", "raw.customers", "raw.orders"]);
+    assert_eq!(as_kim("select distinct \"table\" from system.profiles"), "table\nraw.orders\n");
+}
+
+#[test]
+fn check_says_what_does_not_fit_the_lake() {
+    let house = shop();
+    let rule = RULE.replace("${env:RULES_TEST_KEY}", "${file:key}");
+    for (from, to, said, hint) in [
+        (
+            "hide: [income]",
+            "hide: [incme]",
+            "no table of the rule has the column \"incme\"",
+            "income",
+        ),
+        ("region in ($region)", "regio in ($region)", "unknown column", ""),
+        ("name: partial(first=1)", "id: partial(1)", "partial makes text", ""),
+        ("[raw.customers]", "[raw.custmers]", "unknown table \"raw.custmers\"", "raw.customers"),
+        ("groups: [north]", "groups: [nrth]", "unknown group \"nrth\"", "north"),
+        ("roles: [owner]", "roles: [onwer]", "onwer", "owner"),
+        ("($region)", "($regin)", "attribute \"regin\"", "$region"),
+    ] {
+        house.write("access/customers.yaml", rule.replace(from, to));
+        let complaint = house.fails(2, &["check"]);
+        assert!(complaint.contains(said) && complaint.contains(hint), "{to}: {complaint}");
+        assert!(complaint.contains("access/customers.yaml:"), "{to}: {complaint}");
+    }
+    house.write("access/customers.yaml", rule);
+    house.ok(&["check"]);
+}
+
+/// Everything that a reader can ask about rows.
+async fn doors(served: &Served, who: &As, more: &str) -> Vec<(String, StatusCode, String)> {
+    let mut told = Vec::new();
+    let query = |sql: &str| json!({"sql": sql});
+    let sql = format!("/v1/sql{more}");
+    for text in [
+        "select * from raw.customers order by id",
+        "select * from marts.current order by id",
+        "select * from marts.stored",
+        "select c.email, o.amount from raw.orders o left join raw.customers c on c.id = o.customer order by o.id",
+        "select * from (select max(email), count(*) from raw.customers) t",
+        "select 100 / cast(right(email, 1) as int) from raw.customers",
+        "explain verbose select * from raw.customers where email > 'h'",
+        "select * from system.profiles where \"table\" = 'raw.customers'",
+        "select * from metrics.customers",
+    ] {
+        let answer = served.post(who, &sql, &query(text)).await;
+        told.push((
+            text.to_owned(),
+            answer.status,
+            String::from_utf8_lossy(&answer.bytes).into_owned(),
+        ));
+    }
+    for path in ["/v1/sql/csv", "/v1/sql/arrow"] {
+        let answer =
+            served.post(who, &format!("{path}{more}"), &query("select * from marts.current")).await;
+        told.push((
+            path.to_owned(),
+            answer.status,
+            String::from_utf8_lossy(&answer.bytes).into_owned(),
+        ));
+    }
+    for path in [
+        "/v1/assets/raw.customers/sample",
+        "/v1/assets/marts.stored/sample",
+        "/v1/assets/raw.customers/profile",
+        "/v1/assets/raw.customers",
+        "/v1/sql/schema",
+        "/v1/quarantine",
+    ] {
+        let answer = served.get(who, &format!("{path}{more}")).await;
+        told.push((
+            path.to_owned(),
+            answer.status,
+            String::from_utf8_lossy(&answer.bytes).into_owned(),
+        ));
+    }
+    let asked = json!({"metrics": ["customers"], "by": ["region"]});
+    let answer = served.post(who, &format!("/v1/metrics/query{more}"), &asked).await;
+    told.push((
+        "metrics".to_owned(),
+        answer.status,
+        String::from_utf8_lossy(&answer.bytes).into_owned(),
+    ));
+    told
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_hidden_comes_out_at_any_door_of_the_server() {
+    let house = shop();
+    house.ok(&["profile", "raw.customers"]);
+    let served = Served::new(house).await;
+    let owner = served.owner().await;
+    let analyst = served.user(&owner, Role::Analyst).await;
+    let token = served.token(&analyst, &["query", "view"]).await;
+    let admin = served.user(&owner, Role::Admin).await;
+    let whole = doors(&served, &owner, "").await;
+    let hidden =
+        |text: &str| text.contains("hidden-") || text.contains("4712") || text.contains("ada@");
+    assert!(whole.iter().filter(|(_, _, text)| hidden(text)).count() > 8, "{whole:#?}");
+    for (who, more) in [
+        (&analyst, ""),
+        (&token, ""),
+        (&admin, ""),
+        (&owner, "?as=kim"),
+        (&owner, "?as=analyst-user"),
+    ] {
+        for (door, status, text) in doors(&served, who, more).await {
+            assert!(status.as_u16() < 500, "{door}{more}: {status} {text}");
+            assert!(!hidden(&text) && !text.contains("south"), "{door}{more}: {text}");
+        }
+    }
+    let first = |all: &[(String, StatusCode, String)]| {
+        let (_, status, text) = &all[0];
+        assert_eq!(*status, StatusCode::OK, "{text}");
+        serde_json::from_str::<Value>(text).unwrap()["rows"].clone()
+    };
+    let own = first(&doors(&served, &analyst, "").await);
+    assert_eq!(own.as_array().unwrap().len(), 2);
+    assert_eq!(first(&doors(&served, &owner, "?as=kim").await), own, "view as");
+    let denied =
+        served.post(&analyst, "/v1/sql", &json!({"sql": "select income from raw.customers"})).await;
+    assert_eq!(denied.status, StatusCode::FORBIDDEN, "{}", denied.json());
+    assert!(
+        denied.json()["hint"].as_str().unwrap().contains("privacy@shop.example"),
+        "{}",
+        denied.json()
+    );
+    // An admin whom no rule names sees nothing, and nothing more through the eyes of others.
+    let viewed =
+        served.post(&admin, "/v1/sql?as=ada", &json!({"sql": "select * from raw.customers"})).await;
+    assert_eq!(viewed.status, StatusCode::FORBIDDEN, "{}", viewed.json());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn looking_through_other_eyes_takes_a_permission_and_leaves_a_trace() {
+    let served = Served::new(shop()).await;
+    let owner = served.owner().await;
+    let analyst = served.user(&owner, Role::Analyst).await;
+    let sql = json!({"sql": "select 1"});
+    let refused = served.post(&analyst, "/v1/sql?as=ada", &sql).await;
+    assert_eq!(refused.status, StatusCode::FORBIDDEN);
+    for (path, status) in [
+        ("/v1/assets/raw.customers/sample?as=kim", StatusCode::OK),
+        ("/v1/assets/raw.customers/sample?as=nobody", StatusCode::NOT_FOUND),
+        ("/v1/users?as=kim", StatusCode::UNPROCESSABLE_ENTITY),
+        ("/v1/assets/raw.customers/sample?as=viewer", StatusCode::FORBIDDEN),
+    ] {
+        let answer = served.get(&owner, path).await;
+        let fits = answer.status == status
+            || (status == StatusCode::UNPROCESSABLE_ENTITY
+                && answer.status == StatusCode::BAD_REQUEST);
+        assert!(fits, "{path}: {} {}", answer.status, answer.json());
+    }
+    let trail = served.get(&owner, "/v1/audit").await.json();
+    let seen = trail["items"].as_array().unwrap().iter().find(|one| one["detail"]["as"] == "kim");
+    let seen = seen.unwrap_or_else(|| panic!("{trail}"));
+    assert_eq!(
+        (seen["who"].as_str(), seen["what"].as_str()),
+        (Some("ada"), Some("GET /v1/assets/{asset}/sample"))
+    );
+    let listed = served.get(&owner, "/v1/rules").await.json();
+    let rule = &listed["items"][0];
+    assert_eq!(
+        (&rule["rule"], &rule["refused"]),
+        (&json!("customers"), &json!(["marts.stored"])),
+        "{listed}"
+    );
+    assert_eq!(rule["users"], json!([["ada", 1], ["analyst-user", 2]]), "{listed}");
+    assert_eq!(listed["misfits"], json!([]), "{listed}");
+    assert!(!listed.to_string().contains("a-key-of"), "{listed}");
+}
+
+#[test]
+fn rules_and_the_server_know_the_same_roles() {
+    let ours: Vec<&str> = Role::ALL.into_iter().map(Role::word).collect();
+    let rules: Vec<&str> = ReaderRole::ALL.into_iter().map(ReaderRole::word).collect();
+    assert_eq!(ours, rules);
+}

@@ -1,0 +1,697 @@
+//! On whose behalf rows are read, and what of them that reader sees.
+//!
+//! ```text
+//! rules (access/*.yaml) ─┐
+//! groups (flywheel.yaml) ┼─► Reading::limit ─► Catalog with a Sight for each table seen in part
+//! who reads, at which door ┘
+//! ```
+//! A door cannot open a session without saying on whose behalf. Tables that a rule names are seen as it
+//! says. A stored table that no rule names and that was made of rows or columns which the reader does not
+//! see is refused, until somebody names it or clears it; a view is read with its reader's rules. Our own
+//! tables leave out what they tell of such tables.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, new_empty_array};
+use arrow::datatypes::DataType;
+use flywheel_base::{Error, Result, suggest};
+use flywheel_connect::TypedMask;
+use flywheel_project::Project;
+use flywheel_project::graph::{NodeId, NodeKind, glob};
+use flywheel_project::resource::rule::{OtherMask, ReaderRole, Readers, Rule, RuleMask};
+use flywheel_warehouse::{Catalog, ColumnMask, Expression, MaskValues, Seen, Sight, TableName};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::Workspace;
+
+/// On whose behalf rows are read.
+#[derive(Clone, Debug)]
+pub enum Reading {
+    /// The project itself, and whoever runs commands in its folder: without rules.
+    Owner,
+    /// A reader.
+    As(Reader),
+    /// What the first would see, as far as the second may see it.
+    Viewed {
+        /// Whose sight it is.
+        reader: Reader,
+        /// Who looks.
+        by: Reader,
+    },
+}
+
+/// Somebody who reads, as rules know them.
+#[derive(Clone, Debug, Default)]
+pub struct Reader {
+    /// The name of the user.
+    pub user: Option<String>,
+    /// The word of the role.
+    pub role: Option<String>,
+    /// The groups the user is in.
+    pub groups: BTreeSet<String>,
+    /// What is true of the user, from all these groups.
+    pub attributes: BTreeMap<String, Vec<Value>>,
+}
+
+impl Reader {
+    /// A user with a role, in the groups that the project puts them in.
+    #[must_use]
+    pub fn new(project: &Project, user: Option<&str>, role: Option<&str>) -> Self {
+        let mut reader = Self {
+            user: user.map(str::to_owned),
+            role: role.map(str::to_owned),
+            ..Self::default()
+        };
+        for (name, group) in &project.file.groups {
+            if !user.is_some_and(|user| group.users.iter().any(|one| one == user)) {
+                continue;
+            }
+            reader.groups.insert(name.clone());
+            for (attribute, given) in &group.attributes {
+                let values = reader.attributes.entry(attribute.clone()).or_default();
+                for value in given.values() {
+                    if !values.contains(&value) {
+                        values.push(value);
+                    }
+                }
+            }
+        }
+        reader
+    }
+
+    /// The reader that a text names: a user of the server or of a group, a role, or `user/role`.
+    ///
+    /// # Errors
+    /// [`flywheel_base::ErrorKind::NotFound`] with the nearest name.
+    pub fn named(workspace: &Workspace, text: &str) -> Result<Self> {
+        let project = &workspace.project;
+        let (user, role) = match text.split_once('/') {
+            Some((user, role)) => (user, Some(role)),
+            None => (text, None),
+        };
+        if let Some(role) = role
+            && !ReaderRole::ALL.iter().any(|known| known.word() == role)
+        {
+            return Err(Error::not_found(format!("no role \"{role}\""))
+                .hint(suggest::hint(role, ReaderRole::ALL.iter().map(|role| role.word()))));
+        }
+        let known = workspace.store.users()?;
+        let known_as = known.iter().find(|one| one.name == user);
+        let grouped =
+            project.file.groups.values().any(|group| group.users.iter().any(|u| u == user));
+        if known_as.is_some() || grouped {
+            let role = role.or_else(|| known_as.map(|user| user.role.as_str()));
+            return Ok(Self::new(project, Some(user), role));
+        }
+        if role.is_none() && ReaderRole::ALL.iter().any(|known| known.word() == text) {
+            return Ok(Self::new(project, None, Some(text)));
+        }
+        let names = known.iter().map(|user| user.name.as_str());
+        let grouped = project.file.groups.values().flat_map(|group| &group.users);
+        let roles = ReaderRole::ALL.iter().map(|role| role.word());
+        let all: BTreeSet<&str> = names.chain(grouped.map(String::as_str)).chain(roles).collect();
+        Err(Error::not_found(format!("no user or role \"{user}\""))
+            .hint(suggest::hint(user, all.iter().copied())))
+    }
+
+    /// The reader's name for messages.
+    #[must_use]
+    pub fn title(&self) -> String {
+        match (&self.user, &self.role) {
+            (Some(user), _) => user.clone(),
+            (None, Some(role)) => format!("the role {role}"),
+            (None, None) => "nobody".to_owned(),
+        }
+    }
+
+    /// What a rule shows them; nothing if no entry names them.
+    fn entry<'a>(&self, rule: &'a Rule) -> Option<&'a Readers> {
+        let (user, role) = (self.user.as_deref(), self.role.as_deref());
+        rule.readers.iter().find(|readers| readers.names(user, role, &self.groups))
+    }
+
+    /// What `$name` stands for in expressions.
+    fn values(&self) -> BTreeMap<String, Vec<Value>> {
+        let text = |text: &Option<String>| text.iter().map(|text| json!(text)).collect::<Vec<_>>();
+        let mut values = self.attributes.clone();
+        values.insert("user".to_owned(), text(&self.user));
+        values.insert("role".to_owned(), text(&self.role));
+        values.insert("groups".to_owned(), self.groups.iter().map(|name| json!(name)).collect());
+        values
+    }
+}
+
+/// A rule's part in what is seen of a table.
+struct Part<'a> {
+    rule: &'a Rule,
+    reader: &'a Reader,
+    readers: Option<&'a Readers>,
+}
+
+impl Reading {
+    /// Who reads; none for the project itself.
+    fn readers(&self) -> Vec<&Reader> {
+        match self {
+            Self::Owner => Vec::new(),
+            Self::As(reader) => vec![reader],
+            Self::Viewed { reader, by } => vec![reader, by],
+        }
+    }
+
+    /// Lets the catalog show what the reader may see.
+    ///
+    /// # Errors
+    /// Those of secrets that masks need.
+    pub fn limit(&self, workspace: &Workspace, catalog: &mut Catalog) -> Result<()> {
+        for (name, sight) in self.sights(workspace, catalog)? {
+            catalog.limit(&name, sight);
+        }
+        Ok(())
+    }
+
+    /// What the reader may see of each table of the catalog that is not seen as it is.
+    ///
+    /// # Errors
+    /// As [`Reading::limit`].
+    pub fn sights(
+        &self,
+        workspace: &Workspace,
+        catalog: &Catalog,
+    ) -> Result<BTreeMap<TableName, Sight>> {
+        let project = &workspace.project;
+        let mut sights = BTreeMap::new();
+        let readers = self.readers();
+        let (Some(first), false) = (readers.first(), project.rules.is_empty()) else {
+            return Ok(sights);
+        };
+        let made = Made::new(project);
+        let mut partly = BTreeMap::new();
+        for (relation, rules) in ruled(project, catalog.names()) {
+            let parts: Vec<Part<'_>> = rules
+                .iter()
+                .flat_map(|rule| {
+                    readers.iter().map(|reader| Part { rule, reader, readers: reader.entry(rule) })
+                })
+                .collect();
+            if let Some(sight) = sight(workspace, &first.title(), &parts)? {
+                let rule = rules.first().map_or("", |rule| rule.ask.as_str());
+                partly.insert(relation.to_string(), (sight.rule.clone(), rule.to_owned()));
+                sights.insert(relation.clone(), sight);
+            }
+        }
+        if partly.is_empty() {
+            return Ok(sights);
+        }
+        let blocked = |node: &NodeId| made.hidden_origin(project, node, &partly);
+        for name in catalog.names() {
+            // A view is read with its reader's rules below.
+            if sights.contains_key(name) || catalog.is_view(name) {
+                continue;
+            }
+            let relation = name.to_string();
+            let Some(node) =
+                made.tables.get(&relation).filter(|_| !made.settled(project, &relation))
+            else {
+                continue;
+            };
+            if let Some(origin) = blocked(node) {
+                let (rule, ask) = partly.get(&origin).cloned().unwrap_or_default();
+                let because = format!(
+                    "it is made of {origin}, of which {rule} shows a part, and no rule says what of it is shown"
+                );
+                let ask = format!("{} Or let the rule name or clear {relation}.", asked(&ask));
+                sights.insert(
+                    name.clone(),
+                    Sight {
+                        reader: first.title(),
+                        rule,
+                        because: Some(because),
+                        ask,
+                        seen: Seen::Nothing,
+                    },
+                );
+            }
+        }
+        let policies = made.policies_from_hidden(project, &partly);
+        let hidden: BTreeSet<String> = sights.keys().map(ToString::to_string).collect();
+        for (table, seen) in own_tables(project, &hidden, &policies) {
+            let name = TableName::new("system", table);
+            if catalog.contains(&name) && !made.ruled.contains(&name.to_string()) {
+                let rule = "the rules of the tables it tells of".to_owned();
+                let ask = "Ask whoever keeps the project's rules.".to_owned();
+                sights
+                    .insert(name, Sight { reader: first.title(), rule, because: None, ask, seen });
+            }
+        }
+        Ok(sights)
+    }
+}
+
+impl Reading {
+    /// Whether the policy decides by what the reader does not see.
+    ///
+    /// # Errors
+    /// As [`Reading::limit`], and those of lake and metadata.
+    pub async fn hides_policy(&self, workspace: &Workspace, policy: &str) -> Result<bool> {
+        let sights = self.sights(workspace, &workspace.catalog().await?)?;
+        let partly = sights.keys().map(|name| (name.to_string(), Default::default())).collect();
+        let hidden =
+            Made::new(&workspace.project).policies_from_hidden(&workspace.project, &partly);
+        Ok(hidden.contains(&json!(policy)))
+    }
+}
+
+fn asked(ask: &str) -> String {
+    format!("Ask {}.", ask.trim_end_matches('.'))
+}
+
+/// The tables that rules are about, with their rules.
+fn ruled<'a>(
+    project: &'a Project,
+    names: impl Iterator<Item = &'a TableName>,
+) -> BTreeMap<&'a TableName, Vec<&'a Rule>> {
+    let mut found: BTreeMap<&TableName, Vec<&Rule>> = BTreeMap::new();
+    let tagged: BTreeMap<String, &[String]> = project
+        .models
+        .values()
+        .map(|model| (model.relation(), model.config.tags.as_slice()))
+        .collect();
+    for name in names {
+        let relation = name.to_string();
+        let tags = tagged.get(&relation).copied().unwrap_or_default();
+        for rule in project.rules.values() {
+            if about(rule, &relation, tags) {
+                found.entry(name).or_default().push(&rule.value);
+            }
+        }
+    }
+    found
+}
+
+fn about(rule: &Rule, relation: &str, tags: &[String]) -> bool {
+    // A star is for the project's tables: ours are named in full.
+    let ours = relation.starts_with("system.");
+    rule.tables.iter().any(|table| match ours {
+        true => table == relation,
+        false => glob(table, relation),
+    }) || rule.tags.iter().any(|tag| tags.contains(tag))
+}
+
+/// What a table is made of.
+struct Made {
+    /// The node behind each table.
+    tables: BTreeMap<String, NodeId>,
+    /// The tables of each node.
+    relations: BTreeMap<NodeId, String>,
+    /// Tables that a rule is about.
+    ruled: BTreeSet<String>,
+}
+
+impl Made {
+    fn new(project: &Project) -> Self {
+        let mut tables = BTreeMap::new();
+        let mut relations = BTreeMap::new();
+        for relation in project.sources.keys() {
+            let node = NodeId::new(NodeKind::Source, relation);
+            tables.insert(relation.clone(), node.clone());
+            relations.insert(node, relation.clone());
+        }
+        for (name, model) in &project.models {
+            let node = NodeId::new(NodeKind::Model, name);
+            tables.insert(model.relation(), node.clone());
+            relations.insert(node, model.relation());
+        }
+        for name in project.learners.keys() {
+            let node = NodeId::new(NodeKind::Learner, name);
+            tables.insert(format!("learn.{name}"), node.clone());
+            tables.insert(format!("learn.{name}_moves"), node.clone());
+            relations.insert(node, format!("learn.{name}"));
+        }
+        let tags = |relation: &String| match tables.get(relation) {
+            Some(NodeId { kind: NodeKind::Model, name }) => {
+                project.models.get(name).map(|model| model.config.tags.clone()).unwrap_or_default()
+            }
+            _ => Vec::new(),
+        };
+        let mut ruled: BTreeSet<String> = tables
+            .keys()
+            .filter(|relation| {
+                let tags = tags(relation);
+                project.rules.values().any(|rule| about(rule, relation, &tags))
+            })
+            .cloned()
+            .collect();
+        let named = project.rules.values().flat_map(|rule| &rule.tables);
+        ruled.extend(named.filter(|table| !table.contains('*')).cloned());
+        Self { tables, relations, ruled }
+    }
+
+    /// Whether a rule is about the table or clears it.
+    fn settled(&self, project: &Project, relation: &str) -> bool {
+        let cleared = |rule: &Rule| rule.cleared.iter().any(|table| glob(table, relation));
+        self.ruled.contains(relation) || project.rules.values().any(|rule| cleared(&rule.value))
+    }
+
+    /// A table seen in part that the node was made of, unless what lies between was settled.
+    fn hidden_origin(
+        &self,
+        project: &Project,
+        node: &NodeId,
+        partly: &BTreeMap<String, (String, String)>,
+    ) -> Option<String> {
+        let mut looked_at = BTreeSet::new();
+        let mut waiting: Vec<&NodeId> = project.graph.upstream(node).collect();
+        while let Some(node) = waiting.pop() {
+            if !looked_at.insert(node) {
+                continue;
+            }
+            if let Some(relation) = self.relations.get(node) {
+                if partly.contains_key(relation) {
+                    return Some(relation.clone());
+                }
+                if self.settled(project, relation) {
+                    continue;
+                }
+            }
+            waiting.extend(project.graph.upstream(node));
+        }
+        None
+    }
+}
+
+impl Made {
+    /// Policies that decide by tables seen in part.
+    fn policies_from_hidden(
+        &self,
+        project: &Project,
+        partly: &BTreeMap<String, (String, String)>,
+    ) -> Vec<Value> {
+        let names = project.policies.keys();
+        let hidden = names.filter(|name| {
+            let node = NodeId::new(NodeKind::Policy, name.as_str());
+            self.hidden_origin(project, &node, partly).is_some()
+        });
+        hidden.map(|name| json!(name)).collect()
+    }
+}
+
+/// What all parts together let a reader see; none if that is everything.
+fn sight(workspace: &Workspace, reader: &str, parts: &[Part<'_>]) -> Result<Option<Sight>> {
+    let limiting = |part: &&Part<'_>| part.readers.is_none_or(|readers| !readers.sees_all());
+    let limiting: Vec<&Part<'_>> = parts.iter().filter(limiting).collect();
+    let Some(first) = limiting.first() else { return Ok(None) };
+    let names: BTreeSet<&str> = limiting.iter().map(|part| part.rule.rule.as_str()).collect();
+    let quoted: Vec<String> = names.iter().map(|name| format!("\"{name}\"")).collect();
+    let rule = match quoted.as_slice() {
+        [one] => format!("rule {one}"),
+        several => format!("rules {}", several.join(" and ")),
+    };
+    let whom: BTreeSet<&str> = limiting.iter().map(|part| part.rule.ask.as_str()).collect();
+    let whom: Vec<&str> = whom.into_iter().collect();
+    let made = |seen| {
+        let reader = reader.to_owned();
+        Sight { reader, rule, because: None, ask: asked(&whom.join(" and ")), seen }
+    };
+    if limiting.iter().any(|part| part.readers.is_none_or(|readers| readers.nothing)) {
+        return Ok(Some(made(Seen::Nothing)));
+    }
+    let (mut rows, mut hidden) = (Vec::new(), BTreeSet::new());
+    let mut masks: BTreeMap<String, (&Option<RuleMask>, ColumnMask)> = BTreeMap::new();
+    for part in &limiting {
+        let Some(readers) = part.readers else { continue };
+        let expression =
+            |sql: &String| Expression { sql: sql.clone(), values: part.reader.values() };
+        rows.extend(readers.rows.as_ref().map(expression));
+        hidden.extend(readers.hide.iter().cloned());
+        for (column, mask) in &readers.masks {
+            // Of two masks nobody knows that one hides what the other does.
+            let built = match masks.get(column) {
+                Some((before, _)) if *before == mask && !is_sql(mask) => continue,
+                Some(_) => ColumnMask::Null,
+                None => build(workspace, first.rule, column, mask, &expression)?,
+            };
+            masks.insert(column.clone(), (mask, built));
+        }
+    }
+    masks.retain(|column, _| !hidden.contains(column));
+    let masks = masks.into_iter().map(|(column, (_, mask))| (column, mask)).collect();
+    Ok(Some(made(Seen::Part { rows, masks, hidden })))
+}
+
+fn is_sql(mask: &Option<RuleMask>) -> bool {
+    matches!(mask, Some(RuleMask::Other(OtherMask::Sql(_))))
+}
+
+fn build(
+    workspace: &Workspace,
+    rule: &Rule,
+    column: &str,
+    mask: &Option<RuleMask>,
+    expression: &dyn Fn(&String) -> Expression,
+) -> Result<ColumnMask> {
+    Ok(match mask {
+        None => ColumnMask::Null,
+        Some(RuleMask::Form(text)) if text.trim() == "null" => ColumnMask::Null,
+        Some(RuleMask::Form(text)) => {
+            let resolve = |reference: &str| workspace.project.resolve_secret(reference);
+            let mask = TypedMask::parse(text, &resolve).map_err(|error| {
+                error.context(format!("rule \"{}\", column \"{column}\"", rule.rule))
+            })?;
+            ColumnMask::With(Arc::new(Typed(mask)))
+        }
+        Some(RuleMask::Other(OtherMask::Constant(text))) => ColumnMask::Constant(text.clone()),
+        Some(RuleMask::Other(OtherMask::Sql(sql))) => ColumnMask::Sql(expression(sql)),
+    })
+}
+
+/// A mask of a sync in the words of the lake.
+#[derive(Debug)]
+struct Typed(TypedMask);
+
+impl MaskValues for Typed {
+    fn mask(&self, column: &ArrayRef) -> Result<ArrayRef> {
+        self.0.column(column)
+    }
+
+    fn check(&self, of: &DataType) -> Result<()> {
+        self.0.column(&new_empty_array(of)).map(drop)
+    }
+}
+
+/// What is left of our own tables once they tell nothing of tables that are seen in part.
+fn own_tables(
+    project: &Project,
+    hidden: &BTreeSet<String>,
+    policies: &[Value],
+) -> Vec<(&'static str, Seen)> {
+    let expression = |sql: &str, values: Vec<Value>| Expression {
+        sql: sql.to_owned(),
+        values: BTreeMap::from([("hidden".to_owned(), values)]),
+    };
+    let rows = |sql: &str, values: Vec<Value>| Seen::Part {
+        rows: vec![expression(sql, values)],
+        masks: BTreeMap::new(),
+        hidden: BTreeSet::new(),
+    };
+    let tables: Vec<Value> = hidden.iter().map(|table| json!(table)).collect();
+    let landings: Vec<Value> = project
+        .sources
+        .iter()
+        .filter(|(relation, _)| hidden.contains(*relation))
+        .filter_map(|(_, source)| source.landed_by.as_ref())
+        .map(|landing| json!(format!("{}/{}", landing.sync, landing.stream)))
+        .collect();
+    let mut seen = vec![("profiles", rows("\"table\" not in ($hidden)", tables.clone()))];
+    if !landings.is_empty() {
+        let sql = "concat(sync, '/', stream) not in ($hidden)";
+        seen.push(("quarantine", rows(sql, landings)));
+    }
+    let sample = expression("case when dataset in ($hidden) then null else sample end", tables);
+    let masks = BTreeMap::from([("sample".to_owned(), ColumnMask::Sql(sample))]);
+    seen.push(("quality_results", Seen::Part { rows: Vec::new(), masks, hidden: BTreeSet::new() }));
+    if !policies.is_empty() {
+        for table in ["decisions", "outcomes", "actions", "outbox", "lift_sums"] {
+            seen.push((table, rows("policy not in ($hidden)", policies.to_vec())));
+        }
+    }
+    seen
+}
+
+/// A rule, with who sees what.
+#[derive(Clone, Debug, Serialize)]
+pub struct Listed {
+    /// Its name.
+    pub rule: String,
+    /// What it is for.
+    pub description: Option<String>,
+    /// Whom to ask.
+    pub ask: String,
+    /// Where it is declared.
+    pub file: String,
+    /// The line.
+    pub line: usize,
+    /// The tables it is about, as they are now.
+    pub tables: Vec<String>,
+    /// Stored tables made of these that everybody reads.
+    pub cleared: Vec<String>,
+    /// Stored tables made of these that no rule is about: refused to who does not see all.
+    pub refused: Vec<String>,
+    /// Who sees what, in order.
+    pub readers: Vec<Readers>,
+    /// Users of the server, with the number of the entry that names them, from 1; none sees nothing.
+    pub users: Vec<(String, Option<usize>)>,
+}
+
+/// Every rule, with who sees what. References to secrets stay references.
+///
+/// # Errors
+/// Those of lake and metadata.
+pub async fn listed(workspace: &Workspace) -> Result<Vec<Listed>> {
+    let project = &workspace.project;
+    let catalog = workspace.catalog().await?;
+    let made = Made::new(project);
+    let users = workspace.store.users()?;
+    let tables = ruled(project, catalog.names());
+    let rules = project.rules.values().map(|located| {
+        let rule = &located.value;
+        let about: Vec<String> = tables
+            .iter()
+            .filter(|(_, rules)| rules.iter().any(|one| one.rule == rule.rule))
+            .map(|(name, _)| name.to_string())
+            .collect();
+        let partly: BTreeMap<String, (String, String)> =
+            about.iter().map(|table| (table.clone(), Default::default())).collect();
+        let open = catalog.names().filter(|name| !catalog.is_view(name)).map(ToString::to_string);
+        let refused = open.filter(|relation| {
+            !made.settled(project, relation)
+                && made
+                    .tables
+                    .get(relation)
+                    .is_some_and(|node| made.hidden_origin(project, node, &partly).is_some())
+        });
+        let decides = |user: &flywheel_state::User| {
+            let reader = Reader::new(project, Some(&user.name), Some(&user.role));
+            let at = rule.readers.iter().position(|readers| {
+                readers.names(reader.user.as_deref(), reader.role.as_deref(), &reader.groups)
+            });
+            (user.name.clone(), at.map(|at| at + 1))
+        };
+        Listed {
+            rule: rule.rule.clone(),
+            description: rule.description.clone(),
+            ask: rule.ask.clone(),
+            file: located.file.clone(),
+            line: located.line,
+            refused: refused.collect(),
+            tables: about,
+            cleared: rule.cleared.clone(),
+            readers: rule.readers.clone(),
+            users: users.iter().map(decides).collect(),
+        }
+    });
+    Ok(rules.collect())
+}
+
+/// What is wrong with rules that only the lake knows: columns and expressions that do not fit tables.
+#[derive(Clone, Debug, Serialize)]
+pub struct Misfit {
+    /// The rule.
+    pub rule: String,
+    /// Where it is declared.
+    pub file: String,
+    /// The line.
+    pub line: usize,
+    /// What is wrong.
+    pub message: String,
+    /// What mends it.
+    pub hint: Option<String>,
+}
+
+/// Tries every entry of every rule on the tables it is about, without reading a row.
+///
+/// # Errors
+/// Those of lake and metadata.
+pub async fn misfits(workspace: &Workspace) -> Result<Vec<Misfit>> {
+    let project = &workspace.project;
+    let mut found = Vec::new();
+    if project.rules.is_empty() {
+        return Ok(found);
+    }
+    let catalog = workspace.catalog().await?;
+    let whole = workspace.lake.session(catalog.clone())?;
+    let tables = ruled(project, catalog.names());
+    for located in project.rules.values() {
+        let rule = &located.value;
+        let mut says = |message: String, hint: Option<String>| {
+            let (file, line) = (located.file.clone(), located.line);
+            found.push(Misfit { rule: rule.rule.clone(), file, line, message, hint });
+        };
+        let about: Vec<&TableName> = tables
+            .iter()
+            .filter(|(_, rules)| rules.iter().any(|one| one.rule == rule.rule))
+            .map(|(name, _)| *name)
+            .collect();
+        let mut columns: BTreeSet<String> = BTreeSet::new();
+        let mut fitting = Vec::new();
+        for name in &about {
+            // What cannot be read at all is told by its own build.
+            let Ok(query) = whole.query(&format!("select * from {}", quoted(name))).await else {
+                continue;
+            };
+            columns.extend(query.schema().fields().iter().map(|field| field.name().clone()));
+            fitting.push(*name);
+        }
+        for readers in &rule.readers {
+            let named = readers.masks.keys().chain(&readers.hide);
+            for column in named.filter(|column| !fitting.is_empty() && !columns.contains(*column)) {
+                let tables: Vec<String> = fitting.iter().map(ToString::to_string).collect();
+                says(
+                    format!(
+                        "no table of the rule has the column \"{column}\": {}",
+                        tables.join(", ")
+                    ),
+                    Some(suggest::hint(column, columns.iter().map(String::as_str))),
+                );
+            }
+            // Every attribute has a value here, so that the whole expression is planned.
+            let attributes = project.file.groups.values().flat_map(|group| &group.attributes);
+            let mut reader = Reader { user: Some("user".to_owned()), ..Reader::default() };
+            reader.role = Some("analyst".to_owned());
+            reader.groups.insert("group".to_owned());
+            for (name, given) in attributes {
+                let value = given.values().next().into_iter().collect();
+                reader.attributes.insert(name.clone(), value);
+            }
+            let part = Part { rule, reader: &reader, readers: Some(readers) };
+            let sight = match sight(workspace, "a reader", &[part]) {
+                Ok(Some(sight)) if !readers.nothing => sight,
+                Ok(_) => continue,
+                Err(error) => {
+                    says(error.message().to_owned(), error.hint_text().map(str::to_owned));
+                    continue;
+                }
+            };
+            for name in &fitting {
+                let mut limited = catalog.clone();
+                limited.limit(name, sight.clone());
+                let session = workspace.lake.session(limited)?;
+                if let Err(error) = session.query(&format!("select 1 from {}", quoted(name))).await
+                {
+                    says(error.message().to_owned(), None);
+                }
+            }
+        }
+    }
+    found.dedup_by(|one, other| one.message == other.message && one.rule == other.rule);
+    Ok(found)
+}
+
+fn quoted(name: &TableName) -> String {
+    let part = |text: &str| format!("\"{}\"", text.replace('"', "\"\""));
+    format!("{}.{}", part(&name.schema), part(&name.name))
+}
+
+#[cfg(test)]
+mod tests;

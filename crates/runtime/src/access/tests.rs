@@ -1,0 +1,150 @@
+//! Who sees what of a small project: entries, attributes, several rules, what is made of what.
+
+use std::fs;
+use std::sync::Arc;
+
+use flywheel_base::{FixedClock, Timestamp};
+use tempfile::TempDir;
+
+use super::*;
+use crate::Access;
+
+const FILES: &[(&str, &str)] = &[
+    (
+        "flywheel.yaml",
+        "name: t\ngroups:\n  north: {users: [anna, ben], attributes: {region: north, level: 3}}\n  \
+         all: {users: [ben], attributes: {region: [north, south]}}\n",
+    ),
+    ("connections/files.yaml", "connection: files\ntype: csv\noptions: {folder: data}\n"),
+    (
+        "syncs/s.yaml",
+        "sync: s\nconnection: files\nstreams:\n  - {stream: people, options: {path: p.csv}}\n  \
+         - {stream: orders, options: {path: o.csv}}\n",
+    ),
+    ("models/m/seen.sql", "select * from {{ source('raw', 'people') }}"),
+    ("models/m/stored.sql", "{{ config(materialized='table') }} select * from {{ ref('seen') }}"),
+    (
+        "models/m/sums.sql",
+        "{{ config(materialized='table') }} select count(*) as n from {{ ref('stored') }}",
+    ),
+    ("models/m/above.sql", "{{ config(materialized='table') }} select * from {{ ref('sums') }}"),
+    (
+        "models/m/tagged.sql",
+        "{{ config(materialized='table', tags=['pii']) }} select * from {{ ref('stored') }}",
+    ),
+    (
+        "models/m/other.sql",
+        "{{ config(materialized='table') }} select * from {{ source('raw', 'orders') }}",
+    ),
+    (
+        "access/people.yaml",
+        "rule: people\ntables: [raw.people]\ntags: [pii]\ncleared: [m.sums]\nask: p@x.example\nreaders:\n  \
+         - roles: [owner]\n  - groups: [north]\n    rows: region in ($region)\n    masks: {email: redact, name: null}\n    \
+         hide: [pay]\n",
+    ),
+    (
+        "access/mail.yaml",
+        "rule: mail\ntables: [\"raw.p*\"]\nask: m@x.example\nreaders:\n  - users: [ben]\n  - everybody: true\n    \
+         rows: level <= $level\n    masks: {email: null, name: null, pay: redact}\n",
+    ),
+];
+
+async fn workspace() -> (TempDir, Workspace) {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, text) in FILES {
+        let path = folder.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+    let clock = Arc::new(FixedClock::new(Timestamp::parse("2024-01-01").unwrap()));
+    let workspace = Workspace::open(folder.path(), Access::Write, clock).await.unwrap();
+    (folder, workspace)
+}
+
+/// The tables there would be once everything has landed and is built.
+fn catalog() -> Catalog {
+    let mut catalog = Catalog::new();
+    let tables =
+        ["raw.people", "raw.orders", "m.stored", "m.sums", "m.above", "m.tagged", "m.other"];
+    for table in tables.into_iter().chain(["system.profiles", "system.quarantine", "system.runs"]) {
+        let name = TableName::parse(table).unwrap();
+        catalog.memory(&name, Arc::new(arrow::datatypes::Schema::empty()), Vec::new());
+    }
+    catalog.view(&TableName::parse("m.seen").unwrap(), "select * from raw.people");
+    catalog
+}
+
+fn sights(workspace: &Workspace, reading: &Reading) -> BTreeMap<String, Sight> {
+    let found = reading.sights(workspace, &catalog()).unwrap();
+    found.into_iter().map(|(name, sight)| (name.to_string(), sight)).collect()
+}
+
+#[tokio::test]
+async fn readers_are_found_by_name_and_have_what_their_groups_say() {
+    let (_folder, workspace) = workspace().await;
+    let ben = Reader::named(&workspace, "ben/analyst").unwrap();
+    assert_eq!(ben.groups.iter().map(String::as_str).collect::<Vec<_>>(), ["all", "north"]);
+    assert_eq!(ben.attributes["region"], [json!("north"), json!("south")], "each value once");
+    assert_eq!(ben.values()["level"], [json!(3)]);
+    assert_eq!(ben.values()["user"], [json!("ben")]);
+    assert_eq!(Reader::named(&workspace, "analyst").unwrap().values()["user"], Vec::<Value>::new());
+    for (text, hint) in [("anne", "anna"), ("anna/analist", "analyst"), ("analyts", "analyst")] {
+        let error = Reader::named(&workspace, text).unwrap_err();
+        assert!(error.hint_text().unwrap().contains(hint), "{text}: {error:?}");
+    }
+}
+
+#[tokio::test]
+async fn all_rules_of_a_table_hold_and_the_first_entry_of_each_decides() {
+    let (_folder, workspace) = workspace().await;
+    let as_of = |text: &str| Reading::As(Reader::named(&workspace, text).unwrap());
+    assert!(sights(&workspace, &Reading::Owner).is_empty());
+    // Ben sees all by one rule, and what the other shows.
+    let ben = sights(&workspace, &as_of("ben"));
+    let Seen::Part { rows, masks, hidden } = &ben["raw.people"].seen else { panic!("{ben:?}") };
+    assert_eq!((rows.len(), masks.len(), hidden.len()), (1, 2, 1));
+    assert_eq!(ben["raw.people"].rule, "rule \"people\"");
+    let anna = sights(&workspace, &as_of("anna"));
+    let sight = &anna["raw.people"];
+    let Seen::Part { rows, masks, hidden } = &sight.seen else { panic!("{sight:?}") };
+    assert_eq!(rows.len(), 2, "both conditions");
+    assert!(
+        matches!(masks["email"], ColumnMask::Null),
+        "two masks that differ hide all: {masks:?}"
+    );
+    assert!(!masks.contains_key("pay") && hidden.contains("pay"), "hidden goes before masked");
+    assert_eq!(sight.rule, "rules \"mail\" and \"people\"");
+    assert_eq!(sight.ask, "Ask m@x.example and p@x.example.");
+    // Whom no entry of one of them names sees nothing.
+    let eve = sights(&workspace, &as_of("viewer"));
+    assert!(matches!(eve["raw.people"].seen, Seen::Nothing));
+    // Who looks through other eyes sees no more than with their own.
+    let viewed = Reading::Viewed {
+        reader: Reader::named(&workspace, "ben/owner").unwrap(),
+        by: Reader::named(&workspace, "anna").unwrap(),
+    };
+    let viewed = sights(&workspace, &viewed);
+    let Seen::Part { rows, hidden, .. } = &viewed["raw.people"].seen else { panic!("{viewed:?}") };
+    assert_eq!((rows.len(), hidden.len()), (2, 1));
+    assert_eq!(viewed["raw.people"].reader, "ben");
+}
+
+#[tokio::test]
+async fn what_was_stored_from_hidden_rows_is_refused_until_a_rule_settles_it() {
+    let (_folder, workspace) = workspace().await;
+    let anna = Reading::As(Reader::named(&workspace, "anna").unwrap());
+    let seen = sights(&workspace, &anna);
+    let because = seen["m.stored"].because.as_deref().unwrap();
+    assert!(because.starts_with("it is made of raw.people"), "{because}");
+    assert!(seen["m.stored"].ask.contains("name or clear m.stored"), "{:?}", seen["m.stored"]);
+    for open in ["m.seen", "m.sums", "m.above", "m.other", "raw.orders", "system.runs"] {
+        assert!(!seen.contains_key(open), "{open}: {:?}", seen.get(open));
+    }
+    assert!(seen["m.tagged"].because.is_none(), "its own rule decides");
+    assert!(seen.contains_key("system.profiles") && seen.contains_key("system.quarantine"));
+    let owner = Reading::As(Reader::named(&workspace, "ben/owner").unwrap());
+    assert!(sights(&workspace, &owner).is_empty());
+    let listed = listed(&workspace).await.unwrap();
+    let people = listed.iter().find(|rule| rule.rule == "people").unwrap();
+    assert_eq!((people.file.as_str(), people.line), ("access/people.yaml", 1));
+}
