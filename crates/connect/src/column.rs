@@ -5,6 +5,7 @@
 
 mod builder;
 mod infer;
+mod known;
 mod least;
 mod number;
 mod time;
@@ -20,6 +21,7 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use builder::{ColumnBuilder, Misfit, Parsing, Scalar};
 pub(crate) use infer::{Inference, Kind};
+pub use known::KnownTypes;
 pub(crate) use least::{common, wider};
 pub(crate) use number::whole;
 pub(crate) use time::DAY_US;

@@ -10,6 +10,7 @@ pub mod evaluate;
 pub mod learn;
 pub mod outcome;
 pub(crate) mod share;
+mod source_types;
 pub mod sync;
 
 /// The kinds of task in the order of a turn.

@@ -21,6 +21,12 @@ const NAME_BYTES_MAX: usize = 64;
 /// How many promotions of an environment can be taken back; tables only they name may be dropped.
 const MOVES_KEPT: i64 = 10;
 
+/// `undone` of a promotion that was taken back; of one that can be it is 0.
+const TAKEN_BACK: i64 = 1;
+
+/// `undone` of a promotion that is too old to be taken back.
+const TOO_OLD: i64 = 2;
+
 /// An environment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Environment {
@@ -148,7 +154,8 @@ impl Store {
     /// Lets the names of `to` mean what they mean in `from`, in one step; none if they do already.
     ///
     /// A name of which both have the same variant stays at the newer of the two versions. A name that
-    /// `from` was made with and has no longer goes; one that `to` got since then stays.
+    /// `from` had when it was made, or when it was last promoted to `to`, and has no longer goes; one
+    /// that `to` got since then stays.
     ///
     /// # Errors
     /// [`flywheel_base::ErrorKind::NotFound`] if one of them does not exist,
@@ -161,11 +168,7 @@ impl Store {
         }
         self.write("promote an environment", |db| {
             let (new, old) = (heads(db, from)?, heads(db, to)?);
-            let base: Option<String> = db
-                .query_row("SELECT base FROM environments WHERE environment = ?", [from], |row| {
-                    row.get(0)
-                })
-                .optional()?;
+            let base = shared_names(db, from, to)?;
             let base: BTreeSet<&str> = base.iter().flat_map(|names| names.lines()).collect();
             let newer = |(name, head): &(&String, &Head)| match old.get(*name) {
                 Some(now) if now.fingerprint == head.fingerprint => {
@@ -180,9 +183,10 @@ impl Store {
             if moved.is_empty() && dropped.is_empty() {
                 return Ok(None);
             }
+            let names: Vec<&str> = new.keys().map(String::as_str).collect();
             db.execute(
-                "INSERT INTO environment_moves (environment, made_from, at) VALUES (?,?,?)",
-                params![to, from, now.micros()],
+                "INSERT INTO environment_moves (environment, made_from, at, names) VALUES (?,?,?,?)",
+                params![to, from, now.micros(), names.join("\n")],
             )?;
             let number = db.last_insert_rowid();
             for name in moved.iter().chain(&dropped) {
@@ -245,7 +249,10 @@ impl Store {
                  FROM environment_before WHERE number = ? AND kind = 'build'",
                 params![environment, number],
             )?;
-            db.execute("UPDATE environment_moves SET undone = 1 WHERE number = ?", [number])?;
+            db.execute(
+                "UPDATE environment_moves SET undone = ? WHERE number = ?",
+                params![TAKEN_BACK, number],
+            )?;
             let environment = environment.to_owned();
             Ok(Some(EnvironmentMove { number, environment, made_from, moved: had, dropped: new }))
         })
@@ -270,6 +277,8 @@ impl Store {
                 [name],
             )?;
             db.execute("DELETE FROM environment_moves WHERE environment = ?", [name])?;
+            // Another environment of that name shares nothing with those this one was promoted to.
+            db.execute("UPDATE environment_moves SET names = NULL WHERE made_from = ?", [name])?;
             Ok(db.execute("DELETE FROM environments WHERE environment = ?", [name])? > 0)
         })
     }
@@ -394,6 +403,25 @@ fn keep(db: &Connection, number: i64, environment: &str, name: &str) -> rusqlite
     Ok(())
 }
 
+/// The names, one a line, that `from` had when it and `to` were last the same: at its newest promotion to
+/// `to` that was not taken back, or else when it was made. None of production, which was never made.
+fn shared_names(db: &Connection, from: &str, to: &str) -> rusqlite::Result<Option<String>> {
+    let promoted: Option<String> = db
+        .query_row(
+            "SELECT names FROM environment_moves
+             WHERE environment = ? AND made_from = ? AND undone <> ? AND names IS NOT NULL
+             ORDER BY number DESC LIMIT 1",
+            params![to, from, TAKEN_BACK],
+            |row| row.get(0),
+        )
+        .optional()?;
+    if promoted.is_some() {
+        return Ok(promoted);
+    }
+    db.query_row("SELECT base FROM environments WHERE environment = ?", [from], |row| row.get(0))
+        .optional()
+}
+
 fn remove(db: &Connection, environment: &str, name: &str) -> rusqlite::Result<()> {
     for table in ["publications", "builds"] {
         db.execute(
@@ -413,7 +441,9 @@ fn forget_old_moves(db: &Connection, environment: &str) -> rusqlite::Result<()> 
         params![environment, MOVES_KEPT],
     )?;
     db.execute(
-        &format!("UPDATE environment_moves SET undone = 1 WHERE number IN ({old})"),
+        &format!(
+            "UPDATE environment_moves SET undone = {TOO_OLD} WHERE undone = 0 AND number IN ({old})"
+        ),
         params![environment, MOVES_KEPT],
     )?;
     Ok(())

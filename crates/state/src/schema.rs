@@ -168,6 +168,11 @@ CREATE TABLE alerts (
   due_at INTEGER NOT NULL, ended_at INTEGER, receipt TEXT, error TEXT
 ) STRICT;
 CREATE INDEX alerts_open ON alerts (due_at) WHERE status = 'pending';
+", "
+CREATE TABLE source_types (
+  app TEXT PRIMARY KEY, types TEXT NOT NULL
+) STRICT;
+ALTER TABLE environment_moves ADD COLUMN names TEXT;
 "];
 
 /// Brings the database to the newest layout.

@@ -311,6 +311,80 @@ fn an_environment_is_a_map_of_its_own_until_it_is_promoted_and_taken_back() {
 }
 
 #[test]
+fn what_an_environment_gave_up_goes_and_what_the_other_got_since_stays() {
+    let (folder, prod) = store();
+    let path = folder.path().join("meta.db");
+    let now = Timestamp::from_micros;
+    put(&prod, "a", "1", 1);
+    put(&prod, "given_up", "1", 1);
+    for name in ["dev", "staging"] {
+        prod.create_environment(name, "prod", now(2)).unwrap();
+    }
+    let dev = Store::open(&path).unwrap().in_environment("dev").unwrap();
+    let staging = Store::open(&path).unwrap().in_environment("staging").unwrap();
+    put(&dev, "b", "1", 3);
+    dev.publish(&[], &["given_up".into()]).unwrap();
+    prod.promote("dev", "prod", now(4)).unwrap();
+    assert_eq!(prints(&prod), ["a 1 1", "b 1 3"]);
+    // The model that came with a promotion goes with the next one; one that came back stays.
+    put(&prod, "given_up", "2", 5);
+    dev.publish(&[], &["b".into()]).unwrap();
+    let second = prod.promote("dev", "prod", now(6)).unwrap().unwrap();
+    assert_eq!((second.moved, second.dropped), (vec![], vec!["b".to_owned()]));
+    assert_eq!(prints(&prod), ["a 1 1", "given_up 2 5"]);
+    // Each target has a past of its own with the environment.
+    prod.promote("dev", "staging", now(7)).unwrap();
+    assert_eq!(prints(&staging), ["a 1 1"]);
+    // Taken back, a promotion has not happened, and happens again.
+    prod.roll_back("prod", now(8)).unwrap();
+    assert_eq!(prints(&prod), ["a 1 1", "b 1 3", "given_up 2 5"]);
+    prod.promote("dev", "prod", now(9)).unwrap();
+    assert_eq!(prints(&prod), ["a 1 1", "given_up 2 5"]);
+    // Another environment of the same name has no past with anybody.
+    put(&prod, "own", "1", 10);
+    prod.drop_environment("dev").unwrap();
+    prod.create_environment("dev", "staging", now(11)).unwrap();
+    assert_eq!(prod.promote("dev", "prod", now(12)).unwrap(), None);
+    assert_eq!(prints(&prod), ["a 1 1", "given_up 2 5", "own 1 10"]);
+}
+
+#[test]
+fn a_promotion_too_old_to_be_taken_back_still_tells_what_was_shared() {
+    let (folder, prod) = store();
+    let path = folder.path().join("meta.db");
+    let now = Timestamp::from_micros;
+    prod.create_environment("dev", "prod", now(1)).unwrap();
+    prod.create_environment("busy", "prod", now(1)).unwrap();
+    let dev = Store::open(&path).unwrap().in_environment("dev").unwrap();
+    let busy = Store::open(&path).unwrap().in_environment("busy").unwrap();
+    put(&dev, "a", "1", 2);
+    prod.promote("dev", "prod", now(3)).unwrap();
+    for n in 0..20 {
+        put(&busy, "b", &n.to_string(), 4 + n);
+        prod.promote("busy", "prod", now(4 + n)).unwrap();
+    }
+    dev.publish(&[], &["a".into()]).unwrap();
+    prod.promote("dev", "prod", now(50)).unwrap();
+    assert_eq!(prints(&prod), ["b 19 23"]);
+    let mut taken_back = 0;
+    while prod.roll_back("prod", now(60)).unwrap().is_some() {
+        taken_back += 1;
+    }
+    assert_eq!(taken_back, 10);
+}
+
+#[test]
+fn the_types_of_a_stream_are_kept_until_others_are_noted() {
+    let (_folder, store) = store();
+    assert_eq!(store.source_types("sync/s/t").unwrap(), None);
+    for types in [r#"{"i":"Int32"}"#, r#"{"i":"Int64"}"#] {
+        store.record_source_types("sync/s/t", types).unwrap();
+        assert_eq!(store.source_types("sync/s/t").unwrap().as_deref(), Some(types));
+    }
+    assert_eq!(store.source_types("sync/s/u").unwrap(), None);
+}
+
+#[test]
 fn a_table_is_idle_from_the_moment_nobody_names_it_until_somebody_does() {
     let (_folder, store) = store();
     let now = Timestamp::from_micros;

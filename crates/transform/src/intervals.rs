@@ -78,6 +78,16 @@ impl Intervals {
         Some(Self { spans })
     }
 
+    /// The first moment that is built.
+    pub(crate) fn first(&self) -> Option<Timestamp> {
+        self.spans.first().map(|span| span.interval.from)
+    }
+
+    /// Whether nothing is built.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.spans.is_empty()
+    }
+
     /// Notes that `new` was built; what was built earlier of the same time is forgotten.
     pub(crate) fn add(&mut self, new: Interval, built_at: Timestamp) {
         if new.from >= new.to {
@@ -129,8 +139,7 @@ impl Intervals {
 
     /// What is missing from `begin`, or else from what is built first, until `until`.
     pub(crate) fn gaps(&self, begin: Option<Timestamp>, until: Timestamp) -> Vec<Interval> {
-        let first = self.spans.first().map(|span| span.interval.from);
-        let Some(mut from) = begin.or(first) else { return Vec::new() };
+        let Some(mut from) = begin.or_else(|| self.first()) else { return Vec::new() };
         let mut gaps = Vec::new();
         for span in &self.spans {
             let to = span.interval.from.min(until);

@@ -4,11 +4,14 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use flywheel_base::{Error, Result};
+use flywheel_project::metric::table::place;
 use flywheel_project::resource::project_file::Materialized;
 use flywheel_project::{
-    Columns, CustomTest, Model, NodeId, NodeKind, Project, RenderContext, SingularTest,
+    Columns, CustomTest, Model, NodeId, NodeKind, Project, RenderContext, SingularTest, SourceFile,
 };
 use flywheel_warehouse::{Location, TableName};
+
+use crate::metric::{self, Block};
 
 /// The longest SQL that ephemeral models may grow to, each written into what reads it.
 const EPHEMERAL_BYTES_MAX: usize = 4 << 20;
@@ -47,6 +50,13 @@ fn resolve_ref(project: &Project, name: &str) -> Result<String> {
     project.ref_relation(name)
 }
 
+/// Everything that a model reads, `schema.name`: by `ref()`, by `source()` and by way of semantic views.
+pub(crate) fn read_by_model(project: &Project, model: &Model) -> Result<BTreeSet<String>> {
+    let mut all = read_by(project, &model.refs, &model.sources)?;
+    all.extend(model.metric_tables.iter().map(|table| relation(project, table)));
+    Ok(all)
+}
+
 /// Everything that is read by these `ref()`s and `source()`s, `schema.name`.
 pub(crate) fn read_by(
     project: &Project,
@@ -73,21 +83,59 @@ pub(crate) fn render_model_with(
     incremental: bool,
     columns: &Columns,
 ) -> Result<String> {
-    with_context(project, &model.relation(), incremental, |context| {
-        model.render_with(context, columns)
-    })
+    render_model_over(project, model, incremental, columns, &BTreeMap::new())
 }
 
-/// The model's SQL with other names for some of what it reads, by their names in SQL.
+/// The model's SQL with tables `metrics.*` left as they are, and the questions that it asks them; none if it
+/// asks none.
+pub(crate) fn render_model_apart(
+    project: &Project,
+    model: &Model,
+    incremental: bool,
+    columns: &Columns,
+) -> Result<Option<(String, Vec<Block>)>> {
+    let sql = with_context(project, &model.relation(), incremental, |context| {
+        model.render_with(context, columns)
+    })?;
+    metric::metric_blocks(project, &sql).map_err(|error| at_metrics(model, error))
+}
+
+/// The model's SQL with other names for some of what it reads, by their names in SQL. An ephemeral model
+/// that has one is read by it, and not written into the query.
 pub(crate) fn render_model_over(
     project: &Project,
     model: &Model,
+    incremental: bool,
     columns: &Columns,
     instead: &BTreeMap<String, String>,
 ) -> Result<String> {
-    with_names(project, &model.relation(), false, instead, |context| {
+    let sql = with_names(project, &model.relation(), incremental, instead, |context| {
         model.render_with(context, columns)
-    })
+    })?;
+    answered(project, model, instead, sql)
+}
+
+/// The model's SQL with the answers of questions in the place of `metrics.*` tables.
+pub(crate) fn answered(
+    project: &Project,
+    model: &Model,
+    instead: &BTreeMap<String, String>,
+    sql: String,
+) -> Result<String> {
+    let expanded = metric::expand_over(project, instead, &sql);
+    Ok(expanded.map_err(|error| at_metrics(model, error))?.unwrap_or(sql))
+}
+
+/// An error about a question, with the place at which the model asks it.
+fn at_metrics(model: &Model, error: Error) -> Error {
+    let file = SourceFile::new(&model.path, &model.sql_template);
+    let views = &model.metrics.views;
+    let named = views.iter().find(|view| error.message().contains(&format!("metrics.{view}")));
+    let place = named.or_else(|| views.first()).and_then(|view| place(&file.text, view));
+    match place.map(|(at, length)| file.span(at, length)) {
+        Some(span) => error.context(format!("{}:{}:{}", model.path, span.line, span.column)),
+        None => error.context(&model.path),
+    }
 }
 
 /// A hook of a model.
@@ -100,9 +148,10 @@ pub(crate) fn render_statement(project: &Project, sql: &str) -> Result<String> {
     with_context(project, "", false, |context| project.render_hook(sql, context))
 }
 
-/// An SQL text of a metric, learner or policy.
+/// An SQL text of a learner or policy, with answers in the place of metrics.
 pub(crate) fn render_text(project: &Project, sql: &str) -> Result<String> {
-    with_context(project, "", false, |context| project.render_sql(sql, context))
+    let sql = with_context(project, "", false, |context| project.render_sql(sql, context))?;
+    Ok(metric::expand_metrics(project, &sql)?.unwrap_or(sql))
 }
 
 /// The SQL of a singular test.
@@ -154,8 +203,11 @@ impl Inlined<'_> {
     fn resolve(&self, name: &str) -> Result<String> {
         let project = self.project;
         let relation = resolve_ref(project, name)?;
+        if let Some(other) = self.instead.get(&relation) {
+            return Ok(other.clone());
+        }
         let Some(model) = project.models.get(name).filter(|model| is_ephemeral(model)) else {
-            return Ok(self.instead.get(&relation).unwrap_or(&relation).clone());
+            return Ok(relation);
         };
         if let Some(done) = self.done.borrow().get(name) {
             return Ok(done.clone());

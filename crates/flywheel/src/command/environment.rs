@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 use flywheel_base::Result;
 use flywheel_runtime::{Access, environment};
 use flywheel_state::{EnvironmentMove, PRODUCTION};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::Runs;
 use crate::app::{App, Exit};
@@ -65,13 +65,14 @@ impl Runs for Environment {
             Verb::List => list(&app).await?,
             Verb::Create { name, from } => {
                 let workspace = app.open(Access::Write).await?;
-                let text = match environment::create(&workspace, &name, &from)? {
+                let created = environment::create(&workspace, &name, &from)?;
+                let text = match created {
                     true => {
                         format!("{name} sees what {from} sees; build it with --environment {name}")
                     }
                     false => format!("{name} is there already"),
                 };
-                app.output.message(&text);
+                tell(&app, &text, &json!({"environment": name, "created": created}))?;
             }
             Verb::Promote { name, to } => {
                 let workspace = app.open(Access::Write).await?;
@@ -86,11 +87,12 @@ impl Runs for Environment {
             }
             Verb::Drop { name } => {
                 let workspace = app.open(Access::Write).await?;
-                let text = match environment::drop(&workspace, &name)? {
+                let dropped = environment::drop(&workspace, &name)?;
+                let text = match dropped {
                     true => format!("{name} is gone"),
                     false => format!("there is no environment {name}"),
                 };
-                app.output.message(&text);
+                tell(&app, &text, &json!({"environment": name, "dropped": dropped}))?;
             }
             Verb::Clean { days } => {
                 let workspace = app.open(Access::Write).await?;
@@ -132,6 +134,15 @@ async fn list(app: &App) -> Result<()> {
         ]);
     }
     app.output.grid(&grid)
+}
+
+/// Says what was done, for a person or a program.
+fn tell(app: &App, text: &str, data: &Value) -> Result<()> {
+    if app.output.format == Format::Json {
+        return app.output.json(data);
+    }
+    app.output.message(text);
+    Ok(())
 }
 
 fn show(app: &App, done: Option<&EnvironmentMove>, nothing: &str) -> Result<()> {

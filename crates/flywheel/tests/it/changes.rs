@@ -5,10 +5,10 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
-use flywheel_testkit::Postgres;
+use flywheel_testkit::{MariaDb, Postgres};
 
 use crate::house::{House, binary};
-use crate::servers::postgres;
+use crate::servers::{maria, postgres};
 
 /// How long a follower may be silent while something is missing.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -254,6 +254,127 @@ fn a_column_that_is_widened_at_the_source_is_widened_everywhere_and_nothing_is_r
     let pg = "select string_agg(format_type(atttypid, atttypmod), ' ' order by attnum) from pg_attribute where attrelid = 'copies.t'::regclass and attnum > 0";
     assert_eq!(shop.run(pg), "bigint bigint bigint numeric(16,4) double precision text");
     assert_eq!(shop.house.cell("select count(*) from system.quarantine"), "0");
+    // No log tells of what is done while it is lost; the whole read that follows does.
+    shop.run("select pg_drop_replication_slot(slot_name) from pg_replication_slots where database = current_database()");
+    shop.run(
+        "alter table t alter n type numeric(20,4);
+         insert into t values (60, 60, 1, 1234567890123456.0001, 0, 'x')",
+    );
+    shop.house.fails(3, &["sync", "shop"]);
+    shop.house.ok(&["sync", "shop", "--restart"]);
+    assert_eq!(shop.run(pg), "bigint bigint bigint numeric(20,4) double precision text");
+    assert_eq!(shop.run("select n from copies.t where id = 60"), "1234567890123456.0001");
+    assert_eq!(shop.house.cell("select count(*) from system.quarantine"), "0");
+}
+
+#[test]
+fn a_read_without_a_log_widens_the_columns_of_its_targets_once_the_source_has() {
+    let shop = Shop::new();
+    let other = maria().database();
+    let there = |sql: &str| maria().sql(&other, sql);
+    shop.run(
+        "create schema copies;
+         create table t (id bigint primary key, changed int, i int, n numeric(9,2), f real);
+         insert into t select n, n, n, n * 1.25, 0.5 from generate_series(1, 50) n;
+         create table copies.viewed (id bigint, changed int, i int, n numeric(9,2), f float8);
+         create view copies.ids as select id from copies.viewed;
+         create table copies.small (id bigint primary key, changed int, i smallint, n numeric(9,2), f float8)",
+    );
+    there(
+        "create table small (id bigint primary key, changed int, i smallint not null default 7 comment 'how, many', n decimal(9,2), f double)",
+    );
+    let connection = std::fs::read_to_string(shop.house.dir().join("connections/shop.yaml"));
+    let connection = connection.unwrap().replacen("connection: shop", "connection: copies", 1);
+    shop.house.write("connections/copies.yaml", connection);
+    shop.house.write("password2", MariaDb::PASSWORD);
+    shop.house.write(
+        "connections/maria.yaml",
+        format!(
+            "connection: maria\ntype: mysql\noptions: {{host: 127.0.0.1, port: {}, database: {other}, user: {}, password: '${{file:password2}}'}}\n",
+            maria().port(),
+            MariaDb::USER
+        ),
+    );
+    let stream = |name: &str, rest: &str| {
+        format!(
+            "  - {{stream: {name}, options: {{table: t}}, targets: {{copies: {{table: copies.{name}}}, maria: {{table: {name}}}}}, {rest}}}\n"
+        )
+    };
+    let incremental = "read: incremental, cursor: changed";
+    let tables = ["appended", "merged", "small", "replaced", "viewed", "strict"];
+    let streams = [
+        stream("appended", &format!("{incremental}, write: append")),
+        stream("merged", &format!("{incremental}, write: merge, key: [id]")),
+        stream("small", &format!("{incremental}, write: merge, key: [id]")),
+        stream("replaced", "read: full, write: replace"),
+        stream("viewed", "read: full, write: replace"),
+        stream("strict", &format!("{incremental}, write: append, new_columns: fail")),
+    ];
+    let sync = format!(
+        "sync: reads\nconnection: shop\ndestination: [lake, copies, maria]\nstreams:\n{}",
+        streams.concat()
+    );
+    shop.house.write("syncs/shop.yaml", sync);
+    shop.house.ok(&["sync"]);
+    let of_pg = |table: &str| {
+        shop.run(&format!("select string_agg(format_type(atttypid, atttypmod), ' ' order by attnum) from pg_attribute where attrelid = 'copies.{table}'::regclass and attnum > 0"))
+    };
+    let of_maria = |table: &str| {
+        there(&format!(
+            "select group_concat(column_type order by ordinal_position separator ' ') from information_schema.columns where table_schema = database() and table_name = '{table}'"
+        ))
+    };
+    assert_eq!(
+        of_pg("small"),
+        "bigint integer smallint numeric(9,2) double precision",
+        "nobody widened it"
+    );
+    assert!(of_maria("small").starts_with("bigint(20) int(11) smallint(6)"));
+    shop.run(
+        "alter table t alter changed type bigint, alter i type bigint, alter n type numeric(16,4), alter f type float8;
+         insert into t values (51, 51, 5000000000, 123456789012.0001, 1e300);
+         update t set i = -i * 1000000000, changed = 52 where id = 50",
+    );
+    // What may not be changed stops its stream alone, says what to do, and goes on afterwards.
+    let said = shop.house.fails(3, &["sync"]);
+    let statement = "ALTER TABLE \"copies\".\"strict\" ALTER COLUMN \"changed\" TYPE bigint, ALTER COLUMN \"i\" TYPE bigint, ALTER COLUMN \"n\" TYPE numeric(16,4)";
+    assert!(said.contains(statement), "{said}");
+    shop.run(statement);
+    there("alter table strict modify changed bigint, modify i bigint, modify n decimal(16,4)");
+    shop.house.ok(&["sync"]);
+    assert_eq!(shop.house.cell("select count(*) from system.quarantine"), "0");
+    for table in tables {
+        let expected = "bigint bigint bigint numeric(16,4) double precision";
+        assert_eq!(of_pg(table), expected, "{table}");
+        let expected = "bigint(20) bigint(20) bigint(20) decimal(16,4) double";
+        assert_eq!(of_maria(table), expected, "{table}");
+        let latest = "select id, i, n, f from";
+        let source = match table {
+            // Rows that were appended stay as they were.
+            "appended" | "strict" => {
+                "(select * from t where id <> 50 union all select 50, 50, 50, 62.5, 0.5 union all select * from t where id = 50) t"
+            }
+            _ => "t",
+        };
+        let expected = shop.run(&format!("{latest} {source} order by id, i desc"));
+        let found = shop.run(&format!("{latest} copies.{table} order by id, i desc"));
+        assert_eq!(numbers(&found, '|'), numbers(&expected, '|'), "{table}");
+        let found = there(&format!("{latest} {table} order by id, i desc"));
+        assert_eq!(numbers(&found, '\t'), numbers(&expected, '|'), "{table}");
+        let found = shop.house.sql(&format!("{latest} raw.{table} order by id, i desc")).join("\n");
+        assert_eq!(numbers(&found, ','), numbers(&expected, '|'), "{table}");
+    }
+    assert_eq!(shop.run("select count(*) from copies.ids"), "51", "what hangs on a table stays");
+    let facts = "select is_nullable, column_default, column_comment from information_schema.columns where table_schema = database() and table_name = 'small' and column_name = 'i'";
+    assert_eq!(there(facts), "NO\t7\thow, many");
+    // Nothing is said again of what is as wide as it has to be.
+    shop.house.ok(&["sync"]);
+}
+
+/// The numbers of rows of text, whatever they are written as.
+fn numbers(rows: &str, between: char) -> Vec<Vec<f64>> {
+    let row = |row: &str| row.split(between).map(|field| field.parse().unwrap()).collect();
+    rows.lines().map(row).collect()
 }
 
 /// The fields of rows of text.

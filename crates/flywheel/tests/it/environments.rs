@@ -50,6 +50,10 @@ fn model<'a>(plan: &'a Value, name: &str) -> &'a Value {
     plan["models"].as_array().unwrap().iter().find(|model| model["name"] == name).unwrap()
 }
 
+fn json(text: &str) -> Value {
+    serde_json::from_str(text).unwrap()
+}
+
 fn digest(plan: &Value) -> String {
     plan["digest"].as_str().unwrap().to_owned()
 }
@@ -114,6 +118,22 @@ fn new_rows_are_told_apart_from_new_queries() {
 }
 
 #[test]
+fn a_table_that_the_lake_lost_costs_nobody_the_others_and_is_built_anew() {
+    let house = shop();
+    std::fs::remove_dir_all(house.path(".flywheel/lake/mart/orders")).unwrap();
+    assert_eq!(house.cell("select sum(total) from mart.totals"), "40");
+    let lost = "select name from system.tables where location is not null and version is null";
+    assert_eq!(house.sql(lost), ["mart.orders"]);
+    let complaint = house.fails(2, &["sql", "select count(*) from mart.orders"]);
+    assert!(complaint.contains("mart/orders"), "{complaint}");
+    let plan = plan_of(&house, &[]);
+    assert_eq!(model(&plan, "mart.orders")["change"], "added");
+    house.ok(&["apply", &digest(&plan)]);
+    assert_eq!(house.cell("select sum(amount) from mart.orders"), "40");
+    assert_eq!(house.sql(lost), [""; 0]);
+}
+
+#[test]
 fn a_column_dropped_upstream_names_what_breaks_and_readers_keep_the_last_good_version() {
     let house = shop();
     house.write("models/mart/orders.sql", ORDERS.replace(", amount", ""));
@@ -147,8 +167,9 @@ fn an_environment_costs_nothing_and_is_promoted_and_taken_back_in_one_step() {
     let house = shop();
     let complaint = house.fails(2, &["build", "--environment", "dev"]);
     assert!(complaint.contains("environment create dev"), "{complaint}");
-    house.ok(&["environment", "create", "dev"]);
-    house.ok(&["environment", "create", "dev"]);
+    let create = || house.ok(&["environment", "create", "dev", "--output", "json"]);
+    assert_eq!(json(&create()), serde_json::json!({"environment": "dev", "created": true}));
+    assert_eq!(json(&create()), serde_json::json!({"environment": "dev", "created": false}));
     let built: Value =
         serde_json::from_str(&house.ok(&["build", "--environment", "dev", "--output", "json"]))
             .unwrap();
@@ -180,7 +201,8 @@ fn an_environment_costs_nothing_and_is_promoted_and_taken_back_in_one_step() {
         unchanged["models"].as_array().unwrap().iter().all(|model| model["status"] == "unchanged"),
         "what was promoted is not built again: {unchanged}"
     );
-    house.ok(&["environment", "drop", "dev"]);
+    let dropped = house.ok(&["environment", "drop", "dev", "--output", "json"]);
+    assert_eq!(json(&dropped), serde_json::json!({"environment": "dev", "dropped": true}));
     house.ok(&["environment", "rollback"]);
     assert_eq!(house.cell(total), "40");
     assert!(!house.ok(&["environment", "list"]).contains("dev"));

@@ -136,7 +136,8 @@ pub struct Stream {
     /// The same for single destinations of several, by their names; it goes before `target`.
     #[serde(default)]
     pub targets: BTreeMap<String, serde_json::Map<String, serde_json::Value>>,
-    /// What happens to columns a destination other than the lake does not have.
+    /// What happens to columns a destination other than the lake does not have, and to those whose type
+    /// the source has widened.
     #[serde(default)]
     pub new_columns: NewColumns,
     /// The boolean column that marks deleted rows; for `write: mirror` and `write: history`.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use flywheel_base::Result;
+use flywheel_base::{ErrorKind, Result};
 use flywheel_decision::table::ColumnType::{Integer, Moment, Text};
 use flywheel_decision::table::SystemTable;
 use flywheel_state::Publication;
@@ -20,7 +20,7 @@ pub(super) const TABLE: SystemTable = SystemTable {
         ("name", Text, "schema.table, as in SQL"),
         ("kind", Text, "landed, model, view, learner or system"),
         ("location", Text, "the Delta table's folder, from the project folder; none for a view"),
-        ("version", Integer, "the version readers see"),
+        ("version", Integer, "the version readers see; none if the lake has lost it"),
         ("rows", Integer, "how many rows, if known"),
         ("files", Integer, "how many data files"),
         ("size_bytes", Integer, "the size of the data files"),
@@ -37,7 +37,7 @@ pub(crate) struct Seen {
     pub(crate) kind: &'static str,
     /// Where it lies; none for a view.
     pub(crate) location: Option<Location>,
-    /// What is known of the version that readers see; none for a view.
+    /// What is known of the version that readers see; none for a view, and for a table that is lost.
     pub(crate) state: Option<TableState>,
 }
 
@@ -87,19 +87,29 @@ async fn published_as(workspace: &Workspace, publication: Publication) -> Result
         return Ok((name, Seen { kind: "view", location: None, state: None }));
     };
     let at = Location::new(location)?;
-    let state = workspace.lake.state_at(&at, version).await?;
-    Ok((name, Seen { kind: "model", location: Some(at), state: Some(state) }))
+    let state = match workspace.lake.state_at(&at, version).await {
+        Ok(state) => Some(state),
+        // A table that the lake lost is named all the same, and costs nobody the others: the next build
+        // makes it anew.
+        Err(error) if error.kind() == ErrorKind::NotFound => None,
+        Err(error) => return Err(error),
+    };
+    Ok((name, Seen { kind: "model", location: Some(at), state }))
 }
 
 /// Its rows.
 pub(super) async fn rows(workspace: &Workspace) -> Result<Vec<Value>> {
     let seen = seen(workspace).await?;
+    let lake = &workspace.project.file.lake;
     let row = |(name, seen): (String, Seen)| match (seen.location, seen.state) {
         (Some(at), Some(state)) => json!({
-            "name": name, "kind": seen.kind, "location": format!("{}/{at}", workspace.project.file.lake),
+            "name": name, "kind": seen.kind, "location": format!("{lake}/{at}"),
             "version": state.version, "rows": state.rows, "files": state.files, "size_bytes": state.bytes,
             "committed_at": state.committed_at,
         }),
+        (Some(at), None) => {
+            json!({"name": name, "kind": seen.kind, "location": format!("{lake}/{at}")})
+        }
         _ => json!({"name": name, "kind": seen.kind}),
     };
     Ok(seen.into_iter().map(row).collect())

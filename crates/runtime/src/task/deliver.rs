@@ -28,6 +28,7 @@ use serde_json::Value;
 
 use super::changes::reader;
 use super::share::Share;
+use super::source_types::{Types, app_of};
 use super::sync::{Landed, Tally, read_request, source, tell_source};
 use crate::Workspace;
 use crate::mapping::mapping;
@@ -60,6 +61,7 @@ pub(crate) async fn deliver(
     }
     let mapping = mapping(workspace, sync, stream)?;
     let share = Share::of(sync)?;
+    let types = Types::open(workspace, app_of(name, stream, destination), request.new_columns)?;
     let read = read_request(stream, &mapping, start(stream, &progress), workspace.now());
     let read = share.limit(read);
     let mut delivery = Delivery {
@@ -77,6 +79,7 @@ pub(crate) async fn deliver(
         request,
         writer: None,
         columns: None,
+        types,
         tally: Tally::default(),
         waiting: Waiting::default(),
         checkpoint_bytes: share.gathered(CHECKPOINT_BYTES),
@@ -212,6 +215,7 @@ struct Delivery<'a> {
     writer: Option<Box<dyn Writer>>,
     /// The columns of the newest page that had any.
     columns: Option<SchemaRef>,
+    types: Types<'a>,
     sequence: i64,
     committed: Option<Position>,
     /// Where the read stands.
@@ -244,7 +248,8 @@ impl Delivery<'_> {
             let written = writer.finish().await?;
             self.count(&written);
         }
-        Ok(())
+        // A replacement gives the target its types only now that it is swapped in.
+        self.types.store()
     }
 
     async fn page(&mut self, page: Page) -> Result<()> {
@@ -266,7 +271,13 @@ impl Delivery<'_> {
             self.columns = Some(batch.schema());
         }
         if batch.num_rows() > 0 || (self.replaces() && batch.num_columns() > 0) {
-            let refused = self.writer(&batch.schema()).await?.write(&batch).await?;
+            let widened = self.types.widened(&batch.schema());
+            let writer = self.writer(&batch.schema()).await?;
+            if !widened.is_empty() {
+                writer.widen(&widened, &batch.schema()).await?;
+            }
+            let refused = writer.write(&batch).await?;
+            self.types.learn(&batch.schema());
             let rejected = refused
                 .iter()
                 .map(|row| rejected(self.connector, &self.landed.table, &page, row))
@@ -322,7 +333,10 @@ impl Delivery<'_> {
         let written = self.writer(&schema).await?.commit(&checkpoint).await?;
         self.count(&written);
         self.committed = Some(position);
-        Ok(())
+        if self.replaces() {
+            return Ok(());
+        }
+        self.types.store()
     }
 
     fn count(&mut self, written: &Written) {

@@ -11,8 +11,8 @@ use arrow::datatypes::SchemaRef;
 use flywheel_base::{Error, Result, digest};
 use flywheel_project::graph::Known;
 use flywheel_project::resource::project_file::Materialized;
-use flywheel_project::{NodeId, NodeKind};
-use flywheel_warehouse::{Session, TableName};
+use flywheel_project::{Columns, Model, NodeId, NodeKind};
+use flywheel_warehouse::{Query, Session, TableName};
 use serde::{Deserialize, Serialize};
 
 use super::BuildOptions;
@@ -45,7 +45,8 @@ pub struct Changes {
 }
 
 impl Changes {
-    /// What the changes would break, one text for each model and each thing that reads models.
+    /// What the changes would break, one text for each model and each thing that reads models. A model that
+    /// is not built now and has a table of its own keeps it, and breaks nothing.
     #[must_use]
     pub fn breaks(&self) -> Vec<String> {
         let models = self
@@ -204,16 +205,22 @@ pub async fn changes(world: World<'_>, options: BuildOptions<'_>) -> Result<Chan
     let looked = look(&plan, &progress, &mut parts).await?;
     let removed = progress.undeclared();
     for name in &removed {
-        parts.insert(name.clone(), "removed".to_owned());
+        // A table that becomes ephemeral goes for its readers, and is still a part of what reads it.
+        let part = parts.entry(name.clone()).or_default();
+        part.push_str(if part.is_empty() { "removed" } else { " removed" });
     }
     let lines: Vec<String> = parts.iter().map(|(name, part)| format!("{name} {part}")).collect();
     let lines = lines.join("\n");
     let environment = world.store.environment().to_owned();
     let digest = digest::short(&[environment.as_bytes(), lines.as_bytes()]);
 
-    let (effects, sessions) = effects(world, &plan, &looked).await?;
+    let Effects { effects, shown, sessions } =
+        Box::pin(effects(world, &plan, &progress, &looked)).await?;
     let mut models = Vec::new();
-    for (name, effect) in &effects {
+    for (name, effect) in effects.iter().chain(&shown) {
+        if removed.contains(name) {
+            continue;
+        }
         let change = looked.get(name).and_then(|looked| looked.change);
         let change = match (change, effect.is_felt() || !effect.through.is_empty()) {
             (Some(Change::NewData), true) => Change::Indirect,
@@ -224,10 +231,7 @@ pub async fn changes(world: World<'_>, options: BuildOptions<'_>) -> Result<Chan
         let selected = plan.selected.contains(name);
         models.push(model_change(&plan, name, change, effect, selected));
     }
-    // As they are built: a model after all that it reads.
-    let sequence =
-        order::arrange(&plan.models.keys().cloned().collect(), &plan.reads, &order::Edges::new())?;
-    let sequence: Vec<String> = sequence.into_iter().flatten().collect();
+    let sequence = in_order(&plan)?;
     models.extend(built_again(&plan, &sequence, &models));
     let place: BTreeMap<String, usize> =
         sequence.into_iter().enumerate().map(|(place, name)| (name, place)).collect();
@@ -249,6 +253,18 @@ pub async fn changes(world: World<'_>, options: BuildOptions<'_>) -> Result<Chan
     Ok(Changes { environment, digest, models, dependents, unchanged, parts })
 }
 
+/// Every model, as they are built: each after all that it reads.
+fn in_order(plan: &Plan<'_>) -> Result<Vec<String>> {
+    let all = plan.models.keys().cloned().collect();
+    let waves = order::arrange(&all, &plan.reads, &order::Edges::new())?;
+    Ok(waves.into_iter().flatten().collect())
+}
+
+/// Whether a model is shown by its query and has no table of its own.
+fn is_shown(model: &Model) -> bool {
+    matches!(model.config.materialized, Materialized::View | Materialized::Ephemeral)
+}
+
 /// Models that stay what they are and are built all the same, because what they read is built again.
 fn built_again(plan: &Plan<'_>, sequence: &[String], models: &[ModelChange]) -> Vec<ModelChange> {
     let known: BTreeSet<&str> = models.iter().map(|model| model.name.as_str()).collect();
@@ -263,10 +279,7 @@ fn built_again(plan: &Plan<'_>, sequence: &[String], models: &[ModelChange]) -> 
             continue;
         }
         moving.insert(name);
-        let stored = plan.models.get(name).is_some_and(|model| {
-            let way = model.config.materialized;
-            !matches!(way, Materialized::View | Materialized::Ephemeral)
-        });
+        let stored = plan.models.get(name).is_some_and(|model| !is_shown(model));
         if stored && plan.selected.contains(name) {
             let effect = Effect { through, ..Effect::default() };
             again.push(model_change(plan, name, Change::Indirect, &effect, true));
@@ -285,16 +298,28 @@ async fn look(
     let mut looked = BTreeMap::new();
     // Models that give new rows, and views that show them.
     let mut moving: BTreeSet<&str> = BTreeSet::new();
+    // Models whose tables the lake lost: they are built anew, and what reads them after them.
+    let mut lost: BTreeSet<&str> = BTreeSet::new();
     for name in plan.waves.iter().flatten() {
         let job = progress.job(&session, name, &|_| {})?;
-        let (sql, source) = job.declared().await.map_err(|error| {
+        let reads = job.reads.iter().map(String::as_str);
+        let unknown = progress.shelf.behind(reads).iter().any(|read| lost.contains(read));
+        let declared = match unknown {
+            true => job.render(false, &Columns::new()).map(|sql| (sql, String::new())),
+            false => job.declared().await,
+        };
+        let (sql, source) = declared.map_err(|error| {
             error.context(format!("model \"{}\" ({})", job.model.name, job.model.path))
         })?;
+        let is_lost = job.is_lost().await?;
+        if is_lost {
+            lost.insert(name);
+        }
         let past = progress.past(name);
         let inputs = past.inputs();
         let data = job.data(&source, false);
-        let view =
-            matches!(job.model.config.materialized, Materialized::View | Materialized::Ephemeral);
+        let earlier = job.begins_earlier()?;
+        let view = is_shown(job.model);
         let before = past.build.and_then(|build| build.sql.clone());
         let shown = past.publication.is_some() || names::is_ephemeral(job.model);
         let other = match (&inputs, past.build) {
@@ -308,7 +333,7 @@ async fn look(
         };
         let change = match (&inputs, other) {
             (None, _) => Some(Change::Added),
-            _ if !shown => Some(Change::Added),
+            _ if !shown || is_lost => Some(Change::Added),
             // The same query stored alike: the columns of what it reads are others.
             (_, Some(build))
                 if before.as_ref() == Some(&sql) && view == build.location.is_none() =>
@@ -317,7 +342,7 @@ async fn look(
             }
             (_, Some(_)) => Some(Change::Modified),
             (Some(inputs), _) if !view && inputs.timed => Some(Change::NewData),
-            (Some(inputs), _) if !view && inputs.data != data => Some(Change::NewData),
+            (Some(inputs), _) if !view && (inputs.data != data || earlier) => Some(Change::NewData),
             _ => None,
         };
         let moved = job.reads.iter().any(|read| moving.contains(read.as_str()));
@@ -331,49 +356,66 @@ async fn look(
         let publication = past.publication.map(|seen| (&seen.fingerprint, seen.version));
         parts.insert(
             name.clone(),
-            digest::short(&[format!("{source} {data} {publication:?}").as_bytes()]),
+            digest::short(&[format!("{source} {data} {earlier} {publication:?}").as_bytes()]),
         );
         looked.insert(name.clone(), Looked { change, before, sql });
     }
     Ok(looked)
 }
 
-/// What the changes mean to each model, those above and below included, by name; with sessions over what
-/// readers see and, without rows, over what they would see, if there is a difference.
+/// What the changes mean.
+#[derive(Default)]
+struct Effects {
+    /// To each model that this build changes, or whose readers see another query, by name.
+    effects: BTreeMap<String, Effect>,
+    /// To tables that this build leaves as they are: what building them would mean, by name.
+    shown: BTreeMap<String, Effect>,
+    /// Sessions over what readers see and, without rows, over what they would see, if there is a
+    /// difference.
+    sessions: Option<(Session, Session)>,
+}
+
+/// What the changes mean to each model, those below included.
 async fn effects(
     world: World<'_>,
     plan: &Plan<'_>,
+    progress: &Progress<'_>,
     looked: &BTreeMap<String, Looked>,
-) -> Result<(BTreeMap<String, Effect>, Option<(Session, Session)>)> {
+) -> Result<Effects> {
     let mut effects = BTreeMap::new();
-    let new_columns = |looked: &&Looked| !matches!(looked.change, None | Some(Change::NewData));
     let mut felt: BTreeSet<&str> = BTreeSet::new();
     for (name, looked) in looked {
-        if looked.change == Some(Change::NewData) {
-            effects.insert(name.clone(), Effect::default());
-        }
-        if new_columns(&looked) {
-            felt.insert(name);
+        match looked.change {
+            Some(Change::NewData) => _ = effects.insert(name.clone(), Effect::default()),
+            Some(_) => _ = felt.insert(name),
+            None => {}
         }
     }
     if felt.is_empty() {
-        return Ok((effects, None));
+        return Ok(Effects { effects, ..Effects::default() });
     }
-    let below = |name: &&String| {
-        order::ancestors(name, &plan.reads).iter().any(|above| felt.contains(above))
+    let sequence = in_order(plan)?;
+    let reads = |name: &str| plan.reads.get(name).into_iter().flatten().map(String::as_str);
+    for name in &sequence {
+        if reads(name).any(|read| felt.contains(read)) {
+            felt.insert(name);
+        }
+    }
+    let mut needed = felt.clone();
+    for name in sequence.iter().rev().map(String::as_str) {
+        if needed.contains(name) {
+            needed.extend(reads(name));
+        }
+    }
+    let tables = needed.iter().filter(|name| !plan.reads.contains_key(**name));
+    let tables: Vec<String> = tables.map(|name| (*name).to_owned()).collect();
+    let mut tracer = Tracer {
+        planner: Planner::new(world)?,
+        readers: readers(world).await?,
+        meant: progress.session()?,
+        effects,
+        unbuilt: BTreeSet::new(),
     };
-    let mut needed: BTreeSet<String> = plan.models.keys().filter(below).cloned().collect();
-    needed.extend(felt.iter().map(|name| (*name).to_owned()));
-    let above: BTreeSet<String> = needed
-        .iter()
-        .flat_map(|name| order::ancestors(name, &plan.reads))
-        .map(str::to_owned)
-        .collect();
-    let (models, tables): (BTreeSet<String>, BTreeSet<String>) =
-        above.into_iter().partition(|name| plan.reads.contains_key(name));
-    needed.extend(models);
-    let mut tracer =
-        Tracer { planner: Planner::new(world)?, readers: readers(world).await?, effects };
     for table in tables {
         // A table that has not landed is told by each model that reads it.
         if let Err(error) = tracer.planner.land([table.clone()]).await {
@@ -381,14 +423,31 @@ async fn effects(
             tracer.effects.insert(table, effect);
         }
     }
-    for name in order::arrange(&needed, &plan.reads, &order::Edges::new())?.into_iter().flatten() {
-        let looked = looked.get(&name);
-        let effect = tracer.effect(&name, looked).await?;
-        if effect.is_felt()
+    let mut shown = BTreeMap::new();
+    for name in sequence.iter().filter(|name| needed.contains(name.as_str())) {
+        let other = !plan.selected.contains(name) && !tracer.planner.is_ephemeral(name);
+        if other && !felt.contains(name.as_str()) {
+            tracer.keep(name).await;
+            continue;
+        }
+        // A view that is not built now is read over the new tables all the same.
+        let stays = other && plan.models.get(name).is_some_and(|model| !is_shown(model));
+        let looked = looked.get(name);
+        let effect = tracer.effect(name, looked).await?;
+        let told = effect.is_felt()
             || looked.is_some_and(|looked| looked.change.is_some())
-            || !effect.through.is_empty()
-        {
-            tracer.effects.insert(name, effect);
+            || !effect.through.is_empty();
+        match (told, stays) {
+            (true, true) => {
+                // It is not built: nothing about it fails, and it is not what it would be.
+                let rows = effect.rows || effect.error.is_some();
+                shown.insert(name.clone(), Effect { rows, error: None, ..effect });
+            }
+            (true, false) => _ = tracer.effects.insert(name.clone(), effect),
+            (false, _) => {}
+        }
+        if stays {
+            tracer.keep(name).await;
         }
     }
     tracer.effects.retain(|name, _| plan.models.contains_key(name));
@@ -399,7 +458,7 @@ async fn effects(
         }
     }
     let after = world.lake.session(would)?;
-    Ok((tracer.effects, Some((tracer.readers, after))))
+    Ok(Effects { effects: tracer.effects, shown, sessions: Some((tracer.readers, after)) })
 }
 
 /// A session over what readers see.
@@ -409,26 +468,51 @@ async fn readers(world: World<'_>) -> Result<Session> {
 
 /// Follows changes from model to model.
 struct Tracer<'a> {
-    /// What was planned so far, as the files say now.
+    /// What was planned so far: models that are built as their files say now, others as they are.
     planner: Planner<'a>,
     /// What readers see.
     readers: Session,
+    /// What names mean to models that are built now: what readers see, and what is deferred.
+    meant: Session,
     /// What is known so far.
     effects: BTreeMap<String, Effect>,
+    /// Models that are not built now and never were.
+    unbuilt: BTreeSet<String>,
 }
 
 impl Tracer<'_> {
-    async fn effect(&mut self, name: &str, looked: Option<&Looked>) -> Result<Effect> {
-        let reads = self.planner.reads.get(name).cloned().unwrap_or_default();
-        for parent in &reads {
+    /// Lets a model that is not built now be what it is.
+    async fn keep(&mut self, name: &str) {
+        let query = self.meant.query(&format!("SELECT * FROM {}", quoted_table(name))).await;
+        match query {
+            Ok(query) => _ = self.planner.schemas.insert(name.to_owned(), query.schema()),
+            Err(_) => _ = self.unbuilt.insert(name.to_owned()),
+        }
+    }
+
+    /// Why a model cannot be built, if that is because of something it reads, and what that is.
+    fn hindered(&self, reads: &BTreeSet<String>) -> Option<Effect> {
+        reads.iter().find_map(|parent| {
             let above = self.effects.get(parent).and_then(|effect| effect.error.as_ref());
-            let Some(error) = above else { continue };
-            let error = match self.planner.reads.contains_key(parent) {
-                true => format!("it reads \"{parent}\", which cannot be built"),
-                false => error.clone(),
+            let error = match above {
+                _ if self.unbuilt.contains(parent) => {
+                    format!("it reads \"{parent}\", which has not been built")
+                }
+                Some(_) if self.planner.reads.contains_key(parent) => {
+                    format!("it reads \"{parent}\", which cannot be built")
+                }
+                Some(error) => error.clone(),
+                None => return None,
             };
             let through = BTreeSet::from([parent.clone()]);
-            return Ok(Effect { error: Some(error), through, ..Effect::default() });
+            Some(Effect { error: Some(error), through, ..Effect::default() })
+        })
+    }
+
+    async fn effect(&mut self, name: &str, looked: Option<&Looked>) -> Result<Effect> {
+        let reads = self.planner.reads.get(name).cloned().unwrap_or_default();
+        if let Some(hindered) = self.hindered(&reads) {
+            return Ok(hindered);
         }
         let through: BTreeSet<String> = reads
             .iter()
@@ -439,13 +523,16 @@ impl Tracer<'_> {
             return Ok(Effect { error: Some(reason(&error)), through, ..Effect::default() });
         }
         let mut effect = Effect::default();
-        let old = self.old_columns(name).await;
         let new = self.planner.schemas.get(name).cloned();
         let new: Vec<String> = new
             .iter()
             .flat_map(|schema| schema.fields())
             .map(|field| field.name().clone())
             .collect();
+        let old = match self.planner.is_ephemeral(name) {
+            true => self.inlined_columns(name, looked, &new).await,
+            false => self.old_columns(name).await,
+        };
         let Some(old) = old else { return Ok(Effect { added: new, ..effect }) };
         effect.added = new.iter().filter(|column| !old.contains(column)).cloned().collect();
         effect.removed = old.iter().filter(|column| !new.contains(column)).cloned().collect();
@@ -466,7 +553,26 @@ impl Tracer<'_> {
     async fn old_columns(&self, name: &str) -> Option<Vec<String>> {
         let query =
             self.readers.query(&format!("SELECT * FROM {}", quoted_table(name))).await.ok()?;
-        Some(query.schema().fields().iter().map(|field| field.name().clone()).collect())
+        Some(columns_of(&query))
+    }
+
+    /// The columns that an ephemeral model had when it was last a part of something; none if it never was.
+    /// One that is not looked at, or whose old query can no longer be planned, has those it has now.
+    async fn inlined_columns(
+        &self,
+        name: &str,
+        looked: Option<&Looked>,
+        now: &[String],
+    ) -> Option<Vec<String>> {
+        let before = match looked {
+            Some(Looked { change: Some(Change::Added), .. }) => return None,
+            looked => looked.and_then(|looked| looked.before.as_ref()),
+        };
+        let old = match (before, self.planner.session(name)) {
+            (Some(sql), Ok(session)) => session.query(sql).await.ok(),
+            _ => None,
+        };
+        Some(old.map_or_else(|| now.to_vec(), |query| columns_of(&query)))
     }
 
     /// Which of the columns `kept`, and whether the rows, are not what the old query gives.
@@ -510,7 +616,7 @@ impl Tracer<'_> {
 
     /// Adds what changes because models above do.
     fn trace(&self, name: &str, kept: &[&String], effect: &mut Effect) -> Result<()> {
-        let lineage = self.planner.columns(name)?;
+        let lineage = self.planner.columns_of_tables(name)?;
         let felt = |table: &str, column: &str| {
             self.effects.get(table).is_some_and(|effect| effect.touches(column))
         };
@@ -538,6 +644,11 @@ impl Tracer<'_> {
         }
         Ok(())
     }
+}
+
+/// The names of a query's columns, in their order.
+fn columns_of(query: &Query) -> Vec<String> {
+    query.schema().fields().iter().map(|field| field.name().clone()).collect()
 }
 
 fn model_change(

@@ -18,7 +18,7 @@ use serde::Serialize;
 
 use super::changes::{Change, Changes, Impact};
 use super::demand::reason;
-use super::materialize::has_bad_key;
+use super::materialize::{has_bad_key, whole_query};
 use super::plan::Plan;
 use super::progress::item_of;
 use super::{BuildOptions, contract, job, seed};
@@ -36,6 +36,9 @@ pub const SAMPLES_MAX: usize = 50;
 
 /// How far floating-point numbers may differ, beside the larger one: sums of them depend on the order.
 const FLOAT_SHARE: &str = "1e-9";
+
+/// How many of their digits count where whole rows are compared.
+const FLOAT_DIGITS: u32 = 9;
 
 /// In what a model would differ.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -175,11 +178,14 @@ pub async fn diff(
         let told = |error: Error| ModelDiff { note: Some(reason(&error)), ..base };
         found.push(done.unwrap_or_else(told));
     }
-    for gone in changes.models.iter().filter(|model| model.change == Change::Removed) {
-        let rows = count(&session, &quoted_table(&gone.name)).await?;
-        let name = gone.name.clone();
-        let rows_before = Some(rows);
-        found.push(ModelDiff { name, rows_before, removed: rows, ..ModelDiff::default() });
+    let gone = changes.models.iter().filter(|model| model.change == Change::Removed);
+    // What an environment gives up and production never had is no difference to production.
+    for model in gone.filter(|model| production.contains_key(&model.name)) {
+        let base = ModelDiff { name: model.name.clone(), ..ModelDiff::default() };
+        found.push(match count(&session, &quoted_table(&model.name)).await {
+            Ok(rows) => ModelDiff { rows_before: Some(rows), removed: rows, ..base },
+            Err(error) => ModelDiff { note: Some(reason(&error)), ..base },
+        });
     }
     Ok(found)
 }
@@ -252,7 +258,7 @@ impl Diffs<'_> {
                 let (schema, rows) = seed::values(self.world.lake, declared).await?;
                 self.catalog.memory(&after, schema, rows);
             } else {
-                let sql = self.render(model).await?;
+                let sql = whole_query(model, &self.render(model).await?)?;
                 self.catalog.view(&after, sql);
             }
         }
@@ -274,7 +280,8 @@ impl Diffs<'_> {
                 columns.insert(name.clone(), fields.collect());
             }
         }
-        let sql = names::render_model_over(self.world.project, model, &columns, &self.after)?;
+        let sql =
+            names::render_model_over(self.world.project, model, false, &columns, &self.after)?;
         contract::wrapped(model, sql)
     }
 }
@@ -337,18 +344,14 @@ impl Sides<'_> {
         diff.columns_removed = columns(&old, |name| new.field_with_name(name).is_err());
         let there =
             |name: &String| old.field_with_name(name).is_ok() && new.field_with_name(name).is_ok();
-        let mut key: Vec<String> = if key.iter().all(there) { key } else { Vec::new() };
-        if !key.is_empty() {
-            let keys: Vec<String> = key.iter().map(|one| quoted(one)).collect();
-            for side in [before, &self.after] {
-                if !key.is_empty() && has_bad_key(self.session, side, &keys).await? {
-                    diff.note = Some(format!(
-                        "whole rows are compared: several rows have the same {}, or none",
-                        key.join(", ")
-                    ));
-                    key.clear();
-                }
-            }
+        let mut key = key;
+        let why = match key.iter().find(|name| !there(name)) {
+            Some(name) => Some(format!("not both have the column {name}")),
+            None => self.bad_key(before, &key).await?,
+        };
+        if let Some(why) = why {
+            diff.note = Some(format!("whole rows are compared: {why}"));
+            key.clear();
         }
         let mut compared = Vec::new();
         let mut left_out = Vec::new();
@@ -379,6 +382,18 @@ impl Sides<'_> {
             true => self.whole_rows(before, &compared, diff).await,
             false => self.by_key(before, &compared, diff).await,
         }
+    }
+
+    /// Why rows cannot be matched by a key; none if they can, or if there is no key.
+    async fn bad_key(&self, before: &str, key: &[String]) -> Result<Option<String>> {
+        let keys: Vec<String> = key.iter().map(|one| quoted(one)).collect();
+        for side in [before, &self.after] {
+            if !key.is_empty() && has_bad_key(self.session, side, &keys).await? {
+                let key = key.join(", ");
+                return Ok(Some(format!("several rows have the same {key}, or none")));
+            }
+        }
+        Ok(None)
     }
 
     /// Both sides beside each other, rows matched by the key.
@@ -467,28 +482,35 @@ impl Sides<'_> {
         compared: &[Pair],
         mut diff: ModelDiff,
     ) -> Result<ModelDiff> {
-        diff.rows_before = Some(count(self.session, before).await?);
-        diff.rows_after = Some(count(self.session, &self.after).await?);
+        let old = count(self.session, before).await?;
+        let new = count(self.session, &self.after).await?;
+        (diff.rows_before, diff.rows_after) = (Some(old), Some(new));
         if compared.is_empty() {
+            // Nothing tells rows apart but how many there are.
+            (diff.added, diff.removed) = (new.saturating_sub(old), old.saturating_sub(new));
             return Ok(diff);
         }
-        let columns: Vec<String> = compared.iter().map(|pair| quoted(&pair.name)).collect();
-        let columns = columns.join(", ");
+        let names: Vec<String> = (0..compared.len()).map(|at| format!("c{at}")).collect();
+        let columns = names.join(", ");
+        let values = compared.iter().map(Pair::as_group).zip(&names);
+        let values: Vec<String> =
+            values.map(|(value, name)| format!("{value} AS {name}")).collect();
+        let values = values.join(", ");
         let rows = format!(
-            "(SELECT {columns}, sum(_side) AS _more FROM (SELECT {columns}, 1 AS _side FROM {} \
-             UNION ALL SELECT {columns}, -1 AS _side FROM {before}) GROUP BY {columns})",
+            "(SELECT {columns}, sum(side) AS more FROM (SELECT {values}, 1 AS side FROM {} \
+             UNION ALL SELECT {values}, -1 AS side FROM {before}) GROUP BY {columns})",
             self.after
         );
         let sum = |side: &str| format!("CAST(coalesce(sum(greatest({side}, 0)), 0) AS BIGINT)");
-        let sql = format!("SELECT {} AS n0, {} AS n1 FROM {rows}", sum("_more"), sum("-_more"));
+        let sql = format!("SELECT {} AS n0, {} AS n1 FROM {rows}", sum("more"), sum("-more"));
         let sums = counts(self.session, &sql).await?;
         let [added, removed] = sums.as_slice() else {
             return Err(Error::internal("a count of rows gives no counts"));
         };
         (diff.added, diff.removed) = (*added, *removed);
         let kinds = [
-            (RowChange::Added, diff.added, "_more > 0"),
-            (RowChange::Removed, diff.removed, "_more < 0"),
+            (RowChange::Added, diff.added, "more > 0"),
+            (RowChange::Removed, diff.removed, "more < 0"),
         ];
         for (change, rows_of_kind, condition) in kinds {
             if rows_of_kind == 0 || self.samples == 0 {
@@ -522,23 +544,66 @@ struct Pair {
     new: DataType,
 }
 
+/// How the values of two columns are compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Compared {
+    /// As they are.
+    Exactly,
+    /// As floating-point numbers, by their first digits.
+    Nearly,
+    /// By their texts, as the types have nothing else in common.
+    AsText,
+}
+
 impl Pair {
+    fn compared(&self) -> Compared {
+        let moment = |of: &DataType| {
+            matches!(of, DataType::Date32 | DataType::Date64 | DataType::Timestamp(..))
+        };
+        let numbers = self.old.is_numeric() && self.new.is_numeric();
+        if numbers && (self.old.is_floating() || self.new.is_floating()) {
+            return Compared::Nearly;
+        }
+        match numbers || self.old == self.new || (moment(&self.old) && moment(&self.new)) {
+            true => Compared::Exactly,
+            false => Compared::AsText,
+        }
+    }
+
     /// The condition that the column number `at` of both sides is not the same.
     fn differs(&self, at: usize) -> String {
         let (b, a) = (format!("b.c{at}"), format!("a.c{at}"));
-        if self.old.is_floating() && self.new.is_floating() {
-            return format!(
-                "NOT coalesce(({b} IS NULL AND {a} IS NULL) OR {b} = {a} \
-                 OR abs({b} - {a}) <= {FLOAT_SHARE} * greatest(abs({b}), abs({a})), FALSE)"
-            );
-        }
-        let alike = self.old == self.new
-            || (self.old.is_numeric() && self.new.is_numeric())
-            || (self.old.is_temporal() && self.new.is_temporal());
-        match alike {
-            true => format!("({b} IS DISTINCT FROM {a})"),
-            false => {
+        match self.compared() {
+            Compared::Exactly => format!("({b} IS DISTINCT FROM {a})"),
+            Compared::AsText => {
                 format!("(CAST({b} AS VARCHAR) IS DISTINCT FROM CAST({a} AS VARCHAR))")
+            }
+            Compared::Nearly => {
+                let [b, a] = [b, a].map(|side| format!("CAST({side} AS DOUBLE)"));
+                // What is infinite or no number is near nothing but itself.
+                format!(
+                    "NOT coalesce(({b} IS NULL AND {a} IS NULL) OR {b} = {a} \
+                     OR (abs({b} - {a}) <= {FLOAT_SHARE} * greatest(abs({b}), abs({a})) \
+                     AND abs({b} - {a}) < CAST('Infinity' AS DOUBLE)), FALSE)"
+                )
+            }
+        }
+    }
+
+    /// The value by which whole rows are the same, for either side.
+    fn as_group(&self) -> String {
+        let name = quoted(&self.name);
+        match self.compared() {
+            Compared::Exactly => name,
+            Compared::AsText => format!("CAST({name} AS VARCHAR)"),
+            Compared::Nearly => {
+                // One zero and not two; numbers at either end of what a double holds stay as they are.
+                let value = format!("(CAST({name} AS DOUBLE) + 0.0)");
+                let size = format!("abs({value})");
+                format!(
+                    "CASE WHEN {size} > 1e-290 AND {size} < 1e290 THEN round({value}, \
+                     CAST({FLOAT_DIGITS} - 1 - floor(log10({size})) AS INT)) ELSE {value} END"
+                )
             }
         }
     }

@@ -146,6 +146,23 @@ impl Job<'_> {
         known.unwrap_or_else(|| batches.assumed(build.built_at))
     }
 
+    /// Whether it cannot be told which times of the table are built: nothing was over when its first rows
+    /// came, and no `begin` says where to start. Then all of it is built.
+    pub(super) fn has_no_start(&self, fingerprint: &str) -> Result<bool> {
+        let Some(batches) = Batches::of(self.model)? else { return Ok(false) };
+        let unknown = batches.begin.is_none() && self.restated().is_none();
+        Ok(unknown && self.built_before(&batches, fingerprint).is_empty())
+    }
+
+    /// Whether the model's `begin` is earlier now than what was built: there may be old rows to be read.
+    pub(super) fn begins_earlier(&self) -> Result<bool> {
+        let (Some(batches), Some(build)) = (Batches::of(self.model)?, self.past.build) else {
+            return Ok(false);
+        };
+        let first = self.built_before(&batches, &build.fingerprint).first();
+        Ok(batches.begin.zip(first).is_some_and(|(begin, first)| begin < first))
+    }
+
     /// Which times are built now.
     async fn ledger(
         &self,
@@ -165,7 +182,8 @@ impl Job<'_> {
         }
         let location = self.location(print)?;
         let until = batches.until(now);
-        if self.full_refresh || self.past.good_version(print, location.as_str()).is_none() {
+        let first = self.past.good_version(print, location.as_str()).is_none();
+        if self.full_refresh || first || self.has_no_start(print)? {
             let mut all = Intervals::default();
             let from = match batches.begin {
                 Some(begin) => Some(begin),
@@ -350,10 +368,20 @@ impl Job<'_> {
         let names = || self.reads.iter().map(String::as_str);
         let mut shapes = self.shelf.views(names());
         for (name, location, version) in self.shelf.tables(names()) {
-            let state = self.world.lake.state_at(location, version).await?;
+            let state = self.world.lake.state_at(location, version).await;
+            let state = state.map_err(|error| error.context(format!("\"{name}\"")))?;
             shapes.push(format!("{name} {}", shape(&state.schema)));
         }
         Ok(shapes)
+    }
+
+    /// Whether the table that readers see is no longer in the lake, which was emptied or restored from an
+    /// older backup.
+    pub(super) async fn is_lost(&self) -> Result<bool> {
+        let seen = self.past.publication.and_then(|seen| seen.location.as_ref().zip(seen.version));
+        let Some((location, version)) = seen else { return Ok(false) };
+        let head = self.world.lake.head(&Location::new(location.as_str())?).await?;
+        Ok(head.is_none_or(|head| head.version < version))
     }
 
     /// The last passed build, if neither the model nor what it reads changed since.
@@ -371,7 +399,8 @@ impl Job<'_> {
             let fingerprint = compiled.fingerprint.clone();
             return Ok(Some(Item::View { sql, fingerprint, reads: self.reads.clone() }));
         }
-        if inputs.data != data || self.full_refresh || self.restated().is_some() {
+        let more = inputs.data != data || self.begins_earlier()?;
+        if more || self.full_refresh || self.restated().is_some() {
             return Ok(None);
         }
         let (Some(location), Some(version)) = (&build.location, build.version) else {

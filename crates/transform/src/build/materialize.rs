@@ -10,7 +10,7 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use arrow::datatypes::{Schema, SchemaRef};
 use flywheel_base::{Error, Result, Timestamp};
-use flywheel_project::{IncrementalStrategy, OnSchemaChange};
+use flywheel_project::{IncrementalStrategy, Model, OnSchemaChange};
 use flywheel_warehouse::{
     Catalog, Commit, Duplicates, Location, Query, RowStream, Session, TableName, TableState, Write,
     WriteMode,
@@ -41,7 +41,18 @@ pub(super) struct Batch {
 
 /// Builds the whole table.
 pub(super) async fn table(job: &Job<'_>, compiled: &Compiled) -> Result<Made> {
-    whole(job, compiled, &compiled.sql).await
+    whole(job, compiled, &whole_query(job.model, &compiled.sql)?).await
+}
+
+/// The query of a whole build: of a model in batches nothing from before its `begin`, as in dbt.
+pub(super) fn whole_query(model: &Model, sql: &str) -> Result<String> {
+    let begin = Batches::of(model)?.and_then(|batches| batches.begin);
+    let (Some(begin), Some(event_time)) = (begin, &model.config.event_time) else {
+        return Ok(sql.to_owned());
+    };
+    let sql = sql.trim().trim_end_matches(';');
+    let event_time = quoted(event_time);
+    Ok(format!("SELECT * FROM (\n{sql}\n) WHERE {event_time} >= {}", moment(begin)))
 }
 
 /// Lets the table be what `sql` gives.
@@ -60,8 +71,9 @@ pub(super) async fn incremental(job: &Job<'_>, compiled: &Compiled) -> Result<Ma
     let location = job.location(&compiled.fingerprint)?;
     let before = good_version(job, compiled, &location);
     let head = job.world.lake.head(&location).await?;
+    let anew = job.full_refresh || job.has_no_start(&compiled.fingerprint)?;
     match (before, head) {
-        (Some(version), Some(head)) if !job.full_refresh && head.version >= version => {
+        (Some(version), Some(head)) if !anew && head.version >= version => {
             let same = same_rows(job.world.lake, &location, version, head.version).await?;
             let version = if same { head.version } else { version };
             let fingerprint = compiled.fingerprint.clone();

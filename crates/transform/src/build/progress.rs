@@ -149,7 +149,12 @@ impl<'a> Progress<'a> {
     fn ephemeral_item(&self, name: &str, model: &Model) -> Result<Item> {
         let sql = names::render_model(self.world.project, model, false)?;
         let reads = self.plan.reads.get(name).cloned().unwrap_or_default();
-        Ok(Item::View { fingerprint: inputs::of([&sql]), sql, reads })
+        // One that is as it was last built is known by the same fingerprint, so that nothing seems new.
+        let known =
+            self.builds.get(name).filter(|build| build.sql.as_deref() == Some(sql.as_str()));
+        let fingerprint =
+            known.map_or_else(|| inputs::of([&sql]), |build| build.fingerprint.clone());
+        Ok(Item::View { fingerprint, sql, reads })
     }
 
     fn is_ephemeral(&self, name: &str) -> bool {

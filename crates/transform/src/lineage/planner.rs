@@ -23,10 +23,15 @@ pub(crate) struct Planner<'a> {
     pub(crate) reads: order::Edges,
     /// The columns of every table and model that is known.
     pub(crate) schemas: BTreeMap<String, SchemaRef>,
-    /// Where the columns of each planned model come from.
+    /// Where the columns of each planned model come from, and those of `metrics.*` tables that models read.
     pub(super) models: BTreeMap<String, ColumnLineage>,
+    /// Where the columns of models that read metrics come from, told by the tables behind the metrics.
+    through: BTreeMap<String, ColumnLineage>,
     /// What could not be found out.
     pub(super) notes: Vec<String>,
+    /// Ephemeral models, each by its own name: they are planned like others, so that columns are traced
+    /// through them.
+    ephemeral: BTreeMap<String, String>,
 }
 
 /// The columns of a query and where they come from.
@@ -39,12 +44,28 @@ pub(super) struct Answer {
 impl<'a> Planner<'a> {
     pub(crate) fn new(world: World<'a>) -> Result<Self> {
         let mut reads = order::Edges::new();
+        let mut ephemeral = BTreeMap::new();
         for model in world.project.models.values().filter(|model| model.config.enabled) {
-            let read = names::read_by(world.project, &model.refs, &model.sources)?;
+            let read = names::read_by_model(world.project, model)?;
             reads.insert(model.relation(), read);
+            if names::is_ephemeral(model) {
+                ephemeral.insert(model.relation(), model.relation());
+            }
         }
-        let (schemas, models) = (BTreeMap::new(), BTreeMap::new());
-        Ok(Self { world, reads, schemas, models, notes: Vec::new() })
+        Ok(Self {
+            world,
+            reads,
+            schemas: BTreeMap::new(),
+            models: BTreeMap::new(),
+            through: BTreeMap::new(),
+            notes: Vec::new(),
+            ephemeral,
+        })
+    }
+
+    /// Whether `name` is a model that is a part of what reads it.
+    pub(crate) fn is_ephemeral(&self, name: &str) -> bool {
+        self.ephemeral.contains_key(name)
     }
 
     /// Plans a model and everything it reads.
@@ -145,15 +166,32 @@ impl<'a> Planner<'a> {
             .ok_or_else(|| Error::internal(format!("model \"{model}\" was not planned")))
     }
 
-    /// A catalog of the empty tables that are named, as far as their columns are known.
+    /// As [`Planner::columns`], with the columns of tables in the place of the metrics made of them.
+    ///
+    /// # Errors
+    /// As [`Planner::columns`].
+    pub(crate) fn columns_of_tables(&self, model: &str) -> Result<&ColumnLineage> {
+        self.through.get(model).map_or_else(|| self.columns(model), Ok)
+    }
+
+    /// A catalog of the empty tables that are named, as far as their columns are known. A query that is to
+    /// run has ephemeral models written into it, so what those read is there as well.
     pub(super) fn catalog<'n>(
-        &self,
+        &'n self,
         names: impl IntoIterator<Item = &'n String>,
     ) -> Result<Catalog> {
         let mut catalog = Catalog::new();
-        for name in names {
+        let mut open: Vec<&String> = names.into_iter().collect();
+        let mut seen = BTreeSet::new();
+        while let Some(name) = open.pop() {
+            if !seen.insert(name) {
+                continue;
+            }
             if let Some(schema) = self.schemas.get(name) {
                 catalog.memory(&TableName::parse(name)?, SchemaRef::clone(schema), Vec::new());
+            }
+            if self.is_ephemeral(name) {
+                open.extend(self.reads.get(name).into_iter().flatten());
             }
         }
         Ok(catalog)
@@ -177,8 +215,17 @@ impl<'a> Planner<'a> {
         let context =
             |error: Error| error.context(format!("model \"{}\" ({})", model.name, model.path));
         let (schema, lineage) = self.plan_model(name, model).await.map_err(context)?;
+        let named = self.name_metrics(name, model, &schema).await.map_err(context)?;
         self.schemas.insert(name.to_owned(), schema);
-        self.models.insert(name.to_owned(), lineage);
+        match named {
+            Some(named) => {
+                self.models.insert(name.to_owned(), named);
+                self.through.insert(name.to_owned(), lineage);
+            }
+            None => {
+                self.models.insert(name.to_owned(), lineage);
+            }
+        }
         Ok(())
     }
 
@@ -192,22 +239,38 @@ impl<'a> Planner<'a> {
             return Ok((SchemaRef::clone(&schema), without_origins(name, &schema)));
         }
         let columns = self.known_columns(name, model);
-        let sql = names::render_model_with(self.world.project, model, false, &columns)?;
-        let mut catalog = self.catalog(self.reads.get(name).into_iter().flatten())?;
-        let first = self.trace(&sql, catalog.clone()).await?;
+        let project = self.world.project;
+        let render = |incremental| {
+            names::render_model_over(project, model, incremental, &columns, &self.ephemeral)
+        };
+        let sql = render(false)?;
+        let again = match model.config.materialized {
+            Materialized::Incremental => Some(render(true)?),
+            _ => None,
+        };
+        let catalog = self.catalog(self.reads.get(name).into_iter().flatten())?;
+        let answer = self.trace(&sql, catalog.clone()).await?;
+        self.trace_model(name, model, (answer, &sql), again.as_deref(), catalog).await
+    }
+
+    /// The lineage of a model's query, and of the query that builds it the next time.
+    async fn trace_model(
+        &mut self,
+        name: &str,
+        model: &Model,
+        (first, sql): (Answer, &str),
+        again: Option<&str>,
+        mut catalog: Catalog,
+    ) -> Result<(SchemaRef, ColumnLineage)> {
         let this = TableName::parse(name)?;
         let (first, next) = match &model.snapshot {
             Some(declared) => {
                 let names: Vec<String> =
                     first.schema.fields().iter().map(|field| field.name().clone()).collect();
-                let [once, again] = snapshot::queries(declared, &names, &sql, &quoted_table(name));
+                let [once, again] = snapshot::queries(declared, &names, sql, &quoted_table(name));
                 (self.trace(&once, catalog.clone()).await?, Some(again))
             }
-            None if model.config.materialized == Materialized::Incremental => {
-                let again = names::render_model_with(self.world.project, model, true, &columns)?;
-                (first, (again != sql).then_some(again))
-            }
-            None => (first, None),
+            None => (first, again.filter(|again| *again != sql).map(str::to_owned)),
         };
         let schema = SchemaRef::clone(&first.schema);
         let mut lineage = first.lineage(name);
@@ -222,6 +285,63 @@ impl<'a> Planner<'a> {
             }
         }
         Ok((schema, lineage))
+    }
+
+    /// The lineage of a model that reads metrics, with the metrics in it; none if it reads none.
+    async fn name_metrics(
+        &mut self,
+        name: &str,
+        model: &Model,
+        built: &SchemaRef,
+    ) -> Result<Option<ColumnLineage>> {
+        if model.seed.is_some() {
+            return Ok(None);
+        }
+        let project = self.world.project;
+        let columns = self.known_columns(name, model);
+        let Some((sql, mut blocks)) = names::render_model_apart(project, model, false, &columns)?
+        else {
+            return Ok(None);
+        };
+        let again = match model.config.materialized {
+            Materialized::Incremental => {
+                let again = names::render_model_apart(project, model, true, &columns)?;
+                again.map(|(sql, more)| {
+                    blocks.extend(more);
+                    sql
+                })
+            }
+            _ => None,
+        };
+        let mut catalog = self.catalog(self.reads.get(name).into_iter().flatten())?;
+        let mut views: BTreeMap<String, Vec<Arc<Field>>> = BTreeMap::new();
+        for block in blocks {
+            let answer = self.trace(&block.sql, catalog.clone()).await?;
+            let fields = views.entry(block.table.clone()).or_default();
+            for field in answer.schema.fields() {
+                if fields.iter().all(|known| known.name() != field.name()) {
+                    fields.push(Arc::clone(field));
+                }
+            }
+            let lineage = answer.lineage(&block.table);
+            match self.models.get_mut(&block.table) {
+                Some(known) => known.widen(lineage),
+                None => {
+                    self.models.insert(block.table, lineage);
+                }
+            }
+        }
+        for (table, fields) in views {
+            catalog.memory(&TableName::parse(&table)?, Arc::new(Schema::new(fields)), Vec::new());
+        }
+        let this = TableName::parse(name)?;
+        if again.is_some() {
+            catalog.memory(&this, SchemaRef::clone(built), Vec::new());
+        }
+        let answer = self.trace(&sql, catalog.clone()).await?;
+        let (_, lineage) =
+            self.trace_model(name, model, (answer, &sql), again.as_deref(), catalog).await?;
+        Ok(Some(lineage))
     }
 
     /// The columns of what a model reads, if its template asks for them.
@@ -277,6 +397,16 @@ impl Answer {
 }
 
 impl ColumnLineage {
+    /// Adds what another query says of more columns of the same table.
+    fn widen(&mut self, more: Self) {
+        for column in &more.columns {
+            if self.columns.iter().all(|known| known.column != column.column) {
+                self.columns.push(column.clone());
+            }
+        }
+        self.absorb(more);
+    }
+
     /// Adds what another query of the same model says; what it reads of the model itself came from elsewhere.
     fn absorb(&mut self, more: Self) {
         let own = self.model.clone();

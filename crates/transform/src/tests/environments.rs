@@ -25,12 +25,21 @@ async fn shop() -> Shop {
 }
 
 async fn plan(shop: &Shop) -> Changes {
-    changes(shop.world(), BuildOptions::default()).await.unwrap()
+    plan_of(shop, &[]).await
+}
+
+async fn plan_of(shop: &Shop, select: &[&str]) -> Changes {
+    let select: Vec<String> = select.iter().map(|name| (*name).to_owned()).collect();
+    let options = BuildOptions { select: &select, ..BuildOptions::default() };
+    changes(shop.world(), options).await.unwrap()
 }
 
 /// `name: change impact columns`, one text for each model.
 async fn told(shop: &Shop) -> Vec<String> {
-    let plan = plan(shop).await;
+    texts(&plan(shop).await)
+}
+
+fn texts(plan: &Changes) -> Vec<String> {
     let text = |model: &crate::ModelChange| {
         let all = [
             (&model.columns_added, "+"),
@@ -92,6 +101,98 @@ async fn a_plan_tells_whom_a_change_reaches_by_the_columns_they_read() {
     shop.edit("models/mart/orders.sql", ORDERS);
     shop.remove("models/mart/names.sql");
     assert_eq!(told(&shop).await, ["mart.names: removed breaking rows"]);
+}
+
+#[tokio::test]
+async fn a_model_that_is_not_selected_is_what_it_is_and_not_what_its_file_says() {
+    let mut shop = shop().await;
+    // The column goes in a file that is not built now, and what reads it is built as it can be.
+    shop.edit("models/mart/orders.sql", &ORDERS.replace(", amount from", " from"));
+    shop.edit("models/mart/sums.sql", &SUMS.replace("sum(amount)", "sum(amount) * 2"));
+    let plan = plan_of(&shop, &["sums"]).await;
+    assert_eq!(texts(&plan), ["mart.sums: modified breaking ~total"]);
+    assert_eq!(plan.breaks(), [""; 0]);
+    assert!(shop.build_selected("sums").await.passed(), "it is as the plan said");
+    // The other way round: tables below stay, and nothing about them fails.
+    shop.edit(
+        "models/mart/last.sql",
+        "{{ config(materialized='table') }} select total from {{ ref('sums') }}",
+    );
+    shop.build_selected("last").await;
+    shop.edit("metrics/sums.yaml", "semantic: sums\ntable: ref('sums')\nentities: {customer: {type: primary, key: customer}}\nmeasures: {total: {aggregate: sum}}\nmetrics: {all_sums: {measure: total}}\n");
+    let plan = plan_of(&shop, &["orders", "last"]).await;
+    assert_eq!(
+        texts(&plan),
+        [
+            "mart.orders: modified breaking -amount",
+            "mart.names: indirect nothing",
+            "mart.sums: indirect breaking rows",
+        ]
+    );
+    assert_eq!(plan.breaks(), [""; 0], "the table stays");
+    assert!(plan.dependents.is_empty(), "{:?}", plan.dependents);
+    // What was never built cannot be read.
+    shop.edit("models/mart/new.sql", "{{ config(materialized='table') }} select 1 as x");
+    shop.edit(
+        "models/mart/reads.sql",
+        "{{ config(materialized='table') }} select x from {{ ref('new') }}",
+    );
+    let breaks = plan_of(&shop, &["reads"]).await.breaks();
+    assert_eq!(breaks, ["model mart.reads: it reads \"mart.new\", which has not been built"]);
+}
+
+#[tokio::test]
+async fn a_plan_tells_of_a_table_that_the_lake_has_lost() {
+    let shop = shop().await;
+    let folder = shop.dir.path().join("lake").join(shop.location_of("mart.orders").as_str());
+    std::fs::remove_dir_all(folder).unwrap();
+    assert_eq!(
+        told(&shop).await,
+        [
+            "mart.orders: added non-breaking +id +customer +amount",
+            "mart.names: indirect nothing",
+            "mart.sums: indirect nothing",
+        ]
+    );
+    assert!(shop.build().await.passed());
+    assert_eq!(told(&shop).await, [""; 0]);
+}
+
+#[tokio::test]
+async fn an_ephemeral_model_is_a_part_of_what_reads_it_in_a_plan_and_in_lineage() {
+    const PART: &str = "{{ config(materialized='ephemeral') }}
+    select id, customer, amount from {{ source('raw', 'orders') }} where amount > 0";
+    let mut shop = shop().await;
+    // The table goes for its readers; what reads the model is what it was.
+    shop.edit("models/mart/orders.sql", PART);
+    let plan_now = plan(&shop).await;
+    assert_eq!(plan_now.breaks(), [""; 0]);
+    let texts_now = texts(&plan_now);
+    assert_eq!(texts_now.iter().filter(|text| text.starts_with("mart.orders")).count(), 1);
+    assert_eq!(texts_now.last().unwrap(), "mart.orders: removed breaking rows");
+    // Its query is a part of the plan although its table goes.
+    shop.edit("models/mart/orders.sql", &PART.replace("> 0", "> 7"));
+    assert_ne!(plan(&shop).await.digest, plan_now.digest);
+    shop.edit("models/mart/orders.sql", PART);
+    assert!(shop.build().await.passed());
+    assert_eq!(told(&shop).await, [""; 0]);
+    shop.edit("models/mart/orders.sql", &PART.replace("amount from", "amount * 2 as amount from"));
+    let reached = told(&shop).await;
+    assert_eq!(reached.len(), 3);
+    assert_eq!(reached[0], "mart.orders: modified breaking ~amount");
+    assert!(
+        reached[1].starts_with("mart.names:") && reached[1].ends_with(" nothing"),
+        "{reached:?}"
+    );
+    assert_eq!(reached[2], "mart.sums: modified breaking ~total");
+    let all = compared(&shop).await;
+    let sums = all.iter().find(|diff| diff.name == "mart.sums").unwrap();
+    assert_eq!(numbers(sums), (Some(2), Some(2), 2, 2, 0), "{all:?}");
+    let way = crate::column_lineage(shop.world(), "sums", "total").await.unwrap();
+    let nodes: Vec<&str> = way.iter().map(|step| step.node.as_str()).collect();
+    assert_eq!(nodes, ["mart.sums", "mart.orders", "raw.orders"]);
+    let graph = crate::column_graph(shop.world()).await.unwrap();
+    assert_eq!(graph.notes, [""; 0]);
 }
 
 #[tokio::test]
@@ -254,6 +355,85 @@ async fn without_a_key_whole_rows_are_compared_and_duplicates_are_told() {
     let all = compared(&shop).await;
     let gone = all.iter().find(|diff| diff.name == "mart.sums").unwrap();
     assert_eq!(numbers(gone), (Some(2), None, 0, 2, 0));
+}
+
+#[tokio::test]
+async fn numbers_are_compared_by_their_first_digits_and_what_is_no_number_only_with_itself() {
+    const NUMBERS: &str = "{{ config(materialized='table') }} select * from (values
+        (1, 0.1 + 0.2, 1.5, cast(1.5 as decimal(9, 2))),
+        (2, cast('Infinity' as double), cast('NaN' as double), cast(2.5 as decimal(9, 2))),
+        (3, cast('-Infinity' as double), 0.0, null)) as t(id, x, y, d)";
+    let near = NUMBERS
+        .replace("0.1 + 0.2", "0.3")
+        .replace("0.0", "-0.0")
+        .replace("cast(1.5 as decimal(9, 2))", "cast(1.5 as double)")
+        .replace("cast(2.5 as decimal(9, 2))", "cast(2.5 as double)");
+    let far = NUMBERS
+        .replace("cast('Infinity' as double)", "7.0")
+        .replace("cast('NaN' as double)", "7.0")
+        .replace("cast('-Infinity' as double)", "cast('Infinity' as double)");
+    let by_key = "models: [{name: numbers, columns: [{name: id, tests: [unique]}]}]";
+    for (query, keyed, whole) in [(near.as_str(), 0, 0), (&far, 2, 2)] {
+        for key in [by_key, "models: []"] {
+            let mut shop = Shop::new(&[("models/mart/numbers.sql", NUMBERS)]).await;
+            shop.build().await;
+            shop.edit("models/mart/numbers.sql", query);
+            shop.edit("models/mart/numbers.yml", key);
+            let all = compared(&shop).await;
+            let expected = match key == by_key {
+                true => (Some(3), Some(3), 0, 0, keyed),
+                false => (Some(3), Some(3), whole, whole, 0),
+            };
+            assert_eq!(numbers(&all[0]), expected, "{query} {all:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn columns_may_have_any_names_and_types_and_none_in_common() {
+    let before = "{{ config(materialized='table', unique_key='id') }}
+        select 1 as id, 2 as side, 3 as more, 'x' as \"c0\" union all select 2, 2, 3, null";
+    let mut shop = Shop::new(&[("models/mart/odd.sql", before)]).await;
+    shop.build().await;
+    shop.edit(
+        "models/mart/odd.sql",
+        "{{ config(materialized='table', unique_key='key') }}
+        select 1 as key, '2' as side, 4 as more, 'x' as \"c0\" union all select 2, '2', 3, null",
+    );
+    let all = compared(&shop).await;
+    assert_eq!(numbers(&all[0]), (Some(2), Some(2), 1, 1, 0), "{all:?}");
+    assert_eq!(
+        all[0].note.as_deref(),
+        Some("whole rows are compared: not both have the column key")
+    );
+    let lists = "{{ config(materialized='table') }} select make_array(1) as list";
+    shop.edit("models/mart/odd.sql", lists);
+    shop.build().await;
+    shop.edit("models/mart/odd.sql", &format!("{lists} union all select make_array(2)"));
+    let all = compared(&shop).await;
+    assert_eq!(numbers(&all[0]), (Some(1), Some(2), 1, 0, 0), "{all:?}");
+    assert_eq!(all[0].note.as_deref(), Some("not compared: list"));
+}
+
+#[tokio::test]
+async fn what_an_environment_gives_up_is_compared_only_if_production_has_it() {
+    let mut shop = shop().await;
+    let now = shop.world().now;
+    shop.store.create_environment("dev", "prod", now).unwrap();
+    let path = shop.dir.path().join("meta.db");
+    shop.store = flywheel_state::Store::open(&path).unwrap().in_environment("dev").unwrap();
+    shop.edit("models/mart/own.sql", "select 1 as x");
+    shop.build().await;
+    shop.remove("models/mart/own.sql");
+    shop.remove("models/mart/names.sql");
+    let planned = plan(&shop).await;
+    assert_eq!(
+        texts(&planned),
+        ["mart.names: removed breaking rows", "mart.own: removed breaking rows"]
+    );
+    let all = diff(shop.world(), &planned, BuildOptions::default(), 0).await.unwrap();
+    let told: Vec<(&str, u64)> = all.iter().map(|one| (one.name.as_str(), one.removed)).collect();
+    assert_eq!(told, [("mart.names", 2)]);
 }
 
 #[tokio::test]

@@ -60,6 +60,31 @@ async fn days_without_a_build_are_built_with_the_next_one() {
 }
 
 #[tokio::test]
+async fn a_model_whose_first_day_is_not_over_or_that_had_no_rows_misses_none_of_the_days_after() {
+    for empty in [false, true] {
+        let shop = Shop::of_dbt(&[PROJECT, ("models/facts.sql", FACTS)]).await;
+        land(&shop, "(1, '2024-05-01 03:00:00', 'a')").await;
+        if empty {
+            let nothing = "SELECT 1 AS id, CAST(NULL AS timestamp) AS at, 'a' AS v WHERE false";
+            shop.write("raw.orders", WriteMode::Replace, nothing).await;
+        }
+        assert!(shop.build().await.passed());
+        assert_eq!(ledger(&shop), [""; 0], "no day is over of which there are rows");
+        // Nobody builds for a week, and what came late is older than any day that was looked at.
+        shop.clock.move_to(at("2024-05-08 12:00:00"));
+        land(
+            &shop,
+            "(0, '2024-04-20', 'b'), (1, '2024-05-01 03:00:00', 'a'), (2, '2024-05-01 20:00:00', 'a'), (3, '2024-05-04', 'a'), (4, '2024-05-08', 'a')",
+        )
+        .await;
+        assert!(shop.build().await.passed());
+        let facts = "select id from main.facts order by id";
+        assert_eq!(shop.read(facts).await, ["0", "1", "2", "3", "4"], "empty: {empty}");
+        assert_eq!(ledger(&shop), ["2024-04-20..2024-05-08 built"]);
+    }
+}
+
+#[tokio::test]
 async fn an_interval_is_built_again_and_nothing_beside_it() {
     let shop =
         Shop::of_dbt(&[PROJECT, ("models/facts.sql", FACTS), ("models/merged.sql", MERGED)]).await;
@@ -106,6 +131,29 @@ async fn a_backfill_of_a_new_model_leaves_gaps_that_the_next_build_fills() {
     assert!(shop.build().await.passed());
     assert_eq!(shop.read(facts).await, ["1", "2", "3"]);
     assert!(shop.built().await.is_empty(), "nothing is missing any more");
+}
+
+#[tokio::test]
+async fn nothing_from_before_its_begin_is_in_a_model() {
+    let begins = FACTS.replace("lookback=1", "lookback=1, begin='2024-04-01'");
+    let mut shop = Shop::of_dbt(&[PROJECT, ("models/facts.sql", &begins)]).await;
+    land(&shop, "(1, '2024-03-31 23:59:59', 'a'), (2, '2024-04-01', 'a'), (3, '2024-05-01', 'a')")
+        .await;
+    assert!(shop.build().await.passed());
+    let facts = "select id from main.facts order by id";
+    assert_eq!(shop.read(facts).await, ["2", "3"]);
+    assert_eq!(ledger(&shop), ["2024-04-01..2024-05-01 built"]);
+    let anew = BuildOptions { full_refresh: true, ..BuildOptions::default() };
+    assert!(shop.build_with(anew).await.passed());
+    assert_eq!(shop.read(facts).await, ["2", "3"]);
+    // Neither would it be in a new query, whose rows are told before it is built.
+    shop.edit("models/facts.sql", &begins.replace("select id, at", "select id, at, 1 as one"));
+    let plan = crate::changes(shop.world(), BuildOptions::default()).await.unwrap();
+    let all = crate::diff(shop.world(), &plan, BuildOptions::default(), 0).await.unwrap();
+    assert_eq!((all[0].rows_before, all[0].rows_after), (Some(2), Some(2)), "{all:?}");
+    shop.edit("models/facts.sql", &begins.replace("04-01", "03-01"));
+    assert!(shop.build().await.passed());
+    assert_eq!(shop.read(facts).await, ["1", "2", "3"], "what is missing is built");
 }
 
 #[tokio::test]

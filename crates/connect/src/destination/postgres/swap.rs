@@ -1,8 +1,9 @@
 //! Replacing a table: the table that collects the new rows, and the swap at the end.
 
-use flywheel_base::Result;
+use flywheel_base::{ErrorKind, Result};
 
 use super::target::{TableName, Target, widen_like};
+use crate::destination::cannot_widen;
 use crate::postgres::{Session, field, quoted};
 
 /// What a new table would not have, or the user may not give it: then the old table stays and its
@@ -161,8 +162,13 @@ async fn refill(
     old: &Target,
 ) -> Result<()> {
     let Some(new) = Target::find(session, staging).await? else { return Ok(()) };
-    if let Some(sql) = widen_like(session, name, old, &new).await? {
-        session.execute(&sql).await?;
+    if let Some(lacks) = widen_like(session, name, old, &new).await? {
+        let altered = session.execute(&lacks.sql).await;
+        altered.map_err(|error| match error.kind() {
+            _ if lacks.narrower.is_empty() => error,
+            ErrorKind::Unavailable => error,
+            _ => cannot_widen(&name.text(), &lacks.narrower, &lacks.sql).caused_by(error),
+        })?;
     }
     let written = new.columns.iter().filter(|column| !column.computed);
     let names: Vec<String> = written.map(|column| quoted(&column.name)).collect();

@@ -443,6 +443,7 @@ fn held(of: &PgType) -> Option<DataType> {
         "int4" if of.is("int4") => Some(DataType::Int32),
         "int8" if of.is("int8") => Some(DataType::Int64),
         "float4" if of.is("float4") => Some(DataType::Float32),
+        "float8" if of.is("float8") => Some(DataType::Float64),
         "numeric" if of.is("numeric") => {
             let (precision, scale) = of.decimal()?;
             Some(DataType::Decimal128(precision, i8::try_from(scale).ok()?))
@@ -451,22 +452,39 @@ fn held(of: &PgType) -> Option<DataType> {
     }
 }
 
-/// The statement that gives a table the columns that another one has besides; none if there are none.
+/// What a table lacks to take the rows of another one.
+pub(super) struct Lacks {
+    /// The statement that gives it that.
+    pub(super) sql: String,
+    /// Its columns that have narrower types.
+    pub(super) narrower: Vec<String>,
+}
+
+/// The columns and the wider types that another table has; none if it has no more.
 pub(super) async fn widen_like(
     session: &Session,
     name: &TableName,
     table: &Target,
     other: &Target,
-) -> Result<Option<String>> {
+) -> Result<Option<Lacks>> {
     let sql = "SELECT attname::text, pg_catalog.format_type(atttypid, atttypmod) \
                FROM pg_catalog.pg_attribute \
                WHERE attrelid = $1 AND attnum > 0 AND NOT attisdropped ORDER BY attnum";
-    let mut parts = Vec::new();
+    let numbers = |table: &Target, name: &str| {
+        table.columns.iter().find(|known| known.name == name).and_then(|known| held(&known.of))
+    };
+    let (mut parts, mut narrower) = (Vec::new(), Vec::new());
     for row in session.rows(sql, &[&other.oid]).await? {
         let (column, of): (String, String) = (field(&row, 0)?, field(&row, 1)?);
         if !table.columns.iter().any(|known| known.name == column) {
             parts.push(format!("ADD COLUMN {} {of}", quoted(&column)));
+        } else if let (Some(old), Some(new)) = (numbers(table, &column), numbers(other, &column))
+            && wider(&old, &new).is_some()
+        {
+            parts.push(format!("ALTER COLUMN {} TYPE {of}", quoted(&column)));
+            narrower.push(column);
         }
     }
-    Ok((!parts.is_empty()).then(|| format!("ALTER TABLE {} {}", name.sql(), parts.join(", "))))
+    let sql = format!("ALTER TABLE {} {}", name.sql(), parts.join(", "));
+    Ok((!parts.is_empty()).then_some(Lacks { sql, narrower }))
 }

@@ -281,3 +281,34 @@ async fn a_column_that_the_source_widens_is_widened_and_keeps_its_values() {
     let refused = writer.write(&wide).await.unwrap();
     assert_eq!(refused.len(), 2, "values that do not fit are set aside: {refused:?}");
 }
+
+#[tokio::test]
+async fn a_replacement_widens_the_table_that_stays_or_says_what_forbids_it() {
+    let narrow: ArrayRef = Arc::new(Int32Array::from(vec![1, 2]));
+    let narrow = batch(&[("id", ints([1, 2])), ("n", narrow)]);
+    let wide = batch(&[("id", ints([2, 3])), ("n", ints([-5_000_000_000, 5_000_000_000]))]);
+    let columns = ["n".to_owned()];
+    for (view, allowed) in [("SELECT id FROM t", true), ("SELECT n FROM t", false)] {
+        let tables = format!("CREATE TABLE t (id bigint, n int); CREATE VIEW seen AS {view}");
+        let database = TestDatabase::new(&tables);
+        let job = Job::new(&database, "t", WriteMode::Replace, &narrow);
+        job.run(&narrow, 1).await;
+        let mut writer = job.writer().await;
+        writer.widen(&columns, &wide.schema()).await.unwrap();
+        assert!(writer.write(&wide).await.unwrap().is_empty());
+        writer.commit(&checkpoint(2)).await.unwrap();
+        let done = writer.finish().await;
+        if !allowed {
+            let error = done.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Blocked, "{error:?}");
+            let hint = error.hint_text().unwrap();
+            assert!(hint.contains("ALTER COLUMN \"n\" TYPE bigint"), "{hint}");
+            assert_eq!(database.run("SELECT id, n FROM t ORDER BY id"), "1|1\n2|2", "as it was");
+            // What is staged is swapped in as soon as it can be.
+            database.run("DROP VIEW seen");
+            job.writer().await.finish().await.unwrap();
+        }
+        let expected = "2|-5000000000\n3|5000000000";
+        assert_eq!(database.run("SELECT id, n FROM t ORDER BY id"), expected, "{view}");
+    }
+}

@@ -112,17 +112,23 @@ impl PgWriter {
         Ok(())
     }
 
+    /// Begins the staging table of a replacement, unless it has rows that are continued.
+    async fn stage(&mut self) -> Result<()> {
+        if self.request.mode == WriteMode::Replace && !self.staged {
+            swap::start(&self.session, &self.name, &self.name.staging()).await?;
+            self.state.forget_staged(&self.session).await?;
+            self.staged = true;
+        }
+        Ok(())
+    }
+
     /// Makes the table fit for rows of `schema`.
     async fn make_ready(&mut self, schema: &SchemaRef) -> Result<()> {
         if self.ready.as_ref().is_some_and(|ready| ready.fit.schema == *schema) {
             return Ok(());
         }
+        self.stage().await?;
         let table = self.table();
-        if self.request.mode == WriteMode::Replace && !self.staged {
-            swap::start(&self.session, &self.name, &table).await?;
-            self.state.forget_staged(&self.session).await?;
-            self.staged = true;
-        }
         let mut target = Target::find(&self.session, &table).await?;
         let fit = self.fit(&table, target.as_ref(), schema).await?;
         let change = match target {
@@ -156,6 +162,7 @@ impl PgWriter {
     /// Gives columns of the table the types that the rows have from here on.
     async fn retype(&mut self, columns: &[String], schema: &SchemaRef) -> Result<()> {
         self.begin().await?;
+        self.stage().await?;
         let table = self.table();
         let Some(target) = Target::find(&self.session, &table).await? else { return Ok(()) };
         let Some(sql) = retype(&table, &target, columns, schema) else { return Ok(()) };

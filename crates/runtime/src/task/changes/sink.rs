@@ -20,6 +20,7 @@ use flywheel_warehouse::{
 
 use super::super::deliver::{CHECKPOINT_BYTES, CHECKPOINT_ROWS, open, write_request};
 use super::super::share::Share;
+use super::super::source_types::{Types, app_of};
 use super::super::sync::{GATHERED_BYTES_MAX, conform, destination, location_of, union};
 use crate::Workspace;
 
@@ -40,7 +41,7 @@ pub(super) enum Sink<'a> {
     /// A table of the lake; an open load is large.
     Lake(Box<LakeSink<'a>>),
     /// A table of another system.
-    Outside(Box<OutsideSink>),
+    Outside(Box<OutsideSink<'a>>),
 }
 
 /// Where a target stands.
@@ -96,7 +97,7 @@ impl<'a> Sink<'a> {
     pub(super) fn app(&self, name: &str, stream: &Stream, to: &str) -> String {
         match self {
             Self::Lake(lake) => lake.app.clone(),
-            Self::Outside(_) => format!("sync/{name}/{} → {to}", stream.stream),
+            Self::Outside(_) => app_of(name, stream, to),
         }
     }
 
@@ -303,7 +304,7 @@ impl LakeSink<'_> {
 }
 
 /// A table of another system.
-pub(super) struct OutsideSink {
+pub(super) struct OutsideSink<'a> {
     target: Box<dyn Destination>,
     connector: &'static str,
     request: WriteRequest,
@@ -313,14 +314,16 @@ pub(super) struct OutsideSink {
     writer: Option<Box<dyn Writer>>,
     /// Whether columns were widened since the last commit.
     widened: bool,
+    /// The types of the rows: what a table that is read whole again was before its log was lost.
+    types: Types<'a>,
     rows: u64,
     bytes: usize,
     share: Share,
 }
 
-impl OutsideSink {
+impl<'a> OutsideSink<'a> {
     async fn open(
-        workspace: &Workspace,
+        workspace: &'a Workspace,
         name: &str,
         sync: &Sync,
         stream: &Stream,
@@ -331,6 +334,7 @@ impl OutsideSink {
         request.deleted = Some(DELETED.to_owned());
         let swaps = stream.first_write == FirstWrite::Replace
             && entry.modes.contains(&OutsideMode::Replace);
+        let types = Types::open(workspace, app_of(name, stream, to), request.new_columns)?;
         let mut sink = Self {
             target,
             connector: entry.name,
@@ -339,6 +343,7 @@ impl OutsideSink {
             sequence: 0,
             writer: None,
             widened: false,
+            types,
             rows: 0,
             bytes: 0,
             share: Share::of(sync)?,
@@ -388,11 +393,16 @@ impl OutsideSink {
     }
 
     async fn add(&mut self, batch: &RecordBatch, whole: bool) -> Result<Vec<Refused>> {
+        let widened = self.types.widened(&batch.schema());
         let writer = self.open_writer(batch, whole).await?;
         if batch.num_rows() == 0 && !whole {
             return Ok(Vec::new());
         }
+        if !widened.is_empty() {
+            writer.widen(&widened, &batch.schema()).await?;
+        }
         let refused = writer.write(batch).await?;
+        self.types.learn(&batch.schema());
         self.rows += batch.num_rows() as u64;
         self.bytes += batch.get_array_memory_size();
         Ok(refused)
@@ -433,6 +443,7 @@ impl OutsideSink {
         } else {
             self.writer = Some(writer);
         }
+        self.types.store()?;
         (self.rows, self.bytes, self.widened) = (0, 0, false);
         Ok(Some(Did {
             rows_written: written.rows_written,
