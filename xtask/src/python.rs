@@ -16,6 +16,9 @@ pub(crate) const LAKE_READERS: &[&str] = &[
     "pyarrow==26.0.1",
 ];
 
+/// The classes that OpenLineage generates from its schemas, and a validator.
+pub(crate) const LINEAGE_SCHEMAS: &[&str] = &["openlineage-python==1.54.0", "jsonschema==4.26.0"];
+
 /// Other programs that copy tables, and what reads their files.
 pub(crate) const COPY_PEERS: &[&str] = &[
     "dlt[deltalake,filesystem]==1.31.0",
@@ -28,9 +31,18 @@ pub(crate) const COPY_PEERS: &[&str] = &[
     "pyarrow==26.0.1",
 ];
 
-/// DuckDB with TPC-H's generator and a reader of Delta tables.
-pub(crate) const TPCH_PEERS: &[&str] =
-    &["duckdb==1.5.5", "duckdb-extension-tpch==1.5.5", "duckdb-extension-delta==1.5.5"];
+/// DuckDB with the generators of TPC-H and TPC-DS and a reader of Delta tables, and sqlglot, which takes
+/// queries apart and is the reader of lineage that ours is compared with.
+pub(crate) const TPC_PEERS: &[&str] = &[
+    "duckdb==1.5.5",
+    "duckdb-extension-tpch==1.5.5",
+    "duckdb-extension-tpcds==1.5.5",
+    "duckdb-extension-delta==1.5.5",
+    "sqlglot==30.30.0",
+];
+
+/// What asks an API by its reference.
+pub(crate) const API_PEERS: &[&str] = &["schemathesis==4.32.5"];
 
 /// Debezium, as Python calls it.
 pub(crate) const CHANGE_PEERS: &[&str] = &["pydbzengine==3.6.3.0"];
@@ -40,10 +52,6 @@ pub(crate) const RECOMMENDER_PEERS: &[&str] = &["implicit==0.7.3", "numpy==2.4.6
 
 /// dbt with the database of its example projects.
 pub(crate) const DBT_PEERS: &[&str] = &["dbt-core==1.11.16", "dbt-duckdb==1.11.1", "duckdb==1.5.5"];
-
-/// The reader of lineage that ours is compared with, and the queries of TPC-H.
-pub(crate) const LINEAGE_PEERS: &[&str] =
-    &["sqlglot==30.30.0", "duckdb==1.5.5", "duckdb-extension-tpch==1.5.5"];
 
 /// The forecasting library that ours is compared with.
 pub(crate) const FORECAST_PEERS: &[&str] =

@@ -1,11 +1,12 @@
 //! Acting: what the outbox holds leaves, once per idempotency key.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use flywheel_base::{Error, Result, Timestamp, digest};
+use flywheel_base::{Error, ErrorKind, Result, Timestamp, digest};
 use flywheel_connect::action::{ACTIONS, Action, ActionContext, Delivery, Outcome};
 use flywheel_project::resource::action::Guarantee;
 use flywheel_state::{Fence, OutboxEntry, OutboxStatus};
+use flywheel_warehouse::{Duplicates, WriteMode};
 
 use crate::context::Context;
 use crate::table::{ActionRow, SystemTable};
@@ -67,11 +68,17 @@ pub async fn act(ctx: &Context<'_>) -> Result<Acted> {
             by_action.entry(entry.action.clone()).or_default().push(entry);
         }
     }
+    // An action that cannot be built holds up no other one, and is told in the end.
+    let mut failed = None;
     for (name, mut entries) in by_action {
-        deliver(ctx, &name, taken.fence, &mut entries, &mut acted).await?;
+        match deliver(ctx, &name, taken.fence, &mut entries, &mut acted).await {
+            Err(error) if error.kind() == ErrorKind::Conflict => return Err(error),
+            Err(error) => failed = failed.or(Some(error)),
+            Ok(()) => {}
+        }
     }
     log(ctx).await?;
-    Ok(acted)
+    failed.map_or(Ok(acted), Err)
 }
 
 /// Delivers what is due of one action, part by part: leased, sent, settled.
@@ -218,14 +225,33 @@ async fn log(ctx: &Context<'_>) -> Result<()> {
     else {
         return Ok(());
     };
-    // A process that died after the append and before the mark left rows that are there already.
-    let sql = format!("select key from system.actions where turn between {first} and {last}");
-    let there: BTreeSet<String> =
-        ctx.frame_of_sql("system.actions", &sql).await?.ids("key")?.into_iter().collect();
-    let rows: Vec<ActionRow> =
-        ended.iter().filter(|entry| !there.contains(&entry.key)).map(shown).collect();
+    // A process that died after the append and before the mark left rows that are there already. One that a person has
+    // made due again is there as it ended before.
+    let sql = format!(
+        "select key, status, attempts, ended_at from system.actions where turn between {first} and {last}"
+    );
+    let frame = ctx.frame_of_sql("system.actions", &sql).await?;
+    let ends = frame.ids("status")?.into_iter().zip(frame.integers("attempts")?);
+    let ends = ends.zip(frame.times("ended_at")?);
+    let there: BTreeMap<String, _> = frame.ids("key")?.into_iter().zip(ends).collect();
+    let end_of = |entry: &OutboxEntry| {
+        let at = entry.ended_at.map(Timestamp::micros);
+        ((entry.status.name().to_owned(), Some(i64::from(entry.attempts))), at)
+    };
+    let rows: Vec<ActionRow> = ended
+        .iter()
+        .filter(|entry| there.get(&entry.key) != Some(&end_of(entry)))
+        .map(shown)
+        .collect();
     if !rows.is_empty() {
-        SystemTable::named("actions")?.append(ctx.lake, &rows, None).await?;
+        let again = rows.iter().any(|row| there.contains_key(&row.key));
+        let mode = if again {
+            let (key, duplicates) = (vec!["key".to_owned()], Duplicates::Refuse);
+            WriteMode::Merge { key, duplicates }
+        } else {
+            WriteMode::Append
+        };
+        SystemTable::named("actions")?.write(ctx.lake, mode, &rows, None).await?;
     }
     let keys: Vec<String> = ended.into_iter().map(|entry| entry.key).collect();
     ctx.store.mark_logged(&keys)?;

@@ -1,6 +1,6 @@
 //! Deciding: one row per unit of the audience, committed before anything leaves.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use flywheel_base::{Error, Result, Rng, Timestamp, digest};
 use flywheel_project::resource::policy::Policy;
@@ -101,21 +101,82 @@ pub async fn decide(ctx: &Context<'_>, name: &str) -> Result<Decided> {
     Ok(decided(Status::Decided, &rows, queued))
 }
 
-/// Decides for one unit now, outside of the turns, and queues what shall leave. The decision is committed when
-/// this returns. With a `key`, the same question again gets the same decision.
+/// A question for one unit, outside of the turns.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Question {
+    /// The policy.
+    pub policy: String,
+    /// The unit, as in `unit_id` of its audience.
+    pub unit: String,
+    /// The asker's name for the question: asked again, it gets the same decision.
+    pub key: Option<String>,
+}
+
+/// Decides for single units now, outside of the turns, and queues what shall leave. All decisions are committed
+/// together when this returns, and each question is answered on its own: one that cannot be, fails alone. The same
+/// question with the same key gets the same decision, also one of earlier; one without key is another question at
+/// each moment.
 ///
 /// The limit `caps.per_unit_every` holds as in a turn; `caps.per_turn` counts decisions of turns only.
 ///
 /// # Errors
-/// [`flywheel_base::ErrorKind::NotFound`] for an unknown policy and for a unit that its audience does not hold,
-/// [`flywheel_base::ErrorKind::Blocked`] if it is paused, if the unit was decided for too recently, or if there is
-/// nothing to choose; else those of [`decide`].
-pub async fn decide_one(
+/// Per question: [`flywheel_base::ErrorKind::NotFound`] for an unknown policy and for a unit that its audience does
+/// not hold, [`flywheel_base::ErrorKind::Blocked`] if it is paused, if the unit was decided for too recently, or if
+/// there is nothing to choose; else those of [`decide`].
+/// # Cost
+/// At most three queries and a choice per policy, and one commit to lake and metadata each for all of them.
+pub async fn decide_each(ctx: &Context<'_>, questions: &[Question]) -> Vec<Result<DecisionRow>> {
+    let mut of_policy: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+    for (place, question) in questions.iter().enumerate() {
+        of_policy.entry(&question.policy).or_default().push(place);
+    }
+    let mut answers: Vec<Option<Result<DecisionRow>>> = questions.iter().map(|_| None).collect();
+    let (mut fresh, mut leaving) = (Vec::new(), Vec::new());
+    for (name, places) in of_policy {
+        let asked: Vec<&Question> =
+            places.iter().filter_map(|place| questions.get(*place)).collect();
+        let of_policy = match answer(ctx, name, &asked, &mut fresh).await {
+            Ok(answers) => answers,
+            Err(error) => asked.iter().map(|_| Err(error.again())).collect(),
+        };
+        for (place, answered) in places.into_iter().zip(of_policy) {
+            // Entries that are there already, as after an answer that got lost, are left as they are.
+            let answered = answered.and_then(|row| {
+                if let Some(policy) = ctx.project.policies.get(name) {
+                    leaving.extend(entries(policy, std::slice::from_ref(&row), ctx.now)?);
+                }
+                Ok(row)
+            });
+            if let Some(slot) = answers.get_mut(place) {
+                *slot = Some(answered);
+            }
+        }
+    }
+    let failed = commit(ctx, &fresh, &leaving).await.err();
+    let unanswered = || Err(Error::internal("a question was left out"));
+    let answers = answers.into_iter().map(|answered| answered.unwrap_or_else(unanswered));
+    answers
+        .map(|answered| match (&failed, answered) {
+            (Some(error), Ok(_)) => Err(error.again()),
+            (_, answered) => answered,
+        })
+        .collect()
+}
+
+async fn commit(ctx: &Context<'_>, rows: &[DecisionRow], leaving: &[OutboxEntry]) -> Result<()> {
+    if !rows.is_empty() {
+        SystemTable::named("decisions")?.append(ctx.lake, rows, None).await?;
+    }
+    ctx.store.enqueue(leaving).map(|_| ())
+}
+
+/// Answers the questions for one policy; rows that are not logged yet go to `fresh`.
+async fn answer(
     ctx: &Context<'_>,
     name: &str,
-    unit: &str,
-    key: Option<&str>,
-) -> Result<DecisionRow> {
+    asked: &[&Question],
+    fresh: &mut Vec<DecisionRow>,
+) -> Result<Vec<Result<DecisionRow>>> {
     let policies = &ctx.project.policies;
     let policy = policies.get(name).ok_or_else(|| {
         Error::not_found(format!("no policy \"{name}\""))
@@ -125,73 +186,139 @@ pub async fn decide_one(
         return Err(Error::blocked(format!("policy \"{name}\" is paused: {reason}"))
             .hint(format!("`flywheel policy resume {name}` lets it go on.")));
     }
-    let id = match key {
-        Some(key) => digest::short(&[b"asked", name.as_bytes(), key.as_bytes(), unit.as_bytes()]),
-        None => decision_id(ctx, name, unit),
-    };
-    let known = decisions_where(ctx, name, &format!("decision_id = {}", quoted(&id))).await?;
-    let row = match known.into_iter().next() {
-        Some(row) => row,
-        None => {
-            let row = decide_now(ctx, (name, policy), unit, id).await?;
-            let rows = std::slice::from_ref(&row);
-            SystemTable::named("decisions")?.append(ctx.lake, rows, None).await?;
-            row
+    let id_of = |question: &Question| match &question.key {
+        Some(key) => {
+            let parts = [name.as_bytes(), key.as_bytes(), question.unit.as_bytes()];
+            digest::short(&[b"asked", parts[0], parts[1], parts[2]])
         }
+        // A turn may be deciding for the same unit at the same moment: its decisions have ids of their own.
+        None => digest::short(&[b"asked-at", decision_id(ctx, name, &question.unit).as_bytes()]),
     };
-    // Entries that are there already, as after an answer that got lost, are left as they are.
-    ctx.store.enqueue(&entries(policy, std::slice::from_ref(&row), ctx.now)?)?;
-    Ok(row)
+    let ids: Vec<String> = asked.iter().map(|question| id_of(question)).collect();
+    let mut conditions = Vec::new();
+    for (keyed, when) in
+        [(true, String::new()), (false, format!("decided_at = {} and ", literal(ctx.now)))]
+    {
+        let of_kind = asked.iter().zip(&ids).filter(|(one, _)| one.key.is_some() == keyed);
+        let list = list_of(of_kind.map(|(_, id)| id.as_str()));
+        if !list.is_empty() {
+            conditions.push(format!("({when}decision_id in ({list}))"));
+        }
+    }
+    let known = decisions_where(ctx, name, &format!("({})", conditions.join(" or "))).await?;
+    let mut rows: BTreeMap<String, Result<DecisionRow>> =
+        known.into_iter().map(|row| (row.decision_id.clone(), Ok(row))).collect();
+    let mut open: Vec<(String, &str)> = Vec::new();
+    for (question, id) in asked.iter().zip(&ids) {
+        if !rows.contains_key(id) && !open.iter().any(|(earlier, _)| earlier == id) {
+            open.push((id.clone(), question.unit.as_str()));
+        }
+    }
+    if !open.is_empty() {
+        for (id, row) in decide_now(ctx, (name, policy), &open).await? {
+            fresh.extend(row.as_ref().ok().cloned());
+            rows.insert(id, row);
+        }
+    }
+    let of_id = |id: &String| match rows.get(id) {
+        Some(Ok(row)) => Ok(row.clone()),
+        Some(Err(error)) => Err(error.again()),
+        None => Err(Error::internal(format!("policy \"{name}\" left a question out"))),
+    };
+    Ok(ids.iter().map(of_id).collect())
 }
 
+/// Decides for units that were not decided for under these ids.
 async fn decide_now(
     ctx: &Context<'_>,
     (name, policy): (&str, &Policy),
-    id_of_unit: &str,
-    id: String,
-) -> Result<DecisionRow> {
+    open: &[(String, &str)],
+) -> Result<Vec<(String, Result<DecisionRow>)>> {
     let what = format!("policy \"{name}\": audience");
     let audience = ctx.render(&policy.audience).map_err(|e| e.context(&what))?;
     let audience = audience.trim().trim_end_matches(';');
+    let wanted: BTreeSet<&str> = open.iter().map(|(_, unit)| *unit).collect();
+    let list = list_of(wanted.into_iter());
     let sql = format!(
-        "select * from (\n{audience}\n) as audience where cast(unit_id as varchar) = {}",
-        quoted(id_of_unit)
+        "select * from (\n{audience}\n) as audience where cast(unit_id as varchar) in ({list})"
     );
-    let frame = ctx.frame_of_sql(&what, &sql).await?;
-    let ids = frame.ids("unit_id")?;
-    if ids.len() > 1 {
-        return Err(Error::invalid(format!("{what}: unit \"{id_of_unit}\" occurs more than once"))
-            .hint("One row per unit: add `group by unit_id` or `select distinct`."));
-    }
-    let Some(mut columns) = frame.objects()?.into_iter().next() else {
-        return Err(Error::not_found(format!("{what} does not hold the unit \"{id_of_unit}\""))
-            .hint(
-                "Units are found in tables as they were built last; see the policy's `audience`.",
-            ));
-    };
-    columns.remove("unit_id");
     let caps = caps_of(name);
-    if ids_of(recently_decided(ctx, name, policy, &caps)).await?.contains(id_of_unit) {
-        return Err(Error::blocked(format!(
-            "policy \"{name}\" has decided for the unit \"{id_of_unit}\" within `caps.per_unit_every`"
-        )));
+    let recent = recently_decided(ctx, name, policy, &caps, &format!(" and unit_id in ({list})"));
+    let frame = ctx.frame_of_sql(&what, &sql).await?;
+    let mut held: BTreeMap<String, Vec<Map<String, Value>>> = BTreeMap::new();
+    for (id, mut columns) in frame.ids("unit_id")?.into_iter().zip(frame.objects()?) {
+        columns.remove("unit_id");
+        held.entry(id).or_default().push(columns);
     }
-    let units = [Unit { id: id_of_unit.to_owned(), columns }];
-    let [unit] = &units;
+    let mut recent = ids_of(recent).await?;
+    let mut decided: Vec<(String, Result<DecisionRow>)> = Vec::with_capacity(open.len());
+    let (mut units, mut ids) = (Vec::new(), Vec::new());
+    for (id, unit) in open {
+        match eligible_now(name, policy, unit, held.get(*unit), &mut recent) {
+            Ok(columns) => {
+                units.push(Unit { id: (*unit).to_owned(), columns });
+                ids.push(id.clone());
+            }
+            Err(error) => decided.push((id.clone(), Err(error))),
+        }
+    }
+    if units.is_empty() {
+        return Ok(decided);
+    }
     let chooser = Chooser::load(ctx, name, policy, &units).await?;
-    let seed = seed_of(ctx, name, unit);
-    let choice = chooser.choose(unit, &mut Rng::new(seed))?;
-    let choice = choice.filter(|choice| chooser.affords(choice, &mut 0.0)).ok_or_else(|| {
-        Error::blocked(format!("policy \"{name}\" has nothing for the unit \"{id_of_unit}\""))
-    })?;
-    let held =
-        digest::unit_interval(&format!("holdout/{name}"), id_of_unit) < policy.holdout.value();
-    row(ctx, name, policy, &policy_version(policy)?, unit, choice, held, (seed, id))
+    let (version, holdout) = (policy_version(policy)?, policy.holdout.value());
+    for (unit, id) in units.iter().zip(ids) {
+        let seed = seed_of(ctx, name, unit);
+        let made = chooser.choose(unit, &mut Rng::new(seed)).and_then(|choice| {
+            let choice = choice.filter(|choice| chooser.affords(choice, &mut 0.0));
+            let choice = choice.ok_or_else(|| {
+                Error::blocked(format!(
+                    "policy \"{name}\" has nothing for the unit \"{}\"",
+                    unit.id
+                ))
+            })?;
+            let held = digest::unit_interval(&format!("holdout/{name}"), &unit.id) < holdout;
+            row(ctx, name, policy, &version, unit, choice, held, (seed, id.clone()))
+        });
+        decided.push((id, made));
+    }
+    Ok(decided)
 }
 
-/// A text as SQL has it.
-fn quoted(text: &str) -> String {
-    format!("'{}'", text.replace('\'', "''"))
+/// The columns of a unit that may be decided for now; it may not again, as far as the policy has such a cap.
+fn eligible_now(
+    name: &str,
+    policy: &Policy,
+    unit: &str,
+    held: Option<&Vec<Map<String, Value>>>,
+    recent: &mut HashSet<String>,
+) -> Result<Map<String, Value>> {
+    let what = format!("policy \"{name}\": audience");
+    let columns = match held.map(Vec::as_slice).unwrap_or_default() {
+        [columns] => columns.clone(),
+        [] => {
+            return Err(Error::not_found(format!("{what} does not hold the unit \"{unit}\"")).hint(
+                "Units are found in tables as they were built last; see the policy's `audience`.",
+            ));
+        }
+        _ => {
+            return Err(Error::invalid(format!("{what}: unit \"{unit}\" occurs more than once"))
+                .hint("One row per unit: add `group by unit_id` or `select distinct`."));
+        }
+    };
+    let new = recent.insert(unit.to_owned());
+    if policy.caps.per_unit_every.is_some() && !new {
+        return Err(Error::blocked(format!(
+            "policy \"{name}\" has decided for the unit \"{unit}\" within `caps.per_unit_every`"
+        )));
+    }
+    Ok(columns)
+}
+
+/// Texts as SQL has them in a list.
+fn list_of<'a>(texts: impl Iterator<Item = &'a str>) -> String {
+    let quoted = texts.map(|text| format!("'{}'", text.replace('\'', "''")));
+    quoted.collect::<Vec<_>>().join(", ")
 }
 
 fn paused(ctx: &Context<'_>, name: &str, policy: &Policy) -> Result<Option<String>> {
@@ -211,7 +338,7 @@ fn due(now: Timestamp, last: &Checkpoint, policy: &Policy) -> bool {
 /// Decides for every eligible unit; the result depends on declared files, tables and moment alone.
 async fn decide_rows(ctx: &Context<'_>, name: &str, policy: &Policy) -> Result<Vec<DecisionRow>> {
     let (what, caps) = (format!("policy \"{name}\": audience"), caps_of(name));
-    let recent = recently_decided(ctx, name, policy, &caps);
+    let recent = recently_decided(ctx, name, policy, &caps, "");
     let frame = ctx.frame(&what, &policy.audience).await?;
     let eligible = eligible(ctx, name, &frame, &ids_of(recent).await?)?;
     let version = policy_version(policy)?;
@@ -302,17 +429,19 @@ fn caps_of(name: &str) -> String {
     format!("policy \"{name}\": caps")
 }
 
-/// Asks which units may not be decided for again yet; nothing to ask if the policy has no such cap.
+/// Asks which units may not be decided for again yet, of those of `condition`; nothing to ask if the policy has no
+/// such cap.
 fn recently_decided<'w>(
     ctx: &Context<'_>,
     name: &str,
     policy: &Policy,
     what: &'w str,
+    condition: &str,
 ) -> Option<Pending<'w>> {
     let every = policy.caps.per_unit_every?;
     let since = ctx.now.plus_micros(-every.micros);
     let sql = format!(
-        "select distinct unit_id from system.decisions where policy = '{name}' and decided_at > {}",
+        "select distinct unit_id from system.decisions where policy = '{name}' and decided_at > {}{condition}",
         literal(since)
     );
     Some(ctx.begin(what, sql))

@@ -21,7 +21,7 @@ use serde_json::json;
 use crate::choose::experiment::split_of;
 use crate::context::{Context, location};
 use crate::decide::TREATMENT;
-use crate::outcome::{ByUnit, Decision, attribute, events_of, literal};
+use crate::outcome::{ByUnit, Decision, attribute, events_of, is_measured, literal, measured};
 use crate::table::{ExperimentRow, SystemTable};
 
 /// Who moves the checkpoint of the rows.
@@ -269,10 +269,11 @@ async fn units(
         "select d.decision_id, d.unit_id, d.decided_at, d.action, coalesce(o.outcomes, 0) as outcomes, o.value
          from system.decisions d
          left join (select decision_id, count(*) as outcomes, sum(value) as value
-                    from system.outcomes where policy = '{name}' group by decision_id) o
+                    from system.outcomes where policy = '{name}' and {} group by decision_id) o
            on o.decision_id = d.decision_id
          where d.policy = '{name}' and d.arm = '{TREATMENT}' and d.candidates_digest = '{}' and d.decided_at <= {}
          order by d.unit_id, d.decided_at, d.decision_id",
+        measured(),
         split_of(name, experiment),
         literal(until)
     );
@@ -331,7 +332,8 @@ async fn guarded(
             literal(ctx.now)
         );
         let events = events_of(ctx, &what, &sql).await?;
-        for row in attribute(decisions, &events, outcome.window.micros, ctx.now) {
+        let rows = attribute(decisions, &events, outcome.window.micros, ctx.now);
+        for row in rows.iter().filter(|row| is_measured(row)) {
             let sum = units.get_mut(&row.unit_id).and_then(|unit| unit.guarded.get_mut(at));
             if let Some(sum) = sum {
                 *sum += row.value.unwrap_or(1.0);

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 use flywheel_algo::stats::lift::{Arm, lift};
 use flywheel_algo::stats::{Interval, sequence, srm};
-use flywheel_base::{Result, Timestamp};
+use flywheel_base::{Error, Result, Timestamp};
 use flywheel_project::resource::policy::{Choose, Guardrails, Policy};
 use flywheel_state::PolicyState;
 use flywheel_warehouse::Checkpoint;
@@ -37,6 +37,8 @@ struct Arms {
     treated_value: Arm,
     held_value: Arm,
     measured: i64,
+    /// How many of the measured decisions are in treatment.
+    treated_decisions: i64,
 }
 
 /// Measures every policy that says what counts as success, records the rows in one commit, takes promotions back
@@ -121,6 +123,7 @@ fn arms(sums: &[Sum<'_>]) -> Result<BTreeMap<String, Arms>> {
         let (rate, worth) = if sum.arm == HOLDOUT {
             (&mut arms.held, &mut arms.held_value)
         } else {
+            arms.treated_decisions += sum.decisions;
             (&mut arms.treated, &mut arms.treated_value)
         };
         rate.add(hits, size)?;
@@ -131,8 +134,9 @@ fn arms(sums: &[Sum<'_>]) -> Result<BTreeMap<String, Arms>> {
 
 /// The row of one policy, without what it decided this turn.
 fn row(ctx: &Context<'_>, name: &str, policy: &Policy, arms: &Arms) -> Result<LiftRow> {
-    let rate = lift(&arms.treated, &arms.held, CONFIDENCE)?;
-    let value = lift(&arms.treated_value, &arms.held_value, CONFIDENCE)?;
+    let difference = lift(&arms.treated, &arms.held, CONFIDENCE)?.absolute;
+    let interval = rate_interval(arms)?;
+    let value = value_interval(arms)?;
     Ok(LiftRow {
         turn: ctx.turn,
         at: ctx.now,
@@ -143,15 +147,55 @@ fn row(ctx: &Context<'_>, name: &str, policy: &Policy, arms: &Arms) -> Result<Li
         holdout_units: i64::try_from(arms.held.units()).unwrap_or(i64::MAX),
         treated_rate: arms.treated.rate(),
         holdout_rate: arms.held.rate(),
-        lift: rate.absolute.map(|interval| interval.estimate),
-        lower: rate.absolute.map(|interval| interval.low),
-        upper: rate.absolute.map(|interval| interval.high),
-        value_lift: value.absolute.map(|interval| interval.estimate),
-        value_lower: value.absolute.map(|interval| interval.low),
-        value_upper: value.absolute.map(|interval| interval.high),
+        lift: difference.map(|difference| difference.estimate),
+        lower: interval.map(|interval| interval.low),
+        upper: interval.map(|interval| interval.high),
+        value_lift: value.map(|interval| interval.estimate),
+        value_lower: value.map(|interval| interval.low),
+        value_upper: value.map(|interval| interval.high),
         split_p: split_p(policy, arms)?,
         artifact: None,
     })
+}
+
+/// The interval of the difference of rates.
+///
+/// An arm whose units are all alike, as a small holdout without any success, shows no spread, and taking that for none
+/// would make the interval far too narrow. Then both arms are counted with two units more, one of which has success each
+/// time and one never.
+/// # Source
+/// Agresti and Caffo 2000, who add one success and one failure to each sample.
+fn rate_interval(arms: &Arms) -> Result<Option<Interval>> {
+    if shows_spread(&arms.treated) && shows_spread(&arms.held) {
+        return Ok(lift(&arms.treated, &arms.held, CONFIDENCE)?.absolute);
+    }
+    let with_two_more = |arm: &Arm, decisions: i64| {
+        let mut more = *arm;
+        if arm.units() > 0 {
+            let size = decisions as f64 / arm.units() as f64;
+            more.add(size, size)?;
+            more.add(0.0, size)?;
+        }
+        Ok::<Arm, Error>(more)
+    };
+    let treated = with_two_more(&arms.treated, arms.treated_decisions)?;
+    let held = with_two_more(&arms.held, arms.measured - arms.treated_decisions)?;
+    // Of one unit nothing is said, as always.
+    let enough = arms.treated.rate_variance().is_some() && arms.held.rate_variance().is_some();
+    Ok(lift(&treated, &held, CONFIDENCE)?.absolute.filter(|_| enough))
+}
+
+/// The difference in value with its interval; none while an arm shows no spread, because a value has no bounds by which
+/// to judge what may have been missed.
+fn value_interval(arms: &Arms) -> Result<Option<Interval>> {
+    let (treated, held) = (&arms.treated_value, &arms.held_value);
+    let known = shows_spread(treated) && shows_spread(held);
+    Ok(lift(treated, held, CONFIDENCE)?.absolute.filter(|_| known))
+}
+
+/// Whether the units of an arm differ.
+fn shows_spread(arm: &Arm) -> bool {
+    arm.rate_variance().is_some_and(|variance| variance > 0.0)
 }
 
 /// The sample ratio check: do units fall into the arms as declared?
@@ -224,4 +268,57 @@ fn guard(ctx: &Context<'_>, name: &str, policy: &Policy, arms: &Arms) -> Result<
         &PolicyState { paused: true, reason: Some(reason), ..state },
         ctx.now,
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Arms of so many units with one decision each, of which so many had success.
+    fn arms((treated, hits): (i64, i64), (held, kept): (i64, i64)) -> Arms {
+        let mut arms = Arms { treated_decisions: treated, ..Arms::default() };
+        for (count, hits, rate, worth) in [
+            (treated, hits, &mut arms.treated, &mut arms.treated_value),
+            (held, kept, &mut arms.held, &mut arms.held_value),
+        ] {
+            for n in 0..count {
+                let hit = f64::from(u8::from(n < hits));
+                rate.add(hit, 1.0).unwrap();
+                worth.add(7.0 * hit, 1.0).unwrap();
+            }
+            arms.measured += count;
+        }
+        arms
+    }
+
+    #[test]
+    fn a_holdout_without_success_is_no_proof_of_lift() {
+        // Fisher's exact test gives p = 1 for 5 of 100 against 0 of 10.
+        let found = rate_interval(&arms((100, 5), (10, 0))).unwrap().unwrap();
+        assert!(found.low < 0.0 && found.high > 0.05, "{found:?}");
+        assert_eq!(value_interval(&arms((100, 5), (10, 0))).unwrap(), None);
+        // It gives p < 1e-15 for 50 of 100 against 0 of 100.
+        let found = rate_interval(&arms((100, 50), (100, 0))).unwrap().unwrap();
+        assert!(found.low > 0.35 && found.contains(0.5), "{found:?}");
+    }
+
+    #[test]
+    fn no_success_at_all_is_not_known_to_be_no_effect() {
+        let width = |n| {
+            let found = rate_interval(&arms((n, 0), (n, 0))).unwrap().unwrap();
+            assert!(found.contains(0.0));
+            found.high - found.low
+        };
+        assert!(width(20) > 0.15 && width(2_000) < 0.005, "{} {}", width(20), width(2_000));
+        assert_eq!(rate_interval(&arms((20, 0), (1, 0))).unwrap(), None);
+        assert_eq!(rate_interval(&arms((20, 3), (0, 0))).unwrap(), None);
+    }
+
+    #[test]
+    fn where_units_differ_the_interval_is_that_of_the_sums() {
+        let arms = arms((400, 40), (100, 4));
+        let plain = lift(&arms.treated, &arms.held, CONFIDENCE).unwrap().absolute;
+        assert_eq!(rate_interval(&arms).unwrap(), plain);
+        assert!(value_interval(&arms).unwrap().is_some());
+    }
 }

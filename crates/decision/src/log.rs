@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use crate::context::Context;
 use crate::decide::TREATMENT;
-use crate::outcome::{joined_through, literal};
+use crate::outcome::{joined_through, literal, measured};
 
 /// How many decisions are read at once, give or take those of one moment.
 const DECISIONS_AT_ONCE: usize = 100_000;
@@ -142,10 +142,11 @@ pub(crate) async fn decisions(
                 coalesce(o.outcomes, 0) as outcomes, coalesce(o.value, 0) as value
          from system.decisions d
          left join (select decision_id, count(*) as outcomes, sum(value) as value
-                    from system.outcomes where policy = '{policy}' group by decision_id) o
+                    from system.outcomes where policy = '{policy}' and {} group by decision_id) o
            on o.decision_id = d.decision_id
          where d.policy = '{policy}' and d.arm = '{TREATMENT}' and d.decided_at >= {} and d.decided_at <= {}
          order by d.decided_at, d.decision_id",
+        measured(),
         literal(Timestamp::from_micros(first)),
         literal(Timestamp::from_micros(last))
     );

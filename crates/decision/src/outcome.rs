@@ -1,8 +1,11 @@
 //! Outcomes: events of the outside world, joined to the decisions they are counted for.
 //!
-//! An event that names its decision is counted for it; any other is counted for the latest decision
-//! of the policy about the same unit whose window it falls into. Both arms are treated alike. Events
-//! are looked for over the window and as long again, so that late ones are found.
+//! An event that names its decision belongs to it; any other to the latest decision of the policy about the same
+//! unit whose window it falls into. An event after the window of the decision it names is kept and not measured:
+//! units in the holdout get nothing that could name a decision, so it would count in one arm only.
+//!
+//! Events are looked for over the window and as long again, so that late ones are found; how long ago that is counts
+//! from the last time events were joined, so that nothing is missed between turns that lie further apart than a window.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -51,17 +54,17 @@ pub async fn join(ctx: &Context<'_>) -> Result<BTreeMap<String, usize>> {
         .collect();
     let mut counts: BTreeMap<String, usize> =
         declared.iter().map(|(name, _)| ((*name).to_owned(), 0)).collect();
-    let last = ctx.checkpoint(&location("system/outcomes")?, APP).await?;
-    let committed = last.map_or(0, |last| last.sequence);
+    let committed = committed(ctx).await?;
     if declared.is_empty() || committed >= ctx.now.micros() {
         return Ok(counts);
     }
-    let decisions = decisions_since(ctx, &declared);
+    let joined = joined_after(ctx, committed)?.map_or(ctx.now, Timestamp::from_micros).min(ctx.now);
+    let decisions = decisions_since(ctx, &declared, joined);
     let mut events: BTreeMap<String, Vec<Event>> = BTreeMap::new();
     let mut queries = Vec::with_capacity(declared.len());
     for (name, outcome) in &declared {
         // Policies often count the same events: they are read once.
-        let (what, sql) = events_query(ctx, name, outcome)?;
+        let (what, sql) = events_query(ctx, name, outcome, joined)?;
         if !events.contains_key(&sql) {
             events.insert(sql.clone(), events_of(ctx, &what, &sql).await?);
         }
@@ -102,16 +105,20 @@ pub async fn join(ctx: &Context<'_>) -> Result<BTreeMap<String, usize>> {
 /// # Errors
 /// Those of lake and metadata.
 pub(crate) async fn joined_through(ctx: &Context<'_>) -> Result<Option<i64>> {
+    joined_after(ctx, committed(ctx).await?)
+}
+
+/// The moment of the newest commit of outcomes, in microseconds since the epoch (UTC); 0 before the first.
+async fn committed(ctx: &Context<'_>) -> Result<i64> {
     let last = ctx.checkpoint(&location("system/outcomes")?, APP).await?;
-    let committed = last.map_or(0, |last| last.sequence);
+    Ok(last.map_or(0, |last| last.sequence))
+}
+
+/// As [`joined_through`], with the moment of the newest commit.
+fn joined_after(ctx: &Context<'_>, committed: i64) -> Result<Option<i64>> {
     let idle = ctx.store.idle_position(APP, committed)?;
     let idle = idle.and_then(|position| position.get("at")?.as_i64());
     Ok(Some(committed.max(idle.unwrap_or_default())).filter(|at| *at > 0))
-}
-
-/// Since when decisions and events of a policy count.
-fn since(ctx: &Context<'_>, outcome: &Outcome) -> Timestamp {
-    final_before(ctx.now, outcome)
 }
 
 /// The moment before which no decision of a policy can gain an outcome any more, once those of `now` are joined.
@@ -119,9 +126,13 @@ pub(crate) fn final_before(now: Timestamp, outcome: &Outcome) -> Timestamp {
     now.plus_micros(outcome.window.micros.saturating_mul(-2))
 }
 
-/// Asks for the decisions of each policy that events can still be counted for.
-fn decisions_since(ctx: &Context<'_>, declared: &[(&str, &Outcome)]) -> Pending<'static> {
-    let starts = declared.iter().map(|(name, outcome)| (name, since(ctx, outcome)));
+/// Asks for the decisions of each policy that could still gain an outcome when events were last joined.
+fn decisions_since(
+    ctx: &Context<'_>,
+    declared: &[(&str, &Outcome)],
+    joined: Timestamp,
+) -> Pending<'static> {
+    let starts = declared.iter().map(|(name, outcome)| (name, final_before(joined, outcome)));
     let each = starts
         .clone()
         .map(|(name, since)| format!("(policy = '{name}' and decided_at >= {})", literal(since)));
@@ -154,12 +165,17 @@ fn by_policy(frame: &Frame<'_>) -> Result<HashMap<String, ByUnit>> {
 }
 
 /// What the query is called in messages, and the query for the events of a policy.
-fn events_query(ctx: &Context<'_>, name: &str, outcome: &Outcome) -> Result<(String, String)> {
+fn events_query(
+    ctx: &Context<'_>,
+    name: &str,
+    outcome: &Outcome,
+    joined: Timestamp,
+) -> Result<(String, String)> {
     let what = format!("policy \"{name}\": outcome events");
     let events = ctx.render(&outcome.events).map_err(|e| e.context(&what))?;
     let sql = format!(
         "select * from ({events}) as events where at > {} and at <= {}",
-        literal(since(ctx, outcome)),
+        literal(final_before(joined, outcome)),
         literal(ctx.now)
     );
     Ok((what, sql))
@@ -194,7 +210,24 @@ async fn known_since(ctx: &Context<'_>, since: Timestamp) -> Result<HashSet<Stri
     Ok(ctx.frame_of_sql("outcomes", &sql).await?.ids("outcome_id")?.into_iter().collect())
 }
 
-/// Counts each event for at most one decision.
+/// How an event that names its decision is joined to it.
+const BY_ID: &str = "decision-id";
+/// How one is that names its decision and comes after the window of it.
+const AFTER_WINDOW: &str = "after-window";
+/// How one that names no decision is joined.
+const BY_WINDOW: &str = "window";
+
+/// The condition on `system.outcomes` under which rows are measured.
+pub(crate) fn measured() -> String {
+    format!("attribution <> '{AFTER_WINDOW}'")
+}
+
+/// Whether a row is measured.
+pub(crate) fn is_measured(row: &OutcomeRow) -> bool {
+    row.attribution != AFTER_WINDOW
+}
+
+/// Joins each event to at most one decision.
 pub(crate) fn attribute(
     decisions: &ByUnit,
     events: &[Event],
@@ -204,14 +237,17 @@ pub(crate) fn attribute(
     let mut rows = Vec::new();
     for event in events {
         let Some(of_unit) = decisions.get(&event.unit) else { continue };
-        let inside = |decision: &&Decision| {
-            decision.at <= event.at && event.at < decision.at.saturating_add(window)
-        };
-        let (decision, attribution) = match &event.decision {
-            Some(id) => (of_unit.iter().find(|decision| decision.id == *id), "decision-id"),
-            None => (of_unit.iter().rev().find(inside), "window"),
+        let before_end = |decision: &Decision| event.at < decision.at.saturating_add(window);
+        let decision = match &event.decision {
+            Some(id) => of_unit.iter().find(|decision| decision.id == *id),
+            None => of_unit.iter().rev().find(|one| one.at <= event.at && before_end(one)),
         };
         let Some(decision) = decision else { continue };
+        let attribution = match &event.decision {
+            None => BY_WINDOW,
+            Some(_) if before_end(decision) => BY_ID,
+            Some(_) => AFTER_WINDOW,
+        };
         rows.push(OutcomeRow {
             outcome_id: digest::short(&[b"outcome", decision.id.as_bytes(), event.id.as_bytes()]),
             decision_id: decision.id.clone(),
@@ -270,8 +306,19 @@ mod tests {
         assert_eq!(counted(&[event("first", 120, None)]), [pair("first", "d1")]);
         assert_eq!(counted(&[event("both", 160, None)]), [pair("both", "d2")]);
         assert_eq!(counted(&[event("at-end", 250, None)]), [], "a window is half open");
-        assert_eq!(counted(&[event("named", 900, Some("d1"))]), [pair("named", "d1")]);
+        assert_eq!(counted(&[event("named", 160, Some("d1"))]), [pair("named", "d1")]);
         assert_eq!(counted(&[event("twice", 160, None), event("twice", 160, None)]).len(), 1);
+    }
+
+    #[test]
+    fn an_event_after_the_window_of_the_decision_it_names_is_kept_and_not_measured() {
+        let how = |at| {
+            let events = [event("e", at, Some("d1"))];
+            let rows = attribute(&decisions(), &events, 100, Timestamp::from_micros(1_000));
+            rows[0].attribution.clone()
+        };
+        assert_eq!([how(199), how(200), how(900)], [BY_ID, AFTER_WINDOW, AFTER_WINDOW]);
+        assert_eq!(how(99), BY_ID, "clocks of others may be behind");
     }
 
     #[test]

@@ -153,7 +153,11 @@ impl SystemTable {
     ) -> Result<Commit> {
         let batch = self.batch(rows)?;
         let rows = RowStream::from_batches(self.schema(), vec![batch]);
-        let verb = if mode == WriteMode::Append { "append" } else { "replace" };
+        let verb = match mode {
+            WriteMode::Append => "append",
+            WriteMode::Merge { .. } => "merge",
+            _ => "replace",
+        };
         let mut write = Write::new(mode, rows, format!("{verb} {}", self.name)).add_columns();
         write.checkpoint = checkpoint;
         lake.write(&self.location()?, write).await

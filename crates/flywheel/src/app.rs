@@ -112,8 +112,15 @@ fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<Exit> {
         .thread_stack_size(THREAD_STACK_BYTES)
         .build()
         .map_err(|e| Error::internal("no async runtime").caused_by(e))?;
-    runtime.block_on((command.run)(matches.clone(), app))
+    let done = runtime.block_on((command.run)(matches.clone(), app));
+    // What somebody stopped waiting for, such as a receiver that does not answer, does not hold up the end. What it leaves
+    // behind is what a kill would.
+    runtime.shutdown_timeout(LEFT_TIME);
+    done
 }
+
+/// How long threads that nobody waits for may go on once a command has ended.
+const LEFT_TIME: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// Deeply nested SQL is planned recursively.
 const THREAD_STACK_BYTES: usize = 8 << 20;

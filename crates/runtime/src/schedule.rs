@@ -202,17 +202,42 @@ fn belongs(task: &str, name: &str) -> bool {
     task.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }
 
-/// The tasks of the attempt before, and whether they succeeded.
+/// The tasks of the attempts before, and whether they succeeded when they were last done.
 fn done_before(
     workspace: &Workspace,
     scheduled: &ScheduledRun,
     kind: &str,
 ) -> Result<BTreeMap<String, bool>> {
-    let Some(run_id) = &scheduled.goes_on_from else { return Ok(BTreeMap::new()) };
-    let tasks = workspace.store.run(run_id)?.map(|(_, tasks)| tasks).unwrap_or_default();
-    let tasks = tasks.into_iter().filter(|task| task.kind == kind);
-    Ok(tasks.map(|task| (task.name, task.status == "succeeded")).collect())
+    let mut done = BTreeMap::new();
+    for run_id in attempts_before(workspace, scheduled)? {
+        let tasks = workspace.store.run(&run_id)?.map(|(_, tasks)| tasks).unwrap_or_default();
+        let tasks = tasks.into_iter().filter(|task| task.kind == kind);
+        done.extend(tasks.map(|task| (task.name, task.status == "succeeded")));
+    }
+    Ok(done)
 }
+
+/// The runs of all attempts before, oldest first: an attempt leaves out what the one before had done, so the last one alone
+/// does not tell. A run that goes on from another one's attempt goes on from all of that one's.
+fn attempts_before(workspace: &Workspace, scheduled: &ScheduledRun) -> Result<Vec<String>> {
+    let of = |run: &ScheduledRun| -> Vec<String> {
+        run.attempts.iter().filter_map(|attempt| attempt.run_id.clone()).collect()
+    };
+    let mut all = of(scheduled);
+    let mut from = scheduled.goes_on_from.clone();
+    let known = workspace.store.schedule_runs(Some(&scheduled.schedule), EARLIER_MAX)?;
+    while let Some(run_id) = from.take().filter(|run_id| !all.contains(run_id)) {
+        let earlier = known.iter().find(|run| of(run).contains(&run_id));
+        let mut before = earlier.map_or_else(|| vec![run_id], of);
+        from = earlier.and_then(|run| run.goes_on_from.clone());
+        before.append(&mut all);
+        all = before;
+    }
+    Ok(all)
+}
+
+/// How many runs of a schedule are looked through for the one that another goes on from.
+const EARLIER_MAX: u32 = 1_000;
 
 /// Does a job that is no turn; a reason if it ended well but data holds something back.
 ///
@@ -337,10 +362,7 @@ pub fn ask(workspace: &Workspace, asked: Asked) -> Result<ScheduledRun> {
         ScheduleEffect::Added { ids } => ids.into_iter().next(),
         _ => None,
     });
-    let id = added.ok_or_else(|| {
-        Error::exhausted(format!("too many runs of schedule \"{name}\" wait already"))
-            .hint("Wait until some have ended, or cancel some.")
-    })?;
+    let id = added.ok_or_else(|| too_many(&name))?;
     workspace.store.schedule_run(&id)?.ok_or_else(|| {
         let at = moment.map_or_else(String::new, |at| format!(" for {at}"));
         Error::internal(format!("the run of \"{name}\"{at} was added and is not there"))
@@ -351,7 +373,7 @@ pub fn ask(workspace: &Workspace, asked: Asked) -> Result<ScheduledRun> {
 ///
 /// # Errors
 /// [`ErrorKind::NotFound`] for an unknown schedule; [`ErrorKind::Invalid`] if it has no moments, the span has none or
-/// too many, or reaches into the future.
+/// too many, or reaches into the future; [`ErrorKind::Exhausted`] if too many wait, and then none is added.
 pub fn backfill(
     workspace: &Workspace,
     name: &str,
@@ -382,20 +404,24 @@ pub fn backfill(
         return Err(Error::invalid(format!("the span has more than {BACKFILL_MAX} moments"))
             .hint("Ask for a part of it."));
     }
-    for moment in &moments {
-        step(
-            workspace,
-            ScheduleEvent::Asked(Asked {
-                schedule: name.to_owned(),
-                cause: Cause::Backfill,
-                moment: Some(*moment),
-                by: by.to_owned(),
-                mark: None,
-                goes_on_from: None,
-            }),
-        )?;
+    let asked = |moment: &Timestamp| Asked {
+        schedule: name.to_owned(),
+        cause: Cause::Backfill,
+        moment: Some(*moment),
+        by: by.to_owned(),
+        mark: None,
+        goes_on_from: None,
+    };
+    let all = moments.iter().map(asked).collect();
+    if step(workspace, ScheduleEvent::AskedAll { all })?.is_empty() {
+        return Err(too_many(name));
     }
     Ok(moments)
+}
+
+fn too_many(schedule: &str) -> Error {
+    Error::exhausted(format!("too many runs of schedule \"{schedule}\" wait already"))
+        .hint("Wait until some have ended, or cancel some.")
 }
 
 /// Adds a run for the moment of one that has ended without success; what that one has done is not done again.
@@ -409,6 +435,7 @@ pub fn rerun(workspace: &Workspace, id: &str, by: &str) -> Result<ScheduledRun> 
         return Err(Error::new(ErrorKind::Conflict, message)
             .hint("Only a run that was given up, stopped or left out is run again."));
     }
+    let newest = run.attempts.iter().rev().find_map(|attempt| attempt.run_id.clone());
     ask(
         workspace,
         Asked {
@@ -418,7 +445,7 @@ pub fn rerun(workspace: &Workspace, id: &str, by: &str) -> Result<ScheduledRun> 
             by: by.to_owned(),
             // One more each time.
             mark: Some(workspace.machine.now().to_string()),
-            goes_on_from: run.goes_on_from,
+            goes_on_from: newest.or(run.goes_on_from),
         },
     )
 }

@@ -3,11 +3,14 @@
 
 use std::time::Duration;
 
+use axum::Extension;
 use axum::body::{Body, to_bytes};
-use axum::extract::{FromRequest, FromRequestParts, Query, RawPathParams, Request};
-use axum::http::StatusCode;
+use axum::extract::{FromRequest, FromRequestParts, Query, RawPathParams, Request, State};
 use axum::http::request::Parts;
+use axum::http::{HeaderMap, StatusCode};
 use bytes::Bytes;
+use schemars::generate::SchemaSettings;
+use schemars::{JsonSchema, Schema};
 use serde::de::DeserializeOwned;
 
 use crate::problem::{Problem, Result};
@@ -91,9 +94,102 @@ impl<S: Send + Sync> FromRequestParts<S> for Place {
     }
 }
 
+/// The schema of a type, in one piece: within a larger document nothing can be referred to by the place it would have
+/// in one of its own.
+pub(crate) fn schema_of<T: JsonSchema>() -> Schema {
+    let settings =
+        SchemaSettings::draft2020_12().with(|settings| settings.inline_subschemas = true);
+    let mut schema = settings.into_generator().into_root_schema_for::<T>();
+    schema.remove("$schema");
+    schema
+}
+
+/// What a handler takes of a request, for the reference of the API. The types of its arguments say it, so that the
+/// reference cannot forget what the handler reads.
+pub trait Takes {
+    /// The schema of what it reads after the `?` of the address.
+    fn question() -> Option<Schema> {
+        None
+    }
+
+    /// Whether it reads a body as it comes.
+    fn whole_body() -> bool {
+        false
+    }
+}
+
+impl<T> Takes for State<T> {}
+impl<T> Takes for Extension<T> {}
+impl<T> Takes for Option<Extension<T>> {}
+impl<T> Takes for Input<T> {}
+impl Takes for Place {}
+impl Takes for HeaderMap {}
+impl Takes for Body {
+    fn whole_body() -> bool {
+        true
+    }
+}
+impl<T: JsonSchema> Takes for Asked<T> {
+    fn question() -> Option<Schema> {
+        Some(schema_of::<T>())
+    }
+}
+
+impl Takes for ((),) {}
+impl<M, A: Takes> Takes for (M, A) {
+    fn question() -> Option<Schema> {
+        A::question()
+    }
+
+    fn whole_body() -> bool {
+        A::whole_body()
+    }
+}
+impl<M, A: Takes, B: Takes> Takes for (M, A, B) {
+    fn question() -> Option<Schema> {
+        A::question().or_else(B::question)
+    }
+
+    fn whole_body() -> bool {
+        A::whole_body() || B::whole_body()
+    }
+}
+impl<M, A: Takes, B: Takes, C: Takes> Takes for (M, A, B, C) {
+    fn question() -> Option<Schema> {
+        A::question().or_else(B::question).or_else(C::question)
+    }
+
+    fn whole_body() -> bool {
+        A::whole_body() || B::whole_body() || C::whole_body()
+    }
+}
+impl<M, A: Takes, B: Takes, C: Takes, D: Takes> Takes for (M, A, B, C, D) {
+    fn question() -> Option<Schema> {
+        A::question().or_else(B::question).or_else(C::question).or_else(D::question)
+    }
+
+    fn whole_body() -> bool {
+        A::whole_body() || B::whole_body() || C::whole_body() || D::whole_body()
+    }
+}
+impl<M, A: Takes, B: Takes, C: Takes, D: Takes, E: Takes> Takes for (M, A, B, C, D, E) {
+    fn question() -> Option<Schema> {
+        A::question()
+            .or_else(B::question)
+            .or_else(C::question)
+            .or_else(D::question)
+            .or_else(E::question)
+    }
+
+    fn whole_body() -> bool {
+        A::whole_body() || B::whole_body() || C::whole_body() || D::whole_body() || E::whole_body()
+    }
+}
+
 /// How many rows of a list are wanted.
-#[derive(Debug, Default, serde::Deserialize)]
+#[derive(Debug, Default, serde::Deserialize, JsonSchema)]
 pub(crate) struct Limit {
+    /// Rows of the answer at most; 100 if absent, 1,000 at most.
     limit: Option<u32>,
 }
 

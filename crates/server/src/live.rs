@@ -1,19 +1,24 @@
 //! What happens, told to open pages as it does: server-sent events.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::body::Body;
-use axum::http::{Response, header};
+use axum::http::{HeaderMap, Response, header};
 use bytes::Bytes;
 use futures::stream;
 use serde_json::Value;
+use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 
 use crate::app::App;
+use crate::auth;
+use crate::gate::Permission;
 
 /// How often a quiet connection says that it lives.
 const HEARTBEAT: Duration = Duration::from_secs(15);
+/// How often it is looked up whether a listener may still listen.
+const LOOK_AGAIN: Duration = Duration::from_secs(30);
 
 /// One thing that happened.
 #[derive(Clone, Debug)]
@@ -30,31 +35,50 @@ impl Live {
     }
 }
 
-/// The answer that goes on until somebody leaves.
-pub(crate) fn answer(app: &App) -> Response<Body> {
-    let (receiver, stop) = (app.live.subscribe(), app.stop.clone());
-    let first = Bytes::from_static(b"retry: 2000\n: live\n\n");
-    let events = stream::unfold(
-        (Some(first), receiver, stop),
-        |(first, mut receiver, stop)| async move {
-            if let Some(first) = first {
-                return Some((std::io::Result::Ok(first), (None, receiver, stop)));
+/// A page that listens.
+struct Listener {
+    app: Arc<App>,
+    headers: HeaderMap,
+    receiver: Receiver<Live>,
+    /// What it is told first.
+    first: Option<Bytes>,
+    looked_at: Instant,
+}
+
+/// The answer that goes on until somebody leaves or may not listen any more.
+pub(crate) fn answer(app: &Arc<App>, headers: HeaderMap) -> Response<Body> {
+    let listener = Listener {
+        app: Arc::clone(app),
+        headers,
+        receiver: app.live.subscribe(),
+        first: Some(Bytes::from_static(b"retry: 2000\n: live\n\n")),
+        looked_at: Instant::now(),
+    };
+    let events = stream::unfold(listener, |mut listener| async move {
+        if let Some(first) = listener.first.take() {
+            return Some((std::io::Result::Ok(first), listener));
+        }
+        let text = tokio::select! {
+            () = listener.app.stop.cancelled() => return None,
+            received = tokio::time::timeout(HEARTBEAT, listener.receiver.recv()) => match received {
+                Err(_) => ": still here\n\n".to_owned(),
+                Ok(Ok(live)) => format!("event: {}\ndata: {}\n\n", live.event, live.data),
+                // Who has missed something asks for everything again.
+                Ok(Err(RecvError::Lagged(_))) => {
+                    "event: changed\ndata: {\"what\":[\"status\",\"runs\",\"turns\",\"assets\",\"policies\",\"schedules\"]}\n\n".to_owned()
+                }
+                Ok(Err(RecvError::Closed)) => return None,
+            },
+        };
+        if listener.looked_at.elapsed() >= LOOK_AGAIN {
+            // Whoever logs out, is disabled or takes a token back is believed at once elsewhere.
+            if !auth::still(&listener.app, &listener.headers, Permission::View).await {
+                return None;
             }
-            let text = tokio::select! {
-                () = stop.cancelled() => return None,
-                received = tokio::time::timeout(HEARTBEAT, receiver.recv()) => match received {
-                    Err(_) => ": still here\n\n".to_owned(),
-                    Ok(Ok(live)) => format!("event: {}\ndata: {}\n\n", live.event, live.data),
-                    // Who has missed something asks for everything again.
-                    Ok(Err(RecvError::Lagged(_))) => {
-                        "event: changed\ndata: {\"what\":[\"status\",\"runs\",\"turns\",\"assets\",\"policies\",\"schedules\"]}\n\n".to_owned()
-                    }
-                    Ok(Err(RecvError::Closed)) => return None,
-                },
-            };
-            Some((Ok(Bytes::from(text)), (None, receiver, stop)))
-        },
-    );
+            listener.looked_at = Instant::now();
+        }
+        Some((Ok(Bytes::from(text)), listener))
+    });
     let mut response = Response::new(Body::from_stream(events));
     let kind = header::HeaderValue::from_static("text/event-stream");
     response.headers_mut().insert(header::CONTENT_TYPE, kind);

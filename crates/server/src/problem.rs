@@ -73,7 +73,7 @@ impl Problem {
 
 impl From<Error> for Problem {
     fn from(error: Error) -> Self {
-        let full_disk = error.message().starts_with("cannot ");
+        let full_disk = error.message().trim_start_matches("metadata: ").starts_with("cannot ");
         let (status, code) = match error.kind() {
             ErrorKind::Invalid => (StatusCode::BAD_REQUEST, "invalid"),
             ErrorKind::NotFound => (StatusCode::NOT_FOUND, "not-found"),

@@ -193,7 +193,12 @@ pub(crate) async fn watch(app: &Arc<App>) {
             let asked = name.clone();
             let next =
                 app.with(move |workspace| async move { look(&shared, &workspace, &asked).await });
-            match next.await {
+            // A source that does not answer holds up no stop.
+            let next = tokio::select! {
+                () = app.stop.cancelled() => return,
+                next = next => next,
+            };
+            match next {
                 Ok(wait_us) => due.insert(name, now.plus_micros(wait_us)),
                 Err(error) => {
                     tracing::warn!(schedule = %name, error = %error.report(), "what a schedule looks at cannot be seen");
@@ -230,7 +235,11 @@ async fn look(app: &App, workspace: &Workspace, name: &str) -> Result<i64> {
 /// Sends alerts until the server is stopped.
 pub(crate) async fn tell(app: &Arc<App>) {
     loop {
-        match app.with(|workspace| async move { schedule::tell(&workspace).await }).await {
+        let told = tokio::select! {
+            () = app.stop.cancelled() => return,
+            told = app.with(|workspace| async move { schedule::tell(&workspace).await }) => told,
+        };
+        match told {
             Ok(0) => {}
             Ok(_) => app.tell(Live::new("changed", json!({"what": ["alerts"]}))),
             Err(error) => tracing::warn!(error = %error.report(), "alerts are not sent"),

@@ -1,6 +1,7 @@
 //! What changes the project: one thing at a time, in the order in which it was asked for.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -177,7 +178,10 @@ impl Queue {
         state.waiting.push_back((work.work.clone(), task));
         state.all.insert(key, work.clone());
         while state.all.len() > KEPT_MAX {
-            state.all.pop_first();
+            // What waits or is under way can still be asked about and cancelled.
+            let ended = state.all.iter().find(|(_, work)| work.ended_at.is_some());
+            let Some(ended) = ended.map(|(key, _)| *key) else { break };
+            state.all.remove(&ended);
         }
         drop(state);
         self.arrived.notify_all();
@@ -313,26 +317,48 @@ pub(crate) fn work(app: &Arc<App>, handle: &Handle, mut rhythm: Option<Box<dyn R
         });
         let scheduled = task.scheduled().cloned();
         let watcher = Watcher { app: Arc::clone(app), work: work.clone(), scheduled };
-        let outcome = handle.block_on(async {
-            tokio::select! {
-                biased;
-                () = cancel.cancelled() => Err(None),
-                done = perform(app, task, &watcher, rhythm.as_deref_mut()) => done.map_err(Some),
-            }
-        });
+        let outcome = catch_unwind(AssertUnwindSafe(|| {
+            handle.block_on(async {
+                tokio::select! {
+                    biased;
+                    () = cancel.cancelled() => Outcome::Cancelled,
+                    done = perform(app, task, &watcher, rhythm.as_deref_mut()) => Outcome::Done(done),
+                }
+            })
+        }));
         app.clock.release();
-        settle(app, &work, outcome);
+        settle(app, &work, outcome.unwrap_or(Outcome::Panicked));
     }
 }
 
+/// How a piece of work ended.
+enum Outcome {
+    /// By itself; with a reason if it ended well but data holds something back.
+    Done(Result<Option<String>>),
+    /// Somebody stopped it.
+    Cancelled,
+    /// A mistake of ours stopped it. The next one is done all the same.
+    Panicked,
+}
+
 /// Records how a piece of work ended.
-fn settle(app: &App, work: &str, outcome: Result<Option<String>, Option<Error>>) {
+fn settle(app: &App, work: &str, outcome: Outcome) {
     let workspace = app.workspace();
-    if matches!(outcome, Err(None))
+    if !matches!(outcome, Outcome::Done(_))
         && let Err(error) = workspace.store.interrupt_runs()
     {
-        tracing::warn!(error = %error, "a run that was cancelled still says that it is running");
+        tracing::warn!(error = %error, "a run that was cut off still says that it is running");
     }
+    let outcome = match outcome {
+        Outcome::Done(Ok(held_back)) => Ok(held_back),
+        Outcome::Done(Err(error)) => Err(Some(error)),
+        Outcome::Cancelled => Err(None),
+        Outcome::Panicked => {
+            let error = Error::internal("the work stopped unexpectedly");
+            tracing::error!(work, "the work stopped unexpectedly");
+            Err(Some(error.hint("This is a bug of Flywheel; please report it.")))
+        }
+    };
     let end = end_of(&outcome);
     app.queue.change(app, work, |one| {
         one.ended_at = Some(app.machine_now().to_string());

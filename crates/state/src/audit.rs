@@ -1,13 +1,17 @@
 //! Who did what: a chain of rows in which each carries a digest of the one before.
 //!
-//! `audit.head` beside the database says how long the chain is and how it ends. It is written after the row
-//! is, so a crash leaves it one row behind at most, and a chain that ends earlier than its head says was cut.
-//! Who can change both files can forge both: to rely on the log against the machine's own administrator, keep
-//! copies of the head elsewhere.
+//! `audit.head` beside the database says how long the chain is and how it ends:
+//!
+//! ```text
+//! head: N ──▶ head: N, then N+1 (on disk) ──▶ row N+1 (on disk) ──▶ head: N+1
+//! ```
+//! So at rest the chain ends as its head says, neither earlier nor later. A crash leaves a head that names two ends, of
+//! which the chain has one. Who can change both files can forge both: to rely on the log against the machine's own
+//! administrator, keep copies of the head elsewhere.
 
-use std::fs::{self, File};
-use std::io::Write;
-use std::path::PathBuf;
+use std::fs::{self, File, OpenOptions};
+use std::io::{Seek, Write};
+use std::path::{Path, PathBuf};
 use std::sync::PoisonError;
 
 use flywheel_base::{Error, Result, Timestamp, digest};
@@ -58,6 +62,12 @@ pub struct AuditBreak {
     pub what: String,
 }
 
+/// Beside the database.
+const HEAD_FILE: &str = "audit.head";
+
+/// How often a log that is being written is looked at before it counts as broken.
+const LOOKS_MAX: u32 = 10;
+
 const COLUMNS: &str = "number, at, who, what, object, detail, digest";
 
 impl Store {
@@ -75,20 +85,22 @@ impl Store {
     ) -> Result<()> {
         // Heads are written in the order of their rows.
         let _order = self.audit.lock().unwrap_or_else(PoisonError::into_inner);
-        let row = self.write("add to the audit log", |db| {
-            let last = last(db)?;
-            let (number, before) =
-                last.map_or((1, String::new()), |row| (row.number + 1, row.digest));
-            let mut row = AuditRow {
-                number,
-                at,
-                who: who.to_owned(),
-                what: what.to_owned(),
-                object: object.to_owned(),
-                detail: detail.clone(),
-                digest: String::new(),
-            };
-            row.digest = row.sealed(&before);
+        let last = self.read("read the audit log", last)?;
+        let before = last.as_ref().map(End::of);
+        let mut row = AuditRow {
+            number: before.as_ref().map_or(1, |end| end.number + 1),
+            at,
+            who: who.to_owned(),
+            what: what.to_owned(),
+            object: object.to_owned(),
+            detail: detail.clone(),
+            digest: String::new(),
+        };
+        row.digest = row.sealed(before.as_ref().map_or("", |end| &end.digest));
+        let end = End::of(&row);
+        let mut head = HeadFile::open(&self.audit_head())?;
+        head.announce(before.as_ref(), &end)?;
+        self.write("add to the audit log", |db| {
             db.execute(
                 &format!("INSERT INTO audit ({COLUMNS}) VALUES (?,?,?,?,?,?,?)"),
                 params![
@@ -100,10 +112,9 @@ impl Store {
                     row.detail.to_string(),
                     row.digest
                 ],
-            )?;
-            Ok(row)
+            )
         })?;
-        write_head(&self.audit_head(), &row)
+        head.settle(&end)
     }
 
     /// The newest `limit` rows before the number `before`, newest first.
@@ -125,16 +136,26 @@ impl Store {
     /// # Errors
     /// As every method: see [`Store::open`].
     pub fn verify_audit(&self) -> Result<std::result::Result<i64, AuditBreak>> {
-        let head = read_head(&self.audit_head())?;
+        let mut looks = 0;
+        loop {
+            let head = read_head(&self.audit_head())?;
+            let verified = self.verify_against(&head)?;
+            looks += 1;
+            // A server goes on writing: a head that has moved meanwhile says nothing about what was read after it.
+            if verified.is_ok() || looks == LOOKS_MAX || read_head(&self.audit_head())? == head {
+                return Ok(verified);
+            }
+        }
+    }
+
+    fn verify_against(&self, head: &Head) -> Result<std::result::Result<i64, AuditBreak>> {
         self.read("read the audit log", |db| {
             let mut statement =
                 db.prepare(&format!("SELECT {COLUMNS} FROM audit ORDER BY number"))?;
             let mut rows = statement.query([])?;
             let (mut number, mut before) = (0, String::new());
-            let mut at_head = None;
+            let broken = |number, what: &str| Ok(Err(AuditBreak { number, what: what.to_owned() }));
             while let Some(row) = rows.next()? {
-                let broken =
-                    |number, what: &str| Ok(Err(AuditBreak { number, what: what.to_owned() }));
                 let Ok(row) = row_from(row) else {
                     return broken(number + 1, "it cannot be read");
                 };
@@ -145,37 +166,80 @@ impl Store {
                     return broken(row.number, "it is not as it was written");
                 }
                 (number, before) = (row.number, row.digest);
-                if head.as_ref().is_some_and(|(length, _)| *length == number) {
-                    at_head = Some(before.clone());
-                }
             }
-            Ok(match (head, at_head) {
-                (None, _) if number <= 1 => Ok(number),
-                (None, _) => Err(AuditBreak { number, what: "audit.head is missing".to_owned() }),
-                (Some((length, _)), None) => Err(AuditBreak {
-                    number: number + 1,
-                    what: match length {
-                        i64::MAX => "audit.head cannot be read".to_owned(),
-                        _ => format!("{} rows at the end are missing", length - number),
-                    },
-                }),
-                (Some((length, digest)), Some(found)) if digest != found => Err(AuditBreak {
-                    number: length,
-                    what: "it is not what audit.head says".to_owned(),
-                }),
-                // A crash leaves the head one row behind.
-                (Some((length, _)), Some(_)) if length + 1 < number => Err(AuditBreak {
-                    number: length + 1,
-                    what: "audit.head does not know it".to_owned(),
-                }),
-                (Some(_), Some(_)) => Ok(number),
-            })
+            let ends = match head {
+                Head::Ends(ends) => ends,
+                Head::Missing if number == 0 => return Ok(Ok(0)),
+                Head::Missing => return broken(number, "audit.head is missing"),
+                Head::Unreadable => return broken(number + 1, "audit.head cannot be read"),
+            };
+            // A crash may have left the one before the last row.
+            if ends.iter().any(|end| (end.number, &end.digest) == (number, &before)) {
+                return Ok(Ok(number));
+            }
+            let (least, most) = ends.iter().fold((i64::MAX, 0), |(least, most), end| {
+                (least.min(end.number), most.max(end.number))
+            });
+            if number < least {
+                let what = format!("{} rows at the end are missing", least - number);
+                return broken(number + 1, &what);
+            }
+            if number > most {
+                return broken(most + 1, "audit.head does not know it");
+            }
+            broken(number, "it is not what audit.head says")
         })
     }
 
     fn audit_head(&self) -> PathBuf {
-        self.path().with_file_name("audit.head")
+        self.path().with_file_name(HEAD_FILE)
     }
+}
+
+/// What `audit.head` beside a database says, as it is written there; none if there is none.
+pub(crate) fn head_of(database: &Path) -> Result<Option<Vec<u8>>> {
+    let path = database.with_file_name(HEAD_FILE);
+    match fs::read(&path) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Error::io("read", &path, error)),
+    }
+}
+
+/// Puts the head beside a copy of the database. Where the rows go on from an end that `head` names, the last row
+/// becomes the head; where they do not, `head` stays as it is, so that what is missing is still found.
+pub(crate) fn put_head(copy: &Connection, database: &Path, head: Option<Vec<u8>>) -> Result<()> {
+    let Some(head) = head else { return Ok(()) };
+    let failed = |error| crate::sql_error("read the audit log", database, error);
+    // A copy of an old layout may have no log yet.
+    let tables: i64 = copy
+        .query_row("SELECT count(*) FROM sqlite_schema WHERE name = 'audit'", [], |row| row.get(0))
+        .map_err(failed)?;
+    if tables == 0 {
+        return Ok(());
+    }
+    let ends = match std::str::from_utf8(&head).map(parsed) {
+        Ok(Head::Ends(ends)) => ends,
+        Ok(Head::Missing | Head::Unreadable) | Err(_) => Vec::new(),
+    };
+    let mut known = 0;
+    for end in &ends {
+        known += copy
+            .query_row(
+                "SELECT count(*) FROM audit WHERE number = ? AND digest = ?",
+                params![end.number, end.digest],
+                |row| row.get::<_, i64>(0),
+            )
+            .map_err(failed)?;
+    }
+    let path = database.with_file_name(HEAD_FILE);
+    let last = last(copy).map_err(failed)?.filter(|_| known > 0);
+    let Some(row) = last else {
+        return fs::write(&path, head).map_err(|error| Error::io("write", &path, error));
+    };
+    let mut file = HeadFile::open(&path)?;
+    file.settle(&End::of(&row))?;
+    file.file.sync_all().map_err(|error| Error::io("write", &path, error))
 }
 
 fn last(db: &Connection) -> rusqlite::Result<Option<AuditRow>> {
@@ -196,26 +260,98 @@ fn row_from(row: &Row<'_>) -> rusqlite::Result<AuditRow> {
     })
 }
 
-/// Replaces the head at once: length and digest of the chain.
-fn write_head(path: &std::path::Path, row: &AuditRow) -> Result<()> {
-    let part = path.with_extension("head.part");
-    let failed = |error| Error::io("write", &part, error);
-    let mut file = File::create(&part).map_err(failed)?;
-    writeln!(file, "{} {}", row.number, row.digest).map_err(failed)?;
-    file.sync_data().map_err(failed)?;
-    fs::rename(&part, path).map_err(|error| Error::io("write", path, error))
+/// How a chain ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct End {
+    number: i64,
+    digest: String,
 }
 
-fn read_head(path: &std::path::Path) -> Result<Option<(i64, String)>> {
-    let text = match fs::read_to_string(path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(Error::io("read", path, error)),
-    };
-    let parts = text.trim().split_once(' ');
-    let parsed = parts.and_then(|(n, digest)| Some((n.parse().ok()?, digest.to_owned())));
-    // A head nobody can read fits no chain.
-    Ok(Some(parsed.unwrap_or((i64::MAX, String::new()))))
+impl End {
+    fn of(row: &AuditRow) -> Self {
+        Self { number: row.number, digest: row.digest.clone() }
+    }
+
+    /// As a line of the head, whatever the number as long as every other.
+    fn line(end: Option<&Self>) -> String {
+        let (number, digest) = end.map_or((0, ""), |end| (end.number, end.digest.as_str()));
+        format!("{number:019} {digest:64}\n")
+    }
+
+    fn parse(line: &str) -> Option<Self> {
+        let (number, digest) = line.split_once(' ')?;
+        Some(Self { number: number.parse().ok()?, digest: digest.trim().to_owned() })
+    }
+}
+
+/// What the head says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Head {
+    /// The chain has one of these ends.
+    Ends(Vec<End>),
+    /// It is not there.
+    Missing,
+    /// It is not as it was written.
+    Unreadable,
+}
+
+/// `audit.head`, open to be written: two lines of one length, each with an end; once they are alike, the row is there.
+struct HeadFile {
+    file: File,
+    path: PathBuf,
+}
+
+impl HeadFile {
+    fn open(path: &Path) -> Result<Self> {
+        let is_new = !path.exists();
+        let file = OpenOptions::new().create(true).truncate(false).write(true).open(path);
+        let file = file.map_err(|error| Error::io("write", path, error))?;
+        if let Some(folder) = path.parent().filter(|_| is_new) {
+            let synced = File::open(folder).and_then(|folder| folder.sync_all());
+            synced.map_err(|error| Error::io("write", folder, error))?;
+        }
+        Ok(Self { file, path: path.to_owned() })
+    }
+
+    /// Says on disk that the chain is about to get another end.
+    fn announce(&mut self, before: Option<&End>, next: &End) -> Result<()> {
+        self.write(&format!("{}{}", End::line(before), End::line(Some(next))))?;
+        self.file.sync_all().map_err(|error| Error::io("write", &self.path, error))
+    }
+
+    /// Says that it has it. It need not be on disk: until it is, the head says what a crash leaves.
+    fn settle(&mut self, end: &End) -> Result<()> {
+        let line = End::line(Some(end));
+        self.write(&format!("{line}{line}"))
+    }
+
+    fn write(&mut self, text: &str) -> Result<()> {
+        let written = self.file.rewind().and_then(|()| self.file.write_all(text.as_bytes()));
+        // Heads of earlier versions were of another length.
+        let written = written.and_then(|()| self.file.set_len(text.len() as u64));
+        written.map_err(|error| Error::io("write", &self.path, error))
+    }
+}
+
+fn read_head(path: &Path) -> Result<Head> {
+    match fs::read_to_string(path) {
+        Ok(text) => Ok(parsed(&text)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Head::Missing),
+        Err(error) if error.kind() == std::io::ErrorKind::InvalidData => Ok(Head::Unreadable),
+        Err(error) => Err(Error::io("read", path, error)),
+    }
+}
+
+fn parsed(text: &str) -> Head {
+    // A crash can leave one that is empty.
+    if text.is_empty() {
+        return Head::Missing;
+    }
+    let ends: Option<Vec<End>> = text.lines().map(End::parse).collect();
+    match ends {
+        Some(ends) if matches!(ends.len(), 1 | 2) => Head::Ends(ends),
+        _ => Head::Unreadable,
+    }
 }
 
 #[cfg(test)]
@@ -225,7 +361,7 @@ mod tests {
 
     use super::*;
 
-    fn chain(dir: &std::path::Path) -> Store {
+    fn chain(dir: &Path) -> Store {
         let store = Store::open(&dir.join("meta.db")).unwrap();
         for n in 0..5 {
             let at = Timestamp::from_micros(n);
@@ -261,6 +397,145 @@ mod tests {
             let broken = store.verify_audit().unwrap().unwrap_err();
             assert_eq!(broken.number, number, "{sql}: {}", broken.what);
         }
+    }
+
+    /// A digest that fits, as who knows how they are made would write it.
+    fn forged(dir: &Path, mut row: AuditRow, before: &str) {
+        row.digest = row.sealed(before);
+        let db = Connection::open(dir.join("meta.db")).unwrap();
+        db.execute(
+            &format!("INSERT OR REPLACE INTO audit ({COLUMNS}) VALUES (?,?,?,?,?,?,?)"),
+            params![
+                row.number,
+                row.at.micros(),
+                row.who,
+                row.what,
+                row.object,
+                row.detail.to_string(),
+                row.digest
+            ],
+        )
+        .unwrap();
+    }
+
+    #[test]
+    fn a_thousand_tamperings_are_all_found() {
+        const ROWS: i64 = 40;
+        let dir = tempfile::tempdir().unwrap();
+        let original = Store::open(&dir.path().join("meta.db")).unwrap();
+        for n in 0..ROWS {
+            let what = ["POST /v1/sql", "login", "DELETE /v1/users/{user}"][n as usize % 3];
+            let detail = json!({"status": 200, "more": format!("select {n}")});
+            original.audit(Timestamp::from_micros(n), "ada", what, "/v1/x", &detail).unwrap();
+        }
+        let rows = original.audit_rows(None, 1_000).unwrap();
+        assert_eq!(original.verify_audit().unwrap(), Ok(ROWS));
+        drop(original);
+        let image = fs::read(dir.path().join("meta.db")).unwrap();
+        let head = fs::read(dir.path().join("audit.head")).unwrap();
+        let (mut rng, mut kinds) = (flywheel_base::Rng::new(11), [0; 7]);
+        for round in 0..1_000_usize {
+            let other = tempfile::tempdir().unwrap();
+            let path = other.path().join("meta.db");
+            fs::write(&path, &image).unwrap();
+            fs::write(other.path().join("audit.head"), &head).unwrap();
+            let row = 1 + rng.below(ROWS as usize) as i64;
+            let another = 1 + (row + rng.below(ROWS as usize - 1) as i64) % ROWS;
+            let known =
+                |number: i64| rows.iter().find(|row| row.number == number).cloned().unwrap();
+            let kind = round % kinds.len();
+            kinds[kind] += 1;
+            let sql = match kind {
+                // A cell is changed.
+                0 => {
+                    let change = [
+                        "who = 'eve'",
+                        "what = what || ' '",
+                        "object = '/v1/y'",
+                        "at = at + 1",
+                        "detail = '{\"status\":403}'",
+                        "digest = upper(digest)",
+                    ];
+                    format!("UPDATE audit SET {} WHERE number = {row}", change[rng.below(6)])
+                }
+                // A row is taken out, with or without closing the gap.
+                1 if rng.below(2) == 0 => format!("DELETE FROM audit WHERE number = {row}"),
+                1 => format!(
+                    "DELETE FROM audit WHERE number = {row};
+                     UPDATE audit SET number = -number WHERE number > {row};
+                     UPDATE audit SET number = -number - 1 WHERE number < 0"
+                ),
+                // One is put in: a copy of another, all later ones moved on.
+                2 => format!(
+                    "UPDATE audit SET number = -number WHERE number >= {row};
+                     UPDATE audit SET number = -number + 1 WHERE number < 0;
+                     INSERT INTO audit SELECT {row}, at, who, what, object, detail, digest
+                     FROM audit WHERE number = {}",
+                    if row == 1 { 2 } else { 1 }
+                ),
+                // Two change places.
+                3 => format!(
+                    "UPDATE audit SET number = -1 WHERE number = {row};
+                     UPDATE audit SET number = {row} WHERE number = {another};
+                     UPDATE audit SET number = {another} WHERE number = -1"
+                ),
+                // The end is cut off.
+                4 => format!("DELETE FROM audit WHERE number >= {row}"),
+                // One is added at the end with a digest that fits.
+                5 => {
+                    let last = known(ROWS);
+                    let more = AuditRow { number: ROWS + 1, who: "eve".to_owned(), ..last.clone() };
+                    forged(other.path(), more, &last.digest);
+                    String::new()
+                }
+                // All from one row on are written anew with digests that fit.
+                _ => {
+                    let mut before = if row == 1 { String::new() } else { known(row - 1).digest };
+                    for number in row..=ROWS {
+                        let one = AuditRow { who: "eve".to_owned(), ..known(number) };
+                        let digest = one.sealed(&before);
+                        forged(other.path(), one, &before);
+                        before = digest;
+                    }
+                    String::new()
+                }
+            };
+            Connection::open(&path).unwrap().execute_batch(&sql).unwrap();
+            let store = Store::open(&path).unwrap();
+            let found = store.verify_audit().unwrap();
+            assert!(found.is_err(), "round {round}, kind {kind}, row {row}: {sql}");
+        }
+        assert!(kinds.iter().all(|count| *count > 100), "{kinds:?}");
+    }
+
+    #[test]
+    fn a_crash_at_any_moment_leaves_a_chain_that_is_whole() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = chain(dir.path());
+        let path = dir.path().join("audit.head");
+        let last = store.audit_rows(None, 1).unwrap().remove(0);
+        // Announced and not written: the next entry takes its place.
+        let next = End { number: 6, digest: "d".repeat(64) };
+        HeadFile::open(&path).unwrap().announce(Some(&End::of(&last)), &next).unwrap();
+        assert_eq!(store.verify_audit().unwrap(), Ok(5));
+        store.audit(Timestamp::from_micros(9), "ada", "login", "", &Value::Null).unwrap();
+        assert_eq!(store.verify_audit().unwrap(), Ok(6));
+        // Written and not settled.
+        let newest = store.audit_rows(None, 1).unwrap().remove(0);
+        HeadFile::open(&path).unwrap().announce(Some(&End::of(&last)), &End::of(&newest)).unwrap();
+        assert_eq!(store.verify_audit().unwrap(), Ok(6));
+        // The very first entry, cut off before it was written.
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(&dir.path().join("meta.db")).unwrap();
+        let head = dir.path().join("audit.head");
+        HeadFile::open(&head).unwrap().announce(None, &next).unwrap();
+        assert_eq!(store.verify_audit().unwrap(), Ok(0));
+        // A head as earlier versions wrote it.
+        let dir = tempfile::tempdir().unwrap();
+        let store = chain(dir.path());
+        let last = store.audit_rows(None, 1).unwrap().remove(0);
+        fs::write(store.audit_head(), format!("{} {}\n", last.number, last.digest)).unwrap();
+        assert_eq!(store.verify_audit().unwrap(), Ok(5));
     }
 
     #[test]

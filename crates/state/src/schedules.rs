@@ -222,7 +222,7 @@ pub struct ScheduledRun {
     pub stopping: Option<Stopping>,
     /// The run of `system.runs` of the newest attempt.
     pub run_id: Option<String>,
-    /// The run of an earlier attempt whose tasks that succeeded are not done again.
+    /// The first run of an earlier attempt: of it and of those that followed it, tasks that succeeded are not done again.
     pub goes_on_from: Option<String>,
     /// The class of the error.
     pub error_class: Option<String>,
@@ -304,6 +304,11 @@ pub enum ScheduleEvent {
     Restarted,
     /// Somebody asks for a run.
     Asked(Asked),
+    /// Somebody asks for several runs: they get all of them, or none if they are more than may wait.
+    AskedAll {
+        /// The runs.
+        all: Vec<Asked>,
+    },
     /// What there is of the tables a schedule looks at.
     Seen {
         /// The schedule.

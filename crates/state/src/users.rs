@@ -62,6 +62,34 @@ pub struct ApiToken {
     pub revoked: bool,
 }
 
+/// The session of `digest` and its user.
+pub(crate) fn session_of(
+    db: &Connection,
+    digest: &str,
+) -> rusqlite::Result<Option<(LoginSession, User)>> {
+    let session = db
+        .prepare_cached(
+            "SELECT digest, user, created_at, seen_at, expires_at FROM sessions WHERE digest = ?",
+        )?
+        .query_row([digest], session_from)
+        .optional()?;
+    let Some(session) = session else { return Ok(None) };
+    Ok(user_named(db, &session.user)?.map(|user| (session, user)))
+}
+
+/// The token of `digest` and the user it acts for.
+pub(crate) fn token_of(
+    db: &Connection,
+    digest: &str,
+) -> rusqlite::Result<Option<(ApiToken, User)>> {
+    let token = db
+        .prepare_cached(&format!("SELECT {TOKEN} FROM tokens WHERE digest = ?"))?
+        .query_row([digest], token_from)
+        .optional()?;
+    let Some(token) = token else { return Ok(None) };
+    Ok(user_named(db, &token.owner)?.map(|user| (token, user)))
+}
+
 /// The role that must never be without a user.
 const OWNER: &str = "owner";
 
@@ -101,7 +129,7 @@ impl Store {
         self.write("make a user", |db| Ok(insert_user(db, user)? == 1))
     }
 
-    /// Changes role and state of a user, and ends the sessions of one who may do less; the last owner who
+    /// Changes role and state of a user, and ends the sessions of one who is disabled; the last owner who
     /// may log in stays one.
     ///
     /// # Errors
@@ -140,24 +168,19 @@ impl Store {
         name: &str,
         change: impl FnOnce(&Connection) -> rusqlite::Result<usize>,
     ) -> Result<()> {
-        let mut found = false;
+        let (mut found, mut last) = (false, false);
         let done = self.write(doing, |db| {
             found = change(db)? == 1;
+            last = found && !owners_left(db)?;
             // Nothing is kept of a change that ends in an error.
-            if found && !owners_left(db)? {
-                return Err(rusqlite::Error::StatementChangedRows(0));
-            }
-            Ok(())
+            if last { Err(rusqlite::Error::StatementChangedRows(0)) } else { Ok(()) }
         });
-        match (done, found) {
-            (Err(_), true) => {
-                Err(Error::blocked(format!("\"{name}\" is the last owner who may log in"))
-                    .hint("Make another user an owner first."))
-            }
-            (Err(error), false) => Err(error),
-            (Ok(()), false) => Err(Error::not_found(format!("no user \"{name}\""))),
-            (Ok(()), true) => Ok(()),
+        if last {
+            return Err(Error::blocked(format!("\"{name}\" is the last owner who may log in"))
+                .hint("Make another user an owner first."));
         }
+        done?;
+        if found { Ok(()) } else { Err(Error::not_found(format!("no user \"{name}\""))) }
     }
 
     /// Sets a user's password, and ends all sessions of that user but `keep`.
@@ -262,21 +285,6 @@ impl Store {
         })
     }
 
-    /// The session of `digest` and its user.
-    ///
-    /// # Errors
-    /// As every method: see [`Store::open`].
-    pub fn session(&self, digest: &str) -> Result<Option<(LoginSession, User)>> {
-        self.read("look up a session", |db| {
-            let session = db
-                .prepare_cached("SELECT digest, user, created_at, seen_at, expires_at FROM sessions WHERE digest = ?")?
-                .query_row([digest], session_from)
-                .optional()?;
-            let Some(session) = session else { return Ok(None) };
-            Ok(user_named(db, &session.user)?.map(|user| (session, user)))
-        })
-    }
-
     /// Says that a session and its user were seen.
     ///
     /// # Errors
@@ -326,21 +334,6 @@ impl Store {
                 ],
             )
             .map(|_| ())
-        })
-    }
-
-    /// The token of `digest` and the user it acts for.
-    ///
-    /// # Errors
-    /// As every method: see [`Store::open`].
-    pub fn token(&self, digest: &str) -> Result<Option<(ApiToken, User)>> {
-        self.read("look up a token", |db| {
-            let token = db
-                .prepare_cached(&format!("SELECT {TOKEN} FROM tokens WHERE digest = ?"))?
-                .query_row([digest], token_from)
-                .optional()?;
-            let Some(token) = token else { return Ok(None) };
-            Ok(user_named(db, &token.owner)?.map(|user| (token, user)))
         })
     }
 

@@ -17,12 +17,10 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use sha2::Sha256;
 
-use super::webhook::{checked_url, client, failed};
+use super::webhook::{checked_url, client, failed, said};
 use super::{Action, ActionConfig, ActionContext, Delivery, Outcome};
 use crate::http::secret;
 
-/// Bytes of an answer that are looked at.
-const ANSWER_BYTES_MAX: usize = 4_096;
 /// How long a robot that has had too many messages is left alone.
 const TOO_MANY_WAIT: Duration = Duration::from_secs(60);
 
@@ -182,17 +180,9 @@ impl Chat {
         (url, body)
     }
 
-    async fn answered(&self, mut response: reqwest::Response) -> Outcome {
+    async fn answered(&self, response: reqwest::Response) -> Outcome {
         let status = response.status();
-        let mut bytes = Vec::new();
-        while let Ok(Some(chunk)) = response.chunk().await {
-            bytes.extend_from_slice(&chunk);
-            if bytes.len() >= ANSWER_BYTES_MAX {
-                bytes.truncate(ANSWER_BYTES_MAX);
-                break;
-            }
-        }
-        let said = String::from_utf8_lossy(&bytes).trim().to_owned();
+        let said = said(response).await;
         if !status.is_success() {
             let reason = format!("{status} {said}").trim().to_owned();
             return if status.is_server_error() || status.as_u16() == 429 {
@@ -201,7 +191,7 @@ impl Chat {
                 Outcome::Rejected { reason }
             };
         }
-        let answer: Value = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
+        let answer: Value = serde_json::from_str(&said).unwrap_or(Value::Null);
         match answer.get(self.form.code_key()).and_then(Value::as_i64) {
             Some(0) => Outcome::Delivered { receipt: status.to_string() },
             Some(code) if self.form.later(code) => {

@@ -5,7 +5,6 @@
 //! of the idempotency key, a full stop and the body. Redirects are not followed.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,7 +20,9 @@ use serde_json::{Value, json};
 use sha2::Sha256;
 
 use super::{Action, ActionConfig, ActionContext, Delivery, Outcome};
-use crate::http::{PrivateAddress, PublicOnly, asked_wait, is_private, secret, secrets};
+use crate::http::{
+    PrivateAddress, PublicOnly, asked_wait, is_private_host, secret, secrets, without,
+};
 
 /// How long an answer is waited for unless the action says otherwise.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -39,7 +40,7 @@ const PARALLEL_MAX: usize = 64;
 const BATCH_MAX: usize = 10_000;
 
 /// Bytes of an answer that are looked at.
-const ANSWER_BYTES_MAX: usize = 1024;
+const ANSWER_BYTES_MAX: usize = 4_096;
 
 /// Sends deliveries to a URL.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -99,7 +100,9 @@ impl ActionConfig for WebhookAction {
         };
         let batch = self.batch.unwrap_or(1).clamp(1, BATCH_MAX);
         let parallel = self.parallel.unwrap_or(PARALLEL).clamp(1, PARALLEL_MAX);
-        Ok(Box::new(Webhook { client, url, method, secret: self.secret, batch, parallel }))
+        let secrets = self.secrets();
+        let secret = self.secret;
+        Ok(Box::new(Webhook { client, url, method, secret, secrets, batch, parallel }))
     }
 }
 
@@ -114,9 +117,8 @@ pub(super) fn checked_url(text: &str, allow_private: bool) -> Result<Url> {
         return Err(Error::invalid(format!("the webhook's scheme is {}", url.scheme()))
             .hint("Write https://host/path."));
     }
-    let host = url.host_str().unwrap_or_default();
-    let literal = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
-    if !allow_private && literal.is_ok_and(is_private) {
+    if !allow_private && is_private_host(&url) {
+        let host = url.host_str().unwrap_or_default();
         return Err(Error::invalid(format!("the webhook's host {host} is a private address"))
             .hint("Set `allow_private: true` if this service of your own network is meant."));
     }
@@ -148,6 +150,14 @@ pub(super) fn client(
 }
 
 impl WebhookAction {
+    /// The values of headers, those of a kind such as `Bearer` without it too, and what requests are signed with.
+    fn secrets(&self) -> Vec<Secret> {
+        let values = self.headers.values().map(Secret::expose);
+        let bare = values.clone().filter_map(|value| value.split_once(' ').map(|(_, bare)| bare));
+        let secret = self.secret.as_ref().map(Secret::expose);
+        values.chain(bare).chain(secret).map(Secret::new).collect()
+    }
+
     fn header_map(&self) -> Result<HeaderMap> {
         let mut headers = HeaderMap::new();
         for (name, value) in &self.headers {
@@ -169,6 +179,8 @@ struct Webhook {
     url: Url,
     method: Method,
     secret: Option<Secret>,
+    /// What must not be repeated.
+    secrets: Vec<Secret>,
     batch: usize,
     parallel: usize,
 }
@@ -219,9 +231,32 @@ impl Webhook {
             request = request.header("X-Flywheel-Signature", signature(secret, &key, &body));
         }
         match request.body(body).send().await {
-            Ok(response) => answered(response).await,
-            Err(error) => failed(&error),
+            Ok(response) => self.answered(response).await,
+            // The address may hold a key.
+            Err(error) => failed(&error.without_url()),
         }
+    }
+
+    /// What an answer means: done, later, or never.
+    async fn answered(&self, response: reqwest::Response) -> Outcome {
+        let status = response.status();
+        if status.is_success() {
+            let id = response.headers().get("x-request-id").and_then(|id| id.to_str().ok());
+            let receipt = id.map_or_else(|| status.to_string(), |id| format!("{status}, {id}"));
+            return Outcome::Delivered { receipt };
+        }
+        let after = asked_wait(response.headers(), None);
+        let later = matches!(
+            status,
+            StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY | StatusCode::TOO_MANY_REQUESTS
+        );
+        // Some receivers repeat what they refuse.
+        let said = without(said(response).await, self.secrets.iter().map(Secret::expose));
+        let reason = format!("{status} {said}").trim().to_owned();
+        if later || status.is_server_error() {
+            return Outcome::Retry { reason, after };
+        }
+        Outcome::Rejected { reason }
     }
 }
 
@@ -264,19 +299,8 @@ fn mac(secret: &Secret, key: &str, body: &[u8]) -> Option<Hmac<Sha256>> {
     Some(mac)
 }
 
-/// What an answer means: done, later, or never.
-async fn answered(mut response: reqwest::Response) -> Outcome {
-    let status = response.status();
-    if status.is_success() {
-        let id = response.headers().get("x-request-id").and_then(|id| id.to_str().ok());
-        let receipt = id.map_or_else(|| status.to_string(), |id| format!("{status}, {id}"));
-        return Outcome::Delivered { receipt };
-    }
-    let after = asked_wait(response.headers(), None);
-    let later = matches!(
-        status,
-        StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY | StatusCode::TOO_MANY_REQUESTS
-    );
+/// The beginning of what an answer says.
+pub(super) async fn said(mut response: reqwest::Response) -> String {
     let mut answer = Vec::new();
     while let Ok(Some(chunk)) = response.chunk().await {
         answer.extend_from_slice(&chunk);
@@ -285,12 +309,7 @@ async fn answered(mut response: reqwest::Response) -> Outcome {
             break;
         }
     }
-    let reason = format!("{status} {}", String::from_utf8_lossy(&answer).trim());
-    let reason = reason.trim().to_owned();
-    if later || status.is_server_error() {
-        return Outcome::Retry { reason, after };
-    }
-    Outcome::Rejected { reason }
+    String::from_utf8_lossy(&answer).trim().to_owned()
 }
 
 /// What a request without answer means.
@@ -299,7 +318,9 @@ pub(super) fn failed(error: &reqwest::Error) -> Outcome {
     let mut last = String::new();
     while let Some(inner) = cause {
         if let Some(private) = inner.downcast_ref::<PrivateAddress>() {
-            return Outcome::Rejected { reason: private.to_string() };
+            return Outcome::Rejected {
+                reason: format!("{private}; its action may call it with `allow_private: true`"),
+            };
         }
         last = inner.to_string();
         cause = inner.source();

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use reqwest::Url;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
 /// A host resolved to an address that may not be called.
@@ -38,7 +39,7 @@ impl Resolve for PublicOnly {
 }
 
 /// Whether an address is not one of the open Internet.
-pub(crate) fn is_private(address: IpAddr) -> bool {
+fn is_private(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => is_private_v4(address),
         IpAddr::V6(address) => match embedded_v4(address) {
@@ -46,6 +47,15 @@ pub(crate) fn is_private(address: IpAddr) -> bool {
             None => is_private_v6(address),
         },
     }
+}
+
+/// Whether a URL names its host by an address that may not be called. A name is looked at when it is resolved.
+///
+/// Every way to write an IPv4 address (`127.1`, `0x7f000001`, `2130706433`) is one to the parser of URLs.
+pub(crate) fn is_private_host(url: &Url) -> bool {
+    let host = url.host_str().unwrap_or_default();
+    let literal = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+    literal.is_ok_and(is_private)
 }
 
 fn is_private_v4(address: Ipv4Addr) -> bool {
@@ -60,26 +70,33 @@ fn is_private_v4(address: Ipv4Addr) -> bool {
         || a >= 240
         || (a == 100 && (64..128).contains(&b))
         || (a == 192 && b == 0 && c == 0)
+        || (a == 192 && b == 88 && c == 99)
         || (a == 198 && (18..20).contains(&b))
 }
 
+/// Only 2000::/3 is given out as global unicast; within it, what the registry of special addresses keeps back.
 fn is_private_v6(address: Ipv6Addr) -> bool {
     let [first, second, ..] = address.segments();
-    address.is_loopback()
-        || address.is_unspecified()
-        || address.is_multicast()
-        || address.is_unique_local()
-        || address.is_unicast_link_local()
-        || first & 0xffc0 == 0xfec0
+    first & 0xe000 != 0x2000
+        // Protocols of the IETF, Teredo and benchmarks among them.
+        || (first == 0x2001 && second < 0x0200)
+        // Documentation.
         || (first == 0x2001 && second == 0x0db8)
+        || (first == 0x3fff && second < 0x1000)
 }
 
-/// The IPv4 address within a mapped, translated (64:ff9b::) or 6to4 (2002::) one.
+/// The IPv4 address within a mapped (::ffff:0:0/96, ::ffff:0:0:0/96), compatible (::/96), translated (64:ff9b::/96),
+/// 6to4 (2002::/16) or ISATAP (…:5efe:…) one: that is who answers.
 fn embedded_v4(address: Ipv6Addr) -> Option<Ipv4Addr> {
     let join = |high: u16, low: u16| Ipv4Addr::from((u32::from(high) << 16) | u32::from(low));
     match address.segments() {
         [0, 0, 0, 0, 0, 0 | 0xffff, high, low] if (high, low) > (0, 1) => Some(join(high, low)),
-        [0x64, 0xff9b, 0, 0, 0, 0, high, low] | [0x2002, high, low, ..] => Some(join(high, low)),
+        [0, 0, 0, 0, 0xffff, 0, high, low]
+        | [0x64, 0xff9b, 0, 0, 0, 0, high, low]
+        | [0x2002, high, low, ..] => Some(join(high, low)),
+        [first, _, _, _, 0 | 0x200, 0x5efe, high, low] if first & 0xe000 == 0x2000 => {
+            Some(join(high, low))
+        }
         _ => None,
     }
 }
@@ -88,37 +105,27 @@ fn embedded_v4(address: Ipv6Addr) -> Option<Ipv4Addr> {
 mod tests {
     use super::*;
 
-    #[test]
-    fn only_addresses_of_the_open_internet_may_be_called() {
-        for address in [
-            "127.0.0.1",
-            "10.1.2.3",
-            "172.16.0.1",
-            "192.168.1.1",
-            "169.254.169.254",
-            "0.0.0.0",
-            "100.64.0.1",
-            "255.255.255.255",
-            "198.18.0.1",
-            "240.0.0.1",
-            "224.0.0.1",
-            "::1",
-            "::",
-            "fc00::1",
-            "fe80::1",
-            "fec0::1",
-            "ff02::1",
-            "2001:db8::1",
-            "::ffff:127.0.0.1",
-            "::127.0.0.1",
-            "64:ff9b::a00:1",
-            "2002:7f00:1::",
-        ] {
-            assert!(is_private(address.parse().unwrap()), "{address}");
+    /// Cases: `blocked HOST` or `open HOST`, as a URL has the host.
+    const CASES: &str = include_str!("addresses.txt");
+
+    #[tokio::test]
+    async fn only_addresses_of_the_open_internet_may_be_called() {
+        let (mut blocked, mut open) = (0, 0);
+        for line in CASES.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
+            let (expected, host) = line.split_once(' ').unwrap();
+            // What no URL can have is not called either.
+            let private = match Url::parse(&format!("http://{host}/")) {
+                Err(_) => true,
+                Ok(url) if is_private_host(&url) => true,
+                Ok(url) => match url.domain() {
+                    // Only names of this machine are in the list.
+                    Some(name) => PublicOnly.resolve(name.parse().unwrap()).await.is_err(),
+                    None => false,
+                },
+            };
+            assert_eq!(private, expected == "blocked", "{host}");
+            *(if private { &mut blocked } else { &mut open }) += 1;
         }
-        for address in ["8.8.8.8", "172.32.0.1", "100.128.0.1", "2606:4700::1111", "::ffff:8.8.8.8"]
-        {
-            assert!(!is_private(address.parse().unwrap()), "{address}");
-        }
+        assert!(blocked >= 40 && open >= 8, "{blocked} blocked, {open} open");
     }
 }

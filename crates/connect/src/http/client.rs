@@ -1,7 +1,6 @@
 //! Sending: limits, retries, redirects and the size of answers.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -13,7 +12,7 @@ use super::answer::{Answer, asked_wait};
 use super::auth::{Auth, Credentials};
 use super::limit::{Admit, Limiter, Limits};
 use super::pace::Pace;
-use super::{PrivateAddress, PublicOnly, is_private};
+use super::{PrivateAddress, PublicOnly, is_private_host};
 
 /// How long an answer is waited for unless the connection says otherwise.
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -543,9 +542,8 @@ fn checked_url(key: &str, text: &str, allow_private: bool) -> Result<Url> {
         return Err(Error::invalid(format!("`{key}` holds a user name or a password"))
             .hint("Put them into `auth: {type: basic, …}`, as references."));
     }
-    let host = url.host_str().unwrap_or_default();
-    let literal = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
-    if !allow_private && literal.is_ok_and(is_private) {
+    if !allow_private && is_private_host(&url) {
+        let host = url.host_str().unwrap_or_default();
         return Err(Error::invalid(format!("the host {host} of `{key}` is a private address"))
             .hint("Set `allow_private: true` if this service of your own network is meant."));
     }

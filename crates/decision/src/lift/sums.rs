@@ -15,7 +15,7 @@ use serde_json::json;
 
 use crate::context::Context;
 use crate::frame::{Frame, Texts};
-use crate::outcome::{final_before, literal};
+use crate::outcome::{final_before, literal, measured};
 use crate::table::{LiftSumRow, SystemTable};
 
 /// What the queries are called in messages.
@@ -122,7 +122,7 @@ impl Sums {
         // The bounds on all of them are what spares the files of older rows.
         let (decided, recorded) = match earliest.map(moment) {
             Some(from) => {
-                (format!("d.decided_at >= {from} and "), format!(" where recorded_at >= {from}"))
+                (format!("d.decided_at >= {from} and "), format!(" and recorded_at >= {from}"))
             }
             None => (String::new(), String::new()),
         };
@@ -255,10 +255,12 @@ fn summed(ripe: &str, outcomes: &str, decisions: &str) -> String {
         "select d.policy, d.unit_id, d.arm, count(*) as decisions, count(o.decision_id) as converted,
                 sum(o.value) as value, sum({ripe}) as ripe
          from system.decisions d
-         left join (select decision_id, sum(value) as value from system.outcomes{outcomes} group by decision_id) o
+         left join (select decision_id, sum(value) as value from system.outcomes
+                    where {}{outcomes} group by decision_id) o
            on o.decision_id = d.decision_id
          where {decisions}
-         group by d.policy, d.unit_id, d.arm"
+         group by d.policy, d.unit_id, d.arm",
+        measured()
     )
 }
 

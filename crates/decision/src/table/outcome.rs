@@ -23,7 +23,8 @@ pub struct OutcomeRow {
     pub occurred_at: Timestamp,
     /// What it is worth.
     pub value: Option<f64>,
-    /// `decision-id` if the event names its decision, else `window`.
+    /// `decision-id` if the event names its decision, `after-window` if it does and came after the window, so that it is
+    /// not measured; else `window`.
     pub attribution: String,
     /// The turn that saw it.
     pub turn: i64,
@@ -45,7 +46,11 @@ pub(super) const TABLE: SystemTable = SystemTable {
         ("event_id", Text, "the event"),
         ("occurred_at", Moment, "when it happened"),
         ("value", Number, "what it is worth"),
-        ("attribution", Text, "decision-id if the event names its decision, else window"),
+        (
+            "attribution",
+            Text,
+            "decision-id if the event names its decision, after-window if it does and came after the window, so that it is not measured; else window",
+        ),
         ("turn", Integer, "the turn that saw it"),
         ("recorded_at", Moment, "the logical moment it was seen"),
         ("late", Flag, "whether it was seen only after the window had closed"),

@@ -228,6 +228,103 @@ fn a_webhook_gets_each_action_once_and_what_it_refuses_becomes_a_dead_letter() {
 }
 
 #[test]
+fn what_is_delivered_after_it_was_given_up_is_shown_as_delivered_once() {
+    let (url, seen) = receiver(vec![404, 404, 404, 200]);
+    let house = shop(
+        &format!("type: webhook\noptions: {{url: '{url}', allow_private: true, parallel: 1}}\n"),
+        "every: 30d\ncaps: {per_turn: 3}\n",
+    );
+    house.ok(&["turn", "--replay", "2024-05-01"]);
+    let shown = "select status, count(*), count(distinct key) from system.actions group by 1";
+    assert_eq!(house.sql(shown), ["dead,3,3"]);
+    house.ok(&["policy", "retry", "offer"]);
+    house.ok(&["turn", "--replay", "2024-05-02"]);
+    assert_eq!(seen.lock().unwrap().len(), 6);
+    assert_eq!(house.sql(shown), ["delivered,3,3"]);
+}
+
+#[test]
+fn an_action_that_cannot_be_built_holds_up_no_other_one() {
+    let house = shop(FILE, "every: 30d\ncaps: {per_turn: 3}\n");
+    let other = house.read("policies/offer.yaml");
+    let other =
+        other.replace("policy: offer", "policy: another").replace("action: send", "action: broken");
+    house.write("policies/another.yaml", other);
+    house.write(
+        "actions/broken.yaml",
+        "action: broken\ntype: webhook\noptions: {url: 'https://example.com', secret: '${env:FLYWHEEL_NOT_SET_ANYWHERE}'}\n",
+    );
+    let said = house.fails(2, &["turn", "--replay", "2024-05-01"]);
+    assert!(said.contains("FLYWHEEL_NOT_SET_ANYWHERE"), "{said}");
+    let sent = "select policy, count(*) from system.actions where status = 'delivered' group by 1";
+    assert_eq!(house.sql(sent), ["offer,3"]);
+}
+
+#[test]
+fn nothing_is_missed_between_turns_that_lie_further_apart_than_the_window() {
+    let house = shop(FILE, "holdout: 50%\nevery: 1d\n");
+    let policy = house.read("policies/offer.yaml").replace("window: 3d", "window: 6h");
+    house.write("policies/offer.yaml", policy);
+    house.ok(&["turn", "--replay", "2024-05-01"]);
+    let units = house.sql(
+        "select unit_id, decided_at + interval '1 hour' from system.decisions order by unit_id limit 20",
+    );
+    let orders: String = units
+        .iter()
+        .enumerate()
+        .map(|(n, line)| {
+            let (unit, at) = line.split_once(',').unwrap();
+            format!("o{n},{unit},{at},10\n")
+        })
+        .collect();
+    house.write("data/orders-2024-05-02.csv", format!("order_id,customer_id,at,revenue\n{orders}"));
+    // A day with a turn, and a week without a server.
+    house.ok(&["turn", "--replay", "2024-05-02"]);
+    assert_eq!(house.cell("select count(*) from system.outcomes"), "20");
+    let at = house.cell("select max(decided_at) + interval '2 hours' from system.decisions");
+    house.write(
+        "data/orders-2024-05-03.csv",
+        format!("order_id,customer_id,at,revenue\nlate,c399,{at},10\n"),
+    );
+    house.ok(&["turn", "--replay", "2024-05-09"]);
+    assert_eq!(house.cell("select count(*) from system.outcomes"), "21");
+    house.ok(&["turn", "--replay", "2024-05-10"]);
+    assert_eq!(house.cell("select count(*) from system.outcomes"), "21", "and none twice");
+}
+
+#[test]
+fn an_event_after_the_window_of_the_decision_it_names_does_not_count_for_treatment_alone() {
+    let house = shop(FILE, "holdout: 50%\nevery: 30d\n");
+    let policy = house
+        .read("policies/offer.yaml")
+        .replace("select order_id as event_id,", "select order_id as event_id, decision_id,");
+    house.write("policies/offer.yaml", policy);
+    let sync = house
+        .read("syncs/shop.yaml")
+        .replace("{name: revenue,", "{name: decision_id, type: text}, {name: revenue,");
+    house.write("syncs/shop.yaml", sync);
+    let head = "order_id,customer_id,at,decision_id,revenue\n";
+    house.write("data/orders-2024-05-01.csv", head);
+    house.ok(&["turn", "--replay", "2024-05-01"]);
+    // Everybody buys four days later; only who was treated has something that names the decision.
+    let units = house.sql("select unit_id, arm, decision_id from system.decisions order by 1");
+    let orders: String = units
+        .iter()
+        .map(|line| {
+            let parts: Vec<&str> = line.split(',').collect();
+            let decision = if parts[1] == "treatment" { parts[2] } else { "" };
+            format!("o{0},{0},2024-05-05 23:59:59,{decision},5\n", parts[0])
+        })
+        .collect();
+    house.write("data/orders-2024-05-05.csv", format!("{head}{orders}"));
+    house.ok(&["turn", "--replay", "2024-05-02..2024-05-06"]);
+    let joined = "select attribution, count(*) > 100 from system.outcomes group by 1";
+    assert_eq!(house.sql(joined), ["after-window,true"]);
+    let lift = house.cell("select lift from system.lift order by turn desc limit 1");
+    assert_eq!(lift, "0.0");
+}
+
+#[test]
 fn an_event_that_names_no_decision_is_joined_by_unit_and_window() {
     let house = shop(FILE, "every: 30d\n");
     let policy = house

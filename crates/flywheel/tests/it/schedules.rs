@@ -160,6 +160,25 @@ fn a_schedule_is_run_by_hand_and_what_came_of_it_can_be_read() {
     }
 }
 
+#[test]
+fn what_any_earlier_attempt_has_done_is_not_done_again() {
+    let house = shop(None);
+    house.write(
+        "syncs/later.yaml",
+        "sync: later\nconnection: files\nstreams:\n  - {stream: later, options: {path: later.csv}, read: full, write: replace}\n",
+    );
+    house.write("schedules/all.yaml", "schedule: all\nrun: sync\nretry: {attempts: 1}\n");
+    house.fails(1, &["schedule", "run", "all"]);
+    for _ in 0..2 {
+        let newest = "select id from system.schedule_runs where status = 'failed' order by due_at desc limit 1";
+        let newest = house.cell(newest);
+        house.fails(1, &["schedule", "rerun", &newest]);
+    }
+    let done = house
+        .sql("select name, count(*) from system.tasks where kind = 'sync' group by 1 order by 1");
+    assert_eq!(done, ["later.later,3", "orders.orders,1"]);
+}
+
 fn run_of(house: &House, status: &str) -> String {
     house.sql(&format!("select id from system.schedule_runs where status = '{status}' limit 1"))[0]
         .clone()

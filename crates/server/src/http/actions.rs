@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::response::Response;
 use flywheel_state::OutboxStatus;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::json;
 
@@ -21,7 +22,7 @@ pub(super) fn routes(routes: &mut Routes) {
 }
 
 /// Which deliveries.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 struct Which {
     status: Option<String>,
     policy: Option<String>,

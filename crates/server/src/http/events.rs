@@ -3,16 +3,21 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use axum::Extension;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, header};
 use axum::response::Response;
+use flywheel_base::digest;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::json_of;
 use crate::app::App;
+use crate::auth::Caller;
+use crate::feedback;
 use crate::gate::{Access, Permission, Routes};
 use crate::input::{self, Asked};
 use crate::problem::{Problem, Result};
@@ -39,27 +44,35 @@ const BATCH_BYTES_MAX: usize = 16 << 20;
 const BATCH_MAX: usize = 50_000;
 /// Bytes of one event.
 const EVENT_BYTES_MAX: usize = 256 << 10;
+/// The longest key of a request.
+const KEY_BYTES_MAX: usize = 255;
 /// Mistakes that one answer lists.
 const REJECTED_SHOWN_MAX: usize = 1_000;
 
 /// Where events go.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 struct Into {
     topic: Option<String>,
 }
 
 async fn events(
     State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
     headers: HeaderMap,
     Asked(into): Asked<Into>,
     body: Body,
 ) -> Result<Response> {
     let topic = into.topic.unwrap_or_else(|| "events".to_owned());
-    take(&app, &topic, &headers, body, |_| Ok(())).await
+    take(&app, &caller, &topic, &headers, body, |_| Ok(())).await
 }
 
-async fn outcomes(State(app): State<Arc<App>>, headers: HeaderMap, body: Body) -> Result<Response> {
-    take(&app, "outcomes", &headers, body, |event| match event.get("decision_id") {
+async fn outcomes(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response> {
+    take(&app, &caller, "outcomes", &headers, body, |event| match event.get("decision_id") {
         Some(Value::String(id)) if !id.is_empty() => Ok(()),
         _ => Err("an outcome needs the text `decision_id`".to_owned()),
     })
@@ -72,13 +85,34 @@ struct Rejected {
     detail: String,
 }
 
+/// The header with the sender's name for a request: sent again under the same name, its events are not kept twice.
+const KEY: &str = "idempotency-key";
+
+/// The key of a request; those of different users are different.
+fn key_of(caller: &Caller, headers: &HeaderMap) -> Result<Option<String>> {
+    let mut given = headers.get_all(KEY).iter();
+    let (first, more) = (given.next(), given.next());
+    let Some(first) = first else { return Ok(None) };
+    match first.to_str() {
+        Ok(key) if more.is_none() && !key.is_empty() && key.len() <= KEY_BYTES_MAX => {
+            Ok(Some(digest::hex(&[caller.user.as_bytes(), key.as_bytes()])))
+        }
+        _ => Err(Problem::invalid(format!(
+            "Idempotency-Key has to be given once, with 1 to {KEY_BYTES_MAX} visible characters of ASCII"
+        ))
+        .hint("Use something like a UUID, made once for each request and sent with each try.")),
+    }
+}
+
 async fn take(
     app: &Arc<App>,
+    caller: &Caller,
     topic: &str,
     headers: &HeaderMap,
     body: Body,
     check: impl Fn(&Value) -> std::result::Result<(), String>,
 ) -> Result<Response> {
+    let key = key_of(caller, headers)?;
     let bytes = input::read(body, BATCH_BYTES_MAX).await?;
     let lines = headers
         .get(header::CONTENT_TYPE)
@@ -95,20 +129,21 @@ async fn take(
         Ok(()) => messages.push(text.as_bytes().to_vec()),
         Err(detail) => rejected.push(Rejected { index, detail }),
     };
-    let mut count = 0;
+    let count;
     if lines {
-        for line in text.lines().map(str::trim).filter(|line| !line.is_empty()) {
-            add(count, line);
-            count += 1;
+        let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+        count = lines.clone().take(BATCH_MAX + 1).count();
+        if count <= BATCH_MAX {
+            lines.enumerate().for_each(|(index, line)| add(index, line));
         }
     } else {
         match text.trim_start().starts_with('[') {
             true => {
                 let all: Vec<&RawValue> =
                     serde_json::from_str(text).map_err(|error| not_json(&error))?;
-                for one in all {
-                    add(count, one.get());
-                    count += 1;
+                count = all.len();
+                if count <= BATCH_MAX {
+                    all.iter().enumerate().for_each(|(index, one)| add(index, one.get()));
                 }
             }
             false => {
@@ -121,7 +156,7 @@ async fn take(
     }
     if count > BATCH_MAX {
         return Err(Problem::invalid(format!(
-            "{count} events are more than the {BATCH_MAX} of one request"
+            "the request holds more than the {BATCH_MAX} events of one request"
         ))
         .hint("Send them in parts; none of them was kept."));
     }
@@ -133,15 +168,20 @@ async fn take(
             .hint("Send a JSON object, an array of them, or one a line with content-type application/x-ndjson."));
     }
     let accepted = messages.len();
-    let first = app.events.append(topic, messages).await?;
-    app.stats.events.fetch_add(accepted as u64, Ordering::Relaxed);
+    let told = feedback::told(&app.workspace(), topic, &messages, app.machine_now());
+    let appended = app.events.append(topic, key.as_deref(), messages).await?;
+    app.fresh.remember(told, appended.first_offset);
+    if !appended.repeated {
+        app.stats.events.fetch_add(accepted as u64, Ordering::Relaxed);
+    }
     app.stats.events_rejected.fetch_add(rejected.len() as u64, Ordering::Relaxed);
     let shown = rejected
         .iter()
         .take(REJECTED_SHOWN_MAX)
         .map(|one| json!({"index": one.index, "code": "invalid", "detail": one.detail}));
     json_of(&json!({
-        "topic": topic, "accepted": accepted, "first_offset": first, "rejected_count": rejected.len(),
+        "topic": topic, "accepted": accepted, "first_offset": appended.first_offset, "repeated": appended.repeated,
+        "rejected_count": rejected.len(),
         "rejected": shown.collect::<Vec<_>>(),
     }))
 }

@@ -2,20 +2,24 @@
 
 use std::sync::Arc;
 
+use axum::body::Body;
 use axum::extract::State;
+use axum::http::StatusCode;
 use axum::response::Response;
 use flywheel_runtime::lineage::{Question, ask};
-use flywheel_runtime::{Workspace, run};
+use flywheel_runtime::{Workspace, openlineage, run};
 use flywheel_transform::{Direction, Lineage, lineage as whole};
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use tokio::sync::Semaphore;
 
 use super::assets::asset_name;
 use super::json_of;
 use crate::app::App;
 use crate::gate::{Access, Permission, Routes};
-use crate::input::{Asked, Place};
-use crate::problem::Result;
+use crate::input::{self, Asked, Place};
+use crate::problem::{Problem, Result};
 
 pub(super) fn routes(routes: &mut Routes) {
     let view = Access::Needs(Permission::View);
@@ -24,10 +28,57 @@ pub(super) fn routes(routes: &mut Routes) {
     routes.get("/v1/lineage/{table}/{column}", view, "Shows where a column comes from", column);
     let about = "Shows what a column or asset is made of and what is made of it: ?of=, &direction=, &depth=, &columns=";
     routes.get("/v1/column-lineage", view, about, columns);
+    let ingest = Access::Needs(Permission::Ingest);
+    let about = "Takes an event of OpenLineage, an array of them, or one a line; a part of the graph when it answers";
+    routes.act("/v1/lineage", ingest, about, take);
+    // Where clients of OpenLineage send unless they are told otherwise.
+    routes.act("/api/v1/lineage", ingest, about, take);
+}
+
+/// Bytes of one request with events.
+const EVENTS_BYTES_MAX: usize = 16 << 20;
+
+/// Requests with events that may wait for each other.
+const WAITING_MAX: usize = 64;
+
+/// How long a client is asked to wait while too many do.
+const BUSY_S: u64 = 1;
+
+static WAITING: Semaphore = Semaphore::const_new(WAITING_MAX);
+
+/// What events tell is compared with what is known, so they are taken one request after another.
+static TAKING: Semaphore = Semaphore::const_new(1);
+
+async fn take(State(app): State<Arc<App>>, body: Body) -> Result<Response> {
+    let Ok(_waiting) = WAITING.try_acquire() else {
+        let detail = format!("{WAITING_MAX} requests with events wait already");
+        let mut problem = Problem::new(StatusCode::TOO_MANY_REQUESTS, "busy", detail)
+            .hint("Send it again after a moment.");
+        problem.retry_after_s = Some(BUSY_S);
+        return Err(problem);
+    };
+    let bytes = input::read(body, EVENTS_BYTES_MAX).await?;
+    let text = String::from_utf8(bytes.to_vec()).map_err(|error| {
+        let at = error.utf8_error().valid_up_to() + 1;
+        Problem::invalid(format!("the body is not UTF-8: byte {at} begins no character"))
+    })?;
+    if text.trim().is_empty() {
+        return Err(Problem::invalid("the body is empty")
+            .hint("Send an event of OpenLineage as JSON, such as a RunEvent."));
+    }
+    let _turn = TAKING.acquire().await.map_err(|_| crate::app::ended("taking events"))?;
+    let taken = app
+        .with(move |workspace| async move {
+            Box::pin(openlineage::import(&workspace, &[("line".to_owned(), text)])).await
+        })
+        .await?;
+    let mut response = json_of(&taken)?;
+    *response.status_mut() = StatusCode::CREATED;
+    Ok(response)
 }
 
 /// What is asked about columns.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct About {
     /// What is asked for: `mart.orders.revenue`, `metric:revenue`, …
@@ -43,7 +94,7 @@ struct About {
     columns: bool,
 }
 
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 enum Way {
     Upstream,

@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 use super::json_of;
 use crate::app::App;
 use crate::gate::{Access, Permission, RouteInfo, Routes};
+use crate::input::schema_of;
 use crate::problem::{ProblemBody, Result};
 
 pub(super) fn routes(routes: &mut Routes) {
@@ -117,33 +118,66 @@ async fn openapi(State(app): State<Arc<App>>) -> Result<Response> {
     json_of(&described(routes))
 }
 
+/// `get_v1_runs_run_log` for `GET /v1/runs/{run}/log`: what programs that make clients can call a function.
+fn operation_id(route: &RouteInfo) -> String {
+    let plain = |c: char| if c.is_ascii_alphanumeric() { c } else { '_' };
+    let parts = route.path.split(['/', '{', '}']).filter(|part| !part.is_empty());
+    let parts: Vec<String> = parts.map(|part| part.chars().map(plain).collect()).collect();
+    format!("{}_{}", route.method.to_lowercase(), parts.join("_"))
+}
+
+/// What may stand after the `?`, as parameters.
+fn questions(route: &RouteInfo) -> Vec<Value> {
+    let Some(schema) = (route.question)() else { return Vec::new() };
+    let named = schema.get("properties").and_then(Value::as_object);
+    let needed = schema.get("required").and_then(Value::as_array);
+    let needed = |name: &str| needed.is_some_and(|needed| needed.iter().any(|one| one == name));
+    let parameter = |(name, schema): (&String, &Value)| {
+        let mut schema = schema.clone();
+        let about = schema.as_object_mut().and_then(|schema| schema.remove("description"));
+        let about = about.unwrap_or_else(|| json!(""));
+        // In an address nothing is null: what is absent is left out.
+        if let Some(Value::Array(kinds)) = schema.get_mut("type") {
+            kinds.retain(|kind| kind != "null");
+        }
+        json!({"name": name, "in": "query", "required": needed(name), "description": about, "schema": schema})
+    };
+    named.into_iter().flatten().map(parameter).collect()
+}
+
 /// The reference of the API, from the list of its routes and the types of what they take.
 pub(crate) fn described(routes: &[RouteInfo]) -> Value {
     let mut paths = Map::new();
     for route in routes {
         let places =
             route.path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
-        let places: Vec<Value> = places
-            .map(|name| json!({"name": name, "in": "path", "required": true, "schema": {"type": "string"}}))
-            .collect();
+        let places = places
+            .map(|name| json!({"name": name, "in": "path", "required": true, "schema": {"type": "string"}}));
+        let parameters: Vec<Value> = places.chain(questions(route)).collect();
         let problem = json!({"description": "A problem", "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}});
         let mut operation = json!({
-            "summary": route.about, "operationId": format!("{} {}", route.method.to_lowercase(), route.path),
-            "parameters": places, "responses": {"2XX": {"description": "As asked"}, "4XX": problem, "5XX": problem},
+            "summary": route.about, "operationId": operation_id(route), "parameters": parameters, "responses": {"2XX": {"description": "As asked"}, "4XX": problem, "5XX": problem},
         });
         if let Value::Object(operation) = &mut operation {
             match route.access {
                 Access::Public => operation.insert("security".to_owned(), json!([])),
                 Access::SignedIn => None,
+                Access::Board => {
+                    operation.insert("x-permission".to_owned(), json!(Permission::View.word()))
+                }
                 Access::Needs(permission) => {
                     operation.insert("x-permission".to_owned(), json!(permission.word()))
                 }
             };
-            if let Some(input) = route.input {
-                operation.insert(
-                    "requestBody".to_owned(),
-                    json!({"content": {"application/json": {"schema": input()}}}),
-                );
+            let body = match route.input {
+                Some(input) => Some(json!({"application/json": {"schema": input()}})),
+                None if route.whole_body => Some(json!({
+                    "application/json": {"schema": {}}, "application/x-ndjson": {"schema": {"type": "string"}},
+                })),
+                None => None,
+            };
+            if let Some(content) = body {
+                operation.insert("requestBody".to_owned(), json!({"content": content}));
             }
         }
         if let Value::Object(methods) = paths.entry(route.path).or_insert_with(|| json!({})) {
@@ -156,7 +190,7 @@ pub(crate) fn described(routes: &[RouteInfo]) -> Value {
         "security": [{"token": []}, {"session": []}],
         "paths": paths,
         "components": {
-            "schemas": {"Problem": schemars::schema_for!(ProblemBody<'static>)},
+            "schemas": {"Problem": schema_of::<ProblemBody<'static>>()},
             "securitySchemes": {
                 "token": {"type": "http", "scheme": "bearer"},
                 "session": {"type": "apiKey", "in": "cookie", "name": "flywheel_session"},

@@ -6,6 +6,7 @@ use axum::Extension;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
+use flywheel_base::{Error, ErrorKind};
 use flywheel_runtime::run_log;
 use flywheel_state::{Run, Task as TaskRow};
 use schemars::JsonSchema;
@@ -59,7 +60,7 @@ pub(super) fn routes(routes: &mut Routes) {
 }
 
 /// Which runs.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 struct Which {
     kind: Option<String>,
     status: Option<String>,
@@ -131,7 +132,7 @@ async fn run(State(app): State<Arc<App>>, place: Place) -> Result<Response> {
 }
 
 /// Which lines.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 struct Lines {
     /// How many lines are known already.
     #[serde(default)]
@@ -191,7 +192,20 @@ fn accepted(work: &crate::work::Work) -> Result<Response> {
 }
 
 pub(super) fn ask(app: &App, caller: &Caller, task: Task) -> Result<Response> {
-    accepted(&app.queue.ask(app, task, caller.who())?)
+    let work = app.queue.ask(app, task, caller.who()).map_err(too_many)?;
+    accepted(&work)
+}
+
+/// The problem of what is not taken because too much waits: it is the caller who asks for too much.
+pub(super) fn too_many(error: Error) -> Problem {
+    let metadata = error.message().starts_with("metadata: ");
+    let waits = matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Exhausted) && !metadata;
+    let mut problem = Problem::from(error);
+    if waits {
+        problem.status = StatusCode::TOO_MANY_REQUESTS;
+        problem.retry_after_s = Some(1);
+    }
+    problem
 }
 
 async fn turn(

@@ -194,7 +194,7 @@ async fn run(
         let moments: Vec<String> = moments.iter().map(ToString::to_string).collect();
         Ok(json!({"moments": moments}))
     });
-    let answer = answer.await?;
+    let answer = answer.await.map_err(super::runs::too_many)?;
     app.scheduler.notify_one();
     accepted(&answer)
 }
@@ -234,7 +234,7 @@ async fn resume(State(app): State<Arc<App>>, place: Place) -> Result<Response> {
 }
 
 /// Which runs.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 struct Which {
     schedule: Option<String>,
     status: Option<String>,

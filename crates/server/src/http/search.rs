@@ -40,7 +40,7 @@ pub(super) fn routes(routes: &mut Routes) {
 }
 
 /// What is looked for.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 struct Wanted {
     q: Option<String>,
     kind: Option<String>,

@@ -111,19 +111,19 @@ async fn login(
     Input(input): Input<Login>,
 ) -> Result<Response> {
     let address = peer.map(|Extension(Peer(peer))| peer.ip());
-    app.brake.check(&input.name, address)?;
     let name = input.name.clone();
     let user = app.blocking(move |app| app.workspace().store.user(&name)).await?;
+    // Whoever may do nothing has no password that is right.
+    let user = user.filter(|user| !user.disabled);
     let hash = user.as_ref().and_then(|user| user.password.clone());
-    let right = auth::verify(&app, input.password, hash).await?;
-    match user.filter(|user| right && !user.disabled) {
+    let right = auth::verify(&app, (&input.name, address), input.password, hash).await?;
+    match user.filter(|_| right) {
         Some(user) => {
             app.audit(user.name.clone(), "login".to_owned(), user.name.clone(), Value::Null)
                 .await?;
             begin(&app, &user.name, &user.role, StatusCode::OK).await
         }
         None => {
-            app.brake.failed(&input.name, address);
             // What was typed as a name may be a password.
             app.audit("nobody".to_owned(), "login refused".to_owned(), String::new(), Value::Null)
                 .await?;
@@ -195,11 +195,10 @@ async fn password(
         return Err(Problem::new(StatusCode::FORBIDDEN, "denied", "a token changes no password"));
     };
     auth::check_password(&input.new)?;
-    app.brake.check(&caller.user, None)?;
     let name = caller.user.clone();
     let user = app.blocking(move |app| app.workspace().store.user(&name)).await?;
-    if !auth::verify(&app, input.old, user.and_then(|user| user.password)).await? {
-        app.brake.failed(&caller.user, None);
+    let hash = user.and_then(|user| user.password);
+    if !auth::verify(&app, (&caller.user, None), input.old, hash).await? {
         return Err(Problem::new(StatusCode::FORBIDDEN, "denied", "the present password is wrong"));
     }
     let hash = auth::hash(&app, input.new).await?;

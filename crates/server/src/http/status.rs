@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::State;
+use axum::http::HeaderMap;
 use axum::response::Response;
 use flywheel_base::Result as BaseResult;
 use flywheel_runtime::Workspace;
@@ -29,8 +30,8 @@ pub(super) fn routes(routes: &mut Routes) {
     routes.get("/v1/live", view, "Tells what happens as it happens, as server-sent events", live);
 }
 
-async fn live(State(app): State<Arc<App>>) -> Response {
-    live::answer(&app)
+async fn live(State(app): State<Arc<App>>, headers: HeaderMap) -> Response {
+    live::answer(&app, headers)
 }
 
 /// A stage of the wheel.

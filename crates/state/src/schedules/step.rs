@@ -68,6 +68,7 @@ impl Stepping<'_> {
                 }
             }
             ScheduleEvent::Asked(asked) => self.asked(asked),
+            ScheduleEvent::AskedAll { all } => self.asked_all(all),
             ScheduleEvent::Seen { schedule, versions } => self.seen(&schedule, versions),
             ScheduleEvent::Behind { schedule } => {
                 if !self.is_paused(&schedule) && !self.is_busy(&schedule) {
@@ -142,7 +143,8 @@ impl Stepping<'_> {
                 let why = Stopping::Timeout;
                 self.effects.push(ScheduleEffect::Stop { id: id.clone(), why });
             }
-            let since = if run.cause == Cause::Backfill { run.asked_at } else { run.moment };
+            // What somebody asks for, for a moment of the past too, is due when they ask.
+            let since = if run.cause.is_automatic() { run.moment } else { run.asked_at };
             if !run.told_late && passed(since, plan.deadline_us) {
                 run.told_late = true;
                 let run = run.clone();
@@ -259,10 +261,23 @@ impl Stepping<'_> {
     }
 
     fn asked(&mut self, asked: Asked) {
-        if let Some(plan) = self.plans.get(&asked.schedule)
-            && self.waiting(&asked.schedule) < WAITING_MAX
-        {
+        if let Some(plan) = self.plans.get(&asked.schedule) {
             self.add(plan, asked);
+        }
+    }
+
+    /// Adds all of them, or none if they are more than may wait.
+    fn asked_all(&mut self, all: Vec<Asked>) {
+        let before = self.board.clone();
+        let added = self.added.len();
+        for asked in all {
+            let count = self.added.len();
+            self.asked(asked);
+            if self.added.len() == count {
+                self.board = before;
+                self.added.truncate(added);
+                return;
+            }
         }
     }
 
@@ -295,6 +310,10 @@ impl Stepping<'_> {
                 // Who asks is told which one it is.
                 self.added.push(id);
             }
+            return None;
+        }
+        // Moments of the clock are counted before they are added.
+        if asked.cause != Cause::Time && self.waiting(&plan.name) >= WAITING_MAX {
             return None;
         }
         let run = ScheduledRun {
@@ -391,13 +410,10 @@ impl Stepping<'_> {
             (End::Stopped, Some(Stopping::Timeout)) => {
                 (TIMEOUT.to_owned(), "it took longer than its schedule allows".to_owned())
             }
-            (End::Stopped, Some(Stopping::Cancel)) => {
+            // One that failed by itself while it was being stopped is not tried again either.
+            (_, Some(why @ (Stopping::Cancel | Stopping::Newer))) => {
                 self.log_attempt(id, "cancelled");
-                return self.close(id, RunStatus::Cancelled, Some("cancelled"));
-            }
-            (End::Stopped, Some(Stopping::Newer)) => {
-                self.log_attempt(id, "cancelled");
-                return self.close(id, RunStatus::Cancelled, Some("a newer run took its place"));
+                return self.close(id, RunStatus::Cancelled, Some(stopped_by(why)));
             }
             (End::Stopped, None) => return self.interrupted(id),
             (End::Failed { class, error }, _) => (class, error),
@@ -452,9 +468,7 @@ impl Stepping<'_> {
         let Some(run) = self.board.runs.get_mut(id) else { return };
         // Somebody wanted it stopped, and stopped it is.
         if let Some(why @ (Stopping::Cancel | Stopping::Newer)) = run.stopping {
-            let text =
-                if why == Stopping::Cancel { "cancelled" } else { "a newer run took its place" };
-            return self.close(id, RunStatus::Cancelled, Some(text));
+            return self.close(id, RunStatus::Cancelled, Some(stopped_by(why)));
         }
         run.interruptions += 1;
         if run.interruptions < INTERRUPTIONS_MAX {
@@ -471,15 +485,14 @@ impl Stepping<'_> {
         let Some(run) = self.board.runs.get_mut(id) else { return };
         match run.status {
             RunStatus::Running => {
-                run.stopping = Some(why);
+                // What a person stops is not said to have been stopped by a newer run, nor tried again after a timeout.
+                if run.stopping != Some(Stopping::Cancel) {
+                    run.stopping = Some(why);
+                }
                 self.effects.push(ScheduleEffect::Stop { id: id.to_owned(), why });
             }
             RunStatus::Waiting => {
-                let text = match why {
-                    Stopping::Newer => "a newer run took its place",
-                    _ => "cancelled",
-                };
-                self.close(id, RunStatus::Cancelled, Some(text));
+                self.close(id, RunStatus::Cancelled, Some(stopped_by(why)));
             }
             _ => {}
         }
@@ -507,7 +520,8 @@ impl Stepping<'_> {
             ended_at: now.micros(),
             result: result.to_owned(),
         });
-        if result != "succeeded" && run.run_id.is_some() {
+        // Where a run begins to go on from stays: its own attempts are listed.
+        if result != "succeeded" && run.goes_on_from.is_none() {
             run.goes_on_from.clone_from(&run.run_id);
         }
     }
@@ -573,6 +587,10 @@ impl Stepping<'_> {
         found.sort();
         found.into_iter().map(|(_, id)| id).collect()
     }
+}
+
+fn stopped_by(why: Stopping) -> &'static str {
+    if why == Stopping::Newer { "a newer run took its place" } else { "cancelled" }
 }
 
 fn wait_again(run: &mut ScheduledRun) {

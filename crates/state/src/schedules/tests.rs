@@ -183,6 +183,32 @@ impl House {
                 mark: named(),
                 goes_on_from: None,
             }),
+            "again" => ScheduleEvent::Asked(Asked {
+                schedule: self.plans.keys().next().unwrap().clone(),
+                cause: Cause::Manual,
+                moment: Some(Timestamp::parse(&rest.join(" ")).unwrap()),
+                by: "ada".to_owned(),
+                mark: Some("again".to_owned()),
+                goes_on_from: None,
+            }),
+            // So many hours from a day on.
+            "span" => {
+                let from = Timestamp::parse(rest[0]).unwrap();
+                let count: i64 = rest[1].parse().unwrap();
+                let asked = |hour: i64| Asked {
+                    schedule: self.plans.keys().next().unwrap().clone(),
+                    cause: Cause::Backfill,
+                    moment: Some(from.plus_micros(hour * 3_600_000_000)),
+                    by: "ada".to_owned(),
+                    mark: None,
+                    goes_on_from: None,
+                };
+                let event = ScheduleEvent::AskedAll { all: (0..count).map(asked).collect() };
+                let effects = self.store.schedule_step(&self.plans, event, now).unwrap();
+                let said = if effects.is_empty() { "refused" } else { "-" };
+                assert_eq!(said, expected, "{line}");
+                return;
+            }
             "backfill" => ScheduleEvent::Asked(Asked {
                 schedule: self.plans.keys().next().unwrap().clone(),
                 cause: Cause::Backfill,

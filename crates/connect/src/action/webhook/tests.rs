@@ -128,6 +128,26 @@ async fn answers_lead_to_done_later_or_never() {
 }
 
 #[tokio::test]
+async fn what_a_receiver_repeats_of_secrets_is_not_told() {
+    let answers = vec!["401 No\r\nx: y", "500 Oops"];
+    receive(answers, async |url| {
+        let settings = json!({ "url": url, "allow_private": true, "parallel": 1, "secret": "ok",
+                               "headers": { "authorization": "Bearer t0k3n-7" } });
+        let action: WebhookAction = serde_json::from_value(settings.clone()).unwrap();
+        let known: Vec<String> =
+            action.secrets().iter().map(|one| one.expose().to_owned()).collect();
+        assert_eq!(known, ["Bearer t0k3n-7", "t0k3n-7", "ok"]);
+        let said =
+            without("token t0k3n-7 of Bearer t0k3n-7".to_owned(), known.iter().map(String::as_str));
+        assert!(!said.contains("t0k3n"), "{said}");
+        let outcomes = build(settings).unwrap().deliver(&deliveries(2)).await;
+        assert!(matches!(&outcomes[0], Outcome::Rejected { reason } if reason.starts_with("401")));
+        assert!(matches!(&outcomes[1], Outcome::Retry { .. }));
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_batch_is_one_request_with_a_key_of_its_own() {
     let requests = receive(vec!["200 OK", "500 Oops"], async |url| {
         let settings = json!({ "url": url, "allow_private": true, "batch": 2, "parallel": 1, "method": "PUT" });
