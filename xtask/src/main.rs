@@ -5,6 +5,7 @@
 #![expect(clippy::print_stdout, reason = "the commands talk to a person at a terminal")]
 
 mod binary;
+mod client;
 mod command;
 mod context;
 mod figures;

@@ -172,6 +172,20 @@ impl Error {
         self
     }
 
+    /// The same error once more, for somebody else who waited for the same thing; causes become lines of text.
+    #[must_use]
+    pub fn again(&self) -> Self {
+        let mut again = Self::new(self.0.kind, self.0.message.clone());
+        again.0.hint.clone_from(&self.0.hint);
+        let report = self.report();
+        let causes = report.split_once("\n  caused by: ").map(|(_, causes)| causes);
+        let causes = causes.and_then(|causes| causes.split("\nhint: ").next());
+        match causes {
+            Some(causes) => again.caused_by(causes.to_owned()),
+            None => again,
+        }
+    }
+
     /// What the caller can do.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
@@ -243,6 +257,17 @@ mod tests {
             error.report(),
             "error: build: model \"a\" reads unknown table \"b\"\n  caused by: low level\nhint: Did you mean \"c\"?"
         );
+    }
+
+    #[test]
+    fn an_error_told_again_reads_the_same() {
+        let error = Error::exhausted("cannot write \"a\"")
+            .caused_by(std::io::Error::other("no room"))
+            .hint("Free space.");
+        assert_eq!(error.again().report(), error.report());
+        assert_eq!(error.again().again().kind(), ErrorKind::Exhausted);
+        let plain = Error::invalid("a");
+        assert_eq!(plain.again().report(), plain.report());
     }
 
     #[test]

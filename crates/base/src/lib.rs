@@ -14,10 +14,12 @@ pub mod task;
 
 mod clock;
 mod error;
+mod gather;
 mod rng;
 mod secret;
 
 pub use clock::{Clock, FixedClock, SystemClock, Timestamp};
 pub use error::{Error, ErrorKind, Result};
+pub use gather::{Gather, GatherLimits};
 pub use rng::Rng;
 pub use secret::Secret;

@@ -14,8 +14,10 @@
 mod config;
 pub(crate) mod events;
 mod frame;
+pub(crate) mod newest;
 mod reader;
 mod segment;
+mod taken;
 pub(crate) mod topics;
 mod writer;
 

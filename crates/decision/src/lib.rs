@@ -18,6 +18,7 @@ pub mod champion;
 pub mod decide;
 pub mod evaluate;
 pub mod experiment;
+pub mod feedback;
 pub mod learner;
 pub mod lift;
 pub mod outcome;

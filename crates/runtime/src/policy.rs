@@ -4,7 +4,7 @@ use flywheel_base::Result;
 use flywheel_decision::Context;
 use flywheel_decision::challenge::{self, Challenge, Judgement};
 use flywheel_decision::champion::{self, Champion, Promoted};
-use flywheel_decision::decide;
+use flywheel_decision::decide::{self, Question};
 use flywheel_decision::experiment;
 use flywheel_decision::experiment::plan::{self, Plan};
 use flywheel_decision::table::{DecisionRow, ExperimentRow};
@@ -52,19 +52,17 @@ pub async fn verify(workspace: &Workspace, name: &str, decision: Option<&str>) -
     verify::verify(&context(workspace).await?, name, decision).await
 }
 
-/// Decides for one unit now and logs it; with a `key`, the same question again gets the same decision.
+/// Decides for single units now; all decisions are logged together, and each question is answered on its own.
 ///
 /// # Errors
-/// Those of [`decide::decide_one`].
-pub async fn decide_one(
+/// Those of lake and metadata, and per question those of [`decide::decide_each`].
+pub async fn decide_each(
     workspace: &Workspace,
-    name: &str,
-    unit: &str,
-    key: Option<&str>,
-) -> Result<DecisionRow> {
+    questions: &[Question],
+) -> Result<Vec<Result<DecisionRow>>> {
     let turn = workspace.store.last_turn()?.map_or(0, |turn| turn.turn);
     let ctx = workspace.context(turn, workspace.now()).await?;
-    decide::decide_one(&ctx, name, unit, key).await
+    Ok(decide::decide_each(&ctx, questions).await)
 }
 
 /// How experiments stand.

@@ -1,7 +1,7 @@
 //! Fitted learners: which artifact, from what, how good.
 
 use flywheel_base::{Result, Timestamp};
-use rusqlite::params;
+use rusqlite::{Connection, params};
 use serde_json::Value;
 
 use crate::Store;
@@ -51,9 +51,7 @@ impl Store {
     /// # Errors
     /// As every method: see [`Store::open`].
     pub fn newest_artifact(&self, learner: &str) -> Result<Option<Artifact>> {
-        Ok(self
-            .artifacts_where("WHERE learner = ? ORDER BY fitted_at DESC LIMIT 1", &[learner])?
-            .pop())
+        self.read("look up an artifact", |db| newest_of(db, learner))
     }
 
     /// Artifacts of `learner` whose digest begins with `start`, oldest first.
@@ -74,21 +72,28 @@ impl Store {
     }
 
     fn artifacts_where(&self, clause: &str, bound: &[&str]) -> Result<Vec<Artifact>> {
-        self.read("list artifacts", |db| {
-            db.prepare_cached(&format!(
-                "SELECT digest, learner, turn, kind, fitted_at, detail FROM artifacts {clause}"
-            ))?
-            .query_map(rusqlite::params_from_iter(bound), |row| {
-                Ok(Artifact {
-                    digest: row.get(0)?,
-                    learner: row.get(1)?,
-                    turn: row.get(2)?,
-                    kind: row.get(3)?,
-                    fitted_at: Timestamp::from_micros(row.get(4)?),
-                    detail: json(row, 5)?,
-                })
-            })?
-            .collect()
-        })
+        self.read("list artifacts", |db| list(db, clause, bound))
     }
+}
+
+/// The newest artifact of `learner`.
+pub(crate) fn newest_of(db: &Connection, learner: &str) -> rusqlite::Result<Option<Artifact>> {
+    Ok(list(db, "WHERE learner = ? ORDER BY fitted_at DESC LIMIT 1", &[learner])?.pop())
+}
+
+fn list(db: &Connection, clause: &str, bound: &[&str]) -> rusqlite::Result<Vec<Artifact>> {
+    db.prepare_cached(&format!(
+        "SELECT digest, learner, turn, kind, fitted_at, detail FROM artifacts {clause}"
+    ))?
+    .query_map(rusqlite::params_from_iter(bound), |row| {
+        Ok(Artifact {
+            digest: row.get(0)?,
+            learner: row.get(1)?,
+            turn: row.get(2)?,
+            kind: row.get(3)?,
+            fitted_at: Timestamp::from_micros(row.get(4)?),
+            detail: json(row, 5)?,
+        })
+    })?
+    .collect()
 }

@@ -19,6 +19,9 @@ pub(crate) const COMMAND: super::Command = super::Command {
 /// How often the demo project is killed here; `cargo xtask kill` does it a hundred times.
 const KILLS: u64 = 10;
 
+/// How often a server under load is killed here; `cargo xtask kill serve` does it two hundred times.
+const SERVER_KILLS: u64 = 10;
+
 /// What a step says.
 type Step = fn(&Context) -> Result<Tally>;
 
@@ -42,7 +45,9 @@ const STEPS: &[(&str, Step)] = &[
     ("demo", demo_check::demo),
     ("web pages", pages::pages),
     ("other readers", interop::readers),
+    ("events of lineage", interop::lineage),
     ("kills", |context| kill::kills(context, KILLS, kill::SEED)),
+    ("kills of servers", |context| kill::servers(context, SERVER_KILLS)),
 ];
 
 fn run(context: &Context, arguments: &[String]) -> Result<bool> {

@@ -1,4 +1,5 @@
-//! `cargo xtask kill`: `kill -9` at random moments of `turn` loses nothing and doubles nothing.
+//! `cargo xtask kill`: `kill -9` at random moments loses nothing and doubles nothing: of `turn`, and of a server under
+//! load ([`serve`]).
 //!
 //! A demo gives the inputs of thirty days. They are replayed once undisturbed, and again while the
 //! process is killed at seeded random moments and started anew until it ends. Then both projects
@@ -17,15 +18,24 @@ use crate::{Result, process};
 use super::demo_check;
 
 mod rows;
+mod serve;
 
 /// `cargo xtask kill`.
 pub(crate) const COMMAND: super::Command = super::Command {
     name: "kill",
-    arguments: "[--kills N] [--seed N]",
-    about: "kill a replay of the demo N times (100) and compare it with an undisturbed one",
+    arguments: "[serve N] [--kills N] [--seed N]",
+    about: "kill a replay of the demo N times (100), or a server under load (200), and compare",
     run: |context, arguments| {
+        let seed = super::number_after(arguments, "--seed", SEED)?;
+        if arguments.first().is_some_and(|first| first == "serve") {
+            let wanted = match arguments.get(1).filter(|word| !word.starts_with("--")) {
+                Some(_) => super::number_after(arguments, "serve", serve::KILLS_DEFAULT)?,
+                None => super::number_after(arguments, "--kills", serve::KILLS_DEFAULT)?,
+            };
+            return Ok(serve::kills(context, wanted, seed)?.close());
+        }
         let kills_wanted = super::number_after(arguments, "--kills", KILLS_DEFAULT)?;
-        Ok(kills(context, kills_wanted, super::number_after(arguments, "--seed", SEED)?)?.close())
+        Ok(kills(context, kills_wanted, seed)?.close())
     },
 };
 
@@ -44,6 +54,11 @@ const MADE: &[&str] = &[".flywheel", DELIVERED];
 
 /// Where the file actions of the templates write.
 const DELIVERED: &str = "out";
+
+/// Kills a server under load `wanted` times and compares.
+pub(crate) fn servers(context: &Context, wanted: u64) -> Result<Tally> {
+    serve::kills(context, wanted, SEED)
+}
 
 /// Kills a replay of the demo `wanted` times and compares.
 pub(crate) fn kills(context: &Context, wanted: u64, seed: u64) -> Result<Tally> {
@@ -130,17 +145,19 @@ fn compare(
 ) -> Result<()> {
     for query in rows::queries(flywheel, calm)? {
         let read = |project| rows::read(flywheel, project, &query.sql);
-        judge(&query.name, round, &read(calm)?, &read(stormy)?, tally);
+        let name = format!("kill: replay {round}: {}", query.name);
+        judge(&name, &read(calm)?, &read(stormy)?, tally);
     }
     let delivered = |project: &Path| rows::lines_below(&project.join(DELIVERED));
-    judge("delivered lines", round, &delivered(calm)?, &delivered(stormy)?, tally);
+    let name = format!("kill: replay {round}: delivered lines");
+    judge(&name, &delivered(calm)?, &delivered(stormy)?, tally);
     Ok(())
 }
 
 /// Records whether two lists of rows are the same.
-fn judge(what: &str, round: u64, wanted: &[String], found: &[String], tally: &mut Tally) {
+fn judge(what: &str, wanted: &[String], found: &[String], tally: &mut Tally) {
     let difference = rows::difference(wanted, found);
-    let name = format!("kill: replay {round}: {what} ({} rows)", wanted.len());
+    let name = format!("{what} ({} rows)", wanted.len());
     println!("{name}: {} lost, {} doubled or other", difference.lost, difference.added);
     if let Some(example) = &difference.example {
         println!("  such as {example}");

@@ -4,7 +4,7 @@
 //! segment   "FWJRNL01", frame …                       the first frame is a commit
 //! frame     length u32, CRC32C u32 of length and payload, payload
 //! message   0, offset i64, milliseconds i64, key, value, count u32, (name, value) …
-//! commit    1, mark, its own place in the file u64, JSON: next offset, moment, checkpoints
+//! commit    1, mark, its own place in the file u64, JSON: next offset, moment, checkpoints, requests with a key
 //! ```
 //! Numbers are little-endian. A text or value is its length as i32 and its bytes; −1 is no value.
 
@@ -16,6 +16,7 @@ use crc::{CRC_32_ISCSI, Crc, Table};
 use flywheel_base::{Error, Result};
 use serde::{Deserialize, Serialize};
 
+use super::taken::Taken;
 use crate::destination::Checkpoint;
 use crate::queue::Header;
 
@@ -45,6 +46,9 @@ pub(super) struct Commit {
     pub(super) millis: i64,
     /// The checkpoints by sync: that of the commit, or in the first frame of a segment all.
     pub(super) checkpoints: BTreeMap<String, Checkpoint>,
+    /// Requests with a key whose messages it makes visible; in the first frame of a segment all that are known.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) taken: Vec<Taken>,
 }
 
 /// A message as it is stored.

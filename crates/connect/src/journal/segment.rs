@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use flywheel_base::{Error, Result};
 
 use super::frame::{COMMIT_MARK, Commit, Frames, HEAD_BYTES, Step, commit_of, place_of};
+use super::taken::Taken;
 use crate::destination::Checkpoint;
 
 /// What the name of a segment ends with.
@@ -38,6 +39,8 @@ pub(super) struct Scan {
     pub(super) created: i64,
     /// The last checkpoint of each sync.
     pub(super) checkpoints: BTreeMap<String, Checkpoint>,
+    /// Requests with a key, oldest first.
+    pub(super) taken: Vec<Taken>,
 }
 
 /// The path of a segment.
@@ -112,6 +115,7 @@ impl Segment {
             next: first.next,
             created: first.millis,
             checkpoints: first.checkpoints,
+            taken: first.taken,
         };
         let mut next = first.next;
         while self.step(&mut frames)? == Step::Whole {
@@ -128,6 +132,7 @@ impl Segment {
             };
             (scan.end, scan.next) = (frames.next_at, next);
             scan.checkpoints.extend(commit.checkpoints);
+            scan.taken.extend(commit.taken);
         }
         scan.tail = frames.length - scan.end;
         if frames.at < frames.length && self.has_commit(frames.at, frames.length)? {

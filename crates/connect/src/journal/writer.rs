@@ -17,6 +17,7 @@ use super::Folder;
 use super::config::{self, TopicConfig};
 use super::frame::{Commit, MAGIC, Stored, put_commit, put_message};
 use super::segment::{self, Scan, Segment};
+use super::taken::{Key, Known, Taken};
 use crate::destination::Checkpoint;
 use crate::output::{create_folder, replace_file, sync_folder, try_lock};
 
@@ -45,6 +46,10 @@ pub(crate) struct TopicWriter {
     next: i64,
     /// The moment of the messages, in milliseconds since 1970.
     now_ms: i64,
+    /// Requests with a key that are committed.
+    known: Known,
+    /// Those whose messages are behind the last commit.
+    noted: Vec<Taken>,
 }
 
 impl TopicWriter {
@@ -72,11 +77,13 @@ impl TopicWriter {
         let segment = match segment::list(&topic)?.pop() {
             Some(last) => last,
             None => {
-                begin(&topic, 0, now_ms, &BTreeMap::new())?;
+                begin(&topic, &Commit { next: 0, millis: now_ms, ..Commit::default() })?;
                 Segment { base: 0, path: segment::path(&topic, 0) }
             }
         };
-        let (file, held) = take(&segment, name)?;
+        let (file, mut held) = take(&segment, name)?;
+        let mut known = Known::default();
+        known.extend(std::mem::take(&mut held.taken));
         let mut writer = Self {
             folder: topic,
             name: name.to_owned(),
@@ -89,6 +96,8 @@ impl TopicWriter {
             held,
             buffer: Vec::new(),
             now_ms,
+            known,
+            noted: Vec::new(),
         };
         writer.roll()?;
         writer.forget()?;
@@ -119,6 +128,17 @@ impl TopicWriter {
         if self.buffer.len() >= BUFFER_BYTES { self.flush() } else { Ok(()) }
     }
 
+    /// What was taken under a key before, committed or not: the digest of its messages and the offset of the first.
+    pub(super) fn taken(&self, key: Key) -> Option<(u64, i64)> {
+        let noted = self.noted.iter().find(|one| one.0 == key);
+        noted.map(|one| (one.1, one.2)).or_else(|| self.known.get(key))
+    }
+
+    /// Notes under which key the messages come that are appended next.
+    pub(super) fn note(&mut self, key: Key, content: u64) {
+        self.noted.push(Taken(key, content, self.next));
+    }
+
     fn fail(&self, doing: &str, error: std::io::Error) -> Error {
         let message = Error::io(doing, &self.segment.path, error);
         message.context(format!("writing into the topic \"{}\"", self.name))
@@ -134,6 +154,7 @@ impl TopicWriter {
     /// Takes back what was appended since the last commit.
     pub(crate) fn abort(&mut self) -> Result<()> {
         self.buffer.clear();
+        self.noted.clear();
         self.next = self.held.next;
         self.file
             .set_len(self.held.end)
@@ -151,12 +172,14 @@ impl TopicWriter {
             self.file.sync_data().map_err(|error| self.fail("sync", error))?;
         }
         let checkpoints = BTreeMap::from([(app.to_owned(), checkpoint.clone())]);
-        let commit = Commit { next: self.next, millis: self.now_ms, checkpoints };
+        let taken = std::mem::take(&mut self.noted);
+        let commit = Commit { next: self.next, millis: self.now_ms, checkpoints, taken };
         put_commit(&mut self.buffer, self.at, &commit)?;
         self.flush()?;
         self.file.sync_data().map_err(|error| self.fail("sync", error))?;
         (self.held.end, self.held.next) = (self.at, self.next);
         self.held.checkpoints.extend(commit.checkpoints);
+        self.known.extend(commit.taken);
         // The commit has happened; what is left to do the next one does as well.
         if let Err(error) = self.roll().and_then(|()| self.forget()) {
             tracing::warn!(topic = self.name, error = %error, "a full file of the topic stays");
@@ -174,9 +197,16 @@ impl TopicWriter {
         }
         // A segment of nothing but commits is written anew under its name.
         let base = self.held.next;
-        begin(&self.folder, base, self.now_ms, &self.held.checkpoints)?;
+        let first = Commit {
+            next: base,
+            millis: self.now_ms,
+            checkpoints: self.held.checkpoints.clone(),
+            taken: self.known.newest(self.config.segment_bytes / 2),
+        };
+        begin(&self.folder, &first)?;
         let segment = Segment { base, path: segment::path(&self.folder, base) };
-        let (file, held) = take(&segment, &self.name)?;
+        let (file, mut held) = take(&segment, &self.name)?;
+        held.taken.clear();
         (self.at, self.file, self.segment, self.held) = (held.end, file, segment, held);
         Ok(())
     }
@@ -270,15 +300,9 @@ fn take(segment: &Segment, name: &str) -> Result<(File, Scan)> {
     Ok((file, Scan { tail: 0, ..held }))
 }
 
-/// Begins a segment: it is there as a whole, with all checkpoints, or not at all.
-fn begin(
-    topic: &Path,
-    base: i64,
-    now_ms: i64,
-    checkpoints: &BTreeMap<String, Checkpoint>,
-) -> Result<()> {
+/// Begins a segment with all checkpoints and keys: it is there as a whole or not at all.
+fn begin(topic: &Path, first: &Commit) -> Result<()> {
     let mut bytes = MAGIC.to_vec();
-    let first = Commit { next: base, millis: now_ms, checkpoints: checkpoints.clone() };
-    put_commit(&mut bytes, MAGIC.len() as u64, &first)?;
-    replace_file(&segment::path(topic, base), &bytes)
+    put_commit(&mut bytes, MAGIC.len() as u64, first)?;
+    replace_file(&segment::path(topic, first.next), &bytes)
 }

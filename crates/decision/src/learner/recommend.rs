@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use flywheel_algo::recommend::evaluate::{Depth, Split, evaluate};
 use flywheel_algo::recommend::history::UserHistory;
 use flywheel_algo::recommend::interactions::{Interaction, Interactions, Vocabulary};
-use flywheel_algo::recommend::serve::{List, OwnedItems, Request, serve};
-use flywheel_algo::recommend::{Recommender, Training, fit};
+use flywheel_algo::recommend::serve::{List, Listed, OwnedItems, Request, serve};
+use flywheel_algo::recommend::{Recommender, Training, fit, load};
 use flywheel_base::{Error, Result, Timestamp, task};
 use flywheel_project::resource::learner::{Recommend, RecommendAlgorithm};
 use flywheel_warehouse::WriteMode;
@@ -120,13 +120,13 @@ async fn read(ctx: &Context<'_>, name: &str, settings: &Recommend) -> Result<Dat
     Ok(Data { users, items, interactions, texts, names, available, rows })
 }
 
-struct CatalogueItem {
+pub(crate) struct CatalogueItem {
     text: Option<String>,
-    name: Option<String>,
-    available: bool,
+    pub(crate) name: Option<String>,
+    pub(crate) available: bool,
 }
 
-async fn items(
+pub(crate) async fn items(
     ctx: &Context<'_>,
     name: &str,
     settings: &Recommend,
@@ -212,6 +212,39 @@ fn stored(data: &Data, models: &[Box<dyn Recommender>]) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// The item names and the models of an artifact.
+///
+/// # Errors
+/// [`flywheel_base::ErrorKind::Corrupt`] if the bytes are none.
+pub(crate) fn restored(bytes: &[u8]) -> Result<(Vocabulary, Vec<Box<dyn Recommender>>)> {
+    let broken = || {
+        Error::corrupt("the artifact of a recommender is not as it was written")
+            .hint("Fit the learner again: `flywheel learn`.")
+    };
+    let mut rest = bytes;
+    let mut parts = Vec::new();
+    while let Some((length, behind)) = rest.split_first_chunk::<8>() {
+        let length = usize::try_from(u64::from_le_bytes(*length)).map_err(|_| broken())?;
+        let (part, behind) = behind.split_at_checked(length).ok_or_else(broken)?;
+        parts.push(part);
+        rest = behind;
+    }
+    let (names, models) = parts.split_first().filter(|_| rest.is_empty()).ok_or_else(broken)?;
+    let names = serde_json::from_slice(names).map_err(|error| broken().caused_by(error))?;
+    let models = models.iter().map(|model| load(model)).collect::<Result<Vec<_>>>()?;
+    Ok((names, models))
+}
+
+/// Why an item stands in a list, as people read it.
+pub(crate) fn reason<'a>(listed: &Listed, name: impl Fn(u32) -> &'a str) -> String {
+    match (listed.source.as_str(), listed.because) {
+        ("repeat", _) => "bought before and due again".to_owned(),
+        (_, Some(owned)) => format!("because of {}", name(owned)),
+        (source, None) if source.contains("popular") => "popular now".to_owned(),
+        (source, None) => source.to_owned(),
+    }
+}
+
 fn lists(
     data: &Data,
     models: &[Box<dyn Recommender>],
@@ -271,12 +304,7 @@ fn rows(data: &Data, lists: &[List], now: Timestamp, artifact: &str) -> Vec<Row>
         let user_id =
             u32::try_from(user).ok().and_then(|user| data.users.id(user)).unwrap_or(EVERYBODY);
         for (place, listed) in list.items.iter().enumerate() {
-            let reason = match (listed.source.as_str(), listed.because) {
-                ("repeat", _) => "bought before and due again".to_owned(),
-                (_, Some(owned)) => format!("because of {}", name(owned)),
-                (source, None) if source.contains("popular") => "popular now".to_owned(),
-                (source, None) => source.to_owned(),
-            };
+            let reason = reason(listed, name);
             rows.push(Row {
                 user_id: user_id.to_owned(),
                 rank: i64::try_from(place).unwrap_or(i64::MAX).saturating_add(1),

@@ -11,7 +11,7 @@ mod recommend;
 
 pub use bandit::{Bandit, BanditAlgorithm, Feature, Reward};
 pub use recommend::{
-    CellValue, GfCfOptions, IalsOptions, Recommend, RecommendAlgorithm, Rp3BetaOptions,
+    CellValue, Feedback, GfCfOptions, IalsOptions, Recommend, RecommendAlgorithm, Rp3BetaOptions,
 };
 
 /// Something to be learned from SQL, fitted into a versioned artifact and scored back into tables;

@@ -55,7 +55,7 @@ pub(super) fn mebibytes(cost: &Cost) -> f64 {
 }
 
 /// Writes the files of a project.
-pub(super) fn write_files(project: &Path, files: &[(&str, String)]) -> Result<()> {
+pub(in crate::command) fn write_files(project: &Path, files: &[(&str, String)]) -> Result<()> {
     for (name, text) in files {
         let path = project.join(name);
         if let Some(parent) = path.parent() {

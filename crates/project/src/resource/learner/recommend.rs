@@ -17,7 +17,8 @@ use super::super::quantity::Duration;
 pub struct Recommend {
     /// SQL with columns `user_id`, `item_id`, `at` (timestamp) and optionally `weight`: one row per interaction.
     pub interactions: String,
-    /// SQL with columns `item_id`, and optionally `text` (for content) and `available` (boolean).
+    /// SQL with columns `item_id`, and optionally `text` (for content), `available` (boolean) and `name` (what pages
+    /// call it).
     #[serde(default)]
     pub items: Option<String>,
     /// The algorithm; `hybrid` blends sources and is the default.
@@ -42,6 +43,33 @@ pub struct Recommend {
     /// The newest interactions held back to judge the fit.
     #[serde(default)]
     pub holdout: Option<Duration>,
+    /// Events that a server takes into account at once, before a sync lands them and the next fit learns them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub feedback: Option<Feedback>,
+}
+
+/// Which events say what a user did, by keys of their JSON; an event without one of them says nothing.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Feedback {
+    /// The topic that `POST /v1/events` names.
+    #[serde(default = "topic_default")]
+    pub topic: String,
+    /// The key with the user, as in `user_id` of `interactions`.
+    pub user: String,
+    /// The key with the item, as in `item_id`.
+    pub item: String,
+    /// The key with the moment, as in `at`; without it, an event is of the moment when it arrives. It is by item and
+    /// moment that an event is known again once `interactions` has it.
+    #[serde(default)]
+    pub at: Option<String>,
+    /// The key with the weight, as in `weight`; 1 without it.
+    #[serde(default)]
+    pub weight: Option<String>,
+}
+
+fn topic_default() -> String {
+    "events".to_owned()
 }
 
 impl Recommend {

@@ -1,0 +1,180 @@
+//! What a server asks at every request: who has this token, which artifact is the newest.
+//!
+//! It is answered from memory as long as nobody has written to the database since, which SQLite says for a few
+//! microseconds (`data_version`): a change by this process, by another connection or by another process is seen by the
+//! next question. The connection is one of its own, so that no question waits for a write to reach the disk.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use flywheel_base::Result;
+use rusqlite::{Connection, OpenFlags};
+
+use crate::artifacts::newest_of;
+use crate::users::{session_of, token_of};
+use crate::{ApiToken, Artifact, BUSY_TIMEOUT_MS, LoginSession, Store, User, sql_error};
+
+/// Answers of one kind that are kept; when there are more, all are asked for anew.
+const KEPT_MAX: usize = 4_096;
+
+/// Reads beside the writer, and remembers.
+#[derive(Debug)]
+pub struct Reader {
+    inner: Mutex<Inner>,
+    path: std::path::PathBuf,
+}
+
+#[derive(Debug)]
+struct Inner {
+    connection: Connection,
+    /// What SQLite said when the answers were read.
+    version: i64,
+    tokens: Answers<(ApiToken, User)>,
+    sessions: Answers<(LoginSession, User)>,
+    /// The newest artifacts of learners.
+    artifacts: Answers<Artifact>,
+}
+
+/// Answers by what was asked for, also where there is nothing.
+type Answers<T> = HashMap<String, Option<Arc<T>>>;
+
+impl Store {
+    /// Opens a reader of the same database.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub fn reader(&self) -> Result<Reader> {
+        let path = self.path().to_owned();
+        let failed = |error| sql_error("open", &path, error);
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(&path, flags).map_err(failed)?;
+        connection
+            .busy_timeout(std::time::Duration::from_millis(BUSY_TIMEOUT_MS))
+            .map_err(failed)?;
+        let inner = Inner {
+            connection,
+            version: -1,
+            tokens: HashMap::new(),
+            sessions: HashMap::new(),
+            artifacts: HashMap::new(),
+        };
+        Ok(Reader { inner: Mutex::new(inner), path })
+    }
+}
+
+impl Reader {
+    /// The token of `digest` and the user it acts for.
+    ///
+    /// # Errors
+    /// As every method of [`Store`]: see [`Store::open`].
+    pub fn token(&self, digest: &str) -> Result<Option<Arc<(ApiToken, User)>>> {
+        self.ask("look up a token", digest, |inner| &mut inner.tokens, token_of)
+    }
+
+    /// The session of `digest` and its user.
+    ///
+    /// # Errors
+    /// As [`Reader::token`].
+    pub fn session(&self, digest: &str) -> Result<Option<Arc<(LoginSession, User)>>> {
+        self.ask("look up a session", digest, |inner| &mut inner.sessions, session_of)
+    }
+
+    /// The newest artifact of `learner`.
+    ///
+    /// # Errors
+    /// As [`Reader::token`].
+    pub fn newest_artifact(&self, learner: &str) -> Result<Option<Arc<Artifact>>> {
+        self.ask("look up an artifact", learner, |inner| &mut inner.artifacts, newest_of)
+    }
+
+    fn ask<T>(
+        &self,
+        doing: &str,
+        what: &str,
+        kept: impl Fn(&mut Inner) -> &mut Answers<T>,
+        look: impl FnOnce(&Connection, &str) -> rusqlite::Result<Option<T>>,
+    ) -> Result<Option<Arc<T>>> {
+        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        let failed = |error| sql_error(doing, &self.path, error);
+        // Before the answer is read: what is written in between is seen by the next question.
+        let version: i64 = inner
+            .connection
+            .prepare_cached("PRAGMA data_version")
+            .and_then(|mut statement| statement.query_row([], |row| row.get(0)))
+            .map_err(failed)?;
+        if version != inner.version {
+            inner.version = version;
+            inner.tokens.clear();
+            inner.sessions.clear();
+            inner.artifacts.clear();
+        }
+        if let Some(known) = kept(&mut inner).get(what) {
+            return Ok(known.clone());
+        }
+        let found = look(&inner.connection, what).map_err(failed)?.map(Arc::new);
+        let kept = kept(&mut inner);
+        if kept.len() >= KEPT_MAX {
+            kept.clear();
+        }
+        kept.insert(what.to_owned(), found.clone());
+        Ok(found)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use flywheel_base::Timestamp;
+    use serde_json::Value;
+
+    use crate::{ApiToken, Artifact, Store, User};
+
+    #[test]
+    fn an_answer_holds_until_somebody_writes_and_no_longer() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&folder.path().join("meta.db")).unwrap();
+        let reader = store.reader().unwrap();
+        let now = Timestamp::from_micros(1_000);
+        assert!(reader.token("d").unwrap().is_none());
+        let user = User {
+            name: "ada".into(),
+            role: "owner".into(),
+            password: None,
+            disabled: false,
+            created_at: now,
+            last_seen_at: None,
+        };
+        store.add_user(&user).unwrap();
+        let token = ApiToken {
+            id: "t".into(),
+            digest: "d".into(),
+            name: "n".into(),
+            owner: "ada".into(),
+            scopes: vec!["ingest".into()],
+            created_at: now,
+            expires_at: now,
+            last_used_at: None,
+            revoked: false,
+        };
+        store.add_token(&token).unwrap();
+        let known = reader.token("d").unwrap().unwrap();
+        assert_eq!((&known.0.name, &known.1.name), (&"n".to_owned(), &"ada".to_owned()));
+        assert!(std::sync::Arc::ptr_eq(&known, &reader.token("d").unwrap().unwrap()));
+        // Another connection, as that of another process.
+        Store::open(store.path()).unwrap().revoke_token("t").unwrap();
+        assert!(reader.token("d").unwrap().unwrap().0.revoked);
+        let fit = |at: i64, digest: &str| Artifact {
+            digest: digest.into(),
+            learner: "l".into(),
+            turn: None,
+            kind: "recommend".into(),
+            fitted_at: Timestamp::from_micros(at),
+            detail: Value::Null,
+        };
+        store.record_artifact(&fit(1, "a")).unwrap();
+        assert_eq!(reader.newest_artifact("l").unwrap().unwrap().digest, "a");
+        store.record_artifact(&fit(2, "b")).unwrap();
+        assert_eq!(reader.newest_artifact("l").unwrap().unwrap().digest, "b");
+        assert!(reader.newest_artifact("other").unwrap().is_none());
+        assert!(reader.session("s").unwrap().is_none());
+    }
+}
