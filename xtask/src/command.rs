@@ -4,6 +4,7 @@ mod bench;
 mod bless;
 mod ci;
 mod demo_check;
+mod dist;
 mod docs;
 mod interop;
 mod kill;
@@ -44,6 +45,7 @@ pub(crate) const COMMANDS: &[Command] = &[
     interop::COMMAND,
     pages::COMMAND,
     release_size::COMMAND,
+    dist::COMMAND,
 ];
 
 /// Runs the command named by the first argument.

@@ -2,6 +2,7 @@
 
 mod apply;
 mod audit;
+mod backup;
 mod build;
 mod catalogue;
 mod check;
@@ -28,6 +29,7 @@ mod quality;
 mod quarantine;
 mod reconcile;
 mod reference;
+mod restore;
 mod savings;
 mod schedule;
 mod schema;
@@ -106,6 +108,8 @@ pub(crate) const COMMANDS: &[CommandEntry] = &[
     command::<serve::Serve>("serve"),
     command::<schedule::Schedule>("schedule"),
     command::<audit::Audit>("audit"),
+    command::<backup::Backup>("backup"),
+    command::<restore::Restore>("restore"),
     command::<schema::Schema>("schema"),
     command::<reference::Reference>("reference"),
 ];

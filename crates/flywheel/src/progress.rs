@@ -1,7 +1,9 @@
 //! A run as it happens: a spinner on a terminal, lines with `--verbose`, nothing otherwise.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use flywheel_runtime::backup::Watch;
 use flywheel_runtime::{Event, Observer};
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -28,6 +30,27 @@ impl Progress {
         });
         Self { bar, output, prefix: prefix.to_owned() }
     }
+}
+
+/// Draws how many bytes of all are done, if a person is there.
+pub(crate) fn bytes_bar(output: Output, doing: &'static str) -> Watch {
+    if !output.interactive() {
+        return Arc::new(|_, _| {});
+    }
+    let bar = ProgressBar::new(0);
+    if let Ok(style) = ProgressStyle::with_template(
+        "{prefix} {wide_bar} {binary_bytes} of {binary_total_bytes} {eta}",
+    ) {
+        bar.set_style(style);
+    }
+    bar.set_prefix(doing);
+    Arc::new(move |done, total| {
+        bar.set_length(total);
+        bar.set_position(done);
+        if done >= total {
+            bar.finish_and_clear();
+        }
+    })
 }
 
 impl Drop for Progress {

@@ -43,8 +43,10 @@ pub const TEMPLATES: &[Template] = &[
             "actions/purchase_orders.yaml",
             "connections/catalog.yaml",
             "connections/orders.yaml",
+            "dashboards/shop.yaml",
             "data/catalog/README.md",
             "data/orders/README.md",
+            "dictionaries/response_events.yaml",
             "flywheel.yaml",
             "gitignore",
             "learners/demand.yaml",
@@ -70,6 +72,9 @@ pub const TEMPLATES: &[Template] = &[
             "policies/next_offer.yaml",
             "policies/reorder.yaml",
             "policies/winback.yaml",
+            "quality/order_lines.yaml",
+            "quality/orders.yaml",
+            "quality/responses.yaml",
             "syncs/catalog.yaml",
             "syncs/orders.yaml",
             "tests/revenue_is_the_same_everywhere.sql",
@@ -114,7 +119,7 @@ pub const TEMPLATES: &[Template] = &[
 ///
 /// # Errors
 /// [`flywheel_base::ErrorKind::Invalid`] if there is no such template, `name` is not a name or `dir`
-/// holds anything but `.git`; nothing is written then. The file system's own errors otherwise.
+/// holds anything but `.git` and a file system's `lost+found`; nothing is written then. The file system's own errors otherwise.
 pub fn init(template: &str, dir: &Path, name: &str) -> Result<Vec<PathBuf>> {
     let Some(template) = TEMPLATES.iter().find(|known| known.name == template) else {
         return Err(Error::invalid(format!("no template is named \"{template}\""))
@@ -161,7 +166,8 @@ fn refuse_used(dir: &Path) -> Result<()> {
     };
     for entry in entries {
         let entry = entry.map_err(|error| Error::io("read the folder", dir, error))?;
-        if entry.file_name() != ".git" {
+        // A file system of its own has a folder of its own.
+        if entry.file_name() != ".git" && entry.file_name() != "lost+found" {
             return Err(Error::invalid(format!("the folder {} is not empty", dir.display()))
                 .hint("Name a new or empty folder, so that nothing is overwritten."));
         }

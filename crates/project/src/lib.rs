@@ -8,6 +8,7 @@
 //!
 //! Nothing here reads the network, the clock or a database; the same folder gives the same project.
 
+pub mod dashboard;
 pub mod datax;
 mod dbt;
 pub mod diagnostic;
@@ -45,6 +46,8 @@ pub use project::{
     Choices, ColumnForms, ConnectorSchemas, Connectors, DbtSettings, Located, Project, parse_bytes,
     schemas,
 };
-pub use secret::{resolve_secret, resolve_secrets, resolve_secrets_with};
+pub use secret::{
+    holds_secret, named_files, resolve_secret, resolve_secrets, resolve_secrets_with,
+};
 pub use source::{Landing, Source};
 pub use template::{Columns, Macros, Reference, RenderContext, references, render_sql};

@@ -96,6 +96,37 @@ pub(crate) fn is_secret_name(name: &str) -> bool {
     SECRET_WORDS.contains(&last) || SECRET_NAMES.iter().any(|known| name.ends_with(known))
 }
 
+/// The files that references `${file:…}` of a text name, each as it is written there.
+#[must_use]
+pub fn named_files(text: &str) -> Vec<&str> {
+    let mut found = Vec::new();
+    // A text with one reference that is not closed has others that are.
+    for (at, _) in text.match_indices("${") {
+        let literal = at > 0 && text.as_bytes().get(at - 1) == Some(&b'$');
+        let inner = text[at + 2..].split(['}', '\n']).next().unwrap_or_default();
+        if let Ok(Part::File(name)) = reference(inner)
+            && !literal
+        {
+            found.push(name);
+        }
+    }
+    found
+}
+
+/// Whether a text of YAML or of `KEY=value` lines holds a secret as it is, not as a reference to one.
+#[must_use]
+pub fn holds_secret(text: &str) -> bool {
+    text.lines().any(|line| {
+        let line = line.trim_start().trim_start_matches("- ");
+        let Some((name, value)) = line.split_once([':', '=']) else { return false };
+        let name = name.trim().trim_start_matches("export ").trim_matches(['"', '\'']);
+        // `pass` is dbt's other word for a password.
+        let secret = is_secret_name(name) || name.eq_ignore_ascii_case("pass");
+        let value = value.split(" #").next().unwrap_or_default().trim().trim_matches(['"', '\'']);
+        secret && !value.is_empty() && !value.contains("${") && !value.contains("{{")
+    })
+}
+
 /// Replaces every reference in `options` by its value; files are relative to `dir`.
 ///
 /// What a reference stands for is text; [`fit`] makes it the number a connector asks for.
@@ -270,6 +301,22 @@ mod tests {
         assert!(unset.message().starts_with("password: environment variable"), "{unset}");
         assert!(error("${secret:crm}").message().contains("\"crm\""));
         assert!(error("${file:none}").message().contains("none"));
+    }
+
+    #[test]
+    fn files_of_secrets_and_secrets_in_the_open_are_found() {
+        let text =
+            "token: ${file: keys/crm.key}\nnote: $${file:no}\nx: ${file\ny: ${env:A}${file:b}\n";
+        assert_eq!(named_files(text), ["keys/crm.key", "b"]);
+        for text in ["  password: hunter2", "CRM_TOKEN=abc", "- pass: 'x'", "export API_KEY=\"1\""]
+        {
+            assert!(holds_secret(text), "{text}");
+        }
+        for text in
+            ["password: ${env:P}", "pass: \"{{ env_var('P') }}\"", "password:", "token_url: x"]
+        {
+            assert!(!holds_secret(text), "{text}");
+        }
     }
 
     #[test]

@@ -18,8 +18,8 @@ use crate::lane::{Lane, Load, Surroundings};
 use crate::log::{LOG_FOLDER, Log, torn};
 use crate::store::{Disk, DurableStore, RealDisk, create_folders};
 use crate::{
-    Catalog, Commit, CommitRecord, Location, Maintain, Maintained, Notice, RowStream, Session,
-    TableState, Write, WriteMode,
+    Catalog, Commit, CommitRecord, Frozen, Location, Maintain, Maintained, Notice, RowStream,
+    Session, TableState, Write, WriteMode,
 };
 
 /// How a lake is opened.
@@ -181,6 +181,16 @@ impl Lake {
     /// [`flywheel_base::ErrorKind::NotFound`] if there is no such table.
     pub async fn history(&self, at: &Location) -> Result<Vec<CommitRecord>> {
         self.shared.lane(at).history().await
+    }
+
+    /// Every file that the table is read from at `version` and at the kept versions before it; none if there is no such
+    /// table (any more). It takes no lock: later commits add files beside these.
+    ///
+    /// # Errors
+    /// [`flywheel_base::ErrorKind::Corrupt`] if a file of the version is gone,
+    /// [`flywheel_base::ErrorKind::NotFound`] if the version is no longer kept.
+    pub async fn frozen(&self, at: &Location, version: i64) -> Result<Option<Frozen>> {
+        Box::pin(self.shared.lane(at).frozen(version)).await
     }
 
     /// Writes rows and their checkpoint as one commit, durable when this returns. Writers of one table

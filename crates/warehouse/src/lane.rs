@@ -7,6 +7,7 @@
 mod changes;
 mod decide;
 mod edit;
+mod frozen;
 mod history;
 mod keep;
 mod load;

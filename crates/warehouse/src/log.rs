@@ -11,6 +11,7 @@ mod checkpoint;
 mod replay;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeBounds;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -19,7 +20,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
 
-use self::action::Line;
+use self::action::{Add, Line};
 use self::replay::Replay;
 use crate::failure::from_store;
 use crate::snapshot::Snapshot;
@@ -256,23 +257,35 @@ impl Log {
     /// The files, relative to the table's folder, that commits after `version` added.
     pub(crate) async fn added_after(&self, version: i64) -> Result<Vec<String>> {
         let mut added = Vec::new();
-        self.each_commit(version + 1, |_, line| added.extend(line.add.map(|add| add.path))).await?;
+        self.each_commit(version + 1.., |_, line| added.extend(line.add.map(|add| add.path)))
+            .await?;
         Ok(added.into_iter().map(|path| plain_path(&path)).collect())
     }
 
     /// When files, relative to the table's folder, were removed by commits that are still kept.
     pub(crate) async fn removals(&self) -> Result<BTreeMap<String, Timestamp>> {
         let mut removed = BTreeMap::new();
-        self.each_commit(0, |at, line| {
+        self.each_commit(0.., |at, line| {
             removed.extend(line.remove.map(|remove| (plain_path(&remove.path), at)));
         })
         .await?;
         Ok(removed)
     }
 
-    async fn each_commit(&self, from: i64, mut see: impl FnMut(Timestamp, Line)) -> Result<()> {
+    /// What kept commits up to `version` added.
+    pub(crate) async fn added_until(&self, version: i64) -> Result<Vec<Add>> {
+        let mut added = Vec::new();
+        self.each_commit(..=version, |_, line| added.extend(line.add)).await?;
+        Ok(added)
+    }
+
+    async fn each_commit(
+        &self,
+        versions: impl RangeBounds<i64>,
+        mut see: impl FnMut(Timestamp, Line),
+    ) -> Result<()> {
         let listing = self.list().await?;
-        for (version, meta) in listing.commits.range(from..) {
+        for (version, meta) in listing.commits.range(versions) {
             let Some(commit) = self.read(*version).await? else { continue };
             let info = commit.lines.iter().find_map(|line| line.commit_info.as_ref());
             let at = info.and_then(action::time_of).unwrap_or_else(|| modified(meta));
@@ -320,7 +333,7 @@ fn parse(bytes: &[u8]) -> Result<Vec<Line>> {
 fn record(version: i64, commit: &CommitFile) -> CommitRecord {
     let info = commit.lines.iter().find_map(|line| line.commit_info.as_ref());
     let at = info.and_then(action::time_of).unwrap_or_else(|| modified(&commit.meta));
-    let rows = |add: &action::Add| -> Option<u64> {
+    let rows = |add: &Add| -> Option<u64> {
         let stats: serde_json::Value = serde_json::from_str(add.stats.as_deref()?).ok()?;
         stats.get("numRecords")?.as_u64()
     };
@@ -348,7 +361,7 @@ fn record(version: i64, commit: &CommitFile) -> CommitRecord {
 }
 
 /// A path as the file system has it.
-fn plain_path(encoded: &str) -> String {
+pub(crate) fn plain_path(encoded: &str) -> String {
     Path::from_url_path(encoded).map_or_else(|_| encoded.to_owned(), |path| path.to_string())
 }
 

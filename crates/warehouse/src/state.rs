@@ -1,6 +1,7 @@
 //! What is known of a table: its state at a version, its history, and notices about it.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use arrow::datatypes::SchemaRef;
 use flywheel_base::Timestamp;
@@ -52,6 +53,30 @@ pub struct CommitRecord {
     pub rows_out: Option<u64>,
     /// The properties given with the write; empty for other programs' commits.
     pub metadata: BTreeMap<String, serde_json::Value>,
+}
+
+/// All that a table is read from, at one version: what a backup takes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Frozen {
+    /// The table.
+    pub location: Location,
+    /// The version; what comes after it is not in the files.
+    pub version: i64,
+    /// The table's folder.
+    pub folder: PathBuf,
+    /// The files, of the log and of rows. No file with such a name ever changes, but it may go away.
+    pub files: Vec<FrozenFile>,
+}
+
+/// A file of a table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FrozenFile {
+    /// The path below the table's folder, with `/` between the parts.
+    pub name: String,
+    /// The size in bytes.
+    pub bytes: u64,
+    /// The BLAKE3 digest in hexadecimal digits that was committed with the file; none if it was not told.
+    pub digest: Option<String>,
 }
 
 /// Something a person should know about the lake, such as a torn commit that was set aside.

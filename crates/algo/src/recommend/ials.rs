@@ -19,7 +19,7 @@ use super::history::UserHistory;
 use super::holders::Holders;
 use super::interactions::Interactions;
 use super::neighbours::Value;
-use super::vector::{Work, dot, widest_of};
+use super::vector::{Work, dot, each_product, widest_of};
 use super::{Algorithm, Reason, Recommender, Scored, options};
 
 mod limits;
@@ -270,14 +270,13 @@ impl Work for Products<'_> {
 
     #[inline(always)]
     fn work(self) -> Vec<Scored> {
-        let rows = self.items.chunks_exact(self.person.len());
-        let mut scores = Vec::with_capacity(rows.len());
-        for (item, row) in rows.enumerate() {
-            let score = f64::from(dot(row, self.person));
+        let mut scores = Vec::with_capacity(self.items.len() / self.person.len().max(1));
+        each_product(self.items, self.person, |item, product| {
+            let score = f64::from(product);
             if score != 0.0 && score.is_finite() {
                 scores.push(Scored { item: item as u32, score });
             }
-        }
+        });
         scores
     }
 }

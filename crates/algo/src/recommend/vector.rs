@@ -1,15 +1,16 @@
 //! Rows of single-precision numbers, worked on in lanes that the compiler keeps in registers.
 //!
-//! How many lanes one instruction has is the processor's affair: the order of every sum is written
-//! here, and no product is fused with a sum, so that all processors find the same bits. Plain indexes
-//! stay in registers where adaptors of iterators were calls.
+//! How many lanes one instruction has is the processor's affair: the order of every sum is written here, and every
+//! product is fused with its sum, rounded once, which IEEE 754 defines to the last bit: all processors find the same
+//! numbers. One without such an instruction (x86 before 2013) finds them slowly. Plain indexes stay in registers where
+//! adaptors of iterators were calls.
 
 use faer::traits::pulp::{Arch, Simd, WithSimd};
 
-/// Numbers that are worked on together; rows that [`product`] and [`add_gram`] take are as wide as some of them.
+/// Numbers that are worked on together; rows that [`product`], [`dots`] and [`add_gram`] take are as wide as some of them.
 pub(super) const LANES: usize = 16;
 /// Rows that are worked on together: their sums fill half of the registers.
-const TILE: usize = 4;
+pub(super) const TILE: usize = 4;
 const ZERO: [f32; LANES] = [0.0; LANES];
 
 /// Does `work` with the widest instructions there are; what shall use them is inlined into it.
@@ -54,14 +55,81 @@ pub(super) fn dot(a: &[f32], b: &[f32]) -> f32 {
     for chunk in 0..a.len().min(b.len()) {
         let (x, y) = (&a[chunk], &b[chunk]);
         for lane in 0..LANES {
-            sums[lane] += x[lane] * y[lane];
+            sums[lane] = x[lane].mul_add(y[lane], sums[lane]);
         }
     }
     let mut total = sum_of(sums);
     for place in 0..a_rest.len().min(b_rest.len()) {
-        total += a_rest[place] * b_rest[place];
+        total = a_rest[place].mul_add(b_rest[place], total);
     }
     total
+}
+
+/// [`dot`] of one row with four others of whole lanes: their sums do not wait for each other.
+#[inline(always)]
+#[must_use]
+pub(super) fn dots(row: &[f32], others: [&[f32]; TILE]) -> [f32; TILE] {
+    let row = row.as_chunks::<LANES>().0;
+    let [first, second, third, fourth] = others.map(|other| other.as_chunks::<LANES>().0);
+    let length = row.len().min(first.len()).min(second.len()).min(third.len()).min(fourth.len());
+    let (mut a, mut b, mut c, mut d) = (ZERO, ZERO, ZERO, ZERO);
+    for chunk in 0..length {
+        a = times(a, &row[chunk], &first[chunk]);
+        b = times(b, &row[chunk], &second[chunk]);
+        c = times(c, &row[chunk], &third[chunk]);
+        d = times(d, &row[chunk], &fourth[chunk]);
+    }
+    [sum_of(a), sum_of(b), sum_of(c), sum_of(d)]
+}
+
+/// Does `see` with the place and the inner product of each line of `lines` with `row`, in order: the same numbers as
+/// [`dot`] finds, four at once where rows are of whole lanes.
+#[inline(always)]
+pub(super) fn each_product(lines: &[f32], row: &[f32], mut see: impl FnMut(usize, f32)) {
+    let width = row.len().max(1);
+    let mut place = 0;
+    let mut rest = lines;
+    if width.is_multiple_of(LANES) {
+        let tiles = lines.chunks_exact(TILE * width);
+        rest = tiles.remainder();
+        for tile in tiles {
+            let line = |at: usize| &tile[at * width..][..width];
+            for found in dots(row, [line(0), line(1), line(2), line(3)]) {
+                see(place, found);
+                place += 1;
+            }
+        }
+    }
+    for line in rest.chunks_exact(width) {
+        see(place, dot(line, row));
+        place += 1;
+    }
+}
+
+/// Adds the sum of `scales` · `sources`, rows of whole lanes, to `target`.
+#[inline(always)]
+pub(super) fn add_all_scaled(target: &mut [f32], scales: [f32; TILE], sources: [&[f32]; TILE]) {
+    let target = target.as_chunks_mut::<LANES>().0;
+    let [first, second, third, fourth] = sources.map(|source| source.as_chunks::<LANES>().0);
+    let length = target.len().min(first.len()).min(second.len()).min(third.len()).min(fourth.len());
+    for chunk in 0..length {
+        let mut sums = target[chunk];
+        sums = plus(sums, scales[0], &first[chunk]);
+        sums = plus(sums, scales[1], &second[chunk]);
+        sums = plus(sums, scales[2], &third[chunk]);
+        sums = plus(sums, scales[3], &fourth[chunk]);
+        target[chunk] = sums;
+    }
+}
+
+/// `sums` and `x` · `y`, lane by lane.
+#[inline(always)]
+fn times(sums: [f32; LANES], x: &[f32; LANES], y: &[f32; LANES]) -> [f32; LANES] {
+    let mut made = ZERO;
+    for lane in 0..LANES {
+        made[lane] = x[lane].mul_add(y[lane], sums[lane]);
+    }
+    made
 }
 
 /// The sum of all lanes: halves are added until one number is left.
@@ -77,12 +145,46 @@ fn sum_of(mut sums: [f32; LANES]) -> f32 {
     sums[0]
 }
 
-/// `made` = `rows` · `square`, all row by row with `width` numbers a row.
+/// Lines of numbers by panels of [`LANES`] columns: what a product walks through lies side by side. Row by row, lines a
+/// power of two long would fall on each other in the nearest cache.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Panels {
+    lines: usize,
+    numbers: Vec<[f32; LANES]>,
+}
+
+impl Panels {
+    /// Takes lines of `width` numbers, a multiple of [`LANES`].
+    pub(super) fn of(lines: &[f32], width: usize) -> Self {
+        let mut panels = Self::default();
+        panels.fill(lines, width);
+        panels
+    }
+
+    /// Takes other lines, in the room there is.
+    pub(super) fn fill(&mut self, lines: &[f32], width: usize) {
+        self.lines = lines.len() / width;
+        self.numbers.clear();
+        for column in (0..width).step_by(LANES) {
+            let rows = lines.chunks_exact(width);
+            self.numbers.extend(rows.filter_map(|row| row[column..].first_chunk::<LANES>()));
+        }
+    }
+
+    /// The panel that begins at `column`, a line after the other.
+    #[inline(always)]
+    fn panel(&self, column: usize) -> &[[f32; LANES]] {
+        let begin = column / LANES * self.lines;
+        self.numbers.get(begin..begin + self.lines).unwrap_or_default()
+    }
+}
+
+/// `made` = `rows` · `square`, rows and `made` row by row with `width` numbers a row.
 ///
 /// # Shape
-/// `width` is a multiple of [`LANES`]; rows and `made` are equally many, `square` has `width` rows.
+/// `width` is a multiple of [`LANES`]; rows and `made` are equally many, `square` has `width` lines.
 #[inline(always)]
-pub(super) fn product(rows: &[f32], square: &[f32], width: usize, made: &mut [f32]) {
+pub(super) fn product(rows: &[f32], square: &Panels, width: usize, made: &mut [f32]) {
     let (tile, count) = (TILE * width, rows.len() / width);
     let whole = count - count % TILE;
     let (rows, rows_rest) = rows.split_at(whole * width);
@@ -91,22 +193,28 @@ pub(super) fn product(rows: &[f32], square: &[f32], width: usize, made: &mut [f3
         product_of_tile(rows, square, width, made);
     }
     for (row, made) in rows_rest.chunks_exact(width).zip(made_rest.chunks_exact_mut(width)) {
-        made.fill(0.0);
-        for (scale, line) in row.iter().zip(square.chunks_exact(width)) {
-            add_scaled(made, *scale, line);
+        for column in (0..width).step_by(LANES) {
+            let mut sums = ZERO;
+            let panel = square.panel(column);
+            for place in 0..width.min(panel.len()).min(row.len()) {
+                sums = plus(sums, row[place], &panel[place]);
+            }
+            made[column..][..LANES].copy_from_slice(&sums);
         }
     }
 }
 
 /// As [`product`], of [`TILE`] rows, whose sums stay in registers.
 #[inline(always)]
-fn product_of_tile(rows: &[f32], square: &[f32], width: usize, made: &mut [f32]) {
+fn product_of_tile(rows: &[f32], square: &Panels, width: usize, made: &mut [f32]) {
     let row = |at: usize| &rows[at * width..][..width];
     let (first, second, third, fourth) = (row(0), row(1), row(2), row(3));
     for column in (0..width).step_by(LANES) {
         let (mut a, mut b, mut c, mut d) = (ZERO, ZERO, ZERO, ZERO);
-        for (place, line) in square.chunks_exact(width).take(width).enumerate() {
-            let Some(line) = line[column..].first_chunk::<LANES>() else { continue };
+        let panel = square.panel(column);
+        let length = panel.len().min(first.len()).min(second.len()).min(third.len());
+        for place in 0..length.min(fourth.len()) {
+            let line = &panel[place];
             a = plus(a, first[place], line);
             b = plus(b, second[place], line);
             c = plus(c, third[place], line);
@@ -124,7 +232,7 @@ fn product_of_tile(rows: &[f32], square: &[f32], width: usize, made: &mut [f32])
 fn plus(sums: [f32; LANES], scale: f32, line: &[f32; LANES]) -> [f32; LANES] {
     let mut made = ZERO;
     for lane in 0..LANES {
-        made[lane] = sums[lane] + scale * line[lane];
+        made[lane] = scale.mul_add(line[lane], sums[lane]);
     }
     made
 }
@@ -132,18 +240,22 @@ fn plus(sums: [f32; LANES], scale: f32, line: &[f32; LANES]) -> [f32; LANES] {
 /// Adds rowsᵀ · rows to the upper triangle of `square`, and more of it that [`mirror`] writes over.
 ///
 /// # Shape
-/// `width` numbers a row, a multiple of [`LANES`]; `square` has `width` rows.
+/// `rows` has `width` columns; `square` has `width` rows of `width` numbers.
 #[inline(always)]
-pub(super) fn add_gram(rows: &[f32], width: usize, square: &mut [f64]) {
+pub(super) fn add_gram(rows: &Panels, width: usize, square: &mut [f64]) {
     for first in (0..width).step_by(TILE) {
-        for column in (first - first % LANES..width).step_by(LANES) {
+        let left = rows.panel(first);
+        let inside = first % LANES;
+        for column in (first - inside..width).step_by(LANES) {
             let (mut a, mut b, mut c, mut d) = (ZERO, ZERO, ZERO, ZERO);
-            for row in rows.chunks_exact(width) {
-                let (Some([first, second, third, fourth]), Some(line)) =
-                    (row[first..].first_chunk::<TILE>(), row[column..].first_chunk::<LANES>())
+            let right = rows.panel(column);
+            for row in 0..left.len().min(right.len()) {
+                let Some([first, second, third, fourth]) =
+                    left[row][inside..].first_chunk::<TILE>()
                 else {
                     continue;
                 };
+                let line = &right[row];
                 a = plus(a, *first, line);
                 b = plus(b, *second, line);
                 c = plus(c, *third, line);
@@ -177,7 +289,7 @@ pub(super) fn add_scaled(target: &mut [f32], scale: f32, source: &[f32]) {
         add_lanes(&mut target[chunk], scale, &source[chunk]);
     }
     for place in 0..target_rest.len().min(source_rest.len()) {
-        target_rest[place] += scale * source_rest[place];
+        target_rest[place] = scale.mul_add(source_rest[place], target_rest[place]);
     }
 }
 
@@ -185,7 +297,7 @@ pub(super) fn add_scaled(target: &mut [f32], scale: f32, source: &[f32]) {
 #[inline(always)]
 fn add_lanes(target: &mut [f32; LANES], scale: f32, source: &[f32; LANES]) {
     for lane in 0..LANES {
-        target[lane] += scale * source[lane];
+        target[lane] = scale.mul_add(source[lane], target[lane]);
     }
 }
 
@@ -207,15 +319,43 @@ mod tests {
     }
 
     #[test]
+    fn four_rows_at_once_are_four_rows() {
+        let row =
+            |from: usize| (from..from + 48).map(|place| (place % 29) as f32).collect::<Vec<_>>();
+        let (p, rows) = (row(3), [row(0), row(5), row(11), row(17)]);
+        let others = [&rows[0][..], &rows[1][..], &rows[2][..], &rows[3][..]];
+        let found = widest(|| dots(&p, others));
+        let mut sum = p.clone();
+        widest(|| add_all_scaled(&mut sum, [1.0, 2.0, -3.0, 4.0], others));
+        let mut each = p.clone();
+        for ((other, scale), found) in others.iter().zip([1.0, 2.0, -3.0, 4.0]).zip(found) {
+            assert_eq!(found, dot(&p, other));
+            add_scaled(&mut each, scale, other);
+        }
+        assert_eq!(sum, each);
+        for (width, count) in [(48, 9), (47, 9), (48, 3)] {
+            let lines: Vec<f32> = (0..width * count).map(|place| (place % 31) as f32).collect();
+            let mut found = Vec::new();
+            widest(|| {
+                each_product(&lines, &p[..width], |place, product| found.push((place, product)));
+            });
+            let expected = lines.chunks(width).map(|line| dot(line, &p[..width])).enumerate();
+            assert_eq!(found, expected.collect::<Vec<_>>(), "{width} {count}");
+        }
+    }
+
+    #[test]
     fn products_of_any_number_of_rows_are_those_of_single_numbers() {
         for (count, width) in [(1, 16), (4, 32), (7, 48), (0, 16)] {
             let number = |place: usize| ((place * 7919) % 23) as f32 - 11.0;
             let rows: Vec<f32> = (0..count * width).map(number).collect();
             let square: Vec<f32> = (0..width * width).map(|place| number(place + 5)).collect();
             let mut made = vec![f32::NAN; rows.len()];
-            widest(|| product(&rows, &square, width, &mut made));
+            let panels = Panels::of(&square, width);
+            widest(|| product(&rows, &panels, width, &mut made));
             let mut sums = vec![1.0; width * width];
-            widest(|| add_gram(&rows, width, &mut sums));
+            let panels = Panels::of(&rows, width);
+            widest(|| add_gram(&panels, width, &mut sums));
             let mut gram: Vec<f32> = sums.iter().map(|sum| *sum as f32).collect();
             mirror(&mut gram, width);
             for column in 0..width {

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::{Choice, digest_of};
 use crate::context::Context;
 use crate::decide::Unit;
-use crate::learner::forecast::{self, Stored};
+use crate::learner::forecast::{self, Asked, Stored};
 
 /// Quantile levels a lead time is simulated from where past errors are too few.
 const LEVELS: [f64; 9] = [0.05, 0.1, 0.25, 0.4, 0.5, 0.6, 0.75, 0.9, 0.95];
@@ -21,6 +21,8 @@ pub(crate) struct Proposals {
     settings: Reorder,
     forecasts: Option<Stored>,
     artifact: Option<String>,
+    /// The fill rate to ask for, if the policy is calibrated and there was evidence at the fit.
+    asked: Option<Asked>,
     /// Days between the fit and now: the forecast's first days have passed.
     age_days: usize,
 }
@@ -33,9 +35,12 @@ impl Proposals {
         let forecasts =
             artifact.as_ref().map(|artifact| forecast::load(ctx, artifact)).transpose()?;
         let age = forecasts.as_ref().map_or(0, |stored| ctx.now.day() - stored.through);
+        let asked = forecasts.as_ref().and_then(|stored| stored.asked.get(policy));
+        let asked = asked.filter(|asked| settings.calibrated && asked.fits(settings)).cloned();
         Ok(Self {
             name: policy.to_owned(),
             settings: settings.clone(),
+            asked,
             forecasts,
             artifact,
             age_days: usize::try_from(age).unwrap_or_default(),
@@ -64,6 +69,16 @@ impl Proposals {
         if proposal.order_quantity <= 0.0 {
             return Ok(None);
         }
+        let reason = match (&self.asked, self.settings.fill_rate) {
+            (Some(asked), Some(wanted)) => format!(
+                "{}; asked for, because at the last {} looks at {} items it would have served the {:.1} % that are wanted",
+                proposal.reason,
+                asked.looks,
+                asked.items,
+                100.0 * wanted.value()
+            ),
+            _ => proposal.reason,
+        };
         let cost = number(unit, "unit_cost").unwrap_or(0.0) * proposal.order_quantity;
         let values = BTreeMap::from([
             ("order_quantity".to_owned(), json!(proposal.order_quantity)),
@@ -73,7 +88,7 @@ impl Proposals {
             ("expected_demand".to_owned(), json!(proposal.expected_demand)),
             ("stockout_risk".to_owned(), json!(proposal.stockout_risk)),
             ("cost".to_owned(), json!(cost)),
-            ("reason".to_owned(), json!(proposal.reason)),
+            ("reason".to_owned(), json!(reason)),
         ]);
         Ok(Some(Choice {
             action: "order".to_owned(),
@@ -115,7 +130,10 @@ impl Proposals {
             review_days: self.settings.review_days as f64,
             period_days: 1.0,
             service_level: self.settings.service_level.value(),
-            fill_rate: self.settings.fill_rate.map(|rate| rate.value()),
+            fill_rate: match &self.asked {
+                Some(asked) => Some(asked.rate),
+                None => self.settings.fill_rate.map(|rate| rate.value()),
+            },
             pack_size: number(unit, "pack_size").unwrap_or(1.0),
             seed: digest::hash64(&[b"reorder", unit.id.as_bytes()]),
             ..Situation::default()

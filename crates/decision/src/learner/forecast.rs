@@ -1,10 +1,14 @@
 //! `forecast`: how much of each series comes next, with intervals.
 
+mod asked;
+
 use std::collections::BTreeMap;
 
 use flywheel_algo::forecast::{AUTO, Fitted as Series, Options, backtest, find, fit};
 use flywheel_base::{Error, Result, Timestamp, task};
+use flywheel_project::Located;
 use flywheel_project::resource::learner::{Forecast, ForecastMethod};
+use flywheel_project::resource::policy::{Choose, Policy, Reorder};
 use flywheel_warehouse::WriteMode;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -13,6 +17,8 @@ use serde_json::json;
 use super::{ARTIFACT, Fitted, LearnerEntry, Measure, write_scores};
 use crate::context::Context;
 use crate::table::ColumnType::{Day, Moment, Number, Text};
+
+pub(crate) use self::asked::Asked;
 
 /// Its entry.
 pub(super) const ENTRY: LearnerEntry = LearnerEntry {
@@ -67,6 +73,9 @@ pub(crate) struct Stored {
     /// The day on which the methods of each series were last compared.
     #[serde(default)]
     compared: BTreeMap<String, i64>,
+    /// The fill rate that each calibrated policy asks for.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) asked: BTreeMap<String, Asked>,
 }
 
 impl Stored {
@@ -97,8 +106,10 @@ pub(super) async fn learn(
     let owned = settings.clone();
     let last = ctx.store.newest_artifact(name)?.filter(|last| last.fitted_at < ctx.now);
     let before = last.map(|last| load(ctx, &last.digest)).transpose()?;
+    let policies = calibrated(ctx, name);
     let (stored, measures) =
-        task::compute(move || fit_all(&histories, &owned, before.as_ref(), through)).await?;
+        task::compute(move || fit_all(&histories, &owned, before.as_ref(), through, &policies))
+            .await?;
     let bytes = serde_json::to_vec(&stored)
         .map_err(|e| Error::internal("a forecast is no JSON").caused_by(e))?;
     let artifact = ctx.artifacts.put(&bytes)?;
@@ -109,8 +120,26 @@ pub(super) async fn learn(
         .series
         .values()
         .for_each(|series| *methods.entry(series.algorithm.as_str()).or_default() += 1);
-    let detail = json!({"series": stored.series.len(), "methods": methods});
+    let rates: BTreeMap<&str, f64> =
+        stored.asked.iter().map(|(policy, asked)| (policy.as_str(), asked.rate)).collect();
+    let detail = match rates.is_empty() {
+        true => json!({"series": stored.series.len(), "methods": methods}),
+        false => {
+            json!({"series": stored.series.len(), "methods": methods, "fill_rates_to_ask": rates})
+        }
+    };
     Ok((Fitted { bytes, rows_in: days as u64, detail, measures }, artifact, count))
+}
+
+/// The policies that buy by these forecasts and want the rate that reaches theirs.
+fn calibrated(ctx: &Context<'_>, name: &str) -> Vec<(String, Reorder)> {
+    let buys = |(policy, declared): (&String, &Located<Policy>)| match &declared.choose {
+        Choose::Reorder(reorder) if reorder.learner == name && reorder.calibrated => {
+            Some((policy.clone(), reorder.clone()))
+        }
+        _ => None,
+    };
+    ctx.project.policies.iter().filter_map(buys).collect()
 }
 
 /// Reads back what a fit stored.
@@ -194,6 +223,7 @@ fn fit_all(
     settings: &Forecast,
     before: Option<&Stored>,
     through: i64,
+    policies: &[(String, Reorder)],
 ) -> Result<(Stored, Vec<Measure>)> {
     let options = options(settings);
     let fitted = histories
@@ -213,11 +243,17 @@ fn fit_all(
             Ok((history.id.clone(), series, day))
         })
         .collect::<Result<Vec<_>>>()?;
-    let mut stored = Stored { through, series: BTreeMap::new(), compared: BTreeMap::new() };
+    let mut stored = Stored {
+        through,
+        series: BTreeMap::new(),
+        compared: BTreeMap::new(),
+        asked: BTreeMap::new(),
+    };
     for (id, series, day) in fitted {
         stored.compared.extend(day.map(|day| (id.clone(), day)));
         stored.series.insert(id, series);
     }
+    stored.asked = asked::all(histories, &stored, &options, policies)?;
     Ok((stored, backtest_all(histories, settings, &options)?))
 }
 

@@ -235,6 +235,12 @@ pub struct Reorder {
     /// a unit that is missing is what hurts, and `service_level` where any stock-out is.
     #[serde(default)]
     pub fill_rate: Option<Share>,
+    /// Asks for the fill rate that would have reached `fill_rate` at the last 13 looks, by what was known at each, of up
+    /// to 100 items: more where demand grows or forecasts miss the worst days, less where demand fades. It is found at
+    /// each fit of the learner, and kept with its artifact. With less than 5 items, or a past that is too short,
+    /// `fill_rate` itself is asked for.
+    #[serde(default)]
+    pub calibrated: bool,
     /// Days from order to arrival, where the audience has no `lead_time_days`.
     #[serde(default = "lead_default")]
     #[schemars(range(min = 0, max = 3650))]

@@ -25,11 +25,11 @@ const REMOVED_FOLDER: &str = ".removed";
 
 /// A file in a table's folder.
 #[derive(Debug)]
-struct Stored {
+pub(super) struct Stored {
     path: PathBuf,
     /// Relative to the table's folder, with `/`.
-    name: String,
-    bytes: u64,
+    pub(super) name: String,
+    pub(super) bytes: u64,
     written: Timestamp,
 }
 
@@ -235,13 +235,13 @@ impl Lane {
     }
 }
 
-fn relative(snapshot: &Snapshot, file: &DataFile) -> String {
+pub(super) fn relative(snapshot: &Snapshot, file: &DataFile) -> String {
     let parts = file.path.prefix_match(&snapshot.folder).into_iter().flatten();
     parts.map(|part| part.as_ref().to_owned()).collect::<Vec<_>>().join("/")
 }
 
 /// Every file below a table's folder that is not the log's.
-fn stored_files(folder: &FilePath) -> Result<Vec<Stored>> {
+pub(super) fn stored_files(folder: &FilePath) -> Result<Vec<Stored>> {
     let mut found = Vec::new();
     let mut waiting = vec![(folder.to_owned(), String::new())];
     while let Some((at, prefix)) = waiting.pop() {

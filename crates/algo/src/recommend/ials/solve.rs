@@ -1,6 +1,6 @@
 //! The equations of one row and their solution by conjugate gradients, or by triangles for many right sides.
 
-use super::super::vector::{add_scaled, dot};
+use super::super::vector::{add_scaled, dot, each_product};
 
 /// A residual whose square is below this is none: single precision carries no more.
 const NOTHING: f32 = 1e-20;
@@ -57,9 +57,7 @@ impl Row<'_> {
     #[inline(always)]
     fn times(&self, p: &[f32]) -> Vec<f32> {
         let mut made = Vec::with_capacity(p.len());
-        for row in self.gram.chunks_exact(p.len()) {
-            made.push(dot(row, p));
-        }
+        each_product(self.gram, p, |_, product| made.push(product));
         add_scaled(&mut made, self.penalty, p);
         for (confidence, y) in &self.cells {
             add_scaled(&mut made, (confidence - 1.0) * dot(y, p), y);

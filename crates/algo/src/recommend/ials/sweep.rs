@@ -10,7 +10,10 @@ use std::borrow::Cow;
 use flywheel_base::Rng;
 use rayon::prelude::*;
 
-use super::super::vector::{LANES, Work, add_gram, add_scaled, dot, mirror, product, widest_of};
+use super::super::vector::{
+    LANES, Panels, TILE, Work, add_all_scaled, add_gram, add_scaled, dot, dots, mirror, product,
+    widest_of,
+};
 use super::Options;
 
 /// Rows of one batch: their cells are read again in each step and should still be near.
@@ -51,12 +54,6 @@ impl Cells {
             self.confidences.push(confidence);
         }
         self.offsets.push(self.others.len());
-    }
-
-    fn row(&self, row: usize) -> impl Iterator<Item = (usize, f32)> {
-        let range = self.offsets[row]..self.offsets[row + 1];
-        let others = self.others[range.clone()].iter().map(|other| *other as usize);
-        others.zip(self.confidences[range].iter().copied())
     }
 
     fn len(&self, row: usize) -> usize {
@@ -119,7 +116,7 @@ impl Side {
 
     /// Moves all rows towards their best numbers for the other side's.
     pub(super) fn improve(&mut self, other: &Self, steps: usize) {
-        let gram = padded_gram(&other.numbers, self.width);
+        let gram = Panels::of(&padded_gram(&other.numbers, self.width), self.width);
         let others = &other.numbers;
         let Self { cells, penalties, width, numbers, .. } = self;
         numbers.par_chunks_mut(BATCH * *width).enumerate().for_each(|(batch, numbers)| {
@@ -153,7 +150,7 @@ impl Work for Descent<'_> {
 
 /// Rows whose Gram matrix is added to sums.
 struct GramSum<'a> {
-    rows: &'a [f32],
+    rows: &'a Panels,
     width: usize,
     sums: &'a mut [f64],
 }
@@ -171,7 +168,7 @@ impl Work for GramSum<'_> {
 struct Batch<'a> {
     cells: &'a Cells,
     penalties: &'a [f32],
-    gram: &'a [f32],
+    gram: &'a Panels,
     others: &'a [f32],
     width: usize,
     first: usize,
@@ -190,10 +187,8 @@ impl Batch<'_> {
             for place in 0..width.min(x.len()).min(residual.len()) {
                 residual[place] = -residual[place] - penalty * x[place];
             }
-            for (other, confidence) in self.cells.row(self.first + row) {
-                let y = &self.others[other * width..][..width];
-                add_scaled(residual, confidence - (confidence - 1.0) * dot(y, x), y);
-            }
+            // Σ c y − (c − 1) (y·x) y
+            self.add_cells(row, x, residual, 1.0, -1.0);
         }
         let mut squares = Vec::with_capacity(BATCH);
         for row in residual.chunks_exact(width) {
@@ -209,7 +204,9 @@ impl Batch<'_> {
                     continue;
                 }
                 let (p, ap) = (&mut direction[range.clone()], &mut turned[range.clone()]);
-                self.add_cells(row, p, ap);
+                add_scaled(ap, self.penalties[self.first + row], p);
+                // Σ (c − 1) (y·p) y: with the penalty what A has beside the Gram matrix.
+                self.add_cells(row, p, ap, 0.0, 1.0);
                 let length = *size / dot(p, ap);
                 add_scaled(&mut x[range.clone()], length, p);
                 let residual = &mut residual[range];
@@ -223,13 +220,32 @@ impl Batch<'_> {
         }
     }
 
-    /// Adds what A has beside the Gram matrix: penalty · p + Σ (c − 1) (y·p) y.
+    /// Adds Σ (`own` · c + `turned` · (c − 1) · (y·p)) y over the cells of a row to `sum`.
     #[inline(always)]
-    fn add_cells(&self, row: usize, p: &[f32], ap: &mut [f32]) {
-        add_scaled(ap, self.penalties[self.first + row], p);
-        for (other, confidence) in self.cells.row(self.first + row) {
-            let y = &self.others[other * self.width..][..self.width];
-            add_scaled(ap, (confidence - 1.0) * dot(y, p), y);
+    fn add_cells(&self, row: usize, p: &[f32], sum: &mut [f32], own: f32, turned: f32) {
+        let range = self.cells.offsets[self.first + row]..self.cells.offsets[self.first + row + 1];
+        let others = &self.cells.others[range.clone()];
+        let confidences = &self.cells.confidences[range];
+        let y = |other: u32| &self.others[other as usize * self.width..][..self.width];
+        let scale =
+            |confidence: f32, dot: f32| own * confidence + turned * (confidence - 1.0) * dot;
+        let (tiles, rest) = others.as_chunks::<TILE>();
+        let (sure, sure_rest) = confidences.as_chunks::<TILE>();
+        for tile in 0..tiles.len().min(sure.len()) {
+            let [a, b, c, d] = tiles[tile];
+            let rows = [y(a), y(b), y(c), y(d)];
+            let (found, sure) = (dots(p, rows), sure[tile]);
+            let scales = [
+                scale(sure[0], found[0]),
+                scale(sure[1], found[1]),
+                scale(sure[2], found[2]),
+                scale(sure[3], found[3]),
+            ];
+            add_all_scaled(sum, scales, rows);
+        }
+        for place in 0..rest.len().min(sure_rest.len()) {
+            let row = y(rest[place]);
+            add_scaled(sum, scale(sure_rest[place], dot(row, p)), row);
         }
     }
 }
@@ -267,9 +283,10 @@ fn padded_gram(numbers: &[f32], width: usize) -> Vec<f32> {
     let parts: Vec<Vec<f64>> = numbers
         .par_chunks(chunk)
         .map(|part| {
-            let mut sums = vec![0.0; width * width];
+            let (mut sums, mut panels) = (vec![0.0; width * width], Panels::default());
             for near in part.chunks(NEAR_ROWS * width) {
-                widest_of(GramSum { rows: near, width, sums: &mut sums });
+                panels.fill(near, width);
+                widest_of(GramSum { rows: &panels, width, sums: &mut sums });
             }
             sums
         })
