@@ -8,6 +8,7 @@
 
 pub mod chat;
 pub mod file;
+pub mod kafka;
 pub mod webhook;
 
 use std::path::PathBuf;
@@ -27,6 +28,7 @@ pub const ACTIONS: &[ActionEntry] = &[
     action::<file::FileAction>("file"),
     action::<webhook::WebhookAction>("webhook"),
     action::<chat::ChatAction>("chat"),
+    action::<kafka::KafkaAction>("kafka"),
 ];
 
 /// One kind of action: its name, what it is for, its settings, and how one is built.

@@ -22,7 +22,7 @@ use serde::{Deserialize, Deserializer};
 
 use crate::queue::check_topic_name;
 
-pub(crate) use client::{Client, Cluster, Isolation, POLL, Producer, is_internal};
+pub(crate) use client::{Client, Cluster, Isolation, POLL, Producer, Sender, is_internal};
 pub(crate) use partition::PartitionReader;
 
 /// How long the brokers may take to answer unless the connection says otherwise.

@@ -35,7 +35,7 @@ impl Context<'_> {
         self.frame_of_sql(what, &sql).await
     }
 
-    /// The SQL of a resource with its references and variables filled in.
+    /// The SQL of a resource with its references and variables filled in, and answers in the place of metrics.
     pub(crate) fn render(&self, template: &str) -> Result<String> {
         let resolve_ref = |name: &str| self.project.ref_relation(name);
         let resolve_source =
@@ -47,7 +47,9 @@ impl Context<'_> {
             resolve_ref: &resolve_ref,
             resolve_source: &resolve_source,
         };
-        self.project.render_sql(template, &context)
+        let sql = self.project.render_sql(template, &context)?;
+        let expanded = flywheel_transform::expand_metrics(self.project, &sql)?;
+        Ok(expanded.unwrap_or(sql))
     }
 
     /// Runs SQL of ours.

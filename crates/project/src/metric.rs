@@ -6,6 +6,7 @@
 
 pub mod expression;
 mod path;
+pub mod table;
 
 use std::collections::BTreeMap;
 

@@ -23,6 +23,8 @@ pub use threshold::{Condition, Threshold, Verdict};
 pub use unit::{Given, UnitRows, UnitTest};
 pub(crate) use unit::{unit_rows, unit_test};
 
+use crate::graph::NodeId;
+use crate::metric::table::MetricReads;
 use crate::resource::properties::{ColumnProperties, Constraint};
 use crate::template::{self, Columns, Macros, Reference, RenderContext};
 
@@ -46,6 +48,10 @@ pub struct Model {
     pub refs: BTreeSet<String>,
     /// The tables it reads with `source()`: source name and table.
     pub sources: BTreeSet<(String, String)>,
+    /// The semantic views it reads as `metrics.<name>`.
+    pub metrics: MetricReads,
+    /// The tables that stand behind what it reads of them.
+    pub metric_tables: BTreeSet<NodeId>,
     /// What one row means.
     pub description: Option<String>,
     /// Columns described in property files.

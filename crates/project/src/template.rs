@@ -21,6 +21,8 @@ pub use macros::Macros;
 pub(crate) use macros::{DbtGlobals, Versions};
 use words::{Answer, Setup, Words};
 
+use crate::metric::table::MetricReads;
+
 /// How many template instructions one rendering may take.
 const FUEL: u64 = 1_000_000;
 
@@ -102,6 +104,8 @@ pub(crate) struct Scan {
     pub(crate) config: Map<String, Json>,
     /// Whether the template asks `is_incremental()`.
     pub(crate) incremental: bool,
+    /// The semantic views that it reads as tables.
+    pub(crate) metrics: MetricReads,
 }
 
 /// Finds what a template refers to and how it is configured.
@@ -123,7 +127,8 @@ pub(crate) fn scan(
             overrides: &Overrides::default(),
             macros,
         });
-        run(template, &words, macros)?;
+        let sql = run(template, &words, macros)?;
+        scan.metrics.extend(MetricReads::of(&sql));
         let seen = words.seen();
         scan.references.extend(seen.references);
         scan.config.extend(seen.config);

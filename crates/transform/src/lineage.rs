@@ -36,6 +36,9 @@ pub use graph::{
 };
 pub use trace::{Influence, TableColumn, Transform};
 
+/// How the names of tables begin that are semantic views.
+pub(crate) const METRICS: &str = "metrics.";
+
 /// How many steps a column's lineage may have.
 const STEPS_MAX: usize = 10_000;
 
@@ -123,7 +126,7 @@ pub struct Influenced {
 pub struct LineageStep {
     /// The model or table, `schema.name`.
     pub node: String,
-    /// What it is: a model, a learner's table or a landed table.
+    /// What it is: a model, a semantic view that one reads, a learner's table or a landed table.
     pub kind: NodeKind,
     /// The column.
     pub column: String,
@@ -243,6 +246,7 @@ pub(crate) fn columns_of(query: &Query) -> Result<BTreeSet<TableColumn>> {
 
 /// The steps from a model's column to the landed tables.
 fn walk(planner: &Planner<'_>, model: &str, column: &str) -> Result<Vec<LineageStep>> {
+    let project = planner.world.project;
     let mut steps = Vec::new();
     let mut seen = BTreeSet::from([(model.to_owned(), column.to_owned())]);
     let mut open = VecDeque::from([(model.to_owned(), column.to_owned())]);
@@ -269,9 +273,10 @@ fn walk(planner: &Planner<'_>, model: &str, column: &str) -> Result<Vec<LineageS
             }
         }
         let strongest = found.origins.iter().map(|origin| origin.transform).max();
+        let is_view = node.starts_with(METRICS) && names::model(project, &node).is_none();
         steps.push(LineageStep {
+            kind: if is_view { NodeKind::Semantic } else { NodeKind::Model },
             node,
-            kind: NodeKind::Model,
             column,
             transform: strongest.unwrap_or(Transform::Computed),
             expression: found.expression.clone(),

@@ -19,12 +19,18 @@ mod rows;
 mod table;
 mod time;
 
-use flywheel_base::Result;
+use std::collections::BTreeMap;
+
+use flywheel_base::{Error, Result};
 use flywheel_project::Project;
+use flywheel_project::resource::semantic::Semantic;
 use serde::Serialize;
+
+use crate::names;
 
 pub use query::MetricQuery;
 pub use table::expand_metrics;
+pub(crate) use table::{Block, expand_over, metric_blocks};
 
 /// A question about metrics as SQL.
 #[derive(Clone, Debug, Serialize)]
@@ -54,10 +60,34 @@ pub struct MetricColumn {
 /// [`flywheel_base::ErrorKind::NotFound`] if a name is unknown; [`flywheel_base::ErrorKind::Invalid`] if a dimension cannot be
 /// reached without counting rows twice, or the question makes no sense otherwise.
 pub fn compile_metrics(project: &Project, query: &MetricQuery) -> Result<CompiledMetrics> {
-    let semantics = project.semantics();
-    let question = resolve::resolve(project, &semantics, query)?;
+    compile_over(Tables { project, instead: &BTreeMap::new() }, query)
+}
+
+/// As [`compile_metrics`], over tables that are perhaps called otherwise.
+fn compile_over(tables: Tables<'_>, query: &MetricQuery) -> Result<CompiledMetrics> {
+    let semantics = tables.project.semantics();
+    let question = resolve::resolve(tables.project, &semantics, query)?;
     let plan = expand::expand(&semantics, &question)?;
-    render::render(project, &semantics, &question, &plan)
+    render::render(tables, &semantics, &question, &plan)
+}
+
+/// Where the rows of semantic views are.
+#[derive(Clone, Copy)]
+struct Tables<'p> {
+    project: &'p Project,
+    /// Other names for some tables, by their names in SQL.
+    instead: &'p BTreeMap<String, String>,
+}
+
+impl Tables<'_> {
+    /// The name in SQL of the table that a semantic view describes.
+    fn relation(&self, view: &Semantic) -> Result<String> {
+        let node = self.project.semantic_tables.get(&view.semantic).ok_or_else(|| {
+            Error::internal(format!("semantic \"{}\" describes no table", view.semantic))
+        })?;
+        let relation = names::relation(self.project, node);
+        Ok(self.instead.get(&relation).cloned().unwrap_or(relation))
+    }
 }
 
 #[cfg(test)]

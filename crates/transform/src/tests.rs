@@ -7,6 +7,7 @@ mod dbt;
 mod environments;
 mod increments;
 mod intervals;
+mod measured;
 mod precision;
 mod shop;
 mod trials;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -11,6 +12,7 @@ use rdkafka::client::ClientContext;
 use rdkafka::config::{ClientConfig, FromClientConfigAndContext, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::error::KafkaError;
+use rdkafka::message::Message as _;
 use rdkafka::metadata::Metadata;
 use rdkafka::producer::{BaseProducer, DeliveryResult, ProducerContext};
 use rdkafka::types::RDKafkaErrorCode as Code;
@@ -141,6 +143,54 @@ impl ProducerContext for Deliveries {
             // What a failed transaction takes with it says less than what failed first.
             failed.get_or_insert_with(|| error.clone());
         }
+    }
+}
+
+/// A client that sends single messages, outside of transactions.
+pub(crate) type Sender = BaseProducer<Reports>;
+
+/// What became of a message: its partition and offset, or why it did not arrive.
+type Report = std::result::Result<String, KafkaError>;
+
+/// Hears what becomes of each single message.
+#[derive(Debug, Default)]
+pub(crate) struct Reports {
+    watch: Watch,
+    told: Mutex<Vec<(usize, Report)>>,
+    numbers: AtomicUsize,
+}
+
+impl Reports {
+    /// A number for a message, which no other message of this client has.
+    pub(crate) fn number(&self) -> usize {
+        self.numbers.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// What was told since the last time.
+    pub(crate) fn take(&self) -> Vec<(usize, Report)> {
+        std::mem::take(&mut self.told.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl ClientContext for Reports {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        self.watch.log(level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        self.watch.error(error, reason);
+    }
+}
+
+impl ProducerContext for Reports {
+    type DeliveryOpaque = usize;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, number: usize) {
+        let report = match result {
+            Ok(message) => Ok(format!("{}/{}", message.partition(), message.offset())),
+            Err((error, _)) => Err(error.clone()),
+        };
+        self.told.lock().unwrap_or_else(PoisonError::into_inner).push((number, report));
     }
 }
 
@@ -276,6 +326,51 @@ impl Cluster {
             config.set(*name, value);
         }
         self.create(&config, Deliveries::default())
+    }
+
+    /// A client that sends single messages: each is on all replicas in sync, or is told to have failed.
+    pub(crate) fn sender(&self) -> Result<Sender> {
+        let mut config = self.common.clone();
+        config
+            .set("enable.idempotence", "true")
+            .set("message.timeout.ms", self.settings.timeout.as_millis().to_string())
+            .set("queue.buffering.max.kbytes", QUEUE_KIB)
+            .set("linger.ms", "0")
+            .set("partitioner", "murmur2_random");
+        self.create(&config, Reports::default())
+    }
+
+    /// Whether a topic is there and can be written by a client that has sent nothing yet.
+    pub(crate) fn ready(&self, sender: &Sender, topic: &str) -> Result<()> {
+        use rdkafka::producer::Producer as _;
+        let doing = format!("the topic \"{topic}\"");
+        let found = sender
+            .client()
+            .fetch_metadata(Some(topic), self.timeout())
+            .map_err(|error| self.fail_sender(&doing, &error, sender))?;
+        match found.topics().first().map(|about| about.error().map(Code::from)) {
+            Some(None) => Ok(()),
+            Some(Some(Code::UnknownTopic | Code::UnknownTopicOrPartition)) | None => {
+                Err(Error::not_found(format!(
+                    "there is no topic \"{topic}\" on {}",
+                    self.settings.brokers
+                ))
+                .hint("Make it with `flywheel topic create`."))
+            }
+            Some(Some(code)) => Err(self.fail_code(&doing, code)),
+        }
+    }
+
+    /// The error of a client that sends single messages.
+    pub(crate) fn fail_sender(&self, doing: &str, error: &KafkaError, sender: &Sender) -> Error {
+        use rdkafka::producer::Producer as _;
+        for _ in 0..EVENTS_MAX {
+            sender.poll(Duration::ZERO);
+        }
+        if let Some((code, reason)) = sender.client().fatal_error() {
+            return self.fail_code(doing, code).caused_by(reason);
+        }
+        self.fail(doing, error, Some(&sender.context().watch))
     }
 
     /// A client that administers topics.

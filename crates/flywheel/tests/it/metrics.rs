@@ -134,3 +134,63 @@ fn metrics_are_tables_in_sql_and_no_row_counts_twice() {
     let multiplied = complaint("select product, revenue from metrics.orders");
     assert!(multiplied.contains("product"), "{multiplied}");
 }
+
+#[test]
+fn models_and_learners_read_metrics_and_follow_what_they_mean() {
+    let house = shop();
+    house.write(
+        "models/mart/channels.sql",
+        "{{ config(materialized='table') }}\nselect channel, revenue, orders\nfrom metrics.orders\n",
+    );
+    house.write(
+        "models/mart/products.sql",
+        "{{ config(materialized='table') }} select product, lines from metrics.lines",
+    );
+    house.write(
+        "learners/stages.yaml",
+        "learner: stages\nsegment:\n  events: select channel as unit_id, time_day as at, revenue as value from metrics.orders\n",
+    );
+    house.ok(&["build"]);
+    assert_eq!(
+        house.sql("select * from mart.channels order by channel"),
+        ["app,30.0,2", "web,30.0,1"]
+    );
+    house.ok(&["learn"]);
+    assert_eq!(house.cell("select count(distinct unit_id) from learn.stages"), "2");
+    let planned = || {
+        let plan: serde_json::Value =
+            serde_json::from_str(&house.ok(&["plan", "--output", "json"])).unwrap();
+        let models = plan["models"].as_array().unwrap().clone();
+        let name = |model: &serde_json::Value| model["name"].as_str().unwrap().to_owned();
+        models.iter().map(name).collect::<Vec<_>>()
+    };
+    assert!(planned().is_empty());
+    // What the metric means changes, and so does what is made of it.
+    let semantic = std::fs::read_to_string(house.dir().join("metrics/orders.yaml")).unwrap();
+    let filtered = semantic.replace(
+        "revenue: {measure: amount,",
+        "revenue: {measure: amount, filter: \"channel <> 'web'\",",
+    );
+    house.write("metrics/orders.yaml", &filtered);
+    assert_eq!(planned(), ["mart.channels"]);
+    house.ok(&["build"]);
+    assert_eq!(
+        house.sql("select channel, revenue from mart.channels order by 1"),
+        ["app,30.0", "web,"]
+    );
+    let lineage = house.ok(&["lineage", "metric:revenue", "--downstream"]);
+    assert!(lineage.contains("mart.channels.revenue"), "{lineage}");
+    let above = house.ok(&["lineage", "mart.channels.revenue", "--upstream"]);
+    assert!(above.contains("metric:revenue") && above.contains("raw.orders.amount"), "{above}");
+    // A metric of a model that reads it is a circle, told at both of its ends.
+    house.write(
+        "models/orders.sql",
+        "select id, channel, day, amount\nfrom {{ source('raw', 'orders') }}\nwhere amount > (select revenue from metrics.orders)\n",
+    );
+    let circle = house.fails(2, &["check"]);
+    assert!(circle.contains("a cycle of references"), "{circle}");
+    assert!(
+        circle.contains("models/orders.sql:3") && circle.contains("metrics/orders.yaml:2"),
+        "{circle}"
+    );
+}

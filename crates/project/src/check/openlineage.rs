@@ -5,8 +5,8 @@ use crate::diagnostic::{Diagnostic, Span};
 use crate::graph::NodeKind;
 use crate::yaml::Step;
 
-/// The type of action that events are sent by.
-const WEBHOOK: &str = "webhook";
+/// The types of action that events are sent by.
+const SENDERS: [&str; 2] = ["webhook", "kafka"];
 
 impl Check<'_> {
     pub(super) fn openlineage(&mut self) {
@@ -17,7 +17,7 @@ impl Check<'_> {
         if declared.action.is_none() && declared.file.is_none() {
             let place = read.node.find(&[Step::Key("openlineage")]).span;
             let mistake = Diagnostic::error(place, "openlineage names nobody who is told").hint(
-                "Give `action`, the name of an action of type webhook, or `file`, a path, or both.",
+                "Give `action`, the name of an action of type webhook or kafka, or `file`, a path, or both.",
             );
             self.push(&read.file, mistake);
         }
@@ -44,14 +44,14 @@ impl Check<'_> {
         span: Span,
     ) {
         let mistake = match self.loaded.actions.get(name) {
-            Some(action) if action.value.connector != WEBHOOK => Diagnostic::error(
+            Some(action) if !SENDERS.contains(&action.value.connector.as_str()) => Diagnostic::error(
                 span,
                 format!(
                     "action \"{name}\" is of type {}, which sends no events",
                     action.value.connector
                 ),
             )
-            .hint("Name an action of type webhook, or write the events into a file with `file`."),
+            .hint("Name an action of type webhook or kafka, or write the events into a file with `file`."),
             Some(action) if action.value.options.get("batch").is_some_and(|batch| batch != 1) => {
                 Diagnostic::error(
                     span,

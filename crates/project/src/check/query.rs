@@ -5,9 +5,12 @@ use std::collections::BTreeSet;
 use flywheel_base::suggest;
 
 use super::Check;
+use super::semantic::Asks;
 use crate::diagnostic::{Diagnostic, Span};
 use crate::file::SourceFile;
 use crate::graph::{NodeId, NodeInfo, NodeKind};
+use crate::metric::table;
+use crate::model::Vars;
 use crate::source::Source;
 use crate::template::{self, Reference};
 use crate::yaml::{Node, Style};
@@ -24,12 +27,25 @@ const SYSTEM_SCHEMA: &str = "system";
 impl Check<'_> {
     /// Checks an SQL text of a resource and links what it reads to `reader`.
     pub(super) fn query(&mut self, reader: &NodeId, sql: &str, file: &SourceFile, node: &Node) {
+        let loaded = self.loaded;
+        self.query_with(reader, sql, file, node, &loaded.vars);
+    }
+
+    /// As [`Self::query`], with other variables than the project's.
+    pub(super) fn query_with(
+        &mut self,
+        reader: &NodeId,
+        sql: &str,
+        file: &SourceFile,
+        node: &Node,
+        vars: &Vars,
+    ) {
         if sql.trim().is_empty() {
             let hint = "Write a SELECT, for instance after `|`.";
             self.push(file, Diagnostic::error(node.span, "the SQL is empty").hint(hint));
             return;
         }
-        let scan = match template::scan(sql, &self.loaded.vars, &self.loaded.macros) {
+        let scan = match template::scan(sql, vars, &self.loaded.macros) {
             Ok(scan) => scan,
             Err(fault) => {
                 let diagnostic = fault.into_diagnostic(|span| inside(node, sql, span));
@@ -44,6 +60,16 @@ impl Check<'_> {
             let message = format!("config({name}=…) has no meaning here");
             let hint = "Only models and tests are configured in SQL.";
             self.push(file, Diagnostic::error(span, message).hint(hint));
+        }
+        if !scan.metrics.is_empty() {
+            let place = scan.metrics.views.iter().find_map(|view| table::place(sql, view));
+            let span = place.map(|(at, length)| inside(node, sql, text.span(at, length)));
+            self.asks.push(Asks {
+                reader: reader.clone(),
+                reads: scan.metrics,
+                file: file.clone(),
+                span: span.unwrap_or(node.span),
+            });
         }
         for reference in &scan.references {
             let span = locate(&text, reference).map_or(node.span, |span| inside(node, sql, span));

@@ -2,6 +2,9 @@
 
 mod keys;
 mod metric;
+mod reads;
+
+pub(super) use reads::{Asks, place};
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,7 +18,7 @@ use crate::graph::{NodeId, NodeKind};
 use crate::load::Read;
 use crate::metric::{Semantics, TIME, TIME_WORDS};
 use crate::names;
-use crate::resource::semantic::{Dimension, DimensionKind, Semantic};
+use crate::resource::semantic::{Aggregate, Dimension, DimensionKind, Measure, Semantic};
 use crate::yaml::{Node, Step};
 
 impl Check<'_> {
@@ -40,6 +43,7 @@ impl Check<'_> {
             self.measures(read);
         }
         self.metrics(&all);
+        self.metric_reads(&all);
         // A mistake in what is imported is told to whoever asks for the metric; builds do not read it.
         let mut found = std::mem::replace(&mut self.checked.out, before);
         let imported = loaded.semantics.iter().filter(|(name, _)| loaded.imported.contains(*name));
@@ -221,6 +225,7 @@ impl Check<'_> {
             if let Some(time) = &measure.time {
                 self.time_dimension(read, time, at(node, "time"));
             }
+            self.quantile(read, name, measure, node);
             let Some(over_time) = &measure.over_time else { continue };
             if measure.time.is_none() && view.time.is_none() {
                 let message =
@@ -241,6 +246,37 @@ impl Check<'_> {
                     self.push(&read.file, Diagnostic::error(span, message).hint(hint));
                 }
             }
+        }
+    }
+
+    /// Whether a quantile says which one it is, and nothing else says so.
+    fn quantile(&mut self, read: &Read<Semantic>, name: &str, measure: &Measure, node: &Node) {
+        let word = measure.aggregate.word();
+        let mut told = |key: &str, message: String, hint: &str| {
+            self.push(&read.file, Diagnostic::error(at(node, key), message).hint(hint));
+        };
+        match (measure.aggregate, measure.p) {
+            (Aggregate::Quantile, None) => {
+                let message = format!("measure \"{name}\" does not say which quantile it is");
+                told("aggregate", message, "Add `p: 0.95` for the 95th percentile.");
+            }
+            (Aggregate::Quantile, Some(p)) if !(p > 0.0 && p < 1.0) => {
+                let message = format!("measure \"{name}\" is the quantile {p}, which there is not");
+                let hint =
+                    "Write a share between 0 and 1, such as 0.95; 0 and 1 are `min` and `max`.";
+                told("p", message, hint);
+            }
+            (Aggregate::Quantile, Some(_)) | (_, None) => {}
+            (_, Some(_)) => {
+                let message =
+                    format!("measure \"{name}\" has a `p`, which means nothing for {word}");
+                told("p", message, "Write `aggregate: quantile`, or remove `p`.");
+            }
+        }
+        if measure.method.is_some() && !measure.aggregate.is_quantile() {
+            let message =
+                format!("measure \"{name}\" has a `method`, which means nothing for {word}");
+            told("method", message, "Only median and quantile have one; remove it.");
         }
     }
 
@@ -274,7 +310,7 @@ impl Check<'_> {
 }
 
 /// The place of a key in a section.
-fn key(node: &Node, section: &str, name: &str) -> Span {
+pub(super) fn key(node: &Node, section: &str, name: &str) -> Span {
     let section = node.find(&[Step::Key(section)]);
     section.entry(name).map_or(section.span, |(key, _)| key.span)
 }

@@ -14,8 +14,8 @@ use crate::file::SourceFile;
 use crate::metric::Expression;
 use crate::resource::semantic::{
     Aggregate, Conversion, ConversionAs, Cumulative, Dimension, DimensionKind, Entity, EntityKind,
-    Grain, Label, Measure, Metric, Offset, OffsetMetric, OverTime, Ratio, Rolling, Semantic, Take,
-    TimeSpan, ToDate,
+    Grain, Label, Measure, Metric, Offset, OffsetMetric, OverTime, QuantileMethod, Ratio, Rolling,
+    Semantic, Take, TimeSpan, ToDate,
 };
 use crate::yaml::Node;
 
@@ -652,6 +652,7 @@ fn measure_of(entry: &Map<String, Json>) -> Result<Measure, Refusal> {
         Some("min") => (Aggregate::Min, expression),
         Some("max") => (Aggregate::Max, expression),
         Some("median") => (Aggregate::Median, expression),
+        Some("percentile") => (Aggregate::Quantile, expression),
         Some("sum_boolean") => {
             let sql = expression.or_else(|| text(entry, "name")).unwrap_or_default();
             (Aggregate::Sum, Some(format!("case when {sql} then 1 else 0 end")))
@@ -659,6 +660,20 @@ fn measure_of(entry: &Map<String, Json>) -> Result<Measure, Refusal> {
         Some(other) => return Err(format!("there is no aggregate \"{other}\"")),
         None => return Err("it has no agg".to_owned()),
     };
+    let (mut p, mut method) = (None, None);
+    if aggregate == Aggregate::Quantile {
+        let empty = Map::new();
+        let parameters = entry.get("agg_params").and_then(Json::as_object).unwrap_or(&empty);
+        // The newer notation has the share beside the aggregate.
+        let share = parameters.get("percentile").or_else(|| entry.get("percentile"));
+        p = Some(share.and_then(Json::as_f64).ok_or("it gives no percentile")?);
+        let says = |key: &str| parameters.get(key).and_then(Json::as_bool) == Some(true);
+        let discrete = text(entry, "percentile_type").as_deref() == Some("discrete");
+        if discrete || says("use_discrete_percentile") {
+            return Err("a discrete percentile is not computed".to_owned());
+        }
+        method = says("use_approximate_percentile").then_some(QuantileMethod::Approximate);
+    }
     let over_time = match entry.get("non_additive_dimension") {
         Some(Json::Object(rule)) => {
             let groups = rule.get("window_groupings").or_else(|| rule.get("group_by"));
@@ -673,6 +688,8 @@ fn measure_of(entry: &Map<String, Json>) -> Result<Measure, Refusal> {
     Ok(Measure {
         aggregate,
         expression,
+        p,
+        method,
         time: text(entry, "agg_time_dimension"),
         over_time,
         description: text(entry, "description"),

@@ -10,6 +10,7 @@ use crate::graph::Known;
 use crate::model::{IncrementalStrategy, OnSchemaChange, SnapshotStrategy, TestKind};
 use crate::resource::project_file::Materialized;
 use crate::resource::properties::Severity;
+use crate::resource::semantic::Aggregate;
 use crate::{Choices, Columns, Connectors, Diagnostics, Model, NodeKind, Project, RenderContext};
 
 const PROJECT: (&str, &str) = ("dbt_project.yml", "name: shop\nprofile: shop\n");
@@ -492,16 +493,22 @@ fn the_newer_notation_of_metrics_is_read_and_what_cannot_be_said_is_a_warning() 
              - {name: orders_made, type: simple, agg: count_distinct, expr: order_id, filter: \"{{ Dimension('order__region') }} = 'north'\"}\n      \
              - {name: each, type: ratio, numerator: income, denominator: orders_made}\n      \
              - {name: spread, type: simple, agg: percentile, expr: amount}\n      \
+             - {name: high, type: simple, agg: percentile, percentile: 0.9, percentile_type: continuous, expr: amount}\n      \
+             - {name: shown, type: simple, agg: percentile, percentile: 0.9, percentile_type: discrete, expr: amount}\n      \
              - {name: lost, type: ratio, numerator: income, denominator: nothing}\n",
         ),
     ]);
     let all = project.semantics();
     let names: Vec<&str> = all.metrics().map(|metric| metric.name).collect();
-    assert_eq!(names, ["each", "income", "orders_made"]);
+    assert_eq!(names, ["each", "high", "income", "orders_made"]);
+    let high = all.named("high").unwrap();
+    let measure = &high.view.measures[high.metric.measure.as_ref().unwrap()];
+    assert_eq!((measure.aggregate, measure.p), (Aggregate::Quantile, Some(0.9)));
     let filter = all.named("orders_made").unwrap().metric.filter.as_deref();
     assert_eq!(filter, Some("region = 'north'"));
     let report = project.warnings.render();
     assert!(report.contains("metric \"spread\" is left out"), "{report}");
+    assert!(report.contains("metric \"shown\" is left out"), "{report}");
     assert!(report.contains("metric \"lost\" is left out"), "{report}");
 }
 

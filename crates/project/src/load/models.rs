@@ -1,6 +1,6 @@
 //! SQL files to models and tests.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -112,6 +112,8 @@ impl Loaded {
             config,
             refs,
             sources,
+            metrics: scan.metrics,
+            metric_tables: BTreeSet::new(),
             description: None,
             columns: Vec::new(),
             tests: Vec::new(),

@@ -9,6 +9,7 @@ use crate::dbt::Block;
 use crate::diagnostic::{Diagnostic, Span};
 use crate::file::SourceFile;
 use crate::graph::{NodeId, NodeKind};
+use crate::metric::table::MetricReads;
 use crate::model::{Model, Seed, SettingsOf};
 use crate::resource::project_file::Materialized;
 
@@ -55,6 +56,8 @@ impl Loaded {
             config,
             refs: BTreeSet::new(),
             sources: BTreeSet::new(),
+            metrics: MetricReads::default(),
+            metric_tables: BTreeSet::new(),
             description: None,
             columns: Vec::new(),
             tests: Vec::new(),

@@ -1,5 +1,6 @@
 //! `{% snapshot name %}` blocks of `snapshots/`, and snapshots declared in property files.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -117,6 +118,8 @@ impl Loaded {
             config,
             refs,
             sources,
+            metrics: scan.metrics,
+            metric_tables: BTreeSet::new(),
             description: None,
             columns: Vec::new(),
             tests: Vec::new(),

@@ -185,6 +185,12 @@ pub struct Measure {
     /// SQL over the table's columns; the column with the measure's name if absent, and rows for `count`.
     #[serde(default)]
     pub expression: Option<String>,
+    /// For `quantile`: which share of the values lies below it, such as 0.95; above 0 and below 1.
+    #[serde(default)]
+    pub p: Option<f64>,
+    /// For `median` and `quantile`: whether every value is looked at, or a sketch of them of bounded size.
+    #[serde(default)]
+    pub method: Option<QuantileMethod>,
     /// The time dimension it is counted by; that of the semantic view if absent.
     #[serde(default)]
     pub time: Option<String>,
@@ -216,6 +222,44 @@ pub enum Aggregate {
     Max,
     /// The middle one.
     Median,
+    /// The value below which a share `p` of the values lies, between two values by a straight line.
+    Quantile,
+}
+
+impl Aggregate {
+    /// The aggregate's word in files.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Sum => "sum",
+            Self::Count => "count",
+            Self::CountDistinct => "count_distinct",
+            Self::Average => "average",
+            Self::Min => "min",
+            Self::Max => "max",
+            Self::Median => "median",
+            Self::Quantile => "quantile",
+        }
+    }
+
+    /// Whether it is a quantile, of which those of parts say nothing about that of the whole.
+    #[must_use]
+    pub fn is_quantile(self) -> bool {
+        matches!(self, Self::Median | Self::Quantile)
+    }
+}
+
+/// How a quantile is found.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize, JsonSchema,
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum QuantileMethod {
+    /// From every value; memory grows with the values of a group.
+    #[default]
+    Exact,
+    /// From a t-digest of the values, whose memory does not grow with them; it is nearest at both ends.
+    Approximate,
 }
 
 /// What counts of a period if values cannot be added up over time.

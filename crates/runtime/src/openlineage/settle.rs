@@ -208,6 +208,16 @@ impl Knowledge {
                 }
                 continue;
             }
+            // Other tools know tables: what a model reads of a metric is what the metric is made of.
+            let of_metrics = matches!(
+                from.key.kind,
+                AssetKind::Metric | AssetKind::Measure | AssetKind::Dimension
+            );
+            if of_metrics {
+                // Metrics are made of each other without circles, and not deeply.
+                self.follow(edge.from, Some(kind), steps, found);
+                continue;
+            }
             let Some(column) = &from.key.column else { continue };
             let set = match from.key.kind {
                 AssetKind::Source | AssetKind::Model | AssetKind::Learner => {

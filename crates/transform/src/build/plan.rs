@@ -44,7 +44,7 @@ impl<'a> Plan<'a> {
         let mut models = BTreeMap::new();
         let mut reads = Edges::new();
         for model in project.models.values().filter(|model| model.config.enabled) {
-            let read = names::read_by(project, &model.refs, &model.sources).map_err(|error| {
+            let read = names::read_by_model(project, model).map_err(|error| {
                 error.context(format!("model \"{}\" ({})", model.name, model.path))
             })?;
             reads.insert(model.relation(), read);

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 
 use flywheel_base::Result;
+use flywheel_project::metric::{End, TIME};
 use flywheel_project::{NodeId, NodeKind, Project, TestKind};
 
 use super::graph::{AssetKind, ColumnGraph, ColumnKey, EdgeKind, Mark};
 use super::planner::Planner;
 use super::trace::{Flow, Influences, TableColumn};
-use super::{ColumnLineage, landing, measured, wheel};
+use super::{ColumnLineage, METRICS, landing, measured, wheel};
 use crate::{World, names};
 
 /// The tag whose assets hold personal data.
@@ -63,6 +64,46 @@ impl<'a> Collector<'a> {
     pub(super) fn of_table(&mut self, table: &str, column: &str) -> usize {
         let kind = self.kinds.get(table).copied().unwrap_or(AssetKind::Source);
         self.graph.add(ColumnKey::new(kind, table, column))
+    }
+
+    /// A column that a model reads: of a table, or of a semantic view.
+    fn read_column(&mut self, table: &str, column: &str) -> usize {
+        let project = self.project();
+        let view = table.strip_prefix(METRICS).filter(|_| !self.kinds.contains_key(table));
+        let meant = view.and_then(|view| {
+            let semantics = project.semantics();
+            if semantics.named(column).is_some() {
+                return Some(ColumnKey::whole(AssetKind::Metric, column));
+            }
+            let view = semantics.view(view)?;
+            let columns = semantics.table_columns(view);
+            let own = |parts: &[String]| semantics.path(view, parts).ok();
+            let path = match columns.dimensions.get(column) {
+                Some(word) => match word.split(':').next() {
+                    Some(TIME) | None => own(std::slice::from_ref(view.time.as_ref()?))?,
+                    Some(name) => {
+                        let parts: Vec<String> = name.split('.').map(str::to_owned).collect();
+                        own(&parts)?
+                    }
+                },
+                None => own(columns.paths.get(column)?)?,
+            };
+            Some(match path.end {
+                End::Dimension(name, _) => {
+                    ColumnKey::new(AssetKind::Dimension, path.view.semantic.as_str(), name)
+                }
+                End::Entity(name, entity) => {
+                    let node = project.semantic_tables.get(&path.view.semantic)?;
+                    let table = names::relation(project, node);
+                    let kind = self.kinds.get(&table).copied().unwrap_or(AssetKind::Source);
+                    ColumnKey::new(kind, table, entity.columns(name).into_iter().next()?)
+                }
+            })
+        });
+        match meant {
+            Some(key) => self.graph.add(key),
+            None => self.of_table(table, column),
+        }
     }
 
     /// The columns of a table, as far as they are known.
@@ -122,14 +163,18 @@ impl<'a> Collector<'a> {
         });
         let seeds: BTreeMap<String, String> = seeds.collect();
         for ColumnLineage { model, columns, rows, .. } in models {
+            // What metrics are made of is told by their declarations.
+            if model.starts_with(METRICS) && !self.kinds.contains_key(&model) {
+                continue;
+            }
             for column in columns {
                 let to = self.of_table(&model, &column.column);
                 for origin in column.origins {
-                    let from = self.of_table(&origin.from.table, &origin.from.column);
+                    let from = self.read_column(&origin.from.table, &origin.from.column);
                     self.graph.link(from, to, origin.transform.into());
                 }
                 for one in column.conditions.iter().chain(&rows) {
-                    let from = self.of_table(&one.by.table, &one.by.column);
+                    let from = self.read_column(&one.by.table, &one.by.column);
                     self.graph.link(from, to, one.how.into());
                 }
                 if let Some(file) = seeds.get(&model) {

@@ -1,7 +1,6 @@
 //! Parts, the calendar and formulas as one statement.
 
 use flywheel_base::{Error, Result, suggest};
-use flywheel_project::Project;
 use flywheel_project::metric::Semantics;
 use flywheel_project::resource::semantic::Grain;
 
@@ -9,7 +8,7 @@ use super::expand::{Formula, Plan};
 use super::part::{Context, Part, Rendered};
 use super::resolve::{By, Question};
 use super::time::{Length, MOMENT, as_moment};
-use super::{CompiledMetrics, MetricColumn};
+use super::{CompiledMetrics, MetricColumn, Tables};
 use crate::testing::quoted;
 
 /// How many rows an answer may be limited to.
@@ -23,12 +22,12 @@ struct Gathered {
 
 /// Writes the statement.
 pub(super) fn render<'a>(
-    project: &Project,
+    tables: Tables<'_>,
     semantics: &Semantics<'a>,
     question: &Question<'a>,
     plan: &Plan<'a>,
 ) -> Result<CompiledMetrics> {
-    let context = Context { project, semantics, question };
+    let context = Context { tables, semantics, question };
     let parts = Part::divide(&plan.leaves)?;
     let mut rendered = Vec::with_capacity(parts.len());
     for (number, part) in parts.iter().enumerate() {

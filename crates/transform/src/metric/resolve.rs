@@ -8,7 +8,7 @@ use flywheel_project::metric::{
     End, Expression, MetricRef, Path, Semantics, TIME, TIME_WORDS, dimension_called,
 };
 use flywheel_project::resource::semantic::{
-    Certification, Dimension, DimensionKind, Grain, Measure, Offset, Semantic,
+    Certification, Dimension, DimensionKind, Grain, Measure, Offset, QuantileMethod, Semantic,
 };
 
 use super::query::MetricQuery;
@@ -85,8 +85,14 @@ pub(super) fn resolve<'a>(
         if metric.metric.certification == Certification::Deprecated {
             notes.push(format!("metric \"{}\" is deprecated", metric.name));
         }
+        let mut approximate = false;
         for measured in semantics.measured(metric)? {
             views.push((metric, measured.view));
+            approximate |= measure_of(measured)
+                .is_ok_and(|(_, one)| one.method == Some(QuantileMethod::Approximate));
+        }
+        if approximate {
+            notes.push(format!("metric \"{}\" is approximate, by a t-digest", metric.name));
         }
         metrics.push(metric);
     }

@@ -3,18 +3,17 @@
 use std::collections::BTreeMap;
 
 use flywheel_base::{Error, Result};
-use flywheel_project::Project;
 use flywheel_project::metric::expression::{Name, literal};
 use flywheel_project::metric::{End, Expression, Path, Semantics, value_called};
 use flywheel_project::resource::semantic::{Dimension, DimensionKind, Grain, Semantic};
 
+use super::Tables;
 use super::time::MOMENT;
-use crate::names;
 use crate::testing::{quoted, quoted_table};
 
 /// A FROM clause while it is put together: each table gives only the columns that are asked for.
 pub(super) struct Rows<'a, 'q> {
-    project: &'q Project,
+    tables: Tables<'q>,
     semantics: &'q Semantics<'a>,
     view: &'a Semantic,
     base: Table,
@@ -40,13 +39,13 @@ struct Joined {
 impl<'a, 'q> Rows<'a, 'q> {
     /// The rows of a semantic view; `alias` tells its tables from those of others in one query.
     pub(super) fn new(
-        project: &'q Project,
+        tables: Tables<'q>,
         semantics: &'q Semantics<'a>,
         view: &'a Semantic,
         alias: &str,
     ) -> Result<Self> {
-        let base = Table::new(project, view, alias.to_owned())?;
-        Ok(Self { project, semantics, view, base, joined: Vec::new() })
+        let base = Table::new(tables, view, alias.to_owned())?;
+        Ok(Self { tables, semantics, view, base, joined: Vec::new() })
     }
 
     /// SQL over the table's own columns, as a column of the rows.
@@ -113,7 +112,7 @@ impl<'a, 'q> Rows<'a, 'q> {
                 continue;
             }
             let alias = format!("{}_j{}", self.base.alias, self.joined.len() + 1);
-            let mut table = Table::new(self.project, hop.view, alias)?;
+            let mut table = Table::new(self.tables, hop.view, alias)?;
             let mut on = Vec::new();
             for (column, key) in hop.columns.iter().zip(&hop.key) {
                 let before = match left.and_then(|at| self.joined.get_mut(at)) {
@@ -166,11 +165,8 @@ impl<'a, 'q> Rows<'a, 'q> {
 }
 
 impl Table {
-    fn new(project: &Project, view: &Semantic, alias: String) -> Result<Self> {
-        let node = project.semantic_tables.get(&view.semantic).ok_or_else(|| {
-            Error::internal(format!("semantic \"{}\" describes no table", view.semantic))
-        })?;
-        let relation = quoted_table(&names::relation(project, node));
+    fn new(tables: Tables<'_>, view: &Semantic, alias: String) -> Result<Self> {
+        let relation = quoted_table(&tables.relation(view)?);
         Ok(Self { alias, relation, columns: BTreeMap::new() })
     }
 

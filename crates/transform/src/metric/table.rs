@@ -16,18 +16,36 @@ use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::parser::Parser;
 use flywheel_base::{Error, Result, suggest};
 use flywheel_project::Project;
-use flywheel_project::metric::{End, Semantics, TIME};
-use flywheel_project::resource::semantic::{DimensionKind, Grain, Semantic};
+use flywheel_project::metric::Semantics;
+use flywheel_project::metric::table::{SCHEMA, TableColumns, mentions};
+use flywheel_project::resource::semantic::Semantic;
 
-use super::{MetricQuery, compile_metrics};
-use crate::testing::quoted;
-
-/// The schema of the tables that semantic views are.
-const SCHEMA: &str = "metrics";
+use super::{MetricQuery, Tables, compile_over};
+use crate::testing::{quoted, quoted_table};
 
 /// The functions that add up rows, of which a metric has none left.
-const AGGREGATES: [&str; 9] =
-    ["sum", "count", "avg", "min", "max", "median", "mean", "stddev", "approx_distinct"];
+const AGGREGATES: [&str; 20] = [
+    "sum",
+    "count",
+    "avg",
+    "min",
+    "max",
+    "median",
+    "mean",
+    "stddev",
+    "stddev_pop",
+    "stddev_samp",
+    "var",
+    "var_pop",
+    "var_samp",
+    "approx_distinct",
+    "approx_median",
+    "approx_percentile_cont",
+    "percentile_cont",
+    "quantile_cont",
+    "first_value",
+    "last_value",
+];
 
 /// Puts the answers of questions in the place of `metrics.*` tables; none if the statement reads none.
 ///
@@ -35,28 +53,45 @@ const AGGREGATES: [&str; 9] =
 /// [`flywheel_base::ErrorKind::NotFound`] for an unknown semantic view or column; [`flywheel_base::ErrorKind::Invalid`] if
 /// a block is no question, or the question cannot be answered without counting rows twice.
 pub fn expand_metrics(project: &Project, sql: &str) -> Result<Option<String>> {
-    if !sql.to_lowercase().contains(SCHEMA) {
-        return Ok(None);
-    }
-    // What is no SQL is told by the session, with its place.
-    let Ok(mut statements) = Parser::parse_sql(&GenericDialect {}, sql) else { return Ok(None) };
-    let mut expander = Expander { project, semantics: project.semantics(), found: false };
-    for statement in &mut statements {
-        if !matches!(statement, Statement::Query(_) | Statement::Explain { .. }) {
-            continue;
-        }
-        if let ControlFlow::Break(error) = statement.visit(&mut expander) {
-            return Err(error);
-        }
-    }
-    let text = || statements.iter().map(ToString::to_string).collect::<Vec<_>>().join(";\n");
-    Ok(expander.found.then(text))
+    expand_over(project, &BTreeMap::new(), sql)
+}
+
+/// As [`expand_metrics`], with other names for some tables, by their names in SQL.
+pub(crate) fn expand_over(
+    project: &Project,
+    instead: &BTreeMap<String, String>,
+    sql: &str,
+) -> Result<Option<String>> {
+    let expander = Expander::new(Tables { project, instead }, None);
+    Ok(expander.expand(sql)?.map(|(sql, _)| sql))
+}
+
+/// A block that reads a semantic view, apart from the query around it.
+#[derive(Clone, Debug)]
+pub(crate) struct Block {
+    /// The table it reads, `metrics.<name>`.
+    pub(crate) table: String,
+    /// The query that gives the columns which the block names.
+    pub(crate) sql: String,
+}
+
+/// The statement as it stands, its blocks reduced to what they read of `metrics.*`, and the questions that these
+/// are; none if it reads none.
+///
+/// # Errors
+/// As [`expand_metrics`].
+pub(crate) fn metric_blocks(project: &Project, sql: &str) -> Result<Option<(String, Vec<Block>)>> {
+    let instead = BTreeMap::new();
+    let expander = Expander::new(Tables { project, instead: &instead }, Some(Vec::new()));
+    expander.expand(sql)
 }
 
 struct Expander<'a> {
-    project: &'a Project,
+    tables: Tables<'a>,
     semantics: Semantics<'a>,
     found: bool,
+    /// The questions, if they are kept apart from the statement.
+    apart: Option<Vec<Block>>,
 }
 
 impl VisitorMut for Expander<'_> {
@@ -70,16 +105,31 @@ impl VisitorMut for Expander<'_> {
     }
 }
 
-/// What the columns of a semantic view's table mean.
-struct Columns {
-    /// What is grouped by, as a question names it, by the column.
-    dimensions: BTreeMap<String, String>,
-    /// The paths of dimensions in conditions, by the column.
-    paths: BTreeMap<String, Vec<String>>,
-    metrics: BTreeSet<String>,
-}
-
 impl<'a> Expander<'a> {
+    fn new(tables: Tables<'a>, apart: Option<Vec<Block>>) -> Self {
+        Self { tables, semantics: tables.project.semantics(), found: false, apart }
+    }
+
+    fn expand(mut self, sql: &str) -> Result<Option<(String, Vec<Block>)>> {
+        if !mentions(sql) {
+            return Ok(None);
+        }
+        // What is no SQL is told by the session, with its place.
+        let Ok(mut statements) = Parser::parse_sql(&GenericDialect {}, sql) else {
+            return Ok(None);
+        };
+        for statement in &mut statements {
+            if !matches!(statement, Statement::Query(_) | Statement::Explain { .. }) {
+                continue;
+            }
+            if let ControlFlow::Break(error) = statement.visit(&mut self) {
+                return Err(error);
+            }
+        }
+        let text = || statements.iter().map(ToString::to_string).collect::<Vec<_>>().join(";\n");
+        Ok(self.found.then(|| (text(), self.apart.unwrap_or_default())))
+    }
+
     fn select(&mut self, select: &mut Select) -> Result<()> {
         let mut named = select.from.iter().flat_map(|from| {
             std::iter::once(&from.relation).chain(from.joins.iter().map(|join| &join.relation))
@@ -104,8 +154,8 @@ impl<'a> Expander<'a> {
             _ => view.semantic.clone(),
         };
         let question = self.question(select, view)?;
-        let columns = self.columns(view);
-        let compiled = compile_metrics(self.project, &question)
+        let columns = self.semantics.table_columns(view);
+        let compiled = compile_over(self.tables, &question)
             .map_err(|error| error.context(format!("{SCHEMA}.{}", view.semantic)))?;
         // The answer has what is grouped by first, in the order of the question.
         let mut shown = Vec::new();
@@ -115,12 +165,17 @@ impl<'a> Expander<'a> {
             let name = name.map_or(column.name.as_str(), |(name, _)| name.as_str());
             shown.push(format!("answer.{} AS {}", quoted(&column.name), quoted(name)));
         }
-        let derived = format!(
-            "SELECT 1 FROM (SELECT {} FROM ({}\n) AS answer) AS {}",
-            shown.join(", "),
-            compiled.sql,
-            quoted(&alias)
-        );
+        let answer = format!("SELECT {} FROM ({}\n) AS answer", shown.join(", "), compiled.sql);
+        let relation = match &mut self.apart {
+            None => format!("({answer})"),
+            Some(blocks) => {
+                let table = format!("{SCHEMA}.{}", view.semantic);
+                let relation = quoted_table(&table);
+                blocks.push(Block { table, sql: answer });
+                relation
+            }
+        };
+        let derived = format!("SELECT 1 FROM {relation} AS {}", quoted(&alias));
         select.from = from_of(&derived)?;
         select.selection = select.having.take();
         select.group_by = GroupByExpr::Expressions(Vec::new(), Vec::new());
@@ -138,14 +193,14 @@ impl<'a> Expander<'a> {
         };
         let name = folded(name);
         let relation = format!("{SCHEMA}.{name}");
-        let own = crate::names::model(self.project, &relation).is_some()
-            || self.project.sources.contains_key(&relation);
+        let project = self.tables.project;
+        let own = crate::names::model(project, &relation).is_some()
+            || project.sources.contains_key(&relation);
         (folded(schema) == SCHEMA && !own).then_some(name)
     }
 
     fn view(&self, name: &str) -> Result<&'a Semantic> {
-        let mut views = self.semantics.views();
-        views.find(|view| view.semantic == name).ok_or_else(|| {
+        self.semantics.view(name).ok_or_else(|| {
             let known: Vec<&str> =
                 self.semantics.views().map(|view| view.semantic.as_str()).collect();
             let hint = match known.is_empty() {
@@ -157,45 +212,15 @@ impl<'a> Expander<'a> {
         })
     }
 
-    fn columns(&self, view: &'a Semantic) -> Columns {
-        let mut columns = Columns {
-            dimensions: BTreeMap::new(),
-            paths: BTreeMap::new(),
-            metrics: self.semantics.metrics().map(|metric| metric.name.to_owned()).collect(),
-        };
-        let grains = |columns: &mut Columns, name: &str, path: &str| {
-            for grain in Grain::ALL {
-                let column = format!("{name}_{}", grain.word().replace('-', "_"));
-                columns.dimensions.insert(column, format!("{path}:{}", grain.word()));
-            }
-        };
-        grains(&mut columns, TIME, TIME);
-        for path in self.semantics.reachable(view) {
-            let written = path.name();
-            let name = written.replace('.', "_");
-            let time =
-                matches!(path.end, End::Dimension(_, found) if found.kind == DimensionKind::Time);
-            match time {
-                true => grains(&mut columns, &name, &written),
-                false => {
-                    columns.dimensions.entry(name.clone()).or_insert_with(|| written.clone());
-                }
-            }
-            let parts = written.split('.').map(str::to_owned).collect();
-            columns.paths.entry(name).or_insert(parts);
-        }
-        columns
-    }
-
     fn examples(&self, view: &'a Semantic) -> String {
-        let columns = self.columns(view);
+        let columns = self.semantics.table_columns(view);
         let names: Vec<&str> = columns.paths.keys().take(3).map(String::as_str).collect();
         names.join(", ")
     }
 
     /// The question that a block asks.
     fn question(&self, select: &Select, view: &'a Semantic) -> Result<MetricQuery> {
-        let columns = self.columns(view);
+        let columns = self.semantics.table_columns(view);
         let mut question = MetricQuery::default();
         let mut aliases = BTreeSet::new();
         for item in &select.projection {
@@ -248,7 +273,7 @@ impl<'a> Expander<'a> {
     fn uses(
         &self,
         expr: &Expr,
-        columns: &Columns,
+        columns: &TableColumns,
         view: &Semantic,
         question: &mut MetricQuery,
     ) -> Result<()> {
@@ -282,7 +307,7 @@ impl<'a> Expander<'a> {
     }
 
     /// A condition on rows, in the words of a question.
-    fn filter(&self, condition: &Expr, columns: &Columns, view: &Semantic) -> Result<String> {
+    fn filter(&self, condition: &Expr, columns: &TableColumns, view: &Semantic) -> Result<String> {
         let mut condition = condition.clone();
         let visited = visit_expressions_mut(&mut condition, |part| {
             let Some(name) = column_of(part) else { return ControlFlow::Continue(()) };
@@ -312,7 +337,7 @@ impl<'a> Expander<'a> {
     }
 }
 
-fn unknown(name: &str, columns: &Columns, view: &Semantic) -> Error {
+fn unknown(name: &str, columns: &TableColumns, view: &Semantic) -> Error {
     let known = columns.dimensions.keys().chain(&columns.metrics).map(String::as_str);
     Error::not_found(format!("{SCHEMA}.{} has no column \"{name}\"", view.semantic))
         .hint(suggest::hint(name, known.collect::<Vec<_>>()))

@@ -8,12 +8,13 @@ use std::collections::BTreeMap;
 use arrow::datatypes::{DataType, Schema};
 use flywheel_base::{Error, Result, digest};
 use flywheel_project::resource::properties::Severity;
-use flywheel_project::{Model, Project, Reference, RenderContext, UnitRows, UnitTest};
+use flywheel_project::{Model, NodeKind, Project, Reference, RenderContext, UnitRows, UnitTest};
 use flywheel_warehouse::{Catalog, Lake, Query, Session, TableName};
 use serde_json::Value as Json;
 
 use super::run::texts;
 use super::statement::{quoted, quoted_table};
+use crate::names;
 use crate::report::{Failure, Sample, TestOutcome, TestScope, TestStatus};
 
 /// The schema under which a query finds given rows; no model can have it.
@@ -204,6 +205,29 @@ fn render(project: &Project, model: &Model, test: &UnitTest) -> Result<String> {
         },
     };
     let sql = model.render_unit(&context, test)?;
+    let mut instead = BTreeMap::new();
+    for (at, given) in test.given.iter().enumerate() {
+        if let Some(input) = &given.input {
+            let name = given_name(Some(input), at).to_string();
+            instead.insert(relation(project, input)?, name);
+        }
+    }
+    for table in &model.metric_tables {
+        let name = names::relation(project, table);
+        if !instead.contains_key(&name) {
+            let written = match (table.kind, name.split_once('.')) {
+                (NodeKind::Source, Some((schema, table))) => {
+                    Reference::Source(schema.to_owned(), table.to_owned())
+                }
+                _ => Reference::Ref(table.name.clone()),
+            };
+            let message =
+                format!("the model reads {written} by way of metrics, which is not given");
+            return Err(Error::invalid(message)
+                .hint(format!("Add `- {{input: {written}, rows: []}}` to `given`.")));
+        }
+    }
+    let sql = names::answered(project, model, &instead, sql)?;
     Ok(sql.trim().trim_end_matches(';').to_owned())
 }
 

@@ -179,6 +179,15 @@ impl Check<'_> {
                 self.needs_time(read, metric, node, all);
             }
             MetricKind::Share(share) => {
+                let made_of = all.measured(metric).unwrap_or_default();
+                if let Some((part, word)) = made_of.iter().find_map(quantile) {
+                    let message = format!(
+                        "metric \"{}\" is a share of \"{part}\", a {word}, which is no part of the {word} of all",
+                        metric.name
+                    );
+                    let hint = "Take the share of what can be added up or counted, or compare both by `ratio`.";
+                    self.push(file, Diagnostic::error(node.span, message).hint(hint));
+                }
                 for (index, word) in
                     share.within.iter().enumerate().filter(|(_, word)| !is_time(word))
                 {
@@ -199,6 +208,11 @@ impl Check<'_> {
                         let message = format!("metric \"{name}\" is not made of one measure");
                         let hint =
                             "A conversion is counted from rows: name a metric with `measure:`.";
+                        self.push(file, Diagnostic::error(span, message).hint(hint));
+                    }
+                    if let Some((_, word)) = quantile(&part) {
+                        let message = format!("metric \"{name}\" is a {word} and counts no rows");
+                        let hint = "A conversion is counted: name a metric of a measure with `aggregate: count`.";
                         self.push(file, Diagnostic::error(span, message).hint(hint));
                     }
                     if !part.view.entities.contains_key(&conversion.entity) {
@@ -271,6 +285,13 @@ impl Check<'_> {
         let span = place(file, node, text, mistake.at, mistake.length);
         self.push(file, Diagnostic::error(span, mistake.message).hint(mistake.hint));
     }
+}
+
+/// The metric and the word of its aggregate, if it is a quantile.
+fn quantile<'a>(metric: &MetricRef<'a>) -> Option<(&'a str, &'static str)> {
+    let measure = metric.metric.measure.as_ref()?;
+    let aggregate = metric.view.measures.get(measure)?.aggregate;
+    aggregate.is_quantile().then(|| (metric.name, aggregate.word()))
 }
 
 /// The first metric inside a window that is a window as well.

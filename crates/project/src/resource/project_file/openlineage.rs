@@ -11,8 +11,9 @@ pub struct OpenLineage {
     /// The namespace of jobs, and of tables as `flywheel://<namespace>`; the project's name if absent.
     #[serde(default)]
     pub namespace: Option<String>,
-    /// An action of type `webhook` with `batch` 1 that every event is sent by: its URL is that of Marquez or
-    /// another receiver, such as `https://marquez.example/api/v1/lineage`.
+    /// The action that every event is sent by. One of type `webhook` with `batch` 1 has the URL of Marquez or another
+    /// receiver, such as `https://marquez.example/api/v1/lineage`; one of type `kafka` with `key: run.runId` keeps the
+    /// events of a run in their order.
     #[serde(default)]
     pub action: Option<String>,
     /// A file that every event is added to as a line of JSON, relative to the project.

@@ -117,7 +117,7 @@ impl<'a> Draft<'a, '_, '_> {
         let context = self.context;
         let (view, other) = (self.first.metric.0.view, follow.to.view);
         let mut to =
-            Rows::new(context.project, context.semantics, other, &format!("c{}", self.number))?;
+            Rows::new(context.tables, context.semantics, other, &format!("c{}", self.number))?;
         let mut all = Vec::new();
         let keys = |view: &Semantic, name: &str| {
             view.entities.get(name).map(|entity| entity.columns(name)).unwrap_or_default()

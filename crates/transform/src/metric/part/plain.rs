@@ -5,7 +5,7 @@ use flywheel_project::resource::semantic::Aggregate;
 
 use super::super::resolve::measure_of;
 use super::draft::Draft;
-use super::{Rendered, aggregate, group_by, select};
+use super::{Rendered, aggregate, aggregate_where, group_by, select};
 
 impl Draft<'_, '_, '_> {
     /// Leaves without a window: one pass over the rows.
@@ -36,13 +36,12 @@ impl Draft<'_, '_, '_> {
                     values.push((format!("v{at}"), aggregate(measure, value.as_deref())));
                 }
                 Some(own) => {
-                    let filter = format!(" FILTER (WHERE {own})");
-                    let mut sql = aggregate(measure, value.as_deref()) + &filter;
+                    let mut sql = aggregate_where(measure, value.as_deref(), Some(&own));
                     if matches!(measure.aggregate, Aggregate::Count | Aggregate::CountDistinct) {
                         sql = format!("NULLIF({sql}, 0)");
                     }
                     values.push((format!("v{at}"), sql));
-                    present.push(format!("count(*){filter} > 0"));
+                    present.push(format!("count(*) FILTER (WHERE {own}) > 0"));
                 }
                 None => values.push((format!("v{at}"), aggregate(measure, value.as_deref()))),
             }

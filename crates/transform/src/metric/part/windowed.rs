@@ -66,7 +66,8 @@ impl Draft<'_, '_, '_> {
             let value = value.as_deref().unwrap_or("1");
             let column = format!("m{at}");
             match measure.aggregate {
-                Aggregate::CountDistinct | Aggregate::Median => {
+                // Those of the days of a window do not say what that of the window is: its values do.
+                Aggregate::CountDistinct | Aggregate::Median | Aggregate::Quantile => {
                     partial.push((column, value.to_owned()));
                     values.push((format!("v{at}"), aggregate(measure, Some(&format!("a.m{at}")))));
                 }
@@ -91,7 +92,7 @@ impl Draft<'_, '_, '_> {
         atoms = select(&columns, &partial, &self.rows.from(), &conditions);
         match measure.aggregate {
             Aggregate::CountDistinct => atoms = atoms.replacen("SELECT", "SELECT DISTINCT", 1),
-            Aggregate::Median => {}
+            Aggregate::Median | Aggregate::Quantile => {}
             _ => atoms.push_str(&group_by(&columns)),
         }
         let sql = select(&groups, &values, &joined, &[]) + &group_by(&groups);
