@@ -11,7 +11,9 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { chromium } from "playwright-core";
 import { ask } from "./ask.mjs";
+import { dashboards } from "./dashboards.mjs";
 import { data } from "./data.mjs";
+import { fail, promote } from "./decide.mjs";
 
 const binary = resolve(process.env.FLYWHEEL_BINARY ?? "../target/release/flywheel");
 assert(existsSync(binary), `no ${binary}: build it first (cargo build --release), or name it in FLYWHEEL_BINARY`);
@@ -99,6 +101,7 @@ async function addresses(page) {
     const found = (await own("#content a")).filter((one) => one && /^\/[a-z]+\/[^/?#]+/.test(one) && one.startsWith(`${address.split("?")[0]}/`));
     const [first] = address === "/turns" ? (await own("#content a")).filter((one) => one?.startsWith("/runs/")) : found;
     if (first) below.push(first);
+    if (address === "/dashboards") below.push("/dashboards/shop", "/dashboards/shop/edit");
     const bandit = found.find((one) => one.endsWith("/nudge"));
     if (bandit) below.push(bandit);
   }
@@ -323,11 +326,17 @@ outcome:
   await policies(link.origin);
   await ask(link.origin, { visit, signIn, settled, accessible, say });
   await viewer(link.origin);
+  await dashboards(link.origin, { project, visit, signIn, settled, accessible, say });
   const owner = await visit(link.origin);
   await signIn(owner);
   await data({ page: owner, project, settled, accessible, say });
+  await promote({ page: owner, project, settled, accessible, say });
   await owner.context().close();
   await everyPage(link.origin);
+  const last = await visit(link.origin);
+  await signIn(last);
+  await fail({ page: last, project, settled, accessible, say });
+  await last.context().close();
   await away(link.origin);
   assert.deepEqual([...new Set(problems)], []);
   console.log("All pages pass.");

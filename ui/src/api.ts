@@ -20,7 +20,7 @@ export const setCsrf = (word: string | null) => {
   csrf = word;
 };
 
-async function problemOf(answer: Response): Promise<Problem> {
+export async function problemOf(answer: Response): Promise<Problem> {
   const id = answer.headers.get("x-request-id");
   try {
     const body = (await answer.json()) as { code?: string; detail?: string; title?: string; hint?: string | null };

@@ -39,7 +39,8 @@ const CHANGED: Record<string, string[]> = {
   status: ["/v1/status"],
   runs: ["/v1/runs", "/v1/work"],
   turns: ["/v1/turns"],
-  assets: ["/v1/assets", "/v1/models", "/v1/syncs", "/v1/lineage", "/v1/learners", "/v1/connections", "/v1/quarantine", "/v1/metrics"],
+  assets: ["/v1/assets", "/v1/models", "/v1/syncs", "/v1/lineage", "/v1/learners", "/v1/connections", "/v1/quarantine", "/v1/metrics", "/v1/dashboards", "/v1/column-lineage"],
+  dashboards: ["/v1/dashboards"],
   policies: ["/v1/policies", "/v1/experiments", "/v1/actions", "/v1/learners"],
 };
 

@@ -18,6 +18,8 @@ import { Icon } from "./ui/icons";
 
 // Who is signed in does not need it.
 const Gate = lazy(() => import("./shell/Gate"));
+// A link to one dashboard knows nobody.
+const Embed = lazy(() => import("./pages/dashboards/Embed"));
 
 function Root({ corner }: { corner: React.ReactNode }) {
   const { t } = useWords();
@@ -32,6 +34,11 @@ function Root({ corner }: { corner: React.ReactNode }) {
   if (!value) return <div className="gate">{me.error ? <Trouble error={me.error} retry={() => void me.refetch()} /> : <Loading />}</div>;
   const words = { title: t("app.broken"), text: t("app.broken.text"), reload: t("app.reload") };
   return <Boundary words={words}><WhoContext value={value}><Shell session={session.data} corner={corner} /></WhoContext></Boundary>;
+}
+
+function Start({ corner }: { corner: React.ReactNode }) {
+  const { pathname } = useLocation();
+  return pathname.startsWith("/embed/") ? <Suspense fallback={<Loading />}><Embed corner={corner} /></Suspense> : <Root corner={corner} />;
 }
 
 /** The switches for language and colours. */
@@ -66,7 +73,7 @@ function Pages() {
       <ConfigProvider theme={theme} locale={language === "zh" ? chinese : english} button={{ autoInsertSpace: false }} wave={{ disabled: true }}>
         <App>
           <QueryClientProvider client={client}>
-            <BrowserRouter><Root corner={<Corner mode={mode} turnMode={turnMode} turnLanguage={turnLanguage} />} /></BrowserRouter>
+            <BrowserRouter><Start corner={<Corner mode={mode} turnMode={turnMode} turnLanguage={turnLanguage} />} /></BrowserRouter>
           </QueryClientProvider>
         </App>
       </ConfigProvider>

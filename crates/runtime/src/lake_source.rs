@@ -232,7 +232,7 @@ async fn table_of(workspace: &Workspace, name: &str) -> Result<Reads> {
     }
 }
 
-fn render(workspace: &Workspace, template: &str) -> Result<String> {
+pub(crate) fn render(workspace: &Workspace, template: &str) -> Result<String> {
     let project = &workspace.project;
     let resolve_ref = |name: &str| project.ref_relation(name);
     let resolve_source = |source: &str, table: &str| Ok(project.source_relation(source, table));

@@ -44,8 +44,19 @@ pub(crate) async fn layer(
     };
     let status = response.status();
     app.stats.answered(status, watch.elapsed());
+    let framed = path.starts_with("/embed/");
     tracing::debug!(id, %method, path, status = status.as_u16(), ms = watch.elapsed().as_secs_f64() * 1_000.0, "answered");
-    finished(response, &id)
+    let mut response = finished(response, &id);
+    if framed {
+        // A dashboard's link may stand in a page of somebody else: it brings its own token and no session.
+        let headers = response.headers_mut();
+        headers.remove(header::X_FRAME_OPTIONS);
+        let policy = CONTENT_SECURITY.replace("frame-ancestors 'none'", "frame-ancestors *");
+        if let Ok(policy) = HeaderValue::from_str(&policy) {
+            headers.insert(header::CONTENT_SECURITY_POLICY, policy);
+        }
+    }
+    response
 }
 
 /// Adds what every answer has.

@@ -85,7 +85,7 @@ interface TipPoint { name: string; seriesName: string; marker: string; value: un
  * Draws. `label` says in words what is to be seen; a table with the figures belongs beside it. `brushed` is told of
  * the places between which somebody drew.
  */
-export default function Chart({ drawing, label, height = 280, brushed }: { drawing: Drawing; label: string; height?: number; brushed?: (from: number, to: number) => void }) {
+export default function Chart({ drawing, label, height = 280, brushed }: { drawing: Drawing; label: string; height?: number | string; brushed?: (from: number, to: number) => void }) {
   const box = useRef<HTMLDivElement>(null);
   const chart = useRef<EChartsType | null>(null);
   const told = useRef(brushed);

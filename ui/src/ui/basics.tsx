@@ -66,18 +66,29 @@ export function Loading({ lines = 4 }: { lines?: number }) {
   );
 }
 
-/** What went wrong, with its code, what can be done about it, and the number of the request. */
+/**
+ * What went wrong: in words of the reader's language by its code, then what the server says about it and how to mend
+ * it, which is English, and the number of the request.
+ */
 export function Trouble({ error, retry }: { error: unknown; retry?: () => void }) {
-  const { t } = useWords();
+  const { t, word, language } = useWords();
   const problem = error instanceof Problem ? error : null;
+  const known = problem && problem.status !== 0 ? word("problem", problem.code) : null;
+  const title = known === problem?.code ? null : known;
+  const advice = title && language !== "en" ? word("problem", `${problem?.code}.do`) : null;
   const detail = problem?.status === 0 ? t("app.offline") : (problem?.detail ?? (error instanceof Error ? error.message : String(error)));
   const hint = problem?.hint ?? (problem?.code === "denied" ? t("app.denied") : null);
   return (
     <div className="trouble" role="alert">
       <Icon name="failed" size={20} />
       <div>
-        <p className="trouble-detail">{problem && <code className="trouble-code">{problem.code}</code>}<Rich text={detail} /></p>
-        {hint && <p><Rich text={hint} /></p>}
+        {title && <p className="trouble-title">{title}{problem && <code className="trouble-code">{problem.code}</code>}</p>}
+        {advice && <p>{advice}</p>}
+        <div className={advice ? "trouble-said" : "trouble-plain"} lang={advice && problem ? "en" : undefined}>
+          {advice && <span className="unseen" lang="zh-CN">{t("problem.says")}</span>}
+          <p className="trouble-detail">{!title && problem && <code className="trouble-code">{problem.code}</code>}<Rich text={detail} /></p>
+          {hint && <p><Rich text={hint} /></p>}
+        </div>
         {problem?.requestId && <p className="quiet small">{t("app.request", { id: problem.requestId })}</p>}
         {retry && <Button size="small" onClick={retry}>{t("app.retry")}</Button>}
       </div>

@@ -66,7 +66,7 @@ function Experiment({ policy, rows, read }: { policy: string; rows: Standing[]; 
           { key: "rate", title: t("rate"), number: true, cell: (row) => rate(row, row.rate) },
           { key: "control", title: t("rate.control"), number: true, cell: (row) => rate(row, row.control_rate) },
           { key: "difference", title: t("difference"), number: true, cell: (row) => <><b>{isShare(row) ? points(row.difference) : n(row.difference)}</b><br /><span className="quiet small">{isShare(row) ? interval(row.lower, row.upper) : `${n(row.lower)} … ${n(row.upper)}`}</span></> },
-          { key: "interval", title: t("interval"), width: "24%", cell: (row) => <Interval row={row} reach={reach(row.metric)} /> },
+          { key: "interval", title: t("interval"), width: "14%", cell: (row) => <Interval row={row} reach={reach(row.metric)} /> },
           { key: "standing", title: t("standing"), cell: (row) => <Status of={TONES[row.standing] ?? "unknown"} label={word("standing", row.standing)} /> },
         ]}
       />

@@ -64,11 +64,12 @@ export default function Inventory() {
 function Proposals({ name }: { name: string }) {
   const words = useWords(own);
   const { t, n, percent, fixed } = words;
-  const table = useGet<Table>(`/v1/policies/${part(name)}/decisions?limit=${READ}`);
+  const table = useGet<Table & { names?: Record<string, string> }>(`/v1/policies/${part(name)}/decisions?limit=${READ}`);
   const all = useMemo(() => (table.data ? proposals(table.data) : []), [table.data]);
   const [find, setFind] = useState("");
   const wanted = find.trim().toLowerCase();
-  const rows = all.filter((one) => !wanted || one.unit.toLowerCase().includes(wanted) || one.reason.toLowerCase().includes(wanted));
+  const called = (one: Proposal) => table.data?.names?.[one.unit] ?? one.unit;
+  const rows = all.filter((one) => !wanted || called(one).toLowerCase().includes(wanted) || one.unit.toLowerCase().includes(wanted) || one.reason.toLowerCase().includes(wanted));
   const sum = (pick: (one: Proposal) => number | null) => all.reduce((total, one) => total + (pick(one) ?? 0), 0);
   const reach = Math.max(1, ...all.map((one) => Math.max(one.point ?? 0, (one.on_hand ?? 0) + (one.on_order ?? 0))));
   const [first] = all;
@@ -90,7 +91,7 @@ function Proposals({ name }: { name: string }) {
             <Grid
               rows={rows} rowKey={(one) => one.unit} label={t("proposals")} page={30} first={{ key: "risk", down: true }}
               columns={[
-                { key: "unit", title: t("product"), cell: (one) => <code>{one.unit}</code>, by: (one) => one.unit },
+                { key: "unit", title: t("product"), wrap: true, cell: (one) => (called(one) === one.unit ? <code>{one.unit}</code> : <span title={one.unit}>{called(one)}</span>), by: called },
                 { key: "hand", title: t("hand"), number: true, cell: (one) => n(one.on_hand, 0), by: (one) => one.on_hand },
                 { key: "way", title: t("way"), number: true, cell: (one) => n(one.on_order, 0), by: (one) => one.on_order },
                 { key: "point", title: t("point"), number: true, cell: (one) => n(one.point, 0), by: (one) => one.point },

@@ -1,9 +1,8 @@
 /** Where everything comes from and what it leads to, as a graph and as lists; a column can be followed through. */
-import { useQueries } from "@tanstack/react-query";
 import { Button } from "antd";
 import { lazy, Suspense, useCallback, useMemo, useState } from "react";
 import { Link, useSearchParams } from "react-router";
-import { call, part, useGet, type Asset, type Graph, type Items, type Model } from "../../api";
+import { part, useGet, type Asset, type Graph, type Items, type Model } from "../../api";
 import { useWords } from "../../i18n";
 import { iconOf, NodeLink, useKind, usePageOf } from "../../ui/assets";
 import { Ask, Card, Chip, Choice, Empty, Grid, Loading, Page, Pick, Status, Trouble, Trust } from "../../ui/basics";
@@ -11,7 +10,7 @@ import type { FlowEdge, FlowNode } from "../../ui/Flow";
 import { distances, reached } from "../../ui/graph";
 import { Icon } from "../../ui/icons";
 import "./style.css";
-import { back, on, touched, type ColumnEdge, type MadeOf, type Step } from "./trace";
+import { follow as followed, holderOf, isTable, touched, type Found, type Followed, type Told } from "./trace";
 import own from "./words";
 
 const Flow = lazy(() => import("../../ui/Flow"));
@@ -19,14 +18,12 @@ const Flow = lazy(() => import("../../ui/Flow"));
 type GraphNode = Graph["nodes"][number];
 /** Assets drawn at once without being asked for. */
 const DRAWN_MAX = 150;
-/** Models after a table that are read to follow a column on. */
-const MODELS_MAX = 80;
 /** Columns of a table shown in the graph. */
 const COLUMNS_MAX = 14;
 const STEPS = ["1", "2", "3", "all"] as const;
 const WAYS = ["both", "up", "down"] as const;
 /** In which order kinds are listed where something reaches many. */
-const ORDER = ["model", "snapshot", "semantic", "metric", "learner", "policy", "action"];
+const ORDER = ["model", "snapshot", "semantic", "dimension", "measure", "metric", "dashboard", "learner", "policy", "action"];
 
 /** The name by which an asset is asked for: that of its table, or the catalogue's. */
 const nameOf = (node: GraphNode) => node.table ?? node.asset ?? node.id;
@@ -62,9 +59,10 @@ function Shown({ graph, read }: { graph: Graph; read: number }) {
   }), [setSearch]);
   const chosen = useMemo(() => (asked === null ? null : (graph.nodes.find((node) => node.table === asked || node.asset === asked || node.id === asked) ?? graph.nodes.find((node) => node.name === asked) ?? null)), [graph, asked]);
   const table = chosen?.table ?? null;
-  const trace = useTrace(graph, chosen, column, influences);
+  const trace = useTrace(chosen, column, influences);
   const status = useMemo(() => new Map((models.data?.items ?? []).map((model) => [model.name, model.status])), [models.data]);
-  const assets = useMemo(() => new Map(graph.nodes.map((node) => [nameOf(node), node])), [graph]);
+  // Columns are held by tables, by name, and by all else, by kind and name; what a semantic view counts is its own.
+  const holders = useMemo(() => new Map(graph.nodes.flatMap((node): [string, GraphNode][] => [[nameOf(node), node], [node.id, node], ...(node.kind === "semantic" ? [[`measure:${node.name}`, node], [`dimension:${node.name}`, node]] as [string, GraphNode][] : [])])), [graph]);
 
   const drawn = useMemo(() => {
     const card = (node: GraphNode, more: Partial<FlowNode> = {}): FlowNode => {
@@ -73,16 +71,16 @@ function Shown({ graph, read }: { graph: Graph; read: number }) {
     };
     if (chosen && column !== null && table) {
       const columns = touched([...trace.edges, { from: table, fromColumn: column, to: table, toColumn: column, kind: "identity" }]);
-      const nodes = [...columns].flatMap(([name, some]) => {
-        const node = assets.get(name);
-        if (!node) return [];
+      const nodes = [...columns].map(([name, some]) => {
         const listed = [...some].sort();
-        return [card(node, { columns: listed.slice(0, COLUMNS_MAX).map((one) => ({ name: one, on: true, chosen: name === table && one === column })), more: Math.max(0, listed.length - COLUMNS_MAX) })];
+        const more = { columns: listed.slice(0, COLUMNS_MAX).map((one) => ({ name: one, on: true, chosen: name === table && one === column })), more: Math.max(0, listed.length - COLUMNS_MAX) };
+        const node = holders.get(name);
+        // Two holders may be one asset, such as the measures and dimensions of a semantic view.
+        if (node) return card(node, { ...more, id: name });
+        const of = trace.kinds.get(name) ?? "";
+        return { id: name, title: name.startsWith(`${of}:`) ? name.slice(of.length + 1) : name, sub: kind(of), icon: iconOf(of), ...more };
       });
-      const edges = trace.edges.flatMap((edge): FlowEdge[] => {
-        const [from, to] = [assets.get(edge.from), assets.get(edge.to)];
-        return from && to ? [{ from: from.id, to: to.id, fromColumn: edge.fromColumn, toColumn: edge.toColumn, kind: edge.kind }] : [];
-      });
+      const edges = trace.edges.map((edge): FlowEdge => ({ from: edge.from, to: edge.to, fromColumn: edge.fromColumn, toColumn: edge.toColumn, kind: edge.kind }));
       return { nodes, edges };
     }
     let nodes = graph.nodes;
@@ -96,17 +94,16 @@ function Shown({ graph, read }: { graph: Graph; read: number }) {
     }
     const ids = new Set(nodes.map((node) => node.id));
     return { nodes: nodes.map((node) => card(node)), edges: graph.edges.filter((edge) => ids.has(edge.from) && ids.has(edge.to)).map((edge): FlowEdge => ({ ...edge, on: edge.from === chosen?.id || edge.to === chosen?.id })) };
-  }, [graph, chosen, column, table, trace.edges, status, assets, steps, way, kind, word]);
+  }, [graph, chosen, column, table, trace.edges, trace.kinds, status, holders, steps, way, kind, word]);
 
   const open = useCallback((id: string) => {
-    const node = graph.nodes.find((one) => one.id === id);
+    const node = holders.get(id);
     if (node) set({ table: nameOf(node), column: null });
-  }, [graph, set]);
+  }, [holders, set]);
   const follow = useCallback((id: string, name: string) => {
-    const node = graph.nodes.find((one) => one.id === id);
+    const node = holders.get(id);
     if (node?.table) set({ table: node.table, column: name });
-  }, [graph, set]);
-  const named = useMemo(() => new Map(graph.nodes.map((node) => [node.id, node])), [graph]);
+  }, [holders, set]);
   const large = !chosen && !all && graph.nodes.length > DRAWN_MAX;
   return (
     <>
@@ -121,7 +118,7 @@ function Shown({ graph, read }: { graph: Graph; read: number }) {
         )}
         {column !== null && table && (
           <>
-            <ul className="lineage-key" aria-label={t("kinds")}>{(["identity", "transform", "aggregate", ...(influences ? ["influence" as const] : [])] as const).map((one) => <li key={one}><i className={`lineage-${one}`} />{t(`kind.${one}`)}</li>)}</ul>
+            <ul className="lineage-key" aria-label={t("kinds")}>{(["identity", "transform", "aggregate", "learn", ...(influences ? ["influence" as const] : [])] as const).map((one) => <li key={one}><i className={`lineage-${one}`} />{t(`kind.${one}`)}</li>)}</ul>
             <label className="pick"><input type="checkbox" checked={influences} onChange={(event) => setInfluences(event.target.checked)} />{t("influence")}</label>
           </>
         )}
@@ -132,9 +129,9 @@ function Shown({ graph, read }: { graph: Graph; read: number }) {
         <div>
           {large ? <Card><Empty icon="lineage" text={t("large", { count: n(graph.nodes.length) })} action={<Button onClick={() => setAll(true)}>{t("large.draw")}</Button>} /></Card> : (
             <section className="card lineage-graph" aria-label={t("title")}>
-              <span className="lineage-trust"><Trust read={read} route={column !== null && table ? `GET /v1/lineage/${table}/${column}` : "GET /v1/lineage"} /></span>
+              <span className="lineage-trust"><Trust read={read} route={column !== null && table ? `GET /v1/column-lineage?of=${table}.${column}` : "GET /v1/lineage"} /></span>
               <Suspense fallback={<div className="lineage-waits"><Loading lines={10} /></div>}>
-                <Flow nodes={drawn.nodes} edges={drawn.edges} open={open} column={follow} focus={chosen?.id} height={column !== null && table ? 400 : 620} label={t("label", { nodes: n(drawn.nodes.length), edges: n(drawn.edges.length) })} />
+                <Flow nodes={drawn.nodes} edges={drawn.edges} open={open} column={follow} focus={column !== null && table ? table : chosen?.id} height={column !== null && table ? 400 : 620} label={t("label", { nodes: n(drawn.nodes.length), edges: n(drawn.edges.length) })} />
               </Suspense>
             </section>
           )}
@@ -145,9 +142,9 @@ function Shown({ graph, read }: { graph: Graph; read: number }) {
                 <Grid
                   rows={drawn.edges.map((edge, at) => ({ edge, at }))} rowKey={(row) => String(row.at)} label={t("list")} tight page={60}
                   columns={[
-                    { key: "from", title: t("list.from"), cell: ({ edge }) => <Named node={named.get(edge.from)} column={edge.fromColumn} />, by: ({ edge }) => edge.from },
+                    { key: "from", title: t("list.from"), cell: ({ edge }) => <Named node={holders.get(edge.from)} column={edge.fromColumn} />, by: ({ edge }) => edge.from },
                     { key: "how", title: t("list.how"), cell: ({ edge }) => <span className="quiet">{edge.kind ? word("kind", edge.kind) : t("reads")}</span>, by: ({ edge }) => edge.kind },
-                    { key: "to", title: t("list.to"), cell: ({ edge }) => <Named node={named.get(edge.to)} column={edge.toColumn} />, by: ({ edge }) => edge.to },
+                    { key: "to", title: t("list.to"), cell: ({ edge }) => <Named node={holders.get(edge.to)} column={edge.toColumn} />, by: ({ edge }) => edge.to },
                   ]}
                 />
               </Card>
@@ -237,58 +234,58 @@ function AssetSide({ node, graph, status, set }: { node: GraphNode; graph: Graph
   );
 }
 
-interface Trace { steps: Step[]; edges: ColumnEdge[]; after: ColumnEdge[]; reading: boolean; cut: boolean; error: unknown; pending: boolean }
+interface Trace extends Followed { notes: string[]; error: unknown; pending: boolean }
+const NOTHING: Followed = { up: [], down: [], edges: [], influences: new Map(), kinds: new Map() };
 
-/** Follows a column both ways: back as the server tells it, on through the columns of the models after it. */
-function useTrace(graph: Graph, chosen: GraphNode | null, column: string | null, influences: boolean): Trace {
+/** Follows a column both ways, as far as there is something. */
+function useTrace(chosen: GraphNode | null, column: string | null, influences: boolean): Trace {
   const table = column === null ? null : (chosen?.table ?? null);
-  const steps = useGet<{ steps: Step[] }>(table && column ? `/v1/lineage/${part(table)}/${part(column)}` : null);
-  const after = useMemo(() => {
-    if (!table || !chosen) return [];
-    const far = distances(graph.edges, chosen.id);
-    return graph.nodes.filter((node) => node.kind === "model" && node.table && (far.get(node.id) ?? -1) > 0).sort((a, b) => (far.get(a.id) ?? 0) - (far.get(b.id) ?? 0)).map((node) => node.table ?? "");
-  }, [graph, chosen, table]);
-  const looked = useMemo(() => after.slice(0, MODELS_MAX), [after]);
-  const { made, reading } = useQueries({
-    queries: looked.map((name) => ({ queryKey: [`/v1/models/${part(name)}`], queryFn: ({ signal }: { signal: AbortSignal }) => call<MadeOf>("GET", `/v1/models/${part(name)}`, undefined, signal), staleTime: 60_000 })),
-    combine: useCallback((all: { data?: MadeOf; isPending: boolean }[]) => ({ made: all.flatMap((one) => (one.data ? [one.data] : [])), reading: all.some((one) => one.isPending) }), []),
-  });
+  const told = useGet<Told>(table && column ? `/v1/column-lineage?of=${part(`${table}.${column}`)}` : null);
   // The answer of the column before is no answer for this one.
-  const fresh = steps.data && !steps.isPlaceholderData ? steps.data.steps : null;
-  return useMemo(() => {
-    const onward = table && column ? on(made, table, column) : [];
-    return { steps: fresh ?? [], after: onward, edges: [...back(fresh ?? [], influences), ...onward], reading, cut: after.length > looked.length, error: table ? steps.error : null, pending: fresh === null };
-  }, [made, table, column, fresh, influences, reading, after.length, looked.length, steps.error]);
+  const fresh = told.data && !told.isPlaceholderData ? told.data : null;
+  return useMemo(() => ({ ...(fresh ? followed(fresh, influences) : NOTHING), notes: fresh?.notes ?? [], error: table ? told.error : null, pending: fresh === null }), [fresh, influences, table, told.error]);
 }
 
 /** How a column is made, step by step, and what is made of it. */
 function ColumnSide({ table, column, trace, set }: { table: string; column: string; trace: Trace; set: Set }) {
   const { t, n, word } = useWords(own);
-  const link = (of: string, name: string) => <button type="button" className="lineage-link" onClick={() => set({ table: of, column: name })}><code>{of}.{name}</code></button>;
+  const kind = useKind();
+  const link = (one: Found) => (isTable(one.kind) && one.column !== null
+    ? <button type="button" className="lineage-link" onClick={() => set({ table: one.asset, column: one.column })}><code>{one.asset}.{one.column}</code></button>
+    : <span><NodeLink name={holderOf(one)} kind={one.kind} />{one.column !== null && <code className="quiet"> {one.column}</code>}</span>);
+  const route = <Trust route={`GET /v1/column-lineage?of=${table}.${column}`} />;
+  const by = new Map<string, Found[]>();
+  for (const one of trace.down) by.set(one.kind, [...(by.get(one.kind) ?? []), one]);
   return (
     <div className="lineage-side">
-      <Card title={<code>{column}</code>} extra={<Trust route={`GET /v1/lineage/${table}/${column}`} />}>
+      <Card title={<code>{column}</code>} extra={route}>
         <button type="button" className="lineage-link lineage-up" onClick={() => set({ column: null })}><Icon name="back" size={13} />{t("column.back", { table })}</button>
         <h3>{t("column.made")}</h3>
         {trace.pending ? (trace.error ? null : <Loading lines={4} />) : (
           <ol className="lineage-steps">
-            {trace.steps.map((step) => (
-              <li key={`${step.node}.${step.column}`}>
-                {link(step.node, step.column)}
-                {step.expression ? <code className="lineage-how">{step.expression}</code> : <span className="quiet small">{step.upstream.length ? word("kind", "identity") : t("column.source")}</span>}
-                {step.influences && step.influences.length > 0 && <span className="quiet small lineage-influences">{[...new Set(step.influences.map((one) => one.how))].map((how) => <span key={how}>{word("how", how)} <code>{(step.influences ?? []).filter((one) => one.how === how).map((one) => `${one.table}.${one.column}`).join(", ")}</code></span>)}</span>}
-              </li>
-            ))}
+            {trace.up.map((one) => {
+              const beside = trace.influences.get(one.id) ?? [];
+              return (
+                <li key={one.id}>
+                  {link(one)}
+                  {one.expression ? <code className="lineage-how">{one.expression}</code> : <span className="quiet small">{one.kind === "source" || one.kind === "outside" ? t("column.source") : word("kind", "identity")}</span>}
+                  {beside.length > 0 && <span className="quiet small lineage-influences">{[...new Set(beside.map(({ how }) => how))].map((how) => <span key={how}>{word("how", how)} <code>{beside.filter((other) => other.how === how).map(({ of }) => (of.column === null ? of.asset : `${of.asset}.${of.column}`)).join(", ")}</code></span>)}</span>}
+                </li>
+              );
+            })}
           </ol>
         )}
+        {trace.notes.length > 0 && <details className="declared"><summary>{t("column.notes", { count: n(trace.notes.length) })}</summary><ul className="quiet small">{trace.notes.map((note) => <li key={note}>{note}</li>)}</ul></details>}
       </Card>
-      <Card title={t("column.reaches")} extra={<><span className="quiet small">{n(new Set(trace.after.map((edge) => `${edge.to}.${edge.toColumn}`)).size)}</span><Trust route="GET /v1/models/{model}" /></>}>
-        {trace.reading && <p className="quiet small">{t("column.loading")} …</p>}
-        {!trace.reading && !trace.after.length && <p className="quiet">{t("column.none")}</p>}
-        <ul className="lineage-steps">
-          {[...new Map(trace.after.map((edge) => [`${edge.to}.${edge.toColumn}`, edge])).values()].map((edge) => <li key={`${edge.to}.${edge.toColumn}`}>{link(edge.to, edge.toColumn)}<span className="quiet small">{word("kind", edge.kind)}</span></li>)}
-        </ul>
-        {trace.cut && <p className="quiet small">{t("column.cut", { count: n(MODELS_MAX) })}</p>}
+      <Card title={t("column.reaches")} extra={<><span className="quiet small">{n(trace.down.length)}</span>{route}</>}>
+        {trace.pending && !trace.error && <Loading lines={3} />}
+        {!trace.pending && !trace.down.length && <p className="quiet">{t("column.none")}</p>}
+        {[...by].sort(([a], [b]) => ORDER.indexOf(a) - ORDER.indexOf(b)).map(([of, some]) => (
+          <div key={of} className="lineage-reached">
+            <h3>{kind(of)} <span className="quiet">{n(some.length)}</span></h3>
+            <ul className="lineage-steps">{some.map((one) => <li key={one.id}>{link(one)}{one.expression && <code className="lineage-how">{one.expression}</code>}</li>)}</ul>
+          </div>
+        ))}
       </Card>
     </div>
   );

@@ -1,24 +1,33 @@
 import { expect, it } from "vitest";
-import { back, on, touched, type MadeOf, type Step } from "./trace";
+import { follow, touched, type Found, type Told } from "./trace";
 
-const steps: Step[] = [
-  { node: "mart.orders", column: "revenue", expression: "sum(x)", upstream: [{ from: { table: "staging.lines", column: "revenue" }, transform: "aggregate" }], influences: [{ table: "staging.lines", column: "cancelled", how: "filter" }] },
-  { node: "staging.lines", column: "revenue", expression: null, upstream: [{ from: { table: "raw.lines", column: "price" }, transform: "something new" }] },
-];
-const models: MadeOf[] = [
-  { name: "mart.orders", columns: [{ column: "revenue", expression: null, origins: [{ table: "staging.lines", column: "revenue", transform: "aggregate" }] }] },
-  { name: "mart.customers", columns: [{ column: "spent", expression: null, origins: [{ table: "mart.orders", column: "revenue", transform: "aggregate" }] }, { column: "name", expression: null, origins: [{ table: "raw.customers", column: "name", transform: "identity" }] }] },
-  { name: "mart.loop", columns: [{ column: "again", expression: null, origins: [{ table: "mart.customers", column: "spent", transform: "identity" }, { table: "mart.loop", column: "again", transform: "identity" }] }] },
-  { name: "mart.unbuilt" },
-];
+const node = (id: string, kind: string, asset: string, column: string | null, steps = 0): Found => ({ id, kind, asset, column, steps });
+const flows = (from: string, to: string, kind = "identity") => ({ from, to, kind, direct: true });
+const told: Told = {
+  of: ["mart.orders.revenue"], cut: false, notes: [],
+  nodes: [
+    node("mart.orders.revenue", "model", "mart.orders", "revenue"), node("staging.lines.revenue", "model", "staging.lines", "revenue", 1), node("staging.lines.cancelled", "model", "staging.lines", "cancelled", 1),
+    node("raw.lines.price", "source", "raw.lines", "price", 2), node("metric:revenue", "metric", "revenue", null, 1), node("learn.stages.value", "learner", "learn.stages", "value", 1),
+    node("policy:winback.audience.stage", "policy", "winback", "audience.stage", 2), node("test:same", "test", "same", null, 1),
+  ],
+  edges: [
+    flows("staging.lines.revenue", "mart.orders.revenue", "aggregate"), flows("raw.lines.price", "staging.lines.revenue", "something new"), flows("mart.orders.revenue", "metric:revenue"), flows("mart.orders.revenue", "learn.stages.value", "learn"),
+    flows("learn.stages.value", "policy:winback.audience.stage"), flows("policy:winback.audience.stage", "learn.stages.value"),
+    { from: "staging.lines.cancelled", to: "mart.orders.revenue", kind: "filter", direct: false }, { from: "mart.orders.revenue", to: "test:same", kind: "check", direct: false },
+  ],
+};
 
-it("a column is followed back by what it is made of, and by what decides its rows where that is wanted", () => {
-  expect(back(steps, false).map((edge) => [edge.from, edge.fromColumn, edge.kind])).toEqual([["staging.lines", "revenue", "aggregate"], ["raw.lines", "price", "transform"]]);
-  expect(back(steps, true).filter((edge) => edge.kind === "influence")).toEqual([{ from: "staging.lines", fromColumn: "cancelled", to: "mart.orders", toColumn: "revenue", kind: "influence", how: "filter" }]);
+it("a column is followed back to where it came from and on to what is decided, once around the loop", () => {
+  const found = follow(told, false);
+  expect(found.up.map((one) => one.id)).toEqual(["mart.orders.revenue", "staging.lines.revenue", "raw.lines.price"]);
+  expect(found.down.map((one) => one.id)).toEqual(["metric:revenue", "learn.stages.value", "policy:winback.audience.stage"]);
+  expect(found.edges.find((edge) => edge.from === "raw.lines")?.kind).toBe("transform");
+  expect([...touched(found.edges)].map(([holder, columns]) => [holder, [...columns]])).toContainEqual(["metric:revenue", []]);
+  expect(found.edges.some((edge) => edge.kind === "influence")).toBe(false);
 });
 
-it("a column is followed on through all models, once each, also where one reads itself", () => {
-  const found = on(models, "mart.orders", "revenue");
-  expect([...touched(found)].map(([table, columns]) => [table, [...columns]])).toEqual([["mart.orders", ["revenue"]], ["mart.customers", ["spent"]], ["mart.loop", ["again"]]]);
-  expect(on(models, "raw.nothing", "x")).toEqual([]);
+it("what decides about rows is told beside a column, and drawn where it is wanted", () => {
+  const found = follow(told, true);
+  expect(found.influences.get("mart.orders.revenue")?.map((one) => [one.of.column, one.how])).toEqual([["cancelled", "filter"]]);
+  expect(found.edges.filter((edge) => edge.kind === "influence").map((edge) => [edge.fromColumn, edge.to, edge.how])).toEqual([["cancelled", "mart.orders", "filter"], ["revenue", "test:same", "check"]]);
 });

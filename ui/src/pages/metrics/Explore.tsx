@@ -281,7 +281,7 @@ function useFigures(metric: Metric, table: Table | undefined, last: boolean) {
 }
 
 /** A period as people say it. */
-function written(spot: string, grain: Grain, day: (text: string) => string, language: string): string {
+export function written(spot: string, grain: Grain, day: (text: string) => string, language: string): string {
   const start = spot.slice(0, 10);
   if (grain === "year") return start.slice(0, 4);
   if (grain === "quarter") return `${start.slice(0, 4)} Q${Math.floor((Number(start.slice(5, 7)) + 2) / 3)}`;

@@ -89,10 +89,16 @@ function parsed(cell: Cell | undefined): unknown {
 }
 
 /** What was chosen: items with their reasons, or the action. */
-function Chosen({ action, items }: { action: Cell | undefined; items: Cell | undefined }) {
+function Chosen({ action, items, names }: { action: Cell | undefined; items: Cell | undefined; names: Record<string, string> }) {
   const list = parsed(items);
   if (!Array.isArray(list) || !list.length) return <>{String(action ?? "–")}</>;
-  return <ul>{(list as { item_id?: string; reason?: string }[]).map((item, at) => <li key={at}><code>{item.item_id}</code> <span className="quiet">{item.reason}</span></li>)}</ul>;
+  return <ul>{(list as { item_id?: string; reason?: string }[]).map((item, at) => <li key={at}><Named id={item.item_id ?? ""} names={names} /> <span className="quiet">{item.reason}</span></li>)}</ul>;
+}
+
+/** What an item is called, with its number behind it for who hovers; the number alone where no name is known. */
+function Named({ id, names }: { id: string; names: Record<string, string> }) {
+  const name = names[id];
+  return name ? <span title={id}>{name}</span> : <code>{id}</code>;
 }
 
 function Decisions({ name }: { name: string }) {
@@ -101,9 +107,10 @@ function Decisions({ name }: { name: string }) {
   const [arm, setArm] = useState<Arm>("");
   const [unit, setUnit] = useState("");
   const asked = useDeferredValue(unit.trim());
-  const table = useGet<Table>(can("query") ? `/v1/policies/${part(name)}/decisions?limit=100${arm && `&arm=${arm}`}${asked && `&unit=${part(asked)}`}` : null);
+  const table = useGet<Table & { names?: Record<string, string> }>(can("query") ? `/v1/policies/${part(name)}/decisions?limit=100${arm && `&arm=${arm}`}${asked && `&unit=${part(asked)}`}` : null);
   if (!can("query")) return <Card title={t("recent")}><Empty text={t("recent.denied")} /></Card>;
   const data = table.data;
+  const names = data?.names ?? {};
   const at = (column: string) => data?.columns.findIndex((one) => one.name === column) ?? -1;
   const cell = (row: Cell[], column: string) => row[at(column)];
   return (
@@ -118,10 +125,10 @@ function Decisions({ name }: { name: string }) {
           <Grid
             rows={rows} rowKey={(row) => String(cell(row, "decision_id"))} label={t("recent")} page={25} empty={<Empty text={t("recent.none")} />}
             columns={[
-              { key: "unit", title: t("unit"), cell: (row) => <code>{String(cell(row, "unit_id"))}</code>, by: (row) => String(cell(row, "unit_id")) },
+              { key: "unit", title: t("unit"), cell: (row) => <Named id={String(cell(row, "unit_id"))} names={names} />, by: (row) => String(cell(row, "unit_id")) },
               { key: "at", title: t("decided"), cell: (row) => moment(String(cell(row, "decided_at"))), by: (row) => String(cell(row, "decided_at")) },
               { key: "arm", title: t("arm"), cell: (row) => <><i className={`key key-${cell(row, "arm") === "holdout" ? "holdout" : "treated"}`} /> {word("arm", String(cell(row, "arm")))}</>, by: (row) => String(cell(row, "arm")) },
-              { key: "choice", title: t("choice"), wrap: true, cell: (row) => <Chosen action={cell(row, "action")} items={cell(row, "items")} /> },
+              { key: "choice", title: t("choice"), wrap: true, cell: (row) => <Chosen action={cell(row, "action")} items={cell(row, "items")} names={names} /> },
               { key: "p", title: t("propensity"), number: true, cell: (row) => percent(Number(cell(row, "propensity"))), by: (row) => Number(cell(row, "propensity")) },
               { key: "turn", title: t("f.turn"), number: true, cell: (row) => n(cell(row, "turn") as number), by: (row) => Number(cell(row, "turn")) },
               { key: "more", title: t("features"), cell: (row) => <details className="declared"><summary>{t("features")}</summary><Code text={JSON.stringify({ decision_id: cell(row, "decision_id"), features: parsed(cell(row, "features")), payload: parsed(cell(row, "payload")), artifact: cell(row, "artifact"), seed: cell(row, "seed") }, null, 2)} max={260} /></details> },

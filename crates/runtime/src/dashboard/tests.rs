@@ -1,0 +1,140 @@
+//! What the tiles of a dashboard ask.
+
+use flywheel_project::Connectors;
+use serde_json::json;
+
+use super::*;
+
+const FILES: &[(&str, &str)] = &[
+    ("flywheel.yaml", "name: t\n"),
+    (
+        "models/mart/orders.sql",
+        "select 1 as order_id, 1 as customer_id, 'a' as country, now() as ordered_at, 2.0 as revenue\n",
+    ),
+    ("models/mart/customers.sql", "select 1 as customer_id, 'a' as segment\n"),
+    (
+        "metrics/orders.yaml",
+        "semantic: orders\ntable: ref('orders')\ntime: ordered_at\nentities:\n  order: {type: primary, key: order_id}\n  customer: {type: foreign, key: customer_id}\n\
+         dimensions: {ordered_at: {type: time}, country: {}}\nmeasures: {revenue: {aggregate: sum}, orders: {aggregate: count}}\n\
+         metrics:\n  revenue: {measure: revenue}\n  orders: {measure: orders}\n  weekly: {rolling: {metric: revenue, window: 7 days}}\n",
+    ),
+    (
+        "metrics/customers.yaml",
+        "semantic: customers\ntable: ref('customers')\nentities: {customer: {type: primary, key: customer_id}}\n\
+         dimensions: {segment: {}}\nmeasures: {customers: {aggregate: count}}\nmetrics: {customers: {measure: customers}}\n",
+    ),
+    (
+        "dashboards/shop.yaml",
+        "dashboard: shop\nfilters: {time: {days: 28}, dimensions: [country, customer.segment]}\ntiles:\n\
+         \x20 - {tile: revenue, metrics: revenue}\n  - {tile: people, metrics: customers}\n  - {tile: course, metrics: revenue, show: line, grain: week}\n\
+         \x20 - {tile: split, metrics: revenue, show: line, by: country}\n  - {tile: lands, metrics: revenue, by: country}\n  - {tile: weekly, metrics: weekly}\n\
+         \x20 - tile: query\n    sql: select * from {{ ref('orders') }} where {{ var('filters') }}\n    filters: {time: ordered_at, country: country}\n\
+         \x20 - {tile: note, text: {en: Hello}}\n",
+    ),
+];
+
+struct Board {
+    project: Project,
+    _dir: tempfile::TempDir,
+}
+
+fn board() -> Board {
+    let dir = tempfile::tempdir().unwrap();
+    for (name, text) in FILES {
+        let path = dir.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+    let project =
+        Project::load(dir.path(), &Connectors::default()).unwrap_or_else(|e| panic!("{e}"));
+    Board { project, _dir: dir }
+}
+
+fn now() -> Timestamp {
+    Timestamp::parse("2025-03-31T12:00:00Z").unwrap()
+}
+
+impl Board {
+    fn ask(&self, tile: &str, asked: &Asked) -> Result<Question> {
+        let board = &self.project.dashboards["shop"];
+        let tile = board.tiles.iter().find(|one| one.tile == tile).unwrap();
+        question(&self.project, board, tile, asked, now(), None).map(Option::unwrap)
+    }
+}
+
+fn only(dimension: &str, values: Json) -> Asked {
+    let Json::Array(values) = values else { panic!("values are a list") };
+    Asked { only: BTreeMap::from([(dimension.to_owned(), values)]), ..Asked::default() }
+}
+
+#[test]
+fn filters_narrow_every_tile_that_knows_them_and_the_others_say_so() {
+    let board = board();
+    let asked = only("country", json!(["it's", null]));
+    let revenue = board.ask("revenue", &asked).unwrap();
+    assert!(revenue.sql.contains("'it''s'"), "{}", revenue.sql);
+    assert!(revenue.unfiltered.is_empty());
+    let people = board.ask("people", &asked).unwrap();
+    assert_eq!(people.unfiltered, ["time", "country"], "customers have neither");
+    assert_eq!(people.span, None);
+    let query = board.ask("query", &asked).unwrap();
+    assert!(query.sql.contains("((country) in ('it''s') or (country) is null)"), "{}", query.sql);
+    assert!(query.sql.contains("(ordered_at) >= cast('2025-03-04' as timestamp)"), "{}", query.sql);
+    let segment = only("customer.segment", json!(["a"]));
+    assert_eq!(board.ask("query", &segment).unwrap().unfiltered, ["customer.segment"]);
+    assert!(board.ask("revenue", &segment).unwrap().unfiltered.is_empty());
+}
+
+#[test]
+fn a_filter_that_is_not_there_is_refused_with_the_nearest() {
+    let error = board().ask("revenue", &only("contry", json!(["a"]))).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotFound);
+    assert!(error.hint_text().unwrap().contains("country"), "{}", error.report());
+    let wrong = Asked { from: Some("2025-04-09".to_owned()), ..Asked::default() };
+    let error = board().ask("revenue", &wrong).unwrap_err();
+    assert!(error.message().contains("before it begins"), "{}", error.report());
+}
+
+#[test]
+fn time_is_compared_with_as_long_before_in_whole_periods() {
+    let board = board();
+    let number = board.ask("revenue", &Asked::default()).unwrap();
+    let day = |text: &str| NaiveDate::parse_from_str(text, "%Y-%m-%d").unwrap();
+    assert_eq!(number.span, Some(Span { from: day("2025-03-04"), to: day("2025-04-01") }));
+    assert_eq!(number.compare.as_deref(), Some("28 days"));
+    let weeks = board.ask("course", &Asked::default()).unwrap();
+    assert_eq!(weeks.span, Some(Span { from: day("2025-03-03"), to: day("2025-04-07") }));
+    assert_eq!((weeks.compare.as_deref(), weeks.grain), (Some("5 weeks"), Some("week")));
+    let whole = board.ask("revenue", &Asked { whole: true, ..Asked::default() }).unwrap();
+    assert_eq!((whole.span, whole.compare), (None, None));
+    assert_eq!(
+        board.ask("weekly", &Asked::default()).unwrap().grain,
+        Some("day"),
+        "a window is over time"
+    );
+}
+
+#[test]
+fn lines_of_a_split_are_those_of_the_largest_values() {
+    let held = board();
+    let rank = held.ask("split", &Asked::default()).unwrap();
+    assert!(rank.ranks && rank.sql.contains("LIMIT 6"), "{}", rank.sql);
+    let board = &held.project.dashboards["shop"];
+    let tile = board.tiles.iter().find(|one| one.tile == "split").unwrap();
+    let lines = [json!("a"), json!("b")];
+    let drawn = question(&held.project, board, tile, &Asked::default(), now(), Some(&lines))
+        .unwrap()
+        .unwrap();
+    assert!(!drawn.ranks && drawn.sql.contains("'a', 'b'"), "{}", drawn.sql);
+    assert!(values(&held.project, board, "customer.segment").is_ok());
+    assert!(values(&held.project, board, "city").is_err());
+}
+
+#[test]
+fn comments_that_a_page_would_lose_are_counted() {
+    assert_eq!(
+        comments("# kept\n# too\ndashboard: a\n# one\ntiles: [] # not a line\n  # two\n"),
+        2
+    );
+    assert_eq!(top_comments("# kept\ndashboard: a\n# one\n"), "# kept\n");
+}

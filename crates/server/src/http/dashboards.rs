@@ -1,0 +1,518 @@
+//! Dashboards: seen, asked, changed, and shown to somebody without a name by a link.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::Extension;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use flywheel_base::{Error, digest, entropy};
+use flywheel_project::resource::dashboard::{Comparison, Dashboard, Readers, Tile};
+use flywheel_runtime::dashboard::{self, Asked as Chosen, Question};
+use flywheel_state::ApiToken;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use super::admin::{shown_token, visible};
+use super::{done, items, json_of};
+use crate::app::App;
+use crate::auth::{self, Caller};
+use crate::gate::{Access, Noted, Permission, Routes};
+use crate::input::{Asked, Input, Place};
+use crate::live::Live;
+use crate::problem::{Problem, Result};
+use crate::rows::{self, Table};
+use crate::work::reload;
+
+pub(super) fn routes(routes: &mut Routes) {
+    let author = Access::Needs(Permission::Author);
+    routes.get("/v1/dashboards", Access::Needs(Permission::View), "Lists dashboards", list);
+    routes.get(
+        "/v1/dashboards/{dashboard}",
+        Access::Board,
+        "Shows what a dashboard is made of",
+        one,
+    );
+    routes.get(
+        "/v1/dashboards/{dashboard}/tiles/{tile}",
+        Access::Board,
+        "Answers a tile, for the time and values that are chosen",
+        tile,
+    );
+    routes.get(
+        "/v1/dashboards/{dashboard}/values/{dimension}",
+        Access::Board,
+        "Lists values of a filter to choose from",
+        values,
+    );
+    routes.post::<Preview, _, _>(
+        "/v1/dashboard-preview",
+        Access::Needs(Permission::Query),
+        "Answers a tile of a dashboard that is not kept yet",
+        preview,
+    );
+    routes.post::<New, _, _>(
+        "/v1/dashboards",
+        author,
+        "Makes a dashboard: writes its file",
+        create,
+    );
+    routes.patch::<Change, _, _>(
+        "/v1/dashboards/{dashboard}",
+        author,
+        "Changes a dashboard that nobody has changed since it was read",
+        change,
+    );
+    routes.delete(
+        "/v1/dashboards/{dashboard}",
+        author,
+        "Removes the file of a dashboard; its version stands after the ?",
+        remove,
+    );
+    routes.get(
+        "/v1/dashboards/{dashboard}/links",
+        author,
+        "Lists links to a dashboard that were made for people without a name",
+        links,
+    );
+    routes.post::<NewLink, _, _>(
+        "/v1/dashboards/{dashboard}/links",
+        author,
+        "Makes a link that shows this dashboard, and nothing else, until it expires or is taken back",
+        add_link,
+    );
+}
+
+/// What a token of one dashboard has for a scope, before the name.
+pub(crate) const LINK_SCOPE: &str = "dashboard:";
+
+async fn list(State(app): State<Arc<App>>) -> Result<Response> {
+    let workspace = app.workspace();
+    let all = workspace.project.dashboards.iter().map(|(name, one)| {
+        json!({
+            "name": name, "title": one.title, "description": one.description, "owner": one.owner, "file": one.file,
+            "readers": one.readers, "tiles": one.tiles.iter().map(|tile| json!({
+                "tile": tile.tile, "show": tile.shown(), "width": tile.width, "height": tile.height,
+            })).collect::<Vec<_>>(),
+        })
+    });
+    items(&all.collect::<Vec<_>>())
+}
+
+fn named(app: &App, name: &str) -> Result<Dashboard> {
+    let workspace = app.workspace();
+    match workspace.project.dashboards.get(name) {
+        Some(found) => Ok(found.value.clone()),
+        None => Err(dashboard::unknown(&workspace, name).into()),
+    }
+}
+
+/// Whether the caller may see the figures of a dashboard.
+fn sees_rows(caller: &Caller, board: &Dashboard) -> bool {
+    // A link shows what its maker may see, as long as that is so.
+    let linked = caller.board.as_deref() == Some(board.dashboard.as_str())
+        && caller.role.may(Permission::Query);
+    caller.may(Permission::Query) || board.readers == Readers::View || linked
+}
+
+fn check_rows(caller: &Caller, board: &Dashboard) -> Result<()> {
+    if sees_rows(caller, board) {
+        return Ok(());
+    }
+    let detail = format!(
+        "the figures of dashboard \"{}\" take the permission \"query\", which {} does not have",
+        board.dashboard,
+        caller.kind()
+    );
+    Err(Problem::new(StatusCode::FORBIDDEN, "denied", detail)
+        .hint("Ask an owner or admin for another role, or its author to write `readers: view` in its file."))
+}
+
+async fn one(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    place: Place,
+) -> Result<Response> {
+    let name = place.name();
+    let board = named(&app, &name)?;
+    let workspace = app.workspace();
+    let metrics = dashboard::described(&workspace.project, &board)?;
+    let metrics: Vec<Value> = metrics
+        .iter()
+        .map(|metric| {
+            let mut one = json!(metric);
+            if let Value::Object(one) = &mut one {
+                one.insert("name".to_owned(), json!(metric.metric));
+            }
+            one
+        })
+        .collect();
+    let shown: BTreeMap<&str, Value> =
+        board.tiles.iter().map(|tile| (tile.tile.as_str(), json!(tile.shown()))).collect();
+    let mut declared = json!(board);
+    let mut answer = json!({
+        "name": name, "shown": shown, "metrics": metrics, "as_of": workspace.now().to_string(), "demo": app.demo,
+        "simulated": workspace.project.file.simulated, "may": {"rows": sees_rows(&caller, &board), "edit": caller.may(Permission::Author) && caller.may(Permission::Query)},
+    });
+    let guest = caller.board.is_some();
+    if guest {
+        // Who has nothing but a link sees figures, not how they are computed.
+        hide(&mut declared);
+        for metric in answer.get_mut("metrics").and_then(Value::as_array_mut).into_iter().flatten()
+        {
+            keep(metric, &["name", "label", "unit", "direction", "kind", "dimensions"]);
+        }
+    }
+    if let Value::Object(answer) = &mut answer {
+        answer.insert("dashboard".to_owned(), declared);
+        if !guest {
+            let kept = app.blocking(move |app| dashboard::kept(&app.workspace(), &name)).await?;
+            answer.insert("file".to_owned(), json!(kept.file));
+            answer.insert("version".to_owned(), json!(kept.version));
+            answer.insert("comments".to_owned(), json!(kept.comments));
+        }
+    }
+    json_of(&answer)
+}
+
+/// Takes queries and conditions out of a declaration.
+fn hide(board: &mut Value) {
+    for tile in board.get_mut("tiles").and_then(Value::as_array_mut).into_iter().flatten() {
+        if let Value::Object(tile) = tile {
+            for key in ["sql", "filters", "where"] {
+                tile.remove(key);
+            }
+        }
+    }
+}
+
+fn keep(value: &mut Value, keys: &[&str]) {
+    if let Value::Object(object) = value {
+        object.retain(|key, _| keys.contains(&key.as_str()));
+    }
+}
+
+/// What a reader chose.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Choice {
+    /// The first day that counts, `2025-03-01`; that of the dashboard if absent.
+    #[serde(default)]
+    from: Option<String>,
+    /// The first day that no longer counts.
+    #[serde(default)]
+    to: Option<String>,
+    /// Whether all time counts.
+    #[serde(default)]
+    whole: bool,
+    /// `previous`, `year` or `none`; what the dashboard says if absent.
+    #[serde(default)]
+    compare: Option<Comparison>,
+    /// The values that count, as JSON: `{"country": ["France"]}`.
+    #[serde(default)]
+    only: Option<String>,
+}
+
+impl Choice {
+    fn chosen(self) -> Result<Chosen> {
+        let only = match &self.only {
+            None => BTreeMap::new(),
+            Some(text) => serde_json::from_str(text).map_err(|error| {
+                Problem::invalid(format!("only is no choice of values: {error}"))
+                    .hint("Write JSON such as {\"country\": [\"France\"]}.")
+            })?,
+        };
+        let Self { from, to, whole, compare, .. } = self;
+        Ok(Chosen { from, to, whole, compare, only })
+    }
+}
+
+async fn tile(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    place: Place,
+    Asked(choice): Asked<Choice>,
+) -> Result<Response> {
+    let board = named(&app, place.at(0))?;
+    check_rows(&caller, &board)?;
+    let tile = tile_of(&board, place.at(1))?;
+    let mut answer = answered(&app, &caller, board, tile, choice.chosen()?).await?;
+    if caller.board.is_some() {
+        for table in ["table", "course"] {
+            if let Some(Value::Object(table)) = answer.get_mut(table) {
+                table.remove("sql");
+            }
+        }
+    }
+    json_of(&answer)
+}
+
+fn tile_of(board: &Dashboard, name: &str) -> Result<Tile> {
+    let found = board.tiles.iter().find(|tile| tile.tile == name);
+    found.cloned().ok_or_else(|| {
+        let known: Vec<String> = board.tiles.iter().map(|tile| tile.tile.clone()).collect();
+        super::unknown("tile", name, known.iter())
+    })
+}
+
+/// Asks what a tile asks, and for a number its course as well.
+async fn answered(
+    app: &Arc<App>,
+    caller: &Caller,
+    board: Dashboard,
+    tile: Tile,
+    chosen: Chosen,
+) -> Result<Map<String, Value>> {
+    let (workspace, now) = (app.workspace(), app.workspace().now());
+    let ask = |lines: dashboard::Lines<'_>| {
+        dashboard::question(&workspace.project, &board, &tile, &chosen, now, lines)
+    };
+    let Some(mut question) = ask(None)? else {
+        return Err(Problem::invalid(format!("tile \"{}\" is a text and asks nothing", tile.tile))
+            .hint("Read it from the dashboard."));
+    };
+    if question.ranks {
+        let ranked = run(app, caller, &question).await?;
+        let lines: Vec<Value> =
+            ranked.rows.into_iter().filter_map(|row| row.into_iter().next()).collect();
+        question = ask(Some(&lines))?.ok_or_else(|| Error::internal("a tile lost its question"))?;
+    }
+    let table = run(app, caller, &question).await?;
+    let course = dashboard::course(&workspace.project, &board, &tile, &chosen, now)?;
+    let course = match course {
+        Some(sql) => Some(run(app, caller, &Question { sql, ..question.clone() }).await?),
+        None => None,
+    };
+    let mut answer = match json!(question) {
+        Value::Object(answer) => answer,
+        _ => Map::new(),
+    };
+    answer.remove("sql");
+    answer.insert("table".to_owned(), json!(table));
+    answer.insert("course".to_owned(), json!(course));
+    Ok(answer)
+}
+
+async fn run(app: &Arc<App>, caller: &Caller, question: &Question) -> Result<Table> {
+    let id: String = entropy::token("q-")?.chars().take(14).collect();
+    let sql = question.sql.clone();
+    let reading = caller.reading(&app.workspace().project);
+    super::sql::limited(app, caller, &id, None, move |workspace| async move {
+        rows::query(&workspace.session_for(&sql, &reading).await?, &sql, TILE_ROWS_MAX).await
+    })
+    .await
+}
+
+/// Rows of a tile at most: more is nothing that anybody looks at.
+const TILE_ROWS_MAX: usize = 10_000;
+
+async fn values(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    place: Place,
+) -> Result<Response> {
+    let board = named(&app, place.at(0))?;
+    check_rows(&caller, &board)?;
+    let sql = dashboard::values(&app.workspace().project, &board, place.at(1))?;
+    let id: String = entropy::token("q-")?.chars().take(14).collect();
+    let reading = caller.reading(&app.workspace().project);
+    let found = super::sql::limited(&app, &caller, &id, None, move |workspace| async move {
+        rows::query(&workspace.session_for(&sql, &reading).await?, &sql, TILE_ROWS_MAX).await
+    });
+    let values = found.await?.rows.into_iter().filter_map(|row| row.into_iter().next());
+    items(&values.collect::<Vec<_>>())
+}
+
+/// A tile of a dashboard that is being made.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Preview {
+    /// The dashboard as it is now.
+    dashboard: Dashboard,
+    /// The tile.
+    tile: String,
+    /// What is chosen.
+    #[serde(default)]
+    chosen: Option<Choice>,
+}
+
+async fn preview(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    Input(input): Input<Preview>,
+) -> Result<Response> {
+    let tile = tile_of(&input.dashboard, &input.tile)?;
+    let chosen = input.chosen.map(Choice::chosen).transpose()?.unwrap_or_default();
+    json_of(&answered(&app, &caller, input.dashboard, tile, chosen).await?)
+}
+
+/// A dashboard to be made.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct New {
+    /// What its file shall say.
+    dashboard: Dashboard,
+}
+
+/// A dashboard to be changed.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Change {
+    /// What its file shall say.
+    dashboard: Dashboard,
+    /// The version that was read.
+    version: String,
+}
+
+async fn create(State(app): State<Arc<App>>, Input(input): Input<New>) -> Result<Response> {
+    let mut response = kept(&app, input.dashboard, None).await?;
+    *response.status_mut() = StatusCode::CREATED;
+    Ok(response)
+}
+
+async fn change(
+    State(app): State<Arc<App>>,
+    place: Place,
+    Input(input): Input<Change>,
+) -> Result<Response> {
+    let name = place.name();
+    named(&app, &name)?;
+    if input.dashboard.dashboard != name {
+        let detail = format!(
+            "a dashboard keeps its name: this is \"{name}\", and the change says \"{}\"",
+            input.dashboard.dashboard
+        );
+        return Err(Problem::invalid(detail)
+            .hint("Change its title, or make a new dashboard and remove this one."));
+    }
+    kept(&app, input.dashboard, Some(input.version)).await
+}
+
+/// Writes the file and reads the project with it; what it cannot be read with is not left in it.
+async fn kept(app: &Arc<App>, board: Dashboard, read: Option<String>) -> Result<Response> {
+    let name = board.dashboard.clone();
+    let (shared, wanted) = (Arc::clone(app), read.clone());
+    let _turn = app.writing.lock().await;
+    let kept = app.with(move |workspace| async move {
+        let saved = dashboard::save(&workspace, &board, wanted.as_deref())?;
+        if let Err(error) = reload(&shared).await {
+            saved.undo()?;
+            return Err(error.context(
+                "the dashboard was not kept, because the project cannot be read with it",
+            ));
+        }
+        dashboard::kept(&shared.workspace(), &board.dashboard)
+    });
+    let kept = kept.await?;
+    app.tell(Live::new("changed", json!({"what": ["assets", "dashboards"]})));
+    let mut response = json_of(&json!({"name": name, "file": kept.file, "version": kept.version}))?;
+    response
+        .extensions_mut()
+        .insert(Noted(json!({"file": kept.file, "before": read, "after": kept.version})));
+    Ok(response)
+}
+
+/// Which text is to be removed.
+#[derive(Deserialize, JsonSchema)]
+struct Version {
+    /// The version that was read.
+    version: String,
+}
+
+async fn remove(
+    State(app): State<Arc<App>>,
+    place: Place,
+    Asked(read): Asked<Version>,
+) -> Result<Response> {
+    let (name, shared) = (place.name(), Arc::clone(&app));
+    let _turn = app.writing.lock().await;
+    let file = app.with(move |workspace| async move {
+        let removed = dashboard::remove(&workspace, &name, &read.version)?;
+        if let Err(error) = reload(&shared).await {
+            removed.undo()?;
+            return Err(error.context(
+                "the dashboard was not removed, because the project cannot be read without it",
+            ));
+        }
+        Ok(removed.file)
+    });
+    let file = file.await?;
+    app.tell(Live::new("changed", json!({"what": ["assets", "dashboards"]})));
+    let mut response = done();
+    response.extensions_mut().insert(Noted(json!({"file": file})));
+    Ok(response)
+}
+
+/// A link to be made.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct NewLink {
+    /// For whom or what it is.
+    name: String,
+    /// How many days it works; 30 if absent, 365 at most.
+    #[serde(default)]
+    days: Option<u16>,
+}
+
+const LINK_DAYS_DEFAULT: u16 = 30;
+const LINK_DAYS_MAX: u16 = 365;
+
+fn scope_of(name: &str) -> String {
+    format!("{LINK_SCOPE}{name}")
+}
+
+async fn links(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    place: Place,
+) -> Result<Response> {
+    let name = place.name();
+    named(&app, &name)?;
+    let scope = scope_of(&name);
+    let all = visible(&app, &caller).await?;
+    let of = all.iter().filter(|token| token.scopes.contains(&scope));
+    items(&of.map(shown_token).collect::<Vec<_>>())
+}
+
+async fn add_link(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    place: Place,
+    Input(input): Input<NewLink>,
+) -> Result<Response> {
+    let name = place.name();
+    let board = named(&app, &name)?;
+    check_rows(&caller, &board)?;
+    if caller.session.is_none() {
+        return Err(Problem::new(StatusCode::FORBIDDEN, "denied", "a token makes no links")
+            .hint("Log in with name and password."));
+    }
+    auth::check_name(&input.name)?;
+    let days = input.days.unwrap_or(LINK_DAYS_DEFAULT);
+    if !(1..=LINK_DAYS_MAX).contains(&days) {
+        return Err(Problem::invalid(format!("a link lasts 1 to {LINK_DAYS_MAX} days")));
+    }
+    let (secret, now) = (entropy::token("fwt_")?, app.machine_now());
+    let token = ApiToken {
+        id: entropy::token("t-")?.chars().take(14).collect(),
+        digest: digest::hex(&[b"token", secret.as_bytes()]),
+        name: input.name,
+        owner: caller.user,
+        scopes: vec![scope_of(&name)],
+        created_at: now,
+        expires_at: now.plus_days(days.into()),
+        last_used_at: None,
+        revoked: false,
+    };
+    let mut answer = shown_token(&token);
+    if let Value::Object(answer) = &mut answer {
+        // What stands after the # never leaves the browser but in the header of a question.
+        answer.insert("link".to_owned(), json!(format!("/embed/{name}#{secret}")));
+    }
+    app.blocking(move |app| app.workspace().store.add_token(&token)).await?;
+    let mut response = json_of(&answer)?;
+    *response.status_mut() = StatusCode::CREATED;
+    Ok(response)
+}
