@@ -308,14 +308,15 @@ impl Store {
         })
     }
 
-    /// Makes dead entries of `policy` pending again, due at `now`. Returns how many.
+    /// Makes dead entries of `policy` pending again, due at `now`, or since they died where a replay's clock is
+    /// behind. Returns how many.
     ///
     /// # Errors
     /// As every method: see [`Store::open`].
     pub fn revive(&self, policy: &str, now: Timestamp) -> Result<usize> {
         self.write("revive dead letters", |db| {
             db.execute(
-                "UPDATE outbox SET status = 'pending', attempts = 0, due_at = ?, ended_at = NULL, logged = 0
+                "UPDATE outbox SET status = 'pending', attempts = 0, due_at = min(?, coalesce(ended_at, due_at)), ended_at = NULL, logged = 0
                  WHERE status = 'dead' AND policy = ?",
                 params![now.micros(), policy],
             )
