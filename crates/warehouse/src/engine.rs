@@ -16,6 +16,8 @@ use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::simplify::SimplifyContext;
 use datafusion::optimizer::simplify_expressions::ExprSimplifier;
 use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_optimizer::PhysicalOptimizerRule;
+use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 use datafusion::prelude::SessionConfig;
 use flywheel_base::{Error, Result};
 use object_store::ObjectStore;
@@ -33,6 +35,12 @@ pub(crate) const EDITED: &str = "edited";
 pub(crate) const DEFAULT_SCHEMA: &str = "public";
 /// Files smaller than this are not split between partitions.
 const SPLIT_BYTES_MIN: usize = 4 << 20;
+
+/// The rule that moves conditions of a planned query once more. It takes the first of columns of one name for all of
+/// them, so that a condition on one side of a join whose sides were swapped lands on the other side: rows got lost.
+/// Conditions were moved by the logical plan already, and tables are handed theirs; those that arise while a query
+/// runs are moved by another rule, after such projections are gone.
+const CONDITIONS_TWICE: &str = "FilterPushdown";
 
 /// How many spill files are merged at once; a sort that merges more takes the memory of its neighbour.
 const MERGE_FAN_IN: usize = 16;
@@ -56,6 +64,12 @@ impl fmt::Debug for Engine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Engine").field("memory_bytes", &self.memory_bytes).finish_non_exhaustive()
     }
+}
+
+/// The engine's rules, without the one that is wrong.
+fn rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
+    let rules = PhysicalOptimizer::new().rules.into_iter();
+    rules.filter(|rule| rule.name() != CONDITIONS_TWICE).collect()
 }
 
 impl Engine {
@@ -85,6 +99,7 @@ impl Engine {
             .with_config(config(partitions.max(1), limit))
             .with_runtime_env(runtime)
             .with_default_features()
+            .with_physical_optimizer_rules(rules())
             .build();
         let mut template = function::register(template).map_err(from_engine)?;
         let division = Arc::new(Division { exact: exact_division });

@@ -36,6 +36,20 @@ async fn run(session: &Session, sql: &str) -> Vec<String> {
 }
 
 #[tokio::test]
+async fn a_condition_over_a_join_of_columns_of_one_name_keeps_to_its_side() {
+    let t = sight::people(0).await;
+    let session = t.lake.session(catalog_of(&t.lake).await).unwrap();
+    let orders = "select state as c0, id as c1 from t.orders where n in (1, 3, 4, 600)";
+    // No region is called `paid`, so each of these orders is there.
+    let sql = format!(
+        "select count(*) as n from (select a.c0, b.c1 from (select region as c0, city as c1 from t.people) as a \
+         right join ({orders}) as b on a.c1 = b.c0 where coalesce(a.c0, 'none') <> 'paid')"
+    );
+    assert_eq!(run(&session, &sql).await, ["8"]);
+    assert_eq!(run(&session, &format!("select count(*) from ({orders})")).await, ["8"]);
+}
+
+#[tokio::test]
 async fn statements_that_change_anything_are_refused() {
     let t = TestLake::new().await;
     let session = t.lake.session(shop(&t).await).unwrap();
