@@ -11,7 +11,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use flywheel_base::{Error, Timestamp, digest, entropy, task};
 use flywheel_project::Project;
 use flywheel_runtime::access::{Reader, Reading};
-use flywheel_state::{LoginSession, User};
+use flywheel_state::{ApiToken, LoginSession, User};
 use serde::Serialize;
 
 use crate::app::App;
@@ -211,7 +211,7 @@ fn role_of(user: &User) -> Result<Role> {
 
 async fn of_token(app: &Arc<App>, token: &str, look: Look) -> Result<Caller> {
     let now = app.machine_now();
-    let found = app.reader.token(&digest::hex(&[b"token", token.as_bytes()]))?;
+    let found = app.reader.token(&token_digest(token))?;
     let Some(found) = found else { return Err(unauthenticated("the token is unknown")) };
     let (token, user) = &*found;
     let due = |last: Timestamp| now.micros() - last.micros() >= SEEN_EVERY_US;
@@ -269,6 +269,37 @@ async fn of_session(app: &Arc<App>, secret: String, look: Look) -> Result<Caller
 
 fn lives(session: &LoginSession, now: Timestamp) -> bool {
     session.expires_at > now && session.seen_at.plus_micros(SESSION_IDLE_HOURS * HOUR_US) > now
+}
+
+/// The digest under which a token is known.
+fn token_digest(secret: &str) -> String {
+    digest::hex(&[b"token", secret.as_bytes()])
+}
+
+/// A token that lasts so many days, and its secret, which is kept nowhere.
+///
+/// # Errors
+/// [`flywheel_base::ErrorKind::Unavailable`] if the system gives no random bytes.
+pub(crate) fn new_token(
+    name: String,
+    owner: String,
+    scopes: Vec<String>,
+    now: Timestamp,
+    days: u16,
+) -> Result<(String, ApiToken)> {
+    let secret = entropy::token("fwt_")?;
+    let token = ApiToken {
+        id: entropy::token("t-")?.chars().take(14).collect(),
+        digest: token_digest(&secret),
+        name,
+        owner,
+        scopes,
+        created_at: now,
+        expires_at: now.plus_days(days.into()),
+        last_used_at: None,
+        revoked: false,
+    };
+    Ok((secret, token))
 }
 
 fn session_digest(secret: &str) -> String {

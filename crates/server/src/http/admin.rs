@@ -6,7 +6,6 @@ use axum::Extension;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use flywheel_base::{digest, entropy};
 use flywheel_runtime::access;
 use flywheel_state::{ApiToken, User};
 use schemars::JsonSchema;
@@ -261,18 +260,8 @@ async fn add_token(
     if !(1..=TOKEN_DAYS_MAX).contains(&days) {
         return Err(Problem::invalid(format!("a token lasts 1 to {TOKEN_DAYS_MAX} days")));
     }
-    let (secret, now) = (entropy::token("fwt_")?, app.machine_now());
-    let token = ApiToken {
-        id: entropy::token("t-")?.chars().take(14).collect(),
-        digest: digest::hex(&[b"token", secret.as_bytes()]),
-        name: input.name,
-        owner: caller.user,
-        scopes: input.scopes,
-        created_at: now,
-        expires_at: now.plus_days(days.into()),
-        last_used_at: None,
-        revoked: false,
-    };
+    let now = app.machine_now();
+    let (secret, token) = auth::new_token(input.name, caller.user, input.scopes, now, days)?;
     let mut answer = shown_token(&token);
     if let Value::Object(answer) = &mut answer {
         answer.insert("token".to_owned(), json!(secret));

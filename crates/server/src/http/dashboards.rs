@@ -7,10 +7,9 @@ use axum::Extension;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use flywheel_base::{Error, digest, entropy};
+use flywheel_base::{Error, entropy};
 use flywheel_project::resource::dashboard::{Comparison, Dashboard, Readers, Tile};
 use flywheel_runtime::dashboard::{self, Asked as Chosen, Question};
-use flywheel_state::ApiToken;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -494,18 +493,9 @@ async fn add_link(
     if !(1..=LINK_DAYS_MAX).contains(&days) {
         return Err(Problem::invalid(format!("a link lasts 1 to {LINK_DAYS_MAX} days")));
     }
-    let (secret, now) = (entropy::token("fwt_")?, app.machine_now());
-    let token = ApiToken {
-        id: entropy::token("t-")?.chars().take(14).collect(),
-        digest: digest::hex(&[b"token", secret.as_bytes()]),
-        name: input.name,
-        owner: caller.user,
-        scopes: vec![scope_of(&name)],
-        created_at: now,
-        expires_at: now.plus_days(days.into()),
-        last_used_at: None,
-        revoked: false,
-    };
+    let now = app.machine_now();
+    let (secret, token) =
+        auth::new_token(input.name, caller.user, vec![scope_of(&name)], now, days)?;
     let mut answer = shown_token(&token);
     if let Value::Object(answer) = &mut answer {
         // What stands after the # never leaves the browser but in the header of a question.
