@@ -21,7 +21,9 @@ use serde_json::json;
 use crate::choose::experiment::split_of;
 use crate::context::{Context, location};
 use crate::decide::TREATMENT;
-use crate::outcome::{ByUnit, Decision, attribute, events_of, is_measured, literal, measured};
+use crate::lift::sums::Sum;
+use crate::lift::{Found, closed_until, sums_of};
+use crate::outcome::{ByUnit, Decision, attribute, events_of, is_measured, literal};
 use crate::table::{ExperimentRow, SystemTable};
 
 /// Who moves the checkpoint of the rows.
@@ -48,15 +50,17 @@ struct Side {
     pairs: Pairs,
 }
 
-/// Measures every experiment, records the rows in one commit and pauses the policies whose guardrails are breached.
+/// Measures every experiment over the sums that lift was measured by, records the rows in one commit and pauses the
+/// policies whose guardrails are breached.
 ///
 /// # Errors
 /// Those of the experiments' SQL, of lake and metadata.
-pub async fn measure(ctx: &Context<'_>) -> Result<Vec<ExperimentRow>> {
+pub async fn measure(ctx: &Context<'_>, sums: &Found) -> Result<Vec<ExperimentRow>> {
+    let sums = sums.by_variant();
     let mut rows = Vec::new();
     for (name, policy) in &ctx.project.policies {
         if let (Choose::Experiment(experiment), Some(outcome)) = (&policy.choose, &policy.outcome) {
-            let of_policy = rows_of(ctx, name, experiment, outcome).await?;
+            let of_policy = rows_of(ctx, name, experiment, outcome, &sums).await?;
             guard(ctx, name, policy, &of_policy)?;
             rows.extend(of_policy);
         }
@@ -84,7 +88,8 @@ pub async fn standing(ctx: &Context<'_>, name: Option<&str>) -> Result<Vec<Exper
             && let (Choose::Experiment(experiment), Some(outcome)) =
                 (&declared.choose, &declared.outcome)
         {
-            rows.extend(rows_of(ctx, policy, experiment, outcome).await?);
+            let found = sums_of(ctx, policy, declared).await?;
+            rows.extend(rows_of(ctx, policy, experiment, outcome, &found.by_variant()).await?);
         }
     }
     Ok(rows)
@@ -108,8 +113,9 @@ async fn rows_of(
     name: &str,
     experiment: &Experiment,
     outcome: &Outcome,
+    sums: &[Sum<'_>],
 ) -> Result<Vec<ExperimentRow>> {
-    let (units, with_value) = units(ctx, name, experiment, outcome).await?;
+    let (units, with_value) = units(ctx, name, experiment, outcome, sums).await?;
     let variants = &experiment.variants;
     let control = variants
         .iter()
@@ -262,54 +268,58 @@ async fn units(
     name: &str,
     experiment: &Experiment,
     outcome: &Outcome,
+    sums: &[Sum<'_>],
 ) -> Result<(BTreeMap<String, Unit>, bool)> {
-    let window = outcome.window.micros;
-    let until = ctx.now.plus_micros(window.saturating_neg());
-    let sql = format!(
-        "select d.decision_id, d.unit_id, d.decided_at, d.action, coalesce(o.outcomes, 0) as outcomes, o.value
-         from system.decisions d
-         left join (select decision_id, count(*) as outcomes, sum(value) as value
-                    from system.outcomes where policy = '{name}' and {} group by decision_id) o
-           on o.decision_id = d.decision_id
-         where d.policy = '{name}' and d.arm = '{TREATMENT}' and d.candidates_digest = '{}' and d.decided_at <= {}
-         order by d.unit_id, d.decided_at, d.decision_id",
-        measured(),
-        split_of(name, experiment),
-        literal(until)
-    );
-    let what = format!("experiment \"{name}\": decisions");
-    let frame = ctx.frame_of_sql(&what, &sql).await?;
+    let split = split_of(name, experiment);
     let mut units: BTreeMap<String, Unit> = BTreeMap::new();
-    let mut decisions = ByUnit::new();
     let mut with_value = false;
-    let rows = frame
-        .ids("decision_id")?
-        .into_iter()
-        .zip(frame.ids("unit_id")?)
-        .zip(frame.moments("decided_at")?)
-        .zip(frame.ids("action")?)
-        .zip(frame.integers("outcomes")?)
-        .zip(frame.numbers("value")?);
-    for (((((id, unit), at), action), outcomes), value) in rows {
-        let variant = experiment.variants.iter().position(|variant| variant.name == action);
+    for sum in sums.iter().filter(|sum| sum.policy == name && sum.arm == TREATMENT) {
+        let Some((_, assigned)) = sum.variant.filter(|(of, _)| *of == split) else { continue };
+        let variant = experiment.variants.iter().position(|variant| variant.name == assigned);
         let Some(variant) = variant else { continue };
-        decisions.entry(unit.clone()).or_default().push(Decision { id, at });
-        let entry = units.entry(unit).or_insert_with(|| Unit {
+        let entry = units.entry(sum.unit.to_owned()).or_insert_with(|| Unit {
             variant,
             guarded: vec![0.0; experiment.guardrails.len()],
             ..Unit::default()
         });
-        entry.decisions += 1.0;
-        entry.hits += f64::from(u8::from(outcomes.unwrap_or_default() > 0));
-        with_value |= value.is_some();
-        entry.value += value.filter(|value| value.is_finite()).unwrap_or_default();
+        entry.decisions += sum.decisions as f64;
+        entry.hits += sum.converted as f64;
+        with_value |= sum.value.is_some();
+        entry.value += sum.value.unwrap_or_default();
     }
     if units.is_empty() {
         return Ok((units, with_value));
     }
-    guarded(ctx, name, experiment, outcome, &decisions, &mut units).await?;
+    if !experiment.guardrails.is_empty() {
+        let decisions = decisions(ctx, name, &split, outcome).await?;
+        guarded(ctx, name, experiment, outcome, &decisions, &mut units).await?;
+    }
     before(ctx, name, experiment, &mut units).await?;
     Ok((units, with_value))
+}
+
+/// The decisions of a split whose window has closed: what guardrails count is joined to each of them.
+async fn decisions(
+    ctx: &Context<'_>,
+    name: &str,
+    split: &str,
+    outcome: &Outcome,
+) -> Result<ByUnit> {
+    let sql = format!(
+        "select decision_id, unit_id, decided_at from system.decisions
+         where policy = '{name}' and arm = '{TREATMENT}' and candidates_digest = '{split}' and decided_at <= {}
+         order by unit_id, decided_at, decision_id",
+        literal(closed_until(ctx, outcome))
+    );
+    let what = format!("experiment \"{name}\": decisions");
+    let frame = ctx.frame_of_sql(&what, &sql).await?;
+    let mut decisions = ByUnit::new();
+    let ids = frame.ids("decision_id")?.into_iter();
+    let rows = ids.zip(frame.ids("unit_id")?).zip(frame.moments("decided_at")?);
+    for ((id, unit), at) in rows {
+        decisions.entry(unit).or_default().push(Decision { id, at });
+    }
+    Ok(decisions)
 }
 
 /// Adds up what guardrails count, for each unit.

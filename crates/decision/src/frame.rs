@@ -64,6 +64,11 @@ impl<'a> Frame<'a> {
         Ok(Texts(arrays))
     }
 
+    /// A column as text, empty where it is missing, not copied.
+    pub(crate) fn texts_or_empty(&self, column: &str) -> Result<Texts> {
+        Ok(Texts(self.column(column, &DataType::Utf8)?))
+    }
+
     /// A column as numbers.
     pub(crate) fn numbers(&self, column: &str) -> Result<Vec<Option<f64>>> {
         let mut values = Vec::with_capacity(self.rows());

@@ -4,18 +4,19 @@
 //! every unit that was decided for, whether the action was delivered or not: what is measured is
 //! the effect of the policy, not that of a message that happened to arrive.
 
-mod sums;
+pub(crate) mod sums;
 
 use std::collections::BTreeMap;
 
 use flywheel_algo::stats::lift::{Arm, lift};
 use flywheel_algo::stats::{Interval, sequence, srm};
 use flywheel_base::{Error, Result, Timestamp};
-use flywheel_project::resource::policy::{Choose, Guardrails, Policy};
+use flywheel_project::resource::policy::{Choose, Guardrails, Outcome, Policy};
 use flywheel_state::PolicyState;
 use flywheel_warehouse::Checkpoint;
 use serde_json::json;
 
+pub use self::sums::Found;
 use self::sums::{Sum, Sums};
 
 use crate::champion::{champion, roll_back};
@@ -41,24 +42,33 @@ struct Arms {
     treated_decisions: i64,
 }
 
+/// What a measurement found.
+#[derive(Default)]
+pub struct Measured {
+    /// One row for each policy.
+    pub rows: Vec<LiftRow>,
+    /// The sums they were made from.
+    pub sums: Found,
+}
+
 /// Measures every policy that says what counts as success, records the rows in one commit, takes promotions back
 /// that do harm and pauses the policies that do.
 ///
 /// # Errors
 /// Those of lake and metadata.
-pub async fn measure(ctx: &Context<'_>) -> Result<Vec<LiftRow>> {
+pub async fn measure(ctx: &Context<'_>) -> Result<Measured> {
     let policies = ctx.project.policies.iter().filter(|(_, policy)| policy.outcome.is_some());
     let policies: BTreeMap<&str, &Policy> =
         policies.map(|(name, policy)| (name.as_str(), &**policy)).collect();
     if policies.is_empty() {
-        return Ok(Vec::new());
+        return Ok(Measured::default());
     }
     let sums = Sums::load(ctx, &policies).await?;
-    let until =
-        policies.iter().map(|(name, policy)| ((*name).to_owned(), closed_until(ctx, policy)));
+    let until = policies.iter();
+    let until = until.map(|(name, policy)| ((*name).to_owned(), closed_for(ctx, policy)));
     let decided = decided_this_turn(ctx);
-    let found = sums.up_to(ctx, &until.collect()).await?;
-    let found = found.sums();
+    let measured = sums.up_to(ctx, &until.collect()).await?;
+    let found = measured.sums();
     let mut all_arms = arms(&found)?;
     let mut promoted = since_promotions(ctx, &policies).await?;
     let mut decided = counts_of(&decided.frame().await?)?;
@@ -80,13 +90,26 @@ pub async fn measure(ctx: &Context<'_>) -> Result<Vec<LiftRow>> {
         table.append(ctx.lake, &rows, Some((APP.to_owned(), checkpoint))).await?;
     }
     sums.settle(ctx, found.iter().map(|sum| sum.ripe).sum()).await?;
-    Ok(rows)
+    Ok(Measured { rows, sums: measured })
+}
+
+/// The sums of one policy over its decisions whose window has closed.
+///
+/// # Errors
+/// Those of lake and metadata.
+pub(crate) async fn sums_of(ctx: &Context<'_>, name: &str, policy: &Policy) -> Result<Found> {
+    let sums = Sums::load(ctx, &BTreeMap::from([(name, policy)])).await?;
+    sums.up_to(ctx, &BTreeMap::from([(name.to_owned(), closed_for(ctx, policy))])).await
 }
 
 /// The moment up to which the windows of a policy's decisions have closed.
-fn closed_until(ctx: &Context<'_>, policy: &Policy) -> Timestamp {
-    let window = policy.outcome.as_ref().map_or(0, |outcome| outcome.window.micros);
-    ctx.now.plus_micros(window.saturating_neg())
+fn closed_for(ctx: &Context<'_>, policy: &Policy) -> Timestamp {
+    policy.outcome.as_ref().map_or(ctx.now, |outcome| closed_until(ctx, outcome))
+}
+
+/// The moment up to which the windows of decisions have closed.
+pub(crate) fn closed_until(ctx: &Context<'_>, outcome: &Outcome) -> Timestamp {
+    ctx.now.plus_micros(outcome.window.micros.saturating_neg())
 }
 
 /// The arms of each policy for which a promoted learner decides, since it does.
@@ -99,7 +122,7 @@ async fn since_promotions(
         if let Choose::Bandit(settings) = &policy.choose {
             let champion = champion(ctx.store, name, &settings.learner)?;
             if let (Some(_), Some(since)) = (champion.promotion, champion.since) {
-                periods.insert((*name).to_owned(), (since, closed_until(ctx, policy)));
+                periods.insert((*name).to_owned(), (since, closed_for(ctx, policy)));
             }
         }
     }

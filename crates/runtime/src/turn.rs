@@ -128,8 +128,8 @@ async fn steps(
             Err(error) => recorder.notice(error.report()),
         }
     }
-    let lift = outcome::measure(workspace, recorder, turn).await?;
-    outcome::compare(workspace, recorder, turn).await?;
+    let measured = outcome::measure(workspace, recorder, turn).await?;
+    outcome::compare(workspace, recorder, turn, &measured.sums).await?;
     maintain(workspace, recorder).await?;
     environment::clean_up(workspace, recorder).await;
     Ok(TurnReport {
@@ -141,7 +141,7 @@ async fn steps(
         decided,
         acted,
         outcomes,
-        lift,
+        lift: measured.rows,
         learned: learned.into_iter().map(|learned| learned.learner).collect(),
         blocked,
         run: empty_run(),

@@ -14,6 +14,10 @@ pub(crate) struct LiftSumRow {
     pub(crate) unit_id: String,
     /// The arm.
     pub(crate) arm: String,
+    /// The split of an experiment.
+    pub(crate) split: Option<String>,
+    /// The variant of it.
+    pub(crate) variant: Option<String>,
     /// Decisions that no event can be counted for any more.
     pub(crate) decisions: i64,
     /// Those of them with an outcome.
@@ -26,11 +30,17 @@ pub(crate) struct LiftSumRow {
 pub(super) const TABLE: SystemTable = SystemTable {
     name: "lift_sums",
     about: "Sums of old decisions that no event can be counted for any more, so that lift is measured without reading \
-            them again. Key: policy, unit_id, arm.",
+            them again. Key: policy, unit_id, arm, split, variant.",
     columns: &[
         ("policy", Text, "the policy"),
         ("unit_id", Text, "the unit"),
         ("arm", Text, "`treatment` or `holdout`"),
+        (
+            "split",
+            Text,
+            "of an experiment: what names the split of its units, as `candidates_digest` of decisions does",
+        ),
+        ("variant", Text, "of an experiment: the variant"),
         ("decisions", Integer, "decisions that are summed up here"),
         ("converted", Integer, "those of them with an outcome"),
         ("value", Number, "the value of their outcomes; none without one"),

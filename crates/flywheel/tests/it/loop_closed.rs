@@ -99,18 +99,7 @@ fn outcomes_are_joined_late_ones_too_and_lift_is_measured_against_the_holdout() 
 #[test]
 fn lift_is_the_same_when_old_decisions_are_summed_up_and_when_their_window_changes() {
     let house = shop(FILE, "holdout: 50%\nevery: 1d\n");
-    for day in 1..=24 {
-        let orders: String = (0..400)
-            .filter(|unit| (unit + day) % 7 == 0)
-            .map(|unit| {
-                format!("o{day}-{unit},c{unit:03},2024-05-{day:02} 13:00:00,{}\n", unit % 5)
-            })
-            .collect();
-        house.write(
-            &format!("data/orders-2024-05-{day:02}.csv"),
-            format!("order_id,customer_id,at,revenue\n{orders}"),
-        );
-    }
+    order_for_weeks(&house);
     house.ok(&["turn", "--replay", "2024-05-01..2024-05-20"]);
     let summed = house.cell("select sum(decisions) >= 4096 from system.lift_sums");
     assert_eq!(summed, "true", "old decisions are not read again");
@@ -139,6 +128,60 @@ fn lift_is_the_same_when_old_decisions_are_summed_up_and_when_their_window_chang
     house.write("policies/offer.yaml", wider);
     house.ok(&["turn", "--replay", "2024-05-21..2024-05-24"]);
     assert_eq!(same_as_from_all_rows("5 days"), "true", "sums of another window are of no use");
+}
+
+/// On each of 24 days every seventh customer orders.
+fn order_for_weeks(house: &House) {
+    for day in 1..=24 {
+        let orders: String = (0..400)
+            .filter(|unit| (unit + day) % 7 == 0)
+            .map(|unit| {
+                format!("o{day}-{unit},c{unit:03},2024-05-{day:02} 13:00:00,{}\n", unit % 5)
+            })
+            .collect();
+        house.write(
+            &format!("data/orders-2024-05-{day:02}.csv"),
+            format!("order_id,customer_id,at,revenue\n{orders}"),
+        );
+    }
+}
+
+#[test]
+fn an_experiment_is_the_same_when_old_decisions_are_summed_up_and_when_it_was_none_before() {
+    let house = shop(FILE, "holdout: 50%\nevery: 1d\n");
+    order_for_weeks(&house);
+    let plain = house.read("policies/offer.yaml");
+    let tried = plain.replace("choose: {candidates", "choose: {experiment: {variants");
+    let tried = tried.replace("{name: reminder}]}", "{name: reminder}]}}");
+    house.write("policies/offer.yaml", &tried);
+    house.ok(&["turn", "--replay", "2024-05-01..2024-05-20"]);
+    let summed = "select sum(decisions) > 1000, count(distinct variant) from system.lift_sums where arm = 'treatment'";
+    assert_eq!(house.sql(summed), ["true,2"], "old decisions are not read again");
+    let same_as_from_all_rows = || {
+        house.sql(
+            "with counted as (
+               select d.action, d.unit_id, count(*) as n, count(o.decision_id) as hits
+               from system.decisions d
+               left join (select distinct decision_id from system.outcomes) o on o.decision_id = d.decision_id
+               where d.arm = 'treatment'
+                 and d.candidates_digest = (select max(split) from system.experiments where turn = (select max(turn) from system.experiments))
+                 and d.decided_at <= (select max(at) from system.experiments) - interval '3 days'
+               group by 1, 2),
+             rates as (select action, count(*) as units, sum(cast(hits as double)) / sum(n) as rate from counted group by 1)
+             select e.units = v.units and e.control_units = c.units,
+                    abs(e.rate - v.rate) < 1e-12 and abs(e.control_rate - c.rate) < 1e-12
+             from system.experiments e
+             join rates v on v.action = e.variant
+             join rates c on c.action = e.control
+             where e.metric = 'outcome' and e.turn = (select max(turn) from system.experiments)",
+        )
+    };
+    assert_eq!(same_as_from_all_rows(), ["true,true"]);
+    house.write("policies/offer.yaml", &plain);
+    house.ok(&["turn", "--replay", "2024-05-21..2024-05-22"]);
+    house.write("policies/offer.yaml", &tried);
+    house.ok(&["turn", "--replay", "2024-05-23..2024-05-24"]);
+    assert_eq!(same_as_from_all_rows(), ["true,true"], "sums without variants are of no use");
 }
 
 #[test]

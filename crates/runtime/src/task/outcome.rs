@@ -1,8 +1,8 @@
 //! Outcomes, lift and experiments of every policy that says what counts as success.
 
 use flywheel_base::Result;
-use flywheel_decision::table::LiftRow;
-use flywheel_decision::{experiment, lift, outcome};
+use flywheel_decision::lift::{self, Found, Measured};
+use flywheel_decision::{experiment, outcome};
 use flywheel_project::resource::policy::Choose;
 use flywheel_state::TaskOutcome;
 use serde_json::{Map, Value, json};
@@ -33,7 +33,8 @@ pub(crate) async fn join(
     Ok(counts.values().sum())
 }
 
-/// Measures every experiment and pauses the policies whose guardrails are breached; without an experiment there is no task.
+/// Measures every experiment by the sums of its lift and pauses the policies whose guardrails are breached; without an
+/// experiment there is no task.
 ///
 /// # Errors
 /// Those of [`experiment::measure`].
@@ -41,6 +42,7 @@ pub(crate) async fn compare(
     workspace: &Workspace,
     recorder: &mut Recorder<'_>,
     turn: i64,
+    sums: &Found,
 ) -> Result<()> {
     let mut policies = workspace.project.policies.values();
     if !policies.any(|policy| matches!(policy.choose, Choose::Experiment(_))) {
@@ -48,7 +50,7 @@ pub(crate) async fn compare(
     }
     let context = workspace.context(turn, workspace.now()).await?;
     let timer = recorder.started("experiment", POLICIES);
-    let result = experiment::measure(&context).await;
+    let result = experiment::measure(&context, sums).await;
     recorder.settled(timer, result, |rows| {
         let broken = rows.iter().any(|row| matches!(&*row.standing, "breached" | "split-broken"));
         let status = if broken { "warned" } else { "succeeded" };
@@ -66,12 +68,12 @@ pub(crate) async fn measure(
     workspace: &Workspace,
     recorder: &mut Recorder<'_>,
     turn: i64,
-) -> Result<Vec<LiftRow>> {
+) -> Result<Measured> {
     let context = workspace.context(turn, workspace.now()).await?;
     let timer = recorder.started("lift", POLICIES);
     let result = lift::measure(&context).await;
-    recorder.settled(timer, result, |rows| {
-        let each = rows.iter().map(|row| {
+    recorder.settled(timer, result, |measured| {
+        let each = measured.rows.iter().map(|row| {
             let lift = json!({"lift": row.lift, "lower": row.lower, "upper": row.upper});
             (row.policy.clone(), lift)
         });
