@@ -3,6 +3,8 @@
 
 mod build;
 
+use std::borrow::Cow;
+
 use arrow::record_batch::RecordBatch;
 use serde::{Deserialize, Serialize};
 
@@ -62,7 +64,7 @@ pub struct Origin {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rejected {
     /// The source's name, `csv`.
-    pub source: String,
+    pub source: Cow<'static, str>,
     /// The file, relative to the project folder, or the table.
     pub file: String,
     /// The line, counted from 1; the row number where there are no lines.
@@ -70,7 +72,7 @@ pub struct Rejected {
     /// The column that does not fit, if it is one.
     pub column: Option<String>,
     /// What went wrong, kebab-case, for counting.
-    pub code: String,
+    pub code: Cow<'static, str>,
     /// What went wrong, for a person.
     pub reason: String,
     /// The row as read, cut off at [`RAW_BYTES_MAX`].

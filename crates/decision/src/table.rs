@@ -151,7 +151,24 @@ impl SystemTable {
         rows: &[R],
         checkpoint: Option<(String, Checkpoint)>,
     ) -> Result<Commit> {
-        let batch = self.batch(rows)?;
+        self.write_batch(lake, mode, self.batch(rows)?, checkpoint).await
+    }
+
+    /// Appends a batch of this table in one commit.
+    ///
+    /// # Errors
+    /// Those of the lake.
+    pub async fn append_batch(&self, lake: &Lake, batch: RecordBatch) -> Result<Commit> {
+        self.write_batch(lake, WriteMode::Append, batch, None).await
+    }
+
+    async fn write_batch(
+        &self,
+        lake: &Lake,
+        mode: WriteMode,
+        batch: RecordBatch,
+        checkpoint: Option<(String, Checkpoint)>,
+    ) -> Result<Commit> {
         let rows = RowStream::from_batches(self.schema(), vec![batch]);
         let verb = match mode {
             WriteMode::Append => "append",

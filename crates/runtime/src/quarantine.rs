@@ -1,8 +1,12 @@
 //! Rows that were set aside: `system.quarantine`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::iter::repeat_n;
+use std::sync::Arc;
 
-use arrow::array::{AsArray, RecordBatch, UInt64Array};
+use arrow::array::{
+    ArrayRef, AsArray, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray, UInt64Array,
+};
 use arrow::compute::{cast, take_record_batch};
 use arrow::datatypes::{DataType, Int64Type};
 use flywheel_base::{Error, Result, Timestamp, digest};
@@ -75,57 +79,94 @@ pub const TABLE: SystemTable = SystemTable {
     ],
 };
 
-/// Turns what a source rejected into rows.
-pub(crate) fn rows(
-    sync: &str,
-    stream: &str,
-    run_id: &str,
-    at: Timestamp,
-    rejected: Vec<Rejected>,
-) -> Vec<QuarantineRow> {
-    rejected
-        .into_iter()
-        .map(|r| {
-            let line = r.line.map_or_else(String::new, |line| line.to_string());
-            let parts = [sync, stream, &r.file, &line, &r.code, &r.raw];
-            let id = digest::short(&parts.map(str::as_bytes));
-            QuarantineRow {
-                quarantine_id: id,
-                sync: sync.to_owned(),
-                stream: stream.to_owned(),
-                run_id: run_id.to_owned(),
-                source: r.source,
-                file: r.file,
-                line: r.line.and_then(|line| i64::try_from(line).ok()),
-                column: r.column,
-                code: r.code,
-                reason: r.reason,
-                raw: r.raw,
-                status: "open".to_owned(),
-                first_at: at,
-                changed_at: at,
-            }
-        })
-        .collect()
+/// Whose rows are set aside.
+#[derive(Clone, Copy)]
+pub(crate) struct Origin<'a> {
+    /// The sync.
+    pub(crate) sync: &'a str,
+    /// The stream.
+    pub(crate) stream: &'a str,
 }
 
-/// Sets rows aside, those that are there already only once; committed before the position passes them.
-pub(crate) async fn set_aside(workspace: &Workspace, rows: Vec<QuarantineRow>) -> Result<usize> {
-    let Some(first) = rows.first() else { return Ok(0) };
-    let sql = format!(
-        "select quarantine_id from system.quarantine where sync = '{}' and stream = '{}'",
-        first.sync, first.stream
-    );
-    let known: BTreeSet<String> = system_ids(workspace, &sql).await?;
-    let mut seen = BTreeSet::new();
-    let fresh: Vec<QuarantineRow> = rows
-        .into_iter()
-        .filter(|row| !known.contains(&row.quarantine_id) && seen.insert(row.quarantine_id.clone()))
-        .collect();
-    if !fresh.is_empty() {
-        TABLE.append(&workspace.lake, &fresh, None).await?;
+impl Origin<'_> {
+    /// What names a rejected row: the same bad row has the same id in each run.
+    fn id(self, row: &Rejected) -> String {
+        let line = row.line.map_or_else(String::new, |line| line.to_string());
+        let parts = [self.sync, self.stream, &row.file, &line, &row.code, &row.raw];
+        digest::short(&parts.map(str::as_bytes))
     }
-    Ok(fresh.len())
+}
+
+/// Sets what a source rejected aside, rows that are there already only once; committed before the position passes them.
+pub(crate) async fn set_aside(
+    workspace: &Workspace,
+    run_id: &str,
+    origin: Origin<'_>,
+    rejected: Vec<Rejected>,
+) -> Result<()> {
+    if rejected.is_empty() {
+        return Ok(());
+    }
+    let head = workspace.lake.head(&TABLE.location()?).await?;
+    let known = if head.is_none_or(|head| head.files == 0) {
+        BTreeSet::new()
+    } else {
+        let Origin { sync, stream } = origin;
+        let sql = format!(
+            "select quarantine_id from system.quarantine where sync = '{sync}' and stream = '{stream}'"
+        );
+        system_ids(workspace, &sql).await?
+    };
+    let mut seen = HashSet::with_capacity(rejected.len());
+    let ids: Vec<String> = rejected.iter().map(|row| origin.id(row)).collect();
+    let rows: Vec<(&str, &Rejected)> = ids
+        .iter()
+        .map(String::as_str)
+        .zip(&rejected)
+        .filter(|(id, _)| !known.contains(*id) && seen.insert(*id))
+        .collect();
+    if !rows.is_empty() {
+        let batch = batch(run_id, origin, workspace.now(), &rows)?;
+        TABLE.append_batch(&workspace.lake, batch).await?;
+    }
+    Ok(())
+}
+
+/// New rows of the table: built column by column, because a bad file may have a hundred thousand of them.
+fn batch(
+    run_id: &str,
+    Origin { sync, stream }: Origin<'_>,
+    at: Timestamp,
+    rows: &[(&str, &Rejected)],
+) -> Result<RecordBatch> {
+    let same = |text: &str| -> ArrayRef {
+        Arc::new(StringArray::from_iter_values(repeat_n(text, rows.len())))
+    };
+    let texts = |of: fn(&Rejected) -> &str| -> ArrayRef {
+        Arc::new(StringArray::from_iter_values(rows.iter().map(|(_, row)| of(row))))
+    };
+    let moment: ArrayRef = Arc::new(
+        TimestampMicrosecondArray::from_value(at.micros(), rows.len()).with_timezone("UTC"),
+    );
+    let lines = rows.iter().map(|(_, row)| row.line.and_then(|line| i64::try_from(line).ok()));
+    let columns: Vec<ArrayRef> = vec![
+        Arc::new(StringArray::from_iter_values(rows.iter().map(|(id, _)| *id))),
+        same(sync),
+        same(stream),
+        same(run_id),
+        texts(|row| &row.source),
+        texts(|row| &row.file),
+        Arc::new(lines.collect::<Int64Array>()),
+        Arc::new(rows.iter().map(|(_, row)| row.column.as_deref()).collect::<StringArray>()),
+        texts(|row| &row.code),
+        texts(|row| &row.reason),
+        texts(|row| &row.raw),
+        same("open"),
+        Arc::clone(&moment),
+        moment,
+    ];
+    RecordBatch::try_new(TABLE.schema(), columns)
+        .map_err(|e| Error::internal("rejected rows do not fit system.quarantine").caused_by(e))
 }
 
 /// What came of a replay.
@@ -329,12 +370,12 @@ async fn replay_full(
 ) -> Result<Replayed> {
     task::sync::run(workspace, recorder, name, false).await?;
     let job = task::sync::job(workspace, recorder.run_id(), name, sync, stream).await?;
+    let origin = Origin { sync: name, stream: &stream.stream };
     let mut bad = BTreeSet::new();
     let mut pages = job.source.read(&job.request);
     while let Some(page) = pages.next().await {
         let page = job.mapping.apply(page?)?;
-        let set_aside = rows(name, &stream.stream, "", workspace.now(), page.rejected);
-        bad.extend(set_aside.into_iter().map(|row| row.quarantine_id));
+        bad.extend(page.rejected.iter().map(|row| origin.id(row)));
     }
     let (still, mended): (Vec<_>, Vec<_>) =
         open.into_values().partition(|row| bad.contains(&row.quarantine_id));

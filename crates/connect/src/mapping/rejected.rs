@@ -36,7 +36,7 @@ impl Mapping {
         }
         for row in rejected {
             let object = OBJECT_SOURCES
-                .contains(&row.source.as_str())
+                .contains(&&*row.source)
                 .then(|| serde_json::from_str::<Value>(&row.raw).ok())
                 .flatten();
             row.raw = match object {
@@ -127,11 +127,11 @@ impl Mapping {
             None => (String::new(), None),
         };
         Ok(Rejected {
-            source: self.source.clone(),
+            source: self.source.clone().into(),
             file,
             line,
             column: Some(column),
-            code: misfit.code.to_owned(),
+            code: misfit.code.into(),
             reason: misfit.reason,
             raw: raw(&Value::Object(object).to_string()),
         })

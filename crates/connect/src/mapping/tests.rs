@@ -105,14 +105,7 @@ fn rows_that_cannot_be_cleaned_move_aside_and_the_others_keep_their_origin() {
         .rejected
         .iter()
         .map(|r| {
-            (
-                r.source.as_str(),
-                r.file.as_str(),
-                r.line,
-                r.column.as_deref(),
-                r.code.as_str(),
-                r.raw.as_str(),
-            )
+            (&*r.source, r.file.as_str(), r.line, r.column.as_deref(), &*r.code, r.raw.as_str())
         })
         .collect();
     assert_eq!(
@@ -213,7 +206,7 @@ fn cleaned_text_gets_its_declared_type() {
     let codes: Vec<_> = mapped
         .rejected
         .iter()
-        .map(|r| (r.line.unwrap(), r.column.as_deref().unwrap(), r.code.as_str()))
+        .map(|r| (r.line.unwrap(), r.column.as_deref().unwrap(), &*r.code))
         .collect();
     assert_eq!(
         codes,

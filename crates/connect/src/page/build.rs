@@ -1,5 +1,6 @@
 //! A page under construction.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -237,11 +238,11 @@ impl PageBuilder {
     ) {
         self.bytes += raw.len().min(RAW_BYTES_MAX);
         self.rejected.push(Rejected {
-            source: self.source.to_owned(),
+            source: Cow::Borrowed(self.source),
             file: file.to_owned(),
             line,
             column: column.map(str::to_owned),
-            code: misfit.code.to_owned(),
+            code: Cow::Borrowed(misfit.code),
             reason: misfit.reason,
             raw,
         });

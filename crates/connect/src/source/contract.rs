@@ -81,12 +81,12 @@ pub(crate) fn cells(pages: &[Page]) -> Vec<Vec<String>> {
 }
 
 pub(crate) fn codes(pages: &[Page]) -> Vec<&str> {
-    pages.iter().flat_map(|page| &page.rejected).map(|r| r.code.as_str()).collect()
+    pages.iter().flat_map(|page| &page.rejected).map(|r| &*r.code).collect()
 }
 
 pub(crate) fn rejected_at(pages: &[Page]) -> Vec<(u64, &str, Option<&str>)> {
     let rejected = pages.iter().flat_map(|page| &page.rejected);
-    rejected.map(|r| (r.line.unwrap_or(0), r.code.as_str(), r.column.as_deref())).collect()
+    rejected.map(|r| (r.line.unwrap_or(0), &*r.code, r.column.as_deref())).collect()
 }
 
 /// A program of a Python package, installed once below the target folder; nothing, said loudly, if

@@ -354,11 +354,11 @@ pub(super) fn rejected(
 ) -> Result<Rejected> {
     let place = page.trace(refused.row);
     Ok(Rejected {
-        source: connector.to_owned(),
+        source: connector.to_owned().into(),
         file: place.map_or_else(|| table.to_owned(), |(file, _)| file.to_owned()),
         line: place.map(|(_, line)| line),
         column: refused.column.clone(),
-        code: refused.code.clone(),
+        code: refused.code.clone().into(),
         reason: refused.reason.clone(),
         raw: row_as_json(&page.batch, refused.row)?,
     })

@@ -29,6 +29,7 @@ use super::deliver::deliver;
 use super::share::{Lane, Share, lanes};
 use crate::lake_source::LakeSource;
 use crate::mapping::mapping;
+use crate::quarantine::Origin;
 use crate::{Workspace, migrate, quality, quarantine, recorder::Recorder};
 
 /// What a read is at most gathered to before it is written; more is streamed into data files.
@@ -553,14 +554,8 @@ async fn settle(job: &Job<'_>, tally: &Mutex<Tally>) -> Result<Settled> {
         landed.version = head.map(|head| head.version);
         return Ok(Settled { landed, position: None });
     }
-    let set_aside = quarantine::rows(
-        job.sync_name,
-        &job.stream.stream,
-        job.run_id,
-        job.workspace.now(),
-        tally.rejected,
-    );
-    quarantine::set_aside(job.workspace, set_aside).await?;
+    let origin = Origin { sync: job.sync_name, stream: &job.stream.stream };
+    quarantine::set_aside(job.workspace, job.run_id, origin, tally.rejected).await?;
     Ok(Settled { landed, position: Some(position) })
 }
 
@@ -702,9 +697,8 @@ impl Tally {
         let rejected = std::mem::take(&mut self.rejected);
         self.bad_before += rejected.len() as u64;
         landed.rows_rejected += rejected.len() as u64;
-        let now = workspace.now();
-        let rows = quarantine::rows(name, &stream.stream, run_id, now, rejected);
-        quarantine::set_aside(workspace, rows).await?;
+        let origin = Origin { sync: name, stream: &stream.stream };
+        quarantine::set_aside(workspace, run_id, origin, rejected).await?;
         landed.notices.append(&mut self.notices);
         Ok(())
     }

@@ -71,10 +71,7 @@ fn a_row_without_a_value_is_set_aside_alone_and_columns_build_on_each_other() {
     );
     let aside = &mapped.rejected[0];
     assert_eq!((mapped.rejected.len(), aside.column.as_deref()), (1, Some("half")));
-    assert_eq!(
-        (aside.file.as_str(), aside.line, aside.code.as_str()),
-        ("a.csv", Some(4), "no-value")
-    );
+    assert_eq!((aside.file.as_str(), aside.line, &*aside.code), ("a.csv", Some(4), "no-value"));
     assert!(aside.reason.contains("3 is odd"), "{}", aside.reason);
 }
 

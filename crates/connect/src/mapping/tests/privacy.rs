@@ -11,11 +11,11 @@ use crate::source::{ReadRequest, SOURCES, SourceContext, SourceEntry};
 
 fn aside(source: &str, raw: &str) -> Rejected {
     Rejected {
-        source: source.to_owned(),
+        source: source.to_owned().into(),
         file: "f".to_owned(),
         line: Some(3),
         column: None,
-        code: "type-mismatch".to_owned(),
+        code: "type-mismatch".into(),
         reason: "not a value of type int64".to_owned(),
         raw: raw.to_owned(),
     }
@@ -174,7 +174,7 @@ async fn a_file_is_read_cleaned_and_hidden_whatever_is_wrong_with_its_rows() {
     let mut tel = hidden("tel", "hmac(key=${env:K})");
     tel.clean = vec!["phone(CN)".to_owned()];
     let of = |source: &str| MappingConfig {
-        source: source.to_owned(),
+        source: source.to_owned().into(),
         drop: vec!["gone".to_owned()],
         ..config(vec![id.clone(), tel.clone()])
     };

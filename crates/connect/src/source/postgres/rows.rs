@@ -145,11 +145,11 @@ impl Rows {
                 object.insert(column.column.name.clone(), value);
             }
             self.rejected.push(Rejected {
-                source: "postgres".to_owned(),
+                source: "postgres".into(),
                 file: self.plan.relation.origin.clone(),
                 line: Some(*row as u64 + 1),
                 column: columns.get(*at).map(|column| column.column.name.clone()),
-                code: misfit.code.to_owned(),
+                code: misfit.code.into(),
                 reason: misfit.reason.clone(),
                 raw: raw(&Value::Object(object).to_string()),
             });

@@ -107,7 +107,7 @@ async fn poison_messages_are_set_aside_with_their_place_and_their_text() {
     let rejected: Vec<_> = pages.iter().flat_map(|page| &page.rejected).collect();
     let found: Vec<_> = rejected
         .iter()
-        .map(|r| (r.file.as_str(), r.line.unwrap(), r.code.as_str(), r.raw.as_str()))
+        .map(|r| (r.file.as_str(), r.line.unwrap(), &*r.code, r.raw.as_str()))
         .collect();
     let (zero, one) = (format!("{topic}/0"), format!("{topic}/1"));
     assert_eq!(

@@ -162,7 +162,7 @@ async fn values_that_nothing_can_hold_are_set_aside_with_their_row() {
         ]
     );
     let bad = &pages[0].rejected[0];
-    assert_eq!((bad.source.as_str(), bad.file.as_str()), ("postgres", "public.t"));
+    assert_eq!((&*bad.source, bad.file.as_str()), ("postgres", "public.t"));
     assert_eq!(bad.raw, r#"{"id":2,"day":"infinity","at":null,"f":1.0,"n":"1.00"}"#);
     assert!(bad.reason.contains("as text"), "{}", bad.reason);
     let lines: Vec<_> = (0..2).map(|row| pages[0].trace(row).unwrap().1).collect();
