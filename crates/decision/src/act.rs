@@ -20,9 +20,9 @@ const BACKOFF_US: i64 = 30_000_000;
 /// The longest wait between two attempts, in microseconds.
 const BACKOFF_MAX_US: i64 = 3_600_000_000;
 
-/// How long the outbox remembers what was delivered, in microseconds: far longer than a turn can stay open, after
-/// which nobody adds the same entry again.
-const REMEMBERED_US: i64 = 30 * 86_400_000_000;
+/// How long the outbox remembers what was delivered, in microseconds: far longer than a turn can stay open. Nobody adds
+/// an entry of an older decision again, since the outbox no longer knows that it was delivered.
+pub(crate) const REMEMBERED_US: i64 = 30 * 86_400_000_000;
 
 /// What came of emptying the outbox.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -9,6 +9,7 @@ use flywheel_warehouse::Checkpoint;
 use rayon::prelude::*;
 use serde_json::{Map, Value, json};
 
+use crate::act::REMEMBERED_US;
 use crate::choose::{Choice, Chooser};
 use crate::context::{Context, Pending, location};
 use crate::frame::Frame;
@@ -140,9 +141,11 @@ pub async fn decide_each(ctx: &Context<'_>, questions: &[Question]) -> Vec<Resul
             Err(error) => asked.iter().map(|_| Err(error.again())).collect(),
         };
         for (place, answered) in places.into_iter().zip(of_policy) {
-            // Entries that are there already, as after an answer that got lost, are left as they are.
+            // Entries that are there already, as after an answer that got lost, are left as they are. Of a decision
+            // that is older than what the outbox remembers nobody knows whether it left.
             let answered = answered.and_then(|row| {
-                if let Some(policy) = ctx.project.policies.get(name) {
+                let known = row.decided_at.plus_micros(REMEMBERED_US) > ctx.now;
+                if let Some(policy) = ctx.project.policies.get(name).filter(|_| known) {
                     leaving.extend(entries(policy, std::slice::from_ref(&row), ctx.now)?);
                 }
                 Ok(row)
@@ -182,10 +185,6 @@ async fn answer(
         Error::not_found(format!("no policy \"{name}\""))
             .hint(flywheel_base::suggest::hint(name, policies.keys().map(String::as_str)))
     })?;
-    if let Some(reason) = paused(ctx, name, policy)? {
-        return Err(Error::blocked(format!("policy \"{name}\" is paused: {reason}"))
-            .hint(format!("`flywheel policy resume {name}` lets it go on.")));
-    }
     let id_of = |question: &Question| match &question.key {
         Some(key) => {
             let parts = [name.as_bytes(), key.as_bytes(), question.unit.as_bytes()];
@@ -214,7 +213,18 @@ async fn answer(
             open.push((id.clone(), question.unit.as_str()));
         }
     }
-    if !open.is_empty() {
+    // What was decided stays so while the policy is paused; nothing new is decided.
+    let paused = match open.is_empty() {
+        true => None,
+        false => paused(ctx, name, policy)?,
+    };
+    if let Some(reason) = paused {
+        let blocked = || {
+            Error::blocked(format!("policy \"{name}\" is paused: {reason}"))
+                .hint(format!("`flywheel policy resume {name}` lets it go on."))
+        };
+        rows.extend(open.into_iter().map(|(id, _)| (id, Err(blocked()))));
+    } else if !open.is_empty() {
         for (id, row) in decide_now(ctx, (name, policy), &open).await? {
             fresh.extend(row.as_ref().ok().cloned());
             rows.insert(id, row);

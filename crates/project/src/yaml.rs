@@ -6,6 +6,7 @@
 //! text. Aliases are expanded under a limit.
 
 mod build;
+pub mod comments;
 pub(crate) mod scalar;
 
 pub use build::parse;

@@ -10,6 +10,9 @@
 //! see is refused, until somebody names it or clears it; a view is read with its reader's rules. Our own
 //! tables leave out what they tell of such tables.
 
+mod made;
+mod own;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -18,12 +21,14 @@ use arrow::datatypes::DataType;
 use flywheel_base::{Error, Result, suggest};
 use flywheel_connect::TypedMask;
 use flywheel_project::Project;
-use flywheel_project::graph::{NodeId, NodeKind, glob};
-use flywheel_project::resource::rule::{OtherMask, ReaderRole, Readers, Rule, RuleMask};
+use flywheel_project::graph::glob;
+use flywheel_project::resource::rule::{OtherMask, Readers, Role, Rule, RuleMask};
 use flywheel_warehouse::{Catalog, ColumnMask, Expression, MaskValues, Seen, Sight, TableName};
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use self::made::{Made, Origin, Origins};
+use self::own::{Hiding, own_tables};
 use crate::Workspace;
 
 /// On whose behalf rows are read.
@@ -92,10 +97,10 @@ impl Reader {
             None => (text, None),
         };
         if let Some(role) = role
-            && !ReaderRole::ALL.iter().any(|known| known.word() == role)
+            && !Role::ALL.iter().any(|known| known.word() == role)
         {
             return Err(Error::not_found(format!("no role \"{role}\""))
-                .hint(suggest::hint(role, ReaderRole::ALL.iter().map(|role| role.word()))));
+                .hint(suggest::hint(role, Role::ALL.iter().map(|role| role.word()))));
         }
         let known = workspace.store.users()?;
         let known_as = known.iter().find(|one| one.name == user);
@@ -105,12 +110,12 @@ impl Reader {
             let role = role.or_else(|| known_as.map(|user| user.role.as_str()));
             return Ok(Self::new(project, Some(user), role));
         }
-        if role.is_none() && ReaderRole::ALL.iter().any(|known| known.word() == text) {
+        if role.is_none() && Role::ALL.iter().any(|known| known.word() == text) {
             return Ok(Self::new(project, None, Some(text)));
         }
         let names = known.iter().map(|user| user.name.as_str());
         let grouped = project.file.groups.values().flat_map(|group| &group.users);
-        let roles = ReaderRole::ALL.iter().map(|role| role.word());
+        let roles = Role::ALL.iter().map(|role| role.word());
         let all: BTreeSet<&str> = names.chain(grouped.map(String::as_str)).chain(roles).collect();
         Err(Error::not_found(format!("no user or role \"{user}\""))
             .hint(suggest::hint(user, all.iter().copied())))
@@ -150,6 +155,27 @@ struct Part<'a> {
     readers: Option<&'a Readers>,
 }
 
+impl Part<'_> {
+    /// Whether it lets the reader see less than everything.
+    fn limits(&self) -> bool {
+        self.readers.is_none_or(|readers| !readers.sees_all())
+    }
+}
+
+/// What of a project a reader does not see.
+#[derive(Clone, Debug, Default)]
+pub struct Limits {
+    /// What is seen of each table that is not seen as it is.
+    pub sights: BTreeMap<TableName, Sight>,
+    /// Tables, and views over them, whose rows and values are not all seen: what is said about all their rows is not
+    /// for the reader.
+    pub hidden: BTreeSet<String>,
+    /// Tables of which the reader does not see how many rows there are.
+    pub uncounted: BTreeSet<String>,
+    /// Policies that decide by what is not seen.
+    pub policies: BTreeSet<String>,
+}
+
 impl Reading {
     /// Who reads; none for the project itself.
     fn readers(&self) -> Vec<&Reader> {
@@ -163,7 +189,7 @@ impl Reading {
     /// Lets the catalog show what the reader may see.
     ///
     /// # Errors
-    /// Those of secrets that masks need.
+    /// Those of secrets that masks need, and of the metadata.
     pub fn limit(&self, workspace: &Workspace, catalog: &mut Catalog) -> Result<()> {
         for (name, sight) in self.sights(workspace, catalog)? {
             catalog.limit(&name, sight);
@@ -180,15 +206,37 @@ impl Reading {
         workspace: &Workspace,
         catalog: &Catalog,
     ) -> Result<BTreeMap<TableName, Sight>> {
+        Ok(self.limits(workspace, catalog)?.sights)
+    }
+
+    /// What the reader does not see of the project's tables and of what is made of them.
+    ///
+    /// # Errors
+    /// As [`Reading::limit`], and those of the lake.
+    pub async fn limits_now(&self, workspace: &Workspace) -> Result<Limits> {
+        if workspace.project.rules.is_empty() || self.readers().is_empty() {
+            return Ok(Limits::default());
+        }
+        self.limits(workspace, &flywheel_transform::catalog(workspace.world()).await?)
+    }
+
+    /// What the reader does not see of the catalog and of what is made of it.
+    ///
+    /// # Errors
+    /// As [`Reading::limit`].
+    pub fn limits(&self, workspace: &Workspace, catalog: &Catalog) -> Result<Limits> {
         let project = &workspace.project;
-        let mut sights = BTreeMap::new();
+        let mut limits = Limits::default();
         let readers = self.readers();
         let (Some(first), false) = (readers.first(), project.rules.is_empty()) else {
-            return Ok(sights);
+            return Ok(limits);
         };
-        let made = Made::new(project);
-        let mut partly = BTreeMap::new();
-        for (relation, rules) in ruled(project, catalog.names()) {
+        let sights = &mut limits.sights;
+        let mut origins = Origins::new();
+        // What has not landed yet may wait in a topic or in the quarantine.
+        let landing = project.sources.keys().filter_map(|name| TableName::parse(name).ok());
+        let landing: Vec<TableName> = landing.filter(|name| !catalog.contains(name)).collect();
+        for (relation, rules) in ruled(project, catalog.names().chain(&landing)) {
             let parts: Vec<Part<'_>> = rules
                 .iter()
                 .flat_map(|rule| {
@@ -196,71 +244,102 @@ impl Reading {
                 })
                 .collect();
             if let Some(sight) = sight(workspace, &first.title(), &parts)? {
-                let rule = rules.first().map_or("", |rule| rule.ask.as_str());
-                partly.insert(relation.to_string(), (sight.rule.clone(), rule.to_owned()));
-                sights.insert(relation.clone(), sight);
+                let limiting = parts.iter().filter(|part| part.limits()).map(|part| part.rule);
+                let whom: BTreeSet<&str> = limiting.clone().map(|rule| rule.ask.as_str()).collect();
+                let origin = Origin {
+                    rule: sight.rule.clone(),
+                    ask: whom.into_iter().collect::<Vec<_>>().join(" and "),
+                    rules: limiting.map(|rule| rule.rule.clone()).collect(),
+                };
+                origins.insert(relation.to_string(), origin);
+                if catalog.contains(relation) {
+                    sights.insert(relation.clone(), sight);
+                }
             }
         }
-        if partly.is_empty() {
-            return Ok(sights);
+        if origins.is_empty() {
+            return Ok(limits);
         }
-        let blocked = |node: &NodeId| made.hidden_origin(project, node, &partly);
+        let builds = workspace.store.builds()?;
+        let made = Made::new(project, catalog, &builds);
         for name in catalog.names() {
             // A view is read with its reader's rules below.
             if sights.contains_key(name) || catalog.is_view(name) {
                 continue;
             }
             let relation = name.to_string();
-            let Some(node) =
-                made.tables.get(&relation).filter(|_| !made.settled(project, &relation))
-            else {
-                continue;
-            };
-            if let Some(origin) = blocked(node) {
-                let (rule, ask) = partly.get(&origin).cloned().unwrap_or_default();
-                let because = format!(
-                    "it is made of {origin}, of which {rule} shows a part, and no rule says what of it is shown"
-                );
-                let ask = format!("{} Or let the rule name or clear {relation}.", asked(&ask));
-                sights.insert(
-                    name.clone(),
-                    Sight {
-                        reader: first.title(),
-                        rule,
-                        because: Some(because),
-                        ask,
-                        seen: Seen::Nothing,
-                    },
-                );
-            }
+            let Some((because, rule, ask)) = refused(&made, &relation, &origins) else { continue };
+            let ask = format!("{} Or let the rule name or clear {relation}.", asked(&ask));
+            let (reader, because) = (first.title(), Some(because));
+            sights.insert(name.clone(), Sight { reader, rule, because, ask, seen: Seen::Nothing });
         }
-        let policies = made.policies_from_hidden(project, &partly);
-        let hidden: BTreeSet<String> = sights.keys().map(ToString::to_string).collect();
-        for (table, seen) in own_tables(project, &hidden, &policies) {
+        limits.hidden = sights.keys().map(ToString::to_string).collect();
+        limits.hidden.extend(origins.keys().cloned());
+        let views = catalog.names().filter(|name| catalog.is_view(name)).map(ToString::to_string);
+        let over: Vec<String> =
+            views.filter(|view| made.view_hides(view, catalog, &limits.hidden)).collect();
+        limits.hidden.extend(over);
+        let counted = |seen: &Seen| matches!(seen, Seen::Part { rows, .. } if rows.is_empty());
+        let uncounted = sights.iter().filter(|(_, sight)| !counted(&sight.seen));
+        limits.uncounted = uncounted.map(|(name, _)| name.to_string()).collect();
+        let hiding = Hiding {
+            project,
+            catalog,
+            made: &made,
+            origins: &origins,
+            hidden: &limits.hidden,
+            uncounted: &limits.uncounted,
+        };
+        let open = hiding.open_policies();
+        limits.policies =
+            project.policies.keys().filter(|name| !open.contains(*name)).cloned().collect();
+        for (table, seen) in own_tables(&hiding) {
             let name = TableName::new("system", table);
-            if catalog.contains(&name) && !made.ruled.contains(&name.to_string()) {
-                let rule = "the rules of the tables it tells of".to_owned();
-                let ask = "Ask whoever keeps the project's rules.".to_owned();
-                sights
-                    .insert(name, Sight { reader: first.title(), rule, because: None, ask, seen });
+            if !catalog.contains(&name) || own::cleared(project, &origins, &name.to_string()) {
+                continue;
             }
+            let reader = first.title();
+            let (rule, ask, seen) = match sights.remove(&name) {
+                Some(sight) => (sight.rule, sight.ask, own::both(sight.seen, seen)),
+                None => (
+                    "the rules of the tables it tells of".to_owned(),
+                    "Ask whoever keeps the project's rules.".to_owned(),
+                    seen,
+                ),
+            };
+            sights.insert(name, Sight { reader, rule, because: None, ask, seen });
         }
-        Ok(sights)
+        Ok(limits)
     }
-}
 
-impl Reading {
     /// Whether the policy decides by what the reader does not see.
     ///
     /// # Errors
-    /// As [`Reading::limit`], and those of lake and metadata.
+    /// As [`Reading::limits_now`].
     pub async fn hides_policy(&self, workspace: &Workspace, policy: &str) -> Result<bool> {
-        let sights = self.sights(workspace, &workspace.catalog().await?)?;
-        let partly = sights.keys().map(|name| (name.to_string(), Default::default())).collect();
-        let hidden =
-            Made::new(&workspace.project).policies_from_hidden(&workspace.project, &partly);
-        Ok(hidden.contains(&json!(policy)))
+        Ok(self.limits_now(workspace).await?.policies.contains(policy))
     }
+}
+
+/// Why a stored table is refused, by which rule, and whom to ask; nothing if it is not.
+fn refused(made: &Made<'_>, relation: &str, origins: &Origins) -> Option<(String, String, String)> {
+    let (origin, because) = match made.origin_of(relation, origins) {
+        Some(table) => {
+            let origin = origins.get(&table)?;
+            let because = format!(
+                "it is made of {table}, of which {} shows a part, and no rule says what of it is shown",
+                origin.rule
+            );
+            (origin, because)
+        }
+        None if made.is_orphan(relation) => {
+            let (_, origin) = origins.first_key_value()?;
+            let because = "nobody declares any more what it was made of, and no rule says what of it is shown";
+            (origin, because.to_owned())
+        }
+        None => return None,
+    };
+    Some((because, origin.rule.clone(), origin.ask.clone()))
 }
 
 fn asked(ask: &str) -> String {
@@ -299,108 +378,9 @@ fn about(rule: &Rule, relation: &str, tags: &[String]) -> bool {
     }) || rule.tags.iter().any(|tag| tags.contains(tag))
 }
 
-/// What a table is made of.
-struct Made {
-    /// The node behind each table.
-    tables: BTreeMap<String, NodeId>,
-    /// The tables of each node.
-    relations: BTreeMap<NodeId, String>,
-    /// Tables that a rule is about.
-    ruled: BTreeSet<String>,
-}
-
-impl Made {
-    fn new(project: &Project) -> Self {
-        let mut tables = BTreeMap::new();
-        let mut relations = BTreeMap::new();
-        for relation in project.sources.keys() {
-            let node = NodeId::new(NodeKind::Source, relation);
-            tables.insert(relation.clone(), node.clone());
-            relations.insert(node, relation.clone());
-        }
-        for (name, model) in &project.models {
-            let node = NodeId::new(NodeKind::Model, name);
-            tables.insert(model.relation(), node.clone());
-            relations.insert(node, model.relation());
-        }
-        for name in project.learners.keys() {
-            let node = NodeId::new(NodeKind::Learner, name);
-            tables.insert(format!("learn.{name}"), node.clone());
-            tables.insert(format!("learn.{name}_moves"), node.clone());
-            relations.insert(node, format!("learn.{name}"));
-        }
-        let tags = |relation: &String| match tables.get(relation) {
-            Some(NodeId { kind: NodeKind::Model, name }) => {
-                project.models.get(name).map(|model| model.config.tags.clone()).unwrap_or_default()
-            }
-            _ => Vec::new(),
-        };
-        let mut ruled: BTreeSet<String> = tables
-            .keys()
-            .filter(|relation| {
-                let tags = tags(relation);
-                project.rules.values().any(|rule| about(rule, relation, &tags))
-            })
-            .cloned()
-            .collect();
-        let named = project.rules.values().flat_map(|rule| &rule.tables);
-        ruled.extend(named.filter(|table| !table.contains('*')).cloned());
-        Self { tables, relations, ruled }
-    }
-
-    /// Whether a rule is about the table or clears it.
-    fn settled(&self, project: &Project, relation: &str) -> bool {
-        let cleared = |rule: &Rule| rule.cleared.iter().any(|table| glob(table, relation));
-        self.ruled.contains(relation) || project.rules.values().any(|rule| cleared(&rule.value))
-    }
-
-    /// A table seen in part that the node was made of, unless what lies between was settled.
-    fn hidden_origin(
-        &self,
-        project: &Project,
-        node: &NodeId,
-        partly: &BTreeMap<String, (String, String)>,
-    ) -> Option<String> {
-        let mut looked_at = BTreeSet::new();
-        let mut waiting: Vec<&NodeId> = project.graph.upstream(node).collect();
-        while let Some(node) = waiting.pop() {
-            if !looked_at.insert(node) {
-                continue;
-            }
-            if let Some(relation) = self.relations.get(node) {
-                if partly.contains_key(relation) {
-                    return Some(relation.clone());
-                }
-                if self.settled(project, relation) {
-                    continue;
-                }
-            }
-            waiting.extend(project.graph.upstream(node));
-        }
-        None
-    }
-}
-
-impl Made {
-    /// Policies that decide by tables seen in part.
-    fn policies_from_hidden(
-        &self,
-        project: &Project,
-        partly: &BTreeMap<String, (String, String)>,
-    ) -> Vec<Value> {
-        let names = project.policies.keys();
-        let hidden = names.filter(|name| {
-            let node = NodeId::new(NodeKind::Policy, name.as_str());
-            self.hidden_origin(project, &node, partly).is_some()
-        });
-        hidden.map(|name| json!(name)).collect()
-    }
-}
-
 /// What all parts together let a reader see; none if that is everything.
 fn sight(workspace: &Workspace, reader: &str, parts: &[Part<'_>]) -> Result<Option<Sight>> {
-    let limiting = |part: &&Part<'_>| part.readers.is_none_or(|readers| !readers.sees_all());
-    let limiting: Vec<&Part<'_>> = parts.iter().filter(limiting).collect();
+    let limiting: Vec<&Part<'_>> = parts.iter().filter(|part| part.limits()).collect();
     let Some(first) = limiting.first() else { return Ok(None) };
     let names: BTreeSet<&str> = limiting.iter().map(|part| part.rule.rule.as_str()).collect();
     let quoted: Vec<String> = names.iter().map(|name| format!("\"{name}\"")).collect();
@@ -480,45 +460,6 @@ impl MaskValues for Typed {
     }
 }
 
-/// What is left of our own tables once they tell nothing of tables that are seen in part.
-fn own_tables(
-    project: &Project,
-    hidden: &BTreeSet<String>,
-    policies: &[Value],
-) -> Vec<(&'static str, Seen)> {
-    let expression = |sql: &str, values: Vec<Value>| Expression {
-        sql: sql.to_owned(),
-        values: BTreeMap::from([("hidden".to_owned(), values)]),
-    };
-    let rows = |sql: &str, values: Vec<Value>| Seen::Part {
-        rows: vec![expression(sql, values)],
-        masks: BTreeMap::new(),
-        hidden: BTreeSet::new(),
-    };
-    let tables: Vec<Value> = hidden.iter().map(|table| json!(table)).collect();
-    let landings: Vec<Value> = project
-        .sources
-        .iter()
-        .filter(|(relation, _)| hidden.contains(*relation))
-        .filter_map(|(_, source)| source.landed_by.as_ref())
-        .map(|landing| json!(format!("{}/{}", landing.sync, landing.stream)))
-        .collect();
-    let mut seen = vec![("profiles", rows("\"table\" not in ($hidden)", tables.clone()))];
-    if !landings.is_empty() {
-        let sql = "concat(sync, '/', stream) not in ($hidden)";
-        seen.push(("quarantine", rows(sql, landings)));
-    }
-    let sample = expression("case when dataset in ($hidden) then null else sample end", tables);
-    let masks = BTreeMap::from([("sample".to_owned(), ColumnMask::Sql(sample))]);
-    seen.push(("quality_results", Seen::Part { rows: Vec::new(), masks, hidden: BTreeSet::new() }));
-    if !policies.is_empty() {
-        for table in ["decisions", "outcomes", "actions", "outbox", "lift_sums"] {
-            seen.push((table, rows("policy not in ($hidden)", policies.to_vec())));
-        }
-    }
-    seen
-}
-
 /// A rule, with who sees what.
 #[derive(Clone, Debug, Serialize)]
 pub struct Listed {
@@ -551,7 +492,8 @@ pub struct Listed {
 pub async fn listed(workspace: &Workspace) -> Result<Vec<Listed>> {
     let project = &workspace.project;
     let catalog = workspace.catalog().await?;
-    let made = Made::new(project);
+    let builds = workspace.store.builds()?;
+    let made = Made::new(project, &catalog, &builds);
     let users = workspace.store.users()?;
     let tables = ruled(project, catalog.names());
     let rules = project.rules.values().map(|located| {
@@ -561,16 +503,10 @@ pub async fn listed(workspace: &Workspace) -> Result<Vec<Listed>> {
             .filter(|(_, rules)| rules.iter().any(|one| one.rule == rule.rule))
             .map(|(name, _)| name.to_string())
             .collect();
-        let partly: BTreeMap<String, (String, String)> =
-            about.iter().map(|table| (table.clone(), Default::default())).collect();
+        let of_rule = || Origin { rules: [rule.rule.clone()].into(), ..Origin::default() };
+        let origins: Origins = about.iter().map(|table| (table.clone(), of_rule())).collect();
         let open = catalog.names().filter(|name| !catalog.is_view(name)).map(ToString::to_string);
-        let refused = open.filter(|relation| {
-            !made.settled(project, relation)
-                && made
-                    .tables
-                    .get(relation)
-                    .is_some_and(|node| made.hidden_origin(project, node, &partly).is_some())
-        });
+        let refused = open.filter(|relation| made.origin_of(relation, &origins).is_some());
         let decides = |user: &flywheel_state::User| {
             let reader = Reader::new(project, Some(&user.name), Some(&user.role));
             let at = rule.readers.iter().position(|readers| {

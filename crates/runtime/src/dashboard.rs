@@ -11,6 +11,7 @@ use flywheel_project::dashboard;
 use flywheel_project::metric::{End, MetricRef, Semantics};
 use flywheel_project::resource::dashboard::{Comparison, Dashboard, Show, TIME_FILTER, Tile};
 use flywheel_project::resource::semantic::{DimensionKind, Grain, MetricKind};
+use flywheel_project::yaml::comments;
 use flywheel_transform::{MetricQuery, compile_metrics};
 use serde::Serialize;
 use serde_json::Value as Json;
@@ -535,7 +536,7 @@ pub struct Kept {
     pub file: String,
     /// Which text it is.
     pub version: String,
-    /// How many lines of it are comments, which a page that writes the file does not keep.
+    /// How many lines of it have a comment that a page which writes the file does not keep.
     pub comments: usize,
 }
 
@@ -547,7 +548,9 @@ pub fn kept(workspace: &Workspace, name: &str) -> Result<Kept> {
     let board = workspace.project.dashboards.get(name).ok_or_else(|| unknown(workspace, name))?;
     let path = workspace.dir().join(&board.file);
     let text = fs::read_to_string(&path).map_err(|e| Error::io("read", &path, e))?;
-    Ok(Kept { file: board.file.clone(), version: version(&text), comments: comments(&text) })
+    let written = comments::carried(&text, &dashboard::write(&board.value));
+    let lost = comments::count(&text).saturating_sub(comments::count(&written));
+    Ok(Kept { file: board.file.clone(), version: version(&text), comments: lost })
 }
 
 /// The error of a dashboard that is not there.
@@ -560,13 +563,6 @@ pub fn unknown(workspace: &Workspace, name: &str) -> Error {
 
 fn version(text: &str) -> String {
     digest::short(&[text.as_bytes()])
-}
-
-/// Lines of comments below those at the top, which are kept.
-fn comments(text: &str) -> usize {
-    let comment = |line: &str| line.trim_start().starts_with('#');
-    let below = text.lines().skip_while(|line| line.starts_with('#'));
-    below.filter(|line| comment(line)).count()
 }
 
 /// A dashboard that was written, and what was there before, so that it can be put back.
@@ -623,8 +619,7 @@ pub fn save(workspace: &Workspace, board: &Dashboard, read: Option<&str>) -> Res
         }
         (None, None) => (format!("{FOLDER}/{name}.yaml"), None),
     };
-    let top = before.as_deref().map(top_comments).unwrap_or_default();
-    let text = format!("{top}{}", dashboard::write(board));
+    let text = comments::carried(before.as_deref().unwrap_or_default(), &dashboard::write(board));
     let checked = project.dashboard_of(&file, &text).map_err(|mistakes| {
         Error::invalid(format!("the dashboard has {}\n\n{mistakes}\n", mistakes.summary()))
             .hint("Nothing was written.")
@@ -637,12 +632,6 @@ pub fn save(workspace: &Workspace, board: &Dashboard, read: Option<&str>) -> Res
     let path = workspace.dir().join(&file);
     write(&path, &text, before.is_none())?;
     Ok(Saved { file, path, before })
-}
-
-/// The lines of comments a file begins with.
-fn top_comments(text: &str) -> String {
-    let lines = text.lines().take_while(|line| line.starts_with('#'));
-    lines.map(|line| format!("{line}\n")).collect()
 }
 
 fn write(path: &Path, text: &str, fresh: bool) -> Result<()> {

@@ -10,12 +10,13 @@ use argon2::{Argon2, PasswordHash, PasswordHasher, PasswordVerifier};
 use axum::http::{HeaderMap, StatusCode, header};
 use flywheel_base::{Error, Timestamp, digest, entropy, task};
 use flywheel_project::Project;
+use flywheel_project::resource::rule::Role;
 use flywheel_runtime::access::{Reader, Reading};
 use flywheel_state::{ApiToken, LoginSession, User};
 use serde::Serialize;
 
 use crate::app::App;
-use crate::gate::{Permission, Role};
+use crate::gate::{Allows as _, Permission};
 use crate::http::dashboards::LINK_SCOPE;
 use crate::problem::{Problem, Result};
 

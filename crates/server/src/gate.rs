@@ -14,6 +14,7 @@ use axum::http::{Method, Response, StatusCode, Uri};
 use axum::middleware::{self, Next};
 use axum::response::IntoResponse;
 use axum::routing::{MethodFilter, on};
+use flywheel_project::resource::rule::Role;
 use flywheel_runtime::access::Reader;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -84,60 +85,17 @@ impl Permission {
     }
 }
 
-/// What a user is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Role {
-    /// May do everything, and make owners.
-    Owner,
-    /// May do everything, but touch owners.
-    Admin,
-    /// Builds and runs the wheel.
-    Engineer,
-    /// Reads rows and makes dashboards.
-    Analyst,
-    /// Keeps the wheel running, without reading rows.
-    Operator,
-    /// Sees states.
-    Viewer,
-    /// A program that hands in events and asks for decisions.
-    Agent,
+/// What a role may do.
+pub trait Allows {
+    /// All that it may do.
+    fn permissions(self) -> &'static [Permission];
+
+    /// Whether it may do that.
+    fn may(self, permission: Permission) -> bool;
 }
 
-impl Role {
-    /// All of them, from the most to the least.
-    pub const ALL: [Self; 7] = [
-        Self::Owner,
-        Self::Admin,
-        Self::Engineer,
-        Self::Analyst,
-        Self::Operator,
-        Self::Viewer,
-        Self::Agent,
-    ];
-
-    /// The word in the API.
-    #[must_use]
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Owner => "owner",
-            Self::Admin => "admin",
-            Self::Engineer => "engineer",
-            Self::Analyst => "analyst",
-            Self::Operator => "operator",
-            Self::Viewer => "viewer",
-            Self::Agent => "agent",
-        }
-    }
-
-    /// The role of a word.
-    #[must_use]
-    pub fn of(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|role| role.word() == word)
-    }
-
-    /// What the role may do.
-    #[must_use]
-    pub fn permissions(self) -> &'static [Permission] {
+impl Allows for Role {
+    fn permissions(self) -> &'static [Permission] {
         use Permission::{Author, Decide, Ingest, Operate, Promote, Query, View};
         match self {
             Self::Owner | Self::Admin => &Permission::ALL,
@@ -149,9 +107,7 @@ impl Role {
         }
     }
 
-    /// Whether the role may do that.
-    #[must_use]
-    pub fn may(self, permission: Permission) -> bool {
+    fn may(self, permission: Permission) -> bool {
         self.permissions().contains(&permission)
     }
 }

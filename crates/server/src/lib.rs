@@ -2,17 +2,18 @@
 //!
 //! ```text
 //! wire ─► answer (id, headers) ─► gate (who, may they, audit) ─► http/* ─► runtime
-//!                                                             work (a thread) ─► runtime
+//!                                                             work (threads) ─► runtime
 //! ```
 //! Invariants: a route names what it takes to use it, or it does not compile (`gate`); an acknowledged event,
-//! decision or change is on disk; one thing at a time changes the project (`work`); a wrong request is answered
-//! with a problem that says what is wrong, never with a 500.
+//! decision or change is on disk; nothing changes the project beside what touches the same (`work`); a wrong request is
+//! answered with a problem that says what is wrong, never with a 500.
 
 mod answer;
 mod app;
 mod auth;
 mod feedback;
 mod gate;
+mod heavy;
 mod http;
 mod input;
 mod live;
@@ -25,6 +26,7 @@ mod wire;
 mod work;
 
 use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroUsize;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::thread;
@@ -38,7 +40,6 @@ use flywheel_connect::JournalEvents;
 use flywheel_runtime::{Workspace, events};
 use flywheel_state::ScheduleEvent;
 use tokio::net::TcpListener;
-use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
@@ -50,7 +51,7 @@ use crate::problem::Problem;
 pub use crate::app::WheelClock;
 #[doc(hidden)]
 pub use crate::gate::Routes;
-pub use crate::gate::{Access, Permission, Role, RouteInfo};
+pub use crate::gate::{Access, Allows, Permission, RouteInfo};
 pub use crate::tls::Tls;
 pub use crate::ui::has_pages;
 pub use crate::work::Rhythm;
@@ -72,6 +73,9 @@ pub struct Options {
     pub every: Option<Duration>,
     /// What turns of a virtual clock work for; a demo's shop.
     pub rhythm: Option<Box<dyn Rhythm>>,
+    /// How many things may be done to the project at once where they touch different tables; as many as its file says if
+    /// absent. With a rhythm, one.
+    pub workers: Option<NonZeroUsize>,
     /// Whether it is a demo.
     pub demo: bool,
     /// What makes connections secret; none, and they are not.
@@ -153,13 +157,22 @@ impl Server {
             listener.local_addr().map_err(|e| Error::internal("no address").caused_by(e))?;
         let scheme = if app.secure { "https" } else { "http" };
         app.workspace().serves_at(&format!("{scheme}://{address}"))?;
-        let (working, handle) = (Arc::clone(&app), Handle::current());
+        let (working, handle) = (Arc::clone(&app), app.heavy.handle()?);
         let (rhythm, tls) = (options.rhythm, options.tls.map(|tls| tls.0));
-        let worker = thread::Builder::new()
-            .name("flywheel-work".to_owned())
-            .stack_size(WORK_STACK_BYTES)
-            .spawn(move || work::work(&working, &handle, rhythm))
-            .map_err(|e| Error::exhausted("no thread for work").caused_by(e))?;
+        let mut rhythm = rhythm;
+        let mut workers = Vec::new();
+        for _ in 0..app.queue.workers().get() {
+            let (working, handle, rhythm) = (Arc::clone(&working), handle.clone(), rhythm.take());
+            let worker = thread::Builder::new()
+                .name("flywheel-work".to_owned())
+                .stack_size(WORK_STACK_BYTES)
+                .spawn(move || {
+                    heavy::stand_behind();
+                    work::work(&working, &handle, rhythm);
+                })
+                .map_err(|e| Error::exhausted("no thread for work").caused_by(e))?;
+            workers.push(worker);
+        }
         let accepted = tokio::join!(
             accept(&app, &listener, &router, tls),
             every(&app, options.every),
@@ -169,9 +182,11 @@ impl Server {
         );
         drop(listener);
         let ended = flywheel_base::task::compute(move || {
-            worker
-                .join()
-                .map_err(|_| Error::internal("the thread that does the work stopped unexpectedly"))
+            let ended: Vec<_> = workers.into_iter().map(thread::JoinHandle::join).collect();
+            match ended.iter().all(std::result::Result::is_ok) {
+                true => Ok(()),
+                false => Err(Error::internal("a thread that does the work stopped unexpectedly")),
+            }
         });
         // What takes longer is as safe as if the machine had stopped: nothing acknowledged is lost.
         match tokio::time::timeout(STOP_TIME, ended).await {

@@ -41,6 +41,8 @@ pub struct LakeOptions {
 #[derive(Clone, Debug)]
 pub struct Lake {
     shared: Arc<Shared>,
+    /// Where `now()` of its sessions comes from, if not from the clock it was opened with.
+    clock: Option<Arc<dyn Clock>>,
 }
 
 /// What a lake and its sessions share.
@@ -129,7 +131,14 @@ impl Lake {
         };
         let lanes = Mutex::new(BTreeMap::new());
         let shared = Shared { root, options, engine, base, around, lanes, notices };
-        Ok(Self { shared: Arc::new(shared) })
+        Ok(Self { shared: Arc::new(shared), clock: None })
+    }
+
+    /// The same lake, with the same lanes and memory, in whose sessions `now()` is what `clock` says. Commits keep the
+    /// time at which they are made.
+    #[must_use]
+    pub fn by(&self, clock: Arc<dyn Clock>) -> Self {
+        Self { shared: Arc::clone(&self.shared), clock: Some(clock) }
     }
 
     /// What was found and mended when the lake was opened; show it to a person.
@@ -187,7 +196,6 @@ impl Lake {
     /// table (any more). It takes no lock: later commits add files beside these.
     ///
     /// # Errors
-    /// [`flywheel_base::ErrorKind::Corrupt`] if a file of the version is gone,
     /// [`flywheel_base::ErrorKind::NotFound`] if the version is no longer kept.
     pub async fn frozen(&self, at: &Location, version: i64) -> Result<Option<Frozen>> {
         Box::pin(self.shared.lane(at).frozen(version)).await
@@ -271,7 +279,8 @@ impl Lake {
     /// # Errors
     /// None today; a catalog that cannot be used is refused here.
     pub fn session(&self, catalog: Catalog) -> Result<Session> {
-        Ok(Session::new(Arc::clone(&self.shared), catalog))
+        let clock = self.clock.as_ref().unwrap_or(&self.shared.options.clock);
+        Ok(Session::new(Arc::clone(&self.shared), catalog, Arc::clone(clock)))
     }
 }
 

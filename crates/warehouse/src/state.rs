@@ -66,6 +66,8 @@ pub struct Frozen {
     pub folder: PathBuf,
     /// The files, of the log and of rows. No file with such a name ever changes, but it may go away.
     pub files: Vec<FrozenFile>,
+    /// Data files that the version is read from and that are not there.
+    pub gone: Vec<String>,
 }
 
 /// A file of a table.

@@ -343,6 +343,16 @@ fn damage_is_told_before_and_after() {
     let warning = house.fails(1, &["backup", &into_text, "--allow-damage"]);
     assert!(warning.contains(&name), "{warning}");
     assert!(listed(&into)[0]["state"].as_str().unwrap().contains("damaged"));
+
+    // One that is gone costs nobody the backup of all the others.
+    fs::remove_file(data(&house.dir().join(".flywheel/lake"))).unwrap();
+    let complaint = house.fails(1, &["backup", &into_text]);
+    assert!(complaint.contains(&name) && complaint.contains("--allow-damage"), "{complaint}");
+    let warning = house.fails(1, &["backup", &into_text, "--allow-damage"]);
+    assert!(warning.contains(&name), "{warning}");
+    let rest = folder.path().join("rest");
+    restore(&into, &rest);
+    assert!(rest.join("flywheel.yaml").is_file());
 }
 
 #[test]

@@ -1,8 +1,7 @@
 //! Rules: what each reader sees at each door, and what is said where they do not fit.
 
 use axum::http::StatusCode;
-use flywheel_project::resource::rule::ReaderRole;
-use flywheel_server::Role;
+use flywheel_project::resource::rule::Role;
 use serde_json::{Value, json};
 
 use crate::house::House;
@@ -13,7 +12,7 @@ id,name,region,email,income
 1,Ada,north,ada@example.com,100
 2,Bo,north,bo@example.com,200
 3,Cy,south,hidden-cy@example.com,0
-4,Di,south,hidden-di@example.com,4712
+4,Di,south,hidden-di@example.com,471247124
 ";
 
 const RULE: &str = "\
@@ -201,6 +200,11 @@ async fn doors(served: &Served, who: &As, more: &str) -> Vec<(String, StatusCode
         "explain verbose select * from raw.customers where email > 'h'",
         "select * from system.profiles where \"table\" = 'raw.customers'",
         "select * from metrics.customers",
+        "select * from system.profiles",
+        "select * from system.quality_results",
+        "select * from system.events",
+        "select * from system.quarantine",
+        "select * from system.link_audit",
     ] {
         let answer = served.post(who, &sql, &query(text)).await;
         told.push((
@@ -222,9 +226,14 @@ async fn doors(served: &Served, who: &As, more: &str) -> Vec<(String, StatusCode
         "/v1/assets/raw.customers/sample",
         "/v1/assets/marts.stored/sample",
         "/v1/assets/raw.customers/profile",
+        "/v1/assets/marts.current/profile",
         "/v1/assets/raw.customers",
         "/v1/sql/schema",
         "/v1/quarantine",
+        "/v1/quality",
+        "/v1/quality/regions",
+        "/v1/quality/regions/failing",
+        "/v1/search?q=customers",
     ] {
         let answer = served.get(who, &format!("{path}{more}")).await;
         told.push((
@@ -246,16 +255,40 @@ async fn doors(served: &Served, who: &As, more: &str) -> Vec<(String, StatusCode
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_hidden_comes_out_at_any_door_of_the_server() {
     let house = shop();
-    house.ok(&["profile", "raw.customers"]);
+    // Samples, profiles and events tell of rows, also by way of a view and of the connection.
+    let check = "checks: [{metric: invalidValues, column: region, arguments: {validValues: [north]}, mustBe: 0, severity: warn}]\n";
+    house
+        .write("quality/regions.yaml", format!("quality: regions\ntable: ref('current')\n{check}"))
+        .write(
+            "quality/file.yaml",
+            format!("quality: file\nconnection: files\nstream: {{path: customers.csv}}\n{check}"),
+        )
+        .write("connections/log.yaml", "connection: log\ntype: journal\noptions: {path: log}\n")
+        .write(
+            "syncs/visits.yaml",
+            "sync: visits\nconnection: log\nstreams:\n  - {stream: seen, options: {topic: visits}, to: raw.visits, \
+             read: incremental, write: append}\n",
+        )
+        .write(
+            "access/visits.yaml",
+            "rule: visits\ntables: [raw.visits]\nask: x@shop.example\nreaders: [{roles: [owner]}]\n",
+        );
+    house.ok(&["check"]);
+    house.ok(&["quality", "run"]);
+    house.ok(&["profile", "raw.customers", "marts.current"]);
     let served = Served::new(house).await;
     let owner = served.owner().await;
+    let visit = json!({"who": "hidden-visitor"});
+    let taken = served.post(&owner, "/v1/events?topic=visits", &visit).await;
+    assert_eq!(taken.status, StatusCode::OK, "{}", taken.json());
     let analyst = served.user(&owner, Role::Analyst).await;
     let token = served.token(&analyst, &["query", "view"]).await;
     let admin = served.user(&owner, Role::Admin).await;
     let whole = doors(&served, &owner, "").await;
-    let hidden =
-        |text: &str| text.contains("hidden-") || text.contains("4712") || text.contains("ada@");
-    assert!(whole.iter().filter(|(_, _, text)| hidden(text)).count() > 8, "{whole:#?}");
+    let hidden = |text: &str| {
+        text.contains("hidden-") || text.contains("471247124") || text.contains("ada@")
+    };
+    assert!(whole.iter().filter(|(_, _, text)| hidden(text)).count() > 12, "{whole:#?}");
     for (who, more) in [
         (&analyst, ""),
         (&token, ""),
@@ -330,8 +363,62 @@ async fn looking_through_other_eyes_takes_a_permission_and_leaves_a_trace() {
 }
 
 #[test]
-fn rules_and_the_server_know_the_same_roles() {
-    let ours: Vec<&str> = Role::ALL.into_iter().map(Role::word).collect();
-    let rules: Vec<&str> = ReaderRole::ALL.into_iter().map(ReaderRole::word).collect();
-    assert_eq!(ours, rules);
+fn a_model_that_is_edited_or_removed_opens_nothing_that_it_made() {
+    let house = shop();
+    let sql = "select * from marts.stored";
+    for text in [Some("{{ config(materialized='table') }} select 1 as id"), None] {
+        match text {
+            Some(text) => drop(house.write("models/marts/stored.sql", text)),
+            None => std::fs::remove_file(house.path("models/marts/stored.sql")).unwrap(),
+        }
+        let complaint = house.fails(2, &["sql", sql, "--as", "kim"]);
+        assert!(complaint.contains("it is made of raw.customers"), "{complaint}");
+        assert_eq!(house.cell("select count(*) from marts.stored"), "4");
+    }
+    // What is made of other things is open once it is.
+    house.write("models/marts/stored.sql", "{{ config(materialized='table') }} select 1 as id");
+    house.ok(&["build"]);
+    let seen = house.ok(&["sql", sql, "--as", "kim", "--output", "csv"]);
+    assert_eq!(seen, "id\n1\n");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn how_many_rows_there_are_is_for_who_sees_all_of_them() {
+    let house = shop();
+    let served = Served::new(house).await;
+    let owner = served.owner().await;
+    let analyst = served.user(&owner, Role::Analyst).await;
+    let counts = async |who: &As| {
+        let search = served.get(who, "/v1/search?q=raw").await.json();
+        let found = |name: &str| {
+            let mut items = search["items"].as_array().unwrap().iter();
+            items.find(|item| item["name"] == name).unwrap()["rows"].clone()
+        };
+        let status = served.get(who, "/v1/status").await.json();
+        let landed = status["landed"].as_array().unwrap();
+        let landed = landed.iter().find(|one| one["name"] == "raw.customers").unwrap();
+        let models = served.get(who, "/v1/models").await.json();
+        let mut models = models["items"].as_array().unwrap().iter();
+        let stored = models.find(|one| one["name"] == "marts.stored").unwrap();
+        let asset = served.get(who, "/v1/assets/raw.customers").await.json();
+        let sql = "select rows from system.tables where name = 'raw.customers' union all \
+                   select rows from system.assets where name = 'raw.customers'";
+        let tables = served.post(who, "/v1/sql", &json!({"sql": sql})).await.json();
+        let cells = tables["rows"].as_array().unwrap();
+        vec![
+            found("raw.orders"),
+            found("raw.customers"),
+            landed["rows"].clone(),
+            stored["rows"].clone(),
+            asset["rows"].clone(),
+            asset["known"]["rows"].clone(),
+            cells[0][0].clone(),
+            cells[1][0].clone(),
+        ]
+    };
+    let (four, none) = (json!(4), Value::Null);
+    let all = [json!(3)].into_iter().chain(std::iter::repeat_n(four, 7)).collect::<Vec<_>>();
+    assert_eq!(counts(&owner).await, all);
+    let seen = [json!(3)].into_iter().chain(std::iter::repeat_n(none, 7)).collect::<Vec<_>>();
+    assert_eq!(counts(&analyst).await, seen);
 }

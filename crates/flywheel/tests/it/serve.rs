@@ -7,8 +7,9 @@ use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{Request, StatusCode, header};
 use flywheel_base::Clock;
+use flywheel_project::resource::rule::Role;
 use flywheel_runtime::{Access as Open, Workspace};
-use flywheel_server::{Access, Options, Permission, Role, Server, WheelClock};
+use flywheel_server::{Access, Allows as _, Options, Permission, Server, WheelClock};
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
@@ -21,6 +22,7 @@ pub(crate) struct Served {
     house: House,
     server: Server,
     router: Router,
+    clock: Arc<WheelClock>,
 }
 
 /// What a request is sent with.
@@ -50,9 +52,9 @@ impl Served {
         let clock = Arc::new(WheelClock::real());
         let shared: Arc<dyn Clock> = Arc::<WheelClock>::clone(&clock);
         let workspace = Workspace::open(&house.dir(), Open::Write, shared).await.unwrap();
-        let server = Server::new(workspace, clock, Options::default()).unwrap();
+        let server = Server::new(workspace, Arc::clone(&clock), Options::default()).unwrap();
         let router = server.router();
-        Self { house, server, router }
+        Self { house, server, router, clock }
     }
 
     async fn raw(&self, request: Request<Body>) -> Answer {
@@ -659,11 +661,51 @@ async fn what_somebody_just_did_counts_in_the_next_recommendation_also_after_a_r
     assert_eq!((&known["known"], &known["since_fit"]), (&json!(true), &json!(1)));
     assert!(known["items"][0]["reason"].as_str().unwrap().contains("i1"), "{known}");
 
-    let Served { house, server, router } = served;
+    let Served { house, server, router, .. } = served;
     drop((server, router));
     let served = Served::new(house).await;
     assert_eq!(served.get(&owner, path).await.json(), after);
     assert_eq!(served.get(&owner, stranger).await.json(), known);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_decided_is_answered_again_and_sent_once_however_late_it_is_asked_for() {
+    let house = House::new();
+    house
+        .write("data/units.csv", "unit_id\nu1\nu2\n")
+        .write("connections/files.yaml", "connection: files\ntype: csv\noptions: {folder: data}\n")
+        .write("syncs/units.yaml", "sync: units\nconnection: files\nstreams:\n  - {stream: units, options: {path: units.csv}, read: full, write: replace}\n")
+        .write("actions/offers.yaml", "action: offers\ntype: file\noptions: {path: out/offers.jsonl}\n")
+        .write(
+            "policies/offer.yaml",
+            "policy: offer\nevery: 300d\naudience: select unit_id from {{ source('raw', 'units') }}\n\
+             choose: {candidates: [{name: a}]}\nholdout: 0%\naction: offers\n",
+        );
+    house.ok(&["sync"]);
+    let asked = |key: &str| json!({"policy": "offer", "unit": "u1", "request_id": key});
+    let served = Served::new(house).await;
+    served.clock.hold(flywheel_base::Timestamp::parse("2024-05-01").unwrap());
+    let owner = served.owner().await;
+    let first = served.post(&owner, "/v1/decide", &asked("k")).await;
+    assert_eq!(first.status, StatusCode::OK, "{}", first.json());
+    // A policy that is paused decides nothing new; what it decided stays so.
+    served.post(&owner, "/v1/policies/offer/pause", &json!({})).await;
+    assert_eq!(served.post(&owner, "/v1/decide", &asked("k")).await.json(), first.json());
+    let blocked = served.post(&owner, "/v1/decide", &asked("other")).await;
+    assert_eq!(blocked.status, StatusCode::CONFLICT, "{}", blocked.json());
+    served.post(&owner, "/v1/policies/offer/resume", &json!({})).await;
+    let Served { house, server, router, .. } = served;
+    drop((server, router));
+
+    // It is delivered, and after a month the outbox does not know any more that it was.
+    house.ok(&["turn", "--replay", "2024-05-02"]);
+    house.ok(&["turn", "--replay", "2024-06-20"]);
+    let served = Served::new(house).await;
+    served.clock.hold(flywheel_base::Timestamp::parse("2024-06-21").unwrap());
+    let again = served.post(&owner, "/v1/decide", &asked("k")).await;
+    assert_eq!(again.json(), first.json());
+    let waiting = served.get(&owner, "/v1/actions?status=pending").await.json();
+    assert_eq!(waiting["items"], json!([]), "it would leave again");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -1069,7 +1111,7 @@ fn with_dashboard(readers: &str) -> House {
     house.write(
         "dashboards/sales.yaml",
         format!(
-            "# Sales.\ndashboard: sales\nreaders: {readers}\nfilters: {{time: {{days: 28}}, dimensions: [country]}}\ntiles:\n  - {{tile: revenue, metrics: [revenue]}}\n  - {{tile: lands, metrics: revenue, by: country}}\n\
+            "# Sales.\ndashboard: sales # its name\nreaders: {readers}\nfilters: {{time: {{days: 28}}, dimensions: [country]}}\ntiles:\n  # Without tax.\n  - {{tile: revenue, metrics: [revenue]}} # net\n  - {{tile: lands, metrics: revenue, by: country}}\n\
              \x20 - tile: query\n    sql: select count(*) as n from {{{{ ref('orders') }}}} where {{{{ var('filters') }}}}\n    filters: {{time: ordered_at, country: country}}\n"
         ),
     );
@@ -1137,7 +1179,8 @@ async fn a_dashboard_is_written_whole_checked_and_never_over_anothers_change() {
     let kept = served.send(&owner, "PATCH", path, change.to_string()).await;
     assert_eq!(kept.status, StatusCode::OK, "{}", kept.json());
     let text = served.house.read("dashboards/sales.yaml");
-    assert!(text.starts_with("# Sales.\ndashboard: sales\n"), "{text}");
+    assert!(text.starts_with("# Sales.\ndashboard: sales  # its name\n"), "{text}");
+    assert!(text.contains("  # Without tax.\n  - tile: revenue  # net\n"), "{text}");
     served.house.ok(&["check"]);
     let again = served.send(&owner, "PATCH", path, change.to_string()).await;
     assert_eq!(again.status, StatusCode::CONFLICT, "the version is an old one: {}", again.json());

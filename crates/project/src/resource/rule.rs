@@ -27,8 +27,9 @@ pub struct Rule {
     /// Who sees what. The first entry that names a reader decides for them; whom no entry names sees
     /// nothing.
     pub readers: Vec<Readers>,
-    /// Stored tables made of these that hold nothing the rule hides, such as sums by day: everybody reads
-    /// them. Without it such a table is refused to those who may not see all it was made of.
+    /// Stored tables made of these that hold nothing this rule hides, such as sums by day: everybody reads
+    /// them, unless another rule hides what they were made of. Without it such a table is refused to those who
+    /// may not see all it was made of.
     #[serde(default)]
     pub cleared: Vec<String>,
 }
@@ -42,7 +43,7 @@ pub struct Readers {
     pub everybody: bool,
     /// Users with one of these roles.
     #[serde(default)]
-    pub roles: Vec<ReaderRole>,
+    pub roles: Vec<Role>,
     /// Members of one of these groups, which `flywheel.yaml` declares.
     #[serde(default)]
     pub groups: Vec<String>,
@@ -83,21 +84,21 @@ impl Readers {
     }
 }
 
-/// The role of a user of the server.
+/// What a user of the server is.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, Serialize, JsonSchema,
 )]
 #[serde(rename_all = "kebab-case")]
-pub enum ReaderRole {
+pub enum Role {
     /// May do everything, and make owners.
     Owner,
     /// May do everything, but touch owners.
     Admin,
     /// Builds and runs the wheel.
     Engineer,
-    /// Reads rows.
+    /// Reads rows and makes dashboards.
     Analyst,
-    /// Keeps the wheel running.
+    /// Keeps the wheel running, without reading rows.
     Operator,
     /// Sees states.
     Viewer,
@@ -105,7 +106,7 @@ pub enum ReaderRole {
     Agent,
 }
 
-impl ReaderRole {
+impl Role {
     /// All of them, from the most to the least.
     pub const ALL: [Self; 7] = [
         Self::Owner,
@@ -129,6 +130,12 @@ impl ReaderRole {
             Self::Viewer => "viewer",
             Self::Agent => "agent",
         }
+    }
+
+    /// The role of a word.
+    #[must_use]
+    pub fn of(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|role| role.word() == word)
     }
 }
 

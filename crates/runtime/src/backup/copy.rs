@@ -126,19 +126,18 @@ fn one(file: &Wanted, to: &Path, earlier: Option<(&Path, &Entry)>) -> Result<Cop
         }));
     }
     let failed = |error| Error::io("read", &file.from, error);
-    let meta = match fs::metadata(&file.from) {
+    let mut meta = match fs::metadata(&file.from) {
         Ok(meta) => meta,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             return Ok(Copied::Gone(file.path.clone()));
         }
         Err(error) => return Err(failed(error)),
     };
-    let modified = modified(&meta);
-    let entry = |bytes, digest| Entry {
+    let entry = |meta: &fs::Metadata, bytes, digest| Entry {
         path: file.path.clone(),
         bytes,
         digest,
-        modified,
+        modified: modified(meta),
         mode: meta.mode() & 0o7777,
         link: None,
     };
@@ -146,11 +145,11 @@ fn one(file: &Wanted, to: &Path, earlier: Option<(&Path, &Entry)>) -> Result<Cop
         let same = known.bytes == meta.len()
             && match &file.digest {
                 Some(digest) => *digest == known.digest,
-                None => known.modified == modified,
+                None => known.modified == modified(&meta),
             };
         // Another file system, or too many links: it is copied then.
         if same && link_to(&folder.join(&file.path), &target).is_ok() {
-            return Ok(Copied::Done(entry(known.bytes, known.digest.clone())));
+            return Ok(Copied::Done(entry(&meta, known.bytes, known.digest.clone())));
         }
     }
     // What an earlier attempt left is taken if it is what was committed.
@@ -159,12 +158,13 @@ fn one(file: &Wanted, to: &Path, earlier: Option<(&Path, &Entry)>) -> Result<Cop
         && there.len() == meta.len()
         && hex_of_file(&target)? == *digest
     {
-        return Ok(Copied::Done(entry(meta.len(), digest.clone())));
+        return Ok(Copied::Done(entry(&meta, meta.len(), digest.clone())));
     }
     let mut reads = 0;
     loop {
         reads += 1;
-        let (bytes, digest) = match through(&file.from, &target, meta.mode() & 0o7777, modified) {
+        let (mode, before) = (meta.mode() & 0o7777, modified(&meta));
+        let (bytes, digest) = match through(&file.from, &target, mode, before) {
             Ok(done) => done,
             Err(error) if error.kind() == flywheel_base::ErrorKind::NotFound => {
                 return Ok(Copied::Gone(file.path.clone()));
@@ -173,7 +173,7 @@ fn one(file: &Wanted, to: &Path, earlier: Option<(&Path, &Entry)>) -> Result<Cop
         };
         if let Some(expected) = &file.digest {
             let whole = *expected == digest;
-            let entry = entry(bytes, digest);
+            let entry = entry(&meta, bytes, digest);
             return Ok(if whole { Copied::Done(entry) } else { Copied::Damaged(entry) });
         }
         // What only grows is right up to any byte; what is written anew is read again.
@@ -184,10 +184,11 @@ fn one(file: &Wanted, to: &Path, earlier: Option<(&Path, &Entry)>) -> Result<Cop
             }
             Err(error) => return Err(failed(error)),
         };
-        let calm = after.ino() == meta.ino() && self::modified(&after) == modified;
+        let calm = after.ino() == meta.ino() && modified(&after) == before;
         if calm || reads >= READS_MAX || (after.ino() == meta.ino() && after.len() > bytes) {
-            return Ok(Copied::Done(entry(bytes, digest)));
+            return Ok(Copied::Done(entry(&meta, bytes, digest)));
         }
+        meta = after;
     }
 }
 

@@ -124,8 +124,14 @@ pub async fn make(
             Copied::Gone(path) => in_lake.contains(path),
             _ => false,
         });
+        let gone: Vec<String> = frozen.iter().flat_map(gone_from).collect();
+        // A newer version may not need them.
+        let lost = lost || (!gone.is_empty() && attempt < ATTEMPTS_MAX);
         match lost {
-            false => break (manifest, done),
+            false => {
+                manifest.damaged = gone;
+                break (manifest, done);
+            }
             // Maintenance removed files of versions that were frozen: freeze what is there now.
             true if attempt < ATTEMPTS_MAX => {}
             true => {
@@ -164,14 +170,14 @@ pub async fn make(
 
 fn damage(damaged: &[String]) -> Error {
     Error::corrupt(format!(
-        "{} of the lake's files {} not what was committed:\n  {}",
+        "{} of the lake's files {} not there or not what was committed:\n  {}",
         damaged.len(),
         if damaged.len() == 1 { "is" } else { "are" },
         damaged.join("\n  ")
     ))
     .hint(
-        "Restore those tables from an earlier backup or make them again. With --allow-damage the backup is made with \
-         the files as they are.",
+        "Restore those tables from an earlier backup or make them again. With --allow-damage the backup is made of what \
+         is there.",
     )
 }
 
@@ -321,6 +327,11 @@ fn lake_files(table: &Frozen) -> impl Iterator<Item = Wanted> {
         fixed: true,
         link: None,
     })
+}
+
+/// Files that the table should have and has not.
+fn gone_from(table: &Frozen) -> impl Iterator<Item = String> {
+    table.gone.iter().map(|name| format!("{LAKE}/{}/{name}", table.location))
 }
 
 fn shared(files: &[Entry], known: &[Entry]) -> u64 {

@@ -129,12 +129,3 @@ fn lines_of_a_split_are_those_of_the_largest_values() {
     assert!(values(&held.project, board, "customer.segment").is_ok());
     assert!(values(&held.project, board, "city").is_err());
 }
-
-#[test]
-fn comments_that_a_page_would_lose_are_counted() {
-    assert_eq!(
-        comments("# kept\n# too\ndashboard: a\n# one\ntiles: [] # not a line\n  # two\n"),
-        2
-    );
-    assert_eq!(top_comments("# kept\ndashboard: a\n# one\n"), "# kept\n");
-}

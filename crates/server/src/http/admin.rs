@@ -6,6 +6,7 @@ use axum::Extension;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
+use flywheel_project::resource::rule::Role;
 use flywheel_runtime::access;
 use flywheel_state::{ApiToken, User};
 use schemars::JsonSchema;
@@ -15,7 +16,7 @@ use serde_json::{Value, json};
 use super::{done, items, json_of};
 use crate::app::App;
 use crate::auth::{self, Caller};
-use crate::gate::{Access, Permission, Role, Routes};
+use crate::gate::{Access, Permission, Routes};
 use crate::input::{Asked, Input, Place, counted};
 use crate::problem::{Problem, Result};
 

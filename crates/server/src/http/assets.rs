@@ -9,7 +9,7 @@ use axum::response::Response;
 use flywheel_base::{Error, ErrorKind, Result as BaseResult, Timestamp, suggest};
 use flywheel_project::Project;
 use flywheel_project::graph::{NodeId, NodeKind};
-use flywheel_runtime::access::Reading;
+use flywheel_runtime::access::{Limits, Reading};
 use flywheel_runtime::catalogue::{collect, health_sql};
 use flywheel_runtime::profile::{Profile, profile};
 use flywheel_runtime::{Workspace, system};
@@ -231,12 +231,18 @@ async fn described(workspace: &Workspace, name: &str, reading: &Reading) -> Base
         }
     };
     let mut answer = json!(asset);
-    let more = table(workspace, asset, reading).await?;
+    let limits = reading.limits_now(workspace).await?;
+    let more = table(workspace, asset, reading, &limits).await?;
     if let (Value::Object(answer), Value::Object(more)) = (&mut answer, more) {
         answer.insert("upstream".to_owned(), json!(neighbours(true)));
         answer.insert("downstream".to_owned(), json!(neighbours(false)));
         answer.extend(more);
-        let known = catalogue.assets.iter().find(|one| super::search::name_of(one) == asset.name);
+        let mut known =
+            catalogue.assets.iter().find(|one| super::search::name_of(one) == asset.name).cloned();
+        if let Some(known) = known.as_mut().filter(|known| limits.uncounted.contains(&known.name)) {
+            (known.rows, known.size_bytes) = (None, None);
+        }
+        let known = known.as_ref();
         answer.insert("known".to_owned(), json!(known));
         answer.insert("health_sql".to_owned(), json!(known.map(health_sql)));
         answer.insert("currency".to_owned(), json!(catalogue.currency));
@@ -250,7 +256,12 @@ async fn described(workspace: &Workspace, name: &str, reading: &Reading) -> Base
 }
 
 /// What a table has that other assets do not.
-async fn table(workspace: &Workspace, asset: &Asset, reading: &Reading) -> BaseResult<Value> {
+async fn table(
+    workspace: &Workspace,
+    asset: &Asset,
+    reading: &Reading,
+    limits: &Limits,
+) -> BaseResult<Value> {
     let project = &workspace.project;
     let model = asset
         .node
@@ -282,18 +293,10 @@ async fn table(workspace: &Workspace, asset: &Asset, reading: &Reading) -> BaseR
     let there = table.as_ref().is_some_and(|name| catalog.contains(name));
     let mut denied = None;
     // How many rows there are is for those who see all of them.
-    let mut all_rows = true;
+    let all_rows = !limits.uncounted.contains(&asset.name);
     if there {
-        let sights = reading.sights(workspace, &catalog)?;
-        all_rows = table.is_none_or(|name| match sights.get(&name).map(|sight| &sight.seen) {
-            None => true,
-            Some(Seen::Nothing) => false,
-            Some(Seen::Part { rows, .. }) => rows.is_empty(),
-        });
         let mut seen = catalog;
-        for (name, sight) in sights {
-            seen.limit(&name, sight);
-        }
+        reading.limit(workspace, &mut seen)?;
         let session = workspace.lake.session(seen)?;
         let query = session.query(&format!("select * from {}", rows::quoted(&asset.name))).await;
         let schema = match query {
@@ -318,7 +321,7 @@ async fn table(workspace: &Workspace, asset: &Asset, reading: &Reading) -> BaseR
     let landed_by = source.and_then(|source| source.landed_by.clone());
     Ok(json!({
         "columns": columns, "denied": denied, "rows": known.0.filter(|_| all_rows), "version": known.1, "updated_at": known.2, "exists": there,
-        "tests": tests(workspace, asset).await?, "freshness": freshness(workspace, asset).await?, "sql": sql, "landed_by": landed_by,
+        "tests": tests(workspace, asset, reading, limits).await?, "freshness": freshness(workspace, asset).await?, "sql": sql, "landed_by": landed_by,
     }))
 }
 
@@ -347,7 +350,12 @@ async fn facts(
 }
 
 /// The tests of an asset, with what became of each when it was last run.
-async fn tests(workspace: &Workspace, asset: &Asset) -> BaseResult<Vec<Value>> {
+async fn tests(
+    workspace: &Workspace,
+    asset: &Asset,
+    reading: &Reading,
+    limits: &Limits,
+) -> BaseResult<Vec<Value>> {
     let Some(id) = &asset.node else { return Ok(Vec::new()) };
     let project = &workspace.project;
     let declared = match id.kind {
@@ -357,7 +365,7 @@ async fn tests(workspace: &Workspace, asset: &Asset) -> BaseResult<Vec<Value>> {
     };
     let builds = newest_builds(workspace)?;
     // Promises about a landed table are judged when it lands, not when models are built.
-    let promised: BTreeMap<String, Value> = super::quality::last(workspace)
+    let promised: BTreeMap<String, Value> = super::quality::last(workspace, reading)
         .await?
         .into_iter()
         .map(|((quality, check), last)| (Project::quality_test(&quality, &check), last))
@@ -372,7 +380,8 @@ async fn tests(workspace: &Workspace, asset: &Asset) -> BaseResult<Vec<Value>> {
         }
         let (outcome, at) = last_outcome(&builds, &test.name).unzip();
         let part = |key: &str| outcome.and_then(|outcome| outcome.get(key).cloned());
-        json!({"name": test.name, "status": part("status"), "failures": part("failures"), "at": at.map(|at| at.to_string())})
+        let failures = part("failures").filter(|_| !limits.hidden.contains(&asset.name));
+        json!({"name": test.name, "status": part("status"), "failures": failures, "at": at.map(|at| at.to_string())})
     });
     Ok(shown.collect())
 }
@@ -413,22 +422,24 @@ async fn freshness(workspace: &Workspace, asset: &Asset) -> BaseResult<Value> {
 async fn shown(workspace: &Workspace, name: &str, reading: &Reading) -> BaseResult<Value> {
     let Some(kept) = workspace.store.profile(name)? else { return Ok(Value::Null) };
     let mut profile = Profile::kept(&kept)?;
-    let sights = reading.sights(workspace, &workspace.catalog().await?)?;
-    let sight = TableName::parse(name).ok().and_then(|name| sights.get(&name).cloned());
+    let limits = reading.limits_now(workspace).await?;
+    let sight = TableName::parse(name).ok().and_then(|name| limits.sights.get(&name).cloned());
+    let denied = |ask: String| {
+        let said = format!("the profile of {name} tells of what is not for you");
+        Error::new(ErrorKind::Denied, said).hint(ask)
+    };
     // What all rows hold says something of each of them.
     let veiled: Vec<String> = match sight.map(|sight| (sight.seen, sight.ask)) {
+        // A view over hidden rows has a profile of all of them.
+        None if limits.hidden.contains(name) => {
+            return Err(denied("Ask whoever keeps the project's rules.".to_owned()));
+        }
         None => Vec::new(),
         Some((Seen::Part { rows, masks, hidden }, _)) if rows.is_empty() => {
             profile.columns.retain(|column| !hidden.contains(&column.name));
             masks.into_keys().collect()
         }
-        Some((_, ask)) => {
-            return Err(Error::new(
-                ErrorKind::Denied,
-                format!("the profile of {name} tells of rows that are not for you"),
-            )
-            .hint(ask));
-        }
+        Some((_, ask)) => return Err(denied(ask)),
     };
     let catalogue = Box::pin(collect(workspace)).await?;
     let known = catalogue.assets.iter().find(|asset| asset.is_table && asset.name == name);

@@ -18,7 +18,7 @@ use super::admin::{shown_token, visible};
 use super::{done, items, json_of};
 use crate::app::App;
 use crate::auth::{self, Caller};
-use crate::gate::{Access, Noted, Permission, Routes};
+use crate::gate::{Access, Allows as _, Noted, Permission, Routes};
 use crate::input::{Asked, Input, Place};
 use crate::live::Live;
 use crate::problem::{Problem, Result};
@@ -393,8 +393,10 @@ async fn change(
 async fn kept(app: &Arc<App>, board: Dashboard, read: Option<String>) -> Result<Response> {
     let name = board.dashboard.clone();
     let (shared, wanted) = (Arc::clone(app), read.clone());
-    let _turn = app.writing.lock().await;
-    let kept = app.with(move |workspace| async move {
+    let kept = app.with(move |_| async move {
+        // Held here, since the work goes on when whoever asked has left.
+        let _turn = shared.writing.lock().await;
+        let workspace = shared.workspace();
         let saved = dashboard::save(&workspace, &board, wanted.as_deref())?;
         if let Err(error) = reload(&shared).await {
             saved.undo()?;
@@ -426,8 +428,9 @@ async fn remove(
     Asked(read): Asked<Version>,
 ) -> Result<Response> {
     let (name, shared) = (place.name(), Arc::clone(&app));
-    let _turn = app.writing.lock().await;
-    let file = app.with(move |workspace| async move {
+    let file = app.with(move |_| async move {
+        let _turn = shared.writing.lock().await;
+        let workspace = shared.workspace();
         let removed = dashboard::remove(&workspace, &name, &read.version)?;
         if let Err(error) = reload(&shared).await {
             removed.undo()?;

@@ -8,14 +8,14 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, header};
 use axum::response::Response;
-use flywheel_base::digest;
+use flywheel_base::{Error, digest};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::json_of;
-use crate::app::App;
+use crate::app::{App, ended};
 use crate::auth::Caller;
 use crate::feedback;
 use crate::gate::{Access, Permission, Routes};
@@ -169,11 +169,22 @@ async fn take(
     }
     let accepted = messages.len();
     let told = feedback::told(&app.workspace(), topic, &messages, app.machine_now());
-    let appended = app.events.append(topic, key.as_deref(), messages).await?;
-    app.fresh.remember(told, appended.first_offset);
-    if !appended.repeated {
-        app.stats.events.fetch_add(accepted as u64, Ordering::Relaxed);
-    }
+    let (shared, into) = (Arc::clone(app), topic.to_owned());
+    // What was handed over is written also if the sender leaves before the answer: then it is remembered as well.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "awaited below; without a sender it ends with the write it waits for, and a set would cancel it"
+    )]
+    let written = tokio::spawn(async move {
+        let appended = shared.events.append(&into, key.as_deref(), messages).await?;
+        // What was taken before was remembered then, or is read from the journal.
+        if !appended.repeated {
+            shared.fresh.remember(told, appended.first_offset);
+            shared.stats.events.fetch_add(accepted as u64, Ordering::Relaxed);
+        }
+        Ok::<_, Error>(appended)
+    });
+    let appended = written.await.map_err(|_| ended("taking events"))??;
     app.stats.events_rejected.fetch_add(rejected.len() as u64, Ordering::Relaxed);
     let shown = rejected
         .iter()

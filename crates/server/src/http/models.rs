@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::extract::State;
 use axum::response::Response;
 use flywheel_base::{Result as BaseResult, suggest};
 use flywheel_project::graph::{NodeId, NodeKind};
 use flywheel_project::model::Model;
 use flywheel_runtime::Workspace;
+use flywheel_runtime::access::Limits;
 use flywheel_state::Task;
 use flywheel_transform::{lineage, model_columns};
 use serde_json::{Value, json};
@@ -15,6 +17,7 @@ use serde_json::{Value, json};
 use super::assets::{asset_name, last_outcome, newest_builds};
 use super::{items, json_of};
 use crate::app::App;
+use crate::auth::Caller;
 use crate::gate::{Access, Permission, Routes};
 use crate::input::Place;
 use crate::problem::{Problem, Result};
@@ -36,6 +39,7 @@ async fn shown(
     model: &Model,
     blocked: &[String],
     builds: &[Task],
+    limits: &Limits,
 ) -> BaseResult<Value> {
     let name = model.relation();
     let build = workspace.store.build(&name)?;
@@ -46,6 +50,7 @@ async fn shown(
         },
         None => None,
     };
+    let rows = rows.filter(|_| !limits.uncounted.contains(&name));
     let status = match &build {
         _ if blocked.contains(&name) => "blocked",
         Some(_) => "published",
@@ -65,21 +70,30 @@ async fn shown(
     }))
 }
 
-async fn models(State(app): State<Arc<App>>) -> Result<Response> {
-    let found = app.with(|workspace| async move {
+async fn models(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+) -> Result<Response> {
+    let reading = caller.reading(&app.workspace().project);
+    let found = app.with(move |workspace| async move {
+        let limits = reading.limits_now(&workspace).await?;
         let blocked = flywheel_runtime::status::blocked(&workspace)?;
         let builds = newest_builds(&workspace)?;
         let mut all = Vec::new();
         for model in workspace.project.models.values() {
-            all.push(shown(&workspace, model, &blocked, &builds).await?);
+            all.push(shown(&workspace, model, &blocked, &builds, &limits).await?);
         }
         Ok(all)
     });
     items(&found.await?)
 }
 
-async fn model(State(app): State<Arc<App>>, place: Place) -> Result<Response> {
-    let name = place.name();
+async fn model(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    place: Place,
+) -> Result<Response> {
+    let (name, reading) = (place.name(), caller.reading(&app.workspace().project));
     let workspace = app.workspace();
     let models = &workspace.project.models;
     let found = models.values().find(|model| model.relation() == name || model.name == name);
@@ -91,7 +105,8 @@ async fn model(State(app): State<Arc<App>>, place: Place) -> Result<Response> {
     let answer = app.with(move |workspace| async move {
         let blocked = flywheel_runtime::status::blocked(&workspace)?;
         let builds = newest_builds(&workspace)?;
-        let mut answer = shown(&workspace, &found, &blocked, &builds).await?;
+        let limits = reading.limits_now(&workspace).await?;
+        let mut answer = shown(&workspace, &found, &blocked, &builds, &limits).await?;
         let id = NodeId::new(NodeKind::Model, found.name.clone());
         let graph = &workspace.project.graph;
         let compiled = lineage(&workspace.project)?

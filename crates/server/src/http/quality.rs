@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::Extension;
 use axum::extract::State;
 use axum::response::Response;
-use flywheel_base::{Error, Result as BaseResult};
+use flywheel_base::{Error, ErrorKind, Result as BaseResult};
 use flywheel_project::quality::check_names;
 use flywheel_project::{Diagnostics, SourceFile, odcs, yaml};
 use flywheel_runtime::access::Reading;
@@ -57,18 +57,31 @@ fn objects(table: rows::Table) -> Vec<Map<String, Value>> {
     table.rows.into_iter().map(|row| names.iter().cloned().zip(row).collect()).collect()
 }
 
-/// The last result of every check, by quality file and check.
-pub(super) async fn last(workspace: &Workspace) -> BaseResult<BTreeMap<(String, String), Value>> {
+/// Results, as far as `reading` may see them: figures of what is not seen are left out.
+async fn results(
+    workspace: &Workspace,
+    reading: &Reading,
+    sql: &str,
+    count: usize,
+) -> BaseResult<rows::Table> {
+    rows::query(&workspace.session_for(sql, reading).await?, sql, count).await
+}
+
+/// The last result of every check, by quality file and check; none for who may not see results.
+pub(super) async fn last(
+    workspace: &Workspace,
+    reading: &Reading,
+) -> BaseResult<BTreeMap<(String, String), Value>> {
     let sql = format!(
         "select {SHOWN} from (select *, row_number() over (partition by quality, \"check\" \
          order by at desc, result_id) as place from system.quality_results) as ranked where place = 1"
     );
-    let table = rows::query(
-        &workspace.session_for(&sql, &Reading::Owner).await?,
-        &sql,
-        rows::ANSWER_ROWS_MAX,
-    )
-    .await?;
+    let table = match results(workspace, reading, &sql, rows::ANSWER_ROWS_MAX).await {
+        Ok(table) => table,
+        // What is promised is seen all the same.
+        Err(error) if error.kind() == ErrorKind::Denied => return Ok(BTreeMap::new()),
+        Err(error) => return Err(error),
+    };
     let text = |row: &Map<String, Value>, key: &str| {
         row.get(key).and_then(Value::as_str).unwrap_or_default().to_owned()
     };
@@ -100,10 +113,14 @@ fn contracts(workspace: &Workspace) -> BaseResult<Vec<Value>> {
     Ok(found)
 }
 
-async fn all(State(app): State<Arc<App>>) -> Result<Response> {
-    let found = app.with(|workspace| async move {
+async fn all(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+) -> Result<Response> {
+    let reading = caller.reading(&app.workspace().project);
+    let found = app.with(move |workspace| async move {
         let project = &workspace.project;
-        let mut known = last(&workspace).await?;
+        let mut known = last(&workspace, &reading).await?;
         let promises = quality::last(&workspace, &quality::Options::default()).await?;
         let mut items = Vec::new();
         for promise in promises {
@@ -138,6 +155,35 @@ async fn all(State(app): State<Arc<App>>) -> Result<Response> {
     json_of(&found.await?)
 }
 
+/// The newest results of a quality file.
+struct Newest {
+    quality: String,
+    sql: String,
+    table: rows::Table,
+}
+
+/// Asks for `columns` of the newest results of the path's quality file that fulfil `condition`.
+async fn newest(
+    app: &Arc<App>,
+    caller: &Caller,
+    place: Place,
+    limit: &Limit,
+    (columns, condition): (&'static str, &'static str),
+) -> Result<Newest> {
+    let (quality, count) = (known(app, place)?, limit.count() as usize);
+    let reading = caller.reading(&app.workspace().project);
+    let found = app.with(move |workspace| async move {
+        let sql = format!(
+            "select {columns} from system.quality_results where quality = {} and {condition} \
+             order by at desc, \"check\" limit {count}",
+            rows::literal(&quality)
+        );
+        let table = results(&workspace, &reading, &sql, count).await?;
+        Ok(Newest { quality, sql, table })
+    });
+    Ok(found.await?)
+}
+
 /// The quality file of the path, if there is one.
 fn known(app: &App, place: Place) -> Result<String> {
     let (name, workspace) = (place.name(), app.workspace());
@@ -149,25 +195,19 @@ fn known(app: &App, place: Place) -> Result<String> {
 
 async fn one(
     State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
     place: Place,
     Asked(limit): Asked<Limit>,
 ) -> Result<Response> {
-    let name = known(&app, place)?;
-    let found = app.with(move |workspace| async move {
-        let count = limit.count() as usize;
-        let sql = format!(
-            "select {SHOWN} from system.quality_results where quality = {} order by at desc, \"check\" limit {count}",
-            rows::literal(&name)
-        );
-        let table = rows::query(&workspace.session_for(&sql, &Reading::Owner).await?, &sql, count).await?;
-        let quality = workspace.project.qualities.get(&name);
-        Ok(json!({
-            "quality": name, "file": quality.map(|quality| &quality.file),
-            "declared": quality.map(|quality| declared(&quality.value)).transpose()?,
-            "items": objects(table), "sql": sql,
-        }))
-    });
-    json_of(&found.await?)
+    let Newest { quality, sql, table } =
+        newest(&app, &caller, place, &limit, (SHOWN, "true")).await?;
+    let workspace = app.workspace();
+    let file = workspace.project.qualities.get(&quality);
+    json_of(&json!({
+        "quality": quality, "file": file.map(|file| &file.file),
+        "declared": file.map(|file| declared(&file.value)).transpose()?,
+        "items": objects(table), "sql": sql,
+    }))
 }
 
 async fn failing(
@@ -176,18 +216,8 @@ async fn failing(
     place: Place,
     Asked(limit): Asked<Limit>,
 ) -> Result<Response> {
-    let name = known(&app, place)?;
-    let reading = caller.reading(&app.workspace().project);
-    let found = app.with(move |workspace| async move {
-        let count = limit.count() as usize;
-        let sql = format!(
-            "select at, \"check\", reason, sample from system.quality_results \
-             where quality = {} and sample is not null order by at desc, \"check\" limit {count}",
-            rows::literal(&name)
-        );
-        rows::query(&workspace.session_for(&sql, &reading).await?, &sql, count).await
-    });
-    json_of(&found.await?)
+    let shown = ("at, \"check\", reason, sample", "sample is not null");
+    json_of(&newest(&app, &caller, place, &limit, shown).await?.table)
 }
 
 /// What is judged.

@@ -15,7 +15,7 @@ use flywheel_runtime::{Workspace, policy};
 use flywheel_warehouse::TableName;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use tokio::runtime::Handle;
 
 use super::{json_of, unknown};
@@ -127,8 +127,8 @@ async fn recommend(
         let (table, reading) =
             (format!("learn.{learner}"), caller.reading(&app.workspace().project));
         let whole = app.with(move |workspace| async move {
-            let sights = reading.sights(&workspace, &workspace.catalog().await?)?;
-            Ok(TableName::parse(&table).ok().and_then(|table| sights.get(&table).cloned()))
+            let mut sights = reading.limits_now(&workspace).await?.sights;
+            Ok(TableName::parse(&table).ok().and_then(|table| sights.remove(&table)))
         });
         // The lists in memory are whole: who sees a part of the table asks it by SQL.
         if let Some(sight) = whole.await? {
@@ -202,6 +202,9 @@ pub(crate) fn decisions() -> BaseResult<Decisions> {
     )
 }
 
+/// What every payload has and every caller knows.
+const IDS: [&str; 3] = ["unit_id", "decision_id", "action"];
+
 /// For whom a decision is made.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -213,6 +216,15 @@ struct Unit {
     /// A name of the caller's for this question: asked again, it gets the same decision.
     #[serde(default)]
     request_id: Option<String>,
+}
+
+/// A payload without what is a column of the unit's.
+fn without(payload: &str, features: &str) -> Option<String> {
+    let mut payload: Map<String, Value> = serde_json::from_str(payload).ok()?;
+    let features: Map<String, Value> = serde_json::from_str(features).ok()?;
+    let held: Vec<&Value> = features.values().filter(|value| !value.is_null()).collect();
+    payload.retain(|name, value| IDS.contains(&name.as_str()) || !held.contains(&&*value));
+    Some(Value::Object(payload).to_string())
 }
 
 async fn decision(
@@ -238,6 +250,8 @@ async fn decision(
         if !whole {
             // The choice is for whoever may ask for it; what it was made of is not.
             answer.insert("features".to_owned(), Value::Null);
+            let payload = row.payload.as_deref().map(|payload| without(payload, &row.features));
+            answer.insert("payload".to_owned(), json!(payload));
         }
         // What is logged as text is answered as what it is.
         for key in ["items", "chances", "features", "payload"] {

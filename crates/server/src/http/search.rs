@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::extract::State;
 use axum::response::Response;
+use flywheel_runtime::access::Limits;
 use flywheel_runtime::catalogue::{self, Asset, Catalogue, Finder, collect};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -12,6 +14,7 @@ use serde_json::{Value, json};
 
 use super::json_of;
 use crate::app::App;
+use crate::auth::Caller;
 use crate::gate::{Access, Permission, Routes};
 use crate::input::{Asked, Input, counted};
 use crate::problem::{Problem, Result};
@@ -148,27 +151,34 @@ impl Wanted {
     }
 }
 
-fn shown(hit: &Hit<'_>) -> Value {
+fn shown(hit: &Hit<'_>, limits: &Limits) -> Value {
     let asset = hit.asset;
+    let rows = asset.rows.filter(|_| !limits.uncounted.contains(&asset.name));
     json!({
         "name": name_of(asset), "kind": asset.kind, "label": asset.labels.first(), "description": asset.description,
         "owner": asset.owner, "tags": asset.tags, "certification": asset.certification, "file": asset.file,
-        "rows": asset.rows, "tests": asset.tests, "tests_status": asset.tests_status, "age_s": asset.age_s,
+        "rows": rows, "tests": asset.tests, "tests_status": asset.tests_status, "age_s": asset.age_s,
         "fresh_limit_s": asset.fresh_limit_s, "reads": asset.reads, "readers": asset.readers,
         "used_by": asset.downstream.len(), "cost_per_year": asset.cost_per_year, "health": asset.health,
         "columns": hit.columns, "score": hit.score,
     })
 }
 
-async fn search(State(app): State<Arc<App>>, Asked(wanted): Asked<Wanted>) -> Result<Response> {
+async fn search(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    Asked(wanted): Asked<Wanted>,
+) -> Result<Response> {
+    let reading = caller.reading(&app.workspace().project);
     let found = app.with(move |workspace| async move {
+        let limits = reading.limits_now(&workspace).await?;
         let all = Box::pin(collect(&workspace)).await?;
         let hits = hits(&all, wanted.q.as_deref().unwrap_or_default().trim());
         let chosen: Vec<&Hit<'_>> =
             hits.iter().filter(|hit| wanted.fits(hit.asset, "")).collect();
         let limit = counted(wanted.limit) as usize;
         Ok(json!({
-            "items": chosen.iter().take(limit).map(|hit| shown(hit)).collect::<Vec<_>>(),
+            "items": chosen.iter().take(limit).map(|hit| shown(hit, &limits)).collect::<Vec<_>>(),
             "total": chosen.len(), "currency": all.currency, "notes": all.notes,
             "facets": {
                 "kind": wanted.facet("kind", &hits, |asset| vec![asset.kind.as_str()]),

@@ -2,17 +2,20 @@
 
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
 use flywheel_base::Result as BaseResult;
 use flywheel_runtime::Workspace;
+use flywheel_runtime::access::Reading;
 use flywheel_runtime::status::{Status, status as collect};
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{items, json_of};
 use crate::app::App;
+use crate::auth::Caller;
 use crate::gate::{Access, Permission, Routes};
 use crate::input::{Asked, Limit};
 use crate::live;
@@ -44,17 +47,28 @@ struct Stage {
     note: Option<String>,
 }
 
-async fn status(State(app): State<Arc<App>>) -> Result<Response> {
-    let mut answer = app.with(|workspace| async move { whole(&workspace).await }).await?;
+async fn status(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+) -> Result<Response> {
+    let reading = caller.reading(&app.workspace().project);
+    let mut answer =
+        app.with(move |workspace| async move { whole(&workspace, &reading).await }).await?;
     if let Value::Object(object) = &mut answer {
-        object.insert("working".to_owned(), json!(app.queue.running()));
+        let running = app.queue.running();
+        object.insert("working".to_owned(), json!(running.first()));
+        object.insert("at_work".to_owned(), json!(running));
         object.insert("next_turn_at".to_owned(), json!(app.next_turn().map(|at| at.to_string())));
     }
     json_of(&answer)
 }
 
-async fn whole(workspace: &Workspace) -> BaseResult<Value> {
-    let status = collect(workspace).await?;
+async fn whole(workspace: &Workspace, reading: &Reading) -> BaseResult<Value> {
+    let mut status = collect(workspace).await?;
+    let limits = reading.limits_now(workspace).await?;
+    for table in status.landed.iter_mut().filter(|table| limits.uncounted.contains(&table.name)) {
+        table.rows = None;
+    }
     let (ring, attention) = (ring(workspace, &status), attention(workspace, &status)?);
     let mut answer = super::declared(&status)?;
     if let Value::Object(object) = &mut answer {

@@ -14,11 +14,9 @@ use crate::log::{LOG_FOLDER, Listing, plain_path};
 use crate::snapshot::Snapshot;
 use crate::{Frozen, FrozenFile};
 
-/// What points Delta readers at the newest checkpoint.
-const LAST_CHECKPOINT: &str = "_last_checkpoint";
-
 impl Lane {
-    /// Every file that `version` and the kept versions before it are read from; none if there is no table.
+    /// Every file that `version` and the kept versions before it are read from, and those of the version that are gone;
+    /// none if there is no table.
     pub(crate) async fn frozen(&self, version: i64) -> Result<Option<Frozen>> {
         if self.head().await?.is_none() {
             return Ok(None);
@@ -33,13 +31,8 @@ impl Lane {
         let place = folder.clone();
         let stored = task::compute(move || stored_files(&place)).await?;
         let there: BTreeSet<&str> = stored.iter().map(|file| file.name.as_str()).collect();
-        if let Some(missing) = needed.iter().find(|name| !there.contains(name.as_str())) {
-            return Err(Error::corrupt(format!(
-                "data file \"{missing}\" of table \"{}\" is gone",
-                self.location()
-            ))
-            .hint("Restore the table's folder from an earlier backup, or make the table again."));
-        }
+        let gone = needed.iter().filter(|name| !there.contains(name.as_str())).cloned();
+        let gone = gone.collect::<Vec<_>>();
         let mut files = log_files(&folder, version)?;
         for Stored { name, bytes, .. } in stored {
             match named.remove(&name) {
@@ -48,7 +41,7 @@ impl Lane {
                 None => {}
             }
         }
-        Ok(Some(Frozen { location: self.location().clone(), version, folder, files }))
+        Ok(Some(Frozen { location: self.location().clone(), version, folder, files, gone }))
     }
 
     /// The data files that any kept version up to the snapshot's names, with the digests of those this program wrote.
@@ -78,7 +71,8 @@ fn digest_of(tags: Option<&BTreeMap<String, Option<String>>>) -> Option<String> 
     tags?.get(DIGEST_TAG)?.clone()
 }
 
-/// The files of the log up to `version`.
+/// The files of the log up to `version`. What points readers at the newest checkpoint is not among them: it is written
+/// anew at any time, and would lead to one that the backup does not have. Without it readers list the log.
 fn log_files(folder: &FilePath, version: i64) -> Result<Vec<FrozenFile>> {
     let log = folder.join(LOG_FOLDER);
     let mut files = Vec::new();
@@ -91,8 +85,7 @@ fn log_files(folder: &FilePath, version: i64) -> Result<Vec<FrozenFile>> {
             let known = rest == "json" || rest.starts_with("checkpoint.") && !rest.contains('#');
             known && digits.parse::<i64>().is_ok_and(|number| number <= version)
         });
-        let hint = name == LAST_CHECKPOINT && points_within(&entry.path(), version);
-        if !ours && !hint {
+        if !ours {
             continue;
         }
         let bytes = entry.metadata().map_err(failed)?.len();
@@ -100,12 +93,4 @@ fn log_files(folder: &FilePath, version: i64) -> Result<Vec<FrozenFile>> {
     }
     files.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(files)
-}
-
-/// Whether the pointer to the newest checkpoint is right for a reader of `version`; without it readers list the log.
-fn points_within(path: &FilePath, version: i64) -> bool {
-    let pointer = fs::read(path).ok().and_then(|bytes| {
-        serde_json::from_slice::<serde_json::Value>(&bytes).ok()?.get("version")?.as_i64()
-    });
-    pointer.is_some_and(|pointer| pointer <= version)
 }

@@ -13,7 +13,7 @@ use datafusion::datasource::MemTable;
 use datafusion::execution::session_state::SessionState;
 use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::Statement as Sql;
-use flywheel_base::{Error, ErrorKind, Result, suggest};
+use flywheel_base::{Clock, Error, ErrorKind, Result, suggest};
 
 use super::sight::{self, Seen, Sight};
 use super::{Catalog, Entry, Owner, guard};
@@ -65,6 +65,7 @@ impl Resolved {
 /// Resolves the names of one statement.
 pub(super) struct Resolver<'a> {
     pub(super) shared: &'a Arc<Shared>,
+    pub(super) clock: &'a dyn Clock,
     pub(super) catalog: &'a Catalog,
     pub(super) resolved: &'a Resolved,
     /// What names mean without limits; there if some of the catalog's have one.
@@ -89,9 +90,9 @@ impl Resolver<'_> {
             if listing {
                 for name in self.catalog.names() {
                     match self.name(name, stack).await {
-                        // What a reader may not see is not listed with its columns.
-                        Err(error) if self.owner.is_some() && error.kind() == ErrorKind::Denied => {
-                        }
+                        // What a reader may not see, or sees nothing of because its rule does not fit, is not
+                        // listed with its columns.
+                        Err(error) if self.owner.is_some() && unseen(&error) => {}
                         found => drop(found?),
                     }
                 }
@@ -232,6 +233,11 @@ impl Resolver<'_> {
         let view = ViewTable::new(plan, Some(sql.to_owned()));
         Ok(Found { provider: Arc::new(view), below })
     }
+}
+
+/// Whether a table is not there for its reader, while others are.
+fn unseen(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::Denied | ErrorKind::Invalid | ErrorKind::NotFound)
 }
 
 /// Statements whose answer is the catalog.
