@@ -11,6 +11,21 @@ pub(crate) struct Tally {
     pub(crate) ignored: u64,
     /// The names of what failed.
     pub(crate) failures: Vec<String>,
+    /// Every check in its order; test programs' are counted only.
+    pub(crate) checks: Vec<Check>,
+}
+
+/// One check: what, and the figure with its goal if there is one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Check {
+    /// Its name.
+    pub(crate) name: String,
+    /// The figure that was reached.
+    pub(crate) reached: String,
+    /// What it must be.
+    pub(crate) goal: String,
+    /// Whether it is.
+    pub(crate) holds: bool,
 }
 
 impl Tally {
@@ -29,11 +44,18 @@ impl Tally {
 
     /// Records one check that is not a test program's.
     pub(crate) fn record(&mut self, name: &str, passed: bool) {
+        self.record_figure(name, "", "", passed);
+    }
+
+    /// Records a figure beside its goal.
+    pub(crate) fn record_figure(&mut self, name: &str, reached: &str, goal: &str, passed: bool) {
+        let (name, reached, goal) = (name.to_owned(), reached.to_owned(), goal.to_owned());
+        self.checks.push(Check { name: name.clone(), reached, goal, holds: passed });
         if passed {
             self.passed += 1;
         } else {
             self.failed += 1;
-            self.failures.push(name.to_owned());
+            self.failures.push(name);
         }
     }
 
@@ -43,6 +65,7 @@ impl Tally {
         self.failed += other.failed;
         self.ignored += other.ignored;
         self.failures.extend(other.failures);
+        self.checks.extend(other.checks);
     }
 
     /// Prints what failed and the closing line; whether all passed.
@@ -84,7 +107,10 @@ mod tests {
             tally.read(line);
         }
         let failures = vec!["sync::late_file_is_read".to_owned()];
-        assert_eq!(tally, Tally { passed: 19, failed: 1, ignored: 2, failures });
+        assert_eq!(
+            tally,
+            Tally { passed: 19, failed: 1, ignored: 2, failures, ..Tally::default() }
+        );
         assert!(!tally.close());
     }
 

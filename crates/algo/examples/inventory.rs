@@ -10,7 +10,8 @@
 //! normal distribution, and the level whose normal loss leaves 5 % of demand unserved. Forecasters are those that a
 //! person would choose beforehand: smoothing for the weeks of a shop, the one that is best on parts for parts. Ours is
 //! shown twice: asked for 95 % (`as asked`), and asked at each look for the rate that would have served 95 % at the last
-//! 13 looks, by what was known at each of them.
+//! 13 looks, by what was known at each of them. `pooled` learns demand from the pasts of all items, shares the service
+//! between them, and is asked in the same way.
 
 #[path = "common/cpu.rs"]
 mod cpu;
@@ -22,6 +23,7 @@ use std::path::Path;
 use cpu::cpu_s;
 use flywheel_algo::forecast::{Options, fit};
 use flywheel_algo::inventory::calibrate::{self, Ladder, Look, rate_to_ask};
+use flywheel_algo::inventory::pool::{Times, beliefs};
 use flywheel_algo::inventory::reorder::Situation;
 use flywheel_algo::stats::normal;
 use flywheel_base::{Error, Result, Timestamp};
@@ -32,6 +34,9 @@ const FILL_RATE: f64 = 0.95;
 /// What a unit costs to hold for a year, and what one that is not served costs, as shares of its price.
 const HELD_A_YEAR: f64 = 0.25;
 const UNSERVED: f64 = 0.40;
+
+/// The policy that learns demand from all items and shares the service between them.
+const POOLED: &str = "pooled";
 
 /// Looks by which the rate to ask for is found, after those that fill the pipeline.
 const CALIBRATED_ON: usize = 13;
@@ -125,19 +130,25 @@ fn main() -> Result<()> {
         let textbook = |item: usize, known: usize| normal_level(&periods[item][..known], &setting);
         let least = judge(&setting, &items, "textbook", &textbook, None, 0.0)?;
         let names: Vec<&str> = match wanted.as_slice() {
-            [] => vec![setting.forecaster],
+            [] => vec![setting.forecaster, POOLED],
             all => all.iter().map(String::as_str).collect(),
         };
         for name in names {
             let before = cpu_s()?;
-            let ladders = ladders(name, &periods, &setting)?;
+            let ladders = match name {
+                POOLED => pooled(&periods, &setting)?,
+                name => ladders(name, &periods, &setting)?,
+            };
             let rates = rates(&periods, &ladders, &setting)?;
             let seconds = cpu_s()? - before;
             let at = |rate: f64, item: usize, known: usize| {
                 ladders[item][known].as_ref().map_or(0.0, |ladder| ladder.level(rate).ceil())
             };
-            let asked = |item: usize, known: usize| at(FILL_RATE, item, known);
-            judge(&setting, &items, &format!("{name} as asked"), &asked, Some(least), seconds)?;
+            if name != POOLED {
+                let asked = |item: usize, known: usize| at(FILL_RATE, item, known);
+                let name = format!("{name} as asked");
+                judge(&setting, &items, &name, &asked, Some(least), seconds)?;
+            }
             let calibrated = |item: usize, known: usize| at(rates[known], item, known);
             judge(&setting, &items, name, &calibrated, Some(least), seconds)?;
             let shown: Vec<String> =
@@ -189,6 +200,24 @@ fn ladders(name: &str, periods: &[Vec<f64>], setting: &Setting) -> Result<Ladder
         (0..=past.len()).map(at).collect()
     };
     periods.par_iter().map(of_item).collect()
+}
+
+/// The levels of a pool, at every look that is simulated or tried: each from what was known then.
+fn pooled(periods: &[Vec<f64>], setting: &Setting) -> Result<Ladders> {
+    let times = Times { lead: setting.lead, review: setting.review };
+    let from = setting.first(periods) - setting.tried();
+    let length = periods.first().map_or(0, Vec::len);
+    let mut made: Ladders = vec![vec![None; length + 1]; periods.len()];
+    for known in from..=length {
+        let pasts: Vec<&[f64]> = periods.iter().map(|past| &past[..known]).collect();
+        let beliefs = beliefs(&pasts, times)?
+            .ok_or_else(|| Error::invalid(format!("{known} periods teach nothing")))?;
+        let ladders: Vec<Ladder> = beliefs.par_iter().map(|belief| belief.ladder(times)).collect();
+        for (item, ladder) in ladders.into_iter().enumerate() {
+            made[item][known] = Some(ladder);
+        }
+    }
+    Ok(made)
 }
 
 /// The rate to ask for when so many periods are known.

@@ -2,6 +2,7 @@
 
 pub mod calibrate;
 pub mod demand;
+pub mod pool;
 pub mod reorder;
 
 #[cfg(test)]

@@ -5,7 +5,8 @@
 //! ```
 //! Everything is the product's own: files are synced, bandits fitted, decisions logged, outcomes joined, challengers
 //! judged, tried, promoted and taken back, all by `turn` on a virtual clock. What is left out is the command line.
-//! Prints `what, figure, CPU seconds`, tab-separated.
+//! Prints `what, figure, CPU seconds`, tab-separated. Seeds are worlds of their own and run beside each other, one a
+//! processor; what is printed does not depend on how many there are, but for the seconds.
 //!
 //! - `loop`: 30 days after 6 days of learning, another offer suits every segment from day 15 on. What the policy earned
 //!   by its logged probabilities, beside a policy held at the artifact of day 0, an even choice, and the best offer for
@@ -21,6 +22,7 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use cpu::cpu_s;
 use flywheel_base::{Error, FixedClock, Result, Timestamp};
@@ -193,56 +195,61 @@ fn offer(choose: &str, window: &str) -> String {
     )
 }
 
-#[tokio::main]
-async fn main() -> Result<()> {
+fn main() -> Result<()> {
     let mut arguments = std::env::args().skip(1);
     let part = arguments.next().unwrap_or_default();
     let mut seeds =
         |usual: u64| arguments.next().and_then(|text| text.parse().ok()).unwrap_or(usual);
     match part.as_str() {
-        "loop" => closed_loop(seeds(20)).await,
-        "promotion" => promotion(seeds(3)).await,
-        "guard" => guard(seeds(3)).await,
+        "loop" => closed_loop(seeds(20)),
+        "promotion" => promotion(seeds(3)),
+        "guard" => guard(seeds(3)),
         _ => Err(Error::invalid("say what to turn").hint("Write `loop`, `promotion` or `guard`.")),
     }
 }
 
+/// Runs every seed, one a processor at a time, and returns what each said in their order.
+fn each<T: Send, F: Future<Output = Result<T>>>(
+    seeds: u64,
+    run: impl Fn(u64) -> F + Sync,
+) -> Result<Vec<T>> {
+    let lanes = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let next = AtomicU64::new(0);
+    let lane = || {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .map_err(|e| Error::internal("no runtime").caused_by(e))?;
+        let mut made = Vec::new();
+        loop {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= seeds {
+                return Ok(made);
+            }
+            made.push((seed, runtime.block_on(run(seed))?));
+        }
+    };
+    let mut all = std::thread::scope(|scope| {
+        let lanes: Vec<_> = (0..lanes).map(|_| scope.spawn(lane)).collect();
+        let mut all = Vec::new();
+        for ended in lanes {
+            let ended: Result<Vec<(u64, T)>> =
+                ended.join().map_err(|_| Error::internal("a seed panicked"))?;
+            all.extend(ended?);
+        }
+        Ok::<_, Error>(all)
+    })?;
+    all.sort_by_key(|(seed, _)| *seed);
+    Ok(all.into_iter().map(|(_, made)| made).collect())
+}
+
 /// The closed loop against a policy that stays as it was on day 0.
-async fn closed_loop(seeds: u64) -> Result<()> {
+fn closed_loop(seeds: u64) -> Result<()> {
     let before = cpu_s()?;
     let (mut over_frozen, mut of_best, mut over_even, mut tried) = (vec![], vec![], vec![], 0.0);
-    for seed in 0..seeds {
-        let nimble = context("  half_life_rewards: 1500\n");
-        let still = context("");
-        let learners = [
-            ("nimble", &*nimble),
-            ("still", &*still),
-            ("even", "  algorithm: epsilon-greedy\n  explore: 100%\n"),
-        ];
-        let policies = [
-            ("offer", offer("{learner: nimble, canary: {challengers: [even]}}", "2d")),
-            ("frozen", offer("{learner: still}", "2d")),
-        ];
-        let mut house = House::new(seed, 1_000, &policies, &learners).await?;
-        for day in -WARM_DAYS..0 {
-            house.live(day).await?;
-        }
-        let newest = house.workspace.store.newest_artifact("still")?;
-        let artifact =
-            newest.ok_or_else(|| Error::internal("nothing was learned before day 0"))?.digest;
-        house.promote("frozen", format!("still@{artifact}")).await?;
-        let (mut own, mut frozen) = (Earned::default(), Earned::default());
-        for day in 0..DAYS {
-            let earned = house.live(day).await?;
-            for (name, sum) in [("offer", &mut own), ("frozen", &mut frozen)] {
-                let one = earned.get(name).copied().unwrap_or_default();
-                sum.decisions += one.decisions;
-                sum.own += one.own;
-                sum.even += one.even;
-                sum.best += one.best;
-            }
-        }
-        tried += house.workspace.store.canaries()?.len() as f64;
+    for (seed, (own, frozen, canaries)) in each(seeds, lived)?.into_iter().enumerate() {
+        tried += canaries;
         let rate = |sum: &Earned| sum.own / sum.decisions;
         over_frozen.push(100.0 * (rate(&own) / rate(&frozen) - 1.0));
         of_best.push(100.0 * own.own / own.best);
@@ -262,37 +269,53 @@ async fn closed_loop(seeds: u64) -> Result<()> {
     print("loop: trials of a challenger that is worse", tried, seconds)
 }
 
+/// What the policy and the frozen one earned in one world, and how often a challenger was tried.
+async fn lived(seed: u64) -> Result<(Earned, Earned, f64)> {
+    let nimble = context("  half_life_rewards: 1500\n");
+    let still = context("");
+    let learners = [
+        ("nimble", &*nimble),
+        ("still", &*still),
+        ("even", "  algorithm: epsilon-greedy\n  explore: 100%\n"),
+    ];
+    let policies = [
+        ("offer", offer("{learner: nimble, canary: {challengers: [even]}}", "2d")),
+        ("frozen", offer("{learner: still}", "2d")),
+    ];
+    let mut house = House::new(seed, 1_000, &policies, &learners).await?;
+    for day in -WARM_DAYS..0 {
+        house.live(day).await?;
+    }
+    let newest = house.workspace.store.newest_artifact("still")?;
+    let artifact =
+        newest.ok_or_else(|| Error::internal("nothing was learned before day 0"))?.digest;
+    house.promote("frozen", format!("still@{artifact}")).await?;
+    let (mut own, mut frozen) = (Earned::default(), Earned::default());
+    for day in 0..DAYS {
+        let earned = house.live(day).await?;
+        for (name, sum) in [("offer", &mut own), ("frozen", &mut frozen)] {
+            let one = earned.get(name).copied().unwrap_or_default();
+            sum.decisions += one.decisions;
+            sum.own += one.own;
+            sum.even += one.even;
+            sum.best += one.best;
+        }
+    }
+    Ok((own, frozen, house.workspace.store.canaries()?.len() as f64))
+}
+
 /// A challenger that knows more than the champion, found and promoted by turns alone.
-async fn promotion(seeds: u64) -> Result<()> {
+fn promotion(seeds: u64) -> Result<()> {
     let before = cpu_s()?;
-    let (mut promoted, mut days) = (0.0, Vec::new());
-    for seed in 0..seeds {
-        let nimble = context("");
-        let learners =
-            [("counts", "  algorithm: beta-thompson\n  explore: 20%\n"), ("nimble", &*nimble)];
-        let policies = [(
-            "offer",
-            offer("{learner: counts, canary: {challengers: [nimble], min_units: 50}}", "1d"),
-        )];
-        let mut house = House::new(seed, 10_000, &policies, &learners).await?;
-        let mut day = -WARM_DAYS;
-        while day < 5 {
-            house.live(day).await?;
-            day += 1;
-            if !house.workspace.store.promotions()?.is_empty() {
-                promoted += 1.0;
-                days.push((day + WARM_DAYS) as f64);
-                break;
-            }
-        }
-        for (at, made, share, reason) in moves(&house)? {
-            note(&format!("seed {seed}: {at} {made} {share}: {reason}"))?;
-        }
+    let mut days = Vec::new();
+    for (seed, (promoted, moves)) in each(seeds, promoted)?.into_iter().enumerate() {
+        days.extend(promoted.map(|turns| turns as f64));
+        tell(seed, &moves)?;
     }
     let seconds = cpu_s()? - before;
     print(
         "promotion: better challengers promoted by turns alone, percent",
-        100.0 * promoted / seeds as f64,
+        100.0 * days.len() as f64 / seeds as f64,
         seconds,
     )?;
     print(
@@ -302,35 +325,33 @@ async fn promotion(seeds: u64) -> Result<()> {
     )
 }
 
+/// After how many turns the better challenger was promoted in one world, and what happened to it.
+async fn promoted(seed: u64) -> Result<(Option<i64>, Vec<Moved>)> {
+    let nimble = context("");
+    let learners =
+        [("counts", "  algorithm: beta-thompson\n  explore: 20%\n"), ("nimble", &*nimble)];
+    let policies = [(
+        "offer",
+        offer("{learner: counts, canary: {challengers: [nimble], min_units: 50}}", "1d"),
+    )];
+    let mut house = House::new(seed, 10_000, &policies, &learners).await?;
+    for day in -WARM_DAYS..5 {
+        house.live(day).await?;
+        if !house.workspace.store.promotions()?.is_empty() {
+            return Ok((Some(day + 1 + WARM_DAYS), moves(&house)?));
+        }
+    }
+    Ok((None, moves(&house)?))
+}
+
 /// A bad challenger that is tried by hand.
-async fn guard(seeds: u64) -> Result<()> {
+fn guard(seeds: u64) -> Result<()> {
     let before = cpu_s()?;
-    let (mut back, mut exposed) = (0.0, Vec::new());
-    let customers = 20_000;
-    for seed in 0..seeds {
-        let nimble = context("");
-        let learners =
-            [("nimble", &*nimble), ("worse", "  algorithm: epsilon-greedy\n  explore: 100%\n")];
-        let policies = [("offer", offer("{learner: nimble, canary: {}}", "1d"))];
-        let mut house = House::new(seed, customers, &policies, &learners).await?;
-        for day in -WARM_DAYS..-2 {
-            house.live(day).await?;
-        }
-        house.promote("offer", "learner:worse".to_owned()).await?;
-        for day in -2..3 {
-            house.live(day).await?;
-        }
-        let all = house.workspace.store.canaries()?;
-        back += f64::from(u8::from(all.iter().any(|one| one.kind == Move::RolledBack)));
-        let units = house
-            .number(
-                "select cast(count(*) as double) from system.decisions where canary is not null",
-            )
-            .await?;
-        exposed.push(100.0 * units / customers as f64);
-        for (at, made, share, reason) in moves(&house)? {
-            note(&format!("seed {seed}: {at} {made} {share}: {reason}"))?;
-        }
+    let (mut back, mut most) = (0.0, 0.0_f64);
+    for (seed, (taken_back, exposed, moves)) in each(seeds, guarded)?.into_iter().enumerate() {
+        back += f64::from(u8::from(taken_back));
+        most = most.max(exposed);
+        tell(seed, &moves)?;
     }
     let seconds = cpu_s()? - before;
     print(
@@ -338,12 +359,43 @@ async fn guard(seeds: u64) -> Result<()> {
         100.0 * back / seeds as f64,
         seconds,
     )?;
-    let most = exposed.iter().copied().fold(0.0, f64::max);
     print("guard: share of a day's traffic exposed, most, percent", most, seconds)
 }
 
+/// Whether the bad challenger was taken back in one world, the share of a day's units it decided for, and how it went.
+async fn guarded(seed: u64) -> Result<(bool, f64, Vec<Moved>)> {
+    let customers = 20_000;
+    let nimble = context("");
+    let learners =
+        [("nimble", &*nimble), ("worse", "  algorithm: epsilon-greedy\n  explore: 100%\n")];
+    let policies = [("offer", offer("{learner: nimble, canary: {}}", "1d"))];
+    let mut house = House::new(seed, customers, &policies, &learners).await?;
+    for day in -WARM_DAYS..-2 {
+        house.live(day).await?;
+    }
+    house.promote("offer", "learner:worse".to_owned()).await?;
+    for day in -2..3 {
+        house.live(day).await?;
+    }
+    let all = house.workspace.store.canaries()?;
+    let back = all.iter().any(|one| one.kind == Move::RolledBack);
+    let sql = "select cast(count(*) as double) from system.decisions where canary is not null";
+    let units = house.number(sql).await?;
+    Ok((back, 100.0 * units / customers as f64, moves(&house)?))
+}
+
+fn tell(seed: usize, moves: &[Moved]) -> Result<()> {
+    for (at, made, share, reason) in moves {
+        note(&format!("seed {seed}: {at} {made} {share}: {reason}"))?;
+    }
+    Ok(())
+}
+
+/// One step of a challenger on trial: its day, what it was, the share, why.
+type Moved = (String, &'static str, f64, String);
+
 /// What happened to challengers on trial.
-fn moves(house: &House) -> Result<Vec<(String, &'static str, f64, String)>> {
+fn moves(house: &House) -> Result<Vec<Moved>> {
     let all = house.workspace.store.canaries()?;
     Ok(all.into_iter().map(|one| (one.at.date(), one.kind.name(), one.share, one.reason)).collect())
 }

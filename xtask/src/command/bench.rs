@@ -17,6 +17,8 @@ mod forecasts;
 pub(super) mod goal;
 mod gowalla;
 mod inventory;
+mod learn;
+mod limits;
 mod lineage;
 mod loop_closed;
 mod online_retail;
@@ -27,6 +29,7 @@ mod reconcile;
 mod replay;
 mod reverse_etl;
 mod rules;
+mod schedule;
 mod seeds;
 mod serve;
 mod tpc;
@@ -160,6 +163,11 @@ const BENCHES: &[Bench] = &[
         run: inventory::run,
     },
     Bench {
+        name: "learn",
+        about: "every bench of learning and deciding in turn, and one table of figures and goals",
+        run: learn::run,
+    },
+    Bench {
         name: "actions",
         about: "ten thousand actions against a hostile receiver and kills; a million decisions",
         run: actions::run,
@@ -178,6 +186,16 @@ const BENCHES: &[Bench] = &[
         name: "serve",
         about: "a server under load: events, recommendations, decisions, and how soon an event is seen",
         run: serve::run,
+    },
+    Bench {
+        name: "limits",
+        about: "queries that would take 20 GB, ended by their limit while events are taken",
+        run: limits::run,
+    },
+    Bench {
+        name: "schedule",
+        about: "what a task of a run costs beside what it does, and tasks side by side",
+        run: schedule::run,
     },
     Bench {
         name: "dbt",

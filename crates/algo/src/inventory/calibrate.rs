@@ -16,11 +16,22 @@ use crate::stats::finite;
 const MISSED: [f64; 14] =
     [0.3, 0.2, 0.15, 0.12, 0.1, 0.08, 0.065, 0.05, 0.04, 0.03, 0.02, 0.012, 0.006, 0.002];
 
+/// The parts of what a unit costs to hold that it may fail to save, for which levels of a pool are tried.
+const UNSAVED: [f64; 20] = [
+    0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.15, 0.12, 0.1, 0.08, 0.065, 0.05, 0.04, 0.03, 0.02,
+    0.012, 0.006, 0.002,
+];
+
 /// The levels of one item at one look, by the fill rate that is asked for.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Ladder {
-    /// In the order of [`MISSED`], so rising.
-    levels: [f64; MISSED.len()],
+pub struct Ladder(Rungs);
+
+#[derive(Clone, Debug, PartialEq)]
+enum Rungs {
+    /// The level of each rate, in the order of [`MISSED`], so rising.
+    ByRate([f64; MISSED.len()]),
+    /// The rate from which on each further `unit` is held, rising.
+    ByUnit { unit: f64, rates: Vec<f64> },
 }
 
 impl Ladder {
@@ -34,15 +45,30 @@ impl Ladder {
         let rates = MISSED.iter().map(|missed| 1.0 - missed);
         let levels = fill_rate_levels(situation, forecast, rates)?;
         let levels = levels.try_into().map_err(|_| Error::internal("a ladder lacks a rung"))?;
-        Ok(Self { levels })
+        Ok(Self(Rungs::ByRate(levels)))
     }
 
-    /// The level for a fill rate: on the line between the two nearest that were worked out, and the last of them beyond.
+    /// A ladder whose level for a rate is as many units as have theirs at or below it.
+    pub(super) fn by_unit(unit: f64, rates: Vec<f64>) -> Self {
+        Self(Rungs::ByUnit { unit, rates })
+    }
+
+    /// The level for a rate. Of levels that were worked out for some rates: on the line between the two nearest, and the
+    /// last of them beyond.
     #[must_use]
     pub fn level(&self, rate: f64) -> f64 {
+        match &self.0 {
+            Rungs::ByRate(levels) => Self::between(levels, rate),
+            Rungs::ByUnit { unit, rates } => {
+                unit * rates.partition_point(|from| *from <= rate) as f64
+            }
+        }
+    }
+
+    fn between(levels: &[f64; MISSED.len()], rate: f64) -> f64 {
         let missed = 1.0 - rate;
         let next = MISSED.partition_point(|one| *one > missed);
-        let rung = |at: usize| MISSED.get(at).copied().zip(self.levels.get(at).copied());
+        let rung = |at: usize| MISSED.get(at).copied().zip(levels.get(at).copied());
         match (next.checked_sub(1).and_then(rung), rung(next)) {
             (Some((more, low)), Some((less, high))) => {
                 low + (high - low) * (more - missed) / (more - less)
@@ -103,7 +129,9 @@ pub fn rate_to_ask(items: &[Vec<Look>], options: &Options) -> Result<Option<f64>
         }
     }
     let mut before: Option<(f64, f64)> = None;
-    for missed in MISSED {
+    let of_a_pool = |look: &Look| matches!(look.ladder.0, Rungs::ByUnit { .. });
+    let tried: &[f64] = if items.iter().flatten().all(of_a_pool) { &UNSAVED } else { &MISSED };
+    for missed in tried.iter().copied() {
         let Some(served) = served(items, 1.0 - missed, options) else { return Ok(None) };
         if served >= options.fill_rate {
             let part = match before {
@@ -120,8 +148,13 @@ pub fn rate_to_ask(items: &[Vec<Look>], options: &Options) -> Result<Option<f64>
     Ok(before.map(|(missed, _)| 1.0 - missed))
 }
 
-/// The share that would have been served of each item's demand, on average over items that had any.
-fn served(items: &[Vec<Look>], rate: f64, options: &Options) -> Option<f64> {
+/// The share that is served of each item's demand when a rate is asked for, on average over items that had any; `None`
+/// if none had.
+///
+/// # Shape
+/// As [`rate_to_ask`], which tries rates by it.
+#[must_use]
+pub fn served(items: &[Vec<Look>], rate: f64, options: &Options) -> Option<f64> {
     let shares: Vec<f64> =
         items.par_iter().filter_map(|looks| served_of(looks, rate, options)).collect();
     (!shares.is_empty()).then(|| shares.iter().sum::<f64>() / shares.len() as f64)

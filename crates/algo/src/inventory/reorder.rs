@@ -118,6 +118,37 @@ pub fn propose(situation: &Situation, forecast: &Forecast) -> Result<Proposal> {
             fill_rate_level(&demand, &before, rate)
         }
     };
+    made(situation, forecast, &demand, reorder_point, &aim(situation))
+}
+
+/// Proposes an order for one item whose reorder point was chosen for a pool of items.
+///
+/// # Shape
+/// As [`propose`]; `reorder_point` in units. The situation's service is not asked for.
+/// # Errors
+/// As [`propose`], and if the reorder point is not finite.
+/// # Cost
+/// As [`propose`].
+pub fn propose_at(
+    situation: &Situation,
+    forecast: &Forecast,
+    reorder_point: f64,
+) -> Result<Proposal> {
+    check(situation)?;
+    finite::all_finite("reorder point", &[reorder_point])?;
+    let days = situation.lead_time_days + situation.review_days;
+    let demand = demand_of(situation, forecast, days)?;
+    let aim = format!("of all items' units, those worth holding over {days:.0} days here are");
+    made(situation, forecast, &demand, reorder_point, &aim)
+}
+
+fn made(
+    situation: &Situation,
+    forecast: &Forecast,
+    demand: &LeadTimeDemand,
+    reorder_point: f64,
+    aim: &str,
+) -> Result<Proposal> {
     let position = situation.stock_on_hand + situation.on_order - situation.reserved;
     let lot = lot(situation, forecast)?;
     let order_up_to = reorder_point + lot;
@@ -134,7 +165,7 @@ pub fn propose(situation: &Situation, forecast: &Forecast) -> Result<Proposal> {
         source: demand.source,
         reason: String::new(),
     };
-    proposal.reason = reason(&proposal, situation, wanted);
+    proposal.reason = reason(&proposal, aim, wanted);
     Ok(proposal)
 }
 
@@ -267,19 +298,25 @@ fn packed(wanted: f64, situation: &Situation) -> f64 {
     }
 }
 
-fn reason(made: &Proposal, situation: &Situation, wanted: f64) -> String {
+/// What the reorder point is to reach, in words that its number follows.
+fn aim(situation: &Situation) -> String {
     let days = situation.lead_time_days + situation.review_days;
-    let level = 100.0 * situation.service_level;
+    match situation.fill_rate {
+        None => {
+            let level = 100.0 * situation.service_level;
+            format!("{level:.1} % of the time demand over {days:.0} days stays within")
+        }
+        Some(rate) => {
+            format!("{:.1} % of demand is served over {days:.0} days from", 100.0 * rate)
+        }
+    }
+}
+
+fn reason(made: &Proposal, aim: &str, wanted: f64) -> String {
     let basis = match made.source {
         Source::ErrorPaths => "past forecast errors",
         Source::Quantiles => "forecast quantiles",
         Source::Poisson => "Poisson demand, as the history is too short for a spread",
-    };
-    let aim = match situation.fill_rate {
-        None => format!("{level:.1} % of the time demand over {days:.0} days stays within"),
-        Some(rate) => {
-            format!("{:.1} % of demand is served over {days:.0} days from", 100.0 * rate)
-        }
     };
     let start = format!(
         "{aim} {:.1} (from {basis}); the position is {:.1}",

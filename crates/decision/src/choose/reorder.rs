@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use flywheel_algo::inventory::reorder::{Situation, propose};
+use flywheel_algo::inventory::pool::Times;
+use flywheel_algo::inventory::reorder::{Situation, propose, propose_at};
 use flywheel_base::{Error, Result, digest};
 use flywheel_project::resource::policy::Reorder;
 use serde_json::{Value, json};
@@ -36,7 +37,9 @@ impl Proposals {
             artifact.as_ref().map(|artifact| forecast::load(ctx, artifact)).transpose()?;
         let age = forecasts.as_ref().map_or(0, |stored| ctx.now.day() - stored.through);
         let asked = forecasts.as_ref().and_then(|stored| stored.asked.get(policy));
-        let asked = asked.filter(|asked| settings.calibrated && asked.fits(settings)).cloned();
+        let asked = asked
+            .filter(|asked| (settings.calibrated || settings.pooled) && asked.fits(settings))
+            .cloned();
         Ok(Self {
             name: policy.to_owned(),
             settings: settings.clone(),
@@ -64,12 +67,29 @@ impl Proposals {
             ahead.quantiles.drain(..self.age_days);
         }
         ahead.errors.iter_mut().for_each(|path| drop(path.drain(..self.age_days.min(path.len()))));
-        let proposal = propose(&situation, &ahead)
+        let pooled = self.asked.as_ref().and_then(|asked| {
+            let belief = asked.beliefs.get(&unit.id)?;
+            let lead = situation.lead_time_days.ceil() as usize;
+            let times = Times { lead, review: self.settings.review_days };
+            Some(belief.ladder(times).level(asked.rate))
+        });
+        let proposal = match pooled {
+            Some(level) => propose_at(&situation, &ahead, level),
+            None => propose(&situation, &ahead),
+        };
+        let proposal = proposal
             .map_err(|e| e.context(format!("policy \"{}\": item \"{}\"", self.name, unit.id)))?;
         if proposal.order_quantity <= 0.0 {
             return Ok(None);
         }
         let reason = match (&self.asked, self.settings.fill_rate) {
+            (Some(asked), Some(wanted)) if pooled.is_some() => format!(
+                "{}; so many, because at the last {} looks at {} items it would have served the {:.1} % of demand that are wanted on average",
+                proposal.reason,
+                asked.looks,
+                asked.items,
+                100.0 * wanted.value()
+            ),
             (Some(asked), Some(wanted)) => format!(
                 "{}; asked for, because at the last {} looks at {} items it would have served the {:.1} % that are wanted",
                 proposal.reason,
@@ -131,6 +151,8 @@ impl Proposals {
             period_days: 1.0,
             service_level: self.settings.service_level.value(),
             fill_rate: match &self.asked {
+                // An item that was not there at the fit, in a pool's stead.
+                Some(asked) if self.settings.pooled => Some(asked.wanted()),
                 Some(asked) => Some(asked.rate),
                 None => self.settings.fill_rate.map(|rate| rate.value()),
             },

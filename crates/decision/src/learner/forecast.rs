@@ -134,7 +134,9 @@ pub(super) async fn learn(
 /// The policies that buy by these forecasts and want the rate that reaches theirs.
 fn calibrated(ctx: &Context<'_>, name: &str) -> Vec<(String, Reorder)> {
     let buys = |(policy, declared): (&String, &Located<Policy>)| match &declared.choose {
-        Choose::Reorder(reorder) if reorder.learner == name && reorder.calibrated => {
+        Choose::Reorder(reorder)
+            if reorder.learner == name && (reorder.calibrated || reorder.pooled) =>
+        {
             Some((policy.clone(), reorder.clone()))
         }
         _ => None,

@@ -49,11 +49,14 @@ impl Check<'_> {
             Choose::Reorder(reorder) => {
                 let span = at(choose.find(&[Step::Key("reorder")]), "learner");
                 self.policy_learner(id, &reorder.learner, "forecast", &read.file, span);
-                if reorder.calibrated && reorder.fill_rate.is_none() {
-                    let span = at(choose.find(&[Step::Key("reorder")]), "calibrated");
-                    let message = "`calibrated` has no fill rate to reach";
-                    let hint = "Add `fill_rate: 95%`, or leave `calibrated` out.";
-                    self.push(&read.file, Diagnostic::error(span, message).hint(hint));
+                for (key, given) in [("calibrated", reorder.calibrated), ("pooled", reorder.pooled)]
+                {
+                    if given && reorder.fill_rate.is_none() {
+                        let span = at(choose.find(&[Step::Key("reorder")]), key);
+                        let message = format!("`{key}` has no fill rate to reach");
+                        let hint = format!("Add `fill_rate: 95%`, or leave `{key}` out.");
+                        self.push(&read.file, Diagnostic::error(span, message).hint(hint));
+                    }
                 }
             }
             Choose::Bandit(bandit) => {

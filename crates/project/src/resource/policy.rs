@@ -241,6 +241,13 @@ pub struct Reorder {
     /// `fill_rate` itself is asked for.
     #[serde(default)]
     pub calibrated: bool,
+    /// Serves `fill_rate` of demand on average over all items instead of by each: what an item will be asked for is
+    /// learned from the pasts of all, and a unit is held wherever one more saves the most demand for its place. The rate
+    /// is found by the last 13 looks, as with `calibrated`. For many items that are asked for seldom or in heaps, such as
+    /// spare parts, where it serves as much for less. Each item is held for its own cost: what a unit costs does not
+    /// count. With less than 5 items, or pasts that are too short, each is ordered for by itself.
+    #[serde(default)]
+    pub pooled: bool,
     /// Days from order to arrival, where the audience has no `lead_time_days`.
     #[serde(default = "lead_default")]
     #[schemars(range(min = 0, max = 3650))]

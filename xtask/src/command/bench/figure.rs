@@ -49,7 +49,7 @@ pub(super) fn judge(goals: &[Goal], ours: &[Line]) -> Tally {
         let holds = least.is_none_or(|least| line.figure >= least)
             && most.is_none_or(|most| line.figure <= most);
         println!("{name}: {} ({}): {}", shown(line.figure), wanted(*least, *most), said(holds));
-        tally.record(name, holds);
+        tally.record_figure(name, &shown(line.figure), &wanted(*least, *most), holds);
     }
     tally
 }

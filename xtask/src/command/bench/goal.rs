@@ -41,7 +41,7 @@ pub(super) fn succeeds(tally: &mut Tally, what: &str, cost: &Cost) {
 fn judge(tally: &mut Tally, what: &str, reached: f64, word: &str, goal: f64, holds: bool) {
     let said = if holds { "holds" } else { "falls short" };
     println!("{what}: {reached:.2}, {word} {goal}: {said}");
-    tally.record(what, holds);
+    tally.record_figure(what, &format!("{reached:.2}"), &format!("{word} {goal}"), holds);
 }
 
 /// Processor seconds for a million of something.

@@ -86,7 +86,8 @@ fn judge(ours: &[Score]) -> Result<Tally> {
     let mut least = |what: &str, reached: f64, least: f64| {
         let said = if reached >= least { "holds" } else { "falls short" };
         println!("{what}: {reached:.4}, at least {least}: {said}");
-        tally.record(what, reached >= least);
+        let (shown, goal) = (format!("{reached:.4}"), format!("at least {least}"));
+        tally.record_figure(what, &shown, &goal, reached >= least);
     };
     least(&format!("{}: Recall@20", best.name), best.recall, RECALL_MIN);
     least(&format!("{}: NDCG@20", best.name), best.ndcg, NDCG_MIN);

@@ -2,12 +2,14 @@
 //! buys by these forecasts and is `calibrated`.
 //!
 //! At each of the last looks a forecast is made from what was known then, by the method the series has now, and the levels
-//! it leads to are tried on the demand that came. All of it was known when the learner was fitted.
+//! it leads to are tried on the demand that came. All of it was known when the learner was fitted. A `pooled` policy does
+//! the same with levels that are shared between items, by what the pasts of all say of each.
 
 use std::collections::BTreeMap;
 
 use flywheel_algo::forecast::{Options, find, fit};
 use flywheel_algo::inventory::calibrate::{self, Ladder, Look, rate_to_ask};
+use flywheel_algo::inventory::pool::{self, Belief, Times};
 use flywheel_algo::inventory::reorder::Situation;
 use flywheel_base::{Result, digest};
 use flywheel_project::resource::policy::Reorder;
@@ -36,18 +38,28 @@ pub(crate) struct Asked {
     pub(crate) items: usize,
     /// How many looks of each were counted.
     pub(crate) looks: usize,
+    /// What each item will be asked for, by the pasts of all; empty if each is ordered for by itself.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) beliefs: BTreeMap<String, Belief>,
     /// The policy's own settings then.
     fill_rate: f64,
     lead_time_days: usize,
     review_days: usize,
+    #[serde(default)]
+    pooled: bool,
 }
 
 impl Asked {
+    /// The fill rate that the policy wanted.
+    pub(crate) fn wanted(&self) -> f64 {
+        self.fill_rate
+    }
+
     /// Whether it was found for what the policy says now.
     pub(crate) fn fits(&self, settings: &Reorder) -> bool {
         settings.fill_rate.is_some_and(|rate| rate.value() == self.fill_rate)
-            && (settings.lead_time_days, settings.review_days)
-                == (self.lead_time_days, self.review_days)
+            && (settings.lead_time_days, settings.review_days, settings.pooled)
+                == (self.lead_time_days, self.review_days, self.pooled)
     }
 }
 
@@ -79,6 +91,28 @@ fn of(
     let uncounted = (lead + review).div_ceil(review);
     let looks = LOOKS + uncounted;
     let tried = looks * review;
+    let tries = calibrate::Options {
+        fill_rate,
+        lead_steps: lead,
+        looks_uncounted: uncounted,
+        pack_size: 1.0,
+    };
+    let found = |rate, items, beliefs| Asked {
+        rate,
+        items,
+        looks: LOOKS,
+        beliefs,
+        fill_rate,
+        lead_time_days: lead,
+        review_days: review,
+        pooled: settings.pooled,
+    };
+    if settings.pooled {
+        let Some((made, beliefs)) = looks_at_all(histories, Times { lead, review }, looks)? else {
+            return Ok(None);
+        };
+        return Ok(rate_to_ask(&made, &tries)?.map(|rate| found(rate, made.len(), beliefs)));
+    }
     let mut items: Vec<(&History, &str)> = histories
         .iter()
         .filter(|history| {
@@ -123,21 +157,50 @@ fn of(
             .collect()
     };
     let made = items.par_iter().map(looks_of).collect::<Result<Vec<Vec<Look>>>>()?;
-    let tries = calibrate::Options {
-        fill_rate,
-        lead_steps: lead,
-        looks_uncounted: uncounted,
-        pack_size: 1.0,
-    };
     let rate = rate_to_ask(&made, &tries)?;
-    Ok(rate.map(|rate| Asked {
-        rate,
-        items: made.len(),
-        looks: LOOKS,
-        fill_rate,
-        lead_time_days: lead,
-        review_days: review,
-    }))
+    Ok(rate.map(|rate| found(rate, made.len(), BTreeMap::new())))
+}
+
+/// The looks of a pool, and what each of its items will be asked for; items whose past is too short to be tried are
+/// believed in all the same.
+type Pool = (Vec<Vec<Look>>, BTreeMap<String, Belief>);
+
+/// The last looks at all items, each by what the pasts of all said then; `None` if that is too little.
+fn looks_at_all(histories: &[History], times: Times, looks: usize) -> Result<Option<Pool>> {
+    let tried = looks * times.review;
+    let judged: Vec<bool> = histories
+        .iter()
+        .map(|history| {
+            let begin = history.values.len().saturating_sub(tried);
+            begin >= KNOWN_MIN && history.values[begin..].iter().any(|day| *day > 0.0)
+        })
+        .collect();
+    if judged.iter().filter(|judged| **judged).count() < ITEMS_MIN {
+        return Ok(None);
+    }
+    let mut made: Vec<Vec<Look>> = vec![Vec::with_capacity(looks); histories.len()];
+    for look in 0..looks {
+        let left = tried - look * times.review;
+        let cut = |history: &History| history.values.len().saturating_sub(left);
+        let pasts: Vec<&[f64]> =
+            histories.iter().map(|history| &history.values[..cut(history)]).collect();
+        let Some(beliefs) = pool::beliefs(&pasts, times)? else { return Ok(None) };
+        let seen: Vec<Look> = beliefs
+            .par_iter()
+            .zip(histories)
+            .map(|(belief, history)| {
+                let rest = &history.values[cut(history)..];
+                let came = rest.get(..times.review).unwrap_or(rest).to_vec();
+                Look { ladder: belief.ladder(times), came }
+            })
+            .collect();
+        made.iter_mut().zip(seen).for_each(|(looks, look)| looks.push(look));
+    }
+    let pasts: Vec<&[f64]> = histories.iter().map(|history| history.values.as_slice()).collect();
+    let Some(beliefs) = pool::beliefs(&pasts, times)? else { return Ok(None) };
+    let named = histories.iter().map(|history| history.id.clone()).zip(beliefs).collect();
+    let tried = made.into_iter().zip(judged).filter_map(|(looks, judged)| judged.then_some(looks));
+    Ok(Some((tried.collect(), named)))
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use crate::learner::forecast::fit_all;
 const WANTED: f64 = 0.95;
 const DAYS: usize = 200;
 const WEEK: usize = 7;
+const WEEKS: usize = 12;
 
 fn settings(fill_rate: f64) -> Reorder {
     serde_json::from_value(serde_json::json!({
@@ -40,37 +41,33 @@ fn stored(histories: &[History]) -> Stored {
     Stored { through: 0, series, compared: BTreeMap::new(), asked: BTreeMap::new() }
 }
 
-/// The share of demand that is served from the shelf in the ten weeks that follow, by item, when orders are placed every
-/// week for a level of this rate, by what is known then.
-fn served(growth: f64, items: u64, rate: f64) -> f64 {
-    const WEEKS: usize = 12;
+/// The share of demand that is served in the ten weeks that follow, by item, when orders are placed every week for the
+/// level of this rate by a ladder that is made from what is known then.
+fn served(growth: f64, items: u64, rate: f64, ladder: impl Fn(&[f64]) -> Ladder) -> f64 {
+    let looks = |item: u64| -> Vec<Look> {
+        let all = demand(item, growth, DAYS + WEEKS * WEEK);
+        let look = |week: usize| {
+            let (known, rest) = all.split_at(DAYS + week * WEEK);
+            Look { ladder: ladder(known), came: rest[..WEEK].to_vec() }
+        };
+        (0..WEEKS).map(look).collect()
+    };
+    let items: Vec<Vec<Look>> = (0..items).map(looks).collect();
+    let tries = calibrate::Options {
+        fill_rate: WANTED,
+        lead_steps: WEEK,
+        looks_uncounted: 2,
+        pack_size: 1.0,
+    };
+    calibrate::served(&items, rate, &tries).unwrap()
+}
+
+/// The ladder of an item by its own forecast.
+fn alone(known: &[f64]) -> Ladder {
     let situation =
         Situation { lead_time_days: WEEK as f64, review_days: WEEK as f64, ..Situation::default() };
-    let of_item = |item: u64| {
-        let all = demand(item, growth, DAYS + WEEKS * WEEK);
-        let (mut shelf, mut coming, mut waiting) = (None, 0.0, 0.0_f64);
-        let (mut asked, mut given) = (0.0, 0.0);
-        for week in 0..WEEKS {
-            let (known, rest) = all.split_at(DAYS + week * WEEK);
-            let ahead = fit("ses", known, &options()).unwrap().forecast(15, &LEVELS).unwrap();
-            let level = Ladder::new(&situation, &ahead).unwrap().level(rate).ceil();
-            // What was ordered a week ago arrives.
-            let mut there = shelf.unwrap_or(level) + coming;
-            coming = (level - (there - waiting)).max(0.0);
-            for day in &rest[..WEEK] {
-                let late = waiting.min(there);
-                (there, waiting) = (there - late, waiting - late);
-                let now = day.min(there);
-                (there, waiting) = (there - now, waiting + day - now);
-                if week >= 2 {
-                    (asked, given) = (asked + day, given + now);
-                }
-            }
-            shelf = Some(there);
-        }
-        given / asked
-    };
-    (0..items).map(of_item).sum::<f64>() / items as f64
+    let ahead = fit("ses", known, &options()).unwrap().forecast(15, &LEVELS).unwrap();
+    Ladder::new(&situation, &ahead).unwrap()
 }
 
 #[test]
@@ -80,8 +77,8 @@ fn what_is_reached_is_nearer_to_what_is_wanted_than_by_asking_for_it() {
         let found = of(&histories, &stored(&histories), &options(), &settings(WANTED));
         let asked = found.unwrap().unwrap();
         assert_eq!((asked.items, asked.looks), (40, LOOKS));
-        let plain = served(growth, 40, WANTED);
-        let calibrated = served(growth, 40, asked.rate);
+        let plain = served(growth, 40, WANTED, alone);
+        let calibrated = served(growth, 40, asked.rate, alone);
         assert!(
             (calibrated - WANTED).abs() < (plain - WANTED).abs(),
             "growth {growth}: {plain:.4} by asking for {WANTED}, {calibrated:.4} by asking for {:.4}",
@@ -114,4 +111,40 @@ fn without_evidence_there_is_no_rate() {
     let quiet: Vec<History> =
         (0..9).map(|item| History { id: format!("{item}"), values: vec![0.0; DAYS] }).collect();
     assert_eq!(of(&quiet, &stored(&quiet), &options(), &settings(WANTED)).unwrap(), None);
+}
+
+#[test]
+fn a_pool_is_asked_for_the_rate_that_serves_what_is_wanted_on_average() {
+    const KNOWN: usize = 320;
+    let settings = Reorder { pooled: true, calibrated: false, ..settings(WANTED) };
+    // 200 days teach a pool of two weeks nothing at the first of its looks.
+    let short = histories(0.0, 60);
+    assert_eq!(of(&short, &stored(&short), &options(), &settings).unwrap(), None);
+    let long = |item| History { id: format!("i{item}"), values: demand(item, 0.0, KNOWN) };
+    let histories: Vec<History> = (0..60).map(long).collect();
+    let found = of(&histories, &stored(&histories), &options(), &settings);
+    let asked = found.unwrap().unwrap();
+    assert_eq!((asked.items, asked.beliefs.len()), (60, 60));
+    assert!(asked.fits(&settings) && !asked.fits(&Reorder { pooled: false, ..settings }));
+    for (id, belief) in &asked.beliefs {
+        let item: u64 = id[1..].parse().unwrap();
+        let truth = 2.0 + (item % 9) as f64;
+        assert!((belief.mean / truth - 1.0).abs() < 0.25, "{id}: {} of {truth}", belief.mean);
+    }
+    let times = Times { lead: WEEK, review: WEEK };
+    let mut demands = Vec::new();
+    for item in 0..60 {
+        let ladder = asked.beliefs[&format!("i{item}")].ladder(times);
+        let all = demand(item, 0.0, KNOWN + WEEKS * WEEK);
+        let look = |week: &[f64]| Look { ladder: ladder.clone(), came: week.to_vec() };
+        demands.push(all[KNOWN..].chunks_exact(WEEK).map(look).collect::<Vec<_>>());
+    }
+    let tries = calibrate::Options {
+        fill_rate: WANTED,
+        lead_steps: WEEK,
+        looks_uncounted: 2,
+        pack_size: 1.0,
+    };
+    let reached = calibrate::served(&demands, asked.rate, &tries).unwrap();
+    assert!((reached - WANTED).abs() < 0.02, "{reached}");
 }
