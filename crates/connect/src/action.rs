@@ -7,6 +7,7 @@
 //! receiver saw nothing of it.
 
 pub mod chat;
+pub mod email;
 pub mod file;
 pub mod kafka;
 pub mod webhook;
@@ -28,6 +29,7 @@ pub const ACTIONS: &[ActionEntry] = &[
     action::<file::FileAction>("file"),
     action::<webhook::WebhookAction>("webhook"),
     action::<chat::ChatAction>("chat"),
+    action::<email::EmailAction>("email"),
     action::<kafka::KafkaAction>("kafka"),
 ];
 

@@ -10,6 +10,8 @@ mod sql;
 mod tls;
 mod wire;
 
+pub(crate) use tls::roots;
+
 #[cfg(test)]
 pub(crate) mod testing;
 

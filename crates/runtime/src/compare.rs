@@ -77,7 +77,7 @@ pub async fn compare(
     observer: &dyn Observer,
 ) -> Result<Vec<Comparison>> {
     let works = works(workspace, options)?;
-    let mut recorder = Recorder::start(workspace, observer, "reconcile", None, workspace.now())?;
+    let recorder = Recorder::start(workspace, observer, "reconcile", None, workspace.now())?;
     let mut all = Vec::new();
     let mut failed = None;
     for work in &works {

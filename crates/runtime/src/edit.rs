@@ -33,7 +33,7 @@ pub async fn edit(
 ) -> Result<Edited> {
     let edit = workspace.newest_session(sql).await?.edit(sql)?;
     refuse_owned(workspace, edit.table(), options)?;
-    let mut recorder = run::start(workspace, observer, "sql")?;
+    let recorder = run::start(workspace, observer, "sql")?;
     let timer = recorder.started("edit", &edit.table().to_string());
     // Boxed, so that the command's future stays small.
     let result = recorder.settled(timer, Box::pin(edit.run()).await, |edited| {

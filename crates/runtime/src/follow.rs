@@ -92,7 +92,7 @@ pub async fn follow(
             )));
         }
     }
-    let mut recorder = start(workspace, observer, "sync")?;
+    let recorder = start(workspace, observer, "sync")?;
     let run_id = recorder.run_id().to_owned();
     let watch = Watch { stop, observer };
     let live = Live { workspace, run_id: &run_id, watch: &watch };

@@ -45,6 +45,7 @@ mod item_names;
 mod lake_source;
 mod mapping;
 mod recorder;
+mod side_by_side;
 mod workspace;
 
 pub use flywheel_transform::{

@@ -97,7 +97,7 @@ pub async fn run(
 ) -> Result<Vec<LinkReport>> {
     let names = ordered(workspace, names)?;
     let kind = if options.plan_only { "link plan" } else { "link" };
-    let mut recorder = Recorder::start(workspace, observer, kind, None, workspace.now())?;
+    let recorder = Recorder::start(workspace, observer, kind, None, workspace.now())?;
     let mut reports = Vec::new();
     let mut failed = None;
     for name in &names {

@@ -118,8 +118,8 @@ pub async fn run(
         return Err(Error::blocked(format!("migration \"{name}\" is {phase}"))
             .hint("Nothing comes over any more; see `flywheel migrate list`."));
     }
-    let mut recorder = start(workspace, observer, "migrate")?;
-    let result = sync_task::run(workspace, &mut recorder, name, false).await;
+    let recorder = start(workspace, observer, "migrate")?;
+    let result = sync_task::run(workspace, &recorder, name, false).await;
     if let Ok(landed) = &result {
         moving.record(
             Phase::Loaded,
@@ -260,8 +260,8 @@ async fn flow_back(
     restart: bool,
     observer: &dyn Observer,
 ) -> Result<()> {
-    let mut recorder = start(workspace, observer, "migrate")?;
-    let result = sync_task::run_now(workspace, &mut recorder, back, restart).await;
+    let recorder = start(workspace, observer, "migrate")?;
+    let result = sync_task::run_now(workspace, &recorder, back, restart).await;
     recorder.finish(result.as_ref().err())?;
     result.map(drop)
 }

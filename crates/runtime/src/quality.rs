@@ -185,15 +185,15 @@ pub async fn run(
     observer: &dyn Observer,
 ) -> Result<Vec<QualityResult>> {
     let chosen = chosen(&workspace.project, options)?;
-    let mut recorder = runs::start(workspace, observer, "quality")?;
-    let result = Box::pin(run_chosen(workspace, &mut recorder, &chosen)).await;
+    let recorder = runs::start(workspace, observer, "quality")?;
+    let result = Box::pin(run_chosen(workspace, &recorder, &chosen)).await;
     recorder.finish(result.as_ref().err())?;
     result
 }
 
 async fn run_chosen(
     workspace: &Workspace,
-    recorder: &mut Recorder<'_>,
+    recorder: &Recorder<'_>,
     chosen: &[&Quality],
 ) -> Result<Vec<QualityResult>> {
     let mut all = Vec::new();
@@ -287,7 +287,7 @@ pub struct Promise {
 /// Those of lake and metadata.
 pub(crate) async fn after_build(
     workspace: &Workspace,
-    recorder: &mut Recorder<'_>,
+    recorder: &Recorder<'_>,
     report: &BuildReport,
 ) -> Result<()> {
     let project = &workspace.project;
@@ -357,7 +357,7 @@ pub(crate) async fn after_build(
 ///
 /// # Errors
 /// Those of lake and metadata.
-pub(crate) async fn in_turn(workspace: &Workspace, recorder: &mut Recorder<'_>) -> Result<()> {
+pub(crate) async fn in_turn(workspace: &Workspace, recorder: &Recorder<'_>) -> Result<()> {
     for (name, quality) in &workspace.project.qualities {
         if recorder.has_judged(name) {
             continue;
@@ -385,7 +385,7 @@ pub fn line(result: &QualityResult) -> String {
 /// as it landed, not as readers see it.
 async fn judged(
     workspace: &Workspace,
-    recorder: &mut Recorder<'_>,
+    recorder: &Recorder<'_>,
     quality: &Quality,
     newest: Option<&str>,
 ) -> Result<Vec<QualityResult>> {

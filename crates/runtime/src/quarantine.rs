@@ -200,7 +200,7 @@ type Open = BTreeMap<(String, u64), QuarantineRow>;
 /// marked them does not land them again.
 pub(crate) async fn replay(
     workspace: &Workspace,
-    recorder: &mut Recorder<'_>,
+    recorder: &Recorder<'_>,
     sync: Option<&str>,
 ) -> Result<Replayed> {
     let mut total = Replayed::default();
@@ -222,7 +222,7 @@ pub(crate) async fn replay(
 /// Lands the rows of one sync that can be read now.
 async fn replay_sync(
     workspace: &Workspace,
-    recorder: &mut Recorder<'_>,
+    recorder: &Recorder<'_>,
     name: &str,
     declared: &Sync,
     total: &mut Replayed,
@@ -362,7 +362,7 @@ fn rows_of(batch: &RecordBatch) -> Result<Vec<QuarantineRow>> {
 /// A stream that is read in full each time is simply read again; rows it no longer rejects are mended.
 async fn replay_full(
     workspace: &Workspace,
-    recorder: &mut Recorder<'_>,
+    recorder: &Recorder<'_>,
     name: &str,
     sync: &Sync,
     stream: &Stream,

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use flywheel_base::{Clock, Error, Result, Timestamp, digest};
@@ -51,18 +52,29 @@ impl Observer for Silent {
     fn event(&self, _: &Event) {}
 }
 
-/// Records one run.
+/// What tells runs of this process apart that begin in the same microsecond.
+static BEGUN: AtomicU64 = AtomicU64::new(0);
+
+/// Records one run, of which several tasks may be under way.
 pub(crate) struct Recorder<'a> {
     store: &'a Store,
     machine: Arc<dyn Clock>,
     observer: &'a dyn Observer,
     run: Run,
-    tasks: Vec<Task>,
+    ended: Mutex<Tasks>,
     log: Mutex<RunLog>,
-    /// Quality files that were judged in this run.
-    judged: BTreeSet<String>,
     /// Who tells others of the run, if anybody is to be told.
     teller: Option<Teller<'a>>,
+}
+
+/// What has ended so far.
+#[derive(Default)]
+struct Tasks {
+    all: Vec<Task>,
+    /// How many of them are in the metadata already.
+    kept: usize,
+    /// Quality files that were judged in this run.
+    judged: BTreeSet<String>,
 }
 
 impl<'a> Recorder<'a> {
@@ -76,7 +88,12 @@ impl<'a> Recorder<'a> {
     ) -> Result<Self> {
         let (store, machine) = (&workspace.store, Arc::clone(&workspace.machine));
         let started_at = machine.now();
-        let salt = [started_at.micros(), logical_at.micros(), i64::from(std::process::id())];
+        let salt = [
+            started_at.micros(),
+            logical_at.micros(),
+            i64::from(std::process::id()),
+            BEGUN.fetch_add(1, Ordering::Relaxed).cast_signed(),
+        ];
         let salt: Vec<u8> = salt.iter().flat_map(|n| n.to_le_bytes()).collect();
         let run = Run {
             run_id: digest::short(&[kind.as_bytes(), &salt]),
@@ -94,8 +111,8 @@ impl<'a> Recorder<'a> {
         let log = Mutex::new(RunLog::begin(ours, &run.run_id, started_at));
         let began = Event::Began { run_id: run.run_id.clone(), kind: run.kind.clone() };
         let teller = Teller::of(workspace, &run);
-        let (tasks, judged) = (Vec::new(), BTreeSet::new());
-        let recorder = Self { store, machine, observer, run, tasks, log, judged, teller };
+        let ended = Mutex::default();
+        let recorder = Self { store, machine, observer, run, ended, log, teller };
         recorder.tell(&began);
         Ok(recorder)
     }
@@ -118,19 +135,32 @@ impl<'a> Recorder<'a> {
         &self.run.run_id
     }
 
+    fn so_far(&self) -> MutexGuard<'_, Tasks> {
+        self.ended.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The tasks that ended so far.
-    pub(crate) fn tasks(&self) -> &[Task] {
-        &self.tasks
+    pub(crate) fn tasks(&self) -> Vec<Task> {
+        self.so_far().all.clone()
     }
 
     /// Notes that a quality file was judged in this run.
-    pub(crate) fn judged(&mut self, quality: &str) {
-        self.judged.insert(quality.to_owned());
+    pub(crate) fn judged(&self, quality: &str) {
+        self.so_far().judged.insert(quality.to_owned());
     }
 
     /// Whether a quality file was judged in this run.
     pub(crate) fn has_judged(&self, quality: &str) -> bool {
-        self.judged.contains(quality)
+        self.so_far().judged.contains(quality)
+    }
+
+    /// Makes the tasks that ended so far durable, so that they are known however the run ends.
+    pub(crate) fn keep(&self) -> Result<()> {
+        let mut so_far = self.so_far();
+        let new = so_far.all.get(so_far.kept..).unwrap_or_default();
+        self.store.record_tasks(new)?;
+        so_far.kept = so_far.all.len();
+        Ok(())
     }
 
     /// Tells the observer.
@@ -156,10 +186,11 @@ impl<'a> Recorder<'a> {
     }
 
     /// Records what came of a task.
-    pub(crate) fn ended(&mut self, timer: Timer, status: &str, outcome: TaskOutcome) {
+    pub(crate) fn ended(&self, timer: Timer, status: &str, outcome: TaskOutcome) {
+        let mut so_far = self.so_far();
         let task = Task {
             run_id: self.run.run_id.clone(),
-            position: i64::try_from(self.tasks.len()).unwrap_or(i64::MAX),
+            position: i64::try_from(so_far.all.len()).unwrap_or(i64::MAX),
             kind: timer.kind.to_owned(),
             name: timer.name,
             status: status.to_owned(),
@@ -167,16 +198,17 @@ impl<'a> Recorder<'a> {
             duration_ms: Some(timer.watch.elapsed().as_secs_f64() * 1_000.0),
             outcome,
         };
+        so_far.all.push(task.clone());
+        drop(so_far);
         if let Some(teller) = &self.teller {
             teller.ended(&task);
         }
-        self.tell(&Event::Ended(Box::new(task.clone())));
-        self.tasks.push(task);
+        self.tell(&Event::Ended(Box::new(task)));
     }
 
     /// Records the result of a task that either gives an outcome or fails.
     pub(crate) fn settled<T>(
-        &mut self,
+        &self,
         timer: Timer,
         result: Result<T>,
         outcome: impl FnOnce(&T) -> (String, TaskOutcome),
@@ -204,7 +236,9 @@ impl<'a> Recorder<'a> {
             Some(error) => self.log_line("error", &format!("{} failed: {error}", self.run.kind)),
             None => self.log_line("info", &format!("{} succeeded", self.run.kind)),
         }
-        self.store.end_run(&self.run, &self.tasks)?;
+        let so_far = std::mem::take(&mut *self.so_far());
+        let new = so_far.all.get(so_far.kept..).unwrap_or_default();
+        self.store.end_run(&self.run, new)?;
         if let Some(teller) = &self.teller {
             teller.run_ended(&self.run);
         }

@@ -10,10 +10,11 @@ use flywheel_transform::{
 
 use crate::quarantine::{self, Replayed};
 use crate::recorder::{Observer, Recorder};
+use crate::side_by_side::{self, Piece};
 use crate::task::learn::When;
 use crate::task::sync::Landed;
 use crate::task::{build as build_task, learn as learn_task, sync as sync_task};
-use crate::{Workspace, environment, openlineage};
+use crate::{Workspace, environment, openlineage, schedule};
 
 /// Lands the syncs `names`, all if none is named; with `restart`, streams of changes are read whole
 /// again, whatever their position.
@@ -29,11 +30,27 @@ pub async fn sync(
     observer: &dyn Observer,
 ) -> Result<Vec<Landed>> {
     let names = chosen(names, workspace.project.syncs.keys(), "sync")?;
-    let mut recorder = start(workspace, observer, "sync")?;
+    let recorder = start(workspace, observer, "sync")?;
+    let result = syncs(workspace, &recorder, &names, restart).await;
+    recorder.finish(result.as_ref().err())?;
+    Box::pin(openlineage::settle(workspace)).await;
+    result
+}
+
+/// Lands syncs, those that write different tables side by side.
+///
+/// # Errors
+/// The first sync's error, in the order of `names`, after all were tried.
+pub(crate) async fn syncs(
+    workspace: &Workspace,
+    recorder: &Recorder<'_>,
+    names: &[String],
+    restart: bool,
+) -> Result<Vec<Landed>> {
     let mut all = Vec::new();
     let mut failed = None;
-    for name in &names {
-        match sync_task::run(workspace, &mut recorder, name, restart).await {
+    for one in each_sync(workspace, recorder, names, restart).await {
+        match one {
             Ok(landed) => {
                 failed = failed.or_else(|| sync_task::blocked(&landed));
                 all.extend(landed);
@@ -41,9 +58,33 @@ pub async fn sync(
             Err(error) => failed = failed.or(Some(error)),
         }
     }
-    recorder.finish(failed.as_ref())?;
-    Box::pin(openlineage::settle(workspace)).await;
     failed.map_or(Ok(all), Err)
+}
+
+/// What came of each sync of `names`.
+pub(crate) async fn each_sync(
+    workspace: &Workspace,
+    recorder: &Recorder<'_>,
+    names: &[String],
+    restart: bool,
+) -> Vec<Result<Vec<Landed>>> {
+    let piece = |name: &String| Piece {
+        after: Vec::new(),
+        claims: schedule::claims::of_sync(&workspace.project, name),
+    };
+    let work = |place: usize| {
+        let name = names.get(place);
+        async move {
+            let result = match name {
+                Some(name) => Box::pin(sync_task::run(workspace, recorder, name, restart)).await,
+                None => Err(Error::internal("a sync of a run is not there")),
+            };
+            (true, result)
+        }
+    };
+    let pieces = names.iter().map(piece).collect();
+    let at_once = workspace.project.file.workers.get() as usize;
+    side_by_side::all(pieces, at_once, work, |_, _| ()).await
 }
 
 /// Builds and tests models; what fails is in the report.
@@ -55,8 +96,8 @@ pub async fn build(
     options: BuildOptions<'_>,
     observer: &dyn Observer,
 ) -> Result<BuildReport> {
-    let mut recorder = start(workspace, observer, "build")?;
-    let result = build_task::run(workspace, &mut recorder, options).await;
+    let recorder = start(workspace, observer, "build")?;
+    let result = build_task::run(workspace, &recorder, options).await;
     if result.as_ref().is_ok_and(|report| !report.published.is_empty()) {
         environment::clean_up(workspace, &recorder).await;
     }
@@ -102,9 +143,9 @@ pub async fn learn(
 ) -> Result<Vec<Learned>> {
     let when = if names.is_empty() { When::Due } else { When::Now };
     let names = chosen(names, workspace.project.learners.keys(), "learner")?;
-    let mut recorder = start(workspace, observer, "learn")?;
+    let recorder = start(workspace, observer, "learn")?;
     let turn = workspace.store.last_turn()?.map_or(0, |turn| turn.turn);
-    let result = learn_task::run(workspace, &mut recorder, turn, &names, when).await;
+    let result = learn_task::run(workspace, &recorder, turn, &names, when).await;
     recorder.finish(result.as_ref().err())?;
     Box::pin(openlineage::settle(workspace)).await;
     result
@@ -119,8 +160,8 @@ pub async fn quarantine_replay(
     sync: Option<&str>,
     observer: &dyn Observer,
 ) -> Result<Replayed> {
-    let mut recorder = start(workspace, observer, "quarantine")?;
-    let result = quarantine::replay(workspace, &mut recorder, sync).await;
+    let recorder = start(workspace, observer, "quarantine")?;
+    let result = quarantine::replay(workspace, &recorder, sync).await;
     recorder.finish(result.as_ref().err())?;
     result
 }

@@ -1,5 +1,9 @@
 //! Schedules: from files to plans, from a scheduled run to what it does, what they look at, and whom they tell.
 
+pub mod claims;
+
+mod graph;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::UNIX_EPOCH;
 
@@ -8,9 +12,9 @@ use flywheel_base::{Error, ErrorKind, Result, Timestamp, digest, suggest};
 use flywheel_connect::action::{ActionContext, ActionEntry, Delivery, Outcome};
 use flywheel_project::Project;
 use flywheel_project::graph::Known;
-use flywheel_project::resource::schedule::{AlertOn, CatchUp, Overlap, Runs, Schedule};
+use flywheel_project::resource::schedule::{AlertOn, CatchUp, Overlap, Runs, Schedule, Task};
 use flywheel_state::{
-    Alert, AlertKind, AlertStatus, Asked, Cause, ScheduleEffect, ScheduleEvent, SchedulePlan,
+    Alert, AlertKind, AlertStatus, Asked, Cause, Pool, ScheduleEffect, ScheduleEvent, SchedulePlan,
     SchedulePlans, ScheduledRun,
 };
 use flywheel_transform::BuildOptions;
@@ -41,16 +45,27 @@ const BACKFILL_MAX: usize = 1_000;
 pub fn plans(project: &Project) -> Result<SchedulePlans> {
     let mut plans = SchedulePlans::new();
     for (name, located) in &project.schedules {
-        plans.insert(name.clone(), plan(&located.value)?);
+        plans.insert(name.clone(), plan(project, &located.value)?);
     }
     Ok(plans)
 }
 
-fn plan(schedule: &Schedule) -> Result<SchedulePlan> {
+fn plan(project: &Project, schedule: &Schedule) -> Result<SchedulePlan> {
     let full = if schedule.full_refresh { "full" } else { "" };
     let select = schedule.select.join("\n");
-    let fingerprint =
-        digest::short(&[schedule.run.word().as_bytes(), select.as_bytes(), full.as_bytes()]);
+    let tasks = match schedule.tasks.is_empty() {
+        true => String::new(),
+        false => serde_json::to_string(&schedule.tasks)
+            .map_err(|error| Error::internal("tasks cannot be written").caused_by(error))?,
+    };
+    let mut parts = vec![schedule.word().as_bytes(), select.as_bytes(), full.as_bytes()];
+    // Runs of schedules without tasks are known as they were before there were any.
+    parts.extend((!tasks.is_empty()).then_some(tasks.as_bytes()));
+    let fingerprint = digest::short(&parts);
+    let pool = schedule.pool.as_ref().and_then(|name| {
+        let slots = project.file.pools.get(name)?.get() as usize;
+        Some(Pool { name: name.clone(), slots })
+    });
     Ok(SchedulePlan {
         name: schedule.schedule.clone(),
         fingerprint,
@@ -72,6 +87,10 @@ fn plan(schedule: &Schedule) -> Result<SchedulePlan> {
         timeout_us: schedule.timeout.map(|timeout| timeout.micros),
         deadline_us: schedule.deadline.map(|deadline| deadline.micros),
         priority: schedule.priority,
+        concurrency: schedule.concurrency.get() as usize,
+        backfill_concurrency: schedule.backfill_concurrency.get() as usize,
+        pool,
+        claims: claims::of(project, schedule),
         paused: schedule.paused,
         alert_actions: schedule.alert.actions.clone(),
         alert_on: schedule.alert.on.iter().map(|on| kind_of(*on)).collect(),
@@ -151,6 +170,13 @@ pub enum Job {
     Learn(Vec<String>),
     /// Rows of the quarantine, of one sync if it is named.
     Quarantine(Option<String>),
+    /// Several tasks, but for those that are done.
+    Tasks {
+        /// All tasks.
+        tasks: Vec<Task>,
+        /// The names of those that are done.
+        done: BTreeSet<String>,
+    },
 }
 
 /// What `scheduled` does now: all that its schedule says, but what an earlier attempt has done; none if that is all.
@@ -160,18 +186,21 @@ pub enum Job {
 pub fn job(workspace: &Workspace, scheduled: &ScheduledRun) -> Result<Option<Job>> {
     let schedule = named(&workspace.project, &scheduled.schedule)?;
     // A server that was killed between the end of the work and noting it has done all of it. Turns know by their moment.
-    let attempts = scheduled.attempts.iter().filter(|_| schedule.run != Runs::Turn);
+    let attempts = scheduled.attempts.iter().filter(|_| schedule.run != Some(Runs::Turn));
     for attempt in attempts {
         let Some(run_id) = &attempt.run_id else { continue };
         let ended = workspace.store.run(run_id)?;
-        if ended
-            .is_some_and(|(run, _)| run.status == "succeeded" && run.kind == schedule.run.word())
-        {
+        if ended.is_some_and(|(run, _)| run.status == "succeeded" && run.kind == schedule.word()) {
             return Ok(None);
         }
     }
     let select = schedule.select.clone();
-    Ok(Some(match schedule.run {
+    let Some(run) = schedule.run else {
+        let done = done_before(workspace, scheduled, graph::KIND)?;
+        let done = done.into_iter().filter(|(_, succeeded)| *succeeded).map(|(name, _)| name);
+        return Ok(Some(Job::Tasks { tasks: schedule.tasks.clone(), done: done.collect() }));
+    };
+    Ok(Some(match run {
         Runs::Turn => Job::Turn,
         Runs::Sync => {
             let all = run::chosen(&select, workspace.project.syncs.keys(), "sync")?;
@@ -268,6 +297,9 @@ pub async fn perform(
             tracing::info!(?replayed, "rows of the quarantine were tried again");
             Ok(None)
         }
+        Job::Tasks { tasks, done } => {
+            Box::pin(graph::perform(workspace, &tasks, &done, observer)).await.map(|()| None)
+        }
     }
 }
 
@@ -324,8 +356,8 @@ pub fn named<'a>(project: &'a Project, name: &str) -> Result<&'a Schedule> {
 /// # Errors
 /// Those of the metadata.
 pub fn step(workspace: &Workspace, event: ScheduleEvent) -> Result<Vec<ScheduleEffect>> {
-    let plans = plans(&workspace.project)?;
-    workspace.store.schedule_step(&plans, event, workspace.machine.now())
+    let plans = workspace.schedule_plans()?;
+    workspace.store.schedule_step(plans, event, workspace.machine.now())
 }
 
 /// Keeps a schedule from running by itself until it is resumed.

@@ -10,8 +10,8 @@ use flywheel_warehouse::{Location, Maintain};
 
 use crate::recorder::{Observer, Recorder};
 use crate::task::learn::When;
-use crate::task::{act, build, canary, decide, evaluate, learn, outcome, sync};
-use crate::{Workspace, environment, openlineage, quality};
+use crate::task::{act, build, canary, decide, evaluate, learn, outcome};
+use crate::{Workspace, environment, openlineage, quality, run};
 
 /// What one turn did.
 #[derive(Clone, Debug)]
@@ -62,9 +62,9 @@ pub async fn turn(workspace: &Workspace, observer: &dyn Observer) -> Result<Turn
         Some(open) => open,
         None => workspace.store.begin_turn(now)?,
     };
-    let mut recorder = Recorder::start(workspace, observer, "turn", Some(turn.turn), now)?;
-    let result = steps(workspace, &mut recorder, turn.turn).await;
-    let tasks = recorder.tasks().to_vec();
+    let recorder = Recorder::start(workspace, observer, "turn", Some(turn.turn), now)?;
+    let result = steps(workspace, &recorder, turn.turn).await;
+    let tasks = recorder.tasks();
     match result {
         Ok(steps) => {
             workspace.store.complete_turn(turn.turn)?;
@@ -87,15 +87,18 @@ pub async fn turn(workspace: &Workspace, observer: &dyn Observer) -> Result<Turn
     }
 }
 
-async fn steps(
-    workspace: &Workspace,
-    recorder: &mut Recorder<'_>,
-    turn: i64,
-) -> Result<TurnReport> {
+async fn steps(workspace: &Workspace, recorder: &Recorder<'_>, turn: i64) -> Result<TurnReport> {
     let (mut rows_landed, mut rows_rejected) = (0, 0);
     let mut held = Vec::new();
-    for (name, _) in workspace.project.syncs.iter().filter(|(_, sync)| !sync.reads_lake()) {
-        for landed in sync::run(workspace, recorder, name, false).await? {
+    let syncs = |reads_lake: bool| -> Vec<String> {
+        let syncs = workspace.project.syncs.iter();
+        syncs
+            .filter(|(_, sync)| sync.reads_lake() == reads_lake)
+            .map(|(name, _)| name.clone())
+            .collect()
+    };
+    for landed in run::each_sync(workspace, recorder, &syncs(false), false).await {
+        for landed in landed? {
             rows_landed += landed.rows_out;
             rows_rejected += landed.rows_rejected;
             // The wheel goes on with the last good rows.
@@ -121,8 +124,8 @@ async fn steps(
     let decided = decide::run(workspace, recorder, turn, &policies).await?;
     let acted = act::run(workspace, recorder, turn).await?;
     // What leaves for other systems is read from tables as this turn has made them.
-    for (name, _) in workspace.project.syncs.iter().filter(|(_, sync)| sync.reads_lake()) {
-        match sync::run(workspace, recorder, name, false).await {
+    for one in run::each_sync(workspace, recorder, &syncs(true), false).await {
+        match one {
             Ok(all) => rows_rejected += all.iter().map(|one| one.rows_rejected).sum::<u64>(),
             // Another system that is down does not hold up the wheel; the next turn tries again.
             Err(error) => recorder.notice(error.report()),

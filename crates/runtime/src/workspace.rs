@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use flywheel_base::{Clock, Error, Result, SystemClock, Timestamp, suggest};
+use flywheel_base::{Clock, Error, FixedClock, Result, SystemClock, Timestamp, suggest};
 use flywheel_connect::source::{SourceContext, SourceEntry};
 use flywheel_connect::{Connections, Rates, Source, Throttle};
 use flywheel_decision::artifact::Artifacts;
@@ -13,7 +13,7 @@ use flywheel_decision::table::TABLES;
 use flywheel_decision::{Context, learner};
 use flywheel_project::resource::sync::Sync as DeclaredSync;
 use flywheel_project::{Choices, Project};
-use flywheel_state::{ProjectLock, Store};
+use flywheel_state::{ProjectLock, SchedulePlans, Store};
 use flywheel_transform::World;
 use flywheel_warehouse::{Catalog, Lake, LakeOptions, Session, TableName};
 use serde_json::Value;
@@ -21,7 +21,7 @@ use serde_json::Value;
 use crate::access::Reading;
 use crate::openlineage::foreign;
 use crate::task::share::{self, Share};
-use crate::{connectors, quality, quarantine, system};
+use crate::{connectors, quality, quarantine, schedule, system};
 
 /// Whether a project is opened to be read or to be changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +61,7 @@ pub struct Workspace {
     connections: Mutex<BTreeMap<String, Connections>>,
     choices: Choices,
     lock: Option<Arc<ProjectLock>>,
+    plans: OnceLock<SchedulePlans>,
 }
 
 impl Workspace {
@@ -109,11 +110,43 @@ impl Workspace {
             choices: choices.clone(),
             lock,
             connections: Mutex::default(),
+            plans: OnceLock::new(),
         };
         if access == Access::Write {
+            // Whoever wrote before is gone: what still says that it runs was cut off.
+            workspace.store.interrupt_runs()?;
             workspace.prepare().await?;
         }
         Ok(workspace)
+    }
+
+    /// The same project with a logical clock that stands at `moment`, for work beside other work.
+    ///
+    /// # Errors
+    /// Those of the metadata.
+    pub fn at(&self, moment: Timestamp) -> Result<Self> {
+        let clock: Arc<dyn Clock> = Arc::new(FixedClock::new(moment));
+        Ok(Self {
+            project: self.project.clone(),
+            lake: self.lake.by(Arc::clone(&clock)),
+            store: Store::open(self.store.path())?.in_environment(self.store.environment())?,
+            clock,
+            machine: Arc::clone(&self.machine),
+            throttles: Mutex::default(),
+            choices: self.choices.clone(),
+            lock: self.lock.clone(),
+            connections: Mutex::default(),
+            plans: OnceLock::new(),
+        })
+    }
+
+    /// What the scheduler follows, read once.
+    pub(crate) fn schedule_plans(&self) -> Result<&SchedulePlans> {
+        if let Some(plans) = self.plans.get() {
+            return Ok(plans);
+        }
+        let plans = schedule::plans(&self.project)?;
+        Ok(self.plans.get_or_init(|| plans))
     }
 
     /// The same project, as the environment `name` sees and builds its models.
@@ -147,6 +180,7 @@ impl Workspace {
             choices: self.choices.clone(),
             lock: self.lock.clone(),
             connections: Mutex::default(),
+            plans: OnceLock::new(),
         };
         if workspace.lock.is_some() {
             workspace.prepare().await?;

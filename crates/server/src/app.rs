@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
@@ -18,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::auth::{self, Brake};
 use crate::feedback::Fresh;
+use crate::heavy::Heavy;
 use crate::http::recommend::{self, Decisions, Lists};
 use crate::live::Live;
 use crate::work::Queue;
@@ -26,6 +28,8 @@ use crate::work::Queue;
 const QUERIES_AT_ONCE: usize = 4;
 /// Passwords that are hashed at once, 19 MiB each.
 const HASHED_AT_ONCE: usize = 2;
+/// The most things that are done to a project at once.
+const WORKERS_MAX: NonZeroUsize = NonZeroUsize::MIN.saturating_add(63);
 /// Messages a slow listener may be behind before it misses some.
 const LIVE_BEHIND_MAX: usize = 1_024;
 
@@ -116,6 +120,7 @@ pub struct App {
     pub(crate) hashing: Semaphore,
     pub(crate) nobody: String,
     pub(crate) querying: Semaphore,
+    pub(crate) heavy: Heavy,
     /// Queries under way, by the id of who asks and of the query, each with a number of its own.
     pub(crate) queries: Mutex<BTreeMap<(String, String), (u64, CancellationToken)>>,
     pub(crate) lists: Lists,
@@ -136,6 +141,10 @@ impl App {
         events: JournalEvents,
         options: &crate::Options,
     ) -> Result<Self> {
+        let declared = workspace.project.file.workers.try_into().unwrap_or(NonZeroUsize::MIN);
+        let asked = options.workers.unwrap_or(declared).min(WORKERS_MAX);
+        // Time that is moved from outside is one for all.
+        let workers = if options.rhythm.is_some() { NonZeroUsize::MIN } else { asked };
         Ok(Self {
             reader: workspace.store.reader()?,
             workspace: RwLock::new(Arc::new(workspace)),
@@ -143,7 +152,7 @@ impl App {
             started_at: SystemClock.now(),
             demo: options.demo,
             secure: options.tls.is_some(),
-            queue: Queue::default(),
+            queue: Queue::new(workers),
             live: broadcast::Sender::new(LIVE_BEHIND_MAX),
             events,
             decisions: recommend::decisions()?,
@@ -152,6 +161,7 @@ impl App {
             hashing: Semaphore::new(HASHED_AT_ONCE),
             nobody: auth::hash_of_nobody()?,
             querying: Semaphore::new(QUERIES_AT_ONCE),
+            heavy: Heavy::start()?,
             queries: Mutex::default(),
             lists: Lists::default(),
             writing: tokio::sync::Mutex::default(),
@@ -198,6 +208,21 @@ impl App {
     {
         let (workspace, handle) = (self.workspace(), Handle::current());
         task::compute(move || handle.block_on(work(workspace))).await
+    }
+
+    /// As [`App::with`], behind everything that answers requests: for queries of people, which may be of any size.
+    pub(crate) async fn behind<T, F, W>(self: &Arc<Self>, work: W) -> Result<T>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T>>,
+        W: FnOnce(Arc<Workspace>) -> F + Send + 'static,
+    {
+        let (workspace, handle) = (self.workspace(), self.heavy.handle()?);
+        let inside = handle.clone();
+        let done = handle.spawn_blocking(move || inside.block_on(work(workspace))).await;
+        done.unwrap_or_else(|error| {
+            Err(Error::internal("a query stopped unexpectedly").caused_by(error))
+        })
     }
 
     /// Adds to the audit log.

@@ -1,7 +1,7 @@
 //! The scheduler's driver: it tells the scheduler what happens, and does what follows.
 //!
-//! What is decided is decided by [`flywheel_state::schedule_step`] and is durable before anything is done here. Runs
-//! are begun one at a time, when nothing that somebody asked for waits: one thing at a time changes the project.
+//! What is decided is decided by [`flywheel_state::schedule_step`] and is durable before anything is done here. As many
+//! runs are begun as there are workers without work, and none that touches what something else changes or waits to change.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -76,10 +76,10 @@ fn state_of(dir: &Path) -> BTreeMap<String, (u64, Option<std::time::SystemTime>)
 
 fn tick(app: &App) -> Result<()> {
     for _ in 0..STEPS_MAX {
-        let (scheduled, idle) = app.queue.scheduled();
+        let (scheduled, free, held) = app.queue.scheduled();
         let alive = scheduled.into_iter().map(|run| run.id).collect();
-        let free = usize::from(idle && !app.stop.is_cancelled());
-        if !take(app, ScheduleEvent::Tick { free, alive })? {
+        let free = if app.stop.is_cancelled() { 0 } else { free };
+        if !take(app, ScheduleEvent::Tick { free, alive, held })? {
             break;
         }
     }

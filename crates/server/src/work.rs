@@ -1,16 +1,20 @@
-//! What changes the project: one thing at a time, in the order in which it was asked for.
+//! What changes the project: several things at a time where they touch different tables, else in the order in which they
+//! were asked for.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::num::NonZeroUsize;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use flywheel_base::{Clock, Error, ErrorKind, Result, Timestamp};
+use flywheel_project::Project;
+use flywheel_project::resource::schedule::Runs;
 use flywheel_runtime::run_log::{self, LogLine};
-use flywheel_runtime::schedule::{self as runtime_schedule, Job};
+use flywheel_runtime::schedule::{self as runtime_schedule, Job, claims};
 use flywheel_runtime::turn::{TurnReport, turn};
 use flywheel_runtime::{Event, Observer, Workspace, quality, quarantine, run};
-use flywheel_state::{Cause, End, ScheduledRun};
+use flywheel_state::{Cause, Claims, End, ScheduledRun};
 use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::runtime::Handle;
@@ -80,6 +84,22 @@ impl Task {
         }
     }
 
+    /// What it touches.
+    fn claims(&self, project: &Project) -> Claims {
+        let one = std::slice::from_ref::<String>;
+        match self {
+            Self::Turn => Claims::everything(),
+            Self::Sync { name, .. } | Self::Discard { name } => claims::of_sync(project, name),
+            Self::Build { select, .. } => claims::of_work(project, Runs::Build, select),
+            Self::Learn { name } => claims::of_work(project, Runs::Learn, one(name)),
+            Self::Replay { sync } => {
+                claims::of_work(project, Runs::Quarantine, sync.as_ref().map_or(&[], one))
+            }
+            Self::Quality { .. } => claims::of_quality(project),
+            Self::Scheduled(run) => claims::of_schedule(project, &run.schedule),
+        }
+    }
+
     fn kind(&self) -> &'static str {
         match self {
             Self::Turn => "turn",
@@ -121,21 +141,35 @@ pub(crate) struct Work {
     log: Vec<LogLine>,
 }
 
+/// Something that waits for a worker, and for what is under way to end if it touches the same.
+struct Waiting {
+    work: String,
+    task: Task,
+    claims: Claims,
+}
+
+/// Something that is under way.
+struct Running {
+    stop: CancellationToken,
+    claims: Claims,
+}
+
 #[derive(Default)]
 struct State {
     next: u64,
-    waiting: VecDeque<(String, Task)>,
+    waiting: VecDeque<Waiting>,
     all: BTreeMap<u64, Work>,
-    running: Option<(u64, CancellationToken)>,
+    running: BTreeMap<u64, Running>,
     /// The attempts at runs of schedules that wait or are under way, by the number of their work.
     scheduled: BTreeMap<u64, ScheduledRun>,
 }
 
 /// The queue.
-#[derive(Default)]
 pub(crate) struct Queue {
     state: Mutex<State>,
     arrived: Condvar,
+    /// How many things may be under way at once.
+    workers: NonZeroUsize,
 }
 
 fn number(work: &str) -> Option<u64> {
@@ -143,12 +177,23 @@ fn number(work: &str) -> Option<u64> {
 }
 
 impl Queue {
+    /// An empty queue, of which so many workers take.
+    pub(crate) fn new(workers: NonZeroUsize) -> Self {
+        Self { state: Mutex::default(), arrived: Condvar::new(), workers }
+    }
+
+    /// How many workers take of it.
+    pub(crate) fn workers(&self) -> NonZeroUsize {
+        self.workers
+    }
+
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Puts something into the queue.
     pub(crate) fn ask(&self, app: &App, task: Task, who: String) -> Result<Work> {
+        let claims = task.claims(&app.workspace().project);
         let mut state = self.state();
         if state.waiting.len() >= WAITING_MAX {
             return Err(Error::unavailable(format!(
@@ -175,7 +220,7 @@ impl Queue {
         if let Some(run) = task.scheduled() {
             state.scheduled.insert(key, run.clone());
         }
-        state.waiting.push_back((work.work.clone(), task));
+        state.waiting.push_back(Waiting { work: work.work.clone(), task, claims });
         state.all.insert(key, work.clone());
         while state.all.len() > KEPT_MAX {
             // What waits or is under way can still be asked about and cancelled.
@@ -192,9 +237,10 @@ impl Queue {
     /// Asks for a turn unless one waits or runs.
     pub(crate) fn ask_for_turn(&self, app: &App, who: &str) {
         let state = self.state();
-        let waits = state.waiting.iter().any(|(_, task)| *task == Task::Turn);
-        let runs = state.running.as_ref().and_then(|(key, _)| state.all.get(key));
-        let busy = waits || runs.is_some_and(|work| work.kind == "turn");
+        let waits = state.waiting.iter().any(|waiting| waiting.task == Task::Turn);
+        let mut running = state.running.keys().filter_map(|key| state.all.get(key));
+        let busy = waits || running.any(|work| work.kind == "turn");
+        drop(running);
         drop(state);
         if !busy && let Err(error) = self.ask(app, Task::Turn, who.to_owned()) {
             tracing::warn!(error = %error, "a turn is left out");
@@ -221,18 +267,27 @@ impl Queue {
         })
     }
 
-    /// What is under way.
-    pub(crate) fn running(&self) -> Option<Work> {
+    /// What is under way, the longest first.
+    pub(crate) fn running(&self) -> Vec<Work> {
         let state = self.state();
-        let (key, _) = state.running.as_ref()?;
-        state.all.get(key).cloned().map(|work| Work { log: Vec::new(), ..work })
+        let running = state.running.keys().filter_map(|key| state.all.get(key));
+        running.map(|work| Work { log: Vec::new(), ..work.clone() }).collect()
     }
 
-    /// The attempts at runs of schedules that wait or are under way, and whether nothing else does.
-    pub(crate) fn scheduled(&self) -> (Vec<ScheduledRun>, bool) {
+    /// The attempts at runs of schedules that wait or are under way, how much more can be begun, and what all that waits
+    /// or is under way touches.
+    pub(crate) fn scheduled(&self) -> (Vec<ScheduledRun>, usize, Claims) {
         let state = self.state();
-        let idle = state.waiting.is_empty() && state.running.is_none();
-        (state.scheduled.values().cloned().collect(), idle)
+        let busy = state.waiting.len() + state.running.len();
+        let mut held = Claims::default();
+        for claims in state.waiting.iter().map(|waiting| &waiting.claims) {
+            held.join(claims);
+        }
+        for claims in state.running.values().map(|running| &running.claims) {
+            held.join(claims);
+        }
+        let free = self.workers.get().saturating_sub(busy);
+        (state.scheduled.values().cloned().collect(), free, held)
     }
 
     /// The run of a schedule that a piece of work is an attempt at.
@@ -252,12 +307,12 @@ impl Queue {
         let found = self.get(work)?;
         let mut state = self.state();
         let before = state.waiting.len();
-        state.waiting.retain(|(waiting, _)| waiting != work);
+        state.waiting.retain(|waiting| waiting.work != work);
         let waited = state.waiting.len() < before;
-        match &state.running {
-            Some((key, stop)) if Some(*key) == number(work) => stop.cancel(),
-            _ if waited => {}
-            _ => {
+        match number(work).and_then(|key| state.running.get(&key)) {
+            Some(running) => running.stop.cancel(),
+            None if waited => {}
+            None => {
                 return Err(Error::new(
                     ErrorKind::Conflict,
                     format!("{work} has ended: {}", found.status),
@@ -265,6 +320,8 @@ impl Queue {
             }
         }
         drop(state);
+        // What waited for it may go on.
+        self.arrived.notify_all();
         if waited {
             self.change(app, work, |one| {
                 one.status = "cancelled";
@@ -297,14 +354,41 @@ impl Queue {
             if stop.is_cancelled() {
                 return None;
             }
-            if let Some((work, task)) = state.waiting.pop_front() {
+            if let Some(Waiting { work, task, claims }) = state.first_free() {
                 let cancel = stop.child_token();
-                state.running = number(&work).map(|key| (key, cancel.clone()));
+                if let Some(key) = number(&work) {
+                    state.running.insert(key, Running { stop: cancel.clone(), claims });
+                }
                 return Some((work, task, cancel));
             }
             state =
                 self.arrived.wait_timeout(state, LOOK).unwrap_or_else(PoisonError::into_inner).0;
         }
+    }
+
+    /// Notes that something is not under way any more.
+    fn release(&self, work: &str) {
+        if let Some(key) = number(work) {
+            self.state().running.remove(&key);
+        }
+        // What touches the same may go on.
+        self.arrived.notify_all();
+    }
+}
+
+impl State {
+    /// Takes the first thing that touches nothing that is touched by what is under way or waits before it.
+    fn first_free(&mut self) -> Option<Waiting> {
+        let mut held = Claims::default();
+        for running in self.running.values() {
+            held.join(&running.claims);
+        }
+        let free = self.waiting.iter().position(|waiting| {
+            let free = !held.meets(&waiting.claims);
+            held.join(&waiting.claims);
+            free
+        });
+        free.and_then(|place| self.waiting.remove(place))
     }
 }
 
@@ -326,7 +410,6 @@ pub(crate) fn work(app: &Arc<App>, handle: &Handle, mut rhythm: Option<Box<dyn R
                 }
             })
         }));
-        app.clock.release();
         settle(app, &work, outcome.unwrap_or(Outcome::Panicked));
     }
 }
@@ -344,8 +427,10 @@ enum Outcome {
 /// Records how a piece of work ended.
 fn settle(app: &App, work: &str, outcome: Outcome) {
     let workspace = app.workspace();
+    let run_id = app.queue.get(work).ok().and_then(|work| work.run_id);
     if !matches!(outcome, Outcome::Done(_))
-        && let Err(error) = workspace.store.interrupt_runs()
+        && let Some(run_id) = run_id
+        && let Err(error) = workspace.store.interrupt_run(&run_id)
     {
         tracing::warn!(error = %error, "a run that was cut off still says that it is running");
     }
@@ -378,7 +463,7 @@ fn settle(app: &App, work: &str, outcome: Outcome) {
             }
         }
     });
-    app.queue.state().running = None;
+    app.queue.release(work);
     if let Some(run) = app.queue.forget_scheduled(work) {
         schedule::ended(app, &run, end);
     }
@@ -427,9 +512,10 @@ async fn perform(
             if job == Job::Turn {
                 return turns(app, &workspace, watcher, rhythm, Some(&scheduled)).await;
             }
-            // What was asked for of the past works for its moment.
+            // What was asked for of the past works for its moment, beside what works for the present.
             if scheduled.cause == Cause::Backfill {
-                app.clock.hold(scheduled.moment);
+                let past = workspace.at(scheduled.moment)?;
+                return runtime_schedule::perform(&past, job, watcher).await;
             }
             runtime_schedule::perform(&workspace, job, watcher).await
         }
@@ -460,24 +546,25 @@ async fn turns(
     rhythm: Option<&mut (dyn Rhythm + '_)>,
     scheduled: Option<&ScheduledRun>,
 ) -> Result<Option<String>> {
-    if let Some(open) = workspace.store.open_turn()? {
-        app.clock.hold(open.logical_at);
-        turn(workspace, watcher).await?;
+    if let Some(rhythm) = rhythm {
+        if let Some(open) = workspace.store.open_turn()? {
+            app.clock.hold(open.logical_at);
+            turn(workspace, watcher).await?;
+        }
+        app.clock.hold(rhythm.before()?);
+        let report = turn(workspace, watcher).await?;
+        rhythm.after(&report)?;
+        return Ok(report.blocked);
     }
-    let Some(rhythm) = rhythm else {
-        app.clock.release();
-        let moment = match scheduled {
-            None => Some(app.clock.now()),
-            Some(scheduled) => runtime_schedule::turn_moment(workspace, scheduled)?,
-        };
-        let Some(moment) = moment else { return Ok(None) };
-        app.clock.hold(moment);
-        return Ok(turn(workspace, watcher).await?.blocked);
+    if let Some(open) = workspace.store.open_turn()? {
+        turn(&workspace.at(open.logical_at)?, watcher).await?;
+    }
+    let moment = match scheduled {
+        None => Some(app.clock.now()),
+        Some(scheduled) => runtime_schedule::turn_moment(workspace, scheduled)?,
     };
-    app.clock.hold(rhythm.before()?);
-    let report = turn(workspace, watcher).await?;
-    rhythm.after(&report)?;
-    Ok(report.blocked)
+    let Some(moment) = moment else { return Ok(None) };
+    Ok(turn(&workspace.at(moment)?, watcher).await?.blocked)
 }
 
 /// The workspace with the files as they are now.

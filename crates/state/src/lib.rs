@@ -56,9 +56,9 @@ pub use publications::{Build, Publication};
 pub use reader::Reader;
 pub use runs::{Run, Task, TaskOutcome};
 pub use schedules::{
-    Alert, AlertKind, AlertStatus, Asked, Attempt, Board, CatchUp, Cause, End, Overlap, RunStatus,
-    ScheduleEffect, ScheduleEvent, SchedulePlan, SchedulePlans, ScheduleState, ScheduledRun,
-    Stopping, step as schedule_step,
+    Alert, AlertKind, AlertStatus, Asked, Attempt, Board, CatchUp, Cause, Claims, End, Overlap,
+    Pool, RunStatus, ScheduleEffect, ScheduleEvent, SchedulePlan, SchedulePlans, ScheduleState,
+    ScheduledRun, Stopping, step as schedule_step,
 };
 pub use splits::{SplitPhase, SplitState};
 pub use turns::{Turn, TurnStatus};

@@ -66,13 +66,12 @@ pub struct TaskOutcome {
 }
 
 impl Store {
-    /// Records that a run started; runs of this project that still say `running` were cut off.
+    /// Records that a run started. Others may be under way beside it.
     ///
     /// # Errors
     /// As every method: see [`Store::open`].
     pub fn start_run(&self, run: &Run) -> Result<()> {
         self.write("start a run", |db| {
-            interrupt(db)?;
             db.prepare_cached(
                 "INSERT INTO runs (run_id, kind, turn, logical_at, status, started_at, detail) VALUES (?,?,?,?,?,?,?)",
             )?
@@ -89,12 +88,37 @@ impl Store {
         })
     }
 
-    /// Marks what still says `running` as cut off; the one process that writes calls it when nothing runs.
+    /// Marks what still says `running` as cut off; the one process that writes calls it before it runs anything.
     ///
     /// # Errors
     /// As every method: see [`Store::open`].
     pub fn interrupt_runs(&self) -> Result<()> {
-        self.write("mark runs that were cut off", interrupt)
+        let cut_off = |db: &Connection| {
+            db.prepare_cached("SELECT 1 FROM runs WHERE status = 'running' LIMIT 1")?.exists([])
+        };
+        if !self.read("look for runs that were cut off", cut_off)? {
+            return Ok(());
+        }
+        self.write("mark runs that were cut off", |db| interrupt(db, None))
+    }
+
+    /// Marks one run as cut off, if it still says that it is running.
+    ///
+    /// # Errors
+    /// As every method: see [`Store::open`].
+    pub fn interrupt_run(&self, run_id: &str) -> Result<()> {
+        self.write("mark a run that was cut off", |db| interrupt(db, Some(run_id)))
+    }
+
+    /// Records tasks of a run that goes on.
+    ///
+    /// # Errors
+    /// As every method: see [`Store::open`].
+    pub fn record_tasks(&self, tasks: &[Task]) -> Result<()> {
+        if tasks.is_empty() {
+            return Ok(());
+        }
+        self.write("record tasks", |db| tasks.iter().try_for_each(|task| insert_task(db, task)))
     }
 
     /// Records how a run ended, together with its tasks.
@@ -265,9 +289,14 @@ pub(crate) fn task_from(row: &Row<'_>) -> rusqlite::Result<Task> {
     })
 }
 
-fn interrupt(db: &Connection) -> rusqlite::Result<()> {
-    db.execute("UPDATE runs SET status = 'interrupted' WHERE status = 'running'", [])?;
-    db.execute("UPDATE tasks SET status = 'interrupted' WHERE status = 'running'", [])?;
+/// Marks a run that says it is running as cut off, or all of them.
+fn interrupt(db: &Connection, run_id: Option<&str>) -> rusqlite::Result<()> {
+    for table in ["runs", "tasks"] {
+        db.execute(
+            &format!("UPDATE {table} SET status = 'interrupted' WHERE status = 'running' AND run_id = coalesce(?, run_id)"),
+            [run_id],
+        )?;
+    }
     Ok(())
 }
 

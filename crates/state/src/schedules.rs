@@ -15,6 +15,7 @@
 //! or whose server is gone, goes back to waiting.
 
 mod alerts;
+mod claims;
 mod plan;
 mod rows;
 mod step;
@@ -23,7 +24,8 @@ use flywheel_base::Timestamp;
 use serde_json::Value;
 
 pub use alerts::{Alert, AlertStatus};
-pub use plan::{AlertKind, CatchUp, Overlap, SchedulePlan, SchedulePlans};
+pub use claims::Claims;
+pub use plan::{AlertKind, CatchUp, Overlap, Pool, SchedulePlan, SchedulePlans};
 pub use step::step;
 
 /// What is known of a schedule beside its file.
@@ -288,12 +290,14 @@ pub enum End {
 /// What a step is told.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ScheduleEvent {
-    /// Time has passed. The runs `alive` are being worked on; `free` more can be begun.
+    /// Time has passed. The runs `alive` are being worked on; `free` more can be begun, beside what is `held`.
     Tick {
         /// How many can be begun.
         free: usize,
         /// What is being worked on.
         alive: Vec<String>,
+        /// What all work that is under way or waits for a worker touches, runs of schedules or not.
+        held: Claims,
     },
     /// This run is begun now, whatever else waits.
     Take {

@@ -9,6 +9,7 @@ mod chain;
 mod dialect;
 pub(crate) mod division;
 mod edit;
+pub(crate) mod filled;
 mod guard;
 mod names;
 mod query;
@@ -22,7 +23,7 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
-use flywheel_base::Result;
+use flywheel_base::{Clock, Result};
 
 use self::tables::{Resolved, Resolver};
 use crate::lake::Shared;
@@ -132,6 +133,7 @@ pub struct Session {
     shared: Arc<Shared>,
     catalog: Arc<Catalog>,
     resolved: Arc<Resolved>,
+    clock: Arc<dyn Clock>,
     /// What the names mean without what limits their reader: rules read by it.
     owner: Option<Arc<Owner>>,
 }
@@ -144,13 +146,13 @@ struct Owner {
 }
 
 impl Session {
-    pub(crate) fn new(shared: Arc<Shared>, catalog: Catalog) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, catalog: Catalog, clock: Arc<dyn Clock>) -> Self {
         let owner = (!catalog.sights.is_empty()).then(|| {
             let whole = Catalog { entries: catalog.entries.clone(), sights: BTreeMap::new() };
             Arc::new(Owner { catalog: Arc::new(whole), resolved: Arc::default() })
         });
         let resolved = Arc::new(Resolved::default());
-        Self { shared, catalog: Arc::new(catalog), resolved, owner }
+        Self { shared, catalog: Arc::new(catalog), resolved, clock, owner }
     }
 
     /// Plans one statement that reads: `SELECT`, `WITH`, `VALUES`, `EXPLAIN`, `SHOW` or `DESCRIBE`.
@@ -174,6 +176,7 @@ impl Session {
     fn resolver<'a>(&'a self, state: &'a SessionState) -> Resolver<'a> {
         Resolver {
             shared: &self.shared,
+            clock: self.clock.as_ref(),
             catalog: &self.catalog,
             resolved: &self.resolved,
             owner: self.owner.as_deref(),
@@ -184,16 +187,16 @@ impl Session {
     /// A state of its own for a query, so that its time and its settings are its own.
     fn state(&self) -> SessionState {
         let names = names::CatalogNames::new(Arc::clone(&self.catalog), Arc::clone(&self.resolved));
-        state(&self.shared, names::CatalogList::new(names))
+        state(&self.shared, self.clock.as_ref(), names::CatalogList::new(names))
     }
 }
 
 /// The state of one statement over these names.
-fn state(shared: &Shared, names: names::CatalogList) -> SessionState {
+fn state(shared: &Shared, clock: &dyn Clock, names: names::CatalogList) -> SessionState {
     let template = shared.engine.template().clone();
     let mut state =
         SessionStateBuilder::new_from_existing(template).with_catalog_list(Arc::new(names)).build();
-    let now = shared.options.clock.now().datetime();
+    let now = clock.now().datetime();
     state.execution_props_mut().query_execution_start_time = Some(now);
     state
 }

@@ -21,6 +21,8 @@ const KILLS: u64 = 10;
 
 /// How often a server under load is killed here; `cargo xtask kill serve` does it two hundred times.
 const SERVER_KILLS: u64 = 10;
+/// How often a server that keeps schedules is killed here; `cargo xtask kill schedule` does it a hundred times.
+const SCHEDULE_KILLS: u64 = 15;
 
 /// What a step says.
 type Step = fn(&Context) -> Result<Tally>;
@@ -48,6 +50,7 @@ const STEPS: &[(&str, Step)] = &[
     ("events of lineage", interop::lineage),
     ("kills", |context| kill::kills(context, KILLS, kill::SEED)),
     ("kills of servers", |context| kill::servers(context, SERVER_KILLS)),
+    ("kills of schedules", |context| kill::schedules(context, SCHEDULE_KILLS)),
 ];
 
 fn run(context: &Context, arguments: &[String]) -> Result<bool> {

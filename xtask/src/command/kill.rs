@@ -1,5 +1,5 @@
 //! `cargo xtask kill`: `kill -9` at random moments loses nothing and doubles nothing: of `turn`, and of a server under
-//! load ([`serve`]).
+//! load ([`serve`]), also one that keeps schedules ([`schedule`]).
 //!
 //! A demo gives the inputs of thirty days. They are replayed once undisturbed, and again while the
 //! process is killed at seeded random moments and started anew until it ends. Then both projects
@@ -18,26 +18,40 @@ use crate::{Result, process};
 use super::demo_check;
 
 mod rows;
+mod schedule;
 mod serve;
 
 /// `cargo xtask kill`.
 pub(crate) const COMMAND: super::Command = super::Command {
     name: "kill",
-    arguments: "[serve N] [--kills N] [--seed N]",
-    about: "kill a replay of the demo N times (100), or a server under load (200), and compare",
+    arguments: "[serve N | schedule N] [--kills N] [--seed N]",
+    about: "kill a replay of the demo N times (100), a server under load (200) or with schedules (100), and compare",
     run: |context, arguments| {
         let seed = super::number_after(arguments, "--seed", SEED)?;
-        if arguments.first().is_some_and(|first| first == "serve") {
+        let first = arguments.first().map_or("", String::as_str);
+        for (name, default, kills) in SERVERS {
+            if first != *name {
+                continue;
+            }
             let wanted = match arguments.get(1).filter(|word| !word.starts_with("--")) {
-                Some(_) => super::number_after(arguments, "serve", serve::KILLS_DEFAULT)?,
-                None => super::number_after(arguments, "--kills", serve::KILLS_DEFAULT)?,
+                Some(_) => super::number_after(arguments, name, *default)?,
+                None => super::number_after(arguments, "--kills", *default)?,
             };
-            return Ok(serve::kills(context, wanted, seed)?.close());
+            return Ok(kills(context, wanted, seed)?.close());
         }
         let kills_wanted = super::number_after(arguments, "--kills", KILLS_DEFAULT)?;
         Ok(kills(context, kills_wanted, seed)?.close())
     },
 };
+
+/// Kills so often, at moments that follow from a seed, and compares.
+type Kills = fn(&Context, u64, u64) -> Result<Tally>;
+
+/// Kills of servers: what they are called, how many there are unless told otherwise, and what does it.
+const SERVERS: &[(&str, u64, Kills)] = &[
+    ("serve", serve::KILLS_DEFAULT, serve::kills),
+    ("schedule", schedule::KILLS_DEFAULT, schedule::kills),
+];
 
 /// The seed of the moments.
 pub(crate) const SEED: u64 = 7;
@@ -58,6 +72,11 @@ const DELIVERED: &str = "out";
 /// Kills a server under load `wanted` times and compares.
 pub(crate) fn servers(context: &Context, wanted: u64) -> Result<Tally> {
     serve::kills(context, wanted, SEED)
+}
+
+/// Kills a server that keeps schedules `wanted` times and compares.
+pub(crate) fn schedules(context: &Context, wanted: u64) -> Result<Tally> {
+    schedule::kills(context, wanted, SEED)
 }
 
 /// Kills a replay of the demo `wanted` times and compares.

@@ -39,7 +39,7 @@ impl Resolve for PublicOnly {
 }
 
 /// Whether an address is not one of the open Internet.
-fn is_private(address: IpAddr) -> bool {
+pub(crate) fn is_private(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => is_private_v4(address),
         IpAddr::V6(address) => match embedded_v4(address) {

@@ -58,14 +58,18 @@ impl MakeRustls {
 }
 
 /// The authorities of a file, or of the system.
-fn roots(file: Option<&Path>) -> Result<RootCertStore> {
+///
+/// # Errors
+/// [`flywheel_base::ErrorKind::NotFound`] if the system has none, [`flywheel_base::ErrorKind::Invalid`] for a file without
+/// certificates, else those of the file system.
+pub(crate) fn roots(file: Option<&Path>) -> Result<RootCertStore> {
     let mut store = RootCertStore::empty();
     let Some(file) = file else {
         let found = rustls_native_certs::load_native_certs();
         let (added, _) = store.add_parsable_certificates(found.certs);
         if added == 0 {
             return Err(Error::not_found("this machine has no certificate authorities")
-                .hint("Install ca-certificates, or set the connection's `ca_file`."));
+                .hint("Install ca-certificates, or set `ca_file`."));
         }
         return Ok(store);
     };

@@ -124,8 +124,12 @@ impl Runs for Demo {
             "\nThe shop goes on: a day every {every}, with customers who are all simulated."
         ));
         let shop = Shop { dir, world, deliveries };
-        let options =
-            Options { every: Some(pace), rhythm: Some(Box::new(shop)), demo: true, tls: None };
+        let options = Options {
+            every: Some(pace),
+            rhythm: Some(Box::new(shop)),
+            demo: true,
+            ..Options::default()
+        };
         super::serve::serve(&app, workspace, clock, options, listener).await
     }
 }

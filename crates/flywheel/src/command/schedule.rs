@@ -211,8 +211,9 @@ async fn list(app: &App) -> Result<Exit> {
 }
 
 fn work(one: &Declared) -> String {
-    let mut words = vec![one.run.word()];
+    let mut words = vec![one.word()];
     words.extend(one.select.iter().map(String::as_str));
+    words.extend(one.tasks.iter().map(|task| task.task.as_str()));
     words.join(" ")
 }
 

@@ -1,6 +1,7 @@
 //! `flywheel serve`.
 
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,6 +23,9 @@ pub(crate) struct Serve {
     /// Turns the wheel by itself, every 1h
     #[arg(long, value_name = "DURATION")]
     every: Option<String>,
+    /// How many things are done to the project at once; `workers` of flywheel.yaml if absent
+    #[arg(long, value_name = "N")]
+    workers: Option<NonZeroUsize>,
     /// The PEM file of a certificate, with those that vouch for it: connections are then secret
     #[arg(long, value_name = "FILE", requires = "tls_key")]
     tls_certificate: Option<PathBuf>,
@@ -70,7 +74,7 @@ impl Runs for Serve {
                 "It keeps {count} schedules: `flywheel schedule list` shows them."
             )),
         }
-        let options = Options { every, tls, ..Options::default() };
+        let options = Options { every, tls, workers: self.workers, ..Options::default() };
         serve(&app, workspace, clock, options, listener).await
     }
 }

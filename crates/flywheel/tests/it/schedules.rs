@@ -415,3 +415,133 @@ fn a_server_runs_each_moment_once_whenever_it_is_killed() {
     assert_eq!(house.cell("select count(*) from system.runs where status = 'running'"), "0");
     assert_eq!(house.cell("select count(*), count(distinct id) from raw.orders"), "400,400");
 }
+
+/// A second sync of the same kind, with a table of its own, as slow as is said.
+fn beside(house: &House, name: &str, rows_per_second: Option<u32>) {
+    let limits = rows_per_second
+        .map_or_else(String::new, |rows| format!("limits: {{rows_per_second: {rows}}}\n"));
+    house.write(
+        &format!("syncs/{name}.yaml"),
+        format!(
+            "sync: {name}\nconnection: files\n{limits}streams:\n  - {{stream: {name}, options: {{path: orders.csv}}, read: full, write: replace}}\n"
+        ),
+    );
+}
+
+#[test]
+fn tasks_of_a_run_begin_after_those_they_wait_for_and_a_rerun_leaves_out_what_was_done() {
+    let house = shop(None);
+    house.write(
+        "syncs/later.yaml",
+        "sync: later\nconnection: files\nstreams:\n  - {stream: later, options: {path: later.csv}, read: full, write: replace}\n",
+    );
+    house.write(
+        "models/mart/total.sql",
+        "{{ config(materialized='table') }}\nselect count(*) as orders from {{ source('raw', 'orders') }}\n",
+    );
+    house.write(
+        "schedules/night.yaml",
+        "schedule: night
+tasks:
+  - {task: told, after: [count, landed]}
+  - {task: landed, after: [orders, later]}
+  - {task: count, run: build, select: [total], after: [orders]}
+  - {task: orders, run: sync, select: [orders]}
+  - {task: later, run: sync, select: [later]}
+retry: {attempts: 1}
+",
+    );
+    let complaint = house.fails(1, &["schedule", "run", "night"]);
+    assert!(complaint.contains("task \"later\"") && complaint.contains("later.csv"), "{complaint}");
+    let tasks = "select name, status from system.tasks where kind = 'task' order by name";
+    assert_eq!(
+        house.sql(tasks),
+        ["count,succeeded", "landed,skipped", "later,failed", "orders,succeeded", "told,skipped"]
+    );
+    assert_eq!(house.cell("select orders from mart.total"), ROWS.to_string());
+
+    house.write("data/later.csv", "id\n1\n");
+    house.ok(&["schedule", "rerun", &run_of(&house, "failed")]);
+    let tasks = "select name, count(*) from system.tasks where kind = 'task' and status = 'succeeded' group by 1 order by 1";
+    assert_eq!(house.sql(tasks), ["count,1", "landed,1", "later,1", "orders,1", "told,1"]);
+    assert_eq!(house.cell("select count(*) from system.tasks where name = 'orders.orders'"), "1");
+    let listed = house.ok(&["schedule", "list", "--output", "json"]);
+    assert!(listed.contains("tasks told landed count orders later"), "{listed}");
+}
+
+#[test]
+fn a_server_does_what_touches_different_tables_side_by_side_and_nothing_else() {
+    let house = shop(Some(1));
+    beside(&house, "copies", Some(1));
+    for (schedule, sync) in [("one", "orders"), ("other", "copies"), ("same", "orders")] {
+        house.write(
+            &format!("schedules/{schedule}.yaml"),
+            format!("schedule: {schedule}\nrun: sync\nselect: [{sync}]\n"),
+        );
+    }
+    house.write("schedules/wheel.yaml", "schedule: wheel\nrun: turn\n");
+    let server = Process::start(&house);
+    let owner = Owner { session: server.owner(), server: &server };
+    let one = owner.run("one");
+    owner.until(&one, "running");
+    let (same, other) = (owner.run("same"), owner.run("other"));
+    owner.until(&other, "running");
+    let (_, turn) = owner.ask("POST", "/v1/turns", &json!({}));
+    let shown = owner.get(&format!("/v1/schedule-runs/{same}"));
+    assert_eq!(shown["status"], "waiting", "it writes the same table");
+    let at_work = owner.get("/v1/status")["at_work"].as_array().unwrap().len();
+    assert_eq!(at_work, 2);
+    let work = owner.get(&format!("/v1/work/{}", turn["work"].as_str().unwrap()));
+    assert_eq!(work["status"], "queued", "a turn is alone");
+
+    // What is stopped does not take what is beside it along.
+    owner.ask("POST", &format!("/v1/schedule-runs/{one}/cancel"), &json!({}));
+    owner.until(&one, "cancelled");
+    assert_eq!(owner.until(&other, "running")["attempt"], 1);
+    let runs = house.sql("select status from system.runs order by started_at");
+    assert_eq!(runs, ["interrupted", "running"]);
+    // The turn was asked for before it could go on, so it comes first.
+    let shown = owner.get(&format!("/v1/schedule-runs/{same}"));
+    assert_eq!(shown["status"], "waiting");
+    slowed(&house, None);
+    beside(&house, "copies", None);
+    owner.ask("POST", &format!("/v1/schedule-runs/{other}/cancel"), &json!({}));
+    owner.until(&same, "succeeded");
+    let work = owner.get(&format!("/v1/work/{}", turn["work"].as_str().unwrap()));
+    assert_eq!(work["status"], "succeeded", "{work}");
+}
+
+#[test]
+fn tasks_that_were_done_when_the_server_was_killed_are_not_done_again() {
+    let house = shop(None);
+    beside(&house, "slow", Some(1));
+    house.write(
+        "schedules/night.yaml",
+        "schedule: night
+tasks:
+  - {task: first, run: sync, select: [orders]}
+  - {task: second, run: sync, select: [slow], after: [first]}
+  - {task: last, after: [second]}
+retry: {attempts: 1}
+",
+    );
+    let server = Process::start(&house);
+    let owner = Owner { session: server.owner(), server: &server };
+    let id = owner.run("night");
+    owner.until(&id, "running");
+    let since = Instant::now();
+    let done = "select count(*) from system.tasks where kind = 'task' and status = 'succeeded'";
+    while house.cell(done) != "1" {
+        assert!(since.elapsed() < PATIENCE);
+    }
+    server.kill();
+    beside(&house, "slow", None);
+    let server = Process::start(&house);
+    let owner = Owner { session: login(&server), server: &server };
+    assert_eq!(owner.until(&id, "succeeded")["attempt"], 2);
+    drop(server);
+    let tasks = "select name, count(*) from system.tasks where kind = 'task' and status = 'succeeded' group by 1 order by 1";
+    assert_eq!(house.sql(tasks), ["first,1", "last,1", "second,1"]);
+    assert_eq!(house.cell("select count(*) from system.tasks where name = 'orders.orders'"), "1");
+    assert_eq!(house.cell("select count(*) from system.runs where status = 'running'"), "0");
+}

@@ -11,7 +11,7 @@ use crate::diagnostic::{Diagnostic, Span};
 use crate::graph::NodeKind;
 use crate::load::Read;
 use crate::resource::quantity::Duration;
-use crate::resource::schedule::{Runs, Schedule};
+use crate::resource::schedule::{Runs, Schedule, Task};
 use crate::yaml::{Node, Step};
 
 impl Check<'_> {
@@ -57,34 +57,113 @@ impl Check<'_> {
 
     fn schedule_work(&mut self, read: &Read<Schedule>) {
         let schedule = &read.value;
-        let node = read.node.find(&[Step::Key("select")]);
-        let word = schedule.run.word();
-        match schedule.run {
-            Runs::Turn if !schedule.select.is_empty() => {
+        let tasks = at(&read.node, "tasks");
+        match (schedule.run, schedule.tasks.is_empty()) {
+            (None, true) => {
+                let message = format!("schedule \"{}\" runs nothing", schedule.schedule);
+                let hint = "Add `run: turn`, `sync`, `build`, `learn` or `quarantine`, or `tasks`.";
+                self.schedule_says(read, read.node.span, message, hint);
+            }
+            (Some(_), false) => {
+                let message = "a schedule has `run` or `tasks`, not both".to_owned();
+                let hint = "Make what `run` says one of the tasks.";
+                self.schedule_says(read, tasks, message, hint);
+            }
+            _ => {}
+        }
+        let work = (schedule.run, schedule.select.as_slice(), schedule.full_refresh);
+        if schedule.tasks.is_empty() {
+            return self.schedule_job(read, &read.node, work);
+        }
+        if !schedule.select.is_empty() || schedule.full_refresh {
+            let message = "what is selected belongs to a task".to_owned();
+            let hint = "Move `select` and `full_refresh` to the task they are about.";
+            self.schedule_says(read, tasks, message, hint);
+        }
+        let list = read.node.find(&[Step::Key("tasks")]);
+        for (task, node) in schedule.tasks.iter().zip(list.items()) {
+            if task.run == Some(Runs::Turn) {
+                let message = "a turn is a run of its own, not a task".to_owned();
+                let hint = "Make a schedule with `run: turn`; a turn does all that tasks do.";
+                self.schedule_says(read, at(node, "run"), message, hint);
+                continue;
+            }
+            if task.run.is_none() && !task.select.is_empty() {
+                let message = format!("task \"{}\" selects and runs nothing", task.task);
+                let hint = "Add `run`, or remove `select`.";
+                self.schedule_says(read, at(node, "select"), message, hint);
+                continue;
+            }
+            self.schedule_job(read, node, (task.run, task.select.as_slice(), task.full_refresh));
+        }
+        self.schedule_order(read, list);
+    }
+
+    /// Whether each task comes once, and after tasks that do not come after it.
+    fn schedule_order(&mut self, read: &Read<Schedule>, list: &Node) {
+        let tasks = &read.value.tasks;
+        let mut named: BTreeSet<&str> = BTreeSet::new();
+        for (task, node) in tasks.iter().zip(list.items()) {
+            if !named.insert(&task.task) {
+                let message = format!("there are two tasks \"{}\"", task.task);
+                self.schedule_says(read, at(node, "task"), message, "Give each its own name.");
+            }
+            let after = node.find(&[Step::Key("after")]);
+            for (name, item) in task.after.iter().zip(after.items()) {
+                if !tasks.iter().any(|other| other.task == *name) {
+                    let message =
+                        format!("task \"{}\" comes after unknown task \"{name}\"", task.task);
+                    let hint = suggest::hint(name, tasks.iter().map(|other| other.task.as_str()));
+                    self.schedule_says(read, item.span, message, &hint);
+                }
+            }
+        }
+        let left = circle(tasks);
+        let first =
+            tasks.iter().zip(list.items()).find(|(task, _)| left.contains(&task.task.as_str()));
+        if let Some((_, node)) = first {
+            let message = format!("tasks wait for each other: {}", left.join(", "));
+            let hint = "Remove an `after`, so that one of them can begin.";
+            self.schedule_says(read, at(node, "after"), message, hint);
+        }
+    }
+
+    /// What a schedule or one of its tasks runs: `node` is its file, or its part of it.
+    fn schedule_job(
+        &mut self,
+        read: &Read<Schedule>,
+        whole: &Node,
+        (run, select, full_refresh): (Option<Runs>, &[String], bool),
+    ) {
+        let Some(run) = run else { return };
+        let node = whole.find(&[Step::Key("select")]);
+        let word = run.word();
+        match run {
+            Runs::Turn if !select.is_empty() => {
                 let message = "a turn is the whole wheel: it cannot be a part of it".to_owned();
                 let hint = "Remove `select`, or choose `run: sync`, `build` or `learn`.";
                 self.schedule_says(read, node.span, message, hint);
             }
             Runs::Turn => {}
-            Runs::Sync => self.schedule_names(read, node, &schedule.select, NodeKind::Sync),
-            Runs::Learn => self.schedule_names(read, node, &schedule.select, NodeKind::Learner),
-            Runs::Quarantine if schedule.select.len() > 1 => {
+            Runs::Sync => self.schedule_names(read, node, select, NodeKind::Sync),
+            Runs::Learn => self.schedule_names(read, node, select, NodeKind::Learner),
+            Runs::Quarantine if select.len() > 1 => {
                 let message =
                     "rows are tried again for one sync, or for all if none is named".to_owned();
                 self.schedule_says(read, node.span, message, "Name one sync, or none.");
             }
-            Runs::Quarantine => self.schedule_names(read, node, &schedule.select, NodeKind::Sync),
+            Runs::Quarantine => self.schedule_names(read, node, select, NodeKind::Sync),
             Runs::Build => {
-                let found = self.checked.graph.select(&schedule.select, &[]);
+                let found = self.checked.graph.select(select, &[]);
                 if let Err(error) = found {
                     self.schedule_error(read, node.span, &error);
                 }
             }
         }
-        if schedule.full_refresh && schedule.run != Runs::Build {
+        if full_refresh && run != Runs::Build {
             let message = format!("a {word} has no full refresh");
             let hint = "Remove `full_refresh`; it belongs to `run: build`.";
-            self.schedule_says(read, at(&read.node, "full_refresh"), message, hint);
+            self.schedule_says(read, at(whole, "full_refresh"), message, hint);
         }
     }
 
@@ -160,6 +239,18 @@ impl Check<'_> {
 
     fn schedule_limits(&mut self, read: &Read<Schedule>) {
         let schedule = &read.value;
+        let pools = self.loaded.project.as_ref().map(|project| &project.value.pools);
+        if let Some(pool) = &schedule.pool
+            && let Some(pools) = pools.filter(|pools| !pools.contains_key(pool))
+        {
+            let message =
+                format!("schedule \"{}\" names unknown pool \"{pool}\"", schedule.schedule);
+            let hint = match pools.is_empty() {
+                true => format!("Declare it in flywheel.yaml: pools: {{{pool}: 2}}."),
+                false => suggest::hint(pool, pools.keys().map(String::as_str)),
+            };
+            self.schedule_says(read, at(&read.node, "pool"), message, &hint);
+        }
         self.schedule_duration(read, &read.node, "timeout", schedule.timeout);
         self.schedule_duration(read, &read.node, "deadline", schedule.deadline);
         let node = read.node.find(&[Step::Key("retry")]);
@@ -194,5 +285,28 @@ impl Check<'_> {
         let models = self.loaded.models.values().map(|read| read.value.relation());
         let learned = self.loaded.learners.keys().map(|name| format!("learn.{name}"));
         landed.chain(models).chain(learned).collect()
+    }
+}
+
+/// Tasks that can never begin, because they wait for each other.
+fn circle(tasks: &[Task]) -> Vec<&str> {
+    let known: BTreeSet<&str> = tasks.iter().map(|task| task.task.as_str()).collect();
+    let mut done: BTreeSet<&str> = BTreeSet::new();
+    let mut left: Vec<&Task> = tasks.iter().collect();
+    loop {
+        let before = left.len();
+        // In the order of the file, so that what is written in order takes one pass.
+        left.retain(|task| {
+            // Names that are unknown are told as such.
+            let waits = |name: &String| known.contains(&**name) && !done.contains(&**name);
+            let waits = task.after.iter().any(waits);
+            if !waits {
+                done.insert(&task.task);
+            }
+            waits
+        });
+        if left.len() == before {
+            return left.into_iter().map(|task| task.task.as_str()).collect();
+        }
     }
 }

@@ -5,6 +5,7 @@ mod groups;
 mod openlineage;
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -30,6 +31,13 @@ pub struct ProjectFile {
     /// How much memory queries may take together before they spill to disk.
     #[serde(default = "memory_default")]
     pub memory: Size,
+    /// How many things `flywheel serve` does to the project at once where they touch different tables, and how many tasks
+    /// of one run. A turn of the whole wheel is always alone.
+    #[serde(default = "workers_default")]
+    pub workers: NonZeroU32,
+    /// Slots that runs of several schedules share: of the schedules with `pool: crm`, no more than `crm: 2` run at once.
+    #[serde(default)]
+    pub pools: BTreeMap<String, NonZeroU32>,
     /// Values for `{{ var('name') }}` in SQL.
     #[serde(default)]
     pub vars: BTreeMap<String, serde_json::Value>,
@@ -77,6 +85,8 @@ impl ProjectFile {
             description: None,
             lake: lake_default(),
             memory: memory_default(),
+            workers: workers_default(),
+            pools: BTreeMap::new(),
             vars,
             simulated: false,
             calendar: Calendar::default(),
@@ -145,6 +155,10 @@ fn january() -> u8 {
 
 fn lake_default() -> String {
     ".flywheel/lake".to_owned()
+}
+
+fn workers_default() -> NonZeroU32 {
+    NonZeroU32::MIN.saturating_add(3)
 }
 
 fn memory_default() -> Size {

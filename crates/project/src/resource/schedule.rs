@@ -1,5 +1,7 @@
 //! `schedules/*.yaml`.
 
+use std::num::NonZeroU32;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -14,14 +16,19 @@ pub struct Schedule {
     /// What it is for.
     #[serde(default)]
     pub description: Option<String>,
-    /// What is run, as the command of that name does.
-    pub run: Runs,
+    /// What is run, as the command of that name does. A schedule has this, or `tasks`.
+    #[serde(default)]
+    pub run: Option<Runs>,
     /// Of what: names of syncs or learners, selectors of models as in `flywheel build --select`; all if empty.
     #[serde(default)]
     pub select: Vec<String>,
     /// Builds incremental tables anew; only of `run: build`.
     #[serde(default)]
     pub full_refresh: bool,
+    /// What a run does step by step, instead of `run`: each task begins when those it comes after have succeeded, and those
+    /// that touch different tables run side by side. What has succeeded is not done again when the run is tried again.
+    #[serde(default)]
+    pub tasks: Vec<Task>,
     /// When it is run by itself; a schedule without it waits until somebody asks.
     #[serde(default)]
     pub when: When,
@@ -44,12 +51,56 @@ pub struct Schedule {
     #[serde(default)]
     #[schemars(range(min = -100, max = 100))]
     pub priority: i32,
+    /// How many of its runs may be under way at once. Runs that write the same table wait for each other all the same.
+    #[serde(default = "one")]
+    pub concurrency: NonZeroU32,
+    /// How many of its runs for moments of the past may be under way at once, beside those for the present.
+    #[serde(default = "one")]
+    pub backfill_concurrency: NonZeroU32,
+    /// The pool of `flywheel.yaml` of whose slots each run takes one.
+    #[serde(default)]
+    pub pool: Option<String>,
     /// Keeps the schedule from running by itself.
     #[serde(default)]
     pub paused: bool,
     /// Who is told when runs fail, are late, or work again.
     #[serde(default)]
     pub alert: Alerts,
+}
+
+impl Schedule {
+    /// What its runs are called: the word of what they run, or `tasks`.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        self.run.map_or(TASKS, Runs::word)
+    }
+}
+
+/// What runs of several tasks are called.
+pub const TASKS: &str = "tasks";
+
+fn one() -> NonZeroU32 {
+    NonZeroU32::MIN
+}
+
+/// One step of a run.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Task {
+    /// The task's name, once in the schedule.
+    pub task: String,
+    /// What it runs, anything but `turn`; a task without it only waits for those it comes after.
+    #[serde(default)]
+    pub run: Option<Runs>,
+    /// Of what, as in a schedule.
+    #[serde(default)]
+    pub select: Vec<String>,
+    /// Builds incremental tables anew; only of `run: build`.
+    #[serde(default)]
+    pub full_refresh: bool,
+    /// Tasks that must have succeeded before.
+    #[serde(default)]
+    pub after: Vec<String>,
 }
 
 /// What a schedule runs.

@@ -122,7 +122,7 @@ pub async fn compare_tables(
     question: &Question<'_>,
     observer: &dyn Observer,
 ) -> Result<Tables> {
-    let mut recorder = crate::run::start(workspace, observer, "compare")?;
+    let recorder = crate::run::start(workspace, observer, "compare")?;
     let timer = recorder.started("compare", &format!("{} {}", question.left, question.right));
     let result = Box::pin(compared(workspace, question)).await;
     let result = recorder.settled(timer, result, |tables| {

@@ -79,7 +79,7 @@ pub async fn verify(
     observer: &dyn Observer,
 ) -> Result<Vec<Verified>> {
     let moving = Moving::named(workspace, name)?;
-    let mut recorder = start(workspace, observer, "migrate")?;
+    let recorder = start(workspace, observer, "migrate")?;
     let (mut all, mut failed) = (Vec::new(), None);
     for stream in &moving.sync.streams {
         let timer = recorder.started("verify", &format!("{name}.{}", stream.stream));

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use flywheel_base::Result;
 use flywheel_transform::{AssetKind, ColumnGraph, EdgeKind, Mark};
 use serde_json::{Map, Value, json};
+use tokio::sync::Mutex;
 
 use super::dataset::{Dataset, streams, table, tables};
 use super::event::{add, add_to};
@@ -16,11 +17,15 @@ use crate::{Workspace, lineage};
 /// How many steps within one asset are followed to what it really reads.
 const INNER_STEPS_MAX: usize = 4;
 
+/// Runs that end at once are settled one after the other, so that no event is sent by two of them.
+static SETTLING: Mutex<()> = Mutex::const_new(());
+
 /// Completes the events that wait and sends what there is, for a short time; never fails.
 pub(crate) async fn settle(workspace: &Workspace) {
     if declared(workspace).is_none() {
         return;
     }
+    let _settling = SETTLING.lock().await;
     let sender = match Sender::new(workspace) {
         Ok(sender) => sender,
         Err(error) => {

@@ -91,7 +91,7 @@ impl<'a> Gate<'a> {
     /// in `landed`.
     pub(crate) async fn settle(
         self,
-        recorder: &mut Recorder<'_>,
+        recorder: &Recorder<'_>,
         landed: &mut Vec<Landed>,
     ) -> Result<()> {
         let workspace = self.workspace;

@@ -92,8 +92,8 @@ pub async fn verify(
     observer: &dyn Observer,
 ) -> Result<SplitVerified> {
     let splitting = Splitting::named(workspace, name)?;
-    let mut recorder = start(workspace, observer, "split")?;
-    let result = Box::pin(all(&splitting, skip, &mut recorder)).await;
+    let recorder = start(workspace, observer, "split")?;
+    let result = Box::pin(all(&splitting, skip, &recorder)).await;
     recorder.finish(result.as_ref().err())?;
     result
 }
@@ -101,7 +101,7 @@ pub async fn verify(
 async fn all(
     splitting: &Splitting<'_>,
     skip: &[String],
-    recorder: &mut Recorder<'_>,
+    recorder: &Recorder<'_>,
 ) -> Result<SplitVerified> {
     let timer = recorder.started("prove", splitting.name());
     let proving = Box::pin(proved(splitting)).await;

@@ -69,7 +69,7 @@ pub async fn run(
     observer: &dyn Observer,
 ) -> Result<Vec<SplitTableWritten>> {
     let splitting = Splitting::named(workspace, name)?;
-    let mut recorder = start(workspace, observer, "split")?;
+    let recorder = start(workspace, observer, "split")?;
     let timer = recorder.started("scan", name);
     let scanned = splitting.scan().await;
     let scanned = recorder.settled(timer, scanned, |scanned| {
@@ -77,7 +77,7 @@ pub async fn run(
         ("succeeded".to_owned(), TaskOutcome { rows_in: Some(rows), ..TaskOutcome::default() })
     });
     let result = match scanned {
-        Ok(scanned) => Box::pin(all(&splitting, &scanned, options, &mut recorder)).await,
+        Ok(scanned) => Box::pin(all(&splitting, &scanned, options, &recorder)).await,
         Err(error) => Err(error),
     };
     recorder.finish(result.as_ref().err())?;
@@ -88,7 +88,7 @@ async fn all(
     splitting: &Splitting<'_>,
     scanned: &Scanned<'_>,
     options: Options,
-    recorder: &mut Recorder<'_>,
+    recorder: &Recorder<'_>,
 ) -> Result<Vec<SplitTableWritten>> {
     let placed = place(&scanned.scan)?;
     splitting.require_whole(&placed).await?;

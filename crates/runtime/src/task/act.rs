@@ -13,7 +13,7 @@ use crate::{Workspace, recorder::Recorder};
 /// Those of [`act`].
 pub(crate) async fn run(
     workspace: &Workspace,
-    recorder: &mut Recorder<'_>,
+    recorder: &Recorder<'_>,
     turn: i64,
 ) -> Result<Acted> {
     let context = workspace.context(turn, workspace.now()).await?;

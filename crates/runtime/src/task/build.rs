@@ -21,7 +21,7 @@ const BUILDS_LOOKED_AT: u32 = 100;
 /// good version; else those of the build itself.
 pub(crate) async fn run(
     workspace: &Workspace,
-    recorder: &mut Recorder<'_>,
+    recorder: &Recorder<'_>,
     options: BuildOptions<'_>,
 ) -> Result<BuildReport> {
     let timer = recorder.started("build", "models");

@@ -14,7 +14,7 @@ use crate::{Workspace, recorder::Recorder};
 /// Those of [`advance`].
 pub(crate) async fn run(
     workspace: &Workspace,
-    recorder: &mut Recorder<'_>,
+    recorder: &Recorder<'_>,
     turn: i64,
 ) -> Result<Vec<CanaryMove>> {
     let declares = |choose: &Choose| matches!(choose, Choose::Bandit(one) if one.canary.is_some());

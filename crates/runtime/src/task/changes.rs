@@ -35,7 +35,7 @@ const NAME_MAX: usize = 48;
 /// What was committed before stays, and the next run goes on from there.
 pub(crate) async fn run(
     workspace: &Workspace,
-    recorder: &mut Recorder<'_>,
+    recorder: &Recorder<'_>,
     name: &str,
     sync: &Sync,
     streams: &[&Stream],

@@ -13,7 +13,7 @@ use crate::{Workspace, recorder::Recorder};
 /// The first policy's error; those before it have decided.
 pub(crate) async fn run(
     workspace: &Workspace,
-    recorder: &mut Recorder<'_>,
+    recorder: &Recorder<'_>,
     turn: i64,
     names: &[String],
 ) -> Result<Vec<Decided>> {

@@ -12,7 +12,7 @@ use crate::{Workspace, recorder::Recorder};
 /// The first learner's error.
 pub(crate) async fn run(
     workspace: &Workspace,
-    recorder: &mut Recorder<'_>,
+    recorder: &Recorder<'_>,
     turn: i64,
 ) -> Result<Vec<Judged>> {
     let context = workspace.context(turn, workspace.now()).await?;

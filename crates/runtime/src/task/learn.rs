@@ -22,7 +22,7 @@ pub enum When {
 /// The first learner's error; those before it are done.
 pub(crate) async fn run(
     workspace: &Workspace,
-    recorder: &mut Recorder<'_>,
+    recorder: &Recorder<'_>,
     turn: i64,
     names: &[String],
     when: When,

@@ -18,7 +18,7 @@ const POLICIES: &str = "policies";
 /// Those of [`outcome::join`].
 pub(crate) async fn join(
     workspace: &Workspace,
-    recorder: &mut Recorder<'_>,
+    recorder: &Recorder<'_>,
     turn: i64,
 ) -> Result<usize> {
     let context = workspace.context(turn, workspace.now()).await?;
@@ -40,7 +40,7 @@ pub(crate) async fn join(
 /// Those of [`experiment::measure`].
 pub(crate) async fn compare(
     workspace: &Workspace,
-    recorder: &mut Recorder<'_>,
+    recorder: &Recorder<'_>,
     turn: i64,
     sums: &Found,
 ) -> Result<()> {
@@ -66,7 +66,7 @@ pub(crate) async fn compare(
 /// Those of [`lift::measure`].
 pub(crate) async fn measure(
     workspace: &Workspace,
-    recorder: &mut Recorder<'_>,
+    recorder: &Recorder<'_>,
     turn: i64,
 ) -> Result<Measured> {
     let context = workspace.context(turn, workspace.now()).await?;

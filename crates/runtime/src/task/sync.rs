@@ -76,7 +76,7 @@ pub struct Landed {
 /// before it failed is not published.
 pub(crate) async fn run(
     workspace: &Workspace,
-    recorder: &mut Recorder<'_>,
+    recorder: &Recorder<'_>,
     name: &str,
     restart: bool,
 ) -> Result<Vec<Landed>> {
@@ -90,7 +90,7 @@ pub(crate) async fn run(
 /// As [`run`], whatever a migration says.
 pub(crate) async fn run_now(
     workspace: &Workspace,
-    recorder: &mut Recorder<'_>,
+    recorder: &Recorder<'_>,
     name: &str,
     restart: bool,
 ) -> Result<Vec<Landed>> {
@@ -147,7 +147,7 @@ pub(crate) fn blocked(landed: &[Landed]) -> Option<Error> {
 /// order of the file.
 async fn reads(
     workspace: &Workspace,
-    recorder: &mut Recorder<'_>,
+    recorder: &Recorder<'_>,
     name: &str,
     sync: &Sync,
 ) -> Result<Vec<Result<Landed>>> {
@@ -220,6 +220,15 @@ pub(crate) fn works(sync: &Sync) -> impl Iterator<Item = Work<'_>> {
         sync.destination.names().iter().map(move |destination| (stream, destination))
     });
     all.enumerate().map(|(place, (stream, destination))| Work { stream, destination, place })
+}
+
+/// What a sync writes: tables of the lake, and targets of other destinations.
+pub(crate) fn targets(sync: &Sync) -> impl Iterator<Item = String> {
+    let of = |stream| {
+        let names = sync.destination.names().iter();
+        names.map(move |destination| Work { stream, destination, place: 0 }.target())
+    };
+    sync.streams.iter().flat_map(of)
 }
 
 /// Brings one stream to one destination.

@@ -105,8 +105,8 @@ async fn metrics(State(app): State<Arc<App>>) -> Result<Response> {
     add(
         "flywheel_working",
         "gauge",
-        "Whether something changes the project now.",
-        &[("", f64::from(u8::from(app.queue.running().is_some())))],
+        "How many things change the project now.",
+        &[("", app.queue.running().len() as f64)],
     );
     let up = (app.machine_now().micros() - app.started_at.micros()) as f64 / 1e6;
     add("flywheel_up_seconds", "gauge", "How long the server has been running.", &[("", up)]);

@@ -107,7 +107,7 @@ fn shown_schedule(
     let on_the_wall = |at: &Timestamp| zone.map(|zone| calendar::on_the_wall(*at, zone));
     let last = workspace.store.schedule_runs(Some(&one.schedule), 1)?;
     Ok(json!({
-        "schedule": one.schedule, "description": one.description, "run": one.run.word(), "select": one.select,
+        "schedule": one.schedule, "description": one.description, "run": one.word(), "select": one.select,
         "when": schedule::shown(one), "paused": paused,
         "reason": state.and_then(|state| state.reason.clone()),
         "failing_since": state.and_then(|state| state.failing_since).map(|at| at.to_string()),

@@ -116,7 +116,7 @@ where
     let running = async {
         let _turn = app.querying.acquire().await.map_err(|_| crate::app::ended("querying"))?;
         let stop = cancel.clone();
-        app.with(move |workspace| async move {
+        app.behind(move |workspace| async move {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => Err(Error::new(ErrorKind::Conflict, CANCELLED)),

@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use flywheel_base::calendar::Timing;
 
+use super::Claims;
+
 /// Schedules by name.
 pub type SchedulePlans = BTreeMap<String, SchedulePlan>;
 
@@ -34,12 +36,29 @@ pub struct SchedulePlan {
     pub deadline_us: Option<i64>,
     /// Who goes first: the larger.
     pub priority: i32,
+    /// How many of its runs may be under way at once, those for the past aside.
+    pub concurrency: usize,
+    /// How many of its runs for moments of the past may be.
+    pub backfill_concurrency: usize,
+    /// The places it shares with other schedules.
+    pub pool: Option<Pool>,
+    /// What its runs touch.
+    pub claims: Claims,
     /// Whether its own file pauses it.
     pub paused: bool,
     /// The actions by which alerts leave.
     pub alert_actions: Vec<String>,
     /// What is told.
     pub alert_on: BTreeSet<AlertKind>,
+}
+
+/// Places that runs of several schedules share.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pool {
+    /// Its name.
+    pub name: String,
+    /// How many of their runs may be under way at once.
+    pub slots: usize,
 }
 
 /// What becomes of moments that passed while no server was running.

@@ -1,13 +1,13 @@
 //! The scheduler as a function: a board, an event and a moment make a board and what is to be done.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use flywheel_base::calendar::Timing;
 use flywheel_base::{Timestamp, digest};
 use serde_json::{Value, json};
 
 use super::{
-    Alert, AlertKind, Asked, Attempt, Board, CatchUp, Cause, End, Overlap, RunStatus,
+    Alert, AlertKind, Asked, Attempt, Board, CatchUp, Cause, Claims, End, Overlap, RunStatus,
     ScheduleEffect, ScheduleEvent, SchedulePlan, SchedulePlans, ScheduleState, ScheduledRun,
     Stopping,
 };
@@ -60,7 +60,7 @@ struct Stepping<'a> {
 impl Stepping<'_> {
     fn event(&mut self, event: ScheduleEvent) {
         match event {
-            ScheduleEvent::Tick { free, alive } => self.tick(free, &alive),
+            ScheduleEvent::Tick { free, alive, held } => self.tick(free, &alive, held),
             ScheduleEvent::Take { id } => self.begin(&id),
             ScheduleEvent::Restarted => {
                 for id in self.ids(|run| run.status == RunStatus::Running) {
@@ -98,7 +98,7 @@ impl Stepping<'_> {
         }
     }
 
-    fn tick(&mut self, free: usize, alive: &[String]) {
+    fn tick(&mut self, free: usize, alive: &[String], held: Claims) {
         for id in self.ids(|run| run.status == RunStatus::Running) {
             if alive.contains(&id) {
                 self.renew(&id);
@@ -112,7 +112,7 @@ impl Stepping<'_> {
         for plan in self.plans.values() {
             self.due(plan);
         }
-        self.start(free);
+        self.start(free, held);
     }
 
     /// Runs of schedules whose files are gone are not begun any more.
@@ -195,7 +195,7 @@ impl Stepping<'_> {
         let others = self.ids(|run| {
             run.schedule == plan.name && run.cause.is_automatic() && run.moment < moment
         });
-        if others.is_empty() || made_up || plan.overlap == Overlap::Queue {
+        if others.len() < plan.concurrency || made_up || plan.overlap == Overlap::Queue {
             self.add(plan, asked);
             return;
         }
@@ -344,15 +344,14 @@ impl Stepping<'_> {
         Some(id)
     }
 
-    /// Begins what may begin, one run of a schedule at a time.
-    fn start(&mut self, free: usize) {
-        let mut busy: BTreeSet<String> = self
-            .board
-            .runs
-            .values()
-            .filter(|run| run.status == RunStatus::Running)
-            .map(|run| run.schedule.clone())
-            .collect();
+    /// Begins what may begin beside what is under way: in the order of priorities, within the limits of schedules and
+    /// pools, and nothing that touches what something else writes.
+    fn start(&mut self, free: usize, mut held: Claims) {
+        let plans = self.plans;
+        let mut under_way = UnderWay::default();
+        for run in self.board.runs.values().filter(|run| run.status == RunStatus::Running) {
+            under_way.add(run, plans.get(&run.schedule));
+        }
         let mut ready: Vec<_> = self
             .board
             .runs
@@ -363,23 +362,31 @@ impl Stepping<'_> {
             .filter(|run| run.cause != Cause::Backfill || self.added.is_empty())
             .filter(|run| !(run.cause.is_automatic() && self.is_paused(&run.schedule)))
             .filter_map(|run| {
-                let priority = self.plans.get(&run.schedule)?.priority;
+                let plan = plans.get(&run.schedule)?;
                 let backfill = run.cause == Cause::Backfill;
-                let order = (backfill, std::cmp::Reverse(priority), run.moment, run.id.clone());
-                Some((order, run.schedule.clone()))
+                let priority = std::cmp::Reverse(plan.priority);
+                Some(((backfill, priority, run.moment, run.id.clone()), plan))
             })
             .collect();
-        ready.sort();
+        ready.sort_by(|(one, _), (other, _)| one.cmp(other));
         let mut left = free;
-        for ((.., id), schedule) in ready {
+        for ((.., id), plan) in ready {
             if left == 0 {
                 break;
             }
-            if !busy.insert(schedule) {
+            let Some(run) = self.board.runs.get(&id).filter(|run| under_way.allows(run, plan))
+            else {
                 continue;
+            };
+            let blocked = held.meets(&plan.claims);
+            // What has to wait for others keeps its turn: what comes after it and touches the same waits, too, or small
+            // runs that follow each other would keep a large one from ever starting.
+            held.join(&plan.claims);
+            if !blocked {
+                under_way.add(run, Some(plan));
+                self.begin(&id);
+                left -= 1;
             }
-            self.begin(&id);
-            left -= 1;
         }
     }
 
@@ -586,6 +593,32 @@ impl Stepping<'_> {
         let mut found: Vec<_> = open.map(|run| (run.moment, run.id.clone())).collect();
         found.sort();
         found.into_iter().map(|(_, id)| id).collect()
+    }
+}
+
+/// How many runs are under way.
+#[derive(Default)]
+struct UnderWay {
+    /// By schedule, and whether they are for the past.
+    of: BTreeMap<(String, bool), usize>,
+    in_pools: BTreeMap<String, usize>,
+}
+
+impl UnderWay {
+    fn add(&mut self, run: &ScheduledRun, plan: Option<&SchedulePlan>) {
+        *self.of.entry((run.schedule.clone(), run.cause == Cause::Backfill)).or_default() += 1;
+        if let Some(pool) = plan.and_then(|plan| plan.pool.as_ref()) {
+            *self.in_pools.entry(pool.name.clone()).or_default() += 1;
+        }
+    }
+
+    /// Whether the schedule and its pool have room for one more.
+    fn allows(&self, run: &ScheduledRun, plan: &SchedulePlan) -> bool {
+        let backfill = run.cause == Cause::Backfill;
+        let own = self.of.get(&(run.schedule.clone(), backfill)).copied().unwrap_or_default();
+        let most = if backfill { plan.backfill_concurrency } else { plan.concurrency };
+        let in_pool = |name: &String| self.in_pools.get(name).copied().unwrap_or_default();
+        own < most && plan.pool.as_ref().is_none_or(|pool| in_pool(&pool.name) < pool.slots)
     }
 }
 

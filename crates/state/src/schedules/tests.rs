@@ -34,6 +34,10 @@ fn plan(words: &[&str]) -> SchedulePlan {
         timeout_us: None,
         deadline_us: None,
         priority: 0,
+        concurrency: 1,
+        backfill_concurrency: 1,
+        pool: None,
+        claims: Claims::default(),
         paused: false,
         alert_actions: vec!["ops".to_owned()],
         alert_on: BTreeSet::from(AlertKind::ALL),
@@ -65,6 +69,16 @@ fn plan(words: &[&str]) -> SchedulePlan {
             "timeout" => plan.timeout_us = Some(duration()),
             "deadline" => plan.deadline_us = Some(duration()),
             "priority" => plan.priority = value.parse().unwrap(),
+            "concurrency" => plan.concurrency = value.parse().unwrap(),
+            "backfill" => plan.backfill_concurrency = value.parse().unwrap(),
+            "pool" => {
+                let (name, slots) = value.split_once(':').unwrap();
+                let (name, slots) = (name.to_owned(), slots.parse().unwrap());
+                plan.pool = Some(Pool { name, slots });
+            }
+            "reads" => plan.claims.read(value.split(',').map(str::to_owned)),
+            "writes" => plan.claims.write(value.split(',').map(str::to_owned)),
+            "whole" => plan.claims = Claims::everything(),
             "fingerprint" => plan.fingerprint = value.to_owned(),
             other => panic!("{other}"),
         }
@@ -93,6 +107,17 @@ impl House {
         }
     }
 
+    /// A tick of a server that does what it was told to, and can begin `free` more.
+    fn tick(&self, free: usize) -> ScheduleEvent {
+        let runs = self.store.schedule_runs(None, 10_000).unwrap();
+        let alive = runs.iter().filter(|run| self.alive.contains_key(&run.id));
+        let mut held = Claims::default();
+        alive
+            .filter_map(|run| self.plans.get(&run.schedule))
+            .for_each(|plan| held.join(&plan.claims));
+        ScheduleEvent::Tick { free, alive: self.alive.keys().cloned().collect(), held }
+    }
+
     /// Takes a step and says what followed; a tick that adds runs is followed by another one, as a server does.
     fn step(&mut self, event: ScheduleEvent, now: Timestamp) -> String {
         let mut said = Vec::new();
@@ -117,12 +142,17 @@ impl House {
                     ScheduleEffect::Alert(alert) => said.push(format!("alert {}", alert.kind)),
                     ScheduleEffect::Added { .. } => {
                         if let Some(free) = tick {
-                            let alive = self.alive.keys().cloned().collect();
-                            next = Some(ScheduleEvent::Tick { free, alive });
+                            next = Some(self.tick(free));
                         }
                     }
                 }
             }
+        }
+        // What begins together has no order that anybody could rely on.
+        for together in
+            said.chunk_by_mut(|one, next| one.starts_with("start ") && next.starts_with("start "))
+        {
+            together.sort();
         }
         let mut closed = Vec::new();
         for run in self.store.schedule_runs(None, 10_000).unwrap() {
@@ -156,12 +186,12 @@ impl House {
         let event = match words[2] {
             "tick" => {
                 let free = rest.first().map_or(1, |free| free.parse().unwrap());
-                ScheduleEvent::Tick { free, alive: self.alive.keys().cloned().collect() }
+                self.tick(free)
             }
             // Whoever did the work is gone.
             "gone" => {
                 self.alive.clear();
-                ScheduleEvent::Tick { free: 1, alive: Vec::new() }
+                ScheduleEvent::Tick { free: 1, alive: Vec::new(), held: Claims::default() }
             }
             "restart" => {
                 self.alive.clear();
@@ -238,7 +268,7 @@ impl House {
             }
             "remove" => {
                 self.plans.clear();
-                ScheduleEvent::Tick { free: 1, alive: self.alive.keys().cloned().collect() }
+                self.tick(1)
             }
             other => panic!("{other}"),
         };
@@ -278,13 +308,17 @@ fn no_run_is_lost_doubled_or_running_for_ever_over_a_hundred_crashes() {
     let mut now = Timestamp::parse("2024-05-01").unwrap();
     let mut rng = flywheel_base::Rng::new(7);
     let mut done: BTreeMap<String, u32> = BTreeMap::new();
-    house.step(ScheduleEvent::Tick { free: 1, alive: Vec::new() }, now);
+    house.step(ScheduleEvent::Tick { free: 1, alive: Vec::new(), held: Claims::default() }, now);
     let start = now;
     for crash in 0..100 {
         for _ in 0..rng.below(6) {
             now = now.plus_micros(20_000_000 + (rng.below(60_000_000) as i64));
             house.step(
-                ScheduleEvent::Tick { free: 1, alive: house.alive.keys().cloned().collect() },
+                ScheduleEvent::Tick {
+                    free: 1,
+                    alive: house.alive.keys().cloned().collect(),
+                    held: Claims::default(),
+                },
                 now,
             );
             if let Some((id, attempt)) = house.alive.clone().into_iter().next() {
@@ -309,7 +343,8 @@ fn no_run_is_lost_doubled_or_running_for_ever_over_a_hundred_crashes() {
     }
     // The last ones are done.
     for _ in 0..5_000 {
-        house.step(ScheduleEvent::Tick { free: 1, alive: Vec::new() }, now);
+        house
+            .step(ScheduleEvent::Tick { free: 1, alive: Vec::new(), held: Claims::default() }, now);
         let Some((id, attempt)) = house.alive.clone().into_iter().next() else {
             let waits = |run: &ScheduledRun| run.status.is_open();
             if !house.store.schedule_runs(None, 10_000).unwrap().iter().any(waits) {
@@ -340,11 +375,15 @@ fn a_thousand_schedules_are_stepped_quickly_enough_to_be_stepped_every_second() 
         house.plans.insert(name.clone(), plan(&[&name, "every=1h", "overlap=queue"]));
     }
     let start = Timestamp::parse("2024-05-01 00:30").unwrap();
-    house.step(ScheduleEvent::Tick { free: 0, alive: Vec::new() }, start);
+    house.step(ScheduleEvent::Tick { free: 0, alive: Vec::new(), held: Claims::default() }, start);
     let due = start.plus_micros(3_600_000_000);
     let effects = house
         .store
-        .schedule_step(&house.plans, ScheduleEvent::Tick { free: 1, alive: Vec::new() }, due)
+        .schedule_step(
+            &house.plans,
+            ScheduleEvent::Tick { free: 1, alive: Vec::new(), held: Claims::default() },
+            due,
+        )
         .unwrap();
     let added = effects.iter().find_map(|effect| match effect {
         ScheduleEffect::Added { ids } => Some(ids.len()),
@@ -353,7 +392,11 @@ fn a_thousand_schedules_are_stepped_quickly_enough_to_be_stepped_every_second() 
     assert_eq!(added, Some(1_000));
     let effects = house
         .store
-        .schedule_step(&house.plans, ScheduleEvent::Tick { free: 1_000, alive: Vec::new() }, due)
+        .schedule_step(
+            &house.plans,
+            ScheduleEvent::Tick { free: 1_000, alive: Vec::new(), held: Claims::default() },
+            due,
+        )
         .unwrap();
     assert_eq!(effects.len(), 1_000, "each is started once");
 }
@@ -363,8 +406,14 @@ fn what_a_newer_step_has_not_changed_is_kept_word_for_word() {
     let mut house = House::new();
     house.plans.insert("s".to_owned(), plan(&["s", "every=1h", "attempts=2"]));
     let at = |text| Timestamp::parse(text).unwrap();
-    house.step(ScheduleEvent::Tick { free: 1, alive: Vec::new() }, at("2024-05-01 00:30"));
-    house.step(ScheduleEvent::Tick { free: 1, alive: Vec::new() }, at("2024-05-01 01:00"));
+    house.step(
+        ScheduleEvent::Tick { free: 1, alive: Vec::new(), held: Claims::default() },
+        at("2024-05-01 00:30"),
+    );
+    house.step(
+        ScheduleEvent::Tick { free: 1, alive: Vec::new(), held: Claims::default() },
+        at("2024-05-01 01:00"),
+    );
     let run = house.running(None);
     let began = ScheduleEvent::Began { id: run.id.clone(), attempt: 1, run_id: "r-1".to_owned() };
     house.step(began, at("2024-05-01 01:00"));

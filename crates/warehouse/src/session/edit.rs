@@ -200,11 +200,12 @@ impl Edit {
         let names = names::CatalogNames::new(Arc::clone(&catalog), Arc::clone(&resolved));
         let list =
             names::CatalogList::new(names).with_edited(&self.table, table).map_err(from_engine)?;
-        let state = super::state(&self.session.shared, list);
+        let state = super::state(&self.session.shared, self.session.clock.as_ref(), list);
         let statement = guard::parse(&state, sql)?;
         let mut read = std::collections::BTreeSet::new();
         let resolver = Resolver {
             shared: &self.session.shared,
+            clock: self.session.clock.as_ref(),
             catalog: &catalog,
             resolved: &resolved,
             owner: None,

@@ -160,7 +160,7 @@ impl Resolver<'_> {
         let list = names::CatalogList::new(names)
             .with_edited(name, Arc::clone(&provider))
             .map_err(from_engine)?;
-        let state = super::state(self.shared, list);
+        let state = super::state(self.shared, self.clock, list);
         let schema = provider.schema();
         let shown: Vec<&str> = schema
             .fields()
@@ -174,6 +174,7 @@ impl Resolver<'_> {
         let statement = statement(name, &shown, rows, masks).map_err(unfit)?;
         let resolver = Resolver {
             shared: self.shared,
+            clock: self.clock,
             catalog: &owner.catalog,
             resolved: &owner.resolved,
             owner: None,

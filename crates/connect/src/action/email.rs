@@ -1,0 +1,177 @@
+//! The `email` action: a message to people, by the company's mail server.
+//!
+//! A mail server knows no idempotency key: after a crash between sending and recording, a message may be there twice. Both
+//! have the same `Message-ID`, made of the key, by which many mailboxes show them once.
+
+mod message;
+mod smtp;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use flywheel_base::{Clock, Error, Result, Secret, SystemClock, quantity};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::Value;
+
+use self::message::{Address, Message};
+use self::smtp::{Login, Server};
+use super::{Action, ActionConfig, ActionContext, Delivery, Outcome};
+use crate::http::secret;
+
+/// How long one message may take, unless the action says otherwise; and the longest that it may say.
+const TIMEOUT: Duration = Duration::from_secs(30);
+const TIMEOUT_MAX: Duration = Duration::from_secs(300);
+/// The most receivers of a message.
+const RECEIVERS_MAX: usize = 100;
+
+/// Sends messages by a mail server.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct EmailAction {
+    /// The mail server's host, such as `smtp.example.com`.
+    pub host: String,
+    /// Its port: 587 if absent, 465 with `security: tls`, 25 with `security: none`.
+    #[serde(default)]
+    pub port: Option<u16>,
+    /// How the connection is kept secret.
+    #[serde(default)]
+    pub security: Security,
+    /// A PEM file of the authorities that sign the server's certificate; those of the system if absent.
+    #[serde(default)]
+    pub ca_file: Option<PathBuf>,
+    /// Who logs in; without it nobody does.
+    #[serde(default)]
+    pub user: Option<String>,
+    /// The user's password, or the code that the mail service gives to programs: take it from a secret, `${env:SMTP_PASSWORD}`.
+    #[serde(default, deserialize_with = "secret")]
+    #[schemars(with = "Option<String>")]
+    pub password: Option<Secret>,
+    /// Whom messages come from: `ops@example.com`, or `Flywheel <ops@example.com>`.
+    pub from: String,
+    /// Whom they go to.
+    #[schemars(length(min = 1, max = 100))]
+    pub to: Vec<String>,
+    /// What stands before each subject, such as `[shop] `.
+    #[serde(default)]
+    pub prefix: Option<String>,
+    /// How long one message may take, `30s` if not given.
+    #[serde(default)]
+    pub timeout: Option<String>,
+    /// Whether the server may be one of the own network.
+    #[serde(default)]
+    pub allow_private: bool,
+}
+
+/// How the connection to a mail server is kept secret.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Security {
+    /// It begins in the open and goes on in secret, or not at all.
+    #[default]
+    Starttls,
+    /// It is secret from the first byte.
+    Tls,
+    /// Everybody between can read it; a password is not sent over it.
+    None,
+}
+
+impl ActionConfig for EmailAction {
+    const ABOUT: &'static str = "sends e-mail by a mail server";
+
+    fn build(self, context: &ActionContext) -> Result<Box<dyn Action>> {
+        let from = Address::parse(&self.from)?;
+        let to = self.to.iter().map(|text| Address::parse(text)).collect::<Result<Vec<_>>>()?;
+        if to.is_empty() || to.len() > RECEIVERS_MAX {
+            return Err(Error::invalid(format!(
+                "`to` names {} receivers, and a message has 1 to {RECEIVERS_MAX}",
+                to.len()
+            ))
+            .hint("Name a list of the mail server instead of many people."));
+        }
+        let login = match (self.user, self.password) {
+            (Some(user), Some(password)) => Some(Login { user, password }),
+            (None, None) => None,
+            _ => {
+                return Err(Error::invalid("`user` and `password` belong together")
+                    .hint("Give both, or neither for a server that asks for none."));
+            }
+        };
+        if login.is_some() && self.security == Security::None {
+            return Err(Error::invalid(
+                "a password is not sent over a connection that is not secret",
+            )
+            .hint("Choose `security: starttls` or `tls`, or remove `user` and `password`."));
+        }
+        let timeout = match &self.timeout {
+            None => TIMEOUT,
+            Some(text) => Duration::from_micros(quantity::duration_us(text)?.unsigned_abs()),
+        };
+        let port = self.port.unwrap_or(match self.security {
+            Security::Starttls => 587,
+            Security::Tls => 465,
+            Security::None => 25,
+        });
+        let ca_file = self.ca_file.map(|file| context.base_dir.join(file));
+        let server = Server {
+            port,
+            security: self.security,
+            tls: smtp::tls(self.security, &self.host, ca_file.as_deref())?,
+            host: self.host,
+            login,
+            allow_private: self.allow_private,
+        };
+        let prefix = self.prefix.unwrap_or_default();
+        Ok(Box::new(Email { server, from, to, prefix, timeout: timeout.min(TIMEOUT_MAX) }))
+    }
+}
+
+struct Email {
+    server: Server,
+    from: Address,
+    to: Vec<Address>,
+    prefix: String,
+    timeout: Duration,
+}
+
+#[async_trait]
+impl Action for Email {
+    async fn deliver(&self, batch: &[Delivery]) -> Vec<Outcome> {
+        let mut outcomes = Vec::with_capacity(batch.len());
+        for delivery in batch {
+            outcomes.push(self.send(delivery).await);
+        }
+        outcomes
+    }
+
+    fn under_way(&self) -> usize {
+        1
+    }
+}
+
+impl Email {
+    async fn send(&self, delivery: &Delivery) -> Outcome {
+        let (subject, text) = words(&delivery.payload);
+        let message = Message {
+            key: &delivery.key,
+            from: &self.from,
+            to: &self.to,
+            subject: &format!("{}{subject}", self.prefix),
+            text: &text,
+            at: SystemClock.now(),
+        };
+        self.server.send(&self.from, &self.to, &message.to_bytes(), self.timeout).await
+    }
+}
+
+/// The subject and the text of a payload: its title and text if it has them, else the payload itself.
+fn words(payload: &Value) -> (String, String) {
+    let part = |key: &str| payload.get(key).and_then(Value::as_str).filter(|text| !text.is_empty());
+    let whole = || serde_json::to_string_pretty(payload).unwrap_or_else(|_| payload.to_string());
+    let title = part("title").or_else(|| part("action")).unwrap_or("Flywheel").to_owned();
+    (title, part("text").map_or_else(whole, str::to_owned))
+}
+
+#[cfg(test)]
+mod tests;
