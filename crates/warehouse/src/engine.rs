@@ -1,6 +1,7 @@
 //! The query engine of a lake: one memory pool, one spill folder, and a template of what a session knows.
 
 use std::fmt;
+use std::iter;
 use std::num::NonZeroUsize;
 use std::path::{Path as FilePath, PathBuf};
 use std::sync::Arc;
@@ -25,6 +26,7 @@ use object_store::ObjectStore;
 use crate::failure::from_engine;
 use crate::function;
 use crate::session::division::Division;
+use crate::session::filled::ToldAboveJoins;
 
 /// The catalog all names live in.
 pub(crate) const CATALOG: &str = "flywheel";
@@ -66,10 +68,11 @@ impl fmt::Debug for Engine {
     }
 }
 
-/// The engine's rules, without the one that is wrong.
+/// The engine's rules, without the one that is wrong, after ours.
 fn rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
+    let ours: Arc<dyn PhysicalOptimizerRule + Send + Sync> = Arc::new(ToldAboveJoins);
     let rules = PhysicalOptimizer::new().rules.into_iter();
-    rules.filter(|rule| rule.name() != CONDITIONS_TWICE).collect()
+    iter::once(ours).chain(rules.filter(|rule| rule.name() != CONDITIONS_TWICE)).collect()
 }
 
 impl Engine {

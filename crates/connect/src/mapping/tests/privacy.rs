@@ -174,7 +174,7 @@ async fn a_file_is_read_cleaned_and_hidden_whatever_is_wrong_with_its_rows() {
     let mut tel = hidden("tel", "hmac(key=${env:K})");
     tel.clean = vec!["phone(CN)".to_owned()];
     let of = |source: &str| MappingConfig {
-        source: source.to_owned().into(),
+        source: source.to_owned(),
         drop: vec!["gone".to_owned()],
         ..config(vec![id.clone(), tel.clone()])
     };
