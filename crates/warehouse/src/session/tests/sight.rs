@@ -494,8 +494,7 @@ async fn a_query_by_rules_answers_as_over_a_copy_of_what_is_seen() {
          {filled} with rows, {} that the engine answers in two ways, {forms:?}",
         engine.len()
     );
-    engine.iter().for_each(|said| println!("in two ways: {said}"));
-    assert!(engine.len() * 200 <= count, "{engine:#?}");
+    assert!(engine.is_empty(), "{engine:#?}");
     assert!(unplanned * 10 < count, "{unplanned} of {count} were not planned");
     assert!(filled * 3 > count, "only {filled} of {count} had rows");
     let asked: BTreeSet<&str> = forms.keys().copied().collect();
