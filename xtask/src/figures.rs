@@ -1,4 +1,4 @@
-//! Tables on the terminal.
+//! Figures on the terminal: tables, medians, percentiles.
 
 /// Lines up rows of cells; the first row is the heading, numbers go to the right.
 pub(crate) fn table(rows: &[Vec<String>]) -> String {
@@ -35,9 +35,24 @@ pub(crate) fn median(values: &[f64]) -> Option<f64> {
     Some((sorted.get(middle.checked_sub(1)?)? + upper) / 2.0)
 }
 
+/// The value that a share of the values does not exceed; infinite if there are none.
+pub(crate) fn percentile(values: &[f64], share: f64) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let place = (sorted.len() as f64 * share).ceil() as usize;
+    sorted.get(place.saturating_sub(1)).copied().unwrap_or(f64::INFINITY)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_percentile_is_the_value_that_a_share_does_not_exceed() {
+        let values: Vec<f64> = (1..=100).map(f64::from).collect();
+        assert_eq!((percentile(&values, 0.99), percentile(&values, 0.5)), (99.0, 50.0));
+        assert_eq!((percentile(&[3.0], 0.99), percentile(&[], 0.5)), (3.0, f64::INFINITY));
+    }
 
     #[test]
     fn cells_line_up() {

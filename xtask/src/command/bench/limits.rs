@@ -14,7 +14,7 @@ use crate::binary::Flywheel;
 use crate::client::{Client, Server, request};
 use crate::context::Context;
 use crate::tally::Tally;
-use crate::{Result, process};
+use crate::{Result, figures, process};
 
 /// Rows of the table; with itself it makes 2.5 thousand million, whose text is more than 20 GB.
 const ROWS: usize = 50_000;
@@ -55,7 +55,7 @@ pub(super) fn run(context: &Context) -> Result<Tally> {
     }
     drop(server);
     let mut tally = Tally::default();
-    let (p50, p99) = (percentile(&mut alone, 0.5), percentile(&mut alone, 0.99));
+    let (p50, p99) = (figures::percentile(&alone, 0.5), figures::percentile(&alone, 0.99));
     println!("limits: events alone: p50 {p50:.2} ms, p99 {p99:.2} ms");
     held.judge(&mut tally, "queries that memory ends", p99);
     spilled.judge(&mut tally, "queries that spill", p99);
@@ -111,7 +111,8 @@ impl Beside {
 
     fn judge(&mut self, tally: &mut Tally, beside: &str, alone_p99: f64) {
         let wanted = (LOAD.as_secs_f64() / EVERY.as_secs_f64()) * (SENDERS * ROUNDS) as f64;
-        let (p50, p99) = (percentile(&mut self.millis, 0.5), percentile(&mut self.millis, 0.99));
+        let (p50, p99) =
+            (figures::percentile(&self.millis, 0.5), figures::percentile(&self.millis, 0.99));
         println!("limits: events beside {beside}: p50 {p50:.2} ms, p99 {p99:.2} ms");
         let line = |what: &str| format!("limits: beside {beside}: {what}");
         let taken = self.millis.len() as f64 / wanted;
@@ -187,13 +188,6 @@ fn ask(
         ends.push((status, code));
     }
     Ok(ends)
-}
-
-/// The value below which a share of them lies.
-fn percentile(values: &mut [f64], share: f64) -> f64 {
-    values.sort_by(f64::total_cmp);
-    let place = (values.len() as f64 * share).ceil() as usize;
-    values.get(place.saturating_sub(1)).copied().unwrap_or(f64::INFINITY)
 }
 
 fn shop(flywheel: &Flywheel, project: &Path) -> Result<()> {

@@ -14,7 +14,7 @@ use crate::binary::Flywheel;
 use crate::client::{Client, Server, parsed, request};
 use crate::context::Context;
 use crate::tally::Tally;
-use crate::{Result, process};
+use crate::{Result, figures, process};
 
 /// Users and items of the shop, and purchases of each user.
 const USERS: usize = 2_000;
@@ -128,7 +128,8 @@ fn judge_seen(tally: &mut Tally, what: &str, seen: &[f64], (share, unit): (f64, 
     if seen.len() < LOOKS {
         println!("{what}: an event was not seen within {} s", UNSEEN.as_secs());
     }
-    let reached = if seen.len() < LOOKS { f64::INFINITY } else { percentile(seen, share) / unit };
+    let reached =
+        if seen.len() < LOOKS { f64::INFINITY } else { figures::percentile(seen, share) / unit };
     at_most(tally, what, reached, most);
 }
 
@@ -158,14 +159,8 @@ struct Reached {
 
 impl Reached {
     fn percentile(&self, share: f64) -> f64 {
-        percentile(&self.millis, share)
+        figures::percentile(&self.millis, share)
     }
-}
-
-/// The value below which a share of sorted values lies.
-fn percentile(sorted: &[f64], share: f64) -> f64 {
-    let place = (sorted.len() as f64 * share).ceil() as usize;
-    sorted.get(place.saturating_sub(1)).copied().unwrap_or(f64::INFINITY)
 }
 
 impl Load<'_> {
@@ -299,16 +294,4 @@ fn shop(flywheel: &Flywheel, project: &Path) -> Result<()> {
     )?;
     process::run(flywheel.on(project, &["sync"]).stdout(Stdio::null()))?;
     process::run(flywheel.on(project, &["learn"]).stdout(Stdio::null()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_percentile_is_the_value_that_a_share_does_not_exceed() {
-        let values: Vec<f64> = (1..=100).map(f64::from).collect();
-        assert_eq!((percentile(&values, 0.99), percentile(&values, 0.5)), (99.0, 50.0));
-        assert_eq!((percentile(&[3.0], 0.99), percentile(&[], 0.5)), (3.0, f64::INFINITY));
-    }
 }
