@@ -1,5 +1,7 @@
-//! Threads on which queries and what changes the project are done, behind those that answer requests: a query that
-//! computes for minutes does not delay an event by more than the machine's own scheduler does.
+//! Threads on which queries and what changes the project are done, behind those that answer requests.
+//!
+//! That goes for the processor alone: memory, its bandwidth and the disk are shared, and an event still waits longer
+//! beside a query that takes much of them.
 
 use flywheel_base::{Error, Result};
 use tokio::runtime::{Builder, Handle, Runtime};
