@@ -1,12 +1,12 @@
 //! Writing and reading a table's Parquet files.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::mem;
 use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
+use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::SchemaRef;
 use bytes::Bytes;
 use datafusion::parquet::arrow::arrow_reader::ArrowReaderOptions;
@@ -47,8 +47,19 @@ const PIECES_AT_ONCE: usize = 2;
 const DICTIONARY_BYTES_NUMBERS: usize = 32 << 10;
 /// Distinct texts of a row group are kept in a dictionary up to this many bytes.
 const DICTIONARY_BYTES_TEXTS: usize = 256 << 10;
-/// Compression of data files: the level that costs little more than Snappy.
+/// Rows of a file's first batch that are looked at to see whether the texts of a column repeat themselves; of a shorter
+/// batch a dictionary costs little either way.
+const LOOK_ROWS: usize = 2_048;
+/// How many of them may say what another one says in a column of distinct texts. Such a column has so many that a
+/// dictionary grows too large, or is as long as the column: looking each of them up buys nothing.
+const REPEATS_MAX: usize = 8;
+/// Compression of large data files: the level that costs little more than Snappy.
 const ZSTD_LEVEL: i32 = 1;
+/// A file whose rows take less memory than this is small, and compressed with Snappy: reader and writer make a codec for
+/// each column of a file, and to make one of ZSTD asks the processor what it can do, for which a virtual machine stops.
+/// A turn reads and writes some thousand columns of small files, of which that was a twelfth of the time. Small files
+/// become large ones by and by.
+const SMALL_BYTES: usize = 4 << 20;
 /// Bytes read from a file's end at once, in the hope that its footer is in them.
 const FOOTER_BYTES: usize = 64 << 10;
 /// Rows of a batch when reading.
@@ -73,6 +84,9 @@ pub(crate) struct DataWriter {
     /// Bytes of a row group in memory at most; it ends there, however few its rows are.
     group_bytes: usize,
     piece_bytes: usize,
+    small_bytes: usize,
+    /// The first rows of a file, until it is known whether it is a small one, and the bytes they take.
+    held: (Vec<RecordBatch>, usize),
     open: Option<OpenFile>,
     done: Vec<Add>,
     /// Rows written so far.
@@ -110,6 +124,8 @@ impl DataWriter {
             at,
             group_bytes: usize::MAX,
             piece_bytes: PIECE_BYTES,
+            small_bytes: SMALL_BYTES,
+            held: (Vec::new(), 0),
             open: None,
             done: Vec::new(),
             rows: 0,
@@ -122,6 +138,7 @@ impl DataWriter {
         if let Some(bytes) = bytes {
             self.group_bytes = (bytes / 2).max(PIECE_BYTES_MIN);
             self.piece_bytes = (bytes / 8).clamp(PIECE_BYTES_MIN, PIECE_BYTES);
+            self.small_bytes = (bytes / 8).min(SMALL_BYTES);
         }
         self
     }
@@ -132,9 +149,34 @@ impl DataWriter {
             return Ok(());
         }
         self.rows += batch.num_rows() as u64;
+        if self.open.is_some() {
+            return self.append(batch).await;
+        }
+        let (held, bytes) = &mut self.held;
+        *bytes += batch.get_array_memory_size();
+        held.push(batch);
+        match *bytes < self.small_bytes {
+            true => Ok(()),
+            false => self.begin(zstd()?).await,
+        }
+    }
+
+    /// Begins a file with the rows that were held for it.
+    async fn begin(&mut self, compression: Compression) -> Result<()> {
+        let (held, _) = mem::take(&mut self.held);
+        if let Some(first) = held.first() {
+            self.open = Some(self.start(first, compression)?);
+        }
+        for batch in held {
+            self.append(batch).await?;
+        }
+        Ok(())
+    }
+
+    async fn append(&mut self, batch: RecordBatch) -> Result<()> {
         let file = match self.open.take() {
             Some(file) => file,
-            None => self.start()?,
+            None => self.start(&batch, zstd()?)?,
         };
         let mut file = encode(file, batch, self.group_bytes).await?;
         if file.parquet.inner().len() >= self.piece_bytes {
@@ -149,6 +191,7 @@ impl DataWriter {
 
     /// Closes the file being written; further rows begin another one.
     pub(crate) async fn end_file(&mut self) -> Result<()> {
+        self.begin(Compression::SNAPPY).await?;
         match self.open.take() {
             Some(file) => self.close(file).await,
             None => Ok(()),
@@ -162,20 +205,21 @@ impl DataWriter {
         Ok(())
     }
 
-    fn start(&self) -> Result<OpenFile> {
-        let level = ZstdLevel::try_new(ZSTD_LEVEL).map_err(|e| from_parquet("to be written", e))?;
+    /// Begins a file, whose first rows are those of `first`.
+    fn start(&self, first: &RecordBatch, compression: Compression) -> Result<OpenFile> {
         let properties = WriterProperties::builder()
-            .set_compression(Compression::ZSTD(level))
+            .set_compression(compression)
             .set_max_row_group_row_count(Some(GROUP_ROWS_MAX))
             .set_created_by(concat!("flywheel ", env!("CARGO_PKG_VERSION")).to_owned());
-        let properties = with_encodings(properties, &self.schema)?.build();
+        let properties = with_encodings(properties, &self.schema, first)?.build();
         let options =
             ArrowWriterOptions::new().with_properties(properties).with_skip_arrow_metadata(true);
         let schema = SchemaRef::clone(&self.schema);
         let parquet = ArrowWriter::try_new_with_options(Vec::new(), schema, options)
             .map_err(|error| Error::internal("a data file cannot be started").caused_by(error))?;
         let (version, index) = (self.version, self.done.len());
-        let name = format!("part-{version:020}-{index:05}-{}.zstd.parquet", unique());
+        let packed = if compression == Compression::SNAPPY { "snappy" } else { "zstd" };
+        let name = format!("part-{version:020}-{index:05}-{}.{packed}.parquet", unique());
         let path = self.folder.clone().join(name.as_str());
         let upload = BufWriter::with_capacity(Arc::clone(&self.store), path, self.piece_bytes)
             .with_max_concurrency(PIECES_AT_ONCE);
@@ -213,6 +257,7 @@ impl DataWriter {
 
     /// Removes what was written for a commit that does not happen; what stays is swept later.
     pub(crate) async fn discard(&mut self) {
+        self.held = (Vec::new(), 0);
         if let Some(mut file) = self.open.take()
             && let Err(error) = file.upload.abort().await
         {
@@ -227,11 +272,17 @@ impl DataWriter {
     }
 }
 
-/// How each column is encoded when its values are too many for a dictionary. Both encodings are read
-/// by DuckDB, Polars and by Spark since 3.3.
+fn zstd() -> Result<Compression> {
+    let level = ZstdLevel::try_new(ZSTD_LEVEL).map_err(|e| from_parquet("to be written", e))?;
+    Ok(Compression::ZSTD(level))
+}
+
+/// How each column is encoded when its values are too many for a dictionary, and which have none at all. Both encodings
+/// are read by DuckDB, Polars and by Spark since 3.3.
 fn with_encodings(
     mut properties: WriterPropertiesBuilder,
     schema: &SchemaRef,
+    first: &RecordBatch,
 ) -> Result<WriterPropertiesBuilder> {
     let columns = ArrowSchemaConverter::new().convert(schema).map_err(unencodable)?;
     for column in columns.columns() {
@@ -245,8 +296,27 @@ fn with_encodings(
         properties = properties
             .set_column_encoding(column.path().clone(), encoding)
             .set_column_dictionary_page_size_limit(column.path().clone(), dictionary);
+        // A column within another one has a path of several parts.
+        let [name] = column.path().parts() else { continue };
+        if first.column_by_name(name).is_some_and(|values| is_distinct(values)) {
+            properties = properties.set_column_dictionary_enabled(column.path().clone(), false);
+        }
     }
     Ok(properties)
+}
+
+/// Whether these are texts that hardly repeat themselves.
+fn is_distinct(values: &dyn Array) -> bool {
+    let Some(texts) = values.as_string_opt::<i32>().filter(|texts| texts.len() >= LOOK_ROWS) else {
+        return false;
+    };
+    let (mut seen, mut repeats) = (HashSet::with_capacity(LOOK_ROWS), 0);
+    texts.iter().take(LOOK_ROWS).all(|text| {
+        // A missing value repeats another one as well.
+        let new = text.is_some_and(|text| seen.insert(text));
+        repeats += usize::from(!new);
+        repeats <= REPEATS_MAX
+    })
 }
 
 /// Moves what is encoded so far to the store.

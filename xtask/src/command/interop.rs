@@ -1,6 +1,7 @@
 //! `cargo xtask interop`: DuckDB and Polars read every lake table as we do, and events of lineage are of the published
 //! schemas.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -16,8 +17,8 @@ use super::demo_check;
 pub(crate) const COMMAND: super::Command = super::Command {
     name: "interop",
     arguments: "[PROJECT]",
-    about: "compare every lake table with what DuckDB and Polars read, on a demo and on tables whose columns were \
-            widened if none is given; validate events of OpenLineage",
+    about: "compare every lake table with what DuckDB and Polars read, on a demo, on tables whose columns were \
+            widened and on a large one if none is given; validate events of OpenLineage",
     run,
 };
 
@@ -38,6 +39,9 @@ const WIDENED_TYPES: &[(&str, &str, &str, &str)] = &[
     ("float", "int32", "float64", "Float64"),
     ("exact", "int64", "decimal(22,3)", "Decimal128(22, 3)"),
 ];
+
+/// Rows of a table that is not small.
+const LARGE_ROWS: u32 = 200_000;
 
 /// Rows that fit the types before.
 const NARROW_ROWS: &str = "id,whole,price,float,exact
@@ -74,6 +78,7 @@ pub(crate) fn readers(context: &Context) -> Result<Tally> {
     let mut tally = compare(context, &flywheel, project)?;
     let project = context.scratch("interop-widened")?;
     widened(&flywheel, &project, &mut tally)?;
+    large(&flywheel, &project)?;
     tally.add(compare(context, &flywheel, project)?);
     Ok(tally)
 }
@@ -114,6 +119,20 @@ fn widened(flywheel: &Flywheel, project: &Path, tally: &mut Tally) -> Result<()>
         tally.record(&format!("widened: {name} is {expected}, not {found}"), found == *expected);
     }
     Ok(())
+}
+
+/// Lands a table that is large enough to be encoded and compressed as large tables are: with columns of texts that are
+/// all different, that repeat themselves, and that are mostly missing.
+fn large(flywheel: &Flywheel, project: &Path) -> Result<()> {
+    let mut rows = String::from("id,note,kind,seldom\n");
+    for id in 0..LARGE_ROWS {
+        let seldom = if id % 1_000 == 0 { "here" } else { "" };
+        writeln!(rows, "{id},the note of row {id},kind {},{seldom}", id % 7)?;
+    }
+    fs::write(project.join("data/large.csv"), rows)?;
+    let sync = "sync: large\nconnection: files\nstreams:\n  - {stream: large, options: {path: large.csv}, read: full, write: replace}\n";
+    fs::write(project.join("syncs/large.yaml"), sync)?;
+    process::run(&mut flywheel.on(project, &["sync", "large"]))
 }
 
 /// A column of a stream as a sync declares it.

@@ -276,9 +276,18 @@ impl CsvReader {
 
     /// Sets the current record aside and moves on.
     fn reject(&mut self, page: &mut PageBuilder, column: Option<&str>, misfit: Misfit) {
+        page.reject(&self.file, Some(self.window.line()), column, misfit, self.text());
+        self.leave();
+    }
+
+    /// The current record as it is kept when it is set aside.
+    fn text(&self) -> String {
         let bytes = self.window.data().get(..self.record.content).unwrap_or_default();
-        let text = String::from_utf8_lossy(bytes.get(..RAW_LOOK.min(bytes.len())).unwrap_or(bytes));
-        page.reject(&self.file, Some(self.window.line()), column, misfit, raw(&text));
+        raw(&String::from_utf8_lossy(bytes.get(..RAW_LOOK.min(bytes.len())).unwrap_or(bytes)))
+    }
+
+    /// Moves on from a record that was set aside.
+    fn leave(&mut self) {
         self.open = self.record.open;
         self.pass();
     }
@@ -341,10 +350,12 @@ impl CsvReader {
                     None => misfit,
                 };
                 let name = match blamed {
-                    Blamed::Field(at) => self.names.get(at).cloned(),
-                    _ => column.map(|column| column.name.clone()),
+                    Blamed::Field(at) => self.names.get(at),
+                    _ => column.map(|column| &column.name),
                 };
-                self.reject(page, name.as_deref(), misfit);
+                let line = Some(self.window.line());
+                page.reject(&self.file, line, name.map(String::as_str), misfit, self.text());
+                self.leave();
             }
         }
         Ok(())

@@ -85,3 +85,46 @@ fn data_files(t: &TestLake) -> usize {
     let files = fs::read_dir(t.file("raw/orders")).unwrap();
     files.filter(|file| file.as_ref().unwrap().path().extension().is_some()).count()
 }
+
+#[tokio::test]
+async fn small_files_are_packed_quickly_and_large_ones_tightly() {
+    let t = TestLake::new().await;
+    let notes = at("raw/notes");
+    let texts = |ids: std::ops::Range<u32>| -> RecordBatch {
+        let (mut id, mut note, mut kind) = (Vec::new(), Vec::new(), Vec::new());
+        for row in ids {
+            id.push(row.to_string());
+            note.push(format!("the note of row {row}, which no other row has"));
+            kind.push(format!("kind {}", row % 5));
+        }
+        let all = |texts: &'static str, column: &[String]| {
+            (texts, column.iter().map(|text| Some(text.clone())).collect::<Vec<_>>())
+        };
+        let columns = [all("id", &id), all("note", &note), all("kind", &kind)];
+        let columns: Vec<(&str, Vec<Option<&str>>)> = columns
+            .iter()
+            .map(|(name, column)| (*name, column.iter().map(Option::as_deref).collect()))
+            .collect();
+        batch(&columns)
+    };
+    t.lake.write(&notes, append(texts(0..100))).await.unwrap();
+    let mut load = t.lake.load(&notes, WriteMode::Append).await.unwrap();
+    for part in 0..10 {
+        load.write(&texts(100 + part * 10_000..100 + (part + 1) * 10_000)).await.unwrap();
+    }
+    load.commit("sync", "sync/notes", position(1)).await.unwrap();
+    let files = std::fs::read_dir(t.file("raw/notes")).unwrap();
+    let mut sizes: Vec<(u64, String)> = files
+        .map(|file| file.unwrap())
+        .filter(|file| file.path().extension().is_some_and(|end| end == "parquet"))
+        .map(|file| (file.metadata().unwrap().len(), file.file_name().into_string().unwrap()))
+        .collect();
+    sizes.sort();
+    let [(_, small), (size, large)] = sizes.as_slice() else { panic!("{sizes:?}") };
+    assert!(small.ends_with(".snappy.parquet") && large.ends_with(".zstd.parquet"), "{sizes:?}");
+    // 4.5 MB of notes that differ by their numbers alone.
+    assert!(*size < 1 << 20, "{size}");
+    let told = "select count(*), count(distinct note), count(distinct kind), min(note), max(id) from raw.notes";
+    let first = "the note of row 0, which no other row has";
+    assert_eq!(t.sql(told).await, [format!("100100|100100|5|{first}|100099")]);
+}
