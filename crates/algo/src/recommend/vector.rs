@@ -11,6 +11,8 @@ use faer::traits::pulp::{Arch, Simd, WithSimd};
 pub(super) const LANES: usize = 16;
 /// Rows that are worked on together: their sums fill half of the registers.
 pub(super) const TILE: usize = 4;
+/// Rows that [`product`] works on together: their sums and one line fill sixteen registers of eight numbers.
+pub(super) const PRODUCT_ROWS: usize = 6;
 const ZERO: [f32; LANES] = [0.0; LANES];
 
 /// Does `work` with the widest instructions there are; what shall use them is inlined into it.
@@ -58,7 +60,7 @@ pub(super) fn dot(a: &[f32], b: &[f32]) -> f32 {
             sums[lane] = x[lane].mul_add(y[lane], sums[lane]);
         }
     }
-    let mut total = sum_of(sums);
+    let mut total = sum_of(&sums);
     for place in 0..a_rest.len().min(b_rest.len()) {
         total = a_rest[place].mul_add(b_rest[place], total);
     }
@@ -70,7 +72,7 @@ pub(super) fn dot(a: &[f32], b: &[f32]) -> f32 {
 #[must_use]
 pub(super) fn dots(row: &[f32], others: [&[f32]; TILE]) -> [f32; TILE] {
     let row = row.as_chunks::<LANES>().0;
-    let [first, second, third, fourth] = others.map(|other| other.as_chunks::<LANES>().0);
+    let [first, second, third, fourth] = chunks_of(others);
     let length = row.len().min(first.len()).min(second.len()).min(third.len()).min(fourth.len());
     let (mut a, mut b, mut c, mut d) = (ZERO, ZERO, ZERO, ZERO);
     for chunk in 0..length {
@@ -79,7 +81,17 @@ pub(super) fn dots(row: &[f32], others: [&[f32]; TILE]) -> [f32; TILE] {
         c = times(c, &row[chunk], &third[chunk]);
         d = times(d, &row[chunk], &fourth[chunk]);
     }
-    [sum_of(a), sum_of(b), sum_of(c), sum_of(d)]
+    sums_of(&[a, b, c, d])
+}
+
+/// Rows by their lanes. Each by its own, since `map` of an array was a call.
+#[inline(always)]
+fn chunks_of([first, second, third, fourth]: [&[f32]; TILE]) -> [&[[f32; LANES]]; TILE] {
+    let first = first.as_chunks::<LANES>().0;
+    let second = second.as_chunks::<LANES>().0;
+    let third = third.as_chunks::<LANES>().0;
+    let fourth = fourth.as_chunks::<LANES>().0;
+    [first, second, third, fourth]
 }
 
 /// Does `see` with the place and the inner product of each line of `lines` with `row`, in order: the same numbers as
@@ -110,7 +122,7 @@ pub(super) fn each_product(lines: &[f32], row: &[f32], mut see: impl FnMut(usize
 #[inline(always)]
 pub(super) fn add_all_scaled(target: &mut [f32], scales: [f32; TILE], sources: [&[f32]; TILE]) {
     let target = target.as_chunks_mut::<LANES>().0;
-    let [first, second, third, fourth] = sources.map(|source| source.as_chunks::<LANES>().0);
+    let [first, second, third, fourth] = chunks_of(sources);
     let length = target.len().min(first.len()).min(second.len()).min(third.len()).min(fourth.len());
     for chunk in 0..length {
         let mut sums = target[chunk];
@@ -133,8 +145,24 @@ fn times(sums: [f32; LANES], x: &[f32; LANES], y: &[f32; LANES]) -> [f32; LANES]
 }
 
 /// The sum of all lanes: halves are added until one number is left.
+///
+/// A call, and so [`sums_of`]: where the compiler sees in which order lanes are added, it takes them apart in the loop
+/// before already, which costs several times as much as the call.
+#[inline(never)]
+fn sum_of(sums: &[f32; LANES]) -> f32 {
+    folded(sums)
+}
+
+/// [`sum_of`] of four.
+#[inline(never)]
+fn sums_of(sums: &[[f32; LANES]; TILE]) -> [f32; TILE] {
+    let [first, second, third, fourth] = sums;
+    [folded(first), folded(second), folded(third), folded(fourth)]
+}
+
 #[inline(always)]
-fn sum_of(mut sums: [f32; LANES]) -> f32 {
+fn folded(sums: &[f32; LANES]) -> f32 {
+    let mut sums = *sums;
     let mut half = LANES / 2;
     while half > 0 {
         for lane in 0..half {
@@ -185,18 +213,19 @@ impl Panels {
 /// `width` is a multiple of [`LANES`]; rows and `made` are equally many, `square` has `width` lines.
 #[inline(always)]
 pub(super) fn product(rows: &[f32], square: &Panels, width: usize, made: &mut [f32]) {
-    let (tile, count) = (TILE * width, rows.len() / width);
-    let whole = count - count % TILE;
+    let (tile, count) = (PRODUCT_ROWS * width, rows.len() / width);
+    let whole = count - count % PRODUCT_ROWS;
     let (rows, rows_rest) = rows.split_at(whole * width);
     let (made, made_rest) = made.split_at_mut(whole * width);
-    for (rows, made) in rows.chunks_exact(tile).zip(made.chunks_exact_mut(tile)) {
-        product_of_tile(rows, square, width, made);
-    }
-    for (row, made) in rows_rest.chunks_exact(width).zip(made_rest.chunks_exact_mut(width)) {
-        for column in (0..width).step_by(LANES) {
+    // A panel stays in the nearest cache while all rows go over it.
+    for column in (0..width).step_by(LANES) {
+        let panel = square.panel(column);
+        for (rows, made) in rows.chunks_exact(tile).zip(made.chunks_exact_mut(tile)) {
+            product_of_tile(rows, panel, width, &mut made[column..]);
+        }
+        for (row, made) in rows_rest.chunks_exact(width).zip(made_rest.chunks_exact_mut(width)) {
             let mut sums = ZERO;
-            let panel = square.panel(column);
-            for place in 0..width.min(panel.len()).min(row.len()) {
+            for place in 0..panel.len().min(row.len()) {
                 sums = plus(sums, row[place], &panel[place]);
             }
             made[column..][..LANES].copy_from_slice(&sums);
@@ -204,26 +233,24 @@ pub(super) fn product(rows: &[f32], square: &Panels, width: usize, made: &mut [f
     }
 }
 
-/// As [`product`], of [`TILE`] rows, whose sums stay in registers.
+/// One panel of columns of [`product`], of [`PRODUCT_ROWS`] rows, whose sums stay in registers.
 #[inline(always)]
-fn product_of_tile(rows: &[f32], square: &Panels, width: usize, made: &mut [f32]) {
+fn product_of_tile(rows: &[f32], panel: &[[f32; LANES]], width: usize, made: &mut [f32]) {
     let row = |at: usize| &rows[at * width..][..width];
-    let (first, second, third, fourth) = (row(0), row(1), row(2), row(3));
-    for column in (0..width).step_by(LANES) {
-        let (mut a, mut b, mut c, mut d) = (ZERO, ZERO, ZERO, ZERO);
-        let panel = square.panel(column);
-        let length = panel.len().min(first.len()).min(second.len()).min(third.len());
-        for place in 0..length.min(fourth.len()) {
-            let line = &panel[place];
-            a = plus(a, first[place], line);
-            b = plus(b, second[place], line);
-            c = plus(c, third[place], line);
-            d = plus(d, fourth[place], line);
-        }
-        made[column..][..LANES].copy_from_slice(&a);
-        made[width + column..][..LANES].copy_from_slice(&b);
-        made[2 * width + column..][..LANES].copy_from_slice(&c);
-        made[3 * width + column..][..LANES].copy_from_slice(&d);
+    let (first, second, third, fourth, fifth, sixth) =
+        (row(0), row(1), row(2), row(3), row(4), row(5));
+    let (mut a, mut b, mut c, mut d, mut e, mut f) = (ZERO, ZERO, ZERO, ZERO, ZERO, ZERO);
+    for place in 0..panel.len().min(width) {
+        let line = &panel[place];
+        a = plus(a, first[place], line);
+        b = plus(b, second[place], line);
+        c = plus(c, third[place], line);
+        d = plus(d, fourth[place], line);
+        e = plus(e, fifth[place], line);
+        f = plus(f, sixth[place], line);
+    }
+    for (at, sums) in [a, b, c, d, e, f].iter().enumerate() {
+        made[at * width..][..LANES].copy_from_slice(sums);
     }
 }
 
@@ -346,7 +373,7 @@ mod tests {
 
     #[test]
     fn products_of_any_number_of_rows_are_those_of_single_numbers() {
-        for (count, width) in [(1, 16), (4, 32), (7, 48), (0, 16)] {
+        for (count, width) in [(1, 16), (6, 32), (7, 48), (13, 16), (0, 16)] {
             let number = |place: usize| ((place * 7919) % 23) as f32 - 11.0;
             let rows: Vec<f32> = (0..count * width).map(number).collect();
             let square: Vec<f32> = (0..width * width).map(|place| number(place + 5)).collect();

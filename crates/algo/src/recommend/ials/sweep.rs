@@ -11,13 +11,13 @@ use flywheel_base::Rng;
 use rayon::prelude::*;
 
 use super::super::vector::{
-    LANES, Panels, TILE, Work, add_all_scaled, add_gram, add_scaled, dot, dots, mirror, product,
-    widest_of,
+    LANES, PRODUCT_ROWS, Panels, TILE, Work, add_all_scaled, add_gram, add_scaled, dot, dots,
+    mirror, product, widest_of,
 };
 use super::Options;
 
 /// Rows of one batch: their cells are read again in each step and should still be near.
-const BATCH: usize = 8;
+const BATCH: usize = 2 * PRODUCT_ROWS;
 /// Rows whose Gram matrix is one partial sum.
 const CHUNK_ROWS: usize = 4096;
 /// Rows that are near while their Gram matrix is summed in single precision.
@@ -196,7 +196,7 @@ impl Batch<'_> {
         }
         let mut direction = residual.clone();
         let mut turned = vec![0.0; x.len()];
-        for _ in 0..steps {
+        for step in 0..steps {
             product(&direction, self.gram, width, &mut turned);
             for (row, size) in squares.iter_mut().enumerate() {
                 let range = row * width..(row + 1) * width;
@@ -209,6 +209,9 @@ impl Batch<'_> {
                 self.add_cells(row, p, ap, 0.0, 1.0);
                 let length = *size / dot(p, ap);
                 add_scaled(&mut x[range.clone()], length, p);
+                if step + 1 == steps {
+                    continue;
+                }
                 let residual = &mut residual[range];
                 add_scaled(residual, -length, ap);
                 let before = std::mem::replace(size, dot(residual, residual));
@@ -295,4 +298,37 @@ fn padded_gram(numbers: &[f32], width: usize) -> Vec<f32> {
     let mut made: Vec<f32> = (0..width * width).map(sum).collect();
     mirror(&mut made, width);
     made
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_processor_without_wide_instructions_finds_the_same_numbers() {
+        let options = Options { factors: 33, ..Options::default() };
+        let (mut cells, mut of_others) = (Cells::default(), Cells::default());
+        for row in 0..17_u32 {
+            cells.push((0..row % 7).map(|place| ((row * 7 + place * 3) % 20, 2.0 + place as f32)));
+        }
+        (0..20).for_each(|_| of_others.push([(0, 1.0)].into_iter()));
+        let (mut side, mut other) =
+            (Side::new(cells, 20, &options), Side::new(of_others, 17, &options));
+        side.start(1);
+        other.start(2);
+        let gram = Panels::of(&padded_gram(&other.numbers, other.width), other.width);
+        let batch = || Batch {
+            cells: &side.cells,
+            penalties: &side.penalties,
+            gram: &gram,
+            others: &other.numbers,
+            width: side.width,
+            first: 0,
+        };
+        let (mut wide, mut narrow) = (side.numbers.clone(), side.numbers.clone());
+        widest_of(Descent { batch: batch(), numbers: &mut wide, steps: 3 });
+        Descent { batch: batch(), numbers: &mut narrow, steps: 3 }.work();
+        assert_eq!(wide, narrow);
+        assert!(wide != side.numbers && wide.iter().all(|number| number.is_finite()));
+    }
 }
