@@ -27,6 +27,7 @@ use crate::failure::from_engine;
 use crate::function;
 use crate::session::division::Division;
 use crate::session::filled::ToldAboveJoins;
+use crate::session::namesakes::{HANDS_DOWN, WhereNamesTell};
 
 /// The catalog all names live in.
 pub(crate) const CATALOG: &str = "flywheel";
@@ -41,7 +42,7 @@ const SPLIT_BYTES_MIN: usize = 4 << 20;
 /// The rule that moves conditions of a planned query once more. It takes the first of columns of one name for all of
 /// them, so that a condition on one side of a join whose sides were swapped lands on the other side: rows got lost.
 /// Conditions were moved by the logical plan already, and tables are handed theirs; those that arise while a query
-/// runs are moved by another rule, after such projections are gone.
+/// runs are moved by another rule, [`HANDS_DOWN`], where names tell columns apart.
 const CONDITIONS_TWICE: &str = "FilterPushdown";
 
 /// How many spill files are merged at once; a sort that merges more takes the memory of its neighbour.
@@ -68,11 +69,17 @@ impl fmt::Debug for Engine {
     }
 }
 
-/// The engine's rules, without the one that is wrong, after ours.
+/// The engine's rules, without one that is wrong, after ours; and one only where it is right.
 fn rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
     let ours: Arc<dyn PhysicalOptimizerRule + Send + Sync> = Arc::new(ToldAboveJoins);
     let rules = PhysicalOptimizer::new().rules.into_iter();
-    iter::once(ours).chain(rules.filter(|rule| rule.name() != CONDITIONS_TWICE)).collect()
+    let rules = rules.filter(|rule| rule.name() != CONDITIONS_TWICE).map(|rule| {
+        match rule.name() == HANDS_DOWN {
+            true => Arc::new(WhereNamesTell(rule)) as Arc<dyn PhysicalOptimizerRule + Send + Sync>,
+            false => rule,
+        }
+    });
+    iter::once(ours).chain(rules).collect()
 }
 
 impl Engine {

@@ -68,6 +68,24 @@ impl LakeTable {
         Self { snapshot, schema, layout }
     }
 
+    /// The same table with the texts of its files as views; none if it has no texts, or is edited.
+    pub(crate) fn with_viewed_texts(&self) -> Option<Self> {
+        let files = self.layout.file_schema().fields();
+        let is_text = |field: &FieldRef| *field.data_type() == DataType::Utf8;
+        if !self.layout.virtual_columns().is_empty() || !files.iter().any(is_text) {
+            return None;
+        }
+        let files = files.iter().map(|field| match is_text(field) {
+            true => Arc::new(field.as_ref().clone().with_data_type(DataType::Utf8View)),
+            false => Arc::clone(field),
+        });
+        let layout = TableSchema::builder(Arc::new(Schema::new(files.collect::<Vec<FieldRef>>())))
+            .with_table_partition_cols(self.layout.table_partition_cols().to_vec())
+            .build();
+        let schema = SchemaRef::clone(layout.table_schema());
+        Some(Self { snapshot: Arc::clone(&self.snapshot), schema, layout })
+    }
+
     /// The same table with the columns [`FILE`] and [`ROW`], which say where each row lies. It must not
     /// be partitioned.
     pub(crate) fn located(snapshot: Arc<Snapshot>) -> Self {
@@ -124,8 +142,8 @@ impl LakeTable {
                 return ColumnStatistics::new_unknown();
             };
             let value = |bound: &Option<ScalarValue>| match bound {
-                Some(value) if bounds.exact => Precision::Exact(value.clone()),
-                Some(value) => Precision::Inexact(value.clone()),
+                Some(value) if bounds.exact => Precision::Exact(read_as(value, field)),
+                Some(value) => Precision::Inexact(read_as(value, field)),
                 None => Precision::Absent,
             };
             ColumnStatistics {
@@ -163,6 +181,14 @@ impl LakeTable {
             Arc::make_mut(statistics).column_statistics.extend(unknown);
         }
         Ok(made)
+    }
+}
+
+/// What the log says of a column, as that column is read.
+fn read_as(value: &ScalarValue, field: &Field) -> ScalarValue {
+    match (value, field.data_type()) {
+        (ScalarValue::Utf8(text), DataType::Utf8View) => ScalarValue::Utf8View(text.clone()),
+        _ => value.clone(),
     }
 }
 
@@ -290,7 +316,8 @@ impl Facts<'_> {
                 return partition_value(file, field).ok();
             }
             let bounds = file.stats(&self.table.snapshot.schema).columns.get(index)?;
-            if largest { bounds.max.clone() } else { bounds.min.clone() }
+            let bound = if largest { &bounds.max } else { &bounds.min };
+            bound.as_ref().map(|bound| read_as(bound, field))
         });
         let none = ScalarValue::try_from(field.data_type()).ok()?;
         ScalarValue::iter_to_array(values.map(|value| value.unwrap_or_else(|| none.clone()))).ok()

@@ -12,10 +12,12 @@ mod edit;
 pub(crate) mod filled;
 mod guard;
 mod names;
+pub(crate) mod namesakes;
 mod query;
 mod scalars;
 mod sight;
 mod tables;
+mod texts;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

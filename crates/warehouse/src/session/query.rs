@@ -15,8 +15,8 @@ use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use flywheel_base::{ErrorKind, Result, digest};
 use futures::{StreamExt, TryStreamExt, stream};
 
-use super::scalars;
 use super::sight::SeenExec;
+use super::{scalars, texts};
 use crate::failure::from_engine;
 use crate::{RowStream, TableName, shape};
 
@@ -123,7 +123,7 @@ impl Query {
     /// cannot be computed.
     pub async fn collect(&self) -> Result<Vec<RecordBatch>> {
         let before = self.reserved();
-        let plan = self.physical(&self.state).await?;
+        let plan = self.quick().await?;
         let outcome = self.run(&self.state, &plan)?.try_collect().await;
         let Some(error) = refused(&outcome, &plan) else { return outcome };
         // The refused plan holds on to what it has built until it is gone.
@@ -137,7 +137,7 @@ impl Query {
     /// As [`Query::collect`], here or in the stream.
     pub async fn stream(&self) -> Result<RowStream> {
         let before = self.reserved();
-        let plan = self.physical(&self.state).await?;
+        let plan = self.quick().await?;
         let mut rows = self.run(&self.state, &plan)?;
         let first = rows.next().await.transpose();
         let Some(error) = refused(&first, &plan) else {
@@ -148,24 +148,47 @@ impl Query {
         self.sorted(&error, before).await
     }
 
-    async fn physical(&self, state: &SessionState) -> Result<Arc<dyn ExecutionPlan>> {
-        let explains = matches!(self.plan, LogicalPlan::Explain(_) | LogicalPlan::Analyze(_));
-        let plan = match explains {
-            true => self.plan.clone(),
-            false => scalars::resolved(state, &self.plan).await.map_err(from_engine)?,
+    /// The plan that is tried first: texts are views.
+    async fn quick(&self) -> Result<Arc<dyn ExecutionPlan>> {
+        let plan = self.resolved(&self.state).await?;
+        let viewed = async {
+            let Some(plan) = texts::viewed(&plan)? else { return Ok(None) };
+            let plan = self.state.create_physical_plan(&plan).await?;
+            texts::owned(plan).map(Some)
         };
-        let plan = state.create_physical_plan(&plan).await.map_err(from_engine)?;
-        yielding(plan)
+        let made = match viewed.await {
+            Ok(Some(made)) => made,
+            Ok(None) => self.state.create_physical_plan(&plan).await.map_err(from_engine)?,
+            Err(error) => {
+                tracing::debug!(%error, "a query is planned over plain texts");
+                self.state.create_physical_plan(&plan).await.map_err(from_engine)?
+            }
+        };
+        yielding(made)
+    }
+
+    /// The plan over plain texts.
+    async fn plain(&self, state: &SessionState) -> Result<Arc<dyn ExecutionPlan>> {
+        let plan = self.resolved(state).await?;
+        yielding(state.create_physical_plan(&plan).await.map_err(from_engine)?)
+    }
+
+    async fn resolved(&self, state: &SessionState) -> Result<LogicalPlan> {
+        let explains = matches!(self.plan, LogicalPlan::Explain(_) | LogicalPlan::Analyze(_));
+        match explains {
+            true => Ok(self.plan.clone()),
+            false => scalars::resolved(state, &self.plan).await.map_err(from_engine),
+        }
     }
 
     fn reserved(&self) -> usize {
         self.state.runtime_env().memory_pool.reserved()
     }
 
-    /// Runs the same query with joins that can spill, once the first plan's tasks have let go of what
-    /// they had reserved beyond `before`.
+    /// Runs the same query over plain texts and with joins that can spill, once the first plan's tasks have
+    /// let go of what they had reserved beyond `before`.
     async fn sorted(&self, refusal: &str, before: usize) -> Result<RowStream> {
-        tracing::info!(refusal, "query is retried with sort-merge joins");
+        tracing::info!(refusal, "query is retried with sort-merge joins over plain texts");
         for _ in 0..RELEASE_WAITS_MAX {
             if self.reserved() <= before {
                 break;
@@ -179,7 +202,7 @@ impl Query {
         let config = config.with_target_partitions(partitions).with_batch_size(batch_size);
         let state =
             SessionStateBuilder::new_from_existing(self.state.clone()).with_config(config).build();
-        let plan = self.physical(&state).await?;
+        let plan = self.plain(&state).await?;
         self.run(&state, &plan)
     }
 
@@ -196,10 +219,10 @@ impl Query {
     }
 }
 
-/// Why a plan was refused memory, if joins that can spill might not be.
+/// Why a plan was refused memory, if one of plain texts and joins that can spill might not be.
 fn refused<T>(outcome: &Result<T>, plan: &Arc<dyn ExecutionPlan>) -> Option<String> {
     let error = outcome.as_ref().err().filter(|error| error.kind() == ErrorKind::Exhausted)?;
-    hash_joins(plan).then(|| error.report())
+    (hash_joins(plan) || texts::has_views(plan.as_ref())).then(|| error.report())
 }
 
 /// Whether a plan has the join that cannot spill, also below what EXPLAIN does not show.
@@ -221,3 +244,6 @@ fn yielding(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
     });
     Ok(wrapped.map_err(from_engine)?.data)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,6 @@
 //! What SQL may do, how it fails, and that it lives within its memory.
 
-mod sight;
+pub(super) mod sight;
 mod slt;
 
 use std::sync::Arc;
@@ -47,6 +47,30 @@ async fn a_condition_over_a_join_of_columns_of_one_name_keeps_to_its_side() {
     );
     assert_eq!(run(&session, &sql).await, ["8"]);
     assert_eq!(run(&session, &format!("select count(*) from ({orders})")).await, ["8"]);
+}
+
+#[tokio::test]
+async fn keys_of_joined_tables_that_have_the_same_name_are_told_apart() {
+    let t = TestLake::new().await;
+    // What is looked for in the first table lies in both of its files, by another column than that of the name `id`.
+    for (table, files) in [
+        (
+            "j/sales",
+            vec![vec![(1, "0"), (2, "1"), (3, "0")], vec![(40, "0"), (41, "2"), (42, "0")]],
+        ),
+        ("j/shops", vec![vec![(0, "a"), (1, "b")], vec![(2, "c"), (3, "d")]]),
+        ("j/open", vec![vec![(0, "yes")]]),
+    ] {
+        for rows in files {
+            let write = Write::new(WriteMode::Append, pairs(&rows), "sync");
+            t.lake.write(&at(table), write).await.unwrap();
+        }
+    }
+    let from = "(select id, cast(v as bigint) as shop from j.sales) s \
+                join j.shops p on p.id = s.shop join j.open o on p.id = o.id";
+    assert_eq!(t.sql(&format!("select count(*), sum(s.id) from {from}")).await, ["4|86"]);
+    let sql = format!("select s.id, p.id from {from} order by p.id, s.id limit 3");
+    assert_eq!(t.sql(&sql).await, ["1|0", "3|0", "40|0"]);
 }
 
 #[tokio::test]

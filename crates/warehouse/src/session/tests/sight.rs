@@ -1,6 +1,6 @@
 //! What a reader sees, and that nothing else comes out: not by errors, not by plans, not by names.
 
-mod generate;
+pub(in crate::session) mod generate;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -38,7 +38,7 @@ impl MaskValues for Backwards {
 }
 
 /// People 1 to 12 with a region, a city, two numbers and an e-mail address, and their orders.
-pub(super) async fn people(hidden_pay: i64) -> TestLake {
+pub(in crate::session) async fn people(hidden_pay: i64) -> TestLake {
     let t = TestLake::new().await;
     let regions = ["north", "south", "east"];
     let mut columns: Vec<Vec<String>> = vec![Vec::new(); 6];
@@ -84,7 +84,7 @@ pub(super) async fn people(hidden_pay: i64) -> TestLake {
     t
 }
 
-async fn catalog(t: &TestLake) -> Catalog {
+pub(in crate::session) async fn catalog(t: &TestLake) -> Catalog {
     let mut catalog = catalog_of(&t.lake).await;
     catalog
         .view(

@@ -24,7 +24,7 @@ struct Source {
 }
 
 /// A query and its form.
-pub(super) fn query(rng: &mut Rng) -> (String, &'static str) {
+pub(in crate::session) fn query(rng: &mut Rng) -> (String, &'static str) {
     let form = FORMS[rng.below(FORMS.len())];
     let made = select(rng, form, DEPTH);
     let mut sql = made.sql;
