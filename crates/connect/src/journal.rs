@@ -9,7 +9,8 @@
 //! A segment is made of frames (`frame`), and readers see what lies before the last whole commit
 //! frame. A commit frame is written after its messages are on disk and carries the checkpoint of the
 //! sync, so rows and position become visible and durable in one step. What a crash leaves behind the
-//! last commit is cut off by the next writer; damage before it stops everybody with the place.
+//! last commit is cut off by the next writer; damage before it stops everybody with the place. The last segment may end
+//! with zeroes, which are room for what comes.
 
 mod config;
 pub(crate) mod events;
@@ -100,6 +101,19 @@ impl Journal {
             retention_bytes: size("retention_bytes", &self.retention_bytes)?,
         })
     }
+}
+
+/// How much of a file can be copied while a topic's writer is at it: what is committed. Nothing if it is no file that
+/// a writer could be at, or if that cannot be told: then it is copied as it is.
+///
+/// A file that only grows could be copied without that. Where the writer has left room the end of a file may be there
+/// before what lies ahead of it, for whoever reads beside the writer.
+#[must_use]
+pub fn committed_bytes(path: &Path) -> Option<u64> {
+    segment::is_named_so(path).then_some(())?;
+    let segments = segment::list(path.parent()?).ok()?;
+    let last = segments.last().filter(|last| last.path == path)?;
+    (0..LOOKS_MAX).find_map(|_| last.scan().ok()).map(|scan| scan.end)
 }
 
 /// Refuses a size of segments that makes no sense.

@@ -40,6 +40,7 @@ pub use destination::{
 };
 pub use files::{NewColumns, mended};
 pub use http::{Auth, Limits};
+pub use journal::committed_bytes as journal_committed_bytes;
 pub use journal::events::{Appended, JournalEvents};
 pub use journal::newest::{JournalMessage, newest as journal_newest};
 pub use journal::topics::JournalTopics;

@@ -28,6 +28,7 @@ use crate::function;
 use crate::session::division::Division;
 use crate::session::filled::ToldAboveJoins;
 use crate::session::namesakes::{HANDS_DOWN, WhereNamesTell};
+use crate::spill::SpillFiles;
 
 /// The catalog all names live in.
 pub(crate) const CATALOG: &str = "flywheel";
@@ -96,6 +97,8 @@ impl Engine {
         let limit = usize::try_from(memory_bytes).unwrap_or(usize::MAX);
         let disk = DiskManagerBuilder::default()
             .with_mode(DiskManagerMode::Directories(vec![spill_dir.to_owned()]));
+        let files = SpillFiles::new(disk).map_err(from_engine)?;
+        let disk = DiskManagerBuilder::default().with_temp_file_factory(Arc::new(files));
         let runtime = RuntimeEnvBuilder::new()
             .with_memory_pool(Arc::new(TrackConsumersPool::new(
                 FairSpillPool::new(limit),

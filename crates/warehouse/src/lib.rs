@@ -22,6 +22,7 @@ mod rows;
 mod session;
 mod shape;
 mod snapshot;
+mod spill;
 mod state;
 mod store;
 mod write;

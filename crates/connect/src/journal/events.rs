@@ -12,6 +12,7 @@ use flywheel_base::{Clock, Error, ErrorKind, Gather, GatherLimits, Result};
 use serde_json::Value;
 
 use super::taken::{Key, content_of, key_of};
+use super::writer::ROOM_AGAIN_BYTES;
 use super::{Folder, Journal, TopicWriter};
 use crate::Position;
 use crate::destination::Checkpoint;
@@ -103,33 +104,47 @@ impl JournalEvents {
         }
         let (folder, clock, name) =
             (self.folder.clone(), Arc::clone(&self.clock), topic.to_owned());
-        let mut open = None;
+        let mut place = Place::default();
         let writing = Arc::new(Gather::start(
             format!("topic \"{topic}\""),
             LIMITS,
             |request: &Request| request.messages.len(),
-            move |group| write(&mut open, &folder, clock.as_ref(), &name, &group),
+            move |group| write(&mut place, &folder, clock.as_ref(), &name, &group),
         )?);
         topics.insert(topic.to_owned(), Arc::clone(&writing));
         Ok(writing)
     }
 }
 
+/// Where the messages of a topic go.
+#[derive(Debug, Default)]
+struct Place {
+    open: Option<TopicWriter>,
+    /// Whether the disk was full at the last write: some file systems say so only when they are to make durable what
+    /// they had taken before, so room could be what there is none for.
+    full: bool,
+}
+
 /// Writes a group, and answers each request of it.
 fn write(
-    open: &mut Option<TopicWriter>,
+    place: &mut Place,
     folder: &Folder,
     clock: &dyn Clock,
     topic: &str,
     group: &[Request],
 ) -> Vec<Result<Appended>> {
     // After an error, or if this panics, it stays closed: what was not committed is cut off when it is opened again.
-    match commit(open.take(), folder, clock, topic, group) {
+    let open = match place.open.take() {
+        Some(writer) => Ok(writer),
+        None => open(folder, clock, topic, place.full),
+    };
+    match open.and_then(|writer| commit(writer, clock, topic, group)) {
         Ok((writer, answers)) => {
-            *open = Some(writer);
+            *place = Place { open: Some(writer), full: false };
             answers
         }
         Err(error) => {
+            place.full = error.kind() == ErrorKind::Exhausted;
             let error = match error.hint_text() {
                 Some(_) => error,
                 None if error.kind() == ErrorKind::Exhausted => {
@@ -142,20 +157,25 @@ fn write(
     }
 }
 
+/// Opens a topic for events: they come one by one, so there is room for them.
+fn open(folder: &Folder, clock: &dyn Clock, topic: &str, full: bool) -> Result<TopicWriter> {
+    let mut writer = TopicWriter::open(folder, topic, &BTreeMap::new(), millis(clock))?;
+    writer.keep_room(if full { ROOM_AGAIN_BYTES } else { 0 });
+    Ok(writer)
+}
+
+fn millis(clock: &dyn Clock) -> i64 {
+    clock.now().micros().div_euclid(1_000)
+}
+
 /// Appends and commits the messages of a group. A request that cannot be taken fails alone.
 fn commit(
-    open: Option<TopicWriter>,
-    folder: &Folder,
+    mut writer: TopicWriter,
     clock: &dyn Clock,
     topic: &str,
     group: &[Request],
 ) -> Result<(TopicWriter, Vec<Result<Appended>>)> {
-    let now_ms = clock.now().micros().div_euclid(1_000);
-    let mut writer = match open {
-        Some(writer) => writer,
-        None => TopicWriter::open(folder, topic, &BTreeMap::new(), now_ms)?,
-    };
-    writer.at_moment(now_ms);
+    writer.at_moment(millis(clock));
     let before = writer.next_offset();
     let mut answers = Vec::with_capacity(group.len());
     for request in group {
@@ -256,7 +276,7 @@ mod tests {
         values.iter().map(|value| value.as_bytes().to_vec()).collect()
     }
 
-    fn open(dir: &Path, segment_bytes: &str) -> JournalEvents {
+    fn opened(dir: &Path, segment_bytes: &str) -> JournalEvents {
         let segment_bytes = Some(segment_bytes.to_owned());
         let journal = Journal { path: "journal".into(), segment_bytes, ..Journal::default() };
         JournalEvents::open(&journal, dir, Arc::new(SystemClock)).unwrap()
@@ -270,7 +290,7 @@ mod tests {
         let again = Appended { repeated: true, ..first };
         let two = || messages(&["{\"n\":1}", "{\"n\":2}"]);
         {
-            let events = open(dir.path(), "1KiB");
+            let events = opened(dir.path(), "1KiB");
             assert_eq!(events.append("clicks", Some("a"), two()).await.unwrap(), first);
             assert_eq!(events.append("clicks", Some("a"), two()).await.unwrap(), again);
             // The file is full after this.
@@ -286,7 +306,7 @@ mod tests {
             assert_eq!(error.kind(), ErrorKind::Conflict);
             std::thread::yield_now();
         }
-        let events = open(dir.path(), "1KiB");
+        let events = opened(dir.path(), "1KiB");
         assert_eq!(events.append("clicks", Some("a"), two()).await.unwrap(), again);
         let other = events.append("clicks", Some("a"), messages(&["{}"])).await.unwrap_err();
         assert_eq!(other.kind(), ErrorKind::Invalid);
@@ -305,15 +325,15 @@ mod tests {
         let short = |key| Request { key, messages: messages(&["{}"]) };
         let key = Some(key_of("k"));
         let group = [short(None), long, short(key), short(key)];
-        let mut writer = None;
-        let answers = write(&mut writer, &folder, &SystemClock, "small", &group);
+        let mut place = Place::default();
+        let answers = write(&mut place, &folder, &SystemClock, "small", &group);
         let said: Vec<_> =
             answers.iter().map(|one| one.as_ref().map(|one| one.first_offset).ok()).collect();
         assert_eq!(said, [Some(0), None, Some(1), Some(1)]);
         assert_eq!(answers[1].as_ref().unwrap_err().kind(), ErrorKind::Invalid);
         assert_eq!(folder.extent("small").unwrap().high, 2);
         // A group of nothing new needs no commit.
-        let again = write(&mut writer, &folder, &SystemClock, "small", &[short(key)]);
+        let again = write(&mut place, &folder, &SystemClock, "small", &[short(key)]);
         assert!(again[0].as_ref().unwrap().repeated);
     }
 }

@@ -6,11 +6,13 @@
 //! message   0, offset i64, milliseconds i64, key, value, count u32, (name, value) …
 //! commit    1, mark, its own place in the file u64, JSON: next offset, moment, checkpoints, requests with a key
 //! ```
+//! The segment that is being written may end with zeroes, which are room for what comes: a frame has a payload, so its
+//! length is never zero.
 //! Numbers are little-endian. A text or value is its length as i32 and its bytes; −1 is no value.
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, BufReader, Read as _};
+use std::io::{self, BufReader, Read as _, Seek as _, SeekFrom};
 
 use crc::{CRC_32_ISCSI, Crc, Table};
 use flywheel_base::{Error, Result};
@@ -229,6 +231,17 @@ impl Frames {
     /// The payload of the frame in hand.
     pub(super) fn payload(&self) -> &[u8] {
         &self.payload
+    }
+
+    /// Goes back before the frame in hand and reads anew what is there now.
+    pub(super) fn back(&mut self) -> io::Result<()> {
+        self.next_at = self.at;
+        self.file.seek(SeekFrom::Start(self.at)).map(drop)
+    }
+
+    /// Forces to the device what the file has.
+    pub(super) fn sync(&self) -> io::Result<()> {
+        self.file.get_ref().sync_data()
     }
 
     /// Takes the next frame in hand.

@@ -18,6 +18,15 @@ const ENDING: &str = ".journal";
 /// Bytes that are looked through at once for a commit behind damage.
 const LOOK_BYTES: usize = 1 << 20;
 
+/// What lies behind the last frame that is whole.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Rest {
+    /// Whether a commit is there that was written as a whole.
+    commit: bool,
+    /// The byte behind the last one that is not zero; 0 if all are.
+    written: u64,
+}
+
 /// One file of a topic.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Segment {
@@ -31,8 +40,11 @@ pub(super) struct Segment {
 pub(super) struct Scan {
     /// The byte behind the last commit.
     pub(super) end: u64,
-    /// Bytes behind it, which nobody reads.
+    /// Bytes behind it that were written and not committed, which nobody reads. Zeroes at the end of the file are
+    /// room for what comes.
     pub(super) tail: u64,
+    /// How long the file is, with that room.
+    pub(super) length: u64,
     /// The offset after the last committed message.
     pub(super) next: i64,
     /// When the segment was begun.
@@ -48,6 +60,16 @@ pub(super) fn path(topic: &Path, base: i64) -> PathBuf {
     topic.join(format!("{base:020}{ENDING}"))
 }
 
+/// The offset that the name of a segment says; nothing if a file with that name is none.
+fn base_of(name: &str) -> Option<i64> {
+    name.strip_suffix(ENDING)?.parse().ok()
+}
+
+/// Whether a file has the name of a segment.
+pub(super) fn is_named_so(path: &Path) -> bool {
+    path.file_name().and_then(|name| name.to_str()).and_then(base_of).is_some()
+}
+
 /// The segments in the folder of a topic, oldest first; none if there is no such folder.
 pub(super) fn list(topic: &Path) -> Result<Vec<Segment>> {
     let fail = |error| Error::io("list the topic", topic, error);
@@ -59,9 +81,7 @@ pub(super) fn list(topic: &Path) -> Result<Vec<Segment>> {
     let mut found = Vec::new();
     for entry in entries {
         let entry = entry.map_err(fail)?;
-        let name = entry.file_name();
-        let base = name.to_str().and_then(|name| name.strip_suffix(ENDING));
-        if let Some(base) = base.and_then(|base| base.parse::<i64>().ok()) {
+        if let Some(base) = entry.file_name().to_str().and_then(base_of) {
             found.push(Segment { base, path: entry.path() });
         }
     }
@@ -74,13 +94,6 @@ impl Segment {
     pub(super) fn open(&self) -> Result<Frames> {
         let file = File::open(&self.path).map_err(|error| Error::io("open", &self.path, error))?;
         let length = file.metadata().map_err(|error| self.unread(error))?.len();
-        // What a reader sees has to outlive a loss of power as well.
-        match file.sync_data() {
-            Err(error) if error.kind() != Io::ReadOnlyFilesystem => {
-                return Err(Error::io("sync", &self.path, error));
-            }
-            _ => {}
-        }
         let frames = Frames::new(file, length).map_err(|error| self.unread(error))?;
         frames.ok_or_else(|| self.damaged(0, self.base))
     }
@@ -112,13 +125,31 @@ impl Segment {
         let mut scan = Scan {
             end: frames.next_at,
             tail: 0,
+            length: frames.length,
             next: first.next,
             created: first.millis,
             checkpoints: first.checkpoints,
             taken: first.taken,
         };
         let mut next = first.next;
-        while self.step(&mut frames)? == Step::Whole {
+        // Whether the frame in hand is looked at for the second time.
+        let mut again = false;
+        loop {
+            if self.step(&mut frames)? != Step::Whole {
+                let rest = self.rest(frames.at, frames.length)?;
+                if !rest.commit {
+                    scan.tail = rest.written.saturating_sub(scan.end);
+                    break;
+                }
+                if again {
+                    return Err(self.damaged(frames.at, next));
+                }
+                // A writer may have gone on between the two looks. Then what it wrote first is there by now.
+                frames.back().map_err(|error| self.unread(error))?;
+                again = true;
+                continue;
+            }
+            again = false;
             if let Some((offset, _)) = place_of(frames.payload()) {
                 if offset != next {
                     return Err(self.damaged(frames.at, next));
@@ -134,46 +165,71 @@ impl Segment {
             scan.checkpoints.extend(commit.checkpoints);
             scan.taken.extend(commit.taken);
         }
-        scan.tail = frames.length - scan.end;
-        if frames.at < frames.length && self.has_commit(frames.at, frames.length)? {
-            return Err(self.damaged(frames.at, next));
+        // What a reader has seen has to outlive a loss of power as well, also if its writer has not come to that yet.
+        match frames.sync() {
+            Err(error) if error.kind() != Io::ReadOnlyFilesystem => {
+                Err(Error::io("sync", &self.path, error))
+            }
+            _ => Ok(scan),
         }
-        Ok(scan)
     }
 
-    /// Whether a commit that was written as a whole begins at byte `from` or later.
-    fn has_commit(&self, from: u64, length: u64) -> Result<bool> {
+    /// What lies between byte `from` and the end.
+    fn rest(&self, from: u64, length: u64) -> Result<Rest> {
         let file = File::open(&self.path).map_err(|error| Error::io("open", &self.path, error))?;
         let finder = memchr::memmem::Finder::new(&COMMIT_MARK);
         let mut window = vec![0; LOOK_BYTES + COMMIT_MARK.len()];
-        let mut at = from;
+        let (mut at, mut rest) = (from, Rest::default());
         while at < length {
             let bytes = usize::try_from(length - at).unwrap_or(usize::MAX).min(window.len());
             let Some(seen) = window.get_mut(..bytes) else { break };
-            file.read_exact_at(seen, at).map_err(|error| self.unread(error))?;
-            for found in finder.find_iter(seen) {
-                let mark = at + found as u64;
-                let begin = mark.saturating_sub(HEAD_BYTES as u64);
-                if begin >= from && self.is_commit(&file, begin, length)? {
-                    return Ok(true);
+            match file.read_exact_at(seen, at) {
+                // A writer has just taken back what it had not committed, or the room that was left.
+                Err(error) if error.kind() == Io::UnexpectedEof => break,
+                read => read.map_err(|error| self.unread(error))?,
+            }
+            if let Some(last) = seen.iter().rposition(|byte| *byte != 0) {
+                rest.written = at + last as u64 + 1;
+                for found in finder.find_iter(seen) {
+                    let mark = at + found as u64;
+                    let begin = mark.saturating_sub(HEAD_BYTES as u64);
+                    if begin >= from && self.is_commit(&file, begin, length)? {
+                        rest.commit = true;
+                        return Ok(rest);
+                    }
                 }
             }
             at += LOOK_BYTES as u64;
         }
-        Ok(false)
+        Ok(rest)
     }
 
     /// Whether a commit that says of itself that it begins at `begin` is there up to its end.
+    ///
+    /// In room, of one that was cut off the rest is zero, in whole blocks of the device in any order. Its JSON has no zero.
     fn is_commit(&self, file: &File, begin: u64, length: u64) -> Result<bool> {
         let (mut bytes, mut own) = ([0; 4], [0; 8]);
         let own_at = begin + (HEAD_BYTES + COMMIT_MARK.len()) as u64;
-        if own_at + own.len() as u64 > length {
+        let json_at = own_at + own.len() as u64;
+        if json_at > length {
             return Ok(false);
         }
-        file.read_exact_at(&mut bytes, begin).map_err(|error| self.unread(error))?;
-        file.read_exact_at(&mut own, own_at).map_err(|error| self.unread(error))?;
-        let end = begin + HEAD_BYTES as u64 + u64::from(u32::from_le_bytes(bytes));
-        Ok(u64::from_le_bytes(own) == begin && end <= length)
+        let read = file.read_exact_at(&mut bytes, begin);
+        let read = read.and_then(|()| file.read_exact_at(&mut own, own_at)).and_then(|()| {
+            let bytes = u32::from_le_bytes(bytes);
+            let end = begin + HEAD_BYTES as u64 + u64::from(bytes);
+            if bytes == 0 || u64::from_le_bytes(own) != begin || end > length {
+                return Ok(false);
+            }
+            let json_bytes = usize::try_from(end.saturating_sub(json_at)).unwrap_or(usize::MAX);
+            let mut json = vec![0; json_bytes];
+            file.read_exact_at(&mut json, json_at)?;
+            Ok(!json.contains(&0))
+        });
+        match read {
+            Err(error) if error.kind() == Io::UnexpectedEof => Ok(false),
+            read => read.map_err(|error| self.unread(error)),
+        }
     }
 
     fn unread(&self, error: std::io::Error) -> Error {

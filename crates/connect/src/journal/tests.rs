@@ -1,4 +1,4 @@
-//! Torn and damaged files, retention, and readers beside the writer.
+//! Torn and damaged files, room ahead, retention, and readers beside the writer.
 
 use std::collections::BTreeMap;
 
@@ -23,6 +23,23 @@ fn open(folder: &Folder, config: &[(&str, &str)], now_ms: i64) -> TopicWriter {
 
 fn checkpoint(sequence: i64) -> Checkpoint {
     Checkpoint { sequence, position: Position(json!(sequence)) }
+}
+
+/// Whether a writer keeps room ahead.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Ahead {
+    Nothing,
+    Room,
+}
+
+impl Ahead {
+    /// A file as it is after a kill, of which `bytes` were written.
+    fn killed(self, bytes: &[u8]) -> Vec<u8> {
+        match self {
+            Self::Nothing => bytes.to_vec(),
+            Self::Room => [bytes, &[0; 10_000]].concat(),
+        }
+    }
 }
 
 /// Writes one batch of values and commits it as `sequence`.
@@ -81,60 +98,134 @@ fn a_checksum_is_the_one_of_iscsi() {
 }
 
 #[test]
-fn a_file_that_is_cut_off_anywhere_in_the_last_batch_loses_that_batch_and_nothing_else() {
-    let place = tempfile::tempdir().unwrap();
-    let folder = folder(place.path());
-    write(&folder, 1, 1, &["a"]);
-    write(&folder, 2, 2, &["b", "c"]);
-    let file = files(&folder)[0].clone();
-    let kept = fs::metadata(&file).unwrap().len();
-    write(&folder, 3, 3, &["d", "e"]);
-    let whole = fs::read(&file).unwrap();
-    assert_eq!(seen(&folder).unwrap(), ["a", "b", "c", "d", "e"]);
-    for cut in usize::try_from(kept).unwrap()..whole.len() {
-        fs::write(&file, &whole[..cut]).unwrap();
-        assert_eq!(seen(&folder).unwrap(), ["a", "b", "c"], "{cut}");
-        assert_eq!(folder.checkpoint(TOPIC, "s").unwrap(), Some(checkpoint(2)), "{cut}");
-        // Readers leave the file alone, the next writer does not.
-        assert_eq!(fs::metadata(&file).unwrap().len(), cut as u64);
-        drop(open(&folder, &[], 4));
-        assert_eq!(fs::metadata(&file).unwrap().len(), kept, "{cut}");
-        write(&folder, 4, 3, &["f"]);
-        assert_eq!(seen(&folder).unwrap(), ["a", "b", "c", "f"], "{cut}");
+fn a_file_that_ends_anywhere_in_the_last_batch_loses_that_batch_and_nothing_else() {
+    for ahead in [Ahead::Nothing, Ahead::Room] {
+        let place = tempfile::tempdir().unwrap();
+        let folder = folder(place.path());
+        write(&folder, 1, 1, &["a"]);
+        write(&folder, 2, 2, &["b", "c"]);
+        let file = files(&folder)[0].clone();
+        let kept = fs::metadata(&file).unwrap().len();
+        write(&folder, 3, 3, &["d", "e"]);
+        let whole = fs::read(&file).unwrap();
+        assert_eq!(seen(&folder).unwrap(), ["a", "b", "c", "d", "e"]);
+        for cut in usize::try_from(kept).unwrap()..whole.len() {
+            let left = ahead.killed(&whole[..cut]);
+            fs::write(&file, &left).unwrap();
+            assert_eq!(seen(&folder).unwrap(), ["a", "b", "c"], "{ahead:?} {cut}");
+            assert_eq!(folder.checkpoint(TOPIC, "s").unwrap(), Some(checkpoint(2)), "{cut}");
+            assert_eq!(committed_bytes(&file), Some(kept));
+            // Readers leave the file alone, the next writer does not.
+            assert_eq!(fs::read(&file).unwrap(), left);
+            drop(open(&folder, &[], 4));
+            assert_eq!(fs::metadata(&file).unwrap().len(), kept, "{ahead:?} {cut}");
+            write(&folder, 4, 3, &["f"]);
+            assert_eq!(seen(&folder).unwrap(), ["a", "b", "c", "f"], "{ahead:?} {cut}");
+        }
     }
 }
 
 #[test]
 fn a_bit_that_flips_is_an_error_or_costs_the_last_batch_and_never_gives_wrong_messages() {
-    let place = tempfile::tempdir().unwrap();
-    let folder = folder(place.path());
-    for (sequence, value) in [(1, "a"), (2, "b"), (3, "c")] {
-        write(&folder, 1, sequence, &[value]);
-    }
-    let file = files(&folder)[0].clone();
-    let whole = fs::read(&file).unwrap();
-    let mut cut = 0;
-    for at in 0..whole.len() {
-        let mut bytes = whole.clone();
-        bytes[at] ^= 1 << (at % 8);
-        fs::write(&file, &bytes).unwrap();
-        match seen(&folder) {
-            Err(error) => {
-                assert_eq!(error.kind(), ErrorKind::Corrupt, "{at}: {}", error.report());
-                assert!(error.message().contains(file.to_str().unwrap()), "{error}");
-                assert!(error.message().contains("at byte"), "{error}");
-                assert!(error.hint_text().is_some_and(|hint| hint.contains("on_gap: skip")));
-                // Nobody writes behind damage.
-                assert!(TopicWriter::open(&folder, TOPIC, &BTreeMap::new(), 2).is_err());
-            }
-            Ok(found) => {
-                assert_eq!(found, ["a", "b"], "{at}");
-                cut += 1;
+    for ahead in [Ahead::Nothing, Ahead::Room] {
+        let place = tempfile::tempdir().unwrap();
+        let folder = folder(place.path());
+        for (sequence, value) in [(1, "a"), (2, "b"), (3, "c")] {
+            write(&folder, 1, sequence, &[value]);
+        }
+        let file = files(&folder)[0].clone();
+        let written = fs::read(&file).unwrap();
+        let whole = ahead.killed(&written);
+        let mut cut = 0;
+        for at in 0..whole.len().min(written.len() + 20) {
+            let mut bytes = whole.clone();
+            bytes[at] ^= 1 << (at % 8);
+            fs::write(&file, &bytes).unwrap();
+            match seen(&folder) {
+                Err(error) => {
+                    assert_eq!(error.kind(), ErrorKind::Corrupt, "{at}: {}", error.report());
+                    assert!(error.message().contains(file.to_str().unwrap()), "{error}");
+                    assert!(error.message().contains("at byte"), "{error}");
+                    assert!(error.hint_text().is_some_and(|hint| hint.contains("on_gap: skip")));
+                    // Nobody writes behind damage.
+                    assert!(TopicWriter::open(&folder, TOPIC, &BTreeMap::new(), 2).is_err());
+                }
+                // Nothing was lost in the room.
+                Ok(found) if at >= written.len() => assert_eq!(found, ["a", "b", "c"], "{at}"),
+                Ok(found) => {
+                    assert_eq!(found, ["a", "b"], "{at}");
+                    cut += 1;
+                }
             }
         }
+        // Only the length, the mark and the place of the very last commit decide whether it is one.
+        assert!(cut <= 4 + 16 + 8, "{ahead:?}: {cut}");
     }
-    // Only the length, the mark and the place of the very last commit decide whether it is one.
-    assert!(cut <= 4 + 16 + 8, "{cut}");
+}
+
+#[test]
+fn room_is_kept_ahead_of_a_writer_that_stays_and_is_given_back_when_it_goes() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = folder(place.path());
+    let mut writer = open(&folder, &[("segment.bytes", "300000")], 0);
+    writer.keep_room(0);
+    let long = "x".repeat(2_000);
+    let (mut grown, mut last, mut segments) = (0, 0, 0);
+    for sequence in 1..=300_i64 {
+        writer.append(None, Some(long.as_bytes())).unwrap();
+        writer.commit("s", &checkpoint(sequence)).unwrap();
+        let all = files(&folder);
+        let (file, full) = all.split_last().unwrap();
+        if full.len() > segments {
+            // What is full has no room: whoever reads on finds the next file behind its last frame.
+            assert_ne!(fs::read(&full[segments]).unwrap().last(), Some(&0));
+            (segments, last) = (full.len(), 0);
+        }
+        let length = fs::metadata(file).unwrap().len();
+        assert!(length <= 310_000, "{length}");
+        grown += u64::from(length != last);
+        last = length;
+        assert_eq!(folder.extent(TOPIC).unwrap(), Extent { low: 0, high: sequence });
+    }
+    // Each file has grown a few times, and not with each commit.
+    assert!(segments == 2 && grown <= 12, "{segments} {grown}");
+    let file = files(&folder).pop().unwrap();
+    let committed = committed_bytes(&file).unwrap();
+    assert!(committed < last, "{committed} {last}");
+    assert_eq!(committed_bytes(&files(&folder)[0]), None, "what is full is copied as it is");
+    // As a kill leaves it: the next writer goes on in the room.
+    let killed = fs::read(&file).unwrap();
+    drop(writer);
+    assert_eq!(fs::metadata(&file).unwrap().len(), committed);
+    fs::write(&file, killed).unwrap();
+    let mut writer = open(&folder, &[], 0);
+    writer.keep_room(0);
+    writer.append(None, Some(b"next")).unwrap();
+    writer.commit("s", &checkpoint(301)).unwrap();
+    assert_eq!(fs::metadata(&file).unwrap().len(), last);
+    // What was taken back is not in the room that comes.
+    writer.append(None, Some(b"never")).unwrap();
+    writer.abort().unwrap();
+    writer.append(None, Some(b"last")).unwrap();
+    writer.commit("s", &checkpoint(302)).unwrap();
+    let found = seen(&folder).unwrap();
+    assert_eq!((found.len(), &found[300..]), (302, &["next".to_owned(), "last".to_owned()][..]));
+}
+
+#[test]
+fn room_that_is_not_to_be_had_at_once_comes_later() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = folder(place.path());
+    let mut writer = open(&folder, &[], 0);
+    writer.keep_room(5_000);
+    let mut room = Vec::new();
+    for sequence in 1..=3 {
+        writer.append(None, Some("x".repeat(4_000).as_bytes())).unwrap();
+        writer.commit("s", &checkpoint(sequence)).unwrap();
+        let file = files(&folder).pop().unwrap();
+        room.push(fs::metadata(&file).unwrap().len() > committed_bytes(&file).unwrap());
+    }
+    assert_eq!(room, [false, true, true]);
 }
 
 #[test]
@@ -166,35 +257,40 @@ fn a_damaged_file_that_is_moved_away_can_be_skipped() {
 #[test]
 fn readers_beside_the_writer_see_whole_batches_only() {
     const BATCHES: i64 = 60;
-    let place = tempfile::tempdir().unwrap();
-    let folder = folder(place.path());
-    write(&folder, 0, 1, &["0", "0", "0"]);
-    std::thread::scope(|scope| {
-        let writing = scope.spawn(|| {
-            let mut writer = open(&folder, &[], 1);
-            for batch in 1..BATCHES {
-                for _ in 0..3 {
-                    writer.append(None, Some(batch.to_string().as_bytes())).unwrap();
+    for ahead in [Ahead::Nothing, Ahead::Room] {
+        let place = tempfile::tempdir().unwrap();
+        let folder = folder(place.path());
+        write(&folder, 0, 1, &["0", "0", "0"]);
+        std::thread::scope(|scope| {
+            let writing = scope.spawn(|| {
+                let mut writer = open(&folder, &[], 1);
+                if ahead == Ahead::Room {
+                    writer.keep_room(0);
                 }
-                writer.commit("s", &checkpoint(batch + 1)).unwrap();
+                for batch in 1..BATCHES {
+                    for _ in 0..3 {
+                        writer.append(None, Some(batch.to_string().as_bytes())).unwrap();
+                    }
+                    writer.commit("s", &checkpoint(batch + 1)).unwrap();
+                }
+            });
+            let mut last = 0;
+            loop {
+                let done = writing.is_finished();
+                let found = seen(&folder).unwrap();
+                assert!(found.len().is_multiple_of(3) && found.len() >= last, "{}", found.len());
+                for (at, value) in found.iter().enumerate() {
+                    assert_eq!(value, &(at / 3).to_string());
+                }
+                last = found.len();
+                if done {
+                    break;
+                }
             }
+            assert_eq!(last as i64, 3 * BATCHES);
         });
-        let mut last = 0;
-        loop {
-            let done = writing.is_finished();
-            let found = seen(&folder).unwrap();
-            assert!(found.len().is_multiple_of(3) && found.len() >= last, "{}", found.len());
-            for (at, value) in found.iter().enumerate() {
-                assert_eq!(value, &(at / 3).to_string());
-            }
-            last = found.len();
-            if done {
-                break;
-            }
-        }
-        assert_eq!(last as i64, 3 * BATCHES);
-    });
-    assert!(files(&folder).len() > 1, "the segments never turned");
+        assert!(files(&folder).len() > 1, "the segments never turned");
+    }
 }
 
 #[test]

@@ -61,7 +61,7 @@ impl JournalTopics {
                 return Err(Error::invalid(format!(
                     "the topic \"{name}\" of a journal cannot have copies"
                 ))
-                .hint("Leave the replication out; copy the journal's folder for a backup."));
+                .hint("Leave the replication out; `flywheel backup` copies the journal, too."));
             }
             if !segment::list(&folder.topic(name)?)?.is_empty() {
                 compare(folder, &spec)?;

@@ -3,12 +3,18 @@
 //! ```text
 //! open    lock; make what is missing; cut off what is behind the last commit
 //! append  messages behind the last commit, which nobody sees
-//! commit  sync ─► commit frame ─► sync ─► begin a segment if this one is full ─► retention
+//! commit  room ─► sync ─► commit frame ─► sync ─► begin a segment if this one is full ─► retention
+//! close   give back the room
 //! ```
+//! Room is what a writer of many small commits keeps ahead of them: zeroes at the end of the file, of more bytes each
+//! time. A sync of bytes that replace others is one write. One of a file that has grown makes its new length durable
+//! as well: one more write that waits for the first, or a commit of the file system's own journal, which waits for what
+//! others have put into new files ([decision 0018](../../../../../docs/decisions/0018-room-in-segments.md)).
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{Seek as _, SeekFrom, Write as _};
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
 use flywheel_base::{Error, ErrorKind, Result};
@@ -27,6 +33,27 @@ pub(super) const LOCK: &str = "lock";
 /// Bytes of messages that are collected before they go to the file.
 const BUFFER_BYTES: usize = 256 << 10;
 
+/// How much room is made at first, and at most: twice as much each time.
+const ROOM_BYTES: (u64, u64) = (64 << 10, 4 << 20);
+
+/// After how many bytes room is tried for again that was not to be had.
+pub(super) const ROOM_AGAIN_BYTES: u64 = 64 << 10;
+
+/// Below so much room, more is made. A commit frame takes less, unless it has very many keys.
+const ROOM_LOW: u64 = 4 << 10;
+
+/// What room is filled with.
+static ZEROES: [u8; 64 << 10] = [0; 64 << 10];
+
+/// How room is made.
+#[derive(Clone, Copy, Debug)]
+struct Room {
+    /// How many bytes of it are made next.
+    bytes: u64,
+    /// From which byte of the file on.
+    from: u64,
+}
+
 /// An open topic, for this writer alone.
 #[derive(Debug)]
 pub(crate) struct TopicWriter {
@@ -42,6 +69,10 @@ pub(crate) struct TopicWriter {
     buffer: Vec<u8>,
     /// Where the next byte goes.
     at: u64,
+    /// How long the file is: behind `at` are zeroes.
+    length: u64,
+    /// How room is made; none if there is to be none.
+    room: Option<Room>,
     /// The offset of the next message.
     next: i64,
     /// The moment of the messages, in milliseconds since 1970.
@@ -90,6 +121,8 @@ impl TopicWriter {
             config: settings,
             _lock: lock,
             at: held.end,
+            length: held.length,
+            room: None,
             next: held.next,
             file,
             segment,
@@ -102,6 +135,11 @@ impl TopicWriter {
         writer.roll()?;
         writer.forget()?;
         Ok(writer)
+    }
+
+    /// Keeps room ahead of what is written, for a writer that stays and commits often; first after so many bytes.
+    pub(super) fn keep_room(&mut self, after: u64) {
+        self.room = Some(Room { bytes: ROOM_BYTES.0, from: self.at + after });
     }
 
     /// The last checkpoint of a sync.
@@ -147,11 +185,35 @@ impl TopicWriter {
     fn flush(&mut self) -> Result<()> {
         self.file.write_all(&self.buffer).map_err(|error| self.fail("write", error))?;
         self.at += self.buffer.len() as u64;
+        self.length = self.length.max(self.at);
         self.buffer.clear();
         Ok(())
     }
 
-    /// Takes back what was appended since the last commit.
+    /// Sees to it that there is room behind what was written; the sync that comes makes it durable as well.
+    fn make_room(&mut self) {
+        let low = |room: &Room| self.length < self.at + ROOM_LOW && self.at >= room.from;
+        let Some(room) = self.room.filter(low) else { return };
+        // A segment that is full gets no more messages.
+        let most = self.config.segment_bytes.max(self.at) + ROOM_LOW;
+        let wanted = (self.at + room.bytes).min(most).next_multiple_of(ROOM_LOW);
+        match fill(&self.file, self.length, wanted) {
+            Ok(()) => {
+                self.length = self.length.max(wanted);
+                self.room = Some(Room { bytes: (room.bytes * 2).min(ROOM_BYTES.1), ..room });
+            }
+            Err(error) => {
+                // What is left of the disk is for messages, which need no room.
+                tracing::debug!(topic = self.name, %error, "no room is kept in the topic's file");
+                self.keep_room(ROOM_AGAIN_BYTES);
+                if let Err(error) = self.file.set_len(self.length) {
+                    tracing::debug!(topic = self.name, %error, "some room stays in the topic's file");
+                }
+            }
+        }
+    }
+
+    /// Takes back what was appended since the last commit, and the room behind it.
     pub(crate) fn abort(&mut self) -> Result<()> {
         self.buffer.clear();
         self.noted.clear();
@@ -160,7 +222,7 @@ impl TopicWriter {
             .set_len(self.held.end)
             .and_then(|()| self.file.seek(SeekFrom::Start(self.held.end)))
             .map_err(|error| self.fail("cut off", error))?;
-        self.at = self.held.end;
+        (self.at, self.length) = (self.held.end, self.held.end);
         Ok(())
     }
 
@@ -169,6 +231,7 @@ impl TopicWriter {
         // A commit that is whole says that the messages before it are on disk.
         if self.next > self.held.next {
             self.flush()?;
+            self.make_room();
             self.file.sync_data().map_err(|error| self.fail("sync", error))?;
         }
         let checkpoints = BTreeMap::from([(app.to_owned(), checkpoint.clone())]);
@@ -195,6 +258,11 @@ impl TopicWriter {
         if !full && (!old || self.held.next == self.segment.base) {
             return Ok(());
         }
+        // Only the last segment has room: what comes next begins where this one ends.
+        if self.length > self.held.end {
+            self.abort()?;
+            self.file.sync_data().map_err(|error| self.fail("sync", error))?;
+        }
         // A segment of nothing but commits is written anew under its name.
         let base = self.held.next;
         let first = Commit {
@@ -207,7 +275,9 @@ impl TopicWriter {
         let segment = Segment { base, path: segment::path(&self.folder, base) };
         let (file, mut held) = take(&segment, &self.name)?;
         held.taken.clear();
-        (self.at, self.file, self.segment, self.held) = (held.end, file, segment, held);
+        (self.at, self.length) = (held.end, held.length);
+        (self.file, self.segment, self.held) = (file, segment, held);
+        self.room = self.room.map(|room| Room { from: 0, ..room });
         Ok(())
     }
 
@@ -220,6 +290,11 @@ impl TopicWriter {
         let segments = segment::list(&self.folder)?;
         let mut sizes = Vec::with_capacity(segments.len());
         for segment in &segments {
+            if *segment == self.segment {
+                // Room is no message.
+                sizes.push(self.held.end);
+                continue;
+            }
             let found = fs::metadata(&segment.path);
             sizes.push(found.map_err(|error| Error::io("look at", &segment.path, error))?.len());
         }
@@ -248,8 +323,8 @@ impl TopicWriter {
 
 impl Drop for TopicWriter {
     fn drop(&mut self) {
-        // The next writer would do it, and would call it the rest of a crash.
-        if self.at > self.held.end
+        // The next writer would do it, and would call it the rest of a crash. Room is for one that goes on.
+        if self.length > self.held.end
             && let Err(error) = self.abort()
         {
             tracing::debug!(topic = self.name, error = %error, "an open write is left to the next");
@@ -297,7 +372,20 @@ fn take(segment: &Segment, name: &str) -> Result<(File, Scan)> {
             .map_err(|error| Error::io("cut off", path, error))?;
     }
     file.seek(SeekFrom::Start(held.end)).map_err(|error| Error::io("seek in", path, error))?;
-    Ok((file, Scan { tail: 0, ..held }))
+    let length = if held.tail > 0 { held.end } else { held.length };
+    Ok((file, Scan { tail: 0, length, ..held }))
+}
+
+/// Fills a file with zeroes from one byte to another, behind its end.
+fn fill(file: &File, from: u64, to: u64) -> std::io::Result<()> {
+    let mut at = from;
+    while at < to {
+        let left = usize::try_from(to - at).unwrap_or(usize::MAX);
+        let some = ZEROES.get(..left).unwrap_or(&ZEROES);
+        file.write_all_at(some, at)?;
+        at += some.len() as u64;
+    }
+    Ok(())
 }
 
 /// Begins a segment with all checkpoints and keys: it is there as a whole or not at all.
@@ -305,4 +393,40 @@ fn begin(topic: &Path, first: &Commit) -> Result<()> {
     let mut bytes = MAGIC.to_vec();
     put_commit(&mut bytes, MAGIC.len() as u64, first)?;
     replace_file(&segment::path(topic, first.next), &bytes)
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use serde_json::Value;
+
+    use super::super::Journal;
+    use super::*;
+    use crate::Position;
+
+    #[test]
+    fn a_disk_that_is_full_costs_the_room_and_no_message() {
+        let place = tempfile::tempdir().unwrap();
+        let journal = Journal { path: "j".into(), ..Journal::default() };
+        let folder = journal.folder(place.path()).unwrap();
+        let mut writer = TopicWriter::open(&folder, "t", &BTreeMap::new(), 0).unwrap();
+        writer.keep_room(0);
+        let write = |writer: &mut TopicWriter, sequence| {
+            writer.append(None, Some(b"{}")).unwrap();
+            let position = Position(Value::Null);
+            writer.commit("s", &Checkpoint { sequence, position }).unwrap();
+            fs::metadata(&writer.segment.path).unwrap().len()
+        };
+        let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let file = std::mem::replace(&mut writer.file, full);
+        let length = writer.length;
+        writer.make_room();
+        writer.file = file;
+        assert_eq!(writer.length, length);
+        // It is not tried for again before a good many messages were written without.
+        let length = write(&mut writer, 1);
+        assert_eq!(length, writer.held.end);
+        writer.append(None, Some(&[b'x'; ROOM_AGAIN_BYTES as usize])).unwrap();
+        assert!(write(&mut writer, 2) > writer.held.end);
+        assert_eq!(folder.extent("t").unwrap().high, 3);
+    }
 }

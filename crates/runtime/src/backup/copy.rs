@@ -160,11 +160,14 @@ fn one(file: &Wanted, to: &Path, earlier: Option<(&Path, &Entry)>) -> Result<Cop
     {
         return Ok(Copied::Done(entry(&meta, meta.len(), digest.clone())));
     }
+    // What is committed in a journal stays as it is; its writer may be at what comes after.
+    let committed = flywheel_connect::journal_committed_bytes(&file.from);
+    let most = committed.unwrap_or(u64::MAX);
     let mut reads = 0;
     loop {
         reads += 1;
         let (mode, before) = (meta.mode() & 0o7777, modified(&meta));
-        let (bytes, digest) = match through(&file.from, &target, mode, before) {
+        let (bytes, digest) = match through(&file.from, most, &target, (mode, before)) {
             Ok(done) => done,
             Err(error) if error.kind() == flywheel_base::ErrorKind::NotFound => {
                 return Ok(Copied::Gone(file.path.clone()));
@@ -185,21 +188,27 @@ fn one(file: &Wanted, to: &Path, earlier: Option<(&Path, &Entry)>) -> Result<Cop
             Err(error) => return Err(failed(error)),
         };
         let calm = after.ino() == meta.ino() && modified(&after) == before;
-        if calm || reads >= READS_MAX || (after.ino() == meta.ino() && after.len() > bytes) {
+        if calm
+            || committed.is_some()
+            || reads >= READS_MAX
+            || (after.ino() == meta.ino() && after.len() > bytes)
+        {
             return Ok(Copied::Done(entry(&meta, bytes, digest)));
         }
         meta = after;
     }
 }
 
-/// Copies a file, durably, under its name only once it is whole; says how many bytes it has and their digest.
+/// Copies the first `most` bytes of a file, durably, under its name only once they are whole; says how many bytes it
+/// has and their digest.
 pub(super) fn through(
     from: &Path,
+    most: u64,
     to: &Path,
-    mode: u32,
-    modified: Timestamp,
+    (mode, modified): (u32, Timestamp),
 ) -> Result<(u64, String)> {
-    let mut source = File::open(from).map_err(|error| Error::io("read", from, error))?;
+    let source = File::open(from).map_err(|error| Error::io("read", from, error))?;
+    let mut source = source.take(most);
     let part = part_of(to);
     let failed = |error| Error::io("write", to, error);
     make_folder_of(to)?;

@@ -223,7 +223,7 @@ fn bring(backup: &Path, entry: &Entry, target: &Path, resumed: bool) -> Result<B
     if !from.is_file() {
         return Ok(Brought::Damaged(format!("{}: it is gone", entry.path)));
     }
-    let (bytes, digest) = copy::through(&from, target, entry.mode, entry.modified)?;
+    let (bytes, digest) = copy::through(&from, u64::MAX, target, (entry.mode, entry.modified))?;
     if bytes != entry.bytes || digest != entry.digest {
         fs::remove_file(target).map_err(|error| Error::io("remove", target, error))?;
         return Ok(Brought::Damaged(format!("{}: its bytes changed", entry.path)));

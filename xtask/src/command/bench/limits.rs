@@ -26,8 +26,9 @@ const EVERY: Duration = Duration::from_millis(40);
 /// How long each load lasts, and how many times it is measured.
 const LOAD: Duration = Duration::from_secs(10);
 const ROUNDS: usize = 3;
-/// Those who ask at once.
-const ASKING: usize = 2;
+/// Those who ask at once. The goal is about one such query; what several do is told beside it.
+const ASKING: usize = 1;
+const ASKING_MORE: usize = 2;
 
 /// Queries whose state cannot go to disk: their memory limit ends them.
 const HELD: [&str; 2] = [
@@ -47,24 +48,34 @@ pub(super) fn run(context: &Context) -> Result<Tally> {
     shop(&flywheel, &project)?;
     let server = Server::start(&flywheel, &project)?;
     let token = server.token(&["ingest", "query"])?;
-    let (mut alone, mut held, mut spilled) = (Vec::new(), Beside::default(), Beside::default());
+    let mut alone = Vec::new();
+    let mut beside = [
+        Beside::of("queries that memory ends", &HELD, ASKING),
+        Beside::of("queries that spill", &SPILLED, ASKING),
+        Beside::of("queries that memory ends", &HELD, ASKING_MORE),
+        Beside::of("queries that spill", &SPILLED, ASKING_MORE),
+    ];
     for _ in 0..ROUNDS {
         alone.extend(load(&server.address, &token)?);
-        held.measure(&server, &token, &HELD)?;
-        spilled.measure(&server, &token, &SPILLED)?;
+        for one in &mut beside {
+            one.measure(&server, &token)?;
+        }
     }
     drop(server);
     let mut tally = Tally::default();
     let (p50, p99) = (figures::percentile(&alone, 0.5), figures::percentile(&alone, 0.99));
     println!("limits: events alone: p50 {p50:.2} ms, p99 {p99:.2} ms");
-    held.judge(&mut tally, "queries that memory ends", p99);
-    spilled.judge(&mut tally, "queries that spill", p99);
+    for one in &beside {
+        one.judge(&mut tally, p99);
+    }
     Ok(tally)
 }
 
 /// What was seen of events beside queries.
-#[derive(Default)]
 struct Beside {
+    what: &'static str,
+    queries: &'static [&'static str],
+    asking: usize,
     millis: Vec<f64>,
     /// Queries that a limit ended.
     ended: u32,
@@ -74,10 +85,16 @@ struct Beside {
 }
 
 impl Beside {
-    fn measure(&mut self, server: &Server, token: &str, queries: &[&str]) -> Result<()> {
+    fn of(what: &'static str, queries: &'static [&'static str], asking: usize) -> Self {
+        let (millis, others) = (Vec::new(), Vec::new());
+        Self { what, queries, asking, millis, ended: 0, others, peak_mib: 0.0 }
+    }
+
+    fn measure(&mut self, server: &Server, token: &str) -> Result<()> {
+        let queries = self.queries;
         let over = AtomicBool::new(false);
         let (events, asked, peak_mib) = thread::scope(|scope| {
-            let asking: Vec<_> = (0..ASKING)
+            let asking: Vec<_> = (0..self.asking)
                 .map(|place| {
                     let over = &over;
                     scope.spawn(move || ask(&server.address, token, (queries, place), over))
@@ -109,12 +126,13 @@ impl Beside {
         Ok(())
     }
 
-    fn judge(&mut self, tally: &mut Tally, beside: &str, alone_p99: f64) {
+    fn judge(&self, tally: &mut Tally, alone_p99: f64) {
         let wanted = (LOAD.as_secs_f64() / EVERY.as_secs_f64()) * (SENDERS * ROUNDS) as f64;
         let (p50, p99) =
             (figures::percentile(&self.millis, 0.5), figures::percentile(&self.millis, 0.99));
-        println!("limits: events beside {beside}: p50 {p50:.2} ms, p99 {p99:.2} ms");
-        let line = |what: &str| format!("limits: beside {beside}: {what}");
+        let beside = format!("beside {}, {} at once", self.what, self.asking);
+        println!("limits: events {beside}: p50 {p50:.2} ms, p99 {p99:.2} ms");
+        let line = |what: &str| format!("limits: {beside}: {what}");
         let taken = self.millis.len() as f64 / wanted;
         at_least(tally, &line("events taken, of those sent"), taken, 0.95);
         at_least(tally, &line("queries ended by a limit"), f64::from(self.ended), 1.0);
@@ -124,8 +142,12 @@ impl Beside {
         holds(tally, &line("no such query has another end"), self.others.is_empty());
         let more = self.peak_mib - MEMORY_MIB;
         at_most(tally, &line("memory of the server beyond that of queries, MiB"), more, 512.0);
-        let rise = (p99 / alone_p99 - 1.0) * 100.0;
-        at_most(tally, &line("rise of the p99 of durable events, %"), rise, 20.0);
+        let rise = line("rise of the p99 of durable events, %");
+        let reached = (p99 / alone_p99 - 1.0) * 100.0;
+        match self.asking {
+            ASKING => at_most(tally, &rise, reached, 20.0),
+            _ => println!("{rise}: {reached:.2}, without goal"),
+        }
     }
 }
 
