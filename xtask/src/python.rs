@@ -53,6 +53,10 @@ pub(crate) const RECOMMENDER_PEERS: &[&str] = &["implicit==0.7.3", "numpy==2.4.6
 /// dbt with the database of its example projects.
 pub(crate) const DBT_PEERS: &[&str] = &["dbt-core==1.11.16", "dbt-duckdb==1.11.1", "duckdb==1.5.5"];
 
+/// dbt's suite for adapters, and what it tests them with.
+pub(crate) const DBT_ADAPTER_SUITE: &[&str] =
+    &["dbt-tests-adapter==1.20.0", "dbt-core==1.11.16", "dbt-adapters==1.24.5", "pytest==9.2.0"];
+
 /// The forecasting library that ours is compared with.
 pub(crate) const FORECAST_PEERS: &[&str] =
     &["statsforecast==2.1.1", "statsmodels==0.15.0", "numpy==2.4.6", "scipy==1.17.1"];

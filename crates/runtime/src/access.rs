@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, new_empty_array};
 use arrow::datatypes::DataType;
-use flywheel_base::{Error, Result, suggest};
+use flywheel_base::{Error, ErrorKind, Result, suggest};
 use flywheel_connect::TypedMask;
 use flywheel_project::Project;
 use flywheel_project::graph::glob;
@@ -30,6 +30,9 @@ use serde_json::{Value, json};
 use self::made::{Made, Origin, Origins};
 use self::own::{Hiding, own_tables};
 use crate::Workspace;
+
+/// What decides about our own tables, for messages.
+const TOLD_OF: &str = "the rules of the tables it tells of";
 
 /// On whose behalf rows are read.
 #[derive(Clone, Debug)]
@@ -231,18 +234,20 @@ impl Reading {
         let (Some(first), false) = (readers.first(), project.rules.is_empty()) else {
             return Ok(limits);
         };
+        // Most who see everything are done here.
+        let rules: Vec<&Rule> = project.rules.values().map(|rule| &rule.value).collect();
+        if !parts(&rules, &readers).iter().any(Part::limits) {
+            return Ok(limits);
+        }
         let sights = &mut limits.sights;
         let mut origins = Origins::new();
-        // What has not landed yet may wait in a topic or in the quarantine.
+        let made = Made::now(workspace, catalog)?;
+        // What has not landed yet may wait in a topic or in the quarantine, and of what is gone others may hold the rows.
         let landing = project.sources.keys().filter_map(|name| TableName::parse(name).ok());
-        let landing: Vec<TableName> = landing.filter(|name| !catalog.contains(name)).collect();
-        for (relation, rules) in ruled(project, catalog.names().chain(&landing)) {
-            let parts: Vec<Part<'_>> = rules
-                .iter()
-                .flat_map(|rule| {
-                    readers.iter().map(|reader| Part { rule, reader, readers: reader.entry(rule) })
-                })
-                .collect();
+        let mut absent = made.gone(catalog)?;
+        absent.extend(landing.filter(|name| !catalog.contains(name)));
+        for (relation, rules) in ruled(project, catalog.names().chain(&absent)) {
+            let parts = parts(&rules, &readers);
             if let Some(sight) = sight(workspace, &first.title(), &parts)? {
                 let limiting = parts.iter().filter(|part| part.limits()).map(|part| part.rule);
                 let whom: BTreeSet<&str> = limiting.clone().map(|rule| rule.ask.as_str()).collect();
@@ -260,15 +265,19 @@ impl Reading {
         if origins.is_empty() {
             return Ok(limits);
         }
-        let builds = workspace.store.builds()?;
-        let made = Made::new(project, catalog, &builds);
+        let ours: BTreeSet<String> = own::telling()
+            .map(|table| format!("system.{table}"))
+            .filter(|table| !own::cleared(project, &origins, table))
+            .collect();
         for name in catalog.names() {
             // A view is read with its reader's rules below.
             if sights.contains_key(name) || catalog.is_view(name) {
                 continue;
             }
             let relation = name.to_string();
-            let Some((because, rule, ask)) = refused(&made, &relation, &origins) else { continue };
+            let Some((because, rule, ask)) = refused(&made, &relation, &origins, &ours) else {
+                continue;
+            };
             let ask = format!("{} Or let the rule name or clear {relation}.", asked(&ask));
             let (reader, because) = (first.title(), Some(because));
             sights.insert(name.clone(), Sight { reader, rule, because, ask, seen: Seen::Nothing });
@@ -301,15 +310,52 @@ impl Reading {
             let reader = first.title();
             let (rule, ask, seen) = match sights.remove(&name) {
                 Some(sight) => (sight.rule, sight.ask, own::both(sight.seen, seen)),
-                None => (
-                    "the rules of the tables it tells of".to_owned(),
-                    "Ask whoever keeps the project's rules.".to_owned(),
-                    seen,
-                ),
+                None => {
+                    (TOLD_OF.to_owned(), "Ask whoever keeps the project's rules.".to_owned(), seen)
+                }
             };
             sights.insert(name, Sight { reader, rule, because: None, ask, seen });
         }
         Ok(limits)
+    }
+
+    /// Lets the reader change, make, rename or remove what has the name `name`, or refuses it: what they see in part is not
+    /// theirs to destroy, a name that a rule is about is not theirs to give, and what a rule asks is not theirs to say.
+    ///
+    /// # Errors
+    /// [`flywheel_base::ErrorKind::Denied`] with whom to ask; else as [`Reading::limit`].
+    pub fn allow_change(
+        &self,
+        workspace: &Workspace,
+        catalog: &Catalog,
+        name: &TableName,
+    ) -> Result<()> {
+        let project = &workspace.project;
+        let readers = self.readers();
+        let (Some(first), false) = (readers.first(), project.rules.is_empty()) else {
+            return Ok(());
+        };
+        let whole = format!("every row of table {name}, which it takes to change it");
+        if let Some(sight) = self.sights(workspace, catalog)?.get(name) {
+            return Err(sight.refusal(&whole));
+        }
+        // A rule holds for its names also before there is something, and in its place later.
+        if let Some(rules) = ruled(project, [name].into_iter()).get(name)
+            && let Some(sight) = sight(workspace, &first.title(), &parts(rules, &readers))?
+        {
+            return Err(sight.refusal(&whole));
+        }
+        let made = Made::now(workspace, catalog)?;
+        let asking = made.rules_that_ask(&name.to_string());
+        let asking = parts(&asking, &readers).into_iter().find(|part| part.limits());
+        asking.map_or(Ok(()), |part| {
+            let rule = &part.rule.rule;
+            let denied = Error::new(
+                ErrorKind::Denied,
+                format!("table {name} decides what rule \"{rule}\" shows to {}", first.title()),
+            );
+            Err(denied.hint(asked(&part.rule.ask)))
+        })
     }
 
     /// Whether the policy decides by what the reader does not see.
@@ -321,8 +367,53 @@ impl Reading {
     }
 }
 
+/// What is to be kept of a table or view that a statement makes of others: all that these are made of, too.
+///
+/// # Errors
+/// Those of the metadata.
+pub(crate) fn lineage(
+    workspace: &Workspace,
+    catalog: &Catalog,
+    of: &BTreeSet<String>,
+) -> Result<BTreeSet<String>> {
+    match of.is_empty() {
+        true => Ok(BTreeSet::new()),
+        false => Ok(Made::now(workspace, catalog)?.lineage(of)),
+    }
+}
+
+/// Whether something else may have been made of what has that name, or reads it on behalf of others.
+///
+/// # Errors
+/// Those of the metadata.
+pub(crate) fn is_read(workspace: &Workspace, catalog: &Catalog, name: &TableName) -> Result<bool> {
+    Made::now(workspace, catalog)?.is_read(&workspace.store, &name.to_string())
+}
+
+/// What the rules let each of the readers see.
+fn parts<'a>(rules: &[&'a Rule], readers: &[&'a Reader]) -> Vec<Part<'a>> {
+    let of = |rule: &&'a Rule| {
+        let rule = *rule;
+        readers.iter().copied().map(move |reader| Part {
+            rule,
+            reader,
+            readers: reader.entry(rule),
+        })
+    };
+    rules.iter().flat_map(of).collect()
+}
+
 /// Why a stored table is refused, by which rule, and whom to ask; nothing if it is not.
-fn refused(made: &Made<'_>, relation: &str, origins: &Origins) -> Option<(String, String, String)> {
+fn refused(
+    made: &Made<'_>,
+    relation: &str,
+    origins: &Origins,
+    ours: &BTreeSet<String>,
+) -> Option<(String, String, String)> {
+    let all_clear = |origins: &Origins| {
+        let mut rules = origins.values().flat_map(|origin| &origin.rules);
+        rules.all(|rule| made.settled(relation, rule))
+    };
     let (origin, because) = match made.origin_of(relation, origins) {
         Some(table) => {
             let origin = origins.get(&table)?;
@@ -337,7 +428,14 @@ fn refused(made: &Made<'_>, relation: &str, origins: &Origins) -> Option<(String
             let because = "nobody declares any more what it was made of, and no rule says what of it is shown";
             (origin, because.to_owned())
         }
-        None => return None,
+        None => {
+            let table = made.own_origin(relation, ours).filter(|_| !all_clear(origins))?;
+            let (_, origin) = origins.first_key_value()?;
+            let because = format!(
+                "it is made of {table}, which tells of rows that are not seen, and no rule says what of it is shown"
+            );
+            return Some((because, TOLD_OF.to_owned(), origin.ask.clone()));
+        }
     };
     Some((because, origin.rule.clone(), origin.ask.clone()))
 }
@@ -492,10 +590,10 @@ pub struct Listed {
 pub async fn listed(workspace: &Workspace) -> Result<Vec<Listed>> {
     let project = &workspace.project;
     let catalog = workspace.catalog().await?;
-    let builds = workspace.store.builds()?;
-    let made = Made::new(project, &catalog, &builds);
+    let made = Made::now(workspace, &catalog)?;
+    let gone = made.gone(&catalog)?;
     let users = workspace.store.users()?;
-    let tables = ruled(project, catalog.names());
+    let tables = ruled(project, catalog.names().chain(&gone));
     let rules = project.rules.values().map(|located| {
         let rule = &located.value;
         let about: Vec<String> = tables
@@ -503,6 +601,8 @@ pub async fn listed(workspace: &Workspace) -> Result<Vec<Listed>> {
             .filter(|(_, rules)| rules.iter().any(|one| one.rule == rule.rule))
             .map(|(name, _)| name.to_string())
             .collect();
+        let there = |table: &&String| !gone.iter().any(|gone| gone.to_string() == **table);
+        let there: Vec<String> = about.iter().filter(there).cloned().collect();
         let of_rule = || Origin { rules: [rule.rule.clone()].into(), ..Origin::default() };
         let origins: Origins = about.iter().map(|table| (table.clone(), of_rule())).collect();
         let open = catalog.names().filter(|name| !catalog.is_view(name)).map(ToString::to_string);
@@ -521,7 +621,7 @@ pub async fn listed(workspace: &Workspace) -> Result<Vec<Listed>> {
             file: located.file.clone(),
             line: located.line,
             refused: refused.collect(),
-            tables: about,
+            tables: there,
             cleared: rule.cleared.clone(),
             readers: rule.readers.clone(),
             users: users.iter().map(decides).collect(),

@@ -369,18 +369,29 @@ impl Workspace {
         self.lake.session(self.seen(reading).await?)
     }
 
-    /// A session in which tables whose readers are held back are as they landed, so that they can be
-    /// mended.
+    /// What names mean, without what the platform tells of itself.
     ///
     /// # Errors
     /// Those of lake and metadata.
-    pub(crate) async fn newest_session(&self, sql: &str) -> Result<Session> {
+    pub(crate) async fn plain_catalog(&self) -> Result<Catalog> {
+        flywheel_transform::catalog(self.world()).await
+    }
+
+    /// A session, as far as `reading` may see, in which tables whose readers are held back are as they landed,
+    /// so that they can be mended.
+    ///
+    /// # Errors
+    /// Those of lake and metadata.
+    pub(crate) async fn newest_session(&self, sql: &str, reading: &Reading) -> Result<Session> {
         let mut catalog = flywheel_transform::catalog(self.world()).await?;
-        system::add(self, &mut catalog, Some(sql)).await?;
+        let texts: Vec<&str> = catalog.views().chain([sql]).collect();
+        let texts = texts.join("\n");
+        system::add(self, &mut catalog, Some(&texts)).await?;
         for hold in self.store.holds()? {
             let table = TableName::parse(&hold.name)?;
             catalog.table(&table, crate::task::sync::location_of(&table)?, None);
         }
+        reading.limit(self, &mut catalog)?;
         self.lake.session(catalog)
     }
 

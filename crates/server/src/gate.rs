@@ -32,6 +32,8 @@ pub enum Permission {
     View,
     /// Read rows.
     Query,
+    /// Change rows by SQL, and make, change and drop schemas, views and tables that no file declares.
+    Write,
     /// Make, change and share dashboards.
     Author,
     /// Run, cancel, replay, retry, pause, resume, test connections.
@@ -50,9 +52,10 @@ pub enum Permission {
 
 impl Permission {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::View,
         Self::Query,
+        Self::Write,
         Self::Author,
         Self::Operate,
         Self::Promote,
@@ -68,6 +71,7 @@ impl Permission {
         match self {
             Self::View => "view",
             Self::Query => "query",
+            Self::Write => "write",
             Self::Author => "author",
             Self::Operate => "operate",
             Self::Promote => "promote",
@@ -96,10 +100,10 @@ pub trait Allows {
 
 impl Allows for Role {
     fn permissions(self) -> &'static [Permission] {
-        use Permission::{Author, Decide, Ingest, Operate, Promote, Query, View};
+        use Permission::{Author, Decide, Ingest, Operate, Promote, Query, View, Write};
         match self {
             Self::Owner | Self::Admin => &Permission::ALL,
-            Self::Engineer => &[View, Query, Author, Operate, Promote, Ingest, Decide],
+            Self::Engineer => &[View, Query, Write, Author, Operate, Promote, Ingest, Decide],
             Self::Analyst => &[View, Query, Author],
             Self::Operator => &[View, Operate],
             Self::Viewer => &[View],
@@ -443,7 +447,7 @@ impl Drop for Trail {
     }
 }
 
-fn refused(caller: &Caller, permission: Permission) -> Problem {
+pub(crate) fn refused(caller: &Caller, permission: Permission) -> Problem {
     let detail = format!(
         "{} may not do this: it takes the permission \"{}\", which {} does not have",
         caller.who(),

@@ -56,6 +56,11 @@ impl Problem {
         Self::new(StatusCode::NOT_FOUND, "not-found", detail)
     }
 
+    /// Whether somebody or the time ended what was under way.
+    pub(crate) fn is_end(&self) -> bool {
+        matches!(self.code, "timeout" | "cancelled")
+    }
+
     /// The body, for the request `id`.
     pub(crate) fn body(&self, id: &str) -> Vec<u8> {
         let body = ProblemBody {

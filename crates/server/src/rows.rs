@@ -24,6 +24,8 @@ pub(crate) struct Column {
     pub(crate) name: String,
     #[serde(rename = "type")]
     pub(crate) kind: &'static str,
+    /// The exact type, in Arrow's words.
+    pub(crate) arrow_type: String,
 }
 
 /// An answer in rows.
@@ -44,6 +46,7 @@ pub(crate) fn columns(schema: &Schema) -> Vec<Column> {
     let column = |field: &std::sync::Arc<arrow::datatypes::Field>| Column {
         name: field.name().clone(),
         kind: kind(field.data_type()),
+        arrow_type: field.data_type().to_string(),
     };
     schema.fields().iter().map(column).collect()
 }

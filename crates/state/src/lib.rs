@@ -2,7 +2,7 @@
 //!
 //! What is here: runs and their tasks, turns, the publication map (which version of a model readers
 //! see), artifacts of learners, the outbox, schedules with their runs and alerts, the state of policies and who decides for them, links between the records of
-//! two systems, and what the catalogue knows about tables and who reads them. What is not here: rows of the
+//! two systems, views and schemas that statements made, and what the catalogue knows about tables and who reads them. What is not here: rows of the
 //! user, and positions of sources; those are committed with the rows in the lake, so that losing this
 //! file loses no data.
 //!
@@ -19,6 +19,7 @@ mod holds;
 mod idle;
 mod links;
 mod lock;
+mod made;
 mod migrations;
 mod outbox;
 mod policies;
@@ -48,6 +49,7 @@ pub use environments::{Environment, EnvironmentMove, PRODUCTION};
 pub use holds::Hold;
 pub use links::{LinkAudit, LinkChanges, LinkQuestion, LinkRow};
 pub use lock::ProjectLock;
+pub use made::{Made, MadeKind};
 pub use migrations::{Migration, Phase};
 pub use outbox::{Fence, OutboxEntry, OutboxStatus, Taken};
 pub use policies::PolicyState;

@@ -173,6 +173,14 @@ CREATE TABLE source_types (
   app TEXT PRIMARY KEY, types TEXT NOT NULL
 ) STRICT;
 ALTER TABLE environment_moves ADD COLUMN names TEXT;
+", "
+CREATE TABLE made (
+  name TEXT PRIMARY KEY, kind TEXT NOT NULL, sql TEXT, reads TEXT NOT NULL, made_by TEXT NOT NULL,
+  made_at INTEGER NOT NULL
+) STRICT;
+CREATE TABLE made_before (
+  name TEXT PRIMARY KEY, reads TEXT NOT NULL
+) STRICT;
 "];
 
 /// Brings the database to the newest layout.

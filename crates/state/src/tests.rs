@@ -4,8 +4,8 @@ use flywheel_base::{ErrorKind, Timestamp};
 use serde_json::json;
 
 use crate::{
-    Build, CanaryMove, Hold, Move, OutboxEntry, OutboxStatus, Promotion, Publication, Store,
-    TurnStatus,
+    Build, CanaryMove, Hold, Made, MadeKind, Move, OutboxEntry, OutboxStatus, Promotion,
+    Publication, Store, TurnStatus,
 };
 
 fn store() -> (tempfile::TempDir, Store) {
@@ -411,4 +411,43 @@ fn environments_have_names_that_folders_and_commands_can_bear() {
     let made = store.create_environment("dev", "nowhere", Timestamp::default());
     assert_eq!(made.map_err(|e| e.kind()), Err(ErrorKind::NotFound));
     assert_eq!(store.drop_environment("prod").map_err(|e| e.kind()), Err(ErrorKind::Invalid));
+}
+
+#[test]
+fn what_statements_made_is_kept_renamed_and_forgotten() {
+    let (_folder, store) = store();
+    let made = |name: &str, kind, reads: &[&str]| Made {
+        name: name.to_owned(),
+        kind,
+        sql: (kind == MadeKind::View).then(|| "select 1".to_owned()),
+        reads: reads.iter().map(|name| (*name).to_owned()).collect(),
+        made_by: "ann/dbt".to_owned(),
+        made_at: Timestamp::from_micros(7),
+    };
+    let schema = made("a", MadeKind::Schema, &[]);
+    let table = made("a.t", MadeKind::Table, &["raw.\"x\", y", "raw.z"]);
+    let view = made("a.v", MadeKind::View, &["a.t", "raw.z"]);
+    for one in [&table, &schema, &view] {
+        store.make(one).unwrap();
+    }
+    assert_eq!(store.made().unwrap(), [schema.clone(), table.clone(), view]);
+    store.rename_made("a.t", "b.u").unwrap();
+    // It is made of what had the name before, and so is what reads it.
+    let renamed = made("b.u", MadeKind::Table, &["a.t", "raw.\"x\", y", "raw.z"]);
+    assert_eq!(
+        store.made().unwrap(),
+        [schema.clone(), made("a.v", MadeKind::View, &["a.t", "b.u", "raw.z"]), renamed.clone()]
+    );
+    // Another name takes the place of what had it.
+    store.rename_made("a.v", "b.u").unwrap();
+    assert_eq!(store.made().unwrap().len(), 2);
+    store.make(&renamed).unwrap();
+    store.unmake(&["b.u".to_owned(), "never.was".to_owned()]).unwrap();
+    assert_eq!(store.made().unwrap(), [schema]);
+    // What others may have been made of is kept beside that, and only grows.
+    let reads = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+    store.keep_made_before("b.u", &reads(&["raw.z"])).unwrap();
+    store.keep_made_before("b.u", &reads(&["raw.y"])).unwrap();
+    let kept = store.made_before().unwrap();
+    assert_eq!(kept, [("b.u".to_owned(), reads(&["raw.y", "raw.z"]))].into());
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use flywheel_base::{Error, Result, Timestamp};
-use flywheel_state::{Hold, Publication};
+use flywheel_state::{Hold, MadeKind, Publication};
 use flywheel_warehouse::{Catalog, CommitRecord, Lake, Location, TableName};
 
 use crate::build::materialize::BEFORE;
@@ -57,7 +57,27 @@ pub(crate) async fn catalog_of(
     for seen in publications {
         add(&mut catalog, &seen, seen.version)?;
     }
+    add_made(world, &mut catalog)?;
     Ok(catalog)
+}
+
+/// Adds the views and schemas that statements made. What a model publishes or the lake holds goes first.
+fn add_made(world: World<'_>, catalog: &mut Catalog) -> Result<()> {
+    for made in world.store.made()? {
+        match (made.kind, made.sql) {
+            (MadeKind::Schema, _) => {
+                catalog.schema(made.name);
+            }
+            (MadeKind::View, Some(sql)) => {
+                let name = TableName::parse(&made.name)?;
+                if !catalog.contains(&name) {
+                    catalog.view(&name, sql);
+                }
+            }
+            (MadeKind::View, None) | (MadeKind::Table, _) => {}
+        }
+    }
+    Ok(())
 }
 
 /// What readers saw at a point of the past. Models are those that are published now, at the newest
@@ -104,6 +124,7 @@ async fn catalog_at_time(world: World<'_>, time: Timestamp) -> Result<Catalog> {
             add(&mut catalog, &seen, Some(version))?;
         }
     }
+    add_made(world, &mut catalog)?;
     Ok(catalog)
 }
 

@@ -1,6 +1,6 @@
 //! The lake: a folder of Delta tables with one writer lane each and one engine for all.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path as FilePath, PathBuf};
 use std::sync::{Arc, Mutex, Once, PoisonError};
@@ -10,6 +10,7 @@ use deltalake::logstore::{ObjectStoreFactory, StorageConfig, object_store_factor
 use flywheel_base::{Clock, Error, Result, Timestamp, task};
 use object_store::ObjectStore;
 use object_store::path::Path;
+use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
 use url::Url;
 
 use crate::engine::Engine;
@@ -19,7 +20,7 @@ use crate::log::{LOG_FOLDER, Log, torn};
 use crate::store::{Disk, DurableStore, RealDisk, create_folders};
 use crate::{
     Catalog, Commit, CommitRecord, Frozen, Location, Maintain, Maintained, Notice, RowStream,
-    Session, TableState, Write, WriteMode,
+    Session, TableName, TableState, Write, WriteMode,
 };
 
 /// How a lake is opened.
@@ -55,6 +56,8 @@ pub(crate) struct Shared {
     around: Surroundings,
     lanes: Mutex<BTreeMap<Location, Arc<Lane>>>,
     notices: Vec<Notice>,
+    /// Names whose meaning a statement changes now, or waits to.
+    named: Mutex<BTreeMap<TableName, Arc<AsyncMutex<()>>>>,
 }
 
 impl Shared {
@@ -130,7 +133,8 @@ impl Lake {
             engine: Arc::clone(&engine),
         };
         let lanes = Mutex::new(BTreeMap::new());
-        let shared = Shared { root, options, engine, base, around, lanes, notices };
+        let named = Mutex::default();
+        let shared = Shared { root, options, engine, base, around, lanes, notices, named };
         Ok(Self { shared: Arc::new(shared), clock: None })
     }
 
@@ -262,6 +266,36 @@ impl Lake {
     /// The file system's own; the table is whole or gone then.
     pub async fn remove(&self, at: &Location) -> Result<Option<u64>> {
         self.shared.lane(at).remove().await
+    }
+
+    /// Moves a table with all its versions to another place, in one step. False if a query of this process
+    /// still reads it.
+    ///
+    /// # Errors
+    /// [`flywheel_base::ErrorKind::NotFound`] if there is no such table,
+    /// [`flywheel_base::ErrorKind::Invalid`] if something is at `to`; the file system's own. The table is
+    /// at one of both places then.
+    pub async fn rename(&self, from: &Location, to: &Location) -> Result<bool> {
+        self.shared.refuse_nesting(to)?;
+        let (from, to) = (self.shared.lane(from), self.shared.lane(to));
+        Box::pin(from.move_to(&to)).await
+    }
+
+    /// Waits until no other statement of this process that asked for it changes what these names mean; until
+    /// the guards are dropped none does.
+    pub async fn alone(&self, names: &[&TableName]) -> Vec<OwnedMutexGuard<()>> {
+        // In one order and each once, so that two statements never wait for each other.
+        let names: BTreeSet<&TableName> = names.iter().copied().collect();
+        let mut guards = Vec::with_capacity(names.len());
+        for name in names {
+            let one = {
+                let mut all = self.shared.named.lock().unwrap_or_else(PoisonError::into_inner);
+                all.retain(|_, held| Arc::strong_count(held) > 1);
+                Arc::clone(all.entry(name.clone()).or_default())
+            };
+            guards.push(one.lock_owned().await);
+        }
+        guards
     }
 
     /// The value of an SQL expression for every row; it can name the rows' columns and no table.

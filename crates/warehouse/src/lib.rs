@@ -37,8 +37,8 @@ pub use location::{Location, TableName};
 pub use maintain::{Maintain, Maintained};
 pub use rows::RowStream;
 pub use session::{
-    Catalog, ColumnMask, Edit, Edited, Expression, MaskValues, Query, Seen, Session, Sight,
-    check_chains, check_expression, is_edit,
+    Catalog, ColumnChange, ColumnMask, Definition, Edit, Edited, Expression, MaskValues, Query,
+    Seen, Session, Sight, check_chains, check_expression, is_definition, is_edit,
 };
 pub use shape::{conform, union};
 pub use state::{Checkpoint, CommitRecord, Frozen, FrozenFile, Notice, TableState};

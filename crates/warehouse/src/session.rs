@@ -1,11 +1,12 @@
-//! SQL over a catalog of tables, in UTC, within the lake's memory limit: queries, which only read, and
-//! edits, which change the rows of one table.
+//! SQL over a catalog of tables, in UTC, within the lake's memory limit: queries, which only read,
+//! edits, which change the rows of one table, and definitions, which make and remove what names mean.
 //!
 //! Names without quotes are folded to lower case. A name without a schema means the one table of that
 //! name in any schema. Tables are pinned when a session first reads them, so that two queries of one
 //! session see the same versions. `now()` is the lake's clock.
 
 mod chain;
+mod define;
 mod dialect;
 pub(crate) mod division;
 mod edit;
@@ -32,6 +33,7 @@ use crate::lake::Shared;
 use crate::{Location, TableName};
 
 pub use self::chain::check_chains;
+pub use self::define::{ColumnChange, Definition, is_definition};
 pub use self::edit::{Edit, Edited, is_edit};
 pub use self::guard::check_expression;
 pub use self::query::Query;
@@ -41,6 +43,8 @@ pub use self::sight::{ColumnMask, Expression, MaskValues, Seen, Sight};
 #[derive(Clone, Debug, Default)]
 pub struct Catalog {
     entries: BTreeMap<TableName, Entry>,
+    /// Schemas that may have no names in them.
+    schemas: BTreeSet<String>,
     /// What its reader may see of some of them; all of the others.
     sights: BTreeMap<TableName, Sight>,
 }
@@ -92,8 +96,14 @@ impl Catalog {
         self
     }
 
+    /// Lets there be a schema, also without names in it.
+    pub fn schema(&mut self, schema: impl Into<String>) -> &mut Self {
+        self.schemas.insert(schema.into());
+        self
+    }
+
     /// Lets a reader see no more of `name` than `sight`, however it is read: by itself, in a view, as it
-    /// was. A session of such a catalog changes nothing.
+    /// was. A session of such a catalog does not change it.
     pub fn limit(&mut self, name: &TableName, sight: Sight) -> &mut Self {
         self.sights.insert(name.clone(), sight);
         self
@@ -103,6 +113,12 @@ impl Catalog {
     #[must_use]
     pub fn is_view(&self, name: &TableName) -> bool {
         matches!(self.entries.get(name), Some(Entry::View(_)))
+    }
+
+    /// Whether there is a schema of that name, empty or not.
+    #[must_use]
+    pub fn has_schema(&self, schema: &str) -> bool {
+        self.schemas.contains(schema) || self.entries.keys().any(|name| name.schema == schema)
     }
 
     /// The queries of all views.
@@ -150,7 +166,7 @@ struct Owner {
 impl Session {
     pub(crate) fn new(shared: Arc<Shared>, catalog: Catalog, clock: Arc<dyn Clock>) -> Self {
         let owner = (!catalog.sights.is_empty()).then(|| {
-            let whole = Catalog { entries: catalog.entries.clone(), sights: BTreeMap::new() };
+            let whole = Catalog { sights: BTreeMap::new(), ..catalog.clone() };
             Arc::new(Owner { catalog: Arc::new(whole), resolved: Arc::default() })
         });
         let resolved = Arc::new(Resolved::default());

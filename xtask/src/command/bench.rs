@@ -10,6 +10,7 @@ mod catalogue;
 mod crm_merge;
 mod customers;
 mod dbt;
+mod dbt_adapter;
 mod demo;
 mod edits;
 mod figure;
@@ -106,6 +107,11 @@ const BENCHES: &[Bench] = &[
         name: "reverse-etl",
         about: "the changed hundredth of a million lake rows to PostgreSQL",
         run: reverse_etl::run,
+    },
+    Bench {
+        name: "dbt-adapter",
+        about: "dbt's own suite for adapters through ours: what passes of each group",
+        run: dbt_adapter::run,
     },
     Bench {
         name: "edits",

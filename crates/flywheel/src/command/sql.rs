@@ -5,9 +5,8 @@ use std::io::Read;
 use clap::Args;
 use flywheel_base::{Error, Result, Timestamp};
 use flywheel_runtime::access::{Reader, Reading};
+use flywheel_runtime::edit::Done;
 use flywheel_runtime::{Access, At, Silent, Workspace, catalogue, edit};
-use flywheel_warehouse::{Edited, is_edit};
-use serde_json::json;
 
 use super::Runs;
 use crate::app::{App, Exit};
@@ -17,8 +16,8 @@ use crate::selection::InEnvironment;
 /// Options of `flywheel sql`.
 #[derive(Debug, Args)]
 pub(crate) struct Sql {
-    /// A query, or one statement that changes a table: INSERT, UPDATE, DELETE, MERGE, TRUNCATE or
-    /// CREATE TABLE; `-` reads it from stdin
+    /// A query, or one statement that changes rows (INSERT, UPDATE, DELETE, MERGE, TRUNCATE) or makes, changes
+    /// or drops a schema, view or table; `-` reads it from stdin
     #[arg(value_name = "STATEMENT")]
     query: String,
     /// Shows tables as they were: a table version (the query then reads one table) or a moment
@@ -35,8 +34,7 @@ pub(crate) struct Sql {
 }
 
 impl Runs for Sql {
-    const ABOUT: &'static str =
-        "Runs a query over landed tables, models and system tables, or changes rows of a table";
+    const ABOUT: &'static str = "Runs a query over landed tables, models and system tables, or changes rows, tables and views";
 
     async fn run(self, app: App) -> Result<Exit> {
         let mut text = self.query;
@@ -46,7 +44,7 @@ impl Runs for Sql {
                 .read_to_string(&mut text)
                 .map_err(|e| Error::invalid("stdin is no text").caused_by(e))?;
         }
-        if is_edit(&text) {
+        if edit::is_change(&text) {
             if self.at.is_some() {
                 return Err(Error::invalid("what a table was cannot be changed").hint(
                     "Leave out --at: INSERT, UPDATE, DELETE and MERGE change what it is now.",
@@ -58,12 +56,14 @@ impl Runs for Sql {
             }
             if self.environment.is_other() {
                 return Err(Error::invalid("a statement that changes rows is for no environment")
-                    .hint("Leave out --environment: landed tables are the same in all of them."));
+                    .hint("Leave out --environment: landed tables, and what statements make, are the same in all of them."));
             }
             let workspace = app.open(Access::Write).await?;
-            let options = edit::Options { landed: self.landed };
-            let edited = edit::edit(&workspace, &text, options, &Silent).await?;
-            show(&app, &edited)?;
+            let who = catalogue::reader();
+            let options =
+                edit::Options { reading: &Reading::Owner, who: &who, landed: self.landed };
+            let done = Box::pin(edit::edit(&workspace, &text, options, &Silent)).await?;
+            show(&app, &done)?;
             return Ok(Exit::Done);
         }
         let workspace = self.environment.open(&app, Access::Read).await?;
@@ -90,18 +90,25 @@ pub(super) fn reading(workspace: &Workspace, reader: Option<&str>) -> Result<Rea
     }
 }
 
-/// Shows what became of a statement that changes rows.
-fn show(app: &App, edited: &Edited) -> Result<()> {
-    let commit = &edited.commit;
+/// Shows what became of a statement that changes something.
+fn show(app: &App, done: &Done) -> Result<()> {
     if app.output.format == Format::Json {
-        return app.output.json(&json!({
-            "statement": edited.verb.name(), "table": edited.table.to_string(),
-            "version": commit.version, "inserted": edited.rows_inserted(),
-            "updated": commit.rows_updated, "deleted": commit.rows_deleted,
-            "files_kept": commit.files_kept, "files_rewritten": commit.files_removed,
-            "files_written": commit.files_added,
-        }));
+        return app.output.json(&done.to_json());
     }
+    let edited = match done {
+        Done::Edited(edited) => edited,
+        Done::Defined(defined) => {
+            let mut grid = Grid::new(&["statement", "name", "changed", "dropped"]);
+            grid.row(vec![
+                defined.statement.to_owned(),
+                defined.name.clone(),
+                if defined.changed { "yes" } else { "no" }.to_owned(),
+                defined.dropped.join(", "),
+            ]);
+            return app.output.grid(&grid);
+        }
+    };
+    let commit = &edited.commit;
     let mut grid = Grid::new(&[
         "statement",
         "table",

@@ -110,7 +110,7 @@ fn tables_that_are_made_from_something_else_are_not_changed() {
         ("truncate raw.customers", "--landed"),
         ("create table learn.mine (id bigint)", "learner"),
         ("create table mart.names (id bigint)", "model \"names\""),
-        ("drop table raw.customers", "not allowed"),
+        ("drop table raw.customers", "is landed by the sync"),
         ("update raw.custmers set id = 1", "raw.customers"),
     ] {
         let complaint = house.fails(2, &["sql", statement]);

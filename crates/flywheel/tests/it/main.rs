@@ -43,4 +43,5 @@ mod serve;
 mod served;
 mod servers;
 mod split;
+mod statements;
 mod suggest;

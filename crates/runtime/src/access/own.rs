@@ -19,6 +19,17 @@ use crate::quality;
 const JOURNAL: &str = "journal";
 /// Tables with a row for each thing that a policy decided.
 const OF_POLICIES: [&str; 5] = ["decisions", "outcomes", "actions", "outbox", "lift_sums"];
+/// The others that tell of rows.
+const OF_ROWS: [&str; 8] = [
+    "profiles",
+    "quarantine",
+    "quality_results",
+    "link_audit",
+    "link_questions",
+    "events",
+    "tables",
+    "assets",
+];
 /// What of a check's result follows from rows.
 const FIGURES: [&str; 7] = ["sample", "value", "rows", "failing", "low", "high", "reason"];
 
@@ -137,6 +148,11 @@ fn masks(columns: &[&str], of: impl Fn(&str) -> Expression) -> Seen {
         masks: columns.iter().map(mask).collect(),
         hidden: BTreeSet::new(),
     }
+}
+
+/// All our own tables that may tell of rows which are not seen, by name without schema.
+pub(super) fn telling() -> impl Iterator<Item = &'static str> {
+    OF_POLICIES.into_iter().chain(OF_ROWS)
 }
 
 /// Our own tables of which a part is seen, by name without schema.

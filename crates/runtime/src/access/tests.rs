@@ -4,6 +4,7 @@ use std::fs;
 use std::sync::Arc;
 
 use flywheel_base::{FixedClock, Timestamp};
+use flywheel_state::{Made as Statement, MadeKind};
 use tempfile::TempDir;
 
 use super::*;
@@ -161,4 +162,80 @@ async fn what_was_stored_from_hidden_rows_is_refused_until_a_rule_settles_it() {
     let listed = listed(&workspace).await.unwrap();
     let people = listed.iter().find(|rule| rule.rule == "people").unwrap();
     assert_eq!((people.file.as_str(), people.line), ("access/people.yaml", 1));
+}
+
+#[tokio::test]
+async fn what_statements_made_is_judged_by_what_it_was_made_of() {
+    let (_folder, workspace) = workspace().await;
+    let mut catalog = catalog();
+    let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+    let mut made = |name: &str, sql: Option<&str>, reads: &[&str]| {
+        let kind = if sql.is_some() { MadeKind::View } else { MadeKind::Table };
+        let one = Statement {
+            name: name.to_owned(),
+            kind,
+            sql: sql.map(str::to_owned),
+            reads: names(reads),
+            made_by: "ann".to_owned(),
+            made_at: workspace.now(),
+        };
+        workspace.store.make(&one).unwrap();
+        let name = TableName::parse(name).unwrap();
+        match sql {
+            Some(sql) => catalog.view(&name, sql),
+            None => catalog.memory(&name, Arc::new(arrow::datatypes::Schema::empty()), Vec::new()),
+        };
+    };
+    made("s.copy", None, &["raw.people"]);
+    made("s.by_view", None, &["m.seen"]);
+    made("s.by_model", None, &["m.stored"]);
+    // A rule holds for its names, whether something has them or not.
+    made("s.of_gone", None, &["raw.pets"]);
+    made("s.told", None, &["system.quarantine"]);
+    made("s.free", None, &["raw.orders"]);
+    made("s.look", Some("select * from people"), &["raw.people"]);
+    made("s.plain", Some("select id as people from raw.orders"), &["raw.orders"]);
+    let anna = Reading::As(Reader::named(&workspace, "anna").unwrap());
+    let limits = anna.limits(&workspace, &catalog).unwrap();
+    let because = |name: &str| {
+        let sight = limits.sights.get(&TableName::parse(name).unwrap())?;
+        sight.because.clone()
+    };
+    for (table, of) in [
+        ("s.copy", "raw.people"),
+        ("s.by_view", "raw.people"),
+        ("s.by_model", "raw.people"),
+        ("s.of_gone", "raw.pets"),
+        ("s.told", "system.quarantine"),
+    ] {
+        let told = because(table).unwrap_or_default();
+        assert!(told.starts_with(&format!("it is made of {of}")), "{table}: {told}");
+    }
+    for open in ["s.free", "s.look", "s.plain", "m.other"] {
+        assert_eq!(because(open), None, "{open}");
+    }
+    assert!(limits.hidden.contains("s.look") && !limits.hidden.contains("s.plain"));
+
+    let may = |reading: &Reading, name: &str| {
+        let name = TableName::parse(name).unwrap();
+        reading.allow_change(&workspace, &catalog, &name).map_err(|error| error.kind())
+    };
+    for name in ["raw.people", "s.copy", "m.tagged", "raw.pets", "raw.pictures"] {
+        assert_eq!(may(&anna, name), Err(ErrorKind::Denied), "{name}");
+        assert_eq!(may(&Reading::Owner, name), Ok(()), "{name}");
+    }
+    for name in ["s.free", "s.new", "s.look"] {
+        assert_eq!(may(&anna, name), Ok(()), "{name}");
+    }
+
+    // What is kept of a new table goes as far as no rule settles it on the way.
+    let kept = |of: &str| lineage(&workspace, &catalog, &names(&[of])).unwrap();
+    assert!(kept("m.stored").contains("raw.people"));
+    assert!(kept("m.sums").contains("raw.people"), "one of two rules clears it");
+    assert!(!kept("m.tagged").contains("raw.people"), "a rule is about it");
+    // A model's table goes on to be made of what was under a name when it was built.
+    workspace.store.keep_made_before("raw.orders", &names(&["raw.people"])).unwrap();
+    let seen = anna.sights(&workspace, &catalog).unwrap();
+    assert!(seen.contains_key(&TableName::new("m", "other")), "{seen:?}");
+    assert!(!seen.contains_key(&TableName::new("raw", "orders")), "it is itself what it is now");
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use flywheel_base::{ErrorKind, Result};
 use flywheel_decision::table::ColumnType::{Integer, Moment, Text};
 use flywheel_decision::table::SystemTable;
-use flywheel_state::Publication;
+use flywheel_state::{MadeKind, Publication};
 use flywheel_warehouse::{Location, TableState};
 use futures::{StreamExt, stream};
 use serde_json::{Value, json};
@@ -18,7 +18,11 @@ pub(super) const TABLE: SystemTable = SystemTable {
     about: "One row per table or view that readers see. Key: name.",
     columns: &[
         ("name", Text, "schema.table, as in SQL"),
-        ("kind", Text, "landed, model, view, learner or system"),
+        (
+            "kind",
+            Text,
+            "landed, model, view, learner, system, or table for what SQL statements made",
+        ),
         ("location", Text, "the Delta table's folder, from the project folder; none for a view"),
         ("version", Integer, "the version readers see; none if the lake has lost it"),
         ("rows", Integer, "how many rows, if known"),
@@ -33,7 +37,7 @@ const STATES_BESIDE_MAX: usize = 16;
 
 /// A table or view as readers see it.
 pub(crate) struct Seen {
-    /// `landed`, `model`, `view`, `learner` or `system`.
+    /// `landed`, `table`, `model`, `view`, `learner` or `system`.
     pub(crate) kind: &'static str,
     /// Where it lies; none for a view.
     pub(crate) location: Option<Location>,
@@ -76,6 +80,20 @@ pub(crate) async fn seen(workspace: &Workspace) -> Result<BTreeMap<String, Seen>
     for state in states {
         let (name, seen) = state?;
         all.insert(name, seen);
+    }
+    for made in workspace.store.made()? {
+        match made.kind {
+            MadeKind::View => {
+                all.entry(made.name).or_insert(Seen { kind: "view", location: None, state: None });
+            }
+            // What statements write is no sync's.
+            MadeKind::Table => {
+                if let Some(seen) = all.get_mut(&made.name).filter(|seen| seen.kind == "landed") {
+                    seen.kind = "table";
+                }
+            }
+            MadeKind::Schema => {}
+        }
     }
     Ok(all)
 }

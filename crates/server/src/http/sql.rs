@@ -1,4 +1,4 @@
-//! Queries.
+//! Queries, and statements that change rows, tables, views and schemas.
 
 use std::future::Future;
 use std::sync::{Arc, PoisonError};
@@ -10,8 +10,8 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use flywheel_base::{Error, ErrorKind, Result as BaseResult, entropy};
-use flywheel_runtime::Workspace;
-use flywheel_warehouse::{check_chains, is_edit};
+use flywheel_runtime::{Workspace, edit};
+use flywheel_warehouse::check_chains;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -20,8 +20,9 @@ use tokio_util::sync::CancellationToken;
 use super::{done, json_of};
 use crate::app::App;
 use crate::auth::Caller;
-use crate::gate::{Access, Noted, Permission, Routes};
+use crate::gate::{Access, Noted, Permission, Routes, refused};
 use crate::input::{Input, Place};
+use crate::live::Live;
 use crate::problem::{Problem, Result};
 use crate::rows;
 
@@ -35,6 +36,12 @@ pub(super) fn routes(routes: &mut Routes) {
         query,
         "Runs a query and answers in Arrow's stream format",
         arrow,
+    );
+    routes.post::<Statement, _, _>(
+        "/v1/sql/write",
+        Access::Needs(Permission::Write),
+        "Runs a statement that changes rows, tables, views or schemas",
+        write,
     );
     routes.get(
         "/v1/sql/schema",
@@ -61,11 +68,27 @@ pub(super) struct Query {
     query_id: Option<String>,
 }
 
+/// A statement that changes something.
+#[derive(Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Statement {
+    /// One INSERT, UPDATE, DELETE, MERGE, TRUNCATE, CREATE, ALTER or DROP. It is one commit.
+    sql: String,
+    /// How long it may take; 10 minutes if absent, and at most.
+    #[serde(default)]
+    timeout_ms: Option<u64>,
+    /// A name of the caller's for this statement, to cancel it by.
+    #[serde(default)]
+    query_id: Option<String>,
+}
+
 const ROWS_DEFAULT: usize = 1_000;
 const TIME_DEFAULT_MS: u64 = 30_000;
 const TIME_MAX_MS: u64 = 600_000;
 /// The longest query.
 const SQL_BYTES_MAX: usize = 256 << 10;
+/// The longest statement that changes something: it may bring rows.
+const STATEMENT_BYTES_MAX: usize = 768 << 10;
 
 impl Query {
     fn check(&self) -> Result<()> {
@@ -75,9 +98,11 @@ impl Query {
             )));
         }
         check_chains(&self.sql)?;
-        if is_edit(&self.sql) {
-            return Err(Problem::invalid("this statement changes rows, and queries only read")
-                .hint("Use `flywheel sql` on the command line with the server stopped."));
+        if edit::is_change(&self.sql) {
+            return Err(Problem::invalid(
+                "this statement changes something, and queries only read",
+            )
+            .hint("Send it to /v1/sql/write, which takes the permission \"write\"."));
         }
         Ok(())
     }
@@ -166,8 +191,8 @@ fn noted(sql: &str) -> Noted {
     Noted(Value::String(sql.chars().take(SHOWN).collect()))
 }
 
-fn id_of(query: &Query) -> Result<String> {
-    match &query.query_id {
+fn id_of(query_id: Option<&String>) -> Result<String> {
+    match query_id {
         Some(id) if id.is_empty() || id.len() > 100 => {
             Err(Problem::invalid("query_id has to have 1 to 100 characters"))
         }
@@ -182,7 +207,7 @@ async fn run(
     Input(query): Input<Query>,
 ) -> Result<Response> {
     query.check()?;
-    let id = id_of(&query)?;
+    let id = id_of(query.query_id.as_ref())?;
     let (sql, limit) = (query.sql.clone(), query.rows());
     let reading = caller.reading(&app.workspace().project);
     let table = limited(&app, &caller, &id, query.timeout_ms, move |workspace| async move {
@@ -196,6 +221,55 @@ async fn run(
     let mut response = json_of(&answer)?;
     response.extensions_mut().insert(noted(&query.sql));
     Ok(response)
+}
+
+async fn write(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    Input(statement): Input<Statement>,
+) -> Response {
+    // What was refused or failed is noted with its text, too.
+    let text = noted(&statement.sql);
+    let mut response = match written(&app, &caller, statement).await {
+        Ok(response) => response,
+        Err(problem) => problem.into_response(),
+    };
+    response.extensions_mut().insert(text);
+    response
+}
+
+async fn written(app: &Arc<App>, caller: &Caller, statement: Statement) -> Result<Response> {
+    // A statement can carry what it reads to where its writer sees it.
+    if !caller.may(Permission::Query) {
+        return Err(refused(caller, Permission::Query));
+    }
+    if statement.sql.len() > STATEMENT_BYTES_MAX {
+        return Err(Problem::invalid(format!(
+            "the statement is longer than {STATEMENT_BYTES_MAX} bytes"
+        ))
+        .hint("Insert rows in several statements, or land them with a sync."));
+    }
+    check_chains(&statement.sql)?;
+    let id = id_of(statement.query_id.as_ref())?;
+    let (sql, who) = (statement.sql, caller.who());
+    let reading = caller.reading(&app.workspace().project);
+    let timeout_ms = statement.timeout_ms.or(Some(TIME_MAX_MS));
+    let done = limited(app, caller, &id, timeout_ms, move |workspace| async move {
+        let options = edit::Options { reading: &reading, who: &who, landed: false };
+        Box::pin(edit::statement(&workspace, &sql, options)).await
+    });
+    let done = done.await.map_err(|problem| match problem.is_end() {
+        true => {
+            problem.hint("It may have been done just before that; look before you send it again.")
+        }
+        false => problem,
+    })?;
+    let mut answer = done.to_json();
+    if let Value::Object(answer) = &mut answer {
+        answer.insert("query_id".to_owned(), json!(id));
+    }
+    app.tell(Live::new("changed", json!({"what": ["assets"]})));
+    json_of(&answer)
 }
 
 async fn cancel(
@@ -220,7 +294,7 @@ async fn csv(
     Input(query): Input<Query>,
 ) -> Result<Response> {
     query.check()?;
-    let (id, sql, limit) = (id_of(&query)?, query.sql.clone(), query.rows());
+    let (id, sql, limit) = (id_of(query.query_id.as_ref())?, query.sql.clone(), query.rows());
     let reading = caller.reading(&app.workspace().project);
     let text = limited(&app, &caller, &id, query.timeout_ms, move |workspace| async move {
         let sql = workspace.expanded(&sql)?;
@@ -248,7 +322,7 @@ async fn arrow(
     Input(query): Input<Query>,
 ) -> Result<Response> {
     query.check()?;
-    let (id, sql, limit) = (id_of(&query)?, query.sql.clone(), query.rows());
+    let (id, sql, limit) = (id_of(query.query_id.as_ref())?, query.sql.clone(), query.rows());
     let reading = caller.reading(&app.workspace().project);
     let bytes = limited(&app, &caller, &id, query.timeout_ms, move |workspace| async move {
         let sql = workspace.expanded(&sql)?;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path as FilePath, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use flywheel_base::{Clock as _, Error, ErrorKind, Result, SystemClock, Timestamp, task};
 use futures::TryStreamExt;
@@ -22,6 +22,8 @@ const ORPHAN_AGE_US: i64 = 24 * 3_600 * 1_000_000;
 
 /// Where a table is moved before it is deleted; nothing in it is a table.
 const REMOVED_FOLDER: &str = ".removed";
+/// Held while that folder is used.
+static REMOVING: Mutex<()> = Mutex::new(());
 
 /// A file in a table's folder.
 #[derive(Debug)]
@@ -67,6 +69,40 @@ impl Lane {
         let root = self.around.root.clone();
         let location = self.location().as_str().to_owned();
         task::compute(move || remove(&root, &location)).await
+    }
+
+    /// Moves the table to the place of `to`, in one step, while no writer of this process is in between. False
+    /// if a query of this process still reads it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] if there is none, [`ErrorKind::Invalid`] if something is there; the file system's own.
+    pub(crate) async fn move_to(&self, to: &Self) -> Result<bool> {
+        // Always in the same order, so that two moves never wait for each other.
+        let (first, second) = if self.location() < to.location() { (self, to) } else { (to, self) };
+        let _first = first.queue.lock().await;
+        let _second = second.queue.lock().await;
+        self.forget();
+        to.forget();
+        let read = |lane: &Self| locked(&lane.handed_out).iter().any(|one| one.strong_count() > 0);
+        if read(self) || read(to) {
+            return Ok(false);
+        }
+        let from = self.around.root.join(self.location().as_str());
+        let target = self.around.root.join(to.location().as_str());
+        let (missing, taken) = (self.missing(), to.location().clone());
+        task::compute(move || {
+            if !from.join(LOG_FOLDER).is_dir() {
+                return Err(missing);
+            }
+            if target.exists() {
+                return Err(Error::invalid(format!("\"{taken}\" is there already"))
+                    .hint("Choose another name, or drop it first."));
+            }
+            move_file(&RealDisk, &from, &target)
+                .map_err(|error| Error::io("rename", &from, error))?;
+            Ok(true)
+        })
+        .await
     }
 
     /// Writes many small files as few large ones.
@@ -274,6 +310,8 @@ pub(super) fn stored_files(folder: &FilePath) -> Result<Vec<Stored>> {
 
 /// Moves a table's folder aside and deletes it there, with what an earlier removal left.
 fn remove(root: &FilePath, location: &str) -> Result<Option<u64>> {
+    // Several tables may go at once, and one clears up what another has just moved.
+    let _alone = REMOVING.lock().unwrap_or_else(PoisonError::into_inner);
     let folder = root.join(location);
     let aside = root.join(REMOVED_FOLDER);
     if aside.is_dir() {

@@ -1,12 +1,13 @@
 //! Statements that change a table's rows: `INSERT`, `UPDATE`, `DELETE`, `MERGE`, `TRUNCATE`, and
-//! `CREATE TABLE`, which makes one.
+//! `CREATE [OR REPLACE] TABLE`, which makes one.
 //!
 //! A statement becomes a query over the table with the places of its rows ([`lower`]); the table's lane
 //! runs it on the head, rewrites the files that hold such rows and commits. After a commit of another
 //! process the query runs again, so a statement changes exactly the rows it has read.
 
-mod lower;
+pub(super) mod lower;
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -17,10 +18,10 @@ use datafusion::sql::parser::{DFParser, Statement};
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use flywheel_base::{Error, ErrorKind, Result};
 
-use self::lower::{Lowered, Parsed};
+use self::lower::{Lowered, Parsed, There};
 use super::chain::check_chains;
 use super::tables::{Resolved, Resolver};
-use super::{Catalog, Entry, Query, Session, guard, names};
+use super::{Catalog, Entry, Query, Session, define, guard, names};
 use crate::failure::from_engine;
 use crate::lake_table::LakeTable;
 use crate::lane::{Editing, Steps, Verb};
@@ -82,12 +83,9 @@ impl Session {
     ///
     /// # Errors
     /// [`ErrorKind::Invalid`] if it cannot be parsed or is another statement,
-    /// [`ErrorKind::NotFound`] if it names an unknown table.
+    /// [`ErrorKind::NotFound`] if it names an unknown table, [`ErrorKind::Denied`] if the session's reader
+    /// sees the table only in part.
     pub fn edit(&self, sql: &str) -> Result<Edit> {
-        if self.owner.is_some() {
-            let denied = Error::new(ErrorKind::Denied, "a reader changes no rows");
-            return Err(denied.hint("Rules say what is read; leave out --as to change rows."));
-        }
         let state = self.state();
         let dialect = state.config_options().sql_parser.dialect;
         check_chains(sql)?;
@@ -95,15 +93,15 @@ impl Session {
         let parsed = Parsed::new(statement)?;
         let reference = parsed.target()?;
         let table = match parsed.verb() {
-            Verb::Create => match (reference.catalog(), reference.schema()) {
-                (None, Some(schema)) => TableName::new(schema, reference.table()),
-                _ => {
-                    return Err(Error::invalid(format!("table \"{reference}\" has no schema"))
-                        .hint("Write schema.name, for example raw.corrections."));
-                }
-            },
+            Verb::Create => define::named(&reference)?,
             _ => self.resolver(&state).find(&reference)?,
         };
+        // What its writer does not see, a condition or a replacement would tell of or destroy.
+        if let Some(sight) = self.catalog.sights.get(&table) {
+            return Err(
+                sight.refusal(&format!("every row of table {table}, which it takes to change it"))
+            );
+        }
         Ok(Edit { session: self.clone(), parsed: Arc::new(parsed), table })
     }
 }
@@ -161,14 +159,59 @@ impl Edit {
         }
     }
 
-    async fn create(&self) -> Result<Commit> {
-        let (sql, or_nothing) = self.parsed.creation()?;
-        let exists = || {
-            Error::invalid(format!("table \"{}\" exists already", self.table))
-                .hint("Choose another name, or write CREATE TABLE IF NOT EXISTS.")
+    /// Every table and view that the statement reads, at whatever remove, but for the table it changes.
+    ///
+    /// # Errors
+    /// As [`Edit::run`]; nothing is changed.
+    pub async fn reads(&self) -> Result<BTreeSet<TableName>> {
+        let mut read = match self.verb() {
+            Verb::Create => {
+                let (sql, _) = self.parsed.creation()?;
+                self.session.query(&sql).await?.tables()
+            }
+            _ if self.parsed.inserts_values() => BTreeSet::new(),
+            _ => {
+                let head = self.session.shared.lane(&self.location()?).at(None).await?;
+                match self.parsed.lower(&self.table, &head)? {
+                    Lowered::Empty => BTreeSet::new(),
+                    Lowered::Insert { sql, .. } | Lowered::Change { sql, .. } => {
+                        self.plan(&head, &sql).await?.tables()
+                    }
+                }
+            }
         };
+        read.remove(&self.table);
+        Ok(read)
+    }
+
+    /// Whether rows that were there before are gone after it: those of a table that is replaced or emptied.
+    #[must_use]
+    pub fn replaces(&self) -> bool {
+        match self.verb() {
+            Verb::Create => self.parsed.creation().is_ok_and(|(_, there)| there == There::Replace),
+            verb => verb == Verb::Truncate,
+        }
+    }
+
+    async fn create(&self) -> Result<Commit> {
+        let (sql, there) = self.parsed.creation()?;
+        let exists = || {
+            Error::invalid(format!("table \"{}\" exists already", self.table)).hint(
+                "Choose another name, or write CREATE OR REPLACE TABLE, or CREATE TABLE IF NOT EXISTS.",
+            )
+        };
+        let or_nothing = there == There::Keep;
         if self.session.catalog.contains(&self.table) {
-            return if or_nothing { self.as_it_is().await } else { Err(exists()) };
+            return match there {
+                There::Keep => self.as_it_is().await,
+                There::Refuse => Err(exists()),
+                There::Replace => {
+                    let location = self.location()?;
+                    let rows = self.session.query(&sql).await?.stream().await?;
+                    let write = Write::new(WriteMode::Replace, rows, Verb::Create.name());
+                    Box::pin(self.session.shared.lane(&location).write(write.add_columns())).await
+                }
+            };
         }
         let location = Location::new(format!("{}/{}", self.table.schema, self.table.name))?;
         self.session.shared.refuse_nesting(&location)?;
@@ -202,13 +245,13 @@ impl Edit {
             names::CatalogList::new(names).with_edited(&self.table, table).map_err(from_engine)?;
         let state = super::state(&self.session.shared, self.session.clock.as_ref(), list);
         let statement = guard::parse(&state, sql)?;
-        let mut read = std::collections::BTreeSet::new();
+        let mut read = BTreeSet::new();
         let resolver = Resolver {
             shared: &self.session.shared,
             clock: self.session.clock.as_ref(),
             catalog: &catalog,
             resolved: &resolved,
-            owner: None,
+            owner: self.session.owner.as_deref(),
             state: &state,
         };
         resolver.statement(&statement, &mut Vec::new(), &mut read).await?;

@@ -60,7 +60,7 @@ fn refused(statement: &str) -> Error {
     let word = statement.split_whitespace().next().unwrap_or("this").to_uppercase();
     Error::new(ErrorKind::Denied, format!("{word} is not allowed: SQL here only reads")).hint(
         "Use SELECT, WITH, VALUES, EXPLAIN, SHOW or DESCRIBE; tables are written by syncs and models, and \
-         rows are changed by `flywheel sql` with INSERT, UPDATE, DELETE or MERGE.",
+         rows are changed by `flywheel sql`, or at /v1/sql/write, with INSERT, UPDATE, DELETE or MERGE.",
     )
 }
 

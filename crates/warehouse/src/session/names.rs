@@ -30,13 +30,13 @@ impl CatalogNames {
 
 impl CatalogProvider for CatalogNames {
     fn schema_names(&self) -> Vec<String> {
-        let names: BTreeSet<&String> = self.catalog.names().map(|name| &name.schema).collect();
+        let named = self.catalog.names().map(|name| &name.schema);
+        let names: BTreeSet<&String> = named.chain(&self.catalog.schemas).collect();
         names.into_iter().cloned().collect()
     }
 
     fn schema(&self, name: &str) -> Option<Arc<dyn SchemaProvider>> {
-        let known =
-            name == DEFAULT_SCHEMA || self.catalog.names().any(|table| table.schema == name);
+        let known = name == DEFAULT_SCHEMA || self.catalog.has_schema(name);
         known.then(|| {
             let schema = SchemaNames { names: self.clone(), schema: name.to_owned() };
             Arc::new(schema) as Arc<dyn SchemaProvider>

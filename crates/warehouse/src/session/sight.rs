@@ -112,7 +112,8 @@ pub trait MaskValues: std::fmt::Debug + Send + Sync {
 
 impl Sight {
     /// The refusal of the table or of one of its columns.
-    pub(super) fn refusal(&self, what: &str) -> Error {
+    #[must_use]
+    pub fn refusal(&self, what: &str) -> Error {
         Error::new(
             ErrorKind::Denied,
             match &self.because {

@@ -25,6 +25,8 @@ use crate::lake_table::{self, LakeTable};
 
 /// The schema the engine itself fills.
 const INFORMATION_SCHEMA: &str = "information_schema";
+/// Its table of schemas, which needs none of their tables.
+const SCHEMATA: &str = "schemata";
 /// How deep views may be nested.
 const VIEWS_MAX: usize = 64;
 
@@ -86,13 +88,17 @@ impl Resolver<'_> {
         Box::pin(async move {
             let references = self.state.resolve_table_references(statement).map_err(from_engine)?;
             let listing = lists_tables(statement)
-                || references.iter().any(|r| r.schema() == Some(INFORMATION_SCHEMA));
+                || references.iter().any(|reference| {
+                    reference.schema() == Some(INFORMATION_SCHEMA) && reference.table() != SCHEMATA
+                });
             if listing {
                 for name in self.catalog.names() {
                     match self.name(name, stack).await {
                         // What a reader may not see, or sees nothing of because its rule does not fit, is not
                         // listed with its columns.
                         Err(error) if self.owner.is_some() && unseen(&error) => {}
+                        // A view that no longer fits what it reads has no columns; whoever reads it learns why.
+                        Err(error) if self.catalog.is_view(name) && misfits(&error) => {}
                         found => drop(found?),
                     }
                 }
@@ -237,7 +243,12 @@ impl Resolver<'_> {
 
 /// Whether a table is not there for its reader, while others are.
 fn unseen(error: &Error) -> bool {
-    matches!(error.kind(), ErrorKind::Denied | ErrorKind::Invalid | ErrorKind::NotFound)
+    error.kind() == ErrorKind::Denied || misfits(error)
+}
+
+/// Whether what a name means does not fit what it is about.
+fn misfits(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::Invalid | ErrorKind::NotFound)
 }
 
 /// Statements whose answer is the catalog.

@@ -10,7 +10,7 @@
 //! in any other query.
 
 mod merge;
-mod target;
+pub(in crate::session) mod target;
 
 use std::fmt::{Display, Write as _};
 
@@ -33,6 +33,17 @@ use crate::snapshot::Snapshot;
 
 /// What `RETURNING` is answered with.
 const RETURNING_HINT: &str = "Run a SELECT after it; the result says how many rows changed.";
+
+/// What becomes of a table that has the name of a new one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum There {
+    /// The statement is refused.
+    Refuse,
+    /// It is left alone.
+    Keep,
+    /// The new one is its next version.
+    Replace,
+}
 
 /// A statement that changes rows.
 pub(super) struct Parsed {
@@ -175,12 +186,24 @@ impl Parsed {
         object_name_to_table_reference(name, true).map_err(from_engine)
     }
 
-    /// The query whose answer a new table has, and whether a table that is there is left alone.
-    pub(super) fn creation(&self) -> Result<(String, bool)> {
+    /// Whether it only adds rows that it names itself.
+    pub(super) fn inserts_values(&self) -> bool {
+        let Body::Insert(insert) = &self.body else { return false };
+        let source = insert.source.as_deref();
+        source.is_some_and(|query| match query.body.as_ref() {
+            SetExpr::Values(values) => {
+                query.with.is_none() && values.rows.iter().flat_map(|row| row.iter()).all(is_plain)
+            }
+            _ => false,
+        })
+    }
+
+    /// The query whose answer a new table has, and what becomes of a table that is there.
+    pub(super) fn creation(&self) -> Result<(String, There)> {
         let Body::Create(create) = &self.body else {
             return Err(Error::internal("the statement makes no table"));
         };
-        let special = create.or_replace
+        let special = (create.or_replace && create.if_not_exists)
             || create.temporary
             || create.external
             || create.location.is_some()
@@ -220,7 +243,12 @@ impl Parsed {
                 return Err(refused("CREATE TABLE with columns and a query, or neither", hint));
             }
         };
-        Ok((sql, create.if_not_exists))
+        let there = match (create.or_replace, create.if_not_exists) {
+            (true, _) => There::Replace,
+            (false, true) => There::Keep,
+            (false, false) => There::Refuse,
+        };
+        Ok((sql, there))
     }
 
     /// What it does to the table `name` at `head`.
@@ -358,6 +386,15 @@ impl Parsed {
         push(&mut sql, format_args!(" FROM {others}{target}{condition} ORDER BY 1, 2"));
         let clauses = vec![Clause::Delete];
         Lowered::Change { sql, checks: Vec::new(), clauses, named: Vec::new(), once }
+    }
+}
+
+/// Whether an expression is a value that stands there, so that it reads nothing.
+fn is_plain(value: &Expr) -> bool {
+    match value {
+        Expr::Value(_) | Expr::TypedString(_) => true,
+        Expr::Cast { expr, .. } | Expr::Nested(expr) | Expr::UnaryOp { expr, .. } => is_plain(expr),
+        _ => false,
     }
 }
 

@@ -343,7 +343,7 @@ async fn values_of_a_reader_are_values() {
 }
 
 #[tokio::test]
-async fn a_reader_changes_nothing_and_sees_the_past_by_the_same_rule() {
+async fn the_past_is_seen_by_the_same_rule() {
     let t = people(0).await;
     let again = batch(&[("id", vec![Some("1")]), ("region", vec![Some("north")])]);
     let write = Write::new(WriteMode::Replace, stream(again), "seed");
@@ -352,9 +352,77 @@ async fn a_reader_changes_nothing_and_sees_the_past_by_the_same_rule() {
     past.table(&name("t.people"), at("t/people"), Some(0)).limit(&name("t.people"), no_south());
     let past = t.lake.session(past).unwrap();
     assert_eq!(rows(&past, "select count(*) from t.people").await.unwrap(), ["8"]);
-    for sql in ["delete from t.people", "create table t.copy as select * from t.people"] {
-        assert_eq!(past.edit(sql).unwrap_err().kind(), ErrorKind::Denied, "{sql}");
+}
+
+#[tokio::test]
+async fn a_reader_changes_no_table_of_which_they_see_a_part() {
+    let t = people(0).await;
+    let before = rows(&seen_by(&t, Vec::new()).await, "select * from t.people").await.unwrap();
+    for sight in [no_south(), nothing()] {
+        let session = seen_by(&t, vec![("t.people", sight)]).await;
+        for sql in [
+            "insert into t.people (id) values (99)",
+            "update t.people set n = 0 where code like 'secret%'",
+            "delete from people p where 100 / p.n > 0",
+            "merge into t.people p using t.orders o on o.n = p.id when matched then delete",
+            "truncate table t.people",
+            "create table t.people as select 1 as id",
+            "create table if not exists t.people as select 1 as id",
+            "create or replace table \"flywheel\".t.people as select 1 as id",
+        ] {
+            let error = session.edit(sql).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Denied, "{sql}: {error:?}");
+            assert!(error.report().contains("t.people"), "{sql}: {error:?}");
+        }
     }
+    let after = rows(&seen_by(&t, Vec::new()).await, "select * from t.people").await.unwrap();
+    assert_eq!(before, after);
+}
+
+#[tokio::test]
+async fn what_a_reader_writes_is_made_of_what_they_see() {
+    let masks = vec![("email", ColumnMask::Null), ("n", ColumnMask::Constant("5".to_owned()))];
+    let condition = || vec![expression("region = 'north'", &[])];
+    let t = people(4712).await;
+    let run = async |sql: &str| {
+        let of_people = sight(condition(), masks.clone(), &["code"]);
+        let session = seen_by(&t, vec![("t.people", of_people)]).await;
+        session.edit(sql)?.run().await
+    };
+    let whole = async |sql: &str| rows(&seen_by(&t, Vec::new()).await, sql).await.unwrap();
+    for sql in [
+        "create table t.copy as select * from t.people",
+        "insert into t.copy select * from people p where p.n < 4712",
+        "insert into t.copy select id, city, region, 5, email from v.deep where n >= 0 and id in (select id from people)",
+        "update t.copy set city = (select max(p.city) from t.people p where p.id = copy.id)",
+        "merge into t.copy c using t.people p on p.id = c.id + 1000 when not matched then \
+         insert (id, region, city, n, email) values (p.id, p.region, p.city, p.n, p.email)",
+    ] {
+        run(sql).await.unwrap_or_else(|error| panic!("{sql}: {error:?}"));
+    }
+    let told = "select count(*) > 8, count(*) filter (where region <> 'north' or n <> 5 or email is not null), \
+                count(*) filter (where city is null) from t.copy";
+    assert_eq!(whole(told).await, ["true|0|0"]);
+    // Neither rows nor columns that are hidden decide anything.
+    run("create or replace table t.found as select id from t.orders").await.unwrap();
+    run("delete from t.found where exists (select 1 from t.people p where p.region = 'south')")
+        .await
+        .unwrap();
+    run("delete from t.found using t.people p where p.n = 4712").await.unwrap();
+    assert_eq!(whole("select count(*) from t.found").await, ["30"]);
+    for sql in [
+        "create table t.codes as select code from t.people",
+        "insert into t.found select n from t.people where code is not null",
+        "update t.found set id = 0 where exists (select 1 from t.people p where p.code = '1')",
+        "merge into t.found f using t.people p on p.id = f.id when matched and p.code = '1' then delete",
+    ] {
+        let failed = match run(sql).await {
+            Err(error) => error.report(),
+            Ok(edited) => panic!("{sql}: {edited:?}"),
+        };
+        assert!(!failed.contains("secret") && !failed.contains("4712"), "{sql}: {failed}");
+    }
+    assert_eq!(whole("select count(*) from t.found where id > 0").await, ["30"]);
 }
 
 /// Columns whose masks are told by a function or by SQL.

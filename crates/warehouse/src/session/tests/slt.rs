@@ -8,7 +8,7 @@ use flywheel_base::Error;
 use sqllogictest::{AsyncDB, DBOutput, DefaultColumnType, Runner};
 
 use crate::testing::{TestLake, at, batch, catalog_of, stream};
-use crate::{Lake, Session, Write, WriteMode, is_edit};
+use crate::{Definition, Lake, Session, TableName, Write, WriteMode, is_definition, is_edit};
 
 /// Where the files lie.
 pub(super) fn folder() -> PathBuf {
@@ -39,6 +39,9 @@ impl AsyncDB for Changing {
 
     async fn run(&mut self, sql: &str) -> Result<DBOutput<DefaultColumnType>, Error> {
         let session = self.0.session(catalog_of(&self.0).await)?;
+        if is_definition(sql) {
+            return self.define(&session, Definition::parse(sql)?).await;
+        }
         if !is_edit(sql) {
             return answer(&session, sql).await;
         }
@@ -47,6 +50,26 @@ impl AsyncDB for Changing {
     }
 
     async fn shutdown(&mut self) {}
+}
+
+impl Changing {
+    /// Does what is about tables alone.
+    async fn define(
+        &self,
+        session: &Session,
+        definition: Definition,
+    ) -> Result<DBOutput<DefaultColumnType>, Error> {
+        let place = |name: &TableName| at(&format!("{}/{}", name.schema, name.name));
+        match definition {
+            Definition::Alter { name, changes } => drop(session.alter(&name, &changes).await?),
+            Definition::Rename { from, to } => {
+                assert!(self.0.rename(&place(&from), &place(&to)).await?);
+            }
+            Definition::Drop { name, .. } => drop(self.0.remove(&place(&name)).await?),
+            other => panic!("{other:?} is about no table"),
+        }
+        Ok(DBOutput::StatementComplete(0))
+    }
 }
 
 async fn answer(session: &Session, sql: &str) -> Result<DBOutput<DefaultColumnType>, Error> {

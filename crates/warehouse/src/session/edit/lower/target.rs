@@ -137,7 +137,7 @@ fn once(columns: &[String]) -> Result<()> {
 }
 
 /// A name as the engine folds it.
-pub(super) fn normal(ident: &Ident) -> String {
+pub(in crate::session) fn normal(ident: &Ident) -> String {
     match ident.quote_style {
         Some(_) => ident.value.clone(),
         None => ident.value.to_lowercase(),
@@ -145,6 +145,6 @@ pub(super) fn normal(ident: &Ident) -> String {
 }
 
 /// A name that is not folded.
-pub(super) fn quoted(name: &str) -> String {
+pub(in crate::session) fn quoted(name: &str) -> String {
     Ident::with_quote('"', name).to_string()
 }
