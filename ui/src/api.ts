@@ -104,7 +104,8 @@ export interface Column { name: string; type: string; nullable?: boolean; descri
 export interface Table { columns: Column[]; rows: Cell[][]; row_count: number; truncated: boolean; elapsed_ms: number; sql?: string | null; query_id?: string; notes?: string[] }
 export interface Items<T> { items: T[]; next?: string | number | null }
 export interface User { name: string; role: string; permissions: string[] }
-export interface Session { project: string; version: string; simulated: boolean; setup_needed: boolean; demo: boolean; user: User | null; csrf: string | null }
+export interface SignIn { name: string; address: string; local: "yes" | "owner-only" }
+export interface Session { sign_in: SignIn | null; project: string; version: string; simulated: boolean; setup_needed: boolean; demo: boolean; user: User | null; csrf: string | null }
 export interface Me extends User { features: string[] }
 export interface Measure { against: string; measure: string; value: number | null; baseline: number | null; count: number | null; turn?: number; at?: string }
 export interface Lift { turn: number; decisions: number; measured: number; treated_rate: number | null; holdout_rate: number | null; lift: number | null; lower: number | null; upper: number | null; artifact?: string | null }

@@ -14,6 +14,7 @@ mod query;
 mod rule;
 mod schedule;
 mod semantic;
+mod sign_in;
 mod split;
 mod sync;
 mod unit;
@@ -90,6 +91,7 @@ pub(crate) fn check(loaded: &mut Loaded, connectors: &Connectors) -> Checked {
     check.connections();
     check.actions();
     check.openlineage();
+    check.sign_in();
     check.syncs();
     check.links();
     check.splits();

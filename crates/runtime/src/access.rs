@@ -64,16 +64,23 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// A user with a role, in the groups that the project puts them in.
+    /// A user with a role, in the groups that the project puts them in, by name or by what an identity provider said
+    /// (`provider_groups`).
     #[must_use]
-    pub fn new(project: &Project, user: Option<&str>, role: Option<&str>) -> Self {
+    pub fn new(
+        project: &Project,
+        user: Option<&str>,
+        role: Option<&str>,
+        provider_groups: &[String],
+    ) -> Self {
         let mut reader = Self {
             user: user.map(str::to_owned),
             role: role.map(str::to_owned),
             ..Self::default()
         };
         for (name, group) in &project.file.groups {
-            if !user.is_some_and(|user| group.users.iter().any(|one| one == user)) {
+            let named = user.is_some_and(|user| group.users.iter().any(|one| one == user));
+            if !named && !group.provider_groups.iter().any(|one| provider_groups.contains(one)) {
                 continue;
             }
             reader.groups.insert(name.clone());
@@ -111,10 +118,11 @@ impl Reader {
             project.file.groups.values().any(|group| group.users.iter().any(|u| u == user));
         if known_as.is_some() || grouped {
             let role = role.or_else(|| known_as.map(|user| user.role.as_str()));
-            return Ok(Self::new(project, Some(user), role));
+            let provider_groups = known_as.map(|user| user.provider_groups.as_slice());
+            return Ok(Self::new(project, Some(user), role, provider_groups.unwrap_or_default()));
         }
         if role.is_none() && Role::ALL.iter().any(|known| known.word() == text) {
-            return Ok(Self::new(project, None, Some(text)));
+            return Ok(Self::new(project, None, Some(text), &[]));
         }
         let names = known.iter().map(|user| user.name.as_str());
         let grouped = project.file.groups.values().flat_map(|group| &group.users);
@@ -608,7 +616,8 @@ pub async fn listed(workspace: &Workspace) -> Result<Vec<Listed>> {
         let open = catalog.names().filter(|name| !catalog.is_view(name)).map(ToString::to_string);
         let refused = open.filter(|relation| made.origin_of(relation, &origins).is_some());
         let decides = |user: &flywheel_state::User| {
-            let reader = Reader::new(project, Some(&user.name), Some(&user.role));
+            let reader =
+                Reader::new(project, Some(&user.name), Some(&user.role), &user.provider_groups);
             let at = rule.readers.iter().position(|readers| {
                 readers.names(reader.user.as_deref(), reader.role.as_deref(), &reader.groups)
             });

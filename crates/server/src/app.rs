@@ -22,6 +22,7 @@ use crate::feedback::Fresh;
 use crate::heavy::Heavy;
 use crate::http::recommend::{self, Decisions, Lists};
 use crate::live::Live;
+use crate::sign_in::SignIns;
 use crate::work::Queue;
 
 /// Queries that run at once; more wait.
@@ -118,6 +119,7 @@ pub struct App {
     pub(crate) stats: Stats,
     pub(crate) brake: Brake,
     pub(crate) hashing: Semaphore,
+    pub(crate) sign_ins: SignIns,
     pub(crate) nobody: String,
     pub(crate) querying: Semaphore,
     pub(crate) heavy: Heavy,
@@ -159,6 +161,7 @@ impl App {
             stats: Stats::default(),
             brake: Brake::default(),
             hashing: Semaphore::new(HASHED_AT_ONCE),
+            sign_ins: SignIns::default(),
             nobody: auth::hash_of_nobody()?,
             querying: Semaphore::new(QUERIES_AT_ONCE),
             heavy: Heavy::start()?,

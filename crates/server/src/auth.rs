@@ -53,6 +53,8 @@ const WATCHED_MAX: usize = 10_000;
 pub(crate) struct Caller {
     pub(crate) user: String,
     pub(crate) role: Role,
+    /// The groups that an identity provider says they are in.
+    provider_groups: Arc<[String]>,
     /// What a token may do at most; everything its user may, if it is a session.
     scopes: Option<Arc<[Permission]>>,
     token: Option<Arc<str>>,
@@ -70,7 +72,8 @@ pub(crate) struct Caller {
 impl Caller {
     /// On whose behalf rows are read for this caller.
     pub(crate) fn reading(&self, project: &Project) -> Reading {
-        let own = Reader::new(project, Some(&self.user), Some(self.role.word()));
+        let own =
+            Reader::new(project, Some(&self.user), Some(self.role.word()), &self.provider_groups);
         match &self.viewed {
             None => Reading::As(own),
             Some(reader) => Reading::Viewed { reader: reader.clone(), by: own },
@@ -195,10 +198,15 @@ fn unauthenticated(detail: &str) -> Problem {
 
 /// The secret of the session in the cookies.
 fn cookie(headers: &HeaderMap) -> Option<String> {
+    cookie_named(headers, COOKIE)
+}
+
+/// The value of a cookie.
+pub(crate) fn cookie_named(headers: &HeaderMap, wanted: &str) -> Option<String> {
     let lines = headers.get_all(header::COOKIE).iter().filter_map(|line| line.to_str().ok());
     let mut pairs =
         lines.flat_map(|line| line.split(';')).filter_map(|one| one.trim().split_once('='));
-    pairs.find(|(name, _)| *name == COOKIE).map(|(_, value)| value.to_owned())
+    pairs.find(|(name, _)| *name == wanted).map(|(_, value)| value.to_owned())
 }
 
 fn role_of(user: &User) -> Result<Role> {
@@ -232,6 +240,7 @@ async fn of_token(app: &Arc<App>, token: &str, look: Look) -> Result<Caller> {
     Ok(Caller {
         role: role_of(user)?,
         user: user.name.clone(),
+        provider_groups: user.provider_groups.as_slice().into(),
         scopes: Some(token.scopes.iter().filter_map(|scope| Permission::of(scope)).collect()),
         token: Some(token.name.as_str().into()),
         board: token.scopes.iter().find_map(|scope| scope.strip_prefix(LINK_SCOPE)).map(Into::into),
@@ -258,6 +267,7 @@ async fn of_session(app: &Arc<App>, secret: String, look: Look) -> Result<Caller
     Ok(Caller {
         role: role_of(user)?,
         user: user.name.clone(),
+        provider_groups: user.provider_groups.as_slice().into(),
         scopes: None,
         token: None,
         board: None,

@@ -17,6 +17,7 @@ mod runs;
 mod schedules;
 mod search;
 mod session;
+mod sign_in;
 mod sql;
 mod status;
 mod syncs;
@@ -34,6 +35,7 @@ use crate::problem::Problem;
 /// All routes.
 pub(crate) fn routes(routes: &mut Routes) {
     session::routes(routes);
+    sign_in::routes(routes);
     status::routes(routes);
     runs::routes(routes);
     schedules::routes(routes);

@@ -20,6 +20,7 @@ mod live;
 mod problem;
 mod rows;
 mod schedule;
+mod sign_in;
 mod tls;
 mod ui;
 mod wire;

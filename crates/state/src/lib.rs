@@ -64,7 +64,7 @@ pub use schedules::{
 };
 pub use splits::{SplitPhase, SplitState};
 pub use turns::{Turn, TurnStatus};
-pub use users::{ApiToken, LoginSession, User};
+pub use users::{ApiToken, Identity, LoginSession, SignedIn, User, Visit};
 
 /// How long a statement waits for another process before it gives up, in milliseconds.
 const BUSY_TIMEOUT_MS: u64 = 10_000;

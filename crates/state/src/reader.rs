@@ -140,6 +140,7 @@ mod tests {
             role: "owner".into(),
             password: None,
             disabled: false,
+            provider_groups: Vec::new(),
             created_at: now,
             last_seen_at: None,
         };

@@ -181,6 +181,13 @@ CREATE TABLE made (
 CREATE TABLE made_before (
   name TEXT PRIMARY KEY, reads TEXT NOT NULL
 ) STRICT;
+", "
+ALTER TABLE users ADD COLUMN provider_groups TEXT NOT NULL DEFAULT '[]';
+CREATE TABLE identities (
+  issuer TEXT NOT NULL, subject TEXT NOT NULL, user TEXT NOT NULL, linked_at INTEGER NOT NULL,
+  PRIMARY KEY (issuer, subject)
+) STRICT;
+CREATE INDEX identities_of_user ON identities (user);
 "];
 
 /// Brings the database to the newest layout.

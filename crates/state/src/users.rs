@@ -3,6 +3,7 @@
 //! Sessions, tokens and invitations are kept as digests: who reads the file can use none of them.
 
 use flywheel_base::{Error, ErrorKind, Result, Timestamp};
+use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::Store;
@@ -18,6 +19,8 @@ pub struct User {
     pub password: Option<String>,
     /// Whether the user may do nothing at present.
     pub disabled: bool,
+    /// The groups that an identity provider said the user is in, at the last sign-in with it.
+    pub provider_groups: Vec<String>,
     /// When the user was made.
     pub created_at: Timestamp,
     /// When the user was last seen.
@@ -60,6 +63,50 @@ pub struct ApiToken {
     pub last_used_at: Option<Timestamp>,
     /// Whether it was taken back.
     pub revoked: bool,
+}
+
+/// A user, as an identity provider knows them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// The user.
+    pub user: String,
+    /// The provider.
+    pub issuer: String,
+    /// The provider's own name for them.
+    pub subject: String,
+}
+
+/// Somebody whom an identity provider vouches for.
+#[derive(Clone, Copy, Debug)]
+pub struct Visit<'a> {
+    /// The provider.
+    pub issuer: &'a str,
+    /// The provider's own name for them, by which alone they are known again.
+    pub subject: &'a str,
+    /// The name of the user who is made at the first time.
+    pub name: &'a str,
+    /// The role's word.
+    pub role: &'a str,
+    /// The provider's groups.
+    pub groups: &'a [String],
+}
+
+/// What became of a visit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SignedIn {
+    /// They are this user.
+    As {
+        /// The user.
+        name: String,
+        /// Whether the user was made just now.
+        made: bool,
+    },
+    /// They are this user, who may do nothing.
+    Disabled(String),
+    /// They are nobody yet, and their name is that of somebody.
+    NameTaken,
+    /// There would be no owner who may log in.
+    NoOwner,
 }
 
 /// The session of `digest` and its user.
@@ -107,7 +154,7 @@ impl Store {
     /// As every method: see [`Store::open`].
     pub fn users(&self) -> Result<Vec<User>> {
         self.read("list users", |db| {
-            db.prepare_cached("SELECT name, role, password, disabled, created_at, last_seen_at FROM users ORDER BY name")?
+            db.prepare_cached(&format!("SELECT {USER} FROM users ORDER BY name"))?
                 .query_map([], user_from)?
                 .collect()
         })
@@ -153,7 +200,7 @@ impl Store {
     /// As [`Store::change_user`].
     pub fn remove_user(&self, name: &str) -> Result<()> {
         self.guarded("remove a user", name, |db| {
-            for table in ["sessions", "invitations"] {
+            for table in ["sessions", "invitations", "identities"] {
                 db.execute(&format!("DELETE FROM {table} WHERE user = ?"), [name])?;
             }
             db.execute("DELETE FROM tokens WHERE owner = ?", [name])?;
@@ -181,6 +228,102 @@ impl Store {
         }
         done?;
         if found { Ok(()) } else { Err(Error::not_found(format!("no user \"{name}\""))) }
+    }
+
+    /// Lets somebody in whom an identity provider vouches for: makes the user at the first time, and takes role and groups
+    /// from the provider at each.
+    ///
+    /// # Errors
+    /// As every method: see [`Store::open`].
+    pub fn sign_in(&self, visit: &Visit<'_>, now: Timestamp) -> Result<SignedIn> {
+        let (mut outcome, mut locked_out) = (SignedIn::NoOwner, false);
+        let done = self.write("sign somebody in", |db| {
+            let known = identity_of(db, visit.issuer, visit.subject)?;
+            let user = match known.as_deref() {
+                Some(name) => user_named(db, name)?,
+                None => None,
+            };
+            outcome = match user {
+                Some(user) if user.disabled => SignedIn::Disabled(user.name),
+                Some(user) => {
+                    db.execute(
+                        "UPDATE users SET role = ?, provider_groups = ?, last_seen_at = ? WHERE name = ?",
+                        params![visit.role, listed(visit.groups), now.micros(), user.name],
+                    )?;
+                    SignedIn::As { name: user.name, made: false }
+                }
+                // Of whoever has that name already nothing is known but the name.
+                None if user_named(db, visit.name)?.is_some() => SignedIn::NameTaken,
+                None => {
+                    insert_user(db, &User {
+                        name: visit.name.to_owned(),
+                        role: visit.role.to_owned(),
+                        password: None,
+                        disabled: false,
+                        provider_groups: visit.groups.to_vec(),
+                        created_at: now,
+                        last_seen_at: Some(now),
+                    })?;
+                    link(db, visit.issuer, visit.subject, visit.name, now)?;
+                    SignedIn::As { name: visit.name.to_owned(), made: true }
+                }
+            };
+            // A provider that takes away the last owner, or fills a server that nobody has set up, leaves nobody to mend it.
+            locked_out = matches!(outcome, SignedIn::As { .. }) && !owners_left(db)?;
+            // Nothing is kept of a change that ends in an error.
+            if locked_out { Err(rusqlite::Error::StatementChangedRows(0)) } else { Ok(()) }
+        });
+        if locked_out {
+            return Ok(SignedIn::NoOwner);
+        }
+        done?;
+        Ok(outcome)
+    }
+
+    /// Ends the sessions of whom a provider vouches for but who has no role any more, and forgets their groups; the user's
+    /// name, if there is one.
+    ///
+    /// # Errors
+    /// As every method: see [`Store::open`].
+    pub fn turn_away(&self, issuer: &str, subject: &str) -> Result<Option<String>> {
+        self.write("turn somebody away", |db| {
+            let name = identity_of(db, issuer, subject)?;
+            if let Some(name) = &name {
+                db.execute("DELETE FROM sessions WHERE user = ?", [name])?;
+                db.execute("UPDATE users SET provider_groups = '[]' WHERE name = ?", [name])?;
+            }
+            Ok(name)
+        })
+    }
+
+    /// Says that whom a provider knows as `subject` is the user `name`; false if that is somebody else already.
+    ///
+    /// # Errors
+    /// As every method: see [`Store::open`].
+    pub fn link_identity(
+        &self,
+        (issuer, subject): (&str, &str),
+        name: &str,
+        now: Timestamp,
+    ) -> Result<bool> {
+        self.write("link a user with an identity", |db| match identity_of(db, issuer, subject)? {
+            Some(known) => Ok(known == name),
+            None => link(db, issuer, subject, name, now).map(|()| true),
+        })
+    }
+
+    /// Who the users are at identity providers: user, issuer and subject, by user.
+    ///
+    /// # Errors
+    /// As every method: see [`Store::open`].
+    pub fn identities(&self) -> Result<Vec<Identity>> {
+        self.read("list identities", |db| {
+            db.prepare_cached("SELECT user, issuer, subject FROM identities ORDER BY 1, 2, 3")?
+                .query_map([], |row| {
+                    Ok(Identity { user: row.get(0)?, issuer: row.get(1)?, subject: row.get(2)? })
+                })?
+                .collect()
+        })
     }
 
     /// Sets a user's password, and ends all sessions of that user but `keep`.
@@ -247,6 +390,7 @@ impl Store {
                         role: OWNER.to_owned(),
                         password: Some(hash.to_owned()),
                         disabled: false,
+                        provider_groups: Vec::new(),
                         created_at: now,
                         last_seen_at: Some(now),
                     };
@@ -375,17 +519,40 @@ impl Store {
     }
 }
 
+const USER: &str = "name, role, password, disabled, provider_groups, created_at, last_seen_at";
+
 const TOKEN: &str =
     "id, digest, name, owner, scopes, created_at, expires_at, last_used_at, revoked";
 
+fn identity_of(db: &Connection, issuer: &str, subject: &str) -> rusqlite::Result<Option<String>> {
+    db.prepare_cached("SELECT user FROM identities WHERE issuer = ? AND subject = ?")?
+        .query_row([issuer, subject], |row| row.get(0))
+        .optional()
+}
+
+fn link(
+    db: &Connection,
+    issuer: &str,
+    subject: &str,
+    user: &str,
+    now: Timestamp,
+) -> rusqlite::Result<()> {
+    db.execute(
+        "INSERT INTO identities VALUES (?, ?, ?, ?)",
+        params![issuer, subject, user, now.micros()],
+    )
+    .map(|_| ())
+}
+
 fn insert_user(db: &Connection, user: &User) -> rusqlite::Result<usize> {
     db.execute(
-        "INSERT OR IGNORE INTO users (name, role, password, disabled, created_at, last_seen_at) VALUES (?,?,?,?,?,?)",
+        &format!("INSERT OR IGNORE INTO users ({USER}) VALUES (?,?,?,?,?,?,?)"),
         params![
             user.name,
             user.role,
             user.password,
             user.disabled,
+            listed(&user.provider_groups),
             user.created_at.micros(),
             user.last_seen_at.map(Timestamp::micros)
         ],
@@ -393,15 +560,25 @@ fn insert_user(db: &Connection, user: &User) -> rusqlite::Result<usize> {
 }
 
 fn user_named(db: &Connection, name: &str) -> rusqlite::Result<Option<User>> {
-    db.prepare_cached(
-        "SELECT name, role, password, disabled, created_at, last_seen_at FROM users WHERE name = ?",
-    )?
-    .query_row([name], user_from)
-    .optional()
+    db.prepare_cached(&format!("SELECT {USER} FROM users WHERE name = ?"))?
+        .query_row([name], user_from)
+        .optional()
 }
 
 fn moment(row: &Row<'_>, index: usize) -> rusqlite::Result<Timestamp> {
     row.get(index).map(Timestamp::from_micros)
+}
+
+/// Texts as a column keeps them.
+fn listed(texts: &[String]) -> String {
+    serde_json::Value::from(texts).to_string()
+}
+
+fn list_from(row: &Row<'_>, index: usize) -> rusqlite::Result<Vec<String>> {
+    let text: String = row.get(index)?;
+    serde_json::from_str(&text).map_err(|error| {
+        rusqlite::Error::FromSqlConversionFailure(index, Type::Text, Box::new(error))
+    })
 }
 
 fn user_from(row: &Row<'_>) -> rusqlite::Result<User> {
@@ -410,8 +587,9 @@ fn user_from(row: &Row<'_>) -> rusqlite::Result<User> {
         role: row.get(1)?,
         password: row.get(2)?,
         disabled: row.get(3)?,
-        created_at: moment(row, 4)?,
-        last_seen_at: row.get::<_, Option<i64>>(5)?.map(Timestamp::from_micros),
+        provider_groups: list_from(row, 4)?,
+        created_at: moment(row, 5)?,
+        last_seen_at: row.get::<_, Option<i64>>(6)?.map(Timestamp::from_micros),
     })
 }
 
@@ -438,4 +616,80 @@ fn token_from(row: &Row<'_>) -> rusqlite::Result<ApiToken> {
         last_used_at: row.get::<_, Option<i64>>(7)?.map(Timestamp::from_micros),
         revoked: row.get(8)?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Signs `subject` in as `role`, with the name `name`.
+    fn sign_in(store: &Store, subject: &str, name: &str, role: &str) -> SignedIn {
+        let groups = [format!("{role}s")];
+        let visit = Visit { issuer: "https://id", subject, name, role, groups: &groups };
+        store.sign_in(&visit, Timestamp::from_micros(5)).unwrap()
+    }
+
+    #[test]
+    fn somebody_is_known_by_the_subject_and_never_by_the_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&folder.path().join("meta.db")).unwrap();
+        let now = Timestamp::from_micros(1);
+        // Nobody but an owner comes before the owner, and nothing is kept of who tried.
+        assert_eq!(sign_in(&store, "1", "lin", "viewer"), SignedIn::NoOwner);
+        assert!(store.users().unwrap().is_empty() && store.identities().unwrap().is_empty());
+        store.invite("d", None, Timestamp::from_micros(9)).unwrap();
+        store.accept("d", "ada", "hash", now).unwrap().unwrap();
+
+        let (lin, made) = ("lin".to_owned(), true);
+        assert_eq!(sign_in(&store, "1", "lin", "viewer"), SignedIn::As { name: lin, made });
+        let (lin, made) = ("lin".to_owned(), false);
+        assert_eq!(sign_in(&store, "1", "renamed", "engineer"), SignedIn::As { name: lin, made });
+        let user = store.user("lin").unwrap().unwrap();
+        assert_eq!(
+            (user.role.as_str(), user.provider_groups),
+            ("engineer", vec!["engineers".to_owned()])
+        );
+        assert_eq!(sign_in(&store, "2", "lin", "owner"), SignedIn::NameTaken);
+        assert_eq!(sign_in(&store, "2", "ada", "viewer"), SignedIn::NameTaken);
+        assert_eq!(store.user("ada").unwrap().unwrap().role, "owner");
+
+        // Who is disabled stays so, whatever the provider says.
+        store.change_user("lin", "viewer", true).unwrap();
+        assert_eq!(sign_in(&store, "1", "lin", "owner"), SignedIn::Disabled("lin".to_owned()));
+        let user = store.user("lin").unwrap().unwrap();
+        assert!(user.disabled && user.role == "viewer");
+
+        // An admin says who is who; the last owner stays one.
+        assert!(store.link_identity(("https://id", "2"), "ada", now).unwrap());
+        assert!(!store.link_identity(("https://id", "2"), "lin", now).unwrap());
+        assert_eq!(sign_in(&store, "2", "x", "viewer"), SignedIn::NoOwner);
+        assert_eq!(store.user("ada").unwrap().unwrap().role, "owner");
+
+        store.remove_user("lin").unwrap();
+        let left: Vec<String> =
+            store.identities().unwrap().into_iter().map(|one| one.user).collect();
+        assert_eq!(left, ["ada"]);
+    }
+
+    #[test]
+    fn who_has_no_role_any_more_has_no_session_and_no_groups() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&folder.path().join("meta.db")).unwrap();
+        sign_in(&store, "1", "lin", "owner");
+        let at = Timestamp::from_micros;
+        let session = LoginSession {
+            digest: "s".to_owned(),
+            user: "lin".to_owned(),
+            created_at: at(1),
+            seen_at: at(1),
+            expires_at: at(9),
+        };
+        store.begin_session(&session).unwrap();
+        let reader = store.reader().unwrap();
+        assert!(reader.session("s").unwrap().is_some());
+        assert_eq!(store.turn_away("https://id", "1").unwrap().as_deref(), Some("lin"));
+        assert!(reader.session("s").unwrap().is_none());
+        assert!(store.user("lin").unwrap().unwrap().provider_groups.is_empty());
+        assert_eq!(store.turn_away("https://id", "2").unwrap(), None);
+    }
 }

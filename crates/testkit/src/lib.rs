@@ -5,11 +5,13 @@
 //! database of its own in it. A server that cannot be started panics with what to install.
 #![expect(clippy::panic, reason = "test code: a test without its server has to fail loudly")]
 
+mod identity;
 mod kafka;
 mod mariadb;
 mod postgres;
 mod process;
 
+pub use identity::{Bend, CLIENT_ID, CLIENT_SECRET, IdentityProvider};
 pub use kafka::Kafka;
 pub use mariadb::MariaDb;
 pub use postgres::{Certificate, Postgres};

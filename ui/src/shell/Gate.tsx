@@ -29,7 +29,7 @@ function Frame({ title, text, project, children, corner }: { title: string; text
 /** The least length of a password; the server asks for the same. */
 const PASSWORD_MIN = 10;
 
-function Fields({ go, busy, error, fresh, submit }: { go: string; busy: boolean; error: unknown; fresh?: boolean; submit: (asked: Asked) => void }) {
+function Fields({ go, busy, error, fresh, second, submit }: { go: string; busy: boolean; error: unknown; fresh?: boolean; second?: boolean; submit: (asked: Asked) => void }) {
   const { t } = useWords();
   const [asked, setAsked] = useState<Asked>({ name: "", password: "" });
   const [tried, setTried] = useState(false);
@@ -48,7 +48,7 @@ function Fields({ go, busy, error, fresh, submit }: { go: string; busy: boolean;
       <label className="field gate-field">
         <span>{t(`login.${name}`)}</span>
         <input
-          id={name} name={name} type={kind} autoComplete={complete} autoFocus={name === "name"} maxLength={1000} value={asked[name]} aria-invalid={mistake !== null} aria-describedby={mistake || hint ? `${name}-says` : undefined}
+          id={name} name={name} type={kind} autoComplete={complete} autoFocus={name === "name" && !second} maxLength={1000} value={asked[name]} aria-invalid={mistake !== null} aria-describedby={mistake || hint ? `${name}-says` : undefined}
           onChange={(event) => setAsked({ ...asked, [name]: event.target.value })}
         />
         {(mistake ?? hint) && <small id={`${name}-says`} className={mistake ? "bad" : undefined} role={mistake ? "alert" : undefined}>{mistake ?? hint}</small>}
@@ -60,7 +60,7 @@ function Fields({ go, busy, error, fresh, submit }: { go: string; busy: boolean;
       {field("name", "text", "username")}
       {field("password", "password", fresh ? "new-password" : "current-password", fresh ? t("setup.short") : undefined)}
       {Boolean(error) && <Trouble error={error} />}
-      <Button type="primary" htmlType="submit" size="large" block loading={busy}>{go}</Button>
+      <Button type={second ? "default" : "primary"} htmlType="submit" size="large" block loading={busy}>{go}</Button>
     </form>
   );
 }
@@ -72,12 +72,27 @@ const begin = ({ csrf }: Begun) => {
 
 const Note = ({ text }: { text: string }) => <p className="gate-note"><Icon name="info" /><span><Rich text={text} /></span></p>;
 
+/** Why the identity provider's way ended here, as the server says it in the address. */
+const REFUSED = ["expired", "provider", "no-role", "disabled", "name-taken", "bad-name", "no-owner", "unavailable", "failed"] as const;
+
 function Login({ session, corner }: { session: Session; corner: ReactNode }) {
   const { t } = useWords();
+  const place = useLocation();
   const login = useDo<Begun, Asked>((asked) => ["POST", "/v1/login", asked], begin);
+  const offered = session.sign_in;
+  const [byPassword, setByPassword] = useState(!offered || offered.local === "yes");
+  const search = new URLSearchParams(place.search);
+  const refused = REFUSED.find((word) => word === search.get("sign_in"));
+  search.delete("sign_in");
+  const rest = search.toString();
+  const here = `${place.pathname}${rest ? `?${rest}` : ""}${place.hash}`;
   return (
     <Frame title={t("login.title")} project={session.project} corner={corner}>
-      {session.setup_needed ? <Note text={t("login.setup")} /> : <Fields go={t("login.go")} busy={login.isPending} error={login.error} submit={login.mutate} />}
+      {refused && <p className="gate-note" role="alert"><Icon name="info" /><span><Rich text={t(`signin.${refused}`, { name: offered?.name ?? "" })} /></span></p>}
+      {session.setup_needed && <Note text={t("login.setup")} />}
+      {offered && <Button type="primary" size="large" block className="gate-provider" href={`${offered.address}?return_to=${encodeURIComponent(here)}`}>{t("signin.go", { name: offered.name })}</Button>}
+      {offered && !session.setup_needed && (byPassword ? <p className="gate-or quiet">{t("signin.or")}</p> : <Button type="link" block onClick={() => setByPassword(true)}>{t("signin.owner")}</Button>)}
+      {!session.setup_needed && byPassword && <Fields go={t("login.go")} second={Boolean(offered)} busy={login.isPending} error={login.error} submit={login.mutate} />}
     </Frame>
   );
 }

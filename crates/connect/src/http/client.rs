@@ -139,7 +139,7 @@ impl Call {
     }
 
     /// Gives it a user name and password of its own.
-    pub(super) fn basic(mut self, name: &str, password: &str) -> Self {
+    pub(crate) fn basic(mut self, name: &str, password: &str) -> Self {
         self.basic = Some((name.to_owned(), Secret::new(password)));
         self
     }
@@ -573,7 +573,7 @@ fn header_map(declared: &BTreeMap<String, Secret>) -> Result<HeaderMap> {
 ///
 /// # Errors
 /// Never in practice: the URL it is made with is a constant.
-pub(super) fn form(fields: &[(&str, &str)]) -> Result<String> {
+pub(crate) fn form(fields: &[(&str, &str)]) -> Result<String> {
     let mut url = Url::parse("http://form/")
         .map_err(|error| Error::internal("a form cannot be written").caused_by(error))?;
     url.query_pairs_mut().extend_pairs(fields);

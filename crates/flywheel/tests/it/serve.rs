@@ -1,5 +1,7 @@
 //! The server, asked without a socket: who may do what, and what wrong requests are told.
 
+mod sign_in;
+
 use std::sync::Arc;
 use std::task::Poll;
 

@@ -97,7 +97,8 @@ impl Check<'_> {
         self.secrets(file, None, options);
     }
 
-    fn secrets(&mut self, file: &SourceFile, name: Option<(&str, Span)>, node: &Node) {
+    /// Refuses references that are wrong, and secrets that stand in the file themselves.
+    pub(super) fn secrets(&mut self, file: &SourceFile, name: Option<(&str, Span)>, node: &Node) {
         match &node.value {
             Value::Map(entries) => {
                 for (key, value) in entries {

@@ -3,6 +3,7 @@
 mod catalogue;
 mod groups;
 mod openlineage;
+mod sign_in;
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
@@ -15,6 +16,7 @@ use super::quantity::Size;
 pub use catalogue::{AssetSettings, Catalogue, Prices};
 pub use groups::{Attribute, AttributeValue, Group};
 pub use openlineage::OpenLineage;
+pub use sign_in::{CALLBACK_PATH, LocalSignIn, RoleOfOthers, SignIn, SignInRoles};
 
 /// The project file, `flywheel.yaml`: its presence makes a folder a project.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
@@ -56,6 +58,9 @@ pub struct ProjectFile {
     /// Groups of users, whom rules in `access/` tell apart.
     #[serde(default)]
     pub groups: BTreeMap<String, Group>,
+    /// Signing in with the company's identity provider.
+    #[serde(default)]
+    pub sign_in: Option<SignIn>,
     /// Defaults for models by folder, dbt's `models:` block: `staging: {materialized: view}`.
     #[serde(default)]
     pub models: BTreeMap<String, ModelDefaults>,
@@ -93,6 +98,7 @@ impl ProjectFile {
             catalogue: Catalogue::default(),
             openlineage: None,
             groups: BTreeMap::new(),
+            sign_in: None,
             models: BTreeMap::new(),
         }
     }

@@ -13,8 +13,9 @@ use crate::Access;
 const FILES: &[(&str, &str)] = &[
     (
         "flywheel.yaml",
-        "name: t\ngroups:\n  north: {users: [anna, ben], attributes: {region: north, level: 3}}\n  \
-         all: {users: [ben], attributes: {region: [north, south]}}\n",
+        "name: t\ngroups:\n  north: {users: [anna, ben], provider_groups: [Sales North], attributes: {region: north, level: 3}}\n  \
+         all: {users: [ben], attributes: {region: [north, south]}}\nsign_in: {name: Acme, issuer: \"https://id.example.com\", \
+         client_id: f, address: \"https://f.example.com\", roles: {default: viewer}}\n",
     ),
     ("connections/files.yaml", "connection: files\ntype: csv\noptions: {folder: data}\n"),
     (
@@ -89,6 +90,15 @@ async fn readers_are_found_by_name_and_have_what_their_groups_say() {
     assert_eq!(ben.values()["level"], [json!(3)]);
     assert_eq!(ben.values()["user"], [json!("ben")]);
     assert_eq!(Reader::named(&workspace, "analyst").unwrap().values()["user"], Vec::<Value>::new());
+    // Who comes from an identity provider is in the groups that name one of its own.
+    let came = |groups: &[&str]| {
+        let groups: Vec<String> = groups.iter().map(|group| (*group).to_owned()).collect();
+        Reader::new(&workspace.project, Some("lin"), Some("analyst"), &groups)
+    };
+    let lin = came(&["Sales North", "else"]);
+    assert_eq!(lin.groups.iter().map(String::as_str).collect::<Vec<_>>(), ["north"]);
+    assert_eq!(lin.attributes["region"], [json!("north")]);
+    assert!(came(&["north", "sales north"]).groups.is_empty(), "the provider's own words count");
     for (text, hint) in [("anne", "anna"), ("anna/analist", "analyst"), ("analyts", "analyst")] {
         let error = Reader::named(&workspace, text).unwrap_err();
         assert!(error.hint_text().unwrap().contains(hint), "{text}: {error:?}");

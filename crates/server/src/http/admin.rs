@@ -19,6 +19,7 @@ use crate::auth::{self, Caller};
 use crate::gate::{Access, Permission, Routes};
 use crate::input::{Asked, Input, Place, counted};
 use crate::problem::{Problem, Result};
+use crate::sign_in;
 
 pub(super) fn routes(routes: &mut Routes) {
     let (administer, audit) =
@@ -41,6 +42,12 @@ pub(super) fn routes(routes: &mut Routes) {
         administer,
         "Makes a link to choose a new password",
         reset,
+    );
+    routes.post::<NewIdentity, _, _>(
+        "/v1/users/{user}/identity",
+        administer,
+        "Says who a user is at the identity provider",
+        link_identity,
     );
     routes.delete("/v1/users/{user}", administer, "Removes a user", remove_user);
     routes.get(
@@ -69,8 +76,56 @@ fn shown(user: &User) -> Value {
 }
 
 async fn users(State(app): State<Arc<App>>) -> Result<Response> {
-    let all = app.blocking(|app| app.workspace().store.users()).await?;
-    items(&all.iter().map(shown).collect::<Vec<_>>())
+    let found = app.blocking(|app| {
+        let store = &app.workspace().store;
+        Ok((store.users()?, store.identities()?))
+    });
+    let (all, identities) = found.await?;
+    let shown = all.iter().map(|user| {
+        let mut answer = shown(user);
+        let own = identities.iter().filter(|one| one.user == user.name);
+        let own: Vec<Value> =
+            own.map(|one| json!({"issuer": one.issuer, "subject": one.subject})).collect();
+        if let Value::Object(answer) = &mut answer {
+            answer.insert("identities".to_owned(), json!(own));
+        }
+        answer
+    });
+    items(&shown.collect::<Vec<_>>())
+}
+
+/// Who a user is at the identity provider.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct NewIdentity {
+    /// The provider's own name for them, the claim `sub`; the audit log has it of who was refused.
+    subject: String,
+}
+
+async fn link_identity(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    place: Place,
+    Input(input): Input<NewIdentity>,
+) -> Result<Response> {
+    let user = named(&app, &caller, place.at(0)).await?;
+    let Some(declared) = app.workspace().project.file.sign_in.clone() else {
+        return Err(sign_in::none());
+    };
+    if input.subject.is_empty() {
+        return Err(Problem::invalid("the subject is empty"));
+    }
+    let now = app.machine_now();
+    let linked = app.blocking(move |app| {
+        let identity = (declared.issuer.as_str(), input.subject.as_str());
+        app.workspace().store.link_identity(identity, &user.name, now)
+    });
+    if !linked.await? {
+        let detail = "whom the provider knows by that is another user here already";
+        return Err(Problem::new(StatusCode::CONFLICT, "conflict", detail)
+            .hint("GET /v1/users shows who; remove that user first."));
+    }
+    Ok(done())
 }
 
 fn role(word: &str) -> Result<Role> {
@@ -124,6 +179,7 @@ async fn add_user(
         role: role.word().to_owned(),
         password: None,
         disabled: false,
+        provider_groups: Vec::new(),
         created_at: app.machine_now(),
         last_seen_at: None,
     };
@@ -237,7 +293,7 @@ async fn add_token(
 ) -> Result<Response> {
     if caller.session.is_none() {
         return Err(Problem::new(StatusCode::FORBIDDEN, "denied", "a token makes no tokens")
-            .hint("Log in with name and password."));
+            .hint("Log in first."));
     }
     auth::check_name(&input.name)?;
     if input.scopes.is_empty() {

@@ -6,6 +6,7 @@ use axum::Extension;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use flywheel_project::resource::project_file::LocalSignIn;
 use flywheel_project::resource::rule::Role;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -17,6 +18,7 @@ use crate::auth::{self, Caller};
 use crate::gate::{Access, Allows as _, Noted, Routes};
 use crate::input::Input;
 use crate::problem::{Problem, Result};
+use crate::sign_in;
 use crate::wire::Peer;
 
 pub(super) fn routes(routes: &mut Routes) {
@@ -48,7 +50,12 @@ async fn session(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<Resp
     let caller = auth::caller(&app, &headers).await.ok();
     let workspace = app.workspace();
     let users = app.blocking(|app| app.workspace().store.users()).await?;
+    let sign_in = workspace.project.file.sign_in.as_ref();
+    let sign_in = sign_in.map(|declared| {
+        json!({"name": declared.name, "address": sign_in::start(declared), "local": declared.local.word()})
+    });
     json_of(&json!({
+        "sign_in": sign_in,
         "project": workspace.project.file.name, "version": env!("CARGO_PKG_VERSION"),
         "simulated": workspace.project.file.simulated, "demo": app.demo, "setup_needed": users.is_empty(),
         "csrf": caller.as_ref().filter(|caller| caller.session.is_some()).and_then(|_| auth::csrf(&headers)),
@@ -77,6 +84,13 @@ async fn setup(
     auth::check_password(&input.password)?;
     let address = peer.map(|Extension(Peer(peer))| peer.ip());
     app.brake.check(&input.name, address)?;
+    // The link of the first owner is for a name that nobody has.
+    let asked = input.name.clone();
+    let invited = app.blocking(move |app| app.workspace().store.user(&asked)).await?;
+    if invited.is_some_and(|user| check_local(&app, &user.role).is_err()) {
+        app.brake.failed(&input.name, address);
+        return Err(no_link(&app));
+    }
     let hash = auth::hash(&app, input.password).await?;
     let (key, name, now) =
         (auth::invitation_digest(&input.token), input.name.clone(), app.machine_now());
@@ -84,12 +98,7 @@ async fn setup(
         app.blocking(move |app| app.workspace().store.accept(&key, &name, &hash, now)).await?;
     let Some(user) = user else {
         app.brake.failed(&input.name, address);
-        return Err(Problem::new(
-            StatusCode::FORBIDDEN,
-            "denied",
-            "the set-up link is unknown, used, too old or for another name",
-        )
-        .hint("An owner or admin can make another one; without any user, start the server again for a new link."));
+        return Err(no_link(&app));
     };
     let detail = json!({"role": user.role});
     app.audit(user.name.clone(), "setup".to_owned(), user.name.clone(), detail).await?;
@@ -120,6 +129,11 @@ async fn login(
     let right = auth::verify(&app, (&input.name, address), input.password, hash).await?;
     match user.filter(|_| right) {
         Some(user) => {
+            if let Err(problem) = check_local(&app, &user.role) {
+                let (name, detail) = (user.name, json!({"reason": "owner-only"}));
+                app.audit(name.clone(), "login refused".to_owned(), name, detail).await?;
+                return Err(problem);
+            }
             app.audit(user.name.clone(), "login".to_owned(), user.name.clone(), Value::Null)
                 .await?;
             begin(&app, &user.name, &user.role, StatusCode::OK).await
@@ -136,6 +150,37 @@ async fn login(
             .hint("An owner or admin can make a link for a new password."))
         }
     }
+}
+
+/// The problem of a set-up link that does nothing: one for all reasons, so that nobody learns which names exist.
+fn no_link(app: &App) -> Problem {
+    let detail = "the set-up link is unknown, used, too old or for another name";
+    let hint = "An owner or admin can make another one; without any user, start the server again for a new link.";
+    let workspace = app.workspace();
+    let only = workspace.project.file.sign_in.as_ref();
+    let only = only.filter(|declared| declared.local == LocalSignIn::OwnerOnly);
+    let hint = match only {
+        Some(declared) => {
+            format!(
+                "{hint} Only owners have passwords here; others sign in with {}.",
+                declared.name
+            )
+        }
+        None => hint.to_owned(),
+    };
+    Problem::new(StatusCode::FORBIDDEN, "denied", detail).hint(hint)
+}
+
+/// Refuses a password where only owners have one.
+fn check_local(app: &App, role: &str) -> Result<()> {
+    let workspace = app.workspace();
+    let Some(declared) = &workspace.project.file.sign_in else { return Ok(()) };
+    if declared.local == LocalSignIn::Yes || role == Role::Owner.word() {
+        return Ok(());
+    }
+    let detail = format!("everybody but owners signs in with {}", declared.name);
+    Err(Problem::new(StatusCode::FORBIDDEN, "denied", detail)
+        .hint("So says `sign_in.local: owner-only` in flywheel.yaml."))
 }
 
 async fn begin(app: &Arc<App>, name: &str, role: &str, status: StatusCode) -> Result<Response> {

@@ -16,6 +16,9 @@ pub struct Group {
     /// Its members, by their names in the server.
     #[serde(default)]
     pub users: Vec<String>,
+    /// Groups of the identity provider of `sign_in` whose people are members, too, from their next sign-in on.
+    #[serde(default)]
+    pub provider_groups: Vec<String>,
     /// What is true of each member: `region: north`, or several values in a list. A rule takes it as
     /// `$region`. A user in several groups has the values of all of them.
     #[serde(default)]
