@@ -43,7 +43,6 @@ select greatest(v, state), least(v, 'm'), v is distinct from state, v between 'a
 select string_to_array(v, ' ')[2] from raw.texts where id < 500;
 select v from (select v, id from raw.texts limit 30 offset 5) where v is not null;
 select state from raw.texts where v > '0000000000000000000000000000000000005000' and v <= 'a';
-select date '2024-01-01' + cast(length(state) as int) from raw.texts limit 5;
 -- plain
 select distinct arrow_typeof(v) from raw.texts;
 -- plain

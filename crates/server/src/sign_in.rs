@@ -284,7 +284,7 @@ pub(crate) async fn end(
     };
     let entered = match person {
         Ok(person) => entered(app, declared, &person).await,
-        Err((refused, error)) => Err((refused, json!({"error": error.message()}), error)),
+        Err((refused, error)) => Err((refused, json!({}), error)),
     };
     match entered {
         Ok((user, detail)) => {
@@ -296,6 +296,7 @@ pub(crate) async fn end(
             if let Value::Object(detail) = &mut detail {
                 detail.insert("provider".to_owned(), json!(declared.name));
                 detail.insert("reason".to_owned(), json!(refused.word()));
+                detail.insert("error".to_owned(), json!(error.message()));
             }
             audit(app, ("nobody".to_owned(), "login refused"), "", detail).await?;
             Err(refused)

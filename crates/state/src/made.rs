@@ -57,7 +57,7 @@ impl Store {
     /// # Errors
     /// As every method: see [`Store::open`]; [`flywheel_base::ErrorKind::Corrupt`] if a row is damaged.
     pub fn made(&self) -> Result<Vec<Made>> {
-        let rows = self.read("list what statements made", |db| all(db))?;
+        let rows = self.read("list what statements made", all)?;
         rows.into_iter().map(Stored::read).collect()
     }
 

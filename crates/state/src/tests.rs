@@ -430,7 +430,7 @@ fn what_statements_made_is_kept_renamed_and_forgotten() {
     for one in [&table, &schema, &view] {
         store.make(one).unwrap();
     }
-    assert_eq!(store.made().unwrap(), [schema.clone(), table.clone(), view]);
+    assert_eq!(store.made().unwrap(), [schema.clone(), table, view]);
     store.rename_made("a.t", "b.u").unwrap();
     // It is made of what had the name before, and so is what reads it.
     let renamed = made("b.u", MadeKind::Table, &["a.t", "raw.\"x\", y", "raw.z"]);

@@ -383,7 +383,8 @@ async fn queries_have_types_limits_and_clear_errors() {
     let asked = sql("select id, zip, day from raw.orders order by zip");
     let answer = served.post(&owner, "/v1/sql", &asked).await;
     let table = answer.json();
-    assert_eq!(table["columns"][0], json!({"name": "id", "type": "integer"}));
+    let id = json!({"name": "id", "type": "integer", "arrow_type": "Int64"});
+    assert_eq!(table["columns"][0], id);
     // Beyond 2^53 a number would not arrive as it left.
     assert_eq!(table["rows"][0], json!(["9007199254740993", "00123", "2024-05-01"]));
     let body = json!({"sql": "select id from raw.orders", "limit": 1});

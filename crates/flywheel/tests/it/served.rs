@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::process::{Child, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -127,16 +129,21 @@ fn what_was_acknowledged_is_there_once_after_the_server_is_killed() {
     house.ok(&["status"]);
 
     let address = server.address.clone();
+    let taken = Arc::new(AtomicUsize::new(0));
     let senders: Vec<_> = (0..4)
         .map(|sender| {
             let (address, bearer) = (address.clone(), bearer.clone());
+            let taken = Arc::clone(&taken);
             std::thread::spawn(move || {
                 let mut acknowledged = Vec::new();
                 for n in 0..100_000 {
                     let id = format!("{sender}-{n}");
                     let body = json!({"id": id}).to_string();
                     match ask(&address, &bearer, "POST", "/v1/events", &body) {
-                        Some((200, ..)) => acknowledged.push(id),
+                        Some((200, ..)) => {
+                            acknowledged.push(id);
+                            taken.fetch_add(1, Ordering::Relaxed);
+                        }
                         _ => break,
                     }
                 }
@@ -145,17 +152,8 @@ fn what_was_acknowledged_is_there_once_after_the_server_is_killed() {
         })
         .collect();
     // Some of them are under way when the power goes.
-    let busy = |house: &House| {
-        std::fs::read_dir(house.dir().join(".flywheel/journal/events")).is_ok_and(|files| {
-            files
-                .flatten()
-                .filter_map(|file| file.metadata().ok())
-                .map(|file| file.len())
-                .sum::<u64>()
-                > 20_000
-        })
-    };
-    while !busy(&house) {
+    while taken.load(Ordering::Relaxed) < 200 {
+        assert!(!senders.iter().all(|sender| sender.is_finished()), "no event is acknowledged");
         std::thread::yield_now();
     }
     server.kill();

@@ -1,6 +1,7 @@
 //! A build on its way: what each name means by now, what failed, and what readers will see.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::iter;
 use std::time::{Duration, Instant};
 
 use flywheel_base::{Error, Result};
@@ -161,17 +162,25 @@ impl<'a> Progress<'a> {
         self.plan.models.get(name).is_some_and(|model| names::is_ephemeral(model))
     }
 
-    /// Puts every landed table that is declared or read on the shelf, at its newest version. Those that
-    /// nobody reads are there so that a query that reads one undeclared is told so.
+    /// Puts every landed table that is declared or read on the shelf, at its newest version, and every view of a
+    /// person's statement that is, with what it reads. Those that nobody reads are there so that a query that reads one
+    /// undeclared is told so.
     async fn look_up_heads(&mut self) -> Result<()> {
         let of_models = self.plan.reads.values().flatten();
         let checks = self.plan.checks.iter();
         let of_tests = checks.flat_map(|(subject, checks)| {
             subject.iter().chain(checks.iter().flat_map(|check| check.blames.union(&check.reads)))
         });
-        let names: BTreeSet<&String> = of_models
-            .chain(of_tests)
-            .chain(self.world.project.sources.keys())
+        let made = self.world.store.made()?.into_iter();
+        let views: BTreeMap<String, (String, BTreeSet<String>)> =
+            made.filter_map(|made| Some((made.name, (made.sql?, made.reads)))).collect();
+        let read = of_models.chain(of_tests).chain(self.world.project.sources.keys());
+        // What is kept of a view is all that it reads, at whatever remove.
+        let names: BTreeSet<&String> = read
+            .flat_map(|name| {
+                let behind = views.get(name).into_iter().flat_map(|(_, reads)| reads);
+                iter::once(name).chain(behind)
+            })
             .filter(|name| !self.plan.models.contains_key(*name))
             .collect();
         let lake = self.world.lake;
@@ -191,7 +200,11 @@ impl<'a> Progress<'a> {
         let lookups = stream::iter(lookups).buffered(LOOKUPS_AT_ONCE);
         let found: Vec<Named> = lookups.try_collect().await?;
         for (name, item) in found {
-            self.shelf.put(&name, item);
+            let view = || {
+                let (sql, reads) = views.get(&name)?.clone();
+                Some(Item::View { fingerprint: inputs::of([&sql]), sql, reads })
+            };
+            self.shelf.put(&name, item.or_else(view));
         }
         Ok(())
     }

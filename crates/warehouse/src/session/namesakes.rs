@@ -4,7 +4,9 @@
 //! limit what further ones must be. The engine hands such conditions down the plan to the scans, which leave out files
 //! and groups of rows. On the way (DataFusion 55.2, `FilterRemapper`) it looks a column up by its name and takes the
 //! first one. Below a join of tables that both have an `id`, the condition on one was handed to the other: rows got
-//! lost. So the rule does not run on a plan in which such a column has a namesake beside it.
+//! lost. So the rule does not run on a plan in which a column that a condition may be about has a namesake somewhere
+//! on the way down. Where the namesake is on the other side of the join that the condition comes from, as in
+//! `on t.id = s.id` of two tables, they do not meet.
 
 use std::any::Any;
 use std::collections::HashSet;
@@ -25,6 +27,9 @@ use datafusion::physical_plan::sorts::sort::SortExec;
 /// The engine's rule that hands down conditions that arise while a query runs.
 pub(crate) const HANDS_DOWN: &str = "FilterPushdown(Post)";
 
+/// How the names of nodes that join end.
+const JOIN: &str = "JoinExec";
+
 /// The engine's rule, where names tell columns apart.
 #[derive(Debug)]
 pub(crate) struct WhereNamesTell(pub(crate) Arc<dyn PhysicalOptimizerRule + Send + Sync>);
@@ -35,11 +40,9 @@ impl PhysicalOptimizerRule for WhereNamesTell {
         plan: Arc<dyn ExecutionPlan>,
         config: &ConfigOptions,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let (mut twice, mut asked) = (HashSet::new(), HashSet::new());
-        named(&plan, &mut twice, &mut asked);
-        match twice.is_disjoint(&asked) {
-            true => self.0.optimize(plan, config),
-            false => Ok(plan),
+        match below(&plan) {
+            Below { confused: false, .. } => self.0.optimize(plan, config),
+            Below { confused: true, .. } => Ok(plan),
         }
     }
 
@@ -52,43 +55,94 @@ impl PhysicalOptimizerRule for WhereNamesTell {
     }
 }
 
-/// Adds the names that several columns of one node have, and those of columns that conditions may be about.
-fn named(plan: &Arc<dyn ExecutionPlan>, twice: &mut HashSet<String>, asked: &mut HashSet<String>) {
-    let schema = plan.schema();
-    let mut once = HashSet::new();
-    for field in schema.fields() {
-        if !once.insert(field.name()) {
-            twice.insert(field.name().clone());
-        }
+/// What a condition can meet on its way down from above a part of a plan.
+#[derive(Default)]
+struct Below {
+    /// Names that several columns have at one place.
+    twice: HashSet<String>,
+    /// Columns that have another name above, and the names of those that they are made of.
+    renamed: Vec<(String, HashSet<String>)>,
+    /// Whether a condition that arises within it meets a namesake.
+    confused: bool,
+}
+
+impl Below {
+    fn add(&mut self, other: Self) {
+        self.twice.extend(other.twice);
+        self.renamed.extend(other.renamed);
+        self.confused |= other.confused;
     }
-    let mut ask = |expr: &Arc<dyn PhysicalExpr>| {
-        asked.extend(collect_columns(expr).iter().map(|column| column.name().to_owned()));
-    };
-    let node = plan.as_ref() as &dyn Any;
-    if let Some(join) = node.downcast_ref::<HashJoinExec>() {
-        for (left, right) in join.on() {
-            ask(left);
-            ask(right);
+
+    /// Whether a condition on these columns, handed down from above, would meet a namesake of one of them.
+    fn confuses<'a>(&self, asked: impl IntoIterator<Item = &'a Arc<dyn PhysicalExpr>>) -> bool {
+        let mut asked = names(asked);
+        loop {
+            let before = asked.len();
+            for (name, made_of) in &self.renamed {
+                if asked.contains(name) {
+                    asked.extend(made_of.iter().cloned());
+                }
+            }
+            if asked.len() == before {
+                return !asked.is_disjoint(&self.twice);
+            }
         }
-    } else if let Some(sort) = node.downcast_ref::<SortExec>() {
-        sort.expr().iter().for_each(|by| ask(&by.expr));
-    } else if let Some(aggregate) = node.downcast_ref::<AggregateExec>() {
-        aggregate.aggr_expr().iter().flat_map(|one| one.expressions()).for_each(|expr| ask(&expr));
-        renamed(aggregate.group_expr().expr()).for_each(&mut ask);
-    } else if let Some(projection) = node.downcast_ref::<ProjectionExec>() {
-        let made = projection.expr().iter();
-        made.filter(|one| !keeps_name(&one.expr, &one.alias)).for_each(|one| ask(&one.expr));
-    }
-    for child in plan.children() {
-        named(child, twice, asked);
     }
 }
 
-/// Expressions under another name: a condition on that name is one on what they are made of.
-fn renamed(
-    exprs: &[(Arc<dyn PhysicalExpr>, String)],
-) -> impl Iterator<Item = &Arc<dyn PhysicalExpr>> {
-    exprs.iter().filter(|(expr, alias)| !keeps_name(expr, alias)).map(|(expr, _)| expr)
+fn below(plan: &Arc<dyn ExecutionPlan>) -> Below {
+    let mut children: Vec<Below> = plan.children().into_iter().map(below).collect();
+    let node = plan.as_ref() as &dyn Any;
+    let mut renamed_here = Vec::new();
+    let mut confused = false;
+    if let Some(join) = node.downcast_ref::<HashJoinExec>() {
+        // The first side is kept in memory, and the second one is told of it.
+        let told = join.on().iter().map(|(_, told)| told);
+        confused |= children.get(1).is_some_and(|side| side.confuses(told));
+    } else if let Some(sort) = node.downcast_ref::<SortExec>().filter(|sort| sort.fetch().is_some())
+    {
+        let by = sort.expr().iter().map(|by| &by.expr);
+        confused |= children.iter().any(|child| child.confuses(by.clone()));
+    } else if let Some(aggregate) = node.downcast_ref::<AggregateExec>() {
+        let of: Vec<_> = aggregate.aggr_expr().iter().flat_map(|one| one.expressions()).collect();
+        confused |= children.iter().any(|child| child.confuses(&of));
+        renamed_here =
+            renamed(aggregate.group_expr().expr().iter().map(|(expr, name)| (expr, name)));
+    } else if let Some(projection) = node.downcast_ref::<ProjectionExec>() {
+        renamed_here = renamed(projection.expr().iter().map(|one| (&one.expr, &one.alias)));
+    }
+    let mut all = Below { renamed: renamed_here, confused, ..Below::default() };
+    if plan.name().ends_with(JOIN) {
+        // It may leave out one of two columns of a name, and is still looked through by that name.
+        all.twice.extend(repeated(plan.children().into_iter().flat_map(names_of)));
+    }
+    all.twice.extend(repeated(names_of(plan)));
+    children.drain(..).for_each(|child| all.add(child));
+    all
+}
+
+/// The columns of a node's answer, each name as often as it occurs.
+fn names_of(plan: &Arc<dyn ExecutionPlan>) -> Vec<String> {
+    plan.schema().fields().iter().map(|field| field.name().clone()).collect()
+}
+
+fn repeated(names: impl IntoIterator<Item = String>) -> HashSet<String> {
+    let mut once = HashSet::new();
+    names.into_iter().filter(|name| !once.insert(name.clone())).collect()
+}
+
+/// The names of the columns in these expressions.
+fn names<'a>(exprs: impl IntoIterator<Item = &'a Arc<dyn PhysicalExpr>>) -> HashSet<String> {
+    let columns = exprs.into_iter().flat_map(collect_columns);
+    columns.map(|column| column.name().to_owned()).collect()
+}
+
+/// Those of these expressions that are no columns of their own names.
+fn renamed<'a>(
+    exprs: impl Iterator<Item = (&'a Arc<dyn PhysicalExpr>, &'a String)>,
+) -> Vec<(String, HashSet<String>)> {
+    let others = exprs.filter(|(expr, name)| !keeps_name(expr, name));
+    others.map(|(expr, name)| (name.clone(), names([expr]))).collect()
 }
 
 fn keeps_name(expr: &Arc<dyn PhysicalExpr>, alias: &str) -> bool {

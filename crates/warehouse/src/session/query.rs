@@ -219,10 +219,16 @@ impl Query {
     }
 }
 
-/// Why a plan was refused memory, if one of plain texts and joins that can spill might not be.
+/// Why a plan was refused memory, if one of plain texts and joins that can spill might not be; and why one over views
+/// failed otherwise, since some function may know plain texts alone.
 fn refused<T>(outcome: &Result<T>, plan: &Arc<dyn ExecutionPlan>) -> Option<String> {
-    let error = outcome.as_ref().err().filter(|error| error.kind() == ErrorKind::Exhausted)?;
-    (hash_joins(plan) || texts::has_views(plan.as_ref())).then(|| error.report())
+    let error = outcome.as_ref().err()?;
+    let again = match error.kind() {
+        ErrorKind::Exhausted => hash_joins(plan) || texts::has_views(plan.as_ref()),
+        ErrorKind::Internal | ErrorKind::Invalid => texts::has_views(plan.as_ref()),
+        _ => false,
+    };
+    again.then(|| error.report())
 }
 
 /// Whether a plan has the join that cannot spill, also below what EXPLAIN does not show.

@@ -66,7 +66,7 @@ fn within(plan: &LogicalPlan) -> Result<Option<LogicalPlan>> {
     }
     let made = plan.clone().transform_up_with_subqueries(|node| match node {
         LogicalPlan::TableScan(scan) => scanned(scan),
-        LogicalPlan::Union(union) => union_of_views(union),
+        LogicalPlan::Union(union) => union_of_views(&union),
         node => {
             // Nodes above a scan have the types of what lies below them now.
             let node = keeping_plain(node)?;
@@ -170,7 +170,7 @@ fn scanned(scan: TableScan) -> Result<Transformed<LogicalPlan>> {
 }
 
 /// A union has one type a column: a view if an input has one.
-fn union_of_views(union: Union) -> Result<Transformed<LogicalPlan>> {
+fn union_of_views(union: &Union) -> Result<Transformed<LogicalPlan>> {
     let is_view = |at: usize| {
         let mut inputs = union.inputs.iter();
         inputs.any(|input| *input.schema().field(at).data_type() == DataType::Utf8View)

@@ -107,13 +107,13 @@ async fn small_files_are_packed_quickly_and_large_ones_tightly() {
             .collect();
         batch(&columns)
     };
-    t.lake.write(&notes, append(texts(0..100))).await.unwrap();
+    t.lake.write(&notes, append(stream(texts(0..100)))).await.unwrap();
     let mut load = t.lake.load(&notes, WriteMode::Append).await.unwrap();
     for part in 0..10 {
         load.write(&texts(100 + part * 10_000..100 + (part + 1) * 10_000)).await.unwrap();
     }
     load.commit("sync", "sync/notes", position(1)).await.unwrap();
-    let files = std::fs::read_dir(t.file("raw/notes")).unwrap();
+    let files = fs::read_dir(t.file("raw/notes")).unwrap();
     let mut sizes: Vec<(u64, String)> = files
         .map(|file| file.unwrap())
         .filter(|file| file.path().extension().is_some_and(|end| end == "parquet"))

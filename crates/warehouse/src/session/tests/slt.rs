@@ -61,11 +61,15 @@ impl Changing {
     ) -> Result<DBOutput<DefaultColumnType>, Error> {
         let place = |name: &TableName| at(&format!("{}/{}", name.schema, name.name));
         match definition {
-            Definition::Alter { name, changes } => drop(session.alter(&name, &changes).await?),
+            Definition::Alter { name, changes } => {
+                session.alter(&name, &changes).await?;
+            }
             Definition::Rename { from, to } => {
                 assert!(self.0.rename(&place(&from), &place(&to)).await?);
             }
-            Definition::Drop { name, .. } => drop(self.0.remove(&place(&name)).await?),
+            Definition::Drop { name, .. } => {
+                self.0.remove(&place(&name)).await?;
+            }
             other => panic!("{other:?} is about no table"),
         }
         Ok(DBOutput::StatementComplete(0))

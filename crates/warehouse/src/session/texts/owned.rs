@@ -116,7 +116,7 @@ impl ExecutionPlan for OwnedExec {
     ) -> Result<SendableRecordBatchStream> {
         let rows = self.below.execute(partition, context)?;
         let schema = rows.schema();
-        let rows = rows.map(|batch| batch.and_then(own));
+        let rows = rows.map(|batch| batch.and_then(|batch| own(&batch)));
         Ok(Box::pin(RecordBatchStreamAdapter::new(schema, rows)))
     }
 
@@ -126,7 +126,7 @@ impl ExecutionPlan for OwnedExec {
 }
 
 /// The same rows, with texts in buffers of their own.
-fn own(batch: RecordBatch) -> Result<RecordBatch> {
+fn own(batch: &RecordBatch) -> Result<RecordBatch> {
     let columns = batch.columns().iter().map(|column| match column.data_type() {
         DataType::Utf8View => Arc::new(column.as_string_view().gc()) as ArrayRef,
         _ => Arc::clone(column),
