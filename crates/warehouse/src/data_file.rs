@@ -57,8 +57,8 @@ const REPEATS_MAX: usize = 8;
 const ZSTD_LEVEL: i32 = 1;
 /// A file whose rows take less memory than this is small, and compressed with Snappy: reader and writer make a codec for
 /// each column of a file, and to make one of ZSTD asks the processor what it can do, for which a virtual machine stops.
-/// A turn reads and writes some thousand columns of small files, of which that was a twelfth of the time. Small files
-/// become large ones by and by.
+/// A turn reads and writes many columns of small files, and that was a twelfth of its processor time. Small files become
+/// large ones by and by.
 const SMALL_BYTES: usize = 4 << 20;
 /// Bytes read from a file's end at once, in the hope that its footer is in them.
 const FOOTER_BYTES: usize = 64 << 10;
