@@ -56,6 +56,12 @@ impl Listing {
         let checkpoint = self.checkpoints.keys().next_back();
         commit.max(checkpoint).copied()
     }
+
+    /// The size of the commits that are read to know the newest version: those since the last checkpoint.
+    pub(crate) fn bytes_to_replay(&self) -> u64 {
+        let first = self.checkpoints.keys().next_back().map_or(0, |version| version + 1);
+        self.commits.range(first..).map(|(_, meta)| meta.size).sum()
+    }
 }
 
 /// A commit's lines and the identity of its file.

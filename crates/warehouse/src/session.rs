@@ -14,6 +14,7 @@ pub(crate) mod filled;
 mod guard;
 mod names;
 pub(crate) mod namesakes;
+mod pass;
 mod query;
 mod scalars;
 mod sight;

@@ -46,7 +46,9 @@ impl Lane {
         }
         let head = self.head().await?.ok_or_else(|| self.missing())?;
         done.version = head.version;
-        if options.checkpoint && !self.log.list().await?.checkpoints.contains_key(&head.version) {
+        if let Some(bytes_min) = options.checkpoint_bytes_min
+            && self.log.list().await?.bytes_to_replay() >= bytes_min.max(1)
+        {
             self.checkpoint().await?;
             done.checkpointed = true;
         }

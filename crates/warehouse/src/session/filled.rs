@@ -6,27 +6,19 @@
 //! side that is filled stands a node that passes rows on and tells nothing of its columns but their order.
 
 use std::any::Any;
-use std::fmt;
 use std::sync::Arc;
 
 use datafusion::common::config::ConfigOptions;
-use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
-use datafusion::common::{JoinSide, JoinType, Statistics};
-use datafusion::error::{DataFusionError, Result};
-use datafusion::execution::{SendableRecordBatchStream, TaskContext};
-use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
+use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
+use datafusion::common::{JoinSide, JoinType};
+use datafusion::error::Result;
+use datafusion::physical_expr::EquivalenceProperties;
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
-use datafusion::physical_plan::execution_plan::{
-    CardinalityEffect, ChildrenPropertiesMode, ReplaceChildrenOptions,
-};
-use datafusion::physical_plan::filter_pushdown::{
-    ChildPushdownResult, FilterDescription, FilterPushdownPhase, FilterPushdownPropagation,
-};
+use datafusion::physical_plan::execution_plan::{ChildrenPropertiesMode, ReplaceChildrenOptions};
 use datafusion::physical_plan::joins::{HashJoinExec, NestedLoopJoinExec, SortMergeJoinExec};
-use datafusion::physical_plan::statistics::{ChildStats, StatisticsArgs};
-use datafusion::physical_plan::{
-    DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, PlanProperties,
-};
+use datafusion::physical_plan::{ExecutionPlan, ExecutionPlanProperties, PlanProperties};
+
+use super::pass::{Pass, PassExec};
 
 /// The rule that sets the nodes; it must be the first, because others believe what they are told.
 #[derive(Debug)]
@@ -47,7 +39,7 @@ impl PhysicalOptimizerRule for ToldAboveJoins {
             };
             let children = plan.children().into_iter().zip([JoinSide::Left, JoinSide::Right]);
             let children = children.map(|(child, side)| match sides.contains(&side) {
-                true => FilledExec::over(child),
+                true => Filled::over(child),
                 false => Arc::clone(child),
             });
             let children = children.collect();
@@ -76,135 +68,27 @@ fn join_type(plan: &dyn ExecutionPlan) -> Option<JoinType> {
 }
 
 /// Passes rows on and tells nothing of their columns but their order.
-struct FilledExec {
-    below: Arc<dyn ExecutionPlan>,
-    properties: Arc<PlanProperties>,
-}
+#[derive(Debug)]
+struct Filled;
 
-impl FilledExec {
+impl Filled {
     /// Such a node over a plan, or the plan itself if it tells nothing else.
     fn over(below: &Arc<dyn ExecutionPlan>) -> Arc<dyn ExecutionPlan> {
         let told = below.equivalence_properties();
         if told.eq_group().is_empty() && told.constants().is_empty() {
             return Arc::clone(below);
         }
-        Arc::new(Self::new(Arc::clone(below)))
+        PassExec::<Self>::over(Arc::clone(below))
     }
+}
 
-    fn new(below: Arc<dyn ExecutionPlan>) -> Self {
+impl Pass for Filled {
+    const NAME: &'static str = "FilledExec";
+    const HANDS_DOWN: bool = true;
+
+    fn properties(below: &Arc<dyn ExecutionPlan>) -> Arc<PlanProperties> {
         let orders = below.equivalence_properties().oeq_class().iter().cloned();
         let told = EquivalenceProperties::new_with_orderings(below.schema(), orders);
-        let properties = PlanProperties::clone(below.properties()).with_eq_properties(told);
-        Self { below, properties: Arc::new(properties) }
-    }
-}
-
-impl fmt::Debug for FilledExec {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("FilledExec").field("below", &self.below).finish_non_exhaustive()
-    }
-}
-
-impl DisplayAs for FilledExec {
-    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "FilledExec")
-    }
-}
-
-impl ExecutionPlan for FilledExec {
-    fn name(&self) -> &'static str {
-        "FilledExec"
-    }
-
-    fn properties(&self) -> &Arc<PlanProperties> {
-        &self.properties
-    }
-
-    fn maintains_input_order(&self) -> Vec<bool> {
-        vec![true]
-    }
-
-    fn benefits_from_input_partitioning(&self) -> Vec<bool> {
-        vec![false]
-    }
-
-    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
-        vec![&self.below]
-    }
-
-    fn apply_expressions(
-        &self,
-        _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
-    ) -> Result<TreeNodeRecursion> {
-        Ok(TreeNodeRecursion::Continue)
-    }
-
-    fn replace_children(
-        self: Arc<Self>,
-        mut children: Vec<Arc<dyn ExecutionPlan>>,
-        _: ReplaceChildrenOptions,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        match (children.pop(), children.is_empty()) {
-            (Some(below), true) => Ok(Arc::new(Self::new(below))),
-            _ => Err(DataFusionError::Internal("FilledExec has one child".to_owned())),
-        }
-    }
-
-    fn with_new_children(
-        self: Arc<Self>,
-        children: Vec<Arc<dyn ExecutionPlan>>,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        self.replace_children(
-            children,
-            ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute),
-        )
-    }
-
-    fn execute(
-        &self,
-        partition: usize,
-        context: Arc<TaskContext>,
-    ) -> Result<SendableRecordBatchStream> {
-        self.below.execute(partition, context)
-    }
-
-    fn child_stats_requests(&self, partition: Option<usize>) -> Vec<ChildStats> {
-        vec![ChildStats::At(partition)]
-    }
-
-    fn statistics_from_inputs(
-        &self,
-        below: &[Arc<Statistics>],
-        _: &StatisticsArgs,
-    ) -> Result<Arc<Statistics>> {
-        Ok(below
-            .first()
-            .map_or_else(|| Arc::new(Statistics::new_unknown(&self.below.schema())), Arc::clone))
-    }
-
-    fn supports_limit_pushdown(&self) -> bool {
-        true
-    }
-
-    fn cardinality_effect(&self) -> CardinalityEffect {
-        CardinalityEffect::Equal
-    }
-
-    fn gather_filters_for_pushdown(
-        &self,
-        _: FilterPushdownPhase,
-        filters: Vec<Arc<dyn PhysicalExpr>>,
-        _: &ConfigOptions,
-    ) -> Result<FilterDescription> {
-        FilterDescription::from_children(filters, &self.children())
-    }
-
-    fn handle_child_pushdown_result(
-        &self,
-        _: FilterPushdownPhase,
-        result: ChildPushdownResult,
-        _: &ConfigOptions,
-    ) -> Result<FilterPushdownPropagation<Arc<dyn ExecutionPlan>>> {
-        Ok(FilterPushdownPropagation::if_all(result))
+        Arc::new(PlanProperties::clone(below.properties()).with_eq_properties(told))
     }
 }

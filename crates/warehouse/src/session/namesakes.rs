@@ -4,9 +4,9 @@
 //! limit what further ones must be. The engine hands such conditions down the plan to the scans, which leave out files
 //! and groups of rows. On the way (DataFusion 55.2, `FilterRemapper`) it looks a column up by its name and takes the
 //! first one. Below a join of tables that both have an `id`, the condition on one was handed to the other: rows got
-//! lost. So the rule does not run on a plan in which a column that a condition may be about has a namesake somewhere
-//! on the way down. Where the namesake is on the other side of the join that the condition comes from, as in
-//! `on t.id = s.id` of two tables, they do not meet.
+//! lost. So a condition that may be about a column with a namesake somewhere on the way down is not handed down: below
+//! where it arises stands a node that lets none through. Where the namesake is on the other side of the join that the
+//! condition comes from, as in `on t.id = s.id` of two tables, they do not meet.
 
 use std::any::Any;
 use std::collections::HashSet;
@@ -20,9 +20,12 @@ use datafusion::physical_expr::utils::collect_columns;
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::aggregates::AggregateExec;
+use datafusion::physical_plan::execution_plan::{ChildrenPropertiesMode, ReplaceChildrenOptions};
 use datafusion::physical_plan::joins::HashJoinExec;
 use datafusion::physical_plan::projection::ProjectionExec;
 use datafusion::physical_plan::sorts::sort::SortExec;
+
+use super::pass::{Pass, PassExec};
 
 /// The engine's rule that hands down conditions that arise while a query runs.
 pub(crate) const HANDS_DOWN: &str = "FilterPushdown(Post)";
@@ -40,10 +43,7 @@ impl PhysicalOptimizerRule for WhereNamesTell {
         plan: Arc<dyn ExecutionPlan>,
         config: &ConfigOptions,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        match below(&plan) {
-            Below { confused: false, .. } => self.0.optimize(plan, config),
-            Below { confused: true, .. } => Ok(plan),
-        }
+        self.0.optimize(parted(plan)?.0, config)
     }
 
     fn name(&self) -> &str {
@@ -55,6 +55,14 @@ impl PhysicalOptimizerRule for WhereNamesTell {
     }
 }
 
+/// Passes rows on, and no condition down.
+#[derive(Debug)]
+struct Parted;
+
+impl Pass for Parted {
+    const NAME: &'static str = "PartedExec";
+}
+
 /// What a condition can meet on its way down from above a part of a plan.
 #[derive(Default)]
 struct Below {
@@ -62,15 +70,12 @@ struct Below {
     twice: HashSet<String>,
     /// Columns that have another name above, and the names of those that they are made of.
     renamed: Vec<(String, HashSet<String>)>,
-    /// Whether a condition that arises within it meets a namesake.
-    confused: bool,
 }
 
 impl Below {
     fn add(&mut self, other: Self) {
         self.twice.extend(other.twice);
         self.renamed.extend(other.renamed);
-        self.confused |= other.confused;
     }
 
     /// Whether a condition on these columns, handed down from above, would meet a namesake of one of them.
@@ -90,35 +95,46 @@ impl Below {
     }
 }
 
-fn below(plan: &Arc<dyn ExecutionPlan>) -> Below {
-    let mut children: Vec<Below> = plan.children().into_iter().map(below).collect();
+/// The plan in which no condition meets a namesake, and what one from above it can still meet.
+fn parted(plan: Arc<dyn ExecutionPlan>) -> Result<(Arc<dyn ExecutionPlan>, Below)> {
+    let below = plan.children().into_iter().map(|child| parted(Arc::clone(child)));
+    let (mut children, below): (Vec<_>, Vec<Below>) =
+        below.collect::<Result<Vec<_>>>()?.into_iter().unzip();
+    let mut all = Below::default();
+    let mut part = |side: usize, confused: bool| {
+        if let Some(child) = children.get_mut(side).filter(|_| confused) {
+            *child = PassExec::<Parted>::over(Arc::clone(child));
+        }
+    };
     let node = plan.as_ref() as &dyn Any;
-    let mut renamed_here = Vec::new();
-    let mut confused = false;
     if let Some(join) = node.downcast_ref::<HashJoinExec>() {
         // The first side is kept in memory, and the second one is told of it.
         let told = join.on().iter().map(|(_, told)| told);
-        confused |= children.get(1).is_some_and(|side| side.confuses(told));
+        part(1, below.get(1).is_some_and(|side| side.confuses(told)));
     } else if let Some(sort) = node.downcast_ref::<SortExec>().filter(|sort| sort.fetch().is_some())
     {
         let by = sort.expr().iter().map(|by| &by.expr);
-        confused |= children.iter().any(|child| child.confuses(by.clone()));
+        part(0, below.first().is_some_and(|child| child.confuses(by)));
     } else if let Some(aggregate) = node.downcast_ref::<AggregateExec>() {
         let of: Vec<_> = aggregate.aggr_expr().iter().flat_map(|one| one.expressions()).collect();
-        confused |= children.iter().any(|child| child.confuses(&of));
-        renamed_here =
+        part(0, below.first().is_some_and(|child| child.confuses(&of)));
+        all.renamed =
             renamed(aggregate.group_expr().expr().iter().map(|(expr, name)| (expr, name)));
     } else if let Some(projection) = node.downcast_ref::<ProjectionExec>() {
-        renamed_here = renamed(projection.expr().iter().map(|one| (&one.expr, &one.alias)));
+        all.renamed = renamed(projection.expr().iter().map(|one| (&one.expr, &one.alias)));
     }
-    let mut all = Below { renamed: renamed_here, confused, ..Below::default() };
     if plan.name().ends_with(JOIN) {
         // It may leave out one of two columns of a name, and is still looked through by that name.
         all.twice.extend(repeated(plan.children().into_iter().flat_map(names_of)));
     }
-    all.twice.extend(repeated(names_of(plan)));
-    children.drain(..).for_each(|child| all.add(child));
-    all
+    all.twice.extend(repeated(names_of(&plan)));
+    below.into_iter().for_each(|child| all.add(child));
+    let same = plan.children().into_iter().zip(&children).all(|(old, new)| Arc::ptr_eq(old, new));
+    if same {
+        return Ok((plan, all));
+    }
+    let anew = ReplaceChildrenOptions::new(ChildrenPropertiesMode::Keep);
+    Ok((plan.replace_children(children, anew)?, all))
 }
 
 /// The columns of a node's answer, each name as often as it occurs.

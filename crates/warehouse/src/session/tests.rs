@@ -71,6 +71,9 @@ async fn keys_of_joined_tables_that_have_the_same_name_are_told_apart() {
     assert_eq!(t.sql(&format!("select count(*), sum(s.id) from {from}")).await, ["4|86"]);
     let sql = format!("select s.id, p.id from {from} order by p.id, s.id limit 3");
     assert_eq!(t.sql(&sql).await, ["1|0", "3|0", "40|0"]);
+    // The condition that could meet a namesake is not handed down, and the others are.
+    let plan = t.sql(&format!("explain {sql}")).await.join("\n");
+    assert!(plan.contains("PartedExec") && plan.contains("DynamicFilter"), "{plan}");
 }
 
 #[tokio::test]

@@ -26,14 +26,11 @@ const GOALS: &[Goal] = &[
 /// Runs the examples and checks their figures.
 pub(super) fn run(context: &Context) -> Result<Tally> {
     let build = |package: &str, example: &str| {
-        process::run(context.cargo().args([
-            "build",
-            "--release",
-            "--package",
-            package,
-            "--example",
-            example,
-        ]))
+        // With the program beside it, what both need is built once, with the features of the program.
+        let packages = ["--package", package, "--package", "flywheel"];
+        let mut build = context.cargo();
+        build.args(["build", "--release"]).args(packages).args(["--example", example]);
+        process::run(&mut build)
     };
     build("flywheel-algo", "promotions")?;
     build("flywheel-runtime", "closed_loop")?;

@@ -48,7 +48,13 @@ async fn another_program_reads_what_we_merged_compacted_and_checkpointed() {
     let t = TestLake::new().await;
     t.lake.write(&at("raw/x"), append(pairs(&[(1, "a"), (2, "b")]))).await.unwrap();
     t.lake.write(&at("raw/x"), merge(pairs(&[(2, "B"), (3, "c")]))).await.unwrap();
-    t.lake.maintain(&at("raw/x"), crate::Maintain::default()).await.unwrap();
+    t.lake
+        .maintain(
+            &at("raw/x"),
+            crate::Maintain { checkpoint_bytes_min: Some(0), ..Default::default() },
+        )
+        .await
+        .unwrap();
     t.lake.write(&at("raw/x"), append(pairs(&[(4, "d")]))).await.unwrap();
     let table = open(&t, "raw/x").await;
     assert_eq!(table.version(), Some(2));

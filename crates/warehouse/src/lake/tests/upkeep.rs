@@ -24,7 +24,8 @@ async fn compaction_keeps_rows_positions_and_older_versions() {
         let write = append(pairs(&[(n, "x")])).checkpoint("s", checkpoint);
         t.lake.write(&at("raw/x"), write).await.unwrap();
     }
-    let options = Maintain { small_files_min: 3, ..Maintain::default() };
+    let options =
+        Maintain { small_files_min: 3, checkpoint_bytes_min: Some(0), ..Maintain::default() };
     let done = t.lake.maintain(&at("raw/x"), options.clone()).await.unwrap();
     assert_eq!((done.files_compacted, done.files_written, done.version), (5, 1, 5));
     assert!(done.checkpointed);
@@ -39,6 +40,25 @@ async fn compaction_keeps_rows_positions_and_older_versions() {
     assert_eq!((again.files_compacted, again.checkpointed), (0, false));
 }
 
+/// A checkpoint costs more than a short log does.
+#[tokio::test]
+async fn a_checkpoint_is_written_once_there_is_much_to_read_without_it() {
+    let t = TestLake::new().await;
+    let long = "x".repeat(100_000);
+    let mut written = Vec::new();
+    for n in 0..24 {
+        let checkpoint = Checkpoint { sequence: n, position: json!({ "files": long }) };
+        let write = append(pairs(&[(n, "x")])).checkpoint("s", checkpoint);
+        t.lake.write(&at("raw/x"), write).await.unwrap();
+        let done = t.lake.maintain(&at("raw/x"), Maintain::default()).await.unwrap();
+        written.extend(done.checkpointed.then_some(n));
+    }
+    // Ten commits hold 1,000,000 bytes of positions and less than the 1,048,576 that are allowed.
+    assert_eq!(written, [10, 21]);
+    let head = t.other().await.head(&at("raw/x")).await.unwrap().unwrap();
+    assert_eq!((head.rows, head.checkpoints["s"].sequence), (Some(24), 23));
+}
+
 #[tokio::test]
 async fn compaction_leaves_alone_what_outweighs_the_rest() {
     let t = TestLake::new().await;
@@ -50,7 +70,8 @@ async fn compaction_leaves_alone_what_outweighs_the_rest() {
     for n in 20_000..20_004 {
         t.lake.write(&at("raw/x"), append(pairs(&[(n, "x")]))).await.unwrap();
     }
-    let options = Maintain { small_files_min: 3, ..Maintain::default() };
+    let options =
+        Maintain { small_files_min: 3, checkpoint_bytes_min: Some(0), ..Maintain::default() };
     let done = t.lake.maintain(&at("raw/x"), options).await.unwrap();
     assert_eq!((done.files_compacted, done.files_written), (4, 1));
     let head = t.lake.head(&at("raw/x")).await.unwrap().unwrap();
@@ -69,6 +90,7 @@ async fn vacuum_deletes_what_no_kept_version_needs_once_it_is_old_enough() {
         compact: false,
         oldest_version: Some(oldest),
         retention_us: retention,
+        checkpoint_bytes_min: Some(0),
         ..Maintain::default()
     };
     let done = t.lake.maintain(&at("raw/x"), vacuum(2, 60 * SECOND)).await.unwrap();
@@ -95,6 +117,7 @@ async fn a_query_under_way_keeps_its_files() {
         compact: false,
         oldest_version: Some(1),
         retention_us: 0,
+        checkpoint_bytes_min: Some(0),
         ..Maintain::default()
     };
     t.lake.maintain(&at("raw/x"), options).await.unwrap();
@@ -114,7 +137,12 @@ async fn a_shortened_log_still_tells_state_and_positions() {
         t.lake.write(&at("raw/x"), write).await.unwrap();
     }
     t.clock.move_to(day("2024-03-01"));
-    let options = Maintain { compact: false, oldest_version: Some(3), ..Maintain::default() };
+    let options = Maintain {
+        compact: false,
+        oldest_version: Some(3),
+        checkpoint_bytes_min: Some(0),
+        ..Maintain::default()
+    };
     let done = t.lake.maintain(&at("raw/x"), options).await.unwrap();
     assert_eq!(done.log_files_deleted, 3);
     let lake = t.other().await;

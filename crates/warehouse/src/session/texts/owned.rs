@@ -1,20 +1,18 @@
 //! Copies texts before they are kept, so that what is kept is what is counted.
 
-use std::fmt;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, RecordBatch, RecordBatchOptions};
 use arrow::datatypes::DataType;
-use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode, TreeNodeRecursion};
-use datafusion::error::{DataFusionError, Result};
-use datafusion::execution::{SendableRecordBatchStream, TaskContext};
-use datafusion::physical_expr::PhysicalExpr;
-use datafusion::physical_plan::execution_plan::{
-    CardinalityEffect, ChildrenPropertiesMode, ReplaceChildrenOptions,
-};
+use datafusion::common::tree_node::{Transformed, TransformedResult, TreeNode};
+use datafusion::error::Result;
+use datafusion::execution::SendableRecordBatchStream;
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::execution_plan::{ChildrenPropertiesMode, ReplaceChildrenOptions};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use datafusion::physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties};
 use futures::StreamExt;
+
+use crate::session::pass::{Pass, PassExec};
 
 /// The joins that keep the whole of their first input.
 const KEEPING: [&str; 3] = ["HashJoinExec", "CrossJoinExec", "NestedLoopJoinExec"];
@@ -29,7 +27,7 @@ pub(crate) fn owned(plan: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPla
         let mut children: Vec<_> = plan.children().into_iter().map(Arc::clone).collect();
         match children.first_mut() {
             Some(kept) if shows_views(kept.as_ref()) => {
-                *kept = Arc::new(OwnedExec { below: Arc::clone(kept) });
+                *kept = PassExec::<Owned>::over(Arc::clone(kept));
             }
             _ => return Ok(Transformed::no(plan)),
         }
@@ -50,78 +48,15 @@ fn shows_views(plan: &dyn ExecutionPlan) -> bool {
 
 /// Passes rows on, with texts that share their memory with no other batch.
 #[derive(Debug)]
-struct OwnedExec {
-    below: Arc<dyn ExecutionPlan>,
-}
+struct Owned;
 
-impl DisplayAs for OwnedExec {
-    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "OwnedExec")
-    }
-}
+impl Pass for Owned {
+    const NAME: &'static str = "OwnedExec";
 
-impl ExecutionPlan for OwnedExec {
-    fn name(&self) -> &'static str {
-        "OwnedExec"
-    }
-
-    fn properties(&self) -> &Arc<PlanProperties> {
-        self.below.properties()
-    }
-
-    fn maintains_input_order(&self) -> Vec<bool> {
-        vec![true]
-    }
-
-    fn benefits_from_input_partitioning(&self) -> Vec<bool> {
-        vec![false]
-    }
-
-    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
-        vec![&self.below]
-    }
-
-    fn apply_expressions(
-        &self,
-        _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
-    ) -> Result<TreeNodeRecursion> {
-        Ok(TreeNodeRecursion::Continue)
-    }
-
-    fn replace_children(
-        self: Arc<Self>,
-        mut children: Vec<Arc<dyn ExecutionPlan>>,
-        _: ReplaceChildrenOptions,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        match (children.pop(), children.is_empty()) {
-            (Some(below), true) => Ok(Arc::new(Self { below })),
-            _ => Err(DataFusionError::Internal("OwnedExec has one child".to_owned())),
-        }
-    }
-
-    fn with_new_children(
-        self: Arc<Self>,
-        children: Vec<Arc<dyn ExecutionPlan>>,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        self.replace_children(
-            children,
-            ReplaceChildrenOptions::new(ChildrenPropertiesMode::Recompute),
-        )
-    }
-
-    fn execute(
-        &self,
-        partition: usize,
-        context: Arc<TaskContext>,
-    ) -> Result<SendableRecordBatchStream> {
-        let rows = self.below.execute(partition, context)?;
+    fn rows(rows: SendableRecordBatchStream) -> SendableRecordBatchStream {
         let schema = rows.schema();
         let rows = rows.map(|batch| batch.and_then(|batch| own(&batch)));
-        Ok(Box::pin(RecordBatchStreamAdapter::new(schema, rows)))
-    }
-
-    fn cardinality_effect(&self) -> CardinalityEffect {
-        CardinalityEffect::Equal
+        Box::pin(RecordBatchStreamAdapter::new(schema, rows))
     }
 }
 
