@@ -40,6 +40,10 @@ pub struct Modelled {
     pub chosen: f64,
     /// The expected reward of the challenger: over all actions, its chance times their expected reward.
     pub challenger: f64,
+    /// The same of the policy that decided. With it a challenger is compared with that policy by the same model, so that
+    /// one which chooses alike gains nothing, and not what chance gave; `None` if the log lacks the chances.
+    #[serde(default)]
+    pub logged: Option<f64>,
 }
 
 impl Modelled {
@@ -69,7 +73,16 @@ impl Modelled {
             .hint("Give one expected reward and one chance for each action.")
         })?;
         let challenger = expected.iter().zip(chances).map(|(reward, chance)| reward * chance).sum();
-        Ok(Self { chosen: of_chosen, challenger })
+        Ok(Self { chosen: of_chosen, challenger, logged: None })
+    }
+
+    /// With the chances of the policy that decided, one for each of the actions in `expected`; without them if they do
+    /// not sum to 1.
+    #[must_use]
+    pub fn beside(self, expected: &[f64], chances: &[f64]) -> Self {
+        let proper = (chances.iter().sum::<f64>() - 1.0).abs() <= SUM_TOLERANCE;
+        let mean = || expected.iter().zip(chances).map(|(reward, chance)| reward * chance).sum();
+        Self { logged: (proper && expected.len() == chances.len()).then(mean), ..self }
     }
 }
 

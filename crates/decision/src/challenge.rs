@@ -270,6 +270,10 @@ impl<'a> Walk<'a> {
         self.least = above.fold(self.least, f64::min);
         let chances =
             chances.iter().map(|(name, chance)| (self.names.number(name), *chance)).collect();
+        let logged_chances = logged.chances.iter().flatten();
+        let logged_chances = logged_chances
+            .filter_map(|(name, chance)| Some((self.names.number(name), chance.as_f64()?)))
+            .collect();
         let sample = Sample {
             at: logged.at,
             fold: digest::hash64(&[b"fold", logged.unit.as_bytes()]) % FOLDS,
@@ -281,6 +285,7 @@ impl<'a> Walk<'a> {
             },
             propensity,
             chances,
+            logged: logged_chances,
         };
         if self.samples.len() == DECISIONS_MAX {
             self.samples.pop_front();

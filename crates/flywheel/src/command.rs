@@ -43,6 +43,7 @@ mod sync;
 mod test;
 mod topic;
 mod turn;
+mod vacuum;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -108,6 +109,7 @@ pub(crate) const COMMANDS: &[CommandEntry] = &[
     command::<serve::Serve>("serve"),
     command::<schedule::Schedule>("schedule"),
     command::<audit::Audit>("audit"),
+    command::<vacuum::Vacuum>("vacuum"),
     command::<backup::Backup>("backup"),
     command::<restore::Restore>("restore"),
     command::<schema::Schema>("schema"),

@@ -248,8 +248,8 @@ fn each<T: Send, F: Future<Output = Result<T>>>(
 fn closed_loop(seeds: u64) -> Result<()> {
     let before = cpu_s()?;
     let (mut over_frozen, mut of_best, mut over_even, mut tried) = (vec![], vec![], vec![], 0.0);
-    for (seed, (own, frozen, canaries)) in each(seeds, lived)?.into_iter().enumerate() {
-        tried += canaries;
+    for (seed, (own, frozen, worse)) in each(seeds, lived)?.into_iter().enumerate() {
+        tried += worse;
         let rate = |sum: &Earned| sum.own / sum.decisions;
         over_frozen.push(100.0 * (rate(&own) / rate(&frozen) - 1.0));
         of_best.push(100.0 * own.own / own.best);
@@ -269,7 +269,8 @@ fn closed_loop(seeds: u64) -> Result<()> {
     print("loop: trials of a challenger that is worse", tried, seconds)
 }
 
-/// What the policy and the frozen one earned in one world, and how often a challenger was tried.
+/// What the policy and the frozen one earned in one world, and how often a challenger was tried that was worse on the
+/// day on which its trial began: for some days after a drift the even choice is truly the better one.
 async fn lived(seed: u64) -> Result<(Earned, Earned, f64)> {
     let nimble = context("  half_life_rewards: 1500\n");
     let still = context("");
@@ -283,8 +284,20 @@ async fn lived(seed: u64) -> Result<(Earned, Earned, f64)> {
         ("frozen", offer("{learner: still}", "2d")),
     ];
     let mut house = House::new(seed, 1_000, &policies, &learners).await?;
+    let (mut worse, mut begun) = (0.0, 0);
+    let mut count = |house: &House, earned: &BTreeMap<String, Earned>| {
+        let all = house.workspace.store.canaries()?;
+        let all = all.iter().filter(|one| one.kind == Move::Started).count();
+        let better = earned.get("offer").is_some_and(|sum| sum.even > sum.own);
+        if !better {
+            worse += (all - begun) as f64;
+        }
+        begun = all;
+        Ok::<_, Error>(())
+    };
     for day in -WARM_DAYS..0 {
-        house.live(day).await?;
+        let earned = house.live(day).await?;
+        count(&house, &earned)?;
     }
     let newest = house.workspace.store.newest_artifact("still")?;
     let artifact =
@@ -293,6 +306,7 @@ async fn lived(seed: u64) -> Result<(Earned, Earned, f64)> {
     let (mut own, mut frozen) = (Earned::default(), Earned::default());
     for day in 0..DAYS {
         let earned = house.live(day).await?;
+        count(&house, &earned)?;
         for (name, sum) in [("offer", &mut own), ("frozen", &mut frozen)] {
             let one = earned.get(name).copied().unwrap_or_default();
             sum.decisions += one.decisions;
@@ -301,7 +315,7 @@ async fn lived(seed: u64) -> Result<(Earned, Earned, f64)> {
             sum.best += one.best;
         }
     }
-    Ok((own, frozen, house.workspace.store.canaries()?.len() as f64))
+    Ok((own, frozen, worse))
 }
 
 /// A challenger that knows more than the champion, found and promoted by turns alone.

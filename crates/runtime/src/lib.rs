@@ -40,6 +40,7 @@ pub mod suggest;
 pub mod system;
 pub mod task;
 pub mod turn;
+pub mod upkeep;
 
 mod item_names;
 mod lake_source;

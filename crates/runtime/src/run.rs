@@ -7,6 +7,7 @@ use flywheel_state::PolicyState;
 use flywheel_transform::{
     BuildOptions, BuildReport, FreshnessOutcome, Lineage, LineageStep, TestOutcome,
 };
+use flywheel_warehouse::TableName;
 
 use crate::quarantine::{self, Replayed};
 use crate::recorder::{Observer, Recorder};
@@ -14,7 +15,7 @@ use crate::side_by_side::{self, Piece};
 use crate::task::learn::When;
 use crate::task::sync::Landed;
 use crate::task::{build as build_task, learn as learn_task, sync as sync_task};
-use crate::{Workspace, environment, openlineage, schedule};
+use crate::{Workspace, environment, openlineage, schedule, upkeep};
 
 /// Lands the syncs `names`, all if none is named; with `restart`, streams of changes are read whole
 /// again, whatever their position.
@@ -32,6 +33,11 @@ pub async fn sync(
     let names = chosen(names, workspace.project.syncs.keys(), "sync")?;
     let recorder = start(workspace, observer, "sync")?;
     let result = syncs(workspace, &recorder, &names, restart).await;
+    if let Ok(landed) = &result {
+        let tables = landed.iter().filter_map(|landed| TableName::parse(&landed.table).ok());
+        let tables = tables.map(|table| sync_task::location_of(&table)).collect::<Result<_>>()?;
+        upkeep::keep_up(workspace, &recorder, Some(tables)).await?;
+    }
     recorder.finish(result.as_ref().err())?;
     Box::pin(openlineage::settle(workspace)).await;
     result
@@ -98,8 +104,12 @@ pub async fn build(
 ) -> Result<BuildReport> {
     let recorder = start(workspace, observer, "build")?;
     let result = build_task::run(workspace, &recorder, options).await;
-    if result.as_ref().is_ok_and(|report| !report.published.is_empty()) {
+    if let Ok(report) = &result
+        && !report.published.is_empty()
+    {
         environment::clean_up(workspace, &recorder).await;
+        let tables = upkeep::tables_of(workspace, &report.published)?;
+        upkeep::keep_up(workspace, &recorder, Some(tables)).await?;
     }
     let blocked = result.as_ref().ok().filter(|report| !report.passed()).map(build_task::blocked);
     recorder.finish(result.as_ref().err().or(blocked.as_ref()))?;

@@ -6,12 +6,11 @@ use flywheel_decision::decide::Decided;
 use flywheel_decision::table::LiftRow;
 use flywheel_state::{Run, Task};
 use flywheel_transform::BuildOptions;
-use flywheel_warehouse::{Location, Maintain};
 
 use crate::recorder::{Observer, Recorder};
 use crate::task::learn::When;
 use crate::task::{act, build, canary, decide, evaluate, learn, outcome};
-use crate::{Workspace, environment, openlineage, quality, run};
+use crate::{Workspace, environment, openlineage, quality, run, upkeep};
 
 /// What one turn did.
 #[derive(Clone, Debug)]
@@ -133,7 +132,7 @@ async fn steps(workspace: &Workspace, recorder: &Recorder<'_>, turn: i64) -> Res
     }
     let measured = outcome::measure(workspace, recorder, turn).await?;
     outcome::compare(workspace, recorder, turn, &measured.sums).await?;
-    maintain(workspace, recorder).await?;
+    upkeep::keep_up(workspace, recorder, None).await?;
     environment::clean_up(workspace, recorder).await;
     Ok(TurnReport {
         turn,
@@ -150,49 +149,6 @@ async fn steps(workspace: &Workspace, recorder: &Recorder<'_>, turn: i64) -> Res
         run: empty_run(),
         tasks: Vec::new(),
     })
-}
-
-/// A table with at least so many files is looked at.
-const FILES_MIN: usize = 32;
-/// Files that are larger on average need no help.
-const FILE_BYTES: u64 = 16 << 20;
-
-/// Keeps tables from falling apart into small files; costs nothing when there is nothing to do.
-///
-/// A compacted model is the same rows in another version, so readers and the next increment are moved
-/// to that version; if the process dies in between, the next build starts from the version before.
-async fn maintain(workspace: &Workspace, recorder: &Recorder<'_>) -> Result<()> {
-    for at in workspace.lake.locations().await? {
-        if let Err(error) = maintain_table(workspace, &at).await {
-            recorder.notice(format!("maintenance of {at}: {}", error.report()));
-        }
-    }
-    Ok(())
-}
-
-/// Keeps one table from falling apart into small files.
-pub(crate) async fn maintain_table(workspace: &Workspace, at: &Location) -> Result<()> {
-    let Some(before) = workspace.lake.head(at).await? else { return Ok(()) };
-    if before.files < FILES_MIN || before.bytes / before.files as u64 >= FILE_BYTES {
-        return Ok(());
-    }
-    let after = workspace.lake.maintain(at, Maintain::default()).await?;
-    follow(workspace, at.as_str(), before.version, after.version)
-}
-
-/// Moves readers and the next increment from `before` to `after`, which holds the same rows.
-fn follow(workspace: &Workspace, location: &str, before: i64, after: i64) -> Result<()> {
-    let same = |at: &Option<String>, version: Option<i64>| {
-        at.as_deref() == Some(location) && version == Some(before)
-    };
-    let mut builds = workspace.store.builds()?;
-    builds.retain(|build| same(&build.location, build.version));
-    builds.iter_mut().for_each(|build| build.version = Some(after));
-    workspace.store.record_builds(&builds)?;
-    let mut seen = workspace.store.publications()?;
-    seen.retain(|publication| same(&publication.location, publication.version));
-    seen.iter_mut().for_each(|publication| publication.version = Some(after));
-    workspace.store.publish(&seen, &[])
 }
 
 fn empty_run() -> Run {

@@ -299,6 +299,49 @@ impl Store {
         })
     }
 
+    /// The oldest version of each table that an environment, a build or a possible rollback names, by location.
+    ///
+    /// # Errors
+    /// As every method: see [`Store::open`].
+    pub fn referenced_versions(&self) -> Result<BTreeMap<String, i64>> {
+        self.read("list versions in use", |db| {
+            db.prepare_cached(
+                "SELECT location, min(version) FROM (
+                   SELECT location, version FROM publications
+                   UNION ALL SELECT location, version FROM builds
+                   UNION ALL SELECT location, version FROM environment_before)
+                 WHERE location IS NOT NULL AND version IS NOT NULL GROUP BY location",
+            )?
+            .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
+            .collect()
+        })
+    }
+
+    /// When versions of the table at `location` that nobody can read any more were last removed, or when that was first
+    /// thought of.
+    ///
+    /// # Errors
+    /// As every method: see [`Store::open`].
+    pub fn cleared_at(&self, location: &str) -> Result<Option<Timestamp>> {
+        let micros: Option<i64> = self.read("look up the upkeep of a table", |db| {
+            db.prepare_cached("SELECT cleared_at FROM upkeep WHERE location = ?")?
+                .query_row([location], |row| row.get(0))
+                .optional()
+        })?;
+        Ok(micros.map(Timestamp::from_micros))
+    }
+
+    /// Notes that the table at `location` was cleared of old versions.
+    ///
+    /// # Errors
+    /// As every method: see [`Store::open`].
+    pub fn record_cleared(&self, location: &str, at: Timestamp) -> Result<()> {
+        self.write("note the upkeep of a table", |db| {
+            db.execute("INSERT OR REPLACE INTO upkeep VALUES (?,?)", params![location, at.micros()])
+                .map(|_| ())
+        })
+    }
+
     /// Which of the tables at `present` no environment, no build and no possible rollback has named for
     /// `kept_us` microseconds. Since when a table is idle is noted at the first call that finds it so.
     ///

@@ -188,6 +188,8 @@ CREATE TABLE identities (
   PRIMARY KEY (issuer, subject)
 ) STRICT;
 CREATE INDEX identities_of_user ON identities (user);
+", "
+CREATE TABLE upkeep (location TEXT PRIMARY KEY, cleared_at INTEGER NOT NULL) STRICT;
 "];
 
 /// Brings the database to the newest layout.

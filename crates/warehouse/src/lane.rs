@@ -326,7 +326,7 @@ impl Lane {
         }
         if version > 0
             && version % CHECKPOINT_EVERY == 0
-            && let Err(error) = self.checkpoint().await
+            && let Err(error) = self.checkpoint(version).await
         {
             tracing::warn!(table = %self.location(), error = %error, "no checkpoint written");
         }

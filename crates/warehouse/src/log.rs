@@ -161,7 +161,7 @@ impl Log {
             "version {version} of table \"{}\" is no longer kept",
             self.location
         ))
-        .hint(format!("The log lacks commit {oldest} or an older one; read a newer version."))
+        .hint(format!("The log lacks commit {oldest} or an older one; read a newer version. keep_versions in flywheel.yaml says how long versions stay."))
     }
 
     /// Walks back to the newest commit of ours, for the positions only such a commit tells.

@@ -15,6 +15,8 @@ pub struct Maintain {
     /// The oldest version anybody may still read; files only older versions need are deleted. `None`
     /// deletes nothing.
     pub oldest_version: Option<i64>,
+    /// Whether only to count the files that would be deleted, and to write no checkpoint.
+    pub dry_run: bool,
     /// Files removed from the table more recently than this are kept, in microseconds.
     pub retention_us: i64,
 }
@@ -29,6 +31,7 @@ impl Default for Maintain {
             small_file_bytes: 16 << 20,
             checkpoint_bytes_min: Some(1 << 20),
             oldest_version: None,
+            dry_run: false,
             retention_us: 7 * 86_400_000_000,
         }
     }

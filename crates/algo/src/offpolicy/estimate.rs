@@ -3,7 +3,7 @@
 use flywheel_base::{Error, Result};
 use serde::{Deserialize, Serialize};
 
-use super::{Options, Row};
+use super::{Modelled, Options, Row};
 use crate::stats::{Interval, normal};
 
 /// Decisions below which there is no interval.
@@ -14,7 +14,8 @@ const ROWS_MIN: usize = 2;
 pub struct Estimate {
     /// The value with its interval; a single decision has none and gives an infinite one.
     pub value: Interval,
-    /// The challenger's value less what was earned, decision by decision.
+    /// The challenger's value less what was earned, decision by decision; doubly robust, less what the model says of the
+    /// policy that decided, where it says so.
     pub gain: Interval,
 }
 
@@ -144,7 +145,14 @@ fn doubly_robust(rows: &[Row], weights: &[f64], z: f64) -> Option<Estimate> {
         })
         .collect();
     let corrected = corrected?;
-    let gains = rows.iter().zip(&corrected).map(|(row, value)| value - row.reward);
+    let gains = rows.iter().zip(weights).zip(&corrected).map(|((row, weight), value)| {
+        // What the model is wrong by counts as far as the challenger chooses otherwise: both are corrected by it.
+        let alike = |model: &Modelled| {
+            let logged = model.logged?;
+            Some(model.challenger - logged + (weight - 1.0) * (row.reward - model.chosen))
+        };
+        row.model.as_ref().and_then(alike).unwrap_or(value - row.reward)
+    });
     Some(Estimate { value: mean(corrected.iter().copied(), z), gain: mean(gains, z) })
 }
 

@@ -22,14 +22,21 @@ fn estimates_agree_with_numpy() {
     let (reward, propensity, challenger) =
         (column("reward"), column("propensity"), column("challenger"));
     let (chosen, model) = (column("model_chosen"), column("model_challenger"));
-    let rows: Vec<Row> = (0..reward.len())
-        .map(|at| Row {
+    let logged = column("model_logged");
+    let rows_with = |beside: bool| -> Vec<Row> {
+        let row = |at: usize| Row {
             reward: reward[at],
             propensity: propensity[at],
             challenger: challenger[at],
-            model: Some(Modelled { chosen: chosen[at], challenger: model[at] }),
-        })
-        .collect();
+            model: Some(Modelled {
+                chosen: chosen[at],
+                challenger: model[at],
+                logged: beside.then_some(logged[at]),
+            }),
+        };
+        (0..reward.len()).map(row).collect()
+    };
+    let (rows, beside) = (rows_with(false), rows_with(true));
     for case in parity["cases"].as_array().unwrap() {
         let options = Options { weight_max: case["weight_max"].as_f64(), ..Options::default() };
         let made = estimate(&rows, &options).unwrap();
@@ -45,6 +52,9 @@ fn estimates_agree_with_numpy() {
         same(made.snips.unwrap().gain, "snips_gain");
         same(made.dr.unwrap().value, "dr");
         same(made.dr.unwrap().gain, "dr_gain");
+        let made_beside = estimate(&beside, &options).unwrap().dr.unwrap();
+        same(made_beside.value, "dr");
+        same(made_beside.gain, "dr_gain_beside");
         assert!((made.effective - case["effective"].as_f64().unwrap()).abs() < 1e-9);
         assert!((made.bound - case["bound"].as_f64().unwrap()).abs() < 1e-12);
         assert_eq!(made.cut as u64, case["cut"].as_u64().unwrap());
@@ -76,7 +86,11 @@ fn log(rng: &mut Rng, challenger: &[[f64; 4]; 3], count: usize) -> Vec<Row> {
                 reward,
                 propensity: LOGGING[context][action],
                 challenger: challenger[context][action],
-                model: Some(Modelled::new(action, &wrong, &challenger[context]).unwrap()),
+                model: Some(
+                    Modelled::new(action, &wrong, &challenger[context])
+                        .unwrap()
+                        .beside(&wrong, &LOGGING[context]),
+                ),
             }
         })
         .collect()
@@ -103,6 +117,17 @@ fn estimates_are_unbiased_and_intervals_cover_as_often_as_they_say() {
         assert!((930..=970).contains(&covered), "{covered} of {trials}");
     }
     assert!(bounded >= 975, "the bound holds in {bounded}");
+}
+
+/// What a model of rewards and chance say of the same choices is no gain.
+#[test]
+fn a_challenger_that_chooses_alike_gains_exactly_nothing() {
+    let mut rng = Rng::new(15);
+    for _ in 0..20 {
+        let made = estimate(&log(&mut rng, &LOGGING, 500), &Options::default()).unwrap();
+        let gain = made.dr.unwrap().gain;
+        assert!(gain.estimate.abs() < 1e-12 && gain.high - gain.low < 1e-12, "{gain:?}");
+    }
 }
 
 #[test]
@@ -176,7 +201,10 @@ fn what_cannot_be_judged_is_refused_by_row() {
     says(Row { challenger: 1.5, ..good }, "probability is 1.5 at position 1");
     says(Row { reward: -1.0, ..good }, "reward is -1 at position 1");
     says(Row { reward: f64::INFINITY, ..good }, "reward is inf at position 1");
-    says(Row { model: Some(Modelled { chosen: f64::NAN, challenger: 0.0 }), ..good }, "decision 1");
+    says(
+        Row { model: Some(Modelled { chosen: f64::NAN, challenger: 0.0, logged: None }), ..good },
+        "decision 1",
+    );
     assert!(estimate(&[], &Options::default()).unwrap_err().message().contains("no decision"));
     assert!(estimate(&[good], &Options { weight_max: Some(0.5), ..Options::default() }).is_err());
     assert!(estimate(&[good], &Options { rewards: (1.0, 0.0), ..Options::default() }).is_err());

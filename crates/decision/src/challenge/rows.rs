@@ -2,7 +2,7 @@
 
 use flywheel_algo::bandit::{Algorithm, Bandit as Learnt, Options};
 use flywheel_algo::offpolicy::{Modelled, Row};
-use flywheel_base::Result;
+use flywheel_base::{Error, Result};
 use rayon::prelude::*;
 
 /// Parts that units are divided into, so that the model of rewards is fitted on other units than it is used for.
@@ -18,6 +18,8 @@ pub(super) struct Sample {
     pub(super) propensity: f64,
     /// The challenger's probabilities, by the number of the action.
     pub(super) chances: Vec<(usize, f64)>,
+    /// Those with which the action was chosen.
+    pub(super) logged: Vec<(usize, f64)>,
 }
 
 /// The rows of the estimates, with a model of rewards fitted on other units.
@@ -39,18 +41,15 @@ pub(super) fn rows(samples: &[&Sample], actions: usize) -> Result<Vec<Row>> {
     samples
         .par_iter()
         .map(|sample| {
-            let mut chances = vec![0.0; actions];
-            for (number, chance) in &sample.chances {
-                if let Some(cell) = chances.get_mut(*number) {
-                    *cell += chance;
-                }
-            }
+            let chances = by_action(&sample.chances, actions);
             let model = usize::try_from(sample.fold).ok().and_then(|fold| models.get(fold));
             let model = model.filter(|_| !sample.chances.is_empty());
             let model = model
                 .map(|model| {
                     let expected = model.expected(&sample.context, &all)?;
-                    Modelled::new(sample.action, &expected, &chances)
+                    let logged = by_action(&sample.logged, actions);
+                    let modelled = Modelled::new(sample.action, &expected, &chances)?;
+                    Ok::<_, Error>(modelled.beside(&expected, &logged))
                 })
                 .transpose()?;
             Ok(Row {
@@ -61,4 +60,15 @@ pub(super) fn rows(samples: &[&Sample], actions: usize) -> Result<Vec<Row>> {
             })
         })
         .collect()
+}
+
+/// Probabilities by the numbers of actions, 0 where there is none.
+fn by_action(chances: &[(usize, f64)], actions: usize) -> Vec<f64> {
+    let mut all = vec![0.0; actions];
+    for (number, chance) in chances {
+        if let Some(cell) = all.get_mut(*number) {
+            *cell += chance;
+        }
+    }
+    all
 }

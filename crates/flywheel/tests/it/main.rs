@@ -45,3 +45,4 @@ mod servers;
 mod split;
 mod statements;
 mod suggest;
+mod upkeep;

@@ -11,7 +11,7 @@ use std::num::NonZeroU32;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::quantity::Size;
+use super::quantity::{Duration, Size};
 
 pub use catalogue::{AssetSettings, Catalogue, Prices};
 pub use groups::{Attribute, AttributeValue, Group};
@@ -33,6 +33,10 @@ pub struct ProjectFile {
     /// How much memory queries may take together before they spill to disk.
     #[serde(default = "memory_default")]
     pub memory: Size,
+    /// For how long older versions of tables can be read with `--at` and taken back to; what only they need is removed
+    /// afterwards.
+    #[serde(default = "keep_versions_default")]
+    pub keep_versions: Duration,
     /// How many things `flywheel serve` does to the project at once where they touch different tables, and how many tasks
     /// of one run. A turn of the whole wheel is always alone.
     #[serde(default = "workers_default")]
@@ -90,6 +94,7 @@ impl ProjectFile {
             description: None,
             lake: lake_default(),
             memory: memory_default(),
+            keep_versions: keep_versions_default(),
             workers: workers_default(),
             pools: BTreeMap::new(),
             vars,
@@ -165,6 +170,10 @@ fn lake_default() -> String {
 
 fn workers_default() -> NonZeroU32 {
     NonZeroU32::MIN.saturating_add(3)
+}
+
+fn keep_versions_default() -> Duration {
+    Duration::days(30)
 }
 
 fn memory_default() -> Size {

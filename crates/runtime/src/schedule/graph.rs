@@ -18,7 +18,7 @@ use crate::recorder::{Observer, Recorder};
 use crate::side_by_side::{self, Piece};
 use crate::task::learn::When;
 use crate::task::{build, learn};
-use crate::{Workspace, environment, openlineage, quarantine, run};
+use crate::{Workspace, environment, openlineage, quarantine, run, upkeep};
 
 /// What the tasks of a schedule are called in `system.tasks`, beside what each of them did.
 pub(super) const KIND: &str = "task";
@@ -39,6 +39,7 @@ pub(super) async fn perform(
     if recorder.tasks().iter().any(|task| task.kind == Runs::Build.word()) {
         environment::clean_up(workspace, &recorder).await;
     }
+    upkeep::keep_up(workspace, &recorder, None).await?;
     recorder.finish(result.as_ref().err())?;
     Box::pin(openlineage::settle(workspace)).await;
     result

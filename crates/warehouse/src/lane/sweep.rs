@@ -20,6 +20,9 @@ use crate::write::Commit;
 /// A file that no commit names is an unfinished write until it is this old, by the machine's clock.
 const ORPHAN_AGE_US: i64 = 24 * 3_600 * 1_000_000;
 
+/// A log with so many commits that nobody reads any more is shortened even if no data file goes with them.
+const LONG_LOG: usize = 100;
+
 /// Where a table is moved before it is deleted; nothing in it is a table.
 const REMOVED_FOLDER: &str = ".removed";
 /// Held while that folder is used.
@@ -47,9 +50,10 @@ impl Lane {
         let head = self.head().await?.ok_or_else(|| self.missing())?;
         done.version = head.version;
         if let Some(bytes_min) = options.checkpoint_bytes_min
+            && !options.dry_run
             && self.log.list().await?.bytes_to_replay() >= bytes_min.max(1)
         {
-            self.checkpoint().await?;
+            self.checkpoint(head.version).await?;
             done.checkpointed = true;
         }
         if let Some(oldest) = options.oldest_version {
@@ -176,8 +180,8 @@ impl Lane {
         Ok(files)
     }
 
-    /// Writes a checkpoint of the head, so that a fresh process need not read every commit.
-    pub(crate) async fn checkpoint(&self) -> Result<()> {
+    /// Writes a checkpoint of a version, so that a fresh process need not read every commit before it.
+    pub(crate) async fn checkpoint(&self, version: i64) -> Result<()> {
         let folder = self.around.root.join(self.location().as_str());
         let failed = |error: deltalake::DeltaTableError| {
             Error::internal(format!(
@@ -189,7 +193,10 @@ impl Lane {
         let url = url::Url::from_directory_path(&folder).map_err(|()| {
             Error::internal(format!("folder {} has no file URL", folder.display()))
         })?;
+        let version = u64::try_from(version)
+            .map_err(|_| Error::internal(format!("a table has no version {version}")))?;
         let table = deltalake::DeltaTableBuilder::from_url(url).map_err(failed)?;
+        let table = table.with_version(version);
         let table = table.load().await.map_err(failed)?;
         deltalake::checkpoints::create_checkpoint(&table, None).await.map_err(failed)
     }
@@ -218,8 +225,21 @@ impl Lane {
             old && !needed.contains(&file.name)
         });
         let useless: Vec<Stored> = useless.collect();
-        (done.files_deleted, done.bytes_freed) = task::compute(move || delete(&useless)).await?;
-        done.log_files_deleted = self.shorten(oldest, before).await?;
+        let dry_run = options.dry_run;
+        (done.files_deleted, done.bytes_freed) =
+            task::compute(move || delete(&useless, dry_run)).await?;
+        if options.dry_run {
+            return Ok(());
+        }
+        let listing = self.log.list().await?;
+        let commits = listing.commits.range(..oldest).count();
+        if (done.files_deleted > 0 || commits >= LONG_LOG) && commits > 0 {
+            if !listing.checkpoints.contains_key(&oldest) {
+                // Then no version is left that can be named and not be read.
+                self.checkpoint(oldest).await?;
+            }
+            done.log_files_deleted = self.shorten(oldest, before).await?;
+        }
         Ok(())
     }
 
@@ -329,10 +349,12 @@ fn remove(root: &FilePath, location: &str) -> Result<Option<u64>> {
     Ok(Some(bytes))
 }
 
-fn delete(files: &[Stored]) -> Result<(usize, u64)> {
+fn delete(files: &[Stored], dry_run: bool) -> Result<(usize, u64)> {
     let mut bytes = 0;
     for file in files {
-        fs::remove_file(&file.path).map_err(|error| Error::io("delete", &file.path, error))?;
+        if !dry_run {
+            fs::remove_file(&file.path).map_err(|error| Error::io("delete", &file.path, error))?;
+        }
         bytes += file.bytes;
     }
     Ok((files.len(), bytes))

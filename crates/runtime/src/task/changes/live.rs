@@ -11,7 +11,7 @@ use futures::StreamExt;
 use super::{Landed, Pass, take};
 use crate::Workspace;
 use crate::follow::Watch;
-use crate::turn;
+use crate::upkeep;
 
 /// How long a change waits at most for its commit into a lake table while commits are cheap.
 const COMMIT_EVERY: Duration = Duration::from_millis(500);
@@ -99,7 +99,7 @@ impl Pass<'_> {
                 if let Some(at) = table.location()
                     && pace.commits.is_multiple_of(MAINTAIN_EVERY)
                 {
-                    turn::maintain_table(live.workspace, at).await?;
+                    upkeep::compact(live.workspace, at).await?;
                 }
             }
         }

@@ -1,0 +1,214 @@
+//! Keeping tables from falling apart into small files, and from keeping for ever what nobody can read any more.
+
+use std::collections::BTreeMap;
+
+use flywheel_base::{Error, ErrorKind, Result, Timestamp, suggest};
+use flywheel_project::resource::quantity::Duration;
+use flywheel_warehouse::{Location, Maintain, TableName};
+use serde::Serialize;
+
+use crate::Workspace;
+use crate::recorder::Recorder;
+use crate::task::sync::location_of;
+
+/// A table with at least so many files is looked at.
+const FILES_MIN: usize = 32;
+/// Files that are larger on average need no help.
+const FILE_BYTES: u64 = 16 << 20;
+/// A table is cleared so many times in the time that its versions are kept, so that this costs little beside what is
+/// written meanwhile.
+const CLEARED_PER_KEPT: i64 = 3;
+/// And not more often than this.
+const CLEARED_MIN_US: i64 = 3_600_000_000;
+
+/// What was, or would be, removed of a table.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Cleared {
+    /// Where the table lies in the lake.
+    pub location: String,
+    /// The oldest version that can still be read.
+    pub oldest_version: i64,
+    /// Data files that no kept version needs.
+    pub files: usize,
+    /// Their size.
+    pub bytes: u64,
+    /// Files of the log that no kept version is read from.
+    pub log_files: usize,
+}
+
+/// Removes what only versions older than `keep` need, of the tables `names`, or of all: by default what
+/// `keep_versions` says. A version that readers, builds, environments or a rollback name is kept whatever its age. With
+/// `dry_run` nothing is removed.
+///
+/// # Errors
+/// [`flywheel_base::ErrorKind::NotFound`] for an unknown table; those of lake and metadata, and what was removed until
+/// then stays removed.
+pub async fn vacuum(
+    workspace: &Workspace,
+    names: &[String],
+    keep: Option<Duration>,
+    dry_run: bool,
+) -> Result<Vec<Cleared>> {
+    let keep = keep.unwrap_or(workspace.project.file.keep_versions);
+    let named = named_versions(workspace)?;
+    let mut all = Vec::new();
+    for at in chosen(workspace, names).await? {
+        all.extend(clear(workspace, &at, keep, &named, dry_run).await?);
+    }
+    Ok(all)
+}
+
+/// The tables at these names: of a model all its variants.
+async fn chosen(workspace: &Workspace, names: &[String]) -> Result<Vec<Location>> {
+    let present = workspace.lake.locations().await?;
+    if names.is_empty() {
+        return Ok(present);
+    }
+    let mut chosen = Vec::new();
+    for name in names {
+        let folder = location_of(&TableName::parse(name)?)?;
+        let variants = format!("{folder}/");
+        let before = chosen.len();
+        chosen.extend(
+            present
+                .iter()
+                .filter(|at| **at == folder || at.as_str().starts_with(&variants))
+                .cloned(),
+        );
+        if chosen.len() == before {
+            let known = present.iter().filter_map(|at| {
+                let mut parts = at.as_str().split('/');
+                Some(format!("{}.{}", parts.next()?, parts.next()?))
+            });
+            let known: Vec<String> = known.collect();
+            let text = format!("no table \"{name}\" is in the lake");
+            return Err(Error::new(ErrorKind::NotFound, text)
+                .hint(suggest::hint(name, known.iter().map(String::as_str))));
+        }
+    }
+    Ok(chosen)
+}
+
+/// After a run: compacts those of `tables` that need it, or all, and clears those that are due. What fails is told
+/// and tried again the next time.
+pub(crate) async fn keep_up(
+    workspace: &Workspace,
+    recorder: &Recorder<'_>,
+    tables: Option<Vec<Location>>,
+) -> Result<()> {
+    let tables = match tables {
+        Some(tables) => tables,
+        None => workspace.lake.locations().await?,
+    };
+    let mut named = None;
+    for at in tables {
+        if let Err(error) = compact(workspace, &at).await {
+            recorder.notice(format!("maintenance of {at}: {}", error.report()));
+        }
+        if let Err(error) = clear_if_due(workspace, &at, &mut named).await {
+            recorder.notice(format!("removing old versions of {at}: {}", error.report()));
+        }
+    }
+    Ok(())
+}
+
+/// Where models lie that were built: `names` are `schema.name`.
+pub(crate) fn tables_of(workspace: &Workspace, names: &[String]) -> Result<Vec<Location>> {
+    let builds = workspace.store.builds()?.into_iter();
+    let built = builds.filter(|build| names.contains(&build.name));
+    built.filter_map(|build| build.location).map(Location::new).collect()
+}
+
+/// Keeps one table from falling apart into small files; costs nothing when there is nothing to do.
+///
+/// A compacted model is the same rows in another version, so readers and the next increment are moved
+/// to that version; if the process dies in between, the next build starts from the version before.
+pub(crate) async fn compact(workspace: &Workspace, at: &Location) -> Result<()> {
+    let Some(before) = workspace.lake.head(at).await? else { return Ok(()) };
+    if before.files < FILES_MIN || before.bytes / before.files as u64 >= FILE_BYTES {
+        return Ok(());
+    }
+    let after = workspace.lake.maintain(at, Maintain::default()).await?;
+    follow(workspace, at.as_str(), before.version, after.version)
+}
+
+/// Moves readers and the next increment from `before` to `after`, which holds the same rows.
+fn follow(workspace: &Workspace, location: &str, before: i64, after: i64) -> Result<()> {
+    let same = |at: &Option<String>, version: Option<i64>| {
+        at.as_deref() == Some(location) && version == Some(before)
+    };
+    let mut builds = workspace.store.builds()?;
+    builds.retain(|build| same(&build.location, build.version));
+    builds.iter_mut().for_each(|build| build.version = Some(after));
+    workspace.store.record_builds(&builds)?;
+    let mut seen = workspace.store.publications()?;
+    seen.retain(|publication| same(&publication.location, publication.version));
+    seen.iter_mut().for_each(|publication| publication.version = Some(after));
+    workspace.store.publish(&seen, &[])
+}
+
+/// Clears a table whose last clearing is long enough ago; one that was never looked at counts from now on.
+async fn clear_if_due(
+    workspace: &Workspace,
+    at: &Location,
+    named: &mut Option<BTreeMap<String, i64>>,
+) -> Result<()> {
+    let (keep, now) = (workspace.project.file.keep_versions, workspace.now());
+    let every = (keep.micros / CLEARED_PER_KEPT).max(CLEARED_MIN_US);
+    let last = workspace.store.cleared_at(at.as_str())?;
+    if last.is_some_and(|last| now.micros().saturating_sub(last.micros()) < every) {
+        return Ok(());
+    }
+    if last.is_some() {
+        let named = match named {
+            Some(named) => named,
+            None => named.insert(named_versions(workspace)?),
+        };
+        if let Some(cleared) = clear(workspace, at, keep, named, false).await? {
+            tracing::info!(table = %at, files = cleared.files, bytes = cleared.bytes, "old versions were removed");
+        }
+    }
+    workspace.store.record_cleared(at.as_str(), now)
+}
+
+/// Removes what no version of a table needs that is younger than `keep` or named; none if all of them are kept.
+async fn clear(
+    workspace: &Workspace,
+    at: &Location,
+    keep: Duration,
+    named: &BTreeMap<String, i64>,
+    dry_run: bool,
+) -> Result<Option<Cleared>> {
+    let since = Timestamp::from_micros(workspace.now().micros().saturating_sub(keep.micros));
+    let Some(version) = workspace.lake.version_at(at, since).await? else { return Ok(None) };
+    let oldest = named.get(at.as_str()).map_or(version, |named| version.min(*named));
+    let options = Maintain {
+        compact: false,
+        checkpoint_bytes_min: None,
+        oldest_version: Some(oldest),
+        retention_us: keep.micros,
+        dry_run,
+        ..Maintain::default()
+    };
+    let done = workspace.lake.maintain(at, options).await?;
+    let cleared = Cleared {
+        location: at.to_string(),
+        oldest_version: oldest,
+        files: done.files_deleted,
+        bytes: done.bytes_freed,
+        log_files: done.log_files_deleted,
+    };
+    Ok((cleared.files + cleared.log_files > 0).then_some(cleared))
+}
+
+/// The oldest version of each table that readers, builds, environments, a rollback or a hold name.
+fn named_versions(workspace: &Workspace) -> Result<BTreeMap<String, i64>> {
+    let mut oldest = workspace.store.referenced_versions()?;
+    for hold in workspace.store.holds()? {
+        let Some(version) = hold.version else { continue };
+        let at = location_of(&TableName::parse(&hold.name)?)?;
+        let known = oldest.entry(at.to_string()).or_insert(version);
+        *known = version.min(*known);
+    }
+    Ok(oldest)
+}
