@@ -11,6 +11,8 @@ pub mod lifetime;
 pub mod offpolicy;
 pub mod online;
 pub mod recommend;
+mod regression;
+pub mod score;
 pub mod search;
 pub mod segment;
 pub mod sketch;

@@ -4,7 +4,6 @@
 //! [`qini`] says on rows they have not seen whether treating the best-ranked first beats treating at random.
 
 mod learner;
-mod logistic;
 pub mod qini;
 
 pub use self::learner::{Kind, Uplift};

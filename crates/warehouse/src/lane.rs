@@ -20,7 +20,7 @@ pub(crate) mod sweep;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use flywheel_base::{Clock, Error, ErrorKind, Result, Timestamp};
+use flywheel_base::{Clock, Error, ErrorKind, Result, Timestamp, entropy};
 use object_store::ObjectStore;
 
 use crate::data_file::DataWriter;
@@ -40,7 +40,10 @@ pub use self::history::{VALID_FROM, VALID_TO};
 pub use self::load::Load;
 
 /// How often a write is decided again after another process was faster.
-const ATTEMPTS_MAX: usize = 10;
+const ATTEMPTS_MAX: usize = 20;
+/// The longest pause before another attempt, in milliseconds. Each lasts by chance up to twice as long as the one before,
+/// so that of two writers not always the same one is late.
+const PAUSE_MAX_MS: u64 = 128;
 /// How many older snapshots are kept for time travel.
 const PINNED_MAX: usize = 8;
 /// A checkpoint is written when a version is divisible by this.
@@ -247,7 +250,10 @@ impl Lane {
         label: &Label,
     ) -> Result<Commit> {
         let mut last = None;
-        for _ in 0..ATTEMPTS_MAX {
+        for attempt in 0..ATTEMPTS_MAX {
+            if attempt > 0 {
+                pause(attempt).await?;
+            }
             let head = self.head().await?;
             if let Some(done) = self.committed_before(head.as_ref(), checkpoint.as_ref()) {
                 prepared.discard().await;
@@ -349,6 +355,14 @@ impl Lane {
     fn now(&self) -> Timestamp {
         self.around.clock.now()
     }
+}
+
+/// Waits before another attempt at a commit.
+async fn pause(attempt: usize) -> Result<()> {
+    let most = (1_u64 << attempt.min(16)).min(PAUSE_MAX_MS) * 1_000;
+    let micros = u64::from_le_bytes(entropy::bytes::<8>()?) % most;
+    tokio::time::sleep(std::time::Duration::from_micros(micros)).await;
+    Ok(())
 }
 
 fn missing(location: &Location) -> Error {

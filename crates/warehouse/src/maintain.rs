@@ -15,6 +15,8 @@ pub struct Maintain {
     /// The oldest version anybody may still read; files only older versions need are deleted. `None`
     /// deletes nothing.
     pub oldest_version: Option<i64>,
+    /// A log is shortened where data files were deleted, or where it has so many commits that nobody reads any more.
+    pub log_commits_min: usize,
     /// Whether only to count the files that would be deleted, and to write no checkpoint.
     pub dry_run: bool,
     /// Files removed from the table more recently than this are kept, in microseconds.
@@ -31,6 +33,7 @@ impl Default for Maintain {
             small_file_bytes: 16 << 20,
             checkpoint_bytes_min: Some(1 << 20),
             oldest_version: None,
+            log_commits_min: 100,
             dry_run: false,
             retention_us: 7 * 86_400_000_000,
         }

@@ -3,8 +3,8 @@
 use flywheel_base::{Error, Result};
 use serde::{Deserialize, Serialize};
 
-use super::logistic::{Score, linear, logistic};
 use super::{Experiment, arms};
+use crate::regression::{Score, linear, logistic};
 use crate::stats::finite;
 
 /// How differences are learnt.

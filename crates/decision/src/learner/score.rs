@@ -1,4 +1,6 @@
-//! `score`: a probability or a number for each row, learned row by row.
+//! `score`: a probability or a number for each row, learned row by row, or from all examples at once.
+
+mod whole;
 
 use flywheel_algo::online::ftrl::{self, Ftrl};
 use flywheel_algo::online::hashing::Hashing;
@@ -6,7 +8,7 @@ use flywheel_algo::online::linear::{self, Linear};
 use flywheel_algo::online::logistic::{self, Logistic};
 use flywheel_algo::online::scaler::Scaler;
 use flywheel_base::{Error, Result, Timestamp, suggest};
-use flywheel_project::resource::learner::{Hashed, Predict, Score};
+use flywheel_project::resource::learner::{Hashed, Predict, Score, ScoreAlgorithm};
 use flywheel_warehouse::WriteMode;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -20,10 +22,15 @@ use crate::table::ColumnType::{Moment, Number, Text};
 /// Its entry.
 pub(super) const ENTRY: LearnerEntry = LearnerEntry {
     name: "score",
-    about: "A probability or a number for each unit, learned online.",
+    about: "A probability or a number for each unit, learned online or from all examples at once.",
     columns: &[
         ("unit_id", Text, "whom the score is about"),
         ("score", Number, "the probability or the number"),
+        (
+            "reason",
+            Text,
+            "what moved the score most, each with its value and by how much: for a probability in log-odds; none if learned online",
+        ),
         ("scored_at", Moment, "the logical moment"),
         ARTIFACT,
     ],
@@ -36,6 +43,7 @@ const NOT_FEATURES: [&str; 3] = ["row_id", "unit_id", "at"];
 struct Row {
     unit_id: String,
     score: f64,
+    reason: Option<String>,
     scored_at: Timestamp,
     artifact: String,
 }
@@ -152,6 +160,9 @@ pub(super) async fn learn(
     name: &str,
     settings: &Score,
 ) -> Result<(Fitted, String, u64)> {
+    if settings.algorithm != ScoreAlgorithm::Online {
+        return whole::learn(ctx, name, settings).await;
+    }
     let what = format!("learner \"{name}\": examples");
     let before = last(ctx, name)?;
     let sql = ctx.render(&settings.examples).map_err(|e| e.context(&what))?;
@@ -206,6 +217,10 @@ pub(super) async fn learn(
 fn last(ctx: &Context<'_>, name: &str) -> Result<Option<Stored>> {
     let Some(last) = ctx.store.newest_artifact(name)? else { return Ok(None) };
     let bytes = ctx.artifacts.get(&last.digest)?;
+    if serde_json::from_slice::<whole::Whole>(&bytes).is_ok() {
+        // It was learned from all examples at once; learning row by row begins anew.
+        return Ok(None);
+    }
     let stored = serde_json::from_slice(&bytes).map_err(|e| {
         Error::corrupt(format!("artifact {} is no score", last.digest)).caused_by(e)
     })?;
@@ -341,7 +356,8 @@ async fn score(
             Model::Number(model) => model.predict(&numbers(&row))?,
             Model::Hashed(model) => model.predict(&stored.features, &row)?,
         };
-        rows.push(Row { unit_id, score, scored_at: ctx.now, artifact: artifact.to_owned() });
+        let (scored_at, artifact) = (ctx.now, artifact.to_owned());
+        rows.push(Row { unit_id, score, reason: None, scored_at, artifact });
     }
     Ok(rows)
 }

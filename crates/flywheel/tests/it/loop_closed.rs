@@ -545,3 +545,61 @@ fn a_score_learns_what_places_of_many_names_are_worth() {
     let refused = house.fails(2, &["learn", "amount"]);
     assert!(refused.contains("for probabilities only"), "{refused}");
 }
+
+#[test]
+fn who_leaves_is_learned_from_all_examples_and_judged_by_the_newest() {
+    let mut rng = flywheel_base::Rng::new(10);
+    let mut rows = String::from("row,at,plan,months,left\n");
+    for row in 0..3_000 {
+        let plan = ["monthly", "yearly", "two-years"][rng.below(3)];
+        let months = rng.below(60);
+        // Who pays by the month leaves early or not at all: it takes both columns to see it.
+        let chance = if plan == "monthly" && months < 20 { 0.9 } else { 0.03 };
+        let left = u8::from(rng.chance(chance));
+        let left = if row % 97 == 5 { String::new() } else { left.to_string() };
+        let at = format!("2024-05-{:02} 10:00:00", 1 + row / 120);
+        rows.push_str(&format!("r{row},{at},{plan},{months},{left}\n"));
+    }
+    let learner = |more: &str| {
+        format!(
+            "score:\n  target: left\n{more}  examples: select row as row_id, cast(at as timestamp) as at, plan, cast(months as double) as months, left {ROWS}\n  score: select row as unit_id, plan, cast(months as double) as months {ROWS}\n"
+        )
+    };
+    let auto = learner("  algorithm: auto\n");
+    let house = learned(&rows, &[("churn", &auto), ("plain", &learner("  algorithm: logistic\n"))]);
+    house.ok(&["learn"]);
+    let detail = house.cell("select detail from system.artifacts where learner = 'churn'");
+    assert!(detail.contains("boosted-trees"), "{detail}");
+    let measured = |learner: &str, measure: &str| -> f64 {
+        let sql = format!(
+            "select value from system.evaluations where learner = '{learner}' and measure = '{measure}, held back'"
+        );
+        house.cell(&sql).parse().unwrap()
+    };
+    let (trees, plain) = (measured("churn", "log loss"), measured("plain", "log loss"));
+    assert!(trees < 0.9 * plain, "{trees} beside {plain}");
+    let ranked = measured("churn", "auc");
+    assert!((0.75..0.98).contains(&ranked), "{ranked}");
+    assert!(measured("churn", "calibration error") < 0.1);
+    let right = "select avg(case when (c.score > 0.4) = (r.plan = 'monthly' and r.months < 20) then 1.0 else 0.0 end) > 0.98, count(*) from learn.churn c join raw.rows r on r.row = c.unit_id";
+    assert_eq!(house.cell(right), "true,3000");
+    let reason = "select c.reason from learn.churn c join raw.rows r on r.row = c.unit_id where r.plan = 'monthly' and r.months = 3 limit 1";
+    let reason = house.cell(reason);
+    assert!(reason.contains("plan = monthly (+") && reason.contains("months = 3 (+"), "{reason}");
+    let before = house.cell("select sum(score) from learn.churn");
+    house.ok(&["learn", "churn"]);
+    assert_eq!(
+        house.cell("select sum(score) from learn.churn"),
+        before,
+        "the same rows, the same trees"
+    );
+    for (settings, word) in [
+        ("  algorithm: boosted-trees\n  hashed: {}\n", "online"),
+        ("  algorithm: logistic\n  predict: number\n", "probabilities only"),
+        ("  algorithm: boosted-tree\n", "boosted-trees"),
+    ] {
+        house.write("learners/churn.yaml", format!("learner: churn\n{}", learner(settings)));
+        let refused = house.fails(2, &["learn", "churn"]);
+        assert!(refused.contains(word), "{settings}: {refused}");
+    }
+}

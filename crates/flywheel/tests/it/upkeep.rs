@@ -50,10 +50,10 @@ fn versions_stay_as_long_as_is_said_and_vacuum_removes_older_ones() {
         house.ok(&["sql", "select amount from raw.orders", "--output", "csv"]),
         "amount\n4\n"
     );
-    let gone = house.fails(1, &first);
+    let gone = house.fails(2, &first);
     assert!(gone.contains("no longer kept") && gone.contains("keep_versions"), "{gone}");
 
-    let unknown = house.fails(1, &["vacuum", "raw.order"]);
+    let unknown = house.fails(2, &["vacuum", "raw.order"]);
     assert!(unknown.contains("raw.orders"), "{unknown}");
 }
 

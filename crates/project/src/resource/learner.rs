@@ -266,7 +266,8 @@ impl ForecastMethod {
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Score {
-    /// SQL with columns `row_id`, `at` (timestamp), the features and the target; new rows are learned once, in time order.
+    /// SQL with columns `row_id`, `at` (timestamp), the features and the target; new rows are learned once, in time order,
+    /// or all of them at each fit, as `algorithm` says.
     pub examples: String,
     /// SQL with columns `unit_id` and the features: the rows that are scored after each fit.
     #[serde(default)]
@@ -276,10 +277,28 @@ pub struct Score {
     /// `probability` for 0/1 targets, `number` otherwise.
     #[serde(default)]
     pub predict: Predict,
+    /// How it is learned.
+    #[serde(default)]
+    pub algorithm: ScoreAlgorithm,
     /// Takes text features as well, and learns them by FTRL-proximal: for codes, names and places of many values. Only
-    /// with `predict: probability`. Without it features are numbers, and what is no number counts as 0.
+    /// with `predict: probability` and `algorithm: online`. Without it features are numbers, and what is no number counts as 0.
     #[serde(default)]
     pub hashed: Option<Hashed>,
+}
+
+/// How a score is learned.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum ScoreAlgorithm {
+    /// Row by row, once each: it follows what changes, and never sees an example again.
+    #[default]
+    Online,
+    /// Logistic regression on all examples at each fit; only with `predict: probability`.
+    Logistic,
+    /// Boosted decision trees on all examples at each fit: they find thresholds and what matters only together.
+    BoostedTrees,
+    /// Logistic regression or boosted trees, whichever foretells the newest fifth of the examples better.
+    Auto,
 }
 
 /// How features of many values are kept: each pair of a column and its text has a place in a table of weights, found by

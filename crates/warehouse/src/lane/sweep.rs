@@ -20,9 +20,6 @@ use crate::write::Commit;
 /// A file that no commit names is an unfinished write until it is this old, by the machine's clock.
 const ORPHAN_AGE_US: i64 = 24 * 3_600 * 1_000_000;
 
-/// A log with so many commits that nobody reads any more is shortened even if no data file goes with them.
-const LONG_LOG: usize = 100;
-
 /// Where a table is moved before it is deleted; nothing in it is a table.
 const REMOVED_FOLDER: &str = ".removed";
 /// Held while that folder is used.
@@ -233,7 +230,7 @@ impl Lane {
         }
         let listing = self.log.list().await?;
         let commits = listing.commits.range(..oldest).count();
-        if (done.files_deleted > 0 || commits >= LONG_LOG) && commits > 0 {
+        if (done.files_deleted > 0 || commits >= options.log_commits_min.max(1)) && commits > 0 {
             if !listing.checkpoints.contains_key(&oldest) {
                 // Then no version is left that can be named and not be read.
                 self.checkpoint(oldest).await?;

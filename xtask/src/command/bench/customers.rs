@@ -1,4 +1,4 @@
-//! k-means on a million rows beside scikit-learn, and how long lifetimes of a million customers take.
+//! k-means on a million rows and churn beside scikit-learn, and how long lifetimes of a million customers take.
 //!
 //! Our example writes the rows and the first centres, and the peer reads those. Both run alternately; the
 //! medians of their processor time count, which leaves out reading, but not checking the rows.
@@ -31,6 +31,10 @@ struct Line {
     cpu_s: f64,
 }
 
+/// What churn is foretold by, and how well at least, as the area under the curve.
+const CHURN: [(&str, f64); 2] =
+    [("churn: boosted trees", 0.848), ("churn: logistic regression", 0.845)];
+
 /// Prints both sides and checks ours.
 pub(super) fn run(context: &Context) -> Result<Tally> {
     let folder = context.scratch("customers")?;
@@ -46,7 +50,35 @@ pub(super) fn run(context: &Context) -> Result<Tally> {
     }
     let (ours, peers) = (medians(&ours), medians(&peers));
     println!("\n{}", figures::table(&rows(&ours, &peers)));
-    judge(&ours, &peers, &folder)
+    let mut tally = judge(&ours, &peers, &folder)?;
+    churn(context, &python, &mut tally)?;
+    Ok(tally)
+}
+
+/// Who leaves a telephone company, in the same five folds on both sides.
+fn churn(context: &Context, python: &Path, tally: &mut Tally) -> Result<()> {
+    let example = ["--release", "--package", "flywheel-algo", "--example", "churn"];
+    process::run(context.cargo().arg("build").args(example))?;
+    let telco = context.data_set("telco_churn")?;
+    let data = telco.parent().unwrap_or(&telco);
+    let mut program = Command::new(context.target.join("release/examples/churn"));
+    let ours = lines(program.env("FLYWHEEL_DATA", data))?;
+    let mut peer = Command::new(python);
+    let script = peer.arg(context.root.join("tests/parity/peer_churn.py"));
+    let peers = lines(script.env("FLYWHEEL_DATA", data))?;
+    for Line { name, figure, cpu_s } in ours.iter().chain(&peers) {
+        println!("{name}: AUC {figure:.4} in {cpu_s:.2} CPU-s");
+    }
+    for (name, least) in CHURN {
+        let found = ours.iter().find(|line| line.name == name);
+        goal::at_least(
+            tally,
+            &format!("{name}: AUC"),
+            found.map_or(0.0, |line| line.figure),
+            least,
+        );
+    }
+    Ok(())
 }
 
 fn judge(ours: &[Line], peers: &[Line], folder: &Path) -> Result<Tally> {

@@ -140,7 +140,7 @@ async fn a_shortened_log_still_tells_state_and_positions() {
     let options = Maintain {
         compact: false,
         oldest_version: Some(3),
-        checkpoint_bytes_min: Some(0),
+        log_commits_min: 1,
         ..Maintain::default()
     };
     let done = t.lake.maintain(&at("raw/x"), options).await.unwrap();

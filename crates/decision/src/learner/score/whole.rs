@@ -1,0 +1,386 @@
+//! Scores learned from all examples at once: boosted trees and logistic regression, judged by the newest examples.
+
+use std::sync::Arc;
+
+use flywheel_algo::score::encode::{Encoder, Values};
+use flywheel_algo::score::logistic::Logistic;
+use flywheel_algo::score::quality::{auc, calibration_error, log_loss};
+use flywheel_algo::score::trees::{self, Examples, Loss, Options, Trees};
+use flywheel_base::{Error, Result, task};
+use flywheel_project::resource::learner::{Predict, Score, ScoreAlgorithm};
+use flywheel_warehouse::WriteMode;
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::{ENTRY, Row, features};
+use crate::context::Context;
+use crate::frame::Frame;
+use crate::learner::{Fitted, Measure, write_scores};
+use crate::outcome::literal;
+
+/// Trees at most; how many there are is found on the examples.
+const ROUNDS_MAX: usize = 1_000;
+/// Parts of the examples, each foretold by trees over the others, to find how many trees do best.
+const FOLDS: usize = 5;
+/// Examples below which none are held back, and trees not counted.
+const JUDGED_MIN: usize = 50;
+/// One example of so many, the newest ones, is held back to judge the fit.
+const HELD_ONE_OF: usize = 5;
+/// The pull on the weights of logistic regression, on standardised columns.
+const PENALTY: f64 = 1.0;
+/// Columns that a reason names.
+const REASONS: usize = 2;
+/// Columns whose importance is told.
+const IMPORTANT: usize = 12;
+
+/// What is stored of a fit.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Whole {
+    encoder: Encoder,
+    model: Model,
+}
+
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Model {
+    BoostedTrees(Trees),
+    Logistic(Logistic),
+}
+
+impl Model {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::BoostedTrees(_) => "boosted-trees",
+            Self::Logistic(_) => "logistic",
+        }
+    }
+
+    fn predict(&self, row: &[f64]) -> Result<f64> {
+        match self {
+            Self::BoostedTrees(trees) => trees.predict(row),
+            Self::Logistic(fit) => fit.predict(row),
+        }
+    }
+
+    fn contributions(&self, row: &[f64]) -> Result<Vec<f64>> {
+        match self {
+            Self::BoostedTrees(trees) => trees.contributions(row),
+            Self::Logistic(fit) => fit.contributions(row),
+        }
+    }
+}
+
+/// Examples, encoded.
+struct Table {
+    width: usize,
+    features: Vec<f64>,
+    targets: Vec<f64>,
+}
+
+impl Table {
+    fn until(&self, row: usize) -> Examples<'_> {
+        let (features, targets) = (self.features.get(..row * self.width), self.targets.get(..row));
+        Examples {
+            features: features.unwrap_or_default(),
+            width: self.width,
+            targets: targets.unwrap_or_default(),
+        }
+    }
+
+    fn rows_from(&self, row: usize) -> impl Iterator<Item = &[f64]> {
+        self.features.chunks_exact(self.width.max(1)).skip(row)
+    }
+}
+
+/// Fits all examples anew and scores every unit.
+pub(super) async fn learn(
+    ctx: &Context<'_>,
+    name: &str,
+    settings: &Score,
+) -> Result<(Fitted, String, u64)> {
+    let what = format!("learner \"{name}\": examples");
+    let sql = ctx.render(&settings.examples).map_err(|e| e.context(&what))?;
+    let sql = format!(
+        "select * from ({sql}) as examples where at <= {} order by at, row_id",
+        literal(ctx.now)
+    );
+    let frame = ctx.frame_of_sql(&what, &sql).await?;
+    let (encoder, table) = table(&frame, settings).map_err(|e| e.context(&what))?;
+    if table.targets.is_empty() {
+        return Err(Error::invalid(format!("{what}: no row has a target"))
+            .hint("Select rows whose outcome is known; the others are what `score` is for."));
+    }
+    let (predict, algorithms) = (settings.predict, algorithms(settings)?);
+    let best = task::compute(move || best(&table, encoder, predict, &algorithms)).await?;
+    let whole = Arc::new(best.whole);
+    let detail = json!({
+        "algorithm": whole.model.name(), "examples": best.examples, "rounds": best.rounds, "auc": best.auc,
+        "features": whole.encoder.columns().map(|(name, _)| name).collect::<Vec<_>>(),
+        "importance": importance(&whole.model, &whole.encoder),
+    });
+    let bytes = serde_json::to_vec(&*whole)
+        .map_err(|e| Error::internal("a score is no JSON").caused_by(e))?;
+    let artifact = ctx.artifacts.put(&bytes)?;
+    let rows = scored(ctx, name, settings, whole, &artifact).await?;
+    let count = write_scores(ctx, name, ENTRY.columns, WriteMode::Replace, &rows).await?;
+    let measures = best.measures;
+    Ok((Fitted { bytes, rows_in: frame.rows() as u64, detail, measures }, artifact, count))
+}
+
+/// The model that did best on what was held back, fitted to all examples.
+struct Best {
+    whole: Whole,
+    rounds: Option<usize>,
+    examples: usize,
+    measures: Vec<Measure>,
+    auc: Value,
+}
+
+fn best(
+    table: &Table,
+    encoder: Encoder,
+    predict: Predict,
+    algorithms: &[ScoreAlgorithm],
+) -> Result<Best> {
+    let loss = loss_of(predict);
+    let held_from = match table.targets.len() {
+        count if count >= JUDGED_MIN => count - count / HELD_ONE_OF,
+        count => count,
+    };
+    let mut tried = Vec::new();
+    for algorithm in algorithms {
+        let (model, rounds) = fit(&table.until(held_from), loss, *algorithm, None)?;
+        let held = table.rows_from(held_from).map(|row| model.predict(row));
+        let held = held.collect::<Result<Vec<f64>>>()?;
+        let lost = wrong(predict, &held, table.targets.get(held_from..).unwrap_or_default());
+        tried.push((lost, *algorithm, rounds, held));
+    }
+    // Of equal ones the first, which is the simpler.
+    let least = tried.into_iter().reduce(|a, b| if b.0 < a.0 { b } else { a });
+    let Some((_, algorithm, rounds, held)) = least else {
+        return Err(Error::internal("a score has no algorithm"));
+    };
+    let (model, rounds) = fit(&table.until(table.targets.len()), loss, algorithm, rounds)?;
+    let (measures, auc) = judged(predict, table, held_from, &held)?;
+    let whole = Whole { encoder, model };
+    Ok(Best { whole, rounds, examples: table.targets.len(), measures, auc })
+}
+
+fn loss_of(predict: Predict) -> Loss {
+    match predict {
+        Predict::Probability => Loss::Logistic,
+        Predict::Number => Loss::Squared,
+    }
+}
+
+/// What is tried, the simpler first.
+fn algorithms(settings: &Score) -> Result<Vec<ScoreAlgorithm>> {
+    use ScoreAlgorithm::{Auto, BoostedTrees, Logistic, Online};
+    if settings.hashed.is_some() {
+        return Err(Error::invalid("hashed features are learned by `algorithm: online` only")
+            .hint("Remove `hashed`: texts are features of the other algorithms as they are."));
+    }
+    match (settings.algorithm, settings.predict) {
+        (Auto, Predict::Probability) => Ok(vec![Logistic, BoostedTrees]),
+        (Auto | BoostedTrees, _) => Ok(vec![BoostedTrees]),
+        (Logistic, Predict::Probability) => Ok(vec![Logistic]),
+        (Logistic, Predict::Number) => {
+            Err(Error::invalid("logistic regression learns probabilities only")
+                .hint("Write algorithm: boosted-trees, or predict: probability."))
+        }
+        (Online, _) => Err(Error::internal("an online score is fitted to all examples")),
+    }
+}
+
+/// The examples whose target is known, in order of time, and how columns are read.
+fn table(frame: &Frame<'_>, settings: &Score) -> Result<(Encoder, Table)> {
+    let names = features(frame, settings)?;
+    let targets = frame.numbers(&settings.target)?;
+    let known = |target: &Option<f64>| target.is_some_and(f64::is_finite);
+    let mut columns = Vec::with_capacity(names.len());
+    for name in names {
+        let text = frame.is_text(&name);
+        let values = values(frame, &name, text)?;
+        columns.push((name, only(values, targets.iter().map(known))));
+    }
+    let target = |target: f64| match settings.predict {
+        Predict::Probability => f64::from(u8::from(target > 0.5)),
+        Predict::Number => target,
+    };
+    let targets = targets.into_iter().filter(known).flatten().map(target).collect();
+    let encoder = Encoder::fit(&columns)?;
+    let table = Table { width: encoder.width(), features: encoder.rows(&columns)?, targets };
+    if table.width == 0 {
+        return Err(Error::invalid(
+            "no feature of the examples has a value that occurs five times",
+        )
+        .hint("Add numbers, or texts that many rows share."));
+    }
+    Ok((encoder, table))
+}
+
+fn values(frame: &Frame<'_>, name: &str, text: bool) -> Result<Values> {
+    if text {
+        return Ok(Values::Texts(frame.text(name)?));
+    }
+    // What is infinite is as little known as what is missing.
+    let number = |number: Option<f64>| number.filter(|n| n.is_finite()).unwrap_or(f64::NAN);
+    Ok(Values::Numbers(frame.numbers(name)?.into_iter().map(number).collect()))
+}
+
+fn only(values: Values, keep: impl Iterator<Item = bool>) -> Values {
+    match values {
+        Values::Numbers(values) => {
+            let kept = values.into_iter().zip(keep).filter(|(_, keep)| *keep);
+            Values::Numbers(kept.map(|(value, _)| value).collect())
+        }
+        Values::Texts(values) => {
+            let kept = values.into_iter().zip(keep).filter(|(_, keep)| *keep);
+            Values::Texts(kept.map(|(value, _)| value).collect())
+        }
+    }
+}
+
+/// Fits a model; how many trees it has is found if it is not given, and returned.
+fn fit(
+    examples: &Examples<'_>,
+    loss: Loss,
+    algorithm: ScoreAlgorithm,
+    rounds: Option<usize>,
+) -> Result<(Model, Option<usize>)> {
+    if algorithm == ScoreAlgorithm::Logistic {
+        return Ok((Model::Logistic(Logistic::fit(examples, PENALTY)?), None));
+    }
+    let most = Options { rounds: ROUNDS_MAX, ..Options::default() };
+    let rounds = match rounds {
+        Some(rounds) => rounds,
+        None if examples.targets.len() < JUDGED_MIN => Options::default().rounds,
+        None => trees::rounds(examples, loss, &most, FOLDS)?,
+    };
+    let trees = Trees::fit(examples, loss, &Options { rounds, ..most })?;
+    Ok((Model::BoostedTrees(trees), Some(rounds)))
+}
+
+/// The mean loss of predictions; 0 without rows, so that the first model is taken.
+fn wrong(predict: Predict, predicted: &[f64], targets: &[f64]) -> f64 {
+    let of = |(predicted, target): (&f64, &f64)| match predict {
+        Predict::Probability => {
+            let right = if *target > 0.5 { *predicted } else { 1.0 - predicted };
+            -right.max(f64::EPSILON).ln()
+        }
+        Predict::Number => (predicted - target).powi(2),
+    };
+    predicted.iter().zip(targets).map(of).sum::<f64>() / targets.len().max(1) as f64
+}
+
+/// What the fit is worth on the examples that were held back, and how sure that is.
+fn judged(
+    predict: Predict,
+    table: &Table,
+    held_from: usize,
+    held: &[f64],
+) -> Result<(Vec<Measure>, Value)> {
+    let (before, targets) = table.targets.split_at(held_from);
+    let count = targets.len();
+    let mean = before.iter().sum::<f64>() / before.len().max(1) as f64;
+    let flat = vec![mean; count];
+    let measure = |name, value, baseline| Measure { name, value, baseline, count };
+    let any = |value: f64| (count > 0).then_some(value);
+    if predict == Predict::Number {
+        let (value, baseline) = (wrong(predict, held, targets), wrong(predict, &flat, targets));
+        return Ok((
+            vec![measure("mean squared error, held back", any(value), any(baseline))],
+            Value::Null,
+        ));
+    }
+    let ranked = auc(held, targets, 0.95)?;
+    let value = log_loss(held, targets, 0.95)?.map(|found| found.estimate);
+    let baseline = log_loss(&flat, targets, 0.95)?.map(|found| found.estimate);
+    let off = calibration_error(held, targets)?;
+    let measures = vec![
+        measure("auc, held back", ranked.as_ref().map(|found| found.estimate), ranked.map(|_| 0.5)),
+        measure("log loss, held back", value, baseline),
+        measure("calibration error, held back", off, None),
+    ];
+    let said = ranked
+        .map(|found| json!({"estimate": found.estimate, "low": found.low, "high": found.high}));
+    Ok((measures, said.unwrap_or_default()))
+}
+
+/// The columns by which trees split best, each with its share.
+fn importance(model: &Model, encoder: &Encoder) -> Value {
+    let Model::BoostedTrees(trees) = model else { return Value::Null };
+    let mut shares: Vec<(String, f64)> =
+        encoder.names().into_iter().zip(trees.importance()).collect();
+    shares.sort_by(|a, b| b.1.total_cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
+    shares.truncate(IMPORTANT);
+    let share = |(name, share): &(String, f64)| json!({"feature": name, "share": share});
+    shares.iter().filter(|(_, share)| *share > 0.0).map(share).collect()
+}
+
+async fn scored(
+    ctx: &Context<'_>,
+    name: &str,
+    settings: &Score,
+    whole: Arc<Whole>,
+    artifact: &str,
+) -> Result<Vec<Row>> {
+    let Some(sql) = &settings.score else { return Ok(Vec::new()) };
+    let what = format!("learner \"{name}\": score");
+    let frame = ctx.frame(&what, sql).await?;
+    if frame.rows() == 0 {
+        return Ok(Vec::new());
+    }
+    let columns = whole
+        .encoder
+        .columns()
+        .map(|(name, text)| Ok((name.to_owned(), values(&frame, name, text)?)));
+    let columns = columns.collect::<Result<Vec<_>>>()?;
+    let units = frame.ids("unit_id")?;
+    let (scored_at, artifact) = (ctx.now, artifact.to_owned());
+    task::compute(move || {
+        let features = whole.encoder.rows(&columns)?;
+        let column_of = whole.encoder.column_of();
+        let rows = features.par_chunks_exact(whole.encoder.width().max(1));
+        let row = |(at, (unit_id, row)): (usize, (String, &[f64]))| {
+            Ok(Row {
+                unit_id,
+                score: whole.model.predict(row)?,
+                reason: reason(&whole.model.contributions(row)?, &column_of, &columns, at),
+                scored_at,
+                artifact: artifact.clone(),
+            })
+        };
+        units.into_par_iter().zip(rows).enumerate().map(row).collect()
+    })
+    .await
+}
+
+/// The columns that moved a row most, with their values: `contract = monthly (+0.84), tenure = 3 (-0.31)`.
+fn reason(
+    moved: &[f64],
+    column_of: &[usize],
+    columns: &[(String, Values)],
+    at: usize,
+) -> Option<String> {
+    let mut sums: Vec<(usize, f64)> = (0..columns.len()).map(|column| (column, 0.0)).collect();
+    for (by, column) in moved.iter().zip(column_of) {
+        if let Some((_, sum)) = sums.get_mut(*column) {
+            *sum += by;
+        }
+    }
+    sums.sort_by(|a, b| b.1.abs().total_cmp(&a.1.abs()).then(a.0.cmp(&b.0)));
+    let said = sums.iter().take(REASONS).filter(|(_, by)| by.abs() >= 0.005).map(|(column, by)| {
+        let (name, values) = columns.get(*column)?;
+        let value = match values {
+            Values::Numbers(values) => {
+                values.get(at).filter(|value| !value.is_nan()).map(f64::to_string)
+            }
+            Values::Texts(values) => values.get(at).cloned().flatten(),
+        };
+        Some(format!("{name} = {} ({by:+.2})", value.as_deref().unwrap_or("not known")))
+    });
+    let said: Vec<String> = said.flatten().collect();
+    (!said.is_empty()).then(|| said.join(", "))
+}
