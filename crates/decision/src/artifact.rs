@@ -1,4 +1,4 @@
-//! Bytes of fitted learners, addressed by their content.
+//! Bytes of fitted learners, and texts of policies as they decided, addressed by their content.
 
 use std::fs::File;
 use std::io::Write;
@@ -42,6 +42,28 @@ impl Artifacts {
         Ok(address)
     }
 
+    /// The address that begins with `start`, a digest of [`digest::short`]; none if there is none.
+    ///
+    /// # Errors
+    /// [`flywheel_base::ErrorKind::Denied`] if the folder cannot be listed.
+    pub(crate) fn find(&self, start: &str) -> Result<Option<String>> {
+        let unreadable = |e| Error::io("read", &self.folder, e);
+        let entries = match std::fs::read_dir(&self.folder) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(unreadable(error)),
+        };
+        for entry in entries {
+            let name = entry.map_err(unreadable)?.file_name();
+            let Some(name) = name.to_str() else { continue };
+            // A file that a killed process left has another name.
+            if name.starts_with(start) && !name.contains('.') {
+                return Ok(Some(name.to_owned()));
+            }
+        }
+        Ok(None)
+    }
+
     /// Reads the bytes at `address` and proves that they are what was stored.
     ///
     /// # Errors
@@ -73,6 +95,8 @@ mod tests {
         let address = artifacts.put(b"model").unwrap();
         assert_eq!(artifacts.put(b"model").unwrap(), address);
         assert_eq!(artifacts.get(&address).unwrap(), b"model");
+        assert_eq!(artifacts.find(&digest::short(&[b"model"])).unwrap(), Some(address.clone()));
+        assert_eq!(artifacts.find("0000000000000000").unwrap(), None);
         std::fs::write(folder.path().join(&address), b"modem").unwrap();
         assert_eq!(artifacts.get(&address).unwrap_err().kind(), ErrorKind::Corrupt);
         assert_eq!(artifacts.get("absent").unwrap_err().kind(), ErrorKind::NotFound);

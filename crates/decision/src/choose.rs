@@ -2,10 +2,10 @@
 //! purchase proposal.
 
 pub(crate) mod bandit;
-mod candidates;
+pub(crate) mod candidates;
 pub(crate) mod experiment;
-mod recommend;
-mod reorder;
+pub(crate) mod recommend;
+pub(crate) mod reorder;
 
 use std::collections::BTreeMap;
 
@@ -15,6 +15,7 @@ use serde_json::{Map, Value};
 
 use crate::context::Context;
 use crate::decide::Unit;
+use crate::feedback::FreshList;
 
 /// What was chosen for one unit, before it is known whether the unit is in the holdout.
 #[derive(Clone, Debug, Default)]
@@ -29,6 +30,8 @@ pub(crate) struct Choice {
     pub(crate) candidates: usize,
     /// A digest of the candidates.
     pub(crate) candidates_digest: String,
+    /// The ids of the candidates, best first, where each unit has its own, as a JSON array.
+    pub(crate) candidate_ids: Option<String>,
     /// The probability of each candidate, by name, where candidates are actions.
     pub(crate) chances: Option<Map<String, Value>>,
     /// The artifact that scored.
@@ -85,6 +88,20 @@ impl Chooser {
             Self::Reorder(proposals) => proposals.choose(unit),
             Self::Bandit(draws) => draws.choose(unit, rng).map(Some),
             Self::Experiment(assignment) => Ok(assignment.choose(unit)),
+        }
+    }
+
+    /// As [`Chooser::choose`], from a list that knows what the unit did since the fit, where the policy chooses of a
+    /// recommender and there is such a list.
+    pub(crate) fn choose_now(
+        &self,
+        unit: &Unit,
+        fresh: Option<&FreshList>,
+        rng: &mut Rng,
+    ) -> Result<Option<Choice>> {
+        match (self, fresh) {
+            (Self::Recommend(lists), Some(fresh)) => Ok(lists.choose_of(fresh, rng)),
+            _ => self.choose(unit, rng),
         }
     }
 

@@ -12,9 +12,11 @@ use serde_json::{Map, Value, json};
 use crate::act::REMEMBERED_US;
 use crate::choose::{Choice, Chooser};
 use crate::context::{Context, Pending, location};
+use crate::feedback::FreshList;
 use crate::frame::Frame;
 use crate::outcome::literal;
 use crate::table::{DecisionRow, SystemTable};
+use crate::verify::policy_text;
 
 /// The arm that gets the chosen action.
 pub const TREATMENT: &str = "treatment";
@@ -103,7 +105,7 @@ pub async fn decide(ctx: &Context<'_>, name: &str) -> Result<Decided> {
 }
 
 /// A question for one unit, outside of the turns.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Question {
     /// The policy.
     pub policy: String,
@@ -111,6 +113,14 @@ pub struct Question {
     pub unit: String,
     /// The asker's name for the question: asked again, it gets the same decision.
     pub key: Option<String>,
+    /// What the policy's recommender makes of all that the unit did until now; none where nothing came since the fit.
+    pub fresh: Option<FreshList>,
+}
+
+/// A question that was not decided yet, under the id that its decision gets.
+struct Open<'a> {
+    id: String,
+    question: &'a Question,
 }
 
 /// Decides for single units now, outside of the turns, and queues what shall leave. All decisions are committed
@@ -207,10 +217,10 @@ async fn answer(
     let known = decisions_where(ctx, name, &format!("({})", conditions.join(" or "))).await?;
     let mut rows: BTreeMap<String, Result<DecisionRow>> =
         known.into_iter().map(|row| (row.decision_id.clone(), Ok(row))).collect();
-    let mut open: Vec<(String, &str)> = Vec::new();
+    let mut open: Vec<Open<'_>> = Vec::new();
     for (question, id) in asked.iter().zip(&ids) {
-        if !rows.contains_key(id) && !open.iter().any(|(earlier, _)| earlier == id) {
-            open.push((id.clone(), question.unit.as_str()));
+        if !rows.contains_key(id) && !open.iter().any(|earlier| earlier.id == *id) {
+            open.push(Open { id: id.clone(), question });
         }
     }
     // What was decided stays so while the policy is paused; nothing new is decided.
@@ -223,7 +233,7 @@ async fn answer(
             Error::blocked(format!("policy \"{name}\" is paused: {reason}"))
                 .hint(format!("`flywheel policy resume {name}` lets it go on."))
         };
-        rows.extend(open.into_iter().map(|(id, _)| (id, Err(blocked()))));
+        rows.extend(open.into_iter().map(|one| (one.id, Err(blocked()))));
     } else if !open.is_empty() {
         for (id, row) in decide_now(ctx, (name, policy), &open).await? {
             fresh.extend(row.as_ref().ok().cloned());
@@ -242,12 +252,12 @@ async fn answer(
 async fn decide_now(
     ctx: &Context<'_>,
     (name, policy): (&str, &Policy),
-    open: &[(String, &str)],
+    open: &[Open<'_>],
 ) -> Result<Vec<(String, Result<DecisionRow>)>> {
     let what = format!("policy \"{name}\": audience");
     let audience = ctx.render(&policy.audience).map_err(|e| e.context(&what))?;
     let audience = audience.trim().trim_end_matches(';');
-    let wanted: BTreeSet<&str> = open.iter().map(|(_, unit)| *unit).collect();
+    let wanted: BTreeSet<&str> = open.iter().map(|one| one.question.unit.as_str()).collect();
     let list = list_of(wanted.into_iter());
     let sql = format!(
         "select * from (\n{audience}\n) as audience where cast(unit_id as varchar) in ({list})"
@@ -262,12 +272,13 @@ async fn decide_now(
     }
     let mut recent = ids_of(recent).await?;
     let mut decided: Vec<(String, Result<DecisionRow>)> = Vec::with_capacity(open.len());
-    let (mut units, mut ids) = (Vec::new(), Vec::new());
-    for (id, unit) in open {
-        match eligible_now(name, policy, unit, held.get(*unit), &mut recent) {
+    let (mut units, mut of_units) = (Vec::new(), Vec::new());
+    for Open { id, question } in open {
+        let unit = question.unit.as_str();
+        match eligible_now(name, policy, unit, held.get(unit), &mut recent) {
             Ok(columns) => {
-                units.push(Unit { id: (*unit).to_owned(), columns });
-                ids.push(id.clone());
+                units.push(Unit { id: unit.to_owned(), columns });
+                of_units.push((id.clone(), question.fresh.as_ref()));
             }
             Err(error) => decided.push((id.clone(), Err(error))),
         }
@@ -276,10 +287,10 @@ async fn decide_now(
         return Ok(decided);
     }
     let chooser = Chooser::load(ctx, name, policy, &units).await?;
-    let (version, holdout) = (policy_version(policy)?, policy.holdout.value());
-    for (unit, id) in units.iter().zip(ids) {
-        let seed = seed_of(ctx, name, unit);
-        let made = chooser.choose(unit, &mut Rng::new(seed)).and_then(|choice| {
+    let version = policy_version(ctx, policy)?;
+    for (unit, (id, fresh)) in units.iter().zip(of_units) {
+        let seed = seed_of(name, ctx.now, &unit.id);
+        let made = chooser.choose_now(unit, fresh, &mut Rng::new(seed)).and_then(|choice| {
             let choice = choice.filter(|choice| chooser.affords(choice, &mut 0.0));
             let choice = choice.ok_or_else(|| {
                 Error::blocked(format!(
@@ -287,8 +298,12 @@ async fn decide_now(
                     unit.id
                 ))
             })?;
-            let held = digest::unit_interval(&format!("holdout/{name}"), &unit.id) < holdout;
-            row(ctx, name, policy, &version, unit, choice, held, (seed, id.clone()))
+            Draw { name, policy, version: &version, at: ctx.now, turn: ctx.turn }.row(
+                unit,
+                choice,
+                seed,
+                id.clone(),
+            )
         });
         decided.push((id, made));
     }
@@ -351,8 +366,8 @@ async fn decide_rows(ctx: &Context<'_>, name: &str, policy: &Policy) -> Result<V
     let recent = recently_decided(ctx, name, policy, &caps, "");
     let frame = ctx.frame(&what, &policy.audience).await?;
     let eligible = eligible(ctx, name, &frame, &ids_of(recent).await?)?;
-    let version = policy_version(policy)?;
-    let holdout = policy.holdout.value();
+    let version = policy_version(ctx, policy)?;
+    let draw = Draw { name, policy, version: &version, at: ctx.now, turn: ctx.turn };
     let most = policy.caps.per_turn.unwrap_or(usize::MAX);
     let mut rows = Vec::new();
     let mut spent = 0.0;
@@ -365,7 +380,7 @@ async fn decide_rows(ctx: &Context<'_>, name: &str, policy: &Policy) -> Result<V
         let choices = units
             .par_iter()
             .map(|unit| {
-                let seed = seed_of(ctx, name, unit);
+                let seed = seed_of(name, ctx.now, &unit.id);
                 Ok((chooser.choose(unit, &mut Rng::new(seed))?, seed))
             })
             .collect::<Result<Vec<_>>>()?;
@@ -374,9 +389,7 @@ async fn decide_rows(ctx: &Context<'_>, name: &str, policy: &Policy) -> Result<V
             if !chooser.affords(&choice, &mut spent) {
                 continue;
             }
-            let held = digest::unit_interval(&format!("holdout/{name}"), &unit.id) < holdout;
-            let id = decision_id(ctx, name, &unit.id);
-            rows.push(row(ctx, name, policy, &version, unit, choice, held, (seed, id))?);
+            rows.push(draw.row(unit, choice, seed, decision_id(ctx, name, &unit.id))?);
         }
         if rows.len() >= most {
             break;
@@ -386,10 +399,15 @@ async fn decide_rows(ctx: &Context<'_>, name: &str, policy: &Policy) -> Result<V
     Ok(rows)
 }
 
-/// The seed of one unit's draws at this moment.
-fn seed_of(ctx: &Context<'_>, name: &str, unit: &Unit) -> u64 {
-    let moment = ctx.now.micros().to_le_bytes();
-    digest::hash64(&[b"decide", name.as_bytes(), &moment, unit.id.as_bytes()])
+/// The seed of one unit's draws at a moment.
+pub(crate) fn seed_of(name: &str, at: Timestamp, unit: &str) -> u64 {
+    let moment = at.micros().to_le_bytes();
+    digest::hash64(&[b"decide", name.as_bytes(), &moment, unit.as_bytes()])
+}
+
+/// A seed as it is logged.
+pub(crate) fn seed_text(seed: u64) -> String {
+    format!("{seed:016x}")
 }
 
 /// A unit that may be decided for: its place in the order of this moment, its id, and its row in the audience.
@@ -462,9 +480,13 @@ async fn ids_of(recent: Option<Pending<'_>>) -> Result<HashSet<String>> {
     Ok(recent.frame().await?.ids("unit_id")?.into_iter().collect())
 }
 
-fn policy_version(policy: &Policy) -> Result<String> {
-    let text = serde_json::to_vec(policy)
-        .map_err(|e| Error::internal("a policy is no JSON").caused_by(e))?;
+/// The digest of a policy as it is, under which its text is kept so that its decisions can be made again.
+///
+/// # Cost
+/// Nothing is written but for a policy that never decided like this.
+fn policy_version(ctx: &Context<'_>, policy: &Policy) -> Result<String> {
+    let text = policy_text(policy)?;
+    ctx.artifacts.put(&text)?;
     Ok(digest::short(&[&text]))
 }
 
@@ -474,46 +496,64 @@ fn decision_id(ctx: &Context<'_>, name: &str, unit: &str) -> String {
     digest::short(&[b"decision", name.as_bytes(), &moment, unit.as_bytes()])
 }
 
-#[expect(
-    clippy::too_many_arguments,
-    reason = "one row's parts, all of different types and used once"
-)]
-fn row(
-    ctx: &Context<'_>,
-    name: &str,
-    policy: &Policy,
-    version: &str,
-    unit: &Unit,
-    choice: Choice,
-    held: bool,
-    (seed, id): (u64, String),
-) -> Result<DecisionRow> {
-    let holdout = policy.holdout.value();
-    let features = Value::Object(unit.columns.clone()).to_string();
-    let payload = (!held && policy.action.is_some())
-        .then(|| payload(name, policy, unit, &choice, &id))
-        .transpose()?;
-    Ok(DecisionRow {
-        decision_id: id,
-        turn: ctx.turn,
-        policy: name.to_owned(),
-        policy_version: version.to_owned(),
-        unit_id: unit.id.clone(),
-        decided_at: ctx.now,
-        arm: if held { HOLDOUT } else { TREATMENT }.to_owned(),
-        action: if held { NONE.to_owned() } else { choice.action },
-        propensity: if held { holdout } else { (1.0 - holdout) * choice.propensity },
-        items: choice.items.filter(|_| !held).map(|items| items.to_string()),
-        candidates: i64::try_from(choice.candidates).unwrap_or(i64::MAX),
-        candidates_digest: choice.candidates_digest,
-        chances: choice.chances.map(|chances| Value::Object(chances).to_string()),
-        artifact: choice.artifact,
-        canary: choice.canary,
-        features_digest: digest::short(&[features.as_bytes()]),
-        features,
-        seed: format!("{seed:016x}"),
-        payload: payload.map(|payload| payload.to_string()),
-    })
+/// A digest of what was known of a unit, as it is logged.
+pub(crate) fn features_digest(features: &str) -> String {
+    digest::short(&[features.as_bytes()])
+}
+
+/// Whether a unit is in the holdout of a policy: at every moment or never.
+fn held_out(name: &str, policy: &Policy, unit: &str) -> bool {
+    digest::unit_interval(&format!("holdout/{name}"), unit) < policy.holdout.value()
+}
+
+/// Who decides, and when: what the rows of one moment have in common.
+pub(crate) struct Draw<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) policy: &'a Policy,
+    pub(crate) version: &'a str,
+    pub(crate) at: Timestamp,
+    pub(crate) turn: i64,
+}
+
+impl Draw<'_> {
+    /// The row of a unit for which `choice` was drawn with `seed`.
+    pub(crate) fn row(
+        &self,
+        unit: &Unit,
+        choice: Choice,
+        seed: u64,
+        id: String,
+    ) -> Result<DecisionRow> {
+        let Self { name, policy, .. } = *self;
+        let held = held_out(name, policy, &unit.id);
+        let holdout = policy.holdout.value();
+        let features = Value::Object(unit.columns.clone()).to_string();
+        let payload = (!held && policy.action.is_some())
+            .then(|| payload(name, policy, unit, &choice, &id))
+            .transpose()?;
+        Ok(DecisionRow {
+            decision_id: id,
+            turn: self.turn,
+            policy: name.to_owned(),
+            policy_version: self.version.to_owned(),
+            unit_id: unit.id.clone(),
+            decided_at: self.at,
+            arm: if held { HOLDOUT } else { TREATMENT }.to_owned(),
+            action: if held { NONE.to_owned() } else { choice.action },
+            propensity: if held { holdout } else { (1.0 - holdout) * choice.propensity },
+            items: choice.items.filter(|_| !held).map(|items| items.to_string()),
+            candidates: i64::try_from(choice.candidates).unwrap_or(i64::MAX),
+            candidates_digest: choice.candidates_digest,
+            candidate_ids: choice.candidate_ids,
+            chances: choice.chances.map(|chances| Value::Object(chances).to_string()),
+            artifact: choice.artifact,
+            canary: choice.canary,
+            features_digest: features_digest(&features),
+            features,
+            seed: seed_text(seed),
+            payload: payload.map(|payload| payload.to_string()),
+        })
+    }
 }
 
 /// Fills the payload: `$name` is a value of the choice or a column of the audience.
@@ -548,8 +588,8 @@ async fn decisions_of_moment(ctx: &Context<'_>, name: &str) -> Result<Vec<Decisi
     decisions_where(ctx, name, &format!("decided_at = {}", literal(ctx.now))).await
 }
 
-/// Logged decisions of a policy that fulfil a condition.
-async fn decisions_where(
+/// Logged decisions of a policy that fulfil a condition, by unit.
+pub(crate) async fn decisions_where(
     ctx: &Context<'_>,
     name: &str,
     condition: &str,

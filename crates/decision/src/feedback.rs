@@ -36,6 +36,15 @@ pub struct Suggestion {
     pub reason: String,
 }
 
+/// What suits a user by all that is known now, and the artifact that said so.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FreshList {
+    /// The digest of the artifact.
+    pub artifact: String,
+    /// The best items, best first.
+    pub items: Vec<Suggestion>,
+}
+
 /// The user and the act that an event tells of; none if it does not. An event is of the moment `arrived` unless it
 /// says another one.
 #[must_use]

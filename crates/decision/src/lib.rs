@@ -12,6 +12,7 @@
 
 pub mod act;
 pub mod artifact;
+pub mod attribution;
 pub mod canary;
 pub mod challenge;
 pub mod champion;

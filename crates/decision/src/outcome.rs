@@ -31,10 +31,10 @@ pub(crate) struct Decision {
 /// One event.
 #[derive(Clone, Debug)]
 pub(crate) struct Event {
-    id: String,
-    unit: String,
-    at: i64,
-    value: Option<f64>,
+    pub(crate) id: String,
+    pub(crate) unit: String,
+    pub(crate) at: i64,
+    pub(crate) value: Option<f64>,
     decision: Option<String>,
 }
 
@@ -165,7 +165,7 @@ fn by_policy(frame: &Frame<'_>) -> Result<HashMap<String, ByUnit>> {
 }
 
 /// What the query is called in messages, and the query for the events of a policy.
-fn events_query(
+pub(crate) fn events_query(
     ctx: &Context<'_>,
     name: &str,
     outcome: &Outcome,

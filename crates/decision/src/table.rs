@@ -1,10 +1,12 @@
 //! The loop's own tables: `system.decisions`, `actions`, `outcomes`, `lift`, `lift_sums`,
-//! `evaluations`, `experiments`.
+//! `credits`, `attribution`, `evaluations`, `experiments`.
 //!
 //! Each row type is a struct whose serde form is the row; its `SCHEMA` says columns and types. A new
 //! table is one file and one line in [`TABLES`].
 
 mod action;
+mod attribution;
+mod credit;
 mod decision;
 mod evaluation;
 mod experiment;
@@ -23,6 +25,8 @@ use serde::Serialize;
 use crate::context::location;
 
 pub use action::ActionRow;
+pub use attribution::AttributionRow;
+pub(crate) use credit::CreditRow;
 pub use decision::DecisionRow;
 pub use evaluation::EvaluationRow;
 pub use experiment::ExperimentRow;
@@ -96,6 +100,8 @@ pub const TABLES: &[SystemTable] = &[
     outcome::TABLE,
     lift::TABLE,
     lift_sums::TABLE,
+    credit::TABLE,
+    attribution::TABLE,
     evaluation::TABLE,
     experiment::TABLE,
 ];

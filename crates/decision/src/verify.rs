@@ -1,31 +1,104 @@
-//! Decisions again: from logged features, seed and artifact, bit for bit.
+//! Decisions again: from what was logged, the policy as it was and the artifact that scored, bit for bit.
+//!
+//! What a decision followed from is its seed, the unit's columns, the policy's text under its version, and an artifact
+//! (bandit, forecast) or the logged candidates (recommender). All of that is kept; where a part is missing, as in rows
+//! of before it was, the answer is that the decision cannot be made again, and why.
 
-use std::collections::BTreeMap;
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use flywheel_base::{Error, ErrorKind, Result, Rng, Timestamp};
+use flywheel_project::resource::policy::{BanditCandidate, Choose, ChooseItems, Policy};
 use rayon::prelude::*;
-use serde_json::{Map, Value};
+use serde::Serialize;
+use serde_json::{Map, Value, json};
 
-use crate::choose::bandit::draw;
+use crate::champion;
+use crate::choose::Choice;
+use crate::choose::bandit::Draws;
+use crate::choose::candidates::Candidates;
+use crate::choose::experiment::Assignment;
+use crate::choose::recommend::choose_again;
+use crate::choose::reorder::Proposals;
 use crate::context::Context;
-use crate::decide::TREATMENT;
+use crate::decide::{Draw, TREATMENT, Unit, decisions_where, features_digest, seed_of, seed_text};
 use crate::learner::bandit::Stored;
 use crate::log;
 use crate::outcome::literal;
+use crate::table::DecisionRow;
 
 /// What deciding again gave.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Verified {
-    /// Decisions whose choice and probabilities are the same, bit for bit.
+    /// Decisions whose arm, choice and probabilities are the same, bit for bit.
     pub same: usize,
-    /// Decisions that come out otherwise.
-    pub different: Vec<String>,
-    /// Decisions that cannot be made again: no bandit made them, or their artifact is gone.
-    pub unknown: usize,
+    /// How many come out otherwise.
+    pub different: usize,
+    /// The first [`NAMED_MAX`] of them, with what differs.
+    pub differences: Vec<Different>,
+    /// Decisions that cannot be made again, by the reason why not.
+    pub unknown: BTreeMap<String, usize>,
 }
+
+/// A decision that comes out otherwise.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Different {
+    /// The decision.
+    pub decision_id: String,
+    /// What differs.
+    pub differs: Vec<Field>,
+}
+
+/// A column of a decision that comes out otherwise.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Field {
+    /// The column of `system.decisions`.
+    pub column: &'static str,
+    /// What it says.
+    pub logged: Value,
+    /// What it should say.
+    pub again: Value,
+}
+
+/// One decision, and what came of making it again.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Replayed {
+    /// The decision.
+    pub decision_id: String,
+    /// Its policy.
+    pub policy: String,
+    /// `equal`, `differs`, or `cannot` if something that it followed from is not kept.
+    pub replay: &'static str,
+    /// Why it cannot be made again.
+    pub reason: Option<String>,
+    /// What differs.
+    pub differs: Vec<Field>,
+    /// What was chosen; `none` in the holdout.
+    pub action: String,
+    /// The logged probability of it.
+    pub propensity: f64,
+    /// The version of the policy.
+    pub policy_version: String,
+    /// The artifact that scored.
+    pub artifact: Option<String>,
+    /// The seed of its draws, in hex.
+    pub seed: String,
+}
+
+/// How many decisions that come out otherwise are named.
+pub const NAMED_MAX: usize = 1_000;
 
 /// How many decisions are read at once, give or take those of one moment.
 const DECISIONS_AT_ONCE: i64 = 100_000;
+
+/// What came of one decision.
+#[derive(Clone, Debug)]
+enum Again {
+    Same,
+    Differs(Vec<Field>),
+    Cannot(String),
+}
 
 /// Makes all decisions of the policy `name` again, or one of them.
 ///
@@ -34,17 +107,21 @@ const DECISIONS_AT_ONCE: i64 = 100_000;
 /// # Cost
 /// As much as deciding; memory is bounded by a part of the log, or the decisions of one moment.
 pub async fn verify(ctx: &Context<'_>, name: &str, decision: Option<&str>) -> Result<Verified> {
-    log::policy(ctx, name)?;
+    let policies = &ctx.project.policies;
+    if !policies.contains_key(name) {
+        return Err(Error::not_found(format!("no policy \"{name}\""))
+            .hint(flywheel_base::suggest::hint(name, policies.keys().map(String::as_str))));
+    }
     let mut verified = Verified::default();
-    let mut artifacts = BTreeMap::new();
+    let mut sources = Sources::default();
     match decision {
-        Some(id) if id.chars().all(|c| c.is_ascii_hexdigit()) => {
+        Some(id) if is_id(id) => {
             let one = format!("decision_id = '{id}'");
-            if part(ctx, name, &one, &mut artifacts, &mut verified).await? == 0 {
-                return Err(unknown(name, id));
+            if part(ctx, name, &one, &mut sources, &mut verified).await? == 0 {
+                return Err(unknown(Some(name), id));
             }
         }
-        Some(id) => return Err(unknown(name, id)),
+        Some(id) => return Err(unknown(Some(name), id)),
         None => {
             for (first, last) in spans(ctx, name).await? {
                 let span = format!(
@@ -52,11 +129,64 @@ pub async fn verify(ctx: &Context<'_>, name: &str, decision: Option<&str>) -> Re
                     literal(Timestamp::from_micros(first)),
                     literal(Timestamp::from_micros(last))
                 );
-                part(ctx, name, &span, &mut artifacts, &mut verified).await?;
+                part(ctx, name, &span, &mut sources, &mut verified).await?;
             }
         }
     }
     Ok(verified)
+}
+
+/// Makes one decision of whichever policy again.
+///
+/// # Errors
+/// [`ErrorKind::NotFound`] for an unknown decision, else those of lake and artifacts.
+pub async fn replay(ctx: &Context<'_>, decision: &str) -> Result<Replayed> {
+    if !is_id(decision) {
+        return Err(unknown(None, decision));
+    }
+    let sql = format!("select policy from system.decisions where decision_id = '{decision}'");
+    let frame = ctx.frame_of_sql("the decision", &sql).await?;
+    let policies = frame.ids("policy")?;
+    let policy =
+        policies.first().filter(|_| policies.iter().all(|one| Some(one) == policies.first()));
+    let Some(policy) = policy else { return Err(unknown(None, decision)) };
+    let condition = format!("decision_id = '{decision}'");
+    let rows = decisions_where(ctx, policy, &condition).await?;
+    let Some(row) = rows.first() else { return Err(unknown(None, decision)) };
+    let mut sources = Sources::default();
+    sources.prepare(ctx, row)?;
+    let (replay, reason, differs) = match again(&sources, row)? {
+        Again::Same => ("equal", None, Vec::new()),
+        Again::Differs(fields) => ("differs", None, fields),
+        Again::Cannot(reason) => ("cannot", Some(reason), Vec::new()),
+    };
+    Ok(Replayed {
+        decision_id: row.decision_id.clone(),
+        policy: row.policy.clone(),
+        replay,
+        reason,
+        differs,
+        action: row.action.clone(),
+        propensity: row.propensity,
+        policy_version: row.policy_version.clone(),
+        artifact: row.artifact.clone(),
+        seed: row.seed.clone(),
+    })
+}
+
+fn is_id(text: &str) -> bool {
+    !text.is_empty() && text.chars().all(|c| c.is_ascii_hexdigit())
+}
+
+/// The error for a decision that a policy, or any, does not have.
+#[must_use]
+pub fn unknown(policy: Option<&str>, id: &str) -> Error {
+    let message = match policy {
+        Some(policy) => format!("policy \"{policy}\" has no decision \"{id}\""),
+        None => format!("no decision \"{id}\""),
+    };
+    Error::not_found(message)
+        .hint("See `select decision_id, unit_id, decided_at from system.decisions`.")
 }
 
 /// The moments of the policy's decisions, put together so that a span holds about as many as are read at once.
@@ -87,82 +217,343 @@ async fn part(
     ctx: &Context<'_>,
     name: &str,
     condition: &str,
-    artifacts: &mut BTreeMap<String, Option<Stored>>,
+    sources: &mut Sources,
     verified: &mut Verified,
 ) -> Result<usize> {
-    let what = format!("policy \"{name}\": decisions");
-    let sql = format!(
-        "select * from system.decisions where policy = '{name}' and {condition}
-         order by decided_at, decision_id"
-    );
-    let frame = ctx.frame_of_sql(&what, &sql).await?;
-    if !frame.has("chances") {
-        verified.unknown += frame.rows();
-        return Ok(frame.rows());
+    let rows = decisions_where(ctx, name, condition).await?;
+    for row in &rows {
+        sources.prepare(ctx, row)?;
     }
-    let ids = frame.ids("decision_id")?;
-    let rows = frame
-        .ids("arm")?
-        .into_iter()
-        .zip(frame.ids("action")?)
-        .zip(frame.text("features")?)
-        .zip(frame.text("chances")?)
-        .zip(frame.ids("seed")?)
-        .zip(frame.text("artifact")?);
-    let mut asked = Vec::with_capacity(ids.len());
-    for (id, (((((arm, action), features), chances), seed), artifact)) in ids.into_iter().zip(rows)
-    {
-        let (Some(chances), Some(artifact)) = (log::object(&what, chances.as_deref())?, artifact)
-        else {
-            verified.unknown += 1;
-            continue;
+    // Each one follows from its row and what is in memory now alone.
+    let found = rows.par_iter().map(|row| again(sources, row)).collect::<Result<Vec<_>>>()?;
+    for (row, found) in rows.iter().zip(found) {
+        match found {
+            Again::Same => verified.same += 1,
+            Again::Differs(differs) => {
+                verified.different += 1;
+                if verified.differences.len() < NAMED_MAX {
+                    let decision_id = row.decision_id.clone();
+                    verified.differences.push(Different { decision_id, differs });
+                }
+            }
+            Again::Cannot(reason) => *verified.unknown.entry(reason).or_default() += 1,
+        }
+    }
+    Ok(rows.len())
+}
+
+/// A way to choose as it was, or why there is none.
+type Way = std::result::Result<Chooser, String>;
+
+/// A way to choose as it was.
+enum Chooser {
+    Candidates(Candidates),
+    Experiment(Assignment),
+    Items(ChooseItems),
+    Orders(Box<Proposals>),
+    Bandit(Box<Draws>),
+}
+
+/// What a way to choose follows from: policy, its version, artifact, candidates, and the day where the age of a forecast
+/// matters.
+type Key = (String, String, Option<String>, String, i64);
+
+/// What decisions followed from, in memory.
+#[derive(Default)]
+struct Sources {
+    /// The text of each version; none if it is not kept.
+    policies: HashMap<(String, String), Option<Arc<Policy>>>,
+    bandits: HashMap<String, Option<Stored>>,
+    ways: HashMap<Key, Way>,
+}
+
+/// What cannot be read again: it is gone, or no longer what it was.
+fn lost<T>(read: Result<T>) -> Result<Option<T>> {
+    match read {
+        Ok(found) => Ok(Some(found)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+impl Sources {
+    /// Reads what a row followed from, if it is not in memory.
+    fn prepare(&mut self, ctx: &Context<'_>, row: &DecisionRow) -> Result<()> {
+        let version = (row.policy.clone(), row.policy_version.clone());
+        if let Entry::Vacant(place) = self.policies.entry(version) {
+            place.insert(policy_of(ctx, row)?);
+        }
+        let key = self.key(row);
+        if !self.ways.contains_key(&key) {
+            let way = self.way(ctx, row)?;
+            self.ways.insert(key, way);
+        }
+        Ok(())
+    }
+
+    fn policy(&self, row: &DecisionRow) -> Option<&Arc<Policy>> {
+        self.policies.get(&(row.policy.clone(), row.policy_version.clone()))?.as_ref()
+    }
+
+    fn key(&self, row: &DecisionRow) -> Key {
+        let choose = self.policy(row).map(|policy| &policy.choose);
+        let day = match choose {
+            Some(Choose::Reorder(_)) => row.decided_at.day(),
+            _ => 0,
         };
-        if !artifacts.contains_key(&artifact) {
-            let stored = match Stored::load(ctx, &artifact) {
-                Ok(stored) => Some(stored),
-                Err(error) if error.kind() == ErrorKind::NotFound => None,
-                Err(error) => return Err(error),
-            };
-            artifacts.insert(artifact.clone(), stored);
-        }
-        asked.push((id, arm, action, features, chances, seed, artifact));
+        // Lists differ by unit and are in the row.
+        let candidates = match choose {
+            Some(Choose::Bandit(_)) | None => row.candidates_digest.clone(),
+            _ => String::new(),
+        };
+        let artifact = match choose {
+            Some(Choose::Recommend(_)) => None,
+            _ => row.artifact.clone(),
+        };
+        (row.policy.clone(), row.policy_version.clone(), artifact, candidates, day)
     }
-    // Each one follows from its row and its artifact alone.
-    let same = asked
-        .par_iter()
-        .map(|(_, arm, action, features, chances, seed, artifact)| {
-            let Some(Some(stored)) = artifacts.get(artifact) else { return Ok(None) };
-            let features = log::object(&what, features.as_deref())?.unwrap_or_default();
-            let (again, drawn) = decide_again(stored, chances, &features, seed)?;
-            Ok(Some(again == *chances && (arm != TREATMENT || drawn == *action)))
+
+    fn way(&mut self, ctx: &Context<'_>, row: &DecisionRow) -> Result<Way> {
+        let Some(policy) = self.policy(row).cloned() else {
+            // What a bandit decided needs no more than its artifact.
+            return self.bandit(ctx, row, None);
+        };
+        Ok(match &policy.choose {
+            Choose::Candidates(list) => {
+                Ok(Chooser::Candidates(Candidates::new(&row.policy, list)?))
+            }
+            Choose::Experiment(settings) => {
+                Ok(Chooser::Experiment(Assignment::new(&row.policy, settings)?))
+            }
+            Choose::Recommend(settings) => Ok(Chooser::Items(settings.clone())),
+            Choose::Reorder(settings) => {
+                let (artifact, at) = (row.artifact.clone(), row.decided_at);
+                match lost(Proposals::of(ctx, &row.policy, settings, artifact, at))? {
+                    Some(proposals) => Ok(Chooser::Orders(Box::new(proposals))),
+                    None => Err(gone(row)),
+                }
+            }
+            Choose::Bandit(settings) => {
+                let declared = (settings.learner.as_str(), settings.candidates.as_deref());
+                return self.bandit(ctx, row, Some(declared));
+            }
         })
-        .collect::<Result<Vec<_>>>()?;
-    for ((id, ..), same) in asked.into_iter().zip(same) {
-        match same {
-            Some(true) => verified.same += 1,
-            Some(false) => verified.different.push(id),
-            None => verified.unknown += 1,
+    }
+
+    /// The bandit that decided; its candidates are those of the policy's text, or else the logged ones.
+    fn bandit(
+        &mut self,
+        ctx: &Context<'_>,
+        row: &DecisionRow,
+        declared: Option<(&str, Option<&[BanditCandidate]>)>,
+    ) -> Result<Way> {
+        let what = format!("policy \"{}\": decisions", row.policy);
+        let Ok(Some(chances)) = log::object(&what, row.chances.as_deref()) else {
+            return Ok(Err(match declared {
+                Some(_) => "the probabilities of its candidates were not logged".to_owned(),
+                None => "the policy has changed, and its text of that time is not kept".to_owned(),
+            }));
+        };
+        let stored = match (&row.artifact, declared) {
+            (Some(artifact), _) => {
+                if !self.bandits.contains_key(artifact) {
+                    let stored = lost(Stored::load(ctx, artifact))?;
+                    self.bandits.insert(artifact.clone(), stored);
+                }
+                match self.bandits.get(artifact) {
+                    Some(Some(stored)) => stored.clone(),
+                    _ => return Ok(Err(gone(row))),
+                }
+            }
+            (None, Some((learner, _))) => match lost(champion::bandit(ctx, learner))? {
+                Some(settings) => Stored::fresh(settings)?,
+                None => {
+                    return Ok(Err(format!(
+                        "it was made before the first fit of learner \"{learner}\", which is gone"
+                    )));
+                }
+            },
+            (None, None) => {
+                return Ok(Err(
+                    "the policy has changed, and its text of that time is not kept".to_owned()
+                ));
+            }
+        };
+        let named =
+            |name: &String| BanditCandidate { name: name.clone(), payload: BTreeMap::new() };
+        let candidates = match declared {
+            Some((_, Some(candidates))) => candidates.to_vec(),
+            _ => chances.keys().map(named).collect(),
+        };
+        let draws = Draws::new(&row.policy, stored, row.artifact.clone(), candidates);
+        Ok(match draws {
+            Ok(draws) => Ok(Chooser::Bandit(Box::new(draws))),
+            // A name that the artifact does not know was never one of its candidates.
+            Err(error) => Err(error.message().to_owned()),
+        })
+    }
+}
+
+fn gone(row: &DecisionRow) -> String {
+    let artifact = row.artifact.as_deref().unwrap_or("–");
+    format!("artifact {artifact:.12} is gone")
+}
+
+/// The policy as it was when it decided; none if its text is not kept.
+fn policy_of(ctx: &Context<'_>, row: &DecisionRow) -> Result<Option<Arc<Policy>>> {
+    if !is_id(&row.policy_version) {
+        return Ok(None);
+    }
+    let text = match ctx.artifacts.find(&row.policy_version)? {
+        Some(address) => lost(ctx.artifacts.get(&address))?,
+        // Before texts were kept: if nothing has changed since, it is the one of today.
+        None => match ctx.project.policies.get(&row.policy) {
+            Some(declared) => Some(policy_text(declared)?).filter(|text| {
+                flywheel_base::digest::short(&[text.as_slice()]) == row.policy_version
+            }),
+            None => None,
+        },
+    };
+    // A text that this version of the program does not know how to read is none.
+    Ok(text.and_then(|text| serde_json::from_slice(&text).ok()).map(Arc::new))
+}
+
+/// A policy as its version is a digest of.
+pub(crate) fn policy_text(policy: &Policy) -> Result<Vec<u8>> {
+    serde_json::to_vec(policy).map_err(|e| Error::internal("a policy is no JSON").caused_by(e))
+}
+
+/// Makes one decision again.
+fn again(sources: &Sources, row: &DecisionRow) -> Result<Again> {
+    let mut differs = Vec::new();
+    let seed = seed_of(&row.policy, row.decided_at, &row.unit_id);
+    check(&mut differs, "seed", &row.seed, &seed_text(seed));
+    let known = features_digest(&row.features);
+    check(&mut differs, "features_digest", &row.features_digest, &known);
+    let Ok(Value::Object(columns)) = serde_json::from_str(&row.features) else {
+        let logged = json!(row.features);
+        differs.push(Field { column: "features", logged, again: json!("a JSON object") });
+        return Ok(Again::Differs(differs));
+    };
+    // What was tampered with is told even where the rest cannot be made again.
+    let cannot = |reason: String, differs: Vec<Field>| match differs.is_empty() {
+        true => Again::Cannot(reason),
+        false => Again::Differs(differs),
+    };
+    let unit = Unit { id: row.unit_id.clone(), columns };
+    let way = sources
+        .ways
+        .get(&sources.key(row))
+        .ok_or_else(|| Error::internal("a decision without what it followed from"))?;
+    let way = match way {
+        Ok(way) => way,
+        Err(reason) => return Ok(cannot(reason.clone(), differs)),
+    };
+    let choice = match choose(way, row, &unit, seed) {
+        Ok(choice) => choice,
+        Err(reason) => return Ok(cannot(reason, differs)),
+    };
+    match sources.policy(row) {
+        None => check_choice(&mut differs, row, &choice),
+        Some(policy) => {
+            let draw = Draw {
+                name: &row.policy,
+                policy,
+                version: &row.policy_version,
+                at: row.decided_at,
+                turn: row.turn,
+            };
+            match draw.row(&unit, choice, seed, row.decision_id.clone()) {
+                Ok(again) => check_row(&mut differs, row, &again),
+                Err(error) => return Ok(cannot(error.message().to_owned(), differs)),
+            }
         }
     }
-    Ok(frame.rows())
+    if differs.is_empty() {
+        return Ok(Again::Same);
+    }
+    // A bandit without an artifact is one of the settings of today, which may not be those of then.
+    if matches!(way, Chooser::Bandit(_)) && row.artifact.is_none() {
+        return Ok(Again::Cannot(
+            "it was made before the learner's first fit, and does not follow from the learner's file of today".to_owned(),
+        ));
+    }
+    Ok(Again::Differs(differs))
 }
 
-fn decide_again(
-    stored: &Stored,
-    logged: &Map<String, Value>,
-    features: &Map<String, Value>,
-    seed: &str,
-) -> Result<(Map<String, Value>, String)> {
-    let seed = u64::from_str_radix(seed, 16)
-        .map_err(|e| Error::corrupt(format!("seed \"{seed}\" is no number")).caused_by(e))?;
-    let names: Vec<&str> = logged.keys().map(String::as_str).collect();
-    let numbers = stored.candidates(names.iter().copied())?;
-    let drawn = draw(stored, names.iter().copied(), &numbers, features, &mut Rng::new(seed))?;
-    let action = names.get(drawn.position).copied().unwrap_or_default().to_owned();
-    Ok((drawn.chances, action))
+/// Chooses again; the error says why that cannot be done.
+fn choose(
+    way: &Chooser,
+    row: &DecisionRow,
+    unit: &Unit,
+    seed: u64,
+) -> std::result::Result<Choice, String> {
+    let rng = &mut Rng::new(seed);
+    let nothing = || "what it followed from offers nothing to choose".to_owned();
+    let said = |error: Error| error.message().to_owned();
+    let choice = match way {
+        Chooser::Candidates(candidates) => candidates.choose(rng).ok_or_else(nothing)?,
+        Chooser::Experiment(assignment) => assignment.choose(unit).ok_or_else(nothing)?,
+        Chooser::Orders(orders) => orders.choose(unit).map_err(said)?.ok_or_else(nothing)?,
+        Chooser::Bandit(draws) => draws.choose(unit, rng).map_err(said)?,
+        Chooser::Items(settings) => {
+            let Some(ids) = &row.candidate_ids else {
+                return Err("the ids of its candidates were not logged".to_owned());
+            };
+            let ids: Vec<String> = serde_json::from_str(ids)
+                .map_err(|_| "the logged ids of its candidates are no list".to_owned())?;
+            let shown = shown(row.items.as_deref());
+            choose_again(settings, &ids, &shown, row.artifact.clone(), rng).ok_or_else(nothing)?
+        }
+    };
+    // Whose trial it was is a matter of the log alone.
+    Ok(Choice { canary: row.canary, ..choice })
 }
 
-fn unknown(policy: &str, id: &str) -> Error {
-    Error::not_found(format!("policy \"{policy}\" has no decision \"{id}\""))
-        .hint("See `select decision_id, unit_id, decided_at from system.decisions`.")
+/// Score and reason of the items that were chosen, by their ids.
+fn shown(items: Option<&str>) -> HashMap<String, (f64, String)> {
+    let items: Vec<Map<String, Value>> =
+        items.and_then(|items| serde_json::from_str(items).ok()).unwrap_or_default();
+    let of_item = |item: &Map<String, Value>| {
+        let reason = item.get("reason")?.as_str()?.to_owned();
+        Some((item.get("item_id")?.as_str()?.to_owned(), (item.get("score")?.as_f64()?, reason)))
+    };
+    items.iter().filter_map(of_item).collect()
 }
+
+/// Compares what does not need the policy's text: the choice of a bandit and its probabilities.
+fn check_choice(differs: &mut Vec<Field>, row: &DecisionRow, choice: &Choice) {
+    let chances = choice.chances.clone().map(|chances| Value::Object(chances).to_string());
+    check(differs, "chances", &row.chances, &chances);
+    if row.arm == TREATMENT {
+        check(differs, "action", &row.action, &choice.action);
+    }
+}
+
+fn check_row(differs: &mut Vec<Field>, row: &DecisionRow, again: &DecisionRow) {
+    check(differs, "arm", &row.arm, &again.arm);
+    check(differs, "action", &row.action, &again.action);
+    if row.propensity.to_bits() != again.propensity.to_bits() {
+        let (logged, again) = (json!(row.propensity), json!(again.propensity));
+        differs.push(Field { column: "propensity", logged, again });
+    }
+    check(differs, "items", &row.items, &again.items);
+    check(differs, "candidates", &row.candidates, &again.candidates);
+    check(differs, "candidates_digest", &row.candidates_digest, &again.candidates_digest);
+    check(differs, "chances", &row.chances, &again.chances);
+    check(differs, "payload", &row.payload, &again.payload);
+}
+
+fn check<T: PartialEq + Serialize>(
+    differs: &mut Vec<Field>,
+    column: &'static str,
+    logged: &T,
+    again: &T,
+) {
+    if logged != again {
+        differs.push(Field { column, logged: json!(logged), again: json!(again) });
+    }
+}
+
+#[cfg(test)]
+mod tests;

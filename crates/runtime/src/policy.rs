@@ -1,6 +1,6 @@
 //! What people ask of policies: judge a challenger, let it decide, take that back, prove decisions, plan experiments.
 
-use flywheel_base::Result;
+use flywheel_base::{Error, Result};
 use flywheel_decision::Context;
 use flywheel_decision::challenge::{self, Challenge, Judgement};
 use flywheel_decision::champion::{self, Champion, Promoted};
@@ -8,7 +8,7 @@ use flywheel_decision::decide::{self, Question};
 use flywheel_decision::experiment;
 use flywheel_decision::experiment::plan::{self, Plan};
 use flywheel_decision::table::{DecisionRow, ExperimentRow};
-use flywheel_decision::verify::{self, Verified};
+use flywheel_decision::verify::{self, Replayed, Verified};
 
 use crate::Workspace;
 
@@ -50,6 +50,20 @@ pub async fn roll_back(
 /// Those of [`verify::verify`].
 pub async fn verify(workspace: &Workspace, name: &str, decision: Option<&str>) -> Result<Verified> {
     verify::verify(&context(workspace).await?, name, decision).await
+}
+
+/// Makes one decision of whichever policy again and says whether it is the one that was logged.
+///
+/// # Errors
+/// Those of [`verify::replay`].
+pub async fn replay(workspace: &Workspace, decision: &str) -> Result<Replayed> {
+    verify::replay(&context(workspace).await?, decision).await
+}
+
+/// The error for a decision that is not there, or not for whoever asks.
+#[must_use]
+pub fn unknown_decision(decision: &str) -> Error {
+    verify::unknown(None, decision)
 }
 
 /// Decides for single units now; all decisions are logged together, and each question is answered on its own.

@@ -114,6 +114,7 @@ async fn steps(workspace: &Workspace, recorder: &Recorder<'_>, turn: i64) -> Res
     Box::pin(quality::in_turn(workspace, recorder)).await?;
     // Learners that learn from outcomes know those of today.
     let outcomes = outcome::join(workspace, recorder, turn).await?;
+    outcome::credit(workspace, recorder, turn).await?;
     evaluate::run(workspace, recorder, turn).await?;
     let learners: Vec<String> = workspace.project.learners.keys().cloned().collect();
     let learned = learn::run(workspace, recorder, turn, &learners, When::Due).await?;
@@ -132,6 +133,7 @@ async fn steps(workspace: &Workspace, recorder: &Recorder<'_>, turn: i64) -> Res
     }
     let measured = outcome::measure(workspace, recorder, turn).await?;
     outcome::compare(workspace, recorder, turn, &measured.sums).await?;
+    outcome::attribute(workspace, recorder, turn, &measured.rows).await?;
     upkeep::keep_up(workspace, recorder, None).await?;
     environment::clean_up(workspace, recorder).await;
     Ok(TurnReport {

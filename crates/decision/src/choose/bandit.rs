@@ -72,7 +72,8 @@ impl Draws {
         Ok(draws)
     }
 
-    fn new(
+    /// One champion alone, which decides for everybody.
+    pub(crate) fn new(
         policy: &str,
         stored: Stored,
         artifact: Option<String>,

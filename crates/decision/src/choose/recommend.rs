@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use flywheel_base::{Error, Result, Rng, suggest};
 use flywheel_project::resource::policy::ChooseItems;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{Choice, digest_of};
 use crate::context::Context;
 use crate::decide::Unit;
+use crate::feedback::FreshList;
 use crate::learner::recommend::EVERYBODY;
 
 struct Item {
@@ -72,50 +73,111 @@ impl Lists {
         })
     }
 
-    /// The unit's own list, or everybody's if it has none.
-    ///
-    /// The last slot goes to a random item of the rest of the list with probability `explore`; the
-    /// probability of each item shown is logged beside it.
+    /// Of the unit's own list, or everybody's if it has none.
     pub(crate) fn choose(&self, unit: &Unit, rng: &mut Rng) -> Option<Choice> {
         let list = self.lists.get(&unit.id).or_else(|| self.lists.get(EVERYBODY))?;
-        let slots = self.slots.min(list.len());
-        let mut picked: Vec<(usize, f64)> = (0..slots).map(|index| (index, 1.0)).collect();
-        let rest = list.len() - slots;
-        if self.explore > 0.0 && rest > 0 {
-            let last = picked.last_mut()?;
-            *last = if rng.chance(self.explore) {
-                (slots + rng.below(rest), self.explore / rest as f64)
-            } else {
-                (slots - 1, 1.0 - self.explore)
-            };
-        }
-        let shown: Vec<(&Item, f64)> = picked
-            .iter()
-            .filter_map(|(index, p)| list.get(*index).map(|item| (item, *p)))
-            .collect();
-        let items = shown.iter().map(|(item, propensity)| {
-            json!({"item_id": item.id, "score": item.score, "reason": item.reason, "propensity": propensity})
-        });
-        let ids: Vec<&str> = shown.iter().map(|(item, _)| item.id.as_str()).collect();
-        Some(Choice {
-            action: "recommend".to_owned(),
-            propensity: shown.iter().map(|(_, propensity)| propensity).product(),
-            items: Some(items.collect()),
-            candidates: list.len(),
-            candidates_digest: digest_of(list.iter().map(|item| item.id.as_str())),
-            artifact: self.artifact.clone(),
-            values: BTreeMap::from([
-                ("items".to_owned(), json!(ids)),
-                ("reason".to_owned(), json!(shown.first().map(|(item, _)| item.reason.as_str()))),
-            ]),
-            ..Choice::default()
-        })
+        self.pick(list, self.artifact.clone(), rng)
     }
+
+    /// Of a list that was made for the unit just now.
+    pub(crate) fn choose_of(&self, fresh: &FreshList, rng: &mut Rng) -> Option<Choice> {
+        let items = fresh.items.iter().zip(1..).map(|(one, rank)| Item {
+            id: one.item.clone(),
+            score: one.score,
+            reason: one.reason.clone(),
+            rank,
+        });
+        self.pick(&items.collect::<Vec<_>>(), Some(fresh.artifact.clone()), rng)
+    }
+
+    fn pick(&self, list: &[Item], artifact: Option<String>, rng: &mut Rng) -> Option<Choice> {
+        pick(list, (self.slots, self.explore), artifact, rng)
+    }
+}
+
+/// Chooses again from the ids that were logged. Score and reason of an item are facts of the learner, not of the choice:
+/// they are taken from the log, by the id of the item.
+pub(crate) fn choose_again(
+    settings: &ChooseItems,
+    ids: &[String],
+    shown: &HashMap<String, (f64, String)>,
+    artifact: Option<String>,
+    rng: &mut Rng,
+) -> Option<Choice> {
+    let item = |(id, rank): (&String, i64)| {
+        let (score, reason) = shown.get(id).cloned().unwrap_or_default();
+        Item { id: id.clone(), score, reason, rank }
+    };
+    let list: Vec<Item> = ids.iter().zip(1..).map(item).collect();
+    pick(&list, (settings.slots.max(1), settings.explore.value()), artifact, rng)
+}
+
+/// The ids of a list as a JSON array, written where units are chosen for at once, without a value for each.
+fn ids_text(list: &[Item]) -> String {
+    let mut text =
+        String::with_capacity(2 + list.iter().map(|item| item.id.len() + 3).sum::<usize>());
+    text.push('[');
+    for (place, item) in list.iter().enumerate() {
+        if place > 0 {
+            text.push(',');
+        }
+        text.push_str(&Value::from(item.id.as_str()).to_string());
+    }
+    text.push(']');
+    text
+}
+
+/// The first items of a list; none if it is empty.
+///
+/// The last slot goes to a random item of the rest of the list with probability `explore`; the
+/// probability of each item shown is logged beside it.
+fn pick(
+    list: &[Item],
+    (slots, explore): (usize, f64),
+    artifact: Option<String>,
+    rng: &mut Rng,
+) -> Option<Choice> {
+    if list.is_empty() {
+        return None;
+    }
+    let slots = slots.min(list.len());
+    let mut picked: Vec<(usize, f64)> = (0..slots).map(|index| (index, 1.0)).collect();
+    let rest = list.len() - slots;
+    if explore > 0.0 && rest > 0 {
+        let last = picked.last_mut()?;
+        *last = if rng.chance(explore) {
+            (slots + rng.below(rest), explore / rest as f64)
+        } else {
+            (slots - 1, 1.0 - explore)
+        };
+    }
+    let shown: Vec<(&Item, f64)> =
+        picked.iter().filter_map(|(index, p)| list.get(*index).map(|item| (item, *p))).collect();
+    let items = shown.iter().map(|(item, propensity)| {
+        json!({"item_id": item.id, "score": item.score, "reason": item.reason, "propensity": propensity})
+    });
+    let ids: Vec<&str> = shown.iter().map(|(item, _)| item.id.as_str()).collect();
+    Some(Choice {
+        action: "recommend".to_owned(),
+        propensity: shown.iter().map(|(_, propensity)| propensity).product(),
+        items: Some(items.collect()),
+        candidates: list.len(),
+        candidates_digest: digest_of(list.iter().map(|item| item.id.as_str())),
+        candidate_ids: Some(ids_text(list)),
+        artifact,
+        values: BTreeMap::from([
+            ("items".to_owned(), json!(ids)),
+            ("reason".to_owned(), json!(shown.first().map(|(item, _)| item.reason.as_str()))),
+        ]),
+        ..Choice::default()
+    })
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::Chooser;
     use super::*;
+    use crate::feedback::Suggestion;
 
     fn lists(explore: f64) -> Lists {
         let items = |names: &[&str]| {
@@ -144,6 +206,29 @@ mod tests {
     fn an_unknown_user_gets_everybodys_list() {
         let choice = lists(0.0).choose(&unit("stranger"), &mut Rng::new(1)).unwrap();
         assert_eq!(choice.values["items"], json!(["x"]));
+    }
+
+    #[test]
+    fn a_list_made_just_now_goes_before_the_list_of_the_last_fit() {
+        let suggestion = |item: &str| Suggestion {
+            item: item.into(),
+            score: 0.5,
+            reason: format!("because of {item}"),
+        };
+        let fresh = |items: &[&str]| FreshList {
+            artifact: "newest".into(),
+            items: items.iter().map(|item| suggestion(item)).collect(),
+        };
+        let chooser = Chooser::Recommend(lists(0.0));
+        let choose = |fresh: Option<&FreshList>| {
+            chooser.choose_now(&unit("u"), fresh, &mut Rng::new(1)).unwrap()
+        };
+        let choice = choose(Some(&fresh(&["c", "a", "q"]))).unwrap();
+        assert_eq!(choice.values["items"], json!(["c", "a"]));
+        assert_eq!(choice.values["reason"], json!("because of c"));
+        assert_eq!((choice.artifact.as_deref(), choice.candidates), (Some("newest"), 3));
+        assert_eq!(choose(None).unwrap().values["items"], json!(["a", "b"]));
+        assert!(choose(Some(&fresh(&[]))).is_none(), "nothing is left to offer");
     }
 
     #[test]

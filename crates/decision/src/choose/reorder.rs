@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use flywheel_algo::inventory::pool::Times;
 use flywheel_algo::inventory::reorder::{Situation, propose, propose_at};
-use flywheel_base::{Error, Result, digest};
+use flywheel_base::{Error, Result, Timestamp, digest};
 use flywheel_project::resource::policy::Reorder;
 use serde_json::{Value, json};
 
@@ -33,9 +33,20 @@ impl Proposals {
     pub(crate) fn load(ctx: &Context<'_>, policy: &str, settings: &Reorder) -> Result<Self> {
         let artifact =
             ctx.store.newest_artifact(&settings.learner)?.map(|artifact| artifact.digest);
+        Self::of(ctx, policy, settings, artifact, ctx.now)
+    }
+
+    /// As [`Proposals::load`], of an artifact of the learner and for a moment.
+    pub(crate) fn of(
+        ctx: &Context<'_>,
+        policy: &str,
+        settings: &Reorder,
+        artifact: Option<String>,
+        at: Timestamp,
+    ) -> Result<Self> {
         let forecasts =
             artifact.as_ref().map(|artifact| forecast::load(ctx, artifact)).transpose()?;
-        let age = forecasts.as_ref().map_or(0, |stored| ctx.now.day() - stored.through);
+        let age = forecasts.as_ref().map_or(0, |stored| at.day() - stored.through);
         let asked = forecasts.as_ref().and_then(|stored| stored.asked.get(policy));
         let asked = asked
             .filter(|asked| (settings.calibrated || settings.pooled) && asked.fits(settings))

@@ -33,6 +33,9 @@ pub struct DecisionRow {
     pub candidates: i64,
     /// A digest of the candidates.
     pub candidates_digest: String,
+    /// The ids of the candidates, best first, as a JSON array, where each decision has its own items.
+    #[serde(default)]
+    pub candidate_ids: Option<String>,
     /// The probability of each candidate before the draw, given that the unit is treated, as a JSON object;
     /// none where each decision has its own items.
     pub chances: Option<String>,
@@ -68,6 +71,7 @@ pub(super) const TABLE: SystemTable = SystemTable {
         ("items", Text, "chosen items with scores, reasons and propensities, as JSON"),
         ("candidates", Integer, "how many candidates there were"),
         ("candidates_digest", Text, "digest of the candidates"),
+        ("candidate_ids", Text, "ids of a recommender's candidates, best first, as a JSON array"),
         ("chances", Text, "probability of each candidate before the draw, if treated, as JSON"),
         ("artifact", Text, "digest of the artifact that scored"),
         ("canary", Integer, "the canary in which a challenger decided; none if the champion did"),

@@ -3,6 +3,7 @@
 use clap::{Args, Subcommand};
 use flywheel_base::{Result, Timestamp};
 use flywheel_decision::challenge::{Challenge, Judgement};
+use flywheel_decision::verify::Field;
 use flywheel_runtime::{Access, policy, run};
 use serde_json::json;
 
@@ -71,7 +72,8 @@ enum Verb {
         #[arg(long, default_value = "taken back by hand")]
         reason: String,
     },
-    /// Makes a bandit's decisions again from their features, seed and artifact, and compares them bit for bit
+    /// Makes decisions again from what was logged, the policy as it was and the artifact that scored, and compares them
+    /// bit for bit
     Verify {
         /// The policy
         name: String,
@@ -243,17 +245,29 @@ async fn verify(app: &App, name: &str, decision: Option<&str>) -> Result<Exit> {
     let workspace = app.open(Access::Read).await?;
     let verified = policy::verify(&workspace, name, decision).await?;
     if app.output.format == Format::Json {
+        let ids = verified.differences.iter().map(|one| one.decision_id.as_str());
         app.output.json(&json!({
-            "same": verified.same, "different": verified.different, "unknown": verified.unknown,
+            "same": verified.same,
+            "different": ids.collect::<Vec<_>>(),
+            "different_count": verified.different,
+            "differences": verified.differences,
+            "unknown": verified.unknown.values().sum::<usize>(),
+            "reasons": verified.unknown,
         }))?;
     } else {
         let mut grid = Grid::new(&["#same", "#different", "#cannot be made again"]);
-        let different = verified.different.len();
-        grid.row([verified.same, different, verified.unknown].map(|n| n.to_string()).to_vec());
+        let unknown = verified.unknown.values().sum();
+        grid.row([verified.same, verified.different, unknown].map(|n| n.to_string()).to_vec());
         app.output.grid(&grid)?;
-        for id in verified.different.iter().take(NAMED_MAX) {
-            app.output.message(&format!("decision {id} comes out otherwise"));
+        for one in verified.differences.iter().take(NAMED_MAX) {
+            app.output.message(&format!("decision {} comes out otherwise", one.decision_id));
+            for Field { column, logged, again } in &one.differs {
+                app.output.message(&format!("  {column}: logged {logged}, again {again}"));
+            }
+        }
+        for (reason, count) in &verified.unknown {
+            app.output.message(&format!("{count} cannot be made again: {reason}"));
         }
     }
-    Ok(if verified.different.is_empty() { Exit::Done } else { Exit::Failed })
+    Ok(if verified.different == 0 { Exit::Done } else { Exit::Failed })
 }

@@ -8,6 +8,7 @@
 
 mod alone;
 mod api;
+mod attribution;
 mod backup;
 mod bad_input;
 mod bandits;
@@ -15,6 +16,7 @@ mod catalogue;
 mod changes;
 mod chinook;
 mod dbt;
+mod decided_again;
 mod deliver;
 mod demo;
 mod disks;

@@ -619,8 +619,8 @@ async fn events_that_are_sent_again_under_their_key_are_kept_once() {
     assert_eq!(served.raw(theirs).await.json()["first_offset"], json!(4));
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn what_somebody_just_did_counts_in_the_next_recommendation_also_after_a_restart() {
+/// A shop whose recommender `next` is fitted and takes account of the topic `bought`.
+fn shop_that_recommends() -> House {
     let house = House::new();
     let mut purchases = String::from("user_id,item_id,at\n");
     for user in 0..12 {
@@ -636,7 +636,12 @@ async fn what_somebody_just_did_counts_in_the_next_recommendation_also_after_a_r
     house.write("learners/next.yaml", "learner: next\nrecommend:\n  interactions: select user_id, item_id, at from {{ source('raw', 'purchases') }}\n  algorithm: item-knn\n  feedback: {topic: bought, user: who, item: what}\n");
     house.ok(&["sync"]);
     house.ok(&["learn"]);
-    let served = Served::new(house).await;
+    house
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_somebody_just_did_counts_in_the_next_recommendation_also_after_a_restart() {
+    let served = Served::new(shop_that_recommends()).await;
     let owner = served.owner().await;
     let path = "/v1/recommend?learner=next&unit=u1&k=3";
     let before = served.get(&owner, path).await.json();
@@ -669,6 +674,52 @@ async fn what_somebody_just_did_counts_in_the_next_recommendation_also_after_a_r
     let served = Served::new(house).await;
     assert_eq!(served.get(&owner, path).await.json(), after);
     assert_eq!(served.get(&owner, stranger).await.json(), known);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_somebody_just_did_counts_in_the_next_decision_on_request() {
+    let house = shop_that_recommends();
+    house.write(
+        "policies/shelf.yaml",
+        "policy: shelf\naudience: select distinct user_id as unit_id from {{ source('raw', 'purchases') }}\n\
+         choose: {recommend: {learner: next, slots: 2}}\nholdout: 0%\n",
+    );
+    let served = Served::new(house).await;
+    let owner = served.owner().await;
+    let decided = async |unit: &str, key: &str| {
+        let asked = json!({"policy": "shelf", "unit": unit, "request_id": key});
+        let answer = served.post(&owner, "/v1/decide", &asked).await;
+        assert_eq!(answer.status, StatusCode::OK, "{}", answer.json());
+        answer.json()
+    };
+    let ids = |list: &Value, key: &str| -> Vec<Value> {
+        list.as_array().unwrap().iter().map(|one| one[key].clone()).collect()
+    };
+    let (before, other) = (decided("u1", "first").await, decided("u2", "first").await);
+    let top = before["items"][0]["item_id"].clone();
+    served.post(&owner, "/v1/events?topic=bought", &json!({"who": "u1", "what": top})).await;
+    let after = decided("u1", "second").await;
+    assert_ne!(ids(&after["items"], "item_id"), ids(&before["items"], "item_id"));
+    assert!(!ids(&after["items"], "item_id").contains(&top), "{after}");
+    let shown = served.get(&owner, "/v1/recommend?learner=next&unit=u1&k=2").await.json();
+    assert_eq!(ids(&after["items"], "item_id"), ids(&shown["items"], "item"));
+    assert_eq!((&after["artifact"], &shown["since_fit"]), (&shown["artifact"], &json!(1)));
+    // What was decided stays so, and what one did counts for nobody else.
+    assert_eq!(decided("u1", "first").await, before);
+    assert_eq!(decided("u2", "second").await["items"], other["items"]);
+    // The list was nowhere but in the answer, and the decision is made again from what was logged.
+    for one in [&before, &after] {
+        let path = format!("/v1/decisions/{}/replay", one["decision_id"].as_str().unwrap());
+        let again = served.get(&owner, &path).await.json();
+        assert_eq!(
+            (&again["replay"], &again["policy"]),
+            (&json!("equal"), &json!("shelf")),
+            "{again}"
+        );
+        assert_eq!(again["differs"], json!([]));
+    }
+    let missing = served.get(&owner, "/v1/decisions/00ff00ff00ff00ff/replay").await;
+    assert_eq!(missing.status, StatusCode::NOT_FOUND, "{}", missing.json());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,7 +8,9 @@ use crate::diagnostic::{Diagnostic, Span};
 use crate::file::SourceFile;
 use crate::graph::{NodeId, NodeKind};
 use crate::load::Read;
-use crate::resource::policy::{Candidate, Choose, ChooseBandit, Experiment, Policy};
+use crate::resource::policy::{
+    Attribution, Candidate, Choose, ChooseBandit, CreditMethod, Experiment, Policy,
+};
 use crate::yaml::{Node, Step};
 
 impl Check<'_> {
@@ -22,6 +24,9 @@ impl Check<'_> {
             if let Some(outcome) = &policy.outcome {
                 let events = read.node.find(&[Step::Key("outcome"), Step::Key("events")]);
                 self.query(&id, &outcome.events, &read.file, events);
+                if let Some(attribution) = &outcome.attribution {
+                    self.attribution(read, attribution);
+                }
             }
             self.choose(&id, read);
             self.policy_action(&id, read);
@@ -32,6 +37,55 @@ impl Check<'_> {
                 let span = at(&read.node, "holdout");
                 self.push(&read.file, Diagnostic::warning(span, message).hint(hint));
             }
+        }
+    }
+
+    /// Each method and policy once, policies that exist, and ends that leave nothing negative between them.
+    fn attribution(&mut self, read: &Read<Policy>, of: &Attribution) {
+        let node = read.node.find(&[Step::Key("outcome"), Step::Key("attribution")]);
+        let places = node.find(&[Step::Key("methods")]);
+        if of.methods.is_empty() {
+            let message = "attribution has no method, so nothing is credited";
+            let hint = "Leave `methods` out for `[incremental]`, or name at least one.";
+            self.push(&read.file, Diagnostic::error(places.span, message).hint(hint));
+        }
+        for (number, method) in of.methods.iter().enumerate() {
+            if of.methods.iter().take(number).any(|earlier| earlier == method) {
+                let span = places.find(&[Step::Item(number)]).span;
+                let message = format!("method \"{}\" is listed twice", method.name());
+                self.push(&read.file, Diagnostic::error(span, message).hint("Keep one of them."));
+            }
+        }
+        let places = node.find(&[Step::Key("among")]);
+        for (number, name) in of.among.iter().enumerate() {
+            let span = places.find(&[Step::Item(number)]).span;
+            if !self.loaded.policies.contains_key(name) {
+                let known = self.loaded.policies.keys().map(String::as_str);
+                let hint = flywheel_base::suggest::hint(name, known);
+                let message = format!("attribution among the unknown policy \"{name}\"");
+                self.push(&read.file, Diagnostic::error(span, message).hint(hint));
+            } else if of.among.iter().take(number).any(|earlier| earlier == name) {
+                let message = format!("policy \"{name}\" is listed twice");
+                self.push(&read.file, Diagnostic::error(span, message).hint("Keep one of them."));
+            }
+        }
+        if of.ends.value() > 0.5 {
+            let message = "the first and the last moment cannot get more than 50% each";
+            let hint = "Write for example `ends: 40%`, which leaves 20 % to those between.";
+            let span = at(node, "ends");
+            self.push(&read.file, Diagnostic::error(span, message).hint(hint));
+        }
+        if of.half_life.micros <= 0 {
+            let message = "half_life is no time";
+            let hint = "Write for example `half_life: 7d`.";
+            let span = at(node, "half_life");
+            self.push(&read.file, Diagnostic::error(span, message).hint(hint));
+        }
+        let measured = of.methods.contains(&CreditMethod::Incremental);
+        if measured && read.value.holdout.value() <= 0.0 {
+            let message = "what is incremental cannot be known without a holdout";
+            let hint = "Add for example `holdout: 10%` to the policy, or leave `incremental` out of `methods`.";
+            self.push(&read.file, Diagnostic::warning(node.span, message).hint(hint));
         }
     }
 

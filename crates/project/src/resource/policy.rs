@@ -304,6 +304,66 @@ pub struct Outcome {
     /// How long after the decision an event still counts.
     #[serde(default = "window_default")]
     pub window: Duration,
+    /// How successes are credited to the actions before them, in `system.attribution`; without it they are not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attribution: Option<Attribution>,
+}
+
+/// How successes are credited to the actions before them. `incremental` alone says what the actions caused; all other
+/// methods describe what came before what, and credit also what would have happened anyway.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Attribution {
+    /// The methods, each of which is reckoned by itself.
+    #[serde(default = "methods_default")]
+    #[schemars(length(min = 1))]
+    pub methods: Vec<CreditMethod>,
+    /// Policies whose actions share the credit of this policy's successes, itself included if it is listed; this one
+    /// alone if absent. What is `incremental` is of this policy alone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub among: Vec<String>,
+    /// The time by which an action lies further back for `time-decay` to count it half.
+    #[serde(default = "window_default")]
+    pub half_life: Duration,
+    /// The share that `position` gives to the first and to the last moment each; at most 50%.
+    #[serde(default = "ends_default")]
+    pub ends: Share,
+}
+
+/// How the credit of a success is shared.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize, JsonSchema,
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum CreditMethod {
+    /// What the policy caused: lift against the holdout times the decisions in treatment, with an interval, spread over
+    /// them evenly.
+    Incremental,
+    /// All to the last action before it; descriptive.
+    LastTouch,
+    /// All to the first action within the window; descriptive.
+    FirstTouch,
+    /// As much to each action within the window; descriptive.
+    Linear,
+    /// More to later actions, by `half_life`; descriptive.
+    TimeDecay,
+    /// `ends` to the first and the last each, the rest to those between; descriptive.
+    Position,
+}
+
+impl CreditMethod {
+    /// Its name in files and tables.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Incremental => "incremental",
+            Self::LastTouch => "last-touch",
+            Self::FirstTouch => "first-touch",
+            Self::Linear => "linear",
+            Self::TimeDecay => "time-decay",
+            Self::Position => "position",
+        }
+    }
 }
 
 fn weight_default() -> f64 {
@@ -338,4 +398,10 @@ fn patience_default() -> Duration {
 }
 fn window_default() -> Duration {
     Duration::days(7)
+}
+fn methods_default() -> Vec<CreditMethod> {
+    vec![CreditMethod::Incremental]
+}
+fn ends_default() -> Share {
+    Share::of(0.4)
 }

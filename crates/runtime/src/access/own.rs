@@ -19,6 +19,8 @@ use crate::quality;
 const JOURNAL: &str = "journal";
 /// Tables with a row for each thing that a policy decided.
 const OF_POLICIES: [&str; 5] = ["decisions", "outcomes", "actions", "outbox", "lift_sums"];
+/// The one whose rows tell of decisions of two policies.
+const OF_TWO_POLICIES: &str = "credits";
 /// The others that tell of rows.
 const OF_ROWS: [&str; 8] = [
     "profiles",
@@ -152,7 +154,7 @@ fn masks(columns: &[&str], of: impl Fn(&str) -> Expression) -> Seen {
 
 /// All our own tables that may tell of rows which are not seen, by name without schema.
 pub(super) fn telling() -> impl Iterator<Item = &'static str> {
-    OF_POLICIES.into_iter().chain(OF_ROWS)
+    OF_POLICIES.into_iter().chain([OF_TWO_POLICIES]).chain(OF_ROWS)
 }
 
 /// Our own tables of which a part is seen, by name without schema.
@@ -175,6 +177,8 @@ pub(super) fn own_tables(hiding: &Hiding<'_>) -> Vec<(&'static str, Seen)> {
     seen.push(("quality_results", masks(&FIGURES, figure)));
     let policies = hiding.open_policies();
     seen.extend(OF_POLICIES.map(|table| (table, rows("policy in ($open)", "open", &policies))));
+    let both = "policy in ($open) and touched_policy in ($open)";
+    seen.push((OF_TWO_POLICIES, rows(both, "open", &policies)));
     let links = hiding.open_links();
     seen.extend(
         ["link_audit", "link_questions"]

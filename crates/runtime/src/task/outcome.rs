@@ -2,7 +2,8 @@
 
 use flywheel_base::Result;
 use flywheel_decision::lift::{self, Found, Measured};
-use flywheel_decision::{experiment, outcome};
+use flywheel_decision::table::LiftRow;
+use flywheel_decision::{attribution, experiment, outcome};
 use flywheel_project::resource::policy::Choose;
 use flywheel_state::TaskOutcome;
 use serde_json::{Map, Value, json};
@@ -31,6 +32,55 @@ pub(crate) async fn join(
         ("succeeded".to_owned(), outcome)
     })?;
     Ok(counts.values().sum())
+}
+
+/// Credits new successes to the actions before them; without a policy that asks for it there is no task.
+///
+/// # Errors
+/// Those of [`attribution::credit`].
+pub(crate) async fn credit(
+    workspace: &Workspace,
+    recorder: &Recorder<'_>,
+    turn: i64,
+) -> Result<()> {
+    if !attributes(workspace) {
+        return Ok(());
+    }
+    let context = workspace.context(turn, workspace.now()).await?;
+    let timer = recorder.started("credit", POLICIES);
+    let result = attribution::credit(&context).await;
+    recorder.settled(timer, result, |count| ("succeeded".to_owned(), of_rows(*count)))?;
+    Ok(())
+}
+
+/// Sums up what is credited to actions; without a policy that asks for it there is no task.
+///
+/// # Errors
+/// Those of [`attribution::summarise`].
+pub(crate) async fn attribute(
+    workspace: &Workspace,
+    recorder: &Recorder<'_>,
+    turn: i64,
+    lift: &[LiftRow],
+) -> Result<()> {
+    if !attributes(workspace) {
+        return Ok(());
+    }
+    let context = workspace.context(turn, workspace.now()).await?;
+    let timer = recorder.started("attribution", POLICIES);
+    let result = attribution::summarise(&context, lift).await;
+    recorder.settled(timer, result, |count| ("succeeded".to_owned(), of_rows(*count)))?;
+    Ok(())
+}
+
+/// Whether a policy asks for attribution.
+fn attributes(workspace: &Workspace) -> bool {
+    let outcomes = workspace.project.policies.values().filter_map(|one| one.outcome.as_ref());
+    outcomes.into_iter().any(|outcome| outcome.attribution.is_some())
+}
+
+fn of_rows(count: usize) -> TaskOutcome {
+    TaskOutcome { rows_out: Some(count as u64), ..TaskOutcome::default() }
 }
 
 /// Measures every experiment by the sums of its lift and pauses the policies whose guardrails are breached; without an

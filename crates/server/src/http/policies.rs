@@ -38,6 +38,12 @@ pub(super) fn routes(routes: &mut Routes) {
         "Shows decisions of a policy",
         decisions,
     );
+    routes.get(
+        "/v1/decisions/{decision}/replay",
+        Access::Needs(Permission::Query),
+        "Makes a decision again and says whether it is the one that was logged",
+        replay,
+    );
     routes.post::<Reason, _, _>(
         "/v1/policies/{policy}/pause",
         operate,
@@ -175,6 +181,23 @@ async fn decisions(
         answer.insert("names".to_owned(), json!(names));
     }
     json_of(&answer)
+}
+
+async fn replay(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    place: Place,
+) -> Result<Response> {
+    let decision = place.name();
+    let reading = caller.reading(&app.workspace().project);
+    let found = app.with(move |workspace| async move {
+        let replayed = policy::replay(&workspace, &decision).await?;
+        // Whoever does not see a policy's decisions is not told that this is one.
+        let open = workspace.project.rules.is_empty()
+            || !reading.hides_policy(&workspace, &replayed.policy).await?;
+        if open { Ok(replayed) } else { Err(policy::unknown_decision(&decision)) }
+    });
+    json_of(&found.await?)
 }
 
 /// What the items and units of decisions are called, as far as the project knows.

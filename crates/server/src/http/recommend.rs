@@ -9,7 +9,9 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use flywheel_base::{Error, Gather, GatherLimits, Result as BaseResult};
 use flywheel_decision::decide::Question;
+use flywheel_decision::feedback::{FreshList, Suggestion};
 use flywheel_decision::table::DecisionRow;
+use flywheel_project::resource::policy::Choose;
 use flywheel_runtime::status::Rows;
 use flywheel_runtime::{Workspace, policy};
 use flywheel_warehouse::TableName;
@@ -227,6 +229,39 @@ fn without(payload: &str, features: &str) -> Option<String> {
     Some(Value::Object(payload).to_string())
 }
 
+/// What suits the unit by all that is known now, where the policy chooses of a recommender with `feedback` and
+/// something came since its fit.
+async fn fresh_of(
+    app: &Arc<App>,
+    workspace: &Workspace,
+    policy: &str,
+    unit: &str,
+) -> Result<Option<FreshList>> {
+    let project = &workspace.project;
+    let Some(Choose::Recommend(chosen)) = project.policies.get(policy).map(|one| &one.choose)
+    else {
+        return Ok(None);
+    };
+    let learner = project.learners.get(&chosen.learner).and_then(|one| one.recommend.as_ref());
+    if learner.is_none_or(|learner| learner.feedback.is_none()) {
+        return Ok(None);
+    }
+    // Without a fit there is no list at all, which deciding says.
+    let Some(newest) = app.reader.newest_artifact(&chosen.learner)? else { return Ok(None) };
+    let fresh = feedback::answer(app, &chosen.learner, unit, &newest).await?;
+    Ok(fresh.map(|(items, _)| FreshList {
+        artifact: newest.digest.clone(),
+        items: items
+            .iter()
+            .map(|one| Suggestion {
+                item: one.item.clone(),
+                score: one.score.unwrap_or_default(),
+                reason: one.reason.clone().unwrap_or_default(),
+            })
+            .collect(),
+    }))
+}
+
 async fn decision(
     State(app): State<Arc<App>>,
     Extension(caller): Extension<Caller>,
@@ -242,7 +277,9 @@ async fn decision(
         Ok(workspace.project.rules.is_empty() || !reading.hides_policy(&workspace, &policy).await?)
     });
     let whole = whole.await?;
-    let question = Question { policy: input.policy, unit: input.unit, key: input.request_id };
+    let fresh = fresh_of(&app, &workspace, &input.policy, &input.unit).await?;
+    let (policy, unit, key) = (input.policy, input.unit, input.request_id);
+    let question = Question { policy, unit, key, fresh };
     let row = app.decisions.ask(Asking { workspace, handle: Handle::current(), question }).await?;
     let mut answer = json!(row);
     if let Value::Object(answer) = &mut answer {

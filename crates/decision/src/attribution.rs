@@ -1,0 +1,479 @@
+//! Attribution: successes of a policy credited to the actions before them.
+//!
+//! ```text
+//! events, decisions ─► credit ─► system.credits ─┐
+//!                          lift, decisions ──────┴─► summarise ─► system.attribution
+//! ```
+//! [`credit`] shares each new success among the decisions in treatment about the same unit that lie before it and less
+//! than the outcome's window back, by every descriptive method. A success counts once, by its id, in the turn that first
+//! sees it; late ones are looked for as long as outcomes are. No decision is made after the fact, so what was credited
+//! stays. Deliveries that were given up are no touches. [`summarise`] adds new credits to the sums of before, and
+//! spreads what lift shows to be caused over the decisions in treatment whose window has closed. The checkpoint of
+//! `system.attribution` says up to which moment credits are in the sums; a turn that is run again does the same.
+
+mod credit;
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use flywheel_base::{Error, Result, Timestamp, digest};
+use flywheel_project::resource::policy::{Attribution, CreditMethod, Outcome};
+use flywheel_warehouse::{Checkpoint, WriteMode};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use self::credit::{Shares, counts, shares};
+use crate::context::Context;
+use crate::decide::TREATMENT;
+use crate::lift::closed_until;
+use crate::outcome::{Event, events_of, events_query, final_before, literal};
+use crate::table::{AttributionRow, CreditRow, LiftRow, SystemTable};
+
+/// Who moves the checkpoints.
+const APP: &str = "attribution";
+/// What the queries are called in messages.
+const WHAT: &str = "attribution of policies";
+
+/// A decision that may get credit.
+struct Touch {
+    at: i64,
+    decision: String,
+    policy: String,
+    action: String,
+}
+
+/// The policies with an attribution, by name.
+fn declared<'a>(ctx: &'a Context<'_>) -> Vec<(&'a str, &'a Outcome, &'a Attribution)> {
+    let policies = ctx.project.policies.iter();
+    let declared = policies.filter_map(|(name, policy)| {
+        let outcome = policy.outcome.as_ref()?;
+        Some((name.as_str(), outcome, outcome.attribution.as_ref()?))
+    });
+    declared.collect()
+}
+
+/// The policies whose actions share the credit of `name`.
+fn among<'a>(name: &'a str, attribution: &'a Attribution) -> Vec<&'a str> {
+    match attribution.among.is_empty() {
+        true => vec![name],
+        false => attribution.among.iter().map(String::as_str).collect(),
+    }
+}
+
+/// Credits new successes to the actions before them, by every descriptive method and in one commit; returns how many
+/// successes are new.
+///
+/// # Errors
+/// [`flywheel_base::ErrorKind::Invalid`] if a policy's events do not have the columns they need, else those of the lake.
+/// # Cost
+/// Nothing without a policy that has an attribution with a descriptive method. Else each such policy reads its events
+/// over twice its window, and its decisions over three times as long.
+pub async fn credit(ctx: &Context<'_>) -> Result<usize> {
+    let descriptive =
+        |of: &Attribution| of.methods.iter().any(|one| *one != CreditMethod::Incremental);
+    let mut declared = declared(ctx);
+    declared.retain(|(_, _, attribution)| descriptive(attribution));
+    let table = SystemTable::named("credits")?;
+    let last = ctx.checkpoint(&table.location()?, APP).await?;
+    let committed = last.map_or(0, |last| last.sequence);
+    if declared.is_empty() || committed >= ctx.now.micros() {
+        return Ok(0);
+    }
+    let idle = ctx.store.idle_position(APP, committed)?;
+    let idle = idle.and_then(|position| position.get("at")?.as_i64()).unwrap_or_default();
+    // Before the first time everything is new, as far back as it is looked for.
+    let seen = Some(committed.max(idle)).filter(|at| *at > 0);
+    let joined = seen.map_or(ctx.now, Timestamp::from_micros).min(ctx.now);
+    let touches = touches(ctx, &declared, joined).await?;
+    let known = known(ctx, &declared, joined).await?;
+    let mut events: BTreeMap<String, Vec<Event>> = BTreeMap::new();
+    let mut rows = Vec::new();
+    let mut new = 0;
+    for (name, outcome, attribution) in &declared {
+        let (what, sql) = events_query(ctx, name, outcome, joined)?;
+        if !events.contains_key(&sql) {
+            events.insert(sql.clone(), events_of(ctx, &what, &sql).await?);
+        }
+        let among = among(name, attribution);
+        let mut counted: HashSet<&str> = HashSet::new();
+        for event in events.get(&sql).map_or(&[][..], Vec::as_slice) {
+            // Of one that is there twice the earliest counts.
+            let first = counted.insert(&event.id);
+            if !first || known.contains(&((*name).to_owned(), event.id.clone())) {
+                continue;
+            }
+            let of_event = credited(event, &touches, &among, outcome, attribution);
+            new += usize::from(!of_event.is_empty());
+            rows.extend(
+                of_event.into_iter().map(|(touch, share)| row(ctx, name, event, touch, share)),
+            );
+        }
+    }
+    let position = json!({ "at": ctx.now.micros() });
+    if rows.is_empty() {
+        ctx.store.record_idle_position(APP, committed, &position)?;
+    } else {
+        let checkpoint = Checkpoint { sequence: ctx.now.micros(), position };
+        table.append(ctx.lake, &rows, Some((APP.to_owned(), checkpoint))).await?;
+    }
+    Ok(new)
+}
+
+/// The touches of an event with what each gets of it, oldest first.
+fn credited<'t>(
+    event: &Event,
+    touches: &'t HashMap<String, Vec<Touch>>,
+    among: &[&str],
+    outcome: &Outcome,
+    attribution: &Attribution,
+) -> Vec<(&'t Touch, Shares)> {
+    let of_unit = touches.get(&event.unit).map_or(&[][..], Vec::as_slice);
+    let counted = of_unit.iter().filter(|touch| {
+        counts(touch.at, event.at, outcome.window.micros) && among.contains(&touch.policy.as_str())
+    });
+    let counted: Vec<&Touch> = counted.collect();
+    let moments: Vec<i64> = counted.iter().map(|touch| touch.at).collect();
+    counted.into_iter().zip(shares(&moments, attribution)).collect()
+}
+
+fn row(ctx: &Context<'_>, name: &str, event: &Event, touch: &Touch, share: Shares) -> CreditRow {
+    let parts = [name.as_bytes(), event.id.as_bytes(), touch.decision.as_bytes()];
+    CreditRow {
+        credit_id: digest::short(&[b"credit", parts[0], parts[1], parts[2]]),
+        policy: name.to_owned(),
+        event_id: event.id.clone(),
+        unit_id: event.unit.clone(),
+        occurred_at: Timestamp::from_micros(event.at),
+        value: event.value.filter(|value| value.is_finite()),
+        decision_id: touch.decision.clone(),
+        touched_policy: touch.policy.clone(),
+        action: touch.action.clone(),
+        channel: channel(ctx, &touch.policy),
+        touched_at: Timestamp::from_micros(touch.at),
+        last_touch: share.last_touch,
+        first_touch: share.first_touch,
+        linear: share.linear,
+        time_decay: share.time_decay,
+        position: share.position,
+        turn: ctx.turn,
+        recorded_at: ctx.now,
+    }
+}
+
+/// The action resource by which what a policy decides leaves.
+fn channel(ctx: &Context<'_>, policy: &str) -> Option<String> {
+    ctx.project.policies.get(policy)?.action.clone()
+}
+
+/// Policies as a condition of SQL.
+fn listed<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    names.map(|name| format!("'{name}'")).collect::<Vec<_>>().join(", ")
+}
+
+/// The decisions in treatment that a new success may be credited to, by unit, oldest first.
+async fn touches(
+    ctx: &Context<'_>,
+    declared: &[(&str, &Outcome, &Attribution)],
+    joined: Timestamp,
+) -> Result<HashMap<String, Vec<Touch>>> {
+    let policies = listed(declared.iter().flat_map(|(name, _, of)| among(name, of)));
+    let earliest = declared.iter().map(|(_, outcome, _)| {
+        final_before(joined, outcome).plus_micros(outcome.window.micros.saturating_neg())
+    });
+    let earliest = literal(earliest.min().unwrap_or(ctx.now));
+    // A delivery that was given up and is delivered later is one that was delivered.
+    let sql = format!(
+        "select d.policy, d.decision_id, d.unit_id, d.decided_at, d.action from system.decisions d
+         left join (select decision_id from system.actions where policy in ({policies})
+                    group by decision_id
+                    having max(case when status = 'delivered' then 1 else 0 end) = 0) a
+           on a.decision_id = d.decision_id
+         where d.policy in ({policies}) and d.arm = '{TREATMENT}' and d.decided_at >= {earliest}
+           and a.decision_id is null
+         order by d.decided_at, d.decision_id"
+    );
+    let frame = ctx.frame_of_sql(WHAT, &sql).await?;
+    let rows = frame.ids("unit_id")?.into_iter().zip(frame.moments("decided_at")?);
+    let rows = rows.zip(frame.ids("decision_id")?).zip(frame.ids("policy")?);
+    let rows = rows.zip(frame.ids("action")?);
+    let mut touches: HashMap<String, Vec<Touch>> = HashMap::new();
+    for ((((unit, at), decision), policy), action) in rows {
+        touches.entry(unit).or_default().push(Touch { at, decision, policy, action });
+    }
+    Ok(touches)
+}
+
+/// The successes that are credited already, of those that may be seen again: policy and event.
+async fn known(
+    ctx: &Context<'_>,
+    declared: &[(&str, &Outcome, &Attribution)],
+    joined: Timestamp,
+) -> Result<HashSet<(String, String)>> {
+    let since = declared.iter().map(|(_, outcome, _)| final_before(joined, outcome)).min();
+    let sql = format!(
+        "select distinct policy, event_id from system.credits where occurred_at >= {}",
+        literal(since.unwrap_or(ctx.now))
+    );
+    let frame = ctx.frame_of_sql(WHAT, &sql).await?;
+    Ok(frame.ids("policy")?.into_iter().zip(frame.ids("event_id")?).collect())
+}
+
+/// What `system.attribution` is made of so far.
+#[derive(Debug, Default, Deserialize, Serialize)]
+struct Position {
+    /// Credits recorded up to this moment are in the sums, in microseconds since the epoch (UTC).
+    through: i64,
+    /// Of each policy, what was declared and up to where decisions are counted.
+    policies: BTreeMap<String, Counted>,
+}
+
+#[derive(Clone, Debug, Deserialize, Serialize, PartialEq)]
+struct Counted {
+    /// A digest of what is declared.
+    declared: String,
+    /// Decisions up to this moment are counted, in microseconds since the epoch (UTC).
+    closed: i64,
+}
+
+/// What a row is about: policy, method, touched policy, action, channel, day.
+type Key = (String, CreditMethod, String, String, Option<String>, String);
+
+/// What a row sums up.
+#[derive(Clone, Copy, Debug, Default)]
+struct Sum {
+    touches: i64,
+    outcomes: f64,
+    value: Option<f64>,
+}
+
+/// Adds up what each method credits, with what `lift` shows to be caused, in one commit; returns how many rows there
+/// are.
+///
+/// # Errors
+/// Those of the lake.
+/// # Cost
+/// Nothing without a policy that has an attribution. Else new credits and newly closed decisions are read once; where the
+/// declaration has changed, all of that policy.
+pub async fn summarise(ctx: &Context<'_>, lift: &[LiftRow]) -> Result<usize> {
+    let declared = declared(ctx);
+    let table = SystemTable::named("attribution")?;
+    let last = ctx.checkpoint(&table.location()?, APP).await?;
+    if last.as_ref().is_some_and(|last| last.sequence >= ctx.now.micros()) {
+        return Ok(0);
+    }
+    let position: Position = match last {
+        Some(last) => serde_json::from_value(last.position).map_err(|e| {
+            Error::corrupt("system.attribution: its checkpoint is not readable").caused_by(e)
+        })?,
+        None => Position::default(),
+    };
+    if declared.is_empty() && position.policies.is_empty() {
+        return Ok(0);
+    }
+    let mut next = Position { through: ctx.now.micros(), policies: BTreeMap::new() };
+    // What goes on from the sums of before, and since when; all others are summed up anew.
+    let mut same: BTreeMap<&str, Counted> = BTreeMap::new();
+    for (name, outcome, attribution) in &declared {
+        let text = serde_json::to_vec(&(outcome.window, attribution, among(name, attribution)))
+            .map_err(|e| Error::internal("an attribution is no JSON").caused_by(e))?;
+        let closed = closed_until(ctx, outcome).micros();
+        let counted = Counted { declared: digest::short(&[&text]), closed };
+        let before = position.policies.get(*name).filter(|one| one.declared == counted.declared);
+        if let Some(before) = before {
+            same.insert(name, before.clone());
+        }
+        next.policies.insert((*name).to_owned(), counted);
+    }
+    let mut sums = sums_before(ctx, &same).await?;
+    for (name, outcome, attribution) in &declared {
+        let before = same.get(name);
+        add_credits(ctx, (name, attribution), before.map(|_| position.through), &mut sums).await?;
+        if attribution.methods.contains(&CreditMethod::Incremental) {
+            count_treated(ctx, (name, outcome), before.map(|one| one.closed), &mut sums).await?;
+        }
+    }
+    let rows = rows(ctx, sums, lift);
+    let position = serde_json::to_value(&next)
+        .map_err(|e| Error::internal("a position is no JSON").caused_by(e))?;
+    let checkpoint = Checkpoint { sequence: ctx.now.micros(), position };
+    table.write(ctx.lake, WriteMode::Replace, &rows, Some((APP.to_owned(), checkpoint))).await?;
+    Ok(rows.len())
+}
+
+/// The sums of before, of policies whose declaration is the same; counts of decisions of days that go on are left out.
+async fn sums_before(
+    ctx: &Context<'_>,
+    same: &BTreeMap<&str, Counted>,
+) -> Result<BTreeMap<Key, Sum>> {
+    let mut sums = BTreeMap::new();
+    if same.is_empty() {
+        return Ok(sums);
+    }
+    let frame = ctx.frame_of_sql(WHAT, "select * from system.attribution").await?;
+    for mut object in frame.objects()? {
+        // Moments are not needed, and are written otherwise there.
+        object.insert("at".to_owned(), json!(ctx.now));
+        let row: AttributionRow = serde_json::from_value(Value::Object(object)).map_err(|e| {
+            Error::corrupt("system.attribution: a stored row is not readable").caused_by(e)
+        })?;
+        let Some(counted) = same.get(row.policy.as_str()) else { continue };
+        let Some(method) = method(&row.method) else { continue };
+        let open = Timestamp::from_micros(counted.closed).date();
+        if method == CreditMethod::Incremental && row.day >= open {
+            continue;
+        }
+        let sum = Sum {
+            touches: row.touches,
+            outcomes: row.outcomes.unwrap_or_default(),
+            value: row.value,
+        };
+        let AttributionRow { policy, touched_policy, action, channel, day, .. } = row;
+        sums.insert((policy, method, touched_policy, action, channel, day), sum);
+    }
+    Ok(sums)
+}
+
+/// The descriptive methods and their columns in `system.credits`.
+const DESCRIPTIVE: [(CreditMethod, &str); 5] = [
+    (CreditMethod::LastTouch, "last_touch"),
+    (CreditMethod::FirstTouch, "first_touch"),
+    (CreditMethod::Linear, "linear"),
+    (CreditMethod::TimeDecay, "time_decay"),
+    (CreditMethod::Position, "position"),
+];
+
+fn method(name: &str) -> Option<CreditMethod> {
+    let descriptive = DESCRIPTIVE.map(|(method, _)| method).into_iter();
+    descriptive.chain([CreditMethod::Incremental]).find(|method| method.name() == name)
+}
+
+/// Adds the credits of a policy that were recorded after a moment.
+async fn add_credits(
+    ctx: &Context<'_>,
+    (name, attribution): (&str, &Attribution),
+    after: Option<i64>,
+    sums: &mut BTreeMap<Key, Sum>,
+) -> Result<()> {
+    let asked: Vec<(CreditMethod, &str)> =
+        DESCRIPTIVE.into_iter().filter(|(one, _)| attribution.methods.contains(one)).collect();
+    if asked.is_empty() {
+        return Ok(());
+    }
+    let after = after.map_or_else(String::new, |after| {
+        format!(" and recorded_at > {}", literal(Timestamp::from_micros(after)))
+    });
+    let columns: Vec<String> = asked
+        .iter()
+        .map(|(_, column)| {
+            format!(
+                "sum({column}) as {column}, sum({column} * value) as {column}_value,
+                 sum(case when {column} > 0 then 1 else 0 end) as {column}_touches"
+            )
+        })
+        .collect();
+    let among = listed(among(name, attribution).into_iter());
+    let sql = format!(
+        "select touched_policy, action, channel, cast(cast(touched_at as date) as varchar) as day, {}
+         from system.credits
+         where policy = '{name}' and touched_policy in ({among}) and recorded_at <= {}{after}
+         group by 1, 2, 3, 4 order by 1, 2, 3, 4",
+        columns.join(", "),
+        literal(ctx.now)
+    );
+    let frame = ctx.frame_of_sql(WHAT, &sql).await?;
+    let keys = frame.ids("touched_policy")?.into_iter().zip(frame.ids("action")?);
+    let keys: Vec<_> = keys.zip(frame.text("channel")?).zip(frame.ids("day")?).collect();
+    for (method, column) in asked {
+        let outcomes = frame.numbers(column)?.into_iter();
+        let values = frame.numbers(&format!("{column}_value"))?;
+        let touches = frame.integers(&format!("{column}_touches"))?;
+        for ((key, (outcomes, value)), touches) in
+            keys.iter().zip(outcomes.zip(values)).zip(touches)
+        {
+            let (((touched, action), channel), day) = key.clone();
+            let touches = touches.unwrap_or_default();
+            if touches == 0 {
+                continue;
+            }
+            let key = (name.to_owned(), method, touched, action, channel, day);
+            let sum = sums.entry(key).or_default();
+            sum.touches += touches;
+            sum.outcomes += outcomes.unwrap_or_default();
+            sum.value = match (sum.value, value) {
+                (Some(a), Some(b)) => Some(a + b),
+                (a, b) => a.or(b),
+            };
+        }
+    }
+    Ok(())
+}
+
+/// Counts the decisions in treatment whose window has closed, from the day on at which they were counted up to
+/// `before`.
+async fn count_treated(
+    ctx: &Context<'_>,
+    (name, outcome): (&str, &Outcome),
+    before: Option<i64>,
+    sums: &mut BTreeMap<Key, Sum>,
+) -> Result<()> {
+    let since = before.map_or_else(String::new, |before| {
+        let day = Timestamp::from_day(Timestamp::from_micros(before).day());
+        format!(" and decided_at >= {}", literal(day))
+    });
+    let sql = format!(
+        "select action, cast(cast(decided_at as date) as varchar) as day, count(*) as n
+         from system.decisions
+         where policy = '{name}' and arm = '{TREATMENT}' and decided_at <= {}{since}
+         group by 1, 2 order by 1, 2",
+        literal(closed_until(ctx, outcome))
+    );
+    let frame = ctx.frame_of_sql(WHAT, &sql).await?;
+    let rows = frame.ids("action")?.into_iter().zip(frame.ids("day")?);
+    for ((action, day), count) in rows.zip(frame.integers("n")?) {
+        let key = (
+            name.to_owned(),
+            CreditMethod::Incremental,
+            name.to_owned(),
+            action,
+            channel(ctx, name),
+            day,
+        );
+        sums.insert(key, Sum { touches: count.unwrap_or_default(), ..Sum::default() });
+    }
+    Ok(())
+}
+
+/// The rows of all sums: what is incremental is what a decision in treatment causes on average, times their number.
+fn rows(ctx: &Context<'_>, sums: BTreeMap<Key, Sum>, lift: &[LiftRow]) -> Vec<AttributionRow> {
+    let lift: HashMap<&str, &LiftRow> = lift.iter().map(|row| (row.policy.as_str(), row)).collect();
+    let row = |(key, sum): (Key, Sum)| {
+        let (policy, method, touched_policy, action, channel, day) = key;
+        let descriptive = method != CreditMethod::Incremental;
+        let caused = lift.get(policy.as_str()).filter(|_| !descriptive);
+        let times = |each: Option<f64>| each.map(|each| each * sum.touches as f64);
+        AttributionRow {
+            turn: ctx.turn,
+            at: ctx.now,
+            method: method.name().to_owned(),
+            descriptive,
+            touches: sum.touches,
+            outcomes: match descriptive {
+                true => Some(sum.outcomes),
+                false => times(caused.and_then(|row| row.lift)),
+            },
+            lower: times(caused.and_then(|row| row.lower)),
+            upper: times(caused.and_then(|row| row.upper)),
+            value: match descriptive {
+                true => sum.value,
+                false => times(caused.and_then(|row| row.value_lift)),
+            },
+            value_lower: times(caused.and_then(|row| row.value_lower)),
+            value_upper: times(caused.and_then(|row| row.value_upper)),
+            policy,
+            touched_policy,
+            action,
+            channel,
+            day,
+        }
+    };
+    sums.into_iter().map(row).collect()
+}
