@@ -16,8 +16,9 @@ use std::path::Path;
 use cpu::cpu_s;
 use flywheel_algo::score::encode::{Encoder, Values};
 use flywheel_algo::score::logistic::Logistic;
-use flywheel_algo::score::quality::{auc, log_loss};
+use flywheel_algo::score::quality::auc;
 use flywheel_algo::score::trees::{Examples, Loss, Options, Trees, rounds};
+use flywheel_algo::stats::calibration::log_loss;
 use flywheel_base::{Error, Result};
 
 const FOLDS: usize = 5;
@@ -101,7 +102,8 @@ fn folds(name: &str, all: &Table, fit: impl Fn(&Table) -> Result<Model>) -> Resu
         let scores = rows.map(&model).collect::<Result<Vec<_>>>()?;
         let found = auc(&scores, &held.targets, 0.95)?;
         sum += found.map_or(f64::NAN, |found| found.estimate);
-        lost += log_loss(&scores, &held.targets, 0.95)?.map_or(f64::NAN, |found| found.estimate);
+        let came_true: Vec<bool> = held.targets.iter().map(|target| *target > 0.5).collect();
+        lost += log_loss(&scores, &came_true)?;
     }
     let seconds = cpu_s()? - before;
     let (auc, lost) = (sum / FOLDS as f64, lost / FOLDS as f64);

@@ -35,8 +35,8 @@ pub async fn sync(
     let result = syncs(workspace, &recorder, &names, restart).await;
     if let Ok(landed) = &result {
         let tables = landed.iter().filter_map(|landed| TableName::parse(&landed.table).ok());
-        let tables = tables.map(|table| sync_task::location_of(&table)).collect::<Result<_>>()?;
-        upkeep::keep_up(workspace, &recorder, Some(tables)).await?;
+        let tables = tables.map(|table| sync_task::location_of(&table)).collect::<Result<_>>();
+        upkeep::keep_up(workspace, &recorder, tables).await;
     }
     recorder.finish(result.as_ref().err())?;
     Box::pin(openlineage::settle(workspace)).await;
@@ -108,8 +108,8 @@ pub async fn build(
         && !report.published.is_empty()
     {
         environment::clean_up(workspace, &recorder).await;
-        let tables = upkeep::tables_of(workspace, &report.published)?;
-        upkeep::keep_up(workspace, &recorder, Some(tables)).await?;
+        let tables = upkeep::tables_of(workspace, &report.published);
+        upkeep::keep_up(workspace, &recorder, tables).await;
     }
     let blocked = result.as_ref().ok().filter(|report| !report.passed()).map(build_task::blocked);
     recorder.finish(result.as_ref().err().or(blocked.as_ref()))?;

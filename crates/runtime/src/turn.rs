@@ -134,7 +134,7 @@ async fn steps(workspace: &Workspace, recorder: &Recorder<'_>, turn: i64) -> Res
     let measured = outcome::measure(workspace, recorder, turn).await?;
     outcome::compare(workspace, recorder, turn, &measured.sums).await?;
     outcome::attribute(workspace, recorder, turn, &measured.rows).await?;
-    upkeep::keep_up(workspace, recorder, None).await?;
+    upkeep::keep_up(workspace, recorder, workspace.lake.locations().await).await;
     environment::clean_up(workspace, recorder).await;
     Ok(TurnReport {
         turn,

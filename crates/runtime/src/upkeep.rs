@@ -89,17 +89,17 @@ async fn chosen(workspace: &Workspace, names: &[String]) -> Result<Vec<Location>
     Ok(chosen)
 }
 
-/// After a run: compacts those of `tables` that need it, or all, and clears those that are due. What fails is told
-/// and tried again the next time.
+/// After a run: compacts those of `tables` that need it, and clears those that are due. What fails is told and tried
+/// again the next time; it does not make the run fail.
 pub(crate) async fn keep_up(
     workspace: &Workspace,
     recorder: &Recorder<'_>,
-    tables: Option<Vec<Location>>,
-) -> Result<()> {
-    let tables = match tables {
-        Some(tables) => tables,
-        None => workspace.lake.locations().await?,
-    };
+    tables: Result<Vec<Location>>,
+) {
+    let tables = tables.unwrap_or_else(|error| {
+        recorder.notice(format!("maintenance of tables: {}", error.report()));
+        Vec::new()
+    });
     let mut named = None;
     for at in tables {
         if let Err(error) = compact(workspace, &at).await {
@@ -109,7 +109,6 @@ pub(crate) async fn keep_up(
             recorder.notice(format!("removing old versions of {at}: {}", error.report()));
         }
     }
-    Ok(())
 }
 
 /// Where models lie that were built: `names` are `schema.name`.

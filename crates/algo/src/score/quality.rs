@@ -1,4 +1,4 @@
-//! What probabilities are worth on rows that were not learned from.
+//! How well scores rank rows that were not learned from. Whether probabilities are true: [`crate::stats::calibration`].
 
 use flywheel_base::{Error, Result};
 
@@ -49,59 +49,6 @@ pub fn auc(scores: &[f64], targets: &[f64], confidence: f64) -> Result<Option<In
     let low = (estimate - half).max(0.0);
     Ok(Some(Interval { estimate, low, high: (estimate + half).min(1.0) }))
 }
-
-/// Minus the mean log-likelihood of what happened, with a normal interval; none without rows.
-///
-/// # Errors
-/// As [`auc`]; [`flywheel_base::ErrorKind::Invalid`] for a chance that is no probability.
-pub fn log_loss(chances: &[f64], targets: &[f64], confidence: f64) -> Result<Option<Interval>> {
-    check(chances, targets)?;
-    finite::open_unit("confidence", confidence)?;
-    if let Some(at) = chances.iter().position(|chance| !(0.0..=1.0).contains(chance)) {
-        return Err(Error::invalid(format!("row {at}: {} is no probability", chances[at]))
-            .hint("Give a number from 0 to 1."));
-    }
-    if chances.is_empty() {
-        return Ok(None);
-    }
-    let losses: Vec<f64> = chances
-        .iter()
-        .zip(targets)
-        .map(|(chance, target)| {
-            let right = if *target > 0.5 { *chance } else { 1.0 - chance };
-            -right.max(f64::EPSILON).ln()
-        })
-        .collect();
-    let (count, middle) = (losses.len() as f64, mean(&losses));
-    let squares: f64 = losses.iter().map(|loss| (loss - middle).powi(2)).sum();
-    let z = normal::quantile(f64::midpoint(1.0, confidence));
-    Ok(Some(Interval::around(middle, z * (squares / (count - 1.0).max(1.0) / count).sqrt())))
-}
-
-/// How far chances are from what happened on the mean of ten groups of like chances, weighted by their rows: 0 is
-/// calibrated. None without rows.
-///
-/// # Errors
-/// As [`auc`].
-/// # Source
-/// Naeini, Cooper & Hauskrecht 2015 (expected calibration error), with groups of equal size.
-pub fn calibration_error(chances: &[f64], targets: &[f64]) -> Result<Option<f64>> {
-    check(chances, targets)?;
-    if chances.is_empty() {
-        return Ok(None);
-    }
-    let mut rows: Vec<(f64, f64)> = chances.iter().copied().zip(targets.iter().copied()).collect();
-    rows.sort_by(|a, b| a.0.total_cmp(&b.0));
-    let size = rows.len().div_ceil(GROUPS);
-    let off: f64 = rows
-        .chunks(size)
-        .map(|group| group.iter().map(|(chance, target)| chance - target).sum::<f64>().abs())
-        .sum();
-    Ok(Some(off / rows.len() as f64))
-}
-
-/// Groups of like chances.
-const GROUPS: usize = 10;
 
 fn mean(values: &[f64]) -> f64 {
     values.iter().sum::<f64>() / values.len() as f64

@@ -39,7 +39,7 @@ pub(super) async fn perform(
     if recorder.tasks().iter().any(|task| task.kind == Runs::Build.word()) {
         environment::clean_up(workspace, &recorder).await;
     }
-    upkeep::keep_up(workspace, &recorder, None).await?;
+    upkeep::keep_up(workspace, &recorder, workspace.lake.locations().await).await;
     recorder.finish(result.as_ref().err())?;
     Box::pin(openlineage::settle(workspace)).await;
     result

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use flywheel_algo::score::encode::{Encoder, Values};
 use flywheel_algo::score::logistic::Logistic;
-use flywheel_algo::score::quality::{auc, calibration_error, log_loss};
+use flywheel_algo::score::quality::auc;
 use flywheel_algo::score::trees::{self, Examples, Loss, Options, Trees};
+use flywheel_algo::stats::calibration::{calibration_error, log_loss, reliability};
 use flywheel_base::{Error, Result, task};
 use flywheel_project::resource::learner::{Predict, Score, ScoreAlgorithm};
 use flywheel_warehouse::WriteMode;
@@ -29,6 +30,8 @@ const JUDGED_MIN: usize = 50;
 const HELD_ONE_OF: usize = 5;
 /// The pull on the weights of logistic regression, on standardised columns.
 const PENALTY: f64 = 1.0;
+/// Bins of probabilities by which their truth is judged.
+const BINS: usize = 10;
 /// Columns that a reason names.
 const REASONS: usize = 2;
 /// Columns whose importance is told.
@@ -153,7 +156,7 @@ fn best(
         let (model, rounds) = fit(&table.until(held_from), loss, *algorithm, None)?;
         let held = table.rows_from(held_from).map(|row| model.predict(row));
         let held = held.collect::<Result<Vec<f64>>>()?;
-        let lost = wrong(predict, &held, table.targets.get(held_from..).unwrap_or_default());
+        let lost = wrong(predict, &held, table.targets.get(held_from..).unwrap_or_default())?;
         tried.push((lost, *algorithm, rounds, held));
     }
     // Of equal ones the first, which is the simpler.
@@ -263,15 +266,21 @@ fn fit(
 }
 
 /// The mean loss of predictions; 0 without rows, so that the first model is taken.
-fn wrong(predict: Predict, predicted: &[f64], targets: &[f64]) -> f64 {
-    let of = |(predicted, target): (&f64, &f64)| match predict {
-        Predict::Probability => {
-            let right = if *target > 0.5 { *predicted } else { 1.0 - predicted };
-            -right.max(f64::EPSILON).ln()
+fn wrong(predict: Predict, predicted: &[f64], targets: &[f64]) -> Result<f64> {
+    if targets.is_empty() {
+        return Ok(0.0);
+    }
+    match predict {
+        Predict::Probability => log_loss(predicted, &came_true(targets)),
+        Predict::Number => {
+            let squares = predicted.iter().zip(targets).map(|(p, target)| (p - target).powi(2));
+            Ok(squares.sum::<f64>() / targets.len() as f64)
         }
-        Predict::Number => (predicted - target).powi(2),
-    };
-    predicted.iter().zip(targets).map(of).sum::<f64>() / targets.len().max(1) as f64
+    }
+}
+
+fn came_true(targets: &[f64]) -> Vec<bool> {
+    targets.iter().map(|target| *target > 0.5).collect()
 }
 
 /// What the fit is worth on the examples that were held back, and how sure that is.
@@ -287,20 +296,19 @@ fn judged(
     let flat = vec![mean; count];
     let measure = |name, value, baseline| Measure { name, value, baseline, count };
     let any = |value: f64| (count > 0).then_some(value);
+    let (value, baseline) = (wrong(predict, held, targets)?, wrong(predict, &flat, targets)?);
     if predict == Predict::Number {
-        let (value, baseline) = (wrong(predict, held, targets), wrong(predict, &flat, targets));
-        return Ok((
-            vec![measure("mean squared error, held back", any(value), any(baseline))],
-            Value::Null,
-        ));
+        let name = "mean squared error, held back";
+        return Ok((vec![measure(name, any(value), any(baseline))], Value::Null));
     }
     let ranked = auc(held, targets, 0.95)?;
-    let value = log_loss(held, targets, 0.95)?.map(|found| found.estimate);
-    let baseline = log_loss(&flat, targets, 0.95)?.map(|found| found.estimate);
-    let off = calibration_error(held, targets)?;
+    let off = match count {
+        0 => None,
+        _ => Some(calibration_error(&reliability(held, &came_true(targets), BINS)?)),
+    };
     let measures = vec![
         measure("auc, held back", ranked.as_ref().map(|found| found.estimate), ranked.map(|_| 0.5)),
-        measure("log loss, held back", value, baseline),
+        measure("log loss, held back", any(value), any(baseline)),
         measure("calibration error, held back", off, None),
     ];
     let said = ranked
