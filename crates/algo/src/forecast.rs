@@ -13,7 +13,9 @@ pub mod auto;
 pub mod backtest;
 pub mod blend;
 pub mod croston;
+pub mod days;
 pub mod ets;
+pub mod hierarchy;
 pub mod interval;
 pub mod mstl;
 pub mod naive;
@@ -34,6 +36,7 @@ use serde_json::Value;
 
 use crate::stats::finite;
 use auto::Choice;
+use days::Moved;
 use interval::Basis;
 use smoothing::Initialization;
 
@@ -168,6 +171,20 @@ pub struct Fitted {
     clip_at_zero: bool,
     state: Value,
     errors: Vec<Vec<f64>>,
+    /// What named days do to the steps ahead; the values were fitted without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    days: Option<Moved>,
+    /// What makes the forecast add up with others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    adding_up: Option<AddingUp>,
+}
+
+/// How a forecast is moved so that it adds up with others, and the errors it then made in the past.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct AddingUp {
+    /// What is added to each step; later ones take the last.
+    shift: Vec<f64>,
+    errors: Vec<Vec<f64>>,
 }
 
 /// The distribution of the next periods.
@@ -229,10 +246,28 @@ pub fn fit(name: &str, values: &[f64], options: &Options) -> Result<Fitted> {
         clip_at_zero: options.clip_at_zero,
         state: model.save()?,
         errors,
+        days: None,
+        adding_up: None,
     })
 }
 
 impl Fitted {
+    /// Moves the steps ahead by what named days do to them; for a series that was fitted without it.
+    #[must_use]
+    pub fn with_days(self, days: Moved) -> Self {
+        Self { days: Some(days), ..self }
+    }
+
+    /// Moves the steps ahead so that they add up with other forecasts.
+    ///
+    /// # Shape
+    /// `shift[step]` is added to what [`Self::forecast`] said before; `errors[origin][step]` are the past errors of forecasts
+    /// that added up, actual less forecast, from which the quantiles are made.
+    #[must_use]
+    pub fn with_adding_up(self, shift: Vec<f64>, errors: Vec<Vec<f64>>) -> Self {
+        Self { adding_up: Some(AddingUp { shift, errors }), ..self }
+    }
+
     /// Forecasts the next `horizon` periods with a quantile at each level.
     ///
     /// # Errors
@@ -249,14 +284,38 @@ impl Fitted {
         levels.sort_by(f64::total_cmp);
         levels.dedup();
         let mut mean = model.mean(horizon);
-        let spread = model.spread(horizon);
-        let (mut quantiles, basis) =
+        let mut spread = model.spread(horizon);
+        let (mut quantiles, mut basis) =
             interval::quantiles(&mean, spread.as_ref(), &self.errors, &levels);
+        let mut past = self.errors.clone();
+        if let Some(days) = &self.days {
+            let moved = |(step, value): (usize, &mut f64)| *value = days.of(step, *value);
+            mean.iter_mut().enumerate().for_each(moved);
+            for (step, quantiles) in quantiles.iter_mut().enumerate() {
+                quantiles.iter_mut().for_each(|value| *value = days.of(step, *value));
+            }
+            let wider = |(step, value): (usize, &mut f64)| *value *= days.width(step);
+            past.iter_mut().for_each(|path| path.iter_mut().enumerate().for_each(wider));
+            if let Some(spread) = &mut spread {
+                spread.deviation.iter_mut().enumerate().for_each(wider);
+            }
+        }
+        if self.clip_at_zero {
+            mean.iter_mut().for_each(|value| *value = value.max(0.0));
+        }
+        if let Some(adding_up) = &self.adding_up {
+            let last = adding_up.shift.last().copied().unwrap_or_default();
+            for (step, value) in mean.iter_mut().enumerate() {
+                *value += adding_up.shift.get(step).copied().unwrap_or(last);
+            }
+            past.clone_from(&adding_up.errors);
+            (quantiles, basis) = interval::quantiles(&mean, spread.as_ref(), &past, &levels);
+        }
         if self.clip_at_zero {
             mean.iter_mut().for_each(|value| *value = value.max(0.0));
             quantiles.iter_mut().flatten().for_each(|value| *value = value.max(0.0));
         }
-        let reaching = self.errors.iter().filter(|path| path.len() >= horizon);
+        let reaching = past.iter().filter(|path| path.len() >= horizon);
         let errors = reaching.map(|path| path[..horizon].to_vec()).collect();
         let clip_at_zero = self.clip_at_zero;
         Ok(Forecast { mean, levels, quantiles, basis, errors, clip_at_zero })

@@ -8,6 +8,7 @@ pub mod calendar;
 pub mod digest;
 pub mod entropy;
 pub mod env;
+pub mod holiday;
 pub mod quantity;
 pub mod suggest;
 pub mod task;

@@ -4,6 +4,7 @@
 //! key to the table whose primary or unique key it is. A way that needs a step to many rows would
 //! count rows several times, so it is refused with the entity that multiplies them.
 
+mod day;
 pub mod expression;
 mod path;
 pub mod table;
@@ -14,6 +15,7 @@ use flywheel_base::{Error, Result, suggest};
 
 use crate::resource::semantic::{Dimension, Entity, Metric, MetricKind, Semantic};
 
+pub use day::DayAttribute;
 pub use expression::Expression;
 pub use path::{End, Hop, Path};
 

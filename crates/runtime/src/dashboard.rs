@@ -8,9 +8,9 @@ use chrono::{Datelike, Days, Months, NaiveDate};
 use flywheel_base::{Error, ErrorKind, Result, Timestamp, digest};
 use flywheel_project::Project;
 use flywheel_project::dashboard;
-use flywheel_project::metric::{End, MetricRef, Semantics};
+use flywheel_project::metric::{MetricRef, Semantics};
 use flywheel_project::resource::dashboard::{Comparison, Dashboard, Show, TIME_FILTER, Tile};
-use flywheel_project::resource::semantic::{DimensionKind, Grain, MetricKind};
+use flywheel_project::resource::semantic::{Grain, MetricKind};
 use flywheel_project::yaml::comments;
 use flywheel_transform::{MetricQuery, compile_metrics};
 use serde::Serialize;
@@ -431,11 +431,9 @@ fn is_time(semantics: &Semantics<'_>, metrics: &[MetricRef<'_>], word: &str) -> 
         return true;
     }
     let parts: Vec<String> = word.split('.').map(str::to_owned).collect();
-    metrics.iter().any(|metric| {
-        semantics.path(metric.view, &parts).is_ok_and(
-            |path| matches!(path.end, End::Dimension(_, found) if found.kind == DimensionKind::Time),
-        )
-    })
+    metrics
+        .iter()
+        .any(|metric| semantics.path(metric.view, &parts).is_ok_and(|path| path.is_time()))
 }
 
 /// A grain that draws a time in some dozens of points.

@@ -3,7 +3,7 @@
 use flywheel_base::Result;
 use flywheel_project::Project;
 use flywheel_project::metric::{MetricRef, Semantics, TIME, inputs};
-use flywheel_project::resource::semantic::{DimensionKind, Label};
+use flywheel_project::resource::semantic::Label;
 use serde::Serialize;
 
 /// What is said about a metric.
@@ -59,10 +59,15 @@ pub fn described<'a>(
         }
         let measure = measured.metric.measure.as_ref().and_then(|name| view.measures.get(name));
         timed &= view.time.is_some() || measure.is_some_and(|measure| measure.time.is_some());
-        let reached: Vec<String> = semantics.reachable(view).iter().map(|path| {
-            let time = matches!(path.end, flywheel_project::metric::End::Dimension(_, found) if found.kind == DimensionKind::Time);
-            if time { format!("{}:<grain>", path.name()) } else { path.name() }
-        }).collect();
+        let reached: Vec<String> = semantics
+            .reachable(view)
+            .iter()
+            .map(
+                |path| {
+                    if path.is_time() { format!("{}:<grain>", path.name()) } else { path.name() }
+                },
+            )
+            .collect();
         common = Some(match common {
             None => reached,
             Some(before) => {

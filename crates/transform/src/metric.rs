@@ -10,6 +10,7 @@
 //! are resolved. What compares or adds up periods is joined to a calendar, so that a period without rows is
 //! a period. Division by zero gives null.
 
+mod day;
 mod expand;
 mod part;
 mod query;

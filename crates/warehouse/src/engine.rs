@@ -48,6 +48,9 @@ const CONDITIONS_TWICE: &str = "FilterPushdown";
 
 /// How many spill files are merged at once; a sort that merges more takes the memory of its neighbour.
 const MERGE_FAN_IN: usize = 16;
+/// The part of the memory limit that queries hold without counting it: batches on their way between operators, and
+/// tables of groups while they double.
+const UNCOUNTED_SHARE: usize = 16;
 /// How many of the largest consumers an error about memory names.
 const CONSUMERS_NAMED: NonZeroUsize = NonZeroUsize::MIN.saturating_add(4);
 /// The part of the memory limit that a sort reserves for merging what it spilled.
@@ -101,7 +104,7 @@ impl Engine {
         let disk = DiskManagerBuilder::default().with_temp_file_factory(Arc::new(files));
         let runtime = RuntimeEnvBuilder::new()
             .with_memory_pool(Arc::new(TrackConsumersPool::new(
-                FairSpillPool::new(limit),
+                FairSpillPool::new(limit - limit / UNCOUNTED_SHARE),
                 CONSUMERS_NAMED,
             )))
             .with_disk_manager_builder(disk.with_max_spill_merge_fan_in(MERGE_FAN_IN))

@@ -1,6 +1,11 @@
 //! SQL functions of our own. One function is one file and one line in [`FUNCTIONS`].
 
+mod day_kind;
+mod days;
 mod days_between;
+mod holiday_name;
+mod is_holiday;
+mod is_workday;
 mod safe_divide;
 
 use std::sync::Arc;
@@ -21,7 +26,14 @@ pub struct Function {
 }
 
 /// Every function of our own, in the order of the reference page.
-pub const FUNCTIONS: &[Function] = &[days_between::FUNCTION, safe_divide::FUNCTION];
+pub const FUNCTIONS: &[Function] = &[
+    day_kind::FUNCTION,
+    days_between::FUNCTION,
+    holiday_name::FUNCTION,
+    is_holiday::FUNCTION,
+    is_workday::FUNCTION,
+    safe_divide::FUNCTION,
+];
 
 /// Adds the functions to what a session knows.
 pub(crate) fn register(mut state: SessionState) -> Result<SessionState> {

@@ -185,8 +185,13 @@ const VALUE_MAX: f64 = 1e100;
 /// Solves `A·x = b` for a positive definite `A`, given as its lower triangle row by row.
 ///
 /// A pivot that rounding has eaten gets weight 0, which is where the ridge pulls it.
-pub(crate) fn cholesky_solve(lower: &mut [f64], mut right: Vec<f64>) -> Vec<f64> {
-    let n = right.len();
+pub(crate) fn cholesky_solve(lower: &mut [f64], right: Vec<f64>) -> Vec<f64> {
+    cholesky(lower, right.len());
+    cholesky_substitute(lower, right)
+}
+
+/// Replaces the lower triangle of a positive definite matrix of `n` rows by its factor.
+pub(crate) fn cholesky(lower: &mut [f64], n: usize) {
     let at = |row: usize, column: usize| row * (row + 1) / 2 + column;
     for row in 0..n {
         for column in 0..=row {
@@ -200,6 +205,12 @@ pub(crate) fn cholesky_solve(lower: &mut [f64], mut right: Vec<f64>) -> Vec<f64>
             lower[at(row, column)] = if pivot > 0.0 { left / pivot } else { 0.0 };
         }
     }
+}
+
+/// Solves `L·L'·x = b` for a factor that [`cholesky`] made.
+pub(crate) fn cholesky_substitute(lower: &[f64], mut right: Vec<f64>) -> Vec<f64> {
+    let n = right.len();
+    let at = |row: usize, column: usize| row * (row + 1) / 2 + column;
     for row in 0..n {
         let known: f64 = (0..row).map(|k| lower[at(row, k)] * right[k]).sum();
         let pivot = lower[at(row, row)];

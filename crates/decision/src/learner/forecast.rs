@@ -1,9 +1,11 @@
 //! `forecast`: how much of each series comes next, with intervals.
 
 mod asked;
+mod marks;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use flywheel_algo::forecast::days::{Effects, Judged, judge};
 use flywheel_algo::forecast::{AUTO, Fitted as Series, Options, backtest, find, fit};
 use flywheel_base::{Error, Result, Timestamp, task};
 use flywheel_project::Located;
@@ -19,6 +21,7 @@ use crate::context::Context;
 use crate::table::ColumnType::{Day, Moment, Number, Text};
 
 pub(crate) use self::asked::Asked;
+use self::marks::Marks;
 
 /// Its entry.
 pub(super) const ENTRY: LearnerEntry = LearnerEntry {
@@ -38,6 +41,10 @@ pub(super) const ENTRY: LearnerEntry = LearnerEntry {
 
 /// Days without a value are zeros only between a series' first day and now; at most so many are fitted.
 const HISTORY_DAYS_MAX: i64 = 730;
+/// With a calendar so many are read: a day that comes once a year has then come three times or four.
+const HISTORY_DAYS_WITH_CALENDAR: i64 = 4 * 365 + 1;
+/// For so many days ahead it is known at least what named days do, as orders look further than the table.
+const AHEAD_DAYS_MIN: usize = 120;
 /// How many past moments are forecast again to measure the errors of the chosen method.
 const ORIGINS_MAX: usize = 10;
 /// How many past moments the methods are compared on; the comparison is what costs.
@@ -73,6 +80,11 @@ pub(crate) struct Stored {
     /// The day on which the methods of each series were last compared.
     #[serde(default)]
     compared: BTreeMap<String, i64>,
+    /// Whose named days were looked at, and those that move each series.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    calendar: Vec<String>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    days: BTreeMap<String, BTreeSet<String>>,
     /// The fill rate that each calibrated policy asks for.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) asked: BTreeMap<String, Asked>,
@@ -102,14 +114,23 @@ pub(super) async fn learn(
 ) -> Result<(Fitted, String, u64)> {
     let through = ctx.now.day();
     let histories = read(ctx, name, settings, through).await?;
+    let longest = histories.iter().map(|history| history.values.len()).max().unwrap_or(0);
+    let marks = Marks::of(
+        &settings.calendar,
+        &ctx.project.file.calendar.days,
+        through - i64::try_from(longest).unwrap_or_default() + 1,
+        through + i64::try_from(settings.horizon_days.max(AHEAD_DAYS_MIN)).unwrap_or_default(),
+    )?;
     let days: usize = histories.iter().map(|history| history.values.len()).sum();
     let owned = settings.clone();
     let last = ctx.store.newest_artifact(name)?.filter(|last| last.fitted_at < ctx.now);
     let before = last.map(|last| load(ctx, &last.digest)).transpose()?;
     let policies = calibrated(ctx, name);
-    let (stored, measures) =
-        task::compute(move || fit_all(&histories, &owned, before.as_ref(), through, &policies))
-            .await?;
+    let (stored, measures) = task::compute(move || {
+        let asked = Question { settings: &owned, marks: &marks, through };
+        fit_all(&histories, &asked, before.as_ref(), &policies)
+    })
+    .await?;
     let bytes = serde_json::to_vec(&stored)
         .map_err(|e| Error::internal("a forecast is no JSON").caused_by(e))?;
     let artifact = ctx.artifacts.put(&bytes)?;
@@ -122,12 +143,19 @@ pub(super) async fn learn(
         .for_each(|series| *methods.entry(series.algorithm.as_str()).or_default() += 1);
     let rates: BTreeMap<&str, f64> =
         stored.asked.iter().map(|(policy, asked)| (policy.as_str(), asked.rate)).collect();
-    let detail = match rates.is_empty() {
-        true => json!({"series": stored.series.len(), "methods": methods}),
-        false => {
-            json!({"series": stored.series.len(), "methods": methods, "fill_rates_to_ask": rates})
+    let mut named: BTreeMap<&str, usize> = BTreeMap::new();
+    for day in stored.days.values().flatten() {
+        *named.entry(day.as_str()).or_default() += 1;
+    }
+    let mut detail = json!({"series": stored.series.len(), "methods": methods});
+    if let Some(detail) = detail.as_object_mut() {
+        if !rates.is_empty() {
+            detail.insert("fill_rates_to_ask".to_owned(), json!(rates));
         }
-    };
+        if !settings.calendar.is_empty() {
+            detail.insert("series_moved_by".to_owned(), json!(named));
+        }
+    }
     Ok((Fitted { bytes, rows_in: days as u64, detail, measures }, artifact, count))
 }
 
@@ -160,10 +188,14 @@ async fn read(
     let frame = ctx.frame(&what, &settings.series).await?;
     let (ids, days, values) =
         (frame.ids("series_id")?, frame.moments("day")?, frame.numbers("value")?);
+    let most = match settings.calendar.is_empty() {
+        true => HISTORY_DAYS_MAX,
+        false => HISTORY_DAYS_WITH_CALENDAR,
+    };
     let mut by_series: BTreeMap<String, BTreeMap<i64, f64>> = BTreeMap::new();
     for ((id, day), value) in ids.into_iter().zip(days).zip(values) {
         let day = Timestamp::from_micros(day).day();
-        if day <= through && day > through - HISTORY_DAYS_MAX {
+        if day <= through && day > through - most {
             *by_series.entry(id).or_default().entry(day).or_default() += value.unwrap_or(0.0);
         }
     }
@@ -220,43 +252,119 @@ fn forecaster(method: ForecastMethod) -> &'static str {
     }
 }
 
+/// What is asked of every series.
+struct Question<'a> {
+    settings: &'a Forecast,
+    marks: &'a Marks,
+    /// The last day that is known.
+    through: i64,
+}
+
+/// A series that was fitted.
+struct Made {
+    series: Series,
+    /// When its methods were compared.
+    compared: Option<i64>,
+    /// The named days that move it.
+    days: BTreeSet<String>,
+    judged: Vec<Judged>,
+}
+
 fn fit_all(
     histories: &[History],
-    settings: &Forecast,
+    asked: &Question<'_>,
     before: Option<&Stored>,
-    through: i64,
     policies: &[(String, Reorder)],
 ) -> Result<(Stored, Vec<Measure>)> {
+    let settings = asked.settings;
     let options = options(settings);
     let fitted = histories
         .par_iter()
         .map(|history| {
-            let wanted = method(settings, history.values.len())?;
-            let kept = before.and_then(|before| before.kept(&history.id, through));
-            let (method, day) = match kept.filter(|_| wanted == AUTO) {
-                Some((method, day)) => (method.to_owned(), Some(day)),
-                None => (
-                    chosen(wanted, &history.values, &options)?,
-                    (wanted == AUTO).then_some(through),
-                ),
-            };
-            let series = fit(&method, &history.values, &options)
+            let made = fit_one(history, asked, before, &options)
                 .map_err(|e| e.context(format!("series \"{}\"", history.id)))?;
-            Ok((history.id.clone(), series, day))
+            Ok((history.id.clone(), made))
         })
         .collect::<Result<Vec<_>>>()?;
     let mut stored = Stored {
-        through,
+        through: asked.through,
         series: BTreeMap::new(),
         compared: BTreeMap::new(),
+        calendar: asked.marks.names().to_vec(),
+        days: BTreeMap::new(),
         asked: BTreeMap::new(),
     };
-    for (id, series, day) in fitted {
-        stored.compared.extend(day.map(|day| (id.clone(), day)));
-        stored.series.insert(id, series);
+    let mut judged = Vec::new();
+    for (id, made) in fitted {
+        stored.compared.extend(made.compared.map(|day| (id.clone(), day)));
+        if !made.days.is_empty() {
+            stored.days.insert(id.clone(), made.days);
+        }
+        judged.extend(made.judged);
+        stored.series.insert(id, made.series);
     }
     stored.asked = asked::all(histories, &stored, &options, policies)?;
-    Ok((stored, backtest_all(histories, settings, &options)?))
+    let mut measures = backtest_all(histories, asked, &stored.days, &options)?;
+    measures.extend(on_named_days(&judged));
+    Ok((stored, measures))
+}
+
+/// Fits one series: without what named days do, which is put back into its forecast.
+fn fit_one(
+    history: &History,
+    asked: &Question<'_>,
+    before: Option<&Stored>,
+    options: &Options,
+) -> Result<Made> {
+    let (values, through) = (&history.values, asked.through);
+    let wanted = method(asked.settings, values.len())?;
+    let kept = before
+        .filter(|before| wanted == AUTO && before.calendar == asked.marks.names())
+        .and_then(|before| before.kept(&history.id, through));
+    let marks = asked.marks.through(through, values.len());
+    let known = marks.get(..values.len()).unwrap_or_default();
+    // Too short a series knows no named day twice, and its mean is no forecast to judge one by.
+    let looks = !asked.marks.is_empty() && wanted != TOO_SHORT;
+    let mut effects = match looks {
+        true => Effects::learn(values, known, options.season)?,
+        false => Effects::default(),
+    };
+    let (name, compared) = match kept {
+        Some((name, day)) => (name.to_owned(), Some(day)),
+        None => {
+            let plain = effects.removed(values, known, options.season);
+            (chosen(wanted, &plain, options)?, (wanted == AUTO).then_some(through))
+        }
+    };
+    let (days, judged) = match before.filter(|_| kept.is_some()) {
+        Some(before) => (before.days.get(&history.id).cloned().unwrap_or_default(), Vec::new()),
+        None if effects.is_empty() => (BTreeSet::new(), Vec::new()),
+        None => {
+            let judged = judge(&name, values, known, options)?;
+            let helpful = judged.iter().filter(|one| one.helps()).map(|one| one.day.clone());
+            (helpful.collect(), judged)
+        }
+    };
+    effects = effects.only(&days);
+    let mut series = fit(&name, &effects.removed(values, known, options.season), options)?;
+    if !effects.is_empty() {
+        series = series.with_days(effects.moved(marks.get(values.len()..).unwrap_or_default()));
+    }
+    Ok(Made { series, compared, days, judged })
+}
+
+/// How well past windows of named days were forecast with those that are kept, beside without any.
+fn on_named_days(judged: &[Judged]) -> Option<Measure> {
+    let actual: f64 = judged.iter().map(|one| one.actual).sum();
+    let with: f64 = judged.iter().map(|one| if one.helps() { one.with } else { one.without }).sum();
+    let without: f64 = judged.iter().map(|one| one.without).sum();
+    let share = |error: f64| (actual > 0.0).then(|| error / actual);
+    (!judged.is_empty()).then(|| Measure {
+        name: "wape_on_named_days",
+        value: share(with),
+        baseline: share(without),
+        count: judged.iter().map(|one| one.windows).sum(),
+    })
 }
 
 /// The method itself, or the one that `auto` finds best on a few past moments.
@@ -271,9 +379,11 @@ fn chosen(method: &str, values: &[f64], options: &Options) -> Result<String> {
 /// Forecasts the last season again from what was known before it, beside seasonal naive.
 fn backtest_all(
     histories: &[History],
-    settings: &Forecast,
+    asked: &Question<'_>,
+    days: &BTreeMap<String, BTreeSet<String>>,
     options: &Options,
 ) -> Result<Vec<Measure>> {
+    let settings = asked.settings;
     let held = settings.season_days.max(1).min(settings.horizon_days);
     let tail = (1.0 - settings.interval.value()) / 2.0;
     let mut long: Vec<&History> =
@@ -283,7 +393,7 @@ fn backtest_all(
     long.truncate(JUDGED_MAX);
     let judged = long
         .par_iter()
-        .map(|history| backtest_one(history, settings, options, held, tail))
+        .map(|history| backtest_one(history, asked, days.get(&history.id), options, held, tail))
         .collect::<Result<Vec<Backtest>>>()?;
     let total: f64 = judged.iter().map(|one| one.actual).sum();
     let share = |error: f64| (total > 0.0).then(|| error / total);
@@ -316,25 +426,38 @@ struct Backtest {
 
 fn backtest_one(
     history: &History,
-    settings: &Forecast,
+    asked: &Question<'_>,
+    days: Option<&BTreeSet<String>>,
     options: &Options,
     held: usize,
     tail: f64,
 ) -> Result<Backtest> {
     let values = &history.values;
     let levels = [tail, 1.0 - tail];
-    let known = values.len() - held;
-    let method = method(settings, known)?;
-    let method = chosen(method, values.get(..known).unwrap_or_default(), options)?;
-    let ours = backtest::holdout(&method, values, held, &levels, options)?;
+    let (known, came) = values.split_at(values.len() - held);
+    let marks = asked.marks.through(asked.through, values.len());
+    let (before, ahead) = marks.split_at(known.len().min(marks.len()));
+    let effects = match days {
+        Some(days) => Effects::learn(known, before, options.season)?.only(days),
+        None => Effects::default(),
+    };
+    let plain = effects.removed(known, before, options.season);
+    let method = chosen(method(asked.settings, known.len())?, &plain, options)?;
+    let forecast =
+        fit(&method, &plain, options)?.with_days(effects.moved(ahead)).forecast(held, &levels)?;
     let naive = backtest::holdout("seasonal-naive", values, held, &[], options)
         .or_else(|_| backtest::holdout("naive", values, held, &[], options))?;
-    let ends = ours.calibration.first().zip(ours.calibration.last());
+    let error = |(mean, came): (&f64, &f64)| (came - mean).abs();
+    let inside = |(ends, came): (&Vec<f64>, &f64)| match ends.as_slice() {
+        [low, .., high] => low < came && came <= high,
+        _ => false,
+    };
+    let covered = forecast.quantiles.iter().zip(came).filter(|pair| inside(*pair)).count();
     Ok(Backtest {
-        error: ours.accuracy.mae * held as f64,
+        error: forecast.mean.iter().zip(came).map(error).sum(),
         naive_error: naive.accuracy.mae * held as f64,
-        actual: ours.actual.iter().sum(),
-        covered: ends.map(|(low, high)| high.covered - low.covered),
+        actual: came.iter().sum(),
+        covered: (!forecast.quantiles.is_empty()).then(|| covered as f64 / held as f64),
     })
 }
 
@@ -385,10 +508,63 @@ mod tests {
             method: ForecastMethod::Mstl,
             interval: flywheel_project::resource::quantity::Share::new(0.9).unwrap(),
             min_history_days: 14,
+            calendar: Vec::new(),
         };
         assert_eq!(method(&settings, 59).unwrap(), TOO_SHORT);
         assert_eq!(method(&settings, 60).unwrap(), "mstl");
         let auto = Forecast { method: ForecastMethod::Auto, ..settings };
         assert_eq!((method(&auto, 13).unwrap(), method(&auto, 14).unwrap()), (TOO_SHORT, AUTO));
+    }
+
+    /// Sales of `days` days up to `through`, three times as much on 11 November if it is a day of sales.
+    fn sales(id: &str, through: i64, days: i64, sale: bool) -> History {
+        let mut rng = flywheel_base::Rng::stream(3, id);
+        let value = |day: i64| {
+            let is_sale = sale && Timestamp::from_day(day).date().ends_with("-11-11");
+            let usual = 50.0 + 10.0 * (day.rem_euclid(7)) as f64;
+            (usual * if is_sale { 3.0 } else { 1.0 } * (1.0 + 0.1 * rng.normal())).max(0.0)
+        };
+        History { id: id.to_owned(), values: (through - days + 1..=through).map(value).collect() }
+    }
+
+    #[test]
+    fn a_day_of_sales_is_forecast_where_it_was_one_and_nowhere_else() {
+        let settings: Forecast = serde_json::from_value(json!({
+            "series": "select 1", "method": "seasonal-naive", "horizon_days": 21, "calendar": ["own", "cn"],
+        }))
+        .unwrap();
+        let own = serde_json::from_value(json!({"double-eleven": {"on": ["11-11"]}})).unwrap();
+        let through = Timestamp::parse("2025-11-01").unwrap().day();
+        let days = HISTORY_DAYS_WITH_CALENDAR;
+        let marks = Marks::of(&settings.calendar, &own, through - days + 1, through + 120).unwrap();
+        let asked = Question { settings: &settings, marks: &marks, through };
+        let histories = [
+            sales("tea", through, days, true),
+            sales("salt", through, days, false),
+            sales("new", through, 20, true),
+            sales("one", through, 1, true),
+            History { id: "zeros".to_owned(), values: vec![0.0; 900] },
+        ];
+        let (stored, measures) = fit_all(&histories, &asked, None, &[]).unwrap();
+        assert!(stored.days["tea"].contains("double-eleven"), "{:?}", stored.days);
+        for other in ["new", "one", "zeros"] {
+            assert_eq!(stored.days.get(other), None, "{other} never saw a day of sales");
+        }
+        let salt = stored.series["salt"].forecast(21, &[]).unwrap().mean;
+        let ratio = salt[9] / f64::midpoint(salt[2], salt[16]);
+        assert!((0.85..=1.15).contains(&ratio), "{ratio}");
+        let ahead = stored.series["tea"].forecast(21, &[0.05, 0.95]).unwrap();
+        let usual = f64::midpoint(ahead.mean[2], ahead.mean[16]);
+        let ratio = ahead.mean[9] / usual;
+        assert!((2.4..=3.6).contains(&ratio), "{ratio}");
+        let wide = |step: usize| ahead.quantiles[step][1] - ahead.quantiles[step][0];
+        assert!(wide(9) > 2.0 * wide(2), "{} {}", wide(9), wide(2));
+        let zeros = stored.series["zeros"].forecast(21, &[]).unwrap().mean;
+        assert!(zeros.iter().all(|mean| *mean == 0.0));
+        let judged = measures.iter().find(|one| one.name == "wape_on_named_days").unwrap();
+        assert!(judged.value < judged.baseline && judged.count > 0, "{:?}", judged.value);
+        // What was kept is kept by the bytes that are stored, and the same again.
+        let again: Stored = serde_json::from_slice(&serde_json::to_vec(&stored).unwrap()).unwrap();
+        assert_eq!(again.series["tea"].forecast(21, &[0.05, 0.95]).unwrap(), ahead);
     }
 }

@@ -9,7 +9,9 @@ use super::sync::at;
 use crate::diagnostic::{Diagnostic, Span};
 use crate::graph::{NodeId, NodeKind};
 use crate::load::Read;
-use crate::resource::learner::{Bandit, BanditAlgorithm, Learner, LearnerKind, Recommend, Reward};
+use crate::resource::learner::{
+    Bandit, BanditAlgorithm, Forecast, ForecastCalendar, Learner, LearnerKind, Recommend, Reward,
+};
 use crate::yaml::{Node, Step};
 
 /// What decisions of the holdout log as their action.
@@ -27,9 +29,32 @@ impl Check<'_> {
             if let LearnerKind::Bandit(bandit) = kind {
                 self.bandit(name, bandit, read);
             }
+            if let LearnerKind::Forecast(forecast) = kind {
+                self.calendars(name, forecast, read);
+            }
             for (key, sql) in kind.queries() {
                 let node = read.node.find(&[Step::Key(kind.name()), Step::Key(key)]);
                 self.query(&id, sql, &read.file, node);
+            }
+        }
+    }
+
+    /// Calendars that are named twice, or are the project's own without there being one.
+    fn calendars(&mut self, name: &str, forecast: &Forecast, read: &Read<Learner>) {
+        let places = read.node.find(&[Step::Key("forecast"), Step::Key("calendar")]).items();
+        let own =
+            self.loaded.project.as_ref().map(|project| !project.value.calendar.days.is_empty());
+        for (at, (calendar, place)) in forecast.calendar.iter().zip(places).enumerate() {
+            if forecast.calendar.iter().take(at).any(|before| before == calendar) {
+                let message = format!("learner \"{name}\" names a calendar twice");
+                let hint = "List each calendar once.";
+                self.push(&read.file, Diagnostic::error(place.span, message).hint(hint));
+            } else if *calendar == ForecastCalendar::Own && own == Some(false) {
+                let message = format!(
+                    "learner \"{name}\" looks at days of the project's own, and there are none"
+                );
+                let hint = "Declare them in flywheel.yaml: `calendar: {days: {double-eleven: {on: [\"11-11\"]}}}`.";
+                self.push(&read.file, Diagnostic::error(place.span, message).hint(hint));
             }
         }
     }

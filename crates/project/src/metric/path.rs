@@ -2,8 +2,8 @@
 
 use flywheel_base::{Error, Result, suggest};
 
-use super::{Semantics, dimension_called, entity_called};
-use crate::resource::semantic::{Dimension, Entity, Semantic};
+use super::{DayAttribute, Semantics, dimension_called, entity_called};
+use crate::resource::semantic::{Dimension, DimensionKind, Entity, Semantic};
 
 /// How many tables a way may join.
 const HOPS_MAX: usize = 5;
@@ -54,20 +54,35 @@ pub struct Path<'a> {
     pub end: End<'a>,
     /// The semantic view it belongs to.
     pub view: &'a Semantic,
+    /// What is asked of its day, if it is a time and not the time itself is meant.
+    pub day: Option<DayAttribute>,
 }
 
 impl Path<'_> {
-    /// Its full name, such as `customer.region`.
+    /// Its full name, such as `customer.region` or `ordered_on.is_workday`.
     #[must_use]
     pub fn name(&self) -> String {
         let hops = self.hops.iter().map(|hop| hop.entity);
-        hops.chain([self.end.name()]).collect::<Vec<_>>().join(".")
+        let day = self.day.map(DayAttribute::word);
+        hops.chain([self.end.name()]).chain(day).collect::<Vec<_>>().join(".")
+    }
+
+    /// Whether it is a time: a moment that has periods.
+    #[must_use]
+    pub fn is_time(&self) -> bool {
+        self.day.is_none() && self.ends_at_time()
+    }
+
+    fn ends_at_time(&self) -> bool {
+        matches!(self.end, End::Dimension(_, found) if found.kind == DimensionKind::Time)
     }
 
     /// Whether the other way reaches the same column of the same table.
     #[must_use]
     pub fn same_end(&self, other: &Path<'_>) -> bool {
-        self.view.semantic == other.view.semantic && self.end.name() == other.end.name()
+        self.view.semantic == other.view.semantic
+            && self.end.name() == other.end.name()
+            && self.day == other.day
     }
 }
 
@@ -124,6 +139,7 @@ impl<'a> Semantics<'a> {
                     hops: way.hops.clone(),
                     end,
                     view: way.view,
+                    day: None,
                 }));
             }
             ways = ways.iter().flat_map(|way| self.steps(way, false)).take(WAYS_MAX).collect();
@@ -187,8 +203,18 @@ impl<'a> Semantics<'a> {
     }
 }
 
-/// What `parts` name at the end of a way.
+/// What `parts` name at the end of a way, perhaps with a word on its day behind.
 fn end<'a>(from: &'a Semantic, way: &Way<'a>, parts: &[String]) -> Option<Path<'a>> {
+    named(from, way, parts).or_else(|| {
+        let (last, time) = parts.split_last()?;
+        let day = Some(DayAttribute::called(last)?);
+        let path = named(from, way, time).filter(Path::ends_at_time)?;
+        Some(Path { day, ..path })
+    })
+}
+
+/// What `parts` name at the end of a way.
+fn named<'a>(from: &'a Semantic, way: &Way<'a>, parts: &[String]) -> Option<Path<'a>> {
     let (last, entities) = parts.split_last()?;
     if !entities.is_empty() && !follows(from, way, entities) {
         return None;
@@ -201,7 +227,7 @@ fn end<'a>(from: &'a Semantic, way: &Way<'a>, parts: &[String]) -> Option<Path<'
         let joined = way.hops.last().is_some_and(|hop| hop.target == name);
         (!joined || !entities.is_empty()).then_some(End::Entity(name, entity))
     })?;
-    Some(Path { hops: way.hops.clone(), end, view: way.view })
+    Some(Path { hops: way.hops.clone(), end, view: way.view, day: None })
 }
 
 /// Whether the way's last joins are by these entities.

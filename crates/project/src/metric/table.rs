@@ -6,8 +6,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{End, Expression, MetricRef, Semantics, TIME, inputs};
-use crate::resource::semantic::{DimensionKind, Grain, Semantic};
+use super::{DayAttribute, Expression, MetricRef, Semantics, TIME, inputs};
+use crate::resource::semantic::{Grain, Semantic};
 
 /// The schema of the tables that semantic views are.
 pub const SCHEMA: &str = "metrics";
@@ -129,10 +129,17 @@ impl<'a> Semantics<'a> {
         for path in self.reachable(view) {
             let written = path.name();
             let name = written.replace('.', "_");
-            let time =
-                matches!(path.end, End::Dimension(_, found) if found.kind == DimensionKind::Time);
-            match time {
-                true => grains(&mut columns, &name, &written),
+            match path.is_time() {
+                true => {
+                    grains(&mut columns, &name, &written);
+                    for day in DayAttribute::ALL.map(DayAttribute::word) {
+                        let column = format!("{name}_{day}");
+                        let path = format!("{written}.{day}");
+                        let parts = path.split('.').map(str::to_owned).collect();
+                        columns.dimensions.entry(column.clone()).or_insert(path);
+                        columns.paths.entry(column).or_insert(parts);
+                    }
+                }
                 false => {
                     columns.dimensions.entry(name.clone()).or_insert_with(|| written.clone());
                 }

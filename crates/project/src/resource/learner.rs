@@ -193,6 +193,25 @@ pub struct Forecast {
     #[serde(default = "min_history_default")]
     #[schemars(range(min = 1))]
     pub min_history_days: usize,
+    /// Whose named days may move a series: `cn`, `us` and `uk` for holidays, `own` for `calendar: {days: …}` of
+    /// `flywheel.yaml`. What each does is learned from the last four years, with three days before and two after it, and kept
+    /// only where past windows of it are forecast better with it.
+    #[serde(default)]
+    pub calendar: Vec<ForecastCalendar>,
+}
+
+/// Whose named days may move a series.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum ForecastCalendar {
+    /// Public holidays of mainland China, and the weekend days that are worked instead.
+    Cn,
+    /// Federal holidays of the United States, and Black Friday.
+    Us,
+    /// Bank holidays of England and Wales, and Black Friday.
+    Uk,
+    /// Days of the project's own.
+    Own,
 }
 
 /// How a series is continued.

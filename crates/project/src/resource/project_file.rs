@@ -1,5 +1,6 @@
 //! `flywheel.yaml`.
 
+mod calendar;
 mod catalogue;
 mod groups;
 mod openlineage;
@@ -13,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::quantity::{Duration, Size};
 
+pub use calendar::{Calendar, HolidaySet, OwnDay, OwnSpan};
 pub use catalogue::{AssetSettings, Catalogue, Prices};
 pub use groups::{Attribute, AttributeValue, Group};
 pub use openlineage::OpenLineage;
@@ -50,7 +52,7 @@ pub struct ProjectFile {
     /// Says that the data is simulated; every surface then repeats it.
     #[serde(default)]
     pub simulated: bool,
-    /// How metrics divide time.
+    /// How time is divided, whose holidays count, and days of the project's own.
     #[serde(default)]
     pub calendar: Calendar,
     /// What people say about assets, and what keeping them costs.
@@ -68,22 +70,6 @@ pub struct ProjectFile {
     /// Defaults for models by folder, dbt's `models:` block: `staging: {materialized: view}`.
     #[serde(default)]
     pub models: BTreeMap<String, ModelDefaults>,
-}
-
-/// How metrics divide time.
-#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Calendar {
-    /// The month in which the fiscal year begins, from 1 to 12; 4 is April.
-    #[serde(default = "january")]
-    #[schemars(range(min = 1, max = 12))]
-    pub fiscal_year_starts: u8,
-}
-
-impl Default for Calendar {
-    fn default() -> Self {
-        Self { fiscal_year_starts: january() }
-    }
 }
 
 impl ProjectFile {
@@ -158,10 +144,6 @@ impl Materialized {
             Self::Snapshot => "snapshot",
         }
     }
-}
-
-fn january() -> u8 {
-    1
 }
 
 fn lake_default() -> String {

@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 use flywheel_base::{Error, Result, suggest};
 use flywheel_project::Project;
 use flywheel_project::metric::{
-    End, Expression, MetricRef, Path, Semantics, TIME, TIME_WORDS, dimension_called,
+    DayAttribute, End, Expression, MetricRef, Path, Semantics, TIME, TIME_WORDS, dimension_called,
 };
 use flywheel_project::resource::semantic::{
-    Certification, Dimension, DimensionKind, Grain, Measure, Offset, QuantileMethod, Semantic,
+    Certification, Dimension, Grain, Measure, Offset, QuantileMethod, Semantic,
 };
 
 use super::query::MetricQuery;
@@ -266,7 +266,7 @@ fn group<'a>(
     let parts: Vec<String> = name.split('.').map(|part| part.trim().to_owned()).collect();
     let path = conformed(semantics, views, &parts)?;
     let grain = match path.end {
-        End::Dimension(_, dimension) if dimension.kind == DimensionKind::Time => {
+        End::Dimension(_, dimension) if path.is_time() => {
             let finest = dimension.grain.unwrap_or(Grain::Day);
             let grain = asked.unwrap_or(finest);
             if dimension.grain.is_some() && grain < finest {
@@ -294,9 +294,11 @@ fn group<'a>(
         .hint("Declare its columns as dimensions and group by those."));
     }
     // The entities that are written, and the name of what they lead to.
-    let written = parts.len().saturating_sub(1).min(path.hops.len());
+    let names = 1 + usize::from(path.day.is_some());
+    let written = parts.len().saturating_sub(names).min(path.hops.len());
     let hops = path.hops.iter().skip(path.hops.len() - written).map(|hop| hop.entity);
-    let mut column = hops.chain([path.end.name()]).collect::<Vec<_>>().join("_");
+    let day = path.day.map(DayAttribute::word);
+    let mut column = hops.chain([path.end.name()]).chain(day).collect::<Vec<_>>().join("_");
     if let Some(grain) = asked {
         column = format!("{column}_{}", grain.word().replace('-', "_"));
     }
@@ -319,8 +321,10 @@ fn conformed<'a>(
             continue;
         };
         // Keys of one entity and dimensions of one name that both tables have themselves are the same.
-        let own =
-            known.hops.is_empty() && path.hops.is_empty() && known.end.name() == path.end.name();
+        let own = known.hops.is_empty()
+            && path.hops.is_empty()
+            && known.end.name() == path.end.name()
+            && known.day == path.day;
         if !own && !known.same_end(&path) && !keys_alike(known, &path) {
             return Err(Error::invalid(format!(
                 "\"{}\" is \"{}\" of \"{}\" for metric \"{}\" and \"{}\" of \"{}\" for metric \"{}\"",

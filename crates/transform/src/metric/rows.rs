@@ -8,6 +8,7 @@ use flywheel_project::metric::{End, Expression, Path, Semantics, value_called};
 use flywheel_project::resource::semantic::{Dimension, DimensionKind, Grain, Semantic};
 
 use super::Tables;
+use super::day;
 use super::time::MOMENT;
 use crate::testing::{quoted, quoted_table};
 
@@ -81,7 +82,20 @@ impl<'a, 'q> Rows<'a, 'q> {
     pub(super) fn column(&mut self, path: &Path<'a>) -> Result<String> {
         let (name, sql) = match path.end {
             End::Dimension(name, dimension) if dimension.kind == DimensionKind::Time => {
-                (format!("t_{name}"), moment_sql(name, dimension))
+                let moment = moment_sql(name, dimension);
+                match path.day {
+                    None => (format!("t_{name}"), moment),
+                    Some(day) => (
+                        format!("h_{}_{name}", day.word()),
+                        day::sql(
+                            &self.tables.project.file.calendar,
+                            day,
+                            name,
+                            dimension,
+                            &moment,
+                        )?,
+                    ),
+                }
             }
             End::Dimension(name, dimension) => {
                 (format!("d_{name}"), dimension.expression.clone().unwrap_or_else(|| quoted(name)))
@@ -134,7 +148,7 @@ impl<'a, 'q> Rows<'a, 'q> {
         let (semantics, view) = (self.semantics, self.view);
         let mut expression = expression.clone();
         expression.resolve_values(&|name: &Name, text| {
-            let path = semantics.path(view, &name.parts).ok()?;
+            let path = semantics.path(view, &name.parts).ok().filter(|path| path.day.is_none())?;
             let End::Dimension(_, dimension) = path.end else { return None };
             value_called(dimension, text).map(str::to_owned)
         });
@@ -143,8 +157,7 @@ impl<'a, 'q> Rows<'a, 'q> {
             let column = self.column(&path)?;
             Ok(match path.end {
                 End::Dimension(_, dimension)
-                    if dimension.kind == DimensionKind::Time
-                        && !dimension.grain.is_some_and(Grain::is_within_day) =>
+                    if path.is_time() && !dimension.grain.is_some_and(Grain::is_within_day) =>
                 {
                     format!("CAST({column} AS DATE)")
                 }

@@ -3,7 +3,8 @@
 use flywheel_base::Rng;
 
 use super::*;
-use crate::learner::forecast::fit_all;
+use crate::learner::forecast::marks::Marks;
+use crate::learner::forecast::{Question, fit_all};
 
 const WANTED: f64 = 0.95;
 const DAYS: usize = 200;
@@ -38,7 +39,14 @@ fn stored(histories: &[History]) -> Stored {
     let fitted =
         |history: &History| (history.id.clone(), fit("ses", &history.values, &options()).unwrap());
     let series = histories.iter().map(fitted).collect();
-    Stored { through: 0, series, compared: BTreeMap::new(), asked: BTreeMap::new() }
+    Stored {
+        through: 0,
+        series,
+        compared: BTreeMap::new(),
+        calendar: Vec::new(),
+        days: BTreeMap::new(),
+        asked: BTreeMap::new(),
+    }
 }
 
 /// The share of demand that is served in the ten weeks that follow, by item, when orders are placed every week for the
@@ -94,7 +102,8 @@ fn the_rate_is_kept_with_the_fit_and_given_up_when_the_policy_changes() {
         "series": "select 1", "method": "simple", "horizon_days": 15,
     }))
     .unwrap();
-    let (stored, _) = fit_all(&histories(0.0, 6), &learner, None, 0, &policies).unwrap();
+    let asked = Question { settings: &learner, marks: &Marks::default(), through: 0 };
+    let (stored, _) = fit_all(&histories(0.0, 6), &asked, None, &policies).unwrap();
     let again: Stored = serde_json::from_slice(&serde_json::to_vec(&stored).unwrap()).unwrap();
     let asked = &again.asked["buy"];
     assert!(asked.fits(&settings(WANTED)) && !asked.fits(&settings(0.9)));
