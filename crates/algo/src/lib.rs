@@ -8,6 +8,7 @@ pub mod canary;
 pub mod forecast;
 pub mod inventory;
 pub mod lifetime;
+pub mod lookalike;
 pub mod offpolicy;
 pub mod online;
 pub mod recommend;

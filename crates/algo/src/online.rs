@@ -37,6 +37,14 @@ fn check_width(width: usize, most: usize) -> Result<()> {
         .hint(format!("Give 1 to {most} features.")))
 }
 
+/// Refuses what was read back as a learner's numbers, unless lengths are `alike` and all are finite.
+fn sound<'a>(alike: bool, mut values: impl Iterator<Item = &'a f64>) -> Result<()> {
+    if alike && values.all(|value| value.is_finite()) {
+        return Ok(());
+    }
+    Err(Error::corrupt("the numbers are no learner's"))
+}
+
 /// The share of a weight that is left after one more event, for a half-life in events.
 fn decay(half_life_events: Option<f64>) -> Result<f64> {
     match half_life_events {

@@ -57,6 +57,7 @@ pub async fn judge(ctx: &Context<'_>, name: &str) -> Result<Judged> {
         | LearnerKind::Score(_)
         | LearnerKind::Value(_)
         | LearnerKind::Uplift(_)
+        | LearnerKind::Lookalike(_)
         | LearnerKind::Bandit(_) => Vec::new(),
     };
     let rows: Vec<EvaluationRow> =

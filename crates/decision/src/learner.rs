@@ -6,6 +6,7 @@
 
 pub(crate) mod bandit;
 pub mod forecast;
+pub(crate) mod lookalike;
 pub mod recommend;
 pub mod score;
 pub mod segment;
@@ -41,6 +42,7 @@ pub const LEARNERS: &[LearnerEntry] = &[
     score::ENTRY,
     value::ENTRY,
     uplift::ENTRY,
+    lookalike::ENTRY,
     bandit::ENTRY,
 ];
 
@@ -87,6 +89,7 @@ fn entry(learner: &Learner) -> Result<&'static LearnerEntry> {
         LearnerKind::Score(_) => &score::ENTRY,
         LearnerKind::Value(_) => &value::ENTRY,
         LearnerKind::Uplift(_) => &uplift::ENTRY,
+        LearnerKind::Lookalike(_) => &lookalike::ENTRY,
         LearnerKind::Bandit(_) => &bandit::ENTRY,
     })
 }
@@ -129,6 +132,7 @@ pub async fn learn(ctx: &Context<'_>, name: &str) -> Result<Learned> {
         LearnerKind::Score(settings) => score::learn(ctx, name, settings).await,
         LearnerKind::Value(settings) => value::learn(ctx, name, settings).await,
         LearnerKind::Uplift(settings) => uplift::learn(ctx, name, settings).await,
+        LearnerKind::Lookalike(settings) => lookalike::learn(ctx, name, settings).await,
         LearnerKind::Bandit(settings) => bandit::learn(ctx, name, settings).await,
     };
     let (fitted, artifact, rows_out) =

@@ -23,6 +23,7 @@ pub mod feedback;
 pub mod learner;
 pub mod lift;
 pub mod outcome;
+pub mod serving;
 pub mod table;
 pub mod verify;
 

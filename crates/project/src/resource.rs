@@ -99,7 +99,7 @@ pub const RESOURCES: &[ResourceKind] = &[
     ResourceKind {
         name: "learner",
         folder: "learners",
-        about: "Something to be learned: recommend, segment, forecast, score, value, uplift or bandit.",
+        about: "Something to be learned: recommend, segment, forecast, score, value, uplift, lookalike or bandit.",
         schema: || schemars::schema_for!(learner::Learner),
     },
     ResourceKind {

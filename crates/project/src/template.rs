@@ -21,7 +21,7 @@ pub use macros::Macros;
 pub(crate) use macros::{DbtGlobals, Versions};
 use words::{Answer, Setup, Words};
 
-use crate::metric::table::MetricReads;
+use crate::metric::table::{MetricReads, asked_learners};
 
 /// How many template instructions one rendering may take.
 const FUEL: u64 = 1_000_000;
@@ -85,6 +85,9 @@ pub fn render_sql(template: &str, context: &RenderContext<'_>) -> Result<String>
     render(template, context, &Arc::default()).map_err(|fault| fault.into_error("the SQL template"))
 }
 
+/// The schema of what learners write.
+pub(crate) const LEARNER_SCHEMA: &str = "learn";
+
 /// What a template refers to, sorted, whatever `is_incremental()` answers.
 ///
 /// # Errors
@@ -129,6 +132,10 @@ pub(crate) fn scan(
         });
         let sql = run(template, &words, macros)?;
         scan.metrics.extend(MetricReads::of(&sql));
+        // Who asks a learner reads its table: it is built after it, and never before.
+        let asked = asked_learners(&sql).into_iter();
+        scan.references
+            .extend(asked.map(|learner| Reference::Source(LEARNER_SCHEMA.to_owned(), learner)));
         let seen = words.seen();
         scan.references.extend(seen.references);
         scan.config.extend(seen.config);

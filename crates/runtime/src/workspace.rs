@@ -9,6 +9,7 @@ use flywheel_base::{Clock, Error, FixedClock, Result, SystemClock, Timestamp, su
 use flywheel_connect::source::{SourceContext, SourceEntry};
 use flywheel_connect::{Connections, Rates, Source, Throttle};
 use flywheel_decision::artifact::Artifacts;
+use flywheel_decision::serving::Newest;
 use flywheel_decision::table::TABLES;
 use flywheel_decision::{Context, learner};
 use flywheel_project::resource::sync::Sync as DeclaredSync;
@@ -100,6 +101,7 @@ impl Workspace {
             exact_division: project.dbt.as_ref().is_some_and(|dbt| dbt.exact_division),
         };
         let lake = Lake::open(&dir.join(&project.file.lake), options).await?;
+        lake.lend(Arc::new(Newest::new(store.reader()?, Artifacts::new(&ours.join("artifacts")))));
         let workspace = Self {
             project,
             lake,

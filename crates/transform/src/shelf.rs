@@ -122,6 +122,8 @@ impl Shelf {
     /// A catalog in which every name means what it means here.
     pub(crate) fn catalog(&self) -> Result<Catalog> {
         let mut catalog = Catalog::new();
+        // Before the first fit a model is there, without predictions; learners may need what it shows.
+        catalog.allow_unfitted();
         for (name, item) in &self.items {
             item.put(&TableName::parse(name)?, &mut catalog);
         }

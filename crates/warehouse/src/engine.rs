@@ -25,6 +25,7 @@ use object_store::ObjectStore;
 
 use crate::failure::from_engine;
 use crate::function;
+use crate::served::Lent;
 use crate::session::division::Division;
 use crate::session::filled::ToldAboveJoins;
 use crate::session::namesakes::{HANDS_DOWN, WhereNamesTell};
@@ -63,6 +64,8 @@ const SORT_RESERVE_MAX: usize = 10 << 20;
 /// What every session of a lake shares.
 pub(crate) struct Engine {
     template: SessionState,
+    /// Whom `predict` asks.
+    learners: Lent,
     memory_bytes: u64,
     spill_dir: PathBuf,
 }
@@ -117,15 +120,21 @@ impl Engine {
             .with_default_features()
             .with_physical_optimizer_rules(rules())
             .build();
-        let mut template = function::register(template).map_err(from_engine)?;
+        let learners = Lent::default();
+        let mut template = function::register(template, &learners).map_err(from_engine)?;
         let division = Arc::new(Division { exact: exact_division });
         template.register_expr_planner(division).map_err(from_engine)?;
-        Ok(Self { template, memory_bytes, spill_dir: spill_dir.to_owned() })
+        Ok(Self { template, learners, memory_bytes, spill_dir: spill_dir.to_owned() })
     }
 
     /// The state a session begins with.
     pub(crate) fn template(&self) -> &SessionState {
         &self.template
+    }
+
+    /// The learners that SQL can ask.
+    pub(crate) fn learners(&self) -> &Lent {
+        &self.learners
     }
 
     /// An SQL expression over columns, ready to be evaluated.

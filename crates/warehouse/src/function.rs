@@ -6,6 +6,8 @@ mod days_between;
 mod holiday_name;
 mod is_holiday;
 mod is_workday;
+pub(crate) mod predict;
+mod recommend;
 mod safe_divide;
 
 use std::sync::Arc;
@@ -14,6 +16,8 @@ use datafusion::error::Result;
 use datafusion::execution::FunctionRegistry;
 use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::ScalarUDF;
+
+use crate::served::Lent;
 
 /// A function SQL can call.
 #[derive(Debug)]
@@ -32,13 +36,16 @@ pub const FUNCTIONS: &[Function] = &[
     holiday_name::FUNCTION,
     is_holiday::FUNCTION,
     is_workday::FUNCTION,
+    predict::FUNCTION,
+    recommend::FUNCTION,
     safe_divide::FUNCTION,
 ];
 
-/// Adds the functions to what a session knows.
-pub(crate) fn register(mut state: SessionState) -> Result<SessionState> {
+/// Adds the functions to what a session knows; those that ask learners ask these.
+pub(crate) fn register(mut state: SessionState, learners: &Lent) -> Result<SessionState> {
     for function in FUNCTIONS {
         state.register_udf(Arc::new((function.make)()))?;
     }
+    state.register_udf(Arc::new(predict::with(learners.clone())))?;
     Ok(state)
 }

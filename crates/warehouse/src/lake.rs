@@ -19,8 +19,8 @@ use crate::lane::{Lane, Load, Surroundings};
 use crate::log::{LOG_FOLDER, Log, torn};
 use crate::store::{Disk, DurableStore, RealDisk, create_folders};
 use crate::{
-    Catalog, Commit, CommitRecord, Frozen, Location, Maintain, Maintained, Notice, RowStream,
-    Session, TableName, TableState, Write, WriteMode,
+    Catalog, Commit, CommitRecord, Frozen, Learners, Location, Maintain, Maintained, Notice,
+    RowStream, Session, TableName, TableState, Write, WriteMode,
 };
 
 /// How a lake is opened.
@@ -143,6 +143,11 @@ impl Lake {
     #[must_use]
     pub fn by(&self, clock: Arc<dyn Clock>) -> Self {
         Self { shared: Arc::clone(&self.shared), clock: Some(clock) }
+    }
+
+    /// Lets the sessions of this lake, and of its clones, ask `learners`; those that were lent first stay.
+    pub fn lend(&self, learners: Arc<dyn Learners>) {
+        self.shared.engine.learners().keep(learners);
     }
 
     /// What was found and mended when the lake was opened; show it to a person.

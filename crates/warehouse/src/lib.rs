@@ -19,6 +19,7 @@ mod location;
 mod log;
 mod maintain;
 mod rows;
+mod served;
 mod session;
 mod shape;
 mod snapshot;
@@ -36,6 +37,7 @@ pub use lane::{DELETED, Load, VALID_FROM, VALID_TO, Verb};
 pub use location::{Location, TableName};
 pub use maintain::{Maintain, Maintained};
 pub use rows::RowStream;
+pub use served::{Feature, FeatureKind, Learners, Scorer, Served};
 pub use session::{
     Catalog, ColumnChange, ColumnMask, Definition, Edit, Edited, Expression, MaskValues, Query,
     Seen, Session, Sight, check_chains, check_expression, is_definition, is_edit,

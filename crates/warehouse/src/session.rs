@@ -12,6 +12,7 @@ pub(crate) mod division;
 mod edit;
 pub(crate) mod filled;
 mod guard;
+mod learned;
 mod names;
 pub(crate) mod namesakes;
 mod pass;
@@ -48,6 +49,8 @@ pub struct Catalog {
     schemas: BTreeSet<String>,
     /// What its reader may see of some of them; all of the others.
     sights: BTreeMap<TableName, Sight>,
+    /// Whether predictions of learners that were not fitted yet are NULL.
+    unfitted_is_null: bool,
 }
 
 /// What a name means.
@@ -107,6 +110,12 @@ impl Catalog {
     /// was. A session of such a catalog does not change it.
     pub fn limit(&mut self, name: &TableName, sight: Sight) -> &mut Self {
         self.sights.insert(name.clone(), sight);
+        self
+    }
+
+    /// Lets predictions of learners that were not fitted yet be NULL, and their lists empty; otherwise they are refused.
+    pub fn allow_unfitted(&mut self) -> &mut Self {
+        self.unfitted_is_null = true;
         self
     }
 
@@ -183,10 +192,14 @@ impl Session {
     /// see.
     pub async fn query(&self, sql: &str) -> Result<Query> {
         let state = self.state();
-        let statement = guard::parse(&state, sql)?;
+        let mut statement = guard::parse(&state, sql)?;
         let mut read = BTreeSet::new();
-        self.resolver(&state).statement(&statement, &mut Vec::new(), &mut read).await?;
-        let hidden = |column: &str| sight::told_of_hidden(&self.catalog.sights, &read, column);
+        let asked =
+            self.resolver(&state).statement(&mut statement, &mut Vec::new(), &mut read).await?;
+        let hidden = |column: &str| {
+            let hidden = sight::told_of_hidden(&self.catalog.sights, &read, column);
+            hidden.or_else(|| asked.told(column))
+        };
         let plan = guard::plan_telling(&state, statement, &hidden).await?;
         Query::new(state, plan, read)
     }

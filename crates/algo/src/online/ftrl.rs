@@ -7,7 +7,7 @@
 use flywheel_base::{Error, Result};
 use serde::{Deserialize, Serialize};
 
-use super::{check, check_width, unlearned};
+use super::{check, check_width, sound, unlearned};
 use crate::stats::finite;
 
 /// The most weights.
@@ -148,6 +148,18 @@ impl Ftrl {
             return Err(unlearned());
         }
         Ok(self.raw(features))
+    }
+
+    /// Refuses a model that was read back and cannot have been learned: of ragged lengths, or not finite.
+    ///
+    /// # Errors
+    /// [`flywheel_base::ErrorKind::Corrupt`].
+    pub fn check(&self) -> Result<()> {
+        let width = self.weights.len();
+        let alike = self.pulls.len() == width && self.roots.len() == width;
+        let cell = [&self.intercept.weight, &self.intercept.pull, &self.intercept.root];
+        let values = self.weights.iter().chain(&self.pulls).chain(&self.roots);
+        sound(alike && width > 0, values.chain(cell))
     }
 
     /// The probability that it happens, for a sparse event.

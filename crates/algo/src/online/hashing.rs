@@ -41,6 +41,16 @@ impl Hashing {
         1 << self.bits
     }
 
+    /// Refuses a model that was read back and cannot have been learned: of ragged lengths, or not finite.
+    ///
+    /// # Errors
+    /// [`flywheel_base::ErrorKind::Corrupt`].
+    pub fn check(self) -> Result<()> {
+        Self::new(self.bits)
+            .map(drop)
+            .map_err(|error| Error::corrupt("no table of weights").caused_by(error))
+    }
+
     /// The place of a field that has this text, and 1 or −1.
     #[must_use]
     pub fn text(self, field: &str, text: &str) -> (u32, f64) {

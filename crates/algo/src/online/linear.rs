@@ -7,7 +7,7 @@
 use flywheel_base::{Error, Result};
 use serde::{Deserialize, Serialize};
 
-use super::{check, check_width, decay, unlearned};
+use super::{check, check_width, decay, sound, unlearned};
 use crate::stats::finite;
 
 /// The most features: the moments take the square of their number.
@@ -157,6 +157,19 @@ impl Linear {
         let gaps = features.iter().zip(&self.mean).map(|(x, mean)| x - mean);
         let products = gaps.zip(&self.weights).map(|(gap, weight)| gap * weight);
         Ok(self.mean_target + products.sum::<f64>())
+    }
+
+    /// Refuses a model that was read back and cannot have been learned: of ragged lengths, or not finite.
+    ///
+    /// # Errors
+    /// [`flywheel_base::ErrorKind::Corrupt`].
+    pub fn check(&self) -> Result<()> {
+        let width = self.mean.len();
+        let alike = self.weights.len() == width
+            && self.with_target.len() == width
+            && self.covariance.len() == width * (width + 1) / 2;
+        let values = self.mean.iter().chain(&self.weights).chain(&self.with_target);
+        sound(alike, values.chain(&self.covariance).chain([&self.mean_target]))
     }
 
     /// The weight of each feature, on its own scale.

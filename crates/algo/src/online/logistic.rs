@@ -4,7 +4,7 @@ use flywheel_base::{Error, Result};
 use serde::{Deserialize, Serialize};
 
 use super::scaler::Scaler;
-use super::{check, decay, unlearned};
+use super::{check, decay, sound, unlearned};
 
 /// How far a scaled feature may lie from its mean; one wild value must not undo a day of learning.
 const SCALED_MAX: f64 = 10.0;
@@ -116,6 +116,18 @@ impl Logistic {
 
     fn scaled(&self, at: usize, value: f64) -> f64 {
         self.scaler.scaled(at, value).clamp(-SCALED_MAX, SCALED_MAX)
+    }
+
+    /// Refuses a model that was read back and cannot have been learned: of ragged lengths, or not finite.
+    ///
+    /// # Errors
+    /// [`flywheel_base::ErrorKind::Corrupt`].
+    pub fn check(&self) -> Result<()> {
+        self.scaler.check()?;
+        let width = self.weights.len();
+        let alike = self.squares.len() == width && self.scaler.features() == width;
+        let values = self.weights.iter().chain(&self.squares);
+        sound(alike, values.chain([&self.bias, &self.bias_squares]))
     }
 
     /// The weights, in log-odds per deviation of each feature.

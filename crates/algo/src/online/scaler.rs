@@ -3,7 +3,7 @@
 use flywheel_base::Result;
 use serde::{Deserialize, Serialize};
 
-use super::{check, check_width, decay};
+use super::{check, check_width, decay, sound};
 
 /// The most features a scaler keeps.
 const FEATURES_MAX: usize = 1 << 20;
@@ -61,6 +61,15 @@ impl Scaler {
             return (value - mean) / variance.sqrt();
         }
         0.0
+    }
+
+    /// Refuses a model that was read back and cannot have been learned: of ragged lengths, or not finite.
+    ///
+    /// # Errors
+    /// [`flywheel_base::ErrorKind::Corrupt`].
+    pub fn check(&self) -> Result<()> {
+        let alike = self.mean.len() == self.variance.len();
+        sound(alike, self.mean.iter().chain(&self.variance))
     }
 
     /// The means.

@@ -77,6 +77,25 @@ impl Encoder {
         self.columns.iter().map(|(_, reading)| width(reading)).sum()
     }
 
+    /// Refuses texts out of their order, more of them than are told apart, and columns of the same name: what was read
+    /// back is no encoder then.
+    ///
+    /// # Errors
+    /// [`flywheel_base::ErrorKind::Corrupt`].
+    pub fn check(&self) -> Result<()> {
+        let sorted = |reading: &Reading| match reading {
+            Reading::Number => true,
+            Reading::Texts(texts) => {
+                texts.len() <= TEXTS_MAX && texts.is_sorted_by(|one, next| one < next)
+            }
+        };
+        let mut names: Vec<&str> = self.columns.iter().map(|(name, _)| name.as_str()).collect();
+        names.sort_unstable();
+        let sound = self.columns.iter().all(|(_, reading)| sorted(reading))
+            && names.is_sorted_by(|one, next| one < next);
+        if sound { Ok(()) } else { Err(Error::corrupt("the columns are no encoder's")) }
+    }
+
     /// The columns that are read, and whether as texts.
     pub fn columns(&self) -> impl Iterator<Item = (&str, bool)> {
         self.columns

@@ -22,7 +22,7 @@ use crate::table::ColumnType::{Integer, Moment, Number, Text};
 pub const EVERYBODY: &str = "*";
 
 /// Its entry.
-pub(super) const ENTRY: LearnerEntry = LearnerEntry {
+pub(crate) const ENTRY: LearnerEntry = LearnerEntry {
     name: "recommend",
     about: "Which items each user wants next; user_id \"*\" is the list for everybody of whom nothing is known.",
     columns: &[
@@ -180,7 +180,7 @@ fn fit_and_serve(data: Data, settings: &Recommend, now: Timestamp) -> Result<Ser
     let bytes = stored(&data, &models)?;
     let detail = json!({
         "algorithm": algorithm, "options": asked.options, "users": data.users.len(),
-        "items": data.items.len(), "pairs": data.interactions.cell_count(),
+        "items": data.items.len(), "pairs": data.interactions.cell_count(), "top": settings.top,
     });
     let rows_in = data.rows as u64;
     Ok((Fitted { bytes, rows_in, detail, measures }, lists, data))

@@ -1,6 +1,7 @@
 //! `score`: a probability or a number for each row, learned row by row, or from all examples at once.
 
-mod whole;
+pub(crate) mod serve;
+pub(crate) mod whole;
 
 use flywheel_algo::online::ftrl::{self, Ftrl};
 use flywheel_algo::online::hashing::Hashing;
@@ -20,7 +21,7 @@ use crate::outcome::literal;
 use crate::table::ColumnType::{Moment, Number, Text};
 
 /// Its entry.
-pub(super) const ENTRY: LearnerEntry = LearnerEntry {
+pub(crate) const ENTRY: LearnerEntry = LearnerEntry {
     name: "score",
     about: "A probability or a number for each unit, learned online or from all examples at once.",
     columns: &[
@@ -133,6 +134,17 @@ enum Cell {
     Missing,
 }
 
+impl Cell {
+    /// A number; one that is not known, or not finite, is missing where features are `hashed` and 0 otherwise.
+    fn of(number: Option<f64>, hashed: bool) -> Self {
+        match number.filter(|number| number.is_finite()) {
+            Some(number) => Self::Number(number),
+            None if hashed => Self::Missing,
+            None => Self::Number(0.0),
+        }
+    }
+}
+
 /// Running error of predictions made before each example was learned, beside the base rate's.
 #[derive(Default)]
 struct Progress {
@@ -221,10 +233,8 @@ fn last(ctx: &Context<'_>, name: &str) -> Result<Option<Stored>> {
         // It was learned from all examples at once; learning row by row begins anew.
         return Ok(None);
     }
-    let stored = serde_json::from_slice(&bytes).map_err(|e| {
-        Error::corrupt(format!("artifact {} is no score", last.digest)).caused_by(e)
-    })?;
-    Ok(Some(stored))
+    let stored = serve::restored(&bytes);
+    stored.map(Some).map_err(|e| e.context(format!("artifact {}", last.digest)))
 }
 
 fn features(frame: &Frame<'_>, settings: &Score) -> Result<Vec<String>> {
@@ -268,6 +278,15 @@ fn new_model(settings: &Score, features: usize) -> Result<Model> {
 }
 
 impl Stored {
+    /// What is predicted of a row.
+    fn score(&self, row: &[Cell]) -> Result<f64> {
+        match &self.model {
+            Model::Probability(model) => model.predict(&numbers(row)),
+            Model::Number(model) => model.predict(&numbers(row)),
+            Model::Hashed(model) => model.predict(&self.features, row),
+        }
+    }
+
     /// Whether the file still asks for the model that was learned.
     fn fits(&self, settings: &Score) -> bool {
         match &self.model {
@@ -290,12 +309,7 @@ fn matrix(frame: &Frame<'_>, features: &[String], hashed: bool) -> Result<Vec<Ve
             let cell = |text: Option<String>| text.map_or(Cell::Missing, Cell::Text);
             return Ok(frame.text(name)?.into_iter().map(cell).collect());
         }
-        let cell = |number: Option<f64>| match number.filter(|number| number.is_finite()) {
-            Some(number) => Cell::Number(number),
-            None if hashed => Cell::Missing,
-            None => Cell::Number(0.0),
-        };
-        Ok(frame.numbers(name)?.into_iter().map(cell).collect())
+        Ok(frame.numbers(name)?.into_iter().map(|number| Cell::of(number, hashed)).collect())
     };
     let mut columns =
         features.iter().map(|name| column(name).map(Vec::into_iter)).collect::<Result<Vec<_>>>()?;
@@ -351,11 +365,7 @@ async fn score(
     let mut rows = Vec::new();
     let features = matrix(&frame, &stored.features, settings.hashed.is_some())?;
     for (unit_id, row) in frame.ids("unit_id")?.into_iter().zip(features) {
-        let score = match &stored.model {
-            Model::Probability(model) => model.predict(&numbers(&row))?,
-            Model::Number(model) => model.predict(&numbers(&row))?,
-            Model::Hashed(model) => model.predict(&stored.features, &row)?,
-        };
+        let score = stored.score(&row)?;
         let (scored_at, artifact) = (ctx.now, artifact.to_owned());
         rows.push(Row { unit_id, score, reason: None, scored_at, artifact });
     }

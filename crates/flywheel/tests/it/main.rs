@@ -33,6 +33,7 @@ mod metrics;
 mod migrate;
 mod models;
 mod packaging;
+mod predictions;
 mod programs;
 mod project;
 mod quality;

@@ -9,17 +9,14 @@ use super::semantic::Asks;
 use crate::diagnostic::{Diagnostic, Span};
 use crate::file::SourceFile;
 use crate::graph::{NodeId, NodeInfo, NodeKind};
-use crate::metric::table;
+use crate::metric::table::{self, asked_learners};
 use crate::model::Vars;
 use crate::source::Source;
-use crate::template::{self, Reference};
+use crate::template::{self, LEARNER_SCHEMA, Reference};
 use crate::yaml::{Node, Style};
 
 /// The schema syncs land in unless they say otherwise.
 const LANDING_SCHEMA: &str = "raw";
-
-/// The schema of learners' scores.
-const LEARNER_SCHEMA: &str = "learn";
 
 /// The schema of the platform's own tables, which are not declared anywhere.
 const SYSTEM_SCHEMA: &str = "system";
@@ -135,7 +132,10 @@ impl Check<'_> {
         if self.declared(NodeKind::Learner, name) {
             return Some(NodeId::new(NodeKind::Learner, name));
         }
-        let message = format!("source('{LEARNER_SCHEMA}', '{name}') names no learner");
+        let message = match asked_learners(&file.text).contains(name) {
+            true => format!("no learner is called \"{name}\""),
+            false => format!("source('{LEARNER_SCHEMA}', '{name}') names no learner"),
+        };
         let hint = self.near(&[NodeKind::Learner], name);
         self.push(file, Diagnostic::error(span, message).hint(hint));
         None

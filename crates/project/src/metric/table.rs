@@ -48,7 +48,7 @@ impl MetricReads {
         }
         let words = tokens.into_iter().filter_map(|token| match token {
             Token::Word(word) => Some(word),
-            Token::Other(_) => None,
+            Token::Text(_) | Token::Other(_) => None,
         });
         Self { views, words: words.collect() }
     }
@@ -234,11 +234,33 @@ impl<'a> Semantics<'a> {
 enum Token {
     /// A name or keyword, in small letters unless it is quoted.
     Word(String),
+    /// A text, up to a doubled quote.
+    Text(String),
     /// A sign.
     Other(char),
 }
 
-/// The words and signs of SQL, without comments, texts and spaces.
+/// The functions that ask a learner, whose name is their first argument.
+const ASKING: [&str; 2] = ["predict", "recommend"];
+
+/// The learners that SQL asks by `predict('learner', …)` and `recommend('learner', …)`.
+pub(crate) fn asked_learners(sql: &str) -> BTreeSet<String> {
+    let lower = sql.to_ascii_lowercase();
+    if !ASKING.iter().any(|function| lower.contains(function)) {
+        return BTreeSet::new();
+    }
+    let asked = |three: &[Token]| match three {
+        [Token::Word(function), Token::Other('('), Token::Text(learner)]
+            if ASKING.contains(&function.as_str()) =>
+        {
+            Some(learner.clone())
+        }
+        _ => None,
+    };
+    tokens(sql).windows(3).filter_map(asked).collect()
+}
+
+/// The words, texts and signs of SQL, without comments and spaces.
 fn tokens(sql: &str) -> Vec<Token> {
     let mut found = Vec::new();
     let mut chars = sql.chars().peekable();
@@ -263,7 +285,7 @@ fn tokens(sql: &str) -> Vec<Token> {
             }
             '\'' => {
                 // A doubled quote ends one text and begins the next.
-                chars.by_ref().find(|c| *c == '\'');
+                found.push(Token::Text(chars.by_ref().take_while(|c| *c != '\'').collect()));
             }
             '"' | '`' => {
                 let name: String = chars.by_ref().take_while(|next| *next != c).collect();
@@ -316,6 +338,27 @@ mod tests {
             "select 1 from raw.orders",
         ] {
             assert!(views(sql).is_empty(), "{sql}");
+        }
+    }
+
+    #[test]
+    fn a_learner_is_asked_where_a_call_names_it() {
+        let asked = |sql: &str| asked_learners(sql).into_iter().collect::<Vec<_>>().join(" ");
+        assert_eq!(
+            asked("select predict('churn', *) from recommend( 'shop', 'u', 3)"),
+            "churn shop"
+        );
+        assert_eq!(
+            asked("select PREDICT\n('churn', c.*), predict /* of */ ('value', a => 1)"),
+            "churn value"
+        );
+        for sql in [
+            "select 1 -- predict('churn', *)",
+            "select 'predict(''churn'', *)'",
+            "select predict, ('churn') from my_predict('churn')",
+            "select predict(churn)",
+        ] {
+            assert_eq!(asked(sql), "", "{sql}");
         }
     }
 

@@ -15,7 +15,7 @@ pub use recommend::{
 };
 
 /// Something to be learned from SQL, fitted into a versioned artifact and scored back into tables;
-/// exactly one of `recommend`, `segment`, `forecast`, `score`, `value`, `uplift` and `bandit` says what.
+/// exactly one of `recommend`, `segment`, `forecast`, `score`, `value`, `uplift`, `lookalike` and `bandit` says what.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(extend("oneOf" = [
@@ -25,6 +25,7 @@ pub use recommend::{
     {"required": ["score"]},
     {"required": ["value"]},
     {"required": ["uplift"]},
+    {"required": ["lookalike"]},
     {"required": ["bandit"]},
 ]))]
 pub struct Learner {
@@ -54,6 +55,9 @@ pub struct Learner {
     /// By how much a treatment changes each unit's chance, learned from units that chance treated or left alone.
     #[serde(default)]
     pub uplift: Option<Uplift>,
+    /// Who of everybody else is most like some seeds.
+    #[serde(default)]
+    pub lookalike: Option<Lookalike>,
     /// Which action is best for whom, learned from the rewards of decisions.
     #[serde(default)]
     pub bandit: Option<Bandit>,
@@ -66,7 +70,8 @@ impl Learner {
     /// [`flywheel_base::ErrorKind::Invalid`] unless exactly one kind is given; a loaded project's
     /// learners have one.
     pub fn kind(&self) -> Result<LearnerKind<'_>> {
-        let Self { recommend, segment, forecast, score, value, uplift, bandit, .. } = self;
+        let Self { recommend, segment, forecast, score, value, uplift, lookalike, bandit, .. } =
+            self;
         let given = [
             recommend.as_ref().map(LearnerKind::Recommend),
             segment.as_ref().map(LearnerKind::Segment),
@@ -74,6 +79,7 @@ impl Learner {
             score.as_ref().map(LearnerKind::Score),
             value.as_ref().map(LearnerKind::Value),
             uplift.as_ref().map(LearnerKind::Uplift),
+            lookalike.as_ref().map(LearnerKind::Lookalike),
             bandit.as_ref().map(LearnerKind::Bandit),
         ];
         let mut given = given.into_iter().flatten();
@@ -83,7 +89,9 @@ impl Learner {
                 "learner \"{}\" does not have exactly one kind",
                 self.learner
             ))
-            .hint("Give one of recommend, segment, forecast, score, value, uplift and bandit.")),
+            .hint(
+                "Give one of recommend, segment, forecast, score, value, uplift, lookalike and bandit.",
+            )),
         }
     }
 }
@@ -103,6 +111,8 @@ pub enum LearnerKind<'a> {
     Value(&'a Value),
     /// By how much a treatment changes each unit's chance.
     Uplift(&'a Uplift),
+    /// Who of everybody else is most like some seeds.
+    Lookalike(&'a Lookalike),
     /// Which action is best for whom, learned from the rewards of decisions.
     Bandit(&'a Bandit),
 }
@@ -118,6 +128,7 @@ impl<'a> LearnerKind<'a> {
             Self::Score(_) => "score",
             Self::Value(_) => "value",
             Self::Uplift(_) => "uplift",
+            Self::Lookalike(_) => "lookalike",
             Self::Bandit(_) => "bandit",
         }
     }
@@ -139,6 +150,9 @@ impl<'a> LearnerKind<'a> {
             Self::Value(kind) => (("events", kind.events.as_str()), ("", None)),
             Self::Uplift(kind) => {
                 (("experiment", kind.experiment.as_str()), ("score", kind.score.as_deref()))
+            }
+            Self::Lookalike(kind) => {
+                (("seeds", kind.seeds.as_str()), ("units", Some(kind.units.as_str())))
             }
             // Its rows are decisions and outcomes of its policy.
             Self::Bandit(_) => return Vec::new(),
@@ -163,6 +177,35 @@ pub struct Segment {
     /// A customer is `new` for this long after the first purchase.
     #[serde(default)]
     pub new_for: Option<Duration>,
+}
+
+/// Who of everybody else is most like some seeds: an audience made from one that is known.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Lookalike {
+    /// SQL with a column `unit_id`: those to be found more of, ten at least.
+    pub seeds: String,
+    /// SQL with columns `unit_id` and the features, numbers or texts: everybody, seeds included, one row a unit. What makes
+    /// a unit a seed must not be a feature.
+    pub units: String,
+    /// How likeness is learned.
+    #[serde(default)]
+    pub algorithm: LookalikeAlgorithm,
+}
+
+/// How likeness is learned.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum LookalikeAlgorithm {
+    /// The one by which half of the seeds, held back, come highest; the other half says what it is worth.
+    #[default]
+    Auto,
+    /// Logistic regression of seeds against others: one weight a column.
+    Logistic,
+    /// The distance to the five nearest seeds, in columns of like scale: for seeds that are several kinds of units.
+    Nearest,
+    /// Boosted trees of seeds against others: thresholds, and columns that matter only together.
+    BoostedTrees,
 }
 
 /// A demand forecast.

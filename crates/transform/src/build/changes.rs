@@ -463,7 +463,9 @@ async fn effects(
 
 /// A session over what readers see.
 async fn readers(world: World<'_>) -> Result<Session> {
-    world.lake.session(crate::catalog(world).await?)
+    let mut catalog = crate::catalog(world).await?;
+    catalog.allow_unfitted();
+    world.lake.session(catalog)
 }
 
 /// Follows changes from model to model.

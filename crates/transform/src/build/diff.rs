@@ -143,7 +143,8 @@ pub async fn diff(
     let production = map(world.store.publications_of(PRODUCTION)?);
     let own = map(world.store.publications()?);
     let all = production.values().cloned().collect();
-    let catalog = catalog::catalog_of(world, all).await?;
+    let mut catalog = catalog::catalog_of(world, all).await?;
+    catalog.allow_unfitted();
     let mut diffs = Diffs {
         world,
         plan: &plan,

@@ -181,6 +181,7 @@ impl<'a> Planner<'a> {
         names: impl IntoIterator<Item = &'n String>,
     ) -> Result<Catalog> {
         let mut catalog = Catalog::new();
+        catalog.allow_unfitted();
         let mut open: Vec<&String> = names.into_iter().collect();
         let mut seen = BTreeSet::new();
         while let Some(name) = open.pop() {

@@ -20,6 +20,9 @@ use serde::Serialize;
 /// How deep plans and expressions may be nested; deeper ones are refused rather than overflow the stack.
 const DEPTH_MAX: usize = 400;
 
+/// The function whose answer is made of what a learner has learned as well.
+const PREDICT: &str = "predict";
+
 /// How often a recursive query is walked until its columns no longer change.
 const RECURSIONS_MAX: usize = 32;
 
@@ -374,6 +377,16 @@ impl Tracer {
                 Ok(flow)
             }
             Expr::WindowFunction(function) => self.window_function(&function.params, scope),
+            Expr::ScalarFunction(function) if function.name() == PREDICT => {
+                let mut flow = self.combine(function.args.iter(), scope, Transform::Computed)?;
+                if let Some(Expr::Literal(learner, _)) = function.args.first()
+                    && let Some(learner) = learner.try_as_str().flatten()
+                {
+                    let (table, column) = (format!("learn.{learner}"), "score".to_owned());
+                    flow.direct.insert(TableColumn { table, column }, Transform::Computed);
+                }
+                Ok(flow)
+            }
             Expr::ScalarSubquery(subquery) => {
                 let (columns, rows) = self.apart(subquery, scope)?;
                 let first = columns.into_iter().next().unwrap_or_default();

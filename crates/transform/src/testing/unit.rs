@@ -4,6 +4,7 @@
 //! as it is there; else to those that the values suggest. Nothing is written.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Schema};
 use flywheel_base::{Error, Result, digest};
@@ -117,6 +118,15 @@ impl<'a> Unit<'a> {
                 .map_err(|error| error.context(format!("the input {}", shown(&given.input))))?;
             catalog.view(&given_name(given.input.as_ref(), at), rows);
         }
+        // Learners that the model asks answer as they do now; none reads their tables.
+        for (source, table) in &self.model.sources {
+            let relation = project.source_relation(source, table);
+            if project.learners.contains_key(table) && relation == format!("learn.{table}") {
+                let nothing = Arc::new(Schema::empty());
+                catalog.memory(&TableName::parse(&relation)?, nothing, Vec::new());
+            }
+        }
+        catalog.allow_unfitted();
         let given = lake.session(catalog)?;
         let query = given.query(sql).await?;
         let actual = query.schema();

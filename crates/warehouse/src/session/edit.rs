@@ -244,7 +244,7 @@ impl Edit {
         let list =
             names::CatalogList::new(names).with_edited(&self.table, table).map_err(from_engine)?;
         let state = super::state(&self.session.shared, self.session.clock.as_ref(), list);
-        let statement = guard::parse(&state, sql)?;
+        let mut statement = guard::parse(&state, sql)?;
         let mut read = BTreeSet::new();
         let resolver = Resolver {
             shared: &self.session.shared,
@@ -254,8 +254,8 @@ impl Edit {
             owner: self.session.owner.as_deref(),
             state: &state,
         };
-        resolver.statement(&statement, &mut Vec::new(), &mut read).await?;
-        let plan = guard::plan(&state, statement).await?;
+        let asked = resolver.statement(&mut statement, &mut Vec::new(), &mut read).await?;
+        let plan = guard::plan_telling(&state, statement, &|column| asked.told(column)).await?;
         Query::new(state, plan, read)
     }
 }

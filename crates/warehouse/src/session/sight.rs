@@ -172,7 +172,7 @@ impl Resolver<'_> {
         if shown.is_empty() {
             return Err(sight.refusal(&format!("every column of table {name}")));
         }
-        let statement = statement(name, &shown, rows, masks).map_err(unfit)?;
+        let mut statement = statement(name, &shown, rows, masks).map_err(unfit)?;
         let resolver = Resolver {
             shared: self.shared,
             clock: self.clock,
@@ -182,7 +182,7 @@ impl Resolver<'_> {
             state: &state,
         };
         let mut below = BTreeSet::new();
-        resolver.statement(&statement, &mut Vec::new(), &mut below).await.map_err(unfit)?;
+        resolver.statement(&mut statement, &mut Vec::new(), &mut below).await.map_err(unfit)?;
         let plan = guard::plan(&state, statement).await.map_err(unfit)?;
         let plan = masked(plan, &schema, masks).map_err(unfit)?;
         let plan = state

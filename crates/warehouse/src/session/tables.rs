@@ -15,6 +15,7 @@ use datafusion::sql::parser::Statement;
 use datafusion::sql::sqlparser::ast::Statement as Sql;
 use flywheel_base::{Clock, Error, ErrorKind, Result, suggest};
 
+use super::learned::{self, Asked};
 use super::sight::{self, Seen, Sight};
 use super::{Catalog, Entry, Owner, guard};
 use crate::TableName;
@@ -78,14 +79,26 @@ pub(super) struct Resolver<'a> {
 type Pending<'f, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'f>>;
 
 impl Resolver<'_> {
-    /// Resolves every table a statement names; `stack` holds the views being planned.
+    /// Resolves every table a statement names, and gives what it asks of learners the form that is planned; `stack`
+    /// holds the views being planned.
     pub(super) fn statement<'f>(
         &'f self,
-        statement: &'f Statement,
+        statement: &'f mut Statement,
         stack: &'f mut Vec<TableName>,
         read: &'f mut BTreeSet<TableName>,
-    ) -> Pending<'f, ()> {
+    ) -> Pending<'f, Asked> {
         Box::pin(async move {
+            let asked = learned::bind(
+                statement,
+                self.shared.engine.learners(),
+                self.catalog,
+                !stack.is_empty(),
+            )?;
+            for name in &asked.tables {
+                self.name(name, stack).await?;
+                read.insert(name.clone());
+            }
+            let statement: &Statement = statement;
             let references = self.state.resolve_table_references(statement).map_err(from_engine)?;
             let listing = lists_tables(statement)
                 || references.iter().any(|reference| {
@@ -116,7 +129,7 @@ impl Resolver<'_> {
                 read.insert(name);
                 read.extend(found.below);
             }
-            Ok(())
+            Ok(asked)
         })
     }
 
@@ -228,9 +241,12 @@ impl Resolver<'_> {
         stack.push(name.clone());
         let mut below = BTreeSet::new();
         let planned = async {
-            let statement = guard::parse(self.state, sql)?;
-            self.statement(&statement, stack, &mut below).await?;
-            let hidden = |column: &str| sight::told_of_hidden(&self.catalog.sights, &below, column);
+            let mut statement = guard::parse(self.state, sql)?;
+            let asked = self.statement(&mut statement, stack, &mut below).await?;
+            let hidden = |column: &str| {
+                let hidden = sight::told_of_hidden(&self.catalog.sights, &below, column);
+                hidden.or_else(|| asked.told(column))
+            };
             guard::plan_telling(self.state, statement, &hidden).await
         }
         .await;

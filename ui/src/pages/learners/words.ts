@@ -36,6 +36,7 @@ export default dictionary(
     "kind.bandit": "bandit",
     "kind.similar": "similarity",
     "kind.uplift": "uplift",
+    "kind.lookalike": "look-alikes",
   },
   {
     "title": "学习器",
@@ -72,5 +73,6 @@ export default dictionary(
     "kind.bandit": "多臂老虎机",
     "kind.similar": "相似度",
     "kind.uplift": "增量",
+    "kind.lookalike": "相似人群",
   },
 );

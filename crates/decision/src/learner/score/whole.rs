@@ -40,8 +40,36 @@ const IMPORTANT: usize = 12;
 /// What is stored of a fit.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Whole {
-    encoder: Encoder,
+    pub(super) encoder: Encoder,
     model: Model,
+}
+
+impl Whole {
+    /// Refuses a model that cannot have been learned, or not on these columns.
+    pub(super) fn check(&self) -> Result<()> {
+        self.encoder.check()?;
+        let width = match &self.model {
+            Model::BoostedTrees(trees) => trees.check().map(|()| trees.width()),
+            Model::Logistic(fit) => fit.check().map(|()| fit.width()),
+        }?;
+        if width == self.encoder.width() {
+            return Ok(());
+        }
+        Err(Error::corrupt(format!("a model of {width} columns is given {}", self.encoder.width())))
+    }
+
+    /// What is predicted of each of `rows` rows.
+    pub(super) fn scores(&self, columns: &[(String, Values)], rows: usize) -> Result<Vec<f64>> {
+        let features = self.encoder.rows(columns)?;
+        let found: Vec<f64> = features
+            .chunks_exact(self.encoder.width().max(1))
+            .map(|row| self.model.predict(row))
+            .collect::<Result<_>>()?;
+        if found.len() == rows {
+            return Ok(found);
+        }
+        Err(Error::internal(format!("{rows} rows have {} scores", found.len())))
+    }
 }
 
 #[derive(Clone, Serialize, Deserialize)]
@@ -223,13 +251,18 @@ fn table(frame: &Frame<'_>, settings: &Score) -> Result<(Encoder, Table)> {
     Ok((encoder, table))
 }
 
-fn values(frame: &Frame<'_>, name: &str, text: bool) -> Result<Values> {
+/// A column as it is learned.
+pub(crate) fn values(frame: &Frame<'_>, name: &str, text: bool) -> Result<Values> {
     if text {
         return Ok(Values::Texts(frame.text(name)?));
     }
-    // What is infinite is as little known as what is missing.
+    Ok(numbers(frame.numbers(name)?.into_iter()))
+}
+
+/// Numbers as they are learned: what is infinite is as little known as what is missing.
+pub(super) fn numbers(numbers: impl Iterator<Item = Option<f64>>) -> Values {
     let number = |number: Option<f64>| number.filter(|n| n.is_finite()).unwrap_or(f64::NAN);
-    Ok(Values::Numbers(frame.numbers(name)?.into_iter().map(number).collect()))
+    Values::Numbers(numbers.map(number).collect())
 }
 
 fn only(values: Values, keep: impl Iterator<Item = bool>) -> Values {
@@ -366,7 +399,7 @@ async fn scored(
 }
 
 /// The columns that moved a row most, with their values: `contract = monthly (+0.84), tenure = 3 (-0.31)`.
-fn reason(
+pub(crate) fn reason(
     moved: &[f64],
     column_of: &[usize],
     columns: &[(String, Values)],
@@ -391,4 +424,23 @@ fn reason(
     });
     let said: Vec<String> = said.flatten().collect();
     (!said.is_empty()).then(|| said.join(", "))
+}
+
+/// Fits `examples` and scores `rows`, as a fit does: the artifact's bytes and what it writes.
+#[cfg(test)]
+pub(super) fn fitted_for_tests(
+    examples: &Frame<'_>,
+    settings: &Score,
+    rows: &Frame<'_>,
+) -> (Vec<u8>, Vec<f64>) {
+    let (encoder, table) = table(examples, settings).unwrap();
+    let whole =
+        best(&table, encoder, settings.predict, &algorithms(settings).unwrap()).unwrap().whole;
+    let columns: Vec<(String, Values)> = (whole.encoder.columns())
+        .map(|(name, text)| (name.to_owned(), values(rows, name, text).unwrap()))
+        .collect();
+    let features = whole.encoder.rows(&columns).unwrap();
+    let scores =
+        features.chunks_exact(whole.encoder.width()).map(|row| whole.model.predict(row).unwrap());
+    (serde_json::to_vec(&whole).unwrap(), scores.collect())
 }
