@@ -9,6 +9,8 @@ export class Problem extends Error {
     readonly detail: string,
     readonly hint: string | null,
     readonly requestId: string | null,
+    /** The permission that is missing and that can be asked for. */
+    readonly ask: string | null = null,
   ) {
     super(detail);
   }
@@ -23,8 +25,8 @@ export const setCsrf = (word: string | null) => {
 export async function problemOf(answer: Response): Promise<Problem> {
   const id = answer.headers.get("x-request-id");
   try {
-    const body = (await answer.json()) as { code?: string; detail?: string; title?: string; hint?: string | null };
-    return new Problem(answer.status, body.code ?? "internal", body.detail ?? body.title ?? answer.statusText, body.hint ?? null, id);
+    const body = (await answer.json()) as { code?: string; detail?: string; title?: string; hint?: string | null; ask?: string | null };
+    return new Problem(answer.status, body.code ?? "internal", body.detail ?? body.title ?? answer.statusText, body.hint ?? null, id, body.ask ?? null);
   } catch {
     // A proxy in between answers with a page of its own.
     return new Problem(answer.status, answer.status >= 502 ? "unavailable" : "internal", answer.statusText || `HTTP ${answer.status}`, null, id);

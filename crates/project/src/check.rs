@@ -4,6 +4,7 @@ mod column;
 mod connector;
 pub(crate) mod dashboard;
 mod exposure;
+mod extension;
 mod learner;
 mod link;
 mod openlineage;
@@ -112,6 +113,7 @@ pub(crate) fn check(loaded: &mut Loaded, connectors: &Connectors) -> Checked {
     // Selectors need the finished graph.
     check.schedules();
     check.rules();
+    check.extensions();
     check.checked
 }
 
@@ -130,8 +132,8 @@ impl Check<'_> {
 
     fn add_nodes(&mut self) {
         for (id, declared) in &self.loaded.declared {
-            // No data flows through a schedule or a rule.
-            if matches!(id.kind, NodeKind::Schedule | NodeKind::Rule) {
+            // No data flows through a schedule, a rule or an extension.
+            if matches!(id.kind, NodeKind::Schedule | NodeKind::Rule | NodeKind::Extension) {
                 continue;
             }
             let file = Some(declared.file.clone());

@@ -48,13 +48,15 @@ pub enum NodeKind {
     Schedule,
     /// Who sees which rows and columns.
     Rule,
+    /// Pages and panels of one's own.
+    Extension,
     /// What reads models outside of the project, dbt's word.
     Exposure,
 }
 
 impl NodeKind {
     /// Every kind, in the order of the wheel.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Connection,
         Self::Sync,
         Self::Link,
@@ -71,6 +73,7 @@ impl NodeKind {
         Self::Action,
         Self::Schedule,
         Self::Rule,
+        Self::Extension,
         Self::Exposure,
     ];
 
@@ -94,6 +97,7 @@ impl NodeKind {
             Self::Action => "action",
             Self::Schedule => "schedule",
             Self::Rule => "rule",
+            Self::Extension => "extension",
             Self::Exposure => "exposure",
         }
     }

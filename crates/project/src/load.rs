@@ -22,6 +22,7 @@ use crate::resource::action::Action;
 use crate::resource::connection::Connection;
 use crate::resource::dashboard::Dashboard;
 use crate::resource::dictionary::Dictionary;
+use crate::resource::extension::Extension;
 use crate::resource::learner::Learner;
 use crate::resource::link::Link;
 use crate::resource::policy::Policy;
@@ -89,6 +90,7 @@ pub(crate) struct Loaded {
     pub(crate) actions: BTreeMap<String, Read<Action>>,
     pub(crate) schedules: BTreeMap<String, Read<Schedule>>,
     pub(crate) rules: BTreeMap<String, Read<Rule>>,
+    pub(crate) extensions: BTreeMap<String, Read<Extension>>,
     /// Every name with its place, also of resources that have mistakes of their own, so that one
     /// mistake is not reported again by everybody who refers to it.
     pub(crate) declared: BTreeMap<NodeId, Declared>,
@@ -138,6 +140,7 @@ impl Loaded {
             actions: BTreeMap::new(),
             schedules: BTreeMap::new(),
             rules: BTreeMap::new(),
+            extensions: BTreeMap::new(),
             declared: BTreeMap::new(),
             vars: Vars::new(),
             macros: Arc::default(),

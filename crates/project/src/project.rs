@@ -21,6 +21,7 @@ use crate::resource::action::Action;
 use crate::resource::connection::Connection;
 use crate::resource::dashboard::Dashboard;
 use crate::resource::dictionary::Dictionary;
+use crate::resource::extension::Extension;
 use crate::resource::learner::Learner;
 use crate::resource::link::Link;
 use crate::resource::policy::Policy;
@@ -161,6 +162,8 @@ pub struct Project {
     pub schedules: BTreeMap<String, Located<Schedule>>,
     /// Rules by name.
     pub rules: BTreeMap<String, Located<Rule>>,
+    /// Extensions by name.
+    pub extensions: BTreeMap<String, Located<Extension>>,
     /// What depends on what.
     pub graph: Graph,
     /// What is probably not as meant.
@@ -253,6 +256,7 @@ impl Project {
             actions: located(loaded.actions, "action"),
             schedules: located(loaded.schedules, "schedule"),
             rules: located(loaded.rules, "rule"),
+            extensions: located(loaded.extensions, "extension"),
             graph: checked.graph,
             warnings: checked.out,
             macros: loaded.macros,

@@ -7,6 +7,7 @@ pub mod action;
 pub mod connection;
 pub mod dashboard;
 pub mod dictionary;
+pub mod extension;
 pub mod learner;
 pub mod link;
 pub mod policy;
@@ -125,5 +126,11 @@ pub const RESOURCES: &[ResourceKind] = &[
         folder: "access",
         about: "Who sees which rows and columns of tables.",
         schema: || schemars::schema_for!(rule::Rule),
+    },
+    ResourceKind {
+        name: "extension",
+        folder: "extensions",
+        about: "extensions/NAME/extension.yaml: pages and panels of your own, from the files of that folder.",
+        schema: || schemars::schema_for!(extension::Extension),
     },
 ];

@@ -14,15 +14,16 @@ mod made;
 mod own;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use arrow::array::{ArrayRef, new_empty_array};
 use arrow::datatypes::DataType;
-use flywheel_base::{Error, ErrorKind, Result, suggest};
+use flywheel_base::{Error, ErrorKind, Result, Timestamp, suggest};
 use flywheel_connect::TypedMask;
 use flywheel_project::Project;
 use flywheel_project::graph::glob;
 use flywheel_project::resource::rule::{OtherMask, Readers, Role, Rule, RuleMask};
+use flywheel_state::{Grant, GrantKind};
 use flywheel_warehouse::{Catalog, ColumnMask, Expression, MaskValues, Seen, Sight, TableName};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -33,6 +34,9 @@ use crate::Workspace;
 
 /// What decides about our own tables, for messages.
 const TOLD_OF: &str = "the rules of the tables it tells of";
+
+/// What a reader sees of the tables of a rule that was lifted for them.
+static EVERYTHING: LazyLock<Readers> = LazyLock::new(Readers::default);
 
 /// On whose behalf rows are read.
 #[derive(Clone, Debug)]
@@ -61,6 +65,8 @@ pub struct Reader {
     pub groups: BTreeSet<String>,
     /// What is true of the user, from all these groups.
     pub attributes: BTreeMap<String, Vec<Value>>,
+    /// The rules that hide nothing from the reader, because somebody approved that they asked for it.
+    pub lifted: BTreeSet<String>,
 }
 
 impl Reader {
@@ -96,6 +102,20 @@ impl Reader {
         reader
     }
 
+    /// The same reader, to whom what holds of these grants at `now` was given.
+    #[must_use]
+    pub fn with_grants(mut self, grants: &[Grant], now: Timestamp) -> Self {
+        let rules = grants.iter().filter(|one| one.kind == GrantKind::Rule && one.holds(now));
+        self.lifted.extend(rules.map(|one| one.what.clone()));
+        self
+    }
+
+    /// Whether a rule hides something from them.
+    #[must_use]
+    pub fn is_limited_by(&self, rule: &Rule) -> bool {
+        self.entry(rule).is_none_or(|readers| !readers.sees_all())
+    }
+
     /// The reader that a text names: a user of the server or of a group, a role, or `user/role`.
     ///
     /// # Errors
@@ -119,7 +139,9 @@ impl Reader {
         if known_as.is_some() || grouped {
             let role = role.or_else(|| known_as.map(|user| user.role.as_str()));
             let provider_groups = known_as.map(|user| user.provider_groups.as_slice());
-            return Ok(Self::new(project, Some(user), role, provider_groups.unwrap_or_default()));
+            let reader = Self::new(project, Some(user), role, provider_groups.unwrap_or_default());
+            let grants = known_as.map(|user| user.grants.as_slice()).unwrap_or_default();
+            return Ok(reader.with_grants(grants, workspace.machine.now()));
         }
         if role.is_none() && Role::ALL.iter().any(|known| known.word() == text) {
             return Ok(Self::new(project, None, Some(text), &[]));
@@ -144,6 +166,9 @@ impl Reader {
 
     /// What a rule shows them; nothing if no entry names them.
     fn entry<'a>(&self, rule: &'a Rule) -> Option<&'a Readers> {
+        if self.lifted.contains(&rule.rule) {
+            return Some(&EVERYTHING);
+        }
         let (user, role) = (self.user.as_deref(), self.role.as_deref());
         rule.readers.iter().find(|readers| readers.names(user, role, &self.groups))
     }

@@ -11,7 +11,9 @@ use axum::middleware::Next;
 use flywheel_base::digest;
 
 use crate::app::App;
+use crate::cors;
 use crate::problem::Problem;
+use crate::site;
 
 /// What pages may load: our own files, and nothing from anywhere else.
 const CONTENT_SECURITY: &str = "default-src 'self'; script-src 'self'; style-src 'self' 'unsafe-inline'; \
@@ -27,6 +29,10 @@ const HEADERS: [(HeaderName, &str); 6] = [
     (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
 ];
 
+/// An answer that is shown in a frame without an origin, with its own policy.
+#[derive(Clone, Debug)]
+pub(crate) struct Framed(pub(crate) HeaderValue);
+
 /// Wraps every request.
 pub(crate) async fn layer(
     State(app): State<Arc<App>>,
@@ -36,22 +42,30 @@ pub(crate) async fn layer(
     let number = app.stats.requests.fetch_add(1, Ordering::Relaxed);
     let id = digest::short(&[&app.started_at.micros().to_le_bytes(), &number.to_le_bytes()]);
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let query = request.uri().query().map(str::to_owned);
     let watch = Instant::now();
-    let response = if crate::ui::is_page(&request) {
+    let reader = cors::reader(&app, &request);
+    let response = if let Some(answer) = cors::beforehand(&app, &request) {
+        answer
+    } else if crate::ui::is_page(&request) {
         crate::ui::fallback(request).await
     } else {
         next.run(request).await
     };
     let status = response.status();
     app.stats.answered(status, watch.elapsed());
-    let framed = path.starts_with("/embed/");
+    let framed = path.starts_with("/embed/").then(|| frames(&app, query.as_deref()));
     tracing::debug!(id, %method, path, status = status.as_u16(), ms = watch.elapsed().as_secs_f64() * 1_000.0, "answered");
     let mut response = finished(response, &id);
-    if framed {
+    if let Some(origin) = reader {
+        cors::admit(&mut response, origin);
+    }
+    if let Some(ancestors) = framed {
         // A dashboard's link may stand in a page of somebody else: it brings its own token and no session.
         let headers = response.headers_mut();
         headers.remove(header::X_FRAME_OPTIONS);
-        let policy = CONTENT_SECURITY.replace("frame-ancestors 'none'", "frame-ancestors *");
+        let policy =
+            CONTENT_SECURITY.replace("'none'; base-uri", &format!("{ancestors}; base-uri"));
         if let Ok(policy) = HeaderValue::from_str(&policy) {
             headers.insert(header::CONTENT_SECURITY_POLICY, policy);
         }
@@ -59,14 +73,42 @@ pub(crate) async fn layer(
     response
 }
 
+/// Whose pages the page behind a link may stand in: those that the link names, and anybody's for an address that names
+/// no link. A link for some sites only answers nothing to a page whose address does not name it.
+fn frames(app: &App, query: Option<&str>) -> String {
+    let named = query.unwrap_or_default().split('&').find_map(|pair| pair.strip_prefix("link="));
+    let Some(id) = named else { return "*".to_owned() };
+    let now = app.machine_now();
+    let token = match app.reader.token_by_id(id) {
+        Ok(Some(token)) if !token.revoked && token.expires_at > now => token,
+        Ok(_) => return "'none'".to_owned(),
+        Err(error) => {
+            tracing::error!(error = %error.report(), "a link is not looked up");
+            return "'none'".to_owned();
+        }
+    };
+    match site::among(&token.scopes) {
+        sites if sites.is_empty() => "*".to_owned(),
+        sites => sites.join(" "),
+    }
+}
+
 /// Adds what every answer has.
 pub(crate) fn finished(mut response: Response<Body>, id: &str) -> Response<Body> {
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {
         *response.body_mut() = Body::from(problem.body(id));
     }
+    let framed = response.extensions_mut().remove::<Framed>();
     let headers = response.headers_mut();
     for (name, value) in HEADERS {
         headers.insert(name, HeaderValue::from_static(value));
+    }
+    if let Some(Framed(policy)) = framed {
+        headers.remove(header::X_FRAME_OPTIONS);
+        headers.insert(header::CONTENT_SECURITY_POLICY, policy);
+        // Whoever asks has a ticket or needs none; a page without an origin is a stranger even to its own server.
+        headers.insert("cross-origin-resource-policy", HeaderValue::from_static("cross-origin"));
+        headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
     }
     if let Ok(id) = HeaderValue::from_str(id) {
         headers.insert("x-request-id", id);

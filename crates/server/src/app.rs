@@ -22,7 +22,9 @@ use crate::feedback::Fresh;
 use crate::heavy::Heavy;
 use crate::http::recommend::{self, Decisions, Lists};
 use crate::live::Live;
+use crate::rate::Rates;
 use crate::sign_in::SignIns;
+use crate::ticket::Tickets;
 use crate::work::Queue;
 
 /// Queries that run at once; more wait.
@@ -118,8 +120,10 @@ pub struct App {
     pub(crate) decisions: Decisions,
     pub(crate) stats: Stats,
     pub(crate) brake: Brake,
+    pub(crate) rates: Rates,
     pub(crate) hashing: Semaphore,
     pub(crate) sign_ins: SignIns,
+    pub(crate) tickets: Tickets,
     pub(crate) nobody: String,
     pub(crate) querying: Semaphore,
     pub(crate) heavy: Heavy,
@@ -160,8 +164,10 @@ impl App {
             decisions: recommend::decisions()?,
             stats: Stats::default(),
             brake: Brake::default(),
+            rates: Rates::default(),
             hashing: Semaphore::new(HASHED_AT_ONCE),
             sign_ins: SignIns::default(),
+            tickets: Tickets::new()?,
             nobody: auth::hash_of_nobody()?,
             querying: Semaphore::new(QUERIES_AT_ONCE),
             heavy: Heavy::start()?,

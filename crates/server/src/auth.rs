@@ -12,13 +12,17 @@ use flywheel_base::{Error, Timestamp, digest, entropy, task};
 use flywheel_project::Project;
 use flywheel_project::resource::rule::Role;
 use flywheel_runtime::access::{Reader, Reading};
-use flywheel_state::{ApiToken, LoginSession, User};
+use flywheel_state::{ApiToken, Grant, GrantKind, LoginSession, User};
 use serde::Serialize;
+use serde_json::json;
 
 use crate::app::App;
 use crate::gate::{Allows as _, Permission};
-use crate::http::dashboards::LINK_SCOPE;
+use crate::http::extensions;
+use crate::page_key::{self, PageKey};
 use crate::problem::{Problem, Result};
+use crate::site;
+use crate::ticket;
 
 /// The cookie of a session.
 const COOKIE: &str = "flywheel_session";
@@ -48,6 +52,40 @@ const FAILURES_WINDOW: Duration = Duration::from_secs(60);
 /// Names and addresses that are watched at once.
 const WATCHED_MAX: usize = 10_000;
 
+/// What a link shows, and to whom.
+#[derive(Clone, Debug)]
+pub(crate) struct Link {
+    /// The public id of the link.
+    pub(crate) id: String,
+    /// The dashboard.
+    pub(crate) board: String,
+    /// The one tile of it that is shown, as it is declared.
+    pub(crate) tile: Option<String>,
+    /// As which role rows are read; as its maker reads them if absent.
+    pub(crate) role: Option<Role>,
+    /// The sites whose pages it may stand in; all if empty.
+    pub(crate) sites: Vec<String>,
+}
+
+impl Link {
+    /// The scope of a dashboard, before its name.
+    pub(crate) const BOARD: &str = "dashboard:";
+    /// The scope of a tile, before its name.
+    pub(crate) const TILE: &str = "tile:";
+    /// The scope of a role, before its word.
+    pub(crate) const ROLE: &str = "as:";
+
+    /// The link that a token is; none for tokens of programs.
+    pub(crate) fn of(token: &ApiToken) -> Option<Self> {
+        let of = |prefix: &str| token.scopes.iter().find_map(|scope| scope.strip_prefix(prefix));
+        let board = of(Self::BOARD)?.to_owned();
+        // A role that nobody knows reads nothing.
+        let role = of(Self::ROLE).map(|word| Role::of(word).unwrap_or(Role::Agent));
+        let (tile, sites) = (of(Self::TILE).map(str::to_owned), site::among(&token.scopes));
+        Some(Self { id: token.id.clone(), board, tile, role, sites })
+    }
+}
+
 /// Somebody who asks.
 #[derive(Clone, Debug)]
 pub(crate) struct Caller {
@@ -55,11 +93,17 @@ pub(crate) struct Caller {
     pub(crate) role: Role,
     /// The groups that an identity provider says they are in.
     provider_groups: Arc<[String]>,
+    /// What they were given beside the role, as far as it holds now.
+    grants: Arc<[Grant]>,
     /// What a token may do at most; everything its user may, if it is a session.
     scopes: Option<Arc<[Permission]>>,
     token: Option<Arc<str>>,
-    /// The dashboard that is all there is to a link.
-    pub(crate) board: Option<Arc<str>>,
+    /// What is all there is to a link.
+    pub(crate) link: Option<Arc<Link>>,
+    /// The key of a page, which hands in events and nothing else.
+    pub(crate) page_key: Option<Arc<PageKey>>,
+    /// The extension that asks for the user.
+    extension: Option<Arc<str>>,
     /// The public id of the token.
     pub(crate) token_id: Option<Arc<str>>,
     /// The digest of the session, and what a page has to send to prove that it is ours.
@@ -72,12 +116,22 @@ pub(crate) struct Caller {
 impl Caller {
     /// On whose behalf rows are read for this caller.
     pub(crate) fn reading(&self, project: &Project) -> Reading {
-        let own =
-            Reader::new(project, Some(&self.user), Some(self.role.word()), &self.provider_groups);
-        match &self.viewed {
+        let own = self.reader(project);
+        // A link never shows more than its maker sees, whatever the role is shown.
+        let role = self.link.as_ref().and_then(|link| link.role);
+        let role = role.map(|role| Reader::new(project, None, Some(role.word()), &[]));
+        match self.viewed.clone().or(role) {
             None => Reading::As(own),
-            Some(reader) => Reading::Viewed { reader: reader.clone(), by: own },
+            Some(reader) => Reading::Viewed { reader, by: own },
         }
+    }
+
+    /// The caller, as rules know them.
+    pub(crate) fn reader(&self, project: &Project) -> Reader {
+        let reader =
+            Reader::new(project, Some(&self.user), Some(self.role.word()), &self.provider_groups);
+        // Those that are over were left out when the caller was looked up.
+        reader.with_grants(&self.grants, Timestamp::from_micros(i64::MIN))
     }
 
     /// The same caller, who reads as somebody else does.
@@ -86,8 +140,17 @@ impl Caller {
         self
     }
 
+    /// Whether the user has a permission, whatever a token of theirs is for.
+    pub(crate) fn has(&self, permission: Permission) -> bool {
+        let given = self
+            .grants
+            .iter()
+            .any(|grant| grant.kind == GrantKind::Permission && grant.what == permission.word());
+        self.role.may(permission) || given
+    }
+
     pub(crate) fn may(&self, permission: Permission) -> bool {
-        self.role.may(permission)
+        self.has(permission)
             && self.scopes.as_ref().is_none_or(|scopes| scopes.contains(&permission))
     }
 
@@ -98,17 +161,23 @@ impl Caller {
 
     /// The name for records.
     pub(crate) fn who(&self) -> String {
-        match &self.token {
-            Some(token) => format!("{}/{token}", self.user),
-            None => self.user.clone(),
+        match (&self.token, &self.extension) {
+            (Some(token), _) => format!("{}/{token}", self.user),
+            // No token is called so: names have no colon.
+            (None, Some(extension)) => format!("{}/extension:{extension}", self.user),
+            (None, None) => self.user.clone(),
         }
     }
 
     /// What kind of caller it is, for messages.
     pub(crate) fn kind(&self) -> String {
-        match &self.token {
-            Some(_) => format!("this token of a user with the role \"{}\"", self.role.word()),
-            None => format!("the role \"{}\"", self.role.word()),
+        let role = self.role.word();
+        match (&self.token, &self.extension) {
+            (Some(_), _) => format!("this token of a user with the role \"{role}\""),
+            (None, Some(extension)) => {
+                format!("extension \"{extension}\" for a user with the role \"{role}\"")
+            }
+            (None, None) => format!("the role \"{role}\""),
         }
     }
 
@@ -183,7 +252,11 @@ async fn looked_up(app: &Arc<App>, headers: &HeaderMap, look: Look) -> Result<Ca
         let Some(token) = token else {
             return Err(unauthenticated("the Authorization header is not \"Bearer fwt_…\""));
         };
-        return of_token(app, token.trim(), look).await;
+        let token = token.trim();
+        return match token.starts_with(ticket::PREFIX) {
+            true => of_extension(app, token),
+            false => of_token(app, token, look).await,
+        };
     }
     match cookie(headers) {
         Some(secret) => of_session(app, secret, look).await,
@@ -218,6 +291,11 @@ fn role_of(user: &User) -> Result<Role> {
     })
 }
 
+/// What a user was given that holds now.
+fn grants_of(user: &User, now: Timestamp) -> Arc<[Grant]> {
+    user.grants.iter().filter(|grant| grant.holds(now)).cloned().collect()
+}
+
 async fn of_token(app: &Arc<App>, token: &str, look: Look) -> Result<Caller> {
     let now = app.machine_now();
     let found = app.reader.token(&token_digest(token))?;
@@ -237,29 +315,137 @@ async fn of_token(app: &Arc<App>, token: &str, look: Look) -> Result<Caller> {
     if user.disabled {
         return Err(unauthenticated("the user of the token is disabled"));
     }
+    if page_key::sites(token).is_some() {
+        return Err(unauthenticated("a key for pages hands in events of pages and nothing else"));
+    }
+    let link = Link::of(token).map(Arc::new);
+    if let Some(link) = &link
+        && look == Look::Request
+        && token.last_used_at.is_none_or(|last| now.micros() - last.micros() >= HOUR_US)
+    {
+        // Reading is no entry of the log; that a link is in use is one, once an hour at most.
+        let (who, object) =
+            (format!("{}/{}", user.name, token.name), format!("/embed/{}", link.board));
+        app.audit(who, "link opened".to_owned(), object, json!({"link": link.id})).await?;
+    }
     Ok(Caller {
         role: role_of(user)?,
         user: user.name.clone(),
         provider_groups: user.provider_groups.as_slice().into(),
+        grants: grants_of(user, now),
         scopes: Some(token.scopes.iter().filter_map(|scope| Permission::of(scope)).collect()),
         token: Some(token.name.as_str().into()),
-        board: token.scopes.iter().find_map(|scope| scope.strip_prefix(LINK_SCOPE)).map(Into::into),
+        link,
         token_id: Some(token.id.as_str().into()),
+        page_key: None,
+        extension: None,
         session: None,
         csrf: None,
         viewed: None,
     })
 }
 
+/// The caller of an extension: whoever looks at it, within what it asks for, as long as their session lasts.
+fn of_extension(app: &App, token: &str) -> Result<Caller> {
+    let now = app.machine_now();
+    let over = |detail: &str| {
+        Problem::new(StatusCode::UNAUTHORIZED, "unauthenticated", detail)
+            .hint("The page around the extension hands over another token.")
+    };
+    let Some(ticket) = app.tickets.read_token(token, now) else {
+        return Err(over("the token of the extension has expired, or is not of this server"));
+    };
+    let found = in_session(app, &ticket.session)?;
+    let (_, user) = &*found;
+    let workspace = app.workspace();
+    // What its file no longer asks for is over at once.
+    let Some(declared) = workspace.project.extensions.get(&ticket.extension) else {
+        return Err(over(&format!("extension \"{}\" is not there any more", ticket.extension)));
+    };
+    let asked = extensions::scopes(declared);
+    let scopes = ticket.scopes.into_iter().filter(|scope| asked.contains(scope)).collect();
+    Ok(Caller {
+        role: role_of(user)?,
+        user: user.name.clone(),
+        provider_groups: user.provider_groups.as_slice().into(),
+        grants: grants_of(user, now),
+        scopes: Some(scopes),
+        token: None,
+        link: None,
+        // It is none of the user's tokens, so it sees and takes back none of them.
+        token_id: Some(format!("extension:{}", ticket.extension).into()),
+        page_key: None,
+        extension: Some(ticket.extension.into()),
+        session: None,
+        csrf: None,
+        viewed: None,
+    })
+}
+
+/// The caller of a page that hands in events by a key in its address.
+pub(crate) async fn of_page(
+    app: &Arc<App>,
+    (key, found): (PageKey, Arc<(ApiToken, User)>),
+) -> Result<Caller> {
+    let now = app.machine_now();
+    let (token, user) = &*found;
+    if token.last_used_at.is_none_or(|last| now.micros() - last.micros() >= SEEN_EVERY_US) {
+        let id = token.id.clone();
+        app.blocking(move |app| app.workspace().store.token_used(&id, now)).await?;
+    }
+    Ok(Caller {
+        role: role_of(user)?,
+        user: user.name.clone(),
+        provider_groups: user.provider_groups.as_slice().into(),
+        grants: grants_of(user, now),
+        scopes: Some([Permission::Ingest].into()),
+        token: Some(token.name.as_str().into()),
+        link: None,
+        token_id: Some(token.id.as_str().into()),
+        page_key: Some(Arc::new(key)),
+        extension: None,
+        session: None,
+        csrf: None,
+        viewed: None,
+    })
+}
+
+/// Refuses a ticket that does not open the files of that extension.
+pub(crate) fn check_ticket(app: &App, extension: &str, ticket: &str) -> Result<()> {
+    let refused = |detail: &str| {
+        Problem::new(StatusCode::FORBIDDEN, "denied", detail)
+            .hint("Open the extension from the menu again.")
+    };
+    let read = app.tickets.read_files(ticket, app.machine_now());
+    let Some(read) = read.filter(|read| read.extension == extension) else {
+        return Err(refused("the address of the file has expired, or is not of this server"));
+    };
+    if in_session(app, &read.session).is_err() {
+        return Err(refused("the session in which the extension was opened has ended"));
+    }
+    if !app.workspace().project.extensions.contains_key(extension) {
+        return Err(refused("the extension is not there any more"));
+    }
+    Ok(())
+}
+
+/// A session that goes on, and its user.
+fn in_session(app: &App, key: &str) -> Result<Arc<(LoginSession, User)>> {
+    let Some(found) = app.reader.session(key)? else {
+        return Err(unauthenticated("the session is unknown"));
+    };
+    let (session, user) = &*found;
+    if !lives(session, app.machine_now()) || user.disabled {
+        return Err(unauthenticated("the session has ended"));
+    }
+    Ok(found)
+}
+
 async fn of_session(app: &Arc<App>, secret: String, look: Look) -> Result<Caller> {
     let now = app.machine_now();
     let (key, csrf) = (session_digest(&secret), csrf_of(&secret));
-    let found = app.reader.session(&key)?;
-    let Some(found) = found else { return Err(unauthenticated("the session is unknown")) };
+    let found = in_session(app, &key)?;
     let (session, user) = &*found;
-    if !lives(session, now) || user.disabled {
-        return Err(unauthenticated("the session has ended"));
-    }
     if look == Look::Request && now.micros() - session.seen_at.micros() >= SEEN_EVERY_US {
         let (digest, name) = (session.digest.clone(), user.name.clone());
         app.blocking(move |app| app.workspace().store.session_seen(&digest, &name, now)).await?;
@@ -268,10 +454,13 @@ async fn of_session(app: &Arc<App>, secret: String, look: Look) -> Result<Caller
         role: role_of(user)?,
         user: user.name.clone(),
         provider_groups: user.provider_groups.as_slice().into(),
+        grants: grants_of(user, now),
         scopes: None,
         token: None,
-        board: None,
+        link: None,
         token_id: None,
+        page_key: None,
+        extension: None,
         session: Some(key.into()),
         csrf: Some(csrf.into()),
         viewed: None,
@@ -283,7 +472,7 @@ fn lives(session: &LoginSession, now: Timestamp) -> bool {
 }
 
 /// The digest under which a token is known.
-fn token_digest(secret: &str) -> String {
+pub(crate) fn token_digest(secret: &str) -> String {
     digest::hex(&[b"token", secret.as_bytes()])
 }
 
@@ -298,7 +487,8 @@ pub(crate) fn new_token(
     now: Timestamp,
     days: u16,
 ) -> Result<(String, ApiToken)> {
-    let secret = entropy::token("fwt_")?;
+    let in_pages = scopes.iter().any(|scope| scope.starts_with(page_key::TOPIC_SCOPE));
+    let secret = entropy::token(if in_pages { page_key::PREFIX } else { "fwt_" })?;
     let token = ApiToken {
         id: entropy::token("t-")?.chars().take(14).collect(),
         digest: token_digest(&secret),
@@ -484,7 +674,7 @@ impl Brake {
 }
 
 /// Who has an address of version 6 has some 2^64 of them.
-fn network_of(address: IpAddr) -> IpAddr {
+pub(crate) fn network_of(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V6(v6) => match v6.to_ipv4_mapped() {
             Some(v4) => v4.into(),

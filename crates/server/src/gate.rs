@@ -21,9 +21,13 @@ use serde_json::{Value, json};
 use tokio::runtime::Handle;
 
 use crate::app::App;
-use crate::auth::{self, Caller};
+use crate::auth::{self, Caller, Link};
+use crate::cors;
+use crate::http::access;
 use crate::input::{Takes, schema_of};
+use crate::page_key;
 use crate::problem::Problem;
+use crate::wire::Peer;
 
 /// What somebody may be allowed to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -125,6 +129,8 @@ pub enum Access {
     SignedIn,
     /// The permission to view, or a link to the very dashboard that the path names first.
     Board,
+    /// A ticket in the path, to the files of the extension that it names first.
+    Ticket,
     /// A permission.
     Needs(Permission),
 }
@@ -287,13 +293,31 @@ async fn gate(
 ) -> Response<Body> {
     let safe = matches!(*request.method(), Method::GET | Method::HEAD);
     // Also where nobody has to be logged in: a page that logs a visitor in as somebody else learns what is done then.
-    if !safe && auth::is_of_another_site(request.headers()) {
+    // The frame of an extension is another site to browsers; what it proves itself by no other page has.
+    let framed = info.access != Access::Public && cors::is_of_extension(request.headers());
+    // A page of another site hands in events by a key that is checked against that site.
+    let key = page_key::of(request.uri()).filter(|_| !safe).map(str::to_owned);
+    if !safe && !framed && key.is_none() && auth::is_of_another_site(request.headers()) {
         return auth::not_ours().into_response();
     }
     let caller = match info.access {
         Access::Public => None,
+        Access::Ticket => {
+            let ticket = place_of(&info, &request, "{ticket}").unwrap_or_default();
+            let extension = place_of(&info, &request, "{extension}").unwrap_or_default();
+            match auth::check_ticket(&app, extension, ticket) {
+                Ok(()) => None,
+                Err(problem) => return problem.into_response(),
+            }
+        }
         Access::SignedIn | Access::Board | Access::Needs(_) => {
-            match auth::caller(&app, request.headers()).await {
+            let page = key.as_deref().map(|key| page_key::check(&app, &request, key));
+            let caller = match page {
+                Some(Ok(page)) => auth::of_page(&app, page).await,
+                Some(Err(problem)) => Err(problem),
+                None => auth::caller(&app, request.headers()).await,
+            };
+            match caller {
                 Ok(caller) => Some(caller),
                 Err(problem) => return problem.into_response(),
             }
@@ -303,13 +327,17 @@ async fn gate(
         let permission = match info.access {
             Access::Needs(permission) => Some(permission),
             Access::Board => Some(Permission::View),
-            Access::SignedIn | Access::Public => None,
+            Access::SignedIn | Access::Public | Access::Ticket => None,
         };
-        match &caller.board {
-            Some(board) if info.access != Access::Board || !is_of(&info, &request, board) => {
-                return elsewhere(board).into_response();
+        match &caller.link {
+            Some(link) if info.access != Access::Board || !is_of(&info, &request, &link.board) => {
+                return elsewhere(&link.board).into_response();
             }
-            Some(_) => {}
+            Some(link) => {
+                if let Err(problem) = check_link(&app, &request, link) {
+                    return problem.into_response();
+                }
+            }
             None => {
                 if let Some(permission) = permission
                     && !caller.may(permission)
@@ -411,10 +439,42 @@ async fn view_as(
 
 /// Whether the first place of the path is `name`.
 fn is_of(info: &RouteInfo, request: &Request, name: &str) -> bool {
-    let at = info.path.split('/').position(|part| part.starts_with('{'));
-    let found = at.and_then(|at| request.uri().path().split('/').nth(at));
+    let first = info.path.split('/').find(|part| part.starts_with('{'));
     // Names of dashboards have no letters that addresses write otherwise.
-    found == Some(name)
+    first.and_then(|first| place_of(info, request, first)) == Some(name)
+}
+
+/// What stands in a place of the path, as the address writes it.
+fn place_of<'a>(info: &RouteInfo, request: &'a Request, place: &str) -> Option<&'a str> {
+    let at = info.path.split('/').position(|part| part == place)?;
+    request.uri().path().split('/').nth(at)
+}
+
+/// The header by which a page behind a link says which link it was opened by.
+const LINK: &str = "x-flywheel-link";
+/// How often one link may ask within a minute.
+const LINK_ASKS_MAX: u64 = 600;
+/// How often one address may ask by one link within a minute.
+const LINK_ASKS_OF_ADDRESS_MAX: u64 = 120;
+
+/// Lets a link ask: not too often, and only from a page that was allowed to stand where it stands.
+///
+/// Where a page may stand is told to the browser with the page, by the link that its address names. A page whose address
+/// was cut short names none, and is told so here.
+fn check_link(app: &App, request: &Request, link: &Link) -> Result<(), Problem> {
+    let named = request.headers().get(LINK).and_then(|named| named.to_str().ok());
+    if !link.sites.is_empty() && named != Some(link.id.as_str()) {
+        let detail =
+            "this link works in pages of the sites it was made for, and by its whole address";
+        return Err(Problem::new(StatusCode::FORBIDDEN, "denied", detail)
+            .hint("Use the address as it was given, with what stands after the ?."));
+    }
+    app.rates.take(&format!("link {}", link.id), 1, LINK_ASKS_MAX)?;
+    if let Some(Peer(peer)) = request.extensions().get::<Peer>() {
+        let name = format!("link {} {}", link.id, auth::network_of(peer.ip()));
+        app.rates.take(&name, 1, LINK_ASKS_OF_ADDRESS_MAX)?;
+    }
+    Ok(())
 }
 
 fn elsewhere(board: &str) -> Problem {
@@ -454,6 +514,14 @@ pub(crate) fn refused(caller: &Caller, permission: Permission) -> Problem {
         permission.word(),
         caller.kind()
     );
-    Problem::new(StatusCode::FORBIDDEN, "denied", detail)
-        .hint("Ask an owner or admin for another role or for a token with that scope.")
+    let mut problem = Problem::new(StatusCode::FORBIDDEN, "denied", detail)
+        .hint("Ask an owner or admin for another role or for a token with that scope.");
+    // A token lacks a scope, which nobody can approve.
+    if caller.session.is_some() && access::can_be_asked_for(permission) {
+        problem.ask = Some(permission.word());
+        problem.hint = Some(
+            "Ask for it: POST /v1/access-requests, or the page \"Access\"; an owner or admin decides.".to_owned(),
+        );
+    }
+    problem
 }

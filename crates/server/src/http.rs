@@ -1,10 +1,12 @@
 //! The API, a file per subject. A new subject is a file and a line in [`routes`].
 
+pub(crate) mod access;
 mod actions;
 mod admin;
 mod assets;
 pub(crate) mod dashboards;
 mod events;
+pub(crate) mod extensions;
 mod learners;
 mod lineage;
 mod metrics;
@@ -48,12 +50,14 @@ pub(crate) fn routes(routes: &mut Routes) {
     sql::routes(routes);
     metrics::routes(routes);
     dashboards::routes(routes);
+    extensions::routes(routes);
     learners::routes(routes);
     policies::routes(routes);
     actions::routes(routes);
     events::routes(routes);
     recommend::routes(routes);
     admin::routes(routes);
+    access::routes(routes);
     operations::routes(routes);
 }
 
@@ -78,6 +82,7 @@ pub(crate) const FEATURES: &[&str] = &[
     "sql",
     "metrics",
     "dashboards",
+    "extensions",
     "learners",
     "policies",
     "experiments",
@@ -86,6 +91,7 @@ pub(crate) const FEATURES: &[&str] = &[
     "recommend",
     "decide",
     "users",
+    "access",
     "tokens",
     "rules",
     "audit",

@@ -14,6 +14,8 @@ pub(crate) struct Problem {
     pub(crate) detail: String,
     pub(crate) hint: Option<String>,
     pub(crate) retry_after_s: Option<u64>,
+    /// The permission that can be asked for.
+    pub(crate) ask: Option<&'static str>,
 }
 
 /// What an `application/problem+json` answer holds.
@@ -32,6 +34,8 @@ pub(crate) struct ProblemBody<'a> {
     detail: &'a str,
     /// How to mend it.
     hint: Option<&'a str>,
+    /// The permission that is missing and that can be asked for: `POST /v1/access-requests`.
+    ask: Option<&'a str>,
     /// The request, as in the server's log.
     request_id: &'a str,
 }
@@ -40,7 +44,7 @@ pub(crate) type Result<T, E = Problem> = std::result::Result<T, E>;
 
 impl Problem {
     pub(crate) fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
-        Self { status, code, detail: detail.into(), hint: None, retry_after_s: None }
+        Self { status, code, detail: detail.into(), hint: None, retry_after_s: None, ask: None }
     }
 
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
@@ -70,6 +74,7 @@ impl Problem {
             code: self.code,
             detail: &self.detail,
             hint: self.hint.as_deref(),
+            ask: self.ask,
             request_id: id,
         };
         serde_json::to_vec(&body).unwrap_or_default()
@@ -104,6 +109,7 @@ impl From<Error> for Problem {
             detail: detail.to_owned(),
             hint: error.hint_text().map(str::to_owned),
             retry_after_s: (code == "unavailable").then_some(1),
+            ask: None,
         }
     }
 }

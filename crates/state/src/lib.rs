@@ -26,6 +26,7 @@ mod policies;
 mod promotions;
 mod publications;
 mod reader;
+mod requests;
 mod runs;
 mod schedules;
 mod schema;
@@ -56,6 +57,7 @@ pub use policies::PolicyState;
 pub use promotions::Promotion;
 pub use publications::{Build, Publication};
 pub use reader::Reader;
+pub use requests::{AccessRequest, Grant, GrantKind, RequestStatus, Verdict};
 pub use runs::{Run, Task, TaskOutcome};
 pub use schedules::{
     Alert, AlertKind, AlertStatus, Asked, Attempt, Board, CatchUp, Cause, Claims, End, Overlap,

@@ -11,7 +11,7 @@ use flywheel_base::Result;
 use rusqlite::{Connection, OpenFlags};
 
 use crate::artifacts::newest_of;
-use crate::users::{session_of, token_of};
+use crate::users::{session_of, token_by_id, token_of};
 use crate::{ApiToken, Artifact, BUSY_TIMEOUT_MS, LoginSession, Store, User, sql_error};
 
 /// Answers of one kind that are kept; when there are more, all are asked for anew.
@@ -30,6 +30,7 @@ struct Inner {
     /// What SQLite said when the answers were read.
     version: i64,
     tokens: Answers<(ApiToken, User)>,
+    by_id: Answers<ApiToken>,
     sessions: Answers<(LoginSession, User)>,
     /// The newest artifacts of learners.
     artifacts: Answers<Artifact>,
@@ -55,6 +56,7 @@ impl Store {
             connection,
             version: -1,
             tokens: HashMap::new(),
+            by_id: HashMap::new(),
             sessions: HashMap::new(),
             artifacts: HashMap::new(),
         };
@@ -69,6 +71,14 @@ impl Reader {
     /// As every method of [`Store`]: see [`Store::open`].
     pub fn token(&self, digest: &str) -> Result<Option<Arc<(ApiToken, User)>>> {
         self.ask("look up a token", digest, |inner| &mut inner.tokens, token_of)
+    }
+
+    /// The token of a public id, whoever it acts for.
+    ///
+    /// # Errors
+    /// As [`Reader::token`].
+    pub fn token_by_id(&self, id: &str) -> Result<Option<Arc<ApiToken>>> {
+        self.ask("look up a token", id, |inner| &mut inner.by_id, token_by_id)
     }
 
     /// The session of `digest` and its user.
@@ -105,6 +115,7 @@ impl Reader {
         if version != inner.version {
             inner.version = version;
             inner.tokens.clear();
+            inner.by_id.clear();
             inner.sessions.clear();
             inner.artifacts.clear();
         }
@@ -141,6 +152,7 @@ mod tests {
             password: None,
             disabled: false,
             provider_groups: Vec::new(),
+            grants: Vec::new(),
             created_at: now,
             last_seen_at: None,
         };

@@ -190,6 +190,13 @@ CREATE TABLE identities (
 CREATE INDEX identities_of_user ON identities (user);
 ", "
 CREATE TABLE upkeep (location TEXT PRIMARY KEY, cleared_at INTEGER NOT NULL) STRICT;
+", "
+CREATE TABLE access_requests (
+  id TEXT PRIMARY KEY, user TEXT NOT NULL, kind TEXT NOT NULL, what TEXT NOT NULL, reason TEXT NOT NULL, days INTEGER,
+  asked_at INTEGER NOT NULL, status TEXT NOT NULL, decided_by TEXT, decided_at INTEGER, answer TEXT, until INTEGER,
+  seen INTEGER NOT NULL
+) STRICT;
+CREATE INDEX access_requests_of_user ON access_requests (user, status);
 "];
 
 /// Brings the database to the newest layout.

@@ -6,7 +6,8 @@ use flywheel_base::{Error, ErrorKind, Result, Timestamp};
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use crate::Store;
+use crate::requests::grants_of;
+use crate::{Grant, Store};
 
 /// A user.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,6 +22,8 @@ pub struct User {
     pub disabled: bool,
     /// The groups that an identity provider said the user is in, at the last sign-in with it.
     pub provider_groups: Vec<String>,
+    /// What the user was given beside the role, ended or not; changed by requests alone.
+    pub grants: Vec<Grant>,
     /// When the user was made.
     pub created_at: Timestamp,
     /// When the user was last seen.
@@ -137,6 +140,13 @@ pub(crate) fn token_of(
     Ok(user_named(db, &token.owner)?.map(|user| (token, user)))
 }
 
+/// The token of a public id.
+pub(crate) fn token_by_id(db: &Connection, id: &str) -> rusqlite::Result<Option<ApiToken>> {
+    db.prepare_cached(&format!("SELECT {TOKEN} FROM tokens WHERE id = ?"))?
+        .query_row([id], token_from)
+        .optional()
+}
+
 /// The role that must never be without a user.
 const OWNER: &str = "owner";
 
@@ -154,9 +164,14 @@ impl Store {
     /// As every method: see [`Store::open`].
     pub fn users(&self) -> Result<Vec<User>> {
         self.read("list users", |db| {
-            db.prepare_cached(&format!("SELECT {USER} FROM users ORDER BY name"))?
+            let mut users: Vec<User> = db
+                .prepare_cached(&format!("SELECT {USER} FROM users ORDER BY name"))?
                 .query_map([], user_from)?
-                .collect()
+                .collect::<rusqlite::Result<_>>()?;
+            for user in &mut users {
+                user.grants = grants_of(db, &user.name)?;
+            }
+            Ok(users)
         })
     }
 
@@ -200,7 +215,7 @@ impl Store {
     /// As [`Store::change_user`].
     pub fn remove_user(&self, name: &str) -> Result<()> {
         self.guarded("remove a user", name, |db| {
-            for table in ["sessions", "invitations", "identities"] {
+            for table in ["sessions", "invitations", "identities", "access_requests"] {
                 db.execute(&format!("DELETE FROM {table} WHERE user = ?"), [name])?;
             }
             db.execute("DELETE FROM tokens WHERE owner = ?", [name])?;
@@ -261,6 +276,7 @@ impl Store {
                         password: None,
                         disabled: false,
                         provider_groups: visit.groups.to_vec(),
+                        grants: Vec::new(),
                         created_at: now,
                         last_seen_at: Some(now),
                     })?;
@@ -391,6 +407,7 @@ impl Store {
                         password: Some(hash.to_owned()),
                         disabled: false,
                         provider_groups: Vec::new(),
+                        grants: Vec::new(),
                         created_at: now,
                         last_seen_at: Some(now),
                     };
@@ -560,9 +577,13 @@ fn insert_user(db: &Connection, user: &User) -> rusqlite::Result<usize> {
 }
 
 fn user_named(db: &Connection, name: &str) -> rusqlite::Result<Option<User>> {
-    db.prepare_cached(&format!("SELECT {USER} FROM users WHERE name = ?"))?
+    let user = db
+        .prepare_cached(&format!("SELECT {USER} FROM users WHERE name = ?"))?
         .query_row([name], user_from)
-        .optional()
+        .optional()?;
+    let Some(mut user) = user else { return Ok(None) };
+    user.grants = grants_of(db, name)?;
+    Ok(Some(user))
 }
 
 fn moment(row: &Row<'_>, index: usize) -> rusqlite::Result<Timestamp> {
@@ -588,6 +609,7 @@ fn user_from(row: &Row<'_>) -> rusqlite::Result<User> {
         password: row.get(2)?,
         disabled: row.get(3)?,
         provider_groups: list_from(row, 4)?,
+        grants: Vec::new(),
         created_at: moment(row, 5)?,
         last_seen_at: row.get::<_, Option<i64>>(6)?.map(Timestamp::from_micros),
     })

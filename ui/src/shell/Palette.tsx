@@ -3,6 +3,7 @@ import { Modal } from "antd";
 import { useDeferredValue, useEffect, useId, useMemo, useRef, useState } from "react";
 import { useNavigate } from "react-router";
 import { useGet, type Items } from "../api";
+import { linksOf, useExtensions } from "../extensions";
 import { useWords } from "../i18n";
 import { entries, menu } from "../pages";
 import { useWho } from "../session";
@@ -26,11 +27,13 @@ export default function Palette({ close }: { close: () => void }) {
   const current = useRef<HTMLLIElement>(null);
   const asked = useDeferredValue(text.trim());
   const found = useGet<Items<Found>>(asked && has("assets") ? `/v1/assets?q=${encodeURIComponent(asked)}&limit=${HITS_MAX}` : null);
+  const extensions = useExtensions();
   const groups = useMemo(() => {
     const wanted = text.trim().toLowerCase();
     const pages: Hit[] = menu(may)
       .filter((entry) => !wanted || `${entry.title.en} ${entry.title.zh}`.toLowerCase().includes(wanted))
       .map((entry) => ({ key: entry.path, title: entry.title[language], note: "", icon: entry.menu?.icon ?? "info", to: `/${entry.path}` }));
+    pages.push(...linksOf(language, extensions).filter((link) => !wanted || link.title.toLowerCase().includes(wanted)).map((link): Hit => ({ key: link.to, title: link.title, note: "", icon: "tag", to: link.to })));
     const known = (path: string) => entries.some((entry) => entry.path === `${path}/:name`);
     const assets: Hit[] = (asked ? (found.data?.items ?? []) : []).slice(0, HITS_MAX).flatMap((asset) => {
       // Names of what is no table are `kind:name`; learners' tables are `learn.NAME`.
@@ -40,7 +43,7 @@ export default function Palette({ close }: { close: () => void }) {
       return to ? [{ key: asset.name, title: short, note: `${asset.kind}${asset.description ? ` · ${asset.description}` : ""}`, icon: ICONS[asset.kind] ?? "catalogue", to }] : [];
     });
     return [{ title: t("palette.pages"), hits: pages }, { title: t("palette.assets"), hits: assets }].filter((group) => group.hits.length);
-  }, [text, asked, found.data, may, language, t]);
+  }, [text, asked, found.data, extensions, may, language, t]);
   const hits = groups.flatMap((group) => group.hits);
   const chosen = Math.min(at, Math.max(0, hits.length - 1));
   useEffect(() => {

@@ -3,6 +3,7 @@ import { App, Button, Popover } from "antd";
 import { lazy, type ComponentType, Suspense, useCallback, useEffect, useMemo, useState } from "react";
 import { Link, NavLink, Route, Routes, useLocation, useNavigate } from "react-router";
 import { client, setCsrf, useDo, type Session, type Work } from "../api";
+import { linksOf, useExtensions } from "../extensions";
 import { useWords } from "../i18n";
 import { underWay, useListening, useLive } from "../live";
 import { entries, GROUPS, menu, type Entry } from "../pages";
@@ -15,6 +16,7 @@ import { useWorkName } from "./names";
 
 // What most visits never open comes when it is opened.
 const Palette = lazy(() => import("./Palette"));
+const Notices = lazy(() => import("./Notices"));
 const Password = lazy(() => import("./Password"));
 const Side = lazy(() => import("antd/es/drawer"));
 
@@ -24,21 +26,28 @@ function Menu({ chosen }: { chosen?: () => void }) {
   const { t, language } = useWords();
   const { may } = useWho();
   const shown = menu(may);
+  const own = linksOf(language, useExtensions());
   return (
     <nav className="menu" aria-label={t("app.menu")}>
       {GROUPS.map((group) => {
-        const own = shown.filter((entry) => entry.menu?.group === group);
-        return own.length > 0 && (
+        const ours = shown.filter((entry) => entry.menu?.group === group);
+        return ours.length > 0 && (
           <div key={group}>
             <h2>{t(`nav.${group}`)}</h2>
             <ul>
-              {own.map((entry) => (
-                <li key={entry.path}><NavLink to={`/${entry.path}`} end={entry.path === ""} onClick={chosen}>{entry.menu && <Icon name={entry.menu.icon} />}{entry.title[language]}</NavLink></li>
+              {ours.map((entry) => (
+                <li key={entry.path}><NavLink to={`/${entry.path}`} end={entry.path === "" || entry.path === "extensions"} onClick={chosen}>{entry.menu && <Icon name={entry.menu.icon} />}{entry.title[language]}</NavLink></li>
               ))}
             </ul>
           </div>
         );
       })}
+      {own.length > 0 && (
+        <div>
+          <h2>{t("nav.extensions")}</h2>
+          <ul>{own.map((link) => <li key={link.to}><NavLink to={link.to} onClick={chosen}><Icon name="tag" />{link.title}</NavLink></li>)}</ul>
+        </div>
+      )}
     </nav>
   );
 }
@@ -91,7 +100,7 @@ function Guarded({ entry }: { entry: Entry }) {
   const { t } = useWords();
   const { may, me } = useWho();
   const Body = components.get(entry);
-  if (!Body || !may(entry)) return <Page title={entry.title.en}><Empty icon="alert" text={t("app.noaccess", { role: me.role })} /></Page>;
+  if (!Body || !may(entry)) return <Page title={entry.title.en}><Empty icon="alert" text={t("app.noaccess", { role: me.role })} action={entry.permission ? <Link to={`/access?what=${entry.permission}`}>{t("app.access.ask")}</Link> : undefined} /></Page>;
   return <Body />;
 }
 
@@ -146,6 +155,7 @@ export function Shell({ session, corner }: { session: Session; corner: React.Rea
           <Button className="only-narrow" type="text" icon={<Icon name="menu" />} aria-label={t("app.menu")} onClick={() => setOpen(true)} />
           <button type="button" className="search" onClick={() => setSearching(true)}><Icon name="search" size={16} /><span>{t("palette.hint")}</span><kbd>Ctrl K</kbd></button>
           <Doing />
+          <Suspense><Notices /></Suspense>
           <span className="top-space" />
           {session.simulated && <span className="simulated" title={t("app.simulated.why")}><Icon name="experiments" size={14} />{t("app.simulated")}</span>}
           {corner}

@@ -90,6 +90,7 @@ export function Trouble({ error, retry }: { error: unknown; retry?: () => void }
           {hint && <p><Rich text={hint} /></p>}
         </div>
         {problem?.requestId && <p className="quiet small">{t("app.request", { id: problem.requestId })}</p>}
+        {problem?.ask && <p><Link to={`/access?what=${problem.ask}`}>{t("app.access.ask")}</Link></p>}
         {retry && <Button size="small" onClick={retry}>{t("app.retry")}</Button>}
       </div>
     </div>

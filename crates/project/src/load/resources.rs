@@ -80,6 +80,7 @@ impl Loaded {
         self.actions = self.read_kind(dir, NodeKind::Action);
         self.schedules = self.read_kind(dir, NodeKind::Schedule);
         self.rules = self.read_kind(dir, NodeKind::Rule);
+        self.extensions = self.read_kind(dir, NodeKind::Extension);
     }
 
     fn read_kind<T: DeserializeOwned>(
@@ -93,7 +94,11 @@ impl Loaded {
             return read;
         };
         let schema = (resource.schema)();
-        for path in walk::files(dir, resource.folder, YAML, &mut self.out) {
+        let paths = match kind {
+            NodeKind::Extension => walk::extensions(dir, &mut self.out),
+            _ => walk::files(dir, resource.folder, YAML, &mut self.out),
+        };
+        for path in paths {
             let Some((file, node)) = read_tree(dir, &path, &mut self.out) else { continue };
             let name =
                 node.entry(word).and_then(|(_, name)| Some((name.text()?.to_owned(), name.span)));

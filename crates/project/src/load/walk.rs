@@ -6,7 +6,7 @@ use std::path::Path;
 use flywheel_base::suggest;
 
 use crate::diagnostic::{Diagnostic, Diagnostics, Span};
-use crate::resource::RESOURCES;
+use crate::resource::{RESOURCES, extension};
 
 /// How many files one folder may hold, counted with those below it.
 const FILES_MAX: usize = 20_000;
@@ -101,6 +101,36 @@ pub(super) fn folders(dir: &Path, folder: &str) -> Vec<String> {
     names.retain(|name| !name.starts_with('.'));
     names.sort();
     names
+}
+
+/// The files that declare extensions: one in each folder of `extensions`, whose other files are the extension's own.
+pub(super) fn extensions(dir: &Path, out: &mut Diagnostics) -> Vec<String> {
+    let mut found = Vec::new();
+    for name in folders(dir, extension::FOLDER) {
+        let path = format!("{}/{name}/{}", extension::FOLDER, extension::FILE);
+        if dir.join(&path).is_file() {
+            found.push(path);
+            continue;
+        }
+        let folder = format!("{}/{name}", extension::FOLDER);
+        let message = format!("the folder has no {}", extension::FILE);
+        let hint = format!("Write one that begins with `extension: {name}`, or remove the folder.");
+        out.push_path(&folder, Diagnostic::error(Span::FILE, message).hint(hint));
+    }
+    let entries = fs::read_dir(dir.join(extension::FOLDER)).into_iter().flatten().flatten();
+    let others = entries.filter(|entry| entry.file_type().is_ok_and(|kind| !kind.is_dir()));
+    let mut others: Vec<String> =
+        others.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    others.retain(|name| !name.starts_with('.'));
+    others.sort();
+    for name in others {
+        let path = format!("{}/{name}", extension::FOLDER);
+        let message = "nothing reads this: an extension is a folder with files, and no link to one";
+        let stem = name.split('.').next().unwrap_or_default();
+        let hint = format!("Move it to {}/{stem}/{}.", extension::FOLDER, extension::FILE);
+        out.push_path(&path, Diagnostic::warning(Span::FILE, message).hint(hint));
+    }
+    found
 }
 
 fn has_extension(name: &str, extensions: &[&str]) -> bool {

@@ -192,6 +192,7 @@ fn declared(project: &Project, id: &NodeId) -> Asset {
         | NodeKind::Split
         | NodeKind::Schedule
         | NodeKind::Rule
+        | NodeKind::Extension
         | NodeKind::Exposure => {}
     }
     asset

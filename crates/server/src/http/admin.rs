@@ -18,8 +18,10 @@ use crate::app::App;
 use crate::auth::{self, Caller};
 use crate::gate::{Access, Permission, Routes};
 use crate::input::{Asked, Input, Place, counted};
+use crate::page_key;
 use crate::problem::{Problem, Result};
 use crate::sign_in;
+use crate::site;
 
 pub(super) fn routes(routes: &mut Routes) {
     let (administer, audit) =
@@ -180,6 +182,7 @@ async fn add_user(
         password: None,
         disabled: false,
         provider_groups: Vec::new(),
+        grants: Vec::new(),
         created_at: app.machine_now(),
         last_seen_at: None,
     };
@@ -281,7 +284,17 @@ struct NewToken {
     /// How many days it can be used; 90 if absent, 365 at most.
     #[serde(default)]
     days: Option<u16>,
+    /// Makes it a key that stands in web pages: the sites whose pages hand in events by it, such as `https://shop.example`. Its
+    /// only scope is ingest.
+    #[serde(default)]
+    sites: Vec<String>,
+    /// The topic of the events of these pages; `web` if absent.
+    #[serde(default)]
+    topic: Option<String>,
 }
+
+/// The longest name of a topic of pages.
+const TOPIC_BYTES_MAX: usize = 63;
 
 const TOKEN_DAYS_DEFAULT: u16 = 90;
 const TOKEN_DAYS_MAX: u16 = 365;
@@ -317,8 +330,16 @@ async fn add_token(
     if !(1..=TOKEN_DAYS_MAX).contains(&days) {
         return Err(Problem::invalid(format!("a token lasts 1 to {TOKEN_DAYS_MAX} days")));
     }
+    let scopes = match input.sites.is_empty() {
+        true if input.topic.is_some() => {
+            return Err(Problem::invalid("a topic belongs to a key for pages")
+                .hint("Name the `sites` of the pages, or leave the topic out."));
+        }
+        true => input.scopes,
+        false => in_pages(&input.scopes, &input.sites, input.topic.as_deref())?,
+    };
     let now = app.machine_now();
-    let (secret, token) = auth::new_token(input.name, caller.user, input.scopes, now, days)?;
+    let (secret, token) = auth::new_token(input.name, caller.user, scopes, now, days)?;
     let mut answer = shown_token(&token);
     if let Value::Object(answer) = &mut answer {
         answer.insert("token".to_owned(), json!(secret));
@@ -327,6 +348,29 @@ async fn add_token(
     let mut response = json_of(&answer)?;
     *response.status_mut() = StatusCode::CREATED;
     Ok(response)
+}
+
+/// The scopes of a key that everybody can read in a page.
+fn in_pages(scopes: &[String], sites: &[String], topic: Option<&str>) -> Result<Vec<String>> {
+    if scopes != [Permission::Ingest.word()] {
+        return Err(Problem::invalid(
+            "a key that stands in pages hands in events and does nothing else",
+        )
+        .hint("Give it the one scope \"ingest\"."));
+    }
+    let topic = topic.unwrap_or(page_key::TOPIC_DEFAULT);
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+    let starts = topic.starts_with(|c: char| c.is_ascii_lowercase());
+    if !starts || topic.len() > TOPIC_BYTES_MAX || !topic.chars().all(plain) || topic == "outcomes"
+    {
+        return Err(Problem::invalid(format!("\"{topic}\" cannot be the topic of pages")).hint(
+            "Use lower-case letters, digits and underscores; outcomes are handed in by programs.",
+        ));
+    }
+    let mut all =
+        vec![Permission::Ingest.word().to_owned(), format!("{}{topic}", page_key::TOPIC_SCOPE)];
+    all.extend(site::checked(sites)?.iter().map(|site| format!("{}{site}", site::SITE_SCOPE)));
+    Ok(all)
 }
 
 async fn revoke(

@@ -9,6 +9,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use flywheel_base::{Error, entropy};
 use flywheel_project::resource::dashboard::{Comparison, Dashboard, Readers, Tile};
+use flywheel_project::resource::rule::Role;
 use flywheel_runtime::dashboard::{self, Asked as Chosen, Question};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -17,12 +18,13 @@ use serde_json::{Map, Value, json};
 use super::admin::{shown_token, visible};
 use super::{done, items, json_of};
 use crate::app::App;
-use crate::auth::{self, Caller};
+use crate::auth::{self, Caller, Link};
 use crate::gate::{Access, Allows as _, Noted, Permission, Routes};
 use crate::input::{Asked, Input, Place};
 use crate::live::Live;
 use crate::problem::{Problem, Result};
 use crate::rows::{self, Table};
+use crate::site;
 use crate::work::reload;
 
 pub(super) fn routes(routes: &mut Routes) {
@@ -84,9 +86,6 @@ pub(super) fn routes(routes: &mut Routes) {
     );
 }
 
-/// What a token of one dashboard has for a scope, before the name.
-pub(crate) const LINK_SCOPE: &str = "dashboard:";
-
 async fn list(State(app): State<Arc<App>>) -> Result<Response> {
     let workspace = app.workspace();
     let all = workspace.project.dashboards.iter().map(|(name, one)| {
@@ -111,8 +110,10 @@ fn named(app: &App, name: &str) -> Result<Dashboard> {
 /// Whether the caller may see the figures of a dashboard.
 fn sees_rows(caller: &Caller, board: &Dashboard) -> bool {
     // A link shows what its maker may see, as long as that is so.
-    let linked = caller.board.as_deref() == Some(board.dashboard.as_str())
-        && caller.role.may(Permission::Query);
+    let linked = caller.link.as_ref().is_some_and(|link| {
+        let role = link.role.is_none_or(|role| role.may(Permission::Query));
+        link.board == board.dashboard && caller.role.may(Permission::Query) && role
+    });
     caller.may(Permission::Query) || board.readers == Readers::View || linked
 }
 
@@ -135,7 +136,12 @@ async fn one(
     place: Place,
 ) -> Result<Response> {
     let name = place.name();
-    let board = named(&app, &name)?;
+    let mut board = named(&app, &name)?;
+    if let Some(tile) = only(&caller) {
+        // The rest of the dashboard is not there for who has a link to a tile.
+        board.tiles.retain(|one| one.tile == *tile);
+        board.filters.dimensions.clear();
+    }
     let workspace = app.workspace();
     let metrics = dashboard::described(&workspace.project, &board)?;
     let metrics: Vec<Value> = metrics
@@ -155,8 +161,11 @@ async fn one(
         "name": name, "shown": shown, "metrics": metrics, "as_of": workspace.now().to_string(), "demo": app.demo,
         "simulated": workspace.project.file.simulated, "may": {"rows": sees_rows(&caller, &board), "edit": caller.may(Permission::Author) && caller.may(Permission::Query)},
     });
-    let guest = caller.board.is_some();
-    if guest {
+    let guest = caller.link.is_some();
+    if let Some(link) = &caller.link {
+        if let Value::Object(answer) = &mut answer {
+            answer.insert("only".to_owned(), json!(link.tile));
+        }
         // Who has nothing but a link sees figures, not how they are computed.
         hide(&mut declared);
         for metric in answer.get_mut("metrics").and_then(Value::as_array_mut).into_iter().flatten()
@@ -187,6 +196,24 @@ fn hide(board: &mut Value) {
     }
 }
 
+/// The tile that is all there is to the caller's link.
+fn only(caller: &Caller) -> Option<&String> {
+    caller.link.as_ref().and_then(|link| link.tile.as_ref())
+}
+
+/// Refuses what a link to a tile does not show: other tiles, values to choose from, and choices.
+fn check_only(caller: &Caller, tile: Option<&str>, choice: Option<&Choice>) -> Result<()> {
+    let Some(shown) = only(caller) else { return Ok(()) };
+    let as_declared = choice.is_none_or(Choice::is_none);
+    if tile == Some(shown.as_str()) && as_declared {
+        return Ok(());
+    }
+    let detail =
+        format!("this link shows the tile \"{shown}\" as it is declared, and nothing else");
+    Err(Problem::new(StatusCode::FORBIDDEN, "denied", detail)
+        .hint("Make a link to the whole dashboard to let its readers choose."))
+}
+
 fn keep(value: &mut Value, keys: &[&str]) {
     if let Value::Object(object) = value {
         object.retain(|key, _| keys.contains(&key.as_str()));
@@ -215,6 +242,12 @@ struct Choice {
 }
 
 impl Choice {
+    /// Whether nothing was chosen.
+    fn is_none(&self) -> bool {
+        let Self { from, to, whole, compare, only } = self;
+        from.is_none() && to.is_none() && !whole && compare.is_none() && only.is_none()
+    }
+
     fn chosen(self) -> Result<Chosen> {
         let only = match &self.only {
             None => BTreeMap::new(),
@@ -235,10 +268,11 @@ async fn tile(
     Asked(choice): Asked<Choice>,
 ) -> Result<Response> {
     let board = named(&app, place.at(0))?;
+    check_only(&caller, Some(place.at(1)), Some(&choice))?;
     check_rows(&caller, &board)?;
     let tile = tile_of(&board, place.at(1))?;
     let mut answer = answered(&app, &caller, board, tile, choice.chosen()?).await?;
-    if caller.board.is_some() {
+    if caller.link.is_some() {
         for table in ["table", "course"] {
             if let Some(Value::Object(table)) = answer.get_mut(table) {
                 table.remove("sql");
@@ -313,6 +347,7 @@ async fn values(
     place: Place,
 ) -> Result<Response> {
     let board = named(&app, place.at(0))?;
+    check_only(&caller, None, None)?;
     check_rows(&caller, &board)?;
     let sql = dashboard::values(&app.workspace().project, &board, place.at(1))?;
     let id: String = entropy::token("q-")?.chars().take(14).collect();
@@ -456,13 +491,22 @@ struct NewLink {
     /// How many days it works; 30 if absent, 365 at most.
     #[serde(default)]
     days: Option<u16>,
+    /// The one tile that it shows, as it is declared; the whole dashboard if absent.
+    #[serde(default)]
+    tile: Option<String>,
+    /// As which role rows are read, and never more than its maker sees; as its maker reads them if absent.
+    #[serde(default)]
+    role: Option<Role>,
+    /// The sites whose pages it may stand in, such as `https://intranet.example`; all if absent.
+    #[serde(default)]
+    sites: Vec<String>,
 }
 
 const LINK_DAYS_DEFAULT: u16 = 30;
 const LINK_DAYS_MAX: u16 = 365;
 
 fn scope_of(name: &str) -> String {
-    format!("{LINK_SCOPE}{name}")
+    format!("{}{name}", Link::BOARD)
 }
 
 async fn links(
@@ -496,16 +540,41 @@ async fn add_link(
     if !(1..=LINK_DAYS_MAX).contains(&days) {
         return Err(Problem::invalid(format!("a link lasts 1 to {LINK_DAYS_MAX} days")));
     }
+    let mut scopes = vec![scope_of(&name)];
+    if let Some(tile) = &input.tile {
+        tile_of(&board, tile)?;
+        scopes.push(format!("{}{tile}", Link::TILE));
+    }
+    if let Some(role) = input.role {
+        let shown = role.may(Permission::Query)
+            || board.readers == Readers::View && role.may(Permission::View);
+        if !shown {
+            let detail = format!(
+                "the role \"{}\" does not see the figures of dashboard \"{name}\"",
+                role.word()
+            );
+            return Err(Problem::invalid(detail).hint(
+                "Choose a role that may query, or write `readers: view` in the dashboard's file.",
+            ));
+        }
+        scopes.push(format!("{}{}", Link::ROLE, role.word()));
+    }
+    let sites = site::checked(&input.sites)?;
+    scopes.extend(sites.iter().map(|one| format!("{}{one}", site::SITE_SCOPE)));
+    let plain = scopes.len() == 1;
+    let noted = Noted(json!({"link": input.name, "scopes": scopes}));
     let now = app.machine_now();
-    let (secret, token) =
-        auth::new_token(input.name, caller.user, vec![scope_of(&name)], now, days)?;
+    let (secret, token) = auth::new_token(input.name, caller.user, scopes, now, days)?;
+    // What stands after the ? is no secret: it tells the server which sites may have the page.
+    let which = if plain { String::new() } else { format!("?link={}", token.id) };
     let mut answer = shown_token(&token);
     if let Value::Object(answer) = &mut answer {
         // What stands after the # never leaves the browser but in the header of a question.
-        answer.insert("link".to_owned(), json!(format!("/embed/{name}#{secret}")));
+        answer.insert("link".to_owned(), json!(format!("/embed/{name}{which}#{secret}")));
     }
     app.blocking(move |app| app.workspace().store.add_token(&token)).await?;
     let mut response = json_of(&answer)?;
     *response.status_mut() = StatusCode::CREATED;
+    response.extensions_mut().insert(noted);
     Ok(response)
 }

@@ -6,8 +6,8 @@ use std::sync::atomic::Ordering;
 use axum::Extension;
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::{HeaderMap, header};
-use axum::response::Response;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
 use flywheel_base::{Error, digest};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -15,11 +15,13 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::json_of;
+use crate::answer::Framed;
 use crate::app::{App, ended};
 use crate::auth::Caller;
 use crate::feedback;
 use crate::gate::{Access, Permission, Routes};
 use crate::input::{self, Asked};
+use crate::page_key;
 use crate::problem::{Problem, Result};
 
 pub(super) fn routes(routes: &mut Routes) {
@@ -35,6 +37,12 @@ pub(super) fn routes(routes: &mut Routes) {
         ingest,
         "Takes what came of decisions, as events of the topic outcomes",
         outcomes,
+    );
+    routes.get(
+        "/v1/snippet.js",
+        Access::Public,
+        "Gives the script by which a web page hands in events with a key",
+        snippet,
     );
 }
 
@@ -52,7 +60,29 @@ const REJECTED_SHOWN_MAX: usize = 1_000;
 /// Where events go.
 #[derive(Debug, Deserialize, JsonSchema)]
 struct Into {
+    /// The topic; `events` if absent, and that of the key for a page.
     topic: Option<String>,
+    /// The key of a page, which may not send headers of its own.
+    #[serde(default, rename = "key")]
+    _key: Option<String>,
+    /// What `Idempotency-Key` says elsewhere.
+    once: Option<String>,
+}
+
+/// What web pages load to hand in events.
+const SNIPPET: &str = include_str!("../snippet.js");
+/// How long a browser keeps it.
+const SNIPPET_KEPT: &str = "public, max-age=3600";
+
+async fn snippet() -> Response {
+    let headers = [
+        (header::CONTENT_TYPE, "text/javascript; charset=utf-8"),
+        (header::CACHE_CONTROL, SNIPPET_KEPT),
+    ];
+    let mut response = (headers, SNIPPET).into_response();
+    // Pages of any site load it; it knows nothing.
+    response.extensions_mut().insert(Framed(HeaderValue::from_static("default-src 'none'")));
+    response
 }
 
 async fn events(
@@ -62,8 +92,27 @@ async fn events(
     Asked(into): Asked<Into>,
     body: Body,
 ) -> Result<Response> {
-    let topic = into.topic.unwrap_or_else(|| "events".to_owned());
-    take(&app, &caller, &topic, &headers, body, |_| Ok(())).await
+    let Some(page) = caller.page_key.clone() else {
+        let topic = into.topic.unwrap_or_else(|| "events".to_owned());
+        return take(&app, &caller, (&topic, into.once), &headers, body, |_| Ok(())).await;
+    };
+    if into.topic.is_some_and(|topic| topic != page.topic) {
+        let detail = format!("this key hands in events of the topic \"{}\"", page.topic);
+        return Err(Problem::new(StatusCode::FORBIDDEN, "denied", detail)
+            .hint("Leave the topic out, or make a key for the other one."));
+    }
+    take(&app, &caller, (&page.topic, into.once), &headers, body, of_page).await
+}
+
+/// Whether an event is one that a page may hand in: one with a name.
+fn of_page(event: &Value) -> std::result::Result<(), String> {
+    match event.get("event") {
+        Some(Value::String(name)) if (1..=page_key::NAME_BYTES_MAX).contains(&name.len()) => Ok(()),
+        _ => Err(format!(
+            "an event of a page needs the text `event` of 1 to {} bytes",
+            page_key::NAME_BYTES_MAX
+        )),
+    }
 }
 
 async fn outcomes(
@@ -72,11 +121,20 @@ async fn outcomes(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response> {
-    take(&app, &caller, "outcomes", &headers, body, |event| match event.get("decision_id") {
-        Some(Value::String(id)) if !id.is_empty() => Ok(()),
-        _ => Err("an outcome needs the text `decision_id`".to_owned()),
+    take(&app, &caller, ("outcomes", None), &headers, body, |event| {
+        match event.get("decision_id") {
+            Some(Value::String(id)) if !id.is_empty() => Ok(()),
+            _ => Err("an outcome needs the text `decision_id`".to_owned()),
+        }
     })
     .await
+}
+
+/// How much one request may bring.
+struct Limits {
+    body_bytes: usize,
+    events: usize,
+    event_bytes: usize,
 }
 
 /// One event that is not taken, and why.
@@ -89,13 +147,19 @@ struct Rejected {
 const KEY: &str = "idempotency-key";
 
 /// The key of a request; those of different users are different.
-fn key_of(caller: &Caller, headers: &HeaderMap) -> Result<Option<String>> {
-    let mut given = headers.get_all(KEY).iter();
+fn key_of(caller: &Caller, headers: &HeaderMap, once: Option<&str>) -> Result<Option<String>> {
+    let given = headers.get_all(KEY).iter().map(|key| key.to_str().map_err(|_| ()));
+    let mut given = given.chain(once.map(Ok));
     let (first, more) = (given.next(), given.next());
     let Some(first) = first else { return Ok(None) };
-    match first.to_str() {
+    // Visitors of pages are nobody: what one of them sends again is not what another one sent.
+    let user = match &caller.page_key {
+        Some(page) => page.id.as_str(),
+        None => caller.user.as_str(),
+    };
+    match first {
         Ok(key) if more.is_none() && !key.is_empty() && key.len() <= KEY_BYTES_MAX => {
-            Ok(Some(digest::hex(&[caller.user.as_bytes(), key.as_bytes()])))
+            Ok(Some(digest::hex(&[user.as_bytes(), key.as_bytes()])))
         }
         _ => Err(Problem::invalid(format!(
             "Idempotency-Key has to be given once, with 1 to {KEY_BYTES_MAX} visible characters of ASCII"
@@ -107,13 +171,24 @@ fn key_of(caller: &Caller, headers: &HeaderMap) -> Result<Option<String>> {
 async fn take(
     app: &Arc<App>,
     caller: &Caller,
-    topic: &str,
+    (topic, once): (&str, Option<String>),
     headers: &HeaderMap,
     body: Body,
     check: impl Fn(&Value) -> std::result::Result<(), String>,
 ) -> Result<Response> {
-    let key = key_of(caller, headers)?;
-    let bytes = input::read(body, BATCH_BYTES_MAX).await?;
+    let key = key_of(caller, headers, once.as_deref())?;
+    let limits = match caller.page_key {
+        Some(_) => Limits {
+            body_bytes: page_key::BODY_BYTES_MAX,
+            events: page_key::EVENTS_MAX,
+            event_bytes: page_key::EVENT_BYTES_MAX,
+        },
+        None => {
+            Limits { body_bytes: BATCH_BYTES_MAX, events: BATCH_MAX, event_bytes: EVENT_BYTES_MAX }
+        }
+    };
+    let most = limits.events;
+    let bytes = input::read(body, limits.body_bytes).await?;
     let lines = headers
         .get(header::CONTENT_TYPE)
         .and_then(|kind| kind.to_str().ok())
@@ -125,15 +200,15 @@ async fn take(
         ))
     })?;
     let (mut messages, mut rejected) = (Vec::new(), Vec::new());
-    let mut add = |index: usize, text: &str| match event(text, &check) {
+    let mut add = |index: usize, text: &str| match event(text, limits.event_bytes, &check) {
         Ok(()) => messages.push(text.as_bytes().to_vec()),
         Err(detail) => rejected.push(Rejected { index, detail }),
     };
     let count;
     if lines {
         let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
-        count = lines.clone().take(BATCH_MAX + 1).count();
-        if count <= BATCH_MAX {
+        count = lines.clone().take(most + 1).count();
+        if count <= most {
             lines.enumerate().for_each(|(index, line)| add(index, line));
         }
     } else {
@@ -142,7 +217,7 @@ async fn take(
                 let all: Vec<&RawValue> =
                     serde_json::from_str(text).map_err(|error| not_json(&error))?;
                 count = all.len();
-                if count <= BATCH_MAX {
+                if count <= most {
                     all.iter().enumerate().for_each(|(index, one)| add(index, one.get()));
                 }
             }
@@ -154,9 +229,9 @@ async fn take(
             }
         }
     }
-    if count > BATCH_MAX {
+    if count > most {
         return Err(Problem::invalid(format!(
-            "the request holds more than the {BATCH_MAX} events of one request"
+            "the request holds more than the {most} events of one request"
         ))
         .hint("Send them in parts; none of them was kept."));
     }
@@ -166,6 +241,9 @@ async fn take(
             rejected.first().map_or_else(|| "it is empty".to_owned(), |one| one.detail.clone());
         return Err(Problem::invalid(format!("the request holds no event that can be taken: {why}"))
             .hint("Send a JSON object, an array of them, or one a line with content-type application/x-ndjson."));
+    }
+    if let Some(page) = &caller.page_key {
+        page.events(app, messages.len())?;
     }
     let accepted = messages.len();
     let told = feedback::told(&app.workspace(), topic, &messages, app.machine_now());
@@ -205,10 +283,11 @@ fn not_json(error: &serde_json::Error) -> Problem {
 /// Whether a text is an event.
 fn event(
     text: &str,
+    bytes_max: usize,
     check: impl Fn(&Value) -> std::result::Result<(), String>,
 ) -> std::result::Result<(), String> {
-    if text.len() > EVENT_BYTES_MAX {
-        return Err(format!("the event has {} bytes, more than {EVENT_BYTES_MAX}", text.len()));
+    if text.len() > bytes_max {
+        return Err(format!("the event has {} bytes, more than {bytes_max}", text.len()));
     }
     match serde_json::from_str::<Value>(text) {
         Ok(value @ Value::Object(_)) => check(&value),

@@ -121,7 +121,7 @@ async fn openapi(State(app): State<Arc<App>>) -> Result<Response> {
 /// `get_v1_runs_run_log` for `GET /v1/runs/{run}/log`: what programs that make clients can call a function.
 fn operation_id(route: &RouteInfo) -> String {
     let plain = |c: char| if c.is_ascii_alphanumeric() { c } else { '_' };
-    let parts = route.path.split(['/', '{', '}']).filter(|part| !part.is_empty());
+    let parts = route.path.split(['/', '{', '}', '*']).filter(|part| !part.is_empty());
     let parts: Vec<String> = parts.map(|part| part.chars().map(plain).collect()).collect();
     format!("{}_{}", route.method.to_lowercase(), parts.join("_"))
 }
@@ -149,8 +149,9 @@ fn questions(route: &RouteInfo) -> Vec<Value> {
 pub(crate) fn described(routes: &[RouteInfo]) -> Value {
     let mut paths = Map::new();
     for route in routes {
-        let places =
-            route.path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
+        // The rest of a path is one place to the router, and to the reference a place that may hold slashes.
+        let path = route.path.replace("{*", "{");
+        let places = path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
         let places = places
             .map(|name| json!({"name": name, "in": "path", "required": true, "schema": {"type": "string"}}));
         let parameters: Vec<Value> = places.chain(questions(route)).collect();
@@ -160,7 +161,10 @@ pub(crate) fn described(routes: &[RouteInfo]) -> Value {
         });
         if let Value::Object(operation) = &mut operation {
             match route.access {
-                Access::Public => operation.insert("security".to_owned(), json!([])),
+                // A ticket stands in the path.
+                Access::Public | Access::Ticket => {
+                    operation.insert("security".to_owned(), json!([]))
+                }
                 Access::SignedIn => None,
                 Access::Board => {
                     operation.insert("x-permission".to_owned(), json!(Permission::View.word()))
@@ -180,7 +184,7 @@ pub(crate) fn described(routes: &[RouteInfo]) -> Value {
                 operation.insert("requestBody".to_owned(), json!({"content": content}));
             }
         }
-        if let Value::Object(methods) = paths.entry(route.path).or_insert_with(|| json!({})) {
+        if let Value::Object(methods) = paths.entry(path).or_insert_with(|| json!({})) {
             methods.insert(route.method.to_lowercase(), operation);
         }
     }

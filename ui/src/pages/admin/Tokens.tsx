@@ -6,6 +6,7 @@ import { useWords } from "../../i18n";
 import { useWho } from "../../session";
 import { Ask, Card, Chip, Choice, Code, Empty, Grid, Rich, Status, Trouble, Trust } from "../../ui/basics";
 import { Icon } from "../../ui/icons";
+import { sitesOf } from "../../sites";
 import own from "./words";
 
 interface Token { id: string; name: string; owner: string; scopes: string[]; created_at: string; expires_at: string; last_used_at: string | null; revoked: boolean }
@@ -14,6 +15,7 @@ const DAYS = ["30", "90", "365"] as const;
 
 /** A request that shows what a token is good for. */
 export function example(scopes: string[], token: string, origin: string): string {
+  if (token.startsWith("fwp_")) return `<script async src="${origin}/v1/snippet.js" data-key="${token}"></script>`;
   const bearer = `-H 'authorization: Bearer ${token}'`;
   if (scopes.includes("ingest")) return `curl ${bearer} -H 'content-type: application/json' \\\n  -d '{"customer_id": "c-17", "event": "visit"}' ${origin}/v1/events`;
   if (scopes.includes("query")) return `curl ${bearer} -H 'content-type: application/json' \\\n  -d '{"sql": "select * from system.tables"}' ${origin}/v1/sql`;
@@ -73,7 +75,12 @@ function New({ close, done }: { close: () => void; done: (token: Made) => void }
   const [name, setName] = useState("");
   const [scopes, setScopes] = useState<string[]>([]);
   const [days, setDays] = useState<(typeof DAYS)[number]>("90");
-  const make = useDo<Made>(() => ["POST", "/v1/tokens", { name: name.trim(), scopes, days: Number(days) }], done);
+  const [sites, setSites] = useState("");
+  const [topic, setTopic] = useState("web");
+  // Anybody can read a key that stands in a page: it only hands in events.
+  const pages = scopes.length === 1 && scopes[0] === "ingest";
+  const of = pages ? sitesOf(sites) : [];
+  const make = useDo<Made>(() => ["POST", "/v1/tokens", { name: name.trim(), scopes, days: Number(days), ...(of.length > 0 && { sites: of, topic: topic.trim() || undefined }) }], done);
   const { word } = useWords(own);
   return (
     <Modal open title={t("token.new")} onCancel={close} okText={t("token.create")} cancelText={t("f.cancel")} confirmLoading={make.isPending} okButtonProps={{ disabled: !name.trim() || scopes.length === 0 }} onOk={() => make.mutate()}>
@@ -82,6 +89,8 @@ function New({ close, done }: { close: () => void; done: (token: Made) => void }
         <legend>{t("token.scopes")}</legend>
         {me.permissions.map((scope) => <label key={scope}><input type="checkbox" checked={scopes.includes(scope)} onChange={(event) => setScopes(event.target.checked ? [...scopes, scope] : scopes.filter((one) => one !== scope))} /><span><b>{scope}</b><small>{word("scope", scope)}</small></span></label>)}
       </fieldset>
+      {pages && <label className="field"><span>{t("token.sites")}</span><textarea rows={2} value={sites} placeholder="https://shop.example" onChange={(event) => setSites(event.target.value)} /><small><Rich text={t("token.sites.text")} /></small></label>}
+      {of.length > 0 && <label className="field"><span>{t("token.topic")}</span><input value={topic} maxLength={63} onChange={(event) => setTopic(event.target.value)} /></label>}
       <div className="field"><span>{t("token.days")}</span><Choice label={t("token.days")} value={days} choose={setDays} of={DAYS.map((key) => ({ key, label: t("token.days.count", { count: key }) }))} /></div>
       {make.error && <Trouble error={make.error} />}
     </Modal>

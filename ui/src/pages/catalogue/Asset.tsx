@@ -1,6 +1,6 @@
 /** One asset: what it is, who answers for it, how fresh, tested, used and costly it is, and what its columns hold. */
 import { Button } from "antd";
-import type { CSSProperties, ReactNode } from "react";
+import { lazy, Suspense, type CSSProperties, type ReactNode } from "react";
 import { Link, useParams } from "react-router";
 import { part, Problem, useDo, useGet, type Asset as Plain, type Cell, type Table } from "../../api";
 import { useWords } from "../../i18n";
@@ -12,6 +12,9 @@ import { PageLink } from "../../ui/links";
 import { entries } from "../../pages";
 import { bytes, Health, iconOf, money, span } from "./parts";
 import own from "./words";
+
+// What extensions show comes after what is here anyway.
+const Panels = lazy(() => import("../extensions/Panels"));
 
 interface Test { name: string; status: string | null; failures?: number | null; at?: string | null; quality?: string }
 
@@ -114,6 +117,7 @@ function Body({ asset, table, read }: { asset: Whole; table: boolean; read: numb
         </Card>
         {table && asset.kind !== "system" && <Card title={t("tests.title")} flush extra={<>{failed > 0 && <Status of="failed" label={n(failed)} />}<Trust read={read} route="GET /v1/assets/{asset}" /></>}><Tests asset={asset} /></Card>}
       </div>
+      <Suspense><Panels on="asset" asset={asset.name} /></Suspense>
     </>
   );
   return (

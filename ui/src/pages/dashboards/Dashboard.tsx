@@ -55,7 +55,7 @@ function One({ opened }: { opened: Opened }) {
       </>}
     >
       <Tiles opened={opened} />
-      {sharing && <Suspense><Share name={name} close={() => setSharing(false)} /></Suspense>}
+      {sharing && <Suspense><Share opened={opened} close={() => setSharing(false)} /></Suspense>}
     </Page>
   );
 }

@@ -21,7 +21,16 @@ export interface Board {
 export interface Opened {
   name: string; dashboard: Board; shown: Record<string, Show | null>; metrics: Metric[]; as_of: string; demo: boolean; simulated: boolean; may: { rows: boolean; edit: boolean };
   file?: string; version?: string; comments?: number;
+  /** The one tile that a link shows. */
+  only?: string | null;
 }
+
+/** What a link shows, and where and to whom, from its scopes. */
+export function scoped(scopes: string[]): { tile: string | null; role: string | null; sites: string[] } {
+  const of = (prefix: string) => scopes.filter((scope) => scope.startsWith(prefix)).map((scope) => scope.slice(prefix.length));
+  return { tile: of("tile:")[0] ?? null, role: of("as:")[0] ?? null, sites: of("site:") };
+}
+
 export interface Answer { show: Show; notes: string[]; unfiltered: string[]; span: { from: string; to: string } | null; grain: string | null; compare: string | null; table: Table; course: Table | null }
 
 export const COLUMNS = 12;

@@ -1,6 +1,7 @@
 import { expect, it } from "vitest";
 import type { Metric } from "../../api";
-import { asked, blankTile, choiceOf, freshName, moved, shownAs, sizeOf, slices, spans, titled, type Tile } from "./board";
+import { sitesOf } from "../../sites";
+import { asked, blankTile, choiceOf, freshName, moved, scoped, shownAs, sizeOf, slices, spans, titled, type Tile } from "./board";
 import { fits } from "./Inspect";
 import { blocks } from "./Markdown";
 
@@ -9,6 +10,13 @@ const tile = (more: Partial<Tile>): Tile => ({ ...blankTile("t"), ...more });
 it("a tile shows what the server would show it as", () => {
   expect([tile({ metrics: ["a"] }), tile({ metrics: ["a"], by: ["b"] }), tile({ sql: "select 1" }), tile({}), tile({ metrics: ["a"], show: "line" })].map(shownAs)).toEqual(["number", "bar", "table", null, "line"]);
   expect(sizeOf(tile({ width: 99 }), "line")).toEqual({ width: 12, height: 4 });
+});
+
+it("what a link is for is read from its scopes, and sites from what somebody types", () => {
+  expect(scoped(["dashboard:sales"])).toEqual({ tile: null, role: null, sites: [] });
+  expect(scoped(["dashboard:sales", "tile:revenue", "as:viewer", "site:https://a.example", "site:http://localhost:3000"])).toEqual({ tile: "revenue", role: "viewer", sites: ["https://a.example", "http://localhost:3000"] });
+  expect(sitesOf(" https://A.example/path?x, https://a.example\n\nb.example；http://localhost:3000/ ")).toEqual(["https://a.example", "b.example", "http://localhost:3000"]);
+  expect(sitesOf("  ")).toEqual([]);
 });
 
 it("tiles fill the rows of narrow grids", () => {

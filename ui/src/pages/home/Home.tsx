@@ -1,6 +1,6 @@
 /** The first page: the wheel, what needs a person, and what it all changed. */
 import { Button } from "antd";
-import type { CSSProperties } from "react";
+import { lazy, Suspense, type CSSProperties } from "react";
 import { Link } from "react-router";
 import { part, useDo, useGet, type Items, type Measure, type Run, type Status as State, type Task, type Turn, type Work } from "../../api";
 import { useWords } from "../../i18n";
@@ -16,6 +16,9 @@ import own from "./words";
 
 interface Learned { learner: string; measures: Measure[] }
 type Whole = State & { learners: Learned[] };
+
+// What extensions show comes after what everybody looks for.
+const Panels = lazy(() => import("../extensions/Panels"));
 
 /** Turns that are drawn in the strip. */
 const TURNS = 40;
@@ -86,6 +89,7 @@ function Shown({ status, read }: { status: Whole; read: number }) {
           />
         </Card>
       </div>
+      <Suspense><Panels on="home" /></Suspense>
       <span className="unseen" aria-live="polite">{now ? t("work.running", { what: word("kind", now.kind) }) : ""}</span>
     </>
   );
