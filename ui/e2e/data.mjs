@@ -82,6 +82,9 @@ async function judge({ page, project, settled, accessible, say }) {
   await page.getByRole("button", { name: "Judge now" }).click();
   await page.getByRole("link", { name: "invalid_values_country" }).click();
   await page.getByText("warned").first().waitFor();
+  // As somebody opens it who is sent the address once it was judged.
+  await page.reload();
+  await settled(page);
   await page.locator(".quality-rows tbody tr").first().waitFor();
   await accessible(page, "a quality file");
   assert.match(await page.locator(".quality-rows").innerText(), /hidden/);
