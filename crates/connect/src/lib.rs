@@ -1,5 +1,5 @@
 //! The seams to outside systems: sources that rows are read from, destinations that rows are written
-//! into, actions that decisions leave by, and who people are by an identity provider.
+//! into, actions that decisions leave by, who people are by an identity provider, and where traces and metrics go.
 //!
 //! A source hands over [`Page`]s: rows, the rows set aside, and the [`Position`] that is true once
 //! both are committed. A destination commits rows and position in one act. An action takes deliveries
@@ -12,6 +12,7 @@ pub mod identity;
 pub mod kafka;
 pub mod mapping;
 pub mod source;
+pub mod telemetry;
 
 mod blocking;
 mod column;

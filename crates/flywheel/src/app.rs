@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use clap::{Arg, ArgAction, Command};
 use flywheel_base::{Clock, Error, Result, SystemClock, env};
+use flywheel_connect::telemetry::Telemetry;
 use flywheel_project::Choices;
 use flywheel_runtime::{Access, Workspace};
 
@@ -32,6 +33,8 @@ pub(crate) struct App {
     pub(crate) output: Output,
     /// What is said about variables and a dbt project's target.
     pub(crate) choices: Choices,
+    /// Whether traces and metrics go to a collector.
+    pub(crate) telemetry: bool,
 }
 
 impl App {
@@ -99,7 +102,6 @@ fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<Exit> {
     let vars = matches.get_one::<String>("vars").map(|text| Choices::vars(text)).transpose()?;
     let target = matches.get_one::<String>("target").cloned();
     let choices = Choices { vars: vars.unwrap_or_default(), target };
-    let app = App { start, output: Output::new(format), choices };
     let Some((name, matches)) = matches.subcommand() else {
         return Err(Error::internal("clap let a missing command pass"));
     };
@@ -112,7 +114,17 @@ fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<Exit> {
         .thread_stack_size(THREAD_STACK_BYTES)
         .build()
         .map_err(|e| Error::internal("no async runtime").caused_by(e))?;
+    let output = Output::new(format);
+    let version = env!("CARGO_PKG_VERSION");
+    let telemetry = Telemetry::start(version, runtime.handle()).unwrap_or_else(|error| {
+        output.message(&format!("no telemetry: {}", error.report()));
+        Telemetry::default()
+    });
+    let app = App { start, output, choices, telemetry: telemetry.is_on() };
     let done = runtime.block_on((command.run)(matches.clone(), app));
+    if let Err(error) = telemetry.end() {
+        output.message(&error.report());
+    }
     // What somebody stopped waiting for, such as a receiver that does not answer, does not hold up the end. What it leaves
     // behind is what a kill would.
     runtime.shutdown_timeout(LEFT_TIME);

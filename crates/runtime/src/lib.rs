@@ -47,6 +47,7 @@ mod lake_source;
 mod mapping;
 mod recorder;
 mod side_by_side;
+mod telemetry;
 mod workspace;
 
 pub use flywheel_transform::{

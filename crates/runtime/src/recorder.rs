@@ -14,6 +14,7 @@ use serde_json::Value;
 use crate::Workspace;
 use crate::openlineage::{ModelTimes, Teller};
 use crate::run_log::{RunLog, said};
+use crate::telemetry;
 
 /// Something that happened in a run.
 #[derive(Clone, Debug)]
@@ -242,6 +243,7 @@ impl<'a> Recorder<'a> {
         if let Some(teller) = &self.teller {
             teller.run_ended(&self.run);
         }
+        telemetry::trace(&self.run, &so_far.all);
         Ok(self.run)
     }
 }

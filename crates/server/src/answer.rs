@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use axum::body::Body;
-use axum::extract::{Request, State};
+use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderName, HeaderValue, Response, header};
 use axum::middleware::Next;
 use flywheel_base::digest;
@@ -45,6 +45,10 @@ pub(crate) async fn layer(
     let query = request.uri().query().map(str::to_owned);
     let watch = Instant::now();
     let reader = cors::reader(&app, &request);
+    let told = app.telemetry.as_ref().map(|telemetry| {
+        let route = request.extensions().get::<MatchedPath>();
+        (telemetry, telemetry.begin(&method, route, request.headers()))
+    });
     let response = if let Some(answer) = cors::beforehand(&app, &request) {
         answer
     } else if crate::ui::is_page(&request) {
@@ -54,6 +58,9 @@ pub(crate) async fn layer(
     };
     let status = response.status();
     app.stats.answered(status, watch.elapsed());
+    if let Some((telemetry, told)) = told {
+        telemetry.end(told, status, watch.elapsed());
+    }
     let framed = path.starts_with("/embed/").then(|| frames(&app, query.as_deref()));
     tracing::debug!(id, %method, path, status = status.as_u16(), ms = watch.elapsed().as_secs_f64() * 1_000.0, "answered");
     let mut response = finished(response, &id);

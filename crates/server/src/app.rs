@@ -24,6 +24,7 @@ use crate::http::recommend::{self, Decisions, Lists};
 use crate::live::Live;
 use crate::rate::Rates;
 use crate::sign_in::SignIns;
+use crate::telemetry::Telemetry;
 use crate::ticket::Tickets;
 use crate::work::Queue;
 
@@ -119,6 +120,8 @@ pub struct App {
     pub(crate) events: JournalEvents,
     pub(crate) decisions: Decisions,
     pub(crate) stats: Stats,
+    /// What tells a collector of requests, if there is one.
+    pub(crate) telemetry: Option<Telemetry>,
     pub(crate) brake: Brake,
     pub(crate) rates: Rates,
     pub(crate) hashing: Semaphore,
@@ -163,6 +166,7 @@ impl App {
             events,
             decisions: recommend::decisions()?,
             stats: Stats::default(),
+            telemetry: options.telemetry.then(Telemetry::new),
             brake: Brake::default(),
             rates: Rates::default(),
             hashing: Semaphore::new(HASHED_AT_ONCE),

@@ -25,6 +25,7 @@ mod rows;
 mod schedule;
 mod sign_in;
 mod site;
+mod telemetry;
 mod ticket;
 mod tls;
 mod ui;
@@ -86,6 +87,8 @@ pub struct Options {
     pub demo: bool,
     /// What makes connections secret; none, and they are not.
     pub tls: Option<Tls>,
+    /// Whether requests are told to the process's OpenTelemetry providers.
+    pub telemetry: bool,
 }
 
 /// A project that is served.
@@ -104,6 +107,9 @@ impl Server {
         let journal = events::journal(&workspace)?;
         let events = JournalEvents::open(&journal, workspace.dir(), Arc::new(SystemClock))?;
         let app = Arc::new(App::new(workspace, clock, events, &options)?);
+        if options.telemetry {
+            telemetry::counts(&app);
+        }
         // Whoever wrote before is gone: what still says that it runs was cut off.
         app.workspace().store.interrupt_runs()?;
         flywheel_runtime::schedule::step(&app.workspace(), ScheduleEvent::Restarted)?;

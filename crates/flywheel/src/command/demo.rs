@@ -128,6 +128,7 @@ impl Runs for Demo {
             every: Some(pace),
             rhythm: Some(Box::new(shop)),
             demo: true,
+            telemetry: app.telemetry,
             ..Options::default()
         };
         super::serve::serve(&app, workspace, clock, options, listener).await

@@ -74,7 +74,9 @@ impl Runs for Serve {
                 "It keeps {count} schedules: `flywheel schedule list` shows them."
             )),
         }
-        let options = Options { every, tls, workers: self.workers, ..Options::default() };
+        let telemetry = app.telemetry;
+        let options =
+            Options { every, tls, workers: self.workers, telemetry, ..Options::default() };
         serve(&app, workspace, clock, options, listener).await
     }
 }

@@ -48,4 +48,5 @@ mod servers;
 mod split;
 mod statements;
 mod suggest;
+mod telemetry;
 mod upkeep;

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
-use std::process::{Child, Stdio};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -30,8 +31,21 @@ impl Process {
     }
 
     fn start_with(arguments: &[&str]) -> Self {
-        let mut child =
-            binary().args(arguments).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut command = binary();
+        command.args(arguments);
+        Self::spawned(command)
+    }
+
+    /// Serves the project with what `set` says of its environment.
+    pub(crate) fn start_as(dir: &Path, set: impl FnOnce(&mut Command)) -> Self {
+        let mut command = binary();
+        command.arg("-C").arg(dir).args(["serve", "--listen", "127.0.0.1:0"]);
+        set(&mut command);
+        Self::spawned(command)
+    }
+
+    fn spawned(mut command: Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let line = lines.map(Result::unwrap).find(|line| line.starts_with("http")).unwrap();
         let (_, address) = line.split_once("://").unwrap();
@@ -267,7 +281,7 @@ fn connections_are_secret_with_a_certificate_and_a_key_of_another_is_refused() {
         raw(&server.address, b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n").find("200 OK"),
         None
     );
-    let mut client = std::process::Command::new("openssl");
+    let mut client = Command::new("openssl");
     client.args(["s_client", "-quiet", "-verify_return_error", "-connect", &server.address]);
     client.args(["-CAfile", &certificate]).stdin(Stdio::piped()).stdout(Stdio::piped());
     let mut client = client.stderr(Stdio::null()).spawn().unwrap();
@@ -287,8 +301,7 @@ fn a_server_that_is_asked_to_stop_ends_well_and_a_port_that_is_taken_is_told() {
     let other = House::new();
     let complaint = other.fails(1, &["serve", "--listen", &server.address]);
     assert!(complaint.contains("listens at") && complaint.contains("--listen"), "{complaint}");
-    let asked =
-        std::process::Command::new("kill").args(["-TERM", &server.child.id().to_string()]).status();
+    let asked = Command::new("kill").args(["-TERM", &server.child.id().to_string()]).status();
     assert!(asked.unwrap().success());
     assert!(server.child.wait().unwrap().success());
     house.ok(&["build"]);
