@@ -23,8 +23,12 @@ common = dict(learning_rate=0.1, max_iter=20, max_leaf_nodes=6, min_samples_leaf
 trees = HistGradientBoostingClassifier(**common).fit(x, happened)
 squares = HistGradientBoostingRegressor(**common).fit(x, number)
 chances = trees.predict_proba(x)[:, 1]
+weights = np.round(rng.uniform(0.1, 20, n), 2)
+heavy = make_pipeline(StandardScaler(), LogisticRegression(C=1.0, tol=1e-12, max_iter=1000)).fit(whole, happened, logisticregression__sample_weight=weights)
+heavy_trees = HistGradientBoostingClassifier(**common).fit(x, happened, sample_weight=weights)
+weighted = dict(weights=weights.tolist(), logistic=heavy.predict_proba(whole)[:, 1].tolist(), chances=heavy_trees.predict_proba(x)[:, 1].tolist())
 lists = lambda a: [[None if np.isnan(v) else v for v in row] for row in a.tolist()]
 made = dict(versions={"scikit-learn": sklearn.__version__}, features=lists(x), whole=lists(whole), happened=happened.tolist(), number=number.tolist(),
             chances=chances.tolist(), numbers=squares.predict(x).tolist(), logistic=logistic.predict_proba(whole)[:, 1].tolist(),
-            auc=roc_auc_score(happened, np.round(chances, 1)), log_loss=log_loss(happened, chances))
+            weighted=weighted, auc=roc_auc_score(happened, np.round(chances, 1)), log_loss=log_loss(happened, chances))
 pathlib.Path(__file__).with_name("trees.json").write_text(json.dumps(made) + "\n")

@@ -26,6 +26,7 @@ pub mod interactions;
 pub mod neighbours;
 pub mod nmf;
 pub mod popularity;
+pub mod rank;
 pub mod repeat;
 pub mod rp3beta;
 pub mod seeds;
@@ -118,6 +119,16 @@ pub trait Recommender: Send + Sync + fmt::Debug {
             because: self.because(history, *item),
         };
         items.iter().map(reason).collect()
+    }
+
+    /// What the numbers of [`Recommender::evidence`] are called; none unless a model is made of several sources.
+    fn evidence_names(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    /// What each source says of each of `items`, for who weighs them anew: a row an item, as wide as there are names.
+    fn evidence(&self, _history: &UserHistory, items: &[u32]) -> Vec<Vec<f64>> {
+        vec![Vec::new(); items.len()]
     }
 
     /// The model as bytes; equal models give equal bytes. [`load`] reads them.

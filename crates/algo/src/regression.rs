@@ -98,17 +98,28 @@ impl Standard {
 /// Hastie, Tibshirani & Friedman 2009, §4.4.1; equals scikit-learn's `LogisticRegression(C=1/penalty)` on
 /// standardised columns in `tests/parity/uplift.json`.
 pub(crate) fn logistic(rows: &[&[f64]], happened: &[bool], penalty: f64) -> Score {
+    logistic_weighted(rows, happened, None, penalty)
+}
+
+/// As [`logistic`], each row counting as much as its weight says.
+pub(crate) fn logistic_weighted(
+    rows: &[&[f64]],
+    happened: &[bool],
+    weights: Option<&[f64]>,
+    penalty: f64,
+) -> Score {
+    let happened = Happened { happened, weights };
     let standard = Standard::new(rows);
     let mut point = vec![0.0; standard.width + 1];
-    let mut loss = loss_at(&standard, happened, &point, penalty);
+    let mut loss = loss_at(&standard, &happened, &point, penalty);
     for _ in 0..STEPS_MAX {
-        let step = newton(&standard, happened, &point, penalty);
+        let step = newton(&standard, &happened, &point, penalty);
         let mut size = 1.0;
         let mut next = None;
         for _ in 0..HALVINGS_MAX {
             let tried: Vec<f64> =
                 point.iter().zip(&step).map(|(at, step)| at - size * step).collect();
-            let there = loss_at(&standard, happened, &tried, penalty);
+            let there = loss_at(&standard, &happened, &tried, penalty);
             if there <= loss {
                 next = Some((tried, there));
                 break;
@@ -125,28 +136,41 @@ pub(crate) fn logistic(rows: &[&[f64]], happened: &[bool], penalty: f64) -> Scor
     standard.score(&point)
 }
 
-fn loss_at(standard: &Standard, happened: &[bool], point: &[f64], penalty: f64) -> f64 {
+/// What happened in each row, and how much the row counts; all count 1 without weights.
+struct Happened<'a> {
+    happened: &'a [bool],
+    weights: Option<&'a [f64]>,
+}
+
+impl Happened<'_> {
+    fn rows(&self) -> impl Iterator<Item = (bool, f64)> {
+        let weight = |at: usize| self.weights.and_then(|all| all.get(at)).copied().unwrap_or(1.0);
+        self.happened.iter().enumerate().map(move |(at, happened)| (*happened, weight(at)))
+    }
+}
+
+fn loss_at(standard: &Standard, happened: &Happened<'_>, point: &[f64], penalty: f64) -> f64 {
     let pulls = point.iter().enumerate();
     let pull: f64 =
         pulls.map(|(at, weight)| 0.5 * standard.ridge(at, penalty) * weight * weight).sum();
-    let rows = standard.rows().zip(happened).map(|(row, happened)| {
+    let rows = standard.rows().zip(happened.rows()).map(|(row, (happened, weight))| {
         let odds = product(row, point);
-        let margin = if *happened { odds } else { -odds };
-        (-margin.abs()).exp().ln_1p() + (-margin).max(0.0)
+        let margin = if happened { odds } else { -odds };
+        weight * ((-margin.abs()).exp().ln_1p() + (-margin).max(0.0))
     });
     pull + rows.sum::<f64>()
 }
 
-fn newton(standard: &Standard, happened: &[bool], point: &[f64], penalty: f64) -> Vec<f64> {
+fn newton(standard: &Standard, happened: &Happened<'_>, point: &[f64], penalty: f64) -> Vec<f64> {
     let size = standard.width + 1;
     let mut gradient: Vec<f64> =
         point.iter().enumerate().map(|(at, weight)| standard.ridge(at, penalty) * weight).collect();
     let mut curvature = diagonal(standard, penalty);
-    for (row, happened) in standard.rows().zip(happened) {
+    for (row, (happened, weight)) in standard.rows().zip(happened.rows()) {
         let chance = 1.0 / (1.0 + (-product(row, point)).exp());
-        let miss = chance - f64::from(u8::from(*happened));
+        let miss = weight * (chance - f64::from(u8::from(happened)));
         gradient.iter_mut().zip(row).for_each(|(sum, value)| *sum += miss * value);
-        add_square(&mut curvature, row, chance * (1.0 - chance), size);
+        add_square(&mut curvature, row, weight * chance * (1.0 - chance), size);
     }
     cholesky_solve(&mut curvature, gradient)
 }

@@ -6,13 +6,14 @@
 use flywheel_algo::recommend::Recommender;
 use flywheel_algo::recommend::history::UserHistory;
 use flywheel_algo::recommend::interactions::Vocabulary;
+use flywheel_algo::recommend::rank::{Ranker, columns};
 use flywheel_algo::recommend::serve::{OwnedItems, Request, serve};
 use flywheel_base::{Error, Result, Timestamp, task};
 use flywheel_project::resource::learner::{Feedback, Recommend};
 use serde_json::{Map, Value};
 
 use crate::context::Context;
-use crate::learner::recommend::{items, reason, restored};
+use crate::learner::recommend::{Restored, items, ranked, reason, restored};
 
 /// Something that a user did.
 #[derive(Clone, Debug, PartialEq)]
@@ -76,6 +77,9 @@ pub struct Loaded {
     models: Vec<Box<dyn Recommender>>,
     names: Vec<String>,
     available: Vec<bool>,
+    ranker: Option<Ranker>,
+    /// The columns that a ranker reads of each item.
+    facts: Vec<Vec<f64>>,
     top: usize,
     repeats: bool,
 }
@@ -93,7 +97,8 @@ impl Loaded {
     ) -> Result<Self> {
         let catalogue = items(ctx, name, settings).await?;
         let (artifacts, digest) = (ctx.artifacts.clone(), digest.to_owned());
-        let (items, models) = task::compute(move || restored(&artifacts.get(&digest)?)).await?;
+        let Restored { items, models, ranker } =
+            task::compute(move || restored(&artifacts.get(&digest)?)).await?;
         let ids = || {
             (0..u32::try_from(items.len()).unwrap_or(u32::MAX)).filter_map(|item| items.id(item))
         };
@@ -101,14 +106,28 @@ impl Loaded {
         let names = ids().map(|id| name_of(id).unwrap_or_else(|| id.to_owned())).collect();
         let available =
             ids().map(|id| catalogue.get(id).is_none_or(|item| item.available)).collect();
+        let features = settings.rank.as_ref().map(|rank| rank.features.clone()).unwrap_or_default();
+        let unknown = || vec![f64::NAN; features.len()];
+        let facts = ids()
+            .map(|id| catalogue.get(id).map_or_else(unknown, |item| item.facts.clone()))
+            .collect();
+        // A ranker of other columns than the file names now waits for the next fit.
+        let ranker = ranker.filter(|ranker| {
+            settings.rank.is_some()
+                && models
+                    .first()
+                    .is_some_and(|model| columns(model.as_ref(), &features) == ranker.columns())
+        });
         let (top, repeats) = (settings.top, settings.repeats);
-        Ok(Self { items, models, names, available, top, repeats })
+        Ok(Self { items, models, names, available, ranker, facts, top, repeats })
     }
 
     /// The best items of a user who did `past`, as the tables have it, and `fresh` since. What the tables have already
     /// counts once.
-    #[must_use]
-    pub fn list(&self, past: &[Act], fresh: &[Act], now: Timestamp) -> Vec<Suggestion> {
+    ///
+    /// # Errors
+    /// [`flywheel_base::ErrorKind::Invalid`] if a fact of an item is nothing that a ranker takes.
+    pub fn list(&self, past: &[Act], fresh: &[Act], now: Timestamp) -> Result<Vec<Suggestion>> {
         let mut history = UserHistory::empty(Some(now.micros()));
         let landed = |act: &Act| past.iter().any(|one| one.item == act.item && one.at >= act.at);
         for act in past.iter().chain(fresh.iter().filter(|act| !landed(act))) {
@@ -124,14 +143,18 @@ impl Loaded {
             ..Request::new(self.top)
         };
         let name = |item: u32| self.names.get(item as usize).map_or("", String::as_str);
-        let listed = serve(&models, &history, &request).items.into_iter();
-        listed
+        let of_item = |item: u32| self.facts.get(item as usize).cloned().unwrap_or_default();
+        let list = serve(&models, &history, &request);
+        let list = ranked(list, self.ranker.as_ref(), &models, &history, of_item)?;
+        let listed = list.items.into_iter();
+        let listed = listed
             .map(|listed| Suggestion {
                 item: self.items.id(listed.item).unwrap_or_default().to_owned(),
                 score: listed.score,
                 reason: reason(&listed, name),
             })
-            .collect()
+            .collect();
+        Ok(listed)
     }
 }
 

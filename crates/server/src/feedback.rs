@@ -199,7 +199,7 @@ pub(crate) async fn answer(
                 None => Arc::new(feedback::load(&workspace, &name, &digest).await?),
             };
             let past = feedback::past(&workspace, &name, &who).await?;
-            let listed = loaded.list(&past, &acts, workspace.now());
+            let listed = loaded.list(&past, &acts, workspace.now())?;
             let items = listed.into_iter().map(|one| Item {
                 item: one.item,
                 score: Some(one.score),

@@ -188,6 +188,15 @@ impl Recommender for Hybrid {
         self.sources.because(history, item)
     }
 
+    fn evidence_names(&self) -> &'static [&'static str] {
+        &FEATURES
+    }
+
+    fn evidence(&self, history: &UserHistory, items: &[u32]) -> Vec<Vec<f64>> {
+        let view = self.sources.view(history);
+        items.iter().map(|item| view.row(*item).to_vec()).collect()
+    }
+
     fn to_bytes(&self) -> Result<Vec<u8>> {
         let mut writer = Writer::new(ALGORITHM.name);
         writer.json(&Head { options: self.options.clone(), learned: self.learned })?;

@@ -3,7 +3,7 @@
 use flywheel_base::{Error, Result};
 use serde::{Deserialize, Serialize};
 
-use super::trees::Examples;
+use super::trees::{Examples, check_weights};
 use crate::regression::{self, Score};
 
 /// The most columns; the fit takes the square of their number.
@@ -29,6 +29,22 @@ impl Logistic {
     /// Hastie, Tibshirani & Friedman 2009, §4.4.1; equals scikit-learn's `LogisticRegression(C=1/penalty)` on
     /// standardised columns.
     pub fn fit(examples: &Examples<'_>, penalty: f64) -> Result<Self> {
+        Self::weighed(examples, None, penalty)
+    }
+
+    /// Fits weights to rows that count as much as their `weights` say.
+    ///
+    /// # Errors
+    /// As [`Logistic::fit`]; [`flywheel_base::ErrorKind::Invalid`] unless there is a weight above 0 for each row.
+    /// # Source
+    /// As [`Logistic::fit`]; scikit-learn's `sample_weight` in `tests/parity/trees.json`. Columns are standardised
+    /// by all rows alike.
+    pub fn fit_weighted(examples: &Examples<'_>, weights: &[f64], penalty: f64) -> Result<Self> {
+        check_weights(weights, examples.targets.len())?;
+        Self::weighed(examples, Some(weights), penalty)
+    }
+
+    fn weighed(examples: &Examples<'_>, weights: Option<&[f64]>, penalty: f64) -> Result<Self> {
         examples.check(super::trees::Loss::Logistic)?;
         if examples.width > COLUMNS_MAX {
             return Err(Error::invalid(format!("rows have {} columns", examples.width)).hint(
@@ -51,7 +67,7 @@ impl Logistic {
         let filled: Vec<f64> = examples.rows().flat_map(|row| fill(row, &means)).collect();
         let rows: Vec<&[f64]> = filled.chunks_exact(examples.width).collect();
         let happened: Vec<bool> = examples.targets.iter().map(|target| *target > 0.5).collect();
-        Ok(Self { score: regression::logistic(&rows, &happened, penalty), means })
+        Ok(Self { score: regression::logistic_weighted(&rows, &happened, weights, penalty), means })
     }
 
     /// How many values a row has.

@@ -57,6 +57,39 @@ fn trees_logistic_regression_and_measures_agree_with_scikit_learn() {
     assert!((lost - parity["log_loss"].as_f64().unwrap()).abs() < 1e-12);
 }
 
+#[test]
+fn weighted_rows_agree_with_scikit_learn_and_weights_that_are_none_are_refused() {
+    let parity = parity();
+    let (features, whole) = (table(&parity["features"]), table(&parity["whole"]));
+    let happened = numbers(&parity["happened"]);
+    let weights = numbers(&parity["weighted"]["weights"]);
+    let options =
+        Options { rounds: 20, learning_rate: 0.1, leaves_max: 6, leaf_rows_min: 20, ridge: 1.0 };
+    let examples = Examples { features: &features, width: 4, targets: &happened };
+    let trees = Trees::fit_weighted(&examples, &weights, Loss::Logistic, &options).unwrap();
+    for (row, theirs) in features.chunks_exact(4).zip(numbers(&parity["weighted"]["chances"])) {
+        let ours = trees.predict(row).unwrap();
+        assert!((ours - theirs).abs() < 2e-5, "{row:?}: {ours} is not {theirs}");
+    }
+    let complete = Examples { features: &whole, ..examples };
+    let fit = Logistic::fit_weighted(&complete, &weights, 1.0).unwrap();
+    for (row, theirs) in whole.chunks_exact(4).zip(numbers(&parity["weighted"]["logistic"])) {
+        assert!((fit.predict(row).unwrap() - theirs).abs() < 1e-6);
+    }
+    let ones = vec![1.0; happened.len()];
+    assert_eq!(
+        Logistic::fit_weighted(&complete, &ones, 1.0).unwrap(),
+        Logistic::fit(&complete, 1.0).unwrap()
+    );
+    let mut negative = ones.clone();
+    negative[7] = -1.0;
+    for wrong in [&ones[1..], &negative] {
+        let error = Logistic::fit_weighted(&complete, wrong, 1.0).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Invalid);
+        assert!(Trees::fit_weighted(&examples, wrong, Loss::Logistic, &options).is_err());
+    }
+}
+
 /// Rows whose odds follow a threshold of the first column, and a second column of noise with holes.
 fn world(count: usize) -> (Vec<f64>, Vec<f64>) {
     let mut rng = Rng::stream(3, "trees");

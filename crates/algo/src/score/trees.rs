@@ -67,8 +67,10 @@ impl Loss {
     }
 
     /// The best constant.
-    fn base(self, targets: &[f64]) -> f64 {
-        let mean = targets.iter().sum::<f64>() / targets.len().max(1) as f64;
+    fn base(self, targets: &[f64], weight: impl Fn(usize) -> f64) -> f64 {
+        let sum: f64 = targets.iter().enumerate().map(|(at, target)| weight(at) * target).sum();
+        let all: f64 = (0..targets.len()).map(weight).sum();
+        let mean = if all > 0.0 { sum / all } else { 0.0 };
         match self {
             Self::Logistic => {
                 let rate = mean.clamp(RATE_MIN, 1.0 - RATE_MIN);
@@ -176,6 +178,19 @@ impl Examples<'_> {
     }
 }
 
+/// Refuses weights that are not one positive number for each row.
+pub(super) fn check_weights(weights: &[f64], rows: usize) -> Result<()> {
+    if let Some(at) = weights.iter().position(|weight| !(weight.is_finite() && *weight > 0.0)) {
+        return Err(Error::invalid(format!("row {at}: the weight is {}", weights[at]))
+            .hint("Give a number above 0; leave out rows that shall not count."));
+    }
+    if weights.len() == rows {
+        return Ok(());
+    }
+    Err(Error::invalid(format!("{} weights are given for {rows} rows", weights.len()))
+        .hint("Give one weight for each row."))
+}
+
 /// A place in a tree.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 struct Node {
@@ -247,12 +262,29 @@ impl Trees {
     /// Friedman 2001; second-order gains as Chen & Guestrin 2016, histograms and growth by the best leaf as Ke et al.
     /// 2017. Equals scikit-learn's `HistGradientBoosting` with the same options in `tests/parity/trees.json`.
     pub fn fit(examples: &Examples<'_>, loss: Loss, options: &Options) -> Result<Self> {
-        Self::grow(examples, loss, options, |_| true)
+        Self::grow(examples, None, loss, options, |_| true)
+    }
+
+    /// Grows trees over rows that count as much as their `weights` say; leaves still hold `leaf_rows_min` rows.
+    ///
+    /// # Errors
+    /// As [`Trees::fit`]; [`flywheel_base::ErrorKind::Invalid`] unless there is a weight above 0 for each row.
+    /// # Source
+    /// As [`Trees::fit`]; scikit-learn's `sample_weight` in `tests/parity/trees.json`.
+    pub fn fit_weighted(
+        examples: &Examples<'_>,
+        weights: &[f64],
+        loss: Loss,
+        options: &Options,
+    ) -> Result<Self> {
+        check_weights(weights, examples.targets.len())?;
+        Self::grow(examples, Some(weights), loss, options, |_| true)
     }
 
     /// Grows one tree after another as long as `go_on` says so of what was grown.
     fn grow(
         examples: &Examples<'_>,
+        weights: Option<&[f64]>,
         loss: Loss,
         options: &Options,
         mut go_on: impl FnMut(&Self) -> bool,
@@ -260,7 +292,8 @@ impl Trees {
         options.check()?;
         examples.check(loss)?;
         let binned = Binned::new(examples);
-        let base = loss.base(examples.targets);
+        let weight = |at: usize| weights.and_then(|all| all.get(at)).copied().unwrap_or(1.0);
+        let base = loss.base(examples.targets, weight);
         let mut made = Self {
             loss,
             width: examples.width,
@@ -274,7 +307,11 @@ impl Trees {
             let slopes: Vec<(f64, f64)> = raw
                 .par_iter()
                 .zip(examples.targets)
-                .map(|(raw, target)| loss.slopes(*raw, *target))
+                .enumerate()
+                .map(|(at, (raw, target))| {
+                    let (first, second) = loss.slopes(*raw, *target);
+                    (weight(at) * first, weight(at) * second)
+                })
                 .collect();
             let tree = grower.tree(&slopes, &mut raw, &mut made.gains);
             made.trees.push(tree);
@@ -423,7 +460,7 @@ pub fn rounds(
         }
         let part = Examples { features: &features, width: examples.width, targets: &targets };
         let (mut round, mut best, mut stale) = (0, f64::INFINITY, 0);
-        Trees::grow(&part, loss, options, |grown| {
+        Trees::grow(&part, None, loss, options, |grown| {
             let tree = grown.trees.last();
             held.par_iter_mut().for_each(|(row, _, raw)| {
                 *raw += tree.map_or(0.0, |tree| tree.value(row));

@@ -1,10 +1,13 @@
 //! `recommend`: which items each user wants next, with a reason beside each.
 
+mod rank;
+
 use std::collections::BTreeMap;
 
 use flywheel_algo::recommend::evaluate::{Depth, Split, evaluate};
 use flywheel_algo::recommend::history::UserHistory;
 use flywheel_algo::recommend::interactions::{Interaction, Interactions, Vocabulary};
+use flywheel_algo::recommend::rank::{Ranker, facts};
 use flywheel_algo::recommend::serve::{List, Listed, OwnedItems, Request, serve};
 use flywheel_algo::recommend::{Recommender, Training, fit, load};
 use flywheel_base::{Error, Result, Timestamp, task};
@@ -15,6 +18,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{ARTIFACT, Fitted, LearnerEntry, Measure, write_scores};
+use crate::artifact::Artifacts;
 use crate::context::Context;
 use crate::table::ColumnType::{Integer, Moment, Number, Text};
 
@@ -57,6 +61,8 @@ struct Data {
     texts: Option<Vec<String>>,
     names: Vec<String>,
     available: Option<Vec<bool>>,
+    /// The columns that a ranker reads of each item.
+    facts: Vec<Vec<f64>>,
     rows: usize,
 }
 
@@ -67,9 +73,16 @@ pub(super) async fn learn(
     settings: &Recommend,
 ) -> Result<(Fitted, String, u64)> {
     let data = read(ctx, name, settings).await?;
+    let log = match &settings.rank {
+        Some(rank) => Some(rank::read(ctx, rank).await?),
+        None => None,
+    };
+    let artifacts = ctx.artifacts.clone();
     let now = ctx.now;
     let settings = settings.clone();
-    let (fitted, lists, data) = task::compute(move || fit_and_serve(data, &settings, now)).await?;
+    let (fitted, lists, data) =
+        task::compute(move || fit_and_serve(data, log.map(|log| (log, artifacts)), &settings, now))
+            .await?;
     let artifact = ctx.artifacts.put(&fitted.bytes)?;
     let rows = rows(&data, &lists, now, &artifact);
     let count = write_scores(ctx, name, ENTRY.columns, WriteMode::Replace, &rows).await?;
@@ -117,13 +130,26 @@ async fn read(ctx: &Context<'_>, name: &str, settings: &Recommend) -> Result<Dat
             .map(|index| catalogue.get(of_item(index)).is_none_or(|item| item.available))
             .collect()
     });
-    Ok(Data { users, items, interactions, texts, names, available, rows })
+    let unknown = vec![f64::NAN; features(settings).len()];
+    let facts = (0..items.len())
+        .map(|index| {
+            catalogue.get(of_item(index)).map_or_else(|| unknown.clone(), |item| item.facts.clone())
+        })
+        .collect();
+    Ok(Data { users, items, interactions, texts, names, available, facts, rows })
+}
+
+/// The columns of items that a ranker reads.
+fn features(settings: &Recommend) -> &[String] {
+    settings.rank.as_ref().map(|rank| rank.features.as_slice()).unwrap_or_default()
 }
 
 pub(crate) struct CatalogueItem {
     text: Option<String>,
     pub(crate) name: Option<String>,
     pub(crate) available: bool,
+    /// The columns that a ranker reads; NaN is missing.
+    pub(crate) facts: Vec<f64>,
 }
 
 pub(crate) async fn items(
@@ -141,10 +167,20 @@ pub(crate) async fn items(
     let (texts, names) = (column("text")?, column("name")?);
     let available =
         if frame.has("available") { frame.flags("available")? } else { vec![None; ids.len()] };
-    let joined = ids.into_iter().zip(texts).zip(names).zip(available);
+    let mut facts = vec![Vec::new(); ids.len()];
+    for column in features(settings) {
+        if frame.is_text(column) {
+            return Err(Error::invalid(format!("{what}: column \"{column}\" is text, and a ranker reads numbers"))
+                .hint(format!("Cast it in the query: `cast({column} as double)`, or make a column of 0 and 1 for each value.")));
+        }
+        for (row, value) in facts.iter_mut().zip(frame.numbers(column)?) {
+            row.push(value.filter(|value| value.is_finite()).unwrap_or(f64::NAN));
+        }
+    }
+    let joined = ids.into_iter().zip(texts).zip(names).zip(available).zip(facts);
     Ok(joined
-        .map(|(((id, text), name), available)| {
-            (id, CatalogueItem { text, name, available: available.unwrap_or(true) })
+        .map(|((((id, text), name), available), facts)| {
+            (id, CatalogueItem { text, name, available: available.unwrap_or(true), facts })
         })
         .collect())
 }
@@ -160,7 +196,12 @@ struct Asked {
     options: Value,
 }
 
-fn fit_and_serve(data: Data, settings: &Recommend, now: Timestamp) -> Result<Served> {
+fn fit_and_serve(
+    data: Data,
+    log: Option<(rank::Log, Artifacts)>,
+    settings: &Recommend,
+    now: Timestamp,
+) -> Result<Served> {
     let asked =
         Asked { algorithm: algorithm_name(settings.algorithm), options: settings.options()? };
     let algorithm = asked.algorithm;
@@ -169,19 +210,35 @@ fn fit_and_serve(data: Data, settings: &Recommend, now: Timestamp) -> Result<Ser
         measures = judge(&data, &asked, now.plus_micros(-holdout.micros))?;
     }
     if data.interactions.cell_count() == 0 {
-        let bytes = stored(&data, &[])?;
+        let bytes = stored(&data, &[], None)?;
         let detail = json!({"algorithm": algorithm, "evidence": "none yet"});
         let nobody = vec![List::default(); data.users.len() + 1];
         return Ok((Fitted { bytes, rows_in: 0, detail, measures }, nobody, data));
     }
     let training = training(&data.interactions, &data, Some(now.micros()));
     let models = models(&asked, &training)?;
-    let lists = lists(&data, &models, settings, now);
-    let bytes = stored(&data, &models)?;
-    let detail = json!({
+    let learned = match (&settings.rank, log) {
+        (Some(rank), Some((log, artifacts))) => {
+            Some(rank::learn(rank, &log, &artifacts, &data, &models)?)
+        }
+        _ => None,
+    };
+    let (ranker, rank_detail) = match learned {
+        Some(learned) => {
+            measures.extend(learned.measures);
+            (learned.ranker, Some(learned.detail))
+        }
+        None => (None, None),
+    };
+    let lists = lists(&data, &models, ranker.as_ref(), settings, now)?;
+    let bytes = stored(&data, &models, ranker.as_ref())?;
+    let mut detail = json!({
         "algorithm": algorithm, "options": asked.options, "users": data.users.len(),
         "items": data.items.len(), "pairs": data.interactions.cell_count(), "top": settings.top,
     });
+    if let (Some(object), Some(rank)) = (detail.as_object_mut(), rank_detail) {
+        object.insert("rank".to_owned(), rank);
+    }
     let rows_in = data.rows as u64;
     Ok((Fitted { bytes, rows_in, detail, measures }, lists, data))
 }
@@ -199,24 +256,43 @@ fn models(asked: &Asked, training: &Training<'_>) -> Result<Vec<Box<dyn Recommen
     Ok(models)
 }
 
-fn stored(data: &Data, models: &[Box<dyn Recommender>]) -> Result<Vec<u8>> {
+fn stored(
+    data: &Data,
+    models: &[Box<dyn Recommender>],
+    ranker: Option<&Ranker>,
+) -> Result<Vec<u8>> {
     let models = models.iter().map(|model| model.to_bytes()).collect::<Result<Vec<_>>>()?;
-    // A plain frame: the names as JSON, then each model's own bytes, each with its length before it.
+    let ranker = ranker
+        .map(serde_json::to_vec)
+        .transpose()
+        .map_err(|e| Error::internal("a ranker is no JSON").caused_by(e))?;
+    // A plain frame: the names as JSON, then each model's own bytes, then the ranker as JSON if there is one, each with
+    // its length before it.
     let names = serde_json::to_vec(&data.items)
         .map_err(|e| Error::internal("item names are no JSON").caused_by(e))?;
     let mut bytes = Vec::new();
-    for part in std::iter::once(&names).chain(&models) {
+    for part in std::iter::once(&names).chain(&models).chain(&ranker) {
         bytes.extend_from_slice(&(part.len() as u64).to_le_bytes());
         bytes.extend_from_slice(part);
     }
     Ok(bytes)
 }
 
-/// The item names and the models of an artifact.
+/// What an artifact holds.
+pub(crate) struct Restored {
+    /// The names of the items.
+    pub(crate) items: Vocabulary,
+    /// The recommender, and popularity for where it has no evidence.
+    pub(crate) models: Vec<Box<dyn Recommender>>,
+    /// What puts their items in order, if there is one.
+    pub(crate) ranker: Option<Ranker>,
+}
+
+/// The item names, the models and the ranker of an artifact.
 ///
 /// # Errors
 /// [`flywheel_base::ErrorKind::Corrupt`] if the bytes are none.
-pub(crate) fn restored(bytes: &[u8]) -> Result<(Vocabulary, Vec<Box<dyn Recommender>>)> {
+pub(crate) fn restored(bytes: &[u8]) -> Result<Restored> {
     let broken = || {
         Error::corrupt("the artifact of a recommender is not as it was written")
             .hint("Fit the learner again: `flywheel learn`.")
@@ -230,9 +306,36 @@ pub(crate) fn restored(bytes: &[u8]) -> Result<(Vocabulary, Vec<Box<dyn Recommen
         rest = behind;
     }
     let (names, models) = parts.split_first().filter(|_| rest.is_empty()).ok_or_else(broken)?;
-    let names = serde_json::from_slice(names).map_err(|error| broken().caused_by(error))?;
+    let items = serde_json::from_slice(names).map_err(|error| broken().caused_by(error))?;
+    // A model has bytes of its own at its beginning, and never a brace.
+    let (models, ranker) = match models.split_last() {
+        Some((last, models)) if last.first() == Some(&b'{') => (models, Some(last)),
+        _ => (models, None),
+    };
     let models = models.iter().map(|model| load(model)).collect::<Result<Vec<_>>>()?;
-    Ok((names, models))
+    let ranker: Option<Ranker> = ranker
+        .map(|bytes| serde_json::from_slice(bytes))
+        .transpose()
+        .map_err(|error| broken().caused_by(error))?;
+    if let Some(ranker) = &ranker {
+        ranker.check().map_err(|error| broken().caused_by(error))?;
+    }
+    Ok(Restored { items, models, ranker })
+}
+
+/// A list of the sources in the order of the ranker, if there is one.
+pub(crate) fn ranked(
+    mut list: List,
+    ranker: Option<&Ranker>,
+    models: &[&dyn Recommender],
+    history: &UserHistory,
+    of_item: impl Fn(u32) -> Vec<f64>,
+) -> Result<List> {
+    if let Some(ranker) = ranker {
+        let items: Vec<u32> = list.items.iter().map(|listed| listed.item).collect();
+        ranker.rank(&mut list, &facts(models, history, &items, of_item))?;
+    }
+    Ok(list)
 }
 
 /// Why an item stands in a list, as people read it.
@@ -248,9 +351,10 @@ pub(crate) fn reason<'a>(listed: &Listed, name: impl Fn(u32) -> &'a str) -> Stri
 fn lists(
     data: &Data,
     models: &[Box<dyn Recommender>],
+    ranker: Option<&Ranker>,
     settings: &Recommend,
     now: Timestamp,
-) -> Vec<List> {
+) -> Result<Vec<List>> {
     let models: Vec<&dyn Recommender> = models.iter().map(AsRef::as_ref).collect();
     let request = Request {
         owned: if settings.repeats { OwnedItems::Include } else { OwnedItems::Exclude },
@@ -266,7 +370,9 @@ fn lists(
             } else {
                 data.interactions.history(user, Some(now.micros()))
             };
-            serve(&models, &history, &request)
+            let list = serve(&models, &history, &request);
+            let of_item = |item: u32| data.facts.get(item as usize).cloned().unwrap_or_default();
+            ranked(list, ranker, &models, &history, of_item)
         })
         .collect()
 }

@@ -12,6 +12,7 @@ use crate::load::Read;
 use crate::resource::learner::{
     Bandit, BanditAlgorithm, Forecast, ForecastCalendar, Learner, LearnerKind, Recommend, Reward,
 };
+use crate::resource::policy::Choose;
 use crate::yaml::{Node, Step};
 
 /// What decisions of the holdout log as their action.
@@ -25,6 +26,7 @@ impl Check<'_> {
             let Ok(kind) = read.value.kind() else { continue };
             if let LearnerKind::Recommend(recommend) = kind {
                 self.foreign_options(name, recommend, read);
+                self.ranked(name, recommend, read);
             }
             if let LearnerKind::Bandit(bandit) = kind {
                 self.bandit(name, bandit, read);
@@ -72,6 +74,61 @@ impl Check<'_> {
             let message =
                 format!("learner \"{name}\" has options of {meant}, but its algorithm is {chosen}");
             let hint = format!("Write algorithm: {meant}, or remove \"{key}\".");
+            self.push(&read.file, Diagnostic::error(span, message).hint(hint));
+        }
+    }
+
+    /// What a ranker learns from: a policy that shows this learner's items, explores and has an outcome.
+    fn ranked(&mut self, name: &str, recommend: &Recommend, read: &Read<Learner>) {
+        let Some(rank) = &recommend.rank else { return };
+        let node = read.node.find(&[Step::Key("recommend"), Step::Key("rank")]);
+        let (loaded, span) = (self.loaded, at(node, "from"));
+        if !self.declared(NodeKind::Policy, &rank.from) {
+            let message = format!("learner \"{name}\" ranks by unknown policy \"{}\"", rank.from);
+            let hint = self.near(&[NodeKind::Policy], &rank.from);
+            self.push(&read.file, Diagnostic::error(span, message).hint(hint));
+        } else if let Some(policy) = loaded.policies.get(&rank.from) {
+            let place = &policy.file.path;
+            let shows = match &policy.value.choose {
+                Choose::Recommend(items) if items.learner == name => Some(items),
+                _ => None,
+            };
+            if shows.is_none() {
+                let message =
+                    format!("policy \"{}\" does not show items of learner \"{name}\"", rank.from);
+                let hint = format!(
+                    "Name a policy with `choose: {{recommend: {{learner: {name}}}}}`; this one is in {place}."
+                );
+                self.push(&read.file, Diagnostic::error(span, message).hint(hint));
+            } else if policy.value.outcome.is_none() {
+                let message = format!("policy \"{}\" has no outcome to rank by", rank.from);
+                let hint =
+                    format!("Add outcome: with the events that count as success in {place}.");
+                self.push(&read.file, Diagnostic::error(span, message).hint(hint));
+            } else if shows.is_some_and(|items| items.explore.value() <= 0.0) {
+                let message = format!(
+                    "policy \"{}\" explores nothing, so nothing says what another order would bring",
+                    rank.from
+                );
+                let hint = format!("Write explore: 10% under recommend: in {place}.");
+                self.push(&read.file, Diagnostic::error(span, message).hint(hint));
+            }
+        }
+        let mut seen = BTreeSet::new();
+        let features = node.find(&[Step::Key("features")]).items();
+        for (column, place) in rank.features.iter().zip(features) {
+            if !seen.insert(column.as_str()) {
+                let message = format!("column \"{column}\" is in the features twice");
+                self.push(
+                    &read.file,
+                    Diagnostic::error(place.span, message).hint("Keep one of them."),
+                );
+            }
+        }
+        if !rank.features.is_empty() && recommend.items.is_none() {
+            let span = at(node, "features");
+            let message = format!("learner \"{name}\" ranks by columns of items, and has no items");
+            let hint = "Add items: with a query for item_id and these columns.";
             self.push(&read.file, Diagnostic::error(span, message).hint(hint));
         }
     }

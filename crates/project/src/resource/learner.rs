@@ -11,7 +11,8 @@ mod recommend;
 
 pub use bandit::{Bandit, BanditAlgorithm, Feature, Reward};
 pub use recommend::{
-    CellValue, Feedback, GfCfOptions, IalsOptions, Recommend, RecommendAlgorithm, Rp3BetaOptions,
+    CellValue, Feedback, GfCfOptions, IalsOptions, Rank, RankAlgorithm, Recommend,
+    RecommendAlgorithm, Rp3BetaOptions,
 };
 
 /// Something to be learned from SQL, fitted into a versioned artifact and scored back into tables;

@@ -43,9 +43,43 @@ pub struct Recommend {
     /// The newest interactions held back to judge the fit.
     #[serde(default)]
     pub holdout: Option<Duration>,
+    /// How the order of each list is learned anew from what a policy showed and what came of it; without it the order is
+    /// the algorithm's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rank: Option<Rank>,
     /// Events that a server takes into account at once, before a sync lands them and the next fit learns them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub feedback: Option<Feedback>,
+}
+
+/// A ranker: the second stage, which puts the items that were found in the order that people answer to. It is used from
+/// the first fit at which it is shown to be better than the algorithm's own order, by decisions it was not learned from.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Rank {
+    /// The policy whose decisions and outcomes are learned from: one with `choose: {recommend: …}` of this learner, an
+    /// `outcome`, and `explore` above 0. Only the slot that exploration draws says what another order would have brought.
+    pub from: String,
+    /// How it is learned.
+    #[serde(default)]
+    pub algorithm: RankAlgorithm,
+    /// Columns of `items` with numbers that it reads beside what the algorithm says of an item, such as a price.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 100))]
+    pub features: Vec<String>,
+}
+
+/// How a ranker is learned.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum RankAlgorithm {
+    /// The one that foretells the newest of the learned decisions better.
+    #[default]
+    Auto,
+    /// Boosted trees: thresholds, and facts that matter only together.
+    BoostedTrees,
+    /// Logistic regression: one weight a fact.
+    Logistic,
 }
 
 /// Which events say what a user did, by keys of their JSON; an event without one of them says nothing.
