@@ -174,17 +174,9 @@ pub struct Fitted {
     /// What named days do to the steps ahead; the values were fitted without it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     days: Option<Moved>,
-    /// What makes the forecast add up with others.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    adding_up: Option<AddingUp>,
-}
-
-/// How a forecast is moved so that it adds up with others, and the errors it then made in the past.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-struct AddingUp {
-    /// What is added to each step; later ones take the last.
+    /// What is added to each step so that the forecast adds up with others; later steps take the last.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     shift: Vec<f64>,
-    errors: Vec<Vec<f64>>,
 }
 
 /// The distribution of the next periods.
@@ -247,7 +239,7 @@ pub fn fit(name: &str, values: &[f64], options: &Options) -> Result<Fitted> {
         state: model.save()?,
         errors,
         days: None,
-        adding_up: None,
+        shift: Vec::new(),
     })
 }
 
@@ -261,11 +253,27 @@ impl Fitted {
     /// Moves the steps ahead so that they add up with other forecasts.
     ///
     /// # Shape
-    /// `shift[step]` is added to what [`Self::forecast`] said before; `errors[origin][step]` are the past errors of forecasts
-    /// that added up, actual less forecast, from which the quantiles are made.
+    /// `shift[step]` is added to what [`Self::forecast`] said before, later steps take the last; `errors[origin][step]` are the
+    /// past errors of forecasts that added up, actual less forecast, from which the quantiles are made.
     #[must_use]
     pub fn with_adding_up(self, shift: Vec<f64>, errors: Vec<Vec<f64>>) -> Self {
-        Self { adding_up: Some(AddingUp { shift, errors }), ..self }
+        Self { shift, errors, ..self }
+    }
+
+    /// What [`Self::with_adding_up`] adds to a step, counted from 0.
+    #[must_use]
+    pub fn shift(&self, step: usize) -> f64 {
+        self.shift.get(step).or_else(|| self.shift.last()).copied().unwrap_or_default()
+    }
+
+    /// The errors of past forecasts, actual less forecast, the oldest origin first.
+    ///
+    /// # Shape
+    /// One row an origin, one value a step, up to the horizon of the fit; the last origin lies one step before the last value, so
+    /// later rows are shorter.
+    #[must_use]
+    pub fn past_errors(&self) -> &[Vec<f64>] {
+        &self.errors
     }
 
     /// Forecasts the next `horizon` periods with a quantile at each level.
@@ -303,12 +311,8 @@ impl Fitted {
         if self.clip_at_zero {
             mean.iter_mut().for_each(|value| *value = value.max(0.0));
         }
-        if let Some(adding_up) = &self.adding_up {
-            let last = adding_up.shift.last().copied().unwrap_or_default();
-            for (step, value) in mean.iter_mut().enumerate() {
-                *value += adding_up.shift.get(step).copied().unwrap_or(last);
-            }
-            past.clone_from(&adding_up.errors);
+        if !self.shift.is_empty() {
+            mean.iter_mut().enumerate().for_each(|(step, value)| *value += self.shift(step));
             (quantiles, basis) = interval::quantiles(&mean, spread.as_ref(), &past, &levels);
         }
         if self.clip_at_zero {

@@ -3,10 +3,13 @@
 //! ```text
 //! base forecasts of every node ── Reconciler::apply, step by step ──► coherent ones
 //! errors of past forecasts ───────────────┘ (weights)
+//!        └── choice::choose: which method would have erred least
 //! ```
 //! Every linear method but top-down is one projection: `ỹ = ŷ − W·U·(U'·W·U)⁻¹·U'·ŷ`, where `U'·y` says by how much each group
 //! differs from its series, and `W` how far each forecast is from the truth. The system has the size of the groups, not of the
 //! series, and MinT's `W` is kept as its diagonal and the errors themselves.
+
+pub mod choice;
 
 use std::collections::BTreeMap;
 
@@ -154,6 +157,15 @@ impl Hierarchy {
             series.iter().map(|(name, _)| Node { level: SERIES.to_owned(), label: name.clone() }),
         );
         Ok(Self { nodes, groups, above })
+    }
+
+    /// The places of a group's series, ascending; of a series its own.
+    #[must_use]
+    pub fn members(&self, node: usize) -> Vec<usize> {
+        match self.groups.get(node) {
+            Some(list) => list.clone(),
+            None => vec![node.saturating_sub(self.groups.len())],
+        }
     }
 
     /// How many groups there are, the total among them.
