@@ -11,6 +11,7 @@ pub mod lifetime;
 pub mod lookalike;
 pub mod offpolicy;
 pub mod online;
+pub mod onnx;
 pub mod recommend;
 mod regression;
 pub mod score;

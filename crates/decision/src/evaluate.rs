@@ -58,6 +58,7 @@ pub async fn judge(ctx: &Context<'_>, name: &str) -> Result<Judged> {
         | LearnerKind::Value(_)
         | LearnerKind::Uplift(_)
         | LearnerKind::Lookalike(_)
+        | LearnerKind::Onnx(_)
         | LearnerKind::Bandit(_) => Vec::new(),
     };
     let rows: Vec<EvaluationRow> =

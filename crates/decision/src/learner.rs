@@ -7,6 +7,7 @@
 pub(crate) mod bandit;
 pub mod forecast;
 pub(crate) mod lookalike;
+pub(crate) mod onnx;
 pub mod recommend;
 pub mod score;
 pub mod segment;
@@ -43,6 +44,7 @@ pub const LEARNERS: &[LearnerEntry] = &[
     value::ENTRY,
     uplift::ENTRY,
     lookalike::ENTRY,
+    onnx::ENTRY,
     bandit::ENTRY,
 ];
 
@@ -90,6 +92,7 @@ fn entry(learner: &Learner) -> Result<&'static LearnerEntry> {
         LearnerKind::Value(_) => &value::ENTRY,
         LearnerKind::Uplift(_) => &uplift::ENTRY,
         LearnerKind::Lookalike(_) => &lookalike::ENTRY,
+        LearnerKind::Onnx(_) => &onnx::ENTRY,
         LearnerKind::Bandit(_) => &bandit::ENTRY,
     })
 }
@@ -109,12 +112,17 @@ pub fn due(ctx: &Context<'_>, name: &str) -> Result<bool> {
     let learner = find(ctx, name)?;
     let every = learner.refit.map_or(REFIT_DEFAULT_US, |refit| refit.micros);
     let Some(last) = ctx.store.newest_artifact(name)? else { return Ok(true) };
-    if let LearnerKind::Bandit(settings) = learner.kind()? {
+    let declared = match learner.kind()? {
         // Its policy chooses by what the file says now.
-        let declared = bandit::declared(settings)?;
-        if last.detail.get("declared").and_then(Value::as_str) != Some(declared.as_str()) {
-            return Ok(true);
-        }
+        LearnerKind::Bandit(settings) => Some(bandit::declared(settings)?),
+        // Another file is another model.
+        LearnerKind::Onnx(settings) => Some(onnx::declared(ctx, settings)?),
+        _ => None,
+    };
+    if let Some(declared) = declared
+        && last.detail.get("declared").and_then(Value::as_str) != Some(declared.as_str())
+    {
+        return Ok(true);
     }
     Ok(ctx.now.micros() >= last.fitted_at.micros().saturating_add(every))
 }
@@ -133,6 +141,7 @@ pub async fn learn(ctx: &Context<'_>, name: &str) -> Result<Learned> {
         LearnerKind::Value(settings) => value::learn(ctx, name, settings).await,
         LearnerKind::Uplift(settings) => uplift::learn(ctx, name, settings).await,
         LearnerKind::Lookalike(settings) => lookalike::learn(ctx, name, settings).await,
+        LearnerKind::Onnx(settings) => onnx::learn(ctx, name, settings).await,
         LearnerKind::Bandit(settings) => bandit::learn(ctx, name, settings).await,
     };
     let (fitted, artifact, rows_out) =

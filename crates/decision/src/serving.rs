@@ -37,6 +37,10 @@ impl Newest {
             let bytes = self.artifacts.get(&artifact.digest)?;
             return Ok(Served::Scores(learner::score::serve::scorer(&bytes)?));
         }
+        if artifact.kind == learner::onnx::ENTRY.name {
+            let bytes = self.artifacts.get(&artifact.digest)?;
+            return Ok(Served::Scores(learner::onnx::scorer(&bytes)?));
+        }
         if artifact.kind == learner::recommend::ENTRY.name {
             let top = artifact.detail.get("top").and_then(Value::as_u64);
             return Ok(Served::Lists(top.and_then(|top| usize::try_from(top).ok())));

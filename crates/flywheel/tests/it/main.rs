@@ -12,6 +12,7 @@ mod attribution;
 mod backup;
 mod bad_input;
 mod bandits;
+mod brought_models;
 mod catalogue;
 mod changes;
 mod chinook;

@@ -9,8 +9,10 @@ use super::sync::at;
 use crate::diagnostic::{Diagnostic, Span};
 use crate::graph::{NodeId, NodeKind};
 use crate::load::Read;
+use crate::resource::extension::path_problem;
 use crate::resource::learner::{
-    Bandit, BanditAlgorithm, Forecast, ForecastCalendar, Learner, LearnerKind, Recommend, Reward,
+    Bandit, BanditAlgorithm, Forecast, ForecastCalendar, Learner, LearnerKind, Onnx, Recommend,
+    Reward,
 };
 use crate::resource::policy::Choose;
 use crate::yaml::{Node, Step};
@@ -34,9 +36,42 @@ impl Check<'_> {
             if let LearnerKind::Forecast(forecast) = kind {
                 self.calendars(name, forecast, read);
             }
+            if let LearnerKind::Onnx(onnx) = kind {
+                self.onnx(name, onnx, read);
+            }
             for (key, sql) in kind.queries() {
                 let node = read.node.find(&[Step::Key(kind.name()), Step::Key(key)]);
                 self.query(&id, sql, &read.file, node);
+            }
+        }
+    }
+
+    /// A model's file that is not there or leads out of the project, and inputs that read nothing or `unit_id`.
+    fn onnx(&mut self, name: &str, onnx: &Onnx, read: &Read<Learner>) {
+        let node = read.node.find(&[Step::Key("onnx")]);
+        let span = at(node, "model");
+        if let Some(problem) = path_problem(&onnx.model) {
+            let message = format!("the model \"{}\" of learner \"{name}\" {problem}", onnx.model);
+            let hint = "Name a file below the project's folder, such as `models/churn.onnx`.";
+            self.push(&read.file, Diagnostic::error(span, message).hint(hint));
+        } else if !self.loaded.dir.join(&onnx.model).is_file() {
+            let message =
+                format!("learner \"{name}\" reads \"{}\", which is no file here", onnx.model);
+            let hint = "Put the model there, or name it from the project's folder.";
+            self.push(&read.file, Diagnostic::error(span, message).hint(hint));
+        }
+        let inputs = node.find(&[Step::Key("inputs")]);
+        for (input, columns) in &onnx.inputs {
+            let span = at(inputs, input);
+            if columns.is_empty() {
+                let message = format!("input \"{input}\" of learner \"{name}\" reads no column");
+                let hint = "List its columns in the order in which the model was fitted.";
+                self.push(&read.file, Diagnostic::error(span, message).hint(hint));
+            }
+            if columns.iter().any(|column| column == "unit_id") {
+                let message = "unit_id is whom a score is about, not something known of them";
+                let hint = "Select it under another name too if the model was fitted with it.";
+                self.push(&read.file, Diagnostic::error(span, message).hint(hint));
             }
         }
     }

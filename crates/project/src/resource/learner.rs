@@ -1,5 +1,7 @@
 //! `learners/*.yaml`.
 
+use std::collections::BTreeMap;
+
 use flywheel_base::{Error, Result};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -16,7 +18,7 @@ pub use recommend::{
 };
 
 /// Something to be learned from SQL, fitted into a versioned artifact and scored back into tables;
-/// exactly one of `recommend`, `segment`, `forecast`, `score`, `value`, `uplift`, `lookalike` and `bandit` says what.
+/// exactly one of `recommend`, `segment`, `forecast`, `score`, `value`, `uplift`, `lookalike`, `onnx` and `bandit` says what.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(extend("oneOf" = [
@@ -27,6 +29,7 @@ pub use recommend::{
     {"required": ["value"]},
     {"required": ["uplift"]},
     {"required": ["lookalike"]},
+    {"required": ["onnx"]},
     {"required": ["bandit"]},
 ]))]
 pub struct Learner {
@@ -59,6 +62,9 @@ pub struct Learner {
     /// Who of everybody else is most like some seeds.
     #[serde(default)]
     pub lookalike: Option<Lookalike>,
+    /// What a model of your own, brought as an ONNX file, says of each row.
+    #[serde(default)]
+    pub onnx: Option<Onnx>,
     /// Which action is best for whom, learned from the rewards of decisions.
     #[serde(default)]
     pub bandit: Option<Bandit>,
@@ -71,8 +77,18 @@ impl Learner {
     /// [`flywheel_base::ErrorKind::Invalid`] unless exactly one kind is given; a loaded project's
     /// learners have one.
     pub fn kind(&self) -> Result<LearnerKind<'_>> {
-        let Self { recommend, segment, forecast, score, value, uplift, lookalike, bandit, .. } =
-            self;
+        let Self {
+            recommend,
+            segment,
+            forecast,
+            score,
+            value,
+            uplift,
+            lookalike,
+            onnx,
+            bandit,
+            ..
+        } = self;
         let given = [
             recommend.as_ref().map(LearnerKind::Recommend),
             segment.as_ref().map(LearnerKind::Segment),
@@ -81,6 +97,7 @@ impl Learner {
             value.as_ref().map(LearnerKind::Value),
             uplift.as_ref().map(LearnerKind::Uplift),
             lookalike.as_ref().map(LearnerKind::Lookalike),
+            onnx.as_ref().map(LearnerKind::Onnx),
             bandit.as_ref().map(LearnerKind::Bandit),
         ];
         let mut given = given.into_iter().flatten();
@@ -91,7 +108,7 @@ impl Learner {
                 self.learner
             ))
             .hint(
-                "Give one of recommend, segment, forecast, score, value, uplift, lookalike and bandit.",
+                "Give one of recommend, segment, forecast, score, value, uplift, lookalike, onnx and bandit.",
             )),
         }
     }
@@ -114,6 +131,8 @@ pub enum LearnerKind<'a> {
     Uplift(&'a Uplift),
     /// Who of everybody else is most like some seeds.
     Lookalike(&'a Lookalike),
+    /// What a model of the user's own says of each row.
+    Onnx(&'a Onnx),
     /// Which action is best for whom, learned from the rewards of decisions.
     Bandit(&'a Bandit),
 }
@@ -130,6 +149,7 @@ impl<'a> LearnerKind<'a> {
             Self::Value(_) => "value",
             Self::Uplift(_) => "uplift",
             Self::Lookalike(_) => "lookalike",
+            Self::Onnx(_) => "onnx",
             Self::Bandit(_) => "bandit",
         }
     }
@@ -155,6 +175,7 @@ impl<'a> LearnerKind<'a> {
             Self::Lookalike(kind) => {
                 (("seeds", kind.seeds.as_str()), ("units", Some(kind.units.as_str())))
             }
+            Self::Onnx(kind) => (("rows", kind.rows.as_str()), ("truth", kind.truth.as_deref())),
             // Its rows are decisions and outcomes of its policy.
             Self::Bandit(_) => return Vec::new(),
         };
@@ -207,6 +228,54 @@ pub enum LookalikeAlgorithm {
     Nearest,
     /// Boosted trees of seeds against others: thresholds, and columns that matter only together.
     BoostedTrees,
+}
+
+/// A model that was fitted elsewhere and is brought as an ONNX file: it scores rows here, in batches and by
+/// `predict('name', *)` in SQL, and is judged by what came true. It is not fitted here.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Onnx {
+    /// The file, from the project's folder and inside it, such as `models/churn.onnx`; 64 MiB at most, weights included.
+    pub model: String,
+    /// SQL with columns `unit_id` and what the model reads: the rows that are scored.
+    pub rows: String,
+    /// Which columns each input of the file reads, in the order in which the model was fitted. Absent, a lone input reads all
+    /// columns beside `unit_id` in the order of `rows`, and each of several inputs the column of its own name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub inputs: BTreeMap<String, Vec<String>>,
+    /// The output that is the score; may be left out if only one holds numbers with fraction.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output: Option<String>,
+    /// Of an output with a number for each class, the class whose number is the score: its label if the file has labels,
+    /// else its place from 0. The last one if absent, which is the positive one of two.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub class: Option<ClassName>,
+    /// SQL with the columns of `rows` as they were known before, `at` (timestamp), and `target`: rows whose outcome is known
+    /// by now. The model is judged by them at each `flywheel learn`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub truth: Option<String>,
+    /// `probability` if the score is one, and `target` 0 or 1; `number` otherwise. Only `truth` reads it.
+    #[serde(default)]
+    pub predict: Predict,
+}
+
+/// A class of a model: a label, or a number.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(untagged)]
+pub enum ClassName {
+    /// A label that is a whole number, or a place.
+    Number(i64),
+    /// A label.
+    Label(String),
+}
+
+impl std::fmt::Display for ClassName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Number(number) => number.fmt(f),
+            Self::Label(label) => label.fmt(f),
+        }
+    }
 }
 
 /// A demand forecast.

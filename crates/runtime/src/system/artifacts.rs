@@ -13,7 +13,11 @@ pub(super) const TABLE: SystemTable = SystemTable {
     about: "One row per fit of a learner. Key: learner, fitted_at.",
     columns: &[
         ("learner", Text, "the learner"),
-        ("kind", Text, "recommend, segment, forecast, score, value, uplift, lookalike or bandit"),
+        (
+            "kind",
+            Text,
+            "recommend, segment, forecast, score, value, uplift, lookalike, onnx or bandit",
+        ),
         ("fitted_at", Moment, "the logical moment of the fit"),
         ("turn", Integer, "the turn that fitted it"),
         ("digest", Text, "the content address of its bytes in .flywheel/artifacts"),

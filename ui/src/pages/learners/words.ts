@@ -37,6 +37,7 @@ export default dictionary(
     "kind.similar": "similarity",
     "kind.uplift": "uplift",
     "kind.lookalike": "look-alikes",
+    "kind.onnx": "your own model",
   },
   {
     "title": "学习器",
@@ -74,5 +75,6 @@ export default dictionary(
     "kind.similar": "相似度",
     "kind.uplift": "增量",
     "kind.lookalike": "相似人群",
+    "kind.onnx": "自带模型",
   },
 );
