@@ -17,6 +17,7 @@ pub mod init;
 pub mod metric;
 pub mod model;
 pub mod odcs;
+pub mod osi;
 pub mod quality;
 pub mod resource;
 pub mod secret;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 use flywheel_base::{Error, ErrorKind, Result};
 use flywheel_project::datax::{self, Made, Options};
-use flywheel_project::{Project, odcs};
+use flywheel_project::{Project, odcs, osi};
 use flywheel_runtime::{Access, connectors, openlineage};
 
 use super::Runs;
@@ -59,6 +59,17 @@ enum What {
         #[arg(long)]
         force: bool,
     },
+    /// A semantic model of Apache Ossie (Open Semantic Interchange): semantic views with their metrics
+    Osi {
+        /// The model's YAML or JSON file
+        model: PathBuf,
+        /// The lake's schema of its tables, unless a model of the project has the table's name or the source its schema
+        #[arg(long, default_value = "raw")]
+        schema: String,
+        /// Write over files that are there
+        #[arg(long)]
+        force: bool,
+    },
 }
 
 impl Runs for Import {
@@ -71,6 +82,7 @@ impl Runs for Import {
             What::Odcs { contract, schema, force } => {
                 return contract_of(&app, &contract, &schema, force);
             }
+            What::Osi { model, schema, force } => return model_of(&app, &model, schema, force),
         };
         let dir = match dir {
             Some(dir) => app.start.join(dir),
@@ -173,10 +185,39 @@ fn contract_of(app: &App, contract: &Path, schema: &str, force: bool) -> Result<
     Ok(Exit::Done)
 }
 
+/// Imports a semantic model.
+fn model_of(app: &App, model: &Path, schema: String, force: bool) -> Result<Exit> {
+    let dir = app.dir()?;
+    let project = Project::load_with(&dir, &connectors::schemas(), &app.choices)?;
+    let own = |name: &str| format!("metrics/{name}.yaml");
+    let options = osi::Options {
+        schema,
+        models: project.models.keys().cloned().collect(),
+        // What is written over is no other view of the same name.
+        views: project
+            .semantics
+            .iter()
+            .filter(|(name, view)| !(force && view.file == own(name)))
+            .map(|(name, view)| (name.clone(), view.file.clone()))
+            .collect(),
+    };
+    let shown = model.display().to_string();
+    let imported = osi::import(&shown, &read(&app.start.join(model))?, &options)?;
+    write(&dir, &imported.files, force)?;
+    for made in &imported.files {
+        app.output.line(&made.path)?;
+    }
+    for note in &imported.notes {
+        app.output.message(&format!("note: {} {}", note.at, note.message));
+    }
+    app.output.message("next: flywheel check, then flywheel metric list");
+    Ok(Exit::Done)
+}
+
 fn read(path: &Path) -> Result<String> {
     read_up_to(path, JOB_BYTES_MAX).map_err(|error| match error.kind() {
         ErrorKind::Exhausted => {
-            error.hint("Give the JSON file that `datax.py` runs, or the YAML file of a contract.")
+            error.hint("Give the JSON file that `datax.py` runs, or the YAML file of a contract or semantic model.")
         }
         _ => error,
     })

@@ -194,3 +194,24 @@ fn models_and_learners_read_metrics_and_follow_what_they_mean() {
         "{circle}"
     );
 }
+
+#[test]
+fn metrics_go_to_another_tool_and_come_back_with_the_same_answers() {
+    let house = shop();
+    let asked = ["metric", "query", "成交额,lines", "--by", "order.channel", "--output", "csv"];
+    let (before, document) = (house.ok(&asked), house.ok(&["export", "osi"]));
+    assert!(document.contains("SUM(orders.amount)"), "{document}");
+    house.write("shop.yaml", &document);
+    let taken = house.fails(2, &["import", "osi", "shop.yaml"]);
+    assert!(taken.contains("a semantic view \"lines\" already"), "{taken}");
+    for name in ["lines", "orders"] {
+        std::fs::remove_file(house.path(&format!("metrics/{name}.yaml"))).unwrap();
+    }
+    house.ok(&["import", "osi", "shop.yaml"]);
+    house.ok(&["check"]);
+    assert_eq!(house.ok(&asked), before);
+    assert_eq!(house.ok(&["export", "osi"]), document);
+    house.write("shop.yaml", document.replace("SUM(orders.amount)", "MAX(orders.amount)"));
+    house.ok(&["import", "osi", "shop.yaml", "--force"]);
+    assert_ne!(house.ok(&asked), before, "what another tool changed is taken");
+}
