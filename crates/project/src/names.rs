@@ -27,3 +27,21 @@ pub(crate) fn problem(name: &str) -> Option<&'static str> {
     }
     None
 }
+
+/// A name of ours for one of another tool: lower case with underscores, of at most `chars`, and with `prefix` before it if it
+/// began with no letter.
+pub(crate) fn plain(name: &str, prefix: &str, chars: usize) -> String {
+    let mut plain = String::new();
+    for letter in name.chars() {
+        match letter {
+            letter if letter.is_ascii_alphanumeric() => plain.push(letter.to_ascii_lowercase()),
+            _ if plain.ends_with('_') => {}
+            _ => plain.push('_'),
+        }
+    }
+    let plain: String = plain.trim_matches('_').chars().take(chars).collect();
+    match plain.starts_with(|c: char| c.is_ascii_lowercase()) {
+        true => plain,
+        false => format!("{prefix}{plain}"),
+    }
+}

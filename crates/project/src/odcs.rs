@@ -26,6 +26,7 @@ pub use export::{contracts, export};
 pub use import::{Options, import};
 
 use crate::datax::document;
+use crate::names;
 
 /// The version that is written.
 pub const VERSION: &str = "v3.1.0";
@@ -75,18 +76,5 @@ fn mistakes(out: &crate::diagnostic::Diagnostics) -> flywheel_base::Error {
 
 /// A name of ours for one of theirs: lower case, with underscores.
 fn plain(name: &str) -> String {
-    let mut plain = String::new();
-    for letter in name.chars() {
-        match letter {
-            letter if letter.is_ascii_alphanumeric() => plain.push(letter.to_ascii_lowercase()),
-            _ if plain.ends_with('_') => {}
-            _ => plain.push('_'),
-        }
-    }
-    let plain = plain.trim_matches('_');
-    let plain: String = plain.chars().take(40).collect();
-    match plain.starts_with(|c: char| c.is_ascii_lowercase()) {
-        true => plain,
-        false => format!("c_{plain}"),
-    }
+    names::plain(name, "c_", 40)
 }

@@ -25,6 +25,7 @@ pub use export::{Exported, export};
 pub use import::{Options, import};
 
 use crate::datax::document;
+use crate::names;
 use crate::resource::semantic::EntityKind;
 
 /// The version that is written; those that begin with `0.1` and `0.2` are read.
@@ -78,19 +79,7 @@ fn tidied<T: serde::Serialize>(value: &T) -> Map<String, Json> {
 
 /// A name of ours for one of theirs: lower case, with underscores.
 fn plain(name: &str) -> String {
-    let mut plain = String::new();
-    for letter in name.chars() {
-        match letter {
-            letter if letter.is_ascii_alphanumeric() => plain.push(letter.to_ascii_lowercase()),
-            _ if plain.ends_with('_') => {}
-            _ => plain.push('_'),
-        }
-    }
-    let plain: String = plain.trim_matches('_').chars().take(NAME_CHARS_MAX).collect();
-    match plain.starts_with(|c: char| c.is_ascii_lowercase()) {
-        true => plain,
-        false => format!("m_{plain}"),
-    }
+    names::plain(name, "m_", NAME_CHARS_MAX)
 }
 
 /// How long a name of ours may get here, so that there is room for a number behind it.
