@@ -6,6 +6,7 @@ import { join } from "node:path";
 async function turn(page, settled) {
   await page.goto("/");
   await settled(page);
+  await page.waitForFunction(() => Number(document.querySelector(".hub-turn")?.textContent) > 0);
   const before = Number(await page.locator(".hub-turn").innerText());
   await page.getByRole("button", { name: "Run a turn" }).click();
   await page.waitForFunction((number) => Number(document.querySelector(".hub-turn")?.textContent) === number + 1, before);

@@ -343,6 +343,10 @@ outcome:
 } catch (error) {
   if (problems.length) console.error([...new Set(problems)].join("\n"));
   console.error(error);
+  // One line that says it all: a run of everything repeats it at its end.
+  const [what] = String(error.message).split("\n");
+  const where = /e2e\/\w+\.mjs:\d+/.exec(String(error.stack))?.[0] ?? "";
+  console.log(`failed after step ${step}: ${what} (${where})`);
   process.exitCode = 1;
 } finally {
   await browser?.close();

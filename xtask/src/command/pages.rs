@@ -48,7 +48,14 @@ pub(crate) fn pages(context: &Context) -> Result<Tally> {
     }
     let mut walk = npm(&folder, &["run", "e2e"]);
     walk.env("FLYWHEEL_BINARY", flywheel.path()).env("CHROMIUM", browser);
-    tally.record("pages: in a browser", process::succeeds(&mut walk)?);
+    let mut failed = String::new();
+    let passed = process::lines(&mut walk, |line| {
+        println!("{line}");
+        if let Some(why) = line.strip_prefix("failed ") {
+            failed = format!(", {why}");
+        }
+    })?;
+    tally.record(&format!("pages: in a browser{failed}"), passed);
     Ok(tally)
 }
 

@@ -1,6 +1,7 @@
 /** Makes and changes a dashboard: tiles are added, put in order, sized and filled, by pointer or by keyboard. */
 import { App, Button, Modal } from "antd";
 import { useCallback, useMemo, useRef, useState } from "react";
+import { flushSync } from "react-dom";
 import { useNavigate, useParams } from "react-router";
 import { call, client, part, useDo, useGet, type Items, type Metric } from "../../api";
 import { useWords } from "../../i18n";
@@ -204,10 +205,12 @@ function Tools({ tile, title, index, count, place, size, remove, copy, choose }:
     event.preventDefault();
     const [x = 0, y = 0] = by;
     const handle = event.currentTarget;
-    if (event.shiftKey) size(tile.tile, now.width + x, now.height + y);
-    else place(tile.tile, index + (x || y));
-    // An element that is put elsewhere loses the focus.
-    requestAnimationFrame(() => handle.focus());
+    // An element that is put elsewhere loses the focus. It has it again before the next key, however fast that comes.
+    flushSync(() => {
+      if (event.shiftKey) size(tile.tile, now.width + x, now.height + y);
+      else place(tile.tile, index + (x || y));
+    });
+    handle.focus();
   };
   /** A column and a row of the grid in pixels, with the gap after them. */
   const step = () => {
