@@ -54,8 +54,7 @@ impl Context<'_> {
 
     /// Runs SQL of ours.
     pub(crate) async fn frame_of_sql<'w>(&self, what: &'w str, sql: &str) -> Result<Frame<'w>> {
-        let batches = answer(&self.session, sql).await.map_err(|e| e.context(what))?;
-        Ok(Frame::new(what, batches))
+        self.begin(what, sql.to_owned()).frame().await
     }
 
     /// Begins to run SQL of ours, beside what is done until its answer is asked for.

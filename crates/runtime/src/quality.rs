@@ -13,7 +13,7 @@ mod engine;
 mod gate;
 mod judge;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use flywheel_base::{Error, Result, Timestamp, digest};
 use flywheel_decision::table::ColumnType::{Integer, Moment, Number, Text};
@@ -353,6 +353,24 @@ pub(crate) async fn after_build(
     Ok(())
 }
 
+/// The tests of a build that a turn need not run, because it judges the same itself once all is built: checks that
+/// can only warn, of tables that are not built.
+pub(crate) fn left_to_turn(project: &Project) -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    for (name, quality) in &project.qualities {
+        let about = project.quality_tables.get(name);
+        if about.is_none_or(|table| table.kind == NodeKind::Model) {
+            continue;
+        }
+        for (check, check_name) in quality.checks.iter().zip(check_names(quality)) {
+            if Project::severity_of(check) == Severity::Warn {
+                names.insert(Project::quality_test(name, &check_name));
+            }
+        }
+    }
+    names
+}
+
 /// Judges, in a turn, everything that it has not judged yet.
 ///
 /// # Errors
@@ -411,7 +429,7 @@ async fn judged(
             _ => "failed",
         };
         let detail = json!({
-            "checks": results.len(), "passed": count(Verdict::Passed), "warned": count(Verdict::Warned),
+            "dataset": dataset(&workspace.project, quality), "checks": results.len(), "passed": count(Verdict::Passed), "warned": count(Verdict::Warned),
             "failed": count(Verdict::Failed), "broken": count(Verdict::Broken),
             "learning": count(Verdict::Learning),
         });

@@ -104,18 +104,26 @@ async fn steps(workspace: &Workspace, recorder: &Recorder<'_>, turn: i64) -> Res
             held.extend(landed.blocked);
         }
     }
-    let report = build::run(workspace, recorder, BuildOptions::default()).await?;
+    let without = &quality::left_to_turn(&workspace.project);
+    let options = BuildOptions { without, ..BuildOptions::default() };
+    let report = build::run(workspace, recorder, options).await?;
     let built = (!report.passed()).then(|| build::blocked(&report).report());
     let blocked: Vec<String> = held.into_iter().chain(built).collect();
     let blocked = (!blocked.is_empty()).then(|| blocked.join("\n"));
     if let Some(text) = &blocked {
         recorder.notice(text.clone());
     }
-    Box::pin(quality::in_turn(workspace, recorder)).await?;
     // Learners that learn from outcomes know those of today.
-    let outcomes = outcome::join(workspace, recorder, turn).await?;
-    outcome::credit(workspace, recorder, turn).await?;
-    evaluate::run(workspace, recorder, turn).await?;
+    let known = async {
+        let outcomes = outcome::join(workspace, recorder, turn).await?;
+        outcome::credit(workspace, recorder, turn).await?;
+        evaluate::run(workspace, recorder, turn).await?;
+        Ok::<usize, Error>(outcomes)
+    };
+    let promised = Box::pin(quality::in_turn(workspace, recorder));
+    let (promised, outcomes) = futures::join!(promised, Box::pin(known));
+    promised?;
+    let outcomes = outcomes?;
     let learners: Vec<String> = workspace.project.learners.keys().cloned().collect();
     let learned = learn::run(workspace, recorder, turn, &learners, When::Due).await?;
     // Who decides is settled by what was learned and joined up to now.

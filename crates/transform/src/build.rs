@@ -18,7 +18,7 @@ pub(crate) mod snapshot;
 pub use changes::{Change, Changes, Impact, ModelChange, Touched, changes};
 pub use diff::{ColumnDiff, ModelDiff, RowChange, RowSample, SAMPLES_MAX, ValueSample, diff};
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use flywheel_base::Result;
 use flywheel_project::graph::Known;
@@ -42,6 +42,8 @@ pub struct BuildOptions<'a> {
     pub full_refresh: bool,
     /// Runs tests, and publishes only what passes; without tests everything that is built is published.
     pub run_tests: bool,
+    /// Tests that are not run, by name: whoever builds finds out what they ask in another way.
+    pub without: &'a BTreeSet<String>,
     /// Lets models that are not selected and were never built here mean what production has: dbt's
     /// `--defer`. By their names in SQL here, their names in production where those differ.
     pub defer: Option<&'a BTreeMap<String, String>>,
@@ -60,6 +62,7 @@ impl Default for BuildOptions<'_> {
             known: None,
             full_refresh: false,
             run_tests: true,
+            without: const { &BTreeSet::new() },
             defer: None,
             interval: None,
             on_event: &|_| {},
@@ -74,6 +77,7 @@ impl std::fmt::Debug for BuildOptions<'_> {
             .field("exclude", &self.exclude)
             .field("full_refresh", &self.full_refresh)
             .field("run_tests", &self.run_tests)
+            .field("without", &self.without)
             .field("defer", &self.defer.is_some())
             .field("interval", &self.interval)
             .finish_non_exhaustive()
@@ -89,7 +93,9 @@ impl std::fmt::Debug for BuildOptions<'_> {
 pub async fn build(world: World<'_>, options: BuildOptions<'_>) -> Result<BuildReport> {
     let nothing = Known::new();
     let known = options.known.unwrap_or(&nothing);
-    let plan = Plan::new(world.project, options.select, options.exclude, known, options.run_tests)?;
+    let mut plan =
+        Plan::new(world.project, options.select, options.exclude, known, options.run_tests)?;
+    plan.leave_out(options.without);
     intervals::require_times(&plan, &options)?;
     (options.on_event)(Event::Planned { models: plan.selected.len() });
     let mut progress = Progress::new(world, &plan, options).await?;

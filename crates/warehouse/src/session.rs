@@ -28,7 +28,9 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
-use flywheel_base::{Clock, Result};
+use flywheel_base::{Clock, Error, Result};
+use tokio::task::JoinSet;
+use tracing::Instrument;
 
 use self::tables::{Resolved, Resolver};
 use crate::lake::Shared;
@@ -181,6 +183,25 @@ impl Session {
         });
         let resolved = Arc::new(Resolved::default());
         Self { shared, catalog: Arc::new(catalog), resolved, clock, owner }
+    }
+
+    /// Plans and runs a query as a task of its own, so that several that are waited for together use several
+    /// cores. It ends when nobody waits for it any more.
+    ///
+    /// # Errors
+    /// Those of [`Session::query`] and [`Query::collect`].
+    pub async fn collect_apart(&self, sql: &str) -> Result<Vec<RecordBatch>> {
+        let (session, sql) = (self.clone(), sql.to_owned());
+        let mut running = JoinSet::new();
+        let answer = async move { session.query(&sql).await?.collect().await };
+        running.spawn(answer.in_current_span());
+        match running.join_next().await {
+            Some(Ok(outcome)) => outcome,
+            Some(Err(error)) => {
+                Err(Error::internal("a query stopped unexpectedly").caused_by(error))
+            }
+            None => Err(Error::internal("a query was not started")),
+        }
     }
 
     /// Plans one statement that reads: `SELECT`, `WITH`, `VALUES`, `EXPLAIN`, `SHOW` or `DESCRIBE`.

@@ -330,6 +330,31 @@ fn a_first_landing_that_breaks_a_promise_is_no_table_and_a_withdrawn_promise_fre
 }
 
 #[test]
+fn a_turn_judges_a_promise_that_only_warns_once() {
+    let house = shop();
+    house.write("quality/orders.yaml", "quality: orders\ntable: source('raw', 'orders')\nchecks: [{metric: rowCount, mustBeGreaterThan: 2, severity: warn}]\n");
+    let verdicts = |house: &House| {
+        house.sql("select verdict, value from system.quality_results order by at, result_id")
+    };
+    let told = |house: &House| {
+        house.cell("select tests_status from system.assets where name = 'raw.orders'")
+    };
+    house.ok(&["turn"]);
+    assert_eq!(verdicts(&house), ["warned,2.0"]);
+    let build = "select count(*) from system.tasks where kind = 'build' and detail like '%quality_orders%'";
+    assert_eq!(house.cell(build), "0", "what the turn judges itself is no test of its build");
+    assert_eq!(told(&house), "warned");
+    house.write("data/2.csv", "id,amount,email\n3,1,e@f\n");
+    house.ok(&["turn"]);
+    assert_eq!(verdicts(&house), ["warned,2.0", "passed,3.0"]);
+    assert_eq!(told(&house), "passed");
+    // Whoever only builds is told by a test, as before.
+    house.write("quality/orders.yaml", "quality: orders\ntable: source('raw', 'orders')\nchecks: [{metric: rowCount, mustBeGreaterThan: 5, severity: warn}]\n");
+    house.ok(&["build"]);
+    assert_eq!(told(&house), "warned");
+}
+
+#[test]
 fn a_monitor_learns_from_days_and_then_finds_what_is_unusual() {
     let house = shop();
     house.write("syncs/shop.yaml", "sync: shop\nconnection: files\nstreams:\n  - {stream: orders, options: {path: '*.csv'}, read: full, write: replace}\n");

@@ -269,8 +269,8 @@ fn tested(asset: &Asset, builds: &BTreeMap<String, Build>, work: &Work) -> Optio
     if asset.tests == 0 || !asset.is_table {
         return None;
     }
-    if let Some(status) = work.tests.get(&asset.name) {
-        return Some(status.clone());
+    if let Some(status) = work.tested(&asset.name) {
+        return Some(status.to_owned());
     }
     match builds.get(&asset.name) {
         Some(build) if build.tests == "passed" || build.tests == "warned" => {

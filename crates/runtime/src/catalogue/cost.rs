@@ -22,7 +22,9 @@ pub(super) struct Work {
     /// Runs of each stream and how many of them changed nothing, by the table it lands.
     pub(super) streams: BTreeMap<String, (u64, u64)>,
     /// What tests say about each table, from the newest builds.
-    pub(super) tests: BTreeMap<String, String>,
+    tests: BTreeMap<String, String>,
+    /// What was found last of each quality file: its table, and the worst of its verdicts.
+    promised: BTreeMap<String, (String, String)>,
     /// Whether a build of everything has been recorded.
     pub(super) built: bool,
     /// How many days the window has, if the project is younger than it should be.
@@ -42,6 +44,13 @@ impl Work {
             let seconds = task.duration_ms.unwrap_or_default() / 1_000.0;
             match task.kind.as_str() {
                 "build" => work.build(&task.outcome.detail),
+                "quality" => {
+                    let table = task.outcome.detail.get("dataset").and_then(Value::as_str);
+                    let Some(table) = table else { continue };
+                    let status = if task.status == "succeeded" { "passed" } else { &task.status };
+                    let found = (table.to_owned(), status.to_owned());
+                    work.promised.insert(task.name.clone(), found);
+                }
                 "learn" => {
                     *work.seconds.entry(format!("learn.{}", task.name)).or_default() += seconds;
                 }
@@ -74,8 +83,18 @@ impl Work {
         {
             if let Some(status) = status.as_str() {
                 self.tests.insert(table.clone(), status.to_owned());
+                self.promised.retain(|_, (about, _)| about != table);
             }
         }
+    }
+
+    /// The worst of what tests and quality files say about a table; none if neither was looked at.
+    pub(super) fn tested(&self, table: &str) -> Option<&str> {
+        let promised = self.promised.values().filter(|(about, _)| about == table);
+        let said = self.tests.get(table).into_iter().chain(promised.map(|(_, status)| status));
+        let rank =
+            |status: &&str| ["passed", "warned", "failed"].iter().position(|one| one == status);
+        said.map(String::as_str).max_by_key(rank)
     }
 
     /// What `bytes` and the work on `table` cost in a year.

@@ -22,6 +22,9 @@ const STAGED_BYTES_MAX: usize = 512 << 20;
 /// The name that rows of a file have in SQL.
 const STAGED: (&str, &str) = ("staged", "rows");
 
+/// How many queries the lake is asked at once.
+const QUERIES_AT_ONCE: usize = 4;
+
 /// What answers questions about one table.
 pub(crate) struct Engine {
     /// Its SQL.
@@ -47,10 +50,18 @@ impl Engine {
         Ok(Self { dialect, table, unread: 0, place: Place::Lake(session) })
     }
 
+    /// How many queries it is asked at once. A database of others has its own work to do.
+    pub(super) fn at_once(&self) -> usize {
+        match self.place {
+            Place::Lake(_) => QUERIES_AT_ONCE,
+            Place::Server { .. } => 1,
+        }
+    }
+
     /// What a query gives.
     pub(crate) async fn ask(&self, sql: &str) -> Result<Vec<RecordBatch>> {
         match &self.place {
-            Place::Lake(session) => session.query(sql).await?.collect().await,
+            Place::Lake(session) => session.collect_apart(sql).await,
             Place::Server { source, now } => {
                 let request = ReadRequest::full(json!({ "query": sql }), *now);
                 let mut pages = source.read(&request);

@@ -13,6 +13,8 @@ use flywheel_project::resource::properties::Severity;
 use flywheel_project::resource::quality::{
     Direction, Every, Metric, Monitor, MonitorMethod, Quality, QualityCheck, Unit,
 };
+use futures::future::BoxFuture;
+use futures::{StreamExt, stream};
 use serde_json::{Map, Value};
 
 use super::engine::{Cell, Engine, cell, rows_of};
@@ -217,6 +219,14 @@ fn other_table(project: &Project, dialect: Dialect, to: &str) -> Result<String> 
     }
 }
 
+/// What a query was answered.
+enum Asked {
+    /// What was found of the check at this place.
+    Alone(usize, Result<Found>),
+    /// The figures of a scan that several checks share.
+    Shared(Result<Vec<RecordBatch>>),
+}
+
 /// Finds the figures: those that can share a scan do, and each alone where that fails, so that a mistake
 /// is put to the check that makes it.
 async fn find(
@@ -228,25 +238,51 @@ async fn find(
     let mut found: Vec<Result<Found>> =
         checks.iter().map(|_| Err(Error::internal("a figure was not looked for"))).collect();
     let mut scans: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+    let mut alone = Vec::new();
     for (at, one) in compiled.iter().enumerate() {
-        let result = match one {
-            Err(error) => Err(copy(error)),
+        match one {
             Ok(Compiled { figure: Figure::Rows(_) | Figure::Expression(_), from, .. }) => {
                 scans.entry(from).or_default().push(at);
-                continue;
             }
-            Ok(Compiled { figure: Figure::Pair(query), .. }) => pair(engine, query).await,
-            Ok(Compiled { figure: Figure::Value(query), .. }) => value(engine, query).await,
-        };
-        if let Some(slot) = found.get_mut(at) {
-            *slot = result;
+            one => alone.push((at, one)),
         }
     }
+    let figure = |at: &usize| compiled.get(*at).and_then(|one| Some(&one.as_ref().ok()?.figure));
+    let mut together = Vec::new();
     for (from, places) in scans {
-        let figure =
-            |at: &usize| compiled.get(*at).and_then(|one| Some(&one.as_ref().ok()?.figure));
         let figures: Vec<&Figure> = places.iter().filter_map(figure).collect();
-        let shared = engine.ask(&scan(from, &figures)).await;
+        together.push((from, places, figures));
+    }
+    let mut asked: Vec<BoxFuture<'_, Asked>> = Vec::new();
+    for (at, one) in alone {
+        asked.push(Box::pin(async move {
+            let result = match one {
+                Err(error) => Err(copy(error)),
+                Ok(Compiled { figure: Figure::Pair(query), .. }) => pair(engine, query).await,
+                Ok(Compiled { figure: Figure::Value(query), .. }) => value(engine, query).await,
+                Ok(_) => Err(Error::internal("a figure was not looked for")),
+            };
+            Asked::Alone(at, result)
+        }));
+    }
+    for (from, _, figures) in &together {
+        let sql = scan(from, figures);
+        asked.push(Box::pin(async move { Asked::Shared(engine.ask(&sql).await) }));
+    }
+    let mut answers = stream::iter(asked).buffered(engine.at_once());
+    let mut shared = Vec::new();
+    while let Some(answer) = answers.next().await {
+        match answer {
+            Asked::Shared(answer) => shared.push(answer),
+            Asked::Alone(at, result) => {
+                if let Some(slot) = found.get_mut(at) {
+                    *slot = result;
+                }
+            }
+        }
+    }
+    drop(answers);
+    for ((from, places, figures), shared) in together.into_iter().zip(shared) {
         for (place, (at, figure)) in places.iter().zip(&figures).enumerate() {
             // Whoever looks at a verdict wants the query of this figure alone.
             let alone = scan(from, &[figure]);

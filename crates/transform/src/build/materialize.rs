@@ -106,7 +106,7 @@ pub(super) async fn replace(
     query: &Query,
     before: Option<i64>,
 ) -> Result<Commit> {
-    let rows = query.stream().await?;
+    let rows = query.stream_apart();
     let write = Write::new(WriteMode::Replace, rows, "build").add_columns();
     commit(job, location, write, before).await
 }
@@ -159,7 +159,7 @@ impl Increment<'_> {
                 .replace_window(&session, &sql, &window, &good.schema, &query.schema(), &removed)
                 .await;
         }
-        let (rows, held) = hold(query.stream().await?).await?;
+        let (rows, held) = hold(query.stream_apart()).await?;
         if held.as_ref().is_some_and(|batch| batch.rows.iter().all(|b| b.num_rows() == 0)) {
             let item = self.item(self.version);
             return Ok(Made { item, rows: Some(0), batch: held });
@@ -335,7 +335,7 @@ impl Increment<'_> {
         let kept = kept.collect::<Vec<_>>().join(", ");
         let table = quoted_table(&self.job.model.relation());
         let query = session.query(&format!("SELECT {kept} FROM {table}")).await?;
-        let rows = query.stream().await?;
+        let rows = query.stream_apart();
         let write = Write::new(WriteMode::Replace, rows, "restore").add_columns();
         commit(self.job, &self.location, write, Some(self.version)).await?;
         Ok(())

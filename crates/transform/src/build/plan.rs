@@ -75,6 +75,14 @@ impl<'a> Plan<'a> {
         }
         Ok(Self { models, reads, selected, waves, checks, units, whole })
     }
+
+    /// Leaves out tests by their names.
+    pub(crate) fn leave_out(&mut self, without: &BTreeSet<String>) {
+        for checks in self.checks.values_mut() {
+            checks.retain(|check| !without.contains(&check.name));
+        }
+        self.checks.retain(|_, checks| !checks.is_empty());
+    }
 }
 
 /// Tests of what is tested, by subject; a test of nothing belongs to a build of everything.

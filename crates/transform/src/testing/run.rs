@@ -8,6 +8,7 @@ use arrow::util::display::{ArrayFormatter, FormatOptions};
 use flywheel_base::{Error, Result};
 use flywheel_project::{Threshold, Verdict};
 use flywheel_warehouse::{Lake, Session, Write, WriteMode};
+use futures::future::OptionFuture;
 
 use super::statement::{self, Counted, Statement, Target};
 use super::{Check, CheckKind, quoted_table};
@@ -99,16 +100,18 @@ async fn count_all(session: &Session, statements: &[Prepared]) -> Vec<Option<Res
     let ready: Vec<(usize, Statement)> = statements.iter().enumerate().filter_map(ready).collect();
     let (by_row, whole): (Vec<_>, Vec<_>) =
         ready.into_iter().partition(|(_, statement)| statement.row_condition.is_some());
-    if let Some((_, first)) = by_row.first() {
-        let conditions: Vec<&str> =
-            by_row.iter().filter_map(|(_, s)| s.row_condition.as_deref()).collect();
-        let shared = scan(session, &first.from, &conditions).await;
-        put(session, &mut counts, &by_row, shared).await;
-    }
-    if !whole.is_empty() {
-        let queries: Vec<Counted<'_>> = whole.iter().map(|(_, s)| s.counted()).collect();
-        let shared = count(session, &queries).await;
-        put(session, &mut counts, &whole, shared).await;
+    let conditions: Vec<&str> =
+        by_row.iter().filter_map(|(_, s)| s.row_condition.as_deref()).collect();
+    let from = by_row.first().map(|(_, first)| first.from.as_str());
+    let queries: Vec<Counted<'_>> = whole.iter().map(|(_, s)| s.counted()).collect();
+    let (of_rows, of_whole) = futures::join!(
+        OptionFuture::from(from.map(|from| scan(session, from, &conditions))),
+        OptionFuture::from((!queries.is_empty()).then(|| count(session, &queries))),
+    );
+    for (statements, shared) in [(&by_row, of_rows), (&whole, of_whole)] {
+        if let Some(shared) = shared {
+            put(session, &mut counts, statements, shared).await;
+        }
     }
     counts
 }
@@ -135,7 +138,7 @@ async fn put(
 }
 
 async fn scan(session: &Session, from: &str, conditions: &[&str]) -> Result<Vec<u64>> {
-    let batches = session.query(&statement::scan(from, conditions)).await?.collect().await?;
+    let batches = session.collect_apart(&statement::scan(from, conditions)).await?;
     let mut counts = vec![0; conditions.len()];
     for batch in &batches {
         for (slot, column) in counts.iter_mut().zip(batch.columns()) {
@@ -147,7 +150,7 @@ async fn scan(session: &Session, from: &str, conditions: &[&str]) -> Result<Vec<
 
 /// How many rows each query returns.
 async fn count(session: &Session, queries: &[Counted<'_>]) -> Result<Vec<u64>> {
-    let batches = session.query(&statement::counts(queries)).await?.collect().await?;
+    let batches = session.collect_apart(&statement::counts(queries)).await?;
     let mut counts = vec![0; queries.len()];
     for batch in &batches {
         let position = batch.column(0).as_primitive::<Int64Type>();

@@ -1,5 +1,7 @@
 //! Incremental tables: what is added, and what a failed or interrupted build leaves behind.
 
+use std::collections::BTreeSet;
+
 use flywheel_base::Rng;
 use flywheel_warehouse::{RowStream, Write, WriteMode};
 
@@ -31,6 +33,7 @@ const FULL: BuildOptions<'static> = BuildOptions {
     known: None,
     full_refresh: true,
     run_tests: true,
+    without: const { &BTreeSet::new() },
     defer: None,
     interval: None,
     on_event: &|_| {},

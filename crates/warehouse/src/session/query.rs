@@ -12,8 +12,11 @@ use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::coop::CooperativeExec;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
+use flywheel_base::task::TaskSet;
 use flywheel_base::{ErrorKind, Result, digest};
 use futures::{StreamExt, TryStreamExt, stream};
+use tokio::sync::mpsc;
+use tracing::Instrument;
 
 use super::sight::SeenExec;
 use super::{scalars, texts};
@@ -36,6 +39,7 @@ const RELEASE_WAIT: Duration = Duration::from_millis(2);
 const RELEASE_WAITS_MAX: usize = 50;
 
 /// One planned statement; it may be run several times and reads the same versions each time.
+#[derive(Clone)]
 pub struct Query {
     state: SessionState,
     plan: LogicalPlan,
@@ -146,6 +150,34 @@ impl Query {
         };
         drop((plan, rows, first));
         self.sorted(&error, before).await
+    }
+
+    /// As [`Query::stream`], as a task of its own, so that rows are found while those before them are worked on.
+    /// It ends when the stream is dropped.
+    #[must_use]
+    pub fn stream_apart(&self) -> RowStream {
+        let query = self.clone();
+        let (sender, receiver) = mpsc::channel(1);
+        let mut tasks = TaskSet::default();
+        let found = async move {
+            let mut rows = query.stream().await?;
+            while let Some(batch) = rows.next().await {
+                if sender.send(batch?).await.is_err() {
+                    break;
+                }
+            }
+            Ok(())
+        };
+        tasks.start(found.in_current_span());
+        let rows = stream::unfold((receiver, Some(tasks)), |(mut receiver, tasks)| async move {
+            if let Some(batch) = receiver.recv().await {
+                return Some((Ok(batch), (receiver, tasks)));
+            }
+            // The end, or what kept the task from it.
+            let error = tasks?.join().await.err()?;
+            Some((Err(error), (receiver, None)))
+        });
+        RowStream::new(self.schema(), rows)
     }
 
     /// The plan that is tried first: texts are views.

@@ -336,10 +336,17 @@ async fn a_sort_spills_and_a_refused_hash_join_is_retried_as_sort_merge() {
     let expected = format!("655360|{:0>64}", 655_359);
     assert_eq!(text_of(&query.collect().await.unwrap()), std::slice::from_ref(&expected));
     let streamed = query.stream().await.unwrap().collect().await.unwrap();
-    assert_eq!(text_of(&streamed), [expected]);
-    let error = session.query("select array_agg(v) from raw.big").await.unwrap();
-    let error = error.collect().await.unwrap_err();
+    assert_eq!(text_of(&streamed), std::slice::from_ref(&expected));
+    let apart = query.stream_apart().collect().await.unwrap();
+    assert_eq!(text_of(&apart), [expected]);
+    let all = session.query("select id from raw.big").await.unwrap();
+    let all = all.stream_apart().collect().await.unwrap();
+    assert_eq!(all.iter().map(RecordBatch::num_rows).sum::<usize>(), 655_360, "no batch is lost");
+    let query = session.query("select array_agg(v) from raw.big").await.unwrap();
+    let error = query.collect().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Exhausted, "{error:?}");
+    let apart = query.stream_apart().collect().await.unwrap_err();
+    assert_eq!(apart.kind(), ErrorKind::Exhausted, "an end too early is told: {apart:?}");
     assert!(error.hint_text().is_some());
 }
 
@@ -350,6 +357,8 @@ async fn a_value_that_cannot_be_computed_is_the_users_error() {
     for sql in ["select cast(v as int) from raw.orders", "select 1 / (id - 1) from raw.orders"] {
         let error = session.query(sql).await.unwrap().collect().await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Invalid, "{sql}: {error:?}");
+        let apart = session.collect_apart(sql).await.unwrap_err();
+        assert_eq!(apart.to_string(), error.to_string());
         assert!(error.hint_text().is_some());
     }
 }
