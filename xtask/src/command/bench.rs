@@ -17,11 +17,13 @@ mod figure;
 mod forecasts;
 pub(super) mod goal;
 mod gowalla;
+mod increments;
 mod inventory;
 mod learn;
 mod limits;
 mod lineage;
 mod loop_closed;
+mod metric_query;
 mod online_retail;
 mod pg_cdc;
 mod pg_copy;
@@ -117,6 +119,16 @@ const BENCHES: &[Bench] = &[
         name: "edits",
         about: "one per cent of six million rows merged by SQL, beside DuckDB",
         run: edits::run,
+    },
+    Bench {
+        name: "increments",
+        about: "an incremental model that merges one per cent of six million rows, beside dbt-duckdb",
+        run: increments::run,
+    },
+    Bench {
+        name: "metric-query",
+        about: "questions to metrics beside the same questions in SQL by hand",
+        run: metric_query::run,
     },
     Bench {
         name: "tpch",

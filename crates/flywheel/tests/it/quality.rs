@@ -341,7 +341,8 @@ fn a_turn_judges_a_promise_that_only_warns_once() {
     };
     house.ok(&["turn"]);
     assert_eq!(verdicts(&house), ["warned,2.0"]);
-    let build = "select count(*) from system.tasks where kind = 'build' and detail like '%quality_orders%'";
+    let build =
+        "select count(*) from system.tasks where kind = 'build' and detail like '%quality_orders%'";
     assert_eq!(house.cell(build), "0", "what the turn judges itself is no test of its build");
     assert_eq!(told(&house), "warned");
     house.write("data/2.csv", "id,amount,email\n3,1,e@f\n");
