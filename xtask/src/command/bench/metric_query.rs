@@ -15,7 +15,7 @@ const FACTS: u64 = 5_000_000;
 const CUSTOMERS: u64 = 200_000;
 /// How often each question is asked, in turn; the median counts.
 const ROUNDS: usize = 5;
-/// How much more processor time than by hand all questions together may take, the start of the program included.
+/// How much more processor time than by hand a question may take, the start of the program included.
 const CPU_RATIO_MAX: f64 = 1.15;
 
 /// What the facts and customers are, in metrics.
@@ -77,7 +77,7 @@ pub(super) fn run(context: &Context) -> Result<Tally> {
         (
             "raw.orders",
             format!(
-                "select n as order_id, n * 7919 % {CUSTOMERS} as customer_id, timestamp '2023-01-01' + n % 730 * interval '1 day' as ordered_at, \
+                "select n as order_id, n * 7919 % {CUSTOMERS} as customer_id, to_timestamp_seconds(1672531200 + (n % 730) * 86400) as ordered_at, \
                  case n % 4 when 0 then 'app' when 1 then 'web' when 2 then 'shop' else 'phone' end as channel, \
                  cast(n % 90000 as decimal(12, 2)) / 100 as amount from {}",
                 numbers(FACTS)
@@ -86,7 +86,7 @@ pub(super) fn run(context: &Context) -> Result<Tally> {
         (
             "raw.visits",
             format!(
-                "select n as visit_id, n * 104729 % {CUSTOMERS} as customer_id, timestamp '2023-01-01' + n % 730 * interval '1 day' as visited_at \
+                "select n as visit_id, n * 104729 % {CUSTOMERS} as customer_id, to_timestamp_seconds(1672531200 + (n % 730) * 86400) as visited_at \
                  from {}",
                 numbers(FACTS)
             ),
@@ -94,7 +94,7 @@ pub(super) fn run(context: &Context) -> Result<Tally> {
         (
             "raw.customers",
             format!(
-                "select n as customer_id, 'region ' || n % 12 as region from {}",
+                "select n as customer_id, 'region ' || (n % 12) as region from {}",
                 numbers(CUSTOMERS)
             ),
         ),
@@ -105,7 +105,7 @@ pub(super) fn run(context: &Context) -> Result<Tally> {
     for (path, text) in METRICS {
         shop.write(path, text)?;
     }
-    let (mut asked, mut written) = (0.0, 0.0);
+    let mut worst = 0.0_f64;
     for (question, sql) in QUESTIONS {
         let way = [&["metric", "query"][..], question].concat();
         let (by_metric, by_hand) = (folder.join("metric.csv"), folder.join("hand.csv"));
@@ -120,13 +120,12 @@ pub(super) fn run(context: &Context) -> Result<Tally> {
         let median = |all: &[f64]| figures::median(all).unwrap_or(f64::MAX);
         let (ours, hand) = (median(&ours), median(&hand));
         println!("metric-query: {what}: {ours:.3} CPU-s, {hand:.3} by hand: {:.2}x", ours / hand);
-        asked += ours;
-        written += hand;
+        worst = worst.max(ours / hand);
     }
     at_most(
         &mut tally,
-        "metric-query: processor time beside hand-written SQL",
-        asked / written,
+        "metric-query: the most processor time beside hand-written SQL",
+        worst,
         CPU_RATIO_MAX,
     );
     Ok(tally)
