@@ -19,6 +19,10 @@ pub(crate) const COMMAND: super::Command = super::Command {
 /// Where Debian puts the browser.
 const CHROMIUM: &str = "/usr/bin/chromium";
 
+/// How often the walk is tried. A browser on a machine that others use stands still at times; what fails twice is a
+/// fault of ours, and what fails once is said.
+const WALKS_MAX: usize = 2;
+
 fn run(context: &Context, arguments: &[String]) -> Result<bool> {
     super::no_arguments(arguments)?;
     Ok(pages(context)?.close())
@@ -46,16 +50,30 @@ pub(crate) fn pages(context: &Context) -> Result<Tally> {
         );
         return Ok(tally);
     }
-    let mut walk = npm(&folder, &["run", "e2e"]);
-    walk.env("FLYWHEEL_BINARY", flywheel.path()).env("CHROMIUM", browser);
-    let mut failed = String::new();
-    let passed = process::lines(&mut walk, |line| {
-        println!("{line}");
-        if let Some(why) = line.strip_prefix("failed ") {
-            failed = format!(", {why}");
+    let mut failed = Vec::new();
+    for _ in 0..WALKS_MAX {
+        let mut walk = npm(&folder, &["run", "e2e"]);
+        walk.env("FLYWHEEL_BINARY", flywheel.path()).env("CHROMIUM", &browser);
+        let mut why = "for a reason that is said above".to_owned();
+        let passed = process::lines(&mut walk, |line| {
+            println!("{line}");
+            if let Some(said) = line.strip_prefix("failed ") {
+                why = said.to_owned();
+            }
+        })?;
+        if passed {
+            if !failed.is_empty() {
+                println!(
+                    "NOT STEADY: the walk passed only after it had failed {}",
+                    failed.join("; ")
+                );
+            }
+            tally.record("pages: in a browser", true);
+            return Ok(tally);
         }
-    })?;
-    tally.record(&format!("pages: in a browser{failed}"), passed);
+        failed.push(why);
+    }
+    tally.record(&format!("pages: in a browser, failed {}", failed.join("; ")), false);
     Ok(tally)
 }
 
