@@ -44,7 +44,7 @@ impl Work {
             let seconds = task.duration_ms.unwrap_or_default() / 1_000.0;
             match task.kind.as_str() {
                 "build" => work.build(&task.outcome.detail),
-                "quality" => {
+                "quality" if workspace.project.qualities.contains_key(&task.name) => {
                     let table = task.outcome.detail.get("dataset").and_then(Value::as_str);
                     let Some(table) = table else { continue };
                     let status = if task.status == "succeeded" { "passed" } else { &task.status };
