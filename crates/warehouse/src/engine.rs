@@ -26,6 +26,7 @@ use object_store::ObjectStore;
 use crate::failure::from_engine;
 use crate::function;
 use crate::served::Lent;
+use crate::session::asked_groups::OnlyAskedGroups;
 use crate::session::division::Division;
 use crate::session::filled::ToldAboveJoins;
 use crate::session::namesakes::{HANDS_DOWN, WhereNamesTell};
@@ -119,6 +120,7 @@ impl Engine {
             .with_runtime_env(runtime)
             .with_default_features()
             .with_physical_optimizer_rules(rules())
+            .with_optimizer_rule(Arc::new(OnlyAskedGroups))
             .build();
         let learners = Lent::default();
         let mut template = function::register(template, &learners).map_err(from_engine)?;

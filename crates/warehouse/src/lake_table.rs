@@ -99,6 +99,11 @@ impl LakeTable {
         Self { snapshot, schema, layout }
     }
 
+    /// How many rows the table has; none if the log does not say.
+    pub(crate) fn rows(&self) -> Option<usize> {
+        self.snapshot.rows().and_then(|rows| usize::try_from(rows).ok())
+    }
+
     /// The files that can hold a row for which `predicate` is true.
     fn pruned(&self, predicate: Option<&Arc<dyn PhysicalExpr>>) -> Vec<Arc<DataFile>> {
         let files = &self.snapshot.files;

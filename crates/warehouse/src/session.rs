@@ -5,6 +5,7 @@
 //! name in any schema. Tables are pinned when a session first reads them, so that two queries of one
 //! session see the same versions. `now()` is the lake's clock.
 
+pub(crate) mod asked_groups;
 mod chain;
 mod define;
 mod dialect;
