@@ -6,6 +6,7 @@ pub mod advice;
 pub mod bandit;
 pub mod canary;
 pub mod forecast;
+pub mod hours;
 pub mod inventory;
 pub mod lifetime;
 pub mod lookalike;

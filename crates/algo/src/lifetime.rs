@@ -30,7 +30,7 @@ use serde::{Deserialize, Serialize};
 
 pub use choice::{Choice, Trial, choose};
 use geometric::Coin;
-pub use history::{Customer, History, PURCHASES_MAX, customers};
+pub use history::{Customer, History, PURCHASES_MAX, customers, opportunities};
 use history::{Table, check};
 use maximum::{Likelihood, Top};
 pub use spend::Spend;

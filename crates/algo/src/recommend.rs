@@ -14,8 +14,10 @@
 //! A new algorithm is one file with an [`Algorithm`] constant and one line in [`RECOMMENDERS`].
 
 pub mod blend;
+pub mod bpr;
 pub mod codec;
 pub mod ease;
+pub mod embeddings;
 pub mod evaluate;
 pub mod gf_cf;
 pub mod history;
@@ -31,6 +33,7 @@ pub mod repeat;
 pub mod rp3beta;
 pub mod seeds;
 pub mod serve;
+pub mod sessions;
 pub mod sparse;
 pub mod tfidf;
 mod vector;
@@ -70,6 +73,8 @@ pub struct Training<'a> {
     pub interactions: &'a Interactions,
     /// One text per item, for the algorithms that read content; `None` if there is none.
     pub texts: Option<&'a [String]>,
+    /// One embedding per item, empty for an item without one; `None` if there is none.
+    pub vectors: Option<&'a [Vec<f32>]>,
     /// The moment of fitting in microseconds; `None` means the latest interaction.
     pub now: Option<i64>,
 }
@@ -78,7 +83,7 @@ impl<'a> Training<'a> {
     /// Takes interactions alone: no texts, and the time is that of the latest interaction.
     #[must_use]
     pub fn new(interactions: &'a Interactions) -> Self {
-        Self { interactions, texts: None, now: None }
+        Self { interactions, texts: None, vectors: None, now: None }
     }
 
     /// The moment of fitting: the given one, else the latest interaction, else `None`.
@@ -168,8 +173,11 @@ pub const RECOMMENDERS: &[Algorithm] = &[
     gf_cf::ALGORITHM,
     rp3beta::ALGORITHM,
     ials::ALGORITHM,
+    bpr::ALGORITHM,
     nmf::ALGORITHM,
+    sessions::ALGORITHM,
     tfidf::ALGORITHM,
+    embeddings::ALGORITHM,
     blend::ALGORITHM,
 ];
 

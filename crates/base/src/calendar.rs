@@ -337,5 +337,12 @@ pub fn on_the_wall(at: Timestamp, zone: Tz) -> String {
     wall.format(form).to_string()
 }
 
+/// The hour that clocks of a zone show: the day of the week from Monday, 0 to 6, and the hour, 0 to 23.
+#[must_use]
+pub fn wall_hour(at: Timestamp, zone: Tz) -> (usize, usize) {
+    let wall = at.datetime().with_timezone(&zone);
+    (wall.weekday().num_days_from_monday() as usize, wall.hour() as usize)
+}
+
 #[cfg(test)]
 mod tests;

@@ -58,6 +58,7 @@ pub async fn judge(ctx: &Context<'_>, name: &str) -> Result<Judged> {
         | LearnerKind::Value(_)
         | LearnerKind::Uplift(_)
         | LearnerKind::Lookalike(_)
+        | LearnerKind::Hours(_)
         | LearnerKind::Onnx(_)
         | LearnerKind::Bandit(_) => Vec::new(),
     };

@@ -1,8 +1,12 @@
 //! Columns of a query's answer as plain vectors.
 
+use std::sync::Arc;
+
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch};
 use arrow::compute::{cast, filter_record_batch, interleave_record_batch};
-use arrow::datatypes::{DataType, Float64Type, Int64Type, TimeUnit, TimestampMicrosecondType};
+use arrow::datatypes::{
+    DataType, Field, Float32Type, Float64Type, Int64Type, TimeUnit, TimestampMicrosecondType,
+};
 use flywheel_base::{Error, Result, suggest};
 use serde_json::{Map, Value};
 
@@ -162,6 +166,36 @@ impl<'a> Frame<'a> {
         Ok(Self { what: self.what, batches: vec![batch] })
     }
 
+    /// A column of lists of numbers, or of their JSON; a missing one is empty.
+    pub(crate) fn vectors(&self, column: &str) -> Result<Vec<Vec<f32>>> {
+        if self.is_text(column) {
+            let read = |(row, text): (usize, Option<String>)| match text {
+                None => Ok(Vec::new()),
+                Some(text) => serde_json::from_str::<Vec<f32>>(&text).map_err(|e| {
+                    Error::invalid(format!(
+                        "{}: column \"{column}\" holds no list of numbers in row {}",
+                        self.what,
+                        row + 1
+                    ))
+                    .hint("Write each as JSON, such as [0.12, -0.5], or as an array of numbers.")
+                    .caused_by(e)
+                }),
+            };
+            return self.text(column)?.into_iter().enumerate().map(read).collect();
+        }
+        let item = Arc::new(Field::new("item", DataType::Float32, true));
+        let mut vectors = Vec::with_capacity(self.rows());
+        for array in self.column(column, &DataType::List(item))? {
+            let lists = array.as_list::<i32>();
+            for list in lists.iter() {
+                let numbers = list.as_ref().map(|list| list.as_primitive::<Float32Type>());
+                let numbers = numbers.into_iter().flatten();
+                vectors.push(numbers.map(|number| number.unwrap_or(f32::NAN)).collect());
+            }
+        }
+        Ok(vectors)
+    }
+
     /// Every row as a JSON object, missing values as `null`.
     pub(crate) fn objects(&self) -> Result<Vec<Map<String, Value>>> {
         let mut bytes = Vec::new();
@@ -240,10 +274,8 @@ impl<'a> Frame<'a> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
-    use arrow::array::StringArray;
-    use arrow::datatypes::{Field, Schema};
+    use arrow::array::{ListArray, StringArray};
+    use arrow::datatypes::Schema;
 
     use super::*;
 
@@ -263,6 +295,24 @@ mod tests {
         assert_eq!(parts.at(&[]).unwrap().rows(), 0);
         assert!(parts.at(&[3]).is_err());
         assert_eq!(parts.texts("id").unwrap().iter().collect::<Vec<_>>(), ["a", "b", "c"]);
+    }
+
+    #[test]
+    fn vectors_are_read_from_lists_and_from_json() {
+        let texts = frame(&[&[Some("[1, -0.5]"), None], &[Some("[]")]]);
+        assert_eq!(texts.vectors("id").unwrap(), [vec![1.0, -0.5], vec![], vec![]]);
+        let error = frame(&[&[Some("[1]"), Some("one")]]).vectors("id").unwrap_err().report();
+        assert!(error.contains("no list of numbers in row 2") && error.contains("hint"), "{error}");
+        let lists: ListArray = ListArray::from_iter_primitive::<Float64Type, _, _>([
+            Some(vec![Some(2.5), Some(1.0)]),
+            None,
+            Some(vec![None]),
+        ]);
+        let schema = Schema::new(vec![Field::new("v", lists.data_type().clone(), true)]);
+        let batch = RecordBatch::try_new(Arc::new(schema), vec![Arc::new(lists)]).unwrap();
+        let found = Frame::new("learner \"l\": items", vec![batch]).vectors("v").unwrap();
+        assert_eq!(found[..2], [vec![2.5, 1.0], vec![]]);
+        assert!(found[2][0].is_nan());
     }
 
     #[test]

@@ -6,6 +6,7 @@
 
 pub(crate) mod bandit;
 pub mod forecast;
+pub(crate) mod hours;
 pub(crate) mod lookalike;
 pub(crate) mod onnx;
 pub mod recommend;
@@ -44,6 +45,7 @@ pub const LEARNERS: &[LearnerEntry] = &[
     value::ENTRY,
     uplift::ENTRY,
     lookalike::ENTRY,
+    hours::ENTRY,
     onnx::ENTRY,
     bandit::ENTRY,
 ];
@@ -92,6 +94,7 @@ fn entry(learner: &Learner) -> Result<&'static LearnerEntry> {
         LearnerKind::Value(_) => &value::ENTRY,
         LearnerKind::Uplift(_) => &uplift::ENTRY,
         LearnerKind::Lookalike(_) => &lookalike::ENTRY,
+        LearnerKind::Hours(_) => &hours::ENTRY,
         LearnerKind::Onnx(_) => &onnx::ENTRY,
         LearnerKind::Bandit(_) => &bandit::ENTRY,
     })
@@ -141,6 +144,7 @@ pub async fn learn(ctx: &Context<'_>, name: &str) -> Result<Learned> {
         LearnerKind::Value(settings) => value::learn(ctx, name, settings).await,
         LearnerKind::Uplift(settings) => uplift::learn(ctx, name, settings).await,
         LearnerKind::Lookalike(settings) => lookalike::learn(ctx, name, settings).await,
+        LearnerKind::Hours(settings) => hours::learn(ctx, name, settings).await,
         LearnerKind::Onnx(settings) => onnx::learn(ctx, name, settings).await,
         LearnerKind::Bandit(settings) => bandit::learn(ctx, name, settings).await,
     };
@@ -173,8 +177,14 @@ pub async fn learn(ctx: &Context<'_>, name: &str) -> Result<Learned> {
 pub async fn ensure_tables(lake: &Lake, name: &str, learner: &Learner) -> Result<()> {
     let kind = entry(learner)?;
     ensure(lake, name, kind.columns).await?;
-    if matches!(learner.kind()?, LearnerKind::Segment(_)) {
-        ensure(lake, &segment::moves_of(name), segment::MOVES).await?;
+    match learner.kind()? {
+        LearnerKind::Segment(_) => {
+            ensure(lake, &segment::moves_of(name), segment::MOVES).await?;
+        }
+        LearnerKind::Forecast(settings) if !settings.hierarchy.is_empty() => {
+            ensure(lake, &forecast::levels_of(name), forecast::LEVEL_COLUMNS).await?;
+        }
+        _ => {}
     }
     Ok(())
 }

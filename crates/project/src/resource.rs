@@ -100,7 +100,7 @@ pub const RESOURCES: &[ResourceKind] = &[
     ResourceKind {
         name: "learner",
         folder: "learners",
-        about: "Something to be learned: recommend, segment, forecast, score, value, uplift, lookalike, onnx or bandit.",
+        about: "Something to be learned: recommend, segment, forecast, score, value, uplift, lookalike, hours, onnx or bandit.",
         schema: || schemars::schema_for!(learner::Learner),
     },
     ResourceKind {

@@ -42,7 +42,8 @@ pub struct Choice {
 ///
 /// # Errors
 /// [`flywheel_base::ErrorKind::Invalid`] if `holdout_days` is not above 0, `models` is empty or holds
-/// [`Model::BgBb`] (its time is no calendar's), and as [`customers`] and [`Fit::new`].
+/// [`Model::BgBb`] beside others (its days are [`opportunities`](super::opportunities)), and as [`customers`] and
+/// [`Fit::new`].
 /// # Cost
 /// Two fits of each model at most.
 pub fn choose(
@@ -51,12 +52,13 @@ pub fn choose(
     holdout_days: i64,
     models: &[Model],
 ) -> Result<(Choice, Vec<Customer>)> {
-    if holdout_days <= 0 || models.is_empty() || models.contains(&Model::BgBb) {
+    let mixed = models.len() > 1 && models.contains(&Model::BgBb);
+    if holdout_days <= 0 || models.is_empty() || mixed {
         return Err(Error::invalid(format!(
             "a choice of {} models of lifetimes on {holdout_days} held-back days",
             models.len()
         ))
-        .hint("Hold back at least a day, and name models for purchases at any time, not bg-bb."));
+        .hint("Hold back at least a day, and compare bg-bb with no other model: its time is counted in opportunities."));
     }
     let now = customers(purchases, as_of)?;
     let histories: Vec<History> = now.iter().map(|customer| customer.history).collect();
@@ -73,8 +75,9 @@ pub fn choose(
     let (fit, reason) = match best {
         Some((error, trial)) => {
             let fit = Fit::new(trial.model, &histories, None)?;
+            let unit = if trial.model == Model::BgBb { "opportunities" } else { "days" };
             let reason = format!(
-                "{} was {error:.4} purchases off a customer in the last {holdout_days} days, {}",
+                "{} was {error:.4} purchases off a customer in the last {holdout_days} {unit}, {}",
                 trial.model.name(),
                 if models.len() > 1 { "the least of all" } else { "as the only one asked for" }
             );

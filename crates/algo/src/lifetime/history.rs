@@ -71,6 +71,30 @@ pub fn customers(purchases: &[Purchase], as_of: Timestamp) -> Result<Vec<Custome
         .collect())
 }
 
+/// Purchases and the moment to judge at, with an opportunity of `days` days where there was a day: what
+/// [`super::Model::BgBb`] takes.
+///
+/// Opportunities are counted back from `as_of`, so that the last one is whole; a purchase after it is left out.
+/// # Errors
+/// [`flywheel_base::ErrorKind::Invalid`] if an opportunity is not a day long at least.
+pub fn opportunities(
+    purchases: &[Purchase],
+    as_of: Timestamp,
+    days: f64,
+) -> Result<(Vec<Purchase>, Timestamp)> {
+    if !days.is_finite() || days < 1.0 {
+        return Err(Error::invalid(format!("an opportunity of {days} days")).hint(
+            "Give the time from one chance to buy to the next, such as 30d; it is a day at least.",
+        ));
+    }
+    let today = as_of.day();
+    let moved = purchases.iter().filter(|purchase| purchase.at <= as_of).map(|purchase| {
+        let ago = ((today - purchase.at.day()) as f64 / days).floor();
+        Purchase { at: Timestamp::from_day(-(ago as i64)), ..purchase.clone() }
+    });
+    Ok((moved.collect(), Timestamp::from_day(0)))
+}
+
 /// What a customer bought and returned on a day.
 #[derive(Default)]
 struct Day {

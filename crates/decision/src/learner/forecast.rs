@@ -1,6 +1,7 @@
 //! `forecast`: how much of each series comes next, with intervals.
 
 mod asked;
+mod levels;
 mod marks;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,6 +22,8 @@ use crate::context::Context;
 use crate::table::ColumnType::{Day, Moment, Number, Text};
 
 pub(crate) use self::asked::Asked;
+use self::levels::Levels;
+pub(super) use self::levels::{COLUMNS as LEVEL_COLUMNS, table_of as levels_of};
 use self::marks::Marks;
 
 /// Its entry.
@@ -88,15 +91,39 @@ pub(crate) struct Stored {
     /// The fill rate that each calibrated policy asks for.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) asked: BTreeMap<String, Asked>,
+    /// The groups above the series, where the file names any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    levels: Option<Levels>,
 }
 
 impl Stored {
-    /// The method a series keeps, and the day it was chosen on.
-    fn kept(&self, series: &str, through: i64) -> Option<(&str, i64)> {
+    /// The method a series keeps.
+    fn kept(&self, series: &str, through: i64) -> Option<Kept<'_>> {
         let day = self.compared.get(series).copied()?;
-        let fresh = (day..day + COMPARE_EVERY_DAYS).contains(&through);
-        let method = self.series.get(series).filter(|_| fresh)?.algorithm.as_str();
-        Some((method, day))
+        Kept::of(self.series.get(series)?, day, self.days.get(series), through)
+    }
+}
+
+/// What is kept of the last fit of a series.
+struct Kept<'a> {
+    /// Its method.
+    method: &'a str,
+    /// The day it was chosen on.
+    compared: i64,
+    /// The named days that move it.
+    days: Option<&'a BTreeSet<String>>,
+}
+
+impl<'a> Kept<'a> {
+    /// The method that was chosen on the day `compared`, as long as that is not too long ago.
+    fn of(
+        series: &'a Series,
+        compared: i64,
+        days: Option<&'a BTreeSet<String>>,
+        through: i64,
+    ) -> Option<Self> {
+        let fresh = (compared..compared + COMPARE_EVERY_DAYS).contains(&through);
+        fresh.then_some(Self { method: series.algorithm.as_str(), compared, days })
     }
 }
 
@@ -104,6 +131,8 @@ impl Stored {
 struct History {
     id: String,
     values: Vec<f64>,
+    /// The groups it belongs to, the coarsest first.
+    labels: Vec<String>,
 }
 
 /// Fits each series, backtests, and forecasts the days after now.
@@ -135,6 +164,7 @@ pub(super) async fn learn(
         .map_err(|e| Error::internal("a forecast is no JSON").caused_by(e))?;
     let artifact = ctx.artifacts.put(&bytes)?;
     let rows = rows(&stored, settings, ctx.now, &artifact)?;
+    levels::write(ctx, name, settings, &stored, &artifact).await?;
     let count = write_scores(ctx, name, ENTRY.columns, WriteMode::Replace, &rows).await?;
     let mut methods: BTreeMap<&str, usize> = BTreeMap::new();
     stored
@@ -154,6 +184,9 @@ pub(super) async fn learn(
         }
         if !settings.calendar.is_empty() {
             detail.insert("series_moved_by".to_owned(), json!(named));
+        }
+        if let Some(levels) = &stored.levels {
+            detail.insert("adding_up".to_owned(), levels.detail());
         }
     }
     Ok((Fitted { bytes, rows_in: days as u64, detail, measures }, artifact, count))
@@ -192,17 +225,24 @@ async fn read(
         true => HISTORY_DAYS_MAX,
         false => HISTORY_DAYS_WITH_CALENDAR,
     };
+    let labels = levels::labels(&frame, settings)?;
     let mut by_series: BTreeMap<String, BTreeMap<i64, f64>> = BTreeMap::new();
-    for ((id, day), value) in ids.into_iter().zip(days).zip(values) {
+    // A series that has moved to another group belongs there.
+    let mut groups: BTreeMap<String, (i64, Vec<String>)> = BTreeMap::new();
+    let rows = ids.into_iter().zip(days).zip(values);
+    for (((id, day), value), labels) in rows.zip(labels) {
         let day = Timestamp::from_micros(day).day();
         if day <= through && day > through - most {
+            let newest = groups.entry(id.clone()).or_default();
+            *newest = std::mem::take(newest).max((day, labels));
             *by_series.entry(id).or_default().entry(day).or_default() += value.unwrap_or(0.0);
         }
     }
     let history = |(id, days): (String, BTreeMap<i64, f64>)| {
         let first = days.keys().next().copied()?;
         let values = (first..=through).map(|day| days.get(&day).copied().unwrap_or(0.0)).collect();
-        Some(History { id, values })
+        let labels = groups.get(&id).map(|(_, labels)| labels.clone()).unwrap_or_default();
+        Some(History { id, values, labels })
     };
     Ok(by_series.into_iter().filter_map(history).collect())
 }
@@ -212,7 +252,7 @@ fn options(settings: &Forecast) -> Options {
         season: settings.season_days,
         longer_seasons: settings.longer_seasons_days.clone(),
         horizon: settings.horizon_days,
-        origins_max: ORIGINS_MAX,
+        origins_max: if settings.hierarchy.is_empty() { ORIGINS_MAX } else { levels::ORIGINS },
         clip_at_zero: true,
         ..Options::default()
     }
@@ -278,10 +318,13 @@ fn fit_all(
 ) -> Result<(Stored, Vec<Measure>)> {
     let settings = asked.settings;
     let options = options(settings);
+    // With other named days a method is chosen anew.
+    let before = before.filter(|before| before.calendar == asked.marks.names());
     let fitted = histories
         .par_iter()
         .map(|history| {
-            let made = fit_one(history, asked, before, &options)
+            let kept = before.and_then(|before| before.kept(&history.id, asked.through));
+            let made = fit_one(history, asked, kept, &options)
                 .map_err(|e| e.context(format!("series \"{}\"", history.id)))?;
             Ok((history.id.clone(), made))
         })
@@ -293,6 +336,7 @@ fn fit_all(
         calendar: asked.marks.names().to_vec(),
         days: BTreeMap::new(),
         asked: BTreeMap::new(),
+        levels: None,
     };
     let mut judged = Vec::new();
     for (id, made) in fitted {
@@ -306,6 +350,8 @@ fn fit_all(
     stored.asked = asked::all(histories, &stored, &options, policies)?;
     let mut measures = backtest_all(histories, asked, &stored.days, &options)?;
     measures.extend(on_named_days(&judged));
+    let levels = before.and_then(|before| before.levels.as_ref());
+    measures.extend(levels::add_up(histories, asked, levels, &options, &mut stored)?);
     Ok((stored, measures))
 }
 
@@ -313,14 +359,12 @@ fn fit_all(
 fn fit_one(
     history: &History,
     asked: &Question<'_>,
-    before: Option<&Stored>,
+    kept: Option<Kept<'_>>,
     options: &Options,
 ) -> Result<Made> {
     let (values, through) = (&history.values, asked.through);
     let wanted = method(asked.settings, values.len())?;
-    let kept = before
-        .filter(|before| wanted == AUTO && before.calendar == asked.marks.names())
-        .and_then(|before| before.kept(&history.id, through));
+    let kept = kept.filter(|_| wanted == AUTO);
     let marks = asked.marks.through(through, values.len());
     let known = marks.get(..values.len()).unwrap_or_default();
     // Too short a series knows no named day twice, and its mean is no forecast to judge one by.
@@ -329,15 +373,15 @@ fn fit_one(
         true => Effects::learn(values, known, options.season)?,
         false => Effects::default(),
     };
-    let (name, compared) = match kept {
-        Some((name, day)) => (name.to_owned(), Some(day)),
+    let (name, compared) = match &kept {
+        Some(kept) => (kept.method.to_owned(), Some(kept.compared)),
         None => {
             let plain = effects.removed(values, known, options.season);
             (chosen(wanted, &plain, options)?, (wanted == AUTO).then_some(through))
         }
     };
-    let (days, judged) = match before.filter(|_| kept.is_some()) {
-        Some(before) => (before.days.get(&history.id).cloned().unwrap_or_default(), Vec::new()),
+    let (days, judged) = match kept {
+        Some(kept) => (kept.days.cloned().unwrap_or_default(), Vec::new()),
         None if effects.is_empty() => (BTreeSet::new(), Vec::new()),
         None => {
             let judged = judge(&name, values, known, options)?;
@@ -509,6 +553,8 @@ mod tests {
             interval: flywheel_project::resource::quantity::Share::new(0.9).unwrap(),
             min_history_days: 14,
             calendar: Vec::new(),
+            hierarchy: Vec::new(),
+            reconciliation: None,
         };
         assert_eq!(method(&settings, 59).unwrap(), TOO_SHORT);
         assert_eq!(method(&settings, 60).unwrap(), "mstl");
@@ -524,7 +570,8 @@ mod tests {
             let usual = 50.0 + 10.0 * (day.rem_euclid(7)) as f64;
             (usual * if is_sale { 3.0 } else { 1.0 } * (1.0 + 0.1 * rng.normal())).max(0.0)
         };
-        History { id: id.to_owned(), values: (through - days + 1..=through).map(value).collect() }
+        let values = (through - days + 1..=through).map(value).collect();
+        History { id: id.to_owned(), values, labels: Vec::new() }
     }
 
     #[test]
@@ -543,7 +590,7 @@ mod tests {
             sales("salt", through, days, false),
             sales("new", through, 20, true),
             sales("one", through, 1, true),
-            History { id: "zeros".to_owned(), values: vec![0.0; 900] },
+            History { id: "zeros".to_owned(), values: vec![0.0; 900], labels: Vec::new() },
         ];
         let (stored, measures) = fit_all(&histories, &asked, None, &[]).unwrap();
         assert!(stored.days["tea"].contains("double-eleven"), "{:?}", stored.days);

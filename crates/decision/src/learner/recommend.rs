@@ -59,6 +59,8 @@ struct Data {
     items: Vocabulary,
     interactions: Interactions,
     texts: Option<Vec<String>>,
+    /// The embedding of each item, empty without one.
+    vectors: Option<Vec<Vec<f32>>>,
     names: Vec<String>,
     available: Option<Vec<bool>>,
     /// The columns that a ranker reads of each item.
@@ -130,13 +132,17 @@ async fn read(ctx: &Context<'_>, name: &str, settings: &Recommend) -> Result<Dat
             .map(|index| catalogue.get(of_item(index)).is_none_or(|item| item.available))
             .collect()
     });
+    let vectors = catalogue.values().any(|item| !item.vector.is_empty()).then(|| {
+        let of_place = |index| catalogue.get(of_item(index)).map(|item| item.vector.clone());
+        (0..items.len()).map(|index| of_place(index).unwrap_or_default()).collect()
+    });
     let unknown = vec![f64::NAN; features(settings).len()];
     let facts = (0..items.len())
         .map(|index| {
             catalogue.get(of_item(index)).map_or_else(|| unknown.clone(), |item| item.facts.clone())
         })
         .collect();
-    Ok(Data { users, items, interactions, texts, names, available, facts, rows })
+    Ok(Data { users, items, interactions, texts, vectors, names, available, facts, rows })
 }
 
 /// The columns of items that a ranker reads.
@@ -146,6 +152,8 @@ fn features(settings: &Recommend) -> &[String] {
 
 pub(crate) struct CatalogueItem {
     text: Option<String>,
+    /// The embedding that another model made; empty without one.
+    vector: Vec<f32>,
     pub(crate) name: Option<String>,
     pub(crate) available: bool,
     /// The columns that a ranker reads; NaN is missing.
@@ -167,6 +175,15 @@ pub(crate) async fn items(
     let (texts, names) = (column("text")?, column("name")?);
     let available =
         if frame.has("available") { frame.flags("available")? } else { vec![None; ids.len()] };
+    // Only one algorithm reads them, and they are large.
+    let vectors = match settings.algorithm {
+        RecommendAlgorithm::Embeddings if frame.has("embedding") => {
+            let vectors = frame.vectors("embedding")?;
+            fitting(&what, &ids, &vectors)?;
+            vectors
+        }
+        _ => vec![Vec::new(); ids.len()],
+    };
     let mut facts = vec![Vec::new(); ids.len()];
     for column in features(settings) {
         if frame.is_text(column) {
@@ -177,12 +194,39 @@ pub(crate) async fn items(
             row.push(value.filter(|value| value.is_finite()).unwrap_or(f64::NAN));
         }
     }
-    let joined = ids.into_iter().zip(texts).zip(names).zip(available).zip(facts);
+    let joined = ids.into_iter().zip(texts).zip(vectors).zip(names).zip(available).zip(facts);
     Ok(joined
-        .map(|((((id, text), name), available), facts)| {
-            (id, CatalogueItem { text, name, available: available.unwrap_or(true), facts })
+        .map(|(((((id, text), vector), name), available), facts)| {
+            let available = available.unwrap_or(true);
+            (id, CatalogueItem { text, vector, name, available, facts })
         })
         .collect())
+}
+
+/// Fails with the first item whose embedding is of another width than those before, or holds what is no number.
+fn fitting(what: &str, ids: &[String], vectors: &[Vec<f32>]) -> Result<()> {
+    let mut given = ids.iter().zip(vectors).filter(|(_, vector)| !vector.is_empty()).peekable();
+    let Some((first, width)) = given.peek().map(|(id, vector)| (*id, vector.len())) else {
+        return Ok(());
+    };
+    for (id, vector) in given {
+        if vector.len() != width {
+            return Err(Error::invalid(format!(
+                "{what}: the embedding of item \"{id}\" has {} numbers, that of \"{first}\" has {width}",
+                vector.len()
+            ))
+            .hint("Bring vectors of one model, all of the same width."));
+        }
+        if !vector.iter().all(|number| number.is_finite()) {
+            return Err(Error::invalid(format!(
+                "{what}: the embedding of item \"{id}\" holds what is no number"
+            ))
+            .hint(
+                "Leave the embedding of such an item out: it is then listed by popularity alone.",
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// The fit, everybody's list last, and the data handed back.
@@ -244,7 +288,7 @@ fn fit_and_serve(
 }
 
 fn training<'a>(interactions: &'a Interactions, data: &'a Data, now: Option<i64>) -> Training<'a> {
-    Training { interactions, texts: data.texts.as_deref(), now }
+    Training { interactions, texts: data.texts.as_deref(), vectors: data.vectors.as_deref(), now }
 }
 
 /// The asked algorithm, and popularity for where it has no evidence.
@@ -436,6 +480,9 @@ fn algorithm_name(algorithm: RecommendAlgorithm) -> &'static str {
         RecommendAlgorithm::GfCf => "gf-cf",
         RecommendAlgorithm::Rp3Beta => "rp3beta",
         RecommendAlgorithm::Ials => "ials",
+        RecommendAlgorithm::Bpr => "bpr",
+        RecommendAlgorithm::Sessions => "sessions",
+        RecommendAlgorithm::Embeddings => "embeddings",
         RecommendAlgorithm::Content => "content",
         RecommendAlgorithm::Popularity => "popularity",
         RecommendAlgorithm::Repeat => "repeat",
@@ -467,7 +514,9 @@ mod tests {
     fn every_algorithm_a_file_can_name_is_fitted_with_the_options_of_the_file() {
         let data = purchases();
         let texts: Vec<String> = (0..9).map(|item| format!("item number {item}")).collect();
-        let training = Training { texts: Some(&texts), ..Training::new(&data) };
+        let vectors: Vec<Vec<f32>> = (0..9_u8).map(|item| vec![1.0, f32::from(item)]).collect();
+        let training =
+            Training { texts: Some(&texts), vectors: Some(&vectors), ..Training::new(&data) };
         for text in [
             r#"{"algorithm": "hybrid"}"#,
             r#"{"algorithm": "user-knn"}"#,
@@ -479,6 +528,13 @@ mod tests {
             r#"{"algorithm": "rp3beta", "rp3beta": {"alpha": 1.1, "beta": 0.4, "kept_per_item": 9}}"#,
             r#"{"algorithm": "ials", "ials": {"factors": 4, "confidence": 20, "value": "weight",
                 "penalty": 2, "penalty_exponent": 1, "sweeps": 3, "steps": 2, "seed": 1}}"#,
+            r#"{"algorithm": "bpr", "bpr": {"factors": 4, "learning_rate": 0.1, "penalty": 0.02, "epochs": 3, "seed": 1}}"#,
+            r#"{"algorithm": "item-knn", "item_knn": {"neighbours": 5, "weighting": "cosine", "value": "occasions",
+                "missing": "unknown", "shrink": 1}}"#,
+            r#"{"algorithm": "user-knn", "user_knn": {"neighbours": 5, "value": "presence", "missing": "zero",
+                "shrink": 0, "vote": "sum"}}"#,
+            r#"{"algorithm": "sessions", "sessions": {"gap_minutes": 90, "order": "next", "kept_per_item": 9}}"#,
+            r#"{"algorithm": "embeddings", "embeddings": {"half_life_days": 30}}"#,
             r#"{"algorithm": "content"}"#,
             r#"{"algorithm": "popularity"}"#,
             r#"{"algorithm": "repeat"}"#,
@@ -494,6 +550,17 @@ mod tests {
     }
 
     #[test]
+    fn embeddings_that_do_not_fit_together_are_refused_with_the_item() {
+        let ids: Vec<String> = ["tea", "salt", "oil"].map(str::to_owned).into();
+        let check = |vectors: [Vec<f32>; 3]| fitting("learner \"l\": items", &ids, &vectors);
+        check([vec![], vec![1.0, 2.0], vec![0.0, 0.0]]).unwrap();
+        let narrow = check([vec![1.0, 2.0], vec![], vec![1.0]]).unwrap_err().report();
+        assert!(narrow.contains("\"oil\" has 1 numbers, that of \"tea\" has 2"), "{narrow}");
+        let none = check([vec![1.0], vec![f32::NAN], vec![]]).unwrap_err().report();
+        assert!(none.contains("item \"salt\" holds what is no number"), "{none}");
+    }
+
+    #[test]
     fn options_change_what_is_fitted_and_the_largest_a_file_may_name_is_one_the_algorithm_takes() {
         let data = purchases();
         let bytes = |text: &str| {
@@ -505,7 +572,11 @@ mod tests {
         };
         let plain = bytes(r#"{"algorithm": "gf-cf"}"#);
         assert_ne!(plain, bytes(r#"{"algorithm": "gf-cf", "gf_cf": {"beta": 0.3}}"#));
+        let knn = bytes(r#"{"algorithm": "item-knn"}"#);
+        assert_ne!(knn, bytes(r#"{"algorithm": "item-knn", "item_knn": {"weighting": "cosine"}}"#));
         for text in [
+            r#"{"algorithm": "bpr", "bpr": {"factors": 1024, "learning_rate": 1, "penalty": 1, "epochs": 1}}"#,
+            r#"{"algorithm": "sessions", "sessions": {"gap_minutes": 1e9, "kept_per_item": 10000}}"#,
             r#"{"algorithm": "gf-cf", "gf_cf": {"beta": 1, "factors": 1, "kept_per_item": 10000, "sweeps": 1}}"#,
             r#"{"algorithm": "rp3beta", "rp3beta": {"alpha": 4, "beta": 4, "kept_per_item": 10000}}"#,
             r#"{"algorithm": "ials", "ials": {"factors": 1, "penalty_exponent": 2, "sweeps": 1000, "steps": 1}}"#,

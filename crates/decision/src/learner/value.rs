@@ -1,6 +1,8 @@
 //! `value`: whether each customer is still one, how often they will buy, and for how much.
 
-use flywheel_algo::lifetime::{Choice, Customer, Model, Spend, Value as Worth, choose};
+use flywheel_algo::lifetime::{
+    Choice, Customer, Model, Spend, Value as Worth, choose, opportunities,
+};
 use flywheel_algo::segment::rfm::Purchase;
 use flywheel_base::{Error, Result, Timestamp, task};
 use flywheel_project::resource::learner::{Value, ValueModel};
@@ -37,7 +39,7 @@ pub(super) const ENTRY: LearnerEntry = LearnerEntry {
             "lower end of how far that expectation is known; what the customer does varies more",
         ),
         ("upper", Number, "upper end"),
-        ("purchases", Integer, "days with a purchase so far"),
+        ("purchases", Integer, "days with a purchase so far; with bg-bb opportunities with one"),
         ("recency_days", Number, "days since the last purchase"),
         ("age_days", Number, "days since the first purchase"),
         ("horizon_days", Number, "how far ahead this looks"),
@@ -98,18 +100,39 @@ fn fit(purchases: &[Purchase], settings: &Value, now: Timestamp) -> Result<Made>
         ValueModel::BgNbd => &[Model::BgNbd],
         ValueModel::MbgNbd => &[Model::MbgNbd],
         ValueModel::ParetoNbd => &[Model::ParetoNbd],
+        ValueModel::BgBb => &[Model::BgBb],
     };
-    let held_days = settings.holdout.unwrap_or(settings.horizon).in_days().ceil() as i64;
-    let (choice, customers) = choose(purchases, now, held_days, models)?;
+    // Days, or what stands for them: all that is looked at is counted in it.
+    let unit = unit_days(settings);
+    let held = settings.holdout.unwrap_or(settings.horizon).in_days();
+    let (choice, customers) = match settings.model {
+        ValueModel::BgBb => {
+            let (purchases, now) = opportunities(purchases, now, unit)?;
+            choose(&purchases, now, (held / unit).ceil() as i64, models)?
+        }
+        _ => choose(purchases, now, held.ceil() as i64, models)?,
+    };
     let frequency: Vec<f64> = customers.iter().map(|c| c.history.frequency).collect();
     let spends: Vec<f64> = customers.iter().map(|c| c.spend).collect();
     let spend = Spend::fit(&frequency, &spends, None)?;
-    let horizon = settings.horizon.in_days();
+    let horizon = match settings.model {
+        ValueModel::BgBb => (settings.horizon.in_days() / unit).round().max(1.0),
+        _ => settings.horizon.in_days(),
+    };
     let worths = choice.fit.values(&spend, &customers, horizon, settings.interval.value())?;
     Ok(Made { choice, spend, customers, worths })
 }
 
+/// How many days one step of the model's time has: an opportunity, or a day.
+fn unit_days(settings: &Value) -> f64 {
+    match settings.model {
+        ValueModel::BgBb => settings.opportunity.map_or(1.0, |opportunity| opportunity.in_days()),
+        _ => 1.0,
+    }
+}
+
 fn rows(made: &Made, settings: &Value, at: Timestamp, artifact: &str) -> Vec<Row> {
+    let unit = unit_days(settings);
     let row = |(customer, worth): (&Customer, &Worth)| Row {
         unit_id: customer.customer.clone(),
         alive: worth.alive,
@@ -120,8 +143,8 @@ fn rows(made: &Made, settings: &Value, at: Timestamp, artifact: &str) -> Vec<Row
         upper: worth.interval.map(|interval| interval.high),
         // A checked count: at most a million repeats and the first.
         purchases: customer.history.frequency as i64 + 1,
-        recency_days: customer.history.age - customer.history.recency,
-        age_days: customer.history.age,
+        recency_days: unit * (customer.history.age - customer.history.recency),
+        age_days: unit * customer.history.age,
         horizon_days: settings.horizon.in_days(),
         model: made.choice.fit.model.name().to_owned(),
         as_of: at,
@@ -175,6 +198,7 @@ mod tests {
             events: String::new(),
             horizon: Duration::days(60),
             model,
+            opportunity: (model == ValueModel::BgBb).then(|| Duration::days(30)),
             holdout: None,
             interval: Share::of(0.9),
         }
@@ -197,9 +221,13 @@ mod tests {
 
     #[test]
     fn silent_customers_are_worth_less_and_every_row_is_whole() {
-        for model in
-            [ValueModel::Auto, ValueModel::BgNbd, ValueModel::MbgNbd, ValueModel::ParetoNbd]
-        {
+        for model in [
+            ValueModel::Auto,
+            ValueModel::BgNbd,
+            ValueModel::MbgNbd,
+            ValueModel::ParetoNbd,
+            ValueModel::BgBb,
+        ] {
             let (settings, now) = (settings(model), Timestamp::from_day(300));
             let made = fit(&purchases(), &settings, now).unwrap();
             let rows = rows(&made, &settings, now, "digest");
@@ -221,6 +249,23 @@ mod tests {
             assert_eq!((measures[0].name, measures[0].count), ("mae", 60));
             assert!(measures[0].value.unwrap() > 0.0 && measures[0].baseline.is_some());
         }
+    }
+
+    #[test]
+    fn opportunities_are_counted_back_from_now_and_told_in_days() {
+        let (settings, now) = (settings(ValueModel::BgBb), Timestamp::from_day(300));
+        let made = fit(&purchases(), &settings, now).unwrap();
+        let rows = rows(&made, &settings, now, "digest");
+        let of = |id: &str| rows.iter().find(|row| row.unit_id == id).unwrap();
+        // Bought every five days from day 7 on: in each of ten whole months, the first a chance taken too.
+        let often = of("c07");
+        assert_eq!((often.purchases, often.age_days, often.recency_days), (10, 270.0, 0.0));
+        // Silent since day 120, six months and more ago.
+        assert_eq!(of("c21").recency_days, 180.0);
+        // Two months ahead are two chances: nobody buys more than twice.
+        assert!(rows.iter().all(|row| row.expected_purchases <= 2.0));
+        assert!(often.expected_purchases > 1.5, "{}", often.expected_purchases);
+        assert!(made.choice.reason.contains("opportunities"), "{}", made.choice.reason);
     }
 
     #[test]

@@ -46,6 +46,7 @@ mod secrets;
 mod serve;
 mod served;
 mod servers;
+mod shop_learners;
 mod split;
 mod statements;
 mod suggest;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use flywheel_base::suggest;
+use flywheel_base::{calendar::time_zone, suggest};
 
 use super::Check;
 use super::sync::at;
@@ -12,13 +12,18 @@ use crate::load::Read;
 use crate::resource::extension::path_problem;
 use crate::resource::learner::{
     Bandit, BanditAlgorithm, Forecast, ForecastCalendar, Learner, LearnerKind, Onnx, Recommend,
-    Reward,
+    Reward, Value, ValueModel,
 };
 use crate::resource::policy::Choose;
 use crate::yaml::{Node, Step};
 
 /// What decisions of the holdout log as their action.
 const NO_ACTION: &str = "none";
+
+/// Columns of a forecast's query that are no groups of series.
+const OF_SERIES: [&str; 3] = ["series_id", "day", "value"];
+/// Levels that every hierarchy has.
+const LEVELS: [&str; 2] = ["total", "series"];
 
 impl Check<'_> {
     pub(super) fn learners(&mut self) {
@@ -35,6 +40,21 @@ impl Check<'_> {
             }
             if let LearnerKind::Forecast(forecast) = kind {
                 self.calendars(name, forecast, read);
+                self.hierarchy(name, forecast, read);
+            }
+            if let LearnerKind::Value(value) = kind {
+                self.opportunity(name, value, read);
+            }
+            if let LearnerKind::Hours(hours) = kind
+                && let Some(zone) = &hours.time_zone
+                && let Err(error) = time_zone(zone)
+            {
+                let span = at(read.node.find(&[Step::Key("hours")]), "time_zone");
+                let mut diagnostic = Diagnostic::error(span, error.message().to_owned());
+                if let Some(hint) = error.hint_text() {
+                    diagnostic = diagnostic.hint(hint);
+                }
+                self.push(&read.file, diagnostic);
             }
             if let LearnerKind::Onnx(onnx) = kind {
                 self.onnx(name, onnx, read);
@@ -93,6 +113,94 @@ impl Check<'_> {
                 let hint = "Declare them in flywheel.yaml: `calendar: {days: {double-eleven: {on: [\"11-11\"]}}}`.";
                 self.push(&read.file, Diagnostic::error(place.span, message).hint(hint));
             }
+        }
+    }
+
+    /// A model whose time is counted in opportunities without saying how long one is, and the other way round.
+    fn opportunity(&mut self, name: &str, value: &Value, read: &Read<Learner>) {
+        let node = read.node.find(&[Step::Key("value")]);
+        let counted = value.model == ValueModel::BgBb;
+        let (span, message, hint) = match value.opportunity {
+            None if counted => (
+                at(node, "model"),
+                format!(
+                    "learner \"{name}\" counts in opportunities and does not say how long one is"
+                ),
+                "Add `opportunity: 30d`: the time from one chance to buy to the next.",
+            ),
+            Some(_) if !counted => (
+                at(node, "opportunity"),
+                format!(
+                    "learner \"{name}\" says how long an opportunity is, and its model knows none"
+                ),
+                "Remove it, or set `model: bg-bb`.",
+            ),
+            Some(long) if long.in_days() < 1.0 => (
+                at(node, "opportunity"),
+                format!("learner \"{name}\" has an opportunity of less than a day"),
+                "Purchases of one day are one: give a day at least, such as 7d.",
+            ),
+            _ => return,
+        };
+        self.push(&read.file, Diagnostic::error(span, message).hint(hint));
+    }
+
+    /// Levels of a hierarchy that are none, or are named twice, and a way of adding up where nothing is above the series.
+    fn hierarchy(&mut self, name: &str, forecast: &Forecast, read: &Read<Learner>) {
+        let node = read.node.find(&[Step::Key("forecast")]);
+        if forecast.hierarchy.is_empty() {
+            if let Some((key, _)) = node.entry("reconciliation") {
+                let message =
+                    format!("learner \"{name}\" has a reconciliation, but no hierarchy to add up");
+                let hint = "Name the columns that group the series: `hierarchy: [category]`; or remove \"reconciliation\".";
+                self.push(&read.file, Diagnostic::error(key.span, message).hint(hint));
+            }
+            return;
+        }
+        let other = format!("{name}_levels");
+        if self.loaded.learners.contains_key(&other)
+            && let Some((key, _)) = node.entry("hierarchy")
+        {
+            let message = format!(
+                "learner \"{name}\" writes its groups to learn.{other}, which is the table of learner \"{other}\""
+            );
+            self.push(
+                &read.file,
+                Diagnostic::error(key.span, message).hint("Rename either learner."),
+            );
+        }
+        let places = node.find(&[Step::Key("hierarchy")]).items();
+        for (at, (level, place)) in forecast.hierarchy.iter().zip(places).enumerate() {
+            let (message, hint) = if forecast
+                .hierarchy
+                .iter()
+                .take(at)
+                .any(|before| before == level)
+            {
+                let message = format!("learner \"{name}\" has the level \"{level}\" twice");
+                (message, "List each column once, the finest first.")
+            } else if level.trim().is_empty() {
+                let message = format!("learner \"{name}\" has a level without a name");
+                (message, "Name a column of the query.")
+            } else if OF_SERIES.contains(&level.as_str()) {
+                let message =
+                    format!("learner \"{name}\" has the level \"{level}\", which groups no series");
+                (
+                    message,
+                    "Name columns that series share values of, such as a category; series and total are levels by themselves.",
+                )
+            } else if LEVELS.contains(&level.as_str()) {
+                let message = format!(
+                    "learner \"{name}\" has the level \"{level}\", which every hierarchy has by itself"
+                );
+                (
+                    message,
+                    "Leave it out; if a column of the query has this name, give it another one.",
+                )
+            } else {
+                continue;
+            };
+            self.push(&read.file, Diagnostic::error(place.span, message).hint(hint));
         }
     }
 

@@ -9,16 +9,21 @@ use serde::{Deserialize, Serialize};
 use super::quantity::{Duration, Share};
 
 mod bandit;
+mod hierarchy;
+mod hours;
 mod recommend;
 
 pub use bandit::{Bandit, BanditAlgorithm, Feature, Reward};
+pub use hierarchy::Reconciliation;
+pub use hours::Hours;
 pub use recommend::{
-    CellValue, Feedback, GfCfOptions, IalsOptions, Rank, RankAlgorithm, Recommend,
-    RecommendAlgorithm, Rp3BetaOptions,
+    BprOptions, CellValue, EmbeddingOptions, Feedback, GfCfOptions, IalsOptions, ItemKnnOptions,
+    Missing, Rank, RankAlgorithm, Recommend, RecommendAlgorithm, Rp3BetaOptions, SessionOptions,
+    SessionOrder, UserKnnOptions, Vote, Weighting,
 };
 
 /// Something to be learned from SQL, fitted into a versioned artifact and scored back into tables;
-/// exactly one of `recommend`, `segment`, `forecast`, `score`, `value`, `uplift`, `lookalike`, `onnx` and `bandit` says what.
+/// exactly one of `recommend`, `segment`, `forecast`, `score`, `value`, `uplift`, `lookalike`, `hours`, `onnx` and `bandit` says what.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(extend("oneOf" = [
@@ -29,6 +34,7 @@ pub use recommend::{
     {"required": ["value"]},
     {"required": ["uplift"]},
     {"required": ["lookalike"]},
+    {"required": ["hours"]},
     {"required": ["onnx"]},
     {"required": ["bandit"]},
 ]))]
@@ -62,6 +68,9 @@ pub struct Learner {
     /// Who of everybody else is most like some seeds.
     #[serde(default)]
     pub lookalike: Option<Lookalike>,
+    /// At which hour each unit is there: the best hour to send to them.
+    #[serde(default)]
+    pub hours: Option<Hours>,
     /// What a model of your own, brought as an ONNX file, says of each row.
     #[serde(default)]
     pub onnx: Option<Onnx>,
@@ -85,6 +94,7 @@ impl Learner {
             value,
             uplift,
             lookalike,
+            hours,
             onnx,
             bandit,
             ..
@@ -97,6 +107,7 @@ impl Learner {
             value.as_ref().map(LearnerKind::Value),
             uplift.as_ref().map(LearnerKind::Uplift),
             lookalike.as_ref().map(LearnerKind::Lookalike),
+            hours.as_ref().map(LearnerKind::Hours),
             onnx.as_ref().map(LearnerKind::Onnx),
             bandit.as_ref().map(LearnerKind::Bandit),
         ];
@@ -108,7 +119,7 @@ impl Learner {
                 self.learner
             ))
             .hint(
-                "Give one of recommend, segment, forecast, score, value, uplift, lookalike, onnx and bandit.",
+                "Give one of recommend, segment, forecast, score, value, uplift, lookalike, hours, onnx and bandit.",
             )),
         }
     }
@@ -131,6 +142,8 @@ pub enum LearnerKind<'a> {
     Uplift(&'a Uplift),
     /// Who of everybody else is most like some seeds.
     Lookalike(&'a Lookalike),
+    /// At which hour each unit is there.
+    Hours(&'a Hours),
     /// What a model of the user's own says of each row.
     Onnx(&'a Onnx),
     /// Which action is best for whom, learned from the rewards of decisions.
@@ -149,6 +162,7 @@ impl<'a> LearnerKind<'a> {
             Self::Value(_) => "value",
             Self::Uplift(_) => "uplift",
             Self::Lookalike(_) => "lookalike",
+            Self::Hours(_) => "hours",
             Self::Onnx(_) => "onnx",
             Self::Bandit(_) => "bandit",
         }
@@ -175,6 +189,7 @@ impl<'a> LearnerKind<'a> {
             Self::Lookalike(kind) => {
                 (("seeds", kind.seeds.as_str()), ("units", Some(kind.units.as_str())))
             }
+            Self::Hours(kind) => (("events", kind.events.as_str()), ("", None)),
             Self::Onnx(kind) => (("rows", kind.rows.as_str()), ("truth", kind.truth.as_deref())),
             // Its rows are decisions and outcomes of its policy.
             Self::Bandit(_) => return Vec::new(),
@@ -311,6 +326,13 @@ pub struct Forecast {
     /// only where past windows of it are forecast better with it.
     #[serde(default)]
     pub calendar: Vec<ForecastCalendar>,
+    /// Columns of the query that group the series, the finest first, such as `[category, department]`; the total stands above
+    /// them. Each level is forecast too, and all are made to add up: the table then has the columns `level`, `label` and `own_mean`.
+    #[serde(default)]
+    pub hierarchy: Vec<String>,
+    /// How forecasts are made to add up, with a `hierarchy`; `auto` if absent.
+    #[serde(default)]
+    pub reconciliation: Option<Reconciliation>,
 }
 
 /// Whose named days may move a series.
@@ -507,6 +529,9 @@ pub struct Value {
     /// How customers buy and leave; `auto` takes the model that foretold the newest purchases best.
     #[serde(default)]
     pub model: ValueModel,
+    /// With `model: bg-bb`, the time from one chance to buy to the next, such as `30d` for a monthly appeal; a day at least.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub opportunity: Option<Duration>,
     /// The newest purchases held back to judge the models; as long as the horizon if absent.
     #[serde(default)]
     pub holdout: Option<Duration>,
@@ -519,7 +544,7 @@ pub struct Value {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum ValueModel {
-    /// The best of the others on the newest purchases.
+    /// The best of the first three others on the newest purchases.
     #[default]
     Auto,
     /// Customers may leave after each repeat purchase.
@@ -528,6 +553,9 @@ pub enum ValueModel {
     MbgNbd,
     /// Customers may leave at any moment.
     ParetoNbd,
+    /// Customers buy or do not at each `opportunity`, and may leave before the next: appeals, subscriptions renewed by hand,
+    /// weekly markets.
+    BgBb,
 }
 
 fn ahead_default() -> Duration {

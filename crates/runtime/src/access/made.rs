@@ -88,7 +88,9 @@ impl<'a> Made<'a> {
         for name in project.learners.keys() {
             let node = NodeId::new(NodeKind::Learner, name);
             tables.insert(format!("learn.{name}"), node.clone());
-            tables.insert(format!("learn.{name}_moves"), node.clone());
+            for part in ["moves", "levels"] {
+                tables.insert(format!("learn.{name}_{part}"), node.clone());
+            }
             relations.insert(node, format!("learn.{name}"));
         }
         let tags = |relation: &String| match tables.get(relation) {

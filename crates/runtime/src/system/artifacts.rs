@@ -16,7 +16,7 @@ pub(super) const TABLE: SystemTable = SystemTable {
         (
             "kind",
             Text,
-            "recommend, segment, forecast, score, value, uplift, lookalike, onnx or bandit",
+            "recommend, segment, forecast, score, value, uplift, lookalike, hours, onnx or bandit",
         ),
         ("fitted_at", Moment, "the logical moment of the fit"),
         ("turn", Integer, "the turn that fitted it"),

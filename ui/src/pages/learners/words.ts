@@ -37,6 +37,8 @@ export default dictionary(
     "kind.similar": "similarity",
     "kind.uplift": "uplift",
     "kind.lookalike": "look-alikes",
+    "kind.value": "customer value",
+    "kind.hours": "best hours",
     "kind.onnx": "your own model",
   },
   {
@@ -75,6 +77,8 @@ export default dictionary(
     "kind.similar": "相似度",
     "kind.uplift": "增量",
     "kind.lookalike": "相似人群",
+    "kind.value": "客户价值",
+    "kind.hours": "最佳时段",
     "kind.onnx": "自带模型",
   },
 );

@@ -209,7 +209,9 @@ impl Score {
         known.filter(|all| !all.is_empty()).map(|all| all.iter().sum::<f64>() / all.len() as f64)
     }
 
-    fn own(&self) -> Option<f64> {
+    /// As [`Self::mean`], of the same nodes' own forecasts, which do not add up.
+    #[must_use]
+    pub fn own(&self) -> Option<f64> {
         let known: Option<Vec<f64>> = self.levels.iter().map(|level| level.own).collect();
         known.filter(|all| !all.is_empty()).map(|all| all.iter().sum::<f64>() / all.len() as f64)
     }

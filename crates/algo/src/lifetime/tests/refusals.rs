@@ -2,7 +2,7 @@
 
 use flywheel_base::Timestamp;
 
-use super::super::{Fit, History, Model, Spend, choose, customers};
+use super::super::{Fit, History, Model, Spend, choose, customers, opportunities};
 use super::history;
 use crate::segment::rfm::Purchase;
 
@@ -115,7 +115,10 @@ fn days_are_counted_once_and_returns_and_the_future_not_at_all() {
     assert!(error.message().contains("position 1"), "{error}");
     assert!(choose(&events, Timestamp::from_day(20), 0, &Model::CONTINUOUS).is_err());
     assert!(choose(&events, Timestamp::from_day(20), 5, &[]).is_err());
-    assert!(choose(&events, Timestamp::from_day(20), 5, &[Model::BgBb]).is_err());
+    assert!(choose(&events, Timestamp::from_day(20), 5, &[Model::BgNbd, Model::BgBb]).is_err());
+    for days in [0.5, f64::NAN, f64::INFINITY] {
+        assert!(opportunities(&events, Timestamp::from_day(20), days).is_err());
+    }
     let few = choose(&events, Timestamp::from_day(20), 5, &Model::CONTINUOUS).unwrap_err();
     assert!(few.message().contains("needs 10 customers, found 1"), "{few}");
 }

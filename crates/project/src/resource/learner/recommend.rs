@@ -1,6 +1,6 @@
 //! `recommend:` of a learner, and what can be said about single algorithms.
 //!
-//! Of `gf_cf:`, `rp3beta:` and `ials:`, what is left out is left to the algorithm, so that its
+//! Of `gf_cf:`, `rp3beta:`, `ials:` and their like, what is left out is left to the algorithm, so that its
 //! defaults stand in one place. A description is also the hint beside a value that cannot be, hence
 //! the figures in it.
 
@@ -17,8 +17,8 @@ use super::super::quantity::Duration;
 pub struct Recommend {
     /// SQL with columns `user_id`, `item_id`, `at` (timestamp) and optionally `weight`: one row per interaction.
     pub interactions: String,
-    /// SQL with columns `item_id`, and optionally `text` (for content), `available` (boolean) and `name` (what pages
-    /// call it).
+    /// SQL with columns `item_id`, and optionally `text` (for content), `embedding` (a list of numbers or its JSON, for
+    /// embeddings), `available` (boolean) and `name` (what pages call it).
     #[serde(default)]
     pub items: Option<String>,
     /// The algorithm; `hybrid` blends sources and is the default.
@@ -33,6 +33,21 @@ pub struct Recommend {
     /// Options of `algorithm: ials`.
     #[serde(default)]
     pub ials: Option<IalsOptions>,
+    /// Options of `algorithm: bpr`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bpr: Option<BprOptions>,
+    /// Options of `algorithm: item-knn`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub item_knn: Option<ItemKnnOptions>,
+    /// Options of `algorithm: user-knn`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user_knn: Option<UserKnnOptions>,
+    /// Options of `algorithm: sessions`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sessions: Option<SessionOptions>,
+    /// Options of `algorithm: embeddings`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub embeddings: Option<EmbeddingOptions>,
     /// How many items per user are kept.
     #[serde(default = "top_default")]
     #[schemars(range(min = 1, max = 10000))]
@@ -110,11 +125,16 @@ impl Recommend {
     /// The keys that hold options of one algorithm and are given, each with that algorithm.
     #[must_use]
     pub fn given_options(&self) -> Vec<(&'static str, RecommendAlgorithm)> {
-        let Self { gf_cf, rp3beta, ials, .. } = self;
+        let Self { gf_cf, rp3beta, ials, bpr, item_knn, user_knn, sessions, embeddings, .. } = self;
         [
             (gf_cf.is_some(), "gf_cf", RecommendAlgorithm::GfCf),
             (rp3beta.is_some(), "rp3beta", RecommendAlgorithm::Rp3Beta),
             (ials.is_some(), "ials", RecommendAlgorithm::Ials),
+            (bpr.is_some(), "bpr", RecommendAlgorithm::Bpr),
+            (item_knn.is_some(), "item_knn", RecommendAlgorithm::ItemKnn),
+            (user_knn.is_some(), "user_knn", RecommendAlgorithm::UserKnn),
+            (sessions.is_some(), "sessions", RecommendAlgorithm::Sessions),
+            (embeddings.is_some(), "embeddings", RecommendAlgorithm::Embeddings),
         ]
         .into_iter()
         .filter_map(|(given, key, algorithm)| given.then_some((key, algorithm)))
@@ -130,6 +150,11 @@ impl Recommend {
             RecommendAlgorithm::GfCf => self.gf_cf.as_ref().map(serde_json::to_value),
             RecommendAlgorithm::Rp3Beta => self.rp3beta.as_ref().map(serde_json::to_value),
             RecommendAlgorithm::Ials => self.ials.as_ref().map(serde_json::to_value),
+            RecommendAlgorithm::Bpr => self.bpr.as_ref().map(serde_json::to_value),
+            RecommendAlgorithm::ItemKnn => self.item_knn.as_ref().map(serde_json::to_value),
+            RecommendAlgorithm::UserKnn => self.user_knn.as_ref().map(serde_json::to_value),
+            RecommendAlgorithm::Sessions => self.sessions.as_ref().map(serde_json::to_value),
+            RecommendAlgorithm::Embeddings => self.embeddings.as_ref().map(serde_json::to_value),
             _ => None,
         };
         options
@@ -161,6 +186,12 @@ pub enum RecommendAlgorithm {
     Rp3Beta,
     /// Implicit feedback factored into a few numbers per item; small artifacts at any size.
     Ials,
+    /// Factors learned from pairs, one item had and one not: for the order of lists.
+    Bpr,
+    /// What was in one session together, or came next in it: follows what somebody is doing now.
+    Sessions,
+    /// Items near to what somebody has, by vectors of another model that `items` brings as `embedding`.
+    Embeddings,
     /// Items whose text is similar.
     Content,
     /// What sells now.
@@ -182,6 +213,9 @@ impl RecommendAlgorithm {
             Self::GfCf => "gf-cf",
             Self::Rp3Beta => "rp3beta",
             Self::Ials => "ials",
+            Self::Bpr => "bpr",
+            Self::Sessions => "sessions",
+            Self::Embeddings => "embeddings",
             Self::Content => "content",
             Self::Popularity => "popularity",
             Self::Repeat => "repeat",
@@ -270,6 +304,144 @@ pub struct IalsOptions {
     /// The seed of the starting point, a whole number from 0; 0 if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seed: Option<u64>,
+}
+
+/// How pairs of an item had and one not had are learned from.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BprOptions {
+    /// How many numbers per item and per user, 1 to 1024; 64 if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1024))]
+    pub factors: Option<usize>,
+    /// How far each step goes, more than 0 and up to 1; 0.05 if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(max = 1), extend("exclusiveMinimum" = 0))]
+    pub learning_rate: Option<f64>,
+    /// The penalty on the numbers of each step, from 0 to 1; 0.01 if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 1))]
+    pub penalty: Option<f64>,
+    /// How many pairs are drawn for each interaction, 1 to 1000; 60 if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1000))]
+    pub epochs: Option<usize>,
+    /// The seed of start and draws, a whole number from 0; 0 if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seed: Option<u64>,
+}
+
+/// How items are compared by the users they share.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ItemKnnOptions {
+    /// How many neighbours are kept per item, 1 to 10000; 100 if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 10000))]
+    pub neighbours: Option<usize>,
+    /// How interactions are weighted before items are compared: `bm25` (the default) or `cosine`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weighting: Option<Weighting>,
+    /// Which number is compared: `presence` (the default), `weight` or `occasions`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<CellValue>,
+    /// What an absent interaction means to `cosine`: `zero` (the default), or `unknown` for ratings.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub missing: Option<Missing>,
+    /// The number of shared users at which a similarity counts half, at least 0; 0 if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub shrink: Option<f64>,
+}
+
+/// How users are compared, and how those who are alike are heard.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct UserKnnOptions {
+    /// How many neighbours are heard, 1 to 10000; 50 if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 10000))]
+    pub neighbours: Option<usize>,
+    /// Which number is compared: `weight` (the default), `presence` or `occasions`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<CellValue>,
+    /// What an absent interaction means: `unknown` (the default), or `zero` for purchases.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub missing: Option<Missing>,
+    /// The number of shared items at which a similarity counts half, at least 0; 2 if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pub shrink: Option<f64>,
+    /// How neighbours become a score: `weighted-mean` (the default), a foretold rating, or `sum`, a strength, for purchases.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vote: Option<Vote>,
+}
+
+/// How interactions are weighted before items are compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Weighting {
+    /// The angle between the users of both.
+    Cosine,
+    /// An indiscriminate user counts less, and a frequent item is held back.
+    Bm25,
+}
+
+/// What an absent interaction means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Missing {
+    /// Nothing: only what both have is compared. Right for ratings.
+    Unknown,
+    /// A no. Right for purchases.
+    Zero,
+}
+
+/// How neighbours become a score.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Vote {
+    /// The mean of the neighbours who know the item: a foretold rating.
+    WeightedMean,
+    /// The sum of likeness times value: a strength.
+    Sum,
+}
+
+/// How sessions are told apart and counted.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SessionOptions {
+    /// A pause of more minutes than this begins a new session, more than 0; 30 if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("exclusiveMinimum" = 0))]
+    pub gap_minutes: Option<f64>,
+    /// Which items speak for each other: all of a session, `together` (the default), or each for what comes after it, `next`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub order: Option<SessionOrder>,
+    /// How many items are kept per item, 1 to 10000; 500 if absent. Each takes 8 bytes of the artifact.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 10000))]
+    pub kept_per_item: Option<usize>,
+}
+
+/// Which items of a session speak for each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum SessionOrder {
+    /// All that are in it.
+    Together,
+    /// Each for what comes after it, the sooner the more.
+    Next,
+}
+
+/// What counts of a history.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct EmbeddingOptions {
+    /// After so many days an item of a history counts for half, more than 0; all count the same if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("exclusiveMinimum" = 0))]
+    pub half_life_days: Option<f64>,
 }
 
 /// Which number of a user and an item is looked at.

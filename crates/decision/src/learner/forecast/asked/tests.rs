@@ -31,7 +31,11 @@ fn demand(item: u64, growth: f64, days: usize) -> Vec<f64> {
 }
 
 fn histories(growth: f64, items: u64) -> Vec<History> {
-    let history = |item| History { id: format!("i{item}"), values: demand(item, growth, DAYS) };
+    let history = |item| History {
+        id: format!("i{item}"),
+        values: demand(item, growth, DAYS),
+        labels: Vec::new(),
+    };
     (0..items).map(history).collect()
 }
 
@@ -46,6 +50,7 @@ fn stored(histories: &[History]) -> Stored {
         calendar: Vec::new(),
         days: BTreeMap::new(),
         asked: BTreeMap::new(),
+        levels: None,
     }
 }
 
@@ -117,8 +122,9 @@ fn without_evidence_there_is_no_rate() {
     let mut young = histories(0.0, 9);
     young.iter_mut().for_each(|history| drop(history.values.drain(..80)));
     assert_eq!(of(&young, &stored(&young), &options(), &settings(WANTED)).unwrap(), None);
-    let quiet: Vec<History> =
-        (0..9).map(|item| History { id: format!("{item}"), values: vec![0.0; DAYS] }).collect();
+    let quiet: Vec<History> = (0..9)
+        .map(|item| History { id: format!("{item}"), values: vec![0.0; DAYS], labels: Vec::new() })
+        .collect();
     assert_eq!(of(&quiet, &stored(&quiet), &options(), &settings(WANTED)).unwrap(), None);
 }
 
@@ -129,7 +135,11 @@ fn a_pool_is_asked_for_the_rate_that_serves_what_is_wanted_on_average() {
     // 200 days teach a pool of two weeks nothing at the first of its looks.
     let short = histories(0.0, 60);
     assert_eq!(of(&short, &stored(&short), &options(), &settings).unwrap(), None);
-    let long = |item| History { id: format!("i{item}"), values: demand(item, 0.0, KNOWN) };
+    let long = |item| History {
+        id: format!("i{item}"),
+        values: demand(item, 0.0, KNOWN),
+        labels: Vec::new(),
+    };
     let histories: Vec<History> = (0..60).map(long).collect();
     let found = of(&histories, &stored(&histories), &options(), &settings);
     let asked = found.unwrap().unwrap();

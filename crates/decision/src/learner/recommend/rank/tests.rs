@@ -34,6 +34,7 @@ fn shop(users: usize) -> Data {
         rows: events.len(),
         interactions: Interactions::new(users, 12, events).unwrap(),
         texts: None,
+        vectors: None,
         names: item_names,
         available: None,
         facts: (0..12).map(|item| vec![12.0 - f64::from(item)]).collect(),

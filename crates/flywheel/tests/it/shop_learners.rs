@@ -1,0 +1,174 @@
+//! Learners of one shop through the binary: what adds up, what follows a visit, what is near, when and how much.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use flywheel_base::{Rng, Timestamp};
+
+use crate::house::House;
+
+const CUSTOMERS: usize = 90;
+const DAYS: i64 = 120;
+const FILES: &[(&str, &str)] = &[
+    ("connections/files.yaml", "connection: files\ntype: csv\noptions: {folder: data}\n"),
+    (
+        "syncs/files.yaml",
+        "sync: files\nconnection: files\nstreams:\n  - {stream: orders, options: {path: orders.csv}}\n  - {stream: items, options: {path: items.csv}}\n",
+    ),
+    (
+        "models/orders.sql",
+        "select o.customer, o.item, i.category, i.department, cast(o.pieces as double) as pieces, cast(o.at as timestamp) as at\nfrom {{ source('raw', 'orders') }} o left join {{ source('raw', 'items') }} i on i.item = o.item\n",
+    ),
+    (
+        "learners/demand.yaml",
+        "learner: demand\nforecast:\n  series: select item as series_id, category, department, date_trunc('day', at) as day, sum(pieces) as value from {{ ref('orders') }} group by 1, 2, 3, 4\n  method: seasonal-naive\n  horizon_days: 7\n  hierarchy: [category, department]\n",
+    ),
+    (
+        "learners/visits.yaml",
+        "learner: visits\nrecommend:\n  interactions: select customer as user_id, item as item_id, at from {{ ref('orders') }}\n  algorithm: sessions\n  sessions: {gap_minutes: 60}\n  repeats: true\n  top: 5\n",
+    ),
+    (
+        "learners/near.yaml",
+        "learner: near\nrecommend:\n  interactions: select customer as user_id, item as item_id, at from {{ ref('orders') }}\n  items: select item as item_id, place as embedding from {{ source('raw', 'items') }}\n  algorithm: embeddings\n  top: 5\n",
+    ),
+    (
+        "learners/pairs.yaml",
+        "learner: pairs\nrecommend:\n  interactions: select customer as user_id, item as item_id, at from {{ ref('orders') }}\n  algorithm: bpr\n  bpr: {factors: 8, epochs: 20}\n  repeats: true\n  top: 5\n",
+    ),
+    (
+        "learners/hour.yaml",
+        "learner: hour\nhours:\n  events: select customer as unit_id, at from {{ ref('orders') }}\n  window_hours: 2\n",
+    ),
+    (
+        "learners/worth.yaml",
+        "learner: worth\nvalue:\n  events: select customer as unit_id, at, pieces as value from {{ ref('orders') }}\n  model: bg-bb\n  opportunity: 7d\n  horizon: 28d\n",
+    ),
+];
+
+/// Twelve items in four categories and two departments; nobody has had the last one. Customers come every few days at an hour
+/// of their own and take two items of one category; every sixth stopped half-way.
+fn shop() -> House {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_micros();
+    let today = Timestamp::from_micros(i64::try_from(now).unwrap()).day();
+    let mut items = String::from("item,category,department,place\n");
+    for item in 0..12 {
+        let (category, department) = (item / 3, item / 6);
+        // The first of three has no category of its own.
+        let label = if item == 0 { String::new() } else { format!("k{category}") };
+        items.push_str(&format!("i{item:02},{label},d{department},\"[{category}, {item}.5]\"\n"));
+    }
+    let mut rng = Rng::new(12);
+    let mut orders = String::from("customer,item,pieces,at\n");
+    for customer in 0..CUSTOMERS {
+        let end = if customer % 6 == 0 { DAYS / 2 } else { DAYS };
+        let mut day = rng.below(7) as i64;
+        while day < end {
+            let date = Timestamp::from_day(today - DAYS + day).date();
+            let first = 3 * rng.below(4);
+            for step in 0..2 {
+                let item = (first + step).min(10);
+                let hour = 6 + customer % 12;
+                orders.push_str(&format!(
+                    "c{customer:02},i{item:02},{},{date} {hour:02}:{:02}:00\n",
+                    1 + rng.below(3),
+                    10 + 5 * step
+                ));
+            }
+            day += 3 + rng.below(4) as i64;
+        }
+    }
+    let house = House::new();
+    for (path, text) in FILES {
+        house.write(path, *text);
+    }
+    house.write("data/items.csv", items).write("data/orders.csv", orders);
+    house.ok(&["sync"]);
+    house.ok(&["build"]);
+    house.ok(&["learn"]);
+    house
+}
+
+#[test]
+fn learners_of_a_shop_say_what_a_user_can_check() {
+    let house = shop();
+    // Forecasts of groups are the sums of those of their items, on every day.
+    let adds_up = "select count(*) || ' ' || bool_and(abs(g.mean - s.mean) < 1e-6) from learn.demand_levels g join (
+        select 'total' as level, 'total' as label, day, sum(mean) as mean from learn.demand group by day
+        union all select 'department', i.department, f.day, sum(f.mean) from learn.demand f
+          join (select distinct item, department from main.orders) i on i.item = f.series_id group by 2, 3
+        union all select 'category', coalesce(nullif(i.category, ''), 'd0/unknown'), f.day, sum(f.mean) from learn.demand f
+          join (select distinct item, category from main.orders) i on i.item = f.series_id group by 2, 3
+      ) s on s.level = g.level and s.label = g.label and s.day = g.day";
+    assert_eq!(house.cell(adds_up), format!("{} true", 7 * (1 + 2 + 5)));
+    let why = house.cell("select detail from system.artifacts where learner = 'demand'");
+    assert!(why.contains("adding_up") && why.contains("erred least"), "{why}");
+    let judged = "select count(*) from system.evaluations where learner = 'demand' and measure = 'wape_of_levels' and value > 0";
+    assert_eq!(house.cell(judged), "1");
+
+    // What was in a session with the last item comes first, and says why.
+    let followed =
+        "select avg(case when substr(l.reason, 1, 11) = 'because of ' then 1.0 else 0 end) > 0.9
+        from learn.visits l where l.rank = 1 and l.user_id <> '*'";
+    assert_eq!(house.cell(followed), "true");
+    // Nobody has had the last item, and it lies near to those of its category.
+    let near =
+        "select count(*) > 0 from learn.near where item_id = 'i11' and source = 'embeddings'";
+    assert_eq!(house.cell(near), "true");
+    let pairs = "select count(distinct user_id) || ' ' || bool_and(score is not null) from learn.pairs where user_id <> '*'";
+    assert_eq!(house.cell(pairs), format!("{CUSTOMERS} true"));
+
+    // Each customer's hour lies in the window of two hours.
+    let hours = "select count(*) || ' ' || sum(case when 6 + cast(substr(unit_id, 2) as int) % 12 - hour in (0, 1) then 1 else 0 end)
+        from learn.hour where unit_id <> '*'";
+    assert_eq!(house.cell(hours), format!("{CUSTOMERS} {CUSTOMERS}"));
+    assert_eq!(house.cell("select count(*) from learn.hour where unit_id = '*'"), "1");
+
+    // Who stopped half-way is worth less than everybody else, and nobody buys more often than there are chances.
+    let worth = "select max(expected_purchases) <= 4 and
+          max(alive) filter (where cast(substr(unit_id, 2) as int) % 6 = 0) <
+          min(alive) filter (where cast(substr(unit_id, 2) as int) % 6 <> 0)
+        from learn.worth";
+    assert_eq!(house.cell(worth), "true");
+
+    // Without a hierarchy nothing is said of groups any more.
+    let demand = FILES.iter().find(|(path, _)| *path == "learners/demand.yaml").unwrap().1;
+    house
+        .write("learners/demand.yaml", demand.replace("  hierarchy: [category, department]\n", ""));
+    house.ok(&["learn", "demand"]);
+    assert_eq!(house.cell("select count(*) from learn.demand_levels"), "0");
+}
+
+#[test]
+fn a_learner_of_a_shop_that_cannot_be_learned_says_which_row_is_wrong() {
+    let house = shop();
+    let refused = |path: &str, from: &str, to: &str| {
+        let text = FILES.iter().find(|(known, _)| *known == path).unwrap().1;
+        assert!(text.contains(from), "{path}");
+        house.write(path, text.replace(from, to));
+        let learner = path.trim_start_matches("learners/").trim_end_matches(".yaml");
+        let said = house.fails(2, &["learn", learner]);
+        house.write(path, text);
+        said
+    };
+    let said = refused(
+        "learners/near.yaml",
+        "place as embedding",
+        "case when item = 'i04' then '[1]' else place end as embedding",
+    );
+    assert!(said.contains("embedding of item \"i04\" has 1 numbers"), "{said}");
+    let said = refused("learners/near.yaml", "place as embedding", "item as embedding");
+    assert!(said.contains("no list of numbers in row 1"), "{said}");
+    let said = refused("learners/near.yaml", ", place as embedding", "");
+    assert!(said.contains("no item has an embedding") && said.contains("hint"), "{said}");
+    let said = refused(
+        "learners/demand.yaml",
+        "hierarchy: [category, department]",
+        "hierarchy: [categorie]",
+    );
+    assert!(said.contains("no column \"categorie\"") && said.contains("category"), "{said}");
+    let said = refused(
+        "learners/demand.yaml",
+        "item as series_id, category, department",
+        "item as series_id, 'k' as category, department",
+    );
+    assert!(said.contains("category \"k\" lies in two values of department"), "{said}");
+}
