@@ -50,7 +50,7 @@ pub(crate) struct Choice {
 pub(crate) enum Chooser {
     Candidates(candidates::Candidates),
     Recommend(recommend::Lists),
-    Reorder(reorder::Proposals),
+    Reorder(Box<reorder::Proposals>),
     Bandit(Box<bandit::Draws>),
     Experiment(experiment::Assignment),
 }
@@ -69,7 +69,7 @@ impl Chooser {
                 Self::Recommend(recommend::Lists::load(ctx, name, settings, units).await?)
             }
             Choose::Reorder(settings) => {
-                Self::Reorder(reorder::Proposals::load(ctx, name, settings)?)
+                Self::Reorder(Box::new(reorder::Proposals::load(ctx, name, settings)?))
             }
             Choose::Bandit(settings) => {
                 Self::Bandit(Box::new(bandit::Draws::load(ctx, name, settings)?))

@@ -1,8 +1,6 @@
 //! Learners of one shop through the binary: what adds up, what follows a visit, what is near, when and how much.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
-use flywheel_base::{Rng, Timestamp};
+use flywheel_base::{Clock, Rng, SystemClock, Timestamp};
 
 use crate::house::House;
 
@@ -47,8 +45,7 @@ const FILES: &[(&str, &str)] = &[
 /// Twelve items in four categories and two departments; nobody has had the last one. Customers come every few days at an hour
 /// of their own and take two items of one category; every sixth stopped half-way.
 fn shop() -> House {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_micros();
-    let today = Timestamp::from_micros(i64::try_from(now).unwrap()).day();
+    let today = SystemClock.now().day();
     let mut items = String::from("item,category,department,place\n");
     for item in 0..12 {
         let (category, department) = (item / 3, item / 6);

@@ -245,10 +245,10 @@ fn source(plan: &LogicalPlan, column: &Column) -> Result<Option<Source>> {
             for (of_left, of_right) in join.on.iter().filter(|_| equal) {
                 match (of_left, of_right) {
                     (Expr::Column(one), Expr::Column(two)) if one == column => {
-                        look(&join.right, two)?
+                        look(&join.right, two)?;
                     }
                     (Expr::Column(one), Expr::Column(two)) if two == column => {
-                        look(&join.left, one)?
+                        look(&join.left, one)?;
                     }
                     _ => {}
                 }
