@@ -15,7 +15,7 @@ use super::codec::{Reader, Writer, damaged};
 use super::ease::strongest_owned;
 use super::history::UserHistory;
 use super::interactions::Interactions;
-use super::vector::{Work, add_scaled, dot, each_product, widest_of};
+use super::vector::{Products, Work, add_scaled, dot, widest_of};
 use super::{Algorithm, Recommender, Scored, options};
 
 /// The entry in the list of recommenders.
@@ -296,28 +296,6 @@ impl Work for FoldIn<'_> {
             add_scaled(numbers, -pull, &other[..options.factors]);
         }
         person
-    }
-}
-
-/// The scores of all items for a person.
-struct Products<'a> {
-    items: &'a [f32],
-    person: &'a [f32],
-}
-
-impl Work for Products<'_> {
-    type Made = Vec<Scored>;
-
-    #[inline(always)]
-    fn work(self) -> Vec<Scored> {
-        let mut scores = Vec::with_capacity(self.items.len() / self.person.len().max(1));
-        each_product(self.items, self.person, |item, product| {
-            let score = f64::from(product);
-            if score != 0.0 && score.is_finite() {
-                scores.push(Scored { item: item as u32, score });
-            }
-        });
-        scores
     }
 }
 

@@ -19,7 +19,7 @@ use super::history::UserHistory;
 use super::holders::Holders;
 use super::interactions::Interactions;
 use super::neighbours::Value;
-use super::vector::{Work, dot, each_product, widest_of};
+use super::vector::{Products, Work, dot, widest_of};
 use super::{Algorithm, Reason, Recommender, Scored, options};
 
 mod limits;
@@ -256,28 +256,6 @@ impl Work for FoldIn<'_> {
         let mut numbers = vec![0.0; right.len()];
         self.0.descend(&right, &mut numbers, FOLD_IN_STEPS_MAX, FOLD_IN_TOLERANCE);
         numbers
-    }
-}
-
-/// The scores of all items for a person.
-struct Products<'a> {
-    items: &'a [f32],
-    person: &'a [f32],
-}
-
-impl Work for Products<'_> {
-    type Made = Vec<Scored>;
-
-    #[inline(always)]
-    fn work(self) -> Vec<Scored> {
-        let mut scores = Vec::with_capacity(self.items.len() / self.person.len().max(1));
-        each_product(self.items, self.person, |item, product| {
-            let score = f64::from(product);
-            if score != 0.0 && score.is_finite() {
-                scores.push(Scored { item: item as u32, score });
-            }
-        });
-        scores
     }
 }
 

@@ -7,6 +7,8 @@
 
 use faer::traits::pulp::{Arch, Simd, WithSimd};
 
+use super::Scored;
+
 /// Numbers that are worked on together; rows that [`product`], [`dots`] and [`add_gram`] take are as wide as some of them.
 pub(super) const LANES: usize = 16;
 /// Rows that are worked on together: their sums fill half of the registers.
@@ -115,6 +117,30 @@ pub(super) fn each_product(lines: &[f32], row: &[f32], mut see: impl FnMut(usize
     for line in rest.chunks_exact(width) {
         see(place, dot(line, row));
         place += 1;
+    }
+}
+
+/// The scores of all items for a person: the inner products that are not 0.
+pub(super) struct Products<'a> {
+    /// Items × width, item by item.
+    pub(super) items: &'a [f32],
+    /// The person's row.
+    pub(super) person: &'a [f32],
+}
+
+impl Work for Products<'_> {
+    type Made = Vec<Scored>;
+
+    #[inline(always)]
+    fn work(self) -> Vec<Scored> {
+        let mut scores = Vec::with_capacity(self.items.len() / self.person.len().max(1));
+        each_product(self.items, self.person, |item, product| {
+            let score = f64::from(product);
+            if score != 0.0 && score.is_finite() {
+                scores.push(Scored { item: item as u32, score });
+            }
+        });
+        scores
     }
 }
 

@@ -207,7 +207,7 @@ fn source(plan: &LogicalPlan, column: &Column) -> Result<Option<Source>> {
                 None => source(&filter.input, column),
             }
         }
-        LogicalPlan::TableScan(scan) if !scan.filters.is_empty() && scan.fetch.is_none() => {
+        LogicalPlan::TableScan(scan) if !scan.filters.is_empty() => {
             let steady = !scan.filters.iter().any(Expr::is_volatile);
             let rows = plain_rows(plan)?.filter(|_| steady);
             Ok(rows.map(|rows| Source { plan: plan.clone(), key: column.clone(), rows }))
@@ -267,6 +267,8 @@ fn plain_rows(plan: &LogicalPlan) -> Result<Option<usize>> {
             LogicalPlan::TableScan(scan) => {
                 let table = source_as_provider(&scan.source)?;
                 rows = table.downcast_ref::<LakeTable>().and_then(LakeTable::rows);
+                // Which rows a limit lets through is not the same twice.
+                is_plain &= scan.fetch.is_none();
             }
             LogicalPlan::Projection(_) | LogicalPlan::Filter(_) | LogicalPlan::SubqueryAlias(_) => {
             }
