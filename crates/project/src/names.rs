@@ -1,7 +1,12 @@
 //! What may be a name: it becomes a table, a schema, a folder or a key.
 
+use flywheel_base::digest;
+
 /// The longest name; PostgreSQL's limit, so that tables can be offered over its protocol.
 const NAME_MAX: usize = 63;
+
+/// How many characters of a digest stand for letters that a name cannot have.
+const DIGEST_CHARS: usize = 6;
 
 /// Schemas that only the platform writes.
 pub(crate) const RESERVED_SCHEMAS: &[&str] = &["raw", "learn", "system"];
@@ -29,7 +34,7 @@ pub(crate) fn problem(name: &str) -> Option<&'static str> {
 }
 
 /// A name of ours for one of another tool: lower case with underscores, of at most `chars`, and with `prefix` before it if it
-/// began with no letter.
+/// began with no letter. Letters of other scripts go; a digest of the whole name stands for them, so that two names stay two.
 pub(crate) fn plain(name: &str, prefix: &str, chars: usize) -> String {
     let mut plain = String::new();
     for letter in name.chars() {
@@ -39,9 +44,37 @@ pub(crate) fn plain(name: &str, prefix: &str, chars: usize) -> String {
             _ => plain.push('_'),
         }
     }
-    let plain: String = plain.trim_matches('_').chars().take(chars).collect();
-    match plain.starts_with(|c: char| c.is_ascii_lowercase()) {
+    let lost = name.chars().any(|letter| !letter.is_ascii() && letter.is_alphanumeric());
+    let room = if lost { chars.saturating_sub(DIGEST_CHARS + 1) } else { chars };
+    let plain: String = plain.trim_matches('_').chars().take(room).collect();
+    let plain = match plain.starts_with(|c: char| c.is_ascii_lowercase()) {
         true => plain,
         false => format!("{prefix}{plain}"),
+    };
+    if !lost {
+        return plain;
+    }
+    let digest: String = digest::short(&[name.as_bytes()]).chars().take(DIGEST_CHARS).collect();
+    format!("{}_{digest}", plain.trim_end_matches('_'))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::{plain, problem};
+
+    #[test]
+    fn names_in_other_scripts_stay_apart() {
+        assert_eq!(plain("Shop Orders (EU)", "c_", 40), "shop_orders_eu");
+        assert_eq!(plain("2024", "c_", 40), "c_2024");
+        assert_eq!(plain("--", "c_", 40), "c_");
+        let long = "订".repeat(50) + &"x".repeat(50);
+        let names = ["订单契约", "访问契约", "订单数2", "访问数2", "order 订单", &long];
+        let found: BTreeSet<String> = names.iter().map(|name| plain(name, "c_", 40)).collect();
+        assert_eq!(found.len(), names.len(), "{found:?}");
+        assert!(found.iter().all(|name| problem(name).is_none() && name.len() <= 42), "{found:?}");
+        let order = plain("order 订单", "c_", 40);
+        assert!(order.starts_with("order_") && order.len() == 12, "{order}");
     }
 }

@@ -9,7 +9,7 @@ use arrow::array::{ArrayRef, RecordBatch};
 use deltalake::logstore::{ObjectStoreFactory, StorageConfig, object_store_factories};
 use flywheel_base::{Clock, Error, Result, Timestamp, task};
 use object_store::ObjectStore;
-use object_store::path::Path;
+use object_store::path::{Path, PathPart};
 use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
 use url::Url;
 
@@ -66,7 +66,9 @@ impl Shared {
         let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
         let lane = lanes.entry(at.clone()).or_insert_with(|| {
             let parts = at.as_str().split('/');
-            let folder = parts.fold(self.base.clone(), |folder, part| folder.join(part));
+            // As it is: encoded, a name in Chinese would be a folder that nobody finds again.
+            let part = |part| PathPart::parse(part).unwrap_or_else(|_| PathPart::from(part));
+            let folder = parts.fold(self.base.clone(), |folder, name| folder.join(part(name)));
             let log = Log::new(Arc::clone(&self.around.store), folder, at.clone());
             Arc::new(Lane::new(log, self.around.clone()))
         });

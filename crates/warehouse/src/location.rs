@@ -35,6 +35,15 @@ impl Location {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// What people call the table: `schema.table` for a folder of two segments, else the folder.
+    #[must_use]
+    pub fn table(&self) -> String {
+        match self.0.split_once('/') {
+            Some((schema, table)) if !table.contains('/') => format!("{schema}.{table}"),
+            _ => self.0.clone(),
+        }
+    }
 }
 
 fn segment_fault(segment: &str) -> Option<&'static str> {
@@ -144,6 +153,13 @@ mod tests {
         for text in ["raw/orders", "mart/orders/3fa9c1", "原始/订单", "a-b_c.d"] {
             assert_eq!(Location::new(text).unwrap().as_str(), text);
         }
+    }
+
+    #[test]
+    fn a_landed_table_is_called_as_in_sql() {
+        assert_eq!(Location::new("raw/orders").unwrap().table(), "raw.orders");
+        assert_eq!(Location::new("mart/orders/3fa9c1").unwrap().table(), "mart/orders/3fa9c1");
+        assert_eq!(Location::new("orders").unwrap().table(), "orders");
     }
 
     #[test]

@@ -112,7 +112,7 @@ impl Log {
         if target > head || target < 0 {
             return Err(Error::not_found(format!(
                 "table \"{}\" has no version {target}",
-                self.location
+                self.location.table()
             ))
             .hint(format!("Its newest version is {head}.")));
         }
@@ -159,7 +159,7 @@ impl Log {
     fn gone(&self, version: i64, oldest: i64) -> Error {
         Error::not_found(format!(
             "version {version} of table \"{}\" is no longer kept",
-            self.location
+            self.location.table()
         ))
         .hint(format!("The log lacks commit {oldest} or an older one; read a newer version. keep_versions in flywheel.yaml says how long versions stay."))
     }

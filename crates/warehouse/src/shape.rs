@@ -244,7 +244,8 @@ pub(crate) fn fit(
     if change == SchemaChange::Refuse {
         let names: Vec<&str> = fresh.iter().map(|i| given.field(*i).name().as_str()).collect();
         return Err(Error::invalid(format!(
-            "table \"{location}\" has no column \"{}\"",
+            "table \"{}\" has no column \"{}\"",
+            location.table(),
             names.join("\", \"")
         ))
         .hint("Allow new columns for this write, or leave them out of the mapping."));
@@ -321,7 +322,8 @@ fn misfit(location: &Location, column: &Field, given: &DataType) -> Error {
         column.data_type(),
     ))
     .hint(
-        "Cast it in the sync's mapping or in the query, or rebuild the table with a full refresh.",
+        "Cast it in the sync's mapping or in the query; a model's table is rebuilt with \
+         `flywheel build --full-refresh`.",
     )
 }
 

@@ -44,6 +44,8 @@ pub enum Expression {
     Null,
     /// `date '2024-01-31'`.
     Date(String),
+    /// `timestamp '2024-01-31 12:00:00'`.
+    Timestamp(String),
     /// `not x`.
     Not(Box<Expression>),
     /// `-x`.
@@ -253,6 +255,10 @@ impl Expression {
                 out.push_str("DATE ");
                 out.push_str(&literal(text));
             }
+            // Nanoseconds, which TIMESTAMP alone means, do not reach beyond 2262.
+            Self::Timestamp(text) => {
+                out.push_str(&format!("CAST({} AS TIMESTAMP(6))", literal(text)));
+            }
             Self::Not(of) => wrap(out, "(NOT ", of, ")", bind)?,
             Self::Negative(of) => wrap(out, "(- ", of, ")", bind)?,
             Self::Binary(Operator::Divide, left, right) => {
@@ -309,7 +315,8 @@ impl Expression {
             | Self::Text(_)
             | Self::Bool(_)
             | Self::Null
-            | Self::Date(_) => {}
+            | Self::Date(_)
+            | Self::Timestamp(_) => {}
             Self::Not(of)
             | Self::Negative(of)
             | Self::Like { of, .. }
@@ -347,7 +354,8 @@ impl Expression {
             | Self::Text(_)
             | Self::Bool(_)
             | Self::Null
-            | Self::Date(_) => {}
+            | Self::Date(_)
+            | Self::Timestamp(_) => {}
             Self::Not(of)
             | Self::Negative(of)
             | Self::Like { of, .. }

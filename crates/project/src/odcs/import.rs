@@ -10,7 +10,7 @@ use super::{ENDING, FOLDER, mistakes, plain, whole};
 use crate::datax::{Imported, Made, Note, document};
 use crate::diagnostic::{Diagnostic, Diagnostics, Span};
 use crate::file::SourceFile;
-use crate::resource::quality::QualityCheck;
+use crate::resource::quality::{Metric, QualityCheck};
 use crate::yaml::{self, Node};
 
 /// Where the tables of a contract are.
@@ -74,6 +74,10 @@ pub fn import(path: &str, contract: &str, options: &Options) -> Result<Imported>
             at: format!("{at}.{place}"),
             message: format!("is kept in the contract and not run: {reason}"),
         }));
+        notes.extend(promises.whole.into_iter().map(|place| Note {
+            at: format!("{at}.{place}"),
+            message: "is run for the whole table: rowCount is about no column".to_owned(),
+        }));
         let is_model = options.models.contains(&table);
         if !promises.checks.is_empty() {
             files.push(quality(&name, &table, &reference(&table), object, &promises.checks));
@@ -126,6 +130,8 @@ pub(super) struct Promises {
     pub(super) checks: Vec<(Option<Place>, QualityCheck)>,
     /// What is not run, with its place and why.
     kept: Vec<(String, String)>,
+    /// Places of checks that stand beside a property and are about the table.
+    whole: Vec<String>,
     /// What is wrong, with its place.
     wrong: Vec<(String, String)>,
 }
@@ -250,13 +256,18 @@ fn age(property: &Json, object: &str) -> Option<QualityCheck> {
 
 fn take(found: &mut Promises, item: &Json, column: Option<&str>, place: Place, path: &str) {
     match check::read(item, column) {
-        Ok(Read::Check(check)) => {
+        Ok(Read::Check(mut check)) => {
+            // The number of rows is the table's, whichever property it stands beside.
+            let whole = check.metric == Some(Metric::RowCount) && check.column.take().is_some();
             let operator = crate::quality::Rule::of(&check);
             match operator {
                 Ok(None) if check.monitor.is_none() => found
                     .kept
                     .push((path.to_owned(), "it does not say what its figure must be".to_owned())),
-                Ok(_) => found.checks.push((Some(place), *check)),
+                Ok(_) => {
+                    found.whole.extend(whole.then(|| path.to_owned()));
+                    found.checks.push((Some(place), *check));
+                }
                 Err(error) => found.wrong.push((path.to_owned(), error.message().to_owned())),
             }
         }

@@ -85,6 +85,32 @@ fn a_change_in_the_quality_file_is_exported_in_place() {
 }
 
 #[test]
+fn a_number_of_rows_beside_a_property_is_the_tables() {
+    let contract = "version: '1'\napiVersion: v3.1.0\nkind: DataContract\nid: rows\nstatus: draft\nschema:\n  - name: t\n    properties:\n      - name: x\n        quality:\n          - {metric: rowCount, mustBeGreaterThan: 5}\n";
+    let (folder, notes) = project(contract);
+    let told = "schema[0].properties[0].quality[0] is run for the whole table";
+    assert!(notes.iter().any(|note| note.starts_with(told)), "{notes:?}");
+    let project = load(&folder);
+    assert_eq!(project.qualities["rows_t"].checks[0].column, None);
+    assert_eq!(export(&project, "rows").unwrap(), parsed(contract), "it stays where it stood");
+}
+
+#[test]
+fn contracts_with_chinese_names_lie_in_files_of_their_own() {
+    let paths = |name: &str| -> Vec<String> {
+        let contract = format!(
+            "version: '1'\napiVersion: v3.1.0\nkind: DataContract\nid: a\nname: {name}\nstatus: draft\n"
+        );
+        let imported = import("c.yaml", &contract, &options()).unwrap();
+        imported.files.into_iter().map(|made| made.path).collect()
+    };
+    let (orders, visits) = (paths("订单契约"), paths("访问契约"));
+    assert_eq!((orders.len(), visits.len()), (1, 1));
+    assert_ne!(orders, visits);
+    assert_eq!(paths("Shop Orders"), ["contracts/shop_orders.odcs.yaml"]);
+}
+
+#[test]
 fn every_mistake_of_a_contract_is_told_with_its_line() {
     let cases = [
         ("version: 1\n", "has no `apiVersion`"),

@@ -508,9 +508,13 @@ impl<'a> Work<'a> {
         one: &Asked<'_>,
         parts: aggregate::Parts,
     ) -> std::result::Result<(), String> {
+        let label = label_of(&one.title);
+        let mut synonyms = words_of(&one.entry, &one.name);
+        synonyms.retain(|word| label.texts().all(|text| text != word));
         let mut metric = Metric {
+            label,
+            synonyms,
             description: text_of(&one.entry, "description"),
-            synonyms: words_of(&one.entry, &one.name),
             certification: Certification::Draft,
             default: parts.default,
             ..Metric::default()
@@ -768,19 +772,29 @@ fn take_field(draft: &mut Draft, field: &Map<String, Json>) -> std::result::Resu
     let said = role.get("is_time").and_then(Json::as_bool);
     let is_time = said.unwrap_or(of_type) && (of_type || datatype.is_none());
     let words = words_of(field, &name);
-    let taken = |word: &String| {
+    let taken = |word: &str| {
         let dimensions = draft.view.dimensions.iter();
         dimensions
-            .flat_map(|(name, one)| std::iter::once(name).chain(&one.synonyms))
+            .flat_map(|(name, one)| {
+                let synonyms = one.synonyms.iter().map(String::as_str);
+                std::iter::once(name.as_str()).chain(synonyms).chain(one.label.texts())
+            })
             .any(|known| known.eq_ignore_ascii_case(word))
     };
+    let mut label = label_of(&title);
+    if label.texts().any(taken) {
+        label = Label::default();
+    }
+    let is_new = |word: &String| !taken(word) && label.texts().all(|text| text != word);
+    let synonyms = words.into_iter().filter(is_new).collect();
     draft.view.dimensions.insert(
         name.clone(),
         Dimension {
             kind: if is_time { DimensionKind::Time } else { DimensionKind::Categorical },
             expression: (sql != name).then_some(sql),
             description: text_of(field, "description"),
-            synonyms: words.into_iter().filter(|word| !taken(word)).collect(),
+            label,
+            synonyms,
             ..Dimension::default()
         },
     );
@@ -821,6 +835,16 @@ fn words_of(entry: &Map<String, Json>, name: &str) -> Vec<String> {
         }
     }
     kept
+}
+
+/// What people call something whose name has letters that a name of ours cannot have.
+fn label_of(title: &str) -> Label {
+    let han = |c: char| matches!(c, '\u{3400}'..='\u{4DBF}' | '\u{4E00}'..='\u{9FFF}');
+    let text = Some(title.to_owned()).filter(|title| !title.is_ascii());
+    match title.contains(han) {
+        true => Label { zh: text, en: None },
+        false => Label { en: text, zh: None },
+    }
 }
 
 /// The SQL of an expression, and its dialect if it is not the standard one.

@@ -179,6 +179,54 @@ fn a_model_of_another_tool_becomes_views_and_says_what_is_left_out() {
 }
 
 #[test]
+fn names_in_chinese_stay_apart_and_are_kept_as_labels() {
+    let sql = |text: &str| {
+        format!("expression: {{dialects: [{{dialect: ANSI_SQL, expression: \"{text}\"}}]}}")
+    };
+    let document = format!(
+        "version: '0.2.0'
+semantic_model:
+  - name: shop
+    datasets:
+      - name: orders
+        source: s.orders
+        primary_key: [id]
+        fields:
+          - {{name: id, {}}}
+          - {{name: visits, {}}}
+          - {{name: 渠道, {}, dimension: {{}}}}
+    metrics:
+      - {{name: 订单数, {}, ai_context: {{synonyms: [订单数, 单量]}}}}
+      - {{name: 访问数, {}}}
+",
+        sql("id"),
+        sql("visits"),
+        sql("channel"),
+        sql("COUNT(orders.id)"),
+        sql("SUM(orders.visits)"),
+    );
+    let imported = import("m.yaml", &document, &options(&[])).unwrap();
+    assert_eq!(notes(&imported.notes), Vec::<String>::new());
+    let others = [
+        ("flywheel.yaml", "name: shop\n"),
+        ("models/s.yml", "sources:\n  - name: s\n    tables: [{name: orders}]\n"),
+    ];
+    let made = imported.files.iter().map(|made| (made.path.as_str(), made.text.as_str()));
+    let (_folder, project) = load(&others.into_iter().chain(made).collect::<Vec<_>>());
+    let view = &project.semantics["orders"].value;
+    let mut called: Vec<(&str, Vec<String>)> = view
+        .metrics
+        .values()
+        .map(|metric| (metric.label.zh.as_deref().unwrap(), metric.synonyms.clone()))
+        .collect();
+    called.sort();
+    assert_eq!(called, [("订单数", vec!["单量".to_owned()]), ("访问数", Vec::new())]);
+    let dimension = view.dimensions.values().next().unwrap();
+    assert_eq!(dimension.label.zh.as_deref(), Some("渠道"));
+    assert_eq!(dimension.expression.as_deref(), Some("channel"));
+}
+
+#[test]
 fn mistakes_are_told_with_their_places() {
     let error =
         |text: &str| import("m.yaml", text, &options(&[])).unwrap_err().message().to_owned();

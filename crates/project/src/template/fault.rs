@@ -60,7 +60,13 @@ impl Fault {
                 || detail.contains("undefined is not callable") =>
             {
                 let word = excerpt(&macros.source, error);
-                let hint = suggest::hint(&word, WORDS.iter().copied());
+                let hint = match word.split('.').next() {
+                    // A template that gave another text each time would be another query each time.
+                    Some("run_started_at" | "modules") => {
+                        "Let SQL ask for the time: now() or current_date.".to_owned()
+                    }
+                    _ => suggest::hint(&word, WORDS.iter().copied()),
+                };
                 (format!("\"{word}\" is not defined"), Some(hint))
             }
             minijinja::ErrorKind::WriteFailure => {

@@ -72,6 +72,8 @@ fn errors_name_line_column_and_keep_the_resolvers_kind_and_hint() {
     assert_eq!(error.hint_text(), Some("Bring it back."));
     let error = rendered("数据 {{ nope }}", false).unwrap_err();
     assert_eq!(error.message(), "the SQL template:1:7: \"nope\" is not defined");
+    let error = rendered("select {{ run_started_at }}", false).unwrap_err();
+    assert_eq!(error.hint_text(), Some("Let SQL ask for the time: now() or current_date."));
 }
 
 #[test]

@@ -69,7 +69,7 @@ pub enum Change {
     Added,
     /// It is no longer declared.
     Removed,
-    /// Its query, or the way it is stored, is another one.
+    /// Its query, the file of a seed, or the way it is stored, is another one.
     Modified,
     /// A model or table above it changes its columns.
     Indirect,
@@ -334,6 +334,8 @@ async fn look(
         let change = match (&inputs, other) {
             (None, _) => Some(Change::Added),
             _ if !shown || is_lost => Some(Change::Added),
+            // A seed has no query to compare: its file has other rows.
+            (_, Some(_)) if job.model.seed.is_some() => Some(Change::Modified),
             // The same query stored alike: the columns of what it reads are others.
             (_, Some(build))
                 if before.as_ref() == Some(&sql) && view == build.location.is_none() =>

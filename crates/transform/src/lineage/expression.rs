@@ -1,5 +1,7 @@
 //! The expression an output column is computed by, as a person would write it.
 
+use datafusion::common::Column;
+use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::logical_expr::{Distinct, Expr, LogicalPlan};
 
 /// Longer expressions are not shown.
@@ -55,6 +57,15 @@ fn shown(expr: &Expr) -> Option<String> {
     if let Expr::Column(_) = expr {
         return None;
     }
+    let expr = expr.clone().transform(|expr| Ok(in_quotes(expr))).ok()?.data;
     let text = expr.human_display().to_string();
     (text.chars().count() <= EXPRESSION_CHARS_MAX).then_some(text)
+}
+
+/// A text in its quotes, which the engine leaves out or replaces by the name of its type; a name is shown as it is.
+fn in_quotes(expr: Expr) -> Transformed<Expr> {
+    let Expr::Literal(value, _) = &expr else { return Transformed::no(expr) };
+    let Some(Some(text)) = value.try_as_str() else { return Transformed::no(expr) };
+    let text = format!("'{}'", text.replace('\'', "''"));
+    Transformed::yes(Expr::Column(Column::new_unqualified(text)))
 }

@@ -78,6 +78,12 @@ impl<'a, 'q> Rows<'a, 'q> {
         self.own(&format!("t_{name}"), &sql)
     }
 
+    /// A time of the table itself as it is stored, in no time zone of its own: what two tables are compared by.
+    pub(super) fn instant(&mut self, name: &str, dimension: &Dimension) -> String {
+        let sql = dimension.expression.clone().unwrap_or_else(|| quoted(name));
+        self.own(&format!("u_{name}"), &format!("CAST({sql} AS {MOMENT})"))
+    }
+
     /// The column at the end of a way, joining what lies on it; times are moments.
     pub(super) fn column(&mut self, path: &Path<'a>) -> Result<String> {
         let (name, sql) = match path.end {

@@ -1,5 +1,6 @@
 //! Periods, spans and the range of a question as SQL.
 
+use chrono::{NaiveDate, Weekday};
 use flywheel_base::{Error, Result, Timestamp};
 use flywheel_project::resource::semantic::{Grain, Offset, TimeSpan};
 
@@ -122,6 +123,11 @@ impl Range {
                 if !(1..=53).contains(&week) {
                     return Err(wrong());
                 }
+                let of: i32 = year.parse().map_err(|_| wrong())?;
+                if NaiveDate::from_isoywd_opt(of, week, Weekday::Mon).is_none() {
+                    return Err(Error::invalid(format!("the year {year} has no week {week}"))
+                        .hint("By ISO 8601 it has 52 weeks; week 1 of the next year follows."));
+                }
                 // The 4th of January is always in week 1.
                 let days = (week - 1) * 7;
                 let first =
@@ -228,4 +234,24 @@ impl Calendar {
 /// A date or moment as a moment.
 pub(super) fn as_moment(sql: &str) -> String {
     format!("CAST({sql} AS {MOMENT})")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Range;
+
+    #[test]
+    fn only_long_years_have_a_week_53() {
+        for week in ["2020-W53", "2026-W53", "2015-w53", "2024-W52", "2024-W1"] {
+            assert!(Range::during(week).is_ok(), "{week}");
+        }
+        for week in ["2024-W53", "2021-W53"] {
+            let error = Range::during(week).unwrap_err();
+            assert!(error.message().contains("has no week 53"), "{error}");
+        }
+        for week in ["2024-W0", "2024-W54", "2024-W"] {
+            let error = Range::during(week).unwrap_err();
+            assert!(error.message().contains("is no period"), "{error}");
+        }
+    }
 }

@@ -73,6 +73,19 @@ async fn a_column_is_followed_to_the_landed_tables_before_anything_is_built() {
 }
 
 #[tokio::test]
+async fn texts_in_expressions_are_shown_in_quotes() {
+    let sql = "select case when o.status = 'paid' then 'it''s' else o.customer end as a,
+         concat(o.customer, 'x') as b, sum(o.price) filter (where o.status <> 'lost') as c
+         from {{ source('raw', 'orders') }} o group by 1, 2";
+    let shop = shop(&[("models/mart/m.sql", sql)]).await;
+    let lineage = model_columns(shop.world(), "mart.m").await.unwrap();
+    let told = |at: usize| lineage.columns[at].expression.clone().unwrap();
+    assert!(told(0).contains("= 'paid' THEN 'it''s'"), "{}", told(0));
+    assert!(told(1).contains("'x'"), "{}", told(1));
+    assert!(told(2).contains("'lost'"), "{}", told(2));
+}
+
+#[tokio::test]
 async fn every_kind_of_query_is_traced() {
     let check = async |sql: &str, expected: &[&str]| {
         let shop = shop(&[("models/mart/m.sql", sql)]).await;

@@ -104,6 +104,39 @@ async fn a_plan_tells_whom_a_change_reaches_by_the_columns_they_read() {
 }
 
 #[tokio::test]
+async fn other_rows_of_a_seed_reach_what_reads_it() {
+    let mut shop = Shop::new(&[
+        ("seeds/codes.csv", "code,n\na,1\nb,2\n"),
+        (
+            "models/mart/total.sql",
+            "{{ config(materialized='table') }} select sum(n) as n from {{ ref('codes') }}",
+        ),
+        (
+            "metrics/codes.yaml",
+            "semantic: codes\ntable: ref('codes')\nentities: {code: {type: primary, key: code}}\nmeasures: {n: {aggregate: sum}}\nmetrics: {all_n: {measure: n}}\n",
+        ),
+    ])
+    .await;
+    assert!(shop.build().await.passed());
+    assert_eq!(told(&shop).await, [""; 0]);
+    shop.edit("seeds/codes.csv", "code,n\na,1\nb,5\nc,7\n");
+    let planned = plan(&shop).await;
+    assert_eq!(
+        texts(&planned),
+        ["seeds.codes: modified breaking rows ~code ~n", "mart.total: indirect breaking rows ~n"]
+    );
+    let metric = planned.dependents.iter().find(|touched| touched.node.name == "all_n");
+    assert!(metric.is_some(), "{:?}", planned.dependents);
+    let all = diff(shop.world(), &planned, BuildOptions::default(), 0).await.unwrap();
+    let found = |name: &str| all.iter().find(|diff| diff.name == name).unwrap();
+    assert_eq!(numbers(found("seeds.codes")), (Some(2), Some(3), 1, 0, 1), "{all:?}");
+    assert_eq!(numbers(found("mart.total")), (Some(1), Some(1), 1, 1, 0), "{all:?}");
+    // A column that comes is told beside the rows.
+    shop.edit("seeds/codes.csv", "code,n,m\na,1,1\nb,2,1\n");
+    assert_eq!(told(&shop).await[0], "seeds.codes: modified breaking rows +m ~code ~n");
+}
+
+#[tokio::test]
 async fn a_model_that_is_not_selected_is_what_it_is_and_not_what_its_file_says() {
     let mut shop = shop().await;
     // The column goes in a file that is not built now, and what reads it is built as it can be.

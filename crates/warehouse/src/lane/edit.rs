@@ -436,7 +436,7 @@ impl Table {
         };
         Error::invalid(format!(
             "the row{which} of table \"{}\" is matched by more than one source row",
-            self.location()
+            self.location().table()
         ))
         .hint("Make the source unique by what it is joined on, for instance with group by.")
     }
@@ -482,7 +482,8 @@ impl<'a> Values<'a> {
 /// A column that is not in the table.
 pub(crate) fn unknown_column(head: &Snapshot, name: &str) -> Error {
     let known: Vec<&str> = head.schema.fields().iter().map(|field| field.name().as_str()).collect();
-    let made = Error::invalid(format!("table \"{}\" has no column \"{name}\"", head.location));
+    let table = head.location.table();
+    let made = Error::invalid(format!("table \"{table}\" has no column \"{name}\""));
     match known.iter().find(|known| known.to_lowercase() == name.to_lowercase()) {
         Some(known) => made.hint(format!(
             "Write \"{known}\" in double quotes: SQL folds unquoted names to lower case."

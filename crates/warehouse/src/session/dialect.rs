@@ -8,11 +8,12 @@ use std::ops::ControlFlow;
 
 use datafusion::sql::parser::{DFParserBuilder, Statement};
 use datafusion::sql::sqlparser::ast::{
-    Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause, FunctionArguments, Ident,
-    ObjectName, ObjectNamePart, UnaryOperator, Value, VisitMut, visit_expressions_mut,
+    BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause,
+    FunctionArguments, Ident, ObjectName, ObjectNamePart, Query, SetExpr, SetOperator,
+    SetQuantifier, UnaryOperator, Value, VisitMut, VisitorMut, visit_expressions_mut,
 };
 use datafusion::sql::sqlparser::dialect::GenericDialect;
-use flywheel_base::Result;
+use flywheel_base::{Error, Result};
 
 use crate::failure::from_engine;
 
@@ -64,8 +65,24 @@ pub(super) fn translate(statement: &mut Statement) -> Result<()> {
     }
 }
 
+/// The most digits that a 64-bit float holds for sure.
+const FLOAT_DIGITS: usize = 15;
+
+/// The most digits of a decimal.
+const DECIMAL_DIGITS_MAX: usize = 38;
+
 fn expressions(part: &mut impl VisitMut) -> Result<()> {
+    if let ControlFlow::Break(error) = part.visit(&mut Multisets) {
+        return Err(error);
+    }
     let walked = visit_expressions_mut(part, |expr| {
+        regroup(expr);
+        if let Some(text) = exact(expr) {
+            match parsed(&text) {
+                Ok(made) => *expr = made,
+                Err(error) => return ControlFlow::Break(error),
+            }
+        }
         let Expr::Function(function) = expr else { return ControlFlow::Continue(()) };
         let Some(name) = plain_name(function) else { return ControlFlow::Continue(()) };
         if let Some(text) = rewritten(&name, function) {
@@ -82,6 +99,101 @@ fn expressions(part: &mut impl VisitMut) -> Result<()> {
         ControlFlow::Continue(()) => Ok(()),
         ControlFlow::Break(error) => Err(error),
     }
+}
+
+/// Refuses `EXCEPT ALL` and `INTERSECT ALL`: the engine answers them as joins, which do not count how often a
+/// row is there.
+struct Multisets;
+
+impl VisitorMut for Multisets {
+    type Break = Error;
+
+    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<Error> {
+        match multiset(&query.body) {
+            None => ControlFlow::Continue(()),
+            Some(op) => ControlFlow::Break(
+                Error::invalid(format!("{op} ALL is not supported")).hint(format!(
+                    "Write {op}, which takes each row once; or number equal rows on both sides with \
+                     row_number() over (partition by …), so that none is there twice."
+                )),
+            ),
+        }
+    }
+}
+
+/// The operation of a set expression that would have to count its rows. Queries in brackets are visited themselves.
+fn multiset(body: &SetExpr) -> Option<SetOperator> {
+    let SetExpr::SetOperation { op, set_quantifier, left, right } = body else { return None };
+    let counts = matches!(set_quantifier, SetQuantifier::All | SetQuantifier::AllByName);
+    match counts && *op != SetOperator::Union {
+        true => Some(*op),
+        false => multiset(left).or_else(|| multiset(right)),
+    }
+}
+
+/// Gives back what `IS DISTINCT FROM` took: the parser reads everything behind `FROM` as its right side, though
+/// `AND` and `OR` bind less. Inner expressions come first; brackets are nodes of their own and stay.
+fn regroup(expr: &mut Expr) {
+    let looser: fn(&BinaryOperator) -> bool = match expr {
+        Expr::IsDistinctFrom(..)
+        | Expr::IsNotDistinctFrom(..)
+        | Expr::UnaryOp { op: UnaryOperator::Not, .. } => {
+            |op| matches!(op, BinaryOperator::And | BinaryOperator::Or)
+        }
+        Expr::BinaryOp { op: BinaryOperator::And, .. } => |op| *op == BinaryOperator::Or,
+        _ => return,
+    };
+    let Some(last) = last_operand(expr) else { return };
+    if !matches!(last, Expr::BinaryOp { op, .. } if looser(op)) {
+        return;
+    }
+    let mut above = std::mem::replace(last, Expr::value(Value::Null));
+    let below = std::mem::replace(expr, Expr::value(Value::Null));
+    put_first(&mut above, looser, below);
+    *expr = above;
+}
+
+/// What stands last in an expression and is no bracket.
+fn last_operand(expr: &mut Expr) -> Option<&mut Expr> {
+    match expr {
+        Expr::IsDistinctFrom(_, last)
+        | Expr::IsNotDistinctFrom(_, last)
+        | Expr::UnaryOp { expr: last, .. }
+        | Expr::BinaryOp { right: last, .. } => Some(last),
+        _ => None,
+    }
+}
+
+/// Puts `below`, whose last operand is missing, where the first operand of `tree` is, and that one into it.
+fn put_first(tree: &mut Expr, looser: fn(&BinaryOperator) -> bool, mut below: Expr) {
+    match tree {
+        Expr::BinaryOp { left, op, .. } if looser(op) => put_first(left, looser, below),
+        first => {
+            if let Some(last) = last_operand(&mut below) {
+                std::mem::swap(last, first);
+            }
+            *first = below;
+        }
+    }
+}
+
+/// A number with a point and more digits than a float holds, as the decimal that it is.
+fn exact(expr: &Expr) -> Option<String> {
+    let Expr::Value(value) = expr else { return None };
+    let Value::Number(text, _) = &value.value else { return None };
+    let (whole, fraction) = text.split_once('.')?;
+    let digits = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
+    if !digits(whole) || !digits(fraction) {
+        return None;
+    }
+    let whole = whole.trim_start_matches('0');
+    let significant = match whole.is_empty() {
+        true => fraction.trim_start_matches('0').len(),
+        false => whole.len() + fraction.len(),
+    };
+    let precision = whole.len() + fraction.len();
+    let fits = significant > FLOAT_DIGITS && precision <= DECIMAL_DIGITS_MAX;
+    fits.then(|| format!("CAST('{text}' AS DECIMAL({precision}, {}))", fraction.len()))
 }
 
 fn parsed(text: &str) -> Result<Expr> {
@@ -169,6 +281,17 @@ fn number(expr: &Expr) -> Option<i64> {
     }
 }
 
+/// Whether an expression is a text that begins as a date does: `'1900-01-01 00:00'`.
+fn is_dated(expr: &Expr) -> bool {
+    let Expr::Value(value) = expr else { return false };
+    let Value::SingleQuotedString(text) = &value.value else { return false };
+    let begins = |(at, byte): (usize, u8)| match at {
+        4 | 7 => byte == b'-',
+        _ => byte.is_ascii_digit(),
+    };
+    text.len() >= 10 && text.bytes().take(10).enumerate().all(begins)
+}
+
 fn is_format(expr: &Expr) -> bool {
     matches!(expr, Expr::Value(value) if matches!(&value.value, Value::SingleQuotedString(text) if text.contains('%')))
 }
@@ -249,6 +372,14 @@ fn rewritten(name: &str, function: &Function) -> Option<String> {
         ("date", [date]) => Some(format!("CAST({date} AS date)")),
         ("iff" | "if", [condition, yes, no]) => {
             Some(format!("CASE WHEN {condition} THEN {yes} ELSE {no} END"))
+        }
+        // A text that is a date: the engine takes it for a date beside one in CASE, not in coalesce.
+        ("coalesce", [first, rest @ ..]) if rest.iter().any(|value| is_dated(value)) => {
+            let rest = rest.iter().map(|value| match is_dated(value) {
+                true => format!(", CASE WHEN false THEN {first} ELSE {value} END"),
+                false => format!(", {value}"),
+            });
+            Some(format!("coalesce({first}{})", rest.collect::<String>()))
         }
         ("zeroifnull", [value]) => Some(format!("coalesce({value}, 0)")),
         ("nullifzero", [value]) => Some(format!("nullif({value}, 0)")),

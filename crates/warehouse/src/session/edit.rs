@@ -20,6 +20,7 @@ use flywheel_base::{Error, ErrorKind, Result};
 
 use self::lower::{Lowered, Parsed, There};
 use super::chain::check_chains;
+use super::dialect::translate;
 use super::tables::{Resolved, Resolver};
 use super::{Catalog, Entry, Query, Session, define, guard, names};
 use crate::failure::from_engine;
@@ -89,7 +90,8 @@ impl Session {
         let state = self.state();
         let dialect = state.config_options().sql_parser.dialect;
         check_chains(sql)?;
-        let statement = state.sql_to_statement(sql, &dialect).map_err(from_engine)?;
+        let mut statement = state.sql_to_statement(sql, &dialect).map_err(from_engine)?;
+        translate(&mut statement)?;
         let parsed = Parsed::new(statement)?;
         let reference = parsed.target()?;
         let table = match parsed.verb() {

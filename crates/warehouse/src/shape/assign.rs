@@ -23,8 +23,9 @@ pub(crate) fn check(location: &Location, column: &Field, given: &DataType) -> Re
         return Ok(());
     }
     Err(Error::invalid(format!(
-        "column \"{}\" of table \"{location}\" is {} and cannot be assigned {given}",
+        "column \"{}\" of table \"{}\" is {} and cannot be assigned {given}",
         column.name(),
+        location.table(),
         column.data_type()
     ))
     .hint("Write a value of the column's type, or cast(… as …) it."))
@@ -47,8 +48,9 @@ pub(crate) fn check_nulls(location: &Location, column: &Field, values: &ArrayRef
         return Ok(());
     }
     Err(Error::invalid(format!(
-        "column \"{}\" of table \"{location}\" is NOT NULL and would be NULL in {} rows",
+        "column \"{}\" of table \"{}\" is NOT NULL and would be NULL in {} rows",
         column.name(),
+        location.table(),
         values.null_count()
     ))
     .hint("Assign a value to it, for instance with coalesce(…)."))
@@ -132,7 +134,7 @@ mod tests {
         assert!(convert(&column(DataType::Date32), &text).is_err());
         let location = Location::new("raw/x").unwrap();
         let error = check(&location, &column(DataType::Int64), &DataType::Boolean).unwrap_err();
-        assert!(error.message().contains("\"n\"") && error.message().contains("raw/x"));
+        assert!(error.message().contains("\"n\"") && error.message().contains("raw.x"));
         check(&location, &column(DataType::Date32), &DataType::Utf8).unwrap();
         let column = Field::new("n", DataType::Int64, false);
         let nulls: ArrayRef = Arc::new(Int64Array::from(vec![None, Some(1)]));

@@ -204,9 +204,15 @@ impl<'a> Parser<'a> {
             _ => {}
         }
         let next = self.tokens.get(self.at + 1);
-        if let ("date", Some(Token { kind: Kind::Text(text), .. })) = (word, next) {
+        if let Some(Token { kind: Kind::Text(text), .. }) = next
+            && matches!(word, "date" | "timestamp")
+        {
             self.at += 2;
-            return Ok(Expression::Date(text.clone()));
+            let text = text.clone();
+            return Ok(match word {
+                "date" => Expression::Date(text),
+                _ => Expression::Timestamp(text),
+            });
         }
         if next.is_some_and(|next| next.kind == Kind::Sign("(")) {
             return self.call(word);

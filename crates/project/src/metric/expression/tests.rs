@@ -19,6 +19,10 @@ fn conditions_keep_their_precedence() {
     check("x is not null AND y LIKE 'a%'", "((\"x\" IS NOT NULL) AND (\"y\" LIKE 'a%'))");
     check("case when a > 0 then 1 else 0 end", "CASE WHEN (\"a\" > 0) THEN 1 ELSE 0 END");
     check("day >= date '2024-01-31'", "(\"day\" >= DATE '2024-01-31')");
+    check(
+        "at >= TIMESTAMP '2024-01-31 12:00'",
+        "(\"at\" >= CAST('2024-01-31 12:00' AS TIMESTAMP(6)))",
+    );
 }
 
 #[test]

@@ -125,9 +125,10 @@ impl<'a> Draft<'a, '_, '_> {
         for (left, right) in keys(view, follow.entity).iter().zip(keys(other, follow.entity)) {
             all.push(format!("{} = {}", to.key(&right), self.rows.key(left)));
         }
-        let before = self.moment()?;
+        let (name, dimension) = time_of(self.first.metric.0)?;
+        let before = self.rows.instant(name, dimension);
         let (name, dimension) = time_of(follow.to)?;
-        let after = to.moment(name, dimension);
+        let after = to.instant(name, dimension);
         all.push(format!("{after} >= {before}"));
         all.push(format!("{after} <= {}", Length::of(follow.within).moved(&before, '+')));
         if view.semantic == other.semantic {
