@@ -8,8 +8,9 @@
 //! than the outcome's window back, by every descriptive method. A success counts once, by its id, in the turn that first
 //! sees it; late ones are looked for as long as outcomes are. No decision is made after the fact, so what was credited
 //! stays. Deliveries that were given up are no touches. [`summarise`] adds new credits to the sums of before, and
-//! spreads what lift shows to be caused over the decisions in treatment whose window has closed. The checkpoint of
-//! `system.attribution` says up to which moment credits are in the sums; a turn that is run again does the same.
+//! spreads what lift shows to be caused over the decisions in treatment that lift is measured by: their window has
+//! closed, and they were made under the present share of the holdout. The checkpoint of `system.attribution` says up to
+//! which moment credits are in the sums; a turn that is run again does the same.
 
 mod credit;
 
@@ -23,8 +24,9 @@ use serde_json::{Value, json};
 
 use self::credit::{Shares, counts, shares};
 use crate::context::Context;
-use crate::decide::TREATMENT;
+use crate::decide::{HOLDOUT, TREATMENT};
 use crate::lift::closed_until;
+use crate::lift::sums::{share_now, shares_of};
 use crate::outcome::{Event, events_of, events_query, final_before, literal};
 use crate::table::{AttributionRow, CreditRow, LiftRow, SystemTable};
 
@@ -273,7 +275,8 @@ pub async fn summarise(ctx: &Context<'_>, lift: &[LiftRow]) -> Result<usize> {
     // What goes on from the sums of before, and since when; all others are summed up anew.
     let mut same: BTreeMap<&str, Counted> = BTreeMap::new();
     for (name, outcome, attribution) in &declared {
-        let text = serde_json::to_vec(&(outcome.window, attribution, among(name, attribution)))
+        let among = among(name, attribution);
+        let text = serde_json::to_vec(&(outcome.window, attribution, among, share(ctx, name)))
             .map_err(|e| Error::internal("an attribution is no JSON").caused_by(e))?;
         let closed = closed_until(ctx, outcome).micros();
         let counted = Counted { declared: digest::short(&[&text]), closed };
@@ -407,8 +410,13 @@ async fn add_credits(
     Ok(())
 }
 
-/// Counts the decisions in treatment whose window has closed, from the day on at which they were counted up to
-/// `before`.
+/// The present share of a policy's holdout.
+fn share(ctx: &Context<'_>, policy: &str) -> Option<f64> {
+    ctx.project.policies.get(policy).map(|policy| share_now(policy))
+}
+
+/// Counts the decisions in treatment whose window has closed and that were made under the present share of the holdout,
+/// from the day on at which they were counted up to `before`.
 async fn count_treated(
     ctx: &Context<'_>,
     (name, outcome): (&str, &Outcome),
@@ -420,15 +428,25 @@ async fn count_treated(
         format!(" and decided_at >= {}", literal(day))
     });
     let sql = format!(
-        "select action, cast(cast(decided_at as date) as varchar) as day, count(*) as n
+        "select policy, policy_version as version, action,
+                cast(cast(decided_at as date) as varchar) as day,
+                max(case when arm = '{HOLDOUT}' then propensity end) as held,
+                sum(case when arm = '{TREATMENT}' then 1 else 0 end) as n
          from system.decisions
-         where policy = '{name}' and arm = '{TREATMENT}' and decided_at <= {}{since}
-         group by 1, 2 order by 1, 2",
+         where policy = '{name}' and decided_at <= {}{since}
+         group by 1, 2, 3, 4 order by 1, 2, 3, 4",
         literal(closed_until(ctx, outcome))
     );
     let frame = ctx.frame_of_sql(WHAT, &sql).await?;
+    let present = share(ctx, name);
     let rows = frame.ids("action")?.into_iter().zip(frame.ids("day")?);
-    for ((action, day), count) in rows.zip(frame.integers("n")?) {
+    for (((action, day), count), made) in
+        rows.zip(frame.integers("n")?).zip(shares_of(ctx, &frame)?)
+    {
+        let count = count.unwrap_or_default();
+        if count == 0 || made.is_none() || made != present {
+            continue;
+        }
         let key = (
             name.to_owned(),
             CreditMethod::Incremental,
@@ -437,7 +455,7 @@ async fn count_treated(
             channel(ctx, name),
             day,
         );
-        sums.insert(key, Sum { touches: count.unwrap_or_default(), ..Sum::default() });
+        sums.entry(key).or_default().touches += count;
     }
     Ok(())
 }

@@ -16,6 +16,7 @@ use crate::challenge::{Challenge, judge};
 use crate::champion::{bandit, champion};
 use crate::context::Context;
 use crate::learner::bandit::reward;
+use crate::learner::last_fit;
 use crate::log;
 
 /// Moments before a trial whose decisions say how many units there are at one.
@@ -127,7 +128,7 @@ pub(crate) async fn start(
         .hint(format!("Wait for its end, or end it: flywheel policy rollback {policy}")));
     }
     let Challenger { learner, artifact } = challenger;
-    if artifact.is_none() && ctx.store.newest_artifact(learner)?.is_none() {
+    if artifact.is_none() && last_fit(ctx, learner)?.is_none() {
         return Err(Error::invalid(format!("learner \"{learner}\" was never fitted"))
             .hint(format!("Fit it: flywheel learn {learner}")));
     }
@@ -189,7 +190,7 @@ async fn consider(
 ) -> Result<Option<i64>> {
     let deciding = champion(ctx.store, name, &settings.learner)?;
     for learner in canary.challengers.iter().filter(|one| **one != deciding.learner) {
-        if ctx.store.newest_artifact(learner)?.is_none() {
+        if last_fit(ctx, learner)?.is_none() {
             continue;
         }
         let ended = moves.iter().rev().find(|one| one.learner == *learner && !one.kind.runs());

@@ -10,6 +10,9 @@ use tokio::task::JoinSet;
 use crate::artifact::Artifacts;
 use crate::frame::Frame;
 
+/// How much sooner than declared what recurs is due at most, in microseconds.
+const SOONER_MAX_US: i64 = 5 * 60_000_000;
+
 /// One moment of one project: what is declared, what readers see, and where results go.
 pub struct Context<'a> {
     /// What the user declared.
@@ -108,7 +111,28 @@ async fn answer(session: &Session, sql: &str) -> Result<Vec<RecordBatch>> {
     Ok(batches)
 }
 
+/// After how many microseconds that is due again which recurs every so many. A little sooner: runs of a schedule begin
+/// some seconds after their moment, and one that begins with less delay than the last is no reason to leave a day out.
+pub(crate) fn due_after(every: i64) -> i64 {
+    every - (every / 20).min(SOONER_MAX_US)
+}
+
 /// Makes a location of ours, which is valid by construction.
 pub(crate) fn location(text: &str) -> Result<Location> {
     Location::new(text).map_err(|e| Error::internal(format!("location \"{text}\"")).caused_by(e))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_that_begins_with_less_delay_than_the_last_is_on_time() {
+        const MINUTE: i64 = 60_000_000;
+        let (day, hour) = (24 * 60 * MINUTE, 60 * MINUTE);
+        assert_eq!(due_after(day), day - 5 * MINUTE);
+        assert_eq!(due_after(hour), hour - 3 * MINUTE);
+        assert_eq!((due_after(0), due_after(1), due_after(20)), (0, 1, 19));
+        assert!(due_after(i64::MAX) > 0);
+    }
 }

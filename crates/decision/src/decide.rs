@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 
 use crate::act::REMEMBERED_US;
 use crate::choose::{Choice, Chooser};
-use crate::context::{Context, Pending, location};
+use crate::context::{Context, Pending, due_after, location};
 use crate::feedback::FreshList;
 use crate::frame::Frame;
 use crate::outcome::literal;
@@ -357,7 +357,7 @@ fn paused(ctx: &Context<'_>, name: &str, policy: &Policy) -> Result<Option<Strin
 fn due(now: Timestamp, last: &Checkpoint, policy: &Policy) -> bool {
     let Some(at) = last.position.get("at").and_then(Value::as_i64) else { return true };
     let every = policy.every.map_or(86_400_000_000, |every| every.micros);
-    now.micros() >= at.saturating_add(every)
+    now.micros() >= at.saturating_add(due_after(every))
 }
 
 /// Decides for every eligible unit; the result depends on declared files, tables and moment alone.
@@ -467,7 +467,8 @@ fn recently_decided<'w>(
     condition: &str,
 ) -> Option<Pending<'w>> {
     let every = policy.caps.per_unit_every?;
-    let since = ctx.now.plus_micros(-every.micros);
+    // Whoever is decided for at each of a policy's moments is decided for at one that comes a little sooner, too.
+    let since = ctx.now.plus_micros(-due_after(every.micros));
     let sql = format!(
         "select distinct unit_id from system.decisions where policy = '{name}' and decided_at > {}{condition}",
         literal(since)
@@ -566,21 +567,41 @@ fn payload(name: &str, policy: &Policy, unit: &Unit, choice: &Choice, id: &str) 
     known.insert("action", json!(choice.action));
     let mut filled = Map::new();
     for (key, value) in policy.payload.iter().chain(&choice.payload) {
-        let value = match value.as_str().and_then(|text| text.strip_prefix('$')) {
-            Some(column) => known.get(column).cloned().ok_or_else(|| {
-                Error::invalid(format!(
-                    "policy \"{name}\": payload \"{key}\" uses unknown column \"{column}\""
-                ))
-                .hint(flywheel_base::suggest::hint(column, known.keys().copied()))
-            })?,
-            None => value.clone(),
-        };
+        let value = filled_in(value, &known).map_err(|column| {
+            Error::invalid(format!(
+                "policy \"{name}\": payload \"{key}\" uses unknown column \"{column}\""
+            ))
+            .hint(flywheel_base::suggest::hint(column, known.keys().copied()))
+        })?;
         filled.insert(key.clone(), value);
     }
     filled.entry("decision_id").or_insert_with(|| json!(id));
     filled.entry("unit_id").or_insert_with(|| json!(unit.id));
     filled.entry("action").or_insert_with(|| json!(choice.action));
     Ok(Value::Object(filled))
+}
+
+/// A value with what `$name` means in it, at any depth; the first name that means nothing is the error.
+fn filled_in<'v>(value: &'v Value, known: &BTreeMap<&str, Value>) -> Result<Value, &'v str> {
+    Ok(match value {
+        Value::String(text) => match text.strip_prefix('$') {
+            Some(column) => known.get(column).cloned().ok_or(column)?,
+            None => value.clone(),
+        },
+        Value::Array(values) => {
+            let values: Result<Vec<Value>, &str> =
+                values.iter().map(|value| filled_in(value, known)).collect();
+            Value::Array(values?)
+        }
+        Value::Object(fields) => {
+            let mut filled = Map::new();
+            for (key, value) in fields {
+                filled.insert(key.clone(), filled_in(value, known)?);
+            }
+            Value::Object(filled)
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => value.clone(),
+    })
 }
 
 /// The decisions that an earlier attempt of this turn committed.
@@ -635,4 +656,22 @@ fn entries(policy: &Policy, rows: &[DecisionRow], now: Timestamp) -> Result<Vec<
         });
     }
     Ok(entries)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_column_is_filled_in_at_any_depth_of_a_payload() {
+        let known = BTreeMap::from([("unit_id", json!("c1")), ("points", json!(7))]);
+        let declared = json!({
+            "to": [{"id": "$unit_id", "lines": ["hello", "$points"]}], "size": 3, "none": null,
+        });
+        let expected =
+            json!({"to": [{"id": "c1", "lines": ["hello", 7]}], "size": 3, "none": null});
+        assert_eq!(filled_in(&declared, &known), Ok(expected));
+        assert_eq!(filled_in(&json!("$unit_id"), &known), Ok(json!("c1")));
+        assert_eq!(filled_in(&json!({"to": ["$email"]}), &known), Err("email"));
+    }
 }

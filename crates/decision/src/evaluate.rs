@@ -8,6 +8,8 @@ use flywheel_warehouse::Checkpoint;
 use serde_json::{Value, json};
 
 use crate::context::{Context, location};
+use crate::learner::forecast::last_whole_day;
+use crate::learner::last_fit;
 use crate::learner::recommend::EVERYBODY;
 use crate::outcome::literal;
 use crate::table::{EvaluationRow, SystemTable};
@@ -39,7 +41,7 @@ struct Measure {
 pub async fn judge(ctx: &Context<'_>, name: &str) -> Result<Judged> {
     let none = Judged { learner: name.to_owned(), measures: 0 };
     let Some(learner) = ctx.project.learners.get(name) else { return Ok(none) };
-    let Some(artifact) = ctx.store.newest_artifact(name)? else { return Ok(none) };
+    let Some(artifact) = last_fit(ctx, name)? else { return Ok(none) };
     let app = format!("reality/{name}");
     let last = ctx.checkpoint(&location("system/evaluations")?, &app).await?;
     if last.as_ref().is_some_and(|last| last.sequence >= ctx.now.micros()) {
@@ -145,7 +147,7 @@ async fn forecasts(
     settings: &Forecast,
     since: Timestamp,
 ) -> Result<Vec<Measure>> {
-    let (from, to) = (since.day() + 1, ctx.now.day());
+    let (from, to) = (last_whole_day(since) + 1, last_whole_day(ctx.now));
     if to < from {
         return Ok(Vec::new());
     }

@@ -22,7 +22,7 @@ use flywheel_warehouse::{Checkpoint, Lake, RowStream, Write, WriteMode};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::context::{Context, location};
+use crate::context::{Context, due_after, location};
 use crate::table::{Column, ColumnType, EvaluationRow, SystemTable};
 
 /// One kind of learner.
@@ -107,6 +107,21 @@ fn find<'a>(ctx: &'a Context<'_>, name: &str) -> Result<&'a Learner> {
     })
 }
 
+/// The last fit of the learner `name`. One of another kind, which had the name before, is none: its artifact
+/// and what stands in `learn.<name>` until the next fit mean something else.
+pub(crate) fn last_fit(ctx: &Context<'_>, name: &str) -> Result<Option<Artifact>> {
+    let Some(last) = ctx.store.newest_artifact(name)? else { return Ok(None) };
+    let Some(located) = ctx.project.learners.get(name) else { return Ok(Some(last)) };
+    let fits = entry(located)?.name == last.kind;
+    Ok(fits.then_some(last))
+}
+
+/// Whether `learn.<name>` has the column: until its first fit a learner finds there what one of another kind left.
+pub(crate) async fn has_column(ctx: &Context<'_>, name: &str, column: &str) -> Result<bool> {
+    let table = ctx.lake.head(&location(&format!("learn/{name}"))?).await?;
+    Ok(table.is_some_and(|table| table.schema.index_of(column).is_ok()))
+}
+
 /// Whether the learner `name` is to be fitted now.
 ///
 /// # Errors
@@ -114,7 +129,7 @@ fn find<'a>(ctx: &'a Context<'_>, name: &str) -> Result<&'a Learner> {
 pub fn due(ctx: &Context<'_>, name: &str) -> Result<bool> {
     let learner = find(ctx, name)?;
     let every = learner.refit.map_or(REFIT_DEFAULT_US, |refit| refit.micros);
-    let Some(last) = ctx.store.newest_artifact(name)? else { return Ok(true) };
+    let Some(last) = last_fit(ctx, name)? else { return Ok(true) };
     let declared = match learner.kind()? {
         // Its policy chooses by what the file says now.
         LearnerKind::Bandit(settings) => Some(bandit::declared(settings)?),
@@ -127,7 +142,7 @@ pub fn due(ctx: &Context<'_>, name: &str) -> Result<bool> {
     {
         return Ok(true);
     }
-    Ok(ctx.now.micros() >= last.fitted_at.micros().saturating_add(every))
+    Ok(ctx.now.micros() >= last.fitted_at.micros().saturating_add(due_after(every)))
 }
 
 /// Fits the learner `name` on what readers see now and scores it.

@@ -2,7 +2,8 @@
 //!
 //! Only decisions whose window has closed are measured, units are clusters, and both arms contain
 //! every unit that was decided for, whether the action was delivered or not: what is measured is
-//! the effect of the policy, not that of a message that happened to arrive.
+//! the effect of the policy, not that of a message that happened to arrive. Only decisions under the present share of
+//! the holdout are: under another one each arm has another mixture of times, which would look like an effect.
 
 pub(crate) mod sums;
 
@@ -17,7 +18,7 @@ use flywheel_warehouse::Checkpoint;
 use serde_json::json;
 
 pub use self::sums::Found;
-use self::sums::{Sum, Sums};
+use self::sums::{Sum, Sums, share_now};
 
 use crate::champion::{champion, roll_back};
 use crate::context::{Context, Pending, location};
@@ -69,7 +70,7 @@ pub async fn measure(ctx: &Context<'_>) -> Result<Measured> {
     let decided = decided_this_turn(ctx);
     let measured = sums.up_to(ctx, &until.collect()).await?;
     let found = measured.sums();
-    let mut all_arms = arms(&found)?;
+    let mut all_arms = arms(&found, &shares_now(&policies))?;
     let mut promoted = since_promotions(ctx, &policies).await?;
     let mut decided = counts_of(&decided.frame().await?)?;
     let mut rows = Vec::with_capacity(policies.len());
@@ -129,14 +130,22 @@ async fn since_promotions(
     if periods.is_empty() {
         Ok(BTreeMap::new())
     } else {
-        arms(&sums::between(ctx, &periods).await?.sums())
+        arms(&sums::between(ctx, &periods).await?.sums(), &shares_now(policies))
     }
 }
 
-/// The arms of policies over the sums of their units.
-fn arms(sums: &[Sum<'_>]) -> Result<BTreeMap<String, Arms>> {
+/// The present share of each policy's holdout.
+fn shares_now<'p>(policies: &BTreeMap<&'p str, &Policy>) -> BTreeMap<&'p str, f64> {
+    policies.iter().map(|(name, policy)| (*name, share_now(policy))).collect()
+}
+
+/// The arms of policies over the sums of their units under the present share of the holdout.
+fn arms(sums: &[Sum<'_>], shares: &BTreeMap<&str, f64>) -> Result<BTreeMap<String, Arms>> {
     let mut all: BTreeMap<String, Arms> = BTreeMap::new();
     for sum in sums {
+        if sum.share.is_none() || sum.share != shares.get(sum.policy).copied() {
+            continue;
+        }
         if !all.contains_key(sum.policy) {
             all.insert(sum.policy.to_owned(), Arms::default());
         }
@@ -296,6 +305,7 @@ fn guard(ctx: &Context<'_>, name: &str, policy: &Policy, arms: &Arms) -> Result<
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::decide::TREATMENT;
 
     /// Arms of so many units with one decision each, of which so many had success.
     fn arms((treated, hits): (i64, i64), (held, kept): (i64, i64)) -> Arms {
@@ -312,6 +322,40 @@ mod tests {
             arms.measured += count;
         }
         arms
+    }
+
+    #[test]
+    fn a_changed_holdout_begins_the_measurement_anew() {
+        // Nothing has an effect: before the change half of all units had success, after it one in ten.
+        let sum = |unit: &'static str, arm: &'static str, share, decisions, converted| Sum {
+            policy: "p",
+            unit,
+            arm,
+            variant: None,
+            share,
+            version: "",
+            decisions,
+            converted,
+            value: None,
+            ripe: 0,
+        };
+        let (half, tenth) = (Some(0.5), Some(0.1));
+        let sums = [
+            sum("a", TREATMENT, half, 10, 5),
+            sum("b", HOLDOUT, half, 10, 5),
+            sum("a", TREATMENT, tenth, 10, 1),
+            sum("b", TREATMENT, tenth, 80, 8),
+            sum("c", HOLDOUT, tenth, 10, 1),
+            sum("c", TREATMENT, None, 10, 10),
+        ];
+        let mut found = super::arms(&sums, &BTreeMap::from([("p", 0.1)])).unwrap();
+        let arms = found.remove("p").unwrap();
+        assert_eq!((arms.measured, arms.treated_decisions), (100, 90));
+        assert_eq!((arms.treated.units(), arms.held.units()), (2, 1));
+        assert_eq!(arms.treated.rate(), arms.held.rate());
+        // A share under which nothing was decided yet has measured nothing.
+        assert!(super::arms(&sums, &BTreeMap::from([("p", 0.2)])).unwrap().is_empty());
+        assert!(super::arms(&sums, &BTreeMap::new()).unwrap().is_empty());
     }
 
     #[test]

@@ -6,6 +6,7 @@
 //!
 //! Events are looked for over the window and as long again, so that late ones are found; how long ago that is counts
 //! from the last time events were joined, so that nothing is missed between turns that lie further apart than a window.
+//! An event without a unit is nobody's: it is left out and counted.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -38,35 +39,55 @@ pub(crate) struct Event {
     decision: Option<String>,
 }
 
+/// What a query for events finds.
+struct Events {
+    /// Those of a unit, by moment.
+    events: Vec<Event>,
+    /// How many are nobody's.
+    without_unit: usize,
+}
+
+/// What came of joining events.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Joined {
+    /// How many outcomes are new, by policy.
+    pub outcomes: BTreeMap<String, usize>,
+    /// How many events were left out because they have no `unit_id`, of each policy with such events.
+    pub without_unit: BTreeMap<String, usize>,
+}
+
 /// Decisions of one policy about each unit, oldest first.
 pub(crate) type ByUnit = HashMap<String, Vec<Decision>>;
 
-/// Joins new events to the decisions of every policy that says what counts as success, in one commit;
-/// returns how many outcomes are new, by policy.
+/// Joins new events to the decisions of every policy that says what counts as success, in one commit.
 ///
 /// # Errors
 /// [`flywheel_base::ErrorKind::Invalid`] if a policy's events do not have the columns they need,
 /// else those of the lake.
-pub async fn join(ctx: &Context<'_>) -> Result<BTreeMap<String, usize>> {
+pub async fn join(ctx: &Context<'_>) -> Result<Joined> {
     let declared = ctx.project.policies.iter();
     let declared: Vec<(&str, &Outcome)> = declared
         .filter_map(|(name, policy)| Some((name.as_str(), policy.outcome.as_ref()?)))
         .collect();
-    let mut counts: BTreeMap<String, usize> =
-        declared.iter().map(|(name, _)| ((*name).to_owned(), 0)).collect();
+    let outcomes = declared.iter().map(|(name, _)| ((*name).to_owned(), 0)).collect();
+    let mut done = Joined { outcomes, ..Joined::default() };
     let committed = committed(ctx).await?;
     if declared.is_empty() || committed >= ctx.now.micros() {
-        return Ok(counts);
+        return Ok(done);
     }
     let joined = joined_after(ctx, committed)?.map_or(ctx.now, Timestamp::from_micros).min(ctx.now);
     let decisions = decisions_since(ctx, &declared, joined);
-    let mut events: BTreeMap<String, Vec<Event>> = BTreeMap::new();
+    let mut events: BTreeMap<String, Events> = BTreeMap::new();
     let mut queries = Vec::with_capacity(declared.len());
     for (name, outcome) in &declared {
         // Policies often count the same events: they are read once.
         let (what, sql) = events_query(ctx, name, outcome, joined)?;
         if !events.contains_key(&sql) {
-            events.insert(sql.clone(), events_of(ctx, &what, &sql).await?);
+            events.insert(sql.clone(), read(ctx, &what, &sql).await?);
+        }
+        let without_unit = events.get(&sql).map_or(0, |found| found.without_unit);
+        if without_unit > 0 {
+            done.without_unit.insert((*name).to_owned(), without_unit);
         }
         queries.push(sql);
     }
@@ -74,7 +95,7 @@ pub async fn join(ctx: &Context<'_>) -> Result<BTreeMap<String, usize>> {
     let mut rows = Vec::new();
     for ((name, outcome), sql) in declared.into_iter().zip(queries) {
         let Some(of_units) = decisions.get(name) else { continue };
-        let found = events.get(&sql).map_or(&[][..], Vec::as_slice);
+        let found = events.get(&sql).map_or(&[][..], |found| found.events.as_slice());
         let of_policy = attribute(of_units, found, outcome.window.micros, ctx.now);
         rows.extend(of_policy.into_iter().map(|row| OutcomeRow {
             policy: name.to_owned(),
@@ -87,7 +108,7 @@ pub async fn join(ctx: &Context<'_>) -> Result<BTreeMap<String, usize>> {
         rows.retain(|row| !known.contains(&row.outcome_id));
     }
     for row in &rows {
-        *counts.entry(row.policy.clone()).or_default() += 1;
+        *done.outcomes.entry(row.policy.clone()).or_default() += 1;
     }
     let position = json!({ "at": ctx.now.micros() });
     if rows.is_empty() {
@@ -97,7 +118,7 @@ pub async fn join(ctx: &Context<'_>) -> Result<BTreeMap<String, usize>> {
         let table = SystemTable::named("outcomes")?;
         table.append(ctx.lake, &rows, Some((APP.to_owned(), checkpoint))).await?;
     }
-    Ok(counts)
+    Ok(done)
 }
 
 /// The moment, in microseconds since the epoch (UTC), up to which events have been joined; none before the first time.
@@ -181,26 +202,37 @@ pub(crate) fn events_query(
     Ok((what, sql))
 }
 
-/// The events that a query finds, by moment.
+/// The events of units that a query finds, by moment.
 pub(crate) async fn events_of(ctx: &Context<'_>, what: &str, sql: &str) -> Result<Vec<Event>> {
-    let frame = ctx.frame_of_sql(what, sql).await?;
+    Ok(read(ctx, what, sql).await?.events)
+}
+
+async fn read(ctx: &Context<'_>, what: &str, sql: &str) -> Result<Events> {
+    let found = events_in(&ctx.frame_of_sql(what, sql).await?)?;
+    if found.without_unit > 0 {
+        tracing::warn!(what, count = found.without_unit, "events without unit_id are left out");
+    }
+    Ok(found)
+}
+
+fn events_in(frame: &Frame<'_>) -> Result<Events> {
     let rows = frame.rows();
     let ids = frame.ids("event_id")?;
-    let units = frame.ids("unit_id")?;
+    let units = frame.text("unit_id")?;
     let moments = frame.moments("at")?;
     let values = if frame.has("value") { frame.numbers("value")? } else { vec![None; rows] };
     let named =
         if frame.has("decision_id") { frame.text("decision_id")? } else { vec![None; rows] };
     let joined = ids.into_iter().zip(units).zip(moments).zip(values).zip(named);
     let mut events: Vec<Event> = joined
-        .map(|((((id, unit), at), value), decision)| {
+        .filter_map(|((((id, unit), at), value), decision)| {
             // An empty cell of a file names no decision.
             let decision = decision.filter(|id| !id.is_empty());
-            Event { id, unit, at, value, decision }
+            Some(Event { id, unit: unit?, at, value, decision })
         })
         .collect();
     events.sort_by(|a, b| (a.at, &a.id, &a.unit).cmp(&(b.at, &b.id, &b.unit)));
-    Ok(events)
+    Ok(Events { without_unit: rows - events.len(), events })
 }
 
 /// The outcomes that are recorded already of events at `since` or later.
@@ -274,7 +306,23 @@ pub(crate) fn literal(at: Timestamp) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::{ArrayRef, RecordBatch, StringArray, TimestampMicrosecondArray};
+
     use super::*;
+
+    #[test]
+    fn an_event_without_a_unit_is_left_out_and_counted() {
+        let ids: ArrayRef = Arc::new(StringArray::from(vec!["e1", "e2", "e3"]));
+        let units: ArrayRef = Arc::new(StringArray::from(vec![Some("u"), None, Some("v")]));
+        let at: ArrayRef = Arc::new(TimestampMicrosecondArray::from(vec![30_i64, 20, 10]));
+        let columns = [("event_id", ids), ("unit_id", units), ("at", at)];
+        let batch = RecordBatch::try_from_iter(columns).unwrap();
+        let found = events_in(&Frame::new("policy \"p\": outcome events", vec![batch])).unwrap();
+        let pairs: Vec<_> = found.events.iter().map(|one| (&*one.id, &*one.unit)).collect();
+        assert_eq!((pairs, found.without_unit), (vec![("e3", "v"), ("e1", "u")], 1));
+    }
 
     fn decisions() -> ByUnit {
         let decision = |id: &str, at| Decision { id: id.into(), at };

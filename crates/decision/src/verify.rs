@@ -24,6 +24,7 @@ use crate::choose::reorder::Proposals;
 use crate::context::Context;
 use crate::decide::{Draw, TREATMENT, Unit, decisions_where, features_digest, seed_of, seed_text};
 use crate::learner::bandit::Stored;
+use crate::learner::forecast::last_whole_day;
 use crate::log;
 use crate::outcome::literal;
 use crate::table::DecisionRow;
@@ -298,7 +299,7 @@ impl Sources {
     fn key(&self, row: &DecisionRow) -> Key {
         let choose = self.policy(row).map(|policy| &policy.choose);
         let day = match choose {
-            Some(Choose::Reorder(_)) => row.decided_at.day(),
+            Some(Choose::Reorder(_)) => last_whole_day(row.decided_at),
             _ => 0,
         };
         // Lists differ by unit and are in the row.
@@ -401,21 +402,23 @@ fn gone(row: &DecisionRow) -> String {
 
 /// The policy as it was when it decided; none if its text is not kept.
 fn policy_of(ctx: &Context<'_>, row: &DecisionRow) -> Result<Option<Arc<Policy>>> {
-    if !is_id(&row.policy_version) {
-        return Ok(None);
-    }
-    let text = match ctx.artifacts.find(&row.policy_version)? {
-        Some(address) => lost(ctx.artifacts.get(&address))?,
-        // Before texts were kept: if nothing has changed since, it is the one of today.
-        None => match ctx.project.policies.get(&row.policy) {
-            Some(declared) => Some(policy_text(declared)?).filter(|text| {
-                flywheel_base::digest::short(&[text.as_slice()]) == row.policy_version
-            }),
-            None => None,
-        },
-    };
+    let text = kept_text(ctx, &row.policy, &row.policy_version)?;
     // A text that this version of the program does not know how to read is none.
     Ok(text.and_then(|text| serde_json::from_slice(&text).ok()).map(Arc::new))
+}
+
+/// The text of a version of a policy; none if it is not kept.
+pub(crate) fn kept_text(ctx: &Context<'_>, policy: &str, version: &str) -> Result<Option<Vec<u8>>> {
+    if !is_id(version) {
+        return Ok(None);
+    }
+    if let Some(address) = ctx.artifacts.find(version)? {
+        return lost(ctx.artifacts.get(&address));
+    }
+    // Before texts were kept: if nothing has changed since, it is the one of today.
+    let Some(declared) = ctx.project.policies.get(policy) else { return Ok(None) };
+    let text = policy_text(declared)?;
+    Ok((flywheel_base::digest::short(&[&text]) == version).then_some(text))
 }
 
 /// A policy as its version is a digest of.

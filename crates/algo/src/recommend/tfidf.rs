@@ -46,7 +46,8 @@ pub struct Options {
     /// Leave out English words that say nothing.
     pub stop_words: bool,
     /// Besides whole words, take each two neighbouring Chinese, Japanese or Korean characters as a
-    /// word: these scripts put no spaces. Texts without such characters are read alike either way.
+    /// word, and each that stands alone: these scripts put no spaces. Texts without such characters
+    /// are read alike either way.
     pub cjk_bigrams: bool,
 }
 

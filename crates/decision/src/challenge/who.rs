@@ -8,6 +8,7 @@ use flywheel_project::resource::policy::Choose;
 
 use crate::champion::{bandit, champion};
 use crate::context::Context;
+use crate::learner::last_fit;
 
 /// The challenger that draws evenly.
 const EVEN: &str = "even";
@@ -95,7 +96,7 @@ impl<'a> Challenger<'a> {
             return Ok(Self::Learning(name, settings));
         }
         // What it learned from another policy's decisions says nothing about these ones' outcomes.
-        let newest = ctx.store.newest_artifact(name)?.ok_or_else(|| {
+        let newest = last_fit(ctx, name)?.ok_or_else(|| {
             Error::invalid(format!("learner \"{name}\" was never fitted"))
                 .hint(format!("Fit it: flywheel learn {name}"))
         })?;

@@ -12,6 +12,7 @@ use crate::champion::{self, champion};
 use crate::context::Context;
 use crate::decide::Unit;
 use crate::learner::bandit::Stored;
+use crate::learner::last_fit;
 
 /// Who decides, and what may be chosen.
 pub(crate) struct Draws {
@@ -44,7 +45,7 @@ impl Draws {
             .map_err(|error| error.context(format!("policy \"{policy}\"")))?;
         let artifact = match champion.artifact {
             Some(held) => Some(held),
-            None => ctx.store.newest_artifact(&champion.learner)?.map(|newest| newest.digest),
+            None => last_fit(ctx, &champion.learner)?.map(|newest| newest.digest),
         };
         let stored = match &artifact {
             Some(artifact) => Stored::load(ctx, artifact)?,
@@ -60,7 +61,7 @@ impl Draws {
         {
             let artifact = match running.last.artifact.clone() {
                 Some(held) => Some(held),
-                None => ctx.store.newest_artifact(&running.last.learner)?.map(|one| one.digest),
+                None => last_fit(ctx, &running.last.learner)?.map(|one| one.digest),
             };
             // Without an artifact there is nothing to try: the champion decides for everybody.
             if let Some(artifact) = artifact {

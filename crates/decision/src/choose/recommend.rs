@@ -10,6 +10,7 @@ use super::{Choice, digest_of};
 use crate::context::Context;
 use crate::decide::Unit;
 use crate::feedback::FreshList;
+use crate::learner::last_fit;
 use crate::learner::recommend::EVERYBODY;
 
 struct Item {
@@ -43,6 +44,14 @@ impl Lists {
             ))
             .hint(suggest::hint(learner, known)));
         }
+        let none = Self {
+            lists: HashMap::new(),
+            slots: settings.slots.max(1),
+            explore: settings.explore.value(),
+            artifact: None,
+        };
+        // Before the first fit the table is empty, or holds what a learner of another kind left.
+        let Some(last) = last_fit(ctx, learner)? else { return Ok(none) };
         let what = format!("policy \"{policy}\": learn.{learner}");
         let sql = format!("select user_id, rank, item_id, score, reason from learn.{learner}");
         let frame = ctx.frame_of_sql(&what, &sql).await?;
@@ -64,13 +73,7 @@ impl Lists {
         }
         // Sorted here, list by list: the engine would sort all users' lists as one.
         lists.values_mut().for_each(|list| list.sort_by_key(|item| item.rank));
-        let artifact = ctx.store.newest_artifact(learner)?.map(|artifact| artifact.digest);
-        Ok(Self {
-            lists,
-            slots: settings.slots.max(1),
-            explore: settings.explore.value(),
-            artifact,
-        })
+        Ok(Self { lists, artifact: Some(last.digest), ..none })
     }
 
     /// Of the unit's own list, or everybody's if it has none.

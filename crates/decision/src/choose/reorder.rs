@@ -11,7 +11,8 @@ use serde_json::{Value, json};
 use super::{Choice, digest_of};
 use crate::context::Context;
 use crate::decide::Unit;
-use crate::learner::forecast::{self, Asked, Stored};
+use crate::learner::forecast::{self, Asked, Stored, last_whole_day};
+use crate::learner::last_fit;
 
 /// Quantile levels a lead time is simulated from where past errors are too few.
 const LEVELS: [f64; 9] = [0.05, 0.1, 0.25, 0.4, 0.5, 0.6, 0.75, 0.9, 0.95];
@@ -24,15 +25,14 @@ pub(crate) struct Proposals {
     artifact: Option<String>,
     /// The fill rate to ask for, if the policy is calibrated and there was evidence at the fit.
     asked: Option<Asked>,
-    /// Days between the fit and now: the forecast's first days have passed.
+    /// Whole days between the fit and now: the forecast's first days have passed.
     age_days: usize,
 }
 
 impl Proposals {
     /// Reads the learner's newest artifact; before the first fit nothing is proposed.
     pub(crate) fn load(ctx: &Context<'_>, policy: &str, settings: &Reorder) -> Result<Self> {
-        let artifact =
-            ctx.store.newest_artifact(&settings.learner)?.map(|artifact| artifact.digest);
+        let artifact = last_fit(ctx, &settings.learner)?.map(|artifact| artifact.digest);
         Self::of(ctx, policy, settings, artifact, ctx.now)
     }
 
@@ -46,7 +46,7 @@ impl Proposals {
     ) -> Result<Self> {
         let forecasts =
             artifact.as_ref().map(|artifact| forecast::load(ctx, artifact)).transpose()?;
-        let age = forecasts.as_ref().map_or(0, |stored| at.day() - stored.through);
+        let age = forecasts.as_ref().map_or(0, |stored| last_whole_day(at) - stored.through);
         let asked = forecasts.as_ref().and_then(|stored| stored.asked.get(policy));
         let asked = asked
             .filter(|asked| (settings.calibrated || settings.pooled) && asked.fits(settings))

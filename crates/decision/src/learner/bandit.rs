@@ -13,7 +13,7 @@ use flywheel_warehouse::WriteMode;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::{ARTIFACT, Fitted, LearnerEntry, Measure, write_scores};
+use super::{ARTIFACT, Fitted, LearnerEntry, Measure, last_fit, write_scores};
 use crate::context::Context;
 use crate::log::{self, Logged};
 use crate::table::ColumnType::{Integer, Moment, Number, Text};
@@ -336,11 +336,7 @@ pub(super) async fn learn(
 }
 
 fn newest(ctx: &Context<'_>, name: &str) -> Result<Option<Stored>> {
-    let Some(last) = ctx.store.newest_artifact(name)? else { return Ok(None) };
-    // A learner of another kind may have had this name.
-    if last.kind != ENTRY.name {
-        return Ok(None);
-    }
+    let Some(last) = last_fit(ctx, name)? else { return Ok(None) };
     match Stored::load(ctx, &last.digest) {
         Ok(stored) => Ok(Some(stored)),
         // The log has everything that the lost file had.

@@ -17,7 +17,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::{ARTIFACT, Fitted, LearnerEntry, Measure, write_scores};
+use super::{ARTIFACT, Fitted, LearnerEntry, Measure, last_fit, write_scores};
 use crate::context::Context;
 use crate::table::ColumnType::{Day, Moment, Number, Text};
 
@@ -57,6 +57,9 @@ const JUDGED_MAX: usize = 30;
 /// The methods of a series are compared anew after so many days; in between the chosen one is fitted
 /// again, because which method suits a series changes more slowly than its level.
 const COMPARE_EVERY_DAYS: i64 = 28;
+
+/// How long before its end a day counts as whole, in microseconds: turns that are replayed are at the last second of theirs.
+const BEFORE_MIDNIGHT_US: i64 = 1_000_000;
 
 /// What a series gets that is too short for anything else.
 const TOO_SHORT: &str = "mean";
@@ -135,13 +138,19 @@ struct History {
     labels: Vec<String>,
 }
 
-/// Fits each series, backtests, and forecasts the days after now.
+/// The last day that is over at a moment, in days since the epoch. What a day that goes on has seen so far is no value
+/// of it: at noon it would look like a fall by half.
+pub(crate) fn last_whole_day(at: Timestamp) -> i64 {
+    at.plus_micros(BEFORE_MIDNIGHT_US).day() - 1
+}
+
+/// Fits each series, backtests, and forecasts the days after the last whole one.
 pub(super) async fn learn(
     ctx: &Context<'_>,
     name: &str,
     settings: &Forecast,
 ) -> Result<(Fitted, String, u64)> {
-    let through = ctx.now.day();
+    let through = last_whole_day(ctx.now);
     let histories = read(ctx, name, settings, through).await?;
     let longest = histories.iter().map(|history| history.values.len()).max().unwrap_or(0);
     let marks = Marks::of(
@@ -152,7 +161,7 @@ pub(super) async fn learn(
     )?;
     let days: usize = histories.iter().map(|history| history.values.len()).sum();
     let owned = settings.clone();
-    let last = ctx.store.newest_artifact(name)?.filter(|last| last.fitted_at < ctx.now);
+    let last = last_fit(ctx, name)?.filter(|last| last.fitted_at < ctx.now);
     let before = last.map(|last| load(ctx, &last.digest)).transpose()?;
     let policies = calibrated(ctx, name);
     let (stored, measures) = task::compute(move || {
@@ -540,6 +549,20 @@ mod tests {
             let name = forecaster(method);
             assert!(name == AUTO || find(name).is_ok(), "{name}");
         }
+    }
+
+    #[test]
+    fn a_day_that_is_not_over_is_no_value_of_a_series() {
+        let check = |at, expected: &str| {
+            let day = last_whole_day(Timestamp::parse(at).unwrap());
+            assert_eq!(Timestamp::from_day(day).date(), expected, "{at}");
+        };
+        check("2024-05-02 00:00:00", "2024-05-01");
+        check("2024-05-02 12:00:00", "2024-05-01");
+        check("2024-05-02 23:59:58", "2024-05-01");
+        // The moment of a turn that is replayed.
+        check("2024-05-02 23:59:59", "2024-05-02");
+        assert_eq!(last_whole_day(Timestamp::from_micros(-1)), -1);
     }
 
     #[test]

@@ -96,6 +96,7 @@ async fn read(ctx: &Context<'_>, name: &str, settings: &Recommend) -> Result<Dat
     let frame = ctx.frame(&what, &settings.interactions).await?;
     let (user_ids, item_ids, moments) =
         (frame.ids("user_id")?, frame.ids("item_id")?, frame.moments("at")?);
+    refuse_everybody(&what, &user_ids)?;
     let weights =
         if frame.has("weight") { frame.numbers("weight")? } else { vec![Some(1.0); frame.rows()] };
     let catalogue = items(ctx, name, settings).await?;
@@ -143,6 +144,18 @@ async fn read(ctx: &Context<'_>, name: &str, settings: &Recommend) -> Result<Dat
         })
         .collect();
     Ok(Data { users, items, interactions, texts, vectors, names, available, facts, rows })
+}
+
+/// Fails if a user is called as everybody's list is: one of them would stand in the other's place.
+fn refuse_everybody(what: &str, users: &[String]) -> Result<()> {
+    let rows = users.iter().filter(|user| *user == EVERYBODY).count();
+    if rows == 0 {
+        return Ok(());
+    }
+    Err(Error::invalid(format!(
+        "{what}: the user of {rows} rows is \"{EVERYBODY}\", which is the name of everybody's list"
+    ))
+    .hint(format!("Leave these rows out: add `where user_id <> '{EVERYBODY}'`.")))
 }
 
 /// The columns of items that a ranker reads.
@@ -558,6 +571,15 @@ mod tests {
         assert!(narrow.contains("\"oil\" has 1 numbers, that of \"tea\" has 2"), "{narrow}");
         let none = check([vec![1.0], vec![f32::NAN], vec![]]).unwrap_err().report();
         assert!(none.contains("item \"salt\" holds what is no number"), "{none}");
+    }
+
+    #[test]
+    fn no_user_may_be_called_as_the_list_of_everybody_is() {
+        let check = |users: [&str; 3]| refuse_everybody("test", &users.map(str::to_owned));
+        check(["a", "b", "**"]).unwrap();
+        let error = check(["a", "*", "*"]).unwrap_err().report();
+        assert!(error.contains("the user of 2 rows is \"*\""), "{error}");
+        assert!(error.contains("where user_id <> '*'"), "{error}");
     }
 
     #[test]

@@ -14,7 +14,7 @@ use flywheel_warehouse::WriteMode;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::{ARTIFACT, Fitted, LearnerEntry, Measure, write_scores};
+use super::{ARTIFACT, Fitted, LearnerEntry, Measure, last_fit, write_scores};
 use crate::context::Context;
 use crate::frame::Frame;
 use crate::outcome::literal;
@@ -177,27 +177,19 @@ pub(super) async fn learn(
     }
     let what = format!("learner \"{name}\": examples");
     let before = last(ctx, name)?;
+    let fits = before.as_ref().is_some_and(|stored| stored.fits(settings));
+    let through = before.as_ref().filter(|_| fits).and_then(|stored| stored.through);
     let sql = ctx.render(&settings.examples).map_err(|e| e.context(&what))?;
-    let since = before.as_ref().and_then(|stored| stored.through);
-    let condition = since.map_or_else(
-        || "true".to_owned(),
-        |at| format!("at > {}", literal(Timestamp::from_micros(at))),
-    );
-    let sql = format!(
-        "select * from ({sql}) as examples where {condition} and at <= {} order by at, row_id",
-        literal(ctx.now)
-    );
-    let frame = ctx.frame_of_sql(&what, &sql).await?;
+    let mut frame = ctx.frame_of_sql(&what, &since(&sql, through, ctx.now)).await?;
     let features = features(&frame, settings)?;
+    let anew = before.as_ref().is_some_and(|stored| !fits || stored.features != features);
+    if anew {
+        tracing::info!(learner = name, "other columns or settings; learning anew");
+        frame = ctx.frame_of_sql(&what, &since(&sql, None, ctx.now)).await?;
+    }
     let mut stored = match before {
-        Some(stored) if stored.features == features && stored.fits(settings) => stored,
-        Some(_) => {
-            return Err(Error::invalid(format!(
-                "{what}: the columns, or what is predicted, are not those of the last fit"
-            ))
-            .hint("Give the learner another name, or remove its artifacts to start anew."));
-        }
-        None => Stored {
+        Some(stored) if !anew => stored,
+        _ => Stored {
             model: new_model(settings, features.len())?,
             features,
             through: None,
@@ -222,12 +214,27 @@ pub(super) async fn learn(
         baseline: mean(progress.baseline),
         count: progress.seen,
     }];
-    let detail = json!({"features": stored.features, "examples": stored.examples});
+    let mut detail = json!({"features": stored.features, "examples": stored.examples});
+    if let Some(detail) = detail.as_object_mut().filter(|_| anew) {
+        detail.insert("learned_anew".to_owned(), json!(true));
+    }
     Ok((Fitted { bytes, rows_in: frame.rows() as u64, detail, measures }, artifact, count))
 }
 
+/// The examples after the moment `through` up to `now`, in the order in which they are learned.
+fn since(sql: &str, through: Option<i64>, now: Timestamp) -> String {
+    let condition = through.map_or_else(
+        || "true".to_owned(),
+        |at| format!("at > {}", literal(Timestamp::from_micros(at))),
+    );
+    let now = literal(now);
+    format!(
+        "select * from ({sql}) as examples where {condition} and at <= {now} order by at, row_id"
+    )
+}
+
 fn last(ctx: &Context<'_>, name: &str) -> Result<Option<Stored>> {
-    let Some(last) = ctx.store.newest_artifact(name)? else { return Ok(None) };
+    let Some(last) = last_fit(ctx, name)? else { return Ok(None) };
     let bytes = ctx.artifacts.get(&last.digest)?;
     if serde_json::from_slice::<whole::Whole>(&bytes).is_ok() {
         // It was learned from all examples at once; learning row by row begins anew.
@@ -257,6 +264,42 @@ fn features(frame: &Frame<'_>, settings: &Score) -> Result<Vec<String>> {
         .hint("Select at least one numeric column to learn from."));
     }
     Ok(features)
+}
+
+/// The target of every row, where it is known: for a probability 0 or 1.
+fn targets(frame: &Frame<'_>, settings: &Score) -> Result<Vec<Option<f64>>> {
+    let name = &settings.target;
+    let mut targets = frame.numbers(name)?;
+    for target in &mut targets {
+        *target = target.filter(|target| target.is_finite());
+    }
+    if targets.iter().all(Option::is_none) && frame.is_text(name) {
+        let texts = frame.text(name)?;
+        let count = texts.iter().flatten().filter(|text| !text.trim().is_empty()).count();
+        if count > 0 {
+            return Err(Error::invalid(format!(
+                "the target \"{name}\" is a text that is no number in all of {count} rows"
+            ))
+            .hint(format!(
+                "Make a number of it in `examples`, such as `case {name} when 'yes' then 1 when 'no' then 0 end as {name}`."
+            )));
+        }
+    }
+    let neither = |target: &f64| *target != 0.0 && *target != 1.0;
+    let mut others = targets.iter().flatten().copied().filter(neither);
+    if settings.predict == Predict::Probability
+        && let Some(first) = others.next()
+    {
+        let count = 1 + others.count();
+        return Err(Error::invalid(format!(
+            "the target \"{name}\" of a probability is {first}, neither 0 nor 1, in {count} of {} rows",
+            frame.rows()
+        ))
+        .hint(format!(
+            "Write `predict: number`, or ask what is true or false in `examples`, such as `cast({name} > 10 as int) as {name}`."
+        )));
+    }
+    Ok(targets)
 }
 
 fn new_model(settings: &Score, features: usize) -> Result<Model> {
@@ -328,10 +371,10 @@ fn numbers(row: &[Cell]) -> Vec<f64> {
 
 fn learn_rows(frame: &Frame<'_>, settings: &Score, stored: &mut Stored) -> Result<Progress> {
     let rows = matrix(frame, &stored.features, settings.hashed.is_some())?;
-    let (targets, moments) = (frame.numbers(&settings.target)?, frame.moments("at")?);
+    let (targets, moments) = (targets(frame, settings)?, frame.moments("at")?);
     let mut progress = Progress::default();
     for (index, ((row, target), at)) in rows.iter().zip(targets).zip(moments).enumerate() {
-        let Some(target) = target.filter(|target| target.is_finite()) else { continue };
+        let Some(target) = target else { continue };
         let predicted = match &mut stored.model {
             Model::Probability(model) => model.learn(&numbers(row), target > 0.5)?,
             Model::Number(model) => {
@@ -370,4 +413,50 @@ async fn score(
         rows.push(Row { unit_id, score, reason: None, scored_at, artifact });
     }
     Ok(rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::{ArrayRef, BooleanArray, Float64Array, RecordBatch, StringArray};
+
+    use super::*;
+
+    /// What is read of a column of targets.
+    fn read(target: ArrayRef, predict: &str) -> Result<Vec<Option<f64>>> {
+        let file = json!({"examples": "select 1", "target": "left", "predict": predict});
+        let settings: Score = serde_json::from_value(file).unwrap();
+        let batch = RecordBatch::try_from_iter([("left", target)]).unwrap();
+        targets(&Frame::new("test", vec![batch]), &settings)
+    }
+
+    #[test]
+    fn the_target_of_a_probability_is_0_or_1() {
+        let numbers =
+            |numbers: &[Option<f64>]| Arc::new(Float64Array::from(numbers.to_vec())) as ArrayRef;
+        let known = numbers(&[Some(0.0), None, Some(1.0), Some(f64::NAN)]);
+        assert_eq!(read(known, "probability").unwrap(), [Some(0.0), None, Some(1.0), None]);
+        let flags: ArrayRef = Arc::new(BooleanArray::from(vec![Some(true), Some(false), None]));
+        assert_eq!(read(flags, "probability").unwrap(), [Some(1.0), Some(0.0), None]);
+        let amounts = || numbers(&[Some(0.0), Some(37.5), Some(2.0)]);
+        let error = read(amounts(), "probability").unwrap_err().report();
+        assert!(error.contains("is 37.5, neither 0 nor 1, in 2 of 3 rows"), "{error}");
+        assert!(error.contains("predict: number"), "{error}");
+        assert_eq!(read(amounts(), "number").unwrap().len(), 3);
+    }
+
+    #[test]
+    fn a_target_of_words_is_refused_and_one_that_is_not_known_yet_is_not() {
+        let texts =
+            |texts: &[Option<&str>]| Arc::new(StringArray::from(texts.to_vec())) as ArrayRef;
+        for predict in ["probability", "number"] {
+            let error = read(texts(&[Some("yes"), None, Some("no")]), predict).unwrap_err();
+            let error = error.report();
+            assert!(error.contains("\"left\" is a text that is no number in all of 2"), "{error}");
+            assert!(error.contains("when 'yes' then 1"), "{error}");
+            assert_eq!(read(texts(&[None, Some("")]), predict).unwrap(), [None, None]);
+            assert_eq!(read(texts(&[None, Some("1")]), predict).unwrap(), [None, Some(1.0)]);
+        }
+    }
 }

@@ -11,7 +11,7 @@ use flywheel_warehouse::WriteMode;
 use serde::Serialize;
 use serde_json::json;
 
-use super::{ARTIFACT, Fitted, LearnerEntry, write_scores};
+use super::{ARTIFACT, Fitted, LearnerEntry, has_column, last_fit, write_scores};
 use crate::context::Context;
 use crate::frame::{Frame, Texts};
 use crate::table::Column;
@@ -83,8 +83,10 @@ pub(super) async fn learn(
     settings: &Segment,
 ) -> Result<(Fitted, String, u64)> {
     let before = format!("learner \"{name}\": last stages");
+    // Another kind of learner may have had the name: then nobody is at a stage.
+    let staged = has_column(ctx, name, "stage").await?;
     let stages_before = format!("select unit_id, stage from learn.{name}");
-    let stages_before = ctx.begin(&before, stages_before);
+    let stages_before = staged.then(|| ctx.begin(&before, stages_before));
     let what = events_of(name);
     let frame = ctx.frame(&what, &settings.events).await?;
     let units = frame.texts("unit_id")?;
@@ -104,7 +106,11 @@ pub(super) async fn learn(
     let artifact = ctx.artifacts.put(&bytes)?;
     let labels = clusters.as_ref().map(|c| c.labels.as_slice()).unwrap_or_default();
     let rows = rows(&customers, labels, &standings, ctx.now, &artifact);
-    let moves = moves(ctx, &stages_before.frame().await?, &standings)?;
+    let stages_before = match stages_before {
+        Some(pending) => pending.frame().await?,
+        None => Frame::new(&before, Vec::new()),
+    };
+    let moves = moves(ctx, &stages_before, &standings)?;
     write_scores(ctx, &moves_of(name), MOVES, WriteMode::Append, &moves).await?;
     let count = write_scores(ctx, name, ENTRY.columns, WriteMode::Replace, &rows).await?;
     let mut stages: BTreeMap<&str, usize> = BTreeMap::new();
@@ -194,7 +200,7 @@ fn clusters(
         return Ok(None);
     }
     let options = kmeans::Options { clusters: settings.clusters, ..kmeans::Options::default() };
-    let last = ctx.store.newest_artifact(name)?;
+    let last = last_fit(ctx, name)?;
     let before = last.and_then(|last| {
         serde_json::from_value::<Vec<Vec<f64>>>(last.detail.get("centres")?.clone()).ok()
     });

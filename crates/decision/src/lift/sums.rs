@@ -1,22 +1,29 @@
 //! Sums over decisions: of all whose window has closed, without reading the old ones again each turn.
 //!
 //! Outcomes are looked for over twice a policy's window. A decision older than that can gain none, so what
-//! happened after it is known for good and is kept summed up by unit and arm in `system.lift_sums`, those of
-//! experiments by variant too. Its checkpoint says, for each policy, up to which moment decisions are in there, for which
-//! window and whether by variant; where that has changed they are summed up anew from all decisions.
+//! happened after it is known for good and is kept summed up by unit, arm and share of the holdout in
+//! `system.lift_sums`, those of experiments by variant too. Its checkpoint says, for each policy, up to which moment
+//! decisions are in there, for which window and by what they are told apart; where that has changed they are summed up
+//! anew from all decisions.
+//!
+//! Decisions under different shares are never measured together: each arm would get another mixture of their times. The
+//! share is that of the policy's text as it decided.
 
 use std::collections::BTreeMap;
 
-use flywheel_base::{Error, Result, Timestamp};
+use flywheel_base::{Error, ErrorKind, Result, Timestamp, digest};
 use flywheel_project::resource::policy::{Choose, Policy};
+use flywheel_project::resource::quantity::Share;
 use flywheel_warehouse::{Checkpoint, WriteMode};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::context::Context;
+use crate::decide::HOLDOUT;
 use crate::frame::{Frame, Texts};
 use crate::outcome::{final_before, literal, measured};
 use crate::table::{LiftSumRow, SystemTable};
+use crate::verify::{kept_text, policy_text};
 
 /// What the queries are called in messages.
 const WHAT: &str = "lift of policies";
@@ -35,6 +42,9 @@ struct Settled {
     /// Whether they are told apart by variant.
     #[serde(default)]
     by_variant: bool,
+    /// Whether they are told apart by the share of the holdout; sums of before they were are not read.
+    #[serde(default)]
+    by_share: bool,
 }
 
 /// The sums as this turn finds them, and what is added to them.
@@ -53,6 +63,10 @@ pub(crate) struct Sum<'f> {
     pub(crate) arm: &'f str,
     /// The split and the variant that an experiment assigned; none for other policies, and none where variants are taken together.
     pub(crate) variant: Option<(&'f str, &'f str)>,
+    /// The share of the holdout under which they were made; none where nobody knows it any more.
+    pub(crate) share: Option<f64>,
+    /// The version of the policy; empty in what was summed up before.
+    pub(crate) version: &'f str,
     pub(crate) decisions: i64,
     /// Decisions with an outcome.
     pub(crate) converted: i64,
@@ -73,6 +87,9 @@ struct Part {
     arms: Texts,
     /// Splits and variants, where sums tell them apart.
     variants: Option<(Texts, Texts)>,
+    /// Versions of the policies, where sums tell them apart.
+    versions: Option<Texts>,
+    shares: Vec<Option<f64>>,
     decisions: Vec<Option<i64>>,
     converted: Vec<Option<i64>>,
     values: Vec<Option<f64>>,
@@ -100,16 +117,19 @@ impl Sums {
             let before = final_before(ctx.now, outcome).micros();
             let window = outcome.window.micros;
             let by_variant = matches!(policy.choose, Choose::Experiment(_));
-            let same = |last: &&Settled| (last.window, last.by_variant) == (window, by_variant);
+            let same = |last: &&Settled| {
+                (last.window, last.by_variant, last.by_share) == (window, by_variant, true)
+            };
             let last = known.get(*name).filter(same);
             let before = last.map_or(before, |last| last.before.max(before));
-            next.insert((*name).to_owned(), Settled { before, window, by_variant });
+            let settled_next = Settled { before, window, by_variant, by_share: true };
+            next.insert((*name).to_owned(), settled_next);
             settled.extend(last.map(|last| ((*name).to_owned(), *last)));
         }
         Ok(Self { settled, next })
     }
 
-    /// The sums of every policy over its decisions up to `until`, by policy, unit and arm.
+    /// The sums of every policy over its decisions up to `until`.
     pub(crate) async fn up_to(
         &self,
         ctx: &Context<'_>,
@@ -158,9 +178,9 @@ impl Sums {
         if !kept.is_empty() {
             let kept = kept.join(", ");
             let sql = format!("select *, 0 as ripe from system.lift_sums where policy in ({kept})");
-            parts.push(part(&ctx.frame_of_sql(WHAT, &sql).await?)?);
+            parts.push(kept_part(&ctx.frame_of_sql(WHAT, &sql).await?)?);
         }
-        parts.push(part(&fresh.frame().await?)?);
+        parts.push(fresh_part(ctx, &fresh.frame().await?)?);
         Ok(Found(parts))
     }
 
@@ -181,11 +201,12 @@ impl Sums {
             arm: sum.arm.to_owned(),
             split: sum.variant.map(|(split, _)| split.to_owned()),
             variant: sum.variant.map(|(_, variant)| variant.to_owned()),
+            holdout: sum.share,
             decisions: sum.decisions,
             converted: sum.converted,
             value: sum.value,
         };
-        let rows: Vec<LiftSumRow> = found.by_variant().into_iter().map(row).collect();
+        let rows: Vec<LiftSumRow> = found.apart().into_iter().map(row).collect();
         let position = json!(self.next);
         let checkpoint = Checkpoint { sequence: ctx.now.micros(), position };
         let table = SystemTable::named("lift_sums")?;
@@ -209,28 +230,39 @@ pub(super) async fn between(
         })
         .collect();
     let frame = ctx.frame_of_sql(WHAT, &summed(&[], "0", "", &each.join(" or "))).await?;
-    Ok(Found(vec![part(&frame)?]))
+    Ok(Found(vec![fresh_part(ctx, &frame)?]))
 }
 
 impl Found {
-    /// All of them together, by policy, unit and arm.
+    /// All of them together, by policy, unit, arm and share of the holdout.
     pub(super) fn sums(&self) -> Vec<Sum<'_>> {
         let all = self.0.iter().flat_map(Part::sums);
-        together(all.map(|sum| Sum { variant: None, ..sum }).collect())
+        let all = together(all.collect(), |sum| (sum.policy, sum.unit, sum.arm, bits(sum)));
+        all.into_iter().map(|sum| Sum { variant: None, ..sum }).collect()
     }
 
-    /// All of them together, by policy, unit, arm and variant.
+    /// All of them together, by policy, unit, arm and variant: a share of the holdout takes as much of each variant.
     pub(crate) fn by_variant(&self) -> Vec<Sum<'_>> {
-        together(self.0.iter().flat_map(Part::sums).collect())
+        let all = self.0.iter().flat_map(Part::sums);
+        let all = together(all.collect(), |sum| (sum.policy, sum.unit, sum.arm, sum.variant));
+        all.into_iter().map(|sum| Sum { share: None, ..sum }).collect()
+    }
+
+    /// All of them together, by everything that they are told apart by.
+    fn apart(&self) -> Vec<Sum<'_>> {
+        let all = self.0.iter().flat_map(Part::sums);
+        together(all.collect(), |sum| (sum.policy, sum.unit, sum.arm, sum.variant, bits(sum)))
     }
 }
 
 /// Adds up sums of the same.
-fn together(mut all: Vec<Sum<'_>>) -> Vec<Sum<'_>> {
-    // Stable, so that what is added up is added up in the same order each time.
-    all.sort_by(|a, b| key(a).cmp(&key(b)));
+fn together<'f, K: Ord>(mut all: Vec<Sum<'f>>, of: impl Fn(&Sum<'f>) -> K) -> Vec<Sum<'f>> {
+    // Stable and down to the version, so that what is added up is added up in the same order each time.
+    all.sort_by(|a, b| {
+        (of(a), a.variant, bits(a), a.version).cmp(&(of(b), b.variant, bits(b), b.version))
+    });
     all.dedup_by(|next, sum| {
-        let same = key(next) == key(sum);
+        let same = of(next) == of(sum);
         if same {
             sum.decisions += next.decisions;
             sum.converted += next.converted;
@@ -245,6 +277,11 @@ fn together(mut all: Vec<Sum<'_>>) -> Vec<Sum<'_>> {
     all
 }
 
+/// The share of a sum as something that has an order.
+fn bits(sum: &Sum<'_>) -> Option<u64> {
+    sum.share.map(f64::to_bits)
+}
+
 impl Part {
     fn sums(&self) -> impl Iterator<Item = Sum<'_>> {
         let counts = self.decisions.iter().zip(&self.converted).zip(&self.ripe);
@@ -254,13 +291,17 @@ impl Part {
             pairs.map(|(split, variant)| (!split.is_empty()).then_some((split, variant)))
         });
         let keys = keys.zip(known.chain(std::iter::repeat(None)));
-        let rows = keys.zip(counts).zip(&self.values);
-        rows.map(|(((((policy, unit), arm), variant), ((decisions, converted), ripe)), value)| {
+        let versions = self.versions.iter().flat_map(Texts::iter).chain(std::iter::repeat(""));
+        let rows = keys.zip(versions.zip(&self.shares)).zip(counts.zip(&self.values));
+        rows.map(|(((((policy, unit), arm), variant), (version, share)), (counts, value))| {
+            let ((decisions, converted), ripe) = counts;
             Sum {
                 policy,
                 unit,
                 arm,
                 variant,
+                share: *share,
+                version,
                 decisions: decisions.unwrap_or_default(),
                 converted: converted.unwrap_or_default(),
                 value: *value,
@@ -270,7 +311,80 @@ impl Part {
     }
 }
 
-fn part(frame: &Frame<'_>) -> Result<Part> {
+/// What was summed up before.
+fn kept_part(frame: &Frame<'_>) -> Result<Part> {
+    let shares = match frame.has("holdout") {
+        true => frame.numbers("holdout")?,
+        false => vec![None; frame.rows()],
+    };
+    part(frame, None, shares)
+}
+
+/// What is summed up from decisions.
+fn fresh_part(ctx: &Context<'_>, frame: &Frame<'_>) -> Result<Part> {
+    part(frame, Some(frame.texts_or_empty("version")?), shares_of(ctx, frame)?)
+}
+
+/// The share of the holdout of each row, which has policy, version and the probability of being held out.
+pub(crate) fn shares_of(ctx: &Context<'_>, frame: &Frame<'_>) -> Result<Vec<Option<f64>>> {
+    let (policies, versions) = (frame.texts("policy")?, frame.texts_or_empty("version")?);
+    let said = |policy: &str, version: &str| share_of(ctx, policy, version);
+    shares(&policies, &versions, &frame.numbers("held")?, said)
+}
+
+/// The share of the holdout of each row: what the policy's text said, or else the probability with which units of that
+/// version were held out.
+fn shares(
+    policies: &Texts,
+    versions: &Texts,
+    held: &[Option<f64>],
+    said: impl Fn(&str, &str) -> Result<Option<f64>>,
+) -> Result<Vec<Option<f64>>> {
+    let mut known: BTreeMap<(&str, &str), Option<f64>> = BTreeMap::new();
+    for (version, held) in policies.iter().zip(versions.iter()).zip(held) {
+        let share = known.entry(version).or_default();
+        *share = share.or(*held);
+    }
+    for ((policy, version), share) in &mut known {
+        *share = said(policy, version)?.or(*share).map(rounded);
+    }
+    let rows = policies.iter().zip(versions.iter());
+    Ok(rows.map(|version| known.get(&version).copied().flatten()).collect())
+}
+
+/// The share of the holdout that a policy's file says now, as sums have it.
+pub(crate) fn share_now(policy: &Policy) -> f64 {
+    rounded(policy.holdout.value())
+}
+
+/// A share as it is compared: what was written as text and read again may be off by the last bit.
+fn rounded(share: f64) -> f64 {
+    (share * 1e9).round() / 1e9
+}
+
+/// The share of the holdout that a version of a policy had; none if its text is not kept or not readable.
+fn share_of(ctx: &Context<'_>, policy: &str, version: &str) -> Result<Option<f64>> {
+    #[derive(Deserialize)]
+    struct Text {
+        holdout: Share,
+    }
+    if let Some(declared) = ctx.project.policies.get(policy)
+        && digest::short(&[&policy_text(declared)?]) == version
+    {
+        return Ok(Some(share_now(declared)));
+    }
+    let text = match kept_text(ctx, policy, version) {
+        Err(error) if error.kind() == ErrorKind::Corrupt => {
+            tracing::warn!(policy, version, error = %error, "text of a policy not readable");
+            None
+        }
+        text => text?,
+    };
+    let text = text.and_then(|text| serde_json::from_slice::<Text>(&text).ok());
+    Ok(text.map(|text| rounded(text.holdout.value())))
+}
+
+fn part(frame: &Frame<'_>, versions: Option<Texts>, shares: Vec<Option<f64>>) -> Result<Part> {
     Ok(Part {
         policies: frame.texts("policy")?,
         units: frame.texts("unit_id")?,
@@ -282,6 +396,8 @@ fn part(frame: &Frame<'_>) -> Result<Part> {
                 Ok::<_, Error>((frame.texts_or_empty("split")?, frame.texts_or_empty("variant")?))
             })
             .transpose()?,
+        versions,
+        shares,
         decisions: frame.integers("decisions")?,
         converted: frame.integers("converted")?,
         values: frame.numbers("value")?,
@@ -289,8 +405,8 @@ fn part(frame: &Frame<'_>) -> Result<Part> {
     })
 }
 
-/// The query that sums up decisions that meet a condition, over outcomes that meet another; decisions of `experiments` by
-/// variant.
+/// The query that sums up decisions that meet a condition, over outcomes that meet another, by version of the policy;
+/// decisions of `experiments` by variant too.
 fn summed(experiments: &[&str], ripe: &str, outcomes: &str, decisions: &str) -> String {
     let of_experiments = |column: &str| {
         if experiments.is_empty() {
@@ -299,25 +415,79 @@ fn summed(experiments: &[&str], ripe: &str, outcomes: &str, decisions: &str) -> 
         format!("case when d.policy in ('{}') then d.{column} end", experiments.join("', '"))
     };
     format!(
-        "select d.policy, d.unit_id, d.arm, {} as split, {} as variant, count(*) as decisions,
+        "select d.policy, d.unit_id, d.arm, {} as split, {} as variant, d.policy_version as version,
+                max(case when d.arm = '{HOLDOUT}' then d.propensity end) as held, count(*) as decisions,
                 count(o.decision_id) as converted, sum(o.value) as value, sum({ripe}) as ripe
          from system.decisions d
          left join (select decision_id, sum(value) as value from system.outcomes
                     where {}{outcomes} group by decision_id) o
            on o.decision_id = d.decision_id
          where {decisions}
-         group by 1, 2, 3, 4, 5",
+         group by 1, 2, 3, 4, 5, 6",
         of_experiments("candidates_digest"),
         of_experiments("action"),
         measured()
     )
 }
 
-/// What a sum is of.
-fn key<'f>(sum: &Sum<'f>) -> (&'f str, &'f str, &'f str, Option<(&'f str, &'f str)>) {
-    (sum.policy, sum.unit, sum.arm, sum.variant)
-}
-
 fn moment(micros: i64) -> String {
     literal(Timestamp::from_micros(micros))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::{ArrayRef, RecordBatch, StringArray};
+    use arrow::datatypes::{DataType, Field, Schema};
+
+    use super::*;
+
+    fn texts(values: &[&str]) -> Texts {
+        let schema = Arc::new(Schema::new(vec![Field::new("text", DataType::Utf8, true)]));
+        let column: ArrayRef = Arc::new(StringArray::from(values.to_vec()));
+        let batch = RecordBatch::try_new(schema, vec![column]).unwrap();
+        Frame::new("test", vec![batch]).texts("text").unwrap()
+    }
+
+    #[test]
+    fn a_share_is_that_of_the_version_or_else_that_of_its_holdout() {
+        let policies = texts(&["p", "p", "p", "q", "p"]);
+        let versions = texts(&["1", "2", "2", "2", ""]);
+        let held = [None, None, Some(0.2), None, None];
+        let said = |policy: &str, version: &str| {
+            Ok((policy == "p" && version == "1").then_some(0.1 + f64::EPSILON))
+        };
+        let found = shares(&policies, &versions, &held, said).unwrap();
+        assert_eq!(found, [Some(0.1), Some(0.2), Some(0.2), None, None]);
+    }
+
+    #[test]
+    fn sums_stay_apart_by_share_and_go_together_by_variant() {
+        let sum = |share, version, decisions| Sum {
+            policy: "p",
+            unit: "u",
+            arm: HOLDOUT,
+            variant: None,
+            share,
+            version,
+            decisions,
+            converted: 1,
+            value: Some(0.5),
+            ripe: 0,
+        };
+        let all = vec![sum(Some(0.2), "2", 4), sum(Some(0.1), "3", 2), sum(Some(0.1), "1", 1)];
+        let by_share = together(all.clone(), |sum| (sum.policy, sum.unit, sum.arm, bits(sum)));
+        let found: Vec<_> = by_share.iter().map(|sum| (sum.share, sum.decisions)).collect();
+        assert_eq!(found, [(Some(0.1), 3), (Some(0.2), 4)]);
+        let one = together(all, |sum| (sum.policy, sum.unit, sum.arm, sum.variant));
+        assert_eq!((one.len(), one[0].decisions, one[0].value), (1, 7, Some(1.5)));
+    }
+
+    #[test]
+    fn sums_of_before_shares_were_told_apart_are_known_as_such() {
+        let settled: Settled =
+            serde_json::from_str(r#"{"before": 1, "window": 2, "by_variant": true}"#).unwrap();
+        assert!(settled.by_variant && !settled.by_share);
+    }
 }

@@ -17,7 +17,7 @@ pub struct LiftRow {
     pub policy: String,
     /// Decisions made in this turn.
     pub decisions: i64,
-    /// Decisions so far whose window has closed: those that are measured.
+    /// Decisions so far under the present share of the holdout whose window has closed: those that are measured.
     pub measured: i64,
     /// Units in the treatment arm among the measured.
     pub treated_units: i64,
@@ -54,7 +54,7 @@ pub(super) const TABLE: SystemTable = SystemTable {
         ("at", Moment, "the logical moment"),
         ("policy", Text, "the policy"),
         ("decisions", Integer, "decisions made in this turn"),
-        ("measured", Integer, "decisions so far whose window has closed"),
+        ("measured", Integer, "decisions under the present holdout whose window has closed"),
         ("treated_units", Integer, "units in the treatment arm among the measured"),
         ("holdout_units", Integer, "units in the holdout among the measured"),
         ("treated_rate", Number, "share of measured decisions with an outcome, treatment"),

@@ -18,6 +18,8 @@ pub(crate) struct LiftSumRow {
     pub(crate) split: Option<String>,
     /// The variant of it.
     pub(crate) variant: Option<String>,
+    /// The share of the holdout under which they were made.
+    pub(crate) holdout: Option<f64>,
     /// Decisions that no event can be counted for any more.
     pub(crate) decisions: i64,
     /// Those of them with an outcome.
@@ -30,7 +32,7 @@ pub(crate) struct LiftSumRow {
 pub(super) const TABLE: SystemTable = SystemTable {
     name: "lift_sums",
     about: "Sums of old decisions that no event can be counted for any more, so that lift is measured without reading \
-            them again. Key: policy, unit_id, arm, split, variant.",
+            them again. Key: policy, unit_id, arm, split, variant, holdout.",
     columns: &[
         ("policy", Text, "the policy"),
         ("unit_id", Text, "the unit"),
@@ -41,6 +43,11 @@ pub(super) const TABLE: SystemTable = SystemTable {
             "of an experiment: what names the split of its units, as `candidates_digest` of decisions does",
         ),
         ("variant", Text, "of an experiment: the variant"),
+        (
+            "holdout",
+            Number,
+            "the share of the holdout under which they were made; none if nobody knows it any more",
+        ),
         ("decisions", Integer, "decisions that are summed up here"),
         ("converted", Integer, "those of them with an outcome"),
         ("value", Number, "the value of their outcomes; none without one"),

@@ -18,7 +18,7 @@ use crate::resource::policy::Choose;
 use crate::yaml::{Node, Step};
 
 /// What decisions of the holdout log as their action.
-const NO_ACTION: &str = "none";
+pub(super) const NO_ACTION: &str = "none";
 
 /// Columns of a forecast's query that are no groups of series.
 const OF_SERIES: [&str; 3] = ["series_id", "day", "value"];
@@ -31,6 +31,7 @@ impl Check<'_> {
         for (name, read) in &loaded.learners {
             let id = NodeId::new(NodeKind::Learner, name);
             let Ok(kind) = read.value.kind() else { continue };
+            self.amounts(name, read);
             if let LearnerKind::Recommend(recommend) = kind {
                 self.foreign_options(name, recommend, read);
                 self.ranked(name, recommend, read);
@@ -62,6 +63,34 @@ impl Check<'_> {
             for (key, sql) in kind.queries() {
                 let node = read.node.find(&[Step::Key(kind.name()), Step::Key(key)]);
                 self.query(&id, sql, &read.file, node);
+            }
+        }
+    }
+
+    /// Times that are none, and intervals that cover nothing or everything.
+    fn amounts(&mut self, name: &str, read: &Read<Learner>) {
+        let (learner, node) = (&read.value, &read.node);
+        self.no_time(&read.file, node, ("refit", "1d"), learner.refit);
+        let mut intervals = Vec::new();
+        if let Some(forecast) = &learner.forecast {
+            intervals.push((node.find(&[Step::Key("forecast")]), forecast.interval));
+        }
+        if let Some(value) = &learner.value {
+            let node = node.find(&[Step::Key("value")]);
+            self.no_time(&read.file, node, ("horizon", "90d"), Some(value.horizon));
+            intervals.push((node, value.interval));
+        }
+        if let Some(hours) = &learner.hours {
+            let node = node.find(&[Step::Key("hours")]);
+            self.no_time(&read.file, node, ("half_life", "90d"), Some(hours.half_life));
+        }
+        for (node, interval) in intervals {
+            if interval.value() <= 0.0 || interval.value() >= 1.0 {
+                let message =
+                    format!("learner \"{name}\" has an interval that covers nothing or everything");
+                let hint = "Write for example `interval: 90%`.";
+                let span = at(node, "interval");
+                self.push(&read.file, Diagnostic::error(span, message).hint(hint));
             }
         }
     }

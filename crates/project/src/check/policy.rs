@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::Check;
+use super::learner::NO_ACTION;
 use super::sync::at;
 use crate::diagnostic::{Diagnostic, Span};
 use crate::file::SourceFile;
@@ -11,6 +12,7 @@ use crate::load::Read;
 use crate::resource::policy::{
     Attribution, Candidate, Choose, ChooseBandit, CreditMethod, Experiment, Policy,
 };
+use crate::resource::quantity::Duration;
 use crate::yaml::{Node, Step};
 
 impl Check<'_> {
@@ -30,6 +32,17 @@ impl Check<'_> {
             }
             self.choose(&id, read);
             self.policy_action(&id, read);
+            self.no_time(&read.file, &read.node, ("every", "1d"), policy.every);
+            if let Some(outcome) = &policy.outcome {
+                let node = read.node.find(&[Step::Key("outcome")]);
+                self.no_time(&read.file, node, ("window", "7d"), Some(outcome.window));
+            }
+            if policy.holdout.value() >= 1.0 {
+                let message = format!("policy \"{name}\" holds everybody out");
+                let hint = "Write for example `holdout: 10%`; `paused: true` stops a policy.";
+                let span = at(&read.node, "holdout");
+                self.push(&read.file, Diagnostic::error(span, message).hint(hint));
+            }
             if policy.outcome.is_none() && policy.holdout.value() > 0.0 {
                 let message =
                     format!("policy \"{name}\" holds units out but has no outcome to compare");
@@ -75,17 +88,27 @@ impl Check<'_> {
             let span = at(node, "ends");
             self.push(&read.file, Diagnostic::error(span, message).hint(hint));
         }
-        if of.half_life.micros <= 0 {
-            let message = "half_life is no time";
-            let hint = "Write for example `half_life: 7d`.";
-            let span = at(node, "half_life");
-            self.push(&read.file, Diagnostic::error(span, message).hint(hint));
-        }
+        self.no_time(&read.file, node, ("half_life", "7d"), Some(of.half_life));
         let measured = of.methods.contains(&CreditMethod::Incremental);
         if measured && read.value.holdout.value() <= 0.0 {
             let message = "what is incremental cannot be known without a holdout";
             let hint = "Add for example `holdout: 10%` to the policy, or leave `incremental` out of `methods`.";
             self.push(&read.file, Diagnostic::warning(node.span, message).hint(hint));
+        }
+    }
+
+    /// A time of no length under `key`, for which the hint names an example.
+    pub(super) fn no_time(
+        &mut self,
+        file: &SourceFile,
+        node: &Node,
+        (key, example): (&str, &str),
+        time: Option<Duration>,
+    ) {
+        if time.is_some_and(|time| time.micros <= 0) {
+            let message = format!("{key} is no time");
+            let hint = format!("Write for example `{key}: {example}`.");
+            self.push(file, Diagnostic::error(at(node, key), message).hint(hint));
         }
     }
 
@@ -138,7 +161,11 @@ impl Check<'_> {
         }
         let mut seen = BTreeSet::new();
         for (candidate, node) in candidates.iter().zip(node.items()) {
-            if !seen.insert(candidate.name.as_str()) {
+            if candidate.name == NO_ACTION {
+                let message = "a candidate cannot be called \"none\": the holdout's action is";
+                let hint = "Name what is done, such as `no-message`.";
+                self.push(file, Diagnostic::error(at(node, "name"), message).hint(hint));
+            } else if !seen.insert(candidate.name.as_str()) {
                 let message = format!("candidate \"{}\" is listed twice", candidate.name);
                 let hint = "Rename one of them; outcomes are counted by this name.";
                 self.push(file, Diagnostic::error(at(node, "name"), message).hint(hint));

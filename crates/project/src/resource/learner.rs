@@ -44,7 +44,8 @@ pub struct Learner {
     /// What is learned for.
     #[serde(default)]
     pub description: Option<String>,
-    /// How often it is fitted again; `1d` if absent.
+    /// How often it is fitted again; `1d` if absent. A turn that comes a twentieth of it too soon, at most five minutes,
+    /// is on time.
     #[serde(default)]
     pub refit: Option<Duration>,
     /// Which items each user wants next.
@@ -421,14 +422,15 @@ impl ForecastMethod {
 #[serde(deny_unknown_fields)]
 pub struct Score {
     /// SQL with columns `row_id`, `at` (timestamp), the features and the target; new rows are learned once, in time order,
-    /// or all of them at each fit, as `algorithm` says.
+    /// or all of them at each fit, as `algorithm` says. `at` is the moment at which the target became known: `online` passes
+    /// over a row that is not later than the newest one it has learned.
     pub examples: String,
     /// SQL with columns `unit_id` and the features: the rows that are scored after each fit.
     #[serde(default)]
     pub score: Option<String>,
     /// The column to predict.
     pub target: String,
-    /// `probability` for 0/1 targets, `number` otherwise.
+    /// `probability` for targets of 0 and 1, or false and true; `number` for all others.
     #[serde(default)]
     pub predict: Predict,
     /// How it is learned.

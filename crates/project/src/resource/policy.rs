@@ -16,7 +16,8 @@ pub struct Policy {
     /// What the policy is for.
     #[serde(default)]
     pub description: Option<String>,
-    /// How often it decides; `1d` if absent.
+    /// How often it decides; `1d` if absent. A turn that comes a twentieth of it too soon, at most five minutes, is on
+    /// time.
     #[serde(default)]
     pub every: Option<Duration>,
     /// SQL with a column `unit_id`: one row per unit that a decision is made for; other columns can be used
@@ -36,7 +37,7 @@ pub struct Policy {
     /// Where decisions go: the name of an action; none means that decisions are only logged.
     #[serde(default)]
     pub action: Option<String>,
-    /// What is sent: keys to columns of the audience (`$email`), or fixed values.
+    /// What is sent: keys to columns of the audience (`$email`), also inside of lists and objects, or fixed values.
     #[serde(default)]
     pub payload: BTreeMap<String, serde_json::Value>,
     /// What counts as success.
@@ -266,10 +267,10 @@ pub struct Reorder {
 #[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Caps {
-    /// At most one decision per unit in this time.
+    /// At most one decision per unit in this time, less the twentieth by which a turn may come too soon.
     #[serde(default)]
     pub per_unit_every: Option<Duration>,
-    /// At most this many units treated per turn.
+    /// At most this many decisions per turn, those of the holdout included.
     #[serde(default)]
     #[schemars(range(min = 1))]
     pub per_turn: Option<usize>,

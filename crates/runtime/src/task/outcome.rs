@@ -25,13 +25,16 @@ pub(crate) async fn join(
     let context = workspace.context(turn, workspace.now()).await?;
     let timer = recorder.started("outcome", POLICIES);
     let result = outcome::join(&context).await;
-    let counts = recorder.settled(timer, result, |counts| {
-        let rows = counts.values().sum::<usize>() as u64;
-        let detail = json!(counts);
+    let joined = recorder.settled(timer, result, |joined| {
+        let rows = joined.outcomes.values().sum::<usize>() as u64;
+        let mut detail = json!(joined.outcomes);
+        if let Some(detail) = detail.as_object_mut().filter(|_| !joined.without_unit.is_empty()) {
+            detail.insert("events_without_unit_id".to_owned(), json!(joined.without_unit));
+        }
         let outcome = TaskOutcome { rows_out: Some(rows), detail, ..TaskOutcome::default() };
         ("succeeded".to_owned(), outcome)
     })?;
-    Ok(counts.values().sum())
+    Ok(joined.outcomes.values().sum())
 }
 
 /// Credits new successes to the actions before them; without a policy that asks for it there is no task.

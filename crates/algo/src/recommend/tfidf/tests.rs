@@ -57,7 +57,10 @@ fn chinese_texts_find_each_other_by_character_pairs() {
     assert_eq!(model.neighbours(2, 3).iter().map(|s| s.item).collect::<Vec<_>>(), [3]);
     let plain = Options { cjk_bigrams: false, ..Options::default() };
     assert!(Tfidf::fit(&lines, &plain).unwrap().neighbours(0, 3).is_empty());
-    assert_eq!(tokens("茶杯 A4 纸", &Options::default()), ["茶杯", "a4"]);
+    assert_eq!(tokens("茶杯 A4 纸 b", &Options::default()), ["茶杯", "a4", "纸"]);
+    assert_eq!(tokens("茶杯 A4 纸 b", &plain), ["茶杯", "a4"]);
+    let single = Tfidf::fit(&texts(&["红 茶", "绿 茶", "酒"]), &Options::default()).unwrap();
+    assert_eq!(single.neighbours(0, 3).iter().map(|s| s.item).collect::<Vec<_>>(), [1]);
 }
 
 #[test]

@@ -4,13 +4,17 @@ use super::Options;
 use super::stop_words::ENGLISH;
 
 /// The words of `text`: lower case, runs of at least two letters, digits or underscores, without
-/// stop words; and each pair of neighbouring CJK characters if asked for.
+/// stop words; if asked for, also each pair of neighbouring CJK characters and each one alone.
 #[must_use]
 pub fn tokens(text: &str, options: &Options) -> Vec<String> {
     let lower = text.to_lowercase();
     let mut found = Vec::new();
     for run in lower.split(|c: char| !(c.is_alphanumeric() || c == '_')) {
-        let long = run.chars().nth(1).is_some();
+        let mut characters = run.chars();
+        let first = characters.next();
+        // A single CJK character is a word, as in "茶 杯", where a single letter is none.
+        let alone = options.cjk_bigrams && first.is_some_and(is_cjk);
+        let long = alone || characters.next().is_some();
         let stopped = options.stop_words && ENGLISH.binary_search(&run).is_ok();
         if long && !stopped {
             found.push(run.to_owned());

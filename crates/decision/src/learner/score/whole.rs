@@ -14,7 +14,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{ENTRY, Row, features};
+use super::{ENTRY, Row, features, targets};
 use crate::context::Context;
 use crate::frame::Frame;
 use crate::learner::{Fitted, Measure, write_scores};
@@ -138,10 +138,6 @@ pub(super) async fn learn(
     );
     let frame = ctx.frame_of_sql(&what, &sql).await?;
     let (encoder, table) = table(&frame, settings).map_err(|e| e.context(&what))?;
-    if table.targets.is_empty() {
-        return Err(Error::invalid(format!("{what}: no row has a target"))
-            .hint("Select rows whose outcome is known; the others are what `score` is for."));
-    }
     let (predict, algorithms) = (settings.predict, algorithms(settings)?);
     let best = task::compute(move || best(&table, encoder, predict, &algorithms)).await?;
     let whole = Arc::new(best.whole);
@@ -227,19 +223,18 @@ fn algorithms(settings: &Score) -> Result<Vec<ScoreAlgorithm>> {
 /// The examples whose target is known, in order of time, and how columns are read.
 fn table(frame: &Frame<'_>, settings: &Score) -> Result<(Encoder, Table)> {
     let names = features(frame, settings)?;
-    let targets = frame.numbers(&settings.target)?;
-    let known = |target: &Option<f64>| target.is_some_and(f64::is_finite);
+    let targets = targets(frame, settings)?;
+    if targets.iter().all(Option::is_none) {
+        return Err(Error::invalid("no row has a target")
+            .hint("Select rows whose outcome is known; the others are what `score` is for."));
+    }
     let mut columns = Vec::with_capacity(names.len());
     for name in names {
         let text = frame.is_text(&name);
         let values = values(frame, &name, text)?;
-        columns.push((name, only(values, targets.iter().map(known))));
+        columns.push((name, only(values, targets.iter().map(Option::is_some))));
     }
-    let target = |target: f64| match settings.predict {
-        Predict::Probability => f64::from(u8::from(target > 0.5)),
-        Predict::Number => target,
-    };
-    let targets = targets.into_iter().filter(known).flatten().map(target).collect();
+    let targets = targets.into_iter().flatten().collect();
     let encoder = Encoder::fit(&columns)?;
     let table = Table { width: encoder.width(), features: encoder.rows(&columns)?, targets };
     if table.width == 0 {
