@@ -44,11 +44,11 @@ async function read(page, { settled, accessible, say }) {
   await page.locator("#tile-countries").getByRole("button", { name: /Germany/ }).click();
   await changes(page, "revenue", whole);
   assert.match(page.url(), /only=/);
-  await page.locator("#tile-funnel").getByText("Not narrowed by: country").waitFor({ state: "attached" });
+  await page.locator("#tile-funnel").getByText("Not narrowed by: Country").waitFor({ state: "attached" });
   await accessible(page, "a dashboard that is narrowed");
-  await page.getByRole("button", { name: /Remove country Germany/ }).click();
+  await page.getByRole("button", { name: /Remove Country Germany/ }).click();
   await page.waitForFunction((text) => document.querySelector("#tile-revenue .board-now b")?.textContent === text, whole);
-  await page.getByRole("button", { name: "country", exact: true }).click();
+  await page.getByRole("button", { name: "Country", exact: true }).click();
   await page.getByRole("textbox", { name: "Find a value" }).fill("fra");
   await page.getByRole("checkbox", { name: "France" }).click();
   await changes(page, "revenue", whole);

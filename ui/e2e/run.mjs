@@ -124,6 +124,9 @@ async function everyPage(base) {
       await accessible(page, what);
       const wide = await page.evaluate(() => document.documentElement.scrollWidth > innerWidth + 1);
       if (wide) problems.push(`${what}: the page is wider than the window`);
+      // Only the content scrolls: whatever is placed beside it must not make the window longer.
+      const long = await page.evaluate(() => document.documentElement.scrollHeight > innerHeight + 1);
+      if (long) problems.push(`${what}: the window scrolls beside the page`);
       if (shots) {
         const height = await page.evaluate(() => (document.getElementById("content")?.scrollHeight ?? 0) + 57);
         await page.setViewportSize({ width: 1440, height: Math.min(2600, Math.max(900, height)) });
@@ -167,10 +170,11 @@ async function setUp(link) {
   await page.locator("input#password").fill("not the password");
   await page.locator("button[type=submit]").click();
   await page.locator(".trouble").getByText("unauthenticated").waitFor();
+  await page.locator(".trouble").getByText("Wrong user name or password").waitFor();
   await page.locator("input#password").fill(password);
   await page.locator("button[type=submit]").click();
   await page.locator("nav.menu").waitFor();
-  say("sign out, a wrong password with its code, sign in");
+  say("sign out, a wrong password in words and with its code, sign in");
   await page.goto(link.pathname + link.search);
   await page.locator("input#name").fill("eve");
   await page.locator("input#password").fill(password);

@@ -1,9 +1,13 @@
+/// <reference types="node" />
+import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { dictionary, shared, speaker, type Words } from "./i18n";
 import { entries } from "./pages";
+import { words as kinds } from "./ui/kinds";
+import parts from "./ui/words";
 
 const pages = import.meta.glob<{ default: Words<string> }>("./pages/*/words.ts", { eager: true });
-const all: [string, Words<string>][] = [["shared", shared], ...Object.entries(pages).map(([path, module]): [string, Words<string>] => [path, module.default])];
+const all: [string, Words<string>][] = [["shared", shared], ["kinds of assets", kinds], ["parts", parts], ...Object.entries(pages).map(([path, module]): [string, Words<string>] => [path, module.default])];
 const holes = (text: string) => [...text.matchAll(/\{(\w+)\}/g)].map((hole) => hole[1]).sort();
 const ticks = (text: string) => [...text.matchAll(/`[^`]*`/g)].map((code) => code[0]).sort();
 
@@ -19,6 +23,19 @@ describe.each(all)("the words of %s", (_, words) => {
     for (const [key, text] of Object.entries(words.en)) expect(text.trim(), key).not.toBe("");
     // The name of the other language is written in that language.
     for (const [key, text] of Object.entries(words.zh)) if (key !== "app.language") expect(text.replace(/\{\w+\}|`[^`]*`/g, ""), key).toMatch(/[\u4e00-\u9fff]|^[^a-z]*$/i);
+  });
+});
+
+describe("kinds", () => {
+  it("of everything in a project have a word", () => {
+    const graph = readFileSync(new URL("../../crates/project/src/graph.rs", import.meta.url), "utf8");
+    const nodes = [...graph.matchAll(/Self::\w+ => "(\w+)"/g)].map((found) => found[1] ?? "");
+    expect(nodes).toContain("quality");
+    for (const kind of nodes) expect(speaker("zh", kinds).word("asset", kind), kind).not.toBe(kind);
+  });
+  it("of work, of runs and of their tasks have a word", () => {
+    const runs = ["turn", "sync", "build", "learn", "quarantine", "discard", "quality", "schedule", "tasks", "task", "link", "link plan", "split", "migrate", "compare", "reconcile", "evaluate", "canary", "decide", "act", "outcome", "credit", "attribution", "experiment", "lift"];
+    for (const kind of runs) expect(speaker("zh").word("kind", kind), kind).not.toBe(kind);
   });
 });
 

@@ -5,7 +5,9 @@
 //! on, a time that comes twice is due the first time. An expression for every hour follows time itself: it is due
 //! in each hour that passes, however it is called.
 
-use chrono::{DateTime, Datelike, Days, NaiveDate, NaiveTime, TimeDelta, TimeZone, Timelike};
+use chrono::{
+    DateTime, Datelike, Days, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta, TimeZone, Timelike,
+};
 use chrono_tz::{TZ_VARIANTS, Tz};
 
 use crate::{Error, Result, Timestamp, suggest};
@@ -208,11 +210,7 @@ impl Cron {
                     }
                     chrono::MappedLocalTime::None if every_hour => {}
                     chrono::MappedLocalTime::None => {
-                        let after = (1..=GAP_MINUTES_MAX).find_map(|minutes| {
-                            let later = wall.checked_add_signed(TimeDelta::minutes(minutes))?;
-                            zone.from_local_datetime(&later).earliest()
-                        });
-                        found.extend(after.as_ref().map(stamp));
+                        found.extend(after_gap(wall, zone).as_ref().map(stamp));
                     }
                 }
             }
@@ -223,6 +221,24 @@ impl Cron {
 
 fn stamp(moment: &DateTime<Tz>) -> Timestamp {
     Timestamp::from_micros(moment.timestamp_micros())
+}
+
+/// When clocks that leave a time out have moved on.
+fn after_gap(wall: NaiveDateTime, zone: Tz) -> Option<DateTime<Tz>> {
+    (1..=GAP_MINUTES_MAX).find_map(|minutes| {
+        let later = wall.checked_add_signed(TimeDelta::minutes(minutes))?;
+        zone.from_local_datetime(&later).earliest()
+    })
+}
+
+/// When clocks show a time first, and when last.
+fn on_clocks(wall: NaiveDateTime, zone: Tz) -> Option<(Timestamp, Timestamp)> {
+    let (first, last) = match zone.from_local_datetime(&wall) {
+        chrono::MappedLocalTime::Single(one) => (one, one),
+        chrono::MappedLocalTime::Ambiguous(first, last) => (first, last),
+        chrono::MappedLocalTime::None => after_gap(wall, zone).map(|one| (one, one))?,
+    };
+    Some((stamp(&first), stamp(&last)))
 }
 
 /// When something is due, again and again.
@@ -301,6 +317,50 @@ impl Timing {
                     })
             }
         }
+    }
+
+    /// The first and the last moment of a span as people write it: each as [`Timestamp::parse`] reads it, but on the
+    /// clocks of the expression where the text names no zone. A day without a time is a whole one. Without an end it is
+    /// `now`, as it is for a day that has begun and not ended.
+    ///
+    /// # Errors
+    /// [`crate::ErrorKind::Invalid`] if a text is no date or time.
+    pub fn span(
+        &self,
+        from: &str,
+        to: Option<&str>,
+        now: Timestamp,
+    ) -> Result<(Timestamp, Timestamp)> {
+        let (from, _) = self.written(from)?;
+        let Some(to) = to else { return Ok((from, now)) };
+        let (begins, ends) = self.written(to)?;
+        Ok((from, if begins <= now { ends.min(now) } else { ends }))
+    }
+
+    /// The first and the last moment that a text names.
+    fn written(&self, text: &str) -> Result<(Timestamp, Timestamp)> {
+        let text = text.trim();
+        let utc = Timestamp::parse(text)?;
+        if DateTime::parse_from_rfc3339(text).is_ok() {
+            return Ok((utc, utc));
+        }
+        let zone = match self {
+            Self::Cron { zone, .. } => *zone,
+            Self::Every { .. } => Tz::UTC,
+        };
+        let wall = utc.datetime().naive_utc();
+        let whole_day = NaiveDate::parse_from_str(text, "%Y-%m-%d").is_ok();
+        let moments = on_clocks(wall, zone).and_then(|(first, last)| {
+            if !whole_day {
+                return Some((first, last));
+            }
+            let (next, _) = on_clocks(wall.checked_add_days(Days::new(1))?, zone)?;
+            Some((first, next.plus_micros(-1)))
+        });
+        moments.ok_or_else(|| {
+            Error::invalid(format!("no clock of {zone} shows \"{text}\""))
+                .hint("Write a day that there was, such as 2024-05-01.")
+        })
     }
 }
 

@@ -208,12 +208,22 @@ pub struct DeclaredColumn {
     /// Whether a row without a value is set aside; a file without the column is then refused.
     #[serde(default)]
     pub not_null: bool,
+    /// Whether the target has it from an earlier read: where the source lacks it now, it was dropped
+    /// there, and its name is not wrong.
+    #[serde(skip)]
+    pub landed: bool,
 }
 
 impl DeclaredColumn {
     /// Declares a column that may be empty.
     pub fn new(name: impl Into<String>, kind: ColumnType) -> Self {
-        Self { name: name.into(), kind, not_null: false }
+        Self { name: name.into(), kind, not_null: false, landed: false }
+    }
+
+    /// Whether a table that lacks it can be read all the same.
+    #[must_use]
+    pub fn may_be_gone(&self) -> bool {
+        self.landed && !self.not_null
     }
 }
 

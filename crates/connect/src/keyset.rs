@@ -55,7 +55,7 @@ impl<V: Serialize + DeserializeOwned> Keyset<V> {
             return Err(Error::invalid(format!(
                 "the stored position of {relation} follows other columns"
             ))
-            .hint("The cursor or the key was changed: reset the stream's position."));
+            .hint("The cursor or the key was changed: read it from its start with `flywheel sync NAME --restart`."));
         }
         Ok(Self { order, ..self })
     }
@@ -110,7 +110,7 @@ mod tests {
             let stands = of(position, ReadMode::Full).unwrap();
             let error = stands.ordered(vec!["id".to_owned()], "t").unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Invalid);
-            assert!(error.hint_text().is_some_and(|hint| hint.contains("reset")), "{error:?}");
+            assert!(error.hint_text().is_some_and(|hint| hint.contains("--restart")), "{error:?}");
         }
     }
 }

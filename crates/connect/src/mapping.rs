@@ -230,7 +230,8 @@ impl Mapping {
             };
             if let Some(kind) = kind {
                 let not_null = same.iter().any(|other| other.not_null);
-                declared.push(DeclaredColumn { name: column.from.clone(), kind, not_null });
+                let named = DeclaredColumn::new(column.from.clone(), kind);
+                declared.push(DeclaredColumn { not_null, ..named });
             }
         }
         declared

@@ -5,7 +5,10 @@ mod build;
 
 use std::borrow::Cow;
 
+use arrow::array::BooleanArray;
+use arrow::compute::filter_record_batch;
 use arrow::record_batch::RecordBatch;
+use flywheel_base::{Error, Result};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use build::{Column, PageBuilder, TableSchema};
@@ -47,6 +50,40 @@ impl Page {
         let run = self.origin.iter().rev().find(|run| run.row <= row)?;
         Some((&run.file, run.line + (row - run.row) as u64))
     }
+
+    /// Leaves only the rows that are marked; they keep where they came from.
+    ///
+    /// # Errors
+    /// [`flywheel_base::ErrorKind::Internal`] if there are not as many marks as rows.
+    pub fn keep(&mut self, kept: &BooleanArray) -> Result<()> {
+        self.batch = filter_record_batch(&self.batch, kept)
+            .map_err(|error| Error::internal("rows of a page are not marked").caused_by(error))?;
+        self.origin = surviving(&self.origin, kept);
+        Ok(())
+    }
+}
+
+/// Where the rows that are left came from.
+pub(crate) fn surviving(origin: &[Origin], kept: &BooleanArray) -> Vec<Origin> {
+    let mut runs: Vec<Origin> = Vec::new();
+    let mut left = 0;
+    for (place, run) in origin.iter().enumerate() {
+        let end = origin.get(place + 1).map_or(kept.len(), |next| next.row);
+        let mut follows = false;
+        for row in run.row..end {
+            if !kept.value(row) {
+                follows = false;
+                continue;
+            }
+            if !follows {
+                let line = run.line + (row - run.row) as u64;
+                runs.push(Origin { row: left, file: run.file.clone(), line });
+            }
+            follows = true;
+            left += 1;
+        }
+    }
+    runs
 }
 
 /// A run of rows that came from consecutive lines of one file.

@@ -288,7 +288,8 @@ pub struct ChangesPage {
     /// The rows. A position of null says that a transaction goes on: the rows are only to be
     /// committed together with those up to the stream's next position.
     pub page: Page,
-    /// When the source committed the newest of the rows, if they come from the log.
+    /// When the source committed the newest of the rows, if they come from the log; a transaction that goes on
+    /// may tell it only at its end.
     pub committed_at: Option<Timestamp>,
     /// Columns, by their names in the source, that hold more values from this page on than before, because
     /// the source widened their types. They come again until a position from then on is stored.
@@ -350,6 +351,8 @@ pub struct ReadRequest {
     pub page_bytes: usize,
     /// How many connections read at once at most, whatever the stream says; as it says if not given.
     pub parallel: Option<NonZeroUsize>,
+    /// Whether a page of a log has rows of one transaction only, so that it tells when they were committed.
+    pub by_transaction: bool,
     /// The present moment; a dated file is visible from its date on.
     pub now: Timestamp,
 }
@@ -367,6 +370,7 @@ impl ReadRequest {
             page_rows: PAGE_ROWS_DEFAULT,
             page_bytes: PAGE_BYTES_DEFAULT,
             parallel: None,
+            by_transaction: false,
             now,
         }
     }

@@ -56,6 +56,8 @@ pub enum Kind {
     Bool,
     /// Text; UUIDs and enums, too.
     Text,
+    /// Arrays and composite values: on PostgreSQL the JSON that a read makes of them, elsewhere its text.
+    Nested,
     /// Bytes.
     Bytes,
     /// Binary floating-point numbers.

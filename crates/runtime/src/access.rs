@@ -67,6 +67,8 @@ pub struct Reader {
     pub attributes: BTreeMap<String, Vec<Value>>,
     /// The rules that hide nothing from the reader, because somebody approved that they asked for it.
     pub lifted: BTreeSet<String>,
+    /// The words of the permissions that the reader was given in the same way, beside those of the role.
+    pub permissions: BTreeSet<String>,
 }
 
 impl Reader {
@@ -105,8 +107,13 @@ impl Reader {
     /// The same reader, to whom what holds of these grants at `now` was given.
     #[must_use]
     pub fn with_grants(mut self, grants: &[Grant], now: Timestamp) -> Self {
-        let rules = grants.iter().filter(|one| one.kind == GrantKind::Rule && one.holds(now));
-        self.lifted.extend(rules.map(|one| one.what.clone()));
+        for grant in grants.iter().filter(|one| one.holds(now)) {
+            let given = match grant.kind {
+                GrantKind::Permission => &mut self.permissions,
+                GrantKind::Rule => &mut self.lifted,
+            };
+            given.insert(grant.what.clone());
+        }
         self
     }
 
@@ -614,6 +621,8 @@ pub struct Listed {
     pub readers: Vec<Readers>,
     /// Users of the server, with the number of the entry that names them, from 1; none sees nothing.
     pub users: Vec<(String, Option<usize>)>,
+    /// Users of the server who see everything, because somebody approved that they asked for it.
+    pub lifted: Vec<String>,
 }
 
 /// Every rule, with who sees what. References to secrets stay references.
@@ -626,6 +635,7 @@ pub async fn listed(workspace: &Workspace) -> Result<Vec<Listed>> {
     let made = Made::now(workspace, &catalog)?;
     let gone = made.gone(&catalog)?;
     let users = workspace.store.users()?;
+    let now = workspace.machine.now();
     let tables = ruled(project, catalog.names().chain(&gone));
     let rules = project.rules.values().map(|located| {
         let rule = &located.value;
@@ -640,14 +650,20 @@ pub async fn listed(workspace: &Workspace) -> Result<Vec<Listed>> {
         let origins: Origins = about.iter().map(|table| (table.clone(), of_rule())).collect();
         let open = catalog.names().filter(|name| !catalog.is_view(name)).map(ToString::to_string);
         let refused = open.filter(|relation| made.origin_of(relation, &origins).is_some());
-        let decides = |user: &flywheel_state::User| {
+        let (mut decided, mut lifted) = (Vec::new(), Vec::new());
+        for user in &users {
             let reader =
-                Reader::new(project, Some(&user.name), Some(&user.role), &user.provider_groups);
+                Reader::new(project, Some(&user.name), Some(&user.role), &user.provider_groups)
+                    .with_grants(&user.grants, now);
+            if reader.lifted.contains(&rule.rule) {
+                lifted.push(user.name.clone());
+                continue;
+            }
             let at = rule.readers.iter().position(|readers| {
                 readers.names(reader.user.as_deref(), reader.role.as_deref(), &reader.groups)
             });
-            (user.name.clone(), at.map(|at| at + 1))
-        };
+            decided.push((user.name.clone(), at.map(|at| at + 1)));
+        }
         Listed {
             rule: rule.rule.clone(),
             description: rule.description.clone(),
@@ -658,7 +674,8 @@ pub async fn listed(workspace: &Workspace) -> Result<Vec<Listed>> {
             tables: there,
             cleared: rule.cleared.clone(),
             readers: rule.readers.clone(),
-            users: users.iter().map(decides).collect(),
+            users: decided,
+            lifted,
         }
     });
     Ok(rules.collect())

@@ -21,7 +21,7 @@ use flywheel_state::TaskOutcome;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use self::side::Table;
+use self::side::{Table, columns_of};
 use crate::Workspace;
 use crate::recorder::{Observer, Recorder};
 use crate::task::sync::{destination, location_of, source};
@@ -226,9 +226,22 @@ impl Work<'_> {
                 None => skipped.push(name.clone()),
             }
         }
+        let source = source(workspace, self.sync, self.stream).await?;
+        let names = self.table_there();
+        let known = columns_of(source.as_ref(), self.dialect, &names, workspace.now()).await?;
+        if let Some(known) = known {
+            // What the source has no longer has nothing it could be compared with.
+            let gone = |column: &mut (String, String, Kind)| !known.contains_key(&column.1);
+            for (here, _, _) in columns.extract_if(.., gone) {
+                skipped.push(here);
+            }
+            for (_, there, kind) in &mut columns {
+                *kind = nested(*kind, known.get(there.as_str()) == Some(&true));
+            }
+        }
         let (here, there) = (self.text(&table, &columns)?, self.text_there(&columns)?);
         let left = Table::Server {
-            source: source(workspace, self.sync, self.stream).await?,
+            source,
             text: there.clone(),
             dialect: self.dialect,
             now: workspace.now(),
@@ -278,18 +291,33 @@ impl Work<'_> {
 
     /// The table at the source, with the names it has there.
     fn text_there(&self, columns: &[(String, String, Kind)]) -> Result<TableText> {
-        let option = |name: &str| self.stream.options.get(name).and_then(Value::as_str);
-        let table = option("table").unwrap_or_default();
         let key = self.stream.key.iter().filter_map(|key| {
             let (_, there, kind) = columns.iter().find(|(here, _, _)| here == key)?;
             Some((there.clone(), *kind))
         });
         Ok(TableText {
-            table: table.split('.').map(str::to_owned).collect(),
+            table: self.table_there(),
             key: key.collect(),
             columns: columns.iter().map(|(_, there, kind)| (there.clone(), *kind)).collect(),
-            filter: option("where").map(str::to_owned),
+            filter: self.option("where").map(str::to_owned),
         })
+    }
+
+    /// The parts of the table's name at the source.
+    fn table_there(&self) -> Vec<String> {
+        self.option("table").unwrap_or_default().split('.').map(str::to_owned).collect()
+    }
+
+    fn option(&self, name: &str) -> Option<&str> {
+        self.stream.options.get(name).and_then(Value::as_str)
+    }
+}
+
+/// What a column of a server's table is compared as that holds arrays or composite values, or not.
+fn nested(kind: Kind, is_nested: bool) -> Kind {
+    match kind {
+        Kind::Text if is_nested => Kind::Nested,
+        other => other,
     }
 }
 

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::Write as _;
 
-use flywheel_base::{Error, Result, suggest};
+use flywheel_base::{Error, Result, digest, suggest};
 use flywheel_connect::destination::{DestinationEntry, WriteMode};
 use flywheel_connect::source::StreamInfo;
 use flywheel_project::datax::scalar;
@@ -20,6 +20,8 @@ pub use flywheel_reconcile::planner::Mode;
 
 /// How much of a name is kept; a table's name has 63 characters at most, and some are added.
 const NAME_CHARS_MAX: usize = 48;
+/// How many digits stand for letters that a name cannot have.
+const DIGEST_CHARS: usize = 6;
 
 /// What a draft is asked for.
 #[derive(Clone, Debug)]
@@ -151,10 +153,19 @@ fn target(workspace: &Workspace, destination: &str) -> Result<Option<Target>> {
 /// A name for each stream that a table of the lake can have: what comes after the schema, if no two
 /// schemas have the same.
 fn names(streams: &[StreamInfo]) -> Vec<String> {
-    let plain = |name: &str| -> String {
+    let plain = |given: &str| -> String {
         let sign = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' };
-        let name: String = name.chars().take(NAME_CHARS_MAX).map(sign).collect();
-        if name.starts_with(|c: char| c.is_ascii_lowercase()) { name } else { format!("t_{name}") }
+        let name: String = given.chars().take(NAME_CHARS_MAX).map(sign).collect();
+        let starts = name.starts_with(|c: char| c.is_ascii_lowercase());
+        let name = if starts { name } else { format!("t_{name}") };
+        if given.is_ascii() {
+            return name;
+        }
+        // Of letters that are left out nothing would remain to tell one table from another.
+        let digest = digest::short(&[given.as_bytes()]);
+        let start: String = name.chars().take(NAME_CHARS_MAX - DIGEST_CHARS - 1).collect();
+        let digest: String = digest.chars().take(DIGEST_CHARS).collect();
+        format!("{}_{digest}", start.trim_end_matches('_'))
     };
     let short = |stream: &StreamInfo| {
         let table = stream.stream.get("table").is_some();
@@ -321,5 +332,11 @@ mod tests {
         };
         let streams = ["public.Orders", "a.x", "b.x", "p.a x", "p.1"].map(stream);
         assert_eq!(names(&streams), ["orders", "a_x", "b_x", "a_x_", "t_1"]);
+        let streams = ["public.客户", "public.订单", "public.客户_log"].map(stream);
+        let named = names(&streams);
+        let shown: Vec<&str> = named.iter().filter_map(|name| name.get(..2)).collect();
+        assert_eq!(shown, ["t_"; 3]);
+        assert_eq!(named.iter().map(String::len).collect::<Vec<_>>(), [8, 8, 15], "{named:?}");
+        assert!(named[0] != named[1] && named[2].starts_with("t____log_"), "{named:?}");
     }
 }

@@ -223,7 +223,9 @@ async fn table_of(workspace: &Workspace, name: &str) -> Result<Reads> {
             let known = workspace.project.sources.keys().map(String::as_str);
             let models: Vec<String> =
                 workspace.project.models.values().map(flywheel_project::Model::relation).collect();
-            let names: Vec<&str> = known.chain(models.iter().map(String::as_str)).collect();
+            // That it is declared does not help whoever asks for it.
+            let names = known.chain(models.iter().map(String::as_str));
+            let names: Vec<&str> = names.filter(|known| known != &name).collect();
             Err(Error::not_found(format!("no table \"{name}\" in the lake")).hint(format!(
                 "{} A model is there once it has been built.",
                 suggest::hint(name, names)

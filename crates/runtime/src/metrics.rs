@@ -1,8 +1,10 @@
 //! What can be told about metrics, for people who choose among them.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use flywheel_base::Result;
 use flywheel_project::Project;
-use flywheel_project::metric::{MetricRef, Semantics, TIME, inputs};
+use flywheel_project::metric::{End, MetricRef, Semantics, TIME, inputs};
 use flywheel_project::resource::semantic::Label;
 use serde::Serialize;
 
@@ -37,7 +39,12 @@ pub struct Described<'a> {
     pub file: &'a str,
     /// What it can be grouped and filtered by: what all of its tables reach.
     pub dimensions: Vec<String>,
+    /// What people call those of them that have a label, by their names.
+    pub dimension_labels: BTreeMap<String, &'a Label>,
 }
+
+/// What stands behind the name of a time that can be grouped by.
+const GRAIN: &str = ":<grain>";
 
 /// All that is said about a metric, and what it can be grouped by.
 ///
@@ -50,6 +57,7 @@ pub fn described<'a>(
 ) -> Result<Described<'a>> {
     let said = metric.metric;
     let (mut tables, mut common, mut timed) = (Vec::new(), None, true);
+    let mut dimension_labels = BTreeMap::new();
     for measured in semantics.measured(metric)? {
         let view = measured.view;
         let table = project.semantic_tables.get(&view.semantic);
@@ -59,15 +67,19 @@ pub fn described<'a>(
         }
         let measure = measured.metric.measure.as_ref().and_then(|name| view.measures.get(name));
         timed &= view.time.is_some() || measure.is_some_and(|measure| measure.time.is_some());
-        let reached: Vec<String> = semantics
-            .reachable(view)
-            .iter()
-            .map(
-                |path| {
-                    if path.is_time() { format!("{}:<grain>", path.name()) } else { path.name() }
-                },
-            )
-            .collect();
+        let mut reached = Vec::new();
+        for path in semantics.reachable(view) {
+            let name = path.name();
+            let label = match path.end {
+                End::Dimension(_, dimension) => &dimension.label,
+                End::Entity(_, entity) => &entity.label,
+            };
+            if label.texts().next().is_some() {
+                // The first is the shortest way, which is the one a question takes.
+                dimension_labels.entry(name.clone()).or_insert(label);
+            }
+            reached.push(if path.is_time() { format!("{name}{GRAIN}") } else { name });
+        }
         common = Some(match common {
             None => reached,
             Some(before) => {
@@ -78,8 +90,11 @@ pub fn described<'a>(
     }
     let mut dimensions = common.unwrap_or_default();
     if timed {
-        dimensions.insert(0, format!("{TIME}:<grain>"));
+        dimensions.insert(0, format!("{TIME}{GRAIN}"));
     }
+    let kept: BTreeSet<&str> =
+        dimensions.iter().map(|name| name.strip_suffix(GRAIN).unwrap_or(name)).collect();
+    dimension_labels.retain(|name, _| kept.contains(name.as_str()));
     let made_of = match &said.measure {
         Some(measure) => vec![format!("measure {measure} of {}", metric.view.semantic)],
         None => inputs(said)?,
@@ -100,6 +115,7 @@ pub fn described<'a>(
         owner: metric.owner().map(str::to_owned),
         file,
         dimensions,
+        dimension_labels,
     })
 }
 

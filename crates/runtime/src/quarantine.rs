@@ -374,7 +374,7 @@ async fn replay_full(
     let mut bad = BTreeSet::new();
     let mut pages = job.source.read(&job.request);
     while let Some(page) = pages.next().await {
-        let page = job.mapping.apply(page?)?;
+        let page = job.mapped(page?)?;
         bad.extend(page.rejected.iter().map(|row| origin.id(row)));
     }
     let (still, mended): (Vec<_>, Vec<_>) =
@@ -405,7 +405,7 @@ async fn replay_lines(
     {
         let mut pages = job.source.read(&job.request);
         while let Some(page) = pages.next().await {
-            let page = job.mapping.apply(page?)?;
+            let page = job.mapped(page?)?;
             let mut picked = Vec::new();
             for row in 0..page.batch.num_rows() {
                 let place = page.trace(row).map(|(file, line)| (file.to_owned(), line));

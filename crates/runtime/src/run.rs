@@ -3,6 +3,7 @@
 use flywheel_base::{Error, Result, suggest};
 use flywheel_decision::learner::Learned;
 use flywheel_project::graph::Known;
+use flywheel_project::resource::sync::{Read, Sync};
 use flywheel_state::PolicyState;
 use flywheel_transform::{
     BuildOptions, BuildReport, FreshnessOutcome, Lineage, LineageStep, TestOutcome,
@@ -13,16 +14,16 @@ use crate::quarantine::{self, Replayed};
 use crate::recorder::{Observer, Recorder};
 use crate::side_by_side::{self, Piece};
 use crate::task::learn::When;
-use crate::task::sync::Landed;
+use crate::task::sync::{Landed, Synced};
 use crate::task::{build as build_task, learn as learn_task, sync as sync_task};
 use crate::{Workspace, environment, openlineage, schedule, upkeep};
 
 /// Lands the syncs `names`, all if none is named; with `restart`, streams of changes are read whole
-/// again, whatever their position.
+/// again, whatever their position, and where a sync has none its incremental ones from their start.
 ///
 /// # Errors
 /// [`flywheel_base::ErrorKind::NotFound`] for an unknown sync, [`flywheel_base::ErrorKind::Invalid`]
-/// if one that is to be restarted has no stream of changes, else the first sync's error after all
+/// if one that is to be restarted reads everything each time, else the first sync's error after all
 /// were tried.
 pub async fn sync(
     workspace: &Workspace,
@@ -30,17 +31,37 @@ pub async fn sync(
     restart: bool,
     observer: &dyn Observer,
 ) -> Result<Vec<Landed>> {
+    Box::pin(sync_each(workspace, names, restart, observer)).await?.all()
+}
+
+/// As [`sync`], with what landed beside everything that failed.
+///
+/// # Errors
+/// [`flywheel_base::ErrorKind::NotFound`] for an unknown sync, else what keeps every sync from being
+/// tried.
+pub async fn sync_each(
+    workspace: &Workspace,
+    names: &[String],
+    restart: bool,
+    observer: &dyn Observer,
+) -> Result<Synced> {
+    let follows = |sync: &Sync| sync.streams.iter().any(|stream| stream.read == Read::Cdc);
+    if restart && names.is_empty() && !workspace.project.syncs.values().all(|sync| follows(sync)) {
+        return Err(Error::invalid("which syncs are to be read from their start?")
+            .hint("Name them: `flywheel sync NAME --restart`."));
+    }
     let names = chosen(names, workspace.project.syncs.keys(), "sync")?;
     let recorder = start(workspace, observer, "sync")?;
-    let result = syncs(workspace, &recorder, &names, restart).await;
-    if let Ok(landed) = &result {
-        let tables = landed.iter().filter_map(|landed| TableName::parse(&landed.table).ok());
+    let synced = all_syncs(workspace, &recorder, &names, restart).await;
+    if synced.errors.is_empty() {
+        let landed = synced.landed.iter();
+        let tables = landed.filter_map(|landed| TableName::parse(&landed.table).ok());
         let tables = tables.map(|table| sync_task::location_of(&table)).collect::<Result<_>>();
         upkeep::keep_up(workspace, &recorder, tables).await;
     }
-    recorder.finish(result.as_ref().err())?;
+    recorder.finish(synced.errors.first())?;
     Box::pin(openlineage::settle(workspace)).await;
-    result
+    Ok(synced)
 }
 
 /// Lands syncs, those that write different tables side by side.
@@ -53,18 +74,23 @@ pub(crate) async fn syncs(
     names: &[String],
     restart: bool,
 ) -> Result<Vec<Landed>> {
-    let mut all = Vec::new();
-    let mut failed = None;
-    for one in each_sync(workspace, recorder, names, restart).await {
-        match one {
-            Ok(landed) => {
-                failed = failed.or_else(|| sync_task::blocked(&landed));
-                all.extend(landed);
-            }
-            Err(error) => failed = failed.or(Some(error)),
-        }
+    all_syncs(workspace, recorder, names, restart).await.all()
+}
+
+/// What came of all syncs of `names`; tables that readers do not see are among the errors.
+async fn all_syncs(
+    workspace: &Workspace,
+    recorder: &Recorder<'_>,
+    names: &[String],
+    restart: bool,
+) -> Synced {
+    let mut all = Synced::default();
+    for mut one in each_synced(workspace, recorder, names, restart).await {
+        all.errors.append(&mut one.errors);
+        all.errors.extend(sync_task::blocked(&one.landed));
+        all.landed.append(&mut one.landed);
     }
-    failed.map_or(Ok(all), Err)
+    all
 }
 
 /// What came of each sync of `names`.
@@ -74,6 +100,16 @@ pub(crate) async fn each_sync(
     names: &[String],
     restart: bool,
 ) -> Vec<Result<Vec<Landed>>> {
+    let each = each_synced(workspace, recorder, names, restart).await;
+    each.into_iter().map(Synced::all).collect()
+}
+
+async fn each_synced(
+    workspace: &Workspace,
+    recorder: &Recorder<'_>,
+    names: &[String],
+    restart: bool,
+) -> Vec<Synced> {
     let piece = |name: &String| Piece {
         after: Vec::new(),
         claims: schedule::claims::of_sync(&workspace.project, name),
@@ -82,10 +118,12 @@ pub(crate) async fn each_sync(
         let name = names.get(place);
         async move {
             let result = match name {
-                Some(name) => Box::pin(sync_task::run(workspace, recorder, name, restart)).await,
+                Some(name) => {
+                    Box::pin(sync_task::run_each(workspace, recorder, name, restart)).await
+                }
                 None => Err(Error::internal("a sync of a run is not there")),
             };
-            (true, result)
+            (true, Synced::from(result))
         }
     };
     let pieces = names.iter().map(piece).collect();

@@ -401,7 +401,8 @@ pub fn ask(workspace: &Workspace, asked: Asked) -> Result<ScheduledRun> {
     })
 }
 
-/// Adds a run for each moment of a schedule from `from` to `to` that has none yet. Returns the moments.
+/// Adds a run for each moment of a schedule in the span that has none yet. Returns the moments. The texts are read on the
+/// schedule's clocks; the span ends now if `to` is absent.
 ///
 /// # Errors
 /// [`ErrorKind::NotFound`] for an unknown schedule; [`ErrorKind::Invalid`] if it has no moments, the span has none or
@@ -409,8 +410,7 @@ pub fn ask(workspace: &Workspace, asked: Asked) -> Result<ScheduledRun> {
 pub fn backfill(
     workspace: &Workspace,
     name: &str,
-    from: Timestamp,
-    to: Timestamp,
+    (from, to): (&str, Option<&str>),
     by: &str,
 ) -> Result<Vec<Timestamp>> {
     let schedule = named(&workspace.project, name)?;
@@ -419,6 +419,7 @@ pub fn backfill(
             .hint("Run it without a span: there are no moments to make up for.")
     })?;
     let now = workspace.machine.now();
+    let (from, to) = timing.span(from, to, now)?;
     if to > now {
         return Err(Error::invalid(format!("the span ends in the future, at {to}"))
             .hint("Its moments will come by themselves; end it now or earlier."));
@@ -459,13 +460,31 @@ fn too_many(schedule: &str) -> Error {
 /// Adds a run for the moment of one that has ended without success; what that one has done is not done again.
 ///
 /// # Errors
-/// [`ErrorKind::NotFound`] for an unknown run, [`ErrorKind::Conflict`] if it has not ended or succeeded.
+/// [`ErrorKind::NotFound`] for an unknown run, [`ErrorKind::Conflict`] if it has not ended or succeeded, or if another
+/// run of its moment is open or has succeeded since.
 pub fn rerun(workspace: &Workspace, id: &str, by: &str) -> Result<ScheduledRun> {
     let run = scheduled(workspace, id)?;
     if run.status.is_open() || run.status == flywheel_state::RunStatus::Succeeded {
         let message = format!("run {id} of \"{}\" is {}", run.schedule, run.status.name());
         return Err(Error::new(ErrorKind::Conflict, message)
             .hint("Only a run that was given up, stopped or left out is run again."));
+    }
+    let of_moment = workspace.store.schedule_runs_for(&run.schedule, run.moment)?;
+    let done = |one: &&ScheduledRun| {
+        one.status == flywheel_state::RunStatus::Succeeded && one.asked_at >= run.asked_at
+    };
+    if let Some(other) = of_moment.iter().find(|one| one.status.is_open() || done(one)) {
+        let message = format!(
+            "run {} of \"{}\" is for the same moment and is {}",
+            other.id,
+            run.schedule,
+            other.status.name()
+        );
+        let hint = match other.status.is_open() {
+            true => "Wait until it has ended, or cancel it.",
+            false => "There is nothing left to do for that moment.",
+        };
+        return Err(Error::new(ErrorKind::Conflict, message).hint(hint));
     }
     let newest = run.attempts.iter().rev().find_map(|attempt| attempt.run_id.clone());
     ask(
@@ -475,8 +494,8 @@ pub fn rerun(workspace: &Workspace, id: &str, by: &str) -> Result<ScheduledRun> 
             cause: Cause::Manual,
             moment: Some(run.moment),
             by: by.to_owned(),
-            // One more each time.
-            mark: Some(workspace.machine.now().to_string()),
+            // One more after each that has ended; two who ask at the same time get the same one.
+            mark: of_moment.into_iter().next().map(|one| one.id),
             goes_on_from: newest.or(run.goes_on_from),
         },
     )

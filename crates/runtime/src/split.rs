@@ -175,7 +175,7 @@ impl<'a> Splitting<'a> {
     fn request_of(&self, table: &SplitTable, options: Map<String, Value>) -> Result<ReadRequest> {
         let declared = |(name, kind): (&String, &String)| {
             let kind: ColumnType = kind.parse()?;
-            Ok(DeclaredColumn { name: name.clone(), kind, not_null: false })
+            Ok(DeclaredColumn::new(name.clone(), kind))
         };
         let columns = table.types.iter().map(declared).collect::<Result<_>>()?;
         let request = ReadRequest::full(Value::Object(options), self.workspace.now());

@@ -8,6 +8,7 @@ pub mod decide;
 pub mod deliver;
 pub mod evaluate;
 pub mod learn;
+pub(crate) mod null_keys;
 pub mod outcome;
 pub(crate) mod share;
 mod source_types;

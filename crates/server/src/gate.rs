@@ -425,7 +425,7 @@ async fn view_as(
     let reader = app.blocking(move |app| Reader::named(&app.workspace(), &asked)).await?;
     let role = reader.role.as_deref().and_then(Role::of);
     match role {
-        Some(role) if !role.may(permission) => {
+        Some(role) if !role.may(permission) && !reader.permissions.contains(permission.word()) => {
             let detail = format!(
                 "{name} could not ask this: it takes the permission \"{}\", which the role \"{}\" does not have",
                 permission.word(),

@@ -422,7 +422,7 @@ impl Store {
         })
     }
 
-    /// Begins a session, and forgets those that have ended.
+    /// Begins a session, by which its user is seen, and forgets those that have ended.
     ///
     /// # Errors
     /// As every method: see [`Store::open`].
@@ -441,6 +441,10 @@ impl Store {
                     session.seen_at.micros(),
                     session.expires_at.micros()
                 ],
+            )?;
+            db.execute(
+                "UPDATE users SET last_seen_at = ? WHERE name = ?",
+                params![session.seen_at.micros(), session.user],
             )?;
             Ok(())
         })
@@ -702,11 +706,13 @@ mod tests {
         let session = LoginSession {
             digest: "s".to_owned(),
             user: "lin".to_owned(),
-            created_at: at(1),
-            seen_at: at(1),
+            created_at: at(6),
+            seen_at: at(6),
             expires_at: at(9),
         };
         store.begin_session(&session).unwrap();
+        // Who has just logged in was seen.
+        assert_eq!(store.user("lin").unwrap().unwrap().last_seen_at, Some(at(6)));
         let reader = store.reader().unwrap();
         assert!(reader.session("s").unwrap().is_some());
         assert_eq!(store.turn_away("https://id", "1").unwrap().as_deref(), Some("lin"));

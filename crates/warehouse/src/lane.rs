@@ -36,7 +36,7 @@ pub(crate) use self::decide::Change;
 use self::decide::Prepared;
 pub use self::edit::Verb;
 pub(crate) use self::edit::{Assigned, Clause, Editing, Steps, unknown_column};
-pub use self::history::{VALID_FROM, VALID_TO};
+pub use self::history::{VALID_FROM, VALID_TO, dated};
 pub use self::load::Load;
 
 /// How often a write is decided again after another process was faster.

@@ -33,7 +33,7 @@ mod testing;
 
 pub use function::{FUNCTIONS, Function};
 pub use lake::{Lake, LakeOptions};
-pub use lane::{DELETED, Load, VALID_FROM, VALID_TO, Verb};
+pub use lane::{DELETED, Load, VALID_FROM, VALID_TO, Verb, dated};
 pub use location::{Location, TableName};
 pub use maintain::{Maintain, Maintained};
 pub use rows::RowStream;

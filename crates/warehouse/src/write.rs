@@ -91,17 +91,22 @@ pub enum WriteMode {
         deleted: String,
     },
     /// Every version of a row is kept, with the moments from which and until which it holds in the
-    /// columns [`crate::VALID_FROM`] and [`crate::VALID_TO`]. Of two given rows with one key the later wins; one
-    /// that equals its open version changes nothing.
+    /// columns [`crate::VALID_FROM`] and [`crate::VALID_TO`]. Of two given rows with one key and moment the later
+    /// wins; one that equals its open version changes nothing. A version that began after a change that ends it,
+    /// by a clock that differs, ends a microsecond after it began; the change is skipped if what it leads to is
+    /// what the table has.
     History {
         /// The columns that identify a row, over all its versions; none of them may be NULL.
         key: Vec<String>,
         /// The boolean column that marks a row that has ended; NULL means false.
         deleted: Option<String>,
-        /// The moment of the change.
+        /// The moment of the change, where rows do not tell theirs.
         at: Timestamp,
         /// Whether the given rows are all there are, so that others have ended.
         complete: bool,
+        /// Whether the rows tell their moments, as [`crate::dated`] adds them: then several changes of a key,
+        /// in the order they came, are as many versions.
+        dated: bool,
     },
     /// Rows for which this SQL condition is true are removed; the write's own rows must be empty.
     DeleteWhere {

@@ -4,7 +4,7 @@ import { type ReactNode, type SubmitEvent, useEffect, useState } from "react";
 import { useLocation, useNavigate } from "react-router";
 import { client, setCsrf, useDo, type Session, type User } from "../api";
 import { useWords } from "../i18n";
-import { Rich, Trouble } from "../ui/basics";
+import { type Means, Rich, Trouble } from "../ui/basics";
 import { Icon } from "../ui/icons";
 import { Mark } from "./Mark";
 
@@ -26,10 +26,14 @@ function Frame({ title, text, project, children, corner }: { title: string; text
   );
 }
 
+/** What a refusal means here: nobody is signed in yet, and may do nothing. */
+const SIGN_IN: Means = { unauthenticated: "sign-in" };
+const SET_UP: Means = { denied: "set-up-link" };
+
 /** The least length of a password; the server asks for the same. */
 const PASSWORD_MIN = 10;
 
-function Fields({ go, busy, error, fresh, second, submit }: { go: string; busy: boolean; error: unknown; fresh?: boolean; second?: boolean; submit: (asked: Asked) => void }) {
+function Fields({ go, busy, error, means, fresh, second, submit }: { go: string; busy: boolean; error: unknown; means: Means; fresh?: boolean; second?: boolean; submit: (asked: Asked) => void }) {
   const { t } = useWords();
   const [asked, setAsked] = useState<Asked>({ name: "", password: "" });
   const [tried, setTried] = useState(false);
@@ -59,7 +63,7 @@ function Fields({ go, busy, error, fresh, second, submit }: { go: string; busy: 
     <form onSubmit={send} noValidate>
       {field("name", "text", "username")}
       {field("password", "password", fresh ? "new-password" : "current-password", fresh ? t("setup.short") : undefined)}
-      {Boolean(error) && <Trouble error={error} />}
+      {Boolean(error) && <Trouble error={error} means={means} />}
       <Button type={second ? "default" : "primary"} htmlType="submit" size="large" block loading={busy}>{go}</Button>
     </form>
   );
@@ -92,7 +96,7 @@ function Login({ session, corner }: { session: Session; corner: ReactNode }) {
       {session.setup_needed && <Note text={t("login.setup")} />}
       {offered && <Button type="primary" size="large" block className="gate-provider" href={`${offered.address}?return_to=${encodeURIComponent(here)}`}>{t("signin.go", { name: offered.name })}</Button>}
       {offered && !session.setup_needed && (byPassword ? <p className="gate-or quiet">{t("signin.or")}</p> : <Button type="link" block onClick={() => setByPassword(true)}>{t("signin.owner")}</Button>)}
-      {!session.setup_needed && byPassword && <Fields go={t("login.go")} second={Boolean(offered)} busy={login.isPending} error={login.error} submit={login.mutate} />}
+      {!session.setup_needed && byPassword && <Fields go={t("login.go")} second={Boolean(offered)} busy={login.isPending} error={login.error} means={SIGN_IN} submit={login.mutate} />}
     </Frame>
   );
 }
@@ -110,7 +114,7 @@ function Setup({ session, corner }: { session: Session; corner: ReactNode }) {
   useEffect(() => setup.reset(), [token]);
   return (
     <Frame title={t("setup.title")} text={`${t("setup.text")}${session.setup_needed ? "" : ` ${t("setup.invited")}`}`} project={session.project} corner={corner}>
-      {token ? <Fields fresh go={t("setup.go")} busy={setup.isPending} error={setup.error} submit={setup.mutate} /> : <Note text={t("setup.notoken")} />}
+      {token ? <Fields fresh go={t("setup.go")} busy={setup.isPending} error={setup.error} means={SET_UP} submit={setup.mutate} /> : <Note text={t("setup.notoken")} />}
     </Frame>
   );
 }

@@ -18,7 +18,7 @@ export default function Password({ close }: { close: () => void }) {
       <Form form={form} layout="vertical" requiredMark={false} onFinish={(asked) => change.mutate(asked)}>
         <Form.Item name="old" label={t("password.old")} rules={[needed]}><Input.Password autoComplete="current-password" autoFocus /></Form.Item>
         <Form.Item name="new" label={t("password.new")} extra={t("setup.short")} rules={[needed, { min: 10, message: t("setup.short") }]}><Input.Password autoComplete="new-password" /></Form.Item>
-        {change.error && <Trouble error={change.error} />}
+        {change.error && <Trouble error={change.error} means={{ denied: "old-password" }} />}
       </Form>
     </Modal>
   );

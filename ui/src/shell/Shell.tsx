@@ -97,10 +97,10 @@ function UserMenu() {
 
 /** Refuses in words what the API would refuse in numbers. */
 function Guarded({ entry }: { entry: Entry }) {
-  const { t } = useWords();
+  const { t, language } = useWords();
   const { may, me } = useWho();
   const Body = components.get(entry);
-  if (!Body || !may(entry)) return <Page title={entry.title.en}><Empty icon="alert" text={t("app.noaccess", { role: me.role })} action={entry.permission ? <Link to={`/access?what=${entry.permission}`}>{t("app.access.ask")}</Link> : undefined} /></Page>;
+  if (!Body || !may(entry)) return <Page title={entry.title[language]}><Empty icon="alert" text={t("app.noaccess", { role: me.role })} action={entry.permission ? <Link to={`/access?what=${entry.permission}`}>{t("app.access.ask")}</Link> : undefined} /></Page>;
   return <Body />;
 }
 

@@ -3,10 +3,8 @@ import { useCallback } from "react";
 import { Link } from "react-router";
 import { part } from "../api";
 import { entries } from "../pages";
-import { useWords } from "../i18n";
 import { useWho } from "../session";
 import type { IconName } from "./icons";
-import own from "./words";
 
 const ICONS: Record<string, IconName> = {
   connection: "connect", sync: "syncs", source: "land", landed: "land", seed: "land", model: "model", snapshot: "model", semantic: "tag", metric: "measure", learner: "learn", policy: "policies", action: "act", test: "check", system: "admin", dashboard: "board", measure: "tag", dimension: "tag", outside: "connect", foreign: "connect",
@@ -33,10 +31,4 @@ export function NodeLink({ name, kind }: { name: string; kind: string }) {
   const to = usePageOf()(name, kind);
   const shown = <code>{name.replace(/^[a-z]+:/, "")}</code>;
   return to ? <Link to={to}>{shown}</Link> : shown;
-}
-
-/** The word for a kind of asset. */
-export function useKind() {
-  const { word } = useWords(own);
-  return (kind: string) => word("asset", kind);
 }

@@ -66,29 +66,34 @@ export function Loading({ lines = 4 }: { lines?: number }) {
   );
 }
 
+/** Words that fit a code better where it can mean one thing only: of a sign-in, `unauthenticated` is a wrong password. */
+export type Means = Record<string, "sign-in" | "set-up-link" | "old-password">;
+
 /**
  * What went wrong: in words of the reader's language by its code, then what the server says about it and how to mend
  * it, which is English, and the number of the request.
  */
-export function Trouble({ error, retry }: { error: unknown; retry?: () => void }) {
+export function Trouble({ error, retry, means }: { error: unknown; retry?: () => void; means?: Means }) {
   const { t, word, language } = useWords();
   const problem = error instanceof Problem ? error : null;
-  const known = problem && problem.status !== 0 ? word("problem", problem.code) : null;
-  const title = known === problem?.code ? null : known;
-  const advice = title && language !== "en" ? word("problem", `${problem?.code}.do`) : null;
+  const special = problem && means?.[problem.code];
+  const code = special ?? problem?.code;
+  const known = code && problem?.status !== 0 ? word("problem", code) : null;
+  const title = known === code ? null : known;
+  const advice = title && (special || language !== "en") ? word("problem", `${code}.do`) : null;
   const detail = problem?.status === 0 ? t("app.offline") : (problem?.detail ?? (error instanceof Error ? error.message : String(error)));
-  const hint = problem?.hint ?? (problem?.code === "denied" ? t("app.denied") : null);
+  const hint = problem?.hint ?? (code === "denied" ? t("app.denied") : null);
   return (
     <div className="trouble" role="alert">
       <Icon name="failed" size={20} />
       <div>
         {title && <p className="trouble-title">{title}{problem && <code className="trouble-code">{problem.code}</code>}</p>}
         {advice && <p>{advice}</p>}
-        <div className={advice ? "trouble-said" : "trouble-plain"} lang={advice && problem ? "en" : undefined}>
-          {advice && <span className="unseen" lang="zh-CN">{t("problem.says")}</span>}
-          <p className="trouble-detail">{!title && problem && <code className="trouble-code">{problem.code}</code>}<Rich text={detail} /></p>
+        {(!special || hint) && <div className={advice ? "trouble-said" : "trouble-plain"} lang={advice && problem ? "en" : undefined}>
+          {advice && language !== "en" && <span className="unseen" lang="zh-CN">{t("problem.says")}</span>}
+          {!special && <p className="trouble-detail">{!title && problem && <code className="trouble-code">{problem.code}</code>}<Rich text={detail} /></p>}
           {hint && <p><Rich text={hint} /></p>}
-        </div>
+        </div>}
         {problem?.requestId && <p className="quiet small">{t("app.request", { id: problem.requestId })}</p>}
         {problem?.ask && <p><Link to={`/access?what=${problem.ask}`}>{t("app.access.ask")}</Link></p>}
         {retry && <Button size="small" onClick={retry}>{t("app.retry")}</Button>}

@@ -1,7 +1,8 @@
 /** What people call the kinds of assets. */
+import { useCallback } from "react";
 import { dictionary, useWords } from "../i18n";
 
-const words = dictionary(
+export const words = dictionary(
   {
     "asset.source": "Landed table",
     "asset.landed": "Landed table",
@@ -28,6 +29,8 @@ const words = dictionary(
     "asset.link": "Link",
     "asset.split": "Split",
     "asset.schedule": "Schedule",
+    "asset.rule": "Rule of access",
+    "asset.extension": "Extension",
     "asset.exposure": "Exposure",
   },
   {
@@ -56,6 +59,8 @@ const words = dictionary(
     "asset.link": "关联",
     "asset.split": "拆分",
     "asset.schedule": "计划任务",
+    "asset.rule": "权限规则",
+    "asset.extension": "扩展",
     "asset.exposure": "下游应用",
   },
 );
@@ -63,5 +68,5 @@ const words = dictionary(
 /** The word for a kind of asset, or the kind itself when a newer server says one that these pages do not know. */
 export function useKind(): (kind: string) => string {
   const { word } = useWords(words);
-  return (kind) => word("asset", kind);
+  return useCallback((kind) => word("asset", kind), [word]);
 }

@@ -83,3 +83,42 @@ fn every_moment_comes_once_over_a_year_of_moving_clocks() {
         assert_eq!(found, count, "{expression} in {zone}");
     }
 }
+
+#[test]
+fn a_span_is_read_on_the_clocks_of_the_expression_and_its_last_day_is_a_whole_one() {
+    let at = |text: &str| Timestamp::parse(text).unwrap();
+    let berlin = Timing::cron("0 0 * * *", "Europe/Berlin").unwrap();
+    let now = at("2024-12-01T10:00:00Z");
+    let before = |text: &str| at(text).plus_micros(-1);
+    for (from, to, expected) in [
+        // The clocks go forward on the last day.
+        ("2024-03-30", "2024-03-31", (at("2024-03-29T23:00:00Z"), before("2024-03-31T22:00:00Z"))),
+        // They go back on it.
+        ("2024-10-26", "2024-10-27", (at("2024-10-25T22:00:00Z"), before("2024-10-27T23:00:00Z"))),
+        // A time that is left out, and one that comes twice.
+        (
+            "2024-03-31 02:30",
+            "2024-10-27 02:30",
+            (at("2024-03-31T01:00:00Z"), at("2024-10-27T01:30:00Z")),
+        ),
+        (
+            "2024-05-01T12:00:00+08:00",
+            "2024-05-02T12:00:00Z",
+            (at("2024-05-01T04:00:00Z"), at("2024-05-02T12:00:00Z")),
+        ),
+        // A day that has not ended, and one that has not begun.
+        ("2024-11-30", "2024-12-01", (at("2024-11-29T23:00:00Z"), now)),
+        ("2024-11-30", "2024-12-02", (at("2024-11-29T23:00:00Z"), before("2024-12-02T23:00:00Z"))),
+    ] {
+        assert_eq!(berlin.span(from, Some(to), now).unwrap(), expected, "{from} to {to}");
+    }
+    let hourly = Timing::every(3_600_000_000).unwrap();
+    let day = (at("2024-05-01"), before("2024-05-02"));
+    assert_eq!(hourly.span("2024-05-01", Some("2024-05-01"), now).unwrap(), day);
+    assert_eq!(hourly.span("2024-05-01 12:00", None, now).unwrap().1, now);
+    assert!(berlin.span("soon", None, now).is_err());
+    // Samoa had no 30 December 2011.
+    let apia = Timing::cron("0 0 * * *", "Pacific/Apia").unwrap();
+    let (first, last) = apia.span("2011-12-30", Some("2011-12-30"), now).unwrap();
+    assert!(last < first);
+}

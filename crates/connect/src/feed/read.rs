@@ -320,7 +320,7 @@ impl<'a> FeedRead<'a> {
                 ErrorKind::Blocked,
                 "the program sends other records than before after the same state, so that some would be appended twice",
             )
-            .hint("Write with `merge` and a key, or reset the stream's position."));
+            .hint("Write with `merge` and a key, or read it from its start with `flywheel sync NAME --restart`."));
         }
         let told = "the program sends other records than before after the same state: those since the state are read again";
         self.notice("rows-again", told);

@@ -96,7 +96,7 @@ impl Stored {
             return Err(Error::invalid(format!(
                 "the stored position of {label} is of another way to read it"
             ))
-            .hint("The read mode or the cursor was changed: reset the stream's position."));
+            .hint("The read mode or the cursor was changed: read it from its start with `flywheel sync NAME --restart`."));
         }
         if stored.edge_full && request.write_appends {
             return Err(Error::invalid(format!(

@@ -246,7 +246,8 @@ impl<F: Format> FilesRead<F> {
             )
             .hint(
                 "Appending it again would duplicate rows: write with `merge` or `replace`, \
-                 give the new content a new file name, or reset the stream.",
+                 give the new content a new file name, or empty the table and read all again \
+                 with `flywheel sync NAME --restart`.",
             ));
         }
         self.page.notice("file-changed", name, "the file has changed and is read again as a whole");

@@ -74,8 +74,12 @@ impl Root {
     pub(crate) fn find(&self, pattern: &str) -> Result<Vec<VisibleFile>> {
         match self.way(pattern)? {
             Way::Folder(folder) => {
-                let paths = matches(&folder, pattern)?.into_iter();
-                paths.map(|path| VisibleFile::at(&self.base_dir, path)).collect()
+                let paths = matches(&folder, pattern)?;
+                // A folder that is not there is a mistake, not a source without rows.
+                if paths.is_empty() && !Path::new(pattern).is_absolute() {
+                    self.check()?;
+                }
+                paths.into_iter().map(|path| VisibleFile::at(&self.base_dir, path)).collect()
             }
             Way::Objects(objects, pattern) => {
                 Ok(objects.find(&pattern)?.into_iter().map(VisibleFile::of).collect())

@@ -163,7 +163,7 @@ impl Stored {
         serde_json::from_value(position.0.clone()).map_err(|error| {
             Error::corrupt("the stored position is not one of a file source")
                 .caused_by(error)
-                .hint("Was the stream moved to another source type? Then reset its position.")
+                .hint("Was the stream moved to another source type? Then read it from its start with `flywheel sync NAME --restart`.")
         })
     }
 

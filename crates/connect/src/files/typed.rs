@@ -89,7 +89,7 @@ pub(crate) fn fit(
         };
         if column.not_null {
             for row in (0..batch.num_rows()).filter(|row| array.is_null(*row)) {
-                let reason = "no value in a column declared `not_null`";
+                let reason = "no value in a column that is required";
                 let misfit = Misfit::new("null-value", reason);
                 misfits.entry(row).or_insert_with(|| (column.name.clone(), misfit));
             }

@@ -55,7 +55,7 @@ impl Reader {
                         "the topic \"{topic}\" ends at offset {next}, before offset {}",
                         self.to
                     ))
-                    .hint("A file of the topic was removed or cut off: restore it from a backup, or reset the stream's position."));
+                    .hint("A file of the topic was removed or cut off: restore it from a backup, or read it from its start with `flywheel sync NAME --restart`."));
                 };
                 self.gap(after.base)?;
                 after

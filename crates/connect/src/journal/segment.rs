@@ -242,6 +242,6 @@ impl Segment {
             "the journal's file {} is damaged at byte {at}: messages from offset {offset} on cannot be read",
             self.path.display()
         ))
-        .hint("Restore the file from a backup. To go on without its messages, move it away and set the stream's `on_gap: skip`; if it was the last file, reset the stream's position as well.")
+        .hint("Restore the file from a backup. To go on without its messages, move it away and set the stream's `on_gap: skip`; if it was the last file, read the stream from its start as well: `flywheel sync NAME --restart`.")
     }
 }

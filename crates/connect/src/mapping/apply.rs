@@ -16,7 +16,7 @@ use super::derive::is_gone;
 use super::normalise::{Normal, clean_all};
 use super::{Keep, Mapped, Mapping, mask, no_column};
 use crate::column::{ColumnBuilder, ColumnType, Misfit, Parsing};
-use crate::page::{FILE_COLUMN, LINE_COLUMN, Notice, Origin, Page};
+use crate::page::{FILE_COLUMN, LINE_COLUMN, Notice, Page, surviving};
 
 /// The rows that do not fit, with the first column that does not.
 pub(super) type Misfits = BTreeMap<usize, (String, Misfit)>;
@@ -311,29 +311,6 @@ fn units(batch: &RecordBatch, unit: &str, kept: Option<&BooleanArray>) -> Result
         None => texts,
     };
     Ok(texts.as_string::<i32>().clone())
-}
-
-/// Where the rows that are left came from.
-fn surviving(origin: &[Origin], kept: &BooleanArray) -> Vec<Origin> {
-    let mut runs: Vec<Origin> = Vec::new();
-    let mut left = 0;
-    for (place, run) in origin.iter().enumerate() {
-        let end = origin.get(place + 1).map_or(kept.len(), |next| next.row);
-        let mut follows = false;
-        for row in run.row..end {
-            if !kept.value(row) {
-                follows = false;
-                continue;
-            }
-            if !follows {
-                let line = run.line + (row - run.row) as u64;
-                runs.push(Origin { row: left, file: run.file.clone(), line });
-            }
-            follows = true;
-            left += 1;
-        }
-    }
-    runs
 }
 
 fn column_at(batch: &RecordBatch, place: usize) -> Result<&ArrayRef> {

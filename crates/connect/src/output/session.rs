@@ -320,7 +320,7 @@ impl<F: OutputFormat> Session<F> {
         ParquetRecordBatchReaderBuilder::try_new(file).map_err(|error| {
             Error::corrupt(format!("the staged rows {} are damaged", part.part))
                 .caused_by(error)
-                .hint("Remove that file's folder and reset the stream; the old file is untouched.")
+                .hint("Remove that file's folder and run `flywheel sync NAME --restart`; the old file is untouched.")
         })
     }
 }

@@ -71,7 +71,7 @@ pub(crate) fn plan(
 ) -> Result<Plan> {
     let anew = |what: String| {
         Error::blocked(format!("the topic \"{topic}\" is not as it was: {what}")).hint(
-            "It was made anew, or messages at its end were lost: reset the stream's position to read what is there now.",
+            "It was made anew, or messages at its end were lost: read what is there now with `flywheel sync NAME --restart`.",
         )
     };
     if let Some(gone) = next.keys().find(|partition| !extents.contains_key(partition)) {
@@ -157,7 +157,7 @@ mod tests {
         {
             let error = check(next, held, OnGap::Skip).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Blocked, "{error}");
-            assert!(error.hint_text().is_some_and(|hint| hint.contains("reset")));
+            assert!(error.hint_text().is_some_and(|hint| hint.contains("--restart")));
         }
     }
 }

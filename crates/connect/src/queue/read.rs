@@ -70,7 +70,7 @@ impl TopicRead {
                 "the stored position is one of the topic \"{}\", not of \"{}\"",
                 before.topic, stream.topic
             ))
-            .hint("The stream's topic was changed: reset the stream's position."));
+            .hint("The stream's topic was changed: read it from its start with `flywheel sync NAME --restart`."));
         }
         let mut stored = before.clone().unwrap_or_default();
         if request.mode == ReadMode::Full && stored.complete {

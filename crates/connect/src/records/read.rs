@@ -265,7 +265,7 @@ impl<'a> RecordRead<'a> {
                     && matches!(error.kind(), ErrorKind::Invalid | ErrorKind::NotFound);
                 let error = error.context(format!("page {page} of {label}"));
                 return Err(if lost {
-                    error.hint("The API may have forgotten where the earlier read stopped: reset the stream's position.")
+                    error.hint("The API may have forgotten where the earlier read stopped: read it from its start with `flywheel sync NAME --restart`.")
                 } else {
                     error
                 });
@@ -445,7 +445,9 @@ fn prepare(
         return Err(Error::invalid(format!(
             "the stored position of {label} follows another field"
         ))
-        .hint("The cursor was changed: reset the stream's position."));
+        .hint(
+            "The cursor was changed: read it from its start with `flywheel sync NAME --restart`.",
+        ));
     }
     if lag.is_some() && request.write_appends {
         return Err(Error::invalid("a read that looks back cannot be appended")

@@ -210,7 +210,7 @@ impl RecordTable {
                 continue;
             }
             if self.schema.columns().get(place).is_some_and(|column| column.not_null) {
-                let misfit = Misfit::new("null-value", "no value in a column declared `not_null`");
+                let misfit = Misfit::new("null-value", "no value in a column that is required");
                 return Err((Some(place), misfit));
             }
             if let Some(builder) = self.page.columns.get_mut(place) {

@@ -216,10 +216,10 @@ impl SheetReader {
             let name = &column.name;
             if column.not_null {
                 return Err(Error::invalid(format!(
-                    "the workbook {} has no column \"{name}\", which is declared `not_null`",
+                    "the workbook {} has no column \"{name}\", which is required",
                     self.file
                 ))
-                .hint("Mend the workbook, or declare the column without `not_null`."));
+                .hint("Mend the workbook, or declare the column without `required: true`."));
             }
             let message = format!("the sheet has no column \"{name}\"; it is left empty");
             page.notice("missing-column", &self.file, message);
@@ -244,7 +244,7 @@ impl SheetReader {
             let null = matches!(cell, Cell::Empty | Cell::Error(_))
                 || matches!(&cell, Cell::Text(text) if self.parsing.null(text, column.kind));
             if null && column.not_null {
-                let misfit = Misfit::new("null-value", "no value in a column declared `not_null`");
+                let misfit = Misfit::new("null-value", "no value in a column that is required");
                 return Err((place, misfit));
             }
             if let Some(builder) = page.columns.get_mut(place) {

@@ -232,8 +232,12 @@ fn read_up_to(path: &Path, bytes_max: u64) -> Result<String> {
     fs::read_to_string(path).map_err(|e| Error::io("read", path, e))
 }
 
-/// Writes all files, or none if one of them is there.
+/// Writes all files, or none if one of them is there with another text: two jobs may share a connection.
 fn write(dir: &Path, files: &[Made], force: bool) -> Result<()> {
+    let same = |made: &&Made| {
+        fs::read(dir.join(&made.path)).is_ok_and(|there| there == made.text.as_bytes())
+    };
+    let files: Vec<&Made> = files.iter().filter(|made| !same(made)).collect();
     for made in files.iter().filter(|_| !force) {
         let path = dir.join(&made.path);
         if path.exists() {
@@ -268,6 +272,10 @@ mod tests {
         assert!(error.hint_text().unwrap().contains("--force"));
         assert!(!folder.path().join("syncs/c.yaml").exists());
         write(folder.path(), &second, true).unwrap();
+        // Another job of the same database brings the same connection.
+        let third = [made("connections/a.yaml", "1"), made("syncs/d.yaml", "5")];
+        write(folder.path(), &third, false).unwrap();
+        assert!(folder.path().join("syncs/d.yaml").exists());
         let text = |path: &str| fs::read_to_string(folder.path().join(path)).unwrap();
         assert_eq!((text("syncs/b.yaml").as_str(), text("syncs/c.yaml").as_str()), ("4", "3"));
     }

@@ -69,10 +69,10 @@ enum Verb {
     Run {
         /// The schedule
         name: String,
-        /// The first moment of the span: 2024-05-01, or with a time
+        /// The first moment of the span on the schedule's clocks: 2024-05-01, or with a time
         #[arg(long, value_name = "MOMENT")]
         from: Option<String>,
-        /// The last moment of the span; now if absent
+        /// The last moment of the span, a day being a whole one; now if absent
         #[arg(long, value_name = "MOMENT", requires = "from")]
         to: Option<String>,
     },
@@ -110,10 +110,7 @@ impl Runs for Schedule {
                 Ok(Exit::Done)
             }
             Verb::Run { name, from, to } => {
-                let from = from.as_deref().map(Timestamp::parse).transpose()?;
-                let now = SystemClock.now();
-                let to = to.as_deref().map_or(Ok(now), Timestamp::parse)?;
-                Box::pin(ask(&app, |workspace| match from {
+                Box::pin(ask(&app, |workspace| match &from {
                     None => {
                         let asked = Asked {
                             schedule: name.clone(),
@@ -126,8 +123,8 @@ impl Runs for Schedule {
                         Ok(vec![schedule::ask(workspace, asked)?.id])
                     }
                     Some(from) => {
-                        let moments =
-                            schedule::backfill(workspace, &name, from, to, "command line")?;
+                        let span = (from.as_str(), to.as_deref());
+                        let moments = schedule::backfill(workspace, &name, span, "command line")?;
                         let mut runs = workspace.store.schedule_runs(Some(&name), RUNS_MAX)?;
                         runs.retain(|run| {
                             run.status == RunStatus::Waiting && moments.contains(&run.moment)

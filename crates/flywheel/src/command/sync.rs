@@ -7,7 +7,7 @@ use clap::Args;
 use flywheel_base::Result;
 use flywheel_base::quantity::duration_us;
 use flywheel_runtime::follow::follow;
-use flywheel_runtime::task::sync::Landed;
+use flywheel_runtime::task::sync::{Landed, Synced};
 use flywheel_runtime::{Access, Workspace, run};
 use tokio::sync::watch;
 
@@ -21,7 +21,7 @@ use crate::progress::Progress;
 pub(crate) struct Sync {
     /// The syncs to run; all if none is named
     names: Vec<String>,
-    /// Reads streams of changes (`read: cdc`) whole again, for logs that were lost
+    /// Reads streams of changes (`read: cdc`) whole again, for logs that were lost; where a named sync has none, incremental streams from their start
     #[arg(long)]
     restart: bool,
     /// Goes on until Ctrl-C: follows logs of changes, and reads all other streams again and again
@@ -81,13 +81,24 @@ impl Runs for Sync {
     async fn run(self, app: App) -> Result<Exit> {
         let workspace = app.open(Access::Write).await?;
         let progress = Progress::new(app.output, "sync");
-        let landed = if self.follow {
-            Box::pin(until_asked(&workspace, &self.names, self.every, &progress)).await
+        let synced = if self.follow {
+            let landed = until_asked(&workspace, &self.names, self.every, &progress);
+            Box::pin(landed).await.map(|landed| Synced { landed, errors: Vec::new() })
         } else {
-            run::sync(&workspace, &self.names, self.restart, &progress).await
+            Box::pin(run::sync_each(&workspace, &self.names, self.restart, &progress)).await
         };
         drop(progress);
-        show(&app, &landed?)
+        let Synced { landed, errors } = synced?;
+        let mut errors = errors.into_iter();
+        let first = errors.next();
+        if first.is_none() || !landed.is_empty() || app.output.format == Format::Json {
+            show(&app, &landed)?;
+        }
+        // The first one is said last, by whoever turns it into the exit code.
+        for error in errors {
+            app.output.message(&error.report());
+        }
+        first.map_or(Ok(Exit::Done), Err)
     }
 }
 

@@ -223,3 +223,27 @@ fn ten_events_go_through_a_journal_and_arrive_once() {
     house.ok(&["sync", "b_consume"]);
     assert_eq!(house.cell(sums), "11,4501,900");
 }
+
+#[test]
+fn a_declared_column_that_a_table_lost_stays_and_is_empty() {
+    let house = House::new();
+    let database = rusqlite::Connection::open(house.dir().join("shop.db")).unwrap();
+    let run = |sql: &str| database.execute_batch(sql).unwrap();
+    run("create table t (id integer primary key, b text); insert into t values (1, 'x')");
+    house.write(
+        "connections/shop_db.yaml",
+        "connection: shop_db\ntype: sqlite\noptions: {path: shop.db}\n",
+    );
+    let sync = "sync: shop\nconnection: shop_db\nstreams:\n  - {stream: t, options: {table: t}, read: full, write: replace, columns: [{name: id, type: int64}, {name: b, type: text}]}\n";
+    house.write("syncs/shop.yaml", sync.replace("name: b", "name: bb"));
+    assert!(house.fails(2, &["sync"]).contains("no column \"bb\""), "a wrong name is an error");
+    house.write("syncs/shop.yaml", sync);
+    house.ok(&["sync"]);
+    run("alter table t drop column b; insert into t values (2)");
+    for _ in 0..2 {
+        let output = house.run(&["sync"]);
+        let said = crate::house::text(&output.stderr);
+        assert!(output.status.success() && said.contains("no column \"b\" any more"), "{said}");
+        assert_eq!(house.cell("select count(*), count(b) from raw.t"), "2,0");
+    }
+}

@@ -128,6 +128,24 @@ fn lift_is_the_same_when_old_decisions_are_summed_up_and_when_their_window_chang
     house.write("policies/offer.yaml", wider);
     house.ok(&["turn", "--replay", "2024-05-21..2024-05-24"]);
     assert_eq!(same_as_from_all_rows("5 days"), "true", "sums of another window are of no use");
+    let fewer = house.read("policies/offer.yaml").replace("5d", "1d").replace("50%", "20%");
+    house.write("policies/offer.yaml", &fewer);
+    house.ok(&["turn", "--replay", "2024-05-25..2024-05-27"]);
+    let measured = || {
+        house.sql(
+            "select measured, treated_units + holdout_units, holdout_units < 120
+             from system.lift order by turn desc limit 1",
+        )
+    };
+    assert_eq!(measured(), ["800,400,true"], "decisions under the present share alone");
+    assert_eq!(house.cell("select distinct holdout from system.lift_sums"), "0.5");
+    house.write("policies/offer.yaml", fewer.replace("20%", "50%"));
+    house.ok(&["turn", "--replay", "2024-05-28"]);
+    assert_eq!(
+        measured(),
+        ["9600,400,false"],
+        "with the share of before all that was measured then"
+    );
 }
 
 /// On each of 24 days every seventh customer orders.
@@ -511,6 +529,43 @@ fn those_whom_a_letter_changes_are_told_from_those_who_buy_anyway() {
 }
 
 #[test]
+fn a_learner_of_another_kind_begins_anew_under_the_old_name() {
+    let today = flywheel_base::Clock::now(&flywheel_base::SystemClock);
+    let mut rows = "row,who,at,amount,back\n".to_owned();
+    for row in 0..400_i64 {
+        let at = today.plus_micros(-(row / 10 + 1) * 86_400_000_000);
+        rows.push_str(&format!("r{row},c{:02},{at},{},{}\n", row % 20, row % 7, row % 2));
+    }
+    let events = format!(
+        "  events: select who as unit_id, cast(at as timestamp) as at, cast(amount as double) as value {ROWS}\n"
+    );
+    let hours = format!("hours:\n{events}");
+    let segment = format!("segment:\n{events}");
+    let forecast = format!(
+        "forecast:\n  series: select who as series_id, cast(cast(at as timestamp) as date) as day, cast(amount as double) as value {ROWS}\n"
+    );
+    let score = format!(
+        "score:\n  target: back\n  examples: select row as row_id, cast(at as timestamp) as at, cast(amount as double) as amount, back {ROWS}\n  score: select row as unit_id, cast(amount as double) as amount {ROWS}\n"
+    );
+    let house = learned(&rows, &[("kc", &hours)]);
+    for (settings, column) in [
+        (&hours, "share"),
+        (&forecast, "mean"),
+        (&score, "score"),
+        (&segment, "stage"),
+        (&forecast, "mean"),
+    ] {
+        house.write("learners/kc.yaml", format!("learner: kc\n{settings}"));
+        // Judges, learns and scores: none of it may take what the former kind left for its own.
+        house.ok(&["turn"]);
+        assert_eq!(house.cell(&format!("select count({column}) > 0 from learn.kc")), "true");
+        house.ok(&["learn", "kc"]);
+    }
+    let moved = house.cell("select count(*), count(from_stage) from learn.kc_moves");
+    assert_eq!(moved, "20,0");
+}
+
+#[test]
 fn a_score_learns_what_places_of_many_names_are_worth() {
     let mut rng = flywheel_base::Rng::new(8);
     let mut rows = "row,at,town,age,clicked\n".to_owned();
@@ -533,13 +588,30 @@ fn a_score_learns_what_places_of_many_names_are_worth() {
     let better =
         "select bool_and(value < 0.85 * baseline) from system.evaluations where learner = 'clicks'";
     assert_eq!(house.cell(better), "true");
-    // What was learned in a table of one size cannot go on in another.
+    // What was learned in a table of one size cannot go on in another: it begins anew.
     house.write(
         "learners/clicks.yaml",
-        format!("learner: clicks\n{}", learner("  hashed: {bits: 10}\n")),
+        format!("learner: clicks\n{}", learner("  hashed: {bits: 15}\n")),
     );
+    house.ok(&["learn", "clicks"]);
+    let newest = "select detail from system.artifacts where learner = 'clicks' order by fitted_at desc limit 1";
+    let anew = house.cell(newest);
+    assert!(anew.contains("learned_anew") && anew.contains("6000"), "{anew}");
+    assert_eq!(house.cell(right), "true,300");
+    // Nor can what knew fewer columns.
+    let wider = learner("  hashed: {bits: 15}\n").replace(" as age", " as age, 1.0 as one");
+    house.write("learners/clicks.yaml", format!("learner: clicks\n{wider}"));
+    house.ok(&["learn", "clicks"]);
+    let anew = house.cell(newest);
+    assert!(anew.contains("learned_anew") && anew.contains("6000"), "{anew}");
+    house.ok(&["learn", "clicks"]);
+    let after = house.cell(newest);
+    assert!(!after.contains("learned_anew") && after.contains("6000"), "{after}");
+    let ages = learner("").replace("target: clicked", "target: age").replace("town, cast", "cast");
+    house.write("learners/clicks.yaml", format!("learner: clicks\n{ages}"));
     let refused = house.fails(2, &["learn", "clicks"]);
-    assert!(refused.contains("are not those of the last fit"), "{refused}");
+    assert!(refused.contains("learner \"clicks\": the target \"age\""), "{refused}");
+    assert!(refused.contains("neither 0 nor 1"), "{refused}");
     let both = learner("  predict: number\n  hashed: {}\n").replace("clicks", "amount");
     house.write("learners/amount.yaml", format!("learner: amount\n{both}"));
     let refused = house.fails(2, &["learn", "amount"]);

@@ -57,6 +57,9 @@ fn a_question_is_answered_in_both_languages_and_as_json() {
     let listed: serde_json::Value =
         serde_json::from_str(&house.ok(&["metric", "list", "--output", "json"])).unwrap();
     assert_eq!(listed.as_array().unwrap().len(), 3);
+    let channel = serde_json::json!({"en": null, "zh": "渠道"});
+    assert_eq!(listed[0]["dimension_labels"], serde_json::json!({"order.channel": channel}));
+    assert_eq!(listed[2]["dimension_labels"], serde_json::json!({"channel": channel}));
     let shown = house.ok(&["metric", "show", "成交额"]);
     assert!(
         shown.contains("Revenue / 成交额") && shown.contains("EUR") && shown.contains("sales"),

@@ -109,3 +109,70 @@ fn rows_that_nobody_wants_are_discarded() {
         "1000"
     );
 }
+
+/// A project that merges events by their id.
+fn events(content: &str) -> House {
+    let house = House::new();
+    house.write(
+        "connections/files.yaml",
+        "connection: files\ntype: jsonl\noptions: {folder: data}\n",
+    );
+    house.write(
+        "syncs/shop.yaml",
+        "sync: shop\nconnection: files\nstreams:\n  - {stream: events, options: {path: events.jsonl}, read: incremental, write: merge, key: [id]}\n",
+    );
+    house.write("data/events.jsonl", content);
+    house
+}
+
+#[test]
+fn a_row_without_a_key_is_set_aside_and_lands_once_it_has_one() {
+    let house = events("{\"id\":1}\n{\"id\":null}\n");
+    house.ok(&["sync"]);
+    assert_eq!(house.sql("select id from raw.events"), ["1"]);
+    let aside = house.sql("select line, \"column\", code from system.quarantine");
+    assert_eq!(aside, ["2,id,null-key"]);
+    assert!(house.fails(1, &["quarantine", "replay"]).contains("1 stay"), "nothing is mended yet");
+    house.write("data/events.jsonl", "{\"id\":1}\n{\"id\":2}\n");
+    house.ok(&["quarantine", "replay"]);
+    assert_eq!(house.sql("select id from raw.events order by id"), ["1", "2"]);
+
+    let house = events("{\"id\":1}\n{\"id\":null}\n");
+    let sync = house.read("syncs/shop.yaml") + "errors: {max_bad_rows: 0}\n";
+    house.write("syncs/shop.yaml", sync);
+    assert!(house.fails(3, &["sync"]).contains("events.jsonl:2"), "the budget counts it");
+}
+
+#[test]
+fn what_landed_is_shown_although_other_streams_failed() {
+    let house = House::new();
+    house
+        .write("connections/files.yaml", "connection: files\ntype: csv\noptions: {folder: data}\n");
+    let stream = |name: &str| {
+        format!(
+            "  - {{stream: {name}, options: {{path: {name}.csv}}, read: incremental, write: append, columns: [{{name: id, type: int64, required: true}}]}}\n"
+        )
+    };
+    let streams = [stream("broken"), stream("good"), stream("wrong")].concat();
+    house.write("syncs/shop.yaml", format!("sync: shop\nconnection: files\nstreams:\n{streams}"));
+    house.write("data/broken.csv", "no\n1\n");
+    house.write("data/good.csv", "id\n1\n");
+    house.write("data/wrong.csv", "na\n1\n");
+    let output = house.run(&["sync", "--output", "json"]);
+    assert_eq!(output.status.code(), Some(2));
+    let landed: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((landed.as_array().unwrap().len(), &landed[0]["table"]), (1, &"raw.good".into()));
+    let said = crate::house::text(&output.stderr);
+    assert!(said.contains("broken.csv") && said.contains("wrong.csv"), "{said}");
+}
+
+#[test]
+fn a_sync_without_a_log_is_read_from_its_start_if_it_is_named() {
+    let house = events("{\"id\":1}\n{\"id\":2}\n");
+    house.ok(&["sync"]);
+    assert!(house.fails(2, &["sync", "--restart"]).contains("flywheel sync NAME --restart"));
+    house.ok(&["sync", "shop", "--restart"]);
+    let read = "select sum(rows_in) from system.tasks where kind = 'sync'";
+    assert_eq!(house.cell(read), "4");
+    assert_eq!(house.cell("select count(*) from raw.events"), "2", "merged by the key");
+}

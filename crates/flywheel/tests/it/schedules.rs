@@ -139,6 +139,8 @@ fn a_schedule_is_run_by_hand_and_what_came_of_it_can_be_read() {
         "select count(*) from system.schedule_runs where moment = (select moment from system.schedule_runs where id = '{id}')"
     ));
     assert_eq!(again, ["2"]);
+    let complaint = house.fails(1, &["schedule", "rerun", id]);
+    assert!(complaint.contains("same moment and is succeeded"), "{complaint}");
     let alerts = house.sql("select kind, status from system.alerts order by made_at");
     assert_eq!(alerts, ["failed,delivered", "recovered,delivered"]);
     assert!(
@@ -189,20 +191,18 @@ fn days_of_the_past_are_run_once_each() {
     let house = shop(None);
     house.write(
         "schedules/daily.yaml",
-        "schedule: daily\nrun: sync\nwhen: {cron: '0 0 * * *', zone: Europe/Berlin}\n",
+        "schedule: daily\nrun: sync\nwhen: {cron: '30 2 * * *', zone: Europe/Berlin}\n",
     );
-    let span = ["schedule", "run", "daily", "--from", "2024-03-30", "--to", "2024-04-01 12:00"];
+    let span = ["schedule", "run", "daily", "--from", "2024-03-30", "--to", "2024-04-01"];
     house.ok(&span);
     let seen = "select moment, cause, status from system.schedule_runs order by moment";
-    // The clocks went forward on 31 March.
-    assert_eq!(
-        house.sql(seen),
-        ["2024-03-30T23:00:00Z,backfill,succeeded", "2024-03-31T22:00:00Z,backfill,succeeded",]
-    );
+    // The clocks went forward on 31 March; the last day counts whole.
+    let moments = ["2024-03-30T01:30:00Z", "2024-03-31T01:00:00Z", "2024-04-01T00:30:00Z"];
+    assert_eq!(house.sql(seen), moments.map(|at| format!("{at},backfill,succeeded")));
     house.ok(&span);
-    assert_eq!(house.sql(seen).len(), 2, "a moment was run again");
+    assert_eq!(house.sql(seen).len(), 3, "a moment was run again");
     let worked_for = "select logical_at from system.runs where kind = 'sync' order by 1";
-    assert_eq!(house.sql(worked_for), ["2024-03-30T23:00:00Z", "2024-03-31T22:00:00Z"]);
+    assert_eq!(house.sql(worked_for), moments);
 }
 
 #[test]
@@ -268,6 +268,16 @@ fn a_run_that_is_stopped_stays_stopped_and_the_next_one_goes_on() {
     owner.until(&id, "cancelled");
     let (status, answer) = owner.ask("POST", &format!("/v1/schedule-runs/{id}/cancel"), &json!({}));
     assert_eq!((status, &answer["code"]), (409, &json!("conflict")), "{answer}");
+
+    // Its moment is run again once, however often that is asked for.
+    let rerun = format!("/v1/schedule-runs/{id}/rerun");
+    let (status, again) = owner.ask("POST", &rerun, &json!({}));
+    assert_eq!(status, 202, "{again}");
+    let (status, answer) = owner.ask("POST", &rerun, &json!({}));
+    assert_eq!((status, &answer["code"]), (409, &json!("conflict")), "{answer}");
+    let again = again["id"].as_str().unwrap();
+    owner.ask("POST", &format!("/v1/schedule-runs/{again}/cancel"), &json!({}));
+    owner.until(again, "cancelled");
 
     // By its work, as a page does it.
     let id = owner.run("slow");

@@ -339,6 +339,24 @@ async fn links_work_once_passwords_are_guessed_slowly_and_an_owner_stays() {
     assert_eq!(served.get(&token, "/v1/status").await.status, StatusCode::UNAUTHORIZED);
     served.send(&owner, "PATCH", "/v1/users/viewer-user", r#"{"disabled":true}"#).await;
     assert_eq!(served.get(&viewer, "/v1/status").await.status, StatusCode::UNAUTHORIZED);
+    // What was done to users and tokens is in the log, and nothing by which to get in.
+    let audit = served.get(&owner, "/v1/audit?limit=1000").await.json();
+    let rows = audit["items"].as_array().unwrap();
+    let newest = |what: &str| -> Value {
+        rows.iter().find(|row| row["what"] == what).unwrap()["detail"]["more"].clone()
+    };
+    assert_eq!(newest("POST /v1/users"), json!({"user": "viewer-user", "role": "viewer"}));
+    assert_eq!(
+        newest("PATCH /v1/users/{user}"),
+        json!({"user": "viewer-user", "before": {"role": "viewer", "disabled": false},
+               "after": {"role": "viewer", "disabled": true}})
+    );
+    let made = newest("POST /v1/tokens");
+    assert_eq!((&made["token"], &made["scopes"]), (&json!(own[0]), &json!(["view"])));
+    assert!(made["expires_at"].is_string() && made["name"] == "t", "{made}");
+    let gone = newest("DELETE /v1/tokens/{token}");
+    assert_eq!((&gone["token"], &gone["owner"]), (&json!(foreign), &json!("viewer-user")));
+    assert!(!audit.to_string().contains(token.token.as_deref().unwrap()));
     served.send(&owner, "POST", "/v1/logout", "").await;
     assert_eq!(served.get(&owner, "/v1/me").await.status, StatusCode::UNAUTHORIZED);
 }
@@ -401,6 +419,17 @@ async fn queries_have_types_limits_and_clear_errors() {
     let csv =
         served.post(&owner, "/v1/sql/csv", &sql("select zip from raw.orders order by zip")).await;
     assert_eq!(String::from_utf8_lossy(&csv.bytes), "zip\n00123\n04109\n");
+    // What has no value is told from an empty text, and within what has parts.
+    let parts = sql("select null as x, [1, null, 2] as l, {'a': 1, 'b': null} as s, '' as e");
+    let rows = served.post(&owner, "/v1/sql", &parts).await.json()["rows"].clone();
+    assert_eq!(rows, json!([[null, "[1, NULL, 2]", "{a: 1, b: NULL}", ""]]));
+    let csv = served.post(&owner, "/v1/sql/csv", &parts).await;
+    assert_eq!(
+        String::from_utf8_lossy(&csv.bytes),
+        "x,l,s,e\n,\"[1, NULL, 2]\",\"{a: 1, b: NULL}\",\"\"\n"
+    );
+    let none = served.post(&owner, "/v1/sql/csv", &sql("select 1 as a, 2 as b limit 0")).await;
+    assert_eq!(String::from_utf8_lossy(&none.bytes), "a,b\n");
     for (wrong, status, code) in [
         ("select nope from raw.orders", 400, "invalid"),
         ("select * from raw.nope", 404, "not-found"),
@@ -1168,7 +1197,7 @@ fn with_dashboard(readers: &str) -> House {
     );
     house.write(
         "metrics/orders.yaml",
-        "semantic: orders\ntable: ref('orders')\ntime: ordered_at\nentities: {order: {type: primary, key: order_id}}\ndimensions: {ordered_at: {type: time}, country: {}}\n\
+        "semantic: orders\ntable: ref('orders')\ntime: ordered_at\nentities: {order: {type: primary, key: order_id}}\ndimensions: {ordered_at: {type: time}, country: {label: {zh: 国家}}}\n\
          measures: {revenue: {aggregate: sum, expression: amount}}\nmetrics: {revenue: {measure: revenue}}\n",
     );
     house.write(

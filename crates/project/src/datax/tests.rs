@@ -203,6 +203,17 @@ fn expressions_shards_and_queries_become_one_query_with_the_targets_names() {
          ${env:last}"
     );
     assert!(notes(&imported).contains(&"$.job.content[0].reader.parameter.where"));
+    // The target's name takes the place of the one that an expression gives itself.
+    for (given, expression) in [
+        ("n as 名称", "n"),
+        ("upper(n)AS `名 称`", "upper(n)"),
+        ("cast(n as char)", "cast(n as char)"),
+        ("case when n is null then 0 end", "case when n is null then 0 end"),
+    ] {
+        let reader = mysql_reader(&json!({ "column": ["id", given, "now()"] }));
+        let (text, _) = query(&reader, &postgres_writer(&json!({})));
+        assert!(text.contains(&format!(", {expression} AS `full_name`, ")), "{text}");
+    }
     let reader = mysql_reader(&json!({ "connection": [{
         "table": ["c_0", "c_1"], "jdbcUrl": ["jdbc:mysql://h/shop"] }] }));
     let (text, _) = query(&reader, &postgres_writer(&json!({})));

@@ -332,8 +332,12 @@ fn table_rows(
                     Column::Expression(text) => text.clone(),
                     Column::Field(..) | Column::Constant => "NULL".to_owned(),
                 };
-                match wanted.and_then(|wanted| wanted.get(index)) {
-                    Some(name) => format!("{text} AS {}", dialect.quoted(name)),
+                let named = wanted.and_then(|wanted| wanted.get(index));
+                match named.map(|name| dialect.quoted(name)) {
+                    Some(name) if matches!(column, Column::Expression(_)) => {
+                        format!("{} AS {name}", without_name(&text))
+                    }
+                    Some(name) => format!("{text} AS {name}"),
                     None => text,
                 }
             });
@@ -348,6 +352,25 @@ fn table_rows(
         Columns::Listed(_) => union,
     };
     (query_rows(&query), pairs(names.as_deref().unwrap_or_default()))
+}
+
+/// An expression without the name that it gives itself: `n AS total`.
+fn without_name(expression: &str) -> &str {
+    let text = expression.trim();
+    let letter = |c: char| c.is_alphanumeric() || c == '_';
+    let before = match text.chars().last() {
+        Some(quote @ ('`' | '"')) => {
+            text.strip_suffix(quote).and_then(|text| text.rsplit_once(quote)).map(|parts| parts.0)
+        }
+        _ => Some(text.trim_end_matches(letter)).filter(|text| text.ends_with(char::is_whitespace)),
+    };
+    let Some(before) = before.map(str::trim_end) else { return text };
+    let end = before.len().checked_sub(2);
+    let Some((rest, word)) = end.and_then(|end| before.split_at_checked(end)) else { return text };
+    match word.eq_ignore_ascii_case("as") && !rest.is_empty() && !rest.ends_with(letter) {
+        true => rest.trim_end(),
+        false => text,
+    }
 }
 
 fn files_rows(reading: &Reading<'_>, wanted: Option<&[String]>, at: &At<'_>) -> Result<Named> {

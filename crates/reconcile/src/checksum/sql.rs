@@ -207,7 +207,10 @@ impl Dialect {
             (Kind::Bool, _) => {
                 format!("case when {column} then 't' when not {column} then 'f' end")
             }
-            (Kind::Text, _) => format!(
+            (Kind::Nested, Self::Postgres) => {
+                self.cell(&format!("pg_catalog.to_json({column})"), Kind::Text)
+            }
+            (Kind::Text | Kind::Nested, _) => format!(
                 "replace(replace({}, {}, {}), '|', {})",
                 self.as_text(column),
                 self.text("\\"),

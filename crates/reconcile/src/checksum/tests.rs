@@ -140,6 +140,17 @@ fn each_database_is_asked_in_its_own_words() {
 }
 
 #[test]
+fn an_array_is_compared_as_the_json_that_is_read_of_it() {
+    let mut table = orders();
+    table.columns = vec![("tags".into(), Kind::Nested)];
+    let sql = |dialect| table.sql(dialect, &buckets()).unwrap();
+    let postgres = sql(Dialect::Postgres);
+    assert!(postgres.contains("(pg_catalog.to_json(\"tags\"))::text"), "{postgres}");
+    assert!(!sql(Dialect::Datafusion).contains("to_json"));
+    assert_eq!(text(Kind::Nested, Cell::Text("[1,2]")), text(Kind::Text, Cell::Text("[1,2]")));
+}
+
+#[test]
 fn a_key_that_is_no_number_is_divided_by_its_digest() {
     let mut table = orders();
     assert_eq!(table.key_space(), KeySpace::Integer);

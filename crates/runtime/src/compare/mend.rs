@@ -16,7 +16,7 @@ use serde_json::Value;
 use super::Work;
 use crate::Workspace;
 use crate::mapping::mapping;
-use crate::task::sync::{destination, location_of, read_request, source, union};
+use crate::task::sync::{destination, lands_already, location_of, read_request, source, union};
 
 /// How many keys one query names.
 const KEYS_AT_ONCE: usize = 500;
@@ -63,7 +63,9 @@ impl Work<'_> {
         stream.options.insert("where".to_owned(), both.into());
         let source = source(workspace, self.sync, &stream).await?;
         let mapping = mapping(workspace, self.sync, &stream)?;
-        let request = read_request(&stream, &mapping, None, workspace.now());
+        let mut request = read_request(&stream, &mapping, None, workspace.now());
+        // What is compared has landed, and the source may have lost some of it.
+        lands_already(&stream, &mut request.columns, |_| true);
         let mut batches = Vec::new();
         let mut pages = source.read(&request);
         while let Some(page) = pages.next().await {

@@ -1,5 +1,7 @@
 //! One side of a comparison: a server, or the lake.
 
+use std::collections::BTreeMap;
+
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::compute::cast;
 use arrow::datatypes::DataType;
@@ -39,19 +41,7 @@ impl Table {
         let batches = match self {
             Self::Server { source, text, dialect, now } => {
                 let sql = text.sql(*dialect, query)?;
-                let request = ReadRequest::full(json!({ "query": sql }), *now);
-                let mut batches = Vec::new();
-                let mut pages = source.read(&request);
-                while let Some(page) = pages.try_next().await? {
-                    if let Some(bad) = page.rejected.first() {
-                        return Err(Error::internal(format!(
-                            "an answer of the source cannot be read: {}",
-                            bad.reason
-                        )));
-                    }
-                    batches.push(page.batch);
-                }
-                batches
+                read(source.as_ref(), &sql, *now).await?
             }
             Self::Lake { session, text } => {
                 let sql = text.sql(Dialect::Datafusion, query)?;
@@ -73,6 +63,71 @@ impl Table {
                 rows.iter().map(row).collect::<Result<_>>().map(Answer::Rows)
             }
         }
+    }
+}
+
+/// The answer of a server to a query.
+async fn read(source: &dyn Source, sql: &str, now: Timestamp) -> Result<Vec<RecordBatch>> {
+    let request = ReadRequest::full(json!({ "query": sql }), now);
+    let mut batches = Vec::new();
+    let mut pages = source.read(&request);
+    while let Some(page) = pages.try_next().await? {
+        if let Some(bad) = page.rejected.first() {
+            return Err(Error::internal(format!(
+                "an answer of the source cannot be read: {}",
+                bad.reason
+            )));
+        }
+        batches.push(page.batch);
+    }
+    Ok(batches)
+}
+
+/// The columns that a table has on its server now, and whether each holds arrays or composite values;
+/// none if the server does not tell.
+pub(super) async fn columns_of(
+    source: &dyn Source,
+    dialect: Dialect,
+    table: &[String],
+    now: Timestamp,
+) -> Result<Option<BTreeMap<String, bool>>> {
+    let Some(sql) = columns_sql(dialect, table) else { return Ok(None) };
+    let column = |row: Row| {
+        let mut cells = row.into_iter();
+        let name = cells.next().flatten()?;
+        Some((name, cells.next().flatten().as_deref() == Some("yes")))
+    };
+    let rows = rows(&read(source, &sql, now).await?)?;
+    let columns: BTreeMap<String, bool> = rows.into_iter().filter_map(column).collect();
+    Ok((!columns.is_empty()).then_some(columns))
+}
+
+fn columns_sql(dialect: Dialect, table: &[String]) -> Option<String> {
+    match (dialect, table) {
+        (Dialect::Postgres, parts) => {
+            let parts: Vec<String> = parts.iter().map(|part| dialect.name(part)).collect();
+            Some(format!(
+                "select a.attname::text as name, \
+                 case when t.typcategory in ('A', 'C') then 'yes' else 'no' end as nested \
+                 from pg_catalog.pg_attribute a \
+                 join pg_catalog.pg_type t on t.oid = a.atttypid \
+                 where a.attrelid = pg_catalog.to_regclass({}) \
+                 and a.attnum > 0 and not a.attisdropped",
+                dialect.text(&parts.join("."))
+            ))
+        }
+        (Dialect::Mariadb, [parts @ .., name]) => {
+            let database = match parts.last() {
+                Some(database) => dialect.text(database),
+                None => "database()".to_owned(),
+            };
+            Some(format!(
+                "select COLUMN_NAME as name, 'no' as nested from information_schema.COLUMNS \
+                 where TABLE_SCHEMA = {database} and TABLE_NAME = {}",
+                dialect.text(name)
+            ))
+        }
+        _ => None,
     }
 }
 
@@ -142,6 +197,18 @@ mod tests {
         let row: Row = vec![Some("12.000".into()), Some("1.5".into()), None, Some("x".into())];
         assert_eq!(number(&row, 0).unwrap(), 12);
         assert!((1..5).all(|at| number(&row, at).is_err()));
+    }
+
+    #[test]
+    fn servers_are_asked_for_the_columns_of_one_table() {
+        let table = ["shop".to_owned(), "o'x".to_owned()];
+        let postgres = columns_sql(Dialect::Postgres, &table).unwrap();
+        assert!(postgres.contains(r#"to_regclass('"shop"."o''x"')"#), "{postgres}");
+        let mariadb = columns_sql(Dialect::Mariadb, &table).unwrap();
+        assert!(mariadb.ends_with("TABLE_SCHEMA = 'shop' and TABLE_NAME = 'o''x'"), "{mariadb}");
+        let bare = columns_sql(Dialect::Mariadb, &table[1..]).unwrap();
+        assert!(bare.contains("TABLE_SCHEMA = database()"), "{bare}");
+        assert_eq!(columns_sql(Dialect::Sqlite, &table), None);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! themselves, so no rows move and memory does not grow with the tables; of files and other systems the
 //! rows are held in memory, which is limited.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, Schema, SchemaRef};
@@ -17,8 +17,8 @@ use futures::TryStreamExt;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::side::Table;
-use super::{dialect, kind, search};
+use super::side::{Table, columns_of};
+use super::{dialect, kind, nested, search};
 use crate::Workspace;
 use crate::access::Reading;
 use crate::quality::{rows_of, staged};
@@ -157,11 +157,14 @@ async fn compared(workspace: &Workspace, question: &Question<'_>) -> Result<Tabl
         .hint("Name them: --key id, or --key tenant,id."));
     }
     let (shared, schema) = columns(&left.schema, &right.schema, &key, question)?;
+    let (nested_left, nested_right) = (left.nested.clone(), right.nested.clone());
     let pick = |of_left: bool| -> Vec<(String, Kind)> {
-        shared
-            .iter()
-            .map(|(name, left, right)| (name.clone(), if of_left { *left } else { *right }))
-            .collect()
+        let one = |(name, left, right): &(String, Kind, Kind)| {
+            let (kind, of_side) =
+                if of_left { (*left, &nested_left) } else { (*right, &nested_right) };
+            (name.clone(), nested(kind, of_side.contains(name)))
+        };
+        shared.iter().map(one).collect()
     };
     let (left, left_text) = left.table(&key, pick(true))?;
     let (right, right_text) = right.table(&key, pick(false))?;
@@ -201,6 +204,8 @@ async fn compared(workspace: &Workspace, question: &Question<'_>) -> Result<Tabl
 struct Opened {
     schema: SchemaRef,
     primary_key: Vec<String>,
+    /// Columns that hold arrays or composite values of a server.
+    nested: BTreeSet<String>,
     place: Place,
 }
 
@@ -229,7 +234,8 @@ impl Opened {
             let schema = session.query(&sql).await?.schema();
             let table = vec![table.schema, table.name];
             let place = Place::Lake { session, table };
-            return Ok(Self { schema, primary_key: Vec::new(), place });
+            let (primary_key, nested) = (Vec::new(), BTreeSet::new());
+            return Ok(Self { schema, primary_key, nested, place });
         };
         let (entry, source) = workspace.source(connection)?;
         let streams = source.discover().await.map_err(|error| error.context(name))?;
@@ -241,9 +247,14 @@ impl Opened {
         let primary_key = info.primary_key.clone();
         let of_server = info.stream.get("table").and_then(Value::as_str);
         if let (Some(dialect), Some(table)) = (dialect(entry.name), of_server) {
-            let table = table.split('.').map(str::to_owned).collect();
-            let place = Place::Server { source, dialect, table, now: workspace.now() };
-            return Ok(Self { schema: SchemaRef::clone(&info.schema), primary_key, place });
+            let table: Vec<String> = table.split('.').map(str::to_owned).collect();
+            let now = workspace.now();
+            let known = columns_of(source.as_ref(), dialect, &table, now).await?;
+            let known = known.into_iter().flatten().filter(|(_, nested)| *nested);
+            let nested = known.map(|(name, _)| name).collect();
+            let place = Place::Server { source, dialect, table, now };
+            let schema = SchemaRef::clone(&info.schema);
+            return Ok(Self { schema, primary_key, nested, place });
         }
         let options: Map<String, Value> = info.stream.as_object().cloned().unwrap_or_default();
         let (catalog, unread) = staged(workspace, source.as_ref(), &options).await?;
@@ -255,7 +266,8 @@ impl Opened {
         let session = workspace.lake.session(catalog)?;
         let table = vec!["staged".to_owned(), "rows".to_owned()];
         let schema = session.query("SELECT * FROM staged.rows").await?.schema();
-        Ok(Self { schema, primary_key, place: Place::Lake { session, table } })
+        let place = Place::Lake { session, table };
+        Ok(Self { schema, primary_key, nested: BTreeSet::new(), place })
     }
 
     /// The table with the columns that are compared.

@@ -29,7 +29,7 @@ use serde_json::Value;
 use super::changes::reader;
 use super::share::Share;
 use super::source_types::{Types, app_of};
-use super::sync::{Landed, Tally, read_request, source, tell_source};
+use super::sync::{Landed, Tally, lands_already, lost, read_request, source, tell_source};
 use crate::Workspace;
 use crate::mapping::mapping;
 
@@ -38,7 +38,7 @@ pub(crate) const CHECKPOINT_ROWS: u64 = 100_000;
 /// Bytes of rows between two commits.
 pub(crate) const CHECKPOINT_BYTES: usize = 64 << 20;
 
-/// Brings one stream to one destination.
+/// Brings one stream of a sync to one destination; with `anew`, from its start.
 ///
 /// # Errors
 /// Those of source and destination; [`flywheel_base::ErrorKind::Blocked`] beyond the budget of bad
@@ -46,10 +46,10 @@ pub(crate) const CHECKPOINT_BYTES: usize = 64 << 20;
 pub(crate) async fn deliver(
     workspace: &Workspace,
     run_id: &str,
-    name: &str,
-    sync: &Sync,
+    (name, sync): (&str, &Sync),
     stream: &Stream,
     destination: &str,
+    anew: bool,
 ) -> Result<Landed> {
     let (entry, target) = open(workspace, destination)?;
     let source = source(workspace, sync, stream).await?;
@@ -62,8 +62,12 @@ pub(crate) async fn deliver(
     let mapping = mapping(workspace, sync, stream)?;
     let share = Share::of(sync)?;
     let types = Types::open(workspace, app_of(name, stream, destination), request.new_columns)?;
-    let read = read_request(stream, &mapping, start(stream, &progress), workspace.now());
-    let read = share.limit(read);
+    let from = start(stream, &progress).filter(|_| !anew);
+    let read = read_request(stream, &mapping, from, workspace.now());
+    let mut read = share.limit(read);
+    if progress.committed.is_some() {
+        lands_already(stream, &mut read.columns, |_| true);
+    }
     let mut delivery = Delivery {
         workspace,
         run_id,
@@ -235,7 +239,9 @@ impl Delivery<'_> {
     ) -> Result<()> {
         let mut pages = source.read(read);
         while let Some(page) = pages.next().await {
-            self.page(page?).await?;
+            let page = page?;
+            self.tally.tell(lost(&read.columns, &page));
+            self.page(page).await?;
         }
         drop(pages);
         if self.replaces() {

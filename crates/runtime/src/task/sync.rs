@@ -3,15 +3,15 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use arrow::array::RecordBatch;
-use arrow::datatypes::{Schema, SchemaRef};
+use arrow::array::{RecordBatch, new_null_array};
+use arrow::datatypes::{Field, Schema, SchemaRef};
 use flywheel_base::{Error, Result, Timestamp};
 use flywheel_connect::source::{
     ChangesRequest, PAGE_BYTES_DEFAULT, PAGE_ROWS_DEFAULT, ReadMode, ReadRequest, Source,
 };
-use flywheel_connect::{Mapping, Notice, Page, Position, Rejected};
+use flywheel_connect::{DeclaredColumn, Mapping, Notice, Page, Position, Rejected};
 use flywheel_project::resource::sync::{
-    Errors, LAKE, OnBadRow, Read, Stream, Sync, Write as WriteModeDeclared,
+    Column, Errors, LAKE, OnBadRow, Read, Stream, Sync, Write as WriteModeDeclared,
 };
 use flywheel_state::TaskOutcome;
 use flywheel_warehouse::{
@@ -26,6 +26,7 @@ use serde_json::{Value, json};
 
 use super::changes;
 use super::deliver::deliver;
+use super::null_keys;
 use super::share::{Lane, Share, lanes};
 use crate::lake_source::LakeSource;
 use crate::mapping::mapping;
@@ -67,9 +68,34 @@ pub struct Landed {
     pub blocked: Option<String>,
 }
 
+/// What came of syncs: one stream's error does not hide what others brought.
+#[derive(Debug, Default)]
+pub struct Synced {
+    /// What landed.
+    pub landed: Vec<Landed>,
+    /// Everything that went wrong, in the order of the files.
+    pub errors: Vec<Error>,
+}
+
+impl Synced {
+    /// What landed, if nothing went wrong.
+    ///
+    /// # Errors
+    /// The first of the errors.
+    pub fn all(self) -> Result<Vec<Landed>> {
+        self.errors.into_iter().next().map_or(Ok(self.landed), Err)
+    }
+}
+
+impl From<Result<Self>> for Synced {
+    fn from(result: Result<Self>) -> Self {
+        result.unwrap_or_else(|error| Self { landed: Vec::new(), errors: vec![error] })
+    }
+}
+
 /// Runs every stream of the sync `name`, unless its migration says that it stands still; each is
-/// committed on its own. With `restart`, streams of
-/// changes are read whole again.
+/// committed on its own. With `restart`, streams of changes are read whole again; where there are none,
+/// incremental streams are read from their start.
 ///
 /// # Errors
 /// The first error, after the other streams and destinations have been tried; what a stream read
@@ -80,11 +106,24 @@ pub(crate) async fn run(
     name: &str,
     restart: bool,
 ) -> Result<Vec<Landed>> {
+    Box::pin(run_each(workspace, recorder, name, restart)).await?.all()
+}
+
+/// As [`run`], with what landed beside what failed.
+///
+/// # Errors
+/// What keeps every stream from being tried.
+pub(crate) async fn run_each(
+    workspace: &Workspace,
+    recorder: &Recorder<'_>,
+    name: &str,
+    restart: bool,
+) -> Result<Synced> {
     if let Some(why) = migrate::stands_still(workspace, name)? {
         recorder.notice(why);
-        return Ok(Vec::new());
+        return Ok(Synced::default());
     }
-    run_now(workspace, recorder, name, restart).await
+    each_now(workspace, recorder, name, restart).await
 }
 
 /// As [`run`], whatever a migration says.
@@ -94,43 +133,60 @@ pub(crate) async fn run_now(
     name: &str,
     restart: bool,
 ) -> Result<Vec<Landed>> {
+    Box::pin(each_now(workspace, recorder, name, restart)).await?.all()
+}
+
+async fn each_now(
+    workspace: &Workspace,
+    recorder: &Recorder<'_>,
+    name: &str,
+    restart: bool,
+) -> Result<Synced> {
     let sync = workspace
         .project
         .syncs
         .get(name)
         .ok_or_else(|| Error::not_found(format!("no sync \"{name}\"")))?;
     let mut landed = Vec::new();
-    let mut failed = None;
+    let mut errors = Vec::new();
     let gate = quality::Gate::close(workspace, sync).await?;
     let of_log: Vec<&Stream> =
         sync.streams.iter().filter(|stream| stream.read == Read::Cdc).collect();
-    if restart && of_log.is_empty() {
+    let anew = restart && of_log.is_empty();
+    let read_on: Vec<&Stream> =
+        sync.streams.iter().filter(|stream| stream.read == Read::Incremental).collect();
+    if anew && read_on.is_empty() {
         return Err(Error::invalid(format!("sync \"{name}\" has no stream to restart"))
-            .hint("Only streams with `read: cdc` are; `read: full` starts anew each time."));
+            .hint("`read: full` starts anew each time: run it without --restart."));
+    }
+    let added = read_on.iter().filter(|stream| stream.write == WriteModeDeclared::Append);
+    for stream in added.filter(|_| anew) {
+        recorder.notice(format!(
+            "sync {name}.{}: rows that are appended from the start again are there twice; empty \
+             the table first, or write with `merge`",
+            stream.stream
+        ));
     }
     let logs = if of_log.is_empty() { &[] } else { sync.destination.names() };
     for to in logs {
         let pass = changes::run(workspace, recorder, name, sync, &of_log, to, restart);
         match Box::pin(pass).await {
             Ok(mut all) => landed.append(&mut all),
-            Err(error) => {
-                let error = error.context(format!("sync \"{name}\", changes to {to}"));
-                failed = failed.or(Some(error));
-            }
+            Err(error) => errors.push(error.context(format!("sync \"{name}\", changes to {to}"))),
         }
     }
-    let reads = Box::pin(reads(workspace, recorder, name, sync)).await?;
-    for one in reads {
+    let reads = Box::pin(reads(workspace, recorder, name, sync, anew)).await;
+    for one in reads.unwrap_or_else(|error| vec![Err(error)]) {
         match one {
             Ok(one) => landed.push(one),
-            Err(error) => failed = failed.or(Some(error)),
+            Err(error) => errors.push(error),
         }
     }
     // Whatever failed, tables that did land are judged, and the others are given back to their readers.
     if let Err(error) = Box::pin(gate.settle(recorder, &mut landed)).await {
-        failed = failed.or(Some(error));
+        errors.push(error);
     }
-    failed.map_or(Ok(landed), Err)
+    Ok(Synced { landed, errors })
 }
 
 /// The error of tables that landed and that readers do not see; none if there are none.
@@ -144,12 +200,13 @@ pub(crate) fn blocked(landed: &[Landed]) -> Option<Error> {
 }
 
 /// Runs what does not follow a log, as many streams at once as the sync may; the results are in the
-/// order of the file.
+/// order of the file. With `anew`, what was read before is read again.
 async fn reads(
     workspace: &Workspace,
     recorder: &Recorder<'_>,
     name: &str,
     sync: &Sync,
+    anew: bool,
 ) -> Result<Vec<Result<Landed>>> {
     let workers = Share::of(sync)?.workers;
     let mut lanes: VecDeque<Lane<'_>> = lanes(workspace, sync).await?.into();
@@ -162,6 +219,7 @@ async fn reads(
         {
             let mut lane = VecDeque::from(lane);
             let Some(work) = lane.pop_front() else { continue };
+            let work = Work { anew, ..work };
             let timer = recorder.started("sync", &work.named(name));
             let read = Box::pin(one(workspace, &run_id, name, sync, work));
             running.push(async move { (work, timer, read.await, lane) });
@@ -187,6 +245,8 @@ pub(crate) struct Work<'a> {
     destination: &'a str,
     /// Its place in the file.
     place: usize,
+    /// Whether it is read from its start, whatever its position.
+    anew: bool,
 }
 
 impl Work<'_> {
@@ -219,14 +279,19 @@ pub(crate) fn works(sync: &Sync) -> impl Iterator<Item = Work<'_>> {
     let all = streams.flat_map(|stream| {
         sync.destination.names().iter().map(move |destination| (stream, destination))
     });
-    all.enumerate().map(|(place, (stream, destination))| Work { stream, destination, place })
+    all.enumerate().map(|(place, (stream, destination))| Work {
+        stream,
+        destination,
+        place,
+        anew: false,
+    })
 }
 
 /// What a sync writes: tables of the lake, and targets of other destinations.
 pub(crate) fn targets(sync: &Sync) -> impl Iterator<Item = String> {
     let of = |stream| {
         let names = sync.destination.names().iter();
-        names.map(move |destination| Work { stream, destination, place: 0 }.target())
+        names.map(move |destination| Work { stream, destination, place: 0, anew: false }.target())
     };
     sync.streams.iter().flat_map(of)
 }
@@ -243,8 +308,10 @@ pub(crate) async fn one(
     work: Work<'_>,
 ) -> Result<Landed> {
     let result = match work.destination {
-        LAKE => Box::pin(land(workspace, run_id, name, sync, work.stream)).await,
-        other => Box::pin(deliver(workspace, run_id, name, sync, work.stream, other)).await,
+        LAKE => Box::pin(land(workspace, run_id, name, sync, work)).await,
+        other => {
+            Box::pin(deliver(workspace, run_id, (name, sync), work.stream, other, work.anew)).await
+        }
     };
     result.map_err(|error| error.context(format!("sync {}", work.named(name))))
 }
@@ -277,6 +344,8 @@ pub(crate) struct Job<'a> {
     workspace: &'a Workspace,
     run_id: &'a str,
     sync_name: &'a str,
+    /// The source's type, for rows that are set aside.
+    connector: &'a str,
     errors: &'a Errors,
     pub(crate) stream: &'a Stream,
     pub(crate) source: Box<dyn Source>,
@@ -284,11 +353,48 @@ pub(crate) struct Job<'a> {
     pub(crate) mapping: Mapping,
     share: Share,
     pub(crate) at: Location,
+    /// The columns of the table before the read.
+    there: Option<SchemaRef>,
     app: String,
     sequence: i64,
 }
 
 impl Job<'_> {
+    /// The rows of a page as they land; those that cannot land are among those set aside.
+    pub(crate) fn mapped(&self, page: Page) -> Result<Page> {
+        let gone: Vec<&str> =
+            gone(&self.request.columns, &page).map(|column| column.name.as_str()).collect();
+        let mut page = self.mapping.apply(page)?;
+        if replaces(self.stream) && !gone.is_empty() {
+            page.batch = self.with_gone(&page.batch, &gone)?;
+        }
+        let (table, key) = (self.stream.table(), written_by(self.stream));
+        null_keys::set_aside(&mut page, self.connector, &table, key)?;
+        Ok(page)
+    }
+
+    /// Rows of a table that is replaced, with the declared columns that the source lost: what reads the
+    /// table relies on them.
+    fn with_gone(&self, batch: &RecordBatch, gone: &[&str]) -> Result<RecordBatch> {
+        let schema = batch.schema();
+        let mut fields = schema.fields().to_vec();
+        let mut columns = batch.columns().to_vec();
+        for column in &self.stream.columns {
+            let there =
+                self.there.as_ref().and_then(|there| there.field_with_name(&column.name).ok());
+            let Some(there) = there.filter(|_| gone.contains(&column.source_name())) else {
+                continue;
+            };
+            if schema.field_with_name(&column.name).is_err() {
+                let kind = there.data_type();
+                fields.push(Arc::new(Field::new(&column.name, kind.clone(), true)));
+                columns.push(new_null_array(kind, batch.num_rows()));
+            }
+        }
+        RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)
+            .map_err(|error| Error::internal("columns cannot be added").caused_by(error))
+    }
+
     /// Tells the source what is stored; returns what a person should know.
     async fn told(&self, stored: Position) -> Option<String> {
         let reader = changes::reader(&self.workspace.project.file.name, self.sync_name, LAKE);
@@ -353,22 +459,31 @@ pub(crate) async fn job<'a>(
     let mapping = mapping(workspace, sync, stream)?;
     let at = location_of(&destination(stream)?)?;
     let app = format!("sync/{name}/{}", stream.stream);
-    let last = workspace.lake.head(&at).await?.and_then(|head| head.checkpoints.get(&app).cloned());
+    let head = workspace.lake.head(&at).await?;
+    let last = head.as_ref().and_then(|head| head.checkpoints.get(&app).cloned());
     let from = match stream.read {
         Read::Full => None,
         Read::Incremental | Read::Cdc => last.as_ref().map(|last| Position(last.position.clone())),
     };
+    let mut request = share.limit(read_request(stream, &mapping, from, workspace.now()));
+    if let Some(head) = &head {
+        let there = |column: &Column| head.schema.field_with_name(&column.name).is_ok();
+        lands_already(stream, &mut request.columns, there);
+    }
+    let connection = workspace.project.connections.get(&sync.connection);
     Ok(Job {
         workspace,
         run_id,
         sync_name: name,
+        connector: connection.map_or(LAKE, |connection| connection.connector.as_str()),
         errors: &sync.errors,
         stream,
         source,
-        request: share.limit(read_request(stream, &mapping, from, workspace.now())),
+        request,
         share,
         mapping,
         at,
+        there: head.map(|head| SchemaRef::clone(&head.schema)),
         app,
         sequence: last.map_or(0, |last| last.sequence) + 1,
     })
@@ -402,16 +517,80 @@ pub(crate) fn read_request(
             lag: stream.lag.map(|lag| format!("{}us", lag.micros)),
         },
     };
+    let mut columns = mapping.declared();
+    if from.is_some() {
+        lands_already(stream, &mut columns, |_| true);
+    }
     ReadRequest {
         stream: Value::Object(stream.options.clone()),
-        columns: mapping.declared(),
+        columns,
         mode,
         from,
         write_appends: stream.write == WriteModeDeclared::Append,
         page_rows: PAGE_ROWS_DEFAULT,
         page_bytes: PAGE_BYTES_DEFAULT,
         parallel: None,
+        by_transaction: false,
         now,
+    }
+}
+
+/// Notes which of the columns that a source is asked for are in the target already, as `there` says of
+/// the columns of the file: where the source lost one of them, the read goes on without it. It does
+/// not without a key, or without what has to have a value.
+pub(crate) fn lands_already(
+    stream: &Stream,
+    asked: &mut [DeclaredColumn],
+    there: impl Fn(&Column) -> bool,
+) {
+    for one in asked {
+        let mut made = stream
+            .columns
+            .iter()
+            .filter(|column| column.value.is_none() && column.source_name() == one.name)
+            .peekable();
+        let spare = |column: &Column| {
+            let marks = stream.deleted.as_deref() == Some(column.name.as_str());
+            !column.required && !marks && !stream.key.contains(&column.name) && there(column)
+        };
+        one.landed = made.peek().is_some() && made.all(spare);
+    }
+}
+
+/// What a person should know of columns that landed before and that a page of the source lacks.
+pub(crate) fn lost(asked: &[DeclaredColumn], page: &Page) -> Vec<String> {
+    let text = |column: &DeclaredColumn| {
+        format!(
+            "the source has no column \"{}\" any more; it stays and is empty from here on (remove \
+             it under `columns` once nothing needs it)",
+            column.name
+        )
+    };
+    gone(asked, page).map(text).collect()
+}
+
+/// The columns that landed before and that a page of the source lacks.
+fn gone<'a>(asked: &'a [DeclaredColumn], page: &Page) -> impl Iterator<Item = &'a DeclaredColumn> {
+    let schema = page.batch.schema();
+    asked.iter().filter(move |column| {
+        let lacks = schema.field_with_name(&column.name).is_err();
+        column.may_be_gone() && lacks && !schema.fields().is_empty()
+    })
+}
+
+/// Whether each read replaces all rows of the table.
+fn replaces(stream: &Stream) -> bool {
+    written_by(stream).is_empty() && stream.write != WriteModeDeclared::Append
+}
+
+/// The columns by which rows find those they replace; none where they replace all, or nothing.
+pub(crate) fn written_by(stream: &Stream) -> &[String] {
+    match stream.write {
+        WriteModeDeclared::Append | WriteModeDeclared::Replace => &[],
+        WriteModeDeclared::Mirror if stream.deleted.is_none() && stream.read == Read::Full => &[],
+        WriteModeDeclared::Merge | WriteModeDeclared::Mirror | WriteModeDeclared::History => {
+            &stream.key
+        }
     }
 }
 
@@ -420,9 +599,13 @@ async fn land(
     run_id: &str,
     name: &str,
     sync: &Sync,
-    stream: &Stream,
+    work: Work<'_>,
 ) -> Result<Landed> {
-    let job = job(workspace, run_id, name, sync, stream).await?;
+    let stream = work.stream;
+    let mut job = job(workspace, run_id, name, sync, stream).await?;
+    if work.anew {
+        job.request.from = None;
+    }
     let tally = Mutex::new(Tally::default());
     let mut pages = job.source.read(&job.request);
     let mut gathered = Vec::new();
@@ -456,8 +639,11 @@ async fn land(
 
 /// Maps a page and counts it; a page without columns only carries notices or a position.
 fn take(job: &Job<'_>, tally: &Mutex<Tally>, page: Page) -> Result<Option<RecordBatch>> {
-    let mut page = job.mapping.apply(page)?;
-    lock(tally).take(&mut page, job.errors)?;
+    let lost = lost(&job.request.columns, &page);
+    let mut page = job.mapped(page)?;
+    let mut tally = lock(tally);
+    tally.tell(lost);
+    tally.take(&mut page, job.errors)?;
     Ok((page.batch.num_columns() > 0).then_some(page.batch))
 }
 
@@ -598,7 +784,7 @@ pub(crate) async fn land_replayed(
     let mode = match mode(job.stream, job.workspace.now()) {
         // The mended rows are only some of all.
         WriteMode::History { key, deleted, at, .. } => {
-            WriteMode::History { key, deleted, at, complete: false }
+            WriteMode::History { key, deleted, at, complete: false, dated: false }
         }
         other => other,
     };
@@ -617,6 +803,7 @@ fn mode(stream: &Stream, now: Timestamp) -> WriteMode {
             deleted: stream.deleted.clone(),
             at: now,
             complete: stream.read == Read::Full && stream.deleted.is_none(),
+            dated: false,
         },
         WriteModeDeclared::Append => WriteMode::Append,
         WriteModeDeclared::Replace => WriteMode::Replace,
@@ -671,6 +858,8 @@ pub(crate) struct Tally {
     /// Rows that were set aside already.
     bad_before: u64,
     notices: Vec<String>,
+    /// Notices that are said once in a run, whatever is committed in between.
+    told: Vec<String>,
     position: Option<Position>,
 }
 
@@ -683,6 +872,16 @@ impl Tally {
         self.notices.extend(page.notices.drain(..).map(text));
         self.position = Some(page.position.clone());
         self.judge(errors, false)
+    }
+
+    /// Notes what a person should know, once.
+    pub(crate) fn tell(&mut self, notices: Vec<String>) {
+        for notice in notices {
+            if !self.told.contains(&notice) {
+                self.told.push(notice.clone());
+                self.notices.push(notice);
+            }
+        }
     }
 
     /// Counts rows that were read well and that a destination refused.

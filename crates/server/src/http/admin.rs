@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use super::{done, items, json_of};
 use crate::app::App;
 use crate::auth::{self, Caller};
-use crate::gate::{Access, Permission, Routes};
+use crate::gate::{Access, Noted, Permission, Routes};
 use crate::input::{Asked, Input, Place, counted};
 use crate::page_key;
 use crate::problem::{Problem, Result};
@@ -118,6 +118,7 @@ async fn link_identity(
         return Err(Problem::invalid("the subject is empty"));
     }
     let now = app.machine_now();
+    let noted = Noted(json!({"user": user.name, "subject": input.subject}));
     let linked = app.blocking(move |app| {
         let identity = (declared.issuer.as_str(), input.subject.as_str());
         app.workspace().store.link_identity(identity, &user.name, now)
@@ -127,7 +128,13 @@ async fn link_identity(
         return Err(Problem::new(StatusCode::CONFLICT, "conflict", detail)
             .hint("GET /v1/users shows who; remove that user first."));
     }
-    Ok(done())
+    Ok(with(noted, done()))
+}
+
+/// An answer about which the audit log says more than its address.
+fn with(noted: Noted, mut response: Response) -> Response {
+    response.extensions_mut().insert(noted);
+    response
 }
 
 fn role(word: &str) -> Result<Role> {
@@ -187,6 +194,7 @@ async fn add_user(
         last_seen_at: None,
     };
     let answer = shown(&user);
+    let noted = Noted(json!({"user": user.name, "role": user.role}));
     if !app.blocking(move |app| app.workspace().store.add_user(&user)).await? {
         return Err(Problem::new(
             StatusCode::CONFLICT,
@@ -197,7 +205,7 @@ async fn add_user(
     let link = auth::invite(&app, Some(input.name)).await?;
     let mut response = json_of(&json!({"user": answer, "setup_link": link}))?;
     *response.status_mut() = StatusCode::CREATED;
-    Ok(response)
+    Ok(with(noted, response))
 }
 
 /// What is to be otherwise.
@@ -224,7 +232,13 @@ async fn change_user(
     let (name, disabled) = (user.name.clone(), input.disabled.unwrap_or(user.disabled));
     app.blocking(move |app| app.workspace().store.change_user(&name, role.word(), disabled))
         .await?;
-    json_of(&shown(&User { role: role.word().to_owned(), disabled, ..user }))
+    let noted = Noted(json!({
+        "user": user.name,
+        "before": {"role": user.role, "disabled": user.disabled},
+        "after": {"role": role.word(), "disabled": disabled},
+    }));
+    let answer = json_of(&shown(&User { role: role.word().to_owned(), disabled, ..user }))?;
+    Ok(with(noted, answer))
 }
 
 async fn reset(
@@ -233,7 +247,9 @@ async fn reset(
     place: Place,
 ) -> Result<Response> {
     let user = named(&app, &caller, place.at(0)).await?;
-    json_of(&json!({"setup_link": auth::invite(&app, Some(user.name)).await?}))
+    let noted = Noted(json!({"user": user.name}));
+    let answer = json_of(&json!({"setup_link": auth::invite(&app, Some(user.name)).await?}))?;
+    Ok(with(noted, answer))
 }
 
 async fn remove_user(
@@ -242,8 +258,17 @@ async fn remove_user(
     place: Place,
 ) -> Result<Response> {
     let user = named(&app, &caller, place.at(0)).await?;
+    let noted = Noted(json!({"user": user.name, "role": user.role}));
     app.blocking(move |app| app.workspace().store.remove_user(&user.name)).await?;
-    Ok(done())
+    Ok(with(noted, done()))
+}
+
+/// What the audit log says about a token: never what opens the door.
+fn noted_token(token: &ApiToken) -> Noted {
+    Noted(json!({
+        "token": token.id, "name": token.name, "owner": token.owner, "scopes": token.scopes,
+        "expires_at": token.expires_at.to_string(),
+    }))
 }
 
 pub(super) fn shown_token(token: &ApiToken) -> Value {
@@ -279,7 +304,7 @@ async fn tokens(
 struct NewToken {
     /// What it is for.
     name: String,
-    /// What it may do: view, query, author, operate, promote, ingest, decide, administer, audit.
+    /// What it may do: view, query, write, author, operate, promote, ingest, decide, administer, audit.
     scopes: Vec<String>,
     /// How many days it can be used; 90 if absent, 365 at most.
     #[serde(default)]
@@ -340,6 +365,7 @@ async fn add_token(
     };
     let now = app.machine_now();
     let (secret, token) = auth::new_token(input.name, caller.user, scopes, now, days)?;
+    let noted = noted_token(&token);
     let mut answer = shown_token(&token);
     if let Value::Object(answer) = &mut answer {
         answer.insert("token".to_owned(), json!(secret));
@@ -347,7 +373,7 @@ async fn add_token(
     app.blocking(move |app| app.workspace().store.add_token(&token)).await?;
     let mut response = json_of(&answer)?;
     *response.status_mut() = StatusCode::CREATED;
-    Ok(response)
+    Ok(with(noted, response))
 }
 
 /// The scopes of a key that everybody can read in a page.
@@ -380,11 +406,13 @@ async fn revoke(
 ) -> Result<Response> {
     let id = place.name();
     // Whose token it is not shown, it does not exist for.
-    if !visible(&app, &caller).await?.iter().any(|token| token.id == id) {
+    let all = visible(&app, &caller).await?;
+    let Some(token) = all.iter().find(|token| token.id == id) else {
         return Err(Problem::not_found(format!("no token \"{id}\"")));
-    }
+    };
+    let noted = noted_token(token);
     app.blocking(move |app| app.workspace().store.revoke_token(&id)).await?;
-    Ok(done())
+    Ok(with(noted, done()))
 }
 
 async fn rules(State(app): State<Arc<App>>) -> Result<Response> {

@@ -170,7 +170,10 @@ async fn one(
         hide(&mut declared);
         for metric in answer.get_mut("metrics").and_then(Value::as_array_mut).into_iter().flatten()
         {
-            keep(metric, &["name", "label", "unit", "direction", "kind", "dimensions"]);
+            keep(
+                metric,
+                &["name", "label", "unit", "direction", "kind", "dimensions", "dimension_labels"],
+            );
         }
     }
     if let Value::Object(answer) = &mut answer {

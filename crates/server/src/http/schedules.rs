@@ -155,10 +155,11 @@ async fn one(State(app): State<Arc<App>>, place: Place) -> Result<Response> {
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Run {
-    /// The first moment of a span of the past, inclusive: `2024-05-01`, or with a time.
+    /// The first moment of a span of the past, inclusive: `2024-05-01`, or with a time; on the schedule's clocks unless it
+    /// names a zone.
     #[serde(default)]
     from: Option<String>,
-    /// The last moment of the span, inclusive; now if absent.
+    /// The last moment of the span, inclusive, a day being a whole one; now if absent.
     #[serde(default)]
     to: Option<String>,
 }
@@ -172,7 +173,6 @@ async fn run(
     let (name, who) = (place.name(), caller.who());
     let answer = app.blocking(move |app| {
         let workspace = app.workspace();
-        let now = app.machine_now();
         let Some(from) = &input.from else {
             if input.to.is_some() {
                 return Err(flywheel_base::Error::invalid("a span has an end but no beginning")
@@ -188,9 +188,8 @@ async fn run(
             };
             return Ok(json!({"run": shown(&schedule::ask(&workspace, asked)?)}));
         };
-        let from = Timestamp::parse(from)?;
-        let to = input.to.as_deref().map_or(Ok(now), Timestamp::parse)?;
-        let moments = schedule::backfill(&workspace, &name, from, to, &who)?;
+        let span = (from.as_str(), input.to.as_deref());
+        let moments = schedule::backfill(&workspace, &name, span, &who)?;
         let moments: Vec<String> = moments.iter().map(ToString::to_string).collect();
         Ok(json!({"moments": moments}))
     });

@@ -300,20 +300,9 @@ async fn csv(
         let sql = workspace.expanded(&sql)?;
         let session = workspace.session_for(&sql, &reading).await?;
         let (schema, batches, _) = rows::batches(&session, &sql, limit).await?;
-        let broken =
-            |e| Error::invalid("the answer has a column that CSV has no form for").caused_by(e);
-        let mut text = Vec::new();
-        let mut writer = ::arrow::csv::WriterBuilder::new().with_header(true).build(&mut text);
-        if batches.is_empty() {
-            writer.write(&::arrow::array::RecordBatch::new_empty(schema)).map_err(broken)?;
-        }
-        for batch in &batches {
-            writer.write(batch).map_err(broken)?;
-        }
-        drop(writer);
-        Ok(text)
+        rows::csv(&schema, &batches)
     });
-    Ok(download(text.await?, "text/csv; charset=utf-8", "answer.csv", &query.sql))
+    Ok(download(text.await?.into_bytes(), "text/csv; charset=utf-8", "answer.csv", &query.sql))
 }
 
 async fn arrow(

@@ -63,6 +63,25 @@ impl Store {
         })
     }
 
+    /// The runs of a schedule for one moment, newest first.
+    ///
+    /// # Errors
+    /// As every method: see [`Store::open`].
+    pub fn schedule_runs_for(
+        &self,
+        schedule: &str,
+        moment: Timestamp,
+    ) -> Result<Vec<ScheduledRun>> {
+        self.read("list runs of schedules for a moment", |db| {
+            db.prepare_cached(&format!(
+                "SELECT {COLUMNS} FROM schedule_runs WHERE schedule = ? AND moment = ?
+                 ORDER BY asked_at DESC, id"
+            ))?
+            .query_map(params![schedule, moment.micros()], run_from)?
+            .collect()
+        })
+    }
+
     /// One run of a schedule.
     ///
     /// # Errors

@@ -120,24 +120,27 @@ impl Prepared {
             WriteMode::Append => self.write_files(head, write, false).await,
             WriteMode::Replace => self.write_files(head, write, true).await,
             WriteMode::Merge { key, duplicates } => {
-                let keyed = merge::Keyed { key, duplicates, deleted: None };
+                let keyed = merge::Keyed { key, duplicates, deleted: None, chained: false };
                 Ok(Work::Merge(
                     Staged::take(&self.around, &self.log.location, head, write, keyed).await?,
                 ))
             }
             WriteMode::MergeChanges { key, duplicates, deleted } => {
-                let keyed = merge::Keyed { key, duplicates, deleted: Some(deleted) };
+                let deleted = Some(deleted);
+                let keyed = merge::Keyed { key, duplicates, deleted, chained: false };
                 Ok(Work::Merge(
                     Staged::take(&self.around, &self.log.location, head, write, keyed).await?,
                 ))
             }
-            WriteMode::History { key, deleted, at, complete } => {
-                let rows = history::begun(&self.log.location, write.rows, at)?;
+            WriteMode::History { key, deleted, at, complete, dated } => {
+                let versions = Versions { at, complete, dated };
+                let rows = history::begun(&self.log.location, write.rows, versions)?;
                 let write = Write { rows, ..write };
-                let keyed = merge::Keyed { key, duplicates: Duplicates::KeepLast, deleted };
+                let duplicates = Duplicates::KeepLast;
+                let keyed = merge::Keyed { key, duplicates, deleted, chained: true };
                 let staged =
                     Staged::take(&self.around, &self.log.location, head, write, keyed).await?;
-                Ok(Work::History(staged, Versions { at, complete }))
+                Ok(Work::History(staged, versions))
             }
             WriteMode::DeleteWhere { condition } => Ok(Work::Delete(condition)),
         }

@@ -33,6 +33,8 @@ pub(crate) struct Keyed {
     pub(crate) key: Vec<String>,
     pub(crate) duplicates: Duplicates,
     pub(crate) deleted: Option<String>,
+    /// Whether rows that a later one with the same key replaces are found again.
+    pub(crate) chained: bool,
 }
 
 /// Values of columns the given rows lack, taken from the rows they replace.

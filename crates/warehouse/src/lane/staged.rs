@@ -49,6 +49,10 @@ pub(crate) struct Staged {
     spill: Option<Spill>,
     /// Row number of the winner by key.
     winners: HashMap<u128, u64>,
+    /// Whether `earlier` is kept.
+    chained: bool,
+    /// Row number of the one before it with the same key, for those that are not the first with theirs.
+    earlier: HashMap<u64, u64>,
     /// Whether a row deletes its key.
     pub(crate) deletes: Vec<bool>,
     pub(crate) superseded: u64,
@@ -104,6 +108,8 @@ impl Staged {
             batches: Vec::new(),
             spill: None,
             winners: HashMap::new(),
+            chained: keyed.chained,
+            earlier: HashMap::new(),
             deletes: Vec::new(),
             superseded: 0,
             reservation: MemoryConsumer::new("merge keys").register(around.engine.memory()),
@@ -174,11 +180,15 @@ impl Staged {
         for (row, digest) in self.digests(&keys)?.into_iter().enumerate() {
             let ordinal = self.deletes.len() as u64;
             self.deletes.push(flags.is_some_and(|flags| flags.is_valid(row) && flags.value(row)));
-            if self.winners.insert(digest, ordinal).is_some() {
+            if let Some(earlier) = self.winners.insert(digest, ordinal) {
                 if duplicates == Duplicates::Refuse {
                     return Err(self.duplicate(location, &keys, row));
                 }
                 self.superseded += 1;
+                if self.chained {
+                    self.reservation.try_grow(KEY_BYTES).map_err(from_engine)?;
+                    self.earlier.insert(ordinal, earlier);
+                }
             }
         }
         Ok(())
@@ -228,6 +238,18 @@ impl Staged {
             }
         }
         wins
+    }
+
+    /// All rows with the key of row `last`, the winner, in the order they came.
+    pub(crate) fn rows_like(&self, last: usize) -> Vec<usize> {
+        let mut rows = vec![last];
+        let mut row = last as u64;
+        while let Some(earlier) = self.earlier.get(&row) {
+            row = *earlier;
+            rows.push(row as usize);
+        }
+        rows.reverse();
+        rows
     }
 
     fn widen_bounds(&mut self, keys: &[ArrayRef]) -> Result<()> {

@@ -8,25 +8,29 @@ interface Readers {
   everybody?: boolean; roles?: string[]; groups?: string[]; users?: string[];
   nothing?: boolean; rows?: string | null; masks?: Record<string, unknown>; hide?: string[];
 }
-interface Rule { rule: string; description: string | null; ask: string; file: string; line: number; tables: string[]; cleared: string[]; refused: string[]; readers: Readers[]; users: [string, number | null][] }
+interface Rule { rule: string; description: string | null; ask: string; file: string; line: number; tables: string[]; cleared: string[]; refused: string[]; readers: Readers[]; users: [string, number | null][]; lifted: string[] }
 interface Misfit { rule: string; message: string; hint: string | null }
 type Answer = Items<Rule> & { misfits: Misfit[] };
 interface Entry { rule: Rule; readers: Readers | null; place: number }
 
-/** Every entry of every rule, and of each the users whom no entry names. */
+/** The place of those for whom a rule was lifted: no entry of its file names them. */
+const LIFTED = 0;
+
+/** Every entry of every rule, and of each the users whom no entry names, and those who asked to see everything and may. */
 export const entries = (rules: Rule[]): Entry[] => rules.flatMap((rule) => {
   const all: Entry[] = rule.readers.map((readers, index) => ({ rule, readers, place: index + 1 }));
   const closed = rule.readers.some((readers) => readers.everybody);
-  return closed ? all : [...all, { rule, readers: null, place: all.length + 1 }];
+  const open = closed ? all : [...all, { rule, readers: null, place: all.length + 1 }];
+  return rule.lifted.length > 0 ? [...open, { rule, readers: {}, place: LIFTED }] : open;
 });
 
 /** The users of the server for whom an entry decides. */
-export const decided = ({ rule, readers, place }: Entry) => rule.users.filter(([, at]) => (readers ? at === place : at === null)).map(([name]) => name);
+export const decided = ({ rule, readers, place }: Entry) => place === LIFTED ? rule.lifted : rule.users.filter(([, at]) => (readers ? at === place : at === null)).map(([name]) => name);
 
 export function Rules() {
   const { t, word } = useWords(own);
   const rules = useGet<Answer>("/v1/rules");
-  const who = (readers: Readers | null) => (readers === null || readers.everybody ? [t(readers ? "rules.everybody" : "rules.others")] : [
+  const who = ({ readers, place }: Entry) => (place === LIFTED ? [t("rules.lifted")] : readers === null || readers.everybody ? [t(readers ? "rules.everybody" : "rules.others")] : [
     ...(readers.roles ?? []).map((role) => word("role", role)), ...(readers.groups ?? []), ...(readers.users ?? []),
   ]);
   const sees = ({ readers }: Entry) => {
@@ -52,7 +56,7 @@ export function Rules() {
               columns={[
                 { key: "rule", title: t("rules.rule"), cell: (entry) => (entry.place === 1 ? <b title={`${entry.rule.file}:${entry.rule.line}`}>{entry.rule.rule}</b> : null), by: (entry) => entry.rule.rule },
                 { key: "tables", title: t("rules.tables"), wrap: true, cell: (entry) => (entry.place === 1 ? <>{entry.rule.tables.map((table) => <code key={table}>{table} </code>)}</> : null) },
-                { key: "who", title: t("rules.who"), wrap: true, cell: (entry) => <>{who(entry.readers).map((one) => <Chip key={one}>{one}</Chip>)}</> },
+                { key: "who", title: t("rules.who"), wrap: true, cell: (entry) => <>{who(entry).map((one) => <Chip key={one}>{one}</Chip>)}</> },
                 { key: "sees", title: t("rules.sees"), wrap: true, cell: sees },
                 { key: "users", title: t("tab.users"), wrap: true, cell: (entry) => <span className="quiet small">{decided(entry).join(", ")}</span> },
               ]}

@@ -15,7 +15,8 @@ test("the example of a token does what its scopes allow", () => {
 });
 
 test("an entry of a rule names the users for whom it decides, and those whom none names see nothing", () => {
-  const rule = { rule: "r", description: null, ask: "a", file: "access/r.yaml", line: 1, tables: [], cleared: [], refused: [], readers: [{ roles: ["owner"] }, { groups: ["north"], rows: "x" }], users: [["ada", 1], ["kim", 2], ["eve", null]] as [string, number | null][] };
+  const rule = { rule: "r", description: null, ask: "a", file: "access/r.yaml", line: 1, tables: [], cleared: [], refused: [], readers: [{ roles: ["owner"] }, { groups: ["north"], rows: "x" }], users: [["ada", 1], ["kim", 2], ["eve", null]] as [string, number | null][], lifted: [] as string[] };
   expect(entries([rule]).map(decided)).toEqual([["ada"], ["kim"], ["eve"]]);
   expect(entries([{ ...rule, readers: [{ everybody: true }], users: [["ada", 1]] }]).map(decided)).toEqual([["ada"]]);
+  expect(entries([{ ...rule, lifted: ["lin"] }]).map(decided)).toEqual([["ada"], ["kim"], ["eve"], ["lin"]]);
 });

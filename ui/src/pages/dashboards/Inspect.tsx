@@ -5,7 +5,7 @@ import type { Metric } from "../../api";
 import { useWords } from "../../i18n";
 import { Choice, Empty, Rich } from "../../ui/basics";
 import { Icon } from "../../ui/icons";
-import { called, dimensions } from "../metrics/question";
+import { called, dimensionCalled, dimensions } from "../metrics/question";
 import { COLUMNS, COMPARES, ROWS_MAX, SHOWS, shownAs, sizeOf, type Board, type Label, type Show, type Tile } from "./board";
 import own from "./words";
 
@@ -120,7 +120,7 @@ export function TileFields({ tile, board, metrics, set, size, close }: { tile: T
       {tile.metrics.length > 0 && (
         <>
           <Names label={t("i.metrics")} all={metrics.map((one) => one.name)} chosen={tile.metrics} name={name} set={(next) => next.length > 0 && put({ metrics: next })} most={6} />
-          <Names label={t("i.by")} all={values} chosen={tile.by} set={(by) => put({ by })} most={3} />
+          <Names label={t("i.by")} all={values} chosen={tile.by} name={(key) => dimensionCalled(key, known, language)} set={(by) => put({ by })} most={3} />
         </>
       )}
       {show !== null && <div className="field"><span>{t("i.show")}</span><Choice label={t("i.show")} value={show} choose={(key) => put({ show: key })} of={ways.map((key) => ({ key, label: t(`show.${key}`) }))} />{show === "pie" && <small>{t("i.pie")}</small>}</div>}
@@ -156,7 +156,7 @@ export function TileFields({ tile, board, metrics, set, size, close }: { tile: T
 
 /** The dashboard as a whole. */
 export function BoardFields({ fresh, board, metrics, set }: { fresh: boolean; board: Board; metrics: Metric[]; set: (make: (now: Board) => Board) => void }) {
-  const { t } = useWords(own);
+  const { t, language } = useWords(own);
   const put = (more: Partial<Board>) => set((now) => ({ ...now, ...more }));
   const used = metrics.filter((metric) => board.tiles.some((tile) => tile.metrics.includes(metric.name)));
   const known = [...new Set(used.flatMap((metric) => dimensions(metric).values))].filter((one) => used.some((metric) => dimensions(metric).values.includes(one)));
@@ -174,7 +174,7 @@ export function BoardFields({ fresh, board, metrics, set }: { fresh: boolean; bo
         <Field label={t("i.days")}><input type="number" min={1} max={3660} value={time.days} onChange={(event) => event.target.value && put({ filters: { ...board.filters, time: { ...time, days: Math.max(1, Math.min(3660, Number(event.target.value))) } } })} /></Field>
         <Field label={t("compare")}><select value={time.compare} onChange={(event) => put({ filters: { ...board.filters, time: { ...time, compare: COMPARES.find((one) => one === event.target.value) ?? "previous" } } })}>{COMPARES.map((key) => <option key={key} value={key}>{t(`compare.${key}`)}</option>)}</select></Field>
       </div>}
-      <Names label={t("i.dimensions")} help={known.length ? undefined : t("i.dimensions.none")} all={[...new Set([...known, ...mapped])]} chosen={board.filters.dimensions} set={(list) => put({ filters: { ...board.filters, dimensions: list } })} most={12} />
+      <Names label={t("i.dimensions")} help={known.length ? undefined : t("i.dimensions.none")} all={[...new Set([...known, ...mapped])]} chosen={board.filters.dimensions} name={(key) => dimensionCalled(key, used, language)} set={(list) => put({ filters: { ...board.filters, dimensions: list } })} most={12} />
       <div className="field"><span>{t("i.readers")}</span><Choice label={t("i.readers")} value={board.readers} choose={(readers) => put({ readers })} of={(["query", "view"] as const).map((key) => ({ key, label: t(`readers.${key}`) }))} /><small>{t(`readers.${board.readers}.text`)}</small></div>
     </>
   );

@@ -9,7 +9,7 @@ import { exact, isNumber } from "../../ui/rows";
 import { at, numberOf, writer } from "../metrics/ask";
 import { valueText, written } from "../metrics/Explore";
 import { signed } from "../metrics/Metrics";
-import { called, GRAINS, windowed, type Chosen } from "../metrics/question";
+import { called, dimensionCalled, GRAINS, windowed, type Chosen } from "../metrics/question";
 import { Spark } from "../metrics/Spark";
 import { guess, series } from "../sql/drawing";
 import { labelled, shownAs, sizeOf, slices, spans, titled, type Answer, type Choice, type Show, type Tile as Declared } from "./board";
@@ -46,7 +46,7 @@ export function Tile({ board, tile, metrics, choice, rows, show: said, narrows =
         <header className="board-head">
           {title ? <h2 id={`${id}-title`} title={title}>{title}</h2> : <span />}
           <div className="board-marks">
-            {unfiltered.length > 0 && <Unfiltered names={unfiltered} />}
+            {unfiltered.length > 0 && <Unfiltered names={unfiltered} metrics={metrics} />}
             {answer.data?.table.sql && !tools && <Trust read={answer.dataUpdatedAt} sql={answer.data.table.sql} rows={answer.data.table.row_count} took_ms={answer.data.table.elapsed_ms} cut={answer.data.table.truncated} />}
             {tools}
           </div>
@@ -81,9 +81,9 @@ function useScrolls(): [React.RefObject<HTMLDivElement | null>, boolean] {
   return [element, scrolls];
 }
 
-function Unfiltered({ names }: { names: string[] }) {
-  const { t } = useWords(own);
-  const says = t("unfiltered", { what: names.map((name) => (name === "time" ? t("time") : name)).join(", ") });
+function Unfiltered({ names, metrics }: { names: string[]; metrics: Metric[] }) {
+  const { t, language } = useWords(own);
+  const says = t("unfiltered", { what: names.map((name) => (name === "time" ? t("time") : dimensionCalled(name, metrics, language))).join(language === "zh" ? "、" : ", ") });
   return <span className="board-unfiltered" title={says}><Icon name="info" size={14} /><span className="unseen">{says}</span></span>;
 }
 
@@ -266,13 +266,14 @@ function Pie(part: Part) {
 }
 
 function Rows({ answer, tile, metrics, title }: Part) {
-  const { t, n, percent } = useWords(own);
+  const { t, n, percent, language } = useWords(own);
   const known = useMetrics(tile, metrics);
   const { table } = answer;
   const columns = table.columns.map((column, place) => {
     const of = known.find(({ name }) => column.name === name || column.name === `${name}_before` || column.name === `${name}_change`);
     const number = isNumber(column) || of !== undefined;
-    const title = !of ? column.name : column.name === of.name ? of.label : column.name.endsWith("_change") ? t("change", { name: of.label }) : t("before", { name: of.label });
+    const by = tile.by.find((one) => one.replaceAll(".", "_") === column.name);
+    const title = by ? dimensionCalled(by, metrics, language) : !of ? column.name : column.name === of.name ? of.label : column.name.endsWith("_change") ? t("change", { name: of.label }) : t("before", { name: of.label });
     return {
       key: column.name, title, number, by: ({ row }: { row: Cell[] }) => (number ? numberOf(row[place]) : ((row[place] ?? null) as string | null)),
       cell: ({ row }: { row: Cell[] }) => {

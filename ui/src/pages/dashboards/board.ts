@@ -1,7 +1,7 @@
 /** What a dashboard is, and what can be done with its tiles without drawing any. */
 import type { Cell, Metric, Table } from "../../api";
 import type { Language } from "../../format";
-import { called, type Chosen } from "../metrics/question";
+import { called, dimensionCalled, type Chosen } from "../metrics/question";
 
 export interface Label { en?: string | null; zh?: string | null }
 export const SHOWS = ["number", "line", "bar", "table", "pie"] as const;
@@ -71,7 +71,7 @@ export function titled(tile: Tile, metrics: Metric[], language: Language, by: (w
   if (!tile.metrics.length) return tile.sql === null || tile.sql === undefined ? "" : tile.tile;
   const names = tile.metrics.map((word) => { const metric = metrics.find((one) => one.name === word); return metric ? called(metric, language) : word; });
   const what = names.join(language === "zh" ? "、" : ", ");
-  return tile.by.length ? by(what, tile.by.join(", ")) : what;
+  return tile.by.length ? by(what, tile.by.map((one) => dimensionCalled(one, metrics, language)).join(language === "zh" ? "、" : ", ")) : what;
 }
 
 /** What is chosen, as it stands in an address. */

@@ -41,9 +41,10 @@ it("a new tile has a name that no other has", () => {
 });
 
 it("a tile is titled by its metrics in the language, unless it has a title", () => {
-  const metrics = [{ name: "revenue", label: ["Revenue", "成交额"] }] as unknown as Metric[];
+  const metrics = [{ name: "revenue", label: ["Revenue", "成交额"], dimension_labels: { city: { zh: "城市" } } }] as unknown as Metric[];
   const by = (what: string, dimension: string) => `${what}/${dimension}`;
   expect(titled(tile({ metrics: ["revenue"], by: ["country"] }), metrics, "zh", by)).toBe("成交额/country");
+  expect(titled(tile({ metrics: ["revenue"], by: ["city"] }), metrics, "zh", by)).toBe("成交额/城市");
   expect(titled(tile({ metrics: ["gone"] }), metrics, "en", by)).toBe("gone");
   expect(titled(tile({ title: { zh: "标题" }, metrics: ["revenue"] }), metrics, "en", by)).toBe("标题");
 });

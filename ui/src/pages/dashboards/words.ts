@@ -226,7 +226,7 @@ export default dictionary(
     "share.as": "以 {role} 身份",
     "share.sites": "允许嵌入的网站",
     "share.sites.text": "每行一个。浏览器只会在这些网站的页面中显示；留空则不限。选择角色后只显示该角色可见的内容，且不超出您本人的权限。",
-    "embed.gone": "看板中已没有这个图块。",
+    "embed.gone": "看板中已没有这个卡片。",
     "share.links": "已生成的链接",
     "share.until": "有效期至",
     "share.used": "最近使用",

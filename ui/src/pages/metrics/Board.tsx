@@ -6,7 +6,7 @@ import { Card, Loading, Trouble, Trust } from "../../ui/basics";
 import { at, numberOf, useAsk } from "./ask";
 import { valueText } from "./Explore";
 import { signed } from "./Metrics";
-import { called, type Question } from "./question";
+import { called, dimensionCalled, type Question } from "./question";
 import own from "./words";
 
 const FEW = 7;
@@ -18,7 +18,8 @@ export function Board({ metric, dimension, question, total, chosen, choose, writ
   // One more than is shown says whether there is more.
   const answer = useAsk({ ...question, limit: (many ? MANY : FEW) + 1 });
   const table = answer.data;
-  const label = t("board.label", { metric: called(metric, language), dimension });
+  const name = dimensionCalled(dimension, [metric], language);
+  const label = t("board.label", { metric: called(metric, language), dimension: name });
   const by = table ? at(table, dimension.replaceAll(".", "_")) : -1;
   const value = table ? at(table, metric.name) : -1;
   const change = table ? at(table, `${metric.name}_change`) : -1;
@@ -27,7 +28,7 @@ export function Board({ metric, dimension, question, total, chosen, choose, writ
   const most = Math.max(0, ...rows.map((row) => Math.abs(numberOf(row[value]) ?? 0)));
   const adds = metric.kind === "measure" && total !== null && total > 0;
   return (
-    <Card className="metrics-board" title={dimension} extra={table && <Trust read={answer.dataUpdatedAt} sql={table.sql} rows={table.row_count} took_ms={table.elapsed_ms} cut={(table.rows.length > rows.length)} />}>
+    <Card className="metrics-board" title={<span title={dimension}>{name}</span>} extra={table && <Trust read={answer.dataUpdatedAt} sql={table.sql} rows={table.row_count} took_ms={table.elapsed_ms} cut={(table.rows.length > rows.length)} />}>
       {answer.error ? <Trouble error={answer.error} retry={() => void answer.refetch()} /> : !table ? <Loading lines={5} /> : !rows.length ? <p className="quiet">{t("board.none")}</p> : (
         <ul aria-label={label}>
           {rows.map((row, index) => {

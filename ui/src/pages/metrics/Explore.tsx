@@ -11,7 +11,7 @@ import { SqlText } from "../../ui/sqltext";
 import { at, numberOf, useAsk, writer } from "./ask";
 import { Board } from "./Board";
 import { signed, useAsOf } from "./Metrics";
-import { called, COMPARE, compared, conditions, daysBetween, dimensions, fitting, GRAINS, over, plus, plusDays, snapped, toggled, windowed, type Chosen, type Compare, type Grain, type Question } from "./question";
+import { called, COMPARE, compared, conditions, daysBetween, dimensionCalled, dimensions, extentOf, fitting, GRAINS, NEWEST_MAX, over, plus, plusDays, snapped, toggled, wanted, windowed, type Chosen, type Compare, type Extent, type Grain, type Question } from "./question";
 import "./style.css";
 import own from "./words";
 
@@ -112,20 +112,21 @@ function Explored({ metric }: { metric: Metric }) {
   const timed = times.includes("time");
   // The whole time that there is, in months: few rows, however long it is.
   const whole = useAsk(timed ? { metrics: [metric.name], grain: "month", order: ["time"], limit: PERIODS_MAX } : null);
+  const newest = useAsk(timed ? { metrics: [metric.name], grain: "day", order: ["-time"], limit: NEWEST_MAX } : null);
   const asOf = useAsOf();
   if (asOf === undefined) return <Loading lines={10} />;
   if (!timed) return <Shown metric={metric} along={times[0] ?? null} extent={null} asOf={asOf} />;
   if (whole.error) return <Trouble error={whole.error} retry={() => void whole.refetch()} />;
-  if (!whole.data) return <Loading lines={10} />;
-  const months = whole.data.rows.map((row) => String(row[0])).filter((month) => month !== "null");
-  const [first, last] = [months[0], months.at(-1)];
-  let end = last ? plus(last, "month", 1) : null;
-  // The last month may not be over.
-  if (end && asOf && plusDays(asOf.slice(0, 10), 1) < end && plusDays(asOf.slice(0, 10), 1) > (last ?? "")) end = plusDays(asOf.slice(0, 10), 1);
-  return <Shown metric={metric} along="time" extent={first && end ? { from: first, to: end } : null} asOf={asOf} />;
+  // A time that is known by month only has no days to be asked for; its months are all there is then.
+  if (!whole.data || (!newest.data && !newest.error)) return <Loading lines={10} />;
+  const days = newest.data?.rows ?? [];
+  return <Shown metric={metric} along="time" extent={extentOf(filled(whole.data.rows), filled(days), days.length < NEWEST_MAX, asOf)} asOf={asOf} />;
 }
 
-function Shown({ metric, along, extent, asOf }: { metric: Metric; along: string | null; extent: { from: string; to: string } | null; asOf: string | null }) {
+/** The periods of an answer that have a figure. */
+const filled = (rows: Cell[][]): string[] => rows.filter((row) => row[0] !== null && row[1] !== null).map((row) => String(row[0]));
+
+function Shown({ metric, along, extent, asOf }: { metric: Metric; along: string | null; extent: Extent | null; asOf: string | null }) {
   const words = useWords(own);
   const { t, n, day, percent, language } = words;
   const asked = useAsked();
@@ -134,19 +135,21 @@ function Shown({ metric, along, extent, asOf }: { metric: Metric; along: string 
   const write = useMemo(() => writer(metric, words), [metric, words]);
   const timed = along === "time";
   const { values: listed } = dimensions(metric);
+  const says = (dimension: string) => dimensionCalled(dimension, [metric], language);
   const split = asked.split && listed.includes(asked.split) ? asked.split : null;
   const window = windowed(metric);
 
-  // The time: as the address says it; if it says nothing, one that leaves something to compare it with.
-  const days = extent ? daysBetween(extent.from, extent.to) : 0;
-  const wanted = extent && { from: asked.from ?? (asked.to === null ? plusDays(extent.to, -opening(days)) : extent.from), to: asked.to ?? extent.to };
-  const sound = wanted && wanted.from < wanted.to ? wanted : extent;
+  const days = extent ? daysBetween(extent.from, extent.whole) : 0;
+  const said = extent && wanted(asked, extent);
+  const sound = said && said.from < said.to ? said : extent;
   const grain: Grain = asked.grain ?? (sound ? fitting(daysBetween(sound.from, sound.to)) : "week");
   const time = sound && snapped(sound.from, sound.to, grain);
   const compare: Compare = timed && time ? asked.compare : "none";
   const against = time ? compared(compare, time.periods, grain) : undefined;
   const where = useMemo(() => conditions(chosen), [chosen]);
-  const span = timed && time ? { from: time.from, to: time.to } : {};
+  // A period that is widened beyond the figures ends with them: what it is compared with is cut alike.
+  const until = time && extent && sound && !window && time.to > extent.to ? (sound.to < extent.to ? sound.to : extent.to) : time?.to;
+  const span = timed && time ? { from: time.from, to: until } : {};
   const column = along === null ? null : timed ? "time" : `${along.replaceAll(".", "_")}_${grain}`;
   const series = useAsk(along === null ? null : { metrics: [metric.name], where, limit: PERIODS_MAX, ...(timed ? { grain, ...span, compare: against, order: ["time"], fill: metric.kind === "measure" } : { by: [`${along}:${grain}`] }) });
   const total = useAsk(window ? null : { metrics: [metric.name], where, ...span, compare: against });
@@ -197,7 +200,7 @@ function Shown({ metric, along, extent, asOf }: { metric: Metric; along: string 
       <div className="filters metrics-bar">
         {timed && extent && time && (
           <>
-            <Choice label={t("range")} value={range(time, extent) ?? ""} choose={(key) => set({ from: key === "whole" ? extent.from : plusDays(extent.to, -Number(key)), to: key === "whole" ? extent.to : null, grain: null })} of={[...RANGES.filter((key) => Number(key) < days).map((key) => ({ key: key as string, label: t(`range.${key}`) })), { key: "whole", label: t("whole") }]} />
+            <Choice label={t("range")} value={(sound && range(sound, extent)) ?? ""} choose={(key) => set({ from: key === "whole" ? extent.from : plusDays(extent.whole, -Number(key)), to: key === "whole" ? extent.to : null, grain: null })} of={[...RANGES.filter((key) => Number(key) < days).map((key) => ({ key: key as string, label: t(`range.${key}`) })), { key: "whole", label: t("whole") }]} />
             <span className="metrics-dates">
               <label><span className="unseen">{t("from")}</span><input className="input" type="date" value={time.from} min={extent.from} max={plusDays(time.to, -1)} onChange={(event) => event.target.value && set({ from: event.target.value, to: time.to })} /></label>
               <span className="quiet" aria-hidden="true">{t("to")}</span>
@@ -207,12 +210,12 @@ function Shown({ metric, along, extent, asOf }: { metric: Metric; along: string 
         )}
         {along !== null && <Choice label={t("grain")} value={grain} choose={(key) => set({ grain: key })} of={GRAINS.map((key) => ({ key, label: t(`grain.${key}`) }))} />}
         {timed && <Pick label={t("compare")} value={asked.compare} choose={(key) => set({ compare: key === "previous" ? null : key })} of={COMPARE.map((key) => ({ key, label: t(`compare.${key}`) }))} />}
-        {along !== null && listed.length > 0 && <Pick label={t("split")} value={split ?? ""} choose={(key) => set({ split: key || null })} of={[{ key: "", label: t("split.none") }, ...listed.map((key) => ({ key, label: key }))]} />}
+        {along !== null && listed.length > 0 && <Pick label={t("split")} value={split ?? ""} choose={(key) => set({ split: key || null })} of={[{ key: "", label: t("split.none") }, ...listed.map((key) => ({ key, label: says(key) }))]} />}
       </div>
       {picked.length > 0 && (
         <div className="filters" role="group" aria-label={t("filters")}>
           <span className="quiet">{t("filters")}</span>
-          {picked.map(({ dimension, value }) => <button type="button" key={`${dimension} ${String(value)}`} className="metrics-only" aria-label={t("filter.remove", { what: `${dimension} ${valueText(value, t)}` })} onClick={() => asked.narrow(dimension, value)}><span>{dimension}</span>{" "}<b>{valueText(value, t)}</b><Icon name="close" size={13} /></button>)}
+          {picked.map(({ dimension, value }) => <button type="button" key={`${dimension} ${String(value)}`} className="metrics-only" aria-label={t("filter.remove", { what: `${says(dimension)} ${valueText(value, t)}` })} onClick={() => asked.narrow(dimension, value)}><span>{says(dimension)}</span>{" "}<b>{valueText(value, t)}</b><Icon name="close" size={13} /></button>)}
           <Button type="text" size="small" onClick={() => set({ only: null })}>{t("filter.clear")}</Button>
         </div>
       )}
@@ -224,20 +227,20 @@ function Shown({ metric, along, extent, asOf }: { metric: Metric; along: string 
               { label: `${t("total.before")} · ${t(`compare.${compare}`)}`, value: write.full(figures.before) },
               { label: t("total.change"), value: figures.change === null ? "–" : signed(figures.change, percent), tone: good },
             ] : []),
-            ...(drawing ? [{ label: t("periods"), value: n(drawing.along.length), note: time ? `${day(time.from)} … ${day(plusDays(time.to, -1))}` : undefined }] : []),
+            ...(drawing ? [{ label: t("periods"), value: n(drawing.along.length), note: time ? `${day(time.from)} … ${day(plusDays(until ?? time.to, -1))}` : undefined }] : []),
           ]} />
           {summed.data && <span className="metrics-trust"><Trust read={summed.dataUpdatedAt} sql={summed.data.sql} rows={summed.data.row_count} took_ms={summed.data.elapsed_ms} as={asOf} /></span>}
         </div>
       )}
       {along !== null && (
-        <Card title={timed ? t("chart") : `${t("along")} ${along}`} extra={<>{drawn && <Trust read={series.dataUpdatedAt} sql={drawn.sql} rows={drawn.row_count} took_ms={drawn.elapsed_ms} cut={drawn.truncated} as={asOf} />}</>}>
+        <Card title={timed ? t("chart") : `${t("along")} ${says(along)}`} extra={<>{drawn && <Trust read={series.dataUpdatedAt} sql={drawn.sql} rows={drawn.row_count} took_ms={drawn.elapsed_ms} cut={drawn.truncated} as={asOf} />}</>}>
           {series.error ? <Trouble error={series.error} retry={() => void series.refetch()} /> : !drawing ? <Loading lines={7} /> : !some.length ? <Empty icon="measure" text={t("chart.none")} /> : (
             <>
               <Suspense fallback={<div style={{ height: 300 }}><Loading lines={7} /></div>}>
                 <Chart drawing={drawing} height={300} brushed={timed ? brushed : undefined} label={t("chart.label", { name, grain: t(`grain.${grain}`), count: n(drawing.along.length), first: drawing.along[0] ?? "", last: drawing.along.at(-1) ?? "", low: write.full(Math.min(...some)), high: write.full(Math.max(...some)) })} />
               </Suspense>
               <p className="quiet small metrics-hint">{timed && t("chart.brush")}{open && ` ${t("chart.open")}`}</p>
-              {drawn && <AsTable table={drawn} label={name} write={write.full} metric={metric.name} place={(one) => written(one, grain, day, language)} column={column ?? ""} percent={percent} />}
+              {drawn && <AsTable table={drawn} label={name} write={write.full} metric={metric.name} place={(one) => written(one, grain, day, language)} column={column ?? ""} heading={(one) => (split && one === split.replaceAll(".", "_") ? says(split) : one)} percent={percent} />}
               {drawn?.sql && <details className="declared"><summary>{t("sql")}</summary><p className="quiet small metrics-why">{t("sql.text")}</p><SqlText text={drawn.sql} label={t("sql")} /></details>}
               {drawn?.notes?.map((note) => <p key={note} className="quiet small"><Rich text={note} /></p>)}
             </>
@@ -291,17 +294,13 @@ export function written(spot: string, grain: Grain, day: (text: string) => strin
 
 export const valueText = (value: Cell, t: (key: "null" | "yes" | "no") => string): string => (value === null ? t("null") : value === true ? t("yes") : value === false ? t("no") : String(value));
 
-/** Days shown at first, of those that there are. */
-const opening = (days: number): number => (days >= 180 ? 90 : days >= 56 ? 28 : days);
-
 /** Which of the ready ranges a time is, if it is one. */
-function range(time: { from: string; to: string }, extent: { from: string; to: string }): string | null {
-  if (time.to < extent.to) return null;
-  if (time.from <= extent.from) return "whole";
-  return RANGES.find((days) => time.from === plusDays(extent.to, -Number(days))) ?? null;
+function range(time: { from: string; to: string }, extent: Extent): string | null {
+  if (time.from <= extent.from && time.to >= extent.to) return "whole";
+  return time.to === extent.whole ? (RANGES.find((days) => time.from === plusDays(extent.whole, -Number(days))) ?? null) : null;
 }
 
-function AsTable({ table, label, write, metric, column, place, percent }: { table: Table; label: string; write: (value: number | null) => string; metric: string; column: string; place: (spot: string) => string; percent: (value: number) => string }) {
+function AsTable({ table, label, write, metric, column, heading, place, percent }: { table: Table; label: string; write: (value: number | null) => string; metric: string; column: string; heading: (column: string) => string; place: (spot: string) => string; percent: (value: number) => string }) {
   const { t } = useWords(own);
   const spot = at(table, column);
   const rows = table.rows.map((row, index) => ({ row, index }));
@@ -311,7 +310,7 @@ function AsTable({ table, label, write, metric, column, place, percent }: { tabl
       <Grid
         rows={rows} rowKey={(one) => String(one.index)} label={label} tight page={20} first={{ key: column, down: true }}
         columns={table.columns.map((one, place_of) => ({
-          key: one.name, title: place_of === spot ? t("period") : one.name === metric ? label : one.name === `${metric}_before` ? t("total.before") : one.name === `${metric}_change` ? t("total.change") : one.name,
+          key: one.name, title: place_of === spot ? t("period") : one.name === metric ? label : one.name === `${metric}_before` ? t("total.before") : one.name === `${metric}_change` ? t("total.change") : heading(one.name),
           number: one.name.startsWith(metric), by: ({ row }: { row: Cell[] }) => (one.name.startsWith(metric) ? numberOf(row[place_of]) : (row[place_of] as string | null)),
           cell: ({ row }: { row: Cell[] }) => {
             const value = row[place_of] ?? null;

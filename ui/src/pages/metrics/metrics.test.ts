@@ -1,6 +1,6 @@
 import { expect, it } from "vitest";
 import type { Metric } from "../../api";
-import { called, compared, conditions, dimensions, fitting, floor, over, plus, snapped, toggled } from "./question";
+import { called, compared, conditions, dimensionCalled, dimensions, extentOf, fitting, floor, over, plus, snapped, toggled, wanted } from "./question";
 
 const metric = { name: "revenue", label: ["Revenue", "成交额"], dimensions: ["time:<grain>", "country", "customer.first_order_at:<grain>"], kind: "measure" } as unknown as Metric;
 
@@ -46,4 +46,34 @@ it("a click adds a value and a second one takes it away", () => {
 it("a metric is called by the label of the language, or by its name", () => {
   expect([called(metric, "en"), called(metric, "zh"), called({ name: "x", label: ["客户数"] }, "en"), called({ name: "x", label: null }, "zh"), called({ name: "x", label: ["Orders"] }, "zh")]).toEqual(["Revenue", "成交额", "x", "x", "Orders"]);
   expect(dimensions(metric)).toEqual({ values: ["country"], times: ["time", "customer.first_order_at"] });
+});
+
+it("a dimension is called by its label in the language, or by its name", () => {
+  const labels = { country: { en: "Country", zh: "国家" }, "customer.country": { en: "Country", zh: "国家" }, city: { en: null, zh: "城市" } };
+  const all = [{ dimension_labels: {} }, { dimension_labels: labels }];
+  expect(["country", "customer.country", "city", "odd"].map((one) => dimensionCalled(one, all, "en"))).toEqual(["Country", "Country (customer.country)", "city", "odd"]);
+  expect(["country", "city", "city:month"].map((one) => dimensionCalled(one, all, "zh"))).toEqual(["国家", "城市", "城市:month"]);
+  expect(dimensionCalled("country", [{}], "zh")).toBe("country");
+});
+
+it("a metric is opened on days that all have data, and so have those it is compared with", () => {
+  const months = ["2024-12-01", "2025-01-01", "2025-02-01", "2025-03-01"];
+  const nothing = { from: null, to: null };
+  // The data ends on 12 March, the last turn was on the 31st.
+  const ended = extentOf(months, ["2025-03-12", "2025-03-11", "2024-12-20"], true, "2025-03-31T23:59:59Z");
+  expect(ended).toEqual({ from: "2024-12-20", to: "2025-03-13", whole: "2025-03-13" });
+  expect(ended && wanted(nothing, ended)).toEqual({ from: "2025-02-13", to: "2025-03-13" });
+  // Years ago, and more days than were asked for.
+  expect(extentOf(months, ["2025-03-12", "2025-03-11"], false, "2026-11-05T08:00:00Z")).toEqual({ from: "2024-12-01", to: "2025-03-13", whole: "2025-03-13" });
+  // A day that is not over is among all time, not among what is compared.
+  const today = extentOf(months, ["2025-03-12", "2025-03-11"], false, "2025-03-12T08:00:00Z");
+  expect(today).toEqual({ from: "2024-12-01", to: "2025-03-13", whole: "2025-03-12" });
+  expect(today && wanted(nothing, today)).toEqual({ from: "2025-02-12", to: "2025-03-12" });
+  expect(today && wanted({ from: "2025-03-01", to: null }, today)).toEqual({ from: "2025-03-01", to: "2025-03-12" });
+  // What lies ahead of the last turn is left out; a metric that has no days has its months.
+  expect(extentOf(months, ["2025-03-20"], true, "2025-03-12T23:59:59Z")?.to).toBe("2025-03-13");
+  expect(extentOf(months, [], true, "2025-06-01T00:00:00Z")).toEqual({ from: "2024-12-01", to: "2025-04-01", whole: "2025-04-01" });
+  expect(extentOf([], [], true, null)).toBeNull();
+  // Too few days leave nothing to compare with: all are shown.
+  expect(wanted(nothing, { from: "2025-03-01", to: "2025-03-13", whole: "2025-03-12" })).toEqual({ from: "2025-03-01", to: "2025-03-13" });
 });

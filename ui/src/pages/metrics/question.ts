@@ -119,3 +119,48 @@ export function called(metric: Pick<Metric, "name" | "label">, language: Languag
   const labels = metric.label === null ? [] : Array.isArray(metric.label) ? metric.label : [metric.label];
   return labels.find((label) => CHINESE.test(label) === (language === "zh")) ?? (language === "zh" ? labels[0] : undefined) ?? metric.name;
 }
+
+/** What a dimension is called in a language by the metrics that have it, or its name; of several that are called alike, those of other tables say their name too. */
+export function dimensionCalled(dimension: string, metrics: Pick<Metric, "dimension_labels">[], language: Language): string {
+  const bare = dimension.split(":")[0] ?? dimension;
+  for (const { dimension_labels: labels = {} } of metrics) {
+    const own = (name: string) => (language === "zh" ? (labels[name]?.zh ?? labels[name]?.en) : labels[name]?.en);
+    const label = own(bare);
+    if (!label) continue;
+    const alike = bare.includes(".") && Object.keys(labels).some((name) => name !== bare && own(name) === label);
+    return `${label}${alike ? ` (${bare})` : ""}${dimension.slice(bare.length)}`;
+  }
+  return dimension;
+}
+
+/** The time that there are figures of: `to` is the first day after them, `whole` the same without a day that is not over. */
+export interface Extent { from: string; to: string; whole: string }
+/** Newest days that are asked for: as many as tell where figures begin and end wherever a comparison could reach the beginning. */
+export const NEWEST_MAX = 250;
+
+/**
+ * The time of a metric's figures, from the months that have some and, newest first, the days; `every` says that these are all.
+ * Months alone are not enough: days without data at either end would look like a fall or a rise.
+ */
+export function extentOf(months: string[], days: string[], every: boolean, asOf: string | null): Extent | null {
+  const [first, last] = [months[0]?.slice(0, 10), months.at(-1)?.slice(0, 10)];
+  if (!first || !last) return null;
+  const [newest, oldest] = [days[0]?.slice(0, 10) ?? "", days.at(-1)?.slice(0, 10) ?? ""];
+  let to = newest >= last ? plusDays(newest, 1) : plus(last, "month", 1);
+  // What lies ahead of the last turn, within its month, is not to be counted yet.
+  const turned = asOf === null ? null : plusDays(asOf.slice(0, 10), 1);
+  if (turned !== null && turned > last && turned < to) to = turned;
+  const from = every && oldest > first && oldest < to ? oldest : first;
+  const end = plusDays(to, -1);
+  return { from, to, whole: end > from && !over(end, "day", asOf) ? end : to };
+}
+
+/** Days shown at first, of those that there are: so many that as many lie before them to compare with, if that is of use. */
+export const opening = (days: number): number => (days >= 180 ? 90 : days >= 56 ? 28 : days);
+
+/** The time that an address asks for; if it says nothing, whole days that leave something to compare them with. */
+export function wanted(asked: { from: string | null; to: string | null }, extent: Extent): { from: string; to: string } {
+  const days = daysBetween(extent.from, extent.whole);
+  if (asked.from === null && asked.to === null && opening(days) === days) return { from: extent.from, to: extent.to };
+  return { from: asked.from ?? (asked.to === null ? plusDays(extent.whole, -opening(days)) : extent.from), to: asked.to ?? extent.whole };
+}

@@ -99,7 +99,7 @@ export default dictionary(
     "runs.did": "结果",
     "runs.built": "已构建",
     "runs.unchanged": "没有变化，无需构建",
-    "runs.blocked": "被拦下",
+    "runs.blocked": "已拦截",
     "runs.failed": "失败",
     "runs.duration": "自身耗时",
     "around": "上下游关系",
@@ -111,6 +111,6 @@ export default dictionary(
     "query": "查询",
     "unit": "单元测试：{names}",
     "disabled": "已停用",
-    "blocked": "最近一次构建因测试失败被拦下，读者看到的仍是上一个版本。",
+    "blocked": "最近一次构建因测试失败被拦截，读者看到的仍是上一个版本。",
   },
 );

@@ -8,7 +8,7 @@ import { Log, Tasks } from "./parts";
 import own from "./words";
 
 export default function Run() {
-  const { t, n, day, moment, duration, word } = useWords(own);
+  const { t, n, moment, duration, word } = useWords(own);
   const { run: id = "" } = useParams();
   const run = useGet<Shown>(`/v1/runs/${part(id)}`, 15_000);
   const live = useLive();
@@ -27,7 +27,7 @@ export default function Run() {
           return (
             <>
               <Figures of={[
-                { label: t("logical"), value: day(shown.logical_at) },
+                { label: t("logical"), value: moment(shown.logical_at) },
                 { label: t("f.started"), value: moment(shown.started_at) },
                 { label: t("f.duration"), value: duration(shown.duration_ms) },
                 { label: t("tasks"), value: n(tasks.length), note: tasks.some((task) => task.status === "failed") ? `${n(tasks.filter((task) => task.status === "failed").length)} ${t("status.failed")}` : undefined, tone: tasks.some((task) => task.status === "failed") ? "bad" : undefined },

@@ -6,7 +6,7 @@ import { part, useDo, useGet, type Items, type Run, type Turn, type Work } from 
 import { useWords } from "../../i18n";
 import { useWho } from "../../session";
 import { useWorkName } from "../../shell/names";
-import { Ask, Card, Choice, Empty, Grid, Page, Pick, Status, Tabs, Trust } from "../../ui/basics";
+import { Ask, Card, Choice, Empty, Grid, Page, Pick, Rich, Status, Tabs, Trust } from "../../ui/basics";
 import { Icon } from "../../ui/icons";
 import own from "./words";
 
@@ -60,14 +60,14 @@ function TurnList() {
 }
 
 function RunList() {
-  const { t, n, day, moment, duration, word } = useWords(own);
+  const { t, n, moment, duration, word } = useWords(own);
   const [kind, setKind] = useState("");
   const [status, setStatus] = useState<"" | "failed">("");
   const runs = useGet<Items<Run>>(`/v1/runs?limit=${LISTED}${kind && `&kind=${kind}`}${status && `&status=${status}`}`);
   return (
     <>
       <div className="filters">
-        <Pick label={t("f.kind")} value={kind} choose={setKind} of={[{ key: "", label: t("f.all") }, ...["turn", "sync", "build", "learn", "quarantine"].map((one) => ({ key: one, label: word("kind", one) }))]} />
+        <Pick label={t("f.kind")} value={kind} choose={setKind} of={[{ key: "", label: t("f.all") }, ...["turn", "sync", "build", "learn", "quarantine", "quality", "tasks"].map((one) => ({ key: one, label: word("kind", one) }))]} />
         <Choice label={t("f.status")} value={status} choose={setStatus} of={[{ key: "", label: t("f.all") }, { key: "failed", label: t("failed.only") }]} />
       </div>
       <Ask of={runs}>
@@ -79,7 +79,7 @@ function RunList() {
                 { key: "run", title: t("runs"), cell: (run) => <Link to={`/runs/${part(run.run_id)}`}><code>{run.run_id}</code></Link> },
                 { key: "kind", title: t("f.kind"), cell: (run) => word("kind", run.kind), by: (run) => run.kind },
                 { key: "turn", title: t("f.turn"), number: true, cell: (run) => n(run.turn), by: (run) => run.turn },
-                { key: "at", title: t("logical"), cell: (run) => day(run.logical_at), by: (run) => run.logical_at },
+                { key: "at", title: t("logical"), cell: (run) => moment(run.logical_at), by: (run) => run.logical_at },
                 { key: "status", title: t("f.status"), cell: (run) => <Status of={run.status} />, by: (run) => run.status },
                 { key: "started", title: t("f.started"), cell: (run) => moment(run.started_at), by: (run) => run.started_at },
                 { key: "duration", title: t("f.duration"), number: true, cell: (run) => duration(run.duration_ms), by: (run) => run.duration_ms },
@@ -103,7 +103,7 @@ function Queue({ work }: { work: ReturnType<typeof useGet<Items<Work>>> }) {
     <Ask of={work}>
       {({ items }) => (
         <Card flush title={undefined} extra={<Trust read={work.dataUpdatedAt} route="GET /v1/work" />}>
-          <p className="quiet small" style={{ padding: "0 18px 8px" }}>{t("queue.text")}</p>
+          <p className="quiet small" style={{ padding: "0 18px 8px" }}><Rich text={t("queue.text")} /></p>
           <Grid
             rows={items} rowKey={(one) => one.work} label={t("queue")} empty={<Empty icon="runs" text={t("queue.empty")} />}
             columns={[

@@ -251,12 +251,13 @@ impl CsvReader {
             if self.names.contains(&column.name) {
                 continue;
             }
-            if column.not_null {
+            // A file without any columns has no row that could lack a value.
+            if column.not_null && !self.names.is_empty() {
                 return Err(Error::invalid(format!(
-                    "the file {} has no column \"{}\", which is declared `not_null`",
+                    "the file {} has no column \"{}\", which is required",
                     self.file, column.name
                 ))
-                .hint("Mend the file, or declare the column without `not_null`."));
+                .hint("Mend the file, or declare the column without `required: true`."));
             }
             self.binding.missing.push(place);
             if !self.started && !self.names.is_empty() {
@@ -383,7 +384,7 @@ impl CsvReader {
             let mut value = text.get(field.start..field.end).unwrap_or_default();
             if self.format.stream.exact && value.is_empty() && !quoted(text, field.end) {
                 if schema.columns().get(place).is_some_and(|column| column.not_null) {
-                    let reason = "no value in a column declared `not_null`";
+                    let reason = "no value in a column that is required";
                     return Ok(Err((Blamed::Column(place), Misfit::new("null-value", reason))));
                 }
                 builder.push_null();
@@ -399,7 +400,7 @@ impl CsvReader {
             if schema.columns().get(place).is_some_and(|column| column.not_null)
                 && self.format.parsing.null(value, builder.kind())
             {
-                let misfit = Misfit::new("null-value", "no value in a column declared `not_null`");
+                let misfit = Misfit::new("null-value", "no value in a column that is required");
                 return Ok(Err((Blamed::Column(place), misfit)));
             }
         }

@@ -348,11 +348,34 @@ async fn an_empty_file_is_a_notice_and_a_missing_one_an_error() {
     let pages = read(&folder, "csv", &request("csv", json!({"path": "*.csv"}))).await.unwrap();
     assert!(cells(&pages).is_empty());
     assert_eq!(pages[0].notices[0].code, "empty-file");
+    let id = DeclaredColumn::new("id", ColumnType::Int64);
+    let mut strict = request("csv", json!({"path": "*.csv"}));
+    strict.columns = vec![DeclaredColumn { not_null: true, ..id }];
+    for content in ["", "\n\n"] {
+        folder.write("a.csv", content.as_bytes());
+        let pages = read(&folder, "csv", &strict).await.unwrap();
+        assert_eq!(pages[0].notices[0].code, "empty-file", "{content:?}");
+    }
     let missing =
         read(&folder, "csv", &request("csv", json!({"path": "b.csv"}))).await.unwrap_err();
     assert_eq!(missing.kind(), flywheel_base::ErrorKind::NotFound);
     let wrong = read(&folder, "csv", &request("csv", json!({"path": "b.csv", "colour": 1}))).await;
     assert!(wrong.unwrap_err().message().contains("colour"));
+}
+
+#[tokio::test]
+async fn a_folder_that_is_not_there_is_an_error_and_one_without_files_is_none() {
+    let folder = Folder::new(&[("in/a.txt", b"")]);
+    let request = request("csv", json!({"path": "new/*.csv"}));
+    let rows = |name: &str| {
+        let source = folder.source_with("csv", json!({ "folder": name }));
+        let request = request.clone();
+        async move { futures::TryStreamExt::try_collect::<Vec<Page>>(source.read(&request)).await }
+    };
+    assert!(cells(&rows("in").await.unwrap()).is_empty());
+    let error = rows("inn").await.unwrap_err();
+    assert_eq!(error.kind(), flywheel_base::ErrorKind::NotFound);
+    assert!(error.hint_text().unwrap().contains("`folder`"), "{error:?}");
 }
 
 #[cfg(unix)]

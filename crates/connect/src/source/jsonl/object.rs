@@ -146,7 +146,7 @@ pub(crate) fn push(
     let decoded = if value.starts_with('"') { Some(text(value)?) } else { None };
     let scalar = scalar(value, decoded.as_deref());
     if column.not_null && matches!(scalar, Scalar::Null) {
-        return Err(Misfit::new("null-value", "no value in a column declared `not_null`"));
+        return Err(Misfit::new("null-value", "no value in a column that is required"));
     }
     match (builder.kind(), scalar) {
         (ColumnType::Json, Scalar::Null) => {

@@ -130,7 +130,7 @@ impl LinesReader {
                 let at = self.window.offset() + error.valid_up_to() as u64;
                 let reason = format!(
                     "invalid UTF-8 at byte {at} of the file; declare the file's `encoding`, for \
-                     example windows-1252, or mend the bytes"
+                     example windows-1252 or gbk, or mend the bytes"
                 );
                 let key = self.first_with(&marked(bytes), BROKEN);
                 return Ok(Taken::Broken(key, Misfit::new("invalid-utf8", reason)));
@@ -179,7 +179,7 @@ impl LinesReader {
                 continue;
             }
             if schema.columns().get(place).is_some_and(|column| column.not_null) {
-                let misfit = Misfit::new("null-value", "no value in a column declared `not_null`");
+                let misfit = Misfit::new("null-value", "no value in a column that is required");
                 return Ok(Taken::Misfit(Some(place), misfit));
             }
             if let Some(builder) = page.columns.get_mut(place) {

@@ -25,6 +25,7 @@ use super::connection::{Connection, Server};
 use super::read::MySqlRead;
 use super::relation::Relation;
 use super::{MySqlStream, ZeroDates};
+use crate::column::DeclaredColumn;
 use crate::page::{DELETED_COLUMN, Position};
 use crate::source::{
     ChangesPage, ChangesRequest, Lag, PAGE_BYTES_DEFAULT, ReadMode, ReadRequest, settings,
@@ -231,8 +232,10 @@ impl Reader {
                 self.ready.push_back(page);
             }
             let (settings, server) = (&table.settings, &self.server);
-            let declared = &table.request.columns;
-            let now = Relation::of(&mut self.connection, server, settings, declared).await?;
+            // The table has been read: a column that it lacks by now was dropped meanwhile.
+            let read = |column: &DeclaredColumn| DeclaredColumn { landed: true, ..column.clone() };
+            let declared: Vec<DeclaredColumn> = table.request.columns.iter().map(read).collect();
+            let now = Relation::of(&mut self.connection, server, settings, &declared).await?;
             if let Err(error) = table.learn(first, now) {
                 return self.stop(at, error);
             }
@@ -310,7 +313,7 @@ impl Reader {
     fn commit(&mut self, position: &LogPosition, at_s: u32) -> Result<()> {
         self.reached = Gtids::of(position)?;
         for table in &mut self.tables {
-            if table.commit(at_s) || table.full() {
+            if table.commit(at_s) || table.full() || table.ends_pages() {
                 let page = table.page(&self.reached)?;
                 self.ready.push_back(page);
             }

@@ -403,7 +403,7 @@ fn push_one(
         return Err(Misfit::new("type-mismatch", "a value without a column"));
     };
     if column.column.not_null && *value == SqlValue::NULL {
-        return Err(Misfit::new("null-value", "no value in a column declared `not_null`"));
+        return Err(Misfit::new("null-value", "no value in a column that is required"));
     }
     let zero = if column.column.not_null { ZeroDates::Reject } else { zero };
     push(value, column.wire, zero, builder)

@@ -73,10 +73,14 @@ impl Relation {
             relation.order(*place)?;
         }
         for column in declared {
-            let place = relation.place(&column.name).map_err(|error| {
-                let hint = error.hint_text().unwrap_or_default().to_owned();
-                Error::invalid(error.message().to_owned()).hint(hint)
-            })?;
+            let place = match relation.place(&column.name) {
+                Ok(place) => place,
+                Err(_) if column.may_be_gone() => continue,
+                Err(error) => {
+                    let hint = error.hint_text().unwrap_or_default().to_owned();
+                    return Err(Error::invalid(error.message().to_owned()).hint(hint));
+                }
+            };
             if let Some(known) = relation.columns.get_mut(place) {
                 known.column = Column::declared(column);
             }

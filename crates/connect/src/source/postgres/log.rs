@@ -349,7 +349,7 @@ impl Reader {
         self.reached = self.reached.max(end);
         for at in std::mem::take(&mut self.touched) {
             let Some(table) = self.tables.get_mut(at) else { continue };
-            if table.commit() || table.full() {
+            if table.commit() || table.full() || table.ends_pages() {
                 let page = table.page(&self.session, self.reached).await?;
                 self.ready.push_back(page);
             }

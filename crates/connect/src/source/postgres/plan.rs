@@ -66,7 +66,7 @@ impl Plan {
                 "{} has no key, so that a read which broke off cannot be continued",
                 relation.name
             ))
-            .hint("Set the stream's `primary_key`, or reset its position and read all again."));
+            .hint("Set the stream's `primary_key`, or read all again with `flywheel sync NAME --restart`."));
         }
         let mut plan = Self {
             relation,

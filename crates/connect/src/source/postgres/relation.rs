@@ -119,10 +119,12 @@ impl Relation {
             }
         };
         for column in declared {
-            relation.place(&column.name).map_err(|error| {
+            if let Err(error) = relation.place(&column.name)
+                && !column.may_be_gone()
+            {
                 let hint = error.hint_text().unwrap_or_default().to_owned();
-                Error::invalid(error.message().to_owned()).hint(hint)
-            })?;
+                return Err(Error::invalid(error.message().to_owned()).hint(hint));
+            }
         }
         if !stream.primary_key.is_empty() {
             let key = stream.primary_key.iter().map(|name| relation.place(name));

@@ -108,7 +108,7 @@ impl Rows {
             }
             for (row, value) in block.column(at).enumerate() {
                 if value.is_none() {
-                    let reason = "no value in a column declared `not_null`";
+                    let reason = "no value in a column that is required";
                     self.bad.add(first + row, at, Misfit::new("null-value", reason));
                 }
             }

@@ -404,7 +404,7 @@ impl Stored {
             return Err(Error::invalid(format!(
                 "the stored position of {label} is of another way to read it"
             ))
-            .hint("The read mode was changed: reset the stream's position."));
+            .hint("The read mode was changed: read it from its start with `flywheel sync NAME --restart`."));
         }
         Ok(stored)
     }

@@ -178,7 +178,7 @@ fn checked_id(id: &str) -> Result<&str> {
 fn moment(cursor: &Cursor) -> Result<String> {
     cursor.micros().map(literal).ok_or_else(|| {
         Error::corrupt(format!("the stored position has no moment of {MODSTAMP}"))
-            .hint("Reset the stream's position.")
+            .hint("Read it from its start with `flywheel sync NAME --restart`.")
     })
 }
 

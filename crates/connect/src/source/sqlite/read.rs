@@ -245,7 +245,7 @@ fn push(
         };
         let scalar = scalar(value, column.kind).map_err(fail)?;
         if column.not_null && matches!(scalar, crate::column::Scalar::Null) {
-            let reason = "no value in a column declared `not_null`";
+            let reason = "no value in a column that is required";
             return Err(fail(Misfit::new("null-value", reason)));
         }
         if let Some(builder) = page.columns.get_mut(place) {

@@ -63,6 +63,9 @@ impl Relation {
         for column in declared {
             let names = || relation.columns.iter().map(|(_, column)| column.name.as_str());
             if !names().any(|name| name == column.name) {
+                if column.may_be_gone() {
+                    continue;
+                }
                 let hint = suggest::hint(&column.name, names().collect::<Vec<_>>());
                 return Err(Error::invalid(format!(
                     "{} has no column \"{}\"",

@@ -6,6 +6,7 @@ use flywheel_base::ErrorKind;
 use serde_json::Value;
 
 use super::*;
+use crate::column::DeclaredColumn;
 use crate::source::contract::{Folder, cells, codes, now};
 use crate::{ReadMode, Rejected};
 use futures::TryStreamExt;
@@ -142,6 +143,23 @@ async fn queries_are_read_and_names_are_suggested() {
     }
     let error = read(&folder, &incremental("orders", Some("vv"))).await.unwrap_err();
     assert_eq!(error.hint_text(), Some("Did you mean \"v\"?"));
+}
+
+#[tokio::test]
+async fn a_declared_column_is_gone_only_if_it_had_landed_and_may_be_empty() {
+    let folder = database("CREATE TABLE t (id INTEGER PRIMARY KEY); INSERT INTO t VALUES (1);");
+    let declared = DeclaredColumn::new("b", ColumnType::Text);
+    let with = |column: DeclaredColumn| ReadRequest {
+        columns: vec![column],
+        ..ReadRequest::full(json!({ "table": "t" }), now())
+    };
+    let landed = DeclaredColumn { landed: true, ..declared.clone() };
+    let required = DeclaredColumn { not_null: true, ..landed.clone() };
+    for wrong in [declared, required] {
+        let error = read(&folder, &with(wrong)).await.unwrap_err();
+        assert!(error.message().contains("has no column \"b\""), "{error:?}");
+    }
+    assert_eq!(cells(&read(&folder, &with(landed)).await.unwrap()), [["1"]]);
 }
 
 #[tokio::test]

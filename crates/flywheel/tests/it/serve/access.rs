@@ -64,6 +64,9 @@ async fn what_is_refused_can_be_asked_for_and_is_given_by_somebody_else_for_a_ti
     assert!((until.micros() - day.micros()).abs() < 600_000_000, "{until}");
     // The session that asked has it at once, and so have its pages.
     assert_eq!(served.post(&viewer, "/v1/sql", &sql).await.status, StatusCode::OK);
+    // So does who looks as they do.
+    let viewed = served.post(&owner, "/v1/sql?as=viewer-user", &sql).await;
+    assert_eq!(viewed.status, StatusCode::OK, "{}", viewed.json());
     let me = served.get(&viewer, "/v1/me").await.json();
     assert!(me["permissions"].as_array().unwrap().contains(&json!("query")));
     assert_eq!(me["role"], "viewer");
@@ -148,6 +151,13 @@ async fn nobody_decides_about_their_own_request_or_gives_what_they_do_not_have()
     let sql = json!({"sql": "select count(*) from mart.orders"});
     let viewed = served.post(&owner, "/v1/sql?as=analyst-user", &sql).await;
     assert_eq!(viewed.json()["rows"], json!([[2]]), "{}", viewed.json());
+    let listed = served.get(&owner, "/v1/rules").await.json();
+    let rule = &listed["items"][0];
+    assert_eq!(
+        (&rule["users"], &rule["lifted"]),
+        (&json!([["ada", 1], ["admin-user", 2]]), &json!(["analyst-user"])),
+        "{listed}"
+    );
     let said =
         decide(&served, &owner, &own, "refuse", &json!({"reason": "not for this quarter"})).await;
     assert_eq!(said.status, StatusCode::OK);

@@ -1,15 +1,17 @@
 //! One table that follows a log.
 
+use arrow::datatypes::SchemaRef;
 use flywheel_base::{Result, Timestamp};
 use flywheel_connect::source::{ChangesPage, ReadRequest};
 use flywheel_connect::{Mapping, Position};
-use flywheel_project::resource::sync::{LAKE, Stream, Sync};
+use flywheel_project::resource::sync::{Column, LAKE, Stream, Sync, Write};
 use flywheel_warehouse::Location;
 
 use super::super::deliver::{rejected, without_deletions};
+use super::super::null_keys;
 use super::super::share::Share;
-use super::super::sync::{Landed, Tally, destination, read_request};
-use super::sink::Sink;
+use super::super::sync::{Landed, Tally, destination, lands_already, read_request, written_by};
+use super::sink::{Sink, Told};
 use crate::Workspace;
 use crate::mapping::mapping;
 
@@ -26,6 +28,10 @@ pub(super) struct Following<'a> {
     /// Under which name positions without rows are kept.
     app: String,
     sequence: i64,
+    /// Whether the table had been read when the pass began.
+    known: bool,
+    /// The columns of the lake table then.
+    there: Option<SchemaRef>,
     /// The position that is stored.
     pub(super) stored: Option<Position>,
     /// The position up to which rows wait; none within a transaction.
@@ -57,6 +63,10 @@ impl<'a> Following<'a> {
         let app = sink.app(name, stream, to);
         let idle = workspace.store.idle_position(&app, standing.sequence)?;
         let stored = standing.position.map(|position| idle.map_or(position, Position));
+        let there = match sink.location() {
+            Some(at) => workspace.lake.head(at).await?.map(|head| head.schema),
+            None => None,
+        };
         Ok(Self {
             workspace,
             run_id,
@@ -68,6 +78,8 @@ impl<'a> Following<'a> {
             sink,
             app,
             sequence: standing.sequence,
+            known: stored.is_some(),
+            there,
             whole: stored.is_none(),
             stored,
             position: None,
@@ -87,7 +99,15 @@ impl<'a> Following<'a> {
 
     pub(super) fn request(&self) -> ReadRequest {
         let now = self.workspace.now();
-        self.share.limit(read_request(self.stream, &self.mapping, self.stored.clone(), now))
+        let mut request = read_request(self.stream, &self.mapping, self.stored.clone(), now);
+        let there = |column: &Column| match &self.there {
+            Some(schema) => schema.field_with_name(&column.name).is_ok(),
+            None => self.known,
+        };
+        lands_already(self.stream, &mut request.columns, there);
+        // A history dates each version by the commit it comes from.
+        request.by_transaction = self.stream.write == Write::History;
+        self.share.limit(request)
     }
 
     /// The lake table, if it is one.
@@ -96,7 +116,8 @@ impl<'a> Following<'a> {
     }
 
     pub(super) async fn page(&mut self, page: ChangesPage) -> Result<()> {
-        if self.whole && page.committed_at.is_some() {
+        // A transaction that goes on may not tell yet when it was committed.
+        if self.whole && (page.committed_at.is_some() || page.page.position.0.is_null()) {
             self.commit().await?;
             self.whole = false;
         }
@@ -106,6 +127,12 @@ impl<'a> Following<'a> {
             page.widened.iter().flat_map(|column| self.mapping.landing(column)).collect();
         let filtered = self.mapping.filtered();
         let mut page = self.mapping.apply(page.page)?;
+        if self.sink.location().is_some() {
+            let connection = self.workspace.project.connections.get(&self.sync.connection);
+            let source = connection.map_or(LAKE, |connection| connection.connector.as_str());
+            let key = written_by(self.stream);
+            null_keys::set_aside(&mut page, source, &self.landed.table, key)?;
+        }
         let filtered = self.mapping.filtered() - filtered;
         self.landed.rows_filtered += filtered;
         self.landed.rows_in += (page.batch.num_rows() + page.rejected.len()) as u64 + filtered;
@@ -115,7 +142,9 @@ impl<'a> Following<'a> {
                 page.batch = without_deletions(&page.batch)?;
             }
             self.sink.widen(&widened, &page.batch, self.whole).await?;
-            let refused = self.sink.add(&page.batch, self.whole, at).await?;
+            let ends = !page.position.0.is_null();
+            let told = Told { whole: self.whole, at, ends };
+            let refused = self.sink.add(&page.batch, told).await?;
             let refused = refused
                 .iter()
                 .map(|row| rejected(self.sink.connector(), &self.landed.table, &page, row))

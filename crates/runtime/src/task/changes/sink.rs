@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
+use arrow::compute::concat_batches;
 use arrow::datatypes::Schema;
 use flywheel_base::{Error, Result, Timestamp};
 use flywheel_connect::Position;
@@ -15,7 +16,7 @@ use flywheel_connect::destination::{
 };
 use flywheel_project::resource::sync::{FirstWrite, LAKE, Stream, Sync, Write as WriteDeclared};
 use flywheel_warehouse::{
-    Checkpoint, DELETED, Duplicates, Load, Location, RowStream, Write, WriteMode,
+    Checkpoint, DELETED, Duplicates, Load, Location, RowStream, Write, WriteMode, dated,
 };
 
 use super::super::deliver::{CHECKPOINT_BYTES, CHECKPOINT_ROWS, open, write_request};
@@ -23,6 +24,20 @@ use super::super::share::Share;
 use super::super::source_types::{Types, app_of};
 use super::super::sync::{GATHERED_BYTES_MAX, conform, destination, location_of, union};
 use crate::Workspace;
+
+/// Rows of small transactions are put together up to this many: each batch costs more than its rows.
+const TOGETHER_ROWS: usize = 256;
+
+/// What a page says of its rows.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Told {
+    /// Whether they are part of a table that is read whole.
+    pub(super) whole: bool,
+    /// When the source committed them, if that is known yet.
+    pub(super) at: Option<Timestamp>,
+    /// Whether their transaction ends with them.
+    pub(super) ends: bool,
+}
 
 /// What a commit did.
 #[derive(Debug, Default)]
@@ -82,6 +97,7 @@ impl<'a> Sink<'a> {
                     && stream.write != WriteDeclared::History,
                 keeps_history: stream.write == WriteDeclared::History,
                 changed_at: None,
+                dates: Dates::default(),
                 gathered: Vec::new(),
                 bytes: 0,
                 share: Share::of(sync)?,
@@ -141,22 +157,11 @@ impl<'a> Sink<'a> {
         }
     }
 
-    /// Takes rows that the source has committed at `at`, for the next commit; returns those the target
-    /// will not take. `whole` says that they are part of a table that is read whole.
-    pub(super) async fn add(
-        &mut self,
-        batch: &RecordBatch,
-        whole: bool,
-        at: Option<Timestamp>,
-    ) -> Result<Vec<Refused>> {
+    /// Takes rows for the next commit; returns those the target will not take.
+    pub(super) async fn add(&mut self, batch: &RecordBatch, told: Told) -> Result<Vec<Refused>> {
         match self {
-            Self::Lake(lake) => {
-                lake.changed_at = lake.changed_at.max(at);
-                lake.bytes += batch.get_array_memory_size();
-                lake.gathered.push(batch.clone());
-                Ok(Vec::new())
-            }
-            Self::Outside(outside) => outside.add(batch, whole).await,
+            Self::Lake(lake) => lake.add(batch, told).map(|()| Vec::new()),
+            Self::Outside(outside) => outside.add(batch, told.whole).await,
         }
     }
 
@@ -223,6 +228,8 @@ pub(super) struct LakeSink<'a> {
     keeps_history: bool,
     /// When the source committed the newest of the rows that wait.
     changed_at: Option<Timestamp>,
+    /// When the versions of its transactions begin.
+    dates: Dates,
     gathered: Vec<RecordBatch>,
     bytes: usize,
     share: Share,
@@ -230,7 +237,57 @@ pub(super) struct LakeSink<'a> {
     load: Option<Load>,
 }
 
+/// When the versions of transactions begin. Sources tell moments coarsely: of two transactions of one
+/// moment the versions of the later one begin a microsecond after those of the other.
+#[derive(Debug, Default)]
+struct Dates {
+    /// What the source told of the last transaction, and when its versions begin.
+    last: Option<(Timestamp, Timestamp)>,
+    /// Whether more rows of it come.
+    open: bool,
+}
+
+impl Dates {
+    /// When the versions begin of rows that the source committed at `told`; `ends` says that their
+    /// transaction ends with them.
+    fn begin(&mut self, told: Timestamp, ends: bool) -> Timestamp {
+        let begin = match self.last {
+            Some((last, begun)) if self.open && last == told => begun,
+            Some((last, begun)) if last <= told && told <= begun => begun.plus_micros(1),
+            _ => told,
+        };
+        self.last = Some((told, begin));
+        self.open = !ends;
+        begin
+    }
+}
+
 impl LakeSink<'_> {
+    fn add(&mut self, batch: &RecordBatch, told: Told) -> Result<()> {
+        self.changed_at = self.changed_at.max(told.at);
+        if !self.keeps_history || told.whole {
+            self.bytes += batch.get_array_memory_size();
+            self.gathered.push(batch.clone());
+            return Ok(());
+        }
+        let begin = told.at.map(|at| self.dates.begin(at, told.ends));
+        let mut batch = dated(&self.at, batch, begin)?;
+        if let Some(last) = self.gathered.last()
+            && last.schema_ref() == batch.schema_ref()
+            && last.num_rows() + batch.num_rows() <= TOGETHER_ROWS
+        {
+            let bytes = last.get_array_memory_size();
+            batch = concat_batches(batch.schema_ref(), [last, &batch]).map_err(|error| {
+                Error::internal("changes cannot be put together").caused_by(error)
+            })?;
+            self.bytes = self.bytes.saturating_sub(bytes);
+            self.gathered.pop();
+        }
+        self.bytes += batch.get_array_memory_size();
+        self.gathered.push(batch);
+        Ok(())
+    }
+
     fn mode(&self, whole: bool) -> WriteMode {
         if self.keeps_history {
             return WriteMode::History {
@@ -238,6 +295,7 @@ impl LakeSink<'_> {
                 deleted: Some(DELETED.to_owned()),
                 at: self.changed_at.unwrap_or_else(|| self.workspace.now()),
                 complete: whole,
+                dated: !whole,
             };
         }
         if whole && self.swaps {
@@ -452,5 +510,24 @@ impl<'a> OutsideSink<'a> {
             version: None,
             sequence: self.sequence,
         }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn transactions_of_one_moment_begin_their_versions_one_after_another() {
+        let mut dates = Dates::default();
+        let mut begin =
+            |told: i64, ends: bool| dates.begin(Timestamp::from_micros(told), ends).micros();
+        // Two pages of one transaction, and two transactions of the same second.
+        assert_eq!((begin(1_000_000, false), begin(1_000_000, true)), (1_000_000, 1_000_000));
+        assert_eq!((begin(1_000_000, true), begin(1_000_000, true)), (1_000_001, 1_000_002));
+        assert_eq!(begin(1_000_001, true), 1_000_003);
+        assert_eq!(begin(2_000_000, true), 2_000_000);
+        // A clock that was put back is told as it is.
+        assert_eq!(begin(1_500_000, true), 1_500_000);
     }
 }

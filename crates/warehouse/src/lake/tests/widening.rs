@@ -50,8 +50,13 @@ const WIDE: [&str; 4] = ["Int64", "Int64", "Decimal128(20, 4)", "Float64"];
 #[tokio::test]
 async fn every_way_of_writing_widens_the_columns_and_keeps_the_values() {
     let key = || vec!["id".to_owned()];
-    let history =
-        WriteMode::History { key: key(), deleted: None, at: day("2024-02-01"), complete: false };
+    let history = WriteMode::History {
+        key: key(),
+        deleted: None,
+        at: day("2024-02-01"),
+        complete: false,
+        dated: false,
+    };
     for mode in [
         WriteMode::Append,
         WriteMode::Merge { key: key(), duplicates: Duplicates::KeepLast },

@@ -28,7 +28,7 @@ impl CsvReader {
         let (blamed, which) = self.first_field(broken);
         let reason = format!(
             "invalid UTF-8 at byte {at} of the file{which}; declare the file's `encoding`, for \
-             example windows-1252, or mend the bytes"
+             example windows-1252 or gbk, or mend the bytes"
         );
         (blamed, Misfit::new("invalid-utf8", reason))
     }

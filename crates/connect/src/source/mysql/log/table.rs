@@ -250,7 +250,7 @@ impl Table {
             let told = !deleted || self.relation.primary_key.contains(&column.name);
             let value = row.value(&column.name).filter(|_| told).unwrap_or(&LogValue::Null);
             if column.not_null && *value == LogValue::Null && !deleted {
-                let reason = "no value in a column declared `not_null`";
+                let reason = "no value in a column that is required";
                 return Err((place, Misfit::new("null-value", reason)));
             }
             let known = self.relation.columns.iter().find(|known| known.column.name == column.name);
@@ -267,6 +267,11 @@ impl Table {
     /// Whether a page is full.
     pub(super) fn full(&self) -> bool {
         self.page.is_full()
+    }
+
+    /// Whether a page ends with its transaction.
+    pub(super) fn ends_pages(&self) -> bool {
+        self.request.by_transaction && !self.page.is_empty()
     }
 
     /// Bytes gathered.

@@ -113,6 +113,18 @@ async fn pages_follow_each_other_from_any_position() {
         }
         assert_eq!(resumed.rows, expected, "from {:?}", cut.position);
     }
+    // Small transactions share a page, unless each is to tell when it was committed.
+    for id in 900..903 {
+        server().sql(&name, &insert(id, id + 1));
+    }
+    request.streams[0].from.clone_from(&cut.position);
+    for by_transaction in [false, true] {
+        request.streams[0].by_transaction = by_transaction;
+        let pages = drain(&*source, &request).await.unwrap();
+        let filled = pages.iter().filter(|page| page.page.batch.num_rows() > 0);
+        let told: Vec<bool> = filled.map(|page| page.committed_at.is_some()).collect();
+        assert_eq!(told, if by_transaction { vec![true; 3] } else { vec![true] });
+    }
     source.acknowledge(&request).await.unwrap();
     source.forget(&request.name).await.unwrap();
 }

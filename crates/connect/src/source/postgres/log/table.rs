@@ -218,6 +218,11 @@ impl Table {
         self.rows.len() >= self.request.page_rows.max(1) || self.bytes >= self.request.page_bytes
     }
 
+    /// Whether a page ends with its transaction.
+    pub(super) fn ends_pages(&self) -> bool {
+        self.request.by_transaction && !self.rows.is_empty()
+    }
+
     /// Bytes gathered.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
@@ -374,7 +379,7 @@ fn missing(row: &Row, place: usize, column: &Column) -> Result<(), (usize, Misfi
         return Err((place, Misfit::new("no-key", reason)));
     }
     if column.not_null && !row.deleted {
-        let reason = "no value in a column declared `not_null`";
+        let reason = "no value in a column that is required";
         return Err((place, Misfit::new("null-value", reason)));
     }
     Ok(())

@@ -148,6 +148,14 @@ async fn a_large_transaction_comes_in_pages_that_only_the_last_one_ends() {
     }
     let pages = drain(&*source, &request).await.unwrap();
     assert_eq!(pages[0].page.batch.num_rows(), 20);
+    // Unless each is to tell when it was committed.
+    request.streams[0].by_transaction = true;
+    let pages = drain(&*source, &request).await.unwrap();
+    let filled: Vec<&ChangesPage> =
+        pages.iter().filter(|page| page.page.batch.num_rows() > 0).collect();
+    assert_eq!(filled.len(), 20);
+    assert!(filled.windows(2).all(|pair| pair[0].committed_at < pair[1].committed_at));
+    assert!(filled.iter().all(|page| !page.page.position.0.is_null()));
 }
 
 #[tokio::test]
