@@ -140,6 +140,11 @@ pub struct Options {
     pub horizon: usize,
     /// How many past moments are forecast again to measure errors; 0 turns that off.
     pub origins_max: usize,
+    /// How many earlier moments are forecast again for whole paths of `path_length` periods, each half a path before the
+    /// next; 0 for none.
+    pub paths_max: usize,
+    /// The periods that a whole path must reach, such as those that an order covers; at most `horizon`.
+    pub path_length: usize,
     /// Whether demand cannot be negative: means, quantiles and sums are then at least 0.
     pub clip_at_zero: bool,
     /// Where exponential smoothing starts from.
@@ -153,6 +158,8 @@ impl Default for Options {
             longer_seasons: Vec::new(),
             horizon: 12,
             origins_max: 24,
+            paths_max: 0,
+            path_length: 0,
             clip_at_zero: false,
             initialization: Initialization::Estimated,
         }
@@ -217,7 +224,7 @@ pub fn find(name: &str) -> Result<&'static Forecaster> {
 /// [`flywheel_base::ErrorKind::Invalid`] if a value is not finite (its position is named), the
 /// series is empty, too short for the algorithm, or holds one beyond [`VALUE_MAX`]; `NotFound` for an unknown name.
 /// # Cost
-/// Two fits and a cheaper one per origin (`origins_max`); for `auto` a fit and the origins per candidate.
+/// Two fits and a cheaper one per origin (`origins_max`, `paths_max`); for `auto` a fit and the origins per candidate.
 /// # Source
 /// Hyndman & Athanasopoulos, *Forecasting: principles and practice*, 3rd edition, ch. 5 and 8.
 pub fn fit(name: &str, values: &[f64], options: &Options) -> Result<Fitted> {
@@ -270,7 +277,7 @@ impl Fitted {
     ///
     /// # Shape
     /// One row an origin, one value a step, up to the horizon of the fit; the last origin lies one step before the last value, so
-    /// later rows are shorter.
+    /// later rows are shorter. The origins follow each other, but for those of [`Options::paths_max`], which come first.
     #[must_use]
     pub fn past_errors(&self) -> &[Vec<f64>] {
         &self.errors

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use flywheel_base::{Error, ErrorKind, Result, Timestamp, digest};
 use flywheel_connect::action::{ACTIONS, Action, ActionContext, Delivery, Outcome};
-use flywheel_project::resource::action::Guarantee;
+use flywheel_project::resource::action::{Action as Declared, Guarantee};
 use flywheel_state::{Fence, OutboxEntry, OutboxStatus};
 use flywheel_warehouse::{Duplicates, WriteMode};
 
@@ -25,7 +25,7 @@ const BACKOFF_MAX_US: i64 = 3_600_000_000;
 pub(crate) const REMEMBERED_US: i64 = 30 * 86_400_000_000;
 
 /// What came of emptying the outbox.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Acted {
     /// Deliveries the receiver now has.
     pub delivered: usize,
@@ -33,6 +33,12 @@ pub struct Acted {
     pub retried: usize,
     /// Deliveries given up.
     pub dead: usize,
+    /// How many of those were given up because their policy is not declared any more, by policy.
+    pub gone: BTreeMap<String, usize>,
+    /// How many deliveries wait because their action is not declared any more, by action.
+    pub waiting: BTreeMap<String, usize>,
+    /// Why actions cannot be set up, as a person reads it; what is due of them waits.
+    pub not_set_up: Vec<String>,
 }
 
 /// Delivers everything that is due and shows what ended in `system.actions`.
@@ -41,8 +47,11 @@ pub struct Acted {
 /// delivery twice with the same idempotency key (the file action writes the same file again); one whose action is
 /// declared at-most-once is given up instead, and at most as many as are under way at once can be cut off.
 ///
+/// What is due of a policy that is not declared any more is given up; what is due of an action that is not declared any
+/// more, or cannot be set up, waits.
+///
 /// # Errors
-/// Those of lake and metadata, and of an action that cannot be built; a delivery that fails is no error.
+/// Those of lake and metadata; a delivery that fails is no error.
 /// [`flywheel_base::ErrorKind::Conflict`] if another process has begun to deliver meanwhile.
 pub async fn act(ctx: &Context<'_>) -> Result<Acted> {
     let mut acted = Acted::default();
@@ -59,7 +68,12 @@ pub async fn act(ctx: &Context<'_>) -> Result<Acted> {
     }
     let mut by_action: BTreeMap<String, Vec<OutboxEntry>> = BTreeMap::new();
     let mut waits: BTreeMap<String, bool> = BTreeMap::new();
+    let mut gone = Vec::new();
     for entry in due {
+        if !ctx.project.policies.contains_key(&entry.policy) {
+            gone.push(entry);
+            continue;
+        }
         let waits = match waits.get(&entry.policy) {
             Some(known) => *known,
             None => *waits.entry(entry.policy.clone()).or_insert(stopped(ctx, &entry.policy)?),
@@ -68,10 +82,22 @@ pub async fn act(ctx: &Context<'_>) -> Result<Acted> {
             by_action.entry(entry.action.clone()).or_default().push(entry);
         }
     }
-    // An action that cannot be built holds up no other one, and is told in the end.
+    give_up(ctx, taken.fence, gone, &mut acted)?;
+    // An action that fails holds up no other one, and is told in the end.
     let mut failed = None;
     for (name, mut entries) in by_action {
-        match deliver(ctx, &name, taken.fence, &mut entries, &mut acted).await {
+        let Some(declared) = ctx.project.actions.get(&name) else {
+            acted.waiting.insert(name, entries.len());
+            continue;
+        };
+        let way = match build(ctx, &name, declared) {
+            Ok(action) => Way { name: &name, declared, action },
+            Err(error) => {
+                acted.not_set_up.push(error.report());
+                continue;
+            }
+        };
+        match deliver(ctx, &way, taken.fence, &mut entries, &mut acted).await {
             Err(error) if error.kind() == ErrorKind::Conflict => return Err(error),
             Err(error) => failed = failed.or(Some(error)),
             Ok(()) => {}
@@ -81,24 +107,55 @@ pub async fn act(ctx: &Context<'_>) -> Result<Acted> {
     failed.map_or(Ok(acted), Err)
 }
 
+/// Gives up what is due of policies that are not declared any more; a person may let it leave once they are back.
+fn give_up(
+    ctx: &Context<'_>,
+    fence: Fence,
+    mut entries: Vec<OutboxEntry>,
+    acted: &mut Acted,
+) -> Result<()> {
+    if entries.is_empty() {
+        return Ok(());
+    }
+    // Nothing is sent: what is cut off here is pending again.
+    ctx.store.lease(fence, &entries, false)?;
+    for entry in &mut entries {
+        entry.status = OutboxStatus::Dead;
+        entry.ended_at = Some(ctx.now);
+        entry.error = Some(format!("not sent: its policy \"{}\" is gone", entry.policy));
+        *acted.gone.entry(entry.policy.clone()).or_default() += 1;
+    }
+    acted.dead += entries.len();
+    ctx.store.settle(fence, &entries)?;
+    Ok(())
+}
+
+/// A way for deliveries to leave.
+struct Way<'a> {
+    name: &'a str,
+    declared: &'a Declared,
+    action: Box<dyn Action>,
+}
+
 /// Delivers what is due of one action, part by part: leased, sent, settled.
 async fn deliver(
     ctx: &Context<'_>,
-    name: &str,
+    way: &Way<'_>,
     fence: Fence,
     entries: &mut [OutboxEntry],
     acted: &mut Acted,
 ) -> Result<()> {
-    let declared = ctx.project.actions.get(name);
-    let rules = Rules {
-        attempts_max: declared.map_or(1, |action| action.attempts),
-        guarantee: declared.map_or(Guarantee::AtLeastOnce, |action| action.guarantee),
-    };
+    let Way { name, declared, action } = way;
+    let rules = Rules { attempts_max: declared.attempts, guarantee: declared.guarantee };
     let once = rules.guarantee == Guarantee::AtMostOnce;
-    let action = build(ctx, name)?;
     let under_way = action.under_way().max(1);
     let at_once = if once { under_way } else { under_way.saturating_mul(LEASED_AT_ONCE) };
-    for part in entries.chunks_mut(at_once) {
+    bundle(entries, action.together());
+    let mut rest = entries;
+    while !rest.is_empty() {
+        let count = whole_bundles(rest, at_once);
+        let (part, others) = std::mem::take(&mut rest).split_at_mut(count);
+        rest = others;
         let leased = ctx.store.lease(fence, part, once)?;
         if leased != part.len() {
             return Err(Error::internal(format!(
@@ -106,8 +163,11 @@ async fn deliver(
                 part.len()
             )));
         }
-        let deliveries: Vec<Delivery> = part.iter().map(delivery).collect();
-        let outcomes = action.deliver(&deliveries).await;
+        let requests: Vec<Vec<Delivery>> = part
+            .chunk_by(is_bundled)
+            .map(|request| request.iter().map(delivery).collect())
+            .collect();
+        let outcomes = action.deliver_together(&requests).await;
         if outcomes.len() != part.len() {
             return Err(Error::internal(format!(
                 "action \"{name}\" answered for {} of {} deliveries",
@@ -123,6 +183,61 @@ async fn deliver(
     Ok(())
 }
 
+/// Puts side by side what leaves in one request of at most `together`: what did so before, so that the receiver sees the
+/// same request again, and else what is new of one policy. Whatever becomes of a request becomes of all in it.
+fn bundle(entries: &mut [OutboxEntry], together: usize) {
+    if together <= 1 {
+        entries.iter_mut().for_each(|entry| entry.bundle = None);
+        return;
+    }
+    // Those that were tried as often become due, or are given up, at one moment.
+    let tries = |entry: &OutboxEntry| if entry.bundle.is_some() { 0 } else { entry.attempts };
+    let alike = |a: &OutboxEntry, b: &OutboxEntry| {
+        (&a.policy, &a.bundle, tries(a)).cmp(&(&b.policy, &b.bundle, tries(b)))
+    };
+    entries.sort_by(alike);
+    for group in entries.chunk_by_mut(|a, b| alike(a, b).is_eq()) {
+        let new = group.iter().any(|entry| entry.bundle.is_none());
+        if !new && group.len() <= together {
+            continue;
+        }
+        for request in group.chunks_mut(together) {
+            let keys: Vec<&[u8]> = request.iter().map(|entry| entry.key.as_bytes()).collect();
+            let name = digest::short(&keys);
+            request.iter_mut().for_each(|entry| entry.bundle = Some(name.clone()));
+        }
+    }
+    // What was made first leaves first: a receiver that keeps the last it hears keeps the newest.
+    let mut oldest: BTreeMap<Option<String>, (i64, String)> = BTreeMap::new();
+    for entry in &*entries {
+        let made = (entry.turn, entry.key.clone());
+        let first = oldest.entry(entry.bundle.clone()).or_insert_with(|| made.clone());
+        if made < *first {
+            *first = made;
+        }
+    }
+    entries.sort_by_cached_key(|entry| {
+        (oldest.get(&entry.bundle).cloned(), entry.bundle.clone(), entry.turn, entry.key.clone())
+    });
+}
+
+/// Whether two deliveries, one beside the other, leave in one request.
+fn is_bundled(a: &OutboxEntry, b: &OutboxEntry) -> bool {
+    a.bundle.is_some() && a.bundle == b.bundle
+}
+
+/// How many of the first deliveries are at most `most` and divide no request; those of the first one in any case.
+fn whole_bundles(entries: &[OutboxEntry], most: usize) -> usize {
+    let mut count = 0;
+    for request in entries.chunk_by(is_bundled) {
+        if count > 0 && count + request.len() > most {
+            break;
+        }
+        count += request.len();
+    }
+    count
+}
+
 /// What an action's file says about deliveries that do not succeed.
 struct Rules {
     attempts_max: u32,
@@ -136,11 +251,7 @@ fn stopped(ctx: &Context<'_>, policy: &str) -> Result<bool> {
 }
 
 /// Builds the action resource `name`.
-fn build(ctx: &Context<'_>, name: &str) -> Result<Box<dyn Action>> {
-    let declared = ctx.project.actions.get(name).ok_or_else(|| {
-        Error::not_found(format!("the outbox holds deliveries for unknown action \"{name}\""))
-            .hint("Restore actions/*.yaml, or rename it back: deliveries are kept until then.")
-    })?;
+fn build(ctx: &Context<'_>, name: &str, declared: &Declared) -> Result<Box<dyn Action>> {
     let entry = ACTIONS.iter().find(|entry| entry.name == declared.connector).ok_or_else(|| {
         Error::invalid(format!("action \"{name}\" has unknown type \"{}\"", declared.connector))
             .hint(flywheel_base::suggest::hint(
@@ -148,11 +259,10 @@ fn build(ctx: &Context<'_>, name: &str) -> Result<Box<dyn Action>> {
                 ACTIONS.iter().map(|entry| entry.name),
             ))
     })?;
-    let options = ctx.project.resolve_secrets(&declared.options)?;
+    let named = |error: Error| error.context(format!("action \"{name}\""));
+    let options = ctx.project.resolve_secrets(&declared.options).map_err(named)?;
     let context = ActionContext { base_dir: ctx.project.dir.clone() };
-    entry
-        .build(serde_json::Value::Object(options), &context)
-        .map_err(|e| e.context(format!("action \"{name}\"")))
+    entry.build(serde_json::Value::Object(options), &context).map_err(named)
 }
 
 fn delivery(entry: &OutboxEntry) -> Delivery {
@@ -198,7 +308,9 @@ fn settle(
     match after {
         Some(asked) => {
             entry.status = OutboxStatus::Pending;
-            entry.due_at = now.plus_micros(asked.max(backoff_us(&entry.key, entry.attempts)));
+            // What left in one request is due at one moment again.
+            let jitter = entry.bundle.as_deref().unwrap_or(&entry.key);
+            entry.due_at = now.plus_micros(asked.max(backoff_us(jitter, entry.attempts)));
             acted.retried += 1;
         }
         None => {
@@ -292,7 +404,52 @@ mod tests {
             ended_at: None,
             receipt: None,
             error: None,
+            bundle: None,
         }
+    }
+
+    #[test]
+    fn what_left_in_one_request_leaves_in_it_again_and_new_ones_beside_it() {
+        let of = |policy: &str, keys: &[&str]| -> Vec<OutboxEntry> {
+            let new = |key: &&str| OutboxEntry {
+                key: (*key).to_owned(),
+                policy: policy.to_owned(),
+                ..entry(0)
+            };
+            keys.iter().map(new).collect()
+        };
+        let requests = |entries: &[OutboxEntry]| -> Vec<String> {
+            let keys = entries.chunk_by(is_bundled).map(|request| {
+                request.iter().map(|entry| entry.key.as_str()).collect::<Vec<_>>().join("+")
+            });
+            keys.collect()
+        };
+        let mut entries = of("p", &["b", "d", "f"]);
+        bundle(&mut entries, 2);
+        assert_eq!(requests(&entries), ["b+d", "f"]);
+        let rules = Rules { attempts_max: 3, guarantee: Guarantee::AtLeastOnce };
+        for one in &mut entries {
+            let outcome = Outcome::Retry { reason: "500".into(), after: None };
+            settle(one, outcome, &rules, Timestamp::default(), &mut Acted::default());
+        }
+        assert_eq!(entries[0].due_at, entries[1].due_at);
+
+        entries.extend(of("p", &["a", "c", "e"]));
+        entries.extend(of("q", &["g"]));
+        bundle(&mut entries, 2);
+        let mut all = requests(&entries);
+        all.sort();
+        assert_eq!(all, ["a+c", "b+d", "e", "f", "g"]);
+        assert_eq!(whole_bundles(&entries, 1), 2, "a request is not divided");
+        assert_eq!(whole_bundles(&entries, 100), 7);
+        bundle(&mut entries, 1);
+        assert_eq!(requests(&entries).len(), 7);
+
+        // One that was tried more often would be given up before the others.
+        let mut mixed = of("p", &["x", "y", "z"]);
+        mixed[0].attempts = 2;
+        bundle(&mut mixed, 3);
+        assert_eq!(requests(&mixed), ["x", "y+z"]);
     }
 
     #[test]

@@ -1,11 +1,13 @@
 //! Who decides for a policy: the learner that its file names, or one that was promoted in its place.
 //!
 //! Promotions are a pile: the newest one that was not taken back and was made under the same file decides. A
-//! changed `learner:` in the file begins a new pile, so the file always has the last word.
+//! changed `learner:` in the file begins a new pile, so the file always has the last word; the next turn takes the old
+//! pile back, so that nothing of it decides again when the file names its old learner again.
 
 use std::fmt;
 
 use flywheel_base::{Error, Result, Timestamp, suggest};
+use flywheel_project::Project;
 use flywheel_project::resource::learner::{Bandit, LearnerKind};
 use flywheel_project::resource::policy::{Choose, ChooseBandit};
 use flywheel_state::{Promotion, Store};
@@ -56,8 +58,49 @@ pub fn champion(store: &Store, policy: &str, declared: &str) -> Result<Champion>
     ))
 }
 
-/// The promotions that are in force, oldest first.
+/// Takes back, for good, promotions that were made while a policy's file named another learner than it does now; returns
+/// what was recorded.
+///
+/// # Errors
+/// Those of the metadata.
+pub fn end_old_piles(project: &Project, store: &Store, now: Timestamp) -> Result<Vec<Promotion>> {
+    let mut ended = Vec::new();
+    for (name, policy) in &project.policies {
+        let Choose::Bandit(settings) = &policy.choose else { continue };
+        for end in ends(&store.promotions_of(name)?, &settings.learner, now) {
+            store.record_promotion(&end)?;
+            ended.push(end);
+        }
+    }
+    Ok(ended)
+}
+
+/// What takes back the promotions that were made under another file than one that names `declared`.
+fn ends(all: &[Promotion], declared: &str, now: Timestamp) -> Vec<Promotion> {
+    let end = |one: &Promotion| Promotion {
+        policy: one.policy.clone(),
+        number: 0,
+        at: now,
+        declared: declared.to_owned(),
+        learner: declared.to_owned(),
+        artifact: None,
+        undoes: Some(one.number),
+        reason: "its policy's file names another learner".to_owned(),
+        evidence: json!({}),
+    };
+    let old = in_force(all).into_iter().filter(|one| one.declared != declared);
+    old.map(end).collect()
+}
+
+/// The promotions that are in force under a file that names `declared`, oldest first.
 fn pile<'a>(all: &'a [Promotion], declared: &str) -> Vec<&'a Promotion> {
+    let mut pile = in_force(all);
+    pile.retain(|one| one.declared == declared);
+    pile
+}
+
+/// The promotions that were not taken back, oldest first.
+fn in_force(all: &[Promotion]) -> Vec<&Promotion> {
     let mut pile: Vec<&Promotion> = Vec::new();
     for promotion in all {
         match promotion.undoes {
@@ -65,7 +108,6 @@ fn pile<'a>(all: &'a [Promotion], declared: &str) -> Vec<&'a Promotion> {
             None => pile.push(promotion),
         }
     }
-    pile.retain(|one| one.declared == declared);
     pile
 }
 
@@ -280,5 +322,18 @@ mod tests {
         assert_eq!(top(&all, "a"), None, "back to the file's own");
         all.push(promotion(5, "c", "a", None));
         assert_eq!(top(&all, "a").as_deref(), Some("c"));
+    }
+
+    #[test]
+    fn what_a_changed_file_has_ended_does_not_decide_again_when_the_file_is_as_before() {
+        let now = Timestamp::from_micros(9);
+        let mut all = vec![promotion(1, "b", "a", None), promotion(2, "c", "a", None)];
+        assert_eq!(ends(&all, "a", now), [], "the file is as it was");
+        let recorded = ends(&all, "d", now);
+        let undone: Vec<_> = recorded.iter().map(|one| (one.undoes, &*one.learner)).collect();
+        assert_eq!(undone, [(Some(1), "d"), (Some(2), "d")]);
+        all.extend(recorded.into_iter().zip(3..).map(|(one, number)| Promotion { number, ..one }));
+        assert_eq!(pile(&all, "a"), Vec::<&Promotion>::new());
+        assert_eq!(ends(&all, "a", now), [], "and is ended once");
     }
 }

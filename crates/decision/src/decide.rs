@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use flywheel_base::{Error, Result, Rng, Timestamp, digest};
-use flywheel_project::resource::policy::Policy;
+use flywheel_project::resource::policy::{Policy, column_of};
 use flywheel_state::{OutboxEntry, OutboxStatus};
 use flywheel_warehouse::Checkpoint;
 use rayon::prelude::*;
@@ -571,7 +571,10 @@ fn payload(name: &str, policy: &Policy, unit: &Unit, choice: &Choice, id: &str) 
             Error::invalid(format!(
                 "policy \"{name}\": payload \"{key}\" uses unknown column \"{column}\""
             ))
-            .hint(flywheel_base::suggest::hint(column, known.keys().copied()))
+            .hint(format!(
+                "{} A fixed text that begins with $ is written with $$.",
+                flywheel_base::suggest::hint(column, known.keys().copied())
+            ))
         })?;
         filled.insert(key.clone(), value);
     }
@@ -581,12 +584,12 @@ fn payload(name: &str, policy: &Policy, unit: &Unit, choice: &Choice, id: &str) 
     Ok(Value::Object(filled))
 }
 
-/// A value with what `$name` means in it, at any depth; the first name that means nothing is the error.
+/// A value with what `$name` means in it, and `$` for `$$`, at any depth; the first name that means nothing is the error.
 fn filled_in<'v>(value: &'v Value, known: &BTreeMap<&str, Value>) -> Result<Value, &'v str> {
     Ok(match value {
-        Value::String(text) => match text.strip_prefix('$') {
+        Value::String(text) => match column_of(text) {
             Some(column) => known.get(column).cloned().ok_or(column)?,
-            None => value.clone(),
+            None => json!(text.strip_prefix('$').unwrap_or(text)),
         },
         Value::Array(values) => {
             let values: Result<Vec<Value>, &str> =
@@ -653,6 +656,7 @@ fn entries(policy: &Policy, rows: &[DecisionRow], now: Timestamp) -> Result<Vec<
             ended_at: None,
             receipt: None,
             error: None,
+            bundle: None,
         });
     }
     Ok(entries)
@@ -673,5 +677,6 @@ mod tests {
         assert_eq!(filled_in(&declared, &known), Ok(expected));
         assert_eq!(filled_in(&json!("$unit_id"), &known), Ok(json!("c1")));
         assert_eq!(filled_in(&json!({"to": ["$email"]}), &known), Err("email"));
+        assert_eq!(filled_in(&json!(["$$5 off", "5$"]), &known), Ok(json!(["$5 off", "5$"])));
     }
 }

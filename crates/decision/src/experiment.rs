@@ -239,11 +239,14 @@ fn compare(
         };
         return Ok(Compared { interval: watch.difference, variance_saved: None, standing });
     }
-    let (interval, variance_saved) = if experiment.pre_period.is_some() {
+    let spread = side.arm.shows_spread() && held.arm.shows_spread();
+    let (interval, variance_saved) = if spread && experiment.pre_period.is_some() {
         cuped::always_valid(&side.pairs, &held.pairs, options)?
             .map_or((None, None), |(interval, saved)| (Some(interval), Some(saved)))
+    } else if spread || !matches!(metric.of, Of::Outcome) {
+        (sequence::careful_difference(&side.arm, &held.arm, options)?, None)
     } else {
-        (sequence::difference(&side.arm, &held.arm, options)?, None)
+        (of_alike(&side.arm, &held.arm, options)?, None)
     };
     let standing = match interval {
         _ if broken => "split-broken",
@@ -252,6 +255,14 @@ fn compare(
         _ => "open",
     };
     Ok(Compared { interval, variance_saved, standing })
+}
+
+/// The difference of two shares while the units of an arm are all alike: the interval counts both with two units more, as
+/// that of lift does.
+fn of_alike(side: &Arm, held: &Arm, options: &sequence::Options) -> Result<Option<Interval>> {
+    let Some(plain) = sequence::difference(side, held, options)? else { return Ok(None) };
+    let more = sequence::difference(&side.with_two_more(), &held.with_two_more(), options)?;
+    Ok(more.map(|more| Interval { estimate: plain.estimate, ..more }))
 }
 
 /// How intervals are made: all variants together err as often as one comparison may.
@@ -433,5 +444,41 @@ mod tests {
         let broken =
             compare(&plain, &metric, &sides[1], &sides[0], &options(2), Some(&uneven)).unwrap();
         assert_eq!(broken.standing, "split-broken");
+    }
+
+    #[test]
+    fn units_that_are_all_alike_are_no_proof_while_they_are_few() {
+        let experiment = serde_json::from_value::<Experiment>(json!({
+            "variants": [{"name": "a"}, {"name": "b"}],
+            "guardrails": [{"name": "calls", "better": "lower", "events": "select 1"}],
+        }))
+        .unwrap();
+        // Everybody of the variant has an outcome and calls, nobody of the control.
+        let compared = |each: usize, of: Of, first: f64| {
+            let metric = Metric { name: "calls".into(), of };
+            let mut units = BTreeMap::new();
+            for n in 0..2 * each {
+                let hits = if n == 0 { first } else { (n % 2) as f64 };
+                let (value, guarded) = (9.0 * hits, vec![hits]);
+                let (variant, decisions) = (n % 2, 1.0);
+                let unit = Unit { variant, decisions, hits, value, guarded, before: 0.0 };
+                units.insert(n.to_string(), unit);
+            }
+            let sides = sides(&units, 2, &metric).unwrap();
+            compare(&experiment, &metric, &sides[1], &sides[0], &options(2), None).unwrap()
+        };
+        for of in [Of::Outcome, Of::Value, Of::Guardrail(0)] {
+            assert_eq!(compared(3, of, 0.0).standing, "open");
+            assert_eq!(compared(3, of, 1.0).standing, "open");
+        }
+        let few = compared(3, Of::Outcome, 0.0).interval.unwrap();
+        assert!(few.estimate > 0.99 && few.low < -0.5 && few.high > 1.0, "{few:?}");
+        // An outcome is a share, so that many of them tell; sums have no bounds.
+        assert_eq!(compared(2_000, Of::Outcome, 0.0).standing, "better");
+        assert!(compared(2_000, Of::Value, 0.0).interval.is_none());
+        assert_eq!(compared(2_000, Of::Guardrail(0), 0.0).standing, "open");
+        // One unit of the control that differs tells how much units vary.
+        assert_eq!(compared(2_000, Of::Value, 1.0).standing, "better");
+        assert_eq!(compared(2_000, Of::Guardrail(0), 1.0).standing, "breached");
     }
 }

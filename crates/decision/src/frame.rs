@@ -1,5 +1,6 @@
 //! Columns of a query's answer as plain vectors.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch};
@@ -7,8 +8,12 @@ use arrow::compute::{cast, filter_record_batch, interleave_record_batch};
 use arrow::datatypes::{
     DataType, Field, Float32Type, Float64Type, Int64Type, TimeUnit, TimestampMicrosecondType,
 };
+use arrow::error::ArrowError;
 use flywheel_base::{Error, Result, suggest};
 use serde_json::{Map, Value};
+
+/// How much of a text is shown that cannot be read.
+const SHOWN_MAX: usize = 40;
 
 /// The answer of a query that a resource declares.
 pub(crate) struct Frame<'a> {
@@ -60,6 +65,22 @@ impl<'a> Frame<'a> {
         self.whole(column, self.text(column)?)
     }
 
+    /// The column `unit_id` where each row is about a unit of its own.
+    pub(crate) fn unit_ids(&self) -> Result<Vec<String>> {
+        let ids = self.ids("unit_id")?;
+        let twice = {
+            let mut seen = HashSet::with_capacity(ids.len());
+            ids.iter().find(|id| !seen.insert(id.as_str())).cloned()
+        };
+        match twice {
+            None => Ok(ids),
+            Some(unit) => {
+                Err(Error::invalid(format!("{}: unit \"{unit}\" is there twice", self.what))
+                    .hint("Give one row a unit."))
+            }
+        }
+    }
+
     /// A column as text without missing values, not copied.
     pub(crate) fn texts(&self, column: &str) -> Result<Texts> {
         let arrays = self.column(column, &DataType::Utf8)?;
@@ -73,13 +94,14 @@ impl<'a> Frame<'a> {
         Ok(Texts(self.column(column, &DataType::Utf8)?))
     }
 
-    /// A column as numbers.
+    /// A column as numbers; a text that is none is refused, an empty one is missing.
     pub(crate) fn numbers(&self, column: &str) -> Result<Vec<Option<f64>>> {
-        let mut values = Vec::with_capacity(self.rows());
-        for array in self.column(column, &DataType::Float64)? {
-            values.extend(array.as_primitive::<Float64Type>().iter());
-        }
-        Ok(values)
+        Ok(floats(&self.column(column, &DataType::Float64)?))
+    }
+
+    /// As [`Frame::numbers`], with a text that is no number among what is missing.
+    pub(crate) fn numbers_if_any(&self, column: &str) -> Result<Vec<Option<f64>>> {
+        Ok(floats(&self.cast(column, &DataType::Float64)?))
     }
 
     /// A column as whole numbers.
@@ -230,7 +252,23 @@ impl<'a> Frame<'a> {
         })
     }
 
+    /// A column as another type. A text that has no value of it is refused: it would pass for missing.
     fn column(&self, column: &str, wanted: &DataType) -> Result<Vec<ArrayRef>> {
+        let arrays = self.cast(column, wanted)?;
+        let mut before = 0;
+        for (batch, known) in self.batches.iter().zip(&arrays) {
+            if let Some(array) = batch.column_by_name(column) {
+                let lost = lost(array, known).map_err(|e| self.unreadable(column, e))?;
+                if let Some((row, text)) = lost {
+                    return Err(self.refused(column, wanted, &text, before + row));
+                }
+            }
+            before += batch.num_rows();
+        }
+        Ok(arrays)
+    }
+
+    fn cast(&self, column: &str, wanted: &DataType) -> Result<Vec<ArrayRef>> {
         let mut arrays = Vec::with_capacity(self.batches.len());
         for batch in &self.batches {
             let array = batch.column_by_name(column).ok_or_else(|| self.missing(batch, column))?;
@@ -265,11 +303,57 @@ impl<'a> Frame<'a> {
             .hint(suggest::hint(column, names))
     }
 
-    fn unreadable(&self, column: &str, error: arrow::error::ArrowError) -> Error {
+    fn refused(&self, column: &str, wanted: &DataType, text: &str, row: usize) -> Error {
+        let (none, hint) = match wanted {
+            DataType::Timestamp(..) => (
+                "no date or time",
+                format!("Read it in the query, such as `to_timestamp({column}, '%d/%m/%Y')`."),
+            ),
+            DataType::Boolean => {
+                ("neither true nor false", "Write 0 or 1, true or false in the query.".to_owned())
+            }
+            _ => (
+                "no number",
+                format!(
+                    "Make a number of it in the query, such as `cast(replace({column}, ',', '') as double)`, or null where there is none."
+                ),
+            ),
+        };
+        let shown: String = text.chars().take(SHOWN_MAX).collect();
+        let more = if shown.len() < text.len() { "…" } else { "" };
+        Error::invalid(format!(
+            "{}: column \"{column}\" holds \"{shown}{more}\" in row {}, which is {none}",
+            self.what,
+            row + 1
+        ))
+        .hint(hint)
+    }
+
+    fn unreadable(&self, column: &str, error: ArrowError) -> Error {
         Error::invalid(format!("{}: column \"{column}\" has an unexpected type", self.what))
             .hint("Cast it in the query: `cast(x as double)`, `cast(x as timestamp)`.")
             .caused_by(error)
     }
+}
+
+fn floats(arrays: &[ArrayRef]) -> Vec<Option<f64>> {
+    arrays.iter().flat_map(|array| array.as_primitive::<Float64Type>().iter()).collect()
+}
+
+/// The first text of `array` that the cast to `known` made nothing of, and its row; an empty text says nothing itself.
+fn lost(array: &ArrayRef, known: &ArrayRef) -> Result<Option<(usize, String)>, ArrowError> {
+    use DataType::{LargeUtf8, Utf8, Utf8View};
+    if !matches!(array.data_type(), Utf8 | LargeUtf8 | Utf8View)
+        || known.null_count() == array.null_count()
+    {
+        return Ok(None);
+    }
+    let texts = cast(array, &Utf8)?;
+    let texts = texts.as_string::<i32>().iter().enumerate();
+    let mut lost = texts
+        .filter_map(|(row, text)| Some((row, text?)))
+        .filter(|(row, text)| known.is_null(*row) && !text.trim().is_empty());
+    Ok(lost.next().map(|(row, text)| (row, text.to_owned())))
 }
 
 #[cfg(test)]
@@ -313,6 +397,45 @@ mod tests {
         let found = Frame::new("learner \"l\": items", vec![batch]).vectors("v").unwrap();
         assert_eq!(found[..2], [vec![2.5, 1.0], vec![]]);
         assert!(found[2][0].is_nan());
+    }
+
+    #[test]
+    fn a_text_that_cannot_be_read_is_refused_with_its_row_and_an_empty_one_is_missing() {
+        let amounts = frame(&[&[Some("1000"), None, Some(" ")], &[Some("12.5")]]);
+        let known = [Some(1000.0), None, None, Some(12.5)];
+        assert_eq!(amounts.numbers("id").unwrap(), known);
+        let amounts = frame(&[&[Some("1000"), None], &[Some("2"), Some("1,200"), Some("¥9")]]);
+        let error = amounts.numbers("id").unwrap_err().report();
+        assert!(
+            error.contains("audience: column \"id\" holds \"1,200\" in row 4, which is no number"),
+            "{error}"
+        );
+        assert!(error.contains("replace(id, ',', '')"), "{error}");
+        let found = amounts.numbers_if_any("id").unwrap();
+        assert_eq!(found, [Some(1000.0), None, Some(2.0), None, None]);
+        let days = frame(&[&[Some("2026-11-01"), Some("01/11/2026")]]);
+        let error = days.moments("id").unwrap_err().report();
+        assert!(error.contains("\"01/11/2026\" in row 2, which is no date or time"), "{error}");
+        assert!(error.contains("to_timestamp(id, '%d/%m/%Y')"), "{error}");
+        let flags = frame(&[&[Some("yes"), Some("0"), Some("maybe")]]);
+        let error = flags.flags("id").unwrap_err().report();
+        assert!(error.contains("\"maybe\" in row 3, which is neither true nor false"), "{error}");
+        let long = "x".repeat(100);
+        let error = frame(&[&[Some(long.as_str())]]).integers("id").unwrap_err().report();
+        assert!(error.contains(&format!("\"{}…\"", "x".repeat(40))), "{error}");
+    }
+
+    #[test]
+    fn a_unit_that_is_there_twice_is_named() {
+        let schema = Arc::new(Schema::new(vec![Field::new("unit_id", DataType::Utf8, true)]));
+        let units = |ids: &[&str]| {
+            let ids: ArrayRef = Arc::new(StringArray::from(ids.to_vec()));
+            let batch = RecordBatch::try_new(Arc::clone(&schema), vec![ids]).unwrap();
+            Frame::new("learner \"l\": score", vec![batch]).unit_ids()
+        };
+        assert_eq!(units(&["b", "a"]).unwrap(), ["b", "a"]);
+        let error = units(&["b", "a", "b"]).unwrap_err().report();
+        assert!(error.contains("learner \"l\": score: unit \"b\" is there twice"), "{error}");
     }
 
     #[test]

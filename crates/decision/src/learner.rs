@@ -17,6 +17,7 @@ pub mod value;
 
 use flywheel_base::{Error, Result, suggest};
 use flywheel_project::resource::learner::{Learner, LearnerKind};
+use flywheel_project::resource::policy::Choose;
 use flywheel_state::Artifact;
 use flywheel_warehouse::{Checkpoint, Lake, RowStream, Write, WriteMode};
 use serde::Serialize;
@@ -122,11 +123,30 @@ pub(crate) async fn has_column(ctx: &Context<'_>, name: &str, column: &str) -> R
     Ok(table.is_some_and(|table| table.schema.index_of(column).is_ok()))
 }
 
+/// The learner that the policy `name` takes what it chooses from, if it was never fitted: until then there is nothing to
+/// choose.
+///
+/// # Errors
+/// Those of the metadata.
+pub fn awaited<'a>(ctx: &'a Context<'_>, name: &str) -> Result<Option<&'a str>> {
+    let learner = match ctx.project.policies.get(name).map(|policy| &policy.choose) {
+        Some(Choose::Recommend(settings)) => settings.learner.as_str(),
+        Some(Choose::Reorder(settings)) => settings.learner.as_str(),
+        // A bandit chooses evenly before it has learned.
+        _ => return Ok(None),
+    };
+    Ok(last_fit(ctx, learner)?.is_none().then_some(learner))
+}
+
 /// Whether the learner `name` is to be fitted now.
 ///
 /// # Errors
-/// [`flywheel_base::ErrorKind::NotFound`] for an unknown learner.
+/// [`flywheel_base::ErrorKind::NotFound`] for an unknown learner, else those of what its file names.
 pub fn due(ctx: &Context<'_>, name: &str) -> Result<bool> {
+    is_due(ctx, name).map_err(|error| named(error, name))
+}
+
+fn is_due(ctx: &Context<'_>, name: &str) -> Result<bool> {
     let learner = find(ctx, name)?;
     let every = learner.refit.map_or(REFIT_DEFAULT_US, |refit| refit.micros);
     let Some(last) = last_fit(ctx, name)? else { return Ok(true) };
@@ -163,8 +183,7 @@ pub async fn learn(ctx: &Context<'_>, name: &str) -> Result<Learned> {
         LearnerKind::Onnx(settings) => onnx::learn(ctx, name, settings).await,
         LearnerKind::Bandit(settings) => bandit::learn(ctx, name, settings).await,
     };
-    let (fitted, artifact, rows_out) =
-        learned.map_err(|e| e.context(format!("learner \"{name}\"")))?;
+    let (fitted, artifact, rows_out) = learned.map_err(|error| named(error, name))?;
     record_measures(ctx, name, &artifact, &fitted).await?;
     let mut detail = fitted.detail;
     if let Some(object) = detail.as_object_mut() {
@@ -183,6 +202,12 @@ pub async fn learn(ctx: &Context<'_>, name: &str) -> Result<Learned> {
         detail: detail.clone(),
     })?;
     Ok(Learned { learner: name.to_owned(), artifact, rows_in: fitted.rows_in, rows_out, detail })
+}
+
+/// An error that names its learner, once: those of its queries do already.
+fn named(error: Error, name: &str) -> Error {
+    let who = format!("learner \"{name}\"");
+    if error.message().starts_with(&who) { error } else { error.context(who) }
 }
 
 /// Makes the score tables of a learner, empty, so that models and policies can read them before the first fit.
@@ -267,3 +292,21 @@ async fn record_measures(
 /// Columns every score table ends with.
 pub(crate) const ARTIFACT: Column =
     ("artifact", ColumnType::Text, "digest of the artifact that scored");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_names_its_learner_once() {
+        let check = |message: &str, expected: &str| {
+            assert_eq!(named(Error::invalid(message), "demand").message(), expected);
+        };
+        check("no row has a target", "learner \"demand\": no row has a target");
+        check("learner \"demand\": series: no row", "learner \"demand\": series: no row");
+        check(
+            "learner \"demand2\" was never fitted",
+            "learner \"demand\": learner \"demand2\" was never fitted",
+        );
+    }
+}

@@ -7,6 +7,8 @@
 //! Events are looked for over the window and as long again, so that late ones are found; how long ago that is counts
 //! from the last time events were joined, so that nothing is missed between turns that lie further apart than a window.
 //! An event without a unit is nobody's: it is left out and counted.
+//!
+//! An event of a unit counts once for a policy, as it was first seen: one whose time is corrected later stays where it was.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -21,6 +23,9 @@ use crate::table::{OutcomeRow, SystemTable};
 
 /// Who moves the checkpoint of the outcomes.
 const APP: &str = "outcome";
+/// How much longer than events are looked for those that were counted are known, in microseconds: clocks and time zones
+/// are corrected by hours, whatever the window.
+const CORRECTED_US: i64 = 2 * 86_400_000_000;
 
 /// One decision, as far as outcomes need it.
 #[derive(Clone, Debug)]
@@ -45,6 +50,8 @@ struct Events {
     events: Vec<Event>,
     /// How many are nobody's.
     without_unit: usize,
+    /// Why some have no value although there is something in the column.
+    unreadable: Option<String>,
 }
 
 /// What came of joining events.
@@ -54,6 +61,8 @@ pub struct Joined {
     pub outcomes: BTreeMap<String, usize>,
     /// How many events were left out because they have no `unit_id`, of each policy with such events.
     pub without_unit: BTreeMap<String, usize>,
+    /// Why events of a policy have no value although their column holds something: it is no number.
+    pub unreadable: BTreeMap<String, String>,
 }
 
 /// Decisions of one policy about each unit, oldest first.
@@ -77,6 +86,8 @@ pub async fn join(ctx: &Context<'_>) -> Result<Joined> {
     }
     let joined = joined_after(ctx, committed)?.map_or(ctx.now, Timestamp::from_micros).min(ctx.now);
     let decisions = decisions_since(ctx, &declared, joined);
+    let earliest = declared.iter().map(|(_, outcome)| final_before(joined, outcome)).min();
+    let earliest = earliest.unwrap_or(ctx.now);
     let mut events: BTreeMap<String, Events> = BTreeMap::new();
     let mut queries = Vec::with_capacity(declared.len());
     for (name, outcome) in &declared {
@@ -88,6 +99,9 @@ pub async fn join(ctx: &Context<'_>) -> Result<Joined> {
         let without_unit = events.get(&sql).map_or(0, |found| found.without_unit);
         if without_unit > 0 {
             done.without_unit.insert((*name).to_owned(), without_unit);
+        }
+        if let Some(why) = events.get(&sql).and_then(|found| found.unreadable.clone()) {
+            done.unreadable.insert((*name).to_owned(), why);
         }
         queries.push(sql);
     }
@@ -103,10 +117,7 @@ pub async fn join(ctx: &Context<'_>) -> Result<Joined> {
             ..row
         }));
     }
-    if let Some(earliest) = rows.iter().map(|row| row.occurred_at).min() {
-        let known = known_since(ctx, earliest).await?;
-        rows.retain(|row| !known.contains(&row.outcome_id));
-    }
+    let rows = unrecorded(ctx, rows, earliest.plus_micros(-CORRECTED_US)).await?;
     for row in &rows {
         *done.outcomes.entry(row.policy.clone()).or_default() += 1;
     }
@@ -212,6 +223,9 @@ async fn read(ctx: &Context<'_>, what: &str, sql: &str) -> Result<Events> {
     if found.without_unit > 0 {
         tracing::warn!(what, count = found.without_unit, "events without unit_id are left out");
     }
+    if let Some(why) = &found.unreadable {
+        tracing::warn!(what, why, "events have no value");
+    }
     Ok(found)
 }
 
@@ -220,7 +234,15 @@ fn events_in(frame: &Frame<'_>) -> Result<Events> {
     let ids = frame.ids("event_id")?;
     let units = frame.text("unit_id")?;
     let moments = frame.moments("at")?;
-    let values = if frame.has("value") { frame.numbers("value")? } else { vec![None; rows] };
+    let mut unreadable = None;
+    let values = match frame.has("value") {
+        false => vec![None; rows],
+        // One that cannot be read is an event all the same.
+        true => frame.numbers("value").or_else(|error| {
+            unreadable = Some(error.to_string());
+            frame.numbers_if_any("value")
+        })?,
+    };
     let named =
         if frame.has("decision_id") { frame.text("decision_id")? } else { vec![None; rows] };
     let joined = ids.into_iter().zip(units).zip(moments).zip(values).zip(named);
@@ -232,14 +254,37 @@ fn events_in(frame: &Frame<'_>) -> Result<Events> {
         })
         .collect();
     events.sort_by(|a, b| (a.at, &a.id, &a.unit).cmp(&(b.at, &b.id, &b.unit)));
-    Ok(Events { without_unit: rows - events.len(), events })
+    Ok(Events { without_unit: rows - events.len(), events, unreadable })
 }
 
-/// The outcomes that are recorded already of events at `since` or later.
-async fn known_since(ctx: &Context<'_>, since: Timestamp) -> Result<HashSet<String>> {
-    let sql =
-        format!("select outcome_id from system.outcomes where occurred_at >= {}", literal(since));
-    Ok(ctx.frame_of_sql("outcomes", &sql).await?.ids("outcome_id")?.into_iter().collect())
+/// Those of `rows` whose event is not recorded since `since` for the policy and the unit.
+async fn unrecorded(
+    ctx: &Context<'_>,
+    mut rows: Vec<OutcomeRow>,
+    since: Timestamp,
+) -> Result<Vec<OutcomeRow>> {
+    if rows.is_empty() {
+        return Ok(rows);
+    }
+    // An event is recorded when it has happened, so this finds all that happened since then, and those that seemed to
+    // have happened before.
+    let sql = format!(
+        "select policy, unit_id, event_id from system.outcomes where recorded_at >= {}",
+        literal(since)
+    );
+    let frame = ctx.frame_of_sql("outcomes", &sql).await?;
+    let policies = frame.texts("policy")?;
+    let (units, events) = (frame.texts("unit_id")?, frame.texts("event_id")?);
+    let known: HashSet<(&str, &str, &str)> = policies
+        .iter()
+        .zip(units.iter())
+        .zip(events.iter())
+        .map(|((policy, unit), event)| (policy, unit, event))
+        .collect();
+    rows.retain(|row| {
+        !known.contains(&(row.policy.as_str(), row.unit_id.as_str(), row.event_id.as_str()))
+    });
+    Ok(rows)
 }
 
 /// How an event that names its decision is joined to it.
@@ -259,7 +304,7 @@ pub(crate) fn is_measured(row: &OutcomeRow) -> bool {
     row.attribution != AFTER_WINDOW
 }
 
-/// Joins each event to at most one decision.
+/// Joins each event to at most one decision; of one that is there twice for a unit the earliest counts.
 pub(crate) fn attribute(
     decisions: &ByUnit,
     events: &[Event],
@@ -267,6 +312,7 @@ pub(crate) fn attribute(
     now: Timestamp,
 ) -> Vec<OutcomeRow> {
     let mut rows = Vec::new();
+    let mut counted: HashSet<(&str, &str)> = HashSet::new();
     for event in events {
         let Some(of_unit) = decisions.get(&event.unit) else { continue };
         let before_end = |decision: &Decision| event.at < decision.at.saturating_add(window);
@@ -275,6 +321,9 @@ pub(crate) fn attribute(
             None => of_unit.iter().rev().find(|one| one.at <= event.at && before_end(one)),
         };
         let Some(decision) = decision else { continue };
+        if !counted.insert((event.unit.as_str(), event.id.as_str())) {
+            continue;
+        }
         let attribution = match &event.decision {
             None => BY_WINDOW,
             Some(_) if before_end(decision) => BY_ID,
@@ -295,7 +344,6 @@ pub(crate) fn attribute(
         });
     }
     rows.sort_by(|a, b| a.outcome_id.cmp(&b.outcome_id));
-    rows.dedup_by(|a, b| a.outcome_id == b.outcome_id);
     rows
 }
 
@@ -356,6 +404,8 @@ mod tests {
         assert_eq!(counted(&[event("at-end", 250, None)]), [], "a window is half open");
         assert_eq!(counted(&[event("named", 160, Some("d1"))]), [pair("named", "d1")]);
         assert_eq!(counted(&[event("twice", 160, None), event("twice", 160, None)]).len(), 1);
+        let moved = [event("moved", 120, None), event("moved", 160, None)];
+        assert_eq!(counted(&moved), [pair("moved", "d1")], "as it was first seen");
     }
 
     #[test]

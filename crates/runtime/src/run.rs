@@ -1,7 +1,6 @@
 //! What commands do outside a turn, each recorded as a run.
 
 use flywheel_base::{Error, Result, suggest};
-use flywheel_decision::learner::Learned;
 use flywheel_project::graph::Known;
 use flywheel_project::resource::sync::{Read, Sync};
 use flywheel_state::PolicyState;
@@ -13,7 +12,7 @@ use flywheel_warehouse::TableName;
 use crate::quarantine::{self, Replayed};
 use crate::recorder::{Observer, Recorder};
 use crate::side_by_side::{self, Piece};
-use crate::task::learn::When;
+use crate::task::learn::{Fits, When};
 use crate::task::sync::{Landed, Synced};
 use crate::task::{build as build_task, learn as learn_task, sync as sync_task};
 use crate::{Workspace, environment, openlineage, schedule, upkeep};
@@ -180,21 +179,25 @@ pub async fn freshness(
     flywheel_transform::freshness(workspace.world(), select, exclude).await
 }
 
-/// Fits the learners `names` now, or those that are due if none is named.
+/// Fits the learners `names` now, or those that are due if none is named: what was fitted beside what failed.
 ///
 /// # Errors
-/// [`flywheel_base::ErrorKind::NotFound`] for an unknown learner, else the first learner's error.
+/// [`flywheel_base::ErrorKind::NotFound`] for an unknown learner, else what keeps every learner from being tried.
 pub async fn learn(
     workspace: &Workspace,
     names: &[String],
     observer: &dyn Observer,
-) -> Result<Vec<Learned>> {
+) -> Result<Fits> {
     let when = if names.is_empty() { When::Due } else { When::Now };
     let names = chosen(names, workspace.project.learners.keys(), "learner")?;
     let recorder = start(workspace, observer, "learn")?;
     let turn = workspace.store.last_turn()?.map_or(0, |turn| turn.turn);
     let result = learn_task::run(workspace, &recorder, turn, &names, when).await;
-    recorder.finish(result.as_ref().err())?;
+    let failed = match &result {
+        Ok(fits) => fits.errors.first(),
+        Err(error) => Some(error),
+    };
+    recorder.finish(failed)?;
     Box::pin(openlineage::settle(workspace)).await;
     result
 }

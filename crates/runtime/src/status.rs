@@ -71,6 +71,8 @@ pub struct LearnerStatus {
     pub artifact: Option<String>,
     /// When it was fitted.
     pub fitted_at: Option<String>,
+    /// Why it could not be fitted when that was tried last; what it learned before stays.
+    pub failed: Option<String>,
     /// The last measures, each with what it must beat.
     pub measures: Vec<MeasureStatus>,
 }
@@ -220,11 +222,19 @@ pub async fn learners(workspace: &Workspace) -> Result<Vec<LearnerStatus>> {
         all.push(LearnerStatus {
             learner: name.clone(),
             fitted_at: newest.as_ref().map(|artifact| artifact.fitted_at.to_string()),
+            failed: failed(workspace, name)?,
             artifact: newest.map(|artifact| artifact.digest.chars().take(12).collect()),
             measures: measures.remove(name).unwrap_or_default(),
         });
     }
     Ok(all)
+}
+
+/// Why the learner could not be fitted when that was tried last, if so.
+fn failed(workspace: &Workspace, name: &str) -> Result<Option<String>> {
+    let last = workspace.store.tasks_named("learn", name, 1)?.into_iter().next();
+    let error = last.and_then(|task| task.outcome.error);
+    Ok(error.map(|error| error.trim_start_matches("error: ").to_owned()))
 }
 
 /// How policies stand, each with what it changed.

@@ -8,7 +8,7 @@ use flywheel_state::{Run, Task};
 use flywheel_transform::BuildOptions;
 
 use crate::recorder::{Observer, Recorder};
-use crate::task::learn::When;
+use crate::task::learn::{Fits, When};
 use crate::task::{act, build, canary, decide, evaluate, learn, outcome};
 use crate::{Workspace, environment, openlineage, quality, run, upkeep};
 
@@ -35,7 +35,8 @@ pub struct TurnReport {
     pub lift: Vec<LiftRow>,
     /// Learners that were fitted.
     pub learned: Vec<String>,
-    /// Models and tests that block publication, as a person reads it.
+    /// Models and tests that block publication, learners that cannot be judged or fitted, and actions that cannot be set
+    /// up, as a person reads it.
     pub blocked: Option<String>,
     /// The run's row.
     pub run: Run,
@@ -117,20 +118,30 @@ async fn steps(workspace: &Workspace, recorder: &Recorder<'_>, turn: i64) -> Res
     let known = async {
         let outcomes = outcome::join(workspace, recorder, turn).await?;
         outcome::credit(workspace, recorder, turn).await?;
-        evaluate::run(workspace, recorder, turn).await?;
-        Ok::<usize, Error>(outcomes)
+        let unjudged = evaluate::run(workspace, recorder, turn).await?;
+        Ok::<(usize, Vec<Error>), Error>((outcomes, unjudged))
     };
     let promised = Box::pin(quality::in_turn(workspace, recorder));
-    let (promised, outcomes) = futures::join!(promised, Box::pin(known));
+    let (promised, known) = futures::join!(promised, Box::pin(known));
     promised?;
-    let outcomes = outcomes?;
+    let (outcomes, unjudged) = known?;
     let learners: Vec<String> = workspace.project.learners.keys().cloned().collect();
-    let learned = learn::run(workspace, recorder, turn, &learners, When::Due).await?;
+    let Fits { learned, errors } =
+        learn::run(workspace, recorder, turn, &learners, When::Due).await?;
+    // The wheel goes on with what was learned before; the next turn tries again.
+    let unfitted: Vec<String> = unjudged.iter().chain(&errors).map(Error::report).collect();
+    for text in &unfitted {
+        recorder.notice(text.clone());
+    }
     // Who decides is settled by what was learned and joined up to now.
     canary::run(workspace, recorder, turn).await?;
     let policies: Vec<String> = workspace.project.policies.keys().cloned().collect();
     let decided = decide::run(workspace, recorder, turn, &policies).await?;
     let acted = act::run(workspace, recorder, turn).await?;
+    // What is due of an action that cannot be set up waits; the wheel goes on.
+    let not_set_up = acted.not_set_up.iter().cloned();
+    let blocked: Vec<String> = blocked.into_iter().chain(unfitted).chain(not_set_up).collect();
+    let blocked = (!blocked.is_empty()).then(|| blocked.join("\n"));
     // What leaves for other systems is read from tables as this turn has made them.
     for one in run::each_sync(workspace, recorder, &syncs(true), false).await {
         match one {

@@ -38,9 +38,10 @@ pub struct Environment {
     pub created_at: Option<Timestamp>,
     /// How many names readers of it see.
     pub models: usize,
-    /// How many of them are not what production has.
-    pub differing: usize,
 }
+
+/// What each model reads, by name.
+pub type Reads = BTreeMap<String, BTreeSet<String>>;
 
 /// What a promotion or a rollback did.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,6 +56,8 @@ pub struct EnvironmentMove {
     pub moved: Vec<String>,
     /// Names that mean nothing any more, by name.
     pub dropped: Vec<String>,
+    /// Names that read what moved and were not built since it changed, by name: the next build makes them anew.
+    pub stale: Vec<String>,
 }
 
 impl Store {
@@ -90,21 +93,10 @@ impl Store {
             for row in rows {
                 all.push(row?);
             }
-            let production = prints(db, PRODUCTION)?;
             let mut found = Vec::with_capacity(all.len());
             for (name, made_from, created_at) in all {
-                let own = prints(db, &name)?;
-                let same = own.iter().filter(|(name, print)| production.get(*name) == Some(*print));
-                let same = same.count();
-                let differing = (own.len() - same)
-                    + production.keys().filter(|name| !own.contains_key(*name)).count();
-                found.push(Environment {
-                    name,
-                    made_from,
-                    created_at,
-                    models: own.len(),
-                    differing,
-                });
+                let models = heads(db, &name)?.len();
+                found.push(Environment { name, made_from, created_at, models });
             }
             Ok(found)
         })
@@ -129,7 +121,7 @@ impl Store {
         }
         self.require(from)?;
         self.write("make an environment", |db| {
-            let names: Vec<String> = prints(db, from)?.into_keys().collect();
+            let names: Vec<String> = heads(db, from)?.into_keys().collect();
             let made = db.execute(
                 "INSERT OR IGNORE INTO environments VALUES (?,?,?,?)",
                 params![name, from, now.micros(), names.join("\n")],
@@ -153,37 +145,31 @@ impl Store {
 
     /// Lets the names of `to` mean what they mean in `from`, in one step; none if they do already.
     ///
-    /// A name of which both have the same variant stays at the newer of the two versions. A name that
-    /// `from` had when it was made, or when it was last promoted to `to`, and has no longer goes; one
-    /// that `to` got since then stays.
+    /// A name of which both have the same variant stays at the newer of the two versions, unless it
+    /// `reads` one that moves and was built in `from` with it: together they are what was built
+    /// together. A name that `from` had when it was made, or when it was last promoted to `to`, and has
+    /// no longer goes; one that `to` got since then stays.
     ///
     /// # Errors
     /// [`flywheel_base::ErrorKind::NotFound`] if one of them does not exist,
     /// [`flywheel_base::ErrorKind::Invalid`] if they are the same.
-    pub fn promote(&self, from: &str, to: &str, now: Timestamp) -> Result<Option<EnvironmentMove>> {
+    pub fn promote(
+        &self,
+        from: &str,
+        to: &str,
+        reads: &Reads,
+        now: Timestamp,
+    ) -> Result<Option<EnvironmentMove>> {
         self.require(from)?;
         self.require(to)?;
         if from == to {
             return Err(Error::invalid(format!("\"{from}\" cannot be promoted to itself")));
         }
         self.write("promote an environment", |db| {
-            let (new, old) = (heads(db, from)?, heads(db, to)?);
-            let base = shared_names(db, from, to)?;
-            let base: BTreeSet<&str> = base.iter().flat_map(|names| names.lines()).collect();
-            let newer = |(name, head): &(&String, &Head)| match old.get(*name) {
-                Some(now) if now.fingerprint == head.fingerprint => {
-                    head.published_at > now.published_at && head != &now
-                }
-                _ => true,
-            };
-            let moved: Vec<String> =
-                new.iter().filter(newer).map(|(name, _)| name.clone()).collect();
-            let gone = |name: &&String| !new.contains_key(*name) && base.contains(name.as_str());
-            let dropped: Vec<String> = old.keys().filter(gone).cloned().collect();
+            let Planned { moved, dropped, stale, names } = planned(db, from, to, reads)?;
             if moved.is_empty() && dropped.is_empty() {
                 return Ok(None);
             }
-            let names: Vec<&str> = new.keys().map(String::as_str).collect();
             db.execute(
                 "INSERT INTO environment_moves (environment, made_from, at, names) VALUES (?,?,?,?)",
                 params![to, from, now.micros(), names.join("\n")],
@@ -207,7 +193,18 @@ impl Store {
             }
             forget_old_moves(db, to)?;
             let (environment, made_from) = (to.to_owned(), from.to_owned());
-            Ok(Some(EnvironmentMove { number, environment, made_from, moved, dropped }))
+            Ok(Some(EnvironmentMove { number, environment, made_from, moved, dropped, stale }))
+        })
+    }
+
+    /// How many names [`Store::promote`] would change.
+    ///
+    /// # Errors
+    /// As every method: see [`Store::open`].
+    pub fn differing(&self, from: &str, to: &str, reads: &Reads) -> Result<usize> {
+        self.read("compare environments", |db| {
+            let Planned { moved, dropped, .. } = planned(db, from, to, reads)?;
+            Ok(moved.len() + dropped.len())
         })
     }
 
@@ -254,7 +251,8 @@ impl Store {
                 params![TAKEN_BACK, number],
             )?;
             let environment = environment.to_owned();
-            Ok(Some(EnvironmentMove { number, environment, made_from, moved: had, dropped: new }))
+            let (moved, dropped, stale) = (had, new, Vec::new());
+            Ok(Some(EnvironmentMove { number, environment, made_from, moved, dropped, stale }))
         })
     }
 
@@ -399,11 +397,31 @@ struct Head {
     location: Option<String>,
     version: Option<i64>,
     published_at: i64,
+    built_at: Option<i64>,
+}
+
+impl Head {
+    /// When its rows became what they are: a promotion publishes later, and a build may find nothing new.
+    fn changed_at(&self) -> i64 {
+        self.built_at.map_or(self.published_at, |at| at.min(self.published_at))
+    }
+
+    /// Whether it was built before something that it reads changed. A view shows what is there.
+    fn is_older_than(&self, since: i64) -> bool {
+        self.location.is_some() && self.built_at.unwrap_or(self.published_at) < since
+    }
+
+    /// Whether readers see the same rows, whenever it was published.
+    fn shows_what(&self, other: &Self) -> bool {
+        let same_table = self.location == other.location && self.version == other.version;
+        same_table && self.fingerprint == other.fingerprint
+    }
 }
 
 fn heads(db: &Connection, environment: &str) -> rusqlite::Result<BTreeMap<String, Head>> {
     db.prepare_cached(
-        "SELECT name, fingerprint, location, version, published_at FROM publications WHERE environment = ?",
+        "SELECT p.name, p.fingerprint, p.location, p.version, p.published_at, b.built_at FROM publications AS p
+         LEFT JOIN builds AS b ON b.environment = p.environment AND b.name = p.name WHERE p.environment = ?",
     )?
     .query_map([environment], |row| {
         let head = Head {
@@ -411,16 +429,76 @@ fn heads(db: &Connection, environment: &str) -> rusqlite::Result<BTreeMap<String
             location: row.get(2)?,
             version: row.get(3)?,
             published_at: row.get(4)?,
+            built_at: row.get(5)?,
         };
         Ok((row.get(0)?, head))
     })?
     .collect()
 }
 
-/// The variant of each name; a newer version of the same variant is no difference.
-fn prints(db: &Connection, environment: &str) -> rusqlite::Result<BTreeMap<String, String>> {
-    let heads = heads(db, environment)?.into_iter();
-    Ok(heads.map(|(name, head)| (name, head.fingerprint)).collect())
+/// What a promotion does.
+struct Planned {
+    moved: Vec<String>,
+    dropped: Vec<String>,
+    stale: Vec<String>,
+    /// Every name of the environment that is promoted.
+    names: Vec<String>,
+}
+
+fn planned(db: &Connection, from: &str, to: &str, reads: &Reads) -> rusqlite::Result<Planned> {
+    let (new, old) = (heads(db, from)?, heads(db, to)?);
+    let base = shared_names(db, from, to)?;
+    let base: BTreeSet<&str> = base.iter().flat_map(|names| names.lines()).collect();
+    let newer = |(name, head): &(&String, &Head)| match old.get(*name) {
+        Some(now) if now.fingerprint == head.fingerprint => {
+            head.published_at > now.published_at && head != &now
+        }
+        _ => true,
+    };
+    let mut moved: BTreeSet<&String> = new.iter().filter(newer).map(|(name, _)| name).collect();
+    let (mut along, mut stale) = (Vec::new(), Vec::new());
+    for (name, since) in reached(&moved, &new, reads) {
+        let Some((name, head)) = new.get_key_value(name) else { continue };
+        if head.is_older_than(since) {
+            stale.push(name.clone());
+        } else if old.get(name).is_some_and(|now| !now.shows_what(head)) {
+            along.push(name);
+        }
+    }
+    moved.extend(along);
+    let gone = |name: &&String| !new.contains_key(*name) && base.contains(name.as_str());
+    let dropped = old.keys().filter(gone).cloned().collect();
+    let moved = moved.into_iter().cloned().collect();
+    Ok(Planned { moved, dropped, stale, names: new.into_keys().collect() })
+}
+
+/// Every name that reads one of `moved`, at whatever remove, with the moment at which the newest of them changed.
+fn reached<'a>(
+    moved: &BTreeSet<&String>,
+    heads: &BTreeMap<String, Head>,
+    reads: &'a Reads,
+) -> BTreeMap<&'a str, i64> {
+    let mut readers: BTreeMap<&str, Vec<&'a str>> = BTreeMap::new();
+    for (reader, read) in reads {
+        for name in read {
+            readers.entry(name).or_default().push(reader);
+        }
+    }
+    let mut found = BTreeMap::new();
+    for start in moved {
+        let since = heads.get(*start).map_or(i64::MIN, Head::changed_at);
+        let (mut open, mut seen) = (vec![start.as_str()], BTreeSet::new());
+        while let Some(name) = open.pop() {
+            for reader in readers.get(name).into_iter().flatten() {
+                if seen.insert(*reader) {
+                    let newest = found.entry(*reader).or_insert(since);
+                    *newest = since.max(*newest);
+                    open.push(reader);
+                }
+            }
+        }
+    }
+    found
 }
 
 /// Notes what `name` means, for a rollback.

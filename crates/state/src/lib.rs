@@ -46,7 +46,7 @@ pub use audit::{AuditBreak, AuditRow};
 pub use canaries::{CanaryMove, Move};
 pub use catalogue::{Profile, READ_DAYS_MAX, Read, Retirement};
 pub use copy::{check_database, copy_database};
-pub use environments::{Environment, EnvironmentMove, PRODUCTION};
+pub use environments::{Environment, EnvironmentMove, PRODUCTION, Reads};
 pub use holds::Hold;
 pub use links::{LinkAudit, LinkChanges, LinkQuestion, LinkRow};
 pub use lock::ProjectLock;

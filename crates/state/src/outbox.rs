@@ -46,6 +46,8 @@ pub struct OutboxEntry {
     pub receipt: Option<String>,
     /// Why it is not delivered.
     pub error: Option<String>,
+    /// What it shares with those that it was leased with to leave in one request; none before, or if it leaves alone.
+    pub bundle: Option<String>,
 }
 
 /// Where a delivery stands.
@@ -92,7 +94,7 @@ pub struct Taken {
 /// Why a delivery that was cut off is given up.
 const CUT_OFF: &str = "sent once and cut off before an answer; at-most-once, so it is not sent again, and whether it took effect is not known";
 
-const COLUMNS: &str = "key, policy, turn, decision_id, action, payload, status, attempts, due_at, ended_at, receipt, error";
+const COLUMNS: &str = "key, policy, turn, decision_id, action, payload, status, attempts, due_at, ended_at, receipt, error, bundle";
 
 impl Store {
     /// Adds entries; those whose key is known stay as they are. Returns how many were new.
@@ -105,7 +107,7 @@ impl Store {
         }
         self.write("enqueue actions", |db| {
             let mut insert = db.prepare_cached(&format!(
-                "INSERT OR IGNORE INTO outbox ({COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?)"
+                "INSERT OR IGNORE INTO outbox ({COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)"
             ))?;
             let mut added = 0;
             for e in entries {
@@ -121,7 +123,8 @@ impl Store {
                     e.due_at.micros(),
                     e.ended_at.map(Timestamp::micros),
                     e.receipt,
-                    e.error
+                    e.error,
+                    e.bundle
                 ])?;
             }
             Ok(added)
@@ -167,8 +170,8 @@ impl Store {
         })
     }
 
-    /// Leases pending entries before they are sent; `once` says that they must never be sent a second time.
-    /// Entries that are not pending any more stay as they are. Returns how many are leased.
+    /// Leases pending entries before they are sent, and keeps their bundles; `once` says that they must never be sent a
+    /// second time. Entries that are not pending any more stay as they are. Returns how many are leased.
     ///
     /// # Errors
     /// [`ErrorKind::Conflict`] if somebody else has taken the outbox since; else see [`Store::open`].
@@ -178,11 +181,11 @@ impl Store {
                 return Ok(None);
             }
             let mut update = db.prepare_cached(
-                "UPDATE outbox SET status = 'sending', fence = ?, once = ? WHERE key = ? AND status = 'pending'",
+                "UPDATE outbox SET status = 'sending', fence = ?, once = ?, bundle = ? WHERE key = ? AND status = 'pending'",
             )?;
             let mut leased = 0;
             for entry in entries {
-                leased += update.execute(params![held.0, once, entry.key])?;
+                leased += update.execute(params![held.0, once, entry.bundle, entry.key])?;
             }
             Ok(Some(leased))
         })?;
@@ -357,5 +360,6 @@ fn entry_from(row: &Row<'_>) -> rusqlite::Result<OutboxEntry> {
         ended_at: row.get::<_, Option<i64>>(9)?.map(Timestamp::from_micros),
         receipt: row.get(10)?,
         error: row.get(11)?,
+        bundle: row.get(12)?,
     })
 }

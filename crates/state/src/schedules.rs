@@ -110,7 +110,8 @@ pub enum RunStatus {
 }
 
 impl RunStatus {
-    const ALL: [Self; 7] = [
+    /// Every status.
+    pub const ALL: [Self; 7] = [
         Self::Waiting,
         Self::Running,
         Self::Succeeded,

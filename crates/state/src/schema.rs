@@ -197,6 +197,9 @@ CREATE TABLE access_requests (
   seen INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX access_requests_of_user ON access_requests (user, status);
+", "
+ALTER TABLE outbox ADD COLUMN bundle TEXT;
+CREATE INDEX tasks_by_name ON tasks (kind, name, started_at);
 "];
 
 /// Brings the database to the newest layout.

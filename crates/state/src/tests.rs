@@ -1,11 +1,13 @@
 //! What the metadata store promises.
 
+use std::collections::BTreeSet;
+
 use flywheel_base::{ErrorKind, Timestamp};
 use serde_json::json;
 
 use crate::{
     Build, CanaryMove, Hold, Made, MadeKind, Move, OutboxEntry, OutboxStatus, Promotion,
-    Publication, Store, TurnStatus,
+    Publication, Reads, Store, TurnStatus,
 };
 
 fn store() -> (tempfile::TempDir, Store) {
@@ -28,6 +30,7 @@ fn entry(key: &str) -> OutboxEntry {
         ended_at: None,
         receipt: None,
         error: None,
+        bundle: None,
     }
 }
 
@@ -82,7 +85,8 @@ fn what_was_cut_off_is_sent_again_or_given_up_and_its_old_deliverer_is_shut_out(
     let now = Timestamp::from_micros(5);
     store.enqueue(&[entry("again"), entry("once"), entry("later")]).unwrap();
     let old = store.take_outbox(now).unwrap().fence;
-    store.lease(old, &[entry("again")], false).unwrap();
+    let bundled = OutboxEntry { bundle: Some("b".into()), ..entry("again") };
+    store.lease(old, &[bundled], false).unwrap();
     store.lease(old, &[entry("once")], true).unwrap();
     assert!(store.sending().unwrap());
 
@@ -91,6 +95,7 @@ fn what_was_cut_off_is_sent_again_or_given_up_and_its_old_deliverer_is_shut_out(
     assert!(!store.sending().unwrap());
     let due = store.due(now, 10).unwrap();
     assert_eq!(due.iter().map(|e| e.key.as_str()).collect::<Vec<_>>(), ["again", "later"]);
+    assert_eq!(due[0].bundle.as_deref(), Some("b"), "it leaves again as it left before");
     let dead = store.unlogged().unwrap();
     assert_eq!((dead[0].key.as_str(), dead[0].attempts), ("once", 1));
     assert!(dead[0].error.as_ref().unwrap().contains("not sent again"), "{dead:?}");
@@ -288,11 +293,12 @@ fn an_environment_is_a_map_of_its_own_until_it_is_promoted_and_taken_back() {
     put(&prod, "own", "1", 9);
     assert_eq!(prints(&prod), ["a 1 1", "b 1 9", "gone 1 1", "own 1 9"]);
 
-    let moved = prod.promote("dev", "prod", now(10)).unwrap().unwrap();
+    let moved = prod.promote("dev", "prod", &Reads::new(), now(10)).unwrap().unwrap();
     assert_eq!(prints(&prod), ["a 2 5", "b 1 9", "new 1 5", "own 1 9"]);
     assert_eq!((moved.moved, moved.dropped), (vec!["a".into(), "new".into()], vec!["gone".into()]));
     assert_eq!(prod.build("a").unwrap().unwrap().fingerprint, "2");
-    assert_eq!(prod.promote("dev", "prod", now(11)).unwrap(), None, "again is nothing");
+    let again = prod.promote("dev", "prod", &Reads::new(), now(11)).unwrap();
+    assert_eq!(again, None, "again is nothing");
     let needed = prod.referenced_locations().unwrap();
     assert!(
         needed.contains("a/1") && needed.contains("gone/1"),
@@ -324,27 +330,27 @@ fn what_an_environment_gave_up_goes_and_what_the_other_got_since_stays() {
     let staging = Store::open(&path).unwrap().in_environment("staging").unwrap();
     put(&dev, "b", "1", 3);
     dev.publish(&[], &["given_up".into()]).unwrap();
-    prod.promote("dev", "prod", now(4)).unwrap();
+    prod.promote("dev", "prod", &Reads::new(), now(4)).unwrap();
     assert_eq!(prints(&prod), ["a 1 1", "b 1 3"]);
     // The model that came with a promotion goes with the next one; one that came back stays.
     put(&prod, "given_up", "2", 5);
     dev.publish(&[], &["b".into()]).unwrap();
-    let second = prod.promote("dev", "prod", now(6)).unwrap().unwrap();
+    let second = prod.promote("dev", "prod", &Reads::new(), now(6)).unwrap().unwrap();
     assert_eq!((second.moved, second.dropped), (vec![], vec!["b".to_owned()]));
     assert_eq!(prints(&prod), ["a 1 1", "given_up 2 5"]);
     // Each target has a past of its own with the environment.
-    prod.promote("dev", "staging", now(7)).unwrap();
+    prod.promote("dev", "staging", &Reads::new(), now(7)).unwrap();
     assert_eq!(prints(&staging), ["a 1 1"]);
     // Taken back, a promotion has not happened, and happens again.
     prod.roll_back("prod", now(8)).unwrap();
     assert_eq!(prints(&prod), ["a 1 1", "b 1 3", "given_up 2 5"]);
-    prod.promote("dev", "prod", now(9)).unwrap();
+    prod.promote("dev", "prod", &Reads::new(), now(9)).unwrap();
     assert_eq!(prints(&prod), ["a 1 1", "given_up 2 5"]);
     // Another environment of the same name has no past with anybody.
     put(&prod, "own", "1", 10);
     prod.drop_environment("dev").unwrap();
     prod.create_environment("dev", "staging", now(11)).unwrap();
-    assert_eq!(prod.promote("dev", "prod", now(12)).unwrap(), None);
+    assert_eq!(prod.promote("dev", "prod", &Reads::new(), now(12)).unwrap(), None);
     assert_eq!(prints(&prod), ["a 1 1", "given_up 2 5", "own 1 10"]);
 }
 
@@ -358,19 +364,50 @@ fn a_promotion_too_old_to_be_taken_back_still_tells_what_was_shared() {
     let dev = Store::open(&path).unwrap().in_environment("dev").unwrap();
     let busy = Store::open(&path).unwrap().in_environment("busy").unwrap();
     put(&dev, "a", "1", 2);
-    prod.promote("dev", "prod", now(3)).unwrap();
+    prod.promote("dev", "prod", &Reads::new(), now(3)).unwrap();
     for n in 0..20 {
         put(&busy, "b", &n.to_string(), 4 + n);
-        prod.promote("busy", "prod", now(4 + n)).unwrap();
+        prod.promote("busy", "prod", &Reads::new(), now(4 + n)).unwrap();
     }
     dev.publish(&[], &["a".into()]).unwrap();
-    prod.promote("dev", "prod", now(50)).unwrap();
+    prod.promote("dev", "prod", &Reads::new(), now(50)).unwrap();
     assert_eq!(prints(&prod), ["b 19 23"]);
     let mut taken_back = 0;
     while prod.roll_back("prod", now(60)).unwrap().is_some() {
         taken_back += 1;
     }
     assert_eq!(taken_back, 10);
+}
+
+#[test]
+fn what_reads_a_promoted_model_is_promoted_with_it() {
+    let (folder, prod) = store();
+    let now = Timestamp::from_micros;
+    let names = ["orders", "other", "totals"];
+    names.iter().for_each(|name| put(&prod, name, "1", 1));
+    prod.create_environment("dev", "prod", now(2)).unwrap();
+    let dev = Store::open(&folder.path().join("meta.db")).unwrap();
+    let dev = dev.in_environment("dev").unwrap();
+    put(&dev, "orders", "2", 3);
+    put(&dev, "totals", "1", 3);
+    // Production was built again since, from its own orders.
+    names.iter().for_each(|name| put(&prod, name, "1", 5));
+    let reads = Reads::from([("totals".to_owned(), BTreeSet::from(["orders".to_owned()]))]);
+    assert_eq!(prod.differing("dev", "prod", &reads).unwrap(), 2);
+    let moved = prod.promote("dev", "prod", &reads, now(6)).unwrap().unwrap();
+    assert_eq!((moved.moved, moved.stale), (vec!["orders".into(), "totals".into()], vec![]));
+    assert_eq!(prints(&prod), ["orders 2 3", "other 1 5", "totals 1 3"]);
+    assert_eq!(prod.promote("dev", "prod", &reads, now(7)).unwrap(), None, "again is nothing");
+    assert_eq!(prod.differing("dev", "prod", &reads).unwrap(), 0);
+    // What dev did not build since its orders changed is no better than what is there.
+    put(&dev, "orders", "3", 8);
+    put(&prod, "totals", "1", 9);
+    let moved = prod.promote("dev", "prod", &reads, now(10)).unwrap().unwrap();
+    assert_eq!((moved.moved, moved.stale), (vec!["orders".into()], vec!["totals".into()]));
+    assert_eq!(prints(&prod), ["orders 3 8", "other 1 5", "totals 1 9"]);
+    prod.roll_back("prod", now(11)).unwrap();
+    prod.roll_back("prod", now(12)).unwrap();
+    assert_eq!(prints(&prod), ["orders 1 5", "other 1 5", "totals 1 5"]);
 }
 
 #[test]

@@ -268,7 +268,7 @@ impl Store {
                     SignedIn::As { name: user.name, made: false }
                 }
                 // Of whoever has that name already nothing is known but the name.
-                None if user_named(db, visit.name)?.is_some() => SignedIn::NameTaken,
+                None if is_taken(db, visit.name)? => SignedIn::NameTaken,
                 None => {
                     insert_user(db, &User {
                         name: visit.name.to_owned(),
@@ -565,7 +565,24 @@ fn link(
     .map(|_| ())
 }
 
+/// Whether a user has this name, however it is capitalised.
+fn is_taken(db: &Connection, name: &str) -> rusqlite::Result<bool> {
+    let wanted = name.to_lowercase();
+    let mut query = db.prepare_cached("SELECT name FROM users")?;
+    let names = query.query_map([], |row| row.get::<_, String>(0))?;
+    for name in names {
+        if name?.to_lowercase() == wanted {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Adds a user unless the name is taken; how many were added.
 fn insert_user(db: &Connection, user: &User) -> rusqlite::Result<usize> {
+    if is_taken(db, &user.name)? {
+        return Ok(0);
+    }
     db.execute(
         &format!("INSERT OR IGNORE INTO users ({USER}) VALUES (?,?,?,?,?,?,?)"),
         params![
@@ -677,6 +694,9 @@ mod tests {
         );
         assert_eq!(sign_in(&store, "2", "lin", "owner"), SignedIn::NameTaken);
         assert_eq!(sign_in(&store, "2", "ada", "viewer"), SignedIn::NameTaken);
+        assert_eq!(sign_in(&store, "2", "Ada", "viewer"), SignedIn::NameTaken);
+        let capitals = User { name: "LIN".to_owned(), ..store.user("lin").unwrap().unwrap() };
+        assert!(!store.add_user(&capitals).unwrap());
         assert_eq!(store.user("ada").unwrap().unwrap().role, "owner");
 
         // Who is disabled stays so, whatever the provider says.

@@ -1,13 +1,17 @@
 //! Chooses an algorithm by what it would have said in the past, never by how well it fits.
 //!
 //! A free initial state lets Holt's method fit any history with a straight line; only a forecast of
-//! values it has not seen tells whether that line is worth anything. The naive forecasts always
-//! take part, and a richer model has to beat them.
+//! values it has not seen tells whether that line is worth anything. The naive forecasts take part,
+//! and a richer model has to beat them.
+//!
+//! Demand with many zeros is another matter: where the last few days had none, the last value is
+//! right by chance, and the median of what comes is 0. There only methods that expect a mean take
+//! part, they are compared over weeks, and by squared errors.
 
 use flywheel_base::Result;
 use serde::{Deserialize, Serialize};
 
-use super::backtest::{errors, errors_from, origins};
+use super::backtest::{errors, errors_from, origins, wide_origins};
 use super::{FORECASTERS, Forecaster, Options, blend, naive};
 
 /// Forecast errors that a choice needs; below, the simplest sensible algorithm is taken.
@@ -23,6 +27,9 @@ const MARGIN: f64 = 1e-9;
 /// errors of one series are few and overlap: on the M3 competition a choice from a tenth on costs 0.8
 /// points of sMAPE on yearly and 0.4 on quarterly series.
 pub(super) const PREFERENCE: f64 = 0.5;
+
+/// The candidate for intermittent demand that knows of a season; it also knows of a trend, which such demand seldom has.
+const SEASONAL: &str = "ets";
 
 /// What a choice was made from.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -54,7 +61,7 @@ pub(super) fn choose(values: &[f64], options: &Options) -> Result<Chosen> {
     let intermittent = zeros as f64 >= INTERMITTENT_FROM * values.len() as f64 && zeros > 0;
     let fitting = candidates(values, options, intermittent);
     let longest = fitting.iter().map(|f| (f.length_min)(options)).max().unwrap_or(1);
-    let judged_from = origins(values.len(), longest, options);
+    let judged_from = judged_origins(values.len(), longest, options, intermittent);
     let seen: usize = judged_from.iter().map(|at| (values.len() - at).min(options.horizon)).sum();
     if seen < ERRORS_MIN {
         return fall_back(values, options, &fitting);
@@ -66,7 +73,9 @@ pub(super) fn choose(values: &[f64], options: &Options) -> Result<Chosen> {
         scores.push(score(forecaster.name, &paths));
         all_paths.push(paths);
     }
-    let Some(winner) = winner(&scores, intermittent) else {
+    let judged = judged_from.first().and_then(|first| values.get(*first..)).unwrap_or_default();
+    let quiet = judged.iter().all(|value| *value == 0.0);
+    let Some(winner) = winner(&scores, intermittent, quiet) else {
         return fall_back(values, options, &fitting);
     };
     let paths = all_paths.swap_remove(winner);
@@ -74,26 +83,43 @@ pub(super) fn choose(values: &[f64], options: &Options) -> Result<Chosen> {
     // All candidates were judged from where the longest-sighted one can start; the winner itself may
     // be able to look back further, which makes better intervals.
     let own = origins(values.len(), (fitting[winner].length_min)(options), options);
-    let paths =
-        if own.len() > paths.len() { errors(fitting[winner], values, options)? } else { paths };
+    let others = intermittent || options.paths_max > 0 || own.len() > paths.len();
+    let paths = if others { errors(fitting[winner], values, options)? } else { paths };
     Ok((fitting[winner], paths, Choice { scores, reason }))
+}
+
+/// The past moments at which candidates are compared.
+fn judged_origins(
+    length: usize,
+    train_min: usize,
+    options: &Options,
+    intermittent: bool,
+) -> Vec<usize> {
+    match intermittent {
+        true => wide_origins(length, train_min, options),
+        false => origins(length, train_min, options),
+    }
 }
 
 /// The algorithms that can judge at least [`ERRORS_MIN`] errors, or else those that can fit at all.
 fn candidates(values: &[f64], options: &Options, intermittent: bool) -> Vec<&'static Forecaster> {
     let suits = |forecaster: &&'static Forecaster| match forecaster.name {
+        "mean" | "ses" => true,
+        "sba" | "tsb" | "adida" | "imapa" | "fading" => intermittent,
+        // Demand on some days of the week only.
+        SEASONAL if intermittent => naive::seasonal(options),
+        _ if intermittent => false,
         "seasonal-naive" => naive::seasonal(options),
         "mstl" => naive::seasonal(options) && !options.longer_seasons.is_empty(),
         // Forms of "ets", which fits them faster.
         "holt-winters" | "holt-winters-damped" => false,
         // Worse than the others wherever it was measured.
         "croston" => false,
-        "sba" | "tsb" | "adida" | "imapa" | "fading" => intermittent,
         _ => true,
     };
     let judgeable = |forecaster: &&'static Forecaster| {
         let needed = (forecaster.length_min)(options);
-        let from = origins(values.len(), needed, options);
+        let from = judged_origins(values.len(), needed, options, intermittent);
         let seen: usize = from.iter().map(|at| (values.len() - at).min(options.horizon)).sum();
         values.len() >= needed && seen >= ERRORS_MIN
     };
@@ -119,22 +145,32 @@ fn fall_back(values: &[f64], options: &Options, fitting: &[&'static Forecaster])
     Ok((forecaster, paths, Choice { scores: Vec::new(), reason }))
 }
 
-/// The candidate of the least error; the simpler one of equals, and the blend if that is about as good.
-fn winner(scores: &[Score], intermittent: bool) -> Option<usize> {
+/// The candidate of the least error; the simpler one of equals, and the blend if that is about as good. Of
+/// intermittent demand one without a season if that is about as good, or if the judged periods are `quiet`: where
+/// nothing came, a forecast looks the better the nearer it is to 0.
+fn winner(scores: &[Score], intermittent: bool, quiet: bool) -> Option<usize> {
     let measure = |score: &Score| if intermittent { score.rmse } else { score.mae };
-    let mut best: Option<usize> = None;
-    for (index, score) in scores.iter().enumerate() {
-        let before = best.and_then(|at| scores.get(at)).map(measure);
-        if before.is_none_or(|before| measure(score) < before * (1.0 - MARGIN)) {
-            best = Some(index);
+    let best_of = |takes_part: &dyn Fn(&Score) -> bool| {
+        let mut best: Option<usize> = None;
+        for (index, score) in scores.iter().enumerate().filter(|(_, score)| takes_part(score)) {
+            let before = best.and_then(|at| scores.get(at)).map(measure);
+            if before.is_none_or(|before| measure(score) < before * (1.0 - MARGIN)) {
+                best = Some(index);
+            }
         }
-    }
+        best
+    };
+    let best = best_of(&|_| true);
     let least = best.and_then(|at| scores.get(at)).map(measure)?;
-    let blend = scores.iter().position(|score| score.name == blend::BLEND.name);
-    let preferred = blend.filter(|at| {
-        let good = |score| measure(score) * (1.0 - PREFERENCE) <= least;
-        !intermittent && least > 0.0 && scores.get(*at).is_some_and(good)
-    });
+    let good = |at: &usize| {
+        scores.get(*at).is_some_and(|score| measure(score) * (1.0 - PREFERENCE) <= least)
+    };
+    let preferred = if intermittent {
+        best_of(&|score| score.name != SEASONAL).filter(|at| quiet || good(at))
+    } else {
+        let blend = scores.iter().position(|score| score.name == blend::BLEND.name);
+        blend.filter(|at| least > 0.0 && good(at))
+    };
     preferred.or(best)
 }
 
@@ -151,7 +187,11 @@ fn score(name: &str, paths: &[Vec<f64>]) -> Score {
 fn reason(scores: &[Score], winner: usize, intermittent: bool) -> String {
     let measure = |score: &Score| if intermittent { score.rmse } else { score.mae };
     let word = if intermittent { "RMSE" } else { "MAE" };
-    let rivals = scores.iter().filter(|score| score.name.ends_with("naive"));
+    let yardstick = |score: &&Score| match intermittent {
+        true => score.name == "mean",
+        false => score.name.ends_with("naive"),
+    };
+    let rivals = scores.iter().filter(yardstick);
     let rival = rivals.min_by(|a, b| measure(a).total_cmp(&measure(b)));
     let best = &scores[winner];
     let against = match rival {
@@ -162,6 +202,10 @@ fn reason(scores: &[Score], winner: usize, intermittent: bool) -> String {
     };
     let (name, origins, value) = (&best.name, best.origins, measure(best));
     let least = scores.iter().all(|score| measure(best) <= measure(score));
-    let has = if least { "has the least" } else { "is a mean of two and has nearly the least" };
+    let has = match (least, intermittent) {
+        (true, _) => "has the least",
+        (false, true) => "suits demand with many zeros and has about the least",
+        (false, false) => "is a mean of two and has nearly the least",
+    };
     format!("{name} {has} {word} over {origins} past origins: {value:.4}{against}")
 }

@@ -9,6 +9,9 @@ use crate::stats::finite;
 /// Values before the first origin, whatever the algorithm could do with fewer.
 const TRAIN_MIN: usize = 3;
 
+/// Errors over which methods for demand with many zeros are compared at least, as far as the series reaches.
+const WIDE_ERRORS: usize = 28;
+
 /// Accuracy of point forecasts.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Accuracy {
@@ -173,14 +176,55 @@ pub(super) fn origins(length: usize, train_min: usize, options: &Options) -> Vec
     (first..length).collect()
 }
 
-/// The errors (actual less forecast) of `forecaster` from each of its origins, up to the horizon.
+/// As [`origins`], each a whole horizon after the one before, so that demand with many zeros is judged over weeks: in
+/// the last few days alone there may have been none.
+pub(super) fn wide_origins(length: usize, train_min: usize, options: &Options) -> Vec<usize> {
+    if options.origins_max == 0 {
+        return Vec::new();
+    }
+    let step = options.horizon.min(length / 2).max(1);
+    let wanted = options.origins_max.max(WIDE_ERRORS.div_ceil(step));
+    let first = train_min.max(TRAIN_MIN).max(step);
+    let mut origins: Vec<usize> = spaced(length, step, first).take(wanted).collect();
+    origins.reverse();
+    origins
+}
+
+/// The lengths before `length` that lie `step` apart, the longest first, down to `first`.
+fn spaced(length: usize, step: usize, first: usize) -> impl Iterator<Item = usize> {
+    let at = move |place: usize| length.checked_sub(place * step).filter(|origin| *origin >= first);
+    (1..).map_while(at)
+}
+
+/// The errors (actual less forecast) of `forecaster` from each of its origins, up to the horizon: the last ones, and
+/// before them those of the whole paths that `options` ask for.
 pub(super) fn errors(
     forecaster: &Forecaster,
     values: &[f64],
     options: &Options,
 ) -> Result<Vec<Vec<f64>>> {
-    let from = origins(values.len(), (forecaster.length_min)(options), options);
+    let needed = (forecaster.length_min)(options);
+    let last = origins(values.len(), needed, options);
+    let mut from = path_origins(values.len(), needed, options);
+    let begin = last.first().copied().unwrap_or(values.len());
+    from.retain(|origin| *origin < begin);
+    from.truncate(options.paths_max);
+    from.reverse();
+    from.extend(last);
     errors_from(forecaster, values, &from, options)
+}
+
+/// The origins of whole paths, the newest first: each half a path before the one after it, as paths that begin a day
+/// apart are nearly the same and tell too little of how far a sum may be off.
+fn path_origins(length: usize, train_min: usize, options: &Options) -> Vec<usize> {
+    let path = options.path_length;
+    if options.paths_max == 0 || path == 0 || path > length {
+        return Vec::new();
+    }
+    let first = train_min.max(TRAIN_MIN).max(path);
+    let newest = length - path;
+    let earlier = spaced(newest, path.div_ceil(2), first);
+    std::iter::once(newest).filter(|origin| *origin >= first).chain(earlier).collect()
 }
 
 /// As [`errors`], from given origins.

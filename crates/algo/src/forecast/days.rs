@@ -247,7 +247,7 @@ pub fn judge(
     options: &Options,
 ) -> Result<Vec<Judged>> {
     let effects = Effects::learn(values, marks, options.season)?;
-    let plain = Options { origins_max: 0, ..options.clone() };
+    let plain = Options { origins_max: 0, paths_max: 0, ..options.clone() };
     // A window that the method could not have been asked about tells nothing.
     let known_min = KNOWN_MIN.max((find(method)?.length_min)(&plain));
     let mut judged = Vec::new();

@@ -129,6 +129,58 @@ fn auto_reports_what_it_chose_and_against_what() {
     );
 }
 
+/// The last days had no demand: the last value is right there by chance, and would be wrong from then on.
+#[test]
+fn demand_with_many_zeros_goes_on_after_quiet_days() {
+    let options = Options {
+        season: 7,
+        horizon: 28,
+        origins_max: 3,
+        clip_at_zero: true,
+        ..Options::default()
+    };
+    let mut rng = Rng::new(8);
+    let mut total = 0.0;
+    for _ in 0..10 {
+        let mut values: Vec<f64> = (0..150).map(|_| rng.poisson(0.4) as f64).collect();
+        values.extend([0.0; 5]);
+        let made = fit(AUTO, &values, &options).unwrap();
+        let choice = made.choice.clone().unwrap();
+        assert!(choice.scores.iter().all(|score| !score.name.ends_with("naive")), "{choice:?}");
+        assert_eq!(choice.scores[0].origins, 3, "{choice:?}");
+        total += made.forecast(28, &[]).unwrap().mean.iter().sum::<f64>() / 10.0;
+    }
+    assert!((0.5..1.4).contains(&(total / (28.0 * 0.4))), "{total}");
+    // A shop that is open on two days of seven: a season is worth it.
+    let weekly = |day: i32| if day % 7 < 2 { 20.0 } else { 0.0 };
+    let values: Vec<f64> = (0..154).map(|day| rng.poisson(weekly(day)) as f64).collect();
+    let made = fit(AUTO, &values, &options).unwrap();
+    let week = made.forecast(7, &[]).unwrap().mean;
+    assert!(week[0] > 12.0 && week[1] > 12.0, "{}: {week:?}", made.algorithm);
+    assert!(week[2..].iter().all(|mean| *mean < 4.0), "{}: {week:?}", made.algorithm);
+}
+
+#[test]
+fn whole_paths_begin_half_of_one_apart() {
+    let mut rng = Rng::new(3);
+    let values: Vec<f64> = (0..300).map(|_| rng.poisson(4.0) as f64).collect();
+    let plain = Options { horizon: 22, origins_max: 10, ..Options::default() };
+    let paths = Options { paths_max: 16, path_length: 15, ..plain.clone() };
+    let reaching = |values: &[f64], options: &Options| {
+        let made = fit("ses", values, options).unwrap();
+        let lengths: Vec<usize> = made.past_errors().iter().map(Vec::len).collect();
+        (lengths.len(), made.forecast(15, &[]).unwrap().errors.len(), lengths)
+    };
+    let (count, whole, _) = reaching(&values, &plain);
+    assert_eq!((count, whole), (10, 0));
+    let (count, whole, lengths) = reaching(&values, &paths);
+    assert_eq!((count, whole), (26, 16));
+    assert_eq!(lengths[14..], [22, 15, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1]);
+    let (_, whole, _) = reaching(&values[..60], &paths);
+    assert_eq!(whole, 4, "each knows at least as much as it foretells");
+    assert_eq!(reaching(&values[..12], &paths).1, 0);
+}
+
 #[test]
 fn short_constant_and_zero_series_work_or_say_why_not() {
     let one = fit(AUTO, &[7.0], &Options::default()).unwrap();

@@ -61,7 +61,7 @@ impl LeadTimeDemand {
     /// 20,000 draws of the horizon: about 1 ms for a lead time of 7 periods.
     /// # Source
     /// Bootstrap of forecast-error paths (Thombs & Schucany 1990; Willemain et al. 2004 for stock);
-    /// one-factor Gaussian copula over quantiles otherwise.
+    /// one-factor Gaussian copula over quantiles otherwise, moved to the mean of the forecast.
     pub fn simulate(forecast: &Forecast, lead: LeadTime, seed: u64) -> Result<Self> {
         let needed = check(forecast, lead)?;
         let mut rng = Rng::stream(seed, "lead-time demand");
@@ -76,10 +76,12 @@ impl LeadTimeDemand {
         };
         let scores: Vec<f64> =
             forecast.levels.iter().map(|level| normal::quantile(*level)).collect();
+        let mut expected = 0.0;
         let mut draws: Vec<f64> = (0..DRAWS)
             .map(|_| {
                 let periods =
                     (lead.periods + lead.deviation * rng.normal()).clamp(0.0, needed as f64);
+                expected += over(periods, |step| forecast.mean[step].max(0.0)) / DRAWS as f64;
                 match source {
                     Source::ErrorPaths => along_path(forecast, &paths, periods, &mut rng),
                     Source::Quantiles => along_quantiles(forecast, &scores, periods, &mut rng),
@@ -87,7 +89,10 @@ impl LeadTimeDemand {
                 }
             })
             .collect();
-        let mean = draws.iter().sum::<f64>() / draws.len() as f64;
+        if source == Source::Quantiles {
+            centre(&mut draws, expected);
+        }
+        let mean = mean_of(&draws);
         if source == Source::ErrorPaths {
             smooth(&mut draws, mean, paths.len(), &mut rng);
         }
@@ -170,6 +175,21 @@ fn smooth(draws: &mut [f64], mean: f64, paths: usize, rng: &mut Rng) {
     let noise = width * square.sqrt();
     for draw in draws {
         *draw = (mean + factor * (*draw - mean + noise * rng.normal())).max(0.0);
+    }
+}
+
+fn mean_of(draws: &[f64]) -> f64 {
+    draws.iter().sum::<f64>() / draws.len().max(1) as f64
+}
+
+/// Moves draws to the mean that is forecast. Each of their days was kept at or above 0, which makes the sum of many days
+/// of rare demand far larger than what is expected.
+fn centre(draws: &mut [f64], expected: f64) {
+    let excess = mean_of(draws) - expected;
+    draws.iter_mut().for_each(|draw| *draw = (*draw - excess).max(0.0));
+    let moved = mean_of(draws);
+    if expected > 0.0 && moved > 0.0 {
+        draws.iter_mut().for_each(|draw| *draw *= expected / moved);
     }
 }
 

@@ -55,6 +55,41 @@ fn drawn_lead_times_have_the_moments_of_theory() {
     );
 }
 
+/// An item that sells 0.6 pieces a day sells 9 in the 15 days that an order covers, and in 19 of 20 such times at most 14.
+#[test]
+fn the_stock_of_rare_demand_is_near_that_of_its_distribution() {
+    let levels = [0.05, 0.1, 0.25, 0.4, 0.5, 0.6, 0.75, 0.9, 0.95];
+    let situation = Situation { lead_time_days: 14.0, review_days: 1.0, ..Situation::default() };
+    let options = |paths_max| Options {
+        season: 7,
+        horizon: 22,
+        origins_max: 10,
+        paths_max,
+        path_length: 15,
+        clip_at_zero: true,
+        ..Options::default()
+    };
+    let (mut by_paths, mut by_quantiles) = (0.0, 0.0);
+    for item in 0..30 {
+        let mut rng = Rng::new(item);
+        let past: Vec<f64> = (0..300).map(|_| rng.poisson(0.6) as f64).collect();
+        let made = |paths_max| {
+            let ahead = fit("ses", &past, &options(paths_max)).unwrap();
+            let ahead = ahead.forecast(15, &levels).unwrap();
+            (propose(&situation, &ahead).unwrap(), ahead.mean.iter().sum::<f64>())
+        };
+        let (paths, _) = made(16);
+        assert_eq!(paths.source, Source::ErrorPaths);
+        by_paths += paths.reorder_point / 30.0;
+        let (quantiles, expected) = made(0);
+        assert_eq!(quantiles.source, Source::Quantiles);
+        assert!((quantiles.expected_demand - expected).abs() < 1e-6, "{quantiles:?}, {expected}");
+        by_quantiles += quantiles.reorder_point / 30.0;
+    }
+    assert!((12.5..17.5).contains(&by_paths), "{by_paths}");
+    assert!((12.5..23.5).contains(&by_quantiles), "{by_quantiles}");
+}
+
 #[test]
 fn a_proposal_keeps_packs_limits_and_says_why() {
     let forecast = normal_forecast(10.0, 2.0, 20);

@@ -78,6 +78,9 @@ const BORDERS_MAX: usize = 12;
 const DEFAULT_WEIGHTS: [f64; FEATURES.len()] =
     [0.5, 0.25, 0.5, 0.7, -0.75, 1.2, 0.6, 0.3, 0.1, -0.35, 0.2, -0.5, 0.0, 0.25];
 
+/// The features of demand, in [`FEATURES`].
+const DEMAND: std::ops::Range<usize> = 2..5;
+
 /// Fitted sources and the weights of their evidence.
 #[derive(Clone, Debug)]
 pub struct Hybrid {
@@ -130,6 +133,21 @@ impl Hybrid {
         FEATURES.iter().copied().zip(self.weights.iter().copied())
     }
 
+    /// The weights for one of whom nothing is known. Those of demand are learned beside what a history tells, where less
+    /// demand may speak for an item; alone they would begin the list with what nobody wants.
+    fn cold_weights(&self) -> Vec<f64> {
+        let mut weights = self.weights.clone();
+        for weight in &mut weights[DEMAND] {
+            *weight = weight.max(0.0);
+        }
+        if weights[DEMAND].iter().all(|weight| *weight == 0.0) {
+            for (weight, default) in weights[DEMAND].iter_mut().zip(&DEFAULT_WEIGHTS[DEMAND]) {
+                *weight = default.max(0.0);
+            }
+        }
+        weights
+    }
+
     fn read(reader: &mut Reader<'_>) -> Result<Self> {
         let Head { options, learned } = reader.json()?;
         let weights = reader.f64s()?;
@@ -173,7 +191,9 @@ impl Recommender for Hybrid {
 
     fn score(&self, history: &UserHistory) -> Vec<Scored> {
         let view = self.sources.view(history);
-        let score = |row: &Row| row.iter().zip(&self.weights).map(|(f, w)| f * w).sum::<f64>();
+        let cold = history.is_empty().then(|| self.cold_weights());
+        let weights = cold.as_ref().unwrap_or(&self.weights);
+        let score = |row: &Row| row.iter().zip(weights).map(|(f, w)| f * w).sum::<f64>();
         (0..self.item_count() as u32)
             .filter(|item| view.evidence(*item))
             .map(|item| Scored { item, score: score(&view.row(item)) })

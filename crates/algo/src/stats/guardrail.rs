@@ -46,7 +46,7 @@ pub enum Standing {
 pub struct Watch {
     /// The standing.
     pub standing: Standing,
-    /// Treatment less holdout, always valid; `None` while an arm has fewer than two units.
+    /// Treatment less holdout, always valid; `None` while an arm has fewer than two units, or all units are alike.
     pub difference: Option<Interval>,
     /// The difference beyond which the guardrail is breached.
     pub limit: Option<f64>,
@@ -59,14 +59,14 @@ pub struct Watch {
 /// # Cost
 /// O(1).
 /// # Source
-/// Non-inferiority by a confidence sequence, see [`sequence::difference`].
+/// Non-inferiority by a confidence sequence, see [`sequence::careful_difference`].
 pub fn watch(treatment: &Arm, holdout: &Arm, guardrail: &Guardrail) -> Result<Watch> {
     finite::all_finite("harm_max", &[guardrail.harm_max])?;
     if guardrail.harm_max < 0.0 {
         return Err(Error::invalid(format!("harm_max is {}", guardrail.harm_max))
             .hint("Give a share of 0 or more, for example 0.02."));
     }
-    let difference = sequence::difference(treatment, holdout, &guardrail.sequence)?;
+    let difference = sequence::careful_difference(treatment, holdout, &guardrail.sequence)?;
     let allowed = holdout.rate().map(|rate| guardrail.harm_max * rate.abs());
     let (Some(found), Some(allowed)) = (difference, allowed) else {
         return Ok(Watch { standing: Standing::Open, difference: None, limit: None });

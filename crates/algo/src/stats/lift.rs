@@ -12,6 +12,9 @@ use super::{Interval, finite, student};
 /// Units an arm needs before a spread can be estimated.
 const UNITS_MIN: u64 = 2;
 
+/// The spread of units as a share of their rate below which it is what rounding leaves of none.
+const SPREAD_MIN: f64 = 1e-6;
+
 /// Running sums of one arm; mergeable, so that partitions and days can be added up.
 ///
 /// # Shape
@@ -137,6 +140,29 @@ impl Arm {
         let squares =
             self.square_outcome - 2.0 * rate * self.product + rate * rate * self.square_size;
         Some(squares.max(0.0) / (n - 1.0) / n / (self.mean_size * self.mean_size))
+    }
+
+    /// Whether its units differ. Few units without an event do not, and taking that for no spread would be wrong.
+    #[must_use]
+    pub fn shows_spread(&self) -> bool {
+        let rate = self.rate().unwrap_or_default();
+        let least = (SPREAD_MIN * rate).powi(2);
+        self.rate_variance().is_some_and(|variance| variance * self.units as f64 > least)
+    }
+
+    /// The arm with two units more of the mean size, one of which has success each time and one never: how an arm of
+    /// shares is judged while its units are all alike.
+    ///
+    /// # Source
+    /// Agresti and Caffo 2000, who add one success and one failure to each sample.
+    #[must_use]
+    pub fn with_two_more(&self) -> Self {
+        let mut more = *self;
+        if self.units > 0 {
+            more.push(self.mean_size, self.mean_size);
+            more.push(0.0, self.mean_size);
+        }
+        more
     }
 }
 

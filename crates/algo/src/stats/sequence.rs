@@ -48,6 +48,35 @@ pub fn difference(treatment: &Arm, holdout: &Arm, options: &Options) -> Result<O
     Ok(Some(Interval::around(a - b, margin)))
 }
 
+/// As [`difference`], but an arm whose units are all alike is taken to vary as the other one does: without an effect it
+/// would, and without any spread the interval would have no width.
+///
+/// `None` also while neither arm shows a spread: nothing is known then of how much units vary.
+///
+/// # Errors
+/// As [`difference`].
+/// # Cost
+/// O(1).
+pub fn careful_difference(
+    treatment: &Arm,
+    holdout: &Arm,
+    options: &Options,
+) -> Result<Option<Interval>> {
+    let Some(plain) = difference(treatment, holdout, options)? else { return Ok(None) };
+    let per_unit = |arm: &Arm| {
+        let variance = arm.rate_variance().filter(|_| arm.shows_spread());
+        variance.map(|variance| variance * arm.units() as f64)
+    };
+    let (a, b) = (treatment.units() as f64, holdout.units() as f64);
+    let variance = match (per_unit(treatment), per_unit(holdout)) {
+        (Some(_), Some(_)) => return Ok(Some(plain)),
+        (Some(one), None) | (None, Some(one)) => one / a + one / b,
+        (None, None) => return Ok(None),
+    };
+    let margin = margin(variance.sqrt(), a + b, options)?;
+    Ok(Some(Interval::around(plain.estimate, margin)))
+}
+
 /// Half the width of the always-valid interval of an estimate with this standard error from `units` units.
 ///
 /// # Errors

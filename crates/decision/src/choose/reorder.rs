@@ -71,13 +71,19 @@ impl Proposals {
         let cover = situation.lead_time_days
             + 3.0 * situation.lead_time_deviation_days
             + situation.review_days;
-        let horizon = self.age_days + (cover.ceil() as usize).max(1) + 1;
+        let horizon = self.age_days + (cover.ceil() as usize).max(1);
         let mut ahead = series.forecast(horizon, &LEVELS)?;
         ahead.mean.drain(..self.age_days);
         if !ahead.quantiles.is_empty() {
             ahead.quantiles.drain(..self.age_days);
         }
         ahead.errors.iter_mut().for_each(|path| drop(path.drain(..self.age_days.min(path.len()))));
+        // Past demands that were forecast again lie as far apart as orders of the file's own lead time need; those of
+        // longer ones would overlap, and tell too little.
+        let declared = self.settings.lead_time_days + self.settings.review_days;
+        if situation.lead_time_days.ceil() as usize + self.settings.review_days > declared {
+            ahead.errors.clear();
+        }
         let pooled = self.asked.as_ref().and_then(|asked| {
             let belief = asked.beliefs.get(&unit.id)?;
             let lead = situation.lead_time_days.ceil() as usize;
@@ -110,7 +116,7 @@ impl Proposals {
             ),
             _ => proposal.reason,
         };
-        let cost = number(unit, "unit_cost").unwrap_or(0.0) * proposal.order_quantity;
+        let cost = self.unit_cost(unit)? * proposal.order_quantity;
         let values = BTreeMap::from([
             ("order_quantity".to_owned(), json!(proposal.order_quantity)),
             ("reorder_point".to_owned(), json!(proposal.reorder_point)),
@@ -144,19 +150,17 @@ impl Proposals {
     }
 
     fn situation(&self, unit: &Unit) -> Result<Situation> {
-        let needed = |column: &str| {
-            number(unit, column).ok_or_else(|| {
-                Error::invalid(format!(
-                    "policy \"{}\": item \"{}\" has no number in column \"{column}\"",
-                    self.name, unit.id
-                ))
-                .hint("The audience of a reorder policy needs unit_id, on_hand and on_order.")
+        let needed = |column: &str| -> Result<f64> {
+            self.number(unit, column)?.ok_or_else(|| {
+                Error::invalid(self.without_number(unit, column))
+                    .hint("The audience of a reorder policy needs unit_id, on_hand and on_order.")
             })
         };
         Ok(Situation {
             stock_on_hand: needed("on_hand")?,
             on_order: needed("on_order")?,
-            lead_time_days: number(unit, "lead_time_days")
+            lead_time_days: self
+                .number(unit, "lead_time_days")?
                 .unwrap_or(self.settings.lead_time_days as f64),
             review_days: self.settings.review_days as f64,
             period_days: 1.0,
@@ -167,17 +171,99 @@ impl Proposals {
                 Some(asked) => Some(asked.rate),
                 None => self.settings.fill_rate.map(|rate| rate.value()),
             },
-            pack_size: number(unit, "pack_size").unwrap_or(1.0),
+            pack_size: self.number(unit, "pack_size")?.unwrap_or(1.0),
             seed: digest::hash64(&[b"reorder", unit.id.as_bytes()]),
             ..Situation::default()
         })
     }
+
+    /// What one unit of the item costs. A budget counts nothing whose cost is not known.
+    fn unit_cost(&self, unit: &Unit) -> Result<f64> {
+        let cost = self.number(unit, "unit_cost")?;
+        if self.settings.budget.is_some() && cost.is_none_or(|cost| cost < 0.0) {
+            return Err(Error::invalid(format!(
+                "policy \"{}\": item \"{}\" has no cost of 0 or more in column \"unit_cost\", which `budget` needs",
+                self.name, unit.id
+            ))
+            .hint("Add its cost, or leave it out of the audience: `where unit_cost >= 0`."));
+        }
+        Ok(cost.unwrap_or(0.0))
+    }
+
+    /// The number in a column of the audience, if there is any value.
+    fn number(&self, unit: &Unit, column: &str) -> Result<Option<f64>> {
+        let number: Option<f64> = match unit.columns.get(column) {
+            None | Some(Value::Null) => return Ok(None),
+            Some(Value::String(text)) if text.trim().is_empty() => return Ok(None),
+            Some(Value::String(text)) => text.trim().parse().ok(),
+            Some(Value::Number(number)) => number.as_f64(),
+            Some(_) => None,
+        };
+        match number.filter(|number| number.is_finite()) {
+            Some(number) => Ok(Some(number)),
+            None => Err(Error::invalid(self.without_number(unit, column)).hint(format!(
+                "Make a number of it in the audience, such as `cast({column} as double)`, or null where there is none."
+            ))),
+        }
+    }
+
+    fn without_number(&self, unit: &Unit, column: &str) -> String {
+        format!(
+            "policy \"{}\": item \"{}\" has no number in column \"{column}\"",
+            self.name, unit.id
+        )
+    }
 }
 
-fn number(unit: &Unit, column: &str) -> Option<f64> {
-    match unit.columns.get(column)? {
-        Value::Number(number) => number.as_f64(),
-        Value::String(text) => text.parse().ok(),
-        _ => None,
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn proposals(settings: &Value) -> Proposals {
+        Proposals {
+            name: "restock".to_owned(),
+            settings: serde_json::from_value(settings.clone()).unwrap(),
+            forecasts: None,
+            artifact: None,
+            asked: None,
+            age_days: 0,
+        }
+    }
+
+    fn item(columns: &Value) -> Unit {
+        Unit { id: "i1".to_owned(), columns: columns.as_object().unwrap().clone() }
+    }
+
+    #[test]
+    fn a_budget_needs_the_cost_of_each_item() {
+        let limited = proposals(&json!({"learner": "demand", "budget": 300.0}));
+        let free = proposals(&json!({"learner": "demand"}));
+        for cost in [json!(5), json!(" 5 ")] {
+            let item = item(&json!({"unit_cost": cost}));
+            assert_eq!(limited.unit_cost(&item).unwrap(), 5.0);
+        }
+        for columns in [json!({}), json!({"unit_cost": null}), json!({"unit_cost": ""})] {
+            let item = item(&columns);
+            let said = limited.unit_cost(&item).unwrap_err().report();
+            assert!(said.contains("item \"i1\"") && said.contains("budget"), "{said}");
+            assert_eq!(free.unit_cost(&item).unwrap(), 0.0);
+        }
+        assert!(limited.unit_cost(&item(&json!({"unit_cost": -1}))).is_err());
+    }
+
+    #[test]
+    fn a_value_that_is_no_number_is_refused_by_item_and_column() {
+        let proposals = proposals(&json!({"learner": "demand", "lead_time_days": 9}));
+        let situation = |lead: Value| {
+            proposals
+                .situation(&item(&json!({"on_hand": 1, "on_order": 0, "lead_time_days": lead})))
+        };
+        let days = situation(Value::Null).unwrap().lead_time_days;
+        assert_eq!(days, 9.0, "as declared");
+        for lead in [json!("about 7"), json!("inf"), json!(true)] {
+            let said = situation(lead).unwrap_err().report();
+            assert!(said.contains("item \"i1\"") && said.contains("lead_time_days"), "{said}");
+        }
+        assert!(proposals.unit_cost(&item(&json!({"unit_cost": "n/a"}))).is_err());
     }
 }

@@ -426,7 +426,7 @@ async fn judged(
     let (mut scores, mut targets) = (Vec::new(), Vec::new());
     let mut batches = query.stream().await.map_err(|e| e.context(&what))?;
     while let Some(batch) = batches.try_next().await.map_err(|e| e.context(&what))? {
-        let known = Frame::new(&what, vec![batch.clone()]).numbers("target")?;
+        let known = Frame::new(&what, vec![batch.clone()]).numbers_if_any("target")?;
         let columns = read(&batch, &brought.features).map_err(|e| e.context(&what))?;
         let (brought, rows) = (Arc::clone(brought), batch.num_rows());
         let found = task::compute(move || brought.scores(&columns, rows)).await?;

@@ -111,8 +111,10 @@ async fn read(ctx: &Context<'_>, name: &str, settings: &Recommend) -> Result<Dat
     };
     let mut events = Vec::with_capacity(user_ids.len());
     for (((user, item), at), weight) in user_ids.iter().zip(&item_ids).zip(moments).zip(weights) {
+        let weight = weight.unwrap_or(1.0);
+        refuse_weight(&what, user, item, weight)?;
         let (user, item) = (known(&users, user)?, known(&items, item)?);
-        events.push(Interaction { user, item, weight: weight.unwrap_or(1.0), at: Some(at) });
+        events.push(Interaction { user, item, weight, at: Some(at) });
     }
     let rows = events.len();
     let interactions =
@@ -156,6 +158,17 @@ fn refuse_everybody(what: &str, users: &[String]) -> Result<()> {
         "{what}: the user of {rows} rows is \"{EVERYBODY}\", which is the name of everybody's list"
     ))
     .hint(format!("Leave these rows out: add `where user_id <> '{EVERYBODY}'`.")))
+}
+
+/// Fails if a weight is none, with the names of its row, which the algorithms do not know.
+fn refuse_weight(what: &str, user: &str, item: &str, weight: f64) -> Result<()> {
+    if weight.is_finite() && weight >= 0.0 {
+        return Ok(());
+    }
+    Err(Error::invalid(format!(
+        "{what}: the row of user \"{user}\" and item \"{item}\" has weight {weight}"
+    ))
+    .hint("A weight is a number of at least 0: leave out returns with `where weight >= 0`."))
 }
 
 /// The columns of items that a ranker reads.
@@ -211,6 +224,7 @@ pub(crate) async fn items(
     Ok(joined
         .map(|(((((id, text), vector), name), available), facts)| {
             let available = available.unwrap_or(true);
+            let name = name.filter(|name| !name.trim().is_empty());
             (id, CatalogueItem { text, vector, name, available, facts })
         })
         .collect())
@@ -580,6 +594,17 @@ mod tests {
         let error = check(["a", "*", "*"]).unwrap_err().report();
         assert!(error.contains("the user of 2 rows is \"*\""), "{error}");
         assert!(error.contains("where user_id <> '*'"), "{error}");
+    }
+
+    #[test]
+    fn a_weight_that_is_none_is_refused_with_the_names_of_its_row() {
+        let check = |weight| refuse_weight("learner \"l\": interactions", "mo", "tea", weight);
+        check(0.0).unwrap();
+        check(2.5).unwrap();
+        for weight in [-1.0, f64::NAN, f64::INFINITY] {
+            let error = check(weight).unwrap_err().report();
+            assert!(error.contains("user \"mo\" and item \"tea\" has weight"), "{error}");
+        }
     }
 
     #[test]

@@ -269,7 +269,7 @@ fn features(frame: &Frame<'_>, settings: &Score) -> Result<Vec<String>> {
 /// The target of every row, where it is known: for a probability 0 or 1.
 fn targets(frame: &Frame<'_>, settings: &Score) -> Result<Vec<Option<f64>>> {
     let name = &settings.target;
-    let mut targets = frame.numbers(name)?;
+    let mut targets = frame.numbers_if_any(name)?;
     for target in &mut targets {
         *target = target.filter(|target| target.is_finite());
     }
@@ -345,14 +345,21 @@ impl Stored {
     }
 }
 
-/// The features of every row. Where they are not `hashed`, all are numbers and a missing one is 0.
+/// The features of every row. Where they are not `hashed`, all are numbers and a missing one is 0; a text that is no number
+/// is refused.
 fn matrix(frame: &Frame<'_>, features: &[String], hashed: bool) -> Result<Vec<Vec<Cell>>> {
     let column = |name: &String| -> Result<Vec<Cell>> {
         if hashed && frame.is_text(name) {
             let cell = |text: Option<String>| text.map_or(Cell::Missing, Cell::Text);
             return Ok(frame.text(name)?.into_iter().map(cell).collect());
         }
-        Ok(frame.numbers(name)?.into_iter().map(|number| Cell::of(number, hashed)).collect())
+        let numbers = frame.numbers(name).map_err(|error| match frame.is_text(name) {
+            true => error.hint(format!(
+                "`algorithm: auto` learns from texts, and so does `hashed: {{}}` where a probability is predicted; for a number, write `cast(replace({name}, ',', '') as double) as {name}`."
+            )),
+            false => error,
+        })?;
+        Ok(numbers.into_iter().map(|number| Cell::of(number, hashed)).collect())
     };
     let mut columns =
         features.iter().map(|name| column(name).map(Vec::into_iter)).collect::<Result<Vec<_>>>()?;
@@ -407,7 +414,7 @@ async fn score(
     let frame = ctx.frame(&what, sql).await?;
     let mut rows = Vec::new();
     let features = matrix(&frame, &stored.features, settings.hashed.is_some())?;
-    for (unit_id, row) in frame.ids("unit_id")?.into_iter().zip(features) {
+    for (unit_id, row) in frame.unit_ids()?.into_iter().zip(features) {
         let score = stored.score(&row)?;
         let (scored_at, artifact) = (ctx.now, artifact.to_owned());
         rows.push(Row { unit_id, score, reason: None, scored_at, artifact });
@@ -444,6 +451,23 @@ mod tests {
         assert!(error.contains("is 37.5, neither 0 nor 1, in 2 of 3 rows"), "{error}");
         assert!(error.contains("predict: number"), "{error}");
         assert_eq!(read(amounts(), "number").unwrap().len(), 3);
+    }
+
+    #[test]
+    fn a_text_is_no_feature_unless_it_is_a_number_or_hashed() {
+        let texts =
+            |texts: &[Option<&str>]| Arc::new(StringArray::from(texts.to_vec())) as ArrayRef;
+        let read = |column: ArrayRef, hashed: bool| {
+            let batch = RecordBatch::try_from_iter_with_nullable([("town", column, true)]).unwrap();
+            matrix(&Frame::new("test", vec![batch]), &["town".to_owned()], hashed)
+        };
+        let error = read(texts(&[None, Some("Ulm")]), false).unwrap_err().report();
+        assert!(error.contains("\"town\" holds \"Ulm\" in row 2, which is no number"), "{error}");
+        assert!(error.contains("algorithm: auto") && error.contains("`hashed: {}`"), "{error}");
+        let known = read(texts(&[None, Some("Ulm")]), true).unwrap();
+        assert_eq!(known, [[Cell::Missing], [Cell::Text("Ulm".into())]]);
+        let numbers = read(texts(&[Some("2.5"), Some(""), None]), false).unwrap();
+        assert_eq!(numbers, [[Cell::Number(2.5)], [Cell::Number(0.0)], [Cell::Number(0.0)]]);
     }
 
     #[test]

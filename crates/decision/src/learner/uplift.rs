@@ -178,7 +178,7 @@ fn features(frame: &Frame<'_>) -> Result<Vec<String>> {
     Ok(features)
 }
 
-/// The features of every row; a missing value is 0.
+/// The features of every row; a missing value is 0, and a text that is no number is refused.
 fn matrix(frame: &Frame<'_>, features: &[String]) -> Result<Vec<Vec<f64>>> {
     let columns = features.iter().map(|name| frame.numbers(name)).collect::<Result<Vec<_>>>()?;
     let number = |column: &Vec<Option<f64>>, row: usize| {
@@ -191,6 +191,21 @@ fn matrix(frame: &Frame<'_>, features: &[String]) -> Result<Vec<Vec<f64>>> {
 /// A column that says yes or no of every unit.
 fn flags(frame: &Frame<'_>, column: &str) -> Result<Vec<bool>> {
     let flags = frame.flags(column)?;
+    if !frame.is_text(column) {
+        // Any number but 0 would pass for true.
+        let numbers = frame.numbers(column)?;
+        let mut others = numbers.into_iter().flatten().filter(|n| *n != 0.0 && *n != 1.0);
+        if let Some(first) = others.next() {
+            let count = 1 + others.count();
+            return Err(Error::invalid(format!(
+                "\"{column}\" is {first}, neither 0 nor 1, in {count} of {} units of the experiment",
+                frame.rows()
+            ))
+            .hint(format!(
+                "Ask what is true or false in `experiment`, such as `{column} > 0 as {column}`; leave units out that got something else."
+            )));
+        }
+    }
     flags.into_iter().collect::<Option<Vec<bool>>>().ok_or_else(|| {
         Error::invalid(format!("the experiment has a unit whose \"{column}\" is missing")).hint(
             "Write 0 or 1, true or false for every unit; coalesce(…, 0) for those without event.",
@@ -213,5 +228,42 @@ async fn score(
         let uplift = stored.model.predict(&row)?;
         Ok(Row { unit_id, uplift, scored_at: ctx.now, artifact: artifact.to_owned() })
     };
-    frame.ids("unit_id")?.into_iter().zip(rows).map(one).collect()
+    frame.unit_ids()?.into_iter().zip(rows).map(one).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::{ArrayRef, BooleanArray, Int64Array, RecordBatch, StringArray};
+
+    use super::*;
+
+    fn frame(column: ArrayRef) -> Frame<'static> {
+        let batch = RecordBatch::try_from_iter_with_nullable([("treated", column, true)]).unwrap();
+        Frame::new("learner \"l\": experiment", vec![batch])
+    }
+
+    #[test]
+    fn an_arm_is_0_or_1_and_nothing_else() {
+        let read = |column: ArrayRef| flags(&frame(column), "treated");
+        assert_eq!(read(Arc::new(Int64Array::from(vec![0, 1]))).unwrap(), [false, true]);
+        assert_eq!(read(Arc::new(BooleanArray::from(vec![true, false]))).unwrap(), [true, false]);
+        assert_eq!(read(Arc::new(StringArray::from(vec!["1", "0"]))).unwrap(), [true, false]);
+        let error = read(Arc::new(Int64Array::from(vec![0, 2, 1, 3]))).unwrap_err().report();
+        assert!(error.contains("\"treated\" is 2, neither 0 nor 1, in 2 of 4 units"), "{error}");
+        let error = read(Arc::new(StringArray::from(vec!["1", "2"]))).unwrap_err().report();
+        assert!(error.contains("\"2\" in row 2, which is neither true nor false"), "{error}");
+        let error = read(Arc::new(Int64Array::from(vec![Some(1), None]))).unwrap_err().report();
+        assert!(error.contains("whose \"treated\" is missing"), "{error}");
+    }
+
+    #[test]
+    fn a_text_is_no_feature_and_a_missing_number_is_0() {
+        let read = |column: ArrayRef| matrix(&frame(column), &["treated".to_owned()]);
+        let error = read(Arc::new(StringArray::from(vec!["3", "Ulm"]))).unwrap_err().report();
+        assert!(error.contains("\"Ulm\" in row 2, which is no number"), "{error}");
+        let known = read(Arc::new(Int64Array::from(vec![Some(3), None]))).unwrap();
+        assert_eq!(known, [[3.0], [0.0]]);
+    }
 }

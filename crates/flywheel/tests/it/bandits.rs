@@ -273,6 +273,16 @@ fn a_promotion_that_does_harm_is_taken_back_by_itself() {
     let last = "select learner, undoes, reason from system.promotions order by number desc limit 1";
     assert!(house.cell(last).starts_with("first,1,\"guardrail: lift -"), "{}", house.cell(last));
     assert!(!house.ok(&["status"]).contains("PAUSED"));
+    // What another learner in the file has ended does not come back with the old one.
+    house.ok(&["policy", "promote", "offer", "second", "--despite", "a wish"]);
+    let policy = house.read("policies/offer.yaml");
+    house.write("policies/offer.yaml", policy.replace("learner: first", "learner: second"));
+    house.ok(&["turn", "--replay", &day(4)]);
+    house.write("policies/offer.yaml", policy);
+    house.ok(&["turn", "--replay", &day(5)]);
+    let ended = "select learner, undoes, reason from system.promotions where number = 4";
+    assert_eq!(house.cell(ended), "second,3,its policy's file names another learner");
+    assert!(!house.ok(&["status"]).contains("promotion 3"));
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::sync::{Arc, Mutex};
 
-use crate::house::House;
+use crate::house::{House, text};
 
 /// A shop of 400 customers, two policies' worth of settings left to the test.
 fn shop(action: &str, policy: &str) -> House {
@@ -289,6 +289,21 @@ fn a_webhook_gets_each_action_once_and_what_it_refuses_becomes_a_dead_letter() {
 }
 
 #[test]
+fn a_batch_is_sent_again_under_its_key_beside_what_is_new() {
+    let (url, seen) = receiver(vec![503, 200]);
+    let house = shop(
+        &format!("type: webhook\noptions: {{url: '{url}', allow_private: true, batch: 10}}\n"),
+        "every: 1d\ncaps: {per_turn: 3}\n",
+    );
+    house.ok(&["turn", "--replay", "2024-05-01..2024-05-02"]);
+    let keys: Vec<String> = seen.lock().unwrap().iter().map(|(key, _)| key.clone()).collect();
+    assert_eq!(keys.len(), 3, "{keys:?}");
+    assert_eq!(keys.iter().filter(|key| **key == keys[0]).count(), 2, "{keys:?}");
+    let sent = "select count(*) from system.actions where status = 'delivered'";
+    assert_eq!(house.cell(sent), "6");
+}
+
+#[test]
 fn what_is_delivered_after_it_was_given_up_is_shown_as_delivered_once() {
     let (url, seen) = receiver(vec![404, 404, 404, 200]);
     let house = shop(
@@ -315,10 +330,54 @@ fn an_action_that_cannot_be_built_holds_up_no_other_one() {
         "actions/broken.yaml",
         "action: broken\ntype: webhook\noptions: {url: 'https://example.com', secret: '${env:FLYWHEEL_NOT_SET_ANYWHERE}'}\n",
     );
-    let said = house.fails(2, &["turn", "--replay", "2024-05-01"]);
+    let said = house.fails(3, &["turn", "--replay", "2024-05-01"]);
     assert!(said.contains("FLYWHEEL_NOT_SET_ANYWHERE"), "{said}");
+    assert!(said.contains("action \"broken\""), "{said}");
     let sent = "select policy, count(*) from system.actions where status = 'delivered' group by 1";
     assert_eq!(house.sql(sent), ["offer,3"]);
+    // The turn is complete, and so is the next one.
+    house.fails(3, &["turn", "--replay", "2024-05-02"]);
+    assert!(house.ok(&["status"]).contains("3 pending"));
+}
+
+#[test]
+fn deliveries_whose_action_or_policy_is_gone_do_not_leave_and_hold_up_nothing() {
+    let (url, seen) = receiver(vec![503, 503, 503, 503, 200]);
+    let send =
+        format!("type: webhook\noptions: {{url: '{url}', allow_private: true, parallel: 1}}\n");
+    let house = shop(&send, "every: 30d\ncaps: {per_turn: 2}\n");
+    let offer = house.read("policies/offer.yaml");
+    let other = offer.replace("policy: offer", "policy: another");
+    house.write("policies/another.yaml", other.replace("action: send", "action: mail"));
+    house.write("actions/mail.yaml", format!("action: mail\n{send}"));
+    house.ok(&["turn", "--replay", "2024-05-01"]);
+    assert_eq!(seen.lock().unwrap().len(), 4);
+    // One policy is gone; the other one has another action, and its old one is gone.
+    std::fs::remove_file(house.path("policies/another.yaml")).unwrap();
+    std::fs::remove_file(house.path("actions/mail.yaml")).unwrap();
+    std::fs::remove_file(house.path("actions/send.yaml")).unwrap();
+    house.write("actions/file.yaml", format!("action: file\n{FILE}"));
+    house.write("policies/offer.yaml", offer.replace("action: send", "action: file"));
+    let output = house.run(&["turn", "--replay", "2024-05-02"]);
+    let said = text(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    assert!(said.contains("2 of action \"send\""), "{said}");
+    assert!(said.contains("2 of policy \"another\""), "{said}");
+    assert_eq!(seen.lock().unwrap().len(), 4, "nothing left");
+    assert_eq!(
+        house.sql("select policy, status, error from system.outbox where status = 'dead'"),
+        [r#"another,dead,"not sent: its policy ""another"" is gone""#; 2]
+    );
+    // Both come back.
+    house.write("actions/send.yaml", format!("action: send\n{send}"));
+    house.write("policies/another.yaml", other);
+    house.write("actions/mail.yaml", format!("action: mail\n{send}"));
+    house.ok(&["policy", "retry", "another"]);
+    house.ok(&["turn", "--replay", "2024-05-03"]);
+    let sent = "select policy, count(*) from system.actions where status = 'delivered' group by 1";
+    let mut sent = house.sql(sent);
+    sent.sort();
+    assert_eq!(sent, ["another,2", "offer,2"]);
 }
 
 #[test]
@@ -351,6 +410,29 @@ fn nothing_is_missed_between_turns_that_lie_further_apart_than_the_window() {
     assert_eq!(house.cell("select count(*) from system.outcomes"), "21");
     house.ok(&["turn", "--replay", "2024-05-10"]);
     assert_eq!(house.cell("select count(*) from system.outcomes"), "21", "and none twice");
+}
+
+#[test]
+fn an_event_whose_time_is_corrected_counts_once_as_it_was_first_seen() {
+    let house = shop(FILE, "every: 1d\n");
+    let policy = house.read("policies/offer.yaml").replace(
+        "at, revenue as value from {{ source('raw', 'orders') }}",
+        "max(at) as at, max(revenue) as value from {{ source('raw', 'orders') }} group by 1, 2",
+    );
+    house.write("policies/offer.yaml", policy);
+    house.ok(&["turn", "--replay", "2024-05-01"]);
+    let order = |day: &str| {
+        let line = format!("order_id,customer_id,at,revenue\no1,c001,{day} 10:00:00,5\n");
+        house.write(&format!("data/orders-{day}.csv"), line);
+        house.ok(&["turn", "--replay", day]);
+    };
+    order("2024-05-02");
+    let joined = "select event_id, cast(occurred_at as date) from system.outcomes";
+    assert_eq!(house.sql(joined), ["o1,2024-05-02"]);
+    // It falls now into the window of a decision that was made in between.
+    order("2024-05-03");
+    house.ok(&["turn", "--replay", "2024-05-04"]);
+    assert_eq!(house.sql(joined), ["o1,2024-05-02"]);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use flywheel_base::{Clock, Rng, SystemClock, Timestamp};
 
-use crate::house::House;
+use crate::house::{House, text};
 
 const CUSTOMERS: usize = 90;
 const DAYS: i64 = 120;
@@ -168,4 +168,75 @@ fn a_learner_of_a_shop_that_cannot_be_learned_says_which_row_is_wrong() {
         "item as series_id, 'k' as category, department",
     );
     assert!(said.contains("category \"k\" lies in two values of department"), "{said}");
+}
+
+#[test]
+fn a_learner_that_cannot_be_fitted_holds_up_neither_the_others_nor_the_turn() {
+    let house = House::new();
+    let from = "from {{ source('raw', 'orders') }}";
+    let learners = [
+        (
+            "worth",
+            "value:\n  events: select customer as unit_id, cast(at as timestamp) as at, 1.0 as value",
+        ),
+        ("hour", "hours:\n  events: select customer as unit_id, cast(at as timestamp) as at"),
+        (
+            "next",
+            "recommend:\n  algorithm: item-knn\n  interactions: select customer as user_id, item as item_id, 'soon' as at",
+        ),
+    ];
+    for (name, settings) in learners {
+        let text = format!("learner: {name}\n{settings} {from}\n");
+        house.write(&format!("learners/{name}.yaml"), text);
+    }
+    for (name, choose) in
+        [("greet", "candidates: [{name: hello}]"), ("shelf", "recommend: {learner: next}")]
+    {
+        let audience = format!("audience: select distinct customer as unit_id {from}");
+        let text = format!("policy: {name}\n{audience}\nchoose: {{{choose}}}\n");
+        house.write(&format!("policies/{name}.yaml"), text);
+    }
+    house.write("connections/files.yaml", FILES[0].1);
+    house.write(
+        "syncs/files.yaml",
+        "sync: files\nconnection: files\nstreams:\n  - {stream: orders, options: {path: orders.csv}}\n",
+    );
+    let today = SystemClock.now().day();
+    let mut orders = String::from("customer,item,at\n");
+    for order in 0..40 {
+        let date = Timestamp::from_day(today - 12 + order / 4).date();
+        let (customer, item) = (order % 4, (order % 4 + order / 4 % 2) % 3);
+        orders.push_str(&format!("c{customer},i{item},{date} 10:00:00\n"));
+    }
+    house.write("data/orders.csv", orders);
+
+    let said = house.fails(3, &["turn"]);
+    assert!(said.contains("learner \"worth\": "), "{said}");
+    assert!(said.contains("needs 10 customers, found 4"), "{said}");
+    assert!(said.contains("\"soon\" in row 1, which is no date or time"), "{said}");
+    assert!(!said.contains("learner \"next\": learner"), "{said}");
+    let notice = "policy \"shelf\" decides for nobody: its learner \"next\" was never fitted";
+    assert!(said.contains(notice), "{said}");
+    let decided = "select policy || ' ' || count(*) from system.decisions group by policy";
+    assert_eq!(house.sql(decided), ["greet 4"]);
+    let tasks = "select name || ' ' || status from system.tasks where kind = 'learn' order by name";
+    assert_eq!(house.sql(tasks), ["hour succeeded", "next failed", "worth failed"]);
+    let status = house.ok(&["status"]);
+    assert!(status.contains("turn 1 for") && !status.contains("cut off"), "{status}");
+    assert!(status.contains("FAILED: learner \"worth\": "), "{status}");
+
+    // The next turn is another one, and tries those that are missing.
+    let next = learners[2].1.replace("'soon' as at", "cast(at as timestamp) as at");
+    house.write("learners/next.yaml", format!("learner: next\n{next} {from}\n"));
+    let said = house.fails(3, &["turn"]);
+    assert!(said.contains("learner \"worth\"") && !said.contains("learner \"next\""), "{said}");
+    let fitted = "select learner from system.artifacts order by learner";
+    assert_eq!(house.sql(fitted), ["hour", "next"]);
+    let status = house.ok(&["status"]);
+    assert!(status.contains("turn 2 for") && !status.contains("learner \"next\""), "{status}");
+
+    let learned = house.run(&["learn", "worth", "hour"]);
+    let (shown, said) = (text(&learned.stdout), text(&learned.stderr));
+    assert_eq!(learned.status.code(), Some(2), "the code of the first error: {said}");
+    assert!(shown.contains("hour") && said.contains("needs 10 customers"), "{shown}\n{said}");
 }

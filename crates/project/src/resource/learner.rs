@@ -437,7 +437,8 @@ pub struct Score {
     #[serde(default)]
     pub algorithm: ScoreAlgorithm,
     /// Takes text features as well, and learns them by FTRL-proximal: for codes, names and places of many values. Only
-    /// with `predict: probability` and `algorithm: online`. Without it features are numbers, and what is no number counts as 0.
+    /// with `predict: probability` and `algorithm: online`. Without it features are numbers: `null` counts as 0, and a text that
+    /// is no number is refused.
     #[serde(default)]
     pub hashed: Option<Hashed>,
 }
@@ -496,7 +497,7 @@ pub enum Predict {
 #[serde(deny_unknown_fields)]
 pub struct Uplift {
     /// SQL with columns `unit_id`, `treated` and `happened` (true or false, 1 or 0), and the features, which are numbers
-    /// known before the treatment: one row per unit of an experiment. A policy with a holdout is one.
+    /// known before the treatment (`null` counts as 0): one row per unit of an experiment. A policy with a holdout is one.
     pub experiment: String,
     /// SQL with columns `unit_id` and the features: the rows that are scored after each fit.
     #[serde(default)]

@@ -37,7 +37,8 @@ pub struct Policy {
     /// Where decisions go: the name of an action; none means that decisions are only logged.
     #[serde(default)]
     pub action: Option<String>,
-    /// What is sent: keys to columns of the audience (`$email`), also inside of lists and objects, or fixed values.
+    /// What is sent: keys to columns of the audience (`$email`), also inside of lists and objects, or fixed values. A fixed
+    /// text that begins with `$` is written with two: `$$5 voucher`.
     #[serde(default)]
     pub payload: BTreeMap<String, serde_json::Value>,
     /// What counts as success.
@@ -223,7 +224,7 @@ pub enum Better {
 }
 
 /// A purchase proposal from a forecast and the stock; the audience has one row per item with the columns
-/// `unit_id`, `on_hand`, `on_order`, and optionally `lead_time_days`, `pack_size` and `unit_cost`.
+/// `unit_id`, `on_hand`, `on_order`, and optionally `lead_time_days`, `pack_size` and `unit_cost`, which `budget` needs.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Reorder {
@@ -257,7 +258,7 @@ pub struct Reorder {
     #[serde(default = "review_default")]
     #[schemars(range(min = 1, max = 3650))]
     pub review_days: usize,
-    /// The most that one turn may spend; proposals beyond it wait.
+    /// The most that one turn may spend; proposals beyond it wait. An item that is to be ordered needs a `unit_cost`.
     #[serde(default)]
     #[schemars(range(min = 0))]
     pub budget: Option<f64>,
@@ -365,6 +366,12 @@ impl CreditMethod {
             Self::Position => "position",
         }
     }
+}
+
+/// The column that a text of a payload stands for: `email` of `$email`; none if it is a fixed text, such as `$$5`.
+#[must_use]
+pub fn column_of(text: &str) -> Option<&str> {
+    text.strip_prefix('$').filter(|rest| !rest.starts_with('$'))
 }
 
 fn weight_default() -> f64 {

@@ -2,21 +2,29 @@
 
 use flywheel_base::Result;
 use flywheel_decision::canary::advance;
+use flywheel_decision::champion::end_old_piles;
 use flywheel_project::resource::policy::Choose;
 use flywheel_state::{CanaryMove, Move, TaskOutcome};
 use serde_json::{Map, Value, json};
 
 use crate::{Workspace, recorder::Recorder};
 
-/// Moves the canaries of all policies on; without a policy that has one there is no task.
+/// Ends promotions of files that name another learner now, and moves the canaries of all policies on; without a policy
+/// that has one there is no task.
 ///
 /// # Errors
-/// Those of [`advance`].
+/// Those of [`end_old_piles`] and [`advance`].
 pub(crate) async fn run(
     workspace: &Workspace,
     recorder: &Recorder<'_>,
     turn: i64,
 ) -> Result<Vec<CanaryMove>> {
+    for end in end_old_piles(&workspace.project, &workspace.store, workspace.now())? {
+        recorder.notice(format!(
+            "policy \"{}\" is decided by learner \"{}\": {}",
+            end.policy, end.learner, end.reason
+        ));
+    }
     let declares = |choose: &Choose| matches!(choose, Choose::Bandit(one) if one.canary.is_some());
     let declared = workspace.project.policies.values().any(|policy| declares(&policy.choose));
     if !declared && workspace.store.canaries()?.last().is_none_or(|last| !last.kind.runs()) {

@@ -2,6 +2,7 @@
 
 use flywheel_base::Result;
 use flywheel_decision::decide::{Decided, Status, decide};
+use flywheel_decision::learner::awaited;
 use flywheel_state::TaskOutcome;
 use serde_json::json;
 
@@ -22,7 +23,7 @@ pub(crate) async fn run(
     for name in names {
         let timer = recorder.started("decide", name);
         let result = decide(&context, name).await;
-        all.push(recorder.settled(timer, result, |decided| {
+        let decided = recorder.settled(timer, result, |decided| {
             let (status, why) = match &decided.status {
                 Status::Decided => ("succeeded", None),
                 Status::NotDue => ("skipped", Some("not due".to_owned())),
@@ -34,7 +35,15 @@ pub(crate) async fn run(
                 ..TaskOutcome::default()
             };
             (status.to_owned(), outcome)
-        })?);
+        })?;
+        if decided.status == Status::Decided
+            && let Some(learner) = awaited(&context, name)?
+        {
+            recorder.notice(format!(
+                "policy \"{name}\" decides for nobody: its learner \"{learner}\" was never fitted; `flywheel learn {learner}` says why"
+            ));
+        }
+        all.push(decided);
     }
     Ok(all)
 }

@@ -1,25 +1,27 @@
 //! Judging the last answers of every learner by what really happened.
 
-use flywheel_base::Result;
+use flywheel_base::{Error, Result};
 use flywheel_decision::evaluate::{self, Judged};
 use flywheel_state::TaskOutcome;
 use futures::future::BoxFuture;
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{StreamExt, stream};
 
+use super::learn::is_its_own;
 use crate::{Workspace, recorder::Recorder};
 
 /// How many learners are judged at once.
 const JUDGED_AT_ONCE: usize = 4;
 
-/// Judges every learner that has answered before.
+/// Judges every learner that has answered before; returns why some could not be. What happened meanwhile is judged once
+/// they can be, unless they are fitted anew before.
 ///
 /// # Errors
-/// The first learner's error.
+/// What is not about one learner.
 pub(crate) async fn run(
     workspace: &Workspace,
     recorder: &Recorder<'_>,
     turn: i64,
-) -> Result<Vec<Judged>> {
+) -> Result<Vec<Error>> {
     let context = workspace.context(turn, workspace.now()).await?;
     let judged = async |name: &String| {
         let timer = recorder.started("evaluate", name);
@@ -33,5 +35,13 @@ pub(crate) async fn run(
     let works = workspace.project.learners.keys();
     let works: Vec<BoxFuture<'_, Result<Judged>>> =
         works.map(|name| Box::pin(judged(name)) as BoxFuture<'_, _>).collect();
-    stream::iter(works).buffered(JUDGED_AT_ONCE).try_collect().await
+    let judged: Vec<Result<Judged>> = stream::iter(works).buffered(JUDGED_AT_ONCE).collect().await;
+    let mut unjudged = Vec::new();
+    for error in judged.into_iter().filter_map(Result::err) {
+        if !is_its_own(&error) {
+            return Err(error);
+        }
+        unjudged.push(error);
+    }
+    Ok(unjudged)
 }

@@ -34,6 +34,9 @@ pub(crate) async fn join(
         let outcome = TaskOutcome { rows_out: Some(rows), detail, ..TaskOutcome::default() };
         ("succeeded".to_owned(), outcome)
     })?;
+    for (policy, why) in &joined.unreadable {
+        recorder.notice(format!("policy \"{policy}\": {why}; such events count without a value"));
+    }
     Ok(joined.outcomes.values().sum())
 }
 

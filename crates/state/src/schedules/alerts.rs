@@ -1,5 +1,7 @@
 //! Alerts on their way out: written with what they tell of, and delivered until they are acknowledged or given up.
 
+use std::collections::BTreeMap;
+
 use flywheel_base::{Result, Timestamp};
 use rusqlite::{Connection, Row, params};
 use serde_json::Value;
@@ -162,6 +164,41 @@ impl Store {
                 "SELECT {COLUMNS} FROM alerts ORDER BY made_at DESC, key LIMIT ?"
             ))?
             .query_map([limit], alert_from)?
+            .collect()
+        })
+    }
+
+    /// How many alerts are pending, delivered and dead.
+    ///
+    /// # Errors
+    /// As every method: see [`Store::open`].
+    pub fn alert_counts(&self) -> Result<(u64, u64, u64)> {
+        self.read("count alerts", |db| {
+            db.query_row(
+                "SELECT count(*) FILTER (WHERE status = 'pending'), count(*) FILTER (WHERE status = 'delivered'),
+                        count(*) FILTER (WHERE status = 'dead') FROM alerts",
+                [],
+                |row| {
+                    let count = |i| row.get::<_, i64>(i).map(i64::unsigned_abs);
+                    Ok((count(0)?, count(1)?, count(2)?))
+                },
+            )
+        })
+    }
+
+    /// How many alerts were given up for each action by which none arrived since.
+    ///
+    /// # Errors
+    /// As every method: see [`Store::open`].
+    pub fn lost_alerts(&self) -> Result<BTreeMap<String, u64>> {
+        self.read("count alerts that were given up", |db| {
+            db.prepare_cached(
+                "SELECT action, count(*) FROM alerts AS lost WHERE status = 'dead' AND NOT EXISTS
+                   (SELECT 1 FROM alerts AS heard WHERE heard.action = lost.action
+                    AND heard.status = 'delivered' AND heard.ended_at > lost.ended_at)
+                 GROUP BY action",
+            )?
+            .query_map([], |row| Ok((row.get(0)?, row.get::<_, i64>(1)?.unsigned_abs())))?
             .collect()
         })
     }

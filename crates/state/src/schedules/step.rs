@@ -131,6 +131,11 @@ impl Stepping<'_> {
     fn watch_time(&mut self) {
         for id in self.ids(|_| true) {
             let Some(run) = self.board.runs.get_mut(&id) else { continue };
+            // Who asked for it may not be the server, which has not heard of it before then.
+            if run.status == RunStatus::Running && run.stopping == Some(Stopping::Cancel) {
+                let why = Stopping::Cancel;
+                self.effects.push(ScheduleEffect::Stop { id: id.clone(), why });
+            }
             let Some(plan) = self.plans.get(&run.schedule) else { continue };
             let passed = |since: Timestamp, limit: Option<i64>| {
                 limit.is_some_and(|limit| self.now.micros() - since.micros() >= limit)

@@ -1,6 +1,7 @@
 //! The scheduler by cases: a table of plans, events and what follows, each step through a real database.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::slice;
 
 use flywheel_base::calendar::Timing;
 use flywheel_base::{Timestamp, quantity};
@@ -456,5 +457,21 @@ fn alerts_are_kept_until_they_are_settled_and_never_doubled() {
     let gone = Alert { status: AlertStatus::Delivered, ended_at: Some(later.due_at), ..later };
     house.store.settle_alert(&gone).unwrap();
     assert!(house.store.due_alerts(at("2025-01-01"), 10).unwrap().is_empty());
-    assert_eq!(house.store.alerts(10).unwrap(), [gone]);
+    assert_eq!(house.store.alerts(10).unwrap(), slice::from_ref(&gone));
+
+    // One that was given up is told of until another one arrives by the same action.
+    assert_eq!(house.store.alert_counts().unwrap(), (0, 1, 0));
+    assert!(house.store.lost_alerts().unwrap().is_empty());
+    let ended_at = Some(at("2024-05-01 01:03"));
+    let lost = Alert { status: AlertStatus::Dead, ended_at, ..gone };
+    house.store.settle_alert(&lost).unwrap();
+    assert_eq!(house.store.alert_counts().unwrap(), (0, 0, 1));
+    assert_eq!(house.store.lost_alerts().unwrap(), BTreeMap::from([("ops".to_owned(), 1)]));
+    house.line("2024-05-01 02:00 tick -> start s 05-01T02:00#1");
+    house.line("2024-05-01 02:01 end ok -> alert recovered, succeeded 05-01T02:00");
+    let next = house.store.due_alerts(at("2024-05-01 02:01"), 10).unwrap().remove(0);
+    let heard =
+        Alert { status: AlertStatus::Delivered, ended_at: Some(at("2024-05-01 02:02")), ..next };
+    house.store.settle_alert(&heard).unwrap();
+    assert!(house.store.lost_alerts().unwrap().is_empty());
 }

@@ -92,6 +92,29 @@ fn one_model_serves_new_items_repeats_and_cold_users_with_reasons() {
 }
 
 #[test]
+fn a_cold_user_sees_what_is_wanted_most_whatever_demand_says_beside_a_history() {
+    let data = shop(true);
+    let mut model = Hybrid::fit(&Training::new(&data), &Options::default()).unwrap();
+    let nobody = UserHistory::empty(None);
+    let history = data.history(4, None);
+    for demand in [[-1.0, -2.0, -3.0], [0.0, -1.0, 0.0], [-0.3, 2.0, -0.9]] {
+        model.weights[DEMAND].copy_from_slice(&demand);
+        let scores = model.score(&nobody);
+        let best = scores.iter().max_by(|a, b| a.score.total_cmp(&b.score)).unwrap();
+        let wanted = |item: u32| model.evidence(&nobody, &[item])[0][DEMAND].to_vec();
+        let most = wanted(best.item);
+        for other in &scores {
+            let more = wanted(other.item).iter().zip(&most).take(2).all(|(a, b)| a > b);
+            assert!(!more, "{} before {} by {demand:?}", best.item, other.item);
+        }
+        let rows = model.evidence(&history, &[7]);
+        let known: f64 = rows[0].iter().zip(&model.weights).map(|(f, w)| f * w).sum();
+        let said = model.score(&history).iter().find(|scored| scored.item == 7).unwrap().score;
+        assert_eq!(known, said, "who has a history is scored as before");
+    }
+}
+
+#[test]
 fn a_click_changes_the_next_answer() {
     let data = shop(true);
     let model = Hybrid::fit(&Training::new(&data), &Options::default()).unwrap();

@@ -242,6 +242,18 @@ fn a_guardrail_is_breached_by_harm_safe_without_and_open_before() {
         standings
     };
     use Standing::{Breached, Open, Safe};
+    // Units that are all alike do not say how much units vary; those of the other arm do.
+    let calls = Guardrail { better: Better::Lower, harm_max: 0.05, sequence: Default::default() };
+    let arm = |units: u64, calling: u64| {
+        let calls: Vec<f64> = (0..units).map(|n| f64::from(u8::from(n < calling))).collect();
+        Arm::per_unit(&calls).unwrap()
+    };
+    for (units, calling, expected) in [(3, 3, Open), (500, 500, Open), (500, 100, Breached)] {
+        let found = watch(&arm(units, calling), &arm(units, 0), &calls).unwrap();
+        assert_eq!(found.standing, expected, "{calling} of {units}");
+        assert_eq!(found.difference.is_some(), calling < units);
+    }
+    assert!(!Arm::per_size(&[(0.3, 3.0), (0.7, 7.0), (0.1, 1.0)]).unwrap().shows_spread());
     assert_eq!(run(Better::Higher, -1.0), [Open, Breached]);
     assert_eq!(run(Better::Higher, 0.0), [Open, Safe]);
     assert_eq!(run(Better::Higher, 2.0), [Open, Safe]);

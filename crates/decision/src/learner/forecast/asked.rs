@@ -85,6 +85,9 @@ fn of(
     options: &Options,
     settings: &Reorder,
 ) -> Result<Option<Asked>> {
+    if !(settings.calibrated || settings.pooled) {
+        return Ok(None);
+    }
     let Some(fill_rate) = settings.fill_rate.map(|rate| rate.value()) else { return Ok(None) };
     let (lead, review) = (settings.lead_time_days, settings.review_days.max(1));
     // The pipeline is as full as it stays once the first orders have arrived.
@@ -150,7 +153,7 @@ fn of(
             .map(|look| {
                 let at = begin + look * review;
                 let (known, rest) = values.split_at(at);
-                let ahead = fit(method, known, &ahead_of)?.forecast(cover + 1, &LEVELS)?;
+                let ahead = fit(method, known, &ahead_of)?.forecast(cover, &LEVELS)?;
                 let came = rest.get(..review).unwrap_or(rest).to_vec();
                 Ok(Look { ladder: Ladder::new(&situation, &ahead)?, came })
             })

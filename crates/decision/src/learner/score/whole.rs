@@ -373,7 +373,7 @@ async fn scored(
         .columns()
         .map(|(name, text)| Ok((name.to_owned(), values(&frame, name, text)?)));
     let columns = columns.collect::<Result<Vec<_>>>()?;
-    let units = frame.ids("unit_id")?;
+    let units = frame.unit_ids()?;
     let (scored_at, artifact) = (ctx.now, artifact.to_owned());
     task::compute(move || {
         let features = whole.encoder.rows(&columns)?;
