@@ -19,6 +19,9 @@ const GAP_MINUTES_MAX: i64 = 26 * 60;
 /// The shortest interval, in microseconds.
 const EVERY_MIN_US: i64 = 1_000_000;
 
+/// Sunday, where it ends a week; where it begins one it is 0.
+const SUNDAY: u32 = 7;
+
 const MONTHS: [&str; 12] =
     ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
 const WEEKDAYS: [&str; 7] = ["sun", "mon", "tue", "wed", "thu", "fri", "sat"];
@@ -67,7 +70,7 @@ const HOUR: Kind = Kind { name: "hour", least: 0, most: 23, words: &[], first: 0
 const DAY: Kind = Kind { name: "day of the month", least: 1, most: 31, words: &[], first: 0 };
 const MONTH: Kind = Kind { name: "month", least: 1, most: 12, words: &MONTHS, first: 1 };
 const WEEKDAY: Kind =
-    Kind { name: "day of the week", least: 0, most: 7, words: &WEEKDAYS, first: 0 };
+    Kind { name: "day of the week", least: 0, most: SUNDAY, words: &WEEKDAYS, first: 0 };
 
 impl Kind {
     fn value(&self, text: &str) -> Result<u32> {
@@ -99,12 +102,15 @@ impl Kind {
                 None if step.is_some() => (self.value(range)?, self.most),
                 None => self.value(range).map(|value| (value, value))?,
             };
+            let is_week = self.most == SUNDAY;
+            let to = if is_week && to == 0 && from > 0 { SUNDAY } else { to };
             if from > to {
+                let (least, last) = (self.least, if is_week { SUNDAY - 1 } else { self.most });
                 return Err(Error::invalid(format!(
                     "the {} \"{range}\" runs backwards",
                     self.name
                 ))
-                .hint(format!("Write {to}-{from}, or two parts with a comma between them.")));
+                .hint(format!("Write two parts: {from}-{last},{least}-{to}.")));
             }
             let step = match step.map(str::parse::<u32>) {
                 None => 1,

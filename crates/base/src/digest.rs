@@ -17,6 +17,18 @@ pub fn short(parts: &[&[u8]]) -> String {
     format!("{:016x}", u64::from_be_bytes(first))
 }
 
+/// How many hex digits keep names apart that lost their letters.
+pub const NAME_DIGITS: usize = 6;
+
+/// `start` and a few digits of the digest of `whole`: a name of ours for one whose letters ours cannot
+/// have, so that two such names stay two. It has [`NAME_DIGITS`] characters and an underscore more than
+/// `start`.
+#[must_use]
+pub fn named(start: &str, whole: &str) -> String {
+    let digits: String = short(&[whole.as_bytes()]).chars().take(NAME_DIGITS).collect();
+    format!("{}_{digits}", start.trim_end_matches('_'))
+}
+
 /// 64 bits of the digest.
 #[must_use]
 pub fn hash64(parts: &[&[u8]]) -> u64 {
@@ -77,6 +89,13 @@ mod tests {
     fn parts_are_not_confused_by_concatenation() {
         assert_ne!(hex(&[b"ab", b"c"]), hex(&[b"a", b"bc"]));
         assert_eq!(short(&[b"a"]), hex(&[b"a"])[..16]);
+    }
+
+    #[test]
+    fn names_that_lost_their_letters_stay_apart() {
+        let (one, other) = (named("order_", "order 订单"), named("order_", "order 订货"));
+        assert_ne!(one, other);
+        assert!(one.starts_with("order_") && one.len() == "order_".len() + NAME_DIGITS, "{one}");
     }
 
     #[test]

@@ -102,6 +102,18 @@ pub trait Action: Send + Sync {
     /// Dropping the future leaves each delivery either done or not done; delivering again is harmless.
     async fn deliver(&self, batch: &[Delivery]) -> Vec<Outcome>;
 
+    /// How many deliveries one request carries at most.
+    fn together(&self) -> usize {
+        1
+    }
+
+    /// As [`Action::deliver`], of deliveries that leave in one request each; those of `requests` that were sent before
+    /// are given again as they were, so that a receiver can tell the repetition.
+    async fn deliver_together(&self, requests: &[Vec<Delivery>]) -> Vec<Outcome> {
+        let all: Vec<Delivery> = requests.concat();
+        self.deliver(&all).await
+    }
+
     /// How many deliveries are under way at the same time: so many may be cut off by a crash.
     fn under_way(&self) -> usize {
         usize::MAX

@@ -47,7 +47,7 @@ pub(crate) use root::{Root, Way};
 pub(crate) use sample::Sample;
 pub(crate) use state::{FileState, Resume};
 pub(crate) use tail::check as check_tail;
-pub(crate) use typed::{TypedReader, fit, plain_type, row_text, without};
+pub(crate) use typed::{TypedReader, column_type, fit, plain_type, row_text, without};
 pub(crate) use window::Window;
 
 use crate::objects::FilePlace;

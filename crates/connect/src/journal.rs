@@ -57,8 +57,8 @@ pub struct Journal {
     /// the next write into the topic.
     #[serde(default)]
     pub retention_age: Option<String>,
-    /// How many bytes of a topic are kept at most, `1GiB`, as far as whole files that are no longer
-    /// written make it possible; without limit if not given.
+    /// How many bytes of a topic are kept at least, `1GiB`; without limit if not given. The oldest file is
+    /// removed once the others hold so much; what was written last stays, however large it is.
     #[serde(default)]
     pub retention_bytes: Option<String>,
 }

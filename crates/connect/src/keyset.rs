@@ -15,6 +15,13 @@ pub(crate) struct Keyset<V> {
     pub(crate) order: Vec<String>,
     /// Their values in the last row; empty before the first.
     pub(crate) after: Vec<V>,
+    /// The same in the last row whose cursor could be read, if rows behind it were set aside because
+    /// theirs could not: where the next read goes on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) readable: Option<Vec<V>>,
+    /// Those rows, which are set aside once.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) aside: Vec<String>,
     /// Rows read in all since the position was new.
     pub(crate) rows: u64,
     /// Whether the read came to its end.
@@ -23,7 +30,14 @@ pub(crate) struct Keyset<V> {
 
 impl<V> Default for Keyset<V> {
     fn default() -> Self {
-        Self { order: Vec::new(), after: Vec::new(), rows: 0, complete: false }
+        Self {
+            order: Vec::new(),
+            after: Vec::new(),
+            readable: None,
+            aside: Vec::new(),
+            rows: 0,
+            complete: false,
+        }
     }
 }
 

@@ -33,6 +33,7 @@ mod process;
 mod queue;
 mod records;
 mod throttle;
+mod workbook;
 
 pub use action::{ACTIONS, Action, ActionConfig, ActionContext, ActionEntry, Delivery, Outcome};
 pub use column::{ColumnType, DECIMAL_DIGITS_MAX, DeclaredColumn, KnownTypes};
@@ -60,3 +61,4 @@ pub use source::{
     SOURCES, Source, SourceConfig, SourceContext, SourceEntry, StreamInfo,
 };
 pub use throttle::{Rates, Throttle};
+pub use workbook::{CellKind, Sheet, workbook};

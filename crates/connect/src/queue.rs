@@ -26,13 +26,13 @@ use serde_json::json;
 
 use crate::files::PageRead as _;
 use crate::page::Column;
-use crate::source::{ChangesRequest, ReadRequest, StreamInfo};
+use crate::source::{ChangesRequest, ReadRequest, StreamInfo, settings};
 
 pub(crate) use encode::{Encoder, OVERHEAD_BYTES};
 pub(crate) use key::Keys;
 pub(crate) use plan::Stored;
 pub(crate) use read::TopicRead;
-pub(crate) use stream::{Format, OnGap, TopicStream};
+pub(crate) use stream::{Format, OnGap, Start, TopicStream};
 pub(crate) use target::TopicTarget;
 
 /// The longest name of a topic.
@@ -112,10 +112,19 @@ pub(crate) trait TopicReader: Send {
     fn next(&mut self, take: &mut dyn FnMut(&Message<'_>)) -> Result<bool>;
 }
 
-/// The positions of a request's streams, in their order; none where a stream has not been read.
+/// The positions of a request's streams, in their order. One that has not been read stands before the first message;
+/// none if it starts elsewhere.
 pub(crate) fn positions(request: &ChangesRequest) -> Result<Vec<Option<Stored>>> {
-    let positions = request.streams.iter().map(|stream| stream.from.as_ref());
-    positions.map(|position| position.map(Stored::of).transpose()).collect()
+    request.streams.iter().map(position).collect()
+}
+
+fn position(request: &ReadRequest) -> Result<Option<Stored>> {
+    if let Some(position) = &request.from {
+        return Stored::of(position).map(Some);
+    }
+    let stream: TopicStream = settings("stream", request.stream.clone())?;
+    let counted = stream.start == Start::Earliest;
+    Ok(counted.then(|| Stored { topic: stream.topic, ..Stored::default() }))
 }
 
 /// Refuses what cannot be the name of a topic.

@@ -11,6 +11,6 @@ mod cursor;
 mod read;
 mod table;
 
-pub(crate) use cursor::Cursor;
+pub(crate) use cursor::{Cursor, Rank};
 pub(crate) use read::{Fetch, Fetched, RecordStream, records};
 pub(crate) use table::RecordTable;

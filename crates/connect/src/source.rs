@@ -218,6 +218,14 @@ pub trait Source: Send + Sync {
         futures::stream::once(async { Err(error) }).boxed()
     }
 
+    /// Proves that the system writes a log that [`Source::changes`] can follow, without following it.
+    ///
+    /// # Errors
+    /// As [`Source::check`]; [`flywheel_base::ErrorKind::Invalid`] with the setting to change.
+    async fn check_log(&self) -> Result<()> {
+        Ok(())
+    }
+
     /// Tells the system that all changes up to the positions of `request` are stored, so that it
     /// need not keep its log before them.
     ///
@@ -239,8 +247,8 @@ pub trait Source: Send + Sync {
         false
     }
 
-    /// How far the position of each stream of `request` is behind the system; none for a stream
-    /// without position, and where the system cannot tell.
+    /// How far the position of each stream of `request` is behind the system; none where the system
+    /// cannot tell. A stream without position stands before everything if the system counts that.
     ///
     /// # Errors
     /// As [`Source::check`].

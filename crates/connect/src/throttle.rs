@@ -172,6 +172,10 @@ impl Source for Throttled {
         self.paced(self.source.changes(request), |changes| &changes.page)
     }
 
+    async fn check_log(&self) -> Result<()> {
+        self.source.check_log().await
+    }
+
     async fn acknowledge(&self, request: &ChangesRequest) -> Result<()> {
         self.source.acknowledge(request).await
     }

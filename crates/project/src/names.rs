@@ -5,9 +5,6 @@ use flywheel_base::digest;
 /// The longest name; PostgreSQL's limit, so that tables can be offered over its protocol.
 const NAME_MAX: usize = 63;
 
-/// How many characters of a digest stand for letters that a name cannot have.
-const DIGEST_CHARS: usize = 6;
-
 /// Schemas that only the platform writes.
 pub(crate) const RESERVED_SCHEMAS: &[&str] = &["raw", "learn", "system"];
 
@@ -45,17 +42,13 @@ pub(crate) fn plain(name: &str, prefix: &str, chars: usize) -> String {
         }
     }
     let lost = name.chars().any(|letter| !letter.is_ascii() && letter.is_alphanumeric());
-    let room = if lost { chars.saturating_sub(DIGEST_CHARS + 1) } else { chars };
+    let room = if lost { chars.saturating_sub(digest::NAME_DIGITS + 1) } else { chars };
     let plain: String = plain.trim_matches('_').chars().take(room).collect();
     let plain = match plain.starts_with(|c: char| c.is_ascii_lowercase()) {
         true => plain,
         false => format!("{prefix}{plain}"),
     };
-    if !lost {
-        return plain;
-    }
-    let digest: String = digest::short(&[name.as_bytes()]).chars().take(DIGEST_CHARS).collect();
-    format!("{}_{digest}", plain.trim_end_matches('_'))
+    if lost { digest::named(&plain, name) } else { plain }
 }
 
 #[cfg(test)]

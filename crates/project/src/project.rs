@@ -416,6 +416,14 @@ impl Project {
         secret::resolve_secrets(&self.dir, options)
     }
 
+    /// Replaces every `${env:…}` in the settings of a stream or a target by its value.
+    ///
+    /// # Errors
+    /// As [`secret::resolve_settings`].
+    pub fn resolve_settings(&self, settings: &Map<String, Json>) -> Result<Map<String, Json>> {
+        secret::resolve_settings(&self.dir, settings)
+    }
+
     /// The error of a declaration whose mistake only shows at work, at its place in `file`: that of the
     /// value at `path`, or of what is above it if there is no such value.
     #[must_use]

@@ -173,6 +173,35 @@ pub fn resolve_secrets_with(
         .collect()
 }
 
+/// Like [`resolve_secrets`], for the settings of streams and targets: what they say stands in errors and beside rows that
+/// are set aside, so a secret is refused there.
+///
+/// # Errors
+/// As [`resolve_secrets`]; [`flywheel_base::ErrorKind::Invalid`] for a reference that is not to the environment.
+pub fn resolve_settings(dir: &Path, settings: &Map<String, Json>) -> Result<Map<String, Json>> {
+    for (key, value) in settings {
+        if names_secret(value)? {
+            return Err(Error::invalid(format!("{key} refers to a secret"))
+                .hint("Settings of streams and targets are shown in errors. Put secrets into the connection; ${env:NAME} stands for what is none."));
+        }
+    }
+    resolve_secrets(dir, settings)
+}
+
+/// Whether a reference in `value` is to a file or a stored secret.
+fn names_secret(value: &Json) -> Result<bool> {
+    match value {
+        Json::String(text) => {
+            Ok(parts(text)?.iter().any(|part| matches!(part, Part::File(_) | Part::Stored(_))))
+        }
+        Json::Array(items) => items.iter().try_fold(false, |any, one| Ok(any | names_secret(one)?)),
+        Json::Object(fields) => {
+            fields.values().try_fold(false, |any, one| Ok(any | names_secret(one)?))
+        }
+        _ => Ok(false),
+    }
+}
+
 /// Turns texts into numbers and truth values where `schema` asks for these, so that
 /// `port: ${env:PORT}` reads as a number once it is resolved. What does not fit stays text and is for
 /// the connector to refuse.

@@ -43,6 +43,9 @@ pub const NEIGHBOURS: usize = 10;
 /// How many records a cluster can have before it goes to a person.
 pub const CLUSTER_ROWS_MAX: usize = 50;
 
+/// How many records of one value that contradict each other are told apart.
+const HEADS_MAX: usize = BLOCK_ROWS_MAX;
+
 /// Which part of the weights must have values on both sides for a score.
 pub const EVIDENCE_MIN: f64 = 0.5;
 
@@ -130,14 +133,26 @@ pub fn find(entries: &[Entry], rules: &MatchRules) -> Result<Matched> {
     let mut clusters = cluster::Clusters::new(entries, &prepared);
     let mut exact: BTreeSet<Numbers> = BTreeSet::new();
     for rule in &rules.exact {
-        for (pair, why) in exact_pairs(entries, rule, rules) {
-            if !exact.insert(pair) {
-                continue;
+        let checked = !matches!(rule, Exact::ExternalId { .. });
+        let against = |pair| prepared.contradiction(pair).filter(|_| checked);
+        let (why, found) = exact_matches(entries, rule, rules, &against);
+        for Found { number, fits, differs } in found {
+            let clear = clusters.together(&fits);
+            for pair in fits.into_iter().map(|head| (head, number)) {
+                if exact.contains(&pair) {
+                    continue;
+                }
+                if clear {
+                    exact.insert(pair);
+                    clusters.join(pair, 1.0, &why, false);
+                } else {
+                    clusters.ask(pair, 1.0, format!("{why}, but it fits more than one"));
+                }
             }
-            let checked = !matches!(rule, Exact::ExternalId { .. });
-            match prepared.contradiction(pair).filter(|_| checked) {
-                Some(against) => clusters.ask(pair, 1.0, format!("{why}, but {against}")),
-                None => clusters.join(pair, 1.0, &why, false),
+            if let Some((head, against)) = differs
+                && exact.insert((head, number))
+            {
+                clusters.ask((head, number), 1.0, format!("{why}, but {against}"));
             }
         }
     }
@@ -164,8 +179,23 @@ pub fn find(entries: &[Entry], rules: &MatchRules) -> Result<Matched> {
     Ok(Matched { clusters, review, records: entries.len(), pairs_scored })
 }
 
-/// The pairs that an exact rule joins: each record with the first one of the same value.
-fn exact_pairs(entries: &[Entry], rule: &Exact, rules: &MatchRules) -> Vec<(Numbers, String)> {
+/// A record and those before it that an exact rule finds to be the same.
+struct Found {
+    number: usize,
+    /// The records that it fits.
+    fits: Vec<usize>,
+    /// The first of the same value and what speaks against that, if it fits none.
+    differs: Option<(usize, String)>,
+}
+
+/// What an exact rule finds, and its name: each record is held against those of the same value that
+/// contradict each other, since each of them may be another one.
+fn exact_matches(
+    entries: &[Entry],
+    rule: &Exact,
+    rules: &MatchRules,
+    against: &dyn Fn(Numbers) -> Option<String>,
+) -> (String, Vec<Found>) {
     let text = |entry: &Entry, field: &str| block::text_of(value(&entry.fields, field));
     let (name, identity): (String, Identity<'_>) = match rule {
         Exact::ExternalId { system } => (
@@ -194,16 +224,25 @@ fn exact_pairs(entries: &[Entry], rule: &Exact, rules: &MatchRules) -> Vec<(Numb
             }),
         ),
     };
-    let mut first: BTreeMap<String, usize> = BTreeMap::new();
-    let mut pairs = Vec::new();
+    let mut heads: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+    let mut found = Vec::new();
     for (number, entry) in entries.iter().enumerate() {
         let Some(identity) = identity(entry) else { continue };
-        match first.get(&identity) {
-            Some(earlier) => pairs.push(((*earlier, number), name.clone())),
-            None => {
-                first.insert(identity, number);
+        let heads = heads.entry(identity).or_default();
+        let (mut fits, mut differs) = (Vec::new(), None);
+        for head in heads.iter().copied() {
+            match against((head, number)) {
+                Some(against) => differs = differs.or(Some((head, against))),
+                None => fits.push(head),
             }
         }
+        if fits.is_empty() && heads.len() < HEADS_MAX {
+            heads.push(number);
+        }
+        let differs = differs.filter(|_| fits.is_empty());
+        if differs.is_some() || !fits.is_empty() {
+            found.push(Found { number, fits, differs });
+        }
     }
-    pairs
+    (name, found)
 }

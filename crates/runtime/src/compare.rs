@@ -19,7 +19,7 @@ use flywheel_reconcile::checksum::{Dialect, Kind, TableText};
 use flywheel_reconcile::record::Pair;
 use flywheel_state::TaskOutcome;
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use self::side::{Table, columns_of};
 use crate::Workspace;
@@ -113,6 +113,8 @@ struct Work<'a> {
     name: &'a str,
     sync: &'a Sync,
     stream: &'a Stream,
+    /// Its settings, as the source gets them.
+    options: Map<String, Value>,
     dialect: Dialect,
 }
 
@@ -141,7 +143,8 @@ fn works<'a>(workspace: &'a Workspace, options: &Options<'_>) -> Result<Vec<Work
             let why = match dialect {
                 Some(dialect) => match unfit(sync, stream) {
                     None => {
-                        works.push(Work { name: name.as_str(), sync, stream, dialect });
+                        let options = project.resolve_settings(&stream.options)?;
+                        works.push(Work { name: name.as_str(), sync, stream, options, dialect });
                         continue;
                     }
                     Some(why) => why,
@@ -309,7 +312,7 @@ impl Work<'_> {
     }
 
     fn option(&self, name: &str) -> Option<&str> {
-        self.stream.options.get(name).and_then(Value::as_str)
+        self.options.get(name).and_then(Value::as_str)
     }
 }
 

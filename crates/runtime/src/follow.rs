@@ -20,7 +20,7 @@ use crate::quality::Gate;
 use crate::recorder::{Event, Observer, Timer};
 use crate::run::{chosen, start};
 use crate::task::changes::{self, Live};
-use crate::task::sync::{Landed, Work, named, one, outcome, works};
+use crate::task::sync::{Landed, Synced, Work, named, one, outcome, works};
 use crate::{Workspace, migrate};
 
 /// The first wait for a system that does not answer; it doubles with each further one.
@@ -64,15 +64,15 @@ impl Watch<'_> {
 /// are read again after `every`.
 ///
 /// # Errors
-/// [`flywheel_base::ErrorKind::NotFound`] for an unknown sync; else, once everything has ended, the first error of a
-/// stream. What was committed stays.
+/// [`flywheel_base::ErrorKind::NotFound`] for an unknown sync. What ended a stream is among the errors of what is returned
+/// once everything has ended, beside what was committed.
 pub async fn follow(
     workspace: &Workspace,
     names: &[String],
     every: Duration,
     stop: watch::Receiver<bool>,
     observer: &dyn Observer,
-) -> Result<Vec<Landed>> {
+) -> Result<Synced> {
     let names = chosen(names, workspace.project.syncs.keys(), "sync")?;
     let mut moved: Vec<&str> = Vec::new();
     for name in &names {
@@ -115,25 +115,28 @@ pub async fn follow(
         timers.push(names.map(|name| recorder.started("sync", &name)).collect());
         strands.push(repeat(live, rest, every).boxed());
     }
-    let (mut all, mut failed) = (Vec::new(), None);
+    let mut all = Synced::default();
     for (came, timers) in join_all(strands).await.into_iter().zip(timers) {
         for ((landed, why), timer) in came.landed.into_iter().zip(timers) {
             let status = if why.is_some() { "failed" } else { "succeeded" };
             recorder.ended(timer, status, TaskOutcome { error: why, ..outcome(&landed) });
-            all.push(landed);
+            // One that never came to its table has nothing to show.
+            if !landed.table.is_empty() {
+                all.landed.push(landed);
+            }
         }
-        failed = failed.or(came.error);
+        all.errors.extend(came.errors);
     }
-    recorder.finish(failed.as_ref())?;
-    failed.map_or(Ok(all), Err)
+    recorder.finish(all.errors.first())?;
+    Ok(all)
 }
 
 /// What a strand of work brought until it ended.
 struct Came {
     /// Per stream, with what ended it.
     landed: Vec<(Landed, Option<String>)>,
-    /// The first error.
-    error: Option<Error>,
+    /// What ended streams.
+    errors: Vec<Error>,
 }
 
 /// Follows the log of one sync; a system that does not answer is tried again.
@@ -158,7 +161,8 @@ async fn log(live: Live<'_>, name: &str, sync: &Sync, streams: Vec<&Stream>, to:
         wait = (wait * 2).min(WAIT_MAX);
     };
     let why = error.as_ref().map(Error::report);
-    Came { landed: landed.into_iter().map(|one| (one, why.clone())).collect(), error }
+    let landed = landed.into_iter().map(|one| (one, why.clone())).collect();
+    Came { landed, errors: error.into_iter().collect() }
 }
 
 /// A stream that is read again and again.
@@ -171,7 +175,7 @@ struct Repeated<'a> {
 /// Reads the streams in turn, again and again; one that fails for good is left out from then on.
 async fn repeat(live: Live<'_>, streams: Vec<Repeated<'_>>, every: Duration) -> Came {
     let mut landed: Vec<(Landed, Option<String>)> = vec![Default::default(); streams.len()];
-    let mut first = None;
+    let mut errors = Vec::new();
     loop {
         for (stream, (sum, why)) in streams.iter().zip(&mut landed) {
             if why.is_some() || live.watch.is_over() {
@@ -194,14 +198,14 @@ async fn repeat(live: Live<'_>, streams: Vec<Repeated<'_>>, every: Duration) -> 
                     live.watch.say(error.report());
                     if !error.kind().retryable() {
                         *why = Some(error.report());
-                        first = first.or(Some(error));
+                        errors.push(error);
                     }
                 }
             }
         }
         let over = landed.iter().all(|(_, why)| why.is_some());
         if over || live.watch.wait(every).await {
-            return Came { landed, error: first };
+            return Came { landed, errors };
         }
     }
 }

@@ -22,6 +22,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::Workspace;
+use crate::task::sync::resolved;
 
 /// A table or a query of the project's own.
 pub(crate) struct LakeSource {
@@ -65,11 +66,11 @@ impl LakeSource {
     /// [`flywheel_base::ErrorKind::NotFound`] if there is no such table,
     /// [`flywheel_base::ErrorKind::Invalid`] if a query cannot be rendered.
     pub(crate) async fn open(workspace: &Workspace, stream: &Stream) -> Result<Self> {
-        let options: LakeStream = serde_json::from_value(Value::Object(stream.options.clone()))
-            .map_err(|error| {
-                Error::invalid(format!("the options of stream \"{}\" are wrong", stream.stream))
-                    .caused_by(error)
-            })?;
+        let options = resolved(workspace, stream, &stream.options)?;
+        let options: LakeStream = serde_json::from_value(options).map_err(|error| {
+            Error::invalid(format!("the options of stream \"{}\" are wrong", stream.stream))
+                .caused_by(error)
+        })?;
         let session = workspace.lake_session().await?;
         let (name, reads) = match (options.table, options.query) {
             (Some(table), None) => {

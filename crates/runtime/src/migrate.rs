@@ -83,7 +83,12 @@ impl<'a> Moving<'a> {
         Err(Error::blocked(format!("migration \"{}\" {is}", self.name)).hint(hint.to_owned()))
     }
 
-    /// The settings that read what a stream writes.
+    /// The settings that read what a stream writes, with the values of their references.
+    fn target_now(&self, entry: &SourceEntry, stream: &Stream) -> Result<Value> {
+        as_stream(entry, &self.workspace.project.resolve_settings(stream.target_of(self.to))?)
+    }
+
+    /// The settings that read what a stream writes, as they are declared.
     fn target_as_stream(&self, entry: &SourceEntry, stream: &Stream) -> Result<Value> {
         as_stream(entry, stream.target_of(self.to))
     }

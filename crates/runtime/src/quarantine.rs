@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::quality::Gate;
 use crate::recorder::Recorder;
-use crate::{Workspace, task};
+use crate::{Workspace, migrate, task};
 
 /// One row that was set aside.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -198,6 +198,9 @@ type Open = BTreeMap<(String, u64), QuarantineRow>;
 /// A row is known by its file and line, so a file is mended in place. What holds after a crash: the
 /// rows are landed with a digest of their ids in the commit, so that a replay that is cut off before it
 /// marked them does not land them again.
+///
+/// # Errors
+/// The first error, after the rows of all other streams have been tried; further ones are told.
 pub(crate) async fn replay(
     workspace: &Workspace,
     recorder: &Recorder<'_>,
@@ -209,17 +212,22 @@ pub(crate) async fn replay(
         if sync.is_some_and(|sync| sync != name) {
             continue;
         }
-        let gate = Gate::close(workspace, declared).await?;
         let result = replay_sync(workspace, recorder, name, declared, &mut total).await;
-        let mut landed = Vec::new();
-        let settled = Box::pin(gate.settle(recorder, &mut landed)).await;
-        result.and(settled)?;
-        failed = failed.or_else(|| task::sync::blocked(&landed));
+        keep_first(&mut failed, result, recorder);
     }
     failed.map_or(Ok(total), Err)
 }
 
-/// Lands the rows of one sync that can be read now.
+/// Keeps the first error and tells the others.
+fn keep_first(failed: &mut Option<Error>, result: Result<()>, recorder: &Recorder<'_>) {
+    match result {
+        Ok(()) => {}
+        Err(error) if failed.is_none() => *failed = Some(error),
+        Err(error) => recorder.notice(error.to_string()),
+    }
+}
+
+/// Lands the rows of one sync that can be read now, whatever becomes of single streams.
 async fn replay_sync(
     workspace: &Workspace,
     recorder: &Recorder<'_>,
@@ -227,55 +235,95 @@ async fn replay_sync(
     declared: &Sync,
     total: &mut Replayed,
 ) -> Result<()> {
+    let gate = Gate::close(workspace, declared).await?;
+    let mut failed = None;
     for stream in &declared.streams {
-        let mut open = open_rows(workspace, name, &stream.stream).await?;
-        let all = open.len();
-        // A row that a destination refused was read well: reading it again mends nothing.
-        let connection = workspace.project.connections.get(&declared.connection);
-        open.retain(|_, row| {
-            declared.lands() && connection.is_some_and(|c| c.connector == row.source)
-        });
-        if all > open.len() {
-            recorder.notice(format!(
-                "{} rows of {name}.{} were refused by a destination; mend them at the source and sync \
-                 again, then discard them here",
-                all - open.len(),
-                stream.stream
-            ));
-            total.still_bad += (all - open.len()) as u64;
-        }
-        if stream.read == Read::Cdc && !open.is_empty() {
-            recorder.notice(format!(
-                "{} rows of {name}.{} came from a log, which is not read again; a change of the row in \
-                 the source brings it back, then discard it here",
-                open.len(),
-                stream.stream
-            ));
-            total.still_bad += open.len() as u64;
-            continue;
-        }
-        if open.is_empty() {
-            continue;
-        }
-        let timer = recorder.started("quarantine", &format!("{name}.{}", stream.stream));
-        let result = if stream.read == Read::Full {
-            replay_full(workspace, recorder, name, declared, stream, open).await
-        } else {
-            replay_lines(workspace, recorder.run_id(), name, declared, stream, open).await
-        };
-        let done = recorder.settled(timer, result, |done| {
-            let outcome = TaskOutcome {
-                rows_in: Some(done.landed + done.still_bad),
-                rows_out: Some(done.landed),
-                rows_rejected: Some(done.still_bad),
-                ..TaskOutcome::default()
-            };
-            ("succeeded".to_owned(), outcome)
-        })?;
-        total.landed += done.landed;
-        total.still_bad += done.still_bad;
+        let result = replay_stream(workspace, recorder, name, declared, stream, total).await;
+        keep_first(&mut failed, result, recorder);
     }
+    let mut landed = Vec::new();
+    let settled = Box::pin(gate.settle(recorder, &mut landed)).await;
+    keep_first(&mut failed, settled, recorder);
+    failed.or_else(|| task::sync::blocked(&landed)).map_or(Ok(()), Err)
+}
+
+/// Lands the rows of one stream that can be read now.
+async fn replay_stream(
+    workspace: &Workspace,
+    recorder: &Recorder<'_>,
+    name: &str,
+    declared: &Sync,
+    stream: &Stream,
+    total: &mut Replayed,
+) -> Result<()> {
+    let mut open = open_rows(workspace, name, &stream.stream).await?;
+    let all = open.len();
+    // A row that a destination refused was read well: reading it again mends nothing.
+    let connection = workspace.project.connections.get(&declared.connection);
+    open.retain(|_, row| declared.lands() && connection.is_some_and(|c| c.connector == row.source));
+    if all > open.len() {
+        recorder.notice(format!(
+            "{} rows of {name}.{} were refused by a destination; mend them at the source and sync \
+             again, then discard them here",
+            all - open.len(),
+            stream.stream
+        ));
+        total.still_bad += (all - open.len()) as u64;
+    }
+    if stream.read == Read::Cdc && !open.is_empty() {
+        recorder.notice(format!(
+            "{} rows of {name}.{} came from a log, which is not read again; a change of the row in \
+             the source brings it back, then discard it here",
+            open.len(),
+            stream.stream
+        ));
+        total.still_bad += open.len() as u64;
+        return Ok(());
+    }
+    if open.is_empty() {
+        return Ok(());
+    }
+    let source = task::sync::source(workspace, declared, stream).await?;
+    if stream.read == Read::Incremental && !source.position_tells_content() {
+        recorder.notice(format!(
+            "{} rows of {name}.{} lie behind the position of the stream, and no file has them; {}, \
+             then discard them here",
+            open.len(),
+            stream.stream,
+            mend_behind(name, stream)
+        ));
+        total.still_bad += open.len() as u64;
+        return Ok(());
+    }
+    let timer = recorder.started("quarantine", &format!("{name}.{}", stream.stream));
+    let result = if stream.read == Read::Full {
+        replay_full(workspace, recorder, name, declared, stream, open).await
+    } else {
+        replay_lines(workspace, recorder.run_id(), name, declared, stream, open).await
+    };
+    let done = recorder.settled(timer, result, |done| {
+        let outcome = TaskOutcome {
+            rows_in: Some(done.landed + done.still_bad),
+            rows_out: Some(done.landed),
+            rows_rejected: Some(done.still_bad),
+            ..TaskOutcome::default()
+        };
+        ("succeeded".to_owned(), outcome)
+    })?;
+    total.landed += done.landed;
+    total.still_bad += done.still_bad;
     Ok(())
+}
+
+/// How rows come again that a stream has passed and that are in no file.
+fn mend_behind(sync: &str, stream: &Stream) -> String {
+    if task::sync::written_by(stream).is_empty() {
+        return "write them anew at the source, so that the next sync reads them".to_owned();
+    }
+    format!(
+        "mend them at the source or in the declared columns and read the stream from its start with \
+         `flywheel sync {sync} --restart`"
+    )
 }
 
 /// Marks open rows as not wanted; returns how many.
@@ -368,7 +416,17 @@ async fn replay_full(
     stream: &Stream,
     open: Open,
 ) -> Result<Replayed> {
-    task::sync::run(workspace, recorder, name, false).await?;
+    if let Some(why) = migrate::stands_still(workspace, name)? {
+        recorder.notice(why);
+        return Ok(Replayed { landed: 0, still_bad: open.len() as u64 });
+    }
+    // Only this stream: what is wrong with others is for their own run to say.
+    for work in task::sync::works(sync).filter(|work| work.stream.stream == stream.stream) {
+        let landed = task::sync::one(workspace, recorder.run_id(), name, sync, work);
+        for notice in Box::pin(landed).await?.notices {
+            recorder.notice(format!("sync {}: {notice}", work.named(name)));
+        }
+    }
     let job = task::sync::job(workspace, recorder.run_id(), name, sync, stream).await?;
     let origin = Origin { sync: name, stream: &stream.stream };
     let mut bad = BTreeSet::new();

@@ -26,6 +26,7 @@ mod snapshot;
 mod spill;
 mod state;
 mod store;
+mod text;
 mod write;
 
 #[cfg(test)]
@@ -44,4 +45,5 @@ pub use session::{
 };
 pub use shape::{conform, union};
 pub use state::{Checkpoint, CommitRecord, Frozen, FrozenFile, Notice, TableState};
+pub use text::{csv_line, texts};
 pub use write::{Commit, Duplicates, SchemaChange, Write, WriteMode};

@@ -36,6 +36,11 @@ fn moments_follow_each_other_as_people_expect() {
     assert!(checked >= 20, "only {checked} cases");
 }
 
+/// The range in an expression with one.
+fn range_of(text: &str) -> &str {
+    text.split(' ').find(|field| field.contains('-')).unwrap()
+}
+
 #[test]
 fn a_mistake_names_its_field_and_what_may_stand_there() {
     for (text, said) in [
@@ -56,6 +61,17 @@ fn a_mistake_names_its_field_and_what_may_stand_there() {
         let error = Cron::parse(text).unwrap_err();
         assert!(error.message().contains(said), "{text}: {}", error.message());
         assert!(error.hint_text().is_some(), "{text}");
+    }
+    for (text, parts) in [
+        ("0 9 * * fri-mon", " 5-6,0-1."),
+        ("0 22-2 * * *", " 22-23,0-2."),
+        ("0 0 1 nov-feb *", " 11-12,1-2."),
+        ("0 0 28-3 * *", " 28-31,1-3."),
+    ] {
+        let error = Cron::parse(text).unwrap_err();
+        assert!(error.hint_text().unwrap().ends_with(parts), "{text}: {error:?}");
+        let mended = text.replace(range_of(text), parts.trim_matches([' ', '.']));
+        assert!(Cron::parse(&mended).is_ok(), "{mended}");
     }
     let error = time_zone("Asia/Shangai").unwrap_err();
     assert!(error.hint_text().unwrap().contains("Asia/Shanghai"), "{error:?}");

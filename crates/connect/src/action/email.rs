@@ -50,7 +50,7 @@ pub struct EmailAction {
     pub password: Option<Secret>,
     /// Whom messages come from: `ops@example.com`, or `Flywheel <ops@example.com>`.
     pub from: String,
-    /// Whom they go to.
+    /// Whom they go to. An address that the server refuses keeps nobody else from the message; the receipt names it.
     #[schemars(length(min = 1, max = 100))]
     pub to: Vec<String>,
     /// What stands before each subject, such as `[shop] `.

@@ -1,8 +1,9 @@
 //! The `webhook` action: an HTTP request per delivery, or per batch of them.
 //!
 //! Every request carries an `Idempotency-Key`, the same for every attempt, so that the receiver can
-//! tell a repetition. With a secret it carries `X-Flywheel-Signature: sha256=<hex>`, the HMAC-SHA256
-//! of the idempotency key, a full stop and the body. Redirects are not followed.
+//! tell a repetition: that of its delivery, or a digest of those of its batch, which is sent again
+//! as it was. With a secret it carries `X-Flywheel-Signature: sha256=<hex>`, the HMAC-SHA256 of the
+//! idempotency key, a full stop and the body. Redirects are not followed.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -59,8 +60,9 @@ pub struct WebhookAction {
     #[serde(default, deserialize_with = "secret")]
     #[schemars(with = "Option<String>")]
     pub secret: Option<Secret>,
-    /// How many deliveries one request carries. With 1 the body is the payload; with more it is a
-    /// list of objects with `key` and `payload`.
+    /// How many deliveries of a policy one request carries. With 1 the body is the payload; with more it is a
+    /// list of objects with `key` and `payload`, and what was not acknowledged is sent again in the same request, under
+    /// its key, unless `batch` has become smaller.
     #[serde(default)]
     pub batch: Option<usize>,
     /// How many requests are under way at once, 4 if not given.
@@ -188,13 +190,19 @@ struct Webhook {
 #[async_trait]
 impl Action for Webhook {
     async fn deliver(&self, batch: &[Delivery]) -> Vec<Outcome> {
-        let mut requests = Vec::new();
-        for part in batch.chunks(self.batch) {
-            requests.push(self.send_part(part));
+        self.send_parts(batch.chunks(self.batch).collect()).await
+    }
+
+    fn together(&self) -> usize {
+        self.batch
+    }
+
+    async fn deliver_together(&self, requests: &[Vec<Delivery>]) -> Vec<Outcome> {
+        let mut parts = Vec::new();
+        for request in requests {
+            parts.extend(request.chunks(self.batch));
         }
-        let outcomes: Vec<Vec<Outcome>> =
-            stream::iter(requests).buffered(self.parallel).collect().await;
-        outcomes.into_iter().flatten().collect()
+        self.send_parts(parts).await
     }
 
     fn under_way(&self) -> usize {
@@ -203,6 +211,17 @@ impl Action for Webhook {
 }
 
 impl Webhook {
+    /// Sends a request for each part.
+    async fn send_parts(&self, parts: Vec<&[Delivery]>) -> Vec<Outcome> {
+        let mut requests = Vec::with_capacity(parts.len());
+        for part in parts {
+            requests.push(self.send_part(part));
+        }
+        let outcomes: Vec<Vec<Outcome>> =
+            stream::iter(requests).buffered(self.parallel).collect().await;
+        outcomes.into_iter().flatten().collect()
+    }
+
     /// Sends one request; every delivery in it has the same outcome.
     async fn send_part(&self, part: &[Delivery]) -> Vec<Outcome> {
         let outcome = self.send(part).await;

@@ -22,6 +22,7 @@ use crate::output::{
     column_error, date_text, decimal_text, moment_text, push_json, refuse_cells,
 };
 use crate::source::excel::Excel;
+use crate::workbook::{SHEET_CHARS_MAX, SHEET_SIGNS, TEXT_UNITS_MAX};
 
 /// The rows of a sheet without its header.
 const ROWS_MAX: u64 = 1_048_575;
@@ -29,17 +30,8 @@ const ROWS_MAX: u64 = 1_048_575;
 /// The columns of a sheet.
 const COLUMNS_MAX: usize = 16_384;
 
-/// The longest text of a cell, in UTF-16 units.
-const TEXT_UNITS_MAX: usize = 32_767;
-
 /// The smallest number that has more digits than a spreadsheet keeps.
 const NUMBER_MAX: u128 = 1_000_000_000_000_000;
-
-/// The signs a sheet's name cannot have.
-const SHEET_SIGNS: [char; 7] = ['[', ']', ':', '*', '?', '/', '\\'];
-
-/// The longest name of a sheet.
-const SHEET_CHARS_MAX: usize = 31;
 
 /// 1900-03-01, the first day that spreadsheets agree about, in days since the epoch.
 const FIRST_DAY: i64 = -25_508;

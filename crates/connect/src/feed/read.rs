@@ -256,10 +256,17 @@ impl<'a> FeedRead<'a> {
             self.notice("rows-may-repeat", told);
         }
         self.count(record.as_bytes());
+        let before = self.table.page().rejected();
+        self.table.push(&self.stream.label, self.stored.rows, record)?;
         if let (Some(value), Some(mark)) = (value, mark) {
-            self.stored.see(Cursor(value), mark);
+            let name = self.stream.cursor.as_deref().unwrap_or_default();
+            if self.table.page().rejected() > before && !self.table.reads(record, name) {
+                self.stored.set_aside(mark);
+            } else {
+                self.stored.see(Cursor(value), mark);
+            }
         }
-        self.table.push(&self.stream.label, self.stored.rows, record)
+        Ok(())
     }
 
     /// Sets a line aside that is no message.
@@ -339,6 +346,7 @@ impl<'a> FeedRead<'a> {
         }
         self.stored.state = Some(state.to_owned());
         self.stored.known.clone_from(&self.stored.edge);
+        self.stored.known.extend_from_slice(&self.stored.aside);
         self.after = 0;
         self.hasher.reset();
         let rows = self.table.page().rows();

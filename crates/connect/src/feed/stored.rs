@@ -13,6 +13,9 @@ use crate::source::{ReadMode, ReadRequest};
 /// Records with the last cursor value that are remembered, so that they are not read twice.
 const EDGE_MAX: usize = 1_000;
 
+/// Records that were set aside and are remembered, so that this happens once; the newest ones.
+const ASIDE_MAX: usize = 1_000;
+
 /// The position of a feed.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Stored {
@@ -39,6 +42,9 @@ pub(super) struct Stored {
     /// Whether there were more of them than are remembered.
     #[serde(default)]
     pub(super) edge_full: bool,
+    /// The records whose value cannot be ordered.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) aside: Vec<String>,
     /// Records that a program started from the state sends again.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) known: Vec<String>,
@@ -130,16 +136,31 @@ impl Stored {
         times
     }
 
+    /// Remembers a record that does not move the read, because its value cannot be ordered.
+    pub(super) fn set_aside(&mut self, mark: String) {
+        self.aside.push(mark);
+        if self.aside.len() > ASIDE_MAX {
+            self.aside.remove(0);
+        }
+    }
+
     /// Takes note of a record's cursor value.
     pub(super) fn see(&mut self, value: Cursor, mark: String) {
         let order = self.seen.as_ref().map_or(std::cmp::Ordering::Greater, |s| value.compare(s));
-        if order.is_gt() {
-            self.seen = Some(value);
-            self.edge.clear();
-            self.edge_full = false;
-        }
+        let seen = self.seen.as_ref().map(Cursor::rank);
         if order.is_lt() {
+            if seen.is_some_and(|seen| value.rank() < seen) {
+                self.set_aside(mark);
+            }
             return;
+        }
+        if order.is_gt() {
+            let edge = std::mem::take(&mut self.edge);
+            if seen.is_some_and(|seen| seen < value.rank()) {
+                edge.into_iter().for_each(|mark| self.set_aside(mark));
+            }
+            self.seen = Some(value);
+            self.edge_full = false;
         }
         if self.edge.len() < EDGE_MAX {
             self.edge.push(mark);

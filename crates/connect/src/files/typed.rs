@@ -38,6 +38,15 @@ pub(crate) fn plain_type(data_type: &DataType) -> DataType {
     }
 }
 
+/// The type of a column of a file. Unsigned numbers of 64 bits are decimals, which hold all of them; whole
+/// numbers of a table do not.
+pub(crate) fn column_type(data_type: &DataType) -> DataType {
+    match plain_type(data_type) {
+        DataType::UInt64 => DataType::Decimal128(20, 0),
+        other => other,
+    }
+}
+
 /// The rows of a file as batches; an error is the last item.
 pub(crate) type Batches = Box<dyn Iterator<Item = Result<RecordBatch>> + Send>;
 
@@ -62,7 +71,8 @@ impl TypedReader {
         whole: FileState,
     ) -> Self {
         let columns = schema.fields().iter();
-        let columns = columns.map(|f| Column::arrow(f.name(), plain_type(f.data_type()))).collect();
+        let columns =
+            columns.map(|f| Column::arrow(f.name(), column_type(f.data_type()))).collect();
         Self { file, columns, rows, row, whole, told: false }
     }
 }
@@ -136,11 +146,18 @@ fn convert(
     let fail = |error| {
         let (from, to) = (array.data_type(), &column.data_type);
         let name = &column.name;
+        let hint = match (from, to) {
+            (DataType::Duration(_), _) => {
+                "Declare the column as int64, which holds a duration as a number of its unit."
+            }
+            (_, DataType::Utf8) => "Leave it undeclared, or read those files into another table.",
+            _ => "Declare the column as text, or read those files into another table.",
+        };
         Error::invalid(format!(
             "the column \"{name}\" of {file} has type {from}, which cannot become {to}"
         ))
         .caused_by(error)
-        .hint("Declare the column as text, or read those files into another table.")
+        .hint(hint)
     };
     let converted = cast_with_options(array, &column.data_type, &CONVERT).map_err(fail)?;
     if column.data_type.is_nested() {
@@ -235,5 +252,28 @@ impl FileReader for TypedReader {
 
     fn state(&self, done: bool) -> Result<FileState> {
         Ok(FileState { offset: self.row, line: self.row + 1, done, ..self.whole.clone() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::DurationSecondArray;
+
+    use super::*;
+    use crate::{ColumnType, DeclaredColumn};
+
+    #[test]
+    fn a_duration_is_a_number_and_no_text() {
+        let took: ArrayRef = Arc::new(DurationSecondArray::from(vec![90]));
+        let field = Field::new("took", took.data_type().clone(), true);
+        let batch = RecordBatch::try_new(Arc::new(Schema::new(vec![field])), vec![took]).unwrap();
+        let fitted = |kind| {
+            let column = Column::declared(&DeclaredColumn::new("took", kind));
+            fit(&batch, &TableSchema::new(vec![column], false), "a.parquet")
+        };
+        let (arrays, misfits) = fitted(ColumnType::Int64).unwrap();
+        assert!(misfits.is_empty() && arrays[0].is_valid(0));
+        let error = fitted(ColumnType::Text).unwrap_err();
+        assert!(error.hint_text().unwrap().contains("int64"), "{error:?}");
     }
 }

@@ -299,13 +299,18 @@ impl TopicWriter {
             sizes.push(found.map_err(|error| Error::io("look at", &segment.path, error))?.len());
         }
         let (mut total, mut removed) = (sizes.iter().sum::<u64>(), 0);
-        for ((segment, next), size) in segments.iter().zip(segments.iter().skip(1)).zip(sizes) {
+        // The newest batch is kept whatever its size: nobody could have read it yet.
+        let newest = if self.held.next == self.segment.base { 2 } else { 1 };
+        let last = segments.len().saturating_sub(newest);
+        let pairs = segments.iter().zip(segments.iter().skip(1)).zip(sizes).enumerate();
+        for (at, ((segment, next), size)) in pairs {
             // Messages of a segment are older than the next one.
             let old = match age {
                 Some(age) => next.created()? <= self.now_ms - age,
                 None => false,
             };
-            if !old && most.is_none_or(|most| total <= most) {
+            let spare = most.is_some_and(|most| at < last && total - size >= most);
+            if !old && !spare {
                 break;
             }
             fs::remove_file(&segment.path)

@@ -188,8 +188,25 @@ impl Topics {
                 self.compare(spec).await?;
                 Ok(Created::Before)
             }
-            Err(code) => Err(self.cluster.fail_code(&doing, code)),
+            Err(code) => {
+                let given = spec.config.iter().map(|(name, value)| format!("{name}={value}"));
+                Err(self.refused(&doing, code, &given.collect::<Vec<_>>()))
+            }
         }
+    }
+
+    /// The error of settings that the brokers refuse. The library drops what they say about it, so that it
+    /// names all that were given.
+    fn refused(&self, doing: &str, code: Code, given: &[String]) -> Error {
+        let error = self.cluster.fail_code(doing, code);
+        if given.is_empty() || !matches!(code, Code::InvalidConfig | Code::PolicyViolation) {
+            return error;
+        }
+        error.hint(format!(
+            "One of these settings has an unknown name or a value that is not allowed: {}. The log of \
+             the brokers says which.",
+            given.join(", ")
+        ))
     }
 
     /// Refuses a topic that is there in another way than it is wanted.
@@ -340,7 +357,8 @@ impl Topics {
         let tried = self.admin.create_topics([&topic], &options).await;
         match self.outcome(doing, tried)? {
             Err(code @ (Code::InvalidConfig | Code::PolicyViolation)) => {
-                Err(self.cluster.fail_code(doing, code))
+                let given = wanted.iter().map(|(name, value)| format!("{name}={value}"));
+                Err(self.refused(doing, code, &given.collect::<Vec<_>>()))
             }
             // Who may change a topic need not be allowed to make one.
             _ => Ok(()),

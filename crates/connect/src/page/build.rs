@@ -82,7 +82,8 @@ impl Column {
 
     /// Why a value does not fit, with what to do about it if the type was inferred.
     pub(crate) fn explain(&self, misfit: Misfit) -> Misfit {
-        if self.declared || matches!(misfit.code, "page-too-large" | "not-finite") {
+        // An error cell is one in every type; its own reason says what to do.
+        if self.declared || matches!(misfit.code, "page-too-large" | "not-finite" | "cell-error") {
             return misfit;
         }
         let Misfit { code, reason } = misfit;
@@ -185,6 +186,11 @@ impl PageBuilder {
     /// Rows so far.
     pub(crate) fn rows(&self) -> usize {
         self.rows
+    }
+
+    /// Rows that were set aside so far.
+    pub(crate) fn rejected(&self) -> usize {
+        self.rejected.len()
     }
 
     /// Whether nothing at all is in it.

@@ -8,13 +8,25 @@ use serde::{Deserialize, Serialize};
 /// Numbers above this are milliseconds, below it seconds: the year 5138 and March 1973.
 const SECONDS_MAX: f64 = 1e11;
 
+/// What a value looks like, the least telling first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Rank {
+    /// Neither of the others.
+    Text,
+    /// A number.
+    Number,
+    /// A date or a time.
+    Moment,
+}
+
 /// A value as the API writes it: a text, or the text of a number.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub(crate) struct Cursor(pub(crate) String);
 
 impl Cursor {
-    /// Which of two values is later: moments by time, numbers by size, others as text.
+    /// Which of two values is later: moments by time, numbers by size, others as text. A moment is
+    /// later than what is none, so that one wrong value does not hide all that come after it.
     pub(crate) fn compare(&self, other: &Self) -> Ordering {
         if let (Ok(a), Ok(b)) = (self.0.parse::<i64>(), other.0.parse::<i64>()) {
             return a.cmp(&b);
@@ -22,10 +34,23 @@ impl Cursor {
         if let (Ok(a), Ok(b)) = (self.0.parse::<f64>(), other.0.parse::<f64>()) {
             return a.total_cmp(&b);
         }
-        if let (Some(a), Some(b)) = (moment(&self.0), moment(&other.0)) {
-            return a.cmp(&b);
+        match (moment(&self.0), moment(&other.0)) {
+            (Some(a), Some(b)) => a.cmp(&b),
+            (Some(_), None) => Ordering::Greater,
+            (None, Some(_)) => Ordering::Less,
+            (None, None) => self.0.cmp(&other.0),
         }
-        self.0.cmp(&other.0)
+    }
+
+    /// What the value looks like.
+    pub(crate) fn rank(&self) -> Rank {
+        if moment(&self.0).is_some() {
+            Rank::Moment
+        } else if self.0.parse::<f64>().is_ok() {
+            Rank::Number
+        } else {
+            Rank::Text
+        }
     }
 
     /// The value that lies `lag` before this one, written alike.
@@ -87,6 +112,8 @@ mod tests {
             ("2024-05-01", "2024-05-01T00:00:00.001Z"),
             ("2024-05-01T10:00:00.000+0000", "2024-05-01T10:00:00.500Z"),
             ("a", "b"),
+            ("not a date", "2024-05-01"),
+            ("99999999", "2024-05-01"),
             ("9007199254740992", "9007199254740993"),
         ] {
             assert_eq!(

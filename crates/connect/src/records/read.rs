@@ -10,7 +10,7 @@ use futures::stream::{self, BoxStream};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Cursor, RecordTable};
+use super::{Cursor, Rank, RecordTable};
 use crate::column::Misfit;
 use crate::http::JsonPath;
 use crate::page::{Page, Position};
@@ -33,6 +33,9 @@ const ANSWERS_MAX: u64 = 10_000_000;
 
 /// Records with the last cursor value that are remembered, so that they are not read twice.
 const EDGE_MAX: usize = 1_000;
+
+/// Records that were set aside and are remembered, so that this happens once; the newest ones.
+const ASIDE_MAX: usize = 1_000;
 
 /// Hex digits of a remembered record.
 const EDGE_DIGITS: usize = 12;
@@ -88,6 +91,12 @@ struct Stored {
     /// Whether there were more of them than are remembered.
     #[serde(default)]
     edge_full: bool,
+    /// The records of earlier reads whose value says nothing about whether they are new.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    aside: Vec<String>,
+    /// Those of this read.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    aside_now: Vec<String>,
     /// Where the answer is found that is read next.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     at: Option<Value>,
@@ -115,6 +124,52 @@ impl Stored {
         } else {
             self.edge_full = true;
         }
+    }
+
+    /// Remembers a record that does not move the read, because its value cannot be ordered.
+    fn set_aside(&mut self, mark: String) {
+        if self.aside_now.contains(&mark) {
+            return;
+        }
+        self.aside_now.push(mark);
+        if self.aside_now.len() > ASIDE_MAX {
+            self.aside_now.remove(0);
+        }
+    }
+
+    /// Puts those of this read with the earlier ones, at its end; says whether there were new ones.
+    fn settle_aside(&mut self) -> bool {
+        let now = std::mem::take(&mut self.aside_now);
+        if now.iter().all(|mark| self.aside.contains(mark)) {
+            return false;
+        }
+        self.aside.retain(|mark| !now.contains(mark));
+        self.aside.extend(now);
+        let over = self.aside.len().saturating_sub(ASIDE_MAX);
+        self.aside.drain(..over);
+        true
+    }
+
+    /// Takes note of a record's value.
+    fn see(&mut self, value: Cursor, mark: String) {
+        let order = self.seen.as_ref().map_or(Ordering::Greater, |seen| value.compare(seen));
+        let seen = self.seen.as_ref().map(Cursor::rank);
+        if order == Ordering::Less {
+            // The next read cannot tell that it is none of the new ones.
+            if seen.is_some_and(|seen| value.rank() < seen) {
+                self.set_aside(mark);
+            }
+            return;
+        }
+        if order == Ordering::Greater {
+            let edge = std::mem::take(&mut self.edge);
+            if seen.is_some_and(|seen| seen < value.rank()) {
+                edge.into_iter().for_each(|mark| self.set_aside(mark));
+            }
+            self.seen = Some(value);
+            self.edge_full = false;
+        }
+        self.remember(mark);
     }
 }
 
@@ -161,9 +216,11 @@ pub(crate) fn records<'a>(
 
 /// What becomes of a record in an incremental read.
 enum Verdict {
-    Take,
+    /// It is read; it moves the position to its value unless its column cannot hold that.
+    Take(Option<(Cursor, String)>),
     LeaveOut,
-    NoCursor,
+    /// Whether it is new cannot be told, because this is not in its cursor.
+    Lacks(&'static str),
 }
 
 impl<'a> RecordRead<'a> {
@@ -330,12 +387,23 @@ impl<'a> RecordRead<'a> {
     /// Makes a row of a record, if it is one to read.
     fn row(&mut self, place: &str, line: u64, record: &str) -> Result<()> {
         match self.judge(record) {
-            Verdict::Take => self.table.push(place, line, record),
+            Verdict::Take(found) => {
+                let before = self.table.page().rejected();
+                self.table.push(place, line, record)?;
+                let Some((value, mark)) = found else { return Ok(()) };
+                let name = self.stored.cursor.as_deref().unwrap_or_default();
+                if self.table.page().rejected() > before && !self.table.reads(record, name) {
+                    self.stored.set_aside(mark);
+                } else {
+                    self.stored.see(value, mark);
+                }
+                Ok(())
+            }
             Verdict::LeaveOut => Ok(()),
-            Verdict::NoCursor => {
+            Verdict::Lacks(what) => {
                 let name = self.stored.cursor.clone().unwrap_or_default();
                 let reason = format!(
-                    "no value in \"{name}\", which the read follows; read the stream in full to have it"
+                    "no {what} in \"{name}\", which the read follows; read the stream in full to have it"
                 );
                 let misfit = Misfit::new("no-cursor", reason);
                 self.table.reject(place, line, Some(&name), misfit, record);
@@ -345,40 +413,51 @@ impl<'a> RecordRead<'a> {
     }
 
     fn judge(&mut self, record: &str) -> Verdict {
-        let Some(path) = &self.cursor else { return Verdict::Take };
+        let Some(path) = &self.cursor else { return Verdict::Take(None) };
         let found = path.plain(record);
         let stored = &mut self.stored;
         let mut mark = digest::short(&[record.as_bytes()]);
         mark.truncate(EDGE_DIGITS);
-        let known = stored.from == stored.since && stored.since_edge.contains(&mark);
+        let aside = stored.aside.contains(&mark);
+        let known = aside || stored.from == stored.since && stored.since_edge.contains(&mark);
         let value = match found {
             Ok(Some(value)) => Cursor(value),
-            // What has no value is set aside once, not in every read.
-            _ if known => return Verdict::LeaveOut,
             found => {
-                stored.remember(mark);
+                stored.set_aside(mark);
+                // What has no value is set aside once, not in every read.
+                if known {
+                    return Verdict::LeaveOut;
+                }
                 // What is no object is set aside as such.
                 let object = found.is_ok() && record.starts_with('{');
-                return if object { Verdict::NoCursor } else { Verdict::Take };
+                return if object { Verdict::Lacks("value") } else { Verdict::Take(None) };
             }
         };
+        // What is no moment among moments is neither before them nor after them.
+        if let Some(least) = stored.from.as_ref().map(Cursor::rank)
+            && value.rank() < least
+        {
+            let name = stored.cursor.as_deref().unwrap_or_default();
+            let readable = self.table.reads(record, name);
+            if !readable || least == Rank::Moment {
+                stored.set_aside(mark);
+                if known {
+                    return Verdict::LeaveOut;
+                }
+                return if readable { Verdict::Lacks("date or time") } else { Verdict::Take(None) };
+            }
+        }
         if stored.from.as_ref().is_some_and(|from| value.compare(from) == Ordering::Less) {
             return Verdict::LeaveOut;
         }
-        let at_edge = stored.since.as_ref().is_some_and(|since| value.compare(since).is_eq());
-        if at_edge && known {
+        if aside {
+            stored.set_aside(mark);
             return Verdict::LeaveOut;
         }
-        let order = stored.seen.as_ref().map_or(Ordering::Greater, |seen| value.compare(seen));
-        if order == Ordering::Greater {
-            stored.seen = Some(value);
-            stored.edge.clear();
-            stored.edge_full = false;
+        if known {
+            return Verdict::LeaveOut;
         }
-        if order != Ordering::Less {
-            stored.remember(mark);
-        }
-        Verdict::Take
+        Verdict::Take(Some((value, mark)))
     }
 
     /// Puts the page so far among those that are ready.
@@ -403,8 +482,9 @@ impl<'a> RecordRead<'a> {
     /// The last page, if there is anything to say.
     fn end(&mut self) -> Result<()> {
         self.finished = true;
-        let moved =
-            self.stored.seen != self.stored.since || self.stored.edge != self.stored.since_edge;
+        let moved = self.stored.settle_aside()
+            || self.stored.seen != self.stored.since
+            || self.stored.edge != self.stored.since_edge;
         if self.was_complete && self.table.page().is_empty() && !moved && self.ready.is_empty() {
             return Ok(());
         }

@@ -5,7 +5,9 @@ use std::str::FromStr;
 
 use flywheel_base::Result;
 
-use crate::column::{ColumnType, DeclaredColumn, Inference, Misfit, Parsing, Scalar};
+use crate::column::{
+    ColumnBuilder, ColumnType, DeclaredColumn, Inference, Misfit, Parsing, Scalar,
+};
 use crate::page::{Column, Page, PageBuilder, Position, TableSchema, raw};
 use crate::source::jsonl::object;
 
@@ -173,6 +175,17 @@ impl RecordTable {
                 Ok(())
             }
         }
+    }
+
+    /// Whether a column can hold what a record has for it; it can if there is no such column.
+    pub(crate) fn reads(&self, record: &str, name: &str) -> bool {
+        let column = self.schema.place(name).and_then(|place| self.schema.columns().get(place));
+        let Some(column) = column else { return true };
+        let Ok(leaves) = object::leaves(record, &self.nested) else { return true };
+        leaves.iter().filter(|(path, _)| path == name).all(|(_, value)| {
+            let mut builder = ColumnBuilder::new(column.kind, 1);
+            object::push(column, &mut builder, value, &self.parsing).is_ok()
+        })
     }
 
     /// Sets a record aside.

@@ -238,7 +238,9 @@ impl SheetReader {
             };
             if let (Cell::Error(error), CellErrors::Reject) = (&cell, self.errors) {
                 let address = self.sheet.address(self.row, at.unwrap_or(0));
-                let reason = format!("the cell {address} is an error ({error})");
+                let reason = format!(
+                    "the cell {address} is an error ({error}); with `cell_errors: null` it has no value"
+                );
                 return Err((place, Misfit::new("cell-error", reason)));
             }
             let null = matches!(cell, Cell::Empty | Cell::Error(_))

@@ -13,7 +13,9 @@ use super::{ChangesRequest, Lag, ReadRequest, Source, SourceConfig, SourceContex
 use crate::files::pages;
 use crate::journal::Folder;
 use crate::page::Page;
-use crate::queue::{DISCOVER_TOPICS_MAX, Stored, TopicRead, TopicStream, described, positions};
+use crate::queue::{
+    DISCOVER_TOPICS_MAX, Extent, Stored, TopicRead, TopicStream, described, positions,
+};
 
 pub use crate::journal::Journal;
 
@@ -62,7 +64,13 @@ impl Source for Topics {
 
 /// How many messages come after a position.
 fn behind(folder: &Folder, stored: &Stored) -> Result<Lag> {
-    let extent = folder.extent(&stored.topic)?;
+    let extent = match folder.extent(&stored.topic) {
+        // Nothing was written to it yet.
+        Err(error) if error.kind() == ErrorKind::NotFound && stored.next.is_empty() => {
+            Extent { low: 0, high: 0 }
+        }
+        extent => extent?,
+    };
     let next = stored.next.values().next().copied().unwrap_or_default().max(extent.low);
     Ok(Lag { behind: u64::try_from(extent.high - next).unwrap_or_default(), unit: "messages" })
 }

@@ -26,6 +26,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer};
 use serde_json::json;
 
+use self::binlog::ChangeLog;
 pub(crate) use self::connection::{Connection, Outcome, Purpose, Server, quoted};
 use self::read::MySqlRead;
 use self::relation::Relation;
@@ -207,6 +208,10 @@ impl Source for Reader {
             .boxed(),
             Err(error) => stream::once(async move { Err(error) }).boxed(),
         }
+    }
+
+    async fn check_log(&self) -> Result<()> {
+        ChangeLog::end_of(&self.server).await.map(drop)
     }
 
     async fn lag(&self, request: &ChangesRequest) -> Result<Vec<Option<Lag>>> {

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use super::{ReadRequest, Source, SourceConfig, SourceContext};
 use crate::files::{
     self, FileReader, FileSettings, Files, NewColumns, Resume, Sample, TypedReader, VisibleFile,
-    hash_all, plain_type,
+    column_type, hash_all,
 };
 use crate::objects::{FilePlace, Object};
 
@@ -87,7 +87,7 @@ impl files::Format for ParquetFormat {
             None => Arc::clone(open(file)?.schema()),
         };
         for field in schema.fields() {
-            sample.fix(field.name(), plain_type(field.data_type()));
+            sample.fix(field.name(), column_type(field.data_type()));
         }
         Ok(())
     }
@@ -144,7 +144,7 @@ mod tests {
     use std::sync::Arc;
 
     use ::parquet::arrow::ArrowWriter;
-    use arrow::array::{ArrayRef, Float64Array, Int32Array, Int64Array, StructArray};
+    use arrow::array::{ArrayRef, Float64Array, Int32Array, Int64Array, StructArray, UInt64Array};
     use arrow::datatypes::{DataType, Field, Schema};
     use arrow::record_batch::RecordBatch;
     use serde_json::json;
@@ -201,6 +201,16 @@ mod tests {
         assert_eq!(cells(&pages), [["3", "7"], ["4", "9"]]);
         assert_eq!(codes(&pages), ["out-of-range"]);
         assert_eq!(pages[0].rejected[0].raw, r#"{"a":"3.5","b":"8"}"#);
+    }
+
+    #[tokio::test]
+    async fn large_unsigned_numbers_are_kept() {
+        let large: ArrayRef = Arc::new(UInt64Array::from(vec![1, u64::MAX]));
+        let folder = Folder::new(&[("1.parquet", &file(&[("n", large)]))]);
+        let request = request("parquet", json!({"path": "*.parquet"}));
+        let pages = read(&folder, "parquet", &request).await.unwrap();
+        assert_eq!(cells(&pages), [["1"], ["18446744073709551615"]]);
+        assert_eq!(pages[0].batch.schema().field(0).data_type(), &DataType::Decimal128(20, 0));
     }
 
     #[tokio::test]

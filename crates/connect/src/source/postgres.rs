@@ -118,6 +118,10 @@ impl Source for Database {
         log::changes(&self.server, &self.readers, request)
     }
 
+    async fn check_log(&self) -> Result<()> {
+        log::check(&self.server).await
+    }
+
     async fn acknowledge(&self, request: &ChangesRequest) -> Result<()> {
         log::acknowledge(&self.server, &self.readers, request).await
     }

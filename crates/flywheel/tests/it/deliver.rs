@@ -1,6 +1,6 @@
 //! Rows leave for other systems: from files to a database, from the lake back to whoever needs it.
 
-use crate::house::House;
+use crate::house::{House, binary};
 
 /// A project that lands customers and can write into a SQLite file and into CSV files.
 fn shop(sync: &str) -> House {
@@ -70,6 +70,37 @@ fn only_what_changed_in_a_table_leaves_and_deleted_rows_are_removed() {
     house.ok(&["sync"]);
     assert_eq!(in_database(&house, rows), ["1|Ann", "4|Di", "5|Ed"]);
     assert_eq!(house.cell(sent), "1");
+}
+
+#[test]
+fn a_mirror_of_a_full_read_removes_what_is_gone_in_every_target() {
+    let house = shop(
+        "sync: b_out\nconnection: files\ndestination: [lake, shop_db]\nstreams:\n  - stream: people\n    options: {path: '*.csv'}\n    read: full\n    write: mirror\n    key: [id]\n    target: {table: people}\n",
+    );
+    house.ok(&["sync", "b_out"]);
+    house.write("data/1.csv", "id,name\n1,Ann\n3,Cyd\n");
+    house.ok(&["sync", "b_out"]);
+    let rows = "select id, name from people order by id";
+    assert_eq!(in_database(&house, rows), ["1|Ann", "3|Cyd"]);
+    assert_eq!(house.sql("select id, name from raw.people order by id"), ["1,Ann", "3,Cyd"]);
+    house.ok(&["sync", "b_out"]);
+    assert_eq!(in_database(&house, rows), ["1|Ann", "3|Cyd"]);
+}
+
+#[test]
+fn settings_of_streams_and_targets_take_values_from_outside() {
+    let house = shop(
+        "sync: b_out\nconnection: files\ndestination: shop_db\nstreams:\n  - stream: people\n    options: {path: '${env:SHOP_PART}.csv'}\n    read: full\n    write: replace\n    target: {table: 'people_${env:SHOP_PART}'}\n",
+    );
+    house.write("data/2.csv", "id,name\n9,Zed\n");
+    let mut sync = binary();
+    sync.arg("-C").arg(house.dir()).args(["sync", "b_out"]).env("SHOP_PART", "1");
+    assert!(sync.status().unwrap().success());
+    assert_eq!(in_database(&house, "select count(*) from people_1"), ["3"]);
+    // What they say is shown where something goes wrong, so a secret is not for them.
+    let declared = house.read("syncs/b_out.yaml").replace("env:SHOP_PART", "file:part.txt");
+    house.write("syncs/b_out.yaml", declared).write("part.txt", "1\n");
+    assert!(house.fails(2, &["sync", "b_out"]).contains("refers to a secret"));
 }
 
 #[test]
@@ -222,6 +253,40 @@ fn ten_events_go_through_a_journal_and_arrive_once() {
     assert!(behind.contains("1 messages") || behind.contains(",1,"), "{behind}");
     house.ok(&["sync", "b_consume"]);
     assert_eq!(house.cell(sums), "11,4501,900");
+}
+
+#[test]
+fn a_source_that_is_away_is_waited_for_once() {
+    let house = House::new();
+    house.write(
+        "connections/shop.yaml",
+        "connection: shop\ntype: postgres\noptions: {host: 127.0.0.1, port: 1, database: shop, user: postgres, password: '${file:password}'}\n",
+    );
+    house.write("password", "none");
+    house.write(
+        "syncs/shop.yaml",
+        "sync: shop\nconnection: shop\nstreams:\n  - {stream: a, options: {table: a}, read: cdc, write: mirror, key: [id]}\n  - {stream: b, options: {table: b}, read: cdc, write: mirror, key: [id]}\n",
+    );
+    let output = house.run(&["lag", "--output", "json"]);
+    assert_eq!(output.status.code(), Some(1));
+    let lags: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let again = "\"shop\" has not answered before";
+    let said = |at: usize| lags[at]["error"].as_str().unwrap().contains(again);
+    assert_eq!([said(0), said(1)], [false, true], "{lags}");
+}
+
+#[test]
+fn messages_without_value_that_mark_rows_have_to_end_them() {
+    let house = House::new();
+    house.write("connections/queue.yaml", "connection: queue\ntype: journal\noptions: {path: q}\n");
+    let sync = "sync: customers\nconnection: queue\nstreams:\n  - {stream: customers, options: {topic: customers, tombstones: mark}, read: incremental, write: mirror, key: [_key]}\n";
+    for write in ["mirror", "history"] {
+        house.write("syncs/customers.yaml", sync.replace("mirror", write));
+        let said = house.fails(2, &["check"]);
+        assert!(said.contains("without value") && said.contains("deleted: _deleted"), "{said}");
+    }
+    house.write("syncs/customers.yaml", sync.replace("key:", "deleted: _deleted, key:"));
+    house.ok(&["check"]);
 }
 
 #[test]

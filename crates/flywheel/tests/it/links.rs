@@ -178,6 +178,8 @@ fn a_conflict_waits_for_a_person_and_the_answer_is_written_to_both() {
     let id = house.cell("select id from system.link_questions where open");
     let complaint = house.fails(2, &["link", "answer", "people", "nonsense", "left"]);
     assert!(complaint.contains("nonsense"), "{complaint}");
+    let complaint = house.fails(2, &["link", "answer", "people", &id, "same"]);
+    assert!(complaint.contains("is about a value"), "{complaint}");
     house.ok(&["link", "answer", "people", &id, "+8613800138003"]);
     house.ok(&["link", "run"]);
     let agreed = settled(&house);
@@ -261,6 +263,35 @@ fn what_may_be_a_duplicate_is_asked_and_not_created() {
     assert_eq!(rows(&house, "support", "select count(*) from people"), people);
     let kind = "select kind from system.link_questions where open and kind = 'match'";
     assert_eq!(house.sql(kind), ["match"]);
+}
+
+#[test]
+fn people_who_share_an_address_are_paired_by_name_or_asked_about() {
+    let house = two_crms("");
+    let rules = "match: {exact: [{email: email}]";
+    let unless = format!("{rules}, unless: {{field: name, measure: name, below: 60%}}");
+    house.write("links/people.yaml", PEOPLE.replace(rules, &unless));
+    run(
+        &house,
+        "sales",
+        "insert into contacts (Id, Email, Name, At) values
+        (1, 'lee@x.cn', 'Ann Lee', '2024-01-01T00:00:00Z'),
+        (2, 'Lee@x.cn', 'Robert Quist', '2024-01-01T00:00:00Z')",
+    );
+    run(
+        &house,
+        "support",
+        "insert into people (id, email, full_name, at) values
+        (70, 'LEE@x.cn', 'Robert Quist', '2024-01-01T00:00:00Z'),
+        (71, 'lee@X.cn', 'Ann Lee', '2024-01-01T00:00:00Z'),
+        (72, 'lee@x.CN', 'Zoe Marsh', '2024-01-01T00:00:00Z')",
+    );
+    house.ok(&["link", "run"]);
+    assert_eq!(rows(&house, "sales", "select count(*) from contacts"), ["2"]);
+    assert_eq!(rows(&house, "support", "select count(*) from people"), ["3"]);
+    let asked =
+        "select replace(record, ',', '') from system.link_questions where open and kind = 'match'";
+    assert_eq!(house.sql(asked), ["left 1 right 72"]);
 }
 
 #[test]

@@ -101,6 +101,32 @@ fn bad_rows_of_one_stream_do_not_count_for_another() {
 }
 
 #[test]
+fn a_broken_stream_keeps_no_other_from_being_mended() {
+    let house = House::new();
+    house
+        .write("connections/files.yaml", "connection: files\ntype: csv\noptions: {folder: data}\n");
+    let stream = |name: &str| {
+        format!(
+            "  - {{stream: {name}, options: {{path: {name}.csv}}, read: full, write: replace, columns: [{{name: id, type: int64}}]}}\n"
+        )
+    };
+    let sync = ["broken", "good"].map(stream).concat();
+    let sync = format!("sync: shop\nconnection: files\nstreams:\n{sync}");
+    house.write("syncs/shop.yaml", &sync);
+    house.write("data/broken.csv", "id\n1\nx\n");
+    house.write("data/good.csv", "id\n1\ny\n");
+    house.ok(&["sync"]);
+    // From now on a bad row stops the stream.
+    house.write("syncs/shop.yaml", format!("{sync}errors: {{max_bad_rows: 0}}\n"));
+    house.write("data/good.csv", "id\n1\n2\n");
+    let complaint = house.fails(3, &["quarantine", "replay"]);
+    assert!(complaint.contains("broken.csv:3"), "{complaint}");
+    let status = house.sql("select stream, status from system.quarantine order by stream");
+    assert_eq!(status, ["broken,open", "good,replayed"]);
+    assert_eq!(house.sql("select id from raw.good order by id"), ["1", "2"]);
+}
+
+#[test]
 fn rows_that_nobody_wants_are_discarded() {
     let house = shop(true);
     house.ok(&["quarantine", "discard"]);
@@ -126,6 +152,16 @@ fn events(content: &str) -> House {
 }
 
 #[test]
+fn rows_that_a_later_row_replaced_are_shown() {
+    let house = events("{\"id\":1}\n{\"id\":1}\n");
+    let shown = house.ok(&["sync", "--output", "csv"]);
+    assert!(shown.contains("superseded"), "{shown}");
+    let house = events("{\"id\":1}\n{\"id\":2}\n");
+    let shown = house.ok(&["sync", "--output", "csv"]);
+    assert!(!shown.contains("superseded"), "{shown}");
+}
+
+#[test]
 fn a_row_without_a_key_is_set_aside_and_lands_once_it_has_one() {
     let house = events("{\"id\":1}\n{\"id\":null}\n");
     house.ok(&["sync"]);
@@ -141,6 +177,38 @@ fn a_row_without_a_key_is_set_aside_and_lands_once_it_has_one() {
     let sync = house.read("syncs/shop.yaml") + "errors: {max_bad_rows: 0}\n";
     house.write("syncs/shop.yaml", sync);
     assert!(house.fails(3, &["sync"]).contains("events.jsonl:2"), "the budget counts it");
+}
+
+#[test]
+fn a_replay_goes_on_behind_a_stream_that_is_in_no_file() {
+    let house = House::new();
+    house
+        .write("connections/files.yaml", "connection: files\ntype: csv\noptions: {folder: data}\n");
+    house.write("connections/queue.yaml", "connection: queue\ntype: journal\noptions: {path: q}\n");
+    house.write("data/days.csv", "id,day\na,2024-05-01\nb,never\n");
+    house.write("data/more.csv", "id,day\nc,never\n");
+    let columns = "columns: [{name: id, type: text}, {name: day, type: date}]";
+    house.write(
+        "syncs/a_out.yaml",
+        "sync: a_out\nconnection: files\ndestination: queue\nstreams:\n  - {stream: days, options: {path: days.csv}, read: incremental, write: append, target: {topic: days}}\n",
+    );
+    house.write(
+        "syncs/b_in.yaml",
+        format!("sync: b_in\nconnection: queue\nstreams:\n  - {{stream: days, options: {{topic: days}}, read: incremental, write: merge, key: [id], {columns}}}\n"),
+    );
+    house.write(
+        "syncs/c_files.yaml",
+        format!("sync: c_files\nconnection: files\nstreams:\n  - {{stream: more, options: {{path: more.csv}}, read: incremental, write: append, {columns}}}\n"),
+    );
+    for sync in ["a_out", "b_in", "c_files"] {
+        house.ok(&["sync", sync]);
+    }
+    house.write("data/more.csv", "id,day\nc,2024-05-03\n");
+    let said = house.fails(1, &["quarantine", "replay"]);
+    assert!(said.contains("b_in.days") && said.contains("flywheel sync b_in --restart"), "{said}");
+    assert!(said.contains("1 rows landed, 1 stay"), "{said}");
+    assert_eq!(house.sql("select id from raw.more"), ["c"]);
+    assert_eq!(house.sql("select id from raw.days"), ["a"]);
 }
 
 #[test]

@@ -172,6 +172,15 @@ impl Check<'_> {
                 );
                 let hint = format!("It can: {}.", target.modes.join(", "));
                 self.push(file, Diagnostic::error(at(node, "write"), message).hint(hint));
+            } else if stream.replaces() && !target.modes.iter().any(|mode| mode == "replace") {
+                let message = format!(
+                    "stream \"{}\" reads everything to mirror it, and destination \"{}\" cannot tell \
+                     which rows are gone",
+                    stream.stream, target.name
+                );
+                let hint = "Name the column that marks deleted rows as deleted: COLUMN, or use \
+                            write: merge, which leaves them.";
+                self.push(file, Diagnostic::error(at(node, "write"), message).hint(hint));
             }
         }
         for name in stream.targets.keys() {
@@ -288,6 +297,15 @@ impl Check<'_> {
                 "deleted",
                 "marks deleted rows, which only a mirror removes and only a history ends",
                 "Use write: mirror or write: history, or remove `deleted`.",
+            );
+        }
+        // Sources of messages have this setting; without `deleted` the marks would do nothing.
+        let marks = stream.options.get("tombstones").is_some_and(|how| how == "mark");
+        if marks && ends_rows && stream.deleted.is_none() {
+            refuse(
+                "write",
+                "marks messages without value, and does not say that the mark ends rows",
+                "Add deleted: _deleted, or leave out tombstones: mark.",
             );
         }
         if stream.write == Write::Append && stream.lag.is_some() {

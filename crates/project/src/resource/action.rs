@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 pub struct Action {
     /// The action's name.
     pub action: String,
-    /// The connector: `file` or `webhook`.
+    /// The connector: `file`, `webhook`, `kafka`, `chat` or `email`.
     #[serde(rename = "type")]
     pub connector: String,
     /// What the action does.
@@ -18,7 +18,7 @@ pub struct Action {
     /// The connector's own settings. Secrets only by reference: `${env:NAME}`, `${file:path}`.
     #[serde(default)]
     pub options: serde_json::Map<String, serde_json::Value>,
-    /// How often a failed delivery is tried again before it goes to the dead letters.
+    /// How often a delivery is tried, the first time included, before it goes to the dead letters.
     #[serde(default = "attempts_default")]
     #[schemars(range(min = 1, max = 100))]
     pub attempts: u32,

@@ -168,7 +168,7 @@ pub enum FieldRule {
         /// The expression.
         sql: String,
     },
-    /// A person decides: `flywheel link conflicts`, `flywheel link answer`.
+    /// A person decides: `flywheel link questions`, `flywheel link answer`.
     #[default]
     Manual,
 }

@@ -154,7 +154,7 @@ pub struct When {
     #[serde(default)]
     pub files: Vec<String>,
     /// Syncs: rows that wait in the source of one of them start a run, where the source can tell (databases that are
-    /// followed, Kafka, journals).
+    /// followed, Kafka, journals). Any sync with `read: incremental` or `cdc` that never landed is started as well.
     #[serde(default)]
     pub lag: Vec<String>,
     /// How often tables, files and lag are looked at, `30s` if absent.
@@ -177,7 +177,7 @@ impl When {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum CatchUp {
-    /// They are left out.
+    /// They are left out, but for the last one if it is at most five minutes old.
     None,
     /// The last one of them is made up for.
     #[default]

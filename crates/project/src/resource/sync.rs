@@ -213,7 +213,8 @@ pub enum Write {
     Replace,
     /// Rows replace those with the same key, others are added.
     Merge,
-    /// Like `merge`, and rows that are marked as deleted are removed.
+    /// Like `merge`, and rows that are marked as deleted are removed. A full read without such a mark
+    /// replaces all rows.
     Mirror,
     /// Every version of a row is kept, with the moments from which and until which it held in the
     /// columns `valid_from` and `valid_to`. Of a full read, rows that are gone have ended. Only into
@@ -336,6 +337,17 @@ impl Stream {
     #[must_use]
     pub fn target_of(&self, destination: &str) -> &serde_json::Map<String, serde_json::Value> {
         self.targets.get(destination).unwrap_or(&self.target)
+    }
+
+    /// Whether each run replaces all rows: so does a mirror of what is read in full, unless a column
+    /// marks the rows that are gone.
+    #[must_use]
+    pub fn replaces(&self) -> bool {
+        match self.write {
+            Write::Replace => true,
+            Write::Mirror => self.read == Read::Full && self.deleted.is_none(),
+            Write::Append | Write::Merge | Write::History => false,
+        }
     }
 
     /// The lake table the stream lands in, `schema.table`.

@@ -196,34 +196,52 @@ impl Dialect {
 
     fn cell(self, column: &str, kind: Kind) -> String {
         match (kind, self) {
+            // Digits that fill up a column, and the bytes of a BIT, are no part of the number.
+            (Kind::Integer, Self::Mariadb) => self.as_text(&format!("cast({column} as signed)")),
             (Kind::Integer, _) => self.as_text(column),
             (Kind::Numeric { scale }, _) => self.numeric(column, scale),
             (Kind::Float { digits }, _) => self.numeric(column, digits),
             (Kind::Timestamp, _) => self.timestamp(column),
             (Kind::Date, Self::Postgres) => format!("to_char({column}, 'YYYY-MM-DD')"),
-            (Kind::Date, Self::Mariadb) => format!("date_format({column}, '%Y-%m-%d')"),
+            // A date such as 0000-00-00 is none.
+            (Kind::Date, Self::Mariadb) => format!(
+                "case when month({column}) > 0 and day({column}) > 0 then \
+                 date_format({column}, '%Y-%m-%d') end"
+            ),
             (Kind::Date, Self::Sqlite) => format!("date({column})"),
             (Kind::Date, Self::Datafusion) => format!("cast(cast({column} as date) as varchar)"),
             (Kind::Bool, _) => {
                 format!("case when {column} then 't' when not {column} then 'f' end")
             }
             (Kind::Nested, Self::Postgres) => {
-                self.cell(&format!("pg_catalog.to_json({column})"), Kind::Text)
+                self.escaped(&self.as_text(&format!("pg_catalog.to_json({column})")))
             }
-            (Kind::Text | Kind::Nested, _) => format!(
-                "replace(replace({}, {}, {}), '|', {})",
-                self.as_text(column),
-                self.text("\\"),
-                self.text("\\\\"),
-                self.text("\\|")
-            ),
+            // A cast takes the blanks from the end of a char(n), and adds a mask to an inet.
+            (Kind::Text, Self::Postgres) => self.escaped(&format!(
+                "case when {column} is not null and pg_catalog.pg_typeof({column}) in \
+                 ('pg_catalog.bpchar'::regtype, 'pg_catalog.inet'::regtype) \
+                 then pg_catalog.concat({column}) else {} end",
+                self.as_text(column)
+            )),
+            (Kind::Text | Kind::Nested, _) => self.escaped(&self.as_text(column)),
             (Kind::Bytes, Self::Postgres | Self::Datafusion) => format!("encode({column}, 'hex')"),
-            (Kind::Bytes, Self::Mariadb) => format!("lower(hex({column}))"),
+            // As a text, a BIT has all of its bytes.
+            (Kind::Bytes, Self::Mariadb) => format!("lower(hex(concat({column})))"),
             // hex(null) is an empty text in SQLite
             (Kind::Bytes, Self::Sqlite) => {
                 format!("case when {column} is not null then lower(hex({column})) end")
             }
         }
+    }
+
+    /// A text in which no separator stands.
+    fn escaped(self, text: &str) -> String {
+        format!(
+            "replace(replace({text}, {}, {}), '|', {})",
+            self.text("\\"),
+            self.text("\\\\"),
+            self.text("\\|")
+        )
     }
 
     fn numeric(self, column: &str, scale: u8) -> String {

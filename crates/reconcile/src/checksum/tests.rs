@@ -151,6 +151,26 @@ fn an_array_is_compared_as_the_json_that_is_read_of_it() {
 }
 
 #[test]
+fn values_that_a_database_prints_in_two_ways_are_taken_as_they_are_read() {
+    let mut table = orders();
+    let mut cell = |dialect: Dialect, kind| {
+        table.columns = vec![("c".into(), kind)];
+        table.sql(dialect, &buckets()).unwrap()
+    };
+    for (dialect, kind, expected) in [
+        // ZEROFILL, BIT, and the year 0000.
+        (Dialect::Mariadb, Kind::Integer, "coalesce(cast(cast(`c` as signed) as char), "),
+        (Dialect::Mariadb, Kind::Bytes, "coalesce(lower(hex(concat(`c`))), "),
+        (Dialect::Mariadb, Kind::Date, "case when month(`c`) > 0 and day(`c`) > 0 then "),
+        (Dialect::Postgres, Kind::Text, "then pg_catalog.concat(\"c\") else (\"c\")::text end"),
+        (Dialect::Datafusion, Kind::Text, "replace(replace(cast(\"c\" as varchar), "),
+    ] {
+        let sql = cell(dialect, kind);
+        assert!(sql.contains(expected), "{sql}");
+    }
+}
+
+#[test]
 fn a_key_that_is_no_number_is_divided_by_its_digest() {
     let mut table = orders();
     assert_eq!(table.key_space(), KeySpace::Integer);

@@ -58,6 +58,12 @@ impl<'a> Clusters<'a> {
         self.asked.contains_key(&pair)
     }
 
+    /// Whether entries are in one cluster.
+    pub(super) fn together(&mut self, numbers: &[usize]) -> bool {
+        let roots: BTreeSet<usize> = numbers.iter().map(|number| self.root(*number)).collect();
+        roots.len() <= 1
+    }
+
     fn root(&mut self, mut number: usize) -> usize {
         while let Some(parent) =
             self.parents.get(number).copied().filter(|parent| *parent != number)

@@ -110,6 +110,31 @@ fn two_people_who_share_a_telephone_go_to_a_person() {
 }
 
 #[test]
+fn people_who_share_a_telephone_find_their_own_counterparts() {
+    let shared = |name, fields: Value| {
+        let mut one = entry(name, fields);
+        one.fields.insert("phone".into(), "415 555 2671".into());
+        one
+    };
+    let entries = [
+        shared("a/1", json!({"name": "Ann Lee"})),
+        shared("a/2", json!({"name": "Robert Quist"})),
+        shared("b/1", json!({"name": "Robert Quist"})),
+        shared("b/2", json!({"name": "Ann Lee"})),
+        shared("b/3", json!({})),
+    ];
+    let matched = find(&entries, &people()).unwrap();
+    assert_eq!(clusters(&matched), ["a/1 b/2", "a/2 b/1"]);
+    let unclear: Vec<&Key> = matched
+        .review
+        .iter()
+        .filter(|review| review.why.contains("fits more than one"))
+        .map(|review| &review.a)
+        .collect();
+    assert_eq!(unclear, [&key("a/1"), &key("a/2")]);
+}
+
+#[test]
 fn two_different_ids_of_one_system_are_never_joined_even_through_a_chain() {
     let person =
         |name| entry(name, json!({"name": "Ann Lee", "email": "ann@x.com", "company": "X"}));

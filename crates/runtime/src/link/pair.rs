@@ -144,14 +144,21 @@ impl Work<'_> {
         if !free.contains(a) && !free.contains(b) {
             return;
         }
-        // Whoever found its counterpart meanwhile is no longer in question.
-        if self.joined.contains(a) || self.joined.contains(b) {
+        // Whoever found its counterpart meanwhile is no longer in question, but the other one is if it
+        // would be created.
+        let found = (self.joined.contains(a), self.joined.contains(b));
+        if (found.0 && !open.contains(b)) || (found.1 && !open.contains(a)) {
             return;
         }
         let id = question_id(a, b);
         match self.answers.get(&id).and_then(Value::as_str) {
             Some("different") => {}
-            Some("same") if a.0 != b.0 && free.contains(a) && free.contains(b) => {
+            Some("same")
+                if a.0 != b.0
+                    && found == (false, false)
+                    && free.contains(a)
+                    && free.contains(b) =>
+            {
                 let (left, right) = if a.0 == Side::Left { (a, b) } else { (b, a) };
                 self.join(left, right, open);
             }

@@ -65,10 +65,9 @@ pub(super) async fn read(workspace: &Workspace, link: &Link, side: Side) -> Resu
         ..MappingConfig::default()
     };
     let mapping = Mapping::new(&config, &|text| workspace.project.resolve_secret(text))?;
-    let request = ReadRequest {
-        columns: mapping.declared(),
-        ..ReadRequest::full(Value::Object(declared.options.clone()), workspace.now())
-    };
+    let options = Value::Object(workspace.project.resolve_secrets(&declared.options)?);
+    let request =
+        ReadRequest { columns: mapping.declared(), ..ReadRequest::full(options, workspace.now()) };
     let mut records = Records::default();
     let mut pages = source.read(&request);
     while let Some(page) = pages.next().await {

@@ -81,7 +81,7 @@ impl Target<'_> {
         }
         let (entry, target) = deliver::open(self.workspace, &self.side.connection)?;
         let request = WriteRequest {
-            target: self.settings(entry),
+            target: self.settings(entry)?,
             app: self.app.clone(),
             schema,
             mode,
@@ -109,13 +109,13 @@ impl Target<'_> {
 
     /// The target's settings. What was sent before may have been changed there since, so a row is sent
     /// even if the last one sent was the same.
-    fn settings(&self, entry: &DestinationEntry) -> Value {
-        let mut settings = self.side.target.clone();
+    fn settings(&self, entry: &DestinationEntry) -> Result<Value> {
+        let mut settings = self.workspace.project.resolve_secrets(&self.side.target)?;
         let schema = (entry.target_schema)();
         if schema.as_value().pointer("/properties/unchanged").is_some() {
             settings.insert("unchanged".to_owned(), json!("send"));
         }
-        Value::Object(settings)
+        Ok(Value::Object(settings))
     }
 
     fn schema(&self, row: &Row) -> SchemaRef {

@@ -12,6 +12,7 @@ use serde_json::{Map, Value, json};
 use super::Moving;
 use super::plan::same;
 use crate::Workspace;
+use crate::task::sync::resolved;
 
 /// The name of the sync that flows back.
 pub(super) fn name(sync: &str) -> String {
@@ -64,11 +65,16 @@ pub(super) async fn write(moving: &Moving<'_>) -> Result<(Option<PathBuf>, Vec<S
     }
     check_free(moving)?;
     let entry = SourceEntry::named(&to)?;
+    if entry.cdc {
+        let (_, target) = moving.workspace.source(moving.to)?;
+        let shut = |error: Error| error.context("changes cannot flow back");
+        target.check_log().await.map_err(shut)?;
+    }
     let (_, source) = moving.workspace.source_of(moving.sync)?;
     let known = source.discover().await?;
     let (mut streams, mut notices) = (Vec::new(), Vec::new());
     for stream in &moving.sync.streams {
-        let options = Value::Object(stream.options.clone());
+        let options = resolved(moving.workspace, stream, &stream.options)?;
         let info = known.iter().find(|info| same(&info.stream, &options));
         match reversed(moving, entry, stream, info) {
             Ok((reversed, mut said)) => {

@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use flywheel_base::Result;
+use flywheel_connect::DestinationEntry;
 use flywheel_connect::source::{Source, StreamInfo};
 use flywheel_project::resource::sync::{Read, Stream, Write};
 use flywheel_reconcile::planner::{Mode, Worker, choose_mode};
@@ -15,7 +16,7 @@ use crate::Workspace;
 use crate::draft::facts;
 use crate::mapping::mapping;
 use crate::task::share::{Share, packed};
-use crate::task::sync::read_request;
+use crate::task::sync::{read_request, resolved};
 
 /// How often changes shall arrive while a migration lasts.
 const EVERY_S: u64 = 60;
@@ -59,11 +60,14 @@ pub async fn plan(workspace: &Workspace, name: &str) -> Result<Vec<PlannedStream
     let (target_entry, target) = moving.workspace.source(moving.to)?;
     source.check().await?;
     target.check().await?;
+    // After the cutover changes flow back by the target's log, which is not the time to find out.
+    let flows_back = target_entry.cdc && DestinationEntry::named(entry.name).is_ok();
+    let shut = if flows_back { target.check_log().await.err() } else { None };
     let (here, there) = (source.discover().await?, target.discover().await?);
     let mut all = Vec::new();
     for stream in &moving.sync.streams {
-        let options = Value::Object(stream.options.clone());
-        let of_target = moving.target_as_stream(target_entry, stream)?;
+        let options = resolved(workspace, stream, &stream.options)?;
+        let of_target = moving.target_now(target_entry, stream)?;
         let mut planned = PlannedStream {
             stream: stream.stream.clone(),
             target: format!("{}.{}", moving.to, label(&of_target)),
@@ -78,6 +82,10 @@ pub async fn plan(workspace: &Workspace, name: &str) -> Result<Vec<PlannedStream
         planned.target_rows = existing.and_then(|info| info.rows);
         planned.changes = changes(stream, existing, &first);
         advise(stream, known, entry.cdc, &mut planned);
+        if let Some(error) = &shut {
+            let hint = error.hint_text().map_or_else(String::new, |hint| format!(" ({hint})"));
+            planned.warnings.push(format!("there is no way back after the cutover: {error}{hint}"));
+        }
         all.push(planned);
     }
     // The longest first, so that the whole is not held up by one at its end.
@@ -102,7 +110,7 @@ async fn sample(
     let whole = Stream { read: Read::Full, ..stream.clone() };
     let mapping = mapping(moving.workspace, moving.sync, &whole)?;
     let share = Share::of(moving.sync)?;
-    let request = share.limit(read_request(&whole, &mapping, None, moving.workspace.now()));
+    let request = share.limit(read_request(moving.workspace, &whole, &mapping, None)?);
     let watch = Instant::now();
     let mut pages = source.read(&request);
     let (mut columns, mut rows, mut bad) = (Vec::new(), 0_u64, 0_u64);
@@ -141,7 +149,7 @@ fn changes(stream: &Stream, existing: Option<&StreamInfo>, columns: &[String]) -
     if !missing.is_empty() {
         said.push(format!("adds the columns {}", missing.join(", ")));
     }
-    let swaps = stream.write == Write::Replace || stream.read == Read::Cdc;
+    let swaps = stream.replaces() || stream.read == Read::Cdc;
     said.push(match existing.rows {
         Some(0) => "fills the empty table".to_owned(),
         Some(rows) if swaps => format!("replaces about {rows} rows"),

@@ -119,13 +119,13 @@ async fn one(moving: &Moving<'_>, stream: &Stream, skip: &[String]) -> Result<Ve
         Reading {
             side: "source",
             source,
-            request: read_request(&whole, &mapping, None, now),
+            request: read_request(moving.workspace, &whole, &mapping, None)?,
             through: Some(Box::new(move |page| mapping.apply(page))),
         },
         Reading {
             side: "target",
             source: target,
-            request: ReadRequest::full(moving.target_as_stream(entry, stream)?, now),
+            request: ReadRequest::full(moving.target_now(entry, stream)?, now),
             through: None,
         },
     ];

@@ -116,7 +116,7 @@ impl<'a> Pass<'a> {
         }
         let request = ChangesRequest {
             name: reader(&workspace.project.file.name, name, to),
-            streams: tables.iter().map(Following::request).collect(),
+            streams: tables.iter().map(Following::request).collect::<Result<_>>()?,
             follow: false,
         };
         Ok(Self { name, source, request, tables })
@@ -128,7 +128,7 @@ impl<'a> Pass<'a> {
         for table in &mut self.tables {
             table.restart()?;
         }
-        self.request.streams = self.tables.iter().map(Following::request).collect();
+        self.request.streams = self.tables.iter().map(Following::request).collect::<Result<_>>()?;
         Ok(())
     }
 

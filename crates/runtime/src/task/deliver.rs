@@ -29,7 +29,9 @@ use serde_json::Value;
 use super::changes::reader;
 use super::share::Share;
 use super::source_types::{Types, app_of};
-use super::sync::{Landed, Tally, lands_already, lost, read_request, source, tell_source};
+use super::sync::{
+    Landed, Tally, lands_already, lost, read_request, resolved, source, tell_source,
+};
 use crate::Workspace;
 use crate::mapping::mapping;
 
@@ -53,7 +55,7 @@ pub(crate) async fn deliver(
 ) -> Result<Landed> {
     let (entry, target) = open(workspace, destination)?;
     let source = source(workspace, sync, stream).await?;
-    let request = write_request(workspace, name, sync, stream, destination);
+    let request = write_request(workspace, name, sync, stream, destination)?;
     let mut progress = target.progress(&request).await?;
     if progress.staged.as_ref().is_some_and(|staged| Staged::of(staged).complete) {
         target.writer(&request).await?.finish().await?;
@@ -63,7 +65,7 @@ pub(crate) async fn deliver(
     let share = Share::of(sync)?;
     let types = Types::open(workspace, app_of(name, stream, destination), request.new_columns)?;
     let from = start(stream, &progress).filter(|_| !anew);
-    let read = read_request(stream, &mapping, from, workspace.now());
+    let read = read_request(workspace, stream, &mapping, from)?;
     let mut read = share.limit(read);
     if progress.committed.is_some() {
         lands_already(stream, &mut read.columns, |_| true);
@@ -118,17 +120,30 @@ pub(crate) fn open(
     Ok((entry, built))
 }
 
+/// What a stream asks a destination for.
+///
+/// # Errors
+/// As [`resolved`].
 pub(crate) fn write_request(
     workspace: &Workspace,
     name: &str,
     sync: &Sync,
     stream: &Stream,
     destination: &str,
-) -> WriteRequest {
+) -> Result<WriteRequest> {
     let mode = match stream.write {
+        _ if stream.replaces() => WriteMode::Replace,
         Write::Append => WriteMode::Append,
         Write::Replace => WriteMode::Replace,
         Write::Merge => WriteMode::Merge,
+        // Nothing says which rows are gone, as in the lake.
+        Write::Mirror
+            if stream.read == Read::Incremental
+                && stream.deleted.is_none()
+                && !sync.reads_lake() =>
+        {
+            WriteMode::Merge
+        }
         // No destination offers to keep a history; the project's check says so before.
         Write::Mirror | Write::History => WriteMode::Mirror,
     };
@@ -139,8 +154,8 @@ pub(crate) fn write_request(
     };
     let changes = sync.reads_lake() && stream.read == Read::Incremental;
     let deleted = stream.deleted.clone().or_else(|| changes.then(|| DELETED.to_owned()));
-    WriteRequest {
-        target: Value::Object(stream.target_of(destination).clone()),
+    Ok(WriteRequest {
+        target: resolved(workspace, stream, stream.target_of(destination))?,
         app: format!("{name}/{}", stream.stream),
         schema: Arc::new(Schema::empty()),
         mode,
@@ -148,23 +163,23 @@ pub(crate) fn write_request(
         deleted: deleted.filter(|_| mode == WriteMode::Mirror),
         new_columns,
         now: workspace.now(),
-    }
+    })
 }
 
 /// Where the read goes on: a replacement from what is staged, everything else from what is committed.
 fn start(stream: &Stream, progress: &Progress) -> Option<Position> {
-    match stream.write {
-        Write::Replace => progress.staged.as_ref().map(|staged| Staged::of(staged).read),
-        _ => progress.committed.as_ref().map(|checkpoint| checkpoint.position.clone()),
+    if stream.replaces() {
+        return progress.staged.as_ref().map(|staged| Staged::of(staged).read);
     }
+    progress.committed.as_ref().map(|checkpoint| checkpoint.position.clone())
 }
 
 /// The position of the rows a reader of the target sees.
 fn committed(stream: &Stream, progress: &Progress) -> Option<Position> {
     let checkpoint = progress.committed.as_ref()?;
-    Some(match stream.write {
-        Write::Replace => Staged::of(checkpoint).read,
-        _ => checkpoint.position.clone(),
+    Some(match stream.replaces() {
+        true => Staged::of(checkpoint).read,
+        false => checkpoint.position.clone(),
     })
 }
 

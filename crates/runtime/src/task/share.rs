@@ -16,7 +16,7 @@ use flywheel_project::resource::sync::{Read, Stream, Sync};
 use flywheel_reconcile::planner::{Chunk, Packing, WORKERS_MAX, pack};
 use serde::Serialize;
 
-use super::sync::{Work, works};
+use super::sync::{Work, resolved, works};
 use crate::Workspace;
 
 /// Connections with which a stream is read unless it says otherwise.
@@ -201,7 +201,8 @@ pub(crate) async fn lanes<'a>(workspace: &Workspace, sync: &'a Sync) -> Result<V
     }
     let known = source.discover().await?;
     let rows = |stream: &Stream| {
-        let options = serde_json::Value::Object(stream.options.clone());
+        // What cannot be read says so when it is read.
+        let options = resolved(workspace, stream, &stream.options).unwrap_or_default();
         let found = known.iter().find(|info| crate::migrate::same(&info.stream, &options));
         found.and_then(|info| info.rows).unwrap_or(0)
     };

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::array::{RecordBatch, new_null_array};
-use arrow::datatypes::{Field, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use flywheel_base::{Error, Result, Timestamp};
 use flywheel_connect::source::{
     ChangesRequest, PAGE_BYTES_DEFAULT, PAGE_ROWS_DEFAULT, ReadMode, ReadRequest, Source,
@@ -22,7 +22,7 @@ use futures::future::try_join;
 use futures::stream::{BoxStream, FuturesUnordered};
 use futures::{SinkExt, StreamExt};
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::changes;
 use super::deliver::deliver;
@@ -366,33 +366,14 @@ impl Job<'_> {
             gone(&self.request.columns, &page).map(|column| column.name.as_str()).collect();
         let mut page = self.mapping.apply(page)?;
         if replaces(self.stream) && !gone.is_empty() {
-            page.batch = self.with_gone(&page.batch, &gone)?;
+            page.batch = with_gone(self.stream, &page.batch, &gone, |name| {
+                let there = self.there.as_ref()?.field_with_name(name).ok()?;
+                Some(there.data_type().clone())
+            })?;
         }
         let (table, key) = (self.stream.table(), written_by(self.stream));
         null_keys::set_aside(&mut page, self.connector, &table, key)?;
         Ok(page)
-    }
-
-    /// Rows of a table that is replaced, with the declared columns that the source lost: what reads the
-    /// table relies on them.
-    fn with_gone(&self, batch: &RecordBatch, gone: &[&str]) -> Result<RecordBatch> {
-        let schema = batch.schema();
-        let mut fields = schema.fields().to_vec();
-        let mut columns = batch.columns().to_vec();
-        for column in &self.stream.columns {
-            let there =
-                self.there.as_ref().and_then(|there| there.field_with_name(&column.name).ok());
-            let Some(there) = there.filter(|_| gone.contains(&column.source_name())) else {
-                continue;
-            };
-            if schema.field_with_name(&column.name).is_err() {
-                let kind = there.data_type();
-                fields.push(Arc::new(Field::new(&column.name, kind.clone(), true)));
-                columns.push(new_null_array(kind, batch.num_rows()));
-            }
-        }
-        RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)
-            .map_err(|error| Error::internal("columns cannot be added").caused_by(error))
     }
 
     /// Tells the source what is stored; returns what a person should know.
@@ -465,7 +446,7 @@ pub(crate) async fn job<'a>(
         Read::Full => None,
         Read::Incremental | Read::Cdc => last.as_ref().map(|last| Position(last.position.clone())),
     };
-    let mut request = share.limit(read_request(stream, &mapping, from, workspace.now()));
+    let mut request = share.limit(read_request(workspace, stream, &mapping, from)?);
     if let Some(head) = &head {
         let there = |column: &Column| head.schema.field_with_name(&column.name).is_ok();
         lands_already(stream, &mut request.columns, there);
@@ -503,13 +484,30 @@ pub(crate) async fn source(
     workspace.limited(sync, source)
 }
 
+/// The settings of a stream or a target with the values of their references.
+///
+/// # Errors
+/// As [`flywheel_project::Project::resolve_settings`].
+pub(crate) fn resolved(
+    workspace: &Workspace,
+    stream: &Stream,
+    settings: &Map<String, Value>,
+) -> Result<Value> {
+    let resolved = workspace.project.resolve_settings(settings);
+    let named = |error: Error| error.context(format!("stream \"{}\"", stream.stream));
+    resolved.map(Value::Object).map_err(named)
+}
+
 /// What a stream asks its source for, from a position on.
+///
+/// # Errors
+/// As [`resolved`].
 pub(crate) fn read_request(
+    workspace: &Workspace,
     stream: &Stream,
     mapping: &Mapping,
     from: Option<Position>,
-    now: Timestamp,
-) -> ReadRequest {
+) -> Result<ReadRequest> {
     let mode = match stream.read {
         Read::Full | Read::Cdc => ReadMode::Full,
         Read::Incremental => ReadMode::Incremental {
@@ -521,8 +519,8 @@ pub(crate) fn read_request(
     if from.is_some() {
         lands_already(stream, &mut columns, |_| true);
     }
-    ReadRequest {
-        stream: Value::Object(stream.options.clone()),
+    Ok(ReadRequest {
+        stream: resolved(workspace, stream, &stream.options)?,
         columns,
         mode,
         from,
@@ -531,8 +529,8 @@ pub(crate) fn read_request(
         page_bytes: PAGE_BYTES_DEFAULT,
         parallel: None,
         by_transaction: false,
-        now,
-    }
+        now: workspace.now(),
+    })
 }
 
 /// Notes which of the columns that a source is asked for are in the target already, as `there` says of
@@ -569,8 +567,34 @@ pub(crate) fn lost(asked: &[DeclaredColumn], page: &Page) -> Vec<String> {
     gone(asked, page).map(text).collect()
 }
 
+/// Rows of a table that is replaced, with the declared columns that the source lost, of the types that
+/// `kind` tells: what reads the table relies on them.
+pub(crate) fn with_gone(
+    stream: &Stream,
+    batch: &RecordBatch,
+    gone: &[&str],
+    kind: impl Fn(&str) -> Option<DataType>,
+) -> Result<RecordBatch> {
+    let schema = batch.schema();
+    let mut fields = schema.fields().to_vec();
+    let mut columns = batch.columns().to_vec();
+    for column in stream.columns.iter().filter(|column| gone.contains(&column.source_name())) {
+        if schema.field_with_name(&column.name).is_err()
+            && let Some(kind) = kind(&column.name)
+        {
+            columns.push(new_null_array(&kind, batch.num_rows()));
+            fields.push(Arc::new(Field::new(&column.name, kind, true)));
+        }
+    }
+    RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)
+        .map_err(|error| Error::internal("columns cannot be added").caused_by(error))
+}
+
 /// The columns that landed before and that a page of the source lacks.
-fn gone<'a>(asked: &'a [DeclaredColumn], page: &Page) -> impl Iterator<Item = &'a DeclaredColumn> {
+pub(crate) fn gone<'a>(
+    asked: &'a [DeclaredColumn],
+    page: &Page,
+) -> impl Iterator<Item = &'a DeclaredColumn> {
     let schema = page.batch.schema();
     asked.iter().filter(move |column| {
         let lacks = schema.field_with_name(&column.name).is_err();

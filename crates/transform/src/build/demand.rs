@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use flywheel_base::{Error, Result};
-use flywheel_project::resource::policy::{Choose, Policy};
+use flywheel_project::resource::policy::{Choose, Policy, column_of};
 use flywheel_project::{NodeId, NodeKind, Project};
 use flywheel_warehouse::{Query, Session};
 
@@ -191,6 +191,6 @@ fn semantic(project: &Project, name: &str) -> Result<Vec<Demand>> {
 /// Columns of the audience that a policy uses by name: the unit, and what its payload fills in.
 fn filled_in(policy: &Policy) -> BTreeSet<String> {
     let texts = policy.payload.values().filter_map(serde_json::Value::as_str);
-    let names = texts.filter_map(|text| text.strip_prefix('$'));
+    let names = texts.filter_map(column_of);
     names.chain(["unit_id"]).map(str::to_owned).collect()
 }

@@ -3,7 +3,7 @@
 use flywheel_base::Result;
 use flywheel_project::NodeKind;
 use flywheel_project::resource::learner::LearnerKind;
-use flywheel_project::resource::policy::{Choose, Policy};
+use flywheel_project::resource::policy::{Choose, Policy, column_of};
 use serde_json::Value as Json;
 
 use super::collect::Collector;
@@ -152,7 +152,7 @@ async fn policy(collector: &mut Collector<'_>, name: &str, policy: &Policy) {
     let payloads: Vec<(&String, &Json)> = policy.payload.iter().chain(candidates(policy)).collect();
     for (key, value) in &payloads {
         let to = collector.graph.add(sent(key));
-        let Some(column) = value.as_str().and_then(|text| text.strip_prefix('$')) else { continue };
+        let Some(column) = value.as_str().and_then(column_of) else { continue };
         // What is no column of the audience is a value of the choice.
         let from = known(column).map_or(choice, |(number, _)| *number);
         collector.graph.link(from, to, EdgeKind::Identity);

@@ -246,7 +246,7 @@ async fn two_environments_share_what_is_alike_and_are_built_apart() {
     shop.store = open("prod");
     assert_eq!(shop.location_of("mart.orders"), in_dev);
     assert_eq!(shop.read("select count(*) from mart.names").await, ["2"], "prod keeps its own");
-    shop.store.promote("dev", "prod", now).unwrap().unwrap();
+    shop.store.promote("dev", "prod", &flywheel_state::Reads::new(), now).unwrap().unwrap();
     let report = shop.build().await;
     assert!(report.models.iter().all(|model| model.status == ModelStatus::Unchanged), "{report:?}");
     shop.store.roll_back("prod", now).unwrap().unwrap();

@@ -206,9 +206,26 @@ impl Server {
             self.log_in(&mut talk, able, login).await?;
         }
         talk.ask(&format!("MAIL FROM:<{}>", from.mailbox), 250).await?;
+        let mut refused: Vec<(u16, String)> = Vec::new();
         for to in to {
-            // Receivers that are unknown make the whole message wrong: an alert that half of them get is not sent.
-            talk.ask(&format!("RCPT TO:<{}>", to.mailbox), 250).await?;
+            match talk.ask(&format!("RCPT TO:<{}>", to.mailbox), 250).await {
+                // Who is unknown keeps nobody else from the message.
+                Err(Failure::Refused(code, said)) => {
+                    refused.push((code, format!("{said} ({})", to.mailbox)));
+                }
+                answer => drop(answer?),
+            }
+        }
+        // If nobody gets it, one that may be taken later decides that it is tried again.
+        refused.sort_by_key(|(code, _)| *code >= 500);
+        let shown: Vec<String> =
+            refused.iter().map(|(code, said)| format!("{code} {said}")).collect();
+        let shown = shown.join("; ");
+        if let Some((code, _)) = refused.first()
+            && refused.len() == to.len()
+        {
+            let said = shown.split_once(' ').map_or(shown.as_str(), |(_, said)| said);
+            return Err(Failure::Refused(*code, said.to_owned()));
         }
         talk.ask("DATA", 354).await?;
         talk.stream.write_all(&stuffed(message)).await?;
@@ -218,7 +235,12 @@ impl Server {
         let receipt = talk.answer(250).await?;
         // It is taken, however the goodbye goes.
         drop(talk.say("QUIT").await);
-        Ok(format!("250 {}", receipt.join(" ")))
+        let receipt = format!("250 {}", receipt.join(" "));
+        if refused.is_empty() {
+            return Ok(receipt);
+        }
+        tracing::warn!(host = %self.host, refused = refused.len(), "not every receiver was taken");
+        Ok(format!("{receipt}; refused: {shown}"))
     }
 
     async fn log_in<S: AsyncRead + AsyncWrite + Unpin>(

@@ -237,8 +237,8 @@ async fn a_certificate_of_nobody_we_trust_is_no_server_of_ours() {
 #[tokio::test]
 async fn what_a_server_says_decides_whether_it_is_tried_again() {
     for (command, answer, again) in [
-        ("RCPT TO:<grace", "550 no such user", false),
-        ("RCPT TO:<grace", "450 busy", true),
+        ("RCPT", "550 no such user", false),
+        ("RCPT", "450 busy", true),
         ("MAIL", "452 no room", true),
         ("AUTH", "535 bad p4ss-w0rd", false),
         ("DATA", "554 no", false),
@@ -256,6 +256,21 @@ async fn what_a_server_says_decides_whether_it_is_tried_again() {
         assert!(reason.starts_with(&answer[..3]), "{reason}");
         assert!(!reason.contains("p4ss-w0rd"), "{reason}");
     }
+}
+
+#[tokio::test]
+async fn an_address_that_is_refused_keeps_nobody_else_from_the_message() {
+    let fake = Fake { answers: vec![("RCPT TO:<ada", "550 no such user")], ..Fake::default() };
+    let (told, outcome) = sent(fake, json!({})).await;
+    let receipt = "250 queued as 4711; refused: 550 no such user (ada@example.org)".to_owned();
+    assert_eq!(outcome, Outcome::Delivered { receipt });
+    assert!(told.iter().any(|line| line == "DATA"), "{told:?}");
+    // Nobody gets it: it is tried again if one may be taken later.
+    let answers = vec![("RCPT TO:<ada", "550 no such user"), ("RCPT TO:<grace", "450 busy")];
+    let (told, outcome) = sent(Fake { answers, ..Fake::default() }, json!({})).await;
+    let reason = "450 busy (grace@example.org); 550 no such user (ada@example.org)".to_owned();
+    assert_eq!(outcome, Outcome::Retry { reason, after: None });
+    assert!(!told.iter().any(|line| line == "DATA"), "{told:?}");
 }
 
 #[tokio::test]

@@ -163,6 +163,26 @@ async fn a_batch_is_one_request_with_a_key_of_its_own() {
 }
 
 #[tokio::test]
+async fn a_batch_that_is_sent_again_has_the_key_it_had() {
+    let requests = receive(vec!["500 Oops", "200 OK", "200 OK"], async |url| {
+        let settings = json!({ "url": url, "allow_private": true, "batch": 3, "parallel": 1 });
+        let action = build(settings).unwrap();
+        assert_eq!(action.together(), 3);
+        let [first, second, new] = <[Delivery; 3]>::try_from(deliveries(3)).unwrap();
+        let before = vec![first, second];
+        assert_eq!(action.deliver_together(std::slice::from_ref(&before)).await.len(), 2);
+        assert_eq!(action.deliver_together(&[vec![new], before]).await.len(), 3);
+    })
+    .await;
+    let key = |request: &String| {
+        let mut lines = request.lines();
+        lines.find(|line| line.starts_with("idempotency-key")).unwrap().to_owned()
+    };
+    assert_eq!(key(&requests[0]), key(&requests[2]));
+    assert_ne!(key(&requests[0]), key(&requests[1]));
+}
+
+#[tokio::test]
 async fn no_answer_is_tried_again() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/", listener.local_addr().unwrap());

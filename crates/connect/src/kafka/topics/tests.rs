@@ -89,6 +89,8 @@ async fn what_cannot_be_done_is_said() {
         let error = topics.create(&wrong).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
     }
+    let unknown = topics.create(&spec(&name, 1, &[("no.such", "1")])).await.unwrap_err();
+    assert!(unknown.hint_text().unwrap().contains("no.such=1"), "{unknown}");
     let mut wrong = connection();
     wrong["brokers"] = serde_json::json!("a:1");
     assert_eq!(Topics::of(wrong).unwrap_err().kind(), ErrorKind::Invalid);

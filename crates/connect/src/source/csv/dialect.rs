@@ -79,18 +79,28 @@ pub(super) fn texts(data: &[u8], record: &Record, dialect: &Dialect) -> Vec<Stri
     texts.collect()
 }
 
-/// Whether the first row names the columns: it has a declared name, or only distinct words where a
-/// value could be a number, a date or nothing.
+/// Whether the first row names the columns: it has a declared name, or only words where a value could be
+/// a number, a date or nothing. Words that are there twice, and names that are missing, could be values;
+/// numbers below them say that they are not.
 pub(super) fn has_header(rows: &[Vec<String>], declared: &[&str], parsing: &Parsing) -> bool {
     let Some(first) = rows.first() else { return false };
     if first.iter().any(|field| declared.contains(&field.trim())) {
         return true;
     }
-    let words = first.iter().all(|field| Kind::of_text(field, parsing) == Kind::Text);
+    let kind = |field: &String| Kind::of_text(field, parsing);
+    let named = first.iter().all(|field| kind(field) == Kind::Text);
+    let words = first.iter().all(|field| kind(field) == Kind::Text || field.trim().is_empty());
     let mut sorted: Vec<&String> = first.iter().collect();
     sorted.sort();
     sorted.dedup();
-    words && sorted.len() == first.len()
+    let sure = named && sorted.len() == first.len();
+    // A column that has a word above, and below it something that is none, in every row that has anything.
+    let differs = |(at, name): (usize, &String)| {
+        let below = rows.iter().skip(1).filter_map(|row| row.get(at)).map(kind);
+        let mut below = below.filter(|kind| *kind != Kind::Empty).peekable();
+        kind(name) == Kind::Text && below.peek().is_some() && below.all(|kind| kind != Kind::Text)
+    };
+    sure || (words && first.iter().enumerate().any(differs))
 }
 
 /// The names of the columns of a file without header.
@@ -133,6 +143,11 @@ mod tests {
         assert!(header("id,name\n1,Ann\n", &[]));
         assert!(!header("1,Ann\n2,Bob\n", &[]));
         assert!(!header("a,a\nb,b\n", &[]));
+        assert!(header("a,a,b\n1,2,x\n", &[]));
+        assert!(header(",id,name\n0,1,a\n", &[]));
+        assert!(header("id,name,\n1,a,\n", &[]));
+        assert!(!header(",a\n,b\n1,c\n", &[]));
+        assert!(!header("A1,,x\n101,5,y\nB2,,z\n", &[]));
         assert!(header("2024,2025\n1,2\n", &["2024"]));
         assert!(!header("", &[]));
     }

@@ -20,6 +20,9 @@ use crate::page::{Column, PageBuilder, TableSchema, raw};
 /// Text looked at to find out how a file is written.
 const SNIFF_BYTES: usize = 64 << 10;
 
+/// The first rows, by which a header is told from values.
+const HEADER_ROWS: usize = 20;
+
 /// Reads one CSV file.
 pub(super) struct CsvReader {
     format: Arc<Format>,
@@ -125,7 +128,7 @@ impl CsvReader {
         let header = match format.header {
             HeaderSetting::Known(header) => header,
             HeaderSetting::Word(_) => {
-                let rows = dialect::first_rows(head, ended, &dialect, 2);
+                let rows = dialect::first_rows(head, ended, &dialect, HEADER_ROWS);
                 let declared: Vec<&str> = format.declared.iter().map(String::as_str).collect();
                 dialect::has_header(&rows, &declared, &format.parsing)
             }

@@ -163,10 +163,19 @@ async fn lag_counts_the_messages_behind_a_position() {
     let from = pages.last().map(|page| page.position.clone());
     let asked = ReadRequest { from, ..request };
     send(&folder, "t", 0, &[(None, Some(b"{}")), (None, Some(b"{}"))]);
-    let streams = vec![asked, incremental(json!({ "topic": "t" }), None)];
+    let mut streams = vec![asked];
+    // Never read: all that is there is behind, if it is to be read.
+    for stream in [
+        json!({ "topic": "t" }),
+        json!({ "topic": "t", "start": "latest" }),
+        json!({ "topic": "not_yet" }),
+    ] {
+        streams.push(incremental(stream, None));
+    }
     let changes = ChangesRequest { name: "t".into(), streams, follow: false };
     let lag = source(&folder).lag(&changes).await.unwrap();
-    assert_eq!(lag, [Some(Lag { behind: 2, unit: "messages" }), None]);
+    let messages = |behind| Some(Lag { behind, unit: "messages" });
+    assert_eq!(lag, [messages(2), messages(9), None, messages(0)]);
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@
 mod gtid;
 mod row;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
@@ -95,6 +95,16 @@ pub enum Change {
     },
     /// A row was removed.
     Delete(LogRow),
+}
+
+impl Change {
+    /// Whether the log left out some of the columns of its rows.
+    pub(super) fn is_partial(&self) -> bool {
+        match self {
+            Self::Insert(row) | Self::Delete(row) => row.partial,
+            Self::Update { before, after } => before.partial || after.partial,
+        }
+    }
 }
 
 /// Transactions of a log.
@@ -185,6 +195,8 @@ pub struct ChangeLog {
     gtids: Gtids,
     transaction: Option<Transaction>,
     charsets: Arc<BTreeMap<u16, String>>,
+    /// The databases and tables whose rows are wanted; none for those of all.
+    followed: Option<HashSet<(String, String)>>,
     ready: std::collections::VecDeque<LogEvent>,
     _admitted: Admitted,
 }
@@ -278,8 +290,21 @@ impl ChangeLog {
         let stream = Connection::answered(&server, conn.get_binlog_stream(request)).await?;
         let charsets = Arc::new(charsets.into_iter().collect());
         let ready = std::collections::VecDeque::new();
-        let transaction = None;
-        Ok(Self { stream, server, gtids, transaction, charsets, ready, _admitted: admitted })
+        Ok(Self {
+            stream,
+            server,
+            gtids,
+            transaction: None,
+            charsets,
+            followed: None,
+            ready,
+            _admitted: admitted,
+        })
+    }
+
+    /// Leaves out the rows of all other tables, unread: what cannot be read in them stops nobody.
+    pub(super) fn follow_only(&mut self, tables: HashSet<(String, String)>) {
+        self.followed = Some(tables);
     }
 
     /// The next event; waits until there is one.
@@ -415,6 +440,10 @@ impl ChangeLog {
             return Err(self.broken("rows of a table that was not named"));
         };
         let (database, table) = (map.database_name().into_owned(), map.table_name().into_owned());
+        let place = (database.clone(), table.clone());
+        if self.followed.as_ref().is_some_and(|followed| !followed.contains(&place)) {
+            return Ok(());
+        }
         let kinds = row::Kinds::of(map, &self.charsets)
             .map_err(|error| error.context(format!("table \"{table}\"")))?;
         let mut changes = Vec::new();

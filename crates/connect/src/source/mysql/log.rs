@@ -7,6 +7,7 @@
 //! its read: what changed meanwhile comes again, so that a target with one row for each key ends
 //! equal to the table.
 
+mod cascade;
 mod statement;
 mod table;
 
@@ -18,6 +19,7 @@ use futures::StreamExt;
 use futures::stream::BoxStream;
 use tokio::time::Instant;
 
+use self::cascade::cascades;
 use self::statement::{Effect, effect};
 use self::table::{Stored, Table};
 use super::binlog::{Change, ChangeLog, Gtids, LogEvent, LogPosition};
@@ -196,7 +198,8 @@ impl Reader {
             return Ok(());
         }
         let position = self.reached.position();
-        let log = ChangeLog::open_on(self.server.clone(), &position, self.server_id).await?;
+        let mut log = ChangeLog::open_on(self.server.clone(), &position, self.server_id).await?;
+        log.follow_only(self.places.keys().cloned().collect());
         self.phase = Phase::Log(Box::new(log));
         Ok(())
     }
@@ -220,6 +223,18 @@ impl Reader {
             return Ok(());
         };
         if log.is_in(&table.seen) {
+            return Ok(());
+        }
+        if change.is_partial() {
+            let why = "was changed by a session whose `binlog_row_image` is not FULL, so that the \
+                       log does not have all columns of its rows";
+            table.stopped(why);
+            let message = format!("{} {why}", table.relation.name);
+            self.flush_settled()?;
+            self.failed = Some(Error::blocked(message).hint(
+                "Set `binlog_row_image = FULL` in that session. Empty the target and delete the \
+                 stream's position to read it whole again.",
+            ));
             return Ok(());
         }
         let first = match &change {
@@ -448,7 +463,10 @@ async fn open(
         Some(position) => Stored::of(position)?,
         None => Stored::new(end.clone()),
     };
-    Table::new(at, place, stream, zero, request, relation, stored)
+    let found = cascades(connection, &relation.from).await?;
+    let mut table = Table::new(at, place, stream, zero, request, relation, stored)?;
+    table.warn(&found);
+    Ok(table)
 }
 
 /// Proves that rows are in the log with all their columns.

@@ -118,6 +118,7 @@ impl Relation {
         relation.size(connection, database, table).await?;
         relation.find_key(connection, database, table).await?;
         relation.find_json(connection, database, table).await?;
+        relation.find_bare(connection, database, table).await?;
         Ok(relation)
     }
 
@@ -224,6 +225,35 @@ impl Relation {
             if let Some(column) = column.filter(|column| column.wire == Wire::Text) {
                 column.wire = Wire::Json;
                 column.column = Column::inferred(name, ColumnType::Json);
+            }
+        }
+        Ok(())
+    }
+
+    /// Columns that MariaDB prints as text and has as bytes in its log.
+    async fn find_bare(
+        &mut self,
+        connection: &mut Connection,
+        database: &str,
+        table: &str,
+    ) -> Result<()> {
+        if !connection.mariadb {
+            return Ok(());
+        }
+        let sql = "SELECT COLUMN_NAME, DATA_TYPE FROM information_schema.COLUMNS \
+                   WHERE TABLE_SCHEMA = ? AND TABLE_NAME = ? \
+                   AND DATA_TYPE IN ('uuid', 'inet4', 'inet6')";
+        let found: Vec<(String, String)> = connection.all(sql, (database, table)).await?;
+        for (name, kind) in found {
+            let wire = match kind.to_ascii_lowercase().as_str() {
+                "uuid" => Wire::Uuid,
+                "inet4" => Wire::Inet4,
+                "inet6" => Wire::Inet6,
+                _ => continue,
+            };
+            let column = self.columns.iter_mut().find(|c| c.column.name == name);
+            if let Some(column) = column.filter(|column| column.wire == Wire::Text) {
+                column.wire = wire;
             }
         }
         Ok(())

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use chrono::NaiveDate;
 use flywheel_base::{Error, Result, Timestamp, quantity};
@@ -46,6 +47,12 @@ pub(super) enum Wire {
         digits: u8,
     },
     Bit,
+    /// MariaDB's `UUID`: a text for whoever asks, bytes in the log.
+    Uuid,
+    /// MariaDB's `INET4`, likewise.
+    Inet4,
+    /// MariaDB's `INET6`, likewise.
+    Inet6,
 }
 
 /// What a column of a result is, and the type it lands in.
@@ -220,6 +227,58 @@ pub(super) fn printed(value: &SqlValue, wire: Wire) -> String {
     text
 }
 
+/// What the server prints for bytes that only its log has; none if `wire` is not of that kind.
+pub(super) fn bare(bytes: &[u8], wire: Wire) -> Option<String> {
+    match wire {
+        Wire::Uuid if bytes.len() == 16 => {
+            let mut text = hex(bytes);
+            for place in [8, 13, 18, 23] {
+                text.insert(place, '-');
+            }
+            Some(text)
+        }
+        Wire::Inet4 => Some(Ipv4Addr::from(<[u8; 4]>::try_from(bytes).ok()?).to_string()),
+        Wire::Inet6 => Some(inet6(<[u8; 16]>::try_from(bytes).ok()?)),
+        _ => None,
+    }
+}
+
+/// An address as MariaDB prints it: a single zero is left out, too, and four numbers stand at the end
+/// of every address that is one of version 4.
+fn inet6(bytes: [u8; 16]) -> String {
+    let words = Ipv6Addr::from(bytes).segments();
+    // The longest row of zeros, as its start and length.
+    let (mut gap, mut run) = ((0_usize, 0_usize), (0, 0));
+    for (at, word) in words.iter().enumerate() {
+        run = if *word == 0 { (run.0, run.1 + 1) } else { (at + 1, 0) };
+        if run.1 > gap.1 {
+            gap = run;
+        }
+    }
+    let (start, length) = gap;
+    let mapped = length == 5 && words.get(5) == Some(&u16::MAX);
+    let dotted = start == 0 && (length == 6 || mapped);
+    let mut text = String::new();
+    for (at, word) in words.iter().enumerate() {
+        if (start..start + length).contains(&at) {
+            if at == start {
+                text.push_str(if at == 0 { "::" } else { ":" });
+            }
+        } else if at == 6 && dotted {
+            let [.., a, b, c, d] = bytes;
+            text.push_str(&Ipv4Addr::new(a, b, c, d).to_string());
+            break;
+        } else {
+            // Writing to a text cannot fail.
+            write!(text, "{word:x}").unwrap_or_default();
+            if at < 7 {
+                text.push(':');
+            }
+        }
+    }
+    text
+}
+
 /// About how many bytes a value has.
 pub(super) fn size(value: &SqlValue) -> usize {
     match value {
@@ -369,6 +428,39 @@ mod tests {
         assert_eq!(printed(&moment, Wire::Date), "2024-05-01");
         let time = SqlValue::Time(true, 34, 22, 59, 59, 0);
         assert_eq!(printed(&time, Wire::Time { digits: 0 }), "-838:59:59");
+    }
+
+    #[test]
+    fn bytes_of_the_log_are_printed_as_the_server_does() {
+        let bytes: Vec<u8> = (0..16).map(|at| at * 17).collect();
+        let uuid = bare(&bytes, Wire::Uuid);
+        assert_eq!(uuid.as_deref(), Some("00112233-4455-6677-8899-aabbccddeeff"));
+        assert_eq!(bare(&[10, 0, 0, 1], Wire::Inet4).as_deref(), Some("10.0.0.1"));
+        assert_eq!(bare(&[10, 0, 0, 1], Wire::Inet6), None);
+        assert_eq!(bare(&bytes, Wire::Binary), None);
+        // Words of addresses, and what MariaDB 10.11 prints for them.
+        for (words, printed) in [
+            ([0, 0, 0, 0, 0, 0, 0, 0], "::"),
+            ([0, 0, 0, 0, 0, 0, 0, 1], "::1"),
+            ([0, 0, 0, 0, 0, 0, 0, 0x100], "::100"),
+            ([0, 0, 0, 0, 0, 0, 1, 2], "::0.1.0.2"),
+            ([0, 0, 0, 0, 0, 0, 1, 0], "::0.1.0.0"),
+            ([0, 0, 0, 0, 0, 0xffff, 0x102, 0x304], "::ffff:1.2.3.4"),
+            ([0, 0, 0, 0, 0, 0xffff, 0, 0], "::ffff:0.0.0.0"),
+            ([0, 0, 0, 0, 0, 0xfffe, 0x102, 0x304], "::fffe:102:304"),
+            ([0, 0, 0, 0, 0xffff, 0, 0x102, 0x304], "::ffff:0:102:304"),
+            ([0x64, 0xff9b, 0, 0, 0, 0, 0x102, 0x304], "64:ff9b::102:304"),
+            ([1, 0, 0, 0, 0, 0, 0, 0], "1::"),
+            ([1, 0, 0, 2, 0, 0, 0, 3], "1:0:0:2::3"),
+            ([1, 0, 2, 3, 4, 5, 6, 7], "1::2:3:4:5:6:7"),
+            ([0, 1, 2, 3, 4, 5, 6, 7], "::1:2:3:4:5:6:7"),
+            ([1, 2, 3, 4, 5, 6, 7, 0], "1:2:3:4:5:6:7::"),
+            ([0, 0, 1, 0, 0, 1, 0, 0], "::1:0:0:1:0:0"),
+            ([0xfe80, 0, 0, 0, 0, 0, 0, 0xabcd], "fe80::abcd"),
+        ] {
+            let bytes = words.map(u16::to_be_bytes).concat();
+            assert_eq!(bare(&bytes, Wire::Inet6).as_deref(), Some(printed));
+        }
     }
 
     #[test]

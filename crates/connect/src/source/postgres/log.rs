@@ -13,6 +13,7 @@ mod mapping;
 mod message;
 mod partitions;
 mod position;
+mod publication;
 mod readers;
 mod setup;
 mod snapshot;
@@ -31,7 +32,7 @@ use tokio_postgres::error::SqlState;
 use self::message::{Message, message};
 use self::position::{Lsn, Stored};
 pub(super) use self::readers::{Readers, acknowledge, forget, lag};
-use self::setup::{busy, lost, set_up, slot_name};
+use self::setup::{busy, check_server, lost, set_up, slot_name};
 use self::snapshot::Snapshots;
 use self::table::Table;
 use super::PostgresStream;
@@ -72,6 +73,11 @@ pub(super) fn changes<'a>(
         Ok(Box::pin(reader.next()).await?.map(|page| (page, Some(reader))))
     })
     .boxed()
+}
+
+/// Proves that the server writes a log that can be followed.
+pub(super) async fn check(server: &Server) -> Result<()> {
+    check_server(&server.connect().await?).await
 }
 
 /// A transaction under way.
@@ -418,6 +424,10 @@ impl Reader {
                 if let Err(error) = checked {
                     return self.stop(error).await;
                 }
+            }
+            let checked = publication::check(&self.session, &self.name, &self.tables).await;
+            if let Err(error) = checked {
+                return self.stop(error).await;
             }
             self.tell().await?;
         }

@@ -9,7 +9,7 @@ use super::*;
 use crate::http::fake::shop::{Rules, Shop, changed_at};
 use crate::http::fake::{Fake, FakePace, Reply};
 use crate::source::contract::{cells, codes, now};
-use crate::{DeclaredColumn, ReadMode};
+use crate::{ColumnType, DeclaredColumn, ReadMode};
 
 #[expect(clippy::needless_pass_by_value, reason = "called with literals")]
 fn open(fake: &Fake, connection: Value, pace: &Arc<FakePace>) -> RestApi {
@@ -83,7 +83,7 @@ async fn values_keep_their_form_and_types_come_from_more_than_one_answer() {
     assert_eq!(last.field_with_name("phone").unwrap().data_type().to_string(), "Utf8");
 
     let mut request = full(stream);
-    request.columns = vec![DeclaredColumn::new("zip", crate::ColumnType::Int64)];
+    request.columns = vec![DeclaredColumn::new("zip", ColumnType::Int64)];
     let pages = read(&api, &request).await.unwrap();
     assert_eq!(cells(&pages)[1][0], "1");
 }
@@ -169,6 +169,76 @@ async fn many_records_with_one_cursor_value_are_read_once_with_a_small_position(
 }
 
 #[tokio::test]
+async fn a_cursor_that_cannot_be_read_moves_nothing() {
+    for (kind, bad) in [(ColumnType::Timestamp, "type-mismatch"), (ColumnType::Text, "no-cursor")] {
+        let pace = FakePace::new();
+        let mut asked = 0;
+        let fake = Fake::start(move |_| {
+            asked += 1;
+            let row = |id: usize, at: &str| json!({ "id": id, "at": at });
+            Reply::json(&match asked {
+                1 => json!([row(1, "2024-05-01T10:00:00Z"), row(2, "not a date")]),
+                _ => json!([row(2, "not a date"), row(3, "2024-05-02T10:00:00Z"), row(4, "none")]),
+            })
+        })
+        .await;
+        let api = open(&fake, json!({}), &pace);
+        let mut request = ReadRequest::incremental(
+            json!({ "path": "/c",
+                    "incremental": { "cursor": "at", "params": { "since": "{cursor}" } } }),
+            now(),
+        );
+        request.write_appends = true;
+        request.columns =
+            vec![DeclaredColumn::new("id", ColumnType::Int64), DeclaredColumn::new("at", kind)];
+        let pages = read(&api, &request).await.unwrap();
+        assert_eq!(ids(&pages).first().map(String::as_str), Some("1"));
+        assert_eq!(ids(&pages).len() + codes(&pages).len(), 2, "{kind}");
+        request.from = pages.last().map(|page| page.position.clone());
+        let pages = read(&api, &request).await.unwrap();
+        let since = fake.seen().last().unwrap().param("since").map(str::to_owned);
+        assert_eq!(since.as_deref(), Some("2024-05-01T10:00:00Z"), "{kind}");
+        assert_eq!(ids(&pages), ["3"], "{kind}");
+        assert_eq!(codes(&pages), [bad], "{kind}");
+        request.from = pages.last().map(|page| page.position.clone());
+        assert!(read(&api, &request).await.unwrap().is_empty(), "{kind}");
+        let since = fake.seen().last().unwrap().param("since").map(str::to_owned);
+        assert_eq!(since.as_deref(), Some("2024-05-02T10:00:00Z"), "{kind}");
+        request.write_appends = false;
+        request.mode = ReadMode::Incremental { cursor: None, lag: Some("1h".into()) };
+        let pages = read(&api, &request).await.unwrap();
+        assert_eq!((ids(&pages), codes(&pages).len()), (vec!["3".to_owned()], 0), "{kind}");
+    }
+}
+
+#[tokio::test]
+async fn records_without_cursor_are_set_aside_once_and_stop_no_append() {
+    let pace = FakePace::new();
+    let mut asked = 0;
+    let fake = Fake::start(move |_| {
+        asked += 1;
+        let row = |id: usize, at: Option<usize>| json!({ "id": id, "at": at });
+        let mut rows = vec![row(0, Some(5))];
+        rows.extend((1..=1_000).map(|id| row(id, None)));
+        rows.push(row(1_001, Some(5)));
+        if asked > 1 {
+            rows.push(row(1_002, Some(6)));
+        }
+        Reply::json(&json!(rows))
+    })
+    .await;
+    let api = open(&fake, json!({}), &pace);
+    let mut request = ReadRequest::incremental(json!({ "path": "/c" }), now());
+    request.mode = ReadMode::Incremental { cursor: Some("at".into()), lag: None };
+    request.write_appends = true;
+    for (rows, set_aside) in [(2, 1_000), (1, 0), (0, 0)] {
+        let pages = read(&api, &request).await.unwrap();
+        assert_eq!((ids(&pages).len(), codes(&pages).len()), (rows, set_aside));
+        request.from = pages.last().map(|page| page.position.clone()).or(request.from);
+    }
+}
+
+#[tokio::test]
 async fn what_is_no_record_is_set_aside_with_page_and_index() {
     let pace = FakePace::new();
     let mut at = 0;
@@ -186,7 +256,7 @@ async fn what_is_no_record_is_set_aside_with_page_and_index() {
     .await;
     let api = open(&fake, json!({}), &pace);
     let mut request = full(json!({ "path": "/n", "paging": { "type": "page", "param": "page" } }));
-    request.columns = vec![DeclaredColumn::new("n", crate::ColumnType::Int64)];
+    request.columns = vec![DeclaredColumn::new("n", ColumnType::Int64)];
     let pages = read(&api, &request).await.unwrap();
     assert_eq!(ids(&pages), ["1", "2", "5"]);
     let bad: Vec<_> = pages.iter().flat_map(|page| &page.rejected).collect();

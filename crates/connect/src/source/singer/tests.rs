@@ -168,6 +168,34 @@ async fn rows_at_the_last_mark_come_once_and_new_ones_come() {
 }
 
 #[tokio::test]
+async fn a_mark_that_cannot_be_read_makes_no_row_come_twice() {
+    let folder = tap(r#"
+schema '{"n":{"type":"integer"},"at":{"type":"integer"}}'
+[ $state -lt 2 ] && record '{"n":1,"at":1}'
+record '{"n":2,"at":2}'
+record '{"n":3,"at":"later"}'
+state 2
+"#);
+    let mut request = ReadRequest { write_appends: true, ..incremental() };
+    let pages = all(&folder, &request).await.unwrap();
+    assert_eq!((cells(&pages).len(), codes(&pages)), (2, vec!["type-mismatch"]));
+    request.from = last(&pages);
+    assert!(all(&folder, &request).await.unwrap().is_empty());
+
+    // Nor is it set aside again when the mark has moved on.
+    let more = tap(r#"
+schema '{"n":{"type":"integer"},"at":{"type":"integer"}}'
+record '{"n":3,"at":"later"}'
+record '{"n":4,"at":3}'
+state 3
+"#);
+    let pages = all(&more, &request).await.unwrap();
+    assert_eq!((cells(&pages).len(), codes(&pages).len()), (1, 0));
+    request.from = last(&pages);
+    assert!(all(&more, &request).await.unwrap().is_empty());
+}
+
+#[tokio::test]
 async fn a_tap_that_does_not_repeat_itself_is_read_again_or_refused() {
     let numbers = |from: u32| {
         tap(&format!(

@@ -4,7 +4,9 @@
 //! Between pages no lock is held, except where a read without key, or a database in WAL mode, allows
 //! or needs one view of the data.
 
-use flywheel_base::{Error, Result};
+use std::collections::HashSet;
+
+use flywheel_base::{Error, Result, digest};
 use rusqlite::types::Value as SqlValue;
 use rusqlite::{Connection, Row};
 use serde_json::Value;
@@ -12,11 +14,15 @@ use serde_json::Value;
 use super::relation::Relation;
 use super::value::{back, from_json, scalar, shown, to_json};
 use super::{Database, SqliteStream};
-use crate::column::{Misfit, Parsing};
+use crate::column::{ColumnBuilder, Misfit, Parsing};
 use crate::files::PageRead;
 use crate::keyset::Keyset;
 use crate::page::{Page, PageBuilder, TableSchema, raw};
 use crate::source::{ReadMode, ReadRequest, settings};
+
+/// Rows without a readable cursor that are remembered, so that they are set aside once. Where there are
+/// as many, the read goes on behind them instead.
+const ASIDE_MAX: usize = 1_000;
 
 /// A read of one table or query.
 pub(super) struct SqliteRead {
@@ -36,6 +42,14 @@ struct Open {
     /// The first row of a read that looks back.
     from: Option<SqlValue>,
     cursor: bool,
+    /// Which of the columns is the cursor, if there is one.
+    cursor_place: Option<usize>,
+    /// The rows without a readable cursor that earlier reads set aside.
+    known: HashSet<String>,
+    /// Those of them and the new ones that this read met.
+    met: Vec<String>,
+    /// Whether this read meets all of them again that still count, because it continues none.
+    whole: bool,
 }
 
 impl SqliteRead {
@@ -50,6 +64,10 @@ impl SqliteRead {
         let relation =
             Relation::of(&self.database, &connection, &self.stream, &self.request.columns)?;
         let (order, cursor) = self.order(&relation)?;
+        let mut columns = relation.columns.iter();
+        let cursor_place = columns
+            .position(|(expression, _)| order.first() == Some(expression))
+            .filter(|_| cursor);
         let stored =
             Keyset::<Value>::of(&self.request, "sqlite")?.ordered(order, &relation.name)?;
         let from = self.look_back(&stored)?;
@@ -63,7 +81,21 @@ impl SqliteRead {
         let schema = TableSchema::new(columns, false);
         let page = PageBuilder::new("sqlite", &schema, self.request.page_rows)
             .limited(self.request.page_bytes);
-        Ok(Open { connection, relation, schema, page, stored, from, cursor })
+        let known = stored.aside.iter().cloned().collect();
+        let (met, whole) = (Vec::new(), stored.complete);
+        Ok(Open {
+            connection,
+            relation,
+            schema,
+            page,
+            stored,
+            from,
+            cursor,
+            cursor_place,
+            known,
+            met,
+            whole,
+        })
     }
 
     /// The expressions that order the read, and whether the first is a cursor.
@@ -183,18 +215,29 @@ impl Open {
         let mut rows = statement
             .query(rusqlite::params_from_iter(arguments))
             .map_err(|error| database.fail(error))?;
-        let mut count = 0;
-        let mut last = Vec::new();
+        let (mut count, mut known) = (0, 0);
         while let Some(row) = rows.next().map_err(|error| database.fail(error))? {
             count += 1;
-            let line = self.stored.rows + count as u64;
+            let line = self.stored.rows + (count - known) as u64;
             let name = &self.relation.name;
+            let mut readable = true;
             match push(&self.relation, row, &mut self.page) {
                 Ok(bytes) => self.page.commit(name, line, bytes)?,
                 Err((place, misfit)) => {
                     self.page.rollback();
                     let column = self.schema.columns().get(place);
                     let text = row_text(&self.relation, row);
+                    readable = reads(&self.relation, self.cursor_place, row);
+                    let mark = (!readable).then(|| digest::short(&[text.as_bytes()]));
+                    let before = mark.as_ref().is_some_and(|mark| self.known.contains(mark));
+                    if let Some(mark) = mark {
+                        if !before && self.stored.aside.len() < ASIDE_MAX {
+                            self.stored.aside.push(mark.clone());
+                        }
+                        if self.met.len() < ASIDE_MAX {
+                            self.met.push(mark);
+                        }
+                    }
                     let misfit = match column {
                         Some(column) if !column.declared && misfit.code != "invalid-utf8" => {
                             let hint =
@@ -204,23 +247,31 @@ impl Open {
                         _ => misfit,
                     };
                     let column = column.map(|column| column.name.as_str());
-                    self.page.reject(name, Some(line), column, misfit, text);
+                    if before {
+                        known += 1;
+                    } else {
+                        self.page.reject(name, Some(line), column, misfit, text);
+                    }
                 }
             }
+            if readable || self.stored.aside.len() >= ASIDE_MAX {
+                self.stored.readable = None;
+            } else if self.stored.readable.is_none() {
+                self.stored.readable = Some(self.stored.after.clone());
+            }
             let width = self.relation.columns.len();
-            last.clear();
+            self.stored.after.clear();
             for at in 0..self.stored.order.len() {
                 let value = row.get_ref(width + at).map_err(|error| database.fail(error))?;
-                last.push(to_json(value)?);
+                self.stored.after.push(to_json(value)?);
             }
             if self.page.is_full() {
                 break;
             }
         }
         let more = count == limit || self.page.is_full();
-        self.stored.rows += count as u64;
+        self.stored.rows += (count - known) as u64;
         if count > 0 {
-            self.stored.after = last;
             self.from = None;
         }
         Ok(more)
@@ -255,6 +306,16 @@ fn push(
     Ok(bytes)
 }
 
+/// Whether the cursor's column can hold the row's value.
+fn reads(relation: &Relation, cursor: Option<usize>, row: &Row<'_>) -> bool {
+    let column = cursor.and_then(|place| Some((place, &relation.columns.get(place)?.1)));
+    let Some((place, column)) = column else { return true };
+    let Ok(value) = row.get_ref(place) else { return false };
+    scalar(value, column.kind).is_ok_and(|scalar| {
+        ColumnBuilder::new(column.kind, 1).push(scalar, &Parsing::default()).is_ok()
+    })
+}
+
 fn row_text(relation: &Relation, row: &Row<'_>) -> String {
     let mut object = serde_json::Map::new();
     for (place, (_, column)) in relation.columns.iter().enumerate() {
@@ -275,9 +336,25 @@ impl PageRead for SqliteRead {
         };
         let was_complete = open.stored.complete;
         let rows_before = open.stored.rows;
-        let more = open.fill(&self.database, self.request.page_rows.max(1))?;
+        let limit = self.request.page_rows.max(1);
+        let mut more = open.fill(&self.database, limit)?;
+        // There may be nothing in it but rows that were set aside before.
+        while more && open.page.is_empty() {
+            more = open.fill(&self.database, limit)?;
+        }
         self.finished = !more;
         open.stored.complete = !more;
+        if !more {
+            // Rows that come later lie behind the last one whose cursor could be read.
+            if let Some(readable) = open.stored.readable.take() {
+                open.stored.after = readable;
+            }
+            if open.stored.aside.len() >= ASIDE_MAX {
+                open.stored.aside.clear();
+            } else if open.whole {
+                open.stored.aside = std::mem::take(&mut open.met);
+            }
+        }
         if open.stored.rows == rows_before && was_complete {
             return Ok(None);
         }

@@ -85,6 +85,57 @@ async fn many_rows_with_one_cursor_value_are_read_once_with_a_small_position() {
 }
 
 #[tokio::test]
+async fn a_cursor_that_cannot_be_read_moves_nothing() {
+    let folder = database(
+        "CREATE TABLE t (id INTEGER PRIMARY KEY, at DATETIME);
+         INSERT INTO t VALUES (1, '2024-05-01 10:00:00'), (2, 'oops'), (3, 'unknown'), (4, 'zzz');",
+    );
+    let mut request = incremental("t", Some("at"));
+    let pages = read(&folder, &request).await.unwrap();
+    assert_eq!((ids(&pages), codes(&pages).len()), (vec!["1".to_owned()], 3));
+    request.from = pages.last().map(|page| page.position.clone());
+    assert!(read(&folder, &request).await.unwrap().is_empty());
+
+    change(&folder, "INSERT INTO t VALUES (5, '2024-05-02 09:00:00'), (6, 'later')");
+    let pages = read(&folder, &request).await.unwrap();
+    assert_eq!((ids(&pages), codes(&pages)), (vec!["5".to_owned()], vec!["type-mismatch"]));
+    request.from = pages.last().map(|page| page.position.clone());
+    assert!(read(&folder, &request).await.unwrap().is_empty());
+
+    // A read that breaks off after its first page still knows them.
+    change(&folder, "INSERT INTO t VALUES (7, '2024-05-03 09:00:00'), (8, '2024-05-04 09:00:00')");
+    let pages = read(&folder, &request).await.unwrap();
+    assert_eq!((ids(&pages), codes(&pages).len()), (vec!["7".to_owned(), "8".to_owned()], 0));
+    for page in [pages.first(), pages.last()] {
+        request.from = page.map(|page| page.position.clone());
+        let pages = read(&folder, &request).await.unwrap();
+        assert_eq!((ids(&pages).len(), codes(&pages).len()), (0, 0));
+    }
+}
+
+#[tokio::test]
+async fn more_unreadable_cursors_than_are_remembered_are_set_aside_once() {
+    let folder = database(
+        "CREATE TABLE t (id INTEGER PRIMARY KEY, at DATETIME);
+         INSERT INTO t VALUES (0, '2024-05-01 10:00:00');
+         WITH n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1200)
+         INSERT INTO t SELECT i, 'x' || i FROM n;",
+    );
+    let mut request = incremental("t", Some("at"));
+    request.page_rows = 500;
+    let pages = read(&folder, &request).await.unwrap();
+    assert_eq!((ids(&pages), codes(&pages).len()), (vec!["0".to_owned()], 1_200));
+    request.from = pages.last().map(|page| page.position.clone());
+    assert!(read(&folder, &request).await.unwrap().is_empty());
+    // Those that come later are set aside once as well.
+    change(&folder, "INSERT INTO t VALUES (2000, 'y')");
+    let pages = read(&folder, &request).await.unwrap();
+    assert_eq!(codes(&pages), ["type-mismatch"]);
+    request.from = pages.last().map(|page| page.position.clone());
+    assert!(read(&folder, &request).await.unwrap().is_empty());
+}
+
+#[tokio::test]
 async fn a_lag_reads_late_rows_again_and_is_refused_when_appending() {
     let folder = database(
         "CREATE TABLE t (id INTEGER PRIMARY KEY, at DATETIME);

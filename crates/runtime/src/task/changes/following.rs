@@ -1,6 +1,6 @@
 //! One table that follows a log.
 
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{DataType, SchemaRef};
 use flywheel_base::{Result, Timestamp};
 use flywheel_connect::source::{ChangesPage, ReadRequest};
 use flywheel_connect::{Mapping, Position};
@@ -10,7 +10,9 @@ use flywheel_warehouse::Location;
 use super::super::deliver::{rejected, without_deletions};
 use super::super::null_keys;
 use super::super::share::Share;
-use super::super::sync::{Landed, Tally, destination, lands_already, read_request, written_by};
+use super::super::sync::{
+    Landed, Tally, destination, gone, lands_already, lost, read_request, with_gone, written_by,
+};
 use super::sink::{Sink, Told};
 use crate::Workspace;
 use crate::mapping::mapping;
@@ -28,7 +30,7 @@ pub(super) struct Following<'a> {
     /// Under which name positions without rows are kept.
     app: String,
     sequence: i64,
-    /// Whether the table had been read when the pass began.
+    /// Whether a read of the table had been begun before the pass.
     known: bool,
     /// The columns of the lake table then.
     there: Option<SchemaRef>,
@@ -78,7 +80,7 @@ impl<'a> Following<'a> {
             sink,
             app,
             sequence: standing.sequence,
-            known: stored.is_some(),
+            known: standing.sequence > 0,
             there,
             whole: stored.is_none(),
             stored,
@@ -97,9 +99,10 @@ impl<'a> Following<'a> {
         Ok(())
     }
 
-    pub(super) fn request(&self) -> ReadRequest {
-        let now = self.workspace.now();
-        let mut request = read_request(self.stream, &self.mapping, self.stored.clone(), now);
+    /// What the table asks its source for.
+    pub(super) fn request(&self) -> Result<ReadRequest> {
+        let from = self.stored.clone();
+        let mut request = read_request(self.workspace, self.stream, &self.mapping, from)?;
         let there = |column: &Column| match &self.there {
             Some(schema) => schema.field_with_name(&column.name).is_ok(),
             None => self.known,
@@ -107,7 +110,15 @@ impl<'a> Following<'a> {
         lands_already(self.stream, &mut request.columns, there);
         // A history dates each version by the commit it comes from.
         request.by_transaction = self.stream.write == Write::History;
-        self.share.limit(request)
+        Ok(self.share.limit(request))
+    }
+
+    /// The type of a declared column as it lands.
+    fn kind(&self, name: &str) -> Option<DataType> {
+        let there = self.there.as_ref().and_then(|there| there.field_with_name(name).ok());
+        let fields = self.mapping.fields();
+        let declared = fields.iter().find(|field| field.name() == name);
+        there.or(declared).map(|field| field.data_type().clone())
     }
 
     /// The lake table, if it is one.
@@ -126,7 +137,16 @@ impl<'a> Following<'a> {
         let widened: Vec<String> =
             page.widened.iter().flat_map(|column| self.mapping.landing(column)).collect();
         let filtered = self.mapping.filtered();
+        // What takes the place of all rows has the columns that the source lost as well.
+        let swaps = self.whole && self.sink.swaps();
+        let asked = if swaps { self.request()?.columns } else { Vec::new() };
+        self.tally.tell(lost(&asked, &page.page));
+        let gone: Vec<&str> = gone(&asked, &page.page).map(|column| column.name.as_str()).collect();
         let mut page = self.mapping.apply(page.page)?;
+        if !gone.is_empty() {
+            let kind = |name: &str| self.kind(name);
+            page.batch = with_gone(self.stream, &page.batch, &gone, kind)?;
+        }
         if self.sink.location().is_some() {
             let connection = self.workspace.project.connections.get(&self.sync.connection);
             let source = connection.map_or(LAKE, |connection| connection.connector.as_str());
@@ -138,7 +158,7 @@ impl<'a> Following<'a> {
         self.landed.rows_in += (page.batch.num_rows() + page.rejected.len()) as u64 + filtered;
         self.tally.take(&mut page, &self.sync.errors)?;
         if page.batch.num_columns() > 0 {
-            if self.whole && self.sink.swaps() {
+            if swaps {
                 page.batch = without_deletions(&page.batch)?;
             }
             self.sink.widen(&widened, &page.batch, self.whole).await?;

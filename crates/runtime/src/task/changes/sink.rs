@@ -388,7 +388,7 @@ impl<'a> OutsideSink<'a> {
         to: &str,
     ) -> Result<(Self, Standing)> {
         let (entry, target): (&DestinationEntry, _) = open(workspace, to)?;
-        let mut request = write_request(workspace, name, sync, stream, to);
+        let mut request = write_request(workspace, name, sync, stream, to)?;
         request.deleted = Some(DELETED.to_owned());
         let swaps = stream.first_write == FirstWrite::Replace
             && entry.modes.contains(&OutsideMode::Replace);

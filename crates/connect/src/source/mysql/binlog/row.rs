@@ -19,6 +19,9 @@ const BINARY_CHARSET: u16 = 63;
 /// A year that is none, as the log writes it.
 const YEAR_NONE: &str = "1900";
 
+/// Bits of a 64-bit number in front of those of a `MEDIUMINT`.
+const MEDIUM_SHIFT: u32 = 40;
+
 /// A row of the log.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LogRow {
@@ -26,6 +29,8 @@ pub struct LogRow {
     pub columns: Arc<[String]>,
     /// Their values.
     pub values: Vec<LogValue>,
+    /// Whether the log left out some of the row's columns.
+    pub partial: bool,
 }
 
 impl LogRow {
@@ -59,8 +64,8 @@ pub(super) struct Kinds<'a> {
     map: &'a TableMapEvent<'a>,
     charsets: &'a BTreeMap<u16, String>,
     names: Arc<[String]>,
-    /// The words of each `ENUM` and `SET` column, by the column's name.
-    labels: BTreeMap<String, Vec<String>>,
+    /// The words of each `ENUM` and `SET` column in its character set, by the column's name.
+    labels: BTreeMap<String, Vec<Vec<u8>>>,
 }
 
 impl<'a> Kinds<'a> {
@@ -110,8 +115,7 @@ impl<'a> Kinds<'a> {
                 _ => None,
             };
             if let Some(words) = words {
-                let words = words.iter().map(|w| String::from_utf8_lossy(w).into_owned());
-                labels.insert(name.clone(), words.collect());
+                labels.insert(name.clone(), words);
             }
         }
         Ok(Self { map, charsets, names: names.into(), labels })
@@ -134,12 +138,13 @@ impl<'a> Kinds<'a> {
             })?;
             values.push(self.value(column, value)?);
         }
+        let partial = columns.len() < self.names.len();
         let columns = if columns.len() == self.names.len() {
             Arc::clone(&self.names)
         } else {
             columns.iter().map(|column| column.name_str().into_owned()).collect()
         };
-        Ok(LogRow { columns, values })
+        Ok(LogRow { columns, values, partial })
     }
 
     fn value(&self, column: &mysql_async::Column, value: SqlValue) -> Result<LogValue> {
@@ -151,13 +156,17 @@ impl<'a> Kinds<'a> {
             SqlValue::Double(value) => LogValue::Float(value),
             SqlValue::UInt(value) => LogValue::UInt(value),
             SqlValue::Int(number) if kind == Type::MYSQL_TYPE_ENUM => {
-                LogValue::Text(self.word(column, usize::try_from(number).unwrap_or(0)))
+                LogValue::Text(self.word(column, usize::try_from(number).unwrap_or(0))?)
             }
             SqlValue::Int(number) if kind == Type::MYSQL_TYPE_TIMESTAMP => {
                 LogValue::Text(moment(number, 0))
             }
             SqlValue::Int(number) if column.flags().contains(ColumnFlags::UNSIGNED_FLAG) => {
                 LogValue::UInt(u64::try_from(number).unwrap_or(0))
+            }
+            // The three bytes come without their sign.
+            SqlValue::Int(number) if kind == Type::MYSQL_TYPE_INT24 => {
+                LogValue::Int((number << MEDIUM_SHIFT) >> MEDIUM_SHIFT)
             }
             SqlValue::Int(number) => LogValue::Int(number),
             date @ SqlValue::Date(..) => {
@@ -197,8 +206,8 @@ impl<'a> Kinds<'a> {
             Type::MYSQL_TYPE_SET => {
                 let bits = bytes.iter().rev().fold(0, |n: u64, byte| (n << 8) | u64::from(*byte));
                 let chosen = (0..64).filter(|bit| bits & (1 << bit) != 0);
-                let words: Vec<String> = chosen.map(|bit| self.word(column, bit + 1)).collect();
-                LogValue::Text(words.join(","))
+                let words = chosen.map(|bit| self.word(column, bit + 1));
+                LogValue::Text(words.collect::<Result<Vec<String>>>()?.join(","))
             }
             Type::MYSQL_TYPE_NEWDECIMAL | Type::MYSQL_TYPE_DECIMAL | Type::MYSQL_TYPE_JSON => {
                 LogValue::Text(plain(bytes))
@@ -238,10 +247,19 @@ impl<'a> Kinds<'a> {
     }
 
     /// The word of an `ENUM` or `SET`, counted from 1; number 0 is the empty word.
-    fn word(&self, column: &mysql_async::Column, number: usize) -> String {
+    fn word(&self, column: &mysql_async::Column, number: usize) -> Result<String> {
         let words = self.labels.get(column.name_str().as_ref());
-        let word = number.checked_sub(1).and_then(|at| words?.get(at));
-        word.cloned().unwrap_or_default()
+        let Some(word) = number.checked_sub(1).and_then(|at| words?.get(at)) else {
+            return Ok(String::new());
+        };
+        if column.character_set() == BINARY_CHARSET {
+            return Ok(String::from_utf8_lossy(word).into_owned());
+        }
+        self.text(column, word.clone()).or_else(|error| match std::str::from_utf8(word) {
+            // Character sets that are not known here have these letters in common.
+            Ok(text) if text.is_ascii() && !text.contains('\0') => Ok(text.to_owned()),
+            _ => Err(error),
+        })
     }
 
     fn text(&self, column: &mysql_async::Column, bytes: Vec<u8>) -> Result<String> {

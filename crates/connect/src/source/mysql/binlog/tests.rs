@@ -87,14 +87,17 @@ async fn values_are_as_the_server_prints_them() {
     let name = database(
         "CREATE TABLE t (bu BIGINT UNSIGNED, d DECIMAL(12,2), f DOUBLE, v VARCHAR(20) CHARACTER SET latin1,
            g VARCHAR(9) CHARACTER SET gbk, b BINARY(3), da DATE, dt DATETIME(3), ts TIMESTAMP(6) NULL, tm TIME, y YEAR,
-           e ENUM('new','paid'), s SET('a','b','c'), bi BIT(9), j JSON)",
+           e ENUM('new','paid'), s SET('a','b','c'), bi BIT(9), j JSON, mi MEDIUMINT, mu MEDIUMINT UNSIGNED,
+           eg ENUM('é','张') CHARACTER SET gbk, el ENUM('a','Zürich') CHARACTER SET latin1,
+           sj SET('日','本') CHARACTER SET sjis, ec ENUM('a','b') CHARACTER SET cp850)",
     );
     let settings = settings(server(), &name);
     let start = ChangeLog::end(&settings, Path::new(".")).await.unwrap();
     server().sql(
         &name,
         "INSERT INTO t VALUES (18446744073709551615, -1234.5, 0.1, 'Zürich', '中文', 'ab', '2024-02-29',
-           '2024-05-01 10:00:00.12', '2024-05-01 10:00:00.000001', '-01:02:03', 2024, 'paid', 'a,c', b'101010101', '{\"k\": 1}')",
+           '2024-05-01 10:00:00.12', '2024-05-01 10:00:00.000001', '-01:02:03', 2024, 'paid', 'a,c', b'101010101', '{\"k\": 1}',
+           -5, 16777215, '张', 'Zürich', '日,本', 'b')",
     );
     let mut log = ChangeLog::open(&settings, Path::new("."), &start, 4712).await.unwrap();
     let (events, _) = until(&mut log, &name, |events| !events.is_empty()).await;
@@ -104,7 +107,9 @@ async fn values_are_as_the_server_prints_them() {
     assert_eq!(row.value("b"), Some(&LogValue::Bytes(b"ab\0".to_vec())));
     assert_eq!(row.value("y"), Some(&LogValue::Int(2024)));
     assert_eq!(row.value("bi"), Some(&LogValue::UInt(341)));
-    for column in ["d", "v", "g", "da", "dt", "ts", "tm", "e", "s", "j"] {
+    assert_eq!(row.value("mi"), Some(&LogValue::Int(-5)));
+    assert_eq!(row.value("mu"), Some(&LogValue::UInt(16_777_215)));
+    for column in ["d", "v", "g", "da", "dt", "ts", "tm", "e", "s", "j", "eg", "el", "sj", "ec"] {
         assert_eq!(
             text(row, column),
             server().sql(&name, &format!("SELECT {column} FROM t")),

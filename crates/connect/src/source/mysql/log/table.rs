@@ -12,11 +12,12 @@ use mysql_async::Value as SqlValue;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::cascade::Cascade;
 use crate::column::{ColumnType, Misfit, Parsing, Scalar};
-use crate::page::{Column, DELETED_COLUMN, Page, PageBuilder, Position, TableSchema, raw};
+use crate::page::{Column, DELETED_COLUMN, Notice, Page, PageBuilder, Position, TableSchema, raw};
 use crate::source::mysql::binlog::{Change, ChangeLog, Gtids, LogPosition, LogRow, LogValue};
 use crate::source::mysql::relation::Relation;
-use crate::source::mysql::value::{Wire, push, shown};
+use crate::source::mysql::value::{Wire, bare, push, shown};
 use crate::source::mysql::{MySqlStream, ZeroDates};
 use crate::source::{ChangesPage, ReadRequest};
 
@@ -53,6 +54,9 @@ pub(super) struct Stored {
     /// What was in the log when the whole read began, until that is stored.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     read_from: Option<LogPosition>,
+    /// The foreign keys that were told of because the log does not have what they do.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    cascades: Vec<String>,
 }
 
 impl Stored {
@@ -67,6 +71,7 @@ impl Stored {
             renamed: Vec::new(),
             retyped: BTreeMap::new(),
             read_from: None,
+            cascades: Vec::new(),
         }
     }
 
@@ -128,6 +133,10 @@ pub(super) struct Table {
     key: Option<Vec<String>>,
     /// What was in the log when the whole read began; changes of columns in it are in the read.
     read_from: Option<Gtids>,
+    /// The foreign keys whose changes the log does not have.
+    cascades: Vec<String>,
+    /// What the next page says of them.
+    warning: Option<String>,
     bytes: usize,
     line: u64,
     /// When the newest of the rows was committed.
@@ -179,6 +188,8 @@ impl Table {
             widened: Vec::new(),
             key: stored.key,
             read_from: stored.read_from.as_ref().map(Gtids::of).transpose()?,
+            cascades: stored.cascades,
+            warning: None,
             bytes: 0,
             line: 0,
             at_s: None,
@@ -206,6 +217,28 @@ impl Table {
     pub(super) fn stopped(&mut self, why: &str) {
         let file = self.relation.name.clone();
         self.page.notice("table-stopped", &file, format!("the table {why}"));
+    }
+
+    /// Takes note of foreign keys whose changes the log does not have; each is told of once.
+    pub(super) fn warn(&mut self, found: &[Cascade]) {
+        let fresh = found.iter().filter(|one| !self.cascades.contains(&one.name));
+        let fresh: Vec<String> =
+            fresh.map(|one| format!("\"{}\" to \"{}\"", one.name, one.parent)).collect();
+        if !fresh.is_empty() {
+            self.warning = Some(format!(
+                "the server's log does not have the rows that CASCADE and SET NULL change or \
+                 remove here, by the foreign key {}; find and mend them with `flywheel reconcile \
+                 --repair`",
+                fresh.join(", ")
+            ));
+        }
+        self.cascades = found.iter().map(|one| one.name.clone()).collect();
+    }
+
+    fn warned(&mut self) -> Option<Notice> {
+        let message = self.warning.take()?;
+        let code = "rows-not-logged".to_owned();
+        Some(Notice { code, file: self.relation.name.clone(), message })
     }
 
     /// The rows that a change makes: a changed key is a row that is gone and a new one.
@@ -309,7 +342,8 @@ impl Table {
         self.bytes = 0;
         let committed_at =
             self.at_s.take().map(|at| Timestamp::from_micros(i64::from(at) * SECOND_US));
-        let page = self.page.finish(&self.schema, position)?;
+        let mut page = self.page.finish(&self.schema, position)?;
+        page.notices.extend(self.warned());
         let widened = std::mem::take(&mut self.widened);
         Ok(ChangesPage { stream: self.stream, page, committed_at, widened })
     }
@@ -333,8 +367,11 @@ impl Table {
         } else {
             let (snapshot, key) = (self.snapshot.clone(), self.key.clone());
             let read_from = self.read_from.as_ref().map(Gtids::position);
-            Stored { snapshot, key, read_from, ..Stored::new(self.seen.position()) }.position()?
+            let cascades = self.cascades.clone();
+            Stored { snapshot, key, read_from, cascades, ..Stored::new(self.seen.position()) }
+                .position()?
         };
+        page.notices.extend(self.warned());
         let rows = page.batch.num_rows();
         let mut arrays = page.batch.columns().to_vec();
         arrays.push(Arc::new(BooleanArray::from(vec![false; rows])));
@@ -359,6 +396,7 @@ impl Table {
             renamed: self.renamed.clone(),
             retyped: self.retyped.clone(),
             read_from: read_from.map(Gtids::position),
+            cascades: self.cascades.clone(),
         }
         .position()
     }
@@ -413,7 +451,9 @@ fn sql_value(value: &LogValue, wire: Wire, kind: ColumnType) -> SqlValue {
         LogValue::Int(number) => SqlValue::Int(*number),
         LogValue::UInt(number) => SqlValue::UInt(*number),
         LogValue::Float(number) => SqlValue::Double(*number),
-        LogValue::Bytes(bytes) => SqlValue::Bytes(bytes.clone()),
+        LogValue::Bytes(bytes) => {
+            SqlValue::Bytes(bare(bytes, wire).map_or_else(|| bytes.clone(), String::into_bytes))
+        }
         LogValue::Text(text) => {
             let dated = matches!(wire, Wire::Date | Wire::Moment { .. });
             let date = if dated { date(text) } else { None };

@@ -3,6 +3,7 @@
 mod ddl;
 
 use flywheel_base::{ErrorKind, Rng};
+use flywheel_testkit::MariaDb;
 use serde_json::{Value as Json, json};
 
 use super::*;
@@ -136,7 +137,9 @@ async fn values_are_the_same_as_those_of_a_whole_read() {
              dw DECIMAL(65,30), f FLOAT, db DOUBLE, c CHAR(5), v VARCHAR(20) CHARACTER SET latin1,
              tx TEXT, b BINARY(3), bl BLOB, da DATE, dt DATETIME, dt6 DATETIME(6),
              ts TIMESTAMP NULL, tm TIME(3), y YEAR, j JSON, e ENUM('new','paid'), s SET('a','b'),
-             b1 BIT(1), b9 BIT(9), b64 BIT(64))",
+             b1 BIT(1), b9 BIT(9), b64 BIT(64), mi MEDIUMINT, mu MEDIUMINT UNSIGNED, u UUID,
+             i4 INET4, i6 INET6, im INET6, eg ENUM('é','张') CHARACTER SET gbk,
+             sl SET('ü','ö') CHARACTER SET latin1)",
     );
     let insert = |id: usize| {
         let sql = format!(
@@ -144,7 +147,9 @@ async fn values_are_the_same_as_those_of_a_whole_read() {
              INSERT INTO t VALUES ({id}, 255, 18446744073709551615, -1.50, 1.5, 0.1, 1e-300, 'ab',
                  'é', 'ü', x'01', x'00ff', '2024-02-29', '2024-02-29 12:34:56',
                  '2024-02-29 12:34:56.789012', '2024-02-29 12:34:56', '-12:34:56.789', 2024,
-                 '{{\"a\": 1}}', 'paid', 'a,b', b'1', b'100000001', b'11');
+                 '{{\"a\": 1}}', 'paid', 'a,b', b'1', b'100000001', b'11', -8388608, 16777215,
+                 '123e4567-e89b-12d3-a456-426655440000', '10.0.0.0', '::1', '::ffff:1.2.3.4', '张',
+                 'ü,ö');
              INSERT INTO t (id) VALUES ({})",
             id + 1
         );
@@ -170,22 +175,52 @@ async fn values_are_the_same_as_those_of_a_whole_read() {
 }
 
 #[tokio::test]
+async fn keys_that_the_log_has_as_bytes_are_those_of_a_whole_read() {
+    for (kind, values) in [
+        ("MEDIUMINT", ["-5", "7"]),
+        ("UUID", ["123e4567-e89b-12d3-a456-426655440000", "00112233-4455-4677-8899-aabbccddee20"]),
+        ("INET6", ["::1", "fe80::abcd"]),
+    ] {
+        let name = database(&format!(
+            "CREATE TABLE t (id {kind} PRIMARY KEY, v INT); INSERT INTO t VALUES ('{}', 1)",
+            values[0]
+        ));
+        let source = source(&name);
+        let mut request = request(&name, &["t"]);
+        let mut target = [Target::default()];
+        catch_up(&*source, &mut request, &mut target).await;
+        server().sql(
+            &name,
+            &format!("INSERT INTO t VALUES ('{}', 2); UPDATE t SET v = v + 5", values[1]),
+        );
+        catch_up(&*source, &mut request, &mut target).await;
+        assert_eq!(target[0].rows, whole(&*source, "t").await, "{kind}");
+        server().sql(&name, &format!("DELETE FROM t WHERE id = '{}'", values[0]));
+        catch_up(&*source, &mut request, &mut target).await;
+        assert_eq!(target[0].rows, whole(&*source, "t").await, "{kind}");
+        assert_eq!(target[0].rows.len(), 1, "{kind}");
+    }
+}
+
+#[tokio::test]
 async fn a_table_that_is_emptied_dropped_or_renamed_stops_the_log() {
     for (sql, word) in [
         ("TRUNCATE TABLE t", "truncated"),
         ("CREATE OR REPLACE TABLE t (id INT PRIMARY KEY)", "made anew"),
         ("RENAME TABLE t TO old, u TO t", "renamed"),
-        ("SET SESSION binlog_format = STATEMENT; INSERT INTO t VALUES (5)", "statement"),
+        ("SET SESSION binlog_format = STATEMENT; INSERT INTO t (id) VALUES (5)", "statement"),
+        ("SET SESSION binlog_row_image = MINIMAL; UPDATE t SET v = 5 WHERE id = 1", "not FULL"),
+        ("SET SESSION binlog_row_image = NOBLOB; UPDATE t SET v = 5 WHERE id = 1", "not FULL"),
     ] {
         let name = database(
-            "CREATE TABLE t (id INT PRIMARY KEY); CREATE TABLE u (id INT PRIMARY KEY);
-             INSERT INTO t VALUES (1)",
+            "CREATE TABLE t (id INT PRIMARY KEY, v INT, b BLOB);
+             CREATE TABLE u (id INT PRIMARY KEY); INSERT INTO t (id) VALUES (1)",
         );
         let source = source(&name);
         let mut request = request(&name, &["t"]);
         let mut target = [Target::default()];
         catch_up(&*source, &mut request, &mut target).await;
-        server().sql(&name, &format!("INSERT INTO t VALUES (2); {sql}"));
+        server().sql(&name, &format!("INSERT INTO t (id) VALUES (2); {sql}"));
         let mut pages = source.changes(&request);
         let error = loop {
             match pages.next().await.unwrap() {
@@ -202,6 +237,61 @@ async fn a_table_that_is_emptied_dropped_or_renamed_stops_the_log() {
         target = [Target::default()];
         catch_up(&*source, &mut request, &mut target).await;
         assert_eq!(target[0].rows, whole(&*source, "t").await, "{sql}");
+    }
+}
+
+#[tokio::test]
+async fn foreign_keys_whose_changes_are_not_in_the_log_are_told_of_once() {
+    let name = database(
+        "CREATE TABLE p (id INT PRIMARY KEY); INSERT INTO p VALUES (1);
+         CREATE TABLE t (id INT PRIMARY KEY, p INT, CONSTRAINT belongs FOREIGN KEY (p)
+             REFERENCES p (id) ON DELETE CASCADE); INSERT INTO t VALUES (1, 1)",
+    );
+    let source = source(&name);
+    let mut request = request(&name, &["p", "t"]);
+    let mut told = Vec::new();
+    for id in 2..4 {
+        for page in drain(&*source, &request).await.unwrap() {
+            let notices = page.page.notices.into_iter();
+            let notices = notices.filter(|notice| notice.code == "rows-not-logged");
+            told.extend(notices.map(|notice| (page.stream, notice.message)));
+            request.streams[page.stream].from = Some(page.page.position);
+        }
+        server().sql(&name, &format!("INSERT INTO t VALUES ({id}, 1)"));
+    }
+    let [(1, message)] = told.as_slice() else { panic!("{told:?}") };
+    assert!(message.contains("\"belongs\" to \"p\""), "{message}");
+}
+
+#[tokio::test]
+async fn texts_that_cannot_be_read_stop_only_who_follows_their_table() {
+    // Of its own, because others read the whole log of the shared server.
+    let server = MariaDb::start();
+    let name = server.database();
+    server.sql(
+        &name,
+        "CREATE TABLE t (id INT PRIMARY KEY);
+         CREATE TABLE e (id INT PRIMARY KEY, e ENUM('é', 'ü') CHARACTER SET cp850);
+         CREATE TABLE v (id INT PRIMARY KEY, v VARCHAR(9) CHARACTER SET cp850)",
+    );
+    let source = Folder::new(&[]).source_with("mysql", connection(&server, &name));
+    let mut followed = request(&name, &["t"]);
+    let mut others = [request("enums", &["e"]), request("texts", &["v"])];
+    let mut target = [Target::default()];
+    catch_up(&*source, &mut followed, &mut target).await;
+    for other in &mut others {
+        catch_up(&*source, other, &mut [Target::default()]).await;
+    }
+    server.sql(
+        &name,
+        "INSERT INTO e VALUES (1, 'ü'); INSERT INTO v VALUES (1, 'ü'); INSERT INTO t VALUES (1)",
+    );
+    catch_up(&*source, &mut followed, &mut target).await;
+    assert_eq!(target[0].rows.len(), 1);
+    for other in &others {
+        let error = drain(&*source, other).await.unwrap_err();
+        assert!(error.message().contains("cp850"), "{error:?}");
+        assert!(error.hint_text().unwrap().contains("utf8mb4"), "{error:?}");
     }
 }
 

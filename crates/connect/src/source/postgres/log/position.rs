@@ -65,6 +65,9 @@ pub(super) struct Stored {
     /// The numbers of the partitions that the table had.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) partitions: Option<Vec<u32>>,
+    /// What names the table in the publication.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) published: Option<String>,
 }
 
 impl Stored {
@@ -108,7 +111,8 @@ mod tests {
             json!({ "lsn": "16/B374D848", "columns": [["id", "int32"], ["n", "decimal(9,2)"]] }),
             json!({ "snapshot": { "rows": 7 }, "lsn": "0/0" }),
             json!({ "lsn": "0/1", "columns": [["id", "int32"]], "numbers": { "id": 2 },
-                    "key": ["id"], "retyped": { "n": "text" }, "partitions": [16400] }),
+                    "key": ["id"], "retyped": { "n": "text" }, "partitions": [16400],
+                    "published": "table/16402" }),
         ] {
             let stored = Stored::of(&Position(value.clone())).unwrap();
             assert_eq!(stored.position().unwrap().0, value);

@@ -13,6 +13,7 @@ use flywheel_base::{Error, ErrorKind, Result};
 use tokio_postgres::error::SqlState;
 
 use super::position::Lsn;
+use super::publication::{self, Publication, alter, note, published};
 use super::table::Table;
 use crate::page::DELETED_COLUMN;
 use crate::postgres::{Session, fail, field, literal, quoted};
@@ -66,35 +67,25 @@ pub(super) async fn set_up(session: &Session, name: &str, tables: &mut [Table]) 
     if tables.iter().all(|table| table.stored.lsn == Lsn::default()) {
         let place = begin(session, name, tables, slot.is_some(), published).await?;
         tables.iter_mut().for_each(|table| table.start_at(place));
-        return Ok(());
+        return note(session, name, tables).await;
     }
     let slot = check_slot(session, name, slot, tables).await?;
     let Some(published) = published else {
         return Err(lost(format!("the publication \"{name}\" is gone")));
     };
-    let mut added = Vec::new();
-    for table in &*tables {
-        if published.contains(&table.oid()) {
-            continue;
-        }
-        if table.stored.lsn != Lsn::default() {
-            return Err(lost(format!(
-                "{} was taken out of the publication \"{name}\", or made anew",
-                table.relation.name
-            )));
-        }
-        added.push(table.relation.from.clone());
-    }
+    published.check(name, tables)?;
+    let new = tables.iter().filter(|table| !published.has(table));
+    let added: Vec<&str> = new.map(|table| table.relation.from.as_str()).collect();
     if !added.is_empty() {
         let sql = format!("ALTER PUBLICATION {} ADD TABLE {}", quoted(name), added.join(", "));
-        publication(session, &sql).await?;
+        alter(session, &sql).await?;
     }
     if tables.iter().any(|table| table.stored.lsn == Lsn::default()) {
         let place = behind_writers(session).await?.max(slot.confirmed);
         let new = tables.iter_mut().filter(|table| table.stored.lsn == Lsn::default());
         new.for_each(|table| table.start_at(place));
     }
-    Ok(())
+    note(session, name, tables).await
 }
 
 /// Lets the server forget its log before `place`.
@@ -135,7 +126,8 @@ pub(super) fn busy(name: &str, text: &str) -> Error {
     )
 }
 
-async fn check_server(session: &Session) -> Result<()> {
+/// Proves that the server writes a log that can be followed.
+pub(super) async fn check_server(session: &Session) -> Result<()> {
     let sql = "SELECT pg_catalog.current_setting('wal_level'), pg_catalog.pg_is_in_recovery(), \
                pg_catalog.current_setting('server_version_num')::int4";
     let row = session.row(sql, &[]).await?;
@@ -223,47 +215,19 @@ async fn slot(session: &Session, name: &str) -> Result<Option<Slot>> {
     Ok(Some(Slot { lost: field(&row, 0)?, ours: field(&row, 1)?, confirmed }))
 }
 
-/// The numbers of the tables of a publication, none if there is no such publication.
-async fn published(session: &Session, name: &str) -> Result<Option<Vec<u32>>> {
-    let sql = "SELECT (SELECT array_agg(c.oid) FROM pg_catalog.pg_publication_tables t \
-                       JOIN pg_catalog.pg_namespace n ON n.nspname = t.schemaname \
-                       JOIN pg_catalog.pg_class c \
-                         ON c.relnamespace = n.oid AND c.relname = t.tablename \
-                       WHERE t.pubname = p.pubname) \
-               FROM pg_catalog.pg_publication p WHERE p.pubname = $1";
-    let Some(row) = session.rows(sql, &[&name]).await?.into_iter().next() else { return Ok(None) };
-    Ok(Some(field::<Option<Vec<u32>>>(&row, 0)?.unwrap_or_default()))
-}
-
 /// Makes publication and slot anew; gives the place from which on the slot has all changes.
 async fn begin(
     session: &Session,
     name: &str,
     tables: &[Table],
     slot: bool,
-    published: Option<Vec<u32>>,
+    known: Option<Publication>,
 ) -> Result<Lsn> {
     if slot {
         drop_slot(session, name).await?;
     }
-    let all: Vec<&str> = tables.iter().map(|table| table.relation.from.as_str()).collect();
-    let missing = tables
-        .iter()
-        .filter(|table| !published.as_ref().is_some_and(|known| known.contains(&table.oid())))
-        .map(|table| table.relation.from.as_str());
-    let missing: Vec<&str> = missing.collect();
     // Before the slot, because the log is read with the publications of its time.
-    if published.is_none() {
-        let sql = format!(
-            "CREATE PUBLICATION {} FOR TABLE {} WITH (publish_via_partition_root = true)",
-            quoted(name),
-            all.join(", ")
-        );
-        publication(session, &sql).await?;
-    } else if !missing.is_empty() {
-        let sql = format!("ALTER PUBLICATION {} ADD TABLE {}", quoted(name), missing.join(", "));
-        publication(session, &sql).await?;
-    }
+    publication::make(session, name, tables, known).await?;
     let sql = format!(
         "SELECT lsn::text FROM pg_catalog.pg_create_logical_replication_slot({}, 'pgoutput')",
         literal(name)
@@ -336,20 +300,6 @@ async fn check_slot(
         }
     }
     Ok(slot)
-}
-
-/// Runs a statement about the publication.
-async fn publication(session: &Session, sql: &str) -> Result<()> {
-    match session.attempt(sql).await? {
-        Ok(()) => Ok(()),
-        Err(error) if error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) => {
-            Err(fail(session.server(), error).hint(format!(
-                "Own the tables and GRANT CREATE ON DATABASE to the user, or let an \
-                 administrator run: {sql}"
-            )))
-        }
-        Err(error) => Err(fail(session.server(), error)),
-    }
 }
 
 /// Waits for all transactions that may have written before now; gives the place of now, which

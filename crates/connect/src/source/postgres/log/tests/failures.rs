@@ -112,6 +112,72 @@ async fn a_slot_or_publication_that_is_gone_or_made_anew_is_noticed() {
 }
 
 #[tokio::test]
+async fn a_publication_that_tells_less_or_did_for_a_while_is_noticed() {
+    let database = Database::new(
+        "CREATE TABLE t (id int PRIMARY KEY, v text);
+         INSERT INTO t SELECT n, 'old' FROM generate_series(1, 9) n",
+    );
+    let source = database.source();
+    let mut request = database.request(&["t"]);
+    let publication = format!("flywheel_{}", database.name);
+    for (changes, word, mends) in [
+        ("SET (publish = 'insert')", "update, delete, truncate", "SET (publish ="),
+        ("SET TABLE t WHERE (id > 1)", "rows or columns", "SET TABLE \"public\".\"t\""),
+        ("SET TABLE t (id)", "rows or columns", "SET TABLE \"public\".\"t\""),
+        ("DROP TABLE t; ADD TABLE t", "put back", "position"),
+        ("SET TABLE t (id); SET TABLE t", "put back", "position"),
+    ] {
+        let mut targets = [Target::default()];
+        request.streams[0].from = None;
+        catch_up(&*source, &mut request, &mut targets).await;
+        // The whole read has mended what was wrong before.
+        database.run("UPDATE t SET v = v || '+' WHERE id < 5; DELETE FROM t WHERE id = 9");
+        database.run("INSERT INTO t VALUES (9, 'new')");
+        catch_up(&*source, &mut request, &mut targets).await;
+        assert_eq!(targets[0].rows, whole(&*source, "t").await);
+        for change in changes.split("; ") {
+            database.run(&format!("ALTER PUBLICATION {publication} {change}"));
+        }
+        let error = fails(&*source, &request).await;
+        assert_eq!(error.kind(), ErrorKind::Blocked, "{changes:?}: {error:?}");
+        assert!(error.message().contains(word), "{changes:?}: {error:?}");
+        assert!(error.hint_text().unwrap().contains(mends), "{changes:?}: {error:?}");
+    }
+}
+
+#[tokio::test]
+async fn statements_that_leave_all_changes_in_a_publication_do_not_stop_the_log() {
+    let database = Database::new("CREATE TABLE t (id int PRIMARY KEY, v text)");
+    let source = database.source();
+    let mut request = database.request(&["t"]);
+    let publication = format!("flywheel_{}", database.name);
+    let everything = "SET (publish = 'insert, update, delete, truncate')";
+    // A list of columns and a schema cannot be in one publication.
+    for (made, changes) in [
+        ("TABLE t (v, id)", ["OWNER TO CURRENT_USER", everything, "SET TABLE t (v, id)"]),
+        ("TABLE t", ["SET TABLE t", "ADD TABLES IN SCHEMA public", "DROP TABLE t"]),
+    ] {
+        database.run(&format!("DROP PUBLICATION IF EXISTS {publication}"));
+        database.run(&format!("CREATE PUBLICATION {publication} FOR {made}"));
+        let mut targets = [Target::default()];
+        request.streams[0].from = None;
+        catch_up(&*source, &mut request, &mut targets).await;
+        for change in changes {
+            database.run(&format!("ALTER PUBLICATION {publication} {change}"));
+            database.run("INSERT INTO t SELECT count(*), 'new' FROM t");
+            catch_up(&*source, &mut request, &mut targets).await;
+            assert_eq!(targets[0].rows, whole(&*source, "t").await, "{change}");
+        }
+    }
+    for change in ["DROP TABLES IN SCHEMA public", "ADD TABLES IN SCHEMA public"] {
+        database.run(&format!("ALTER PUBLICATION {publication} {change}"));
+    }
+    let error = fails(&*source, &request).await;
+    assert_eq!(error.kind(), ErrorKind::Blocked, "{error:?}");
+    assert!(error.message().contains("put back"), "{error:?}");
+}
+
+#[tokio::test]
 async fn what_has_no_usable_log_is_refused_with_what_to_do() {
     let database = Database::new(
         "CREATE TABLE bare (id int); CREATE VIEW v AS SELECT 1 AS id;
@@ -183,6 +249,8 @@ async fn servers_without_a_log_or_without_room_are_told_apart() {
     let error = fails(&*plain(&server), &request).await;
     assert_eq!(error.kind(), ErrorKind::Invalid);
     assert!(error.hint_text().unwrap().contains("wal_level = logical"), "{error:?}");
+    let before = plain(&server).check_log().await.unwrap_err();
+    assert_eq!(before.hint_text(), error.hint_text(), "told before anything follows it");
     drop(server);
 
     let server = TestServer::start_with(&["max_replication_slots=1", "max_slot_wal_keep_size=1MB"]);
