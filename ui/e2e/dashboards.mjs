@@ -8,6 +8,7 @@ export async function dashboards(base, { project, visit, signIn, settled, access
   const page = await visit(base, { expected: /40[0139]|Failed to load/ });
   await signIn(page);
   await read(page, { settled, accessible, say });
+  await takeAlong(page, { settled, accessible, say });
   await build(page, { project, settled, accessible, say });
   await collide(page, { project, settled, say });
   const link = await share(page, { settled, accessible, say });
@@ -33,6 +34,29 @@ async function gesture(make, done, times = 3) {
   }
 }
 
+/** On a screen of its own, and as a workbook. */
+async function takeAlong(page, { settled, accessible, say }) {
+  await page.goto("/dashboards/shop");
+  await page.locator("#tile-revenue .board-now").waitFor();
+  await settled(page);
+  await page.getByRole("button", { name: "Full screen" }).click();
+  const wall = page.locator(".wall");
+  await wall.locator(".board-now").first().waitFor();
+  await wall.locator("canvas").first().waitFor();
+  await settled(page);
+  await accessible(page, "a dashboard on a screen of its own");
+  if (process.env.SHOTS) await page.screenshot({ path: join(process.env.SHOTS, "wall.png") });
+  await page.getByRole("button", { name: "Leave the full screen" }).click();
+  await wall.waitFor({ state: "detached" });
+  const taken = page.waitForEvent("download");
+  await page.getByRole("button", { name: "Excel" }).click();
+  const file = await taken;
+  assert.equal(file.suggestedFilename(), "shop.xlsx");
+  const bytes = readFileSync(await file.path());
+  assert.equal(bytes.subarray(0, 2).toString(), "PK", "a workbook is a zip archive");
+  say(`a dashboard fills the screen, and is taken along as a workbook of ${bytes.length} bytes`);
+}
+
 async function read(page, { settled, accessible, say }) {
   await page.goto("/dashboards");
   await settled(page);
@@ -50,7 +74,8 @@ async function read(page, { settled, accessible, say }) {
   await page.waitForFunction((text) => document.querySelector("#tile-revenue .board-now b")?.textContent === text, whole);
   await page.getByRole("button", { name: "Country", exact: true }).click();
   await page.getByRole("textbox", { name: "Find a value" }).fill("fra");
-  await page.getByRole("checkbox", { name: "France" }).click();
+  // On its name, as people do.
+  await page.locator(".board-pick-list").getByText("France", { exact: true }).click();
   await changes(page, "revenue", whole);
   await accessible(page, "the values of a filter");
   await page.keyboard.press("Escape");
@@ -147,8 +172,12 @@ async function collide(page, { project, settled, say }) {
   await page.locator(".ant-modal-confirm").getByRole("button", { name: "Delete" }).click();
   await page.locator(".trouble").getByText("nothing was removed").first().waitFor();
   assert(existsSync(path));
+  await page.reload();
+  await page.getByText("replaces what was saved meanwhile").waitFor();
+  await page.getByRole("button", { name: "Go on with them" }).click();
+  assert.equal(await page.getByRole("textbox", { name: "Title · English" }).inputValue(), "Sales");
   await page.evaluate(() => localStorage.clear());
-  say("a file that somebody else changed is neither overwritten nor removed");
+  say("a file that somebody else changed is neither overwritten nor removed, and the changes are offered again");
 }
 
 async function share(page, { settled, accessible, say }) {

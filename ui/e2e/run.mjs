@@ -14,6 +14,7 @@ import { ask } from "./ask.mjs";
 import { dashboards } from "./dashboards.mjs";
 import { data } from "./data.mjs";
 import { fail, promote } from "./decide.mjs";
+import { schedules } from "./schedules.mjs";
 
 const binary = resolve(process.env.FLYWHEEL_BINARY ?? "../target/release/flywheel");
 assert(existsSync(binary), `no ${binary}: build it first (cargo build --release), or name it in FLYWHEEL_BINARY`);
@@ -288,7 +289,7 @@ async function viewer(base) {
   for (const name of ["Pause", "Resume", "Weigh a challenger"]) assert.equal(await page.getByRole("button", { name }).count(), 0, name);
   await page.getByText("your role may not query them").waitFor();
   await page.goto("/inventory");
-  await page.getByText("Your role, viewer, may not see this page.").waitFor();
+  await page.getByText("Your role, Viewer, may not see this page.").waitFor();
   await page.context().close();
   say("a viewer gets no dead button and no rows");
 }
@@ -324,6 +325,8 @@ outcome:
   events: select invoice_no as event_id, customer_id as unit_id, ordered_at as at from {{ ref('orders') }}
   window: 1d
 `);
+  mkdirSync(join(project, "schedules"), { recursive: true });
+  writeFileSync(join(project, "schedules", "nightly.yaml"), "schedule: nightly\ndescription: Models are built once a night.\nrun: build\nwhen: {cron: \"30 2 * * *\", zone: Asia/Shanghai}\n");
   browser = await chromium.launch({ executablePath: browserPath, args: ["--no-sandbox"] });
   await setUp(link);
   await home(link.origin);
@@ -334,6 +337,7 @@ outcome:
   const owner = await visit(link.origin);
   await signIn(owner);
   await data({ page: owner, project, settled, accessible, say });
+  await schedules({ page: owner, settled, accessible, say });
   await promote({ page: owner, project, settled, accessible, say });
   await owner.context().close();
   await everyPage(link.origin);

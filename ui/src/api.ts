@@ -33,8 +33,9 @@ export async function problemOf(answer: Response): Promise<Problem> {
   }
 }
 
-async function send(method: string, path: string, body?: unknown, signal?: AbortSignal): Promise<Response> {
+async function send(method: string, path: string, body?: unknown, signal?: AbortSignal, language?: string): Promise<Response> {
   const headers: Record<string, string> = {};
+  if (language) headers["accept-language"] = language;
   if (body !== undefined) headers["content-type"] = "application/json";
   if (method !== "GET" && csrf) headers["x-csrf-token"] = csrf;
   let answer: Response;
@@ -62,6 +63,18 @@ export async function call<T>(method: string, path: string, body?: unknown, sign
 /** Sends a request whose answer is a file. */
 export const download = async (path: string, body: unknown) => (await send("POST", path, body)).blob();
 
+/** Asks for a file that is written in a language. */
+export const fetched = async (path: string, language: string) => (await send("GET", path, undefined, undefined, language)).blob();
+
+/** Puts a file where the browser keeps what is taken along. */
+export function save(file: Blob, name: string) {
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(file);
+  link.download = name;
+  link.click();
+  URL.revokeObjectURL(link.href);
+}
+
 export const client = new QueryClient({
   defaultOptions: {
     queries: {
@@ -71,6 +84,12 @@ export const client = new QueryClient({
     },
   },
 });
+
+/** Whether an error says that what was read before is no longer to be seen, or no longer there. */
+export const withdrawn = (error: unknown): boolean => error instanceof Problem && [401, 403, 404].includes(error.status);
+
+/** Forgets what was answered to somebody else; what is shown is asked for anew. */
+export const forget = () => void client.resetQueries({ predicate: (query) => query.queryKey[0] !== "/v1/session" });
 
 /** What `GET path` answers; `null` asks nothing. */
 export function useGet<T>(path: string | null, every?: number) {

@@ -27,6 +27,9 @@ const set = (next: Partial<Live>) => {
   for (const listener of listeners) listener();
 };
 
+/** Forgets what was heard, when somebody else signs in. */
+export const forgetHeard = () => set({ work: {}, tasks: {}, log: {} });
+
 const newest = <T,>(all: Record<string, T>, work: string, value: T): Record<string, T> => {
   const kept = { ...all, [work]: value };
   const names = Object.keys(kept);

@@ -3,11 +3,12 @@ import { QueryClientProvider } from "@tanstack/react-query";
 import { App, Button, ConfigProvider } from "antd";
 import english from "antd/locale/en_GB";
 import chinese from "antd/locale/zh_CN";
-import { lazy, StrictMode, Suspense, useEffect, useMemo, useState } from "react";
+import { lazy, StrictMode, Suspense, useEffect, useMemo, useRef, useState } from "react";
 import { createRoot } from "react-dom/client";
 import { BrowserRouter, useLocation } from "react-router";
-import { client, setCsrf, useGet, type Me, type Session } from "./api";
+import { client, forget, setCsrf, useGet, type Me, type Session } from "./api";
 import { firstLanguage, keepLanguage, LanguageContext, useWords } from "./i18n";
+import { forgetHeard } from "./live";
 import { who, WhoContext } from "./session";
 import { Boundary } from "./shell/Boundary";
 import { Shell } from "./shell/Shell";
@@ -27,6 +28,15 @@ function Root({ corner }: { corner: React.ReactNode }) {
   const where = useLocation();
   const signed = session.data?.user?.name;
   const me = useGet<Me>(signed ? "/v1/me" : null);
+  const former = useRef(signed);
+  useEffect(() => {
+    // A session can end, or be another's, without anybody signing in here: in another window, or by time.
+    if (former.current && former.current !== signed) {
+      forget();
+      forgetHeard();
+    }
+    former.current = signed;
+  }, [signed]);
   const value = useMemo(() => (session.data && me.data && me.data.name === signed ? who(session.data, me.data) : null), [session.data, me.data, signed]);
   if (!session.data) return <div className="gate">{session.error ? <Trouble error={session.error} retry={() => void session.refetch()} /> : <Loading />}</div>;
   setCsrf(session.data.csrf);

@@ -17,6 +17,9 @@ export const who = (session: Session, me: Me): Who => {
   return { session, me, can, has, may: (entry) => (!entry.permission || can(entry.permission)) && (!entry.feature || has(entry.feature)) };
 };
 
+/** Under which name this browser keeps what is somebody's own in a project: whoever signs in next shall not find it. */
+export const whose = ({ session, me }: Pick<Who, "session" | "me">): string => `${session.project}.${me.name}`;
+
 export const WhoContext = createContext<Who | null>(null);
 
 /** The one who is signed in; pages are only shown to somebody. */

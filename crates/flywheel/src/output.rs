@@ -3,11 +3,10 @@
 use std::io::{IsTerminal, Write};
 
 use arrow::array::RecordBatch;
-use arrow::buffer::NullBuffer;
 use arrow::datatypes::{DataType, Schema};
-use arrow::util::display::{ArrayFormatter, FormatOptions};
 use clap::ValueEnum;
 use flywheel_base::{Error, Result};
+use flywheel_warehouse::{csv_line, texts};
 use serde::Serialize;
 
 /// How results are printed.
@@ -62,27 +61,8 @@ impl Grid {
         let header = schema.fields().iter().map(|field| field.name().clone()).collect();
         let right = schema.fields().iter().map(|field| field.data_type().is_numeric()).collect();
         let mut rows = Vec::new();
-        let options = FormatOptions::default()
-            // Within lists and structs.
-            .with_null("NULL")
-            .with_timestamp_tz_format(Some("%Y-%m-%dT%H:%M:%S%.fZ"));
         for batch in batches {
-            let formatters = batch
-                .columns()
-                .iter()
-                .map(|column| ArrayFormatter::try_new(column.as_ref(), &options))
-                .collect::<std::result::Result<Vec<_>, _>>()
-                .map_err(|e| Error::internal("a column cannot be shown").caused_by(e))?;
-            // A column without a type has no values, and does not say so row by row.
-            let nulls: Vec<Option<NullBuffer>> =
-                batch.columns().iter().map(|column| column.logical_nulls()).collect();
-            for row in 0..batch.num_rows() {
-                let cell = |(formatter, nulls): (&ArrayFormatter<'_>, &Option<NullBuffer>)| {
-                    let missing = nulls.as_ref().is_some_and(|nulls| nulls.is_null(row));
-                    (!missing).then(|| formatter.value(row).to_string())
-                };
-                rows.push(formatters.iter().zip(&nulls).map(cell).collect());
-            }
+            texts(batch, |row| rows.push(row))?;
         }
         Ok(Self { header, right, rows })
     }
@@ -217,22 +197,9 @@ fn table(grid: &Grid) -> String {
 }
 
 fn csv(grid: &Grid) -> String {
-    let quoted = |cell: &str| {
-        if cell.contains([',', '"', '\n', '\r']) {
-            format!("\"{}\"", cell.replace('"', "\"\""))
-        } else {
-            cell.to_owned()
-        }
-    };
-    let mut text = grid.header.iter().map(|name| quoted(name)).collect::<Vec<_>>().join(",") + "\n";
+    let mut text = csv_line(grid.header.iter().map(|name| Some(name.as_str()))) + "\n";
     for row in &grid.rows {
-        // A missing value is empty, an empty text is "": a reader can tell them apart.
-        let cell = |cell: &Option<String>| {
-            cell.as_ref().map_or_else(String::new, |text| {
-                if text.is_empty() { "\"\"".into() } else { quoted(text) }
-            })
-        };
-        text.push_str(&row.iter().map(cell).collect::<Vec<_>>().join(","));
+        text.push_str(&csv_line(row.iter().map(Option::as_deref)));
         text.push('\n');
     }
     text
@@ -258,8 +225,6 @@ fn markdown(grid: &Grid) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
 
     fn grid() -> Grid {
@@ -281,18 +246,6 @@ mod tests {
         grid.row(vec!["数据飞轮".into(), "7".into()]);
         grid.row(vec!["ab".into(), "10".into()]);
         assert_eq!(table(&grid), "名称       n\n────────  ──\n数据飞轮   7\nab        10\n");
-    }
-
-    #[test]
-    fn what_has_no_value_is_missing_and_is_named_within_a_list() {
-        use arrow::array::{ArrayRef, ListArray, NullArray};
-        let of = [Some([Some(1), None, Some(2)])];
-        let list = ListArray::from_iter_primitive::<arrow::datatypes::Int64Type, _, _>(of);
-        let (none, list): (ArrayRef, ArrayRef) = (Arc::new(NullArray::new(1)), Arc::new(list));
-        let columns = [("x", none, true), ("l", list, true)];
-        let batch = RecordBatch::try_from_iter_with_nullable(columns).unwrap();
-        let grid = Grid::of_batches(&batch.schema(), &[batch]).unwrap();
-        assert_eq!(grid.rows, [[None, Some("[1, NULL, 2]".to_owned())]]);
     }
 
     #[test]

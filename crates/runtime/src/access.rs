@@ -10,7 +10,7 @@
 //! see is refused, until somebody names it or clears it; a view is read with its reader's rules. Our own
 //! tables leave out what they tell of such tables.
 
-mod made;
+pub(crate) mod made;
 mod own;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -84,6 +84,19 @@ pub struct Question {
 /// The values that the lines of a tile stand for, once they are known.
 pub type Lines<'a> = Option<&'a [Json]>;
 
+/// The moment up to which dashboards show figures. In a simulated project days go by with the turns, so it is that of
+/// the last turn.
+///
+/// # Errors
+/// Those of the metadata.
+pub fn as_of(workspace: &Workspace) -> Result<Timestamp> {
+    let turn = match workspace.project.file.simulated {
+        true => workspace.store.last_turn()?,
+        false => None,
+    };
+    Ok(turn.map_or_else(|| workspace.now(), |turn| turn.logical_at))
+}
+
 /// The time that a dashboard shows.
 ///
 /// # Errors

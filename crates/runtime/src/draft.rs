@@ -20,8 +20,6 @@ pub use flywheel_reconcile::planner::Mode;
 
 /// How much of a name is kept; a table's name has 63 characters at most, and some are added.
 const NAME_CHARS_MAX: usize = 48;
-/// How many digits stand for letters that a name cannot have.
-const DIGEST_CHARS: usize = 6;
 
 /// What a draft is asked for.
 #[derive(Clone, Debug)]
@@ -162,10 +160,8 @@ fn names(streams: &[StreamInfo]) -> Vec<String> {
             return name;
         }
         // Of letters that are left out nothing would remain to tell one table from another.
-        let digest = digest::short(&[given.as_bytes()]);
-        let start: String = name.chars().take(NAME_CHARS_MAX - DIGEST_CHARS - 1).collect();
-        let digest: String = digest.chars().take(DIGEST_CHARS).collect();
-        format!("{}_{digest}", start.trim_end_matches('_'))
+        let start: String = name.chars().take(NAME_CHARS_MAX - digest::NAME_DIGITS - 1).collect();
+        digest::named(&start, given)
     };
     let short = |stream: &StreamInfo| {
         let table = stream.stream.get("table").is_some();

@@ -1,12 +1,15 @@
 //! Environments: making, promoting, taking back and dropping them. Each step is one transaction of the
 //! metadata, so a kill leaves either side of it, and doing it again does nothing more.
 
+use std::collections::BTreeSet;
+
 use flywheel_base::Result;
-use flywheel_state::{Environment, EnvironmentMove};
+use flywheel_state::{Environment, EnvironmentMove, PRODUCTION, Reads};
 use flywheel_warehouse::Location;
 use serde::Serialize;
 
 use crate::Workspace;
+use crate::access::made::read_by;
 use crate::recorder::Recorder;
 
 /// A table that no environment names is kept so long, by the logical clock: whoever reads it ends, and a
@@ -18,12 +21,32 @@ const DAY_US: i64 = 24 * 3_600 * 1_000_000;
 /// How many characters name a variant's folder.
 const VARIANT_CHARS: usize = 12;
 
+/// An environment, and how it differs from production.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// The environment.
+    pub environment: Environment,
+    /// How many models of production a promotion would change; none for production.
+    pub differing: usize,
+}
+
 /// Every environment, production first.
 ///
 /// # Errors
 /// Those of the metadata.
-pub fn list(workspace: &Workspace) -> Result<Vec<Environment>> {
-    workspace.store.environments()
+pub fn list(workspace: &Workspace) -> Result<Vec<Listed>> {
+    let mut listed = Vec::new();
+    for environment in workspace.store.environments()? {
+        let differing = match environment.name == PRODUCTION {
+            true => 0,
+            false => {
+                let reads = reads_in(workspace, &environment.name)?;
+                workspace.store.differing(&environment.name, PRODUCTION, &reads)?
+            }
+        };
+        listed.push(Listed { environment, differing });
+    }
+    Ok(listed)
 }
 
 /// Makes an environment that sees what `from` sees; says whether it was not there before.
@@ -39,7 +62,20 @@ pub fn create(workspace: &Workspace, name: &str, from: &str) -> Result<bool> {
 /// # Errors
 /// Those of [`flywheel_state::Store::promote`].
 pub fn promote(workspace: &Workspace, from: &str, to: &str) -> Result<Option<EnvironmentMove>> {
-    workspace.store.promote(from, to, workspace.now())
+    workspace.store.promote(from, to, &reads_in(workspace, from)?, workspace.now())
+}
+
+/// What each model of an environment reads, as it was built there.
+fn reads_in(workspace: &Workspace, environment: &str) -> Result<Reads> {
+    let builds = workspace.store.builds_of(environment)?;
+    let known: BTreeSet<String> = builds.iter().map(|build| build.name.clone()).collect();
+    let mut reads = Reads::new();
+    for build in builds {
+        if let Some(sql) = &build.sql {
+            reads.insert(build.name, read_by(sql, &known));
+        }
+    }
+    Ok(reads)
 }
 
 /// Takes the newest promotion to `environment` back; none if there is none.

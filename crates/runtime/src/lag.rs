@@ -1,6 +1,8 @@
 //! How far behind its source each stream is.
 
-use flywheel_base::Result;
+use std::collections::BTreeMap;
+
+use flywheel_base::{Error, ErrorKind, Result};
 use flywheel_connect::Position;
 use flywheel_connect::source::{ChangesRequest, Lag};
 use flywheel_project::resource::sync::{LAKE, Read, Stream, Sync};
@@ -12,6 +14,9 @@ use crate::run::chosen;
 use crate::task::changes::reader;
 use crate::task::deliver::{open, write_request};
 use crate::task::sync::{destination, location_of, named, read_request, source};
+
+/// `read` of a stream that is read whole each time.
+const FULL: &str = "full";
 
 /// How far one stream is behind on its way to one destination.
 #[derive(Clone, Debug, Serialize)]
@@ -32,6 +37,16 @@ pub struct StreamLag {
     pub error: Option<String>,
 }
 
+impl StreamLag {
+    /// Whether something waits in the source. Where the source cannot tell, everything waits until the stream has come
+    /// to its end once; a stream that is read whole has no place to be behind of.
+    #[must_use]
+    pub fn is_behind(&self) -> bool {
+        let never = self.read != FULL && self.last_at.is_none() && self.error.is_none();
+        self.behind.map_or(never, |behind| behind > 0)
+    }
+}
+
 /// Asks the sources of the syncs `names`, all if none is named.
 ///
 /// # Errors
@@ -40,21 +55,26 @@ pub struct StreamLag {
 pub async fn lag(workspace: &Workspace, names: &[String]) -> Result<Vec<StreamLag>> {
     let names = chosen(names, workspace.project.syncs.keys(), "sync")?;
     let mut all = Vec::new();
+    let mut away = Away::new();
     for (name, sync) in &workspace.project.syncs {
         if names.contains(name) {
             for to in sync.destination.names() {
-                of_sync(workspace, name, sync, to, &mut all).await?;
+                of_sync(workspace, name, sync, to, &mut away, &mut all).await?;
             }
         }
     }
     Ok(all)
 }
 
+/// Connections that did not answer, and what was said: they are not waited for again.
+type Away = BTreeMap<String, String>;
+
 async fn of_sync(
     workspace: &Workspace,
     name: &str,
     sync: &Sync,
     to: &str,
+    away: &mut Away,
     all: &mut Vec<StreamLag>,
 ) -> Result<()> {
     for stream in &sync.streams {
@@ -64,7 +84,7 @@ async fn of_sync(
         let mut one = StreamLag {
             name: task,
             read: match stream.read {
-                Read::Full => "full",
+                Read::Full => FULL,
                 Read::Incremental => "incremental",
                 Read::Cdc => "cdc",
             }
@@ -76,17 +96,44 @@ async fn of_sync(
             error: None,
         };
         if stream.read != Read::Full {
-            match ask(workspace, name, sync, stream, to).await {
+            match ask_once(workspace, name, sync, stream, to, away).await {
                 Ok(Some(lag)) => {
                     (one.behind, one.unit) = (Some(lag.behind), Some(lag.unit.to_owned()));
                 }
                 Ok(None) => {}
-                Err(error) => one.error = Some(error.to_string()),
+                Err(error) => one.error = Some(error),
             }
         }
         all.push(one);
     }
     Ok(())
+}
+
+/// Asks destination and source for one stream, each unless it is away.
+async fn ask_once(
+    workspace: &Workspace,
+    name: &str,
+    sync: &Sync,
+    stream: &Stream,
+    to: &str,
+    away: &mut Away,
+) -> Result<Option<Lag>, String> {
+    let asked = [to, sync.connection.as_str()];
+    if let Some(error) = asked.into_iter().find_map(|one| away.get(one)) {
+        return Err(error.clone());
+    }
+    let mut told = |connection: &str, error: Error| {
+        let text = error.to_string();
+        if error.kind() == ErrorKind::Unavailable {
+            let again = format!("\"{connection}\" has not answered before: {text}");
+            away.insert(connection.to_owned(), again);
+        }
+        text
+    };
+    let from = position(workspace, name, sync, stream, to).await;
+    let from = from.map_err(|error| told(to, error))?;
+    let asked = ask(workspace, name, sync, stream, to, from).await;
+    asked.map_err(|error| told(&sync.connection, error))
 }
 
 async fn ask(
@@ -95,12 +142,12 @@ async fn ask(
     sync: &Sync,
     stream: &Stream,
     to: &str,
+    from: Option<Position>,
 ) -> Result<Option<Lag>> {
-    let Some(from) = position(workspace, name, sync, stream, to).await? else { return Ok(None) };
     let mapping = mapping(workspace, sync, stream)?;
     let request = ChangesRequest {
         name: reader(&workspace.project.file.name, name, to),
-        streams: vec![read_request(stream, &mapping, Some(from), workspace.now())],
+        streams: vec![read_request(workspace, stream, &mapping, from)?],
         follow: false,
     };
     let lags = source(workspace, sync, stream).await?.lag(&request).await?;
@@ -124,10 +171,39 @@ async fn position(
         (app, last.sequence, Position(last.position))
     } else {
         let (_, target) = open(workspace, to)?;
-        let progress = target.progress(&write_request(workspace, name, sync, stream, to)).await?;
+        let progress = target.progress(&write_request(workspace, name, sync, stream, to)?).await?;
         let Some(last) = progress.committed else { return Ok(None) };
         (format!("sync/{name}/{} → {to}", stream.stream), last.sequence, last.position)
     };
     let idle = workspace.store.idle_position(&app, sequence)?;
     Ok(Some(idle.map_or(position, Position)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::StreamLag;
+
+    #[test]
+    fn what_never_landed_is_behind() {
+        let lag = |read: &str, behind: Option<u64>, landed: bool, error: Option<&str>| StreamLag {
+            name: "till.orders".to_owned(),
+            read: read.to_owned(),
+            behind,
+            unit: None,
+            last_at: landed.then(|| "2024-05-01T00:00:00Z".to_owned()),
+            age_s: None,
+            error: error.map(str::to_owned),
+        };
+        for (one, expected) in [
+            (lag("incremental", Some(3), true, None), true),
+            (lag("incremental", Some(0), true, None), false),
+            (lag("incremental", Some(0), false, None), false),
+            (lag("cdc", None, false, None), true),
+            (lag("cdc", None, true, None), false),
+            (lag("full", None, false, None), false),
+            (lag("cdc", None, false, Some("no answer")), false),
+        ] {
+            assert_eq!(one.is_behind(), expected, "{one:?}");
+        }
+    }
 }

@@ -215,6 +215,14 @@ pub fn answer(workspace: &Workspace, name: &str, id: &str, text: &str) -> Result
         "delete" => one_of(&["delete", "keep"])?,
         _ => match text {
             "left" | "right" | "base" => question.detail.get(text).cloned().unwrap_or_default(),
+            "same" | "different" | "delete" | "keep" => {
+                return Err(Error::invalid(format!(
+                    "question \"{id}\" is about a value and cannot be answered with \"{text}\""
+                ))
+                .hint(format!(
+                    "Say left, right, base or the value; if the value is this word, write '\"{text}\"'."
+                )));
+            }
             // What is no JSON is the text itself: nobody quotes a name.
             other => serde_json::from_str(other).unwrap_or_else(|_| Value::from(other)),
         },

@@ -21,6 +21,7 @@ use flywheel_transform::BuildOptions;
 use flywheel_warehouse::TableName;
 use serde_json::{Map, Value, json};
 
+use crate::lag::StreamLag;
 use crate::recorder::Observer;
 use crate::task::sync::location_of;
 use crate::{Workspace, lag, run};
@@ -291,7 +292,7 @@ pub async fn perform(
             let report = run::build(workspace, options, observer).await?;
             Ok((!report.passed()).then(|| held_back(&report.blocked)))
         }
-        Job::Learn(names) => run::learn(workspace, &names, observer).await.map(|_| None),
+        Job::Learn(names) => run::learn(workspace, &names, observer).await?.all().map(|_| None),
         Job::Quarantine(sync) => {
             let replayed = run::quarantine_replay(workspace, sync.as_deref(), observer).await?;
             tracing::info!(?replayed, "rows of the quarantine were tried again");
@@ -401,8 +402,8 @@ pub fn ask(workspace: &Workspace, asked: Asked) -> Result<ScheduledRun> {
     })
 }
 
-/// Adds a run for each moment of a schedule in the span that has none yet. Returns the moments. The texts are read on the
-/// schedule's clocks; the span ends now if `to` is absent.
+/// Adds a run for each moment of a schedule in the span that has none yet. Returns those that were added and those that
+/// have not ended, oldest first. The texts are read on the schedule's clocks; the span ends now if `to` is absent.
 ///
 /// # Errors
 /// [`ErrorKind::NotFound`] for an unknown schedule; [`ErrorKind::Invalid`] if it has no moments, the span has none or
@@ -412,7 +413,7 @@ pub fn backfill(
     name: &str,
     (from, to): (&str, Option<&str>),
     by: &str,
-) -> Result<Vec<Timestamp>> {
+) -> Result<Vec<ScheduledRun>> {
     let schedule = named(&workspace.project, name)?;
     let timing = timing(schedule)?.ok_or_else(|| {
         Error::invalid(format!("schedule \"{name}\" has neither `cron` nor `every`"))
@@ -446,10 +447,19 @@ pub fn backfill(
         goes_on_from: None,
     };
     let all = moments.iter().map(asked).collect();
-    if step(workspace, ScheduleEvent::AskedAll { all })?.is_empty() {
-        return Err(too_many(name));
+    let effects = step(workspace, ScheduleEvent::AskedAll { all })?;
+    let ids = effects.into_iter().find_map(|effect| match effect {
+        ScheduleEffect::Added { ids } => Some(ids),
+        _ => None,
+    });
+    let mut runs = Vec::new();
+    for id in ids.ok_or_else(|| too_many(name))? {
+        // One that was added may be over already.
+        let asked_for = |run: &ScheduledRun| run.status.is_open() || run.asked_at >= now;
+        runs.extend(workspace.store.schedule_run(&id)?.filter(asked_for));
     }
-    Ok(moments)
+    runs.sort_by_key(|run| run.moment);
+    Ok(runs)
 }
 
 fn too_many(schedule: &str) -> Error {
@@ -572,7 +582,7 @@ fn files(workspace: &Workspace, pattern: &str) -> Result<String> {
     Ok(digest::short(&parts))
 }
 
-/// Whether a source that a schedule looks at has rows that have not landed.
+/// Whether a source that a schedule looks at has rows that have not landed, or none ever landed.
 ///
 /// # Errors
 /// Those of the metadata; a source that does not answer is not behind.
@@ -584,7 +594,7 @@ pub async fn is_behind(workspace: &Workspace, schedule: &Schedule) -> Result<boo
     for one in lags.iter().filter_map(|one| one.error.as_ref().map(|error| (&one.name, error))) {
         tracing::warn!(stream = %one.0, error = %one.1, "the lag is not known");
     }
-    Ok(lags.iter().any(|one| one.behind.is_some_and(|behind| behind > 0)))
+    Ok(lags.iter().any(StreamLag::is_behind))
 }
 
 /// Sends the alerts that are due. Returns how many were tried.

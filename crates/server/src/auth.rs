@@ -566,6 +566,19 @@ pub(crate) fn check_name(name: &str) -> Result<()> {
     Ok(())
 }
 
+/// Who stands in the audit log and at runs of schedules where nobody has a name.
+const NOT_USERS: [&str; 5] = ["nobody", "schedule", "webhook", "lag", "change"];
+
+/// Refuses what [`check_name`] refuses, and names that stand for no user.
+pub(crate) fn check_user_name(name: &str) -> Result<()> {
+    check_name(name)?;
+    if NOT_USERS.iter().any(|taken| name.eq_ignore_ascii_case(taken)) {
+        return Err(Problem::invalid(format!("no user can be called \"{name}\""))
+            .hint("It stands for what no user did; choose another name."));
+    }
+    Ok(())
+}
+
 pub(crate) fn check_password(password: &str) -> Result<()> {
     let length = password.chars().count();
     if length < PASSWORD_MIN || password.len() > PASSWORD_MAX {

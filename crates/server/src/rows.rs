@@ -2,12 +2,10 @@
 
 use std::time::Instant;
 
-use arrow::array::{Array, RecordBatch};
-use arrow::buffer::NullBuffer;
+use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, Schema};
-use arrow::util::display::{ArrayFormatter, FormatOptions};
-use flywheel_base::{Error, Result};
-use flywheel_warehouse::Session;
+use flywheel_base::Result;
+use flywheel_warehouse::{Session, csv_line, texts};
 use futures::StreamExt;
 use serde::Serialize;
 use serde_json::{Number, Value};
@@ -127,48 +125,15 @@ fn cells(batch: &RecordBatch, rows: &mut Vec<Vec<Value>>) -> Result<()> {
 /// An answer in CSV, as the command line writes it: a missing value is empty, an empty text is `""`, and what has parts is a
 /// text.
 pub(crate) fn csv(schema: &Schema, batches: &[RecordBatch]) -> Result<String> {
-    let written = |text: &str| match text {
-        "" => "\"\"".to_owned(),
-        text if text.contains([',', '"', '\n', '\r']) => {
-            format!("\"{}\"", text.replace('"', "\"\""))
-        }
-        text => text.to_owned(),
-    };
-    let names: Vec<String> = schema.fields().iter().map(|field| written(field.name())).collect();
-    let mut lines = names.join(",") + "\n";
+    let names = schema.fields().iter().map(|field| Some(field.name().as_str()));
+    let mut lines = csv_line(names) + "\n";
     for batch in batches {
         texts(batch, |row| {
-            let cell = |cell: &Option<String>| cell.as_deref().map_or_else(String::new, written);
-            lines.push_str(&row.iter().map(cell).collect::<Vec<_>>().join(","));
+            lines.push_str(&csv_line(row.iter().map(Option::as_deref)));
             lines.push('\n');
         })?;
     }
     Ok(lines)
-}
-
-/// Hands over the rows of a batch as texts; what has no value has none.
-fn texts(batch: &RecordBatch, mut row_of: impl FnMut(Vec<Option<String>>)) -> Result<()> {
-    let options = FormatOptions::default()
-        // Within lists and structs.
-        .with_null("NULL")
-        .with_timestamp_tz_format(Some("%Y-%m-%dT%H:%M:%S%.fZ"));
-    let formatters = batch
-        .columns()
-        .iter()
-        .map(|column| ArrayFormatter::try_new(column.as_ref(), &options))
-        .collect::<std::result::Result<Vec<_>, _>>()
-        .map_err(|e| Error::internal("a column cannot be shown").caused_by(e))?;
-    // A column without a type has no values, and does not say so row by row.
-    let nulls: Vec<Option<NullBuffer>> =
-        batch.columns().iter().map(|column| column.logical_nulls()).collect();
-    for row in 0..batch.num_rows() {
-        let cell = |(formatter, nulls): (&ArrayFormatter<'_>, &Option<NullBuffer>)| {
-            let missing = nulls.as_ref().is_some_and(|nulls| nulls.is_null(row));
-            (!missing).then(|| formatter.value(row).to_string())
-        };
-        row_of(formatters.iter().zip(&nulls).map(cell).collect());
-    }
-    Ok(())
 }
 
 /// A cell with its JSON type; what JSON has no exact form for is text.

@@ -94,8 +94,9 @@ fn take(app: &App, event: ScheduleEvent) -> Result<bool> {
         match effect {
             ScheduleEffect::Start(run) => start(app, *run)?,
             ScheduleEffect::Stop { id, why } => {
-                tracing::info!(run = %id, why = why.name(), "a run of a schedule is stopped");
-                if let Some(work) = app.queue.work_of(&id) {
+                let work = app.queue.work_of(&id);
+                if let Some(work) = work.filter(|work| !app.queue.is_stopping(work)) {
+                    tracing::info!(run = %id, why = why.name(), "a run of a schedule is stopped");
                     // One that ends just now needs no stop.
                     if let Err(error) = app.queue.cancel(app, &work) {
                         tracing::debug!(%error, "a run of a schedule had ended");

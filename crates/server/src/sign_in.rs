@@ -358,7 +358,7 @@ async fn entered(
     };
     let name = person.text(&declared.user).map_err(failed)?;
     let name = name.unwrap_or_default();
-    if auth::check_name(&name).is_err() {
+    if auth::check_user_name(&name).is_err() {
         return Err(denied(
             Refused::BadName,
             detail,

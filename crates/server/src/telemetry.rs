@@ -163,6 +163,22 @@ pub(crate) fn counts(app: &Arc<App>) {
             }
         })
         .build();
+    let alerts = Arc::downgrade(app);
+    meter
+        .u64_observable_gauge("flywheel.alerts")
+        .with_unit("{alert}")
+        .with_description("Alerts by where they stand.")
+        .with_callback(move |seen| {
+            let Some(app) = alerts.upgrade() else { return };
+            let Ok((pending, delivered, dead)) = app.workspace().store.alert_counts() else {
+                return;
+            };
+            for (status, count) in [("pending", pending), ("delivered", delivered), ("dead", dead)]
+            {
+                seen.observe(count, &[KeyValue::new("status", status)]);
+            }
+        })
+        .build();
     meter
         .u64_observable_gauge("flywheel.working")
         .with_unit("{task}")

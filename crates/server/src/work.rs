@@ -302,6 +302,13 @@ impl Queue {
         found.map(|(key, _)| format!("w-{key}"))
     }
 
+    /// Whether something under way was told to stop.
+    pub(crate) fn is_stopping(&self, work: &str) -> bool {
+        let state = self.state();
+        let running = number(work).and_then(|key| state.running.get(&key));
+        running.is_some_and(|running| running.stop.is_cancelled())
+    }
+
     /// Takes something out of the queue, or stops it.
     pub(crate) fn cancel(&self, app: &App, work: &str) -> Result<Work> {
         let found = self.get(work)?;

@@ -2,7 +2,7 @@
 import { Button } from "antd";
 import { type ReactNode, type SubmitEvent, useEffect, useState } from "react";
 import { useLocation, useNavigate } from "react-router";
-import { client, setCsrf, useDo, type Session, type User } from "../api";
+import { client, forget, setCsrf, useDo, type Session, type User } from "../api";
 import { useWords } from "../i18n";
 import { type Means, Rich, Trouble } from "../ui/basics";
 import { Icon } from "../ui/icons";
@@ -71,6 +71,7 @@ function Fields({ go, busy, error, means, fresh, second, submit }: { go: string;
 
 const begin = ({ csrf }: Begun) => {
   setCsrf(csrf);
+  forget();
   void client.invalidateQueries({ queryKey: ["/v1/session"] });
 };
 

@@ -6,20 +6,23 @@ import { useGet, type Items } from "../api";
 import { linksOf, useExtensions } from "../extensions";
 import { useWords } from "../i18n";
 import { entries, menu } from "../pages";
+import { called } from "../pages/metrics/question";
 import { useWho } from "../session";
 import { Icon, type IconName } from "../ui/icons";
+import { useKind } from "../ui/kinds";
 
 interface Hit { key: string; title: string; note: string; icon: IconName; to: string }
-interface Found { name: string; kind: string; description: string | null }
+interface Found { name: string; kind: string; labels?: string[]; description: string | null }
 
 /** Kinds that have a page of their own; others are shown by the catalogue. */
-const PAGES: Record<string, string> = { policy: "policies", learner: "learners", sync: "syncs", metric: "metrics" };
+const PAGES: Record<string, string> = { policy: "policies", learner: "learners", sync: "syncs", metric: "metrics", dashboard: "dashboards" };
 const ICONS: Record<string, IconName> = { policy: "policies", learner: "learn", sync: "syncs", metric: "measure", model: "model", landed: "land", connection: "connect", action: "act" };
 const HITS_MAX = 12;
 
 export default function Palette({ close }: { close: () => void }) {
   const { t, language } = useWords();
   const { may, has } = useWho();
+  const kind = useKind();
   const go = useNavigate();
   const [text, setText] = useState("");
   const [at, setAt] = useState(0);
@@ -40,10 +43,11 @@ export default function Palette({ close }: { close: () => void }) {
       const short = asset.name.replace(/^[a-z]+:/, "").replace(/^learn\./, "");
       const page = PAGES[asset.kind];
       const to = page && known(page) ? `/${page}/${encodeURIComponent(short)}` : known("catalogue") ? `/catalogue/${encodeURIComponent(asset.name)}` : null;
-      return to ? [{ key: asset.name, title: short, note: `${asset.kind}${asset.description ? ` · ${asset.description}` : ""}`, icon: ICONS[asset.kind] ?? "catalogue", to }] : [];
+      const title = called({ name: short, label: asset.labels ?? null }, language);
+      return to ? [{ key: asset.name, title, note: `${kind(asset.kind)}${title === short ? "" : ` · ${short}`}${asset.description ? ` · ${asset.description}` : ""}`, icon: ICONS[asset.kind] ?? "catalogue", to }] : [];
     });
     return [{ title: t("palette.pages"), hits: pages }, { title: t("palette.assets"), hits: assets }].filter((group) => group.hits.length);
-  }, [text, asked, found.data, extensions, may, language, t]);
+  }, [text, asked, found.data, extensions, may, language, kind, t]);
   const hits = groups.flatMap((group) => group.hits);
   const chosen = Math.min(at, Math.max(0, hits.length - 1));
   useEffect(() => {

@@ -71,7 +71,7 @@ function Doing() {
 }
 
 function UserMenu() {
-  const { t } = useWords();
+  const { t, word } = useWords();
   const { me } = useWho();
   const [changing, setChanging] = useState(false);
   const logout = useDo((): [string, string] => ["POST", "/v1/logout"], () => {
@@ -83,7 +83,7 @@ function UserMenu() {
     <>
       <Popover trigger="click" placement="bottomRight" content={
         <div className="user-menu">
-          <p>{t("app.signedin", { name: me.name })}<br /><span className="quiet">{me.role}</span></p>
+          <p>{t("app.signedin", { name: me.name })}<br /><span className="quiet">{word("role", me.role)}</span></p>
           <Button type="text" block onClick={() => setChanging(true)}>{t("password.title")}</Button>
           <Button type="text" block loading={logout.isPending} onClick={() => logout.mutate()}>{t("app.logout")}</Button>
         </div>
@@ -97,10 +97,10 @@ function UserMenu() {
 
 /** Refuses in words what the API would refuse in numbers. */
 function Guarded({ entry }: { entry: Entry }) {
-  const { t, language } = useWords();
+  const { t, word, language } = useWords();
   const { may, me } = useWho();
   const Body = components.get(entry);
-  if (!Body || !may(entry)) return <Page title={entry.title[language]}><Empty icon="alert" text={t("app.noaccess", { role: me.role })} action={entry.permission ? <Link to={`/access?what=${entry.permission}`}>{t("app.access.ask")}</Link> : undefined} /></Page>;
+  if (!Body || !may(entry)) return <Page title={entry.title[language]}><Empty icon="alert" text={t("app.noaccess", { role: word("role", me.role) })} action={entry.permission ? <Link to={`/access?what=${entry.permission}`}>{t("app.access.ask")}</Link> : undefined} /></Page>;
   return <Body />;
 }
 

@@ -2,7 +2,7 @@
 import { Button, Popover } from "antd";
 import { type ReactNode, useEffect, useId, useMemo, useRef, useState } from "react";
 import { Link, useSearchParams } from "react-router";
-import { Problem } from "../api";
+import { Problem, withdrawn } from "../api";
 import { useWords } from "../i18n";
 import { entries } from "../pages";
 import { useWho } from "../session";
@@ -106,14 +106,14 @@ interface Asked<T> { data: T | undefined; error: unknown; isPending: boolean; re
 
 /** What was asked for, once it is there; until then grey bars, or what went wrong. */
 export function Ask<T>({ of, lines, children }: { of: Asked<T>; lines?: number; children: (data: T) => ReactNode }) {
-  if (of.data !== undefined) return <>{children(of.data)}</>;
+  if (of.data !== undefined && !withdrawn(of.error)) return <>{children(of.data)}</>;
   if (of.error) return <Trouble error={of.error} retry={() => void of.refetch()} />;
   return <Loading lines={lines} />;
 }
 
 const TONES: Record<string, "ok" | "warn" | "bad" | "idle" | "brand"> = {
   ok: "ok", succeeded: "ok", published: "ok", passed: "ok", delivered: "ok", active: "ok", fresh: "ok", complete: "ok", works: "ok",
-  running: "brand", queued: "brand", pending: "brand",
+  running: "brand", queued: "brand", waiting: "brand", pending: "brand",
   attention: "warn", warned: "warn", warn: "warn", blocked: "warn", paused: "warn", interrupted: "warn", open: "warn", stale: "warn", "never built": "idle",
   failed: "bad", broken: "bad", dead: "bad", harms: "bad", revoked: "bad",
 };
@@ -201,7 +201,7 @@ export function Trust({ read, as, sql, route, rows, took_ms, cut }: Origin) {
     <div className="trust">
       {as && <p>{t("trust.as", { when: day(as) })}</p>}
       {read !== undefined && <p>{t("trust.read", { when: ago(new Date(read).toISOString()) })}</p>}
-      {rows !== undefined && took_ms !== undefined && <p>{t("trust.took", { rows: n(rows), time: duration(took_ms) })}{cut ? ` · ${t("trust.cut")}` : ""}</p>}
+      {rows !== undefined && took_ms !== undefined && <p>{t(rows === 1 ? "trust.took.one" : "trust.took", { rows: n(rows), time: duration(took_ms) })}{cut ? ` · ${t("trust.cut")}` : ""}</p>}
       {sql && <><h4>{t("trust.query")}</h4><Code text={sql} max={180} /></>}
       {sql && can("query") && has("sql") && LAB && <Link to={`/sql?q=${encodeURIComponent(sql)}`}>{t("trust.open")}</Link>}
       {!sql && route && <><h4>{t("trust.route")}</h4><code>{route}</code></>}

@@ -1,7 +1,8 @@
 import { expect, it } from "vitest";
 import { placed, type FlowNode } from "./Flow";
 import { distances, reached } from "./graph";
-import { exact, order } from "./rows";
+import { better, measureCalled } from "./measures";
+import { exact, order, widths } from "./rows";
 import { pieces } from "./sqltext";
 
 const edges = [{ from: "raw", to: "staging" }, { from: "staging", to: "mart" }, { from: "mart", to: "metric" }, { from: "other", to: "mart" }, { from: "mart", to: "staging" }];
@@ -43,4 +44,17 @@ it("SQL keeps every letter when it is coloured, and a keyword within text or a n
   expect(all.filter((piece) => piece.kind === "keyword").map((piece) => piece.text)).toEqual(["select", "from", "where"]);
   expect(all.filter((piece) => piece.kind === "string").map((piece) => piece.text)).toEqual(["'it''s from'"]);
   expect(all.filter((piece) => piece.kind === "template").map((piece) => piece.text)).toEqual(["{{ ref('t') }}"]);
+});
+
+it("columns are as wide as their headings and their largest integers, Chinese ones too", () => {
+  const wide = (name: string, cell: string) => widths({ columns: [{ name, type: "text" }], rows: [[cell]] })[0] ?? 0;
+  // Digits of the widest fonts take 8.3 pixels at this size, Chinese characters 13, and a cell keeps 24 beside its text.
+  expect(wide("n", "9223372036854775807")).toBeGreaterThan(19 * 8.3 + 24);
+  expect(wide("最近三十天的客户平均成交额", "1")).toBeGreaterThan(13 * 13 + 24);
+});
+
+it("measures have Chinese names, and those that these pages do not know keep theirs", () => {
+  expect(["brier, before learning", "ndcg@10 new items", "wape", "of a newer server, x"].map((one) => measureCalled(one, "zh"))).toEqual(["Brier 分数（学习前）", "ndcg@10（新商品）", "WAPE", "of a newer server（x）"]);
+  expect(measureCalled("brier, before learning", "en")).toBe("brier, before learning");
+  expect(better({ measure: "brier, before learning", value: 0.1, baseline: 0.2 })).toBe(true);
 });

@@ -46,18 +46,25 @@ function compared(a: NonNullable<Cell>, b: NonNullable<Cell>): number {
   return Number(a) - Number(b);
 }
 
+/** Pixels of a digit, and a little more: fonts differ. */
+const DIGIT = 8.6;
+/** Pixels of a cell beside its text. */
+const BESIDE = 28;
+
+/** How many digits are as wide as a text. A Chinese character is as wide as two Latin ones. */
+function wideAs(text: string): number {
+  let wide = 0;
+  for (const letter of text.slice(0, 60)) wide += letter > "⺀" ? 2 : 1;
+  return wide;
+}
+
 /** The width of each column in pixels, by what stands in it. */
-function widths(table: Table): number[] {
+export function widths(table: Pick<Table, "columns" | "rows">): number[] {
   return table.columns.map((column, at) => {
-    let longest = Math.max(column.name.length + 2, column.type.length);
-    for (const row of table.rows.slice(0, MEASURED)) {
-      const text = exact(row[at], column.type);
-      // A Chinese character is as wide as two Latin ones.
-      let wide = 0;
-      for (const letter of text.slice(0, 60)) wide += letter > "⺀" ? 2 : 1;
-      longest = Math.max(longest, wide);
-    }
-    return Math.min(380, Math.max(76, Math.round(longest * 7.9) + 28));
+    // Beside a heading stands the mark of its order.
+    let longest = Math.max(wideAs(column.name) + 2, wideAs(column.type));
+    for (const row of table.rows.slice(0, MEASURED)) longest = Math.max(longest, wideAs(exact(row[at], column.type)));
+    return Math.min(380, Math.max(76, Math.round(longest * DIGIT) + BESIDE));
   });
 }
 

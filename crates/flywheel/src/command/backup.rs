@@ -17,7 +17,7 @@ use crate::progress::bytes_bar;
 pub(crate) struct Backup {
     /// The folder of the backups, outside of the project; each becomes a folder in it, named by its moment
     folder: PathBuf,
-    /// Keeps only so many backups in the folder, this one included
+    /// Keeps only so many backups of this project in the folder, this one included
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     keep: Option<u16>,
     /// Makes the backup although files of the lake are damaged, and says which

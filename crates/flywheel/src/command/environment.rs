@@ -2,6 +2,7 @@
 
 use clap::{Args, Subcommand};
 use flywheel_base::Result;
+use flywheel_runtime::environment::Listed;
 use flywheel_runtime::{Access, environment};
 use flywheel_state::{EnvironmentMove, PRODUCTION};
 use serde_json::{Value, json};
@@ -19,7 +20,7 @@ pub(crate) struct Environment {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    /// Lists environments and how many models of each are not what prod has
+    /// Lists environments and how many models of prod promoting each would change
     List,
     /// Makes an environment that sees what another one sees; nothing is copied or built
     Create {
@@ -116,21 +117,21 @@ async fn list(app: &App) -> Result<()> {
     let workspace = app.open(Access::Read).await?;
     let all = environment::list(&workspace)?;
     if app.output.format == Format::Json {
-        let row = |e: &flywheel_state::Environment| {
+        let row = |Listed { environment: e, differing }: &Listed| {
             json!({
                 "environment": e.name, "made_from": e.made_from, "created_at": e.created_at,
-                "models": e.models, "differing": e.differing,
+                "models": e.models, "differing": differing,
             })
         };
         return app.output.json(&all.iter().map(row).collect::<Vec<_>>());
     }
     let mut grid = Grid::new(&["environment", "made from", "#models", "#differing"]);
-    for one in all {
+    for Listed { environment: one, differing } in all {
         grid.row(vec![
             one.name,
             one.made_from.unwrap_or_default(),
             one.models.to_string(),
-            one.differing.to_string(),
+            differing.to_string(),
         ]);
     }
     app.output.grid(&grid)
@@ -150,7 +151,7 @@ fn show(app: &App, done: Option<&EnvironmentMove>, nothing: &str) -> Result<()> 
         return app.output.json(&done.map(|done| {
             json!({
                 "number": done.number, "environment": done.environment, "made_from": done.made_from,
-                "moved": done.moved, "dropped": done.dropped,
+                "moved": done.moved, "dropped": done.dropped, "stale": done.stale,
             })
         }));
     }
@@ -165,5 +166,13 @@ fn show(app: &App, done: Option<&EnvironmentMove>, nothing: &str) -> Result<()> 
     for name in &done.dropped {
         grid.row(vec![name.clone(), done.environment.clone(), "dropped".to_owned()]);
     }
-    app.output.grid(&grid)
+    app.output.grid(&grid)?;
+    if !done.stale.is_empty() {
+        app.output.message(&format!(
+            "{} read what moved and were built before it changed: build {} now",
+            done.stale.join(", "),
+            done.environment
+        ));
+    }
+    Ok(())
 }

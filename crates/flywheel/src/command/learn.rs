@@ -2,6 +2,7 @@
 
 use clap::Args;
 use flywheel_base::Result;
+use flywheel_runtime::task::learn::Fits;
 use flywheel_runtime::{Access, run};
 
 use super::Runs;
@@ -22,9 +23,9 @@ impl Runs for Learn {
     async fn run(self, app: App) -> Result<Exit> {
         let workspace = app.open(Access::Write).await?;
         let progress = Progress::new(app.output, "learn");
-        let learned = run::learn(&workspace, &self.names, &progress).await;
+        let fits = run::learn(&workspace, &self.names, &progress).await;
         drop(progress);
-        let learned = learned?;
+        let Fits { learned, errors } = fits?;
         let mut grid = Grid::new(&["learner", "artifact", "#rows in", "#scores", "detail"]);
         for one in &learned {
             let artifact: String = one.artifact.chars().take(12).collect();
@@ -36,10 +37,18 @@ impl Runs for Learn {
                 one.detail.to_string(),
             ]);
         }
-        app.output.grid(&grid)?;
-        if learned.is_empty() {
+        let mut errors = errors.into_iter();
+        let first = errors.next();
+        if first.is_none() || !learned.is_empty() || app.output.format == Format::Json {
+            app.output.grid(&grid)?;
+        }
+        if first.is_none() && learned.is_empty() {
             app.output.message("no learner is due; name one to fit it now");
         }
-        Ok(Exit::Done)
+        // The first one is said last, by whoever turns it into the exit code.
+        for error in errors {
+            app.output.message(&error.report());
+        }
+        first.map_or(Ok(Exit::Done), Err)
     }
 }

@@ -16,7 +16,7 @@ use crate::progress::bytes_bar;
 /// Options of `flywheel restore`.
 #[derive(Debug, Args)]
 pub(crate) struct Restore {
-    /// A backup, or the folder of backups: then the newest one
+    /// A backup, or the folder of backups of one project: then the newest one
     backup: PathBuf,
     /// The folder to bring the project back into; it is made, or is empty
     dir: PathBuf,

@@ -16,8 +16,8 @@ use crate::app::{App, Exit};
 use crate::output::Grid;
 use crate::progress::Progress;
 
-/// Runs that are looked at for those of a span.
-const RUNS_MAX: u32 = 10_000;
+/// What is said where a span needs no runs.
+const NOTHING: &str = "each moment of the span has its run; nothing to do";
 
 /// Options of `flywheel schedule`.
 #[derive(Debug, Args)]
@@ -124,12 +124,7 @@ impl Runs for Schedule {
                     }
                     Some(from) => {
                         let span = (from.as_str(), to.as_deref());
-                        let moments = schedule::backfill(workspace, &name, span, "command line")?;
-                        let mut runs = workspace.store.schedule_runs(Some(&name), RUNS_MAX)?;
-                        runs.retain(|run| {
-                            run.status == RunStatus::Waiting && moments.contains(&run.moment)
-                        });
-                        runs.sort_by_key(|run| run.moment);
+                        let runs = schedule::backfill(workspace, &name, span, "command line")?;
                         Ok(runs.into_iter().map(|run| run.id).collect())
                     }
                 }))
@@ -143,23 +138,14 @@ impl Runs for Schedule {
             }
             Verb::Cancel { id } => {
                 let workspace = app.open(Access::Read).await?;
-                let run = schedule::scheduled(&workspace, &id)?;
-                if run.status == RunStatus::Running {
-                    return Err(Error::new(
-                        ErrorKind::Conflict,
-                        format!("run {id} of \"{}\" is under way", run.schedule),
-                    )
-                    .hint(
-                        "Its server stops it: POST /v1/schedule-runs/ID/cancel, or on its page.",
-                    ));
-                }
+                schedule::scheduled(&workspace, &id)?;
                 schedule::step(&workspace, ScheduleEvent::Cancel { id: id.clone() })?;
                 let run = schedule::scheduled(&workspace, &id)?;
-                app.output.message(&format!(
-                    "run {id} of {} is {}",
-                    run.schedule,
-                    run.status.name()
-                ));
+                let stands = match run.status {
+                    RunStatus::Running => "under way, and its server stops it now",
+                    status => status.name(),
+                };
+                app.output.message(&format!("run {id} of {} is {stands}", run.schedule));
                 Ok(Exit::Done)
             }
         }
@@ -300,7 +286,7 @@ async fn ask(app: &App, add: impl Fn(&Workspace) -> Result<Vec<String>>) -> Resu
             schedule::step(&workspace, ScheduleEvent::Restarted)?;
             let ids = add(&workspace)?;
             if ids.is_empty() {
-                app.output.message("each moment of the span has its run; nothing to do");
+                app.output.message(NOTHING);
             }
             let mut exit = Exit::Done;
             for id in ids {
@@ -315,6 +301,10 @@ async fn ask(app: &App, add: impl Fn(&Workspace) -> Result<Vec<String>>) -> Resu
         Err(error) if error.kind() == ErrorKind::Conflict => {
             let workspace = app.open(Access::Read).await?;
             let ids = add(&workspace)?;
+            if ids.is_empty() {
+                app.output.message(NOTHING);
+                return Ok(Exit::Done);
+            }
             app.output.message(&format!(
                 "{} asked for; the server that keeps this project does it: follow it with `flywheel schedule runs`",
                 match ids.len() {

@@ -103,7 +103,13 @@ fn learners(app: &App, wheel: &Wheel) -> Result<()> {
         }
     }
     app.output.line("")?;
-    app.output.grid(&grid)
+    app.output.grid(&grid)?;
+    for learner in &wheel.learners {
+        if let Some(why) = &learner.failed {
+            app.output.line(&format!("FAILED: {why}"))?;
+        }
+    }
+    Ok(())
 }
 
 fn policy_turns(app: &App, policy: &PolicyStatus, turns: usize) -> Result<()> {

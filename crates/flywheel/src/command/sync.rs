@@ -44,11 +44,11 @@ async fn until_asked(
     names: &[String],
     every: Duration,
     progress: &Progress,
-) -> Result<Vec<Landed>> {
+) -> Result<Synced> {
     let (send, stop) = watch::channel(false);
     let mut following = pin!(follow(workspace, names, every, stop, progress));
     tokio::select! {
-        landed = &mut following => landed,
+        synced = &mut following => synced,
         () = asked_to_end() => {
             send.send_replace(true);
             following.await
@@ -82,8 +82,7 @@ impl Runs for Sync {
         let workspace = app.open(Access::Write).await?;
         let progress = Progress::new(app.output, "sync");
         let synced = if self.follow {
-            let landed = until_asked(&workspace, &self.names, self.every, &progress);
-            Box::pin(landed).await.map(|landed| Synced { landed, errors: Vec::new() })
+            Box::pin(until_asked(&workspace, &self.names, self.every, &progress)).await
         } else {
             Box::pin(run::sync_each(&workspace, &self.names, self.restart, &progress)).await
         };
@@ -109,16 +108,16 @@ pub(super) fn show(app: &App, landed: &[Landed]) -> Result<Exit> {
         return Ok(Exit::Done);
     }
     let filters = landed.iter().any(|one| one.rows_filtered > 0);
-    let mut names = vec!["table", "#rows read", "#landed", "#quarantined", "#version"];
-    if filters {
-        names.insert(3, "#filtered");
-    }
+    let supersedes = landed.iter().any(|one| one.rows_superseded > 0);
+    let mut names = vec!["table", "#rows read", "#landed"];
+    names.extend(filters.then_some("#filtered"));
+    names.extend(supersedes.then_some("#superseded"));
+    names.extend(["#quarantined", "#version"]);
     let mut grid = Grid::new(&names);
     for one in landed {
-        let filtered = filters.then(|| one.rows_filtered.to_string());
-        let counts = [Some(one.rows_in.to_string()), Some(one.rows_out.to_string()), filtered];
-        let mut row = vec![one.table.clone()];
-        row.extend(counts.into_iter().flatten());
+        let mut row = vec![one.table.clone(), one.rows_in.to_string(), one.rows_out.to_string()];
+        row.extend(filters.then(|| one.rows_filtered.to_string()));
+        row.extend(supersedes.then(|| one.rows_superseded.to_string()));
         row.extend([
             one.rows_rejected.to_string(),
             one.version.map_or_else(String::new, |version| version.to_string()),

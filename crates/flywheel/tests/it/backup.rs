@@ -148,6 +148,30 @@ fn the_next_backup_holds_what_is_new_and_shares_the_rest() {
 }
 
 #[test]
+fn projects_that_share_a_folder_keep_their_own_backups() {
+    let (house, folder) = (shop(), tempfile::tempdir().unwrap());
+    let other = House::new();
+    other.write("flywheel.yaml", "name: bookshop\n");
+    let into = folder.path().to_string_lossy().into_owned();
+    let theirs = backed_up(&other, folder.path());
+    let unreadable = backed_up(&other, folder.path());
+    fs::write(unreadable.join("backup.json"), "{}").unwrap();
+    let older = backed_up(&house, folder.path());
+    let newest = PathBuf::from(house.ok(&["backup", &into, "--keep", "1"]).trim());
+    assert!(!older.exists() && newest.exists());
+    assert!(theirs.exists(), "the backup of another project was removed");
+    assert!(unreadable.exists(), "a backup that does not tell whose it is was removed");
+
+    let back = folder.path().join("back").to_string_lossy().into_owned();
+    let complaint = refused(2, &["restore", &into, &back]);
+    for word in ["several projects", "bookshop, shop", &*theirs.to_string_lossy()] {
+        assert!(complaint.contains(word), "{word}: {complaint}");
+    }
+    refused(2, &["backup", &into, "--verify"]);
+    restore(&theirs, Path::new(&back));
+}
+
+#[test]
 fn a_backup_beside_a_server_loses_nothing_that_was_acknowledged() {
     let house = House::new();
     house.write(

@@ -188,7 +188,8 @@ fn an_environment_costs_nothing_and_is_promoted_and_taken_back_in_one_step() {
     assert_eq!(house.cell(total), "40", "production is as it was");
     assert_eq!(
         house.sql("select environment, made_from, models, differing from system.environments"),
-        ["prod,,2,0", "dev,prod,2,1"]
+        ["prod,,2,0", "dev,prod,2,2"],
+        "totals was built from the other orders"
     );
     house.fails(2, &["sql", "delete from raw.orders", "--environment", "dev"]);
 
@@ -206,6 +207,33 @@ fn an_environment_costs_nothing_and_is_promoted_and_taken_back_in_one_step() {
     house.ok(&["environment", "rollback"]);
     assert_eq!(house.cell(total), "40");
     assert!(!house.ok(&["environment", "list"]).contains("dev"));
+}
+
+#[test]
+fn models_that_were_built_together_are_promoted_together() {
+    let house = shop();
+    house.ok(&["environment", "create", "dev"]);
+    house.write(
+        "models/mart/orders.sql",
+        ORDERS.replace("amount from", "amount * 3 as amount from"),
+    );
+    house.ok(&["build", "--environment", "dev"]);
+    // Production goes on with the query of before, and has the newer totals.
+    house.write("models/mart/orders.sql", ORDERS);
+    house.write("data/orders.csv", "id,customer,amount,at\n1,a,10,2024-05-01\n3,b,1,2024-05-02\n");
+    house.ok(&["sync"]);
+    house.ok(&["build"]);
+    let (sums, totals) =
+        ("select sum(amount) from mart.orders", "select sum(total) from mart.totals");
+    assert_eq!(house.cell(sums), house.cell(totals));
+    let done = json(&house.ok(&["environment", "promote", "dev", "--output", "json"]));
+    assert_eq!(done["moved"], serde_json::json!(["mart.orders", "mart.totals"]));
+    assert_eq!(done["stale"], serde_json::json!([]));
+    assert_eq!((house.cell(sums), house.cell(totals)), ("120".to_owned(), "120".to_owned()));
+    house.ok(&["environment", "rollback"]);
+    assert_eq!(house.cell(sums), house.cell(totals));
+    house.ok(&["build"]);
+    assert_eq!(house.cell(sums), house.cell(totals));
 }
 
 #[test]

@@ -203,6 +203,18 @@ fn days_of_the_past_are_run_once_each() {
     assert_eq!(house.sql(seen).len(), 3, "a moment was run again");
     let worked_for = "select logical_at from system.runs where kind = 'sync' order by 1";
     assert_eq!(house.sql(worked_for), moments);
+
+    // A server does not say otherwise.
+    let server = Process::start(&house);
+    let owner = Owner { session: server.owner(), server: &server };
+    let body = json!({"from": "2024-03-30", "to": "2024-04-01"});
+    let (status, answer) = owner.ask("POST", "/v1/schedules/daily/run", &body);
+    assert_eq!((status, &answer["moments"]), (202, &json!([])), "{answer}");
+    let (status, answer) = owner.ask("GET", "/v1/schedule-runs?status=nonsense", &Value::Null);
+    assert_eq!(status, 400, "{answer}");
+    assert!(answer["hint"].is_string(), "{answer}");
+    let said = crate::house::text(&house.run(&span).stderr);
+    assert!(said.contains("nothing to do"), "{said}");
 }
 
 #[test]
@@ -276,7 +288,8 @@ fn a_run_that_is_stopped_stays_stopped_and_the_next_one_goes_on() {
     let (status, answer) = owner.ask("POST", &rerun, &json!({}));
     assert_eq!((status, &answer["code"]), (409, &json!("conflict")), "{answer}");
     let again = again["id"].as_str().unwrap();
-    owner.ask("POST", &format!("/v1/schedule-runs/{again}/cancel"), &json!({}));
+    owner.until(again, "running");
+    house.ok(&["schedule", "cancel", again]);
     owner.until(again, "cancelled");
 
     // By its work, as a page does it.
@@ -290,6 +303,10 @@ fn a_run_that_is_stopped_stays_stopped_and_the_next_one_goes_on() {
     let late = owner.run("hasty");
     let run = owner.until(&late, "failed");
     assert_eq!(run["error_class"], "timeout", "{run}");
+    let status = owner.get("/v1/status");
+    let attention = status["attention"].as_array().unwrap();
+    let failing = attention.iter().find(|one| one["kind"] == "failing-schedules");
+    assert_eq!(failing.unwrap()["names"], json!(["hasty"]), "{status}");
 
     // Beside the server, the command line asks it.
     slowed(&house, None);

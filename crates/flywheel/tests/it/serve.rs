@@ -590,10 +590,18 @@ async fn events_are_taken_one_by_one_and_wrong_ones_named() {
     let lines = Request::post("/v1/events?topic=clicks")
         .header(header::AUTHORIZATION, format!("Bearer {}", agent.token.clone().unwrap()))
         .header(header::CONTENT_TYPE, "application/x-ndjson")
-        .body(Body::from("{\"n\":1}\n\nnot json\n{\"n\":2}"))
+        .body(Body::from("\u{feff}{\"n\":1}\n\nnot json\n{\"n\":2}"))
         .unwrap();
     let answer = served.raw(lines).await.json();
     assert_eq!((&answer["accepted"], &answer["rejected"][0]["index"]), (&json!(2), &json!(1)));
+    let packed = Request::post("/v1/events")
+        .header(header::AUTHORIZATION, format!("Bearer {}", agent.token.clone().unwrap()))
+        .header(header::CONTENT_ENCODING, "gzip")
+        .body(Body::from(vec![0x1f_u8, 0x8b, 8]))
+        .unwrap();
+    let packed = served.raw(packed).await;
+    assert_eq!(packed.status, StatusCode::UNSUPPORTED_MEDIA_TYPE, "{}", packed.json());
+    assert!(packed.json()["hint"].as_str().unwrap().contains("unpacked"), "{}", packed.json());
     for (path, body, status) in [
         ("/v1/events", "[1,2]".to_owned(), 400),
         ("/v1/events", "{".to_owned(), 400),
@@ -619,6 +627,10 @@ async fn events_are_taken_one_by_one_and_wrong_ones_named() {
     let seen = served.post(&owner, "/v1/sql", &json!({"sql": seen})).await.json();
     assert_eq!(seen["rows"].as_array().map(Vec::len), Some(3), "{seen}");
     assert_eq!(seen["rows"][0], json!(["clicks", 0, "{\"n\":1}"]));
+    let figures = String::from_utf8(served.get(&owner, "/metrics").await.bytes).unwrap();
+    for figure in ["flywheel_events_total{result=", "flywheel_alerts{status=\"dead\"} 0"] {
+        assert!(figures.contains(figure), "{figure}: {figures}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -1227,6 +1239,9 @@ async fn tiles_are_narrowed_together_and_by_nothing_that_is_not_there() {
     assert_eq!(cell("query", &format!("whole=true&{}", only("it's"))).await, json!(1));
     assert_eq!(cell("query", "from=2025-03-02&to=2025-03-03").await, json!(1));
     assert_eq!(cell("revenue", "from=2025-03-01&to=2025-03-02").await, json!(10.0));
+    let book = served.get(&owner, "/v1/dashboards/sales/workbook?whole=true").await;
+    let kind = book.headers["content-type"].to_str().unwrap();
+    assert!(kind.ends_with("spreadsheetml.sheet") && book.bytes.starts_with(b"PK"), "{kind}");
     let values = served.get(&owner, "/v1/dashboards/sales/values/country").await.json();
     assert_eq!(values["items"], json!(["France", "it's"]));
     for (path, code) in [
@@ -1253,6 +1268,35 @@ async fn tiles_are_narrowed_together_and_by_nothing_that_is_not_there() {
     writes["tile"] = json!("query");
     let refused = served.post(&owner, "/v1/dashboard-preview", &writes).await.json();
     assert_eq!(refused["code"], "invalid", "tiles only read: {refused}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn metrics_and_dashboards_are_found_by_their_names_in_every_language() {
+    let house = with_dashboard("query");
+    let metrics = house.read("metrics/orders.yaml").replace(
+        "revenue: {measure: revenue}",
+        "revenue: {measure: revenue, label: {en: Sales, zh: 成交额}, synonyms: [营业额]}",
+    );
+    house.write("metrics/orders.yaml", metrics);
+    let board = house
+        .read("dashboards/sales.yaml")
+        .replace("readers:", "title: {en: The shop, zh: 店铺总览}\nreaders:");
+    house.write("dashboards/sales.yaml", board);
+    let served = Served::new(house).await;
+    let owner = served.owner().await;
+    let labels = [json!(["Sales", "成交额"]), json!(["The shop", "店铺总览"])];
+    // 成交, 营业额 and 店铺.
+    for (words, name, labels) in [
+        ("%E6%88%90%E4%BA%A4", "metric:revenue", &labels[0]),
+        ("%E8%90%A5%E4%B8%9A%E9%A2%9D", "metric:revenue", &labels[0]),
+        ("%E5%BA%97%E9%93%BA", "dashboard:sales", &labels[1]),
+    ] {
+        let found = served.get(&owner, &format!("/v1/assets?q={words}")).await.json();
+        let first = &found["items"][0];
+        assert_eq!((&first["name"], &first["labels"]), (&json!(name), labels), "{found}");
+    }
+    let listed = served.get(&owner, "/v1/search?kind=metric").await.json();
+    assert_eq!(listed["items"][0]["labels"], json!(["Sales", "成交额", "营业额"]), "{listed}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

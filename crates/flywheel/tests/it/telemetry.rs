@@ -210,7 +210,7 @@ fn requests_are_told_by_route_within_the_trace_of_who_asks() {
         names.extend(groups.flat_map(|group| group.metrics).map(|metric| metric.name));
         names.contains("http.server.request.duration")
     });
-    for name in ["flywheel.events", "flywheel.outbox", "flywheel.working"] {
+    for name in ["flywheel.events", "flywheel.outbox", "flywheel.alerts", "flywheel.working"] {
         assert!(names.contains(name), "{name} of {names:?}");
     }
 }

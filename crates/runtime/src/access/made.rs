@@ -371,7 +371,7 @@ impl<'a> Made<'a> {
 }
 
 /// Which of the `known` tables, by name, a statement names, or could: what only looks like a name is one as well.
-pub(super) fn read_by(sql: &str, known: &BTreeSet<String>) -> BTreeSet<String> {
+pub(crate) fn read_by(sql: &str, known: &BTreeSet<String>) -> BTreeSet<String> {
     let plain = |text: &str| text.replace('"', "").to_lowercase();
     let part = |c: char| c.is_alphanumeric() || matches!(c, '_' | '.');
     let sql = plain(sql);

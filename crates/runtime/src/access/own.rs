@@ -90,9 +90,13 @@ impl Hiding<'_> {
         let connections = &self.project.connections;
         let journal =
             |name: &str| connections.get(name).is_some_and(|one| one.connector == JOURNAL);
-        let topic = |stream: &Stream| match stream.options.get("topic") {
-            Some(Value::String(topic)) => topic.clone(),
-            _ => stream.stream.clone(),
+        let topic = |stream: &Stream| {
+            // One whose settings cannot be read is read by no sync.
+            let options = self.project.resolve_settings(&stream.options).unwrap_or_default();
+            match options.get("topic") {
+                Some(Value::String(topic)) => topic.clone(),
+                _ => stream.stream.clone(),
+            }
         };
         let streams = self.hidden_streams().filter(|(_, connection, _)| journal(connection));
         streams.map(|(_, _, stream)| topic(stream)).collect()

@@ -36,7 +36,8 @@ const MEMORY_BYTES: u64 = 64 << 20;
 pub struct Making {
     /// Take files that are damaged already as they are, and say so, instead of giving up.
     pub allow_damage: bool,
-    /// How many backups are kept in the folder, this one included; older ones are removed. All, if absent.
+    /// How many backups of this project are kept in the folder, this one included; older ones are removed. All, if
+    /// absent.
     pub keep: Option<usize>,
 }
 
@@ -162,7 +163,7 @@ pub async fn make(
     let named = into.to_owned();
     let (folder, manifest) = task::compute(move || finish(&staged, &named, manifest)).await?;
     let removed = match making.keep {
-        Some(keep) => forget(into, keep.max(1))?,
+        Some(keep) => forget(into, &file.name, keep.max(1))?,
         None => Vec::new(),
     };
     Ok(Made { folder, manifest, shared_bytes, removed })
@@ -384,9 +385,12 @@ fn remove_strangers(staged: &Path, manifest: &Manifest) -> Result<()> {
     Ok(())
 }
 
-/// Removes the oldest backups until `keep` are left. One that is being removed has no name of a backup any more.
-fn forget(into: &Path, keep: usize) -> Result<Vec<String>> {
-    let mut names: Vec<String> = backups(into)?.into_iter().map(|(name, _)| name).collect();
+/// Removes the oldest backups of `project` until `keep` are left. One that is being removed has no name of a backup any
+/// more; one that does not tell whose it is stays.
+fn forget(into: &Path, project: &str, keep: usize) -> Result<Vec<String>> {
+    let own = |read: Result<Manifest>| read.is_ok_and(|manifest| manifest.project == project);
+    let mut names: Vec<String> =
+        backups(into)?.into_iter().filter_map(|(name, read)| own(read).then_some(name)).collect();
     names.truncate(names.len().saturating_sub(keep));
     for name in &names {
         let aside = into.join(format!("{REMOVED}{name}"));

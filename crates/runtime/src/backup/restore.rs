@@ -3,6 +3,7 @@
 //! A restore writes the project's own file last: until then the folder is no project, and a restore that was cut off
 //! goes on where it was.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -35,17 +36,43 @@ pub struct Restored {
 /// The backup that `path` means: it, or the newest one in it.
 ///
 /// # Errors
-/// [`flywheel_base::ErrorKind::NotFound`] if there is none, else as [`Manifest::read`].
+/// [`flywheel_base::ErrorKind::NotFound`] if there is none, [`flywheel_base::ErrorKind::Invalid`] if there are those of
+/// several projects, else as [`Manifest::read`].
 fn pick(path: &Path) -> Result<(PathBuf, Manifest)> {
     // A backup may hold a project with a file of the manifest's name.
     let inside = match path.is_dir() && !path.join(MANIFEST_FILE).is_file() {
         true => make::backups(path)?,
         false => Vec::new(),
     };
+    refuse_several(path, &inside)?;
     match inside.into_iter().next_back() {
         Some((name, manifest)) => Ok((path.join(name), manifest?)),
         None => Ok((path.to_owned(), Manifest::read(path)?)),
     }
+}
+
+/// The newest backup of several projects is that of any of them.
+fn refuse_several(path: &Path, inside: &[(String, Result<Manifest>)]) -> Result<()> {
+    let mut newest = BTreeMap::new();
+    for (name, read) in inside {
+        if let Ok(manifest) = read {
+            newest.insert(manifest.project.as_str(), name.as_str());
+        }
+    }
+    if newest.len() < 2 {
+        return Ok(());
+    }
+    let projects: Vec<&str> = newest.keys().copied().collect();
+    let mut named = Vec::with_capacity(newest.len());
+    for (project, name) in &newest {
+        named.push(format!("{} ({project})", path.join(name).display()));
+    }
+    Err(Error::invalid(format!(
+        "{} holds backups of several projects: {}",
+        path.display(),
+        projects.join(", ")
+    ))
+    .hint(format!("Name the backup that is meant. The newest ones: {}.", named.join(", "))))
 }
 
 /// Reads all of a backup, or of the newest one in a folder, and finds out whether every byte is as it was.
@@ -105,7 +132,8 @@ fn fault_of(path: &Path, entry: &Entry) -> Result<Option<&'static str>> {
 /// Brings a project back into `dir`, from the backup `from` or the newest one in the folder `from`.
 ///
 /// # Errors
-/// [`flywheel_base::ErrorKind::Invalid`] if something is in `dir` or where the lake belongs,
+/// [`flywheel_base::ErrorKind::Invalid`] if something is in `dir` or where the lake belongs, or if several projects have
+/// backups in the folder `from`,
 /// [`flywheel_base::ErrorKind::Corrupt`] with every file of the backup that is damaged. The folder is no project then,
 /// and the same restore goes on where it was.
 pub async fn restore(from: &Path, dir: &Path, watch: Watch) -> Result<Restored> {

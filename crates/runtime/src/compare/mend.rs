@@ -55,15 +55,18 @@ impl Work<'_> {
     async fn copy(&self, workspace: &Workspace, there: &TableText, keys: &[String]) -> Result<u64> {
         let condition = there.has_key(self.dialect, keys)?;
         // Read like any table: what it holds now, without marks of rows that are gone.
-        let mut stream = Stream { read: Read::Full, ..self.stream.clone() };
-        let both = match stream.options.get("where").and_then(Value::as_str) {
-            Some(other) => format!("({other}) and ({condition})"),
-            None => condition,
-        };
-        stream.options.insert("where".to_owned(), both.into());
+        let stream = Stream { read: Read::Full, ..self.stream.clone() };
         let source = source(workspace, self.sync, &stream).await?;
         let mapping = mapping(workspace, self.sync, &stream)?;
-        let mut request = read_request(&stream, &mapping, None, workspace.now());
+        let mut request = read_request(workspace, &stream, &mapping, None)?;
+        // Keys are values of rows, in which nothing is a reference.
+        if let Some(options) = request.stream.as_object_mut() {
+            let both = match options.get("where").and_then(Value::as_str) {
+                Some(other) => format!("({other}) and ({condition})"),
+                None => condition,
+            };
+            options.insert("where".to_owned(), both.into());
+        }
         // What is compared has landed, and the source may have lost some of it.
         lands_already(&stream, &mut request.columns, |_| true);
         let mut batches = Vec::new();

@@ -1,9 +1,13 @@
 //! What the tiles of a dashboard ask.
 
+use std::sync::Arc;
+
+use flywheel_base::FixedClock;
 use flywheel_project::Connectors;
 use serde_json::json;
 
 use super::*;
+use crate::Access;
 
 const FILES: &[(&str, &str)] = &[
     ("flywheel.yaml", "name: t\n"),
@@ -128,4 +132,18 @@ fn lines_of_a_split_are_those_of_the_largest_values() {
     assert!(!drawn.ranks && drawn.sql.contains("'a', 'b'"), "{}", drawn.sql);
     assert!(values(&held.project, board, "customer.segment").is_ok());
     assert!(values(&held.project, board, "city").is_err());
+}
+
+#[tokio::test]
+async fn dashboards_of_a_simulated_project_end_with_its_last_turn() {
+    let turned = Timestamp::parse("2010-01-31T23:59:59Z").unwrap();
+    for (file, expected) in [("name: t\nsimulated: true\n", turned), ("name: t\n", now())] {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("flywheel.yaml"), file).unwrap();
+        let clock = Arc::new(FixedClock::new(now()));
+        let workspace = Workspace::open(dir.path(), Access::Write, clock).await.unwrap();
+        assert_eq!(as_of(&workspace).unwrap(), now(), "no turn yet: {file}");
+        workspace.store.begin_turn(turned).unwrap();
+        assert_eq!(as_of(&workspace).unwrap(), expected, "{file}");
+    }
 }

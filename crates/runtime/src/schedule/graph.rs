@@ -144,7 +144,7 @@ async fn job(
             let when = if select.is_empty() { When::Due } else { When::Now };
             let names = run::chosen(select, workspace.project.learners.keys(), "learner")?;
             let turn = workspace.store.last_turn()?.map_or(0, |turn| turn.turn);
-            let learned = learn::run(workspace, recorder, turn, &names, when).await?;
+            let learned = learn::run(workspace, recorder, turn, &names, when).await?.all()?;
             Ok(json!({"learned": learned.len()}))
         }
         Runs::Quarantine => {

@@ -6,6 +6,7 @@ use flywheel_decision::table::SystemTable;
 use serde_json::{Value, json};
 
 use crate::Workspace;
+use crate::environment::{self, Listed};
 
 /// Its definition.
 pub(super) const TABLE: SystemTable = SystemTable {
@@ -16,21 +17,17 @@ pub(super) const TABLE: SystemTable = SystemTable {
         ("made_from", Text, "the environment it was made from; none for prod"),
         ("created_at", Moment, "the logical moment at which it was made; none for prod"),
         ("models", Integer, "how many models its readers see"),
-        (
-            "differing",
-            Integer,
-            "how many of them are another variant in prod, or are only in one of the two",
-        ),
+        ("differing", Integer, "how many models of prod change if it is promoted"),
     ],
 };
 
 /// Its rows.
 pub(super) fn rows(workspace: &Workspace) -> Result<Vec<Value>> {
-    let row = |environment: flywheel_state::Environment| {
+    let row = |Listed { environment, differing }: Listed| {
         json!({
             "environment": environment.name, "made_from": environment.made_from,
-            "created_at": environment.created_at, "models": environment.models, "differing": environment.differing,
+            "created_at": environment.created_at, "models": environment.models, "differing": differing,
         })
     };
-    Ok(workspace.store.environments()?.into_iter().map(row).collect())
+    Ok(environment::list(workspace)?.into_iter().map(row).collect())
 }

@@ -180,7 +180,7 @@ async fn add_user(
     Extension(caller): Extension<Caller>,
     Input(input): Input<NewUser>,
 ) -> Result<Response> {
-    auth::check_name(&input.name)?;
+    auth::check_user_name(&input.name)?;
     let role = role(&input.role)?;
     check_owner(&caller, role.word())?;
     let user = User {
@@ -200,7 +200,8 @@ async fn add_user(
             StatusCode::CONFLICT,
             "conflict",
             format!("there is a user \"{}\" already", input.name),
-        ));
+        )
+        .hint("Names that differ only in capitals are the same name."));
     }
     let link = auth::invite(&app, Some(input.name)).await?;
     let mut response = json_of(&json!({"user": answer, "setup_link": link}))?;

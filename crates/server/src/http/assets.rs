@@ -70,11 +70,16 @@ struct Asset {
     name: String,
     kind: &'static str,
     title: Option<String>,
+    /// What people call it, in every language that its file says it in.
+    labels: Vec<String>,
     description: Option<String>,
     tags: Vec<String>,
     file: Option<String>,
     #[serde(skip)]
     columns: Vec<String>,
+    /// Other words for it.
+    #[serde(skip)]
+    synonyms: Vec<String>,
     #[serde(skip)]
     node: Option<NodeId>,
 }
@@ -97,7 +102,8 @@ fn all(workspace: &Workspace) -> Vec<Asset> {
     let project = &workspace.project;
     let mut all = Vec::new();
     for (id, info) in project.graph.nodes() {
-        let (mut title, mut columns) = (None, Vec::new());
+        let (mut labels, mut synonyms) = (Vec::<String>::new(), Vec::new());
+        let mut columns = Vec::new();
         let description = match id.kind {
             NodeKind::Model => project.models.get(&id.name).and_then(|model| {
                 columns = model.columns.iter().map(|column| column.name.clone()).collect();
@@ -117,10 +123,15 @@ fn all(workspace: &Workspace) -> Vec<Asset> {
             NodeKind::Metric => {
                 let semantics = project.semantics();
                 semantics.metric(&id.name).ok().and_then(|metric| {
-                    title = metric.metric.label.texts().next().map(str::to_owned);
+                    labels = metric.metric.label.texts().map(str::to_owned).collect();
+                    synonyms.clone_from(&metric.metric.synonyms);
                     metric.metric.description.clone()
                 })
             }
+            NodeKind::Dashboard => project.dashboards.get(&id.name).and_then(|board| {
+                labels = board.title.texts().map(str::to_owned).collect();
+                board.description.clone()
+            }),
             _ => None,
         };
         let seed = project.models.get(&id.name).is_some_and(|model| model.seed.is_some());
@@ -132,11 +143,13 @@ fn all(workspace: &Workspace) -> Vec<Asset> {
         all.push(Asset {
             name: asset_name(workspace, id),
             kind,
-            title,
+            title: labels.first().cloned(),
+            labels,
             description,
             tags: info.tags.clone(),
             file: info.file.clone(),
             columns,
+            synonyms,
             node: Some(id.clone()),
         });
     }
@@ -144,10 +157,12 @@ fn all(workspace: &Workspace) -> Vec<Asset> {
         name: format!("system.{}", table.name),
         kind: "system",
         title: None,
+        labels: Vec::new(),
         description: Some(table.about.to_owned()),
         tags: Vec::new(),
         file: None,
         columns: table.columns.iter().map(|column| column.0.to_owned()).collect(),
+        synonyms: Vec::new(),
         node: None,
     }));
     all
@@ -157,20 +172,16 @@ fn all(workspace: &Workspace) -> Vec<Asset> {
 fn fit(asset: &Asset, wanted: &str) -> Option<u8> {
     let name = asset.name.to_lowercase();
     let last = name.rsplit(['.', ':']).next().unwrap_or_default();
-    let has = |text: &Option<String>| {
-        text.as_ref().is_some_and(|text| text.to_lowercase().contains(wanted))
-    };
+    let has = |texts: &[String]| texts.iter().any(|text| text.to_lowercase().contains(wanted));
     let rank = if name == wanted || last == wanted {
         0
     } else if last.starts_with(wanted) {
         1
-    } else if name.contains(wanted) || has(&asset.title) {
+    } else if name.contains(wanted) || has(&asset.labels) || has(&asset.synonyms) {
         2
-    } else if asset.columns.iter().any(|column| column.to_lowercase().contains(wanted)) {
+    } else if has(&asset.columns) {
         3
-    } else if has(&asset.description)
-        || asset.tags.iter().any(|tag| tag.to_lowercase().contains(wanted))
-    {
+    } else if has(asset.description.as_slice()) || has(&asset.tags) {
         4
     } else {
         return None;
@@ -210,10 +221,18 @@ async fn described(workspace: &Workspace, name: &str, reading: &Reading) -> Base
     // Tables of the lake that nobody declares.
     assets.extend(catalogue.assets.iter().filter(|asset| asset.kind == "table").map(|asset| {
         let columns = asset.columns.iter().map(|column| column.name.clone()).collect();
-        let (name, kind, title, description) =
-            (asset.name.clone(), "table", None, asset.description.clone());
-        let (tags, file, node) = (asset.tags.clone(), None, None);
-        Asset { name, kind, title, description, tags, file, columns, node }
+        Asset {
+            name: asset.name.clone(),
+            kind: "table",
+            title: None,
+            labels: asset.labels.clone(),
+            description: asset.description.clone(),
+            tags: asset.tags.clone(),
+            file: None,
+            columns,
+            synonyms: Vec::new(),
+            node: None,
+        }
     }));
     let Some(asset) = assets.iter().find(|asset| asset.name == name) else {
         let names: Vec<&str> = assets.iter().map(|asset| asset.name.as_str()).collect();

@@ -5,11 +5,13 @@ use std::sync::Arc;
 
 use axum::Extension;
 use axum::extract::State;
-use axum::http::StatusCode;
-use axum::response::Response;
-use flywheel_base::{Error, entropy};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
+use flywheel_base::{Error, entropy, task};
+use flywheel_connect::{CellKind, Sheet, workbook};
 use flywheel_project::resource::dashboard::{Comparison, Dashboard, Readers, Tile};
 use flywheel_project::resource::rule::Role;
+use flywheel_project::resource::semantic::Label;
 use flywheel_runtime::dashboard::{self, Asked as Chosen, Question};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -41,6 +43,12 @@ pub(super) fn routes(routes: &mut Routes) {
         Access::Board,
         "Answers a tile, for the time and values that are chosen",
         tile,
+    );
+    routes.get(
+        "/v1/dashboards/{dashboard}/workbook",
+        Access::Board,
+        "Answers all tiles as a workbook (xlsx), a sheet for each, for the time and values that are chosen",
+        taken_along,
     );
     routes.get(
         "/v1/dashboards/{dashboard}/values/{dimension}",
@@ -142,6 +150,7 @@ async fn one(
         board.tiles.retain(|one| one.tile == *tile);
         board.filters.dimensions.clear();
     }
+    let as_of = app.blocking(|app| dashboard::as_of(&app.workspace())).await?;
     let workspace = app.workspace();
     let metrics = dashboard::described(&workspace.project, &board)?;
     let metrics: Vec<Value> = metrics
@@ -158,7 +167,7 @@ async fn one(
         board.tiles.iter().map(|tile| (tile.tile.as_str(), json!(tile.shown()))).collect();
     let mut declared = json!(board);
     let mut answer = json!({
-        "name": name, "shown": shown, "metrics": metrics, "as_of": workspace.now().to_string(), "demo": app.demo,
+        "name": name, "shown": shown, "metrics": metrics, "as_of": as_of.to_string(), "demo": app.demo,
         "simulated": workspace.project.file.simulated, "may": {"rows": sees_rows(&caller, &board), "edit": caller.may(Permission::Author) && caller.may(Permission::Query)},
     });
     let guest = caller.link.is_some();
@@ -293,7 +302,7 @@ fn tile_of(board: &Dashboard, name: &str) -> Result<Tile> {
     })
 }
 
-/// Asks what a tile asks, and for a number its course as well.
+/// Answers a tile, as the API has it.
 async fn answered(
     app: &Arc<App>,
     caller: &Caller,
@@ -301,9 +310,37 @@ async fn answered(
     tile: Tile,
     chosen: Chosen,
 ) -> Result<Map<String, Value>> {
-    let (workspace, now) = (app.workspace(), app.workspace().now());
+    let Answer { question, table, course } = asked(app, caller, &board, &tile, &chosen).await?;
+    let mut answer = match json!(question) {
+        Value::Object(answer) => answer,
+        _ => Map::new(),
+    };
+    answer.remove("sql");
+    answer.insert("table".to_owned(), json!(table));
+    answer.insert("course".to_owned(), json!(course));
+    Ok(answer)
+}
+
+/// What a tile shows.
+struct Answer {
+    question: Question,
+    table: Table,
+    /// The course of a number.
+    course: Option<Table>,
+}
+
+/// Asks what a tile asks, and for a number its course as well.
+async fn asked(
+    app: &Arc<App>,
+    caller: &Caller,
+    board: &Dashboard,
+    tile: &Tile,
+    chosen: &Chosen,
+) -> Result<Answer> {
+    let now = app.blocking(|app| dashboard::as_of(&app.workspace())).await?;
+    let workspace = app.workspace();
     let ask = |lines: dashboard::Lines<'_>| {
-        dashboard::question(&workspace.project, &board, &tile, &chosen, now, lines)
+        dashboard::question(&workspace.project, board, tile, chosen, now, lines)
     };
     let Some(mut question) = ask(None)? else {
         return Err(Problem::invalid(format!("tile \"{}\" is a text and asks nothing", tile.tile))
@@ -316,19 +353,99 @@ async fn answered(
         question = ask(Some(&lines))?.ok_or_else(|| Error::internal("a tile lost its question"))?;
     }
     let table = run(app, caller, &question).await?;
-    let course = dashboard::course(&workspace.project, &board, &tile, &chosen, now)?;
+    let course = dashboard::course(&workspace.project, board, tile, chosen, now)?;
     let course = match course {
         Some(sql) => Some(run(app, caller, &Question { sql, ..question.clone() }).await?),
         None => None,
     };
-    let mut answer = match json!(question) {
-        Value::Object(answer) => answer,
-        _ => Map::new(),
+    Ok(Answer { question, table, course })
+}
+
+/// A dashboard as a workbook. Its first sheet says what was chosen and what should be known.
+async fn taken_along(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    headers: HeaderMap,
+    place: Place,
+    Asked(choice): Asked<Choice>,
+) -> Result<Response> {
+    let name = place.name();
+    let board = named(&app, &name)?;
+    check_only(&caller, None, Some(&choice))?;
+    check_rows(&caller, &board)?;
+    let chosen = choice.chosen()?;
+    let accepted = headers.get(header::ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok());
+    let zh = accepted.is_some_and(|accepted| accepted.trim_start().starts_with("zh"));
+    let called = |label: &Label, plain: &str| {
+        let (first, other) = if zh { (&label.zh, &label.en) } else { (&label.en, &label.zh) };
+        first.clone().or_else(|| other.clone()).unwrap_or_else(|| plain.to_owned())
     };
-    answer.remove("sql");
-    answer.insert("table".to_owned(), json!(table));
-    answer.insert("course".to_owned(), json!(course));
-    Ok(answer)
+    let word = |en: &str, in_zh: &str| if zh { in_zh.to_owned() } else { en.to_owned() };
+    let as_of = app.blocking(|app| dashboard::as_of(&app.workspace())).await?;
+    let mut about = vec![
+        vec![word("Dashboard", "看板"), called(&board.title, &name)],
+        vec![word("As of", "截至"), as_of.to_string()],
+    ];
+    if app.workspace().project.file.simulated {
+        let simulated = word("These customers are simulated", "这些客户是模拟的");
+        about.push(vec![word("Note", "说明"), simulated]);
+    }
+    about.extend(chosen.only.iter().map(|(dimension, values)| {
+        let values: Vec<String> = values.iter().map(plain).collect();
+        vec![dimension.clone(), values.join(", ")]
+    }));
+    let mut sheets = Vec::new();
+    for tile in &board.tiles {
+        if tile.shown().is_none() {
+            continue;
+        }
+        let title = called(&tile.title, &tile.tile);
+        let Answer { question, table, course } =
+            asked(&app, &caller, &board, tile, &chosen).await?;
+        if let Some(span) = question.span {
+            let last = span.to.pred_opt().unwrap_or(span.to);
+            about.push(vec![title.clone(), format!("{} – {last}", span.from)]);
+        }
+        if table.truncated {
+            let cut = word("only the first rows are here", "只有前面的行");
+            about.push(vec![title.clone(), format!("{cut} ({})", table.row_count)]);
+        }
+        about.extend(question.notes.into_iter().map(|note| vec![title.clone(), note]));
+        let course =
+            course.map(|course| sheet(format!("{title} {}", word("over time", "走势")), course));
+        sheets.push(sheet(title, table));
+        sheets.extend(course);
+    }
+    let columns = [word("What", "项目"), word("Value", "内容")];
+    let first = Sheet {
+        name: word("About", "关于"),
+        columns: columns.into_iter().map(|name| (name, CellKind::Plain)).collect(),
+        rows: about.into_iter().map(|row| row.into_iter().map(Value::String).collect()).collect(),
+    };
+    sheets.insert(0, first);
+    let bytes = task::compute(move || workbook(&sheets)).await?;
+    let kind = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet";
+    let disposition = format!("attachment; filename=\"{name}.xlsx\"");
+    Ok((
+        [(header::CONTENT_TYPE, kind.to_owned()), (header::CONTENT_DISPOSITION, disposition)],
+        bytes,
+    )
+        .into_response())
+}
+
+/// A value as text, without the quotes of JSON.
+fn plain(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+fn sheet(name: String, table: Table) -> Sheet {
+    let kind = |column: &rows::Column| match column.kind {
+        "day" => CellKind::Day,
+        "moment" => CellKind::Moment,
+        _ => CellKind::Plain,
+    };
+    let columns = table.columns.iter().map(|column| (column.name.clone(), kind(column))).collect();
+    Sheet { name, columns, rows: table.rows }
 }
 
 async fn run(app: &Arc<App>, caller: &Caller, question: &Question) -> Result<Table> {

@@ -188,6 +188,7 @@ async fn take(
         }
     };
     let most = limits.events;
+    check_plain(headers)?;
     let bytes = input::read(body, limits.body_bytes).await?;
     let lines = headers
         .get(header::CONTENT_TYPE)
@@ -199,6 +200,8 @@ async fn take(
             error.valid_up_to() + 1
         ))
     })?;
+    // Some editors and programs begin every text with it; it is no part of an event.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let (mut messages, mut rejected) = (Vec::new(), Vec::new());
     let mut add = |index: usize, text: &str| match event(text, limits.event_bytes, &check) {
         Ok(()) => messages.push(text.as_bytes().to_vec()),
@@ -273,6 +276,19 @@ async fn take(
         "rejected_count": rejected.len(),
         "rejected": shown.collect::<Vec<_>>(),
     }))
+}
+
+/// Refuses a body that is packed: what it says is read as it is.
+fn check_plain(headers: &HeaderMap) -> Result<()> {
+    for packed in headers.get_all(header::CONTENT_ENCODING) {
+        if !packed.as_bytes().eq_ignore_ascii_case(b"identity") {
+            let packed = String::from_utf8_lossy(packed.as_bytes());
+            let detail = format!("a body with content-encoding \"{packed}\" is not unpacked");
+            return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "invalid", detail)
+                .hint("Send it unpacked, in parts if it is large."));
+        }
+    }
+    Ok(())
 }
 
 fn not_json(error: &serde_json::Error) -> Problem {

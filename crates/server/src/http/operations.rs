@@ -42,6 +42,7 @@ async fn ready(State(app): State<Arc<App>>) -> Response {
 async fn metrics(State(app): State<Arc<App>>) -> Result<Response> {
     let (pending, delivered, dead) =
         app.blocking(|app| app.workspace().store.outbox_counts()).await?;
+    let alerts = app.blocking(|app| app.workspace().store.alert_counts()).await?;
     let turn = app.blocking(|app| app.workspace().store.last_turn()).await?;
     let mut text = String::new();
     let mut add = |name: &str, kind: &str, help: &str, values: &[(&str, f64)]| {
@@ -94,6 +95,16 @@ async fn metrics(State(app): State<Arc<App>>) -> Result<Response> {
             ("{status=\"pending\"}", pending as f64),
             ("{status=\"delivered\"}", delivered as f64),
             ("{status=\"dead\"}", dead as f64),
+        ],
+    );
+    add(
+        "flywheel_alerts",
+        "gauge",
+        "Alerts by where they stand.",
+        &[
+            ("{status=\"pending\"}", alerts.0 as f64),
+            ("{status=\"delivered\"}", alerts.1 as f64),
+            ("{status=\"dead\"}", alerts.2 as f64),
         ],
     );
     add(

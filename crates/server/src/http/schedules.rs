@@ -7,11 +7,11 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
-use flywheel_base::{Timestamp, calendar};
+use flywheel_base::{Timestamp, calendar, suggest};
 use flywheel_connect::action::webhook::is_signed;
 use flywheel_project::resource::schedule::Schedule;
 use flywheel_runtime::{Workspace, schedule};
-use flywheel_state::{Alert, Asked as AskedRun, Cause, ScheduleState, ScheduledRun};
+use flywheel_state::{Alert, Asked as AskedRun, Cause, RunStatus, ScheduleState, ScheduledRun};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -189,8 +189,8 @@ async fn run(
             return Ok(json!({"run": shown(&schedule::ask(&workspace, asked)?)}));
         };
         let span = (from.as_str(), input.to.as_deref());
-        let moments = schedule::backfill(&workspace, &name, span, &who)?;
-        let moments: Vec<String> = moments.iter().map(ToString::to_string).collect();
+        let runs = schedule::backfill(&workspace, &name, span, &who)?;
+        let moments: Vec<String> = runs.iter().map(|run| run.moment.to_string()).collect();
         Ok(json!({"moments": moments}))
     });
     let answer = answer.await.map_err(super::runs::too_many)?;
@@ -247,6 +247,11 @@ async fn runs(State(app): State<Arc<App>>, Asked(which): Asked<Which>) -> Result
     let found = app.blocking(move |app| {
         let count = counted(which.limit);
         let looked_at = if which.status.is_some() { LOOKED_AT } else { count };
+        let names = RunStatus::ALL.map(RunStatus::name);
+        if let Some(status) = which.status.as_deref().filter(|status| !names.contains(status)) {
+            let error = flywheel_base::Error::invalid(format!("no run is \"{status}\""));
+            return Err(error.hint(suggest::hint(status, names)));
+        }
         let workspace = app.workspace();
         let mut runs = workspace.store.schedule_runs(which.schedule.as_deref(), looked_at)?;
         runs.retain(|run| which.status.as_ref().is_none_or(|status| status == run.status.name()));

@@ -155,7 +155,7 @@ fn shown(hit: &Hit<'_>, limits: &Limits) -> Value {
     let asset = hit.asset;
     let rows = asset.rows.filter(|_| !limits.uncounted.contains(&asset.name));
     json!({
-        "name": name_of(asset), "kind": asset.kind, "label": asset.labels.first(), "description": asset.description,
+        "name": name_of(asset), "kind": asset.kind, "label": asset.labels.first(), "labels": asset.labels, "description": asset.description,
         "owner": asset.owner, "tags": asset.tags, "certification": asset.certification, "file": asset.file,
         "rows": rows, "tests": asset.tests, "tests_status": asset.tests_status, "age_s": asset.age_s,
         "fresh_limit_s": asset.fresh_limit_s, "reads": asset.reads, "readers": asset.readers,

@@ -87,6 +87,9 @@ async fn setup(
     // The link of the first owner is for a name that nobody has.
     let asked = input.name.clone();
     let invited = app.blocking(move |app| app.workspace().store.user(&asked)).await?;
+    if invited.is_none() {
+        auth::check_user_name(&input.name)?;
+    }
     if invited.is_some_and(|user| check_local(&app, &user.role).is_err()) {
         app.brake.failed(&input.name, address);
         return Err(no_link(&app));

@@ -106,6 +106,9 @@ fn ring(workspace: &Workspace, status: &Status) -> Vec<Stage> {
         .collect();
     let unfitted = (!unfitted.is_empty())
         .then(|| ("attention", format!("not fitted yet: {}", unfitted.join(", "))));
+    let failed: Vec<&str> = failed(status).collect();
+    let failed = (!failed.is_empty())
+        .then(|| ("failed", format!("not fitted when tried last: {}", failed.join(", "))));
     let paused: Vec<&str> = status
         .policies
         .iter()
@@ -121,11 +124,17 @@ fn ring(workspace: &Workspace, status: &Status) -> Vec<Stage> {
         stage("land", rows, "rows", set_aside),
         stage("model", number(status.models), "models", blocked),
         stage("measure", number(project.semantics().metrics().count()), "metrics", None),
-        stage("learn", number(status.learners.len()), "learners", unfitted),
+        stage("learn", number(status.learners.len()), "learners", failed.or(unfitted)),
         stage("decide", sum(|policy| policy.decisions), "decisions", paused),
         stage("act", sum(|policy| policy.actions), "actions", dead),
         stage("outcome", sum(|policy| policy.outcomes), "outcomes", None),
     ]
+}
+
+/// The learners that could not be fitted when that was tried last.
+fn failed(status: &Status) -> impl Iterator<Item = &str> {
+    let failed = status.learners.iter().filter(|learner| learner.failed.is_some());
+    failed.map(|learner| learner.learner.as_str())
 }
 
 /// What a person should look at, the most urgent first.
@@ -139,6 +148,12 @@ fn attention(workspace: &Workspace, status: &Status) -> BaseResult<Vec<Value>> {
     if status.outbox_dead > 0 {
         let count = status.outbox_dead;
         all.push(json!({"kind": "dead-letters", "count": count, "target": "/actions", "text": format!("{count} deliveries were given up")}));
+    }
+    unheard(workspace, &mut all)?;
+    let failed: Vec<&str> = failed(status).collect();
+    if !failed.is_empty() {
+        let text = format!("not fitted when tried last: {}", failed.join(", "));
+        all.push(json!({"kind": "failed-learners", "count": failed.len(), "names": failed, "target": "/learners", "text": text}));
     }
     if let Some(run) = workspace.store.runs(1)?.first().filter(|run| run.status == "failed") {
         all.push(json!({"kind": "failed-run", "count": 1, "names": [run.run_id], "target": format!("/runs/{}", run.run_id),
@@ -161,6 +176,27 @@ fn attention(workspace: &Workspace, status: &Status) -> BaseResult<Vec<Value>> {
         all.push(json!({"kind": "no-data", "count": 0, "target": "/syncs", "text": "no rows have landed yet"}));
     }
     Ok(all)
+}
+
+/// Adds what schedules ask a person for: alerts that reached nobody, and schedules whose runs fail.
+fn unheard(workspace: &Workspace, all: &mut Vec<Value>) -> BaseResult<()> {
+    let lost = workspace.store.lost_alerts()?;
+    if !lost.is_empty() {
+        let count: u64 = lost.values().sum();
+        let names: Vec<String> = lost.into_keys().collect();
+        let text = format!("{count} alerts reached nobody by {}", names.join(", "));
+        all.push(json!({"kind": "lost-alerts", "count": count, "names": names, "target": "/schedules", "text": text}));
+    }
+    let mut failing = workspace.store.schedules()?;
+    failing.retain(|state| {
+        state.failing_since.is_some() && workspace.project.schedules.contains_key(&state.name)
+    });
+    if !failing.is_empty() {
+        let names: Vec<&str> = failing.iter().map(|state| state.name.as_str()).collect();
+        let text = format!("schedules that fail: {}", names.join(", "));
+        all.push(json!({"kind": "failing-schedules", "count": names.len(), "names": names, "target": "/schedules", "text": text}));
+    }
+    Ok(())
 }
 
 async fn turns(State(app): State<Arc<App>>, Asked(limit): Asked<Limit>) -> Result<Response> {

@@ -1,17 +1,18 @@
 /** Finding anything: by words, and by kind, owner, tag and standing. */
 import { useDeferredValue, useEffect, useState } from "react";
 import { Link, useSearchParams } from "react-router";
-import { part, useGet } from "../../api";
+import { part, useGet, withdrawn } from "../../api";
 import { useWords } from "../../i18n";
 import { Ask, Card, Chip, Empty, Page, Pick, Rich, Status, Trouble, Trust } from "../../ui/basics";
 import { Icon } from "../../ui/icons";
 import { Button } from "antd";
 import { useKind } from "../../ui/kinds";
+import { called } from "../metrics/question";
 import { Health, iconOf } from "./parts";
 import own from "./words";
 
 interface Hit {
-  name: string; kind: string; label: string | null; description: string | null; owner: string | null; tags: string[]; certification: string; file: string | null; rows: number | null;
+  name: string; kind: string; labels: string[]; description: string | null; owner: string | null; tags: string[]; certification: string; file: string | null; rows: number | null;
   tests: number; tests_status: string | null; age_s: number | null; fresh_limit_s: number | null; reads: number; readers: number; used_by: number; cost_per_year: number; health: number; columns: string[]; score: number | null;
 }
 interface Facet { value: string; count: number }
@@ -64,7 +65,7 @@ export default function Catalogue() {
         <input type="search" value={words} placeholder={t("search")} aria-label={t("search")} autoFocus onChange={(event) => setWords(event.target.value)} />
         {filtered && <Button type="text" size="small" onClick={() => { setWords(""); setSearch({}, { replace: true }); }}>{t("clear")}</Button>}
       </div>
-      {found.error && found.data && <Trouble error={found.error} />}
+      {found.error && found.data && !withdrawn(found.error) && <Trouble error={found.error} />}
       <Ask of={found} lines={8}>
         {() => data && (
           <div className="cat-columns">
@@ -115,16 +116,18 @@ function Values({ facet, values, chosen, choose }: { facet: FacetName; values: F
 }
 
 function Row({ hit }: { hit: Hit }) {
-  const { t, n } = useWords(own);
+  const { t, n, language } = useWords(own);
   const kind = useKind();
+  const short = hit.name.includes(":") ? hit.name.slice(hit.name.indexOf(":") + 1) : hit.name;
+  const label = called({ name: short, label: hit.labels }, language);
   const stale = hit.age_s !== null && hit.fresh_limit_s !== null && hit.age_s > hit.fresh_limit_s;
   return (
     <li className="cat-row">
       <span className="cat-icon"><Icon name={iconOf(hit.kind)} /></span>
       <div className="cat-words">
         <p className="cat-name">
-          <Link to={`/catalogue/${part(hit.name)}`}>{hit.name.includes(":") ? hit.name.slice(hit.name.indexOf(":") + 1) : hit.name}</Link>
-          {hit.label && <span className="quiet">{hit.label}</span>}
+          <Link to={`/catalogue/${part(hit.name)}`}>{short}</Link>
+          {label !== short && <span className="quiet">{label}</span>}
           <Chip>{kind(hit.kind)}</Chip>
           {hit.certification === "certified" && <Status of="ok" label={t("certification.certified")} />}
           {hit.certification === "deprecated" && <Status of="warned" label={t("certification.deprecated")} />}

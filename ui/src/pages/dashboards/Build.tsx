@@ -5,6 +5,7 @@ import { flushSync } from "react-dom";
 import { useNavigate, useParams } from "react-router";
 import { call, client, part, useDo, useGet, type Items, type Metric } from "../../api";
 import { useWords } from "../../i18n";
+import { useWho, whose } from "../../session";
 import { Ask, Empty, Page, Trouble } from "../../ui/basics";
 import { Icon } from "../../ui/icons";
 import { blankBoard, blankTile, COLUMNS, freshName, labelled, moved, ROWS_MAX, shownAs, sizeOf, titled, type Board, type Choice, type Opened, type Tile as Declared } from "./board";
@@ -31,16 +32,19 @@ function Builder({ name, first, version: read, comments, metrics }: Begun) {
   const { t, language, moment } = useWords(own);
   const { modal, message } = App.useApp();
   const go = useNavigate();
+  const mine = whose(useWho());
   // What was read when the page was opened stays the one that is changed, whatever is read meanwhile.
   const [start] = useState({ board: first, version: read });
-  const [draft, setDraft] = useState(() => keptDraft(name));
+  const [draft, setDraft] = useState(() => keptDraft(mine, name));
+  // Somebody saved the dashboard meanwhile: what is kept here is still wanted, and would replace that.
+  const stale = draft !== null && draft.version !== start.version;
   const [board, setBoard] = useState(start.board);
   const [chosen, setChosen] = useState<string | null>(null);
   const [adding, setAdding] = useState(!start.board.tiles.length);
   const [said, setSaid] = useState("");
   const saved = useRef(false);
   const dirty = !saved.current && JSON.stringify(board) !== JSON.stringify(start.board);
-  useKept(name, start.version, board, dirty);
+  useKept(mine, name, start.version, board, dirty);
   const [leaving, stay] = useLeaving(dirty);
   const change = useCallback((make: (now: Board) => Board) => setBoard(make), []);
   const source = useMemo<Source>(() => ({ key: "draft", get: (path, signal) => call("GET", path, undefined, signal), draft: board }), [board]);
@@ -90,20 +94,20 @@ function Builder({ name, first, version: read, comments, metrics }: Begun) {
     () => (name ? ["PATCH", `/v1/dashboards/${part(name)}`, { dashboard: board, version: start.version ?? "" }] : ["POST", "/v1/dashboards", { dashboard: board }]),
     (answer) => {
       saved.current = true;
-      dropDraft(name);
+      dropDraft(mine, name);
       void client.invalidateQueries({ queryKey: ["/v1/dashboards"] });
       void go(`/dashboards/${part(answer.name)}`);
     },
   );
   const remover = useDo<unknown>(() => ["DELETE", `/v1/dashboards/${part(name)}?version=${part(start.version ?? "")}`], () => {
     saved.current = true;
-    dropDraft(name);
+    dropDraft(mine, name);
     void go("/dashboards");
   });
   const askRemove = () => modal.confirm({ title: t("delete.title", { name }), content: t("delete.text"), okText: t("delete"), okButtonProps: { danger: true }, cancelText: t("f.cancel"), onOk: () => remover.mutate() });
   const leave = (to: string) => {
     saved.current = true;
-    dropDraft(name);
+    dropDraft(mine, name);
     stay();
     void go(to);
   };
@@ -124,10 +128,10 @@ function Builder({ name, first, version: read, comments, metrics }: Begun) {
           <Button type="primary" loading={save.isPending} disabled={!dirty} onClick={() => (board.dashboard ? save.mutate() : askName())}>{t("save")}</Button>
         </>}
       >
-        {draft && draft.version === start.version && !dirty && (
-          <p className="board-note"><Icon name="info" size={16} /><span>{t("draft", { when: moment(draft.at) })}</span>
+        {draft && !dirty && (
+          <p className={`board-note ${stale ? "board-note-warn" : ""}`}><Icon name={stale ? "alert" : "info"} size={16} /><span>{t(stale ? "draft.stale" : "draft", { when: moment(draft.at) })}</span>
             <Button size="small" onClick={() => { setBoard(draft.board); setAdding(!draft.board.tiles.length); setDraft(null); }}>{t("draft.take")}</Button>
-            <Button size="small" type="text" onClick={() => { dropDraft(name); setDraft(null); }}>{t("draft.drop")}</Button>
+            <Button size="small" type="text" onClick={() => { dropDraft(mine, name); setDraft(null); }}>{t("draft.drop")}</Button>
           </p>
         )}
         {comments > 0 && <p className="board-note board-note-warn"><Icon name="alert" size={16} />{t("comments", { count: comments })}</p>}

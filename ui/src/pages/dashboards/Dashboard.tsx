@@ -1,19 +1,20 @@
 /** One dashboard: its filters and its tiles. */
-import { Button } from "antd";
+import { App, Button } from "antd";
 import { lazy, Suspense, useCallback, useMemo, useState } from "react";
 import { Link, useLocation, useNavigate, useParams } from "react-router";
-import { part, useGet, type Cell } from "../../api";
+import { fetched, part, save, useGet, type Cell } from "../../api";
 import { useWords } from "../../i18n";
 import { Ask, Card, Empty, Page } from "../../ui/basics";
 import { Icon } from "../../ui/icons";
 import { toggled } from "../metrics/question";
-import { choiceOf, labelled, type Choice, type Opened } from "./board";
+import { asked, choiceOf, labelled, type Choice, type Opened } from "./board";
 import { Filters } from "./Filters";
 import "./style.css";
 import { Tile } from "./Tile";
 import own from "./words";
 
 const Share = lazy(() => import("./Share"));
+const Wall = lazy(() => import("./Wall"));
 
 export default function Dashboard() {
   const { name = "" } = useParams();
@@ -43,18 +44,37 @@ export function useChoice(): [Choice, (next: Partial<Choice>) => void] {
 
 function One({ opened }: { opened: Opened }) {
   const { t, language } = useWords(own);
+  const { message } = App.useApp();
   const [sharing, setSharing] = useState(false);
+  const [large, setLarge] = useState(false);
+  const [saving, setSaving] = useState(false);
+  const [choice] = useChoice();
   const { dashboard: board, may, name } = opened;
+  const title = labelled(board.title, language) ?? name;
+  const small = useCallback(() => setLarge(false), []);
+  const take = async () => {
+    setSaving(true);
+    try {
+      save(await fetched(`/v1/dashboards/${part(name)}/workbook${asked(choice)}`, language), `${name}.xlsx`);
+    } catch (error) {
+      message.error(error instanceof Error ? error.message : String(error));
+    } finally {
+      setSaving(false);
+    }
+  };
   return (
     <Page
-      title={labelled(board.title, language) ?? name} text={board.description ?? undefined} back={{ to: "/dashboards", label: t("back") }}
+      title={title} text={board.description ?? undefined} back={{ to: "/dashboards", label: t("back") }}
       actions={<>
+        <Button icon={<Icon name="board" size={16} />} onClick={() => setLarge(true)}>{t("wall")}</Button>
+        {may.rows && <Button loading={saving} icon={<Icon name="download" size={16} />} onClick={() => void take()}>{t("take")}</Button>}
         <Button icon={<Icon name="print" size={16} />} onClick={() => print()}>{t("print")}</Button>
         {may.edit && <Button icon={<Icon name="share" size={16} />} onClick={() => setSharing(true)}>{t("share")}</Button>}
         {may.edit && <Link className="board-action" to={`/dashboards/${part(name)}/edit`}><Icon name="edit" size={16} />{t("edit")}</Link>}
       </>}
     >
       <Tiles opened={opened} />
+      {large && <Suspense><Wall opened={opened} title={title} close={small} /></Suspense>}
       {sharing && <Suspense><Share opened={opened} close={() => setSharing(false)} /></Suspense>}
     </Page>
   );

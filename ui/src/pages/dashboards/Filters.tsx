@@ -6,7 +6,7 @@ import { useWords } from "../../i18n";
 import { Choice as Choices, Loading, Pick, Trouble } from "../../ui/basics";
 import { Icon } from "../../ui/icons";
 import { valueText } from "../metrics/Explore";
-import { dimensionCalled, plusDays, toggled } from "../metrics/question";
+import { dimensionCalled, movedTo, plusDays, toggled } from "../metrics/question";
 import { COMPARES, type Board, type Choice } from "./board";
 import { useValues } from "./source";
 import own from "./words";
@@ -25,6 +25,10 @@ export function Filters({ board, metrics, asOf, choice, set }: { board: Board; m
   const from = choice.from ?? plusDays(to, -(time?.days ?? 28));
   const ranges = [...new Set([...RANGES, time?.days ?? 28])].sort((a, b) => a - b);
   const days = to === end ? ranges.find((one) => plusDays(end, -one) === from) : undefined;
+  const choose = (which: "first" | "last", day: string) => {
+    const next = movedTo({ from, to }, which, day);
+    set({ from: next.from, to: which === "first" && next.to === end ? null : next.to });
+  };
   const picked = Object.entries(choice.only).flatMap(([dimension, values]) => values.map((value) => ({ dimension, value })));
   const narrow = (dimension: string, value: Cell) => set({ only: toggled(choice.only, dimension, value) });
   return (
@@ -35,9 +39,9 @@ export function Filters({ board, metrics, asOf, choice, set }: { board: Board; m
             <Choices label={t("time")} value={choice.whole ? "whole" : days ? String(days) : ""} choose={(key) => (key === "whole" ? set({ whole: true, from: null, to: null }) : set({ whole: false, to: null, from: Number(key) === time.days ? null : plusDays(end, -Number(key)) }))} of={[...ranges.map((one) => ({ key: String(one), label: one === 365 ? t("year") : t("days", { count: one }) })), { key: "whole", label: t("whole") }]} />
             {!choice.whole && (
               <span className="board-dates">
-                <label><span className="unseen">{t("from")}</span><input className="input" type="date" value={from} max={plusDays(to, -1)} onChange={(event) => event.target.value && set({ from: event.target.value, to: to === end ? null : to })} /></label>
+                <label><span className="unseen">{t("from")}</span><input className="input" type="date" value={from} max={plusDays(to, -1)} onChange={(event) => event.target.value && choose("first", event.target.value)} /></label>
                 <span className="quiet" aria-hidden="true">–</span>
-                <label><span className="unseen">{t("to")}</span><input className="input" type="date" value={plusDays(to, -1)} min={from} onChange={(event) => event.target.value && set({ from, to: plusDays(event.target.value, 1) })} /></label>
+                <label><span className="unseen">{t("to")}</span><input className="input" type="date" value={plusDays(to, -1)} min={from} onChange={(event) => event.target.value && choose("last", event.target.value)} /></label>
               </span>
             )}
             {!choice.whole && <Pick label={t("compare")} value={choice.compare ?? time.compare} choose={(key) => set({ compare: key === time.compare ? null : (COMPARES.find((one) => one === key) ?? null) })} of={COMPARES.map((key) => ({ key, label: t(`compare.${key}`) }))} />}
@@ -68,7 +72,12 @@ function Values({ board, dimension, name, chosen, toggle }: { board: string; dim
   const values = useValues(board, dimension, open);
   useEffect(() => {
     if (!open) return;
-    const away = (event: Event) => { if (!box.current?.contains(event.target as Node)) setOpen(false); };
+    const away = (event: Event) => {
+      const at = event.target as Node;
+      // A press on what cannot have the focus gives it to what the list lies in; that leads nobody away.
+      if (event.type === "focusin" && at.contains(box.current)) return;
+      if (!box.current?.contains(at)) setOpen(false);
+    };
     document.addEventListener("pointerdown", away);
     document.addEventListener("focusin", away);
     return () => { document.removeEventListener("pointerdown", away); document.removeEventListener("focusin", away); };

@@ -6,7 +6,7 @@ import { useWords } from "../../i18n";
 import { Choice, Empty, Rich } from "../../ui/basics";
 import { Icon } from "../../ui/icons";
 import { called, dimensionCalled, dimensions } from "../metrics/question";
-import { COLUMNS, COMPARES, ROWS_MAX, SHOWS, shownAs, sizeOf, type Board, type Label, type Show, type Tile } from "./board";
+import { COLUMNS, COMPARES, ROWS_MAX, SHOWS, shownAs, sizeOf, whereOf, whereText, type Board, type Label, type Show, type Tile } from "./board";
 import own from "./words";
 
 const GRAINS = ["day", "week", "month", "quarter", "year"] as const;
@@ -103,6 +103,8 @@ export function TileFields({ tile, board, metrics, set, size, close }: { tile: T
   const name = (key: string) => { const metric = metrics.find((one) => one.name === key); return metric ? called(metric, language) : key; };
   const known = metrics.filter((metric) => tile.metrics.includes(metric.name));
   const { values, times } = common(known);
+  // As it was when the tile was chosen, so that typing something and taking it back changes nothing.
+  const [where] = useState(tile.where);
   const show = shownAs(tile);
   const now = sizeOf(tile, show);
   // Shares of averages and ratios make up no whole; the server refuses pies of them.
@@ -144,7 +146,7 @@ export function TileFields({ tile, board, metrics, set, size, close }: { tile: T
           <Field label={t("compare")}><select value={tile.compare ?? ""} onChange={(event) => put({ compare: COMPARES.find((one) => one === event.target.value) ?? null })}><option value="">{t("i.compare.board")}</option>{COMPARES.map((key) => <option key={key} value={key}>{t(`compare.${key}`)}</option>)}</select></Field>
         </div>
       )}
-      {tile.metrics.length > 0 && <Field label={t("i.where")} help={t("i.where.help")}><input value={tile.where.join(" and ")} placeholder="country <> 'France'" onChange={(event) => put({ where: event.target.value ? [event.target.value] : [] })} /></Field>}
+      {tile.metrics.length > 0 && <Field label={t("i.where")} help={t("i.where.help")}><input value={whereText(tile.where)} placeholder="country <> 'France'" onChange={(event) => put({ where: whereOf(event.target.value, where) })} /></Field>}
       <div className="board-pair">
         <Field label={t("i.width")}><input type="number" min={1} max={COLUMNS} value={now.width} onChange={(event) => event.target.value && size(Number(event.target.value), now.height)} /></Field>
         <Field label={t("i.height")}><input type="number" min={1} max={ROWS_MAX} value={now.height} onChange={(event) => event.target.value && size(now.width, Number(event.target.value))} /></Field>

@@ -14,7 +14,7 @@ const ROLES = ["engineer", "analyst", "operator", "viewer"];
 const DAYS = ["7", "30", "90"] as const;
 
 export default function Share({ opened, close }: { opened: Opened; close: () => void }) {
-  const { t, day, ago, language } = useWords(own);
+  const { t, word, day, ago, language } = useWords(own);
   const { name } = opened;
   const { modal } = App.useApp();
   const path = `/v1/dashboards/${part(name)}/links`;
@@ -38,7 +38,7 @@ export default function Share({ opened, close }: { opened: Opened; close: () => 
         <div className="field"><span>{t("share.days")}</span><Choice label={t("share.days")} value={days} choose={setDays} of={DAYS.map((key) => ({ key, label: t("days.plain", { count: key }) }))} /></div>
         <Button type="primary" htmlType="submit" loading={make.isPending} disabled={!whom.trim()}>{t("share.make")}</Button>
         <div className="field"><span>{t("share.what")}</span><Pick label={t("share.what")} value={tile} choose={setTile} of={[{ key: "", label: t("share.what.all") }, ...shown]} /></div>
-        <div className="field"><span>{t("share.role")}</span><Pick label={t("share.role")} value={role} choose={setRole} of={[{ key: "", label: t("share.role.mine") }, ...ROLES.map((key) => ({ key, label: key }))]} /></div>
+        <div className="field"><span>{t("share.role")}</span><Pick label={t("share.role")} value={role} choose={setRole} of={[{ key: "", label: t("share.role.mine") }, ...ROLES.map((key) => ({ key, label: word("role", key) }))]} /></div>
         <label className="field board-sites"><span>{t("share.sites")}</span><textarea rows={2} value={sites} placeholder="https://intranet.example" aria-describedby="share-sites" onChange={(event) => setSites(event.target.value)} /></label>
         <p className="quiet small board-sites" id="share-sites">{t("share.sites.text")}</p>
       </form>
@@ -57,7 +57,7 @@ export default function Share({ opened, close }: { opened: Opened; close: () => 
             rows={items} rowKey={(one) => one.id} label={t("share.links")} tight first={{ key: "created", down: true }}
             columns={[
               { key: "name", title: t("share.whom"), cell: (one) => <b>{one.name}</b>, by: (one) => one.name },
-              { key: "what", title: t("share.what"), wrap: true, cell: (one) => { const { tile: only, role: as, sites: on } = scoped(one.scopes); return <span className="row" style={{ gap: 4 }}>{only ? <Chip>{only}</Chip> : t("share.what.all")}{as && <Chip>{t("share.as", { role: as })}</Chip>}{on.map((site) => <Chip key={site}>{site}</Chip>)}</span>; } },
+              { key: "what", title: t("share.what"), wrap: true, cell: (one) => { const { tile: only, role: as, sites: on } = scoped(one.scopes); return <span className="row" style={{ gap: 4 }}>{only ? <Chip>{only}</Chip> : t("share.what.all")}{as && <Chip>{t("share.as", { role: word("role", as) })}</Chip>}{on.map((site) => <Chip key={site}>{site}</Chip>)}</span>; } },
               { key: "state", title: t("f.status"), cell: (one) => <Status of={state(one)} label={state(one) === "expired" ? t("share.expired") : undefined} />, by: state },
               { key: "expires", title: t("share.until"), cell: (one) => day(one.expires_at), by: (one) => one.expires_at },
               { key: "used", title: t("share.used"), cell: (one) => (one.last_used_at ? ago(one.last_used_at) : "–"), by: (one) => one.last_used_at },

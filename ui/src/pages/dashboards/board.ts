@@ -33,8 +33,20 @@ export function scoped(scopes: string[]): { tile: string | null; role: string | 
 
 export interface Answer { show: Show; notes: string[]; unfiltered: string[]; span: { from: string; to: string } | null; grain: string | null; compare: string | null; table: Table; course: Table | null }
 
+/** How much larger what is `natural` pixels high is shown where there is `room` for it; never so small that nobody can read it. */
+export const fitted = (room: number, natural: number): number => (natural > 0 && room > 0 ? Math.round(Math.min(2, Math.max(0.5, room / natural)) * 100) / 100 : 1);
+
 export const COLUMNS = 12;
 export const ROWS_MAX = 12;
+
+/** Conditions as one text; each keeps its meaning beside the others, whatever it is made of. */
+export const whereText = (where: string[]): string => (where.length > 1 ? where.map((one) => `(${one})`).join(" and ") : (where[0] ?? ""));
+
+/** The conditions that a text means: those that were read, as long as it says the same. */
+export function whereOf(text: string, read: string[]): string[] {
+  if (text === whereText(read)) return read;
+  return text ? [text] : [];
+}
 
 /** How a tile shows its figures; nothing for a text. The server says the same. */
 export function shownAs(tile: Pick<Tile, "metrics" | "by" | "show" | "sql">): Show | null {

@@ -1,7 +1,8 @@
-import { expect, it } from "vitest";
+import { afterEach, expect, it, vi } from "vitest";
 import type { Metric } from "../../api";
 import { sitesOf } from "../../sites";
-import { asked, blankTile, choiceOf, freshName, moved, scoped, shownAs, sizeOf, slices, spans, titled, type Tile } from "./board";
+import { asked, blankTile, choiceOf, freshName, moved, scoped, shownAs, sizeOf, slices, spans, titled, whereOf, whereText, type Tile } from "./board";
+import { dropDraft, keptDraft } from "./draft";
 import { fits } from "./Inspect";
 import { blocks } from "./Markdown";
 
@@ -62,4 +63,24 @@ it("only ways of showing that fit are offered", () => {
 
 it("texts are read in blocks", () => {
   expect(blocks("# Title\nfirst\nsecond\n\n- one\n- two\nlast")).toEqual([{ kind: "h", lines: ["Title"] }, { kind: "p", lines: ["first", "second"] }, { kind: "ul", lines: ["one", "two"] }, { kind: "p", lines: ["last"] }]);
+});
+
+it("conditions keep their meaning as one text, and stay a list as long as the text says the same", () => {
+  const read = ["country = 'France' or country = 'Spain'", "revenue > 0"];
+  const text = whereText(read);
+  expect(text).toBe("(country = 'France' or country = 'Spain') and (revenue > 0)");
+  expect([whereText([]), whereText(["a or b"])]).toEqual(["", "a or b"]);
+  expect(whereOf(text, read)).toBe(read);
+  expect([whereOf(`${text} and x`, read), whereOf("", read), whereOf("", [])]).toEqual([[`${text} and x`], [], []]);
+});
+
+afterEach(() => vi.unstubAllGlobals());
+
+it("what somebody has not saved is nobody else's, and of no other project", () => {
+  const held = new Map([["flywheel.dashboard.shop.ada.sales", JSON.stringify({ version: "1", board: { tiles: [] }, at: "2025-01-01T00:00:00Z" })]]);
+  vi.stubGlobal("localStorage", { getItem: (key: string) => held.get(key) ?? null, removeItem: (key: string) => held.delete(key) });
+  expect(keptDraft("shop.ada", "sales")?.version).toBe("1");
+  expect([keptDraft("shop.ben", "sales"), keptDraft("store.ada", "sales")]).toEqual([null, null]);
+  dropDraft("shop.ada", "sales");
+  expect(held.size).toBe(0);
 });

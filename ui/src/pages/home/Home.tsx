@@ -9,7 +9,7 @@ import { entries } from "../../pages";
 import { useWho } from "../../session";
 import { Ask, Card, Empty, Grid, Page, Rich, Status, Trouble, Trust } from "../../ui/basics";
 import { Icon, type IconName } from "../../ui/icons";
-import { better, isNear } from "../../ui/measures";
+import { better, isNear, measureCalled } from "../../ui/measures";
 import { LiftChart, LiftTable, liftSql, measured, verdict } from "../../ui/lift";
 import { Ring } from "./Ring";
 import own from "./words";
@@ -148,7 +148,7 @@ function Attention({ status }: { status: Whole }) {
           {status.attention.map((one, at) => {
             const key = `attention.${one.kind}`;
             const said = word("attention", one.kind) === one.kind ? one.text : t(key as "attention.quarantine", { count: n(one.count ?? 0), names: (one.names ?? []).join(", ") });
-            const severe = ["blocked-models", "dead-letters", "failed-run"].includes(one.kind);
+            const severe = ["blocked-models", "dead-letters", "failed-learners", "failed-run", "lost-alerts", "failing-schedules"].includes(one.kind);
             const body = <><Icon name={severe ? "failed" : "alert"} /><span><b>{said}</b><small>{word("how", one.kind) === one.kind ? "" : word("how", one.kind)}</small></span></>;
             const first = one.target.split("/")[1] ?? "";
             const entry = entries.find((candidate) => candidate.path === first || candidate.path === `${first}/:name` || candidate.path === `${first}/:run`);
@@ -234,7 +234,7 @@ const share = (value: number) => ({ "--share": Math.max(0, Math.min(1, value)) }
 
 /** Of each learner one measure, by preference one against reality. */
 function Foretold({ learners }: { learners: Learned[] }) {
-  const { t, n, word } = useWords(own);
+  const { t, n, word, language } = useWords(own);
   const rows = learners.flatMap(({ learner, measures }) => {
     const useful = measures.filter((one) => one.value !== null && !isNear(one.measure));
     const chosen = useful.find((one) => one.against === "reality") ?? useful.find((one) => /ndcg|hit/i.test(one.measure)) ?? useful[0];
@@ -249,7 +249,7 @@ function Foretold({ learners }: { learners: Learned[] }) {
         return (
           <li key={row.learner}>
             <Link to={`/learners/${part(row.learner)}`}>{row.learner}</Link>
-            <span className="quiet small">{row.measure} · {word("measured", row.against)}</span>
+            <span className="quiet small">{measureCalled(row.measure, language)} · {word("measured", row.against)}</span>
             <span className="bar"><i className={good === false ? "bar-bad" : "bar-ok"} style={share((row.value ?? 0) / most)} /><b>{n(row.value, 3)}</b></span>
             {row.baseline !== null && <span className="bar bar-base"><i style={share(row.baseline / most)} /><b>{t("f.baseline")} {n(row.baseline, 3)}</b></span>}
           </li>

@@ -7,7 +7,7 @@ import { useWords } from "../../i18n";
 import { useWho } from "../../session";
 import { Ask, Card, Chip, Code, Declared, Empty, Facts, Grid, Page, Status, Trouble, Trust, useWidth } from "../../ui/basics";
 import { ticks } from "../../ui/lift";
-import { isLess, isNear } from "../../ui/measures";
+import { isLess, isNear, measureCalled } from "../../ui/measures";
 import "./style.css";
 import own from "./words";
 
@@ -71,7 +71,7 @@ export default function Learner() {
 }
 
 function Quality({ name, all }: { name: string; all: Measure[] }) {
-  const { t, n, day, word } = useWords(own);
+  const { t, n, day, word, language } = useWords(own);
   if (!all.length) return <Empty icon="measure" text={t("quality.none")} />;
   const series = [...groupBy(all, (one) => `${one.against}\n${one.measure}`).values()].sort((a, b) => ((a[0]?.against ?? "") < (b[0]?.against ?? "") ? 1 : -1));
   return (
@@ -86,7 +86,7 @@ function Quality({ name, all }: { name: string; all: Measure[] }) {
             { key: "turn", title: t("f.turn"), number: true, cell: (one) => n(one.turn), by: (one) => one.turn },
             { key: "at", title: t("f.at"), cell: (one) => day(one.at), by: (one) => one.at },
             { key: "against", title: t("measured"), cell: (one) => word("against", one.against), by: (one) => one.against },
-            { key: "measure", title: t("f.measure"), cell: (one) => one.measure, by: (one) => one.measure },
+            { key: "measure", title: t("f.measure"), cell: (one) => measureCalled(one.measure, language), by: (one) => one.measure },
             { key: "value", title: t("f.value"), number: true, cell: (one) => n(one.value, 4), by: (one) => one.value },
             { key: "baseline", title: t("f.baseline"), number: true, cell: (one) => n(one.baseline, 4), by: (one) => one.baseline },
             { key: "count", title: t("f.count"), number: true, cell: (one) => n(one.count), by: (one) => one.count },
@@ -99,7 +99,7 @@ function Quality({ name, all }: { name: string; all: Measure[] }) {
 
 /** A measure over turns beside its baseline. */
 function Line({ name, points }: { name: string; points: Measure[] }) {
-  const { t, n, word } = useWords(own);
+  const { t, n, word, language } = useWords(own);
   const [outer, width] = useWidth<HTMLDivElement>();
   const height = 130;
   const edge = { left: 44, right: 10, top: 8, bottom: 22 };
@@ -110,13 +110,14 @@ function Line({ name, points }: { name: string; points: Measure[] }) {
   const room = (Math.max(...values) - Math.min(...values) || Math.abs(values[0] ?? 1) || 1) * 0.12;
   const [low, high] = [Math.min(...values) - room, Math.max(...values) + room];
   const [from, to] = [first.turn ?? 0, last.turn ?? 0];
+  const called = measureCalled(first.measure, language);
   const x = (turn: number) => edge.left + ((turn - from) / Math.max(1, to - from)) * Math.max(1, width - edge.left - edge.right);
   const y = (value: number) => edge.top + ((high - value) / (high - low)) * (height - edge.top - edge.bottom);
   const line = (pick: (one: Measure) => number | null) => points.filter((one) => pick(one) !== null).map((one) => `${x(one.turn ?? 0).toFixed(1)},${y(pick(one) ?? 0).toFixed(1)}`).join(" ");
   return (
     <div className="learners-chart" ref={outer}>
-      <h3>{first.measure}<span>{word("against", first.against)}{isNear(first.measure) ? "" : ` · ${t(isLess(first.measure) ? "lower" : "higher")}`}</span><b>{n(last.value, 3)}</b></h3>
-      <svg width={width || "100%"} height={height} role="img" aria-label={t("chart", { measure: first.measure, learner: name, points: points.length, last: n(last.value, 3), baseline: n(last.baseline, 3) })}>
+      <h3>{called}<span>{word("against", first.against)}{isNear(first.measure) ? "" : ` · ${t(isLess(first.measure) ? "lower" : "higher")}`}</span><b>{n(last.value, 3)}</b></h3>
+      <svg width={width || "100%"} height={height} role="img" aria-label={t("chart", { measure: called, learner: name, points: points.length, last: n(last.value, 3), baseline: n(last.baseline, 3) })}>
         {width > 0 && (
           <>
             {ticks(low, high, 3).map((value) => <g key={value}><line x1={edge.left} x2={width - edge.right} y1={y(value)} y2={y(value)} className="axis-line" /><text x={edge.left - 8} y={y(value) + 4} textAnchor="end" className="axis-text">{n(value, 3)}</text></g>)}

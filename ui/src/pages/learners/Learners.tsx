@@ -3,7 +3,7 @@ import { Link } from "react-router";
 import { part, useGet, type Items, type Learner } from "../../api";
 import { useWords } from "../../i18n";
 import { Ask, Card, Chip, Empty, Page, Status, Trust } from "../../ui/basics";
-import { better, isNear } from "../../ui/measures";
+import { better, isNear, measureCalled } from "../../ui/measures";
 import "./style.css";
 import own from "./words";
 
@@ -11,7 +11,7 @@ import own from "./words";
 const SHOWN = 4;
 
 export default function Learners() {
-  const { t, n, day, word } = useWords(own);
+  const { t, n, day, word, language } = useWords(own);
   const learners = useGet<Items<Learner>>("/v1/learners");
   return (
     <Page title={t("title")} text={t("text")}>
@@ -27,7 +27,7 @@ export default function Learners() {
                       const good = better(one);
                       return (
                         <li key={`${one.against} ${one.measure}`}>
-                          <span>{one.measure}<small>{word("against", one.against)}</small></span>
+                          <span>{measureCalled(one.measure, language)}<small>{word("against", one.against)}</small></span>
                           <b>{n(one.value, 3)}</b>
                           <span className="quiet small">{isNear(one.measure) ? t("near", { baseline: n(one.baseline, 3) }) : `${t("f.baseline")} ${n(one.baseline, 3)}`}</span>
                           {good === null ? <span /> : <Status of={good ? "ok" : "attention"} label={t(good ? "better" : "worse")} />}

@@ -11,7 +11,7 @@ import { SqlText } from "../../ui/sqltext";
 import { at, numberOf, useAsk, writer } from "./ask";
 import { Board } from "./Board";
 import { signed, useAsOf } from "./Metrics";
-import { called, COMPARE, compared, conditions, daysBetween, dimensionCalled, dimensions, extentOf, fitting, GRAINS, NEWEST_MAX, over, plus, plusDays, snapped, toggled, wanted, windowed, type Chosen, type Compare, type Extent, type Grain, type Question } from "./question";
+import { called, COMPARE, compared, conditions, daysBetween, dimensionCalled, dimensions, extentOf, fitting, GRAINS, movedTo, NEWEST_MAX, over, plus, plusDays, snapped, toggled, wanted, windowed, type Chosen, type Compare, type Extent, type Grain, type Question } from "./question";
 import "./style.css";
 import own from "./words";
 
@@ -147,8 +147,8 @@ function Shown({ metric, along, extent, asOf }: { metric: Metric; along: string 
   const compare: Compare = timed && time ? asked.compare : "none";
   const against = time ? compared(compare, time.periods, grain) : undefined;
   const where = useMemo(() => conditions(chosen), [chosen]);
-  // A period that is widened beyond the figures ends with them: what it is compared with is cut alike.
-  const until = time && extent && sound && !window && time.to > extent.to ? (sound.to < extent.to ? sound.to : extent.to) : time?.to;
+  // A period that is widened beyond the figures ends with them: what it is compared with is cut alike. One that lies beyond them is asked for as it is.
+  const until = time && extent && sound && !window && time.to > extent.to && time.from < extent.to ? (sound.to < extent.to ? sound.to : extent.to) : time?.to;
   const span = timed && time ? { from: time.from, to: until } : {};
   const column = along === null ? null : timed ? "time" : `${along.replaceAll(".", "_")}_${grain}`;
   const series = useAsk(along === null ? null : { metrics: [metric.name], where, limit: PERIODS_MAX, ...(timed ? { grain, ...span, compare: against, order: ["time"], fill: metric.kind === "measure" } : { by: [`${along}:${grain}`] }) });
@@ -202,9 +202,9 @@ function Shown({ metric, along, extent, asOf }: { metric: Metric; along: string 
           <>
             <Choice label={t("range")} value={(sound && range(sound, extent)) ?? ""} choose={(key) => set({ from: key === "whole" ? extent.from : plusDays(extent.whole, -Number(key)), to: key === "whole" ? extent.to : null, grain: null })} of={[...RANGES.filter((key) => Number(key) < days).map((key) => ({ key: key as string, label: t(`range.${key}`) })), { key: "whole", label: t("whole") }]} />
             <span className="metrics-dates">
-              <label><span className="unseen">{t("from")}</span><input className="input" type="date" value={time.from} min={extent.from} max={plusDays(time.to, -1)} onChange={(event) => event.target.value && set({ from: event.target.value, to: time.to })} /></label>
+              <label><span className="unseen">{t("from")}</span><input className="input" type="date" value={time.from} min={extent.from} max={plusDays(time.to, -1)} onChange={(event) => event.target.value && set(movedTo(time, "first", event.target.value))} /></label>
               <span className="quiet" aria-hidden="true">{t("to")}</span>
-              <label><span className="unseen">{t("to")}</span><input className="input" type="date" value={plusDays(time.to, -1)} min={time.from} onChange={(event) => event.target.value && set({ from: time.from, to: plusDays(event.target.value, 1) })} /></label>
+              <label><span className="unseen">{t("to")}</span><input className="input" type="date" value={plusDays(time.to, -1)} min={time.from} onChange={(event) => event.target.value && set(movedTo(time, "last", event.target.value))} /></label>
             </span>
           </>
         )}

@@ -1,6 +1,6 @@
 import { expect, it } from "vitest";
 import type { Metric } from "../../api";
-import { called, compared, conditions, dimensionCalled, dimensions, extentOf, fitting, floor, over, plus, snapped, toggled, wanted } from "./question";
+import { called, compared, conditions, dimensionCalled, dimensions, extentOf, fitting, floor, movedTo, over, plus, snapped, toggled, wanted } from "./question";
 
 const metric = { name: "revenue", label: ["Revenue", "成交额"], dimensions: ["time:<grain>", "country", "customer.first_order_at:<grain>"], kind: "measure" } as unknown as Metric;
 
@@ -76,4 +76,13 @@ it("a metric is opened on days that all have data, and so have those it is compa
   expect(extentOf([], [], true, null)).toBeNull();
   // Too few days leave nothing to compare with: all are shown.
   expect(wanted(nothing, { from: "2025-03-01", to: "2025-03-13", whole: "2025-03-12" })).toEqual({ from: "2025-03-01", to: "2025-03-13" });
+});
+
+it("an end of the time that is moved beyond the other takes it along", () => {
+  const time = { from: "2025-03-01", to: "2025-04-01" };
+  expect(movedTo(time, "first", "2025-03-31")).toEqual({ from: "2025-03-31", to: "2025-04-01" });
+  expect(movedTo(time, "first", "2025-04-01")).toEqual({ from: "2025-04-01", to: "2025-04-02" });
+  expect(movedTo(time, "first", "2025-12-31")).toEqual({ from: "2025-12-31", to: "2026-01-01" });
+  expect(movedTo(time, "last", "2025-03-01")).toEqual({ from: "2025-03-01", to: "2025-03-02" });
+  expect(movedTo(time, "last", "2025-02-10")).toEqual({ from: "2025-02-10", to: "2025-02-11" });
 });

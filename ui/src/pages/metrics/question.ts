@@ -60,6 +60,13 @@ export function snapped(from: string, to: string, grain: Grain): { from: string;
   return { from: start, to: plus(start, grain, periods), periods };
 }
 
+/** A time with another first day, or another last one; an end that would lie before the start goes along with it, and the other way round. */
+export function movedTo(time: { from: string; to: string }, end: "first" | "last", day: string): { from: string; to: string } {
+  const after = plusDays(day, 1);
+  if (end === "first") return { from: day, to: day >= time.to ? after : time.to };
+  return { from: day < time.from ? day : time.from, to: after };
+}
+
 /** Whether a period has ended at a moment; without one, by now. */
 export const over = (day: string, grain: Grain, asOf: string | null): boolean => Date.parse(plus(day.slice(0, 10), grain, 1)) <= (asOf === null ? Date.now() : Date.parse(asOf) + 1_000);
 

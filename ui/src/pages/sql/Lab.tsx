@@ -4,7 +4,7 @@ import { lazy, Suspense, useCallback, useEffect, useMemo, useRef, useState } fro
 import { useSearchParams } from "react-router";
 import { call, download, part, Problem, useGet, type Table } from "../../api";
 import { useWords } from "../../i18n";
-import { useWho } from "../../session";
+import { useWho, whose } from "../../session";
 import { Choice, Empty, Loading, Page, Pick, Rich, Status, Trouble, Trust } from "../../ui/basics";
 import { Icon } from "../../ui/icons";
 import { Rows } from "../../ui/rows";
@@ -12,7 +12,7 @@ import { SqlText } from "../../ui/sqltext";
 import { Drawn } from "./Drawn";
 import type { EditorHandle } from "./Editor";
 import { draft, history, keep, keepDraft, remembered, type Ran } from "./history";
-import { place, quoted, type Known } from "./known";
+import { forSheets, place, quoted, type Known } from "./known";
 import "./style.css";
 import { Tables } from "./Tables";
 import own from "./words";
@@ -35,18 +35,19 @@ const named = () => `lab-${crypto.getRandomValues(new Uint32Array(2)).join("-")}
 
 export default function Lab() {
   const { t, n, duration } = useWords(own);
-  const { session } = useWho();
+  const who = useWho();
   const { message } = App.useApp();
-  const project = session.project;
+  const { project } = who.session;
+  const mine = whose(who);
   const [search, setSearch] = useSearchParams();
-  const [start] = useState(() => search.get("q") ?? draft(project));
+  const [start] = useState(() => search.get("q") ?? draft(mine));
   const editor = useRef<EditorHandle>(null);
   const [text, setText] = useState(start);
   const [selected, setSelected] = useState(false);
   const [state, setState] = useState<State>({ is: "idle" });
   const [plan, setPlan] = useState<Table | null>(null);
   const [tab, setTab] = useState<What>("result");
-  const [past, setPast] = useState<Ran[]>(() => history(project));
+  const [past, setPast] = useState<Ran[]>(() => history(mine));
   const [limit, setLimit] = useState<(typeof LIMITS)[number]>("1000");
   const [time, setTime] = useState<(typeof TIMES)[number]>("30000");
   const [saving, setSaving] = useState(false);
@@ -67,14 +68,14 @@ export default function Lab() {
   const changed = useCallback((now: string, some: boolean) => {
     setText(now);
     setSelected(some);
-    keepDraft(project, now);
-  }, [project]);
+    keepDraft(mine, now);
+  }, [mine]);
 
   const note = useCallback((ran: Ran) => setPast((all) => {
     const next = remembered(all, ran);
-    keep(project, next);
+    keep(mine, next);
     return next;
-  }), [project]);
+  }), [mine]);
 
   const ask = useCallback(async (what: "query" | "plan", given?: string, rows?: string) => {
     const chosen = editor.current?.selected().trim();
@@ -128,7 +129,7 @@ export default function Lab() {
   const csv = async (sql: string, most: number) => {
     setSaving(true);
     try {
-      const url = URL.createObjectURL(await download("/v1/sql/csv", { sql, limit: most, timeout_ms: Number(time) }));
+      const url = URL.createObjectURL(forSheets(await download("/v1/sql/csv", { sql, limit: most, timeout_ms: Number(time) })));
       const link = document.createElement("a");
       link.href = url;
       link.download = `${project}-${new Date().toISOString().slice(0, 19).replaceAll(":", "")}.csv`;
@@ -177,7 +178,7 @@ export default function Lab() {
               <Choice label={t("tabs")} value={tab} choose={setTab} of={(["result", "chart", "plan", "history"] as const).map((key) => ({ key, label: t(`tab.${key}`) }))} />
               <div className="sql-answer-words" aria-live="polite">
                 {running && <Running since={state.since} />}
-                {state.is === "rows" && <span className="quiet small">{t("rows", { rows: n(state.table.row_count), time: duration(state.table.elapsed_ms) })}</span>}
+                {state.is === "rows" && <span className="quiet small">{t(state.table.row_count === 1 ? "rows.one" : "rows", { rows: n(state.table.row_count), time: duration(state.table.elapsed_ms) })}</span>}
               </div>
               {state.is === "rows" && (
                 <>
@@ -188,7 +189,7 @@ export default function Lab() {
             </div>
             {more && state.is === "rows" && <p className="sql-cut"><Icon name="alert" size={14} />{t("cut", { rows: n(state.table.row_count) })}<Button size="small" type="link" onClick={() => { setLimit(more); void ask("query", state.sql, more); }}>{t("cut.more", { rows: n(Number(more)) })}</Button></p>}
             <div role="region" aria-label={t(`tab.${tab}`)} className={tab === "result" && state.is === "rows" && state.table.row_count > 0 ? "sql-panel-rows" : "sql-panel"}>
-              {tab === "history" ? <History past={past} use={put} forget={() => { setPast([]); keep(project, []); }} />
+              {tab === "history" ? <History past={past} use={put} forget={() => { setPast([]); keep(mine, []); }} />
                 : tab === "plan" && !running && state.is !== "failed" ? <Plan plan={plan} />
                   : running ? <Loading lines={5} />
                     : state.is === "failed" ? <Trouble error={state.error} />
@@ -258,7 +259,7 @@ function History({ past, use, forget }: { past: Ran[]; use: (sql: string) => voi
         {past.map((ran) => (
           <li key={ran.at + ran.sql}>
             <button type="button" title={t("history.use")} onClick={() => use(ran.sql)}><code>{ran.sql}</code></button>
-            <span className="quiet small">{ran.end === "ok" ? t("rows", { rows: n(ran.rows), time: duration(ran.ms) }) : <Status of={ran.end === "failed" ? "failed" : "cancelled"} label={t(ran.end === "failed" ? "history.failed" : "history.stopped")} />}</span>
+            <span className="quiet small">{ran.end === "ok" ? t(ran.rows === 1 ? "rows.one" : "rows", { rows: n(ran.rows), time: duration(ran.ms) }) : <Status of={ran.end === "failed" ? "failed" : "cancelled"} label={t(ran.end === "failed" ? "history.failed" : "history.stopped")} />}</span>
             <time className="quiet small" dateTime={ran.at}>{ago(ran.at)}</time>
           </li>
         ))}

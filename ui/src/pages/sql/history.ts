@@ -1,15 +1,15 @@
-/** What was run in this browser, newest first, and what is being written. */
+/** What somebody ran in this browser, newest first, and what is being written; `whose` says of whom and of which project. */
 export interface Ran { sql: string; at: string; ms: number | null; rows: number | null; end: "ok" | "failed" | "stopped" }
 
 /** Entries kept, and characters of a query beyond which it is not kept. */
 const KEPT_MAX = 100;
 const SQL_MAX = 20_000;
 
-const key = (project: string, what: string) => `flywheel.sql.${what}.${project}`;
+const key = (whose: string, what: string) => `flywheel.sql.${what}.${whose}`;
 
-export function history(project: string): Ran[] {
+export function history(whose: string): Ran[] {
   try {
-    const kept: unknown = JSON.parse(localStorage.getItem(key(project, "history")) ?? "[]");
+    const kept: unknown = JSON.parse(localStorage.getItem(key(whose, "history")) ?? "[]");
     return Array.isArray(kept) ? kept.filter((one): one is Ran => typeof one === "object" && one !== null && typeof (one as Ran).sql === "string") : [];
   } catch {
     // Somebody else's writing; it is replaced with the next query.
@@ -23,19 +23,19 @@ export function remembered(all: Ran[], ran: Ran): Ran[] {
   return [ran, ...all.filter((one) => one.sql !== ran.sql)].slice(0, KEPT_MAX);
 }
 
-export function keep(project: string, all: Ran[]) {
+export function keep(whose: string, all: Ran[]) {
   try {
-    localStorage.setItem(key(project, "history"), JSON.stringify(all));
+    localStorage.setItem(key(whose, "history"), JSON.stringify(all));
   } catch {
     // The browser's store is full or closed; the history then lives as long as the page.
   }
 }
 
-export const draft = (project: string): string => localStorage.getItem(key(project, "draft")) ?? "";
+export const draft = (whose: string): string => localStorage.getItem(key(whose, "draft")) ?? "";
 
-export function keepDraft(project: string, sql: string) {
+export function keepDraft(whose: string, sql: string) {
   try {
-    localStorage.setItem(key(project, "draft"), sql.slice(0, SQL_MAX));
+    localStorage.setItem(key(whose, "draft"), sql.slice(0, SQL_MAX));
   } catch {
     // As above: nothing is lost that is in the editor.
   }

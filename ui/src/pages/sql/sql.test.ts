@@ -1,8 +1,9 @@
-import { expect, it } from "vitest";
+import { afterEach, expect, it, vi } from "vitest";
 import type { Table } from "../../api";
+import { whose } from "../../session";
 import { guess, POINTS_MAX, series } from "./drawing";
-import { remembered, type Ran } from "./history";
-import { found, named, place, quoted } from "./known";
+import { draft, history, keep, keepDraft, remembered, type Ran } from "./history";
+import { forSheets, found, named, place, quoted } from "./known";
 
 const known = [
   { name: "mart.orders", columns: [{ name: "revenue", type: "number" }, { name: "day", type: "day" }] },
@@ -55,4 +56,23 @@ it("a chart of more rows than can be drawn says how many it draws", () => {
   const rows = Array.from({ length: 500 }, (_, at) => [`c${at}`, at]);
   const drawn = series(table([["name", "text"], ["n", "integer"]], rows), { kind: "bar", along: 0, value: "all" });
   expect([drawn.cut, drawn.along.length]).toEqual([POINTS_MAX.bar, POINTS_MAX.bar]);
+});
+
+afterEach(() => vi.unstubAllGlobals());
+
+it("what somebody wrote and ran is not shown to the next user of the browser", () => {
+  const held = new Map<string, string>();
+  vi.stubGlobal("localStorage", { getItem: (key: string) => held.get(key) ?? null, setItem: (key: string, text: string) => held.set(key, text) });
+  const of = (name: string) => whose({ session: { project: "shop" }, me: { name } } as Parameters<typeof whose>[0]);
+  keepDraft(of("ada"), "select secret");
+  keep(of("ada"), [{ sql: "select 1", at: "2025-01-01T00:00:00Z", ms: 1, rows: 1, end: "ok" }]);
+  expect([draft(of("ada")), history(of("ada")).length]).toEqual(["select secret", 1]);
+  expect([draft(of("ben")), history(of("ben"))]).toEqual(["", []]);
+});
+
+it("a file for people says that it is UTF-8, and is otherwise as the API gave it", async () => {
+  const file = forSheets(new Blob(["城市\n上海\n"], { type: "text/csv" }));
+  const bytes = new Uint8Array(await file.arrayBuffer());
+  expect([...bytes.slice(0, 3)]).toEqual([0xef, 0xbb, 0xbf]);
+  expect([new TextDecoder().decode(bytes), file.type]).toEqual(["城市\n上海\n", "text/csv"]);
 });

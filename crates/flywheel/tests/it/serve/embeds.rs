@@ -50,6 +50,7 @@ async fn a_link_to_a_tile_shows_that_tile_as_it_is_declared() {
         "/v1/dashboards/sales/tiles/revenue?whole=true",
         "/v1/dashboards/sales/tiles/revenue?only=%7B%22country%22:%5B%22France%22%5D%7D",
         "/v1/dashboards/sales/values/country",
+        "/v1/dashboards/sales/workbook",
         "/v1/dashboards",
     ] {
         let refused = served.get(&guest, path).await;

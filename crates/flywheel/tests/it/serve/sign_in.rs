@@ -223,6 +223,8 @@ async fn who_cannot_be_believed_or_has_no_role_is_not_let_in_and_is_noted() {
         (Bend::Nothing, json!({"groups": null}), "no-role", ""),
         (Bend::Nothing, json!({"groups": {"a": 1}}), "failed", "neither a text"),
         (Bend::Nothing, json!({"preferred_username": "ada"}), "name-taken", ""),
+        (Bend::Nothing, json!({"preferred_username": "Ada"}), "name-taken", ""),
+        (Bend::Nothing, json!({"preferred_username": "schedule"}), "bad-name", ""),
         (Bend::Nothing, json!({"preferred_username": "a b"}), "bad-name", ""),
         (Bend::Nothing, json!({"preferred_username": null}), "bad-name", ""),
     ];
