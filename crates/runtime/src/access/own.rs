@@ -91,8 +91,9 @@ impl Hiding<'_> {
         let journal =
             |name: &str| connections.get(name).is_some_and(|one| one.connector == JOURNAL);
         let topic = |stream: &Stream| {
-            // One whose settings cannot be read is read by no sync.
-            let options = self.project.resolve_settings(&stream.options).unwrap_or_default();
+            let resolved = self.project.resolve_settings(&stream.options);
+            // What cannot be resolved just now hides what it names all the same.
+            let options = resolved.unwrap_or_else(|_| stream.options.clone());
             match options.get("topic") {
                 Some(Value::String(topic)) => topic.clone(),
                 _ => stream.stream.clone(),

@@ -1,7 +1,7 @@
 /** Tasks over time and the log; of a run that ended, and of work under way. */
 import { Button } from "antd";
 import { Fragment, useMemo, useState } from "react";
-import type { LogLine } from "../../api";
+import { save, type LogLine } from "../../api";
 import { useWords } from "../../i18n";
 import { Choice, Code, Empty, Status } from "../../ui/basics";
 import { Icon } from "../../ui/icons";
@@ -84,14 +84,7 @@ export function Log({ lines, empty, name }: { lines: LogLine[]; empty: string; n
     [lines, level, wanted],
   );
   if (!lines.length) return <Empty text={empty} />;
-  const save = () => {
-    const url = URL.createObjectURL(new Blob([lines.map((line) => `${line.at} ${line.level.toUpperCase()} ${line.text}\n`).join("")], { type: "text/plain" }));
-    const link = document.createElement("a");
-    link.href = url;
-    link.download = `${name}.log`;
-    link.click();
-    URL.revokeObjectURL(url);
-  };
+  const take = () => save(new Blob([lines.map((line) => `${line.at} ${line.level.toUpperCase()} ${line.text}\n`).join("")], { type: "text/plain" }), `${name}.log`);
   const count = (of: string) => lines.filter((line) => line.level === of || (of === "warn" && line.level === "error")).length;
   return (
     <>
@@ -99,7 +92,7 @@ export function Log({ lines, empty, name }: { lines: LogLine[]; empty: string; n
         <input className="input" type="search" placeholder={t("log.search")} aria-label={t("log.search")} value={find} onChange={(event) => setFind(event.target.value)} />
         <Choice label={t("f.filter")} value={level} choose={setLevel} of={LEVELS.map((one) => ({ key: one, label: one === "all" ? t("level.all") : `${t(`level.${one}`)} ${n(count(one))}` }))} />
         <span style={{ flex: 1 }} />
-        <Button size="small" icon={<Icon name="download" size={14} />} onClick={save}>{t("log.download")}</Button>
+        <Button size="small" icon={<Icon name="download" size={14} />} onClick={take}>{t("log.download")}</Button>
       </div>
       {shown.length === 0 ? <p className="quiet">{t("log.nothing")}</p> : (
         <ol className="runs-log" tabIndex={0} aria-label={t("log")}>

@@ -2,7 +2,7 @@
 import { App, Button } from "antd";
 import { lazy, Suspense, useCallback, useEffect, useMemo, useRef, useState } from "react";
 import { useSearchParams } from "react-router";
-import { call, download, part, Problem, useGet, type Table } from "../../api";
+import { call, download, part, Problem, save, useGet, type Table } from "../../api";
 import { useWords } from "../../i18n";
 import { useWho, whose } from "../../session";
 import { Choice, Empty, Loading, Page, Pick, Rich, Status, Trouble, Trust } from "../../ui/basics";
@@ -129,12 +129,8 @@ export default function Lab() {
   const csv = async (sql: string, most: number) => {
     setSaving(true);
     try {
-      const url = URL.createObjectURL(forSheets(await download("/v1/sql/csv", { sql, limit: most, timeout_ms: Number(time) })));
-      const link = document.createElement("a");
-      link.href = url;
-      link.download = `${project}-${new Date().toISOString().slice(0, 19).replaceAll(":", "")}.csv`;
-      link.click();
-      URL.revokeObjectURL(url);
+      const file = forSheets(await download("/v1/sql/csv", { sql, limit: most, timeout_ms: Number(time) }));
+      save(file, `${project}-${new Date().toISOString().slice(0, 19).replaceAll(":", "")}.csv`);
     } catch (error) {
       message.error(error instanceof Error ? error.message : String(error));
     } finally {
