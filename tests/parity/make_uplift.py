@@ -1,6 +1,7 @@
 """Makes uplift.json: S-, T- and X-learners by scikit-learn, and the Qini curve by plain numpy. Run: python make_uplift.py
 
-The experiment is drawn here from a seed. Columns are standardised within each fit, as ours are.
+The experiment is drawn here from a seed. Columns are standardised within each fit, as ours are. S has the products of the treatment and
+each feature among its columns, without which it could tell nobody apart.
 """
 import json, pathlib
 import numpy as np, sklearn
@@ -17,8 +18,9 @@ happened = rng.uniform(size=n) < 1 / (1 + np.exp(-odds))
 logistic = lambda a, b: make_pipeline(StandardScaler(), LogisticRegression(C=1.0, tol=1e-12, max_iter=10_000)).fit(a, b)
 chance = lambda model, rows: model.predict_proba(rows)[:, 1]
 ridge = lambda a, b: make_pipeline(StandardScaler(), Ridge(alpha=1.0)).fit(a, b)
-one = logistic(np.column_stack([x, treated]), happened)
-s = chance(one, np.column_stack([x, np.ones(n)])) - chance(one, np.column_stack([x, np.zeros(n)]))
+both = lambda arm: np.column_stack([x, arm, x * arm[:, None]])
+one = logistic(both(treated.astype(float)), happened)
+s = chance(one, both(np.ones(n))) - chance(one, both(np.zeros(n)))
 m1, m0 = logistic(x[treated], happened[treated]), logistic(x[~treated], happened[~treated])
 t = chance(m1, x) - chance(m0, x)
 t1 = ridge(x[treated], happened[treated] - chance(m0, x[treated]))

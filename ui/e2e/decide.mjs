@@ -1,5 +1,7 @@
-// What people do who answer for decisions and runs: promote a challenger, take it back, find why a run failed.
-import { mkdirSync, writeFileSync } from "node:fs";
+// What people do who answer for decisions and runs: promote a challenger, take it back, make a policy and let it go, find
+// why a run failed.
+import assert from "node:assert/strict";
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
 /** Turns the wheel once, in front of the user. */
@@ -35,6 +37,106 @@ export async function promote({ page, project, settled, accessible, say }) {
   await page.getByText(/decides again, not .*rival/).waitFor();
   await page.getByRole("region", { name: "Promotions" }).getByText("It earned less").waitFor();
   say("a challenger is promoted with a reason, and taken back with another");
+}
+
+/** Somebody of a role, invited by the owner and signed in; `tools` are the helpers of run.mjs. */
+async function somebody(owner, base, name, role, { visit, password, settled }) {
+  const link = await owner.evaluate(async ([name, role]) => {
+    const { csrf } = await (await fetch("/v1/session")).json();
+    const made = await fetch("/v1/users", { method: "POST", headers: { "content-type": "application/json", "x-csrf-token": csrf }, body: JSON.stringify({ name, role }) });
+    return (await made.json()).setup_link;
+  }, [name, role]);
+  const page = await visit(base);
+  await page.goto(link);
+  await page.locator("input#name").fill(name);
+  await page.locator("input#password").fill(password);
+  await page.locator("button[type=submit]").click();
+  await page.locator("nav.menu").waitFor();
+  await settled(page);
+  return page;
+}
+
+/** An engineer makes a policy by the builder, looks at what it would do and saves it; an operator lets it go. */
+export async function make({ page: owner, base, project, visit, password, settled, accessible, say }) {
+  const page = await somebody(owner, base, "emil", "engineer", { visit, password, settled });
+  await page.goto("/policies");
+  await settled(page);
+  await page.getByRole("button", { name: "New policy" }).click();
+  await page.waitForURL("**/policies/new");
+  await settled(page);
+  // What is missing is led to, by keyboard as well.
+  await page.getByRole("button", { name: "Dry run", exact: true }).press("Enter");
+  await page.waitForFunction(() => document.activeElement?.id === "draft-table");
+  await page.locator("#draft-table-fault").getByText("Choose the table of the audience.").waitFor();
+  await accessible(page, "a new policy with nothing in it");
+  await page.getByLabel("Table", { exact: true }).selectOption("mart.customers");
+  assert.equal(await page.getByLabel("Column that names the unit").inputValue(), "customer_id");
+  await page.getByRole("button", { name: "Add a condition" }).click();
+  await page.getByLabel("Condition 1: column").selectOption("consent");
+  await page.getByLabel("Condition 1: how").selectOption("yes");
+  await page.getByRole("button", { name: "Add a condition" }).click();
+  await page.getByLabel("Condition 2: column").selectOption("orders");
+  await page.getByLabel("Condition 2: how").selectOption("more");
+  await page.getByLabel("Condition 2: value").fill("0");
+  await page.getByRole("button", { name: "Add a condition" }).click();
+  await page.getByLabel("Condition 3: column").selectOption("country");
+  await page.getByLabel("Condition 3: how").selectOption("none");
+  await page.getByLabel("Condition 3: value").fill("L'Île");
+  await page.keyboard.press("Enter");
+  await page.getByRole("button", { name: "Remove L'Île" }).waitFor();
+  await page.getByRole("button", { name: "Count", exact: true }).click();
+  await page.getByText(/units? match(es)? now/).waitFor();
+  await page.getByLabel("Candidate 1", { exact: true }).fill("letter");
+  await page.getByRole("button", { name: "Add a candidate" }).click();
+  await page.getByLabel("Candidate 2", { exact: true }).fill("call");
+  await page.getByLabel("Weight of candidate 2").fill("2");
+  await page.getByLabel("Leaves by").selectOption("crm_messages");
+  await page.getByRole("button", { name: "Add a key" }).click();
+  await page.getByLabel("Key 1: column").selectOption("email");
+  assert.equal(await page.getByLabel("Key 1", { exact: true }).inputValue(), "email", "a key is called as its column unless somebody says otherwise");
+  await page.getByLabel("Name of the policy").fill("winback");
+  await page.getByText("There is a policy of this name.").first().waitFor();
+  await page.getByLabel("Name of the policy").fill("thanks");
+  await page.getByLabel("Decisions of a turn at most").fill("40");
+  await page.getByLabel("Measure success").check();
+  await page.getByLabel("Table of the events").selectOption("mart.orders");
+  assert.equal(await page.getByLabel("Column with its time").inputValue(), "ordered_at");
+  const file = await page.locator(".draft-side pre").innerText();
+  assert.match(file, /where consent is true\n\s+and orders > 0\n\s+and \(country not in \('L''Île'\) or country is null\)/);
+  assert.match(file, /\{\{ ref\('customers'\) \}\}/);
+  await page.getByText("Everything needed is there.").waitFor();
+  await page.getByRole("button", { name: "Dry run", exact: true }).click();
+  await page.getByRole("region", { name: "Some of the decisions" }).locator("tbody tr").first().waitFor();
+  await page.getByRole("region", { name: "What is chosen" }).getByText("call", { exact: true }).waitFor();
+  assert(!existsSync(join(project, "policies", "thanks.yaml")), "a dry run wrote a file");
+  await accessible(page, "a dry run of a new policy");
+  await page.getByLabel("Held out (%)").fill("25");
+  await page.getByText("The form has changed since; look again.").waitFor();
+  // Nothing that is filled in is lost by a click beside it.
+  await page.locator('nav.menu a[href="/learners"]').click();
+  await page.getByText("This policy is not saved").waitFor();
+  await page.getByRole("button", { name: "Stay here" }).click();
+  await page.getByRole("button", { name: "Save, paused" }).click();
+  await page.waitForURL("**/policies/thanks");
+  await settled(page);
+  await page.getByText(/^Paused: /).waitFor();
+  await page.getByText(/To resume it is to approve it/).waitFor();
+  assert.equal(readFileSync(join(project, "policies", "thanks.yaml"), "utf8").trim(), file.replace("holdout: 10%", "holdout: 25%").trim());
+  await page.getByRole("region", { name: "Next decisions (dry run)" }).getByRole("button", { name: "Dry run" }).click();
+  await page.getByRole("region", { name: "Some of the decisions" }).locator("tbody tr").first().waitFor();
+  await accessible(page, "a dry run of a policy");
+  await page.context().close();
+  say("a policy is made by the builder, counted, looked at, and saved paused");
+  const operator = await somebody(owner, base, "olga", "operator", { visit, password, settled });
+  await operator.goto("/policies");
+  await settled(operator);
+  assert.equal(await operator.getByRole("button", { name: "New policy" }).count(), 0, "an operator may write files");
+  await operator.goto("/policies/thanks");
+  await settled(operator);
+  await operator.getByRole("button", { name: "Resume" }).click();
+  await operator.getByRole("button", { name: "Pause" }).waitFor();
+  await operator.context().close();
+  say("an operator approves it by letting it go on");
 }
 
 /** A run that fails is followed from its sync to the line of its log that says why. */

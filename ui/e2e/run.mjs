@@ -13,7 +13,7 @@ import { chromium } from "playwright-core";
 import { ask } from "./ask.mjs";
 import { dashboards } from "./dashboards.mjs";
 import { data } from "./data.mjs";
-import { fail, promote } from "./decide.mjs";
+import { fail, make, promote } from "./decide.mjs";
 import { schedules } from "./schedules.mjs";
 
 const binary = resolve(process.env.FLYWHEEL_BINARY ?? "../target/release/flywheel");
@@ -103,6 +103,7 @@ async function addresses(page) {
     const [first] = address === "/turns" ? (await own("#content a")).filter((one) => one?.startsWith("/runs/")) : found;
     if (first) below.push(first);
     if (address === "/dashboards") below.push("/dashboards/shop", "/dashboards/shop/edit");
+    if (address === "/policies") below.push("/policies/new");
     const bandit = found.find((one) => one.endsWith("/nudge"));
     if (bandit) below.push(bandit);
   }
@@ -339,6 +340,7 @@ outcome:
   await data({ page: owner, project, settled, accessible, say });
   await schedules({ page: owner, settled, accessible, say });
   await promote({ page: owner, project, settled, accessible, say });
+  await make({ page: owner, base: link.origin, project, visit, password, settled, accessible, say });
   await owner.context().close();
   await everyPage(link.origin);
   const last = await visit(link.origin);

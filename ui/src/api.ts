@@ -121,15 +121,20 @@ export const part = encodeURIComponent;
 // --- what the API answers -------------------------------------------------------------------------------------
 
 export type Cell = string | number | boolean | null;
+/** What a list, a struct or a map holds; `exact` makes text of it. */
+export type Parts = Value[] | { [name: string]: Value };
+export type Value = Cell | Parts;
 export interface Column { name: string; type: string; nullable?: boolean; description?: string | null }
-export interface Table { columns: Column[]; rows: Cell[][]; row_count: number; truncated: boolean; elapsed_ms: number; sql?: string | null; query_id?: string; notes?: string[] }
+/** What people call values, by the value. */
+export type Labels = Record<string, { en?: string | null; zh?: string | null }>;
+export interface Table { columns: Column[]; rows: Cell[][]; row_count: number; truncated: boolean; elapsed_ms: number; sql?: string | null; query_id?: string; notes?: string[]; labels?: Record<string, Labels> }
 export interface Items<T> { items: T[]; next?: string | number | null }
 export interface User { name: string; role: string; permissions: string[] }
 export interface SignIn { name: string; address: string; local: "yes" | "owner-only" }
 export interface Session { sign_in: SignIn | null; project: string; version: string; simulated: boolean; setup_needed: boolean; demo: boolean; user: User | null; csrf: string | null }
 export interface Me extends User { features: string[] }
 export interface Measure { against: string; measure: string; value: number | null; baseline: number | null; count: number | null; turn?: number; at?: string }
-export interface Lift { turn: number; decisions: number; measured: number; treated_rate: number | null; holdout_rate: number | null; lift: number | null; lower: number | null; upper: number | null; artifact?: string | null }
+export interface Lift { turn: number; decisions: number; measured: number; treated_rate: number | null; holdout_rate: number | null; lift: number | null; lower: number | null; upper: number | null; split_p?: number | null; artifact?: string | null }
 export interface Policy {
   policy: string; paused: unknown; promoted: unknown; decisions: number; held_out: number; actions: number; outcomes: number; turns: Lift[];
   file?: string; choose?: string; learner?: string | null; action?: unknown; holdout?: number | null; description?: string | null;
@@ -160,7 +165,7 @@ export interface Model {
   name: string; file: string | null; materialized: string; description: string | null; tags: string[]; status: string; built_at: string | null; rows: number | null;
   tests: { passed?: number; failed?: number; declared?: number }; sql?: string; compiled?: string | null; upstream?: string[]; downstream?: string[]; columns?: { column: string; expression: string | null }[];
 }
-export interface Metric { name: string; label: string | string[] | null; synonyms: string[]; description: string | null; view: string; dimensions: string[]; dimension_labels?: Record<string, { en?: string | null; zh?: string | null }>; kind: string; unit?: string | null; owner?: string | null; file?: string; made_of?: string[]; filter?: string | null; tables?: string[]; direction?: string | null; certification?: string | null }
+export interface Metric { name: string; label: string | string[] | null; synonyms: string[]; description: string | null; view: string; dimensions: string[]; dimension_labels?: Labels; value_labels?: Record<string, Labels>; kind: string; unit?: string | null; owner?: string | null; file?: string; made_of?: string[]; filter?: string | null; tables?: string[]; direction?: string | null; certification?: string | null }
 export interface Learner { name: string; kind: string; file: string; description?: string | null; artifact: string | null; fitted_at: string | null; measures: Measure[]; artifacts?: { digest: string; turn: number; fitted_at: string }[]; evaluations?: Measure[]; declared?: unknown }
 export interface Graph { nodes: { id: string; kind: string; name: string; table: string | null; asset?: string | null }[]; edges: { from: string; to: string }[] }
 export interface Steps { steps: { node: string; column: string; expression: string | null; transform?: string; upstream: { from: { table: string; column: string }; transform: string }[] }[] }

@@ -35,7 +35,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::stats::finite;
-use auto::Choice;
+use auto::{Choice, Moments};
 use days::Moved;
 use interval::Basis;
 use smoothing::Initialization;
@@ -45,6 +45,9 @@ pub const AUTO: &str = "auto";
 
 /// The longest horizon that may be asked for.
 pub const HORIZON_MAX: usize = 10_000;
+
+/// The share of its past level to which demand must have fallen before the errors of that past are scaled.
+const FALLEN: f64 = 0.5;
 
 /// The largest size of a value; squares of larger ones, summed, go beyond what a number holds.
 pub const VALUE_MAX: f64 = 1e100;
@@ -184,6 +187,9 @@ pub struct Fitted {
     /// What is added to each step so that the forecast adds up with others; later steps take the last.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     shift: Vec<f64>,
+    /// How large the errors of each whole path would be at today's demand; none where it is much as it was at all of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    scales: Vec<f64>,
 }
 
 /// The distribution of the next periods.
@@ -198,7 +204,8 @@ pub struct Forecast {
     /// What the quantiles rest on.
     pub basis: Basis,
     /// The errors of past forecasts by origin, actual less forecast, one value a step; only origins
-    /// that reach the whole horizon. Sums over a lead time are drawn from these.
+    /// that reach the whole horizon. Sums over a lead time are drawn from these. Whole paths of a time of more than twice
+    /// today's demand (see [`Options::paths_max`]) are scaled to it.
     pub errors: Vec<Vec<f64>>,
     /// Whether the values were kept at or above 0.
     pub clip_at_zero: bool,
@@ -238,6 +245,7 @@ pub fn fit(name: &str, values: &[f64], options: &Options) -> Result<Fitted> {
         (forecaster, backtest::errors(forecaster, values, options)?, None)
     };
     let model = (forecaster.fit)(values, options)?;
+    let scales = scales(forecaster, values, &errors, (model.as_ref(), options));
     Ok(Fitted {
         algorithm: forecaster.name.to_owned(),
         choice,
@@ -247,7 +255,62 @@ pub fn fit(name: &str, values: &[f64], options: &Options) -> Result<Fitted> {
         errors,
         days: None,
         shift: Vec::new(),
+        scales,
     })
+}
+
+/// How large the errors of each whole path would be at today's demand, as a share of what they were: less than 1 only where
+/// demand has fallen to less than [`FALLEN`] of what was expected at the path's origin, by the forecast and by what came in
+/// the last periods; either alone may be low by chance. Empty if that is so nowhere.
+///
+/// # Source
+/// Counts vary with the root of their mean (Poisson), and so do the errors of their forecasts.
+fn scales(
+    forecaster: &Forecaster,
+    values: &[f64],
+    errors: &[Vec<f64>],
+    (model, options): (&dyn Model, &Options),
+) -> Vec<f64> {
+    let length = options.path_length;
+    if options.paths_max == 0 || length == 0 || !options.clip_at_zero {
+        return Vec::new();
+    }
+    let expected: f64 = model.mean(length).iter().map(|mean| mean.max(0.0)).sum();
+    let came: f64 = values.iter().rev().take(length).sum();
+    let today = expected.max(came).max(0.0);
+    let origins = backtest::error_origins(forecaster, values.len(), options);
+    let scale = |(origin, path): (usize, &Vec<f64>)| {
+        let Some(path) = path.get(..length) else { return 1.0 };
+        let actual: f64 = values.iter().skip(origin).take(length).sum();
+        let then = actual - path.iter().sum::<f64>();
+        if today < FALLEN * then { (today / then).sqrt() } else { 1.0 }
+    };
+    let scales: Vec<f64> = origins.into_iter().zip(errors).map(scale).collect();
+    if scales.iter().all(|scale| *scale == 1.0) { Vec::new() } else { scales }
+}
+
+/// The errors of a path at the size that they have at today's demand, such that no day falls below 0 and their sum is what
+/// it would be if only the sum were kept at or above 0: if each day were kept there, days of little demand added up to more
+/// than is expected.
+fn at_todays_demand(path: &[f64], mean: &[f64], scale: f64) -> Vec<f64> {
+    let days: Vec<f64> = mean.iter().zip(path).map(|(mean, error)| mean + scale * error).collect();
+    let sum = days.iter().sum::<f64>().max(0.0);
+    let above: f64 = days.iter().map(|day| day.max(0.0)).sum();
+    let part = if above > 0.0 { sum / above } else { 0.0 };
+    days.iter().zip(mean).map(|(day, mean)| part * day.max(0.0) - mean).collect()
+}
+
+/// The algorithm that is best at past moments, without fitting it: for whoever fits it with other options. At the
+/// [`Moments::Last`] ones it is what [`fit`] takes for [`AUTO`].
+///
+/// # Errors
+/// As [`fit`].
+/// # Cost
+/// `origins_max` fits of every candidate, all but the first of them cheaper, and no more.
+pub fn choose(values: &[f64], options: &Options, moments: Moments) -> Result<&'static str> {
+    check(values, options)?;
+    let (forecaster, _, _) = auto::compare(values, options, moments)?;
+    Ok(forecaster.name)
 }
 
 impl Fitted {
@@ -264,7 +327,7 @@ impl Fitted {
     /// past errors of forecasts that added up, actual less forecast, from which the quantiles are made.
     #[must_use]
     pub fn with_adding_up(self, shift: Vec<f64>, errors: Vec<Vec<f64>>) -> Self {
-        Self { shift, errors, ..self }
+        Self { shift, errors, scales: Vec::new(), ..self }
     }
 
     /// What [`Self::with_adding_up`] adds to a step, counted from 0.
@@ -326,8 +389,14 @@ impl Fitted {
             mean.iter_mut().for_each(|value| *value = value.max(0.0));
             quantiles.iter_mut().flatten().for_each(|value| *value = value.max(0.0));
         }
-        let reaching = past.iter().filter(|path| path.len() >= horizon);
-        let errors = reaching.map(|path| path[..horizon].to_vec()).collect();
+        let reaching = |(at, path): (usize, &Vec<f64>)| {
+            let path = path.get(..horizon)?;
+            Some(match self.scales.get(at) {
+                Some(scale) if *scale < 1.0 => at_todays_demand(path, &mean, *scale),
+                _ => path.to_vec(),
+            })
+        };
+        let errors = past.iter().enumerate().filter_map(reaching).collect();
         let clip_at_zero = self.clip_at_zero;
         Ok(Forecast { mean, levels, quantiles, basis, errors, clip_at_zero })
     }

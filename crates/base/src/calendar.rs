@@ -370,7 +370,9 @@ impl Timing {
     }
 }
 
-fn wall_date(at: Timestamp, zone: Tz) -> NaiveDate {
+/// The day that calendars of a zone show at a moment.
+#[must_use]
+pub fn wall_date(at: Timestamp, zone: Tz) -> NaiveDate {
     at.datetime().with_timezone(&zone).date_naive()
 }
 

@@ -118,6 +118,41 @@ pub trait Action: Send + Sync {
     fn under_way(&self) -> usize {
         usize::MAX
     }
+
+    /// Delivers a report to people, in the form that suits the receiver; its payload unless the action says otherwise.
+    ///
+    /// Called once for each report; one whose outcome was not stored is handed over again with the same key.
+    async fn report(&self, report: &Report) -> Outcome {
+        let outcomes = self.deliver(std::slice::from_ref(&report.delivery)).await;
+        outcomes.into_iter().next().unwrap_or_else(|| Outcome::Retry {
+            reason: "the action did not say what became of it".to_owned(),
+            after: None,
+        })
+    }
+}
+
+/// Figures on their way to people.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// The key, and a payload with `title`, `text` and whatever programs want to read.
+    pub delivery: Delivery,
+    /// The text in few lines, for receivers that have little room.
+    pub brief: String,
+    /// The text as HTML.
+    pub html: String,
+    /// A file that goes with it.
+    pub attachment: Option<Attachment>,
+}
+
+/// A file that goes with a report.
+#[derive(Clone, Debug)]
+pub struct Attachment {
+    /// What the file is called, in whatever letters.
+    pub name: String,
+    /// Its media type.
+    pub kind: &'static str,
+    /// What is in it.
+    pub bytes: Vec<u8>,
 }
 
 /// One decision on its way out.

@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 pub(crate) use builder::{ColumnBuilder, Misfit, Parsing, Scalar};
 pub(crate) use infer::{Inference, Kind};
 pub use known::KnownTypes;
-pub(crate) use least::{common, wider};
+pub(crate) use least::{common, wider, wider_in_file};
 pub(crate) use number::whole;
 pub(crate) use time::DAY_US;
 

@@ -5,6 +5,7 @@ use flywheel_base::{Error, Result};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::marks::Marks;
 use crate::page::Position;
 use crate::source::{ReadMode, ReadRequest};
 
@@ -20,8 +21,8 @@ pub(crate) struct Keyset<V> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) readable: Option<Vec<V>>,
     /// Those rows, which are set aside once.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub(crate) aside: Vec<String>,
+    #[serde(default, skip_serializing_if = "Marks::is_empty")]
+    pub(crate) aside: Marks,
     /// Rows read in all since the position was new.
     pub(crate) rows: u64,
     /// Whether the read came to its end.
@@ -34,7 +35,7 @@ impl<V> Default for Keyset<V> {
             order: Vec::new(),
             after: Vec::new(),
             readable: None,
-            aside: Vec::new(),
+            aside: Marks::default(),
             rows: 0,
             complete: false,
         }

@@ -20,11 +20,13 @@ mod connections;
 mod driver;
 mod feed;
 mod files;
+mod fit;
 mod handover;
 mod http;
 mod journal;
 mod keyset;
 mod ledger;
+mod marks;
 mod objects;
 mod output;
 mod page;
@@ -35,7 +37,10 @@ mod records;
 mod throttle;
 mod workbook;
 
-pub use action::{ACTIONS, Action, ActionConfig, ActionContext, ActionEntry, Delivery, Outcome};
+pub use action::{
+    ACTIONS, Action, ActionConfig, ActionContext, ActionEntry, Attachment, Delivery, Outcome,
+    Report,
+};
 pub use column::{ColumnType, DECIMAL_DIGITS_MAX, DeclaredColumn, KnownTypes};
 pub use connections::Connections;
 pub use destination::{

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use arrow::array::BooleanArray;
 use arrow::compute::filter_record_batch;
 use arrow::record_batch::RecordBatch;
-use flywheel_base::{Error, Result};
+use flywheel_base::{Error, Result, digest};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use build::{Column, PageBuilder, TableSchema};
@@ -31,7 +31,8 @@ pub const DELETED_COLUMN: &str = "_deleted";
 /// repeats a row. A page may have no rows: it then carries notices or a newer position.
 #[derive(Debug)]
 pub struct Page {
-    /// The rows. The schema can gain columns from one page to the next, never lose or change one.
+    /// The rows. From one page to the next the schema can gain columns, and a column of numbers a type
+    /// that holds more; it never loses one or changes it otherwise.
     pub batch: RecordBatch,
     /// Where the rows came from, as runs of consecutive lines.
     pub origin: Vec<Origin>,
@@ -114,6 +115,17 @@ pub struct Rejected {
     pub reason: String,
     /// The row as read, cut off at [`RAW_BYTES_MAX`].
     pub raw: String,
+    /// The destination that refused a row which was read well.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub destination: Option<String>,
+}
+
+impl Rejected {
+    /// The row as one that `destination` refused after it was read well.
+    #[must_use]
+    pub fn refused_by(self, destination: &str) -> Self {
+        Self { destination: Some(destination.to_owned()), ..self }
+    }
 }
 
 /// Something worth knowing that is not an error.
@@ -132,6 +144,15 @@ pub struct Notice {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Position(pub serde_json::Value);
+
+/// What a row that has no line of its own is of, for the quarantine, which knows it by this and by its content. Of a long
+/// row that keeps only the beginning, so a digest of the `whole` tells those apart that begin alike.
+pub(crate) fn without_line(name: &str, whole: &str) -> String {
+    if whole.len() <= RAW_BYTES_MAX {
+        return name.to_owned();
+    }
+    format!("{name} #{}", digest::short(&[whole.as_bytes()]))
+}
 
 /// `text` cut off at [`RAW_BYTES_MAX`], on a character border.
 pub(crate) fn raw(text: &str) -> String {

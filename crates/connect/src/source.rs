@@ -44,6 +44,7 @@ use serde_json::Value;
 
 use crate::column::DeclaredColumn;
 use crate::connections::Connections;
+use crate::fit::fit;
 use crate::page::{Page, Position};
 
 /// How many rows a page has unless the reader asks for another number.
@@ -391,9 +392,22 @@ impl ReadRequest {
     }
 }
 
-/// Reads settings of type `T`, so that a mistake names the key.
-pub(crate) fn settings<T: DeserializeOwned>(what: &str, value: Value) -> Result<T> {
-    let value = if value.is_null() { Value::Object(serde_json::Map::new()) } else { value };
+/// Reads settings of type `T`, so that a mistake names the key. What references stand for is text, which
+/// becomes the number or truth value that the settings ask for.
+pub(crate) fn settings<T: DeserializeOwned + JsonSchema>(what: &str, value: Value) -> Result<T> {
+    let mut value = if value.is_null() { Value::Object(serde_json::Map::new()) } else { value };
+    // The schema is only made where something is wrong or a text stands for something else.
+    if let Ok(read) = serde_json::from_value(value.clone()) {
+        return Ok(read);
+    }
+    let wrong = fit(&mut value, &schema_for!(T));
+    if !wrong.is_empty() {
+        let wrong = wrong.join(", ");
+        return Err(Error::invalid(format!("the {what} settings are wrong: {wrong}")).hint(
+            "Write it without quotes and within its range; if it is a reference such as \
+             ${env:NAME}, check what that stands for.",
+        ));
+    }
     serde_json::from_value(value)
         .map_err(|error| Error::invalid(format!("the {what} settings are wrong: {error}")))
 }

@@ -66,13 +66,7 @@ fn sheet_name(wanted: &str, taken: &mut BTreeSet<String>) -> String {
     let plain = if plain.is_empty() { "Sheet" } else { plain };
     for number in 1_usize.. {
         let tail = if number == 1 { String::new() } else { format!(" {number}") };
-        let mut room = SHEET_CHARS_MAX - tail.len();
-        let fits = |c: &char| {
-            let left = room.checked_sub(c.len_utf16());
-            room = left.unwrap_or_default();
-            left.is_some()
-        };
-        let start: String = plain.chars().take_while(fits).collect();
+        let start = shortened(plain, SHEET_CHARS_MAX - tail.len());
         let name =
             start.trim_end_matches(|c: char| c == '\'' || c.is_whitespace()).to_owned() + &tail;
         if taken.insert(name.to_lowercase()) {
@@ -117,14 +111,20 @@ fn fill(page: &mut Worksheet, sheet: &Sheet) -> std::result::Result<(), XlsxErro
 }
 
 /// As much of a text as a cell takes.
-fn short(text: &str) -> String {
-    let mut room = TEXT_UNITS_MAX;
-    let fits = |c: &char| {
-        let left = room.checked_sub(c.len_utf16());
-        room = left.unwrap_or_default();
-        left.is_some()
-    };
-    text.chars().take_while(fits).collect()
+fn short(text: &str) -> &str {
+    shortened(text, TEXT_UNITS_MAX)
+}
+
+/// The beginning of a text that has at most `units_max` UTF-16 units.
+fn shortened(text: &str, units_max: usize) -> &str {
+    let mut room = units_max;
+    for (at, c) in text.char_indices() {
+        match room.checked_sub(c.len_utf16()) {
+            Some(left) => room = left,
+            None => return text.get(..at).unwrap_or_default(),
+        }
+    }
+    text
 }
 
 #[cfg(test)]
@@ -162,6 +162,15 @@ mod tests {
         assert_eq!(cell(2, 1), Data::String("12345678901234567890.5".to_owned()));
         assert_eq!(cell(2, 2), Data::String("1850-01-01".to_owned()));
         assert_eq!(cell(3, 0), Data::Bool(true));
+    }
+
+    #[test]
+    fn a_text_is_cut_between_signs_and_counted_as_a_workbook_counts() {
+        for (text, units, expected) in
+            [("abc", 3, "abc"), ("abc", 2, "ab"), ("a😀b", 2, "a"), ("a😀b", 3, "a😀"), ("", 0, "")]
+        {
+            assert_eq!(shortened(text, units), expected, "{text} {units}");
+        }
     }
 
     #[test]

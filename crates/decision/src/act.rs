@@ -35,6 +35,11 @@ pub struct Acted {
     pub dead: usize,
     /// How many of those were given up because their policy is not declared any more, by policy.
     pub gone: BTreeMap<String, usize>,
+    /// How many of those were given up because their receiver refused them, or was not reached by the last attempt, by
+    /// policy.
+    pub given_up: BTreeMap<String, usize>,
+    /// How many of those were cut off before and may be sent only once.
+    pub uncertain: usize,
     /// How many deliveries wait because their action is not declared any more, by action.
     pub waiting: BTreeMap<String, usize>,
     /// Why actions cannot be set up, as a person reads it; what is due of them waits.
@@ -62,6 +67,7 @@ pub async fn act(ctx: &Context<'_>) -> Result<Acted> {
     }
     let taken = ctx.store.take_outbox(ctx.now)?;
     acted.dead += taken.uncertain;
+    acted.uncertain = taken.uncertain;
     if taken.again > 0 || taken.uncertain > 0 {
         tracing::warn!(again = taken.again, uncertain = taken.uncertain, "deliveries were cut off");
         due = ctx.store.due(ctx.now, DELIVERIES_MAX)?;
@@ -158,6 +164,8 @@ async fn deliver(
         rest = others;
         let leased = ctx.store.lease(fence, part, once)?;
         if leased != part.len() {
+            // Nothing of it has left: what was leased is free again, and not taken for cut off.
+            ctx.store.settle(fence, part)?;
             return Err(Error::internal(format!(
                 "action \"{name}\": {leased} of {} deliveries could be leased",
                 part.len()
@@ -317,6 +325,7 @@ fn settle(
             entry.status = OutboxStatus::Dead;
             entry.ended_at = Some(now);
             acted.dead += 1;
+            *acted.given_up.entry(entry.policy.clone()).or_default() += 1;
         }
     }
 }
@@ -365,8 +374,8 @@ async fn log(ctx: &Context<'_>) -> Result<()> {
         };
         SystemTable::named("actions")?.write(ctx.lake, mode, &rows, None).await?;
     }
-    let keys: Vec<String> = ended.into_iter().map(|entry| entry.key).collect();
-    ctx.store.mark_logged(&keys)?;
+    let shown: Vec<_> = ended.into_iter().map(|entry| (entry.key, entry.status)).collect();
+    ctx.store.mark_logged(&shown)?;
     ctx.store.forget_delivered(ctx.now.plus_micros(-REMEMBERED_US))?;
     Ok(())
 }
@@ -461,8 +470,11 @@ mod tests {
         let check = |outcome, guarantee, attempts, expected| {
             let mut entry = entry(attempts);
             let rules = Rules { attempts_max: 3, guarantee };
-            settle(&mut entry, outcome, &rules, Timestamp::default(), &mut Acted::default());
+            let mut acted = Acted::default();
+            settle(&mut entry, outcome, &rules, Timestamp::default(), &mut acted);
             assert_eq!(entry.status, expected, "{entry:?}");
+            let dead = usize::from(expected == OutboxStatus::Dead);
+            assert_eq!((acted.dead, acted.given_up.get("p").copied().unwrap_or(0)), (dead, dead));
             assert_eq!(entry.ended_at.is_some(), expected != OutboxStatus::Pending);
             entry
         };

@@ -5,12 +5,13 @@
 //!                          lift, decisions ──────┴─► summarise ─► system.attribution
 //! ```
 //! [`credit`] shares each new success among the decisions in treatment about the same unit that lie before it and less
-//! than the outcome's window back, by every descriptive method. A success counts once, by its id, in the turn that first
-//! sees it; late ones are looked for as long as outcomes are. No decision is made after the fact, so what was credited
-//! stays. Deliveries that were given up are no touches. [`summarise`] adds new credits to the sums of before, and
-//! spreads what lift shows to be caused over the decisions in treatment that lift is measured by: their window has
-//! closed, and they were made under the present share of the holdout. The checkpoint of `system.attribution` says up to
-//! which moment credits are in the sums; a turn that is run again does the same.
+//! than the outcome's window back, by every descriptive method. A success of a unit counts once, by its id, in the turn
+//! that first sees it, as long as outcomes know it, whatever moment it is said to be of later; late ones are looked for
+//! as long as outcomes are. No decision is made after the fact, so what was credited stays. Deliveries that were given
+//! up are no touches. [`summarise`] adds new credits to the sums of before, and spreads what lift shows to be caused
+//! over the decisions in treatment that lift is measured by: their window has closed, and they were made under the
+//! present share of the holdout. The checkpoint of `system.attribution` says up to which moment credits are in the
+//! sums; a turn that is run again does the same.
 
 mod credit;
 
@@ -27,7 +28,7 @@ use crate::context::Context;
 use crate::decide::{HOLDOUT, TREATMENT};
 use crate::lift::closed_until;
 use crate::lift::sums::{share_now, shares_of};
-use crate::outcome::{Event, events_of, events_query, final_before, literal};
+use crate::outcome::{CORRECTED_US, Event, events_of, events_query, final_before, literal};
 use crate::table::{AttributionRow, CreditRow, LiftRow, SystemTable};
 
 /// Who moves the checkpoints.
@@ -96,15 +97,18 @@ pub async fn credit(ctx: &Context<'_>) -> Result<usize> {
             events.insert(sql.clone(), events_of(ctx, &what, &sql).await?);
         }
         let among = among(name, attribution);
-        let mut counted: HashSet<&str> = HashSet::new();
+        let known = known.get(*name);
+        let mut counted: HashSet<(&str, &str)> = HashSet::new();
         for event in events.get(&sql).map_or(&[][..], Vec::as_slice) {
-            // Of one that is there twice the earliest counts.
-            let first = counted.insert(&event.id);
-            if !first || known.contains(&((*name).to_owned(), event.id.clone())) {
+            if known.is_some_and(|known| known.contains(&(event.unit.clone(), event.id.clone()))) {
                 continue;
             }
             let of_event = credited(event, &touches, &among, outcome, attribution);
-            new += usize::from(!of_event.is_empty());
+            // Of one that is there twice for a unit the earliest counts that has a touch before it.
+            if of_event.is_empty() || !counted.insert((event.unit.as_str(), event.id.as_str())) {
+                continue;
+            }
+            new += 1;
             rows.extend(
                 of_event.into_iter().map(|(touch, share)| row(ctx, name, event, touch, share)),
             );
@@ -204,19 +208,27 @@ async fn touches(
     Ok(touches)
 }
 
-/// The successes that are credited already, of those that may be seen again: policy and event.
+/// The successes that are credited already, of those that may be seen again: unit and event, by policy.
+///
+/// As for outcomes, what counts is when they were recorded, which is never before they happened: one whose time is corrected
+/// later is known all the same, wherever it was moved to, and as long as its outcome is.
 async fn known(
     ctx: &Context<'_>,
     declared: &[(&str, &Outcome, &Attribution)],
     joined: Timestamp,
-) -> Result<HashSet<(String, String)>> {
+) -> Result<HashMap<String, HashSet<(String, String)>>> {
     let since = declared.iter().map(|(_, outcome, _)| final_before(joined, outcome)).min();
     let sql = format!(
-        "select distinct policy, event_id from system.credits where occurred_at >= {}",
-        literal(since.unwrap_or(ctx.now))
+        "select distinct policy, unit_id, event_id from system.credits where recorded_at >= {}",
+        literal(since.unwrap_or(ctx.now).plus_micros(-CORRECTED_US))
     );
     let frame = ctx.frame_of_sql(WHAT, &sql).await?;
-    Ok(frame.ids("policy")?.into_iter().zip(frame.ids("event_id")?).collect())
+    let events = frame.ids("unit_id")?.into_iter().zip(frame.ids("event_id")?);
+    let mut known: HashMap<String, HashSet<(String, String)>> = HashMap::new();
+    for (policy, event) in frame.ids("policy")?.into_iter().zip(events) {
+        known.entry(policy).or_default().insert(event);
+    }
+    Ok(known)
 }
 
 /// What `system.attribution` is made of so far.

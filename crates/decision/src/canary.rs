@@ -108,7 +108,7 @@ fn stopped(ctx: &Context<'_>, name: &str) -> Result<bool> {
 }
 
 /// Starts a trial; returns its number and its first share: the smallest one that gives the challenger the units of a stage
-/// at one moment, as far as the moments before tell.
+/// at one moment in nearly every draw, as far as the moments before tell.
 ///
 /// # Errors
 /// [`ErrorKind::Invalid`] if one runs already or the challenger has learned nothing yet, else those of the lake.

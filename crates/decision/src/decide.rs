@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use flywheel_base::{Error, Result, Rng, Timestamp, digest};
+use flywheel_base::{Error, ErrorKind, Result, Rng, Timestamp, digest};
 use flywheel_project::resource::policy::{Policy, column_of};
 use flywheel_state::{OutboxEntry, OutboxStatus};
 use flywheel_warehouse::Checkpoint;
@@ -15,6 +15,7 @@ use crate::context::{Context, Pending, due_after, location};
 use crate::feedback::FreshList;
 use crate::frame::Frame;
 use crate::outcome::literal;
+use crate::statement::one_statement;
 use crate::table::{DecisionRow, SystemTable};
 use crate::verify::policy_text;
 
@@ -81,27 +82,44 @@ pub async fn decide(ctx: &Context<'_>, name: &str) -> Result<Decided> {
     if let Some(reason) = paused(ctx, name, policy)? {
         return Ok(decided(Status::Paused(reason), &[], 0));
     }
-    let app = format!("decide/{name}");
     let table = SystemTable::named("decisions")?;
-    let last = ctx.checkpoint(&location("system/decisions")?, &app).await?;
-    let rows = match last {
-        Some(last) if last.sequence >= ctx.now.micros() => decisions_of_moment(ctx, name).await?,
+    let rows = match last_decided(ctx, name).await? {
+        Some(last) if last.sequence >= ctx.now.micros() => {
+            decisions_of_moment(ctx, name).await.map_err(|e| not_queued(name, e))?
+        }
         Some(last) if !due(ctx.now, &last, policy) => return Ok(decided(Status::NotDue, &[], 0)),
         _ => {
-            let rows = decide_rows(ctx, name, policy).await?;
+            let what = audience_of(name);
+            let audience = Audience::ask(ctx, name, policy, &what).await?;
+            let rows = audience.plan(ctx, name, policy).await?.rows;
+            policy_version(ctx, policy)?;
             let position = json!({ "at": ctx.now.micros() });
-            table
-                .append(
-                    ctx.lake,
-                    &rows,
-                    Some((app, Checkpoint { sequence: ctx.now.micros(), position })),
-                )
-                .await?;
+            let checkpoint = Checkpoint { sequence: ctx.now.micros(), position };
+            table.append(ctx.lake, &rows, Some((app_of(name), checkpoint))).await?;
             rows
         }
     };
-    let queued = ctx.store.enqueue(&entries(policy, &rows, ctx.now)?)?;
+    let queue = || ctx.store.enqueue(&entries(policy, &rows, ctx.now)?);
+    let queued = queue().map_err(|e| not_queued(name, e))?;
     Ok(decided(Status::Decided, &rows, queued))
+}
+
+/// What keeps decisions that are made from being queued is never a fault of their policy, which a turn would go on
+/// without: the next turn has another moment and does not queue them any more. The turn has to end here, and to be
+/// completed.
+fn not_queued(name: &str, error: Error) -> Error {
+    let kind = match error.kind() {
+        ErrorKind::Invalid | ErrorKind::NotFound | ErrorKind::Denied | ErrorKind::Blocked => {
+            ErrorKind::Unavailable
+        }
+        kind => kind,
+    };
+    let hint = error
+        .hint_text()
+        .unwrap_or("Mend the cause and run the turn again: it completes what it began.")
+        .to_owned();
+    let what = format!("policy \"{name}\": its decisions are made, and not queued yet");
+    Error::new(kind, format!("{what}: {}", error.message())).hint(hint).caused_by(error)
 }
 
 /// A question for one unit, outside of the turns.
@@ -254,9 +272,9 @@ async fn decide_now(
     (name, policy): (&str, &Policy),
     open: &[Open<'_>],
 ) -> Result<Vec<(String, Result<DecisionRow>)>> {
-    let what = format!("policy \"{name}\": audience");
+    let what = audience_of(name);
     let audience = ctx.render(&policy.audience).map_err(|e| e.context(&what))?;
-    let audience = audience.trim().trim_end_matches(';');
+    let audience = one_statement(&what, &audience)?;
     let wanted: BTreeSet<&str> = open.iter().map(|one| one.question.unit.as_str()).collect();
     let list = list_of(wanted.into_iter());
     let sql = format!(
@@ -318,7 +336,7 @@ fn eligible_now(
     held: Option<&Vec<Map<String, Value>>>,
     recent: &mut HashSet<String>,
 ) -> Result<Map<String, Value>> {
-    let what = format!("policy \"{name}\": audience");
+    let what = audience_of(name);
     let columns = match held.map(Vec::as_slice).unwrap_or_default() {
         [columns] => columns.clone(),
         [] => {
@@ -346,7 +364,8 @@ fn list_of<'a>(texts: impl Iterator<Item = &'a str>) -> String {
     quoted.collect::<Vec<_>>().join(", ")
 }
 
-fn paused(ctx: &Context<'_>, name: &str, policy: &Policy) -> Result<Option<String>> {
+/// Why a policy neither decides nor delivers; none if nothing stops it.
+pub(crate) fn paused(ctx: &Context<'_>, name: &str, policy: &Policy) -> Result<Option<String>> {
     if policy.paused {
         return Ok(Some("its file says paused: true".to_owned()));
     }
@@ -360,43 +379,125 @@ fn due(now: Timestamp, last: &Checkpoint, policy: &Policy) -> bool {
     now.micros() >= at.saturating_add(due_after(every))
 }
 
-/// Decides for every eligible unit; the result depends on declared files, tables and moment alone.
-async fn decide_rows(ctx: &Context<'_>, name: &str, policy: &Policy) -> Result<Vec<DecisionRow>> {
-    let (what, caps) = (format!("policy \"{name}\": audience"), caps_of(name));
-    let recent = recently_decided(ctx, name, policy, &caps, "");
-    let frame = ctx.frame(&what, &policy.audience).await?;
-    let eligible = eligible(ctx, name, &frame, &ids_of(recent).await?)?;
-    let version = policy_version(ctx, policy)?;
-    let draw = Draw { name, policy, version: &version, at: ctx.now, turn: ctx.turn };
-    let most = policy.caps.per_turn.unwrap_or(usize::MAX);
-    let mut rows = Vec::new();
-    let mut spent = 0.0;
-    // No more is read and chosen than the cap lets through, give or take a part.
-    let at_once =
-        policy.caps.per_turn.map_or(eligible.len(), |most| most.max(UNITS_AT_ONCE)).max(1);
-    for part in eligible.chunks(at_once) {
-        let units = &units_of(&frame, part)?;
-        let chooser = Chooser::load(ctx, name, policy, units).await?;
-        let choices = units
-            .par_iter()
-            .map(|unit| {
-                let seed = seed_of(name, ctx.now, &unit.id);
-                Ok((chooser.choose(unit, &mut Rng::new(seed))?, seed))
-            })
-            .collect::<Result<Vec<_>>>()?;
-        for (unit, (choice, seed)) in units.iter().zip(choices) {
-            let Some(choice) = choice.filter(|_| rows.len() < most) else { continue };
-            if !chooser.affords(&choice, &mut spent) {
-                continue;
-            }
-            rows.push(draw.row(unit, choice, seed, decision_id(ctx, name, &unit.id))?);
-        }
-        if rows.len() >= most {
-            break;
-        }
+/// Who moves the checkpoint of a policy's decisions.
+fn app_of(name: &str) -> String {
+    format!("decide/{name}")
+}
+
+/// When a policy last decided in a turn.
+async fn last_decided(ctx: &Context<'_>, name: &str) -> Result<Option<Checkpoint>> {
+    ctx.checkpoint(&location("system/decisions")?, &app_of(name)).await
+}
+
+/// Whether a policy that nothing stops would decide anew at this moment.
+pub(crate) async fn is_due(ctx: &Context<'_>, name: &str, policy: &Policy) -> Result<bool> {
+    let last = last_decided(ctx, name).await?;
+    Ok(last.is_none_or(|last| last.sequence < ctx.now.micros() && due(ctx.now, &last, policy)))
+}
+
+/// What the query for a policy's audience is called in messages.
+pub(crate) fn audience_of(name: &str) -> String {
+    format!("policy \"{name}\": audience")
+}
+
+/// The answer of a policy's audience, and the units that may not be decided for again yet.
+pub(crate) struct Audience<'w> {
+    frame: Frame<'w>,
+    recent: HashSet<String>,
+}
+
+/// What a policy decides at a moment, and how many units it leaves out.
+#[derive(Default)]
+pub(crate) struct Planned {
+    /// The decisions, by unit.
+    pub(crate) rows: Vec<DecisionRow>,
+    /// Units that were decided for within `caps.per_unit_every`.
+    pub(crate) recent: usize,
+    /// Units for which there is nothing to choose.
+    pub(crate) nothing: usize,
+    /// Units whose choice the budget does not cover.
+    pub(crate) budget: usize,
+    /// Units beyond `caps.per_turn`.
+    pub(crate) beyond: usize,
+}
+
+impl<'w> Audience<'w> {
+    /// Asks for the audience under the name `what`, and beside it for who was decided for too recently.
+    pub(crate) async fn ask(
+        ctx: &Context<'_>,
+        name: &str,
+        policy: &Policy,
+        what: &'w str,
+    ) -> Result<Self> {
+        let caps = caps_of(name);
+        let recent = recently_decided(ctx, name, policy, &caps, "");
+        let audience = ctx.render(&policy.audience).map_err(|e| e.context(what))?;
+        let frame = ctx.frame_of_sql(what, one_statement(what, &audience)?).await?;
+        Ok(Self { frame, recent: ids_of(recent).await? })
     }
-    rows.sort_by(|a, b| a.unit_id.cmp(&b.unit_id));
-    Ok(rows)
+
+    /// How many rows it has.
+    pub(crate) fn rows(&self) -> usize {
+        self.frame.rows()
+    }
+
+    /// The unit of each row, where it has one.
+    pub(crate) fn units(&self) -> Result<Vec<Option<String>>> {
+        self.frame.text("unit_id")
+    }
+
+    /// Decides for every eligible unit, and writes nothing; the result depends on declared files, tables and moment
+    /// alone.
+    pub(crate) async fn plan(
+        &self,
+        ctx: &Context<'_>,
+        name: &str,
+        policy: &Policy,
+    ) -> Result<Planned> {
+        let eligible = eligible(ctx, name, &self.frame, &self.recent)?;
+        let version = version_of(policy)?;
+        let draw = Draw { name, policy, version: &version, at: ctx.now, turn: ctx.turn };
+        let most = policy.caps.per_turn.unwrap_or(usize::MAX);
+        let recent = self.frame.rows().saturating_sub(eligible.len());
+        let mut planned = Planned { recent, ..Planned::default() };
+        let mut spent = 0.0;
+        // No more is read and chosen than the cap lets through, give or take a part.
+        let at_once =
+            policy.caps.per_turn.map_or(eligible.len(), |most| most.max(UNITS_AT_ONCE)).max(1);
+        for part in eligible.chunks(at_once) {
+            let units = &units_of(&self.frame, part)?;
+            let chooser = Chooser::load(ctx, name, policy, units).await?;
+            let choices = units
+                .par_iter()
+                .map(|unit| {
+                    let seed = seed_of(name, ctx.now, &unit.id);
+                    Ok((chooser.choose(unit, &mut Rng::new(seed))?, seed))
+                })
+                .collect::<Result<Vec<_>>>()?;
+            for (unit, (choice, seed)) in units.iter().zip(choices) {
+                if planned.rows.len() >= most {
+                    break;
+                }
+                let Some(choice) = choice else {
+                    planned.nothing += 1;
+                    continue;
+                };
+                if !chooser.affords(&choice, &mut spent) {
+                    planned.budget += 1;
+                    continue;
+                }
+                let id = decision_id(ctx, name, &unit.id);
+                planned.rows.push(draw.row(unit, choice, seed, id)?);
+            }
+            if planned.rows.len() >= most {
+                break;
+            }
+        }
+        let settled = planned.rows.len() + planned.nothing + planned.budget;
+        planned.beyond = eligible.len().saturating_sub(settled);
+        planned.rows.sort_by(|a, b| a.unit_id.cmp(&b.unit_id));
+        Ok(planned)
+    }
 }
 
 /// The seed of one unit's draws at a moment.
@@ -425,7 +526,8 @@ fn eligible(
     let mut seen = HashSet::with_capacity(ids.len());
     if let Some(id) = ids.iter().find(|id| !seen.insert(id.as_str())) {
         return Err(Error::invalid(format!(
-            "policy \"{name}\": audience: unit \"{id}\" occurs more than once"
+            "{}: unit \"{id}\" occurs more than once",
+            audience_of(name)
         ))
         .hint("One row per unit: add `group by unit_id` or `select distinct`."));
     }
@@ -488,6 +590,12 @@ async fn ids_of(recent: Option<Pending<'_>>) -> Result<HashSet<String>> {
 fn policy_version(ctx: &Context<'_>, policy: &Policy) -> Result<String> {
     let text = policy_text(policy)?;
     ctx.artifacts.put(&text)?;
+    Ok(digest::short(&[&text]))
+}
+
+/// The digest of a policy as it is.
+fn version_of(policy: &Policy) -> Result<String> {
+    let text = policy_text(policy)?;
     Ok(digest::short(&[&text]))
 }
 
@@ -635,7 +743,12 @@ pub(crate) async fn decisions_where(
     Ok(rows)
 }
 
-fn entries(policy: &Policy, rows: &[DecisionRow], now: Timestamp) -> Result<Vec<OutboxEntry>> {
+/// What leaves for these decisions.
+pub(crate) fn entries(
+    policy: &Policy,
+    rows: &[DecisionRow],
+    now: Timestamp,
+) -> Result<Vec<OutboxEntry>> {
     let Some(action) = &policy.action else { return Ok(Vec::new()) };
     let mut entries = Vec::new();
     for row in rows {
@@ -665,6 +778,20 @@ fn entries(policy: &Policy, rows: &[DecisionRow], now: Timestamp) -> Result<Vec<
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_decided_and_not_queued_ends_the_turn() {
+        for (kind, expected) in [
+            (ErrorKind::Denied, ErrorKind::Unavailable),
+            (ErrorKind::NotFound, ErrorKind::Unavailable),
+            (ErrorKind::Exhausted, ErrorKind::Exhausted),
+        ] {
+            let error = not_queued("p", Error::new(kind, "metadata: it is read-only"));
+            assert_eq!(error.kind(), expected);
+            let said = "policy \"p\": its decisions are made, and not queued yet: metadata: it is";
+            assert!(error.message().starts_with(said), "{error:?}");
+        }
+    }
 
     #[test]
     fn a_column_is_filled_in_at_any_depth_of_a_payload() {

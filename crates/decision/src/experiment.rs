@@ -1,8 +1,8 @@
 //! Experiments: how each variant stands beside the control, and how many units it takes to know.
 //!
-//! Only decisions of the present split whose window has closed are measured; a unit has one variant and is the
-//! cluster. Intervals stay valid however often one looks, for all variants together. What is measured is the effect
-//! of being assigned, whether the action was delivered or not.
+//! Only decisions of the present split and under the present share of the holdout whose window has closed are measured, as
+//! those of lift are; a unit has one variant and is the cluster. Intervals stay valid however often one looks, for all
+//! variants together. What is measured is the effect of being assigned, whether the action was delivered or not.
 
 pub mod plan;
 
@@ -20,10 +20,11 @@ use serde_json::json;
 
 use crate::choose::experiment::split_of;
 use crate::context::{Context, location};
-use crate::decide::TREATMENT;
-use crate::lift::sums::Sum;
+use crate::decide::{HOLDOUT, TREATMENT};
+use crate::lift::sums::{Sum, share_now, shares_of};
 use crate::lift::{Found, closed_until, sums_of};
 use crate::outcome::{ByUnit, Decision, attribute, events_of, is_measured, literal};
+use crate::statement::one_statement;
 use crate::table::{ExperimentRow, SystemTable};
 
 /// Who moves the checkpoint of the rows.
@@ -56,7 +57,7 @@ struct Side {
 /// # Errors
 /// Those of the experiments' SQL, of lake and metadata.
 pub async fn measure(ctx: &Context<'_>, sums: &Found) -> Result<Vec<ExperimentRow>> {
-    let sums = sums.by_variant();
+    let sums = sums.apart();
     let mut rows = Vec::new();
     for (name, policy) in &ctx.project.policies {
         if let (Choose::Experiment(experiment), Some(outcome)) = (&policy.choose, &policy.outcome) {
@@ -89,7 +90,7 @@ pub async fn standing(ctx: &Context<'_>, name: Option<&str>) -> Result<Vec<Exper
                 (&declared.choose, &declared.outcome)
         {
             let found = sums_of(ctx, policy, declared).await?;
-            rows.extend(rows_of(ctx, policy, experiment, outcome, &found.by_variant()).await?);
+            rows.extend(rows_of(ctx, policy, experiment, outcome, &found.apart()).await?);
         }
     }
     Ok(rows)
@@ -273,7 +274,12 @@ fn options(variants: usize) -> sequence::Options {
     }
 }
 
-/// Every unit of the present split with a closed window, and whether outcomes have values.
+/// The present share of a policy's holdout.
+fn share(ctx: &Context<'_>, name: &str) -> Option<f64> {
+    ctx.project.policies.get(name).map(|policy| share_now(policy))
+}
+
+/// Every unit of the present split and share of the holdout with a closed window, and whether outcomes have values.
 async fn units(
     ctx: &Context<'_>,
     name: &str,
@@ -282,9 +288,13 @@ async fn units(
     sums: &[Sum<'_>],
 ) -> Result<(BTreeMap<String, Unit>, bool)> {
     let split = split_of(name, experiment);
+    let present = share(ctx, name);
+    let measured = |sum: &&Sum<'_>| {
+        sum.policy == name && sum.arm == TREATMENT && sum.share.is_some() && sum.share == present
+    };
     let mut units: BTreeMap<String, Unit> = BTreeMap::new();
     let mut with_value = false;
-    for sum in sums.iter().filter(|sum| sum.policy == name && sum.arm == TREATMENT) {
+    for sum in sums.iter().filter(measured) {
         let Some((_, assigned)) = sum.variant.filter(|(of, _)| *of == split) else { continue };
         let variant = experiment.variants.iter().position(|variant| variant.name == assigned);
         let Some(variant) = variant else { continue };
@@ -309,7 +319,8 @@ async fn units(
     Ok((units, with_value))
 }
 
-/// The decisions of a split whose window has closed: what guardrails count is joined to each of them.
+/// The decisions of a split, under the present share of the holdout, whose window has closed: what guardrails count is
+/// joined to each of them.
 async fn decisions(
     ctx: &Context<'_>,
     name: &str,
@@ -317,18 +328,26 @@ async fn decisions(
     outcome: &Outcome,
 ) -> Result<ByUnit> {
     let sql = format!(
-        "select decision_id, unit_id, decided_at from system.decisions
-         where policy = '{name}' and arm = '{TREATMENT}' and candidates_digest = '{split}' and decided_at <= {}
-         order by unit_id, decided_at, decision_id",
+        "select d.policy, d.policy_version as version, h.held, d.decision_id, d.unit_id, d.decided_at
+         from system.decisions d
+         left join (select coalesce(policy_version, '') as version, max(propensity) as held from system.decisions
+                    where policy = '{name}' and arm = '{HOLDOUT}' group by 1) h
+           on h.version = coalesce(d.policy_version, '')
+         where d.policy = '{name}' and d.arm = '{TREATMENT}' and d.candidates_digest = '{split}'
+           and d.decided_at <= {}
+         order by d.unit_id, d.decided_at, d.decision_id",
         literal(closed_until(ctx, outcome))
     );
     let what = format!("experiment \"{name}\": decisions");
     let frame = ctx.frame_of_sql(&what, &sql).await?;
+    let present = share(ctx, name);
     let mut decisions = ByUnit::new();
     let ids = frame.ids("decision_id")?.into_iter();
     let rows = ids.zip(frame.ids("unit_id")?).zip(frame.moments("decided_at")?);
-    for ((id, unit), at) in rows {
-        decisions.entry(unit).or_default().push(Decision { id, at });
+    for (((id, unit), at), made) in rows.zip(shares_of(ctx, &frame)?) {
+        if made.is_some() && made == present {
+            decisions.entry(unit).or_default().push(Decision { id, at });
+        }
     }
     Ok(decisions)
 }
@@ -347,8 +366,9 @@ async fn guarded(
     for (at, guardrail) in experiment.guardrails.iter().enumerate() {
         let what = format!("experiment \"{name}\": guardrail \"{}\"", guardrail.name);
         let events = ctx.render(&guardrail.events).map_err(|e| e.context(&what))?;
+        let events = one_statement(&what, &events)?;
         let sql = format!(
-            "select * from ({events}) as events where at >= {} and at <= {}",
+            "select * from (\n{events}\n) as events where at >= {} and at <= {}",
             literal(flywheel_base::Timestamp::from_micros(first)),
             literal(ctx.now)
         );

@@ -23,6 +23,7 @@ pub mod feedback;
 pub mod learner;
 pub mod lift;
 pub mod outcome;
+pub mod preview;
 pub mod serving;
 pub mod table;
 pub mod verify;
@@ -31,5 +32,6 @@ mod choose;
 mod context;
 mod frame;
 mod log;
+mod statement;
 
 pub use context::Context;

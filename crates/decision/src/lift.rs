@@ -240,6 +240,19 @@ fn split_p(policy: &Policy, arms: &Arms) -> Result<Option<f64>> {
     Ok(Some(srm::mismatch(&units, &[1.0 - share, share])?.p_value))
 }
 
+/// What people are told of a policy whose arms are more uneven than chance allows, by the `split_p` of its lift; none if
+/// they may well be as they are.
+#[must_use]
+pub fn split_broken(policy: &str, split_p: f64) -> Option<String> {
+    (split_p < srm::ALARM_BELOW).then(|| {
+        format!(
+            "policy \"{policy}\": the split into treatment and holdout is broken: arms this uneven come by chance with \
+             p = {split_p:.1e}; its lift is not to be believed until you have found why: units that come into only one \
+             arm, logging that loses one of them, or rows changed by hand"
+        )
+    })
+}
+
 /// Asks how many decisions of this turn each policy has, and for the newest artifact they came from.
 fn decided_this_turn(ctx: &Context<'_>) -> Pending<'static> {
     let sql = format!(

@@ -19,13 +19,14 @@ use serde_json::json;
 
 use crate::context::{Context, Pending, location};
 use crate::frame::Frame;
+use crate::statement::one_statement;
 use crate::table::{OutcomeRow, SystemTable};
 
 /// Who moves the checkpoint of the outcomes.
 const APP: &str = "outcome";
 /// How much longer than events are looked for those that were counted are known, in microseconds: clocks and time zones
 /// are corrected by hours, whatever the window.
-const CORRECTED_US: i64 = 2 * 86_400_000_000;
+pub(crate) const CORRECTED_US: i64 = 2 * 86_400_000_000;
 
 /// One decision, as far as outcomes need it.
 #[derive(Clone, Debug)]
@@ -205,8 +206,10 @@ pub(crate) fn events_query(
 ) -> Result<(String, String)> {
     let what = format!("policy \"{name}\": outcome events");
     let events = ctx.render(&outcome.events).map_err(|e| e.context(&what))?;
+    let events = one_statement(&what, &events)?;
+    // A comment at its end closes no bracket.
     let sql = format!(
-        "select * from ({events}) as events where at > {} and at <= {}",
+        "select * from (\n{events}\n) as events where at > {} and at <= {}",
         literal(final_before(joined, outcome)),
         literal(ctx.now)
     );

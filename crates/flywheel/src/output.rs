@@ -6,7 +6,7 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, Schema};
 use clap::ValueEnum;
 use flywheel_base::{Error, Result};
-use flywheel_warehouse::{csv_line, texts};
+use flywheel_warehouse::{csv_line, texts, values};
 use serde::Serialize;
 
 /// How results are printed.
@@ -106,13 +106,16 @@ impl Output {
         if self.format != Format::Json {
             return self.grid(&Grid::of_batches(schema, batches)?);
         }
-        let grid = Grid::of_batches(schema, batches)?;
-        let types: Vec<&DataType> = schema.fields().iter().map(|field| field.data_type()).collect();
-        let object = |row: Vec<Option<String>>| -> serde_json::Map<String, serde_json::Value> {
-            let cells = row.into_iter().zip(&types).map(|(cell, kind)| json_cell(cell, kind));
-            grid.header.iter().cloned().zip(cells).collect()
-        };
-        self.json(&grid.rows.into_iter().map(object).collect::<Vec<_>>())
+        let names: Vec<&String> = schema.fields().iter().map(|field| field.name()).collect();
+        let plain = |kind: &DataType, text: String| json_cell(Some(text), kind);
+        let mut objects = Vec::new();
+        for batch in batches {
+            values(batch, plain, |row| {
+                let named = names.iter().map(|name| (*name).clone()).zip(row);
+                objects.push(named.collect::<serde_json::Map<_, _>>());
+            })?;
+        }
+        self.json(&objects)
     }
 
     /// Prints a value as JSON.

@@ -231,6 +231,13 @@ impl Diagnostics {
         self.list.dedup();
     }
 
+    /// Those in the file at `path`.
+    #[must_use]
+    pub fn of_file(&self, path: &str) -> Self {
+        let list = self.list.iter().filter(|diagnostic| diagnostic.file == path);
+        Self { list: list.cloned().collect(), omitted: 0 }
+    }
+
     /// Every mistake.
     pub fn iter(&self) -> impl Iterator<Item = &Diagnostic> {
         self.list.iter()

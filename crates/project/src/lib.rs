@@ -26,6 +26,7 @@ pub mod validate;
 pub mod yaml;
 
 mod check;
+mod draft;
 mod file;
 mod load;
 mod manifest;
@@ -34,6 +35,7 @@ mod project;
 mod source;
 
 pub use diagnostic::{Diagnostic, Diagnostics, Severity, Span};
+pub use draft::Draft;
 pub use file::SourceFile;
 pub use graph::{Graph, NodeId, NodeInfo, NodeKind};
 pub use init::init;

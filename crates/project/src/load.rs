@@ -1,6 +1,7 @@
 //! From files to typed values: what can be said about each file on its own.
 
 mod models;
+mod renamed;
 mod resources;
 mod seeds;
 mod semantics;
@@ -14,6 +15,7 @@ use std::sync::Arc;
 
 use crate::dbt::{DBT_PROJECT_FILE, DbtProject, Extra, Layout};
 use crate::diagnostic::Diagnostics;
+use crate::draft::Draft;
 use crate::file::SourceFile;
 use crate::graph::NodeId;
 use crate::model::{Model, Settings, SettingsOf, SingularTest, Vars};
@@ -71,6 +73,8 @@ pub(crate) struct Declared {
 pub(crate) struct Loaded {
     /// The project's folder.
     pub(crate) dir: PathBuf,
+    /// A policy that is read beside the files, or in the place of its own.
+    pub(crate) draft: Option<Draft>,
     pub(crate) project: Option<Read<ProjectFile>>,
     pub(crate) connections: BTreeMap<String, Read<Connection>>,
     pub(crate) syncs: BTreeMap<String, Read<Sync>>,
@@ -122,6 +126,7 @@ impl Loaded {
     fn nothing(dir: &Path) -> Self {
         Self {
             dir: dir.to_owned(),
+            draft: None,
             project: None,
             connections: BTreeMap::new(),
             syncs: BTreeMap::new(),
@@ -153,9 +158,9 @@ impl Loaded {
         }
     }
 
-    /// Reads the folder; mistakes are in `out`.
-    pub(crate) fn read(dir: &Path, choices: &Choices) -> Self {
-        let mut loaded = Self::nothing(dir);
+    /// Reads the folder, with a draft if there is one; mistakes are in `out`.
+    pub(crate) fn read(dir: &Path, choices: &Choices, draft: Option<&Draft>) -> Self {
+        let mut loaded = Self { draft: draft.cloned(), ..Self::nothing(dir) };
         if loaded.read_project(dir, choices) {
             walk::warn_of_misspelled_folders(dir, &mut loaded.out);
             loaded.read_resources(dir);

@@ -10,7 +10,7 @@ mod unit;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use flywheel_base::Result;
+use flywheel_base::{Result, Timestamp};
 use serde_json::Value as Json;
 
 pub use config::{BatchSize, IncrementalStrategy, ModelConfig, OnSchemaChange};
@@ -119,6 +119,31 @@ impl Model {
     pub fn render_with(&self, context: &RenderContext<'_>, columns: &Columns) -> Result<String> {
         template::render_with(&self.sql_template, context, columns, &self.macros)
             .map_err(|fault| fault.into_error(&self.path))
+    }
+
+    /// As [`Model::render_with`], for a run that began at `moment`. The others give templates that ask for it always the
+    /// same one, so that the query is known again.
+    ///
+    /// # Errors
+    /// As [`Model::render`].
+    pub fn render_at(
+        &self,
+        context: &RenderContext<'_>,
+        columns: &Columns,
+        moment: Timestamp,
+    ) -> Result<String> {
+        template::render_at(&self.sql_template, context, columns, moment, &self.macros)
+            .map_err(|fault| fault.into_error(&self.path))
+    }
+
+    /// Whether its template may ask for the moment of the run.
+    #[must_use]
+    pub fn asks_for_moment(&self) -> bool {
+        let says = |words: &[&str]| self.macros.mentions_any(&self.sql_template, words);
+        // `modules` may have another name there, or be asked as `modules['datetime']`.
+        self.macros.dbt.is_some()
+            && (says(&["run_started_at", "modules.datetime"])
+                || (says(&["modules"]) && says(&["now(", "today("])))
     }
 
     /// Whether its template may ask for columns of what it reads.

@@ -11,6 +11,7 @@ use serde_json::{Map, Value as Json};
 
 use crate::check;
 use crate::diagnostic::{Diagnostic, Diagnostics, Span};
+use crate::draft::Draft;
 use crate::file::SourceFile;
 use crate::graph::{Graph, NodeId, NodeKind};
 use crate::load::{Loaded, Read};
@@ -213,7 +214,24 @@ impl Project {
         connectors: &Connectors,
         choices: &Choices,
     ) -> Result<Self, Diagnostics> {
-        let mut loaded = Loaded::read(dir, choices);
+        Self::of(Loaded::read(dir, choices, None), dir, connectors)
+    }
+
+    /// As [`Project::load_with`], as if the draft were a file of the folder, in the place of one at the same path.
+    ///
+    /// # Errors
+    /// As [`Project::load`]; those of the draft name its path.
+    pub fn load_with_draft(
+        dir: &Path,
+        connectors: &Connectors,
+        choices: &Choices,
+        draft: &Draft,
+    ) -> Result<Self, Diagnostics> {
+        Self::of(Loaded::read(dir, choices, Some(draft)), dir, connectors)
+    }
+
+    /// Checks what was read.
+    fn of(mut loaded: Loaded, dir: &Path, connectors: &Connectors) -> Result<Self, Diagnostics> {
         let mut checked = check::check(&mut loaded, connectors);
         checked.out.sort();
         let file = match loaded.project {

@@ -8,10 +8,7 @@ use std::io::Read;
 use std::path::Path;
 
 use flywheel_base::{Error, Result, Secret, env};
-use schemars::Schema;
 use serde_json::{Map, Value as Json};
-
-use crate::yaml::{Value, scalar};
 
 /// The largest file a `${file:…}` reads.
 const SECRET_SIZE_MAX: u64 = 64 << 10;
@@ -129,7 +126,7 @@ pub fn holds_secret(text: &str) -> bool {
 
 /// Replaces every reference in `options` by its value; files are relative to `dir`.
 ///
-/// What a reference stands for is text; [`fit`] makes it the number a connector asks for.
+/// What a reference stands for is text; connectors make of it the number or truth value they ask for.
 ///
 /// # Errors
 /// [`flywheel_base::ErrorKind::NotFound`] if a variable or file does not exist,
@@ -200,32 +197,6 @@ fn names_secret(value: &Json) -> Result<bool> {
         }
         _ => Ok(false),
     }
-}
-
-/// Turns texts into numbers and truth values where `schema` asks for these, so that
-/// `port: ${env:PORT}` reads as a number once it is resolved. What does not fit stays text and is for
-/// the connector to refuse.
-#[must_use]
-pub fn fit(options: Map<String, Json>, schema: &Schema) -> Map<String, Json> {
-    let properties = schema.get("properties").and_then(Json::as_object);
-    let fit_one = |key: &str, value: Json| {
-        let asked = properties.and_then(|properties| properties.get(key)?.get("type"));
-        let asks = |name: &str| match asked {
-            Some(Json::Array(names)) => names.iter().any(|known| known == name),
-            Some(known) => known == name,
-            None => false,
-        };
-        let Some(text) = value.as_str().filter(|_| asked.is_some() && !asks("string")) else {
-            return value;
-        };
-        match scalar::resolve(text.trim()) {
-            Value::Int(number) if asks("integer") || asks("number") => number.into(),
-            Value::Float(number) if asks("number") => number.into(),
-            Value::Bool(truth) if asks("boolean") => truth.into(),
-            _ => value,
-        }
-    };
-    options.into_iter().map(|(key, value)| (key.clone(), fit_one(&key, value))).collect()
 }
 
 fn resolve(dir: &Path, value: &Json, stored: &dyn Fn(&str) -> Result<String>) -> Result<Json> {
@@ -301,22 +272,6 @@ mod tests {
         std::fs::write(dir.path().join("key"), "hunter2\n").unwrap();
         assert_eq!(resolve_secret(dir.path(), "${file:key}").unwrap().expose(), "hunter2");
         assert!(resolve_secret(dir.path(), "${file:none}").unwrap_err().message().contains("none"));
-    }
-
-    #[test]
-    fn resolved_texts_fit_the_schema_where_they_can() {
-        let schema = schemars::json_schema!({"properties": {
-            "port": {"type": "integer"}, "tls": {"type": ["boolean", "null"]},
-            "share": {"type": "number"}, "user": {"type": "string"}, "bad": {"type": "integer"}
-        }});
-        let options = serde_json::json!({
-            "port": "5432", "tls": "true", "share": "0.5", "user": "7", "bad": "x", "other": "1"
-        });
-        let fitted = fit(options.as_object().unwrap().clone(), &schema);
-        let expected = serde_json::json!({
-            "port": 5432, "tls": true, "share": 0.5, "user": "7", "bad": "x", "other": "1"
-        });
-        assert_eq!(Json::Object(fitted), expected);
     }
 
     #[test]

@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
-use flywheel_base::{Error, Result};
+use flywheel_base::{Error, Result, Timestamp};
 use serde_json::{Map, Value as Json};
 
 pub(crate) use fault::Fault;
@@ -31,6 +31,10 @@ const OUTPUT_MAX: usize = 4 << 20;
 
 /// How often a template is rendered again because resolved names led it to ask for further ones.
 const ROUNDS_MAX: usize = 8;
+
+/// When the run began of a template that is looked at and not run: always the same, so that a query that tells the
+/// moment of its run is not another query each time.
+const PLANNED: Timestamp = Timestamp::from_micros(0);
 
 /// Something a template reads.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -128,6 +132,7 @@ pub(crate) fn scan(
             // dbt's own templates ask the database only while they are executed.
             execute: macros.dbt.is_none(),
             overrides: &Overrides::default(),
+            moment: Some(PLANNED),
             macros,
         });
         let sql = run(template, &words, macros)?;
@@ -172,7 +177,7 @@ pub(crate) fn render(
     context: &RenderContext<'_>,
     macros: &Arc<Macros>,
 ) -> Result<String, Box<Fault>> {
-    render_with(template, context, &Columns::new(), macros)
+    render_all(template, context, &Columns::new(), &Overrides::default(), None, macros)
 }
 
 /// Renders a template that may also ask for the columns of tables.
@@ -182,7 +187,18 @@ pub(crate) fn render_with(
     columns: &Columns,
     macros: &Arc<Macros>,
 ) -> Result<String, Box<Fault>> {
-    render_all(template, context, columns, &Overrides::default(), macros)
+    render_all(template, context, columns, &Overrides::default(), Some(PLANNED), macros)
+}
+
+/// As [`render_with`], for a run that began at `moment`.
+pub(crate) fn render_at(
+    template: &str,
+    context: &RenderContext<'_>,
+    columns: &Columns,
+    moment: Timestamp,
+    macros: &Arc<Macros>,
+) -> Result<String, Box<Fault>> {
+    render_all(template, context, columns, &Overrides::default(), Some(moment), macros)
 }
 
 /// Renders a template for a unit test.
@@ -192,7 +208,7 @@ pub(crate) fn render_overridden(
     overrides: &Overrides,
     macros: &Arc<Macros>,
 ) -> Result<String, Box<Fault>> {
-    render_all(template, context, &Columns::new(), overrides, macros)
+    render_all(template, context, &Columns::new(), overrides, Some(PLANNED), macros)
 }
 
 fn render_all(
@@ -200,6 +216,7 @@ fn render_all(
     context: &RenderContext<'_>,
     columns: &Columns,
     overrides: &Overrides,
+    moment: Option<Timestamp>,
     macros: &Arc<Macros>,
 ) -> Result<String, Box<Fault>> {
     let mut answers: BTreeMap<Reference, Answer> = BTreeMap::new();
@@ -212,6 +229,7 @@ fn render_all(
             columns,
             execute: true,
             overrides,
+            moment,
             macros,
         });
         let outcome = run(template, &words, macros);

@@ -261,7 +261,9 @@ impl<'a> Walk<'a, '_> {
             if node.get(name).is_none() {
                 let property = properties.and_then(|properties| properties.get(name));
                 let about = property.and_then(Json::as_object).and_then(words::description);
-                let message = format!("{} lacks \"{name}\"", place.words(self.rules.subject));
+                let subject = place.words(self.rules.subject);
+                let lacks = if subject.starts_with("the options of ") { "lack" } else { "lacks" };
+                let message = format!("{subject} {lacks} \"{name}\"");
                 self.report(words::start(node), message, about);
             }
         }

@@ -8,8 +8,8 @@
 //! | null | `\N` |
 //! | integer | decimal digits |
 //! | numeric | at the declared scale, halves away from zero |
-//! | timestamp | seconds since 1970 in UTC with six decimals |
-//! | date | `2024-05-01`; null where month or day is 0 |
+//! | timestamp | seconds since 1970 in UTC with six decimals; `infinity` or `-infinity` |
+//! | date | `2024-05-01`; null where month or day is 0; `infinity` or `-infinity` |
 //! | bool | `t` or `f` |
 //! | text | as it is, `\` as `\\` and `|` as `\|` |
 //! | bytes | hex digits, lower case |

@@ -398,6 +398,74 @@ impl Reading {
         })
     }
 
+    /// Why the reader may not see or make what a policy decides: it reads what they do not see as it is, or cannot be read
+    /// on their behalf. None for who sees all of it.
+    ///
+    /// What it reads is told by the graph, and by its queries as they are planned: these name tables also without `ref`.
+    ///
+    /// # Errors
+    /// As [`Reading::limits_now`].
+    pub async fn refusal_of_policy(
+        &self,
+        workspace: &Workspace,
+        policy: &str,
+    ) -> Result<Option<Error>> {
+        let readers = self.readers();
+        let (Some(first), false) = (readers.first(), workspace.project.rules.is_empty()) else {
+            return Ok(None);
+        };
+        let mut catalog = workspace.catalog().await?;
+        let limits = self.limits(workspace, &catalog)?;
+        if limits.sights.is_empty() && limits.hidden.is_empty() && limits.policies.is_empty() {
+            return Ok(None);
+        }
+        for (name, sight) in &limits.sights {
+            catalog.limit(name, sight.clone());
+        }
+        let session = workspace.lake.session(catalog)?;
+        let denied = |what: String| {
+            Error::new(ErrorKind::Denied, format!("{what} is not for {}", first.title()))
+                .hint("Ask whoever keeps the project's rules; its files in access/ name them.")
+        };
+        for sql in crate::policy::queries(workspace, policy)? {
+            let read = match session.query(&sql).await {
+                Ok(query) => query.tables(),
+                Err(error) => return Ok(Some(error.context(format!("policy \"{policy}\"")))),
+            };
+            let whole = |name: &TableName| {
+                format!("every row and value of {name}, which policy \"{policy}\" reads,")
+            };
+            // A table says by which rule; a view over it does not.
+            let part = read.iter().find_map(|name| Some((name, limits.sights.get(name)?)));
+            if let Some((name, sight)) = part {
+                return Ok(Some(sight.refusal(&whole(name))));
+            }
+            if let Some(name) = read.iter().find(|name| limits.hidden.contains(&name.to_string())) {
+                return Ok(Some(denied(whole(name))));
+            }
+        }
+        let by_graph = limits.policies.contains(policy);
+        Ok(by_graph.then(|| denied(format!("all of what policy \"{policy}\" decides by"))))
+    }
+
+    /// The declared policies whose decisions and deliveries the reader sees; none if that holds for all there ever were.
+    ///
+    /// # Errors
+    /// As [`Reading::limits_now`].
+    pub async fn open_policies(&self, workspace: &Workspace) -> Result<Option<BTreeSet<String>>> {
+        if workspace.project.rules.is_empty() || self.readers().is_empty() {
+            return Ok(None);
+        }
+        let limits = self.limits(workspace, &workspace.catalog().await?)?;
+        let Some(sight) = limits.sights.get(&TableName::new("system", "outbox")) else {
+            return Ok(None);
+        };
+        let none = matches!(sight.seen, Seen::Nothing);
+        let open =
+            workspace.project.policies.keys().filter(|name| !limits.policies.contains(*name));
+        Ok(Some(open.filter(|_| !none).cloned().collect()))
+    }
+
     /// Whether the policy decides by what the reader does not see.
     ///
     /// # Errors

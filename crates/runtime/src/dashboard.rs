@@ -1,16 +1,28 @@
 //! What the tiles of a dashboard ask, narrowed by what a reader chose; and dashboards kept as files.
+//!
+//! ```text
+//! question ─► answer ─┬─► the page
+//!                     ├─► book: a workbook
+//!                     └─► message ─► send: people whom a schedule sends it to
+//! ```
+
+mod answer;
+mod book;
+mod message;
+mod names;
+mod send;
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
 use chrono::{Datelike, Days, Months, NaiveDate};
-use flywheel_base::{Error, ErrorKind, Result, Timestamp, digest};
+use flywheel_base::{Error, ErrorKind, Result, Timestamp, calendar, digest};
 use flywheel_project::Project;
 use flywheel_project::dashboard;
-use flywheel_project::metric::{MetricRef, Semantics};
+use flywheel_project::metric::{End, MetricRef, Semantics, value_called};
 use flywheel_project::resource::dashboard::{Comparison, Dashboard, Show, TIME_FILTER, Tile};
-use flywheel_project::resource::semantic::{Grain, MetricKind};
+use flywheel_project::resource::semantic::{Grain, Label, MetricKind};
 use flywheel_project::yaml::comments;
 use flywheel_transform::{MetricQuery, compile_metrics};
 use serde::Serialize;
@@ -18,6 +30,11 @@ use serde_json::Value as Json;
 
 use crate::Workspace;
 use crate::metrics::{self, Described};
+
+pub use answer::{Answer, TILE_ROWS_MAX, answer};
+pub use book::{Answered, book};
+pub use names::Names;
+pub(crate) use send::{Errand, SEND, send};
 
 /// The folder of dashboards, below the project's.
 const FOLDER: &str = "dashboards";
@@ -47,6 +64,61 @@ pub struct Asked {
     pub compare: Option<Comparison>,
     /// The values that count, by dimension; all if none.
     pub only: BTreeMap<String, Vec<Json>>,
+    /// The time zone whose day it is; that of the dashboard's figures if absent.
+    pub zone: Option<String>,
+}
+
+/// The moment up to which a dashboard shows figures, as those read it to whom its days belong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AsOf {
+    /// The day that it is.
+    pub day: NaiveDate,
+    /// The moment: in UTC, or on the clocks of a zone with the difference to it.
+    pub shown: String,
+    /// The same for the name of a file, to the second.
+    pub stamp: String,
+}
+
+impl AsOf {
+    /// A moment on the clocks that a reader chose, else on those by which the metrics of the dashboard count days: of the
+    /// first time of a tile's metrics that has a `timezone`; UTC without any.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`] for an unknown time zone, which a checked project rules out.
+    pub fn new(
+        project: &Project,
+        board: &Dashboard,
+        asked: &Asked,
+        now: Timestamp,
+    ) -> Result<Self> {
+        const STAMP: &str = "%Y-%m-%dT%H%M%S";
+        let utc = now.datetime();
+        let Some(name) = asked.zone.clone().or_else(|| zone(project, board)) else {
+            let (day, stamp) = (utc.date_naive(), utc.format(STAMP).to_string());
+            return Ok(Self { day, shown: now.to_string(), stamp });
+        };
+        let zone = calendar::time_zone(&name)?;
+        Ok(Self {
+            day: calendar::wall_date(now, zone),
+            shown: calendar::on_the_wall(now, zone),
+            stamp: utc.with_timezone(&zone).format(STAMP).to_string(),
+        })
+    }
+}
+
+/// The time zone by which the metrics of a dashboard count days, if one of them says any.
+fn zone(project: &Project, board: &Dashboard) -> Option<String> {
+    let semantics = project.semantics();
+    let words = board.tiles.iter().flat_map(|tile| &tile.metrics);
+    words.filter_map(|word| semantics.metric(word).ok()).find_map(|metric| {
+        let measured = semantics.measured(metric).ok()?;
+        measured.iter().find_map(|one| {
+            let measure = one.metric.measure.as_ref().and_then(|name| one.view.measures.get(name));
+            let time = measure.and_then(|measure| measure.time.as_ref());
+            let time = time.or(one.view.time.as_ref())?;
+            one.view.dimensions.get(time)?.timezone.clone()
+        })
+    })
 }
 
 /// The time that is shown: days, the last not counted any more.
@@ -56,6 +128,14 @@ pub struct Span {
     pub from: NaiveDate,
     /// The day after the last.
     pub to: NaiveDate,
+}
+
+impl Span {
+    /// Its first and its last day.
+    #[must_use]
+    pub fn shown(&self) -> String {
+        format!("{} – {}", self.from, self.to.pred_opt().unwrap_or(self.to))
+    }
 }
 
 /// What a tile asks.
@@ -75,6 +155,8 @@ pub struct Question {
     pub grain: Option<&'static str>,
     /// What figures are compared with, as the statement has it.
     pub compare: Option<String>,
+    /// What people call values of the answer, by column and by the value that the rows hold.
+    pub labels: BTreeMap<String, BTreeMap<String, Label>>,
     /// Whether the rows only say which lines there are: ask again with their first column as the values of
     /// `split`.
     #[serde(skip)]
@@ -97,18 +179,18 @@ pub fn as_of(workspace: &Workspace) -> Result<Timestamp> {
     Ok(turn.map_or_else(|| workspace.now(), |turn| turn.logical_at))
 }
 
-/// The time that a dashboard shows.
+/// The time that a dashboard shows: days up to `today`, as far as its rows have come.
 ///
 /// # Errors
 /// [`ErrorKind::Invalid`] if a day is none, or the time ends before it begins.
-pub fn span(board: &Dashboard, asked: &Asked, now: Timestamp) -> Result<Option<Span>> {
+pub fn span(board: &Dashboard, asked: &Asked, today: NaiveDate) -> Result<Option<Span>> {
     let Some(filter) = &board.filters.time else { return Ok(None) };
     if asked.whole {
         return Ok(None);
     }
     let to = match &asked.to {
         Some(text) => day(text)?,
-        None => now.datetime().date_naive().checked_add_days(Days::new(1)).unwrap_or_default(),
+        None => today.checked_add_days(Days::new(1)).unwrap_or_default(),
     };
     let from = match &asked.from {
         Some(text) => day(text)?,
@@ -141,9 +223,9 @@ pub fn question(
 ) -> Result<Option<Question>> {
     let Some(show) = tile.shown() else { return Ok(None) };
     known(board, asked)?;
-    let span = span(board, asked, now)?;
+    let span = span(board, asked, AsOf::new(project, board, asked, now)?.day)?;
     match &tile.sql {
-        Some(sql) => of_sql(project, tile, sql, show, asked, span).map(Some),
+        Some(sql) => of_sql(project, (board, tile), sql, show, asked, span).map(Some),
         None => of_metrics(project, board, tile, show, asked, span, lines).map(Some),
     }
 }
@@ -244,9 +326,29 @@ fn windowed(metric: MetricRef<'_>) -> bool {
         .is_ok_and(|kind| matches!(kind.name(), "rolling" | "to_date" | "compare" | "cumulative"))
 }
 
+/// What is meant by values that were chosen of a dimension by what people call them, as a condition on a metric knows it.
+fn meant(project: &Project, board: &Dashboard, dimension: &str, values: &[Json]) -> Vec<Json> {
+    let semantics = project.semantics();
+    let parts: Vec<String> = dimension.split('.').map(str::to_owned).collect();
+    let own = board.tiles.iter().flat_map(|tile| &tile.metrics);
+    let own = own.filter_map(|word| semantics.metric(word).ok()).map(|metric| metric.view);
+    let declared = own.chain(semantics.views()).find_map(|view| {
+        match semantics.path(view, &parts).ok()?.end {
+            End::Dimension(_, dimension) => Some(dimension),
+            End::Entity(..) => None,
+        }
+    });
+    let Some(declared) = declared else { return values.to_vec() };
+    let meant = values.iter().map(|value| {
+        let found = value.as_str().and_then(|text| value_called(declared, text));
+        found.map_or_else(|| value.clone(), |text| Json::String(text.to_owned()))
+    });
+    meant.collect()
+}
+
 fn of_sql(
     project: &Project,
-    tile: &Tile,
+    (board, tile): (&Dashboard, &Tile),
     sql: &str,
     show: Show,
     asked: &Asked,
@@ -264,7 +366,22 @@ fn of_sql(
     }
     for (dimension, values) in asked.only.iter().filter(|(_, values)| !values.is_empty()) {
         match tile.filters.get(dimension) {
-            Some(expression) => conditions.push(condition(&format!("({expression})"), values)?),
+            Some(expression) => {
+                let meant = meant(project, board, dimension, values);
+                let truth = |value: &Json| matches!(value.as_str(), Some("true" | "false"));
+                conditions.push(match meant != *values && meant.iter().any(truth) {
+                    // Whether a query has texts or truth values is not known here: as texts they are alike.
+                    true => {
+                        let texts = meant.iter().map(|value| match value {
+                            Json::Bool(value) => Json::String(value.to_string()),
+                            value => value.clone(),
+                        });
+                        let texts: Vec<Json> = texts.collect();
+                        condition(&format!("cast({expression} as varchar)"), &texts)?
+                    }
+                    false => condition(&format!("({expression})"), &meant)?,
+                });
+            }
             None => unfiltered.push(dimension.clone()),
         }
     }
@@ -290,6 +407,7 @@ fn of_sql(
         span,
         grain: None,
         compare: None,
+        labels: BTreeMap::new(),
         ranks: false,
     })
 }
@@ -392,6 +510,7 @@ fn of_metrics(
     }
     query.filter = (!filter.is_empty()).then(|| filter.join(" and "));
     let compiled = compile_metrics(project, &query)?;
+    let labels = compiled.labels();
     Ok(Question {
         sql: compiled.sql,
         show,
@@ -400,6 +519,7 @@ fn of_metrics(
         span,
         grain: grain.map(Grain::word),
         compare,
+        labels,
         ranks,
     })
 }
@@ -645,7 +765,8 @@ pub fn save(workspace: &Workspace, board: &Dashboard, read: Option<&str>) -> Res
     Ok(Saved { file, path, before })
 }
 
-fn write(path: &Path, text: &str, fresh: bool) -> Result<()> {
+/// Writes a file of the project whole or not at all; a `fresh` one is not written over another.
+pub(crate) fn write(path: &Path, text: &str, fresh: bool) -> Result<()> {
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder).map_err(|e| Error::io("make the folder", folder, e))?;
     }

@@ -1,4 +1,7 @@
-//! What somebody who serves recommendations asks: a fitted recommender, and what its tables say of a user.
+//! What somebody who serves recommendations asks: a fitted recommender, what its tables say of a user, and what users
+//! did since.
+
+pub mod remembered;
 
 use flywheel_base::Result;
 use flywheel_decision::feedback::{self, Act, Loaded};

@@ -6,6 +6,7 @@ use flywheel_base::{Error, ErrorKind, Result};
 use flywheel_connect::Position;
 use flywheel_connect::source::{ChangesRequest, Lag};
 use flywheel_project::resource::sync::{LAKE, Read, Stream, Sync};
+use flywheel_state::Task;
 use serde::Serialize;
 
 use crate::Workspace;
@@ -33,6 +34,8 @@ pub struct StreamLag {
     pub last_at: Option<String>,
     /// Seconds since then.
     pub age_s: Option<f64>,
+    /// Why its last run failed; none if it did not. What is behind is then told of a place that it may not get on from.
+    pub failure: Option<String>,
     /// Why it cannot be told.
     pub error: Option<String>,
 }
@@ -82,7 +85,7 @@ async fn of_sync(
         let last_at = workspace.store.last_success("sync", &task)?;
         let now = workspace.machine.now();
         let mut one = StreamLag {
-            name: task,
+            name: task.clone(),
             read: match stream.read {
                 Read::Full => FULL,
                 Read::Incremental => "incremental",
@@ -93,6 +96,7 @@ async fn of_sync(
             unit: None,
             last_at: last_at.map(|at| at.to_string()),
             age_s: last_at.map(|at| (now.micros() - at.micros()).max(0) as f64 / 1e6),
+            failure: failure(&workspace.store.tasks_named("sync", &task, TASKS_LOOKED_AT)?),
             error: None,
         };
         if stream.read != Read::Full {
@@ -107,6 +111,16 @@ async fn of_sync(
         all.push(one);
     }
     Ok(())
+}
+
+/// How many of a stream's newest tasks are looked at for one that came to an end.
+const TASKS_LOOKED_AT: u32 = 20;
+
+/// Why the newest task that came to an end failed, the newest first; one that runs or was passed over says nothing.
+fn failure(tasks: &[Task]) -> Option<String> {
+    let ended = |task: &&Task| !matches!(task.status.as_str(), "running" | "skipped");
+    let last = tasks.iter().find(ended).filter(|task| task.status == "failed")?;
+    Some(last.outcome.error.clone().unwrap_or_else(|| "it does not say why".to_owned()))
 }
 
 /// Asks destination and source for one stream, each unless it is away.
@@ -181,7 +195,36 @@ async fn position(
 
 #[cfg(test)]
 mod tests {
-    use super::StreamLag;
+    use flywheel_base::Timestamp;
+    use flywheel_state::{Task, TaskOutcome};
+
+    use super::{StreamLag, failure};
+
+    #[test]
+    fn the_last_run_that_ended_says_whether_it_failed() {
+        let task = |status: &str| Task {
+            run_id: "r".to_owned(),
+            position: 0,
+            kind: "sync".to_owned(),
+            name: "till.orders".to_owned(),
+            status: status.to_owned(),
+            started_at: Timestamp::from_micros(0),
+            duration_ms: None,
+            outcome: TaskOutcome {
+                error: Some("the log is lost".to_owned()),
+                ..Default::default()
+            },
+        };
+        let last = |statuses: &[&str]| {
+            failure(&statuses.iter().map(|status| task(status)).collect::<Vec<_>>())
+        };
+        let lost = Some("the log is lost".to_owned());
+        assert_eq!(last(&["failed", "succeeded"]), lost);
+        assert_eq!(last(&["running", "skipped", "failed"]), lost);
+        assert_eq!(last(&["succeeded", "failed"]), None);
+        assert_eq!(last(&["warned", "failed"]), None);
+        assert_eq!(last(&[]), None);
+    }
 
     #[test]
     fn what_never_landed_is_behind() {
@@ -192,6 +235,7 @@ mod tests {
             unit: None,
             last_at: landed.then(|| "2024-05-01T00:00:00Z".to_owned()),
             age_s: None,
+            failure: None,
             error: error.map(str::to_owned),
         };
         for (one, expected) in [

@@ -31,6 +31,7 @@ pub mod profile;
 pub mod quality;
 pub mod quarantine;
 pub mod replay;
+pub mod rows;
 pub mod run;
 pub mod run_log;
 pub mod schedule;

@@ -41,6 +41,8 @@ pub struct Described<'a> {
     pub dimensions: Vec<String>,
     /// What people call those of them that have a label, by their names.
     pub dimension_labels: BTreeMap<String, &'a Label>,
+    /// What people call values of those of them whose values have labels, by their names and by the value in the table.
+    pub value_labels: BTreeMap<String, BTreeMap<&'a str, &'a Label>>,
 }
 
 /// What stands behind the name of a time that can be grouped by.
@@ -57,7 +59,7 @@ pub fn described<'a>(
 ) -> Result<Described<'a>> {
     let said = metric.metric;
     let (mut tables, mut common, mut timed) = (Vec::new(), None, true);
-    let mut dimension_labels = BTreeMap::new();
+    let (mut dimension_labels, mut value_labels) = (BTreeMap::new(), BTreeMap::new());
     for measured in semantics.measured(metric)? {
         let view = measured.view;
         let table = project.semantic_tables.get(&view.semantic);
@@ -78,6 +80,12 @@ pub fn described<'a>(
                 // The first is the shortest way, which is the one a question takes.
                 dimension_labels.entry(name.clone()).or_insert(label);
             }
+            if let End::Dimension(_, dimension) = path.end {
+                let labels: BTreeMap<&str, &Label> = dimension.value_labels().collect();
+                if !labels.is_empty() {
+                    value_labels.entry(name.clone()).or_insert(labels);
+                }
+            }
             reached.push(if path.is_time() { format!("{name}{GRAIN}") } else { name });
         }
         common = Some(match common {
@@ -95,6 +103,7 @@ pub fn described<'a>(
     let kept: BTreeSet<&str> =
         dimensions.iter().map(|name| name.strip_suffix(GRAIN).unwrap_or(name)).collect();
     dimension_labels.retain(|name, _| kept.contains(name.as_str()));
+    value_labels.retain(|name, _| kept.contains(name.as_str()));
     let made_of = match &said.measure {
         Some(measure) => vec![format!("measure {measure} of {}", metric.view.semantic)],
         None => inputs(said)?,
@@ -116,6 +125,7 @@ pub fn described<'a>(
         file,
         dimensions,
         dimension_labels,
+        value_labels,
     })
 }
 

@@ -1,16 +1,234 @@
-//! What people ask of policies: judge a challenger, let it decide, take that back, prove decisions, plan experiments.
+//! What people ask of policies: look at what one would decide, make one, judge a challenger, let it decide, take that
+//! back, prove decisions, plan experiments.
 
-use flywheel_base::{Error, Result};
+use std::fs;
+use std::path::PathBuf;
+
+use arrow::array::{Array, Int64Array};
+use flywheel_base::{Error, ErrorKind, Result, suggest};
 use flywheel_decision::Context;
 use flywheel_decision::challenge::{self, Challenge, Judgement};
 use flywheel_decision::champion::{self, Champion, Promoted};
 use flywheel_decision::decide::{self, Question};
 use flywheel_decision::experiment;
 use flywheel_decision::experiment::plan::{self, Plan};
+use flywheel_decision::preview::{self, Preview};
 use flywheel_decision::table::{DecisionRow, ExperimentRow};
 use flywheel_decision::verify::{self, Replayed, Verified};
+use flywheel_project::resource::policy::Choose;
+use flywheel_project::{Diagnostic, Draft, Severity};
+use flywheel_state::PolicyState;
+use flywheel_warehouse::{Seen, TableName};
 
-use crate::Workspace;
+use crate::access::Reading;
+use crate::{Workspace, dashboard, lake_source, run};
+
+/// Why a policy is paused that nobody let go on yet.
+pub const MADE_IN_PAGES: &str = "made in the web pages; waits for approval";
+
+/// What the policy `name` would decide if it were asked now, with its first `sample` decisions; nothing is written. Who
+/// does not see all of what it reads is told counts alone.
+///
+/// # Errors
+/// [`ErrorKind::NotFound`] for an unknown policy, else those of [`preview::preview`].
+pub async fn preview(
+    workspace: &Workspace,
+    name: &str,
+    sample: usize,
+    reading: &Reading,
+) -> Result<Preview> {
+    let policies = &workspace.project.policies;
+    let policy = policies.get(name).ok_or_else(|| {
+        Error::not_found(format!("no policy \"{name}\""))
+            .hint(suggest::hint(name, policies.keys().map(String::as_str)))
+    })?;
+    let refusal = Box::pin(reading.refusal_of_policy(workspace, name)).await?;
+    let ctx = now(workspace).await?;
+    let mut found = Box::pin(preview::preview(&ctx, name, policy, sample)).await;
+    if let Ok(found) = &mut found {
+        found.notes.extend(warnings_of(workspace, &policy.file));
+    }
+    let Some(refusal) = refusal else { return found };
+    match found {
+        Ok(found) => Ok(found.counts_only(format!(
+            "Counts alone are shown: {}. {}",
+            refusal.message(),
+            refusal.hint_text().unwrap_or_default()
+        ))),
+        // What is wrong with it may name values.
+        Err(error) => Err(Error::new(
+            error.kind(),
+            format!("policy \"{name}\" cannot be asked, and why is not for you"),
+        )
+        .hint(format!(
+            "Let somebody who sees all that it reads run `flywheel policy preview {name}`."
+        ))),
+    }
+}
+
+/// As [`preview()`], of a text that is no file yet, or of a policy as its file shall be.
+///
+/// # Errors
+/// [`ErrorKind::Invalid`] with every mistake of the text, the error of [`Reading::refusal_of_policy`] for who does not see
+/// all of what it reads or what was decided under its name, else those of [`preview::preview`].
+pub async fn preview_text(
+    workspace: &Workspace,
+    text: &str,
+    sample: usize,
+    reading: &Reading,
+) -> Result<Preview> {
+    let draft = Draft::of_policy(&workspace.project, text);
+    let drafted = workspace.drafted(&draft)?;
+    // A count that follows from a condition tells of values, so that there are none either.
+    if let Some(refusal) = Box::pin(reading.refusal_of_policy(&drafted, &draft.name)).await? {
+        return Err(refusal);
+    }
+    if let Some(refusal) = Box::pin(refusal_of_name(workspace, &draft.name, reading)).await? {
+        return Err(refusal);
+    }
+    let policy = drafted.project.policies.get(&draft.name).ok_or_else(|| lost(&draft))?;
+    let ctx = now(&drafted).await?;
+    let mut found = Box::pin(preview::preview(&ctx, &draft.name, policy, sample)).await?;
+    if !workspace.project.policies.contains_key(&draft.name) {
+        found.delivery.approval = true;
+    }
+    found.notes.extend(warnings_of(&drafted, &draft.path));
+    Ok(found)
+}
+
+/// What the project's check warns of in a policy's file, as notes of a preview.
+fn warnings_of(workspace: &Workspace, file: &str) -> Vec<String> {
+    let warning = |one: &Diagnostic| {
+        let hint = one.hint.as_deref().unwrap_or_default();
+        format!("Line {}: {}. {hint}", one.span.line.max(1), one.message).trim_end().to_owned()
+    };
+    let warnings = workspace.project.warnings.of_file(file);
+    warnings.iter().filter(|one| one.severity == Severity::Warning).map(warning).collect()
+}
+
+/// Why a text may not be tried or made under the name `name` on the reader's behalf: caps count what was decided under
+/// that name before, so that who is left out by them tells of those decisions. None for who sees all of these.
+async fn refusal_of_name(
+    workspace: &Workspace,
+    name: &str,
+    reading: &Reading,
+) -> Result<Option<Error>> {
+    if workspace.project.policies.contains_key(name)
+        && let Some(refusal) = Box::pin(reading.refusal_of_policy(workspace, name)).await?
+    {
+        return Ok(Some(refusal));
+    }
+    let catalog = workspace.catalog().await?;
+    let limits = reading.limits(workspace, &catalog)?;
+    let Some(sight) = limits.sights.get(&TableName::new("system", "decisions")) else {
+        return Ok(None);
+    };
+    let all = decided_under(workspace, name, &Reading::Owner).await?;
+    let seen = match &sight.seen {
+        Seen::Part { masks, hidden, .. } if masks.is_empty() && hidden.is_empty() => {
+            decided_under(workspace, name, reading).await?
+        }
+        // Of rows that are seen in part the rest is told, too.
+        _ => 0,
+    };
+    Ok((all > seen)
+        .then(|| sight.refusal(&format!("every decision that was made under the name \"{name}\""))))
+}
+
+/// How many decisions of the policy `name` the reader sees.
+async fn decided_under(workspace: &Workspace, name: &str, reading: &Reading) -> Result<i64> {
+    let name = name.replace('\'', "''");
+    let sql = format!("select count(*) as decisions from system.decisions where policy = '{name}'");
+    let session = workspace.session_for(&sql, reading).await?;
+    let answer = session.query(&sql).await?.collect().await?;
+    let count = answer.iter().find_map(|batch| {
+        let counts = batch.columns().first()?.as_any().downcast_ref::<Int64Array>()?;
+        (!counts.is_empty()).then(|| counts.value(0))
+    });
+    count.ok_or_else(|| Error::internal("counted decisions are no whole number"))
+}
+
+/// A policy that was made.
+#[derive(Debug)]
+pub struct Created {
+    /// Its name.
+    pub name: String,
+    /// Its file below the project's folder.
+    pub file: String,
+    path: PathBuf,
+    /// What was known of a policy of that name.
+    before: PolicyState,
+}
+
+impl Created {
+    /// Takes the file away again, and what was recorded with it.
+    ///
+    /// # Errors
+    /// Those of the file system and of the metadata.
+    pub fn undo(&self, workspace: &Workspace) -> Result<()> {
+        fs::remove_file(&self.path).map_err(|e| Error::io("remove", &self.path, e))?;
+        workspace.store.record_policy(&self.name, &self.before, workspace.now())
+    }
+}
+
+/// Writes the file of a new policy, which is paused until somebody lets it go on: it never decides before.
+///
+/// # Errors
+/// [`ErrorKind::Invalid`] with every mistake of the text, [`ErrorKind::Conflict`] if its name or its file is taken, the
+/// error of [`Reading::refusal_of_policy`] for who does not see all of what it reads or what was decided under its name,
+/// that of [`preview::check`] if its queries do not run; else those of the file system and of the metadata. Nothing is written then.
+pub async fn create(workspace: &Workspace, text: &str, reading: &Reading) -> Result<Created> {
+    let draft = Draft::of_policy(&workspace.project, text);
+    let name = &draft.name;
+    if let Some(located) = workspace.project.policies.get(name) {
+        return Err(Error::new(
+            ErrorKind::Conflict,
+            format!("there is a policy \"{name}\" already, in {}", located.file),
+        )
+        .hint("Choose another name; nothing was written."));
+    }
+    let drafted = workspace.drafted(&draft)?;
+    if let Some(refusal) = Box::pin(reading.refusal_of_policy(&drafted, name)).await? {
+        // It would carry what it reads to wherever its action sends it.
+        return Err(refusal);
+    }
+    if let Some(refusal) = Box::pin(refusal_of_name(workspace, name, reading)).await? {
+        return Err(refusal);
+    }
+    let policy = drafted.project.policies.get(name).ok_or_else(|| lost(&draft))?;
+    let ctx = now(&drafted).await?;
+    // Turns ask a policy for its outcomes also while it is paused: one that nobody approved must not stop them.
+    Box::pin(preview::check(&ctx, name, policy)).await?;
+    let before = workspace.store.policy(name)?;
+    // Before there is a file that a turn could find.
+    run::pause(&drafted, name, MADE_IN_PAGES)?;
+    let path = workspace.dir().join(&draft.path);
+    if let Err(error) = dashboard::write(&path, text, true) {
+        workspace.store.record_policy(name, &before, workspace.now())?;
+        return Err(error);
+    }
+    Ok(Created { name: draft.name, file: draft.path, path, before })
+}
+
+fn lost(draft: &Draft) -> Error {
+    Error::internal(format!("policy \"{}\" was read and is not there", draft.name))
+}
+
+/// Every query of a policy, as it is run.
+pub(crate) fn queries(workspace: &Workspace, name: &str) -> Result<Vec<String>> {
+    let Some(policy) = workspace.project.policies.get(name) else { return Ok(Vec::new()) };
+    let mut templates = vec![&policy.audience];
+    templates.extend(policy.outcome.as_ref().map(|outcome| &outcome.events));
+    if let Choose::Experiment(experiment) = &policy.choose {
+        templates.extend(&experiment.pre_period);
+        templates.extend(experiment.guardrails.iter().map(|guardrail| &guardrail.events));
+    }
+    let query = |template: &String| -> Result<String> {
+        let sql = workspace.expanded(&lake_source::render(workspace, template)?)?;
+        Ok(sql.trim().trim_end_matches(';').to_owned())
+    };
+    templates.into_iter().map(query).collect()
+}
 
 /// Judges a challenger by the logged decisions of a policy.
 ///
@@ -74,8 +292,7 @@ pub async fn decide_each(
     workspace: &Workspace,
     questions: &[Question],
 ) -> Result<Vec<Result<DecisionRow>>> {
-    let turn = workspace.store.last_turn()?.map_or(0, |turn| turn.turn);
-    let ctx = workspace.context(turn, workspace.now()).await?;
+    let ctx = now(workspace).await?;
     Ok(decide::decide_each(&ctx, questions).await)
 }
 
@@ -98,6 +315,12 @@ pub async fn plan(
     power: f64,
 ) -> Result<Plan> {
     plan::plan(&context(workspace).await?, name, effect, power).await
+}
+
+/// This moment, as a turn that began now would have it.
+async fn now(workspace: &Workspace) -> Result<Context<'_>> {
+    let turn = workspace.store.last_turn()?.map_or(0, |turn| turn.turn);
+    workspace.context(turn, workspace.now()).await
 }
 
 /// The moment of the last turn: what has been joined up to then is what can be asked about.

@@ -1,5 +1,6 @@
 //! Rows that were set aside: `system.quarantine`.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::iter::repeat_n;
 use std::sync::Arc;
@@ -27,7 +28,8 @@ use crate::{Workspace, migrate, task};
 /// One row that was set aside.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct QuarantineRow {
-    /// Follows from sync, stream, place and content, so that the same bad row is set aside once.
+    /// Follows from sync, stream, place, content and the destination that refused it, so that the same
+    /// bad row is set aside once.
     pub quarantine_id: String,
     /// The sync.
     pub sync: String,
@@ -62,7 +64,7 @@ pub const TABLE: SystemTable = SystemTable {
     name: "quarantine",
     about: "One row per source row that could not be decoded or mapped. Key: quarantine_id.",
     columns: &[
-        ("quarantine_id", Text, "follows from sync, stream, place and content"),
+        ("quarantine_id", Text, "follows from sync, stream, place, content and who refused it"),
         ("sync", Text, "the sync"),
         ("stream", Text, "the stream"),
         ("run_id", Text, "the run that set it aside"),
@@ -91,9 +93,23 @@ pub(crate) struct Origin<'a> {
 impl Origin<'_> {
     /// What names a rejected row: the same bad row has the same id in each run.
     fn id(self, row: &Rejected) -> String {
+        self.id_at(row, row.destination.as_deref())
+    }
+
+    /// The id of a row that `destination` refused: each one that refuses it has a reason of its own.
+    fn id_at(self, row: &Rejected, destination: Option<&str>) -> String {
         let line = row.line.map_or_else(String::new, |line| line.to_string());
         let parts = [self.sync, self.stream, &row.file, &line, &row.code, &row.raw];
-        digest::short(&parts.map(str::as_bytes))
+        let parts = parts.into_iter().chain(destination);
+        digest::short(&parts.map(str::as_bytes).collect::<Vec<_>>())
+    }
+}
+
+/// What is wrong with a row, and which destination says so.
+fn reason(row: &Rejected) -> Cow<'_, str> {
+    match &row.destination {
+        Some(name) => Cow::Owned(format!("{} (refused by the destination \"{name}\")", row.reason)),
+        None => Cow::Borrowed(&row.reason),
     }
 }
 
@@ -108,14 +124,24 @@ pub(crate) async fn set_aside(
         return Ok(());
     }
     let head = workspace.lake.head(&TABLE.location()?).await?;
-    let known = if head.is_none_or(|head| head.files == 0) {
-        BTreeSet::new()
-    } else {
-        let Origin { sync, stream } = origin;
-        let sql = format!(
-            "select quarantine_id from system.quarantine where sync = '{sync}' and stream = '{stream}'"
-        );
-        system_ids(workspace, &sql).await?
+    let empty = head.is_none_or(|head| head.files == 0);
+    let Origin { sync, stream } = origin;
+    let there = format!("from system.quarantine where sync = '{sync}' and stream = '{stream}'");
+    let known = match empty {
+        true => BTreeSet::new(),
+        false => system_ids(workspace, &format!("select quarantine_id {there}")).await?,
+    };
+    // Rows that a destination refused were once known without its name, only by its type.
+    let unnamed = match empty || rejected.iter().all(|row| row.destination.is_none()) {
+        true => BTreeSet::new(),
+        false => {
+            let sql = format!("select concat(quarantine_id, ' ', source) {there}");
+            system_ids(workspace, &sql).await?
+        }
+    };
+    let is_known = |id: &str, row: &Rejected| {
+        let before = || format!("{} {}", origin.id_at(row, None), row.source);
+        known.contains(id) || (row.destination.is_some() && unnamed.contains(&before()))
     };
     let mut seen = HashSet::with_capacity(rejected.len());
     let ids: Vec<String> = rejected.iter().map(|row| origin.id(row)).collect();
@@ -123,7 +149,7 @@ pub(crate) async fn set_aside(
         .iter()
         .map(String::as_str)
         .zip(&rejected)
-        .filter(|(id, _)| !known.contains(*id) && seen.insert(*id))
+        .filter(|(id, row)| !is_known(id, row) && seen.insert(*id))
         .collect();
     if !rows.is_empty() {
         let batch = batch(run_id, origin, workspace.now(), &rows)?;
@@ -159,7 +185,7 @@ fn batch(
         Arc::new(lines.collect::<Int64Array>()),
         Arc::new(rows.iter().map(|(_, row)| row.column.as_deref()).collect::<StringArray>()),
         texts(|row| &row.code),
-        texts(|row| &row.reason),
+        Arc::new(StringArray::from_iter_values(rows.iter().map(|(_, row)| reason(row)))),
         texts(|row| &row.raw),
         same("open"),
         Arc::clone(&moment),
@@ -190,7 +216,7 @@ pub(crate) async fn system_ids(workspace: &Workspace, sql: &str) -> Result<BTree
     Ok(ids)
 }
 
-/// One row that may be mended, by where it was.
+/// The rows that may be mended, by where they were.
 type Open = BTreeMap<(String, u64), QuarantineRow>;
 
 /// Reads files of open rows again and lands the rows that are good now; the others stay.
@@ -349,11 +375,22 @@ async fn open_rows(workspace: &Workspace, sync: &str, stream: &str) -> Result<Op
     let mut open = Open::new();
     for batch in query.collect().await? {
         for row in rows_of(&batch)? {
-            let line = row.line.and_then(|line| u64::try_from(line).ok()).unwrap_or_default();
-            open.insert((row.file.clone(), line), row);
+            let mut place = place(&row);
+            if open.contains_key(&place) {
+                // Rows that no line tells apart, and what several destinations say of one, are told apart
+                // by their id.
+                place.0 = format!("{} {}", row.file, row.quarantine_id);
+            }
+            open.insert(place, row);
         }
     }
     Ok(open)
+}
+
+/// The file and line of a row.
+fn place(row: &QuarantineRow) -> (String, u64) {
+    let line = row.line.and_then(|line| u64::try_from(line).ok()).unwrap_or_default();
+    (row.file.clone(), line)
 }
 
 /// Reads rows back from a batch of the table.
@@ -459,6 +496,7 @@ async fn replay_lines(
     })?;
     job.request.mode = ReadMode::Full;
     job.request.write_appends = false;
+    let places: BTreeSet<(String, u64)> = open.values().map(place).collect();
     let (mut batches, mut good, mut still_bad, mut last) = (Vec::new(), BTreeSet::new(), 0, None);
     {
         let mut pages = job.source.read(&job.request);
@@ -467,13 +505,13 @@ async fn replay_lines(
             let mut picked = Vec::new();
             for row in 0..page.batch.num_rows() {
                 let place = page.trace(row).map(|(file, line)| (file.to_owned(), line));
-                if let Some(place) = place.filter(|place| open.contains_key(place)) {
+                if let Some(place) = place.filter(|place| places.contains(place)) {
                     picked.push(u64::try_from(row).unwrap_or(u64::MAX));
                     good.insert(place);
                 }
             }
             let inside =
-                |r: &&Rejected| open.contains_key(&(r.file.clone(), r.line.unwrap_or_default()));
+                |r: &&Rejected| places.contains(&(r.file.clone(), r.line.unwrap_or_default()));
             still_bad += page.rejected.iter().filter(inside).count() as u64;
             if !picked.is_empty() {
                 let picked =
@@ -488,10 +526,10 @@ async fn replay_lines(
     let Some(last) = last.filter(|_| !good.is_empty()) else {
         return Ok(Replayed { landed: 0, still_bad: open.len() as u64 });
     };
-    let files: BTreeSet<String> = open.keys().map(|(file, _)| file.clone()).collect();
+    let files: BTreeSet<String> = open.values().map(|row| row.file.clone()).collect();
     let position = mended(&before, &last, &files)?;
     let landed: Vec<QuarantineRow> =
-        open.into_iter().filter(|(place, _)| good.contains(place)).map(|(_, row)| row).collect();
+        open.into_values().filter(|row| good.contains(&place(row))).collect();
     let ids: Vec<&[u8]> = landed.iter().map(|row| row.quarantine_id.as_bytes()).collect();
     task::sync::land_replayed(&job, batches, position, &digest::short(&ids)).await?;
     mark(workspace, &landed, "replayed").await?;
@@ -521,4 +559,31 @@ async fn mark(workspace: &Workspace, rows: &[QuarantineRow], status: &str) -> Re
     );
     workspace.lake.write(&TABLE.location()?, write).await?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_has_one_id_for_each_destination_that_refuses_it_and_its_old_one_without() {
+        let row = Rejected {
+            source: "sqlite".into(),
+            file: "1.csv".to_owned(),
+            line: Some(4),
+            column: None,
+            code: "constraint".into(),
+            reason: "too short".to_owned(),
+            raw: "{}".to_owned(),
+            destination: None,
+        };
+        let origin = Origin { sync: "out", stream: "people" };
+        let parts = ["out", "people", "1.csv", "4", "constraint", "{}"].map(str::as_bytes);
+        assert_eq!(origin.id(&row), digest::short(&parts), "as in projects that are there");
+        assert_eq!(reason(&row), "too short");
+        let (one, two) = (row.clone().refused_by("one"), row.clone().refused_by("two"));
+        let ids = BTreeSet::from([origin.id(&row), origin.id(&one), origin.id(&two)]);
+        assert_eq!(ids.len(), 3);
+        assert_eq!(reason(&two), "too short (refused by the destination \"two\")");
+    }
 }

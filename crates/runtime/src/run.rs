@@ -1,9 +1,11 @@
 //! What commands do outside a turn, each recorded as a run.
 
+use std::collections::BTreeSet;
+
 use flywheel_base::{Error, Result, suggest};
 use flywheel_project::graph::Known;
 use flywheel_project::resource::sync::{Read, Sync};
-use flywheel_state::PolicyState;
+use flywheel_state::{OutboxEntry, OutboxStatus, PolicyState};
 use flywheel_transform::{
     BuildOptions, BuildReport, FreshnessOutcome, Lineage, LineageStep, TestOutcome,
 };
@@ -254,6 +256,65 @@ pub fn retry(workspace: &Workspace, name: &str) -> Result<usize> {
     workspace.store.revive(name, workspace.now())
 }
 
+/// What [`discard`] did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Discarded {
+    /// Deliveries that are given up for good.
+    pub discarded: usize,
+    /// Deliveries that are on their way, or can still leave, and stay.
+    pub kept: usize,
+}
+
+/// Gives up deliveries of a policy for good, of one action if asked for: its dead letters, and what waits because its
+/// action or the policy itself is not declared any more.
+///
+/// # Errors
+/// [`flywheel_base::ErrorKind::NotFound`] for a policy or an action that neither is declared nor has deliveries;
+/// [`flywheel_base::ErrorKind::Invalid`] without a reason.
+pub fn discard(
+    workspace: &Workspace,
+    name: &str,
+    action: Option<&str>,
+    reason: &str,
+) -> Result<Discarded> {
+    let reason = reason.trim();
+    if reason.is_empty() {
+        return Err(Error::invalid(format!(
+            "no reason is given why deliveries of policy \"{name}\" are discarded"
+        ))
+        .hint("Say why: it is kept with each delivery."));
+    }
+    let project = &workspace.project;
+    let mut found = workspace.store.undelivered()?;
+    found.retain(|entry| entry.policy == name && entry.status != OutboxStatus::Discarded);
+    if found.is_empty() {
+        policy(workspace, name)?;
+    }
+    if let Some(action) = action
+        && !project.actions.contains_key(action)
+        && !found.iter().any(|entry| entry.action == action)
+    {
+        let of_policy = found.iter().map(|entry| entry.action.as_str());
+        let known: BTreeSet<&str> =
+            project.actions.keys().map(String::as_str).chain(of_policy).collect();
+        return Err(Error::not_found(format!(
+            "policy \"{name}\" has no delivery by an action \"{action}\""
+        ))
+        .hint(suggest::hint(action, known)));
+    }
+    found.retain(|entry| action.is_none_or(|action| entry.action == action));
+    let declared = project.policies.contains_key(name);
+    let ends = |entry: &&OutboxEntry| match entry.status {
+        OutboxStatus::Dead => true,
+        // What is due of a declared action may be leased at this moment.
+        OutboxStatus::Pending => !declared || !project.actions.contains_key(&entry.action),
+        OutboxStatus::Sending | OutboxStatus::Delivered | OutboxStatus::Discarded => false,
+    };
+    let keys: Vec<String> = found.iter().filter(ends).map(|entry| entry.key.clone()).collect();
+    let discarded = workspace.store.discard(&keys, reason, workspace.now())?;
+    Ok(Discarded { discarded, kept: found.len() - discarded })
+}
+
 /// The graph around one table: everything it comes from and everything that reads it.
 ///
 /// # Errors
@@ -266,7 +327,7 @@ pub fn table_lineage(workspace: &Workspace, table: &str) -> Result<Lineage> {
         return Err(Error::not_found(format!("no table \"{table}\" in the project"))
             .hint(suggest::hint(table, known)));
     };
-    let mut kept = std::collections::BTreeSet::from([start.id.clone()]);
+    let mut kept = BTreeSet::from([start.id.clone()]);
     for upstream in [true, false] {
         let mut front = vec![start.id.clone()];
         while let Some(at) = front.pop() {

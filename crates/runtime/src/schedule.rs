@@ -9,22 +9,26 @@ use std::time::UNIX_EPOCH;
 
 use flywheel_base::calendar::Timing;
 use flywheel_base::{Error, ErrorKind, Result, Timestamp, digest, suggest};
-use flywheel_connect::action::{ActionContext, ActionEntry, Delivery, Outcome};
+use flywheel_connect::action::{Action, ActionContext, ActionEntry, Delivery, Outcome};
 use flywheel_project::Project;
 use flywheel_project::graph::Known;
-use flywheel_project::resource::schedule::{AlertOn, CatchUp, Overlap, Runs, Schedule, Task};
+use flywheel_project::resource::schedule::{
+    AlertOn, Attach, CatchUp, Overlap, Runs, Schedule, Sending, Task,
+};
 use flywheel_state::{
     Alert, AlertKind, AlertStatus, Asked, Cause, Pool, ScheduleEffect, ScheduleEvent, SchedulePlan,
     SchedulePlans, ScheduledRun,
 };
 use flywheel_transform::BuildOptions;
 use flywheel_warehouse::TableName;
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
+use crate::dashboard::{self, Errand, SEND};
 use crate::lag::StreamLag;
 use crate::recorder::Observer;
 use crate::task::sync::location_of;
-use crate::{Workspace, lag, run};
+use crate::{Workspace, lag, openlineage, run};
 
 /// How often tables, files and lag are looked at, in microseconds, unless a schedule says otherwise.
 const LOOK_US: i64 = 30_000_000;
@@ -62,6 +66,10 @@ fn plan(project: &Project, schedule: &Schedule) -> Result<SchedulePlan> {
     let mut parts = vec![schedule.word().as_bytes(), select.as_bytes(), full.as_bytes()];
     // Runs of schedules without tasks are known as they were before there were any.
     parts.extend((!tasks.is_empty()).then_some(tasks.as_bytes()));
+    let send = schedule.send.as_ref().map(serde_json::to_vec).transpose();
+    let send =
+        send.map_err(|error| Error::internal("`send` cannot be written").caused_by(error))?;
+    parts.extend(send.as_deref());
     let fingerprint = digest::short(&parts);
     let pool = schedule.pool.as_ref().and_then(|name| {
         let slots = project.file.pools.get(name)?.get() as usize;
@@ -153,6 +161,37 @@ fn length(micros: i64) -> String {
     format!("{}ms", micros / 1_000)
 }
 
+/// A dashboard that a schedule sends.
+#[derive(Clone, Debug, Serialize)]
+pub struct Sent<'a> {
+    /// The dashboard.
+    pub dashboard: &'a str,
+    /// The actions by which it leaves.
+    pub actions: &'a [String],
+    /// What goes with the figures.
+    pub attach: Attach,
+    /// The role as which its rows are read, if the file says one.
+    pub role: Option<&'static str>,
+}
+
+/// The dashboards that a schedule sends, itself or by its tasks.
+#[must_use]
+pub fn sends(schedule: &Schedule) -> Vec<Sent<'_>> {
+    let own = std::iter::once((&schedule.select, &schedule.send));
+    let tasks = schedule.tasks.iter().map(|task| (&task.select, &task.send));
+    let mut all = Vec::new();
+    for (select, send) in own.chain(tasks) {
+        let Some(send) = send else { continue };
+        all.extend(select.iter().map(|dashboard| Sent {
+            dashboard,
+            actions: &send.actions,
+            attach: send.attach,
+            role: send.role.map(|role| role.word()),
+        }));
+    }
+    all
+}
+
 /// What a scheduled run does.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Job {
@@ -171,13 +210,37 @@ pub enum Job {
     Learn(Vec<String>),
     /// Rows of the quarantine, of one sync if it is named.
     Quarantine(Option<String>),
+    /// Dashboards are sent.
+    Dashboard {
+        /// Their names.
+        names: Vec<String>,
+        /// To whom they go, and how.
+        sending: Sending,
+        /// For what, and what was done of it.
+        occasion: Occasion,
+    },
     /// Several tasks, but for those that are done.
     Tasks {
         /// All tasks.
         tasks: Vec<Task>,
         /// The names of those that are done.
         done: BTreeSet<String>,
+        /// For what they send dashboards, and what was done of it.
+        occasion: Occasion,
     },
+}
+
+/// For what a run sends dashboards, and which deliveries arrived before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Occasion {
+    /// The schedule.
+    pub schedule: String,
+    /// The moment that the run is for.
+    pub moment: Timestamp,
+    /// The time zone in which the schedule says when it is due, if it says any.
+    pub zone: Option<String>,
+    /// The names of the deliveries that arrived, of all attempts before.
+    pub sent: BTreeSet<String>,
 }
 
 /// What `scheduled` does now: all that its schedule says, but what an earlier attempt has done; none if that is all.
@@ -197,9 +260,9 @@ pub fn job(workspace: &Workspace, scheduled: &ScheduledRun) -> Result<Option<Job
     }
     let select = schedule.select.clone();
     let Some(run) = schedule.run else {
-        let done = done_before(workspace, scheduled, graph::KIND)?;
-        let done = done.into_iter().filter(|(_, succeeded)| *succeeded).map(|(name, _)| name);
-        return Ok(Some(Job::Tasks { tasks: schedule.tasks.clone(), done: done.collect() }));
+        let done = succeeded_before(workspace, scheduled, graph::KIND)?;
+        let occasion = occasion(workspace, scheduled)?;
+        return Ok(Some(Job::Tasks { tasks: schedule.tasks.clone(), done, occasion }));
     };
     Ok(Some(match run {
         Runs::Turn => Job::Turn,
@@ -224,7 +287,37 @@ pub fn job(workspace: &Workspace, scheduled: &ScheduledRun) -> Result<Option<Job
             if left.is_empty() { Job::Learn(select) } else { Job::Learn(left) }
         }
         Runs::Quarantine => Job::Quarantine(select.into_iter().next()),
+        Runs::Dashboard => Job::Dashboard {
+            names: select,
+            sending: schedule.send.clone().ok_or_else(|| nowhere(&schedule.schedule))?,
+            occasion: occasion(workspace, scheduled)?,
+        },
     }))
+}
+
+/// The error of dashboards that go to nobody, which a checked project rules out.
+fn nowhere(name: &str) -> Error {
+    Error::invalid(format!("\"{name}\" sends dashboards to nobody"))
+        .hint("Name actions: `send: {actions: [NAME]}`.")
+}
+
+fn occasion(workspace: &Workspace, scheduled: &ScheduledRun) -> Result<Occasion> {
+    Ok(Occasion {
+        schedule: scheduled.schedule.clone(),
+        moment: scheduled.moment,
+        zone: named(&workspace.project, &scheduled.schedule)?.when.zone.clone(),
+        sent: succeeded_before(workspace, scheduled, SEND)?,
+    })
+}
+
+/// The tasks of the attempts before that had succeeded when they were last done.
+fn succeeded_before(
+    workspace: &Workspace,
+    scheduled: &ScheduledRun,
+    kind: &str,
+) -> Result<BTreeSet<String>> {
+    let done = done_before(workspace, scheduled, kind)?.into_iter();
+    Ok(done.filter(|(_, succeeded)| *succeeded).map(|(name, _)| name).collect())
 }
 
 /// Whether a task of the name `sync.stream` is one of the sync `name`.
@@ -298,8 +391,25 @@ pub async fn perform(
             tracing::info!(?replayed, "rows of the quarantine were tried again");
             Ok(None)
         }
-        Job::Tasks { tasks, done } => {
-            Box::pin(graph::perform(workspace, &tasks, &done, observer)).await.map(|()| None)
+        Job::Dashboard { names, sending, occasion } => {
+            let recorder = run::start(workspace, observer, Runs::Dashboard.word())?;
+            let errand = Errand {
+                schedule: &occasion.schedule,
+                task: None,
+                moment: occasion.moment,
+                zone: occasion.zone.as_deref(),
+                boards: &names,
+                sending: &sending,
+                sent: &occasion.sent,
+            };
+            let sent = Box::pin(dashboard::send(workspace, &recorder, &errand)).await;
+            recorder.finish(sent.as_ref().err())?;
+            Box::pin(openlineage::settle(workspace)).await;
+            sent.map(|_| None)
+        }
+        Job::Tasks { tasks, done, occasion } => {
+            let work = graph::perform(workspace, (&tasks, &done), &occasion, observer);
+            Box::pin(work).await.map(|()| None)
         }
     }
 }
@@ -622,15 +732,21 @@ pub async fn tell(workspace: &Workspace) -> Result<usize> {
     Ok(due.len())
 }
 
-async fn deliver(workspace: &Workspace, alert: &Alert) -> Result<Alert> {
+/// The action of that name, by which something leaves that is no decision.
+pub(crate) fn action(workspace: &Workspace, name: &str) -> Result<Box<dyn Action>> {
     let project = &workspace.project;
-    let declared = project.actions.get(&alert.action).ok_or_else(|| {
-        Error::not_found(format!("an alert is for unknown action \"{}\"", alert.action))
+    let declared = project.actions.get(name).ok_or_else(|| {
+        Error::not_found(format!("no action \"{name}\""))
+            .hint(suggest::hint(name, project.actions.keys().map(String::as_str)))
     })?;
     let options = project.resolve_secrets(&declared.options)?;
     let context = ActionContext { base_dir: workspace.dir().to_owned() };
-    let action =
-        ActionEntry::named(&declared.connector)?.build(Value::Object(options), &context)?;
+    ActionEntry::named(&declared.connector)?.build(Value::Object(options), &context)
+}
+
+async fn deliver(workspace: &Workspace, alert: &Alert) -> Result<Alert> {
+    let project = &workspace.project;
+    let action = action(workspace, &alert.action)?;
     let mut payload = alert.payload.clone();
     if let Value::Object(payload) = &mut payload {
         payload.insert("project".to_owned(), json!(project.file.name));

@@ -8,6 +8,7 @@ use arrow::datatypes::{DataType, Float64Type, Int64Type};
 use flywheel_base::{Error, Result};
 use flywheel_decision::canary::running;
 use flywheel_decision::champion::champion;
+use flywheel_decision::lift;
 use flywheel_project::resource::policy::Choose;
 use serde::Serialize;
 
@@ -38,6 +39,8 @@ pub struct Status {
     pub outbox_pending: u64,
     /// Deliveries given up.
     pub outbox_dead: u64,
+    /// Deliveries that a person has given up for good and that are not forgotten yet.
+    pub outbox_discarded: u64,
 }
 
 /// The last turn.
@@ -99,6 +102,10 @@ pub struct PolicyStatus {
     pub policy: String,
     /// Why it is paused, if it is.
     pub paused: Option<String>,
+    /// Why it could not decide when it was asked last; what it decided before stays.
+    pub failed: Option<String>,
+    /// Why its newest lift is not to be believed: the arms are more uneven than chance allows.
+    pub split_broken: Option<String>,
     /// Who decides by a promotion, if its file does not say it.
     pub promoted: Option<String>,
     /// All decisions so far.
@@ -132,6 +139,8 @@ pub struct PolicyTurn {
     pub lower: Option<f64>,
     /// Upper end of its 95 % interval.
     pub upper: Option<f64>,
+    /// Probability of arms at least this uneven if assignment works; below 0.001 the lift is not to be believed.
+    pub split_p: Option<f64>,
     /// The artifact that scored.
     pub artifact: Option<String>,
 }
@@ -164,6 +173,7 @@ pub async fn status(workspace: &Workspace) -> Result<Status> {
         policies: policies(workspace).await?,
         outbox_pending,
         outbox_dead,
+        outbox_discarded: workspace.store.outbox_discarded()?,
     })
 }
 
@@ -222,7 +232,7 @@ pub async fn learners(workspace: &Workspace) -> Result<Vec<LearnerStatus>> {
         all.push(LearnerStatus {
             learner: name.clone(),
             fitted_at: newest.as_ref().map(|artifact| artifact.fitted_at.to_string()),
-            failed: failed(workspace, name)?,
+            failed: failed(workspace, "learn", name)?,
             artifact: newest.map(|artifact| artifact.digest.chars().take(12).collect()),
             measures: measures.remove(name).unwrap_or_default(),
         });
@@ -230,9 +240,9 @@ pub async fn learners(workspace: &Workspace) -> Result<Vec<LearnerStatus>> {
     Ok(all)
 }
 
-/// Why the learner could not be fitted when that was tried last, if so.
-fn failed(workspace: &Workspace, name: &str) -> Result<Option<String>> {
-    let last = workspace.store.tasks_named("learn", name, 1)?.into_iter().next();
+/// Why the learner could not be fitted, or the policy could not decide, when that was tried last, if so.
+fn failed(workspace: &Workspace, kind: &str, name: &str) -> Result<Option<String>> {
+    let last = workspace.store.tasks_named(kind, name, 1)?.into_iter().next();
     let error = last.and_then(|task| task.outcome.error);
     Ok(error.map(|error| error.trim_start_matches("error: ").to_owned()))
 }
@@ -265,8 +275,12 @@ pub async fn policies(workspace: &Workspace) -> Result<Vec<PolicyStatus>> {
             }
             _ => None,
         };
+        let turns = turns(workspace, name).await?;
+        let split_p = turns.last().and_then(|turn| turn.split_p);
         all.push(PolicyStatus {
             policy: name.clone(),
+            failed: failed(workspace, "decide", name)?,
+            split_broken: split_p.and_then(|p| lift::split_broken(name, p)),
             promoted,
             paused: if policy.paused {
                 Some("its file says paused: true".to_owned())
@@ -277,7 +291,7 @@ pub async fn policies(workspace: &Workspace) -> Result<Vec<PolicyStatus>> {
             held_out: single(workspace, &count("decisions", " and arm = 'holdout'")).await?,
             actions: single(workspace, &count("actions", " and status = 'delivered'")).await?,
             outcomes: single(workspace, &count("outcomes", "")).await?,
-            turns: turns(workspace, name).await?,
+            turns,
         });
     }
     Ok(all)
@@ -285,7 +299,7 @@ pub async fn policies(workspace: &Workspace) -> Result<Vec<PolicyStatus>> {
 
 async fn turns(workspace: &Workspace, policy: &str) -> Result<Vec<PolicyTurn>> {
     let sql = format!(
-        "select turn, decisions, measured, treated_rate, holdout_rate, lift, lower, upper, artifact
+        "select turn, decisions, measured, treated_rate, holdout_rate, lift, lower, upper, artifact, split_p
          from system.lift where policy = '{policy}' order by at"
     );
     let rows = Rows::query(workspace, &sql).await?;
@@ -301,6 +315,7 @@ async fn turns(workspace: &Workspace, policy: &str) -> Result<Vec<PolicyTurn>> {
                 lower: rows.number(row, 6)?,
                 upper: rows.number(row, 7)?,
                 artifact: rows.text(row, 8)?.map(|digest| digest.chars().take(12).collect()),
+                split_p: rows.number(row, 9)?,
             })
         })
         .collect()

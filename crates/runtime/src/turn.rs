@@ -8,6 +8,7 @@ use flywheel_state::{Run, Task};
 use flywheel_transform::BuildOptions;
 
 use crate::recorder::{Observer, Recorder};
+use crate::task::decide::Decisions;
 use crate::task::learn::{Fits, When};
 use crate::task::{act, build, canary, decide, evaluate, learn, outcome};
 use crate::{Workspace, environment, openlineage, quality, run, upkeep};
@@ -35,8 +36,8 @@ pub struct TurnReport {
     pub lift: Vec<LiftRow>,
     /// Learners that were fitted.
     pub learned: Vec<String>,
-    /// Models and tests that block publication, learners that cannot be judged or fitted, and actions that cannot be set
-    /// up, as a person reads it.
+    /// Models and tests that block publication, learners that cannot be judged or fitted, policies that cannot decide, and
+    /// actions that cannot be set up, as a person reads it.
     pub blocked: Option<String>,
     /// The run's row.
     pub run: Run,
@@ -136,11 +137,17 @@ async fn steps(workspace: &Workspace, recorder: &Recorder<'_>, turn: i64) -> Res
     // Who decides is settled by what was learned and joined up to now.
     canary::run(workspace, recorder, turn).await?;
     let policies: Vec<String> = workspace.project.policies.keys().cloned().collect();
-    let decided = decide::run(workspace, recorder, turn, &policies).await?;
+    let Decisions { decided, errors } = decide::run(workspace, recorder, turn, &policies).await?;
+    // The other policies act and are measured; the next turn asks these again.
+    let undecided: Vec<String> = errors.iter().map(Error::report).collect();
+    for text in &undecided {
+        recorder.notice(text.clone());
+    }
     let acted = act::run(workspace, recorder, turn).await?;
     // What is due of an action that cannot be set up waits; the wheel goes on.
     let not_set_up = acted.not_set_up.iter().cloned();
-    let blocked: Vec<String> = blocked.into_iter().chain(unfitted).chain(not_set_up).collect();
+    let stopped = unfitted.into_iter().chain(undecided).chain(not_set_up);
+    let blocked: Vec<String> = blocked.into_iter().chain(stopped).collect();
     let blocked = (!blocked.is_empty()).then(|| blocked.join("\n"));
     // What leaves for other systems is read from tables as this turn has made them.
     for one in run::each_sync(workspace, recorder, &syncs(true), false).await {

@@ -13,7 +13,7 @@ use flywheel_decision::serving::Newest;
 use flywheel_decision::table::TABLES;
 use flywheel_decision::{Context, learner};
 use flywheel_project::resource::sync::Sync as DeclaredSync;
-use flywheel_project::{Choices, Project};
+use flywheel_project::{Choices, Draft, Project};
 use flywheel_state::{ProjectLock, SchedulePlans, Store};
 use flywheel_transform::World;
 use flywheel_warehouse::{Catalog, Lake, LakeOptions, Session, TableName};
@@ -188,6 +188,39 @@ impl Workspace {
             workspace.prepare().await?;
         }
         Ok(workspace)
+    }
+
+    /// The same workspace with the declarations as the files have them now, and a policy that is no file yet. It is there
+    /// to be asked: nothing is prepared for it.
+    ///
+    /// # Errors
+    /// [`flywheel_base::ErrorKind::Invalid`] with every mistake of the policy, or with those of the files if it has none;
+    /// else those of the metadata.
+    pub(crate) fn drafted(&self, draft: &Draft) -> Result<Self> {
+        let project =
+            Project::load_with_draft(self.dir(), &connectors::schemas(), &self.choices, draft);
+        let project = project.map_err(|mistakes| {
+            let own = mistakes.of_file(&draft.path);
+            match own.has_errors() {
+                true => Error::invalid(format!("the policy has {}\n\n{own}\n", own.summary()))
+                    .hint("Mend the text; nothing was written."),
+                false => {
+                    Error::from(mistakes).context("the project cannot be read with this policy")
+                }
+            }
+        })?;
+        Ok(Self {
+            store: Store::open(self.store.path())?.in_environment(self.store.environment())?,
+            project,
+            lake: self.lake.clone(),
+            clock: Arc::clone(&self.clock),
+            machine: Arc::clone(&self.machine),
+            throttles: Mutex::default(),
+            choices: self.choices.clone(),
+            lock: self.lock.clone(),
+            connections: Mutex::default(),
+            plans: OnceLock::new(),
+        })
     }
 
     /// Lets commands that cannot change the project meanwhile know at which address this process serves it.

@@ -10,6 +10,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::{Query, Request, State};
 use axum::handler::Handler;
+use axum::http::uri::PathAndQuery;
 use axum::http::{Method, Response, StatusCode, Uri};
 use axum::middleware::{self, Next};
 use axum::response::IntoResponse;
@@ -38,7 +39,7 @@ pub enum Permission {
     Query,
     /// Change rows by SQL, and make, change and drop schemas, views and tables that no file declares.
     Write,
-    /// Make, change and share dashboards.
+    /// Make, change and share dashboards, and make policies that wait until somebody lets them go on.
     Author,
     /// Run, cancel, replay, retry, pause, resume, test connections.
     Operate,
@@ -368,6 +369,12 @@ async fn gate(
         };
         request.extensions_mut().insert(caller);
     }
+    if caller.is_some() && viewed.is_some() {
+        match without_reader(request.uri()) {
+            Ok(uri) => *request.uri_mut() = uri,
+            Err(problem) => return problem.into_response(),
+        }
+    }
     let path = request.uri().path().to_owned();
     // Who looks through the eyes of somebody else leaves a trace, also where reading leaves none.
     let audited = info.audited || viewed.is_some();
@@ -400,6 +407,20 @@ fn viewed(uri: &Uri) -> Result<Option<String>, Problem> {
     let Query(asked) =
         asked.map_err(|error| Problem::invalid(format!("the address does not fit: {error}")))?;
     Ok(asked.reader)
+}
+
+/// The address without what the gate took from it, so that routes which know all of their parameters do not refuse it.
+fn without_reader(uri: &Uri) -> Result<Uri, Problem> {
+    let others = uri.query().unwrap_or_default().split('&');
+    let others = others.filter(|one| one.split('=').next() != Some("as"));
+    let others = others.collect::<Vec<&str>>().join("&");
+    let path = uri.path();
+    let text = if others.is_empty() { path.to_owned() } else { format!("{path}?{others}") };
+    let unfit = |error: String| Problem::invalid(format!("the address does not fit: {error}"));
+    let mut parts = uri.clone().into_parts();
+    parts.path_and_query =
+        Some(PathAndQuery::try_from(text).map_err(|error| unfit(error.to_string()))?);
+    Uri::from_parts(parts).map_err(|error| unfit(error.to_string()))
 }
 
 /// The reader as whom somebody wants to look, if they may and if that reader could ask the same.

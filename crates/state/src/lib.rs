@@ -52,7 +52,7 @@ pub use links::{LinkAudit, LinkChanges, LinkQuestion, LinkRow};
 pub use lock::ProjectLock;
 pub use made::{Made, MadeKind};
 pub use migrations::{Migration, Phase};
-pub use outbox::{Fence, OutboxEntry, OutboxStatus, Taken};
+pub use outbox::{Fence, OutboxEntry, OutboxStatus, PolicyDeliveries, Taken};
 pub use policies::PolicyState;
 pub use promotions::Promotion;
 pub use publications::{Build, Publication};

@@ -3,8 +3,10 @@
 //! ```text
 //! pending ──lease──▶ sending ──delivered──▶ delivered
 //!    ▲                 │  │
-//!    └─ retry (due_at) ┘  └── refused, or attempts used up ──▶ dead
+//!    └─ retry (due_at) ┘  └── refused, or attempts used up ──▶ dead ──a person──▶ discarded
 //! ```
+//! A person may discard what is dead, and what is pending and cannot leave; it ends there, and is not tried again.
+//!
 //! An entry's key is derived from its decision, so adding it again changes nothing.
 //!
 //! Whoever delivers takes the outbox first and gets the next number of its fence. Leases and results that carry an
@@ -61,6 +63,8 @@ pub enum OutboxStatus {
     Delivered,
     /// Given up; a person must look.
     Dead,
+    /// Given up for good: a person has looked.
+    Discarded,
 }
 
 impl OutboxStatus {
@@ -72,6 +76,7 @@ impl OutboxStatus {
             Self::Sending => "sending",
             Self::Delivered => "delivered",
             Self::Dead => "dead",
+            Self::Discarded => "discarded",
         }
     }
 }
@@ -89,6 +94,21 @@ pub struct Taken {
     pub again: usize,
     /// Deliveries that were cut off and may be sent only once: given up.
     pub uncertain: usize,
+}
+
+/// How many deliveries of a policy stand where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PolicyDeliveries {
+    /// The policy, which may be gone.
+    pub policy: String,
+    /// Those that are pending or being sent.
+    pub pending: u64,
+    /// Those that the receiver has, as far as they are not forgotten.
+    pub delivered: u64,
+    /// Those that are given up; a person must look.
+    pub dead: u64,
+    /// Those that are given up for good, as far as they are not forgotten.
+    pub discarded: u64,
 }
 
 /// Why a delivery that was cut off is given up.
@@ -232,48 +252,61 @@ impl Store {
     /// As every method: see [`Store::open`].
     pub fn unlogged(&self) -> Result<Vec<OutboxEntry>> {
         self.outbox_where(
-            "WHERE logged = 0 AND status IN ('delivered', 'dead') ORDER BY turn, policy, key",
+            "WHERE logged = 0 AND status IN ('delivered', 'dead', 'discarded') ORDER BY turn, policy, key",
             [],
         )
     }
 
-    /// Marks entries as shown by `system.actions`.
+    /// Marks entries as shown by `system.actions` with this status. One that has another by now, since a person has tried it
+    /// again or discarded it meanwhile, is still to be shown.
     ///
     /// # Errors
     /// As every method: see [`Store::open`].
-    pub fn mark_logged(&self, keys: &[String]) -> Result<()> {
-        if keys.is_empty() {
+    pub fn mark_logged(&self, shown: &[(String, OutboxStatus)]) -> Result<()> {
+        if shown.is_empty() {
             return Ok(());
         }
         self.write("mark deliveries as logged", |db| {
-            let mut update = db.prepare_cached("UPDATE outbox SET logged = 1 WHERE key = ?")?;
-            for key in keys {
-                update.execute([key])?;
+            let mut update =
+                db.prepare_cached("UPDATE outbox SET logged = 1 WHERE key = ? AND status = ?")?;
+            for (key, status) in shown {
+                update.execute(params![key, status.name()])?;
             }
             Ok(())
         })
     }
 
-    /// Drops delivered entries that `system.actions` shows and that ended before `before`: the outbox holds what is
-    /// on its way, and what it keeps of the past makes every later entry dearer. Returns how many.
+    /// Drops delivered and discarded entries that `system.actions` shows and that ended before `before`: the outbox holds
+    /// what is on its way, and what it keeps of the past makes every later entry dearer. Returns how many.
     ///
     /// # Errors
     /// As every method: see [`Store::open`].
     pub fn forget_delivered(&self, before: Timestamp) -> Result<usize> {
         self.write("forget old deliveries", |db| {
-            db.prepare_cached(
-                "DELETE FROM outbox WHERE status = 'delivered' AND logged = 1 AND ended_at < ?",
-            )?
-            .execute([before.micros()])
+            let mut forgotten = 0;
+            // Each has its own index: asked for together they would be looked for among all entries.
+            for status in ["delivered", "discarded"] {
+                forgotten += db
+                    .prepare_cached(&format!(
+                        "DELETE FROM outbox WHERE status = '{status}' AND logged = 1 AND ended_at < ?"
+                    ))?
+                    .execute([before.micros()])?;
+            }
+            Ok(forgotten)
         })
     }
 
-    /// Entries that are pending, being sent or dead, oldest turn first.
+    /// Entries that are pending, being sent or dead, and discarded ones that `system.actions` does not show yet, oldest turn
+    /// first.
     ///
     /// # Errors
     /// As every method: see [`Store::open`].
     pub fn undelivered(&self) -> Result<Vec<OutboxEntry>> {
-        self.outbox_where("WHERE status <> 'delivered' ORDER BY turn, policy, key", [])
+        self.outbox_where(
+            "WHERE status IN ('pending', 'sending', 'dead') OR (status = 'discarded' AND logged = 0)
+             ORDER BY turn, policy, key",
+            [],
+        )
     }
 
     /// The newest `limit` entries, of one status or policy if asked for, newest turn first.
@@ -308,6 +341,66 @@ impl Store {
                     Ok((count(0)?, count(1)?, count(2)?))
                 },
             )
+        })
+    }
+
+    /// How many entries of each policy stand where, by policy.
+    ///
+    /// # Errors
+    /// As every method: see [`Store::open`].
+    pub fn outbox_by_policy(&self) -> Result<Vec<PolicyDeliveries>> {
+        self.read("count the outbox by policy", |db| {
+            db.prepare_cached(
+                "SELECT policy, count(*) FILTER (WHERE status IN ('pending', 'sending')),
+                        count(*) FILTER (WHERE status = 'delivered'), count(*) FILTER (WHERE status = 'dead'),
+                        count(*) FILTER (WHERE status = 'discarded')
+                 FROM outbox GROUP BY policy ORDER BY policy",
+            )?
+            .query_map([], |row| {
+                let count = |at| row.get::<_, i64>(at).map(i64::unsigned_abs);
+                Ok(PolicyDeliveries {
+                    policy: row.get(0)?,
+                    pending: count(1)?,
+                    delivered: count(2)?,
+                    dead: count(3)?,
+                    discarded: count(4)?,
+                })
+            })?
+            .collect()
+        })
+    }
+
+    /// How many entries were discarded and are not forgotten yet.
+    ///
+    /// # Errors
+    /// As every method: see [`Store::open`].
+    pub fn outbox_discarded(&self) -> Result<u64> {
+        self.read("count what was discarded", |db| {
+            let sql = "SELECT count(*) FROM outbox WHERE status = 'discarded'";
+            db.query_row(sql, [], |row| row.get::<_, i64>(0).map(i64::unsigned_abs))
+        })
+    }
+
+    /// Ends pending and dead entries for good, for a reason that stands before what was known of them. What is being sent,
+    /// or has ended otherwise, stays as it is. Returns how many were ended.
+    ///
+    /// # Errors
+    /// As every method: see [`Store::open`].
+    pub fn discard(&self, keys: &[String], reason: &str, now: Timestamp) -> Result<usize> {
+        if keys.is_empty() {
+            return Ok(0);
+        }
+        self.write("discard deliveries", |db| {
+            let mut update = db.prepare_cached(
+                "UPDATE outbox SET status = 'discarded', ended_at = ?, logged = 0,
+                   error = 'discarded: ' || ? || coalesce('; before that: ' || error, '')
+                 WHERE key = ? AND status IN ('pending', 'dead')",
+            )?;
+            let mut ended = 0;
+            for key in keys {
+                ended += update.execute(params![now.micros(), reason, key])?;
+            }
+            Ok(ended)
         })
     }
 
@@ -352,6 +445,7 @@ fn entry_from(row: &Row<'_>) -> rusqlite::Result<OutboxEntry> {
         status: match status.as_str() {
             "delivered" => OutboxStatus::Delivered,
             "dead" => OutboxStatus::Dead,
+            "discarded" => OutboxStatus::Discarded,
             "sending" => OutboxStatus::Sending,
             _ => OutboxStatus::Pending,
         },

@@ -200,6 +200,8 @@ CREATE INDEX access_requests_of_user ON access_requests (user, status);
 ", "
 ALTER TABLE outbox ADD COLUMN bundle TEXT;
 CREATE INDEX tasks_by_name ON tasks (kind, name, started_at);
+", "
+CREATE INDEX outbox_discarded ON outbox (ended_at) WHERE status = 'discarded';
 "];
 
 /// Brings the database to the newest layout.

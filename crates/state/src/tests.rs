@@ -53,7 +53,7 @@ fn an_action_is_queued_once_and_settled_once() {
     store.enqueue(&[entry("a")]).unwrap();
     assert_eq!(store.outbox_counts().unwrap(), (0, 1, 1), "delivered stays delivered");
     assert_eq!(store.unlogged().unwrap().len(), 2);
-    store.mark_logged(&["a".into()]).unwrap();
+    store.mark_logged(&[("a".into(), OutboxStatus::Delivered)]).unwrap();
     assert_eq!(store.unlogged().unwrap().len(), 1);
     assert_eq!(store.revive("p", Timestamp::from_micros(9)).unwrap(), 1);
     assert_eq!(store.outbox_counts().unwrap(), (1, 1, 0));
@@ -73,10 +73,66 @@ fn only_old_deliveries_that_are_shown_are_forgotten() {
     let fence = store.take_outbox(Timestamp::from_micros(5)).unwrap().fence;
     store.lease(fence, &due, false).unwrap();
     store.settle(fence, &due).unwrap();
-    store.mark_logged(&["shown".into(), "late".into(), "dead".into()]).unwrap();
+    let (delivered, dead) = (OutboxStatus::Delivered, OutboxStatus::Dead);
+    let shown = [("shown", delivered), ("late", delivered), ("dead", dead)];
+    store.mark_logged(&shown.map(|(key, status)| (key.to_owned(), status))).unwrap();
     assert_eq!(store.forget_delivered(Timestamp::from_micros(9)).unwrap(), 1);
     assert_eq!(store.outbox_counts().unwrap(), (0, 2, 1));
     assert_eq!(store.enqueue(&[entry("late"), entry("dead"), entry("not-shown")]).unwrap(), 0);
+}
+
+#[test]
+fn what_is_discarded_keeps_its_reason_and_is_neither_sent_nor_tried_again() {
+    let (_folder, store) = store();
+    let (now, later) = (Timestamp::from_micros(5), Timestamp::from_micros(8));
+    store.enqueue(&[entry("waits"), entry("dead"), entry("leaves"), entry("other")]).unwrap();
+    let fence = store.take_outbox(now).unwrap().fence;
+    let dead = OutboxEntry {
+        status: OutboxStatus::Dead,
+        ended_at: Some(now),
+        error: Some("HTTP 410".into()),
+        ..entry("dead")
+    };
+    store.lease(fence, &[entry("dead"), entry("leaves")], false).unwrap();
+    store.settle(fence, &[dead]).unwrap();
+    store.mark_logged(&[("dead".into(), OutboxStatus::Dead)]).unwrap();
+
+    let keys = ["waits", "dead", "leaves", "unknown"].map(str::to_owned);
+    assert_eq!(store.discard(&keys, "closed", later).unwrap(), 2, "what is being sent stays");
+    assert_eq!(store.outbox_counts().unwrap(), (2, 0, 0));
+    assert_eq!(store.outbox_discarded().unwrap(), 2);
+    let of_policies = store.outbox_by_policy().unwrap();
+    let counts =
+        of_policies.iter().map(|one| (one.pending, one.delivered, one.dead, one.discarded));
+    assert_eq!(counts.collect::<Vec<_>>(), [(2, 0, 0, 2)]);
+    let shown = store.unlogged().unwrap();
+    let said = |entry: &OutboxEntry| (entry.key.clone(), entry.error.clone().unwrap());
+    let mut said: Vec<_> = shown.iter().map(said).collect();
+    said.sort();
+    let words = |key: &str, error: &str| (key.to_owned(), error.to_owned());
+    assert_eq!(
+        said,
+        [
+            words("dead", "discarded: closed; before that: HTTP 410"),
+            words("waits", "discarded: closed")
+        ]
+    );
+    assert!(shown.iter().all(|entry| entry.status == OutboxStatus::Discarded));
+    assert!(shown.iter().all(|entry| entry.ended_at == Some(later)));
+    // Somebody shows it as it was before.
+    store.mark_logged(&[("dead".into(), OutboxStatus::Dead)]).unwrap();
+    assert_eq!(store.undelivered().unwrap().len(), 4, "seen until system.actions shows them");
+
+    assert_eq!(store.revive("p", later).unwrap(), 0);
+    assert_eq!(store.discard(&keys, "again", later).unwrap(), 0);
+    assert_eq!(store.enqueue(&[entry("waits"), entry("dead")]).unwrap(), 0);
+    let due = store.due(Timestamp::from_micros(100), 10).unwrap();
+    assert_eq!(due.iter().map(|e| e.key.as_str()).collect::<Vec<_>>(), ["other"]);
+    store
+        .mark_logged(&["waits", "dead"].map(|key| (key.to_owned(), OutboxStatus::Discarded)))
+        .unwrap();
+    assert_eq!(store.undelivered().unwrap().len(), 2);
+    assert_eq!(store.forget_delivered(Timestamp::from_micros(9)).unwrap(), 2);
 }
 
 #[test]

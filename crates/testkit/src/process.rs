@@ -35,8 +35,12 @@ while read -r word; do
     leave) rm=no ;;
   esac
 done
+# A server that has only just begun ignores the signal, as everything does that a shell puts into the background.
+(while sleep 1; do kill -"$signal" "$server"; done) >/dev/null 2>&1 &
+again=$!
 kill -"$signal" "$server" 2>/dev/null
 wait "$server" 2>/dev/null
+kill -KILL "$again" 2>/dev/null
 [ "$rm" = no ] || rm -rf "$folder"
 "#;
 
@@ -62,14 +66,17 @@ pub struct Watched {
 }
 
 impl Watched {
-    /// Starts `program` in `folder`; its output goes to `log`.
+    /// Starts `program` in `folder`, where its account may be, unlike perhaps where the tests run; its output goes to `log`.
     pub fn start(folder: &Path, log: &Path, program: &Program) -> Self {
+        // What an earlier server in the folder wrote says nothing about this one; mostly there is none.
+        std::fs::remove_file(log).unwrap_or_default();
         let mut child = Command::new("sh")
             .args(["-c", WATCHDOG, "watchdog"])
             .args([folder.as_os_str(), program.signal.as_ref(), log.as_os_str()])
             .args(as_user(program.user))
             .arg(&program.path)
             .args(&program.args)
+            .current_dir(folder)
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null())

@@ -24,7 +24,7 @@ use std::collections::BTreeMap;
 
 use flywheel_base::{Error, Result};
 use flywheel_project::Project;
-use flywheel_project::resource::semantic::Semantic;
+use flywheel_project::resource::semantic::{Label, Semantic};
 use serde::Serialize;
 
 use crate::names;
@@ -53,6 +53,18 @@ pub struct MetricColumn {
     pub metric: Option<String>,
     /// What it is measured in.
     pub unit: Option<String>,
+    /// What people call its values, by the value that the rows hold.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, Label>,
+}
+
+impl CompiledMetrics {
+    /// What people call the values of the answer, of those columns that have such names, by column and value.
+    #[must_use]
+    pub fn labels(&self) -> BTreeMap<String, BTreeMap<String, Label>> {
+        let named = self.columns.iter().filter(|column| !column.labels.is_empty());
+        named.map(|column| (column.name.clone(), column.labels.clone())).collect()
+    }
 }
 
 /// Turns a question into SQL, without looking at data.

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
-use flywheel_base::{Error, Result};
+use flywheel_base::{Error, Result, Timestamp};
 use flywheel_project::metric::table::place;
 use flywheel_project::resource::project_file::Materialized;
 use flywheel_project::{
@@ -84,6 +84,35 @@ pub(crate) fn render_model_with(
     columns: &Columns,
 ) -> Result<String> {
     render_model_over(project, model, incremental, columns, &BTreeMap::new())
+}
+
+/// The model's SQL as a run that began at `moment` asks it; the others tell templates always the same moment.
+pub(crate) fn render_model_at(
+    project: &Project,
+    model: &Model,
+    incremental: bool,
+    columns: &Columns,
+    moment: Timestamp,
+) -> Result<String> {
+    let (this, instead) = (model.relation(), BTreeMap::new());
+    let sql = with_moment(project, &this, incremental, &instead, Some(moment), |context| {
+        model.render_at(context, columns, moment)
+    })?;
+    answered(project, model, &instead, sql)
+}
+
+/// Whether the model's SQL, or that of an ephemeral model in it, may tell the moment of the run.
+pub(crate) fn asks_for_moment(project: &Project, model: &Model) -> bool {
+    let mut seen = BTreeSet::new();
+    let mut open = vec![model];
+    while let Some(model) = open.pop() {
+        if model.asks_for_moment() {
+            return true;
+        }
+        let read = model.refs.iter().filter_map(|name| project.models.get(name));
+        open.extend(read.filter(|read| is_ephemeral(read) && seen.insert(read.name.as_str())));
+    }
+    false
 }
 
 /// The model's SQL with tables `metrics.*` left as they are, and the questions that it asks them; none if it
@@ -181,7 +210,19 @@ fn with_names(
     instead: &BTreeMap<String, String>,
     render: impl FnOnce(&RenderContext<'_>) -> Result<String>,
 ) -> Result<String> {
-    let inlined = Inlined { project, instead, done: RefCell::default() };
+    with_moment(project, this, incremental, instead, None, render)
+}
+
+/// As [`with_names`], for a run that began at `moment`, if it is one.
+fn with_moment(
+    project: &Project,
+    this: &str,
+    incremental: bool,
+    instead: &BTreeMap<String, String>,
+    moment: Option<Timestamp>,
+    render: impl FnOnce(&RenderContext<'_>) -> Result<String>,
+) -> Result<String> {
+    let inlined = Inlined { project, instead, moment, done: RefCell::default() };
     render(&RenderContext {
         vars: &project.file.vars,
         incremental,
@@ -195,6 +236,7 @@ fn with_names(
 struct Inlined<'a> {
     project: &'a Project,
     instead: &'a BTreeMap<String, String>,
+    moment: Option<Timestamp>,
     done: RefCell<BTreeMap<String, String>>,
 }
 
@@ -212,13 +254,17 @@ impl Inlined<'_> {
         if let Some(done) = self.done.borrow().get(name) {
             return Ok(done.clone());
         }
-        let sql = model.render(&RenderContext {
+        let context = RenderContext {
             vars: &project.file.vars,
             incremental: false,
             this: relation,
             resolve_ref: &|name| self.resolve(name),
             resolve_source: &|source, table| Ok(project.source_relation(source, table)),
-        })?;
+        };
+        let sql = match self.moment {
+            Some(moment) => model.render_at(&context, &Columns::new(), moment)?,
+            None => model.render(&context)?,
+        };
         if sql.len() > EPHEMERAL_BYTES_MAX {
             return Err(Error::invalid(format!("the ephemeral model \"{name}\" grows too large"))
                 .hint("Store it as a view or a table."));

@@ -16,6 +16,7 @@ use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::simplify::SimplifyContext;
 use datafusion::optimizer::simplify_expressions::ExprSimplifier;
+use datafusion::optimizer::{Analyzer, AnalyzerRule};
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
@@ -27,6 +28,7 @@ use crate::failure::from_engine;
 use crate::function;
 use crate::served::Lent;
 use crate::session::asked_groups::OnlyAskedGroups;
+use crate::session::decimals::{self, DecimalsAsWritten};
 use crate::session::division::Division;
 use crate::session::filled::ToldAboveJoins;
 use crate::session::namesakes::{HANDS_DOWN, WhereNamesTell};
@@ -90,6 +92,12 @@ fn rules() -> Vec<Arc<dyn PhysicalOptimizerRule + Send + Sync>> {
     iter::once(ours).chain(rules).collect()
 }
 
+/// The engine's rules that make a plan complete, after ours.
+fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
+    let ours: Arc<dyn AnalyzerRule + Send + Sync> = Arc::new(DecimalsAsWritten);
+    iter::once(ours).chain(Analyzer::new().rules).collect()
+}
+
 impl Engine {
     /// An engine that reads from `store` and may use so much memory.
     pub(crate) fn new(
@@ -119,6 +127,7 @@ impl Engine {
             .with_config(config(partitions.max(1), limit))
             .with_runtime_env(runtime)
             .with_default_features()
+            .with_analyzer_rules(analyzer_rules())
             .with_physical_optimizer_rules(rules())
             .with_optimizer_rule(Arc::new(OnlyAskedGroups))
             .build();
@@ -153,6 +162,7 @@ impl Engine {
             .with_config_options(Arc::clone(self.template.config_options()))
             .build();
         let simplifier = ExprSimplifier::new(context);
+        let parsed = decimals::as_written(parsed, &schema).map_err(from_engine)?.data;
         let coerced = simplifier.coerce(parsed, &schema).map_err(from_engine)?;
         let simple = simplifier.simplify(coerced).map_err(from_engine)?;
         self.template.create_physical_expr(simple, &schema).map_err(from_engine)

@@ -45,5 +45,5 @@ pub use session::{
 };
 pub use shape::{conform, union};
 pub use state::{Checkpoint, CommitRecord, Frozen, FrozenFile, Notice, TableState};
-pub use text::{csv_line, texts};
+pub use text::{csv_line, texts, values};
 pub use write::{Commit, Duplicates, SchemaChange, Write, WriteMode};

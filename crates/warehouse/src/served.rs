@@ -99,7 +99,7 @@ impl Lent {
             ))
             .hint(format!("Write `from recommend('{learner}', unit)`."))),
             Some(Served::Table(kind)) => Err(Error::invalid(format!(
-                "learner \"{learner}\" is a {kind} learner, and predict asks score and onnx learners"
+                "learner \"{learner}\" is of kind {kind}, and predict asks learners of kind score and onnx"
             ))
             .hint(format!("Read what it learned from the table learn.{learner}."))),
         }

@@ -7,6 +7,7 @@
 
 pub(crate) mod asked_groups;
 mod chain;
+pub(crate) mod decimals;
 mod define;
 mod dialect;
 pub(crate) mod division;

@@ -113,7 +113,8 @@ fn check_name(location: &Location, name: &str) -> Result<()> {
         return Ok(());
     }
     Err(Error::invalid(format!("column \"{name}\" cannot be stored in table \"{location}\"")).hint(
-        "Delta column names have no spaces and none of ,;{}()= ; rename it in the sync's mapping.",
+        "Delta column names have no spaces and none of ,;{}()= ; give it another name: with `as` in \
+         the query of a model, in the mapping of a sync.",
     ))
 }
 

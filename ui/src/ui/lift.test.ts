@@ -11,6 +11,13 @@ describe("a verdict", () => {
     expect(verdict([turn(1, 0.1), turn(2, -0.05)])).toBe("harms");
     expect(verdict([turn(1, 0.01)])).toBe("unclear");
   });
+  it("is none of works and harms where the split into arms is broken", () => {
+    const split = (p: number | null): Lift => ({ ...turn(2, 0.05), split_p: p });
+    expect(verdict([turn(1, 0.05), split(0.0002)])).toBe("broken");
+    expect(verdict([split(0.0002), { ...turn(3, -0.1), split_p: 0.4 }])).toBe("harms");
+    expect(verdict([split(0.001)])).toBe("works");
+    expect(verdict([split(null)])).toBe("works");
+  });
   it("is none before anything was measured", () => {
     expect(verdict([])).toBe("none");
     expect(verdict([turn(1, null)])).toBe("none");

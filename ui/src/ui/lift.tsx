@@ -12,12 +12,16 @@ export const measured = (turns: Lift[]): Measured[] => turns.filter((turn): turn
 /** The query that gives a policy's lift again. */
 export const liftSql = (policy: string) => `select * from system.lift where policy = '${policy.replaceAll("'", "''")}' order by turn`;
 
-export type Verdict = "works" | "harms" | "unclear" | "none";
+export type Verdict = "works" | "harms" | "unclear" | "broken" | "none";
 
-/** What the newest interval says: whether it lies wholly on one side of 0. */
+/** Below it the arms are more uneven than chance allows, and no lift is to be believed; as in the program. */
+const SPLIT_P = 0.001;
+
+/** What the newest interval says: whether it lies wholly on one side of 0. Nothing, where the split into arms is broken. */
 export function verdict(turns: Lift[]): Verdict {
   const last = measured(turns).at(-1);
   if (!last) return "none";
+  if (last.split_p != null && last.split_p < SPLIT_P) return "broken";
   return last.lower > 0 ? "works" : last.upper < 0 ? "harms" : "unclear";
 }
 
@@ -76,6 +80,7 @@ export function LiftChart({ policy, turns, height = 260, names }: { policy: stri
   };
   return (
     <figure className="lift" ref={outer}>
+      {!names && verdict(turns) === "broken" && <p className="bad" role="status">{t("lift.broken.text")}</p>}
       <svg
         width={width || "100%"} height={height} role="img" aria-label={label} tabIndex={0}
         onPointerMove={(event) => setAt(near(event.clientX, event.currentTarget.getBoundingClientRect()))}

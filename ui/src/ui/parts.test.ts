@@ -35,6 +35,8 @@ it("rows are sorted by size, integers beyond 2^53 exactly, what has no value las
 
 it("a value of a query is shown as it is", () => {
   expect([exact("2025-03-31T23:59:59Z", "moment"), exact(12345678, "integer"), exact(null, "text"), exact("", "text"), exact(false, "flag")]).toEqual(["2025-03-31 23:59:59", "12345678", "null", "", "false"]);
+  // What has parts is its JSON.
+  expect([exact([1, null, "a"], "other"), exact({ a: { b: 2 } }, "other")]).toEqual(['[1,null,"a"]', '{"a":{"b":2}}']);
 });
 
 it("SQL keeps every letter when it is coloured, and a keyword within text or a name is none", () => {

@@ -1,6 +1,6 @@
 /** Rows of a query: as many as the API answers, of which only those in sight are drawn. */
 import { type KeyboardEvent, memo, useId, useMemo, useRef, useState } from "react";
-import type { Cell, Column, Table } from "../api";
+import type { Cell, Column, Table, Value } from "../api";
 import { useWords } from "../i18n";
 import { Copy } from "./basics";
 import "./parts.css";
@@ -19,10 +19,10 @@ const NO_CELLS: Cell[] = [];
 export const isNumber = (column: Column) => column.type === "integer" || column.type === "number";
 
 /** A value as a query gave it: exact, without separators. */
-export function exact(value: Cell | undefined, type: string): string {
+export function exact(value: Value | undefined, type: string): string {
   if (value === null || value === undefined) return "null";
   if (type === "moment" && typeof value === "string") return value.replace("T", " ").replace("Z", "");
-  return String(value);
+  return typeof value === "object" ? JSON.stringify(value) : String(value);
 }
 
 /** The order of rows by a column; what has no value is last, whichever way. */
@@ -33,7 +33,7 @@ export function order(rows: Cell[][], at: number, number: boolean, down: boolean
     const [a, b] = [rows[one]?.[at] ?? null, rows[other]?.[at] ?? null];
     if (a === null || b === null) return a === b ? one - other : a === null ? 1 : -1;
     // Integers beyond 2^53 come as text; as numbers they are near enough to be ordered, and BigInt makes them exact.
-    const size = number ? compared(a, b) : collator.compare(String(a), String(b));
+    const size = number ? compared(a, b) : collator.compare(exact(a, ""), exact(b, ""));
     return size === 0 ? one - other : down ? -size : size;
   });
 }

@@ -12,6 +12,7 @@ mod papers;
 mod registries;
 mod text;
 mod tree;
+mod untested;
 
 use crate::Result;
 use crate::context::Context;
@@ -36,6 +37,7 @@ const CHECKS: &[(&str, Check)] = &[
     ("fragments", fragments::check),
     ("edges", edges::check),
     ("executables", executables::check),
+    ("untested", untested::check),
     ("registries", registries::check),
 ];
 

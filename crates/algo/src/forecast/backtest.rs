@@ -190,6 +190,15 @@ pub(super) fn wide_origins(length: usize, train_min: usize, options: &Options) -
     origins
 }
 
+/// As [`origins`], but only those from which a whole horizon has come since, each half a horizon after the one before: a
+/// method is judged on what it is asked for, as the first few days alone flatter some.
+pub(super) fn whole_origins(length: usize, train_min: usize, options: &Options) -> Vec<usize> {
+    let mut origins = half_apart(length, train_min, options.horizon);
+    origins.truncate(options.origins_max);
+    origins.reverse();
+    origins
+}
+
 /// The lengths before `length` that lie `step` apart, the longest first, down to `first`.
 fn spaced(length: usize, step: usize, first: usize) -> impl Iterator<Item = usize> {
     let at = move |place: usize| length.checked_sub(place * step).filter(|origin| *origin >= first);
@@ -203,22 +212,33 @@ pub(super) fn errors(
     values: &[f64],
     options: &Options,
 ) -> Result<Vec<Vec<f64>>> {
+    errors_from(forecaster, values, &error_origins(forecaster, values.len(), options), options)
+}
+
+/// The origins of [`errors`], ascending.
+pub(super) fn error_origins(
+    forecaster: &Forecaster,
+    length: usize,
+    options: &Options,
+) -> Vec<usize> {
     let needed = (forecaster.length_min)(options);
-    let last = origins(values.len(), needed, options);
-    let mut from = path_origins(values.len(), needed, options);
-    let begin = last.first().copied().unwrap_or(values.len());
+    let last = origins(length, needed, options);
+    let mut from = match options.paths_max {
+        0 => Vec::new(),
+        _ => half_apart(length, needed, options.path_length),
+    };
+    let begin = last.first().copied().unwrap_or(length);
     from.retain(|origin| *origin < begin);
     from.truncate(options.paths_max);
     from.reverse();
     from.extend(last);
-    errors_from(forecaster, values, &from, options)
+    from
 }
 
 /// The origins of whole paths, the newest first: each half a path before the one after it, as paths that begin a day
-/// apart are nearly the same and tell too little of how far a sum may be off.
-fn path_origins(length: usize, train_min: usize, options: &Options) -> Vec<usize> {
-    let path = options.path_length;
-    if options.paths_max == 0 || path == 0 || path > length {
+/// apart are nearly the same and tell too little of how far a sum may be off. Each knows at least as much as it foretells.
+fn half_apart(length: usize, train_min: usize, path: usize) -> Vec<usize> {
+    if path == 0 || path > length {
         return Vec::new();
     }
     let first = train_min.max(TRAIN_MIN).max(path);

@@ -3,14 +3,14 @@
 use flywheel_base::{ErrorKind, Rng};
 use serde_json::Value;
 
-use super::auto::PREFERENCE;
+use super::auto::{Moments, PREFERENCE};
 use super::backtest::{accuracy, holdout, pinball};
 use super::croston::Tsb;
 use super::interval::Basis;
 use super::seeds::{SALES, seeds};
 use super::series::{Gap, regular};
 use super::smoothing::{Initialization, Shape, Smoothing};
-use super::{AUTO, FORECASTERS, Fitted, Model, Options, find, fit};
+use super::{AUTO, FORECASTERS, Fitted, Model, Options, choose, find, fit};
 
 mod statsforecast;
 
@@ -158,6 +158,110 @@ fn demand_with_many_zeros_goes_on_after_quiet_days() {
     let week = made.forecast(7, &[]).unwrap().mean;
     assert!(week[0] > 12.0 && week[1] > 12.0, "{}: {week:?}", made.algorithm);
     assert!(week[2..].iter().all(|mean| *mean < 4.0), "{}: {week:?}", made.algorithm);
+}
+
+#[test]
+fn choosing_alone_takes_what_a_fit_takes() {
+    let mut rng = Rng::new(11);
+    let few = Options { season: 7, horizon: 14, origins_max: 3, ..Options::default() };
+    for (mean, days) in [(0.3, 120), (6.0, 120), (40.0, 30), (2.0, 5), (9.0, 2)] {
+        let values: Vec<f64> = (0..days).map(|_| rng.poisson(mean) as f64).collect();
+        for options in [few.clone(), Options { paths_max: 4, path_length: 9, ..few.clone() }] {
+            let made = fit(AUTO, &values, &options).unwrap();
+            let alone = choose(&values, &options, Moments::Last).unwrap();
+            assert_eq!(alone, made.algorithm, "{mean} {days}");
+            let alone = fit(&made.algorithm, &values, &options).unwrap();
+            assert_eq!(made.past_errors(), alone.past_errors(), "{} {mean} {days}", made.algorithm);
+        }
+    }
+    for moments in [Moments::Last, Moments::Whole] {
+        assert!(choose(&[], &few, moments).is_err());
+        assert!(choose(&[f64::NAN], &few, moments).is_err());
+    }
+}
+
+/// The last three days are near the last value by chance once in ten times; whole windows are not.
+#[test]
+fn whole_windows_leave_the_blend_for_no_chance() {
+    let mut rng = Rng::new(17);
+    let options = Options {
+        season: 7,
+        horizon: 28,
+        origins_max: 3,
+        clip_at_zero: true,
+        ..Options::default()
+    };
+    for _ in 0..15 {
+        let mut values: Vec<f64> = (0..177).map(|_| rng.poisson(6.0) as f64).collect();
+        // As the last value says.
+        values.extend([6.0; 4]);
+        assert_eq!(choose(&values, &options, Moments::Last).unwrap(), "naive");
+        assert_eq!(choose(&values, &options, Moments::Whole).unwrap(), "blend");
+    }
+    // What is clearly better is still taken: a week that is the same every time is known by its last one.
+    let week = [3.0, 90.0, 7.0, 55.0, 21.0, 160.0, 2.0];
+    let values: Vec<f64> =
+        (0..180).map(|day| week[day % 7] * if day < 60 { 0.3 } else { 1.0 }).collect();
+    let taken = choose(&values, &options, Moments::Whole).unwrap();
+    let ahead = fit(taken, &values, &options).unwrap().forecast(7, &[]).unwrap().mean;
+    let off: f64 = (0..7).map(|step| (ahead[step] - week[(180 + step) % 7]).abs()).sum();
+    assert!(off < 20.0, "{taken}: {ahead:?}");
+}
+
+/// Demand that came every day until four weeks ago comes on one day of five since.
+#[test]
+fn demand_that_has_become_rare_is_neither_nothing_nor_what_it_was() {
+    let options = Options {
+        season: 7,
+        horizon: 28,
+        origins_max: 3,
+        clip_at_zero: true,
+        ..Options::default()
+    };
+    let mut rng = Rng::new(23);
+    let mut daily = 0.0;
+    for _ in 0..20 {
+        let mut values: Vec<f64> = (0..151).map(|_| rng.poisson(6.0) as f64).collect();
+        values.extend((0..25).map(|_| if rng.chance(0.2) { rng.poisson(8.0) as f64 } else { 0.0 }));
+        values.extend([8.0, 0.0, 0.0, 0.0]);
+        let taken = choose(&values, &options, Moments::Whole).unwrap();
+        let ahead = fit(taken, &values, &options).unwrap().forecast(28, &[]).unwrap();
+        let mean = ahead.mean.iter().sum::<f64>() / 28.0;
+        assert!((0.1..4.5).contains(&mean), "{taken}: {mean}");
+        daily += mean / 20.0;
+    }
+    assert!((0.7..3.0).contains(&daily), "{daily}");
+}
+
+#[test]
+fn errors_of_better_times_are_scaled_to_todays_demand() {
+    let mut rng = Rng::new(5);
+    let mut values: Vec<f64> = (0..160).map(|_| rng.poisson(6.0) as f64).collect();
+    let options = Options {
+        horizon: 21,
+        origins_max: 10,
+        paths_max: 16,
+        path_length: 21,
+        clip_at_zero: true,
+        ..Options::default()
+    };
+    let ahead = |values: &[f64]| {
+        let made = fit("imapa", values, &options).unwrap();
+        let ahead = made.forecast(21, &[]).unwrap();
+        let whole: Vec<Vec<f64>> =
+            made.past_errors().iter().filter(|path| path.len() == 21).cloned().collect();
+        (ahead, whole)
+    };
+    let (lively, whole) = ahead(&values);
+    assert_eq!(lively.errors, whole, "as they were");
+    values.extend([0.0; 35]);
+    let (dead, whole) = ahead(&values);
+    assert_eq!(dead.errors.len(), whole.len());
+    let expected: f64 = dead.mean.iter().sum();
+    for path in &dead.errors {
+        let demand: f64 = path.iter().zip(&dead.mean).map(|(error, mean)| error + mean).sum();
+        assert!((0.0..expected + 10.0).contains(&(demand + 1e-9)), "{demand} of {expected}");
+    }
 }
 
 #[test]

@@ -9,8 +9,8 @@ use crate::stats::{finite, normal};
 /// Draws of the lead-time demand; enough for a 99.9 % quantile.
 const DRAWS: usize = 8_000;
 
-/// Past error paths needed to draw whole lead times from.
-const PATHS_MIN: usize = 12;
+/// Past error paths needed to draw whole lead times from; with fewer the forecast's quantiles are drawn from.
+pub const PATHS_MIN: usize = 12;
 
 /// The correlation of demand errors between periods when only quantiles are known. A forecast that is
 /// too low today is mostly too low tomorrow; independence would understate the stock needed.
@@ -183,12 +183,12 @@ fn mean_of(draws: &[f64]) -> f64 {
 }
 
 /// Moves draws to the mean that is forecast. Each of their days was kept at or above 0, which makes the sum of many days
-/// of rare demand far larger than what is expected.
+/// of rare demand far larger than what is expected; where nothing is expected, nothing is drawn.
 fn centre(draws: &mut [f64], expected: f64) {
     let excess = mean_of(draws) - expected;
     draws.iter_mut().for_each(|draw| *draw = (*draw - excess).max(0.0));
     let moved = mean_of(draws);
-    if expected > 0.0 && moved > 0.0 {
+    if moved > 0.0 {
         draws.iter_mut().for_each(|draw| *draw *= expected / moved);
     }
 }

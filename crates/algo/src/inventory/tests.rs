@@ -90,6 +90,43 @@ fn the_stock_of_rare_demand_is_near_that_of_its_distribution() {
     assert!((12.5..23.5).contains(&by_quantiles), "{by_quantiles}");
 }
 
+/// An item that sold six pieces a day and none for five weeks is not bought for what it once sold.
+#[test]
+fn an_item_that_has_stopped_selling_is_no_longer_bought() {
+    let situation = Situation {
+        lead_time_days: 14.0,
+        review_days: 7.0,
+        fill_rate: Some(0.95),
+        ..Situation::default()
+    };
+    let options = |paths_max| Options {
+        season: 7,
+        horizon: 28,
+        origins_max: 10,
+        paths_max,
+        path_length: 21,
+        clip_at_zero: true,
+        ..Options::default()
+    };
+    let mut rng = Rng::new(31);
+    let mut past: Vec<f64> = (0..220).map(|_| 1.0 + rng.poisson(5.0) as f64).collect();
+    let proposed = |past: &[f64], method: &str, paths_max| {
+        let ahead = fit(method, past, &options(paths_max)).unwrap();
+        propose(&situation, &ahead.forecast(21, &[0.05, 0.5, 0.95]).unwrap()).unwrap()
+    };
+    let before = proposed(&past, "imapa", 16);
+    assert_eq!(before.source, Source::ErrorPaths);
+    assert!((80.0..170.0).contains(&before.expected_demand), "{before:?}");
+    past.extend([0.0; 35]);
+    let faded = proposed(&past, "imapa", 16);
+    assert!(faded.expected_demand < 8.0 && faded.order_quantity < 15.0, "{faded:?}");
+    // Nothing is expected: by whole paths, and by quantiles.
+    for paths_max in [16, 0] {
+        let none = proposed(&past, "naive", paths_max);
+        assert_eq!((none.order_quantity, none.stockout_risk), (0.0, 0.0), "{none:?}");
+    }
+}
+
 #[test]
 fn a_proposal_keeps_packs_limits_and_says_why() {
     let forecast = normal_forecast(10.0, 2.0, 20);

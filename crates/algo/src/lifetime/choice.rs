@@ -22,7 +22,8 @@ pub struct Trial {
 pub struct Choice {
     /// The fit.
     pub fit: Fit,
-    /// What each model foretold, in the order of [`Model::CONTINUOUS`]; empty if there was nothing to hold back.
+    /// What each model foretold, in the order of [`Model::CONTINUOUS`]; empty if there was nothing to hold back, or
+    /// nobody bought in what was held back.
     pub trials: Vec<Trial>,
     /// The mean distance of a guess at everybody's own past rate.
     pub naive_error: Option<f64>,
@@ -38,7 +39,8 @@ pub struct Choice {
 /// purchases since, and fits the best again on all purchases.
 ///
 /// With one model there is nothing to choose, but it is judged all the same. With too little before the holdout to
-/// fit anything, the model of greatest likelihood is taken, and the reason says so.
+/// fit anything, the model of greatest likelihood is taken, and the reason says so. So it is if nobody bought since: then
+/// the model that takes everybody for lost would win, whatever it is like.
 ///
 /// # Errors
 /// [`flywheel_base::ErrorKind::Invalid`] if `holdout_days` is not above 0, `models` is empty or holds
@@ -72,10 +74,27 @@ pub fn choose(
         .iter()
         .filter_map(|trial| Some((trial.error?, trial)))
         .reduce(|best, next| if next.0 < best.0 { next } else { best });
+    let unit = if models.contains(&Model::BgBb) { "opportunities" } else { "days" };
+    let silent = !pairs.is_empty() && actual <= 0.0;
     let (fit, reason) = match best {
+        _ if silent => {
+            let since = newest(purchases, as_of).filter(|newest| *newest < then && unit == "days");
+            let why = since.map_or_else(
+                || format!("no customer bought again in the last {holdout_days} {unit}"),
+                |newest| format!("there is no purchase since {}", newest.date()),
+            );
+            // Long after the last purchase some models cannot be reckoned with any more.
+            let able: Vec<Model> = trials
+                .iter()
+                .filter(|trial| trial.error.is_some())
+                .map(|trial| trial.model)
+                .collect();
+            let fit = likeliest(if able.is_empty() { models } else { &able }, &histories)?;
+            let reason = likely(models, &fit, &format!("{why}, by which models could be judged"));
+            (fit, reason)
+        }
         Some((error, trial)) => {
             let fit = Fit::new(trial.model, &histories, None)?;
-            let unit = if trial.model == Model::BgBb { "opportunities" } else { "days" };
             let reason = format!(
                 "{} was {error:.4} purchases off a customer in the last {holdout_days} {unit}, {}",
                 trial.model.name(),
@@ -83,12 +102,22 @@ pub fn choose(
             );
             (fit, reason)
         }
-        None => likeliest(models, &histories)?,
+        None => {
+            let fit = likeliest(models, &histories)?;
+            let why = "there is too little history to hold some of it back";
+            let reason = likely(models, &fit, why);
+            (fit, reason)
+        }
     };
-    let trials = if best_exists(&trials) { trials } else { Vec::new() };
+    let trials = if best_exists(&trials) && !silent { trials } else { Vec::new() };
     let naive_error = (!trials.is_empty()).then(|| naive(&pairs, holdout_days as f64));
     let judged = if trials.is_empty() { 0 } else { pairs.len() };
     Ok((Choice { fit, trials, naive_error, actual, judged, reason }, now))
+}
+
+/// The moment of the newest purchase up to `as_of`.
+fn newest(purchases: &[Purchase], as_of: Timestamp) -> Option<Timestamp> {
+    purchases.iter().map(|purchase| purchase.at).filter(|at| *at <= as_of).max()
 }
 
 fn best_exists(trials: &[Trial]) -> bool {
@@ -132,16 +161,19 @@ fn naive(pairs: &[(History, f64)], days: f64) -> f64 {
     off.sum::<f64>() / pairs.len().max(1) as f64
 }
 
-fn likeliest(models: &[Model], histories: &[History]) -> Result<(Fit, String)> {
+/// The fit of greatest likelihood.
+fn likeliest(models: &[Model], histories: &[History]) -> Result<Fit> {
     let fits: Result<Vec<Fit>> =
         models.iter().map(|model| Fit::new(*model, histories, None)).collect();
     let best = fits?
         .into_iter()
         .reduce(|best, next| if next.log_likelihood > best.log_likelihood { next } else { best });
-    let Some(fit) = best else { return Err(Error::internal("no model of lifetimes was tried")) };
-    let reason = format!(
-        "{} has the greatest likelihood; there is too little history to hold some of it back",
-        fit.model.name()
-    );
-    Ok((fit, reason))
+    best.ok_or_else(|| Error::internal("no model of lifetimes was tried"))
+}
+
+/// The reason of a fit that was not chosen by what it foretells, because of `why`.
+fn likely(models: &[Model], fit: &Fit, why: &str) -> String {
+    let which =
+        if models.len() > 1 { "has the greatest likelihood" } else { "is the only one asked for" };
+    format!("{} {which}; {why}", fit.model.name())
 }

@@ -63,7 +63,7 @@ fn world(units: usize, seed: u64) -> (Vec<f64>, Vec<bool>, Vec<bool>) {
 fn whom_a_treatment_helps_is_found_on_units_not_seen() {
     let (features, treated, happened) = world(20_000, 1);
     let (asked, asked_treated, asked_happened) = world(20_000, 2);
-    for kind in [Kind::T, Kind::X] {
+    for kind in Kind::ALL {
         let experiment = Experiment { features: &features, treated: &treated, happened: &happened };
         let learner = Uplift::fit(kind, &experiment, 1.0).unwrap();
         let helped = learner.predict(&[1.0, 0.0]).unwrap();

@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use sha2::Sha256;
 
 use super::webhook::{checked_url, client, failed, said};
-use super::{Action, ActionConfig, ActionContext, Delivery, Outcome};
+use super::{Action, ActionConfig, ActionContext, Delivery, Outcome, Report};
 use crate::http::secret;
 
 /// How long a robot that has had too many messages is left alone.
@@ -130,15 +130,30 @@ impl Action for Chat {
     fn under_way(&self) -> usize {
         1
     }
+
+    async fn report(&self, report: &Report) -> Outcome {
+        let mut payload = report.delivery.payload.clone();
+        if let Value::Object(payload) = &mut payload {
+            payload.insert("text".to_owned(), json!(report.brief));
+        }
+        let text = whole_lines(self.words(&payload), self.form.text_bytes_max());
+        self.post(&text, SystemClock.now()).await
+    }
 }
 
 impl Chat {
     async fn send(&self, delivery: &Delivery, now: Timestamp) -> Outcome {
-        let text = shortened(
-            format!("{}{}", self.prefix, text_of(&delivery.payload)),
-            self.form.text_bytes_max(),
-        );
-        let (url, body) = self.request(&text, now);
+        let text = shortened(self.words(&delivery.payload), self.form.text_bytes_max());
+        self.post(&text, now).await
+    }
+
+    /// The text of a payload with what stands before each.
+    fn words(&self, payload: &Value) -> String {
+        format!("{}{}", self.prefix, text_of(payload))
+    }
+
+    async fn post(&self, text: &str, now: Timestamp) -> Outcome {
+        let (url, body) = self.request(text, now);
         let sent = self
             .client
             .post(url)
@@ -227,6 +242,18 @@ fn shortened(mut text: String, most: usize) -> String {
         text.push_str(CUT);
     }
     text
+}
+
+/// A text of at most `most` bytes that ends with a whole line: half a figure would be another one.
+fn whole_lines(text: String, most: usize) -> String {
+    if text.len() <= most {
+        return text;
+    }
+    let cut = shortened(text, most);
+    match cut.rsplit_once('\n') {
+        Some((whole, _)) => format!("{whole}\n…"),
+        None => cut,
+    }
 }
 
 /// 飞书 signs nothing with a key made of the time and the secret.

@@ -17,7 +17,7 @@ use serde_json::Value;
 
 use self::message::{Address, Message};
 use self::smtp::{Login, Server};
-use super::{Action, ActionConfig, ActionContext, Delivery, Outcome};
+use super::{Action, ActionConfig, ActionContext, Attachment, Delivery, Outcome, Report};
 use crate::http::secret;
 
 /// How long one message may take, unless the action says otherwise; and the longest that it may say.
@@ -25,6 +25,8 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 const TIMEOUT_MAX: Duration = Duration::from_secs(300);
 /// The most receivers of a message.
 const RECEIVERS_MAX: usize = 100;
+/// The largest file that goes with a message: with what base64 adds, more than mail servers take by default.
+const ATTACHMENT_BYTES_MAX: usize = 15 << 20;
 
 /// Sends messages by a mail server.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -140,7 +142,7 @@ impl Action for Email {
     async fn deliver(&self, batch: &[Delivery]) -> Vec<Outcome> {
         let mut outcomes = Vec::with_capacity(batch.len());
         for delivery in batch {
-            outcomes.push(self.send(delivery).await);
+            outcomes.push(self.send(delivery, None, None).await);
         }
         outcomes
     }
@@ -148,10 +150,30 @@ impl Action for Email {
     fn under_way(&self) -> usize {
         1
     }
+
+    async fn report(&self, report: &Report) -> Outcome {
+        let attachment = report.attachment.as_ref();
+        let large = attachment.filter(|file| file.bytes.len() > ATTACHMENT_BYTES_MAX);
+        if let Some(file) = large {
+            return Outcome::Rejected {
+                reason: format!(
+                    "the workbook has {} bytes, and a message carries {ATTACHMENT_BYTES_MAX}; give tiles a \
+                     smaller `limit`, or write `attach: none`",
+                    file.bytes.len()
+                ),
+            };
+        }
+        self.send(&report.delivery, Some(&report.html), attachment).await
+    }
 }
 
 impl Email {
-    async fn send(&self, delivery: &Delivery) -> Outcome {
+    async fn send(
+        &self,
+        delivery: &Delivery,
+        html: Option<&str>,
+        attachment: Option<&Attachment>,
+    ) -> Outcome {
         let (subject, text) = words(&delivery.payload);
         let message = Message {
             key: &delivery.key,
@@ -159,6 +181,8 @@ impl Email {
             to: &self.to,
             subject: &format!("{}{subject}", self.prefix),
             text: &text,
+            html,
+            attachment,
             at: SystemClock.now(),
         };
         self.server.send(&self.from, &self.to, &message.to_bytes(), self.timeout).await

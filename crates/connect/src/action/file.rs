@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 
 use self::rows::Rows;
-use super::{Action, ActionConfig, ActionContext, Delivery, Outcome};
+use super::{Action, ActionConfig, ActionContext, Delivery, Outcome, Report};
 use crate::output::{replace_file, safe_name};
 
 /// The largest file that deliveries are added to.
@@ -29,7 +29,8 @@ const FILE_BYTES_MAX: u64 = 1 << 30;
 #[serde(deny_unknown_fields)]
 pub struct FileAction {
     /// The file, relative to the project, with `{policy}` and `{turn}` where their names go:
-    /// `out/{policy}/{turn}.jsonl`.
+    /// `out/{policy}/{turn}.jsonl`. Of a dashboard that is sent, these are its name with those of the schedule and the
+    /// task that send it (`sales.weekly`), and the moment.
     pub path: String,
     /// How deliveries are written; by the ending of the path if not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -44,15 +45,19 @@ pub enum FileFormat {
     Jsonl,
     /// A table: `key` and a column for each member of the payloads.
     Csv,
+    /// The workbook of a dashboard that a schedule sends, the newest one; decisions are not written so.
+    Xlsx,
 }
 
 impl ActionConfig for FileAction {
-    const ABOUT: &'static str = "writes deliveries into JSON Lines or CSV files";
+    const ABOUT: &'static str =
+        "writes deliveries into JSON Lines or CSV files, and dashboards into workbooks";
 
     fn build(self, ctx: &ActionContext) -> Result<Box<dyn Action>> {
         let format = match self.format {
             Some(format) => format,
             None if self.path.ends_with(".csv") => FileFormat::Csv,
+            None if self.path.ends_with(".xlsx") => FileFormat::Xlsx,
             None => FileFormat::Jsonl,
         };
         let rest = self.path.replace("{policy}", "").replace("{turn}", "");
@@ -120,6 +125,32 @@ impl Action for Files {
                 outcomes.into_iter().map(given).collect()
             }
             Err(error) => batch.iter().map(|_| undone(&error.report())).collect(),
+        }
+    }
+
+    async fn report(&self, report: &Report) -> Outcome {
+        let path = self.file(&report.delivery.group);
+        let shown = path.strip_prefix(&self.base_dir).unwrap_or(&path).to_owned();
+        let guard = Arc::clone(&self.writing).lock_owned().await;
+        let (format, report) = (self.format, report.clone());
+        let work = task::compute(move || {
+            let key = std::slice::from_ref(&report.delivery);
+            let written = match (format, &report.attachment) {
+                (FileFormat::Xlsx, Some(book)) => replace_file(&path, &book.bytes),
+                (FileFormat::Xlsx, None) => Err(Error::invalid("there is no workbook to write")
+                    .hint("Write `attach: workbook` in the schedule's `send`.")),
+                // Figures may have moved since an attempt whose end was not noted: what it wrote stays.
+                (FileFormat::Jsonl | FileFormat::Csv, _) => write(&path, key, format).map(|_| ()),
+            };
+            drop(guard);
+            Ok(outcome(&shown, key, written.map(|()| vec![true])))
+        });
+        let undone = |reason: String| Outcome::Retry { reason, after: None };
+        match work.await {
+            Ok(outcomes) => {
+                outcomes.into_iter().next().unwrap_or_else(|| undone("not written".to_owned()))
+            }
+            Err(error) => undone(error.report()),
         }
     }
 }

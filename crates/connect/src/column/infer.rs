@@ -192,6 +192,7 @@ impl Inference {
         match self.seen.as_slice() {
             [Kind::Bool] => ColumnType::Bool,
             [Kind::Date] | [Kind::Midnight] => ColumnType::Date,
+            [Kind::Date, Kind::Midnight] | [Kind::Midnight, Kind::Date] => ColumnType::Date,
             [Kind::Midnight, Kind::Local] | [Kind::Local, Kind::Midnight] => ColumnType::Timestamp,
             [Kind::Local] | [Kind::Zoned] => ColumnType::Timestamp,
             [Kind::Binary] => ColumnType::Binary,

@@ -93,9 +93,34 @@ pub(crate) fn wider(held: &DataType, given: &DataType) -> Option<DataType> {
     common(held, given).filter(|wide| wide != held)
 }
 
+/// The type that a column of files needs which held `held` so far, in a file that has `given`: as [`wider`],
+/// but exact decimals never become floating-point numbers, as they do not in a table of the lake.
+pub(crate) fn wider_in_file(held: &DataType, given: &DataType) -> Option<DataType> {
+    if held == given {
+        return None;
+    }
+    let decimal = |of: &DataType| matches!(of, DataType::Decimal128(..));
+    let decimals = decimal(held) || decimal(given);
+    wider(held, given).filter(|wide| !(decimals && wide.is_floating()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_column_of_files_keeps_its_decimals_and_its_type_if_nothing_changed() {
+        for (held, given, expected) in [
+            (DataType::UInt32, DataType::UInt32, None),
+            (DataType::Int32, DataType::Int64, Some(DataType::Int64)),
+            (DataType::Int32, DataType::Float64, Some(DataType::Float64)),
+            (DataType::Decimal128(9, 0), DataType::Float64, None),
+            (DataType::Float64, DataType::Decimal128(9, 0), None),
+            (DataType::Int64, DataType::Decimal128(20, 0), Some(DataType::Decimal128(20, 0))),
+        ] {
+            assert_eq!(wider_in_file(&held, &given), expected, "{held} and {given}");
+        }
+    }
 
     #[test]
     fn a_column_widens_only_where_nothing_is_lost() {

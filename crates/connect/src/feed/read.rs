@@ -261,6 +261,9 @@ impl<'a> FeedRead<'a> {
         if let (Some(value), Some(mark)) = (value, mark) {
             let name = self.stream.cursor.as_deref().unwrap_or_default();
             if self.table.page().rejected() > before && !self.table.reads(record, name) {
+                // A program that sends the record again sends it as another one of its rows.
+                let number = format!("record {}", self.stored.rows);
+                self.table.page().name_last(&self.stream.label, &number, record);
                 self.stored.set_aside(mark);
             } else {
                 self.stored.see(Cursor(value), mark);

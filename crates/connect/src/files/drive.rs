@@ -36,6 +36,9 @@ pub(crate) enum Fill {
     FileEnd,
     /// The file has columns the table does not know; nothing of the next row was taken.
     NewColumns(Vec<Column>),
+    /// Columns of the file hold more than the table's, which therefore get these types; nothing of the
+    /// next row was taken.
+    WiderColumns(Vec<Column>),
 }
 
 /// Reads the rows of one file.
@@ -299,17 +302,39 @@ impl<F: Format> FilesRead<F> {
                 let message = format!("found new column {names}");
                 self.page.notice("new-column", &file.name, message);
                 let wider = self.schema.extended(new.into_iter().map(best).collect());
-                let before = if self.page.rows() > 0 {
-                    self.save(false)?;
-                    Some(self.emit()?)
-                } else {
-                    None
-                };
+                let before = self.before()?;
                 self.schema = wider;
                 self.page.widen(&self.schema);
                 Ok(before)
             }
         }
+    }
+
+    /// Gives columns the types that the current file needs; gives the page that must go out before.
+    fn widen(&mut self, wider: &[Column]) -> Result<Option<Page>> {
+        let Some((file, _)) = &self.current else { return Ok(None) };
+        for wide in wider {
+            let name = &wide.name;
+            let held = self.schema.columns().iter().find(|held| held.name == *name);
+            let held = held.map_or(&wide.data_type, |held| &held.data_type);
+            let message = format!(
+                "the column \"{name}\" was widened: it holds {} from here on, and held {held}",
+                wide.data_type
+            );
+            self.page.notice("column-widened", &file.name, message);
+        }
+        let before = self.before()?;
+        self.schema = self.schema.widened(wider);
+        Ok(before)
+    }
+
+    /// The rows so far as a page, before the columns change.
+    fn before(&mut self) -> Result<Option<Page>> {
+        if self.page.rows() == 0 {
+            return Ok(None);
+        }
+        self.save(false)?;
+        self.emit().map(Some)
     }
 
     /// The last page, if there is anything to say.
@@ -351,6 +376,11 @@ impl<F: Format> PageRead for FilesRead<F> {
                 }
                 Fill::NewColumns(new) => {
                     if let Some(page) = self.learn(new)? {
+                        return Ok(Some(page));
+                    }
+                }
+                Fill::WiderColumns(wider) => {
+                    if let Some(page) = self.widen(&wider)? {
                         return Ok(Some(page));
                     }
                 }

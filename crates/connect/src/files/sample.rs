@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use arrow::datatypes::DataType;
 
-use crate::column::{Inference, Kind};
+use crate::column::{Inference, Kind, wider_in_file};
 use crate::page::Column;
 
 /// What the first rows of a few files look like.
@@ -43,12 +43,16 @@ impl Sample {
         }
     }
 
-    /// Gives a column the type its file declares; the first file's wins.
+    /// Gives a column the type its file declares: of several files the least that holds the numbers of
+    /// all, and where there is none, the first file's.
     pub(crate) fn fix(&mut self, name: &str, data_type: DataType) {
         let place = self.place(name);
-        if let Some(seen) = self.columns.get_mut(place) {
-            seen.fixed.get_or_insert(data_type);
-        }
+        let Some(seen) = self.columns.get_mut(place) else { return };
+        let fixed = match seen.fixed.take() {
+            Some(held) => wider_in_file(&held, &data_type).unwrap_or(held),
+            None => data_type,
+        };
+        seen.fixed = Some(fixed);
     }
 
     /// The columns in the order they were found.

@@ -145,7 +145,7 @@ fn prefix(file: &VisibleFile, size: u64) -> Result<Prefix> {
 /// The position of a read of files.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Stored {
-    /// The columns and their types, as first found.
+    /// The columns and their types, as found so far.
     pub(crate) schema: Vec<(String, String)>,
     /// The files read.
     pub(crate) files: BTreeMap<String, FileState>,

@@ -1,8 +1,9 @@
 //! Files that bring Arrow types of their own: columns as the file declares them.
 //!
-//! Field metadata is left out (a `PARQUET:field_id` that travels on misleads other readers). A column
-//! whose type differs from the table's is converted value by value; a value that would change is set
-//! aside.
+//! Field metadata is left out (a `PARQUET:field_id` that travels on misleads other readers). A column of
+//! numbers that holds more than the table's gives the table a wider type, unless that was declared. Any other
+//! column whose type differs from the table's is converted value by value; a value that would change is
+//! set aside.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -217,6 +218,14 @@ impl FileReader for TypedReader {
         let new: Vec<Column> = self.columns.iter().filter(unknown).cloned().collect();
         if !new.is_empty() {
             return Ok(Fill::NewColumns(new));
+        }
+        let wide = |own: &Column| {
+            let place = schema.place(&own.name)?;
+            schema.columns().get(place)?.holding(&own.data_type)
+        };
+        let wider: Vec<Column> = self.columns.iter().filter_map(wide).collect();
+        if !wider.is_empty() {
+            return Ok(Fill::WiderColumns(wider));
         }
         if page.rows() > 0 {
             return Ok(Fill::PageFull);

@@ -19,9 +19,6 @@ use crate::kafka::topics::{
 use crate::output::{replace_file, sync_folder};
 use crate::source::settings;
 
-/// No broker: a journal has none.
-const NO_BROKER: i32 = -1;
-
 /// The topics of a journal.
 #[derive(Clone, Debug)]
 pub struct JournalTopics {
@@ -203,7 +200,7 @@ fn describe(folder: &Folder, name: &str) -> Result<Topic> {
         TopicConfig::of(folder, &own)?.values().into_iter().map(setting).collect();
     let partition = TopicPartition {
         partition: 0,
-        leader: NO_BROKER,
+        leader: None,
         replicas: Vec::new(),
         in_sync: Vec::new(),
         earliest: extent.low,
@@ -249,6 +246,7 @@ mod tests {
         let names: Vec<_> = topics.list().await.unwrap();
         assert_eq!(names, [TopicName { name: "orders".to_owned(), partitions: 1 }]);
         let found = topics.describe("orders").await.unwrap();
+        assert_eq!(found.partitions[0].leader, None);
         let places = (found.partitions[0].earliest, found.partitions[0].latest);
         assert_eq!((found.partitions.len(), places), (1, (0, 0)));
         let own: Vec<_> = found.config.iter().filter(|(_, setting)| setting.own).collect();

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use flywheel_base::{Error, ErrorKind, Result, task};
+use flywheel_base::{Error, ErrorKind, Result, suggest, task};
 use rdkafka::admin::{
     AdminClient, AdminOptions, AlterConfig, ConfigSource, NewPartitions, NewTopic,
     ResourceSpecifier, TopicReplication, TopicResult,
@@ -74,8 +74,8 @@ pub struct Topic {
 pub struct TopicPartition {
     /// Its number.
     pub partition: i32,
-    /// The broker that leads it.
-    pub leader: i32,
+    /// The broker that leads it, if one does; a journal has none.
+    pub leader: Option<i32>,
     /// The brokers that hold a copy.
     pub replicas: Vec<i32>,
     /// Those of them that are in step.
@@ -189,24 +189,101 @@ impl Topics {
                 Ok(Created::Before)
             }
             Err(code) => {
-                let given = spec.config.iter().map(|(name, value)| format!("{name}={value}"));
-                Err(self.refused(&doing, code, &given.collect::<Vec<_>>()))
+                let given = spec.config.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+                Err(self.refused(&doing, code, &given.collect()).await)
             }
         }
     }
 
-    /// The error of settings that the brokers refuse. The library drops what they say about it, so that it
-    /// names all that were given.
-    fn refused(&self, doing: &str, code: Code, given: &[String]) -> Error {
+    /// The error of settings that the brokers refuse. The library drops what they say about it, so that each
+    /// setting is tried by itself.
+    async fn refused(&self, doing: &str, code: Code, given: &BTreeMap<&str, &str>) -> Error {
         let error = self.cluster.fail_code(doing, code);
         if given.is_empty() || !matches!(code, Code::InvalidConfig | Code::PolicyViolation) {
             return error;
         }
-        error.hint(format!(
-            "One of these settings has an unknown name or a value that is not allowed: {}. The log of \
-             the brokers says which.",
-            given.join(", ")
-        ))
+        let wrong = match self.wrong_ones(given).await {
+            Ok(wrong) => wrong,
+            Err(unknown) => {
+                tracing::debug!(error = %unknown, "which setting is refused is not known");
+                Vec::new()
+            }
+        };
+        if wrong.is_empty() {
+            let all: Vec<String> =
+                given.iter().map(|(name, value)| format!("{name}={value}")).collect();
+            return error.hint(format!(
+                "Each of these settings is allowed by itself, or cannot be tried, but not all of them: \
+                 {}. The log of the brokers says why.",
+                all.join(", ")
+            ));
+        }
+        let known = self.known_settings().await;
+        let mut hints = Vec::new();
+        for (name, value, code) in &wrong {
+            hints.push(match known.get(*name) {
+                _ if *code == Code::PolicyViolation => {
+                    format!("A policy of the brokers does not allow {name}={value}.")
+                }
+                None if !known.is_empty() => {
+                    let alike = suggest::hint(name, known.keys().map(String::as_str));
+                    format!("Topics have no setting {name}. {alike}")
+                }
+                Some(TopicSetting { value: Some(usual), .. }) => format!(
+                    "{name} does not take the value \"{value}\"; another topic has \"{usual}\"."
+                ),
+                _ => format!("{name} is no setting of topics, or does not take \"{value}\"."),
+            });
+        }
+        let names: Vec<&str> = wrong.iter().map(|(name, ..)| *name).collect();
+        Error::invalid(format!("{doing}: the brokers refuse the setting {}", names.join(", ")))
+            .caused_by(wrong.first().map_or(code, |(_, _, code)| *code).to_string())
+            .hint(hints.join(" "))
+    }
+
+    /// Those of the settings that the brokers refuse for a topic that has nothing but one of them, and how.
+    async fn wrong_ones<'s>(
+        &self,
+        given: &BTreeMap<&'s str, &'s str>,
+    ) -> Result<Vec<(&'s str, &'s str, Code)>> {
+        let settings = given.iter().enumerate();
+        let tried: BTreeMap<String, (&'s str, &'s str)> =
+            settings.map(|(at, (name, value))| (format!("{TRIED}{at}"), (*name, *value))).collect();
+        let topics: Vec<NewTopic<'_>> = tried
+            .iter()
+            .map(|(topic, (name, value))| {
+                let copies = TopicReplication::Fixed(BROKERS_CHOICE);
+                NewTopic::new(topic, BROKERS_CHOICE, copies).set(name, value)
+            })
+            .collect();
+        let options = self.options().validate_only(true);
+        let found = self.admin.create_topics(&topics, &options).await;
+        let found = found.map_err(|error| self.fail("trying settings of topics", &error))?;
+        let refused = found.into_iter().filter_map(|one| {
+            let (topic, code) = one.err()?;
+            let (name, value) = tried.get(&topic)?;
+            let of_setting = matches!(code, Code::InvalidConfig | Code::PolicyViolation);
+            of_setting.then_some((*name, *value, code))
+        });
+        let mut refused: Vec<_> = refused.collect();
+        refused.sort_unstable_by_key(|(name, ..)| *name);
+        Ok(refused)
+    }
+
+    /// The settings that topics have here; none if no topic can be looked at.
+    async fn known_settings(&self) -> BTreeMap<String, TopicSetting> {
+        let found = match self.list().await {
+            Ok(topics) => match topics.first() {
+                Some(topic) => self.config(&topic.name).await,
+                None => Ok(BTreeMap::new()),
+            },
+            Err(error) => Err(error),
+        };
+        // Who may make topics need not be allowed to look at others.
+        found.unwrap_or_else(|error| {
+            tracing::debug!(%error, "the settings of another topic cannot be read");
+            BTreeMap::new()
+        })
     }
 
     /// Refuses a topic that is there in another way than it is wanted.
@@ -357,8 +434,7 @@ impl Topics {
         let tried = self.admin.create_topics([&topic], &options).await;
         match self.outcome(doing, tried)? {
             Err(code @ (Code::InvalidConfig | Code::PolicyViolation)) => {
-                let given = wanted.iter().map(|(name, value)| format!("{name}={value}"));
-                Err(self.refused(doing, code, &given.collect::<Vec<_>>()))
+                Err(self.refused(doing, code, wanted).await)
             }
             // Who may change a topic need not be allowed to make one.
             _ => Ok(()),
@@ -378,7 +454,19 @@ impl Topics {
                 return Ok(());
             }
             if started.elapsed() > self.cluster.timeout() {
-                return Err(late(name));
+                let missing: Vec<&str> = wanted
+                    .iter()
+                    .filter(|(name, wanted)| value(name) != Some(**wanted))
+                    .map(|(name, _)| *name)
+                    .collect();
+                if missing.is_empty() {
+                    return Err(late(name));
+                }
+                return Err(late(name).hint(format!(
+                    "These settings are not as they shall be: {}. The brokers take their time, or refuse \
+                     the change: the user needs the right ALTER_CONFIGS on the topic.",
+                    missing.join(", ")
+                )));
             }
             tokio::time::sleep(super::client::POLL).await;
         }
@@ -461,7 +549,7 @@ fn partitions(cluster: &Cluster, topic: &str) -> Result<Vec<TopicPartition>> {
         let extent = cluster.extent(&client, topic, about.id())?;
         found.push(TopicPartition {
             partition: about.id(),
-            leader: about.leader(),
+            leader: Some(about.leader()).filter(|leader| *leader >= 0),
             replicas: about.replicas().to_vec(),
             in_sync: about.isr().to_vec(),
             earliest: extent.low,

@@ -134,6 +134,7 @@ impl Mapping {
             code: misfit.code.into(),
             reason: misfit.reason,
             raw: raw(&Value::Object(object).to_string()),
+            destination: None,
         })
     }
 }

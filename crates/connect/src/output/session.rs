@@ -4,9 +4,9 @@ use std::fs::File;
 use std::sync::Arc;
 
 use ::parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-use arrow::array::{BooleanArray, new_null_array};
-use arrow::compute::filter_record_batch;
-use arrow::datatypes::{Field, Schema, SchemaRef};
+use arrow::array::{ArrayRef, BooleanArray, new_null_array};
+use arrow::compute::{cast, filter_record_batch};
+use arrow::datatypes::{Field, FieldRef, Schema, SchemaRef};
 use arrow::error::ArrowError;
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use flywheel_base::{Error, Result, suggest};
@@ -16,6 +16,7 @@ use super::place::Place;
 use super::store::{Sealed, Sink, remove_file};
 use super::{Encoder, OutputFormat};
 use crate::blocking;
+use crate::column::{common, wider};
 use crate::destination::parquet::{Pack, check_types, encoder as parquet_encoder};
 use crate::destination::{Checkpoint, NewTargetColumns, Refused, WriteMode, WriteRequest, Written};
 use crate::files::plain_type;
@@ -117,7 +118,11 @@ impl<F: OutputFormat> Session<F> {
                             "the column \"{name}\" of {} has type {kind}, but the rows have {found}",
                             self.place.whole()
                         ))
-                        .hint("Cast the column to the target's type, or write into another path."));
+                        .hint(format!(
+                            "Declare the column's type in the sync as what {} has, cast it to that, or \
+                             write into another path.",
+                            self.place.whole()
+                        )));
                     }
                     places.push(place);
                 }
@@ -335,12 +340,17 @@ fn plain_schema(schema: &Schema) -> SchemaRef {
     ))
 }
 
-/// The columns of one schema, then those that only the other has.
+/// The columns of one schema, then those that only the other has; numbers with types that hold both.
 fn merged(schema: &Schema, other: &Schema) -> Schema {
     let mut fields: Vec<_> = schema.fields().iter().cloned().collect();
     for field in plain_schema(other).fields() {
-        if !fields.iter().any(|known| known.name() == field.name()) {
+        let Some(known) = fields.iter_mut().find(|known| known.name() == field.name()) else {
             fields.push(Arc::clone(field));
+            continue;
+        };
+        let (held, given) = (known.data_type(), field.data_type());
+        if let Some(wide) = wider(held, given).filter(|_| held != given) {
+            *known = Arc::new(Field::new(field.name(), wide, true));
         }
     }
     Schema::new(fields)
@@ -360,20 +370,25 @@ impl<F: OutputFormat> blocking::Session for Session<F> {
     }
 }
 
-/// A batch with all columns of a schema; what it lacks has no value.
+/// A batch with all columns of a schema, and its types where they are wider; what it lacks has no value.
 fn aligned(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
-    let columns = schema.fields().iter().map(|field| match batch.column_by_name(field.name()) {
-        Some(column) => Arc::clone(column),
-        None => new_null_array(field.data_type(), batch.num_rows()),
-    });
+    let changed = |error: ArrowError| {
+        Error::invalid("a column changed its type within one replacement")
+            .caused_by(error)
+            .hint("Declare the column's type in the sync, then start the stream anew.")
+    };
+    let column = |field: &FieldRef| -> Result<ArrayRef> {
+        let wanted = field.data_type();
+        let Some(column) = batch.column_by_name(field.name()) else {
+            return Ok(new_null_array(wanted, batch.num_rows()));
+        };
+        let narrower = column.data_type() != wanted
+            && common(column.data_type(), wanted).is_some_and(|wide| wide == *wanted);
+        if narrower { cast(column, wanted).map_err(changed) } else { Ok(Arc::clone(column)) }
+    };
+    let columns = schema.fields().iter().map(column).collect::<Result<Vec<_>>>()?;
     let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-    RecordBatch::try_new_with_options(Arc::clone(schema), columns.collect(), &options).map_err(
-        |error| {
-            Error::invalid("a column changed its type within one replacement")
-                .caused_by(error)
-                .hint("Declare the column's type in the sync, then start the stream anew.")
-        },
-    )
+    RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options).map_err(changed)
 }
 
 /// The rows that are not refused.

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use arrow::array::{ArrayRef, Int64Array, ListArray, StringArray, StructArray};
+use arrow::array::{ArrayRef, Int32Array, Int64Array, ListArray, StringArray, StructArray};
 use arrow::datatypes::Int64Type;
 use serde_json::{Value, json};
 
@@ -74,6 +74,24 @@ async fn a_crash_after_the_manifest_and_before_the_rename_is_only_a_delay() {
         assert_eq!(progress.committed, Some(checkpoint(1)));
         assert_eq!(fs::read(folder.path(&name)).unwrap(), bytes, "{mode}");
     }
+}
+
+#[tokio::test]
+async fn numbers_that_become_wider_within_one_replacement_are_all_written() {
+    let folder = Folder::new(&[]);
+    let request = request(json!({ "path": "t.csv" }), WriteMode::Replace);
+    let mut writer = destination(&folder, "csv").writer(&request).await.unwrap();
+    let narrow: ArrayRef = Arc::new(Int32Array::from(vec![1, 2]));
+    let wide: ArrayRef = Arc::new(Int64Array::from(vec![1 << 40]));
+    let again: ArrayRef = Arc::new(Int32Array::from(vec![3]));
+    for (sequence, numbers) in (1..).zip([narrow, wide, again]) {
+        let batch = RecordBatch::try_from_iter([("n", numbers)]).unwrap();
+        writer.write(&batch).await.unwrap();
+        writer.commit(&checkpoint(sequence)).await.unwrap();
+    }
+    writer.finish().await.unwrap();
+    let text = fs::read_to_string(folder.path("out/t.csv")).unwrap();
+    assert_eq!(text.lines().collect::<Vec<_>>(), ["n", "1", "2", "1099511627776", "3"]);
 }
 
 #[tokio::test]

@@ -9,8 +9,10 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use flywheel_base::{Error, Result};
 
-use super::{FILE_COLUMN, LINE_COLUMN, Notice, Origin, Page, Position, RAW_BYTES_MAX, Rejected};
-use crate::column::{ColumnBuilder, ColumnType, Misfit};
+use super::{
+    FILE_COLUMN, LINE_COLUMN, Notice, Origin, Page, Position, RAW_BYTES_MAX, Rejected, without_line,
+};
+use crate::column::{ColumnBuilder, ColumnType, Misfit, wider_in_file};
 use crate::source::PAGE_BYTES_DEFAULT;
 
 /// What a value takes in memory beside its text.
@@ -49,6 +51,13 @@ impl Column {
     pub(crate) fn widened(&self, kind: ColumnType) -> Option<Self> {
         let wide = self.kind.common(kind).filter(|wide| *wide != self.kind && !self.declared)?;
         Some(Self { kind: wide, data_type: wide.arrow(), ..self.clone() })
+    }
+
+    /// The column of a file with a type that holds what it held and values of `given`; none if it holds
+    /// them already, was declared, or there is no such type.
+    pub(crate) fn holding(&self, given: &DataType) -> Option<Self> {
+        let wide = wider_in_file(&self.data_type, given).filter(|_| !self.declared)?;
+        Some(Self { not_null: self.not_null, ..Self::arrow(&self.name, wide) })
     }
 
     /// What the reader is told of a column that became wider.
@@ -120,6 +129,14 @@ impl TableSchema {
         let mut columns = self.columns.clone();
         columns.extend(more);
         Self::new(columns, self.lineage)
+    }
+
+    /// The same with other types for the columns that have the names of `wider`.
+    pub(crate) fn widened(&self, wider: &[Column]) -> Self {
+        let columns = self.columns.iter().map(|column| {
+            wider.iter().find(|wide| wide.name == column.name).unwrap_or(column).clone()
+        });
+        Self::new(columns.collect(), self.lineage)
     }
 
     /// The columns, without those of lineage.
@@ -251,7 +268,18 @@ impl PageBuilder {
             code: Cow::Borrowed(misfit.code),
             reason: misfit.reason,
             raw,
+            destination: None,
         });
+    }
+
+    /// Takes the place of the row that was set aside last, which is another one in every read that meets
+    /// the row, into the reason, so that the quarantine knows the row by what is in it and has it once.
+    pub(crate) fn name_last(&mut self, name: &str, place: &str, whole: &str) {
+        if let Some(last) = self.rejected.last_mut() {
+            last.file = without_line(name, whole);
+            last.line = None;
+            last.reason = format!("{} ({place})", last.reason);
+        }
     }
 
     /// Says something about the read.

@@ -13,6 +13,7 @@ use serde_json::Value;
 use super::{Cursor, Rank, RecordTable};
 use crate::column::Misfit;
 use crate::http::JsonPath;
+use crate::marks::{Marks, mark};
 use crate::page::{Page, Position};
 use crate::source::{ReadMode, ReadRequest};
 
@@ -33,12 +34,6 @@ const ANSWERS_MAX: u64 = 10_000_000;
 
 /// Records with the last cursor value that are remembered, so that they are not read twice.
 const EDGE_MAX: usize = 1_000;
-
-/// Records that were set aside and are remembered, so that this happens once; the newest ones.
-const ASIDE_MAX: usize = 1_000;
-
-/// Hex digits of a remembered record.
-const EDGE_DIGITS: usize = 12;
 
 /// What one answer brought.
 #[derive(Clone, Debug, Default)]
@@ -92,11 +87,11 @@ struct Stored {
     #[serde(default)]
     edge_full: bool,
     /// The records of earlier reads whose value says nothing about whether they are new.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    aside: Vec<String>,
+    #[serde(default, skip_serializing_if = "Marks::is_empty")]
+    aside: Marks,
     /// Those of this read.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    aside_now: Vec<String>,
+    #[serde(default, skip_serializing_if = "Marks::is_empty")]
+    aside_now: Marks,
     /// Where the answer is found that is read next.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     at: Option<Value>,
@@ -127,27 +122,13 @@ impl Stored {
     }
 
     /// Remembers a record that does not move the read, because its value cannot be ordered.
-    fn set_aside(&mut self, mark: String) {
-        if self.aside_now.contains(&mark) {
-            return;
-        }
-        self.aside_now.push(mark);
-        if self.aside_now.len() > ASIDE_MAX {
-            self.aside_now.remove(0);
-        }
+    fn set_aside(&mut self, mark: &str) {
+        self.aside_now.insert(mark);
     }
 
     /// Puts those of this read with the earlier ones, at its end; says whether there were new ones.
     fn settle_aside(&mut self) -> bool {
-        let now = std::mem::take(&mut self.aside_now);
-        if now.iter().all(|mark| self.aside.contains(mark)) {
-            return false;
-        }
-        self.aside.retain(|mark| !now.contains(mark));
-        self.aside.extend(now);
-        let over = self.aside.len().saturating_sub(ASIDE_MAX);
-        self.aside.drain(..over);
-        true
+        self.aside.renew(std::mem::take(&mut self.aside_now))
     }
 
     /// Takes note of a record's value.
@@ -157,14 +138,14 @@ impl Stored {
         if order == Ordering::Less {
             // The next read cannot tell that it is none of the new ones.
             if seen.is_some_and(|seen| value.rank() < seen) {
-                self.set_aside(mark);
+                self.set_aside(&mark);
             }
             return;
         }
         if order == Ordering::Greater {
             let edge = std::mem::take(&mut self.edge);
             if seen.is_some_and(|seen| seen < value.rank()) {
-                edge.into_iter().for_each(|mark| self.set_aside(mark));
+                edge.iter().for_each(|mark| self.set_aside(mark));
             }
             self.seen = Some(value);
             self.edge_full = false;
@@ -386,20 +367,19 @@ impl<'a> RecordRead<'a> {
 
     /// Makes a row of a record, if it is one to read.
     fn row(&mut self, place: &str, line: u64, record: &str) -> Result<()> {
+        let before = self.table.page().rejected();
         match self.judge(record) {
-            Verdict::Take(found) => {
-                let before = self.table.page().rejected();
+            Verdict::LeaveOut => return Ok(()),
+            Verdict::Take(None) => self.table.push(place, line, record)?,
+            Verdict::Take(Some((value, mark))) => {
                 self.table.push(place, line, record)?;
-                let Some((value, mark)) = found else { return Ok(()) };
                 let name = self.stored.cursor.as_deref().unwrap_or_default();
-                if self.table.page().rejected() > before && !self.table.reads(record, name) {
-                    self.stored.set_aside(mark);
-                } else {
+                if self.table.page().rejected() == before || self.table.reads(record, name) {
                     self.stored.see(value, mark);
+                    return Ok(());
                 }
-                Ok(())
+                self.stored.set_aside(&mark);
             }
-            Verdict::LeaveOut => Ok(()),
             Verdict::Lacks(what) => {
                 let name = self.stored.cursor.clone().unwrap_or_default();
                 let reason = format!(
@@ -407,23 +387,27 @@ impl<'a> RecordRead<'a> {
                 );
                 let misfit = Misfit::new("no-cursor", reason);
                 self.table.reject(place, line, Some(&name), misfit, record);
-                Ok(())
             }
         }
+        // A read that has forgotten the record meets it again, at another place.
+        if self.cursor.is_some() && self.table.page().rejected() > before {
+            let label = &self.stream.label;
+            self.table.page().name_last(label, &format!("{place}, record {line}"), record);
+        }
+        Ok(())
     }
 
     fn judge(&mut self, record: &str) -> Verdict {
         let Some(path) = &self.cursor else { return Verdict::Take(None) };
         let found = path.plain(record);
         let stored = &mut self.stored;
-        let mut mark = digest::short(&[record.as_bytes()]);
-        mark.truncate(EDGE_DIGITS);
+        let mark = mark(record);
         let aside = stored.aside.contains(&mark);
         let known = aside || stored.from == stored.since && stored.since_edge.contains(&mark);
         let value = match found {
             Ok(Some(value)) => Cursor(value),
             found => {
-                stored.set_aside(mark);
+                stored.set_aside(&mark);
                 // What has no value is set aside once, not in every read.
                 if known {
                     return Verdict::LeaveOut;
@@ -440,7 +424,7 @@ impl<'a> RecordRead<'a> {
             let name = stored.cursor.as_deref().unwrap_or_default();
             let readable = self.table.reads(record, name);
             if !readable || least == Rank::Moment {
-                stored.set_aside(mark);
+                stored.set_aside(&mark);
                 if known {
                     return Verdict::LeaveOut;
                 }
@@ -451,7 +435,7 @@ impl<'a> RecordRead<'a> {
             return Verdict::LeaveOut;
         }
         if aside {
-            stored.set_aside(mark);
+            stored.set_aside(&mark);
             return Verdict::LeaveOut;
         }
         if known {

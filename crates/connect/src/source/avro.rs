@@ -1,7 +1,9 @@
 //! The `avro` source: Avro object container files, with the types they declare.
 //!
-//! Logical types become dates, moments, times, decimals; UUIDs and enums become text; records, arrays
-//! and maps keep their structure; a union of more than one type with "no value" becomes JSON text. The
+//! Logical types become dates, moments, times, decimals; UUIDs and enums become text, and so do what no
+//! table has a type for: durations, in their ISO form, and decimals of more than 38 digits. Records, arrays
+//! and maps keep their structure, unless one of those is in them; then they become JSON text, and so does a
+//! union of more than one type with "no value". The
 //! frame of a file (every block whole and with its mark) is proved before the first row is read,
 //! because a file that is cut off between two rows would otherwise pass as a shorter one.
 
@@ -13,7 +15,9 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, StringArray};
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::datatypes::{
+    DataType, Field, IntervalMonthDayNanoType, IntervalUnit, Schema, SchemaRef,
+};
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
 use arrow_avro::codec::Tz;
 use arrow_avro::reader::ReaderBuilder;
@@ -212,7 +216,21 @@ fn landed_type(field: &Field) -> DataType {
         DataType::FixedSizeBinary(_) if is_uuid(field) => DataType::Utf8,
         DataType::Dictionary(..) | DataType::Union(..) => DataType::Utf8,
         DataType::FixedSizeBinary(_) => DataType::Binary,
+        other if is_only_text(other) => DataType::Utf8,
         other => plain_type(other),
+    }
+}
+
+/// Whether no table has a type for all values of `data_type`.
+fn is_only_text(data_type: &DataType) -> bool {
+    match data_type {
+        DataType::Interval(_) | DataType::Decimal256(..) | DataType::Union(..) => true,
+        DataType::Struct(fields) => fields.iter().any(|field| is_only_text(field.data_type())),
+        DataType::List(field)
+        | DataType::LargeList(field)
+        | DataType::FixedSizeList(field, _)
+        | DataType::Map(field, _) => is_only_text(field.data_type()),
+        _ => false,
     }
 }
 
@@ -224,7 +242,8 @@ fn landed_batch(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> 
             return Ok(uuids(array));
         }
         match from.data_type() {
-            DataType::Union(..) => json_texts(array),
+            DataType::Interval(_) => durations(array),
+            of if of.is_nested() && to.data_type() == &DataType::Utf8 => json_texts(array),
             _ if array.data_type() == to.data_type() => Ok(Arc::clone(array)),
             _ => cast(array, to.data_type())
                 .map_err(|error| Error::invalid("a value cannot be read").caused_by(error)),
@@ -251,6 +270,26 @@ fn uuids(array: &ArrayRef) -> ArrayRef {
     };
     let texts = (0..array.len()).map(|row| array.is_valid(row).then(|| text(row)));
     Arc::new(StringArray::from_iter(texts))
+}
+
+/// Durations in their ISO form, `P1M2DT3.004S`.
+fn durations(array: &ArrayRef) -> Result<ArrayRef> {
+    let array = cast(array, &DataType::Interval(IntervalUnit::MonthDayNano))
+        .map_err(|error| Error::invalid("a duration cannot be read").caused_by(error))?;
+    let values = array.as_primitive::<IntervalMonthDayNanoType>();
+    let text = |row: usize| {
+        let value = values.value(row);
+        let sign = if value.nanoseconds < 0 { "-" } else { "" };
+        let nanos = value.nanoseconds.unsigned_abs();
+        let (seconds, fraction) = (nanos / 1_000_000_000, nanos % 1_000_000_000);
+        let fraction = match fraction {
+            0 => String::new(),
+            fraction => format!(".{fraction:09}").trim_end_matches('0').to_owned(),
+        };
+        format!("P{}M{}DT{sign}{seconds}{fraction}S", value.months, value.days)
+    };
+    let texts = (0..values.len()).map(|row| values.is_valid(row).then(|| text(row)));
+    Ok(Arc::new(StringArray::from_iter(texts)))
 }
 
 /// Values of many types as JSON; "no value" stays none.

@@ -1,7 +1,8 @@
 //! The `excel` source: one sheet of each workbook (xlsx, xlsm, xls, xlsb, ods).
 //!
-//! Formulas give the value they were last calculated to. A number that was typed as text stays text;
-//! numbers are whole numbers if all of a column are. Dates follow the workbook's epoch, 1900 or 1904.
+//! Formulas give the value they were last calculated to; of those that never were, a notice tells. A
+//! number that was typed as text stays text; numbers are whole numbers if all of a column are. Dates follow
+//! the workbook's epoch, 1900 or 1904; in a column of text they are written as a date is typed.
 
 mod sheet;
 
@@ -14,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use self::sheet::{Cell, Sheet};
 use super::{ReadRequest, Source, SourceConfig, SourceContext};
-use crate::column::{Misfit, Parsing};
+use crate::column::{ColumnType, Misfit, Parsing, Scalar};
 use crate::files::{
     self, FileReader, FileSettings, FileState, Files, Fill, NewColumns, Resume, Sample,
     VisibleFile, read_all,
@@ -224,6 +225,18 @@ impl SheetReader {
             let message = format!("the sheet has no column \"{name}\"; it is left empty");
             page.notice("missing-column", &self.file, message);
         }
+        for (row, at) in &self.sheet.unset {
+            let Some(name) = self.sheet.names.get(*at) else { continue };
+            if schema.place(name).is_none() {
+                continue;
+            }
+            let address = self.sheet.address(*row, *at);
+            let message = format!(
+                "the column \"{name}\" has formulas that were never calculated, the first in {address}; \
+                 they have no value until the workbook is opened in a spreadsheet program and saved"
+            );
+            page.notice("formula-without-value", &self.file, message);
+        }
         Ok(())
     }
 
@@ -250,7 +263,13 @@ impl SheetReader {
                 return Err((place, misfit));
             }
             if let Some(builder) = page.columns.get_mut(place) {
-                builder.push(cell.scalar(), &self.parsing).map_err(|misfit| (place, misfit))?;
+                // Among texts, a date looks like one that was typed as text.
+                let date = cell.date().filter(|_| column.kind == ColumnType::Text);
+                let pushed = match date.as_deref() {
+                    Some(date) => builder.push(Scalar::Text(date), &self.parsing),
+                    None => builder.push(cell.scalar(), &self.parsing),
+                };
+                pushed.map_err(|misfit| (place, misfit))?;
             }
         }
         Ok(())
@@ -276,7 +295,7 @@ impl FileReader for SheetReader {
             .names
             .iter()
             .filter(unknown)
-            .map(|name| Column::inferred(name, crate::ColumnType::Text))
+            .map(|name| Column::inferred(name, ColumnType::Text))
             .collect();
         if !new.is_empty() {
             return Ok(Fill::NewColumns(new));

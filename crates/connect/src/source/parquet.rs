@@ -1,7 +1,8 @@
 //! The `parquet` source: columns as the files declare them, new files by incremental reads.
 //!
-//! A column whose type differs from the table's is converted value by value; a value that would change
-//! is set aside.
+//! A column of numbers gets the least type that holds those of all files, unless its type was declared.
+//! Where there is none, a column whose type differs from the table's is converted value by value; a value
+//! that would change is set aside.
 
 use std::fs::File;
 use std::sync::Arc;
@@ -201,6 +202,46 @@ mod tests {
         assert_eq!(cells(&pages), [["3", "7"], ["4", "9"]]);
         assert_eq!(codes(&pages), ["out-of-range"]);
         assert_eq!(pages[0].rejected[0].raw, r#"{"a":"3.5","b":"8"}"#);
+    }
+
+    #[tokio::test]
+    async fn a_later_file_with_wider_numbers_widens_the_column() {
+        let narrow: ArrayRef = Arc::new(Int32Array::from(vec![1]));
+        let narrow = file(&[("a", narrow)]);
+        let wide = file(&[("a", ints(vec![1 << 40]))]);
+        let folder = Folder::new(&[("1.parquet", &narrow)]);
+        let mut request = request("parquet", json!({"path": "*.parquet"}));
+        let pages = read(&folder, "parquet", &request).await.unwrap();
+        assert_eq!(pages[0].batch.schema().field(0).data_type(), &DataType::Int32);
+        request.from = pages.last().map(|page| page.position.clone());
+        folder.write("2.parquet", &wide);
+        let again: ArrayRef = Arc::new(Int32Array::from(vec![3]));
+        folder.write("3.parquet", &file(&[("a", again)]));
+        let pages = read(&folder, "parquet", &request).await.unwrap();
+        assert!(codes(&pages).is_empty(), "{:?}", pages[0].rejected);
+        assert_eq!(cells(&pages), [["1099511627776"], ["3"]]);
+        let told: Vec<&str> =
+            pages.iter().flat_map(|page| &page.notices).map(|n| n.message.as_str()).collect();
+        assert_eq!(
+            told,
+            ["the column \"a\" was widened: it holds Int64 from here on, and held Int32"]
+        );
+        for page in &pages {
+            assert_eq!(page.batch.schema().field(0).data_type(), &DataType::Int64);
+        }
+        request.from = pages.last().map(|page| page.position.clone());
+        folder.write("4.parquet", &wide);
+        let pages = read(&folder, "parquet", &request).await.unwrap();
+        assert!(pages[0].notices.is_empty(), "it is wide by now: {:?}", pages[0].notices);
+        // Read whole, all rows have one type; one that was declared stays.
+        request.from = None;
+        let pages = read(&folder, "parquet", &request).await.unwrap();
+        assert_eq!(cells(&pages), [["1"], ["1099511627776"], ["3"], ["1099511627776"]]);
+        assert_eq!(pages[0].batch.schema().field(0).data_type(), &DataType::Int64);
+        request.columns = vec![DeclaredColumn::new("a", ColumnType::Int32)];
+        let pages = read(&folder, "parquet", &request).await.unwrap();
+        assert_eq!(cells(&pages), [["1"], ["3"]]);
+        assert_eq!(codes(&pages), ["out-of-range", "out-of-range"]);
     }
 
     #[tokio::test]

@@ -11,6 +11,7 @@ use serde::Serialize;
 use super::{ERROR, find, options};
 use crate::context::Context;
 use crate::outcome::literal;
+use crate::statement::one_statement;
 
 /// What it takes to find an effect.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -44,9 +45,10 @@ pub async fn plan(ctx: &Context<'_>, name: &str, effect: Option<f64>, power: f64
     let audience = ctx.frame(&what, &policy.audience).await?.ids("unit_id")?;
     let what = format!("policy \"{name}\": outcome events");
     let events = ctx.render(&outcome.events).map_err(|e| e.context(&what))?;
+    let events = one_statement(&what, &events)?;
     let since = ctx.now.plus_micros(outcome.window.micros.saturating_neg());
     let sql = format!(
-        "select distinct unit_id from ({events}) as events where at > {} and at <= {}",
+        "select distinct unit_id from (\n{events}\n) as events where at > {} and at <= {}",
         literal(since),
         literal(ctx.now)
     );

@@ -6,12 +6,16 @@ mod marks;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use flywheel_algo::forecast::auto::Moments;
 use flywheel_algo::forecast::days::{Effects, Judged, judge};
-use flywheel_algo::forecast::{AUTO, Fitted as Series, Options, backtest, find, fit};
+use flywheel_algo::forecast::{
+    AUTO, Fitted as Series, Forecast as Ahead, Options, backtest, choose, find, fit,
+};
 use flywheel_base::{Error, Result, Timestamp, task};
 use flywheel_project::Located;
 use flywheel_project::resource::learner::{Forecast, ForecastMethod};
 use flywheel_project::resource::policy::{Choose, Policy, Reorder};
+use flywheel_project::resource::quantity::Duration;
 use flywheel_warehouse::WriteMode;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -50,18 +54,31 @@ const HISTORY_DAYS_WITH_CALENDAR: i64 = 4 * 365 + 1;
 const AHEAD_DAYS_MIN: usize = 120;
 /// How many past moments are forecast again to measure the errors of the chosen method.
 const ORIGINS_MAX: usize = 10;
-/// How many past moments the methods are compared on; the comparison is what costs.
-const ORIGINS_COMPARED: usize = 3;
+/// On how many past windows the methods are compared; the comparison is what costs. Each is as long as the horizon and
+/// begins half of one after the one before: a choice by the last three days alone, which costs the same, takes the naive
+/// methods for one steady series in ten, and errs by a third more on the sums of four weeks of real items.
+const WINDOWS_COMPARED: usize = 3;
+/// Windows are at least as long as this, as a shorter horizon of three says little of a method.
+const WINDOW_DAYS_MIN: usize = 14;
+/// Fewer last errors say nothing of how far a method is off.
+const RECENT_MIN: usize = 3;
 /// How many past demands of the days that an order covers are forecast again, where a policy orders by the forecast. In
 /// simulations 12 of them and fewer leave the service two points below what is asked for, more than 16 add nothing.
 const PATHS: usize = 16;
-/// An order may be made so many days after the fit, and covers days from then on.
-const AGE_DAYS: usize = 7;
+/// An order may be made by a fit of so many days ago, and covers days from then on: as many as lie between two fits, at
+/// least a week, as a fit may fail. Beyond the most, quantiles stand in for whole paths: every day more is one number more
+/// in each stored path, and one day less that the oldest paths can begin on.
+const AGE_DAYS_MIN: usize = 7;
+const AGE_DAYS_MAX: usize = 60;
+/// So many whole paths at least reach the days of an order that is made as late as that: more than the 12 that are needed.
+const PATHS_REACHING: usize = 13;
 /// How many series, the largest, the fit is judged on.
 const JUDGED_MAX: usize = 30;
 /// The methods of a series are compared anew after so many days; in between the chosen one is fitted
-/// again, because which method suits a series changes more slowly than its level.
+/// again, because which method suits a series changes more slowly than its level. Sooner, if the series has grown by half
+/// since, or if the method errs this many times as much on the last days as it did then.
 const COMPARE_EVERY_DAYS: i64 = 28;
+const STRAYED: f64 = 2.0;
 
 /// How long before its end a day counts as whole, in microseconds: turns that are replayed are at the last second of theirs.
 const BEFORE_MIDNIGHT_US: i64 = 1_000_000;
@@ -88,9 +105,9 @@ pub(crate) struct Stored {
     pub(crate) through: i64,
     /// Each series' model.
     pub(crate) series: BTreeMap<String, Series>,
-    /// The day on which the methods of each series were last compared.
+    /// When the methods of each series were last compared.
     #[serde(default)]
-    compared: BTreeMap<String, i64>,
+    compared: BTreeMap<String, Compared>,
     /// Whose named days were looked at, and those that move each series.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     calendar: Vec<String>,
@@ -107,30 +124,79 @@ pub(crate) struct Stored {
 impl Stored {
     /// The method a series keeps.
     fn kept(&self, series: &str, through: i64) -> Option<Kept<'_>> {
-        let day = self.compared.get(series).copied()?;
-        Kept::of(self.series.get(series)?, day, self.days.get(series), through)
+        let compared = self.compared.get(series).copied()?;
+        Kept::of(self.series.get(series)?, compared, self.days.get(series), through)
     }
+}
+
+/// When and on what the methods of a series were last compared.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(from = "Written")]
+struct Compared {
+    /// The day, in days since the epoch.
+    day: i64,
+    /// How many days the series had.
+    days: Option<usize>,
+    /// How far the chosen method was off on the last days.
+    error: Option<f64>,
+}
+
+/// [`Compared`] as it is stored; older fits stored the day alone.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Written {
+    Day(i64),
+    All { day: i64, days: Option<usize>, error: Option<f64> },
+}
+
+impl From<Written> for Compared {
+    fn from(written: Written) -> Self {
+        match written {
+            Written::Day(day) => Self { day, days: None, error: None },
+            Written::All { day, days, error } => Self { day, days, error },
+        }
+    }
+}
+
+impl Compared {
+    /// Whether a series of so many days knows half as much again as it did then.
+    fn outgrown(&self, length: usize) -> bool {
+        self.days.is_some_and(|days| 2 * length >= 3 * days)
+    }
+
+    /// Whether the method errs far more on the last days than it did then.
+    fn strayed(&self, series: &Series) -> bool {
+        let errors = self.error.zip(recent_error(series));
+        errors.is_some_and(|(then, now)| now > STRAYED * then)
+    }
+}
+
+/// How far the last forecasts of the next day were off on average; none if there are too few to tell.
+fn recent_error(series: &Series) -> Option<f64> {
+    let last = series.past_errors().iter().rev().take(ORIGINS_MAX);
+    let last: Vec<f64> = last.filter_map(|path| path.first().map(|error| error.abs())).collect();
+    (last.len() >= RECENT_MIN).then(|| last.iter().sum::<f64>() / last.len() as f64)
 }
 
 /// What is kept of the last fit of a series.
 struct Kept<'a> {
     /// Its method.
     method: &'a str,
-    /// The day it was chosen on.
-    compared: i64,
+    /// When it was chosen.
+    compared: Compared,
     /// The named days that move it.
     days: Option<&'a BTreeSet<String>>,
 }
 
 impl<'a> Kept<'a> {
-    /// The method that was chosen on the day `compared`, as long as that is not too long ago.
+    /// The method that was chosen then, as long as that is not too long ago.
     fn of(
         series: &'a Series,
-        compared: i64,
+        compared: Compared,
         days: Option<&'a BTreeSet<String>>,
         through: i64,
     ) -> Option<Self> {
-        let fresh = (compared..compared + COMPARE_EVERY_DAYS).contains(&through);
+        let fresh = (compared.day..compared.day + COMPARE_EVERY_DAYS).contains(&through);
         fresh.then_some(Self { method: series.algorithm.as_str(), compared, days })
     }
 }
@@ -156,7 +222,7 @@ pub(super) async fn learn(
     settings: &Forecast,
 ) -> Result<(Fitted, String, u64)> {
     let through = last_whole_day(ctx.now);
-    let histories = read(ctx, name, settings, through).await?;
+    let (histories, notice) = read(ctx, name, settings, through).await?;
     let longest = histories.iter().map(|history| history.values.len()).max().unwrap_or(0);
     let marks = Marks::of(
         &settings.calendar,
@@ -169,8 +235,10 @@ pub(super) async fn learn(
     let last = last_fit(ctx, name)?.filter(|last| last.fitted_at < ctx.now);
     let before = last.map(|last| load(ctx, &last.digest)).transpose()?;
     let policies = ordering(ctx, name);
+    let refit = ctx.project.learners.get(name).and_then(|learner| learner.refit);
     let (stored, measures) = task::compute(move || {
-        let asked = Question { settings: &owned, marks: &marks, through };
+        let age_days = age_days(refit);
+        let asked = Question { settings: &owned, marks: &marks, through, age_days };
         fit_all(&histories, &asked, before.as_ref(), &policies)
     })
     .await?;
@@ -202,6 +270,9 @@ pub(super) async fn learn(
         if let Some(levels) = &stored.levels {
             detail.insert("adding_up".to_owned(), levels.detail());
         }
+        if let Some(notice) = notice {
+            detail.insert("notices".to_owned(), json!([notice]));
+        }
     }
     Ok((Fitted { bytes, rows_in: days as u64, detail, measures }, artifact, count))
 }
@@ -223,12 +294,13 @@ pub(crate) fn load(ctx: &Context<'_>, artifact: &str) -> Result<Stored> {
         .map_err(|e| Error::corrupt(format!("artifact {artifact} is no forecast")).caused_by(e))
 }
 
+/// Reads the series, and what should be known of them: why there are none although there are rows.
 async fn read(
     ctx: &Context<'_>,
     name: &str,
     settings: &Forecast,
     through: i64,
-) -> Result<Vec<History>> {
+) -> Result<(Vec<History>, Option<String>)> {
     let what = format!("learner \"{name}\": series");
     let frame = ctx.frame(&what, &settings.series).await?;
     let (ids, days, values) =
@@ -241,9 +313,10 @@ async fn read(
     let mut by_series: BTreeMap<String, BTreeMap<i64, f64>> = BTreeMap::new();
     // A series that has moved to another group belongs there.
     let mut groups: BTreeMap<String, (i64, Vec<String>)> = BTreeMap::new();
+    let days: Vec<i64> = days.into_iter().map(|day| Timestamp::from_micros(day).day()).collect();
+    let notice = out_of_reach(&days, through, most);
     let rows = ids.into_iter().zip(days).zip(values);
     for (((id, day), value), labels) in rows.zip(labels) {
-        let day = Timestamp::from_micros(day).day();
         if day <= through && day > through - most {
             let newest = groups.entry(id.clone()).or_default();
             *newest = std::mem::take(newest).max((day, labels));
@@ -256,7 +329,25 @@ async fn read(
         let labels = groups.get(&id).map(|(_, labels)| labels.clone()).unwrap_or_default();
         Some(History { id, values, labels })
     };
-    Ok(by_series.into_iter().filter_map(history).collect())
+    Ok((by_series.into_iter().filter_map(history).collect(), notice))
+}
+
+/// What is to be said of days of which none is looked at, though there are some.
+fn out_of_reach(days: &[i64], through: i64, most: i64) -> Option<String> {
+    let (oldest, newest) = (days.iter().min()?, days.iter().max()?);
+    let looked_at = through - most + 1..=through;
+    if days.iter().any(|day| looked_at.contains(day)) {
+        return None;
+    }
+    let date = |day: i64| Timestamp::from_day(day).date();
+    Some(format!(
+        "no series is forecast: days from {} to {} are looked at, and the oldest day read is {}, the newest day read {}; \
+         check the column \"day\" and the moment of the turn",
+        date(*looked_at.start()),
+        date(through),
+        date(*oldest),
+        date(*newest),
+    ))
 }
 
 fn options(settings: &Forecast) -> Options {
@@ -270,20 +361,30 @@ fn options(settings: &Forecast) -> Options {
     }
 }
 
-/// As [`options`], with past demands of the days that the policies' orders cover: what a day may be off tells little of
-/// how far the sum of many may be.
-fn options_for(settings: &Forecast, policies: &[(String, Reorder)]) -> Options {
+/// How many days after a fit an order may be made by it.
+fn age_days(refit: Option<Duration>) -> usize {
+    let days = refit.map_or(0.0, Duration::in_days).ceil() as usize;
+    days.clamp(AGE_DAYS_MIN, AGE_DAYS_MAX)
+}
+
+/// As [`options`], with past demands of the days that the policies' orders cover, made up to so many days after the fit:
+/// what a day may be off tells little of how far the sum of many may be.
+fn options_for(settings: &Forecast, policies: &[(String, Reorder)], age_days: usize) -> Options {
     let options = options(settings);
     let cover = |(_, reorder): &(String, Reorder)| reorder.lead_time_days + reorder.review_days;
     // A pooled policy orders by what all items tell.
     match policies.iter().filter(|(_, reorder)| !reorder.pooled).map(cover).max() {
         // A hierarchy makes errors of past days that follow each other add up.
-        Some(cover) if settings.hierarchy.is_empty() => Options {
-            horizon: options.horizon.max(cover + AGE_DAYS),
-            paths_max: PATHS,
-            path_length: cover,
-            ..options
-        },
+        Some(cover) if settings.hierarchy.is_empty() => {
+            // The newest paths end before the days of a late order; each begins half a cover before the next.
+            let too_short = age_days.div_ceil(cover.div_ceil(2).max(1));
+            Options {
+                horizon: options.horizon.max(cover + age_days),
+                paths_max: PATHS.max(PATHS_REACHING + too_short),
+                path_length: cover,
+                ..options
+            }
+        }
         _ => options,
     }
 }
@@ -328,13 +429,15 @@ struct Question<'a> {
     marks: &'a Marks,
     /// The last day that is known.
     through: i64,
+    /// How many days after the fit an order may be made by it.
+    age_days: usize,
 }
 
 /// A series that was fitted.
 struct Made {
     series: Series,
     /// When its methods were compared.
-    compared: Option<i64>,
+    compared: Option<Compared>,
     /// The named days that move it.
     days: BTreeSet<String>,
     judged: Vec<Judged>,
@@ -347,7 +450,7 @@ fn fit_all(
     policies: &[(String, Reorder)],
 ) -> Result<(Stored, Vec<Measure>)> {
     let settings = asked.settings;
-    let options = options_for(settings, policies);
+    let options = options_for(settings, policies, asked.age_days);
     // With other named days a method is chosen anew.
     let before = before.filter(|before| before.calendar == asked.marks.names());
     let fitted = histories
@@ -385,16 +488,35 @@ fn fit_all(
     Ok((stored, measures))
 }
 
-/// Fits one series: without what named days do, which is put back into its forecast.
+/// Fits one series by the method that is kept, or by one that is chosen anew where that was chosen on much less or errs
+/// far more than it did.
 fn fit_one(
     history: &History,
     asked: &Question<'_>,
     kept: Option<Kept<'_>>,
     options: &Options,
 ) -> Result<Made> {
+    let length = history.values.len();
+    let wanted = method(asked.settings, length)?;
+    let kept = kept.filter(|kept| wanted == AUTO && !kept.compared.outgrown(length));
+    let compared = kept.as_ref().map(|kept| kept.compared);
+    let made = fit_by(history, asked, (wanted, kept), options)?;
+    match compared {
+        Some(compared) if compared.strayed(&made.series) => {
+            fit_by(history, asked, (wanted, None), options)
+        }
+        _ => Ok(made),
+    }
+}
+
+/// Fits one series by a method or the kept one: without what named days do, which is put back into its forecast.
+fn fit_by(
+    history: &History,
+    asked: &Question<'_>,
+    (wanted, kept): (&str, Option<Kept<'_>>),
+    options: &Options,
+) -> Result<Made> {
     let (values, through) = (&history.values, asked.through);
-    let wanted = method(asked.settings, values.len())?;
-    let kept = kept.filter(|_| wanted == AUTO);
     let marks = asked.marks.through(through, values.len());
     let known = marks.get(..values.len()).unwrap_or_default();
     // Too short a series knows no named day twice, and its mean is no forecast to judge one by.
@@ -403,11 +525,11 @@ fn fit_one(
         true => Effects::learn(values, known, options.season)?,
         false => Effects::default(),
     };
-    let (name, compared) = match &kept {
+    let (name, before) = match &kept {
         Some(kept) => (kept.method.to_owned(), Some(kept.compared)),
         None => {
             let plain = effects.removed(values, known, options.season);
-            (chosen(wanted, &plain, options)?, (wanted == AUTO).then_some(through))
+            (chosen(wanted, &plain, options, asked.settings)?, None)
         }
     };
     let (days, judged) = match kept {
@@ -424,6 +546,8 @@ fn fit_one(
     if !effects.is_empty() {
         series = series.with_days(effects.moved(marks.get(values.len()..).unwrap_or_default()));
     }
+    let now = || Compared { day: through, days: Some(values.len()), error: recent_error(&series) };
+    let compared = before.or_else(|| (wanted == AUTO).then(now));
     Ok(Made { series, compared, days, judged })
 }
 
@@ -441,13 +565,19 @@ fn on_named_days(judged: &[Judged]) -> Option<Measure> {
     })
 }
 
-/// The method itself, or the one that `auto` finds best on a few past moments.
-fn chosen(method: &str, values: &[f64], options: &Options) -> Result<String> {
+/// The method itself, or the one that `auto` finds best on a few past windows.
+fn chosen(method: &str, values: &[f64], options: &Options, settings: &Forecast) -> Result<String> {
     if method != AUTO {
         return Ok(method.to_owned());
     }
-    let few = Options { origins_max: ORIGINS_COMPARED, paths_max: 0, ..options.clone() };
-    Ok(fit(AUTO, values, &few)?.algorithm)
+    let few = Options {
+        // Not the days that late orders may cover.
+        horizon: settings.horizon_days.max(WINDOW_DAYS_MIN),
+        origins_max: WINDOWS_COMPARED,
+        paths_max: 0,
+        ..options.clone()
+    };
+    Ok(choose(values, &few, Moments::Whole)?.to_owned())
 }
 
 /// Forecasts the last season again from what was known before it, beside seasonal naive.
@@ -516,11 +646,13 @@ fn backtest_one(
         None => Effects::default(),
     };
     let plain = effects.removed(known, before, options.season);
-    let method = chosen(method(asked.settings, known.len())?, &plain, options)?;
+    let method = chosen(method(asked.settings, known.len())?, &plain, options, asked.settings)?;
     let forecast =
         fit(&method, &plain, options)?.with_days(effects.moved(ahead)).forecast(held, &levels)?;
-    let naive = backtest::holdout("seasonal-naive", values, held, &[], options)
-        .or_else(|_| backtest::holdout("naive", values, held, &[], options))?;
+    // Only how far it was off is looked at, not how far it would have been.
+    let plain = Options { origins_max: 0, paths_max: 0, ..options.clone() };
+    let naive = backtest::holdout("seasonal-naive", values, held, &[], &plain)
+        .or_else(|_| backtest::holdout("naive", values, held, &[], &plain))?;
     let error = |(mean, came): (&f64, &f64)| (came - mean).abs();
     let covered = forecast.quantiles.iter().zip(came).filter(|(ends, came)| holds(ends, **came));
     let covered = covered.count();
@@ -537,13 +669,22 @@ fn holds(ends: &[f64], came: f64) -> bool {
     matches!(ends, [low, .., high] if *low <= came && came <= *high)
 }
 
+/// The ends of a day's interval, which holds the mean: errors that were all on one side, and rounding where forecasts were
+/// made to add up, would leave it outside.
+fn ends(forecast: &Ahead, step: usize, mean: f64) -> (Option<f64>, Option<f64>) {
+    let ends = forecast.quantiles.get(step);
+    let lower = ends.and_then(|ends| ends.first()).map(|lower| lower.min(mean));
+    let upper = ends.and_then(|ends| ends.last()).map(|upper| upper.max(mean));
+    (lower, upper)
+}
+
 fn rows(stored: &Stored, settings: &Forecast, now: Timestamp, artifact: &str) -> Result<Vec<Row>> {
     let tail = (1.0 - settings.interval.value()) / 2.0;
     let mut rows = Vec::new();
     for (id, series) in &stored.series {
         let forecast = series.forecast(settings.horizon_days, &[tail, 1.0 - tail])?;
         for (step, mean) in forecast.mean.iter().enumerate() {
-            let ends = forecast.quantiles.get(step);
+            let (lower, upper) = ends(&forecast, step, *mean);
             rows.push(Row {
                 series_id: id.clone(),
                 day: Timestamp::from_day(
@@ -551,8 +692,8 @@ fn rows(stored: &Stored, settings: &Forecast, now: Timestamp, artifact: &str) ->
                 )
                 .date(),
                 mean: *mean,
-                lower: ends.and_then(|ends| ends.first().copied()),
-                upper: ends.and_then(|ends| ends.last().copied()),
+                lower,
+                upper,
                 method: series.algorithm.clone(),
                 made_at: now,
                 artifact: artifact.to_owned(),
@@ -563,135 +704,4 @@ fn rows(stored: &Stored, settings: &Forecast, now: Timestamp, artifact: &str) ->
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_method_of_a_file_is_a_forecaster() {
-        for method in ForecastMethod::ALL {
-            let name = forecaster(method);
-            assert!(name == AUTO || find(name).is_ok(), "{name}");
-        }
-    }
-
-    #[test]
-    fn a_day_that_is_not_over_is_no_value_of_a_series() {
-        let check = |at, expected: &str| {
-            let day = last_whole_day(Timestamp::parse(at).unwrap());
-            assert_eq!(Timestamp::from_day(day).date(), expected, "{at}");
-        };
-        check("2024-05-02 00:00:00", "2024-05-01");
-        check("2024-05-02 12:00:00", "2024-05-01");
-        check("2024-05-02 23:59:58", "2024-05-01");
-        // The moment of a turn that is replayed.
-        check("2024-05-02 23:59:59", "2024-05-02");
-        assert_eq!(last_whole_day(Timestamp::from_micros(-1)), -1);
-    }
-
-    #[test]
-    fn a_zero_is_inside_an_interval_that_begins_there() {
-        let check = |came, inside| assert_eq!(holds(&[0.0, 1.0, 2.0], came), inside, "{came}");
-        check(0.0, true);
-        check(2.0, true);
-        check(2.1, false);
-        check(-0.1, false);
-        assert!(!holds(&[], 0.0) && !holds(&[1.0], 1.0));
-    }
-
-    #[test]
-    fn items_that_sell_on_few_days_are_not_forecast_to_sell_nothing() {
-        let settings: Forecast = serde_json::from_value(json!({"series": "select 1"})).unwrap();
-        let marks = Marks::default();
-        let asked = Question { settings: &settings, marks: &marks, through: 200 };
-        let items: Vec<History> = (0..12)
-            .map(|item| {
-                let id = format!("i{item}");
-                let mut rng = flywheel_base::Rng::stream(item, "sales");
-                let mut values: Vec<f64> = (0..196).map(|_| rng.poisson(0.5) as f64).collect();
-                values.extend([0.0; 4]);
-                History { id, values, labels: Vec::new() }
-            })
-            .collect();
-        let (stored, _) = fit_all(&items, &asked, None, &[]).unwrap();
-        let mut sum = 0.0;
-        for (id, series) in &stored.series {
-            let ahead = series.forecast(28, &[]).unwrap().mean.iter().sum::<f64>() / 28.0;
-            assert!((0.05..1.2).contains(&ahead), "{id}: {ahead} by {}", series.algorithm);
-            sum += ahead / 12.0;
-        }
-        assert!((0.28..0.65).contains(&sum), "{sum}");
-    }
-
-    #[test]
-    fn a_series_too_short_for_its_method_gets_the_mean() {
-        let settings = Forecast {
-            series: String::new(),
-            horizon_days: 14,
-            season_days: 30,
-            longer_seasons_days: Vec::new(),
-            method: ForecastMethod::Mstl,
-            interval: flywheel_project::resource::quantity::Share::new(0.9).unwrap(),
-            min_history_days: 14,
-            calendar: Vec::new(),
-            hierarchy: Vec::new(),
-            reconciliation: None,
-        };
-        assert_eq!(method(&settings, 59).unwrap(), TOO_SHORT);
-        assert_eq!(method(&settings, 60).unwrap(), "mstl");
-        let auto = Forecast { method: ForecastMethod::Auto, ..settings };
-        assert_eq!((method(&auto, 13).unwrap(), method(&auto, 14).unwrap()), (TOO_SHORT, AUTO));
-    }
-
-    /// Sales of `days` days up to `through`, three times as much on 11 November if it is a day of sales.
-    fn sales(id: &str, through: i64, days: i64, sale: bool) -> History {
-        let mut rng = flywheel_base::Rng::stream(3, id);
-        let value = |day: i64| {
-            let is_sale = sale && Timestamp::from_day(day).date().ends_with("-11-11");
-            let usual = 50.0 + 10.0 * (day.rem_euclid(7)) as f64;
-            (usual * if is_sale { 3.0 } else { 1.0 } * (1.0 + 0.1 * rng.normal())).max(0.0)
-        };
-        let values = (through - days + 1..=through).map(value).collect();
-        History { id: id.to_owned(), values, labels: Vec::new() }
-    }
-
-    #[test]
-    fn a_day_of_sales_is_forecast_where_it_was_one_and_nowhere_else() {
-        let settings: Forecast = serde_json::from_value(json!({
-            "series": "select 1", "method": "seasonal-naive", "horizon_days": 21, "calendar": ["own", "cn"],
-        }))
-        .unwrap();
-        let own = serde_json::from_value(json!({"double-eleven": {"on": ["11-11"]}})).unwrap();
-        let through = Timestamp::parse("2025-11-01").unwrap().day();
-        let days = HISTORY_DAYS_WITH_CALENDAR;
-        let marks = Marks::of(&settings.calendar, &own, through - days + 1, through + 120).unwrap();
-        let asked = Question { settings: &settings, marks: &marks, through };
-        let histories = [
-            sales("tea", through, days, true),
-            sales("salt", through, days, false),
-            sales("new", through, 20, true),
-            sales("one", through, 1, true),
-            History { id: "zeros".to_owned(), values: vec![0.0; 900], labels: Vec::new() },
-        ];
-        let (stored, measures) = fit_all(&histories, &asked, None, &[]).unwrap();
-        assert!(stored.days["tea"].contains("double-eleven"), "{:?}", stored.days);
-        for other in ["new", "one", "zeros"] {
-            assert_eq!(stored.days.get(other), None, "{other} never saw a day of sales");
-        }
-        let salt = stored.series["salt"].forecast(21, &[]).unwrap().mean;
-        let ratio = salt[9] / f64::midpoint(salt[2], salt[16]);
-        assert!((0.85..=1.15).contains(&ratio), "{ratio}");
-        let ahead = stored.series["tea"].forecast(21, &[0.05, 0.95]).unwrap();
-        let usual = f64::midpoint(ahead.mean[2], ahead.mean[16]);
-        let ratio = ahead.mean[9] / usual;
-        assert!((2.4..=3.6).contains(&ratio), "{ratio}");
-        let wide = |step: usize| ahead.quantiles[step][1] - ahead.quantiles[step][0];
-        assert!(wide(9) > 2.0 * wide(2), "{} {}", wide(9), wide(2));
-        let zeros = stored.series["zeros"].forecast(21, &[]).unwrap().mean;
-        assert!(zeros.iter().all(|mean| *mean == 0.0));
-        let judged = measures.iter().find(|one| one.name == "wape_on_named_days").unwrap();
-        assert!(judged.value < judged.baseline && judged.count > 0, "{:?}", judged.value);
-        // What was kept is kept by the bytes that are stored, and the same again.
-        let again: Stored = serde_json::from_slice(&serde_json::to_vec(&stored).unwrap()).unwrap();
-        assert_eq!(again.series["tea"].forecast(21, &[0.05, 0.95]).unwrap(), ahead);
-    }
-}
+mod tests;

@@ -37,6 +37,9 @@ pub(crate) const ENTRY: LearnerEntry = LearnerEntry {
     ],
 };
 
+/// Examples below which it is told that scores say little.
+const EXAMPLES_FEW: u64 = 100;
+
 /// Columns of the examples that are no features.
 const NOT_FEATURES: [&str; 3] = ["row_id", "unit_id", "at"];
 
@@ -180,12 +183,12 @@ pub(super) async fn learn(
     let fits = before.as_ref().is_some_and(|stored| stored.fits(settings));
     let through = before.as_ref().filter(|_| fits).and_then(|stored| stored.through);
     let sql = ctx.render(&settings.examples).map_err(|e| e.context(&what))?;
-    let mut frame = ctx.frame_of_sql(&what, &since(&sql, through, ctx.now)).await?;
+    let mut frame = examples(ctx, &what, &sql, through).await?;
     let features = features(&frame, settings)?;
     let anew = before.as_ref().is_some_and(|stored| !fits || stored.features != features);
     if anew {
         tracing::info!(learner = name, "other columns or settings; learning anew");
-        frame = ctx.frame_of_sql(&what, &since(&sql, None, ctx.now)).await?;
+        frame = examples(ctx, &what, &sql, None).await?;
     }
     let mut stored = match before {
         Some(stored) if !anew => stored,
@@ -215,10 +218,57 @@ pub(super) async fn learn(
         count: progress.seen,
     }];
     let mut detail = json!({"features": stored.features, "examples": stored.examples});
-    if let Some(detail) = detail.as_object_mut().filter(|_| anew) {
-        detail.insert("learned_anew".to_owned(), json!(true));
+    let notices = stored.notices(settings);
+    if let Some(detail) = detail.as_object_mut() {
+        if anew {
+            detail.insert("learned_anew".to_owned(), json!(true));
+        }
+        if !notices.is_empty() {
+            detail.insert("notices".to_owned(), json!(notices));
+        }
     }
     Ok((Fitted { bytes, rows_in: frame.rows() as u64, detail, measures }, artifact, count))
+}
+
+/// The examples after the moment `through` up to now; a query without the columns by which they are ordered is refused.
+async fn examples<'w>(
+    ctx: &Context<'_>,
+    what: &'w str,
+    sql: &str,
+    through: Option<i64>,
+) -> Result<Frame<'w>> {
+    let error = match ctx.frame_of_sql(what, &since(sql, through, ctx.now)).await {
+        Ok(frame) => return Ok(frame),
+        Err(error) => error,
+    };
+    // What is wrong with the query itself says so again; the first error is the one of its rows.
+    let none = format!("select * from ({sql}) as examples limit 0");
+    match ctx.frame_of_sql(what, &none).await {
+        Ok(columns) => Err(without_order(what, &columns.names()).unwrap_or(error)),
+        Err(_) => Err(error),
+    }
+}
+
+/// The error of examples that lack a column by which they are ordered.
+fn without_order(what: &str, names: &[String]) -> Option<Error> {
+    let (column, meaning) = [
+        ("at", "the moment at which the target became known: rows are learned in its order, those after now not yet"),
+        ("row_id", "an id of its own for each row: rows of one moment are learned in its order"),
+    ]
+    .into_iter()
+    .find(|(column, _)| !names.iter().any(|name| name == column))?;
+    let select = if column == "at" { "signed_on as at" } else { "order_id as row_id" };
+    Some(
+        Error::invalid(format!("{what}: the column \"{column}\" is missing, which is {meaning}"))
+            .hint(format!("Select it in `examples`, such as `select {select}, …`.")),
+    )
+}
+
+/// What is told of a fit to so few examples that it knows little. Without any there are no scores to believe.
+fn few(examples: u64) -> Option<String> {
+    (1..EXAMPLES_FEW).contains(&examples).then(|| {
+        format!("{examples} examples were learned so far; with fewer than {EXAMPLES_FEW} scores say little")
+    })
 }
 
 /// The examples after the moment `through` up to `now`, in the order in which they are learned.
@@ -328,6 +378,23 @@ impl Stored {
             Model::Number(model) => model.predict(&numbers(row)),
             Model::Hashed(model) => model.predict(&self.features, row),
         }
+    }
+
+    /// What should be known before anybody believes the scores. Row by row, the other class may be yet to come, so that one
+    /// alone is no error.
+    fn notices(&self, settings: &Score) -> Vec<String> {
+        let alone = match settings.predict {
+            Predict::Probability if self.positives == 0 => Some(0),
+            Predict::Probability if self.positives == self.examples => Some(1),
+            _ => None,
+        };
+        let alone = alone.filter(|_| self.examples > 0).map(|class| {
+            format!(
+                "the target \"{}\" was {class} in all of {} examples so far, so nothing is known of the other",
+                settings.target, self.examples
+            )
+        });
+        few(self.examples).into_iter().chain(alone).collect()
     }
 
     /// Whether the file still asks for the model that was learned.
@@ -451,6 +518,36 @@ mod tests {
         assert!(error.contains("is 37.5, neither 0 nor 1, in 2 of 3 rows"), "{error}");
         assert!(error.contains("predict: number"), "{error}");
         assert_eq!(read(amounts(), "number").unwrap().len(), 3);
+    }
+
+    #[test]
+    fn examples_without_order_say_what_the_missing_column_is_for() {
+        let said = |names: &[&str]| {
+            let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+            without_order("learner \"churn\": examples", &names).map(|error| error.report())
+        };
+        let at = said(&["row_id", "age", "left"]).unwrap();
+        assert!(at.contains("examples: the column \"at\" is missing, which is the moment"), "{at}");
+        let id = said(&["at", "age", "left"]).unwrap();
+        assert!(id.contains("the column \"row_id\" is missing"), "{id}");
+        assert_eq!(said(&["row_id", "at", "left"]), None);
+    }
+
+    #[test]
+    fn few_examples_and_a_class_alone_are_told_of() {
+        let file = json!({"examples": "select 1", "target": "left", "predict": "probability"});
+        let settings: Score = serde_json::from_value(file).unwrap();
+        let told = |examples: u64, positives: u64| {
+            let model = new_model(&settings, 1).unwrap();
+            let features = vec!["age".to_owned()];
+            let stored = Stored { features, through: None, model, positives, examples };
+            stored.notices(&settings)
+        };
+        assert_eq!(told(100, 40), Vec::<String>::new());
+        assert!(told(5, 2)[0].starts_with("5 examples were learned so far"));
+        assert!(told(100, 0)[0].contains("\"left\" was 0 in all of 100 examples"));
+        assert!(told(100, 100)[0].contains("\"left\" was 1 in all of 100 examples"));
+        assert_eq!(told(0, 0), Vec::<String>::new(), "there are no scores either");
     }
 
     #[test]

@@ -40,6 +40,9 @@ const BEST: f64 = 0.3;
 /// The confidence of that effect; only its middle is told.
 const CONFIDENCE: f64 = 0.95;
 
+/// Units of an arm below which a ranking is told to be luck.
+const ARM_MIN: usize = 100;
+
 #[derive(Serialize)]
 struct Row {
     unit_id: String,
@@ -90,8 +93,9 @@ pub(super) async fn learn(
     let what = format!("learner \"{name}\": experiment");
     let frame = ctx.frame(&what, &settings.experiment).await?;
     let features = features(&frame)?;
-    let rows = matrix(&frame, &features)?;
+    let (rows, mut notices) = matrix(&frame, &features, "`experiment`")?;
     let (treated, happened) = (flags(&frame, "treated")?, flags(&frame, "happened")?);
+    both_happened(&happened)?;
     let ids = frame.ids("unit_id")?;
     // A sum must not depend on the order in which the engine gives rows.
     let mut order: Vec<usize> = (0..rows.len()).collect();
@@ -116,15 +120,21 @@ pub(super) async fn learn(
     let bytes = serde_json::to_vec(&stored)
         .map_err(|e| Error::internal("an uplift is no JSON").caused_by(e))?;
     let artifact = ctx.artifacts.put(&bytes)?;
-    let rows = score(ctx, name, settings, &stored, &artifact).await?;
+    let (rows, of_scores) = score(ctx, name, settings, &stored, &artifact).await?;
     let count = write_scores(ctx, name, ENTRY.columns, WriteMode::Replace, &rows).await?;
     let with = all.treated.iter().filter(|treated| **treated).count();
-    let detail = json!({
+    let without = all.treated.len() - with;
+    notices.extend(of_scores);
+    notices.extend(few(with, without));
+    let mut detail = json!({
         "features": stored.features,
         "method": kind.name(),
         "treated": with,
-        "left alone": all.treated.len() - with,
+        "left alone": without,
     });
+    if let Some(detail) = detail.as_object_mut().filter(|_| !notices.is_empty()) {
+        detail.insert("notices".to_owned(), json!(notices));
+    }
     Ok((Fitted { bytes, rows_in: frame.rows() as u64, detail, measures }, artifact, count))
 }
 
@@ -178,14 +188,53 @@ fn features(frame: &Frame<'_>) -> Result<Vec<String>> {
     Ok(features)
 }
 
-/// The features of every row; a missing value is 0, and a text that is no number is refused.
-fn matrix(frame: &Frame<'_>, features: &[String]) -> Result<Vec<Vec<f64>>> {
+/// The features of every row, and what is to be told of them; a missing value is 0, as is one that is not finite, which
+/// is told, and a text that is no number is refused.
+fn matrix(
+    frame: &Frame<'_>,
+    features: &[String],
+    query: &str,
+) -> Result<(Vec<Vec<f64>>, Vec<String>)> {
     let columns = features.iter().map(|name| frame.numbers(name)).collect::<Result<Vec<_>>>()?;
+    let mut notices = Vec::new();
+    for (name, column) in features.iter().zip(&columns) {
+        let count = column.iter().flatten().filter(|number| !number.is_finite()).count();
+        if count > 0 {
+            notices.push(format!(
+                "\"{name}\" is not a number or infinite in {count} of {} rows of {query}, which count as 0 like null",
+                column.len()
+            ));
+        }
+    }
     let number = |column: &Vec<Option<f64>>, row: usize| {
         column.get(row).copied().flatten().filter(|number| number.is_finite()).unwrap_or(0.0)
     };
     let row = |row| columns.iter().map(|column| number(column, row)).collect();
-    Ok((0..frame.rows()).map(row).collect())
+    Ok(((0..frame.rows()).map(row).collect(), notices))
+}
+
+/// Refuses an experiment in which it happened to everybody or to nobody: there is no chance to change.
+fn both_happened(happened: &[bool]) -> Result<()> {
+    let always = match (happened.contains(&true), happened.contains(&false)) {
+        (true, true) => return Ok(()),
+        (always, _) => always,
+    };
+    Err(Error::invalid(format!(
+        "\"happened\" is {} for all of {} units of the experiment",
+        u8::from(always),
+        happened.len()
+    ))
+    .hint("Uplift needs units with and without the outcome: wait for more outcomes, or check how `happened` is made."))
+}
+
+/// What is told of an experiment with so many treated units and others, if it is small.
+fn few(with: usize, without: usize) -> Option<String> {
+    (with.min(without) < ARM_MIN).then(|| {
+        format!(
+            "the experiment has {with} treated units and {without} others; with fewer than {ARM_MIN} of each the ranking \
+             is most likely luck"
+        )
+    })
 }
 
 /// A column that says yes or no of every unit.
@@ -219,23 +268,26 @@ async fn score(
     settings: &Uplift,
     stored: &Stored,
     artifact: &str,
-) -> Result<Vec<Row>> {
-    let Some(sql) = &settings.score else { return Ok(Vec::new()) };
+) -> Result<(Vec<Row>, Vec<String>)> {
+    let Some(sql) = &settings.score else { return Ok((Vec::new(), Vec::new())) };
     let what = format!("learner \"{name}\": score");
     let frame = ctx.frame(&what, sql).await?;
-    let rows = matrix(&frame, &stored.features)?;
+    let (rows, notices) = matrix(&frame, &stored.features, "`score`")?;
     let one = |(unit_id, row): (String, Vec<f64>)| {
         let uplift = stored.model.predict(&row)?;
         Ok(Row { unit_id, uplift, scored_at: ctx.now, artifact: artifact.to_owned() })
     };
-    frame.unit_ids()?.into_iter().zip(rows).map(one).collect()
+    let rows = frame.unit_ids()?.into_iter().zip(rows).map(one).collect::<Result<Vec<Row>>>()?;
+    Ok((rows, notices))
 }
 
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
 
-    use arrow::array::{ArrayRef, BooleanArray, Int64Array, RecordBatch, StringArray};
+    use arrow::array::{
+        ArrayRef, BooleanArray, Float64Array, Int64Array, RecordBatch, StringArray,
+    };
 
     use super::*;
 
@@ -260,10 +312,31 @@ mod tests {
 
     #[test]
     fn a_text_is_no_feature_and_a_missing_number_is_0() {
-        let read = |column: ArrayRef| matrix(&frame(column), &["treated".to_owned()]);
+        let read =
+            |column: ArrayRef| matrix(&frame(column), &["treated".to_owned()], "`experiment`");
         let error = read(Arc::new(StringArray::from(vec!["3", "Ulm"]))).unwrap_err().report();
         assert!(error.contains("\"Ulm\" in row 2, which is no number"), "{error}");
-        let known = read(Arc::new(Int64Array::from(vec![Some(3), None]))).unwrap();
+        let (known, notices) = read(Arc::new(Int64Array::from(vec![Some(3), None]))).unwrap();
         assert_eq!(known, [[3.0], [0.0]]);
+        assert!(notices.is_empty(), "{notices:?}");
+        let odd = vec![Some(f64::NAN), Some(2.0), Some(f64::NEG_INFINITY), None];
+        let (known, notices) = read(Arc::new(Float64Array::from(odd))).unwrap();
+        assert_eq!(known, [[0.0], [2.0], [0.0], [0.0]]);
+        let told = "\"treated\" is not a number or infinite in 2 of 4 rows of `experiment`";
+        assert!(notices.len() == 1 && notices[0].starts_with(told), "{notices:?}");
+    }
+
+    #[test]
+    fn an_experiment_without_both_outcomes_is_refused_and_a_small_one_told_of() {
+        assert!(both_happened(&[true, false]).is_ok());
+        for (happened, said) in
+            [([true; 3], "is 1 for all of 3"), ([false; 3], "is 0 for all of 3")]
+        {
+            let error = both_happened(&happened).unwrap_err().report();
+            assert!(error.contains("\"happened\"") && error.contains(said), "{error}");
+        }
+        assert_eq!(few(100, 100), None);
+        let told = few(12, 400).unwrap();
+        assert!(told.contains("12 treated units and 400 others"), "{told}");
     }
 }

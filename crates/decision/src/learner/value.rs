@@ -154,17 +154,42 @@ fn rows(made: &Made, settings: &Value, at: Timestamp, artifact: &str) -> Vec<Row
 }
 
 fn detail(made: &Made) -> Json {
-    json!({
+    let converged = made.choice.fit.converged && made.spend.converged;
+    let mut detail = json!({
         "model": made.choice.fit.model.name(),
         "reason": made.choice.reason,
         "parameters": made.choice.fit.parameters,
         "log_likelihood": made.choice.fit.log_likelihood,
-        "converged": made.choice.fit.converged && made.spend.converged,
+        "converged": converged,
         "trials": made.choice.trials,
         "customers": made.customers.len(),
         "spend": made.spend.parameters,
         "spend_correlation": made.spend.correlation,
-    })
+    });
+    let notices = notices(&made.choice, made.spend.converged);
+    if let Some(detail) = detail.as_object_mut().filter(|_| !notices.is_empty()) {
+        detail.insert("notices".to_owned(), json!(notices));
+    }
+    detail
+}
+
+/// What should be known before anybody believes the values.
+fn notices(choice: &Choice, spend_converged: bool) -> Vec<String> {
+    let mut notices = Vec::new();
+    if choice.trials.is_empty() {
+        notices.push(format!("no model was judged by what it foretold: {}", choice.reason));
+    }
+    let off = match (choice.fit.converged, spend_converged) {
+        (true, true) => return notices,
+        (false, true) => choice.fit.model.name(),
+        (true, false) => "spend",
+        (false, false) => "purchases and spend",
+    };
+    notices.push(format!(
+        "converged: false: the data do not hold every parameter of the model of {off}; the values are those of the best \
+         parameters found, without intervals"
+    ));
+    notices
 }
 
 /// How far the chosen model was off on purchases it had not seen, beside everybody's own past rate.
@@ -266,6 +291,23 @@ mod tests {
         assert!(rows.iter().all(|row| row.expected_purchases <= 2.0));
         assert!(often.expected_purchases > 1.5, "{}", often.expected_purchases);
         assert!(made.choice.reason.contains("opportunities"), "{}", made.choice.reason);
+    }
+
+    #[test]
+    fn data_that_end_long_before_now_judge_no_model_and_say_so() {
+        let settings = settings(ValueModel::Auto);
+        let made = fit(&purchases(), &settings, Timestamp::from_day(500)).unwrap();
+        assert!(measures(&made.choice).is_empty(), "nothing was foretold");
+        let detail = detail(&made);
+        let told = detail["notices"].as_array().unwrap();
+        let first = told[0].as_str().unwrap();
+        assert!(first.contains("there is no purchase since 1970-10-2"), "{first}");
+        let off = told.iter().any(|text| text.as_str().unwrap().contains("converged: false"));
+        assert_eq!(off, detail["converged"] == json!(false), "{detail}");
+        let made = fit(&purchases(), &settings, Timestamp::from_day(300)).unwrap();
+        let texts = notices(&made.choice, true);
+        assert_eq!(texts.len(), usize::from(!made.choice.fit.converged), "{texts:?}");
+        assert_eq!(notices(&made.choice, false).len(), 1);
     }
 
     #[test]

@@ -241,15 +241,8 @@ impl Found {
         all.into_iter().map(|sum| Sum { variant: None, ..sum }).collect()
     }
 
-    /// All of them together, by policy, unit, arm and variant: a share of the holdout takes as much of each variant.
-    pub(crate) fn by_variant(&self) -> Vec<Sum<'_>> {
-        let all = self.0.iter().flat_map(Part::sums);
-        let all = together(all.collect(), |sum| (sum.policy, sum.unit, sum.arm, sum.variant));
-        all.into_iter().map(|sum| Sum { share: None, ..sum }).collect()
-    }
-
-    /// All of them together, by everything that they are told apart by.
-    fn apart(&self) -> Vec<Sum<'_>> {
+    /// All of them together, by everything that they are told apart by: policy, unit, arm, variant and share of the holdout.
+    pub(crate) fn apart(&self) -> Vec<Sum<'_>> {
         let all = self.0.iter().flat_map(Part::sums);
         together(all.collect(), |sum| (sum.policy, sum.unit, sum.arm, sum.variant, bits(sum)))
     }
@@ -463,7 +456,7 @@ mod tests {
     }
 
     #[test]
-    fn sums_stay_apart_by_share_and_go_together_by_variant() {
+    fn sums_go_together_by_version_and_stay_apart_by_share() {
         let sum = |share, version, decisions| Sum {
             policy: "p",
             unit: "u",
@@ -480,8 +473,8 @@ mod tests {
         let by_share = together(all.clone(), |sum| (sum.policy, sum.unit, sum.arm, bits(sum)));
         let found: Vec<_> = by_share.iter().map(|sum| (sum.share, sum.decisions)).collect();
         assert_eq!(found, [(Some(0.1), 3), (Some(0.2), 4)]);
-        let one = together(all, |sum| (sum.policy, sum.unit, sum.arm, sum.variant));
-        assert_eq!((one.len(), one[0].decisions, one[0].value), (1, 7, Some(1.5)));
+        let apart = together(all, |sum| (sum.policy, sum.unit, sum.arm, sum.variant, bits(sum)));
+        assert_eq!((apart.len(), apart[0].decisions, apart[0].value), (2, 3, Some(1.0)));
     }
 
     #[test]

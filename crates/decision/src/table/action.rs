@@ -19,7 +19,7 @@ pub struct ActionRow {
     pub turn: i64,
     /// The action resource it left through.
     pub action: String,
-    /// `delivered` or `dead`.
+    /// `delivered`, `dead` or `discarded`.
     pub status: String,
     /// How often it was tried.
     pub attempts: i64,

@@ -41,6 +41,9 @@ impl Runs for Lag {
         }
         app.output.grid(&grid)?;
         for lag in &lags {
+            if let Some(failure) = &lag.failure {
+                app.output.message(&format!("{}: the last run failed: {failure}", lag.name));
+            }
             if let Some(error) = &lag.error {
                 app.output.message(&format!("{}: {error}", lag.name));
             }

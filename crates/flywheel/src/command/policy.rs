@@ -3,7 +3,9 @@
 use clap::{Args, Subcommand};
 use flywheel_base::{Result, Timestamp};
 use flywheel_decision::challenge::{Challenge, Judgement};
+use flywheel_decision::preview::{Preview, SAMPLE_DEFAULT, SAMPLE_MAX};
 use flywheel_decision::verify::Field;
+use flywheel_runtime::access::Reading;
 use flywheel_runtime::{Access, policy, run};
 use serde_json::json;
 
@@ -23,6 +25,14 @@ pub(crate) struct Policy {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    /// Shows what a policy would decide if it were asked now, and writes nothing
+    Preview {
+        /// The policy
+        name: String,
+        /// How many decisions are shown, at most 200
+        #[arg(long, value_name = "N", default_value_t = SAMPLE_DEFAULT)]
+        sample: usize,
+    },
     /// Stops a policy: no decisions, no deliveries, until it is resumed
     Pause {
         /// The policy
@@ -40,6 +50,17 @@ enum Verb {
     Retry {
         /// The policy
         name: String,
+    },
+    /// Gives up deliveries of a policy for good: dead letters, and what waits for an action or a policy that is gone
+    Discard {
+        /// The policy; its file may be gone
+        name: String,
+        /// Only deliveries by this action; its file may be gone
+        #[arg(long)]
+        action: Option<String>,
+        /// Why, for the record
+        #[arg(long)]
+        reason: String,
     },
     /// Estimates what a challenger would have earned with the policy's logged decisions
     Evaluate {
@@ -102,11 +123,17 @@ impl Evidence {
 }
 
 impl Runs for Policy {
-    const ABOUT: &'static str =
-        "Pauses and resumes policies, retries deliveries, judges and promotes who decides";
+    const ABOUT: &'static str = "Previews, pauses and resumes policies, retries or discards deliveries, judges and promotes who decides";
 
     async fn run(self, app: App) -> Result<Exit> {
         match self.verb {
+            Verb::Preview { name, sample } => {
+                let workspace = app.open(Access::Read).await?;
+                let sample = sample.min(SAMPLE_MAX);
+                let found =
+                    Box::pin(policy::preview(&workspace, &name, sample, &Reading::Owner)).await?;
+                previewed(&app, &found)
+            }
             Verb::Evaluate { name, evidence, against } => {
                 let challenge = evidence.challenge(name, against)?;
                 let workspace = app.open(Access::Read).await?;
@@ -158,8 +185,94 @@ impl Runs for Policy {
                     .message(&format!("{retried} deliveries are tried again at the next turn"));
                 Ok(Exit::Done)
             }
+            Verb::Discard { name, action, reason } => {
+                let workspace = app.open(Access::Write).await?;
+                let done = run::discard(&workspace, &name, action.as_deref(), &reason)?;
+                app.output.message(&match done.kept {
+                    0 => format!("{} deliveries are discarded", done.discarded),
+                    kept => format!(
+                        "{} deliveries are discarded; {kept} more can still leave and stay",
+                        done.discarded
+                    ),
+                });
+                Ok(Exit::Done)
+            }
         }
     }
+}
+
+/// Prints what a policy would decide: counts, what is chosen how often, and the first decisions.
+fn previewed(app: &App, preview: &Preview) -> Result<Exit> {
+    if app.output.format == Format::Json {
+        app.output.json(preview)?;
+        return Ok(Exit::Done);
+    }
+    let mut sample = Grid::new(&["unit", "arm", "action", "#propensity", "items", "payload"]);
+    let text = |value: &Option<serde_json::Value>| {
+        value.as_ref().map_or_else(String::new, ToString::to_string)
+    };
+    for one in &preview.sample {
+        sample.row(vec![
+            one.unit_id.clone(),
+            one.arm.clone(),
+            one.action.clone(),
+            format!("{:.4}", one.propensity),
+            text(&one.items),
+            text(&one.payload),
+        ]);
+    }
+    if !app.output.for_people() {
+        app.output.grid(&sample)?;
+        return Ok(Exit::Done);
+    }
+    let state = match (&preview.paused, preview.due) {
+        (Some(reason), _) => format!("it is paused: {reason}"),
+        (None, false) => "it is not due".to_owned(),
+        (None, true) => "it is due".to_owned(),
+    };
+    app.output.line(&format!(
+        "{} at {}: nothing is written; {state}\n\
+         {} rows in the audience, {} decisions: {} treated, {} in the holdout",
+        preview.policy,
+        preview.at,
+        preview.audience,
+        preview.decisions,
+        preview.treated,
+        preview.held_out
+    ))?;
+    let leaving = &preview.delivery;
+    if let Some(action) = &leaving.action {
+        let connector = leaving.connector.as_deref().unwrap_or("unknown");
+        app.output.line(&format!("{} leave by {action} ({connector})", leaving.leaves))?;
+    }
+    let faults =
+        [("rows have no unit_id", preview.without_unit), ("units are repeated", preview.repeated)];
+    for (what, count) in faults.into_iter().filter(|(_, count)| *count > 0) {
+        app.output.line(&format!("{count} {what}"))?;
+    }
+    for one in &preview.left_out {
+        app.output.line(&format!("{} left out: {}", one.units, one.reason))?;
+    }
+    if !preview.actions.is_empty() {
+        let mut actions = Grid::new(&["action", "#units", "#share"]);
+        for one in &preview.actions {
+            let share = format!("{:.1} %", 100.0 * one.share);
+            actions.row(vec![one.action.clone(), one.units.to_string(), share]);
+        }
+        app.output.line("")?;
+        app.output.grid(&actions)?;
+    }
+    if !preview.sample.is_empty() {
+        app.output.line("")?;
+        app.output.grid(&sample)?;
+    }
+    if !preview.notes.is_empty() {
+        app.output.line("")?;
+    }
+    for note in &preview.notes {
+        app.output.line(&format!("- {note}"))?;
+    }
+    Ok(Exit::Done)
 }
 
 /// Prints estimates and verdict; a challenger that may not be promoted is no failure of the question.

@@ -59,7 +59,7 @@ fn print(app: &App, wheel: &Wheel, turns: usize) -> Result<()> {
     app.output.line("")?;
     app.output.grid(&tables)?;
     app.output.line(&format!(
-        "\n{} rows in quarantine · {} models published{} · outbox: {} pending, {} dead",
+        "\n{} rows in quarantine · {} models published{} · outbox: {} pending, {} dead{}",
         wheel.quarantined,
         wheel.models,
         if wheel.blocked.is_empty() {
@@ -68,7 +68,11 @@ fn print(app: &App, wheel: &Wheel, turns: usize) -> Result<()> {
             format!(", blocked: {}", wheel.blocked.join(", "))
         },
         wheel.outbox_pending,
-        wheel.outbox_dead
+        wheel.outbox_dead,
+        match wheel.outbox_discarded {
+            0 => String::new(),
+            count => format!(", {count} discarded"),
+        }
     ))?;
     learners(app, wheel)?;
     for policy in &wheel.policies {
@@ -121,6 +125,12 @@ fn policy_turns(app: &App, policy: &PolicyStatus, turns: usize) -> Result<()> {
         "\n{}: {} decisions ({} in the holdout), {} actions, {} outcomes{promoted}{paused}",
         policy.policy, policy.decisions, policy.held_out, policy.actions, policy.outcomes
     ))?;
+    if let Some(why) = &policy.failed {
+        app.output.line(&format!("FAILED: {why}"))?;
+    }
+    if let Some(why) = &policy.split_broken {
+        app.output.line(&format!("SPLIT BROKEN: {why}"))?;
+    }
     if policy.turns.is_empty() {
         return Ok(());
     }

@@ -215,7 +215,7 @@ fn show(output: Output, topic: &Described) -> Result<()> {
     for partition in &topic.partitions {
         grid.row(vec![
             partition.partition.to_string(),
-            partition.leader.to_string(),
+            partition.leader.map(|leader| leader.to_string()).unwrap_or_default(),
             list(&partition.replicas),
             list(&partition.in_sync),
             partition.earliest.to_string(),

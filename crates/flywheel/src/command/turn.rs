@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use clap::Args;
 use flywheel_base::{Clock, FixedClock, Result, SystemClock};
+use flywheel_decision::lift::split_broken;
+use flywheel_decision::table::LiftRow;
 use flywheel_runtime::Access;
 use flywheel_runtime::replay::{Days, replay};
 use flywheel_runtime::turn::{TurnReport, turn};
@@ -87,6 +89,9 @@ pub(crate) fn line(report: &TurnReport) -> String {
             points(row.lift),
             interval(row.lower, row.upper)
         ));
+        if broken(row) {
+            text.push_str(" (SPLIT BROKEN, not to be believed)");
+        }
     }
     if !report.learned.is_empty() {
         text.push_str(&format!("  learned {}", report.learned.join(", ")));
@@ -100,6 +105,11 @@ pub(crate) fn line(report: &TurnReport) -> String {
     text
 }
 
+/// Whether the arms are more uneven than chance allows.
+fn broken(row: &LiftRow) -> bool {
+    row.split_p.is_some_and(|p| split_broken(&row.policy, p).is_some())
+}
+
 fn object(report: &TurnReport) -> Value {
     let duration = report
         .run
@@ -111,7 +121,14 @@ fn object(report: &TurnReport) -> Value {
         "decisions": report.decided.iter().map(|d| d.decisions).sum::<usize>(),
         "delivered": report.acted.delivered, "dead": report.acted.dead, "outcomes": report.outcomes,
         "learned": report.learned, "blocked": report.blocked, "duration_ms": duration,
-        "lift": report.lift.iter().map(|row| json!({"policy": row.policy, "lift": row.lift, "lower": row.lower, "upper": row.upper})).collect::<Vec<_>>(),
+        "lift": report.lift.iter().map(lift).collect::<Vec<_>>(),
+    })
+}
+
+fn lift(row: &LiftRow) -> Value {
+    json!({
+        "policy": row.policy, "lift": row.lift, "lower": row.lower, "upper": row.upper,
+        "split_p": row.split_p, "split_broken": broken(row),
     })
 }
 

@@ -118,6 +118,37 @@ fn each_order_is_credited_once_to_the_actions_before_it_late_and_doubled_ones_to
 }
 
 #[test]
+fn a_success_that_is_moved_beyond_two_windows_is_credited_once() {
+    let house = shop();
+    let policy = offer("[last-touch, linear]").replace(
+        "at, revenue as value from {{ source('raw', 'orders') }}",
+        "max(at) as at, max(revenue) as value from {{ source('raw', 'orders') }} group by 1, 2",
+    );
+    house.write("policies/offer.yaml", policy);
+    house.ok(&["turn", "--replay", "2024-05-01"]);
+    let treated = house.cell(
+        "select min(unit_id) from system.decisions where policy = 'offer' and arm = 'treatment'",
+    );
+    let order = |day: &str| {
+        let line = format!("{HEAD}o1,{treated},{day} 12:00:00,10\n");
+        house.write(&format!("data/orders-{day}.csv"), line);
+    };
+    let credited = || {
+        house.sql(
+            "select count(distinct turn), round(sum(linear), 6), round(sum(last_touch), 6) from system.credits where event_id = 'o1'",
+        )
+    };
+    order("2024-05-04");
+    house.ok(&["turn", "--replay", "2024-05-02..2024-05-04"]);
+    assert_eq!(credited(), ["1,1.0,1.0"]);
+    // Twelve days later than it was said to be, with a window of five.
+    order("2024-05-16");
+    house.ok(&["turn", "--replay", "2024-05-05..2024-05-16"]);
+    assert_eq!(credited(), ["1,1.0,1.0"]);
+    assert_eq!(house.cell("select count(*) from system.outcomes where event_id = 'o1'"), "1");
+}
+
+#[test]
 fn what_is_incremental_is_lift_times_the_decisions_in_treatment() {
     let house = shop();
     house.ok(&["turn", "--replay", "2024-05-01"]);

@@ -7,6 +7,7 @@ use flywheel_base::{Rng, Timestamp};
 use serde_json::Value;
 
 use crate::house::{House, binary};
+use crate::serve::Served;
 
 /// The chance of an order the day after each action, for customers of segment `a` and `b`.
 const TRUTH: [(&str, f64, f64); 3] =
@@ -294,7 +295,7 @@ fn a_challenger_that_earns_more_is_tried_on_a_growing_share_and_promoted_by_turn
             ("best", &format!("  {CONTEXT}\n")),
             ("worse", "  algorithm: epsilon-greedy\n  explore: 100%\n"),
         ],
-        "choose: {bandit: {learner: counts, canary: {challengers: [worse, best], shares: [10%, 50%], min_units: 30}}}\n",
+        "choose: {bandit: {learner: counts, canary: {challengers: [worse, best], shares: [10%, 50%], min_units: 25}}}\n",
     );
     let mut rng = Rng::new(5);
     live(&house, 0, 14, &mut rng);
@@ -554,4 +555,27 @@ fn an_experiment_finds_the_better_variant_and_stops_one_that_does_harm() {
         standing.as_array().unwrap().iter().all(|row| row["units"].is_null() || row["units"] == 0),
         "{standing}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_moment_of_an_experiment_is_text_in_the_api_as_all_moments_are() {
+    let house = shop(
+        40,
+        &[],
+        "every: 2d\nchoose:\n  experiment:\n    variants: [{name: plain}, {name: bold}]\n",
+    );
+    house.ok(&["turn", "--replay", &day(0)]);
+    let order = format!("o1,c0001,{} 10:00:00,5\n", day(1));
+    house.write(&format!("data/orders-{}.csv", day(1)), format!("{ORDERS_HEAD}{order}"));
+    house.ok(&["turn", "--replay", &day(1)]);
+    let served = Served::new(house).await;
+    let owner = served.owner().await;
+    let shown = served.get(&owner, "/v1/experiments").await.json();
+    let rows = shown["items"].as_array().unwrap();
+    let moment = |row: &Value| {
+        let at = row["at"].as_str().map(Timestamp::parse);
+        at.is_some_and(|at| at.is_ok_and(|at| at.date().starts_with("2024-05-")))
+    };
+    assert!(!rows.is_empty() && rows.iter().all(moment), "{shown}");
+    assert!(rows.iter().all(|row| row["standing"].is_string()), "{shown}");
 }

@@ -662,6 +662,35 @@ fn what_mariadb_prints_in_two_ways_is_compared_as_it_is_read() {
 }
 
 #[test]
+fn infinite_moments_are_compared_and_the_rows_that_have_them_are_missing() {
+    let shop = Shop::new();
+    shop.run(
+        "create table spans (id bigint primary key, a timestamptz, b timestamp, c date);
+         insert into spans values
+           (1, '2024-05-01T12:00:00.5Z', '2024-05-01 12:00:00.25', '2024-05-01'),
+           (2, null, null, null), (3, 'infinity', null, null), (4, null, '-infinity', null),
+           (5, null, null, 'infinity'), (6, '-infinity', 'infinity', '-infinity')",
+    );
+    shop.house.write(
+        "syncs/shop.yaml",
+        "sync: shop\nconnection: shop\nstreams:\n  - {stream: spans, options: {table: spans}, read: full, write: mirror, key: [id]}\n",
+    );
+    shop.house.ok(&["sync"]);
+    assert_eq!(shop.house.sql("select id from raw.spans order by id"), ["1", "2"]);
+    let output = shop.house.run(&["reconcile", "shop", "--output", "json"]);
+    let said = crate::house::text(&output.stderr);
+    let found: serde_json::Value =
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {said}"));
+    let keys = found[0]["found"]["keys"].as_array().unwrap().iter();
+    let keys: Vec<String> = keys
+        .map(|one| format!("{} {}", one["key"].as_str().unwrap(), one["kind"].as_str().unwrap()))
+        .collect();
+    assert_eq!(keys, ["3 missing", "4 missing", "5 missing", "6 missing"]);
+    shop.run("delete from spans where id > 2");
+    shop.house.ok(&["reconcile", "shop"]);
+}
+
+#[test]
 fn rows_that_differ_are_found_by_checksums_and_mended() {
     let shop = Shop::new();
     shop.run(

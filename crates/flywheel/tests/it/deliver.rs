@@ -90,13 +90,21 @@ fn a_mirror_of_a_full_read_removes_what_is_gone_in_every_target() {
 #[test]
 fn settings_of_streams_and_targets_take_values_from_outside() {
     let house = shop(
-        "sync: b_out\nconnection: files\ndestination: shop_db\nstreams:\n  - stream: people\n    options: {path: '${env:SHOP_PART}.csv'}\n    read: full\n    write: replace\n    target: {table: 'people_${env:SHOP_PART}'}\n",
+        "sync: b_out\nconnection: files\ndestination: shop_db\nstreams:\n  - stream: people\n    options: {path: '${env:SHOP_PART}.csv', skip_lines: '${env:SHOP_SKIP}'}\n    read: full\n    write: replace\n    target: {table: 'people_${env:SHOP_PART}'}\n",
     );
     house.write("data/2.csv", "id,name\n9,Zed\n");
-    let mut sync = binary();
-    sync.arg("-C").arg(house.dir()).args(["sync", "b_out"]).env("SHOP_PART", "1");
-    assert!(sync.status().unwrap().success());
+    let sync = |skip: &str| {
+        let mut sync = binary();
+        sync.arg("-C").arg(house.dir()).args(["sync", "b_out"]);
+        sync.env("SHOP_PART", "1").env("SHOP_SKIP", skip).output().unwrap()
+    };
+    assert!(sync("0").status.success());
     assert_eq!(in_database(&house, "select count(*) from people_1"), ["3"]);
+    // A number is wanted there.
+    let output = sync("many");
+    let said = [output.stdout, output.stderr].concat();
+    let said = String::from_utf8_lossy(&said);
+    assert!(!output.status.success() && said.contains("\"skip_lines\" is a text"), "{said}");
     // What they say is shown where something goes wrong, so a secret is not for them.
     let declared = house.read("syncs/b_out.yaml").replace("env:SHOP_PART", "file:part.txt");
     house.write("syncs/b_out.yaml", declared).write("part.txt", "1\n");
@@ -170,6 +178,33 @@ fn rows_a_destination_refuses_are_set_aside_and_the_rest_arrives() {
     let set_aside = house.sql("select file, line, code, raw from system.quarantine");
     assert_eq!(set_aside.len(), 1, "{set_aside:?}");
     assert!(set_aside[0].contains("1.csv,4") && set_aside[0].contains("Cy"), "{set_aside:?}");
+}
+
+#[test]
+fn each_destination_that_refuses_a_row_says_why() {
+    let house = shop(
+        "sync: b_out\nconnection: files\ndestination: [shop_db, other_db]\nstreams:\n  - stream: people\n    options: {path: '*.csv'}\n    read: incremental\n    write: append\n    target: {table: people}\n",
+    );
+    house.write(
+        "connections/other_db.yaml",
+        "connection: other_db\ntype: sqlite\noptions: {path: out/other.db}\n",
+    );
+    std::fs::create_dir_all(house.dir().join("out")).unwrap();
+    for name in ["shop.db", "other.db"] {
+        let database = rusqlite::Connection::open(house.dir().join("out").join(name)).unwrap();
+        let table = "create table people (id integer, name text check (length(name) > 2))";
+        database.execute_batch(table).unwrap();
+    }
+    house.ok(&["sync"]);
+    let reasons = house.sql("select file, line, reason from system.quarantine order by reason");
+    assert_eq!(reasons.len(), 2, "{reasons:?}");
+    assert!(reasons.iter().all(|row| row.contains("1.csv,4")), "{reasons:?}");
+    for (row, name) in reasons.iter().zip(["other_db", "shop_db"]) {
+        assert!(row.contains(name), "{row}");
+    }
+    house.ok(&["quarantine", "discard"]);
+    let open = "select count(*) from system.quarantine where status = 'open'";
+    assert_eq!(house.cell(open), "0");
 }
 
 #[test]

@@ -4,7 +4,10 @@ use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::sync::{Arc, Mutex};
 
+use serde_json::{Value, json};
+
 use crate::house::{House, text};
+use crate::serve::Served;
 
 /// A shop of 400 customers, two policies' worth of settings left to the test.
 fn shop(action: &str, policy: &str) -> House {
@@ -94,6 +97,43 @@ fn outcomes_are_joined_late_ones_too_and_lift_is_measured_against_the_holdout() 
     let last = house.sql("select lift > 0.3 and lift < 0.5, lower > 0, measured from system.lift order by turn desc limit 1");
     assert_eq!(last, ["true,true,400"]);
     assert!(house.ok(&["status"]).contains("offer: 400 decisions"));
+}
+
+#[test]
+fn a_broken_split_is_told_where_the_lift_is() {
+    let rules = "holdout: 50%\nevery: 30d\n";
+    let fair = shop(FILE, rules);
+    fair.ok(&["turn", "--replay", "2024-05-01..2024-05-05"]);
+    let status = fair.ok(&["status"]);
+    assert!(status.contains("offer: 400 decisions") && !status.contains("SPLIT"), "{status}");
+
+    // Of those who are held out only a few come into the audience.
+    let arm = |arm: &str| {
+        fair.sql(&format!(
+            "select unit_id from system.decisions where arm = '{arm}' order by unit_id"
+        ))
+    };
+    let units = [arm("treatment"), arm("holdout").into_iter().take(20).collect()].concat();
+    let house = shop(FILE, rules);
+    house.write("data/customers.csv", format!("customer_id\n{}\n", units.join("\n")));
+    let output = house.run(&["turn", "--replay", "2024-05-01..2024-05-05", "--output", "json"]);
+    let said = text(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    let advice = "policy \"offer\": the split into treatment and holdout is broken";
+    assert!(said.contains(advice) && said.contains("not to be believed"), "{said}");
+    let turns: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let last = &turns.as_array().unwrap().last().unwrap()["lift"][0];
+    assert_eq!(last["split_broken"], true, "{turns}");
+    let status = house.ok(&["status"]);
+    assert!(status.contains(&format!("SPLIT BROKEN: {advice}")), "{status}");
+    let status: Value = serde_json::from_str(&house.ok(&["status", "--output", "json"])).unwrap();
+    let policy = &status["policies"][0];
+    assert!(policy["split_broken"].as_str().unwrap().starts_with(advice), "{status}");
+    let last = policy["turns"].as_array().unwrap().last().unwrap();
+    assert!(last["split_p"].as_f64().unwrap() < 0.001, "{status}");
+    let task =
+        "select distinct status from system.tasks where kind = 'lift' order by 1 desc limit 1";
+    assert_eq!(house.cell(task), "warned");
 }
 
 #[test]
@@ -200,6 +240,17 @@ fn an_experiment_is_the_same_when_old_decisions_are_summed_up_and_when_it_was_no
     house.write("policies/offer.yaml", &tried);
     house.ok(&["turn", "--replay", "2024-05-23..2024-05-24"]);
     assert_eq!(same_as_from_all_rows(), ["true,true"], "sums without variants are of no use");
+    // Nobody orders after the 24th: what is measured under another holdout knows of no order before.
+    house.write("policies/offer.yaml", tried.replace("holdout: 50%", "holdout: 20%"));
+    house.ok(&["turn", "--replay", "2024-05-25..2024-05-28"]);
+    assert_eq!(
+        house.sql(
+            "select rate, control_rate, units + control_units > 280 from system.experiments
+             where metric = 'outcome' and turn = (select max(turn) from system.experiments)"
+        ),
+        ["0.0,0.0,true"],
+        "decisions under the present share of the holdout alone"
+    );
 }
 
 #[test]
@@ -284,6 +335,12 @@ fn a_webhook_gets_each_action_once_and_what_it_refuses_becomes_a_dead_letter() {
         "a receiver that says 404 from the third request on takes none: {by_status:?}"
     );
     assert!(house.ok(&["status"]).contains("5 dead"));
+    let told = house.cell(
+        "select count(*) from system.tasks where kind = 'act' and status = 'warned'
+           and strpos(error, 'of policy \"offer\"') > 0 and strpos(error, 'policy retry') > 0
+           and strpos(detail, '\"dead\":') > 0",
+    );
+    assert_ne!(told, "0", "a turn says why it warned");
     house.ok(&["policy", "retry", "offer"]);
     assert!(house.ok(&["status"]).contains("5 pending"));
 }
@@ -378,6 +435,94 @@ fn deliveries_whose_action_or_policy_is_gone_do_not_leave_and_hold_up_nothing() 
     let mut sent = house.sql(sent);
     sent.sort();
     assert_eq!(sent, ["another,2", "offer,2"]);
+}
+
+/// A shop with two deliveries that wait for a deleted action and two of a deleted policy, and what the receiver was sent.
+fn with_deliveries_that_cannot_leave() -> (House, String, Requests) {
+    let (url, seen) = receiver(vec![503]);
+    let send =
+        format!("type: webhook\noptions: {{url: '{url}', allow_private: true, parallel: 1}}\n");
+    let house = shop(&send, "every: 30d\ncaps: {per_turn: 2}\n");
+    let offer = house.read("policies/offer.yaml");
+    house.write("policies/another.yaml", offer.replace("policy: offer", "policy: another"));
+    house.ok(&["turn", "--replay", "2024-05-01"]);
+    std::fs::remove_file(house.path("policies/another.yaml")).unwrap();
+    std::fs::remove_file(house.path("actions/send.yaml")).unwrap();
+    house.write("actions/file.yaml", format!("action: file\n{FILE}"));
+    house.write("policies/offer.yaml", offer.replace("action: send", "action: file"));
+    house.ok(&["turn", "--replay", "2024-05-02"]);
+    (house, send, seen)
+}
+
+#[test]
+fn deliveries_that_cannot_leave_are_discarded_for_a_reason_and_stay_so() {
+    let (house, send, seen) = with_deliveries_that_cannot_leave();
+    assert!(house.ok(&["status"]).contains("2 pending, 2 dead\n"));
+    house.fails(2, &["policy", "discard", "offer"]);
+    let said = house.fails(2, &["policy", "discard", "offer", "--reason", " "]);
+    assert!(said.contains("no reason is given"), "{said}");
+    let said = house.fails(2, &["policy", "discard", "ofer", "--reason", "closed"]);
+    assert!(said.contains("offer"), "{said}");
+    let wrong = ["policy", "discard", "offer", "--action", "sent", "--reason", "closed"];
+    assert!(house.fails(2, &wrong).contains("send"));
+    let wrong = ["policy", "discard", "offer", "--action", "zzzzzzzz", "--reason", "closed"];
+    assert!(house.fails(2, &wrong).contains("Known: file, send."), "each once");
+
+    house.ok(&["policy", "discard", "offer", "--action", "file", "--reason", "none of these"]);
+    assert!(house.ok(&["status"]).contains("2 pending, 2 dead\n"), "by another action");
+    house.ok(&["policy", "discard", "offer", "--action", "send", "--reason", "the post is closed"]);
+    house.ok(&["policy", "discard", "another", "--reason", "so is the shop"]);
+    assert!(house.ok(&["status"]).contains("0 pending, 0 dead, 4 discarded"));
+    let why = "select policy, status, starts_with(error, 'discarded: the post is closed'),
+                 starts_with(error, 'discarded: so is the shop; before that: not sent: its policy')
+               from system.";
+    let mut shown = house.sql(&format!("{why}outbox"));
+    shown.sort();
+    let wanted = [["another,discarded,false,true"; 2], ["offer,discarded,true,false"; 2]].concat();
+    assert_eq!(shown, wanted);
+
+    // Everything comes back; they do not.
+    house.write("actions/send.yaml", format!("action: send\n{send}"));
+    let offer = house.read("policies/offer.yaml");
+    house.write("policies/another.yaml", offer.replace("policy: offer", "policy: another"));
+    house.ok(&["policy", "retry", "offer"]);
+    house.ok(&["policy", "retry", "another"]);
+    house.ok(&["turn", "--replay", "2024-05-03"]);
+    assert_eq!(seen.lock().unwrap().len(), 4, "no request but the first ones");
+    let mut shown = house.sql(&format!("{why}actions"));
+    shown.sort();
+    assert_eq!(shown, wanted);
+    assert_eq!(house.cell("select count(*) from system.outbox"), "0");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn deliveries_are_discarded_over_http_by_who_may_retry_them() {
+    let (house, _, _) = with_deliveries_that_cannot_leave();
+    let served = Served::new(house).await;
+    let owner = served.owner().await;
+    let path = "/v1/policies/offer/discard";
+    let refused = served.post(&owner, path, &json!({"reason": " "})).await.json();
+    assert!(refused.to_string().contains("no reason is given"), "{refused}");
+    let done = served.post(&owner, path, &json!({"reason": "the post is closed"})).await.json();
+    assert_eq!(done, json!({"discarded": 2, "kept": 0}));
+    let shown = served.get(&owner, "/v1/actions?status=discarded").await.json();
+    let items = shown["items"].as_array().unwrap();
+    let said = |item: &Value| {
+        item["error"]
+            .as_str()
+            .is_some_and(|error| error.starts_with("discarded: the post is closed (by "))
+    };
+    assert!(items.len() == 2 && items.iter().all(said), "{shown}");
+    // The file of the other policy is gone, its deliveries are not.
+    let path = "/v1/policies/another/discard";
+    let done = served.post(&owner, path, &json!({"reason": "so is the shop"})).await.json();
+    assert_eq!(done["discarded"], 2);
+    let audit = served.get(&owner, "/v1/audit").await.json();
+    let noted = |row: &&Value| {
+        row["what"] == "POST /v1/policies/{policy}/discard"
+            && row.to_string().contains("the post is closed")
+    };
+    assert_eq!(audit["items"].as_array().unwrap().iter().filter(noted).count(), 1, "{audit}");
 }
 
 #[test]
@@ -590,11 +735,11 @@ fn those_whom_a_letter_changes_are_told_from_those_who_buy_anyway() {
             "uplift:\n  method: {method}\n  experiment: select who as unit_id, letter as treated, bought as happened, young {from}\n  score: select who as unit_id, young {ROWS}\n"
         )
     };
-    let (t, x) = (learner("t", ROWS), learner("x", ROWS));
+    let (s, t, x) = (learner("s", ROWS), learner("t", ROWS), learner("x", ROWS));
     let alone = learner("t", &format!("{ROWS} where letter = 1"));
-    let house = learned(&rows, &[("by_t", &t), ("by_x", &x)]);
+    let house = learned(&rows, &[("by_s", &s), ("by_t", &t), ("by_x", &x)]);
     house.ok(&["learn"]);
-    for name in ["by_t", "by_x"] {
+    for name in ["by_s", "by_t", "by_x"] {
         let told = house.cell(&format!(
             "select count(*) || ' ' || bool_and(case when young = 1 then uplift > 0.2 else abs(uplift) < 0.1 end)
              from learn.{name} l join raw.rows r on r.who = l.unit_id"
@@ -608,6 +753,12 @@ fn those_whom_a_letter_changes_are_told_from_those_who_buy_anyway() {
     house.write("learners/by_t.yaml", format!("learner: by_t\n{alone}"));
     let refused = house.fails(2, &["learn", "by_t"]);
     assert!(refused.contains("learner \"by_t\"") && refused.contains("0 others"), "{refused}");
+    let few = learner("t", &format!("{ROWS} where who < 'c0020'"));
+    let odd = few.replace("as happened, young", "as happened, cast('NaN' as double) as young");
+    house.write("learners/by_t.yaml", format!("learner: by_t\n{odd}"));
+    let told = text(&house.run(&["learn", "by_t"]).stderr);
+    assert!(told.contains("with fewer than 100 of each"), "{told}");
+    assert!(told.contains("\"young\" is not a number or infinite in 20 of 20 rows"), "{told}");
 }
 
 #[test]

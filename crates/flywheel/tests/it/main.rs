@@ -16,6 +16,7 @@ mod brought_models;
 mod catalogue;
 mod changes;
 mod chinook;
+mod dashboards_sent;
 mod dbt;
 mod decided_again;
 mod deliver;

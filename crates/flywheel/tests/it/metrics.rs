@@ -22,7 +22,7 @@ fn shop() -> House {
     house.write(
         "metrics/orders.yaml",
         "semantic: orders\ntable: ref('orders')\nowner: sales\ntime: day\nentities: {order: {type: primary, key: id}}\n\
-         dimensions:\n  day: {type: time, grain: day}\n  channel: {label: {zh: 渠道}, values: {app: {label: {zh: 手机}}}}\n\
+         dimensions:\n  day: {type: time, grain: day}\n  channel: {label: {zh: 渠道}, values: {app: {label: {zh: 手机, en: Phone}, aliases: [APP端]}, web: {aliases: [site]}}}\n\
          measures: {amount: {aggregate: sum}, orders: {aggregate: count}}\n\
          metrics:\n  revenue: {measure: amount, label: {en: Revenue, zh: 成交额}, unit: EUR}\n  orders: {measure: orders}\n",
     );
@@ -60,6 +60,21 @@ fn a_question_is_answered_in_both_languages_and_as_json() {
     let channel = serde_json::json!({"en": null, "zh": "渠道"});
     assert_eq!(listed[0]["dimension_labels"], serde_json::json!({"order.channel": channel}));
     assert_eq!(listed[2]["dimension_labels"], serde_json::json!({"channel": channel}));
+    let app = serde_json::json!({"app": {"en": "Phone", "zh": "手机"}});
+    assert_eq!(listed[0]["value_labels"], serde_json::json!({"order.channel": app}));
+    let compile = ["metric", "compile", "revenue", "--by", "渠道", "--output", "json"];
+    let compiled: serde_json::Value = serde_json::from_str(&house.ok(&compile)).unwrap();
+    assert_eq!(compiled["columns"][0]["labels"], app, "{compiled}");
+    assert_eq!(compiled["columns"][1].get("labels"), None, "{compiled}");
+    for (condition, row) in [
+        ("channel = 'phone'", "app,30.0"),
+        ("channel in ('APP端')", "app,30.0"),
+        ("渠道 <> 'Phone'", "web,30.0"),
+        ("channel = 'Site'", "web,30.0"),
+    ] {
+        let asked = csv(&["metric", "query", "revenue", "--by", "channel", "--where", condition]);
+        assert_eq!(asked.trim(), format!("channel,revenue\n{row}"), "{condition}");
+    }
     let shown = house.ok(&["metric", "show", "成交额"]);
     assert!(
         shown.contains("Revenue / 成交额") && shown.contains("EUR") && shown.contains("sales"),

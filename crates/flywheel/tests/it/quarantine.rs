@@ -212,6 +212,32 @@ fn a_replay_goes_on_behind_a_stream_that_is_in_no_file() {
 }
 
 #[test]
+fn rows_that_no_line_tells_apart_are_set_aside_once_and_all_counted() {
+    let house = House::new();
+    let database = rusqlite::Connection::open(house.path("shop.db")).unwrap();
+    let table = "CREATE TABLE t (id INTEGER PRIMARY KEY, at DATETIME);
+        INSERT INTO t VALUES (1, '2024-05-01 10:00:00'), (2, 'x'), (3, 'y');";
+    database.execute_batch(table).unwrap();
+    house.write(
+        "connections/shop.yaml",
+        "connection: shop\ntype: sqlite\noptions: {path: shop.db}\n",
+    );
+    house.write(
+        "syncs/shop.yaml",
+        "sync: shop\nconnection: shop\nstreams:\n  - {stream: t, options: {table: t}, read: incremental, cursor: at, write: merge, key: [id]}\n",
+    );
+    house.ok(&["sync"]);
+    let aside = "select count(*), count(line) from system.quarantine";
+    assert_eq!(house.sql(aside), ["2,0"]);
+    database.execute_batch("INSERT INTO t VALUES (4, '2024-05-02 10:00:00')").unwrap();
+    house.ok(&["sync"]);
+    assert_eq!(house.sql(aside), ["2,0"]);
+    assert_eq!(house.sql("select count(*) from raw.t"), ["2"]);
+    let said = house.fails(1, &["quarantine", "replay"]);
+    assert!(said.contains("2 rows of shop.t lie behind"), "{said}");
+}
+
+#[test]
 fn what_landed_is_shown_although_other_streams_failed() {
     let house = House::new();
     house

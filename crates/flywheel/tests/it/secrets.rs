@@ -170,3 +170,25 @@ fn fifty_secrets_are_neither_printed_nor_kept() {
     kept(&house.path(".flywheel"), &mut all);
     assert_eq!(found(&all), Vec::<String>::new(), "secrets are kept");
 }
+
+#[test]
+fn a_variable_that_is_empty_is_not_said_to_be_unset() {
+    let house = House::new();
+    house.write(
+        "connections/shop.yaml",
+        "connection: shop\ntype: sqlite\noptions: {path: '${env:SHOP_FILE}'}\n",
+    );
+    house.write(
+        "syncs/shop.yaml",
+        "sync: shop\nconnection: shop\nstreams:\n  - {stream: t, options: {table: t}, read: full, write: replace}\n",
+    );
+    for (value, expected) in
+        [(None, "\"SHOP_FILE\" is not set"), (Some(""), "\"SHOP_FILE\" is empty")]
+    {
+        let mut command = binary();
+        command.arg("-C").arg(house.dir()).arg("sync").env_remove("SHOP_FILE");
+        command.envs(value.map(|value| ("SHOP_FILE", value)));
+        let said = text(&command.output().unwrap().stderr);
+        assert!(said.contains(expected), "{said}");
+    }
+}

@@ -4,6 +4,7 @@ mod access;
 mod embeds;
 mod extensions;
 mod page_keys;
+mod policies;
 mod sign_in;
 
 use std::sync::Arc;
@@ -422,11 +423,11 @@ async fn queries_have_types_limits_and_clear_errors() {
     // What has no value is told from an empty text, and within what has parts.
     let parts = sql("select null as x, [1, null, 2] as l, {'a': 1, 'b': null} as s, '' as e");
     let rows = served.post(&owner, "/v1/sql", &parts).await.json()["rows"].clone();
-    assert_eq!(rows, json!([[null, "[1, NULL, 2]", "{a: 1, b: NULL}", ""]]));
+    assert_eq!(rows, json!([[null, [1, null, 2], {"a": 1, "b": null}, ""]]));
     let csv = served.post(&owner, "/v1/sql/csv", &parts).await;
     assert_eq!(
         String::from_utf8_lossy(&csv.bytes),
-        "x,l,s,e\n,\"[1, NULL, 2]\",\"{a: 1, b: NULL}\",\"\"\n"
+        "x,l,s,e\n,\"[1,null,2]\",\"{\"\"a\"\":1,\"\"b\"\":null}\",\"\"\n"
     );
     let none = served.post(&owner, "/v1/sql/csv", &sql("select 1 as a, 2 as b limit 0")).await;
     assert_eq!(String::from_utf8_lossy(&none.bytes), "a,b\n");
@@ -1209,7 +1210,7 @@ fn with_dashboard(readers: &str) -> House {
     );
     house.write(
         "metrics/orders.yaml",
-        "semantic: orders\ntable: ref('orders')\ntime: ordered_at\nentities: {order: {type: primary, key: order_id}}\ndimensions: {ordered_at: {type: time}, country: {label: {zh: 国家}}}\n\
+        "semantic: orders\ntable: ref('orders')\ntime: ordered_at\nentities: {order: {type: primary, key: order_id}}\ndimensions: {ordered_at: {type: time}, country: {label: {zh: 国家}, values: {France: {label: {en: The Hexagon, zh: 法国}, aliases: [FR]}}}}\n\
          measures: {revenue: {aggregate: sum, expression: amount}}\nmetrics: {revenue: {measure: revenue}}\n",
     );
     house.write(
@@ -1236,9 +1237,23 @@ async fn tiles_are_narrowed_together_and_by_nothing_that_is_not_there() {
     };
     assert_eq!(cell("revenue", "whole=true").await, json!(15.0));
     assert_eq!(cell("revenue", &format!("whole=true&{}", only("France"))).await, json!(10.0));
+    assert_eq!(cell("revenue", &format!("whole=true&{}", only("FR"))).await, json!(10.0));
     assert_eq!(cell("query", &format!("whole=true&{}", only("it's"))).await, json!(1));
     assert_eq!(cell("query", "from=2025-03-02&to=2025-03-03").await, json!(1));
+    // A name of a value narrows queries, too, and looking as somebody else is no parameter of the route.
+    assert_eq!(cell("query", &format!("whole=true&{}", only("FR"))).await, json!(1));
+    assert_eq!(cell("revenue", "whole=true&as=analyst").await, json!(15.0));
+    assert_eq!(
+        cell("revenue", &format!("as=analyst&whole=true&{}", only("FR"))).await,
+        json!(10.0)
+    );
     assert_eq!(cell("revenue", "from=2025-03-01&to=2025-03-02").await, json!(10.0));
+    for path in [
+        "/v1/dashboards/sales/workbook?whole=true&as=analyst",
+        "/v1/column-lineage?of=mart.orders.amount&as=analyst",
+    ] {
+        assert_eq!(served.get(&owner, path).await.status, StatusCode::OK, "{path}");
+    }
     let book = served.get(&owner, "/v1/dashboards/sales/workbook?whole=true").await;
     let kind = book.headers["content-type"].to_str().unwrap();
     assert!(kind.ends_with("spreadsheetml.sheet") && book.bytes.starts_with(b"PK"), "{kind}");
@@ -1262,12 +1277,57 @@ async fn tiles_are_narrowed_together_and_by_nothing_that_is_not_there() {
         json!({"dashboard": opened["dashboard"], "tile": "lands", "chosen": {"whole": true}});
     let preview = served.post(&owner, "/v1/dashboard-preview", &draft).await.json();
     assert_eq!(preview["table"]["rows"][0], json!(["France", 10.0]), "{preview}");
+    let france = json!({"France": {"en": "The Hexagon", "zh": "法国"}});
+    assert_eq!(preview["labels"], json!({"country": france}), "rows keep the value: {preview}");
+    assert_eq!(opened["metrics"][0]["value_labels"], json!({"country": france}));
+    let asked = json!({"metrics": ["revenue"], "by": ["国家"], "where": ["country = '法国'"]});
+    let answer = served.post(&owner, "/v1/metrics/query", &asked).await.json();
+    assert_eq!(answer["rows"], json!([["France", 10.0]]), "{answer}");
+    assert_eq!(answer["labels"], json!({"country": france}), "{answer}");
     let mut writes = draft.clone();
     writes["dashboard"]["tiles"][2]["sql"] =
         json!("delete from mart.orders where {{ var('filters') }}");
     writes["tile"] = json!("query");
     let refused = served.post(&owner, "/v1/dashboard-preview", &writes).await.json();
     assert_eq!(refused["code"], "invalid", "tiles only read: {refused}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_workbook_has_the_names_of_values_beside_them_in_the_readers_language() {
+    let served = Served::new(with_dashboard("query")).await;
+    let owner = served.owner().await;
+    let path = "/v1/dashboards/sales/workbook?whole=true&only=%7B%22country%22:%5B%22France%22,%22it's%22%5D%7D";
+    for (language, label, sheets, about) in [
+        ("zh-CN", "法国", ["revenue（按 国家）", "关于"], "法国 (France), it's"),
+        ("en", "The Hexagon", ["revenue by country", "About"], "The Hexagon (France), it's"),
+    ] {
+        let cookie = owner.cookie.as_ref().unwrap();
+        let request = Request::builder().uri(path).header(header::COOKIE, cookie);
+        let request = request.header(header::ACCEPT_LANGUAGE, language);
+        let book = served.raw(request.body(Body::empty()).unwrap()).await;
+        // Our own source of workbooks reads it.
+        let reader = House::new();
+        reader.write("data/book.xlsx", &book.bytes);
+        reader.write(
+            "connections/book.yaml",
+            "connection: book\ntype: excel\noptions: {folder: data}\n",
+        );
+        let stream = |name: &str, sheet: &str| {
+            format!(
+                "  - {{stream: {name}, options: {{path: book.xlsx, sheet: '{sheet}'}}, read: full, write: replace}}\n"
+            )
+        };
+        let streams = stream("lands", sheets[0]) + &stream("about", sheets[1]);
+        reader
+            .write("syncs/book.yaml", format!("sync: book\nconnection: book\nstreams:\n{streams}"));
+        reader.ok(&["sync"]);
+        assert_eq!(
+            reader.sql("select country, country_label from raw.lands order by country"),
+            [format!("France,{label}"), "it's,it's".to_owned()]
+        );
+        let columns = reader.ok(&["sql", "select * from raw.about", "--output", "csv"]);
+        assert!(columns.contains(about), "{columns}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -1426,6 +1486,32 @@ async fn a_link_shows_one_dashboard_and_nothing_else() {
     let page = served.get(&As::default(), "/embed/sales").await;
     assert!(!page.headers.contains_key("x-frame-options"), "it may stand in another page");
     assert!(served.get(&As::default(), "/").await.headers.contains_key("x-frame-options"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dashboard_and_its_schedule_say_to_whom_it_is_sent() {
+    let house = with_dashboard("query");
+    house.write("actions/ops.yaml", "action: ops\ntype: file\noptions: {path: out.jsonl}\n");
+    house.write(
+        "schedules/weekly.yaml",
+        "schedule: weekly\nrun: dashboard\nselect: [sales]\nsend: {actions: [ops]}\nwhen: {cron: '0 8 * * mon'}\n",
+    );
+    house.write(
+        "schedules/steps.yaml",
+        "schedule: steps\ntasks:\n  - {task: one, run: dashboard, select: [sales], send: {actions: [ops]}}\n  - {task: two, run: dashboard, select: [sales], send: {actions: [ops], language: zh}, after: [one]}\n",
+    );
+    let served = Served::new(house).await;
+    let owner = served.owner().await;
+    let opened = served.get(&owner, "/v1/dashboards/sales").await.json();
+    let sent = json!([
+        {"schedule": "steps", "when": "when asked", "actions": ["ops"]},
+        {"schedule": "weekly", "when": "0 8 * * mon UTC", "actions": ["ops"]},
+    ]);
+    assert_eq!(opened["sent"], sent, "each action once");
+    let schedule = served.get(&owner, "/v1/schedules/weekly").await.json();
+    let sends =
+        json!([{"dashboard": "sales", "actions": ["ops"], "attach": "workbook", "role": null}]);
+    assert_eq!(schedule["sends"], sends);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,6 +1,7 @@
 //! Learners of one shop through the binary: what adds up, what follows a visit, what is near, when and how much.
 
 use flywheel_base::{Clock, Rng, SystemClock, Timestamp};
+use serde_json::Value;
 
 use crate::house::{House, text};
 
@@ -239,4 +240,62 @@ fn a_learner_that_cannot_be_fitted_holds_up_neither_the_others_nor_the_turn() {
     let (shown, said) = (text(&learned.stdout), text(&learned.stderr));
     assert_eq!(learned.status.code(), Some(2), "the code of the first error: {said}");
     assert!(shown.contains("hour") && said.contains("needs 10 customers"), "{shown}\n{said}");
+}
+
+#[test]
+fn a_policy_that_cannot_decide_holds_up_neither_the_others_nor_the_turn() {
+    let house = shop();
+    let everybody = "audience: select distinct customer as unit_id from {{ ref('orders') }}\n";
+    house.write(
+        "actions/send.yaml",
+        "action: send\ntype: file\noptions: {path: 'out/{policy}/{turn}.jsonl'}\n",
+    );
+    for name in ["alone", "welcome"] {
+        house.write(
+            &format!("policies/{name}.yaml"),
+            format!(
+                "policy: {name}\n{everybody}choose: {{candidates: [{{name: hello}}]}}\naction: send\npayload: {{text: hello}}\nholdout: 20%\noutcome:\n  events: select item as event_id, customer as unit_id, at from {{{{ ref('orders') }}}} where pieces < 0\n  window: 3d\n"
+            ),
+        );
+    }
+    house.write(
+        "policies/restock.yaml",
+        "policy: restock\naudience: select item as unit_id, on_hand, 0 as on_order from {{ source('raw', 'stock') }}\nchoose: {reorder: {learner: demand, lead_time_days: 2, review_days: 1}}\n",
+    );
+    house.write(
+        "syncs/stock.yaml",
+        "sync: stock\nconnection: files\nstreams:\n  - {stream: stock, options: {path: stock.csv}, read: full, write: replace}\n",
+    );
+    let stock = |of_third: &str| format!("item,on_hand\ni01,0\ni03,1\ni04,{of_third}\n");
+    house.write("data/stock.csv", stock(""));
+
+    let said = house.fails(3, &["turn"]);
+    let why = "policies/restock.yaml: policy \"restock\": item \"i04\" has no number in column \"on_hand\"";
+    assert!(said.contains(why), "{said}");
+    let decided =
+        "select policy || ' ' || count(*) from system.decisions group by policy order by policy";
+    let both = [format!("alone {CUSTOMERS}"), format!("welcome {CUSTOMERS}")];
+    assert_eq!(house.sql(decided), both, "those before and after it, and nothing of its own");
+    let sent = "select policy || ' ' || (count(*) > 50) from system.actions where status = 'delivered' group by policy order by policy";
+    assert_eq!(house.sql(sent), ["alone true", "welcome true"]);
+    let measured = "select policy from system.lift where turn = 1 order by policy";
+    assert_eq!(house.sql(measured), ["alone", "welcome"]);
+    let tasks =
+        "select name || ' ' || status from system.tasks where kind = 'decide' order by name";
+    assert_eq!(house.sql(tasks), ["alone succeeded", "restock failed", "welcome succeeded"]);
+    let status = house.ok(&["status"]);
+    assert!(status.contains("turn 1 for") && !status.contains("cut off"), "{status}");
+    assert!(status.contains(&format!("FAILED: {why}")), "{status}");
+    let status: Value = serde_json::from_str(&house.ok(&["status", "--output", "json"])).unwrap();
+    let failed = |at: usize| status["policies"][at]["failed"].as_str();
+    assert!(failed(0).is_none() && failed(1).unwrap().starts_with(why), "{status}");
+
+    // The next turn is another one. It asks this policy again, and the others are not due.
+    house.write("data/stock.csv", stock("2"));
+    house.ok(&["turn"]);
+    let [alone, welcome] = both;
+    assert_eq!(house.sql(decided), [alone, "restock 3".to_owned(), welcome]);
+    let turns = "select distinct policy || ' ' || turn from system.decisions order by 1";
+    assert_eq!(house.sql(turns), ["alone 1", "restock 2", "welcome 1"]);
+    assert!(!house.ok(&["status"]).contains("FAILED"));
 }

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use serde_json::Value;
+
 use super::Check;
 use super::learner::NO_ACTION;
 use super::sync::at;
@@ -10,10 +12,13 @@ use crate::file::SourceFile;
 use crate::graph::{NodeId, NodeKind};
 use crate::load::Read;
 use crate::resource::policy::{
-    Attribution, Candidate, Choose, ChooseBandit, CreditMethod, Experiment, Policy,
+    Attribution, Candidate, Choose, ChooseBandit, CreditMethod, Experiment, Policy, column_of,
 };
 use crate::resource::quantity::Duration;
 use crate::yaml::{Node, Step};
+
+/// What of a purchase proposal says how much to buy, or up to how much.
+const QUANTITIES: [&str; 2] = ["order_quantity", "order_up_to"];
 
 impl Check<'_> {
     pub(super) fn policies(&mut self) {
@@ -315,14 +320,37 @@ impl Check<'_> {
         }
     }
 
+    /// An order whose receiver is not told how much to buy.
+    fn ordered(&mut self, id: &NodeId, read: &Read<Policy>) {
+        let Policy { choose: Choose::Reorder(_), payload, .. } = &read.value else { return };
+        if payload.values().any(|value| names_any(value, &QUANTITIES)) {
+            return;
+        }
+        let message = format!("{id} sends orders that do not say how much to buy");
+        let hint = "Add for example `payload: {item: $unit_id, quantity: $order_quantity}`.";
+        let span = at(&read.node, "action");
+        self.push(&read.file, Diagnostic::warning(span, message).hint(hint));
+    }
+
     fn policy_action(&mut self, id: &NodeId, read: &Read<Policy>) {
         let Some(action) = &read.value.action else { return };
         if self.declared(NodeKind::Action, action) {
             self.checked.graph.link(id, &NodeId::new(NodeKind::Action, action));
+            self.ordered(id, read);
             return;
         }
         let message = format!("{id} sends to unknown action \"{action}\"");
         let hint = self.near(&[NodeKind::Action], action);
         self.push(&read.file, Diagnostic::error(at(&read.node, "action"), message).hint(hint));
+    }
+}
+
+/// Whether a value of a payload stands for one of these columns, at any depth.
+fn names_any(value: &Value, columns: &[&str]) -> bool {
+    match value {
+        Value::String(text) => column_of(text).is_some_and(|column| columns.contains(&column)),
+        Value::Array(values) => values.iter().any(|one| names_any(one, columns)),
+        Value::Object(fields) => fields.values().any(|one| names_any(one, columns)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
     }
 }

@@ -10,9 +10,23 @@ use super::sync::at;
 use crate::diagnostic::{Diagnostic, Span};
 use crate::graph::NodeKind;
 use crate::load::Read;
+use crate::resource::dashboard::Readers;
 use crate::resource::quantity::Duration;
-use crate::resource::schedule::{Runs, Schedule, Task};
+use crate::resource::rule::Role;
+use crate::resource::schedule::{Attach, Runs, Schedule, Sending, Task};
 use crate::yaml::{Node, Step};
+
+/// The types of actions that carry a dashboard to people.
+const CARRIERS: [&str; 4] = ["email", "chat", "webhook", "file"];
+
+/// What a schedule or one of its tasks does.
+#[derive(Clone, Copy)]
+struct Work<'a> {
+    run: Option<Runs>,
+    select: &'a [String],
+    full_refresh: bool,
+    send: Option<&'a Sending>,
+}
 
 impl Check<'_> {
     pub(super) fn schedules(&mut self) {
@@ -61,7 +75,7 @@ impl Check<'_> {
         match (schedule.run, schedule.tasks.is_empty()) {
             (None, true) => {
                 let message = format!("schedule \"{}\" runs nothing", schedule.schedule);
-                let hint = "Add `run: turn`, `sync`, `build`, `learn` or `quarantine`, or `tasks`.";
+                let hint = "Add `run: turn`, `sync`, `build`, `learn`, `quarantine` or `dashboard`, or `tasks`.";
                 self.schedule_says(read, read.node.span, message, hint);
             }
             (Some(_), false) => {
@@ -71,13 +85,18 @@ impl Check<'_> {
             }
             _ => {}
         }
-        let work = (schedule.run, schedule.select.as_slice(), schedule.full_refresh);
+        let work = Work {
+            run: schedule.run,
+            select: &schedule.select,
+            full_refresh: schedule.full_refresh,
+            send: schedule.send.as_ref(),
+        };
         if schedule.tasks.is_empty() {
             return self.schedule_job(read, &read.node, work);
         }
-        if !schedule.select.is_empty() || schedule.full_refresh {
+        if !schedule.select.is_empty() || schedule.full_refresh || schedule.send.is_some() {
             let message = "what is selected belongs to a task".to_owned();
-            let hint = "Move `select` and `full_refresh` to the task they are about.";
+            let hint = "Move `select`, `full_refresh` and `send` to the task they are about.";
             self.schedule_says(read, tasks, message, hint);
         }
         let list = read.node.find(&[Step::Key("tasks")]);
@@ -94,7 +113,13 @@ impl Check<'_> {
                 self.schedule_says(read, at(node, "select"), message, hint);
                 continue;
             }
-            self.schedule_job(read, node, (task.run, task.select.as_slice(), task.full_refresh));
+            let work = Work {
+                run: task.run,
+                select: &task.select,
+                full_refresh: task.full_refresh,
+                send: task.send.as_ref(),
+            };
+            self.schedule_job(read, node, work);
         }
         self.schedule_order(read, list);
     }
@@ -129,12 +154,13 @@ impl Check<'_> {
     }
 
     /// What a schedule or one of its tasks runs: `node` is its file, or its part of it.
-    fn schedule_job(
-        &mut self,
-        read: &Read<Schedule>,
-        whole: &Node,
-        (run, select, full_refresh): (Option<Runs>, &[String], bool),
-    ) {
+    fn schedule_job(&mut self, read: &Read<Schedule>, whole: &Node, work: Work<'_>) {
+        let Work { run, select, full_refresh, send } = work;
+        if send.is_some() && run != Some(Runs::Dashboard) {
+            let message = "only dashboards are sent".to_owned();
+            let hint = "Remove `send`, or choose `run: dashboard`.";
+            self.schedule_says(read, at(whole, "send"), message, hint);
+        }
         let Some(run) = run else { return };
         let node = whole.find(&[Step::Key("select")]);
         let word = run.word();
@@ -153,6 +179,7 @@ impl Check<'_> {
                 self.schedule_says(read, node.span, message, "Name one sync, or none.");
             }
             Runs::Quarantine => self.schedule_names(read, node, select, NodeKind::Sync),
+            Runs::Dashboard => self.schedule_sends(read, whole, select, send),
             Runs::Build => {
                 let found = self.checked.graph.select(select, &[]);
                 if let Err(error) = found {
@@ -164,6 +191,108 @@ impl Check<'_> {
             let message = format!("a {word} has no full refresh");
             let hint = "Remove `full_refresh`; it belongs to `run: build`.";
             self.schedule_says(read, at(whole, "full_refresh"), message, hint);
+        }
+    }
+
+    /// Which dashboards go by which actions, and as whom their rows are read.
+    fn schedule_sends(
+        &mut self,
+        read: &Read<Schedule>,
+        whole: &Node,
+        select: &[String],
+        send: Option<&Sending>,
+    ) {
+        if select.is_empty() {
+            let message = "which dashboards are sent is not said".to_owned();
+            let hint = "Name them: `select: [NAME]`.";
+            self.schedule_says(read, at(whole, "run"), message, hint);
+        }
+        let boards = whole.find(&[Step::Key("select")]);
+        self.schedule_names(read, boards, select, NodeKind::Dashboard);
+        let Some(send) = send.filter(|send| !send.actions.is_empty()) else {
+            let message = "to whom the dashboards go is not said".to_owned();
+            let hint = "Name actions: `send: {actions: [NAME]}`.";
+            return self.schedule_says(read, at(whole, "run"), message, hint);
+        };
+        let list = whole.find(&[Step::Key("send"), Step::Key("actions")]);
+        self.schedule_names(read, list, &send.actions, NodeKind::Action);
+        for (names, node) in [(select, boards), (send.actions.as_slice(), list)] {
+            let mut seen = BTreeSet::new();
+            for (name, item) in names.iter().zip(node.items()) {
+                if !seen.insert(name) {
+                    let message = format!("\"{name}\" is named twice");
+                    let hint = "Name it once: each action gets each dashboard once.";
+                    self.schedule_says(read, item.span, message, hint);
+                }
+            }
+        }
+        for (name, item) in send.actions.iter().zip(list.items()) {
+            if let Some((message, hint)) = self.cannot_carry(name, send, select.len()) {
+                self.schedule_says(read, item.span, message, &hint);
+            }
+        }
+        let Some(role) = send.role else {
+            if !self.loaded.rules.is_empty() {
+                let message =
+                    "the project has rules, and as which role rows are read is not said".to_owned();
+                let hint = "Add `role`: the role of those who get it, such as `viewer`.";
+                self.schedule_says(read, at(whole, "send"), message, hint);
+            }
+            return;
+        };
+        // As the server decides it for links: who reads has to be somebody who may see the figures.
+        let loaded = self.loaded;
+        for (name, item) in select.iter().zip(boards.items()) {
+            let Some(board) = loaded.dashboards.get(name) else { continue };
+            let sees = match role {
+                Role::Owner | Role::Admin | Role::Engineer | Role::Analyst => true,
+                Role::Operator | Role::Viewer => board.value.readers == Readers::View,
+                Role::Agent => false,
+            };
+            if !sees {
+                let message = format!(
+                    "the role \"{}\" does not see the figures of dashboard \"{name}\"",
+                    role.word()
+                );
+                let hint = "Choose a role that may query, or write `readers: view` in the dashboard's file.";
+                self.schedule_says(read, item.span, message, hint);
+            }
+        }
+    }
+
+    /// Why an action cannot carry that many dashboards to people, and what to do about it.
+    fn cannot_carry(&self, name: &str, send: &Sending, count: usize) -> Option<(String, String)> {
+        let action = &self.loaded.actions.get(name)?.value;
+        if !CARRIERS.contains(&action.connector.as_str()) {
+            let message = format!(
+                "action \"{name}\" is of type \"{}\", which carries no dashboard",
+                action.connector
+            );
+            let hint = "Choose an action of type email, chat, webhook or file.".to_owned();
+            return Some((message, hint));
+        }
+        if action.connector != "file" {
+            return None;
+        }
+        let option = |key: &str| action.options.get(key).and_then(serde_json::Value::as_str);
+        let path = option("path").unwrap_or_default();
+        let by_name = ["csv", "xlsx"].into_iter().find(|one| path.ends_with(&format!(".{one}")));
+        let format = option("format").or(by_name).unwrap_or("jsonl");
+        match format {
+            "csv" => Some((
+                format!("action \"{name}\" writes CSV, which has no place for a dashboard"),
+                "Let its `path` end in .xlsx for the workbook, or in .jsonl for its figures."
+                    .to_owned(),
+            )),
+            "xlsx" if send.attach == Attach::None => Some((
+                format!("action \"{name}\" writes the workbook, and none is made"),
+                "Write `attach: workbook`, or let its `path` end in .jsonl.".to_owned(),
+            )),
+            "xlsx" if count > 1 && !path.contains("{policy}") => Some((
+                format!("action \"{name}\" would write one workbook over the other"),
+                "Put {policy} into its `path`: the dashboard's name goes there.".to_owned(),
+            )),
+            _ => None,
         }
     }
 

@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 
-use super::{Declared, Loaded, PROJECT_FILE, Read, walk};
+use super::{Declared, Loaded, PROJECT_FILE, Read, renamed, walk};
 use crate::dbt::{self, Block, DBT_PROJECT_FILE, DbtProject};
 use crate::diagnostic::{Diagnostic, Diagnostics, Span};
+use crate::draft::Draft;
 use crate::file::SourceFile;
 use crate::graph::{NodeId, NodeKind};
 use crate::model::SettingsOf;
@@ -94,12 +95,27 @@ impl Loaded {
             return read;
         };
         let schema = (resource.schema)();
-        let paths = match kind {
+        let mut paths = match kind {
             NodeKind::Extension => walk::extensions(dir, &mut self.out),
             _ => walk::files(dir, resource.folder, YAML, &mut self.out),
         };
+        let draft = match kind {
+            NodeKind::Policy => self.draft.clone(),
+            _ => None,
+        };
+        // It comes last, so that a name that is taken is a mistake of the draft.
+        if let Some(draft) = &draft
+            && !paths.contains(&draft.path)
+        {
+            paths.push(draft.path.clone());
+        }
         for path in paths {
-            let Some((file, node)) = read_tree(dir, &path, &mut self.out) else { continue };
+            let tree = match &draft {
+                Some(draft) if draft.path == path => draft_tree(draft, &mut self.out),
+                _ => read_tree(dir, &path, &mut self.out),
+            };
+            let Some((file, mut node)) = tree else { continue };
+            renamed::rename(word, &file, &mut node, &mut self.out);
             let name =
                 node.entry(word).and_then(|(_, name)| Some((name.text()?.to_owned(), name.span)));
             let subject = match &name {
@@ -199,13 +215,27 @@ pub(crate) fn read_tree(
     path: &str,
     out: &mut Diagnostics,
 ) -> Option<(Arc<SourceFile>, Node)> {
-    let file = match SourceFile::read(dir, path) {
-        Ok(file) => file,
+    match SourceFile::read(dir, path) {
+        Ok(file) => tree_of(file, out),
         Err(diagnostic) => {
             out.push_path(path, *diagnostic);
-            return None;
+            None
         }
-    };
+    }
+}
+
+/// Reads a draft as its file would be.
+fn draft_tree(draft: &Draft, out: &mut Diagnostics) -> Option<(Arc<SourceFile>, Node)> {
+    match SourceFile::decode(&draft.path, draft.text.clone().into_bytes()) {
+        Ok(file) => tree_of(file, out),
+        Err(diagnostic) => {
+            out.push_path(&draft.path, *diagnostic);
+            None
+        }
+    }
+}
+
+fn tree_of(file: SourceFile, out: &mut Diagnostics) -> Option<(Arc<SourceFile>, Node)> {
     let before = out.len();
     match yaml::parse(&file, out) {
         Some(node) if node.value != Value::Null => Some((Arc::new(file), node)),

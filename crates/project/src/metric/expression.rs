@@ -92,6 +92,8 @@ pub enum Expression {
     Call(&'static str, Vec<Expression>),
     /// `case when x then y else z end`.
     Case(Vec<(Expression, Expression)>, Option<Box<Expression>>),
+    /// A value as a text, which nobody writes: what `true` and `false` are called is compared so.
+    AsText(Box<Expression>),
 }
 
 /// A name in an expression.
@@ -215,19 +217,33 @@ impl Expression {
 
     /// Replaces texts that are compared with a name: `value` gives the text that is meant.
     pub fn resolve_values(&mut self, value: &dyn Fn(&Name, &str) -> Option<String>) {
-        let replace = |name: &Self, text: &mut Self| {
-            if let (Self::Name(name), Self::Text(text)) = (name, text)
-                && let Some(meant) = value(name, text)
-            {
-                *text = meant;
-            }
-        };
         match self {
-            Self::Binary(operator, left, right) if operator.compares() => {
-                replace(left, right);
-                replace(right, left);
+            Self::Binary(Operator::Equal | Operator::NotEqual, left, right) => {
+                if !equal(left, right, value) {
+                    equal(right, left, value);
+                }
             }
-            Self::In { of, list, .. } => list.iter_mut().for_each(|item| replace(of, item)),
+            Self::Binary(operator, left, right) if operator.compares() => {
+                order(left, right, value);
+                order(right, left, value);
+            }
+            Self::Between { of, low, high, .. } => {
+                order(of, low, value);
+                order(of, high, value);
+            }
+            Self::In { of, list, .. } => {
+                let mut truths = false;
+                for item in list.iter_mut() {
+                    if let Some(text) = meant(of, item, value) {
+                        truths |= is_truth(&text);
+                        *item = Self::Text(text);
+                    }
+                }
+                if truths {
+                    as_text(of);
+                    list.iter_mut().for_each(truth_as_text);
+                }
+            }
             _ => {}
         }
         self.each_child(&mut |child| child.resolve_values(value));
@@ -303,6 +319,7 @@ impl Expression {
                 }
                 out.push_str(" END");
             }
+            Self::AsText(of) => wrap(out, "CAST(", of, " AS VARCHAR)", bind)?,
         }
         Ok(())
     }
@@ -319,6 +336,7 @@ impl Expression {
             | Self::Timestamp(_) => {}
             Self::Not(of)
             | Self::Negative(of)
+            | Self::AsText(of)
             | Self::Like { of, .. }
             | Self::IsNull { of, .. } => {
                 of.walk(visit);
@@ -358,6 +376,7 @@ impl Expression {
             | Self::Timestamp(_) => {}
             Self::Not(of)
             | Self::Negative(of)
+            | Self::AsText(of)
             | Self::Like { of, .. }
             | Self::IsNull { of, .. } => {
                 visit(of);
@@ -384,6 +403,66 @@ impl Expression {
                 }
             }
         }
+    }
+}
+
+/// The text that is meant by one that is compared with a name.
+fn meant(
+    name: &Expression,
+    text: &Expression,
+    value: &dyn Fn(&Name, &str) -> Option<String>,
+) -> Option<String> {
+    match (name, text) {
+        (Expression::Name(name), Expression::Text(text)) => value(name, text),
+        _ => None,
+    }
+}
+
+/// Replaces a text by what is meant; whether anything else is.
+fn equal(
+    name: &mut Expression,
+    text: &mut Expression,
+    value: &dyn Fn(&Name, &str) -> Option<String>,
+) -> bool {
+    let Some(found) = meant(name, text, value) else { return false };
+    // Whether a column has texts or truth values is not known here: as texts they are alike.
+    if is_truth(&found) {
+        as_text(name);
+    }
+    *text = Expression::Text(found);
+    true
+}
+
+/// Replaces a text by what is meant where a larger and a smaller one are told apart: numbers as numbers.
+fn order(name: &Expression, text: &mut Expression, value: &dyn Fn(&Name, &str) -> Option<String>) {
+    if let Some(found) = meant(name, text, value) {
+        *text = match is_number(&found) {
+            true => Expression::Number(found),
+            false => Expression::Text(found),
+        };
+    }
+}
+
+fn is_truth(text: &str) -> bool {
+    matches!(text, "true" | "false")
+}
+
+/// Whether a text is a number as SQL writes it, without zeros at its beginning, which codes have.
+fn is_number(text: &str) -> bool {
+    let bare = text.strip_prefix('-').unwrap_or(text);
+    let (whole, part) = bare.split_once('.').unwrap_or((bare, "0"));
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    digits(whole) && digits(part) && (whole == "0" || !whole.starts_with('0'))
+}
+
+fn as_text(of: &mut Expression) {
+    let inner = std::mem::replace(of, Expression::Null);
+    *of = Expression::AsText(Box::new(inner));
+}
+
+fn truth_as_text(item: &mut Expression) {
+    if let Expression::Bool(truth) = item {
+        *item = Expression::Text(truth.to_string());
     }
 }
 

@@ -497,7 +497,8 @@ pub enum Predict {
 #[serde(deny_unknown_fields)]
 pub struct Uplift {
     /// SQL with columns `unit_id`, `treated` and `happened` (true or false, 1 or 0), and the features, which are numbers
-    /// known before the treatment (`null` counts as 0): one row per unit of an experiment. A policy with a holdout is one.
+    /// known before the treatment (`null` counts as 0, and so does what is not finite): one row per unit of an
+    /// experiment. A policy with a holdout is one.
     pub experiment: String,
     /// SQL with columns `unit_id` and the features: the rows that are scored after each fit.
     #[serde(default)]
@@ -511,7 +512,8 @@ pub struct Uplift {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum UpliftMethod {
-    /// One model with the treatment among its features: steady, and blind to who reacts otherwise than most.
+    /// One model of both arms, with the treatment and its product with each feature beside the features: what the arms
+    /// have in common is learned once.
     S,
     /// A model for each arm.
     #[default]

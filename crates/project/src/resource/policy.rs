@@ -131,7 +131,7 @@ pub struct Canary {
     #[serde(default)]
     pub challengers: Vec<String>,
     /// The shares of units that it decides for, one after the other. A trial begins with the first one that gives it
-    /// `min_units` of the units that are decided for at a turn.
+    /// `min_units` of the units that are decided for at a turn, with a probability of about 95 %.
     #[serde(default = "shares_default")]
     #[schemars(length(min = 1, max = 20))]
     pub shares: Vec<Share>,

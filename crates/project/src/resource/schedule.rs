@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::quantity::Duration;
+use super::rule::Role;
 
 /// What `flywheel serve` runs by itself, and when.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
@@ -19,12 +20,16 @@ pub struct Schedule {
     /// What is run, as the command of that name does. A schedule has this, or `tasks`.
     #[serde(default)]
     pub run: Option<Runs>,
-    /// Of what: names of syncs or learners, selectors of models as in `flywheel build --select`; all if empty.
+    /// Of what: names of syncs, learners or dashboards, selectors of models as in `flywheel build --select`; all if empty,
+    /// but for dashboards, which are named.
     #[serde(default)]
     pub select: Vec<String>,
     /// Builds incremental tables anew; only of `run: build`.
     #[serde(default)]
     pub full_refresh: bool,
+    /// To whom dashboards go and how; only of `run: dashboard`.
+    #[serde(default)]
+    pub send: Option<Sending>,
     /// What a run does step by step, instead of `run`: each task begins when those it comes after have succeeded, and those
     /// that touch different tables run side by side. What has succeeded is not done again when the run is tried again.
     #[serde(default)]
@@ -98,9 +103,53 @@ pub struct Task {
     /// Builds incremental tables anew; only of `run: build`.
     #[serde(default)]
     pub full_refresh: bool,
+    /// To whom dashboards go and how; only of `run: dashboard`.
+    // Left out where it is absent: what a schedule does is known by its tasks as they are written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub send: Option<Sending>,
     /// Tasks that must have succeeded before.
     #[serde(default)]
     pub after: Vec<String>,
+}
+
+/// To whom dashboards go, and how.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Sending {
+    /// The actions by which they leave: files of `actions/` of type `email`, `chat`, `webhook` or `file`.
+    pub actions: Vec<String>,
+    /// What goes with the figures, where an action can carry it.
+    #[serde(default)]
+    pub attach: Attach,
+    /// The language of our own words and of the titles; English if absent.
+    #[serde(default)]
+    pub language: Language,
+    /// As which role rows are read, by the rules of `access/`; without rules, as the project itself reads them. It has to be
+    /// said once there are rules: nobody is signed in when a schedule runs.
+    #[serde(default)]
+    pub role: Option<Role>,
+}
+
+/// What goes with the figures of a dashboard.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Attach {
+    /// All rows as a workbook (xlsx): a part of e-mails, and what files of such a name are made of.
+    #[default]
+    Workbook,
+    /// Nothing.
+    None,
+}
+
+/// A language that people read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Language {
+    /// English.
+    #[default]
+    En,
+    /// Chinese.
+    Zh,
 }
 
 /// What a schedule runs.
@@ -117,6 +166,8 @@ pub enum Runs {
     Learn,
     /// Rows that were set aside are tried again, as `flywheel quarantine replay`.
     Quarantine,
+    /// Dashboards are sent to people.
+    Dashboard,
 }
 
 impl Runs {
@@ -129,6 +180,7 @@ impl Runs {
             Self::Build => "build",
             Self::Learn => "learn",
             Self::Quarantine => "quarantine",
+            Self::Dashboard => "dashboard",
         }
     }
 }

@@ -155,6 +155,14 @@ pub struct Dimension {
     pub values: BTreeMap<String, ValueName>,
 }
 
+impl Dimension {
+    /// Values that have a name for people, each with that name.
+    pub fn value_labels(&self) -> impl Iterator<Item = (&str, &Label)> {
+        let named = self.values.iter().filter(|(_, name)| name.label.texts().next().is_some());
+        named.map(|(value, name)| (value.as_str(), &name.label))
+    }
+}
+
 /// What a dimension holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]

@@ -61,9 +61,13 @@ impl Fault {
             {
                 let word = excerpt(&macros.source, error);
                 let hint = match word.split('.').next() {
-                    // A template that gave another text each time would be another query each time.
-                    Some("run_started_at" | "modules") => {
+                    // Only the query of a model in a dbt project is told when its run began.
+                    Some("run_started_at") => {
                         "Let SQL ask for the time: now() or current_date.".to_owned()
+                    }
+                    Some("modules") => {
+                        "Templates of dbt projects know modules.datetime.datetime, modules.datetime.date and modules.re."
+                            .to_owned()
                     }
                     _ => suggest::hint(&word, WORDS.iter().copied()),
                 };

@@ -216,7 +216,13 @@ impl Macros {
 
     /// Whether the template, or a macro that it may call, says `word`.
     pub(crate) fn mentions(&self, template: &str, word: &str) -> bool {
-        self.assemble(template).source.contains(word)
+        self.mentions_any(template, &[word])
+    }
+
+    /// Whether the template, or a macro it may need, mentions one of these.
+    pub(crate) fn mentions_any(&self, template: &str, words: &[&str]) -> bool {
+        let source = self.assemble(template).source;
+        words.iter().any(|word| source.contains(*word))
     }
 
     /// The template with the macros before it that it, or those, mention.

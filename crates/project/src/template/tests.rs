@@ -49,6 +49,118 @@ fn the_words_of_dbt_render() {
     assert_eq!(rendered("{% if is_incremental() %}yes{% endif %}", true).unwrap(), "yes");
 }
 
+/// What a template of a dbt project gives in a run that began at `moment`.
+fn of_dbt(template: &str, moment: Option<&str>) -> Result<String> {
+    let globals = DbtGlobals { project: "shop".to_owned(), target: Map::new() };
+    let macros = Arc::new(Macros::of(Some(globals)));
+    let vars = vars();
+    let context = RenderContext {
+        vars: &vars,
+        incremental: false,
+        this: "marts.orders".to_owned(),
+        resolve_ref: &|name| Ok(format!("staging.{name}")),
+        resolve_source: &|source, table| Ok(format!("{source}.{table}")),
+    };
+    let rendered = match moment {
+        Some(moment) => {
+            let moment = Timestamp::parse(moment).unwrap();
+            render_at(template, &context, &Columns::new(), moment, &macros)
+        }
+        None => render(template, &context, &macros),
+    };
+    rendered.map_err(|fault| fault.into_error("the SQL template"))
+}
+
+#[test]
+fn templates_of_dbt_know_the_moment_of_the_run_and_pythons_datetime() {
+    for (template, expected) in [
+        ("'{{ run_started_at }}'", "'2024-05-01 09:03:07.000120+00:00'"),
+        (
+            "{{ run_started_at.strftime('%Y-%m-%d %H:%M:%S.%f %z %Z %j%%') }}",
+            "2024-05-01 09:03:07.000120 +0000 UTC 122%",
+        ),
+        ("{{ run_started_at.isoformat() }}", "2024-05-01T09:03:07.000120+00:00"),
+        (
+            "{{ run_started_at.date() }} {{ run_started_at.year }} {{ run_started_at.hour }}",
+            "2024-05-01 2024 9",
+        ),
+        ("{{ run_started_at.weekday() }} {{ run_started_at.isoweekday() }}", "2 3"),
+        ("{{ modules.datetime.datetime.now() }}", "2024-05-01 09:03:07.000120"),
+        ("{{ modules.datetime.datetime.utcnow().strftime('%H%z') }}", "09"),
+        ("{{ modules.datetime.date.today() }}", "2024-05-01"),
+        ("{{ modules.datetime.date.today().isoformat() }}", "2024-05-01"),
+        ("{{ modules.datetime.datetime(2024, 2, 29, 8).isoformat() }}", "2024-02-29T08:00:00"),
+        ("{{ modules.datetime.datetime(2024, 2, 29, 8, 1, 2, 30) }}", "2024-02-29 08:01:02.000030"),
+        ("{{ modules.datetime.date(2024, 2, 29) }}", "2024-02-29"),
+        ("{{ modules.datetime.datetime.strptime('29/02/2024', '%d/%m/%Y').date() }}", "2024-02-29"),
+        ("{{ modules.datetime.date.fromisoformat('2024-02-29').month }}", "2"),
+        (
+            "{{ modules.datetime.datetime.fromisoformat('2024-02-29T08:00:00+00:00') }}",
+            "2024-02-29 08:00:00+00:00",
+        ),
+        (
+            "{{ modules.datetime.datetime.fromisoformat('2024-02-29T08:00:00') }}",
+            "2024-02-29 08:00:00",
+        ),
+        ("{{ modules.datetime.date.today() > modules.datetime.date(2024, 2, 29) }}", "true"),
+        ("{% if flags.FULL_REFRESH %}a{% else %}b{% endif %}", "b"),
+    ] {
+        let found = of_dbt(template, Some("2024-05-01T09:03:07.00012Z"));
+        assert_eq!(found.unwrap(), expected, "{template}");
+    }
+    for (template, said) in [
+        ("{{ run_started_at.strftime('%Q') }}", "does not know the format"),
+        ("{{ modules.datetime.date(2024, 2, 30) }}", "is no date"),
+        (
+            "{{ modules.datetime.datetime.fromisoformat('2024-02-29T08:00:00+08:00') }}",
+            "is in another time zone",
+        ),
+        ("{{ modules.datetime.datetime.strptime('soon', '%Y') }}", "is not written as"),
+    ] {
+        let error = of_dbt(template, Some("2024-05-01")).unwrap_err();
+        assert!(error.message().contains(said), "{template}: {error}");
+    }
+    // Nothing is known of a run where none is under way.
+    for template in ["{{ run_started_at }}", "{{ modules.datetime.datetime.now() }}"] {
+        let error = of_dbt(template, None).unwrap_err();
+        assert_eq!(error.hint_text(), Some("Let SQL ask for the time: now() or current_date."));
+    }
+}
+
+#[test]
+fn templates_of_dbt_know_pythons_regular_expressions() {
+    for (template, expected) in [
+        ("{{ modules.re.sub('[^a-z0-9]+', '_', 'net-sales (eur)') }}", "net_sales_eur_"),
+        (r"{{ modules.re.sub('(\w+)@(\w+)', '\\2 $1 \g<1>', 'ada@shop') }}", "shop $1 ada"),
+        ("{{ modules.re.sub('A', 'b', 'aA', flags=modules.re.IGNORECASE) }}", "bb"),
+        ("{% if modules.re.match('b', 'ab') %}yes{% else %}no{% endif %}", "no"),
+        ("{% if modules.re.search('b', 'ab') %}yes{% else %}no{% endif %}", "yes"),
+        ("{% if modules.re.fullmatch('a|ab', 'ab') %}yes{% endif %}", "yes"),
+        (r"{{ modules.re.match('(\d+)-(x)?', '42-').group(1) }}", "42"),
+        (r"{{ modules.re.search('(?P<n>\d+)', 'no 42').groups() | join(',') }}", "42"),
+        (r"{{ modules.re.search('(?P<n>\d+)', 'no 42').group('n') }}", "42"),
+        ("{{ modules.re.search('o', 'no 42').group() }}", "o"),
+        ("{{ modules.re.sub('a', 'b', 'aaa', 2) }}", "bba"),
+        ("{{ modules.re.sub('A', 'b', 'aaa', count=1, flags=modules.re.I) }}", "baa"),
+        ("{{ modules.re.sub('a', 'b', 'aaa', 0) }}", "bbb"),
+        (r"{{ modules.re.findall('\d', 'a1b2') | join(',') }}", "1,2"),
+        (r"{{ modules.re.split('\s*,\s*', 'a , b,c') | join('|') }}", "a|b|c"),
+    ] {
+        assert_eq!(of_dbt(template, None).unwrap(), expected, "{template}");
+    }
+    for template in [
+        "{{ modules.re.match('(', 'x') }}",
+        "{{ modules.re.match('(?=x)', 'x') }}",
+        "{{ modules.re.match('(?P<a>x)', 'x').group('b') }}",
+        "{{ modules.re.match('x', 'x', count=1) }}",
+        "{{ modules.re.match('x{1000}{1000}{1000}', 'x') }}",
+        "{{ modules.re.sub('', 'x' * 10000, 'y' * 10000) }}",
+    ] {
+        let error = of_dbt(template, None).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Invalid, "{template}: {error}");
+    }
+}
+
 #[test]
 fn references_of_both_branches_are_found_once_and_sorted() {
     let template = "{{ ref('b') }}{{ ref('b') }}{{ source('raw', 'z') }}\

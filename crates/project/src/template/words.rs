@@ -4,18 +4,22 @@ mod adapter;
 mod call;
 mod list;
 mod method;
+mod moment;
+mod pattern;
 mod relation;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use flywheel_base::{Error, ErrorKind, Result, suggest};
+use flywheel_base::{Error, ErrorKind, Result, Timestamp, suggest};
 use minijinja::value::{Rest, Serde, Value, ValueKind};
 use minijinja::{Environment, Output, State};
 use serde_json::{Map, Value as Json};
 
 use self::adapter::{Adapter, Builtins, Exceptions};
 use self::call::{Config, MacroRef, Package, Ref, Silent, Var};
+use self::moment::Moment;
+use self::pattern::Patterns;
 use self::relation::Relation;
 use super::{Columns, Macros, Overrides, Raised, Reference, blocks};
 
@@ -70,6 +74,8 @@ pub(super) struct Setup<'a> {
     /// Whether what is read can be asked for its columns: not while references are looked for.
     pub(super) execute: bool,
     pub(super) overrides: &'a Overrides,
+    /// When the run began; none where nothing of a run is known.
+    pub(super) moment: Option<Timestamp>,
     pub(super) macros: &'a Arc<Macros>,
 }
 
@@ -86,6 +92,7 @@ struct Inner {
     columns: Columns,
     execute: bool,
     overrides: Overrides,
+    moment: Option<Timestamp>,
     macros: Arc<Macros>,
     seen: Mutex<Seen>,
 }
@@ -233,6 +240,7 @@ impl Words {
             columns: setup.columns.clone(),
             execute: setup.execute,
             overrides: setup.overrides.clone(),
+            moment: setup.moment,
             macros: Arc::clone(setup.macros),
             seen: Mutex::new(Seen::default()),
         };
@@ -281,7 +289,14 @@ impl Words {
             environment.add_global("dbt_version", DBT_VERSION);
             environment.add_global("invocation_id", INVOCATION_ID);
             let flags = [("FULL_REFRESH", false), ("STORE_FAILURES", false)];
-            environment.add_global("flags", Value::from_iter(flags));
+            environment.add_global("flags", Value::from_pairs(flags));
+            if let Some(moment) = self.inner.moment {
+                let moment = Value::from_object(Moment::of_run(moment));
+                environment.add_global("run_started_at", moment);
+            }
+            let patterns = Value::from_object(Patterns);
+            let modules = [("datetime", moment::module(&self.inner)), ("re", patterns)];
+            environment.add_global("modules", Value::from_pairs(modules));
             let words = Arc::clone(&self.inner);
             environment.add_global("builtins", Value::from_object(Builtins(words)));
         }

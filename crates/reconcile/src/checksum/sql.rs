@@ -202,7 +202,10 @@ impl Dialect {
             (Kind::Numeric { scale }, _) => self.numeric(column, scale),
             (Kind::Float { digits }, _) => self.numeric(column, digits),
             (Kind::Timestamp, _) => self.timestamp(column),
-            (Kind::Date, Self::Postgres) => format!("to_char({column}, 'YYYY-MM-DD')"),
+            // Of an infinite date to_char makes null, which is another value.
+            (Kind::Date, Self::Postgres) => {
+                self.finite(column, &format!("to_char({column}, 'YYYY-MM-DD')"))
+            }
             // A date such as 0000-00-00 is none.
             (Kind::Date, Self::Mariadb) => format!(
                 "case when month({column}) > 0 and day({column}) > 0 then \
@@ -257,9 +260,21 @@ impl Dialect {
         }
     }
 
+    /// The text `finite` of a date or moment of PostgreSQL, and `infinity` or `-infinity` of one that
+    /// has none, so that it is a value like others, which no other database has.
+    fn finite(self, column: &str, finite: &str) -> String {
+        format!(
+            "case when pg_catalog.isfinite({column}) then {finite} else {} end",
+            self.as_text(column)
+        )
+    }
+
     fn timestamp(self, column: &str) -> String {
         match self {
-            Self::Postgres => format!("(extract(epoch from {column})::numeric(20,6))::text"),
+            // A number of fixed digits holds no infinity.
+            Self::Postgres => {
+                self.finite(column, &format!("(extract(epoch from {column})::numeric(20,6))::text"))
+            }
             Self::Mariadb => format!(
                 "cast(cast(timestampdiff(microsecond, '1970-01-01 00:00:00', {column}) * 0.000001 \
                  as decimal(20,6)) as char)"

@@ -163,6 +163,19 @@ fn values_that_a_database_prints_in_two_ways_are_taken_as_they_are_read() {
         (Dialect::Mariadb, Kind::Bytes, "coalesce(lower(hex(concat(`c`))), "),
         (Dialect::Mariadb, Kind::Date, "case when month(`c`) > 0 and day(`c`) > 0 then "),
         (Dialect::Postgres, Kind::Text, "then pg_catalog.concat(\"c\") else (\"c\")::text end"),
+        // An infinite moment is no number of seconds, an infinite date has no year.
+        (
+            Dialect::Postgres,
+            Kind::Timestamp,
+            "coalesce(case when pg_catalog.isfinite(\"c\") then \
+             (extract(epoch from \"c\")::numeric(20,6))::text else (\"c\")::text end, ",
+        ),
+        (
+            Dialect::Postgres,
+            Kind::Date,
+            "coalesce(case when pg_catalog.isfinite(\"c\") then to_char(\"c\", 'YYYY-MM-DD') \
+             else (\"c\")::text end, ",
+        ),
         (Dialect::Datafusion, Kind::Text, "replace(replace(cast(\"c\" as varchar), "),
     ] {
         let sql = cell(dialect, kind);
@@ -228,6 +241,11 @@ fn keys_come_back_from_their_texts_and_cannot_break_out_of_a_query() {
     let one = table(&[("id", Kind::Integer)]);
     assert!(one.has_key(Dialect::Postgres, &["1 or true".to_owned()]).is_err());
     assert!(one.has_key(Dialect::Postgres, &["1|2".to_owned()]).is_err());
+    let day = table(&[("day", Kind::Date)]);
+    let never = ["-infinity".to_owned()];
+    let found = day.has_key(Dialect::Postgres, &never).unwrap();
+    assert_eq!(found, r#"("day" = date '-infinity')"#);
+    assert_eq!(day.has_key(Dialect::Datafusion, &never).unwrap(), r#"("day" = null)"#);
     let at = table(&[("at", Kind::Timestamp)]);
     assert!(at.has_key(Dialect::Postgres, &["1.0".to_owned()]).unwrap_err().hint_text().is_some());
 }

@@ -43,11 +43,16 @@ struct Board {
 }
 
 fn board() -> Board {
+    board_with("name: t", "name: t")
+}
+
+/// The same with another text in the place of one.
+fn board_with(text: &str, other: &str) -> Board {
     let dir = tempfile::tempdir().unwrap();
-    for (name, text) in FILES {
+    for (name, whole) in FILES {
         let path = dir.path().join(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, text).unwrap();
+        fs::write(path, whole.replace(text, other)).unwrap();
     }
     let project =
         Project::load(dir.path(), &Connectors::default()).unwrap_or_else(|e| panic!("{e}"));
@@ -116,6 +121,51 @@ fn time_is_compared_with_as_long_before_in_whole_periods() {
         Some("day"),
         "a window is over time"
     );
+}
+
+#[test]
+fn the_day_is_that_of_the_schedule_else_that_of_the_metrics() {
+    let held = board_with(
+        "dimensions: {ordered_at: {type: time}",
+        "dimensions: {ordered_at: {type: time, timezone: Asia/Shanghai}",
+    );
+    let late = Timestamp::parse("2025-03-31T23:00:00Z").unwrap();
+    let board = &held.project.dashboards["shop"];
+    let last = |held: &Board, zone: Option<&str>| {
+        let asked = Asked { zone: zone.map(str::to_owned), ..Asked::default() };
+        let board = &held.project.dashboards["shop"];
+        let tile = &board.tiles[0];
+        let asked = question(&held.project, board, tile, &asked, late, None).unwrap().unwrap();
+        asked.span.unwrap().to.pred_opt().unwrap().to_string()
+    };
+    assert_eq!(last(&held, None), "2025-04-01", "orders of this morning are shown in Shanghai");
+    assert_eq!(last(&held, Some("America/New_York")), "2025-03-31");
+    let plain = self::board();
+    assert_eq!(last(&plain, None), "2025-03-31");
+    assert_eq!(last(&plain, Some("Asia/Shanghai")), "2025-04-01");
+    let as_of = AsOf::new(&held.project, board, &Asked::default(), late).unwrap();
+    assert_eq!(as_of.day.to_string(), "2025-04-01");
+    assert_eq!(as_of.shown, "2025-04-01 07:00 +08:00");
+    assert_eq!(as_of.stamp, "2025-04-01T070000");
+}
+
+#[test]
+fn a_query_is_narrowed_by_the_value_that_is_called_so() {
+    let held = board_with(
+        "country: {}}",
+        "country: {values: {a: {label: {en: Austria}, aliases: [AT]}, 'true': {label: {en: Home}}}}}",
+    );
+    for (chosen, narrowed) in [
+        (json!(["Austria", "at", "b"]), "((country) in ('a', 'a', 'b'))"),
+        (
+            json!(["Home", false, null]),
+            "(cast(country as varchar) in ('true', 'false') or cast(country as varchar) is null)",
+        ),
+        (json!([true]), "((country) in (true))"),
+    ] {
+        let query = held.ask("query", &only("country", chosen)).unwrap();
+        assert!(query.sql.contains(narrowed), "{}", query.sql);
+    }
 }
 
 #[test]

@@ -53,6 +53,12 @@ pub fn of_work(project: &Project, run: Runs, select: &[String]) -> Claims {
             }
         }
         Runs::Build => build(project, select, &mut claims),
+        // What is sent is what stands there when those who write it have ended.
+        Runs::Dashboard => {
+            for name in select {
+                reads_of(project, &NodeId::new(NodeKind::Dashboard, name.as_str()), &mut claims);
+            }
+        }
         Runs::Learn => {
             for name in all_if_none(project.learners.keys().collect()) {
                 let id = NodeId::new(NodeKind::Learner, name.as_str());

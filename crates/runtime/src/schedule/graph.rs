@@ -13,7 +13,8 @@ use flywheel_state::TaskOutcome;
 use flywheel_transform::BuildOptions;
 use serde_json::{Value, json};
 
-use super::claims;
+use super::{Occasion, claims};
+use crate::dashboard::{self, Errand};
 use crate::recorder::{Observer, Recorder};
 use crate::side_by_side::{self, Piece};
 use crate::task::learn::When;
@@ -30,12 +31,12 @@ pub(super) const KIND: &str = "task";
 /// [`ErrorKind::Blocked`] if nothing failed but data holds something back.
 pub(super) async fn perform(
     workspace: &Workspace,
-    tasks: &[Task],
-    done: &BTreeSet<String>,
+    (tasks, done): (&[Task], &BTreeSet<String>),
+    occasion: &Occasion,
     observer: &dyn Observer,
 ) -> Result<()> {
     let recorder = run::start(workspace, observer, TASKS)?;
-    let result = all(workspace, &recorder, tasks, done).await;
+    let result = all(workspace, &recorder, (tasks, done), occasion).await;
     if recorder.tasks().iter().any(|task| task.kind == Runs::Build.word()) {
         environment::clean_up(workspace, &recorder).await;
     }
@@ -48,8 +49,8 @@ pub(super) async fn perform(
 async fn all(
     workspace: &Workspace,
     recorder: &Recorder<'_>,
-    tasks: &[Task],
-    done: &BTreeSet<String>,
+    (tasks, done): (&[Task], &BTreeSet<String>),
+    occasion: &Occasion,
 ) -> Result<()> {
     let left: Vec<&Task> = tasks.iter().filter(|task| !done.contains(&task.task)).collect();
     if left.len() < tasks.len() {
@@ -67,7 +68,7 @@ async fn all(
         let task = left.get(place).copied();
         async move {
             let result = match task {
-                Some(task) => Box::pin(one(workspace, recorder, task)).await,
+                Some(task) => Box::pin(one(workspace, recorder, task, occasion)).await,
                 None => Err(Error::internal("a task of a run is not there")),
             };
             (result.is_ok(), result)
@@ -90,10 +91,15 @@ async fn all(
 }
 
 /// Does one task, and makes what became of it durable.
-async fn one(workspace: &Workspace, recorder: &Recorder<'_>, task: &Task) -> Result<()> {
+async fn one(
+    workspace: &Workspace,
+    recorder: &Recorder<'_>,
+    task: &Task,
+    occasion: &Occasion,
+) -> Result<()> {
     let timer = recorder.started(KIND, &task.task);
     let result = match task.run {
-        Some(run) => job(workspace, recorder, run, task).await,
+        Some(run) => job(workspace, recorder, (run, task), occasion).await,
         None => Ok(Value::Null),
     };
     let (status, outcome) = match &result {
@@ -114,8 +120,8 @@ async fn one(workspace: &Workspace, recorder: &Recorder<'_>, task: &Task) -> Res
 async fn job(
     workspace: &Workspace,
     recorder: &Recorder<'_>,
-    run: Runs,
-    task: &Task,
+    (run, task): (Runs, &Task),
+    occasion: &Occasion,
 ) -> Result<Value> {
     let select = &task.select;
     match run {
@@ -151,6 +157,19 @@ async fn job(
             let sync = select.first().map(String::as_str);
             let replayed = quarantine::replay(workspace, recorder, sync).await?;
             Ok(json!({"landed": replayed.landed, "still_bad": replayed.still_bad}))
+        }
+        Runs::Dashboard => {
+            let sending = task.send.as_ref().ok_or_else(|| super::nowhere(&task.task))?;
+            let errand = Errand {
+                schedule: &occasion.schedule,
+                task: Some(&task.task),
+                moment: occasion.moment,
+                zone: occasion.zone.as_deref(),
+                boards: select,
+                sending,
+                sent: &occasion.sent,
+            };
+            Box::pin(dashboard::send(workspace, recorder, &errand)).await
         }
     }
 }

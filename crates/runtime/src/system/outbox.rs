@@ -17,7 +17,11 @@ pub(super) const TABLE: SystemTable = SystemTable {
         ("turn", Integer, "the turn that decided"),
         ("decision_id", Text, "the decision"),
         ("action", Text, "the action resource it leaves through"),
-        ("status", Text, "pending, sending (leased, or cut off) or dead"),
+        (
+            "status",
+            Text,
+            "pending, sending (leased, or cut off), dead, or discarded until `system.actions` shows it",
+        ),
         ("attempts", Integer, "how often it was tried"),
         ("due_at", Moment, "when it may be tried next"),
         ("error", Text, "why it is not delivered"),

@@ -23,34 +23,58 @@ pub(crate) async fn run(
     let result = act(&context).await;
     let acted = recorder.settled(timer, result, |acted| {
         let waiting: usize = acted.waiting.values().sum();
-        let fine = acted.dead == 0 && waiting == 0 && acted.not_set_up.is_empty();
-        let status = if fine { "succeeded" } else { "warned" };
+        let why = warnings(acted);
+        let status = if why.is_empty() { "succeeded" } else { "warned" };
         let outcome = TaskOutcome {
             rows_out: Some(acted.delivered as u64),
             rows_rejected: Some(acted.dead as u64),
-            error: (!acted.not_set_up.is_empty()).then(|| acted.not_set_up.join("\n")),
-            detail: json!({"retried": acted.retried, "waiting": waiting}),
+            error: (!why.is_empty()).then(|| why.join("\n")),
+            detail: json!({"retried": acted.retried, "waiting": waiting, "dead": acted.dead}),
             ..TaskOutcome::default()
         };
         (status.to_owned(), outcome)
     })?;
+    for why in warnings(&acted) {
+        recorder.notice(why);
+    }
+    Ok(acted)
+}
+
+/// Why not everything that was due has left or will leave by itself, each a sentence. What receivers answered is not
+/// told: it may hold what people may not see.
+fn warnings(acted: &Acted) -> Vec<String> {
+    let mut all = Vec::new();
+    if !acted.given_up.is_empty() {
+        all.push(format!(
+            "deliveries are given up, because their receiver refused them or was not reached by the last attempt: {}; \
+             `system.outbox` says why: mend that and run `flywheel policy retry` with the policy's name, or give them up for \
+             good: `flywheel policy discard` with a --reason",
+            listed("policy", &acted.given_up)
+        ));
+    }
+    if acted.uncertain > 0 {
+        all.push(format!(
+            "{} deliveries of at-most-once actions were cut off while they left and are given up, because nobody knows \
+             whether they arrived; ask the receiver, and run `flywheel policy retry` if they did not",
+            acted.uncertain
+        ));
+    }
     if !acted.waiting.is_empty() {
-        recorder.notice(format!(
-            "deliveries wait, because their action is not declared any more: {}; put the action back, and they leave",
+        all.push(format!(
+            "deliveries wait, because their action is not declared any more: {}; put the action back, and they leave, or give \
+             them up: `flywheel policy discard` with the policy's name and a --reason",
             listed("action", &acted.waiting)
         ));
     }
     if !acted.gone.is_empty() {
-        recorder.notice(format!(
+        all.push(format!(
             "deliveries are given up, because their policy is not declared any more: {}; put the policy back and run \
              `flywheel policy retry` with its name, and they leave",
             listed("policy", &acted.gone)
         ));
     }
-    for why in &acted.not_set_up {
-        recorder.notice(why.clone());
-    }
-    Ok(acted)
+    all.extend(acted.not_set_up.iter().cloned());
+    all
 }
 
 /// How many there are of what: `2 of action "mail", 1 of action "sms"`.

@@ -1,29 +1,42 @@
 //! Deciding: every policy that is due and not paused.
 
-use flywheel_base::Result;
+use flywheel_base::{Error, Result};
 use flywheel_decision::decide::{Decided, Status, decide};
 use flywheel_decision::learner::awaited;
 use flywheel_state::TaskOutcome;
 use serde_json::json;
 
+use super::learn::is_its_own;
 use crate::{Workspace, recorder::Recorder};
+
+/// What came of policies: one that cannot decide keeps no other one from it.
+#[derive(Debug, Default)]
+pub(crate) struct Decisions {
+    /// Those that were asked.
+    pub(crate) decided: Vec<Decided>,
+    /// Why others could not decide, in the order of the names: they decided nothing, and are due still.
+    pub(crate) errors: Vec<Error>,
+}
 
 /// Asks the policies `names`.
 ///
+/// A policy decides for its whole audience in one commit or not at all, so one that fails leaves nothing behind. A turn
+/// that is cut off after that asks it again when it is completed; those that decided keep their decisions.
+///
 /// # Errors
-/// The first policy's error; those before it have decided.
+/// What is not about one policy, such as a disk that is full.
 pub(crate) async fn run(
     workspace: &Workspace,
     recorder: &Recorder<'_>,
     turn: i64,
     names: &[String],
-) -> Result<Vec<Decided>> {
+) -> Result<Decisions> {
     let context = workspace.context(turn, workspace.now()).await?;
-    let mut all = Vec::new();
+    let mut all = Decisions::default();
     for name in names {
         let timer = recorder.started("decide", name);
-        let result = decide(&context, name).await;
-        let decided = recorder.settled(timer, result, |decided| {
+        let result = decide(&context, name).await.map_err(|error| named(workspace, name, error));
+        let settled = recorder.settled(timer, result, |decided| {
             let (status, why) = match &decided.status {
                 Status::Decided => ("succeeded", None),
                 Status::NotDue => ("skipped", Some("not due".to_owned())),
@@ -35,7 +48,15 @@ pub(crate) async fn run(
                 ..TaskOutcome::default()
             };
             (status.to_owned(), outcome)
-        })?;
+        });
+        let decided = match settled {
+            Ok(decided) => decided,
+            Err(error) if is_its_own(&error) => {
+                all.errors.push(error);
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
         if decided.status == Status::Decided
             && let Some(learner) = awaited(&context, name)?
         {
@@ -43,7 +64,17 @@ pub(crate) async fn run(
                 "policy \"{name}\" decides for nobody: its learner \"{learner}\" was never fitted; `flywheel learn {learner}` says why"
             ));
         }
-        all.push(decided);
+        all.decided.push(decided);
     }
     Ok(all)
+}
+
+/// An error that names its policy, once, and the policy's file.
+fn named(workspace: &Workspace, name: &str, error: Error) -> Error {
+    let who = format!("policy \"{name}\"");
+    let error = if error.message().starts_with(&who) { error } else { error.context(who) };
+    match workspace.project.policies.get(name) {
+        Some(policy) => error.context(&policy.file),
+        None => error,
+    }
 }

@@ -77,6 +77,7 @@ pub(crate) async fn deliver(
         sync,
         stream,
         mapping,
+        destination,
         connector: entry.name,
         target: target.as_ref(),
         sequence: newest_sequence(&progress),
@@ -228,6 +229,8 @@ struct Delivery<'a> {
     sync: &'a Sync,
     mapping: Mapping,
     stream: &'a Stream,
+    /// The connection that is written.
+    destination: &'a str,
     connector: &'static str,
     target: &'a dyn Destination,
     request: WriteRequest,
@@ -301,7 +304,10 @@ impl Delivery<'_> {
             self.types.learn(&batch.schema());
             let rejected = refused
                 .iter()
-                .map(|row| rejected(self.connector, &self.landed.table, &page, row))
+                .map(|row| {
+                    let row = rejected(self.connector, &self.landed.table, &page, row)?;
+                    Ok(row.refused_by(self.destination))
+                })
                 .collect::<Result<Vec<_>>>()?;
             self.tally.refuse(rejected, &self.sync.errors)?;
             self.waiting.rows += batch.num_rows() as u64;
@@ -382,6 +388,7 @@ pub(super) fn rejected(
         code: refused.code.clone().into(),
         reason: refused.reason.clone(),
         raw: row_as_json(&page.batch, refused.row)?,
+        destination: None,
     })
 }
 

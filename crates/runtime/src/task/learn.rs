@@ -4,6 +4,7 @@ use flywheel_base::{Error, ErrorKind, Result};
 use flywheel_decision::learner::{self, Learned};
 use flywheel_project::{NodeId, NodeKind};
 use flywheel_state::TaskOutcome;
+use serde_json::Value;
 
 use crate::{Workspace, catalogue, recorder::Recorder};
 
@@ -79,7 +80,12 @@ pub(crate) async fn run(
             ("succeeded".to_owned(), outcome)
         });
         match result {
-            Ok(learned) => all.learned.push(learned),
+            Ok(learned) => {
+                for text in notices(&learned) {
+                    recorder.notice(text);
+                }
+                all.learned.push(learned);
+            }
             Err(error) if is_its_own(&error) => {
                 all.errors.push(error);
                 continue;
@@ -93,4 +99,11 @@ pub(crate) async fn run(
         catalogue::note_reads(workspace, &tables, name, "learn");
     }
     Ok(all)
+}
+
+/// What should be known of a fit, which may be worth little for a reason that is no error.
+fn notices(learned: &Learned) -> Vec<String> {
+    let texts = learned.detail.get("notices").and_then(Value::as_array);
+    let texts = texts.into_iter().flatten().filter_map(Value::as_str);
+    texts.map(|text| format!("learner \"{}\": {text}", learned.learner)).collect()
 }

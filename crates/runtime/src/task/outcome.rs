@@ -116,7 +116,8 @@ pub(crate) async fn compare(
     Ok(())
 }
 
-/// Measures the lift of all policies and pauses those that do harm.
+/// Measures the lift of all policies and pauses those that do harm; says of which the lift is not to be believed, because
+/// the split into arms is broken.
 ///
 /// # Errors
 /// Those of [`lift::measure`].
@@ -128,12 +129,23 @@ pub(crate) async fn measure(
     let context = workspace.context(turn, workspace.now()).await?;
     let timer = recorder.started("lift", POLICIES);
     let result = lift::measure(&context).await;
-    recorder.settled(timer, result, |measured| {
+    let measured = recorder.settled(timer, result, |measured| {
         let each = measured.rows.iter().map(|row| {
-            let lift = json!({"lift": row.lift, "lower": row.lower, "upper": row.upper});
+            let lift = json!({"lift": row.lift, "lower": row.lower, "upper": row.upper, "split_p": row.split_p});
             (row.policy.clone(), lift)
         });
         let detail = Value::Object(each.collect::<Map<_, _>>());
-        ("succeeded".to_owned(), TaskOutcome { detail, ..TaskOutcome::default() })
-    })
+        let broken = measured.rows.iter().any(|row| broken(row).is_some());
+        let status = if broken { "warned" } else { "succeeded" };
+        (status.to_owned(), TaskOutcome { detail, ..TaskOutcome::default() })
+    })?;
+    for text in measured.rows.iter().filter_map(broken) {
+        recorder.notice(text);
+    }
+    Ok(measured)
+}
+
+/// Why the lift of a policy is not to be believed, if so.
+fn broken(row: &LiftRow) -> Option<String> {
+    lift::split_broken(&row.policy, row.split_p?)
 }

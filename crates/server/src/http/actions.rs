@@ -2,15 +2,17 @@
 
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::extract::State;
 use axum::response::Response;
-use flywheel_state::OutboxStatus;
+use flywheel_state::{OutboxStatus, PolicyDeliveries};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::json;
 
 use super::{items, json_of};
 use crate::app::App;
+use crate::auth::Caller;
 use crate::gate::{Access, Permission, Routes};
 use crate::input::{Asked, counted};
 use crate::problem::{Problem, Result};
@@ -29,33 +31,68 @@ struct Which {
     limit: Option<u32>,
 }
 
-async fn actions(State(app): State<Arc<App>>, Asked(which): Asked<Which>) -> Result<Response> {
-    let all = [OutboxStatus::Pending, OutboxStatus::Delivered, OutboxStatus::Dead];
+async fn actions(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    Asked(which): Asked<Which>,
+) -> Result<Response> {
+    let all = [
+        OutboxStatus::Pending,
+        OutboxStatus::Delivered,
+        OutboxStatus::Dead,
+        OutboxStatus::Discarded,
+    ];
     let status = match &which.status {
         None => None,
         Some(word) => {
             Some(all.into_iter().find(|status| status.name() == word).ok_or_else(|| {
                 Problem::invalid(format!("no delivery is \"{word}\""))
-                    .hint("Ask for pending, delivered or dead.")
+                    .hint("Ask for pending, delivered, dead or discarded.")
             })?)
         }
     };
-    let found = app.blocking(move |app| {
-        app.workspace().store.outbox(status, which.policy.as_deref(), counted(which.limit))
+    let reading = caller.reading(&app.workspace().project);
+    let limit = counted(which.limit);
+    let found = app.with(move |workspace| async move {
+        let store = &workspace.store;
+        let Some(open) = reading.open_policies(&workspace).await? else {
+            return store.outbox(status, which.policy.as_deref(), limit);
+        };
+        // Others decide by what the caller does not see, and so may those that nobody declares any more.
+        let mut found = Vec::new();
+        for policy in open.iter().filter(|one| which.policy.as_ref().is_none_or(|it| it == *one)) {
+            found.extend(store.outbox(status, Some(policy.as_str()), limit)?);
+        }
+        found.sort_by(|a, b| {
+            b.turn.cmp(&a.turn).then_with(|| (&a.policy, &a.key).cmp(&(&b.policy, &b.key)))
+        });
+        found.truncate(limit as usize);
+        Ok(found)
     });
-    // What is sent may hold what people may not see; decisions show it to those who may.
+    // What is sent may hold what people may not see, and so may what a receiver answers: many say what they refuse.
+    let queries = caller.may(Permission::Query);
     let found = found.await?.into_iter().map(|entry| {
         json!({
             "key": entry.key, "policy": entry.policy, "turn": entry.turn, "decision_id": entry.decision_id,
             "action": entry.action, "status": entry.status.name(), "attempts": entry.attempts,
-            "due_at": entry.due_at.to_string(), "ended_at": entry.ended_at.map(|at| at.to_string()), "error": entry.error,
+            "due_at": entry.due_at.to_string(), "ended_at": entry.ended_at.map(|at| at.to_string()),
+            "error": entry.error.filter(|_| queries),
         })
     });
     items(&found.collect::<Vec<_>>())
 }
 
 async fn counts(State(app): State<Arc<App>>) -> Result<Response> {
-    let (pending, delivered, dead) =
-        app.blocking(|app| app.workspace().store.outbox_counts()).await?;
-    json_of(&json!({"pending": pending, "delivered": delivered, "dead": dead}))
+    let policies = app.blocking(|app| app.workspace().store.outbox_by_policy()).await?;
+    let sum = |of: fn(&PolicyDeliveries) -> u64| policies.iter().map(of).sum::<u64>();
+    let each = policies.iter().map(|one| {
+        json!({
+            "policy": one.policy, "pending": one.pending, "delivered": one.delivered, "dead": one.dead,
+            "discarded": one.discarded,
+        })
+    });
+    json_of(&json!({
+        "pending": sum(|one| one.pending), "delivered": sum(|one| one.delivered), "dead": sum(|one| one.dead),
+        "discarded": sum(|one| one.discarded), "policies": each.collect::<Vec<_>>(),
+    }))
 }

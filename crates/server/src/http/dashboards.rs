@@ -7,12 +7,14 @@ use axum::Extension;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
-use flywheel_base::{Error, entropy, task};
-use flywheel_connect::{CellKind, Sheet, workbook};
+use flywheel_base::{Timestamp, entropy};
 use flywheel_project::resource::dashboard::{Comparison, Dashboard, Readers, Tile};
 use flywheel_project::resource::rule::Role;
-use flywheel_project::resource::semantic::Label;
-use flywheel_runtime::dashboard::{self, Asked as Chosen, Question};
+use flywheel_project::resource::schedule::Language;
+use flywheel_runtime::dashboard::{
+    self, Answer, Answered, AsOf, Asked as Chosen, Names, TILE_ROWS_MAX,
+};
+use flywheel_runtime::{Workspace, schedule};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -152,6 +154,7 @@ async fn one(
     }
     let as_of = app.blocking(|app| dashboard::as_of(&app.workspace())).await?;
     let workspace = app.workspace();
+    let today = AsOf::new(&workspace.project, &board, &Chosen::default(), as_of)?.day;
     let metrics = dashboard::described(&workspace.project, &board)?;
     let metrics: Vec<Value> = metrics
         .iter()
@@ -167,7 +170,7 @@ async fn one(
         board.tiles.iter().map(|tile| (tile.tile.as_str(), json!(tile.shown()))).collect();
     let mut declared = json!(board);
     let mut answer = json!({
-        "name": name, "shown": shown, "metrics": metrics, "as_of": as_of.to_string(), "demo": app.demo,
+        "name": name, "shown": shown, "metrics": metrics, "as_of": as_of.to_string(), "today": today.to_string(), "demo": app.demo,
         "simulated": workspace.project.file.simulated, "may": {"rows": sees_rows(&caller, &board), "edit": caller.may(Permission::Author) && caller.may(Permission::Query)},
     });
     let guest = caller.link.is_some();
@@ -181,8 +184,21 @@ async fn one(
         {
             keep(
                 metric,
-                &["name", "label", "unit", "direction", "kind", "dimensions", "dimension_labels"],
+                &[
+                    "name",
+                    "label",
+                    "unit",
+                    "direction",
+                    "kind",
+                    "dimensions",
+                    "dimension_labels",
+                    "value_labels",
+                ],
             );
+            // A tile's answer names the values that it shows; others are only those to choose from.
+            if let Some(labels) = metric.get_mut("value_labels").and_then(Value::as_object_mut) {
+                labels.retain(|dimension, _| board.filters.dimensions.contains(dimension));
+            }
         }
     }
     if let Value::Object(answer) = &mut answer {
@@ -192,9 +208,30 @@ async fn one(
             answer.insert("file".to_owned(), json!(kept.file));
             answer.insert("version".to_owned(), json!(kept.version));
             answer.insert("comments".to_owned(), json!(kept.comments));
+            answer.insert("sent".to_owned(), json!(sent(&workspace, &board.dashboard)));
         }
     }
     json_of(&answer)
+}
+
+/// The schedules that send a dashboard, when, and by which actions.
+fn sent(workspace: &Workspace, board: &str) -> Vec<Value> {
+    let schedules = workspace.project.schedules.values();
+    let sent = schedules.flat_map(|one| {
+        let mut actions: Vec<&String> = Vec::new();
+        for sent in schedule::sends(one).iter().filter(|sent| sent.dashboard == board) {
+            for action in sent.actions {
+                // Several tasks may send it by the same one.
+                if !actions.contains(&action) {
+                    actions.push(action);
+                }
+            }
+        }
+        let when = schedule::shown(one);
+        (!actions.is_empty())
+            .then(|| json!({"schedule": one.schedule, "when": when, "actions": actions}))
+    });
+    sent.collect()
 }
 
 /// Takes queries and conditions out of a declaration.
@@ -269,7 +306,7 @@ impl Choice {
             })?,
         };
         let Self { from, to, whole, compare, .. } = self;
-        Ok(Chosen { from, to, whole, compare, only })
+        Ok(Chosen { from, to, whole, compare, only, zone: None })
     }
 }
 
@@ -310,7 +347,9 @@ async fn answered(
     tile: Tile,
     chosen: Chosen,
 ) -> Result<Map<String, Value>> {
-    let Answer { question, table, course } = asked(app, caller, &board, &tile, &chosen).await?;
+    let now = app.blocking(|app| dashboard::as_of(&app.workspace())).await?;
+    let Answer { question, table, course } =
+        asked(app, caller, (&board, &tile), &chosen, now).await?;
     let mut answer = match json!(question) {
         Value::Object(answer) => answer,
         _ => Map::new(),
@@ -321,44 +360,17 @@ async fn answered(
     Ok(answer)
 }
 
-/// What a tile shows.
-struct Answer {
-    question: Question,
-    table: Table,
-    /// The course of a number.
-    course: Option<Table>,
-}
-
-/// Asks what a tile asks, and for a number its course as well.
+/// Asks what a tile asks, on behalf of the caller.
 async fn asked(
     app: &Arc<App>,
     caller: &Caller,
-    board: &Dashboard,
-    tile: &Tile,
+    of: (&Dashboard, &Tile),
     chosen: &Chosen,
+    now: Timestamp,
 ) -> Result<Answer> {
-    let now = app.blocking(|app| dashboard::as_of(&app.workspace())).await?;
     let workspace = app.workspace();
-    let ask = |lines: dashboard::Lines<'_>| {
-        dashboard::question(&workspace.project, board, tile, chosen, now, lines)
-    };
-    let Some(mut question) = ask(None)? else {
-        return Err(Problem::invalid(format!("tile \"{}\" is a text and asks nothing", tile.tile))
-            .hint("Read it from the dashboard."));
-    };
-    if question.ranks {
-        let ranked = run(app, caller, &question).await?;
-        let lines: Vec<Value> =
-            ranked.rows.into_iter().filter_map(|row| row.into_iter().next()).collect();
-        question = ask(Some(&lines))?.ok_or_else(|| Error::internal("a tile lost its question"))?;
-    }
-    let table = run(app, caller, &question).await?;
-    let course = dashboard::course(&workspace.project, board, tile, chosen, now)?;
-    let course = match course {
-        Some(sql) => Some(run(app, caller, &Question { sql, ..question.clone() }).await?),
-        None => None,
-    };
-    Ok(Answer { question, table, course })
+    let run = |sql: String| run(app, caller, sql);
+    dashboard::answer(&workspace.project, of, chosen, now, run).await
 }
 
 /// A dashboard as a workbook. Its first sheet says what was chosen and what should be known.
@@ -376,54 +388,19 @@ async fn taken_along(
     let chosen = choice.chosen()?;
     let accepted = headers.get(header::ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok());
     let zh = accepted.is_some_and(|accepted| accepted.trim_start().starts_with("zh"));
-    let called = |label: &Label, plain: &str| {
-        let (first, other) = if zh { (&label.zh, &label.en) } else { (&label.en, &label.zh) };
-        first.clone().or_else(|| other.clone()).unwrap_or_else(|| plain.to_owned())
-    };
-    let word = |en: &str, in_zh: &str| if zh { in_zh.to_owned() } else { en.to_owned() };
-    let as_of = app.blocking(|app| dashboard::as_of(&app.workspace())).await?;
-    let mut about = vec![
-        vec![word("Dashboard", "看板"), called(&board.title, &name)],
-        vec![word("As of", "截至"), as_of.to_string()],
-    ];
-    if app.workspace().project.file.simulated {
-        let simulated = word("These customers are simulated", "这些客户是模拟的");
-        about.push(vec![word("Note", "说明"), simulated]);
+    let language = if zh { Language::Zh } else { Language::En };
+    let now = app.blocking(|app| dashboard::as_of(&app.workspace())).await?;
+    let workspace = app.workspace();
+    let as_of = AsOf::new(&workspace.project, &board, &chosen, now)?;
+    let mut tiles = Vec::new();
+    for tile in board.tiles.iter().filter(|tile| tile.shown().is_some()) {
+        let answer = asked(&app, &caller, (&board, tile), &chosen, now).await?;
+        tiles.push((tile, Some(answer)));
     }
-    about.extend(chosen.only.iter().map(|(dimension, values)| {
-        let values: Vec<String> = values.iter().map(plain).collect();
-        vec![dimension.clone(), values.join(", ")]
-    }));
-    let mut sheets = Vec::new();
-    for tile in &board.tiles {
-        if tile.shown().is_none() {
-            continue;
-        }
-        let title = called(&tile.title, &tile.tile);
-        let Answer { question, table, course } =
-            asked(&app, &caller, &board, tile, &chosen).await?;
-        if let Some(span) = question.span {
-            let last = span.to.pred_opt().unwrap_or(span.to);
-            about.push(vec![title.clone(), format!("{} – {last}", span.from)]);
-        }
-        if table.truncated {
-            let cut = word("only the first rows are here", "只有前面的行");
-            about.push(vec![title.clone(), format!("{cut} ({})", table.row_count)]);
-        }
-        about.extend(question.notes.into_iter().map(|note| vec![title.clone(), note]));
-        let course =
-            course.map(|course| sheet(format!("{title} {}", word("over time", "走势")), course));
-        sheets.push(sheet(title, table));
-        sheets.extend(course);
-    }
-    let columns = [word("What", "项目"), word("Value", "内容")];
-    let first = Sheet {
-        name: word("About", "关于"),
-        columns: columns.into_iter().map(|name| (name, CellKind::Plain)).collect(),
-        rows: about.into_iter().map(|row| row.into_iter().map(Value::String).collect()).collect(),
-    };
-    sheets.insert(0, first);
-    let bytes = task::compute(move || workbook(&sheets)).await?;
+    let names = Names::new(&workspace.project, &board, language)?;
+    let simulated = workspace.project.file.simulated;
+    let answered = Answered { board: &board, names, chosen: &chosen, as_of, simulated, tiles };
+    let bytes = dashboard::book(answered).await?;
     let kind = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet";
     let disposition = format!("attachment; filename=\"{name}.xlsx\"");
     Ok((
@@ -433,33 +410,14 @@ async fn taken_along(
         .into_response())
 }
 
-/// A value as text, without the quotes of JSON.
-fn plain(value: &Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
-}
-
-fn sheet(name: String, table: Table) -> Sheet {
-    let kind = |column: &rows::Column| match column.kind {
-        "day" => CellKind::Day,
-        "moment" => CellKind::Moment,
-        _ => CellKind::Plain,
-    };
-    let columns = table.columns.iter().map(|column| (column.name.clone(), kind(column))).collect();
-    Sheet { name, columns, rows: table.rows }
-}
-
-async fn run(app: &Arc<App>, caller: &Caller, question: &Question) -> Result<Table> {
+async fn run(app: &Arc<App>, caller: &Caller, sql: String) -> Result<Table> {
     let id: String = entropy::token("q-")?.chars().take(14).collect();
-    let sql = question.sql.clone();
     let reading = caller.reading(&app.workspace().project);
     super::sql::limited(app, caller, &id, None, move |workspace| async move {
         rows::query(&workspace.session_for(&sql, &reading).await?, &sql, TILE_ROWS_MAX).await
     })
     .await
 }
-
-/// Rows of a tile at most: more is nothing that anybody looks at.
-const TILE_ROWS_MAX: usize = 10_000;
 
 async fn values(
     State(app): State<Arc<App>>,
@@ -470,12 +428,8 @@ async fn values(
     check_only(&caller, None, None)?;
     check_rows(&caller, &board)?;
     let sql = dashboard::values(&app.workspace().project, &board, place.at(1))?;
-    let id: String = entropy::token("q-")?.chars().take(14).collect();
-    let reading = caller.reading(&app.workspace().project);
-    let found = super::sql::limited(&app, &caller, &id, None, move |workspace| async move {
-        rows::query(&workspace.session_for(&sql, &reading).await?, &sql, TILE_ROWS_MAX).await
-    });
-    let values = found.await?.rows.into_iter().filter_map(|row| row.into_iter().next());
+    let values =
+        run(&app, &caller, sql).await?.rows.into_iter().filter_map(|row| row.into_iter().next());
     items(&values.collect::<Vec<_>>())
 }
 

@@ -133,7 +133,7 @@ async fn query(
     Input(question): Input<Question>,
 ) -> Result<Response> {
     let compiled = compile_metrics(&app.workspace().project, &question.into())?;
-    let (sql, notes) = (compiled.sql.clone(), compiled.notes.clone());
+    let (labels, sql, notes) = (compiled.labels(), compiled.sql, compiled.notes);
     let id: String = flywheel_base::entropy::token("q-")?.chars().take(14).collect();
     let reading = caller.reading(&app.workspace().project);
     let table = super::sql::limited(&app, &caller, &id, None, move |workspace| async move {
@@ -143,6 +143,8 @@ async fn query(
     let mut answer = json!(table.await?);
     if let Value::Object(answer) = &mut answer {
         answer.insert("notes".to_owned(), json!(notes));
+        // Beside the rows, whose values stay those of the table.
+        answer.insert("labels".to_owned(), json!(labels));
     }
     json_of(&answer)
 }

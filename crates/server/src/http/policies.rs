@@ -1,13 +1,16 @@
-//! Policies: what they changed, who decides for them, stopping and going on; and experiments.
+//! Policies: what they would decide, making them, what they changed, who decides for them, stopping and going on; and
+//! experiments.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use axum::Extension;
 use axum::extract::State;
+use axum::http::StatusCode;
 use axum::response::Response;
-use flywheel_base::{Error, Result as BaseResult, Timestamp};
+use flywheel_base::{Error, Result as BaseResult, Timestamp, entropy};
 use flywheel_decision::challenge::Challenge;
+use flywheel_decision::preview::SAMPLE_DEFAULT;
 use flywheel_decision::table::ExperimentRow;
 use flywheel_project::resource::policy::Choose;
 use flywheel_runtime::access::Reading;
@@ -20,11 +23,12 @@ use serde_json::{Value, json};
 use super::{declared, done, items, json_of, unknown};
 use crate::app::App;
 use crate::auth::Caller;
-use crate::gate::{Access, Permission, Routes};
+use crate::gate::{Access, Noted, Permission, Routes, refused};
 use crate::input::{Asked, Input, Place, counted};
 use crate::live::Live;
 use crate::problem::Result;
 use crate::rows::{self, Table};
+use crate::work::reload;
 
 pub(super) fn routes(routes: &mut Routes) {
     let view = Access::Needs(Permission::View);
@@ -32,6 +36,25 @@ pub(super) fn routes(routes: &mut Routes) {
         (Access::Needs(Permission::Operate), Access::Needs(Permission::Promote));
     routes.get("/v1/policies", view, "Lists policies with what they changed", policies);
     routes.get("/v1/policies/{policy}", view, "Shows a policy with its promotions", one);
+    let author = Access::Needs(Permission::Author);
+    routes.post::<NewPolicy, _, _>(
+        "/v1/policies",
+        author,
+        "Makes a policy: writes its file, and pauses it until somebody resumes it",
+        create,
+    );
+    routes.post::<Draft, _, _>(
+        "/v1/policy-preview",
+        author,
+        "Shows what a policy that is no file yet would decide now, and writes nothing",
+        preview_text,
+    );
+    routes.get(
+        "/v1/policies/{policy}/preview",
+        Access::Needs(Permission::Query),
+        "Shows what a policy would decide now, and writes nothing",
+        preview,
+    );
     routes.get(
         "/v1/policies/{policy}/decisions",
         Access::Needs(Permission::Query),
@@ -56,6 +79,12 @@ pub(super) fn routes(routes: &mut Routes) {
         operate,
         "Tries the dead letters of a policy again",
         retry,
+    );
+    routes.post::<Discard, _, _>(
+        "/v1/policies/{policy}/discard",
+        operate,
+        "Gives up for good dead letters of a policy, and deliveries whose action or policy is gone",
+        discard,
     );
     routes.post::<Against, _, _>(
         "/v1/policies/{policy}/evaluate",
@@ -141,6 +170,105 @@ async fn one(State(app): State<Arc<App>>, place: Place) -> Result<Response> {
         Ok(answer)
     });
     json_of(&found.await?)
+}
+
+/// How much of a preview is shown.
+#[derive(Debug, Deserialize, JsonSchema)]
+struct Shown {
+    /// Decisions that are shown; 20 if absent, 200 at most.
+    sample: Option<usize>,
+}
+
+async fn preview(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    place: Place,
+    Asked(shown): Asked<Shown>,
+) -> Result<Response> {
+    let name = known(&app, place)?;
+    let reading = caller.reading(&app.workspace().project);
+    let sample = shown.sample.unwrap_or(SAMPLE_DEFAULT);
+    let id = preview_id()?;
+    let found = super::sql::limited(&app, &caller, &id, None, move |workspace| async move {
+        Box::pin(policy::preview(&workspace, &name, sample, &reading)).await
+    });
+    json_of(&found.await?)
+}
+
+/// A name for a query of ours, which ends with whoever asked.
+fn preview_id() -> BaseResult<String> {
+    Ok(entropy::token("q-")?.chars().take(14).collect())
+}
+
+/// A policy that is no file yet.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Draft {
+    /// What its file would say: YAML.
+    text: String,
+    /// Decisions that are shown; 20 if absent, 200 at most.
+    #[serde(default)]
+    sample: Option<usize>,
+}
+
+async fn preview_text(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    Input(draft): Input<Draft>,
+) -> Result<Response> {
+    check_query(&caller)?;
+    let reading = caller.reading(&app.workspace().project);
+    let sample = draft.sample.unwrap_or(SAMPLE_DEFAULT);
+    let id = preview_id()?;
+    let found = super::sql::limited(&app, &caller, &id, None, move |workspace| async move {
+        Box::pin(policy::preview_text(&workspace, &draft.text, sample, &reading)).await
+    });
+    json_of(&found.await?)
+}
+
+/// A policy carries what it reads to where its action sends it, so that only who may read writes one.
+fn check_query(caller: &Caller) -> Result<()> {
+    match caller.may(Permission::Query) {
+        true => Ok(()),
+        false => Err(refused(caller, Permission::Query)),
+    }
+}
+
+/// A policy to be made.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct NewPolicy {
+    /// What its file shall say: YAML.
+    text: String,
+}
+
+async fn create(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    Input(input): Input<NewPolicy>,
+) -> Result<Response> {
+    check_query(&caller)?;
+    let reading = caller.reading(&app.workspace().project);
+    let shared = Arc::clone(&app);
+    let made = app.with(move |_| async move {
+        // Held here, since the work goes on when whoever asked has left.
+        let _turn = shared.writing.lock().await;
+        let workspace = shared.workspace();
+        let made = Box::pin(policy::create(&workspace, &input.text, &reading)).await?;
+        if let Err(error) = reload(&shared).await {
+            made.undo(&workspace)?;
+            return Err(error
+                .context("the policy was not kept, because the project cannot be read with it"));
+        }
+        Ok(made)
+    });
+    let made = made.await?;
+    app.tell(Live::new("changed", json!({"what": ["assets", "status", "policies"]})));
+    let answer = json!({"name": made.name, "file": made.file, "paused": policy::MADE_IN_PAGES});
+    let mut response = json_of(&answer)?;
+    *response.status_mut() = StatusCode::CREATED;
+    response.extensions_mut().insert(Noted(json!({"policy": made.name, "file": made.file})));
+    Ok(response)
 }
 
 /// Which decisions.
@@ -285,6 +413,41 @@ async fn retry(State(app): State<Arc<App>>, place: Place) -> Result<Response> {
     json_of(&json!({"revived": revived}))
 }
 
+/// Which deliveries are given up for good, and why.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Discard {
+    /// Why, for the record.
+    reason: String,
+    /// Only those by this action; its file may be gone.
+    #[serde(default)]
+    action: Option<String>,
+}
+
+async fn discard(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    place: Place,
+    Input(input): Input<Discard>,
+) -> Result<Response> {
+    let name = place.name();
+    if input.reason.trim().is_empty() {
+        return Err(Error::invalid("no reason is given")
+            .hint("Say why: it is kept with each delivery.")
+            .into());
+    }
+    let given = reason(Reason { reason: Some(input.reason) }, "discarded", &caller)?;
+    let why = format!("{given} (by {})", caller.who());
+    let noted = Noted(json!({"reason": given, "action": input.action}));
+    let done = app
+        .blocking(move |app| run::discard(&app.workspace(), &name, input.action.as_deref(), &why));
+    let done = done.await?;
+    changed(&app);
+    let mut answer = json_of(&json!({"discarded": done.discarded, "kept": done.kept}))?;
+    answer.extensions_mut().insert(noted);
+    Ok(answer)
+}
+
 /// A challenger and the evidence that counts.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -382,37 +545,4 @@ fn standing(row: &ExperimentRow) -> BaseResult<Value> {
         answer.insert("at".to_owned(), json!(row.at.to_string()));
     }
     Ok(answer)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_moment_of_an_experiment_is_text_as_all_moments_are() {
-        let row = ExperimentRow {
-            turn: 3,
-            at: Timestamp::parse("2024-05-03").unwrap(),
-            policy: "offer".to_owned(),
-            split: "a1".to_owned(),
-            metric: "outcome".to_owned(),
-            variant: "bold".to_owned(),
-            control: "plain".to_owned(),
-            units: 10,
-            control_units: 12,
-            rate: Some(0.5),
-            control_rate: Some(0.25),
-            difference: Some(0.25),
-            lower: None,
-            upper: None,
-            variance_saved: None,
-            split_p: Some(0.7),
-            standing: "open".to_owned(),
-        };
-        let shown = standing(&row).unwrap();
-        assert_eq!(
-            (&shown["at"], &shown["standing"]),
-            (&json!("2024-05-03T00:00:00Z"), &json!("open"))
-        );
-    }
 }

@@ -108,7 +108,7 @@ fn shown_schedule(
     let last = workspace.store.schedule_runs(Some(&one.schedule), 1)?;
     Ok(json!({
         "schedule": one.schedule, "description": one.description, "run": one.word(), "select": one.select,
-        "when": schedule::shown(one), "paused": paused,
+        "sends": schedule::sends(one), "when": schedule::shown(one), "paused": paused,
         "reason": state.and_then(|state| state.reason.clone()),
         "failing_since": state.and_then(|state| state.failing_since).map(|at| at.to_string()),
         "next": next.unwrap_or_default().iter()

@@ -320,6 +320,7 @@ async fn look(
         let data = job.data(&source, false);
         let earlier = job.begins_earlier()?;
         let view = is_shown(job.model);
+        let told = !unknown && job.tells_another_moment().await?;
         let before = past.build.and_then(|build| build.sql.clone());
         let shown = past.publication.is_some() || names::is_ephemeral(job.model);
         let other = match (&inputs, past.build) {
@@ -344,6 +345,7 @@ async fn look(
             }
             (_, Some(_)) => Some(Change::Modified),
             (Some(inputs), _) if !view && inputs.timed => Some(Change::NewData),
+            _ if told => Some(Change::NewData),
             (Some(inputs), _) if !view && (inputs.data != data || earlier) => Some(Change::NewData),
             _ => None,
         };

@@ -67,7 +67,10 @@ pub(super) struct Job<'a> {
 
 /// The model's query and what identifies it.
 pub(super) struct Compiled {
+    /// As this run asks it.
     pub(super) sql: String,
+    /// As it says at any moment.
+    declared: String,
     pub(super) fingerprint: String,
     source: String,
     timed: bool,
@@ -112,12 +115,12 @@ impl Job<'_> {
             }
         };
         let intervals = self.ledger(&compiled, &made.item, built).await?;
-        let Compiled { sql, fingerprint, source, timed } = compiled;
+        let Compiled { declared, fingerprint, source, timed, .. } = compiled;
         let Made { item, rows, batch } = made;
         Ok(Candidate {
             item,
             fingerprint,
-            sql,
+            sql: declared,
             source,
             data,
             timed,
@@ -233,6 +236,10 @@ impl Job<'_> {
         if timed {
             versions.insert(format!("at {}", self.world.now.micros()));
         }
+        // Such a view is the same query at any moment, and its readers follow what it tells.
+        for (model, sql) in self.telling() {
+            versions.insert(format!("told {} {}", model.relation(), inputs::of([sql])));
+        }
         // A snapshot is one table for ever, whatever its query becomes; a changed query is new data.
         if self.model.snapshot.is_some() {
             versions.insert(format!("query {source}"));
@@ -250,6 +257,13 @@ impl Job<'_> {
             notes.extend(hook::run(session, word, &sql).await?);
         }
         Ok(notes)
+    }
+
+    /// As [`Job::render`], with the moment of this run in the place of the one that is always the same.
+    pub(super) fn render_now(&self, incremental: bool, columns: &Columns) -> Result<String> {
+        let (project, now) = (self.world.project, self.world.now);
+        let sql = names::render_model_at(project, self.model, incremental, columns, now)?;
+        contract::wrapped(self.model, sql)
     }
 
     /// The model's query, in the columns and types of its contract if it has one.
@@ -303,32 +317,89 @@ impl Job<'_> {
             let rows = declared.read()?;
             let fingerprint = digest::hex(&[b"seed", rows.digest.as_bytes()]);
             let source = inputs::of([&fingerprint]);
-            return Ok(Compiled { sql: String::new(), fingerprint, source, timed: false });
+            let (sql, declared) = (String::new(), String::new());
+            return Ok(Compiled { sql, declared, fingerprint, source, timed: false });
         }
-        let (sql, source) = self.declared().await?;
+        let (declared, source) = self.declared().await?;
+        // A query that tells the moment of its run is run as it says, and known by what it says at any moment.
+        let asks = names::asks_for_moment(project, self.model);
+        let run = match asks {
+            true => Some(self.render_now(false, &self.columns().await?)?),
+            false => None,
+        };
         let config = storage(self.model);
         if let (Some(build), Some(inputs)) = (self.past.build, self.past.inputs())
             && inputs.source == source
         {
             let fingerprint = build.fingerprint.clone();
-            return Ok(Compiled { sql, fingerprint, source, timed: inputs.timed });
+            let (sql, timed) = (run.unwrap_or_else(|| declared.clone()), inputs.timed || asks);
+            return Ok(Compiled { sql, declared, fingerprint, source, timed });
         }
         if self.model.config.contract {
             let columns = self.columns().await?;
             let bare = names::render_model_with(project, self.model, false, &columns)?;
             contract::check(self.session, self.model, &bare).await?;
         }
-        let query = self.session.query(&sql).await?;
+        let timeless = self.timeless()?;
+        let query = timeless.as_ref().unwrap_or(self.session).query(&declared).await?;
         self.require_declared(&query, false)?;
         // The plan has its views expanded and says nothing of types, so the columns are added.
         let parts = [query.fingerprint(), shape(&query.schema()), config];
         let parts: Vec<&[u8]> = parts.iter().map(String::as_bytes).collect();
-        let timed = lineage::depends_on_time(query.plan());
+        let timed = asks || lineage::depends_on_time(query.plan());
         let fingerprint = match self.model.snapshot {
             Some(_) => digest::hex(&[b"snapshot", self.model.relation().as_bytes()]),
             None => digest::hex(&parts),
         };
-        Ok(Compiled { sql, fingerprint, source, timed })
+        let sql = run.unwrap_or_else(|| declared.clone());
+        Ok(Compiled { sql, declared, fingerprint, source, timed })
+    }
+
+    /// Whether the model is a view whose text would tell another moment than what was built last.
+    pub(super) async fn tells_another_moment(&self) -> Result<bool> {
+        let told = self.past.build.and_then(|build| build.view_sql.as_ref());
+        let shown = self.model.config.materialized == Materialized::View;
+        let Some(told) = told.filter(|_| shown) else { return Ok(false) };
+        if !names::asks_for_moment(self.world.project, self.model) {
+            return Ok(false);
+        }
+        Ok(self.render_now(false, &self.columns().await?)? != *told)
+    }
+
+    /// The views behind what the model reads that tell the moment of their run, each with its query.
+    fn telling(&self) -> Vec<(&Model, &str)> {
+        let project = self.world.project;
+        let behind = self.shelf.behind(self.reads.iter().map(String::as_str)).into_iter();
+        let telling = behind.filter_map(|name| {
+            let Some(Item::View { sql, .. }) = self.shelf.item(name) else { return None };
+            let model = names::model(project, name)?;
+            names::asks_for_moment(project, model).then_some((model, sql.as_str()))
+        });
+        telling.collect()
+    }
+
+    /// A session in which the views that are read tell always the same moment, so that a query over them is the same one
+    /// tomorrow; none if no view tells any.
+    fn timeless(&self) -> Result<Option<Session>> {
+        let telling = self.telling();
+        if telling.is_empty() {
+            return Ok(None);
+        }
+        let (project, now, columns) = (self.world.project, self.world.now, Columns::new());
+        let mut shelf = self.shelf.clone();
+        for (model, told) in telling {
+            // What its file says by now is meant only if this run made it.
+            let made = names::render_model_at(project, model, false, &columns, now)
+                .and_then(|sql| contract::wrapped(model, sql));
+            if !made.is_ok_and(|made| made == told) {
+                continue;
+            }
+            let same = contract::wrapped(model, names::render_model(project, model, false)?)?;
+            if let Some(Item::View { sql, .. }) = shelf.item_mut(&model.relation()) {
+                *sql = same;
+            }
+        }
+        self.world.lake.session(shelf.catalog()?).map(Some)
     }
 
     /// The query with its names resolved, and a digest of it, of how the model is stored and of the
@@ -395,7 +466,14 @@ impl Job<'_> {
             return Ok(None);
         }
         if view {
-            let sql = build.view_sql.clone().unwrap_or_else(|| compiled.sql.clone());
+            // With another moment in its text it is another view. What is a part of its readers is theirs to build.
+            let told = build.view_sql.as_ref().filter(|told| **told != compiled.sql);
+            let told = told.filter(|_| names::asks_for_moment(self.world.project, self.model));
+            if told.is_some() && !names::is_ephemeral(self.model) {
+                return Ok(None);
+            }
+            let same = build.view_sql.as_ref().filter(|_| told.is_none());
+            let sql = same.unwrap_or(&compiled.sql).clone();
             let fingerprint = compiled.fingerprint.clone();
             return Ok(Some(Item::View { sql, fingerprint, reads: self.reads.clone() }));
         }

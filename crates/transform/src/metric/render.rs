@@ -1,5 +1,7 @@
 //! Parts, the calendar and formulas as one statement.
 
+use std::collections::BTreeMap;
+
 use flywheel_base::{Error, Result, suggest};
 use flywheel_project::metric::Semantics;
 use flywheel_project::resource::semantic::Grain;
@@ -200,13 +202,19 @@ fn shown(question: &Question<'_>, plan: &Plan<'_>) -> (Vec<MetricColumn>, Vec<St
     let (mut columns, mut select) = (Vec::new(), Vec::new());
     let all: Vec<usize> = (0..question.by.len()).collect();
     for (by, key) in question.by.iter().zip(keys(question, &all)) {
-        columns.push(MetricColumn { name: by.column().to_owned(), metric: None, unit: None });
+        let labels = match by {
+            By::Dimension(group) => group.labels.clone(),
+            By::Time => BTreeMap::new(),
+        };
+        let name = by.column().to_owned();
+        columns.push(MetricColumn { name, metric: None, unit: None, labels });
         select.push(format!("g1.{key} AS {}", quoted(by.column())));
     }
     for shown in &plan.shown {
         let unit = shown.metric.metric.unit.clone().filter(|_| shown.has_unit);
         let metric = Some(shown.metric.name.to_owned());
-        columns.push(MetricColumn { name: shown.column.clone(), metric, unit });
+        let name = shown.column.clone();
+        columns.push(MetricColumn { name, metric, unit, labels: BTreeMap::new() });
         select.push(format!("{} AS {}", formula(&shown.formula), quoted(&shown.column)));
     }
     (columns, select)

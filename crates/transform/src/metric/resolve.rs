@@ -1,6 +1,6 @@
 //! From words to metrics, dimensions, periods and conditions.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use flywheel_base::{Error, Result, suggest};
 use flywheel_project::Project;
@@ -8,7 +8,7 @@ use flywheel_project::metric::{
     DayAttribute, End, Expression, MetricRef, Path, Semantics, TIME, TIME_WORDS, dimension_called,
 };
 use flywheel_project::resource::semantic::{
-    Certification, Dimension, Grain, Measure, Offset, QuantileMethod, Semantic,
+    Certification, Dimension, Grain, Label, Measure, Offset, QuantileMethod, Semantic,
 };
 
 use super::query::MetricQuery;
@@ -56,6 +56,8 @@ pub(super) struct Group {
     pub(super) grain: Option<Grain>,
     /// The column of the answer.
     pub(super) column: String,
+    /// What people call its values.
+    pub(super) labels: BTreeMap<String, Label>,
 }
 
 /// Looks every word of a question up.
@@ -302,7 +304,15 @@ fn group<'a>(
     if let Some(grain) = asked {
         column = format!("{column}_{}", grain.word().replace('-', "_"));
     }
-    Ok(Group { parts, grain, column })
+    // Parts of a day have values of their own, which the dimension does not name.
+    let labels = match path.end {
+        End::Dimension(_, dimension) if path.day.is_none() => dimension
+            .value_labels()
+            .map(|(value, label)| (value.to_owned(), label.clone()))
+            .collect(),
+        _ => BTreeMap::new(),
+    };
+    Ok(Group { parts, grain, column, labels })
 }
 
 /// The way to a dimension, the same column for every table.

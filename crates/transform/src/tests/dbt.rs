@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use flywheel_base::Timestamp;
 use flywheel_warehouse::WriteMode;
 
 use super::shop::{Shop, error_of};
@@ -108,6 +109,76 @@ async fn an_ephemeral_model_is_part_of_what_reads_it_and_has_tests() {
     assert_eq!(shop.read("select id, low from main.top order by id").await, ["10 11", "20 21"]);
     assert_eq!(report.published, ["main.base", "main.top"], "nobody sees an ephemeral model");
     assert!(shop.build_selected("top").await.passed(), "it need not be selected");
+}
+
+#[tokio::test]
+async fn the_moment_of_a_run_is_told_and_makes_no_other_query() {
+    let shop = Shop::of_dbt(&[
+        PROJECT,
+        ("models/tag.sql", "{{ config(materialized='ephemeral') }} select '{{ run_started_at.date() }}' as day"),
+        ("models/whole.sql", "{{ config(materialized='table') }} select o.id, t.day from {{ source('raw', 'orders') }} o cross join {{ ref('tag') }} t"),
+        (
+            "models/grows.sql",
+            "{{ config(materialized='incremental') }} select id, '{{ modules[\"datetime\"].datetime.now().strftime(\"%d.%m.%Y\") }}' as day from {{ source('raw', 'orders') }}{% if is_incremental() %} where id not in (select id from {{ this }}){% endif %}",
+        ),
+    ])
+    .await;
+    let (whole, grows) = (
+        "select id, day from main.whole order by id",
+        "select id, day from main.grows order by id",
+    );
+    shop.land("raw.orders", "id", "(1)").await;
+    let report = shop.build().await;
+    assert!(report.passed(), "{report:#?}");
+    assert_eq!(shop.read(whole).await, ["1 2024-05-01"]);
+    assert!(shop.built().await.is_empty(), "no time went by");
+    shop.clock.move_to(Timestamp::parse("2024-05-02T10:00:00Z").unwrap());
+    shop.land("raw.orders", "id", "(2)").await;
+    assert_eq!(shop.built().await, ["main.grows", "main.whole"]);
+    assert_eq!(shop.read(whole).await, ["1 2024-05-02", "2 2024-05-02"]);
+    // Another query would have made the table anew, with one day in all of its rows.
+    assert_eq!(shop.read(grows).await, ["1 01.05.2024", "2 02.05.2024"]);
+}
+
+#[tokio::test]
+async fn a_view_tells_the_moment_of_the_newest_build_and_its_readers_follow() {
+    let grows = "{{ config(materialized='incremental') }} select o.id, t.day from {{ source('raw', 'orders') }} o cross join {{ ref('above') }} t{% if is_incremental() %} where o.id not in (select id from {{ this }}){% endif %}";
+    let mut shop = Shop::of_dbt(&[
+        PROJECT,
+        ("models/today.sql", "select '{{ run_started_at.date() }}' as day"),
+        ("models/above.sql", "select day from {{ ref('today') }}"),
+        (
+            "models/whole.sql",
+            "{{ config(materialized='table') }} select day from {{ ref('above') }}",
+        ),
+        ("models/grows.sql", grows),
+        ("models/still.sql", "{{ config(materialized='table') }} select 1 as one"),
+    ])
+    .await;
+    shop.land("raw.orders", "id", "(1)").await;
+    let report = shop.build().await;
+    assert!(report.passed(), "{report:#?}");
+    assert_eq!(shop.read("select day from main.today").await, ["2024-05-01"]);
+    assert!(shop.built().await.is_empty(), "the text is the same");
+
+    shop.clock.move_to(Timestamp::parse("2024-05-02T10:00:00Z").unwrap());
+    shop.land("raw.orders", "id", "(2)").await;
+    let plan = crate::changes(shop.world(), crate::BuildOptions::default()).await.unwrap();
+    let names: Vec<&str> = plan.models.iter().map(|model| model.name.as_str()).collect();
+    assert!(names.contains(&"main.today") && names.contains(&"main.whole"), "{names:?}");
+    assert!(!names.contains(&"main.still"), "{names:?}");
+    assert_eq!(shop.built().await, ["main.grows", "main.today", "main.whole"]);
+    assert_eq!(shop.read("select day from main.today").await, ["2024-05-02"]);
+    assert_eq!(shop.read("select day from main.whole").await, ["2024-05-02"]);
+    let rows = "select id, day from main.grows order by id";
+    assert_eq!(shop.read(rows).await, ["1 2024-05-01", "2 2024-05-02"]);
+
+    // A comment makes no other query of what reads the view, so the rows of the day before stay.
+    shop.edit("models/grows.sql", &format!("-- more\n{grows}"));
+    shop.clock.move_to(Timestamp::parse("2024-05-03T10:00:00Z").unwrap());
+    shop.land("raw.orders", "id", "(3)").await;
+    assert!(shop.build().await.passed());
+    assert_eq!(shop.read(rows).await, ["1 2024-05-01", "2 2024-05-02", "3 2024-05-03"]);
 }
 
 const BY_TIME: &str = "{% snapshot s %}{{ config(target_schema='history', unique_key='id', strategy='timestamp', \

@@ -409,6 +409,30 @@ async fn an_expression_sees_columns_and_no_table() {
 }
 
 #[tokio::test]
+async fn decimals_are_compared_as_written_and_tables_see_the_number() {
+    let t = TestLake::new().await;
+    let cents = arrow::array::Decimal128Array::from(vec![57_280, 99_999_999_999]);
+    let cents: ArrayRef = Arc::new(cents.with_precision_and_scale(12, 2).unwrap());
+    let rows = RecordBatch::try_from_iter([("cents", cents)]).unwrap();
+    for (sql, expected) in [
+        ("cents = 572.8", [true, false]),
+        ("cents in (999999999.99, 1.5)", [false, true]),
+        ("cents between 572.8 and 999999999.98", [true, false]),
+        ("cents < 572.801", [true, false]),
+    ] {
+        let value = t.lake.evaluate(sql, &rows).unwrap();
+        let expected = arrow::array::BooleanArray::from(expected.to_vec());
+        assert_eq!(value.as_ref(), &expected as &dyn arrow::array::Array, "{sql}");
+    }
+    let mut catalog = Catalog::new();
+    catalog.memory(&TableName::new("t", "money"), rows.schema(), vec![rows]);
+    let session = t.lake.session(catalog).unwrap();
+    let plan = run(&session, "explain select cents from t.money where cents >= 572.8").await;
+    let plan = plan.join("\n");
+    assert!(plan.contains("Some(57280),12,2") && !plan.contains("CAST"), "{plan}");
+}
+
+#[tokio::test]
 async fn a_query_that_multiplies_rows_without_end_leaves_room_and_can_be_ended() {
     let t = TestLake::new().await;
     let session = t.lake.session(shop(&t).await).unwrap();

@@ -67,6 +67,11 @@ fn columns_delta_cannot_hold_are_refused_with_the_fix() {
         assert_eq!(error.kind(), ErrorKind::Invalid);
         assert!(error.hint_text().is_some() && error.message().contains("raw/x"), "{error:?}");
     }
+    // The table may be a sync's or a model's.
+    let spaced = Schema::new(vec![Field::new("Last Seen", DataType::Int32, true)]);
+    let error = stored(&at(), &spaced).unwrap_err();
+    let hint = error.hint_text().unwrap();
+    assert!(hint.contains("`as`") && hint.contains("mapping"), "{hint}");
 }
 
 #[test]

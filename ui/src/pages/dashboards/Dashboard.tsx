@@ -74,6 +74,9 @@ function One({ opened }: { opened: Opened }) {
       </>}
     >
       <Tiles opened={opened} />
+      {opened.sent?.map(({ schedule, when, actions }) => (
+        <p key={schedule} className="quiet small">{t("sent", { when: when === "when asked" ? t("sent.asked") : when, actions: actions.join(language === "zh" ? "、" : ", ") })} <Link to={`/schedules/${part(schedule)}`}>{schedule}</Link></p>
+      ))}
       {large && <Suspense><Wall opened={opened} title={title} close={small} /></Suspense>}
       {sharing && <Suspense><Share opened={opened} close={() => setSharing(false)} /></Suspense>}
     </Page>
@@ -90,7 +93,7 @@ export function Tiles({ opened, links = true }: { opened: Opened; links?: boolea
   return (
     <>
       {!may.rows && <p className="board-note"><Icon name="info" size={16} />{t("norows")}</p>}
-      {may.rows && <Filters board={board} metrics={metrics} asOf={opened.as_of} choice={choice} set={set} />}
+      {may.rows && <Filters board={board} metrics={metrics} asOf={opened.today ?? opened.as_of} choice={choice} set={set} />}
       <p className="board-printed">{t("printed", { when: day(opened.as_of) })}</p>
       <div className="board-frame"><div className="board-grid">
         {board.tiles.map((tile) => <Tile key={tile.tile} board={opened.name} tile={tile} show={opened.shown[tile.tile]} metrics={metrics} choice={choice} rows={may.rows} narrows={board.filters.dimensions} narrow={narrow} links={links} />)}

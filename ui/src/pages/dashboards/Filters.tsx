@@ -1,12 +1,12 @@
 /** What narrows every tile of a dashboard: its time, what it is compared with, values of its dimensions. */
 import { Button } from "antd";
 import { useEffect, useId, useMemo, useRef, useState } from "react";
-import type { Cell, Metric } from "../../api";
+import type { Cell, Labels, Metric } from "../../api";
 import { useWords } from "../../i18n";
 import { Choice as Choices, Loading, Pick, Trouble } from "../../ui/basics";
 import { Icon } from "../../ui/icons";
-import { valueText } from "../metrics/Explore";
-import { dimensionCalled, movedTo, plusDays, toggled } from "../metrics/question";
+import { valueCalled, valueText } from "../metrics/Explore";
+import { dimensionCalled, movedTo, plusDays, toggled, valueLabels } from "../metrics/question";
 import { COMPARES, type Board, type Choice } from "./board";
 import { useValues } from "./source";
 import own from "./words";
@@ -19,6 +19,7 @@ export function Filters({ board, metrics, asOf, choice, set }: { board: Board; m
   const { t, language } = useWords(own);
   const { time, dimensions } = board.filters;
   const says = (dimension: string) => dimensionCalled(dimension, metrics, language);
+  const saysValue = (dimension: string, value: Cell) => valueCalled(value, valueLabels(dimension, metrics), language, t);
   if (!time && !dimensions.length) return null;
   const end = plusDays(asOf.slice(0, 10), 1);
   const to = choice.to ?? end;
@@ -47,12 +48,12 @@ export function Filters({ board, metrics, asOf, choice, set }: { board: Board; m
             {!choice.whole && <Pick label={t("compare")} value={choice.compare ?? time.compare} choose={(key) => set({ compare: key === time.compare ? null : (COMPARES.find((one) => one === key) ?? null) })} of={COMPARES.map((key) => ({ key, label: t(`compare.${key}`) }))} />}
           </>
         )}
-        {dimensions.map((dimension) => <Values key={dimension} board={board.dashboard} dimension={dimension} name={says(dimension)} chosen={choice.only[dimension] ?? []} toggle={(value) => narrow(dimension, value)} />)}
+        {dimensions.map((dimension) => <Values key={dimension} board={board.dashboard} dimension={dimension} name={says(dimension)} labels={valueLabels(dimension, metrics)} chosen={choice.only[dimension] ?? []} toggle={(value) => narrow(dimension, value)} />)}
       </div>
       {picked.length > 0 && (
         <div className="filters" role="group" aria-label={t("filters.chosen")}>
           <span className="quiet">{t("filters.only")}</span>
-          {picked.map(({ dimension, value }) => <button type="button" key={`${dimension} ${String(value)}`} className="board-only" aria-label={t("filter.remove", { what: `${says(dimension)} ${valueText(value, t)}` })} onClick={() => narrow(dimension, value)}><span>{says(dimension)}</span>{" "}<b>{valueText(value, t)}</b><Icon name="close" size={13} /></button>)}
+          {picked.map(({ dimension, value }) => <button type="button" key={`${dimension} ${String(value)}`} className="board-only" aria-label={t("filter.remove", { what: `${says(dimension)} ${saysValue(dimension, value)}` })} onClick={() => narrow(dimension, value)}><span>{says(dimension)}</span>{" "}<b>{saysValue(dimension, value)}</b><Icon name="close" size={13} /></button>)}
           <Button type="text" size="small" onClick={() => set({ only: {} })}>{t("filter.clear")}</Button>
         </div>
       )}
@@ -61,8 +62,8 @@ export function Filters({ board, metrics, asOf, choice, set }: { board: Board; m
 }
 
 /** The values of one dimension, in a list that opens below its button. */
-function Values({ board, dimension, name, chosen, toggle }: { board: string; dimension: string; name: string; chosen: Cell[]; toggle: (value: Cell) => void }) {
-  const { t } = useWords(own);
+function Values({ board, dimension, name, labels, chosen, toggle }: { board: string; dimension: string; name: string; labels: Labels | undefined; chosen: Cell[]; toggle: (value: Cell) => void }) {
+  const { t, language } = useWords(own);
   const [open, setOpen] = useState(false);
   const [looked, setLooked] = useState("");
   const [right, setRight] = useState(false);
@@ -85,8 +86,9 @@ function Values({ board, dimension, name, chosen, toggle }: { board: string; dim
   const shown = useMemo(() => {
     const all = [...new Set([...chosen, ...(values.data?.items ?? [])])];
     const word = looked.trim().toLowerCase();
-    return word ? all.filter((value) => valueText(value, t).toLowerCase().includes(word)) : all;
-  }, [values.data, chosen, looked, t]);
+    // Who knows the value itself finds it by that as well.
+    return word ? all.filter((value) => [valueText(value, t), valueCalled(value, labels, language, t)].some((text) => text.toLowerCase().includes(word))) : all;
+  }, [values.data, chosen, looked, labels, language, t]);
   return (
     <div className="board-pick" ref={box} onKeyDown={(event) => { if (event.key === "Escape" && open) { event.stopPropagation(); setOpen(false); button.current?.focus(); } }}>
       <button type="button" ref={button} className={`board-pick-button ${chosen.length ? "board-pick-on" : ""}`} aria-expanded={open} aria-controls={id} onClick={(event) => { setRight(event.currentTarget.getBoundingClientRect().left + LIST_WIDTH > innerWidth); setOpen(!open); }}>
@@ -96,7 +98,7 @@ function Values({ board, dimension, name, chosen, toggle }: { board: string; dim
         <div className={`board-pick-list ${right ? "board-pick-right" : ""}`} id={id} role="group" aria-label={t("values", { dimension: name })}>
           <label className="find"><Icon name="search" size={14} /><input value={looked} autoFocus placeholder={t("values.find")} aria-label={t("values.find")} onChange={(event) => setLooked(event.target.value)} /></label>
           {values.error ? <Trouble error={values.error} retry={() => void values.refetch()} /> : !values.data ? <Loading lines={4} /> : !shown.length ? <p className="quiet small board-pick-none">{t("values.none")}</p> : (
-            <ul>{shown.map((value) => <li key={String(value)}><label><input type="checkbox" checked={chosen.includes(value)} onChange={() => toggle(value)} /><span>{valueText(value, t)}</span></label></li>)}</ul>
+            <ul>{shown.map((value) => <li key={String(value)}><label><input type="checkbox" checked={chosen.includes(value)} onChange={() => toggle(value)} /><span>{valueCalled(value, labels, language, t)}</span></label></li>)}</ul>
           )}
         </div>
       )}

@@ -7,9 +7,9 @@ import type { Drawing } from "../../ui/Chart";
 import { Icon } from "../../ui/icons";
 import { exact, isNumber } from "../../ui/rows";
 import { at, numberOf, writer } from "../metrics/ask";
-import { valueText, written } from "../metrics/Explore";
+import { valueCalled, valueText, written } from "../metrics/Explore";
 import { signed } from "../metrics/Metrics";
-import { called, dimensionCalled, GRAINS, windowed, type Chosen } from "../metrics/question";
+import { called, dimensionCalled, GRAINS, valueLabel, windowed, type Chosen } from "../metrics/question";
 import { Spark } from "../metrics/Spark";
 import { guess, series } from "../sql/drawing";
 import { labelled, shownAs, sizeOf, slices, spans, titled, type Answer, type Choice, type Show, type Tile as Declared } from "./board";
@@ -157,7 +157,7 @@ function useSpot(grain: string | null) {
 
 function Lines({ answer, tile, metrics, title }: Part) {
   const words = useWords(own);
-  const { t, n, compact } = words;
+  const { t, n, compact, language } = words;
   const known = useMetrics(tile, metrics);
   const spot = useSpot(answer.grain);
   const { table } = answer;
@@ -178,7 +178,7 @@ function Lines({ answer, tile, metrics, title }: Part) {
       const column = at(table, first.name);
       const named = new Map<string, Map<string, number | null>>();
       for (const row of table.rows) {
-        const key = valueText(row[split] ?? null, t);
+        const key = valueCalled(row[split] ?? null, answer.labels?.[table.columns[split]?.name ?? ""], language, t);
         if (!named.has(key)) named.set(key, new Map());
         named.get(key)?.set(String(row[place]), numberOf(row[column]));
       }
@@ -189,7 +189,7 @@ function Lines({ answer, tile, metrics, title }: Part) {
     const values = (column: string) => rows.map((row) => numberOf(row[at(table, column)]));
     const before = known.length === 1 && at(table, `${first.name}_before`) >= 0 ? [{ name: t("before", { name: first.label }), values: values(`${first.name}_before`), before: true }] : [];
     return { ...base, area: known.length === 1, series: [...known.map(({ name, label }) => ({ name: label, values: values(name) })), ...before.filter((one) => one.values.some((value) => value !== null))] };
-  }, [table, known, spot, t, n, compact]);
+  }, [table, answer.labels, known, spot, t, n, compact, language]);
   if (!drawing) return <p className="board-none quiet">{t("tile.nonumber")}</p>;
   const places = drawing.along.map((one) => (drawing.alongLabel ? drawing.alongLabel(String(one)) : String(one)));
   return <Suspense fallback={<Loading lines={5} />}><Chart drawing={drawing} height="100%" label={t("chart.label", { what: title, series: drawing.series.map((one) => one.name).join(", "), first: places[0] ?? "", last: places.at(-1) ?? "" })} /></Suspense>;
@@ -197,26 +197,27 @@ function Lines({ answer, tile, metrics, title }: Part) {
 
 /** Rows with what they stand for and their first number, whether metrics or a query gave them. */
 function useRanked({ answer, tile, metrics }: Part) {
-  const { n } = useWords(own);
+  const { t, n, language } = useWords(own);
   const known = useMetrics(tile, metrics);
   return useMemo(() => {
-    const { table } = answer;
+    const { table, labels } = answer;
+    const called = (place: number) => (key: Cell) => valueCalled(key, labels?.[table.columns[place]?.name ?? ""], language, t);
     const [first] = known;
     if (first) {
       const column = at(table, first.name);
       const by = table.columns.findIndex((one) => !known.some(({ name }) => one.name === name || one.name === `${name}_before` || one.name === `${name}_change`));
-      return { metric: first.metric, name: first.label, write: first.write.full, more: known.slice(1).map((one) => ({ ...one, column: at(table, one.name) })), rows: table.rows.map((row) => ({ key: row[by] ?? null, value: numberOf(row[column]), change: numberOf(row[at(table, `${first.name}_change`)]), row })) };
+      return { metric: first.metric, name: first.label, says: called(by), write: first.write.full, more: known.slice(1).map((one) => ({ ...one, column: at(table, one.name) })), rows: table.rows.map((row) => ({ key: row[by] ?? null, value: numberOf(row[column]), change: numberOf(row[at(table, `${first.name}_change`)]), row })) };
     }
     const by = Math.max(0, table.columns.findIndex((column) => !isNumber(column)));
     const column = table.columns.findIndex((one, index) => isNumber(one) && index !== by);
-    return { metric: null, name: table.columns[column]?.name ?? "", write: (value: number | null) => (value === null ? "–" : n(value)), more: [], rows: column < 0 ? [] : table.rows.map((row) => ({ key: row[by] ?? null, value: numberOf(row[column]), change: null, row })) };
-  }, [answer, known, n]);
+    return { metric: null, says: called(by), name: table.columns[column]?.name ?? "", write: (value: number | null) => (value === null ? "–" : n(value)), more: [], rows: column < 0 ? [] : table.rows.map((row) => ({ key: row[by] ?? null, value: numberOf(row[column]), change: null, row })) };
+  }, [answer, known, n, language, t]);
 }
 
 function Bars(part: Part) {
   const { t, percent } = useWords(own);
   const { tile, chosen, narrow, title } = part;
-  const { metric, write, rows, more } = useRanked(part);
+  const { metric, write, rows, more, says } = useRanked(part);
   const most = Math.max(0, ...rows.map((row) => Math.abs(row.value ?? 0)));
   const changes = metric !== null && rows.some((row) => row.change !== null);
   const dimension = tile.by[0] ?? "";
@@ -225,7 +226,7 @@ function Bars(part: Part) {
   return (
     <ul className="board-bars" aria-label={title}>
       {rows.map((row, index) => {
-        const name = valueText(row.key, t);
+        const name = says(row.key);
         const line = (
           <>
             <i style={{ width: most ? `${(Math.abs(row.value ?? 0) / most) * 100}%` : 0 }} aria-hidden="true" />
@@ -245,7 +246,7 @@ const SLICES = 7;
 
 function Pie(part: Part) {
   const { t, percent } = useWords(own);
-  const { rows, write } = useRanked(part);
+  const { rows, write, says } = useRanked(part);
   const shown = slices(rows.map((row) => [row.key, row.value ?? 0]), SLICES);
   const total = shown.reduce((sum, one) => sum + one.value, 0);
   if (!total) return <p className="board-none quiet">{t("tile.none")}</p>;
@@ -260,7 +261,7 @@ function Pie(part: Part) {
           return <circle key={index} className={`slice slice-${index}`} cx={50} cy={50} r={40} strokeDasharray={`${Math.max(0, length - 0.8)} ${round}`} strokeDashoffset={-start} transform="rotate(-90 50 50)" />;
         })}
       </svg>
-      <ul>{shown.map((one, index) => <li key={index}><i className={`slice-key slice-${index}`} aria-hidden="true" /><span>{one.rest ? t("pie.rest", { count: one.rest }) : valueText(one.key, t)}</span><b>{write(one.value)}</b><em>{percent(one.value / total)}</em></li>)}</ul>
+      <ul>{shown.map((one, index) => <li key={index}><i className={`slice-key slice-${index}`} aria-hidden="true" /><span>{one.rest ? t("pie.rest", { count: one.rest }) : says(one.key)}</span><b>{write(one.value)}</b><em>{percent(one.value / total)}</em></li>)}</ul>
     </div>
   );
 }
@@ -280,6 +281,8 @@ function Rows({ answer, tile, metrics, title }: Part) {
         const value = row[place] ?? null;
         if (of && column.name.endsWith("_change") && column.name !== of.name) return value === null ? "–" : signed(Number(value), percent);
         if (of) return of.write.full(numberOf(value));
+        const label = valueLabel(value, answer.labels?.[column.name], language);
+        if (label !== null) return label;
         if (isNumber(column)) return value === null ? "–" : n(Number(value));
         return value === null || typeof value === "boolean" ? valueText(value, t) : exact(value, column.type);
       },

@@ -1,5 +1,5 @@
 /** What a dashboard is, and what can be done with its tiles without drawing any. */
-import type { Cell, Metric, Table } from "../../api";
+import type { Cell, Labels, Metric, Table } from "../../api";
 import type { Language } from "../../format";
 import { called, dimensionCalled, type Chosen } from "../metrics/question";
 
@@ -19,8 +19,10 @@ export interface Board {
 }
 /** What `GET /v1/dashboards/NAME` answers; a link sees neither file nor queries. */
 export interface Opened {
-  name: string; dashboard: Board; shown: Record<string, Show | null>; metrics: Metric[]; as_of: string; demo: boolean; simulated: boolean; may: { rows: boolean; edit: boolean };
+  name: string; dashboard: Board; shown: Record<string, Show | null>; metrics: Metric[]; as_of: string; today?: string; demo: boolean; simulated: boolean; may: { rows: boolean; edit: boolean };
   file?: string; version?: string; comments?: number;
+  /** The schedules that send it; not for who has a link. */
+  sent?: { schedule: string; when: string; actions: string[] }[];
   /** The one tile that a link shows. */
   only?: string | null;
 }
@@ -31,7 +33,7 @@ export function scoped(scopes: string[]): { tile: string | null; role: string | 
   return { tile: of("tile:")[0] ?? null, role: of("as:")[0] ?? null, sites: of("site:") };
 }
 
-export interface Answer { show: Show; notes: string[]; unfiltered: string[]; span: { from: string; to: string } | null; grain: string | null; compare: string | null; table: Table; course: Table | null }
+export interface Answer { show: Show; notes: string[]; unfiltered: string[]; span: { from: string; to: string } | null; grain: string | null; compare: string | null; labels?: Record<string, Labels>; table: Table; course: Table | null }
 
 /** How much larger what is `natural` pixels high is shown where there is `room` for it; never so small that nobody can read it. */
 export const fitted = (room: number, natural: number): number => (natural > 0 && room > 0 ? Math.round(Math.min(2, Math.max(0.5, room / natural)) * 100) / 100 : 1);

@@ -4,7 +4,7 @@ import type { Cell, Metric } from "../../api";
 import { useWords } from "../../i18n";
 import { Card, Loading, Trouble, Trust } from "../../ui/basics";
 import { at, numberOf, useAsk } from "./ask";
-import { valueText } from "./Explore";
+import { valueCalled } from "./Explore";
 import { signed } from "./Metrics";
 import { called, dimensionCalled, type Question } from "./question";
 import own from "./words";
@@ -25,6 +25,7 @@ export function Board({ metric, dimension, question, total, chosen, choose, writ
   const change = table ? at(table, `${metric.name}_change`) : -1;
   const rows = (table?.rows ?? []).slice(0, many ? MANY : FEW);
   const changes = change >= 0 && rows.some((row) => row[change] !== null);
+  const says = (key: Cell) => valueCalled(key, table?.labels?.[table.columns[by]?.name ?? ""], language, t);
   const most = Math.max(0, ...rows.map((row) => Math.abs(numberOf(row[value]) ?? 0)));
   const adds = metric.kind === "measure" && total !== null && total > 0;
   return (
@@ -37,9 +38,9 @@ export function Board({ metric, dimension, question, total, chosen, choose, writ
             const good = moved === null || moved === 0 || !metric.direction ? "" : (moved > 0) === (metric.direction === "up") ? "tone-good" : "tone-poor";
             return (
               <li key={`${index} ${String(key)}`}>
-                <button type="button" aria-pressed={on} className={chosen.length && !on ? "metrics-off" : undefined} title={t("board.only", { value: valueText(key, t) })} onClick={() => choose(key)}>
+                <button type="button" aria-pressed={on} className={chosen.length && !on ? "metrics-off" : undefined} title={t("board.only", { value: says(key) })} onClick={() => choose(key)}>
                   <i style={{ width: most ? `${(Math.abs(size ?? 0) / most) * 100}%` : 0 }} aria-hidden="true" />
-                  <span className={key === null ? "quiet" : undefined}>{valueText(key, t)}</span>
+                  <span className={key === null ? "quiet" : undefined}>{says(key)}</span>
                   {adds && !chosen.length && size !== null && <small title={t("share")}>{percent(size / total)}</small>}
                   <b>{write.full(size)}</b>
                   {changes && <em className={good}>{moved === null ? "–" : signed(moved, percent)}</em>}

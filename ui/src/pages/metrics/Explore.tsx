@@ -2,16 +2,18 @@
 import { Button } from "antd";
 import { lazy, Suspense, useCallback, useMemo } from "react";
 import { Link, useParams, useSearchParams } from "react-router";
-import { part, useGet, type Cell, type Items, type Metric, type Table } from "../../api";
+import { part, useGet, type Cell, type Items, type Labels, type Metric, type Table } from "../../api";
+import type { Language } from "../../format";
 import { useWords } from "../../i18n";
 import { useWho } from "../../session";
 import { Ask, Card, Chip, Choice, Empty, Facts, Figures, Grid, Loading, Page, Pick, Rich, Trouble, Trust } from "../../ui/basics";
 import { Icon } from "../../ui/icons";
+import { exact } from "../../ui/rows";
 import { SqlText } from "../../ui/sqltext";
 import { at, numberOf, useAsk, writer } from "./ask";
 import { Board } from "./Board";
 import { signed, useAsOf } from "./Metrics";
-import { called, COMPARE, compared, conditions, daysBetween, dimensionCalled, dimensions, extentOf, fitting, GRAINS, movedTo, NEWEST_MAX, over, plus, plusDays, snapped, toggled, wanted, windowed, type Chosen, type Compare, type Extent, type Grain, type Question } from "./question";
+import { called, COMPARE, compared, conditions, daysBetween, dimensionCalled, dimensions, extentOf, fitting, GRAINS, movedTo, NEWEST_MAX, over, plus, plusDays, snapped, toggled, valueLabel, valueLabels, wanted, windowed, type Chosen, type Compare, type Extent, type Grain, type Question } from "./question";
 import "./style.css";
 import own from "./words";
 
@@ -136,6 +138,7 @@ function Shown({ metric, along, extent, asOf }: { metric: Metric; along: string 
   const timed = along === "time";
   const { values: listed } = dimensions(metric);
   const says = (dimension: string) => dimensionCalled(dimension, [metric], language);
+  const saysValue = (dimension: string, value: Cell) => valueCalled(value, valueLabels(dimension, [metric]), language, t);
   const split = asked.split && listed.includes(asked.split) ? asked.split : null;
   const window = windowed(metric);
 
@@ -173,7 +176,7 @@ function Shown({ metric, along, extent, asOf }: { metric: Metric; along: string 
       const by = drawn.columns.findIndex((_, index) => index !== place && index !== value);
       const named = new Map<string, Map<string, number | null>>();
       for (const row of rows) {
-        const key = row[by] === null ? t("null") : String(row[by]);
+        const key = valueCalled(row[by] ?? null, drawn.labels?.[drawn.columns[by]?.name ?? ""], language, t);
         if (!named.has(key)) named.set(key, new Map());
         named.get(key)?.set(String(row[place]), numberOf(row[value]));
       }
@@ -215,7 +218,7 @@ function Shown({ metric, along, extent, asOf }: { metric: Metric; along: string 
       {picked.length > 0 && (
         <div className="filters" role="group" aria-label={t("filters")}>
           <span className="quiet">{t("filters")}</span>
-          {picked.map(({ dimension, value }) => <button type="button" key={`${dimension} ${String(value)}`} className="metrics-only" aria-label={t("filter.remove", { what: `${says(dimension)} ${valueText(value, t)}` })} onClick={() => asked.narrow(dimension, value)}><span>{says(dimension)}</span>{" "}<b>{valueText(value, t)}</b><Icon name="close" size={13} /></button>)}
+          {picked.map(({ dimension, value }) => <button type="button" key={`${dimension} ${String(value)}`} className="metrics-only" aria-label={t("filter.remove", { what: `${says(dimension)} ${saysValue(dimension, value)}` })} onClick={() => asked.narrow(dimension, value)}><span>{says(dimension)}</span>{" "}<b>{saysValue(dimension, value)}</b><Icon name="close" size={13} /></button>)}
           <Button type="text" size="small" onClick={() => set({ only: null })}>{t("filter.clear")}</Button>
         </div>
       )}
@@ -292,7 +295,10 @@ export function written(spot: string, grain: Grain, day: (text: string) => strin
   return day(start);
 }
 
-export const valueText = (value: Cell, t: (key: "null" | "yes" | "no") => string): string => (value === null ? t("null") : value === true ? t("yes") : value === false ? t("no") : String(value));
+type Plain = (key: "null" | "yes" | "no") => string;
+/** A value as people call it, or as it is. */
+export const valueCalled = (value: Cell, labels: Labels | undefined, language: Language, t: Plain): string => valueLabel(value, labels, language) ?? valueText(value, t);
+export const valueText = (value: Cell, t: Plain): string => (value === null ? t("null") : value === true ? t("yes") : value === false ? t("no") : exact(value, ""));
 
 /** Which of the ready ranges a time is, if it is one. */
 function range(time: { from: string; to: string }, extent: Extent): string | null {
@@ -301,7 +307,7 @@ function range(time: { from: string; to: string }, extent: Extent): string | nul
 }
 
 function AsTable({ table, label, write, metric, column, heading, place, percent }: { table: Table; label: string; write: (value: number | null) => string; metric: string; column: string; heading: (column: string) => string; place: (spot: string) => string; percent: (value: number) => string }) {
-  const { t } = useWords(own);
+  const { t, language } = useWords(own);
   const spot = at(table, column);
   const rows = table.rows.map((row, index) => ({ row, index }));
   return (
@@ -316,7 +322,7 @@ function AsTable({ table, label, write, metric, column, heading, place, percent 
             const value = row[place_of] ?? null;
             if (place_of === spot) return value === null ? t("null") : place(String(value));
             if (one.name === `${metric}_change`) return value === null ? "–" : signed(Number(value), percent);
-            return one.name.startsWith(metric) ? write(numberOf(value)) : valueText(value, t);
+            return one.name.startsWith(metric) ? write(numberOf(value)) : valueCalled(value, table.labels?.[one.name], language, t);
           },
         }))}
       />

@@ -1,6 +1,6 @@
 import { expect, it } from "vitest";
 import type { Metric } from "../../api";
-import { called, compared, conditions, dimensionCalled, dimensions, extentOf, fitting, floor, movedTo, over, plus, snapped, toggled, wanted } from "./question";
+import { called, compared, conditions, dimensionCalled, dimensions, extentOf, fitting, floor, movedTo, over, plus, snapped, toggled, valueLabel, valueLabels, wanted } from "./question";
 
 const metric = { name: "revenue", label: ["Revenue", "成交额"], dimensions: ["time:<grain>", "country", "customer.first_order_at:<grain>"], kind: "measure" } as unknown as Metric;
 
@@ -54,6 +54,15 @@ it("a dimension is called by its label in the language, or by its name", () => {
   expect(["country", "customer.country", "city", "odd"].map((one) => dimensionCalled(one, all, "en"))).toEqual(["Country", "Country (customer.country)", "city", "odd"]);
   expect(["country", "city", "city:month"].map((one) => dimensionCalled(one, all, "zh"))).toEqual(["国家", "城市", "城市:month"]);
   expect(dimensionCalled("country", [{}], "zh")).toBe("country");
+});
+
+it("a value is called by its label in the language, and stays what it is without one", () => {
+  const labels = { "1": { en: "Member", zh: "会员" }, app: { en: null, zh: "手机" }, true: { en: "Yes, indeed", zh: null } };
+  const metrics: Pick<Metric, "value_labels">[] = [{ value_labels: {} }, {}, { value_labels: { "customer.tier": labels } }];
+  const tier = valueLabels("customer.tier", metrics);
+  expect([1, "1", "app", true, "constructor", null].map((value) => valueLabel(value, tier, "zh"))).toEqual(["会员", "会员", "手机", "Yes, indeed", null, null]);
+  expect([1, "app", true].map((value) => valueLabel(value, tier, "en"))).toEqual(["Member", null, "Yes, indeed"]);
+  expect([valueLabels("tier", metrics), valueLabels("toString", metrics), valueLabel(1, undefined, "zh")]).toEqual([undefined, undefined, null]);
 });
 
 it("a metric is opened on days that all have data, and so have those it is compared with", () => {

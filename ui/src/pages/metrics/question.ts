@@ -1,5 +1,5 @@
 /** Questions about a metric: which time, which grain, which values; and how they are asked of the API. */
-import type { Cell, Metric } from "../../api";
+import type { Cell, Labels, Metric } from "../../api";
 import type { Language } from "../../format";
 
 export const GRAINS = ["day", "week", "month", "quarter", "year"] as const;
@@ -138,6 +138,18 @@ export function dimensionCalled(dimension: string, metrics: Pick<Metric, "dimens
     return `${label}${alike ? ` (${bare})` : ""}${dimension.slice(bare.length)}`;
   }
   return dimension;
+}
+
+/** What the values of a dimension are called, by the metrics that have it. */
+export function valueLabels(dimension: string, metrics: Pick<Metric, "value_labels">[]): Labels | undefined {
+  for (const { value_labels: labels = {} } of metrics) if (Object.hasOwn(labels, dimension)) return labels[dimension];
+  return undefined;
+}
+
+/** What a value is called in a language; nothing if it has no name there, since the value itself then says more. */
+export function valueLabel(value: Cell, labels: Labels | undefined, language: Language): string | null {
+  const label = value !== null && labels && Object.hasOwn(labels, String(value)) ? labels[String(value)] : undefined;
+  return (language === "zh" ? (label?.zh ?? label?.en) : label?.en) ?? null;
 }
 
 /** The time that there are figures of: `to` is the first day after them, `whole` the same without a day that is not over. */

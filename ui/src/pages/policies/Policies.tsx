@@ -1,18 +1,24 @@
 /** All policies, each with what it changed. */
-import { Link } from "react-router";
+import { Button } from "antd";
+import { Link, useNavigate } from "react-router";
 import { part, useGet, type Items, type Policy } from "../../api";
 import { useWords } from "../../i18n";
+import { useWho } from "../../session";
 import { Ask, Card, Chip, Empty, Page, Status, Trust } from "../../ui/basics";
+import { Icon } from "../../ui/icons";
 import { measured, Spark, verdict } from "../../ui/lift";
 import own from "./words";
 
 export default function Policies() {
   const { t } = useWords(own);
+  const { can } = useWho();
+  const go = useNavigate();
+  const make = can("author") && can("query") && <Button type="primary" icon={<Icon name="plus" size={14} />} onClick={() => void go("/policies/new")}>{t("new")}</Button>;
   const policies = useGet<Items<Policy>>("/v1/policies");
   return (
-    <Page title={t("title")} text={t("text")}>
+    <Page title={t("title")} text={t("text")} actions={make}>
       <Ask of={policies}>
-        {({ items }) => (items.length === 0 ? <Card><Empty icon="policies" text={t("empty")} /></Card> : items.map((policy) => <Row key={policy.policy} policy={policy} read={policies.dataUpdatedAt} />))}
+        {({ items }) => (items.length === 0 ? <Card><Empty icon="policies" text={t("empty")} action={make} /></Card> : items.map((policy) => <Row key={policy.policy} policy={policy} read={policies.dataUpdatedAt} />))}
       </Ask>
     </Page>
   );

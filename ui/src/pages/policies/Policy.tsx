@@ -5,10 +5,12 @@ import { Link, useParams } from "react-router";
 import { part, useDo, useGet, type Cell, type Policy as Shown, type Table } from "../../api";
 import { useWords } from "../../i18n";
 import { useWho } from "../../session";
-import { Ask, Card, Chip, Choice, Code, Declared, Empty, Facts, Figures, Grid, Page, Status, Trouble, Trust } from "../../ui/basics";
+import { Ask, Card, Chip, Choice, Code, Declared, Empty, Facts, Figures, Grid, Page, Rich, Status, Trouble, Trust } from "../../ui/basics";
 import { LiftChart, LiftTable, liftSql, measured, verdict } from "../../ui/lift";
 import { Reason } from "../../ui/reason";
 import { Champion } from "./Champion";
+import { areUnshown, Chosen, Named, parsed } from "./parts";
+import { DryRun } from "./Preview";
 import own from "./words";
 
 /** The parts of a declaration that are told in words. */
@@ -40,6 +42,7 @@ export default function Policy() {
 
 function Body({ policy, name, read }: { policy: Shown; name: string; read: number }) {
   const { t, n, percent, points, interval, span } = useWords(own);
+  const { can } = useWho();
   const last = measured(policy.turns).at(-1);
   const says = verdict(policy.turns);
   const rules = (policy.declared ?? {}) as Rules;
@@ -56,7 +59,7 @@ function Body({ policy, name, read }: { policy: Shown; name: string; read: numbe
   ];
   return (
     <>
-      {policy.paused !== null && <div className="trouble"><div><p className="trouble-detail">{t("paused", { reason: String(policy.paused) })}</p></div></div>}
+      {policy.paused !== null && <div className="trouble"><div><p className="trouble-detail">{t("paused", { reason: String(policy.paused) })}</p>{policy.decisions === 0 && <p><Rich text={t(can("operate") ? "approve" : "approve.ask")} /> {can("query") && t("approve.look")}</p>}</div></div>}
       <Figures of={[
         { label: t("lift.lift"), value: last ? points(last.lift) : "–", note: last ? interval(last.lower, last.upper) : t("lift.none"), tone: says === "works" ? "ok" : says === "harms" ? "bad" : undefined },
         { label: t("decisions"), value: n(policy.decisions) },
@@ -71,37 +74,15 @@ function Body({ policy, name, read }: { policy: Shown; name: string; read: numbe
         <Card title={t("rules")} extra={<Trust read={read} route={`GET /v1/policies/${name}`} />}><Facts of={facts} /><Declared file={policy.file} value={policy.declared} /></Card>
         <Champion policy={policy} name={name} read={read} />
       </div>
-      <Decisions name={name} />
+      <DryRun key={name} name={name} />
+      <Decisions name={name} decided={policy.decisions} />
     </>
   );
 }
 
 type Arm = "" | "treatment" | "holdout";
 
-/** Reads a cell that holds JSON as text. */
-function parsed(cell: Cell | undefined): unknown {
-  if (typeof cell !== "string") return cell ?? null;
-  try {
-    return JSON.parse(cell);
-  } catch {
-    return cell;
-  }
-}
-
-/** What was chosen: items with their reasons, or the action. */
-function Chosen({ action, items, names }: { action: Cell | undefined; items: Cell | undefined; names: Record<string, string> }) {
-  const list = parsed(items);
-  if (!Array.isArray(list) || !list.length) return <>{String(action ?? "–")}</>;
-  return <ul>{(list as { item_id?: string; reason?: string }[]).map((item, at) => <li key={at}><Named id={item.item_id ?? ""} names={names} /> <span className="quiet">{item.reason}</span></li>)}</ul>;
-}
-
-/** What an item is called, with its number behind it for who hovers; the number alone where no name is known. */
-function Named({ id, names }: { id: string; names: Record<string, string> }) {
-  const name = names[id];
-  return name ? <span title={id}>{name}</span> : <code>{id}</code>;
-}
-
-function Decisions({ name }: { name: string }) {
+function Decisions({ name, decided }: { name: string; decided: number }) {
   const { t, n, percent, moment, word } = useWords(own);
   const { can } = useWho();
   const [arm, setArm] = useState<Arm>("");
@@ -123,7 +104,7 @@ function Decisions({ name }: { name: string }) {
       <Ask of={table}>
         {({ rows }) => (
           <Grid
-            rows={rows} rowKey={(row) => String(cell(row, "decision_id"))} label={t("recent")} page={25} empty={<Empty text={t("recent.none")} />}
+            rows={rows} rowKey={(row) => String(cell(row, "decision_id"))} label={t("recent")} page={25} empty={<Empty text={t(areUnshown(decided, arm, asked) ? "unshown" : "recent.none")} />}
             columns={[
               { key: "unit", title: t("unit"), cell: (row) => <Named id={String(cell(row, "unit_id"))} names={names} />, by: (row) => String(cell(row, "unit_id")) },
               { key: "at", title: t("decided"), cell: (row) => moment(String(cell(row, "decided_at"))), by: (row) => String(cell(row, "decided_at")) },

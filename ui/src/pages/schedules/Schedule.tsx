@@ -1,12 +1,12 @@
 /** One schedule: when it is due, what became of it, and runs for days of the past. */
 import { App, Button } from "antd";
 import { useState } from "react";
-import { useParams } from "react-router";
+import { Link, useParams } from "react-router";
 import { part, useDo, useGet } from "../../api";
 import { useWords } from "../../i18n";
 import { useWho } from "../../session";
 import { Ask, Card, Declared as File, Facts, Page, Status, Trouble, Trust } from "../../ui/basics";
-import { Pause, RunNow, Runs, type Declared, type ScheduleRun } from "./parts";
+import { Pause, RunNow, Runs, When, type Declared, type ScheduleRun } from "./parts";
 import own from "./words";
 
 interface Opened extends Declared { runs: ScheduleRun[]; declared: unknown; file: string | null }
@@ -35,7 +35,8 @@ function One({ of, read }: { of: Opened; read: number }) {
       <Card title={t("when")} extra={<Trust read={read} route={`GET /v1/schedules/${of.schedule}`} />}>
         <Facts of={[
           [t("does"), `${word("kind", of.run)}${of.select.length ? ` ${of.select.join(" ")}` : ""}`],
-          [t("when"), <code>{of.when}</code>],
+          ...(of.sends.length ? [[t("sends"), <Sends of={of.sends} />] as [string, React.ReactNode]] : []),
+          [t("when"), <When when={of.when} />],
           ...(of.paused && of.reason ? [[t("paused"), of.reason] as [string, string]] : []),
           ...(of.failing_since ? [[t("failing"), t("since", { when: moment(of.failing_since) })] as [string, string]] : []),
           ...(of.next.length ? [[t("next"), of.next.slice(0, 3).map((one) => one.local ?? moment(one.at)).join(", ")] as [string, string]] : []),
@@ -44,6 +45,23 @@ function One({ of, read }: { of: Opened; read: number }) {
       {can("operate") && timed && <Backfill schedule={of.schedule} />}
       <Card title={t("runs")} flush><Runs of={of.runs} empty={t("runs.empty")} /></Card>
       <File file={of.file} value={of.declared} />
+    </>
+  );
+}
+
+/** Which dashboards go by which actions, and what goes with them. */
+function Sends({ of }: { of: Declared["sends"] }) {
+  const { t, word, language } = useWords(own);
+  return (
+    <>
+      {of.map(({ dashboard, actions, attach, role }, index) => (
+        <div key={index}>
+          <Link to={`/dashboards/${part(dashboard)}`}>{dashboard}</Link>{" "}
+          {t("sends.to", { actions: actions.join(language === "zh" ? "、" : ", ") })}
+          {attach === "workbook" && t("sends.book")}
+          {role && t("sends.role", { role: word("role", role) })}
+        </div>
+      ))}
     </>
   );
 }

@@ -4,7 +4,7 @@ import { Link } from "react-router";
 import { part, useGet, type Items } from "../../api";
 import { useWords } from "../../i18n";
 import { Ask, Card, Empty, Figures, Grid, Page, Pick, Status, Tabs, Trust } from "../../ui/basics";
-import { Pause, RunNow, Runs, type Declared, type ScheduleRun } from "./parts";
+import { Pause, RunNow, Runs, When, type Declared, type ScheduleRun } from "./parts";
 import own from "./words";
 
 const LISTED = 200;
@@ -60,7 +60,7 @@ function List({ of }: { of: ReturnType<typeof useGet<Items<Declared>>> }) {
                 columns={[
                   { key: "schedule", title: t("schedule"), wrap: true, cell: (one) => <><Link to={`/schedules/${part(one.schedule)}`}>{one.schedule}</Link>{one.description && <div className="quiet small">{one.description}</div>}</>, by: (one) => one.schedule },
                   { key: "does", title: t("does"), cell: (one) => `${word("kind", one.run)}${one.select.length ? ` ${one.select.join(" ")}` : ""}`, by: (one) => one.run },
-                  { key: "when", title: t("when"), cell: (one) => <code>{one.when}</code> },
+                  { key: "when", title: t("when"), cell: (one) => <When when={one.when} /> },
                   { key: "next", title: t("next"), cell: (one) => (one.paused ? <Status of="paused" /> : (one.next[0]?.local ?? moment(one.next[0]?.at ?? null))), by: (one) => one.next[0]?.at },
                   { key: "last", title: t("last"), wrap: true, cell: (one) => <Last of={one} />, by: (one) => one.last?.moment },
                   { key: "do", title: "", cell: (one) => <span className="row"><RunNow schedule={one.schedule} /><Pause of={one} /></span> },

@@ -28,12 +28,23 @@ export interface Declared {
   description: string | null;
   run: string;
   select: string[];
+  /** The dashboards that it sends. */
+  sends: { dashboard: string; actions: string[]; attach: "workbook" | "none"; role: string | null }[];
   when: string;
   paused: boolean;
   reason: string | null;
   failing_since: string | null;
   next: { at: string; local: string | null }[];
   last: ScheduleRun | null;
+}
+
+/** How the API says that nothing but a person starts a schedule; everything else that it says is written as in the file. */
+const WHEN_ASKED = "when asked";
+
+/** When a schedule is due. */
+export function When({ when }: { when: string }) {
+  const { t } = useWords(own);
+  return when === WHEN_ASKED ? <>{t("when.asked")}</> : <code>{when}</code>;
 }
 
 /** Says what the server answered, whether it did or did not. */

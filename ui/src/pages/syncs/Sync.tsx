@@ -12,7 +12,7 @@ import { Aside } from "./Aside";
 import { Asked, Bars, byRun } from "./parts";
 import own from "./words";
 
-interface Lag { name: string; read: string; behind: number | null; unit: string | null; last_at: string | null; age_s: number | null; error: string | null }
+interface Lag { name: string; read: string; behind: number | null; unit: string | null; last_at: string | null; age_s: number | null; failure: string | null; error: string | null }
 
 export default function Sync() {
   const { t } = useWords(own);
@@ -98,6 +98,7 @@ function Streams({ one, read }: { one: Shown; read: number }) {
             cell: (stream: Shown["streams"][number]) => {
               const row = behind(stream.stream);
               if (row?.error) return <span className="bad">{row.error}</span>;
+              if (row?.failure) return <span className="bad">{t("lag.failed", { error: row.failure })}</span>;
               if (!row || row.behind === null) return <span className="quiet">{t("lag.unknown")}</span>;
               return row.behind === 0 ? t("lag.none") : `${n(row.behind)} ${row.unit ?? ""}`;
             },

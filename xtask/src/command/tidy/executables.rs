@@ -48,7 +48,7 @@ mod tests {
     use super::*;
 
     fn package(name: &str, below: &str, tests: usize) -> Package {
-        let target = || Target { kind: "test".to_owned(), test: true };
+        let target = || Target { kind: "test".to_owned(), test: true, root: String::new() };
         Package {
             name: name.to_owned(),
             dependencies: vec![Dependency { name: below.to_owned(), dev: false }],

@@ -55,6 +55,8 @@ pub(super) struct Target {
     pub(super) kind: String,
     /// Whether `cargo test` makes a test executable of it.
     pub(super) test: bool,
+    /// The file it begins with, below the workspace's root; empty if it lies elsewhere.
+    pub(super) root: String,
 }
 
 impl Tree {
@@ -104,12 +106,14 @@ impl Package {
 }
 
 fn packages(metadata: &Value) -> Vec<Package> {
-    let mut packages: Vec<Package> = list(metadata, "packages").iter().map(package).collect();
+    let root = text(metadata, "workspace_root");
+    let packages = list(metadata, "packages").iter();
+    let mut packages: Vec<Package> = packages.map(|value| package(value, &root)).collect();
     packages.sort_by(|a, b| a.name.cmp(&b.name));
     packages
 }
 
-fn package(value: &Value) -> Package {
+fn package(value: &Value, workspace: &str) -> Package {
     let dependency =
         |line: &Value| Dependency { name: text(line, "name"), dev: text(line, "kind") == "dev" };
     let target = |value: &Value| {
@@ -117,6 +121,7 @@ fn package(value: &Value) -> Package {
         Target {
             kind: kind.to_owned(),
             test: value.get("test").and_then(Value::as_bool).unwrap_or(false),
+            root: below(&text(value, "src_path"), workspace),
         }
     };
     Package {
@@ -124,6 +129,12 @@ fn package(value: &Value) -> Package {
         dependencies: list(value, "dependencies").iter().map(dependency).collect(),
         targets: list(value, "targets").iter().map(target).collect(),
     }
+}
+
+/// A path below the workspace's root, with `/`; empty if it lies elsewhere.
+fn below(path: &str, workspace: &str) -> String {
+    let rest = path.strip_prefix(workspace).filter(|_| !workspace.is_empty());
+    rest.unwrap_or_default().replace('\\', "/").trim_start_matches('/').to_owned()
 }
 
 fn list<'a>(value: &'a Value, key: &str) -> &'a [Value] {
@@ -151,15 +162,19 @@ mod tests {
 
     #[test]
     fn packages_are_read_from_cargo_metadata() {
-        let metadata = serde_json::json!({"packages": [{
+        let metadata = serde_json::json!({"workspace_root": "/house", "packages": [{
             "name": "b",
             "dependencies": [{"name": "a", "kind": null}, {"name": "t", "kind": "dev"}],
-            "targets": [{"kind": ["lib"], "test": true}, {"kind": ["example"], "test": false}],
+            "targets": [
+                {"kind": ["lib"], "test": true, "src_path": "/house/crates/b/src/lib.rs"},
+                {"kind": ["example"], "test": false},
+            ],
         }, {"name": "a"}]});
         let packages = packages(&metadata);
         assert_eq!(packages.iter().map(|p| p.name.as_str()).collect::<Vec<_>>(), ["a", "b"]);
         let b = packages.last().unwrap();
         assert!(b.names("a") && b.dependencies.iter().any(|d| d.name == "t" && d.dev));
         assert!(b.targets.iter().any(|t| t.kind == "lib" && t.test));
+        assert_eq!(b.targets.first().map(|t| t.root.as_str()), Some("crates/b/src/lib.rs"));
     }
 }

@@ -138,3 +138,30 @@ fn without_history_to_hold_back_the_likelihood_chooses() {
     assert!(choice.reason.contains("too little history"), "{}", choice.reason);
     assert_eq!(known.len(), 40);
 }
+
+/// Old data judged by a clock of today: a model that expects nothing would be right about everybody.
+#[test]
+fn where_nobody_bought_in_the_holdout_the_likelihood_chooses() {
+    let events: Vec<Purchase> = (0..40_i64)
+        .flat_map(|who| {
+            let name = format!("c{who:02}");
+            let days = (0..=who % 4).map(move |k| (name.clone(), 2 * k + who % 3));
+            days.map(|(name, day)| bought(&name, day, 5.0))
+        })
+        .collect();
+    let long_after = Timestamp::from_day(120);
+    let chosen = |models: &[Model]| choose(&events, long_after, 90, models).unwrap().0;
+    let choice = chosen(&Model::CONTINUOUS);
+    assert!(choice.trials.is_empty() && choice.judged == 0 && choice.naive_error.is_none());
+    assert_eq!(choice.actual, 0.0);
+    let said = "has the greatest likelihood; there is no purchase since 1970-01-09";
+    assert!(choice.reason.contains(said), "{}", choice.reason);
+    let one = chosen(&[Model::BgNbd]);
+    assert!(one.reason.starts_with("bg-nbd is the only one asked for; there is"), "{}", one.reason);
+    assert!(one.trials.is_empty() && one.judged == 0);
+    // Somebody new does not tell how customers go on.
+    let more: Vec<Purchase> = events.iter().cloned().chain([bought("new", 110, 5.0)]).collect();
+    let choice = choose(&more, long_after, 90, &Model::CONTINUOUS).unwrap().0;
+    let said = "no customer bought again in the last 90 days";
+    assert!(choice.reason.contains(said), "{}", choice.reason);
+}

@@ -124,3 +124,13 @@ fn long_texts_are_cut_between_signs_and_wrong_settings_are_told() {
         assert!(error.report().contains(said), "{}", error.report());
     }
 }
+
+#[test]
+fn a_report_is_cut_where_a_line_ends() {
+    assert_eq!(whole_lines("a\nb".to_owned(), 10), "a\nb");
+    assert_eq!(whole_lines("销售 12\n订单 3456".to_owned(), 20), "销售 12\n…");
+    assert_eq!(whole_lines("销售额 123456".to_owned(), 12), "销售额…");
+    let long = "Revenue 12,345\n".repeat(500);
+    let cut = whole_lines(long, Form::Wecom.text_bytes_max());
+    assert!(cut.len() <= 2_048 && cut.ends_with("Revenue 12,345\n…"), "{cut}");
+}

@@ -4,6 +4,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use flywheel_base::{Error, Result, Timestamp, digest};
 
+use crate::action::Attachment;
+
 /// Bytes of UTF-8 in one encoded word: 39 make 52 characters of base64, with its frame 64, and 73 after `Subject: `.
 const WORD_BYTES: usize = 39;
 /// Characters in a line of base64.
@@ -12,6 +14,12 @@ const LINE: usize = 76;
 const SUBJECT_CHARS_MAX: usize = 200;
 /// The longest text, in bytes.
 const TEXT_BYTES_MAX: usize = 1 << 20;
+/// The longest name of a file, in characters.
+const NAME_CHARS_MAX: usize = 80;
+/// The longest ending of it that says what it is, in characters with the dot.
+const ENDING_CHARS_MAX: usize = 10;
+/// Bytes of a file's name in one part of it: each may become three characters of at most 75.
+const NAME_PART_BYTES: usize = 18;
 /// The longest address that mail servers take.
 const ADDRESS_BYTES_MAX: usize = 254;
 
@@ -78,6 +86,10 @@ pub(super) struct Message<'a> {
     pub(super) to: &'a [Address],
     pub(super) subject: &'a str,
     pub(super) text: &'a str,
+    /// The same text as HTML.
+    pub(super) html: Option<&'a str>,
+    /// A file that goes with it.
+    pub(super) attachment: Option<&'a Attachment>,
     pub(super) at: Timestamp,
 }
 
@@ -96,25 +108,101 @@ impl Message<'_> {
             ("Date", self.at.datetime().to_rfc2822()),
             ("Message-ID", format!("<{id}@{}>", self.from.domain())),
             ("MIME-Version", "1.0".to_owned()),
-            ("Content-Type", "text/plain; charset=utf-8".to_owned()),
-            ("Content-Transfer-Encoding", "base64".to_owned()),
             // Nobody answers a program that is on holiday, too.
             ("Auto-Submitted", "auto-generated".to_owned()),
         ] {
             text.push_str(&format!("{name}: {value}\r\n"));
         }
-        text.push_str("\r\n");
-        let body = shortened(self.text).replace("\r\n", "\n").replace('\n', "\r\n");
-        let body = STANDARD.encode(body);
-        let mut rest = body.as_str();
-        while !rest.is_empty() {
-            let (line, after) = rest.split_at(rest.len().min(LINE));
-            text.push_str(line);
-            text.push_str("\r\n");
-            rest = after;
-        }
+        text.push_str(&self.body(&id));
         text.into_bytes()
     }
+
+    /// What it says: as a text, beside it as HTML, and a file after both. No line of base64 can begin as a border does.
+    fn body(&self, id: &str) -> String {
+        let mut said = words("plain", self.text);
+        if let Some(html) = self.html {
+            said = among("alternative", &format!("=_{id}_words"), &[said, words("html", html)]);
+        }
+        match self.attachment {
+            Some(file) => among("mixed", &format!("=_{id}_parts"), &[said, attached(file)]),
+            None => said,
+        }
+    }
+}
+
+/// A part of text.
+fn words(kind: &str, text: &str) -> String {
+    let text = shortened(text).replace("\r\n", "\n").replace('\n', "\r\n");
+    format!(
+        "Content-Type: text/{kind}; charset=utf-8\r\nContent-Transfer-Encoding: base64\r\n\r\n{}",
+        lines(text.as_bytes())
+    )
+}
+
+/// A part that is a file.
+fn attached(file: &Attachment) -> String {
+    format!(
+        "Content-Type: {}\r\nContent-Transfer-Encoding: base64\r\nContent-Disposition: attachment;{}\r\n\r\n{}",
+        file.kind,
+        file_name(&file.name),
+        lines(&file.bytes)
+    )
+}
+
+/// Parts between borders.
+fn among(kind: &str, border: &str, parts: &[String]) -> String {
+    let parts = parts.iter().map(|part| format!("--{border}\r\n{part}\r\n"));
+    format!(
+        "Content-Type: multipart/{kind}; boundary=\"{border}\"\r\n\r\n{}--{border}--\r\n",
+        parts.collect::<String>()
+    )
+}
+
+/// Bytes as lines of base64.
+fn lines(bytes: &[u8]) -> String {
+    let body = STANDARD.encode(bytes);
+    let mut out = String::with_capacity(body.len() + body.len() / LINE * 2 + 2);
+    let mut rest = body.as_str();
+    while !rest.is_empty() {
+        let (line, after) = rest.split_at(rest.len().min(LINE));
+        out.push_str(line);
+        out.push_str("\r\n");
+        rest = after;
+    }
+    out
+}
+
+/// The name of a file as a parameter: in whatever letters and in short lines (RFC 2231).
+fn file_name(name: &str) -> String {
+    // What separates folders would be one somewhere, and some systems take no file with one of the others.
+    let sign =
+        |char: char| if char.is_control() || "/\\:\"<>|?*".contains(char) { ' ' } else { char };
+    // What the file is stays to be seen however long its name is.
+    let ending = name.rsplit_once('.').map_or(0, |(_, ending)| ending.chars().count() + 1);
+    let ending = if ending > ENDING_CHARS_MAX { 0 } else { ending };
+    let count = name.chars().count();
+    let kept = NAME_CHARS_MAX.saturating_sub(ending);
+    let signs = name.chars().map(sign).enumerate();
+    let signs = signs.filter(|(at, _)| *at < kept || *at + ending >= count);
+    let name: String = signs.map(|(_, char)| char).collect();
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b" -_.()".contains(&byte);
+    if name.bytes().all(plain) && name.len() <= LINE - 20 {
+        return format!("\r\n filename=\"{name}\"");
+    }
+    let mut out = String::new();
+    for (number, part) in name.as_bytes().chunks(NAME_PART_BYTES).enumerate() {
+        let start = if number == 0 { "utf-8''" } else { "" };
+        let written = part.iter().map(|byte| match byte {
+            byte if byte.is_ascii_alphanumeric() || b"-_.".contains(byte) => {
+                char::from(*byte).to_string()
+            }
+            byte => format!("%{byte:02X}"),
+        });
+        let between = if number == 0 { "" } else { ";" };
+        let written: String = written.collect();
+        out.push_str(&format!("{between}\r\n filename*{number}*={start}{written}"));
+    }
+    out
 }
 
 fn shortened(text: &str) -> &str {
@@ -155,8 +243,76 @@ mod tests {
         let to =
             ["ada@example.org", "Grace <grace@example.org>"].map(|to| Address::parse(to).unwrap());
         let at = Timestamp::parse("2024-05-01 02:30").unwrap();
-        let message = Message { key: "k-1", from: &from, to: &to, subject, text, at };
+        let (html, attachment) = (None, None);
+        let message =
+            Message { key: "k-1", from: &from, to: &to, subject, text, html, attachment, at };
         String::from_utf8(message.to_bytes()).unwrap()
+    }
+
+    #[test]
+    fn a_report_has_its_text_its_html_and_its_file_in_that_order() {
+        let from = Address::parse("ops@example.com").unwrap();
+        let to = [Address::parse("ada@example.org").unwrap()];
+        let bytes: Vec<u8> = (0..=255).cycle().take(1_000).collect();
+        let file = Attachment {
+            name: "一周销售报表与门店对比.xlsx".to_owned(),
+            kind: "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+            bytes: bytes.clone(),
+        };
+        let message = Message {
+            key: "k-1",
+            from: &from,
+            to: &to,
+            subject: "销售",
+            text: "成交额 12",
+            html: Some("<p>成交额 &lt;12&gt;</p>"),
+            attachment: Some(&file),
+            at: Timestamp::parse("2024-05-01 02:30").unwrap(),
+        };
+        let message = String::from_utf8(message.to_bytes()).unwrap();
+        assert!(message.is_ascii());
+        let lines = message.split("\r\n");
+        assert!(lines.clone().all(|line| line.len() <= 90 && !line.contains('\n')), "{message}");
+        let parts: Vec<&str> = message.split("\r\n\r\n").collect();
+        assert!(parts[0].contains("Content-Type: multipart/mixed; boundary=\"=_"), "{message}");
+        assert!(parts[1].contains("Content-Type: multipart/alternative;"), "{message}");
+        assert!(parts[2].contains("Content-Type: text/plain; charset=utf-8"), "{message}");
+        let body = |part: &str| {
+            let body: String = part.split("\r\n").take_while(|l| !l.starts_with("--")).collect();
+            STANDARD.decode(body).unwrap()
+        };
+        assert_eq!(body(parts[3]), "成交额 12".as_bytes());
+        assert!(parts[4].contains("Content-Type: text/html; charset=utf-8"), "{message}");
+        assert_eq!(body(parts[5]), "<p>成交额 &lt;12&gt;</p>".as_bytes());
+        let head = parts.iter().find(|part| part.contains("Content-Disposition")).unwrap();
+        let name: String = head
+            .split("filename*")
+            .skip(1)
+            .map(|part| {
+                let (_, value) = part.split_once('=').unwrap();
+                value.trim_end_matches(';').trim().trim_end_matches(';').to_owned()
+            })
+            .collect();
+        assert!(name.starts_with("utf-8''%E4%B8%80%E5%91%A8"), "{name}");
+        assert!(name.ends_with(".xlsx"), "{name}");
+        assert_eq!(body(parts[parts.len() - 2]), bytes);
+        assert!(message.ends_with("_parts--\r\n"), "{message}");
+    }
+
+    #[test]
+    fn the_name_of_a_file_cannot_end_its_header() {
+        assert_eq!(file_name("sales 2025-03-31.xlsx"), "\r\n filename=\"sales 2025-03-31.xlsx\"");
+        let evil = file_name("a\"\r\nBcc: eve@example.com/../b.xlsx");
+        assert!(!evil.contains("\r\nBcc") && !evil.contains('/'), "{evil}");
+        let odd = file_name("a<b>c|d?e*f.xlsx");
+        assert_eq!(odd, "\r\n filename=\"a b c d e f.xlsx\"");
+        let long = file_name(&format!("{}.xlsx", "sales of all shops ".repeat(10)));
+        assert!(
+            long.starts_with("\r\n filename*0*=utf-8''sales%20of") && long.ends_with(".xlsx"),
+            "{long}"
+        );
+        assert!(file_name(&format!("{}.xlsx", "销".repeat(200))).ends_with(".xlsx"));
+        assert!(file_name(&"销".repeat(200)).split("\r\n").all(|line| line.len() <= 78));
     }
 
     #[test]

@@ -38,6 +38,8 @@ impl Rows {
         match format {
             FileFormat::Jsonl => parse_jsonl(bytes),
             FileFormat::Csv => parse_csv(bytes),
+            FileFormat::Xlsx => Err(Error::invalid("a workbook is written of dashboards only")
+                .hint("Let `path` end in .jsonl or .csv.")),
         }
     }
 

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::action::ActionEntry;
+use crate::action::{ActionEntry, Attachment};
 
 fn delivery(key: &str, payload: Value) -> Delivery {
     Delivery { key: key.into(), payload, group: "win-back/2024-05-01".into() }
@@ -86,4 +86,35 @@ fn an_impossible_path_is_refused() {
         let built = ActionEntry::named("file").unwrap().build(json!({ "path": path }), &ctx);
         assert!(built.is_err(), "{path}");
     }
+}
+
+#[tokio::test]
+async fn a_report_is_a_workbook_or_a_line_and_the_first_line_of_a_key_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    let report = |text: &str, bytes: Option<&[u8]>| Report {
+        delivery: delivery("k", json!({"text": text})),
+        brief: text.to_owned(),
+        html: String::new(),
+        attachment: bytes.map(|bytes| Attachment {
+            name: "销售.xlsx".to_owned(),
+            kind: "application/octet-stream",
+            bytes: bytes.to_vec(),
+        }),
+    };
+    let book = action(&folder, "out/{policy}/{turn}.xlsx");
+    for bytes in [&b"old"[..], b"new"] {
+        assert_eq!(delivered(&[book.report(&report("a", Some(bytes))).await]), [true]);
+        assert_eq!(fs::read(folder.path().join("out/win-back/2024-05-01.xlsx")).unwrap(), bytes);
+    }
+    let none = book.report(&report("a", None)).await;
+    assert!(matches!(&none, Outcome::Rejected { reason } if reason.contains("attach: workbook")));
+    let decision = book.deliver(&[delivery("a", json!(1))]).await;
+    assert!(matches!(&decision[0], Outcome::Rejected { reason } if reason.contains(".jsonl")));
+
+    let lines = action(&folder, "{policy}.jsonl");
+    for text in ["first", "second"] {
+        assert_eq!(delivered(&[lines.report(&report(text, None)).await]), [true]);
+    }
+    let text = fs::read_to_string(folder.path().join("win-back.jsonl")).unwrap();
+    assert_eq!(text, "{\"key\":\"k\",\"payload\":{\"text\":\"first\"}}\n");
 }

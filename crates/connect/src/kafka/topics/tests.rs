@@ -27,7 +27,7 @@ async fn a_topic_is_made_once_and_described() {
     let first = &found.partitions[0];
     assert_eq!(
         (first.leader, first.replicas.as_slice(), first.in_sync.as_slice()),
-        (1, &[1][..], &[1][..])
+        (Some(1), &[1][..], &[1][..])
     );
     assert_eq!((first.earliest, first.latest), (0, 0));
     let own = TopicSetting { value: Some("3600000".into()), own: true };
@@ -66,7 +66,10 @@ async fn a_change_keeps_the_settings_it_does_not_name() {
         config: [("retention.ms".into(), Some("soon".into()))].into(),
         ..TopicChange::default()
     };
-    assert_eq!(topics.alter(&name, &wrong).await.unwrap_err().kind(), ErrorKind::Invalid);
+    let error = topics.alter(&name, &wrong).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Invalid);
+    assert!(error.message().ends_with("refuse the setting retention.ms"), "{error}");
+    assert!(error.hint_text().unwrap().contains("\"soon\""), "{error:?}");
 }
 
 #[tokio::test]
@@ -89,8 +92,16 @@ async fn what_cannot_be_done_is_said() {
         let error = topics.create(&wrong).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
     }
-    let unknown = topics.create(&spec(&name, 1, &[("no.such", "1")])).await.unwrap_err();
-    assert!(unknown.hint_text().unwrap().contains("no.such=1"), "{unknown}");
+    // Only what is wrong is named, and how; another topic tells which settings there are.
+    topics.create(&spec(&server().topic(), 1, &[])).await.unwrap();
+    let given = [("retention.ms", "1000"), ("retention.mz", "1"), ("segment.ms", "soon")];
+    let wrong = topics.create(&spec(&name, 1, &given)).await.unwrap_err();
+    assert!(wrong.message().ends_with("the setting retention.mz, segment.ms"), "{wrong}");
+    let hint = wrong.hint_text().unwrap();
+    assert!(hint.contains("no setting retention.mz. Did you mean \"retention.ms\"?"), "{hint}");
+    assert!(hint.contains("segment.ms does not take the value \"soon\""), "{hint}");
+    let cause = std::error::Error::source(&wrong).unwrap().to_string();
+    assert!(cause.to_lowercase().contains("config"), "{cause}");
     let mut wrong = connection();
     wrong["brokers"] = serde_json::json!("a:1");
     assert_eq!(Topics::of(wrong).unwrap_err().kind(), ErrorKind::Invalid);

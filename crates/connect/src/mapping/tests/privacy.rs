@@ -18,6 +18,7 @@ fn aside(source: &str, raw: &str) -> Rejected {
         code: "type-mismatch".into(),
         reason: "not a value of type int64".to_owned(),
         raw: raw.to_owned(),
+        destination: None,
     }
 }
 

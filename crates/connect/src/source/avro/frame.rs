@@ -99,8 +99,64 @@ fn names(file: &VisibleFile, schema: &[u8]) -> Result<Vec<Option<String>>> {
         return Err(Error::invalid(format!("the rows of {} are not records", file.name))
             .hint("Only Avro files of records have columns; wrap the values into a record."));
     };
+    if let Some(name) = holds_itself(&schema, "", &mut Vec::new()) {
+        return Err(Error::invalid(format!(
+            "the schema of {} is recursive: the record \"{name}\" holds itself",
+            file.name
+        ))
+        .hint(
+            "Recursive schemas are not read, as no column has room for them; write the file without \
+             that field, or with its value as text.",
+        ));
+    }
     let name = |field: &Value| field.get(NAME_ATTRIBUTE)?.as_str().map(str::to_owned);
     Ok(fields.iter().map(name).collect())
+}
+
+/// The full name of a record that holds itself, however deep; `open` are those around `schema`.
+fn holds_itself(schema: &Value, namespace: &str, open: &mut Vec<String>) -> Option<String> {
+    let named = |name: &str| {
+        let name = full_name(name, namespace);
+        Some(name).filter(|name| open.contains(name))
+    };
+    let object = match schema {
+        Value::String(name) => return named(name),
+        Value::Array(branches) => {
+            return branches.iter().find_map(|branch| holds_itself(branch, namespace, open));
+        }
+        Value::Object(object) => object,
+        _ => return None,
+    };
+    match object.get("type")? {
+        Value::String(kind) if kind == "record" || kind == "error" => {
+            let own = object.get("namespace").and_then(Value::as_str).unwrap_or(namespace);
+            let name = full_name(object.get("name")?.as_str()?, own);
+            let inner = name.rsplit_once('.').map_or("", |(inner, _)| inner).to_owned();
+            open.push(name);
+            let fields = object.get("fields").and_then(Value::as_array).into_iter().flatten();
+            let found = fields
+                .filter_map(|field| field.get("type"))
+                .find_map(|of| holds_itself(of, &inner, open));
+            open.pop();
+            found
+        }
+        Value::String(kind) if kind == "array" => {
+            holds_itself(object.get("items")?, namespace, open)
+        }
+        Value::String(kind) if kind == "map" => {
+            holds_itself(object.get("values")?, namespace, open)
+        }
+        Value::String(name) => named(name),
+        of => holds_itself(of, namespace, open),
+    }
+}
+
+/// A name with its namespace.
+fn full_name(name: &str, namespace: &str) -> String {
+    match name.contains('.') || namespace.is_empty() {
+        true => name.to_owned(),
+        false => format!("{namespace}.{name}"),
+    }
 }
 
 struct Bytes<'a> {

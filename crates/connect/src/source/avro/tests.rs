@@ -169,7 +169,7 @@ async fn a_changed_byte_never_panics() {
 
 #[tokio::test]
 async fn a_later_file_of_another_type_is_converted_or_its_rows_set_aside() {
-    let long = r#"{"type":"record","name":"r","fields":[{"name":"n","type":"int"}]}"#;
+    let long = r#"{"type":"record","name":"r","fields":[{"name":"n","type":"long"}]}"#;
     let double = r#"{"type":"record","name":"r","fields":[{"name":"n","type":"double"}]}"#;
     let mut row = Vec::new();
     number(&mut row, 5);
@@ -181,6 +181,80 @@ async fn a_later_file_of_another_type_is_converted_or_its_rows_set_aside() {
     let pages = read(&folder, "avro", &request("avro", json!({"path": "*.avro"}))).await.unwrap();
     assert_eq!(cells(&pages), [["5"], ["3"]]);
     assert_eq!(codes(&pages), ["out-of-range"]);
+}
+
+#[tokio::test]
+async fn a_later_file_with_wider_numbers_widens_the_column() {
+    let schema = |of: &str| {
+        format!(r#"{{"type":"record","name":"r","fields":[{{"name":"n","type":"{of}"}}]}}"#)
+    };
+    let mut rows = [Vec::new(), Vec::new()];
+    for (row, value) in rows.iter_mut().zip([5, 1 << 40]) {
+        number(row, value);
+    }
+    let folder = Folder::new(&[("1.avro", &container(&schema("int"), &[(1, &rows[0])]))]);
+    let mut request = request("avro", json!({"path": "*.avro"}));
+    let pages = read(&folder, "avro", &request).await.unwrap();
+    assert_eq!(pages[0].batch.schema().field(0).data_type(), &DataType::Int32);
+    folder.write("2.avro", &container(&schema("long"), &[(1, &rows[1])]));
+    // Both in one read, and the second one after the first.
+    assert_eq!(cells(&read(&folder, "avro", &request).await.unwrap()), [["5"], ["1099511627776"]]);
+    request.from = pages.last().map(|page| page.position.clone());
+    let pages = read(&folder, "avro", &request).await.unwrap();
+    assert!(codes(&pages).is_empty());
+    assert_eq!(cells(&pages), [["1099511627776"]]);
+}
+
+#[tokio::test]
+async fn what_no_table_has_a_type_for_arrives_as_text() {
+    let schema = r#"{"type":"record","name":"r","fields":[
+        {"name":"took","type":["null",{"type":"fixed","name":"d","size":12,"logicalType":"duration"}]},
+        {"name":"much","type":{"type":"bytes","logicalType":"decimal","precision":50,"scale":2}},
+        {"name":"list","type":{"type":"array","items":
+            {"type":"bytes","logicalType":"decimal","precision":50,"scale":2}}}]}"#;
+    let mut rows = Vec::new();
+    number(&mut rows, 1);
+    rows.extend([1u32, 2, 3_004].map(u32::to_le_bytes).concat());
+    for digits in [&[0x04u8, 0xe2][..], &[0xff]] {
+        if digits.len() == 1 {
+            // The second row, without a duration.
+            number(&mut rows, 0);
+        }
+        number(&mut rows, digits.len() as i64);
+        rows.extend(digits);
+        number(&mut rows, 1);
+        number(&mut rows, 1);
+        rows.push(0x64);
+        number(&mut rows, 0);
+    }
+    let folder = Folder::new(&[("1.avro", &container(schema, &[(2, &rows)]))]);
+    let pages = read(&folder, "avro", &request("avro", json!({"path": "*.avro"}))).await.unwrap();
+    let types: Vec<DataType> =
+        pages[0].batch.schema().fields().iter().map(|field| field.data_type().clone()).collect();
+    assert_eq!(types, [DataType::Utf8, DataType::Utf8, DataType::Utf8]);
+    assert_eq!(
+        cells(&pages),
+        [["P1M2DT3.004S", "12.50", "[\"1.00\"]"], ["∅", "-0.01", "[\"1.00\"]"]]
+    );
+}
+
+#[tokio::test]
+async fn a_recursive_schema_is_refused_for_what_it_is() {
+    let tree = r#"{"type":"record","name":"node","namespace":"a.b","fields":[
+        {"name":"v","type":"long"},
+        {"name":"kids","type":{"type":"array","items":["null","a.b.node"]}}]}"#;
+    let folder = Folder::new(&[("1.avro", &container(tree, &[]))]);
+    let request = request("avro", json!({"path": "1.avro"}));
+    let error = read(&folder, "avro", &request).await.unwrap_err();
+    assert!(error.message().contains("a.b.node"), "{error}");
+    assert!(error.hint_text().unwrap().contains("Recursive schemas are not read"), "{error:?}");
+    // A record that is named twice side by side holds itself nowhere.
+    let twice = r#"{"type":"record","name":"r","fields":[
+        {"name":"a","type":{"type":"record","name":"p","fields":[{"name":"x","type":"long"}]}},
+        {"name":"b","type":"p"}]}"#;
+    folder.write("1.avro", &container(twice, &[(1, &[2, 4])]));
+    let pages = read(&folder, "avro", &request).await.unwrap();
+    assert_eq!(cells(&pages), [["{x: 1}", "{x: 2}"]]);
 }
 
 #[tokio::test]

@@ -4,10 +4,10 @@ use std::io::Cursor;
 use std::sync::Arc;
 
 use calamine::{Data, Dimensions, Ods, Range, Reader, Xls, XlsError, Xlsb, Xlsx, XlsxError};
-use flywheel_base::{Error, ErrorKind, Result, suggest};
+use flywheel_base::{Error, ErrorKind, Result, Timestamp, suggest};
 
 use super::{ExcelStream, SheetName};
-use crate::column::{Kind, Parsing, Scalar};
+use crate::column::{DAY_US, Kind, Parsing, Scalar};
 use crate::files::VisibleFile;
 
 /// The first bytes of an old or an encrypted workbook.
@@ -29,12 +29,24 @@ pub(super) struct Sheet {
     first_row: u32,
     /// The sheet's columns.
     columns: std::ops::Range<u32>,
+    /// The first cell of each column that has a formula and no value: its row and its column.
+    pub(super) unset: Vec<(usize, usize)>,
+}
+
+/// A sheet as its workbook has it.
+#[derive(Default)]
+struct Found {
+    cells: Range<Data>,
+    merged: Vec<Dimensions>,
+    /// The formulas, if the workbook may have some without a value.
+    formulas: Range<String>,
 }
 
 impl Sheet {
     /// Reads the sheet that the settings name.
     pub(super) fn read(file: &VisibleFile, bytes: Vec<u8>, stream: &ExcelStream) -> Result<Self> {
-        let (range, merged) = load(file, &bytes.into(), stream.sheet.as_ref())?;
+        let Found { cells: range, merged, formulas } =
+            load(file, &bytes.into(), stream.sheet.as_ref())?;
         let area = match &stream.range {
             Some(text) => area(text)?,
             None => match (range.start(), range.end()) {
@@ -60,16 +72,18 @@ impl Sheet {
             (numbered.collect(), header_row)
         };
         let end = (bottom, right);
+        let unset = unset(&range, &formulas, first_row..bottom + 1, &columns);
         let cells = if first_row > bottom || left > right {
             Range::empty()
         } else {
             range.range((first_row, left), end)
         };
-        Ok(Self { names, cells, first_row, columns })
+        Ok(Self { names, cells, first_row, columns, unset })
     }
 
     fn empty() -> Self {
-        Self { names: Vec::new(), cells: Range::empty(), first_row: 0, columns: 0..0 }
+        let (names, unset) = (Vec::new(), Vec::new());
+        Self { names, cells: Range::empty(), first_row: 0, columns: 0..0, unset }
     }
 
     /// How many rows there are below the header.
@@ -126,12 +140,35 @@ fn is_empty(cell: Option<&Data>) -> bool {
     }
 }
 
+/// The first cell of each column that has a formula and no value, counted from the first of `rows` and
+/// `columns`.
+fn unset(
+    cells: &Range<Data>,
+    formulas: &Range<String>,
+    rows: std::ops::Range<u32>,
+    columns: &std::ops::Range<u32>,
+) -> Vec<(usize, usize)> {
+    let Some((top, left)) = formulas.start() else { return Vec::new() };
+    let mut found: Vec<(usize, usize)> = Vec::new();
+    for (row, column, _) in formulas.used_cells() {
+        let place = (top + row as u32, left + column as u32);
+        if !rows.contains(&place.0)
+            || !columns.contains(&place.1)
+            // An empty text is a value: `IF(A2>1, 1, "")`.
+            || !matches!(cells.get_value(place), None | Some(Data::Empty))
+        {
+            continue;
+        }
+        let at = ((place.0 - rows.start) as usize, (place.1 - columns.start) as usize);
+        if !found.iter().any(|known| known.1 == at.1) {
+            found.push(at);
+        }
+    }
+    found
+}
+
 /// Opens the workbook by its first bytes and reads one sheet, with its merged cells.
-fn load(
-    file: &VisibleFile,
-    bytes: &Arc<[u8]>,
-    sheet: Option<&SheetName>,
-) -> Result<(Range<Data>, Vec<Dimensions>)> {
+fn load(file: &VisibleFile, bytes: &Arc<[u8]>, sheet: Option<&SheetName>) -> Result<Found> {
     let open = |bytes: &Arc<[u8]>| Cursor::new(Arc::clone(bytes));
     if bytes.starts_with(&OLE) {
         if matches!(Xlsx::new(open(bytes)), Err(XlsxError::Password)) {
@@ -143,7 +180,8 @@ fn load(
         })?;
         let name = choose(file, &book.sheet_names(), sheet)?;
         let range = book.worksheet_range(&name).map_err(|error| damaged(file, error))?;
-        return Ok((range, book.merge_cells_by_sheet_name(&name).unwrap_or_default()));
+        let merged = book.merge_cells_by_sheet_name(&name).unwrap_or_default();
+        return Ok(Found { cells: range, merged, ..Found::default() });
     }
     if !bytes.starts_with(&ZIP) {
         return Err(damaged(file, "it begins neither like a zip archive nor like an old workbook"));
@@ -158,8 +196,12 @@ fn load(
         Ok(mut book) => {
             let name = choose(file, &book.sheet_names(), sheet)?;
             let range = book.worksheet_range(&name).map_err(|error| damaged(file, error))?;
-            let merged = book.merge_cells_by_sheet_name(&name).unwrap_or_default();
-            Ok((range, merged))
+            // Without them the cells that they cover would be read as empty.
+            let merged = book.merge_cells_by_sheet_name(&name);
+            let merged = merged.map_err(|error| damaged(file, error))?;
+            // Only a notice rests on the formulas; the values have been read.
+            let formulas = book.worksheet_formula(&name).unwrap_or_default();
+            Ok(Found { cells: range, merged, formulas })
         }
         Err(XlsxError::Password) => Err(protected(file)),
         Err(error) => match Xlsb::new(open(bytes)) {
@@ -174,13 +216,13 @@ fn plain<R: Reader<Bytes>>(
     file: &VisibleFile,
     book: &mut R,
     sheet: Option<&SheetName>,
-) -> Result<(Range<Data>, Vec<Dimensions>)>
+) -> Result<Found>
 where
     R::Error: std::error::Error + Send + Sync + 'static,
 {
     let name = choose(file, &book.sheet_names(), sheet)?;
     let range = book.worksheet_range(&name).map_err(|error| damaged(file, error))?;
-    Ok((range, Vec::new()))
+    Ok(Found { cells: range, ..Found::default() })
 }
 
 fn choose(file: &VisibleFile, names: &[String], sheet: Option<&SheetName>) -> Result<String> {
@@ -293,13 +335,23 @@ impl Cell {
             Self::Int(value) if value.unsigned_abs() < 1_000_000_000_000_000 => Kind::Int,
             Self::Int(_) => Kind::WideInt,
             Self::Float(_) => Kind::Float,
-            Self::Moment(micros) if micros.rem_euclid(86_400_000_000) == 0 => Kind::Midnight,
+            Self::Moment(micros) if micros.rem_euclid(DAY_US) == 0 => Kind::Midnight,
             Self::Moment(_) => Kind::Local,
             // A number that was typed as text ('00123) was meant as text.
             Self::Text(text) => match Kind::of_text(text, parsing) {
                 kind @ (Kind::Empty | Kind::Date | Kind::Local | Kind::Zoned) => kind,
                 _ => Kind::Text,
             },
+        }
+    }
+
+    /// The date of a moment at midnight, which is how a sheet keeps a date.
+    pub(super) fn date(&self) -> Option<String> {
+        match self {
+            Self::Moment(micros) if micros.rem_euclid(DAY_US) == 0 => {
+                Some(Timestamp::from_micros(*micros).date())
+            }
+            _ => None,
         }
     }
 

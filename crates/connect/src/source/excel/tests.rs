@@ -140,6 +140,57 @@ async fn texts_whole_numbers_dates_and_formulas_keep_their_value() {
 }
 
 #[tokio::test]
+async fn dates_and_dates_that_were_typed_as_text_arrive_in_one_form() {
+    let rows = [
+        row(1, &[text("A1", "born"), text("B1", "seen")]),
+        row(2, &[text("A2", "1850-05-01"), text("B2", "1850-05-01")]),
+        row(3, &[number("A3", 1, "45351"), number("B3", 1, "45351")]),
+        row(4, &[number("A4", 1, "45352"), text("B4", "n/a")]),
+    ];
+    let folder = Folder::new(&[("a.xlsx", &xlsx(&rows.concat(), false, ""))]);
+    let pages = read(&folder, "excel", &request("excel", json!({"path": "a.xlsx"}))).await.unwrap();
+    assert_eq!(
+        cells(&pages),
+        [["1850-05-01", "1850-05-01"], ["2024-02-29", "2024-02-29"], ["2024-03-01", "n/a"]]
+    );
+    let schema = pages[0].batch.schema();
+    let types: Vec<String> = schema.fields().iter().map(|f| f.data_type().to_string()).collect();
+    assert_eq!(types, ["Date32", "Utf8"]);
+}
+
+#[tokio::test]
+async fn formulas_that_were_never_calculated_are_told_once_per_column() {
+    let formula = |at: &str| format!("<c r=\"{at}\"><f>A2*2</f><v></v></c>");
+    let known = |at: &str| format!("<c r=\"{at}\"><f>A2*2</f><v>4</v></c>");
+    let rows = [
+        row(1, &[text("A1", "n"), text("B1", "twice"), text("C1", "known")]),
+        row(2, &[number("A2", 0, "1"), known("B2"), known("C2")]),
+        row(3, &[number("A3", 0, "2"), formula("B3"), known("C3")]),
+        row(4, &[number("A4", 0, "3"), formula("B4"), known("C4")]),
+    ];
+    let folder = Folder::new(&[("a.xlsx", &xlsx(&rows.concat(), false, ""))]);
+    let pages = read(&folder, "excel", &request("excel", json!({"path": "a.xlsx"}))).await.unwrap();
+    assert_eq!(cells(&pages), [["1", "4", "4"], ["2", "∅", "4"], ["3", "∅", "4"]]);
+    let told: Vec<(&str, &str)> =
+        pages[0].notices.iter().map(|n| (n.code.as_str(), n.message.as_str())).collect();
+    let [("formula-without-value", message)] = told[..] else { panic!("{told:?}") };
+    assert!(message.contains("\"twice\"") && message.contains("B3"), "{message}");
+}
+
+#[tokio::test]
+async fn a_formula_that_gives_an_empty_text_was_calculated() {
+    let empty = "<c r=\"B2\" t=\"str\"><f>IF(A2&gt;1,A2,\"\")</f><v></v></c>";
+    let rows = [
+        row(1, &[text("A1", "n"), text("B1", "large")]),
+        row(2, &[number("A2", 0, "1"), empty.to_owned()]),
+        row(3, &[number("A3", 0, "2"), text("B3", "2")]),
+    ];
+    let folder = Folder::new(&[("a.xlsx", &xlsx(&rows.concat(), false, ""))]);
+    let pages = read(&folder, "excel", &request("excel", json!({"path": "a.xlsx"}))).await.unwrap();
+    assert!(pages[0].notices.is_empty(), "{:?}", pages[0].notices);
+}
+
+#[tokio::test]
 async fn the_1904_epoch_and_merged_headers_are_understood() {
     let rows = [
         row(1, &[text("A1", "day"), text("B1", "sales")]),

@@ -140,6 +140,16 @@ impl Gtids {
         }
     }
 
+    /// Whether `seen` can have been read from a log that ends here; of another kind of server it is told
+    /// once the log is opened.
+    pub(super) fn continues(&self, seen: &Self) -> bool {
+        match (self, seen) {
+            (Self::MariaDb(end), Self::MariaDb(seen)) => end.continues(seen),
+            (Self::MySql(end), Self::MySql(seen)) => end.covers(seen),
+            _ => true,
+        }
+    }
+
     /// How many transactions of `other` are not in it, as far as their numbers tell.
     pub(super) fn missing(&self, other: &Self) -> Option<u64> {
         match (self, other) {

@@ -42,6 +42,11 @@ const GATHER: Duration = Duration::from_millis(200);
 /// How long positions may stay behind a log without changes of the tables.
 const IDLE: Duration = Duration::from_secs(10);
 
+/// How often it is looked whether a log has what was read of it, and how long until then: a server can send
+/// a transaction a moment before it counts it.
+const HISTORY_TRIES: u32 = 20;
+const HISTORY_PAUSE: Duration = Duration::from_millis(100);
+
 /// The pages of changes.
 pub(super) fn changes<'a>(
     server: &'a Server,
@@ -120,6 +125,7 @@ impl Reader {
             }
             tables.push(table);
         }
+        check_history(server, &tables).await?;
         let target = Gtids::of(&end)?;
         Ok(Box::new(Self {
             server: server.clone(),
@@ -467,6 +473,35 @@ async fn open(
     let mut table = Table::new(at, place, stream, zero, request, relation, stored)?;
     table.warn(&found);
     Ok(table)
+}
+
+/// Proves that the log is the one that the positions are of. On another one its own transactions would be
+/// taken for those that were read already, as long as their numbers are lower.
+async fn check_history(server: &Server, tables: &[Table]) -> Result<()> {
+    if tables.iter().all(|table| table.request.from.is_none()) {
+        return Ok(());
+    }
+    let mut tries = 0;
+    loop {
+        let end = Gtids::of(&ChangeLog::end_of(server).await?)?;
+        let mut read = tables.iter().filter(|table| table.request.from.is_some());
+        let Some(ahead) = read.find(|table| !end.continues(&table.seen)) else { return Ok(()) };
+        tries += 1;
+        if tries == HISTORY_TRIES {
+            return Err(Error::blocked(format!(
+                "the log of {} does not have the transactions up to the position of {}: it is \
+                 another server, was restored from a backup, or its log was reset",
+                server.name(),
+                ahead.relation.name
+            ))
+            .hint(
+                "Check the connection's `host` and `port`; a replica that lags has them later. If \
+                 it is the right server and no replica, the changes in between are not in its log: \
+                 delete the positions of the streams to read them whole again.",
+            ));
+        }
+        tokio::time::sleep(HISTORY_PAUSE).await;
+    }
 }
 
 /// Proves that rows are in the log with all their columns.

@@ -425,7 +425,7 @@ impl Reader {
                     return self.stop(error).await;
                 }
             }
-            let checked = publication::check(&self.session, &self.name, &self.tables).await;
+            let checked = publication::check(&self.session, &self.name, &mut self.tables).await;
             if let Err(error) = checked {
                 return self.stop(error).await;
             }

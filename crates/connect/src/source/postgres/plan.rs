@@ -28,6 +28,19 @@ const BLOCK_BYTES: u64 = 8192;
 /// The first version that finds rows by a range of places.
 const PLACE_RANGES_SINCE: i32 = 140_000;
 
+/// The types that have a value behind all others, such as infinity: a position there would hide whatever
+/// comes later.
+const ENDLESS_TYPES: [&str; 6] =
+    ["date", "timestamp", "timestamptz", "float4", "float8", "numeric"];
+
+/// Those values, as texts of ours and of the server.
+const ENDLESS: [&str; 4] = ["infinity", "Infinity", "inf", "NaN"];
+
+/// Whether the text of a cursor is a value behind all others.
+pub(super) fn is_endless(text: &str) -> bool {
+    ENDLESS.contains(&text)
+}
+
 /// Where a read stands, with the values of its order as text.
 pub(super) type Stored = Keyset<Option<String>>;
 
@@ -40,6 +53,8 @@ pub(super) struct Plan {
     pub(super) order: Vec<usize>,
     /// For each of them the field of a row that has its text.
     pub(super) order_fields: Vec<usize>,
+    /// The place of the cursor, if there is one and its type has a value behind all others.
+    pub(super) endless: Option<usize>,
     /// Fields of a row.
     pub(super) width: usize,
     /// The statements, one for each range, in order.
@@ -68,10 +83,26 @@ impl Plan {
             ))
             .hint("Set the stream's `primary_key`, or read all again with `flywheel sync NAME --restart`."));
         }
+        let first = order.first().copied().filter(|_| cursor);
+        let endless = first.filter(|at| {
+            let column = relation.columns.get(*at);
+            column.is_some_and(|column| {
+                column.pg.built_in && ENDLESS_TYPES.contains(&column.pg.name.as_str())
+            })
+        });
+        let last = stored.after.first().and_then(Option::as_deref);
+        if endless.is_some() && last.is_some_and(is_endless) {
+            return Err(Error::invalid(format!(
+                "the stored position of {} is behind all values that can come",
+                relation.name
+            ))
+            .hint("A row whose cursor is infinity or NaN moved it there in an earlier version: read the stream from its start with `flywheel sync NAME --restart`."));
+        }
         let mut plan = Self {
             relation,
             order,
             order_fields: Vec::new(),
+            endless,
             width: 0,
             chunks: Vec::new(),
             stored,

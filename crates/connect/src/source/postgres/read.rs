@@ -21,6 +21,7 @@ use super::plan::{Plan, Stored};
 use super::relation::Relation;
 use super::rows::{Part, Rows};
 use super::{PARALLEL, PARALLEL_MAX, PostgresStream};
+use crate::marks::Marks;
 use crate::page::{Column, Notice, Page, Position, TableSchema};
 use crate::postgres::{Server, Session, fail, field, literal};
 use crate::source::{ReadMode, ReadRequest, settings};
@@ -63,6 +64,8 @@ pub(super) struct Read {
     pending: Option<Page>,
     failed: Option<Error>,
     ended: bool,
+    /// The rows whose cursor no others can follow, of which each read meets all.
+    met: Marks,
     _tasks: TaskSet,
 }
 
@@ -109,6 +112,7 @@ impl Read {
             pending: None,
             failed: None,
             ended: false,
+            met: Marks::default(),
             _tasks: tasks,
         })
     }
@@ -127,7 +131,12 @@ impl Read {
             let Some(queue) = self.queues.get_mut(queue) else { break };
             match queue.recv().await {
                 Some(Ok(Item::RangeEnd)) => self.range += 1,
-                Some(Ok(Item::Part(part))) => {
+                Some(Ok(Item::Part(mut part))) => {
+                    self.met.renew(std::mem::take(&mut part.met));
+                    // Nothing is in it but rows that an earlier read set aside.
+                    if part.rows == 0 {
+                        continue;
+                    }
                     let page = self.page(*part)?;
                     if let Some(before) = self.pending.replace(page) {
                         return Ok(Some(before));
@@ -139,6 +148,7 @@ impl Read {
         }
         self.ended = true;
         self.stored.complete = true;
+        self.stored.aside = std::mem::take(&mut self.met);
         let Some(mut last) = self.pending.take() else {
             if self.was_complete {
                 return Ok(None);
@@ -146,7 +156,8 @@ impl Read {
             let batch =
                 arrow::record_batch::RecordBatch::new_empty(Arc::clone(self.schema.arrow()));
             let (origin, rejected, after) = (Vec::new(), Vec::new(), self.stored.after.clone());
-            let part = Part { batch, origin, rejected, rows: 0, after };
+            let met = Marks::default();
+            let part = Part { batch, origin, rejected, rows: 0, after, met };
             return self.page(part).map(Some);
         };
         last.position = self.position()?;
@@ -174,13 +185,16 @@ impl Read {
 
     /// The page of a part, now that the rows before it are known.
     fn page(&mut self, part: Part) -> Result<Page> {
-        let Part { batch, mut origin, mut rejected, rows, after } = part;
+        let Part { batch, mut origin, mut rejected, rows, after, met: _ } = part;
         let before = self.stored.rows;
         origin.iter_mut().for_each(|run| run.line += before);
         rejected.iter_mut().for_each(|row| row.line = row.line.map(|line| line + before));
         self.stored.rows += rows;
-        if self.keyed {
+        if self.keyed && !after.is_empty() {
             self.stored.after = after;
+        }
+        if !self.ended {
+            self.stored.aside.renew(self.met.clone());
         }
         if rows > 0 {
             self.stored.complete = false;

@@ -11,9 +11,10 @@ use serde_json::Value;
 use super::block::{BLOCK_ROWS, Block};
 use super::decode::{Bad, Decoder, decoder};
 use super::kind::shown;
-use super::plan::Plan;
+use super::plan::{Plan, is_endless};
 use crate::column::Misfit;
-use crate::page::{Origin, Rejected, TableSchema, raw};
+use crate::marks::{Marks, mark};
+use crate::page::{Origin, Rejected, TableSchema, raw, without_line};
 
 /// Rows that become a page once it is known how many rows come before them.
 #[derive(Debug)]
@@ -24,10 +25,13 @@ pub(super) struct Part {
     pub(super) origin: Vec<Origin>,
     /// The bad rows; lines as above.
     pub(super) rejected: Vec<Rejected>,
-    /// Good and bad rows.
+    /// Good and bad rows, without those that an earlier read set aside.
     pub(super) rows: u64,
-    /// The values of the columns that order the read, in the last row.
+    /// The values of the columns that order the read, in the last row whose cursor others can follow; empty
+    /// if there is none.
     pub(super) after: Vec<Option<String>>,
+    /// The rows whose cursor no others can follow.
+    pub(super) met: Marks,
 }
 
 /// Collects rows until a page is full.
@@ -43,6 +47,9 @@ pub(super) struct Rows {
     bad: Bad,
     rejected: Vec<Rejected>,
     after: Vec<Option<String>>,
+    met: Marks,
+    /// Rows of these that an earlier read set aside.
+    known: usize,
 }
 
 impl Rows {
@@ -69,6 +76,8 @@ impl Rows {
             bad: Bad::default(),
             rejected: Vec::new(),
             after: Vec::new(),
+            met: Marks::default(),
+            known: 0,
             plan,
         }
     }
@@ -97,7 +106,9 @@ impl Rows {
     fn decode(&mut self) {
         let (block, first) = (&self.block, self.rows);
         let rows = block.rows();
-        let Some(last) = rows.checked_sub(1) else { return };
+        if rows == 0 {
+            return;
+        }
         let bad_before = self.bad.0.len();
         for (at, decoder) in self.decoders.iter_mut().enumerate() {
             decoder.decode(block, at, first, &mut self.bad);
@@ -113,11 +124,21 @@ impl Rows {
                 }
             }
         }
-        if self.bad.0.len() > bad_before {
-            self.reject(first);
+        let followed = self.followed(rows);
+        if let Some(at) = self.plan.endless {
+            for row in followed..rows {
+                let reason = "infinity or NaN in the column that the read follows; read the stream in \
+                              full to have it";
+                self.bad.0.insert(first + row, (at, Misfit::new("no-cursor", reason)));
+            }
         }
-        let fields = self.plan.order.iter().zip(&self.plan.order_fields);
-        self.after = fields.map(|(at, field)| self.text(last, *at, *field)).collect();
+        if self.bad.0.len() > bad_before {
+            self.reject(first, followed);
+        }
+        if let Some(last) = followed.checked_sub(1) {
+            let fields = self.plan.order.iter().zip(&self.plan.order_fields);
+            self.after = fields.map(|(at, field)| self.text(last, *at, *field)).collect();
+        }
         self.rows += rows;
         self.bytes += self.block.bytes();
         self.block.clear();
@@ -134,8 +155,18 @@ impl Rows {
         })
     }
 
-    /// Sets the bad rows of the block aside that starts with row `first` of the page.
-    fn reject(&mut self, first: usize) {
+    /// How many rows of the block have a cursor that others can follow; the rest of them come last.
+    fn followed(&self, rows: usize) -> usize {
+        let field = self.plan.order_fields.first().copied();
+        let Some((at, field)) = self.plan.endless.zip(field) else { return rows };
+        let endless =
+            |row: &usize| self.text(*row, at, field).is_some_and(|text| is_endless(&text));
+        rows - (0..rows).rev().take_while(endless).count()
+    }
+
+    /// Sets the bad rows of the block aside that starts with row `first` of the page. From the row
+    /// `followed` of the block on every read meets them.
+    fn reject(&mut self, first: usize, followed: usize) {
         let columns = &self.plan.relation.columns;
         for (row, (at, misfit)) in self.bad.0.range(first..first + BLOCK_ROWS) {
             let mut object = serde_json::Map::new();
@@ -144,14 +175,29 @@ impl Rows {
                 let value = value.map_or(Value::Null, |value| shown(column.reading.wire, value));
                 object.insert(column.column.name.clone(), value);
             }
+            let text = Value::Object(object).to_string();
+            let origin = &self.plan.relation.origin;
+            let (file, line) = if row - first < followed {
+                (origin.clone(), Some(*row as u64 + 1))
+            } else {
+                let mark = mark(&text);
+                self.met.insert(&mark);
+                if self.plan.stored.aside.contains(&mark) {
+                    self.known += 1;
+                    continue;
+                }
+                // Whatever its number in a read is, the quarantine has it once.
+                (without_line(origin, &text), None)
+            };
             self.rejected.push(Rejected {
                 source: "postgres".into(),
-                file: self.plan.relation.origin.clone(),
-                line: Some(*row as u64 + 1),
+                file,
+                line,
                 column: columns.get(*at).map(|column| column.column.name.clone()),
                 code: misfit.code.into(),
                 reason: misfit.reason.clone(),
-                raw: raw(&Value::Object(object).to_string()),
+                raw: raw(&text),
+                destination: None,
             });
         }
     }
@@ -183,10 +229,11 @@ impl Rows {
                 (0..self.rows).map(|row| Some(!bad.contains_key(&row))).collect();
             batch = filter_record_batch(&batch, &keep).map_err(broken)?;
         }
-        let rows = std::mem::take(&mut self.rows) as u64;
+        let rows = (std::mem::take(&mut self.rows) - std::mem::take(&mut self.known)) as u64;
         self.bytes = 0;
         let (rejected, after) =
             (std::mem::take(&mut self.rejected), std::mem::take(&mut self.after));
-        Ok(Part { batch, origin: runs, rejected, rows, after })
+        let met = std::mem::take(&mut self.met);
+        Ok(Part { batch, origin: runs, rejected, rows, after, met })
     }
 }

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::postgres::testing::Database as TestDatabase;
-use crate::source::contract::{cells, now};
+use crate::source::contract::{cells, codes, now};
 use crate::source::{ReadMode, SourceEntry};
 
 /// A table of the contract: seven rows, one of them bad, in ranges of two rows.
@@ -94,6 +94,57 @@ async fn rows_without_a_cursor_value_come_first_and_once() {
         request.from = Some(pages[cut].position.clone());
         let rest = read(&database, &request).await.unwrap();
         assert_eq!(ids(&rest), ids(&pages[cut + 1..]), "after page {cut}");
+    }
+}
+
+#[tokio::test]
+async fn a_cursor_behind_all_others_is_set_aside_once_and_moves_nothing() {
+    let days = ["2024-05-01", "2024-05-02", "2024-05-03"];
+    for (kind, endless, [first, second, third]) in [
+        ("timestamptz", "infinity", days),
+        ("timestamp", "infinity", days),
+        ("date", "infinity", days),
+        ("float8", "NaN", ["1", "2", "3"]),
+        ("float4", "Infinity", ["1", "2", "3"]),
+        ("numeric(9,2)", "NaN", ["1", "2", "3"]),
+        ("numeric", "NaN", ["1", "2", "3"]),
+    ] {
+        let database = TestDatabase::new(&format!(
+            "CREATE TABLE t (id int PRIMARY KEY, at {kind});
+             INSERT INTO t VALUES (1, '{first}'), (2, '{endless}'), (3, '{endless}'), (4, NULL);"
+        ));
+        let mut request = incremental("t", Some("at"));
+        (request.page_rows, request.write_appends) = (1, true);
+        let pages = read(&database, &request).await.unwrap();
+        assert_eq!(
+            (ids(&pages), codes(&pages)),
+            (vec!["4".into(), "1".into()], vec!["no-cursor"; 2])
+        );
+        let bad = pages.iter().flat_map(|page| &page.rejected).next().unwrap();
+        assert_eq!((bad.file.as_str(), bad.line), ("public.t", None), "{kind}");
+        assert_eq!(bad.column.as_deref(), Some("at"), "{kind}");
+        // A read that breaks off after any page goes on as if it had not.
+        for cut in 0..pages.len() {
+            request.from = Some(pages[cut].position.clone());
+            let rest = read(&database, &request).await.unwrap();
+            assert_eq!(ids(&rest), ids(&pages[cut + 1..]), "{kind} after page {cut}");
+            assert_eq!(codes(&rest), codes(&pages[cut + 1..]), "{kind} after page {cut}");
+        }
+        database.run(&format!("INSERT INTO t VALUES (5, '{second}'), (6, '{endless}')"));
+        let pages = read(&database, &request).await.unwrap();
+        assert_eq!((ids(&pages), codes(&pages)), (vec!["5".into()], vec!["no-cursor"]), "{kind}");
+        request.from = pages.last().map(|page| page.position.clone());
+        assert!(read(&database, &request).await.unwrap().is_empty(), "{kind}");
+        database.run(&format!("INSERT INTO t VALUES (7, '{third}')"));
+        let pages = read(&database, &request).await.unwrap();
+        assert_eq!((ids(&pages), codes(&pages).len()), (vec!["7".into()], 0), "{kind}");
+
+        // Earlier versions left positions there.
+        let mut stuck = pages[0].position.clone();
+        stuck.0["after"][0] = json!(endless);
+        request.from = Some(stuck);
+        let error = read(&database, &request).await.unwrap_err();
+        assert!(error.hint_text().unwrap().contains("--restart"), "{kind}: {error:?}");
     }
 }
 

@@ -239,6 +239,49 @@ async fn records_without_cursor_are_set_aside_once_and_stop_no_append() {
 }
 
 #[tokio::test]
+async fn more_records_without_cursor_than_are_remembered_are_told_of_under_one_name() {
+    const BAD: usize = 17_000;
+    let pace = FakePace::new();
+    let mut asked = 0;
+    let fake = Fake::start(move |_| {
+        asked += 1;
+        // Each answer has one more good record before them, so that they lie elsewhere.
+        let good = (0..asked).map(|id| json!({ "id": id, "at": 5 + id }));
+        let bad = (0..BAD).map(|id| json!({ "id": 100 + id, "at": null }));
+        Reply::json(&json!(good.chain(bad).collect::<Vec<_>>()))
+    })
+    .await;
+    let api = open(&fake, json!({}), &pace);
+    let mut request = ReadRequest::incremental(json!({ "path": "/c" }), now());
+    request.mode = ReadMode::Incremental { cursor: Some("at".into()), lag: None };
+    request.write_appends = true;
+    // The quarantine tells rows apart by these.
+    let names = |pages: &[Page]| -> Vec<(String, Option<u64>, String)> {
+        let all = pages.iter().flat_map(|page| &page.rejected);
+        all.map(|row| (row.file.clone(), row.line, row.raw.clone())).collect()
+    };
+    let mut known = std::collections::HashSet::new();
+    for round in 0..3 {
+        let pages = read(&api, &request).await.unwrap();
+        assert_eq!(ids(&pages).len(), 1, "round {round}");
+        let found = names(&pages);
+        if round == 0 {
+            assert_eq!(found.len(), BAD);
+            assert!(pages[0].rejected[0].reason.contains("page 1, record 2"));
+            known = found.into_iter().collect();
+            assert_eq!(known.len(), BAD);
+        } else {
+            // What is remembered is not even counted again.
+            assert!(found.len() < 1_000, "{}", found.len());
+            assert!(found.iter().all(|row| known.contains(row)), "round {round}");
+        }
+        request.from = pages.last().map(|page| page.position.clone());
+        let bytes = request.from.as_ref().unwrap().0.to_string().len();
+        assert!(bytes < 150_000, "{bytes}");
+    }
+}
+
+#[tokio::test]
 async fn what_is_no_record_is_set_aside_with_page_and_index() {
     let pace = FakePace::new();
     let mut at = 0;

@@ -4,9 +4,7 @@
 //! Between pages no lock is held, except where a read without key, or a database in WAL mode, allows
 //! or needs one view of the data.
 
-use std::collections::HashSet;
-
-use flywheel_base::{Error, Result, digest};
+use flywheel_base::{Error, Result};
 use rusqlite::types::Value as SqlValue;
 use rusqlite::{Connection, Row};
 use serde_json::Value;
@@ -17,12 +15,9 @@ use super::{Database, SqliteStream};
 use crate::column::{ColumnBuilder, Misfit, Parsing};
 use crate::files::PageRead;
 use crate::keyset::Keyset;
-use crate::page::{Page, PageBuilder, TableSchema, raw};
+use crate::marks::{Marks, mark};
+use crate::page::{Page, PageBuilder, TableSchema, raw, without_line};
 use crate::source::{ReadMode, ReadRequest, settings};
-
-/// Rows without a readable cursor that are remembered, so that they are set aside once. Where there are
-/// as many, the read goes on behind them instead.
-const ASIDE_MAX: usize = 1_000;
 
 /// A read of one table or query.
 pub(super) struct SqliteRead {
@@ -45,9 +40,9 @@ struct Open {
     /// Which of the columns is the cursor, if there is one.
     cursor_place: Option<usize>,
     /// The rows without a readable cursor that earlier reads set aside.
-    known: HashSet<String>,
+    known: Marks,
     /// Those of them and the new ones that this read met.
-    met: Vec<String>,
+    met: Marks,
     /// Whether this read meets all of them again that still count, because it continues none.
     whole: bool,
 }
@@ -81,8 +76,8 @@ impl SqliteRead {
         let schema = TableSchema::new(columns, false);
         let page = PageBuilder::new("sqlite", &schema, self.request.page_rows)
             .limited(self.request.page_bytes);
-        let known = stored.aside.iter().cloned().collect();
-        let (met, whole) = (Vec::new(), stored.complete);
+        let known = stored.aside.clone();
+        let (met, whole) = (Marks::default(), stored.complete);
         Ok(Open {
             connection,
             relation,
@@ -228,15 +223,11 @@ impl Open {
                     let column = self.schema.columns().get(place);
                     let text = row_text(&self.relation, row);
                     readable = reads(&self.relation, self.cursor_place, row);
-                    let mark = (!readable).then(|| digest::short(&[text.as_bytes()]));
+                    let mark = (!readable).then(|| mark(&text));
                     let before = mark.as_ref().is_some_and(|mark| self.known.contains(mark));
-                    if let Some(mark) = mark {
-                        if !before && self.stored.aside.len() < ASIDE_MAX {
-                            self.stored.aside.push(mark.clone());
-                        }
-                        if self.met.len() < ASIDE_MAX {
-                            self.met.push(mark);
-                        }
+                    if let Some(mark) = &mark {
+                        self.stored.aside.insert(mark);
+                        self.met.insert(mark);
                     }
                     let misfit = match column {
                         Some(column) if !column.declared && misfit.code != "invalid-utf8" => {
@@ -247,14 +238,18 @@ impl Open {
                         _ => misfit,
                     };
                     let column = column.map(|column| column.name.as_str());
-                    if before {
-                        known += 1;
-                    } else {
-                        self.page.reject(name, Some(line), column, misfit, text);
+                    match mark {
+                        Some(_) if before => known += 1,
+                        // A read that has forgotten the row meets it again, as another of its rows.
+                        Some(_) => {
+                            let name = without_line(name, &text);
+                            self.page.reject(&name, None, column, misfit, raw(&text));
+                        }
+                        None => self.page.reject(name, Some(line), column, misfit, raw(&text)),
                     }
                 }
             }
-            if readable || self.stored.aside.len() >= ASIDE_MAX {
+            if readable {
                 self.stored.readable = None;
             } else if self.stored.readable.is_none() {
                 self.stored.readable = Some(self.stored.after.clone());
@@ -322,7 +317,7 @@ fn row_text(relation: &Relation, row: &Row<'_>) -> String {
         let value = row.get_ref(place).map_or(Value::Null, shown);
         object.insert(column.name.clone(), value);
     }
-    raw(&Value::Object(object).to_string())
+    Value::Object(object).to_string()
 }
 
 impl PageRead for SqliteRead {
@@ -349,9 +344,7 @@ impl PageRead for SqliteRead {
             if let Some(readable) = open.stored.readable.take() {
                 open.stored.after = readable;
             }
-            if open.stored.aside.len() >= ASIDE_MAX {
-                open.stored.aside.clear();
-            } else if open.whole {
+            if open.whole {
                 open.stored.aside = std::mem::take(&mut open.met);
             }
         }

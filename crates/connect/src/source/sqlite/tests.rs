@@ -136,6 +136,62 @@ async fn more_unreadable_cursors_than_are_remembered_are_set_aside_once() {
 }
 
 #[tokio::test]
+async fn any_number_of_unreadable_cursors_leaves_the_position_where_it_was() {
+    const BAD: usize = 17_000;
+    let folder = database(&format!(
+        "CREATE TABLE t (id INTEGER PRIMARY KEY, at DATETIME);
+         INSERT INTO t VALUES (0, '2024-05-01 10:00:00');
+         WITH n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {BAD})
+         INSERT INTO t SELECT i, 'x' || i FROM n;"
+    ));
+    let mut request = incremental("t", Some("at"));
+    request.page_rows = 5_000;
+    let pages = read(&folder, &request).await.unwrap();
+    assert_eq!((ids(&pages), codes(&pages).len()), (vec!["0".to_owned()], BAD));
+    let names = |pages: &[Page]| -> std::collections::HashSet<(String, Option<u64>, String)> {
+        let all = pages.iter().flat_map(|page| &page.rejected);
+        all.map(|row| (row.file.clone(), row.line, row.raw.clone())).collect()
+    };
+    let known = names(&pages);
+    assert_eq!(known.len(), BAD);
+    request.from = pages.last().map(|page| page.position.clone());
+    for round in 1..4 {
+        change(
+            &folder,
+            &format!("INSERT INTO t VALUES ({}, '2024-05-02 0{round}:00:00')", 90_000 + round),
+        );
+        let pages = read(&folder, &request).await.unwrap();
+        assert_eq!(ids(&pages), [(90_000 + round).to_string()], "round {round}");
+        // What is remembered is not even counted again; the rest is in the quarantine under this name.
+        assert!(codes(&pages).len() < 1_000, "round {round}: {}", codes(&pages).len());
+        assert!(names(&pages).is_subset(&known), "round {round}");
+        request.from = pages.last().map(|page| page.position.clone());
+        let bytes = request.from.as_ref().unwrap().0.to_string().len();
+        assert!(bytes < 150_000, "{bytes}");
+    }
+}
+
+#[tokio::test]
+async fn long_rows_without_a_readable_cursor_that_begin_alike_are_told_apart() {
+    let long = "x".repeat(5_000);
+    let insert = |id: u32| format!("INSERT INTO t VALUES ('{long}', {id}, 'never')");
+    let table = "CREATE TABLE t (a TEXT, id INTEGER PRIMARY KEY, at DATETIME)";
+    let good = "INSERT INTO t VALUES ('', 0, '2024-05-01 10:00:00')";
+    let folder = database(&format!("{table}; {good}; {}", insert(1)));
+    let mut request = incremental("t", Some("at"));
+    let mut files = Vec::new();
+    for id in 2..4 {
+        let pages = read(&folder, &request).await.unwrap();
+        assert_eq!(codes(&pages), ["type-mismatch"], "before {id}");
+        let rejected = pages.iter().flat_map(|page| &page.rejected);
+        files.extend(rejected.map(|row| row.file.clone()));
+        request.from = pages.last().map(|page| page.position.clone());
+        change(&folder, &insert(id));
+    }
+    assert!(files[0] != files[1] && files[0].contains(" #"), "{files:?}");
+}
+
+#[tokio::test]
 async fn a_lag_reads_late_rows_again_and_is_refused_when_appending() {
     let folder = database(
         "CREATE TABLE t (id INTEGER PRIMARY KEY, at DATETIME);

@@ -7,8 +7,9 @@
 
 use std::collections::BTreeMap;
 
-use flywheel_algo::forecast::{Options, find, fit};
+use flywheel_algo::forecast::{Forecast, Options, find, fit};
 use flywheel_algo::inventory::calibrate::{self, Ladder, Look, rate_to_ask};
+use flywheel_algo::inventory::demand::PATHS_MIN;
 use flywheel_algo::inventory::pool::{self, Belief, Times};
 use flywheel_algo::inventory::reorder::Situation;
 use flywheel_base::{Result, digest};
@@ -16,7 +17,7 @@ use flywheel_project::resource::policy::Reorder;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::{History, Stored};
+use super::{History, PATHS, Stored};
 
 /// Looks that are counted.
 const LOOKS: usize = 13;
@@ -139,7 +140,12 @@ fn of(
         return Ok(None);
     }
     let cover = lead + review;
-    let ahead_of = Options { horizon: cover.max(options.horizon), ..options.clone() };
+    // Orders at a look are made on its day, so no path need reach further than they do.
+    let ahead_of = Options {
+        horizon: cover.max(options.horizon),
+        paths_max: options.paths_max.min(PATHS),
+        ..options.clone()
+    };
     let looks_of = |(history, method): &(&History, &str)| -> Result<Vec<Look>> {
         let values = &history.values;
         let situation = Situation {
@@ -153,7 +159,7 @@ fn of(
             .map(|look| {
                 let at = begin + look * review;
                 let (known, rest) = values.split_at(at);
-                let ahead = fit(method, known, &ahead_of)?.forecast(cover, &LEVELS)?;
+                let ahead = ahead(method, known, cover, &ahead_of)?;
                 let came = rest.get(..review).unwrap_or(rest).to_vec();
                 Ok(Look { ladder: Ladder::new(&situation, &ahead)?, came })
             })
@@ -162,6 +168,22 @@ fn of(
     let made = items.par_iter().map(looks_of).collect::<Result<Vec<Vec<Look>>>>()?;
     let rate = rate_to_ask(&made, &tries)?;
     Ok(rate.map(|rate| found(rate, made.len(), BTreeMap::new())))
+}
+
+/// What was ahead at a look, with what a ladder is made of.
+///
+/// # Cost
+/// Where whole paths suffice, those alone are forecast again: past moments less than `cover` ago reach no whole order, and
+/// quantiles are drawn from only where paths are too few. The ladder is the same bit for bit.
+fn ahead(method: &str, known: &[f64], cover: usize, options: &Options) -> Result<Forecast> {
+    if options.paths_max > 0 && cover > options.origins_max {
+        let paths_only = Options { origins_max: 0, ..options.clone() };
+        let ahead = fit(method, known, &paths_only)?.forecast(cover, &LEVELS)?;
+        if ahead.errors.len() >= PATHS_MIN {
+            return Ok(ahead);
+        }
+    }
+    fit(method, known, options)?.forecast(cover, &LEVELS)
 }
 
 /// The looks of a pool, and what each of its items will be asked for; items whose past is too short to be tried are

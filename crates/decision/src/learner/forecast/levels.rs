@@ -1,7 +1,8 @@
 //! Groups of series and the total above them: each is forecast by itself, and all are made to add up.
 //!
 //! What is added up is what the series' own forecasts say up to the furthest day that anything looks at, so policies that
-//! buy by a series buy by the forecast that adds up.
+//! buy by a series buy by the forecast that adds up. The past errors of each series are then those of forecasts that add up
+//! too, but from origins a day apart: there are no whole paths of a longer past, as adding up needs the same origins of all.
 
 use std::collections::BTreeSet;
 
@@ -16,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::super::{ARTIFACT, Measure, write_scores};
-use super::{AHEAD_DAYS_MIN, History, Kept, Made, Question, Stored, fit_one};
+use super::{AHEAD_DAYS_MIN, Compared, History, Kept, Made, Question, Stored, ends, fit_one};
 use crate::context::{Context, location};
 use crate::frame::Frame;
 use crate::table::Column;
@@ -71,8 +72,8 @@ struct Group {
     level: String,
     label: String,
     series: Series,
-    /// The day on which its methods were last compared.
-    compared: Option<i64>,
+    /// When its methods were last compared.
+    compared: Option<Compared>,
     /// The named days that move it.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     days: BTreeSet<String>,
@@ -241,15 +242,15 @@ fn rows(
     for group in &levels.groups {
         let forecast = group.series.forecast(settings.horizon_days, &[tail, 1.0 - tail])?;
         for (step, mean) in forecast.mean.iter().enumerate() {
-            let ends = forecast.quantiles.get(step);
+            let (lower, upper) = ends(&forecast, step, *mean);
             let day = through + 1 + i64::try_from(step).unwrap_or_default();
             rows.push(Row {
                 level: group.level.clone(),
                 label: group.label.clone(),
                 day: Timestamp::from_day(day).date(),
                 mean: *mean,
-                lower: ends.and_then(|ends| ends.first().copied()),
-                upper: ends.and_then(|ends| ends.last().copied()),
+                lower,
+                upper,
                 own_mean: mean - group.series.shift(step),
                 method: group.series.algorithm.clone(),
                 reconciliation: levels.chosen.method.name(),

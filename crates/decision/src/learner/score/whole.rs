@@ -14,11 +14,10 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{ENTRY, Row, features, targets};
+use super::{ENTRY, Row, examples, features, few, targets};
 use crate::context::Context;
 use crate::frame::Frame;
 use crate::learner::{Fitted, Measure, write_scores};
-use crate::outcome::literal;
 
 /// Trees at most; how many there are is found on the examples.
 const ROUNDS_MAX: usize = 1_000;
@@ -132,20 +131,19 @@ pub(super) async fn learn(
 ) -> Result<(Fitted, String, u64)> {
     let what = format!("learner \"{name}\": examples");
     let sql = ctx.render(&settings.examples).map_err(|e| e.context(&what))?;
-    let sql = format!(
-        "select * from ({sql}) as examples where at <= {} order by at, row_id",
-        literal(ctx.now)
-    );
-    let frame = ctx.frame_of_sql(&what, &sql).await?;
+    let frame = examples(ctx, &what, &sql, None).await?;
     let (encoder, table) = table(&frame, settings).map_err(|e| e.context(&what))?;
     let (predict, algorithms) = (settings.predict, algorithms(settings)?);
     let best = task::compute(move || best(&table, encoder, predict, &algorithms)).await?;
     let whole = Arc::new(best.whole);
-    let detail = json!({
+    let mut detail = json!({
         "algorithm": whole.model.name(), "examples": best.examples, "rounds": best.rounds, "auc": best.auc,
         "features": whole.encoder.columns().map(|(name, _)| name).collect::<Vec<_>>(),
         "importance": importance(&whole.model, &whole.encoder),
     });
+    if let Some((detail, notice)) = detail.as_object_mut().zip(few(best.examples as u64)) {
+        detail.insert("notices".to_owned(), json!([notice]));
+    }
     let bytes = serde_json::to_vec(&*whole)
         .map_err(|e| Error::internal("a score is no JSON").caused_by(e))?;
     let artifact = ctx.artifacts.put(&bytes)?;
@@ -228,6 +226,7 @@ fn table(frame: &Frame<'_>, settings: &Score) -> Result<(Encoder, Table)> {
         return Err(Error::invalid("no row has a target")
             .hint("Select rows whose outcome is known; the others are what `score` is for."));
     }
+    both_classes(settings, &targets)?;
     let mut columns = Vec::with_capacity(names.len());
     for name in names {
         let text = frame.is_text(&name);
@@ -244,6 +243,26 @@ fn table(frame: &Frame<'_>, settings: &Score) -> Result<(Encoder, Table)> {
         .hint("Add numbers, or texts that many rows share."));
     }
     Ok((encoder, table))
+}
+
+/// Refuses a probability of what always or never happened: all scores would be the same.
+fn both_classes(settings: &Score, targets: &[Option<f64>]) -> Result<()> {
+    if settings.predict != Predict::Probability {
+        return Ok(());
+    }
+    let mut known = targets.iter().flatten();
+    let Some(first) = known.next() else { return Ok(()) };
+    if known.any(|target| (*target > 0.5) != (*first > 0.5)) {
+        return Ok(());
+    }
+    let name = &settings.target;
+    Err(Error::invalid(format!(
+        "the target \"{name}\" is {first} in all of {} examples",
+        targets.iter().flatten().count()
+    ))
+    .hint(format!(
+        "A probability is learned from rows of both kinds; select those of the other kind as well, or check how `{name}` is made."
+    )))
 }
 
 /// A column as it is learned.
@@ -438,4 +457,26 @@ pub(super) fn fitted_for_tests(
     let scores =
         features.chunks_exact(whole.encoder.width()).map(|row| whole.model.predict(row).unwrap());
     (serde_json::to_vec(&whole).unwrap(), scores.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_probability_is_not_learned_from_one_class() {
+        let settings = |predict: &str| -> Score {
+            let file = json!({"examples": "select 1", "target": "left", "predict": predict});
+            serde_json::from_value(file).unwrap()
+        };
+        let probability = settings("probability");
+        assert!(both_classes(&probability, &[Some(0.0), None, Some(1.0)]).is_ok());
+        for class in [0.0, 1.0] {
+            let alone = [Some(class), None, Some(class)];
+            let error = both_classes(&probability, &alone).unwrap_err().report();
+            let said = format!("the target \"left\" is {class} in all of 2 examples");
+            assert!(error.contains(&said), "{error}");
+            assert!(both_classes(&settings("number"), &alone).is_ok());
+        }
+    }
 }

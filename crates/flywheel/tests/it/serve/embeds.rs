@@ -43,6 +43,7 @@ async fn a_link_to_a_tile_shows_that_tile_as_it_is_declared() {
     );
     assert_eq!(opened["dashboard"]["filters"]["dimensions"], json!([]));
     assert_eq!(opened["metrics"][0]["dimension_labels"]["country"]["zh"], json!("国家"));
+    assert_eq!(opened["metrics"][0]["value_labels"], json!({}), "it has nothing to choose from");
     assert_eq!(served.get(&guest, REVENUE).await.status, StatusCode::OK);
     for path in [
         LANDS,

@@ -68,3 +68,25 @@ fn aliases_of_values_become_the_values() {
     let text = expression.sql(&mut |name| Ok(name.text())).unwrap();
     assert_eq!(text, "(((a = 'app') OR (a IN ('app', 'x'))) OR (lower(a) = '手机'))");
 }
+
+#[test]
+fn names_of_truth_values_and_of_numbers_fit_the_columns_that_hold_them() {
+    let values = |_: &Name, text: &str| {
+        let known = [("Yes", "true"), ("Gold", "10"), ("Silver", "9"), ("Code", "007")];
+        known.iter().find(|(name, _)| *name == text).map(|(_, value)| (*value).to_owned())
+    };
+    for (text, expected) in [
+        ("vip = 'Yes'", "(CAST(vip AS VARCHAR) = 'true')"),
+        ("'Yes' <> vip", "('true' <> CAST(vip AS VARCHAR))"),
+        ("vip in ('Yes', false)", "(CAST(vip AS VARCHAR) IN ('true', 'false'))"),
+        ("vip = true", "(vip = TRUE)"),
+        ("tier = 'Gold'", "(tier = '10')"),
+        ("tier between 'Silver' and 'Gold'", "(tier BETWEEN 9 AND 10)"),
+        ("tier < 'Gold'", "(tier < 10)"),
+        ("tier >= 'Code'", "(tier >= '007')"),
+    ] {
+        let mut expression = Expression::parse(text).unwrap();
+        expression.resolve_values(&values);
+        assert_eq!(expression.sql(&mut |name| Ok(name.text())).unwrap(), expected, "{text}");
+    }
+}

@@ -167,7 +167,13 @@ impl<'a> Following<'a> {
             let refused = self.sink.add(&page.batch, told).await?;
             let refused = refused
                 .iter()
-                .map(|row| rejected(self.sink.connector(), &self.landed.table, &page, row))
+                .map(|row| {
+                    let row = rejected(self.sink.connector(), &self.landed.table, &page, row)?;
+                    Ok(match self.sink.connection() {
+                        Some(connection) => row.refused_by(connection),
+                        None => row,
+                    })
+                })
                 .collect::<Result<Vec<_>>>()?;
             self.tally.refuse(refused, &self.sync.errors)?;
         }

@@ -141,6 +141,14 @@ impl<'a> Sink<'a> {
         }
     }
 
+    /// The connection that is written, if it is not the lake.
+    pub(super) fn connection(&self) -> Option<&str> {
+        match self {
+            Self::Lake(_) => None,
+            Self::Outside(outside) => Some(&outside.connection),
+        }
+    }
+
     /// Learns that columns of the rows from `batch` on hold more than before. A lake table sees that from
     /// the types of its rows.
     pub(super) async fn widen(
@@ -364,6 +372,8 @@ impl LakeSink<'_> {
 /// A table of another system.
 pub(super) struct OutsideSink<'a> {
     target: Box<dyn Destination>,
+    /// The connection that is written.
+    connection: String,
     connector: &'static str,
     request: WriteRequest,
     swaps: bool,
@@ -395,6 +405,7 @@ impl<'a> OutsideSink<'a> {
         let types = Types::open(workspace, app_of(name, stream, to), request.new_columns)?;
         let mut sink = Self {
             target,
+            connection: to.to_owned(),
             connector: entry.name,
             request,
             swaps,

@@ -32,6 +32,17 @@ impl MariaGtids {
         other.0.iter().all(|(domain, (_, sequence))| self.contains(*domain, *sequence))
     }
 
+    /// Whether `seen` can have been read from a log that ends here. A log may forget a domain, but not all
+    /// of them, and within a domain its numbers only grow.
+    pub(super) fn continues(&self, seen: &Self) -> bool {
+        let mut shared =
+            seen.0.iter().filter(|(domain, _)| self.0.contains_key(*domain)).peekable();
+        if shared.peek().is_none() {
+            return seen.0.is_empty();
+        }
+        shared.all(|(domain, (_, sequence))| self.contains(*domain, *sequence))
+    }
+
     /// How many transactions of `other` are not in it.
     pub(super) fn missing(&self, other: &Self) -> u64 {
         let last = |domain: &u32| self.0.get(domain).map_or(0, |(_, last)| *last);
@@ -269,6 +280,24 @@ mod tests {
         assert_eq!(a.either(&b), mysql("1-9"));
         assert!(!a.covers(&b) && mysql("1-9").covers(&a) && a.contains(server, 9));
         assert_eq!((a.missing(&b), b.missing(&a), a.missing(&a)), (3, 3, 0));
+    }
+
+    #[test]
+    fn a_log_that_lacks_what_was_read_of_it_is_another() {
+        let check = |end: &str, seen: &str, expected: bool| {
+            let gtids = |text: &str| text.parse::<MariaGtids>().unwrap();
+            assert_eq!(gtids(end).continues(&gtids(seen)), expected, "{seen} before {end}");
+        };
+        check("0-1-42", "0-1-41", true);
+        check("0-1-42", "0-1-42", true);
+        check("0-2-42,5-2-1", "0-1-41", true);
+        check("0-1-42", "", true);
+        // A domain was given up on purpose.
+        check("0-1-42", "0-1-41,7-2-3", true);
+        check("0-1-40", "0-1-41", false);
+        check("0-1-42,7-2-2", "0-1-41,7-2-3", false);
+        check("7-1-42", "0-1-41", false);
+        check("", "0-1-41", false);
     }
 
     #[test]

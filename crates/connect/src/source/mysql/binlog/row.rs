@@ -156,13 +156,14 @@ impl<'a> Kinds<'a> {
             SqlValue::Double(value) => LogValue::Float(value),
             SqlValue::UInt(value) => LogValue::UInt(value),
             SqlValue::Int(number) if kind == Type::MYSQL_TYPE_ENUM => {
-                LogValue::Text(self.word(column, usize::try_from(number).unwrap_or(0))?)
+                let number = usize::try_from(number).map_err(|_| unreadable(column))?;
+                LogValue::Text(self.word(column, number)?)
             }
             SqlValue::Int(number) if kind == Type::MYSQL_TYPE_TIMESTAMP => {
                 LogValue::Text(moment(number, 0))
             }
             SqlValue::Int(number) if column.flags().contains(ColumnFlags::UNSIGNED_FLAG) => {
-                LogValue::UInt(u64::try_from(number).unwrap_or(0))
+                LogValue::UInt(u64::try_from(number).map_err(|_| unreadable(column))?)
             }
             // The three bytes come without their sign.
             SqlValue::Int(number) if kind == Type::MYSQL_TYPE_INT24 => {
@@ -189,15 +190,13 @@ impl<'a> Kinds<'a> {
         Ok(match column.column_type() {
             Type::MYSQL_TYPE_YEAR => {
                 let year = plain(bytes);
-                let year = if year == YEAR_NONE { 0 } else { year.parse().unwrap_or(0) };
-                LogValue::Int(year)
+                let year = if year == YEAR_NONE { Ok(0) } else { year.parse::<i64>() };
+                LogValue::Int(year.map_err(|_| unreadable(column))?)
             }
             Type::MYSQL_TYPE_TIMESTAMP | Type::MYSQL_TYPE_TIMESTAMP2 => {
-                let text = plain(bytes);
-                let (seconds, micros) = text.split_once('.').unwrap_or((&text, "0"));
-                let micros = micros.parse::<i64>().unwrap_or(0);
-                let digits = self.digits(column);
-                LogValue::Text(moment_with(seconds.parse().unwrap_or(0), micros, digits))
+                let found = seconds_and_micros(&plain(bytes));
+                let (seconds, micros) = found.ok_or_else(|| unreadable(column))?;
+                LogValue::Text(moment_with(seconds, micros, self.digits(column)))
             }
             Type::MYSQL_TYPE_BIT => {
                 let number = bytes.iter().fold(0, |number, byte| (number << 8) | u64::from(*byte));
@@ -248,9 +247,13 @@ impl<'a> Kinds<'a> {
 
     /// The word of an `ENUM` or `SET`, counted from 1; number 0 is the empty word.
     fn word(&self, column: &mysql_async::Column, number: usize) -> Result<String> {
+        let Some(at) = number.checked_sub(1) else { return Ok(String::new()) };
         let words = self.labels.get(column.name_str().as_ref());
-        let Some(word) = number.checked_sub(1).and_then(|at| words?.get(at)) else {
-            return Ok(String::new());
+        let Some(word) = words.and_then(|words| words.get(at)) else {
+            return Err(unreadable(column).hint(
+                "The log does not have the words of the column: set `binlog_row_metadata = FULL` on the \
+                 server, and read the table whole again.",
+            ));
         };
         if column.character_set() == BINARY_CHARSET {
             return Ok(String::from_utf8_lossy(word).into_owned());
@@ -313,6 +316,21 @@ impl<'a> Kinds<'a> {
     }
 }
 
+/// The error of a value that is none of its type, so that no other one stands in its place.
+fn unreadable(column: &mysql_async::Column) -> Error {
+    Error::corrupt(format!(
+        "a value of column \"{}\" cannot be read from the log",
+        column.name_str()
+    ))
+    .hint("Read the table whole again; if that comes again, please report the column's type.")
+}
+
+/// The seconds and microseconds of a `TIMESTAMP`, which comes as `1714557600.000123`.
+fn seconds_and_micros(text: &str) -> Option<(i64, i64)> {
+    let (seconds, micros) = text.split_once('.').unwrap_or((text, "0"));
+    Some((seconds.parse().ok()?, micros.parse().ok()?))
+}
+
 fn moment(seconds: i64, micros: i64) -> String {
     moment_with(seconds, micros, 0)
 }
@@ -330,4 +348,18 @@ fn moment_with(seconds: i64, micros: i64, digits: u8) -> String {
         text.push_str(fraction.get(..usize::from(digits)).unwrap_or(&fraction));
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_timestamp_that_is_none_is_not_the_first_second() {
+        assert_eq!(seconds_and_micros("1714557600.000123"), Some((1_714_557_600, 123)));
+        assert_eq!(seconds_and_micros("0"), Some((0, 0)));
+        for text in ["", "x", "1.x", "1.2.3", "2024-05-01"] {
+            assert_eq!(seconds_and_micros(text), None, "{text}");
+        }
+    }
 }

@@ -241,6 +241,64 @@ async fn a_table_that_is_emptied_dropped_or_renamed_stops_the_log() {
 }
 
 #[tokio::test]
+async fn a_log_whose_next_changes_were_purged_stops_the_read() {
+    let server = MariaDb::start();
+    let name = server.database();
+    server.sql(&name, "CREATE TABLE t (id INT PRIMARY KEY); INSERT INTO t VALUES (1), (2)");
+    let source = Folder::new(&[]).source_with("mysql", connection(&server, &name));
+    let mut request = request(&name, &["t"]);
+    let mut target = [Target::default()];
+    catch_up(&*source, &mut request, &mut target).await;
+    server.sql(&name, "DELETE FROM t WHERE id = 1; FLUSH BINARY LOGS");
+    let files = || server.sql(&name, "SHOW BINARY LOGS");
+    let newest = files().lines().last().unwrap().split('\t').next().unwrap().to_owned();
+    // A file that a reader may still be sent is kept until the server sees that the reader is gone.
+    let gone = (0..500).any(|_| {
+        server.sql(&name, &format!("REPLACE INTO t VALUES (3); PURGE BINARY LOGS TO '{newest}'"));
+        files().lines().count() == 1
+    });
+    assert!(gone, "{}", files());
+    let error = drain(&*source, &request).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Blocked, "{error:?}");
+    assert!(error.message().contains("does not have what comes after"), "{error:?}");
+    assert!(error.hint_text().unwrap().contains("binlog_expire_logs_seconds"), "{error:?}");
+
+    request.streams[0].from = None;
+    target = [Target::default()];
+    catch_up(&*source, &mut request, &mut target).await;
+    assert_eq!(target[0].rows, whole(&*source, "t").await);
+}
+
+#[tokio::test]
+async fn another_server_in_the_place_of_the_one_that_was_read_is_noticed() {
+    let table = "CREATE TABLE t (id INT PRIMARY KEY);";
+    let first = MariaDb::start();
+    let name = first.database();
+    let rows: String = (0..20).map(|id| format!("INSERT INTO t VALUES ({id});")).collect();
+    first.sql(&name, &format!("{table} {rows}"));
+    let source = Folder::new(&[]).source_with("mysql", connection(&first, &name));
+    let mut request = request(&name, &["t"]);
+    catch_up(&*source, &mut request, &mut [Target::default()]).await;
+    drop(first);
+    // Its numbers are lower, or of another domain.
+    for options in [&[][..], &["--gtid-domain-id=7"][..]] {
+        let other = MariaDb::start_with(options);
+        let database = other.database();
+        other.sql(&database, &format!("{table} INSERT INTO t VALUES (1)"));
+        let source = Folder::new(&[]).source_with("mysql", connection(&other, &database));
+        let error = drain(&*source, &request).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Blocked, "{options:?}: {error:?}");
+        assert!(error.message().contains("another server"), "{options:?}: {error:?}");
+        assert!(error.hint_text().unwrap().contains("position"), "{options:?}: {error:?}");
+        let mut anew = request.clone();
+        anew.streams[0].from = None;
+        let mut target = [Target::default()];
+        catch_up(&*source, &mut anew, &mut target).await;
+        assert_eq!(target[0].rows.len(), 1, "{options:?}");
+    }
+}
+
+#[tokio::test]
 async fn foreign_keys_whose_changes_are_not_in_the_log_are_told_of_once() {
     let name = database(
         "CREATE TABLE p (id INT PRIMARY KEY); INSERT INTO p VALUES (1);

@@ -68,6 +68,9 @@ pub(super) struct Stored {
     /// What names the table in the publication.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) published: Option<String>,
+    /// The publication's number, the transaction that wrote its settings, and its owner's number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) publication: Option<(u32, String, u32)>,
 }
 
 impl Stored {
@@ -112,7 +115,7 @@ mod tests {
             json!({ "snapshot": { "rows": 7 }, "lsn": "0/0" }),
             json!({ "lsn": "0/1", "columns": [["id", "int32"]], "numbers": { "id": 2 },
                     "key": ["id"], "retyped": { "n": "text" }, "partitions": [16400],
-                    "published": "table/16402" }),
+                    "published": "table/16402", "publication": [16401, "742", 10] }),
         ] {
             let stored = Stored::of(&Position(value.clone())).unwrap();
             assert_eq!(stored.position().unwrap().0, value);

@@ -24,6 +24,8 @@ pub(super) struct Publication {
     lacks: Vec<&'static str>,
     /// Whether changes of partitions are told as their table's.
     by_root: bool,
+    /// Its number, the transaction that wrote its settings, and its owner's number.
+    written: (u32, String, u32),
     /// Its tables, by their numbers.
     tables: HashMap<u32, Listed>,
 }
@@ -87,6 +89,30 @@ impl Publication {
         Ok(())
     }
 
+    /// Tells of settings that were written again since the positions: they may have left out changes and
+    /// were then restored, or were the same all the time. The server keeps no record of which, so that
+    /// this stops nothing. Who owns it is no setting.
+    fn warn(&self, name: &str, tables: &mut [Table]) {
+        for table in tables.iter_mut().filter(|table| table.stored.lsn != Lsn::default()) {
+            let Some((number, by, owner)) = table.stored.publication.replace(self.written.clone())
+            else {
+                continue;
+            };
+            let (number_now, by_now, owner_now) = &self.written;
+            if number == *number_now && owner == *owner_now && by != *by_now {
+                table.notice(
+                    "publication-altered",
+                    format!(
+                        "the settings of the publication \"{name}\" were written again since the \
+                         last read; if it left out kinds of changes meanwhile, those are missing \
+                         here: `flywheel reconcile` shows whether, and `flywheel sync NAME --restart` \
+                         reads the table whole again"
+                    ),
+                );
+            }
+        }
+    }
+
     /// Whether the table is in it.
     pub(super) fn has(&self, table: &Table) -> bool {
         self.tables.contains_key(&table.oid())
@@ -107,7 +133,8 @@ impl Publication {
 /// The publication of that name, if there is one.
 pub(super) async fn published(session: &Session, name: &str) -> Result<Option<Publication>> {
     let sql = "SELECT pubinsert, pubupdate, pubdelete, pubtruncate, pubviaroot, \
-                      pg_catalog.to_regclass('pg_catalog.pg_publication_namespace') IS NOT NULL \
+                      pg_catalog.to_regclass('pg_catalog.pg_publication_namespace') IS NOT NULL, \
+                      oid, xmin::text, pubowner \
                FROM pg_catalog.pg_publication WHERE pubname = $1";
     let Some(row) = session.rows(sql, &[&name]).await?.into_iter().next() else { return Ok(None) };
     let mut lacks = Vec::new();
@@ -117,6 +144,11 @@ pub(super) async fn published(session: &Session, name: &str) -> Result<Option<Pu
         }
     }
     let by_root = field(&row, KINDS.len())?;
+    let written = (
+        field(&row, KINDS.len() + 2)?,
+        field(&row, KINDS.len() + 3)?,
+        field(&row, KINDS.len() + 4)?,
+    );
     // Only from version 15 on there are entries of schemas, and conditions and columns of tables.
     let schemas = if field::<bool>(&row, KINDS.len() + 1)? {
         "UNION ALL SELECT 'schema/' || s.oid FROM pg_catalog.pg_publication_namespace s
@@ -157,7 +189,7 @@ pub(super) async fn published(session: &Session, name: &str) -> Result<Option<Pu
         let listed = Listed { entries: field(&row, 1)?, in_part: field(&row, 2)? };
         tables.insert(field(&row, 0)?, listed);
     }
-    Ok(Some(Publication { lacks, by_root, tables }))
+    Ok(Some(Publication { lacks, by_root, written, tables }))
 }
 
 /// Makes a publication of the tables, or has the one that is there tell all of their changes.
@@ -200,9 +232,13 @@ pub(super) async fn make(
 }
 
 /// Proves, while the log is followed, that the publication is as it was.
-pub(super) async fn check(session: &Session, name: &str, tables: &[Table]) -> Result<()> {
+pub(super) async fn check(session: &Session, name: &str, tables: &mut [Table]) -> Result<()> {
     match published(session, name).await? {
-        Some(published) => published.check(name, tables),
+        Some(published) => {
+            published.check(name, tables)?;
+            published.warn(name, tables);
+            Ok(())
+        }
         None => Err(lost(format!("the publication \"{name}\" is gone"))),
     }
 }
@@ -210,7 +246,9 @@ pub(super) async fn check(session: &Session, name: &str, tables: &[Table]) -> Re
 /// Keeps how the tables are published, so that it is noticed when that was another way meanwhile.
 pub(super) async fn note(session: &Session, name: &str, tables: &mut [Table]) -> Result<()> {
     let Some(published) = published(session, name).await? else { return Ok(()) };
+    published.warn(name, tables);
     for table in tables {
+        table.stored.publication = Some(published.written.clone());
         let listed = published.tables.get(&table.oid());
         table.stored.published = listed.map(|listed| listed.entries.clone());
     }

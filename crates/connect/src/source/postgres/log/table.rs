@@ -177,7 +177,8 @@ impl Table {
         }
     }
 
-    fn notice(&mut self, code: &str, message: String) {
+    /// Says something with the next page.
+    pub(super) fn notice(&mut self, code: &str, message: String) {
         let file = self.relation.origin.clone();
         self.notices.push(Notice { code: code.to_owned(), file, message });
     }

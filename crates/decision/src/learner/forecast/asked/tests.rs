@@ -108,7 +108,7 @@ fn the_rate_is_kept_with_the_fit_and_given_up_when_the_policy_changes() {
         "series": "select 1", "method": "simple", "horizon_days": 15,
     }))
     .unwrap();
-    let asked = Question { settings: &learner, marks: &Marks::default(), through: 0 };
+    let asked = Question { settings: &learner, marks: &Marks::default(), through: 0, age_days: 7 };
     let (stored, _) = fit_all(&histories(0.0, 6), &asked, None, &policies).unwrap();
     let again: Stored = serde_json::from_slice(&serde_json::to_vec(&stored).unwrap()).unwrap();
     let asked = &again.asked["buy"];
@@ -124,7 +124,7 @@ fn a_policy_that_is_not_calibrated_has_no_rate_and_still_whole_paths_to_order_by
         "series": "select 1", "method": "simple", "horizon_days": 10,
     }))
     .unwrap();
-    let asked = Question { settings: &learner, marks: &Marks::default(), through: 0 };
+    let asked = Question { settings: &learner, marks: &Marks::default(), through: 0, age_days: 7 };
     let paths = |policies: &[(String, Reorder)]| {
         let (stored, _) = fit_all(&histories(0.0, 6), &asked, None, policies).unwrap();
         assert!(stored.asked.is_empty());
@@ -184,4 +184,26 @@ fn a_pool_is_asked_for_the_rate_that_serves_what_is_wanted_on_average() {
     };
     let reached = calibrate::served(&demands, asked.rate, &tries).unwrap();
     assert!((reached - WANTED).abs() < 0.02, "{reached}");
+}
+
+#[test]
+fn a_ladder_of_whole_paths_alone_is_that_of_all_past_errors() {
+    let situation = Situation {
+        lead_time_days: WEEK as f64,
+        review_days: WEEK as f64,
+        seed: 5,
+        ..Situation::default()
+    };
+    let options = Options { paths_max: PATHS, path_length: 2 * WEEK, ..options() };
+    let all = Options { horizon: 2 * WEEK + 7, ..options };
+    for (item, days) in [(1, DAYS), (2, DAYS), (3, 60)] {
+        let values = demand(item, 0.0, days);
+        for method in ["ses", "ets", "tsb"] {
+            let whole = fit(method, &values, &all).unwrap().forecast(2 * WEEK, &LEVELS).unwrap();
+            let lean = ahead(method, &values, 2 * WEEK, &all).unwrap();
+            assert_eq!((&lean.mean, &lean.errors), (&whole.mean, &whole.errors), "{method} {days}");
+            let ladder = |ahead| Ladder::new(&situation, ahead).unwrap();
+            assert_eq!(ladder(&lean), ladder(&whole), "{method} of {days} days");
+        }
+    }
 }

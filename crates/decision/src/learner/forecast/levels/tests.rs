@@ -40,7 +40,7 @@ fn fitted(
     before: Option<&Stored>,
 ) -> (Stored, Vec<Measure>) {
     let marks = Marks::of(&[], &std::collections::BTreeMap::new(), THROUGH, THROUGH + 200).unwrap();
-    let asked = Question { settings, marks: &marks, through: THROUGH };
+    let asked = Question { settings, marks: &marks, through: THROUGH, age_days: 7 };
     fit_all(histories, &asked, before, &[]).unwrap()
 }
 
@@ -138,12 +138,13 @@ fn a_group_keeps_its_method_between_comparisons() {
     let histories = histories(90);
     let (first, _) = fitted(&auto, &histories, None);
     let (second, _) = fitted(&auto, &histories, Some(&first));
-    let groups = |stored: &Stored| -> Vec<(String, Option<i64>)> {
+    let groups = |stored: &Stored| -> Vec<(String, Option<Compared>)> {
         let levels = stored.levels.as_ref().unwrap();
         levels.groups.iter().map(|one| (one.series.algorithm.clone(), one.compared)).collect()
     };
     assert_eq!(groups(&first), groups(&second));
-    assert!(groups(&first).iter().all(|(_, compared)| *compared == Some(THROUGH)));
+    let on = |compared: &Option<Compared>| compared.map(|compared| compared.day);
+    assert!(groups(&first).iter().all(|(_, compared)| on(compared) == Some(THROUGH)));
     assert!(second.levels.as_ref().unwrap().groups.iter().all(|one| one.series.choice.is_none()));
 }
 

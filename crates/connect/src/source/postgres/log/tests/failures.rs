@@ -146,6 +146,40 @@ async fn a_publication_that_tells_less_or_did_for_a_while_is_noticed() {
 }
 
 #[tokio::test]
+async fn a_publication_that_told_fewer_kinds_of_changes_for_a_while_is_told_of_once() {
+    let database = Database::new("CREATE TABLE t (id int PRIMARY KEY, v text)");
+    let source = database.source();
+    let mut request = database.request(&["t"]);
+    catch_up(&*source, &mut request, &mut [Target::default()]).await;
+    let publication = format!("flywheel_{}", database.name);
+    let owner = format!("owner_{}", database.name);
+    database.run(&format!("CREATE ROLE {owner}"));
+    let everything = "SET (publish = 'insert, update, delete, truncate')";
+    for (changes, told) in [
+        (vec!["SET (publish = 'insert')".to_owned(), everything.to_owned()], 1),
+        (Vec::new(), 0),
+        // Whoever owns it, it tells the same; what names tables is looked at apart.
+        (vec![format!("OWNER TO {owner}")], 0),
+        (vec!["ADD TABLES IN SCHEMA public".to_owned()], 0),
+        (vec![everything.to_owned()], 1),
+    ] {
+        for change in &changes {
+            database.run(&format!("ALTER PUBLICATION {publication} {change}"));
+            database.run("INSERT INTO t SELECT count(*), 'new' FROM t");
+        }
+        let mut target = Target::default();
+        let pages = drain(&*source, &request).await.unwrap();
+        pages.iter().for_each(|page| target.apply(page));
+        let notices = pages.iter().flat_map(|page| &page.page.notices);
+        let codes: Vec<&str> = notices.map(|notice| notice.code.as_str()).collect();
+        assert_eq!(codes, vec!["publication-altered"; told], "{changes:?}");
+        if target.position.is_some() {
+            request.streams[0].from = target.position;
+        }
+    }
+}
+
+#[tokio::test]
 async fn statements_that_leave_all_changes_in_a_publication_do_not_stop_the_log() {
     let database = Database::new("CREATE TABLE t (id int PRIMARY KEY, v text)");
     let source = database.source();

@@ -1,11 +1,11 @@
-//! Rows as the API gives them: columns with simple types, cells as JSON.
+//! Rows as people and programs are given them: columns with simple types, cells as JSON.
 
 use std::time::Instant;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, Schema};
 use flywheel_base::Result;
-use flywheel_warehouse::{Session, csv_line, texts};
+use flywheel_warehouse::{Session, csv_line, texts, values};
 use futures::StreamExt;
 use serde::Serialize;
 use serde_json::{Number, Value};
@@ -13,35 +13,42 @@ use serde_json::{Number, Value};
 /// The largest whole number that every reader of JSON keeps.
 const EXACT_MAX: i64 = 1 << 53;
 /// Bytes of rows in memory that one answer may have.
-pub(crate) const ANSWER_BYTES_MAX: usize = 32 << 20;
+pub const ANSWER_BYTES_MAX: usize = 32 << 20;
 /// Rows that one answer may have.
-pub(crate) const ANSWER_ROWS_MAX: usize = 100_000;
+pub const ANSWER_ROWS_MAX: usize = 100_000;
 
 /// A column.
 #[derive(Clone, Debug, Serialize)]
-pub(crate) struct Column {
-    pub(crate) name: String,
+pub struct Column {
+    /// Its name.
+    pub name: String,
+    /// Its simple type: `text`, `flag`, `day`, `moment`, `integer`, `number` or `other`.
     #[serde(rename = "type")]
-    pub(crate) kind: &'static str,
+    pub kind: &'static str,
     /// The exact type, in Arrow's words.
-    pub(crate) arrow_type: String,
+    pub arrow_type: String,
 }
 
 /// An answer in rows.
 #[derive(Clone, Debug, Serialize)]
-pub(crate) struct Table {
-    pub(crate) columns: Vec<Column>,
-    pub(crate) rows: Vec<Vec<Value>>,
-    pub(crate) row_count: usize,
+pub struct Table {
+    /// The columns.
+    pub columns: Vec<Column>,
+    /// The rows, a value for each column; lists are arrays, structs and maps are objects.
+    pub rows: Vec<Vec<Value>>,
+    /// How many there are.
+    pub row_count: usize,
     /// Whether there were more rows.
-    pub(crate) truncated: bool,
-    pub(crate) elapsed_ms: f64,
+    pub truncated: bool,
+    /// How long it took, in milliseconds.
+    pub elapsed_ms: f64,
     /// The query behind it.
-    pub(crate) sql: String,
+    pub sql: String,
 }
 
 /// The columns of a schema.
-pub(crate) fn columns(schema: &Schema) -> Vec<Column> {
+#[must_use]
+pub fn columns(schema: &Schema) -> Vec<Column> {
     let column = |field: &std::sync::Arc<arrow::datatypes::Field>| Column {
         name: field.name().clone(),
         kind: kind(field.data_type()),
@@ -51,7 +58,7 @@ pub(crate) fn columns(schema: &Schema) -> Vec<Column> {
 }
 
 /// The simple name of a type.
-pub(crate) fn kind(of: &DataType) -> &'static str {
+fn kind(of: &DataType) -> &'static str {
     match of {
         DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => "text",
         DataType::Boolean => "flag",
@@ -65,7 +72,10 @@ pub(crate) fn kind(of: &DataType) -> &'static str {
 }
 
 /// Runs a query and keeps what fits.
-pub(crate) async fn query(session: &Session, sql: &str, limit: usize) -> Result<Table> {
+///
+/// # Errors
+/// Those of the query.
+pub async fn query(session: &Session, sql: &str, limit: usize) -> Result<Table> {
     let watch = Instant::now();
     let (schema, batches, truncated) = batches(session, sql, limit).await?;
     let mut rows = Vec::new();
@@ -83,7 +93,10 @@ pub(crate) async fn query(session: &Session, sql: &str, limit: usize) -> Result<
 }
 
 /// Runs a query and keeps at most `limit` rows and [`ANSWER_BYTES_MAX`]; whether there was more.
-pub(crate) async fn batches(
+///
+/// # Errors
+/// Those of the query.
+pub async fn batches(
     session: &Session,
     sql: &str,
     limit: usize,
@@ -113,18 +126,15 @@ pub(crate) async fn batches(
 
 /// Adds the rows of a batch.
 fn cells(batch: &RecordBatch, rows: &mut Vec<Vec<Value>>) -> Result<()> {
-    let types: Vec<&DataType> = batch.columns().iter().map(|column| column.data_type()).collect();
-    texts(batch, |row| {
-        let cell = |(text, of): (Option<String>, &&DataType)| {
-            text.map_or(Value::Null, |text| json(of, text))
-        };
-        rows.push(row.into_iter().zip(&types).map(cell).collect());
-    })
+    values(batch, json, |row| rows.push(row))
 }
 
-/// An answer in CSV, as the command line writes it: a missing value is empty, an empty text is `""`, and what has parts is a
-/// text.
-pub(crate) fn csv(schema: &Schema, batches: &[RecordBatch]) -> Result<String> {
+/// An answer in CSV, as the command line writes it: a missing value is empty, an empty text is `""`, and what has parts is
+/// the text of its JSON.
+///
+/// # Errors
+/// [`flywheel_base::ErrorKind::Internal`] for a type that has no text.
+pub fn csv(schema: &Schema, batches: &[RecordBatch]) -> Result<String> {
     let names = schema.fields().iter().map(|field| Some(field.name().as_str()));
     let mut lines = csv_line(names) + "\n";
     for batch in batches {
@@ -158,7 +168,8 @@ fn json(of: &DataType, text: String) -> Value {
 }
 
 /// `schema.table` as SQL has it, whatever characters the parts have.
-pub(crate) fn quoted(table: &str) -> String {
+#[must_use]
+pub fn quoted(table: &str) -> String {
     let part = |text: &str| format!("\"{}\"", text.replace('"', "\"\""));
     match table.split_once('.') {
         Some((schema, name)) => format!("{}.{}", part(schema), part(name)),
@@ -167,6 +178,32 @@ pub(crate) fn quoted(table: &str) -> String {
 }
 
 /// A text as SQL has it.
-pub(crate) fn literal(text: &str) -> String {
+#[must_use]
+pub fn literal(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::{ArrayRef, Int64Array, ListArray};
+    use arrow::datatypes::Int64Type;
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_has_parts_is_json_and_its_numbers_stay_exact() {
+        let big = EXACT_MAX + 1;
+        let items = [Some([Some(1), None, Some(big)])];
+        let list: ArrayRef = Arc::new(ListArray::from_iter_primitive::<Int64Type, _, _>(items));
+        let whole: ArrayRef = Arc::new(Int64Array::from(vec![big]));
+        let batch = RecordBatch::try_from_iter([("l", list), ("n", whole)]).unwrap();
+        let mut rows = Vec::new();
+        cells(&batch, &mut rows).unwrap();
+        assert_eq!(rows, [[json!([1, null, big.to_string()]), json!(big.to_string())]]);
+        let text = csv(&batch.schema(), &[batch]).unwrap();
+        assert_eq!(text, format!("l,n\n\"[1,null,{big}]\",{big}\n"));
+    }
 }

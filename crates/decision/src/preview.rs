@@ -1,0 +1,362 @@
+//! Looking before something leaves: what a policy would decide if it were asked now, by the very code that decides.
+//!
+//! Invariant: nothing is written, neither decisions nor outbox, checkpoint or artifact. At the same moment a turn that
+//! finds the same tables decides exactly this for a policy that is due and not paused.
+
+use std::collections::{BTreeMap, HashMap};
+
+use flywheel_base::{Error, Result};
+use flywheel_project::resource::policy::{Choose, Outcome, Policy};
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::context::Context;
+use crate::decide::{Audience, HOLDOUT, Planned, audience_of, entries, is_due, paused};
+use crate::learner::awaited;
+use crate::outcome::{events_of, events_query};
+use crate::statement::one_statement;
+use crate::table::DecisionRow;
+
+/// How many decisions are shown unless it is said.
+pub const SAMPLE_DEFAULT: usize = 20;
+/// How many decisions are shown at most.
+pub const SAMPLE_MAX: usize = 200;
+/// How many actions are counted by their names at most.
+const ACTIONS_MAX: usize = 50;
+
+/// What a policy would decide if it were asked now.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Preview {
+    /// The policy.
+    pub policy: String,
+    /// The logical moment it was asked at.
+    pub at: String,
+    /// Whether a turn at this moment would ask it.
+    pub due: bool,
+    /// Why it is paused; none if it is not.
+    pub paused: Option<String>,
+    /// Rows of its audience.
+    pub audience: usize,
+    /// Rows without a `unit_id`: a turn fails while there are any.
+    pub without_unit: usize,
+    /// Units that occur more than once: a turn fails while there are any.
+    pub repeated: usize,
+    /// Units that are not decided for, by why.
+    pub left_out: Vec<LeftOut>,
+    /// Decisions.
+    pub decisions: usize,
+    /// Those in the holdout.
+    pub held_out: usize,
+    /// Those that get an action.
+    pub treated: usize,
+    /// What those get, the most frequent first.
+    pub actions: Vec<ActionCount>,
+    /// Where they would leave.
+    pub delivery: Leaving,
+    /// The first decisions, by unit.
+    pub sample: Vec<Sampled>,
+    /// What should be known about it, in sentences.
+    pub notes: Vec<String>,
+}
+
+/// Units that are not decided for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct LeftOut {
+    /// Why: `per_unit_every` or `per_turn` for the caps, `budget` for that of a purchase proposal, `nothing` where there is
+    /// nothing to choose.
+    pub reason: &'static str,
+    /// How many.
+    pub units: usize,
+}
+
+/// How often an action is chosen.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ActionCount {
+    /// The action as it would be logged.
+    pub action: String,
+    /// Units that get it.
+    pub units: usize,
+    /// Their share of those that get any.
+    pub share: f64,
+}
+
+/// Where decisions would leave.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Leaving {
+    /// The name of the action; none if decisions are only logged.
+    pub action: Option<String>,
+    /// Its type, such as `email`.
+    #[serde(rename = "type")]
+    pub connector: Option<String>,
+    /// Whether somebody has to let the policy go on before anything leaves.
+    pub approval: bool,
+    /// How many deliveries would be queued.
+    pub leaves: usize,
+}
+
+/// One decision.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Sampled {
+    /// Whom it is about.
+    pub unit_id: String,
+    /// `treatment` or `holdout`.
+    pub arm: String,
+    /// What is chosen; `none` in the holdout.
+    pub action: String,
+    /// How likely this choice was before the draw.
+    pub propensity: f64,
+    /// Chosen items with their scores, reasons and propensities.
+    pub items: Option<Value>,
+    /// What would be sent.
+    pub payload: Option<Value>,
+    /// What is known of the unit.
+    pub features: Value,
+}
+
+impl Preview {
+    /// The same without anything that tells of single rows, for whoever may not see all of what the policy reads; `why`
+    /// takes the place of the notes.
+    #[must_use]
+    pub fn counts_only(mut self, why: String) -> Self {
+        self.sample.clear();
+        self.notes = vec![why];
+        self
+    }
+}
+
+/// What the policy `name`, which says `policy`, would decide if it were asked now; its first `sample` decisions are
+/// shown. One that is not due, or paused, is asked all the same.
+///
+/// # Errors
+/// As [`crate::decide::decide`], with the place of the policy's file; units that are missing or occur more than once are
+/// counted and noted instead.
+/// # Cost
+/// That of deciding, but that nothing is written, and a look at the outcome's events.
+pub async fn preview(
+    ctx: &Context<'_>,
+    name: &str,
+    policy: &Policy,
+    sample: usize,
+) -> Result<Preview> {
+    let placed = |error: Error| placed(ctx, name, error);
+    let what = audience_of(name);
+    let audience = Audience::ask(ctx, name, policy, &what).await.map_err(placed)?;
+    let (without_unit, repeated) = faults(&audience.units().map_err(placed)?);
+    let mut notes = Vec::new();
+    let planned = match audience.plan(ctx, name, policy).await {
+        Ok(planned) => planned,
+        Err(error) if without_unit + repeated > 0 => {
+            notes.push(sentence("A turn would fail", &error));
+            Planned::default()
+        }
+        Err(error) => return Err(placed(error)),
+    };
+    notes.extend(notes_of(ctx, name, policy, &audience, &planned).await?);
+    let paused = paused(ctx, name, policy)?;
+    let rows = &planned.rows;
+    let held_out = rows.iter().filter(|row| row.arm == HOLDOUT).count();
+    let action = policy.action.as_ref();
+    Ok(Preview {
+        policy: name.to_owned(),
+        at: ctx.now.to_string(),
+        due: is_due(ctx, name, policy).await?,
+        audience: audience.rows(),
+        without_unit,
+        repeated,
+        left_out: left_out(&planned),
+        decisions: rows.len(),
+        held_out,
+        treated: rows.len() - held_out,
+        actions: actions(rows),
+        delivery: Leaving {
+            action: action.cloned(),
+            connector: action
+                .and_then(|action| ctx.project.actions.get(action))
+                .map(|declared| declared.connector.clone()),
+            approval: paused.is_some(),
+            leaves: entries(policy, rows, ctx.now)?.len(),
+        },
+        sample: rows
+            .iter()
+            .take(sample.min(SAMPLE_MAX))
+            .map(sampled)
+            .collect::<Result<Vec<_>>>()?,
+        paused,
+        notes,
+    })
+}
+
+/// Whether turns could go on with the policy: its audience is planned, and the events of its outcome are read, which each
+/// turn reads of a policy that is paused, too.
+///
+/// # Errors
+/// Those with which a turn would fail, with the place of the policy's file.
+pub async fn check(ctx: &Context<'_>, name: &str, policy: &Policy) -> Result<()> {
+    let what = audience_of(name);
+    let checked = async {
+        let audience = ctx.render(&policy.audience).map_err(|e| e.context(&what))?;
+        let audience = one_statement(&what, &audience)?;
+        let sql = format!("select * from (\n{audience}\n) as audience limit 0");
+        ctx.frame_of_sql(&what, &sql).await?.text("unit_id")?;
+        match &policy.outcome {
+            Some(outcome) => check_events(ctx, name, outcome).await,
+            None => Ok(()),
+        }
+    };
+    checked.await.map_err(|error| placed(ctx, name, error))
+}
+
+/// Reads the events of a policy's outcome as the next turn does.
+async fn check_events(ctx: &Context<'_>, name: &str, outcome: &Outcome) -> Result<()> {
+    let (what, sql) = events_query(ctx, name, outcome, ctx.now)?;
+    events_of(ctx, &what, &sql).await.map(drop)
+}
+
+/// An error of a policy with the place of its file.
+fn placed(ctx: &Context<'_>, name: &str, error: Error) -> Error {
+    match ctx.project.policies.get(name) {
+        Some(located) => error.context(format!("{}:{}", located.file, located.line)),
+        None => error,
+    }
+}
+
+/// How many rows have no unit, and how many units occur more than once.
+fn faults(units: &[Option<String>]) -> (usize, usize) {
+    let mut rows: HashMap<&str, usize> = HashMap::with_capacity(units.len());
+    for unit in units.iter().flatten() {
+        *rows.entry(unit.as_str()).or_default() += 1;
+    }
+    let without = units.iter().filter(|unit| unit.is_none()).count();
+    (without, rows.values().filter(|rows| **rows > 1).count())
+}
+
+fn left_out(planned: &Planned) -> Vec<LeftOut> {
+    let all = [
+        ("per_unit_every", planned.recent),
+        ("per_turn", planned.beyond),
+        ("budget", planned.budget),
+        ("nothing", planned.nothing),
+    ];
+    let some = all.into_iter().filter(|(_, units)| *units > 0);
+    some.map(|(reason, units)| LeftOut { reason, units }).collect()
+}
+
+/// How often each action is chosen for those that get one.
+fn actions(rows: &[DecisionRow]) -> Vec<ActionCount> {
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for row in rows.iter().filter(|row| row.arm != HOLDOUT) {
+        *counts.entry(row.action.as_str()).or_default() += 1;
+    }
+    let treated: usize = counts.values().sum();
+    let mut counts: Vec<(&str, usize)> = counts.into_iter().collect();
+    // Those that are equally frequent stay in the order of their names.
+    counts.sort_by_key(|(_, units)| std::cmp::Reverse(*units));
+    let count = |(action, units): (&str, usize)| ActionCount {
+        action: action.to_owned(),
+        units,
+        share: units as f64 / treated as f64,
+    };
+    counts.into_iter().take(ACTIONS_MAX).map(count).collect()
+}
+
+fn sampled(row: &DecisionRow) -> Result<Sampled> {
+    let value = |text: &String| {
+        serde_json::from_str::<Value>(text).map_err(|e| {
+            Error::internal(format!("a decision for unit \"{}\" is no JSON", row.unit_id))
+                .caused_by(e)
+        })
+    };
+    Ok(Sampled {
+        unit_id: row.unit_id.clone(),
+        arm: row.arm.clone(),
+        action: row.action.clone(),
+        propensity: row.propensity,
+        items: row.items.as_ref().map(value).transpose()?,
+        payload: row.payload.as_ref().map(value).transpose()?,
+        features: value(&row.features)?,
+    })
+}
+
+/// An error as a sentence of a note.
+fn sentence(what: &str, error: &Error) -> String {
+    match error.hint_text() {
+        Some(hint) => format!("{what}: {}. {hint}", error.message()),
+        None => format!("{what}: {}.", error.message()),
+    }
+}
+
+/// What should be known about a preview.
+async fn notes_of(
+    ctx: &Context<'_>,
+    name: &str,
+    policy: &Policy,
+    audience: &Audience<'_>,
+    planned: &Planned,
+) -> Result<Vec<String>> {
+    let mut notes = Vec::new();
+    if audience.rows() == 0 {
+        notes.push("The audience has no rows, so nobody is decided for.".to_owned());
+    }
+    if let Some(learner) = awaited(ctx, name)? {
+        notes.push(format!(
+            "The learner \"{learner}\" was never fitted, so there is nothing to choose yet: `flywheel learn {learner}`."
+        ));
+    }
+    if planned.beyond > 0 {
+        notes.push(format!(
+            "{} units are beyond the limit of a turn; who is decided for is drawn anew at each moment.",
+            planned.beyond
+        ));
+    }
+    let drawn = match &policy.choose {
+        Choose::Candidates(list) => list.len() > 1,
+        Choose::Recommend(items) => items.explore.value() > 0.0,
+        Choose::Bandit(_) => true,
+        Choose::Experiment(_) | Choose::Reorder(_) => false,
+    };
+    if drawn {
+        notes.push(
+            "What a unit gets is drawn anew at each moment; a turn at this very moment draws the same."
+                .to_owned(),
+        );
+    }
+    if let Choose::Bandit(bandit) = &policy.choose
+        && bandit.canary.is_some()
+    {
+        notes.push(
+            "The canary is where the last turn left it; the next turn may move it before it decides."
+                .to_owned(),
+        );
+    }
+    if policy.holdout.value() <= 0.0 {
+        notes.push("The holdout is 0 %, so the effect cannot be measured.".to_owned());
+    }
+    if policy.action.is_none() {
+        notes.push("There is no action: decisions are only logged.".to_owned());
+    }
+    match &policy.outcome {
+        None => notes.push("There is no outcome, so nothing says whether it helped.".to_owned()),
+        Some(outcome) => notes.extend(without_events(ctx, name, outcome).await),
+    }
+    Ok(notes)
+}
+
+/// What is to be said of a query for events that finds nothing, or fails.
+async fn without_events(ctx: &Context<'_>, name: &str, outcome: &Outcome) -> Option<String> {
+    let what = format!("policy \"{name}\": outcome events");
+    let found = async {
+        check_events(ctx, name, outcome).await?;
+        let events = ctx.render(&outcome.events).map_err(|e| e.context(&what))?;
+        let events = one_statement(&what, &events)?;
+        let sql = format!("select 1 as event from (\n{events}\n) as events limit 1");
+        Ok::<usize, Error>(ctx.frame_of_sql(&what, &sql).await?.rows())
+    };
+    match found.await {
+        Ok(0) => Some("The outcome has no events yet.".to_owned()),
+        Ok(_) => None,
+        Err(error) => Some(sentence("The outcome cannot be read, so a turn would fail", &error)),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,125 @@
+/** What a new policy does, and how that is measured and limited. */
+import { Button } from "antd";
+import { Link } from "react-router";
+import { useWords } from "../../i18n";
+import { Card, Choice, Rich } from "../../ui/basics";
+import { Icon } from "../../ui/icons";
+import type { Part } from "./Audience";
+import { blankOutcome, CHOSEN, fresh, likelyOutcome, sourceOf, unmeasured, type Candidate, type Outcome, type Sent } from "./draft";
+import { Columns, control, Labelled, Length, Said, Tables } from "./Fields";
+import own from "./words";
+
+export function Done({ draft, put, sources, faults, learners, actions }: Part & { learners: string[]; actions: { name: string; description: string | null }[] }) {
+  const { t } = useWords(own);
+  const change = (id: number, more: Partial<Candidate>) => put({ candidates: draft.candidates.map((one) => (one.id === id ? { ...one, ...more } : one)) });
+  return (
+    <Card title={`2 · ${t("step.done")}`} id="draft-done">
+      <div className="field"><span>{t("way")}</span><Choice label={t("way")} value={draft.way} choose={(way) => put({ way })} of={(["candidates", "recommend"] as const).map((key) => ({ key, label: t(`way.${key}`) }))} /></div>
+      {draft.way === "candidates" ? (
+        <>
+          <h3 className="sub">{t("candidates")}</h3>
+          <p className="quiet small">{t("candidates.help")}</p>
+          <ul className="draft-rows">
+            {draft.candidates.map((one, at) => (
+              <li key={one.id}>
+                <input className="input" value={one.name} maxLength={100} placeholder="reminder" aria-label={t("candidate", { number: at + 1 })} onChange={(event) => change(one.id, { name: event.target.value })} {...control(`candidate-${one.id}`, faults)} />
+                <label className="draft-weight" htmlFor={`draft-weight-${one.id}`}><span aria-hidden="true">{t("weight")}</span><input className="input" type="number" min={0} step="any" value={one.weight} aria-label={t("candidate.weight", { number: at + 1 })} onChange={(event) => change(one.id, { weight: event.target.value })} {...control(`weight-${one.id}`, faults)} /></label>
+                <Button type="text" size="small" icon={<Icon name="remove" size={15} />} aria-label={t("candidate.remove", { number: at + 1 })} title={t("candidate.remove", { number: at + 1 })} disabled={draft.candidates.length === 1} onClick={() => put({ candidates: draft.candidates.filter((other) => other.id !== one.id) })} />
+                <Said at={[`candidate-${one.id}`, `weight-${one.id}`]} faults={faults} />
+              </li>
+            ))}
+          </ul>
+          <Button size="small" id="draft-candidates" icon={<Icon name="plus" size={14} />} onClick={() => put({ candidates: [...draft.candidates, { id: fresh(draft.candidates), name: "", weight: "1" }] })}>{t("candidate.add")}</Button>
+          <div className="field"><Said at={["candidates"]} faults={faults} /></div>
+        </>
+      ) : (
+        <div className="draft-pair">
+          <Labelled at="learner" label={t("learner")} help={learners.length ? undefined : t("learner.none")} faults={faults}>{(given) => (
+            <select className="input" value={draft.learner} onChange={(event) => put({ learner: event.target.value })} {...given}><option value="">{t("learner.choose")}</option>{learners.map((one) => <option key={one} value={one}>{one}</option>)}</select>
+          )}</Labelled>
+          <Labelled at="slots" label={t("slots")} faults={faults}>{(given) => <input className="input" type="number" min={1} max={1000} step={1} value={draft.slots} onChange={(event) => put({ slots: event.target.value })} {...given} />}</Labelled>
+          <Labelled at="explore" label={t("explore")} faults={faults}>{(given) => <input className="input" type="number" min={0} max={100} step="any" value={draft.explore} onChange={(event) => put({ explore: event.target.value })} {...given} />}</Labelled>
+        </div>
+      )}
+      <Labelled at="action" label={t("leaves")} help={actions.find((one) => one.name === draft.action)?.description ?? undefined} faults={faults}>{(given) => (
+        <select className="input" value={draft.action} onChange={(event) => put({ action: event.target.value })} {...given}><option value="">{t("leaves.none")}</option>{actions.map((one) => <option key={one.name} value={one.name}>{one.name}</option>)}</select>
+      )}</Labelled>
+      {draft.action && <Payload draft={draft} put={put} sources={sources} faults={faults} />}
+    </Card>
+  );
+}
+
+function Payload({ draft, put, sources, faults }: Part) {
+  const { t } = useWords(own);
+  const columns = sourceOf(sources, draft.table)?.columns ?? [];
+  const change = (id: number, more: Partial<Sent>) => put({ payload: draft.payload.map((one) => (one.id === id ? { ...one, ...more } : one)) });
+  const from = (one: Sent, number: number) => {
+    const place = { "aria-label": t("payload.column", { number }), ...control(`sent-${one.id}`, faults) };
+    // The columns of an audience that is written by hand are not known here.
+    if (draft.hand !== null) return <input className="input" value={one.value} maxLength={200} spellCheck={false} onChange={(event) => change(one.id, { value: event.target.value })} {...place} />;
+    return (
+      <select className="input" value={one.value} onChange={(event) => change(one.id, { value: event.target.value, key: one.key || event.target.value })} {...place}>
+        <option value="">{t("column.choose")}</option>
+        <optgroup label={t("ofaudience")}>{columns.filter((column) => !CHOSEN[draft.way].includes(column.name)).map((column) => <option key={column.name} value={column.name}>{column.name}</option>)}</optgroup>
+        <optgroup label={t("chosen")}>{CHOSEN[draft.way].map((name) => <option key={name} value={name}>{name}</option>)}</optgroup>
+      </select>
+    );
+  };
+  return (
+    <>
+      <h3 className="sub">{t("payload")}</h3>
+      <p className="quiet small"><Rich text={t("payload.help")} /></p>
+      <ul className="draft-rows">
+        {draft.payload.map((one, at) => (
+          <li key={one.id}>
+            <input className="input" value={one.key} maxLength={200} spellCheck={false} placeholder="email" aria-label={t("payload.key", { number: at + 1 })} onChange={(event) => change(one.id, { key: event.target.value })} {...control(`key-${one.id}`, faults)} />
+            <select className="input" value={one.from} aria-label={t("payload.from", { number: at + 1 })} onChange={(event) => change(one.id, { from: event.target.value === "text" ? "text" : "column", value: "" })}>{(["column", "text"] as const).map((key) => <option key={key} value={key}>{t(`from.${key}`)}</option>)}</select>
+            {one.from === "column" ? from(one, at + 1) : <input className="input" value={one.value} maxLength={2000} aria-label={t("payload.fixed", { number: at + 1 })} onChange={(event) => change(one.id, { value: event.target.value })} />}
+            <Button type="text" size="small" icon={<Icon name="remove" size={15} />} aria-label={t("payload.remove", { number: at + 1 })} title={t("payload.remove", { number: at + 1 })} onClick={() => put({ payload: draft.payload.filter((other) => other.id !== one.id) })} />
+            <Said at={[`key-${one.id}`, `sent-${one.id}`]} faults={faults} />
+          </li>
+        ))}
+      </ul>
+      <Button size="small" icon={<Icon name="plus" size={14} />} onClick={() => put({ payload: [...draft.payload, { id: fresh(draft.payload), key: "", from: "column", value: "" }] })}>{t("payload.add")}</Button>
+    </>
+  );
+}
+
+export function Measured({ draft, put, sources, faults }: Part) {
+  const { t } = useWords(own);
+  const { outcome } = draft;
+  const set = (more: Partial<Outcome>) => outcome && put({ outcome: { ...outcome, ...more } });
+  const from = outcome ? sourceOf(sources, outcome.table) : undefined;
+  return (
+    <Card title={`3 · ${t("step.measured")}`} id="draft-measured">
+      <div className="draft-pair">
+        <Labelled at="name" label={t("name")} help={t("name.help")} faults={faults}>{(given) => <input className="input" value={draft.name} maxLength={63} spellCheck={false} autoComplete="off" placeholder="win_back" onChange={(event) => put({ name: event.target.value })} {...given} />}</Labelled>
+        <Length at="every" label={t("every")} value={draft.every} set={(every) => put({ every })} faults={faults} />
+      </div>
+      <Labelled at="description" label={t("about")} faults={faults}>{(given) => <input className="input" value={draft.description} maxLength={500} onChange={(event) => put({ description: event.target.value })} {...given} />}</Labelled>
+      <div className="draft-pair">
+        <Labelled at="holdout" label={t("holdout")} help={t("holdout.help")} faults={faults}>{(given) => <input className="input" type="number" min={0} max={99} step="any" value={draft.holdout} onChange={(event) => put({ holdout: event.target.value })} {...given} />}</Labelled>
+        <Labelled at="minUnits" label={t("minunits")} faults={faults}>{(given) => <input className="input" type="number" min={0} step={1} value={draft.minUnits} onChange={(event) => put({ minUnits: event.target.value })} {...given} />}</Labelled>
+        <Length at="perUnit" label={t("perunit")} value={draft.perUnit} set={(perUnit) => put({ perUnit })} faults={faults} none={t("nolimit")} />
+        <Labelled at="perTurn" label={t("perturn")} faults={faults}>{(given) => <input className="input" type="number" min={1} step={1} value={draft.perTurn} placeholder={t("nolimit")} onChange={(event) => put({ perTurn: event.target.value })} {...given} />}</Labelled>
+      </div>
+      <label className="draft-check"><input type="checkbox" checked={draft.harmful} onChange={(event) => put({ harmful: event.target.checked })} /><span>{t("harmful")}</span></label>
+      <label className="draft-check"><input type="checkbox" checked={outcome !== null} onChange={(event) => put({ outcome: event.target.checked ? blankOutcome() : null })} /><span>{t("outcome")}</span></label>
+      <p className="quiet small">{t("outcome.help")}</p>
+      {unmeasured(draft) && <p className="draft-note draft-note-warn"><Icon name="alert" size={16} />{t("unmeasured")}</p>}
+      {outcome && (
+        <div className="draft-pair">
+          <Labelled at="outcome-table" label={t("outcome.table")} faults={faults}>{(given) => <Tables sources={sources} value={outcome.table} {...given} choose={(table) => {
+            const chosen = sourceOf(sources, table);
+            put({ outcome: chosen ? likelyOutcome(chosen, draft.unit, outcome) : { ...outcome, table: "" } });
+          }} />}</Labelled>
+          {from && (["event", "unit", "at", "value"] as const).map((key) => (
+            <Labelled key={key} at={`outcome-${key}`} label={t(`outcome.${key}`)} faults={faults}>{(given) => <Columns columns={from.columns} value={outcome[key]} choose={(name) => set({ [key]: name })} none={key === "value" ? t("outcome.value.none") : undefined} {...given} />}</Labelled>
+          ))}
+          <Length at="outcome-window" label={t("outcome.window")} value={outcome.window} set={(window) => set({ window })} faults={faults} />
+        </div>
+      )}
+      {!sources.length && <p className="quiet small"><Link to="/syncs">{t("table.none")}</Link></p>}
+    </Card>
+  );
+}
