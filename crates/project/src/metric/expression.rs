@@ -219,9 +219,8 @@ impl Expression {
     pub fn resolve_values(&mut self, value: &dyn Fn(&Name, &str) -> Option<String>) {
         match self {
             Self::Binary(Operator::Equal | Operator::NotEqual, left, right) => {
-                if !equal(left, right, value) {
-                    equal(right, left, value);
-                }
+                equal(left, right, value);
+                equal(right, left, value);
             }
             Self::Binary(operator, left, right) if operator.compares() => {
                 order(left, right, value);
@@ -418,19 +417,18 @@ fn meant(
     }
 }
 
-/// Replaces a text by what is meant; whether anything else is.
+/// Replaces a text by what is meant where `name` is a name.
 fn equal(
     name: &mut Expression,
     text: &mut Expression,
     value: &dyn Fn(&Name, &str) -> Option<String>,
-) -> bool {
-    let Some(found) = meant(name, text, value) else { return false };
+) {
+    let Some(found) = meant(name, text, value) else { return };
     // Whether a column has texts or truth values is not known here: as texts they are alike.
     if is_truth(&found) {
         as_text(name);
     }
     *text = Expression::Text(found);
-    true
 }
 
 /// Replaces a text by what is meant where a larger and a smaller one are told apart: numbers as numbers.

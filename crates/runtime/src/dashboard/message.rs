@@ -364,7 +364,7 @@ fn figure(names: &Names<'_>, metric: Option<&Described<'_>>, value: &Json) -> St
         return "–".to_owned();
     }
     let text = plain(value);
-    if let Some(share) = metric.filter(|metric| is_share(metric)).and(number(value)) {
+    if let Some(share) = metric.filter(|metric| is_share(metric)).and_then(|_| number(value)) {
         return format!("{}%", grouped(&format!("{:.1}", share * 100.0)));
     }
     let Some(number) = number(value) else { return text_of(names, value) };

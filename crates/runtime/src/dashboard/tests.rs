@@ -156,12 +156,12 @@ fn a_query_is_narrowed_by_the_value_that_is_called_so() {
         "country: {values: {a: {label: {en: Austria}, aliases: [AT]}, 'true': {label: {en: Home}}}}}",
     );
     for (chosen, narrowed) in [
-        (json!(["Austria", "at", "b"]), "((country) in ('a', 'a', 'b'))"),
+        (json!(["Austria", "at", "b"]), "and (country) in ('a', 'a', 'b'))"),
         (
             json!(["Home", false, null]),
             "(cast(country as varchar) in ('true', 'false') or cast(country as varchar) is null)",
         ),
-        (json!([true]), "((country) in (true))"),
+        (json!([true]), "and (country) in (true))"),
     ] {
         let query = held.ask("query", &only("country", chosen)).unwrap();
         assert!(query.sql.contains(narrowed), "{}", query.sql);

@@ -429,7 +429,7 @@ async fn decimals_are_compared_as_written_and_tables_see_the_number() {
     let session = t.lake.session(catalog).unwrap();
     let plan = run(&session, "explain select cents from t.money where cents >= 572.8").await;
     let plan = plan.join("\n");
-    assert!(plan.contains("Some(57280),12,2") && !plan.contains("CAST"), "{plan}");
+    assert!(plan.contains("cents@0 >= 572.80") && !plan.contains("CAST"), "{plan}");
 }
 
 #[tokio::test]
