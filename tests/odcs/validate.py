@@ -4,7 +4,8 @@
     python tests/odcs/validate.py path/to/flywheel [contract.odcs.yaml …]
 
 Each contract is imported into an empty project and exported again: both documents have to be of the schema,
-and equal. Contracts made by `flywheel export odcs` for a model without a contract are validated, too.
+and equal. Contracts made by `flywheel export odcs` for a model without a contract are validated, too. Prints
+`ok WHAT` or `DIFFERENT WHAT`, and ends with 1 if something is wrong.
 """
 
 import json
@@ -37,7 +38,10 @@ def mistakes(document):
 
 
 def run(binary, folder, *arguments):
-    return subprocess.run([binary, "-C", folder, *arguments], check=True, capture_output=True, text=True)
+    done = subprocess.run([binary, "-C", folder, *arguments], capture_output=True, text=True)
+    if done.returncode:
+        sys.exit(f"flywheel {' '.join(arguments)} ended with {done.returncode}\n{done.stdout}{done.stderr}")
+    return done
 
 
 def main():
@@ -64,11 +68,15 @@ def main():
                 "  - {metric: sum, column: amount, mustBeBetween: [0, 9.5]}\n"
             )
             own = yaml.load(run(binary, folder, "export", "odcs", "sales").stdout, Plain)
-        found = mistakes(before) + mistakes(after) + mistakes(own)
-        if before != after:
-            found.append("what was exported differs from what was imported")
-        print(f"{contract.name}: {'ok' if not found else found}")
-        bad += bool(found)
+        for what, found in [
+            ("as it came", mistakes(before)),
+            ("exported", mistakes(after)),
+            ("exported as it came", [] if before == after else ["what was exported differs from what was imported"]),
+            ("made for a model without a contract", mistakes(own)),
+        ]:
+            said = ["DIFFERENT" if found else "ok", f"contract {contract.name} {what}", *found]
+            print(*said)
+            bad += bool(found)
     sys.exit(bool(bad))
 
 

@@ -1,8 +1,9 @@
 // What people do who answer for decisions and runs: promote a challenger, take it back, make a policy and let it go, find
 // why a run failed.
 import assert from "node:assert/strict";
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { facts, number } from "./experiments.mjs";
 
 /** Turns the wheel once, in front of the user. */
 async function turn(page, settled) {
@@ -14,7 +15,7 @@ async function turn(page, settled) {
   await page.waitForFunction((number) => Number(document.querySelector(".hub-turn")?.textContent) === number + 1, before);
 }
 
-/** A challenger is promoted with a reason although the evidence is thin, and taken back. */
+/** A challenger is promoted with a reason although the evidence, which is read first, is thin, and taken back. */
 export async function promote({ page, project, settled, accessible, say }) {
   writeFileSync(join(project, "learners", "rival.yaml"), "learner: rival\nbandit:\n  policy: nudge\n  actions: [reminder, discount-10, silence]\n");
   // Decisions have to be closed before anything can be learned from them.
@@ -24,8 +25,18 @@ export async function promote({ page, project, settled, accessible, say }) {
   await page.getByRole("button", { name: "Weigh a challenger" }).click();
   const window = page.locator(".ant-modal");
   await window.locator("input").first().fill("rival");
-  await window.getByRole("button", { name: "Weigh", exact: true }).click();
+  const [judged] = await Promise.all([
+    page.waitForResponse((one) => one.url().endsWith("/v1/policies/nudge/evaluate")),
+    window.getByRole("button", { name: "Weigh", exact: true }).click(),
+  ]);
+  const { against, verdict } = await judged.json();
   await window.getByText("The evidence does not suffice").waitFor();
+  // Nobody promotes what they have not read: what it earned, what it would have earned, and how sure that is.
+  const evidence = await facts(window);
+  const { earned, dr, rows } = verdict.estimates;
+  const between = ({ estimate, low, high }) => `${number(estimate, 4)} ${number(low, 4)} … ${number(high, 4)}`;
+  assert.deepEqual(evidence, { "Earned a decision": between(earned), [`${against} would have earned`]: between(dr.value), "Difference": between(dr.gain) });
+  await window.getByText(`${number(rows)} decisions from`).waitFor();
   await window.getByLabel("Promote without sufficient evidence, because").fill("The rival is tried for a week");
   await accessible(page, "a promotion");
   await window.getByRole("button", { name: "Let it decide" }).click();
@@ -36,7 +47,7 @@ export async function promote({ page, project, settled, accessible, say }) {
   await page.locator(".ant-modal").getByRole("button", { name: "Take back" }).click();
   await page.getByText(/decides again, not .*rival/).waitFor();
   await page.getByRole("region", { name: "Promotions" }).getByText("It earned less").waitFor();
-  say("a challenger is promoted with a reason, and taken back with another");
+  say("the evidence for a challenger is read, it is promoted with a reason, and taken back with another");
 }
 
 /** Somebody of a role, invited by the owner and signed in; `tools` are the helpers of run.mjs. */
@@ -91,7 +102,7 @@ export async function make({ page: owner, base, project, visit, password, settle
   await page.getByLabel("Candidate 2", { exact: true }).fill("call");
   await page.getByLabel("Weight of candidate 2").fill("2");
   await page.getByLabel("Leaves by").selectOption("crm_messages");
-  await page.getByRole("button", { name: "Add a key" }).click();
+  await page.getByRole("button", { name: "Add a key", exact: true }).click();
   await page.getByLabel("Key 1: column").selectOption("email");
   assert.equal(await page.getByLabel("Key 1", { exact: true }).inputValue(), "email", "a key is called as its column unless somebody says otherwise");
   await page.getByLabel("Name of the policy").fill("winback");
@@ -139,8 +150,19 @@ export async function make({ page: owner, base, project, visit, password, settle
   say("an operator approves it by letting it go on");
 }
 
-/** A run that fails is followed from its sync to the line of its log that says why. */
+/** A policy that cannot decide is found on Home, and its page says why; a run that fails is followed from its sync to the line of its log that says why. */
 export async function fail({ page, project, settled, accessible, say }) {
+  const odd = join(project, "policies", "odd.yaml");
+  writeFileSync(odd, "policy: odd\naudience: select customer_id as unit_id, cast(country as int) as n from {{ ref('customers') }}\nchoose: {candidates: [{name: letter}]}\nholdout: 0%\n");
+  await turn(page, settled);
+  await page.locator(".wheel-label.wheel-failed").getByText("Decide").waitFor();
+  await page.getByRole("link", { name: "odd could not decide" }).click();
+  await page.waitForURL("**/policies/odd");
+  await page.locator(".trouble").getByText("It could not decide when it was asked last").waitFor();
+  await settled(page);
+  await accessible(page, "a policy that could not decide");
+  rmSync(odd);
+  say("a policy that cannot decide is seen in the wheel and explained on its page");
   mkdirSync(join(project, "data", "gone"), { recursive: true });
   writeFileSync(join(project, "connections", "gone.yaml"), "connection: gone\ntype: csv\noptions: {folder: data/gone}\n");
   writeFileSync(join(project, "syncs", "gone.yaml"), "sync: gone\nconnection: gone\nstreams: [{stream: parcels, options: {path: parcels.csv}}]\n");

@@ -10,10 +10,14 @@ import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { chromium } from "playwright-core";
+import { grant } from "./access.mjs";
 import { ask } from "./ask.mjs";
 import { dashboards } from "./dashboards.mjs";
 import { data } from "./data.mjs";
 import { fail, make, promote } from "./decide.mjs";
+import { experiment, guard } from "./experiments.mjs";
+import { report } from "./report.mjs";
+import { queries } from "./queries.mjs";
 import { schedules } from "./schedules.mjs";
 
 const binary = resolve(process.env.FLYWHEEL_BINARY ?? "../target/release/flywheel");
@@ -104,6 +108,7 @@ async function addresses(page) {
     if (first) below.push(first);
     if (address === "/dashboards") below.push("/dashboards/shop", "/dashboards/shop/edit");
     if (address === "/policies") below.push("/policies/new");
+    if (address === "/queries") assert(first, "no published query is walked through");
     const bandit = found.find((one) => one.endsWith("/nudge"));
     if (bandit) below.push(bandit);
   }
@@ -293,6 +298,32 @@ async function viewer(base) {
   await page.getByText("Your role, Viewer, may not see this page.").waitFor();
   await page.context().close();
   say("a viewer gets no dead button and no rows");
+  const looking = await visit(base, { expected: /403/ });
+  await signIn(looking);
+  await looking.getByRole("button", { name: /Signed in as ada/ }).click();
+  await looking.getByRole("button", { name: "View as" }).click();
+  await looking.getByLabel("Who do you want to look as?").selectOption("vera");
+  await accessible(looking, "choosing whom to look as");
+  await looking.getByRole("button", { name: "Look as this person" }).click();
+  const banner = looking.getByText("You see the project as vera");
+  await banner.waitFor();
+  await settled(looking);
+  assert.equal(await looking.getByRole("button", { name: "Run a turn" }).count(), 0, "something can be done as somebody else");
+  await accessible(looking, "looking as a viewer");
+  await looking.goto("/policies/winback");
+  await banner.waitFor();
+  await looking.getByText("your role may not query them").waitFor();
+  await looking.goto("/admin");
+  await looking.getByText("vera may not see this page").waitFor();
+  await looking.goto("/");
+  await looking.getByRole("button", { name: "End", exact: true }).click();
+  await banner.waitFor({ state: "detached" });
+  await looking.getByRole("button", { name: "Run a turn" }).waitFor();
+  await looking.reload();
+  await looking.getByRole("button", { name: "Run a turn" }).waitFor();
+  assert.equal(await banner.count(), 0, "a view that was ended came back");
+  await looking.context().close();
+  say("an owner looks as the viewer, sees what they see, and ends it");
 }
 
 /** A server that goes away is said to be away, and the page goes on when it is back. */
@@ -326,19 +357,28 @@ outcome:
   events: select invoice_no as event_id, customer_id as unit_id, ordered_at as at from {{ ref('orders') }}
   window: 1d
 `);
+  guard(project);
   mkdirSync(join(project, "schedules"), { recursive: true });
   writeFileSync(join(project, "schedules", "nightly.yaml"), "schedule: nightly\ndescription: Models are built once a night.\nrun: build\nwhen: {cron: \"30 2 * * *\", zone: Asia/Shanghai}\n");
   browser = await chromium.launch({ executablePath: browserPath, args: ["--no-sandbox"] });
+  await report({ project, visit, say, shots });
   await setUp(link);
   await home(link.origin);
   await policies(link.origin);
   await ask(link.origin, { visit, signIn, settled, accessible, say });
   await viewer(link.origin);
+  await grant(link.origin, { project, visit, signIn, settled, accessible, say });
   await dashboards(link.origin, { project, visit, signIn, settled, accessible, say });
   const owner = await visit(link.origin);
   await signIn(owner);
   await data({ page: owner, project, settled, accessible, say });
   await schedules({ page: owner, settled, accessible, say });
+  // Some of it is refused, as it should be.
+  const author = await visit(link.origin, { expected: /4(?:00|04|09|12|22)|Failed to load/ });
+  await signIn(author);
+  await queries({ page: author, base: link.origin, project, settled, accessible, say });
+  await author.context().close();
+  await experiment({ page: owner, settled, accessible, say });
   await promote({ page: owner, project, settled, accessible, say });
   await make({ page: owner, base: link.origin, project, visit, password, settled, accessible, say });
   await owner.context().close();

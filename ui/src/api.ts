@@ -11,6 +11,8 @@ export class Problem extends Error {
     readonly requestId: string | null,
     /** The permission that is missing and that can be asked for. */
     readonly ask: string | null = null,
+    /** The part of what was sent that it is about, if the server names it. */
+    readonly field: string | null = null,
   ) {
     super(detail);
   }
@@ -22,25 +24,40 @@ export const setCsrf = (word: string | null) => {
   csrf = word;
 };
 
+let reader: string | null = null;
+/** As whom everything is read from now on; as whoever is signed in, where it is nobody. */
+export const readAs = (name: string | null) => {
+  reader = name;
+};
+
+/** What is of whoever is signed in, whoever they look as. Of everything else the server refuses what is not read. */
+const OWN = ["/v1/session", "/v1/me", "/v1/login", "/v1/logout", "/v1/setup"];
+
+/** An address as it is asked by somebody who looks as somebody else. */
+export function addressed(path: string, as: string | null): string {
+  if (as === null || OWN.includes(path.split("?")[0] ?? "")) return path;
+  return `${path}${path.includes("?") ? "&" : "?"}as=${encodeURIComponent(as)}`;
+}
+
 export async function problemOf(answer: Response): Promise<Problem> {
   const id = answer.headers.get("x-request-id");
   try {
-    const body = (await answer.json()) as { code?: string; detail?: string; title?: string; hint?: string | null; ask?: string | null };
-    return new Problem(answer.status, body.code ?? "internal", body.detail ?? body.title ?? answer.statusText, body.hint ?? null, id, body.ask ?? null);
+    const body = (await answer.json()) as { code?: string; detail?: string; title?: string; hint?: string | null; ask?: string | null; field?: string | null };
+    return new Problem(answer.status, body.code ?? "internal", body.detail ?? body.title ?? answer.statusText, body.hint ?? null, id, body.ask ?? null, body.field ?? null);
   } catch {
     // A proxy in between answers with a page of its own.
     return new Problem(answer.status, answer.status >= 502 ? "unavailable" : "internal", answer.statusText || `HTTP ${answer.status}`, null, id);
   }
 }
 
-async function send(method: string, path: string, body?: unknown, signal?: AbortSignal, language?: string): Promise<Response> {
-  const headers: Record<string, string> = {};
+async function send(method: string, path: string, body?: unknown, signal?: AbortSignal, language?: string, more: Record<string, string> = {}): Promise<Response> {
+  const headers: Record<string, string> = { ...more };
   if (language) headers["accept-language"] = language;
   if (body !== undefined) headers["content-type"] = "application/json";
   if (method !== "GET" && csrf) headers["x-csrf-token"] = csrf;
   let answer: Response;
   try {
-    answer = await fetch(path, { method, headers, body: body === undefined ? undefined : JSON.stringify(body), signal, credentials: "same-origin" });
+    answer = await fetch(addressed(path, reader), { method, headers, body: body === undefined ? undefined : JSON.stringify(body), signal, credentials: "same-origin" });
   } catch (error) {
     if (signal?.aborted) throw error;
     throw new Problem(0, "unavailable", error instanceof Error ? error.message : String(error), null, null);
@@ -58,6 +75,18 @@ export async function call<T>(method: string, path: string, body?: unknown, sign
   const answer = await send(method, path, body, signal);
   const text = await answer.text();
   return (text ? JSON.parse(text) : undefined) as T;
+}
+
+/** What can be changed, with the mark of the version that was read. */
+export interface Tagged<T> { value: T; tag: string | null }
+export async function tagged<T>(path: string, signal?: AbortSignal): Promise<Tagged<T>> {
+  const answer = await send("GET", path, undefined, signal);
+  return { value: (await answer.json()) as T, tag: answer.headers.get("etag") };
+}
+
+/** Changes what nobody has changed since it was read, by its mark; `"new"` makes only what is not there yet. */
+export async function change(method: "PUT" | "DELETE", path: string, tag: string | null, body?: unknown): Promise<void> {
+  await send(method, path, body, undefined, undefined, tag === null ? {} : tag === "new" ? { "if-none-match": "*" } : { "if-match": tag });
 }
 
 /** Sends a request whose answer is a file. */
@@ -136,7 +165,7 @@ export interface Me extends User { features: string[] }
 export interface Measure { against: string; measure: string; value: number | null; baseline: number | null; count: number | null; turn?: number; at?: string }
 export interface Lift { turn: number; decisions: number; measured: number; treated_rate: number | null; holdout_rate: number | null; lift: number | null; lower: number | null; upper: number | null; split_p?: number | null; artifact?: string | null }
 export interface Policy {
-  policy: string; paused: unknown; promoted: unknown; decisions: number; held_out: number; actions: number; outcomes: number; turns: Lift[];
+  policy: string; paused: unknown; failed?: string | null; split_broken?: string | null; promoted: unknown; decisions: number; held_out: number; actions: number; outcomes: number; turns: Lift[];
   file?: string; choose?: string; learner?: string | null; action?: unknown; holdout?: number | null; description?: string | null;
   declared?: unknown; promotions?: { number: number; at: string; learner: string | null; artifact: string | null; undoes: number | null; reason: string | null; evidence: unknown }[];
 }

@@ -3,11 +3,12 @@ import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { dictionary, shared, speaker, type Words } from "./i18n";
 import { entries } from "./pages";
+import shell from "./shell/words";
 import { words as kinds } from "./ui/kinds";
 import parts from "./ui/words";
 
 const pages = import.meta.glob<{ default: Words<string> }>("./pages/*/words.ts", { eager: true });
-const all: [string, Words<string>][] = [["shared", shared], ["kinds of assets", kinds], ["parts", parts], ...Object.entries(pages).map(([path, module]): [string, Words<string>] => [path, module.default])];
+const all: [string, Words<string>][] = [["shared", shared], ["kinds of assets", kinds], ["parts", parts], ["the shell", shell], ...Object.entries(pages).map(([path, module]): [string, Words<string>] => [path, module.default])];
 const holes = (text: string) => [...text.matchAll(/\{(\w+)\}/g)].map((hole) => hole[1]).sort();
 const ticks = (text: string) => [...text.matchAll(/`[^`]*`/g)].map((code) => code[0]).sort();
 

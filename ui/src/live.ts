@@ -42,8 +42,9 @@ const CHANGED: Record<string, string[]> = {
   status: ["/v1/status"],
   runs: ["/v1/runs", "/v1/work", "/v1/quality"],
   turns: ["/v1/turns"],
-  assets: ["/v1/assets", "/v1/models", "/v1/syncs", "/v1/lineage", "/v1/learners", "/v1/connections", "/v1/quarantine", "/v1/metrics", "/v1/dashboards", "/v1/column-lineage"],
+  assets: ["/v1/assets", "/v1/models", "/v1/syncs", "/v1/lineage", "/v1/learners", "/v1/connections", "/v1/quarantine", "/v1/metrics", "/v1/dashboards", "/v1/queries", "/v1/column-lineage"],
   dashboards: ["/v1/dashboards"],
+  queries: ["/v1/queries"],
   access: ["/v1/access-requests", "/v1/me"],
   policies: ["/v1/policies", "/v1/experiments", "/v1/actions", "/v1/learners"],
 };

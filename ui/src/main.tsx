@@ -6,16 +6,17 @@ import chinese from "antd/locale/zh_CN";
 import { lazy, StrictMode, Suspense, useEffect, useMemo, useRef, useState } from "react";
 import { createRoot } from "react-dom/client";
 import { BrowserRouter, useLocation } from "react-router";
-import { client, forget, setCsrf, useGet, type Me, type Session } from "./api";
+import { client, forget, readAs, setCsrf, useGet, type Me, type Session } from "./api";
 import { firstLanguage, keepLanguage, LanguageContext, useWords } from "./i18n";
 import { forgetHeard } from "./live";
-import { who, WhoContext } from "./session";
+import { who, WhoContext, whose } from "./session";
 import { Boundary } from "./shell/Boundary";
 import { Shell } from "./shell/Shell";
 import "./style.css";
 import { firstMode, keepMode, tokens, wear, type Mode } from "./theme";
 import { Loading, Trouble } from "./ui/basics";
 import { Icon } from "./ui/icons";
+import { look, useView } from "./view";
 
 // Who is signed in does not need it.
 const Gate = lazy(() => import("./shell/Gate"));
@@ -37,13 +38,21 @@ function Root({ corner }: { corner: React.ReactNode }) {
     }
     former.current = signed;
   }, [signed]);
-  const value = useMemo(() => (session.data && me.data && me.data.name === signed ? who(session.data, me.data) : null), [session.data, me.data, signed]);
+  const kept = useView();
+  const value = useMemo(() => {
+    if (!session.data || me.data?.name !== signed || !me.data) return null;
+    const mine = who(session.data, me.data);
+    return kept && kept.by === whose(mine) && mine.can("administer") ? who(session.data, me.data, kept) : mine;
+  }, [session.data, me.data, signed, kept]);
+  const over = kept !== null && session.data !== undefined && (!signed || (value !== null && value.view === null));
+  useEffect(() => { if (over) look(null); }, [over]);
   if (!session.data) return <div className="gate">{session.error ? <Trouble error={session.error} retry={() => void session.refetch()} /> : <Loading />}</div>;
   setCsrf(session.data.csrf);
   if (where.pathname === "/setup" || !session.data.user) return <Suspense fallback={<div className="gate"><Loading /></div>}><Gate session={session.data} setup={where.pathname === "/setup"} corner={corner} /></Suspense>;
+  if (value) readAs(value.view?.as ?? null);
   if (!value) return <div className="gate">{me.error ? <Trouble error={me.error} retry={() => void me.refetch()} /> : <Loading />}</div>;
   const words = { title: t("app.broken"), text: t("app.broken.text"), reload: t("app.reload") };
-  return <Boundary words={words}><WhoContext value={value}><Shell session={session.data} corner={corner} /></WhoContext></Boundary>;
+  return <Boundary words={words}><WhoContext value={value}><Shell key={value.view?.as ?? ""} session={session.data} corner={corner} /></WhoContext></Boundary>;
 }
 
 function Start({ corner }: { corner: React.ReactNode }) {

@@ -6,17 +6,18 @@
 use std::io::{BufRead as _, BufReader, ErrorKind, Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::Path;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
 use crate::Result;
 use crate::binary::Flywheel;
+use crate::process::shown;
 
 /// How long an answer may take.
 const ANSWER_TIME: Duration = Duration::from_secs(60);
-/// How long a server may take until it is ready.
+/// How long a server may take until it is ready once it has said its address.
 const READY_TIME: Duration = Duration::from_secs(60);
 /// How long is waited between two looks at whether it is.
 const LOOK: Duration = Duration::from_millis(2);
@@ -38,22 +39,27 @@ pub(crate) struct Server {
 impl Server {
     /// Starts to serve a project and waits until it is ready.
     pub(crate) fn start(flywheel: &Flywheel, project: &Path) -> Result<Self> {
+        Self::start_of(flywheel.on(project, &["serve", "--listen", "127.0.0.1:0"]))
+    }
+
+    /// Starts a command that comes to serve, whatever it does before, and waits until it is ready.
+    pub(crate) fn start_of(mut command: Command) -> Result<Self> {
         let started = Instant::now();
-        let mut command = flywheel.on(project, &["serve", "--listen", "127.0.0.1:0"]);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
         let stdout = child.stdout.take().ok_or("the server has no output")?;
         let lines = BufReader::new(stdout).lines().map_while(std::io::Result::ok);
         let Some(line) = { lines }.find(|line| line.starts_with("http")) else {
             child.kill()?;
             let status = child.wait()?;
-            return Err(format!("`flywheel serve` did not say its address: {status}").into());
+            return Err(format!("`{}` did not say its address: {status}", shown(&command)).into());
         };
+        let said = Instant::now();
         let address = line.split("://").nth(1).and_then(|rest| rest.split('/').next());
         let address = address.ok_or("`flywheel serve` said no address")?.to_owned();
         let setup = line.split("token=").nth(1).map(str::to_owned);
         let mut server = Self { child, address, setup, ready_s: 0.0 };
         let ready = request(&server.address, "GET", "/readyz", "", "");
-        while started.elapsed() < READY_TIME {
+        while said.elapsed() < READY_TIME {
             let asked = Client::connect(&server.address).and_then(|mut one| one.ask(&ready));
             if matches!(asked, Ok((200, _))) {
                 server.ready_s = started.elapsed().as_secs_f64();

@@ -19,6 +19,10 @@ pub(crate) const LAKE_READERS: &[&str] = &[
 /// The classes that OpenLineage generates from its schemas, and a validator.
 pub(crate) const LINEAGE_SCHEMAS: &[&str] = &["openlineage-python==1.54.0", "jsonschema==4.26.0"];
 
+/// The published schema of data contracts (ODCS), and a validator.
+pub(crate) const CONTRACT_SCHEMA: &[&str] =
+    &["open-data-contract-standard==3.1.2", "jsonschema==4.26.0", "pyyaml==6.0.4"];
+
 /// Other programs that copy tables, and what reads their files.
 pub(crate) const COPY_PEERS: &[&str] = &[
     "dlt[deltalake,filesystem]==1.31.0",
@@ -52,6 +56,9 @@ pub(crate) const RECOMMENDER_PEERS: &[&str] = &["implicit==0.7.3", "numpy==2.4.6
 
 /// dbt with the database of its example projects.
 pub(crate) const DBT_PEERS: &[&str] = &["dbt-core==1.11.16", "dbt-duckdb==1.11.1", "duckdb==1.5.5"];
+
+/// What makes the rows of a shop such as dbt's example has.
+pub(crate) const SHOP_DATA: &[&str] = &["jafgen==0.4.14", "numpy==2.4.6", "faker==40.63.0"];
 
 /// dbt's suite for adapters, and what it tests them with.
 pub(crate) const DBT_ADAPTER_SUITE: &[&str] =

@@ -15,6 +15,8 @@
 
 #[path = "common/cpu.rs"]
 mod cpu;
+#[path = "common/retail.rs"]
+mod retail;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io::Write as _;
@@ -26,7 +28,7 @@ use flywheel_algo::inventory::calibrate::{self, Ladder, Look, rate_to_ask};
 use flywheel_algo::inventory::pool::{Times, beliefs};
 use flywheel_algo::inventory::reorder::Situation;
 use flywheel_algo::stats::normal;
-use flywheel_base::{Error, Result, Timestamp};
+use flywheel_base::{Error, Result};
 use rayon::prelude::*;
 
 /// The service that is asked for.
@@ -340,31 +342,8 @@ fn keep(item: &Item, setting: &Setting, level: &dyn Fn(usize) -> f64) -> Kept {
 
 /// Demand a day of the 500 items that sold most before the test, and the median price of a unit until then.
 fn shop(folder: &Path) -> Result<Vec<Item>> {
-    let mut names: Vec<_> = std::fs::read_dir(folder)
-        .and_then(|all| all.map(|entry| entry.map(|entry| entry.path())).collect())
-        .map_err(|error| Error::io("list", folder, error))?;
-    names.sort();
-    let mut days: BTreeMap<i64, BTreeMap<String, Vec<(f64, f64)>>> = BTreeMap::new();
-    for path in names.iter().filter(|path| path.extension().is_some_and(|end| end == "csv")) {
-        let text = std::fs::read_to_string(path).map_err(|error| Error::io("read", path, error))?;
-        let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
-        let day = Timestamp::parse(stem)?.day();
-        for cells in text.lines().skip(1).map(cells) {
-            let [invoice, code, _, quantity, _, price, ..] = cells.as_slice() else { continue };
-            let (Ok(quantity), Ok(price)) = (quantity.parse::<f64>(), price.parse::<f64>()) else {
-                continue;
-            };
-            // Postage, samples and write-offs have no stock code of five digits or no price.
-            let stocked = code.len() >= 5 && code.as_bytes()[..5].iter().all(u8::is_ascii_digit);
-            if stocked && price > 0.0 && !invoice.starts_with('A') {
-                let of_day = days.entry(day).or_default();
-                of_day.entry(code.to_uppercase()).or_default().push((quantity, price));
-            }
-        }
-    }
-    let Some(last) = days.keys().next_back().copied() else {
-        return Err(Error::not_found(format!("{} has no day", folder.display())));
-    };
+    let days = retail::days(folder)?;
+    let last = days.keys().next_back().copied().unwrap_or_default();
     let weeks = days.keys().next().map_or(0, |first| (last - first + 1) / 7) as usize;
     let mut items: BTreeMap<String, (Vec<f64>, Vec<f64>)> = BTreeMap::new();
     let length = weeks * SHOP.steps;
@@ -374,18 +353,10 @@ fn shop(folder: &Path) -> Result<Vec<Item>> {
         for (code, lines) in of_day {
             let (demand, prices) =
                 items.entry(code.clone()).or_insert_with(|| (vec![0.0; length], Vec::new()));
-            let taken_back: Vec<f64> =
-                lines.iter().filter(|(q, _)| *q < 0.0).map(|(q, _)| -q).collect();
-            let mut left = taken_back;
-            for (quantity, price) in lines.iter().filter(|(q, _)| *q > 0.0) {
-                // An order that was cancelled on the same day was a slip, not demand.
-                if let Some(found) = left.iter().position(|back| back == quantity) {
-                    left.swap_remove(found);
-                    continue;
-                }
+            for (quantity, price) in retail::asked(lines) {
                 demand[at] += quantity;
                 if at < train {
-                    prices.push(*price);
+                    prices.push(price);
                 }
             }
         }
@@ -402,24 +373,6 @@ fn shop(folder: &Path) -> Result<Vec<Item>> {
     all.sort_by(|a, b| b.0.total_cmp(&a.0));
     all.truncate(500);
     Ok(all.into_iter().map(|(_, item)| item).collect())
-}
-
-/// The cells of a line of CSV; quotes around a cell are taken off.
-fn cells(line: &str) -> Vec<String> {
-    let mut made = vec![String::new()];
-    let mut quoted = false;
-    for sign in line.chars() {
-        match sign {
-            '"' => quoted = !quoted,
-            ',' if !quoted => made.push(String::new()),
-            _ => {
-                if let Some(cell) = made.last_mut() {
-                    cell.push(sign);
-                }
-            }
-        }
-    }
-    made
 }
 
 /// Monthly sales of the parts whose every month is known; all cost the same.

@@ -10,6 +10,7 @@ pub mod entropy;
 pub mod env;
 pub mod holiday;
 pub mod quantity;
+pub mod statement;
 pub mod suggest;
 pub mod task;
 

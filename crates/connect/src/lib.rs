@@ -15,6 +15,8 @@ pub mod source;
 pub mod telemetry;
 
 mod blocking;
+#[cfg(test)]
+mod certified;
 mod column;
 mod connections;
 mod driver;

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use flywheel_base::{Error, ErrorKind, Result, Rng, Timestamp, digest};
+use flywheel_base::{Error, ErrorKind, Result, Rng, Timestamp, digest, statement};
 use flywheel_project::resource::policy::{Policy, column_of};
 use flywheel_state::{OutboxEntry, OutboxStatus};
 use flywheel_warehouse::Checkpoint;
@@ -15,7 +15,6 @@ use crate::context::{Context, Pending, due_after, location};
 use crate::feedback::FreshList;
 use crate::frame::Frame;
 use crate::outcome::literal;
-use crate::statement::one_statement;
 use crate::table::{DecisionRow, SystemTable};
 use crate::verify::policy_text;
 
@@ -51,7 +50,7 @@ pub enum Status {
     Decided,
     /// Its interval has not passed yet.
     NotDue,
-    /// It is paused, for this reason.
+    /// It is paused, for this reason, and did not decide in an earlier attempt of this turn.
     Paused(String),
 }
 
@@ -62,6 +61,9 @@ pub(crate) struct Unit {
 }
 
 /// Asks the policy `name` to decide, if it is due, and queues what shall leave.
+///
+/// A policy that is paused decides nothing. What it decided in an attempt of this turn that was cut off before the pause
+/// is queued, and waits in the outbox with everything else of that policy.
 ///
 /// # Errors
 /// [`flywheel_base::ErrorKind::NotFound`] for an unknown policy, [`flywheel_base::ErrorKind::Invalid`]
@@ -79,11 +81,15 @@ pub async fn decide(ctx: &Context<'_>, name: &str) -> Result<Decided> {
         held_out: rows.iter().filter(|row| row.arm == HOLDOUT).count(),
         queued,
     };
-    if let Some(reason) = paused(ctx, name, policy)? {
+    let last = last_decided(ctx, name).await?;
+    // What an earlier attempt of this turn decided is queued all the same: no later turn would, and the outbox keeps it
+    // until the policy goes on.
+    let begun = last.as_ref().is_some_and(|last| last.sequence == ctx.now.micros());
+    if !begun && let Some(reason) = paused(ctx, name, policy)? {
         return Ok(decided(Status::Paused(reason), &[], 0));
     }
     let table = SystemTable::named("decisions")?;
-    let rows = match last_decided(ctx, name).await? {
+    let rows = match last {
         Some(last) if last.sequence >= ctx.now.micros() => {
             decisions_of_moment(ctx, name).await.map_err(|e| not_queued(name, e))?
         }
@@ -274,7 +280,7 @@ async fn decide_now(
 ) -> Result<Vec<(String, Result<DecisionRow>)>> {
     let what = audience_of(name);
     let audience = ctx.render(&policy.audience).map_err(|e| e.context(&what))?;
-    let audience = one_statement(&what, &audience)?;
+    let audience = statement::one(&what, &audience)?;
     let wanted: BTreeSet<&str> = open.iter().map(|one| one.question.unit.as_str()).collect();
     let list = list_of(wanted.into_iter());
     let sql = format!(
@@ -432,7 +438,7 @@ impl<'w> Audience<'w> {
         let caps = caps_of(name);
         let recent = recently_decided(ctx, name, policy, &caps, "");
         let audience = ctx.render(&policy.audience).map_err(|e| e.context(what))?;
-        let frame = ctx.frame_of_sql(what, one_statement(what, &audience)?).await?;
+        let frame = ctx.frame_of_sql(what, statement::one(what, &audience)?).await?;
         Ok(Self { frame, recent: ids_of(recent).await? })
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use flywheel_base::{Result, Timestamp};
+use flywheel_base::{Result, Timestamp, statement};
 use flywheel_project::resource::learner::{Forecast, LearnerKind, Recommend};
 use flywheel_warehouse::Checkpoint;
 use serde_json::{Value, json};
@@ -99,8 +99,9 @@ async fn lists(
 ) -> Result<Vec<Measure>> {
     let what = format!("learner \"{name}\": interactions");
     let sql = ctx.render(&settings.interactions).map_err(|e| e.context(&what))?;
+    let sql = statement::one(&what, &sql)?;
     let sql = format!(
-        "select distinct user_id, item_id from ({sql}) as interactions where at > {} and at <= {}",
+        "select distinct user_id, item_id from (\n{sql}\n) as interactions where at > {} and at <= {}",
         literal(since),
         literal(ctx.now)
     );
@@ -218,9 +219,10 @@ async fn actual(
 ) -> Result<BTreeMap<String, BTreeMap<i64, f64>>> {
     let what = format!("learner \"{name}\": series");
     let sql = ctx.render(&settings.series).map_err(|e| e.context(&what))?;
+    let sql = statement::one(&what, &sql)?;
     let date = |day: i64| format!("date '{}'", Timestamp::from_day(day).date());
     let sql = format!(
-        "select series_id, day, value from ({sql}) as series where day between {} and {}",
+        "select series_id, day, value from (\n{sql}\n) as series where day between {} and {}",
         date(from),
         date(to)
     );

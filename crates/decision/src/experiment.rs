@@ -12,7 +12,7 @@ use flywheel_algo::stats::cuped::{self, Pairs};
 use flywheel_algo::stats::guardrail::{self, Guardrail, Standing};
 use flywheel_algo::stats::lift::Arm;
 use flywheel_algo::stats::{Interval, sequence, srm};
-use flywheel_base::{Error, Result, suggest};
+use flywheel_base::{Error, Result, statement, suggest};
 use flywheel_project::resource::policy::{Better, Choose, Experiment, Outcome, Policy};
 use flywheel_state::PolicyState;
 use flywheel_warehouse::Checkpoint;
@@ -24,7 +24,6 @@ use crate::decide::{HOLDOUT, TREATMENT};
 use crate::lift::sums::{Sum, share_now, shares_of};
 use crate::lift::{Found, closed_until, sums_of};
 use crate::outcome::{ByUnit, Decision, attribute, events_of, is_measured, literal};
-use crate::statement::one_statement;
 use crate::table::{ExperimentRow, SystemTable};
 
 /// Who moves the checkpoint of the rows.
@@ -366,7 +365,7 @@ async fn guarded(
     for (at, guardrail) in experiment.guardrails.iter().enumerate() {
         let what = format!("experiment \"{name}\": guardrail \"{}\"", guardrail.name);
         let events = ctx.render(&guardrail.events).map_err(|e| e.context(&what))?;
-        let events = one_statement(&what, &events)?;
+        let events = statement::one(&what, &events)?;
         let sql = format!(
             "select * from (\n{events}\n) as events where at >= {} and at <= {}",
             literal(flywheel_base::Timestamp::from_micros(first)),

@@ -8,7 +8,7 @@ use flywheel_algo::recommend::history::UserHistory;
 use flywheel_algo::recommend::interactions::Vocabulary;
 use flywheel_algo::recommend::rank::{Ranker, columns};
 use flywheel_algo::recommend::serve::{OwnedItems, Request, serve};
-use flywheel_base::{Error, Result, Timestamp, task};
+use flywheel_base::{Error, Result, Timestamp, statement, task};
 use flywheel_project::resource::learner::{Feedback, Recommend};
 use serde_json::{Map, Value};
 
@@ -170,7 +170,7 @@ pub async fn past(
 ) -> Result<Vec<Act>> {
     let what = format!("learner \"{name}\": interactions");
     let interactions = ctx.render(&settings.interactions).map_err(|e| e.context(&what))?;
-    let interactions = interactions.trim().trim_end_matches(';');
+    let interactions = statement::one(&what, &interactions)?;
     let quoted = user.replace('\'', "''");
     let sql = format!(
         "select * from (\n{interactions}\n) as interactions where cast(user_id as varchar) = '{quoted}'"

@@ -32,6 +32,5 @@ mod choose;
 mod context;
 mod frame;
 mod log;
-mod statement;
 
 pub use context::Context;

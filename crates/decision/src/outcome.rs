@@ -12,14 +12,13 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use flywheel_base::{Result, Timestamp, digest};
+use flywheel_base::{Result, Timestamp, digest, statement};
 use flywheel_project::resource::policy::Outcome;
 use flywheel_warehouse::Checkpoint;
 use serde_json::json;
 
 use crate::context::{Context, Pending, location};
 use crate::frame::Frame;
-use crate::statement::one_statement;
 use crate::table::{OutcomeRow, SystemTable};
 
 /// Who moves the checkpoint of the outcomes.
@@ -206,7 +205,7 @@ pub(crate) fn events_query(
 ) -> Result<(String, String)> {
     let what = format!("policy \"{name}\": outcome events");
     let events = ctx.render(&outcome.events).map_err(|e| e.context(&what))?;
-    let events = one_statement(&what, &events)?;
+    let events = statement::one(&what, &events)?;
     // A comment at its end closes no bracket.
     let sql = format!(
         "select * from (\n{events}\n) as events where at > {} and at <= {}",

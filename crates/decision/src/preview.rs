@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use flywheel_base::{Error, Result};
+use flywheel_base::{Error, Result, statement};
 use flywheel_project::resource::policy::{Choose, Outcome, Policy};
 use serde::Serialize;
 use serde_json::Value;
@@ -14,7 +14,6 @@ use crate::context::Context;
 use crate::decide::{Audience, HOLDOUT, Planned, audience_of, entries, is_due, paused};
 use crate::learner::awaited;
 use crate::outcome::{events_of, events_query};
-use crate::statement::one_statement;
 use crate::table::DecisionRow;
 
 /// How many decisions are shown unless it is said.
@@ -195,7 +194,7 @@ pub async fn check(ctx: &Context<'_>, name: &str, policy: &Policy) -> Result<()>
     let what = audience_of(name);
     let checked = async {
         let audience = ctx.render(&policy.audience).map_err(|e| e.context(&what))?;
-        let audience = one_statement(&what, &audience)?;
+        let audience = statement::one(&what, &audience)?;
         let sql = format!("select * from (\n{audience}\n) as audience limit 0");
         ctx.frame_of_sql(&what, &sql).await?.text("unit_id")?;
         match &policy.outcome {
@@ -347,7 +346,7 @@ async fn without_events(ctx: &Context<'_>, name: &str, outcome: &Outcome) -> Opt
     let found = async {
         check_events(ctx, name, outcome).await?;
         let events = ctx.render(&outcome.events).map_err(|e| e.context(&what))?;
-        let events = one_statement(&what, &events)?;
+        let events = statement::one(&what, &events)?;
         let sql = format!("select 1 as event from (\n{events}\n) as events limit 1");
         Ok::<usize, Error>(ctx.frame_of_sql(&what, &sql).await?.rows())
     };

@@ -4,6 +4,7 @@ mod apply;
 mod audit;
 mod backup;
 mod build;
+mod call;
 mod catalogue;
 mod check;
 mod compare;
@@ -94,6 +95,7 @@ pub(crate) const COMMANDS: &[CommandEntry] = &[
     command::<source::Source>("source"),
     command::<quality::Quality>("quality"),
     command::<sql::Sql>("sql"),
+    command::<call::Call>("call"),
     command::<lineage::Lineage>("lineage"),
     command::<catalogue::Catalogue>("catalogue"),
     command::<search::Search>("search"),

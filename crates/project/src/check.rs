@@ -10,6 +10,7 @@ mod link;
 mod openlineage;
 mod policy;
 mod properties;
+mod published;
 pub(crate) mod quality;
 mod query;
 mod rule;
@@ -105,6 +106,7 @@ pub(crate) fn check(loaded: &mut Loaded, connectors: &Connectors) -> Checked {
     check.properties();
     check.unit_tests();
     check.exposures();
+    check.queries();
     check.semantics();
     check.dashboards();
     check.dictionaries();

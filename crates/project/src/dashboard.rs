@@ -194,7 +194,8 @@ fn list(out: &mut String, depth: usize, key: &str, items: &[String]) {
     out.push_str(&format!("{}{key}: [{}]\n", "  ".repeat(depth), items.join(", ")));
 }
 
-fn text(out: &mut String, depth: usize, key: &str, value: Option<impl AsRef<str>>) {
+/// Writes a key with a text, if there is one.
+pub(crate) fn text(out: &mut String, depth: usize, key: &str, value: Option<impl AsRef<str>>) {
     let Some(value) = value else { return };
     let (value, indent) = (value.as_ref(), "  ".repeat(depth));
     let key = scalar(&json!(key));

@@ -1,18 +1,26 @@
-//! Policies outside of files: a text that a page sends is read and checked with the whole folder, as its file would be.
+//! Policies and published queries outside of files: a text that a page sends is read and checked with the whole folder, as its
+//! file would be.
+
+use flywheel_base::{Error, Result};
 
 use crate::diagnostic::Diagnostics;
 use crate::file::SourceFile;
+use crate::graph::NodeKind;
 use crate::names;
 use crate::project::Project;
 use crate::yaml;
 
 /// The folder of policies, below the project's.
 const FOLDER: &str = "policies";
+/// The folder of published queries.
+const QUERIES: &str = "queries";
 
-/// The text of a policy that is no file yet, or a file as it shall be.
+/// The text of a policy or query that is no file yet, or a file as it shall be.
 #[derive(Clone, Debug)]
 pub struct Draft {
-    /// The name that the text gives the policy; empty if it gives none.
+    /// What it declares.
+    pub kind: NodeKind,
+    /// The name that the text gives it; empty if it gives none.
     pub name: String,
     /// The path of its file below the project's folder.
     pub path: String,
@@ -37,7 +45,23 @@ impl Draft {
             // No file is called like this, so that none is taken for it.
             None => format!("{FOLDER}/(without a name)"),
         };
-        Self { name, path, text: text.to_owned() }
+        Self { kind: NodeKind::Policy, name, path, text: text.to_owned() }
+    }
+
+    /// The text of the published query `name`: of the file that declares it in `project`, else of `queries/NAME.yaml`.
+    ///
+    /// # Errors
+    /// [`flywheel_base::ErrorKind::Invalid`] if no file could be called so.
+    pub fn of_query(project: &Project, name: &str, text: &str) -> Result<Self> {
+        if let Some(problem) = names::problem(name) {
+            let message = format!("\"{name}\" is not a good name for a query: it {problem}");
+            return Err(Error::invalid(message).hint(names::HINT));
+        }
+        let path = match project.queries.get(name) {
+            Some(located) => located.file.clone(),
+            None => format!("{QUERIES}/{name}.yaml"),
+        };
+        Ok(Self { kind: NodeKind::Query, name: name.to_owned(), path, text: text.to_owned() })
     }
 }
 

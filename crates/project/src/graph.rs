@@ -1,5 +1,6 @@
 //! One graph of everything that depends on something: connections, syncs, links, splits, source tables,
-//! models, semantic views, metrics, dashboards, learners, policies, actions and schedules, with edges in the direction data flows.
+//! models, semantic views, metrics, dashboards, published queries, learners, policies, actions and schedules, with edges in the direction
+//! data flows.
 
 mod select;
 
@@ -38,6 +39,8 @@ pub enum NodeKind {
     Metric,
     /// Figures that are looked at together.
     Dashboard,
+    /// Rows that programs call for.
+    Query,
     /// Something learned.
     Learner,
     /// Decisions.
@@ -56,7 +59,7 @@ pub enum NodeKind {
 
 impl NodeKind {
     /// Every kind, in the order of the wheel.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::Connection,
         Self::Sync,
         Self::Link,
@@ -68,6 +71,7 @@ impl NodeKind {
         Self::Quality,
         Self::Metric,
         Self::Dashboard,
+        Self::Query,
         Self::Learner,
         Self::Policy,
         Self::Action,
@@ -92,6 +96,7 @@ impl NodeKind {
             Self::Quality => "quality",
             Self::Metric => "metric",
             Self::Dashboard => "dashboard",
+            Self::Query => "query",
             Self::Learner => "learner",
             Self::Policy => "policy",
             Self::Action => "action",

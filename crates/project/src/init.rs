@@ -75,6 +75,7 @@ pub const TEMPLATES: &[Template] = &[
             "quality/order_lines.yaml",
             "quality/orders.yaml",
             "quality/responses.yaml",
+            "queries/top_customers.yaml",
             "syncs/catalog.yaml",
             "syncs/orders.yaml",
             "tests/revenue_is_the_same_everywhere.sql",

@@ -18,6 +18,7 @@ pub mod metric;
 pub mod model;
 pub mod odcs;
 pub mod osi;
+pub mod published;
 pub mod quality;
 pub mod resource;
 pub mod secret;
@@ -46,8 +47,8 @@ pub use model::{
     SnapshotStrategy, TestKind, Threshold, UnitRows, UnitTest, Verdict,
 };
 pub use project::{
-    Choices, ColumnForms, ConnectorSchemas, Connectors, DbtSettings, Located, Project, parse_bytes,
-    schemas,
+    Choices, ColumnForms, ConnectorSchemas, Connectors, DbtSettings, Located, Project, QueryForms,
+    QueryReads, parse_bytes, schemas,
 };
 pub use secret::{
     holds_secret, named_files, resolve_secret, resolve_secrets, resolve_secrets_with,

@@ -31,6 +31,7 @@ use crate::resource::policy::Policy;
 use crate::resource::project_file::ProjectFile;
 use crate::resource::properties::Properties;
 use crate::resource::quality::Quality;
+use crate::resource::query::PublishedQuery;
 use crate::resource::rule::Rule;
 use crate::resource::schedule::Schedule;
 use crate::resource::semantic::Semantic;
@@ -73,7 +74,7 @@ pub(crate) struct Declared {
 pub(crate) struct Loaded {
     /// The project's folder.
     pub(crate) dir: PathBuf,
-    /// A policy that is read beside the files, or in the place of its own.
+    /// A policy or query that is read beside the files, or in the place of its own.
     pub(crate) draft: Option<Draft>,
     pub(crate) project: Option<Read<ProjectFile>>,
     pub(crate) connections: BTreeMap<String, Read<Connection>>,
@@ -89,6 +90,7 @@ pub(crate) struct Loaded {
     /// Those of them that are dbt's.
     pub(crate) imported: BTreeSet<String>,
     pub(crate) dashboards: BTreeMap<String, Read<Dashboard>>,
+    pub(crate) queries: BTreeMap<String, Read<PublishedQuery>>,
     pub(crate) learners: BTreeMap<String, Read<Learner>>,
     pub(crate) policies: BTreeMap<String, Read<Policy>>,
     pub(crate) actions: BTreeMap<String, Read<Action>>,
@@ -140,6 +142,7 @@ impl Loaded {
             semantics: BTreeMap::new(),
             imported: BTreeSet::new(),
             dashboards: BTreeMap::new(),
+            queries: BTreeMap::new(),
             learners: BTreeMap::new(),
             policies: BTreeMap::new(),
             actions: BTreeMap::new(),

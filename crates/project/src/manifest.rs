@@ -108,10 +108,14 @@ impl Project {
         })
     }
 
-    /// dbt's identifier of a model, seed or snapshot.
+    /// dbt's identifier of a model, seed or snapshot; the version of a model is a part of its own.
     #[must_use]
     pub fn unique_id(&self, model: &Model) -> String {
-        format!("{}.{}.{}", resource_type(model), self.package(), model.name)
+        let (kind, package) = (resource_type(model), self.package());
+        match self.macros.name_and_version(&model.name) {
+            Some((name, version)) => format!("{kind}.{package}.{name}.v{version}"),
+            None => format!("{kind}.{package}.{}", model.name),
+        }
     }
 
     fn package(&self) -> &str {
@@ -262,6 +266,9 @@ impl Project {
         for word in ["error", "fail", "warn", "success", "pass", "skipped"] {
             known.insert(format!("result:{word}"), BTreeSet::new());
         }
+        let models = self.models.values();
+        let named: BTreeMap<String, &str> =
+            models.map(|model| (self.unique_id(model), model.name.as_str())).collect();
         for result in results.get("results").and_then(Json::as_array).into_iter().flatten() {
             let text = |key: &str| result.get(key).and_then(Json::as_str);
             let (Some(id), Some(status)) = (text("unique_id"), text("status")) else { continue };
@@ -274,7 +281,8 @@ impl Project {
                 true => tested.or(read).unwrap_or(id),
                 false => id,
             };
-            let name = id.rsplit('.').next().unwrap_or(id);
+            let last = id.rsplit('.').next().unwrap_or(id);
+            let name = named.get(id).copied().unwrap_or(last);
             if self.models.contains_key(name) {
                 let set = known.entry(format!("result:{status}")).or_default();
                 set.insert(NodeId::new(NodeKind::Model, name));

@@ -94,12 +94,17 @@ impl Model {
             .map_err(|fault| fault.into_error(&self.path))
     }
 
-    /// A hook's statement with every template expression replaced.
+    /// A hook's statement with every template expression replaced, in a run that began at `moment`.
     ///
     /// # Errors
     /// As [`Model::render`].
-    pub fn render_hook(&self, hook: &str, context: &RenderContext<'_>) -> Result<String> {
-        template::render(hook, context, &self.macros)
+    pub fn render_hook(
+        &self,
+        hook: &str,
+        context: &RenderContext<'_>,
+        moment: Timestamp,
+    ) -> Result<String> {
+        template::render_at(hook, context, &Columns::new(), moment, &self.macros)
             .map_err(|fault| fault.into_error(&format!("a hook of {}", self.path)))
     }
 
@@ -165,7 +170,17 @@ impl SingularTest {
     /// # Errors
     /// As [`Model::render`].
     pub fn render(&self, context: &RenderContext<'_>) -> Result<String> {
-        template::render(&self.sql, context, &self.macros)
+        template::render_with(&self.sql, context, &Columns::new(), &self.macros)
+            .map_err(|fault| fault.into_error(&self.path))
+    }
+
+    /// As [`SingularTest::render`], in a run that began at `moment`. The other gives templates that ask for it always the
+    /// same one.
+    ///
+    /// # Errors
+    /// As [`Model::render`].
+    pub fn render_at(&self, context: &RenderContext<'_>, moment: Timestamp) -> Result<String> {
+        template::render_at(&self.sql, context, &Columns::new(), moment, &self.macros)
             .map_err(|fault| fault.into_error(&self.path))
     }
 }

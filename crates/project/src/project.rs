@@ -1,11 +1,11 @@
 //! A loaded project.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
-use flywheel_base::{Error, Result, Secret, suggest};
+use flywheel_base::{Error, Result, Secret, Timestamp, suggest};
 use schemars::Schema;
 use serde_json::{Map, Value as Json};
 
@@ -28,6 +28,7 @@ use crate::resource::link::Link;
 use crate::resource::policy::Policy;
 use crate::resource::project_file::ProjectFile;
 use crate::resource::quality::{Quality, QualityCheck};
+use crate::resource::query::{PublishedQuery, QueryParameter};
 use crate::resource::rule::Rule;
 use crate::resource::schedule::Schedule;
 use crate::resource::semantic::Semantic;
@@ -49,6 +50,26 @@ pub struct Connectors {
     pub actions: BTreeMap<String, Schema>,
     /// What a column's `clean` and `mask` may be; without it they are not checked.
     pub forms: Option<ColumnForms>,
+    /// What the SQL and the values of published queries may be; without it they are not checked.
+    pub queries: Option<QueryForms>,
+}
+
+/// Checks of published queries, which take an engine. An error's message and hint are shown at the text's place.
+#[derive(Clone, Copy, Debug)]
+pub struct QueryForms {
+    /// What a query reads, if it is one `SELECT`.
+    pub reads: fn(&str) -> Result<QueryReads>,
+    /// Checks that a text is a value of a parameter's type: the parameter, then the text.
+    pub value: fn(&QueryParameter, &str) -> Result<()>,
+}
+
+/// What a query names.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct QueryReads {
+    /// The parameters, without their `$`.
+    pub parameters: BTreeSet<String>,
+    /// The tables, as the query calls them: `mart.orders` or `orders`.
+    pub tables: BTreeSet<String>,
 }
 
 /// Checks of the short texts of a column. An error's message and hint are shown at the text's place.
@@ -153,6 +174,8 @@ pub struct Project {
     pub quality_tables: BTreeMap<String, NodeId>,
     /// Dashboards by name.
     pub dashboards: BTreeMap<String, Located<Dashboard>>,
+    /// Published queries by name.
+    pub queries: BTreeMap<String, Located<PublishedQuery>>,
     /// Learners by name.
     pub learners: BTreeMap<String, Located<Learner>>,
     /// Policies by name.
@@ -269,6 +292,7 @@ impl Project {
             qualities: located(loaded.qualities, "quality"),
             quality_tables: checked.quality_tables,
             dashboards: located(loaded.dashboards, "dashboard"),
+            queries: located(loaded.queries, "query"),
             learners: located(loaded.learners, "learner"),
             policies: located(loaded.policies, "policy"),
             actions: located(loaded.actions, "action"),
@@ -372,12 +396,18 @@ impl Project {
             .map_err(|fault| fault.into_error("the SQL template"))
     }
 
-    /// A statement of `on-run-start` or `on-run-end` with every template expression replaced.
+    /// A statement of `on-run-start` or `on-run-end` with every template expression replaced, in a run that began at
+    /// `moment`.
     ///
     /// # Errors
     /// As [`Project::render_sql`].
-    pub fn render_hook(&self, sql: &str, context: &RenderContext<'_>) -> Result<String> {
-        template::render(sql, context, &self.macros)
+    pub fn render_hook(
+        &self,
+        sql: &str,
+        context: &RenderContext<'_>,
+        moment: Timestamp,
+    ) -> Result<String> {
+        template::render_at(sql, context, &template::Columns::new(), moment, &self.macros)
             .map_err(|fault| fault.into_error("a statement of on-run-start or on-run-end"))
     }
 

@@ -115,7 +115,7 @@ pub fn compile(check: &QualityCheck, place: &Place<'_>) -> Result<Compiled> {
         let property = check.column.as_deref().map(|column| place.dialect.quoted(column));
         let query = query.replace("{object}", place.table);
         let query = query.replace("{property}", property.as_deref().unwrap_or("{property}"));
-        let query = query.trim().trim_end_matches(';').to_owned();
+        let query = place.dialect.bare(&query).to_owned();
         return Ok(Compiled { figure: Figure::Value(query), from, sample: None });
     }
     let metric = check.metric.ok_or_else(|| {

@@ -15,6 +15,7 @@ pub mod project_file;
 pub mod properties;
 pub mod quality;
 pub mod quantity;
+pub mod query;
 pub mod rule;
 pub mod schedule;
 pub mod semantic;
@@ -96,6 +97,12 @@ pub const RESOURCES: &[ResourceKind] = &[
         folder: "dashboards",
         about: "Figures that are looked at together: metrics, queries and texts on a grid, with filters for all.",
         schema: || schemars::schema_for!(dashboard::Dashboard),
+    },
+    ResourceKind {
+        name: "query",
+        folder: "queries",
+        about: "A query that programs call by an address, with typed parameters and a key of its own.",
+        schema: || schemars::schema_for!(query::PublishedQuery),
     },
     ResourceKind {
         name: "learner",

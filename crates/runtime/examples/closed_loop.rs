@@ -10,9 +10,11 @@
 //!
 //! - `loop`: 30 days after 6 days of learning, another offer suits every segment from day 15 on. What the policy earned
 //!   by its logged probabilities, beside a policy held at the artifact of day 0, an even choice, and the best offer for
-//!   each customer. The even challenger that the file names must never be tried.
+//!   each customer. The even challenger that the file names must never be tried, and who asks for it at the end is refused
+//!   with every reason.
 //! - `promotion`: a champion that knows no context, and a challenger that does, named in the file and left alone.
-//! - `guard`: a challenger made worse on purpose is tried by hand without evidence.
+//! - `guard`: a challenger made worse on purpose is tried by hand without evidence, and `system.canaries` must say why it
+//!   was taken back.
 
 #[path = "../../algo/examples/common/cpu.rs"]
 mod cpu;
@@ -25,7 +27,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use cpu::cpu_s;
-use flywheel_base::{Error, FixedClock, Result, Timestamp};
+use flywheel_base::{Error, ErrorKind, FixedClock, Result, Timestamp};
 use flywheel_decision::challenge::Challenge;
 use flywheel_runtime::replay::end_of_day;
 use flywheel_runtime::status::Rows;
@@ -178,6 +180,31 @@ impl House {
         policy::promote(&self.workspace, &challenge, Some("the bench says so")).await.map(drop)
     }
 
+    /// Whether somebody who asks for a challenger without evidence is told every reason against it, and nothing changes, with
+    /// what was told; none if there is evidence for it.
+    async fn refused(&self, of: &str, against: &str) -> Result<Option<(bool, String)>> {
+        let challenge = Challenge {
+            policy: of.to_owned(),
+            against: against.to_owned(),
+            since: None,
+            gain_min: 0.0,
+        };
+        let verdict = Box::pin(policy::judge(&self.workspace, &challenge)).await?.verdict;
+        if verdict.promotes() {
+            return Ok(None);
+        }
+        let store = &self.workspace.store;
+        let before = (store.promotions()?.len(), store.canaries()?.len());
+        let said = match Box::pin(policy::promote(&self.workspace, &challenge, None)).await {
+            Ok(_) => "it was not refused".to_owned(),
+            Err(error) if error.kind() == ErrorKind::Blocked => error.message().to_owned(),
+            Err(error) => return Err(error),
+        };
+        let after = (store.promotions()?.len(), store.canaries()?.len());
+        let told = verdict.refusals.iter().all(|why| said.contains(&why.to_string()));
+        Ok(Some((told && before == after, said)))
+    }
+
     async fn number(&self, sql: &str) -> Result<f64> {
         Ok(Rows::query(&self.workspace, sql).await?.number(0, 0)?.unwrap_or_default())
     }
@@ -248,8 +275,13 @@ fn each<T: Send, F: Future<Output = Result<T>>>(
 fn closed_loop(seeds: u64) -> Result<()> {
     let before = cpu_s()?;
     let (mut over_frozen, mut of_best, mut over_even, mut tried) = (vec![], vec![], vec![], 0.0);
-    for (seed, (own, frozen, worse)) in each(seeds, lived)?.into_iter().enumerate() {
+    let mut refused = Vec::new();
+    for (seed, (own, frozen, worse, told)) in each(seeds, lived)?.into_iter().enumerate() {
         tried += worse;
+        if let Some((told, said)) = told {
+            refused.push(told);
+            note(&format!("seed {seed}: {said}"))?;
+        }
         let rate = |sum: &Earned| sum.own / sum.decisions;
         over_frozen.push(100.0 * (rate(&own) / rate(&frozen) - 1.0));
         of_best.push(100.0 * own.own / own.best);
@@ -266,12 +298,15 @@ fn closed_loop(seeds: u64) -> Result<()> {
     interval("loop: gain over the frozen policy, percent", &over_frozen, seconds)?;
     interval("loop: share of the oracle, percent", &of_best, seconds)?;
     interval("loop: gain over an even choice, percent", &over_even, seconds)?;
-    print("loop: trials of a challenger that is worse", tried, seconds)
+    print("loop: trials of a challenger that is worse", tried, seconds)?;
+    note(&format!("asked for the even choice without evidence in {} worlds", refused.len()))?;
+    print("loop: refusals that say every reason, percent", percent(&refused), seconds)
 }
 
 /// What the policy and the frozen one earned in one world, and how often a challenger was tried that was worse on the
-/// day on which its trial began: for some days after a drift the even choice is truly the better one.
-async fn lived(seed: u64) -> Result<(Earned, Earned, f64)> {
+/// day on which its trial began: for some days after a drift the even choice is truly the better one. Also whether its
+/// refusal at the end says why.
+async fn lived(seed: u64) -> Result<(Earned, Earned, f64, Option<(bool, String)>)> {
     let nimble = context("  half_life_rewards: 1500\n");
     let still = context("");
     let learners = [
@@ -315,7 +350,8 @@ async fn lived(seed: u64) -> Result<(Earned, Earned, f64)> {
             sum.best += one.best;
         }
     }
-    Ok((own, frozen, worse))
+    let told = Box::pin(house.refused("offer", "learner:even")).await?;
+    Ok((own, frozen, worse, told))
 }
 
 /// A challenger that knows more than the champion, found and promoted by turns alone.
@@ -361,23 +397,30 @@ async fn promoted(seed: u64) -> Result<(Option<i64>, Vec<Moved>)> {
 /// A bad challenger that is tried by hand.
 fn guard(seeds: u64) -> Result<()> {
     let before = cpu_s()?;
-    let (mut back, mut most) = (0.0, 0.0_f64);
-    for (seed, (taken_back, exposed, moves)) in each(seeds, guarded)?.into_iter().enumerate() {
-        back += f64::from(u8::from(taken_back));
-        most = most.max(exposed);
-        tell(seed, &moves)?;
+    let (mut back, mut said, mut most) = (Vec::new(), Vec::new(), 0.0_f64);
+    for (seed, guarded) in each(seeds, guarded)?.into_iter().enumerate() {
+        back.push(guarded.taken_back);
+        said.push(guarded.told);
+        most = most.max(guarded.exposed);
+        tell(seed, &guarded.moves)?;
     }
     let seconds = cpu_s()? - before;
-    print(
-        "guard: bad challengers taken back by turns alone, percent",
-        100.0 * back / seeds as f64,
-        seconds,
-    )?;
+    print("guard: bad challengers taken back by turns alone, percent", percent(&back), seconds)?;
+    print("guard: worlds whose table says why each was, percent", percent(&said), seconds)?;
     print("guard: share of a day's traffic exposed, most, percent", most, seconds)
 }
 
-/// Whether the bad challenger was taken back in one world, the share of a day's units it decided for, and how it went.
-async fn guarded(seed: u64) -> Result<(bool, f64, Vec<Moved>)> {
+/// How it went with the bad challenger in one world.
+struct Guarded {
+    taken_back: bool,
+    /// Whether `system.canaries` has reason and evidence of everything that was taken back.
+    told: bool,
+    /// The share of a day's units it decided for, in percent.
+    exposed: f64,
+    moves: Vec<Moved>,
+}
+
+async fn guarded(seed: u64) -> Result<Guarded> {
     let customers = 20_000;
     let nimble = context("");
     let learners =
@@ -392,10 +435,23 @@ async fn guarded(seed: u64) -> Result<(bool, f64, Vec<Moved>)> {
         house.live(day).await?;
     }
     let all = house.workspace.store.canaries()?;
-    let back = all.iter().any(|one| one.kind == Move::RolledBack);
+    let back = all.iter().filter(|one| one.kind == Move::RolledBack).count();
+    let sql = "select cast(count(*) as double) from system.canaries where move = 'rolled-back' and length(reason) > 0 and evidence like '%\"advice\"%'";
+    let told = house.number(sql).await?;
     let sql = "select cast(count(*) as double) from system.decisions where canary is not null";
     let units = house.number(sql).await?;
-    Ok((back, 100.0 * units / customers as f64, moves(&house)?))
+    Ok(Guarded {
+        taken_back: back > 0,
+        told: back > 0 && told == back as f64,
+        exposed: 100.0 * units / customers as f64,
+        moves: moves(&house)?,
+    })
+}
+
+/// The share of those that hold; 0 of nothing.
+fn percent(all: &[bool]) -> f64 {
+    let held = all.iter().filter(|holds| **holds).count();
+    100.0 * held as f64 / all.len().max(1) as f64
 }
 
 fn tell(seed: usize, moves: &[Moved]) -> Result<()> {

@@ -12,6 +12,7 @@
 
 pub(crate) mod made;
 mod own;
+pub mod said;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, LazyLock};

@@ -2,11 +2,15 @@
 
 use std::collections::BTreeMap;
 
+use flywheel_base::Result;
 use flywheel_connect::action::ACTIONS;
 use flywheel_connect::destination::DESTINATIONS;
 use flywheel_connect::source::SOURCES;
 use flywheel_connect::{check_clean, check_mask};
-use flywheel_project::{ColumnForms, ConnectorSchemas, Connectors};
+use flywheel_project::resource::query::QueryParameter;
+use flywheel_project::{ColumnForms, ConnectorSchemas, Connectors, QueryForms, QueryReads};
+use flywheel_transform::published_value;
+use flywheel_warehouse::Reads;
 
 /// Collects the schemas of every source, destination and action.
 #[must_use]
@@ -40,5 +44,17 @@ pub fn schemas() -> Connectors {
         mask: check_mask,
         sql: flywheel_warehouse::check_expression,
     });
-    Connectors { connections, actions: actions.collect(), forms }
+    let queries = Some(QueryForms { reads, value });
+    Connectors { connections, actions: actions.collect(), forms, queries }
+}
+
+/// Whether a text is a value of a parameter.
+fn value(parameter: &QueryParameter, text: &str) -> Result<()> {
+    published_value(parameter, Some(text)).map(drop)
+}
+
+/// What a published query reads.
+fn reads(sql: &str) -> Result<QueryReads> {
+    let Reads { parameters, tables } = flywheel_warehouse::reads(sql)?;
+    Ok(QueryReads { parameters, tables })
 }

@@ -34,7 +34,7 @@ use crate::metrics::{self, Described};
 pub use answer::{Answer, TILE_ROWS_MAX, answer};
 pub use book::{Answered, book};
 pub use names::Names;
-pub(crate) use send::{Errand, SEND, send};
+pub(crate) use send::{Errand, SEND, is_unsure, send};
 
 /// The folder of dashboards, below the project's.
 const FOLDER: &str = "dashboards";

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use arrow::array::{Array, RecordBatch};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
-use flywheel_base::{Error, Result};
+use flywheel_base::{Error, Result, statement};
 use flywheel_warehouse::Session;
 use futures::StreamExt;
 
@@ -35,27 +35,26 @@ pub async fn item_names(
         .filter_map(|(name, one)| Some((name, one.recommend.as_ref()?.items.as_deref()?)))
         .collect();
     learners.sort_by_key(|(name, _)| Some(name.as_str()) != first);
-    for (_, items) in learners {
+    for (name, items) in learners {
         let open: Vec<&String> =
             ids.iter().filter(|id| !names.contains_key(*id)).take(ITEMS_MAX).collect();
         if open.is_empty() {
             break;
         }
-        look_up(&session, workspace, items, &open, &mut names).await?;
+        let what = format!("learner \"{name}\": items");
+        let items = render(workspace, items).map_err(|error| error.context(&what))?;
+        look_up(&session, statement::one(&what, &items)?, &open, &mut names).await?;
     }
     Ok(names)
 }
 
 async fn look_up(
     session: &Session,
-    workspace: &Workspace,
     items: &str,
     ids: &[&String],
     names: &mut BTreeMap<String, String>,
 ) -> Result<()> {
-    let items = render(workspace, items)?;
-    let items = items.trim().trim_end_matches(';');
-    let query = session.query(&format!("select * from ({items}) as items")).await?;
+    let query = session.query(&format!("select * from (\n{items}\n) as items")).await?;
     let schema = query.schema();
     if !["item_id", "name"].iter().all(|column| schema.field_with_name(column).is_ok()) {
         return Ok(());
@@ -63,7 +62,7 @@ async fn look_up(
     let listed: Vec<String> =
         ids.iter().map(|id| format!("'{}'", id.replace('\'', "''"))).collect();
     let sql = format!(
-        "select cast(item_id as varchar) as id, cast(name as varchar) as name from ({items}) as items \
+        "select cast(item_id as varchar) as id, cast(name as varchar) as name from (\n{items}\n) as items \
          where name is not null and cast(item_id as varchar) in ({})",
         listed.join(", ")
     );

@@ -28,6 +28,7 @@ pub mod openlineage;
 pub mod plan;
 pub mod policy;
 pub mod profile;
+pub mod published;
 pub mod quality;
 pub mod quarantine;
 pub mod replay;

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use arrow::array::{Array, Int64Array};
-use flywheel_base::{Error, ErrorKind, Result, suggest};
+use flywheel_base::{Error, ErrorKind, Result, statement, suggest};
 use flywheel_decision::Context;
 use flywheel_decision::challenge::{self, Challenge, Judgement};
 use flywheel_decision::champion::{self, Champion, Promoted};
@@ -225,7 +225,7 @@ pub(crate) fn queries(workspace: &Workspace, name: &str) -> Result<Vec<String>> 
     }
     let query = |template: &String| -> Result<String> {
         let sql = workspace.expanded(&lake_source::render(workspace, template)?)?;
-        Ok(sql.trim().trim_end_matches(';').to_owned())
+        Ok(statement::bare(&sql).to_owned())
     };
     templates.into_iter().map(query).collect()
 }

@@ -176,7 +176,27 @@ impl<'a> Recorder<'a> {
         if let Some(teller) = &self.teller {
             teller.started(kind, name, started_at);
         }
-        Timer { kind, name: name.to_owned(), started_at, watch: Instant::now() }
+        Timer { kind, name: name.to_owned(), started_at, watch: Instant::now(), place: None }
+    }
+
+    /// Makes it durable that a task is under way, for one that must not be done twice: if it is cut off it stays among the
+    /// tasks of its run, as `interrupted`.
+    pub(crate) fn mark(&self, timer: &mut Timer) -> Result<()> {
+        let mut so_far = self.so_far();
+        let place = so_far.all.len();
+        so_far.all.push(Task {
+            run_id: self.run.run_id.clone(),
+            position: i64::try_from(place).unwrap_or(i64::MAX),
+            kind: timer.kind.to_owned(),
+            name: timer.name.clone(),
+            status: "running".to_owned(),
+            started_at: timer.started_at,
+            duration_ms: None,
+            outcome: TaskOutcome::default(),
+        });
+        drop(so_far);
+        timer.place = Some(place);
+        self.keep()
     }
 
     /// Tells others what became of each model of a build.
@@ -189,9 +209,11 @@ impl<'a> Recorder<'a> {
     /// Records what came of a task.
     pub(crate) fn ended(&self, timer: Timer, status: &str, outcome: TaskOutcome) {
         let mut so_far = self.so_far();
+        let next = so_far.all.len();
+        let place = timer.place.unwrap_or(next);
         let task = Task {
             run_id: self.run.run_id.clone(),
-            position: i64::try_from(so_far.all.len()).unwrap_or(i64::MAX),
+            position: i64::try_from(place).unwrap_or(i64::MAX),
             kind: timer.kind.to_owned(),
             name: timer.name,
             status: status.to_owned(),
@@ -199,7 +221,14 @@ impl<'a> Recorder<'a> {
             duration_ms: Some(timer.watch.elapsed().as_secs_f64() * 1_000.0),
             outcome,
         };
-        so_far.all.push(task.clone());
+        match so_far.all.get_mut(place) {
+            // It was marked: what is kept of it is written anew.
+            Some(marked) => {
+                *marked = task.clone();
+                so_far.kept = so_far.kept.min(place);
+            }
+            None => so_far.all.push(task.clone()),
+        }
         drop(so_far);
         if let Some(teller) = &self.teller {
             teller.ended(&task);
@@ -254,4 +283,6 @@ pub(crate) struct Timer {
     name: String,
     started_at: Timestamp,
     watch: Instant,
+    /// Its place among the tasks of the run, if it was marked.
+    place: Option<usize>,
 }

@@ -125,7 +125,7 @@ pub async fn batches(
 }
 
 /// Adds the rows of a batch.
-fn cells(batch: &RecordBatch, rows: &mut Vec<Vec<Value>>) -> Result<()> {
+pub(crate) fn cells(batch: &RecordBatch, rows: &mut Vec<Vec<Value>>) -> Result<()> {
     values(batch, json, |row| rows.push(row))
 }
 

@@ -241,6 +241,8 @@ pub struct Occasion {
     pub zone: Option<String>,
     /// The names of the deliveries that arrived, of all attempts before.
     pub sent: BTreeSet<String>,
+    /// The names of those that left in an attempt before and may have arrived, though nobody knows.
+    pub unsure: BTreeSet<String>,
 }
 
 /// What `scheduled` does now: all that its schedule says, but what an earlier attempt has done; none if that is all.
@@ -307,7 +309,24 @@ fn occasion(workspace: &Workspace, scheduled: &ScheduledRun) -> Result<Occasion>
         moment: scheduled.moment,
         zone: named(&workspace.project, &scheduled.schedule)?.when.zone.clone(),
         sent: succeeded_before(workspace, scheduled, SEND)?,
+        unsure: unsure_before(workspace, scheduled)?,
     })
+}
+
+/// The deliveries of the attempts before of which nobody knows whether they arrived when they left last.
+fn unsure_before(workspace: &Workspace, scheduled: &ScheduledRun) -> Result<BTreeSet<String>> {
+    let mut unsure = BTreeSet::new();
+    for run_id in attempts_before(workspace, scheduled)? {
+        let tasks = workspace.store.run(&run_id)?.map(|(_, tasks)| tasks).unwrap_or_default();
+        for task in tasks.into_iter().filter(|task| task.kind == SEND) {
+            if dashboard::is_unsure(&task) {
+                unsure.insert(task.name);
+            } else {
+                unsure.remove(&task.name);
+            }
+        }
+    }
+    Ok(unsure)
 }
 
 /// The tasks of the attempts before that had succeeded when they were last done.
@@ -401,6 +420,7 @@ pub async fn perform(
                 boards: &names,
                 sending: &sending,
                 sent: &occasion.sent,
+                unsure: &occasion.unsure,
             };
             let sent = Box::pin(dashboard::send(workspace, &recorder, &errand)).await;
             recorder.finish(sent.as_ref().err())?;

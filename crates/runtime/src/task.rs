@@ -10,6 +10,7 @@ pub mod evaluate;
 pub mod learn;
 pub(crate) mod null_keys;
 pub mod outcome;
+mod resume;
 pub(crate) mod share;
 mod source_types;
 pub mod sync;

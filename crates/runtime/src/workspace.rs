@@ -190,11 +190,11 @@ impl Workspace {
         Ok(workspace)
     }
 
-    /// The same workspace with the declarations as the files have them now, and a policy that is no file yet. It is there
-    /// to be asked: nothing is prepared for it.
+    /// The same workspace with the declarations as the files have them now, and a policy or query that is no file yet. It is
+    /// there to be asked: nothing is prepared for it.
     ///
     /// # Errors
-    /// [`flywheel_base::ErrorKind::Invalid`] with every mistake of the policy, or with those of the files if it has none;
+    /// [`flywheel_base::ErrorKind::Invalid`] with every mistake of the draft, or with those of the files if it has none;
     /// else those of the metadata.
     pub(crate) fn drafted(&self, draft: &Draft) -> Result<Self> {
         let project =
@@ -202,11 +202,13 @@ impl Workspace {
         let project = project.map_err(|mistakes| {
             let own = mistakes.of_file(&draft.path);
             match own.has_errors() {
-                true => Error::invalid(format!("the policy has {}\n\n{own}\n", own.summary()))
-                    .hint("Mend the text; nothing was written."),
-                false => {
-                    Error::from(mistakes).context("the project cannot be read with this policy")
+                true => {
+                    let kind = draft.kind.word();
+                    Error::invalid(format!("the {kind} has {}\n\n{own}\n", own.summary()))
+                        .hint("Mend the text; nothing was written.")
                 }
+                false => Error::from(mistakes)
+                    .context(format!("the project cannot be read with this {}", draft.kind.word())),
             }
         })?;
         Ok(Self {

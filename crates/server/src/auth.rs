@@ -11,6 +11,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use flywheel_base::{Error, Timestamp, digest, entropy, task};
 use flywheel_project::Project;
 use flywheel_project::resource::rule::Role;
+use flywheel_runtime::access::said::Said;
 use flywheel_runtime::access::{Reader, Reading};
 use flywheel_state::{ApiToken, Grant, GrantKind, LoginSession, User};
 use serde::Serialize;
@@ -86,6 +87,38 @@ impl Link {
     }
 }
 
+/// Whether a reader has a permission, by their role or beside it. Who is only in a group of the project has no role that
+/// anybody knows, and may have it; a role that is none has nothing.
+pub(crate) fn may_be(reader: &Reader, permission: Permission) -> bool {
+    let of_role = |word: &str| Role::of(word).is_some_and(|role| role.may(permission));
+    reader.role.as_deref().is_none_or(of_role) || reader.permissions.contains(permission.word())
+}
+
+/// What a key calls, and as whom.
+#[derive(Clone, Debug)]
+pub(crate) struct QueryKey {
+    /// The public id of the key.
+    pub(crate) id: String,
+    /// The published query.
+    pub(crate) query: String,
+    /// As which role rows are read; as its maker reads them if absent.
+    pub(crate) role: Option<Role>,
+}
+
+impl QueryKey {
+    /// The scope of a published query, before its name.
+    pub(crate) const QUERY: &str = "query:";
+
+    /// The key that a token is; none for others.
+    pub(crate) fn of(token: &ApiToken) -> Option<Self> {
+        let of = |prefix: &str| token.scopes.iter().find_map(|scope| scope.strip_prefix(prefix));
+        let query = of(Self::QUERY)?.to_owned();
+        // One that nobody knows any more sees what an agent does, and no more than its maker.
+        let role = of(Link::ROLE).map(|word| Role::of(word).unwrap_or(Role::Agent));
+        Some(Self { id: token.id.clone(), query, role })
+    }
+}
+
 /// Somebody who asks.
 #[derive(Clone, Debug)]
 pub(crate) struct Caller {
@@ -100,6 +133,8 @@ pub(crate) struct Caller {
     token: Option<Arc<str>>,
     /// What is all there is to a link.
     pub(crate) link: Option<Arc<Link>>,
+    /// What is all there is to a key of a published query.
+    pub(crate) key: Option<Arc<QueryKey>>,
     /// The key of a page, which hands in events and nothing else.
     pub(crate) page_key: Option<Arc<PageKey>>,
     /// The extension that asks for the user.
@@ -117,13 +152,19 @@ impl Caller {
     /// On whose behalf rows are read for this caller.
     pub(crate) fn reading(&self, project: &Project) -> Reading {
         let own = self.reader(project);
-        // A link never shows more than its maker sees, whatever the role is shown.
+        // Neither a link nor a key shows more than its maker sees, whatever the role is shown.
         let role = self.link.as_ref().and_then(|link| link.role);
+        let role = role.or_else(|| self.key.as_ref().and_then(|key| key.role));
         let role = role.map(|role| Reader::new(project, None, Some(role.word()), &[]));
         match self.viewed.clone().or(role) {
             None => Reading::As(own),
             Some(reader) => Reading::Viewed { reader, by: own },
         }
+    }
+
+    /// How much of what runs and tasks said the caller is told.
+    pub(crate) fn said(&self, project: &Project) -> Said {
+        self.reading(project).said(project)
     }
 
     /// The caller, as rules know them.
@@ -149,14 +190,21 @@ impl Caller {
         self.role.may(permission) || given
     }
 
+    /// Whether the caller may do something here and now: also by the token that they use, and by the one as whom they read.
     pub(crate) fn may(&self, permission: Permission) -> bool {
         self.has(permission)
             && self.scopes.as_ref().is_none_or(|scopes| scopes.contains(&permission))
+            && self.viewed.as_ref().is_none_or(|reader| may_be(reader, permission))
     }
 
     pub(crate) fn permissions(&self) -> Vec<&'static str> {
         let all = Permission::ALL.into_iter().filter(|permission| self.may(*permission));
         all.map(Permission::word).collect()
+    }
+
+    /// Whether the caller reads as somebody else: what is kept for everybody is not made then.
+    pub(crate) fn is_viewing(&self) -> bool {
+        self.viewed.is_some()
     }
 
     /// The name for records.
@@ -171,6 +219,9 @@ impl Caller {
 
     /// What kind of caller it is, for messages.
     pub(crate) fn kind(&self) -> String {
+        if let Some(reader) = &self.viewed {
+            return reader.title();
+        }
         let role = self.role.word();
         match (&self.token, &self.extension) {
             (Some(_), _) => format!("this token of a user with the role \"{role}\""),
@@ -236,9 +287,19 @@ enum Look {
     Again,
 }
 
-/// Whether the caller of a request that is still being answered may still have the answer.
-pub(crate) async fn still(app: &Arc<App>, headers: &HeaderMap, permission: Permission) -> bool {
-    looked_up(app, headers, Look::Again).await.is_ok_and(|caller| caller.may(permission))
+/// The caller of a request that is still being answered, as they are now; none if they may not have the answer any more.
+pub(crate) async fn still(
+    app: &Arc<App>,
+    headers: &HeaderMap,
+    before: &Caller,
+    permission: Permission,
+) -> Option<Caller> {
+    let caller = looked_up(app, headers, Look::Again).await.ok()?;
+    let caller = match before.viewed.clone() {
+        Some(reader) => caller.viewing(reader),
+        None => caller,
+    };
+    caller.may(permission).then_some(caller)
 }
 
 /// The caller of a request.
@@ -336,6 +397,7 @@ async fn of_token(app: &Arc<App>, token: &str, look: Look) -> Result<Caller> {
         scopes: Some(token.scopes.iter().filter_map(|scope| Permission::of(scope)).collect()),
         token: Some(token.name.as_str().into()),
         link,
+        key: QueryKey::of(token).map(Arc::new),
         token_id: Some(token.id.as_str().into()),
         page_key: None,
         extension: None,
@@ -372,6 +434,7 @@ fn of_extension(app: &App, token: &str) -> Result<Caller> {
         scopes: Some(scopes),
         token: None,
         link: None,
+        key: None,
         // It is none of the user's tokens, so it sees and takes back none of them.
         token_id: Some(format!("extension:{}", ticket.extension).into()),
         page_key: None,
@@ -401,6 +464,7 @@ pub(crate) async fn of_page(
         scopes: Some([Permission::Ingest].into()),
         token: Some(token.name.as_str().into()),
         link: None,
+        key: None,
         token_id: Some(token.id.as_str().into()),
         page_key: Some(Arc::new(key)),
         extension: None,
@@ -458,6 +522,7 @@ async fn of_session(app: &Arc<App>, secret: String, look: Look) -> Result<Caller
         scopes: None,
         token: None,
         link: None,
+        key: None,
         token_id: None,
         page_key: None,
         extension: None,

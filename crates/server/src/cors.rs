@@ -45,8 +45,11 @@ pub(crate) fn beforehand(app: &App, request: &Request) -> Option<Response<Body>>
     answer.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
     for (name, value) in [
         (header::VARY, "origin"),
-        (header::ACCESS_CONTROL_ALLOW_METHODS, "GET, POST, PATCH, DELETE"),
-        (header::ACCESS_CONTROL_ALLOW_HEADERS, "authorization, content-type, idempotency-key"),
+        (header::ACCESS_CONTROL_ALLOW_METHODS, "GET, POST, PUT, PATCH, DELETE"),
+        (
+            header::ACCESS_CONTROL_ALLOW_HEADERS,
+            "authorization, content-type, idempotency-key, if-match",
+        ),
         (header::ACCESS_CONTROL_MAX_AGE, REMEMBERED_S),
     ] {
         answer.insert(name, HeaderValue::from_static(value));

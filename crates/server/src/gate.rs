@@ -37,6 +37,8 @@ pub enum Permission {
     View,
     /// Read rows.
     Query,
+    /// Call published queries.
+    Call,
     /// Change rows by SQL, and make, change and drop schemas, views and tables that no file declares.
     Write,
     /// Make, change and share dashboards, and make policies that wait until somebody lets them go on.
@@ -57,9 +59,10 @@ pub enum Permission {
 
 impl Permission {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::View,
         Self::Query,
+        Self::Call,
         Self::Write,
         Self::Author,
         Self::Operate,
@@ -76,6 +79,7 @@ impl Permission {
         match self {
             Self::View => "view",
             Self::Query => "query",
+            Self::Call => "call",
             Self::Write => "write",
             Self::Author => "author",
             Self::Operate => "operate",
@@ -105,14 +109,14 @@ pub trait Allows {
 
 impl Allows for Role {
     fn permissions(self) -> &'static [Permission] {
-        use Permission::{Author, Decide, Ingest, Operate, Promote, Query, View, Write};
+        use Permission::{Author, Call, Decide, Ingest, Operate, Promote, Query, View, Write};
         match self {
             Self::Owner | Self::Admin => &Permission::ALL,
-            Self::Engineer => &[View, Query, Write, Author, Operate, Promote, Ingest, Decide],
-            Self::Analyst => &[View, Query, Author],
+            Self::Engineer => &[View, Query, Call, Write, Author, Operate, Promote, Ingest, Decide],
+            Self::Analyst => &[View, Query, Call, Author],
             Self::Operator => &[View, Operate],
-            Self::Viewer => &[View],
-            Self::Agent => &[Ingest, Decide],
+            Self::Viewer => &[View, Call],
+            Self::Agent => &[Call, Ingest, Decide],
         }
     }
 
@@ -130,6 +134,8 @@ pub enum Access {
     SignedIn,
     /// The permission to view, or a link to the very dashboard that the path names first.
     Board,
+    /// The permission to call, or a key to the very query that the path names first.
+    Published,
     /// A ticket in the path, to the files of the extension that it names first.
     Ticket,
     /// A permission.
@@ -219,6 +225,21 @@ impl Routes {
         self.add("POST", path, access, about, None, handler);
     }
 
+    /// A route that makes something, or puts it in the place of what is there.
+    pub fn put<I, H, T>(
+        &mut self,
+        path: &'static str,
+        access: Access,
+        about: &'static str,
+        handler: H,
+    ) where
+        I: schemars::JsonSchema,
+        H: Handler<T, Arc<App>>,
+        T: Takes + 'static,
+    {
+        self.add("PUT", path, access, about, Some(schema_of::<I>), handler);
+    }
+
     /// A route that changes something.
     pub fn patch<I, H, T>(
         &mut self,
@@ -262,11 +283,14 @@ impl Routes {
     {
         // Events and decisions are rows of their own tables.
         let busy = matches!(access, Access::Needs(Permission::Ingest | Permission::Decide));
-        let audited = method != "GET" && access != Access::Public && !busy;
+        let changes = method != "GET" && access != Access::Public && !busy;
+        // What leaves by a published query is noted, since a program takes it and no person.
+        let audited = changes || access == Access::Published;
         let (question, whole_body) = (T::question as fn() -> _, T::whole_body());
         let info = RouteInfo { method, path, access, about, audited, input, question, whole_body };
         let filter = match method {
             "POST" => MethodFilter::POST,
+            "PUT" => MethodFilter::PUT,
             "PATCH" => MethodFilter::PATCH,
             "DELETE" => MethodFilter::DELETE,
             _ => MethodFilter::GET,
@@ -311,7 +335,7 @@ async fn gate(
                 Err(problem) => return problem.into_response(),
             }
         }
-        Access::SignedIn | Access::Board | Access::Needs(_) => {
+        Access::SignedIn | Access::Board | Access::Published | Access::Needs(_) => {
             let page = key.as_deref().map(|key| page_key::check(&app, &request, key));
             let caller = match page {
                 Some(Ok(page)) => auth::of_page(&app, page).await,
@@ -328,8 +352,21 @@ async fn gate(
         let permission = match info.access {
             Access::Needs(permission) => Some(permission),
             Access::Board => Some(Permission::View),
+            Access::Published => Some(Permission::Call),
             Access::SignedIn | Access::Public | Access::Ticket => None,
         };
+        if let Some(key) = &caller.key {
+            let own = info.access == Access::Published && is_of(&info, &request, &key.query);
+            let taken = match own {
+                false => Err(of_other_query(&key.query)),
+                // A key does no more than its maker may.
+                true if !caller.has(Permission::Call) => Err(refused(caller, Permission::Call)),
+                true => app.rates.take(&format!("key {}", key.id), 1, KEY_ASKS_MAX),
+            };
+            if let Err(problem) = taken {
+                return problem.into_response();
+            }
+        }
         match &caller.link {
             Some(link) if info.access != Access::Board || !is_of(&info, &request, &link.board) => {
                 return elsewhere(&link.board).into_response();
@@ -341,6 +378,7 @@ async fn gate(
             }
             None => {
                 if let Some(permission) = permission
+                    && caller.key.is_none()
                     && !caller.may(permission)
                 {
                     return refused(caller, permission).into_response();
@@ -436,6 +474,7 @@ async fn view_as(
     let permission = match info.access {
         Access::Needs(permission @ (Permission::Query | Permission::View)) => Some(permission),
         Access::Board => Some(Permission::View),
+        Access::Published => Some(Permission::Call),
         _ => None,
     };
     let Some(permission) = permission else {
@@ -444,24 +483,21 @@ async fn view_as(
     };
     let asked = name.to_owned();
     let reader = app.blocking(move |app| Reader::named(&app.workspace(), &asked)).await?;
-    let role = reader.role.as_deref().and_then(Role::of);
-    match role {
-        Some(role) if !role.may(permission) && !reader.permissions.contains(permission.word()) => {
-            let detail = format!(
-                "{name} could not ask this: it takes the permission \"{}\", which the role \"{}\" does not have",
-                permission.word(),
-                role.word()
-            );
-            Err(Problem::new(StatusCode::FORBIDDEN, "denied", detail))
-        }
-        _ => Ok(reader),
+    if auth::may_be(&reader, permission) {
+        return Ok(reader);
     }
+    let detail = format!(
+        "{name} could not ask this: it takes the permission \"{}\", which the role \"{}\" does not have",
+        permission.word(),
+        reader.role.as_deref().unwrap_or_default()
+    );
+    Err(Problem::new(StatusCode::FORBIDDEN, "denied", detail))
 }
 
 /// Whether the first place of the path is `name`.
 fn is_of(info: &RouteInfo, request: &Request, name: &str) -> bool {
     let first = info.path.split('/').find(|part| part.starts_with('{'));
-    // Names of dashboards have no letters that addresses write otherwise.
+    // Names of dashboards and queries have no letters that addresses write otherwise.
     first.and_then(|first| place_of(info, request, first)) == Some(name)
 }
 
@@ -475,6 +511,8 @@ fn place_of<'a>(info: &RouteInfo, request: &'a Request, place: &str) -> Option<&
 const LINK: &str = "x-flywheel-link";
 /// How often one link may ask within a minute.
 const LINK_ASKS_MAX: u64 = 600;
+/// How often one key may call its query within a minute.
+const KEY_ASKS_MAX: u64 = 1_200;
 /// How often one address may ask by one link within a minute.
 const LINK_ASKS_OF_ADDRESS_MAX: u64 = 120;
 
@@ -496,6 +534,12 @@ fn check_link(app: &App, request: &Request, link: &Link) -> Result<(), Problem> 
         app.rates.take(&name, 1, LINK_ASKS_OF_ADDRESS_MAX)?;
     }
     Ok(())
+}
+
+fn of_other_query(query: &str) -> Problem {
+    let detail = format!("this key calls the published query \"{query}\" and does nothing else");
+    Problem::new(StatusCode::FORBIDDEN, "denied", detail)
+        .hint(format!("Ask for GET /v1/queries/{query}/rows, or take a key of the other query."))
 }
 
 fn elsewhere(board: &str) -> Problem {

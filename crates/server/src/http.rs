@@ -14,6 +14,7 @@ mod models;
 mod operations;
 mod policies;
 mod quality;
+mod queries;
 pub(crate) mod recommend;
 mod runs;
 mod schedules;
@@ -50,6 +51,7 @@ pub(crate) fn routes(routes: &mut Routes) {
     sql::routes(routes);
     metrics::routes(routes);
     dashboards::routes(routes);
+    queries::routes(routes);
     extensions::routes(routes);
     learners::routes(routes);
     policies::routes(routes);
@@ -82,6 +84,7 @@ pub(crate) const FEATURES: &[&str] = &[
     "sql",
     "metrics",
     "dashboards",
+    "queries",
     "extensions",
     "learners",
     "policies",

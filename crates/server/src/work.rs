@@ -10,6 +10,7 @@ use std::time::Duration;
 use flywheel_base::{Clock, Error, ErrorKind, Result, Timestamp};
 use flywheel_project::Project;
 use flywheel_project::resource::schedule::Runs;
+use flywheel_runtime::access::said::Said;
 use flywheel_runtime::run_log::{self, LogLine};
 use flywheel_runtime::schedule::{self as runtime_schedule, Job, claims};
 use flywheel_runtime::turn::{TurnReport, turn};
@@ -139,6 +140,18 @@ pub(crate) struct Work {
     error: Option<String>,
     hint: Option<String>,
     log: Vec<LogLine>,
+}
+
+impl Work {
+    /// The same, with as much of what it said as `said` tells.
+    pub(crate) fn told(mut self, said: Said) -> Self {
+        self.hint = self.hint.filter(|_| said == Said::Whole);
+        self.error = said.of(self.error);
+        for line in &mut self.log {
+            line.text = said.line(&line.level, std::mem::take(&mut line.text));
+        }
+        self
+    }
 }
 
 /// Something that waits for a worker, and for what is under way to end if it touches the same.

@@ -53,6 +53,19 @@ impl AuditRow {
     }
 }
 
+/// How often something was done to an object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuditCount {
+    /// The object.
+    pub object: String,
+    /// How often.
+    pub count: u64,
+    /// How often of these it failed or was not waited for.
+    pub failed: u64,
+    /// The last time.
+    pub last_at: Timestamp,
+}
+
 /// Where a chain is broken.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuditBreak {
@@ -127,6 +140,29 @@ impl Store {
                 "SELECT {COLUMNS} FROM audit WHERE number < ? ORDER BY number DESC LIMIT ?"
             ))?
             .query_map(params![before.unwrap_or(i64::MAX), limit], row_from)?
+            .collect()
+        })
+    }
+
+    /// How often `what` was done since a moment, by its object. It failed if its status, where its detail has one, is 400 or
+    /// more or not known.
+    ///
+    /// # Errors
+    /// As every method: see [`Store::open`].
+    pub fn audit_counts(&self, what: &str, since: Timestamp) -> Result<Vec<AuditCount>> {
+        self.read("count what the audit log has", |db| {
+            db.prepare_cached(
+                "SELECT object, count(*), sum(coalesce(json_extract(detail, '$.status') >= 400, 1)), max(at) FROM audit
+                 WHERE what = ? AND at >= ? GROUP BY object ORDER BY object",
+            )?
+            .query_map(params![what, since.micros()], |row| {
+                Ok(AuditCount {
+                    object: row.get(0)?,
+                    count: row.get::<_, i64>(1)?.unsigned_abs(),
+                    failed: row.get::<_, i64>(2)?.unsigned_abs(),
+                    last_at: Timestamp::from_micros(row.get(3)?),
+                })
+            })?
             .collect()
         })
     }
@@ -416,6 +452,31 @@ mod tests {
             ],
         )
         .unwrap();
+    }
+
+    #[test]
+    fn what_was_done_is_counted_by_its_object_since_a_moment() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(&dir.path().join("meta.db")).unwrap();
+        let at = Timestamp::from_micros;
+        for (moment, what, object, detail) in [
+            (1, "call", "a", json!({"status": 200})),
+            (5, "call", "a", json!({"status": 200})),
+            (6, "call", "a", json!({"status": 422})),
+            (7, "call", "a", json!({"status": null})),
+            (8, "call", "b", json!({"status": 200})),
+            (9, "other", "b", json!({})),
+        ] {
+            store.audit(at(moment), "ada", what, object, &detail).unwrap();
+        }
+        let found = store.audit_counts("call", at(5)).unwrap();
+        let count = |object: &str, count, failed, moment| AuditCount {
+            object: object.to_owned(),
+            count,
+            failed,
+            last_at: at(moment),
+        };
+        assert_eq!(found, [count("a", 3, 2, 7), count("b", 1, 0, 8)]);
     }
 
     #[test]

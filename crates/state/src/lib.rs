@@ -42,7 +42,7 @@ use flywheel_base::{Error, ErrorKind, Result};
 use rusqlite::Connection;
 
 pub use artifacts::Artifact;
-pub use audit::{AuditBreak, AuditRow};
+pub use audit::{AuditBreak, AuditCount, AuditRow};
 pub use canaries::{CanaryMove, Move};
 pub use catalogue::{Profile, READ_DAYS_MAX, Read, Retirement};
 pub use copy::{check_database, copy_database};

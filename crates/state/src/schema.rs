@@ -202,6 +202,8 @@ ALTER TABLE outbox ADD COLUMN bundle TEXT;
 CREATE INDEX tasks_by_name ON tasks (kind, name, started_at);
 ", "
 CREATE INDEX outbox_discarded ON outbox (ended_at) WHERE status = 'discarded';
+", "
+CREATE INDEX audit_by_what ON audit (what, at);
 "];
 
 /// Brings the database to the newest layout.

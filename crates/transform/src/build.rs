@@ -93,8 +93,8 @@ impl std::fmt::Debug for BuildOptions<'_> {
 pub async fn build(world: World<'_>, options: BuildOptions<'_>) -> Result<BuildReport> {
     let nothing = Known::new();
     let known = options.known.unwrap_or(&nothing);
-    let mut plan =
-        Plan::new(world.project, options.select, options.exclude, known, options.run_tests)?;
+    let tests_at = options.run_tests.then_some(world.now);
+    let mut plan = Plan::new(world.project, options.select, options.exclude, known, tests_at)?;
     plan.leave_out(options.without);
     intervals::require_times(&plan, &options)?;
     (options.on_event)(Event::Planned { models: plan.selected.len() });
@@ -123,7 +123,7 @@ pub async fn test(
     exclude: &[String],
     known: &Known,
 ) -> Result<Vec<TestOutcome>> {
-    let plan = Plan::new(world.project, select, exclude, known, true)?;
+    let plan = Plan::new(world.project, select, exclude, known, Some(world.now))?;
     let options = BuildOptions { full_refresh: true, ..BuildOptions::default() };
     let progress = Progress::new(world, &plan, options).await?;
     progress.try_published().await

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use arrow::array::AsArray;
 use arrow::datatypes::Int64Type;
-use flywheel_base::{Error, Result, Timestamp};
+use flywheel_base::{Error, Result, Timestamp, statement};
 use flywheel_project::resource::properties::{Age, Freshness};
 use flywheel_project::{NodeKind, Source};
 use flywheel_warehouse::{Location, Session};
@@ -100,8 +100,9 @@ async fn newest(
     let table = quoted_table(&source.relation());
     let moment = match (&rules.loaded_at_query, &rules.loaded_at_field) {
         (Some(query), _) => {
-            let sql = names::render_statement(world.project, query)?;
-            format!("SELECT max(t) AS t FROM (\n{}\n) AS q(t)", sql.trim().trim_end_matches(';'))
+            let sql = names::render_statement(world.project, query, world.now)?;
+            let sql = statement::one("loaded_at_query", &sql)?;
+            format!("SELECT max(t) AS t FROM (\n{sql}\n) AS q(t)")
         }
         (None, Some(field)) => {
             let filter = rules.filter.as_deref().map(|f| format!(" WHERE {f}\n"));

@@ -21,6 +21,7 @@ mod lineage;
 mod metric;
 mod names;
 mod order;
+mod published;
 mod report;
 mod shelf;
 mod testing;
@@ -44,6 +45,7 @@ pub use lineage::{
     model_columns, traced_edges,
 };
 pub use metric::{CompiledMetrics, MetricColumn, MetricQuery, compile_metrics, expand_metrics};
+pub use published::{published_plan, published_sql, published_value};
 pub use report::{
     BuildReport, Event, Failure, ModelOutcome, ModelStatus, Sample, TestOutcome, TestScope,
     TestStatus,

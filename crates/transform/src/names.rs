@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
-use flywheel_base::{Error, Result, Timestamp};
+use flywheel_base::{Error, Result, Timestamp, statement};
 use flywheel_project::metric::table::place;
 use flywheel_project::resource::project_file::Materialized;
 use flywheel_project::{
@@ -167,14 +167,23 @@ fn at_metrics(model: &Model, error: Error) -> Error {
     }
 }
 
-/// A hook of a model.
-pub(crate) fn render_hook(project: &Project, model: &Model, hook: &str) -> Result<String> {
-    with_context(project, &model.relation(), false, |context| model.render_hook(hook, context))
+/// A hook of a model, in a run that began at `moment`.
+pub(crate) fn render_hook(
+    project: &Project,
+    model: &Model,
+    hook: &str,
+    moment: Timestamp,
+) -> Result<String> {
+    with_moment(project, &model.relation(), false, &BTreeMap::new(), Some(moment), |context| {
+        model.render_hook(hook, context, moment)
+    })
 }
 
-/// A statement of `on-run-start` or `on-run-end`.
-pub(crate) fn render_statement(project: &Project, sql: &str) -> Result<String> {
-    with_context(project, "", false, |context| project.render_hook(sql, context))
+/// A statement of `on-run-start` or `on-run-end`, in a run that began at `moment`.
+pub(crate) fn render_statement(project: &Project, sql: &str, moment: Timestamp) -> Result<String> {
+    with_moment(project, "", false, &BTreeMap::new(), Some(moment), |context| {
+        project.render_hook(sql, context, moment)
+    })
 }
 
 /// An SQL text of a learner or policy, with answers in the place of metrics.
@@ -188,9 +197,31 @@ pub(crate) fn render_test(project: &Project, test: &SingularTest) -> Result<Stri
     with_context(project, "", false, |context| test.render(context))
 }
 
+/// The SQL of a singular test, in a run that began at `moment`; the other tells templates always the same moment.
+pub(crate) fn render_test_at(
+    project: &Project,
+    test: &SingularTest,
+    moment: Timestamp,
+) -> Result<String> {
+    with_moment(project, "", false, &BTreeMap::new(), Some(moment), |context| {
+        test.render_at(context, moment)
+    })
+}
+
 /// The SQL of a test that is a macro.
 pub(crate) fn render_custom(project: &Project, test: &CustomTest) -> Result<String> {
     with_context(project, "", false, |context| test.render(context))
+}
+
+/// The SQL of a test that is a macro, in a run that began at `moment`; the other tells templates always the same moment.
+pub(crate) fn render_custom_at(
+    project: &Project,
+    test: &CustomTest,
+    moment: Timestamp,
+) -> Result<String> {
+    with_moment(project, "", false, &BTreeMap::new(), Some(moment), |context| {
+        test.render_at(context, moment)
+    })
 }
 
 fn with_context(
@@ -269,7 +300,7 @@ impl Inlined<'_> {
             return Err(Error::invalid(format!("the ephemeral model \"{name}\" grows too large"))
                 .hint("Store it as a view or a table."));
         }
-        let inlined = format!("(\n{}\n)", sql.trim().trim_end_matches(';'));
+        let inlined = format!("(\n{}\n)", statement::bare(&sql));
         self.done.borrow_mut().insert(name.to_owned(), inlined.clone());
         Ok(inlined)
     }

@@ -1,5 +1,6 @@
 //! What a build did, for people and programs.
 
+use std::error::Error as StdError;
 use std::time::Duration;
 
 use flywheel_base::Error;
@@ -172,6 +173,8 @@ pub struct Failure {
     pub kind: &'static str,
     /// What is wrong.
     pub message: String,
+    /// What it comes from, as the engine or the system below says it.
+    pub cause: Option<String>,
     /// How to mend it.
     pub hint: Option<String>,
     /// The message with its causes and the hint, as a person reads them.
@@ -183,6 +186,7 @@ impl From<&Error> for Failure {
         Self {
             kind: error.kind().name(),
             message: error.message().to_owned(),
+            cause: StdError::source(error).map(ToString::to_string),
             hint: error.hint_text().map(str::to_owned),
             report: error.report(),
         }

@@ -11,7 +11,7 @@ mod unit;
 
 use std::collections::BTreeSet;
 
-use flywheel_base::{Error, Result, digest};
+use flywheel_base::{Error, Result, Timestamp, digest};
 use flywheel_project::resource::properties::Severity;
 use flywheel_project::{
     Failures, Model, ModelTest, NodeId, NodeKind, Project, SingularTest, TestKind, Threshold,
@@ -64,7 +64,7 @@ pub(crate) enum CheckKind {
 
 impl Check {
     /// Takes a generic test.
-    fn generic(project: &Project, test: &ModelTest) -> Result<Self> {
+    fn generic(project: &Project, test: &ModelTest, moment: Timestamp) -> Result<Self> {
         let column = || {
             test.column.clone().ok_or_else(|| {
                 Error::invalid(format!("test \"{}\" is on no column", test.name))
@@ -89,7 +89,7 @@ impl Check {
             TestKind::Custom(custom) => {
                 reads = names::read_by(project, &custom.refs, &custom.sources)?;
                 reads.remove(&subject);
-                let sql = names::render_custom(project, custom)?;
+                let sql = names::render_custom_at(project, custom, moment)?;
                 CheckKind::Singular { sql }
             }
         };
@@ -111,8 +111,8 @@ impl Check {
 
     /// Takes a singular test. It belongs to those of the models it reads that no
     /// other of them reads, or, if it reads no model, to the sources.
-    fn singular(project: &Project, test: &SingularTest) -> Result<Self> {
-        let sql = names::render_test(project, test)?;
+    fn singular(project: &Project, test: &SingularTest, moment: Timestamp) -> Result<Self> {
+        let sql = names::render_test_at(project, test, moment)?;
         let mut reads = names::read_by(project, &test.refs, &test.sources)?;
         let mut blames = furthest(project, &test.refs);
         if blames.is_empty() {
@@ -135,19 +135,20 @@ impl Check {
     }
 }
 
-/// Every test of the project, by name.
+/// Every test of the project, by name, in a run that began at `moment`. One that tells it demands something else in each
+/// run, so that it is never taken for one that has passed.
 ///
 /// # Errors
 /// [`flywheel_base::ErrorKind::Invalid`] if a singular test's template is wrong.
-pub(crate) fn checks(project: &Project) -> Result<Vec<Check>> {
+pub(crate) fn checks(project: &Project, moment: Timestamp) -> Result<Vec<Check>> {
     let enabled = |test: &&ModelTest| {
         project.models.get(&test.target.name).is_none_or(|model| model.config.enabled)
     };
     let generic = project.model_tests().filter(enabled);
     let mut checks: Vec<Check> =
-        generic.map(|test| Check::generic(project, test)).collect::<Result<_>>()?;
+        generic.map(|test| Check::generic(project, test, moment)).collect::<Result<_>>()?;
     for test in project.singular_tests.values() {
-        checks.push(Check::singular(project, test)?);
+        checks.push(Check::singular(project, test, moment)?);
     }
     checks.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(checks)

@@ -198,6 +198,17 @@ impl DataWriter {
         }
     }
 
+    /// Takes over files that another writer has completed, with their rows.
+    pub(crate) fn take_over(&mut self, files: Vec<Add>, rows: u64) {
+        self.done.extend(files);
+        self.rows += rows;
+    }
+
+    /// Whether every row lies in a file that is complete.
+    pub(crate) fn is_between_files(&self) -> bool {
+        self.open.is_none() && self.held.0.is_empty()
+    }
+
     /// Closes the file being written, so that the next one has other columns.
     pub(crate) async fn change_columns(&mut self, schema: SchemaRef) -> Result<()> {
         self.end_file().await?;
@@ -257,13 +268,18 @@ impl DataWriter {
 
     /// Removes what was written for a commit that does not happen; what stays is swept later.
     pub(crate) async fn discard(&mut self) {
+        self.discard_behind(0).await;
+    }
+
+    /// As [`DataWriter::discard`], but for the first `kept` files, which another writer may take over.
+    pub(crate) async fn discard_behind(&mut self, kept: usize) {
         self.held = (Vec::new(), 0);
         if let Some(mut file) = self.open.take()
             && let Err(error) = file.upload.abort().await
         {
             tracing::debug!(error = %error, "unfinished data file stays until it is swept");
         }
-        for add in mem::take(&mut self.done) {
+        for add in self.done.split_off(kept.min(self.done.len())) {
             let path = self.folder.clone().join(add.path.as_str());
             if let Err(error) = self.store.delete(&path).await {
                 tracing::debug!(error = %error, "uncommitted data file stays until it is swept");

@@ -16,7 +16,7 @@ use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::logical_expr::simplify::SimplifyContext;
 use datafusion::optimizer::simplify_expressions::ExprSimplifier;
-use datafusion::optimizer::{Analyzer, AnalyzerRule};
+use datafusion::optimizer::{Analyzer, AnalyzerRule, Optimizer, OptimizerRule};
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_optimizer::PhysicalOptimizerRule;
 use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
@@ -28,6 +28,7 @@ use crate::failure::from_engine;
 use crate::function;
 use crate::served::Lent;
 use crate::session::asked_groups::OnlyAskedGroups;
+use crate::session::constants::{ConstantsRight, MOVES_CONDITIONS};
 use crate::session::decimals::{self, DecimalsAsWritten};
 use crate::session::division::Division;
 use crate::session::filled::ToldAboveJoins;
@@ -98,6 +99,17 @@ fn analyzer_rules() -> Vec<Arc<dyn AnalyzerRule + Send + Sync>> {
     iter::once(ours).chain(Analyzer::new().rules).collect()
 }
 
+/// The engine's rules that make a plan cheaper, one of them over conditions that it understands, before ours.
+fn optimizer_rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
+    let ours: Arc<dyn OptimizerRule + Send + Sync> = Arc::new(OnlyAskedGroups);
+    let rules = Optimizer::new().rules.into_iter();
+    let rules = rules.map(|rule| match rule.name() == MOVES_CONDITIONS {
+        true => Arc::new(ConstantsRight(rule)) as Arc<dyn OptimizerRule + Send + Sync>,
+        false => rule,
+    });
+    rules.chain(iter::once(ours)).collect()
+}
+
 impl Engine {
     /// An engine that reads from `store` and may use so much memory.
     pub(crate) fn new(
@@ -128,8 +140,8 @@ impl Engine {
             .with_runtime_env(runtime)
             .with_default_features()
             .with_analyzer_rules(analyzer_rules())
+            .with_optimizer_rules(optimizer_rules())
             .with_physical_optimizer_rules(rules())
-            .with_optimizer_rule(Arc::new(OnlyAskedGroups))
             .build();
         let learners = Lent::default();
         let mut template = function::register(template, &learners).map_err(from_engine)?;

@@ -12,6 +12,7 @@ mod history;
 mod keep;
 mod load;
 mod merge;
+mod parked;
 mod staged;
 mod widen;
 
@@ -38,6 +39,7 @@ pub use self::edit::Verb;
 pub(crate) use self::edit::{Assigned, Clause, Editing, Steps, unknown_column};
 pub use self::history::{VALID_FROM, VALID_TO, dated};
 pub use self::load::Load;
+pub use self::parked::Reading;
 
 /// How often a write is decided again after another process was faster.
 const ATTEMPTS_MAX: usize = 20;

@@ -34,14 +34,15 @@ mod testing;
 
 pub use function::{FUNCTIONS, Function};
 pub use lake::{Lake, LakeOptions};
-pub use lane::{DELETED, Load, VALID_FROM, VALID_TO, Verb, dated};
+pub use lane::{DELETED, Load, Reading, VALID_FROM, VALID_TO, Verb, dated};
 pub use location::{Location, TableName};
 pub use maintain::{Maintain, Maintained};
 pub use rows::RowStream;
 pub use served::{Feature, FeatureKind, Learners, Scorer, Served};
 pub use session::{
-    Catalog, ColumnChange, ColumnMask, Definition, Edit, Edited, Expression, MaskValues, Query,
-    Seen, Session, Sight, check_chains, check_expression, is_definition, is_edit,
+    Catalog, ColumnChange, ColumnMask, Definition, Edit, Edited, Expression, MaskValues, Parameter,
+    Parameters, Query, Reads, Seen, Session, Sight, check_chains, check_expression, is_definition,
+    is_edit, reads,
 };
 pub use shape::{conform, union};
 pub use state::{Checkpoint, CommitRecord, Frozen, FrozenFile, Notice, TableState};

@@ -7,6 +7,7 @@
 
 pub(crate) mod asked_groups;
 mod chain;
+pub(crate) mod constants;
 pub(crate) mod decimals;
 mod define;
 mod dialect;
@@ -17,6 +18,7 @@ mod guard;
 mod learned;
 mod names;
 pub(crate) mod namesakes;
+mod parameters;
 mod pass;
 mod query;
 mod scalars;
@@ -42,6 +44,7 @@ pub use self::chain::check_chains;
 pub use self::define::{ColumnChange, Definition, is_definition};
 pub use self::edit::{Edit, Edited, is_edit};
 pub use self::guard::check_expression;
+pub use self::parameters::{Parameter, Parameters, Reads, reads};
 pub use self::query::Query;
 pub use self::sight::{ColumnMask, Expression, MaskValues, Seen, Sight};
 
@@ -214,11 +217,22 @@ impl Session {
     /// [`flywheel_base::ErrorKind::Denied`] if it would change anything, or names what its reader may not
     /// see.
     pub async fn query(&self, sql: &str) -> Result<Query> {
+        self.query_with(sql, &Parameters::new()).await
+    }
+
+    /// As [`Session::query`], with values where the statement says `$name`. A value is bound as what it is, whatever it
+    /// holds.
+    ///
+    /// # Errors
+    /// As [`Session::query`]; [`flywheel_base::ErrorKind::Invalid`] if there are values and one is missing.
+    pub async fn query_with(&self, sql: &str, values: &Parameters) -> Result<Query> {
         let state = self.state();
         let mut statement = guard::parse(&state, sql)?;
         let mut read = BTreeSet::new();
         let asked =
             self.resolver(&state).statement(&mut statement, &mut Vec::new(), &mut read).await?;
+        // Nothing is written down and read again from here on.
+        parameters::bind(&mut statement, values)?;
         let hidden = |column: &str| {
             let hidden = sight::told_of_hidden(&self.catalog.sights, &read, column);
             hidden.or_else(|| asked.told(column))

@@ -15,8 +15,8 @@ interface Hit { key: string; title: string; note: string; icon: IconName; to: st
 interface Found { name: string; kind: string; labels?: string[]; description: string | null }
 
 /** Kinds that have a page of their own; others are shown by the catalogue. */
-const PAGES: Record<string, string> = { policy: "policies", learner: "learners", sync: "syncs", metric: "metrics", dashboard: "dashboards" };
-const ICONS: Record<string, IconName> = { policy: "policies", learner: "learn", sync: "syncs", metric: "measure", model: "model", landed: "land", connection: "connect", action: "act" };
+const PAGES: Record<string, string> = { policy: "policies", learner: "learners", sync: "syncs", metric: "metrics", dashboard: "dashboards", query: "queries" };
+const ICONS: Record<string, IconName> = { policy: "policies", learner: "learn", sync: "syncs", metric: "measure", model: "model", landed: "land", connection: "connect", action: "act", query: "share" };
 const HITS_MAX = 12;
 
 export default function Palette({ close }: { close: () => void }) {

@@ -10,6 +10,7 @@ import { entries, GROUPS, menu, type Entry } from "../pages";
 import { useWho } from "../session";
 import { Empty, Loading, Page, Rich } from "../ui/basics";
 import { Icon } from "../ui/icons";
+import { look } from "../view";
 import { Boundary } from "./Boundary";
 import { Mark } from "./Mark";
 import { useWorkName } from "./names";
@@ -18,6 +19,8 @@ import { useWorkName } from "./names";
 const Palette = lazy(() => import("./Palette"));
 const Notices = lazy(() => import("./Notices"));
 const Password = lazy(() => import("./Password"));
+const Choosing = lazy(() => import("./View").then((part) => ({ default: part.Choosing })));
+const Viewed = lazy(() => import("./View").then((part) => ({ default: part.Viewed })));
 const Side = lazy(() => import("antd/es/drawer"));
 
 const components = new Map<Entry, ComponentType>(entries.map((entry) => [entry, lazy(entry.load)]));
@@ -72,11 +75,13 @@ function Doing() {
 
 function UserMenu() {
   const { t, word } = useWords();
-  const { me } = useWho();
+  const { me, view, can } = useWho();
   const [changing, setChanging] = useState(false);
+  const [choosing, setChoosing] = useState(false);
   const logout = useDo((): [string, string] => ["POST", "/v1/logout"], () => {
     setCsrf(null);
     client.clear();
+    look(null);
     location.assign("/");
   });
   return (
@@ -84,13 +89,15 @@ function UserMenu() {
       <Popover trigger="click" placement="bottomRight" content={
         <div className="user-menu">
           <p>{t("app.signedin", { name: me.name })}<br /><span className="quiet">{word("role", me.role)}</span></p>
-          <Button type="text" block onClick={() => setChanging(true)}>{t("password.title")}</Button>
+          {can("administer") && <Button type="text" block onClick={() => setChoosing(true)}>{t("app.view")}</Button>}
+          {!view && <Button type="text" block onClick={() => setChanging(true)}>{t("password.title")}</Button>}
           <Button type="text" block loading={logout.isPending} onClick={() => logout.mutate()}>{t("app.logout")}</Button>
         </div>
       }>
         <Button type="text" icon={<Icon name="user" />} aria-label={t("app.signedin", { name: me.name })}><span className="user-name">{me.name}</span></Button>
       </Popover>
       {changing && <Suspense><Password close={() => setChanging(false)} /></Suspense>}
+      {choosing && <Suspense><Choosing close={() => setChoosing(false)} /></Suspense>}
     </>
   );
 }
@@ -98,8 +105,9 @@ function UserMenu() {
 /** Refuses in words what the API would refuse in numbers. */
 function Guarded({ entry }: { entry: Entry }) {
   const { t, word, language } = useWords();
-  const { may, me } = useWho();
+  const { may, me, view } = useWho();
   const Body = components.get(entry);
+  if (view && !may(entry)) return <Page title={entry.title[language]}><Empty icon="alert" text={t("app.view.not", { name: view.as })} /></Page>;
   if (!Body || !may(entry)) return <Page title={entry.title[language]}><Empty icon="alert" text={t("app.noaccess", { role: word("role", me.role) })} action={entry.permission ? <Link to={`/access?what=${entry.permission}`}>{t("app.access.ask")}</Link> : undefined} /></Page>;
   return <Body />;
 }
@@ -112,6 +120,7 @@ function NotFound() {
 export function Shell({ session, corner }: { session: Session; corner: React.ReactNode }) {
   const { t, language } = useWords();
   const name = useWorkName();
+  const { view } = useWho();
   const { notification } = App.useApp();
   const [searching, setSearching] = useState(false);
   const [open, setOpen] = useState(false);
@@ -161,6 +170,7 @@ export function Shell({ session, corner }: { session: Session; corner: React.Rea
           {corner}
           <UserMenu />
         </header>
+        {view && <Suspense fallback={<Loading lines={1} />}><Viewed view={view} /></Suspense>}
         <main id="content" tabIndex={-1}>
           <Boundary key={where.pathname} words={{ title: t("app.broken"), text: t("app.broken.text"), reload: t("app.reload") }}>
             <Suspense fallback={<div className="page"><Loading lines={6} /></div>}>

@@ -7,12 +7,12 @@ import { useWho } from "../session";
 import type { IconName } from "./icons";
 
 const ICONS: Record<string, IconName> = {
-  connection: "connect", sync: "syncs", source: "land", landed: "land", seed: "land", model: "model", snapshot: "model", semantic: "tag", metric: "measure", learner: "learn", policy: "policies", action: "act", test: "check", system: "admin", dashboard: "board", measure: "tag", dimension: "tag", outside: "connect", foreign: "connect",
+  connection: "connect", sync: "syncs", source: "land", landed: "land", seed: "land", model: "model", snapshot: "model", semantic: "tag", metric: "measure", learner: "learn", policy: "policies", action: "act", test: "check", system: "admin", dashboard: "board", query: "share", measure: "tag", dimension: "tag", outside: "connect", foreign: "connect",
 };
 export const iconOf = (kind: string): IconName => ICONS[kind] ?? "catalogue";
 
 /** Where pages about a kind are, by the word before a name. */
-const PAGES: Record<string, string> = { model: "models", metric: "metrics", policy: "policies", learner: "learners", sync: "syncs", dashboard: "dashboards" };
+const PAGES: Record<string, string> = { model: "models", metric: "metrics", policy: "policies", learner: "learners", sync: "syncs", dashboard: "dashboards", query: "queries" };
 
 /** Answers the address of the best page about an asset; nothing where there is none, or where somebody may not open it. */
 export function usePageOf(): (name: string, kind: string) => string | null {

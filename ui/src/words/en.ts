@@ -9,6 +9,8 @@ export const en = {
   "app.theme.dark": "Dark colours",
   "app.theme.light": "Light colours",
   "app.logout": "Sign out",
+  "app.view": "View as …",
+  "app.view.not": "{name} may not see this page, or it shows only what is your own.",
   "app.signedin": "Signed in as {name}",
   "app.simulated": "Simulated",
   "app.simulated.why": "The customers of this project and their answers are made up.",

@@ -11,6 +11,8 @@ export const zh: Record<keyof typeof en, string> = {
   "app.theme.dark": "深色",
   "app.theme.light": "浅色",
   "app.logout": "退出登录",
+  "app.view": "切换查看身份",
+  "app.view.not": "{name} 无权查看此页面，或此页面只显示您本人的内容。",
   "app.signedin": "当前用户：{name}",
   "app.simulated": "模拟数据",
   "app.simulated.why": "本项目中的顾客及其反应均为虚构。",

@@ -51,18 +51,21 @@ pub(crate) const COMMAND: super::Command = super::Command {
     run,
 };
 
+/// Runs a bench.
+type Run = fn(&Context) -> Result<Tally>;
+
 /// One bench.
 struct Bench {
     name: &'static str,
     about: &'static str,
-    run: fn(&Context) -> Result<Tally>,
+    run: Run,
 }
 
 /// Every bench.
 const BENCHES: &[Bench] = &[
     Bench {
         name: "seeds",
-        about: "the published numbers: expected, ours, difference",
+        about: "the published numbers: expected, ours, difference; the mistakes that tests guard",
         run: seeds::run,
     },
     Bench {
@@ -87,7 +90,7 @@ const BENCHES: &[Bench] = &[
     },
     Bench {
         name: "lineage",
-        about: "origins of columns over TPC-H and TPC-DS beside sqlglot, and what tracing a thousand models costs",
+        about: "origins of columns over TPC-H, TPC-DS and the example projects beside sqlglot, and what tracing a thousand models costs",
         run: lineage::run,
     },
     Bench {
@@ -152,12 +155,12 @@ const BENCHES: &[Bench] = &[
     },
     Bench {
         name: "customers",
-        about: "k-means on a million rows beside scikit-learn; lifetimes of a million customers",
+        about: "k-means on a million rows beside scikit-learn; lifetimes of a million customers, and published ones",
         run: customers::run,
     },
     Bench {
         name: "forecasts",
-        about: "the 3,003 series of the M3 competition and car parts, beside statsforecast",
+        about: "the 3,003 series of the M3 competition and car parts, beside statsforecast; auto on a shop's days",
         run: forecasts::run,
     },
     Bench {
@@ -167,7 +170,7 @@ const BENCHES: &[Bench] = &[
     },
     Bench {
         name: "catalogue",
-        about: "the catalogue of a thousand models: opened, searched, and its scores by one query",
+        about: "the catalogue of a thousand models: opened, searched, asked, and its scores by one query",
         run: catalogue::run,
     },
     Bench {
@@ -217,10 +220,14 @@ const BENCHES: &[Bench] = &[
     },
     Bench {
         name: "dbt",
-        about: "a dbt project built by dbt on DuckDB and by us: nodes, rows, time",
+        about: "two dbt projects built by dbt on DuckDB and by us: nodes, rows, time",
         run: dbt::run,
     },
-    Bench { name: "demo", about: "the demo twice: time, memory, equal results", run: demo::run },
+    Bench {
+        name: "demo",
+        about: "the demo twice: time, memory, equal results; how soon its pages show turns with lift",
+        run: demo::run,
+    },
 ];
 
 /// A bench over tables of so many gigabytes.

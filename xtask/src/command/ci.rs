@@ -48,6 +48,7 @@ const STEPS: &[(&str, Step)] = &[
     ("web pages", pages::pages),
     ("other readers", interop::readers),
     ("events of lineage", interop::lineage),
+    ("data contracts", interop::contracts),
     ("kills", |context| kill::kills(context, KILLS, kill::SEED)),
     ("kills of servers", |context| kill::servers(context, SERVER_KILLS)),
     ("kills of schedules", |context| kill::schedules(context, SCHEDULE_KILLS)),

@@ -1,4 +1,7 @@
 //! `cargo xtask demo-check`: the demo turns thirty times, learns something, and repeats exactly.
+//!
+//! Its time is printed here and judged by `cargo xtask bench demo` only: what every commit must pass does not depend on what
+//! else the machine does.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -13,7 +16,7 @@ use crate::{Result, process};
 pub(crate) const COMMAND: super::Command = super::Command {
     name: "demo-check",
     arguments: "",
-    about: "run the demo twice with one seed: turns, lift, equal results, time and memory",
+    about: "run the demo twice with one seed: turns, lift, equal results, memory",
     run: |context, arguments| {
         super::no_arguments(arguments)?;
         Ok(demo(context)?.close())
@@ -38,19 +41,24 @@ const REPEATED: &[(&str, &str)] = &[
 
 /// Runs the demo twice and checks it.
 pub(crate) fn demo(context: &Context) -> Result<Tally> {
-    let flywheel = Flywheel::build(context)?;
+    Ok(twice(context, &Flywheel::build(context)?)?.0)
+}
+
+/// Runs the demo twice and checks it; also the seconds that each run took.
+pub(crate) fn twice(context: &Context, flywheel: &Flywheel) -> Result<(Tally, Vec<f64>)> {
     let folder = context.scratch("demo")?;
     let (first, second) = (folder.join("first"), folder.join("second"));
-    let mut tally = Tally::default();
+    let (mut tally, mut seconds) = (Tally::default(), Vec::new());
     for project in [&first, &second] {
         let cost = process::measure(&mut flywheel.demo(project, SEED, DAYS))?;
         println!("demo: {cost}");
+        seconds.push(cost.wall_s);
         tally.record("demo: ends with exit code 0", cost.success);
         tally.record("demo: holds at most 1 GiB", cost.peak_bytes <= PEAK_MAX_BYTES);
     }
-    lift(&flywheel, &first, &mut tally)?;
-    repeated(&flywheel, &first, &second, &mut tally)?;
-    Ok(tally)
+    lift(flywheel, &first, &mut tally)?;
+    repeated(flywheel, &first, &second, &mut tally)?;
+    Ok((tally, seconds))
 }
 
 /// The demo has its turns, and at the end the holdout shows that at least one policy works.

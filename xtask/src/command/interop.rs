@@ -1,5 +1,5 @@
-//! `cargo xtask interop`: DuckDB and Polars read every lake table as we do, and events of lineage are of the published
-//! schemas.
+//! `cargo xtask interop`: DuckDB and Polars read every lake table as we do, and events of lineage and data contracts are of
+//! the published schemas.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -18,7 +18,7 @@ pub(crate) const COMMAND: super::Command = super::Command {
     name: "interop",
     arguments: "[PROJECT]",
     about: "compare every lake table with what DuckDB and Polars read, on a demo, on tables whose columns were \
-            widened and on a large one if none is given; validate events of OpenLineage",
+            widened and on a large one if none is given; validate events of OpenLineage and contracts of ODCS",
     run,
 };
 
@@ -61,6 +61,7 @@ fn run(context: &Context, arguments: &[String]) -> Result<bool> {
         [] => {
             let mut tally = readers(context)?;
             tally.add(lineage(context)?);
+            tally.add(contracts(context)?);
             Ok(tally.close())
         }
         [project] => {
@@ -147,6 +148,15 @@ pub(crate) fn lineage(context: &Context) -> Result<Tally> {
     let mut script = Command::new(python);
     script.arg(context.root.join("tests/openlineage/validate.py")).arg(flywheel.path());
     judge(script, "events of lineage")
+}
+
+/// Validates data contracts, as they come and as they are exported.
+pub(crate) fn contracts(context: &Context) -> Result<Tally> {
+    let flywheel = Flywheel::build(context)?;
+    let python = python::with_packages(context, "odcs", python::CONTRACT_SCHEMA)?;
+    let mut script = Command::new(python);
+    script.arg(context.root.join("tests/odcs/validate.py")).arg(flywheel.path());
+    judge(script, "data contracts")
 }
 
 /// Compares every table of a project; the script prints one `ok` or `DIFFERENT` line per table and reader.

@@ -12,7 +12,7 @@ use crate::{Result, process};
 pub(crate) const COMMAND: super::Command = super::Command {
     name: "pages",
     arguments: "",
-    about: "type-check and test the web pages, then walk through all of them in Chromium (CHROMIUM names another)",
+    about: "type-check and test the web pages, then walk through all of them and a demo's report in Chromium (CHROMIUM names another)",
     run,
 };
 

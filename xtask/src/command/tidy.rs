@@ -7,12 +7,15 @@ mod edges;
 mod executables;
 mod features;
 mod fragments;
+mod lessons;
 mod modules;
 mod papers;
 mod registries;
 mod text;
 mod tree;
 mod untested;
+
+use std::collections::BTreeSet;
 
 use crate::Result;
 use crate::context::Context;
@@ -35,11 +38,19 @@ const CHECKS: &[(&str, Check)] = &[
     ("text", text::check),
     ("papers", papers::check),
     ("fragments", fragments::check),
+    ("lessons", lessons::check),
     ("edges", edges::check),
     ("executables", executables::check),
     ("untested", untested::check),
     ("registries", registries::check),
 ];
+
+/// The names of every test in the sources.
+pub(super) fn test_names(context: &Context) -> Result<BTreeSet<String>> {
+    let tree = Tree::read(context)?;
+    let names = tree.sources().flat_map(|file| lessons::tests(&file.text)).map(str::to_owned);
+    Ok(names.collect())
+}
 
 /// What the checks found.
 #[derive(Debug, Default)]

@@ -3,7 +3,8 @@
 //!
 //! Half of the kills come at seeded random moments, half at the sight of a commit: a new file in
 //! the lake table, or an open transaction that writes into the target. Every few kills the work is
-//! left alone to resume, and source and target are compared by checksum.
+//! left alone to resume, and source and target are compared by checksum. After each kill it is also counted how many of
+//! the rows that had been read have to be read again.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -69,6 +70,8 @@ struct Storm {
     other: u64,
     calm_s: Vec<f64>,
     resumed_s: Vec<f64>,
+    /// Rows that are read again after a kill; for works that tell it only together, after the kills before a comparison.
+    read_again: Vec<u64>,
 }
 
 /// Kills all works in turn, `wanted` times together.
@@ -93,6 +96,8 @@ fn torture(context: &Context, wanted: u64, seed: u64) -> Result<Tally> {
             "other",
             "calm s",
             "resumed s",
+            "read again",
+            "one chunk a worker",
         ]
         .map(str::to_owned)
         .to_vec(),
@@ -122,6 +127,15 @@ fn torture(context: &Context, wanted: u64, seed: u64) -> Result<Tally> {
         let slowest = storm.resumed_s.iter().copied().fold(0.0, f64::max);
         let more = format!("{name}: seconds that the slowest resumed start takes longer");
         at_most(&mut tally, &more, slowest - calm, RESUME_MORE_MAX_S);
+        // Without a kill that is measured nothing is known, and nothing holds.
+        let again = storm.read_again.iter().max().copied();
+        let chunks = work.chunks_rows();
+        at_most(
+            &mut tally,
+            &format!("{name}: rows read again after a kill, one chunk for each worker"),
+            again.map_or(f64::INFINITY, |again| again as f64),
+            chunks as f64,
+        );
         let numbers = [
             storm.kills,
             storm.at_commit,
@@ -133,6 +147,10 @@ fn torture(context: &Context, wanted: u64, seed: u64) -> Result<Tally> {
         let mut row = vec![name.to_owned()];
         row.extend(numbers.map(|number| number.to_string()));
         row.extend([format!("{calm:.2}"), format!("{resumed:.2}")]);
+        row.extend([
+            again.map_or_else(|| "?".to_owned(), |again| again.to_string()),
+            chunks.to_string(),
+        ]);
         rows.push(row);
     }
     println!("\n{}", figures::table(&rows));
@@ -159,6 +177,7 @@ fn storm(work: &Work<'_>, wanted: u64, moments: &mut Moments) -> Result<Storm> {
             let started = Instant::now();
             work.finish()?;
             storm.resumed_s.push(started.elapsed().as_secs_f64());
+            storm.read_again.extend(work.resumed_rows()?);
             compare(work, &mut storm)?;
             calm(work, &mut storm)?;
         }
@@ -184,6 +203,7 @@ fn disturb(
 ) -> Result<()> {
     let life_s = figures::median(&storm.calm_s).unwrap_or(1.0);
     let mark = work.mark();
+    let before = work.place()?;
     let mut child = work.command().stdout(std::process::Stdio::null()).spawn()?;
     let mut seen = false;
     if at_commit {
@@ -196,12 +216,17 @@ fn disturb(
         moments.life_max_s = life_s;
     }
     thread::sleep(moments.next());
-    if child.try_wait()?.is_none() {
+    let runs = child.try_wait()?.is_none();
+    let unread = work.unread_rows();
+    if runs {
         child.kill()?;
         storm.kills += 1;
         storm.at_commit += u64::from(seen);
     }
     child.wait()?;
+    if let (true, Some(before), Some(after)) = (runs, before, work.place()?) {
+        storm.read_again.push(before.read_again(&after, unread));
+    }
     Ok(())
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use flywheel_algo::offpolicy::Row;
-use flywheel_algo::offpolicy::verdict::{Rules, verdict};
+use flywheel_algo::offpolicy::verdict::{Refusal, Rules, verdict};
 use flywheel_base::Result;
 
 use crate::{cells, number, print, remark};
@@ -56,7 +56,17 @@ pub(crate) fn run(folder: &Path) -> Result<()> {
     }
     print("open bandit effective", made.effective, 0.0)?;
     print("open bandit promoted", f64::from(u8::from(judged.promotes())), 0.0)?;
+    let told = judged.refusals.iter().any(tells_its_interval);
+    print("open bandit refused, and told by which interval", f64::from(u8::from(told)), 0.0)?;
     judged.refusals.iter().try_for_each(|refusal| remark(&format!("not promoted: {refusal}")))
+}
+
+/// Whether a refusal is for a gain whose interval reaches below what is asked for, and its text says both ends.
+fn tells_its_interval(refusal: &Refusal) -> bool {
+    let Refusal::NoGain { gain, low, high, least, .. } = refusal else { return false };
+    let said = refusal.to_string();
+    let ends = [low, high].iter().all(|end| said.contains(&format!("{end:.5}")));
+    ends && low <= least && low < gain && gain < high
 }
 
 fn read(path: &Path) -> Result<Vec<Shown>> {

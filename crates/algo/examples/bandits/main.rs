@@ -10,6 +10,7 @@
 mod digits;
 mod hillstrom;
 mod logged;
+mod published;
 mod simulated;
 mod stream;
 
@@ -33,6 +34,7 @@ fn main() -> Result<()> {
     digits::run(&folder.join("digits.csv"))?;
     stream::run(&folder.join("events.bin"))?;
     logged::run(&data.join("open_bandit"))?;
+    published::run()?;
     simulated::run()?;
     hillstrom::run(&data.join("hillstrom/hillstrom.csv"))
 }

@@ -12,8 +12,7 @@ use flywheel_base::ErrorKind;
 use serde_json::json;
 
 use self::case::{
-    Case, FILES, MESSAGES, NEEDS_A_SERVER, PROGRAMS, all_types, case, case_in_store, checkpoint,
-    plain, rows,
+    Case, FILES, MESSAGES, OWN, PROGRAMS, all_types, case, case_in_store, checkpoint, plain, rows,
 };
 use super::program::tests::pyarrow;
 use super::*;
@@ -39,7 +38,7 @@ fn all() -> impl Iterator<Item = (Case, WriteMode, String)> {
 }
 
 /// The destinations that have a case here.
-fn covered() -> impl Iterator<Item = &'static DestinationEntry> {
+pub(crate) fn covered() -> impl Iterator<Item = &'static DestinationEntry> {
     let (python, pyarrow) = (python(), pyarrow().is_some());
     let runs = move |name: &str| match name {
         "program" => pyarrow,
@@ -48,7 +47,7 @@ fn covered() -> impl Iterator<Item = &'static DestinationEntry> {
     DESTINATIONS
         .iter()
         .filter(|entry| reachable(entry.name))
-        .filter(move |entry| !NEEDS_A_SERVER.contains(&entry.name) && runs(entry.name))
+        .filter(move |entry| OWN.iter().all(|own| own.name != entry.name) && runs(entry.name))
 }
 
 /// Whether there is a Python that the programs of tests can run in; if not, that is said loudly.

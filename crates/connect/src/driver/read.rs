@@ -12,7 +12,7 @@ use arrow::compute::{cast, concat_batches};
 use arrow::datatypes::{DataType, SchemaRef};
 use arrow::record_batch::RecordBatch;
 use chrono::{NaiveDateTime, TimeDelta};
-use flywheel_base::{Error, Result, quantity, suggest};
+use flywheel_base::{Error, Result, quantity, statement, suggest};
 use serde_json::{Value, json};
 
 use super::open::Rows;
@@ -107,7 +107,10 @@ impl Relation {
                 (table.clone(), dialect.table(table))
             }
             (None, Some(query)) => {
-                let query = query.trim().trim_end_matches(';');
+                let query = match dialect {
+                    Dialect::Mysql => statement::bare_mysql(query),
+                    _ => statement::bare(query),
+                };
                 let named = if dialect == Dialect::Oracle { "q" } else { "AS q" };
                 ("the query".to_owned(), format!("(\n{query}\n) {named}"))
             }

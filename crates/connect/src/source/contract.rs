@@ -137,7 +137,7 @@ fn all() -> impl Iterator<Item = (&'static SourceEntry, bool)> {
 }
 
 /// The sources that are in this build, and whose drivers are to be had.
-fn built() -> impl Iterator<Item = &'static SourceEntry> {
+pub(crate) fn built() -> impl Iterator<Item = &'static SourceEntry> {
     SOURCES.iter().filter(|entry| reachable(entry.name))
 }
 

@@ -4,14 +4,13 @@ use std::collections::BTreeSet;
 
 use flywheel_algo::stats::power::Design;
 use flywheel_algo::stats::{normal, sequence};
-use flywheel_base::{Error, Result};
+use flywheel_base::{Error, Result, statement};
 use flywheel_project::resource::policy::{Experiment, Policy};
 use serde::Serialize;
 
 use super::{ERROR, find, options};
 use crate::context::Context;
 use crate::outcome::literal;
-use crate::statement::one_statement;
 
 /// What it takes to find an effect.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -45,7 +44,7 @@ pub async fn plan(ctx: &Context<'_>, name: &str, effect: Option<f64>, power: f64
     let audience = ctx.frame(&what, &policy.audience).await?.ids("unit_id")?;
     let what = format!("policy \"{name}\": outcome events");
     let events = ctx.render(&outcome.events).map_err(|e| e.context(&what))?;
-    let events = one_statement(&what, &events)?;
+    let events = statement::one(&what, &events)?;
     let since = ctx.now.plus_micros(outcome.window.micros.saturating_neg());
     let sql = format!(
         "select distinct unit_id from (\n{events}\n) as events where at > {} and at <= {}",

@@ -15,7 +15,7 @@ use flywheel_algo::onnx::{Column, File, Input, Kind, Model, SIZE_MAX, Wanted};
 use flywheel_algo::score::quality::auc;
 use flywheel_algo::stats::calibration::{calibration_error, log_loss, reliability};
 use flywheel_algo::stats::normal;
-use flywheel_base::{Error, ErrorKind, Result, digest, suggest, task};
+use flywheel_base::{Error, ErrorKind, Result, digest, statement, suggest, task};
 use flywheel_project::resource::learner::{Onnx, Predict};
 use flywheel_warehouse::{Checkpoint, Feature, FeatureKind, RowStream, Scorer, Write, WriteMode};
 use futures::{StreamExt, TryStreamExt, stream};
@@ -421,7 +421,8 @@ async fn judged(
 ) -> Result<(Vec<Measure>, Value)> {
     let what = format!("learner \"{name}\": truth");
     let sql = ctx.render(truth).map_err(|e| e.context(&what))?;
-    let sql = format!("select * from ({sql}) as truth where at <= {}", literal(ctx.now));
+    let sql = statement::one(&what, &sql)?;
+    let sql = format!("select * from (\n{sql}\n) as truth where at <= {}", literal(ctx.now));
     let query = ctx.session.query(&sql).await.map_err(|e| e.context(&what))?;
     let (mut scores, mut targets) = (Vec::new(), Vec::new());
     let mut batches = query.stream().await.map_err(|e| e.context(&what))?;

@@ -8,7 +8,7 @@ use flywheel_algo::online::hashing::Hashing;
 use flywheel_algo::online::linear::{self, Linear};
 use flywheel_algo::online::logistic::{self, Logistic};
 use flywheel_algo::online::scaler::Scaler;
-use flywheel_base::{Error, Result, Timestamp, suggest};
+use flywheel_base::{Error, Result, Timestamp, statement, suggest};
 use flywheel_project::resource::learner::{Hashed, Predict, Score, ScoreAlgorithm};
 use flywheel_warehouse::WriteMode;
 use serde::{Deserialize, Serialize};
@@ -237,12 +237,13 @@ async fn examples<'w>(
     sql: &str,
     through: Option<i64>,
 ) -> Result<Frame<'w>> {
+    let sql = statement::one(what, sql)?;
     let error = match ctx.frame_of_sql(what, &since(sql, through, ctx.now)).await {
         Ok(frame) => return Ok(frame),
         Err(error) => error,
     };
     // What is wrong with the query itself says so again; the first error is the one of its rows.
-    let none = format!("select * from ({sql}) as examples limit 0");
+    let none = format!("select * from (\n{sql}\n) as examples limit 0");
     match ctx.frame_of_sql(what, &none).await {
         Ok(columns) => Err(without_order(what, &columns.names()).unwrap_or(error)),
         Err(_) => Err(error),
@@ -279,7 +280,7 @@ fn since(sql: &str, through: Option<i64>, now: Timestamp) -> String {
     );
     let now = literal(now);
     format!(
-        "select * from ({sql}) as examples where {condition} and at <= {now} order by at, row_id"
+        "select * from (\n{sql}\n) as examples where {condition} and at <= {now} order by at, row_id"
     )
 }
 

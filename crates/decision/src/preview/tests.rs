@@ -1,4 +1,4 @@
-//! A preview is what a turn at the same moment decides, and leaves nothing behind.
+//! A preview is what a turn at the same moment decides, and leaves nothing behind; what a turn has decided leaves once.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -12,6 +12,7 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use super::*;
+use crate::act::act;
 use crate::artifact::Artifacts;
 use crate::decide::{Status, decide, decisions_where};
 use crate::table::TABLES;
@@ -41,7 +42,11 @@ impl Desk {
     async fn new(audience: &str, more: &str) -> Self {
         let dir = TempDir::new().unwrap();
         write(dir.path(), "flywheel.yaml", "name: shop\n");
-        write(dir.path(), "actions/send.yaml", "action: send\ntype: file\n");
+        write(
+            dir.path(),
+            "actions/send.yaml",
+            "action: send\ntype: file\noptions: {path: out/offers.jsonl}\n",
+        );
         write(
             dir.path(),
             "learners/best.yaml",
@@ -204,4 +209,45 @@ async fn what_should_be_known_is_said() {
         assert!(notes.contains(said), "{said}: {notes}");
     }
     assert!(!notes.contains("outcome"), "it has events: {notes}");
+}
+
+#[tokio::test]
+async fn what_was_decided_before_a_kill_is_queued_once_and_waits_while_its_policy_is_paused() {
+    let more = format!("choose: {{candidates: [{{name: a}}]}}\n{SENDS}");
+    for pauses in [false, true] {
+        let mut desk = Desk::new(UNITS, &more).await;
+        let made = Box::pin(decide(&desk.ctx(at(1)).await, "offer")).await.unwrap();
+        assert!(made.queued > 0 && made.queued == made.decisions - made.held_out, "{made:?}");
+        // A kill between the commit and the outbox leaves decisions that the outbox knows nothing of.
+        desk.store = Store::open(&desk.dir.path().join("killed.db")).unwrap();
+        let state = flywheel_state::PolicyState {
+            paused: pauses,
+            reason: Some("a wish".to_owned()),
+            last_decided_at: None,
+        };
+        desk.store.record_policy("offer", &state, at(1)).unwrap();
+
+        let ctx = desk.ctx(at(1)).await;
+        let completed = Box::pin(decide(&ctx, "offer")).await.unwrap();
+        assert_eq!(completed, made, "paused: {pauses}");
+        let again = Box::pin(decide(&ctx, "offer")).await.unwrap();
+        assert_eq!((&again.status, again.queued), (&Status::Decided, 0), "paused: {pauses}");
+        assert_eq!(desk.rows(at(1)).await.len(), made.decisions, "nobody is decided for again");
+
+        // Nothing leaves while the policy is paused, and nothing new is decided.
+        let left = Box::pin(act(&ctx)).await.unwrap().delivered;
+        assert_eq!(left, if pauses { 0 } else { made.queued });
+        if pauses {
+            let ctx = desk.ctx(at(2)).await;
+            let next = Box::pin(decide(&ctx, "offer")).await.unwrap();
+            let paused = Status::Paused("a wish".to_owned());
+            assert_eq!((next.status, next.decisions, next.queued), (paused, 0, 0));
+            assert_eq!(Box::pin(act(&ctx)).await.unwrap().delivered, 0);
+            let state = flywheel_state::PolicyState { paused: false, ..state };
+            desk.store.record_policy("offer", &state, at(2)).unwrap();
+            assert_eq!(Box::pin(act(&ctx)).await.unwrap().delivered, made.queued);
+        }
+        let ctx = desk.ctx(at(2)).await;
+        assert_eq!(Box::pin(act(&ctx)).await.unwrap().delivered, 0, "each leaves once");
+    }
 }

@@ -6,7 +6,7 @@ const TEXTS: &[u8] = include_bytes!("../../../../tests/parity/onnx/texts.onnx");
 const LOGISTIC: &[u8] = include_bytes!("../../../../tests/parity/onnx/logistic.onnx");
 const PARITY: &str = include_str!("../../../../tests/parity/onnx.json");
 
-const CHURN: &str = "learner: churn\nonnx:\n  model: models/churn.onnx\n  rows: select customer as unit_id, plan, months, charge from {{ ref('contracts') }}\n  truth: select plan, months, charge, at, ended as target from {{ ref('contracts') }} where ended is not null\n";
+const CHURN: &str = "learner: churn\nonnx:\n  model: models/churn.onnx\n  rows: select customer as unit_id, plan, months, charge from {{ ref('contracts') }}\n  truth: select plan, months, charge, at, ended as target from {{ ref('contracts') }} where ended is not null; -- known\n";
 
 /// 300 contracts: the ten rows whose scores onnxruntime told, each thirty times; of one in fifty the months are not known.
 fn contracts(learner: &str) -> (House, Vec<f64>) {

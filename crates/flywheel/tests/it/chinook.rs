@@ -1,4 +1,4 @@
-//! A whole database goes through every kind of system and comes back as it was.
+//! A whole database goes through every kind of system and comes back as it was, and by jobs of DataX as by our own.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -6,8 +6,9 @@ use std::path::Path;
 use flywheel_testkit::{MariaDb, Postgres};
 use rusqlite::Connection;
 use rusqlite::types::Value;
+use serde_json::json;
 
-use crate::house::{House, real_data};
+use crate::house::{House, binary, real_data, text};
 use crate::servers::{maria, postgres};
 
 /// One table of the database: its name, its columns with their types, its rows.
@@ -146,4 +147,157 @@ fn every_table_comes_back_from_two_servers_the_lake_and_workbooks_as_it_was() {
         }
         assert_eq!(found.rows.len(), wanted.rows.len(), "{}", wanted.name);
     }
+}
+
+/// A server as one side of a job of DataX.
+struct Side {
+    /// What its plugins are named for.
+    kind: &'static str,
+    /// How its connection is called by the import.
+    connection: String,
+    url: String,
+    user: &'static str,
+    password: &'static str,
+    /// What it puts around names.
+    mark: char,
+}
+
+impl Side {
+    fn postgres(database: &str) -> Self {
+        Self {
+            kind: "postgresql",
+            connection: format!("postgres_{database}"),
+            url: format!("jdbc:postgresql://127.0.0.1:{}/{database}", postgres().port()),
+            user: "postgres",
+            password: Postgres::PASSWORD,
+            mark: '"',
+        }
+    }
+
+    fn maria(database: &str) -> Self {
+        Self {
+            kind: "mysql",
+            connection: format!("mysql_{database}"),
+            url: format!("jdbc:mysql://127.0.0.1:{}/{database}?useUnicode=true", maria().port()),
+            user: MariaDb::USER,
+            password: MariaDb::PASSWORD,
+            mark: '`',
+        }
+    }
+
+    fn quoted(&self, name: &str) -> String {
+        format!("{0}{name}{0}", self.mark)
+    }
+
+    fn columns(&self, table: &Table) -> Vec<String> {
+        table.columns.iter().map(|(name, _)| self.quoted(name)).collect()
+    }
+
+    /// The plugin that reads or writes a table, as DataX has it.
+    fn plugin(&self, part: &str, table: &Table) -> serde_json::Value {
+        let name = self.quoted(&table.name);
+        let mut parameter = json!({
+            "username": self.user, "password": self.password, "column": self.columns(table),
+            "connection": [{ "table": [name], "jdbcUrl": self.url }]
+        });
+        if part == "writer" {
+            parameter["preSql"] = json!([format!("truncate table {name}")]);
+            parameter["writeMode"] = json!("insert");
+        }
+        json!({ "name": format!("{}{part}", self.kind), "parameter": parameter })
+    }
+
+    /// The variable that its password is taken from.
+    fn variable(&self) -> String {
+        format!("{}_PASSWORD", self.connection.to_uppercase())
+    }
+}
+
+/// Imports one job of DataX that copies every table, into a project of its own, and runs what was made of it.
+fn moved_by_datax(tables: &[Table], from: &Side, to: &Side) {
+    let contents: Vec<serde_json::Value> = tables
+        .iter()
+        .map(|table| json!({ "reader": from.plugin("reader", table), "writer": to.plugin("writer", table) }))
+        .collect();
+    let job = json!({ "job": {
+        "setting": { "speed": { "channel": 1 }, "errorLimit": { "record": 0 } },
+        "content": contents
+    } });
+    let elsewhere = tempfile::tempdir().unwrap();
+    let path = elsewhere.path().join("job.json");
+    std::fs::write(&path, job.to_string()).unwrap();
+    let house = House::new();
+    let made = house.ok(&["import", "datax", path.to_str().unwrap()]);
+    assert_eq!(made.lines().filter(|line| line.starts_with("syncs/")).count(), tables.len());
+    for side in [from, to] {
+        let connection = house.read(&format!("connections/{}.yaml", side.connection));
+        assert!(!connection.contains(side.password), "{connection}");
+    }
+    let run = |arguments: &[&str]| {
+        let mut command = binary();
+        command.arg("-C").arg(house.dir()).args(arguments);
+        command.env(from.variable(), from.password).env(to.variable(), to.password);
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{}\n{}", text(&output.stdout), text(&output.stderr));
+        text(&output.stdout)
+    };
+    run(&["sync"]);
+    let aside = run(&["sql", "select count(*) from system.quarantine", "--output", "csv"]);
+    assert_eq!(aside.lines().nth(1), Some("0"), "{aside}");
+}
+
+/// Both databases of a server hold the same rows in every table, and all that there are.
+fn assert_same(tables: &[Table], server: &Side, databases: [&str; 2]) {
+    let ask = |database: &str, sql: &str| match server.kind {
+        "mysql" => maria().sql(database, sql),
+        _ => postgres().psql(database, sql),
+    };
+    for table in tables {
+        let order: Vec<String> = (1..=table.columns.len()).map(|n| n.to_string()).collect();
+        let (name, columns) = (server.quoted(&table.name), server.columns(table).join(", "));
+        let rows = format!("select {columns} from {name} order by {}", order.join(", "));
+        let [by_hand, by_datax] = databases.map(|database| ask(database, &rows));
+        assert!(by_hand == by_datax, "{} {} differs", server.kind, table.name);
+        let count = ask(databases[1], &format!("select count(*) from {name}"));
+        assert_eq!(count, table.rows.len().to_string(), "{} {}", server.kind, table.name);
+    }
+}
+
+#[test]
+fn a_job_of_datax_moves_the_rows_that_a_sync_by_hand_moves() {
+    let Some(data) = real_data("chinook") else { return };
+    let house = House::new();
+    std::fs::copy(data.join("Chinook_Sqlite.sqlite"), house.path("old.db")).unwrap();
+    let wanted = tables(&house.path("old.db"));
+    assert_eq!(wanted.iter().map(|table| table.rows.len()).sum::<usize>(), 15_607);
+    let [first, by_hand_pg, by_datax_pg] = [(); 3].map(|()| postgres().database());
+    let [by_hand, by_datax] = [(); 2].map(|()| maria().database());
+    house.write("password", Postgres::PASSWORD).write("password2", MariaDb::PASSWORD);
+    house.write("connections/old.yaml", "connection: old\ntype: sqlite\noptions: {path: old.db}\n");
+    for (name, kind, port, database, user, password) in [
+        ("first", "postgres", postgres().port(), &first, "postgres", "password"),
+        ("second", "mysql", maria().port(), &by_hand, MariaDb::USER, "password2"),
+        ("third", "postgres", postgres().port(), &by_hand_pg, "postgres", "password"),
+    ] {
+        house.write(
+            &format!("connections/{name}.yaml"),
+            format!(
+                "connection: {name}\ntype: {kind}\noptions: {{host: 127.0.0.1, port: {port}, database: {database}, user: {user}, password: '${{file:{password}}}'}}\n"
+            ),
+        );
+    }
+    let table = |table: &Table| {
+        format!("options: {{table: {}}}, target: {{table: {}}}", table.name, table.name)
+    };
+    for (name, ends) in
+        [("one", ("old", "first")), ("two", ("first", "second")), ("three", ("second", "third"))]
+    {
+        sync(&house, name, ends, &wanted, table);
+        house.ok(&["sync", name]);
+    }
+
+    moved_by_datax(&wanted, &Side::postgres(&first), &Side::maria(&by_datax));
+    assert_same(&wanted, &Side::maria(&by_datax), [&by_hand, &by_datax]);
+    moved_by_datax(&wanted, &Side::maria(&by_datax), &Side::postgres(&by_datax_pg));
+    assert_same(&wanted, &Side::postgres(&by_datax_pg), [&by_hand_pg, &by_datax_pg]);
 }

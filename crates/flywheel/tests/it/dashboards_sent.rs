@@ -10,23 +10,30 @@ use serde_json::Value;
 
 use crate::house::House;
 
-/// A mail server that takes every message, or none.
+/// A mail server that takes every message, or none, or takes it and does not say so.
 struct Mail {
     port: u16,
     got: Arc<Mutex<Vec<String>>>,
     refuses: Arc<AtomicBool>,
+    unclear: Arc<AtomicBool>,
 }
 
 impl Mail {
     fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
-        let (got, refuses) = (Arc::default(), Arc::new(AtomicBool::new(false)));
-        let mail = Self { port, got: Arc::clone(&got), refuses: Arc::clone(&refuses) };
+        let got = Arc::<Mutex<Vec<String>>>::default();
+        let (refuses, unclear) = (Arc::<AtomicBool>::default(), Arc::<AtomicBool>::default());
+        let mail = Self {
+            port,
+            got: Arc::clone(&got),
+            refuses: Arc::clone(&refuses),
+            unclear: Arc::clone(&unclear),
+        };
         thread::spawn(move || {
             for stream in listener.incoming() {
                 // Who leaves in the middle of a talk has said nothing.
-                drop(stream.and_then(|stream| talk(stream, &got, &refuses)));
+                drop(stream.and_then(|stream| talk(stream, &got, (&refuses, &unclear))));
             }
         });
         mail
@@ -40,7 +47,7 @@ impl Mail {
 fn talk(
     mut stream: TcpStream,
     got: &Mutex<Vec<String>>,
-    refuses: &AtomicBool,
+    (refuses, unclear): (&AtomicBool, &AtomicBool),
 ) -> std::io::Result<()> {
     let mut lines = BufReader::new(stream.try_clone()?).lines();
     stream.write_all(b"220 fake\r\n")?;
@@ -60,7 +67,7 @@ fn talk(
                     message.push('\n');
                 }
                 got.lock().unwrap().push(message);
-                "250 queued"
+                if unclear.load(Ordering::SeqCst) { "451 perhaps" } else { "250 queued" }
             }
             "QUIT" => "221 bye",
             _ => "250 ok",
@@ -192,6 +199,34 @@ fn a_dashboard_is_sent_with_its_figures_and_its_workbook_once_for_each_moment() 
     // The next moment is another message.
     house.ok(&["schedule", "run", "weekly"]);
     assert_eq!(mail.got().len(), 2);
+}
+
+#[test]
+fn what_may_be_sent_once_is_not_sent_again_when_nobody_knows_whether_it_arrived() {
+    let mail = Mail::start();
+    let house = shop(&mail);
+    let action = house.read("actions/mail.yaml");
+    house.write("actions/mail.yaml", format!("{action}guarantee: at-most-once\n"));
+    mail.unclear.store(true, Ordering::SeqCst);
+    let complaint = house.fails(1, &["schedule", "run", "weekly"]);
+    let unknown = "whether it arrived is not known";
+    assert!(complaint.contains(unknown) && complaint.contains("451 perhaps"), "{complaint}");
+    assert_eq!(deliveries(&house), ["sales to lines,succeeded,1", "sales to mail,failed,1"]);
+
+    mail.unclear.store(false, Ordering::SeqCst);
+    let id = house.cell("select id from system.schedule_runs");
+    let complaint = house.fails(1, &["schedule", "rerun", &id]);
+    assert!(complaint.contains(unknown), "{complaint}");
+    assert!(complaint.contains("schedule run weekly"), "{complaint}");
+    assert_eq!(mail.got().len(), 1, "nobody gets it twice");
+
+    // A person who has asked sends it anew.
+    house.ok(&["schedule", "run", "weekly"]);
+    assert_eq!(mail.got().len(), 2);
+    assert_eq!(
+        deliveries(&house),
+        ["sales to lines,succeeded,2", "sales to mail,failed,1", "sales to mail,succeeded,1"]
+    );
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! A project in a temporary folder, and the binary to work on it.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 /// A project folder that goes away with the test.
 pub(crate) struct House {
@@ -83,6 +84,28 @@ impl House {
         );
         assert!(!complaint.contains("panicked"), "{complaint}");
         complaint
+    }
+
+    /// Starts the binary, does something, and kills it `after` its start; tells whether it ran still.
+    pub(crate) fn killed(
+        &self,
+        arguments: &[&str],
+        after: Duration,
+        meanwhile: impl FnOnce(),
+    ) -> bool {
+        let mut command = binary();
+        command.arg("-C").arg(self.dir()).args(arguments);
+        let begun = Instant::now();
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        meanwhile();
+        // Parking may end early.
+        while let Some(rest) = after.checked_sub(begun.elapsed()).filter(|rest| !rest.is_zero()) {
+            std::thread::park_timeout(rest);
+        }
+        let runs = child.try_wait().unwrap().is_none();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        runs
     }
 
     /// The answer of a query as CSV lines, without the header.

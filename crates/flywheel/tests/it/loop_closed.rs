@@ -99,8 +99,8 @@ fn outcomes_are_joined_late_ones_too_and_lift_is_measured_against_the_holdout() 
     assert!(house.ok(&["status"]).contains("offer: 400 decisions"));
 }
 
-#[test]
-fn a_broken_split_is_told_where_the_lift_is() {
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broken_split_is_told_where_the_lift_is_and_beside_who_cannot_decide() {
     let rules = "holdout: 50%\nevery: 30d\n";
     let fair = shop(FILE, rules);
     fair.ok(&["turn", "--replay", "2024-05-01..2024-05-05"]);
@@ -134,6 +134,29 @@ fn a_broken_split_is_told_where_the_lift_is() {
     let task =
         "select distinct status from system.tasks where kind = 'lift' order by 1 desc limit 1";
     assert_eq!(house.cell(task), "warned");
+
+    // The first page names both, each with the way to its policy.
+    house.write(
+        "policies/odd.yaml",
+        "policy: odd\naudience: select customer_id as unit_id, cast(customer_id as int) as n from {{ source('raw', 'customers') }}\nchoose: {candidates: [{name: reminder}]}\nholdout: 0%\n",
+    );
+    assert!(!house.run(&["turn", "--replay", "2024-05-06"]).status.success());
+    let served = Served::new(house).await;
+    let owner = served.owner().await;
+    let status = served.get(&owner, "/v1/status").await.json();
+    let one_of = |list: &str, key: &str, word: &str| {
+        let all = status[list].as_array().unwrap();
+        all.iter().find(|one| one[key] == word).cloned().unwrap_or_default()
+    };
+    let decide = one_of("ring", "stage", "decide");
+    assert_eq!(decide["health"], "failed", "{status}");
+    assert_eq!(decide["note"], "could not decide when asked last: odd", "{status}");
+    for (kind, target) in [("failed-policy", "/policies/odd"), ("broken-split", "/policies/offer")]
+    {
+        assert_eq!(one_of("attention", "kind", kind)["target"], target, "{status}");
+    }
+    let policy = served.get(&owner, "/v1/policies/offer").await.json();
+    assert!(policy["split_broken"].as_str().unwrap().starts_with(advice), "{policy}");
 }
 
 #[test]

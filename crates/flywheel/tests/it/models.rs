@@ -1,6 +1,11 @@
 //! Models and tests: what readers see before, during and after a failure.
 
-use crate::house::House;
+use std::process::Stdio;
+
+use crate::house::{House, binary, text};
+
+/// Rows whose pairs keep a build busy for some seconds.
+const NUMBERS: usize = 20_000;
 
 fn shop() -> House {
     let house = House::new();
@@ -33,10 +38,35 @@ fn a_failing_error_test_leaves_readers_on_the_last_good_version() {
     };
     assert_eq!(seen(&house), ["1,10.0"]);
     house.write("data/2.csv", "id,amount\n2,\n");
+    let numbers: String = (0..NUMBERS).map(|n| format!("{n}\n")).collect();
+    house.write("counted/numbers.csv", format!("n\n{numbers}"));
+    house.write(
+        "connections/counted.yaml",
+        "connection: counted\ntype: csv\noptions: {folder: counted}\n",
+    );
+    house.write("syncs/numbers.yaml", "sync: numbers\nconnection: counted\nstreams:\n  - {stream: numbers, options: {path: numbers.csv}, read: full, write: replace}\n");
     house.ok(&["sync"]);
-    let complaint = house.fails(1, &["build"]);
+    // Slow by its own rows: it is asked again and again while the new version is made.
+    let quick = house.read("models/mart/orders.sql");
+    house.write("models/mart/orders.sql", "{{ config(materialized='table') }} with pairs as (select sum(a.n * b.n % 7) as n from {{ source('raw', 'numbers') }} a cross join {{ source('raw', 'numbers') }} b) select o.id, o.amount from {{ source('raw', 'orders') }} o cross join pairs where pairs.n > 0");
+    let mut build = binary();
+    build.arg("-C").arg(house.dir()).arg("build").stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut build = build.spawn().unwrap();
+    let mut answers = 0;
+    loop {
+        assert_eq!(seen(&house), ["1,10.0"], "answer {answers} while it is built");
+        if build.try_wait().unwrap().is_some() {
+            break;
+        }
+        answers += 1;
+    }
+    let ended = build.wait_with_output().unwrap();
+    let complaint = text(&ended.stderr);
+    assert_eq!(ended.status.code(), Some(1), "{complaint}");
+    assert!(answers > 0, "the build ended before the first answer");
     assert!(complaint.contains("amount") && complaint.contains("last good version"), "{complaint}");
     assert_eq!(seen(&house), ["1,10.0"], "during the failure");
+    house.write("models/mart/orders.sql", quick);
     house.fails(3, &["turn"]);
     assert_eq!(seen(&house), ["1,10.0"], "a turn does not publish either");
     assert!(house.ok(&["status"]).contains("blocked: mart.orders, mart.total"));

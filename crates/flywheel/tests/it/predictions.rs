@@ -39,7 +39,7 @@ fn phones(churn: &str) -> House {
     house
 }
 
-const CHURN: &str = "learner: churn\nscore:\n  target: ended\n  algorithm: boosted-trees\n  examples: select customer as row_id, at, plan, months, charge, ended from {{ ref('contracts') }} where ended is not null\n  score: select customer as unit_id, plan, months, charge from {{ ref('contracts') }} where ended is null\n";
+const CHURN: &str = "learner: churn\nscore:\n  target: ended\n  algorithm: boosted-trees\n  examples: select customer as row_id, at, plan, months, charge, ended from {{ ref('contracts') }} where ended is not null; -- known\n  score: select customer as unit_id, plan, months, charge from {{ ref('contracts') }} where ended is null\n";
 
 #[test]
 fn a_prediction_is_what_the_learner_wrote_and_a_model_that_asks_follows_each_fit() {

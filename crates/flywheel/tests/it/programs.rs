@@ -1,6 +1,6 @@
 //! Other people's programs and queues, as somebody uses them: by the binary and files.
 
-use crate::house::House;
+use crate::house::{House, text};
 
 /// A Singer target: notes each record and gives the last state back when its input ends.
 const TARGET: &str = r#"state=
@@ -87,4 +87,65 @@ fn topics_of_a_journal_are_made_changed_and_removed() {
     assert!(refused(&["create", "../events"]).contains("cannot be the name of a topic"));
     ok(&["delete", "events"]);
     assert!(refused(&["delete", "events"]).contains("no topic \"events\""));
+}
+
+/// A Singer tap of 2,500 rows that goes on behind its state, notes each state it is given, and breaks down in the middle.
+const TAP: &str = r#"from=0 discover=
+while [ $# -gt 0 ]; do
+  case "$1" in
+    --discover) discover=yes ;;
+    --state) from=$(tr -dc 0-9 < "$2"); shift ;;
+    *) shift ;;
+  esac
+  shift
+done
+if [ $discover ]; then cat streams.json; exit; fi
+echo $from >> states.txt
+printf '{"type":"SCHEMA","stream":"t","schema":{"properties":{"n":{"type":"integer"}}},"key_properties":["n"]}\n'
+i=$from
+while [ $i -lt 2500 ]; do
+  i=$((i + 1))
+  printf '{"type":"RECORD","stream":"t","record":{"n":%s}}\n' $i
+  if [ $((i % 100)) = 0 ]; then printf '{"type":"STATE","value":{"at":%s}}\n' $i; fi
+  if [ -e broken ] && [ $i = 1750 ]; then echo 'the line is down' >&2; exit 3; fi
+done
+"#;
+
+#[test]
+fn a_read_that_was_cut_off_goes_on_behind_what_it_had_brought() {
+    let house = House::new();
+    house.write(
+        "connections/tap.yaml",
+        "connection: tap\ntype: singer\noptions: {command: [sh, tap.sh]}\n",
+    );
+    house.write("tap.sh", TAP);
+    house.write(
+        "streams.json",
+        r#"{"streams": [{"tap_stream_id": "t", "stream": "t", "schema": {"properties": {"n": {"type": "integer"}}},
+            "metadata": [{"breadcrumb": [], "metadata": {"table-key-properties": ["n"], "valid-replication-keys": ["n"]}}]}]}"#,
+    );
+    // A page is what comes in a second.
+    house.write(
+        "syncs/in.yaml",
+        "sync: in\nconnection: tap\ncheckpoint_every: 0s\nlimits: {rows_per_second: 1000}\nstreams:\n  - {stream: t, options: {stream: t}, to: raw.t, read: incremental, cursor: n, write: append}\n",
+    );
+    house.write("broken", "");
+    let message = house.fails(1, &["sync", "in"]);
+    assert!(message.contains("the line is down"), "{message}");
+    std::fs::remove_file(house.path("broken")).unwrap();
+    let again = house.run(&["sync", "in"]);
+    let said = text(&again.stdout) + &text(&again.stderr);
+    assert!(again.status.success() && said.contains("went on behind"), "{said}");
+    let states = house.read("states.txt");
+    let last: u64 = states.lines().last().unwrap().parse().unwrap();
+    assert!((1..=1750).contains(&last), "it began anew: {states}");
+    assert_eq!(
+        house.cell("select count(*) || ' ' || count(distinct n) || ' ' || sum(n) from raw.t"),
+        "2500 2500 3126250"
+    );
+    let task = "select rows_in || ' ' || rows_out from system.tasks where kind = 'sync' and status = 'succeeded'";
+    assert_eq!(house.cell(task), "2500 2500");
+    // The next one has nothing to go on with.
+    house.ok(&["sync", "in"]);
+    assert_eq!(house.cell("select count(*) from raw.t"), "2500");
 }

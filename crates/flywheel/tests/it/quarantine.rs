@@ -35,6 +35,9 @@ fn one_per_cent_bad_rows_are_set_aside_and_mended_to_a_clean_load() {
     assert_eq!(house.cell("select count(*) from raw.orders"), "99000");
     let aside = house.sql("select count(*), min(line), max(\"column\"), count(distinct reason) > 0 from system.quarantine");
     assert_eq!(aside, ["1000,19,amount,true"]);
+    // Each has its own line of the file and says why: row 17 of each hundred, below the header, counted from 1.
+    let whole = "select count(*), count(distinct line), bool_and((line - 19) % 100 = 0), bool_and(length(reason) > 0), count(reason), bool_and(\"column\" = 'amount') from system.quarantine where line is not null";
+    assert_eq!(house.sql(whole), ["1000,1000,true,true,1000,true"]);
     assert!(house.ok(&["quarantine", "list"]).contains("many"));
 
     assert!(

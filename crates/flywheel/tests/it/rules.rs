@@ -205,6 +205,12 @@ async fn doors(served: &Served, who: &As, more: &str) -> Vec<(String, StatusCode
         "select * from system.events",
         "select * from system.quarantine",
         "select * from system.link_audit",
+        "select * from system.runs",
+        "select * from system.tasks",
+        "select * from system.errors",
+        "select * from system.run_logs",
+        "select * from system.schedule_runs",
+        "select * from system.alerts",
     ] {
         let answer = served.post(who, &sql, &query(text)).await;
         told.push((
@@ -233,6 +239,20 @@ async fn doors(served: &Served, who: &As, more: &str) -> Vec<(String, StatusCode
         "/v1/quality",
         "/v1/quality/regions",
         "/v1/quality/regions/failing",
+        "/v1/runs",
+        "/v1/turns",
+        "/v1/work",
+        "/v1/status",
+        "/v1/syncs",
+        "/v1/syncs/shop",
+        "/v1/learners",
+        "/v1/policies",
+        "/v1/experiments",
+        "/v1/schedules",
+        "/v1/schedule-runs",
+        "/v1/alerts",
+        "/v1/models/marts.broken",
+        "/v1/assets/marts.broken",
         "/v1/search?q=customers",
     ] {
         let answer = served.get(who, &format!("{path}{more}")).await;
@@ -241,6 +261,15 @@ async fn doors(served: &Served, who: &As, more: &str) -> Vec<(String, StatusCode
             answer.status,
             String::from_utf8_lossy(&answer.bytes).into_owned(),
         ));
+    }
+    let listed = served.get(who, &format!("/v1/runs{more}")).await.json();
+    let runs = listed["items"].as_array().unwrap_or_else(|| panic!("{listed}"));
+    for run in runs.iter().filter(|run| run["status"] == "failed") {
+        let run = run["run_id"].as_str().unwrap();
+        for path in [format!("/v1/runs/{run}{more}"), format!("/v1/runs/{run}/log{more}")] {
+            let answer = served.get(who, &path).await;
+            told.push((path, answer.status, String::from_utf8_lossy(&answer.bytes).into_owned()));
+        }
     }
     let asked = json!({"metrics": ["customers"], "by": ["region"]});
     let answer = served.post(who, &format!("/v1/metrics/query{more}"), &asked).await;
@@ -276,6 +305,16 @@ async fn nothing_hidden_comes_out_at_any_door_of_the_server() {
     house.ok(&["check"]);
     house.ok(&["quality", "run"]);
     house.ok(&["profile", "raw.customers", "marts.current"]);
+    // The error of a model quotes the value that cannot be read.
+    house.write(
+        "models/marts/broken.sql",
+        "{{ config(materialized='table') }} select cast(email as int) as number \
+         from {{ source('raw', 'customers') }} where id > 2",
+    );
+    let broken = house.run(&["build", "--select", "broken"]);
+    let complaint = String::from_utf8_lossy(&broken.stderr).into_owned()
+        + &String::from_utf8_lossy(&broken.stdout);
+    assert!(!broken.status.success() && complaint.contains("hidden-"), "{complaint}");
     let served = Served::new(house).await;
     let owner = served.owner().await;
     let visit = json!({"who": "hidden-visitor"});
@@ -289,6 +328,15 @@ async fn nothing_hidden_comes_out_at_any_door_of_the_server() {
         text.contains("hidden-") || text.contains("471247124") || text.contains("ada@")
     };
     assert!(whole.iter().filter(|(_, _, text)| hidden(text)).count() > 12, "{whole:#?}");
+    // What runs and tasks said is withheld, and what failed is told.
+    let said = |door: &str| {
+        door.starts_with("/v1/runs")
+            || ["runs", "tasks", "errors", "run_logs"]
+                .iter()
+                .any(|table| door == format!("select * from system.{table}"))
+    };
+    let quoting = whole.iter().filter(|(door, _, text)| said(door) && hidden(text)).count();
+    assert!(quoting > 5, "{whole:#?}");
     for (who, more) in [
         (&analyst, ""),
         (&token, ""),
@@ -299,6 +347,13 @@ async fn nothing_hidden_comes_out_at_any_door_of_the_server() {
         for (door, status, text) in doors(&served, who, more).await {
             assert!(status.as_u16() < 500, "{door}{more}: {status} {text}");
             assert!(!hidden(&text) && !text.contains("south"), "{door}{more}: {text}");
+            if said(&door) {
+                assert_eq!(status, StatusCode::OK, "{door}{more}: {text}");
+                assert!(text.contains("The text is withheld"), "{door}{more}: {text}");
+            }
+            if ["schedule_runs", "alerts"].iter().any(|table| door.ends_with(table)) {
+                assert_eq!(status, StatusCode::OK, "{door}{more}: {text}");
+            }
         }
     }
     let first = |all: &[(String, StatusCode, String)]| {
@@ -306,6 +361,12 @@ async fn nothing_hidden_comes_out_at_any_door_of_the_server() {
         assert_eq!(*status, StatusCode::OK, "{text}");
         serde_json::from_str::<Value>(text).unwrap()["rows"].clone()
     };
+    // Nor can it be guessed.
+    let guess = json!({"sql": "select count(*) from system.tasks where error like '%hidden-cy%'"});
+    for (who, count) in [(&owner, 1), (&analyst, 0)] {
+        let found = served.post(who, "/v1/sql", &guess).await.json();
+        assert_eq!(found["rows"], json!([[count]]), "{found}");
+    }
     let own = first(&doors(&served, &analyst, "").await);
     assert_eq!(own.as_array().unwrap().len(), 2);
     assert_eq!(first(&doors(&served, &owner, "?as=kim").await), own, "view as");
@@ -343,6 +404,10 @@ async fn looking_through_other_eyes_takes_a_permission_and_leaves_a_trace() {
                 && answer.status == StatusCode::BAD_REQUEST);
         assert!(fits, "{path}: {} {}", answer.status, answer.json());
     }
+    // Nothing is made through other eyes.
+    let profile = "/v1/assets/raw.customers/profile?as=analyst-user";
+    let made = served.post(&owner, profile, &json!({})).await;
+    assert_eq!(made.status, StatusCode::BAD_REQUEST, "{}", made.json());
     let trail = served.get(&owner, "/v1/audit").await.json();
     let seen = trail["items"].as_array().unwrap().iter().find(|one| one["detail"]["as"] == "kim");
     let seen = seen.unwrap_or_else(|| panic!("{trail}"));

@@ -5,6 +5,7 @@ mod embeds;
 mod extensions;
 mod page_keys;
 mod policies;
+mod queries;
 mod sign_in;
 
 use std::sync::Arc;
@@ -209,10 +210,15 @@ async fn every_route_lets_in_who_may_and_nobody_else() {
                 (Access::Board, _) if may(Permission::View) => {
                     assert!(!refused && answer.status != StatusCode::UNAUTHORIZED, "{said}");
                 }
+                (Access::Published, _) if may(Permission::Call) => {
+                    assert!(!refused && answer.status != StatusCode::UNAUTHORIZED, "{said}");
+                }
                 (Access::Needs(permission), _) if may(permission) => {
                     assert!(!refused && answer.status != StatusCode::UNAUTHORIZED, "{said}");
                 }
-                (Access::Board | Access::Needs(_), _) => assert!(refused, "{said}"),
+                (Access::Board | Access::Published | Access::Needs(_), _) => {
+                    assert!(refused, "{said}");
+                }
             }
             asked += 1;
         }
@@ -1254,6 +1260,13 @@ async fn tiles_are_narrowed_together_and_by_nothing_that_is_not_there() {
     ] {
         assert_eq!(served.get(&owner, path).await.status, StatusCode::OK, "{path}");
     }
+    // Who may not query sees no figures here, nor does who looks as they do.
+    let opened = served.get(&owner, "/v1/dashboards/sales?as=viewer").await.json();
+    assert_eq!(opened["may"], json!({"rows": false, "edit": false}), "{opened}");
+    let refused = served.get(&owner, "/v1/dashboards/sales/tiles/revenue?as=viewer").await;
+    assert_eq!(refused.status, StatusCode::FORBIDDEN, "{}", refused.json());
+    let why = refused.json()["detail"].as_str().unwrap().to_owned();
+    assert!(why.ends_with("which the role viewer does not have"), "{why}");
     let book = served.get(&owner, "/v1/dashboards/sales/workbook?whole=true").await;
     let kind = book.headers["content-type"].to_str().unwrap();
     assert!(kind.ends_with("spreadsheetml.sheet") && book.bytes.starts_with(b"PK"), "{kind}");

@@ -44,8 +44,20 @@ impl Process {
         Self::spawned(command)
     }
 
-    fn spawned(mut command: Command) -> Self {
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    /// As [`Process::start_as`], with what it logs in a file.
+    pub(crate) fn start_logged(dir: &Path, log: &Path, set: impl FnOnce(&mut Command)) -> Self {
+        let mut command = binary();
+        command.arg("-C").arg(dir).args(["serve", "--listen", "127.0.0.1:0"]);
+        set(&mut command);
+        Self::logging(command, Stdio::from(std::fs::File::create(log).unwrap()))
+    }
+
+    fn spawned(command: Command) -> Self {
+        Self::logging(command, Stdio::null())
+    }
+
+    fn logging(mut command: Command, log: Stdio) -> Self {
+        let mut child = command.stdout(Stdio::piped()).stderr(log).spawn().unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let line = lines.map(Result::unwrap).find(|line| line.starts_with("http")).unwrap();
         let (_, address) = line.split_once("://").unwrap();
@@ -88,7 +100,7 @@ impl Drop for Process {
 }
 
 /// Sends bytes and reads until the server closes.
-fn raw(address: &str, bytes: &[u8]) -> String {
+pub(crate) fn raw(address: &str, bytes: &[u8]) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
     stream.write_all(bytes).unwrap();

@@ -2,7 +2,7 @@
 
 use std::sync::OnceLock;
 
-use flywheel_testkit::{MariaDb, Postgres};
+use flywheel_testkit::{Kafka, MariaDb, Postgres};
 
 /// PostgreSQL, with room for the logs that tests follow.
 pub(crate) fn postgres() -> &'static Postgres {
@@ -14,4 +14,10 @@ pub(crate) fn postgres() -> &'static Postgres {
 pub(crate) fn maria() -> &'static MariaDb {
     static SERVER: OnceLock<MariaDb> = OnceLock::new();
     SERVER.get_or_init(MariaDb::start)
+}
+
+/// Apache Kafka; each test has topics of its own.
+pub(crate) fn kafka() -> &'static Kafka {
+    static SERVER: OnceLock<Kafka> = OnceLock::new();
+    SERVER.get_or_init(Kafka::start)
 }

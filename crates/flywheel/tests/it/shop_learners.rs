@@ -19,7 +19,7 @@ const FILES: &[(&str, &str)] = &[
     ),
     (
         "learners/demand.yaml",
-        "learner: demand\nforecast:\n  series: select item as series_id, category, department, date_trunc('day', at) as day, sum(pieces) as value from {{ ref('orders') }} group by 1, 2, 3, 4\n  method: seasonal-naive\n  horizon_days: 7\n  hierarchy: [category, department]\n",
+        "learner: demand\nforecast:\n  series: select item as series_id, category, department, date_trunc('day', at) as day, sum(pieces) as value from {{ ref('orders') }} group by 1, 2, 3, 4 -- by day\n  method: seasonal-naive\n  horizon_days: 7\n  hierarchy: [category, department]\n",
     ),
     (
         "learners/visits.yaml",

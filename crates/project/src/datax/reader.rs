@@ -119,7 +119,7 @@ fn tables<'a>(parameter: &At<'a>, kind: &'static str, dialect: Dialect) -> Resul
         let (mut tables, mut queries) = (Vec::new(), Vec::new());
         if let Some(listed) = connection.key("querySql") {
             for query in listed.list()? {
-                queries.push(told(&query, variables(query.text()?.trim().trim_end_matches(';'))));
+                queries.push(told(&query, variables(dialect.bare(&query.text()?))));
             }
             if let Some(ignored) = connection.key("table") {
                 ignored.note("is not used beside querySql, as in DataX");

@@ -1,5 +1,7 @@
 //! SQL that a reader made of its parts, and names in it.
 
+use flywheel_base::statement;
+
 /// How a database quotes names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Dialect {
@@ -10,6 +12,14 @@ pub(super) enum Dialect {
 }
 
 impl Dialect {
+    /// A query without the sign of its end and what only comments after it say.
+    pub(super) fn bare(self, query: &str) -> &str {
+        match self {
+            Self::MySql => statement::bare_mysql(query),
+            Self::Postgres => statement::bare(query),
+        }
+    }
+
     /// A name in quotes.
     pub(super) fn quoted(self, name: &str) -> String {
         match self {
@@ -69,7 +79,7 @@ fn is_variable(name: &str) -> bool {
 
 /// Whether a statement empties the whole table.
 pub(super) fn empties(statement: &str, table: &str) -> bool {
-    let statement = statement.trim().trim_end_matches(';').trim();
+    let statement = statement::bare(statement);
     let plain = |name: &str| name.replace(['`', '"'], "").to_lowercase();
     let words: Vec<String> = statement.split_whitespace().map(plain).collect();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
@@ -104,7 +114,9 @@ mod tests {
 
     #[test]
     fn only_a_statement_that_empties_the_table_means_replace() {
-        for statement in ["truncate table orders", "TRUNCATE `orders`;", "delete from @table"] {
+        for statement in
+            ["truncate table orders", "TRUNCATE `orders`; -- all", "delete from @table"]
+        {
             assert!(empties(statement, "orders"), "{statement}");
         }
         for statement in

@@ -536,7 +536,9 @@ fn selectors_look_at_settings_sources_earlier_builds_and_selectors_yml() {
     let manifest = project.manifest();
     fs::write(state.path().join("manifest.json"), manifest.to_string()).unwrap();
     let results = r#"{"results": [{"unique_id": "model.bakery.items", "status": "error"},
-        {"unique_id": "test.bakery.unique_stg_guests_guest_id", "status": "fail"}]}"#;
+        {"unique_id": "test.bakery.unique_stg_guests_guest_id", "status": "fail"},
+        {"unique_id": "model.bakery.guests.v2", "status": "skipped"}]}"#;
+    assert_eq!(project.unique_id(&project.models["guests_v1"]), "model.bakery.guests.v1");
     fs::write(state.path().join("run_results.json"), results).unwrap();
     let known = project.known(Some(state.path())).unwrap();
     let select = |project: &Project, known: &Known, words: &[&str]| -> Vec<String> {
@@ -549,6 +551,7 @@ fn selectors_look_at_settings_sources_earlier_builds_and_selectors_yml() {
     assert_eq!(one(&["state:modified"]), [""; 0], "nothing changed");
     assert_eq!(one(&["result:error"]), ["items"]);
     assert_eq!(one(&["result:fail"]), ["stg_guests"]);
+    assert_eq!(one(&["result:skipped"]), ["guests_v2"], "a version is a part of the identifier");
     assert_eq!(one(&["config.materialized:incremental"]), ["guest_days"]);
     assert_eq!(one(&["resource_type:snapshot"]), ["guest_history"]);
     assert_eq!(one(&["source:till.raw_guests+,tag:staging"]), ["stg_guests"]);

@@ -76,6 +76,7 @@ impl Loaded {
         self.qualities = self.read_kind(dir, NodeKind::Quality);
         self.semantics = self.read_kind(dir, NodeKind::Semantic);
         self.dashboards = self.read_kind(dir, NodeKind::Dashboard);
+        self.queries = self.read_kind(dir, NodeKind::Query);
         self.learners = self.read_kind(dir, NodeKind::Learner);
         self.policies = self.read_kind(dir, NodeKind::Policy);
         self.actions = self.read_kind(dir, NodeKind::Action);
@@ -99,10 +100,7 @@ impl Loaded {
             NodeKind::Extension => walk::extensions(dir, &mut self.out),
             _ => walk::files(dir, resource.folder, YAML, &mut self.out),
         };
-        let draft = match kind {
-            NodeKind::Policy => self.draft.clone(),
-            _ => None,
-        };
+        let draft = self.draft.clone().filter(|draft| draft.kind == kind);
         // It comes last, so that a name that is taken is a mistake of the draft.
         if let Some(draft) = &draft
             && !paths.contains(&draft.path)

@@ -3,13 +3,13 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use flywheel_base::digest;
+use flywheel_base::{Result, Timestamp, digest};
 use serde_json::Value as Json;
 
 use super::Threshold;
 use crate::graph::{NodeId, NodeKind};
 use crate::resource::properties::Severity;
-use crate::template::{self, Macros, RenderContext};
+use crate::template::{self, Columns, Macros, RenderContext};
 
 /// The longest name of a test before it is shortened with a digest, as dbt does.
 const NAME_MAX: usize = 63;
@@ -99,8 +99,18 @@ impl CustomTest {
     ///
     /// # Errors
     /// As [`super::Model::render`].
-    pub fn render(&self, context: &RenderContext<'_>) -> flywheel_base::Result<String> {
-        template::render(&self.sql, context, &self.macros)
+    pub fn render(&self, context: &RenderContext<'_>) -> Result<String> {
+        template::render_with(&self.sql, context, &Columns::new(), &self.macros)
+            .map_err(|fault| fault.into_error(&format!("test \"{}\"", self.test)))
+    }
+
+    /// As [`CustomTest::render`], in a run that began at `moment`. The other gives templates that ask for it always the same
+    /// one.
+    ///
+    /// # Errors
+    /// As [`super::Model::render`].
+    pub fn render_at(&self, context: &RenderContext<'_>, moment: Timestamp) -> Result<String> {
+        template::render_at(&self.sql, context, &Columns::new(), moment, &self.macros)
             .map_err(|fault| fault.into_error(&format!("test \"{}\"", self.test)))
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use flywheel_base::{Error, Result};
+use flywheel_base::{Error, Result, statement};
 use serde_json::Value as Json;
 
 use super::Seed;
@@ -110,7 +110,7 @@ pub(crate) fn unit_rows(
         (None, _) => None,
     };
     match (format, text) {
-        (Format::Sql, Some(sql)) => Ok(UnitRows::Sql(sql.trim().trim_end_matches(';').to_owned())),
+        (Format::Sql, Some(sql)) => Ok(UnitRows::Sql(statement::bare(&sql).to_owned())),
         (Format::Csv, Some(text)) => csv(&text),
         (Format::Dict, None) => dicts(rows.map(Node::items).unwrap_or_default()),
         (Format::Dict, Some(_)) => {

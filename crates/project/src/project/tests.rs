@@ -13,6 +13,7 @@ use schemars::json_schema;
 
 use super::*;
 use crate::model::IncrementalStrategy;
+use crate::published::places;
 use crate::resource::learner::{Recommend, RecommendAlgorithm, ValueModel};
 use crate::resource::project_file::Materialized;
 use crate::resource::properties::Severity;
@@ -92,6 +93,7 @@ fn connectors() -> Connectors {
         ]),
         actions: BTreeMap::from([("file".to_owned(), file)]),
         forms: Some(ColumnForms { clean: known_clean, mask: known_mask, sql: known_sql }),
+        queries: Some(QueryForms { reads: known_reads, value: known_value }),
     }
 }
 
@@ -113,6 +115,35 @@ fn known_sql(text: &str) -> Result<()> {
         true => Ok(()),
         false => Err(Error::invalid("the SQL has an open bracket").hint("Close it.")),
     }
+}
+
+/// Stands for the engine's parser: it knows one misspelled word, and tables by what stands before them.
+fn known_reads(sql: &str) -> Result<QueryReads> {
+    if let Some(at) = sql.find("form ") {
+        let before = &sql[..at];
+        let line = before.matches('\n').count() + 1;
+        let column = before.rsplit('\n').next().unwrap_or_default().len() + 1;
+        let cause = format!(
+            "sql parser error: Expected: end of statement, found: form at Line: {line}, Column: {column}"
+        );
+        return Err(Error::invalid("the SQL cannot be parsed")
+            .caused_by(cause)
+            .hint("Look at the place that the message names."));
+    }
+    let words: Vec<&str> = sql.split_whitespace().collect();
+    let tables = words
+        .windows(2)
+        .filter(|pair| pair[0] == "from")
+        .map(|pair| pair[1].trim_end_matches(')').to_owned());
+    let parameters = places(sql).into_iter().map(|(name, _)| name);
+    Ok(QueryReads { parameters: parameters.collect(), tables: tables.collect() })
+}
+
+fn known_value(parameter: &QueryParameter, text: &str) -> Result<()> {
+    if parameter.column_type == "int64" && text.parse::<i64>().is_err() {
+        return Err(Error::invalid("the text is no int64").hint("Write one such as 42."));
+    }
+    Ok(())
 }
 
 fn known_form<'a>(text: &'a str, known: &[&'static str]) -> Result<&'a str> {
@@ -189,6 +220,22 @@ fn loaded(case: &str) -> Project {
     let dir = tempfile::tempdir().unwrap();
     write(dir.path(), &split(case));
     Project::load(dir.path(), &connectors()).unwrap_or_else(|mistakes| panic!("{mistakes}"))
+}
+
+#[test]
+fn a_published_query_reads_tables_by_ref_and_by_name() {
+    let project = loaded(
+        "=== flywheel.yaml\nname: t\n=== models/marts/orders.sql\nselect 1 as a\n=== models/marts/lands.sql\nselect 1 as a\n\
+         === queries/q.yaml\nquery: q\nsql: select a from {{ ref('orders') }} where a in (select a from marts.lands) and a = $n\n\
+         parameters: [{name: n, type: int64, default: 7}]\n",
+    );
+    let query = &project.queries["q"];
+    assert_eq!((query.file.as_str(), query.line), ("queries/q.yaml", 1));
+    assert_eq!((query.rows_max(), query.timeout_ms()), (1_000, 30_000));
+    assert_eq!(query.parameters[0].default_text().as_deref(), Some("7"));
+    let id = NodeId::new(NodeKind::Query, "q");
+    let read: Vec<String> = project.graph.upstream(&id).map(ToString::to_string).collect();
+    assert_eq!(read, ["model \"lands\"", "model \"orders\""]);
 }
 
 #[test]

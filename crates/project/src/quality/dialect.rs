@@ -1,6 +1,6 @@
 //! The SQL of the engines in which checks run.
 
-use flywheel_base::{Error, Result, Timestamp};
+use flywheel_base::{Error, Result, Timestamp, statement};
 
 /// The engine that computes a figure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +35,15 @@ impl Dialect {
             Self::Postgres => "postgres",
             Self::Mysql => "mysql",
             Self::Sqlite => "sqlite",
+        }
+    }
+
+    /// A query without the sign of its end and what only comments after it say.
+    #[must_use]
+    pub fn bare(self, query: &str) -> &str {
+        match self {
+            Self::Mysql => statement::bare_mysql(query),
+            _ => statement::bare(query),
         }
     }
 

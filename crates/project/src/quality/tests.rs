@@ -68,6 +68,15 @@ fn every_metric_is_written_in_the_sql_of_every_engine() {
 }
 
 #[test]
+fn a_query_may_end_with_a_comment() {
+    for dialect in ENGINES {
+        let case = json!({"query": "SELECT count(*) FROM {object}; -- all rows"});
+        let expected = format!("SELECT count(*) FROM {}", dialect.table("s.t"));
+        assert_eq!(sql(case, dialect).unwrap(), expected);
+    }
+}
+
+#[test]
 fn sqlite_says_that_it_has_no_patterns_and_the_others_match() {
     let case =
         json!({"metric": "invalidValues", "column": "a", "arguments": {"pattern": "^\\d'$"}});

@@ -80,6 +80,8 @@ pub enum Scope {
     View,
     /// Read rows.
     Query,
+    /// Call published queries.
+    Call,
     /// Change rows by SQL, and make, change and drop schemas, views and tables that no file declares.
     Write,
     /// Make, change and share dashboards.
@@ -101,6 +103,7 @@ impl Scope {
         match self {
             Self::View => "view",
             Self::Query => "query",
+            Self::Call => "call",
             Self::Write => "write",
             Self::Author => "author",
             Self::Operate => "operate",

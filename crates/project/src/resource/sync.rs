@@ -35,6 +35,11 @@ pub struct Sync {
     /// How much of its source the sync may use.
     #[serde(default)]
     pub limits: Limits,
+    /// How often rows that are appended or replaced become durable on their way into the lake, before the read is complete
+    /// and they are published: if it is cut off, the next run goes on behind them. `1m` if absent; with `0s` after each page,
+    /// which makes many small files.
+    #[serde(default)]
+    pub checkpoint_every: Option<Duration>,
 }
 
 /// How much of its source a sync may use; without limit where nothing is said.

@@ -82,6 +82,27 @@ fn closing(text: &str, end: &str) -> Option<usize> {
     text.find(end).map(|at| at + end.len())
 }
 
+/// Where a text's tags and expressions lie, with their braces.
+pub(crate) fn expressions(text: &str) -> Vec<(usize, usize)> {
+    let mut found = Vec::new();
+    let mut at = 0;
+    while let Some(next) = text[at..].find('{').map(|found| at + found) {
+        let rest = &text[next..];
+        let (end, counts) = match rest.as_bytes().get(1) {
+            Some(b'#') => (rest.find("#}").map(|end| end + 2), false),
+            Some(b'{') => (closing(rest, "}}"), true),
+            Some(b'%') => (closing(rest, "%}"), true),
+            _ => (Some(1), false),
+        };
+        let Some(end) = end else { break };
+        if counts {
+            found.push((next, next + end));
+        }
+        at = next + end;
+    }
+    found
+}
+
 /// Every word inside of a text's tags and expressions.
 pub(crate) fn words(text: &str) -> BTreeSet<&str> {
     let mut found = BTreeSet::new();

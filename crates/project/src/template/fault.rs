@@ -61,12 +61,12 @@ impl Fault {
             {
                 let word = excerpt(&macros.source, error);
                 let hint = match word.split('.').next() {
-                    // Only the query of a model in a dbt project is told when its run began.
+                    // Only models, hooks and tests of a dbt project are told when their run began.
                     Some("run_started_at") => {
                         "Let SQL ask for the time: now() or current_date.".to_owned()
                     }
                     Some("modules") => {
-                        "Templates of dbt projects know modules.datetime.datetime, modules.datetime.date and modules.re."
+                        "Templates of dbt projects know modules.datetime.datetime, date and timedelta, modules.pytz and modules.re."
                             .to_owned()
                     }
                     _ => suggest::hint(&word, WORDS.iter().copied()),

@@ -14,7 +14,7 @@ use serde_json::Value as Json;
 use super::blocks;
 use crate::file::SourceFile;
 
-pub(super) use rewrite::mutable_lists;
+pub(super) use rewrite::{moved_moments, mutable_lists};
 
 /// A macro file as the engine reads it.
 pub(super) fn readable(text: &str) -> String {
@@ -105,6 +105,14 @@ impl Macros {
             None => Some(&versions.latest),
             Some(version) => versions.all.get(version).map(String::as_str),
         }
+    }
+
+    /// The name and the version that are behind a model's name with both.
+    pub(crate) fn name_and_version(&self, own: &str) -> Option<(&str, &str)> {
+        self.versions.iter().find_map(|(name, versions)| {
+            let (version, _) = versions.all.iter().find(|(_, model)| model.as_str() == own)?;
+            Some((name.as_str(), version.as_str()))
+        })
     }
 
     /// Prefixes by which a dispatched macro is looked for: our own, the target's, and those closest to our
@@ -228,6 +236,7 @@ impl Macros {
     /// The template with the macros before it that it, or those, mention.
     pub(super) fn assemble<'a>(&'a self, template: &str) -> Assembled<'a> {
         let template = mutable_lists(template);
+        let template = moved_moments(&template);
         let mut wanted = BTreeSet::new();
         let mut open: Vec<usize> = Vec::new();
         let reach = |words: &mut dyn Iterator<Item = &str>, open: &mut Vec<usize>| {

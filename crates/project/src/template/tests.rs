@@ -103,6 +103,51 @@ fn templates_of_dbt_know_the_moment_of_the_run_and_pythons_datetime() {
             "2024-02-29 08:00:00",
         ),
         ("{{ modules.datetime.date.today() > modules.datetime.date(2024, 2, 29) }}", "true"),
+        (
+            "{{ run_started_at.astimezone(modules.pytz.timezone('Europe/Berlin')) }}",
+            "2024-05-01 11:03:07.000120+02:00",
+        ),
+        (
+            "{{ run_started_at.astimezone(modules.pytz.timezone('America/New_York')).strftime('%H:%M %z %Z') }}",
+            "05:03 -0400 EDT",
+        ),
+        (
+            "{{ run_started_at.astimezone(modules.pytz.timezone('Pacific/Apia')).date() }}",
+            "2024-05-01",
+        ),
+        (
+            "{{ run_started_at.astimezone(modules.pytz.timezone('Asia/Tokyo')) > modules.datetime.datetime(2024, 5, 1, 10) }}",
+            "false",
+        ),
+        ("{{ modules.datetime.datetime.now(modules.pytz.timezone('Asia/Tokyo')).hour }}", "18"),
+        (
+            "{{ modules.pytz.timezone('Europe/Berlin').localize(modules.datetime.datetime(2024, 1, 2, 3)).isoformat() }}",
+            "2024-01-02T03:00:00+01:00",
+        ),
+        (
+            "{{ modules.pytz.timezone('Europe/Berlin').localize(modules.datetime.datetime(2024, 10, 27, 2, 30)).astimezone(modules.pytz.utc) }}",
+            "2024-10-27 01:30:00+00:00",
+        ),
+        (
+            "{{ modules.pytz.timezone('Europe/Berlin') }} {{ modules.pytz.UTC.zone }}",
+            "Europe/Berlin UTC",
+        ),
+        (
+            "{{ (run_started_at - modules.datetime.timedelta(days=1, hours=10)).strftime('%Y-%m-%d %H:%M%z') }}",
+            "2024-04-29 23:03+0000",
+        ),
+        ("{{ modules.datetime.date.today() + modules.datetime.timedelta(1) }}", "2024-05-02"),
+        ("{{ modules.datetime.date.today() - modules.datetime.timedelta(hours=1) }}", "2024-04-30"),
+        (
+            "{% set then = modules.datetime.datetime(2024, 2, 28, 23) + modules.datetime.timedelta(hours=1) - modules.datetime.timedelta(minutes=1) %}{{ then }}",
+            "2024-02-28 23:59:00",
+        ),
+        (
+            "{{ modules.datetime.timedelta(days=1, seconds=5) - modules.datetime.timedelta(milliseconds=1) }}",
+            "1 day, 0:00:04.999000",
+        ),
+        ("{{ modules.datetime.timedelta(minutes=-1) }}", "-1 day, 23:59:00"),
+        ("{{ modules.datetime.timedelta(weeks=1, hours=2).seconds }}", "7200"),
         ("{% if flags.FULL_REFRESH %}a{% else %}b{% endif %}", "b"),
     ] {
         let found = of_dbt(template, Some("2024-05-01T09:03:07.00012Z"));
@@ -116,6 +161,23 @@ fn templates_of_dbt_know_the_moment_of_the_run_and_pythons_datetime() {
             "is in another time zone",
         ),
         ("{{ modules.datetime.datetime.strptime('soon', '%Y') }}", "is not written as"),
+        ("{{ modules.pytz.timezone('Europe/Berln') }}", "there is no time zone \"Europe/Berln\""),
+        ("{{ run_started_at.astimezone('UTC') }}", "UTC is no time zone"),
+        (
+            "{{ modules.pytz.timezone('Europe/Berlin').localize(modules.datetime.datetime(2024, 3, 31, 2, 30)) }}",
+            "no clock of Europe/Berlin shows 2024-03-31 02:30:00",
+        ),
+        ("{{ modules.pytz.utc.localize(run_started_at) }}", "takes a datetime without zone"),
+        ("{{ 5 - modules.datetime.timedelta(days=1) }}", "and 5 is none"),
+        (
+            "{{ run_started_at - modules.datetime.timedelta(weeks=999999) }}",
+            "is not between 1 and 9999",
+        ),
+        ("{{ modules.datetime.timedelta(months=1) }}", "months"),
+        (
+            "{{ modules.datetime.datetime(10000, 1, 1).astimezone(modules.pytz.utc) }}",
+            "is not between 1 and 9999",
+        ),
     ] {
         let error = of_dbt(template, Some("2024-05-01")).unwrap_err();
         assert!(error.message().contains(said), "{template}: {error}");

@@ -7,6 +7,8 @@ mod method;
 mod moment;
 mod pattern;
 mod relation;
+mod span;
+mod zone;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -21,6 +23,7 @@ use self::call::{Config, MacroRef, Package, Ref, Silent, Var};
 use self::moment::Moment;
 use self::pattern::Patterns;
 use self::relation::Relation;
+use self::zone::Zones;
 use super::{Columns, Macros, Overrides, Raised, Reference, blocks};
 
 /// Every word, for hints.
@@ -295,7 +298,9 @@ impl Words {
                 environment.add_global("run_started_at", moment);
             }
             let patterns = Value::from_object(Patterns);
-            let modules = [("datetime", moment::module(&self.inner)), ("re", patterns)];
+            let zones = Value::from_object(Zones(Arc::clone(&self.inner)));
+            let datetime = moment::module(&self.inner);
+            let modules = [("datetime", datetime), ("pytz", zones), ("re", patterns)];
             environment.add_global("modules", Value::from_pairs(modules));
             let words = Arc::clone(&self.inner);
             environment.add_global("builtins", Value::from_object(Builtins(words)));
@@ -352,6 +357,11 @@ impl Words {
             environment.add_global(word, Value::from_object(Silent));
         }
         environment.add_function("__grows", list::growing);
+        for (filter, backwards) in [("__later", false), ("__earlier", true)] {
+            environment.add_filter(filter, move |value: Value, by: Value| {
+                span::moved(&value, &by, backwards)
+            });
+        }
         environment.add_function("zip", list::zip);
         environment.add_function("set", list::set);
         environment.add_function("tojson", method::to_json);

@@ -7,12 +7,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use flywheel_project::graph::NodeKind;
 use flywheel_project::quality::check_names;
+use flywheel_project::resource::rule::Rule;
 use flywheel_project::resource::sync::Stream;
 use flywheel_project::{Located, Project};
 use flywheel_warehouse::{Catalog, ColumnMask, Expression, Seen};
 use serde_json::{Value, json};
 
 use super::made::{Made, Origins, read_by};
+use super::said::WITHHELD;
 use crate::quality;
 
 /// The connector whose topics `system.events` shows.
@@ -32,6 +34,10 @@ const OF_ROWS: [&str; 8] = [
     "tables",
     "assets",
 ];
+/// Those that tell what runs and tasks said.
+const OF_RUNS: [&str; 6] = ["runs", "tasks", "errors", "run_logs", "schedule_runs", "alerts"];
+/// The one of them that tells all of it, so that a rule that clears it clears the others, too.
+const LOGS: &str = "system.run_logs";
 /// What of a check's result follows from rows.
 const FIGURES: [&str; 7] = ["sample", "value", "rows", "failing", "low", "high", "reason"];
 
@@ -159,7 +165,7 @@ fn masks(columns: &[&str], of: impl Fn(&str) -> Expression) -> Seen {
 
 /// All our own tables that may tell of rows which are not seen, by name without schema.
 pub(super) fn telling() -> impl Iterator<Item = &'static str> {
-    OF_POLICIES.into_iter().chain([OF_TWO_POLICIES]).chain(OF_ROWS)
+    OF_POLICIES.into_iter().chain([OF_TWO_POLICIES]).chain(OF_ROWS).chain(OF_RUNS)
 }
 
 /// Our own tables of which a part is seen, by name without schema.
@@ -201,7 +207,40 @@ pub(super) fn own_tables(hiding: &Hiding<'_>) -> Vec<(&'static str, Seen)> {
         seen.push(("tables", masks(&["rows", "files", "size_bytes"], counted)));
         seen.push(("assets", masks(&["rows", "size_bytes"], counted)));
     }
+    seen.extend(of_runs());
     seen
+}
+
+/// What runs and tasks said may quote any row that they read: what failed, where and when is seen.
+fn of_runs() -> [(&'static str, Seen); OF_RUNS.len()] {
+    let withheld = BTreeSet::from([WITHHELD.to_owned()]);
+    let sql = |sql: &str| ColumnMask::Sql(expression(sql, "withheld", &withheld));
+    let error = || ("error", sql("case when \"error\" is null then null else $withheld end"));
+    // As `Said::line`.
+    let line = "case when \"level\" = 'info' then \"text\" \
+                when \"level\" = 'error' and strpos(\"text\", ': ') > 0 \
+                then concat(split_part(\"text\", ': ', 1), ': ', $withheld) else $withheld end";
+    // What a receiver answers may quote what it was sent.
+    let detail = "case when strpos(\"detail\", '\"receipt\"') > 0 then null else \"detail\" end";
+    OF_RUNS.map(|table| {
+        let masks = match table {
+            "tasks" => vec![error(), ("detail", sql(detail))],
+            // Who guesses a text knows its digest.
+            "errors" => vec![error(), ("fingerprint", ColumnMask::Null)],
+            "run_logs" => vec![("text", sql(line))],
+            "alerts" => {
+                vec![error(), ("receipt", ColumnMask::Null), ("payload", ColumnMask::Null)]
+            }
+            _ => vec![error()],
+        };
+        let masks = masks.into_iter().map(|(column, mask)| (column.to_owned(), mask)).collect();
+        (table, Seen::Part { rows: Vec::new(), masks, hidden: BTreeSet::new() })
+    })
+}
+
+/// Whether a rule says that what runs and tasks said tells nothing of what it hides.
+pub(super) fn clears_runs(rule: &Rule) -> bool {
+    rule.cleared.iter().any(|cleared| cleared == LOGS)
 }
 
 /// What both let see.
@@ -227,8 +266,9 @@ pub(super) fn both(one: Seen, other: Seen) -> Seen {
 /// Whether every rule that hides something says that this table of ours tells nothing of it.
 pub(super) fn cleared(project: &Project, origins: &Origins, table: &str) -> bool {
     let mut rules = origins.values().flat_map(|origin| &origin.rules);
-    let clears = |rule: &Located<flywheel_project::resource::rule::Rule>| {
-        rule.cleared.iter().any(|cleared| cleared == table)
+    let of_runs = OF_RUNS.iter().any(|one| table.strip_prefix("system.") == Some(*one));
+    let clears = |rule: &Located<Rule>| {
+        rule.cleared.iter().any(|cleared| cleared == table) || (of_runs && clears_runs(rule))
     };
     rules.all(|rule| project.rules.get(rule).is_some_and(clears))
 }

@@ -7,6 +7,7 @@ use flywheel_base::{FixedClock, Timestamp};
 use flywheel_state::{Made as Statement, MadeKind};
 use tempfile::TempDir;
 
+use super::said::Said;
 use super::*;
 use crate::Access;
 
@@ -158,7 +159,7 @@ async fn what_was_stored_from_hidden_rows_is_refused_until_a_rule_settles_it() {
     for open in ["m.sums", "m.above"] {
         assert!(!of_ben.contains_key(open), "only one rule hides something: {open}");
     }
-    for open in ["m.seen", "m.other", "raw.orders", "system.runs"] {
+    for open in ["m.seen", "m.other", "raw.orders"] {
         assert!(!seen.contains_key(open), "{open}: {:?}", seen.get(open));
     }
     assert!(seen["m.tagged"].because.is_none(), "its own rule decides");
@@ -248,4 +249,45 @@ async fn what_statements_made_is_judged_by_what_it_was_made_of() {
     let seen = anna.sights(&workspace, &catalog).unwrap();
     assert!(seen.contains_key(&TableName::new("m", "other")), "{seen:?}");
     assert!(!seen.contains_key(&TableName::new("raw", "orders")), "it is itself what it is now");
+}
+
+#[tokio::test]
+async fn what_runs_said_is_for_who_sees_every_row() {
+    let (_folder, mut workspace) = workspace().await;
+    let as_of = |text: &str| Reading::As(Reader::named(&workspace, text).unwrap());
+    let (anna, ben, all) = (as_of("anna"), as_of("ben"), as_of("ben/owner"));
+    let looks = Reading::Viewed {
+        reader: Reader::named(&workspace, "ben/owner").unwrap(),
+        by: Reader::named(&workspace, "anna").unwrap(),
+    };
+    for (reading, said) in [
+        (&Reading::Owner, Said::Whole),
+        (&all, Said::Whole),
+        (&anna, Said::Withheld),
+        (&ben, Said::Withheld),
+        (&looks, Said::Withheld),
+    ] {
+        assert_eq!(reading.said(&workspace.project), said, "{reading:?}");
+        let seen = sights(&workspace, reading).remove("system.runs");
+        match seen.map(|sight| sight.seen) {
+            None => assert_eq!(said, Said::Whole, "{reading:?}"),
+            Some(Seen::Part { rows, masks, hidden }) => {
+                assert_eq!(said, Said::Withheld, "{reading:?}");
+                assert!(rows.is_empty() && hidden.is_empty(), "every run is seen");
+                assert_eq!(masks.keys().collect::<Vec<_>>(), ["error"]);
+            }
+            Some(Seen::Nothing) => panic!("{reading:?}"),
+        }
+    }
+    // Every rule that hides something has to clear it.
+    let clear = |workspace: &mut Workspace, rule: &str| {
+        let rule = workspace.project.rules.get_mut(rule).unwrap();
+        rule.value.cleared.push("system.run_logs".to_owned());
+    };
+    clear(&mut workspace, "people");
+    assert_eq!(anna.said(&workspace.project), Said::Withheld);
+    assert!(sights(&workspace, &anna).contains_key("system.runs"));
+    clear(&mut workspace, "mail");
+    assert_eq!(anna.said(&workspace.project), Said::Whole);
+    assert!(!sights(&workspace, &anna).contains_key("system.runs"));
 }

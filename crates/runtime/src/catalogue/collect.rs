@@ -172,6 +172,12 @@ fn declared(project: &Project, id: &NodeId) -> Asset {
                 asset.labels = board.title.texts().map(str::to_owned).collect();
             }
         }
+        NodeKind::Query => {
+            if let Some(query) = project.queries.get(name) {
+                asset.description = query.description.clone();
+                asset.owner = query.owner.clone();
+            }
+        }
         NodeKind::Learner => {
             asset.description = project.learners.get(name).and_then(|one| one.description.clone());
         }
@@ -312,7 +318,7 @@ fn used<'a>(workspace: &Workspace, assets: impl Iterator<Item = &'a mut Asset>) 
         *count += read.count;
         *last = (*last).max(Some(read.last_at));
         // What is made from it is counted as a consumer, not once more as a reader.
-        if read.via == "sql" || read.via == "metric" {
+        if ["sql", "metric", "query"].contains(&read.via.as_str()) {
             readers.insert(read.reader);
         }
     }

@@ -1,7 +1,10 @@
 //! Finding assets and columns by words, in English and Chinese.
 
+use std::time::Instant;
+
 use flywheel_algo::search::{Document, Index};
 use serde::Serialize;
+use tracing::debug;
 
 use super::{Asset, Catalogue};
 
@@ -91,7 +94,10 @@ impl Finder {
     /// The `limit` places that fit the words best, best first.
     #[must_use]
     pub fn find(&self, words: &str, limit: usize) -> Found {
+        let watch = Instant::now();
         let hits = self.index.search(words, limit);
+        let search_ms = watch.elapsed().as_secs_f64() * 1_000.0;
+        debug!(searched = self.places.len(), search_ms, "words looked for in the catalogue");
         let found = hits.iter().filter_map(|hit| {
             Some(Place { score: hit.score, ..self.places.get(hit.document)?.clone() })
         });

@@ -2,16 +2,18 @@
 //!
 //! What holds after a crash: a delivery that arrived is durable before the next one leaves, as a task of the run, and an
 //! attempt that follows leaves it out. One whose end was not noted is sent again with the same key, so that who knows keys
-//! gets it once.
+//! gets it once. Where the action promises at-most-once, that a delivery is under way is durable before it leaves: one of
+//! which nobody knows whether it arrived is not sent again for its moment, and a person is told.
 
 use std::collections::BTreeSet;
 use std::error::Error as _;
 
 use flywheel_base::{Error, ErrorKind, Result, Timestamp, digest};
 use flywheel_connect::action::{Attachment, Delivery, Outcome, Report};
+use flywheel_project::resource::action::Guarantee;
 use flywheel_project::resource::dashboard::Dashboard;
 use flywheel_project::resource::schedule::{Attach, Sending};
-use flywheel_state::TaskOutcome;
+use flywheel_state::{Task, TaskOutcome};
 use serde_json::{Value as Json, json};
 
 use super::message::message;
@@ -22,6 +24,9 @@ use crate::{Workspace, rows, schedule};
 
 /// What deliveries are called in `system.tasks`.
 pub(crate) const SEND: &str = "send";
+
+/// What says in the detail of a delivery that left that nobody knows whether it arrived.
+const UNSURE: &str = "unsure";
 
 /// The media type of a workbook.
 const WORKBOOK: &str = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet";
@@ -46,6 +51,8 @@ pub(crate) struct Errand<'a> {
     pub(crate) sending: &'a Sending,
     /// The names of the deliveries that arrived before.
     pub(crate) sent: &'a BTreeSet<String>,
+    /// The names of those that left before and may have arrived, though nobody knows.
+    pub(crate) unsure: &'a BTreeSet<String>,
 }
 
 impl Errand<'_> {
@@ -81,13 +88,38 @@ impl Errand<'_> {
         ];
         format!("send-{}", digest::short(&parts))
     }
+
+    /// The error of a delivery that left once, of which nobody knows whether it arrived.
+    fn in_doubt(&self, board: &str, action: &str, why: &str) -> Error {
+        Error::invalid(format!(
+            "dashboard \"{board}\" left once by action \"{action}\", which is at-most-once, and whether it arrived is not known: {why}"
+        ))
+        .hint(format!(
+            "It is not sent again for this moment. Ask whoever gets it; if it did not arrive, `flywheel schedule run {}` sends the dashboards anew.",
+            self.schedule
+        ))
+    }
+}
+
+/// Whether a delivery left of which nobody knows whether it arrived: it was cut off, or nothing clear was answered. Only
+/// those of actions that promise at-most-once are noted so.
+pub(crate) fn is_unsure(task: &Task) -> bool {
+    let cut_off = matches!(task.status.as_str(), "running" | "interrupted");
+    cut_off || task.outcome.detail.get(UNSURE).and_then(Json::as_bool) == Some(true)
+}
+
+/// Whether what leaves by the action must never be sent a second time.
+fn is_once(workspace: &Workspace, action: &str) -> bool {
+    let declared = workspace.project.actions.get(action);
+    declared.is_some_and(|action| action.guarantee == Guarantee::AtMostOnce)
 }
 
 /// Sends each dashboard by each action that has not carried it yet; how many left.
 ///
 /// # Errors
 /// What kept dashboards from some of their receivers, after all others were tried: [`ErrorKind::Unavailable`] if trying
-/// again may help, [`ErrorKind::Blocked`] if all got them, but for tiles that could not be answered.
+/// again may help, [`ErrorKind::Blocked`] if all got them, but for tiles that could not be answered. A delivery that may be
+/// sent once alone, and may have arrived, is told as an error by each attempt.
 pub(crate) async fn send(
     workspace: &Workspace,
     recorder: &Recorder<'_>,
@@ -104,6 +136,11 @@ pub(crate) async fn send(
             let before = errand.sending.actions.len() - left.len();
             recorder.notice(format!("dashboard \"{name}\" was sent by {before} actions before"));
         }
+        let (doubted, left): (Vec<&str>, Vec<&str>) = left.into_iter().partition(|action| {
+            is_once(workspace, action) && errand.unsure.contains(&errand.named(name, action))
+        });
+        let why = "an earlier attempt was cut off, or got no clear answer";
+        errors.extend(doubted.iter().map(|action| errand.in_doubt(name, action, why)));
         if left.is_empty() {
             continue;
         }
@@ -251,12 +288,30 @@ async fn one(
     (board, name): (&str, &str),
     report: &Report,
 ) -> Result<()> {
-    let timer = recorder.started(SEND, &errand.named(board, name));
+    let mut timer = recorder.started(SEND, &errand.named(board, name));
     let mut report = report.clone();
     report.delivery.key = errand.key(board, name);
-    let result = match schedule::action(workspace, name) {
-        Ok(action) => settled(action.report(&report).await, board, name),
-        Err(error) => Err(error.context(format!("dashboard \"{board}\", action \"{name}\""))),
+    let once = is_once(workspace, name);
+    let ready = schedule::action(workspace, name)
+        .map_err(|error| error.context(format!("dashboard \"{board}\", action \"{name}\"")));
+    // Before it leaves, so that a process that is killed meanwhile leaves no doubt that it may have.
+    let ready = match ready {
+        Ok(action) if once => recorder.mark(&mut timer).map(|()| action),
+        ready => ready,
+    };
+    let result = match ready {
+        Ok(action) => match action.report(&report).await {
+            Outcome::Retry { reason, .. } if once => {
+                let error = errand.in_doubt(board, name, &reason);
+                let detail = json!({UNSURE: true, "key": report.delivery.key});
+                let said = Some(error.report());
+                let outcome = TaskOutcome { error: said, detail, ..TaskOutcome::default() };
+                recorder.ended(timer, "failed", outcome);
+                return Err(error);
+            }
+            outcome => settled(outcome, board, name),
+        },
+        Err(error) => Err(error),
     };
     let done = |receipt: &String| {
         let detail = json!({"receipt": receipt, "key": report.delivery.key});

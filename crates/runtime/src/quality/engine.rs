@@ -107,7 +107,7 @@ pub(super) async fn outside(
             None => dialect.table(table),
         },
         (None, Some(query)) => {
-            format!("(\n{}\n) AS subject", query.trim().trim_end_matches(';'))
+            format!("(\n{}\n) AS subject", dialect.bare(query))
         }
         (None, None) => {
             return Err(Error::invalid(format!("no table of \"{connection}\" is named"))

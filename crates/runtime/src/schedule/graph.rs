@@ -168,6 +168,7 @@ async fn job(
                 boards: select,
                 sending,
                 sent: &occasion.sent,
+                unsure: &occasion.unsure,
             };
             Box::pin(dashboard::send(workspace, recorder, &errand)).await
         }

@@ -15,7 +15,7 @@ pub(super) const TABLE: SystemTable = SystemTable {
     columns: &[
         ("asset", Text, "the table or metric that was read"),
         ("reader", Text, "the user, or the model or learner that read it"),
-        ("via", Text, "by what: sql, metric, build or learn"),
+        ("via", Text, "by what: sql, metric, query (a published one), build or learn"),
         ("day", Moment, "midnight of the day, in UTC"),
         ("count", Integer, "how often"),
         ("last_at", Moment, "the last time"),

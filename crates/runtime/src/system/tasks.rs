@@ -17,7 +17,7 @@ pub(super) const TABLE: SystemTable = SystemTable {
         ("position", Integer, "its place within the run, from 0"),
         ("kind", Text, "sync, build, learn, decide, …"),
         ("name", Text, "the resource it worked on"),
-        ("status", Text, "succeeded, failed, skipped, warned or interrupted"),
+        ("status", Text, "running, succeeded, failed, skipped, warned or interrupted"),
         ("started_at", Moment, "when it started, by the machine's clock"),
         ("duration_ms", Number, "how long it took"),
         ("rows_in", Integer, "rows read"),

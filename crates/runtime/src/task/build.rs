@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use flywheel_base::{Error, Result};
 use flywheel_project::{NodeId, NodeKind};
 use flywheel_state::{PRODUCTION, Store, TaskOutcome};
-use flywheel_transform::{BuildOptions, BuildReport, Event, ModelStatus, TestStatus};
+use flywheel_transform::{BuildOptions, BuildReport, Event, Failure, ModelStatus, TestStatus};
 use serde_json::{Value, json};
 
 use crate::openlineage::ModelTimes;
@@ -147,7 +147,11 @@ pub fn blocked(report: &BuildReport) -> Error {
     let broken = report.models.iter().filter(|model| model.status == ModelStatus::Failed);
     let broken: Vec<String> = broken
         .filter_map(|model| {
-            Some(format!("model {}: {}", model.name, model.error.as_ref()?.message))
+            let Failure { message, cause, .. } = model.error.as_ref()?;
+            // The cause names the value that does not fit, which is what whoever mends it looks for.
+            let cause = cause.as_ref().filter(|cause| !message.contains(cause.as_str()));
+            let cause = cause.map_or_else(String::new, |cause| format!(" ({cause})"));
+            Some(format!("model {}: {message}{cause}", model.name))
         })
         .collect();
     let what = broken.into_iter().chain(failed).collect::<Vec<_>>().join("; ");

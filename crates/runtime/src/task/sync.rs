@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::array::{RecordBatch, new_null_array};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use flywheel_base::{Error, Result, Timestamp};
+use flywheel_base::{Error, ErrorKind, Result, Timestamp};
 use flywheel_connect::source::{
     ChangesRequest, PAGE_BYTES_DEFAULT, PAGE_ROWS_DEFAULT, ReadMode, ReadRequest, Source,
 };
@@ -15,7 +15,7 @@ use flywheel_project::resource::sync::{
 };
 use flywheel_state::TaskOutcome;
 use flywheel_warehouse::{
-    Checkpoint, Commit, Duplicates, Load, Location, RowStream, TableName, Write, WriteMode,
+    Checkpoint, Commit, Duplicates, Load, Location, Reading, RowStream, TableName, Write, WriteMode,
 };
 use futures::channel::mpsc;
 use futures::future::try_join;
@@ -27,6 +27,7 @@ use serde_json::{Map, Value, json};
 use super::changes;
 use super::deliver::deliver;
 use super::null_keys;
+use super::resume::{self, Pace};
 use super::share::{Lane, Share, lanes};
 use crate::lake_source::LakeSource;
 use crate::mapping::mapping;
@@ -341,11 +342,11 @@ pub fn destination(stream: &Stream) -> Result<TableName> {
 
 /// Everything about one stream that the steps of a sync share.
 pub(crate) struct Job<'a> {
-    workspace: &'a Workspace,
+    pub(super) workspace: &'a Workspace,
     run_id: &'a str,
     sync_name: &'a str,
-    /// The source's type, for rows that are set aside.
-    connector: &'a str,
+    /// The source's type.
+    pub(super) connector: &'a str,
     errors: &'a Errors,
     pub(crate) stream: &'a Stream,
     pub(crate) source: Box<dyn Source>,
@@ -357,9 +358,32 @@ pub(crate) struct Job<'a> {
     there: Option<SchemaRef>,
     app: String,
     sequence: i64,
+    /// Rows that were left out before the read was cut off behind which this one goes on.
+    pub(super) filtered_before: u64,
 }
 
 impl Job<'_> {
+    /// How its rows are written.
+    pub(super) fn mode(&self) -> WriteMode {
+        mode(self.stream, self.workspace.now())
+    }
+
+    /// An open load into its table.
+    pub(super) async fn load(&self) -> Result<Load> {
+        let load = self.workspace.lake.load(&self.at, self.mode()).await?;
+        Ok(load.within(self.share.buffer_bytes))
+    }
+
+    /// What tells its read from others, by a digest of what is read.
+    pub(super) fn reading(&self, digest: String) -> Reading {
+        Reading { app: self.app.clone(), sequence: self.sequence, digest }
+    }
+
+    /// Rows that do not meet the stream's condition.
+    fn filtered(&self) -> u64 {
+        self.filtered_before + self.mapping.filtered()
+    }
+
     /// The rows of a page as they land; those that cannot land are among those set aside.
     pub(crate) fn mapped(&self, page: Page) -> Result<Page> {
         let gone: Vec<&str> =
@@ -467,6 +491,7 @@ pub(crate) async fn job<'a>(
         there: head.map(|head| SchemaRef::clone(&head.schema)),
         app,
         sequence: last.map_or(0, |last| last.sequence) + 1,
+        filtered_before: 0,
     })
 }
 
@@ -630,6 +655,13 @@ async fn land(
     if work.anew {
         job.request.from = None;
     }
+    let reading = resume::reading(&job, sync)?;
+    let mut pace = Pace::of(sync);
+    if let Some(reading) = reading.clone().filter(|_| !work.anew)
+        && let Some(landed) = Box::pin(resume::go_on(&mut job, reading, &mut pace)).await?
+    {
+        return Ok(landed);
+    }
     let tally = Mutex::new(Tally::default());
     let mut pages = job.source.read(&job.request);
     let mut gathered = Vec::new();
@@ -641,49 +673,76 @@ async fn land(
         }
     };
     let much = job.share.gathered(much);
-    while bytes < much {
+    // What comes slowly is made durable on its way, too, if it can be taken up later.
+    while bytes < much && !(bytes > 0 && reading.is_some() && pace.is_due()) {
         let Some(page) = pages.next().await else {
             drop(pages);
-            return commit(&job, gathered, &tally).await;
+            let rows = gathered.into_iter().map(|(batch, _)| batch).collect();
+            return commit(&job, rows, &tally).await;
         };
-        let Some(batch) = take(&job, &tally, page?)? else { continue };
+        let Some((batch, reached)) = take(&job, &tally, page?)? else { continue };
         bytes += batch.get_array_memory_size();
-        gathered.push(batch);
+        gathered.push((batch, reached));
     }
-    let load = workspace.lake.load(&job.at, mode(stream, workspace.now())).await?;
-    let mut load = load.within(job.share.buffer_bytes);
-    let loaded = stream_into(&job, &mut load, gathered, &mut pages, &tally).await;
+    let mut load = job.load().await?;
+    if let Some(reading) = reading {
+        load = load.anew(reading);
+    }
+    Box::pin(load_all(&job, load, (gathered, pages), &tally, &mut pace)).await
+}
+
+/// Rows that are mapped, and how far the read had come behind them, if it could go on there.
+pub(super) type Taken = (RecordBatch, Option<Value>);
+
+/// Writes everything into a load and publishes it.
+pub(super) async fn load_all(
+    job: &Job<'_>,
+    mut load: Load,
+    (gathered, mut pages): (Vec<Taken>, BoxStream<'_, Result<Page>>),
+    tally: &Mutex<Tally>,
+    pace: &mut Pace,
+) -> Result<Landed> {
+    let loaded = stream_into(job, &mut load, gathered, &mut pages, tally, pace).await;
     drop(pages);
-    if let Err(error) = loaded {
-        load.discard().await;
-        return Err(error);
+    match loaded {
+        Ok(()) => Box::pin(commit_load(job, load, tally)).await,
+        Err(error) => {
+            match error.kind() {
+                // The source went away: a later attempt goes on behind what is durable.
+                ErrorKind::Unavailable => load.leave().await,
+                _ => load.discard().await,
+            }
+            Err(error)
+        }
     }
-    Box::pin(commit_load(&job, load, &tally)).await
 }
 
 /// Maps a page and counts it; a page without columns only carries notices or a position.
-fn take(job: &Job<'_>, tally: &Mutex<Tally>, page: Page) -> Result<Option<RecordBatch>> {
+fn take(job: &Job<'_>, tally: &Mutex<Tally>, page: Page) -> Result<Option<Taken>> {
     let lost = lost(&job.request.columns, &page);
     let mut page = job.mapped(page)?;
     let mut tally = lock(tally);
     tally.tell(lost);
     tally.take(&mut page, job.errors)?;
-    Ok((page.batch.num_columns() > 0).then_some(page.batch))
+    let reached =
+        tally.is_clean().then(|| resume::reached(&page.position, tally.rows, job.filtered()));
+    Ok((page.batch.num_columns() > 0).then_some((page.batch, reached)))
 }
 
 /// Writes pages while the next ones are read; a few wait in between, so that memory stays small.
 async fn stream_into(
     job: &Job<'_>,
     load: &mut Load,
-    gathered: Vec<RecordBatch>,
+    gathered: Vec<Taken>,
     pages: &mut BoxStream<'_, Result<Page>>,
     tally: &Mutex<Tally>,
+    pace: &mut Pace,
 ) -> Result<()> {
     let (mut send, mut receive) = mpsc::channel(PAGES_WAITING_MAX);
     let read = async move {
         while let Some(page) = pages.next().await {
-            let Some(batch) = take(job, tally, page?)? else { continue };
-            if send.send(batch).await.is_err() {
+            let Some(taken) = take(job, tally, page?)? else { continue };
+            if send.send(taken).await.is_err() {
                 // The other side has failed and says why.
                 return Ok(());
             }
@@ -691,11 +750,13 @@ async fn stream_into(
         Ok(())
     };
     let write = async move {
-        for batch in gathered {
+        for (batch, reached) in gathered {
             load.write(&batch).await?;
+            pace.park(load, reached).await?;
         }
-        while let Some(batch) = receive.next().await {
+        while let Some((batch, reached)) = receive.next().await {
             load.write(&batch).await?;
+            pace.park(load, reached).await?;
         }
         Ok(())
     };
@@ -757,9 +818,9 @@ async fn settle(job: &Job<'_>, tally: &Mutex<Tally>) -> Result<Settled> {
     tally.judge(job.errors, true)?;
     let mut landed = Landed {
         table: destination(job.stream)?.to_string(),
-        rows_in: tally.rows + tally.rejected.len() as u64 + job.mapping.filtered(),
+        rows_in: tally.rows + tally.rejected.len() as u64 + job.filtered(),
         rows_rejected: tally.rejected.len() as u64,
-        rows_filtered: job.mapping.filtered(),
+        rows_filtered: job.filtered(),
         notices: tally.notices,
         ..Landed::default()
     };
@@ -888,6 +949,19 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
+    /// What an attempt that was cut off had read, behind which another one goes on.
+    pub(super) fn behind(rows: u64, position: Position) -> Self {
+        let notice = format!(
+            "went on behind {rows} rows that an attempt which was cut off had read; they are as they were then"
+        );
+        Self { rows, position: Some(position), notices: vec![notice], ..Self::default() }
+    }
+
+    /// Whether no row was set aside: those that were are only noted with the commit, so no read may go on behind them.
+    fn is_clean(&self) -> bool {
+        self.rejected.is_empty() && self.bad_before == 0
+    }
+
     /// Takes what a page has beside its rows.
     pub(crate) fn take(&mut self, page: &mut Page, errors: &Errors) -> Result<()> {
         self.rows += page.batch.num_rows() as u64;

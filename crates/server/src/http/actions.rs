@@ -82,8 +82,20 @@ async fn actions(
     items(&found.collect::<Vec<_>>())
 }
 
-async fn counts(State(app): State<Arc<App>>) -> Result<Response> {
-    let policies = app.blocking(|app| app.workspace().store.outbox_by_policy()).await?;
+async fn counts(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+) -> Result<Response> {
+    let reading = caller.reading(&app.workspace().project);
+    let found = app.with(move |workspace| async move {
+        let mut all = workspace.store.outbox_by_policy()?;
+        // The same policies as those whose deliveries are listed.
+        if let Some(open) = reading.open_policies(&workspace).await? {
+            all.retain(|one| open.contains(&one.policy));
+        }
+        Ok(all)
+    });
+    let policies = found.await?;
     let sum = |of: fn(&PolicyDeliveries) -> u64| policies.iter().map(of).sum::<u64>();
     let each = policies.iter().map(|one| {
         json!({

@@ -305,7 +305,7 @@ async fn tokens(
 struct NewToken {
     /// What it is for.
     name: String,
-    /// What it may do: view, query, write, author, operate, promote, ingest, decide, administer, audit.
+    /// What it may do: view, query, call, write, author, operate, promote, ingest, decide, administer, audit.
     scopes: Vec<String>,
     /// How many days it can be used; 90 if absent, 365 at most.
     #[serde(default)]

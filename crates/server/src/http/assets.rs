@@ -24,7 +24,7 @@ use crate::app::App;
 use crate::auth::Caller;
 use crate::gate::{Access, Permission, Routes};
 use crate::input::{Asked, Limit, Place, counted};
-use crate::problem::Result;
+use crate::problem::{Problem, Result};
 use crate::rows;
 
 pub(super) fn routes(routes: &mut Routes) {
@@ -128,6 +128,7 @@ fn all(workspace: &Workspace) -> Vec<Asset> {
                     metric.metric.description.clone()
                 })
             }
+            NodeKind::Query => project.queries.get(&id.name).and_then(|q| q.description.clone()),
             NodeKind::Dashboard => project.dashboards.get(&id.name).and_then(|board| {
                 labels = board.title.texts().map(str::to_owned).collect();
                 board.description.clone()
@@ -250,6 +251,7 @@ async fn described(workspace: &Workspace, name: &str, reading: &Reading) -> Base
         }
     };
     let mut answer = json!(asset);
+    let said = reading.said(&workspace.project);
     let limits = reading.limits_now(workspace).await?;
     let more = table(workspace, asset, reading, &limits).await?;
     if let (Value::Object(answer), Value::Object(more)) = (&mut answer, more) {
@@ -267,7 +269,7 @@ async fn described(workspace: &Workspace, name: &str, reading: &Reading) -> Base
         answer.insert("currency".to_owned(), json!(catalogue.currency));
         let held = workspace.store.holds()?.into_iter().find(|hold| hold.name == asset.name);
         let held = held.map(|hold| {
-            json!({"version": hold.version, "reason": hold.reason, "held_at": hold.held_at.to_string()})
+            json!({"version": hold.version, "reason": said.text(hold.reason), "held_at": hold.held_at.to_string()})
         });
         answer.insert("held".to_owned(), json!(held));
     }
@@ -338,9 +340,12 @@ async fn table(
     let known = facts(workspace, &asset.name).await?;
     let sql = model.map(|model| model.sql_template.clone());
     let landed_by = source.and_then(|source| source.landed_by.clone());
+    let fresh = freshness(workspace, asset).await.map_err(|error| {
+        reading.said(project).error(error, &format!("the freshness of {}", asset.name))
+    })?;
     Ok(json!({
         "columns": columns, "denied": denied, "rows": known.0.filter(|_| all_rows), "version": known.1, "updated_at": known.2, "exists": there,
-        "tests": tests(workspace, asset, reading, limits).await?, "freshness": freshness(workspace, asset).await?, "sql": sql, "landed_by": landed_by,
+        "tests": tests(workspace, asset, reading, limits).await?, "freshness": fresh, "sql": sql, "landed_by": landed_by,
     }))
 }
 
@@ -496,9 +501,17 @@ async fn profile_now(
     Extension(caller): Extension<Caller>,
     place: Place,
 ) -> Result<Response> {
+    if caller.is_viewing() {
+        return Err(Problem::invalid(
+            "a profile is kept for everybody, and not made as somebody else",
+        )
+        .hint("Leave out ?as=."));
+    }
     let (name, reading) = (place.name(), caller.reading(&app.workspace().project));
     let found = app.with(move |workspace| async move {
-        Box::pin(profile(&workspace, &name, true)).await?;
+        let made = Box::pin(profile(&workspace, &name, true)).await;
+        let said = reading.said(&workspace.project);
+        made.map_err(|error| said.error(error, &format!("the profile of {name}")))?;
         shown(&workspace, &name, &reading).await
     });
     json_of(&json!({"profiled": found.await?}))

@@ -2,16 +2,19 @@
 
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::extract::State;
 use axum::response::Response;
 use flywheel_base::Result as BaseResult;
 use flywheel_runtime::Workspace;
 use flywheel_runtime::access::Reading;
+use flywheel_runtime::access::said::Said;
 use flywheel_runtime::status::{LearnerStatus, learners as collect};
 use serde_json::{Value, json};
 
 use super::{declared, items, json_of, unknown};
 use crate::app::App;
+use crate::auth::Caller;
 use crate::gate::{Access, Permission, Routes};
 use crate::input::Place;
 use crate::problem::Result;
@@ -44,21 +47,39 @@ fn shown(workspace: &Workspace, status: &LearnerStatus) -> BaseResult<Value> {
     Ok(answer)
 }
 
-async fn learners(State(app): State<Arc<App>>) -> Result<Response> {
-    let found = app.with(|workspace| async move {
-        let all = collect(&workspace).await?;
+/// Leaves as much as `said` tells of why learners could not be fitted.
+pub(super) fn withhold(learners: &mut [LearnerStatus], said: Said) {
+    for one in learners {
+        one.failed = said.of(one.failed.take());
+    }
+}
+
+async fn learners(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+) -> Result<Response> {
+    let said = caller.said(&app.workspace().project);
+    let found = app.with(move |workspace| async move {
+        let mut all = collect(&workspace).await?;
+        withhold(&mut all, said);
         all.iter().map(|one| shown(&workspace, one)).collect::<BaseResult<Vec<_>>>()
     });
     items(&found.await?)
 }
 
-async fn learner(State(app): State<Arc<App>>, place: Place) -> Result<Response> {
+async fn learner(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    place: Place,
+) -> Result<Response> {
     let (name, workspace) = (place.name(), app.workspace());
+    let said = caller.said(&workspace.project);
     if !workspace.project.learners.contains_key(&name) {
         return Err(unknown("learner", &name, workspace.project.learners.keys()));
     }
     let found = app.with(move |workspace| async move {
-        let all = collect(&workspace).await?;
+        let mut all = collect(&workspace).await?;
+        withhold(&mut all, said);
         let mut answer = match all.iter().find(|one| one.learner == name) {
             Some(one) => shown(&workspace, one)?,
             None => json!({}),
@@ -83,7 +104,8 @@ async fn learner(State(app): State<Arc<App>>, place: Place) -> Result<Response> 
             .map(|row| Value::Object(names.iter().cloned().zip(row).collect()))
             .collect();
         evaluations.reverse();
-        let recent: Vec<Value> = workspace.store.tasks_named("learn", &name, 50)?.iter().map(super::runs::task).collect();
+        let recent = workspace.store.tasks_named("learn", &name, 50)?;
+        let recent: Vec<Value> = recent.iter().map(|task| super::runs::task(task, said)).collect();
         if let (Value::Object(answer), Some(learner)) = (&mut answer, workspace.project.learners.get(&name)) {
             answer.insert("artifacts".to_owned(), artifacts.collect());
             answer.insert("evaluations".to_owned(), json!(evaluations));

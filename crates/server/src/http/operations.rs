@@ -180,6 +180,9 @@ pub(crate) fn described(routes: &[RouteInfo]) -> Value {
                 Access::Board => {
                     operation.insert("x-permission".to_owned(), json!(Permission::View.word()))
                 }
+                Access::Published => {
+                    operation.insert("x-permission".to_owned(), json!(Permission::Call.word()))
+                }
                 Access::Needs(permission) => {
                     operation.insert("x-permission".to_owned(), json!(permission.word()))
                 }

@@ -14,6 +14,7 @@ use flywheel_decision::preview::SAMPLE_DEFAULT;
 use flywheel_decision::table::ExperimentRow;
 use flywheel_project::resource::policy::Choose;
 use flywheel_runtime::access::Reading;
+use flywheel_runtime::access::said::Said;
 use flywheel_runtime::status::{PolicyStatus, policies as collect};
 use flywheel_runtime::{Workspace, item_names, policy, run};
 use schemars::JsonSchema;
@@ -130,9 +131,21 @@ fn shown(workspace: &Workspace, status: &PolicyStatus) -> BaseResult<Value> {
     Ok(answer)
 }
 
-async fn policies(State(app): State<Arc<App>>) -> Result<Response> {
-    let found = app.with(|workspace| async move {
-        let all = collect(&workspace).await?;
+/// Leaves as much as `said` tells of why policies could not decide.
+pub(super) fn withhold(policies: &mut [PolicyStatus], said: Said) {
+    for one in policies {
+        one.failed = said.of(one.failed.take());
+    }
+}
+
+async fn policies(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+) -> Result<Response> {
+    let said = caller.said(&app.workspace().project);
+    let found = app.with(move |workspace| async move {
+        let mut all = collect(&workspace).await?;
+        withhold(&mut all, said);
         all.iter().map(|one| shown(&workspace, one)).collect::<BaseResult<Vec<_>>>()
     });
     items(&found.await?)
@@ -147,10 +160,16 @@ fn known(app: &App, place: Place) -> Result<String> {
     Ok(name)
 }
 
-async fn one(State(app): State<Arc<App>>, place: Place) -> Result<Response> {
+async fn one(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    place: Place,
+) -> Result<Response> {
     let name = known(&app, place)?;
+    let said = caller.said(&app.workspace().project);
     let found = app.with(move |workspace| async move {
-        let all = collect(&workspace).await?;
+        let mut all = collect(&workspace).await?;
+        withhold(&mut all, said);
         let mut answer = match all.iter().find(|one| one.policy == name) {
             Some(one) => shown(&workspace, one)?,
             None => json!({}),
@@ -319,7 +338,9 @@ async fn replay(
     let decision = place.name();
     let reading = caller.reading(&app.workspace().project);
     let found = app.with(move |workspace| async move {
-        let replayed = policy::replay(&workspace, &decision).await?;
+        let replayed = policy::replay(&workspace, &decision).await;
+        let said = reading.said(&workspace.project);
+        let replayed = replayed.map_err(|error| said.error(error, "making the decision again"))?;
         // Whoever does not see a policy's decisions is not told that this is one.
         let open = workspace.project.rules.is_empty()
             || !reading.hides_policy(&workspace, &replayed.policy).await?;
@@ -474,11 +495,16 @@ fn challenge(
 
 async fn evaluate(
     State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
     place: Place,
     Input(input): Input<Against>,
 ) -> Result<Response> {
     let asked = challenge(known(&app, place)?, input.against, input.since.as_deref(), input.gain)?;
-    let found = app.with(move |workspace| async move { policy::judge(&workspace, &asked).await });
+    let said = caller.said(&app.workspace().project);
+    let found = app.with(move |workspace| async move {
+        let judged = policy::judge(&workspace, &asked).await;
+        judged.map_err(|error| said.error(error, "judging the challenger"))
+    });
     json_of(&found.await?)
 }
 
@@ -501,12 +527,15 @@ struct Promotion {
 
 async fn promote(
     State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
     place: Place,
     Input(input): Input<Promotion>,
 ) -> Result<Response> {
     let asked = challenge(known(&app, place)?, input.against, input.since.as_deref(), input.gain)?;
+    let said = caller.said(&app.workspace().project);
     let made = app.with(move |workspace| async move {
-        let made = policy::promote(&workspace, &asked, input.despite.as_deref()).await?;
+        let made = policy::promote(&workspace, &asked, input.despite.as_deref()).await;
+        let made = made.map_err(|error| said.error(error, "judging the challenger"))?;
         Ok(json!({"now": made.now.to_string(), "before": made.before.to_string()}))
     });
     let made = made.await?;
@@ -530,9 +559,14 @@ async fn roll_back(
     json_of(&made)
 }
 
-async fn experiments(State(app): State<Arc<App>>) -> Result<Response> {
-    let found = app.with(|workspace| async move {
-        let all = policy::experiments(&workspace, None).await?;
+async fn experiments(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+) -> Result<Response> {
+    let said = caller.said(&app.workspace().project);
+    let found = app.with(move |workspace| async move {
+        let all = policy::experiments(&workspace, None).await;
+        let all = all.map_err(|error| said.error(error, "looking at the experiments"))?;
         all.iter().map(standing).collect::<BaseResult<Vec<_>>>()
     });
     items(&found.await?)

@@ -141,10 +141,11 @@ async fn all(
                 "last": known.remove(&key),
             }));
         }
+        let said = reading.said(&workspace.project);
         let holds = workspace.store.holds()?;
         let holds = holds.iter().map(|hold| {
             json!({
-                "table": hold.name, "version": hold.version, "reason": hold.reason,
+                "table": hold.name, "version": hold.version, "reason": said.text(hold.reason.clone()),
                 "held_at": hold.held_at.to_string(),
             })
         });

@@ -272,6 +272,7 @@ async fn decision(
         return Err(unknown("policy", &input.policy, workspace.project.policies.keys()));
     }
     let reading = caller.reading(&workspace.project);
+    let said = reading.said(&workspace.project);
     let policy = input.policy.clone();
     let whole = app.with(move |workspace| async move {
         Ok(workspace.project.rules.is_empty() || !reading.hides_policy(&workspace, &policy).await?)
@@ -280,7 +281,8 @@ async fn decision(
     let fresh = fresh_of(&app, &workspace, &input.policy, &input.unit).await?;
     let (policy, unit, key) = (input.policy, input.unit, input.request_id);
     let question = Question { policy, unit, key, fresh };
-    let row = app.decisions.ask(Asking { workspace, handle: Handle::current(), question }).await?;
+    let row = app.decisions.ask(Asking { workspace, handle: Handle::current(), question }).await;
+    let row = row.map_err(|error| said.error(error, "the decision"))?;
     let mut answer = json!(row);
     if let Value::Object(answer) = &mut answer {
         answer.insert("decided_at".to_owned(), json!(row.decided_at.to_string()));

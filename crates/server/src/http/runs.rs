@@ -6,8 +6,10 @@ use axum::Extension;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use flywheel_base::{Error, ErrorKind};
-use flywheel_runtime::run_log;
+use flywheel_base::{Error, ErrorKind, Result as BaseResult};
+use flywheel_runtime::Workspace;
+use flywheel_runtime::access::said::Said;
+use flywheel_runtime::run_log::{self, LogLine};
 use flywheel_state::{Run, Task as TaskRow};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -20,7 +22,7 @@ use crate::gate::{Access, Permission, Routes};
 use crate::input::{Asked, Input, Place, counted};
 use crate::problem::{Problem, Result};
 use crate::schedule;
-use crate::work::{Task, reload};
+use crate::work::{Task, Work, reload};
 
 pub(super) fn routes(routes: &mut Routes) {
     let (view, operate) = (Access::Needs(Permission::View), Access::Needs(Permission::Operate));
@@ -70,7 +72,12 @@ struct Which {
 /// How many runs are looked at for those of a kind or status.
 const LOOKED_AT: u32 = 5_000;
 
-async fn runs(State(app): State<Arc<App>>, Asked(which): Asked<Which>) -> Result<Response> {
+async fn runs(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    Asked(which): Asked<Which>,
+) -> Result<Response> {
+    let said = caller.said(&app.workspace().project);
     let all = app.blocking(move |app| {
         let plain = which.kind.is_none() && which.status.is_none();
         let count = counted(which.limit);
@@ -80,7 +87,7 @@ async fn runs(State(app): State<Arc<App>>, Asked(which): Asked<Which>) -> Result
                 && which.status.as_ref().is_none_or(|status| *status == run.status)
         });
         runs.truncate(count as usize);
-        Ok(runs.iter().map(shown).collect::<Vec<_>>())
+        Ok(runs.iter().map(|run| shown(run, said)).collect::<Vec<_>>())
     });
     items(&all.await?)
 }
@@ -90,36 +97,60 @@ pub(super) fn duration_ms(run: &Run) -> Option<f64> {
     run.ended_at.map(|end| (end.micros() - run.started_at.micros()) as f64 / 1_000.0)
 }
 
-fn shown(run: &Run) -> Value {
+fn shown(run: &Run, said: Said) -> Value {
     json!({
         "run_id": run.run_id, "kind": run.kind, "turn": run.turn, "logical_at": run.logical_at.to_string(),
         "status": run.status, "started_at": run.started_at.to_string(),
-        "ended_at": run.ended_at.map(|at| at.to_string()), "duration_ms": duration_ms(run), "error": run.error,
+        "ended_at": run.ended_at.map(|at| at.to_string()), "duration_ms": duration_ms(run),
+        "error": said.of(run.error.clone()),
     })
 }
 
-/// A task, as lists show it.
-pub(super) fn task(task: &TaskRow) -> Value {
+/// A task, as lists show it to whoever is told as much as `said`.
+pub(super) fn task(task: &TaskRow, said: Said) -> Value {
     let outcome = &task.outcome;
+    let mut detail = outcome.detail.clone();
+    if let (Said::Withheld, Value::Object(detail)) = (said, &mut detail) {
+        // What a receiver answers may quote what it was sent.
+        detail.remove("receipt");
+    }
     json!({
         "run_id": task.run_id, "position": task.position, "kind": task.kind, "name": task.name, "status": task.status,
         "started_at": task.started_at.to_string(), "duration_ms": task.duration_ms, "rows_in": outcome.rows_in,
-        "rows_out": outcome.rows_out, "rows_rejected": outcome.rows_rejected, "error": outcome.error,
-        "detail": outcome.detail,
+        "rows_out": outcome.rows_out, "rows_rejected": outcome.rows_rejected, "error": said.of(outcome.error.clone()),
+        "detail": detail,
     })
 }
 
-async fn run(State(app): State<Arc<App>>, place: Place) -> Result<Response> {
-    let id = place.name();
+/// The log of a run from a line on, with as much of it as `said` tells.
+fn lines(
+    workspace: &Workspace,
+    run_id: &str,
+    after: usize,
+    said: Said,
+) -> BaseResult<Vec<LogLine>> {
+    let mut lines = run_log::read(&workspace.ours(), run_id, after)?;
+    for line in &mut lines {
+        line.text = said.line(&line.level, std::mem::take(&mut line.text));
+    }
+    Ok(lines)
+}
+
+async fn run(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    place: Place,
+) -> Result<Response> {
+    let (id, said) = (place.name(), caller.said(&app.workspace().project));
     let asked = id.clone();
     let found = app.blocking(move |app| {
         let workspace = app.workspace();
         let Some((run, tasks)) = workspace.store.run(&asked)? else { return Ok(None) };
-        let mut answer = shown(&run);
+        let mut answer = shown(&run, said);
         if let Value::Object(object) = &mut answer {
-            object.insert("tasks".to_owned(), tasks.iter().map(task).collect());
-            object
-                .insert("log".to_owned(), json!(run_log::read(&workspace.ours(), &run.run_id, 0)?));
+            let tasks = tasks.iter().map(|one| task(one, said)).collect();
+            object.insert("tasks".to_owned(), tasks);
+            object.insert("log".to_owned(), json!(lines(&workspace, &run.run_id, 0, said)?));
         }
         Ok(Some(answer))
     });
@@ -146,15 +177,16 @@ const LINES_MAX: usize = 10_000;
 /// The log of a run, those under way included: who follows one asks again with the `next` of the last answer.
 async fn log(
     State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
     place: Place,
     Asked(asked): Asked<Lines>,
 ) -> Result<Response> {
-    let id = place.name();
+    let (id, said) = (place.name(), caller.said(&app.workspace().project));
     let run_id = id.clone();
     let found = app.blocking(move |app| {
         let workspace = app.workspace();
         let Some((run, _)) = workspace.store.run(&run_id)? else { return Ok(None) };
-        let mut lines = run_log::read(&workspace.ours(), &run.run_id, asked.after)?;
+        let mut lines = lines(&workspace, &run.run_id, asked.after, said)?;
         lines.truncate(asked.limit.unwrap_or(LINES_MAX).clamp(1, LINES_MAX));
         let next = asked.after.saturating_add(lines.len());
         let ended = run.status != "running";
@@ -168,24 +200,39 @@ async fn log(
     }
 }
 
-async fn work(State(app): State<Arc<App>>) -> Result<Response> {
-    items(&app.queue.list())
+async fn work(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+) -> Result<Response> {
+    let said = caller.said(&app.workspace().project);
+    let all: Vec<Work> = app.queue.list().into_iter().map(|work| work.told(said)).collect();
+    items(&all)
 }
 
-async fn one(State(app): State<Arc<App>>, place: Place) -> Result<Response> {
-    json_of(&app.queue.get(place.at(0))?)
+async fn one(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    place: Place,
+) -> Result<Response> {
+    let said = caller.said(&app.workspace().project);
+    json_of(&app.queue.get(place.at(0))?.told(said))
 }
 
-async fn cancel(State(app): State<Arc<App>>, place: Place) -> Result<Response> {
+async fn cancel(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    place: Place,
+) -> Result<Response> {
+    let said = caller.said(&app.workspace().project);
     // A run of a schedule that somebody stops is not begun again.
     if let Some(run) = app.queue.scheduled_of(place.at(0)) {
         schedule::cancel(&app, run.id).await?;
-        return accepted(&app.queue.get(place.at(0))?);
+        return accepted(&app.queue.get(place.at(0))?.told(said));
     }
-    accepted(&app.queue.cancel(&app, place.at(0))?)
+    accepted(&app.queue.cancel(&app, place.at(0))?.told(said))
 }
 
-fn accepted(work: &crate::work::Work) -> Result<Response> {
+fn accepted(work: &Work) -> Result<Response> {
     let mut response = json_of(work)?;
     *response.status_mut() = StatusCode::ACCEPTED;
     Ok(response)

@@ -10,6 +10,7 @@ use axum::response::Response;
 use flywheel_base::{Timestamp, calendar, suggest};
 use flywheel_connect::action::webhook::is_signed;
 use flywheel_project::resource::schedule::Schedule;
+use flywheel_runtime::access::said::Said;
 use flywheel_runtime::{Workspace, schedule};
 use flywheel_state::{Alert, Asked as AskedRun, Cause, RunStatus, ScheduleState, ScheduledRun};
 use schemars::JsonSchema;
@@ -72,14 +73,15 @@ pub(super) fn routes(routes: &mut Routes) {
     );
 }
 
-/// A run of a schedule, as lists show it.
-fn shown(run: &ScheduledRun) -> Value {
+/// A run of a schedule, as lists show it to whoever is told as much as `said`.
+fn shown(run: &ScheduledRun, said: Said) -> Value {
     let text = |at: Option<Timestamp>| at.map(|at| at.to_string());
     json!({
         "id": run.id, "schedule": run.schedule, "moment": run.moment.to_string(), "cause": run.cause.name(),
         "status": run.status.name(), "attempt": run.attempt, "due_at": run.due_at.to_string(),
         "asked_by": run.asked_by, "asked_at": run.asked_at.to_string(), "started_at": text(run.started_at),
-        "ended_at": text(run.ended_at), "run_id": run.run_id, "error_class": run.error_class, "error": run.error,
+        "ended_at": text(run.ended_at), "run_id": run.run_id, "error_class": run.error_class,
+        "error": said.of(run.error.clone()),
         "stopping": run.stopping.map(flywheel_state::Stopping::name), "attempts": run.attempts.iter().map(|one| json!({
             "attempt": one.attempt, "run_id": one.run_id, "result": one.result,
             "started_at": Timestamp::from_micros(one.started_at).to_string(),
@@ -92,6 +94,7 @@ fn shown_schedule(
     workspace: &Workspace,
     one: &Schedule,
     state: Option<&ScheduleState>,
+    said: Said,
 ) -> flywheel_base::Result<Value> {
     let paused = one.paused || state.is_some_and(|state| state.paused);
     let timing = schedule::timing(one)?;
@@ -113,35 +116,44 @@ fn shown_schedule(
         "failing_since": state.and_then(|state| state.failing_since).map(|at| at.to_string()),
         "next": next.unwrap_or_default().iter()
             .map(|at| json!({"at": at.to_string(), "local": on_the_wall(at)})).collect::<Vec<_>>(),
-        "last": last.first().map(shown),
+        "last": last.first().map(|run| shown(run, said)),
     }))
 }
 
-async fn list(State(app): State<Arc<App>>) -> Result<Response> {
-    let all = app.blocking(|app| {
+async fn list(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+) -> Result<Response> {
+    let said = caller.said(&app.workspace().project);
+    let all = app.blocking(move |app| {
         let workspace = app.workspace();
         let states = workspace.store.schedules()?;
         let mut all = Vec::new();
         for one in workspace.project.schedules.values() {
             let state = states.iter().find(|state| state.name == one.schedule);
-            all.push(shown_schedule(&workspace, one, state)?);
+            all.push(shown_schedule(&workspace, one, state, said)?);
         }
         Ok(all)
     });
     items(&all.await?)
 }
 
-async fn one(State(app): State<Arc<App>>, place: Place) -> Result<Response> {
-    let name = place.name();
+async fn one(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    place: Place,
+) -> Result<Response> {
+    let (name, said) = (place.name(), caller.said(&app.workspace().project));
     let found = app.blocking(move |app| {
         let workspace = app.workspace();
         let one = schedule::named(&workspace.project, &name)?;
         let states = workspace.store.schedules()?;
         let state = states.iter().find(|state| state.name == name);
-        let mut answer = shown_schedule(&workspace, one, state)?;
+        let mut answer = shown_schedule(&workspace, one, state, said)?;
         if let Value::Object(answer) = &mut answer {
             let runs = workspace.store.schedule_runs(Some(&name), RUNS_SHOWN)?;
-            answer.insert("runs".to_owned(), runs.iter().map(shown).collect());
+            let runs = runs.iter().map(|run| shown(run, said)).collect();
+            answer.insert("runs".to_owned(), runs);
             answer.insert("declared".to_owned(), declared(one)?);
             let file = workspace.project.schedules.get(&name).map(|one| one.file.clone());
             answer.insert("file".to_owned(), json!(file));
@@ -171,6 +183,7 @@ async fn run(
     Input(input): Input<Run>,
 ) -> Result<Response> {
     let (name, who) = (place.name(), caller.who());
+    let said = caller.said(&app.workspace().project);
     let answer = app.blocking(move |app| {
         let workspace = app.workspace();
         let Some(from) = &input.from else {
@@ -186,7 +199,7 @@ async fn run(
                 mark: None,
                 goes_on_from: None,
             };
-            return Ok(json!({"run": shown(&schedule::ask(&workspace, asked)?)}));
+            return Ok(json!({"run": shown(&schedule::ask(&workspace, asked)?, said)}));
         };
         let span = (from.as_str(), input.to.as_deref());
         let runs = schedule::backfill(&workspace, &name, span, &who)?;
@@ -243,7 +256,12 @@ struct Which {
 /// How many runs are looked at for those of a status.
 const LOOKED_AT: u32 = 10_000;
 
-async fn runs(State(app): State<Arc<App>>, Asked(which): Asked<Which>) -> Result<Response> {
+async fn runs(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    Asked(which): Asked<Which>,
+) -> Result<Response> {
+    let said = caller.said(&app.workspace().project);
     let found = app.blocking(move |app| {
         let count = counted(which.limit);
         let looked_at = if which.status.is_some() { LOOKED_AT } else { count };
@@ -256,20 +274,29 @@ async fn runs(State(app): State<Arc<App>>, Asked(which): Asked<Which>) -> Result
         let mut runs = workspace.store.schedule_runs(which.schedule.as_deref(), looked_at)?;
         runs.retain(|run| which.status.as_ref().is_none_or(|status| status == run.status.name()));
         runs.truncate(count as usize);
-        Ok(runs.iter().map(shown).collect::<Vec<_>>())
+        Ok(runs.iter().map(|run| shown(run, said)).collect::<Vec<_>>())
     });
     items(&found.await?)
 }
 
-async fn run_of(State(app): State<Arc<App>>, place: Place) -> Result<Response> {
-    let id = place.name();
+async fn run_of(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    place: Place,
+) -> Result<Response> {
+    let (id, said) = (place.name(), caller.said(&app.workspace().project));
     let run = app.blocking(move |app| schedule::scheduled(&app.workspace(), &id)).await?;
-    json_of(&shown(&run))
+    json_of(&shown(&run, said))
 }
 
-async fn cancel(State(app): State<Arc<App>>, place: Place) -> Result<Response> {
+async fn cancel(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    place: Place,
+) -> Result<Response> {
+    let said = caller.said(&app.workspace().project);
     let run = crate::schedule::cancel(&app, place.name()).await?;
-    accepted(&shown(&run))
+    accepted(&shown(&run, said))
 }
 
 async fn rerun(
@@ -278,20 +305,27 @@ async fn rerun(
     place: Place,
 ) -> Result<Response> {
     let (id, who) = (place.name(), caller.who());
+    let said = caller.said(&app.workspace().project);
     let run = app.blocking(move |app| schedule::rerun(&app.workspace(), &id, &who)).await?;
     app.scheduler.notify_one();
-    accepted(&shown(&run))
+    accepted(&shown(&run, said))
 }
 
-async fn alerts(State(app): State<Arc<App>>, Asked(limit): Asked<Limit>) -> Result<Response> {
+async fn alerts(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    Asked(limit): Asked<Limit>,
+) -> Result<Response> {
+    let said = caller.said(&app.workspace().project);
     let all = app.blocking(move |app| app.workspace().store.alerts(limit.count()));
     let shown = |alert: &Alert| {
+        let text = alert.payload.get("text").and_then(Value::as_str).map(str::to_owned);
         json!({
             "key": alert.key, "kind": alert.kind, "schedule": alert.schedule,
             "scheduled_run": alert.scheduled_run, "action": alert.action, "status": alert.status.name(),
             "attempts": alert.attempts, "made_at": alert.made_at.to_string(), "due_at": alert.due_at.to_string(),
-            "ended_at": alert.ended_at.map(|at| at.to_string()), "error": alert.error,
-            "title": alert.payload.get("title"), "text": alert.payload.get("text"),
+            "ended_at": alert.ended_at.map(|at| at.to_string()), "error": said.of(alert.error.clone()),
+            "title": alert.payload.get("title"), "text": said.of(text),
         })
     };
     items(&all.await?.iter().map(shown).collect::<Vec<_>>())

@@ -4,6 +4,8 @@ use std::future::Future;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
+use arrow::array::RecordBatch;
+use arrow::datatypes::Schema;
 use arrow::ipc::writer::StreamWriter;
 use axum::Extension;
 use axum::extract::State;
@@ -317,14 +319,19 @@ async fn arrow(
         let sql = workspace.expanded(&sql)?;
         let session = workspace.session_for(&sql, &reading).await?;
         let (schema, batches, _) = rows::batches(&session, &sql, limit).await?;
-        let broken = |e| Error::internal("the answer has no form in Arrow's format").caused_by(e);
-        let mut writer = StreamWriter::try_new(Vec::new(), &schema).map_err(broken)?;
-        for batch in &batches {
-            writer.write(batch).map_err(broken)?;
-        }
-        writer.into_inner().map_err(broken)
+        arrow_stream(&schema, &batches)
     });
     Ok(download(bytes.await?, "application/vnd.apache.arrow.stream", "answer.arrow", &query.sql))
+}
+
+/// An answer in Arrow's stream format.
+pub(super) fn arrow_stream(schema: &Schema, batches: &[RecordBatch]) -> BaseResult<Vec<u8>> {
+    let broken = |e| Error::internal("the answer has no form in Arrow's format").caused_by(e);
+    let mut writer = StreamWriter::try_new(Vec::new(), schema).map_err(broken)?;
+    for batch in batches {
+        writer.write(batch).map_err(broken)?;
+    }
+    writer.into_inner().map_err(broken)
 }
 
 fn download(bytes: Vec<u8>, kind: &'static str, name: &str, sql: &str) -> Response {

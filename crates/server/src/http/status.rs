@@ -9,7 +9,7 @@ use axum::response::Response;
 use flywheel_base::Result as BaseResult;
 use flywheel_runtime::Workspace;
 use flywheel_runtime::access::Reading;
-use flywheel_runtime::status::{Status, status as collect};
+use flywheel_runtime::status::{PolicyStatus, Status, status as collect};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -33,8 +33,12 @@ pub(super) fn routes(routes: &mut Routes) {
     routes.get("/v1/live", view, "Tells what happens as it happens, as server-sent events", live);
 }
 
-async fn live(State(app): State<Arc<App>>, headers: HeaderMap) -> Response {
-    live::answer(&app, headers)
+async fn live(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    headers: HeaderMap,
+) -> Response {
+    live::answer(&app, caller, headers)
 }
 
 /// A stage of the wheel.
@@ -65,6 +69,9 @@ async fn status(
 
 async fn whole(workspace: &Workspace, reading: &Reading) -> BaseResult<Value> {
     let mut status = collect(workspace).await?;
+    let said = reading.said(&workspace.project);
+    super::learners::withhold(&mut status.learners, said);
+    super::policies::withhold(&mut status.policies, said);
     let limits = reading.limits_now(workspace).await?;
     for table in status.landed.iter_mut().filter(|table| limits.uncounted.contains(&table.name)) {
         table.rows = None;
@@ -81,7 +88,7 @@ async fn whole(workspace: &Workspace, reading: &Reading) -> BaseResult<Value> {
 fn ring(workspace: &Workspace, status: &Status) -> Vec<Stage> {
     let project = &workspace.project;
     let number = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
-    let sum = |count: fn(&flywheel_runtime::status::PolicyStatus) -> i64| {
+    let sum = |count: fn(&PolicyStatus) -> i64| {
         status.policies.iter().map(count).sum::<i64>().unsigned_abs()
     };
     let stage = |stage, count, unit, trouble: Option<(&'static str, String)>| {
@@ -109,14 +116,6 @@ fn ring(workspace: &Workspace, status: &Status) -> Vec<Stage> {
     let failed: Vec<&str> = failed(status).collect();
     let failed = (!failed.is_empty())
         .then(|| ("failed", format!("not fitted when tried last: {}", failed.join(", "))));
-    let paused: Vec<&str> = status
-        .policies
-        .iter()
-        .filter(|policy| policy.paused.is_some())
-        .map(|policy| policy.policy.as_str())
-        .collect();
-    let paused =
-        (!paused.is_empty()).then(|| ("attention", format!("paused: {}", paused.join(", "))));
     let dead = (status.outbox_dead > 0)
         .then(|| ("failed", format!("{} deliveries were given up", status.outbox_dead)));
     vec![
@@ -125,10 +124,54 @@ fn ring(workspace: &Workspace, status: &Status) -> Vec<Stage> {
         stage("model", number(status.models), "models", blocked),
         stage("measure", number(project.semantics().metrics().count()), "metrics", None),
         stage("learn", number(status.learners.len()), "learners", failed.or(unfitted)),
-        stage("decide", sum(|policy| policy.decisions), "decisions", paused),
+        stage("decide", sum(|policy| policy.decisions), "decisions", undecided(&status.policies)),
         stage("act", sum(|policy| policy.actions), "actions", dead),
         stage("outcome", sum(|policy| policy.outcomes), "outcomes", None),
     ]
+}
+
+/// What is wrong with deciding, the worst first: policies that could not decide, those whose split into arms is broken, and
+/// those that are paused.
+fn undecided(policies: &[PolicyStatus]) -> Option<(&'static str, String)> {
+    let names = |holds: fn(&PolicyStatus) -> bool| {
+        let all = policies.iter().filter(|policy| holds(policy));
+        let all: Vec<&str> = all.map(|policy| policy.policy.as_str()).collect();
+        (!all.is_empty()).then(|| all.join(", "))
+    };
+    if let Some(names) = names(|policy| policy.failed.is_some()) {
+        return Some(("failed", format!("could not decide when asked last: {names}")));
+    }
+    if let Some(names) = names(|policy| policy.split_broken.is_some()) {
+        let note = format!("the split into treatment and holdout is broken: {names}");
+        return Some(("attention", note));
+    }
+    names(|policy| policy.paused.is_some()).map(|names| ("attention", format!("paused: {names}")))
+}
+
+/// Adds what policies ask a person for, each with the page of the policy: those that could not decide, whose lift is not to
+/// be believed, and that are paused.
+fn unsettled(policies: &[PolicyStatus], all: &mut Vec<Value>) {
+    let mut add = |kind: &str, policy: &PolicyStatus, text: String| {
+        let name = &policy.policy;
+        let target = format!("/policies/{name}");
+        all.push(
+            json!({"kind": kind, "count": 1, "names": [name], "target": target, "text": text}),
+        );
+    };
+    for policy in policies.iter().filter(|policy| policy.failed.is_some()) {
+        let text = format!("{} could not decide when it was asked last", policy.policy);
+        add("failed-policy", policy, text);
+    }
+    for policy in policies {
+        if let Some(why) = &policy.split_broken {
+            add("broken-split", policy, why.clone());
+        }
+    }
+    for policy in policies {
+        if let Some(reason) = &policy.paused {
+            add("paused-policy", policy, format!("{} is paused: {reason}", policy.policy));
+        }
+    }
 }
 
 /// The learners that could not be fitted when that was tried last.
@@ -162,12 +205,7 @@ fn attention(workspace: &Workspace, status: &Status) -> BaseResult<Vec<Value>> {
     if let Some(turn) = status.turn.as_ref().filter(|turn| !turn.complete) {
         all.push(json!({"kind": "open-turn", "count": 1, "target": "/turns", "text": format!("turn {} was cut off; the next turn completes it", turn.turn)}));
     }
-    for policy in &status.policies {
-        if let Some(reason) = &policy.paused {
-            all.push(json!({"kind": "paused-policy", "count": 1, "names": [policy.policy], "target": format!("/policies/{}", policy.policy),
-                "text": format!("{} is paused: {reason}", policy.policy)}));
-        }
-    }
+    unsettled(&status.policies, &mut all);
     if status.quarantined > 0 {
         let count = status.quarantined;
         all.push(json!({"kind": "quarantine", "count": count, "target": "/syncs", "text": format!("{count} rows are set aside")}));
@@ -199,8 +237,12 @@ fn unheard(workspace: &Workspace, all: &mut Vec<Value>) -> BaseResult<()> {
     Ok(())
 }
 
-async fn turns(State(app): State<Arc<App>>, Asked(limit): Asked<Limit>) -> Result<Response> {
-    let count = limit.count();
+async fn turns(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    Asked(limit): Asked<Limit>,
+) -> Result<Response> {
+    let (count, said) = (limit.count(), caller.said(&app.workspace().project));
     let all = app
         .blocking(move |app| {
             let workspace = app.workspace();
@@ -215,7 +257,7 @@ async fn turns(State(app): State<Arc<App>>, Asked(limit): Asked<Limit>) -> Resul
                     "turn": turn.turn, "at": turn.logical_at.to_string(),
                     "complete": turn.status == flywheel_state::TurnStatus::Complete,
                     "run_id": run.map(|run| &run.run_id), "started_at": run.map(|run| run.started_at.to_string()),
-                    "duration_ms": lasted, "status": run.map(|run| &run.status), "error": run.and_then(|run| run.error.as_ref()),
+                    "duration_ms": lasted, "status": run.map(|run| &run.status), "error": said.of(run.and_then(|run| run.error.clone())),
                 })
             };
             Ok(turns.into_iter().map(shown).collect::<Vec<_>>())

@@ -9,6 +9,7 @@ use axum::extract::State;
 use axum::response::Response;
 use flywheel_base::{Error, Result as BaseResult, quantity};
 use flywheel_project::resource::sync::LAKE;
+use flywheel_runtime::access::said::Said;
 use flywheel_runtime::status::Rows;
 use flywheel_runtime::{Workspace, draft};
 use flywheel_state::Task;
@@ -69,7 +70,13 @@ fn is_of(task: &Task, sync: &str) -> bool {
             .is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', ' ']))
 }
 
-fn shown(workspace: &Workspace, name: &str, tasks: &[Task], quarantined: i64) -> Option<Value> {
+fn shown(
+    workspace: &Workspace,
+    name: &str,
+    tasks: &[Task],
+    quarantined: i64,
+    said: Said,
+) -> Option<Value> {
     let sync = workspace.project.syncs.get(name)?;
     let streams = sync.streams.iter().map(|stream| {
         let table = stream.to.clone().unwrap_or_else(|| format!("raw.{}", stream.stream));
@@ -89,7 +96,7 @@ fn shown(workspace: &Workspace, name: &str, tasks: &[Task], quarantined: i64) ->
             "started_at": run.first().map(|task| task.started_at.to_string()),
             "duration_ms": run.iter().filter_map(|task| task.duration_ms).sum::<f64>(),
             "rows_in": sum(|task| task.outcome.rows_in), "rows_out": sum(|task| task.outcome.rows_out),
-            "rows_rejected": sum(|task| task.outcome.rows_rejected), "error": failed.and_then(|task| task.outcome.error.clone()),
+            "rows_rejected": sum(|task| task.outcome.rows_rejected), "error": said.of(failed.and_then(|task| task.outcome.error.clone())),
         })
     });
     let others: Vec<&String> =
@@ -110,21 +117,31 @@ async fn set_aside(workspace: &Workspace) -> BaseResult<std::collections::BTreeM
     (0..rows.len()).map(row).collect()
 }
 
-async fn syncs(State(app): State<Arc<App>>) -> Result<Response> {
-    let found = app.with(|workspace| async move {
+async fn syncs(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+) -> Result<Response> {
+    let said = caller.said(&app.workspace().project);
+    let found = app.with(move |workspace| async move {
         let counts = set_aside(&workspace).await?;
         let tasks = workspace.store.tasks(RUNS_LOOKED_AT)?;
         let names = workspace.project.syncs.keys();
         let of = |name: &String| {
-            shown(&workspace, name, &tasks, counts.get(name).copied().unwrap_or_default())
+            let count = counts.get(name).copied().unwrap_or_default();
+            shown(&workspace, name, &tasks, count, said)
         };
         Ok(names.filter_map(of).collect::<Vec<_>>())
     });
     items(&found.await?)
 }
 
-async fn sync(State(app): State<Arc<App>>, place: Place) -> Result<Response> {
+async fn sync(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    place: Place,
+) -> Result<Response> {
     let (name, workspace) = (place.name(), app.workspace());
+    let said = caller.said(&workspace.project);
     if !workspace.project.syncs.contains_key(&name) {
         return Err(unknown("sync", &name, workspace.project.syncs.keys()));
     }
@@ -132,12 +149,12 @@ async fn sync(State(app): State<Arc<App>>, place: Place) -> Result<Response> {
         let counts = set_aside(&workspace).await?;
         let tasks = workspace.store.tasks(RUNS_LOOKED_AT)?;
         let count = counts.get(&name).copied().unwrap_or_default();
-        let mut answer = shown(&workspace, &name, &tasks, count).unwrap_or_default();
+        let mut answer = shown(&workspace, &name, &tasks, count, said).unwrap_or_default();
         let recent: Vec<Value> = tasks
             .iter()
             .rev()
             .filter(|task| is_of(task, &name))
-            .map(super::runs::task)
+            .map(|task| super::runs::task(task, said))
             .take(100)
             .collect();
         if let (Value::Object(answer), Some(sync)) =
@@ -298,8 +315,13 @@ async fn draft_of(
     json_of(&json!({"sync": sync, "file": file, "yaml": text, "saved": keep}))
 }
 
-async fn lag(State(app): State<Arc<App>>, place: Place) -> Result<Response> {
+async fn lag(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    place: Place,
+) -> Result<Response> {
     let (name, workspace) = (place.name(), app.workspace());
+    let said = caller.said(&workspace.project);
     if !workspace.project.syncs.contains_key(&name) {
         return Err(unknown("sync", &name, workspace.project.syncs.keys()));
     }
@@ -311,7 +333,11 @@ async fn lag(State(app): State<Arc<App>>, place: Place) -> Result<Response> {
             )))
         })
     });
-    items(&found.await?)
+    let mut found = found.await?;
+    for one in &mut found {
+        (one.failure, one.error) = (said.of(one.failure.take()), said.of(one.error.take()));
+    }
+    items(&found)
 }
 
 /// How long a test of a connection may take.

@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use arrow::datatypes::SchemaRef;
-use flywheel_base::{Error, Result, digest};
+use flywheel_base::{Error, Result, digest, statement};
 use flywheel_project::graph::Known;
 use flywheel_project::resource::project_file::Materialized;
 use flywheel_project::{Columns, Model, NodeId, NodeKind};
@@ -199,7 +199,7 @@ struct Looked {
 pub async fn changes(world: World<'_>, options: BuildOptions<'_>) -> Result<Changes> {
     let nothing = Known::new();
     let known = options.known.unwrap_or(&nothing);
-    let plan = Plan::new(world.project, options.select, options.exclude, known, false)?;
+    let plan = Plan::new(world.project, options.select, options.exclude, known, None)?;
     let progress = Progress::new(world, &plan, options).await?;
     let mut parts = BTreeMap::new();
     let looked = look(&plan, &progress, &mut parts).await?;
@@ -601,7 +601,7 @@ impl Tracer<'_> {
         let same = async |columns: &str| {
             let mut prints = Vec::with_capacity(2);
             for sql in [before, &looked.sql] {
-                let sql = sql.trim().trim_end_matches(';');
+                let sql = statement::bare(sql);
                 let query = session.query(&format!("SELECT {columns} FROM (\n{sql}\n)")).await?;
                 prints.push(query.normal_fingerprint()?);
             }

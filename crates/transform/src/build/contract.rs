@@ -6,7 +6,7 @@
 
 use arrow::array::AsArray;
 use arrow::datatypes::{DataType, Int64Type};
-use flywheel_base::{Error, Result};
+use flywheel_base::{Error, Result, statement};
 use flywheel_project::resource::project_file::Materialized;
 use flywheel_project::resource::properties::{ColumnProperties, Constraint, ConstraintKind};
 use flywheel_project::{Model, Project, Reference};
@@ -35,7 +35,7 @@ pub(super) fn wrapped(model: &Model, sql: String) -> Result<String> {
         return Err(Error::invalid("it has a contract, but no columns are declared")
             .hint("List its columns with name and data_type in a property file."));
     }
-    Ok(format!("SELECT {} FROM (\n{}\n)", columns.join(", "), sql.trim().trim_end_matches(';')))
+    Ok(format!("SELECT {} FROM (\n{}\n)", columns.join(", "), statement::bare(&sql)))
 }
 
 /// Whether a type leaves open how many digits there are; the query's own are kept then.

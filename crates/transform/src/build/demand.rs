@@ -1,4 +1,4 @@
-//! What metrics, learners, policies and checks ask of tables, as queries that are planned and never run.
+//! What metrics, published queries, learners, policies and checks ask of tables, as queries that are planned and never run.
 //!
 //! Whether something breaks is not guessed from names in files: its query could be planned over what
 //! readers see, and can no longer be planned over what they would see.
@@ -8,11 +8,12 @@ use std::collections::BTreeSet;
 use flywheel_base::{Error, Result};
 use flywheel_project::resource::policy::{Choose, Policy, column_of};
 use flywheel_project::{NodeId, NodeKind, Project};
-use flywheel_warehouse::{Query, Session};
+use flywheel_warehouse::{Parameters, Query, Session};
 
 use crate::lineage::{self, TableColumn};
 use crate::metric::{MetricQuery, compile_metrics};
 use crate::names;
+use crate::published::{published_plan, published_sql};
 use crate::testing::{quoted, quoted_table};
 
 /// A query of something that reads tables and is no model.
@@ -20,6 +21,8 @@ struct Demand {
     /// Which of its texts it is, for messages.
     what: String,
     sql: String,
+    /// What stands in the place of values that it is given.
+    values: Parameters,
     /// Columns of the answer that are used by name.
     needs: BTreeSet<String>,
 }
@@ -33,7 +36,7 @@ pub(super) struct Judged {
     pub(super) columns: Option<BTreeSet<TableColumn>>,
 }
 
-/// What asks something of a model itself: metrics through their semantic views, learners, policies, checks.
+/// What asks something of a model itself: metrics through their semantic views, published queries, learners, policies, checks.
 pub(super) fn readers(project: &Project, model: &str) -> Vec<NodeId> {
     let mut found = BTreeSet::new();
     let mut open = vec![NodeId::new(NodeKind::Model, model)];
@@ -44,7 +47,7 @@ pub(super) fn readers(project: &Project, model: &str) -> Vec<NodeId> {
                     open.push(next.clone());
                 }
                 NodeKind::Semantic | NodeKind::Metric => continue,
-                NodeKind::Learner | NodeKind::Policy | NodeKind::Quality => {}
+                NodeKind::Query | NodeKind::Learner | NodeKind::Policy | NodeKind::Quality => {}
                 _ => continue,
             }
             found.insert(next.clone());
@@ -66,11 +69,11 @@ pub(super) async fn judge(
     // A resource whose texts cannot be rendered is told by `check`, and is no more broken than before.
     let demands = of(project, node).unwrap_or_default();
     for demand in &demands {
-        let Ok(old) = before.query(&demand.sql).await else {
+        let Ok(old) = before.query_with(&demand.sql, &demand.values).await else {
             told = false;
             continue;
         };
-        let read = match after.query(&demand.sql).await {
+        let read = match after.query_with(&demand.sql, &demand.values).await {
             Err(error) => {
                 judged.broken.get_or_insert_with(|| format!("{}: {}", demand.what, reason(&error)));
                 lineage::columns_of(&old)
@@ -110,7 +113,7 @@ fn lost(demand: &Demand, old: &Query, new: &Query) -> Option<String> {
 fn of(project: &Project, node: &NodeId) -> Result<Vec<Demand>> {
     let mut found = Vec::new();
     let mut add = |what: &str, sql: String, needs: BTreeSet<String>| {
-        found.push(Demand { what: what.to_owned(), sql, needs });
+        found.push(Demand { what: what.to_owned(), sql, values: Parameters::new(), needs });
     };
     match node.kind {
         NodeKind::Semantic => return semantic(project, &node.name),
@@ -121,6 +124,12 @@ fn of(project: &Project, node: &NodeId) -> Result<Vec<Demand>> {
             let compiled =
                 compile_metrics(project, &query).or_else(|_| compile_metrics(project, &by_time))?;
             add("it cannot be computed", compiled.sql, BTreeSet::new());
+        }
+        NodeKind::Query => {
+            let Some(query) = project.queries.get(&node.name) else { return Ok(found) };
+            let (what, needs) = ("sql".to_owned(), BTreeSet::new());
+            let (sql, values) = (published_sql(project, query)?, published_plan(query)?);
+            found.push(Demand { what, sql, values, needs });
         }
         NodeKind::Learner => {
             let Some(learner) = project.learners.get(&node.name) else { return Ok(found) };
@@ -183,6 +192,7 @@ fn semantic(project: &Project, name: &str) -> Result<Vec<Demand>> {
     let select = |(what, text)| Demand {
         what,
         sql: format!("SELECT {text} FROM {table}"),
+        values: Parameters::new(),
         needs: BTreeSet::new(),
     };
     Ok(texts.into_iter().map(select).collect())

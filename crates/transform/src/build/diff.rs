@@ -11,7 +11,7 @@ use arrow::datatypes::{DataType, Int64Type, Schema, SchemaRef};
 use flywheel_base::{Error, Result};
 use flywheel_project::graph::Known;
 use flywheel_project::resource::project_file::Materialized;
-use flywheel_project::{Columns, Model, Project};
+use flywheel_project::{Columns, Model};
 use flywheel_state::{PRODUCTION, Publication};
 use flywheel_warehouse::{Catalog, Session, TableName};
 use serde::Serialize;
@@ -136,7 +136,7 @@ pub async fn diff(
 ) -> Result<Vec<ModelDiff>> {
     let nothing = Known::new();
     let known = options.known.unwrap_or(&nothing);
-    let plan = Plan::new(world.project, options.select, options.exclude, known, false)?;
+    let plan = Plan::new(world.project, options.select, options.exclude, known, None)?;
     let map = |all: Vec<Publication>| -> BTreeMap<String, Publication> {
         all.into_iter().map(|seen| (seen.name.clone(), seen)).collect()
     };
@@ -164,7 +164,7 @@ pub async fn diff(
         }
     }
     let session = world.lake.session(diffs.catalog.clone())?;
-    let keys = Keys::new(world.project)?;
+    let keys = Keys::new(world)?;
     let mut found = Vec::new();
     for name in order {
         let base = ModelDiff { name: name.clone(), ..ModelDiff::default() };
@@ -294,7 +294,8 @@ struct Keys {
 
 impl Keys {
     /// Keys that tests of uniqueness and semantic views tell.
-    fn new(project: &Project) -> Result<Self> {
+    fn new(world: World<'_>) -> Result<Self> {
+        let project = world.project;
         let mut unique = BTreeMap::new();
         for (view, table) in &project.semantic_tables {
             let Some(view) = project.semantics.get(view) else { continue };
@@ -304,7 +305,7 @@ impl Keys {
                 unique.entry(names::relation(project, table)).or_insert(columns);
             }
         }
-        for check in testing::checks(project)? {
+        for check in testing::checks(project, world.now)? {
             if let (Some(subject), CheckKind::Unique { column }, None) =
                 (check.subject, check.kind, check.condition)
             {

@@ -253,7 +253,7 @@ impl Job<'_> {
         let hooks = if word == "pre-hook" { &config.pre_hooks } else { &config.post_hooks };
         let mut notes = Vec::new();
         for text in hooks {
-            let sql = names::render_hook(self.world.project, self.model, text)?;
+            let sql = names::render_hook(self.world.project, self.model, text, self.world.now)?;
             notes.extend(hook::run(session, word, &sql).await?);
         }
         Ok(notes)

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::{Schema, SchemaRef};
-use flywheel_base::{Error, Result, Timestamp};
+use flywheel_base::{Error, Result, Timestamp, statement};
 use flywheel_project::{IncrementalStrategy, Model, OnSchemaChange};
 use flywheel_warehouse::{
     Catalog, Commit, Duplicates, Location, Query, RowStream, Session, TableName, TableState, Write,
@@ -50,7 +50,7 @@ pub(super) fn whole_query(model: &Model, sql: &str) -> Result<String> {
     let (Some(begin), Some(event_time)) = (begin, &model.config.event_time) else {
         return Ok(sql.to_owned());
     };
-    let sql = sql.trim().trim_end_matches(';');
+    let sql = statement::bare(sql);
     let event_time = quoted(event_time);
     Ok(format!("SELECT * FROM (\n{sql}\n) WHERE {event_time} >= {}", moment(begin)))
 }
@@ -83,7 +83,7 @@ pub(super) async fn incremental(job: &Job<'_>, compiled: &Compiled) -> Result<Ma
             // Without batches nobody would find out later what lies outside of the interval.
             let made = match job.restated().filter(|_| job.model.config.batch_size.is_some()) {
                 Some(interval) => {
-                    let sql = compiled.sql.trim().trim_end_matches(';');
+                    let sql = statement::bare(&compiled.sql);
                     let rows = within(job, interval)?;
                     whole(job, compiled, &format!("SELECT * FROM (\n{sql}\n) WHERE {rows}")).await?
                 }
@@ -234,6 +234,7 @@ impl Increment<'_> {
                 let kept = schema.fields().iter().map(|field| field.name());
                 let kept = kept.filter(|name| !added.contains(*name)).map(|name| quoted(name));
                 let kept = kept.collect::<Vec<_>>().join(", ");
+                let sql = statement::bare(sql);
                 let query = session.query(&format!("SELECT {kept} FROM (\n{sql}\n)")).await?;
                 Ok((query, BTreeSet::new()))
             }
@@ -255,7 +256,7 @@ impl Increment<'_> {
     ) -> Result<Made> {
         let (old, added) = both_sides(table, new, removed);
         let this = quoted_table(&self.job.model.relation());
-        let sql = sql.trim().trim_end_matches(';');
+        let sql = statement::bare(sql);
         let sql = format!(
             "SELECT {old} FROM {this} WHERE ({window}) IS NOT TRUE UNION ALL SELECT {added} FROM (\n{sql}\n) WHERE {window}"
         );

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use flywheel_base::Result;
+use flywheel_base::{Result, Timestamp};
 use flywheel_project::graph::Known;
 use flywheel_project::{Model, NodeKind, Project};
 
@@ -29,7 +29,7 @@ pub(crate) struct Plan<'a> {
 }
 
 impl<'a> Plan<'a> {
-    /// Plans a build of what is selected.
+    /// Plans a build of what is selected, and its tests in a run that began at `tests_at`; without that there are none.
     ///
     /// # Errors
     /// [`flywheel_base::ErrorKind::Invalid`] for a selector that names nothing, a circle, or a
@@ -39,7 +39,7 @@ impl<'a> Plan<'a> {
         select: &[String],
         exclude: &[String],
         known: &Known,
-        run_tests: bool,
+        tests_at: Option<Timestamp>,
     ) -> Result<Self> {
         let mut models = BTreeMap::new();
         let mut reads = Edges::new();
@@ -60,12 +60,15 @@ impl<'a> Plan<'a> {
         tested.extend(of_kind(NodeKind::Source).map(|node| names::relation(project, node)));
         let read = selected.iter().filter_map(|name| reads.get(name)).flatten();
         tested.extend(read.filter(|name| !models.contains_key(*name)).cloned());
-        let checks = if run_tests { testing::checks(project)? } else { Vec::new() };
+        let checks = match tests_at {
+            Some(moment) => testing::checks(project, moment)?,
+            None => Vec::new(),
+        };
         let whole = select.is_empty() && exclude.is_empty();
         let checks = relevant(checks, &tested, whole);
         let waves = order::arrange(&selected, &reads, &wishes(&checks))?;
         let mut units: BTreeMap<String, Vec<Unit<'a>>> = BTreeMap::new();
-        for name in selected.iter().filter(|_| run_tests) {
+        for name in selected.iter().filter(|_| tests_at.is_some()) {
             let Some(model) = models.get(name).copied() else { continue };
             let made = model.unit_tests.iter().map(|test| Unit::new(project, model, test));
             let made: Vec<Unit<'a>> = made.collect();

@@ -419,7 +419,7 @@ impl<'a> Progress<'a> {
         }
         let session = self.session()?;
         for statement in statements {
-            let sql = names::render_statement(self.world.project, &statement)?;
+            let sql = names::render_statement(self.world.project, &statement, self.world.now)?;
             self.notes.extend(hook::run(&session, word, &sql).await?);
         }
         Ok(())

@@ -11,7 +11,7 @@
 //! or a failed test gives the same. The past is never dropped: not by a changed query, not by a full
 //! refresh, not by lost metadata.
 
-use flywheel_base::{Error, Result};
+use flywheel_base::{Error, Result, statement};
 use flywheel_project::{HardDeletes, Snapshot, SnapshotStrategy};
 use flywheel_warehouse::Session;
 
@@ -33,15 +33,16 @@ pub(super) async fn build(job: &Job<'_>, compiled: &Compiled) -> Result<Made> {
     let location = job.location(&compiled.fingerprint)?;
     let good = good_version(job, compiled, &location);
     let head = job.world.lake.head(&location).await?;
-    let query = job.session.query(&compiled.sql).await?;
+    let sql = statement::bare(&compiled.sql);
+    let query = job.session.query(sql).await?;
     job.require_declared(&query, false)?;
     let columns: Vec<String> =
         query.schema().fields().iter().map(|field| field.name().clone()).collect();
     check_columns(snapshot, &columns)?;
-    require_unique(job.session, &compiled.sql, snapshot).await?;
+    require_unique(job.session, sql, snapshot).await?;
     let made = Statement { snapshot, columns: &columns, now: job.world.now.micros() };
     let Some(head) = head else {
-        let query = job.session.query(&made.first(&compiled.sql)).await?;
+        let query = job.session.query(&made.first(sql)).await?;
         let commit = replace(job, &location, &query, good).await?;
         let item = Item::Table { location, version: commit.version };
         return Ok(Made { item, rows: Some(commit.rows_written), batch: None });
@@ -59,7 +60,7 @@ pub(super) async fn build(job: &Job<'_>, compiled: &Compiled) -> Result<Made> {
         state.schema.fields().iter().map(|field| field.name().clone()).collect();
     let session = job.session_with(Item::Table { location: location.clone(), version })?;
     let this = quoted_table(&job.model.relation());
-    let query = session.query(&made.next(&compiled.sql, &this, &before)).await?;
+    let query = session.query(&made.next(sql, &this, &before)).await?;
     let commit = replace(job, &location, &query, Some(version)).await?;
     let item = Item::Table { location, version: commit.version };
     Ok(Made { item, rows: Some(commit.rows_written), batch: None })
@@ -73,7 +74,7 @@ pub(crate) fn queries(
     sql: &str,
     this: &str,
 ) -> [String; 2] {
-    let made = Statement { snapshot, columns, now: 0 };
+    let (made, sql) = (Statement { snapshot, columns, now: 0 }, statement::bare(sql));
     let own = OWN.iter().filter(|name| made.keeps_deletions() || **name != "dbt_is_deleted");
     let before: Vec<String> =
         columns.iter().cloned().chain(own.map(|name| (*name).to_owned())).collect();

@@ -35,6 +35,8 @@ pub enum AssetKind {
     Measure,
     /// A metric.
     Metric,
+    /// A published query.
+    Query,
     /// A learner's inputs, and its tables.
     Learner,
     /// A policy's audience, choice and outcome.
@@ -47,7 +49,7 @@ pub enum AssetKind {
 
 impl AssetKind {
     /// Every kind.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Outside,
         Self::Foreign,
         Self::Source,
@@ -56,6 +58,7 @@ impl AssetKind {
         Self::Dimension,
         Self::Measure,
         Self::Metric,
+        Self::Query,
         Self::Learner,
         Self::Policy,
         Self::Action,
@@ -74,6 +77,7 @@ impl AssetKind {
             Self::Dimension => "dimension",
             Self::Measure => "measure",
             Self::Metric => "metric",
+            Self::Query => "query",
             Self::Learner => "learner",
             Self::Policy => "policy",
             Self::Action => "action",

@@ -7,7 +7,7 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use flywheel_base::{Error, Result};
 use flywheel_project::resource::project_file::Materialized;
 use flywheel_project::{Columns, Model, Project, Seed};
-use flywheel_warehouse::{Catalog, Session, TableName};
+use flywheel_warehouse::{Catalog, Parameters, Session, TableName};
 
 use super::trace::{self, Influences, Traced};
 use super::{ColumnLineage, ColumnOrigins, Influenced, Origin, expression};
@@ -203,7 +203,17 @@ impl<'a> Planner<'a> {
     /// # Errors
     /// Those of planning it; [`flywheel_base::ErrorKind::Exhausted`] if it is nested too deeply.
     pub(super) async fn trace(&self, sql: &str, catalog: Catalog) -> Result<Answer> {
-        let query = self.world.lake.session(catalog)?.query(sql).await?;
+        self.trace_with(sql, &Parameters::new(), catalog).await
+    }
+
+    /// As [`Planner::trace`], with values where the query says `$name`.
+    pub(super) async fn trace_with(
+        &self,
+        sql: &str,
+        values: &Parameters,
+        catalog: Catalog,
+    ) -> Result<Answer> {
+        let query = self.world.lake.session(catalog)?.query_with(sql, values).await?;
         let schema = query.schema();
         let shown = |index| expression::of(query.plan(), index);
         let expressions = (0..schema.fields().len()).map(shown).collect();

@@ -1,15 +1,17 @@
-//! Learners, policies, actions and what reads models outside: the half of the wheel that decides.
+//! Published queries, learners, policies, actions and what reads models outside: the half of the wheel that decides, and what leaves.
 
 use flywheel_base::Result;
 use flywheel_project::NodeKind;
 use flywheel_project::resource::learner::LearnerKind;
 use flywheel_project::resource::policy::{Choose, Policy, column_of};
+use flywheel_project::resource::query::PublishedQuery;
 use serde_json::Value as Json;
 
 use super::collect::Collector;
 use super::graph::{AssetKind, ColumnKey, EdgeKind};
 use super::planner::Answer;
 use crate::names;
+use crate::published::{published_plan, published_sql};
 
 /// What a policy decides, as a column of it.
 const CHOICE: &str = "choice";
@@ -20,9 +22,12 @@ const OUTCOME: &str = "outcome";
 /// The column of an audience that says whom a decision is about.
 const UNIT: &str = "unit_id";
 
-/// Adds learners, policies, actions and exposures.
+/// Adds published queries, learners, policies, actions and exposures.
 pub(super) async fn collect(collector: &mut Collector<'_>) {
     let project = collector.project();
+    for (name, query) in &project.queries {
+        Box::pin(published(collector, name, &query.value)).await;
+    }
     for name in project.learners.keys() {
         Box::pin(learner(collector, name)).await;
     }
@@ -63,6 +68,15 @@ async fn query(
             return Vec::new();
         }
     };
+    added(collector, &answer, key)
+}
+
+/// Adds the columns of an answer as columns of an asset; returns their numbers and names.
+fn added(
+    collector: &mut Collector<'_>,
+    answer: &Answer,
+    key: impl Fn(&str) -> ColumnKey,
+) -> Vec<(usize, String)> {
     let mut added = Vec::new();
     for (field, flow) in answer.schema.fields().iter().zip(&answer.traced.columns) {
         let to = collector.graph.add(key(field.name()));
@@ -70,6 +84,24 @@ async fn query(
         added.push((to, field.name().clone()));
     }
     added
+}
+
+/// The columns that callers of a published query get.
+async fn published(collector: &mut Collector<'_>, name: &str, query: &PublishedQuery) {
+    match trace_published(collector, query).await {
+        Ok(answer) => {
+            added(collector, &answer, |column| ColumnKey::new(AssetKind::Query, name, column));
+        }
+        Err(error) => {
+            collector.note(format!("published query {name} is not traced: {}", error.report()));
+        }
+    }
+}
+
+async fn trace_published(collector: &Collector<'_>, query: &PublishedQuery) -> Result<Answer> {
+    let sql = published_sql(collector.project(), query)?;
+    let catalog = collector.planner.catalog(collector.planner.schemas.keys())?;
+    collector.planner.trace_with(&sql, &published_plan(query)?, catalog).await
 }
 
 async fn learner(collector: &mut Collector<'_>, name: &str) {

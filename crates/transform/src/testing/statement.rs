@@ -2,7 +2,7 @@
 //! failing rows.
 
 use arrow::datatypes::{DataType, Schema};
-use flywheel_base::{Error, Result, suggest};
+use flywheel_base::{Error, Result, statement, suggest};
 use serde_json::Value as Json;
 
 use super::run::Kept;
@@ -141,7 +141,7 @@ fn plain_statement(check: &Check, target: &Target<'_>) -> Result<Option<Statemen
             return Ok(Some(Statement { scope, ..Statement::whole(target, failing, sample) }));
         }
         CheckKind::Singular { sql } => {
-            let failing = sql.trim().trim_end_matches(';').to_owned();
+            let failing = statement::bare(sql).to_owned();
             // A line comment at the end must not swallow what is put after the query.
             let sample = format!("SELECT * FROM (\n{failing}\n)");
             return Ok(Some(Statement::whole(target, failing, sample)));

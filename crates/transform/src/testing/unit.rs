@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Schema};
-use flywheel_base::{Error, Result, digest};
+use flywheel_base::{Error, Result, digest, statement};
 use flywheel_project::resource::properties::Severity;
 use flywheel_project::{Model, NodeKind, Project, Reference, RenderContext, UnitRows, UnitTest};
 use flywheel_warehouse::{Catalog, Lake, Query, Session, TableName};
@@ -238,7 +238,7 @@ fn render(project: &Project, model: &Model, test: &UnitTest) -> Result<String> {
         }
     }
     let sql = names::answered(project, model, &instead, sql)?;
-    Ok(sql.trim().trim_end_matches(';').to_owned())
+    Ok(statement::bare(&sql).to_owned())
 }
 
 /// What a query calls an input.

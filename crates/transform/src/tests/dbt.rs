@@ -97,7 +97,7 @@ async fn an_ephemeral_model_is_part_of_what_reads_it_and_has_tests() {
     let shop = Shop::of_dbt(&[
         PROJECT,
         ("models/base.sql", "{{ config(materialized='table') }} select 1 as id union all select 2"),
-        ("models/mid.sql", "{{ config(materialized='ephemeral') }} select id * 10 as id from {{ ref('base') }}"),
+        ("models/mid.sql", "{{ config(materialized='ephemeral') }} select id * 10 as id from {{ ref('base') }}; -- ten times"),
         ("models/low.sql", "{{ config(materialized='ephemeral') }} select id + 1 as id from {{ ref('mid') }}"),
         ("models/top.sql", "select m.id, l.id as low from {{ ref('mid') }} m join {{ ref('low') }} l on l.id = m.id + 1"),
         ("models/t.yml", "models: [{name: mid, columns: [{name: id, tests: [unique]}]}]"),
@@ -138,6 +138,32 @@ async fn the_moment_of_a_run_is_told_and_makes_no_other_query() {
     assert_eq!(shop.read(whole).await, ["1 2024-05-02", "2 2024-05-02"]);
     // Another query would have made the table anew, with one day in all of its rows.
     assert_eq!(shop.read(grows).await, ["1 01.05.2024", "2 02.05.2024"]);
+}
+
+#[tokio::test]
+async fn hooks_and_tests_are_told_the_moment_of_the_run() {
+    let shop = Shop::of_dbt(&[
+        (
+            "dbt_project.yml",
+            "name: shop\non-run-start: [\"select cast('{{ run_started_at.date() }}' as date)\"]\n",
+        ),
+        (
+            "models/a.sql",
+            "{{ config(materialized='table', pre_hook=\"select cast('{{ run_started_at.date() }}' as date)\") }} select 1 as id",
+        ),
+        (
+            "tests/not_late.sql",
+            "select 1 as late from {{ ref('a') }} where date '{{ run_started_at.date() }}' > date '2024-05-01'",
+        ),
+    ])
+    .await;
+    let report = shop.build().await;
+    assert!(report.passed(), "{report:#?}");
+    assert_eq!(report.model("main.a").unwrap().tests.len(), 1);
+    // The rows are the same, and the test asks another question.
+    shop.clock.move_to(Timestamp::parse("2024-05-02T10:00:00Z").unwrap());
+    let report = shop.build().await;
+    assert_eq!(report.model("main.a").unwrap().tests[0].status, TestStatus::Failed);
 }
 
 #[tokio::test]
@@ -231,7 +257,8 @@ async fn a_snapshot_by_time_keeps_every_state() {
 
 #[tokio::test]
 async fn a_snapshot_by_value_sees_changed_columns_and_marks_deleted_rows() {
-    let by_value = BY_TIME.replace("strategy='timestamp'", "strategy='check'").replace(
+    let by_value = BY_TIME.replace("{% endsnapshot %}", "; -- all of them{% endsnapshot %}");
+    let by_value = by_value.replace("strategy='timestamp'", "strategy='check'").replace(
         "updated_at='at', hard_deletes='invalidate'",
         "check_cols=['v'], hard_deletes='new_record'",
     );

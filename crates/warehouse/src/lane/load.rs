@@ -8,8 +8,11 @@ use arrow::datatypes::{FieldRef, Schema, SchemaRef};
 use flywheel_base::{Error, Result};
 use futures::{StreamExt, TryStreamExt, stream};
 
+use serde_json::Value;
+
 use super::Lane;
 use super::decide::Prepared;
+use super::parked::{Parked, Reading};
 use crate::data_file::{self, DataWriter};
 use crate::log::action::Add;
 use crate::shape::{self, Fit};
@@ -17,8 +20,8 @@ use crate::snapshot::{DataFile, Snapshot};
 use crate::write::{Commit, SchemaChange, Write, WriteMode};
 use crate::{Checkpoint, Location, RowStream};
 
-/// An open load into one table. Its files mean nothing until [`Load::commit`]; after a crash they are
-/// swept away with other files nobody refers to.
+/// An open load into one table. Its files mean nothing until [`Load::commit`]; after a crash the next load of the same
+/// read takes over those that were parked, and what nobody refers to is swept away.
 #[derive(Debug)]
 pub struct Load {
     lane: Arc<Lane>,
@@ -28,6 +31,10 @@ pub struct Load {
     /// What the buffers of the file being written may hold, if that is limited.
     buffer_bytes: Option<usize>,
     open: Option<Open>,
+    /// What the load can be taken up by, if it can.
+    reading: Option<Reading>,
+    /// How many of its files are parked.
+    parked: usize,
 }
 
 /// The rows so far.
@@ -50,7 +57,70 @@ impl Load {
         if let Some(head) = &head {
             head.require_writable()?;
         }
-        Ok(Self { lane, mode, head, buffer_bytes: None, open: None })
+        Ok(Self { lane, mode, head, buffer_bytes: None, open: None, reading: None, parked: 0 })
+    }
+
+    /// Lets the load be parked, and takes over the rows of one of the same read that was parked and cut off; returns what
+    /// that one said of how far it had come. Only loads that append or replace are taken up: others have to see all rows.
+    ///
+    /// # Errors
+    /// If the table's folder cannot be read.
+    pub async fn resume(&mut self, reading: Reading) -> Result<Option<Value>> {
+        if !matches!(self.mode, WriteMode::Append | WriteMode::Replace) {
+            return Ok(None);
+        }
+        let replace = self.mode == WriteMode::Replace;
+        let (store, folder) = (&self.lane.around.store, &self.lane.log.folder);
+        let found = Parked::find(store, folder, (&reading, replace), self.head.as_ref()).await?;
+        self.reading = Some(reading);
+        let Some(parked) = found else { return Ok(None) };
+        let given = parked.given()?;
+        // The table's columns may have become others meanwhile.
+        let fit = match self.fit(&given) {
+            Ok(fit) if fit.schema == parked.columns()? => fit,
+            _ => return Ok(None),
+        };
+        let mut writer = self.lane.new_writer(self.head.as_ref(), &fit).within(self.buffer_bytes);
+        self.parked = parked.files.len();
+        writer.take_over(parked.files, parked.rows);
+        self.open = Some(Open { given, fit, writer, narrow: false });
+        Ok(Some(parked.reached))
+    }
+
+    /// Lets the load be parked, whatever was parked before.
+    #[must_use]
+    pub fn anew(self, reading: Reading) -> Self {
+        Self { reading: Some(reading), ..self }
+    }
+
+    /// Whether all rows so far lie in files that are complete, so that to park costs nothing.
+    #[must_use]
+    pub fn is_between_files(&self) -> bool {
+        self.open.as_ref().is_some_and(|open| open.writer.is_between_files())
+    }
+
+    /// Makes the rows so far durable, with `reached`, what the read behind them needs to go on. If the load is cut off,
+    /// [`Load::resume`] gives that back. Does nothing for a load that cannot be taken up.
+    ///
+    /// # Errors
+    /// As [`Load::write`].
+    pub async fn park(&mut self, reached: Value) -> Result<()> {
+        let (Some(reading), Some(open)) = (&self.reading, &mut self.open) else { return Ok(()) };
+        // Files of narrower types are written anew before the commit.
+        if open.narrow {
+            return Ok(());
+        }
+        let files = open.writer.finish().await?;
+        if files.is_empty() {
+            return Ok(());
+        }
+        let (rows, count) = (open.writer.rows, files.len());
+        let columns = (open.given.as_ref(), open.fit.schema.as_ref());
+        let replace = self.mode == WriteMode::Replace;
+        let parked = Parked::new(reading, replace, columns, (rows, files), reached)?;
+        parked.keep(&self.lane.around.store, &self.lane.log.folder, reading).await?;
+        self.parked = count;
+        Ok(())
     }
 
     /// The load with buffers of about `bytes` at most; for the batches that follow.
@@ -122,8 +192,13 @@ impl Load {
         app: &str,
         checkpoint: Checkpoint,
     ) -> Result<Commit> {
+        let (lane, reading) = (Arc::clone(&self.lane), self.reading.clone());
         // Boxed, so that callers' futures stay small.
-        Box::pin(self.publish(operation, app, checkpoint)).await
+        let commit = Box::pin(self.publish(operation, app, checkpoint)).await?;
+        if let Some(reading) = reading {
+            Parked::forget(&lane.around.store, &lane.log.folder, &reading).await;
+        }
+        Ok(commit)
     }
 
     async fn publish(
@@ -198,8 +273,18 @@ impl Load {
 
     /// Gives the load up and removes its files.
     pub async fn discard(mut self) {
+        if let Some(reading) = self.reading.take() {
+            Parked::forget(&self.lane.around.store, &self.lane.log.folder, &reading).await;
+        }
         if let Some(mut open) = self.open.take() {
             open.writer.discard().await;
+        }
+    }
+
+    /// Leaves the load to be taken up later, as far as it is parked; removes the other files.
+    pub async fn leave(mut self) {
+        if let Some(mut open) = self.open.take() {
+            open.writer.discard_behind(self.parked).await;
         }
     }
 }

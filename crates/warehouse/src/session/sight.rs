@@ -329,7 +329,8 @@ impl Expression {
     }
 }
 
-fn parsed(sql: &str) -> Result<Sql> {
+/// One expression.
+pub(super) fn parsed(sql: &str) -> Result<Sql> {
     let parser = DFParserBuilder::new(sql).with_dialect(&GenericDialect {}).build();
     let mut parser = parser.map_err(from_engine)?;
     let expr = parser.parse_into_expr().map_err(from_engine)?;
@@ -337,7 +338,7 @@ fn parsed(sql: &str) -> Result<Sql> {
 }
 
 /// The name of a place for a value: `$region`.
-fn place(expr: &Sql) -> Option<&str> {
+pub(super) fn place(expr: &Sql) -> Option<&str> {
     match expr {
         Sql::Value(value) => match &value.value {
             Value::Placeholder(name) => name.strip_prefix('$'),

@@ -7,10 +7,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
+use arrow::datatypes::DataType;
 use flywheel_base::{ErrorKind, Timestamp};
 
 use crate::testing::{TestLake, at, catalog_of, pair_schema, pairs, rows_of, text_of};
-use crate::{Catalog, RowStream, Session, TableName, Write, WriteMode};
+use crate::{Catalog, Parameter, Parameters, RowStream, Session, TableName, Write, WriteMode};
 
 fn name(text: &str) -> TableName {
     TableName::parse(text).unwrap()
@@ -444,5 +445,37 @@ async fn a_query_that_multiplies_rows_without_end_leaves_room_and_can_be_ended()
         // One thread has both: if the query never yields, this waits for ever.
         let ended = tokio::time::timeout(Duration::from_millis(200), query.collect()).await;
         assert!(ended.is_err(), "{condition}: 9 × 10^12 pairs cannot have been added up");
+    }
+}
+
+#[tokio::test]
+async fn a_value_is_data_also_where_a_part_of_the_statement_is_written_anew() {
+    let t = TestLake::new().await;
+    let text = |values: [&str; 2]| -> ArrayRef { Arc::new(StringArray::from_iter_values(values)) };
+    let rank: ArrayRef = Arc::new(Int64Array::from(vec![1, 1]));
+    let rows = RecordBatch::try_from_iter([
+        ("user_id", text(["u1", "u2"])),
+        ("rank", rank),
+        ("item_id", text(["tea", "secret"])),
+        ("score", text(["1", "1"])),
+        ("reason", text(["", ""])),
+        ("source", text(["", ""])),
+    ]);
+    let rows = rows.unwrap();
+    let mut catalog = shop(&t).await;
+    catalog.allow_unfitted().memory(&name("learn.shop"), rows.schema(), vec![rows]);
+    let session = t.lake.session(catalog).unwrap();
+    let asked = async |sql: &str, value: &str| {
+        let value = Parameter::new(&DataType::Utf8, Some(value)).unwrap();
+        let query = session.query_with(sql, &Parameters::from([("v".to_owned(), value)])).await;
+        text_of(&query.unwrap().collect().await.unwrap())
+    };
+    let list = "select item_id from recommend('shop', $v, 5)";
+    let plain = "select id from raw.orders where len(v) > 0 and coalesce(v, 'x') = $v order by id";
+    assert_eq!(asked(list, "u1").await, ["tea"]);
+    assert_eq!(asked(plain, "b").await, ["2"]);
+    for evil in ["x\\' as varchar) or true or '' = cast('", "' or true --", "'' or true --", "$v"] {
+        assert_eq!(asked(list, evil).await, Vec::<String>::new(), "{evil}");
+        assert_eq!(asked(plain, evil).await, Vec::<String>::new(), "{evil}");
     }
 }

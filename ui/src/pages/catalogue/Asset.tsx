@@ -183,7 +183,7 @@ function Tests({ asset }: { asset: Whole }) {
 
 function Columns({ asset, read }: { asset: Whole; read: number }) {
   const { t, n, percent, ago } = useWords(own);
-  const { can } = useWho();
+  const { can, view } = useWho();
   const path = `/v1/assets/${part(asset.name)}/profile`;
   const can_see = can("query") && asset.kind !== "system";
   const kept = useGet<{ profiled: Profiled | null }>(can_see ? path : null);
@@ -199,7 +199,7 @@ function Columns({ asset, read }: { asset: Whole; read: number }) {
     { key: "values", title: t("p.values"), cell: (column: Plain["columns"][number]) => { const one = of.get(column.name); return one && !one.masked ? <Spread column={one} type={column.type} rows={profiled.profile.sample_rows} /> : null; } },
   ] : [];
   return (
-    <Card title={t("columns.title")} flush extra={<>{can_see && asset.exists !== false && <Button size="small" loading={make.isPending} onClick={() => make.mutate()}>{t(profiled ? "profile.again" : "profile.make")}</Button>}<Trust read={read} sql={profiled ? `select * from system.profiles where "table" = '${asset.name.replaceAll("'", "''")}' order by position` : `describe ${quoted(asset.name)}`} /></>}>
+    <Card title={t("columns.title")} flush extra={<>{can_see && !view && asset.exists !== false && <Button size="small" loading={make.isPending} onClick={() => make.mutate()}>{t(profiled ? "profile.again" : "profile.make")}</Button>}<Trust read={read} sql={profiled ? `select * from system.profiles where "table" = '${asset.name.replaceAll("'", "''")}' order by position` : `describe ${quoted(asset.name)}`} /></>}>
       {can_see && asset.exists !== false && (
         <p className="cat-profile small">
           {profiled ? <>{profiled.version === null ? t("profile.view", { when: ago(profiled.profiled_at) }) : t("profile.text", { version: n(profiled.version), when: ago(profiled.profiled_at) })}{profiled.version !== null && asset.version !== null && profiled.version !== asset.version && <span className="row"><Status of="stale" />{t("profile.old", { now: n(asset.version) })}</span>}</> : <>{t("profile.none")} <Rich text={t("profile.command", { name: asset.name })} /></>}

@@ -4,6 +4,7 @@ import { lazy, Suspense, useCallback, useMemo, useState } from "react";
 import { Link, useLocation, useNavigate, useParams } from "react-router";
 import { fetched, part, save, useGet, type Cell } from "../../api";
 import { useWords } from "../../i18n";
+import { useWho } from "../../session";
 import { Ask, Card, Empty, Page } from "../../ui/basics";
 import { Icon } from "../../ui/icons";
 import { toggled } from "../metrics/question";
@@ -18,8 +19,9 @@ const Wall = lazy(() => import("./Wall"));
 
 export default function Dashboard() {
   const { name = "" } = useParams();
+  const { can } = useWho();
   const opened = useGet<Opened>(`/v1/dashboards/${part(name)}`);
-  return <Ask of={opened} lines={8}>{(data) => <One key={data.name} opened={data} />}</Ask>;
+  return <Ask of={opened} lines={8}>{(data) => <One key={data.name} opened={{ ...data, may: { ...data.may, edit: data.may.edit && can("author") } }} />}</Ask>;
 }
 
 /** What the address says is chosen, and how to choose otherwise. */

@@ -66,7 +66,7 @@ function Shown({ status, read }: { status: Whole; read: number }) {
         {lifted.slice(0, POLICIES).map((policy) => {
           const says = verdict(policy.turns);
           return (
-            <Card key={policy.policy} title={<Link to={`/policies/${part(policy.policy)}`}>{policy.policy}</Link>} extra={<><Status of={says} label={t(`lift.${says}`)} />{policy.paused !== null && <Status of="paused" />}<Trust read={read} as={as} sql={liftSql(policy.policy)} /></>}>
+            <Card key={policy.policy} title={<Link to={`/policies/${part(policy.policy)}`}>{policy.policy}</Link>} extra={<><Status of={says} label={t(`lift.${says}`)} />{policy.failed && <Status of="failed" />}{policy.paused !== null && <Status of="paused" />}<Trust read={read} as={as} sql={liftSql(policy.policy)} /></>}>
               <Summary turns={policy.turns} />
               <LiftChart policy={policy.policy} turns={policy.turns} height={220} />
               <LiftTable policy={policy.policy} turns={policy.turns} />
@@ -148,7 +148,7 @@ function Attention({ status }: { status: Whole }) {
           {status.attention.map((one, at) => {
             const key = `attention.${one.kind}`;
             const said = word("attention", one.kind) === one.kind ? one.text : t(key as "attention.quarantine", { count: n(one.count ?? 0), names: (one.names ?? []).join(", ") });
-            const severe = ["blocked-models", "dead-letters", "failed-learners", "failed-run", "lost-alerts", "failing-schedules"].includes(one.kind);
+            const severe = ["blocked-models", "dead-letters", "failed-learners", "failed-policy", "failed-run", "lost-alerts", "failing-schedules"].includes(one.kind);
             const body = <><Icon name={severe ? "failed" : "alert"} /><span><b>{said}</b><small>{word("how", one.kind) === one.kind ? "" : word("how", one.kind)}</small></span></>;
             const first = one.target.split("/")[1] ?? "";
             const entry = entries.find((candidate) => candidate.path === first || candidate.path === `${first}/:name` || candidate.path === `${first}/:run`);

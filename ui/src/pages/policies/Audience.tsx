@@ -8,19 +8,22 @@ import { useWho } from "../../session";
 import { Card, Choice, Empty, Loading, Rich, Trouble, Trust } from "../../ui/basics";
 import { Icon } from "../../ui/icons";
 import { SqlText } from "../../ui/sqltext";
-import { audienceSql, builtSql, carried, compiled, condition, conditionFaults, countSql, fresh, handFault, ident, likelyUnit, opsOf, sourceOf, takes, type Condition, type Draft, type Fault, type Op, type Source } from "./draft";
+import { audienceSql, builtSql, carried, compiled, condition, conditionFaults, countSql, fresh, handFault, ident, likelyUnit, opsOf, sourceOf, takes, type Condition, type Draft, type Fault, type Op, type Sent, type Source } from "./draft";
 import { Columns, control, Labelled, Said, Tables, Values } from "./Fields";
 import own from "./words";
 
 /** Part of the form: what it holds, how that is changed, and what is wrong. */
 export interface Part { draft: Draft; put: (more: Partial<Draft>) => void; sources: Source[]; faults: Fault[] }
 
+/** What is sent whatever the table is. */
+const fixed = (payload: Sent[]) => payload.filter((one) => one.from !== "column");
+
 export function Audience({ draft, put, sources, faults }: Part) {
   const { t } = useWords(own);
   const source = sourceOf(sources, draft.table);
   const sql = useMemo(() => audienceSql(draft, sources), [draft, sources]);
   // Which columns go along changes no count.
-  const counted = useMemo(() => (draft.hand === null ? builtSql({ ...draft, along: [], payload: [] }, sources) : sql), [draft, sources, sql]);
+  const counted = useMemo(() => (draft.hand === null ? builtSql({ ...draft, along: [], action: "" }, sources) : sql), [draft, sources, sql]);
   const change = (id: number, more: Partial<Condition>) => put({ conditions: draft.conditions.map((one) => (one.id === id ? { ...one, ...more } : one)) });
   // A row that somebody has left says what is wrong with it; the others do when somebody wants to go on.
   const [left, setLeft] = useState<ReadonlySet<number>>(new Set());
@@ -35,7 +38,7 @@ export function Audience({ draft, put, sources, faults }: Part) {
         <>
           <div className="draft-pair">
             <Labelled at="table" label={t("table")} help={t("table.help")} faults={faults}>{(given) => (
-              <Tables sources={sources} value={draft.table} {...given} choose={(table) => put({ table, unit: likelyUnit(sourceOf(sources, table)?.columns ?? []), conditions: [], along: [], payload: draft.payload.filter((one) => one.from === "text") })} />
+              <Tables sources={sources} value={draft.table} {...given} choose={(table) => put({ table, unit: likelyUnit(sourceOf(sources, table)?.columns ?? []), conditions: [], along: [], payload: fixed(draft.payload), candidates: draft.candidates.map((one) => ({ ...one, payload: fixed(one.payload) })) })} />
             )}</Labelled>
             <Labelled at="unit" label={t("unitcolumn")} help={t("unitcolumn.help")} faults={faults}>{(given) => <Columns columns={source?.columns ?? []} value={draft.unit} choose={(unit) => put({ unit })} {...given} />}</Labelled>
           </div>

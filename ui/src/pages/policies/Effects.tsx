@@ -5,7 +5,7 @@ import { useWords } from "../../i18n";
 import { Card, Choice, Rich } from "../../ui/basics";
 import { Icon } from "../../ui/icons";
 import type { Part } from "./Audience";
-import { blankOutcome, CHOSEN, fresh, likelyOutcome, sourceOf, unmeasured, type Candidate, type Outcome, type Sent } from "./draft";
+import { blankOutcome, CHOSEN, fresh, likelyOutcome, sentAt, sourceOf, unmeasured, type Candidate, type Outcome, type Sent } from "./draft";
 import { Columns, control, Labelled, Length, Said, Tables } from "./Fields";
 import own from "./words";
 
@@ -26,10 +26,17 @@ export function Done({ draft, put, sources, faults, learners, actions }: Part & 
                 <label className="draft-weight" htmlFor={`draft-weight-${one.id}`}><span aria-hidden="true">{t("weight")}</span><input className="input" type="number" min={0} step="any" value={one.weight} aria-label={t("candidate.weight", { number: at + 1 })} onChange={(event) => change(one.id, { weight: event.target.value })} {...control(`weight-${one.id}`, faults)} /></label>
                 <Button type="text" size="small" icon={<Icon name="remove" size={15} />} aria-label={t("candidate.remove", { number: at + 1 })} title={t("candidate.remove", { number: at + 1 })} disabled={draft.candidates.length === 1} onClick={() => put({ candidates: draft.candidates.filter((other) => other.id !== one.id) })} />
                 <Said at={[`candidate-${one.id}`, `weight-${one.id}`]} faults={faults} />
+                {draft.action && (
+                  <details className="declared draft-adds" open={one.payload.length > 0}>
+                    <summary>{t("adds")}</summary>
+                    <p className="quiet small"><Rich text={t("adds.help")} /></p>
+                    <Keys draft={draft} sources={sources} faults={faults} rows={one.payload} set={(payload) => change(one.id, { payload })} candidate={one} of={t("candidate", { number: at + 1 })} />
+                  </details>
+                )}
               </li>
             ))}
           </ul>
-          <Button size="small" id="draft-candidates" icon={<Icon name="plus" size={14} />} onClick={() => put({ candidates: [...draft.candidates, { id: fresh(draft.candidates), name: "", weight: "1" }] })}>{t("candidate.add")}</Button>
+          <Button size="small" id="draft-candidates" icon={<Icon name="plus" size={14} />} onClick={() => put({ candidates: [...draft.candidates, { id: fresh(draft.candidates), name: "", weight: "1", payload: [] }] })}>{t("candidate.add")}</Button>
           <div className="field"><Said at={["candidates"]} faults={faults} /></div>
         </>
       ) : (
@@ -51,14 +58,31 @@ export function Done({ draft, put, sources, faults, learners, actions }: Part & 
 
 function Payload({ draft, put, sources, faults }: Part) {
   const { t } = useWords(own);
+  return (
+    <>
+      <h3 className="sub">{t("payload")}</h3>
+      <p className="quiet small"><Rich text={t("payload.help")} /></p>
+      <Keys draft={draft} sources={sources} faults={faults} rows={draft.payload} set={(payload) => put({ payload })} />
+    </>
+  );
+}
+
+const FROM = ["column", "text", "number"] as const;
+
+/** Keys with what is sent under them, of the policy or of one of its candidates, which `of` names. */
+function Keys({ draft, sources, faults, rows, set, candidate, of }: Omit<Part, "put"> & { rows: Sent[]; set: (rows: Sent[]) => void; candidate?: Candidate; of?: string }) {
+  const { t } = useWords(own);
   const columns = sourceOf(sources, draft.table)?.columns ?? [];
-  const change = (id: number, more: Partial<Sent>) => put({ payload: draft.payload.map((one) => (one.id === id ? { ...one, ...more } : one)) });
-  const from = (one: Sent, number: number) => {
-    const place = { "aria-label": t("payload.column", { number }), ...control(`sent-${one.id}`, faults) };
+  const change = (id: number, more: Partial<Sent>) => set(rows.map((one) => (one.id === id ? { ...one, ...more } : one)));
+  const called = (text: string) => (of ? `${of} · ${text}` : text);
+  const value = (one: Sent, number: number) => {
+    const place = control(sentAt("sent", one, candidate), faults);
+    if (one.from !== "column") return <input className="input" type={one.from === "number" ? "number" : "text"} step="any" value={one.value} maxLength={2000} aria-label={called(t(one.from === "number" ? "payload.number" : "payload.fixed", { number }))} onChange={(event) => change(one.id, { value: event.target.value })} {...place} />;
+    const label = called(t("payload.column", { number }));
     // The columns of an audience that is written by hand are not known here.
-    if (draft.hand !== null) return <input className="input" value={one.value} maxLength={200} spellCheck={false} onChange={(event) => change(one.id, { value: event.target.value })} {...place} />;
+    if (draft.hand !== null) return <input className="input" value={one.value} maxLength={200} spellCheck={false} aria-label={label} onChange={(event) => change(one.id, { value: event.target.value })} {...place} />;
     return (
-      <select className="input" value={one.value} onChange={(event) => change(one.id, { value: event.target.value, key: one.key || event.target.value })} {...place}>
+      <select className="input" value={one.value} aria-label={label} onChange={(event) => change(one.id, { value: event.target.value, key: one.key || event.target.value })} {...place}>
         <option value="">{t("column.choose")}</option>
         <optgroup label={t("ofaudience")}>{columns.filter((column) => !CHOSEN[draft.way].includes(column.name)).map((column) => <option key={column.name} value={column.name}>{column.name}</option>)}</optgroup>
         <optgroup label={t("chosen")}>{CHOSEN[draft.way].map((name) => <option key={name} value={name}>{name}</option>)}</optgroup>
@@ -67,20 +91,22 @@ function Payload({ draft, put, sources, faults }: Part) {
   };
   return (
     <>
-      <h3 className="sub">{t("payload")}</h3>
-      <p className="quiet small"><Rich text={t("payload.help")} /></p>
       <ul className="draft-rows">
-        {draft.payload.map((one, at) => (
-          <li key={one.id}>
-            <input className="input" value={one.key} maxLength={200} spellCheck={false} placeholder="email" aria-label={t("payload.key", { number: at + 1 })} onChange={(event) => change(one.id, { key: event.target.value })} {...control(`key-${one.id}`, faults)} />
-            <select className="input" value={one.from} aria-label={t("payload.from", { number: at + 1 })} onChange={(event) => change(one.id, { from: event.target.value === "text" ? "text" : "column", value: "" })}>{(["column", "text"] as const).map((key) => <option key={key} value={key}>{t(`from.${key}`)}</option>)}</select>
-            {one.from === "column" ? from(one, at + 1) : <input className="input" value={one.value} maxLength={2000} aria-label={t("payload.fixed", { number: at + 1 })} onChange={(event) => change(one.id, { value: event.target.value })} />}
-            <Button type="text" size="small" icon={<Icon name="remove" size={15} />} aria-label={t("payload.remove", { number: at + 1 })} title={t("payload.remove", { number: at + 1 })} onClick={() => put({ payload: draft.payload.filter((other) => other.id !== one.id) })} />
-            <Said at={[`key-${one.id}`, `sent-${one.id}`]} faults={faults} />
-          </li>
-        ))}
+        {rows.map((one, at) => {
+          const number = at + 1;
+          const remove = called(t("payload.remove", { number }));
+          return (
+            <li key={one.id}>
+              <input className="input" value={one.key} maxLength={200} spellCheck={false} placeholder={candidate ? "discount" : "email"} aria-label={called(t("payload.key", { number }))} onChange={(event) => change(one.id, { key: event.target.value })} {...control(sentAt("key", one, candidate), faults)} />
+              <select className="input" value={one.from} aria-label={called(t("payload.from", { number }))} onChange={(event) => { const from = FROM.find((other) => other === event.target.value); if (from) change(one.id, { from, value: "" }); }}>{FROM.map((key) => <option key={key} value={key}>{t(`from.${key}`)}</option>)}</select>
+              {value(one, number)}
+              <Button type="text" size="small" icon={<Icon name="remove" size={15} />} aria-label={remove} title={remove} onClick={() => set(rows.filter((other) => other.id !== one.id))} />
+              <Said at={[sentAt("key", one, candidate), sentAt("sent", one, candidate)]} faults={faults} />
+            </li>
+          );
+        })}
       </ul>
-      <Button size="small" icon={<Icon name="plus" size={14} />} onClick={() => put({ payload: [...draft.payload, { id: fresh(draft.payload), key: "", from: "column", value: "" }] })}>{t("payload.add")}</Button>
+      <Button size="small" icon={<Icon name="plus" size={14} />} aria-label={called(t("payload.add"))} onClick={() => set([...rows, { id: fresh(rows), key: "", from: candidate ? "text" : "column", value: "" }])}>{t("payload.add")}</Button>
     </>
   );
 }

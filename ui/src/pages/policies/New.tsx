@@ -107,6 +107,8 @@ function Form({ sources, taken, learners, actions }: { sources: Source[]; taken:
 /** Leads to the control that something is still to be done at. */
 function lead(fault: Fault) {
   const found = document.getElementById(`draft-${fault.at}`);
+  // What is folded away can neither be seen nor reached.
+  found?.closest("details")?.setAttribute("open", "");
   found?.scrollIntoView({ block: "center" });
   found?.focus();
 }

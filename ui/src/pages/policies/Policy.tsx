@@ -6,6 +6,7 @@ import { part, useDo, useGet, type Cell, type Policy as Shown, type Table } from
 import { useWords } from "../../i18n";
 import { useWho } from "../../session";
 import { Ask, Card, Chip, Choice, Code, Declared, Empty, Facts, Figures, Grid, Page, Rich, Status, Trouble, Trust } from "../../ui/basics";
+import { Icon } from "../../ui/icons";
 import { LiftChart, LiftTable, liftSql, measured, verdict } from "../../ui/lift";
 import { Reason } from "../../ui/reason";
 import { Champion } from "./Champion";
@@ -30,7 +31,7 @@ export default function Policy() {
   const paused = data && data.paused !== null;
   return (
     <Page
-      title={<>{name}{data?.choose && <Chip>{word("choose", data.choose)}</Chip>}{data && <Status of={paused ? "paused" : "active"} />}</>} text={data?.description ?? undefined} back={{ to: "/policies", label: t("title") }}
+      title={<>{name}{data?.choose && <Chip>{word("choose", data.choose)}</Chip>}{data && <Status of={paused ? "paused" : "active"} />}{data?.failed && <Status of="failed" />}</>} text={data?.description ?? undefined} back={{ to: "/policies", label: t("title") }}
       actions={data && can("operate") && (paused ? <Button type="primary" loading={resume.isPending} onClick={() => resume.mutate()}>{t("resume")}</Button> : <Button onClick={() => setPausing(true)}>{t("pause")}</Button>)}
     >
       {resume.error && <Trouble error={resume.error} />}
@@ -59,6 +60,28 @@ function Body({ policy, name, read }: { policy: Shown; name: string; read: numbe
   ];
   return (
     <>
+      {policy.failed && (
+        <div className="trouble" role="alert">
+          <Icon name="failed" size={20} />
+          <div>
+            <p className="trouble-title">{t("failed")}</p>
+            <p>{t("failed.text")}</p>
+            <p className="trouble-said" lang="en"><Rich text={policy.failed} /></p>
+            <p>{t("failed.do")} <Link to="/turns?tab=runs">{t("failed.runs")}</Link></p>
+          </div>
+        </div>
+      )}
+      {policy.split_broken && (
+        <div className="trouble" role="alert">
+          <Icon name="alert" size={20} />
+          <div>
+            <p className="trouble-title">{t("split")}</p>
+            <p>{t("split.text", { share: percent(policy.holdout), turn: n(policy.turns.at(-1)?.turn) })}</p>
+            <ul className="draft-notes">{(["audience", "logging", "changed"] as const).map((cause) => <li key={cause}><Rich text={t(`split.${cause}`)} /></li>)}</ul>
+            <p><Rich text={t("split.do")} /></p>
+          </div>
+        </div>
+      )}
       {policy.paused !== null && <div className="trouble"><div><p className="trouble-detail">{t("paused", { reason: String(policy.paused) })}</p>{policy.decisions === 0 && <p><Rich text={t(can("operate") ? "approve" : "approve.ask")} /> {can("query") && t("approve.look")}</p>}</div></div>}
       <Figures of={[
         { label: t("lift.lift"), value: last ? points(last.lift) : "–", note: last ? interval(last.lower, last.upper) : t("lift.none"), tone: says === "works" ? "ok" : says === "harms" ? "bad" : undefined },

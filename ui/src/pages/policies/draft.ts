@@ -13,8 +13,10 @@ export interface Source {
 
 export type Op = "is" | "not" | "one" | "none" | "contains" | "more" | "less" | "between" | "within" | "beyond" | "yes" | "no" | "empty" | "filled";
 export interface Condition { id: number; column: string; op: Op; value: string; to: string; values: string[] }
-export interface Candidate { id: number; name: string; weight: string }
-export interface Sent { id: number; key: string; from: "column" | "text"; value: string }
+/** A value that is sent under a key. */
+export interface Sent { id: number; key: string; from: "column" | "text" | "number"; value: string }
+/** What can be chosen; its payload is what it adds to the one of the policy. */
+export interface Candidate { id: number; name: string; weight: string; payload: Sent[] }
 export interface Outcome { table: string; event: string; unit: string; at: string; value: string; window: string }
 
 export interface Draft {
@@ -46,7 +48,7 @@ export interface Draft {
 
 export const blank = (): Draft => ({
   name: "", description: "", every: "1d", table: "", unit: "", joined: "all", conditions: [], along: [], hand: null,
-  way: "candidates", candidates: [{ id: 1, name: "", weight: "1" }], learner: "", slots: "3", explore: "10", action: "", payload: [],
+  way: "candidates", candidates: [{ id: 1, name: "", weight: "1", payload: [] }], learner: "", slots: "3", explore: "10", action: "", payload: [],
   holdout: "10", perUnit: "", perTurn: "", harmful: true, minUnits: "200", outcome: null,
 });
 
@@ -219,10 +221,13 @@ const kept = (sql: string) => sql.replace(/\{[{%#]/g, (sign) => `{{ '${sign}' }}
 /** Names that a payload may use without the audience having them. */
 export const CHOSEN: Record<Draft["way"], string[]> = { candidates: ["unit_id", "action", "decision_id"], recommend: ["items", "reason", "unit_id", "action", "decision_id"] };
 
+/** Everything that is sent: by the policy, then by each candidate; nothing where nothing leaves. */
+const allSent = (draft: Draft): Sent[] => (draft.action ? [...draft.payload, ...(draft.way === "candidates" ? draft.candidates.flatMap((one) => one.payload) : [])] : []);
+
 /** The columns that the audience carries besides the unit: what is sent, then what is logged. */
 export function carried(draft: Draft, source: Source | undefined): string[] {
   const chosen = CHOSEN[draft.way];
-  const sent = draft.action ? draft.payload.filter((one) => one.from === "column" && !chosen.includes(one.value)).map((one) => one.value) : [];
+  const sent = allSent(draft).filter((one) => one.from === "column" && !chosen.includes(one.value)).map((one) => one.value);
   const known = source?.columns.map((column) => column.name) ?? [];
   return [...new Set([...sent, ...draft.along])].filter((name) => known.includes(name) && name !== "unit_id");
 }
@@ -325,6 +330,16 @@ const LENGTH = /^0*(\d+)(us|ms|s|m|min|h|d|w)$/;
 /** A length of time, which must not be none. */
 export const isLength = (text: string): boolean => Number(LENGTH.exec(text.trim())?.[1] ?? 0) > 0;
 
+/** What is sent, under its key; nothing where there is none. */
+function payloadOf(payload: Sent[], depth: number): string[] {
+  if (!payload.length) return [];
+  const pad = "  ".repeat(depth);
+  // A fixed text that begins with $ is written with two.
+  const text = (one: Sent) => (one.from === "column" || one.value.startsWith("$") ? `$${one.value}` : one.value);
+  const value = (one: Sent) => (one.from === "number" ? numeral(one.value) : null) ?? scalar(text(one));
+  return [`${pad}payload:`, ...payload.map((one) => `${pad}  ${scalar(one.key.trim())}: ${value(one)}`)];
+}
+
 /** The file that the form stands for. What is not said yet is left out, but for what a policy cannot be without. */
 export function yamlOf(draft: Draft, sources: Source[]): string {
   const lines = [`policy: ${scalar(draft.name)}`];
@@ -337,7 +352,10 @@ export function yamlOf(draft: Draft, sources: Source[]): string {
     if (share(draft.explore)) lines.push(`    explore: ${numeral(draft.explore)}%`);
   } else if (draft.candidates.length) {
     lines.push("  candidates:");
-    for (const one of draft.candidates) lines.push(`    - name: ${scalar(one.name.trim())}`, `      weight: ${numeral(one.weight) ?? scalar(one.weight)}`);
+    for (const one of draft.candidates) {
+      lines.push(`    - name: ${scalar(one.name.trim())}`, `      weight: ${numeral(one.weight) ?? scalar(one.weight)}`);
+      if (draft.action) lines.push(...payloadOf(one.payload, 3));
+    }
   } else {
     lines.push("  candidates: []");
   }
@@ -351,9 +369,7 @@ export function yamlOf(draft: Draft, sources: Source[]): string {
   if (draft.minUnits.trim()) lines.push(`  min_units: ${numeral(draft.minUnits) ?? scalar(draft.minUnits)}`);
   if (draft.action) {
     lines.push(`action: ${scalar(draft.action)}`);
-    // A fixed text that begins with $ is written with two.
-    const value = (one: Sent) => (one.from === "column" ? `$${one.value}` : one.value.startsWith("$") ? `$${one.value}` : one.value);
-    if (draft.payload.length) lines.push("payload:", ...draft.payload.map((one) => `  ${scalar(one.key.trim())}: ${scalar(value(one))}`));
+    lines.push(...payloadOf(draft.payload, 0));
   }
   if (draft.outcome) {
     lines.push("outcome:", ...block("events", outcomeSql(draft.outcome, sources), 1));
@@ -374,11 +390,24 @@ export interface Fault { at: string; word: FaultWord }
 
 const whole = (text: string, least: number, most = Number.MAX_SAFE_INTEGER) => /^\d+$/.test(text.trim()) && Number(text) >= least && Number(text) <= most;
 
+/** The place of a key that is sent, or of its value: of the policy, or of one of its candidates. */
+export const sentAt = (part: "key" | "sent", one: Sent, candidate?: Candidate): string => (candidate ? `candidate-${candidate.id}-${part}-${one.id}` : `${part}-${one.id}`);
+
 /** Everything that keeps the form from being a policy, in the order of the form. */
 export function faultsOf(draft: Draft, { sources, taken }: { sources: Source[]; taken: string[] }): Fault[] {
   const all: Fault[] = [];
   const add = (at: string, word: FaultWord | null | false) => word && all.push({ at, word });
   const source = sourceOf(sources, draft.table);
+  const payloadFaults = (payload: Sent[], candidate?: Candidate) => {
+    const keys = new Set<string>();
+    for (const one of payload) {
+      const key = one.key.trim();
+      add(sentAt("key", one, candidate), key === "" ? "fault.key" : keys.has(key) && "fault.key.twice");
+      keys.add(key);
+      const known = CHOSEN[draft.way].includes(one.value) || draft.hand !== null || source?.columns.some((column) => column.name === one.value);
+      add(sentAt("sent", one, candidate), one.from === "column" ? (!one.value.trim() || !known) && "fault.sent" : one.from === "number" && numeral(one.value) === null && "fault.number");
+    }
+  };
   if (draft.hand === null) {
     add("table", !source && "fault.table");
     add("unit", source && !source.columns.some((column) => column.name === draft.unit) ? "fault.unit" : null);
@@ -395,6 +424,7 @@ export function faultsOf(draft: Draft, { sources, taken }: { sources: Source[]; 
       seen.add(name);
       const weight = numeral(one.weight);
       add(`weight-${one.id}`, (weight === null || Number(weight) < 0) && "fault.weight");
+      if (draft.action) payloadFaults(one.payload, one);
     }
     add("candidates", draft.candidates.length > 0 && draft.candidates.every((one) => Number(numeral(one.weight) ?? 1) === 0) && "fault.weights");
   } else {
@@ -402,16 +432,7 @@ export function faultsOf(draft: Draft, { sources, taken }: { sources: Source[]; 
     add("slots", !whole(draft.slots, 1, 1000) && "fault.slots");
     add("explore", draft.explore.trim() !== "" && share(draft.explore) === null && "fault.share");
   }
-  if (draft.action) {
-    const keys = new Set<string>();
-    for (const one of draft.payload) {
-      const key = one.key.trim();
-      add(`key-${one.id}`, key === "" ? "fault.key" : keys.has(key) && "fault.key.twice");
-      keys.add(key);
-      const known = CHOSEN[draft.way].includes(one.value) || draft.hand !== null || source?.columns.some((column) => column.name === one.value);
-      add(`sent-${one.id}`, one.from === "column" && (!one.value.trim() || !known) && "fault.sent");
-    }
-  }
+  if (draft.action) payloadFaults(draft.payload);
   add("name", !draft.name ? "fault.name" : !/^[a-z][a-z0-9_]{0,62}$/.test(draft.name) ? "fault.name.bad" : draft.name === "new" ? "fault.name.new" : taken.includes(draft.name) && "fault.name.taken");
   add("every", !isLength(draft.every) && "fault.every");
   const held = share(draft.holdout);
@@ -433,7 +454,7 @@ export function faultsOf(draft: Draft, { sources, taken }: { sources: Source[]; 
 
 /** Which row of the form a fault is at, and of what; nothing for what there is once. */
 export function rowOf(draft: Draft, at: string): { kind: "condition" | "row"; number: number } | null {
-  const [, kind, id] = /^(condition|candidate|weight|key|sent)-(\d+)(?:-to)?$/.exec(at) ?? [];
+  const [, kind, id] = /^(condition|candidate|weight|key|sent)-(\d+)(?:-to|-(?:key|sent)-\d+)?$/.exec(at) ?? [];
   if (kind === undefined) return null;
   const rows = kind === "condition" ? draft.conditions : kind === "key" || kind === "sent" ? draft.payload : draft.candidates;
   const place = rows.findIndex((one) => one.id === Number(id));

@@ -17,7 +17,7 @@ const built = (more: Partial<Draft>): Draft => ({ ...blank(), table: "mart.custo
 const where = (...all: (Partial<Condition> & Pick<Condition, "column" | "op">)[]) => all.map((one, at): Condition => ({ id: at + 1, value: "", to: "", values: [], ...one }));
 /** What stands after `where`. */
 const said = (one: Partial<Condition> & Pick<Condition, "column" | "op">) => builtSql(built({ conditions: where(one) }), sources).split("\nwhere ")[1];
-const complete = (more: Partial<Draft> = {}): Draft => built({ name: "win_back", candidates: [{ id: 1, name: "reminder", weight: "1" }], ...more });
+const complete = (more: Partial<Draft> = {}): Draft => built({ name: "win_back", candidates: [{ id: 1, name: "reminder", weight: "1", payload: [] }], ...more });
 
 describe("tables", () => {
   it("are named as a file names them: models by their own name, what was learned, and what landed", () => {
@@ -173,7 +173,7 @@ describe("the file", () => {
   });
   it("says everything that the form says, in the order in which policies are written", () => {
     const draft = complete({
-      description: "召回沉默客户", conditions: where({ column: "country", op: "is", value: "France" }), candidates: [{ id: 1, name: "reminder", weight: "1" }, { id: 2, name: "折扣", weight: "0.5" }], holdout: "12.5",
+      description: "召回沉默客户", conditions: where({ column: "country", op: "is", value: "France" }), candidates: [{ id: 1, name: "reminder", weight: "1", payload: [] }, { id: 2, name: "折扣", weight: "0.5", payload: [] }], holdout: "12.5",
       perUnit: "14d", perTurn: "150", action: "crm_messages", payload: [{ id: 1, key: "country", from: "column", value: "country" }, { id: 2, key: "城市", from: "column", value: "城市" }, { id: 3, key: "text", from: "text", value: "$5 off" }, { id: 4, key: "code", from: "text", value: "007" }],
       outcome: { table: "mart.orders", event: "invoice_no", unit: "customer_id", at: "ordered_at", value: "revenue", window: "7d" },
     });
@@ -218,6 +218,31 @@ outcome:
 `);
     expect(faultsOf(draft, { sources, taken: [] })).toEqual([]);
   });
+  it("has what each candidate adds under the candidate, and its columns in the audience", () => {
+    const adds = (id: number, key: string, from: "column" | "text" | "number", value: string) => ({ id, key, from, value });
+    const draft = complete({ action: "mail", payload: [adds(1, "to", "column", "country")], candidates: [
+      { id: 1, name: "reminder", weight: "1", payload: [] },
+      { id: 2, name: "discount", weight: "1", payload: [adds(1, "percent", "number", "010"), adds(2, "says", "text", "$5"), adds(3, "worth", "column", "revenue")] },
+    ] });
+    expect(yamlOf(draft, sources)).toContain(`    - name: reminder
+      weight: 1
+    - name: discount
+      weight: 1
+      payload:
+        percent: 10
+        says: "$$5"
+        worth: $revenue
+`);
+    expect(carried(draft, customers)).toEqual(["country", "revenue"]);
+    expect(faultsOf(draft, { sources, taken: [] })).toEqual([]);
+    // Where nothing leaves, nothing is sent.
+    const kept = yamlOf({ ...draft, action: "" }, sources);
+    expect(kept).not.toMatch(/payload|percent|revenue/);
+    const wrong = { ...draft, candidates: draft.candidates.map((one) => ({ ...one, payload: [adds(7, "x", "number", "ten"), adds(8, "x", "column", "gone")] })) };
+    const at = faultsOf(wrong, { sources, taken: [] });
+    expect(at.slice(0, 3).map((fault) => `${fault.at} ${fault.word}`)).toEqual(["candidate-1-sent-7 fault.number", "candidate-1-key-8 fault.key.twice", "candidate-1-sent-8 fault.sent"]);
+    expect(at.map((fault) => rowOf(wrong, fault.at)?.number)).toEqual([1, 1, 1, 2, 2, 2]);
+  });
   it("asks a recommender, and sends what it chose", () => {
     const draft = complete({ way: "recommend", learner: "next_products", slots: "3", explore: "0", holdout: "", harmful: false, minUnits: "", action: "mail", payload: [{ id: 1, key: "items", from: "column", value: "items" }] });
     expect(yamlOf(draft, sources)).toContain("choose:\n  recommend:\n    learner: next_products\n    slots: 3\nguardrails:\n  pause_when_harmful: false\naction: mail\npayload:\n  items: $items\n");
@@ -237,7 +262,7 @@ outcome:
     expect(yamlOf(complete({ hand: "select 'a\u0007' as unit_id" }), sources)).toContain('audience: "select \'a\\u0007\' as unit_id"\n');
   });
   it("writes no weight that a file would read as a text", () => {
-    expect(yamlOf(complete({ candidates: [{ id: 1, name: "a", weight: "010" }, { id: 2, name: "b", weight: "1e99" }] }), sources)).toMatch(/weight: 10\n[\s\S]*weight: "1e99"\n/);
+    expect(yamlOf(complete({ candidates: [{ id: 1, name: "a", weight: "010", payload: [] }, { id: 2, name: "b", weight: "1e99", payload: [] }] }), sources)).toMatch(/weight: 10\n[\s\S]*weight: "1e99"\n/);
   });
 });
 
@@ -254,8 +279,8 @@ describe("what is still to do", () => {
     expect(at(complete({ hand: "select 1 as unit" }))).toEqual(["hand fault.hand.unit"]);
     expect(at(complete({ hand: "select 1 as UNIT_ID", table: "" }))).toEqual([]);
     expect(at(complete({ candidates: [] }))).toEqual(["candidates fault.candidates"]);
-    expect(at(complete({ candidates: [{ id: 1, name: "a", weight: "0" }, { id: 2, name: "none", weight: "0" }, { id: 3, name: "a", weight: "-1" }] }))).toEqual(["candidate-2 fault.candidate.none", "candidate-3 fault.candidate.twice", "weight-3 fault.weight"]);
-    expect(at(complete({ candidates: [{ id: 1, name: "a", weight: "0" }] }))).toEqual(["candidates fault.weights"]);
+    expect(at(complete({ candidates: [{ id: 1, name: "a", weight: "0", payload: [] }, { id: 2, name: "none", weight: "0", payload: [] }, { id: 3, name: "a", weight: "-1", payload: [] }] }))).toEqual(["candidate-2 fault.candidate.none", "candidate-3 fault.candidate.twice", "weight-3 fault.weight"]);
+    expect(at(complete({ candidates: [{ id: 1, name: "a", weight: "0", payload: [] }] }))).toEqual(["candidates fault.weights"]);
     expect(at(complete({ way: "recommend", slots: "0", explore: "101" }))).toEqual(["learner fault.learner", "slots fault.slots", "explore fault.share"]);
     expect(at(complete({ action: "mail", payload: [{ id: 1, key: "a", from: "column", value: "" }, { id: 2, key: "a", from: "text", value: "" }, { id: 3, key: " ", from: "column", value: "items" }] }))).toEqual(["sent-1 fault.sent", "key-2 fault.key.twice", "key-3 fault.key", "sent-3 fault.sent"]);
     expect(["Win", "9a", "a-b", "策略", "a".repeat(64), "new", "winback"].map((name) => at(complete({ name }), ["winback"])[0])).toEqual([...Array(5).fill("name fault.name.bad"), "name fault.name.new", "name fault.name.taken"]);

@@ -1,7 +1,7 @@
 /** Queries: written, run, stopped, read as rows or as a chart, taken along as CSV. */
 import { App, Button } from "antd";
 import { lazy, Suspense, useCallback, useEffect, useMemo, useRef, useState } from "react";
-import { useSearchParams } from "react-router";
+import { useNavigate, useSearchParams } from "react-router";
 import { call, download, part, Problem, save, useGet, type Table } from "../../api";
 import { useWords } from "../../i18n";
 import { useWho, whose } from "../../session";
@@ -18,6 +18,7 @@ import { Tables } from "./Tables";
 import own from "./words";
 
 const Editor = lazy(() => import("./Editor"));
+const Publish = lazy(() => import("../queries/Publish"));
 
 const LIMITS = ["100", "1000", "10000", "100000"] as const;
 const TIMES = ["30000", "120000", "600000"] as const;
@@ -51,6 +52,8 @@ export default function Lab() {
   const [limit, setLimit] = useState<(typeof LIMITS)[number]>("1000");
   const [time, setTime] = useState<(typeof TIMES)[number]>("30000");
   const [saving, setSaving] = useState(false);
+  const [publishing, setPublishing] = useState<string | null>(null);
+  const go = useNavigate();
   const schema = useGet<{ tables: Known }>("/v1/sql/schema");
   const known = useMemo(() => schema.data?.tables ?? [], [schema.data]);
   const stop = useRef<AbortController | null>(null);
@@ -146,6 +149,7 @@ export default function Lab() {
   };
 
   const running = state.is === "running";
+  const publishes = who.can("author") && who.can("query") && who.has("queries");
   const more = state.is === "rows" && state.table.truncated ? LIMITS.find((one) => Number(one) > state.limit) : undefined;
   return (
     <Page title={t("title")} text={t("text")}>
@@ -163,6 +167,7 @@ export default function Lab() {
             <div className="sql-bar">
               {running ? <Button danger icon={<Icon name="close" size={15} />} onClick={cancel}>{t("stop")}</Button> : <Button type="primary" icon={<Icon name="play" size={15} />} disabled={!text.trim()} onClick={() => void ask("query")}>{selected ? t("run.part") : t("run")}</Button>}
               <Button disabled={!text.trim() || running} onClick={() => void ask("plan")}>{t("explain")}</Button>
+              {publishes && <Button disabled={!text.trim()} onClick={() => setPublishing((editor.current?.selected().trim() || text).trim().replace(/;\s*$/, ""))}>{t("publish")}</Button>}
               <Pick label={t("limit")} value={limit} choose={(key) => setLimit(LIMITS.find((one) => one === key) ?? "1000")} of={LIMITS.map((key) => ({ key, label: t("limit.some", { count: n(Number(key)) }) }))} />
               <Pick label={t("time")} value={time} choose={(key) => setTime(TIMES.find((one) => one === key) ?? "30000")} of={TIMES.map((key) => ({ key, label: t("time.some", { time: duration(Number(key)) }) }))} />
               <span className="sql-keys small"><Rich text={t("keys")} /></span>
@@ -198,6 +203,7 @@ export default function Lab() {
           </section>
         </div>
       </div>
+      {publishing !== null && <Suspense><Publish sql={publishing} close={() => setPublishing(null)} done={(name) => void go(`/queries/${part(name)}`)} /></Suspense>}
     </Page>
   );
 }

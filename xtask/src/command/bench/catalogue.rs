@@ -1,5 +1,6 @@
 //! The catalogue of a project with a thousand models: how long it takes to open, to search and to reproduce.
 
+use super::figure::logged;
 use super::goal::{at_most, equal, succeeds, write_files};
 use crate::Result;
 use crate::binary::Flywheel;
@@ -15,6 +16,17 @@ const FIRST: usize = 100;
 const TIMES: usize = 5;
 const OPEN_MAX_MS: f64 = 300.0;
 const SEARCH_MAX_MS: f64 = 400.0;
+/// The longest it may take to find what words fit once there is an index.
+const FIND_MAX_MS: f64 = 20.0;
+/// What is looked for; the first two have words of every model.
+const QUESTIONS: &[&str] = &[
+    "model number 997 of the shop",
+    "第997个模型",
+    "mart.m42",
+    "amount",
+    "模型",
+    "nothing like it",
+];
 
 /// Makes the project, builds it, and asks.
 pub(super) fn run(context: &Context) -> Result<Tally> {
@@ -74,6 +86,19 @@ pub(super) fn run(context: &Context) -> Result<Tally> {
     println!("catalogue: reading the project's files alone takes {checked:.0} ms of each");
     at_most(&mut tally, "catalogue: ms to open it", opened, OPEN_MAX_MS);
     at_most(&mut tally, "catalogue: ms to search it, its index included", searched, SEARCH_MAX_MS);
+    let mut slowest = 0.0_f64;
+    for &question in QUESTIONS {
+        let mut best = f64::INFINITY;
+        for _ in 0..TIMES {
+            let mut command = flywheel.on(&project, &["search", question, "--output", "json"]);
+            command.env("FLYWHEEL_LOG", "flywheel_runtime=debug").env("NO_COLOR", "1");
+            let log = String::from_utf8_lossy(&command.output()?.stderr).into_owned();
+            best = best.min(logged(&log, "search_ms"));
+        }
+        println!("catalogue: {best:.2} ms to find \"{question}\"");
+        slowest = slowest.max(best);
+    }
+    at_most(&mut tally, "catalogue: ms to find words, the slowest question", slowest, FIND_MAX_MS);
     let formula = process::output(&mut flywheel.on(&project, &["catalogue", "formula"]))?;
     let differ = format!(
         "select count(*) from ({formula}) as f join system.assets as a on a.kind = f.kind and a.name = f.name where abs(f.health - a.health) > 1e-9"

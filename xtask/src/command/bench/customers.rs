@@ -1,4 +1,5 @@
-//! k-means on a million rows and churn beside scikit-learn, and how long lifetimes of a million customers take.
+//! k-means on a million rows and churn beside scikit-learn, how long lifetimes of a million customers take, and those of
+//! CDNOW beside the published ones.
 //!
 //! Our example writes the rows and the first centres, and the peer reads those. Both run alternately; the
 //! medians of their processor time count, which leaves out reading, but not checking the rows.
@@ -6,6 +7,7 @@
 use std::path::Path;
 use std::process::Command;
 
+use super::figure::{self, Goal, between, most};
 use super::goal;
 use crate::context::Context;
 use crate::tally::Tally;
@@ -35,6 +37,16 @@ struct Line {
 const CHURN: [(&str, f64); 2] =
     [("churn: boosted trees", 0.848), ("churn: logistic regression", 0.845)];
 
+/// What is published of CDNOW's customers: parameters to half a per cent, and how well their purchases are foretold.
+const CDNOW: &[Goal] = &[
+    between("cdnow customers", 2357.0, 2357.0),
+    most("cdnow bg-nbd: parameters off by, percent", 0.5),
+    most("cdnow mbg-nbd: parameters off by, percent", 0.5),
+    most("cdnow pareto-nbd: parameters off by, percent", 0.5),
+    most("cdnow gamma-gamma: parameters off by, percent", 0.5),
+    most("cdnow chosen: held-back purchases, mean error", 0.755),
+];
+
 /// Prints both sides and checks ours.
 pub(super) fn run(context: &Context) -> Result<Tally> {
     let folder = context.scratch("customers")?;
@@ -52,7 +64,19 @@ pub(super) fn run(context: &Context) -> Result<Tally> {
     println!("\n{}", figures::table(&rows(&ours, &peers)));
     let mut tally = judge(&ours, &peers, &folder)?;
     churn(context, &python, &mut tally)?;
+    tally.add(cdnow(context)?);
     Ok(tally)
+}
+
+/// The lifetimes of a music shop's customers, which the field's papers are about.
+fn cdnow(context: &Context) -> Result<Tally> {
+    let example = ["--release", "--package", "flywheel-algo", "--example", "cdnow"];
+    process::run(context.cargo().arg("build").args(example))?;
+    let folder = context.data_set("cdnow")?;
+    let mut program = Command::new(context.target.join("release/examples/cdnow"));
+    let text = process::output(program.env("FLYWHEEL_DATA", folder.parent().unwrap_or(&folder)))?;
+    print!("{text}");
+    Ok(figure::judge(CDNOW, &figure::parse(&text)))
 }
 
 /// Who leaves a telephone company, in the same five folds on both sides.
@@ -163,5 +187,18 @@ mod tests {
         assert_eq!((tally.passed, tally.failed), (3, 2), "two models were not timed");
         assert_eq!(rows(&ours, &peers).len(), 4);
         assert!(judge(&[], &peers, Path::new("f")).is_err());
+    }
+
+    #[test]
+    fn a_published_parameter_that_is_off_by_more_than_half_a_per_cent_falls_short() {
+        let line = |goal: &Goal| format!("{}\t{}\t0.1\n", goal.name, goal.most.unwrap());
+        let text: String = CDNOW.iter().map(line).collect();
+        assert_eq!(figure::judge(CDNOW, &figure::parse(&text)).passed, 6);
+        let off = text.replace(
+            "pareto-nbd: parameters off by, percent\t0.5",
+            "pareto-nbd: parameters off by, percent\t0.51",
+        );
+        let tally = figure::judge(CDNOW, &figure::parse(&off));
+        assert_eq!(tally.failures, ["cdnow pareto-nbd: parameters off by, percent"]);
     }
 }

@@ -96,6 +96,13 @@ pub(super) fn best(lines: &[Line]) -> Vec<Line> {
     made
 }
 
+/// The figure that a program logged under a key for the first time; no number, which reaches no goal, if it did not.
+pub(super) fn logged(log: &str, key: &str) -> f64 {
+    let rest = log.split(&format!("{key}=")).nth(1).unwrap_or_default();
+    let digits: String = rest.chars().take_while(|c| c.is_ascii_digit() || *c == '.').collect();
+    digits.parse().unwrap_or(f64::NAN)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -115,6 +122,13 @@ mod tests {
         let tally = judge(GOALS, &short);
         assert_eq!(tally.failed, 2);
         assert_eq!(tally.failures[0], GOALS[0].name);
+    }
+
+    #[test]
+    fn a_logged_figure_is_found_by_its_key() {
+        let log = "DEBUG find: looked searched=3000 search_ms=0.42\nINFO done\n";
+        assert_eq!((logged(log, "search_ms"), logged(log, "searched")), (0.42, 3000.0));
+        assert!(logged(log, "answer_ms").is_nan());
     }
 
     #[test]

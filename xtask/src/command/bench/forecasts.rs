@@ -1,10 +1,11 @@
-//! The M3 competition and car parts, forecast by ours and by statsforecast.
+//! The M3 competition and car parts, forecast by ours and by statsforecast, and what `auto` is worth on a shop's days.
 //!
 //! Our example and the peer read the same files and count errors alike; reading is timed on ours and not on the
 //! peer. The peer is slow and says the same each time, so it runs once between our runs.
 
 use std::process::Command;
 
+use super::figure::{self, between, most};
 use super::goal;
 use crate::context::Context;
 use crate::tally::Tally;
@@ -54,6 +55,12 @@ const COVERAGES: [(usize, &str, f64, f64); 2] = [
     (1, "M3 monthly, auto: 95 % intervals cover", 93.0, 97.0),
 ];
 
+/// What counts of a shop's days: a choice at each evening is nearly as good as the one that turns out best for all.
+const DAILY: &[figure::Goal] = &[
+    between("daily: items", 80.0, 80.0),
+    most("daily auto: times the error of the best fixed choice", 1.10),
+];
+
 /// One line of a program: who, on which set, its figures.
 #[derive(Clone, Debug, PartialEq)]
 struct Line {
@@ -80,7 +87,20 @@ pub(super) fn run(context: &Context) -> Result<Tally> {
     }
     let (ours, peers) = (medians(&ours), medians(&peers));
     println!("\n{}", figures::table(&rows(&ours, &peers)));
-    Ok(judge(&ours))
+    let mut tally = judge(&ours);
+    tally.add(daily(context)?);
+    Ok(tally)
+}
+
+/// The last four weeks of the items that sell most, day by day: `auto` beside each method.
+fn daily(context: &Context) -> Result<Tally> {
+    let folder = context.data_set("online_retail")?;
+    let example = ["--release", "--package", "flywheel-algo", "--example", "daily"];
+    process::run(context.cargo().arg("build").args(example))?;
+    let mut program = Command::new(context.target.join("release/examples/daily"));
+    let text = process::output(program.env("FLYWHEEL_DATA", folder.parent().unwrap_or(&folder)))?;
+    print!("{text}");
+    Ok(figure::judge(DAILY, &figure::parse(&text)))
 }
 
 /// Checks every goal; what was not printed falls short.
@@ -167,5 +187,13 @@ mod tests {
         assert_eq!((tally.passed, tally.failed), (8, 4), "{:?}", tally.failures);
         assert!(tally.failures.iter().any(|what| what == "M3, auto: sMAPE"));
         assert_eq!(rows(&ours, &ours).len(), 9);
+    }
+
+    #[test]
+    fn a_choice_that_costs_more_than_a_tenth_falls_short() {
+        let text = "daily: items\t80.0000\t1\ndaily auto: times the error of the best fixed choice\t1.0400\t1\n";
+        assert_eq!(figure::judge(DAILY, &figure::parse(text)).failed, 0);
+        let worse = figure::judge(DAILY, &figure::parse(&text.replace("1.0400", "1.1100")));
+        assert_eq!(worse.failures, ["daily auto: times the error of the best fixed choice"]);
     }
 }

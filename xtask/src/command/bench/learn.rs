@@ -3,7 +3,7 @@
 //! The other benches do the work and keep their own goals; here they are only called in turn. One that cannot run is
 //! a line that falls short, and the next is run all the same: an afternoon's work is not lost for a missing package.
 
-use super::Bench;
+use super::{Bench, Run, online_retail};
 use crate::Result;
 use crate::context::Context;
 use crate::figures;
@@ -24,12 +24,19 @@ const OF_LEARNING: &[&str] = &[
     "recommend-serving",
 ];
 
+/// Of which more is claimed here than by themselves.
+const STRICTER: &[(&str, Run)] = &[("online-retail", online_retail::of_learning)];
+
 /// Runs them all.
 pub(super) fn run(context: &Context) -> Result<Tally> {
     let mut tallies = Vec::new();
     for name in OF_LEARNING {
         println!("\n── {name}");
-        tallies.push((*name, tally(name, |bench| (bench.run)(context))));
+        let stricter = STRICTER.iter().find(|(stricter, _)| stricter == name);
+        tallies.push((
+            *name,
+            tally(name, |bench| stricter.map_or(bench.run, |(_, run)| *run)(context)),
+        ));
     }
     println!("\n{}", figures::table(&rows(&tallies)));
     let mut all = Tally::default();
@@ -73,6 +80,7 @@ mod tests {
         for name in OF_LEARNING {
             assert!(super::super::BENCHES.iter().any(|bench| bench.name == *name), "{name}");
         }
+        assert!(STRICTER.iter().all(|(name, _)| OF_LEARNING.contains(name)));
         let good = tally("gowalla", |_| {
             let mut tally = Tally::default();
             super::super::goal::at_least(&mut tally, "ndcg", 0.5, 0.25);

@@ -25,12 +25,30 @@ struct Score {
 /// The list that customers are served, as the example names it.
 const SERVED: &str = "hybrid";
 
-/// The least the served list must reach: NDCG@10 on never-bought items and on all items.
-const NDCG_NEW_MIN: f64 = 0.090;
-const NDCG_ALL_MIN: f64 = 0.360;
+/// What the served list must reach at least, as NDCG@10 on never-bought items and on all items.
+#[derive(Clone, Copy)]
+struct Least {
+    said: &'static str,
+    new: f64,
+    all: f64,
+}
+
+/// What is claimed of a shop's recommendations, and what beside that is claimed of learning.
+const SHOP: Least = Least { said: "online-retail", new: 0.090, all: 0.360 };
+const LEARNING: Least = Least { said: "online-retail, of learning", new: 0.105, all: 0.390 };
 
 /// Prints both sides and checks the served list.
 pub(super) fn run(context: &Context) -> Result<Tally> {
+    Ok(judge(served(context)?, &[SHOP]))
+}
+
+/// The same, and checks the served list against both claims.
+pub(super) fn of_learning(context: &Context) -> Result<Tally> {
+    Ok(judge(served(context)?, &[SHOP, LEARNING]))
+}
+
+/// Prints both sides; what the served list reached, as NDCG@10 on never-bought items and on all items.
+fn served(context: &Context) -> Result<(f64, f64)> {
     context.data_set("online_retail")?;
     let pairs = context.scratch("online-retail")?;
     let example = ["--release", "--package", "flywheel-algo", "--example", "online_retail"];
@@ -44,15 +62,22 @@ pub(super) fn run(context: &Context) -> Result<Tally> {
     println!("\n{}", figures::table(&rows(&ours, &peers)));
     let served = ours.iter().find(|score| score.name == SERVED);
     let served = served.ok_or_else(|| format!("the example printed no row \"{SERVED}\""))?;
+    Ok((served.ndcg_new, served.ndcg_all))
+}
+
+fn judge((new, all): (f64, f64), claims: &[Least]) -> Tally {
     let mut tally = Tally::default();
-    for (what, reached, least) in [
-        ("online-retail: NDCG@10 on never-bought items", served.ndcg_new, NDCG_NEW_MIN),
-        ("online-retail: NDCG@10 on all items", served.ndcg_all, NDCG_ALL_MIN),
-    ] {
-        let (shown, goal) = (format!("{reached:.4}"), format!("at least {least}"));
-        tally.record_figure(what, &shown, &goal, reached >= least);
+    for claim in claims {
+        for (items, reached, least) in
+            [("never-bought items", new, claim.new), ("all items", all, claim.all)]
+        {
+            let what = format!("{}: NDCG@10 on {items}", claim.said);
+            let (shown, goal) = (format!("{reached:.4}"), format!("at least {least}"));
+            println!("{what}: {shown}, {goal}");
+            tally.record_figure(&what, &shown, &goal, reached >= least);
+        }
     }
-    Ok(tally)
+    tally
 }
 
 /// Runs a program that prints one line per recommender, and reads the lines.
@@ -107,5 +132,14 @@ mod tests {
         let hybrid = scores.first().unwrap();
         assert_eq!((hybrid.name.as_str(), hybrid.ndcg_all, hybrid.fit_s), ("hybrid", 0.37, 2.5));
         assert_eq!(rows(&scores, &scores).len(), 3);
+    }
+
+    #[test]
+    fn what_holds_for_a_shop_may_fall_short_of_what_is_claimed_of_learning() {
+        let between = (0.100, 0.400);
+        assert_eq!(judge(between, &[SHOP]).failed, 0);
+        let tally = judge(between, &[SHOP, LEARNING]);
+        assert_eq!((tally.passed, tally.failed), (3, 1));
+        assert_eq!(tally.failures, ["online-retail, of learning: NDCG@10 on never-bought items"]);
     }
 }

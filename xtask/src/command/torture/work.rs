@@ -11,8 +11,25 @@ use crate::binary::Flywheel;
 use crate::shop::{Shop, checksum};
 use crate::{Result, process};
 
+mod place;
+
 /// Rows of each source before the first change.
 const ROWS: u64 = 100_000;
+
+/// The same where the target commits while the read goes on.
+const ROWS_MOVED: u64 = 600_000;
+
+/// Rows of a chunk of the copy into the lake.
+const CHUNK_COPIED: u64 = 20_000;
+
+/// Rows of a chunk of the copy to a database: a little more than it gathers between two commits.
+const CHUNK_MOVED: u64 = 120_000;
+
+/// Rows of a chunk of everything else, which is read in order.
+const CHUNK: u64 = 100_000;
+
+/// The connections that a whole read uses.
+const WORKERS: u64 = 2;
 
 /// What each change does.
 const INSERTS: u64 = 2_000;
@@ -25,36 +42,52 @@ const VALUES: &str = "id, qty, amount, note, version";
 /// How a work takes rows over.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
+    /// A whole table into the lake, which shows it at the end.
     Copy,
+    /// A whole table into another database, which takes it in parts and shows it at the end.
+    Move,
     Changes,
     Merge,
     Reverse,
 }
 
 impl Kind {
-    const ALL: [Self; 4] = [Self::Copy, Self::Changes, Self::Merge, Self::Reverse];
+    const ALL: [Self; 5] = [Self::Copy, Self::Move, Self::Changes, Self::Merge, Self::Reverse];
 
     fn name(self) -> &'static str {
         match self {
             Self::Copy => "copy",
+            Self::Move => "copy to a database",
             Self::Changes => "changes",
             Self::Merge => "merge",
             Self::Reverse => "reverse ETL",
         }
     }
 
-    fn stream(self) -> &'static str {
+    fn stream(self) -> String {
         match self {
-            Self::Copy => {
-                "stream: orders, options: {table: orders, chunk_rows: 20000}, key: [id], read: full, write: replace"
-            }
+            Self::Copy => format!(
+                "stream: orders, options: {{table: orders, chunk_rows: {CHUNK_COPIED}, parallel: {WORKERS}}}, key: [id], read: full, write: replace"
+            ),
+            Self::Move => format!(
+                "stream: orders, options: {{table: orders, chunk_rows: {CHUNK_MOVED}, parallel: {WORKERS}}}, key: [id], read: full, write: replace, target: {{table: orders}}"
+            ),
             Self::Changes => {
-                "stream: orders, options: {table: orders}, key: [id], read: cdc, write: mirror"
+                "stream: orders, options: {table: orders}, key: [id], read: cdc, write: mirror".to_owned()
             }
             Self::Merge | Self::Reverse => {
-                "stream: orders, options: {table: orders}, key: [id], read: incremental, cursor: version, write: merge"
+                "stream: orders, options: {table: orders}, key: [id], read: incremental, cursor: version, write: merge".to_owned()
             }
         }
+    }
+
+    /// Whether a whole table is read, which is measured at its server.
+    fn reads_whole(self) -> bool {
+        matches!(self, Self::Copy | Self::Move)
+    }
+
+    fn rows(self) -> u64 {
+        if self == Self::Move { ROWS_MOVED } else { ROWS }
     }
 }
 
@@ -88,11 +121,19 @@ pub(super) fn works<'a>(
         .enumerate()
         .map(|(number, kind)| {
             let (source, target) = (server.database(), server.database());
-            server.psql(&source, &table());
+            server.psql(&source, &table(kind.rows()));
+            if kind.reads_whole() {
+                server.psql(&source, &place::counted(&source));
+            }
             let shop = Shop::new(flywheel, &folder.join(format!("work-{number}")))?;
             shop.postgres("source", server, &source)?;
             shop.postgres("target", server, &target)?;
-            shop.sync("land", "connection: source", kind.stream())?;
+            let ends = match kind {
+                Kind::Copy => "connection: source\ncheckpoint_every: 0s",
+                Kind::Move => "connection: source\ndestination: target",
+                _ => "connection: source",
+            };
+            shop.sync("land", ends, &kind.stream())?;
             if kind == Kind::Reverse {
                 shop.sync(
                     "back",
@@ -125,7 +166,7 @@ impl Work<'_> {
         let delete =
             format!("delete from orders where id % {DELETED_ONE_IN} = {turn} % {DELETED_ONE_IN}");
         let statements = match self.kind {
-            Kind::Copy => vec![insert],
+            Kind::Copy | Kind::Move => vec![insert],
             Kind::Changes => vec![insert, update, delete],
             Kind::Merge | Kind::Reverse => vec![insert, update],
         };
@@ -160,6 +201,11 @@ impl Work<'_> {
     /// Whether a commit is under way: files that `mark` did not see, or a transaction that writes.
     pub(super) fn commits(&self, mark: &BTreeSet<PathBuf>) -> bool {
         match self.kind {
+            Kind::Move => {
+                let locks = "select count(*) from pg_locks join pg_class on pg_class.oid = relation
+                     where relnamespace = 'public'::regnamespace and mode = 'RowExclusiveLock' and database = (select oid from pg_database where datname = current_database())";
+                self.server.psql(&self.target, locks) != "0"
+            }
             Kind::Reverse => {
                 let locks = "select count(*) from pg_locks join pg_class on pg_class.oid = relation
                      where relname = 'orders' and mode = 'RowExclusiveLock' and database = (select oid from pg_database where datname = current_database())";
@@ -175,7 +221,9 @@ impl Work<'_> {
 
     pub(super) fn target(&self) -> Result<Side> {
         match self.kind {
-            Kind::Reverse => Side::read(&self.server.psql(&self.target, &question("orders"))),
+            Kind::Move | Kind::Reverse => {
+                Side::read(&self.server.psql(&self.target, &question("orders")))
+            }
             _ => Side::read(&self.shop.value(&question("raw.orders"))?),
         }
     }
@@ -197,13 +245,13 @@ fn question(table: &str) -> String {
     )
 }
 
-fn table() -> String {
+fn table(rows: u64) -> String {
     format!(
         "create table orders as select g id, (g % 9)::int qty, round(((g * 31) % 100000) / 100.0, 2)::numeric(12,2) amount,
-             'customer comment number ' || g || ' lorem ipsum' note, g as version from generate_series(1::bigint, {ROWS}) g;
-         create sequence versions start {START};
-         alter table orders add primary key (id); create index on orders (version)",
-        START = ROWS + 1
+             'customer comment number ' || g || ' lorem ipsum' note, g as version from generate_series(1::bigint, {rows}) g;
+         create sequence versions start {start};
+         alter table orders add primary key (id); create index on orders (version); analyze orders",
+        start = rows + 1
     )
 }
 

@@ -1,8 +1,10 @@
 //! A connection to the server: settings, session, time limits, and what its errors mean.
 
 use std::fmt;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::path::{Path, PathBuf};
+use std::pin::pin;
+use std::task::Poll;
 use std::time::Duration;
 
 use flywheel_base::{Error, ErrorKind, Result, Secret, quantity};
@@ -415,6 +417,13 @@ impl Connection {
         server: &Server,
         answer: impl Future<Output = mysql_async::Result<T>>,
     ) -> Result<T> {
+        let mut answer = pin!(answer);
+        // Most rows have arrived with the one before them: to look at the clock for each would cost a good part of its time.
+        if let Poll::Ready(ready) =
+            poll_fn(|context| Poll::Ready(answer.as_mut().poll(context))).await
+        {
+            return ready.map_err(|error| server.fail(error));
+        }
         match tokio::time::timeout(server.read_timeout, answer).await {
             Ok(answer) => answer.map_err(|error| server.fail(error)),
             Err(_) => Err(Error::unavailable(format!("the server {} fell silent", server.name))

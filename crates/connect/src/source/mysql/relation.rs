@@ -1,6 +1,6 @@
 //! What is read: a table or a query, its columns, and the key that orders it.
 
-use flywheel_base::{Error, ErrorKind, Result, suggest};
+use flywheel_base::{Error, ErrorKind, Result, statement, suggest};
 
 use super::MySqlStream;
 use super::connection::{Connection, Server, quoted};
@@ -123,7 +123,8 @@ impl Relation {
     }
 
     async fn query(connection: &mut Connection, query: &str) -> Result<Self> {
-        let from = format!("({}) AS q", query.trim().trim_end_matches(';'));
+        // The line break ends a comment at the end of the query.
+        let from = format!("({}\n) AS q", statement::bare_mysql(query));
         let sql = format!("SELECT * FROM {from} LIMIT 0");
         let columns = connection.columns(&sql).await.map_err(|error| {
             let error = error.context("the query of the stream");

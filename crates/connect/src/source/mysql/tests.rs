@@ -331,7 +331,7 @@ async fn queries_and_conditions_are_read_and_names_are_suggested() {
     let name = database(
         "CREATE TABLE orders (id INT PRIMARY KEY, v INT); INSERT INTO orders VALUES (1, 5), (2, 6), (3, 7);",
     );
-    let query = "SELECT id, v * 2 AS twice, concat('x', id) AS t FROM orders;";
+    let query = "SELECT id, v * 2 AS twice, concat('x', id) AS t FROM orders; # twice";
     let mut request = full(json!({ "query": query, "primary_key": ["id"] }));
     request.page_rows = 2;
     let pages = read(&name, &request).await.unwrap();

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use flywheel_base::{Error, Result, suggest};
+use flywheel_base::{Error, Result, statement, suggest};
 
 use super::PostgresStream;
 use super::kind::{Reading, Wire};
@@ -176,7 +176,7 @@ impl Relation {
     }
 
     async fn query(session: &Session, query: &str, declared: &[DeclaredColumn]) -> Result<Self> {
-        let query = query.trim().trim_end_matches(';');
+        let query = statement::bare(query);
         // The line break ends a comment at the end of the query.
         let sql = format!("SELECT * FROM ({query}\n) AS q");
         let statement = session.prepare(&sql).await?.map_err(|error| {

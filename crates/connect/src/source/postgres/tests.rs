@@ -203,7 +203,7 @@ async fn queries_views_and_conditions_are_read() {
     );
     for (stream, expected) in [
         (
-            json!({ "query": "SELECT id, id AS id, v * 2 AS twice, 'x' || id AS t, amount FROM orders -- all\n;" }),
+            json!({ "query": "SELECT id, id AS id, v * 2 AS twice, 'x' || id AS t, amount FROM orders -- all\n; -- of them" }),
             vec!["1|1|10|x1|1.50", "2|2|12|x2|2.25", "3|3|14|x3|0.00"],
         ),
         (json!({ "table": "big", "primary_key": ["id"] }), vec!["2|2.25", "3|0.00"]),

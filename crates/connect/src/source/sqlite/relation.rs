@@ -1,6 +1,6 @@
 //! What is read: a table or a query, its columns, and the key that orders it.
 
-use flywheel_base::{Error, Result, suggest};
+use flywheel_base::{Error, Result, statement, suggest};
 use rusqlite::Connection;
 
 use super::value::declared_type;
@@ -158,7 +158,8 @@ impl Relation {
         query: &str,
         wanted_key: &[String],
     ) -> Result<Self> {
-        let from = format!("({})", query.trim().trim_end_matches(';'));
+        // The line break ends a comment at the end of the query.
+        let from = format!("({}\n)", statement::bare(query));
         let sql = format!("SELECT * FROM {from} LIMIT 0");
         let statement = connection.prepare(&sql).map_err(|error| {
             database

@@ -237,7 +237,7 @@ async fn queries_are_read_and_names_are_suggested() {
     let folder = database(
         "CREATE TABLE orders (id INTEGER PRIMARY KEY, v INT); INSERT INTO orders VALUES (1, 5), (2, 6);",
     );
-    let stream = json!({ "query": "SELECT id, v * 2 AS twice, 'x' || id AS t FROM orders;", "primary_key": ["id"] });
+    let stream = json!({ "query": "SELECT id, v * 2 AS twice, 'x' || id AS t FROM orders; -- twice", "primary_key": ["id"] });
     let pages = read(&folder, &ReadRequest::full(stream, now())).await.unwrap();
     assert_eq!(cells(&pages), [["1", "10", "x1"], ["2", "12", "x2"]]);
     for (stream, hint) in [

@@ -398,7 +398,21 @@ async fn deliveries_are_shown_to_who_sees_their_policy_and_answers_to_who_may_qu
         let one = served.get(who, "/v1/actions?policy=calls&limit=1").await.json();
         assert_eq!(one["items"].as_array().unwrap().len(), 1, "{name}: {one}");
     }
-    let counts = served.get(&viewer, "/v1/actions/counts").await.json();
+    // Counts are of the same policies, and so are their sums.
+    for (who, name, policies) in [
+        (&owner, "owner", vec!["calls", "gone", "hinted"]),
+        (&analyst, "analyst", vec!["calls"]),
+        (&viewer, "viewer", vec!["calls"]),
+    ] {
+        let counts = served.get(who, "/v1/actions/counts").await.json();
+        let each = counts["policies"].as_array().unwrap();
+        let shown: BTreeSet<&str> =
+            each.iter().map(|one| one["policy"].as_str().unwrap()).collect();
+        assert_eq!(shown, policies.into_iter().collect::<BTreeSet<_>>(), "{name}: {counts}");
+        let dead: u64 = each.iter().map(|one| one["dead"].as_u64().unwrap()).sum();
+        assert_eq!(counts["dead"], json!(dead), "{name}: {counts}");
+    }
+    let counts = served.get(&owner, "/v1/actions/counts").await.json();
     let hinted =
         json!({"policy": "hinted", "pending": 0, "delivered": 0, "dead": 1, "discarded": 0});
     assert!(counts["policies"].as_array().unwrap().contains(&hinted), "{counts}");
@@ -406,8 +420,10 @@ async fn deliveries_are_shown_to_who_sees_their_policy_and_answers_to_who_may_qu
     let reason = json!({"reason": "nobody listens"});
     let done = served.post(&owner, "/v1/policies/gone/discard", &reason).await.json();
     assert_eq!(done["discarded"], 1, "{done}");
-    let after = served.get(&viewer, "/v1/actions/counts").await.json();
+    let after = served.get(&owner, "/v1/actions/counts").await.json();
     assert_eq!((&after["dead"], &after["discarded"]), (&json!(all - 1), &json!(1)), "{after}");
+    let told = served.get(&viewer, "/v1/actions/counts").await.json();
+    assert_eq!(told["discarded"], 0, "{told}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,6 +8,12 @@ use crate::template::blocks::{self, Tag};
 /// Methods that change a list or map, which the engine's own cannot.
 const CHANGING: &[&str] = &[".append(", ".extend(", ".update(", ".insert(", ".pop(", ".remove("];
 
+/// How a span of time is written.
+const SPAN: &str = "modules.datetime.timedelta(";
+
+/// Operators that are words, after which no operator between two values comes.
+const OPERATORS: &[&str] = &["if", "elif", "else", "in", "is", "and", "or", "not", "do"];
+
 /// A macro file.
 pub(super) struct Rewritten {
     /// Its text, as many lines as before.
@@ -70,7 +76,10 @@ pub(super) fn rewrite(package: &str, text: &str) -> Rewritten {
     }
     let rest = skipped.map_or(at, |_| text.len());
     made.text.push_str(&text[rest..]);
-    made.text = mutable_lists(&made.text).into_owned();
+    made.text = {
+        let text = mutable_lists(&made.text);
+        moved_moments(&text).into_owned()
+    };
     made
 }
 
@@ -93,6 +102,122 @@ pub(crate) fn mutable_lists(text: &str) -> Cow<'_, str> {
     Cow::Owned(made)
 }
 
+/// Lets spans of time be added to and subtracted from what stands before them, which the engine's operators cannot:
+///
+/// ```text
+/// now - modules.datetime.timedelta(days=1)     ─►     now |__earlier( modules.datetime.timedelta(days=1))
+/// ```
+/// A filter binds closer than an operator, and takes a moment or a span alone: what this takes apart in another way than
+/// Python does is refused.
+pub(crate) fn moved_moments(text: &str) -> Cow<'_, str> {
+    // What is raw is no expression, and stays as it is.
+    if !text.contains(SPAN) || text.contains("endraw") {
+        return Cow::Borrowed(text);
+    }
+    let mut made = String::with_capacity(text.len() + 64);
+    let mut at = 0;
+    for (from, to) in blocks::expressions(text) {
+        for shift in shifts(&text[from..to]) {
+            let [operator, span, end] = [shift.operator, shift.span, shift.end].map(|at| from + at);
+            made.push_str(&text[at..operator]);
+            made.push_str(shift.filter);
+            made.push_str(&text[operator + 1..span]);
+            made.push_str(&text[span..end]);
+            made.push(')');
+            at = end;
+        }
+    }
+    made.push_str(&text[at..]);
+    Cow::Owned(made)
+}
+
+/// A span of time behind an operator.
+struct Shift {
+    /// Where the operator is.
+    operator: usize,
+    /// What comes in its place.
+    filter: &'static str,
+    /// Where the span begins.
+    span: usize,
+    /// Where it ends.
+    end: usize,
+}
+
+/// The spans of an expression that are added to something or subtracted from it.
+fn shifts(expression: &str) -> Vec<Shift> {
+    let mut found: Vec<Shift> = Vec::new();
+    for at in unquoted(expression) {
+        let behind = found.last().is_none_or(|last| last.end <= at);
+        if behind && expression[at..].starts_with(SPAN) {
+            found.extend(shift(expression, at));
+        }
+    }
+    found
+}
+
+fn shift(expression: &str, span: usize) -> Option<Shift> {
+    let before = expression[..span].trim_end();
+    let (operand, filter) = match before.strip_suffix('+') {
+        Some(operand) => (operand, "|__later("),
+        None => (before.strip_suffix('-')?, "|__earlier("),
+    };
+    let operator = operand.len();
+    let operand = operand.trim_end();
+    let word = operand.rsplit(|c: char| !c.is_alphanumeric() && c != '_').next()?;
+    let ends = operand.ends_with([')', ']', '}', '\'', '"'])
+        || (!word.is_empty() && !OPERATORS.contains(&word));
+    let end = span + call(&expression[span..])?;
+    let after = expression[end..].trim_start();
+    let next = after.split(|c: char| !c.is_alphanumeric() && c != '_').next()?;
+    let closes = after.starts_with([')', ']', '}', ',', ':', '+', '-', '<', '>', '=', '!'])
+        || after.starts_with("%}")
+        // `is` binds closer than `-`.
+        || (next != "is" && OPERATORS.contains(&next));
+    (ends && closes).then_some(Shift { operator, filter, span, end })
+}
+
+/// How long the call is that a text begins with.
+fn call(text: &str) -> Option<usize> {
+    let mut depth = 0_usize;
+    for at in unquoted(text) {
+        match text.as_bytes().get(at)? {
+            b'(' => depth += 1,
+            b')' => {
+                depth = depth.checked_sub(1)?;
+                if depth == 0 {
+                    return Some(at + 1);
+                }
+            }
+            _ => {}
+        }
+    }
+    None
+}
+
+/// Where the signs of an expression lie that are in no text.
+fn unquoted(expression: &str) -> impl Iterator<Item = usize> {
+    let mut quote = None;
+    let mut hidden = false;
+    expression.char_indices().filter_map(move |(at, sign)| match quote {
+        Some(_) if hidden => {
+            hidden = false;
+            None
+        }
+        Some(open) => {
+            hidden = sign == '\\';
+            if sign == open {
+                quote = None;
+            }
+            None
+        }
+        None if sign == '\'' || sign == '"' => {
+            quote = Some(sign);
+            None
+        }
+        None => Some(at),
+    })
+}
+
 /// Where the list or map lies that a `set` starts with.
 fn literal(tag: &Tag<'_>) -> Option<(usize, usize)> {
     if tag.word != "set" {
@@ -106,4 +231,40 @@ fn literal(tag: &Tag<'_>) -> Option<(usize, usize)> {
     }
     let from = tag.rest_at + name.len() + 1 + (value.len() - trimmed.len());
     Some((from, from + trimmed.trim_end().len()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_behind_an_operator_become_filters() {
+        const T: &str = "modules.datetime.timedelta(days=1)";
+        for (text, expected) in [
+            ("{{ now - T }}", "{{ now |__earlier( T) }}"),
+            ("{{ (f(x)+\nT).date() }}", "{{ (f(x)|__later(\nT)).date() }}"),
+            ("{% set x = now - T + T -%}", "{% set x = now |__earlier( T) |__later( T) -%}"),
+            (
+                "{{ a if b else now - T if c else d }}",
+                "{{ a if b else now |__earlier( T) if c else d }}",
+            ),
+        ] {
+            assert_eq!(moved_moments(&text.replace('T', T)), expected.replace('T', T), "{text}");
+        }
+        for text in [
+            "now - T",
+            "{# {{ now - T }} #}",
+            "{{ 'now - T' }}",
+            "{{- T }}",
+            "{{ a if b else -T }}",
+            "{{ now - T * 2 }}",
+            "{{ now - T.days }}",
+            "{{ now - T is defined }}",
+            "{{ T + now }}",
+            "{% raw %}{{ now - T }}{% endraw %}",
+        ] {
+            let text = text.replace('T', T);
+            assert_eq!(moved_moments(&text), text);
+        }
+    }
 }

@@ -1,28 +1,33 @@
 //! `run_started_at` and `modules.datetime`: the moment of the run, and what Python's `datetime` says of one.
 //!
 //! Templates have no clock: `now()` and `today()` are the moment of the run, so that all models of a run have one.
-//! Operators are the engine's own, which adds no time to a moment.
+//! Operators are the engine's own, which adds no time to a moment: `span` says how it is done.
 
 use std::cmp::Ordering;
 use std::fmt::{self, Write as _};
 use std::sync::Arc;
 
 use chrono::format::{Item, StrftimeItems};
-use chrono::{DateTime, Datelike, FixedOffset, NaiveDate, NaiveDateTime, NaiveTime, Timelike};
+use chrono::{
+    DateTime, Datelike, FixedOffset, NaiveDate, NaiveDateTime, NaiveTime, Offset as _, TimeDelta,
+    TimeZone, Timelike,
+};
 use flywheel_base::Timestamp;
 use minijinja::value::{DynObject, Object, ObjectRepr, Rest, Value, from_args};
 use minijinja::{Error, ErrorKind, State};
 
 use super::Inner;
+use super::span::{DAY_US, Spans};
+use super::zone::{YEARS, Zone};
 
 /// The longest format.
 const FORMAT_MAX: usize = 1_000;
 
 /// What is known of the zone and the time of day.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum Kind {
-    /// In UTC, and says so.
-    Utc,
+    /// On the clocks of a zone, which are so many seconds ahead of UTC and say so by this name: `CEST`.
+    Zoned { ahead_s: i32, name: String },
     /// Without a zone.
     Plain,
     /// A day alone.
@@ -32,6 +37,7 @@ enum Kind {
 /// A moment or a day.
 #[derive(Debug)]
 pub(super) struct Moment {
+    /// As its clock shows it.
     at: NaiveDateTime,
     kind: Kind,
 }
@@ -39,7 +45,53 @@ pub(super) struct Moment {
 impl Moment {
     /// The moment at which a run began.
     pub(super) fn of_run(moment: Timestamp) -> Self {
-        Self { at: moment.datetime().naive_utc(), kind: Kind::Utc }
+        Self::utc(moment.datetime().naive_utc())
+    }
+
+    fn utc(at: NaiveDateTime) -> Self {
+        Self { at, kind: Kind::Zoned { ahead_s: 0, name: "UTC".to_owned() } }
+    }
+
+    /// What a clock of a zone shows.
+    pub(super) fn shown<Z: TimeZone>(shown: &DateTime<Z>) -> Self
+    where
+        Z::Offset: fmt::Display,
+    {
+        let (ahead_s, name) = (shown.offset().fix().local_minus_utc(), shown.offset().to_string());
+        Self { at: shown.naive_local(), kind: Kind::Zoned { ahead_s, name } }
+    }
+
+    /// What it shows, if it is a moment that has no zone.
+    pub(super) fn without_zone(&self) -> Option<NaiveDateTime> {
+        (self.kind == Kind::Plain).then_some(self.at)
+    }
+
+    /// How many seconds its clock is ahead of UTC; what has no zone is taken for UTC.
+    fn ahead_s(&self) -> i32 {
+        match self.kind {
+            Kind::Zoned { ahead_s, .. } => ahead_s,
+            Kind::Plain | Kind::Day => 0,
+        }
+    }
+
+    /// What a clock in UTC shows; the same at the ends of all time.
+    fn in_utc(&self) -> NaiveDateTime {
+        let ahead = TimeDelta::seconds(i64::from(self.ahead_s()));
+        self.at.checked_sub_signed(ahead).unwrap_or(self.at)
+    }
+
+    /// What is so many microseconds later on the same clock; a day moves by whole days. As in Python, a clock that is moved
+    /// in between is not asked.
+    pub(super) fn moved(&self, micros: i64) -> Result<Self, Error> {
+        let micros = match self.kind {
+            Kind::Day => micros.div_euclid(DAY_US).checked_mul(DAY_US),
+            Kind::Zoned { .. } | Kind::Plain => Some(micros),
+        };
+        let at = micros.and_then(|by| self.at.checked_add_signed(TimeDelta::microseconds(by)));
+        let at = at.filter(|at| YEARS.contains(&at.year())).ok_or_else(|| {
+            Error::new(ErrorKind::InvalidOperation, "the year is not between 1 and 9999")
+        })?;
+        Ok(Self { at, kind: self.kind.clone() })
     }
 
     fn day(day: NaiveDate) -> Self {
@@ -58,19 +110,32 @@ impl Moment {
         if micros > 0 {
             text.push_str(&format!(".{micros:06}"));
         }
-        if self.kind == Kind::Utc {
-            text.push_str("+00:00");
+        if let Kind::Zoned { ahead_s, .. } = self.kind {
+            let (sign, ahead) = (if ahead_s < 0 { '-' } else { '+' }, ahead_s.unsigned_abs());
+            text.push_str(&format!("{sign}{:02}:{:02}", ahead / 3_600, ahead / 60 % 60));
+            if ahead % 60 > 0 {
+                text.push_str(&format!(":{:02}", ahead % 60));
+            }
         }
         text
     }
 
     fn formatted(&self, format: &str) -> Result<String, Error> {
-        let format = translated(format, self.kind == Kind::Utc)?;
+        let format = translated(
+            format,
+            match &self.kind {
+                Kind::Zoned { name, .. } => Signs::Named(name),
+                Kind::Plain | Kind::Day => Signs::LeftOut,
+            },
+        )?;
         let items: Vec<Item<'_>> = StrftimeItems::new(&format).collect();
+        let shown = FixedOffset::east_opt(self.ahead_s());
+        let shown = shown.map(|zone| zone.from_utc_datetime(&self.in_utc()));
         let mut text = String::new();
-        if items.iter().any(|item| matches!(item, Item::Error))
-            || write!(text, "{}", self.at.and_utc().format_with_items(items.iter())).is_err()
-        {
+        let write = |shown: DateTime<FixedOffset>| {
+            write!(text, "{}", shown.format_with_items(items.iter())).is_ok()
+        };
+        if items.iter().any(|item| matches!(item, Item::Error)) || !shown.is_some_and(write) {
             let message = format!("strftime() does not know the format \"{format}\"");
             return Err(Error::new(ErrorKind::InvalidOperation, message));
         }
@@ -78,8 +143,19 @@ impl Moment {
     }
 }
 
+/// What becomes of the signs of a format that say the zone.
+#[derive(Clone, Copy, Debug)]
+enum Signs<'a> {
+    /// They are read.
+    Read,
+    /// The zone has this name.
+    Named(&'a str),
+    /// There is no zone.
+    LeftOut,
+}
+
 /// A format of Python's in our words: parts of a second have six digits, and a moment without zone has none.
-fn translated(format: &str, has_zone: bool) -> Result<String, Error> {
+fn translated(format: &str, zone: Signs<'_>) -> Result<String, Error> {
     if format.len() > FORMAT_MAX {
         let message = format!("a format is longer than {FORMAT_MAX} bytes");
         return Err(Error::new(ErrorKind::InvalidOperation, message));
@@ -91,14 +167,15 @@ fn translated(format: &str, has_zone: bool) -> Result<String, Error> {
             made.push(sign);
             continue;
         }
-        match signs.next() {
-            Some('f') => made.push_str("%6f"),
-            Some('z' | 'Z') if !has_zone => {}
-            Some(other) => {
+        match (signs.next(), zone) {
+            (Some('f'), _) => made.push_str("%6f"),
+            (Some('z' | 'Z'), Signs::LeftOut) => {}
+            (Some('Z'), Signs::Named(name)) => made.push_str(name),
+            (Some(other), _) => {
                 made.push('%');
                 made.push(other);
             }
-            None => made.push_str("%%"),
+            (None, _) => made.push_str("%%"),
         }
     }
     Ok(made)
@@ -134,6 +211,10 @@ impl Object for Moment {
             let (format,): (String,) = from_args(args)?;
             return self.formatted(&format).map(Value::from);
         }
+        if method == "astimezone" && self.kind != Kind::Day {
+            let (zone,): (Value,) = from_args(args)?;
+            return Zone::of(&zone)?.at(self.in_utc()).map(Value::from_object);
+        }
         let value = match method {
             "isoformat" => Value::from(self.written('T')),
             "date" if self.kind != Kind::Day => Value::from_object(Self::day(self.at.date())),
@@ -146,7 +227,7 @@ impl Object for Moment {
     }
 
     fn custom_cmp(self: &Arc<Self>, other: &DynObject) -> Option<Ordering> {
-        other.downcast_ref::<Self>().map(|other| self.at.cmp(&other.at))
+        other.downcast_ref::<Self>().map(|other| self.in_utc().cmp(&other.in_utc()))
     }
 
     fn render(self: &Arc<Self>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -157,7 +238,8 @@ impl Object for Moment {
 /// `modules.datetime`.
 pub(super) fn module(words: &Arc<Inner>) -> Value {
     let class = |day| Value::from_object(Class { words: Arc::clone(words), day });
-    Value::from_pairs([("datetime", class(false)), ("date", class(true))])
+    let spans = Value::from_object(Spans);
+    Value::from_pairs([("datetime", class(false)), ("date", class(true)), ("timedelta", spans)])
 }
 
 /// `modules.datetime.datetime` or `modules.datetime.date`.
@@ -194,12 +276,12 @@ impl Class {
         let at = moment.naive_utc();
         Ok(match self.day {
             true => self.made(at),
-            false => Value::from_object(Moment { at, kind: Kind::Utc }),
+            false => Value::from_object(Moment::utc(at)),
         })
     }
 
     fn read(&self, text: &str, format: &str) -> Result<Value, Error> {
-        let format = translated(format, true)?;
+        let format = translated(format, Signs::Read)?;
         let found = NaiveDateTime::parse_from_str(text, &format).or_else(|error| {
             let day = NaiveDate::parse_from_str(text, &format);
             day.map(|day| day.and_time(NaiveTime::MIN)).map_err(|_| error)
@@ -234,11 +316,18 @@ impl Object for Class {
         match method {
             "now" | "utcnow" if self.day => Err(Error::from(ErrorKind::UnknownMethod)),
             "now" | "utcnow" | "today" => {
-                from_args::<()>(args)?;
-                match self.words.moment {
-                    Some(moment) => Ok(self.made(moment.datetime().naive_utc())),
-                    None => Err(self.words.refuse(
-                        format!("{method}() is known to the queries of models alone"),
+                let zone = match method {
+                    "now" => from_args::<(Option<Value>,)>(args)?.0,
+                    _ => from_args::<()>(args).map(|()| None)?,
+                };
+                match (self.words.moment, zone) {
+                    (Some(moment), Some(zone)) => {
+                        let shown = Zone::of(&zone)?.at(moment.datetime().naive_utc())?;
+                        Ok(Value::from_object(shown))
+                    }
+                    (Some(moment), None) => Ok(self.made(moment.datetime().naive_utc())),
+                    (None, _) => Err(self.words.refuse(
+                        format!("{method}() is known to models, hooks and tests alone"),
                         "Let SQL ask for the time: now() or current_date.".to_owned(),
                     )),
                 }

@@ -128,3 +128,87 @@ async fn small_files_are_packed_quickly_and_large_ones_tightly() {
     let first = "the note of row 0, which no other row has";
     assert_eq!(t.sql(told).await, [format!("100100|100100|5|{first}|100099")]);
 }
+
+fn reading(digest: &str) -> crate::Reading {
+    crate::Reading { app: "sync/orders".to_owned(), sequence: 1, digest: digest.to_owned() }
+}
+
+fn row(id: &str, v: &str) -> RecordBatch {
+    batch(&[("id", vec![Some(id)]), ("v", vec![Some(v)])])
+}
+
+/// Loads two rows, parks behind the first one, and is cut off.
+async fn cut_off(t: &TestLake, orders: &crate::Location, mode: &WriteMode) {
+    let mut load = t.lake.load(orders, mode.clone()).await.unwrap();
+    assert_eq!(load.resume(reading("of all")).await.unwrap(), None);
+    load.write(&row("1", "a")).await.unwrap();
+    load.park(json!({ "after": 1 })).await.unwrap();
+    assert!(load.is_between_files());
+    load.write(&row("2", "b")).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_load_that_was_cut_off_goes_on_behind_what_was_parked() {
+    for mode in [WriteMode::Append, WriteMode::Replace] {
+        let t = TestLake::new().await;
+        let orders = at("raw/orders");
+        cut_off(&t, &orders, &mode).await;
+        let other = t.other().await;
+        let mut load = other.load(&orders, mode.clone()).await.unwrap();
+        let reached = load.resume(reading("of all")).await.unwrap();
+        assert_eq!(reached, Some(json!({ "after": 1 })), "{mode:?}");
+        load.write(&row("2", "new")).await.unwrap();
+        let commit = load.commit("sync orders", "sync/orders", position(1)).await.unwrap();
+        assert_eq!(commit.rows_written, 2, "{mode:?}");
+        assert_eq!(t.sql("select * from raw.orders order by id").await, ["1|a", "2|new"]);
+        // What is committed is taken over by none.
+        let mut load = other.load(&orders, mode).await.unwrap();
+        assert_eq!(load.resume(reading("of all")).await.unwrap(), None);
+    }
+}
+
+#[tokio::test]
+async fn a_load_takes_over_nothing_of_another_read() {
+    let t = TestLake::new().await;
+    let orders = at("raw/orders");
+    cut_off(&t, &orders, &WriteMode::Replace).await;
+    for (mode, of) in [
+        (WriteMode::Replace, reading("of some")),
+        (WriteMode::Append, reading("of all")),
+        (WriteMode::Replace, crate::Reading { sequence: 2, ..reading("of all") }),
+        (WriteMode::Replace, crate::Reading { app: "sync/others".to_owned(), ..reading("of all") }),
+        (merge(pairs(&[])).mode, reading("of all")),
+    ] {
+        let mut load = t.lake.load(&orders, mode.clone()).await.unwrap();
+        assert_eq!(load.resume(of.clone()).await.unwrap(), None, "{mode:?} {of:?}");
+    }
+    // Nor what is no longer whole.
+    let folder = t.folder.path().join("lake/raw/orders");
+    for file in fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()) {
+        if file.extension().is_some_and(|kind| kind == "parquet") {
+            fs::write(file, "cut").unwrap();
+        }
+    }
+    let mut load = t.lake.load(&orders, WriteMode::Replace).await.unwrap();
+    assert_eq!(load.resume(reading("of all")).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn what_is_left_or_given_up_is_taken_up_as_far_as_it_stands() {
+    let t = TestLake::new().await;
+    let orders = at("raw/orders");
+    for (left, expected) in [(true, Some(json!(1))), (false, None)] {
+        let mut load = t.lake.load(&orders, WriteMode::Append).await.unwrap();
+        load.resume(reading("of all")).await.unwrap();
+        load.write(&row("1", "a")).await.unwrap();
+        load.park(json!(1)).await.unwrap();
+        load.write(&row("2", "b")).await.unwrap();
+        match left {
+            true => load.leave().await,
+            false => load.discard().await,
+        }
+        let mut load = t.lake.load(&orders, WriteMode::Append).await.unwrap();
+        assert_eq!(load.resume(reading("of all")).await.unwrap(), expected);
+        load.discard().await;
+    }
+}

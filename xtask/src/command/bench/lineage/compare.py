@@ -1,8 +1,10 @@
-"""The queries of TPC-H or TPC-DS as models, and what sqlglot says of their columns.
+"""The queries of TPC-H or TPC-DS as models, and what sqlglot says of their columns and of those of other models.
 
     compare.py project NAME FOLDER     writes a project with the tables and a model for each query
     compare.py sqlglot NAME            prints, as JSON, what each column of each query is made of and which
                                        columns its filters and joins compare
+    compare.py models FILE             prints the same of the models in a file: {"queries": {MODEL: SQL}, "tables":
+                                       {SCHEMA: {TABLE: {COLUMN: TYPE}}}}
 """
 
 import importlib
@@ -94,6 +96,11 @@ def qualified(text, tables):
     return qualify(sqlglot.parse_one(text, read="duckdb"), schema=tables, dialect="duckdb")
 
 
+def place(table):
+    """A table with its schema; the queries name none, and their tables are landed ones."""
+    return f"{table.db or 'raw'}.{table.name}"
+
+
 def origins(text, tables):
     """By column, the table columns at the leaves of sqlglot's lineage."""
     tree = qualified(text, tables)
@@ -103,7 +110,7 @@ def origins(text, tables):
         for node in lineage(name, tree.copy(), schema=tables, dialect="duckdb").walk():
             if not node.downstream and isinstance(node.source, exp.Table):
                 column = node.name.split(".")[-1].strip('"')
-                leaves.add(f"raw.{node.source.name}.{column}")
+                leaves.add(f"{place(node.source)}.{column}")
         found[name] = sorted(leaves)
     return found
 
@@ -119,7 +126,7 @@ def deciding(text, tables):
             for column in condition.find_all(exp.Column):
                 near = scope.sources.get(column.table)
                 if isinstance(near, exp.Table) and column.find_ancestor(exp.Query) is scope.expression:
-                    found.add(f"raw.{near.name}.{column.name}")
+                    found.add(f"{place(near)}.{column.name}")
     return sorted(found)
 
 
@@ -127,7 +134,11 @@ if __name__ == "__main__":
     if sys.argv[1] == "project":
         project(sys.argv[2], pathlib.Path(sys.argv[3]))
     else:
-        queries, tables = suite(sys.argv[2])
+        if sys.argv[1] == "models":
+            given = json.loads(pathlib.Path(sys.argv[2]).read_text())
+            queries, tables = given["queries"], given["tables"]
+        else:
+            queries, tables = suite(sys.argv[2])
         said = {
             name: {"origins": origins(text, tables), "deciding": deciding(text, tables)}
             for name, text in queries.items()

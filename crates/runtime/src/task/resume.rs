@@ -1,0 +1,138 @@
+//! Reads that were cut off: what they had brought into the lake stays, and the next attempt goes on behind it.
+//!
+//! ```text
+//! pages ─► load ─► data files ─── every minute, or when a file is full: park (files, position, counts)
+//!                                     │ kill, or the source went away
+//!                                     ▼
+//! next run of the same stream: the load takes the files over, the source reads from that position on
+//! ```
+//! Nothing is published before the read is complete. Only reads whose rows are appended or replace all others go on: a
+//! merge has to see every row. Nor does a read go on behind rows that were set aside, for those are noted at its end.
+
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use flywheel_base::{Error, ErrorKind, Result, digest};
+use flywheel_connect::Position;
+use flywheel_project::resource::sync::{Read, Sync};
+use flywheel_warehouse::{Load, Reading, WriteMode};
+use futures::{StreamExt, stream};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::sync::{Job, Landed, Tally, load_all};
+
+/// How often rows become durable on their way, unless the sync says otherwise.
+const EVERY: Duration = Duration::from_secs(60);
+
+/// Sources that are read whole page by page, or by a program that may not look at where it shall go on: rows that came or
+/// went meanwhile would be read twice, or not at all.
+const BY_PAGES: &[&str] = &["rest", "hubspot", "salesforce", "singer", "airbyte", "program"];
+
+/// How far a read had come.
+#[derive(Debug, Deserialize, Serialize)]
+struct Reached {
+    position: Value,
+    rows: u64,
+    filtered: u64,
+}
+
+/// What a load keeps of how far the read behind its rows had come.
+pub(super) fn reached(position: &Position, rows: u64, filtered: u64) -> Value {
+    json!(Reached { position: position.0.clone(), rows, filtered })
+}
+
+/// When rows become durable.
+#[derive(Debug)]
+pub(super) struct Pace {
+    every: Duration,
+    last: Instant,
+}
+
+impl Pace {
+    pub(super) fn of(sync: &Sync) -> Self {
+        let every = sync.checkpoint_every.map_or(EVERY, |every| {
+            Duration::from_micros(u64::try_from(every.micros).unwrap_or_default())
+        });
+        Self { every, last: Instant::now() }
+    }
+
+    pub(super) fn is_due(&self) -> bool {
+        self.last.elapsed() >= self.every
+    }
+
+    /// Parks the load if it is time, or costs nothing, and the read could go on from here.
+    pub(super) async fn park(&mut self, load: &mut Load, reached: Option<Value>) -> Result<()> {
+        let Some(reached) = reached.filter(|_| self.is_due() || load.is_between_files()) else {
+            return Ok(());
+        };
+        load.park(reached).await?;
+        self.last = Instant::now();
+        Ok(())
+    }
+}
+
+/// What tells the read of a stream from others; none if it cannot go on behind its rows.
+pub(super) fn reading(job: &Job<'_>, sync: &Sync) -> Result<Option<Reading>> {
+    let whole = matches!(job.mode(), WriteMode::Append | WriteMode::Replace);
+    let by_pages = job.stream.read == Read::Full && BY_PAGES.contains(&job.connector);
+    if !whole || by_pages || sync.reads_lake() {
+        return Ok(None);
+    }
+    let failed = |error| Error::internal("a stream cannot be described").caused_by(error);
+    let stream = serde_json::to_vec(job.stream).map_err(failed)?;
+    // With the values of its references: another database is another read.
+    let settings = serde_json::to_vec(&job.request.stream).map_err(failed)?;
+    let connection = job.workspace.project.connections.get(&sync.connection);
+    let connection = connection.map(|connection| &connection.options);
+    let connection = serde_json::to_vec(&connection).map_err(failed)?;
+    let program = env!("CARGO_PKG_VERSION").as_bytes();
+    let digest = digest::short(&[&stream, &settings, &connection, program]);
+    Ok(Some(job.reading(digest)))
+}
+
+/// Reads on behind what an attempt that was cut off had read, if there is one; none if the stream has to be read as ever.
+pub(super) async fn go_on(
+    job: &mut Job<'_>,
+    reading: Reading,
+    pace: &mut Pace,
+) -> Result<Option<Landed>> {
+    let mut load = job.load().await?;
+    let Some(kept) = load.resume(reading).await? else { return Ok(None) };
+    let Ok(reached) = serde_json::from_value::<Reached>(kept) else {
+        load.discard().await;
+        return Ok(None);
+    };
+    let position = Position(reached.position);
+    let own = job.request.from.replace(position.clone());
+    job.filtered_before = reached.filtered;
+    let mut pages = job.source.read(&job.request);
+    let first = pages.next().await;
+    if let Some(Err(error)) = &first
+        && error.kind() != ErrorKind::Unavailable
+    {
+        tracing::info!(error = %error.report(), "a read that was cut off begins anew, as it cannot go on");
+        drop(pages);
+        load.discard().await;
+        job.request.from = own;
+        job.filtered_before = 0;
+        return Ok(None);
+    }
+    let tally = Mutex::new(Tally::behind(reached.rows, position));
+    let pages = stream::iter(first).chain(pages).boxed();
+    Box::pin(load_all(job, load, (Vec::new(), pages), &tally, pace)).await.map(Some)
+}
+
+#[cfg(test)]
+mod tests {
+    use flywheel_connect::source::SOURCES;
+
+    use super::*;
+
+    #[test]
+    fn sources_that_are_read_by_pages_are_known() {
+        for name in BY_PAGES {
+            assert!(SOURCES.iter().any(|source| source.name == *name), "{name}");
+        }
+    }
+}
