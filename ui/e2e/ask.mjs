@@ -74,7 +74,7 @@ async function sql(page, { settled, accessible, say }) {
   await page.getByText("The query was stopped after").waitFor();
   await page.getByRole("button", { name: "Explain" }).click();
   await page.getByRole("heading", { name: "How it is computed" }).waitFor();
-  await page.getByRole("button", { name: "History" }).click();
+  await page.getByRole("button", { name: "History", exact: true }).click();
   await page.locator(".sql-history").getByText("group by country").waitFor();
   await accessible(page, "the history of queries");
   await page.locator(".sql-history button").filter({ hasText: "group by country" }).click();

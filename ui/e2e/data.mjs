@@ -93,7 +93,7 @@ async function judge({ page, project, settled, accessible, say }) {
   say("a broken promise is told with rows that broke it, without what is hidden");
 }
 
-/** Somebody is invited, a token is made, shown once and revoked, and the log of it all is proved. */
+/** Somebody is invited, a token is made, shown once and revoked, a secret is stored, and the log of it all is proved. */
 async function administer({ page, settled, accessible, say }) {
   await page.goto("/admin");
   await settled(page);
@@ -120,11 +120,21 @@ async function administer({ page, settled, accessible, say }) {
   await page.getByRole("button", { name: "Revoke: web-shop" }).click();
   await page.locator(".ant-modal-confirm").getByRole("button", { name: "Revoke" }).click();
   await page.getByText("revoked").waitFor();
+  await page.getByRole("tab", { name: "Secrets" }).click();
+  await page.getByRole("button", { name: "New secret" }).first().click();
+  await window.getByLabel("Name").fill("crm");
+  await window.getByLabel("Value").fill("c4nary-Zq7wXv");
+  await accessible(page, "a new secret");
+  await window.getByRole("button", { name: "Store" }).click();
+  await page.getByText("stored", { exact: true }).waitFor();
+  await page.reload();
+  await settled(page);
+  assert(!(await page.content()).includes("c4nary-Zq7wXv"), "a secret is shown");
   await page.getByRole("tab", { name: "Audit" }).click();
   await page.getByRole("button", { name: "Verify" }).click();
   await page.getByText(/entries are as they were written/).waitFor();
   await accessible(page, "the audit log");
-  say("an invitation, a token shown once and revoked, and the proof of the log");
+  say("an invitation, a token shown once and revoked, a secret stored and not shown, and the proof of the log");
 }
 
 export const journeys = { createSync, mendRows, search, judge, administer };

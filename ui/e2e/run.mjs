@@ -260,7 +260,7 @@ async function policies(base) {
   await window.locator(".trouble").waitFor();
   await window.getByRole("button", { name: "Cancel" }).click();
   say("a challenger is weighed; one that is not there is named");
-  await page.getByRole("button", { name: "held out" }).click();
+  await page.getByRole("button", { name: "held out", exact: true }).click();
   await page.waitForFunction(() => [...document.querySelectorAll(".grid tbody tr .key")].every((key) => key.classList.contains("key-holdout")));
   say("decisions are filtered by arm");
   await page.goto("/policies/nobody");

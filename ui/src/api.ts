@@ -167,6 +167,7 @@ export interface Lift { turn: number; decisions: number; measured: number; treat
 export interface Policy {
   policy: string; paused: unknown; failed?: string | null; split_broken?: string | null; promoted: unknown; decisions: number; held_out: number; actions: number; outcomes: number; turns: Lift[];
   file?: string; choose?: string; learner?: string | null; action?: unknown; holdout?: number | null; description?: string | null;
+  contact?: { per_unit: number; every: string; actions: string[] | null } | null; global_holdout?: { share: number } | null; left_out?: { turn: number; reason: string; units: number }[];
   declared?: unknown; promotions?: { number: number; at: string; learner: string | null; artifact: string | null; undoes: number | null; reason: string | null; evidence: unknown }[];
 }
 export type Health = "ok" | "attention" | "failed" | "idle";
@@ -188,6 +189,8 @@ export interface Asset {
 export interface Sync {
   name: string; from: string; to: string | null; file: string; description?: string | null; destinations?: string[]; streams: { stream: string; read: string; write: string; key?: string[]; table: string | null }[];
   last: Partial<Task> | null; quarantined: number; recent?: Task[]; declared?: unknown;
+  /** Whether each stream can be compared with its source, and what the last comparison found. */
+  compared?: { stream: string; why_not: string | null; last: Task | null }[];
 }
 export interface Connection { name: string; type: string; description?: string | null; file: string; role: string; syncs: string[]; settings: Record<string, unknown> }
 export interface Model {
@@ -195,7 +198,11 @@ export interface Model {
   tests: { passed?: number; failed?: number; declared?: number }; sql?: string; compiled?: string | null; upstream?: string[]; downstream?: string[]; columns?: { column: string; expression: string | null }[];
 }
 export interface Metric { name: string; label: string | string[] | null; synonyms: string[]; description: string | null; view: string; dimensions: string[]; dimension_labels?: Labels; value_labels?: Record<string, Labels>; kind: string; unit?: string | null; owner?: string | null; file?: string; made_of?: string[]; filter?: string | null; tables?: string[]; direction?: string | null; certification?: string | null }
-export interface Learner { name: string; kind: string; file: string; description?: string | null; artifact: string | null; fitted_at: string | null; measures: Measure[]; artifacts?: { digest: string; turn: number; fitted_at: string }[]; evaluations?: Measure[]; declared?: unknown }
+/** A measure of a learner that got worse, and what was done about it. */
+export interface Drift { at: string; measure: string; since: string; before: number; after: number; readings: number; detector: string; answer: string; reason: string }
+/** A fit of a learner; the champion is served. */
+export interface Fit { digest: string; version: number; turn: number; fitted_at: string; champion?: boolean; pinned?: boolean; detail?: unknown }
+export interface Learner { name: string; kind: string; file: string; description?: string | null; artifact: string | null; fitted_at: string | null; pinned?: string | null; drift?: string | null; drifts?: Drift[]; measures: Measure[]; artifacts?: Fit[]; evaluations?: Measure[]; declared?: unknown }
 export interface Graph { nodes: { id: string; kind: string; name: string; table: string | null; asset?: string | null }[]; edges: { from: string; to: string }[] }
 export interface Steps { steps: { node: string; column: string; expression: string | null; transform?: string; upstream: { from: { table: string; column: string }; transform: string }[] }[] }
 export interface Action { key: string; policy: string; turn: number; action: string; status: string; attempts: number; due_at: string | null; ended_at: string | null; error: string | null }

@@ -39,14 +39,14 @@ const newest = <T,>(all: Record<string, T>, work: string, value: T): Record<stri
 
 /** What is asked anew when the server says that something changed. */
 const CHANGED: Record<string, string[]> = {
-  status: ["/v1/status"],
-  runs: ["/v1/runs", "/v1/work", "/v1/quality"],
+  status: ["/v1/status", "/v1/halt"],
+  runs: ["/v1/runs", "/v1/work", "/v1/quality", "/v1/links"],
   turns: ["/v1/turns"],
-  assets: ["/v1/assets", "/v1/models", "/v1/syncs", "/v1/lineage", "/v1/learners", "/v1/connections", "/v1/quarantine", "/v1/metrics", "/v1/dashboards", "/v1/queries", "/v1/column-lineage"],
+  assets: ["/v1/assets", "/v1/models", "/v1/syncs", "/v1/lineage", "/v1/learners", "/v1/connections", "/v1/quarantine", "/v1/metrics", "/v1/dashboards", "/v1/queries", "/v1/column-lineage", "/v1/trust"],
   dashboards: ["/v1/dashboards"],
   queries: ["/v1/queries"],
   access: ["/v1/access-requests", "/v1/me"],
-  policies: ["/v1/policies", "/v1/experiments", "/v1/actions", "/v1/learners"],
+  policies: ["/v1/policies", "/v1/experiments", "/v1/actions", "/v1/approvals", "/v1/learners"],
 };
 
 const again = (prefixes: string[]) =>

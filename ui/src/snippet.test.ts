@@ -7,7 +7,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 const SOURCE = readFileSync(new URL("../../crates/server/src/snippet.js", import.meta.url), "utf8");
 
 interface Sent { url: URL; body: string; events: Record<string, unknown>[]; by: "fetch" | "beacon" }
-type Flywheel = ((event: unknown, properties?: unknown) => void) & { identify: (name: unknown) => void; consent: (given: unknown) => void; flush: () => Promise<void>; q?: unknown[] };
+type Flywheel = ((event: unknown, properties?: unknown) => void) & { identify: (name: unknown) => void; consent: (given: unknown) => void; flush: () => Promise<void>; exposure: (decision: unknown, item?: unknown) => void; q?: unknown[] };
 interface Options { data?: Record<string, string>; doNotTrack?: string; gpc?: boolean; storage?: boolean; answers?: (number | "fails")[]; retryAfter?: string; beacons?: boolean; early?: unknown[][] }
 
 /** Runs the script in a page; what it sent, and what can be done there. */
@@ -76,6 +76,27 @@ describe("the script for pages", () => {
     expect(one?.events[0]?.visitor).toBe(at.kept.get("flywheel.visitor"));
     // What stands after the ? of addresses, here or before, is told to nobody.
     expect(one?.body).not.toContain("secret");
+  });
+
+  it("tells which decisions were seen at an address of their own, and nothing of what is none", async () => {
+    const at = page();
+    at.flywheel.exposure("d41d8cd98f00b204", "p-3");
+    at.flywheel.exposure("0123456789abcdef");
+    for (const wrong of [undefined, null, 5, "", {}]) at.flywheel.exposure(wrong);
+    at.flywheel("cart");
+    await at.wait(10_000);
+    const paths = at.sent.map((one) => one.url.pathname);
+    expect(paths).toEqual(["/v1/events", "/v1/exposures", "/v1/events"]);
+    expect(at.sent[1]?.url.searchParams.get("key")).toBe("fwp_k");
+    expect(at.sent[1]?.events).toMatchObject([
+      { decision_id: "d41d8cd98f00b204", item: "p-3", at: "2025-03-01T12:00:00.000Z" },
+      { decision_id: "0123456789abcdef" },
+    ]);
+    expect(new Set(at.sent.map((one) => one.url.searchParams.get("once"))).size).toBe(3);
+    const never = page({ doNotTrack: "1" });
+    never.flywheel.exposure("d41d8cd98f00b204");
+    await never.wait(10_000);
+    expect(never.sent).toEqual([]);
   });
 
   it("sends again what was not taken, under the same name and later each time", async () => {

@@ -1,5 +1,6 @@
 //! Stock decisions from forecasts: when to order, and how much.
 
+pub mod abc;
 pub mod calibrate;
 pub mod demand;
 pub mod pool;

@@ -5,6 +5,8 @@
 //! on, a time that comes twice is due the first time. An expression for every hour follows time itself: it is due
 //! in each hour that passes, however it is called.
 
+pub mod quiet;
+
 use chrono::{
     DateTime, Datelike, Days, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta, TimeZone, Timelike,
 };

@@ -2,7 +2,10 @@
 
 use std::fmt;
 
-/// A password, token or key. It has no `Display` and no `Serialize`; its `Debug` says only that it is there.
+use zeroize::Zeroize as _;
+
+/// A password, token or key. It has no `Display` and no `Serialize`; its `Debug` says only that it is there. Its place
+/// in memory is wiped when it is dropped.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
@@ -16,6 +19,12 @@ impl Secret {
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0
+    }
+}
+
+impl Drop for Secret {
+    fn drop(&mut self) {
+        self.0.zeroize();
     }
 }
 

@@ -93,6 +93,31 @@ impl ColumnType {
         }
     }
 
+    /// Why a field of a JSON object with this value would set its row aside if it were landed in a column of this type, as
+    /// a code and a sentence without the value; nothing if it lands.
+    #[must_use]
+    pub fn misfit(self, value: &serde_json::Value) -> Option<(&'static str, String)> {
+        use serde_json::Value;
+        let text;
+        let scalar = match value {
+            Value::Null => return None,
+            // Every value is JSON.
+            _ if self == Self::Json => return None,
+            Value::Bool(value) => Scalar::Bool(*value),
+            Value::String(value) => Scalar::Text(value),
+            Value::Number(number) => {
+                text = number.to_string();
+                Scalar::Number(&text)
+            }
+            Value::Array(_) | Value::Object(_) => {
+                text = value.to_string();
+                Scalar::Json(&text)
+            }
+        };
+        let pushed = ColumnBuilder::new(self, 1).push(scalar, &Parsing::default());
+        pushed.err().map(|misfit| (misfit.code, misfit.reason))
+    }
+
     /// The least type that holds every value of both without loss, if there is one: what a column of
     /// pages becomes whose type was widened in the source.
     pub(crate) fn common(self, other: Self) -> Option<Self> {
@@ -259,6 +284,35 @@ mod tests {
             };
             assert_eq!(told(one.common(two)), expected, "{a} and {b}");
             assert_eq!(told(two.common(one)), expected, "{b} and {a}");
+        }
+    }
+
+    #[test]
+    fn a_field_fits_if_a_sync_would_land_it() {
+        use serde_json::json;
+        for (kind, value, fits) in [
+            ("text", json!("a"), true),
+            ("text", json!(1), true),
+            ("text", json!(null), true),
+            ("int64", json!(7), true),
+            ("int64", json!("7"), true),
+            ("int64", json!(7.5), false),
+            ("int64", json!(true), false),
+            ("int32", json!(3_000_000_000_u32), false),
+            ("decimal(6,2)", json!(12.5), true),
+            ("decimal(6,2)", json!(123_456.5), false),
+            ("bool", json!(true), true),
+            ("bool", json!("perhaps"), false),
+            ("date", json!("2024-05-01"), true),
+            ("timestamp", json!("2024-05-01T12:30:00Z"), true),
+            ("timestamp", json!("yesterday"), false),
+            ("timestamp", json!(1_714_566_600), false),
+            ("timestamp", json!({}), false),
+            ("json", json!("a"), true),
+            ("json", json!([1]), true),
+        ] {
+            let kind: ColumnType = kind.parse().unwrap();
+            assert_eq!(kind.misfit(&value).is_none(), fits, "{kind} and {value}");
         }
     }
 

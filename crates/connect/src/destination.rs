@@ -210,6 +210,33 @@ pub trait Destination: Send + Sync {
     /// [`flywheel_base::ErrorKind::Invalid`] if the rows do not fit the target and
     /// [`WriteRequest::new_columns`] does not allow to change it; as [`Destination::check`].
     async fn writer(&self, request: &WriteRequest) -> Result<Box<dyn Writer>>;
+
+    /// About how many requests a write of so many rows takes; none if the system is not written by requests
+    /// that are counted. Sends nothing.
+    ///
+    /// # Errors
+    /// [`flywheel_base::ErrorKind::Invalid`] if the target's settings are not of this destination's schema.
+    fn requests(&self, request: &WriteRequest, rows: Estimate) -> Result<Option<u64>> {
+        let _ = (request, rows);
+        Ok(None)
+    }
+}
+
+/// About how many rows a write is to handle.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Estimate {
+    /// Rows to put there.
+    pub put: u64,
+    /// Rows to remove.
+    pub removed: u64,
+}
+
+impl Estimate {
+    /// How many requests it takes, if one takes so many rows at most to put and to remove.
+    pub(crate) fn requests(self, put_max: usize, removed_max: usize) -> u64 {
+        let of = |rows: u64, most: usize| rows.div_ceil(most.max(1) as u64);
+        of(self.put, put_max).saturating_add(of(self.removed, removed_max))
+    }
 }
 
 /// An open write into one target. Dropped without a commit, it leaves nothing behind that a reader

@@ -141,6 +141,11 @@ impl<F: Format> Source for Files<F> {
         true
     }
 
+    async fn is_as_read(&self, request: &ReadRequest) -> Result<bool> {
+        let read = self.start(request)?;
+        task::compute(move || read.is_as_read()).await
+    }
+
     async fn discover(&self) -> Result<Vec<StreamInfo>> {
         let (ctx, root) = (self.ctx.clone(), self.root.clone());
         task::compute(move || discover::discover::<F>(&ctx, &root)).await

@@ -1,5 +1,6 @@
 //! The seams to outside systems: sources that rows are read from, destinations that rows are written
-//! into, actions that decisions leave by, who people are by an identity provider, and where traces and metrics go.
+//! into, actions that decisions leave by, calls of other systems that are signed, who people are by an identity provider,
+//! and where traces and metrics go.
 //!
 //! A source hands over [`Page`]s: rows, the rows set aside, and the [`Position`] that is true once
 //! both are committed. A destination commits rows and position in one act. An action takes deliveries
@@ -8,12 +9,15 @@
 
 pub mod action;
 pub mod destination;
+pub mod health;
 pub mod identity;
 pub mod kafka;
 pub mod mapping;
+pub mod signed;
 pub mod source;
 pub mod telemetry;
 
+mod absent;
 mod blocking;
 #[cfg(test)]
 mod certified;
@@ -39,6 +43,7 @@ mod records;
 mod throttle;
 mod workbook;
 
+pub use absent::{ABSENT, Absent};
 pub use action::{
     ACTIONS, Action, ActionConfig, ActionContext, ActionEntry, Attachment, Delivery, Outcome,
     Report,
@@ -52,7 +57,10 @@ pub use files::{NewColumns, mended};
 pub use http::{Auth, Limits};
 pub use journal::committed_bytes as journal_committed_bytes;
 pub use journal::events::{Appended, JournalEvents};
-pub use journal::newest::{JournalMessage, newest as journal_newest};
+pub use journal::newest::{
+    JournalMessage, between as journal_between, newest as journal_newest,
+    offsets as journal_offsets,
+};
 pub use journal::topics::JournalTopics;
 pub use mapping::{
     Evaluate, Keep, MappedColumn, Mapping, MappingConfig, TypedMask, check_clean, check_mask, judge,

@@ -45,6 +45,7 @@ use serde_json::Value;
 use crate::column::DeclaredColumn;
 use crate::connections::Connections;
 use crate::fit::fit;
+use crate::health::Health;
 use crate::page::{Page, Position};
 
 /// How many rows a page has unless the reader asks for another number.
@@ -242,10 +243,27 @@ pub trait Source: Send + Sync {
         false
     }
 
+    /// About how many rows of a stream one request brings; none if the system is not read by requests that are
+    /// counted, or nobody says.
+    fn rows_per_request(&self, stream: &Value) -> Option<u64> {
+        let _ = stream;
+        None
+    }
+
     /// Whether two full reads that end at the same position found the same rows, as those of files do, whose position
     /// tells every file that was read by its content. The last key of a database tells nothing of the rows before it.
     fn position_tells_content(&self) -> bool {
         false
+    }
+
+    /// Whether what a full read had seen when it broke off at the position of `request` is as it was. If not, going on
+    /// there would bring rows twice, or rows that are gone.
+    ///
+    /// # Errors
+    /// As [`Source::check`].
+    async fn is_as_read(&self, request: &ReadRequest) -> Result<bool> {
+        let _ = request;
+        Ok(true)
     }
 
     /// How far the position of each stream of `request` is behind the system; none where the system
@@ -264,6 +282,14 @@ pub trait Source: Send + Sync {
     async fn forget(&self, name: &str) -> Result<()> {
         let _ = name;
         Ok(())
+    }
+
+    /// How the system does, if it is one that tells such things; asked every few minutes, so it has to be cheap.
+    ///
+    /// # Errors
+    /// As [`Source::check`].
+    async fn health(&self) -> Result<Option<Health>> {
+        Ok(None)
     }
 }
 

@@ -14,7 +14,9 @@ use async_trait::async_trait;
 use flywheel_base::{Error, Result};
 use futures::StreamExt as _;
 use futures::stream::{self, BoxStream};
+use serde_json::Value;
 
+use crate::health::Health;
 use crate::http::{Pace, real_pace};
 use crate::page::Page;
 use crate::source::{ChangesPage, ChangesRequest, Lag, ReadRequest, Source, StreamInfo};
@@ -184,8 +186,16 @@ impl Source for Throttled {
         self.source.hears_of_reads()
     }
 
+    fn rows_per_request(&self, stream: &Value) -> Option<u64> {
+        self.source.rows_per_request(stream)
+    }
+
     fn position_tells_content(&self) -> bool {
         self.source.position_tells_content()
+    }
+
+    async fn is_as_read(&self, request: &ReadRequest) -> Result<bool> {
+        self.source.is_as_read(request).await
     }
 
     async fn lag(&self, request: &ChangesRequest) -> Result<Vec<Option<Lag>>> {
@@ -194,6 +204,10 @@ impl Source for Throttled {
 
     async fn forget(&self, name: &str) -> Result<()> {
         self.source.forget(name).await
+    }
+
+    async fn health(&self) -> Result<Option<Health>> {
+        self.source.health().await
     }
 }
 

@@ -8,6 +8,7 @@ use flywheel_project::resource::action::{Action as Declared, Guarantee};
 use flywheel_state::{Fence, OutboxEntry, OutboxStatus};
 use flywheel_warehouse::{Duplicates, WriteMode};
 
+use crate::constraint::{Held, held};
 use crate::context::Context;
 use crate::table::{ActionRow, SystemTable};
 
@@ -15,8 +16,6 @@ use crate::table::{ActionRow, SystemTable};
 const DELIVERIES_MAX: u32 = 100_000;
 /// How many times what is under way at once is leased together, where sending again is harmless.
 const LEASED_AT_ONCE: usize = 8;
-/// The wait before the second attempt, in microseconds; it doubles with each further one.
-const BACKOFF_US: i64 = 30_000_000;
 /// The longest wait between two attempts, in microseconds.
 const BACKOFF_MAX_US: i64 = 3_600_000_000;
 
@@ -42,8 +41,18 @@ pub struct Acted {
     pub uncertain: usize,
     /// How many deliveries wait because their action is not declared any more, by action.
     pub waiting: BTreeMap<String, usize>,
+    /// How many were given up for good because consent was withdrawn, or because they waited for too long, by policy.
+    pub withheld: BTreeMap<String, usize>,
+    /// How many wait for the end of their policy's quiet hours, by policy.
+    pub quiet: BTreeMap<String, usize>,
+    /// Why consent or quiet hours of policies cannot be looked up, as a person reads it; what is due of them waits.
+    pub not_looked_up: Vec<String>,
     /// Why actions cannot be set up, as a person reads it; what is due of them waits.
     pub not_set_up: Vec<String>,
+    /// Why all policies are stopped, if they are: nothing leaves.
+    pub halted: Option<String>,
+    /// Deliveries that nobody approved in time and that have ended.
+    pub expired: usize,
 }
 
 /// Delivers everything that is due and shows what ended in `system.actions`.
@@ -52,18 +61,54 @@ pub struct Acted {
 /// delivery twice with the same idempotency key (the file action writes the same file again); one whose action is
 /// declared at-most-once is given up instead, and at most as many as are under way at once can be cut off.
 ///
-/// What is due of a policy that is not declared any more is given up; what is due of an action that is not declared any
-/// more, or cannot be set up, waits.
+/// What has to wait for the end of quiet hours becomes due then. What has lost its consent, or waited for too long, is given
+/// up for good. What is due of a policy that is not declared any more is given up; what is due of an action that is not
+/// declared any more, or cannot be set up, waits.
 ///
 /// # Errors
 /// Those of lake and metadata; a delivery that fails is no error.
 /// [`flywheel_base::ErrorKind::Conflict`] if another process has begun to deliver meanwhile.
 pub async fn act(ctx: &Context<'_>) -> Result<Acted> {
-    let mut acted = Acted::default();
-    let mut due = ctx.store.due(ctx.now, DELIVERIES_MAX)?;
-    if due.is_empty() && !ctx.store.sending()? {
+    act_until(ctx, &|| false).await
+}
+
+/// As [`act`], until `stops` says that it is time to stop: what is under way then ends, and what is still due stays due.
+///
+/// # Errors
+/// As [`act`].
+pub async fn act_until(ctx: &Context<'_>, stops: &(dyn Fn() -> bool + Sync)) -> Result<Acted> {
+    let mut acted = Acted { expired: ctx.store.expire_approvals(ctx.now)?, ..Acted::default() };
+    if let Some(halt) = ctx.store.halt()? {
+        acted.halted = Some(halt.reason);
         log(ctx).await?;
         return Ok(acted);
+    }
+    match empty(ctx, stops, &mut acted).await {
+        // Somebody has stopped all policies meanwhile.
+        Err(error) if error.kind() == ErrorKind::Blocked => match ctx.store.halt()? {
+            Some(halt) => acted.halted = Some(halt.reason),
+            None => return Err(error),
+        },
+        Err(error) if error.kind() == ErrorKind::Conflict => return Err(error),
+        Err(error) => {
+            log(ctx).await?;
+            return Err(error);
+        }
+        Ok(()) => {}
+    }
+    log(ctx).await?;
+    Ok(acted)
+}
+
+/// Delivers what is due.
+async fn empty(
+    ctx: &Context<'_>,
+    stops: &(dyn Fn() -> bool + Sync),
+    acted: &mut Acted,
+) -> Result<()> {
+    let mut due = ctx.store.due(ctx.now, DELIVERIES_MAX)?;
+    if due.is_empty() && !ctx.store.sending()? {
+        return Ok(());
     }
     let taken = ctx.store.take_outbox(ctx.now)?;
     acted.dead += taken.uncertain;
@@ -72,7 +117,7 @@ pub async fn act(ctx: &Context<'_>) -> Result<Acted> {
         tracing::warn!(again = taken.again, uncertain = taken.uncertain, "deliveries were cut off");
         due = ctx.store.due(ctx.now, DELIVERIES_MAX)?;
     }
-    let mut by_action: BTreeMap<String, Vec<OutboxEntry>> = BTreeMap::new();
+    let mut by_policy: BTreeMap<String, Vec<OutboxEntry>> = BTreeMap::new();
     let mut waits: BTreeMap<String, bool> = BTreeMap::new();
     let mut gone = Vec::new();
     for entry in due {
@@ -85,10 +130,19 @@ pub async fn act(ctx: &Context<'_>) -> Result<Acted> {
             None => *waits.entry(entry.policy.clone()).or_insert(stopped(ctx, &entry.policy)?),
         };
         if !waits {
+            by_policy.entry(entry.policy.clone()).or_default().push(entry);
+        }
+    }
+    let mut by_action: BTreeMap<String, Vec<OutboxEntry>> = BTreeMap::new();
+    for (name, entries) in by_policy {
+        for entry in constrained(ctx, taken.fence, &name, entries, acted).await? {
             by_action.entry(entry.action.clone()).or_default().push(entry);
         }
     }
-    give_up(ctx, taken.fence, gone, &mut acted)?;
+    for entries in by_action.values_mut() {
+        entries.sort_by(|a, b| (a.turn, &a.policy, &a.key).cmp(&(b.turn, &b.policy, &b.key)));
+    }
+    give_up(ctx, taken.fence, gone, acted)?;
     // An action that fails holds up no other one, and is told in the end.
     let mut failed = None;
     for (name, mut entries) in by_action {
@@ -103,14 +157,61 @@ pub async fn act(ctx: &Context<'_>) -> Result<Acted> {
                 continue;
             }
         };
-        match deliver(ctx, &way, taken.fence, &mut entries, &mut acted).await {
-            Err(error) if error.kind() == ErrorKind::Conflict => return Err(error),
+        match deliver(ctx, &way, taken.fence, (entries.as_mut_slice(), stops), acted).await {
+            Err(error) if matches!(error.kind(), ErrorKind::Conflict | ErrorKind::Blocked) => {
+                return Err(error);
+            }
             Err(error) => failed = failed.or(Some(error)),
             Ok(()) => {}
         }
     }
-    log(ctx).await?;
-    failed.map_or(Ok(acted), Err)
+    failed.map_or(Ok(()), Err)
+}
+
+/// Those of a policy's deliveries that may leave now; what has to wait becomes due later, and what must not leave any more
+/// is given up for good.
+async fn constrained(
+    ctx: &Context<'_>,
+    fence: Fence,
+    name: &str,
+    entries: Vec<OutboxEntry>,
+    acted: &mut Acted,
+) -> Result<Vec<OutboxEntry>> {
+    let Some(policy) = ctx.project.policies.get(name) else { return Ok(entries) };
+    let mut against = match held(ctx, name, policy, &entries).await {
+        Ok(against) => against,
+        // One policy's query holds up no other one's deliveries, and nothing leaves without an answer.
+        Err(error) => {
+            acted.not_looked_up.push(error.report());
+            return Ok(Vec::new());
+        }
+    };
+    let (mut free, mut changed) = (Vec::with_capacity(entries.len()), Vec::new());
+    for mut entry in entries {
+        match against.remove(&entry.key) {
+            None => {
+                free.push(entry);
+                continue;
+            }
+            Some(Held::Until(until)) => {
+                entry.due_at = until;
+                *acted.quiet.entry(name.to_owned()).or_default() += 1;
+            }
+            Some(Held::Never(reason)) => {
+                entry.status = OutboxStatus::Discarded;
+                entry.ended_at = Some(ctx.now);
+                entry.error = Some(reason);
+                *acted.withheld.entry(name.to_owned()).or_default() += 1;
+            }
+        }
+        changed.push(entry);
+    }
+    if !changed.is_empty() {
+        // Nothing is sent: what is cut off here is pending again.
+        ctx.store.lease(fence, &changed, false)?;
+        ctx.store.settle(fence, &changed)?;
+    }
+    Ok(free)
 }
 
 /// Gives up what is due of policies that are not declared any more; a person may let it leave once they are back.
@@ -148,17 +249,21 @@ async fn deliver(
     ctx: &Context<'_>,
     way: &Way<'_>,
     fence: Fence,
-    entries: &mut [OutboxEntry],
+    (entries, stops): (&mut [OutboxEntry], &(dyn Fn() -> bool + Sync)),
     acted: &mut Acted,
 ) -> Result<()> {
     let Way { name, declared, action } = way;
-    let rules = Rules { attempts_max: declared.attempts, guarantee: declared.guarantee };
+    let rules = Rules {
+        attempts_max: declared.attempts,
+        guarantee: declared.guarantee,
+        backoff_us: declared.backoff.micros,
+    };
     let once = rules.guarantee == Guarantee::AtMostOnce;
     let under_way = action.under_way().max(1);
     let at_once = if once { under_way } else { under_way.saturating_mul(LEASED_AT_ONCE) };
     bundle(entries, action.together());
     let mut rest = entries;
-    while !rest.is_empty() {
+    while !rest.is_empty() && !stops() {
         let count = whole_bundles(rest, at_once);
         let (part, others) = std::mem::take(&mut rest).split_at_mut(count);
         rest = others;
@@ -250,9 +355,11 @@ fn whole_bundles(entries: &[OutboxEntry], most: usize) -> usize {
 struct Rules {
     attempts_max: u32,
     guarantee: Guarantee,
+    /// The wait before the second attempt, in microseconds; it doubles with each further one.
+    backoff_us: i64,
 }
 
-/// Whether a policy's kill switch is on: its deliveries wait.
+/// Whether a policy is paused by itself: its deliveries wait.
 fn stopped(ctx: &Context<'_>, policy: &str) -> Result<bool> {
     let declared = ctx.project.policies.get(policy).is_some_and(|policy| policy.paused);
     Ok(declared || ctx.store.policy(policy)?.paused)
@@ -318,7 +425,8 @@ fn settle(
             entry.status = OutboxStatus::Pending;
             // What left in one request is due at one moment again.
             let jitter = entry.bundle.as_deref().unwrap_or(&entry.key);
-            entry.due_at = now.plus_micros(asked.max(backoff_us(jitter, entry.attempts)));
+            entry.due_at =
+                now.plus_micros(asked.max(backoff_us(rules.backoff_us, jitter, entry.attempts)));
             acted.retried += 1;
         }
         None => {
@@ -332,9 +440,9 @@ fn settle(
 
 /// The wait after `attempts` tries: doubling, with jitter between half and all of it that depends on
 /// the key alone, so that a replay waits the same.
-fn backoff_us(key: &str, attempts: u32) -> i64 {
+fn backoff_us(first_us: i64, key: &str, attempts: u32) -> i64 {
     let full =
-        BACKOFF_US.saturating_mul(1 << (attempts.saturating_sub(1)).min(16)).min(BACKOFF_MAX_US);
+        first_us.saturating_mul(1 << (attempts.saturating_sub(1)).min(16)).min(BACKOFF_MAX_US);
     let jitter = digest::unit_interval(&format!("backoff/{attempts}"), key);
     full / 2 + (full as f64 / 2.0 * jitter) as i64
 }
@@ -399,6 +507,8 @@ fn shown(entry: &OutboxEntry) -> ActionRow {
 mod tests {
     use super::*;
 
+    const BACKOFF_US: i64 = 30_000_000;
+
     fn entry(attempts: u32) -> OutboxEntry {
         OutboxEntry {
             key: "k".into(),
@@ -436,7 +546,8 @@ mod tests {
         let mut entries = of("p", &["b", "d", "f"]);
         bundle(&mut entries, 2);
         assert_eq!(requests(&entries), ["b+d", "f"]);
-        let rules = Rules { attempts_max: 3, guarantee: Guarantee::AtLeastOnce };
+        let guarantee = Guarantee::AtLeastOnce;
+        let rules = Rules { attempts_max: 3, guarantee, backoff_us: BACKOFF_US };
         for one in &mut entries {
             let outcome = Outcome::Retry { reason: "500".into(), after: None };
             settle(one, outcome, &rules, Timestamp::default(), &mut Acted::default());
@@ -469,7 +580,7 @@ mod tests {
         let rejected = || Outcome::Rejected { reason: "400".into() };
         let check = |outcome, guarantee, attempts, expected| {
             let mut entry = entry(attempts);
-            let rules = Rules { attempts_max: 3, guarantee };
+            let rules = Rules { attempts_max: 3, guarantee, backoff_us: BACKOFF_US };
             let mut acted = Acted::default();
             settle(&mut entry, outcome, &rules, Timestamp::default(), &mut acted);
             assert_eq!(entry.status, expected, "{entry:?}");
@@ -493,10 +604,13 @@ mod tests {
     #[test]
     fn waits_double_stay_bounded_and_repeat() {
         for attempts in 1..40 {
-            let wait = backoff_us("k", attempts);
-            assert!((BACKOFF_US / 2..=BACKOFF_MAX_US).contains(&wait), "{attempts}: {wait}");
-            assert_eq!(wait, backoff_us("k", attempts));
+            for first in [1_000_000, BACKOFF_US] {
+                let wait = backoff_us(first, "k", attempts);
+                assert!((first / 2..=BACKOFF_MAX_US).contains(&wait), "{attempts}: {wait}");
+                assert_eq!(wait, backoff_us(first, "k", attempts));
+            }
         }
-        assert!(backoff_us("k", 6) > backoff_us("k", 1));
+        assert!(backoff_us(BACKOFF_US, "k", 6) > backoff_us(BACKOFF_US, "k", 1));
+        assert!(backoff_us(1_000_000, "k", 1) <= 1_000_000);
     }
 }

@@ -28,7 +28,9 @@ use crate::context::Context;
 use crate::decide::{HOLDOUT, TREATMENT};
 use crate::lift::closed_until;
 use crate::lift::sums::{share_now, shares_of};
-use crate::outcome::{CORRECTED_US, Event, events_of, events_query, final_before, literal};
+use crate::outcome::{
+    CORRECTED_US, Event, events_of, events_query, final_before, handed_in, literal, together,
+};
 use crate::table::{AttributionRow, CreditRow, LiftRow, SystemTable};
 
 /// Who moves the checkpoints.
@@ -88,18 +90,24 @@ pub async fn credit(ctx: &Context<'_>) -> Result<usize> {
     let joined = seen.map_or(ctx.now, Timestamp::from_micros).min(ctx.now);
     let touches = touches(ctx, &declared, joined).await?;
     let known = known(ctx, &declared, joined).await?;
+    let outcomes: Vec<_> = declared.iter().map(|(name, outcome, _)| (*name, *outcome)).collect();
+    let mut handed_in = handed_in(ctx, &outcomes, joined).await?;
     let mut events: BTreeMap<String, Vec<Event>> = BTreeMap::new();
     let mut rows = Vec::new();
     let mut new = 0;
     for (name, outcome, attribution) in &declared {
-        let (what, sql) = events_query(ctx, name, outcome, joined)?;
-        if !events.contains_key(&sql) {
-            events.insert(sql.clone(), events_of(ctx, &what, &sql).await?);
+        let asked = events_query(ctx, name, outcome, joined)?;
+        if let Some((what, sql)) = &asked
+            && !events.contains_key(sql)
+        {
+            events.insert(sql.clone(), events_of(ctx, what, sql).await?);
         }
+        let found = asked.and_then(|(_, sql)| events.get(&sql)).map_or(&[][..], Vec::as_slice);
+        let found = together(found, handed_in.remove(*name).unwrap_or_default());
         let among = among(name, attribution);
         let known = known.get(*name);
         let mut counted: HashSet<(&str, &str)> = HashSet::new();
-        for event in events.get(&sql).map_or(&[][..], Vec::as_slice) {
+        for event in found.iter() {
             if known.is_some_and(|known| known.contains(&(event.unit.clone(), event.id.clone()))) {
                 continue;
             }

@@ -15,6 +15,7 @@ use serde_json::json;
 
 use crate::canary;
 use crate::challenge::{Challenge, Judgement, judge};
+use crate::conclude;
 use crate::context::Context;
 
 /// Who decides.
@@ -58,16 +59,29 @@ pub fn champion(store: &Store, policy: &str, declared: &str) -> Result<Champion>
     ))
 }
 
-/// Takes back, for good, promotions that were made while a policy's file named another learner than it does now; returns
-/// what was recorded.
+/// Takes back, for good, promotions that were made while a policy's file named another learner, or declared another
+/// experiment, than it does now; returns what was recorded.
 ///
 /// # Errors
 /// Those of the metadata.
 pub fn end_old_piles(project: &Project, store: &Store, now: Timestamp) -> Result<Vec<Promotion>> {
     let mut ended = Vec::new();
     for (name, policy) in &project.policies {
-        let Choose::Bandit(settings) = &policy.choose else { continue };
-        for end in ends(&store.promotions_of(name)?, &settings.learner, now) {
+        let all = store.promotions_of(name)?;
+        let ends = match &policy.choose {
+            Choose::Bandit(settings) => ends(&all, &settings.learner, now),
+            Choose::Experiment(experiment) => {
+                let ends = ends(&all, &conclude::declared(name, experiment), now);
+                let nobody = |end: Promotion| Promotion {
+                    learner: String::new(),
+                    reason: "its policy's file declares another experiment".to_owned(),
+                    ..end
+                };
+                ends.into_iter().map(nobody).collect()
+            }
+            _ => continue,
+        };
+        for end in ends {
             store.record_promotion(&end)?;
             ended.push(end);
         }
@@ -93,7 +107,7 @@ fn ends(all: &[Promotion], declared: &str, now: Timestamp) -> Vec<Promotion> {
 }
 
 /// The promotions that are in force under a file that names `declared`, oldest first.
-fn pile<'a>(all: &'a [Promotion], declared: &str) -> Vec<&'a Promotion> {
+pub(crate) fn pile<'a>(all: &'a [Promotion], declared: &str) -> Vec<&'a Promotion> {
     let mut pile = in_force(all);
     pile.retain(|one| one.declared == declared);
     pile

@@ -13,6 +13,7 @@ use flywheel_base::{Result, Rng, digest};
 use flywheel_project::resource::policy::{Choose, Policy};
 use serde_json::{Map, Value};
 
+use crate::conclude::concluded;
 use crate::context::Context;
 use crate::decide::Unit;
 use crate::feedback::FreshList;
@@ -75,7 +76,10 @@ impl Chooser {
                 Self::Bandit(Box::new(bandit::Draws::load(ctx, name, settings)?))
             }
             Choose::Experiment(settings) => {
-                Self::Experiment(experiment::Assignment::new(name, settings)?)
+                Self::Experiment(match concluded(ctx.store, name, settings)? {
+                    Some(kept) => experiment::Assignment::kept(name, settings, &kept.variant)?,
+                    None => experiment::Assignment::new(name, settings)?,
+                })
             }
         })
     }

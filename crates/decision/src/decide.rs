@@ -3,26 +3,32 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use flywheel_base::{Error, ErrorKind, Result, Rng, Timestamp, digest, statement};
-use flywheel_project::resource::policy::{Policy, column_of};
-use flywheel_state::{OutboxEntry, OutboxStatus};
+use flywheel_project::resource::policy::{Choose, Policy, column_of};
+use flywheel_project::resource::project_file::GlobalHoldout;
+use flywheel_state::{Approval, OutboxEntry, OutboxStatus};
 use flywheel_warehouse::Checkpoint;
 use rayon::prelude::*;
 use serde_json::{Map, Value, json};
 
 use crate::act::REMEMBERED_US;
+use crate::approval;
+use crate::choose::reorder::Classes;
 use crate::choose::{Choice, Chooser};
+use crate::constraint::{Asked, Barred, Bars, Names, held_by_all, quiet_until};
 use crate::context::{Context, Pending, due_after, location};
 use crate::feedback::FreshList;
 use crate::frame::Frame;
 use crate::outcome::literal;
-use crate::table::{DecisionRow, SystemTable};
+use crate::table::{DecisionRow, SuppressedRow, SystemTable};
 use crate::verify::policy_text;
 
 /// The arm that gets the chosen action.
 pub const TREATMENT: &str = "treatment";
 /// The arm that gets nothing, so that the effect can be measured.
 pub const HOLDOUT: &str = "holdout";
-/// The action of the holdout.
+/// The arm of units that no policy treats; they are in neither arm of a policy's lift.
+pub const GLOBAL_HOLDOUT: &str = "global_holdout";
+/// The action of the holdouts.
 const NONE: &str = "none";
 
 /// How many units are chosen for at once at least.
@@ -97,15 +103,26 @@ pub async fn decide(ctx: &Context<'_>, name: &str) -> Result<Decided> {
         _ => {
             let what = audience_of(name);
             let audience = Audience::ask(ctx, name, policy, &what).await?;
-            let rows = audience.plan(ctx, name, policy).await?.rows;
+            let planned = audience.plan(ctx, name, policy).await?;
             policy_version(ctx, policy)?;
+            // A large audience takes its time, and somebody may have stopped everything meanwhile.
+            if let Some(reason) = halted(ctx)? {
+                return Ok(decided(Status::Paused(reason), &[], 0));
+            }
             let position = json!({ "at": ctx.now.micros() });
             let checkpoint = Checkpoint { sequence: ctx.now.micros(), position };
+            // Before the decisions, which end the attempt: one that is cut off between the two finds this done.
+            log_suppressed(ctx, name, &planned, &checkpoint).await?;
+            let rows = planned.rows;
             table.append(ctx.lake, &rows, Some((app_of(name), checkpoint))).await?;
             rows
         }
     };
-    let queue = || ctx.store.enqueue(&entries(policy, &rows, ctx.now)?);
+    let queue = || {
+        let mut entries = entries(policy, &rows, ctx.now)?;
+        let asks = approval::asked(policy, &rows, &mut entries);
+        ctx.store.enqueue_asking(&entries, &asks)
+    };
     let queued = queue().map_err(|e| not_queued(name, e))?;
     Ok(decided(Status::Decided, &rows, queued))
 }
@@ -152,7 +169,8 @@ struct Open<'a> {
 /// question with the same key gets the same decision, also one of earlier; one without key is another question at
 /// each moment.
 ///
-/// The limit `caps.per_unit_every` holds as in a turn; `caps.per_turn` counts decisions of turns only.
+/// The limit `caps.per_unit_every`, consent and the contacts of all policies hold as in a turn; `caps.per_turn` counts
+/// decisions of turns only.
 ///
 /// # Errors
 /// Per question: [`flywheel_base::ErrorKind::NotFound`] for an unknown policy and for a unit that its audience does
@@ -166,7 +184,7 @@ pub async fn decide_each(ctx: &Context<'_>, questions: &[Question]) -> Vec<Resul
         of_policy.entry(&question.policy).or_default().push(place);
     }
     let mut answers: Vec<Option<Result<DecisionRow>>> = questions.iter().map(|_| None).collect();
-    let (mut fresh, mut leaving) = (Vec::new(), Vec::new());
+    let (mut fresh, mut leaving, mut asks) = (Vec::new(), Vec::new(), Vec::new());
     for (name, places) in of_policy {
         let asked: Vec<&Question> =
             places.iter().filter_map(|place| questions.get(*place)).collect();
@@ -180,7 +198,10 @@ pub async fn decide_each(ctx: &Context<'_>, questions: &[Question]) -> Vec<Resul
             let answered = answered.and_then(|row| {
                 let known = row.decided_at.plus_micros(REMEMBERED_US) > ctx.now;
                 if let Some(policy) = ctx.project.policies.get(name).filter(|_| known) {
-                    leaving.extend(entries(policy, std::slice::from_ref(&row), ctx.now)?);
+                    let rows = std::slice::from_ref(&row);
+                    let mut entries = entries(policy, rows, ctx.now)?;
+                    asks.extend(approval::asked(policy, rows, &mut entries));
+                    leaving.extend(entries);
                 }
                 Ok(row)
             });
@@ -189,7 +210,7 @@ pub async fn decide_each(ctx: &Context<'_>, questions: &[Question]) -> Vec<Resul
             }
         }
     }
-    let failed = commit(ctx, &fresh, &leaving).await.err();
+    let failed = commit(ctx, &fresh, (&leaving, &asks)).await.err();
     let unanswered = || Err(Error::internal("a question was left out"));
     let answers = answers.into_iter().map(|answered| answered.unwrap_or_else(unanswered));
     answers
@@ -200,11 +221,18 @@ pub async fn decide_each(ctx: &Context<'_>, questions: &[Question]) -> Vec<Resul
         .collect()
 }
 
-async fn commit(ctx: &Context<'_>, rows: &[DecisionRow], leaving: &[OutboxEntry]) -> Result<()> {
+async fn commit(
+    ctx: &Context<'_>,
+    rows: &[DecisionRow],
+    (leaving, asks): (&[OutboxEntry], &[Approval]),
+) -> Result<()> {
     if !rows.is_empty() {
+        if let Some(reason) = halted(ctx)? {
+            return Err(Error::blocked(reason).hint(HALT_HINT));
+        }
         SystemTable::named("decisions")?.append(ctx.lake, rows, None).await?;
     }
-    ctx.store.enqueue(leaving).map(|_| ())
+    ctx.store.enqueue_asking(leaving, asks).map(|_| ())
 }
 
 /// Answers the questions for one policy; rows that are not logged yet go to `fresh`.
@@ -253,13 +281,16 @@ async fn answer(
         false => paused(ctx, name, policy)?,
     };
     if let Some(reason) = paused {
-        let blocked = || {
-            Error::blocked(format!("policy \"{name}\" is paused: {reason}"))
-                .hint(format!("`flywheel policy resume {name}` lets it go on."))
+        let hint = match ctx.store.halt()? {
+            Some(_) => HALT_HINT.to_owned(),
+            None => format!("`flywheel policy resume {name}` lets it go on."),
         };
+        let blocked =
+            || Error::blocked(format!("policy \"{name}\" is paused: {reason}")).hint(hint.clone());
         rows.extend(open.into_iter().map(|one| (one.id, Err(blocked()))));
     } else if !open.is_empty() {
-        for (id, row) in decide_now(ctx, (name, policy), &open).await? {
+        let made = decide_now(ctx, (name, policy), &open, fresh).await?;
+        for (id, row) in made {
             fresh.extend(row.as_ref().ok().cloned());
             rows.insert(id, row);
         }
@@ -272,11 +303,12 @@ async fn answer(
     Ok(ids.iter().map(of_id).collect())
 }
 
-/// Decides for units that were not decided for under these ids.
+/// Decides for units that were not decided for under these ids; `made` are decisions that are not logged yet.
 async fn decide_now(
     ctx: &Context<'_>,
     (name, policy): (&str, &Policy),
     open: &[Open<'_>],
+    made: &[DecisionRow],
 ) -> Result<Vec<(String, Result<DecisionRow>)>> {
     let what = audience_of(name);
     let audience = ctx.render(&policy.audience).map_err(|e| e.context(&what))?;
@@ -288,18 +320,22 @@ async fn decide_now(
     );
     let caps = caps_of(name);
     let recent = recently_decided(ctx, name, policy, &caps, &format!(" and unit_id in ({list})"));
+    let names = Names::of(name);
+    let asked = Asked::ask(ctx, name, policy, &names, Some(&list))?;
     let frame = ctx.frame_of_sql(&what, &sql).await?;
-    let mut held: BTreeMap<String, Vec<Map<String, Value>>> = BTreeMap::new();
-    for (id, mut columns) in frame.ids("unit_id")?.into_iter().zip(frame.objects()?) {
+    let ids = frame.ids("unit_id")?;
+    let mut bars = asked.bars(ctx, (name, policy), ids_of(recent).await?, made).await?;
+    let barred = bars.of(policy, &frame, &ids)?;
+    let mut held: BTreeMap<String, Vec<Held>> = BTreeMap::new();
+    for ((id, mut columns), barred) in ids.into_iter().zip(frame.objects()?).zip(barred) {
         columns.remove("unit_id");
-        held.entry(id).or_default().push(columns);
+        held.entry(id).or_default().push(Held { columns, barred });
     }
-    let mut recent = ids_of(recent).await?;
     let mut decided: Vec<(String, Result<DecisionRow>)> = Vec::with_capacity(open.len());
     let (mut units, mut of_units) = (Vec::new(), Vec::new());
     for Open { id, question } in open {
         let unit = question.unit.as_str();
-        match eligible_now(name, policy, unit, held.get(unit), &mut recent) {
+        match eligible_now(name, policy, unit, held.get(unit), &mut bars) {
             Ok(columns) => {
                 units.push(Unit { id: unit.to_owned(), columns });
                 of_units.push((id.clone(), question.fresh.as_ref()));
@@ -322,29 +358,30 @@ async fn decide_now(
                     unit.id
                 ))
             })?;
-            Draw { name, policy, version: &version, at: ctx.now, turn: ctx.turn }.row(
-                unit,
-                choice,
-                seed,
-                id.clone(),
-            )
+            Draw::of(ctx, name, policy, &version).row(unit, choice, seed, id.clone())
         });
         decided.push((id, made));
     }
     Ok(decided)
 }
 
-/// The columns of a unit that may be decided for now; it may not again, as far as the policy has such a cap.
+/// A row of an audience: its columns, and what stands against deciding for its unit.
+struct Held {
+    columns: Map<String, Value>,
+    barred: Option<Barred>,
+}
+
+/// The columns of a unit that may be decided for now; it may not again, as far as there is such a cap.
 fn eligible_now(
     name: &str,
     policy: &Policy,
     unit: &str,
-    held: Option<&Vec<Map<String, Value>>>,
-    recent: &mut HashSet<String>,
+    held: Option<&Vec<Held>>,
+    bars: &mut Bars,
 ) -> Result<Map<String, Value>> {
     let what = audience_of(name);
-    let columns = match held.map(Vec::as_slice).unwrap_or_default() {
-        [columns] => columns.clone(),
+    let held = match held.map(Vec::as_slice).unwrap_or_default() {
+        [held] => held,
         [] => {
             return Err(Error::not_found(format!("{what} does not hold the unit \"{unit}\"")).hint(
                 "Units are found in tables as they were built last; see the policy's `audience`.",
@@ -355,28 +392,44 @@ fn eligible_now(
                 .hint("One row per unit: add `group by unit_id` or `select distinct`."));
         }
     };
-    let new = recent.insert(unit.to_owned());
-    if policy.caps.per_unit_every.is_some() && !new {
-        return Err(Error::blocked(format!(
-            "policy \"{name}\" has decided for the unit \"{unit}\" within `caps.per_unit_every`"
-        )));
+    if let Some(barred) = held.barred {
+        return Err(barred.refusal(name, unit));
     }
-    Ok(columns)
+    let new = bars.recent.insert(unit.to_owned());
+    if policy.caps.per_unit_every.is_some() && !new {
+        return Err(Barred::Recent.refusal(name, unit));
+    }
+    if !bars.contact(unit) {
+        return Err(Barred::Contact.refusal(name, unit));
+    }
+    Ok(held.columns.clone())
 }
 
 /// Texts as SQL has them in a list.
-fn list_of<'a>(texts: impl Iterator<Item = &'a str>) -> String {
+pub(crate) fn list_of<'a>(texts: impl Iterator<Item = &'a str>) -> String {
     let quoted = texts.map(|text| format!("'{}'", text.replace('\'', "''")));
     quoted.collect::<Vec<_>>().join(", ")
 }
 
 /// Why a policy neither decides nor delivers; none if nothing stops it.
 pub(crate) fn paused(ctx: &Context<'_>, name: &str, policy: &Policy) -> Result<Option<String>> {
+    if let Some(reason) = halted(ctx)? {
+        return Ok(Some(reason));
+    }
     if policy.paused {
         return Ok(Some("its file says paused: true".to_owned()));
     }
     let state = ctx.store.policy(name)?;
     Ok(state.paused.then(|| state.reason.unwrap_or_else(|| "paused".to_owned())))
+}
+
+/// What lets policies go on that were all stopped.
+const HALT_HINT: &str = "`flywheel policy resume --all` lets all policies go on.";
+
+/// Why all policies are stopped, if they are.
+fn halted(ctx: &Context<'_>) -> Result<Option<String>> {
+    let halt = ctx.store.halt()?;
+    Ok(halt.map(|halt| format!("all policies are stopped by {}: {}", halt.by, halt.reason)))
 }
 
 fn due(now: Timestamp, last: &Checkpoint, policy: &Policy) -> bool {
@@ -406,10 +459,10 @@ pub(crate) fn audience_of(name: &str) -> String {
     format!("policy \"{name}\": audience")
 }
 
-/// The answer of a policy's audience, and the units that may not be decided for again yet.
+/// The answer of a policy's audience, and what stands against deciding for its units.
 pub(crate) struct Audience<'w> {
     frame: Frame<'w>,
-    recent: HashSet<String>,
+    bars: Bars,
 }
 
 /// What a policy decides at a moment, and how many units it leaves out.
@@ -417,8 +470,8 @@ pub(crate) struct Audience<'w> {
 pub(crate) struct Planned {
     /// The decisions, by unit.
     pub(crate) rows: Vec<DecisionRow>,
-    /// Units that were decided for within `caps.per_unit_every`.
-    pub(crate) recent: usize,
+    /// Units that may not be decided for, by why.
+    pub(crate) barred: BTreeMap<Barred, usize>,
     /// Units for which there is nothing to choose.
     pub(crate) nothing: usize,
     /// Units whose choice the budget does not cover.
@@ -427,8 +480,20 @@ pub(crate) struct Planned {
     pub(crate) beyond: usize,
 }
 
+impl Planned {
+    /// Units that are not decided for, by why: whoever is left out for several reasons is counted under the first.
+    pub(crate) fn left_out(&self) -> Vec<(&'static str, usize)> {
+        let barred = Barred::ALL
+            .into_iter()
+            .map(|reason| (reason.name(), self.barred.get(&reason).copied().unwrap_or_default()));
+        let others =
+            [("per_turn", self.beyond), ("budget", self.budget), ("nothing", self.nothing)];
+        barred.chain(others).filter(|(_, units)| *units > 0).collect()
+    }
+}
+
 impl<'w> Audience<'w> {
-    /// Asks for the audience under the name `what`, and beside it for who was decided for too recently.
+    /// Asks for the audience under the name `what`, and beside it for who may not be decided for.
     pub(crate) async fn ask(
         ctx: &Context<'_>,
         name: &str,
@@ -437,9 +502,12 @@ impl<'w> Audience<'w> {
     ) -> Result<Self> {
         let caps = caps_of(name);
         let recent = recently_decided(ctx, name, policy, &caps, "");
+        let names = Names::of(name);
+        let asked = Asked::ask(ctx, name, policy, &names, None)?;
         let audience = ctx.render(&policy.audience).map_err(|e| e.context(what))?;
         let frame = ctx.frame_of_sql(what, statement::one(what, &audience)?).await?;
-        Ok(Self { frame, recent: ids_of(recent).await? })
+        let bars = asked.bars(ctx, (name, policy), ids_of(recent).await?, &[]).await?;
+        Ok(Self { frame, bars })
     }
 
     /// How many rows it has.
@@ -460,18 +528,28 @@ impl<'w> Audience<'w> {
         name: &str,
         policy: &Policy,
     ) -> Result<Planned> {
-        let eligible = eligible(ctx, name, &self.frame, &self.recent)?;
+        let (eligible, barred) = eligible(ctx, (name, policy), &self.frame, &self.bars)?;
         let version = version_of(policy)?;
-        let draw = Draw { name, policy, version: &version, at: ctx.now, turn: ctx.turn };
+        let draw = Draw::of(ctx, name, policy, &version);
         let most = policy.caps.per_turn.unwrap_or(usize::MAX);
-        let recent = self.frame.rows().saturating_sub(eligible.len());
-        let mut planned = Planned { recent, ..Planned::default() };
+        let mut planned = Planned { barred, ..Planned::default() };
         let mut spent = 0.0;
+        // An item's class follows from all items.
+        let classes = match &policy.choose {
+            Choose::Reorder(settings) if !eligible.is_empty() => {
+                Some(Classes::of(ctx, settings, &self.frame)?)
+            }
+            _ => None,
+        };
         // No more is read and chosen than the cap lets through, give or take a part.
         let at_once =
             policy.caps.per_turn.map_or(eligible.len(), |most| most.max(UNITS_AT_ONCE)).max(1);
         for part in eligible.chunks(at_once) {
-            let units = &units_of(&self.frame, part)?;
+            let mut units = units_of(&self.frame, part)?;
+            if let Some(classes) = &classes {
+                units.iter_mut().for_each(|unit| classes.add(&unit.id, &mut unit.columns));
+            }
+            let units = &units;
             let chooser = Chooser::load(ctx, name, policy, units).await?;
             let choices = units
                 .par_iter()
@@ -521,13 +599,13 @@ pub(crate) fn seed_text(seed: u64) -> String {
 type Eligible = (u64, String, usize);
 
 /// Units that may be decided for now, in an order that is random but the same in every attempt, so
-/// that a cap on the turn takes a fair sample of both arms.
+/// that a cap on the turn takes a fair sample of all arms; and how many may not, by why.
 fn eligible(
     ctx: &Context<'_>,
-    name: &str,
+    (name, policy): (&str, &Policy),
     audience: &Frame<'_>,
-    recent: &HashSet<String>,
-) -> Result<Vec<Eligible>> {
+    bars: &Bars,
+) -> Result<(Vec<Eligible>, BTreeMap<Barred, usize>)> {
     let ids = audience.ids("unit_id")?;
     let mut seen = HashSet::with_capacity(ids.len());
     if let Some(id) = ids.iter().find(|id| !seen.insert(id.as_str())) {
@@ -538,15 +616,41 @@ fn eligible(
         .hint("One row per unit: add `group by unit_id` or `select distinct`."));
     }
     let order = format!("order/{name}/{}", ctx.now.micros());
-    let mut eligible: Vec<Eligible> = ids
-        .into_iter()
-        .enumerate()
-        .filter(|(_, id)| !recent.contains(id))
-        // A number between 0 and 1 has bits in its own order.
-        .map(|(place, id)| (digest::unit_interval(&order, &id).to_bits(), id, place))
-        .collect();
+    let all = bars.of(policy, audience, &ids)?;
+    let mut barred: BTreeMap<Barred, usize> = BTreeMap::new();
+    let mut eligible: Vec<Eligible> = Vec::with_capacity(ids.len());
+    for ((place, id), reason) in ids.into_iter().enumerate().zip(all) {
+        match reason {
+            Some(reason) => *barred.entry(reason).or_default() += 1,
+            // A number between 0 and 1 has bits in its own order.
+            None => eligible.push((digest::unit_interval(&order, &id).to_bits(), id, place)),
+        }
+    }
     eligible.sort_unstable();
-    Ok(eligible)
+    Ok((eligible, barred))
+}
+
+/// Logs how many units a turn leaves out, once per moment.
+async fn log_suppressed(
+    ctx: &Context<'_>,
+    name: &str,
+    planned: &Planned,
+    checkpoint: &Checkpoint,
+) -> Result<()> {
+    let row = |(reason, units): (&'static str, usize)| SuppressedRow {
+        turn: ctx.turn,
+        at: ctx.now,
+        policy: name.to_owned(),
+        reason: reason.to_owned(),
+        units: i64::try_from(units).unwrap_or(i64::MAX),
+    };
+    let rows: Vec<SuppressedRow> = planned.left_out().into_iter().map(row).collect();
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let mark = (format!("suppress/{name}"), checkpoint.clone());
+    SystemTable::named("suppressed")?.append(ctx.lake, &rows, Some(mark)).await?;
+    Ok(())
 }
 
 /// The units of a part of those that may be decided for.
@@ -628,6 +732,21 @@ pub(crate) struct Draw<'a> {
     pub(crate) version: &'a str,
     pub(crate) at: Timestamp,
     pub(crate) turn: i64,
+    /// The units that no policy treats, if there are any.
+    pub(crate) global: Option<&'a GlobalHoldout>,
+}
+
+impl<'a> Draw<'a> {
+    /// The draw of a policy at the moment.
+    pub(crate) fn of(
+        ctx: &'a Context<'_>,
+        name: &'a str,
+        policy: &'a Policy,
+        version: &'a str,
+    ) -> Self {
+        let global = ctx.project.file.holdout.as_ref();
+        Self { name, policy, version, at: ctx.now, turn: ctx.turn, global }
+    }
 }
 
 impl Draw<'_> {
@@ -640,8 +759,17 @@ impl Draw<'_> {
         id: String,
     ) -> Result<DecisionRow> {
         let Self { name, policy, .. } = *self;
-        let held = held_out(name, policy, &unit.id);
         let holdout = policy.holdout.value();
+        // What is in an arm of the policy was drawn among units outside of the global holdout: its propensity is that
+        // of the choice given that.
+        let held_by = self.global.filter(|global| held_by_all(global, &unit.id));
+        let (arm, of_arm) = match held_by {
+            Some(global) => (GLOBAL_HOLDOUT, global.share.value()),
+            None if held_out(name, policy, &unit.id) => (HOLDOUT, holdout),
+            None => (TREATMENT, 1.0 - holdout),
+        };
+        let held = arm != TREATMENT;
+        let global_holdout = self.global.map(global_text).transpose()?;
         let features = Value::Object(unit.columns.clone()).to_string();
         let payload = (!held && policy.action.is_some())
             .then(|| payload(name, policy, unit, &choice, &id))
@@ -653,9 +781,9 @@ impl Draw<'_> {
             policy_version: self.version.to_owned(),
             unit_id: unit.id.clone(),
             decided_at: self.at,
-            arm: if held { HOLDOUT } else { TREATMENT }.to_owned(),
+            arm: arm.to_owned(),
             action: if held { NONE.to_owned() } else { choice.action },
-            propensity: if held { holdout } else { (1.0 - holdout) * choice.propensity },
+            propensity: if held { of_arm } else { of_arm * choice.propensity },
             items: choice.items.filter(|_| !held).map(|items| items.to_string()),
             candidates: i64::try_from(choice.candidates).unwrap_or(i64::MAX),
             candidates_digest: choice.candidates_digest,
@@ -666,9 +794,16 @@ impl Draw<'_> {
             features_digest: features_digest(&features),
             features,
             seed: seed_text(seed),
+            global_holdout,
             payload: payload.map(|payload| payload.to_string()),
         })
     }
+}
+
+/// The global holdout as a decision keeps it, so that its arm can be drawn again.
+fn global_text(global: &GlobalHoldout) -> Result<String> {
+    serde_json::to_string(global)
+        .map_err(|e| Error::internal("the holdout of all policies is no JSON").caused_by(e))
 }
 
 /// Fills the payload: `$name` is a value of the choice or a column of the audience.
@@ -759,6 +894,9 @@ pub(crate) fn entries(
     let mut entries = Vec::new();
     for row in rows {
         let Some(payload) = &row.payload else { continue };
+        let quiet = policy.quiet_hours.as_ref();
+        // Whose zone is not known is told when it is due.
+        let until = quiet.and_then(|quiet| quiet_until(quiet, &row.features, now).ok().flatten());
         let payload = serde_json::from_str(payload).map_err(|e| {
             Error::corrupt(format!("decision {}: payload is no JSON", row.decision_id)).caused_by(e)
         })?;
@@ -771,7 +909,7 @@ pub(crate) fn entries(
             payload,
             status: OutboxStatus::Pending,
             attempts: 0,
-            due_at: now,
+            due_at: until.unwrap_or(now),
             ended_at: None,
             receipt: None,
             error: None,

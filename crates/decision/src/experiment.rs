@@ -19,6 +19,7 @@ use flywheel_warehouse::Checkpoint;
 use serde_json::json;
 
 use crate::choose::experiment::split_of;
+use crate::conclude::concluded;
 use crate::context::{Context, location};
 use crate::decide::{HOLDOUT, TREATMENT};
 use crate::lift::sums::{Sum, share_now, shares_of};
@@ -61,7 +62,10 @@ pub async fn measure(ctx: &Context<'_>, sums: &Found) -> Result<Vec<ExperimentRo
     for (name, policy) in &ctx.project.policies {
         if let (Choose::Experiment(experiment), Some(outcome)) = (&policy.choose, &policy.outcome) {
             let of_policy = rows_of(ctx, name, experiment, outcome, &sums).await?;
-            guard(ctx, name, policy, &of_policy)?;
+            // A variant that nobody gets any more does no harm.
+            if concluded(ctx.store, name, experiment)?.is_none() {
+                guard(ctx, name, policy, &of_policy)?;
+            }
             rows.extend(of_policy);
         }
     }
@@ -95,7 +99,11 @@ pub async fn standing(ctx: &Context<'_>, name: Option<&str>) -> Result<Vec<Exper
     Ok(rows)
 }
 
-fn find<'a>(ctx: &'a Context<'_>, name: &str) -> Result<(&'a Policy, &'a Experiment, &'a Outcome)> {
+/// The experiment that the policy `name` is.
+pub(crate) fn find<'a>(
+    ctx: &'a Context<'_>,
+    name: &str,
+) -> Result<(&'a Policy, &'a Experiment, &'a Outcome)> {
     let (policy, outcome) = crate::log::policy(ctx, name)?;
     match &policy.choose {
         Choose::Experiment(experiment) => Ok((policy, experiment, outcome)),

@@ -18,7 +18,7 @@ pub mod value;
 use flywheel_base::{Error, Result, suggest};
 use flywheel_project::resource::learner::{Learner, LearnerKind};
 use flywheel_project::resource::policy::Choose;
-use flywheel_state::Artifact;
+use flywheel_state::{Artifact, Pin};
 use flywheel_warehouse::{Checkpoint, Lake, RowStream, Write, WriteMode};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -101,17 +101,17 @@ fn entry(learner: &Learner) -> Result<&'static LearnerEntry> {
     })
 }
 
-fn find<'a>(ctx: &'a Context<'_>, name: &str) -> Result<&'a Learner> {
+pub(crate) fn find<'a>(ctx: &'a Context<'_>, name: &str) -> Result<&'a Learner> {
     ctx.project.learners.get(name).map(|located| &**located).ok_or_else(|| {
         let known: Vec<&str> = ctx.project.learners.keys().map(String::as_str).collect();
         Error::not_found(format!("no learner \"{name}\"")).hint(suggest::hint(name, known))
     })
 }
 
-/// The last fit of the learner `name`. One of another kind, which had the name before, is none: its artifact
-/// and what stands in `learn.<name>` until the next fit mean something else.
+/// The fit of the learner `name` that is served: the last one, or the one it is held at. One of another kind, which had
+/// the name before, is none: its artifact and what stands in `learn.<name>` until the next fit mean something else.
 pub(crate) fn last_fit(ctx: &Context<'_>, name: &str) -> Result<Option<Artifact>> {
-    let Some(last) = ctx.store.newest_artifact(name)? else { return Ok(None) };
+    let Some(last) = ctx.store.served_artifact(name)? else { return Ok(None) };
     let Some(located) = ctx.project.learners.get(name) else { return Ok(Some(last)) };
     let fits = entry(located)?.name == last.kind;
     Ok(fits.then_some(last))
@@ -149,7 +149,18 @@ pub fn due(ctx: &Context<'_>, name: &str) -> Result<bool> {
 fn is_due(ctx: &Context<'_>, name: &str) -> Result<bool> {
     let learner = find(ctx, name)?;
     let every = learner.refit.map_or(REFIT_DEFAULT_US, |refit| refit.micros);
+    if held(ctx, name)?.is_some() {
+        // A fit would write over what is served.
+        return Ok(false);
+    }
+    if ctx.store.pin(name)?.is_some() {
+        // What was let go is served until the next fit alone.
+        return Ok(true);
+    }
     let Some(last) = last_fit(ctx, name)? else { return Ok(true) };
+    if ctx.store.retrain_asked(name)?.is_some_and(|at| at > last.fitted_at) {
+        return Ok(true);
+    }
     let declared = match learner.kind()? {
         // Its policy chooses by what the file says now.
         LearnerKind::Bandit(settings) => Some(bandit::declared(settings)?),
@@ -163,6 +174,16 @@ fn is_due(ctx: &Context<'_>, name: &str) -> Result<bool> {
         return Ok(true);
     }
     Ok(ctx.now.micros() >= last.fitted_at.micros().saturating_add(due_after(every)))
+}
+
+/// What the learner `name` is held at, if it is: then it is not fitted. An artifact of another kind, which had the name
+/// before, holds nothing.
+///
+/// # Errors
+/// Those of the metadata.
+pub fn held(ctx: &Context<'_>, name: &str) -> Result<Option<Pin>> {
+    let Some(pin) = ctx.store.pin(name)?.filter(|pin| pin.held) else { return Ok(None) };
+    Ok(last_fit(ctx, name)?.is_some().then_some(pin))
 }
 
 /// Fits the learner `name` on what readers see now and scores it.
@@ -193,6 +214,12 @@ pub async fn learn(ctx: &Context<'_>, name: &str) -> Result<Learned> {
         });
         object.insert("measures".to_owned(), Value::Object(measures.collect()));
     }
+    if let Some(pin) = ctx.store.pin(name)?
+        && held(ctx, name)?.is_none()
+    {
+        // The artifact of a learner of another kind ends with this fit.
+        ctx.store.record_pin(&Pin { held: false, ..pin })?;
+    }
     ctx.store.record_artifact(&Artifact {
         digest: artifact.clone(),
         learner: name.to_owned(),
@@ -201,7 +228,16 @@ pub async fn learn(ctx: &Context<'_>, name: &str) -> Result<Learned> {
         fitted_at: ctx.now,
         detail: detail.clone(),
     })?;
+    if held(ctx, name)?.is_some() {
+        // Somebody has pinned it since the fit began.
+        Box::pin(crate::pin::put_back(ctx, name)).await?;
+    }
     Ok(Learned { learner: name.to_owned(), artifact, rows_in: fitted.rows_in, rows_out, detail })
+}
+
+/// The table with what is ahead of groups of series, for a forecast with a hierarchy.
+pub(crate) fn levels_of(name: &str) -> String {
+    forecast::levels_of(name)
 }
 
 /// An error that names its learner, once: those of its queries do already.

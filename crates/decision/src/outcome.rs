@@ -4,12 +4,16 @@
 //! unit whose window it falls into. An event after the window of the decision it names is kept and not measured:
 //! units in the holdout get nothing that could name a decision, so it would count in one arm only.
 //!
+//! Events are what a policy's query finds and what programs have handed in for its decisions (`reported`).
+//!
 //! Events are looked for over the window and as long again, so that late ones are found; how long ago that is counts
 //! from the last time events were joined, so that nothing is missed between turns that lie further apart than a window.
 //! An event without a unit is nobody's: it is left out and counted.
 //!
 //! An event of a unit counts once for a policy, as it was first seen: one whose time is corrected later stays where it was.
 
+use std::borrow::Cow;
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use flywheel_base::{Result, Timestamp, digest, statement};
@@ -19,6 +23,7 @@ use serde_json::json;
 
 use crate::context::{Context, Pending, location};
 use crate::frame::Frame;
+use crate::reported::TAKEN;
 use crate::table::{OutcomeRow, SystemTable};
 
 /// Who moves the checkpoint of the outcomes.
@@ -92,7 +97,10 @@ pub async fn join(ctx: &Context<'_>) -> Result<Joined> {
     let mut queries = Vec::with_capacity(declared.len());
     for (name, outcome) in &declared {
         // Policies often count the same events: they are read once.
-        let (what, sql) = events_query(ctx, name, outcome, joined)?;
+        let Some((what, sql)) = events_query(ctx, name, outcome, joined)? else {
+            queries.push(None);
+            continue;
+        };
         if !events.contains_key(&sql) {
             events.insert(sql.clone(), read(ctx, &what, &sql).await?);
         }
@@ -103,14 +111,17 @@ pub async fn join(ctx: &Context<'_>) -> Result<Joined> {
         if let Some(why) = events.get(&sql).and_then(|found| found.unreadable.clone()) {
             done.unreadable.insert((*name).to_owned(), why);
         }
-        queries.push(sql);
+        queries.push(Some(sql));
     }
+    let mut handed_in = handed_in(ctx, &declared, joined).await?;
     let decisions = by_policy(&decisions.frame().await?)?;
     let mut rows = Vec::new();
     for ((name, outcome), sql) in declared.into_iter().zip(queries) {
         let Some(of_units) = decisions.get(name) else { continue };
-        let found = events.get(&sql).map_or(&[][..], |found| found.events.as_slice());
-        let of_policy = attribute(of_units, found, outcome.window.micros, ctx.now);
+        let found = sql.and_then(|sql| events.get(&sql));
+        let found = found.map_or(&[][..], |found| found.events.as_slice());
+        let found = together(found, handed_in.remove(name).unwrap_or_default());
+        let of_policy = attribute(of_units, &found, outcome.window.micros, ctx.now);
         rows.extend(of_policy.into_iter().map(|row| OutcomeRow {
             policy: name.to_owned(),
             turn: ctx.turn,
@@ -196,15 +207,17 @@ fn by_policy(frame: &Frame<'_>) -> Result<HashMap<String, ByUnit>> {
     Ok(by_policy)
 }
 
-/// What the query is called in messages, and the query for the events of a policy.
+/// What the query is called in messages, and the query for the events of a policy; none if only those count that programs
+/// hand in.
 pub(crate) fn events_query(
     ctx: &Context<'_>,
     name: &str,
     outcome: &Outcome,
     joined: Timestamp,
-) -> Result<(String, String)> {
+) -> Result<Option<(String, String)>> {
+    let Some(events) = &outcome.events else { return Ok(None) };
     let what = format!("policy \"{name}\": outcome events");
-    let events = ctx.render(&outcome.events).map_err(|e| e.context(&what))?;
+    let events = ctx.render(events).map_err(|e| e.context(&what))?;
     let events = statement::one(&what, &events)?;
     // A comment at its end closes no bracket.
     let sql = format!(
@@ -212,7 +225,52 @@ pub(crate) fn events_query(
         literal(final_before(joined, outcome)),
         literal(ctx.now)
     );
-    Ok((what, sql))
+    Ok(Some((what, sql)))
+}
+
+/// What programs have handed in for the decisions of policies, by policy and moment: as far back as events are looked for.
+pub(crate) async fn handed_in(
+    ctx: &Context<'_>,
+    declared: &[(&str, &Outcome)],
+    joined: Timestamp,
+) -> Result<HashMap<String, Vec<Event>>> {
+    let mut by_policy = HashMap::new();
+    let head = ctx.lake.head(&location("system/reported_outcomes")?).await?;
+    if declared.is_empty() || head.is_none_or(|head| head.files == 0) {
+        return Ok(by_policy);
+    }
+    let each = declared.iter().map(|(name, outcome)| {
+        format!("(policy = '{name}' and at > {})", literal(final_before(joined, outcome)))
+    });
+    let sql = format!(
+        "select policy, event_id, unit_id, at, value, decision_id from system.reported_outcomes
+         where status = '{TAKEN}' and at <= {} and ({})",
+        literal(ctx.now),
+        each.collect::<Vec<_>>().join(" or ")
+    );
+    let frame = ctx.frame_of_sql("reported outcomes", &sql).await?;
+    let policies = frame.texts("policy")?;
+    for (name, _) in declared {
+        let wanted: Vec<bool> = policies.iter().map(|policy| policy == *name).collect();
+        let found = events_in(&frame.only(&wanted)?)?;
+        by_policy.insert((*name).to_owned(), found.events);
+    }
+    Ok(by_policy)
+}
+
+/// Events of a query and those that were handed in, by moment.
+pub(crate) fn together(found: &[Event], handed_in: Vec<Event>) -> Cow<'_, [Event]> {
+    if handed_in.is_empty() {
+        return Cow::Borrowed(found);
+    }
+    let mut all = handed_in;
+    all.extend_from_slice(found);
+    all.sort_by(by_moment);
+    Cow::Owned(all)
+}
+
+fn by_moment(a: &Event, b: &Event) -> Ordering {
+    (a.at, &a.id, &a.unit).cmp(&(b.at, &b.id, &b.unit))
 }
 
 /// The events of units that a query finds, by moment.
@@ -255,7 +313,7 @@ fn events_in(frame: &Frame<'_>) -> Result<Events> {
             Some(Event { id, unit: unit?, at, value, decision })
         })
         .collect();
-    events.sort_by(|a, b| (a.at, &a.id, &a.unit).cmp(&(b.at, &b.id, &b.unit)));
+    events.sort_by(by_moment);
     Ok(Events { without_unit: rows - events.len(), events, unreadable })
 }
 
@@ -408,6 +466,16 @@ mod tests {
         assert_eq!(counted(&[event("twice", 160, None), event("twice", 160, None)]).len(), 1);
         let moved = [event("moved", 120, None), event("moved", 160, None)];
         assert_eq!(counted(&moved), [pair("moved", "d1")], "as it was first seen");
+    }
+
+    #[test]
+    fn what_is_found_and_handed_in_too_counts_once() {
+        let found = [event("order", 120, None), event("other", 130, None)];
+        let all = together(&found, vec![event("order", 125, Some("d1"))]);
+        let ids: Vec<_> = all.iter().map(|one| (one.at, &*one.id)).collect();
+        assert_eq!(ids, [(120, "order"), (125, "order"), (130, "other")]);
+        assert_eq!(counted(&all).len(), 2);
+        assert!(matches!(together(&found, Vec::new()), Cow::Borrowed(_)));
     }
 
     #[test]

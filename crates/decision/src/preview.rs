@@ -10,8 +10,12 @@ use flywheel_project::resource::policy::{Choose, Outcome, Policy};
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::approval;
+use crate::constraint;
 use crate::context::Context;
-use crate::decide::{Audience, HOLDOUT, Planned, audience_of, entries, is_due, paused};
+use crate::decide::{
+    Audience, GLOBAL_HOLDOUT, HOLDOUT, Planned, TREATMENT, audience_of, entries, is_due, paused,
+};
 use crate::learner::awaited;
 use crate::outcome::{events_of, events_query};
 use crate::table::DecisionRow;
@@ -46,6 +50,8 @@ pub struct Preview {
     pub decisions: usize,
     /// Those in the holdout.
     pub held_out: usize,
+    /// Those in the holdout of all policies.
+    pub globally_held: usize,
     /// Those that get an action.
     pub treated: usize,
     /// What those get, the most frequent first.
@@ -61,8 +67,9 @@ pub struct Preview {
 /// Units that are not decided for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct LeftOut {
-    /// Why: `per_unit_every` or `per_turn` for the caps, `budget` for that of a purchase proposal, `nothing` where there is
-    /// nothing to choose.
+    /// Why: `per_unit_every` or `per_turn` for the caps, `consent` where there is none, `quiet_hours` where the unit's time
+    /// zone is not known, `contact` for the limit of all policies, `budget` for that of a purchase proposal, `nothing` where
+    /// there is nothing to choose. Whoever is left out for several reasons is counted under the first of them.
     pub reason: &'static str,
     /// How many.
     pub units: usize,
@@ -98,9 +105,9 @@ pub struct Leaving {
 pub struct Sampled {
     /// Whom it is about.
     pub unit_id: String,
-    /// `treatment` or `holdout`.
+    /// `treatment`, `holdout` or `global_holdout`.
     pub arm: String,
-    /// What is chosen; `none` in the holdout.
+    /// What is chosen; `none` in the holdouts.
     pub action: String,
     /// How likely this choice was before the draw.
     pub propensity: f64,
@@ -153,7 +160,12 @@ pub async fn preview(
     notes.extend(notes_of(ctx, name, policy, &audience, &planned).await?);
     let paused = paused(ctx, name, policy)?;
     let rows = &planned.rows;
-    let held_out = rows.iter().filter(|row| row.arm == HOLDOUT).count();
+    let mut leaving = entries(policy, rows, ctx.now)?;
+    let asks = approval::asked(policy, rows, &mut leaving);
+    if !asks.is_empty() {
+        notes.push(format!("{} of these wait until somebody approves them.", asks.len()));
+    }
+    let in_arm = |arm: &str| rows.iter().filter(|row| row.arm == arm).count();
     let action = policy.action.as_ref();
     Ok(Preview {
         policy: name.to_owned(),
@@ -164,8 +176,9 @@ pub async fn preview(
         repeated,
         left_out: left_out(&planned),
         decisions: rows.len(),
-        held_out,
-        treated: rows.len() - held_out,
+        held_out: in_arm(HOLDOUT),
+        globally_held: in_arm(GLOBAL_HOLDOUT),
+        treated: in_arm(TREATMENT),
         actions: actions(rows),
         delivery: Leaving {
             action: action.cloned(),
@@ -173,7 +186,7 @@ pub async fn preview(
                 .and_then(|action| ctx.project.actions.get(action))
                 .map(|declared| declared.connector.clone()),
             approval: paused.is_some(),
-            leaves: entries(policy, rows, ctx.now)?.len(),
+            leaves: leaving.len(),
         },
         sample: rows
             .iter()
@@ -196,7 +209,9 @@ pub async fn check(ctx: &Context<'_>, name: &str, policy: &Policy) -> Result<()>
         let audience = ctx.render(&policy.audience).map_err(|e| e.context(&what))?;
         let audience = statement::one(&what, &audience)?;
         let sql = format!("select * from (\n{audience}\n) as audience limit 0");
-        ctx.frame_of_sql(&what, &sql).await?.text("unit_id")?;
+        let frame = ctx.frame_of_sql(&what, &sql).await?;
+        frame.text("unit_id")?;
+        constraint::check(ctx, name, policy, &frame).await?;
         match &policy.outcome {
             Some(outcome) => check_events(ctx, name, outcome).await,
             None => Ok(()),
@@ -207,8 +222,10 @@ pub async fn check(ctx: &Context<'_>, name: &str, policy: &Policy) -> Result<()>
 
 /// Reads the events of a policy's outcome as the next turn does.
 async fn check_events(ctx: &Context<'_>, name: &str, outcome: &Outcome) -> Result<()> {
-    let (what, sql) = events_query(ctx, name, outcome, ctx.now)?;
-    events_of(ctx, &what, &sql).await.map(drop)
+    match events_query(ctx, name, outcome, ctx.now)? {
+        Some((what, sql)) => events_of(ctx, &what, &sql).await.map(drop),
+        None => Ok(()),
+    }
 }
 
 /// An error of a policy with the place of its file.
@@ -230,20 +247,14 @@ fn faults(units: &[Option<String>]) -> (usize, usize) {
 }
 
 fn left_out(planned: &Planned) -> Vec<LeftOut> {
-    let all = [
-        ("per_unit_every", planned.recent),
-        ("per_turn", planned.beyond),
-        ("budget", planned.budget),
-        ("nothing", planned.nothing),
-    ];
-    let some = all.into_iter().filter(|(_, units)| *units > 0);
-    some.map(|(reason, units)| LeftOut { reason, units }).collect()
+    let reasons = planned.left_out().into_iter();
+    reasons.map(|(reason, units)| LeftOut { reason, units }).collect()
 }
 
 /// How often each action is chosen for those that get one.
 fn actions(rows: &[DecisionRow]) -> Vec<ActionCount> {
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
-    for row in rows.iter().filter(|row| row.arm != HOLDOUT) {
+    for row in rows.iter().filter(|row| row.arm == TREATMENT) {
         *counts.entry(row.action.as_str()).or_default() += 1;
     }
     let treated: usize = counts.values().sum();
@@ -307,6 +318,19 @@ async fn notes_of(
             planned.beyond
         ));
     }
+    if let Some(contact) = &ctx.project.file.contact
+        && policy.action.as_deref().is_some_and(|action| contact.covers(action))
+    {
+        notes.push(
+            "Policies share the limit `contact` of flywheel.yaml and decide in the order of their names: one before it in the same turn may use contacts up that are counted as left here."
+                .to_owned(),
+        );
+    }
+    let waiting = entries(policy, &planned.rows, ctx.now)?;
+    let waiting = waiting.iter().filter(|entry| entry.due_at > ctx.now).count();
+    if waiting > 0 {
+        notes.push(format!("{waiting} deliveries would wait for the end of quiet hours."));
+    }
     let drawn = match &policy.choose {
         Choose::Candidates(list) => list.len() > 1,
         Choose::Recommend(items) => items.explore.value() > 0.0,
@@ -342,10 +366,11 @@ async fn notes_of(
 
 /// What is to be said of a query for events that finds nothing, or fails.
 async fn without_events(ctx: &Context<'_>, name: &str, outcome: &Outcome) -> Option<String> {
+    let events = outcome.events.as_ref()?;
     let what = format!("policy \"{name}\": outcome events");
     let found = async {
         check_events(ctx, name, outcome).await?;
-        let events = ctx.render(&outcome.events).map_err(|e| e.context(&what))?;
+        let events = ctx.render(events).map_err(|e| e.context(&what))?;
         let events = statement::one(&what, &events)?;
         let sql = format!("select 1 as event from (\n{events}\n) as events limit 1");
         Ok::<usize, Error>(ctx.frame_of_sql(&what, &sql).await?.rows())

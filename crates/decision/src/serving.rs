@@ -51,7 +51,7 @@ impl Newest {
 
 impl Learners for Newest {
     fn served(&self, learner: &str) -> Result<Option<Served>> {
-        let Some(newest) = self.reader.newest_artifact(learner)? else { return Ok(None) };
+        let Some(newest) = self.reader.served_artifact(learner)? else { return Ok(None) };
         {
             let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
             if let Some((digest, served)) = kept.get(learner)

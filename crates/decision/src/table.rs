@@ -1,5 +1,6 @@
 //! The loop's own tables: `system.decisions`, `actions`, `outcomes`, `lift`, `lift_sums`,
-//! `credits`, `attribution`, `evaluations`, `experiments`.
+//! `credits`, `attribution`, `evaluations`, `experiments`, `reported_outcomes`, `exposures`,
+//! `suppressed`.
 //!
 //! Each row type is a struct whose serde form is the row; its `SCHEMA` says columns and types. A new
 //! table is one file and one line in [`TABLES`].
@@ -10,9 +11,12 @@ mod credit;
 mod decision;
 mod evaluation;
 mod experiment;
+mod exposure;
 mod lift;
 mod lift_sums;
 mod outcome;
+mod reported;
+mod suppressed;
 
 use std::sync::Arc;
 
@@ -33,6 +37,8 @@ pub use experiment::ExperimentRow;
 pub use lift::LiftRow;
 pub(crate) use lift_sums::LiftSumRow;
 pub use outcome::OutcomeRow;
+pub(crate) use reported::ReportedRow;
+pub use suppressed::SuppressedRow;
 
 /// A column: name, type, what it says.
 pub type Column = (&'static str, ColumnType, &'static str);
@@ -96,6 +102,7 @@ pub struct SystemTable {
 /// The tables of this crate, in the order of the loop.
 pub const TABLES: &[SystemTable] = &[
     decision::TABLE,
+    suppressed::TABLE,
     action::TABLE,
     outcome::TABLE,
     lift::TABLE,
@@ -104,6 +111,8 @@ pub const TABLES: &[SystemTable] = &[
     attribution::TABLE,
     evaluation::TABLE,
     experiment::TABLE,
+    reported::TABLE,
+    exposure::TABLE,
 ];
 
 impl SystemTable {

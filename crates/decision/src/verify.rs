@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use flywheel_base::{Error, ErrorKind, Result, Rng, Timestamp};
 use flywheel_project::resource::policy::{BanditCandidate, Choose, ChooseItems, Policy};
+use flywheel_project::resource::project_file::GlobalHoldout;
 use rayon::prelude::*;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -304,7 +305,7 @@ impl Sources {
         };
         // Lists differ by unit and are in the row.
         let candidates = match choose {
-            Some(Choose::Bandit(_)) | None => row.candidates_digest.clone(),
+            Some(Choose::Bandit(_) | Choose::Experiment(_)) | None => row.candidates_digest.clone(),
             _ => String::new(),
         };
         let artifact = match choose {
@@ -324,7 +325,8 @@ impl Sources {
                 Ok(Chooser::Candidates(Candidates::new(&row.policy, list)?))
             }
             Choose::Experiment(settings) => {
-                Ok(Chooser::Experiment(Assignment::new(&row.policy, settings)?))
+                let split = &row.candidates_digest;
+                Ok(Chooser::Experiment(Assignment::of_split(&row.policy, settings, split)?))
             }
             Choose::Recommend(settings) => Ok(Chooser::Items(settings.clone())),
             Choose::Reorder(settings) => {
@@ -459,12 +461,20 @@ fn again(sources: &Sources, row: &DecisionRow) -> Result<Again> {
     match sources.policy(row) {
         None => check_choice(&mut differs, row, &choice),
         Some(policy) => {
+            let global = row.global_holdout.as_deref().map(serde_json::from_str::<GlobalHoldout>);
+            let Ok(global) = global.transpose() else {
+                let logged = json!(row.global_holdout);
+                let again = json!("a share and a salt");
+                differs.push(Field { column: "global_holdout", logged, again });
+                return Ok(Again::Differs(differs));
+            };
             let draw = Draw {
                 name: &row.policy,
                 policy,
                 version: &row.policy_version,
                 at: row.decided_at,
                 turn: row.turn,
+                global: global.as_ref(),
             };
             match draw.row(&unit, choice, seed, row.decision_id.clone()) {
                 Ok(again) => check_row(&mut differs, row, &again),
@@ -544,6 +554,7 @@ fn check_row(differs: &mut Vec<Field>, row: &DecisionRow, again: &DecisionRow) {
     check(differs, "candidates", &row.candidates, &again.candidates);
     check(differs, "candidates_digest", &row.candidates_digest, &again.candidates_digest);
     check(differs, "chances", &row.chances, &again.chances);
+    check(differs, "global_holdout", &row.global_holdout, &again.global_holdout);
     check(differs, "payload", &row.payload, &again.payload);
 }
 

@@ -180,6 +180,14 @@ pub(crate) fn cli() -> Command {
     cli
 }
 
+/// Libraries whose finer words are addresses, headers and answers of requests, in which keys stand.
+const QUIET: &str = "hyper=info,h2=info,reqwest=info,opentelemetry=info";
+
+/// Whether each line of the log is one JSON object, as programs that collect logs read it.
+fn logs_json(format: Option<&str>) -> bool {
+    format.is_some_and(|format| format.trim().eq_ignore_ascii_case("json"))
+}
+
 fn log_to_stderr(verbose: u8) {
     use tracing_subscriber::EnvFilter;
     let level = match verbose {
@@ -188,12 +196,18 @@ fn log_to_stderr(verbose: u8) {
         _ => "flywheel=debug,info",
     };
     let filter = env::optional("FLYWHEEL_LOG").unwrap_or_else(|| level.to_owned());
-    let subscriber = tracing_subscriber::fmt()
+    let fine = ["debug", "trace"].iter().any(|level| filter.to_lowercase().contains(level));
+    let filter = if fine { format!("{filter},{QUIET}") } else { filter };
+    let lines = tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::new(filter))
         .with_writer(std::io::stderr)
         .with_target(false);
     // A second call, as in tests, finds the first one's subscriber and that is fine.
-    if subscriber.try_init().is_err() {
+    let begun = match logs_json(env::optional("FLYWHEEL_LOG_FORMAT").as_deref()) {
+        true => lines.json().flatten_event(true).try_init(),
+        false => lines.try_init(),
+    };
+    if begun.is_err() {
         tracing::debug!("logging was set up before");
     }
 }

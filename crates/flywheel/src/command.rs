@@ -1,6 +1,9 @@
 //! The commands, one file each. A new one is a file and a line in [`COMMANDS`].
 
+mod act;
+mod alert;
 mod apply;
+mod approvals;
 mod audit;
 mod backup;
 mod build;
@@ -9,6 +12,7 @@ mod catalogue;
 mod check;
 mod compare;
 mod connectors;
+mod databases;
 mod demo;
 mod discover;
 mod environment;
@@ -35,6 +39,7 @@ mod savings;
 mod schedule;
 mod schema;
 mod search;
+mod secret;
 mod serve;
 mod source;
 mod split;
@@ -105,11 +110,16 @@ pub(crate) const COMMANDS: &[CommandEntry] = &[
     command::<metric::Metric>("metric"),
     command::<learn::Learn>("learn"),
     command::<policy::Policy>("policy"),
+    command::<approvals::Approvals>("approvals"),
     command::<experiment::Experiment>("experiment"),
+    command::<act::Act>("act"),
     command::<turn::Turn>("turn"),
     command::<status::Status>("status"),
+    command::<databases::Databases>("databases"),
     command::<serve::Serve>("serve"),
     command::<schedule::Schedule>("schedule"),
+    command::<alert::Alert>("alert"),
+    command::<secret::Secret>("secret"),
     command::<audit::Audit>("audit"),
     command::<vacuum::Vacuum>("vacuum"),
     command::<backup::Backup>("backup"),

@@ -1,5 +1,6 @@
 //! What can only be said about the folder as a whole: references, legality and cycles.
 
+mod alert;
 mod column;
 mod connector;
 pub(crate) mod dashboard;
@@ -19,6 +20,7 @@ mod semantic;
 mod sign_in;
 mod split;
 mod sync;
+mod topic;
 mod unit;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -103,6 +105,7 @@ pub(crate) fn check(loaded: &mut Loaded, connectors: &Connectors) -> Checked {
     check.singular_tests();
     check.learners();
     check.policies();
+    check.contact();
     check.properties();
     check.unit_tests();
     check.exposures();
@@ -114,6 +117,8 @@ pub(crate) fn check(loaded: &mut Loaded, connectors: &Connectors) -> Checked {
     check.cycles();
     // Selectors need the finished graph.
     check.schedules();
+    check.alerts();
+    check.topics();
     check.rules();
     check.extensions();
     check.checked
@@ -134,8 +139,15 @@ impl Check<'_> {
 
     fn add_nodes(&mut self) {
         for (id, declared) in &self.loaded.declared {
-            // No data flows through a schedule, a rule or an extension.
-            if matches!(id.kind, NodeKind::Schedule | NodeKind::Rule | NodeKind::Extension) {
+            // No data flows through a schedule, an alert, a rule or an extension, and a topic says what its events are.
+            if matches!(
+                id.kind,
+                NodeKind::Schedule
+                    | NodeKind::Alert
+                    | NodeKind::Rule
+                    | NodeKind::Extension
+                    | NodeKind::Topic
+            ) {
                 continue;
             }
             let file = Some(declared.file.clone());

@@ -21,6 +21,8 @@ pub enum NodeKind {
     Connection,
     /// Streams that land.
     Sync,
+    /// Events that are handed in.
+    Topic,
     /// Records kept alike on two systems.
     Link,
     /// A system that is taken apart.
@@ -49,6 +51,8 @@ pub enum NodeKind {
     Action,
     /// What is run by itself.
     Schedule,
+    /// What somebody is told of.
+    Alert,
     /// Who sees which rows and columns.
     Rule,
     /// Pages and panels of one's own.
@@ -59,9 +63,10 @@ pub enum NodeKind {
 
 impl NodeKind {
     /// Every kind, in the order of the wheel.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 21] = [
         Self::Connection,
         Self::Sync,
+        Self::Topic,
         Self::Link,
         Self::Split,
         Self::Source,
@@ -76,6 +81,7 @@ impl NodeKind {
         Self::Policy,
         Self::Action,
         Self::Schedule,
+        Self::Alert,
         Self::Rule,
         Self::Extension,
         Self::Exposure,
@@ -87,6 +93,7 @@ impl NodeKind {
         match self {
             Self::Connection => "connection",
             Self::Sync => "sync",
+            Self::Topic => "topic",
             Self::Link => "link",
             Self::Split => "split",
             Self::Source => "source",
@@ -101,6 +108,7 @@ impl NodeKind {
             Self::Policy => "policy",
             Self::Action => "action",
             Self::Schedule => "schedule",
+            Self::Alert => "alert",
             Self::Rule => "rule",
             Self::Extension => "extension",
             Self::Exposure => "exposure",

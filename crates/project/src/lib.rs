@@ -24,6 +24,7 @@ pub mod resource;
 pub mod secret;
 pub mod template;
 pub mod validate;
+pub mod vault;
 pub mod yaml;
 
 mod check;

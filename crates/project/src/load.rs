@@ -21,6 +21,7 @@ use crate::graph::NodeId;
 use crate::model::{Model, Settings, SettingsOf, SingularTest, Vars};
 use crate::project::Choices;
 use crate::resource::action::Action;
+use crate::resource::alert::Alert;
 use crate::resource::connection::Connection;
 use crate::resource::dashboard::Dashboard;
 use crate::resource::dictionary::Dictionary;
@@ -37,6 +38,7 @@ use crate::resource::schedule::Schedule;
 use crate::resource::semantic::Semantic;
 use crate::resource::split::Split;
 use crate::resource::sync::Sync;
+use crate::resource::topic::Topic;
 use crate::template::{Fault, Macros};
 use crate::yaml::Node;
 
@@ -79,6 +81,7 @@ pub(crate) struct Loaded {
     pub(crate) project: Option<Read<ProjectFile>>,
     pub(crate) connections: BTreeMap<String, Read<Connection>>,
     pub(crate) syncs: BTreeMap<String, Read<Sync>>,
+    pub(crate) topics: BTreeMap<String, Read<Topic>>,
     pub(crate) links: BTreeMap<String, Read<Link>>,
     pub(crate) splits: BTreeMap<String, Read<Split>>,
     pub(crate) models: BTreeMap<String, ReadSql<Model>>,
@@ -95,6 +98,7 @@ pub(crate) struct Loaded {
     pub(crate) policies: BTreeMap<String, Read<Policy>>,
     pub(crate) actions: BTreeMap<String, Read<Action>>,
     pub(crate) schedules: BTreeMap<String, Read<Schedule>>,
+    pub(crate) alerts: BTreeMap<String, Read<Alert>>,
     pub(crate) rules: BTreeMap<String, Read<Rule>>,
     pub(crate) extensions: BTreeMap<String, Read<Extension>>,
     /// Every name with its place, also of resources that have mistakes of their own, so that one
@@ -132,6 +136,7 @@ impl Loaded {
             project: None,
             connections: BTreeMap::new(),
             syncs: BTreeMap::new(),
+            topics: BTreeMap::new(),
             links: BTreeMap::new(),
             splits: BTreeMap::new(),
             models: BTreeMap::new(),
@@ -147,6 +152,7 @@ impl Loaded {
             policies: BTreeMap::new(),
             actions: BTreeMap::new(),
             schedules: BTreeMap::new(),
+            alerts: BTreeMap::new(),
             rules: BTreeMap::new(),
             extensions: BTreeMap::new(),
             declared: BTreeMap::new(),

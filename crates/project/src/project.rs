@@ -19,6 +19,7 @@ use crate::metric::Semantics;
 use crate::model::{Model, ModelTest, SingularTest};
 use crate::resource::RESOURCES;
 use crate::resource::action::Action;
+use crate::resource::alert::Alert;
 use crate::resource::connection::Connection;
 use crate::resource::dashboard::Dashboard;
 use crate::resource::dictionary::Dictionary;
@@ -34,9 +35,11 @@ use crate::resource::schedule::Schedule;
 use crate::resource::semantic::Semantic;
 use crate::resource::split::Split;
 use crate::resource::sync::Sync;
+use crate::resource::topic::Topic;
 use crate::secret;
 use crate::source::Source;
 use crate::template::{self, Macros, Reference, RenderContext};
+use crate::vault::Vault;
 use crate::yaml::{self, Step};
 
 /// What the connectors allow in `options:`; the caller knows them, this crate does not.
@@ -152,6 +155,8 @@ pub struct Project {
     pub connections: BTreeMap<String, Located<Connection>>,
     /// Syncs by name.
     pub syncs: BTreeMap<String, Located<Sync>>,
+    /// Declared topics by name.
+    pub topics: BTreeMap<String, Located<Topic>>,
     /// Links by name.
     pub links: BTreeMap<String, Located<Link>>,
     /// Splits by name.
@@ -184,6 +189,8 @@ pub struct Project {
     pub actions: BTreeMap<String, Located<Action>>,
     /// Schedules by name.
     pub schedules: BTreeMap<String, Located<Schedule>>,
+    /// Alerts by name.
+    pub alerts: BTreeMap<String, Located<Alert>>,
     /// Rules by name.
     pub rules: BTreeMap<String, Located<Rule>>,
     /// Extensions by name.
@@ -281,6 +288,7 @@ impl Project {
             file,
             connections: located(loaded.connections, "connection"),
             syncs: located(loaded.syncs, "sync"),
+            topics: located(loaded.topics, "topic"),
             links: located(loaded.links, "link"),
             splits: located(loaded.splits, "split"),
             models,
@@ -297,6 +305,7 @@ impl Project {
             policies: located(loaded.policies, "policy"),
             actions: located(loaded.actions, "action"),
             schedules: located(loaded.schedules, "schedule"),
+            alerts: located(loaded.alerts, "alert"),
             rules: located(loaded.rules, "rule"),
             extensions: located(loaded.extensions, "extension"),
             graph: checked.graph,
@@ -454,6 +463,12 @@ impl Project {
     pub fn model_tests(&self) -> impl Iterator<Item = &ModelTest> {
         let of_models = self.models.values().flat_map(|model| &model.tests);
         of_models.chain(self.sources.values().flat_map(|source| &source.tests))
+    }
+
+    /// The stored secrets of the project.
+    #[must_use]
+    pub fn vault(&self) -> Vault {
+        Vault::of(&self.dir)
     }
 
     /// Replaces every `${…}` in `options` by its value; files are relative to the project folder.

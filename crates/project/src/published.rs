@@ -37,7 +37,7 @@ pub fn places(sql: &str) -> Vec<(String, usize)> {
             _ => None,
         };
         in_name = skipped.is_none() && is_part(first);
-        at += skipped.unwrap_or(first.len_utf8());
+        at += skipped.unwrap_or_else(|| first.len_utf8());
     }
     found
 }

@@ -4,6 +4,7 @@
 //! A new kind of resource is a new file in `resource/` and one line in [`RESOURCES`].
 
 pub mod action;
+pub mod alert;
 pub mod connection;
 pub mod dashboard;
 pub mod dictionary;
@@ -21,6 +22,7 @@ pub mod schedule;
 pub mod semantic;
 pub mod split;
 pub mod sync;
+pub mod topic;
 
 use schemars::Schema;
 
@@ -55,6 +57,12 @@ pub const RESOURCES: &[ResourceKind] = &[
         folder: "syncs",
         about: "Streams of a connection that land in the lake.",
         schema: || schemars::schema_for!(sync::Sync),
+    },
+    ResourceKind {
+        name: "topic",
+        folder: "topics",
+        about: "What events of a topic look like, and which other system hands them in by signed calls.",
+        schema: || schemars::schema_for!(topic::Topic),
     },
     ResourceKind {
         name: "link",
@@ -127,6 +135,12 @@ pub const RESOURCES: &[ResourceKind] = &[
         folder: "schedules",
         about: "What `flywheel serve` runs by itself: when, how often again, and who is told.",
         schema: || schemars::schema_for!(schedule::Schedule),
+    },
+    ResourceKind {
+        name: "alert",
+        folder: "alerts",
+        about: "What somebody is told of when it happens, and when it is over.",
+        schema: || schemars::schema_for!(alert::Alert),
     },
     ResourceKind {
         name: "rule",

@@ -10,6 +10,9 @@ use std::path::Path;
 use flywheel_base::{Error, Result, Secret, env};
 use serde_json::{Map, Value as Json};
 
+use crate::diagnostic::Span;
+use crate::vault::Vault;
+
 /// The largest file a `${file:…}` reads.
 const SECRET_SIZE_MAX: u64 = 64 << 10;
 
@@ -110,6 +113,28 @@ pub fn named_files(text: &str) -> Vec<&str> {
     found
 }
 
+/// The stored secrets that references `${secret:…}` of a text name, with their places; lines of comment are passed over.
+pub(crate) fn named_secrets(text: &str) -> Vec<(&str, Span)> {
+    let mut found = Vec::new();
+    for (index, line) in text.lines().enumerate() {
+        if line.trim_start().starts_with('#') {
+            continue;
+        }
+        for (at, _) in line.match_indices("${") {
+            let literal = at > 0 && line.as_bytes().get(at - 1) == Some(&b'$');
+            let inner = line[at + 2..].split('}').next().unwrap_or_default();
+            if let Ok(Part::Stored(name)) = reference(inner)
+                && !literal
+            {
+                let column = line[..at].chars().count() + 1;
+                // With the `${` before it and the `}` after it.
+                found.push((name, Span::new(index + 1, column, inner.chars().count() + 3)));
+            }
+        }
+    }
+    found
+}
+
 /// Whether a text of YAML or of `KEY=value` lines holds a secret as it is, not as a reference to one.
 #[must_use]
 pub fn holds_secret(text: &str) -> bool {
@@ -129,16 +154,10 @@ pub fn holds_secret(text: &str) -> bool {
 /// What a reference stands for is text; connectors make of it the number or truth value they ask for.
 ///
 /// # Errors
-/// [`flywheel_base::ErrorKind::NotFound`] if a variable or file does not exist,
-/// [`flywheel_base::ErrorKind::Invalid`] if a reference is malformed.
+/// [`flywheel_base::ErrorKind::NotFound`] if a variable, file or stored secret does not exist,
+/// [`flywheel_base::ErrorKind::Invalid`] if a reference is malformed; those of [`Vault::reveal`].
 pub fn resolve_secrets(dir: &Path, options: &Map<String, Json>) -> Result<Map<String, Json>> {
-    resolve_secrets_with(dir, options, &none_stored)
-}
-
-/// The store of named secrets while there is none.
-fn none_stored(name: &str) -> Result<String> {
-    Err(Error::not_found(format!("no secret named \"{name}\" is stored"))
-        .hint("Use ${env:NAME} or ${file:path}, or store the secret first."))
+    resolve_secrets_with(dir, options, &|name| Vault::of(dir).reveal(name))
 }
 
 /// The value of a text with references, such as the key of a mask; files are relative to `dir`.
@@ -146,7 +165,7 @@ fn none_stored(name: &str) -> Result<String> {
 /// # Errors
 /// As [`resolve_secrets`].
 pub fn resolve_secret(dir: &Path, text: &str) -> Result<Secret> {
-    match resolve(dir, &Json::String(text.to_owned()), &none_stored)? {
+    match resolve(dir, &Json::String(text.to_owned()), &|name| Vault::of(dir).reveal(name))? {
         Json::String(value) => Ok(Secret::new(value)),
         _ => Err(Error::internal("a reference stands for no text")),
     }
@@ -159,7 +178,7 @@ pub fn resolve_secret(dir: &Path, text: &str) -> Result<Secret> {
 pub fn resolve_secrets_with(
     dir: &Path,
     options: &Map<String, Json>,
-    stored: &dyn Fn(&str) -> Result<String>,
+    stored: &dyn Fn(&str) -> Result<Secret>,
 ) -> Result<Map<String, Json>> {
     options
         .iter()
@@ -199,7 +218,7 @@ fn names_secret(value: &Json) -> Result<bool> {
     }
 }
 
-fn resolve(dir: &Path, value: &Json, stored: &dyn Fn(&str) -> Result<String>) -> Result<Json> {
+fn resolve(dir: &Path, value: &Json, stored: &dyn Fn(&str) -> Result<Secret>) -> Result<Json> {
     match value {
         Json::String(text) => {
             let mut resolved = String::new();
@@ -208,7 +227,7 @@ fn resolve(dir: &Path, value: &Json, stored: &dyn Fn(&str) -> Result<String>) ->
                     Part::Text(text) => resolved.push_str(text),
                     Part::Env(name) => resolved.push_str(&env::required(name)?),
                     Part::File(path) => resolved.push_str(&read(&dir.join(path))?),
-                    Part::Stored(name) => resolved.push_str(&stored(name)?),
+                    Part::Stored(name) => resolved.push_str(stored(name)?.expose()),
                 }
             }
             Ok(Json::String(resolved))
@@ -285,6 +304,33 @@ mod tests {
         assert!(unset.message().starts_with("password: environment variable"), "{unset}");
         assert!(error("${secret:crm}").message().contains("\"crm\""));
         assert!(error("${file:none}").message().contains("none"));
+    }
+
+    #[test]
+    fn a_stored_secret_is_resolved_wherever_a_reference_may_stand() {
+        let dir = tempfile::tempdir().unwrap();
+        let value = Secret::new("hunter2");
+        let none = resolve_secret(dir.path(), "${secret:crm}").unwrap_err();
+        assert!(none.hint_text().unwrap().contains("flywheel secret set crm"), "{none:?}");
+        Vault::of(dir.path()).set("crm", &value, flywheel_base::Timestamp::default()).unwrap();
+        assert_eq!(resolve_secret(dir.path(), "${secret:crm}").unwrap(), value);
+        let options = serde_json::json!({"url": "postgres://u:${secret: crm}@h/d"});
+        assert_eq!(
+            Json::Object(resolve_secrets(dir.path(), options.as_object().unwrap()).unwrap()),
+            serde_json::json!({"url": "postgres://u:hunter2@h/d"})
+        );
+        // What streams and targets say stands in errors.
+        let refused = resolve_settings(dir.path(), options.as_object().unwrap()).unwrap_err();
+        assert!(refused.message().contains("refers to a secret"), "{refused}");
+    }
+
+    #[test]
+    fn references_to_stored_secrets_are_found_at_their_places() {
+        let text = "# ${secret:no}\nurl: 'p://u:${secret: a}@h/${secret:b}'\nx: $${secret:no}\n密: ${secret:c}\ny: ${env:A}\n";
+        assert_eq!(
+            named_secrets(text),
+            [("a", Span::new(2, 13, 12)), ("b", Span::new(2, 28, 11)), ("c", Span::new(4, 4, 11)),]
+        );
     }
 
     #[test]

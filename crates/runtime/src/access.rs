@@ -32,6 +32,7 @@ use serde_json::{Value, json};
 use self::made::{Made, Origin, Origins};
 use self::own::{Hiding, own_tables};
 use crate::Workspace;
+use crate::system::{audit, databases};
 
 /// What decides about our own tables, for messages.
 const TOLD_OF: &str = "the rules of the tables it tells of";
@@ -70,6 +71,10 @@ pub struct Reader {
     pub lifted: BTreeSet<String>,
     /// The words of the permissions that the reader was given in the same way, beside those of the role.
     pub permissions: BTreeSet<String>,
+    /// Whether they may read the audit log, and so `system.audit`.
+    pub audits: bool,
+    /// Whether they may operate, and so read `system.databases`.
+    pub operates: bool,
 }
 
 impl Reader {
@@ -85,6 +90,10 @@ impl Reader {
         let mut reader = Self {
             user: user.map(str::to_owned),
             role: role.map(str::to_owned),
+            audits: [Role::Owner, Role::Admin].iter().any(|one| role == Some(one.word())),
+            operates: [Role::Owner, Role::Admin, Role::Engineer, Role::Operator]
+                .iter()
+                .any(|one| role == Some(one.word())),
             ..Self::default()
         };
         for (name, group) in &project.file.groups {
@@ -230,11 +239,29 @@ impl Reading {
         }
     }
 
+    /// Whether all who read may read the audit log.
+    #[must_use]
+    pub fn audits(&self) -> bool {
+        self.readers().iter().all(|reader| reader.audits)
+    }
+
+    /// Whether all who read may operate.
+    #[must_use]
+    pub fn operates(&self) -> bool {
+        self.readers().iter().all(|reader| reader.operates)
+    }
+
     /// Lets the catalog show what the reader may see.
     ///
     /// # Errors
     /// Those of secrets that masks need, and of the metadata.
     pub fn limit(&self, workspace: &Workspace, catalog: &mut Catalog) -> Result<()> {
+        if !self.audits() {
+            catalog.forget(&audit::name());
+        }
+        if !self.operates() {
+            catalog.forget(&databases::name());
+        }
         for (name, sight) in self.sights(workspace, catalog)? {
             catalog.limit(&name, sight);
         }

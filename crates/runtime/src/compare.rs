@@ -13,8 +13,9 @@ use std::collections::BTreeSet;
 use arrow::datatypes::DataType;
 use flywheel_base::{Error, Result, suggest};
 use flywheel_connect::{FILE_COLUMN, LINE_COLUMN};
+use flywheel_project::Project;
 use flywheel_project::resource::sync::{Stream, Sync, Write};
-use flywheel_reconcile::bisect::{Bisect, Effect, Found, Input, Limits};
+use flywheel_reconcile::bisect::{Bisect, Effect, Found, Input, Kind as Differs, Limits};
 use flywheel_reconcile::checksum::{Dialect, Kind, TableText};
 use flywheel_reconcile::record::Pair;
 use flywheel_state::TaskOutcome;
@@ -25,6 +26,11 @@ use self::side::{Table, columns_of};
 use crate::Workspace;
 use crate::recorder::{Observer, Recorder};
 use crate::task::sync::{destination, location_of, source};
+
+/// The kind of runs, and what their tasks are called.
+pub const KIND: &str = "reconcile";
+/// How many keys that differ are told of each table.
+const KEYS_TOLD: usize = 20;
 
 /// What to compare, and what to do about it.
 #[derive(Clone, Debug, Default)]
@@ -37,6 +43,8 @@ pub struct Options<'a> {
     pub skip: &'a [String],
     /// Whether the lake is made equal to the source.
     pub repair: bool,
+    /// Whether streams of the named syncs that cannot be compared are passed over, as they are where no sync is named.
+    pub lenient: bool,
 }
 
 /// One table that was compared.
@@ -77,11 +85,40 @@ pub async fn compare(
     observer: &dyn Observer,
 ) -> Result<Vec<Comparison>> {
     let works = works(workspace, options)?;
-    let recorder = Recorder::start(workspace, observer, "reconcile", None, workspace.now())?;
+    let recorder = Recorder::start(workspace, observer, KIND, None, workspace.now())?;
+    let result = Box::pin(run_all(workspace, &recorder, &works, options)).await;
+    recorder.finish(result.as_ref().err())?;
+    result
+}
+
+/// As [`compare`], as a part of a run that has begun.
+pub(crate) async fn within(
+    workspace: &Workspace,
+    recorder: &Recorder<'_>,
+    options: &Options<'_>,
+) -> Result<Vec<Comparison>> {
+    run_all(workspace, recorder, &works(workspace, options)?, options).await
+}
+
+/// Which tables differ from their sources, if any does.
+#[must_use]
+pub fn differing(compared: &[Comparison]) -> Option<String> {
+    let of = compared.iter().filter(|one| !one.is_equal());
+    let tables: Vec<&str> = of.map(|one| one.table.as_str()).collect();
+    (!tables.is_empty())
+        .then(|| format!("tables that differ from their source: {}", tables.join(", ")))
+}
+
+async fn run_all(
+    workspace: &Workspace,
+    recorder: &Recorder<'_>,
+    works: &[Work<'_>],
+    options: &Options<'_>,
+) -> Result<Vec<Comparison>> {
     let mut all = Vec::new();
     let mut failed = None;
-    for work in &works {
-        let timer = recorder.started("reconcile", &format!("{}.{}", work.name, work.stream.stream));
+    for work in works {
+        let timer = recorder.started(KIND, &format!("{}.{}", work.name, work.stream.stream));
         let result = Box::pin(work.run(workspace, options)).await;
         let settled = recorder.settled(timer, result, |one| {
             let status = if one.is_equal() { "succeeded" } else { "warned" };
@@ -90,22 +127,50 @@ pub async fn compare(
                 rows_out: Some(one.found.rows.right),
                 detail: json!({
                     "keys": one.found.keys.len(), "ranges": one.found.ranges.len(),
-                    "queries": one.found.queries, "mended": one.mended,
+                    "queries": one.found.queries, "mended": one.mended, "table": one.table,
+                    "skipped": one.skipped,
                 }),
                 ..TaskOutcome::default()
             };
             (status.to_owned(), outcome)
         });
         match settled {
-            Ok(one) => all.push(one),
+            Ok(one) => {
+                if let Some(text) = told(&one) {
+                    recorder.notice(text);
+                }
+                all.push(one);
+            }
             Err(error) => {
                 let what = format!("sync \"{}\", stream \"{}\"", work.name, work.stream.stream);
                 failed = failed.or(Some(error.context(what)));
             }
         }
     }
-    recorder.finish(failed.as_ref())?;
     failed.map_or(Ok(all), Err)
+}
+
+/// What differs, as the log of a run tells it.
+fn told(one: &Comparison) -> Option<String> {
+    if one.is_equal() {
+        return None;
+    }
+    let word = |kind: Differs| match kind {
+        Differs::Missing => "missing",
+        Differs::Extra => "extra",
+        Differs::Different => "different",
+    };
+    let keys = one.found.keys.iter();
+    let keys = keys.map(|found| format!("{} is {}", found.key, word(found.kind)));
+    let ranges = one.found.ranges.iter();
+    let ranges = ranges.map(|found| {
+        format!("{} to {} are {}", found.range.low, found.range.high, word(found.kind))
+    });
+    let mut texts: Vec<String> = keys.chain(ranges).collect();
+    let more = texts.len().saturating_sub(KEYS_TOLD);
+    texts.truncate(KEYS_TOLD);
+    let more = if more == 0 { String::new() } else { format!(" and {more} more") };
+    Some(format!("{} differs: {}{more}", one.table, texts.join(", ")))
 }
 
 /// One stream to be compared.
@@ -149,9 +214,9 @@ fn works<'a>(workspace: &'a Workspace, options: &Options<'_>) -> Result<Vec<Work
                     }
                     Some(why) => why,
                 },
-                None => "is not read from PostgreSQL, MySQL or MariaDB",
+                None => NO_DATABASE,
             };
-            if !options.syncs.is_empty() {
+            if !options.syncs.is_empty() && !options.lenient {
                 return Err(Error::invalid(format!(
                     "stream \"{}\" of sync \"{name}\" cannot be compared: it {why}",
                     stream.stream
@@ -170,6 +235,19 @@ fn works<'a>(workspace: &'a Workspace, options: &Options<'_>) -> Result<Vec<Work
             .hint("Tables with a `key` that are read from PostgreSQL, MySQL or MariaDB can."));
     }
     Ok(works)
+}
+
+/// Why a stream cannot be compared where its sync is read from no database that can.
+const NO_DATABASE: &str = "is not read from PostgreSQL, MySQL or MariaDB";
+
+/// Why a stream cannot be compared with its source, to stand after "it"; none if it can.
+#[must_use]
+pub fn why_not(project: &Project, sync: &Sync, stream: &Stream) -> Option<&'static str> {
+    let connector = project.connections.get(&sync.connection);
+    match connector.and_then(|connection| dialect(&connection.connector)) {
+        Some(_) => unfit(sync, stream),
+        None => Some(NO_DATABASE),
+    }
 }
 
 fn dialect(connector: &str) -> Option<Dialect> {
@@ -351,5 +429,42 @@ async fn search(left: &Table, right: &Table) -> Result<Found> {
                 effect = bisect.step(Input::Answered(Pair { left, right }))?;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use flywheel_reconcile::bisect::Difference;
+
+    use super::*;
+
+    fn compared(table: &str, keys: usize) -> Comparison {
+        let differs = |key: usize| Difference { key: key.to_string(), kind: Differs::Missing };
+        Comparison {
+            sync: "shop".to_owned(),
+            stream: "orders".to_owned(),
+            table: table.to_owned(),
+            columns: Vec::new(),
+            skipped: Vec::new(),
+            found: Found {
+                rows: Pair { left: 30, right: 30 },
+                keys: (0..keys).map(differs).collect(),
+                ranges: Vec::new(),
+                queries: 2,
+            },
+            mended: 0,
+        }
+    }
+
+    #[test]
+    fn what_differs_is_told_by_table_and_the_first_keys() {
+        let (equal, one, many) =
+            (compared("raw.a", 0), compared("raw.b", 1), compared("raw.c", KEYS_TOLD + 5));
+        assert_eq!(told(&equal), None);
+        assert_eq!(told(&one).as_deref(), Some("raw.b differs: 0 is missing"));
+        assert!(told(&many).is_some_and(|text| text.ends_with("19 is missing and 5 more")));
+        assert_eq!(differing(std::slice::from_ref(&equal)), None);
+        let said = differing(&[equal, one, many]);
+        assert_eq!(said.as_deref(), Some("tables that differ from their source: raw.b, raw.c"));
     }
 }

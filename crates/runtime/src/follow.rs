@@ -145,7 +145,8 @@ async fn log(live: Live<'_>, name: &str, sync: &Sync, streams: Vec<&Stream>, to:
     let mut wait = WAIT_MIN;
     let error = loop {
         let before: u64 = landed.iter().map(|one| one.rows_in).sum();
-        let Err(error) = changes::live(live, name, sync, &streams, to, &mut landed).await else {
+        let Err(error) = Box::pin(changes::live(live, name, sync, &streams, to, &mut landed)).await
+        else {
             break None;
         };
         let error = error.context(format!("sync \"{name}\", changes to {to}"));

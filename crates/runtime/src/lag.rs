@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use flywheel_base::{Error, ErrorKind, Result};
+use flywheel_base::{Error, ErrorKind, Result, Timestamp};
 use flywheel_connect::Position;
 use flywheel_connect::source::{ChangesRequest, Lag};
 use flywheel_project::resource::sync::{LAKE, Read, Stream, Sync};
@@ -67,6 +67,35 @@ pub async fn lag(workspace: &Workspace, names: &[String]) -> Result<Vec<StreamLa
         }
     }
     Ok(all)
+}
+
+/// When each stream of each sync last came to its end without an error, by its name as in [`StreamLag`]; no source is asked.
+///
+/// # Errors
+/// Those of the metadata.
+pub fn last_successes(workspace: &Workspace) -> Result<Vec<LastSuccess>> {
+    let mut all = Vec::new();
+    for (sync, declared) in &workspace.project.syncs {
+        for to in declared.destination.names() {
+            for stream in &declared.streams {
+                let stream = named(sync, stream, to);
+                let at = workspace.store.last_success("sync", &stream)?;
+                all.push(LastSuccess { sync: sync.clone(), stream, at });
+            }
+        }
+    }
+    Ok(all)
+}
+
+/// When a stream last came to its end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LastSuccess {
+    /// The sync.
+    pub sync: String,
+    /// The sync, the stream and, if it is not the lake, the destination.
+    pub stream: String,
+    /// When it last came to its end without an error; none if it never did.
+    pub at: Option<Timestamp>,
 }
 
 /// Connections that did not answer, and what was said: they are not waited for again.

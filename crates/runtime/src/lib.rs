@@ -8,23 +8,30 @@
 //! losing or doubling a row, because its position or turn is committed with its rows.
 
 pub mod access;
+pub mod alert;
+pub mod approval;
 pub mod backup;
 pub mod catalogue;
 pub mod compare;
 pub mod connectors;
 pub mod dashboard;
+pub mod databases;
 pub mod draft;
 pub mod edit;
 pub mod environment;
 pub mod events;
 pub mod feedback;
 pub mod follow;
+pub mod forget;
+pub mod halt;
 pub mod lag;
 pub mod lineage;
 pub mod link;
 pub mod metrics;
 pub mod migrate;
 pub mod openlineage;
+pub mod outbox;
+pub mod pin;
 pub mod plan;
 pub mod policy;
 pub mod profile;
@@ -41,6 +48,7 @@ pub mod status;
 pub mod suggest;
 pub mod system;
 pub mod task;
+pub mod topic;
 pub mod turn;
 pub mod upkeep;
 

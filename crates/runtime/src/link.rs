@@ -36,6 +36,11 @@ use crate::recorder::{Observer, Recorder};
 
 pub use revert::{Reverted, revert};
 
+/// The kind of runs, and what their tasks are called.
+pub const KIND: &str = "link";
+/// The kind of runs that only say what would be done, and what their tasks are called.
+pub const PLAN: &str = "link plan";
+
 /// What a run is allowed to do.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Options<'a> {
@@ -95,13 +100,28 @@ pub async fn run(
     options: Options<'_>,
     observer: &dyn Observer,
 ) -> Result<Vec<LinkReport>> {
-    let names = ordered(workspace, names)?;
-    let kind = if options.plan_only { "link plan" } else { "link" };
+    // A name that is unknown begins no run.
+    ordered(workspace, names)?;
+    let kind = if options.plan_only { PLAN } else { KIND };
     let recorder = Recorder::start(workspace, observer, kind, None, workspace.now())?;
+    let result = Box::pin(within(workspace, &recorder, names, options)).await;
+    recorder.finish(result.as_ref().err())?;
+    result
+}
+
+/// As [`run`], as a part of a run that has begun.
+pub(crate) async fn within(
+    workspace: &Workspace,
+    recorder: &Recorder<'_>,
+    names: &[String],
+    options: Options<'_>,
+) -> Result<Vec<LinkReport>> {
+    let names = ordered(workspace, names)?;
+    let kind = if options.plan_only { PLAN } else { KIND };
     let mut reports = Vec::new();
     let mut failed = None;
     for name in &names {
-        let timer = recorder.started("link", name);
+        let timer = recorder.started(kind, name);
         let result = one(workspace, recorder.run_id(), name, options).await;
         match recorder.settled(timer, result, |report| ("succeeded".to_owned(), outcome(report))) {
             Ok(report) => {
@@ -113,8 +133,16 @@ pub async fn run(
             Err(error) => failed = failed.or(Some(error.context(format!("link \"{name}\"")))),
         }
     }
-    recorder.finish(failed.as_ref())?;
     failed.map_or(Ok(reports), Err)
+}
+
+/// Which records a side would not take, if there are any; the next run tries them again.
+#[must_use]
+pub fn refused(reports: &[LinkReport]) -> Option<String> {
+    let of = reports.iter().filter(|report| report.refused > 0);
+    let texts: Vec<String> =
+        of.map(|report| format!("{} of link \"{}\"", report.refused, report.link)).collect();
+    (!texts.is_empty()).then(|| format!("records that a side would not take: {}", texts.join(", ")))
 }
 
 async fn one(
@@ -144,6 +172,7 @@ fn outcome(report: &LinkReport) -> TaskOutcome {
             "planned": report.planned, "linked": report.linked, "matched": report.matched,
             "created": report.created, "updated": report.updated, "deleted": report.deleted,
             "archived": report.archived, "cut": report.cut, "questions": report.questions,
+            "beyond": report.beyond, "approval": report.approval,
         }),
     }
 }

@@ -9,13 +9,14 @@ use flywheel_base::{Error, ErrorKind, Result, statement, suggest};
 use flywheel_decision::Context;
 use flywheel_decision::challenge::{self, Challenge, Judgement};
 use flywheel_decision::champion::{self, Champion, Promoted};
+use flywheel_decision::conclude::{self, Concluded, Conclusion};
 use flywheel_decision::decide::{self, Question};
 use flywheel_decision::experiment;
 use flywheel_decision::experiment::plan::{self, Plan};
 use flywheel_decision::preview::{self, Preview};
 use flywheel_decision::table::{DecisionRow, ExperimentRow};
 use flywheel_decision::verify::{self, Replayed, Verified};
-use flywheel_project::resource::policy::Choose;
+use flywheel_project::resource::policy::{Choose, Consent};
 use flywheel_project::{Diagnostic, Draft, Severity};
 use flywheel_state::PolicyState;
 use flywheel_warehouse::{Seen, TableName};
@@ -218,7 +219,10 @@ fn lost(draft: &Draft) -> Error {
 pub(crate) fn queries(workspace: &Workspace, name: &str) -> Result<Vec<String>> {
     let Some(policy) = workspace.project.policies.get(name) else { return Ok(Vec::new()) };
     let mut templates = vec![&policy.audience];
-    templates.extend(policy.outcome.as_ref().map(|outcome| &outcome.events));
+    templates.extend(policy.outcome.as_ref().and_then(|outcome| outcome.events.as_ref()));
+    if let Some(Consent::Sql(sql)) = &policy.consent {
+        templates.push(sql);
+    }
     if let Choose::Experiment(experiment) = &policy.choose {
         templates.extend(&experiment.pre_period);
         templates.extend(experiment.guardrails.iter().map(|guardrail| &guardrail.events));
@@ -260,6 +264,44 @@ pub async fn roll_back(
     reason: &str,
 ) -> Result<(Champion, Champion)> {
     champion::take_back(&context(workspace).await?, name, reason)
+}
+
+/// Ends an experiment: every unit that is not held out gets the variant `keep` from the next decision on.
+///
+/// # Errors
+/// Those of [`conclude::conclude`].
+pub async fn conclude(
+    workspace: &Workspace,
+    name: &str,
+    keep: &str,
+    why: Option<&str>,
+    by: &str,
+) -> Result<Concluded> {
+    conclude::conclude(&context(workspace).await?, name, keep, why, by).await
+}
+
+/// Opens a concluded experiment again; returns what everybody got until now.
+///
+/// # Errors
+/// Those of [`conclude::reopen`].
+pub async fn reopen(
+    workspace: &Workspace,
+    name: &str,
+    why: Option<&str>,
+    by: &str,
+) -> Result<Conclusion> {
+    conclude::reopen(&context(workspace).await?, name, why, by)
+}
+
+/// The variant that everybody gets of the policy `name`; none if it is no experiment, or not concluded.
+///
+/// # Errors
+/// Those of the metadata.
+pub fn concluded(workspace: &Workspace, name: &str) -> Result<Option<Conclusion>> {
+    match workspace.project.policies.get(name).map(|policy| &policy.choose) {
+        Some(Choose::Experiment(settings)) => conclude::concluded(&workspace.store, name, settings),
+        _ => Ok(None),
+    }
 }
 
 /// Makes decisions of a policy again and compares them with what was logged.

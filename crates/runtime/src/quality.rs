@@ -191,6 +191,24 @@ pub async fn run(
     result
 }
 
+/// As [`run`], as a part of a run that has begun.
+pub(crate) async fn within(
+    workspace: &Workspace,
+    recorder: &Recorder<'_>,
+    options: &Options<'_>,
+) -> Result<Vec<QualityResult>> {
+    let chosen = chosen(&workspace.project, options)?;
+    run_chosen(workspace, recorder, &chosen).await
+}
+
+/// Which promises that must be kept are not, if any.
+#[must_use]
+pub fn not_kept(results: &[QualityResult]) -> Option<String> {
+    let of = results.iter().filter(|one| one.blocks());
+    let names: Vec<String> = of.map(|one| format!("{}.{}", one.quality, one.check)).collect();
+    (!names.is_empty()).then(|| format!("promises that are not kept: {}", names.join(", ")))
+}
+
 async fn run_chosen(
     workspace: &Workspace,
     recorder: &Recorder<'_>,
@@ -409,12 +427,20 @@ async fn judged(
 ) -> Result<Vec<QualityResult>> {
     let timer = recorder.started("quality", &quality.quality);
     let run_id = recorder.run_id().to_owned();
+    let again = recorder.has_judged(&quality.quality);
     let result = async {
-        let results = match Box::pin(engine(workspace, quality, newest)).await {
+        let mut results = match Box::pin(engine(workspace, quality, newest)).await {
             Ok(engine) => Box::pin(judge::results(workspace, &run_id, quality, &engine)).await?,
             // What cannot be reached is a verdict, too: it must not look like one that passed.
             Err(error) => judge::unreached(workspace, &run_id, quality, &error),
         };
+        if again {
+            // Two tasks of one run may judge the same for one moment.
+            let place = recorder.tasks().len().to_le_bytes();
+            for result in &mut results {
+                result.result_id = digest::short(&[result.result_id.as_bytes(), &place]);
+            }
+        }
         Box::pin(TABLE.append(&workspace.lake, &results, None)).await?;
         Ok(results)
     }

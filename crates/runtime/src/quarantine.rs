@@ -12,7 +12,7 @@ use arrow::compute::{cast, take_record_batch};
 use arrow::datatypes::{DataType, Int64Type};
 use flywheel_base::{Error, Result, Timestamp, digest};
 use flywheel_connect::source::ReadMode;
-use flywheel_connect::{Rejected, mended};
+use flywheel_connect::{RAW_BYTES_MAX, Rejected, mended};
 use flywheel_decision::table::ColumnType::{Integer, Moment, Text};
 use flywheel_decision::table::SystemTable;
 use flywheel_project::resource::sync::{Read, Stream, Sync};
@@ -23,6 +23,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::quality::Gate;
 use crate::recorder::Recorder;
+use crate::topic::Misfit;
 use crate::{Workspace, migrate, task};
 
 /// One row that was set aside.
@@ -59,17 +60,24 @@ pub struct QuarantineRow {
     pub changed_at: Timestamp,
 }
 
+/// The source of events that do not fit their topic: the topic is their stream, and they have no sync.
+pub const EVENTS: &str = "events";
+/// The sync of events, a name that none can have.
+const NO_SYNC: &str = "";
+/// Events of one topic that are open at most; who sends more of them is told the same, and they are not kept.
+const EVENTS_OPEN_MAX: usize = 10_000;
+
 /// The definition of `system.quarantine`.
 pub const TABLE: SystemTable = SystemTable {
     name: "quarantine",
     about: "One row per source row that could not be decoded or mapped. Key: quarantine_id.",
     columns: &[
         ("quarantine_id", Text, "follows from sync, stream, place, content and who refused it"),
-        ("sync", Text, "the sync"),
-        ("stream", Text, "the stream"),
-        ("run_id", Text, "the run that set it aside"),
-        ("source", Text, "the connector"),
-        ("file", Text, "the file or table"),
+        ("sync", Text, "the sync; empty for an event that was handed in"),
+        ("stream", Text, "the stream, or the topic of an event"),
+        ("run_id", Text, "the run that set it aside; empty for an event"),
+        ("source", Text, "the connector, or events"),
+        ("file", Text, "the file, table or topic"),
         ("line", Integer, "the line, from 1"),
         ("column", Text, "the column that does not fit"),
         ("code", Text, "the kind of mistake"),
@@ -156,6 +164,71 @@ pub(crate) async fn set_aside(
         TABLE.append_batch(&workspace.lake, batch).await?;
     }
     Ok(())
+}
+
+/// Sets events aside that do not fit their topic, each with why; those that are there already only once. Tells of each
+/// whether it is there, durably: beyond a number of open ones, none of a topic are added.
+///
+/// # Errors
+/// Those of the lake.
+pub async fn set_aside_events(
+    workspace: &Workspace,
+    topic: &str,
+    events: Vec<(Misfit, String)>,
+) -> Result<Vec<bool>> {
+    let rows: Vec<Rejected> =
+        events.into_iter().map(|(why, raw)| event(topic, why, &raw)).collect();
+    let head = workspace.lake.head(&TABLE.location()?).await?;
+    let (mut known, mut open) = (BTreeSet::new(), 0);
+    if head.is_some_and(|head| head.files > 0) {
+        let sql = format!(
+            "select quarantine_id from system.quarantine where sync = '{NO_SYNC}' and stream = '{}'",
+            topic.replace('\'', "''")
+        );
+        known = system_ids(workspace, &sql).await?;
+        open = system_ids(workspace, &format!("{sql} and status = 'open'")).await?.len();
+    }
+    let origin = Origin { sync: NO_SYNC, stream: topic };
+    let ids: Vec<String> = rows.iter().map(|row| origin.id(row)).collect();
+    let mut room = EVENTS_OPEN_MAX.saturating_sub(open);
+    let mut added: Vec<(&str, &Rejected)> = Vec::new();
+    let mut there = Vec::with_capacity(rows.len());
+    for (id, row) in ids.iter().zip(&rows) {
+        if !known.contains(id) && room > 0 {
+            room -= 1;
+            known.insert(id.clone());
+            added.push((id.as_str(), row));
+        }
+        there.push(known.contains(id));
+    }
+    if !added.is_empty() {
+        let batch = batch("", origin, workspace.now(), &added)?;
+        TABLE.append_batch(&workspace.lake, batch).await?;
+    }
+    Ok(there)
+}
+
+/// The row of an event. Of a long one that keeps only the beginning, a digest tells those apart that begin alike.
+fn event(topic: &str, why: Misfit, raw: &str) -> Rejected {
+    let mut end = raw.len().min(RAW_BYTES_MAX);
+    while !raw.is_char_boundary(end) {
+        end -= 1;
+    }
+    let kept = raw.get(..end).unwrap_or_default();
+    let (file, raw) = match end == raw.len() {
+        true => (topic.to_owned(), kept.to_owned()),
+        false => (format!("{topic} #{}", digest::short(&[raw.as_bytes()])), format!("{kept}…")),
+    };
+    Rejected {
+        source: EVENTS.into(),
+        file,
+        line: None,
+        column: why.field,
+        code: why.code.into(),
+        reason: why.reason,
+        raw,
+        destination: None,
+    }
 }
 
 /// New rows of the table: built column by column, because a bad file may have a hundred thousand of them.
@@ -352,7 +425,8 @@ fn mend_behind(sync: &str, stream: &Stream) -> String {
     )
 }
 
-/// Marks open rows as not wanted; returns how many.
+/// Marks open rows as not wanted, of one sync if it is named, of events of a topic if no sync is called so, and of all
+/// events if the name is empty; returns how many.
 ///
 /// # Errors
 /// Those of the lake.
@@ -363,14 +437,22 @@ pub async fn discard(workspace: &Workspace, sync: Option<&str>) -> Result<usize>
             rows.extend(open_rows(workspace, name, &stream.stream).await?.into_values());
         }
     }
+    if sync.is_none_or(|name| !workspace.project.syncs.contains_key(name)) {
+        let events = open_where(workspace, &format!("sync = '{NO_SYNC}'")).await?.into_values();
+        rows.extend(
+            events.filter(|row| sync.is_none_or(|topic| topic.is_empty() || row.stream == topic)),
+        );
+    }
     mark(workspace, &rows, "discarded").await?;
     Ok(rows.len())
 }
 
 async fn open_rows(workspace: &Workspace, sync: &str, stream: &str) -> Result<Open> {
-    let sql = format!(
-        "select * from system.quarantine where sync = '{sync}' and stream = '{stream}' and status = 'open'"
-    );
+    open_where(workspace, &format!("sync = '{sync}' and stream = '{stream}'")).await
+}
+
+async fn open_where(workspace: &Workspace, whose: &str) -> Result<Open> {
+    let sql = format!("select * from system.quarantine where {whose} and status = 'open'");
     let query = workspace.lake_session().await?.query(&sql).await?;
     let mut open = Open::new();
     for batch in query.collect().await? {

@@ -308,7 +308,11 @@ pub fn discard(
         OutboxStatus::Dead => true,
         // What is due of a declared action may be leased at this moment.
         OutboxStatus::Pending => !declared || !project.actions.contains_key(&entry.action),
-        OutboxStatus::Sending | OutboxStatus::Delivered | OutboxStatus::Discarded => false,
+        // What waits for approval is rejected instead.
+        OutboxStatus::Waiting
+        | OutboxStatus::Sending
+        | OutboxStatus::Delivered
+        | OutboxStatus::Discarded => false,
     };
     let keys: Vec<String> = found.iter().filter(ends).map(|entry| entry.key.clone()).collect();
     let discarded = workspace.store.discard(&keys, reason, workspace.now())?;

@@ -28,7 +28,7 @@ use crate::dashboard::{self, Errand, SEND};
 use crate::lag::StreamLag;
 use crate::recorder::Observer;
 use crate::task::sync::location_of;
-use crate::{Workspace, lag, openlineage, run};
+use crate::{Workspace, compare, lag, link, openlineage, outbox, quality, run};
 
 /// How often tables, files and lag are looked at, in microseconds, unless a schedule says otherwise.
 const LOOK_US: i64 = 30_000_000;
@@ -70,6 +70,7 @@ fn plan(project: &Project, schedule: &Schedule) -> Result<SchedulePlan> {
     let send =
         send.map_err(|error| Error::internal("`send` cannot be written").caused_by(error))?;
     parts.extend(send.as_deref());
+    parts.extend(schedule.repair.then_some("repair".as_bytes()));
     let fingerprint = digest::short(&parts);
     let pool = schedule.pool.as_ref().and_then(|name| {
         let slots = project.file.pools.get(name)?.get() as usize;
@@ -219,6 +220,19 @@ pub enum Job {
         /// For what, and what was done of it.
         occasion: Occasion,
     },
+    /// These links; all if none is named.
+    Link(Vec<String>),
+    /// Landed tables are compared with their databases.
+    Reconcile {
+        /// Their syncs; all that can be compared if none is named.
+        syncs: Vec<String>,
+        /// Whether they are made equal.
+        repair: bool,
+    },
+    /// Quality files by their selectors; all if there are none.
+    Quality(Vec<String>),
+    /// Actions that are due leave.
+    Act,
     /// Several tasks, but for those that are done.
     Tasks {
         /// All tasks.
@@ -252,7 +266,8 @@ pub struct Occasion {
 pub fn job(workspace: &Workspace, scheduled: &ScheduledRun) -> Result<Option<Job>> {
     let schedule = named(&workspace.project, &scheduled.schedule)?;
     // A server that was killed between the end of the work and noting it has done all of it. Turns know by their moment.
-    let attempts = scheduled.attempts.iter().filter(|_| schedule.run != Some(Runs::Turn));
+    let counts = |run: Runs| run != Runs::Turn && !run.is_judged_anew();
+    let attempts = scheduled.attempts.iter().filter(|_| schedule.run.is_none_or(counts));
     for attempt in attempts {
         let Some(run_id) = &attempt.run_id else { continue };
         let ended = workspace.store.run(run_id)?;
@@ -294,6 +309,10 @@ pub fn job(workspace: &Workspace, scheduled: &ScheduledRun) -> Result<Option<Job
             sending: schedule.send.clone().ok_or_else(|| nowhere(&schedule.schedule))?,
             occasion: occasion(workspace, scheduled)?,
         },
+        Runs::Link => Job::Link(select),
+        Runs::Reconcile => Job::Reconcile { syncs: select, repair: schedule.repair },
+        Runs::Quality => Job::Quality(select),
+        Runs::Act => Job::Act,
     }))
 }
 
@@ -427,6 +446,26 @@ pub async fn perform(
             Box::pin(openlineage::settle(workspace)).await;
             sent.map(|_| None)
         }
+        Job::Link(names) => {
+            let work = link::run(workspace, &names, link::Options::default(), observer);
+            Ok(link::refused(&Box::pin(work).await?))
+        }
+        Job::Reconcile { syncs, repair } => {
+            let options = compare::Options {
+                syncs: &syncs,
+                repair,
+                lenient: true,
+                ..compare::Options::default()
+            };
+            let work = compare::compare(workspace, &options, observer);
+            Ok(compare::differing(&Box::pin(work).await?))
+        }
+        Job::Quality(select) => {
+            let options = quality::Options { select: &select, exclude: &[] };
+            let work = quality::run(workspace, &options, observer);
+            Ok(quality::not_kept(&Box::pin(work).await?))
+        }
+        Job::Act => Ok(outbox::held_back(&Box::pin(outbox::act(workspace, observer)).await?)),
         Job::Tasks { tasks, done, occasion } => {
             let work = graph::perform(workspace, (&tasks, &done), &occasion, observer);
             Box::pin(work).await.map(|()| None)
@@ -744,7 +783,7 @@ pub async fn tell(workspace: &Workspace) -> Result<usize> {
         workspace.store.settle_alert(&settled)?;
         if settled.status == AlertStatus::Dead {
             tracing::error!(
-                schedule = %alert.schedule, action = %alert.action, error = settled.error.as_deref(),
+                schedule = %alert.schedule, alert = alert.alert.as_deref(), action = %alert.action, error = settled.error.as_deref(),
                 "an alert was given up"
             );
         }

@@ -8,11 +8,16 @@ use arrow::datatypes::{DataType, Float64Type, Int64Type};
 use flywheel_base::{Error, Result};
 use flywheel_decision::canary::running;
 use flywheel_decision::champion::champion;
-use flywheel_decision::lift;
+use flywheel_decision::conclude::concluded;
+use flywheel_decision::{drift, lift};
 use flywheel_project::resource::policy::Choose;
 use serde::Serialize;
 
 use crate::Workspace;
+use crate::halt::Halted;
+
+/// How long before the last turn a worsening is shown at most, in microseconds: a week.
+const DRIFT_SHOWN_US: i64 = 7 * 86_400_000_000;
 
 /// What `flywheel status` shows.
 #[derive(Clone, Debug, Serialize)]
@@ -35,6 +40,8 @@ pub struct Status {
     pub learners: Vec<LearnerStatus>,
     /// Policies.
     pub policies: Vec<PolicyStatus>,
+    /// What stops all policies at once, if they are stopped.
+    pub halted: Option<Halted>,
     /// Deliveries waiting.
     pub outbox_pending: u64,
     /// Deliveries given up.
@@ -70,10 +77,14 @@ pub struct TableStatus {
 pub struct LearnerStatus {
     /// Its name.
     pub learner: String,
-    /// The newest artifact, shortened.
+    /// The artifact that is served, shortened.
     pub artifact: Option<String>,
     /// When it was fitted.
     pub fitted_at: Option<String>,
+    /// Why it is held at this artifact and not fitted, if it is.
+    pub pinned: Option<String>,
+    /// What got worse in reality within the last week, as a sentence.
+    pub drift: Option<String>,
     /// Why it could not be fitted when that was tried last; what it learned before stays.
     pub failed: Option<String>,
     /// The last measures, each with what it must beat.
@@ -118,6 +129,17 @@ pub struct PolicyStatus {
     pub outcomes: i64,
     /// What is measured, turn by turn, oldest first.
     pub turns: Vec<PolicyTurn>,
+}
+
+/// Units that a policy left out.
+#[derive(Clone, Debug, Serialize)]
+pub struct LeftOut {
+    /// The turn.
+    pub turn: i64,
+    /// Why, such as `consent`.
+    pub reason: String,
+    /// How many.
+    pub units: i64,
 }
 
 /// A policy at one turn.
@@ -171,6 +193,7 @@ pub async fn status(workspace: &Workspace) -> Result<Status> {
         blocked: blocked(workspace)?,
         learners: learners(workspace).await?,
         policies: policies(workspace).await?,
+        halted: workspace.store.halt()?.map(Halted::from),
         outbox_pending,
         outbox_dead,
         outbox_discarded: workspace.store.outbox_discarded()?,
@@ -226,11 +249,16 @@ pub async fn learners(workspace: &Workspace) -> Result<Vec<LearnerStatus>> {
             count: rows.integer(row, 5)?.unwrap_or_default(),
         });
     }
+    let last = workspace.store.last_turn()?.map_or_else(|| workspace.now(), |turn| turn.logical_at);
+    let recent = last.plus_micros(-DRIFT_SHOWN_US);
     let mut all = Vec::new();
     for name in workspace.project.learners.keys() {
-        let newest = workspace.store.newest_artifact(name)?;
+        let newest = workspace.store.served_artifact(name)?;
+        let worse = workspace.store.newest_drift(name)?.filter(|one| one.at >= recent);
         all.push(LearnerStatus {
             learner: name.clone(),
+            pinned: workspace.store.pin(name)?.filter(|pin| pin.held).map(|pin| pin.reason),
+            drift: worse.as_ref().map(drift::told),
             fitted_at: newest.as_ref().map(|artifact| artifact.fitted_at.to_string()),
             failed: failed(workspace, "learn", name)?,
             artifact: newest.map(|artifact| artifact.digest.chars().take(12).collect()),
@@ -272,6 +300,11 @@ pub async fn policies(workspace: &Workspace) -> Result<Vec<PolicyStatus>> {
                 });
                 let both: Vec<String> = promoted.into_iter().chain(tried).collect();
                 (!both.is_empty()).then(|| both.join("; "))
+            }
+            Choose::Experiment(settings) => {
+                concluded(&workspace.store, name, settings)?.map(|now| {
+                    format!("variant \"{}\" for everybody, promotion {}", now.variant, now.number)
+                })
             }
             _ => None,
         };
@@ -316,6 +349,28 @@ async fn turns(workspace: &Workspace, policy: &str) -> Result<Vec<PolicyTurn>> {
                 upper: rows.number(row, 7)?,
                 artifact: rows.text(row, 8)?.map(|digest| digest.chars().take(12).collect()),
                 split_p: rows.number(row, 9)?,
+            })
+        })
+        .collect()
+}
+
+/// Units that a policy left out in the last turn in which it left any out, by why.
+///
+/// # Errors
+/// Those of the lake.
+pub async fn left_out(workspace: &Workspace, policy: &str) -> Result<Vec<LeftOut>> {
+    let sql = format!(
+        "select turn, reason, units from system.suppressed where policy = '{policy}'
+           and at = (select max(at) from system.suppressed where policy = '{policy}')
+         order by units desc, reason"
+    );
+    let rows = Rows::query(workspace, &sql).await?;
+    (0..rows.len())
+        .map(|row| {
+            Ok(LeftOut {
+                turn: rows.integer(row, 0)?.unwrap_or_default(),
+                reason: rows.text(row, 1)?.unwrap_or_default(),
+                units: rows.integer(row, 2)?.unwrap_or_default(),
             })
         })
         .collect()

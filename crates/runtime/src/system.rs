@@ -3,13 +3,18 @@
 //! A new one is a file in `system/` and a line in [`SYSTEM_TABLES`].
 
 mod alerts;
+mod approvals;
 mod artifacts;
 mod asset_columns;
 mod assets;
+pub(crate) mod audit;
 mod canaries;
+pub(crate) mod databases;
+mod drift;
 mod environments;
 mod errors;
 mod events;
+mod health_history;
 mod intervals;
 mod link_audit;
 mod link_questions;
@@ -29,6 +34,7 @@ use flywheel_decision::table::{SystemTable, TABLES};
 use flywheel_warehouse::{Catalog, TableName};
 use serde::Serialize;
 
+use crate::access::Reading;
 use crate::catalogue::collect;
 use crate::openlineage::foreign;
 use crate::{Workspace, quality, quarantine};
@@ -42,12 +48,15 @@ pub const SYSTEM_TABLES: &[SystemTable] = &[
     intervals::TABLE,
     artifacts::TABLE,
     outbox::TABLE,
+    approvals::TABLE,
     promotions::TABLE,
     canaries::TABLE,
+    drift::TABLE,
     link_audit::TABLE,
     link_questions::TABLE,
     assets::TABLE,
     asset_columns::TABLE,
+    health_history::TABLE,
     profiles::TABLE,
     reads::TABLE,
     savings::TABLE,
@@ -55,6 +64,8 @@ pub const SYSTEM_TABLES: &[SystemTable] = &[
     alerts::TABLE,
     run_logs::TABLE,
     errors::TABLE,
+    audit::TABLE,
+    databases::TABLE,
     events::TABLE,
 ];
 
@@ -65,6 +76,15 @@ const RUNS_MAX: u32 = 10_000;
 pub fn all() -> impl Iterator<Item = &'static SystemTable> {
     let ours = [&quarantine::TABLE, &quality::TABLE, &foreign::TABLE];
     SYSTEM_TABLES.iter().chain(ours).chain(TABLES)
+}
+
+/// Every system table that is there for a reader: without the audit log for who may not read it, and without how databases
+/// do for who may not operate.
+pub fn seen_by(reading: &Reading) -> impl Iterator<Item = &'static SystemTable> {
+    let (audits, operates) = (reading.audits(), reading.operates());
+    all().filter(move |table| {
+        (audits || table.name != audit::NAME) && (operates || table.name != databases::NAME)
+    })
 }
 
 /// Adds the metadata's tables to what readers see. Those of the catalogue are made of everything there is, so that only
@@ -83,6 +103,9 @@ pub(crate) async fn add(
     }
     if asked(&profiles::TABLE) {
         add_rows(catalog, &profiles::TABLE, &profiles::rows(workspace)?)?;
+    }
+    if asked(&health_history::TABLE) {
+        add_rows(catalog, &health_history::TABLE, &health_history::rows(workspace)?)?;
     }
     if asked(&reads::TABLE) {
         add_rows(catalog, &reads::TABLE, &reads::rows(workspace)?)?;
@@ -107,6 +130,12 @@ pub(crate) async fn add(
     let asked = sql.as_ref().is_some_and(|sql| plain(sql).contains("system.events"));
     let events = if asked { events::rows(workspace)? } else { Vec::new() };
     add_rows(catalog, &events::TABLE, &events)?;
+    // Whoever may not audit does not have it: `Reading::limit` takes it away.
+    let asked = sql.as_ref().is_some_and(|sql| plain(sql).contains("system.audit"));
+    let audit = if asked { audit::rows(workspace)? } else { Vec::new() };
+    add_rows(catalog, &audit::TABLE, &audit)?;
+    // Whoever may not operate does not have it, in the same way.
+    add_rows(catalog, &databases::TABLE, &databases::rows(workspace)?)?;
     add_rows(catalog, &runs::TABLE, &runs::rows(workspace)?)?;
     add_rows(catalog, &tasks::TABLE, &tasks::rows(workspace)?)?;
     add_rows(catalog, &tables::TABLE, &tables::rows(workspace).await?)?;
@@ -114,8 +143,10 @@ pub(crate) async fn add(
     add_rows(catalog, &intervals::TABLE, &intervals::rows(workspace)?)?;
     add_rows(catalog, &artifacts::TABLE, &artifacts::rows(workspace)?)?;
     add_rows(catalog, &outbox::TABLE, &outbox::rows(workspace)?)?;
+    add_rows(catalog, &approvals::TABLE, &approvals::rows(workspace)?)?;
     add_rows(catalog, &promotions::TABLE, &promotions::rows(workspace)?)?;
     add_rows(catalog, &canaries::TABLE, &canaries::rows(workspace)?)?;
+    add_rows(catalog, &drift::TABLE, &drift::rows(workspace)?)?;
     add_rows(catalog, &link_audit::TABLE, &link_audit::rows(workspace)?)?;
     add_rows(catalog, &link_questions::TABLE, &link_questions::rows(workspace)?)
 }

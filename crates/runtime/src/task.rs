@@ -1,6 +1,7 @@
 //! The kinds of task, one file each; a new one is a file and a line in [`TASKS`].
 
 pub mod act;
+pub(crate) mod balance;
 pub mod build;
 pub mod canary;
 pub mod changes;

@@ -144,8 +144,8 @@ async fn steps(workspace: &Workspace, recorder: &Recorder<'_>, turn: i64) -> Res
         recorder.notice(text.clone());
     }
     let acted = act::run(workspace, recorder, turn).await?;
-    // What is due of an action that cannot be set up waits; the wheel goes on.
-    let not_set_up = acted.not_set_up.iter().cloned();
+    // What is due of an action that cannot be set up, or whose consent cannot be read, waits; the wheel goes on.
+    let not_set_up = acted.not_set_up.iter().chain(&acted.not_looked_up).cloned();
     let stopped = unfitted.into_iter().chain(undecided).chain(not_set_up);
     let blocked: Vec<String> = blocked.into_iter().chain(stopped).collect();
     let blocked = (!blocked.is_empty()).then(|| blocked.join("\n"));

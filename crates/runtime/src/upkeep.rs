@@ -8,6 +8,7 @@ use flywheel_warehouse::{Location, Maintain, TableName};
 use serde::Serialize;
 
 use crate::Workspace;
+use crate::catalogue::collect;
 use crate::recorder::Recorder;
 use crate::task::sync::location_of;
 
@@ -20,6 +21,8 @@ const FILE_BYTES: u64 = 16 << 20;
 const CLEARED_PER_KEPT: i64 = 3;
 /// And not more often than this.
 const CLEARED_MIN_US: i64 = 3_600_000_000;
+/// How healthy assets are is made of everything there is, so it is not noted more often than this.
+const HEALTH_EVERY_US: i64 = 3_600_000_000;
 
 /// What was, or would be, removed of a table.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -89,8 +92,8 @@ async fn chosen(workspace: &Workspace, names: &[String]) -> Result<Vec<Location>
     Ok(chosen)
 }
 
-/// After a run: compacts those of `tables` that need it, and clears those that are due. What fails is told and tried
-/// again the next time; it does not make the run fail.
+/// After a run: compacts those of `tables` that need it, clears those that are due, and notes how healthy assets are. What
+/// fails is told and tried again the next time; it does not make the run fail.
 pub(crate) async fn keep_up(
     workspace: &Workspace,
     recorder: &Recorder<'_>,
@@ -109,6 +112,22 @@ pub(crate) async fn keep_up(
             recorder.notice(format!("removing old versions of {at}: {}", error.report()));
         }
     }
+    if let Err(error) = note_health(workspace).await {
+        recorder.notice(format!("noting how healthy assets are: {}", error.report()));
+    }
+}
+
+/// Notes how healthy every asset is, if that was not done within the last hour of this day.
+async fn note_health(workspace: &Workspace) -> Result<()> {
+    let now = workspace.now();
+    let last = workspace.store.health_noted_at(now)?;
+    if last.is_some_and(|last| (0..HEALTH_EVERY_US).contains(&(now.micros() - last.micros()))) {
+        return Ok(());
+    }
+    let catalogue = Box::pin(collect(workspace)).await?;
+    let scores = catalogue.assets.into_iter().filter(|asset| asset.health.is_finite());
+    let scores: Vec<_> = scores.map(|asset| (asset.kind, asset.name, asset.health)).collect();
+    workspace.store.record_health(now, &scores)
 }
 
 /// Where models lie that were built: `names` are `schema.name`.

@@ -56,6 +56,8 @@ pub struct Workspace {
     pub clock: Arc<dyn Clock>,
     /// The machine's clock, for durations and start times.
     pub machine: Arc<dyn Clock>,
+    /// The clock of the workspace that this one is a moment of; else its own. It says when deliveries leave.
+    leaving: Arc<dyn Clock>,
     /// The limits of syncs, by their names, each shared by all that reads for its sync.
     throttles: Mutex<BTreeMap<String, Arc<Throttle>>>,
     /// The connections of syncs that may have only so many, shared as above.
@@ -63,6 +65,9 @@ pub struct Workspace {
     choices: Choices,
     lock: Option<Arc<ProjectLock>>,
     plans: OnceLock<SchedulePlans>,
+    /// Held by whoever empties the outbox: within a process one does at a time, else one would take for cut off what
+    /// another one is sending.
+    pub(crate) delivering: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl Workspace {
@@ -106,6 +111,7 @@ impl Workspace {
             project,
             lake,
             store,
+            leaving: Arc::clone(&clock),
             clock,
             machine: Arc::new(SystemClock),
             throttles: Mutex::default(),
@@ -113,6 +119,7 @@ impl Workspace {
             lock,
             connections: Mutex::default(),
             plans: OnceLock::new(),
+            delivering: Arc::default(),
         };
         if access == Access::Write {
             // Whoever wrote before is gone: what still says that it runs was cut off.
@@ -134,11 +141,13 @@ impl Workspace {
             store: Store::open(self.store.path())?.in_environment(self.store.environment())?,
             clock,
             machine: Arc::clone(&self.machine),
+            leaving: Arc::clone(&self.leaving),
             throttles: Mutex::default(),
             choices: self.choices.clone(),
             lock: self.lock.clone(),
             connections: Mutex::default(),
             plans: OnceLock::new(),
+            delivering: Arc::clone(&self.delivering),
         })
     }
 
@@ -178,11 +187,13 @@ impl Workspace {
             lake: self.lake.clone(),
             clock: Arc::clone(&self.clock),
             machine: Arc::clone(&self.machine),
+            leaving: Arc::clone(&self.leaving),
             throttles: Mutex::default(),
             choices: self.choices.clone(),
             lock: self.lock.clone(),
             connections: Mutex::default(),
             plans: OnceLock::new(),
+            delivering: Arc::clone(&self.delivering),
         };
         if workspace.lock.is_some() {
             workspace.prepare().await?;
@@ -217,11 +228,13 @@ impl Workspace {
             lake: self.lake.clone(),
             clock: Arc::clone(&self.clock),
             machine: Arc::clone(&self.machine),
+            leaving: Arc::clone(&self.leaving),
             throttles: Mutex::default(),
             choices: self.choices.clone(),
             lock: self.lock.clone(),
             connections: Mutex::default(),
             plans: OnceLock::new(),
+            delivering: Arc::clone(&self.delivering),
         })
     }
 
@@ -264,6 +277,12 @@ impl Workspace {
     #[must_use]
     pub fn now(&self) -> Timestamp {
         self.clock.now()
+    }
+
+    /// The moment at which what is due leaves. A turn that is completed or made up for hours later works for its own moment,
+    /// and its deliveries leave now: whether it is quiet then is asked of now.
+    pub(crate) fn leaves_at(&self) -> Timestamp {
+        self.now().max(self.leaving.now())
     }
 
     /// Builds the source of the connection `name`; does no I/O.
@@ -507,3 +526,23 @@ impl Workspace {
 
 /// More partitions than this cost more in small tables than they bring.
 const PARTITIONS_MAX: usize = 8;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_due_in_work_for_a_moment_of_the_past_leaves_now() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("flywheel.yaml"), "name: shop\n").unwrap();
+        let [evening, night, morning] =
+            ["2024-05-01 18:00", "2024-05-01 23:00", "2024-05-02 08:00"]
+                .map(|text| Timestamp::parse(text).unwrap());
+        let clock = Arc::new(FixedClock::new(night));
+        let workspace = Workspace::open(folder.path(), Access::Write, clock).await.unwrap();
+        assert_eq!((workspace.now(), workspace.leaves_at()), (night, night));
+        let late = workspace.at(evening).unwrap();
+        assert_eq!((late.now(), late.leaves_at()), (evening, night));
+        assert_eq!(workspace.at(morning).unwrap().leaves_at(), morning);
+    }
+}

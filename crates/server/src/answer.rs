@@ -1,17 +1,21 @@
 //! What every answer has: an id, headers that keep browsers safe, and a body for problems.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use axum::body::Body;
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderName, HeaderValue, Response, header};
+use axum::http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use axum::middleware::Next;
-use flywheel_base::digest;
+use axum::response::IntoResponse;
+use flywheel_base::{Error, digest};
+use futures::FutureExt;
 
-use crate::app::App;
+use crate::app::{App, Door};
 use crate::cors;
+use crate::fault;
 use crate::problem::Problem;
 use crate::site;
 
@@ -49,15 +53,29 @@ pub(crate) async fn layer(
         let route = request.extensions().get::<MatchedPath>();
         (telemetry, telemetry.begin(&method, route, request.headers()))
     });
+    let route = request.extensions().get::<MatchedPath>();
+    let name = format!("{method} {}", route.map_or("(no route)", MatchedPath::as_str));
+    let mut stopped = None;
     let response = if let Some(answer) = cors::beforehand(&app, &request) {
         answer
-    } else if crate::ui::is_page(&request) {
-        crate::ui::fallback(request).await
+    } else if crate::ui::is_page(&app, &request) {
+        crate::ui::fallback(State(Arc::clone(&app)), request).await
     } else {
-        next.run(request).await
+        let answered = AssertUnwindSafe(next.run(request)).catch_unwind().await;
+        answered.unwrap_or_else(|_| {
+            stopped = Some(fault::taken());
+            let error = Error::internal("the request stopped unexpectedly");
+            let hint = "This is a bug of Flywheel: the request's id is in the server's log and in system.errors.";
+            Problem::from(error.hint(hint)).into_response()
+        })
     };
     let status = response.status();
-    app.stats.answered(status, watch.elapsed());
+    if status == StatusCode::INTERNAL_SERVER_ERROR {
+        let told = response.extensions().get::<Problem>().map(|problem| problem.detail.clone());
+        let error = stopped.or(told).unwrap_or_default();
+        note(&app, id.clone(), name, error).await;
+    }
+    app.stats.answered(Door::of(&path), status, watch.elapsed());
     if let Some((telemetry, told)) = told {
         telemetry.end(told, status, watch.elapsed());
     }
@@ -78,6 +96,17 @@ pub(crate) async fn layer(
         }
     }
     response
+}
+
+/// Keeps what stopped a request, under its id.
+async fn note(app: &Arc<App>, id: String, name: String, error: String) {
+    let kept = app.blocking(move |app| {
+        fault::keep(app, &id, "request", &name, &error);
+        Ok(())
+    });
+    if let Err(error) = kept.await {
+        tracing::error!(error = %error.report(), "a fault is not kept");
+    }
 }
 
 /// Whose pages the page behind a link may stand in: those that the link names, and anybody's for an address that names

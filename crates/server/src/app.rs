@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
@@ -23,6 +24,7 @@ use crate::heavy::Heavy;
 use crate::http::recommend::{self, Decisions, Lists};
 use crate::live::Live;
 use crate::rate::Rates;
+use crate::set_aside::{self, SetAside};
 use crate::sign_in::SignIns;
 use crate::telemetry::Telemetry;
 use crate::ticket::Tickets;
@@ -89,19 +91,92 @@ pub(crate) struct Stats {
     pub(crate) requests: AtomicU64,
     pub(crate) by_class: [AtomicU64; 5],
     pub(crate) busy_us: AtomicU64,
+    pub(crate) latency: [Latency; Door::ALL.len()],
     pub(crate) events: AtomicU64,
     pub(crate) events_rejected: AtomicU64,
     pub(crate) connections: AtomicU64,
 }
 
+/// The upper bounds of the classes of durations, in microseconds; the last class has none.
+pub(crate) const LATENCY_US: [u64; 11] = [
+    5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 2_500_000, 5_000_000,
+    10_000_000,
+];
+
+/// How long requests at one door took.
+#[derive(Debug, Default)]
+pub(crate) struct Latency {
+    /// How many of each class.
+    pub(crate) counts: [AtomicU64; LATENCY_US.len() + 1],
+    pub(crate) sum_us: AtomicU64,
+}
+
+/// What a request is for, as far as it says how long an answer may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Door {
+    /// Pages and their files.
+    Pages,
+    /// Events and outcomes that come in.
+    Events,
+    /// Decisions and recommendations.
+    Decisions,
+    /// Rows that are asked for: SQL, metrics, published queries, dashboards.
+    Rows,
+    /// A stream of what happens, measured until it begins.
+    Live,
+    /// Everything else of the API.
+    Other,
+}
+
+impl Door {
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Pages, Self::Events, Self::Decisions, Self::Rows, Self::Live, Self::Other];
+
+    /// The door of an address.
+    pub(crate) fn of(path: &str) -> Self {
+        let mut parts = path.split('/').skip(1);
+        match (parts.next(), parts.next()) {
+            (Some("v1"), Some("events" | "outcomes" | "exposures" | "topics")) => Self::Events,
+            (Some("v1"), Some("decide" | "recommend")) => Self::Decisions,
+            (
+                Some("v1"),
+                Some("sql" | "metrics" | "queries" | "dashboards" | "dashboard-preview"),
+            ) => Self::Rows,
+            (Some("v1"), Some("live")) => Self::Live,
+            (Some("v1" | "livez" | "readyz" | "metrics"), _) => Self::Other,
+            _ => Self::Pages,
+        }
+    }
+
+    /// The word in `/metrics`.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Pages => "pages",
+            Self::Events => "events",
+            Self::Decisions => "decisions",
+            Self::Rows => "rows",
+            Self::Live => "live",
+            Self::Other => "other",
+        }
+    }
+}
+
 impl Stats {
-    pub(crate) fn answered(&self, status: StatusCode, time: Duration) {
+    pub(crate) fn answered(&self, door: Door, status: StatusCode, time: Duration) {
         let class = usize::from(status.as_u16() / 100).clamp(1, 5) - 1;
         if let Some(count) = self.by_class.get(class) {
             count.fetch_add(1, Ordering::Relaxed);
         }
         let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
         self.busy_us.fetch_add(micros, Ordering::Relaxed);
+        let doors = Door::ALL.into_iter().zip(&self.latency);
+        for (_, latency) in doors.filter(|(one, _)| *one == door) {
+            let class = LATENCY_US.iter().position(|most| micros <= *most);
+            if let Some(count) = latency.counts.get(class.unwrap_or(LATENCY_US.len())) {
+                count.fetch_add(1, Ordering::Relaxed);
+            }
+            latency.sum_us.fetch_add(micros, Ordering::Relaxed);
+        }
     }
 }
 
@@ -115,10 +190,14 @@ pub struct App {
     pub(crate) demo: bool,
     /// Whether connections are secret.
     pub(crate) secure: bool,
+    /// The folder the web pages are read from, if not those inside the program.
+    pub(crate) pages: Option<PathBuf>,
     pub(crate) queue: Queue,
     pub(crate) live: broadcast::Sender<Live>,
     pub(crate) events: JournalEvents,
     pub(crate) decisions: Decisions,
+    /// What sets events aside that do not fit.
+    pub(crate) set_aside: SetAside,
     pub(crate) stats: Stats,
     /// What tells a collector of requests, if there is one.
     pub(crate) telemetry: Option<Telemetry>,
@@ -139,6 +218,10 @@ pub struct App {
     pub(crate) next_turn_at: Mutex<Option<Timestamp>>,
     /// Wakes the scheduler before its time.
     pub(crate) scheduler: Notify,
+    /// Has alerts looked at before their time.
+    pub(crate) alerts: Notify,
+    /// Wakes whoever delivers what is due.
+    pub(crate) sender: Notify,
     pub(crate) stop: CancellationToken,
     pub(crate) routes: std::sync::OnceLock<Vec<crate::gate::RouteInfo>>,
 }
@@ -161,10 +244,12 @@ impl App {
             started_at: SystemClock.now(),
             demo: options.demo,
             secure: options.tls.is_some(),
+            pages: options.pages.clone(),
             queue: Queue::new(workers),
             live: broadcast::Sender::new(LIVE_BEHIND_MAX),
             events,
             decisions: recommend::decisions()?,
+            set_aside: set_aside::start()?,
             stats: Stats::default(),
             telemetry: options.telemetry.then(Telemetry::new),
             brake: Brake::default(),
@@ -181,6 +266,8 @@ impl App {
             fresh: Fresh::default(),
             next_turn_at: Mutex::default(),
             scheduler: Notify::new(),
+            alerts: Notify::new(),
+            sender: Notify::new(),
             stop: CancellationToken::new(),
             routes: std::sync::OnceLock::new(),
         })

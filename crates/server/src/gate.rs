@@ -45,7 +45,7 @@ pub enum Permission {
     Author,
     /// Run, cancel, replay, retry, pause, resume, test connections.
     Operate,
-    /// Let a challenger decide, and take that back.
+    /// Let a challenger decide, or an older artifact be served, and take that back.
     Promote,
     /// Hand in events and outcomes.
     Ingest,

@@ -3,12 +3,15 @@
 pub(crate) mod access;
 mod actions;
 mod admin;
+mod approvals;
 mod assets;
 pub(crate) mod dashboards;
+mod databases;
 mod events;
 pub(crate) mod extensions;
 mod learners;
 mod lineage;
+mod links;
 mod metrics;
 mod models;
 mod operations;
@@ -19,11 +22,14 @@ pub(crate) mod recommend;
 mod runs;
 mod schedules;
 mod search;
+mod secrets;
 mod session;
 mod sign_in;
 mod sql;
 mod status;
 mod syncs;
+mod trust;
+mod webhooks;
 
 use std::collections::BTreeSet;
 
@@ -44,9 +50,11 @@ pub(crate) fn routes(routes: &mut Routes) {
     schedules::routes(routes);
     assets::routes(routes);
     search::routes(routes);
+    trust::routes(routes);
     lineage::routes(routes);
     quality::routes(routes);
     syncs::routes(routes);
+    links::routes(routes);
     models::routes(routes);
     sql::routes(routes);
     metrics::routes(routes);
@@ -56,10 +64,14 @@ pub(crate) fn routes(routes: &mut Routes) {
     learners::routes(routes);
     policies::routes(routes);
     actions::routes(routes);
+    approvals::routes(routes);
     events::routes(routes);
+    webhooks::routes(routes);
     recommend::routes(routes);
     admin::routes(routes);
+    secrets::routes(routes);
     access::routes(routes);
+    databases::routes(routes);
     operations::routes(routes);
 }
 
@@ -78,7 +90,9 @@ pub(crate) const FEATURES: &[&str] = &[
     "quality",
     "lineage",
     "syncs",
+    "links",
     "connections",
+    "databases",
     "quarantine",
     "models",
     "sql",
@@ -97,6 +111,7 @@ pub(crate) const FEATURES: &[&str] = &[
     "access",
     "tokens",
     "rules",
+    "secrets",
     "audit",
 ];
 

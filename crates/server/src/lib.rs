@@ -8,10 +8,13 @@
 //! decision or change is on disk; nothing changes the project beside what touches the same (`work`); a wrong request is
 //! answered with a problem that says what is wrong, never with a 500.
 
+mod alert;
 mod answer;
 mod app;
 mod auth;
 mod cors;
+mod databases;
+mod fault;
 mod feedback;
 mod gate;
 mod heavy;
@@ -22,6 +25,8 @@ mod page_key;
 mod problem;
 mod rate;
 mod schedule;
+mod sender;
+mod set_aside;
 mod sign_in;
 mod site;
 mod telemetry;
@@ -33,6 +38,7 @@ mod work;
 
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::thread;
@@ -88,6 +94,9 @@ pub struct Options {
     pub tls: Option<Tls>,
     /// Whether requests are told to the process's OpenTelemetry providers.
     pub telemetry: bool,
+    /// A folder of built web pages that is read at each request, for whoever works on them; those inside the program if
+    /// absent.
+    pub pages: Option<PathBuf>,
 }
 
 /// A project that is served.
@@ -103,6 +112,7 @@ impl Server {
     /// # Errors
     /// [`ErrorKind::Invalid`] if the project's journal cannot be used, else those of the operating system.
     pub fn new(workspace: Workspace, clock: Arc<WheelClock>, options: Options) -> Result<Self> {
+        fault::watch();
         let journal = events::journal(&workspace)?;
         let events = JournalEvents::open(&journal, workspace.dir(), Arc::new(SystemClock))?;
         let app = Arc::new(App::new(workspace, clock, events, &options)?);
@@ -169,6 +179,8 @@ impl Server {
         let scheme = if app.secure { "https" } else { "http" };
         app.workspace().serves_at(&format!("{scheme}://{address}"))?;
         let (working, handle) = (Arc::clone(&app), app.heavy.handle()?);
+        // Where time is moved from outside, deliveries belong to its turns.
+        let sends = options.rhythm.is_none();
         let (rhythm, tls) = (options.rhythm, options.tls.map(|tls| tls.0));
         let mut rhythm = rhythm;
         let mut workers = Vec::new();
@@ -189,7 +201,14 @@ impl Server {
             every(&app, options.every),
             schedule::keep(&app),
             schedule::watch(&app),
-            schedule::tell(&app)
+            schedule::tell(&app),
+            alert::look(&app),
+            databases::watch(&app),
+            async {
+                if sends {
+                    sender::keep(&app).await;
+                }
+            }
         );
         drop(listener);
         let ended = flywheel_base::task::compute(move || {

@@ -1,5 +1,5 @@
-//! Keys that stand in web pages for everybody to read: they hand in events of one topic from pages of some sites, and do
-//! nothing else.
+//! Keys that stand in web pages for everybody to read: they hand in events of one topic, and which decisions somebody has
+//! seen, from pages of some sites, and do nothing else.
 //!
 //! A browser says truly which site a page is of, so a key does not work in pages of others. A program can say anything: what
 //! comes in by such a key is what anybody may claim, which is why it has a topic of its own and narrow limits.
@@ -21,8 +21,8 @@ pub(crate) const PREFIX: &str = "fwp_";
 pub(crate) const TOPIC_SCOPE: &str = "topic:";
 /// The topic of a key that names none.
 pub(crate) const TOPIC_DEFAULT: &str = "web";
-/// The only address it works at.
-const ADDRESS: &str = "/v1/events";
+/// The only addresses it works at.
+const ADDRESSES: [&str; 2] = ["/v1/events", "/v1/exposures"];
 
 /// Bytes of one request.
 pub(crate) const BODY_BYTES_MAX: usize = 64 << 10;
@@ -67,7 +67,7 @@ impl PageKey {
 
 /// The key that an address has after its `?`, where it may have one.
 pub(crate) fn of(uri: &Uri) -> Option<&str> {
-    let pairs = uri.query().filter(|_| uri.path() == ADDRESS)?.split('&');
+    let pairs = uri.query().filter(|_| ADDRESSES.contains(&uri.path()))?.split('&');
     pairs.into_iter().find_map(|pair| pair.strip_prefix("key="))
 }
 

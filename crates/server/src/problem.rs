@@ -5,6 +5,7 @@ use axum::http::{HeaderValue, Response, StatusCode, header};
 use axum::response::IntoResponse;
 use flywheel_base::{Error, ErrorKind};
 use serde::Serialize;
+use serde_json::Value;
 
 /// What a request fails with.
 #[derive(Clone, Debug)]
@@ -16,6 +17,8 @@ pub(crate) struct Problem {
     pub(crate) retry_after_s: Option<u64>,
     /// The permission that can be asked for.
     pub(crate) ask: Option<&'static str>,
+    /// What is wrong with each part of what was handed in.
+    pub(crate) rejected: Box<[Value]>,
 }
 
 /// What an `application/problem+json` answer holds.
@@ -36,6 +39,9 @@ pub(crate) struct ProblemBody<'a> {
     hint: Option<&'a str>,
     /// The permission that is missing and that can be asked for: `POST /v1/access-requests`.
     ask: Option<&'a str>,
+    /// What is wrong with each event, if several were handed in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rejected: Option<&'a [Value]>,
     /// The request, as in the server's log.
     request_id: &'a str,
 }
@@ -44,7 +50,15 @@ pub(crate) type Result<T, E = Problem> = std::result::Result<T, E>;
 
 impl Problem {
     pub(crate) fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
-        Self { status, code, detail: detail.into(), hint: None, retry_after_s: None, ask: None }
+        Self {
+            status,
+            code,
+            detail: detail.into(),
+            hint: None,
+            retry_after_s: None,
+            ask: None,
+            rejected: Box::default(),
+        }
     }
 
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
@@ -75,6 +89,7 @@ impl Problem {
             detail: &self.detail,
             hint: self.hint.as_deref(),
             ask: self.ask,
+            rejected: (!self.rejected.is_empty()).then_some(&*self.rejected),
             request_id: id,
         };
         serde_json::to_vec(&body).unwrap_or_default()
@@ -110,6 +125,7 @@ impl From<Error> for Problem {
             hint: error.hint_text().map(str::to_owned),
             retry_after_s: (code == "unavailable").then_some(1),
             ask: None,
+            rejected: Box::default(),
         }
     }
 }

@@ -61,15 +61,14 @@ async fn reloaded(app: &Arc<App>) -> Result<()> {
     app.with(move |_| async move { reload(&shared).await.map(|_| ()) }).await
 }
 
-/// The files of the schedules with their sizes and times.
+/// The files of the schedules, alerts and topics with their sizes and times.
 fn state_of(dir: &Path) -> BTreeMap<String, (u64, Option<std::time::SystemTime>)> {
-    let files = std::fs::read_dir(dir.join("schedules")).into_iter().flatten().flatten();
+    let folders = ["schedules", "alerts", "topics"].into_iter().map(|folder| dir.join(folder));
+    let files =
+        folders.flat_map(|folder| std::fs::read_dir(folder).into_iter().flatten().flatten());
     let state = files.filter_map(|file| {
         let about = file.metadata().ok()?;
-        Some((
-            file.file_name().to_string_lossy().into_owned(),
-            (about.len(), about.modified().ok()),
-        ))
+        Some((file.path().to_string_lossy().into_owned(), (about.len(), about.modified().ok())))
     });
     state.collect()
 }

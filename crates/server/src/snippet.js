@@ -1,7 +1,7 @@
 /*
  * Sends what happens on a page to Flywheel:
  *   <script async src="https://flywheel.example.com/v1/snippet.js" data-key="fwp_..."></script>
- *   flywheel("cart", { item: "p-3" }); flywheel.identify("c-17"); flywheel.consent(true);
+ *   flywheel("cart", { item: "p-3" }); flywheel.exposure(decisionId); flywheel.identify("c-17"); flywheel.consent(true);
  * Where Do Not Track or Global Privacy Control is on, nothing is sent, and nothing is kept in the browser. With
  * data-consent="required" nothing is before flywheel.consent(true).
  */
@@ -12,7 +12,9 @@
   const data = (script && script.dataset) || {};
   if (!data.key) return console.warn("flywheel: the script has no data-key");
   const to = new URL(data.to || "/v1/events", script.src);
-  to.searchParams.set("key", data.key);
+  // Which decisions were seen has an address beside that of events.
+  const seenTo = new URL("exposures", to);
+  for (const one of [to, seenTo]) one.searchParams.set("key", data.key);
   const BATCH = 50, QUEUE = 500, BYTES = 50000, EVENT = 7000, WAIT = 2000, TRIES = 6, KEPT = "flywheel.visitor";
   const never = navigator.doNotTrack === "1" || navigator.globalPrivacyControl === true;
   let allowed = !never && data.consent !== "required";
@@ -35,8 +37,8 @@
   /** Makes a batch of what waits. Sent again under its name, it is kept once. */
   const seal = () => {
     let size = 0;
-    const events = [];
-    while (queue.length && events.length < BATCH) {
+    const events = [], exposed = "decision_id" in queue[0];
+    while (queue.length && events.length < BATCH && exposed === "decision_id" in queue[0]) {
       const one = JSON.stringify({ ...queue[0], visitor: who(), ...(dropped && { dropped }) });
       size += bytes(one) + 1;
       if (events.length && size > BYTES) break;
@@ -44,12 +46,12 @@
       queue.shift();
       dropped = 0;
     }
-    const batch = { once: id(), body: `[${events.join(",")}]`, tries: 0 };
+    const batch = { to: exposed ? seenTo : to, once: id(), body: `[${events.join(",")}]`, tries: 0 };
     outbox.push(batch);
     return batch;
   };
-  const address = (batch) => {
-    to.searchParams.set("once", batch.once);
+  const address = ({ to, once }) => {
+    to.searchParams.set("once", once);
     return to.href;
   };
   const plan = (ms) => { timer = timer || setTimeout(send, ms); };
@@ -85,7 +87,9 @@
   const track = (event, properties) => {
     if (never || typeof event !== "string" || !event) return;
     // Of the address without what stands after the ?, which may be anybody's secret.
-    const one = { event, event_id: id(), at: new Date().toISOString(), url: location.origin + location.pathname, ...(user && { user }), ...(properties && { properties }) };
+    add(event, { event, event_id: id(), at: new Date().toISOString(), url: location.origin + location.pathname, ...(user && { user }), ...(properties && { properties }) });
+  };
+  const add = (event, one) => {
     let text = "";
     try { text = JSON.stringify(one); } catch {}
     if (!text || bytes(text) > EVENT) return console.warn(`flywheel: "${event}" is too large, or no JSON`);
@@ -95,6 +99,11 @@
     }
     queue.push(JSON.parse(text));
     if (allowed) queue.length < BATCH ? plan(WAIT) : send();
+  };
+  /** Tells that what was decided is seen: the whole of it, or one item. */
+  track.exposure = (decision, item) => {
+    if (never || typeof decision !== "string" || !decision) return;
+    add("exposure", { decision_id: decision, ...(item != null && { item: String(item) }), at: new Date().toISOString() });
   };
   track.identify = (name) => { user = name == null ? undefined : String(name); };
   track.flush = send;

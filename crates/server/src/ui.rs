@@ -1,11 +1,15 @@
-//! The web pages that are inside the program.
+//! The web pages: those that are inside the program, or a folder of them while somebody works on them.
+
+use std::path::Path;
+use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::Request;
+use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 use axum::response::IntoResponse;
 use flywheel_base::digest;
 
+use crate::app::App;
 use crate::problem::Problem;
 
 /// A file.
@@ -25,8 +29,9 @@ pub fn has_pages() -> bool {
 }
 
 /// Whether a browser asks for a page where programs get something else: `/metrics` is both.
-pub(crate) fn is_page(request: &Request) -> bool {
-    request.uri().path() == "/metrics" && has_pages() && opens(request)
+pub(crate) fn is_page(app: &App, request: &Request) -> bool {
+    let pages = app.pages.is_some() || has_pages();
+    request.uri().path() == "/metrics" && pages && opens(request)
 }
 
 /// Whether a browser opens an address, rather than a page or a program asking for a file.
@@ -36,7 +41,7 @@ fn opens(request: &Request) -> bool {
 }
 
 /// Answers what no route of the API does: a file of the pages, or the page itself for its own addresses.
-pub(crate) async fn fallback(request: Request) -> Response<Body> {
+pub(crate) async fn fallback(State(app): State<Arc<App>>, request: Request) -> Response<Body> {
     let path = request.uri().path().trim_start_matches('/');
     if path == "v1" || path.starts_with("v1/") {
         return Problem::not_found(format!("no /{path} in this API"))
@@ -46,6 +51,10 @@ pub(crate) async fn fallback(request: Request) -> Response<Body> {
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         return Problem::new(StatusCode::METHOD_NOT_ALLOWED, "invalid", "pages are only read")
             .into_response();
+    }
+    if let Some(folder) = &app.pages {
+        let opened = opens(&request);
+        return from_folder(folder, path, opened).await;
     }
     let file = path.rsplit('/').next().unwrap_or_default();
     // What looks like a file is one or is missing; a page instead would hide that it is. Names of tables look so, too.
@@ -62,6 +71,38 @@ pub(crate) async fn fallback(request: Request) -> Response<Body> {
     Problem::not_found("this flywheel was built without web pages")
         .hint("The API is under /v1; /v1/openapi.json describes it.")
         .into_response()
+}
+
+/// Answers from a folder of built pages as they are now.
+async fn from_folder(folder: &Path, path: &str, opened: bool) -> Response<Body> {
+    let plain =
+        |part: &str| !(part.is_empty() || part.starts_with('.') || part.contains(['\\', ':']));
+    if path.split('/').all(plain)
+        && let Ok(bytes) = tokio::fs::read(folder.join(path)).await
+    {
+        return as_it_is(path, bytes);
+    }
+    let file = path.rsplit('/').next().unwrap_or_default();
+    if path.starts_with("assets/") || (file.contains('.') && !(path.contains('/') && opened)) {
+        return Problem::not_found(format!("no file /{path} in {}", folder.display()))
+            .into_response();
+    }
+    let page = "index.html";
+    match tokio::fs::read(folder.join(page)).await {
+        Ok(bytes) => as_it_is(page, bytes),
+        Err(error) => Problem::not_found(format!("{}: {error}", folder.join(page).display()))
+            .hint("Build the pages: `npx vite build --watch` in ui/.")
+            .into_response(),
+    }
+}
+
+/// A file that may be another one at the next request.
+fn as_it_is(path: &str, bytes: Vec<u8>) -> Response<Body> {
+    let mut response = Response::new(Body::from(bytes));
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind(path)));
+    response
 }
 
 fn served(asset: &'static Asset, asked: &HeaderMap) -> Response<Body> {

@@ -14,7 +14,7 @@ use flywheel_runtime::access::said::Said;
 use flywheel_runtime::run_log::{self, LogLine};
 use flywheel_runtime::schedule::{self as runtime_schedule, Job, claims};
 use flywheel_runtime::turn::{TurnReport, turn};
-use flywheel_runtime::{Event, Observer, Workspace, quality, quarantine, run};
+use flywheel_runtime::{Event, Observer, Workspace, compare, link, quarantine, run};
 use flywheel_state::{Cause, Claims, End, ScheduledRun};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -22,6 +22,7 @@ use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
+use crate::fault;
 use crate::live::Live;
 use crate::schedule;
 
@@ -73,6 +74,19 @@ pub(crate) enum Task {
     Quality {
         select: Vec<String>,
     },
+    /// A link is run, or only planned.
+    Link {
+        name: String,
+        plan: bool,
+        approve: Option<String>,
+    },
+    /// The tables of a sync are compared with their database.
+    Reconcile {
+        sync: String,
+        streams: Vec<String>,
+        skip: Vec<String>,
+        repair: bool,
+    },
     /// An attempt at a run of a schedule.
     Scheduled(Box<ScheduledRun>),
 }
@@ -97,6 +111,8 @@ impl Task {
                 claims::of_work(project, Runs::Quarantine, sync.as_ref().map_or(&[], one))
             }
             Self::Quality { .. } => claims::of_quality(project),
+            Self::Link { name, .. } => claims::of_link(project, name),
+            Self::Reconcile { sync, .. } => claims::of_work(project, Runs::Reconcile, one(sync)),
             Self::Scheduled(run) => claims::of_schedule(project, &run.schedule),
         }
     }
@@ -110,6 +126,9 @@ impl Task {
             Self::Replay { .. } => "quarantine",
             Self::Discard { .. } => "discard",
             Self::Quality { .. } => "quality",
+            Self::Link { plan: true, .. } => link::PLAN,
+            Self::Link { .. } => link::KIND,
+            Self::Reconcile { .. } => compare::KIND,
             Self::Scheduled(_) => "schedule",
         }
     }
@@ -117,7 +136,11 @@ impl Task {
     fn what(&self) -> String {
         match self {
             Self::Turn => String::new(),
-            Self::Sync { name, .. } | Self::Learn { name } | Self::Discard { name } => name.clone(),
+            Self::Sync { name, .. }
+            | Self::Learn { name }
+            | Self::Discard { name }
+            | Self::Link { name, .. } => name.clone(),
+            Self::Reconcile { sync, .. } => sync.clone(),
             Self::Build { select, .. } | Self::Quality { select } => select.join(" "),
             Self::Replay { sync } => sync.clone().unwrap_or_default(),
             Self::Scheduled(run) => run.schedule.clone(),
@@ -459,9 +482,13 @@ fn settle(app: &App, work: &str, outcome: Outcome) {
         Outcome::Done(Err(error)) => Err(Some(error)),
         Outcome::Cancelled => Err(None),
         Outcome::Panicked => {
-            let error = Error::internal("the work stopped unexpectedly");
-            tracing::error!(work, "the work stopped unexpectedly");
-            Err(Some(error.hint("This is a bug of Flywheel; please report it.")))
+            let id = fault::id_of_work(app, work);
+            let kind = app.queue.get(work).map(|work| work.kind).unwrap_or_default();
+            fault::keep(app, &id, "work", kind, &fault::taken());
+            let error = Error::internal(format!("the work stopped unexpectedly, fault {id}"));
+            let hint =
+                "This is a bug of Flywheel: the fault is in the server's log and in system.errors.";
+            Err(Some(error.hint(hint)))
         }
     };
     let end = end_of(&outcome);
@@ -487,6 +514,9 @@ fn settle(app: &App, work: &str, outcome: Outcome) {
     if let Some(run) = app.queue.forget_scheduled(work) {
         schedule::ended(app, &run, end);
     }
+    // What it has queued or put off has a time of its own.
+    app.sender.notify_one();
+    app.alerts.notify_one();
     let what = ["status", "runs", "turns", "assets", "policies", "schedules"];
     app.tell(Live::new("changed", json!({"what": what})));
 }
@@ -545,15 +575,21 @@ async fn perform(
             Ok(None)
         }
         Task::Quality { select } => {
-            let options = quality::Options { select: &select, exclude: &[] };
-            let results = Box::pin(quality::run(&workspace, &options, watcher)).await?;
-            let blocking: Vec<String> = results
-                .iter()
-                .filter(|one| one.blocks())
-                .map(|one| format!("{}.{}", one.quality, one.check))
-                .collect();
-            Ok((!blocking.is_empty())
-                .then(|| format!("promises that are not kept: {}", blocking.join(", "))))
+            runtime_schedule::perform(&workspace, Job::Quality(select), watcher).await
+        }
+        Task::Link { name, plan, approve } => {
+            let options = link::Options { plan_only: plan, approval: approve.as_deref() };
+            let names = std::slice::from_ref(&name);
+            let work = link::run(&workspace, names, options, watcher);
+            Ok(link::refused(&Box::pin(work).await?))
+        }
+        Task::Reconcile { sync, streams, skip, repair } => {
+            let syncs = std::slice::from_ref(&sync);
+            let (streams, skip) = (streams.as_slice(), skip.as_slice());
+            let lenient = streams.is_empty();
+            let options = compare::Options { syncs, streams, skip, repair, lenient };
+            let work = compare::compare(&workspace, &options, watcher);
+            Ok(compare::differing(&Box::pin(work).await?))
         }
     }
 }

@@ -25,7 +25,7 @@ pub struct Artifact {
 }
 
 impl Store {
-    /// Records a fit; the same learner and moment again replaces it.
+    /// Records a fit; the same learner and moment again replaces it. A pin that was let go ends with it.
     ///
     /// # Errors
     /// As every method: see [`Store::open`].
@@ -41,8 +41,9 @@ impl Store {
                     artifact.fitted_at.micros(),
                     artifact.detail.to_string()
                 ],
-            )
-            .map(|_| ())
+            )?;
+            db.execute("DELETE FROM pins WHERE learner = ? AND held = 0", [&artifact.learner])
+                .map(|_| ())
         })
     }
 
@@ -79,6 +80,17 @@ impl Store {
 /// The newest artifact of `learner`.
 pub(crate) fn newest_of(db: &Connection, learner: &str) -> rusqlite::Result<Option<Artifact>> {
     Ok(list(db, "WHERE learner = ? ORDER BY fitted_at DESC LIMIT 1", &[learner])?.pop())
+}
+
+/// The artifact of the fit of `learner` at that moment.
+pub(crate) fn one_of(
+    db: &Connection,
+    learner: &str,
+    fitted_at: i64,
+) -> rusqlite::Result<Option<Artifact>> {
+    // The column is a number: text is bound as such and would equal none of them.
+    let clause = "WHERE learner = ? AND fitted_at = CAST(? AS INTEGER)";
+    Ok(list(db, clause, &[learner, &fitted_at.to_string()])?.pop())
 }
 
 fn list(db: &Connection, clause: &str, bound: &[&str]) -> rusqlite::Result<Vec<Artifact>> {

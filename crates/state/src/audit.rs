@@ -98,6 +98,8 @@ impl Store {
     ) -> Result<()> {
         // Heads are written in the order of their rows.
         let _order = self.audit.lock().unwrap_or_else(PoisonError::into_inner);
+        // A command beside a server adds to the same chain.
+        let mut head = HeadFile::open(&self.audit_head())?;
         let last = self.read("read the audit log", last)?;
         let before = last.as_ref().map(End::of);
         let mut row = AuditRow {
@@ -111,7 +113,6 @@ impl Store {
         };
         row.digest = row.sealed(before.as_ref().map_or("", |end| &end.digest));
         let end = End::of(&row);
-        let mut head = HeadFile::open(&self.audit_head())?;
         head.announce(before.as_ref(), &end)?;
         self.write("add to the audit log", |db| {
             db.execute(
@@ -338,10 +339,14 @@ struct HeadFile {
 }
 
 impl HeadFile {
+    /// Opens the head, and waits until nobody else writes to it.
     fn open(path: &Path) -> Result<Self> {
         let is_new = !path.exists();
         let file = OpenOptions::new().create(true).truncate(false).write(true).open(path);
         let file = file.map_err(|error| Error::io("write", path, error))?;
+        // Where files cannot be locked, it is written as before.
+        #[cfg(unix)]
+        drop(file.lock());
         if let Some(folder) = path.parent().filter(|_| is_new) {
             let synced = File::open(folder).and_then(|folder| folder.sync_all());
             synced.map_err(|error| Error::io("write", folder, error))?;

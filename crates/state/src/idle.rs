@@ -49,4 +49,20 @@ impl Store {
             db.execute("DELETE FROM idle_positions WHERE app = ?", [app]).map(|_| ())
         })
     }
+
+    /// Forgets what is kept for the streams of the sync `name`, which was removed: idle positions, and the
+    /// types that its columns had.
+    ///
+    /// # Errors
+    /// As every method: see [`Store::open`].
+    pub fn forget_positions_of(&self, name: &str) -> Result<()> {
+        let of = format!("sync/{name}/");
+        self.write("forget the positions of a sync", |db| {
+            for table in ["idle_positions", "source_types"] {
+                let sql = format!("DELETE FROM {table} WHERE substr(app, 1, length(?1)) = ?1");
+                db.execute(&sql, [&of])?;
+            }
+            Ok(())
+        })
+    }
 }

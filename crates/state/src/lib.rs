@@ -1,7 +1,7 @@
 //! Metadata of one project: `.flywheel/meta.db`, a SQLite database, and the project's lock.
 //!
 //! What is here: runs and their tasks, turns, the publication map (which version of a model readers
-//! see), artifacts of learners, the outbox, schedules with their runs and alerts, the state of policies and who decides for them, links between the records of
+//! see), artifacts of learners, the outbox and who approved of it, schedules with their runs and alerts, the state of policies and who decides for them, links between the records of
 //! two systems, views and schemas that statements made, and what the catalogue knows about tables and who reads them. What is not here: rows of the
 //! user, and positions of sources; those are committed with the rows in the lake, so that losing this
 //! file loses no data.
@@ -9,12 +9,18 @@
 //! Invariants: every method is one transaction, durable when it returns (WAL, `synchronous=FULL`);
 //! one process at a time writes (see [`ProjectLock`]); readers need no lock.
 
+mod approvals;
 mod artifacts;
 mod audit;
 mod canaries;
 mod catalogue;
 mod copy;
+mod databases;
+mod drift;
 mod environments;
+mod faults;
+mod halt;
+mod health;
 mod holds;
 mod idle;
 mod links;
@@ -22,6 +28,7 @@ mod lock;
 mod made;
 mod migrations;
 mod outbox;
+mod pins;
 mod policies;
 mod promotions;
 mod publications;
@@ -41,18 +48,27 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use flywheel_base::{Error, ErrorKind, Result};
 use rusqlite::Connection;
 
+pub use approvals::{
+    Approval, ApprovalStatus, LineEdit, NewQuantity, OrderLine, PolicyHand, SeenApproval,
+};
 pub use artifacts::Artifact;
 pub use audit::{AuditBreak, AuditCount, AuditRow};
 pub use canaries::{CanaryMove, Move};
 pub use catalogue::{Profile, READ_DAYS_MAX, Read, Retirement};
 pub use copy::{check_database, copy_database};
+pub use databases::DatabaseState;
+pub use drift::Drift;
 pub use environments::{Environment, EnvironmentMove, PRODUCTION, Reads};
+pub use faults::Fault;
+pub use halt::Halt;
+pub use health::{HEALTH_DAYS_MAX, HealthScore};
 pub use holds::Hold;
 pub use links::{LinkAudit, LinkChanges, LinkQuestion, LinkRow};
 pub use lock::ProjectLock;
 pub use made::{Made, MadeKind};
 pub use migrations::{Migration, Phase};
 pub use outbox::{Fence, OutboxEntry, OutboxStatus, PolicyDeliveries, Taken};
+pub use pins::Pin;
 pub use policies::PolicyState;
 pub use promotions::Promotion;
 pub use publications::{Build, Publication};
@@ -60,9 +76,10 @@ pub use reader::Reader;
 pub use requests::{AccessRequest, Grant, GrantKind, RequestStatus, Verdict};
 pub use runs::{Run, Task, TaskOutcome};
 pub use schedules::{
-    Alert, AlertKind, AlertStatus, Asked, Attempt, Board, CatchUp, Cause, Claims, End, Overlap,
-    Pool, RunStatus, ScheduleEffect, ScheduleEvent, SchedulePlan, SchedulePlans, ScheduleState,
-    ScheduledRun, Stopping, step as schedule_step,
+    Alert, AlertKind, AlertStatus, Asked, Attempt, Board, CatchUp, Cause, Claims, End, Found,
+    ITSELF, Looked, Overlap, Pool, RunStatus, ScheduleEffect, ScheduleEvent, SchedulePlan,
+    SchedulePlans, ScheduleState, ScheduledRun, Stopping, WatchPlan, WatchState,
+    step as schedule_step, watch_step,
 };
 pub use splits::{SplitPhase, SplitState};
 pub use turns::{Turn, TurnStatus};

@@ -6,6 +6,7 @@
 //!    └─ retry (due_at) ┘  └── refused, or attempts used up ──▶ dead ──a person──▶ discarded
 //! ```
 //! A person may discard what is dead, and what is pending and cannot leave; it ends there, and is not tried again.
+//! What waits for approval is `waiting` before it is pending, or ends as discarded: see [`crate::Approval`].
 //!
 //! An entry's key is derived from its decision, so adding it again changes nothing.
 //!
@@ -19,6 +20,7 @@ use rusqlite::{Connection, Row, params};
 use serde_json::Value;
 
 use crate::Store;
+use crate::halt::is_halted;
 use crate::runs::json;
 
 /// One delivery.
@@ -55,6 +57,8 @@ pub struct OutboxEntry {
 /// Where a delivery stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OutboxStatus {
+    /// To be sent once a person has approved it.
+    Waiting,
     /// To be sent.
     Pending,
     /// Leased by whoever delivers now, or did when it was cut off: the receiver may have it.
@@ -72,6 +76,7 @@ impl OutboxStatus {
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
+            Self::Waiting => "waiting",
             Self::Pending => "pending",
             Self::Sending => "sending",
             Self::Delivered => "delivered",
@@ -101,6 +106,8 @@ pub struct Taken {
 pub struct PolicyDeliveries {
     /// The policy, which may be gone.
     pub policy: String,
+    /// Those that wait for approval.
+    pub waiting: u64,
     /// Those that are pending or being sent.
     pub pending: u64,
     /// Those that the receiver has, as far as they are not forgotten.
@@ -126,26 +133,9 @@ impl Store {
             return Ok(0);
         }
         self.write("enqueue actions", |db| {
-            let mut insert = db.prepare_cached(&format!(
-                "INSERT OR IGNORE INTO outbox ({COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)"
-            ))?;
             let mut added = 0;
-            for e in entries {
-                added += insert.execute(params![
-                    e.key,
-                    e.policy,
-                    e.turn,
-                    e.decision_id,
-                    e.action,
-                    e.payload.to_string(),
-                    e.status.name(),
-                    e.attempts,
-                    e.due_at.micros(),
-                    e.ended_at.map(Timestamp::micros),
-                    e.receipt,
-                    e.error,
-                    e.bundle
-                ])?;
+            for entry in entries {
+                added += insert(db, entry)?;
             }
             Ok(added)
         })
@@ -190,14 +180,46 @@ impl Store {
         })
     }
 
+    /// When the first delivery becomes due that is not due yet at `now`.
+    ///
+    /// # Errors
+    /// As every method: see [`Store::open`].
+    pub fn next_due(&self, now: Timestamp) -> Result<Option<Timestamp>> {
+        self.read("look for what becomes due", |db| {
+            db.prepare_cached(
+                "SELECT min(due_at) FROM outbox WHERE status = 'pending' AND due_at > ?",
+            )?
+            .query_row([now.micros()], |row| {
+                Ok(row.get::<_, Option<i64>>(0)?.map(Timestamp::from_micros))
+            })
+        })
+    }
+
+    /// The policies and actions of what is due at `now`, each pair once.
+    ///
+    /// # Errors
+    /// As every method: see [`Store::open`].
+    pub fn due_ways(&self, now: Timestamp) -> Result<Vec<(String, String)>> {
+        self.read("look for what is due", |db| {
+            db.prepare_cached(
+                "SELECT DISTINCT policy, action FROM outbox WHERE status = 'pending' AND due_at <= ?",
+            )?
+            .query_map([now.micros()], |row| Ok((row.get(0)?, row.get(1)?)))?
+            .collect()
+        })
+    }
+
     /// Leases pending entries before they are sent, and keeps their bundles; `once` says that they must never be sent a
     /// second time. Entries that are not pending any more stay as they are. Returns how many are leased.
     ///
     /// # Errors
-    /// [`ErrorKind::Conflict`] if somebody else has taken the outbox since; else see [`Store::open`].
+    /// [`ErrorKind::Conflict`] if somebody else has taken the outbox since, [`ErrorKind::Blocked`] if all policies are
+    /// stopped; else see [`Store::open`].
     pub fn lease(&self, held: Fence, entries: &[OutboxEntry], once: bool) -> Result<usize> {
+        let mut halted = false;
         let leased = self.write("lease deliveries", |db| {
-            if fence(db)? != held.0 {
+            halted = is_halted(db)?;
+            if halted || fence(db)? != held.0 {
                 return Ok(None);
             }
             let mut update = db.prepare_cached(
@@ -209,6 +231,10 @@ impl Store {
             }
             Ok(Some(leased))
         })?;
+        if halted {
+            return Err(Error::blocked("all policies are stopped: nothing leaves")
+                .hint("`flywheel policy resume --all` lets them go on."));
+        }
         leased.ok_or_else(|| {
             Error::new(ErrorKind::Conflict, "another process has begun to deliver actions")
                 .hint("Nothing is lost: it delivers what is due. Run the command again later.")
@@ -296,14 +322,14 @@ impl Store {
         })
     }
 
-    /// Entries that are pending, being sent or dead, and discarded ones that `system.actions` does not show yet, oldest turn
-    /// first.
+    /// Entries that wait for approval, are pending, being sent or dead, and discarded ones that `system.actions` does not
+    /// show yet, oldest turn first.
     ///
     /// # Errors
     /// As every method: see [`Store::open`].
     pub fn undelivered(&self) -> Result<Vec<OutboxEntry>> {
         self.outbox_where(
-            "WHERE status IN ('pending', 'sending', 'dead') OR (status = 'discarded' AND logged = 0)
+            "WHERE status IN ('waiting', 'pending', 'sending', 'dead') OR (status = 'discarded' AND logged = 0)
              ORDER BY turn, policy, key",
             [],
         )
@@ -353,13 +379,14 @@ impl Store {
             db.prepare_cached(
                 "SELECT policy, count(*) FILTER (WHERE status IN ('pending', 'sending')),
                         count(*) FILTER (WHERE status = 'delivered'), count(*) FILTER (WHERE status = 'dead'),
-                        count(*) FILTER (WHERE status = 'discarded')
+                        count(*) FILTER (WHERE status = 'discarded'), count(*) FILTER (WHERE status = 'waiting')
                  FROM outbox GROUP BY policy ORDER BY policy",
             )?
             .query_map([], |row| {
                 let count = |at| row.get::<_, i64>(at).map(i64::unsigned_abs);
                 Ok(PolicyDeliveries {
                     policy: row.get(0)?,
+                    waiting: count(5)?,
                     pending: count(1)?,
                     delivered: count(2)?,
                     dead: count(3)?,
@@ -428,6 +455,28 @@ impl Store {
     }
 }
 
+/// Adds an entry, unless its key is known. Returns whether it is new, as a number.
+pub(crate) fn insert(db: &Connection, e: &OutboxEntry) -> rusqlite::Result<usize> {
+    db.prepare_cached(&format!(
+        "INSERT OR IGNORE INTO outbox ({COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)"
+    ))?
+    .execute(params![
+        e.key,
+        e.policy,
+        e.turn,
+        e.decision_id,
+        e.action,
+        e.payload.to_string(),
+        e.status.name(),
+        e.attempts,
+        e.due_at.micros(),
+        e.ended_at.map(Timestamp::micros),
+        e.receipt,
+        e.error,
+        e.bundle
+    ])
+}
+
 /// The newest number of the fence.
 fn fence(db: &Connection) -> rusqlite::Result<i64> {
     db.query_row("SELECT fence FROM outbox_fence", [], |row| row.get(0))
@@ -447,6 +496,7 @@ fn entry_from(row: &Row<'_>) -> rusqlite::Result<OutboxEntry> {
             "dead" => OutboxStatus::Dead,
             "discarded" => OutboxStatus::Discarded,
             "sending" => OutboxStatus::Sending,
+            "waiting" => OutboxStatus::Waiting,
             _ => OutboxStatus::Pending,
         },
         attempts: row.get(7)?,

@@ -1,4 +1,4 @@
-//! What a server asks at every request: who has this token, which artifact is the newest.
+//! What a server asks at every request: who has this token, which artifact is served.
 //!
 //! It is answered from memory as long as nobody has written to the database since, which SQLite says for a few
 //! microseconds (`data_version`): a change by this process, by another connection or by another process is seen by the
@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use flywheel_base::Result;
 use rusqlite::{Connection, OpenFlags};
 
-use crate::artifacts::newest_of;
+use crate::pins::served_of;
 use crate::users::{session_of, token_by_id, token_of};
 use crate::{ApiToken, Artifact, BUSY_TIMEOUT_MS, LoginSession, Store, User, sql_error};
 
@@ -32,7 +32,7 @@ struct Inner {
     tokens: Answers<(ApiToken, User)>,
     by_id: Answers<ApiToken>,
     sessions: Answers<(LoginSession, User)>,
-    /// The newest artifacts of learners.
+    /// The artifacts of learners that are served.
     artifacts: Answers<Artifact>,
 }
 
@@ -89,12 +89,12 @@ impl Reader {
         self.ask("look up a session", digest, |inner| &mut inner.sessions, session_of)
     }
 
-    /// The newest artifact of `learner`.
+    /// The artifact of `learner` that is served: the one it is held at, else the newest one.
     ///
     /// # Errors
     /// As [`Reader::token`].
-    pub fn newest_artifact(&self, learner: &str) -> Result<Option<Arc<Artifact>>> {
-        self.ask("look up an artifact", learner, |inner| &mut inner.artifacts, newest_of)
+    pub fn served_artifact(&self, learner: &str) -> Result<Option<Arc<Artifact>>> {
+        self.ask("look up an artifact", learner, |inner| &mut inner.artifacts, served_of)
     }
 
     fn ask<T>(
@@ -184,10 +184,10 @@ mod tests {
             detail: Value::Null,
         };
         store.record_artifact(&fit(1, "a")).unwrap();
-        assert_eq!(reader.newest_artifact("l").unwrap().unwrap().digest, "a");
+        assert_eq!(reader.served_artifact("l").unwrap().unwrap().digest, "a");
         store.record_artifact(&fit(2, "b")).unwrap();
-        assert_eq!(reader.newest_artifact("l").unwrap().unwrap().digest, "b");
-        assert!(reader.newest_artifact("other").unwrap().is_none());
+        assert_eq!(reader.served_artifact("l").unwrap().unwrap().digest, "b");
+        assert!(reader.served_artifact("other").unwrap().is_none());
         assert!(reader.session("s").unwrap().is_none());
     }
 }

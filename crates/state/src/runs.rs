@@ -144,6 +144,22 @@ impl Store {
         })
     }
 
+    /// How many runs there are of each kind and status.
+    ///
+    /// # Errors
+    /// As every method: see [`Store::open`].
+    pub fn run_counts(&self) -> Result<Vec<(String, String, u64)>> {
+        self.read("count runs", |db| {
+            db.prepare_cached(
+                "SELECT kind, status, count(*) FROM runs GROUP BY kind, status ORDER BY kind, status",
+            )?
+            .query_map([], |row| {
+                Ok((row.get(0)?, row.get(1)?, row.get::<_, i64>(2)?.unsigned_abs()))
+            })?
+            .collect()
+        })
+    }
+
     /// The newest `limit` runs, newest first.
     ///
     /// # Errors

@@ -19,6 +19,7 @@ mod claims;
 mod plan;
 mod rows;
 mod step;
+mod watch;
 
 use flywheel_base::Timestamp;
 use serde_json::Value;
@@ -27,6 +28,7 @@ pub use alerts::{Alert, AlertStatus};
 pub use claims::Claims;
 pub use plan::{AlertKind, CatchUp, Overlap, Pool, SchedulePlan, SchedulePlans};
 pub use step::step;
+pub use watch::{Found, ITSELF, Looked, WatchPlan, WatchState, watch_step};
 
 /// What is known of a schedule beside its file.
 #[derive(Clone, Debug, PartialEq)]

@@ -204,6 +204,50 @@ CREATE INDEX tasks_by_name ON tasks (kind, name, started_at);
 CREATE INDEX outbox_discarded ON outbox (ended_at) WHERE status = 'discarded';
 ", "
 CREATE INDEX audit_by_what ON audit (what, at);
+", "
+CREATE TABLE halt (
+  only_row INTEGER PRIMARY KEY CHECK (only_row = 0), reason TEXT NOT NULL, by_whom TEXT NOT NULL, at INTEGER NOT NULL
+) STRICT;
+", "
+ALTER TABLE alerts ADD COLUMN alert TEXT;
+ALTER TABLE alerts ADD COLUMN subject TEXT;
+CREATE TABLE alert_states (
+  alert TEXT NOT NULL, subject TEXT NOT NULL, text TEXT NOT NULL, passing INTEGER NOT NULL, since INTEGER NOT NULL,
+  ended_at INTEGER, told_at INTEGER, times INTEGER NOT NULL, PRIMARY KEY (alert, subject)
+) STRICT;
+CREATE TABLE faults (
+  number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, at INTEGER NOT NULL, kind TEXT NOT NULL, name TEXT NOT NULL,
+  error TEXT NOT NULL
+) STRICT;
+", "
+CREATE TABLE pins (
+  learner TEXT PRIMARY KEY, fitted_at INTEGER NOT NULL, held INTEGER NOT NULL, at INTEGER NOT NULL, reason TEXT NOT NULL
+) STRICT;
+CREATE TABLE drift (
+  learner TEXT NOT NULL, measure TEXT NOT NULL, at INTEGER NOT NULL, detector TEXT NOT NULL, since INTEGER NOT NULL,
+  until INTEGER NOT NULL, mean_before REAL NOT NULL, mean_after REAL NOT NULL, readings INTEGER NOT NULL,
+  artifact TEXT NOT NULL, answer TEXT NOT NULL, reason TEXT NOT NULL, PRIMARY KEY (learner, measure, until)
+) STRICT;
+", "
+CREATE TABLE approvals (
+  key TEXT PRIMARY KEY, policy TEXT NOT NULL, turn INTEGER NOT NULL, unit TEXT NOT NULL, amount REAL, of_value TEXT,
+  by_other INTEGER NOT NULL, asked_at INTEGER NOT NULL, expires_at INTEGER, status TEXT NOT NULL, decided_by TEXT,
+  decided_at INTEGER, reason TEXT, line TEXT, payload TEXT NOT NULL, original TEXT NOT NULL, edits TEXT NOT NULL
+) STRICT;
+CREATE INDEX approvals_waiting ON approvals (policy, expires_at) WHERE status = 'waiting';
+CREATE TABLE policy_hands (
+  policy TEXT NOT NULL, what TEXT NOT NULL, user TEXT NOT NULL, at INTEGER NOT NULL, PRIMARY KEY (policy, what)
+) STRICT;
+", "
+CREATE TABLE databases (
+  own INTEGER NOT NULL, name TEXT NOT NULL, checked_at INTEGER NOT NULL, detail TEXT NOT NULL, PRIMARY KEY (own, name)
+) STRICT;
+", "
+CREATE TABLE health_history (
+  kind TEXT NOT NULL, name TEXT NOT NULL, day INTEGER NOT NULL, health REAL NOT NULL, at INTEGER NOT NULL,
+  PRIMARY KEY (kind, name, day)
+) STRICT;
+CREATE INDEX health_history_by_day ON health_history (day, at);
 "];
 
 /// Brings the database to the newest layout.

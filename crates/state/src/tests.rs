@@ -6,7 +6,7 @@ use flywheel_base::{ErrorKind, Timestamp};
 use serde_json::json;
 
 use crate::{
-    Build, CanaryMove, Hold, Made, MadeKind, Move, OutboxEntry, OutboxStatus, Promotion,
+    Build, CanaryMove, Halt, Hold, Made, MadeKind, Move, OutboxEntry, OutboxStatus, Promotion,
     Publication, Reads, Store, TurnStatus,
 };
 
@@ -57,6 +57,33 @@ fn an_action_is_queued_once_and_settled_once() {
     assert_eq!(store.unlogged().unwrap().len(), 1);
     assert_eq!(store.revive("p", Timestamp::from_micros(9)).unwrap(), 1);
     assert_eq!(store.outbox_counts().unwrap(), (1, 1, 0));
+}
+
+#[test]
+fn a_halt_survives_keeps_its_first_reason_and_lets_nothing_be_leased() {
+    let (folder, store) = store();
+    let at = Timestamp::from_micros;
+    store.enqueue(&[entry("a"), OutboxEntry { due_at: at(9), ..entry("b") }]).unwrap();
+    assert_eq!(store.next_due(at(4)).unwrap(), Some(at(5)));
+    assert_eq!(store.next_due(at(5)).unwrap(), Some(at(9)), "what is due already is not next");
+    assert_eq!(store.next_due(at(9)).unwrap(), None);
+    assert_eq!(store.due_ways(at(9)).unwrap(), [("p".to_owned(), "a".to_owned())]);
+    assert!(store.due_ways(at(4)).unwrap().is_empty());
+
+    let halt = |reason: &str| Halt { reason: reason.into(), by: "ada".into(), at: at(7) };
+    let fence = store.take_outbox(at(5)).unwrap().fence;
+    assert!(store.record_halt(&halt("fire")).unwrap());
+    assert!(!store.record_halt(&halt("again")).unwrap());
+    let error = store.lease(fence, &[entry("a")], false).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Blocked);
+    assert!(!store.sending().unwrap());
+
+    let other = Store::open(&folder.path().join("meta.db")).unwrap();
+    assert_eq!(other.halt().unwrap(), Some(halt("fire")));
+    assert!(other.lift_halt().unwrap());
+    assert!(!other.lift_halt().unwrap(), "there is none any more");
+    assert_eq!(store.halt().unwrap(), None);
+    assert_eq!(store.lease(fence, &[entry("a")], false).unwrap(), 1);
 }
 
 #[test]
@@ -228,6 +255,22 @@ fn an_idle_position_is_true_only_after_the_commit_it_followed() {
     assert_eq!(store.idle_position("sync/s/u", 3).unwrap(), None);
     store.forget_idle_position("sync/s/t").unwrap();
     assert_eq!(store.idle_position("sync/s/t", 3).unwrap(), None);
+}
+
+#[test]
+fn a_sync_that_is_forgotten_leaves_no_position_and_its_namesakes_keep_theirs() {
+    let (_folder, store) = store();
+    for app in ["sync/s/t", "sync/s/u", "sync/s2/t", "sync/S/t"] {
+        store.record_idle_position(app, 3, &json!({"lsn": "0/20"})).unwrap();
+        store.record_source_types(app, "{}").unwrap();
+    }
+    store.forget_positions_of("s").unwrap();
+    for (app, kept) in
+        [("sync/s/t", false), ("sync/s/u", false), ("sync/s2/t", true), ("sync/S/t", true)]
+    {
+        assert_eq!(store.idle_position(app, 3).unwrap().is_some(), kept, "{app}");
+        assert_eq!(store.source_types(app).unwrap().is_some(), kept, "{app}");
+    }
 }
 
 #[test]

@@ -9,6 +9,7 @@
 //! a checkpoint commits with its rows; one version never changes.
 
 mod data_file;
+mod disk;
 mod engine;
 mod failure;
 mod function;
@@ -32,6 +33,7 @@ mod write;
 #[cfg(test)]
 mod testing;
 
+pub use disk::{Disk, disk};
 pub use function::{FUNCTIONS, Function};
 pub use lake::{Lake, LakeOptions};
 pub use lane::{DELETED, Load, Reading, VALID_FROM, VALID_TO, Verb, dated};

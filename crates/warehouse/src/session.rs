@@ -107,6 +107,12 @@ impl Catalog {
         self
     }
 
+    /// Lets `name` mean nothing.
+    pub fn forget(&mut self, name: &TableName) -> &mut Self {
+        self.entries.remove(name);
+        self
+    }
+
     /// Lets there be a schema, also without names in it.
     pub fn schema(&mut self, schema: impl Into<String>) -> &mut Self {
         self.schemas.insert(schema.into());

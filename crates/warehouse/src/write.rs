@@ -147,6 +147,8 @@ pub struct Commit {
     pub rows_updated: u64,
     /// Given rows that lost against a later row with the same key.
     pub rows_superseded: u64,
+    /// Given rows, the last with their keys, that only said that their row is gone.
+    pub rows_marked: u64,
     /// Rows that were in the table and are no longer, without a successor.
     pub rows_deleted: u64,
     /// Data files the commit added.

@@ -18,6 +18,7 @@ import { useWorkName } from "./names";
 // What most visits never open comes when it is opened.
 const Palette = lazy(() => import("./Palette"));
 const Notices = lazy(() => import("./Notices"));
+const Halted = lazy(() => import("../ui/halt").then((part) => ({ default: part.Halted })));
 const Password = lazy(() => import("./Password"));
 const Choosing = lazy(() => import("./View").then((part) => ({ default: part.Choosing })));
 const Viewed = lazy(() => import("./View").then((part) => ({ default: part.Viewed })));
@@ -170,6 +171,7 @@ export function Shell({ session, corner }: { session: Session; corner: React.Rea
           {corner}
           <UserMenu />
         </header>
+        <Suspense><Halted /></Suspense>
         {view && <Suspense fallback={<Loading lines={1} />}><Viewed view={view} /></Suspense>}
         <main id="content" tabIndex={-1}>
           <Boundary key={where.pathname} words={{ title: t("app.broken"), text: t("app.broken.text"), reload: t("app.reload") }}>

@@ -2,11 +2,12 @@
 import { Button, Popover } from "antd";
 import { type ReactNode, useEffect, useId, useMemo, useRef, useState } from "react";
 import { Link, useSearchParams } from "react-router";
-import { Problem, withdrawn } from "../api";
+import { type Items, type Metric, part, Problem, useGet, withdrawn } from "../api";
 import { useWords } from "../i18n";
 import { entries } from "../pages";
 import { useWho } from "../session";
 import { Icon, type IconName } from "./icons";
+import { age, isStale, judge, type Judged, type Known, type Why } from "./trust";
 
 /** Words with `code` between backticks. */
 export function Rich({ text }: { text: string }) {
@@ -188,17 +189,86 @@ export interface Origin {
   rows?: number;
   took_ms?: number;
   cut?: boolean;
+  /** The metrics that it is a figure of, where it is to be said how good what they are made of is; none of a plain query. */
+  of?: Metric[];
 }
 
 /** Whether there is a page to open a query in. */
 const LAB = entries.some((entry) => entry.path === "sql");
 
-/** Where a figure comes from: how fresh it is, and the query or answer behind it. */
-export function Trust({ read, as, sql, route, rows, took_ms, cut }: Origin) {
+/** What speaks against a figure, in words. */
+function useReasons() {
+  const { t, n, language } = useWords();
+  return ({ key, name, count, known }: Why) => t(`trust.why.${key}`, { name, count: n(count ?? 0), age: age(known?.age_s ?? 0, language), limit: age(known?.fresh_limit_s ?? 0, language) });
+}
+
+/** What a figure means, what it is made of, and how good that is. */
+function Ground({ of, judged }: { of: Metric[]; judged: Judged }) {
+  const { t, word, ago, n, language } = useWords();
+  const { can, has } = useWho();
+  const reason = useReasons();
+  const traced = can("view") && has("lineage") && entries.some((entry) => entry.path === "lineage");
+  const tests = (one: Known) => {
+    const [bad, warned] = [one.failed + Number(one.tests_status === "failed"), one.warned + Number(one.tests_status === "warned")];
+    if (bad) return t("trust.tests.failed");
+    if (warned) return t("trust.tests.warned");
+    return one.passed || one.tests_status === "passed" ? t("trust.tests.passed", { count: n(one.passed + one.tests) }) : t("trust.tests.none");
+  };
+  const lineage = (name: string) => `/lineage?table=${encodeURIComponent(name)}`;
+  return (
+    <>
+      {judged.why.length > 0 && <ul className={`trust-why trust-${judged.tone}`}>{judged.why.map((one) => <li key={`${one.key} ${one.name}`}>{reason(one)}</li>)}</ul>}
+      {of.map((metric) => (
+        <div key={metric.name} className="trust-part">
+          <h4>{t("trust.means")} <code>{metric.name}</code>{metric.certification && <> <Chip>{word("trust.state", metric.certification)}</Chip></>}</h4>
+          {metric.description && <p>{metric.description}</p>}
+          {(metric.made_of?.length ?? 0) > 0 && <p className="small"><code>{metric.made_of?.join(" · ")}</code></p>}
+          {metric.filter && <p className="small">{t("trust.only")} <code>{metric.filter}</code></p>}
+          <p className="small quiet">{metric.owner ? t("trust.owner", { name: metric.owner }) : t("trust.owner.none")}</p>
+          {traced && <Link to={lineage(`metric:${metric.name}`)}>{t("trust.lineage")}</Link>}
+        </div>
+      ))}
+      {judged.tables.length > 0 && <div className="trust-part">
+        <h4>{t("trust.made")}</h4>
+        <ul className="trust-tables">{judged.tables.map((one) => (
+          <li key={one.name}>
+            <Link to={`/catalogue/${part(one.name)}`}><code>{one.name}</code></Link>
+            <span className={isStale(one) ? "warn" : "quiet"}>{one.age_s === null ? t("trust.age.none") : t("trust.age", { age: age(one.age_s, language) })}</span>
+            {one.committed_at && <span className="quiet">{t("trust.landed", { when: ago(one.committed_at) })}</span>}
+            <span className={one.failed || one.tests_status === "failed" ? "bad" : "quiet"}>{tests(one)}</span>
+            {traced && <Link to={lineage(one.name)} aria-label={`${t("trust.lineage")}: ${one.name}`}><Icon name="lineage" size={13} /></Link>}
+          </li>
+        ))}</ul>
+      </div>}
+    </>
+  );
+}
+
+const MARK = { bad: "failed", warn: "alert", ok: "info", unknown: "info" } as const;
+
+/** Where a figure comes from: how fresh it is, the query or answer behind it, and whether what it is made of is good. */
+export function Trust({ read, as, sql, route, rows, took_ms, cut, of }: Origin) {
   const { t, ago, day, n, duration } = useWords();
   const { can, has } = useWho();
+  const reason = useReasons();
+  // One answer for all figures of a page.
+  const known = useGet<Items<Known>>(of && can("view") ? "/v1/trust" : null);
+  const items = known.data?.items;
+  const judged = useMemo(() => (of && items ? judge(of, sql, items) : null), [of, sql, items]);
+  const tone = judged?.tone ?? "unknown";
+  const title = [t("trust.title"), ...(judged?.why.map(reason) ?? [])].join(" · ");
+  const [open, setOpen] = useState(false);
+  const [button, panel] = [useRef<HTMLButtonElement>(null), useRef<HTMLDivElement>(null)];
+  // Whoever opened it by keyboard stands in it, and goes back to the mark.
+  const close = (event: React.KeyboardEvent) => {
+    if (event.key !== "Escape" || !open) return;
+    event.stopPropagation();
+    setOpen(false);
+    button.current?.focus();
+  };
   const content = () => (
-    <div className="trust">
+    <div className="trust" ref={panel} tabIndex={-1} role="dialog" aria-label={t("trust.title")} onKeyDown={close}>
+      {of && judged && <Ground of={of} judged={judged} />}
       {as && <p>{t("trust.as", { when: day(as) })}</p>}
       {read !== undefined && <p>{t("trust.read", { when: ago(new Date(read).toISOString()) })}</p>}
       {rows !== undefined && took_ms !== undefined && <p>{t(rows === 1 ? "trust.took.one" : "trust.took", { rows: n(rows), time: duration(took_ms) })}{cut ? ` · ${t("trust.cut")}` : ""}</p>}
@@ -208,8 +278,8 @@ export function Trust({ read, as, sql, route, rows, took_ms, cut }: Origin) {
     </div>
   );
   return (
-    <Popover trigger="click" content={content} placement="bottomRight" destroyOnHidden>
-      <button type="button" className="trust-mark" aria-label={t("trust.title")} title={t("trust.title")}><Icon name="info" size={15} /></button>
+    <Popover trigger="click" content={content} placement="bottomRight" destroyOnHidden open={open} onOpenChange={setOpen} afterOpenChange={(shown) => { if (shown) panel.current?.focus(); }}>
+      <button ref={button} type="button" className={`trust-mark trust-${tone}`} aria-label={title} aria-haspopup="dialog" aria-expanded={open} title={title} onKeyDown={close}><Icon name={MARK[tone]} size={15} /></button>
     </Popover>
   );
 }

@@ -47,6 +47,7 @@ const paths = {
   download: "M12 4v11m0 0 4-4m-4 4-4-4M5 19.5h14",
   plus: "M12 5v14M5 12h14",
   tag: "M4 4.5h7.5l8 8-7.5 7.5-8-8zM8 8.4v.1",
+  link: "M9.5 14.5l5-5M8.2 11 6 13.2a3.4 3.4 0 0 0 4.8 4.8L13 15.8M15.8 13 18 10.8A3.4 3.4 0 0 0 13.2 6L11 8.2",
 } as const;
 
 export type IconName = keyof typeof paths;

@@ -119,6 +119,16 @@ impl LeadTimeDemand {
         self.mean
     }
 
+    /// The coefficient of variation: the standard deviation as a share of the mean; 0 without demand.
+    #[must_use]
+    pub fn variation(&self) -> f64 {
+        if self.mean <= 0.0 || self.draws.is_empty() {
+            return 0.0;
+        }
+        let squares: f64 = self.draws.iter().map(|draw| (draw - self.mean).powi(2)).sum();
+        (squares / self.draws.len() as f64).sqrt() / self.mean
+    }
+
     /// The probability that demand exceeds `stock`.
     #[must_use]
     pub fn share_above(&self, stock: f64) -> f64 {

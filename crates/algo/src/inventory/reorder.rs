@@ -76,6 +76,8 @@ pub struct Proposal {
     pub safety_stock: f64,
     /// The expected demand until an order placed at the next look has arrived.
     pub expected_demand: f64,
+    /// The coefficient of variation of that demand.
+    pub variation: f64,
     /// On hand plus on order less reserved.
     pub stock_position: f64,
     /// Units to order now, a multiple of the pack size; 0 for nothing.
@@ -93,6 +95,10 @@ const HALVINGS: usize = 30;
 
 /// Days in the year of the holding cost.
 const YEAR_DAYS: f64 = 365.0;
+
+/// Service levels that costs may ask for: beyond them the draws of demand say nothing.
+const LEVEL_MIN: f64 = 0.001;
+const LEVEL_MAX: f64 = 0.9995;
 
 /// Proposes an order for one item.
 ///
@@ -159,6 +165,7 @@ fn made(
         order_up_to,
         safety_stock: (reorder_point - demand.mean()).max(0.0),
         expected_demand: demand.mean(),
+        variation: demand.variation(),
         stock_position: position,
         order_quantity,
         stockout_risk: demand.share_above(position),
@@ -249,6 +256,33 @@ pub fn newsvendor_level(cost_of_one_short: f64, cost_of_one_left: f64) -> Result
     Ok(cost_of_one_short / (cost_of_one_short + cost_of_one_left))
 }
 
+/// The service level at which one unit more costs as much to hold until the next order as it saves when it is asked for,
+/// for a situation with the yearly cost of holding a unit. A unit is held for one cycle: the days between two looks, or
+/// those that an economic lot lasts if they are more.
+///
+/// # Errors
+/// As [`propose`] and [`newsvendor_level`]; [`flywheel_base::ErrorKind::Invalid`] if the situation has no cost of holding.
+/// # Source
+/// [`newsvendor_level`] with the cost of one left being that of holding it for a cycle; Silver, Pyke & Thomas 2017,
+/// ch. 7.
+pub fn level_of_costs(
+    situation: &Situation,
+    forecast: &Forecast,
+    cost_of_one_short: f64,
+) -> Result<f64> {
+    check(situation)?;
+    let holding = situation.holding_cost_per_unit_year.ok_or_else(|| {
+        Error::invalid("a service level of costs without the cost of holding a unit")
+            .hint("Give the cost of holding one unit for a year.")
+    })?;
+    let per_day = mean_of(forecast) / situation.period_days;
+    let lasts = if per_day > 0.0 { lot(situation, forecast)? / per_day } else { 0.0 };
+    let cycle_days =
+        lasts.clamp(situation.review_days.max(1.0), YEAR_DAYS.max(situation.review_days));
+    let level = newsvendor_level(cost_of_one_short, holding * cycle_days / YEAR_DAYS)?;
+    Ok(level.clamp(LEVEL_MIN, LEVEL_MAX))
+}
+
 /// The textbook safety stock for normal, independent demand: what to fall back on without a forecast.
 ///
 /// # Errors
@@ -280,9 +314,13 @@ fn lot(situation: &Situation, forecast: &Forecast) -> Result<f64> {
     else {
         return Ok(0.0);
     };
-    let mean = forecast.mean.iter().sum::<f64>() / forecast.mean.len().max(1) as f64;
-    let per_year = mean.max(0.0) * YEAR_DAYS / situation.period_days;
+    let per_year = mean_of(forecast) * YEAR_DAYS / situation.period_days;
     economic_order_quantity(per_year, order_cost, holding)
+}
+
+/// The mean demand of a period.
+fn mean_of(forecast: &Forecast) -> f64 {
+    (forecast.mean.iter().sum::<f64>() / forecast.mean.len().max(1) as f64).max(0.0)
 }
 
 /// Rounds up to packs, at least the least order, at most what is allowed (rounded down to packs).

@@ -4,7 +4,8 @@ use flywheel_base::Rng;
 
 use super::demand::{LeadTime, LeadTimeDemand, Source};
 use super::reorder::{
-    Situation, economic_order_quantity, newsvendor_level, normal_safety_stock, propose,
+    Situation, economic_order_quantity, level_of_costs, newsvendor_level, normal_safety_stock,
+    propose,
 };
 use crate::forecast::interval::Basis;
 use crate::forecast::seeds::SALES;
@@ -151,6 +152,33 @@ fn a_proposal_keeps_packs_limits_and_says_why() {
     let made = propose(&economic, &forecast).unwrap();
     assert!((made.order_up_to - made.reorder_point - lot).abs() < 1e-9);
     assert_eq!(made, propose(&economic, &forecast).unwrap(), "the same input, the same order");
+}
+
+#[test]
+fn a_dearer_shortage_asks_for_more_stock_and_a_longer_cycle_for_less() {
+    let forecast = normal_forecast(10.0, 4.0, 20);
+    let base = Situation {
+        lead_time_days: 4.0,
+        review_days: 7.0,
+        holding_cost_per_unit_year: Some(2.0),
+        ..Situation::default()
+    };
+    // A unit that is left is held until the next look, a week.
+    let left = 2.0 * 7.0 / 365.0;
+    let level = level_of_costs(&base, &forecast, 0.5).unwrap();
+    assert!((level - newsvendor_level(0.5, left).unwrap()).abs() < 1e-12, "{level}");
+    assert!(level_of_costs(&base, &forecast, 1.0).unwrap() > level);
+    // With a lot that lasts longer than a week it is held for that long.
+    let lot = Situation { order_cost: Some(50.0), ..base };
+    let lasts = economic_order_quantity(3650.0, 50.0, 2.0).unwrap() / 10.0;
+    let held = level_of_costs(&lot, &forecast, 0.5).unwrap();
+    let expected = newsvendor_level(0.5, 2.0 * lasts / 365.0).unwrap();
+    assert!(lasts > 7.0 && (held - expected).abs() < 1e-9 && held < level, "{held} {expected}");
+    let without = Situation { holding_cost_per_unit_year: None, ..base };
+    assert!(level_of_costs(&without, &forecast, 0.5).is_err());
+    assert!(level_of_costs(&base, &forecast, 1e12).unwrap() < 1.0);
+    let made = propose(&Situation { service_level: level, ..base }, &forecast).unwrap();
+    assert!(made.variation > 0.0 && made.variation < 0.5, "{made:?}");
 }
 
 /// Trap 7: the seed calls a sales forecast "inventory"; stock, lead time and interval must decide.

@@ -19,7 +19,10 @@ use sha2::Sha256;
 
 use super::webhook::{checked_url, client, failed, said};
 use super::{Action, ActionConfig, ActionContext, Delivery, Outcome, Report};
-use crate::http::secret;
+use crate::http::{secret, without};
+
+/// A shorter part of an address is no key, but a word that answers may hold.
+const KEY_BYTES_MIN: usize = 12;
 
 /// How long a robot that has had too many messages is left alone.
 const TOO_MANY_WAIT: Duration = Duration::from_secs(60);
@@ -100,6 +103,7 @@ impl ActionConfig for ChatAction {
         let client = client(self.timeout.as_deref(), HeaderMap::new(), self.allow_private)?;
         Ok(Box::new(Chat {
             client,
+            keys: keys_of(&url, self.secret.as_ref()),
             url,
             form: self.form,
             secret: self.secret,
@@ -110,6 +114,8 @@ impl ActionConfig for ChatAction {
 
 struct Chat {
     client: Client,
+    /// What no answer may say again.
+    keys: Vec<Secret>,
     url: Url,
     form: Form,
     secret: Option<Secret>,
@@ -197,7 +203,7 @@ impl Chat {
 
     async fn answered(&self, response: reqwest::Response) -> Outcome {
         let status = response.status();
-        let said = said(response).await;
+        let said = without(said(response).await, self.keys.iter().map(Secret::expose));
         if !status.is_success() {
             let reason = format!("{status} {said}").trim().to_owned();
             return if status.is_server_error() || status.as_u16() == 429 {
@@ -218,6 +224,16 @@ impl Chat {
             },
         }
     }
+}
+
+/// What opens the robot's address: the values in it, what stands at its end, and what messages are signed with. Robots that refuse
+/// a message say some of it again, and what they say is kept.
+fn keys_of(url: &Url, secret: Option<&Secret>) -> Vec<Secret> {
+    let values = url.query_pairs().map(|(_, value)| value.into_owned());
+    let last = url.path_segments().and_then(|mut parts| parts.next_back()).map(str::to_owned);
+    let secret = secret.map(|secret| secret.expose().to_owned());
+    let keys = values.chain(last).chain(secret);
+    keys.filter(|key| key.len() >= KEY_BYTES_MIN).map(Secret::new).collect()
 }
 
 /// The text of a payload: its title and text if it has them, else the payload itself.

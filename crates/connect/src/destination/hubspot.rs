@@ -20,7 +20,7 @@ use super::rest::{
     open_writer,
 };
 use super::{
-    Destination, DestinationConfig, DestinationContext, Guarantee, Progress, WriteMode,
+    Destination, DestinationConfig, DestinationContext, Estimate, Guarantee, Progress, WriteMode,
     WriteRequest, Writer,
 };
 use crate::http::{Client, JsonPath, Pace, real_pace};
@@ -115,6 +115,10 @@ impl Destination for HubSpotDestination {
         };
         let sender = self.sender(&target, key, request)?;
         open_writer(&self.ctx, request, sender, rules).await
+    }
+
+    fn requests(&self, _: &WriteRequest, rows: Estimate) -> Result<Option<u64>> {
+        Ok(Some(rows.requests(BATCH, BATCH)))
     }
 }
 

@@ -24,7 +24,7 @@ use serde_json::{Value, json};
 pub(crate) use self::send::{Reading, RestSender, RowRequest, kebab, without_values};
 pub(crate) use self::template::{PathTemplate, Template, check_columns, one_place};
 use super::{
-    Destination, DestinationConfig, DestinationContext, Guarantee, Progress, WriteMode,
+    Destination, DestinationConfig, DestinationContext, Estimate, Guarantee, Progress, WriteMode,
     WriteRequest, Writer,
 };
 use crate::http::{Client, JsonPath, Pace, real_pace};
@@ -231,6 +231,12 @@ impl Destination for RestDestination {
         };
         let sender = self.sender(&target, request)?;
         open_writer(&self.ctx, request, sender, rules).await
+    }
+
+    fn requests(&self, request: &WriteRequest, rows: Estimate) -> Result<Option<u64>> {
+        let target: RestTarget = settings("target", request.target.clone())?;
+        let removed = target.delete.as_ref().and_then(|delete| delete.batch);
+        Ok(Some(rows.requests(target.batch.unwrap_or(1), removed.unwrap_or(1))))
     }
 }
 

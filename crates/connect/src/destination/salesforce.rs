@@ -22,19 +22,22 @@ use super::rest::{
     PathTemplate, Reading, RestSender, RowRequest, Template, Unchanged, check_write, open_writer,
 };
 use super::{
-    Destination, DestinationConfig, DestinationContext, Guarantee, Progress, WriteMode,
+    Destination, DestinationConfig, DestinationContext, Estimate, Guarantee, Progress, WriteMode,
     WriteRequest, Writer,
 };
 use crate::http::{JsonPath, Pace, real_pace};
 use crate::ledger::{WriteRules, handed_over};
 use crate::source::salesforce::{Org, Salesforce, checked_name};
-use crate::source::{Source, settings};
+use crate::source::{PAGE_ROWS_DEFAULT, Source, settings};
 
 /// Rows in one composite request.
 const COMPOSITE_ROWS: usize = 200;
 
 /// Above so many rows a job of the Bulk API is used unless the target says otherwise.
 const BULK_ABOVE: usize = 2_000;
+
+/// Requests of a job at least: it is made, given its rows, closed, asked for its state, and for its results.
+const JOB_REQUESTS: u64 = 6;
 
 /// Codes of rows that the org takes a little later.
 const BUSY: [&str; 3] = ["UNABLE_TO_LOCK_ROW", "SERVER_UNAVAILABLE", "QUERY_TIMEOUT"];
@@ -132,6 +135,20 @@ impl Destination for SalesforceDestination {
         };
         let sender = self.sender(&target, key)?;
         open_writer(&self.ctx, request, sender, rules).await
+    }
+
+    fn requests(&self, request: &WriteRequest, rows: Estimate) -> Result<Option<u64>> {
+        let target: SalesforceTarget = settings("target", request.target.clone())?;
+        let above = target.bulk_above.unwrap_or(BULK_ABOVE) as u64;
+        // Rows come by pages; each page that is large enough is a job.
+        let page = PAGE_ROWS_DEFAULT as u64;
+        let of_page = |rows: u64| match rows > above {
+            true => JOB_REQUESTS,
+            false => rows.div_ceil(COMPOSITE_ROWS as u64),
+        };
+        let put = (rows.put / page).saturating_mul(of_page(page)) + of_page(rows.put % page);
+        // Records are removed one by one.
+        Ok(Some(put.saturating_add(rows.removed)))
     }
 }
 

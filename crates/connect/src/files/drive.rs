@@ -106,6 +106,25 @@ impl<F: Format> FilesRead<F> {
         })
     }
 
+    /// Whether every file of the position is there, and has the bytes that were read. Of logs nobody can say: those that
+    /// were rotated away are gone.
+    pub(super) fn is_as_read(&self) -> Result<bool> {
+        let FileSettings { path, dated, tail, .. } = &self.settings;
+        if *tail {
+            return Ok(false);
+        }
+        let listing = list(&self.root, path, dated.as_deref(), self.request.now)?;
+        let there: BTreeMap<&str, &VisibleFile> =
+            listing.files.iter().map(|file| (file.key.as_str(), file)).collect();
+        for (key, state) in &self.stored.files {
+            let Some(file) = there.get(key.as_str()) else { return Ok(false) };
+            if matches!(standing(file, state, F::GROWS)?, Standing::Changed) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     /// Lists the files and settles the columns.
     fn start(&mut self) -> Result<()> {
         self.started = true;

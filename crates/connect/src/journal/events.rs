@@ -32,6 +32,8 @@ const KEY_BYTES_MAX: usize = 255;
 #[derive(Debug)]
 struct Request {
     key: Option<Key>,
+    /// Whether the key alone says what it is: what comes again under it may be written otherwise.
+    named: bool,
     messages: Vec<Vec<u8>>,
 }
 
@@ -79,6 +81,29 @@ impl JournalEvents {
         key: Option<&str>,
         messages: Vec<Vec<u8>>,
     ) -> Result<Appended> {
+        self.ask(topic, (key, false), messages).await
+    }
+
+    /// As [`Self::append`], but that what comes again under a key is there already whatever it says: other systems tell
+    /// of one delivery with small differences.
+    ///
+    /// # Errors
+    /// As [`Self::append`].
+    pub async fn append_delivery(
+        &self,
+        topic: &str,
+        delivery: &str,
+        messages: Vec<Vec<u8>>,
+    ) -> Result<Appended> {
+        self.ask(topic, (Some(delivery), true), messages).await
+    }
+
+    async fn ask(
+        &self,
+        topic: &str,
+        (key, named): (Option<&str>, bool),
+        messages: Vec<Vec<u8>>,
+    ) -> Result<Appended> {
         check_topic_name(topic)?;
         if key.is_some_and(|key| key.is_empty() || key.len() > KEY_BYTES_MAX) {
             return Err(Error::invalid(format!(
@@ -89,7 +114,7 @@ impl JournalEvents {
             ));
         }
         let writing = self.writing(topic)?;
-        writing.ask(Request { key: key.map(key_of), messages }).await
+        writing.ask(Request { key: key.map(key_of), named, messages }).await
     }
 
     fn writing(&self, topic: &str) -> Result<Writing> {
@@ -220,7 +245,9 @@ fn check(writer: &TopicWriter, topic: &str, request: &Request) -> Result<Option<
     let Some(key) = request.key else { return Ok(None) };
     match writer.taken(key) {
         None => Ok(None),
-        Some((content, first)) if content == content_of(&request.messages) => Ok(Some(first)),
+        Some((content, first)) if request.named || content == content_of(&request.messages) => {
+            Ok(Some(first))
+        }
         Some(_) => Err(Error::invalid(format!(
             "the key of the request was used for other events of the topic \"{topic}\" before"
         ))
@@ -310,6 +337,8 @@ mod tests {
         assert_eq!(events.append("clicks", Some("a"), two()).await.unwrap(), again);
         let other = events.append("clicks", Some("a"), messages(&["{}"])).await.unwrap_err();
         assert_eq!(other.kind(), ErrorKind::Invalid);
+        let told = events.append_delivery("clicks", "a", messages(&["{\"n\":3}"])).await;
+        assert_eq!(told.unwrap(), again);
         assert_eq!(events.append("other", Some("a"), two()).await.unwrap(), first);
         assert_eq!(folder.extent("clicks").unwrap().high, 4);
     }
@@ -321,8 +350,8 @@ mod tests {
         let folder = journal.folder(dir.path()).unwrap();
         let config = BTreeMap::from([("max.message.bytes".to_owned(), "10".to_owned())]);
         drop(TopicWriter::open(&folder, "small", &config, 0).unwrap());
-        let long = Request { key: None, messages: messages(&["{\"n\":1000000}"]) };
-        let short = |key| Request { key, messages: messages(&["{}"]) };
+        let long = Request { key: None, named: false, messages: messages(&["{\"n\":1000000}"]) };
+        let short = |key| Request { key, named: false, messages: messages(&["{}"]) };
         let key = Some(key_of("k"));
         let group = [short(None), long, short(key), short(key)];
         let mut place = Place::default();

@@ -1,10 +1,12 @@
-//! The newest messages of every topic, for whoever wants to see whether theirs has arrived.
+//! The newest messages of every topic, for whoever wants to see whether theirs has arrived, and those between two offsets,
+//! for whoever goes on where it had come to.
 
+use std::ops::Range;
 use std::path::Path;
 
 use flywheel_base::{ErrorKind, Result, Timestamp};
 
-use super::Journal;
+use super::{Folder, Journal};
 use crate::queue::{OnGap, Queue as _, Span, TopicStream};
 
 /// A message of a journal.
@@ -40,27 +42,65 @@ pub fn newest(
         None => folder.topics()?,
     };
     for topic in topics {
-        let extent = match folder.extent(&topic) {
-            // It is not there yet, or was removed since.
-            Err(error) if error.kind() == ErrorKind::NotFound => continue,
-            extent => extent?,
-        };
-        let stream =
-            TopicStream { topic: topic.clone(), on_gap: OnGap::Skip, ..TopicStream::default() };
-        let mut reader = folder.open(&stream)?;
-        let from = extent.high.saturating_sub(i64::from(most)).max(extent.low);
-        reader.begin(Span { partition: 0, from, to: extent.high })?;
-        while reader.next(&mut |message| {
-            let millis = message.millis.unwrap_or_default();
-            found.push(JournalMessage {
-                topic: topic.clone(),
-                offset: message.offset,
-                at: Timestamp::from_micros(millis.saturating_mul(1_000)),
-                text: message.value.map(|value| String::from_utf8_lossy(value).into_owned()),
-            });
-        })? {}
+        // It is not there yet, or was removed since.
+        let Some(held) = held(&folder, &topic)? else { continue };
+        let from = held.end.saturating_sub(i64::from(most)).max(held.start);
+        read(&folder, &topic, from..held.end, &mut found)?;
     }
     Ok(found)
+}
+
+/// The offsets that a topic holds messages of; none if there is no such topic yet. What is read up to their end is there
+/// whatever is written meanwhile.
+///
+/// # Errors
+/// As [`newest`].
+pub fn offsets(journal: &Journal, base_dir: &Path, topic: &str) -> Result<Option<Range<i64>>> {
+    held(&journal.folder(base_dir)?, topic)
+}
+
+/// The messages of a topic at these offsets, oldest first; those that retention has removed are left out.
+///
+/// # Errors
+/// As [`newest`]; [`ErrorKind::NotFound`] if there is no such topic.
+pub fn between(
+    journal: &Journal,
+    base_dir: &Path,
+    topic: &str,
+    offsets: Range<i64>,
+) -> Result<Vec<JournalMessage>> {
+    let mut found = Vec::new();
+    read(&journal.folder(base_dir)?, topic, offsets, &mut found)?;
+    Ok(found)
+}
+
+fn held(folder: &Folder, topic: &str) -> Result<Option<Range<i64>>> {
+    match folder.extent(topic) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        extent => extent.map(|extent| Some(extent.low..extent.high)),
+    }
+}
+
+fn read(
+    folder: &Folder,
+    topic: &str,
+    offsets: Range<i64>,
+    found: &mut Vec<JournalMessage>,
+) -> Result<()> {
+    let stream =
+        TopicStream { topic: topic.to_owned(), on_gap: OnGap::Skip, ..TopicStream::default() };
+    let mut reader = folder.open(&stream)?;
+    reader.begin(Span { partition: 0, from: offsets.start, to: offsets.end })?;
+    while reader.next(&mut |message| {
+        let millis = message.millis.unwrap_or_default();
+        found.push(JournalMessage {
+            topic: topic.to_owned(),
+            offset: message.offset,
+            at: Timestamp::from_micros(millis.saturating_mul(1_000)),
+            text: message.value.map(|value| String::from_utf8_lossy(value).into_owned()),
+        });
+    })? {}
+    Ok(())
 }
 
 #[cfg(test)]
@@ -95,5 +135,10 @@ mod tests {
         assert_eq!(newest(&journal, dir.path(), Some("none"), 12).unwrap(), []);
         assert!(found.iter().all(|one| one.at == at));
         assert!(found[12].text.as_deref().unwrap().starts_with("{\"n\":29,"));
+        assert_eq!(offsets(&journal, dir.path(), "many").unwrap(), Some(0..30));
+        assert_eq!(offsets(&journal, dir.path(), "none").unwrap(), None);
+        let some = between(&journal, dir.path(), "many", 20..23).unwrap();
+        assert_eq!(some, found[3..6]);
+        assert_eq!(between(&journal, dir.path(), "many", 30..30).unwrap(), []);
     }
 }

@@ -21,7 +21,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use self::fetch::HubSpotFetch;
+use self::fetch::{HubSpotFetch, PAGE};
 use super::{ReadMode, ReadRequest, Source, SourceConfig, SourceContext, StreamInfo, settings};
 use crate::column::{ColumnType, DeclaredColumn};
 use crate::http::{
@@ -271,6 +271,10 @@ impl Source for HubSpotAccount {
 
     fn read<'a>(&'a self, request: &'a ReadRequest) -> BoxStream<'a, Result<Page>> {
         self.pages(request).try_flatten_stream().boxed()
+    }
+
+    fn rows_per_request(&self, _: &Value) -> Option<u64> {
+        Some(PAGE as u64)
     }
 }
 

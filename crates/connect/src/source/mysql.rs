@@ -9,6 +9,7 @@
 pub mod binlog;
 
 mod connection;
+mod health;
 mod log;
 mod parallel;
 mod range;
@@ -34,6 +35,7 @@ use super::{
     ChangesPage, ChangesRequest, Lag, ReadRequest, Source, SourceConfig, SourceContext, StreamInfo,
 };
 use crate::column::ColumnType;
+use crate::health::Health;
 use crate::page::{Column, Page, TableSchema};
 
 /// A MySQL or MariaDB server.
@@ -216,6 +218,10 @@ impl Source for Reader {
 
     async fn lag(&self, request: &ChangesRequest) -> Result<Vec<Option<Lag>>> {
         log::lag(&self.server, request).await
+    }
+
+    async fn health(&self) -> Result<Option<Health>> {
+        health::health(&self.server).await.map(Some)
     }
 
     fn changes<'a>(&'a self, request: &'a ChangesRequest) -> BoxStream<'a, Result<ChangesPage>> {

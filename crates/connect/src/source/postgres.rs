@@ -20,6 +20,7 @@
 mod block;
 mod decode;
 mod discover;
+mod health;
 mod kind;
 mod log;
 mod plan;
@@ -37,6 +38,7 @@ use self::log::Readers;
 use super::{
     ChangesPage, ChangesRequest, Lag, ReadRequest, Source, SourceConfig, SourceContext, StreamInfo,
 };
+use crate::health::Health;
 use crate::page::Page;
 use crate::postgres::Server;
 
@@ -132,6 +134,10 @@ impl Source for Database {
 
     async fn forget(&self, name: &str) -> Result<()> {
         log::forget(&self.server, name).await
+    }
+
+    async fn health(&self) -> Result<Option<Health>> {
+        health::health(&self.server).await.map(Some)
     }
 }
 

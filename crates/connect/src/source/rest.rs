@@ -287,6 +287,10 @@ impl Source for RestApi {
             Err(error) => stream::once(async move { Err(error) }).boxed(),
         }
     }
+
+    fn rows_per_request(&self, stream: &Value) -> Option<u64> {
+        settings::<RestStream>("stream", stream.clone()).ok()?.paging.size()
+    }
 }
 
 #[cfg(test)]

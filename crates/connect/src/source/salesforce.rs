@@ -38,6 +38,9 @@ const RESERVE: f64 = 0.1;
 /// The field an incremental read follows.
 pub(crate) const MODSTAMP: &str = "SystemModstamp";
 
+/// Records in one answer of a query, as the API gives them unless it is asked otherwise.
+const ANSWER_ROWS: u64 = 2_000;
+
 /// The objects that `discover` looks at.
 const OBJECTS: [&str; 4] = ["Account", "Contact", "Lead", "Opportunity"];
 
@@ -289,6 +292,10 @@ impl Source for Org {
 
     fn read<'a>(&'a self, request: &'a ReadRequest) -> BoxStream<'a, Result<Page>> {
         self.pages(request).try_flatten_stream().boxed()
+    }
+
+    fn rows_per_request(&self, _: &Value) -> Option<u64> {
+        Some(ANSWER_ROWS)
     }
 }
 

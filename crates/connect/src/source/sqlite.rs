@@ -25,6 +25,7 @@ pub(crate) use self::relation::quoted;
 use super::{ReadRequest, Source, SourceConfig, SourceContext, StreamInfo};
 use crate::column::ColumnType;
 use crate::files::pages;
+use crate::health::Health;
 use crate::page::{Column, Page, TableSchema};
 
 /// How long a lock is waited for unless the connection says otherwise.
@@ -185,6 +186,23 @@ impl Source for Database {
         task::compute(move || {
             let connection = database.open()?;
             relation::tables(&database, &connection).map(drop)
+        })
+        .await
+    }
+
+    async fn health(&self) -> Result<Option<Health>> {
+        let database = self.clone();
+        task::compute(move || {
+            let connection = database.open()?;
+            relation::tables(&database, &connection)?;
+            // What was committed last may still be beside the file.
+            let beside = format!("{}-wal", database.path.display());
+            let size = |path: &Path| std::fs::metadata(path).map_or(0, |about| about.len());
+            Ok(Some(Health {
+                version: Some(rusqlite::version().to_owned()),
+                size_bytes: Some(size(&database.path) + size(Path::new(&beside))),
+                ..Health::default()
+            }))
         })
         .await
     }

@@ -1,7 +1,7 @@
 //! The variant of an experiment: the same one for a unit at every moment.
 
 use flywheel_base::{Result, Rng, digest};
-use flywheel_project::resource::policy::Experiment;
+use flywheel_project::resource::policy::{Candidate, Experiment};
 
 use super::Choice;
 use super::candidates::Candidates;
@@ -24,6 +24,26 @@ impl Assignment {
         })
     }
 
+    /// One variant for everybody: the experiment is concluded.
+    pub(crate) fn kept(policy: &str, experiment: &Experiment, variant: &str) -> Result<Self> {
+        let kept = experiment.variants.iter().find(|one| one.name == variant);
+        let kept = kept.map(|one| Candidate { weight: 1.0, ..one.clone() });
+        Ok(Self {
+            variants: Candidates::new(policy, kept.as_slice())?,
+            salt: salt(policy, experiment).to_owned(),
+            split: kept_split(policy, experiment, variant),
+        })
+    }
+
+    /// What decided under the split that is named `split`: a kept variant, or the assignment.
+    pub(crate) fn of_split(policy: &str, experiment: &Experiment, split: &str) -> Result<Self> {
+        let mut variants = experiment.variants.iter().map(|one| one.name.as_str());
+        match variants.find(|variant| kept_split(policy, experiment, variant) == split) {
+            Some(variant) => Self::kept(policy, experiment, variant),
+            None => Self::new(policy, experiment),
+        }
+    }
+
     /// The variant of a unit; it follows from salt and unit alone.
     pub(crate) fn choose(&self, unit: &Unit) -> Option<Choice> {
         let seed = digest::hash64(&[b"experiment", self.salt.as_bytes(), unit.id.as_bytes()]);
@@ -42,6 +62,11 @@ pub(crate) fn split_of(policy: &str, experiment: &Experiment) -> String {
     let parts: Vec<String> =
         [salt(policy, experiment).to_owned()].into_iter().chain(variants).collect();
     digest::short(&parts.iter().map(String::as_bytes).collect::<Vec<_>>())
+}
+
+/// What names the decisions of a concluded experiment: they belong to no comparison.
+fn kept_split(policy: &str, experiment: &Experiment, variant: &str) -> String {
+    digest::short(&[split_of(policy, experiment).as_bytes(), b"kept", variant.as_bytes()])
 }
 
 #[cfg(test)]
@@ -75,5 +100,23 @@ mod tests {
         let both = first.iter().filter(|(unit, v)| *v == "b" && other[*unit] == "b").count();
         assert!((190..310).contains(&both), "salts are independent: {both}");
         assert_ne!(split_of("p", &experiment(None)), split_of("p", &experiment(Some("two"))));
+    }
+
+    #[test]
+    fn a_kept_variant_is_everybodys_and_is_told_from_what_was_compared() {
+        let declared = experiment(None);
+        let kept = Assignment::kept("p", &declared, "b").unwrap();
+        let split = split_of("p", &declared);
+        let unit = |n: usize| Unit { id: format!("u{n}"), columns: Map::new() };
+        for choice in (0..100).map(|n| kept.choose(&unit(n)).unwrap()) {
+            assert_eq!((choice.action.as_str(), choice.propensity), ("b", 1.0));
+            assert_ne!(choice.candidates_digest, split);
+            let again = Assignment::of_split("p", &declared, &choice.candidates_digest).unwrap();
+            assert_eq!(again.choose(&unit(7)).unwrap().action, "b");
+        }
+        let before = Assignment::of_split("p", &declared, &split).unwrap();
+        let variants: Vec<_> = (0..100).map(|n| before.choose(&unit(n)).unwrap().action).collect();
+        assert!(variants.iter().any(|variant| variant == "a"), "each unit had its own");
+        assert!(Assignment::kept("p", &declared, "c").is_err(), "there is no such variant");
     }
 }

@@ -2,20 +2,69 @@
 
 use std::collections::BTreeMap;
 
+use flywheel_algo::inventory::abc;
 use flywheel_algo::inventory::pool::Times;
-use flywheel_algo::inventory::reorder::{Situation, propose, propose_at};
+use flywheel_algo::inventory::reorder::{Situation, level_of_costs, propose, propose_at};
 use flywheel_base::{Error, Result, Timestamp, digest};
-use flywheel_project::resource::policy::Reorder;
-use serde_json::{Value, json};
+use flywheel_project::resource::policy::{Cost, Reorder};
+use rayon::prelude::*;
+use serde_json::{Map, Value, json};
 
 use super::{Choice, digest_of};
 use crate::context::Context;
 use crate::decide::Unit;
+use crate::frame::Frame;
 use crate::learner::forecast::{self, Asked, Stored, last_whole_day};
 use crate::learner::last_fit;
 
 /// Quantile levels a lead time is simulated from where past errors are too few.
 const LEVELS: [f64; 9] = [0.05, 0.1, 0.25, 0.4, 0.5, 0.6, 0.75, 0.9, 0.95];
+
+/// The column of the audience with each item's class by value. What it holds is logged with the features, so that a
+/// decision can be made again without all other items.
+const ABC: &str = "abc";
+/// The class of an item whose value is not known.
+const NO_CLASS: &str = "-";
+/// Over so many days ahead the value of demand is reckoned.
+const VALUE_DAYS: usize = 28;
+
+/// The class by value of each item of an audience, as far as its forecast and cost are known.
+pub(crate) struct Classes(BTreeMap<String, char>);
+
+impl Classes {
+    /// Ranks all items of the audience, those that are not decided for now included.
+    ///
+    /// # Cost
+    /// One mean forecast an item.
+    pub(crate) fn of(ctx: &Context<'_>, settings: &Reorder, audience: &Frame<'_>) -> Result<Self> {
+        let none = Self(BTreeMap::new());
+        if audience.has(ABC) || !audience.has("unit_cost") {
+            return Ok(none);
+        }
+        let Some(fit) = last_fit(ctx, &settings.learner)? else { return Ok(none) };
+        let stored = forecast::load(ctx, &fit.digest)?;
+        let costs = audience.numbers_if_any("unit_cost")?;
+        let items: Vec<(String, Option<f64>)> =
+            audience.ids("unit_id")?.into_iter().zip(costs).collect();
+        let values = items
+            .into_par_iter()
+            .filter_map(|(item, cost)| {
+                let cost = cost.filter(|cost| cost.is_finite() && *cost >= 0.0)?;
+                let series = stored.series.get(&item)?;
+                let ahead = series.forecast(VALUE_DAYS, &[]);
+                let worth = |mean: &[f64]| cost * mean.iter().map(|day| day.max(0.0)).sum::<f64>();
+                Some(ahead.map(|ahead| (item, worth(&ahead.mean))))
+            })
+            .collect::<Result<BTreeMap<String, f64>>>()?;
+        abc::by_value(&values).map(Self)
+    }
+
+    /// Adds to the columns of an item what its class is, unless the audience says so itself.
+    pub(crate) fn add(&self, item: &str, columns: &mut Map<String, Value>) {
+        let class = self.0.get(item).map_or_else(|| NO_CLASS.to_owned(), char::to_string);
+        columns.entry(ABC).or_insert_with(|| json!(class));
+    }
+}
 
 /// The forecasts of all items and the declared settings.
 pub(crate) struct Proposals {
@@ -67,7 +116,7 @@ impl Proposals {
         else {
             return Ok(None);
         };
-        let situation = self.situation(unit)?;
+        let mut situation = self.situation(unit)?;
         let cover = situation.lead_time_days
             + 3.0 * situation.lead_time_deviation_days
             + situation.review_days;
@@ -84,6 +133,12 @@ impl Proposals {
         if situation.lead_time_days.ceil() as usize + self.settings.review_days > declared {
             ahead.errors.clear();
         }
+        let named = |e: Error| e.context(format!("policy \"{}\": item \"{}\"", self.name, unit.id));
+        let shortage = self.cost(unit, "shortage")?;
+        if let Some(shortage) = shortage {
+            situation.service_level =
+                level_of_costs(&situation, &ahead, shortage).map_err(named)?;
+        }
         let pooled = self.asked.as_ref().and_then(|asked| {
             let belief = asked.beliefs.get(&unit.id)?;
             let lead = situation.lead_time_days.ceil() as usize;
@@ -94,12 +149,13 @@ impl Proposals {
             Some(level) => propose_at(&situation, &ahead, level),
             None => propose(&situation, &ahead),
         };
-        let proposal = proposal
-            .map_err(|e| e.context(format!("policy \"{}\": item \"{}\"", self.name, unit.id)))?;
+        let proposal = proposal.map_err(named)?;
         if proposal.order_quantity <= 0.0 {
             return Ok(None);
         }
-        let reason = match (&self.asked, self.settings.fill_rate) {
+        let xyz = abc::by_variation(proposal.variation);
+        let lot = proposal.order_up_to - proposal.reorder_point;
+        let mut reason = match (&self.asked, self.settings.fill_rate) {
             (Some(asked), Some(wanted)) if pooled.is_some() => format!(
                 "{}; so many, because at the last {} looks at {} items it would have served the {:.1} % of demand that are wanted on average",
                 proposal.reason,
@@ -116,8 +172,18 @@ impl Proposals {
             ),
             _ => proposal.reason,
         };
+        if let (Some(shortage), Some(holding)) = (shortage, situation.holding_cost_per_unit_year) {
+            reason.push_str(&format!(
+                "; so sure, because a missing unit costs {shortage:.2} and one that is held for a year {holding:.2}"
+            ));
+        }
+        if let Some(order) = situation.order_cost {
+            reason.push_str(&format!(
+                "; {lot:.1} beyond it, the lot of the least yearly cost, because an order costs {order:.2}"
+            ));
+        }
         let cost = self.unit_cost(unit)? * proposal.order_quantity;
-        let values = BTreeMap::from([
+        let mut values = BTreeMap::from([
             ("order_quantity".to_owned(), json!(proposal.order_quantity)),
             ("reorder_point".to_owned(), json!(proposal.reorder_point)),
             ("order_up_to".to_owned(), json!(proposal.order_up_to)),
@@ -127,10 +193,18 @@ impl Proposals {
             ("cost".to_owned(), json!(cost)),
             ("reason".to_owned(), json!(reason)),
         ]);
+        let abc = unit.columns.get(ABC).map(|class| class.as_str().unwrap_or(NO_CLASS));
+        let class = json!(format!("{}{xyz}", abc.unwrap_or(NO_CLASS)));
+        // Decisions from before there were classes come out as they were.
+        if abc.is_some() {
+            values.insert("class".to_owned(), class.clone());
+        }
+        let items = json!([values]);
+        values.insert("class".to_owned(), class);
         Ok(Some(Choice {
             action: "order".to_owned(),
             propensity: 1.0,
-            items: Some(json!([values])),
+            items: Some(items),
             candidates: 1,
             candidates_digest: digest_of(std::iter::once(unit.id.as_str())),
             artifact: self.artifact.clone(),
@@ -172,6 +246,10 @@ impl Proposals {
                 None => self.settings.fill_rate.map(|rate| rate.value()),
             },
             pack_size: self.number(unit, "pack_size")?.unwrap_or(1.0),
+            order_min: self.number(unit, "order_min")?.unwrap_or(0.0),
+            order_max: self.number(unit, "order_max")?,
+            order_cost: self.cost(unit, "order")?,
+            holding_cost_per_unit_year: self.cost(unit, "holding")?,
             seed: digest::hash64(&[b"reorder", unit.id.as_bytes()]),
             ..Situation::default()
         })
@@ -188,6 +266,32 @@ impl Proposals {
             .hint("Add its cost, or leave it out of the audience: `where unit_cost >= 0`."));
         }
         Ok(cost.unwrap_or(0.0))
+    }
+
+    /// A declared cost of the item; none if the policy declares none.
+    fn cost(&self, unit: &Unit, key: &str) -> Result<Option<f64>> {
+        let costs = self.settings.costs.as_ref();
+        let declared = costs.and_then(|costs| match key {
+            "holding" => costs.holding.as_ref(),
+            "shortage" => costs.shortage.as_ref(),
+            _ => costs.order.as_ref(),
+        });
+        let column = match declared {
+            None => return Ok(None),
+            Some(Cost::Number(number)) => return Ok(Some(*number)),
+            Some(Cost::Column(column)) => column,
+        };
+        let known = |cost: &f64| *cost > 0.0 || (*cost == 0.0 && key == "order");
+        match self.number(unit, column)?.filter(known) {
+            Some(cost) => Ok(Some(cost)),
+            None => Err(Error::invalid(format!(
+                "policy \"{}\": item \"{}\" has no cost in column \"{column}\", which `costs: {key}` names",
+                self.name, unit.id
+            ))
+            .hint(format!(
+                "Add its cost, or leave it out of the audience: `where {column} > 0`."
+            ))),
+        }
     }
 
     /// The number in a column of the audience, if there is any value.
@@ -249,6 +353,40 @@ mod tests {
             assert_eq!(free.unit_cost(&item).unwrap(), 0.0);
         }
         assert!(limited.unit_cost(&item(&json!({"unit_cost": -1}))).is_err());
+    }
+
+    #[test]
+    fn a_cost_is_a_number_for_all_or_a_column_of_each() {
+        let proposals = proposals(&json!({
+            "learner": "demand", "costs": {"holding": 2, "shortage": "margin", "order": "freight"},
+        }));
+        let known = item(&json!({"margin": 3.5, "freight": "0"}));
+        let cost = |key| proposals.cost(&known, key).unwrap();
+        assert_eq!(["holding", "shortage", "order"].map(cost), [Some(2.0), Some(3.5), Some(0.0)]);
+        for columns in
+            [json!({}), json!({"margin": null}), json!({"margin": 0}), json!({"margin": -1})]
+        {
+            let said = proposals.cost(&item(&columns), "shortage").unwrap_err().report();
+            assert!(said.contains("item \"i1\"") && said.contains("costs: shortage"), "{said}");
+        }
+        let limits =
+            json!({"on_hand": 1, "on_order": 0, "freight": 9, "order_min": 20, "order_max": 40});
+        let situation = proposals.situation(&item(&limits)).unwrap();
+        let found = (situation.order_min, situation.order_max, situation.order_cost);
+        assert_eq!(found, (20.0, Some(40.0), Some(9.0)));
+    }
+
+    #[test]
+    fn a_class_of_the_audience_itself_stays() {
+        let classes = Classes(BTreeMap::from([("i1".to_owned(), 'A')]));
+        let class = |item: &str, columns: &Value| {
+            let mut columns = columns.as_object().unwrap().clone();
+            classes.add(item, &mut columns);
+            columns["abc"].clone()
+        };
+        assert_eq!(class("i1", &json!({})), "A");
+        assert_eq!(class("i2", &json!({})), "-");
+        assert_eq!(class("i1", &json!({"abc": "core"})), "core");
     }
 
     #[test]

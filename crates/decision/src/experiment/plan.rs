@@ -43,7 +43,11 @@ pub async fn plan(ctx: &Context<'_>, name: &str, effect: Option<f64>, power: f64
     let what = format!("policy \"{name}\": audience");
     let audience = ctx.frame(&what, &policy.audience).await?.ids("unit_id")?;
     let what = format!("policy \"{name}\": outcome events");
-    let events = ctx.render(&outcome.events).map_err(|e| e.context(&what))?;
+    let Some(events) = &outcome.events else {
+        return Err(Error::invalid(format!("policy \"{name}\" has no outcome.events"))
+            .hint("Nothing says how often its audience has success without a decision; add a query of such events to plan."));
+    };
+    let events = ctx.render(events).map_err(|e| e.context(&what))?;
     let events = statement::one(&what, &events)?;
     let since = ctx.now.plus_micros(outcome.window.micros.saturating_neg());
     let sql = format!(

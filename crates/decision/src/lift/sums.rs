@@ -6,6 +6,8 @@
 //! decisions are in there, for which window and by what they are told apart; where that has changed they are summed up
 //! anew from all decisions.
 //!
+//! Units that no policy treats are in neither arm: other policies treat those of a holdout, and not them.
+//!
 //! Decisions under different shares are never measured together: each arm would get another mixture of their times. The
 //! share is that of the policy's text as it decided.
 
@@ -19,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::context::Context;
-use crate::decide::HOLDOUT;
+use crate::decide::{GLOBAL_HOLDOUT, HOLDOUT};
 use crate::frame::{Frame, Texts};
 use crate::outcome::{final_before, literal, measured};
 use crate::table::{LiftSumRow, SystemTable};
@@ -415,7 +417,7 @@ fn summed(experiments: &[&str], ripe: &str, outcomes: &str, decisions: &str) -> 
          left join (select decision_id, sum(value) as value from system.outcomes
                     where {}{outcomes} group by decision_id) o
            on o.decision_id = d.decision_id
-         where {decisions}
+         where ({decisions}) and d.arm <> '{GLOBAL_HOLDOUT}'
          group by 1, 2, 3, 4, 5, 6",
         of_experiments("candidates_digest"),
         of_experiments("action"),

@@ -1,5 +1,7 @@
 //! A preview is what a turn at the same moment decides, and leaves nothing behind; what a turn has decided leaves once.
 
+mod constraints;
+
 use std::path::Path;
 use std::sync::Arc;
 
@@ -250,4 +252,44 @@ async fn what_was_decided_before_a_kill_is_queued_once_and_waits_while_its_polic
         let ctx = desk.ctx(at(2)).await;
         assert_eq!(Box::pin(act(&ctx)).await.unwrap().delivered, 0, "each leaves once");
     }
+}
+
+#[tokio::test]
+async fn a_halt_stops_deciding_and_delivering_and_what_was_paused_before_stays_so() {
+    let more = format!("choose: {{candidates: [{{name: a}}]}}\n{SENDS}");
+    let desk = Desk::new(UNITS, &more).await;
+    let made = Box::pin(decide(&desk.ctx(at(1)).await, "offer")).await.unwrap();
+    assert!(made.queued > 0, "{made:?}");
+    let halt =
+        flywheel_state::Halt { reason: "wrong prices".to_owned(), by: "ada".to_owned(), at: at(1) };
+    assert!(desk.store.record_halt(&halt).unwrap());
+    let ctx = desk.ctx(at(2)).await;
+    let acted = Box::pin(act(&ctx)).await.unwrap();
+    assert_eq!((acted.delivered, acted.halted.as_deref()), (0, Some("wrong prices")));
+    let next = Box::pin(decide(&ctx, "offer")).await.unwrap();
+    let why = "all policies are stopped by ada: wrong prices".to_owned();
+    assert_eq!((next.status, next.decisions), (Status::Paused(why), 0));
+
+    let paused = flywheel_state::PolicyState {
+        paused: true,
+        reason: Some("a wish".to_owned()),
+        last_decided_at: None,
+    };
+    desk.store.record_policy("offer", &paused, at(2)).unwrap();
+    assert!(desk.store.lift_halt().unwrap());
+    let next = Box::pin(decide(&ctx, "offer")).await.unwrap();
+    assert_eq!(next.status, Status::Paused("a wish".to_owned()));
+    assert_eq!(Box::pin(act(&ctx)).await.unwrap().delivered, 0);
+    let going = flywheel_state::PolicyState { paused: false, ..paused };
+    desk.store.record_policy("offer", &going, at(2)).unwrap();
+    // Somebody who stops it before it begins finds everything where it was.
+    let stopped = Box::pin(crate::act::act_until(&ctx, &|| true)).await.unwrap();
+    assert_eq!((stopped.delivered, desk.store.sending().unwrap()), (0, false));
+    // One that comes while deliveries are about to leave stops these as well.
+    let pulled = || !desk.store.record_halt(&halt).is_ok_and(|new| new);
+    let cut = Box::pin(crate::act::act_until(&ctx, &pulled)).await.unwrap();
+    assert_eq!((cut.delivered, cut.halted.as_deref()), (0, Some("wrong prices")));
+    assert!(desk.store.lift_halt().unwrap());
+    let acted = Box::pin(act(&ctx)).await.unwrap();
+    assert_eq!((acted.delivered, acted.halted), (made.queued, None));
 }

@@ -21,11 +21,12 @@ pub struct DecisionRow {
     pub unit_id: String,
     /// The logical moment.
     pub decided_at: Timestamp,
-    /// `treatment` or `holdout`.
+    /// `treatment`, `holdout`, or `global_holdout` of units that no policy treats.
     pub arm: String,
-    /// What was chosen; `none` in the holdout.
+    /// What was chosen; `none` in the holdouts.
     pub action: String,
-    /// How likely this choice was, given everything known before the draw.
+    /// How likely this choice was, given everything known before the draw: in an arm of the policy given that the unit is not
+    /// in the global holdout, and there the share of that.
     pub propensity: f64,
     /// Chosen items with their scores, reasons and propensities, as JSON.
     pub items: Option<String>,
@@ -50,6 +51,9 @@ pub struct DecisionRow {
     pub features_digest: String,
     /// The seed of this decision's draws, in hex.
     pub seed: String,
+    /// The global holdout it was drawn under, as JSON; none without one.
+    #[serde(default)]
+    pub global_holdout: Option<String>,
     /// What is sent, as JSON; none in the holdout.
     pub payload: Option<String>,
 }
@@ -65,7 +69,7 @@ pub(super) const TABLE: SystemTable = SystemTable {
         ("policy_version", Text, "digest of the policy as it was"),
         ("unit_id", Text, "whom it is about"),
         ("decided_at", Moment, "the logical moment"),
-        ("arm", Text, "treatment or holdout"),
+        ("arm", Text, "treatment, holdout, or global_holdout of units that no policy treats"),
         ("action", Text, "what was chosen; none in the holdout"),
         ("propensity", Number, "how likely this choice was before the draw"),
         ("items", Text, "chosen items with scores, reasons and propensities, as JSON"),
@@ -78,6 +82,11 @@ pub(super) const TABLE: SystemTable = SystemTable {
         ("features", Text, "what was known of the unit, as JSON"),
         ("features_digest", Text, "digest of the features"),
         ("seed", Text, "seed of this decision's draws, in hex"),
+        (
+            "global_holdout",
+            Text,
+            "share and salt of the global holdout it was drawn under, as JSON",
+        ),
         ("payload", Text, "what is sent, as JSON; none in the holdout"),
     ],
 };

@@ -21,6 +21,16 @@ fn unit(n: usize) -> Unit {
 
 /// The rows of a thousand units of a policy, and what they followed from.
 fn decided(policy: Policy, way: Chooser, ids: Option<&[&str]>) -> (Sources, Vec<DecisionRow>) {
+    decided_under(None, policy, way, ids)
+}
+
+/// The same, with units that no policy treats.
+fn decided_under(
+    global: Option<&GlobalHoldout>,
+    policy: Policy,
+    way: Chooser,
+    ids: Option<&[&str]>,
+) -> (Sources, Vec<DecisionRow>) {
     let version = flywheel_base::digest::short(&[&policy_text(&policy).unwrap()]);
     let at = Timestamp::parse("2024-05-01 10:00").unwrap();
     let mut rows = Vec::new();
@@ -42,7 +52,7 @@ fn decided(policy: Policy, way: Chooser, ids: Option<&[&str]>) -> (Sources, Vec<
             }
             Chooser::Orders(_) => panic!("orders have their own artifact"),
         };
-        let draw = Draw { name: "p", policy: &policy, version: &version, at, turn: 1 };
+        let draw = Draw { name: "p", policy: &policy, version: &version, at, turn: 1, global };
         rows.push(draw.row(&unit, choice, seed, format!("{n:016x}")).unwrap());
     }
     let mut sources = Sources::default();
@@ -114,6 +124,36 @@ fn a_thousand_decisions_of_each_way_to_choose_come_out_the_same() {
         let held = rows.iter().filter(|row| row.arm != TREATMENT).count();
         assert!((150..250).contains(&held), "{held}");
     }
+}
+
+#[test]
+fn decisions_come_out_the_same_under_the_global_holdout_they_were_drawn_under() {
+    let policy = policy(&json!({"candidates": [{"name": "a", "weight": 3}, {"name": "b"}]}));
+    let Choose::Candidates(list) = policy.choose.clone() else { panic!() };
+    let way = || Chooser::Candidates(Candidates::new("p", &list).unwrap());
+    let global: GlobalHoldout =
+        serde_json::from_value(json!({"share": "30%", "salt": "s"})).unwrap();
+    let (sources, rows) = decided_under(Some(&global), policy.clone(), way(), None);
+    let of = |arm: &str| rows.iter().filter(|row| row.arm == arm).collect::<Vec<_>>();
+    let (treated, held, by_all) = (of(TREATMENT), of("holdout"), of("global_holdout"));
+    assert!((240..360).contains(&by_all.len()), "{}", by_all.len());
+    assert!((90..190).contains(&held.len()), "a share of the others: {}", held.len());
+    for row in &by_all {
+        assert_eq!((row.action.as_str(), &row.payload), ("none", &None));
+        assert_eq!(row.propensity.to_bits(), 0.3_f64.to_bits());
+    }
+    // Nobody else's row is another one than without it.
+    let (_, plain) = decided(policy, way(), None);
+    for row in treated.iter().chain(&held) {
+        let before = plain.iter().find(|one| one.unit_id == row.unit_id).unwrap();
+        assert_eq!((&row.arm, &row.action), (&before.arm, &before.action));
+        assert_eq!(row.propensity.to_bits(), before.propensity.to_bits());
+    }
+    for row in &rows {
+        assert!(matches!(again(&sources, row).unwrap(), Again::Same), "{row:?}");
+    }
+    let told = told(&sources, by_all[0], |row| row.global_holdout = None);
+    assert!(told.contains(&"arm"), "{told:?}");
 }
 
 #[test]

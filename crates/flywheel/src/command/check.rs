@@ -25,12 +25,14 @@ impl Runs for Check {
                 if let Some(first) = misfits.first() {
                     return told(&app, &misfits, first);
                 }
+                let mut warnings = project.warnings.clone();
+                warnings.extend(project.vault().unusable(&dir)?);
                 if app.output.format == Format::Json {
-                    app.output.json(&project.warnings)?;
+                    app.output.json(&warnings)?;
                     return Ok(Exit::Done);
                 }
-                if !project.warnings.is_empty() {
-                    app.output.message(&project.warnings.render());
+                if !warnings.is_empty() {
+                    app.output.message(&warnings.render());
                 }
                 app.output.line(&format!(
                     "{}: {} syncs, {} models, {} learners, {} policies, {} actions; no mistakes",

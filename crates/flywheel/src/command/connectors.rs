@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use clap::Args;
 use flywheel_base::Result;
+use flywheel_connect::ABSENT;
 use flywheel_connect::destination::{DESTINATIONS, WriteMode};
 use flywheel_connect::source::{SOURCES, how_to_get};
 
@@ -42,6 +43,11 @@ impl Runs for Connectors {
         let mut grid = Grid::new(&["type", "what it is", "read", "write", "after a crash"]);
         for (name, row) in rows {
             grid.row([vec![name.to_owned()], row.to_vec()].concat());
+        }
+        for absent in ABSENT {
+            let what = format!("NOT THERE; use {}", absent.instead);
+            let none = String::new;
+            grid.row(vec![absent.name.to_owned(), what, none(), none(), none()]);
         }
         app.output.grid(&grid)?;
         for name in lacking {

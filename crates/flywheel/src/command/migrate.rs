@@ -186,9 +186,11 @@ fn plan(app: &App, planned: &[PlannedStream]) -> Result<Exit> {
         "target",
         "#rows",
         "#rows there",
+        "#rows that go",
         "what happens",
         "read",
         "#reading takes",
+        "#requests",
         "#worker",
     ];
     let mut grid = Grid::new(&headers);
@@ -199,9 +201,11 @@ fn plan(app: &App, planned: &[PlannedStream]) -> Result<Exit> {
             one.target.clone(),
             number(one.rows),
             number(one.target_rows),
+            number(one.deletes),
             one.changes.join("; "),
             one.read.clone(),
             one.read_s.map_or_else(|| "?".to_owned(), |seconds| format!("{seconds:.1} s")),
+            requests(one),
             one.worker.to_string(),
         ]);
     }
@@ -215,6 +219,13 @@ fn plan(app: &App, planned: &[PlannedStream]) -> Result<Exit> {
         }
     }
     Ok(Exit::Done)
+}
+
+/// How many requests a stream takes, where they are counted.
+fn requests(one: &PlannedStream) -> String {
+    let said = [(one.read_requests, "to read"), (one.write_requests, "to write")];
+    let said = said.into_iter().filter_map(|(count, what)| Some(format!("{} {what}", count?)));
+    said.collect::<Vec<_>>().join(", ")
 }
 
 fn shown(app: &App, found: &[Verified]) -> Result<Exit> {

@@ -6,10 +6,11 @@ use flywheel_decision::challenge::{Challenge, Judgement};
 use flywheel_decision::preview::{Preview, SAMPLE_DEFAULT, SAMPLE_MAX};
 use flywheel_decision::verify::Field;
 use flywheel_runtime::access::Reading;
-use flywheel_runtime::{Access, policy, run};
+use flywheel_runtime::{Access, halt, policy, run};
 use serde_json::json;
 
 use super::Runs;
+use super::status::stopped;
 use crate::app::{App, Exit};
 use crate::output::{Format, Grid};
 
@@ -33,10 +34,15 @@ enum Verb {
         #[arg(long, value_name = "N", default_value_t = SAMPLE_DEFAULT)]
         sample: usize,
     },
-    /// Stops a policy: no decisions, no deliveries, until it is resumed
+    /// Stops a policy, or all at once: no decisions, no deliveries, until it is resumed
     Pause {
         /// The policy
-        name: String,
+        #[arg(required_unless_present = "all")]
+        name: Option<String>,
+        /// Stops all policies at once, whatever else is done to the project; those that are paused each by itself stay so
+        /// when all are resumed
+        #[arg(long, conflicts_with = "name")]
+        all: bool,
         /// Why, for the record
         #[arg(long, default_value = "paused by hand")]
         reason: String,
@@ -44,9 +50,13 @@ enum Verb {
     /// Lets a paused policy go on
     Resume {
         /// The policy
-        name: String,
+        #[arg(required_unless_present = "all")]
+        name: Option<String>,
+        /// Lets all policies go on that were stopped at once, but for those that are paused each by itself
+        #[arg(long, conflicts_with = "name")]
+        all: bool,
     },
-    /// Tries dead letters of a policy again at the next turn
+    /// Makes dead letters of a policy due again: they leave with the next turn, or soon after a server is started
     Retry {
         /// The policy
         name: String,
@@ -92,6 +102,21 @@ enum Verb {
         /// Why, for the record
         #[arg(long, default_value = "taken back by hand")]
         reason: String,
+    },
+    /// Ends an experiment: everybody who is not held out gets the variant that is kept, from the next turn on, until the
+    /// file declares another experiment
+    Conclude {
+        /// The policy
+        name: String,
+        /// The variant that is kept
+        #[arg(long, value_name = "VARIANT", required_unless_present = "reopen")]
+        keep: Option<String>,
+        /// Takes that back: each unit gets the variant it had
+        #[arg(long, conflicts_with = "keep")]
+        reopen: bool,
+        /// Why, for the record
+        #[arg(long)]
+        reason: Option<String>,
     },
     /// Makes decisions again from what was logged, the policy as it was and the artifact that scored, and compares them
     /// bit for bit
@@ -165,14 +190,34 @@ impl Runs for Policy {
                 ));
                 Ok(Exit::Done)
             }
+            Verb::Conclude { name, keep, reopen, reason } => {
+                let keep = keep.filter(|_| !reopen);
+                conclude(&app, &name, keep.as_deref(), reason.as_deref()).await
+            }
             Verb::Verify { name, decision } => verify(&app, &name, decision.as_deref()).await,
-            Verb::Pause { name, reason } => {
+            Verb::Pause { name, all, reason } => {
+                let Some(name) = name.filter(|_| !all) else {
+                    let (halted, new) = halt::stop_in(&app.dir()?, &reason)?;
+                    if !new {
+                        app.output.message("They were stopped already; who did it first stays.");
+                    }
+                    app.output.message(&stopped(&halted));
+                    return Ok(Exit::Done);
+                };
                 let workspace = app.open(Access::Write).await?;
                 run::pause(&workspace, &name, &reason)?;
                 app.output.message(&format!("{name} is paused: {reason}"));
                 Ok(Exit::Done)
             }
-            Verb::Resume { name } => {
+            Verb::Resume { name, all } => {
+                let Some(name) = name.filter(|_| !all) else {
+                    app.output.message(if halt::lift_in(&app.dir()?)? {
+                        "all policies go on, but for those that are paused each by itself"
+                    } else {
+                        "no halt is on: resume each policy that is paused by its name"
+                    });
+                    return Ok(Exit::Done);
+                };
                 let workspace = app.open(Access::Write).await?;
                 run::resume(&workspace, &name)?;
                 app.output.message(&format!("{name} goes on at the next turn"));
@@ -182,7 +227,7 @@ impl Runs for Policy {
                 let workspace = app.open(Access::Write).await?;
                 let retried = run::retry(&workspace, &name)?;
                 app.output
-                    .message(&format!("{retried} deliveries are tried again at the next turn"));
+                    .message(&format!("{retried} deliveries are due again: `flywheel act` sends them, as do turns and a server"));
                 Ok(Exit::Done)
             }
             Verb::Discard { name, action, reason } => {
@@ -240,6 +285,10 @@ fn previewed(app: &App, preview: &Preview) -> Result<Exit> {
         preview.treated,
         preview.held_out
     ))?;
+    if preview.globally_held > 0 {
+        let held = preview.globally_held;
+        app.output.line(&format!("{held} in the holdout of all policies"))?;
+    }
     let leaving = &preview.delivery;
     if let Some(action) = &leaving.action {
         let connector = leaving.connector.as_deref().unwrap_or("unknown");
@@ -350,6 +399,28 @@ fn judged(app: &App, judgement: &Judgement) -> Result<Exit> {
             app.output.line(&format!("- {refusal}"))?;
         }
     }
+    Ok(Exit::Done)
+}
+
+/// Ends an experiment with the variant `keep`, or opens it again without one.
+async fn conclude(app: &App, name: &str, keep: Option<&str>, why: Option<&str>) -> Result<Exit> {
+    let workspace = app.open(Access::Write).await?;
+    let by = halt::COMMAND_LINE;
+    let Some(keep) = keep else {
+        let was = policy::reopen(&workspace, name, why, by).await?;
+        app.output.message(&format!(
+            "from the next turn on each unit of {name} gets its own variant again, not \"{}\"",
+            was.variant
+        ));
+        return Ok(Exit::Done);
+    };
+    let made = policy::conclude(&workspace, name, keep, why, by).await?;
+    for doubt in &made.doubts {
+        app.output.message(&format!("warning: {doubt}"));
+    }
+    app.output.message(&format!(
+        "from the next turn on all units of {name} get \"{keep}\", but for the holdout; `flywheel policy conclude {name} --reopen` takes it back"
+    ));
     Ok(Exit::Done)
 }
 

@@ -35,7 +35,7 @@ enum Verb {
     },
     /// Marks open rows as not wanted
     Discard {
-        /// Only rows of this sync
+        /// Only rows of this sync; events that were handed in if it is empty, those of one topic if no sync is called so
         #[arg(long)]
         sync: Option<String>,
     },

@@ -41,6 +41,7 @@ impl Runs for Reconcile {
             streams: &self.streams,
             skip: &self.skip,
             repair: self.repair,
+            lenient: false,
         };
         let compared = compare::compare(&workspace, &options, &progress).await;
         drop(progress);

@@ -397,11 +397,11 @@ async fn attempt(
         clock.move_to(if run.cause == Cause::Backfill { run.moment } else { SystemClock.now() });
         return schedule::perform(workspace, job, observer).await;
     }
+    clock.move_to(SystemClock.now());
     if let Some(open) = workspace.store.open_turn()? {
-        clock.move_to(open.logical_at);
-        turn(workspace, observer).await?;
+        turn(&workspace.at(open.logical_at)?, observer).await?;
+        clock.move_to(SystemClock.now());
     }
     let Some(moment) = schedule::turn_moment(workspace, run)? else { return Ok(None) };
-    clock.move_to(moment);
-    Ok(turn(workspace, observer).await?.blocked)
+    Ok(turn(&workspace.at(moment)?, observer).await?.blocked)
 }

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +12,7 @@ use flywheel_runtime::{Access, Workspace};
 use flywheel_server::{LISTEN_DEFAULT, Options, Server, Tls, WheelClock, bind, is_private};
 
 use super::Runs;
+use super::status::stopped;
 use crate::app::{App, Exit};
 
 /// Options of `flywheel serve`.
@@ -32,6 +33,9 @@ pub(crate) struct Serve {
     /// The PEM file of the certificate's private key
     #[arg(long, value_name = "FILE", requires = "tls_certificate")]
     tls_key: Option<PathBuf>,
+    /// Reads the web pages from a folder at each request, ui/dist if none is named: for whoever changes the pages
+    #[arg(long, value_name = "FOLDER", num_args = 0..=1, default_missing_value = "ui/dist")]
+    dev: Option<PathBuf>,
 }
 
 /// The shortest time between turns.
@@ -48,6 +52,22 @@ pub(crate) fn between(option: &str, text: &str) -> Result<Duration> {
     Ok(every)
 }
 
+/// What must hold for pages that are read from a folder.
+fn worked_on(folder: &Path, listen: SocketAddr) -> Result<()> {
+    if !is_private(listen.ip()) {
+        return Err(Error::invalid(format!(
+            "--dev is for this machine only, and others can reach {listen}"
+        ))
+        .hint("Leave out --listen, or give --listen 127.0.0.1:8700."));
+    }
+    if !folder.join("index.html").is_file() {
+        return Err(Error::invalid(format!("--dev: {} has no index.html", folder.display())).hint(
+            "Build the pages first with `npm run build` in ui/, or name the folder they are built into.",
+        ));
+    }
+    Ok(())
+}
+
 impl Runs for Serve {
     const ABOUT: &'static str = "Serves the project: web pages, API, events, and turns by itself";
 
@@ -59,6 +79,9 @@ impl Runs for Serve {
             }
             None => None,
         };
+        if let Some(folder) = &self.dev {
+            worked_on(folder, self.listen)?;
+        }
         // A port that is taken is told before anything else is done.
         let listener = bind(self.listen).await?;
         let clock = Arc::new(WheelClock::real());
@@ -74,9 +97,18 @@ impl Runs for Serve {
                 "It keeps {count} schedules: `flywheel schedule list` shows them."
             )),
         }
+        if let Some(halt) = workspace.store.halt()? {
+            app.output.message(&stopped(&halt.into()));
+        }
         let telemetry = app.telemetry;
-        let options =
-            Options { every, tls, workers: self.workers, telemetry, ..Options::default() };
+        let options = Options {
+            every,
+            tls,
+            workers: self.workers,
+            telemetry,
+            pages: self.dev,
+            ..Options::default()
+        };
         serve(&app, workspace, clock, options, listener).await
     }
 }
@@ -91,6 +123,7 @@ pub(crate) async fn serve(
 ) -> Result<Exit> {
     let at = listener.local_addr().map_err(|e| Error::internal("no address").caused_by(e))?;
     let secure = options.tls.is_some();
+    let has_pages = options.pages.is_some() || flywheel_server::has_pages();
     let server = Server::new(workspace, clock, options)?;
     let stopper = server.stopper();
     if !secure && !is_private(at.ip()) {
@@ -110,7 +143,7 @@ pub(crate) async fn serve(
         }
         None => app.output.line(&base)?,
     }
-    if !flywheel_server::has_pages() {
+    if !has_pages {
         app.output.message("This program was built without web pages; the API is under /v1.");
     }
     app.output.message("Stop it with Ctrl-C.");

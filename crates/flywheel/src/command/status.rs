@@ -3,6 +3,7 @@
 use clap::Args;
 use flywheel_base::Result;
 use flywheel_runtime::Access;
+use flywheel_runtime::halt::Halted;
 use flywheel_runtime::status::{PolicyStatus, Status as Wheel, status};
 
 use super::Runs;
@@ -45,6 +46,9 @@ fn print(app: &App, wheel: &Wheel, turns: usize) -> Result<()> {
         ),
     };
     app.output.line(&format!("{}: {turn}", wheel.project))?;
+    if let Some(halted) = &wheel.halted {
+        app.output.line(&stopped(halted))?;
+    }
     if wheel.simulated {
         app.output.line("The customers of this project are simulated.")?;
     }
@@ -81,6 +85,14 @@ fn print(app: &App, wheel: &Wheel, turns: usize) -> Result<()> {
     Ok(())
 }
 
+/// What is said while all policies are stopped.
+pub(super) fn stopped(halted: &Halted) -> String {
+    format!(
+        "ALL POLICIES ARE STOPPED since {} by {}: {}\nNothing is decided and nothing leaves until `flywheel policy resume --all`.",
+        halted.at, halted.by, halted.reason
+    )
+}
+
 fn learners(app: &App, wheel: &Wheel) -> Result<()> {
     let mut grid =
         Grid::new(&["learner", "artifact", "fitted at", "measure", "#value", "#to beat", "#over"]);
@@ -111,6 +123,13 @@ fn learners(app: &App, wheel: &Wheel) -> Result<()> {
     for learner in &wheel.learners {
         if let Some(why) = &learner.failed {
             app.output.line(&format!("FAILED: {why}"))?;
+        }
+        if let Some(why) = &learner.pinned {
+            let name = &learner.learner;
+            app.output.line(&format!("PINNED: learner \"{name}\" is not fitted: {why}"))?;
+        }
+        if let Some(worse) = &learner.drift {
+            app.output.line(&format!("WORSE: {worse}"))?;
         }
     }
     Ok(())

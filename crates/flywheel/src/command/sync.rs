@@ -4,11 +4,11 @@ use std::pin::pin;
 use std::time::Duration;
 
 use clap::Args;
-use flywheel_base::Result;
 use flywheel_base::quantity::duration_us;
+use flywheel_base::{Error, Result};
 use flywheel_runtime::follow::follow;
 use flywheel_runtime::task::sync::{Landed, Synced};
-use flywheel_runtime::{Access, Workspace, run};
+use flywheel_runtime::{Access, Workspace, forget, run};
 use tokio::sync::watch;
 
 use super::Runs;
@@ -18,10 +18,11 @@ use crate::progress::Progress;
 
 /// Options of `flywheel sync`.
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub(crate) struct Sync {
     /// The syncs to run; all if none is named
     names: Vec<String>,
-    /// Reads streams of changes (`read: cdc`) whole again, for logs that were lost; where a named sync has none, incremental streams from their start
+    /// Reads streams of changes (`read: cdc`) whole again, for logs that were lost; where a named sync has none, everything from its start, also what was cut off
     #[arg(long)]
     restart: bool,
     /// Goes on until Ctrl-C: follows logs of changes, and reads all other streams again and again
@@ -30,6 +31,15 @@ pub(crate) struct Sync {
     /// How long a stream without a log rests before it is read again: `30s`, `5m`, `1h`
     #[arg(long, value_name = "DURATION", default_value = "10s", requires = "follow", value_parser = duration)]
     every: Duration,
+    /// Removes what syncs whose files are gone made at their sources for reading logs (PostgreSQL: replication slot and publication); needs --yes
+    #[arg(long, conflicts_with_all = ["restart", "follow"], requires = "names")]
+    forget: bool,
+    /// With --forget: only at this connection; else at all whose log can be followed
+    #[arg(long, value_name = "CONNECTION", requires = "forget")]
+    at: Option<String>,
+    /// With --forget: confirms it
+    #[arg(long, requires = "forget")]
+    yes: bool,
 }
 
 /// Reads a duration as project files have it.
@@ -80,6 +90,9 @@ impl Runs for Sync {
 
     async fn run(self, app: App) -> Result<Exit> {
         let workspace = app.open(Access::Write).await?;
+        if self.forget {
+            return self.forget(&app, &workspace).await;
+        }
         let progress = Progress::new(app.output, "sync");
         let synced = if self.follow {
             Box::pin(until_asked(&workspace, &self.names, self.every, &progress)).await
@@ -98,6 +111,33 @@ impl Runs for Sync {
             app.output.message(&error.report());
         }
         first.map_or(Ok(Exit::Done), Err)
+    }
+}
+
+impl Sync {
+    /// Removes what removed syncs have left behind, or says what would be.
+    async fn forget(&self, app: &App, workspace: &Workspace) -> Result<Exit> {
+        let left = |name: &String| forget::left(workspace, name, self.at.as_deref());
+        let all = self.names.iter().map(left).collect::<Result<Vec<_>>>()?;
+        for left in &all {
+            let (name, at) = (&left.sync, left.connections.join(", "));
+            let readers = left.readers.join(", ");
+            if !self.yes {
+                app.output.message(&format!(
+                    "sync \"{name}\": would remove what is there at {at} for the readers {readers}"
+                ));
+                continue;
+            }
+            forget::forget(workspace, left).await?;
+            app.output.message(&format!(
+                "sync \"{name}\" is forgotten: nothing is kept for it at {at} any more; its tables stay"
+            ));
+        }
+        if self.yes {
+            return Ok(Exit::Done);
+        }
+        Err(Error::invalid("nothing was removed, as it was not confirmed")
+            .hint("Whoever still follows those logs has to read everything again. Add `--yes`."))
     }
 }
 

@@ -6,9 +6,9 @@ use clap::Args;
 use flywheel_base::{Clock, FixedClock, Result, SystemClock};
 use flywheel_decision::lift::split_broken;
 use flywheel_decision::table::LiftRow;
-use flywheel_runtime::Access;
 use flywheel_runtime::replay::{Days, replay};
 use flywheel_runtime::turn::{TurnReport, turn};
+use flywheel_runtime::{Access, Workspace, alert, schedule};
 use serde_json::{Value, json};
 
 use super::Runs;
@@ -52,11 +52,10 @@ impl Runs for Turn {
             }
         } else {
             if let Some(open) = workspace.store.open_turn()? {
-                clock.move_to(open.logical_at);
-                after(&turn(&workspace, &progress).await?)?;
-                clock.move_to(start);
+                after(&turn(&workspace.at(open.logical_at)?, &progress).await?)?;
             }
             after(&turn(&workspace, &progress).await?)?;
+            Box::pin(tell(&workspace)).await;
         }
         drop(progress);
         if app.output.format == Format::Json {
@@ -65,6 +64,20 @@ impl Runs for Turn {
             app.output.grid(&grid(&reports))?;
         }
         Ok(if blocked { Exit::Blocked } else { Exit::Done })
+    }
+}
+
+/// Tells what the turn left to be told. It is done: what cannot be told now is told by the next turn, or by a server.
+async fn tell(workspace: &Workspace) {
+    if workspace.project.alerts.is_empty() {
+        return;
+    }
+    let told = async {
+        alert::look_at_all(workspace).await?;
+        schedule::tell(workspace).await
+    };
+    if let Err(error) = told.await {
+        tracing::warn!(error = %error.report(), "alerts are not told");
     }
 }
 
@@ -102,6 +115,9 @@ pub(crate) fn line(report: &TurnReport) -> String {
     if report.blocked.is_some() {
         text.push_str("  BLOCKED");
     }
+    if let Some(reason) = &report.acted.halted {
+        text.push_str(&format!("  ALL POLICIES ARE STOPPED: {reason}"));
+    }
     text
 }
 
@@ -120,7 +136,7 @@ fn object(report: &TurnReport) -> Value {
         "rows_landed": report.rows_landed, "rows_rejected": report.rows_rejected,
         "decisions": report.decided.iter().map(|d| d.decisions).sum::<usize>(),
         "delivered": report.acted.delivered, "dead": report.acted.dead, "outcomes": report.outcomes,
-        "learned": report.learned, "blocked": report.blocked, "duration_ms": duration,
+        "learned": report.learned, "blocked": report.blocked, "halted": report.acted.halted, "duration_ms": duration,
         "lift": report.lift.iter().map(lift).collect::<Vec<_>>(),
     })
 }

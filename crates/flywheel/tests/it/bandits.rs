@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use flywheel_base::{Rng, Timestamp};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::house::{House, binary};
 use crate::serve::Served;
@@ -578,4 +578,75 @@ async fn the_moment_of_an_experiment_is_text_in_the_api_as_all_moments_are() {
     };
     assert!(!rows.is_empty() && rows.iter().all(moment), "{shown}");
     assert!(rows.iter().all(|row| row["standing"].is_string()), "{shown}");
+    assert!(rows.iter().all(|row| row["concluded"].is_null()), "{shown}");
+    let none = served.post(&owner, "/v1/policies/offer/reopen", &json!({})).await;
+    assert!(
+        none.json()["detail"].as_str().unwrap().contains("is not concluded"),
+        "{}",
+        none.json()
+    );
+    let keep = json!({"keep": "bold", "reason": "we like it"});
+    let made = served.post(&owner, "/v1/policies/offer/conclude", &keep).await;
+    assert!(made.status.is_success(), "{}", made.json());
+    assert_eq!(made.json()["concluded"], "bold");
+    assert!(!made.json()["doubts"].as_array().unwrap().is_empty(), "{}", made.json());
+    let shown = served.get(&owner, "/v1/experiments").await.json();
+    let rows = shown["items"].as_array().unwrap();
+    assert!(rows.iter().all(|row| row["concluded"] == "bold"), "{shown}");
+    let policy = served.get(&owner, "/v1/policies/offer").await.json();
+    let kept = &policy["promotions"][0];
+    assert_eq!(kept["reason"], "kept by ada: we like it");
+    assert_eq!(kept["evidence"]["by"], "ada");
+    let again = served.post(&owner, "/v1/policies/offer/reopen", &json!({})).await;
+    assert_eq!(again.json()["was"], "bold", "{}", again.json());
+}
+
+#[test]
+fn a_concluded_experiment_gives_everybody_the_kept_variant_until_it_is_opened_again() {
+    let house = shop(
+        200,
+        &[],
+        "every: 2d\nchoose:\n  experiment:\n    variants: [{name: plain}, {name: bold}]\n",
+    );
+    let decided = |at: &str, of: &str| {
+        let date = format!("cast(decided_at as date) = date '{at}'");
+        house.sql(&format!(
+            "select unit_id, {of} from system.decisions where {date} order by unit_id"
+        ))
+    };
+    house.ok(&["turn", "--replay", &day(0)]);
+    let wrong = house.fails(2, &["policy", "conclude", "offer", "--keep", "blod"]);
+    assert!(wrong.contains("no variant \"blod\"") && wrong.contains("bold"), "{wrong}");
+    house.fails(2, &["policy", "conclude", "offer", "--reopen"]);
+    house.ok(&["policy", "conclude", "offer", "--keep", "bold", "--reason", "enough"]);
+    let twice = house.fails(2, &["policy", "conclude", "offer", "--keep", "bold"]);
+    assert!(twice.contains("kept already") && twice.contains("--reopen"), "{twice}");
+    let status = house.ok(&["status"]);
+    assert!(status.contains("variant \"bold\" for everybody, promotion 1"), "{status}");
+    house.ok(&["turn", "--replay", &day(2)]);
+    assert_eq!(decided(&day(2), "arm"), decided(&day(0), "arm"), "the holdout stays");
+    let kept = house.sql(&format!(
+        "select distinct action from system.decisions where arm = 'treatment' and cast(decided_at as date) = date '{}'",
+        day(2)
+    ));
+    assert_eq!(kept, ["bold"]);
+    house.ok(&["policy", "verify", "offer"]);
+    house.ok(&["policy", "conclude", "offer", "--reopen"]);
+    house.ok(&["turn", "--replay", &day(4)]);
+    assert_eq!(decided(&day(4), "action"), decided(&day(0), "action"), "each unit has its own");
+    assert_eq!(
+        house.sql("select number, coalesce(learner, 'none'), coalesce(undoes, 0) from system.promotions order by number"),
+        ["1,bold,0", "2,none,1"]
+    );
+    // Another split in the file is another experiment, of which nothing is concluded.
+    house.ok(&["policy", "conclude", "offer", "--keep", "plain"]);
+    let file = house.read("policies/offer.yaml");
+    house.write(
+        "policies/offer.yaml",
+        file.replace("    variants:", "    salt: two\n    variants:"),
+    );
+    assert!(!house.ok(&["status"]).contains("for everybody"));
+    house.ok(&["turn", "--replay", &day(6)]);
+    let ended = house.sql("select undoes, reason from system.promotions where number = 4");
+    assert_eq!(ended, ["3,its policy's file declares another experiment"]);
 }

@@ -339,3 +339,24 @@ fn what_costs_cannot_be_is_refused_at_its_line() {
         "{said}"
     );
 }
+
+#[test]
+fn how_healthy_each_asset_was_is_kept_by_day() {
+    let house = shop();
+    let days = |of: &str| {
+        house.sql(&format!(
+            "select cast(day as date) as noted_on from system.health_history where kind = 'model' and name = 'mart.orders'{of} order by noted_on"
+        ))
+    };
+    // The sync and the build above were on one day, or on two around midnight.
+    assert!(matches!(days("").len(), 1 | 2), "{:?}", days(""));
+    house.ok(&["turn", "--replay", "2024-05-01..2024-05-03"]);
+    assert_eq!(
+        days(" and cast(day as date) < date '2024-06-01'"),
+        ["2024-05-01", "2024-05-02", "2024-05-03"]
+    );
+    let wrong = "select count(*) from system.health_history where health is null or health < 0 or health > 100";
+    assert_eq!(house.sql(wrong), ["0"]);
+    let kinds = "select count(distinct kind) > 2 from system.health_history";
+    assert_eq!(house.sql(kinds), ["true"]);
+}

@@ -6,8 +6,11 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use flywheel_testkit::{MariaDb, Postgres};
+use serde_json::json;
 
 use crate::house::{House, binary};
+use crate::schedules::Owner;
+use crate::served::Process;
 use crate::servers::{maria, postgres};
 
 /// How long a follower may be silent while something is missing.
@@ -127,6 +130,27 @@ fn a_table_is_read_whole_and_then_follows_every_change() {
     shop.house.ok(&["sync"]);
     shop.assert_equal("after a column was added");
     assert_eq!(shop.house.cell("select city from raw.customers where id = 900001"), "Bonn");
+}
+
+#[test]
+fn a_sync_that_was_removed_leaves_no_slot_behind_once_it_is_forgotten() {
+    let shop = Shop::new();
+    let slots = "select count(*) from pg_replication_slots where database = current_database()";
+    shop.house.ok(&["sync"]);
+    assert_eq!(
+        shop.house.cell("select distinct balance from system.tasks where kind = 'sync'"),
+        "balanced"
+    );
+    assert_eq!(shop.run(slots), "1");
+    // While its file is there, its next run would make it again.
+    shop.house.fails(2, &["sync", "shop", "--forget", "--yes"]);
+    std::fs::remove_file(shop.house.dir().join("syncs/shop.yaml")).unwrap();
+    shop.house.fails(2, &["sync", "--forget", "shop"]);
+    assert_eq!(shop.run(slots), "1", "nothing goes without a word");
+    shop.house.ok(&["sync", "--forget", "shop", "--yes"]);
+    assert_eq!(shop.run(slots), "0");
+    assert_eq!(shop.run("select count(*) from pg_publication"), "0");
+    assert_eq!(shop.house.cell("select count(*) from raw.customers"), "200", "the rows stay");
 }
 
 #[test]
@@ -733,6 +757,61 @@ fn rows_that_differ_are_found_by_checksums_and_mended() {
     let output = shop.house.run(&["reconcile", "shop", "--stream", "custmers"]);
     let said = crate::house::text(&output.stderr);
     assert!(!output.status.success() && said.contains("customers"), "{said}");
+}
+
+#[test]
+fn a_server_finds_what_differs_by_its_schedules_tells_of_it_and_mends_it() {
+    let shop = Shop::new();
+    let house = &shop.house;
+    house.write(
+        "actions/ops.yaml",
+        "action: ops\ntype: file\noptions: {path: 'out/{policy}.jsonl'}\n",
+    );
+    house.write(
+        "schedules/compare.yaml",
+        "schedule: compare\nrun: reconcile\nselect: [shop]\nalert: {actions: [ops]}\n",
+    );
+    house.write(
+        "schedules/mend.yaml",
+        "schedule: mend\nrun: reconcile\nselect: [shop]\nrepair: true\n",
+    );
+    house.ok(&["sync"]);
+    shop.run("update orders set amount = amount + 0.01 where id = 123; delete from customers where id = 7");
+    let server = Process::start(house);
+    let owner = Owner { session: server.owner(), server: &server };
+    let found = owner.until(&owner.run("compare"), "blocked");
+    assert_eq!(found["error_class"], "blocked", "{found}");
+    let error = found["error"].as_str().unwrap();
+    assert!(error.contains("raw.customers") && error.contains("raw.orders"), "{found}");
+    assert_eq!(house.sql("select schedule, kind from system.alerts"), ["compare,failed"]);
+    let shown = owner.get("/v1/syncs/shop");
+    let last = &shown["compared"][1]["last"];
+    assert_eq!(
+        (&last["status"], &last["detail"]["keys"]),
+        (&json!("warned"), &json!(1)),
+        "{shown}"
+    );
+    let run = last["run_id"].as_str().unwrap();
+    let log = owner.get(&format!("/v1/runs/{run}/log")).to_string();
+    assert!(log.contains("raw.orders differs: 123 is different"), "{log}");
+
+    owner.until(&owner.run("mend"), "succeeded");
+    shop.assert_equal("after the repair");
+    owner.until(&owner.run("compare"), "succeeded");
+    let kinds = house.sql("select kind from system.alerts order by kind");
+    assert_eq!(kinds, ["failed", "recovered"]);
+
+    // By a person, as well.
+    shop.run("delete from customers where id = 8");
+    let work = owner.done("/v1/syncs/shop/reconcile", &json!({"streams": ["customers"]}));
+    assert_eq!(
+        (&work["kind"], &work["status"]),
+        (&json!("reconcile"), &json!("blocked")),
+        "{work}"
+    );
+    let work = owner.done("/v1/syncs/shop/reconcile", &json!({"repair": true}));
+    assert_eq!(work["status"], "succeeded", "{work}");
+    shop.assert_equal("after another repair");
 }
 
 #[test]

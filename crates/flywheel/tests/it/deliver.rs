@@ -231,6 +231,9 @@ fn every_connector_says_how_it_is_read_and_written_and_what_a_crash_leaves() {
     {
         assert!(list.contains(expected), "{expected} is missing in\n{list}");
     }
+    // What people look for in vain is named, with what to use.
+    let oracle = list.lines().find(|line| line.contains("oracle")).unwrap();
+    assert!(oracle.contains("NOT THERE; use `odbc`"), "{oracle}");
 }
 
 #[test]

@@ -2,7 +2,11 @@
 
 use rusqlite::Connection;
 
+use serde_json::json;
+
 use crate::house::House;
+use crate::schedules::Owner;
+use crate::served::Process;
 
 /// Two systems that know some of the same people, each by numbers of its own.
 fn two_crms(link: &str) -> House {
@@ -453,4 +457,58 @@ fn an_expression_decides_what_both_changed() {
         house.sql("select distinct rule from system.link_audit where after like '%twice / angry%'"),
         ["expression"]
     );
+}
+
+#[test]
+fn a_server_runs_a_link_by_its_schedule_and_people_answer_there() {
+    let house = two_crms("");
+    meet(&house);
+    house.write("schedules/alike.yaml", "schedule: alike\nrun: link\nselect: [people]\n");
+    house.write(
+        "schedules/steps.yaml",
+        "schedule: steps\ntasks:\n  - {task: people, run: link, select: [people]}\n  - {task: told, after: [people]}\n",
+    );
+    let server = Process::start(&house);
+    let owner = Owner { session: server.owner(), server: &server };
+    let planned = owner.done("/v1/links/people/run", &json!({"plan": true}));
+    assert_eq!((&planned["kind"], &planned["status"]), (&json!("link plan"), &json!("succeeded")));
+    let shown = owner.get("/v1/links/people");
+    let created = &shown["plan"]["detail"]["created"];
+    assert_eq!(created, &json!({"left": 1, "right": 1}), "{shown}");
+    assert_eq!(rows(&house, "sales", "select count(*) from contacts"), ["3"]);
+
+    owner.until(&owner.run("alike"), "succeeded");
+    let cy = "select full_name from people where email = 'cy@x.cn'";
+    assert_eq!(rows(&house, "support", cy), ["Cy"]);
+    let listed = owner.get("/v1/links");
+    let link = &listed["items"][0];
+    assert_eq!((&link["left"], &link["right"]), (&json!("sales"), &json!("support")), "{listed}");
+    assert_eq!((&link["questions"], &link["answered"]), (&json!(1), &json!(0)), "{listed}");
+    assert_eq!(link["last"]["status"], "succeeded", "{listed}");
+
+    // Both sides' values are shown, and one of them is chosen.
+    let asked = owner.get("/v1/links/people/questions");
+    let question = &asked["items"][0];
+    assert_eq!(
+        (&question["kind"], &question["detail"]["field"]),
+        (&json!("conflict"), &json!("email"))
+    );
+    assert_eq!(question["detail"]["left"], "ann@x.cn", "{asked}");
+    assert_eq!(question["detail"]["right"], "ANN@x.cn", "{asked}");
+    let say = |body: serde_json::Value| owner.ask("POST", "/v1/links/people/answer", &body);
+    let id = &question["id"];
+    assert_eq!(say(json!({"id": "nonsense", "answer": "left"})).0, 404);
+    assert_eq!(say(json!({"id": id, "answer": "same"})).0, 400);
+    assert_eq!(say(json!({"id": id})).0, 400);
+    let (status, answer) = say(json!({"id": id, "answer": "left"}));
+    assert_eq!(status, 200, "{answer}");
+    assert_eq!(owner.get("/v1/links/people")["answered"], 1);
+    owner.until(&owner.run("steps"), "succeeded");
+    assert_eq!(owner.get("/v1/links/people/questions")["items"], json!([]));
+    assert_eq!(owner.get("/v1/links")["items"][0]["questions"], 0);
+    let ran = owner.done("/v1/links/people/run", &json!({}));
+    assert_eq!(ran["status"], "succeeded", "{ran}");
+    drop(owner);
+    drop(server);
+    settled(&house);
 }

@@ -10,7 +10,7 @@ use crate::house::{House, text};
 use crate::serve::Served;
 
 /// A shop of 400 customers, two policies' worth of settings left to the test.
-fn shop(action: &str, policy: &str) -> House {
+pub(crate) fn shop(action: &str, policy: &str) -> House {
     let house = House::new();
     house
         .write("connections/files.yaml", "connection: files\ntype: csv\noptions: {folder: data}\n");
@@ -61,6 +61,38 @@ fn decisions_carry_their_propensity_and_the_holdout_gets_nothing() {
         "400",
         "not due again within 7 days"
     );
+}
+
+#[test]
+fn policies_share_contacts_and_a_holdout_and_who_is_left_out_is_logged() {
+    let house = shop(FILE, "holdout: 25%\nevery: 7d\ncaps: {per_turn: 100}\n");
+    let offer = house.read("policies/offer.yaml");
+    let second = offer.replace("policy: offer", "policy: second");
+    let asked = "consent: {sql: \"select 'c' || lpad(cast(value as varchar), 3, '0') as unit_id from generate_series(0, 349)\"}\n";
+    house.write("policies/second.yaml", second.replace("caps: {per_turn: 100}\n", asked));
+    let file = house.read("flywheel.yaml");
+    house.write(
+        "flywheel.yaml",
+        format!("{file}contact: {{per_unit: 1, every: 7d}}\nholdout: {{share: 20%, salt: all}}\n"),
+    );
+    house.ok(&["turn", "--replay", "2024-05-01"]);
+    // The second one sees in the same turn what the first one has decided.
+    let twice = "select count(*) from (select unit_id from system.decisions group by 1 having count(*) > 1)";
+    assert_eq!(house.cell(twice), "0");
+    assert_eq!(house.cell("select count(*) from system.decisions where policy = 'offer'"), "100");
+    let settled = "select (select count(*) from system.decisions where policy = 'second')
+                        + (select sum(units) from system.suppressed where policy = 'second')";
+    assert_eq!(house.cell(settled), "400");
+    let left = "select policy, reason, units from system.suppressed where reason <> 'contact' order by 1, 2";
+    assert_eq!(house.sql(left), ["offer,per_turn,300", "second,consent,50"]);
+    let never = "select count(*) > 30, count(payload), count(distinct propensity) from system.decisions where arm = 'global_holdout'";
+    assert_eq!(house.sql(never), ["true,0,1"]);
+    let sent = house.cell("select count(*) from system.decisions where arm = 'treatment'");
+    let delivered = "select count(*) from system.actions where status = 'delivered'";
+    assert_eq!(house.cell(delivered), sent);
+    for policy in ["offer", "second"] {
+        house.ok(&["policy", "verify", policy]);
+    }
 }
 
 #[test]
@@ -293,10 +325,10 @@ fn a_policy_that_does_harm_is_paused_by_its_guardrail() {
 }
 
 /// The idempotency key of each request and the status it got.
-type Requests = Arc<Mutex<Vec<(String, u16)>>>;
+pub(crate) type Requests = Arc<Mutex<Vec<(String, u16)>>>;
 
 /// Answers each request with the next status of `statuses`, the last one for ever; collects keys.
-fn receiver(statuses: Vec<u16>) -> (String, Requests) {
+pub(crate) fn receiver(statuses: Vec<u16>) -> (String, Requests) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = format!("http://{}/hook", listener.local_addr().unwrap());
     let seen = Arc::new(Mutex::new(Vec::new()));

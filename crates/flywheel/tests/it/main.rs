@@ -6,6 +6,7 @@
     reason = "a test may panic, and one that cannot run says so loudly"
 )]
 
+mod alerts;
 mod alone;
 mod api;
 mod attribution;
@@ -22,6 +23,7 @@ mod decided_again;
 mod deliver;
 mod demo;
 mod disks;
+mod drift;
 mod edits;
 mod environments;
 mod house;
@@ -34,6 +36,7 @@ mod made;
 mod metrics;
 mod migrate;
 mod models;
+mod operations;
 mod packaging;
 mod predictions;
 mod programs;
@@ -45,6 +48,7 @@ mod real_data;
 mod rules;
 mod schedules;
 mod secrets;
+mod sending;
 mod serve;
 mod served;
 mod servers;
@@ -54,4 +58,5 @@ mod statements;
 mod suggest;
 mod telemetry;
 mod upkeep;
+mod vault;
 mod workload;

@@ -39,27 +39,27 @@ fn slowed(house: &House, rows_per_second: Option<u32>) {
 }
 
 /// The owner of a server, who asks.
-struct Owner<'a> {
-    server: &'a Process,
-    session: String,
+pub(crate) struct Owner<'a> {
+    pub(crate) server: &'a Process,
+    pub(crate) session: String,
 }
 
 impl Owner<'_> {
-    fn ask(&self, method: &str, path: &str, body: &Value) -> (u16, Value) {
+    pub(crate) fn ask(&self, method: &str, path: &str, body: &Value) -> (u16, Value) {
         let body = if method == "GET" { String::new() } else { body.to_string() };
         let answer = ask(&self.server.address, &self.session, method, path, &body);
         let (status, _, answer) = answer.unwrap();
         (status, answer)
     }
 
-    fn get(&self, path: &str) -> Value {
+    pub(crate) fn get(&self, path: &str) -> Value {
         let (status, answer) = self.ask("GET", path, &Value::Null);
         assert_eq!(status, 200, "{path}: {answer}");
         answer
     }
 
     /// Asks for a run of a schedule; its id.
-    fn run(&self, schedule: &str) -> String {
+    pub(crate) fn run(&self, schedule: &str) -> String {
         let path = format!("/v1/schedules/{schedule}/run");
         let (status, answer) = self.ask("POST", &path, &json!({}));
         assert_eq!(status, 202, "{answer}");
@@ -67,7 +67,7 @@ impl Owner<'_> {
     }
 
     /// Waits until a run of a schedule stands so.
-    fn until(&self, id: &str, status: &str) -> Value {
+    pub(crate) fn until(&self, id: &str, status: &str) -> Value {
         let since = Instant::now();
         loop {
             let run = self.get(&format!("/v1/schedule-runs/{id}"));
@@ -78,10 +78,26 @@ impl Owner<'_> {
             std::thread::yield_now();
         }
     }
+
+    /// Asks for work, and waits until it has ended.
+    pub(crate) fn done(&self, path: &str, body: &Value) -> Value {
+        let (status, asked) = self.ask("POST", path, body);
+        assert_eq!(status, 202, "{path}: {asked}");
+        let work = format!("/v1/work/{}", asked["work"].as_str().unwrap());
+        let since = Instant::now();
+        loop {
+            let work = self.get(&work);
+            if work["ended_at"].is_string() {
+                return work;
+            }
+            assert!(since.elapsed() < PATIENCE, "not ended: {work}");
+            std::thread::yield_now();
+        }
+    }
 }
 
 /// The headers of an owner who logs in again after a new start.
-fn login(server: &Process) -> String {
+pub(crate) fn login(server: &Process) -> String {
     let body = json!({"name": "ada", "password": "correct horse battery"}).to_string();
     let (status, cookie, answer) = ask(&server.address, "", "POST", "/v1/login", &body).unwrap();
     assert_eq!(status, 200, "{answer}");
@@ -494,6 +510,33 @@ retry: {attempts: 1}
     assert_eq!(house.cell("select count(*) from system.tasks where name = 'orders.orders'"), "1");
     let listed = house.ok(&["schedule", "list", "--output", "json"]);
     assert!(listed.contains("tasks told landed count orders later"), "{listed}");
+}
+
+#[test]
+fn promises_that_are_not_kept_fail_the_run_of_their_schedule() {
+    let house = shop(None);
+    let promised = |rows: usize| {
+        house.write(
+            "quality/orders.yaml",
+            format!(
+                "quality: orders\ntable: source('raw', 'orders')\nchecks:\n  - {{metric: rowCount, mustBeGreaterThan: {rows}}}\n"
+            ),
+        );
+    };
+    promised(0);
+    house.write("schedules/judge.yaml", "schedule: judge\nrun: quality\n");
+    house.write(
+        "schedules/steps.yaml",
+        "schedule: steps\ntasks:\n  - {task: land, run: sync}\n  - {task: judge, run: quality, after: [land]}\n",
+    );
+    house.ok(&["sync"]);
+    house.ok(&["schedule", "run", "judge"]);
+    house.ok(&["schedule", "run", "steps"]);
+    promised(ROWS);
+    let said = house.fails(3, &["schedule", "run", "judge"]);
+    assert!(said.contains("not kept") && said.contains("orders."), "{said}");
+    let kept = "select status, error_class from system.schedule_runs where schedule = 'judge' order by started_at";
+    assert_eq!(house.sql(kept).last().unwrap(), "blocked,blocked");
 }
 
 #[test]

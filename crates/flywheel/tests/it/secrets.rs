@@ -9,6 +9,8 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use flywheel_base::{Secret, Timestamp};
+use flywheel_project::vault::Vault;
 use flywheel_runtime::system;
 use serde_json::{Value, json};
 
@@ -36,8 +38,10 @@ const COLLECTOR: usize = CONNECTIONS + 10;
 const PASSWORD: usize = CONNECTIONS + 11;
 const WRONG_PASSWORD: usize = CONNECTIONS + 12;
 const NEW_PASSWORD: usize = CONNECTIONS + 13;
+/// What an administrator hands to the server.
+const HANDED_IN: usize = CONNECTIONS + 14;
 /// All of them.
-const ALL: usize = CONNECTIONS + 14;
+const ALL: usize = CONNECTIONS + 15;
 
 /// How long something may take that is waited for.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -47,15 +51,32 @@ fn canary(number: usize) -> String {
     format!("c4nary{number:03}-Zq7wXv")
 }
 
-/// The reference by which a secret is taken from the environment.
+/// Whether a secret is in the project's store; the others are in the environment.
+fn stored(number: usize) -> bool {
+    number % 2 == 1 || [HOOK, RULE_KEY].contains(&number)
+}
+
+/// The reference by which a secret is taken from the store or from the environment.
 fn reference(number: usize) -> String {
+    if stored(number) {
+        return format!("${{secret:canary.{number}}}");
+    }
     format!("${{env:CANARY_{number}}}")
 }
 
-/// Puts every secret into a command's environment.
+/// Puts every secret that is not stored into a command's environment.
 fn plant(command: &mut Command) {
-    for number in 0..ALL {
+    for number in (0..ALL).filter(|number| !stored(*number)) {
         command.env(format!("CANARY_{number}"), canary(number));
+    }
+}
+
+/// Puts the others into the store.
+fn store(house: &House) {
+    let vault = Vault::of(&house.dir());
+    for number in (0..ALL).filter(|number| stored(*number)) {
+        let (name, value) = (format!("canary.{number}"), Secret::new(canary(number)));
+        vault.set(&name, &value, Timestamp::default()).unwrap();
     }
 }
 
@@ -114,6 +135,7 @@ fn declare(house: &House, name: &str, connector: &str, options: &str, stream: &s
 
 /// The connections, each with a secret of its own from the environment.
 fn connections(house: &House, port: u16) -> Vec<String> {
+    store(house);
     let closed = closed();
     let mut names = Vec::new();
     for number in 0..CONNECTIONS {
@@ -415,6 +437,10 @@ impl Asked {
         assert!(status < 300, "{changed}");
         let (_, _, made) =
             self.post(&self.session, "/v1/tokens", &json!({"name": "t", "scopes": ["view"]}));
+        let (path, handed_in) = ("/v1/secrets/handed_in", json!({"value": canary(HANDED_IN)}));
+        let body = handed_in.to_string();
+        let put = ask(&self.server.address, &self.session, "PUT", path, &body).unwrap();
+        assert_eq!(put.0, 204, "{put:?}");
         let token = made["token"].as_str().unwrap().to_owned();
         let bearer = format!("Authorization: Bearer {token}\r\n");
         assert_eq!(ask(&self.server.address, &bearer, "GET", "/v1/me", "").unwrap().0, 200);

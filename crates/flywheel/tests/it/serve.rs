@@ -1,11 +1,15 @@
 //! The server, asked without a socket: who may do what, and what wrong requests are told.
 
 mod access;
+mod approvals;
 mod embeds;
 mod extensions;
+mod outcomes;
 mod page_keys;
 mod policies;
 mod queries;
+mod receive;
+mod secrets;
 mod sign_in;
 
 use std::sync::Arc;
@@ -57,10 +61,14 @@ impl Answer {
 
 impl Served {
     pub(crate) async fn new(house: House) -> Self {
+        Self::with(house, Options::default()).await
+    }
+
+    async fn with(house: House, options: Options) -> Self {
         let clock = Arc::new(WheelClock::real());
         let shared: Arc<dyn Clock> = Arc::<WheelClock>::clone(&clock);
         let workspace = Workspace::open(&house.dir(), Open::Write, shared).await.unwrap();
-        let server = Server::new(workspace, Arc::clone(&clock), Options::default()).unwrap();
+        let server = Server::new(workspace, Arc::clone(&clock), options).unwrap();
         let router = server.router();
         Self { house, server, router, clock }
     }
@@ -1075,7 +1083,9 @@ async fn work_that_stops_unexpectedly_is_told_and_the_next_one_is_done() {
             }
         }
     }
-    assert_eq!(ends[0], (json!("failed"), json!("the work stopped unexpectedly")));
+    assert_eq!(ends[0].0, json!("failed"));
+    let said = ends[0].1.as_str().unwrap();
+    assert!(said.starts_with("the work stopped unexpectedly, fault "), "{said}");
     assert_eq!(ends[1], (json!("succeeded"), Value::Null));
     stopper.cancel();
     serving.join_next().await.unwrap().unwrap().unwrap();
@@ -1190,6 +1200,54 @@ async fn addresses_of_pages_answer_them_and_their_parts_are_kept_by_browsers() {
         assert!(header(&answer, "cache-control").contains("immutable"), "{part}");
     }
     assert_eq!(served.get(&nobody, "/.vite/manifest.json").await.status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_that_are_worked_on_are_read_from_their_folder_at_each_request() {
+    let pages = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| {
+        let path = pages.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    };
+    write("dist/index.html", "<!doctype html>one");
+    write("dist/assets/app-1.js", "1");
+    write("dist/.vite/manifest.json", "{}");
+    write("secret.txt", "s");
+    let folder = Some(pages.path().join("dist"));
+    let options = Options { pages: folder, ..Options::default() };
+    let served = Served::with(House::new(), options).await;
+    let nobody = As::default();
+    for path in ["/", "/index.html", "/policies/next_offer"] {
+        let page = served.get(&nobody, path).await;
+        assert_eq!(
+            (page.status, page.bytes.as_slice()),
+            (StatusCode::OK, &b"<!doctype html>one"[..])
+        );
+        assert_eq!(page.headers[header::CACHE_CONTROL], "no-store");
+        let policy = page.headers[header::CONTENT_SECURITY_POLICY].to_str().unwrap();
+        assert!(policy.contains("script-src 'self'"), "{policy}");
+    }
+    write("dist/index.html", "<!doctype html>two");
+    for path in ["/metrics", "/catalogue/raw.customers"] {
+        let browser = Request::get(path).header(header::ACCEPT, "text/html,*/*;q=0.8");
+        let opened = served.raw(browser.body(Body::empty()).unwrap()).await;
+        assert_eq!(opened.bytes, b"<!doctype html>two", "{path}");
+    }
+    let part = served.get(&nobody, "/assets/app-1.js").await;
+    assert_eq!((part.status, part.bytes.as_slice()), (StatusCode::OK, &b"1"[..]));
+    assert!(part.headers[header::CONTENT_TYPE].to_str().unwrap().starts_with("text/javascript"));
+    // Nothing else of the machine is read, and what is missing is told.
+    for path in
+        ["/../secret.txt", "/assets/../../secret.txt", "/.vite/manifest.json", "/assets/app-0.js"]
+    {
+        assert_eq!(served.get(&nobody, path).await.status, StatusCode::NOT_FOUND, "{path}");
+    }
+    assert_eq!(served.get(&nobody, "/v1/nothing").await.status, StatusCode::NOT_FOUND);
+    std::fs::remove_file(pages.path().join("dist/index.html")).unwrap();
+    let gone = served.get(&nobody, "/").await;
+    assert_eq!(gone.status, StatusCode::NOT_FOUND);
+    assert!(gone.json()["hint"].as_str().unwrap().contains("vite build"), "{}", gone.json());
 }
 
 #[tokio::test(flavor = "multi_thread")]

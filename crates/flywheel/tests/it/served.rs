@@ -320,6 +320,18 @@ fn a_server_that_is_asked_to_stop_ends_well_and_a_port_that_is_taken_is_told() {
 }
 
 #[test]
+fn pages_that_are_worked_on_are_for_this_machine_and_must_have_been_built() {
+    let house = House::new();
+    let folder = house.path("pages");
+    let dev = folder.to_string_lossy();
+    let complaint = house.fails(2, &["serve", "--dev", &dev]);
+    assert!(complaint.contains("pages has no index.html"), "{complaint}");
+    assert!(complaint.contains("npm run build"), "{complaint}");
+    let complaint = house.fails(2, &["serve", "--dev", &dev, "--listen", "0.0.0.0:0"]);
+    assert!(complaint.contains("--dev is for this machine only"), "{complaint}");
+}
+
+#[test]
 fn the_demo_goes_on_while_it_is_served() {
     let house = House::new();
     let dir = house.path("demo");

@@ -12,6 +12,9 @@ use crate::secret::{self, Part};
 use crate::validate::{self, Rules};
 use crate::yaml::{Node, Style, Value};
 
+/// The shortest wait before a delivery is tried again, in microseconds.
+const BACKOFF_MIN_US: i64 = 1_000_000;
+
 impl Check<'_> {
     pub(super) fn connections(&mut self) {
         let loaded = self.loaded;
@@ -37,6 +40,13 @@ impl Check<'_> {
             self.connectors.actions.iter().map(|(name, schema)| (name.as_str(), schema)).collect();
         for read in loaded.actions.values() {
             let connector = &read.value.connector;
+            if read.value.backoff.micros < BACKOFF_MIN_US {
+                let span = read.node.get("backoff").map_or(read.node.span, |node| node.span);
+                let name = &read.value.action;
+                let message = format!("the `backoff` of action \"{name}\" is too short");
+                let hint = "Give at least a second, such as `backoff: 10s`.";
+                self.push(&read.file, Diagnostic::error(span, message).hint(hint));
+            }
             if !self.known_type(connector, &schemas, &read.file, &read.node) {
                 continue;
             }
@@ -129,8 +139,8 @@ impl Check<'_> {
             && secret::is_secret_name(name)
         {
             let message = format!("\"{name}\" holds a secret in clear text");
-            let hint = "Write ${env:NAME} or ${file:path} and keep the value out of the folder; \
-                        if it was ever committed, replace it.";
+            let hint = "Write ${secret:NAME}, ${env:NAME} or ${file:path} and keep the value out of the \
+                        folder; if it was ever committed, replace it.";
             self.checked.out.push_hidden(file, Diagnostic::error(span, message).hint(hint));
         }
     }

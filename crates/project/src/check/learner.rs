@@ -11,8 +11,8 @@ use crate::graph::{NodeId, NodeKind};
 use crate::load::Read;
 use crate::resource::extension::path_problem;
 use crate::resource::learner::{
-    Bandit, BanditAlgorithm, Forecast, ForecastCalendar, Learner, LearnerKind, Onnx, Recommend,
-    Reward, Value, ValueModel,
+    Bandit, BanditAlgorithm, Forecast, ForecastCalendar, Learner, LearnerKind, OnDrift, Onnx,
+    Recommend, Reward, ScoreAlgorithm, Value, ValueModel,
 };
 use crate::resource::policy::Choose;
 use crate::yaml::{Node, Step};
@@ -67,10 +67,31 @@ impl Check<'_> {
         }
     }
 
+    /// An answer to a drift that nobody would notice.
+    fn drift(&mut self, name: &str, read: &Read<Learner>) {
+        let learner = &read.value;
+        let Ok(kind) = learner.kind() else { return };
+        let judged = match kind {
+            LearnerKind::Score(score) => score.algorithm == ScoreAlgorithm::Online,
+            LearnerKind::Recommend(_) | LearnerKind::Forecast(_) | LearnerKind::Bandit(_) => true,
+            _ => false,
+        };
+        if learner.on_drift == OnDrift::Tell || judged {
+            return;
+        }
+        let message = format!(
+            "learner \"{name}\" has on_drift, but no answer of it is judged by what happens later"
+        );
+        let hint = "Leave on_drift out; recommend, forecast, bandit and a score that learns row by row are judged.";
+        let span = at(&read.node, "on_drift");
+        self.push(&read.file, Diagnostic::error(span, message).hint(hint));
+    }
+
     /// Times that are none, and intervals that cover nothing or everything.
     fn amounts(&mut self, name: &str, read: &Read<Learner>) {
         let (learner, node) = (&read.value, &read.node);
         self.no_time(&read.file, node, ("refit", "1d"), learner.refit);
+        self.drift(name, read);
         let mut intervals = Vec::new();
         if let Some(forecast) = &learner.forecast {
             intervals.push((node.find(&[Step::Key("forecast")]), forecast.interval));

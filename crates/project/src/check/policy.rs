@@ -2,6 +2,9 @@
 
 use std::collections::BTreeSet;
 
+use flywheel_base::Error;
+use flywheel_base::calendar::quiet::QuietHours;
+use flywheel_base::calendar::time_zone;
 use serde_json::Value;
 
 use super::Check;
@@ -12,7 +15,8 @@ use crate::file::SourceFile;
 use crate::graph::{NodeId, NodeKind};
 use crate::load::Read;
 use crate::resource::policy::{
-    Attribution, Candidate, Choose, ChooseBandit, CreditMethod, Experiment, Policy, column_of,
+    Attribution, Candidate, Choose, ChooseBandit, Consent, Cost, CreditMethod, Experiment, Policy,
+    Reorder, column_of,
 };
 use crate::resource::quantity::Duration;
 use crate::yaml::{Node, Step};
@@ -30,13 +34,18 @@ impl Check<'_> {
             self.query(&id, &policy.audience, &read.file, audience);
             if let Some(outcome) = &policy.outcome {
                 let events = read.node.find(&[Step::Key("outcome"), Step::Key("events")]);
-                self.query(&id, &outcome.events, &read.file, events);
+                if let Some(sql) = &outcome.events {
+                    self.query(&id, sql, &read.file, events);
+                }
                 if let Some(attribution) = &outcome.attribution {
                     self.attribution(read, attribution);
                 }
             }
             self.choose(&id, read);
             self.policy_action(&id, read);
+            self.approve(&id, read);
+            self.quiet_hours(read);
+            self.consent(&id, read);
             self.no_time(&read.file, &read.node, ("every", "1d"), policy.every);
             if let Some(outcome) = &policy.outcome {
                 let node = read.node.find(&[Step::Key("outcome")]);
@@ -55,6 +64,159 @@ impl Check<'_> {
                 let span = at(&read.node, "holdout");
                 self.push(&read.file, Diagnostic::warning(span, message).hint(hint));
             }
+        }
+    }
+
+    /// Times of day, a time zone, and something that would be delivered.
+    fn quiet_hours(&mut self, read: &Read<Policy>) {
+        let Some(quiet) = &read.value.quiet_hours else { return };
+        let node = read.node.find(&[Step::Key("quiet_hours")]);
+        let mut refused = |key: &str, error: &Error| {
+            let mistake = Diagnostic::error(at(node, key), error.message());
+            let hint = error.hint_text().unwrap_or("Write for example zone: Asia/Shanghai.");
+            self.push(&read.file, mistake.hint(hint));
+        };
+        if let Err(error) = QuietHours::parse(&quiet.from, &quiet.to) {
+            // Either may be the one that is no time of day.
+            let key = match QuietHours::parse(&quiet.from, "23:59") {
+                Err(_) if quiet.from.trim() != "23:59" => "from",
+                _ => "to",
+            };
+            refused(key, &error);
+        }
+        if column_of(&quiet.zone).is_none()
+            && let Err(error) = time_zone(&quiet.zone)
+        {
+            refused("zone", &error);
+        }
+        self.no_time(&read.file, node, ("expires", "2d"), quiet.expires);
+        if read.value.action.is_none() {
+            let message = "quiet hours of a policy that delivers nothing";
+            let hint = "Add `action`, or leave `quiet_hours` out.";
+            self.push(&read.file, Diagnostic::warning(node.span, message).hint(hint));
+        }
+    }
+
+    fn consent(&mut self, id: &NodeId, read: &Read<Policy>) {
+        let Some(consent) = &read.value.consent else { return };
+        let node = read.node.find(&[Step::Key("consent")]);
+        match consent {
+            Consent::Sql(sql) => {
+                self.query(id, sql, &read.file, node.find(&[Step::Key("sql")]));
+            }
+            Consent::Column(column) if column.trim().is_empty() => {
+                let message = "consent names no column";
+                let hint =
+                    "Name a column of the audience, such as `consent: {column: email_consent}`.";
+                self.push(&read.file, Diagnostic::error(at(node, "column"), message).hint(hint));
+            }
+            Consent::Column(_) => {}
+        }
+    }
+
+    /// Something that would leave, a bound that can be reached, and something to compare with it.
+    fn approve(&mut self, id: &NodeId, read: &Read<Policy>) {
+        let Some(approve) = &read.value.approve else { return };
+        let node = read.node.find(&[Step::Key("approve")]);
+        self.no_time(&read.file, node, ("within", "2d"), approve.within);
+        if read.value.action.is_none() {
+            let message = format!("{id} sends nothing that could be approved");
+            let hint = "Add `action`, or leave `approve` out.";
+            self.push(&read.file, Diagnostic::error(at(node, "action"), message).hint(hint));
+        }
+        match (approve.above, &approve.of) {
+            (Some(above), _) if !above.is_finite() || above < 0.0 => {
+                let message = "approve: above is no number of 0 or more";
+                let hint = "Write for example `above: 10000`; without it everything waits.";
+                let span = at(node, "above");
+                self.push(&read.file, Diagnostic::error(span, message).hint(hint));
+            }
+            (Some(_), None) if !matches!(read.value.choose, Choose::Reorder(_)) => {
+                let message = format!("{id} compares nothing with `above`");
+                let hint = "Name a column of the audience or a key of the payload, such as `of: discount`.";
+                let span = at(node, "above");
+                self.push(&read.file, Diagnostic::error(span, message).hint(hint));
+            }
+            (None, Some(of)) => {
+                let message = format!("\"{of}\" is compared with no bound, so everything waits");
+                let hint = "Add for example `above: 10000`, or leave `of` out.";
+                let span = at(node, "of");
+                self.push(&read.file, Diagnostic::warning(span, message).hint(hint));
+            }
+            _ => {}
+        }
+    }
+
+    /// Costs that decide something, and are costs.
+    fn costs(&mut self, reorder: &Reorder, file: &SourceFile, node: &Node) {
+        let Some(costs) = &reorder.costs else { return };
+        let node = node.find(&[Step::Key("costs")]);
+        let each = [
+            ("holding", &costs.holding, false),
+            ("shortage", &costs.shortage, false),
+            ("order", &costs.order, true),
+        ];
+        for (key, cost, free) in each {
+            let wrong = match cost {
+                Some(Cost::Number(cost)) => {
+                    !cost.is_finite() || *cost < 0.0 || (*cost == 0.0 && !free)
+                }
+                Some(Cost::Column(column)) => column.trim().is_empty(),
+                None => false,
+            };
+            if wrong {
+                let message = format!("costs: {key} is no cost");
+                let least = if free { "of 0 or more" } else { "above 0" };
+                let hint =
+                    format!("Give a number {least}, or the name of a column of the audience.");
+                self.push(file, Diagnostic::error(at(node, key), message).hint(hint));
+            }
+        }
+        if costs.holding.is_none() {
+            let message =
+                "costs do not say what it costs to hold a unit, so nothing follows from them";
+            let hint = "Add for example `holding: 2.5`, what one unit costs in a year.";
+            self.push(file, Diagnostic::error(at(node, "holding"), message).hint(hint));
+        } else if costs.shortage.is_none() && costs.order.is_none() {
+            let message = "from the cost of holding alone nothing follows";
+            let hint =
+                "Add `shortage`, what a missing unit costs, or `order`, what an order costs.";
+            self.push(file, Diagnostic::error(at(node, "holding"), message).hint(hint));
+        }
+        if costs.shortage.is_some() && reorder.fill_rate.is_some() {
+            let message = "the service cannot follow from both `fill_rate` and `costs: shortage`";
+            let hint = "Leave one of them out; `costs` may keep `holding` and `order`.";
+            self.push(file, Diagnostic::error(at(node, "shortage"), message).hint(hint));
+        }
+    }
+
+    /// What `flywheel.yaml` says of all policies together: actions that exist, a time, a share that leaves somebody.
+    pub(super) fn contact(&mut self) {
+        let loaded = self.loaded;
+        let Some(read) = &loaded.project else { return };
+        if let Some(contact) = &read.value.contact {
+            let node = read.node.find(&[Step::Key("contact")]);
+            self.no_time(&read.file, node, ("every", "7d"), Some(contact.every));
+            let places = node.find(&[Step::Key("actions")]);
+            if contact.actions.as_ref().is_some_and(Vec::is_empty) {
+                let message = "contact lists no action, so it limits nothing";
+                let hint = "Name actions, or leave `actions` out to count all of them.";
+                self.push(&read.file, Diagnostic::error(places.span, message).hint(hint));
+            }
+            for (number, name) in contact.actions.iter().flatten().enumerate() {
+                if !self.declared(NodeKind::Action, name) {
+                    let message = format!("contact counts the unknown action \"{name}\"");
+                    let hint = self.near(&[NodeKind::Action], name);
+                    let span = places.find(&[Step::Item(number)]).span;
+                    self.push(&read.file, Diagnostic::error(span, message).hint(hint));
+                }
+            }
+        }
+        if read.value.holdout.as_ref().is_some_and(|global| global.share.value() >= 1.0) {
+            let message = "the holdout of all policies holds everybody out";
+            let hint = "Write for example `holdout: {share: 5%}`.";
+            let span = at(read.node.find(&[Step::Key("holdout")]), "share");
+            self.push(&read.file, Diagnostic::error(span, message).hint(hint));
         }
     }
 
@@ -131,6 +293,7 @@ impl Check<'_> {
             Choose::Reorder(reorder) => {
                 let span = at(choose.find(&[Step::Key("reorder")]), "learner");
                 self.policy_learner(id, &reorder.learner, "forecast", &read.file, span);
+                self.costs(reorder, &read.file, choose.find(&[Step::Key("reorder")]));
                 for (key, given) in [("calibrated", reorder.calibrated), ("pooled", reorder.pooled)]
                 {
                     if given && reorder.fill_rate.is_none() {

@@ -19,12 +19,16 @@ use crate::yaml::{Node, Step};
 /// The types of actions that carry a dashboard to people.
 const CARRIERS: [&str; 4] = ["email", "chat", "webhook", "file"];
 
+/// The types of connections whose tables can be compared with what landed of them.
+const COMPARED: [&str; 2] = ["postgres", "mysql"];
+
 /// What a schedule or one of its tasks does.
 #[derive(Clone, Copy)]
 struct Work<'a> {
     run: Option<Runs>,
     select: &'a [String],
     full_refresh: bool,
+    repair: bool,
     send: Option<&'a Sending>,
 }
 
@@ -75,7 +79,7 @@ impl Check<'_> {
         match (schedule.run, schedule.tasks.is_empty()) {
             (None, true) => {
                 let message = format!("schedule \"{}\" runs nothing", schedule.schedule);
-                let hint = "Add `run: turn`, `sync`, `build`, `learn`, `quarantine` or `dashboard`, or `tasks`.";
+                let hint = "Add `run: turn`, `sync`, `build`, `learn`, `quarantine`, `dashboard`, `link`, `reconcile`, `quality` or `act`, or `tasks`.";
                 self.schedule_says(read, read.node.span, message, hint);
             }
             (Some(_), false) => {
@@ -89,14 +93,17 @@ impl Check<'_> {
             run: schedule.run,
             select: &schedule.select,
             full_refresh: schedule.full_refresh,
+            repair: schedule.repair,
             send: schedule.send.as_ref(),
         };
         if schedule.tasks.is_empty() {
             return self.schedule_job(read, &read.node, work);
         }
-        if !schedule.select.is_empty() || schedule.full_refresh || schedule.send.is_some() {
+        let options = schedule.full_refresh || schedule.repair || schedule.send.is_some();
+        if options || !schedule.select.is_empty() {
             let message = "what is selected belongs to a task".to_owned();
-            let hint = "Move `select`, `full_refresh` and `send` to the task they are about.";
+            let hint =
+                "Move `select`, `full_refresh`, `repair` and `send` to the task they are about.";
             self.schedule_says(read, tasks, message, hint);
         }
         let list = read.node.find(&[Step::Key("tasks")]);
@@ -117,6 +124,7 @@ impl Check<'_> {
                 run: task.run,
                 select: &task.select,
                 full_refresh: task.full_refresh,
+                repair: task.repair,
                 send: task.send.as_ref(),
             };
             self.schedule_job(read, node, work);
@@ -155,7 +163,7 @@ impl Check<'_> {
 
     /// What a schedule or one of its tasks runs: `node` is its file, or its part of it.
     fn schedule_job(&mut self, read: &Read<Schedule>, whole: &Node, work: Work<'_>) {
-        let Work { run, select, full_refresh, send } = work;
+        let Work { run, select, full_refresh, repair, send } = work;
         if send.is_some() && run != Some(Runs::Dashboard) {
             let message = "only dashboards are sent".to_owned();
             let hint = "Remove `send`, or choose `run: dashboard`.";
@@ -171,7 +179,15 @@ impl Check<'_> {
                 self.schedule_says(read, node.span, message, hint);
             }
             Runs::Turn => {}
+            Runs::Act if !select.is_empty() => {
+                let message = "all actions that are due leave, not some of them".to_owned();
+                let hint = "Remove `select`; pause a policy to keep its actions back.";
+                self.schedule_says(read, node.span, message, hint);
+            }
+            Runs::Act => {}
             Runs::Sync => self.schedule_names(read, node, select, NodeKind::Sync),
+            Runs::Reconcile => self.schedule_compares(read, node, select),
+            Runs::Link => self.schedule_links(read, whole, select),
             Runs::Learn => self.schedule_names(read, node, select, NodeKind::Learner),
             Runs::Quarantine if select.len() > 1 => {
                 let message =
@@ -180,7 +196,7 @@ impl Check<'_> {
             }
             Runs::Quarantine => self.schedule_names(read, node, select, NodeKind::Sync),
             Runs::Dashboard => self.schedule_sends(read, whole, select, send),
-            Runs::Build => {
+            Runs::Build | Runs::Quality => {
                 let found = self.checked.graph.select(select, &[]);
                 if let Err(error) = found {
                     self.schedule_error(read, node.span, &error);
@@ -192,6 +208,42 @@ impl Check<'_> {
             let hint = "Remove `full_refresh`; it belongs to `run: build`.";
             self.schedule_says(read, at(whole, "full_refresh"), message, hint);
         }
+        if repair && run != Runs::Reconcile {
+            let message = format!("a {word} repairs nothing");
+            let hint = "Remove `repair`; it belongs to `run: reconcile`.";
+            self.schedule_says(read, at(whole, "repair"), message, hint);
+        }
+    }
+
+    /// Whether the tables of syncs lie in databases that they can be compared with.
+    fn schedule_compares(&mut self, read: &Read<Schedule>, node: &Node, select: &[String]) {
+        self.schedule_names(read, node, select, NodeKind::Sync);
+        let loaded = self.loaded;
+        for (name, item) in select.iter().zip(node.items()) {
+            let sync = loaded.syncs.get(name).map(|sync| &sync.value);
+            let connection = sync.and_then(|sync| loaded.connections.get(&sync.connection));
+            let Some(connection) = connection else { continue };
+            if !COMPARED.contains(&connection.value.connector.as_str()) {
+                let message = format!(
+                    "sync \"{name}\" cannot be compared: it is not read from PostgreSQL, MySQL or MariaDB"
+                );
+                let hint =
+                    "Name syncs that read such a database, or none for all that can be compared.";
+                self.schedule_says(read, item.span, message, hint);
+            }
+        }
+    }
+
+    /// Whether the links that are run are there.
+    fn schedule_links(&mut self, read: &Read<Schedule>, whole: &Node, select: &[String]) {
+        if self.loaded.links.is_empty() {
+            let message =
+                format!("schedule \"{}\" runs links, and there are none", read.value.schedule);
+            let hint = "Declare one in links/NAME.yaml.";
+            return self.schedule_says(read, at(whole, "run"), message, hint);
+        }
+        let node = whole.find(&[Step::Key("select")]);
+        self.schedule_names(read, node, select, NodeKind::Link);
     }
 
     /// Which dashboards go by which actions, and as whom their rows are read.

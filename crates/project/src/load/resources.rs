@@ -70,6 +70,7 @@ impl Loaded {
     pub(super) fn read_resources(&mut self, dir: &Path) {
         self.connections = self.read_kind(dir, NodeKind::Connection);
         self.syncs = self.read_kind(dir, NodeKind::Sync);
+        self.topics = self.read_kind(dir, NodeKind::Topic);
         self.links = self.read_kind(dir, NodeKind::Link);
         self.splits = self.read_kind(dir, NodeKind::Split);
         self.dictionaries = self.read_kind(dir, NodeKind::Dictionary);
@@ -81,6 +82,7 @@ impl Loaded {
         self.policies = self.read_kind(dir, NodeKind::Policy);
         self.actions = self.read_kind(dir, NodeKind::Action);
         self.schedules = self.read_kind(dir, NodeKind::Schedule);
+        self.alerts = self.read_kind(dir, NodeKind::Alert);
         self.rules = self.read_kind(dir, NodeKind::Rule);
         self.extensions = self.read_kind(dir, NodeKind::Extension);
     }

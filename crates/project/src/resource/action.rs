@@ -3,6 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::quantity::Duration;
+
 /// A way for decisions to leave.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -22,6 +24,10 @@ pub struct Action {
     #[serde(default = "attempts_default")]
     #[schemars(range(min = 1, max = 100))]
     pub attempts: u32,
+    /// The wait before the second attempt, `30s` if absent; it doubles with each further one, up to an hour, and is
+    /// shortened by up to a half by chance. What a receiver asks for by `Retry-After` is waited for, too.
+    #[serde(default = "backoff_default")]
+    pub backoff: Duration,
     /// What is promised where it is not known whether a delivery arrived.
     #[serde(default)]
     pub guarantee: Guarantee,
@@ -44,4 +50,8 @@ pub enum Guarantee {
 
 fn attempts_default() -> u32 {
     8
+}
+
+fn backoff_default() -> Duration {
+    Duration { micros: 30_000_000 }
 }

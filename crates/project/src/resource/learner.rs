@@ -48,6 +48,11 @@ pub struct Learner {
     /// is on time.
     #[serde(default)]
     pub refit: Option<Duration>,
+    /// What follows when its answers get worse in reality: hit rate of a recommendation, error or coverage of a forecast,
+    /// error of a score that learns row by row, reward of a bandit. Whatever it is, the worsening is told and is a row of
+    /// `system.drift`.
+    #[serde(default)]
+    pub on_drift: OnDrift,
     /// Which items each user wants next.
     #[serde(default)]
     pub recommend: Option<Recommend>,
@@ -78,6 +83,19 @@ pub struct Learner {
     /// Which action is best for whom, learned from the rewards of decisions.
     #[serde(default)]
     pub bandit: Option<Bandit>,
+}
+
+/// What follows when a learner's answers get worse.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OnDrift {
+    /// It is told, and nothing else is done.
+    #[default]
+    Tell,
+    /// It is fitted again in the same turn, though it is not due.
+    Retrain,
+    /// The artifact from before it got worse is served again, and held until `flywheel learn unpin`.
+    LastGood,
 }
 
 impl Learner {

@@ -31,6 +31,16 @@ pub struct Policy {
     /// Limits on what leaves.
     #[serde(default)]
     pub caps: Caps,
+    /// Hours in which nothing is delivered: decisions are made, and their deliveries wait.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quiet_hours: Option<QuietHours>,
+    /// How it is known who has agreed. Who has not is not decided for, and who does not any more when a delivery is due
+    /// does not get it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub consent: Option<Consent>,
+    /// What leaves only after a person has approved it; without it everything leaves by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approve: Option<Approve>,
     /// When the policy stops by itself.
     #[serde(default)]
     pub guardrails: Guardrails,
@@ -224,7 +234,11 @@ pub enum Better {
 }
 
 /// A purchase proposal from a forecast and the stock; the audience has one row per item with the columns
-/// `unit_id`, `on_hand`, `on_order`, and optionally `lead_time_days`, `pack_size` and `unit_cost`, which `budget` needs.
+/// `unit_id`, `on_hand`, `on_order`, and optionally `lead_time_days`, `pack_size`, `order_min`, `order_max` and
+/// `unit_cost`, which `budget` needs. Each proposal has a `class` of two letters, of what the item is worth and how steady
+/// it is. A: the items that together make 80 % of the value of all expected demand, B: up to 95 %, C: the rest, by
+/// `unit_cost`; a column `abc` of the audience takes its place, and `-` says that it is not known. X: demand over the days
+/// that the order covers varies by less than half of its mean, Y: by less than the mean, Z: by more.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Reorder {
@@ -262,6 +276,82 @@ pub struct Reorder {
     #[serde(default)]
     #[schemars(range(min = 0))]
     pub budget: Option<f64>,
+    /// What being wrong costs. With `shortage` and `holding` the service level follows from them, in the place of
+    /// `service_level`; with `order` and `holding` an order brings the lot of the least yearly cost beyond the reorder
+    /// point.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub costs: Option<Costs>,
+}
+
+/// What being wrong costs, each a number or the name of a column of the audience.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Costs {
+    /// What it costs to hold one unit for a year: capital, space, decay.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub holding: Option<Cost>,
+    /// What one unit costs that is asked for and missing: the lost margin, or more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shortage: Option<Cost>,
+    /// What one order costs, however large it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub order: Option<Cost>,
+}
+
+/// A cost: a number for all items, or the name of a column of the audience with the number of each.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Cost {
+    /// The same for all items.
+    Number(f64),
+    /// The column with each item's.
+    Column(String),
+}
+
+/// What leaves only after a person has approved it. It waits in the outbox with the status `waiting`, and ends as
+/// `discarded` if it is rejected or nobody approves it in time.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Approve {
+    /// Only what is above this waits; without it everything does. What has no number waits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub above: Option<f64>,
+    /// What is compared with `above`: `cost` or `order_quantity` of a purchase proposal, or a column of the audience, or
+    /// else a key of the payload; `cost` if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub of: Option<String>,
+    /// Whether each decision is compared by itself, or the sum of all that a turn would send.
+    #[serde(default)]
+    pub per: Per,
+    /// Who may approve: with `other`, nobody who wrote the policy, let it go on or changed who decides for it last, or
+    /// edited the delivery.
+    #[serde(default)]
+    pub by: Approver,
+    /// What nobody has approved so long after its decision ends; without it, it waits until somebody decides.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub within: Option<Duration>,
+}
+
+/// What is compared with a bound.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Per {
+    /// Each decision.
+    #[default]
+    Line,
+    /// The sum of what a turn sends; beyond the bound all of it waits.
+    Turn,
+}
+
+/// Who may approve.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Approver {
+    /// Somebody else than who had a hand in it: four eyes.
+    #[default]
+    Other,
+    /// Anybody who may operate.
+    Anyone,
 }
 
 /// Limits on what leaves.
@@ -275,6 +365,33 @@ pub struct Caps {
     #[serde(default)]
     #[schemars(range(min = 1))]
     pub per_turn: Option<usize>,
+}
+
+/// Hours of each day in which deliveries wait. They leave when the outbox is emptied after the end.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct QuietHours {
+    /// When they begin, such as `"21:00"`.
+    pub from: String,
+    /// When they end, such as `"08:00"`; before `from`, it is that of the next day.
+    pub to: String,
+    /// On whose clocks: a time zone such as `Asia/Shanghai`, or `$column` for a column of the audience that holds each
+    /// unit's. A unit whose column names no time zone is not decided for.
+    pub zone: String,
+    /// A delivery that has not left so long after its decision, for whatever reason, is given up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires: Option<Duration>,
+}
+
+/// How it is known who has agreed; exactly one key.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Consent {
+    /// A column of the audience: who has true or 1 in it has agreed. Who left the audience between decision and delivery
+    /// has not.
+    Column(String),
+    /// SQL with a column `unit_id`: everybody who has agreed to this purpose and channel.
+    Sql(String),
 }
 
 /// When the policy stops by itself.
@@ -301,8 +418,10 @@ impl Default for Guardrails {
 #[serde(deny_unknown_fields)]
 pub struct Outcome {
     /// SQL with columns `event_id`, `unit_id`, `at` (timestamp), and optionally `value` and `decision_id`:
-    /// one row per success, whoever it came from.
-    pub events: String,
+    /// one row per success, whoever it came from. What programs hand in by `POST /v1/outcomes` for decisions of the policy
+    /// counts beside it; without the query only that does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub events: Option<String>,
     /// How long after the decision an event still counts.
     #[serde(default = "window_default")]
     pub window: Duration,

@@ -2,6 +2,7 @@
 
 mod calendar;
 mod catalogue;
+mod contact;
 mod groups;
 mod openlineage;
 mod sign_in;
@@ -16,6 +17,7 @@ use super::quantity::{Duration, Size};
 
 pub use calendar::{Calendar, HolidaySet, OwnDay, OwnSpan};
 pub use catalogue::{AssetSettings, Catalogue, Prices};
+pub use contact::{Contact, GlobalHoldout};
 pub use groups::{Attribute, AttributeValue, Group};
 pub use openlineage::OpenLineage;
 pub use sign_in::{CALLBACK_PATH, LocalSignIn, RoleOfOthers, SignIn, SignInRoles};
@@ -46,6 +48,10 @@ pub struct ProjectFile {
     /// Slots that runs of several schedules share: of the schedules with `pool: crm`, no more than `crm: 2` run at once.
     #[serde(default)]
     pub pools: BTreeMap<String, NonZeroU32>,
+    /// When actions leave that wait in the outbox: soon after they were decided, or with turns, schedules with `run: act` and
+    /// `flywheel act` only.
+    #[serde(default)]
+    pub deliver: Deliver,
     /// Values for `{{ var('name') }}` in SQL.
     #[serde(default)]
     pub vars: BTreeMap<String, serde_json::Value>,
@@ -61,6 +67,12 @@ pub struct ProjectFile {
     /// Where other tools are told of runs and of lineage, in OpenLineage's words.
     #[serde(default)]
     pub openlineage: Option<OpenLineage>,
+    /// How often a unit may be addressed by all policies together.
+    #[serde(default)]
+    pub contact: Option<Contact>,
+    /// The share of units that no policy ever treats.
+    #[serde(default)]
+    pub holdout: Option<GlobalHoldout>,
     /// Groups of users, whom rules in `access/` tell apart.
     #[serde(default)]
     pub groups: BTreeMap<String, Group>,
@@ -83,16 +95,30 @@ impl ProjectFile {
             keep_versions: keep_versions_default(),
             workers: workers_default(),
             pools: BTreeMap::new(),
+            deliver: Deliver::default(),
             vars,
             simulated: false,
             calendar: Calendar::default(),
             catalogue: Catalogue::default(),
             openlineage: None,
+            contact: None,
+            holdout: None,
             groups: BTreeMap::new(),
             sign_in: None,
             models: BTreeMap::new(),
         }
     }
+}
+
+/// When actions leave that wait in the outbox.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Deliver {
+    /// While `flywheel serve` runs, soon after they were decided and when they are due again; else as with `in-turns`.
+    #[default]
+    AtOnce,
+    /// With turns, with schedules that say `run: act`, and when somebody runs `flywheel act`.
+    InTurns,
 }
 
 /// What models of one folder use unless they say otherwise.

@@ -20,13 +20,16 @@ pub struct Schedule {
     /// What is run, as the command of that name does. A schedule has this, or `tasks`.
     #[serde(default)]
     pub run: Option<Runs>,
-    /// Of what: names of syncs, learners or dashboards, selectors of models as in `flywheel build --select`; all if empty,
-    /// but for dashboards, which are named.
+    /// Of what: names of syncs, learners, links or dashboards, selectors of models as in `flywheel build --select` or of
+    /// quality files as in `flywheel quality run --select`; all if empty, but for dashboards, which are named.
     #[serde(default)]
     pub select: Vec<String>,
     /// Builds incremental tables anew; only of `run: build`.
     #[serde(default)]
     pub full_refresh: bool,
+    /// Makes landed tables equal to their sources where they differ; only of `run: reconcile`.
+    #[serde(default)]
+    pub repair: bool,
     /// To whom dashboards go and how; only of `run: dashboard`.
     #[serde(default)]
     pub send: Option<Sending>,
@@ -103,6 +106,9 @@ pub struct Task {
     /// Builds incremental tables anew; only of `run: build`.
     #[serde(default)]
     pub full_refresh: bool,
+    /// Makes landed tables equal to their sources where they differ; only of `run: reconcile`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub repair: bool,
     /// To whom dashboards go and how; only of `run: dashboard`.
     // Left out where it is absent: what a schedule does is known by its tasks as they are written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -168,6 +174,14 @@ pub enum Runs {
     Quarantine,
     /// Dashboards are sent to people.
     Dashboard,
+    /// Links, as `flywheel link run`.
+    Link,
+    /// Landed tables are compared with their databases, as `flywheel reconcile`; what differs fails the run.
+    Reconcile,
+    /// Actions that are due leave, as with `flywheel act`.
+    Act,
+    /// What is promised about tables is judged, as `flywheel quality run`; promises that are not kept fail the run.
+    Quality,
 }
 
 impl Runs {
@@ -181,7 +195,18 @@ impl Runs {
             Self::Learn => "learn",
             Self::Quarantine => "quarantine",
             Self::Dashboard => "dashboard",
+            Self::Link => "link",
+            Self::Reconcile => "reconcile",
+            Self::Act => "act",
+            Self::Quality => "quality",
         }
+    }
+
+    /// Whether a run that succeeded may still hold something for a person to do, so that a run that may have ended is done
+    /// again: it neither loses nor doubles a row.
+    #[must_use]
+    pub fn is_judged_anew(self) -> bool {
+        matches!(self, Self::Link | Self::Reconcile | Self::Quality | Self::Act)
     }
 }
 

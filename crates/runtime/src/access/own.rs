@@ -20,7 +20,16 @@ use crate::quality;
 /// The connector whose topics `system.events` shows.
 const JOURNAL: &str = "journal";
 /// Tables with a row for each thing that a policy decided.
-const OF_POLICIES: [&str; 5] = ["decisions", "outcomes", "actions", "outbox", "lift_sums"];
+const OF_POLICIES: [&str; 8] = [
+    "decisions",
+    "outcomes",
+    "actions",
+    "approvals",
+    "outbox",
+    "lift_sums",
+    "reported_outcomes",
+    "exposures",
+];
 /// The one whose rows tell of decisions of two policies.
 const OF_TWO_POLICIES: &str = "credits";
 /// The others that tell of rows.
@@ -109,6 +118,25 @@ impl Hiding<'_> {
         streams.map(|(_, _, stream)| topic(stream)).collect()
     }
 
+    /// Rows that were set aside of what is seen: those of streams, and events of topics, which have no sync.
+    fn set_aside(&self) -> Seen {
+        let of_streams = "concat(sync, '/', stream) in ($open)";
+        let topics = self.hidden_topics();
+        let events = match topics.is_empty() {
+            true => "sync = ''",
+            false => "(sync = '' and stream not in ($hidden))",
+        };
+        let mut open = self.open_streams();
+        // A condition without a value would hold for no row; this one is of no stream.
+        open.insert(String::new());
+        let mut shown = expression(format!("{of_streams} or {events}"), "open", &open);
+        if !topics.is_empty() {
+            let values = topics.iter().map(|topic| json!(topic)).collect();
+            shown.values.insert("hidden".to_owned(), values);
+        }
+        Seen::Part { rows: vec![shown], masks: BTreeMap::new(), hidden: BTreeSet::new() }
+    }
+
     /// Links of whose records nothing lands in what is not seen.
     fn open_links(&self) -> BTreeSet<String> {
         let connections = self.hidden_connections();
@@ -174,10 +202,7 @@ pub(super) fn own_tables(hiding: &Hiding<'_>) -> Vec<(&'static str, Seen)> {
     let open: BTreeSet<String> = tables.filter(|table| !hiding.hidden.contains(table)).collect();
     let mut seen = vec![
         ("profiles", rows("\"table\" in ($open)", "open", &open)),
-        (
-            "quarantine",
-            rows("concat(sync, '/', stream) in ($open)", "open", &hiding.open_streams()),
-        ),
+        ("quarantine", hiding.set_aside()),
     ];
     let checks = hiding.open_checks();
     let figure = |column: &str| {

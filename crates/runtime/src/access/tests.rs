@@ -291,3 +291,62 @@ async fn what_runs_said_is_for_who_sees_every_row() {
     assert_eq!(anna.said(&workspace.project), Said::Whole);
     assert!(!sights(&workspace, &anna).contains_key("system.runs"));
 }
+
+#[tokio::test]
+async fn the_audit_log_is_a_table_for_those_who_may_read_it_alone() {
+    let (_folder, workspace) = workspace().await;
+    let now = Timestamp::parse("2024-01-01").unwrap();
+    workspace.store.audit(now, "ada", "policy.pause", "welcome", &json!({})).unwrap();
+    let sql = "select who, what from \"system\" . audit";
+    let role = |word: &str| Reader::new(&workspace.project, None, Some(word), &[]);
+    let token = Reader { audits: false, ..role("admin") };
+    let viewed = Reading::Viewed { reader: role("admin"), by: role("analyst") };
+    for (reading, sees) in [
+        (Reading::Owner, true),
+        (Reading::As(role("owner")), true),
+        (Reading::As(role("admin")), true),
+        (Reading::As(token), false),
+        (Reading::As(role("engineer")), false),
+        (Reading::As(Reader::default()), false),
+        (viewed, false),
+    ] {
+        let session = workspace.session_for(sql, &reading).await.unwrap();
+        match session.query(sql).await {
+            Ok(query) => {
+                assert!(sees, "{reading:?}");
+                let rows: usize =
+                    query.collect().await.unwrap().iter().map(|batch| batch.num_rows()).sum();
+                assert_eq!(rows, 1);
+            }
+            Err(error) => assert!(!sees, "{reading:?}: {error:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn how_databases_do_is_a_table_for_those_who_may_operate_alone() {
+    let (_folder, workspace) = workspace().await;
+    crate::databases::check(&workspace).await.unwrap();
+    let sql = "select name from system.databases where own and reachable order by name";
+    let role = |word: &str| Reader::new(&workspace.project, None, Some(word), &[]);
+    let token = Reader { operates: false, ..role("engineer") };
+    for (reading, sees) in [
+        (Reading::Owner, true),
+        (Reading::As(role("engineer")), true),
+        (Reading::As(role("operator")), true),
+        (Reading::As(token), false),
+        (Reading::As(role("analyst")), false),
+        (Reading::Viewed { reader: role("owner"), by: role("analyst") }, false),
+    ] {
+        let session = workspace.session_for(sql, &reading).await.unwrap();
+        match session.query(sql).await {
+            Ok(query) => {
+                assert!(sees, "{reading:?}");
+                let rows: usize =
+                    query.collect().await.unwrap().iter().map(|batch| batch.num_rows()).sum();
+                assert!(rows >= 3, "metadata, lake and journal at least: {rows}");
+            }
+            Err(error) => assert!(!sees, "{reading:?}: {error:?}"),
+        }
+    }
+}

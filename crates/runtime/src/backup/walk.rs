@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use flywheel_base::{Error, Result};
+use flywheel_project::vault::Vault;
 
 use super::PROJECT;
 use super::copy::Wanted;
@@ -26,8 +27,16 @@ pub(super) const FILE_SYSTEM: &str = "lost+found";
 const OURS: &str = ".flywheel";
 
 /// Files and folders of `.flywheel` that belong to a process or are copied in their own way.
-const OURS_LEFT: &[&str] =
-    &["lock", "spill", "meta.db", "meta.db-wal", "meta.db-shm", "meta.db-journal", "audit.head"];
+const OURS_LEFT: &[&str] = &[
+    "lock",
+    "spill",
+    "meta.db",
+    "meta.db-wal",
+    "meta.db-shm",
+    "meta.db-journal",
+    "audit.head",
+    "secrets.lock",
+];
 
 /// Names of files whose content is a secret.
 const SECRET_NAMES: &[&str] = &[".env", ".pgpass", ".netrc", "credentials.json"];
@@ -117,6 +126,8 @@ pub(super) fn walk(dir: &Path, lake: &Path) -> Result<Found> {
 /// The files that a declaration names as a secret, or whose name or text says that they are one.
 fn secret_files(dir: &Path, listed: &[(String, PathBuf, u64, Option<String>)]) -> BTreeSet<String> {
     let mut secret = BTreeSet::new();
+    // What opens the sealed secrets, which are in the backup, is not beside them, wherever it is and whatever it is called.
+    secret.extend(below_of(dir, Vault::of(dir).key_file()));
     for (below, path, bytes, _) in listed {
         let name = below.rsplit('/').next().unwrap_or(below);
         let ending = name.rsplit_once('.').map_or("", |(_, ending)| ending);
@@ -139,14 +150,15 @@ fn secret_files(dir: &Path, listed: &[(String, PathBuf, u64, Option<String>)]) -
             secret.insert(below.clone());
         }
         for named in flywheel_project::named_files(&text).into_iter().filter(|_| yaml) {
-            // Written as `./keys/x` or through a link, it is still the same file.
-            let real = fs::canonicalize(dir.join(named)).ok();
-            let real = real.zip(fs::canonicalize(dir).ok());
-            let below = real.and_then(|(real, dir)| {
-                real.strip_prefix(dir).ok().and_then(Path::to_str).map(str::to_owned)
-            });
-            secret.extend(below);
+            secret.extend(below_of(dir, &dir.join(named)));
         }
     }
     secret
+}
+
+/// The path of a file below the project's folder, if it is there: written as `./keys/x` or through a link, it is still
+/// the same file.
+fn below_of(dir: &Path, file: &Path) -> Option<String> {
+    let (real, dir) = (fs::canonicalize(file).ok()?, fs::canonicalize(dir).ok()?);
+    real.strip_prefix(dir).ok().and_then(Path::to_str).map(str::to_owned)
 }

@@ -195,8 +195,10 @@ fn declared(project: &Project, id: &NodeId) -> Asset {
                 project.dictionaries.get(name).and_then(|one| one.description.clone());
         }
         NodeKind::Link
+        | NodeKind::Topic
         | NodeKind::Split
         | NodeKind::Schedule
+        | NodeKind::Alert
         | NodeKind::Rule
         | NodeKind::Extension
         | NodeKind::Exposure => {}

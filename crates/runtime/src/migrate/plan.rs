@@ -4,8 +4,9 @@ use std::time::Instant;
 
 use flywheel_base::Result;
 use flywheel_connect::DestinationEntry;
+use flywheel_connect::destination::{Destination, Estimate, WriteMode};
 use flywheel_connect::source::{Source, StreamInfo};
-use flywheel_project::resource::sync::{Read, Stream, Write};
+use flywheel_project::resource::sync::{FirstWrite, Read, Stream, Write};
 use flywheel_reconcile::planner::{Mode, Worker, choose_mode};
 use futures::StreamExt;
 use serde::Serialize;
@@ -15,6 +16,7 @@ use super::Moving;
 use crate::Workspace;
 use crate::draft::facts;
 use crate::mapping::mapping;
+use crate::task::deliver::{open, write_request};
 use crate::task::share::{Share, packed};
 use crate::task::sync::{read_request, resolved};
 
@@ -34,6 +36,13 @@ pub struct PlannedStream {
     pub bytes: Option<u64>,
     /// About how many rows are in the target; none if it does not exist or does not tell.
     pub target_rows: Option<u64>,
+    /// About how many of the target's rows are removed: all where they are replaced, none where rows are added
+    /// or merged; none is said where marks of the rows tell.
+    pub deletes: Option<u64>,
+    /// About how many requests it takes to read all rows once, where requests of the source are counted.
+    pub read_requests: Option<u64>,
+    /// About how many requests it takes to write them, where requests of the target are counted.
+    pub write_requests: Option<u64>,
     /// What happens to the target's columns and rows, in words.
     pub changes: Vec<String>,
     /// How it is read, and what would be better, if anything.
@@ -64,6 +73,7 @@ pub async fn plan(workspace: &Workspace, name: &str) -> Result<Vec<PlannedStream
     let flows_back = target_entry.cdc && DestinationEntry::named(entry.name).is_ok();
     let shut = if flows_back { target.check_log().await.err() } else { None };
     let (here, there) = (source.discover().await?, target.discover().await?);
+    let (written, writing) = open(moving.workspace, moving.to)?;
     let mut all = Vec::new();
     for stream in &moving.sync.streams {
         let options = resolved(workspace, stream, &stream.options)?;
@@ -80,7 +90,10 @@ pub async fn plan(workspace: &Workspace, name: &str) -> Result<Vec<PlannedStream
         let first = sample(&moving, stream, source.as_ref(), &mut planned).await?;
         let existing = there.iter().find(|info| same(&info.stream, &of_target));
         planned.target_rows = existing.and_then(|info| info.rows);
-        planned.changes = changes(stream, existing, &first);
+        let swaps = swaps(stream, written.modes);
+        planned.changes = changes(stream, existing, &first, swaps);
+        planned.deletes = deletes(stream, existing, swaps);
+        requests(&moving, stream, (source.as_ref(), writing.as_ref()), &options, &mut planned)?;
         advise(stream, known, entry.cdc, &mut planned);
         if let Some(error) = &shut {
             let hint = error.hint_text().map_or_else(String::new, |hint| format!(" ({hint})"));
@@ -136,7 +149,12 @@ async fn sample(
 }
 
 /// What happens to the target's columns and rows.
-fn changes(stream: &Stream, existing: Option<&StreamInfo>, columns: &[String]) -> Vec<String> {
+fn changes(
+    stream: &Stream,
+    existing: Option<&StreamInfo>,
+    columns: &[String],
+    swaps: bool,
+) -> Vec<String> {
     let Some(existing) = existing else {
         return vec![format!("makes the table with {} columns", columns.len())];
     };
@@ -149,7 +167,6 @@ fn changes(stream: &Stream, existing: Option<&StreamInfo>, columns: &[String]) -
     if !missing.is_empty() {
         said.push(format!("adds the columns {}", missing.join(", ")));
     }
-    let swaps = stream.replaces() || stream.read == Read::Cdc;
     said.push(match existing.rows {
         Some(0) => "fills the empty table".to_owned(),
         Some(rows) if swaps => format!("replaces about {rows} rows"),
@@ -158,6 +175,62 @@ fn changes(stream: &Stream, existing: Option<&StreamInfo>, columns: &[String]) -
         _ => "merges rows by their key".to_owned(),
     });
     said
+}
+
+/// Whether what is read takes the place of all rows of the target.
+fn swaps(stream: &Stream, modes: &[WriteMode]) -> bool {
+    let of_log = stream.read == Read::Cdc && stream.first_write == FirstWrite::Replace;
+    stream.replaces() || (of_log && modes.contains(&WriteMode::Replace))
+}
+
+/// How many rows of the target go.
+fn deletes(stream: &Stream, existing: Option<&StreamInfo>, swaps: bool) -> Option<u64> {
+    let Some(existing) = existing else { return Some(0) };
+    if swaps {
+        return existing.rows;
+    }
+    match stream.write {
+        // The first read of a log only puts rows there.
+        _ if stream.read == Read::Cdc => Some(0),
+        Write::Append | Write::Merge => Some(0),
+        // Without marks nothing tells which rows are gone.
+        _ if stream.read == Read::Incremental && stream.deleted.is_none() => Some(0),
+        Write::Mirror | Write::Replace | Write::History => None,
+    }
+}
+
+/// How many requests it takes to read and to write, where they are counted.
+fn requests(
+    moving: &Moving<'_>,
+    stream: &Stream,
+    (source, target): (&dyn Source, &dyn Destination),
+    options: &Value,
+    planned: &mut PlannedStream,
+) -> Result<()> {
+    let per_request = source.rows_per_request(options);
+    let request = write_request(moving.workspace, moving.name, moving.sync, stream, moving.to)?;
+    let counted = target.requests(&request, Estimate::default())?.is_some();
+    let Some(rows) = planned.rows else {
+        if let Some(rows) = per_request {
+            planned.warnings.push(format!(
+                "reading takes a request for each {rows} rows; how many there are the source does not tell"
+            ));
+        }
+        if counted {
+            let what = "requests count against the target's limits; how many it takes is not known, as rows are not";
+            planned.warnings.push(what.to_owned());
+        }
+        return Ok(());
+    };
+    planned.read_requests = per_request.map(|per_request| rows.div_ceil(per_request.max(1)));
+    let estimate = Estimate { put: rows, removed: planned.deletes.unwrap_or(0) };
+    planned.write_requests = target.requests(&request, estimate)?;
+    if counted && planned.deletes.is_none() {
+        let what =
+            "requests that remove rows are not in the estimate: marks of the rows tell which go";
+        planned.warnings.push(what.to_owned());
+    }
+    Ok(())
 }
 
 /// Says how the stream is read, what would be better and what stands in the way.
@@ -212,4 +285,51 @@ pub(crate) fn same(known: &Value, asked: &Value) -> bool {
 fn label(settings: &Value) -> String {
     let name = ["table", "path", "object"].iter().find_map(|key| settings.get(*key)?.as_str());
     name.map_or_else(|| settings.to_string(), str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::datatypes::{Schema, SchemaRef};
+    use serde_json::json;
+
+    use super::*;
+
+    fn stream(settings: Value) -> Stream {
+        serde_json::from_value(settings).unwrap()
+    }
+
+    fn there(rows: Option<u64>) -> StreamInfo {
+        StreamInfo {
+            name: "t".to_owned(),
+            stream: json!({ "table": "t" }),
+            schema: SchemaRef::new(Schema::empty()),
+            columns: Vec::new(),
+            primary_key: Vec::new(),
+            cursors: Vec::new(),
+            rows,
+            bytes: None,
+        }
+    }
+
+    #[test]
+    fn a_plan_says_how_many_rows_of_the_target_go() {
+        let of = |write: &str, read: &str| {
+            stream(
+                json!({ "stream": "t", "options": {}, "read": read, "write": write, "key": ["id"] }),
+            )
+        };
+        let all: &[WriteMode] = &[WriteMode::Replace, WriteMode::Mirror];
+        let go = |stream: Stream, rows: Option<u64>, modes: &[WriteMode]| {
+            deletes(&stream, Some(&there(rows)), swaps(&stream, modes))
+        };
+        assert_eq!(go(of("replace", "full"), Some(7), all), Some(7));
+        assert_eq!(go(of("mirror", "cdc"), Some(7), all), Some(7));
+        assert_eq!(go(of("mirror", "cdc"), None, all), None);
+        assert_eq!(go(of("merge", "incremental"), Some(7), all), Some(0));
+        assert_eq!(go(of("mirror", "incremental"), Some(7), all), Some(0));
+        // A system without replacement keeps what it has.
+        assert_eq!(go(of("mirror", "cdc"), Some(7), &[WriteMode::Mirror]), Some(0));
+        let first = of("replace", "full");
+        assert_eq!(deletes(&first, None, swaps(&first, all)), Some(0), "there is no table yet");
+    }
 }

@@ -3,6 +3,7 @@
 use flywheel_project::graph::NodeId;
 use flywheel_project::resource::project_file::Materialized;
 use flywheel_project::resource::schedule::{Runs, Schedule, Task};
+use flywheel_project::resource::sync::LAKE;
 use flywheel_project::{NodeKind, Project};
 use flywheel_state::Claims;
 
@@ -13,6 +14,8 @@ use crate::task::sync::targets;
 const MODELS: &str = "models";
 /// Verdicts about tables, by which readers are held back and let go.
 const VERDICTS: &str = "verdicts";
+/// What leaves: one at a time empties the outbox.
+const OUTBOX: &str = "outbox";
 
 /// What a schedule's runs touch.
 pub(super) fn of(project: &Project, schedule: &Schedule) -> Claims {
@@ -47,11 +50,19 @@ pub fn of_work(project: &Project, run: Runs, select: &[String]) -> Claims {
     };
     match run {
         Runs::Turn => return Claims::everything(),
-        Runs::Sync | Runs::Quarantine => {
+        // A table that lands while it is compared would seem to differ.
+        Runs::Sync | Runs::Quarantine | Runs::Reconcile => {
             for name in all_if_none(project.syncs.keys().collect()) {
                 claims.join(&of_sync(project, &name));
             }
         }
+        Runs::Link => {
+            for name in all_if_none(project.links.keys().collect()) {
+                claims.join(&of_link(project, &name));
+            }
+        }
+        Runs::Act => claims.write([OUTBOX.to_owned()]),
+        Runs::Quality => claims.join(&of_quality(project)),
         Runs::Build => build(project, select, &mut claims),
         // What is sent is what stands there when those who write it have ended.
         Runs::Dashboard => {
@@ -77,9 +88,32 @@ pub fn of_sync(project: &Project, name: &str) -> Claims {
     claims.write([format!("sync {name}")]);
     if let Some(sync) = project.syncs.get(name) {
         claims.write(targets(sync));
+        // Syncs may write into one system beside each other, and none beside a link that keeps it alike.
+        let others = sync.destination.names().iter().filter(|name| *name != LAKE);
+        claims.read(others.map(|name| system(name)));
         reads_of(project, &NodeId::new(NodeKind::Sync, name), &mut claims);
     }
     claims
+}
+
+/// What a link touches: both of its systems, which it reads whole and writes to, and the links that its ids are
+/// translated by.
+#[must_use]
+pub fn of_link(project: &Project, name: &str) -> Claims {
+    let mut claims = Claims::default();
+    claims.write([format!("link {name}")]);
+    if let Some(located) = project.links.get(name) {
+        let link = &located.value;
+        claims.write([system(&link.left.connection), system(&link.right.connection)]);
+        let others = link.fields.iter().filter_map(|field| field.refers_to.as_ref());
+        claims.read(others.map(|other| format!("link {other}")));
+    }
+    claims
+}
+
+/// An outside system that is written to.
+fn system(connection: &str) -> String {
+    format!("system {connection}")
 }
 
 /// What it touches to judge promises: every table that lands, so that none is held back while it is judged.
@@ -132,5 +166,81 @@ fn is_table(project: &Project, id: &NodeId) -> bool {
             !matches!(model.config.materialized, Materialized::View | Materialized::Ephemeral)
         }),
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::connectors;
+
+    /// Two systems that are kept alike by two links, and a sync that writes into one of them.
+    fn project() -> Project {
+        let link = |name: &str, field: &str| {
+            let side = |connection: &str| {
+                format!(
+                    "{{connection: {connection}, options: {{table: {name}}}, target: {{table: {name}}}, id: id}}"
+                )
+            };
+            let (left, right) = (side("sales"), side("support"));
+            format!(
+                "link: {name}\nleft: {left}\nright: {right}\nfields: [{field}]\nmatch: {{exact: [id]}}\n"
+            )
+        };
+        let sync = |name: &str, to: &str, target: &str| {
+            format!(
+                "sync: {name}\nconnection: files\n{to}streams:\n  - {{stream: {name}, options: {{path: {name}.csv}}, read: full, write: replace{target}}}\n"
+            )
+        };
+        let sqlite = |name: &str| {
+            format!("connection: {name}\ntype: sqlite\noptions: {{path: {name}.db}}\n")
+        };
+        let files = [
+            ("flywheel.yaml", "name: t\n".to_owned()),
+            (
+                "connections/files.yaml",
+                "connection: files\ntype: csv\noptions: {folder: data}\n".to_owned(),
+            ),
+            ("connections/sales.yaml", sqlite("sales")),
+            ("connections/support.yaml", sqlite("support")),
+            ("syncs/lands.yaml", sync("lands", "", "")),
+            (
+                "syncs/leaves.yaml",
+                sync("leaves", "destination: sales\n", ", target: {table: leaves}"),
+            ),
+            ("links/companies.yaml", link("companies", "{name: name}")),
+            ("links/people.yaml", link("people", "{name: company, refers_to: companies}")),
+        ];
+        let folder = tempfile::tempdir().unwrap();
+        for (file, text) in files {
+            let path = folder.path().join(file);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+        Project::load(folder.path(), &connectors::schemas()).unwrap_or_else(|e| panic!("{e}"))
+    }
+
+    #[test]
+    fn no_two_meet_on_a_system_that_a_link_keeps_alike() {
+        let project = project();
+        let (companies, people) = (of_link(&project, "companies"), of_link(&project, "people"));
+        assert!(people.meets(&companies), "both write to both systems");
+        assert!(people.meets(&of_sync(&project, "leaves")), "it writes into one of them");
+        assert!(!people.meets(&of_sync(&project, "lands")));
+        assert!(of_work(&project, Runs::Link, &[]).meets(&companies));
+        let named = ["people".to_owned()];
+        assert_eq!(of_work(&project, Runs::Link, &named), people);
+    }
+
+    #[test]
+    fn a_table_is_not_compared_while_it_lands_and_is_judged_when_it_has() {
+        let project = project();
+        let lands = of_sync(&project, "lands");
+        let named = ["lands".to_owned()];
+        assert!(of_work(&project, Runs::Reconcile, &named).meets(&lands));
+        assert!(of_work(&project, Runs::Quality, &[]).meets(&lands));
+        assert!(!of_work(&project, Runs::Reconcile, &named).meets(&of_link(&project, "people")));
     }
 }

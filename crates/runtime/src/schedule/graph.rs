@@ -19,7 +19,9 @@ use crate::recorder::{Observer, Recorder};
 use crate::side_by_side::{self, Piece};
 use crate::task::learn::When;
 use crate::task::{build, learn};
-use crate::{Workspace, environment, openlineage, quarantine, run, upkeep};
+use crate::{
+    Workspace, compare, environment, link, openlineage, outbox, quality, quarantine, run, upkeep,
+};
 
 /// What the tasks of a schedule are called in `system.tasks`, beside what each of them did.
 pub(super) const KIND: &str = "task";
@@ -172,5 +174,37 @@ async fn job(
             };
             Box::pin(dashboard::send(workspace, recorder, &errand)).await
         }
+        Runs::Link => {
+            let work = link::within(workspace, recorder, select, link::Options::default());
+            let reports = Box::pin(work).await?;
+            well(link::refused(&reports), json!({"links": reports.len()}))
+        }
+        Runs::Reconcile => {
+            let options = compare::Options {
+                syncs: select,
+                repair: task.repair,
+                lenient: true,
+                ..compare::Options::default()
+            };
+            let compared = Box::pin(compare::within(workspace, recorder, &options)).await?;
+            let mended: u64 = compared.iter().map(|one| one.mended).sum();
+            let detail = json!({"tables": compared.len(), "mended": mended});
+            well(compare::differing(&compared), detail)
+        }
+        Runs::Act => {
+            let acted = Box::pin(outbox::deliver(workspace, recorder)).await?;
+            let detail = json!({"delivered": acted.delivered, "retried": acted.retried});
+            well(outbox::held_back(&acted), detail)
+        }
+        Runs::Quality => {
+            let options = quality::Options { select, exclude: &[] };
+            let results = Box::pin(quality::within(workspace, recorder, &options)).await?;
+            well(quality::not_kept(&results), json!({"promises": results.len()}))
+        }
     }
+}
+
+/// What a task did, unless it ended well and data holds something back.
+fn well(held_back: Option<String>, detail: Value) -> Result<Value> {
+    held_back.map_or(Ok(detail), |why| Err(Error::blocked(why)))
 }

@@ -13,17 +13,23 @@ use crate::Workspace;
 /// Its definition.
 pub(super) const TABLE: SystemTable = SystemTable {
     name: "errors",
-    about: "One row per error that tasks and runs ended with, however often: those that differ only in numbers and ids \
-            are the same. Of the newest 10,000 runs, last seen first. Key: fingerprint.",
+    about: "One row per error that tasks and runs ended with, and per mistake of the program that stopped a request or a \
+            piece of work, however often: those that differ only in numbers and ids are the same. Of the newest 10,000 \
+            of each, last seen first. Key: fingerprint.",
     columns: &[
         ("fingerprint", Text, "what makes errors the same one"),
-        ("kind", Text, "the kind of task or run"),
-        ("name", Text, "the resource it worked on; empty for a run"),
+        ("kind", Text, "the kind of task or run; request or work for a mistake of the program"),
+        ("name", Text, "the resource it worked on, the route or the kind of work; empty for a run"),
         ("error", Text, "the error as it was last seen, in a line"),
         ("count", Integer, "how often it was seen"),
         ("first_seen", Moment, "when it was first seen"),
         ("last_seen", Moment, "when it was last seen"),
         ("last_run_id", Text, "the run it was last seen in; its log is in system.run_logs"),
+        (
+            "last_request_id",
+            Text,
+            "the id that the answer and the server's log name, of a mistake of the program",
+        ),
     ],
 };
 
@@ -35,6 +41,7 @@ struct Seen {
     first: Timestamp,
     last: Timestamp,
     run_id: String,
+    request_id: Option<String>,
 }
 
 /// Its rows.
@@ -54,24 +61,32 @@ pub(super) fn rows(workspace: &Workspace) -> Result<Vec<Value>> {
             note(&mut seen, (&run.kind, ""), error, run.started_at, &run.run_id);
         }
     }
+    for fault in workspace.store.faults()? {
+        let known = (fault.kind.as_str(), fault.name.as_str());
+        let one = note(&mut seen, known, &fault.error, fault.at, "");
+        if one.last == fault.at {
+            one.request_id = Some(fault.id);
+        }
+    }
     let mut all: Vec<(String, Seen)> = seen.into_iter().collect();
     all.sort_by(|(a, one), (b, other)| (other.last, a).cmp(&(one.last, b)));
     let row = |(fingerprint, seen): (String, Seen)| {
         json!({
             "fingerprint": fingerprint, "kind": seen.kind, "name": seen.name, "error": seen.error,
-            "count": seen.count, "first_seen": seen.first, "last_seen": seen.last, "last_run_id": seen.run_id,
+            "count": seen.count, "first_seen": seen.first, "last_seen": seen.last, "last_run_id": Some(seen.run_id).filter(|id| !id.is_empty()),
+            "last_request_id": seen.request_id,
         })
     };
     Ok(all.into_iter().map(row).collect())
 }
 
-fn note(
-    seen: &mut BTreeMap<String, Seen>,
+fn note<'a>(
+    seen: &'a mut BTreeMap<String, Seen>,
     (kind, name): (&str, &str),
     error: &str,
     at: Timestamp,
     run_id: &str,
-) {
+) -> &'a mut Seen {
     let line = first_line(error);
     let print = digest::short(&[kind.as_bytes(), name.as_bytes(), general(line).as_bytes()]);
     let one = seen.entry(print).or_insert_with(|| Seen {
@@ -82,12 +97,14 @@ fn note(
         first: at,
         last: at,
         run_id: run_id.to_owned(),
+        request_id: None,
     });
     one.count += 1;
     one.first = one.first.min(at);
     if at >= one.last {
         (one.last, one.run_id, one.error) = (at, run_id.to_owned(), line.to_owned());
     }
+    one
 }
 
 fn first_line(error: &str) -> &str {

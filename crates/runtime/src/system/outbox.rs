@@ -20,7 +20,7 @@ pub(super) const TABLE: SystemTable = SystemTable {
         (
             "status",
             Text,
-            "pending, sending (leased, or cut off), dead, or discarded until `system.actions` shows it",
+            "waiting for approval, pending, sending (leased, or cut off), dead, or discarded until `system.actions` shows it",
         ),
         ("attempts", Integer, "how often it was tried"),
         ("due_at", Moment, "when it may be tried next"),

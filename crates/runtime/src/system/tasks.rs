@@ -23,6 +23,15 @@ pub(super) const TABLE: SystemTable = SystemTable {
         ("rows_in", Integer, "rows read"),
         ("rows_out", Integer, "rows written"),
         ("rows_rejected", Integer, "rows set aside"),
+        ("rows_filtered", Integer, "rows left out by the stream's condition, of a sync"),
+        ("rows_superseded", Integer, "rows that a later one with their key replaced, of a sync"),
+        (
+            "balance",
+            Text,
+            "whether every row read was written, set aside, filtered, replaced by a later one with its \
+             key, only told of a deletion, or was there already: balanced, lost or more; empty where \
+             that is not counted (histories, merges into other systems)",
+        ),
         ("error", Text, "why it failed"),
         ("detail", Text, "more about it, as JSON"),
     ],
@@ -35,7 +44,10 @@ pub(super) fn rows(workspace: &Workspace) -> Result<Vec<Value>> {
             "run_id": task.run_id, "position": task.position, "kind": task.kind, "name": task.name,
             "status": task.status, "started_at": task.started_at, "duration_ms": task.duration_ms,
             "rows_in": task.outcome.rows_in, "rows_out": task.outcome.rows_out,
-            "rows_rejected": task.outcome.rows_rejected, "error": task.outcome.error,
+            "rows_rejected": task.outcome.rows_rejected,
+            "rows_filtered": task.outcome.detail.get("filtered"),
+            "rows_superseded": task.outcome.detail.get("superseded"),
+            "balance": task.outcome.detail.get("balance"), "error": task.outcome.error,
             "detail": task.outcome.detail.to_string(),
         })
     };

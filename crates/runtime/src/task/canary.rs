@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use crate::{Workspace, recorder::Recorder};
 
-/// Ends promotions of files that name another learner now, and moves the canaries of all policies on; without a policy
+/// Ends promotions of files that name another learner or declare another experiment now, and moves the canaries of all policies on; without a policy
 /// that has one there is no task.
 ///
 /// # Errors
@@ -20,10 +20,14 @@ pub(crate) async fn run(
     turn: i64,
 ) -> Result<Vec<CanaryMove>> {
     for end in end_old_piles(&workspace.project, &workspace.store, workspace.now())? {
-        recorder.notice(format!(
-            "policy \"{}\" is decided by learner \"{}\": {}",
-            end.policy, end.learner, end.reason
-        ));
+        // An experiment has variants and no learner.
+        recorder.notice(match end.learner.as_str() {
+            "" => format!("policy \"{}\" is no longer concluded: {}", end.policy, end.reason),
+            learner => format!(
+                "policy \"{}\" is decided by learner \"{learner}\": {}",
+                end.policy, end.reason
+            ),
+        });
     }
     let declares = |choose: &Choose| matches!(choose, Choose::Bandit(one) if one.canary.is_some());
     let declared = workspace.project.policies.values().any(|policy| declares(&policy.choose));

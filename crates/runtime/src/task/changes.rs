@@ -14,6 +14,7 @@ use flywheel_project::resource::sync::{LAKE, Stream, Sync};
 use futures::StreamExt;
 
 use self::following::Following;
+use super::balance;
 use super::sync::{Landed, named, outcome, source};
 use crate::Workspace;
 use crate::recorder::{Recorder, Timer};
@@ -50,7 +51,7 @@ pub(crate) async fn run(
     match result {
         Ok(all) => {
             for (timer, one) in timers.into_iter().zip(all) {
-                let of_one = |one: &Landed| ("succeeded".to_owned(), outcome(one));
+                let of_one = |one: &Landed| (balance::status(one).to_owned(), outcome(one));
                 landed.push(recorder.settled(timer, Ok(one), of_one)?);
             }
         }
@@ -68,6 +69,9 @@ pub(crate) async fn run(
     }
     for one in &landed {
         for notice in &one.notices {
+            recorder.notice(format!("sync {name}, {}: {notice}", one.table));
+        }
+        if let Some(notice) = balance::notice(one) {
             recorder.notice(format!("sync {name}, {}: {notice}", one.table));
         }
     }

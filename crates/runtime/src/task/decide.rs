@@ -31,9 +31,13 @@ pub(crate) async fn run(
     turn: i64,
     names: &[String],
 ) -> Result<Decisions> {
-    let context = workspace.context(turn, workspace.now()).await?;
+    let mut context = workspace.context(turn, workspace.now()).await?;
     let mut all = Decisions::default();
-    for name in names {
+    for (place, name) in names.iter().enumerate() {
+        // What the policies before it have decided counts against the contacts that all of them share.
+        if place > 0 && workspace.project.file.contact.is_some() {
+            context = workspace.context(turn, context.now).await?;
+        }
         let timer = recorder.started("decide", name);
         let result = decide(&context, name).await.map_err(|error| named(workspace, name, error));
         let settled = recorder.settled(timer, result, |decided| {

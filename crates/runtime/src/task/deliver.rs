@@ -13,8 +13,8 @@ use arrow::compute::{filter_record_batch, not};
 use arrow::datatypes::{Schema, SchemaRef};
 use flywheel_base::{Error, Result};
 use flywheel_connect::destination::{
-    Checkpoint, Destination, NewTargetColumns, Progress, Refused, WriteMode, WriteRequest, Writer,
-    Written,
+    Checkpoint, Destination, Guarantee, NewTargetColumns, Progress, Refused, WriteMode,
+    WriteRequest, Writer, Written,
 };
 use flywheel_connect::source::ReadRequest;
 use flywheel_connect::{
@@ -70,6 +70,11 @@ pub(crate) async fn deliver(
     if progress.committed.is_some() {
         lands_already(stream, &mut read.columns, |_| true);
     }
+    // What is merged is not counted apart by key, a swap counts what an earlier run staged as well, and
+    // a request that was sent before a crash is not sent again.
+    let counted = matches!(request.mode, WriteMode::Append | WriteMode::Replace)
+        && progress.staged.is_none()
+        && entry.guarantee != Guarantee::IdempotentByKey;
     let mut delivery = Delivery {
         workspace,
         run_id,
@@ -90,7 +95,11 @@ pub(crate) async fn deliver(
         tally: Tally::default(),
         waiting: Waiting::default(),
         checkpoint_bytes: share.gathered(CHECKPOINT_BYTES),
-        landed: Landed { table: format!("{destination}.{}", stream.stream), ..Landed::default() },
+        landed: Landed {
+            table: format!("{destination}.{}", stream.stream),
+            counted,
+            ..Landed::default()
+        },
     };
     delivery.all(source.as_ref(), &read).await?;
     if let Some(stored) = delivery.committed.take() {
@@ -288,7 +297,9 @@ impl Delivery<'_> {
         self.landed.rows_in += (page.batch.num_rows() + page.rejected.len()) as u64 + filtered;
         self.tally.take(&mut page, &self.sync.errors)?;
         if self.request.mode != WriteMode::Mirror {
-            page.batch = without_deletions(&page.batch)?;
+            let there = without_deletions(&page.batch)?;
+            self.landed.rows_marked += (page.batch.num_rows() - there.num_rows()) as u64;
+            page.batch = there;
         }
         let batch = page.batch.clone();
         if batch.num_columns() > 0 {
@@ -369,6 +380,7 @@ impl Delivery<'_> {
     fn count(&mut self, written: &Written) {
         self.landed.rows_out += written.rows_written;
         self.landed.rows_deleted += written.rows_deleted;
+        self.landed.counted &= !written.skipped;
     }
 }
 

@@ -1,6 +1,7 @@
 //! Judging the last answers of every learner by what really happened.
 
 use flywheel_base::{Error, Result};
+use flywheel_decision::drift;
 use flywheel_decision::evaluate::{self, Judged};
 use flywheel_state::TaskOutcome;
 use futures::future::BoxFuture;
@@ -12,7 +13,7 @@ use crate::{Workspace, recorder::Recorder};
 /// How many learners are judged at once.
 const JUDGED_AT_ONCE: usize = 4;
 
-/// Judges every learner that has answered before; returns why some could not be. What happened meanwhile is judged once
+/// Judges every learner that has answered before, and tells which got worse; returns why some could not be. What happened meanwhile is judged once
 /// they can be, unless they are fitted anew before.
 ///
 /// # Errors
@@ -42,6 +43,13 @@ pub(crate) async fn run(
             return Err(error);
         }
         unjudged.push(error);
+    }
+    // Of all that is known now, this turn's judgements included.
+    let context = workspace.context(turn, workspace.now()).await?;
+    match Box::pin(drift::watch(&context)).await {
+        Ok(worse) => worse.iter().for_each(|one| recorder.notice(drift::told(one))),
+        Err(error) if is_its_own(&error) => unjudged.push(error),
+        Err(error) => return Err(error),
     }
     Ok(unjudged)
 }

@@ -62,6 +62,15 @@ pub(crate) async fn run(
             When::Due => learner::due(&context, name),
             When::Now => Ok(true),
         };
+        if when == When::Now
+            && let Some(pin) = learner::held(&context, name)?
+        {
+            recorder.notice(format!(
+                "learner \"{name}\" is pinned, so that it is not fitted: {}. Let it go with `flywheel learn unpin {name}`.",
+                pin.reason
+            ));
+            continue;
+        }
         if matches!(due, Ok(false)) {
             continue;
         }

@@ -1,35 +1,46 @@
 //! Outcomes, lift and experiments of every policy that says what counts as success.
 
-use flywheel_base::Result;
+use flywheel_base::{Error, Result, Timestamp};
 use flywheel_decision::lift::{self, Found, Measured};
+use flywheel_decision::reported::{self, Kind, Landed, Topic};
 use flywheel_decision::table::LiftRow;
 use flywheel_decision::{attribution, experiment, outcome};
 use flywheel_project::resource::policy::Choose;
 use flywheel_state::TaskOutcome;
 use serde_json::{Map, Value, json};
 
-use crate::{Workspace, recorder::Recorder};
+use crate::{Workspace, events, recorder::Recorder};
 
 /// What the tasks are about.
 const POLICIES: &str = "policies";
 
-/// Joins new outcomes of all policies; returns how many there are.
+/// Reads what programs handed in and joins new outcomes of all policies; returns how many there are.
 ///
 /// # Errors
-/// Those of [`outcome::join`].
+/// Those of [`reported::land`] and [`outcome::join`].
 pub(crate) async fn join(
     workspace: &Workspace,
     recorder: &Recorder<'_>,
     turn: i64,
 ) -> Result<usize> {
-    let context = workspace.context(turn, workspace.now()).await?;
+    let now = workspace.now();
     let timer = recorder.started("outcome", POLICIES);
-    let result = outcome::join(&context).await;
-    let joined = recorder.settled(timer, result, |joined| {
+    let result = async {
+        let landed = Box::pin(land(workspace, turn, now)).await?;
+        // What has just landed is to be seen.
+        let context = workspace.context(turn, now).await?;
+        Ok::<_, Error>((landed, Box::pin(outcome::join(&context)).await?))
+    };
+    let (landed, joined) = recorder.settled(timer, result.await, |(landed, joined)| {
         let rows = joined.outcomes.values().sum::<usize>() as u64;
         let mut detail = json!(joined.outcomes);
         if let Some(detail) = detail.as_object_mut().filter(|_| !joined.without_unit.is_empty()) {
             detail.insert("events_without_unit_id".to_owned(), json!(joined.without_unit));
+        }
+        for (kind, landed) in landed.iter().filter(|(_, landed)| !landed.statuses.is_empty()) {
+            if let Some(detail) = detail.as_object_mut() {
+                detail.insert(format!("{}_handed_in", kind.topic()), json!(landed.statuses));
+            }
         }
         let outcome = TaskOutcome { rows_out: Some(rows), detail, ..TaskOutcome::default() };
         ("succeeded".to_owned(), outcome)
@@ -37,7 +48,35 @@ pub(crate) async fn join(
     for (policy, why) in &joined.unreadable {
         recorder.notice(format!("policy \"{policy}\": {why}; such events count without a value"));
     }
+    for text in landed.iter().flat_map(|(kind, landed)| landed.notices(*kind)) {
+        recorder.notice(text);
+    }
     Ok(joined.outcomes.values().sum())
+}
+
+/// Makes rows of what programs handed in since the last turn.
+async fn land(workspace: &Workspace, turn: i64, now: Timestamp) -> Result<Vec<(Kind, Landed)>> {
+    let journal = match events::journal(workspace) {
+        Ok(journal) => journal,
+        // Without one journal no server takes anything.
+        Err(error) => {
+            tracing::debug!(%error, "nothing can have been handed in");
+            return Ok(Vec::new());
+        }
+    };
+    let open = |kind| Topic::open(kind, &journal, workspace.dir());
+    let topics = Kind::ALL.into_iter().filter_map(|kind| open(kind).transpose());
+    let topics = topics.collect::<Result<Vec<Topic>>>()?;
+    if topics.is_empty() {
+        return Ok(Vec::new());
+    }
+    // Opened after the topics: every decision that a message can name is seen.
+    let context = workspace.context(turn, now).await?;
+    let mut landed = Vec::with_capacity(topics.len());
+    for topic in &topics {
+        landed.push((topic.kind(), reported::land(&context, topic).await?));
+    }
+    Ok(landed)
 }
 
 /// Credits new successes to the actions before them; without a policy that asks for it there is no task.

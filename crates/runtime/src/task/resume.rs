@@ -25,9 +25,11 @@ use super::sync::{Job, Landed, Tally, load_all};
 /// How often rows become durable on their way, unless the sync says otherwise.
 const EVERY: Duration = Duration::from_secs(60);
 
-/// Sources that are read whole page by page, or by a program that may not look at where it shall go on: rows that came or
-/// went meanwhile would be read twice, or not at all.
-const BY_PAGES: &[&str] = &["rest", "hubspot", "salesforce", "singer", "airbyte", "program"];
+/// Sources that may number their pages: rows that came or went meanwhile would be read twice, or not at all.
+const BY_PAGES: &[&str] = &["rest"];
+
+/// Sources of which the same holds for a full read, or whose program may not look at where it shall go on then.
+const ONLY_INCREMENTAL: &[&str] = &["hubspot", "salesforce", "singer", "airbyte", "program"];
 
 /// How far a read had come.
 #[derive(Debug, Deserialize, Serialize)]
@@ -37,9 +39,19 @@ struct Reached {
     filtered: u64,
 }
 
-/// What a load keeps of how far the read behind its rows had come.
-pub(super) fn reached(position: &Position, rows: u64, filtered: u64) -> Value {
-    json!(Reached { position: position.0.clone(), rows, filtered })
+/// What a load keeps of how far the read behind its rows had come; none if no read can go on there.
+pub(super) fn reached(read: Read, position: &Position, rows: u64, filtered: u64) -> Option<Value> {
+    leads_on(read, position)
+        .then(|| json!(Reached { position: position.0.clone(), rows, filtered }))
+}
+
+/// Whether the rest of the read lies behind the position: not behind null, which a source says that cannot go on there; nor
+/// behind the end, from where a full read begins anew; nor behind a number of rows in no order, as where there is no key.
+fn leads_on(read: Read, Position(position): &Position) -> bool {
+    let complete = position.get("complete").and_then(Value::as_bool) == Some(true);
+    let ended = complete && read == Read::Full;
+    let unordered = position.get("order").and_then(Value::as_array).is_some_and(Vec::is_empty);
+    !position.is_null() && !ended && !unordered
 }
 
 /// When rows become durable.
@@ -75,7 +87,8 @@ impl Pace {
 /// What tells the read of a stream from others; none if it cannot go on behind its rows.
 pub(super) fn reading(job: &Job<'_>, sync: &Sync) -> Result<Option<Reading>> {
     let whole = matches!(job.mode(), WriteMode::Append | WriteMode::Replace);
-    let by_pages = job.stream.read == Read::Full && BY_PAGES.contains(&job.connector);
+    let by_pages = BY_PAGES.contains(&job.connector)
+        || (job.stream.read == Read::Full && ONLY_INCREMENTAL.contains(&job.connector));
     if !whole || by_pages || sync.reads_lake() {
         return Ok(None);
     }
@@ -83,11 +96,23 @@ pub(super) fn reading(job: &Job<'_>, sync: &Sync) -> Result<Option<Reading>> {
     let stream = serde_json::to_vec(job.stream).map_err(failed)?;
     // With the values of its references: another database is another read.
     let settings = serde_json::to_vec(&job.request.stream).map_err(failed)?;
-    let connection = job.workspace.project.connections.get(&sync.connection);
-    let connection = connection.map(|connection| &connection.options);
+    let project = &job.workspace.project;
+    let connection = project.connections.get(&sync.connection);
+    let connection =
+        connection.map(|connection| project.resolve_secrets(&connection.options)).transpose()?;
     let connection = serde_json::to_vec(&connection).map_err(failed)?;
+    // Another key of a mask makes other values of the same ones.
+    let masks = job
+        .stream
+        .columns
+        .iter()
+        .filter_map(|column| Some((column.name.clone(), Value::String(column.mask.clone()?))));
+    let masks = project.resolve_secrets(&masks.collect())?;
+    let masks = serde_json::to_vec(&masks).map_err(failed)?;
+    // Where it begins: one from the start is another one than one behind the last.
+    let from = serde_json::to_vec(&job.request.from).map_err(failed)?;
     let program = env!("CARGO_PKG_VERSION").as_bytes();
-    let digest = digest::short(&[&stream, &settings, &connection, program]);
+    let digest = digest::short(&[&stream, &settings, &connection, &masks, &from, program]);
     Ok(Some(job.reading(digest)))
 }
 
@@ -106,6 +131,26 @@ pub(super) async fn go_on(
     let position = Position(reached.position);
     let own = job.request.from.replace(position.clone());
     job.filtered_before = reached.filtered;
+    let stands = match job.stream.read {
+        Read::Full => job.source.is_as_read(&job.request).await,
+        Read::Incremental | Read::Cdc => Ok(true),
+    };
+    match stands {
+        Ok(true) => {}
+        Err(error) if error.kind() == ErrorKind::Unavailable => {
+            load.leave().await;
+            return Err(error);
+        }
+        Ok(false) | Err(_) => {
+            tracing::info!(
+                "a read that was cut off begins anew, as what it had read is not as it was"
+            );
+            load.discard().await;
+            job.request.from = own;
+            job.filtered_before = 0;
+            return Ok(None);
+        }
+    }
     let mut pages = job.source.read(&job.request);
     let first = pages.next().await;
     if let Some(Err(error)) = &first
@@ -130,8 +175,23 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_read_goes_on_only_where_its_rest_lies_behind() {
+        let of = |read, position: Value| reached(read, &Position(position), 3, 0).is_some();
+        let leads = |position: Value| of(Read::Full, position);
+        let ended = json!({ "order": ["id"], "after": [7], "rows": 3, "complete": true });
+        assert!(leads(json!({ "order": ["id"], "after": [7], "rows": 3, "complete": false })));
+        assert!(leads(json!({ "topic": "t", "next": { "0": 3 } })));
+        assert!(of(Read::Incremental, ended.clone()), "the next one begins there, too");
+        for position in
+            [Value::Null, ended, json!({ "order": [], "after": [], "rows": 3, "complete": false })]
+        {
+            assert!(!leads(position.clone()), "{position}");
+        }
+    }
+
+    #[test]
     fn sources_that_are_read_by_pages_are_known() {
-        for name in BY_PAGES {
+        for name in BY_PAGES.iter().chain(ONLY_INCREMENTAL) {
             assert!(SOURCES.iter().any(|source| source.name == *name), "{name}");
         }
     }

@@ -24,6 +24,7 @@ use futures::{SinkExt, StreamExt};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
+use super::balance;
 use super::changes;
 use super::deliver::deliver;
 use super::null_keys;
@@ -60,6 +61,15 @@ pub struct Landed {
     pub rows_superseded: u64,
     /// Rows that were removed because the source has them no longer.
     pub rows_deleted: u64,
+    /// Rows read that only said that a row is gone.
+    #[serde(skip)]
+    pub rows_marked: u64,
+    /// Rows read that were there already, as the source had nothing new.
+    #[serde(skip)]
+    pub rows_unchanged: u64,
+    /// Whether what became of every row was counted, so that the numbers have to add up.
+    #[serde(skip)]
+    pub counted: bool,
     /// The table version readers see after it; none if there was nothing to commit.
     pub version: Option<i64>,
     /// What a person should know.
@@ -96,7 +106,7 @@ impl From<Result<Self>> for Synced {
 
 /// Runs every stream of the sync `name`, unless its migration says that it stands still; each is
 /// committed on its own. With `restart`, streams of changes are read whole again; where there are none,
-/// incremental streams are read from their start.
+/// incremental streams are read from their start, and whole reads that were cut off are not gone on with.
 ///
 /// # Errors
 /// The first error, after the other streams and destinations have been tried; what a stream read
@@ -156,10 +166,6 @@ async fn each_now(
     let anew = restart && of_log.is_empty();
     let read_on: Vec<&Stream> =
         sync.streams.iter().filter(|stream| stream.read == Read::Incremental).collect();
-    if anew && read_on.is_empty() {
-        return Err(Error::invalid(format!("sync \"{name}\" has no stream to restart"))
-            .hint("`read: full` starts anew each time: run it without --restart."));
-    }
     let added = read_on.iter().filter(|stream| stream.write == WriteModeDeclared::Append);
     for stream in added.filter(|_| anew) {
         recorder.notice(format!(
@@ -187,6 +193,8 @@ async fn each_now(
     if let Err(error) = Box::pin(gate.settle(recorder, &mut landed)).await {
         errors.push(error);
     }
+    let lost = landed.iter().filter_map(balance::lost);
+    errors.extend(lost.map(|error| error.context(format!("sync \"{name}\""))));
     Ok(Synced { landed, errors })
 }
 
@@ -226,9 +234,12 @@ async fn reads(
             running.push(async move { (work, timer, read.await, lane) });
         }
         let Some((work, timer, result, rest)) = running.next().await else { break };
-        let told = |landed: &Landed| ("succeeded".to_owned(), outcome(landed));
+        let told = |landed: &Landed| (balance::status(landed).to_owned(), outcome(landed));
         let result = recorder.settled(timer, result, told);
         for notice in result.iter().flat_map(|one| &one.notices) {
+            recorder.notice(format!("sync {}: {notice}", work.named(name)));
+        }
+        for notice in result.iter().filter_map(balance::notice) {
             recorder.notice(format!("sync {}: {notice}", work.named(name)));
         }
         done.push((work.place, result));
@@ -322,11 +333,12 @@ pub(crate) fn outcome(landed: &Landed) -> TaskOutcome {
         rows_in: Some(landed.rows_in),
         rows_out: Some(landed.rows_out),
         rows_rejected: Some(landed.rows_rejected),
-        error: None,
+        error: balance::lost(landed).map(|error| error.report()),
         detail: json!({
             "table": landed.table, "version": landed.version,
             "superseded": landed.rows_superseded, "deleted": landed.rows_deleted,
-            "filtered": landed.rows_filtered,
+            "filtered": landed.rows_filtered, "marked": landed.rows_marked,
+            "unchanged": landed.rows_unchanged, "balance": balance::verdict(landed),
         }),
     }
 }
@@ -422,6 +434,10 @@ impl Landed {
         self.rows_filtered += later.rows_filtered;
         self.rows_superseded += later.rows_superseded;
         self.rows_deleted += later.rows_deleted;
+        self.rows_marked += later.rows_marked;
+        self.rows_unchanged += later.rows_unchanged;
+        // What is not known of one part is not known of the sum.
+        self.counted &= later.counted;
         self.version = later.version.or(self.version);
         self.blocked = later.blocked.or_else(|| self.blocked.take());
     }
@@ -430,6 +446,9 @@ impl Landed {
     pub(super) fn take(&mut self, commit: &Commit) {
         self.rows_out += commit.rows_written;
         self.rows_superseded += commit.rows_superseded;
+        self.rows_marked += commit.rows_marked;
+        // A commit that was made before wrote these rows then.
+        self.counted &= !commit.skipped;
         self.version = Some(commit.version);
     }
 }
@@ -664,7 +683,7 @@ async fn land(
     }
     let tally = Mutex::new(Tally::default());
     let mut pages = job.source.read(&job.request);
-    let mut gathered = Vec::new();
+    let mut gathered: Vec<Taken> = Vec::new();
     let mut bytes = 0;
     let much = match stream.write {
         WriteModeDeclared::Append | WriteModeDeclared::Replace => STREAMED_BYTES_MIN,
@@ -682,7 +701,11 @@ async fn land(
         };
         let Some((batch, reached)) = take(&job, &tally, page?)? else { continue };
         bytes += batch.get_array_memory_size();
-        gathered.push((batch, reached));
+        // Positions can be large: only the last of those that are gathered is of use.
+        if let Some((_, before)) = gathered.last_mut() {
+            *before = None;
+        }
+        gathered.push((batch, reached.filter(|_| reading.is_some())));
     }
     let mut load = job.load().await?;
     if let Some(reading) = reading {
@@ -724,8 +747,10 @@ fn take(job: &Job<'_>, tally: &Mutex<Tally>, page: Page) -> Result<Option<Taken>
     let mut tally = lock(tally);
     tally.tell(lost);
     tally.take(&mut page, job.errors)?;
-    let reached =
-        tally.is_clean().then(|| resume::reached(&page.position, tally.rows, job.filtered()));
+    let reached = match tally.is_clean() {
+        true => resume::reached(job.stream.read, &page.position, tally.rows, job.filtered()),
+        false => None,
+    };
     Ok((page.batch.num_columns() > 0).then_some((page.batch, reached)))
 }
 
@@ -821,6 +846,8 @@ async fn settle(job: &Job<'_>, tally: &Mutex<Tally>) -> Result<Settled> {
         rows_in: tally.rows + tally.rejected.len() as u64 + job.filtered(),
         rows_rejected: tally.rejected.len() as u64,
         rows_filtered: job.filtered(),
+        // A history writes a row for what ends, and none for what stands.
+        counted: job.stream.write != WriteModeDeclared::History,
         notices: tally.notices,
         ..Landed::default()
     };
@@ -831,6 +858,7 @@ async fn settle(job: &Job<'_>, tally: &Mutex<Tally>) -> Result<Settled> {
     let unchanged = known.is_some_and(|last| last.position == position.0);
     let same = job.stream.read == Read::Full && job.source.position_tells_content();
     if unchanged && (tally.rows == 0 || same) {
+        landed.rows_unchanged = tally.rows;
         landed.version = head.map(|head| head.version);
         return Ok(Settled { landed, position: None });
     }

@@ -37,6 +37,7 @@ async fn actions(
     Asked(which): Asked<Which>,
 ) -> Result<Response> {
     let all = [
+        OutboxStatus::Waiting,
         OutboxStatus::Pending,
         OutboxStatus::Delivered,
         OutboxStatus::Dead,
@@ -47,7 +48,7 @@ async fn actions(
         Some(word) => {
             Some(all.into_iter().find(|status| status.name() == word).ok_or_else(|| {
                 Problem::invalid(format!("no delivery is \"{word}\""))
-                    .hint("Ask for pending, delivered, dead or discarded.")
+                    .hint("Ask for waiting, pending, delivered, dead or discarded.")
             })?)
         }
     };
@@ -99,12 +100,12 @@ async fn counts(
     let sum = |of: fn(&PolicyDeliveries) -> u64| policies.iter().map(of).sum::<u64>();
     let each = policies.iter().map(|one| {
         json!({
-            "policy": one.policy, "pending": one.pending, "delivered": one.delivered, "dead": one.dead,
+            "policy": one.policy, "waiting": one.waiting, "pending": one.pending, "delivered": one.delivered, "dead": one.dead,
             "discarded": one.discarded,
         })
     });
     json_of(&json!({
-        "pending": sum(|one| one.pending), "delivered": sum(|one| one.delivered), "dead": sum(|one| one.dead),
+        "waiting": sum(|one| one.waiting), "pending": sum(|one| one.pending), "delivered": sum(|one| one.delivered), "dead": sum(|one| one.dead),
         "discarded": sum(|one| one.discarded), "policies": each.collect::<Vec<_>>(),
     }))
 }

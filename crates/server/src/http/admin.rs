@@ -6,6 +6,7 @@ use axum::Extension;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
+use flywheel_decision::reported::Kind;
 use flywheel_project::resource::rule::Role;
 use flywheel_runtime::access;
 use flywheel_state::{ApiToken, User};
@@ -388,10 +389,10 @@ fn in_pages(scopes: &[String], sites: &[String], topic: Option<&str>) -> Result<
     let topic = topic.unwrap_or(page_key::TOPIC_DEFAULT);
     let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
     let starts = topic.starts_with(|c: char| c.is_ascii_lowercase());
-    if !starts || topic.len() > TOPIC_BYTES_MAX || !topic.chars().all(plain) || topic == "outcomes"
-    {
+    let of_programs = Kind::ALL.iter().any(|kind| kind.topic() == topic);
+    if !starts || topic.len() > TOPIC_BYTES_MAX || !topic.chars().all(plain) || of_programs {
         return Err(Problem::invalid(format!("\"{topic}\" cannot be the topic of pages")).hint(
-            "Use lower-case letters, digits and underscores; outcomes are handed in by programs.",
+            "Use lower-case letters, digits and underscores; outcomes and exposures are handed in by programs.",
         ));
     }
     let mut all =

@@ -98,7 +98,7 @@ pub(super) fn asset_name(workspace: &Workspace, id: &NodeId) -> String {
     }
 }
 
-fn all(workspace: &Workspace) -> Vec<Asset> {
+fn all(workspace: &Workspace, reading: &Reading) -> Vec<Asset> {
     let project = &workspace.project;
     let mut all = Vec::new();
     for (id, info) in project.graph.nodes() {
@@ -154,7 +154,7 @@ fn all(workspace: &Workspace) -> Vec<Asset> {
             node: Some(id.clone()),
         });
     }
-    all.extend(system::all().map(|table| Asset {
+    all.extend(system::seen_by(reading).map(|table| Asset {
         name: format!("system.{}", table.name),
         kind: "system",
         title: None,
@@ -190,10 +190,15 @@ fn fit(asset: &Asset, wanted: &str) -> Option<u8> {
     Some(rank)
 }
 
-async fn search(State(app): State<Arc<App>>, Asked(search): Asked<Search>) -> Result<Response> {
+async fn search(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    Asked(search): Asked<Search>,
+) -> Result<Response> {
     let workspace = app.workspace();
+    let reading = caller.reading(&workspace.project);
     let wanted = search.q.unwrap_or_default().trim().to_lowercase();
-    let found = all(&workspace)
+    let found = all(&workspace, &reading)
         .into_iter()
         .filter(|asset| search.kind.as_ref().is_none_or(|kind| kind == asset.kind));
     let mut found: Vec<(u8, Asset)> =
@@ -217,7 +222,7 @@ async fn one(
 }
 
 async fn described(workspace: &Workspace, name: &str, reading: &Reading) -> BaseResult<Value> {
-    let mut assets = all(workspace);
+    let mut assets = all(workspace, reading);
     let catalogue = Box::pin(collect(workspace)).await?;
     // Tables of the lake that nobody declares.
     assets.extend(catalogue.assets.iter().filter(|asset| asset.kind == "table").map(|asset| {
@@ -266,6 +271,10 @@ async fn described(workspace: &Workspace, name: &str, reading: &Reading) -> Base
         let known = known.as_ref();
         answer.insert("known".to_owned(), json!(known));
         answer.insert("health_sql".to_owned(), json!(known.map(health_sql)));
+        let scores = known.map(|known| workspace.store.health_of(&known.kind, &known.name));
+        let scores = scores.transpose()?.unwrap_or_default();
+        let scores = scores.iter().map(|one| json!([one.day.date(), one.health]));
+        answer.insert("health_history".to_owned(), scores.collect());
         answer.insert("currency".to_owned(), json!(catalogue.currency));
         let held = workspace.store.holds()?.into_iter().find(|hold| hold.name == asset.name);
         let held = held.map(|hold| {

@@ -6,10 +6,12 @@ use std::sync::atomic::Ordering;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use flywheel_base::Timestamp;
+use flywheel_runtime::lag::{self, LastSuccess};
 use serde_json::{Map, Value, json};
 
 use super::json_of;
-use crate::app::App;
+use crate::app::{App, Door, LATENCY_US, Stats};
 use crate::gate::{Access, Permission, RouteInfo, Routes};
 use crate::input::schema_of;
 use crate::problem::{ProblemBody, Result};
@@ -44,6 +46,7 @@ async fn metrics(State(app): State<Arc<App>>) -> Result<Response> {
         app.blocking(|app| app.workspace().store.outbox_counts()).await?;
     let alerts = app.blocking(|app| app.workspace().store.alert_counts()).await?;
     let turn = app.blocking(|app| app.workspace().store.last_turn()).await?;
+    let halt = app.blocking(|app| app.workspace().store.halt()).await?;
     let mut text = String::new();
     let mut add = |name: &str, kind: &str, help: &str, values: &[(&str, f64)]| {
         text.push_str(&format!("# HELP {name} {help}\n# TYPE {name} {kind}\n"));
@@ -98,6 +101,12 @@ async fn metrics(State(app): State<Arc<App>>) -> Result<Response> {
         ],
     );
     add(
+        "flywheel_halted",
+        "gauge",
+        "Whether all policies are stopped at once.",
+        &[("", if halt.is_some() { 1.0 } else { 0.0 })],
+    );
+    add(
         "flywheel_alerts",
         "gauge",
         "Alerts by where they stand.",
@@ -121,7 +130,68 @@ async fn metrics(State(app): State<Arc<App>>) -> Result<Response> {
     );
     let up = (app.machine_now().micros() - app.started_at.micros()) as f64 / 1e6;
     add("flywheel_up_seconds", "gauge", "How long the server has been running.", &[("", up)]);
+    let counts = app.blocking(|app| app.workspace().store.run_counts()).await?;
+    let streams = app.blocking(|app| lag::last_successes(&app.workspace())).await?;
+    text.push_str(&latencies(stats));
+    text.push_str(&runs(&counts));
+    text.push_str(&syncs(&streams, app.machine_now()));
     Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response())
+}
+
+/// The head of a metric.
+fn head(name: &str, kind: &str, help: &str) -> String {
+    format!("# HELP {name} {help}\n# TYPE {name} {kind}\n")
+}
+
+/// A value of a label, as the format wants it.
+fn label(text: &str) -> String {
+    text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+}
+
+/// How long requests took, by what they were for.
+fn latencies(stats: &Stats) -> String {
+    let name = "flywheel_http_request_duration_seconds";
+    let mut text = head(name, "histogram", "How long requests took, by what they were for.");
+    for (door, latency) in Door::ALL.into_iter().zip(&stats.latency) {
+        let door = door.word();
+        let (mut below, bounds) = (0, LATENCY_US.iter().map(|us| (*us as f64 / 1e6).to_string()));
+        let bounds = bounds.chain(std::iter::once("+Inf".to_owned()));
+        for (count, bound) in latency.counts.iter().zip(bounds) {
+            below += count.load(Ordering::Relaxed);
+            text.push_str(&format!("{name}_bucket{{route=\"{door}\",le=\"{bound}\"}} {below}\n"));
+        }
+        let sum = latency.sum_us.load(Ordering::Relaxed) as f64 / 1e6;
+        text.push_str(&format!("{name}_sum{{route=\"{door}\"}} {sum}\n"));
+        text.push_str(&format!("{name}_count{{route=\"{door}\"}} {below}\n"));
+    }
+    text
+}
+
+/// Runs that have ended, by kind and status.
+fn runs(counts: &[(String, String, u64)]) -> String {
+    let name = "flywheel_runs_total";
+    let mut text = head(name, "counter", "Runs that have ended, by kind and status.");
+    for (kind, status, count) in counts.iter().filter(|(_, status, _)| status != "running") {
+        let (kind, status) = (label(kind), label(status));
+        text.push_str(&format!("{name}{{kind=\"{kind}\",status=\"{status}\"}} {count}\n"));
+    }
+    text
+}
+
+/// When each stream of a sync last came to its end; one that never did has no value.
+fn syncs(streams: &[LastSuccess], now: Timestamp) -> String {
+    let at = "flywheel_sync_last_success_timestamp_seconds";
+    let lag = "flywheel_sync_lag_seconds";
+    let mut ended = head(at, "gauge", "When each stream last came to its end without an error.");
+    let mut lags = head(lag, "gauge", "How long ago that was.");
+    for one in streams {
+        let Some(last) = one.at else { continue };
+        let labels = format!("{{sync=\"{}\",stream=\"{}\"}}", label(&one.sync), label(&one.stream));
+        ended.push_str(&format!("{at}{labels} {}\n", last.micros() as f64 / 1e6));
+        let behind = (now.micros() - last.micros()).max(0) as f64 / 1e6;
+        lags.push_str(&format!("{lag}{labels} {behind}\n"));
+    }
+    ended + &lags
 }
 
 async fn openapi(State(app): State<Arc<App>>) -> Result<Response> {

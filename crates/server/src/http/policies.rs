@@ -15,8 +15,9 @@ use flywheel_decision::table::ExperimentRow;
 use flywheel_project::resource::policy::Choose;
 use flywheel_runtime::access::Reading;
 use flywheel_runtime::access::said::Said;
-use flywheel_runtime::status::{PolicyStatus, policies as collect};
-use flywheel_runtime::{Workspace, item_names, policy, run};
+use flywheel_runtime::halt::{self, Halted};
+use flywheel_runtime::status::{PolicyStatus, left_out, policies as collect};
+use flywheel_runtime::{Workspace, approval, item_names, policy, run};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -68,6 +69,19 @@ pub(super) fn routes(routes: &mut Routes) {
         "Makes a decision again and says whether it is the one that was logged",
         replay,
     );
+    routes.get("/v1/halt", view, "Tells whether all policies are stopped, and why", halted);
+    routes.post::<Reason, _, _>(
+        "/v1/halt",
+        operate,
+        "Stops all policies at once: nothing is decided and nothing leaves",
+        halt_all,
+    );
+    routes.act(
+        "/v1/halt/lift",
+        operate,
+        "Lets policies go on that were stopped at once, but for those that are paused each by itself",
+        lift_halt,
+    );
     routes.post::<Reason, _, _>(
         "/v1/policies/{policy}/pause",
         operate,
@@ -104,6 +118,18 @@ pub(super) fn routes(routes: &mut Routes) {
         promotes,
         "Takes the newest promotion back",
         roll_back,
+    );
+    routes.post::<Keep, _, _>(
+        "/v1/policies/{policy}/conclude",
+        promotes,
+        "Ends an experiment: one variant is kept for everybody",
+        conclude,
+    );
+    routes.post::<Reason, _, _>(
+        "/v1/policies/{policy}/reopen",
+        promotes,
+        "Opens a concluded experiment again",
+        reopen,
     );
     routes.get("/v1/experiments", view, "Shows how experiments stand", experiments);
 }
@@ -184,6 +210,13 @@ async fn one(
         });
         if let (Value::Object(answer), Some(policy)) = (&mut answer, workspace.project.policies.get(&name)) {
             answer.insert("promotions".to_owned(), promotions.collect());
+            let left_out = Box::pin(left_out(&workspace, &name)).await?;
+            answer.insert("left_out".to_owned(), declared(&left_out)?);
+            let file = &workspace.project.file;
+            let limits = |action: &String| file.contact.as_ref().filter(|one| one.covers(action));
+            let contact = policy.action.as_ref().and_then(limits);
+            answer.insert("contact".to_owned(), declared(&contact)?);
+            answer.insert("global_holdout".to_owned(), declared(&file.holdout)?);
             answer.insert("declared".to_owned(), declared(&policy.value)?);
         }
         Ok(answer)
@@ -269,6 +302,7 @@ async fn create(
     check_query(&caller)?;
     let reading = caller.reading(&app.workspace().project);
     let shared = Arc::clone(&app);
+    let author = caller.user;
     let made = app.with(move |_| async move {
         // Held here, since the work goes on when whoever asked has left.
         let _turn = shared.writing.lock().await;
@@ -279,6 +313,8 @@ async fn create(
             return Err(error
                 .context("the policy was not kept, because the project cannot be read with it"));
         }
+        let (store, now) = (&workspace.store, workspace.now());
+        store.record_hand(&made.name, approval::WRITTEN, &author, now)?;
         Ok(made)
     });
     let made = made.await?;
@@ -394,17 +430,24 @@ struct Reason {
 /// The longest reason.
 const REASON_MAX: usize = 1_000;
 
-fn reason(input: Reason, default: &str, caller: &Caller) -> Result<String> {
-    let text = input.reason.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
+/// The reason that was given, if there is one.
+fn given(reason: Option<String>) -> Result<Option<String>> {
+    let text = reason.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
     if text.as_ref().is_some_and(|text| text.chars().count() > REASON_MAX) {
         return Err(
             Error::invalid(format!("the reason is longer than {REASON_MAX} characters")).into()
         );
     }
-    Ok(text.unwrap_or_else(|| format!("{default} by {}", caller.who())))
+    Ok(text)
+}
+
+fn reason(input: Reason, default: &str, caller: &Caller) -> Result<String> {
+    Ok(given(input.reason)?.unwrap_or_else(|| format!("{default} by {}", caller.who())))
 }
 
 fn changed(app: &App) {
+    // What waited may leave now.
+    app.sender.notify_one();
     app.tell(Live::new("changed", json!({"what": ["status", "policies"]})));
 }
 
@@ -420,11 +463,41 @@ async fn pause(
     Ok(done())
 }
 
-async fn resume(State(app): State<Arc<App>>, place: Place) -> Result<Response> {
+async fn resume(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    place: Place,
+) -> Result<Response> {
     let name = known(&app, place)?;
-    app.blocking(move |app| run::resume(&app.workspace(), &name)).await?;
+    app.blocking(move |app| approval::resume_by(&app.workspace(), &name, &caller.user)).await?;
     changed(&app);
     Ok(done())
+}
+
+async fn halted(State(app): State<Arc<App>>) -> Result<Response> {
+    let halt = app.blocking(|app| app.workspace().store.halt()).await?;
+    json_of(&json!({"halted": halt.map(Halted::from)}))
+}
+
+async fn halt_all(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    Input(input): Input<Reason>,
+) -> Result<Response> {
+    let (why, by) = (reason(input, "stopped", &caller)?, caller.who());
+    let noted = Noted(json!({"reason": why}));
+    let stopped = app.blocking(move |app| halt::stop(&app.workspace().store, &why, &by));
+    let (halted, new) = stopped.await?;
+    changed(&app);
+    let mut answer = json_of(&json!({"halted": halted, "new": new}))?;
+    answer.extensions_mut().insert(noted);
+    Ok(answer)
+}
+
+async fn lift_halt(State(app): State<Arc<App>>) -> Result<Response> {
+    let lifted = app.blocking(|app| halt::lift(&app.workspace().store)).await?;
+    changed(&app);
+    json_of(&json!({"lifted": lifted}))
 }
 
 async fn retry(State(app): State<Arc<App>>, place: Place) -> Result<Response> {
@@ -533,9 +606,12 @@ async fn promote(
 ) -> Result<Response> {
     let asked = challenge(known(&app, place)?, input.against, input.since.as_deref(), input.gain)?;
     let said = caller.said(&app.workspace().project);
+    let user = caller.user;
     let made = app.with(move |workspace| async move {
         let made = policy::promote(&workspace, &asked, input.despite.as_deref()).await;
         let made = made.map_err(|error| said.error(error, "judging the challenger"))?;
+        let store = &workspace.store;
+        store.record_hand(&asked.policy, approval::PROMOTED, &user, workspace.now())?;
         Ok(json!({"now": made.now.to_string(), "before": made.before.to_string()}))
     });
     let made = made.await?;
@@ -550,13 +626,74 @@ async fn roll_back(
     Input(input): Input<Reason>,
 ) -> Result<Response> {
     let (name, why) = (known(&app, place)?, reason(input, "taken back", &caller)?);
+    let user = caller.user;
     let made = app.with(move |workspace| async move {
         let (was, now) = policy::roll_back(&workspace, &name, &why).await?;
+        let store = &workspace.store;
+        store.record_hand(&name, approval::PROMOTED, &user, workspace.now())?;
         Ok(json!({"was": was.to_string(), "now": now.to_string()}))
     });
     let made = made.await?;
     changed(&app);
     json_of(&made)
+}
+
+/// The end of an experiment.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Keep {
+    /// The variant that everybody gets from the next decision on.
+    keep: String,
+    /// Why, for the record.
+    #[serde(default)]
+    reason: Option<String>,
+}
+
+async fn conclude(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    place: Place,
+    Input(input): Input<Keep>,
+) -> Result<Response> {
+    let name = known(&app, place)?;
+    let why = given(input.reason)?;
+    let said = caller.said(&app.workspace().project);
+    let (by, user, keep) = (caller.who(), caller.user, input.keep);
+    let kept = keep.clone();
+    let made = app.with(move |workspace| async move {
+        let made = policy::conclude(&workspace, &name, &keep, why.as_deref(), &by).await;
+        let made = made.map_err(|error| said.error(error, "looking at the experiment"))?;
+        let store = &workspace.store;
+        store.record_hand(&name, approval::PROMOTED, &user, workspace.now())?;
+        Ok(made)
+    });
+    let made = made.await?;
+    changed(&app);
+    let answer =
+        json!({"concluded": made.now.variant, "number": made.now.number, "doubts": made.doubts});
+    let mut answer = json_of(&answer)?;
+    answer.extensions_mut().insert(Noted(json!({"keep": kept, "doubts": made.doubts})));
+    Ok(answer)
+}
+
+async fn reopen(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    place: Place,
+    Input(input): Input<Reason>,
+) -> Result<Response> {
+    let name = known(&app, place)?;
+    let why = given(input.reason)?;
+    let (by, user) = (caller.who(), caller.user);
+    let made = app.with(move |workspace| async move {
+        let was = policy::reopen(&workspace, &name, why.as_deref(), &by).await?;
+        let store = &workspace.store;
+        store.record_hand(&name, approval::PROMOTED, &user, workspace.now())?;
+        Ok(was)
+    });
+    let was = made.await?;
+    changed(&app);
+    json_of(&json!({"was": was.variant}))
 }
 
 async fn experiments(
@@ -567,15 +704,17 @@ async fn experiments(
     let found = app.with(move |workspace| async move {
         let all = policy::experiments(&workspace, None).await;
         let all = all.map_err(|error| said.error(error, "looking at the experiments"))?;
-        all.iter().map(standing).collect::<BaseResult<Vec<_>>>()
+        all.iter().map(|row| standing(&workspace, row)).collect::<BaseResult<Vec<_>>>()
     });
     items(&found.await?)
 }
 
 /// How an experiment stands; a row counts moments in microseconds, the API writes them as text.
-fn standing(row: &ExperimentRow) -> BaseResult<Value> {
+fn standing(workspace: &Workspace, row: &ExperimentRow) -> BaseResult<Value> {
     let mut answer = declared(row)?;
+    let concluded = policy::concluded(workspace, &row.policy)?;
     if let Value::Object(answer) = &mut answer {
+        answer.insert("concluded".to_owned(), json!(concluded.map(|now| now.variant)));
         answer.insert("at".to_owned(), json!(row.at.to_string()));
     }
     Ok(answer)

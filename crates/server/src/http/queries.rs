@@ -276,15 +276,24 @@ async fn publish(
                 "the query was not published, because the project cannot be read with it",
             ));
         }
-        published::kept(&shared.workspace(), &query.query)
+        // A query whose file went in another way left its keys.
+        let revoked = match wanted {
+            None => take_back(&shared.workspace(), &query.query)?,
+            Some(_) => Vec::new(),
+        };
+        Ok((published::kept(&shared.workspace(), &query.query)?, revoked))
     });
-    let kept = kept.await?;
+    let (kept, revoked) = kept.await?;
     app.tell(Live::new("changed", json!({"what": ["assets", "queries"]})));
     let mut response = shown_one(&app, &caller, name).await?;
     if known.is_none() {
         *response.status_mut() = StatusCode::CREATED;
     }
-    let noted = Noted(json!({"file": kept.file, "before": known, "after": kept.version}));
+    let mut noted = json!({"file": kept.file, "before": known, "after": kept.version});
+    if let (Value::Object(noted), false) = (&mut noted, revoked.is_empty()) {
+        noted.insert("revoked".to_owned(), json!(revoked));
+    }
+    let noted = Noted(noted);
     response.extensions_mut().insert(noted);
     Ok(response)
 }
@@ -301,7 +310,6 @@ async fn unpublish(
         return Err(Problem::invalid("which version is removed is not said")
             .hint("Send If-Match with the ETag of GET, or ?version=. Nothing was removed."));
     };
-    let scope = scope_of(&name);
     let done_with = app.with(move |_| async move {
         let _turn = shared.writing.lock().await;
         let workspace = shared.workspace();
@@ -312,16 +320,7 @@ async fn unpublish(
                 "the query was not unpublished, because the project cannot be read without it",
             ));
         }
-        // They would open what somebody publishes under the name later.
-        let store = &shared.workspace().store;
-        let mut revoked = Vec::new();
-        for token in store.tokens()? {
-            if !token.revoked && token.scopes.contains(&scope) {
-                store.revoke_token(&token.id)?;
-                revoked.push(token.id);
-            }
-        }
-        Ok((removed.file, revoked))
+        Ok((removed.file, take_back(&shared.workspace(), &name)?))
     });
     let (file, revoked) = done_with.await?;
     app.tell(Live::new("changed", json!({"what": ["assets", "queries"]})));
@@ -505,6 +504,20 @@ fn scope_of(name: &str) -> String {
     format!("{}{name}", QueryKey::QUERY)
 }
 
+/// Takes back all keys that were made of a query of this name before: they would open what is published under it now or
+/// later. Says which.
+fn take_back(workspace: &Workspace, name: &str) -> BaseResult<Vec<String>> {
+    let scope = scope_of(name);
+    let mut revoked = Vec::new();
+    for token in workspace.store.tokens()? {
+        if !token.revoked && token.scopes.contains(&scope) {
+            workspace.store.revoke_token(&token.id)?;
+            revoked.push(token.id);
+        }
+    }
+    Ok(revoked)
+}
+
 async fn keys(
     State(app): State<Arc<App>>,
     Extension(caller): Extension<Caller>,
@@ -575,7 +588,17 @@ async fn add_key(
     let noted = Noted(json!({
         "key": token.id, "name": token.name, "scopes": token.scopes, "expires_at": token.expires_at.to_string(),
     }));
-    app.blocking(move |app| app.workspace().store.add_token(&token)).await?;
+    let shared = Arc::clone(&app);
+    let kept = app.with(move |_| async move {
+        // Whoever unpublishes takes back the keys that are there then.
+        let _turn = shared.writing.lock().await;
+        let workspace = shared.workspace();
+        match workspace.project.queries.contains_key(&name) {
+            true => workspace.store.add_token(&token),
+            false => Err(published::unknown(&workspace.project, &name)),
+        }
+    });
+    kept.await?;
     let mut response = json_of(&answer)?;
     *response.status_mut() = StatusCode::CREATED;
     response.extensions_mut().insert(noted);

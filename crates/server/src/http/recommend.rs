@@ -11,13 +11,14 @@ use flywheel_base::{Error, Gather, GatherLimits, Result as BaseResult};
 use flywheel_decision::decide::Question;
 use flywheel_decision::feedback::{FreshList, Suggestion};
 use flywheel_decision::table::DecisionRow;
+use flywheel_decision::withheld;
 use flywheel_project::resource::policy::Choose;
 use flywheel_runtime::status::Rows;
 use flywheel_runtime::{Workspace, policy};
 use flywheel_warehouse::TableName;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use tokio::runtime::Handle;
 
 use super::{json_of, unknown};
@@ -139,7 +140,7 @@ async fn recommend(
             return Err(denied.hint(format!("{} {}", sight.rule, sight.ask)));
         }
     }
-    let Some(newest) = app.reader.newest_artifact(&learner)? else {
+    let Some(newest) = app.reader.served_artifact(&learner)? else {
         return Err(Problem::from(
             Error::unavailable(format!("the learner \"{learner}\" has not been fitted yet"))
                 .hint(format!("Run a turn, or `flywheel learn {learner}`.")),
@@ -204,9 +205,6 @@ pub(crate) fn decisions() -> BaseResult<Decisions> {
     )
 }
 
-/// What every payload has and every caller knows.
-const IDS: [&str; 3] = ["unit_id", "decision_id", "action"];
-
 /// For whom a decision is made.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -218,15 +216,6 @@ struct Unit {
     /// A name of the caller's for this question: asked again, it gets the same decision.
     #[serde(default)]
     request_id: Option<String>,
-}
-
-/// A payload without what is a column of the unit's.
-fn without(payload: &str, features: &str) -> Option<String> {
-    let mut payload: Map<String, Value> = serde_json::from_str(payload).ok()?;
-    let features: Map<String, Value> = serde_json::from_str(features).ok()?;
-    let held: Vec<&Value> = features.values().filter(|value| !value.is_null()).collect();
-    payload.retain(|name, value| IDS.contains(&name.as_str()) || !held.contains(&&*value));
-    Some(Value::Object(payload).to_string())
 }
 
 /// What suits the unit by all that is known now, where the policy chooses of a recommender with `feedback` and
@@ -247,7 +236,7 @@ async fn fresh_of(
         return Ok(None);
     }
     // Without a fit there is no list at all, which deciding says.
-    let Some(newest) = app.reader.newest_artifact(&chosen.learner)? else { return Ok(None) };
+    let Some(newest) = app.reader.served_artifact(&chosen.learner)? else { return Ok(None) };
     let fresh = feedback::answer(app, &chosen.learner, unit, &newest).await?;
     Ok(fresh.map(|(items, _)| FreshList {
         artifact: newest.digest.clone(),
@@ -289,7 +278,10 @@ async fn decision(
         if !whole {
             // The choice is for whoever may ask for it; what it was made of is not.
             answer.insert("features".to_owned(), Value::Null);
-            let payload = row.payload.as_deref().map(|payload| without(payload, &row.features));
+            let payload = row
+                .payload
+                .as_deref()
+                .map(|payload| withheld::without_columns(payload, &row.features));
             answer.insert("payload".to_owned(), json!(payload));
         }
         // What is logged as text is answered as what it is.
@@ -301,6 +293,7 @@ async fn decision(
             }
         }
     }
+    app.sender.notify_one();
     app.tell(Live::new("changed", json!({"what": ["status"]})));
     json_of(&answer)
 }

@@ -7,9 +7,9 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use flywheel_base::{Error, ErrorKind, Result as BaseResult};
-use flywheel_runtime::Workspace;
 use flywheel_runtime::access::said::Said;
 use flywheel_runtime::run_log::{self, LogLine};
+use flywheel_runtime::{Workspace, compare};
 use flywheel_state::{Run, Task as TaskRow};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -39,6 +39,12 @@ pub(super) fn routes(routes: &mut Routes) {
     );
     routes.act("/v1/turns", operate, "Asks for a turn", turn);
     routes.post::<Sync, _, _>("/v1/syncs/{sync}/run", operate, "Asks for a sync", sync);
+    routes.post::<Reconcile, _, _>(
+        "/v1/syncs/{sync}/reconcile",
+        operate,
+        "Asks for the tables of a sync to be compared with their database, and mended if asked to",
+        reconcile,
+    );
     routes.post::<Build, _, _>(
         "/v1/models/build",
         operate,
@@ -284,6 +290,41 @@ async fn sync(
     ask(&app, &caller, Task::Sync { name, restart: input.restart })
 }
 
+/// What is compared.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Reconcile {
+    /// Only these streams; all that can be compared if none is named.
+    #[serde(default)]
+    streams: Vec<String>,
+    /// Columns that are not compared.
+    #[serde(default)]
+    skip: Vec<String>,
+    /// Makes the tables equal: reads rows that differ again, removes those the source does not have.
+    #[serde(default)]
+    repair: bool,
+}
+
+async fn reconcile(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    place: Place,
+    Input(input): Input<Reconcile>,
+) -> Result<Response> {
+    let (name, workspace) = (place.name(), app.workspace());
+    let Some(sync) = workspace.project.syncs.get(&name) else {
+        return Err(unknown("sync", &name, workspace.project.syncs.keys()));
+    };
+    let why = |stream| compare::why_not(&workspace.project, sync, stream);
+    if !sync.streams.iter().any(|stream| why(stream).is_none()) {
+        let why = sync.streams.first().and_then(why).unwrap_or("has no streams");
+        return Err(Problem::invalid(format!("sync \"{name}\" cannot be compared: it {why}"))
+            .hint("Tables with a `key` that are read from PostgreSQL, MySQL or MariaDB can."));
+    }
+    let Reconcile { streams, skip, repair } = input;
+    ask(&app, &caller, Task::Reconcile { sync: name, streams, skip, repair })
+}
+
 /// What is built.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -350,8 +391,11 @@ async fn discard(
         return Err(Problem::invalid("it is not said which sync's rows are not wanted")
             .hint("Name it: {\"sync\": \"orders\"}."));
     };
-    if !workspace.project.syncs.contains_key(&name) {
-        return Err(unknown("sync", &name, workspace.project.syncs.keys()));
+    let project = &workspace.project;
+    // Events have no sync: an empty name stands for all of them, that of a topic for its own.
+    let events = name.is_empty() || project.topics.contains_key(&name);
+    if !events && !project.syncs.contains_key(&name) {
+        return Err(unknown("sync", &name, project.syncs.keys()));
     }
     ask(&app, &caller, Task::Discard { name })
 }

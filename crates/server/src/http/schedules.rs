@@ -11,7 +11,7 @@ use flywheel_base::{Timestamp, calendar, suggest};
 use flywheel_connect::action::webhook::is_signed;
 use flywheel_project::resource::schedule::Schedule;
 use flywheel_runtime::access::said::Said;
-use flywheel_runtime::{Workspace, schedule};
+use flywheel_runtime::{Workspace, alert, schedule};
 use flywheel_state::{Alert, Asked as AskedRun, Cause, RunStatus, ScheduleState, ScheduledRun};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -65,6 +65,12 @@ pub(super) fn routes(routes: &mut Routes) {
         rerun,
     );
     routes.get("/v1/alerts", view, "Lists alerts, newest first", alerts);
+    routes.get(
+        "/v1/alert-states",
+        view,
+        "Lists what alerts are to tell of, and what they found that goes on",
+        alert_states,
+    );
     routes.act(
         "/v1/hooks/{schedule}",
         Access::Public,
@@ -322,13 +328,27 @@ async fn alerts(
         let text = alert.payload.get("text").and_then(Value::as_str).map(str::to_owned);
         json!({
             "key": alert.key, "kind": alert.kind, "schedule": alert.schedule,
-            "scheduled_run": alert.scheduled_run, "action": alert.action, "status": alert.status.name(),
+            "scheduled_run": alert.scheduled_run, "alert": alert.alert,
+            "subject": alert.subject, "action": alert.action, "status": alert.status.name(),
             "attempts": alert.attempts, "made_at": alert.made_at.to_string(), "due_at": alert.due_at.to_string(),
             "ended_at": alert.ended_at.map(|at| at.to_string()), "error": said.of(alert.error.clone()),
             "title": alert.payload.get("title"), "text": said.of(text),
         })
     };
     items(&all.await?.iter().map(shown).collect::<Vec<_>>())
+}
+
+async fn alert_states(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+) -> Result<Response> {
+    let said = caller.said(&app.workspace().project);
+    let mut all = app.blocking(|app| alert::standing(&app.workspace())).await?;
+    for open in all.iter_mut().flat_map(|one| &mut one.open) {
+        // What was found may follow from rows.
+        open.text = said.of(Some(std::mem::take(&mut open.text))).unwrap_or_default();
+    }
+    items(&all)
 }
 
 /// A call of another system: `X-Flywheel-Delivery` names it, `X-Flywheel-Signature` is `sha256=` and the HMAC-SHA256 of

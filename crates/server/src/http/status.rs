@@ -118,14 +118,20 @@ fn ring(workspace: &Workspace, status: &Status) -> Vec<Stage> {
         .then(|| ("failed", format!("not fitted when tried last: {}", failed.join(", "))));
     let dead = (status.outbox_dead > 0)
         .then(|| ("failed", format!("{} deliveries were given up", status.outbox_dead)));
+    let halted = |trouble: Option<(&'static str, String)>| {
+        let halt = status.halted.as_ref();
+        halt.map(|halt| ("failed", format!("all policies are stopped: {}", halt.reason)))
+            .or(trouble)
+    };
+    let undecided = halted(undecided(&status.policies));
     vec![
         stage("connect", number(project.connections.len()), "connections", None),
         stage("land", rows, "rows", set_aside),
         stage("model", number(status.models), "models", blocked),
         stage("measure", number(project.semantics().metrics().count()), "metrics", None),
         stage("learn", number(status.learners.len()), "learners", failed.or(unfitted)),
-        stage("decide", sum(|policy| policy.decisions), "decisions", undecided(&status.policies)),
-        stage("act", sum(|policy| policy.actions), "actions", dead),
+        stage("decide", sum(|policy| policy.decisions), "decisions", undecided),
+        stage("act", sum(|policy| policy.actions), "actions", halted(dead)),
         stage("outcome", sum(|policy| policy.outcomes), "outcomes", None),
     ]
 }
@@ -183,10 +189,18 @@ fn failed(status: &Status) -> impl Iterator<Item = &str> {
 /// What a person should look at, the most urgent first.
 fn attention(workspace: &Workspace, status: &Status) -> BaseResult<Vec<Value>> {
     let mut all = Vec::new();
+    if let Some(halted) = &status.halted {
+        let text = format!("all policies are stopped by {}: {}", halted.by, halted.reason);
+        all.push(json!({"kind": "halted", "count": 1, "names": [halted.reason], "target": "/policies", "text": text}));
+    }
     if !status.blocked.is_empty() {
         let names = status.blocked.join(", ");
         all.push(json!({"kind": "blocked-models", "count": status.blocked.len(), "names": status.blocked, "target": "/models",
             "text": format!("readers keep the last good version of {names}")}));
+    }
+    let waiting: u64 = workspace.store.approvals_waiting()?.iter().map(|(_, count)| count).sum();
+    if waiting > 0 {
+        all.push(json!({"kind": "approvals", "count": waiting, "target": "/actions", "text": format!("{waiting} deliveries wait for approval")}));
     }
     if status.outbox_dead > 0 {
         let count = status.outbox_dead;

@@ -8,10 +8,10 @@ use axum::Extension;
 use axum::extract::State;
 use axum::response::Response;
 use flywheel_base::{Error, Result as BaseResult, quantity};
-use flywheel_project::resource::sync::LAKE;
+use flywheel_project::resource::sync::{LAKE, Sync};
 use flywheel_runtime::access::said::Said;
 use flywheel_runtime::status::Rows;
-use flywheel_runtime::{Workspace, draft};
+use flywheel_runtime::{Workspace, compare, draft};
 use flywheel_state::Task;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -161,11 +161,26 @@ async fn sync(
             (&mut answer, workspace.project.syncs.get(&name))
         {
             answer.insert("recent".to_owned(), json!(recent));
+            answer.insert("compared".to_owned(), json!(compared(&workspace, &name, sync, said)?));
             answer.insert("declared".to_owned(), declared(&sync.value)?);
         }
         Ok(answer)
     });
     json_of(&found.await?)
+}
+
+/// Which streams can be compared with their source, and what the last comparison of each found.
+fn compared(workspace: &Workspace, name: &str, sync: &Sync, said: Said) -> BaseResult<Vec<Value>> {
+    let mut all = Vec::new();
+    for stream in &sync.streams {
+        let task = format!("{name}.{}", stream.stream);
+        let last = workspace.store.tasks_named(compare::KIND, &task, 1)?;
+        all.push(json!({
+            "stream": stream.stream, "why_not": compare::why_not(&workspace.project, sync, stream),
+            "last": last.first().map(|task| super::runs::task(task, said)),
+        }));
+    }
+    Ok(all)
 }
 
 /// Which rows.

@@ -15,12 +15,16 @@ use crate::runs::json;
 pub struct Alert {
     /// The idempotency key: one per run, kind and action.
     pub key: String,
-    /// `failed`, `late` or `recovered`.
+    /// `failed`, `late` or `recovered` of a schedule; `raised` or `recovered` of an alert's file.
     pub kind: String,
-    /// The schedule.
+    /// The schedule; empty if an alert's file says what is told.
     pub schedule: String,
-    /// The run of the schedule.
+    /// The run of the schedule; empty if an alert's file says what is told.
     pub scheduled_run: String,
+    /// The alert whose file says what is told; none of a schedule.
+    pub alert: Option<String>,
+    /// What that alert tells of.
+    pub subject: Option<String>,
     /// The action it leaves by.
     pub action: String,
     /// What is sent.
@@ -78,6 +82,8 @@ impl Alert {
             kind: kind.name().to_owned(),
             schedule: run.schedule.clone(),
             scheduled_run: run.id.clone(),
+            alert: None,
+            subject: None,
             action: action.to_owned(),
             payload,
             status: AlertStatus::Pending,
@@ -91,12 +97,12 @@ impl Alert {
     }
 }
 
-const COLUMNS: &str = "key, kind, schedule, scheduled_run, action, payload, status, attempts, made_at, due_at, ended_at, receipt, error";
+const COLUMNS: &str = "key, kind, schedule, scheduled_run, action, payload, status, attempts, made_at, due_at, ended_at, receipt, error, alert, subject";
 
 /// Adds an alert unless it is known.
 pub(super) fn insert(db: &Connection, alert: &Alert) -> rusqlite::Result<()> {
     db.prepare_cached(&format!(
-        "INSERT OR IGNORE INTO alerts ({COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)"
+        "INSERT OR IGNORE INTO alerts ({COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
     ))?
     .execute(params![
         alert.key,
@@ -111,7 +117,9 @@ pub(super) fn insert(db: &Connection, alert: &Alert) -> rusqlite::Result<()> {
         alert.due_at.micros(),
         alert.ended_at.map(Timestamp::micros),
         alert.receipt,
-        alert.error
+        alert.error,
+        alert.alert,
+        alert.subject
     ])?;
     Ok(())
 }
@@ -224,5 +232,7 @@ fn alert_from(row: &Row<'_>) -> rusqlite::Result<Alert> {
         ended_at: row.get::<_, Option<i64>>(10)?.map(Timestamp::from_micros),
         receipt: row.get(11)?,
         error: row.get(12)?,
+        alert: row.get(13)?,
+        subject: row.get(14)?,
     })
 }

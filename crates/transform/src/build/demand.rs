@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use flywheel_base::{Error, Result};
-use flywheel_project::resource::policy::{Choose, Policy, column_of};
+use flywheel_project::resource::policy::{Choose, Consent, Policy, column_of};
 use flywheel_project::{NodeId, NodeKind, Project};
 use flywheel_warehouse::{Parameters, Query, Session};
 
@@ -141,9 +141,13 @@ fn of(project: &Project, node: &NodeId) -> Result<Vec<Demand>> {
             let Some(policy) = project.policies.get(&node.name) else { return Ok(found) };
             let policy = &policy.value;
             add("audience", names::render_text(project, &policy.audience)?, filled_in(policy));
-            if let Some(outcome) = &policy.outcome {
-                let sql = names::render_text(project, &outcome.events)?;
+            if let Some(events) = policy.outcome.as_ref().and_then(|one| one.events.as_ref()) {
+                let sql = names::render_text(project, events)?;
                 add("outcome.events", sql, BTreeSet::new());
+            }
+            if let Some(Consent::Sql(text)) = &policy.consent {
+                let needs = BTreeSet::from(["unit_id".to_owned()]);
+                add("consent", names::render_text(project, text)?, needs);
             }
             if let Choose::Experiment(experiment) = &policy.choose {
                 if let Some(text) = &experiment.pre_period {
@@ -202,5 +206,10 @@ fn semantic(project: &Project, name: &str) -> Result<Vec<Demand>> {
 fn filled_in(policy: &Policy) -> BTreeSet<String> {
     let texts = policy.payload.values().filter_map(serde_json::Value::as_str);
     let names = texts.filter_map(column_of);
-    names.chain(["unit_id"]).map(str::to_owned).collect()
+    let consent = match &policy.consent {
+        Some(Consent::Column(column)) => Some(column.as_str()),
+        Some(Consent::Sql(_)) | None => None,
+    };
+    let zone = policy.quiet_hours.as_ref().and_then(|quiet| column_of(&quiet.zone));
+    names.chain(["unit_id"]).chain(consent).chain(zone).map(str::to_owned).collect()
 }

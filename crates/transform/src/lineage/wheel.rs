@@ -3,7 +3,7 @@
 use flywheel_base::Result;
 use flywheel_project::NodeKind;
 use flywheel_project::resource::learner::LearnerKind;
-use flywheel_project::resource::policy::{Choose, Policy, column_of};
+use flywheel_project::resource::policy::{Choose, Consent, Policy, column_of};
 use flywheel_project::resource::query::PublishedQuery;
 use serde_json::Value as Json;
 
@@ -169,12 +169,28 @@ async fn policy(collector: &mut Collector<'_>, name: &str, policy: &Policy) {
     let choice = policy_column(collector, name, CHOICE);
     collector.graph.link(unit, choice, EdgeKind::Condition);
     choose(collector, name, policy, &audience, choice).await;
+    match &policy.consent {
+        Some(Consent::Sql(sql)) => {
+            let what = format!("the consent of policy {name}");
+            let consent = |column: &str| of(&format!("consent.{column}"));
+            for (from, _) in query(collector, sql, &what, consent).await {
+                collector.graph.link(from, choice, EdgeKind::Condition);
+            }
+        }
+        Some(Consent::Column(column)) => {
+            let from = policy_column(collector, name, column);
+            collector.graph.link(from, choice, EdgeKind::Condition);
+        }
+        None => {}
+    }
     if let Some(outcome) = &policy.outcome {
         let to = policy_column(collector, name, OUTCOME);
         let what = format!("the outcome of policy {name}");
         let event = |column: &str| of(&format!("{OUTCOME}.{column}"));
-        for (from, _) in query(collector, &outcome.events, &what, event).await {
-            collector.graph.link(from, to, EdgeKind::Aggregate);
+        if let Some(events) = &outcome.events {
+            for (from, _) in query(collector, events, &what, event).await {
+                collector.graph.link(from, to, EdgeKind::Aggregate);
+            }
         }
         collector.graph.link(choice, to, EdgeKind::Condition);
     }

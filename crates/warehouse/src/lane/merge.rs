@@ -84,8 +84,10 @@ pub(crate) async fn decide(
     let wins = staged.winning_rows();
     let rows_written = emit(staged, &fit, &patches, &wins, writer).await?;
     let updated = (0..wins.len()).filter(|row| found.matched[*row] && !staged.deletes[*row]);
+    let marked = (0..wins.len()).filter(|row| wins[*row] && staged.deletes[*row]);
     let commit = Commit {
         rows_written,
+        rows_marked: marked.count() as u64,
         rows_updated: updated.count() as u64,
         rows_superseded: staged.superseded,
         rows_deleted: found.rows_deleted,

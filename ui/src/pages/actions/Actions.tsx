@@ -6,11 +6,12 @@ import { part, useDo, useGet, type Action, type Items, type Policy } from "../..
 import { useWords } from "../../i18n";
 import { useWho } from "../../session";
 import { Ask, Card, Choice, Empty, Figures, Grid, Page, Pick, Status, Trouble, Trust } from "../../ui/basics";
+import { Waiting } from "../../ui/approvals";
 import { Reason } from "../../ui/reason";
 import { givenUp, type Counts, type GivenUp } from "./counts";
 import own from "./words";
 
-type Which = "" | "pending" | "delivered" | "dead" | "discarded";
+type Which = "" | "waiting" | "pending" | "delivered" | "dead" | "discarded";
 
 const LISTED = 500;
 
@@ -28,10 +29,11 @@ export default function Actions() {
       <Ask of={counts} lines={2}>
         {({ pending, delivered, dead, discarded }) => <Figures of={[{ label: t("delivered"), value: n(delivered) }, { label: t("pending"), value: n(pending), note: t("pending.note") }, { label: t("dead"), value: n(dead), note: t("dead.note"), tone: dead ? "bad" : undefined }, { label: t("discarded"), value: n(discarded), note: t("discarded.note") }]} />}
       </Ask>
+      <Waiting />
       {counts.data && counts.data.dead > 0 && <Dead of={givenUp(counts.data, declared)} />}
       <Card title={t("deliveries")} flush extra={<Trust read={actions.dataUpdatedAt} sql="select * from system.outbox order by turn desc" />}>
         <div className="filters" style={{ padding: "4px 18px 0" }}>
-          <Choice label={t("f.status")} value={status} choose={setStatus} of={[{ key: "", label: t("f.all") }, ...(["delivered", "pending", "dead", "discarded"] as const).map((key) => ({ key, label: t(`status.${key}`) }))]} />
+          <Choice label={t("f.status")} value={status} choose={setStatus} of={[{ key: "", label: t("f.all") }, ...(["delivered", "waiting", "pending", "dead", "discarded"] as const).map((key) => ({ key, label: t(`status.${key}`) }))]} />
           <Pick label={t("f.policy")} value={policy} choose={setPolicy} of={[{ key: "", label: t("f.all") }, ...(policies.data?.items ?? []).map((one) => ({ key: one.policy, label: one.policy }))]} />
         </div>
         <Ask of={actions}>

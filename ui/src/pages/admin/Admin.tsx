@@ -1,9 +1,10 @@
-/** Users, rules, tokens and the audit log; each part for whom it is permitted. */
+/** Users, rules, tokens, secrets and the audit log; each part for whom it is permitted. */
 import { useWords } from "../../i18n";
 import { useWho } from "../../session";
 import { Page, Tabs } from "../../ui/basics";
 import { Audit } from "./Audit";
 import { Rules } from "./Rules";
+import { Secrets } from "./Secrets";
 import "./style.css";
 import { Tokens } from "./Tokens";
 import { Users } from "./Users";
@@ -16,7 +17,8 @@ export default function Admin() {
     ...(can("administer") && has("users") ? [{ key: "users" as const, label: t("tab.users"), body: () => <Users /> }] : []),
     ...(can("administer") && has("rules") ? [{ key: "rules" as const, label: t("tab.rules"), body: () => <Rules /> }] : []),
     { key: "tokens" as const, label: t("tab.tokens"), body: () => <Tokens /> },
+    ...(can("administer") && has("secrets") ? [{ key: "secrets" as const, label: t("tab.secrets"), body: () => <Secrets /> }] : []),
     ...(can("audit") && has("audit") ? [{ key: "audit" as const, label: t("tab.audit"), body: () => <Audit /> }] : []),
   ];
-  return <Page title={t("title")} text={t(tabs.length > 1 ? "text" : "text.own")}>{tabs.length > 1 ? <Tabs<"users" | "rules" | "tokens" | "audit"> label={t("title")} tabs={tabs} /> : <Tokens />}</Page>;
+  return <Page title={t("title")} text={t(tabs.length > 1 ? "text" : "text.own")}>{tabs.length > 1 ? <Tabs<"users" | "rules" | "tokens" | "secrets" | "audit"> label={t("title")} tabs={tabs} /> : <Tokens />}</Page>;
 }

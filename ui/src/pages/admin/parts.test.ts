@@ -2,6 +2,7 @@ import { expect, test } from "vitest";
 import { example } from "./Tokens";
 import { whole } from "./Users";
 import { decided, entries } from "./Rules";
+import { named, places, reference } from "./Secrets";
 
 test("an invitation is a whole address that can be sent", () => {
   expect(whole("/setup?token=fws_1", "http://shop.example:8700")).toBe("http://shop.example:8700/setup?token=fws_1");
@@ -19,4 +20,11 @@ test("an entry of a rule names the users for whom it decides, and those whom non
   expect(entries([rule]).map(decided)).toEqual([["ada"], ["kim"], ["eve"]]);
   expect(entries([{ ...rule, readers: [{ everybody: true }], users: [["ada", 1]] }]).map(decided)).toEqual([["ada"]]);
   expect(entries([{ ...rule, lifted: ["lin"] }]).map(decided)).toEqual([["ada"], ["kim"], ["eve"], ["lin"]]);
+});
+
+test("a secret is referred to as files write it, and each file that does is named once", () => {
+  expect(reference("crm")).toBe("${secret:crm}");
+  expect(["crm", "_a.b-c", "0"].every(named)).toBe(true);
+  expect(["", "a b", "-a", ".a", "a}", "密", "n".repeat(101)].some(named)).toBe(false);
+  expect(places([{ file: "a.yaml", line: 2 }, { file: "b.yaml", line: 1 }, { file: "a.yaml", line: 9 }])).toEqual(["a.yaml:2,9", "b.yaml:1"]);
 });

@@ -10,6 +10,7 @@ import { Icon } from "../../ui/icons";
 import { useKind } from "../../ui/kinds";
 import { PageLink } from "../../ui/links";
 import { entries } from "../../pages";
+import { Spark } from "../metrics/Spark";
 import { bytes, Health, iconOf, money, span } from "./parts";
 import own from "./words";
 
@@ -23,7 +24,7 @@ interface Known {
   reads: number; readers: number; last_read_at: string | null; work_s: number; cost_per_year: number; cost_with_upstream: number; health: number; is_table: boolean; columns: { name: string; masked: boolean }[];
 }
 type Whole = Omit<Plain, "tests"> & {
-  exists?: boolean; landed_by?: { sync: string; stream: string } | null; known?: Known | null; health_sql?: string | null; currency?: string; held?: { version: number | null; reason: string; held_at: string } | null;
+  exists?: boolean; health_history?: [string, number][]; landed_by?: { sync: string; stream: string } | null; known?: Known | null; health_sql?: string | null; currency?: string; held?: { version: number | null; reason: string; held_at: string } | null;
   tests: Test[];
 };
 
@@ -113,6 +114,7 @@ function Body({ asset, table, read }: { asset: Whole; table: boolean; read: numb
       <div className="columns">
         <Card title={t("facts")} extra={<Trust read={read} sql={known ? `select * from system.assets where name = '${nameOf(asset).replaceAll("'", "''")}'` : null} route="GET /v1/assets/{asset}" />}>
           <div className="cat-facts"><Facts of={facts} /></div>
+          {(asset.health_history?.length ?? 0) > 1 && <Trend days={asset.health_history ?? []} read={read} name={nameOf(asset)} kind={asset.kind} />}
           {asset.health_sql && <details className="declared"><summary>{t("formula")}</summary><Code text={asset.health_sql} /></details>}
         </Card>
         {table && asset.kind !== "system" && <Card title={t("tests.title")} flush extra={<>{failed > 0 && <Status of="failed" label={n(failed)} />}<Trust read={read} route="GET /v1/assets/{asset}" /></>}><Tests asset={asset} /></Card>}
@@ -138,6 +140,26 @@ function Body({ asset, table, read }: { asset: Whole; table: boolean; read: numb
         />
       ) : about()}
     </>
+  );
+}
+
+/** Days of health that are drawn. */
+const TREND_DAYS = 90;
+
+/** How healthy it was, day by day. */
+function Trend({ days, read, name, kind }: { days: [string, number][]; read: number; name: string; kind: string }) {
+  const { t, n, day } = useWords(own);
+  const shown = days.slice(-TREND_DAYS);
+  const [first, last] = [shown[0], shown.at(-1)];
+  if (!first || !last) return null;
+  const said = t("health.trend", { from: n(Math.round(first[1])), then: day(first[0]), to: n(Math.round(last[1])), now: day(last[0]) });
+  const text = (value: string) => `'${value.replaceAll("'", "''")}'`;
+  return (
+    <div className="cat-trend">
+      <h3 className="sub">{t("health.history")}<Trust read={read} sql={`select day, health from system.health_history where kind = ${text(kind)} and name = ${text(name)} order by day`} /></h3>
+      <Spark values={shown.map(([, health]) => health)} label={said} height={36} />
+      <p className="quiet small">{said}</p>
+    </div>
   );
 }
 

@@ -28,10 +28,7 @@ export function Health({ score, size = 34 }: { score: number; size?: number }) {
 }
 
 /** A number of seconds in its largest whole unit, for ages. */
-export function span(seconds: number, language: Language): string {
-  const [size, unit] = ([[86_400, "day"], [3_600, "hour"], [60, "minute"]] as const).find(([one]) => seconds >= one) ?? [1, "second"];
-  return new Intl.NumberFormat(language === "zh" ? "zh-CN" : "en-GB", { style: "unit", unit, unitDisplay: "long", maximumFractionDigits: 0 }).format(Math.floor(seconds / size));
-}
+export { age as span } from "../../ui/trust";
 
 /** A size in bytes, in steps of 1024. */
 export function bytes(count: number, language: Language): string {

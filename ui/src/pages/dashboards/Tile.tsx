@@ -40,6 +40,7 @@ export function Tile({ board, tile, metrics, choice, rows, show: said, narrows =
   const text = labelled(tile.text, language);
   const id = `tile-${tile.tile}`;
   const [body, scrolls] = useScrolls();
+  const of = useMemo(() => metrics.filter((metric) => tile.metrics.includes(metric.name)), [metrics, tile.metrics]);
   return (
     <section {...props} id={id} className={`card board-tile tile-${show ?? "words"} ${className}`} aria-labelledby={title ? `${id}-title` : undefined} aria-label={title ? undefined : t("tile.text")} style={{ ...spans(width), "--h": height } as React.CSSProperties}>
       {(title || tools) && (
@@ -47,7 +48,7 @@ export function Tile({ board, tile, metrics, choice, rows, show: said, narrows =
           {title ? <h2 id={`${id}-title`} title={title}>{title}</h2> : <span />}
           <div className="board-marks">
             {unfiltered.length > 0 && <Unfiltered names={unfiltered} metrics={metrics} />}
-            {answer.data?.table.sql && !tools && <Trust read={answer.dataUpdatedAt} sql={answer.data.table.sql} rows={answer.data.table.row_count} took_ms={answer.data.table.elapsed_ms} cut={answer.data.table.truncated} />}
+            {answer.data?.table.sql && !tools && <Trust of={of} read={answer.dataUpdatedAt} sql={answer.data.table.sql} rows={answer.data.table.row_count} took_ms={answer.data.table.elapsed_ms} cut={answer.data.table.truncated} />}
             {tools}
           </div>
         </header>

@@ -1,17 +1,22 @@
 /** Experiments: variants beside their control, now and over turns. */
+import { App, Button } from "antd";
+import { useState } from "react";
 import { useQuery } from "@tanstack/react-query";
 import { Link } from "react-router";
-import { call, part, useGet, type Items, type Lift, type Table } from "../../api";
+import { call, part, useDo, useGet, type Items, type Lift, type Table } from "../../api";
 import { groupBy } from "../../group";
 import { useWords } from "../../i18n";
 import { useWho } from "../../session";
 import { Ask, Card, Empty, Grid, Page, Status, Trust } from "../../ui/basics";
 import { LiftChart } from "../../ui/lift";
+import { Reason } from "../../ui/reason";
+import { Keep } from "./Keep";
 import own from "./words";
 
-interface Standing {
+export interface Standing {
   turn: number; at: string; policy: string; metric: string; variant: string; control: string; units: number; control_units: number; rate: number | null; control_rate: number | null;
   difference: number | null; lower: number | null; upper: number | null; variance_saved: number | null; split_p: number | null; standing: string;
+  concluded: string | null;
 }
 
 /** A split less likely than this is broken; the engine draws the same line. */
@@ -45,7 +50,12 @@ function Interval({ row, reach }: { row: Standing; reach: number }) {
 function Experiment({ policy, rows, read }: { policy: string; rows: Standing[]; read: number }) {
   const { t, n, percent, points, interval, word } = useWords(own);
   const { can } = useWho();
+  const { message } = App.useApp();
+  const [keeping, setKeeping] = useState(false);
+  const [opening, setOpening] = useState(false);
+  const reopen = useDo<{ was: string }, string>((reason) => ["POST", `/v1/policies/${part(policy)}/reopen`, { reason }], ({ was }) => { setOpening(false); void message.success(t("reopen.done", { was })); });
   const [first] = rows;
+  const concluded = first?.concluded ?? null;
   const quoted = `'${policy.replaceAll("'", "''")}'`;
   const sql = `select turn, variant, control, units, control_units, rate, control_rate, difference, lower, upper from system.experiments where policy = ${quoted} and metric = 'outcome' order by turn`;
   const over = useQuery<Table>({ queryKey: [`/v1/experiments/${policy}`], queryFn: ({ signal }) => call<Table>("POST", "/v1/sql", { sql, limit: 10_000 }, signal), enabled: can("query") });
@@ -55,7 +65,8 @@ function Experiment({ policy, rows, read }: { policy: string; rows: Standing[]; 
   const rate = (row: Standing, value: number | null) => (isShare(row) ? percent(value) : n(value));
   const broken = rows.some((row) => row.standing === "split-broken" || (row.split_p !== null && row.split_p < SPLIT_P));
   return (
-    <Card title={<Link to={`/policies/${part(policy)}`}>{policy}</Link>} extra={<>{first && <span className="quiet small">{t("turn", { turn: n(first.turn) })}</span>}<Trust read={read} as={first?.at} sql={`select * from system.experiments where policy = ${quoted} order by turn desc, metric, variant`} /></>}>
+    <Card title={<Link to={`/policies/${part(policy)}`}>{policy}</Link>} extra={<>{can("promote") && concluded !== null && <Button size="small" onClick={() => setOpening(true)}>{t("reopen")}</Button>}{can("promote") && <Button size="small" onClick={() => setKeeping(true)}>{t("keep")}</Button>}{first && <span className="quiet small">{t("turn", { turn: n(first.turn) })}</span>}<Trust read={read} as={first?.at} sql={`select * from system.experiments where policy = ${quoted} order by turn desc, metric, variant`} /></>}>
+      {concluded !== null && <p><b>{t("kept", { variant: concluded })}</b></p>}
       {first?.split_p !== null && first?.split_p !== undefined && <p className={broken ? "bad" : "quiet small"}>{t(broken ? "split.bad" : "split.good", { p: n(first.split_p, 3) })}{first.variance_saved !== null && ` ${t("saved", { share: percent(first.variance_saved) })}`}</p>}
       <Grid
         rows={rows} rowKey={(row) => `${row.metric} ${row.variant}`} label={policy}
@@ -80,6 +91,8 @@ function Experiment({ policy, rows, read }: { policy: string; rows: Standing[]; 
           </div>
         );
       })}
+      {keeping && <Keep policy={policy} rows={rows} concluded={concluded} broken={broken} close={() => setKeeping(false)} />}
+      {opening && <Reason title={`${t("reopen")} · ${policy}`} text={t("reopen.text")} go={t("reopen")} busy={reopen.isPending} error={reopen.error} close={() => setOpening(false)} done={(reason) => reopen.mutate(reason)} />}
     </Card>
   );
 }

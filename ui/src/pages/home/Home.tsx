@@ -8,6 +8,7 @@ import { stageOf, underWay, useLive } from "../../live";
 import { entries } from "../../pages";
 import { useWho } from "../../session";
 import { Ask, Card, Empty, Grid, Page, Rich, Status, Trouble, Trust } from "../../ui/basics";
+import { HaltButton } from "../../ui/halt";
 import { Icon, type IconName } from "../../ui/icons";
 import { better, isNear, measureCalled } from "../../ui/measures";
 import { LiftChart, LiftTable, liftSql, measured, verdict } from "../../ui/lift";
@@ -30,7 +31,7 @@ export default function Home() {
   const { t } = useWords(own);
   const status = useGet<Whole>("/v1/status", 60_000);
   return (
-    <Page title={t("title")} text={t("text")}>
+    <Page title={t("title")} text={t("text")} actions={<HaltButton />}>
       <Ask of={status} lines={10}>{(data) => <Shown status={data} read={status.dataUpdatedAt} />}</Ask>
     </Page>
   );
@@ -148,7 +149,7 @@ function Attention({ status }: { status: Whole }) {
           {status.attention.map((one, at) => {
             const key = `attention.${one.kind}`;
             const said = word("attention", one.kind) === one.kind ? one.text : t(key as "attention.quarantine", { count: n(one.count ?? 0), names: (one.names ?? []).join(", ") });
-            const severe = ["blocked-models", "dead-letters", "failed-learners", "failed-policy", "failed-run", "lost-alerts", "failing-schedules"].includes(one.kind);
+            const severe = ["halted", "blocked-models", "dead-letters", "failed-learners", "failed-policy", "failed-run", "lost-alerts", "failing-schedules"].includes(one.kind);
             const body = <><Icon name={severe ? "failed" : "alert"} /><span><b>{said}</b><small>{word("how", one.kind) === one.kind ? "" : word("how", one.kind)}</small></span></>;
             const first = one.target.split("/")[1] ?? "";
             const entry = entries.find((candidate) => candidate.path === first || candidate.path === `${first}/:name` || candidate.path === `${first}/:run`);

@@ -1,31 +1,59 @@
 /** One learner: how good it was over time, and its artifacts. */
 import { App, Button } from "antd";
+import { useState } from "react";
 import { Link, useParams } from "react-router";
-import { part, useDo, useGet, type Learner as Shown, type Measure, type Task, type Work } from "../../api";
+import { part, useDo, useGet, type Fit, type Learner as Shown, type Measure, type Task, type Work } from "../../api";
 import { groupBy } from "../../group";
 import { useWords } from "../../i18n";
 import { useWho } from "../../session";
 import { Ask, Card, Chip, Code, Declared, Empty, Facts, Grid, Page, Status, Trouble, Trust, useWidth } from "../../ui/basics";
 import { ticks } from "../../ui/lift";
 import { isLess, isNear, measureCalled } from "../../ui/measures";
+import { Reason } from "../../ui/reason";
 import "./style.css";
 import own from "./words";
 
-type Whole = Shown & { recent?: Task[]; artifacts?: { digest: string; turn: number; fitted_at: string; detail?: unknown }[] };
+type Whole = Shown & { recent?: Task[] };
+
+/** What somebody is about to do to the artifact that is served. */
+type Change = { verb: "pin"; to: Fit } | { verb: "rollback"; to: Fit } | { verb: "unpin" };
 
 export default function Learner() {
-  const { t, n, day, moment, duration, word } = useWords(own);
+  const { t, n, day, moment, duration, word, language } = useWords(own);
   const { name = "" } = useParams();
   const { can } = useWho();
   const { message } = App.useApp();
   const learner = useGet<Whole>(`/v1/learners/${part(name)}`);
   const fit = useDo<Work>(() => ["POST", `/v1/learners/${part(name)}/learn`, {}], () => void message.success(t("fit.asked")));
+  const [change, setChange] = useState<Change>();
+  const serve = useDo<{ now?: string } | undefined, { change: Change; reason: string }>(
+    ({ change: { verb, ...more }, reason }) => ["POST", `/v1/learners/${part(name)}/${verb}`, verb === "pin" && "to" in more ? { artifact: more.to.digest, reason } : { reason }],
+    () => { setChange(undefined); void message.success(t("served.done")); },
+  );
+  const ask = (next: Change) => { serve.reset(); setChange(next); };
+  const fits = learner.data?.artifacts ?? [];
+  const champion = fits.find((one) => one.champion);
+  // What one step back leads to: the newest of those before with other content, as the server takes it.
+  const before = champion && fits.filter((one) => one.version < champion.version && one.digest !== champion.digest).at(-1);
+  const pinned = learner.data?.pinned ?? null;
   return (
     <Page
       title={<>{name}{learner.data && <Chip>{word("kind", learner.data.kind)}</Chip>}</>} text={learner.data?.description ?? undefined} back={{ to: "/learners", label: t("title") }}
-      actions={can("operate") && learner.data && <Button type="primary" loading={fit.isPending} onClick={() => fit.mutate()}>{t("fit")}</Button>}
+      actions={learner.data && <>
+        {can("promote") && before && <Button onClick={() => ask({ verb: "rollback", to: before })}>{t("rollback")}</Button>}
+        {can("promote") && pinned !== null && <Button onClick={() => ask({ verb: "unpin" })}>{t("unpin")}</Button>}
+        {can("operate") && <Button type="primary" disabled={pinned !== null} title={pinned !== null ? t("pinned.fit") : undefined} loading={fit.isPending} onClick={() => fit.mutate()}>{t("fit")}</Button>}
+      </>}
     >
       {fit.error && <Trouble error={fit.error} />}
+      {pinned !== null && <p><Status of="attention" label={t("pinned")} /> {t("pinned.text", { reason: pinned })}</p>}
+      {learner.data?.drift && <p><Status of="attention" label={t("drift.short")} /> {learner.data.drift}</p>}
+      {change && (
+        <Reason
+          title={`${t(change.verb)} · ${name}`} go={t(change.verb)} danger={change.verb === "rollback"} busy={serve.isPending} error={serve.error} close={() => setChange(undefined)} done={(reason) => serve.mutate({ change, reason })}
+          text={change.verb === "unpin" ? t("unpin.text") : t("serve.text", { from: champion ? `${champion.version} (${champion.digest.slice(0, 12)})` : "–", to: `${change.to.version} (${change.to.digest.slice(0, 12)})`, fitted: moment(change.to.fitted_at), table: `learn.${name}` })}
+        />
+      )}
       <Ask of={learner} lines={8}>
         {(data) => {
           const artifacts = data.artifacts ?? [];
@@ -34,14 +62,31 @@ export default function Learner() {
               <Card title={t("quality")} extra={<Trust read={learner.dataUpdatedAt} sql={`select turn, at, against, measure, value, baseline, count from system.evaluations where learner = '${name}' order by at`} />}>
                 <Quality name={name} all={data.evaluations ?? []} />
               </Card>
+              {(data.drifts ?? []).length > 0 && (
+                <Card title={t("drift")} flush extra={<Trust read={learner.dataUpdatedAt} sql={`select * from system.drift where learner = '${name}' order by at desc`} />}>
+                  <p className="quiet small" style={{ padding: "0 18px 6px" }}>{t("drift.text")}</p>
+                  <Grid
+                    rows={data.drifts ?? []} rowKey={(one) => `${one.at} ${one.measure}`} label={t("drift")} page={8} first={{ key: "at", down: true }}
+                    columns={[
+                      { key: "at", title: t("f.at"), cell: (one) => day(one.at), by: (one) => one.at },
+                      { key: "measure", title: t("f.measure"), cell: (one) => measureCalled(one.measure, language), by: (one) => one.measure },
+                      { key: "before", title: t("drift.before"), number: true, cell: (one) => n(one.before, 4), by: (one) => one.before },
+                      { key: "after", title: t("drift.after"), number: true, cell: (one) => n(one.after, 4), by: (one) => one.after },
+                      { key: "since", title: t("drift.since"), cell: (one) => day(one.since), by: (one) => one.since },
+                      { key: "answer", title: t("drift.answer"), wrap: true, cell: (one) => <>{word("answer", one.answer)}<br /><small className="quiet">{one.reason}</small></> },
+                    ]}
+                  />
+                </Card>
+              )}
               <div className="columns">
                 <Card title={t("artifacts")} flush extra={<Trust read={learner.dataUpdatedAt} sql={`select * from system.artifacts where learner = '${name}' order by turn desc`} />}>
                   <p className="quiet small" style={{ padding: "0 18px 6px" }}>{t("artifacts.text")}</p>
                   <Grid
                     rows={artifacts} rowKey={(one) => one.digest + one.turn} label={t("artifacts")} page={10} first={{ key: "turn", down: true }} empty={<Empty icon="learn" text={t("artifacts.none")} />}
                     columns={[
+                      { key: "version", title: t("version"), number: true, cell: (one) => n(one.version), by: (one) => one.version },
                       { key: "turn", title: t("f.turn"), number: true, cell: (one) => n(one.turn), by: (one) => one.turn },
-                      { key: "digest", title: t("f.artifact"), cell: (one) => <><code title={one.digest}>{one.digest.slice(0, 12)}</code> {data.artifact && one.digest.startsWith(data.artifact) && <Status of="active" label={t("in.use")} />}</> },
+                      { key: "digest", title: t("f.artifact"), cell: (one) => <><code title={one.digest}>{one.digest.slice(0, 12)}</code> {one.champion && <Status of="active" label={t("in.use")} />}{one.pinned && <> <Status of="attention" label={t("pinned")} /></>}{can("promote") && !one.pinned && <> <Button size="small" onClick={() => ask({ verb: "pin", to: one })}>{t("pin")}</Button></>}</> },
                       { key: "fitted", title: t("fitted"), cell: (one) => day(one.fitted_at), by: (one) => one.fitted_at },
                       { key: "detail", title: t("detail"), cell: (one) => <details className="declared"><summary>{t("detail")}</summary><Code text={JSON.stringify(one.detail, null, 2)} max={240} /></details> },
                     ]}

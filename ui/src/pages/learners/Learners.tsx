@@ -35,7 +35,7 @@ export default function Learners() {
                       );
                     })}
                   </ul>
-                  <p className="quiet small">{learner.fitted_at ? `${t("fitted")} ${day(learner.fitted_at)}` : t("never")}{learner.artifact && <> · <code>{learner.artifact}</code></>}</p>
+                  <p className="quiet small">{learner.fitted_at ? `${t("fitted")} ${day(learner.fitted_at)}` : t("never")}{learner.artifact && <> · <code>{learner.artifact}</code></>}{learner.pinned && <> <Status of="attention" label={t("pinned")} /></>}{learner.drift && <> <Status of="attention" label={t("drift.short")} /></>}</p>
                 </Card>
               ))}
             </div>

@@ -10,6 +10,8 @@ import type { FlowEdge, FlowNode } from "../../ui/Flow";
 import { distances, reached } from "../../ui/graph";
 import { Icon } from "../../ui/icons";
 import { useKind } from "../../ui/kinds";
+import type { Known } from "../../ui/trust";
+import { healthOf, TONES } from "./health";
 import "./style.css";
 import { follow as followed, holderOf, isTable, touched, type Found, type Followed, type Told } from "./trace";
 import own from "./words";
@@ -46,6 +48,7 @@ function Shown({ graph, read }: { graph: Graph; read: number }) {
   const [all, setAll] = useState(false);
   const [influences, setInfluences] = useState(false);
   const models = useGet<Items<Model>>("/v1/models");
+  const doing = useGet<Items<Known>>("/v1/trust");
   const asked = search.get("table");
   const column = search.get("column");
   const steps = STEPS.find((one) => one === search.get("steps")) ?? "2";
@@ -62,13 +65,17 @@ function Shown({ graph, read }: { graph: Graph; read: number }) {
   const table = chosen?.table ?? null;
   const trace = useTrace(chosen, column, influences);
   const status = useMemo(() => new Map((models.data?.items ?? []).map((model) => [model.name, model.status])), [models.data]);
+  const health = useMemo(() => (doing.data ? healthOf(graph.nodes, graph.edges, doing.data.items) : null), [graph, doing.data]);
   // Columns are held by tables, by name, and by all else, by kind and name; what a semantic view counts is its own.
   const holders = useMemo(() => new Map(graph.nodes.flatMap((node): [string, GraphNode][] => [[nameOf(node), node], [node.id, node], ...(node.kind === "semantic" ? [[`measure:${node.name}`, node], [`dimension:${node.name}`, node]] as [string, GraphNode][] : [])])), [graph]);
 
   const drawn = useMemo(() => {
     const card = (node: GraphNode, more: Partial<FlowNode> = {}): FlowNode => {
       const state = node.table ? status.get(node.table) : undefined;
-      return { id: node.id, title: node.table ?? node.name, sub: state && state !== "published" ? `${kind(node.kind)} · ${word("status", state)}` : kind(node.kind), icon: iconOf(node.kind), tone: state === undefined ? undefined : state === "published" ? "ok" : state === "blocked" ? "warn" : "idle", chosen: node.id === chosen?.id, ...more };
+      const does = health?.get(node.id);
+      // Rows that are not published are nobody's yet, whatever their tests said.
+      const said = state && state !== "published" ? word("status", state) : does?.fault ? t(`health.${does.fault}`) : null;
+      return { id: node.id, title: node.table ?? node.name, sub: said ? `${kind(node.kind)} · ${said}` : kind(node.kind), icon: iconOf(node.kind), tone: state === "blocked" && does?.tone !== "bad" ? "warn" : state !== undefined && state !== "published" && state !== "blocked" ? "idle" : does?.tone, chosen: node.id === chosen?.id, ...more };
     };
     if (chosen && column !== null && table) {
       const columns = touched([...trace.edges, { from: table, fromColumn: column, to: table, toColumn: column, kind: "identity" }]);
@@ -95,7 +102,7 @@ function Shown({ graph, read }: { graph: Graph; read: number }) {
     }
     const ids = new Set(nodes.map((node) => node.id));
     return { nodes: nodes.map((node) => card(node)), edges: graph.edges.filter((edge) => ids.has(edge.from) && ids.has(edge.to)).map((edge): FlowEdge => ({ ...edge, on: edge.from === chosen?.id || edge.to === chosen?.id })) };
-  }, [graph, chosen, column, table, trace.edges, trace.kinds, status, holders, steps, way, kind, word]);
+  }, [graph, chosen, column, table, trace.edges, trace.kinds, status, health, holders, steps, way, kind, word, t]);
 
   const open = useCallback((id: string) => {
     const node = holders.get(id);
@@ -117,6 +124,8 @@ function Shown({ graph, read }: { graph: Graph; read: number }) {
             <Pick label={t("steps")} value={steps} choose={(key) => set({ steps: key === "2" ? null : key })} of={STEPS.map((key) => ({ key, label: t(`steps.${key}`) }))} />
           </>
         )}
+        {column === null && health && <ul className="lineage-key" aria-label={t("health")}>{TONES.map((tone) => <li key={tone}><b className={`lineage-${tone}`} />{t(`health.${tone}`)}</li>)}</ul>}
+        {column === null && doing.error ? <Trouble error={doing.error} /> : null}
         {column !== null && table && (
           <>
             <ul className="lineage-key" aria-label={t("kinds")}>{(["identity", "transform", "aggregate", "learn", ...(influences ? ["influence" as const] : [])] as const).map((one) => <li key={one}><i className={`lineage-${one}`} />{t(`kind.${one}`)}</li>)}</ul>

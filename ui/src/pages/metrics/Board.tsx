@@ -1,5 +1,5 @@
 /** The largest values of a dimension, each with its share, its change, and a click that narrows everything to it. */
-import { useState } from "react";
+import { useMemo, useState } from "react";
 import type { Cell, Metric } from "../../api";
 import { useWords } from "../../i18n";
 import { Card, Loading, Trouble, Trust } from "../../ui/basics";
@@ -18,6 +18,7 @@ export function Board({ metric, dimension, question, total, chosen, choose, writ
   // One more than is shown says whether there is more.
   const answer = useAsk({ ...question, limit: (many ? MANY : FEW) + 1 });
   const table = answer.data;
+  const of = useMemo(() => [metric], [metric]);
   const name = dimensionCalled(dimension, [metric], language);
   const label = t("board.label", { metric: called(metric, language), dimension: name });
   const by = table ? at(table, dimension.replaceAll(".", "_")) : -1;
@@ -29,7 +30,7 @@ export function Board({ metric, dimension, question, total, chosen, choose, writ
   const most = Math.max(0, ...rows.map((row) => Math.abs(numberOf(row[value]) ?? 0)));
   const adds = metric.kind === "measure" && total !== null && total > 0;
   return (
-    <Card className="metrics-board" title={<span title={dimension}>{name}</span>} extra={table && <Trust read={answer.dataUpdatedAt} sql={table.sql} rows={table.row_count} took_ms={table.elapsed_ms} cut={(table.rows.length > rows.length)} />}>
+    <Card className="metrics-board" title={<span title={dimension}>{name}</span>} extra={table && <Trust of={of} read={answer.dataUpdatedAt} sql={table.sql} rows={table.row_count} took_ms={table.elapsed_ms} cut={(table.rows.length > rows.length)} />}>
       {answer.error ? <Trouble error={answer.error} retry={() => void answer.refetch()} /> : !table ? <Loading lines={5} /> : !rows.length ? <p className="quiet">{t("board.none")}</p> : (
         <ul aria-label={label}>
           {rows.map((row, index) => {

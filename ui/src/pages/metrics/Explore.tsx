@@ -150,6 +150,7 @@ function Shown({ metric, along, extent, asOf }: { metric: Metric; along: string 
   const compare: Compare = timed && time ? asked.compare : "none";
   const against = time ? compared(compare, time.periods, grain) : undefined;
   const where = useMemo(() => conditions(chosen), [chosen]);
+  const of = useMemo(() => [metric], [metric]);
   // A period that is widened beyond the figures ends with them: what it is compared with is cut alike. One that lies beyond them is asked for as it is.
   const until = time && extent && sound && !window && time.to > extent.to && time.from < extent.to ? (sound.to < extent.to ? sound.to : extent.to) : time?.to;
   const span = timed && time ? { from: time.from, to: until } : {};
@@ -232,11 +233,11 @@ function Shown({ metric, along, extent, asOf }: { metric: Metric; along: string 
             ] : []),
             ...(drawing ? [{ label: t("periods"), value: n(drawing.along.length), note: time ? `${day(time.from)} … ${day(plusDays(until ?? time.to, -1))}` : undefined }] : []),
           ]} />
-          {summed.data && <span className="metrics-trust"><Trust read={summed.dataUpdatedAt} sql={summed.data.sql} rows={summed.data.row_count} took_ms={summed.data.elapsed_ms} as={asOf} /></span>}
+          {summed.data && <span className="metrics-trust"><Trust of={of} read={summed.dataUpdatedAt} sql={summed.data.sql} rows={summed.data.row_count} took_ms={summed.data.elapsed_ms} as={asOf} /></span>}
         </div>
       )}
       {along !== null && (
-        <Card title={timed ? t("chart") : `${t("along")} ${says(along)}`} extra={<>{drawn && <Trust read={series.dataUpdatedAt} sql={drawn.sql} rows={drawn.row_count} took_ms={drawn.elapsed_ms} cut={drawn.truncated} as={asOf} />}</>}>
+        <Card title={timed ? t("chart") : `${t("along")} ${says(along)}`} extra={<>{drawn && <Trust of={of} read={series.dataUpdatedAt} sql={drawn.sql} rows={drawn.row_count} took_ms={drawn.elapsed_ms} cut={drawn.truncated} as={asOf} />}</>}>
           {series.error ? <Trouble error={series.error} retry={() => void series.refetch()} /> : !drawing ? <Loading lines={7} /> : !some.length ? <Empty icon="measure" text={t("chart.none")} /> : (
             <>
               <Suspense fallback={<div style={{ height: 300 }}><Loading lines={7} /></div>}>

@@ -93,6 +93,7 @@ function One({ metric }: { metric: Metric }) {
     const rows = timed ? [...table.rows].reverse().filter((row) => over(String(row[0]), "week", asOf ?? null)) : table.rows;
     return { values: rows.map((row) => numberOf(row[value])), first: rows[0]?.[0], last: rows.at(-1)?.[0] };
   }, [answer.data, metric.name, timed, asOf]);
+  const of = useMemo(() => [metric], [metric]);
   const now = shown?.values.at(-1) ?? null;
   const before = shown?.values.at(-2) ?? null;
   const change = timed && now !== null && before ? (now - before) / Math.abs(before) : null;
@@ -102,7 +103,7 @@ function One({ metric }: { metric: Metric }) {
       <div className="metrics-card-head">
         <h3><Link to={`/metrics/${part(metric.name)}`}>{name}</Link></h3>
         <Chip>{word("kind", metric.kind)}</Chip>
-        {answer.data && <Trust read={answer.dataUpdatedAt} sql={answer.data.sql} rows={answer.data.row_count} took_ms={answer.data.elapsed_ms} />}
+        {answer.data && <Trust of={of} read={answer.dataUpdatedAt} sql={answer.data.sql} rows={answer.data.row_count} took_ms={answer.data.elapsed_ms} />}
       </div>
       {can("query") && (answer.error ? <p className="quiet small metrics-error">{answer.error.message}</p> : (
         <>

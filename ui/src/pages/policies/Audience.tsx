@@ -23,7 +23,7 @@ export function Audience({ draft, put, sources, faults }: Part) {
   const source = sourceOf(sources, draft.table);
   const sql = useMemo(() => audienceSql(draft, sources), [draft, sources]);
   // Which columns go along changes no count.
-  const counted = useMemo(() => (draft.hand === null ? builtSql({ ...draft, along: [], action: "" }, sources) : sql), [draft, sources, sql]);
+  const counted = useMemo(() => (draft.hand === null ? builtSql({ ...draft, along: [], action: "", consent: "" }, sources) : sql), [draft, sources, sql]);
   const change = (id: number, more: Partial<Condition>) => put({ conditions: draft.conditions.map((one) => (one.id === id ? { ...one, ...more } : one)) });
   // A row that somebody has left says what is wrong with it; the others do when somebody wants to go on.
   const [left, setLeft] = useState<ReadonlySet<number>>(new Set());
@@ -38,7 +38,7 @@ export function Audience({ draft, put, sources, faults }: Part) {
         <>
           <div className="draft-pair">
             <Labelled at="table" label={t("table")} help={t("table.help")} faults={faults}>{(given) => (
-              <Tables sources={sources} value={draft.table} {...given} choose={(table) => put({ table, unit: likelyUnit(sourceOf(sources, table)?.columns ?? []), conditions: [], along: [], payload: fixed(draft.payload), candidates: draft.candidates.map((one) => ({ ...one, payload: fixed(one.payload) })) })} />
+              <Tables sources={sources} value={draft.table} {...given} choose={(table) => put({ table, unit: likelyUnit(sourceOf(sources, table)?.columns ?? []), conditions: [], along: [], consent: "", payload: fixed(draft.payload), candidates: draft.candidates.map((one) => ({ ...one, payload: fixed(one.payload) })) })} />
             )}</Labelled>
             <Labelled at="unit" label={t("unitcolumn")} help={t("unitcolumn.help")} faults={faults}>{(given) => <Columns columns={source?.columns ?? []} value={draft.unit} choose={(unit) => put({ unit })} {...given} />}</Labelled>
           </div>

@@ -116,6 +116,7 @@ export function Measured({ draft, put, sources, faults }: Part) {
   const { outcome } = draft;
   const set = (more: Partial<Outcome>) => outcome && put({ outcome: { ...outcome, ...more } });
   const from = outcome ? sourceOf(sources, outcome.table) : undefined;
+  const table = draft.hand === null ? sourceOf(sources, draft.table) : undefined;
   return (
     <Card title={`3 · ${t("step.measured")}`} id="draft-measured">
       <div className="draft-pair">
@@ -128,6 +129,16 @@ export function Measured({ draft, put, sources, faults }: Part) {
         <Labelled at="minUnits" label={t("minunits")} faults={faults}>{(given) => <input className="input" type="number" min={0} step={1} value={draft.minUnits} onChange={(event) => put({ minUnits: event.target.value })} {...given} />}</Labelled>
         <Length at="perUnit" label={t("perunit")} value={draft.perUnit} set={(perUnit) => put({ perUnit })} faults={faults} none={t("nolimit")} />
         <Labelled at="perTurn" label={t("perturn")} faults={faults}>{(given) => <input className="input" type="number" min={1} step={1} value={draft.perTurn} placeholder={t("nolimit")} onChange={(event) => put({ perTurn: event.target.value })} {...given} />}</Labelled>
+        <Labelled at="consent" label={t("consent")} help={t("consent.help")} faults={faults}>{(given) => (table
+          ? <Columns columns={table.columns} value={draft.consent} choose={(consent) => put({ consent })} none={t("consent.none")} {...given} />
+          : <input className="input" value={draft.consent} maxLength={200} spellCheck={false} placeholder={t("consent.none")} onChange={(event) => put({ consent: event.target.value })} {...given} />)}</Labelled>
+        {draft.action && (
+          <>
+            <Labelled at="quietFrom" label={t("quiet.from")} help={t("quiet.help")} faults={faults}>{(given) => <input className="input" type="time" value={draft.quietFrom} onChange={(event) => put({ quietFrom: event.target.value })} {...given} />}</Labelled>
+            <Labelled at="quietTo" label={t("quiet.to")} faults={faults}>{(given) => <input className="input" type="time" value={draft.quietTo} onChange={(event) => put({ quietTo: event.target.value })} {...given} />}</Labelled>
+            <Labelled at="quietZone" label={t("quiet.zone")} help={t("quiet.zone.help")} faults={faults}>{(given) => <input className="input" value={draft.quietZone} maxLength={200} spellCheck={false} placeholder="Asia/Shanghai" onChange={(event) => put({ quietZone: event.target.value })} {...given} />}</Labelled>
+          </>
+        )}
       </div>
       <label className="draft-check"><input type="checkbox" checked={draft.harmful} onChange={(event) => put({ harmful: event.target.checked })} /><span>{t("harmful")}</span></label>
       <label className="draft-check"><input type="checkbox" checked={outcome !== null} onChange={(event) => put({ outcome: event.target.checked ? blankOutcome() : null })} /><span>{t("outcome")}</span></label>

@@ -5,6 +5,7 @@ import { part, useGet, type Items, type Policy } from "../../api";
 import { useWords } from "../../i18n";
 import { useWho } from "../../session";
 import { Ask, Card, Chip, Empty, Page, Status, Trust } from "../../ui/basics";
+import { HaltButton } from "../../ui/halt";
 import { Icon } from "../../ui/icons";
 import { measured, Spark, verdict } from "../../ui/lift";
 import own from "./words";
@@ -16,7 +17,7 @@ export default function Policies() {
   const make = can("author") && can("query") && <Button type="primary" icon={<Icon name="plus" size={14} />} onClick={() => void go("/policies/new")}>{t("new")}</Button>;
   const policies = useGet<Items<Policy>>("/v1/policies");
   return (
-    <Page title={t("title")} text={t("text")} actions={make}>
+    <Page title={t("title")} text={t("text")} actions={<>{make}<HaltButton /></>}>
       <Ask of={policies}>
         {({ items }) => (items.length === 0 ? <Card><Empty icon="policies" text={t("empty")} action={make} /></Card> : items.map((policy) => <Row key={policy.policy} policy={policy} read={policies.dataUpdatedAt} />))}
       </Ask>

@@ -9,13 +9,15 @@ import { Ask, Card, Chip, Choice, Code, Declared, Empty, Facts, Figures, Grid, P
 import { Icon } from "../../ui/icons";
 import { LiftChart, LiftTable, liftSql, measured, verdict } from "../../ui/lift";
 import { Reason } from "../../ui/reason";
+import { Waiting } from "../../ui/approvals";
 import { Champion } from "./Champion";
 import { areUnshown, Chosen, Named, parsed } from "./parts";
 import { DryRun } from "./Preview";
+import { Reported } from "./Reported";
 import own from "./words";
 
 /** The parts of a declaration that are told in words. */
-interface Rules { every?: string; holdout?: number; caps?: { per_unit_every?: string | null; per_turn?: number | null } | null; guardrails?: { pause_when_harmful?: boolean; min_units?: number } | null; action?: string; outcome?: { window?: string } | null }
+interface Rules { every?: string; holdout?: number; caps?: { per_unit_every?: string | null; per_turn?: number | null } | null; quiet_hours?: { from: string; to: string; zone: string } | null; consent?: { column?: string; sql?: string } | null; guardrails?: { pause_when_harmful?: boolean; min_units?: number } | null; action?: string; outcome?: { window?: string } | null }
 
 export default function Policy() {
   const words = useWords(own);
@@ -42,7 +44,7 @@ export default function Policy() {
 }
 
 function Body({ policy, name, read }: { policy: Shown; name: string; read: number }) {
-  const { t, n, percent, points, interval, span } = useWords(own);
+  const { t, n, percent, points, interval, span, word } = useWords(own);
   const { can } = useWho();
   const last = measured(policy.turns).at(-1);
   const says = verdict(policy.turns);
@@ -52,6 +54,11 @@ function Body({ policy, name, read }: { policy: Shown; name: string; read: numbe
     [t("rule.holdout"), percent(policy.holdout)],
     ...(rules.caps?.per_unit_every ? [[t("rule.each"), span(rules.caps.per_unit_every)] as [string, string]] : []),
     ...(rules.caps?.per_turn ? [[t("rule.turn"), n(rules.caps.per_turn)] as [string, string]] : []),
+    ...(rules.quiet_hours ? [[t("rule.quiet"), <>{rules.quiet_hours.from}–{rules.quiet_hours.to} <code>{rules.quiet_hours.zone}</code></>] as [string, React.ReactNode]] : []),
+    ...(rules.consent ? [[t("rule.consent"), rules.consent.column ? <code>{rules.consent.column}</code> : "SQL"] as [string, React.ReactNode]] : []),
+    ...(policy.contact ? [[t("rule.contact"), t("rule.contact.of", { count: n(policy.contact.per_unit), time: span(policy.contact.every) })] as [string, React.ReactNode]] : []),
+    ...(policy.global_holdout ? [[t("rule.global"), percent(policy.global_holdout.share)] as [string, React.ReactNode]] : []),
+    ...(policy.left_out?.length ? [[t("rule.left", { turn: n(policy.left_out[0]?.turn) }), <ul key="left">{policy.left_out.map((one) => <li key={one.reason}>{word("left", one.reason)}: {n(one.units)}</li>)}</ul>] as [string, React.ReactNode]] : []),
     ...(rules.outcome?.window ? [[t("rule.window"), span(rules.outcome.window)] as [string, string]] : []),
     ...(policy.learner ? [[t("rule.learner"), <Link key="l" to={`/learners/${part(policy.learner)}`}>{policy.learner}</Link>] as [string, React.ReactNode]] : []),
     ...(rules.action ? [[t("rule.action"), <code key="a">{rules.action}</code>] as [string, React.ReactNode]] : []),
@@ -90,6 +97,7 @@ function Body({ policy, name, read }: { policy: Shown; name: string; read: numbe
         { label: t("actions"), value: n(policy.actions) },
         { label: t("outcomes"), value: n(policy.outcomes) },
       ]} />
+      <Waiting policy={name} />
       <Card title={t("lift")} extra={<><Status of={says} label={t(`lift.${says}`)} /><Trust read={read} sql={liftSql(name)} /></>}>
         {last ? <><p className="quiet small">{t("lift.text")}</p><LiftChart policy={name} turns={policy.turns} height={300} /><LiftTable policy={name} turns={policy.turns} /></> : <Empty icon="outcome" text={policy.holdout ? t("nolift.wait") : t("nolift.holdout")} />}
       </Card>
@@ -97,13 +105,14 @@ function Body({ policy, name, read }: { policy: Shown; name: string; read: numbe
         <Card title={t("rules")} extra={<Trust read={read} route={`GET /v1/policies/${name}`} />}><Facts of={facts} /><Declared file={policy.file} value={policy.declared} /></Card>
         <Champion policy={policy} name={name} read={read} />
       </div>
+      {can("query") && <Reported name={name} />}
       <DryRun key={name} name={name} />
       <Decisions name={name} decided={policy.decisions} />
     </>
   );
 }
 
-type Arm = "" | "treatment" | "holdout";
+type Arm = "" | "treatment" | "holdout" | "global_holdout";
 
 function Decisions({ name, decided }: { name: string; decided: number }) {
   const { t, n, percent, moment, word } = useWords(own);
@@ -121,7 +130,7 @@ function Decisions({ name, decided }: { name: string; decided: number }) {
     <Card title={t("recent")} extra={data && <Trust read={table.dataUpdatedAt} sql={data.sql} rows={data.row_count} took_ms={data.elapsed_ms} cut={data.truncated} />} className="after-columns">
       <p className="quiet small">{t("recent.text")}</p>
       <div className="filters" style={{ marginTop: 10 }}>
-        <Choice label={t("arm")} value={arm} choose={setArm} of={[{ key: "", label: t("f.all") }, { key: "treatment", label: t("arm.treatment") }, { key: "holdout", label: t("arm.holdout") }]} />
+        <Choice label={t("arm")} value={arm} choose={setArm} of={[{ key: "", label: t("f.all") }, { key: "treatment", label: t("arm.treatment") }, { key: "holdout", label: t("arm.holdout") }, { key: "global_holdout", label: t("arm.global_holdout") }]} />
         <input className="input" type="search" aria-label={t("unit.find")} placeholder={t("unit.find")} value={unit} maxLength={200} onChange={(event) => setUnit(event.target.value)} />
       </div>
       <Ask of={table}>
@@ -131,7 +140,7 @@ function Decisions({ name, decided }: { name: string; decided: number }) {
             columns={[
               { key: "unit", title: t("unit"), cell: (row) => <Named id={String(cell(row, "unit_id"))} names={names} />, by: (row) => String(cell(row, "unit_id")) },
               { key: "at", title: t("decided"), cell: (row) => moment(String(cell(row, "decided_at"))), by: (row) => String(cell(row, "decided_at")) },
-              { key: "arm", title: t("arm"), cell: (row) => <><i className={`key key-${cell(row, "arm") === "holdout" ? "holdout" : "treated"}`} /> {word("arm", String(cell(row, "arm")))}</>, by: (row) => String(cell(row, "arm")) },
+              { key: "arm", title: t("arm"), cell: (row) => <><i className={`key key-${cell(row, "arm") === "treatment" ? "treated" : "holdout"}`} /> {word("arm", String(cell(row, "arm")))}</>, by: (row) => String(cell(row, "arm")) },
               { key: "choice", title: t("choice"), wrap: true, cell: (row) => <Chosen action={cell(row, "action")} items={cell(row, "items")} names={names} /> },
               { key: "p", title: t("propensity"), number: true, cell: (row) => percent(Number(cell(row, "propensity"))), by: (row) => Number(cell(row, "propensity")) },
               { key: "turn", title: t("f.turn"), number: true, cell: (row) => n(cell(row, "turn") as number), by: (row) => Number(cell(row, "turn")) },

@@ -13,7 +13,7 @@ import own from "./words";
 interface Shown { unit_id: string; arm: string; action: string | null; propensity: number | null; items: unknown; payload: unknown; features: unknown }
 export interface Preview {
   policy: string; at: string; due: boolean; paused: unknown; audience: number; without_unit: number; repeated: number;
-  left_out: { reason: string; units: number }[]; decisions: number; held_out: number; treated: number; actions: { action: string; units: number; share: number }[];
+  left_out: { reason: string; units: number }[]; decisions: number; held_out: number; globally_held: number; treated: number; actions: { action: string; units: number; share: number }[];
   delivery: { action: string | null; type: string | null; approval: boolean; leaves: number }; sample: Shown[]; notes: string[];
 }
 
@@ -51,6 +51,7 @@ export function Previewed({ of }: { of: Preview }) {
         { label: t("dry.left"), value: n(left), note: left ? <ul>{of.left_out.map((one) => <li key={one.reason}>{word("left", one.reason)}: {counted(one.units)}</li>)}</ul> : undefined },
         { label: t("dry.treated"), value: n(of.treated) },
         { label: t("dry.heldout"), value: n(of.held_out), note: of.decisions ? t("heldout.share", { share: percent(of.held_out / of.decisions) }) : undefined },
+        ...(of.globally_held ? [{ label: t("arm.global_holdout"), value: n(of.globally_held) }] : []),
         { label: t("dry.leaves"), value: n(delivery.leaves), note: delivery.action ? <>{t("dry.by", { action: delivery.action })}{delivery.type && ` (${delivery.type})`}</> : t("dry.logged") },
       ]} />
       <p className="quiet small">{t("dry.at", { when: moment(of.at) })}</p>
@@ -77,7 +78,7 @@ export function Previewed({ of }: { of: Preview }) {
         rows={rows} rowKey={(one) => String(one.at)} label={t("dry.sample")} tight page={SAMPLE} empty={<Empty icon="decide" text={t(areUnshown(of.decisions) ? "unshown" : "dry.nobody")} />}
         columns={[
           { key: "unit", title: t("unit"), cell: (one) => <code>{one.unit_id}</code>, by: (one) => one.unit_id },
-          { key: "arm", title: t("arm"), cell: (one) => <><i className={`key key-${one.arm === "holdout" ? "holdout" : "treated"}`} /> {word("arm", one.arm)}</>, by: (one) => one.arm },
+          { key: "arm", title: t("arm"), cell: (one) => <><i className={`key key-${one.arm === "treatment" ? "treated" : "holdout"}`} /> {word("arm", one.arm)}</>, by: (one) => one.arm },
           { key: "choice", title: t("choice"), wrap: true, cell: (one) => <Chosen action={one.action ?? undefined} items={one.items} names={{}} /> },
           { key: "p", title: t("propensity"), number: true, cell: (one) => percent(one.propensity), by: (one) => one.propensity },
           { key: "payload", title: t("dry.payload"), cell: (one) => <details className="declared"><summary>{t("dry.payload")}</summary><Code text={JSON.stringify({ payload: parsed(one.payload), features: parsed(one.features) }, null, 2)} max={260} /></details> },

@@ -41,6 +41,13 @@ export interface Draft {
   holdout: string;
   perUnit: string;
   perTurn: string;
+  /** Hours in which nothing is delivered, as `21:00` and `08:00`; none where both are empty. */
+  quietFrom: string;
+  quietTo: string;
+  /** A time zone, or `$` and a column of the audience. */
+  quietZone: string;
+  /** The column of the audience that says who has agreed; none if nobody is asked. */
+  consent: string;
   harmful: boolean;
   minUnits: string;
   outcome: Outcome | null;
@@ -49,7 +56,7 @@ export interface Draft {
 export const blank = (): Draft => ({
   name: "", description: "", every: "1d", table: "", unit: "", joined: "all", conditions: [], along: [], hand: null,
   way: "candidates", candidates: [{ id: 1, name: "", weight: "1", payload: [] }], learner: "", slots: "3", explore: "10", action: "", payload: [],
-  holdout: "10", perUnit: "", perTurn: "", harmful: true, minUnits: "200", outcome: null,
+  holdout: "10", perUnit: "", perTurn: "", quietFrom: "", quietTo: "", quietZone: "", consent: "", harmful: true, minUnits: "200", outcome: null,
 });
 
 export const blankOutcome = (): Outcome => ({ table: "", event: "", unit: "", at: "", value: "", window: "7d" });
@@ -224,12 +231,16 @@ export const CHOSEN: Record<Draft["way"], string[]> = { candidates: ["unit_id", 
 /** Everything that is sent: by the policy, then by each candidate; nothing where nothing leaves. */
 const allSent = (draft: Draft): Sent[] => (draft.action ? [...draft.payload, ...(draft.way === "candidates" ? draft.candidates.flatMap((one) => one.payload) : [])] : []);
 
-/** The columns that the audience carries besides the unit: what is sent, then what is logged. */
+/** Whether deliveries wait in some hours. */
+const isQuiet = (draft: Draft): boolean => draft.action !== "" && (draft.quietFrom !== "" || draft.quietTo !== "");
+
+/** The columns that the audience carries besides the unit: what is sent, then what constraints need, then what is logged. */
 export function carried(draft: Draft, source: Source | undefined): string[] {
   const chosen = CHOSEN[draft.way];
   const sent = allSent(draft).filter((one) => one.from === "column" && !chosen.includes(one.value)).map((one) => one.value);
   const known = source?.columns.map((column) => column.name) ?? [];
-  return [...new Set([...sent, ...draft.along])].filter((name) => known.includes(name) && name !== "unit_id");
+  const asked = [draft.consent, ...(isQuiet(draft) && draft.quietZone.startsWith("$") ? [draft.quietZone.slice(1)] : [])];
+  return [...new Set([...sent, ...asked, ...draft.along])].filter((name) => known.includes(name) && name !== "unit_id");
 }
 
 /** The audience that the form describes, as it stands in the file; empty without a table and the column of its unit. */
@@ -365,6 +376,8 @@ export function yamlOf(draft: Draft, sources: Source[]): string {
     if (draft.perUnit.trim()) lines.push(`  per_unit_every: ${draft.perUnit.trim()}`);
     if (draft.perTurn.trim()) lines.push(`  per_turn: ${numeral(draft.perTurn) ?? scalar(draft.perTurn)}`);
   }
+  if (isQuiet(draft)) lines.push("quiet_hours:", `  from: ${scalar(draft.quietFrom)}`, `  to: ${scalar(draft.quietTo)}`, `  zone: ${scalar(draft.quietZone.trim())}`);
+  if (draft.consent.trim()) lines.push("consent:", `  column: ${scalar(draft.consent.trim())}`);
   lines.push("guardrails:", `  pause_when_harmful: ${draft.harmful}`);
   if (draft.minUnits.trim()) lines.push(`  min_units: ${numeral(draft.minUnits) ?? scalar(draft.minUnits)}`);
   if (draft.action) {
@@ -384,11 +397,22 @@ export type FaultWord =
   | "fault.table" | "fault.unit" | "fault.hand" | "fault.hand.many" | "fault.hand.unit" | "fault.column" | "fault.op" | "fault.value" | "fault.values" | "fault.number" | "fault.day" | "fault.days" | "fault.order"
   | "fault.candidates" | "fault.candidate" | "fault.candidate.none" | "fault.candidate.twice" | "fault.weight" | "fault.weights" | "fault.learner" | "fault.slots" | "fault.share"
   | "fault.key" | "fault.key.twice" | "fault.sent" | "fault.name" | "fault.name.bad" | "fault.name.taken" | "fault.name.new" | "fault.every" | "fault.holdout" | "fault.length" | "fault.turn" | "fault.units"
-  | "fault.outcome.table" | "fault.outcome.column";
+  | "fault.outcome.table" | "fault.outcome.column" | "fault.hours" | "fault.zone" | "fault.zone.column";
 /** `at` is the place of the form, whose element is called `draft-` and that. */
 export interface Fault { at: string; word: FaultWord }
 
 const whole = (text: string, least: number, most = Number.MAX_SAFE_INTEGER) => /^\d+$/.test(text.trim()) && Number(text) >= least && Number(text) <= most;
+
+const TIME = /^([01]\d|2[0-3]):[0-5]\d$/;
+
+/** Whether there is a time zone of this name. */
+function isZone(name: string): boolean {
+  try {
+    return name !== "" && new Intl.DateTimeFormat("en", { timeZone: name }).resolvedOptions().timeZone !== "";
+  } catch {
+    return false;
+  }
+}
 
 /** The place of a key that is sent, or of its value: of the policy, or of one of its candidates. */
 export const sentAt = (part: "key" | "sent", one: Sent, candidate?: Candidate): string => (candidate ? `candidate-${candidate.id}-${part}-${one.id}` : `${part}-${one.id}`);
@@ -439,6 +463,13 @@ export function faultsOf(draft: Draft, { sources, taken }: { sources: Source[]; 
   add("holdout", draft.holdout.trim() !== "" && (held === null || held >= 100) && "fault.holdout");
   add("perUnit", draft.perUnit.trim() !== "" && !isLength(draft.perUnit) && "fault.length");
   add("perTurn", draft.perTurn.trim() !== "" && !whole(draft.perTurn, 1) && "fault.turn");
+  const carries = (column: string) => draft.hand !== null || source?.columns.some((one) => one.name === column);
+  if (isQuiet(draft)) {
+    add("quietFrom", !(TIME.test(draft.quietFrom) && TIME.test(draft.quietTo) && draft.quietFrom !== draft.quietTo) && "fault.hours");
+    const zone = draft.quietZone.trim();
+    add("quietZone", zone.startsWith("$") ? !carries(zone.slice(1)) && "fault.zone.column" : !isZone(zone) && "fault.zone");
+  }
+  add("consent", draft.consent.trim() !== "" && !carries(draft.consent.trim()) && "fault.column");
   add("minUnits", draft.minUnits.trim() !== "" && !whole(draft.minUnits, 0) && "fault.units");
   if (draft.outcome) {
     const { outcome } = draft;

@@ -261,6 +261,14 @@ outcome:
     expect(yamlOf(complete({ hand: "select a as unit_id\n\n  from x -- y: z\n" }), sources)).toContain("audience: |\n  select a as unit_id\n\n    from x -- y: z\nchoose:");
     expect(yamlOf(complete({ hand: "select 'a\u0007' as unit_id" }), sources)).toContain('audience: "select \'a\\u0007\' as unit_id"\n');
   });
+  it("writes quiet hours and consent, and carries the columns that they need", () => {
+    const quiet = { action: "mail", quietFrom: "21:00", quietTo: "08:00", quietZone: "$country", consent: "城市" };
+    const text = yamlOf(complete(quiet), sources);
+    expect(text).toContain('quiet_hours:\n  from: "21:00"\n  to: "08:00"\n  zone: $country\nconsent:\n  column: "城市"\nguardrails:');
+    expect(text).toContain("      country");
+    expect(text).toContain('      "城市"');
+    expect(yamlOf(complete({ ...quiet, action: "" }), sources)).not.toContain("quiet_hours");
+  });
   it("writes no weight that a file would read as a text", () => {
     expect(yamlOf(complete({ candidates: [{ id: 1, name: "a", weight: "010", payload: [] }, { id: 2, name: "b", weight: "1e99", payload: [] }] }), sources)).toMatch(/weight: 10\n[\s\S]*weight: "1e99"\n/);
   });
@@ -285,6 +293,10 @@ describe("what is still to do", () => {
     expect(at(complete({ action: "mail", payload: [{ id: 1, key: "a", from: "column", value: "" }, { id: 2, key: "a", from: "text", value: "" }, { id: 3, key: " ", from: "column", value: "items" }] }))).toEqual(["sent-1 fault.sent", "key-2 fault.key.twice", "key-3 fault.key", "sent-3 fault.sent"]);
     expect(["Win", "9a", "a-b", "策略", "a".repeat(64), "new", "winback"].map((name) => at(complete({ name }), ["winback"])[0])).toEqual([...Array(5).fill("name fault.name.bad"), "name fault.name.new", "name fault.name.taken"]);
     expect(at(complete({ every: "", holdout: "100", perUnit: "0d", perTurn: "0", minUnits: "-1" }))).toEqual(["every fault.every", "holdout fault.holdout", "perUnit fault.length", "perTurn fault.turn", "minUnits fault.units"]);
+    const night = { action: "mail", quietFrom: "21:00", quietTo: "08:00" };
+    expect(at(complete({ ...night, quietZone: "Asia/Shanghai" }))).toEqual([]);
+    expect(at(complete({ ...night, quietTo: "21:00", quietZone: "nowhere", consent: "gone" }))).toEqual(["quietFrom fault.hours", "quietZone fault.zone", "consent fault.column"]);
+    expect(at(complete({ ...night, quietZone: "$gone" }))).toEqual(["quietZone fault.zone.column"]);
     expect(at(complete({ outcome: blankOutcome() }))).toEqual(["outcome-table fault.outcome.table"]);
     expect(at(complete({ outcome: { ...blankOutcome(), table: "mart.orders", at: "gone", value: "gone", window: "" } }))).toEqual(["outcome-event fault.outcome.column", "outcome-unit fault.outcome.column", "outcome-at fault.outcome.column", "outcome-value fault.outcome.column", "outcome-window fault.length"]);
   });

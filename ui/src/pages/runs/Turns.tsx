@@ -67,7 +67,7 @@ function RunList() {
   return (
     <>
       <div className="filters">
-        <Pick label={t("f.kind")} value={kind} choose={setKind} of={[{ key: "", label: t("f.all") }, ...["turn", "sync", "build", "learn", "quarantine", "quality", "tasks", "dashboard"].map((one) => ({ key: one, label: word("kind", one) }))]} />
+        <Pick label={t("f.kind")} value={kind} choose={setKind} of={[{ key: "", label: t("f.all") }, ...["turn", "sync", "build", "learn", "quarantine", "quality", "act", "tasks", "dashboard"].map((one) => ({ key: one, label: word("kind", one) }))]} />
         <Choice label={t("f.status")} value={status} choose={setStatus} of={[{ key: "", label: t("f.all") }, { key: "failed", label: t("failed.only") }]} />
       </div>
       <Ask of={runs}>

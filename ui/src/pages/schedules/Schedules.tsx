@@ -13,8 +13,12 @@ const STATES = ["waiting", "running", "succeeded", "failed", "blocked", "cancell
 interface Alert {
   key: string;
   kind: string;
+  /** Empty if an alert's file says what is told. */
   schedule: string;
   scheduled_run: string;
+  /** The alert whose file says what is told. */
+  alert: string | null;
+  subject: string | null;
   action: string;
   status: string;
   attempts: number;
@@ -25,11 +29,24 @@ interface Alert {
   text: string | null;
 }
 
+/** An alert of the project, and what it found that goes on. */
+interface Standing {
+  alert: string;
+  description: string | null;
+  when: string;
+  send: string[];
+  paused: boolean;
+  file: string;
+  open: { subject: string; text: string; since: string; told_at: string | null; times: number }[];
+}
+
 export default function Schedules() {
   const { t } = useWords(own);
   const schedules = useGet<Items<Declared>>("/v1/schedules", 30_000);
   const alerts = useGet<Items<Alert>>(`/v1/alerts?limit=${LISTED}`, 30_000);
-  const lost = alerts.data?.items.filter((one) => one.status === "dead").length;
+  const standing = useGet<Items<Standing>>("/v1/alert-states", 30_000);
+  const lost = alerts.data?.items.filter((one) => one.status === "dead").length ?? 0;
+  const open = standing.data?.items.reduce((sum, one) => sum + one.open.length, 0) ?? 0;
   return (
     <Page title={t("title")} text={t("text")}>
       <Tabs
@@ -37,7 +54,7 @@ export default function Schedules() {
         tabs={[
           { key: "schedules", label: t("schedules"), body: () => <List of={schedules} /> },
           { key: "runs", label: t("runs"), body: () => <RunList schedules={schedules.data?.items ?? []} /> },
-          { key: "alerts", label: t("alerts"), count: lost || undefined, body: () => <Alerts of={alerts} /> },
+          { key: "alerts", label: t("alerts"), count: lost + open || undefined, body: () => <><States of={standing} /><Alerts of={alerts} /></> },
         ]}
       />
     </Page>
@@ -108,18 +125,40 @@ function RunList({ schedules }: { schedules: Declared[] }) {
   );
 }
 
+/** What the files of alerts tell of, and what they found. */
+function States({ of }: { of: ReturnType<typeof useGet<Items<Standing>>> }) {
+  const { t, moment } = useWords(own);
+  return (
+    <Ask of={of}>
+      {({ items }) => (
+        <Card flush title={t("states")} extra={<Trust read={of.dataUpdatedAt} route="GET /v1/alert-states" />}>
+          <Grid
+            rows={items} rowKey={(one) => one.alert} label={t("states")} empty={<Empty icon="alert" text={t("states.empty")} />}
+            columns={[
+              { key: "alert", title: t("alert"), wrap: true, cell: (one) => <><code>{one.alert}</code>{one.description && <div className="quiet small">{one.description}</div>}</>, by: (one) => one.alert },
+              { key: "when", title: t("tells"), wrap: true, cell: (one) => <code>{one.when}</code>, by: (one) => one.when },
+              { key: "send", title: t("f.action"), cell: (one) => (one.paused ? <Status of="paused" /> : <code>{one.send.join(" ")}</code>) },
+              { key: "open", title: t("goes.on"), wrap: true, cell: (one) => (one.open.length ? one.open.map((open) => <div key={open.subject}><span className="bad">{open.subject}</span> <span className="quiet small">{t("since", { when: moment(open.since) })}</span><div className="small">{open.text}</div></div>) : <span className="quiet">{t("goes.on.none")}</span>), by: (one) => one.open.length },
+            ]}
+          />
+        </Card>
+      )}
+    </Ask>
+  );
+}
+
 function Alerts({ of }: { of: ReturnType<typeof useGet<Items<Alert>>> }) {
   const { t, n, moment, word } = useWords(own);
   return (
     <Ask of={of}>
       {({ items }) => (
-        <Card flush extra={<Trust read={of.dataUpdatedAt} sql="select * from system.alerts order by made_at desc" />}>
+        <Card flush title={t("sent")} extra={<Trust read={of.dataUpdatedAt} sql="select * from system.alerts order by made_at desc" />}>
           <Grid
             rows={items} rowKey={(one) => one.key} label={t("alerts")} empty={<Empty icon="alert" text={t("alerts.empty")} />}
             columns={[
               { key: "made", title: t("made"), cell: (one) => moment(one.made_at), by: (one) => one.made_at },
               { key: "kind", title: t("f.kind"), cell: (one) => word("alert", one.kind), by: (one) => one.kind },
-              { key: "schedule", title: t("schedule"), cell: (one) => <Link to={`/schedules/${part(one.schedule)}`}>{one.schedule}</Link>, by: (one) => one.schedule },
+              { key: "schedule", title: t("of"), cell: (one) => (one.alert ? <code>{one.alert}</code> : <Link to={`/schedules/${part(one.schedule)}`}>{one.schedule}</Link>), by: (one) => one.alert ?? one.schedule },
               { key: "text", title: t("says"), wrap: true, cell: (one) => one.title ?? one.text },
               { key: "action", title: t("f.action"), cell: (one) => <code>{one.action}</code>, by: (one) => one.action },
               { key: "status", title: t("f.status"), cell: (one) => <Status of={one.status} />, by: (one) => one.status },

@@ -61,6 +61,30 @@ export function Aside({ sync, open }: { sync: string; open: number }) {
   );
 }
 
+/** Events that were handed in and do not fit their topic; nothing while there are none. */
+export function EventsAside() {
+  const { t, n } = useWords(own);
+  const { can } = useWho();
+  const { modal } = App.useApp();
+  const [cause, setCause] = useState<string | null>(null);
+  const rows = useGet<Table>(can("query") ? `/v1/quarantine?sync=&status=open&limit=${LIMIT}` : null);
+  const discard = useDo<Work>(() => ["POST", "/v1/quarantine/discard", { sync: "" }]);
+  const table = rows.data;
+  if (!table?.rows.length) return null;
+  const give = () => modal.confirm({ title: t("events.discard", { count: n(table.rows.length) }), content: t("events.discard.text"), okText: t("discard.go"), okButtonProps: { danger: true }, cancelText: t("f.cancel"), onOk: () => discard.mutate() });
+  return (
+    <>
+      {discard.error && <Trouble error={discard.error} />}
+      {discard.data && <Asked work={discard.data} />}
+      <Card flush title={t("events")} extra={<Trust read={rows.dataUpdatedAt} sql={table.sql} rows={table.row_count} took_ms={table.elapsed_ms} cut={table.truncated} />}>
+        <p className="syncs-about">{t("events.text")}</p>
+        {can("operate") && <div className="syncs-bar"><Button danger loading={discard.isPending} onClick={give}>{t("discard")}</Button></div>}
+        <Rows all={rowsOf(table)} which="open" cause={cause} choose={setCause} />
+      </Card>
+    </>
+  );
+}
+
 function Rows({ all, which, cause, choose }: { all: Row[]; which: Which; cause: string | null; choose: (cause: string | null) => void }) {
   const { t, n, day } = useWords(own);
   const causes = useMemo(() => [...groupBy(all, causeOf).entries()].sort(([, a], [, b]) => b.length - a.length), [all]);

@@ -9,6 +9,7 @@ import { Ask, Card, Chip, Code, Empty, Figures, Grid, Page, Status, Tabs, Troubl
 import { Icon } from "../../ui/icons";
 import { AssetLink, PageLink } from "../../ui/links";
 import { Aside } from "./Aside";
+import { Compare } from "./Compare";
 import { Asked, Bars, byRun } from "./parts";
 import own from "./words";
 
@@ -58,6 +59,7 @@ function Body({ one, read }: { one: Shown; read: number }) {
           { key: "streams", label: t("tab.streams"), count: one.streams.length, body: () => <><Streams one={one} read={read} />{runs.length > 0 && <Card title={t("chart")} extra={<Trust read={read} sql={runsSql(one.name)} />}><p className="quiet small" style={{ marginBottom: 8 }}>{t("chart.text")}</p><Bars name={one.name} runs={runs} /></Card>}</> },
           { key: "runs", label: t("tab.runs"), body: () => <Runs name={one.name} runs={runs} read={read} /> },
           { key: "aside", label: t("tab.aside"), count: one.quarantined, body: () => <Aside sync={one.name} open={one.quarantined} /> },
+          { key: "compare", label: t("tab.compare"), body: () => <Compare one={one} read={read} /> },
           { key: "file", label: t("tab.file"), body: () => <Card title={<code>{one.file}</code>} extra={<Trust read={read} route="GET /v1/syncs/{sync}" />}><Code text={JSON.stringify(one.declared, null, 2)} max={640} /></Card> },
         ]}
       />

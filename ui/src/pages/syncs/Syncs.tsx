@@ -7,6 +7,7 @@ import { useWho } from "../../session";
 import { Ask, Card, Empty, Figures, Grid, Page, Rich, Status, Trouble, Trust } from "../../ui/basics";
 import { Icon } from "../../ui/icons";
 import { PageLink } from "../../ui/links";
+import { EventsAside } from "./Aside";
 import { Asked } from "./parts";
 import own from "./words";
 
@@ -37,6 +38,7 @@ export default function Syncs() {
           );
         }}
       </Ask>
+      <EventsAside />
     </Page>
   );
 }

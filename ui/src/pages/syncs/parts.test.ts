@@ -1,6 +1,7 @@
 import { expect, test } from "vitest";
 import type { Task } from "../../api";
 import { rowsOf } from "./Aside";
+import { differs } from "./Compare";
 import { command, plain } from "./NewSync";
 import { byRun, scale } from "./parts";
 
@@ -17,6 +18,13 @@ test("a first load that is out of proportion does not flatten the runs after it"
   expect(scale([900, 500, 400])).toBe(900);
   expect(scale([])).toBe(1);
   expect(scale([0, 0])).toBe(1);
+});
+
+test("what differs is counted in keys and ranges, and is unknown where a comparison failed", () => {
+  expect(differs(task({ kind: "reconcile", detail: { keys: 3, ranges: 1, mended: 0 } }))).toBe(4);
+  expect(differs(task({ kind: "reconcile", detail: { keys: 0, ranges: 0 } }))).toBe(0);
+  expect(differs(task({ kind: "reconcile", status: "failed", detail: null }))).toBeNull();
+  expect(differs(null)).toBeNull();
 });
 
 test("rows set aside are read by the names of columns, whatever their order", () => {

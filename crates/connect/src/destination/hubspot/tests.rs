@@ -163,3 +163,15 @@ async fn rows_of_a_real_export_go_out_and_none_is_lost() {
     assert!(rows > 0);
     assert_eq!(written.rows_written as usize + refused, rows);
 }
+
+#[tokio::test]
+async fn a_plan_knows_how_many_requests_rows_take() {
+    let (pace, folder) = (FakePace::new(), tempfile::tempdir().unwrap());
+    let (fake, _hubspot) = FakeHubSpot::start(&pace).await;
+    let destination = open(&fake, &pace, &folder);
+    let batch = texts(&[("email", Vec::new())]);
+    let write = request(json!({ "object": "contacts" }), &batch, "email");
+    let of = |put, removed| destination.requests(&write, Estimate { put, removed }).unwrap();
+    assert_eq!((of(0, 0), of(100, 0), of(101, 1)), (Some(0), Some(1), Some(3)));
+    assert_eq!(fake.count(), 0, "nothing is sent");
+}

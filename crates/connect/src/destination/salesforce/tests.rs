@@ -191,3 +191,16 @@ async fn rows_of_a_real_export_go_out_and_none_is_lost() {
     }
     assert_eq!(salesforce.lock().unwrap().contacts.len(), taken);
 }
+
+#[tokio::test]
+async fn a_plan_knows_how_many_requests_rows_take() {
+    let (pace, folder) = (FakePace::new(), tempfile::tempdir().unwrap());
+    let (fake, _salesforce) = FakeSalesforce::start(&pace).await;
+    let destination = open(&fake, &pace, &folder);
+    let write = request(&without_marks(&contacts(0..1)), WriteMode::Merge);
+    let of = |put, removed| destination.requests(&write, Estimate { put, removed }).unwrap();
+    assert_eq!((of(0, 0), of(201, 0), of(0, 3)), (Some(0), Some(2), Some(3)));
+    // Two pages are two jobs, and 200 rows more a request.
+    assert_eq!(of(40_200, 0), Some(13));
+    assert_eq!(fake.count(), 0, "nothing is sent");
+}

@@ -229,6 +229,34 @@ async fn a_grown_file_yields_its_new_lines_and_a_changed_one_is_explained() {
 }
 
 #[tokio::test]
+async fn a_full_read_goes_on_only_behind_files_that_are_as_they_were() {
+    let folder = Folder::new(&[("a.csv", b"id\n1\n2\n"), ("b.csv", b"id\n3\n4\n")]);
+    let mut full = request("csv", json!({ "path": "*.csv" }));
+    (full.mode, full.page_rows) = (ReadMode::Full, 3);
+    let pages = read(&folder, "csv", &full).await.unwrap();
+    full.from = Some(pages[0].position.clone());
+    let changes: [(&str, Option<&[u8]>, bool); 6] = [
+        ("c.csv", Some(b"id\n5\n"), true),
+        ("b.csv", Some(b"id\n3\n4\n6\n"), true),
+        ("a.csv", Some(b"id\n17\n2\n"), false),
+        ("a.csv", Some(b"id\n1\n2\n"), true),
+        ("b.csv", Some(b"id\n"), false),
+        ("a.csv", None, false),
+    ];
+    for (name, bytes, stands) in changes {
+        match bytes {
+            Some(bytes) => folder.write(name, bytes),
+            None => std::fs::remove_file(folder.path(name)).unwrap(),
+        }
+        let found = folder.source("csv").is_as_read(&full).await.unwrap();
+        assert_eq!(found, stands, "{name} {bytes:?}");
+        if name == "b.csv" {
+            folder.write(name, b"id\n3\n4\n");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_last_line_without_end_that_grows_is_a_change() {
     let folder = Folder::new(&[("a.csv", b"id,v\n1,x\n2,y")]);
     let mut request = request("csv", json!({"path": "a.csv"}));

@@ -12,7 +12,7 @@ use crate::http::{Call, Client, JsonPath};
 use crate::records::{Cursor, Fetch, Fetched};
 
 /// Records in one answer.
-const PAGE: usize = 100;
+pub(super) const PAGE: usize = 100;
 
 /// A search leaves out what was modified so short a time before its start: the index needs a moment.
 const SETTLE_US: i64 = 60_000_000;

@@ -442,3 +442,14 @@ async fn discovery_tells_keys_cursors_and_sizes() {
     let pages = read(&name, &full(stream.stream.clone())).await.unwrap();
     assert_eq!(cells(&pages).len(), 1);
 }
+
+#[tokio::test]
+async fn a_server_tells_its_connections_its_size_and_its_log() {
+    let database = database("CREATE TABLE t (n INT PRIMARY KEY); INSERT INTO t VALUES (1);");
+    let health = source(connection(server(), &database)).health().await.unwrap().unwrap();
+    assert!(health.version.unwrap().contains("MariaDB"));
+    assert!(health.connections.unwrap() >= 1 && health.connections_max.unwrap() > 1);
+    assert!(health.size_bytes.unwrap() > 0, "the table has a page");
+    assert!(health.active_queries.is_some() && health.slow_queries.is_some());
+    assert!(health.slots.is_empty());
+}

@@ -163,6 +163,16 @@ impl Paging {
         marks
     }
 
+    /// How many records a request asks for, if it says.
+    pub(super) fn size(&self) -> Option<u64> {
+        match self {
+            Self::Page { size, .. } | Self::Offset { size, .. } | Self::Cursor { size, .. } => {
+                *size
+            }
+            Self::None | Self::LinkHeader {} | Self::NextUrl { .. } => None,
+        }
+    }
+
     /// Where the next answer is, after one at `at`; a URL is as the server wrote it.
     pub(super) fn next(&self, at: Option<&Value>, seen: &Seen<'_>) -> Result<Option<Value>> {
         let number = |key: &str| at.and_then(|at| at.get(key)?.as_u64());

@@ -323,3 +323,14 @@ async fn chinook_is_read_as_it_is() {
     }
     assert_eq!(rows, 15_607);
 }
+
+#[tokio::test]
+async fn a_file_tells_its_size_and_the_version_that_reads_it() {
+    let folder = Folder::new(&[]);
+    let source = folder.source_with("sqlite", connection());
+    assert_eq!(source.health().await.unwrap_err().kind(), ErrorKind::NotFound);
+    change(&folder, "CREATE TABLE t (n INTEGER); INSERT INTO t VALUES (1);");
+    let health = source.health().await.unwrap().unwrap();
+    assert!(health.size_bytes.unwrap() >= 4096 && health.version.is_some());
+    assert_eq!(health.connections, None);
+}

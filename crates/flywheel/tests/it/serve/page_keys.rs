@@ -54,6 +54,12 @@ async fn pages_of_its_sites_hand_in_events_of_its_topic_and_others_do_not() {
     );
     let asked = json!({"sql": "select count(*) from system.events where topic = 'web'"});
     assert_eq!(served.post(&owner, "/v1/sql", &asked).await.json()["rows"], json!([[2]]));
+    // Nobody reads the answer there: what does not fit is kept for whoever made the page.
+    let aside = "select source, stream, \"column\", raw from system.quarantine order by raw";
+    let aside = served.post(&owner, "/v1/sql", &json!({"sql": aside})).await.json();
+    let expected =
+        json!([["events", "web", null, "5"], ["events", "web", "event", "{\"no\": \"name\"}"]]);
+    assert_eq!(aside["rows"], expected, "{aside}");
     assert_eq!(
         send(&served, &key, Some("http://localhost:3000"), "", body).await.status,
         StatusCode::OK
@@ -75,6 +81,17 @@ async fn pages_of_its_sites_hand_in_events_of_its_topic_and_others_do_not() {
     for (more, status) in [("&topic=web", 200), ("&topic=events", 403), ("&topic=outcomes", 403)] {
         let answer = send(&served, &key, Some(SHOP), more, body).await;
         assert_eq!(answer.status.as_u16(), status, "{more}: {}", answer.json());
+    }
+    // Which decisions a visitor has seen, too; what came of them is for programs to say.
+    for (path, status) in [("exposures", StatusCode::OK), ("outcomes", StatusCode::FORBIDDEN)] {
+        let request = Request::post(format!("/v1/{path}?key={key}&once=seen"))
+            .header("host", "fw.example")
+            .header("sec-fetch-site", "cross-site")
+            .header("origin", SHOP)
+            .body(Body::from(r#"[{"decision_id": "00ff00ff00ff00ff"}]"#))
+            .unwrap();
+        let answer = served.raw(request).await;
+        assert_eq!(answer.status, status, "{path}: {}", answer.json());
     }
     // It opens nothing else, wherever it stands.
     let bearer = As { token: Some(key.clone()), ..As::default() };
@@ -184,6 +201,7 @@ async fn a_key_for_pages_hands_in_and_does_nothing_else() {
         json!({"name": "k", "scopes": ["query"], "sites": [SHOP]}),
         json!({"name": "k", "scopes": ["ingest"], "topic": "web"}),
         json!({"name": "k", "scopes": ["ingest"], "sites": [SHOP], "topic": "outcomes"}),
+        json!({"name": "k", "scopes": ["ingest"], "sites": [SHOP], "topic": "exposures"}),
         json!({"name": "k", "scopes": ["ingest"], "sites": [SHOP], "topic": "../x"}),
         json!({"name": "k", "scopes": ["ingest"], "sites": ["shop.example"]}),
         json!({"name": "k", "scopes": ["ingest"], "sites": ["https://*.example"]}),

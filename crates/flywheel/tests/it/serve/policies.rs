@@ -413,8 +413,9 @@ async fn deliveries_are_shown_to_who_sees_their_policy_and_answers_to_who_may_qu
         assert_eq!(counts["dead"], json!(dead), "{name}: {counts}");
     }
     let counts = served.get(&owner, "/v1/actions/counts").await.json();
-    let hinted =
-        json!({"policy": "hinted", "pending": 0, "delivered": 0, "dead": 1, "discarded": 0});
+    let hinted = json!({
+        "policy": "hinted", "waiting": 0, "pending": 0, "delivered": 0, "dead": 1, "discarded": 0,
+    });
     assert!(counts["policies"].as_array().unwrap().contains(&hinted), "{counts}");
     let all = counts["dead"].as_u64().unwrap();
     let reason = json!({"reason": "nobody listens"});

@@ -176,6 +176,12 @@ async fn a_query_answers_with_rows_as_soon_as_it_is_published_and_only_whom_it_i
     assert!(!served.house.dir().join("queries/top.yaml").exists());
     publish(&served, &owner, TOP, &top()).await;
     assert_eq!(served.get(&less, &path).await.status, StatusCode::UNAUTHORIZED);
+    // Nor do those of one whose file went by other hands.
+    let (left, _) = key(&served, &owner, TOP, &json!({})).await;
+    std::fs::remove_file(served.house.dir().join("queries/top.yaml")).unwrap();
+    assert!(served.send(&owner, "POST", "/v1/project/reload", "{}").await.status.is_success());
+    publish(&served, &owner, TOP, &top()).await;
+    assert_eq!(served.get(&left, &path).await.status, StatusCode::UNAUTHORIZED);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -44,7 +44,11 @@ pub(super) struct Told {
 pub(super) struct Did {
     pub(super) rows_written: u64,
     pub(super) rows_superseded: u64,
+    /// Rows that only said that their row is gone.
+    pub(super) rows_marked: u64,
     pub(super) rows_deleted: u64,
+    /// Whether it was made before, so that nothing was done.
+    pub(super) skipped: bool,
     /// The table's version, if it has any.
     pub(super) version: Option<i64>,
     /// The number of the commit.
@@ -362,7 +366,9 @@ impl LakeSink<'_> {
         Ok(Some(Did {
             rows_written: commit.rows_written,
             rows_superseded: commit.rows_superseded,
+            rows_marked: commit.rows_marked,
             rows_deleted: 0,
+            skipped: commit.skipped,
             version: Some(commit.version),
             sequence,
         }))
@@ -517,7 +523,9 @@ impl<'a> OutsideSink<'a> {
         Ok(Some(Did {
             rows_written: written.rows_written,
             rows_superseded: written.rows_updated,
+            rows_marked: 0,
             rows_deleted: written.rows_deleted,
+            skipped: written.skipped,
             version: None,
             sequence: self.sequence,
         }))

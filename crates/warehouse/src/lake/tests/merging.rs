@@ -57,6 +57,12 @@ async fn random_histories_give_the_same_table_as_a_map() {
             assert_eq!(done.rows_updated, updated, "seed {seed} step {step}");
             assert_eq!(done.rows_deleted, deleted.count() as u64, "seed {seed} step {step}");
             assert_eq!(done.rows_superseded, (rows.len() - last.len()) as u64, "seed {seed}");
+            let given = done.rows_written + done.rows_superseded + done.rows_marked;
+            assert_eq!(
+                given,
+                rows.len() as u64,
+                "seed {seed}: every row that was given is counted"
+            );
         }
         let expected: Vec<String> = model.iter().map(|(id, v)| format!("{id}|{v}")).collect();
         assert_eq!(t.sql("select id, v from raw.x order by id").await, expected, "seed {seed}");
