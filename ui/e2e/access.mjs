@@ -43,7 +43,7 @@ export async function grant(base, { project, visit, signIn, settled, accessible,
   for (const [rule, table] of Object.entries(RULES)) {
     writeFileSync(file(project, rule), `rule: ${rule}\ndescription: Figures of the shop are for its owner.\ntables: [${table}]\nask: the owner of the shop\nreaders: [{roles: [owner]}]\n`);
   }
-  const owner = await visit(base, { expected: /403/ });
+  const owner = await visit(base, { expected: /40[03]/ });
   await signIn(owner);
   await anew(owner);
   const viewer = await visit(base, { expected: /403/ });

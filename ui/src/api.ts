@@ -31,7 +31,7 @@ export const readAs = (name: string | null) => {
 };
 
 /** What is of whoever is signed in, whoever they look as. Of everything else the server refuses what is not read. */
-const OWN = ["/v1/session", "/v1/me", "/v1/login", "/v1/logout", "/v1/setup"];
+const OWN = ["/v1/session", "/v1/me", "/v1/login", "/v1/logout", "/v1/setup", "/v1/access-requests"];
 
 /** An address as it is asked by somebody who looks as somebody else. */
 export function addressed(path: string, as: string | null): string {

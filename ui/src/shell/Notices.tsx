@@ -12,5 +12,6 @@ export default function Notices() {
   const { decide, news } = waiting(requests.data?.items ?? [], me);
   const count = decide.length + news.length;
   if (count === 0) return null;
-  return <Link className="doing" to="/access" role="status"><Icon name="user" size={14} /><span>{t(news.length > 0 ? "app.access.news" : "app.access.decide", { count })}</span></Link>;
+  const text = t(news.length > 0 ? "app.access.news" : "app.access.decide", { count });
+  return <Link className="doing" to="/access" role="status" aria-label={text}><Icon name="user" size={14} /><span>{text}</span></Link>;
 }
