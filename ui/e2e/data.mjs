@@ -119,7 +119,7 @@ async function administer({ page, settled, accessible, say }) {
   assert(!(await page.content()).includes(secret), "the token is shown twice");
   await page.getByRole("button", { name: "Revoke: web-shop" }).click();
   await page.locator(".ant-modal-confirm").getByRole("button", { name: "Revoke" }).click();
-  await page.getByText("revoked").waitFor();
+  await page.getByRole("row").filter({ hasText: "web-shop" }).getByText("revoked", { exact: true }).waitFor();
   await page.getByRole("tab", { name: "Secrets" }).click();
   await page.getByRole("button", { name: "New secret" }).first().click();
   await window.getByLabel("Name").fill("crm");

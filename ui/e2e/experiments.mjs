@@ -75,6 +75,8 @@ export async function experiment({ page, settled, accessible, say }) {
 
   await card.getByRole("heading", { name: "winback", exact: true }).getByRole("link").click();
   await page.waitForURL("**/policies/winback");
+  // The page before stays until this one is loaded.
+  await page.getByRole("region", { name: "Lift per turn", exact: true }).waitFor();
   await settled(page);
   const policy = await answer(page, "/v1/policies/winback");
   const last = policy.turns.filter((turn) => turn.lift !== null && turn.lower !== null && turn.upper !== null).at(-1);

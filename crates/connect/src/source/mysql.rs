@@ -28,7 +28,9 @@ use serde::{Deserialize, Deserializer};
 use serde_json::json;
 
 use self::binlog::ChangeLog;
-pub(crate) use self::connection::{Connection, Outcome, Purpose, Server, quoted};
+pub(crate) use self::connection::{
+    Connection, Outcome, Purpose, Server, is_deadlock, quoted, server_code,
+};
 use self::read::MySqlRead;
 use self::relation::Relation;
 use super::{

@@ -8,13 +8,16 @@ use flywheel_base::{Error, ErrorKind, Result};
 
 use crate::destination::{Checkpoint, Progress};
 use crate::page::Position;
-use crate::source::mysql::{Connection, quoted};
+use crate::source::mysql::{Connection, quoted, server_code};
 
 /// The table of positions, in the database of the targets.
 pub(super) const STATE_TABLE: &str = "_flywheel_sync_state";
 
 /// The longest name of an application that the table holds.
 const APP_CHARS_MAX: usize = 255;
+
+/// The error number of a row whose key is there already.
+const DUPLICATE_KEY: u16 = 1062;
 
 /// What a checkpoint is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,36 +107,52 @@ impl State {
         Ok(progress)
     }
 
-    /// The stored number of a stage, locked until the transaction ends.
+    /// The stored number of a stage, which nobody else changes until the transaction ends.
+    ///
+    /// Only one that is `known` is locked: of a row that is missing the server would lock the whole gap, and the first
+    /// commits of two targets would wait for each other. Whoever comes second there is found by [`Self::store`].
     pub(super) async fn locked(
         &self,
         connection: &mut Connection,
         stage: Stage,
+        known: bool,
     ) -> Result<Option<i64>> {
+        let lock = if known { " FOR UPDATE" } else { "" };
         let sql = format!(
-            "SELECT sequence FROM {} WHERE app = ? AND target = ? AND stage = ? FOR UPDATE",
+            "SELECT sequence FROM {} WHERE app = ? AND target = ? AND stage = ?{lock}",
             self.table
         );
         connection.first(&sql, (&self.app, &self.target, stage.name())).await
     }
 
-    /// Stores a checkpoint within the open transaction.
+    /// Stores a checkpoint within the open transaction: in the place of the one that is `known`, else the first. False if
+    /// somebody else stored the first.
     pub(super) async fn store(
         &self,
         connection: &mut Connection,
         stage: Stage,
         checkpoint: &Checkpoint,
-    ) -> Result<()> {
+        known: bool,
+    ) -> Result<bool> {
         let position = checkpoint.position.0.to_string();
-        let sql = format!(
-            "INSERT INTO {} (app, target, stage, sequence, position, updated_at) \
-             VALUES (?, ?, ?, ?, ?, UTC_TIMESTAMP(6)) ON DUPLICATE KEY UPDATE \
-             sequence = VALUES(sequence), position = VALUES(position), \
-             updated_at = VALUES(updated_at)",
-            self.table
-        );
-        let row = (&self.app, &self.target, stage.name(), checkpoint.sequence, position);
-        connection.first::<mysql_async::Row>(&sql, row).await.map(drop)
+        let (sequence, name) = (checkpoint.sequence, stage.name());
+        let table = &self.table;
+        if known {
+            let sql = format!(
+                "UPDATE {table} SET sequence = ?, position = ?, updated_at = UTC_TIMESTAMP(6) \
+                 WHERE app = ? AND target = ? AND stage = ?"
+            );
+            let row = (sequence, position, &self.app, &self.target, name);
+            connection.first::<mysql_async::Row>(&sql, row).await?;
+            return Ok(true);
+        }
+        let sql = format!("INSERT INTO {table} VALUES (?, ?, ?, ?, ?, UTC_TIMESTAMP(6))");
+        let row = (&self.app, &self.target, name, sequence, position);
+        match connection.first::<mysql_async::Row>(&sql, row).await {
+            Ok(_) => Ok(true),
+            Err(error) if server_code(&error) == Some(DUPLICATE_KEY) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// Makes what was staged the committed checkpoint, in a transaction of its own.
@@ -143,7 +162,15 @@ impl State {
         checkpoint: &Checkpoint,
     ) -> Result<()> {
         connection.run("START TRANSACTION").await?;
-        self.store(connection, Stage::Committed, checkpoint).await?;
+        let sql = format!(
+            "INSERT INTO {} VALUES (?, ?, ?, ?, ?, UTC_TIMESTAMP(6)) ON DUPLICATE KEY UPDATE \
+             sequence = VALUES(sequence), position = VALUES(position), \
+             updated_at = VALUES(updated_at)",
+            self.table
+        );
+        let (position, stage) = (checkpoint.position.0.to_string(), Stage::Committed.name());
+        let row = (&self.app, &self.target, stage, checkpoint.sequence, position);
+        connection.first::<mysql_async::Row>(&sql, row).await?;
         let sql = format!("DELETE FROM {} WHERE app = ? AND target = ? AND stage = ?", self.table);
         let row = (&self.app, &self.target, Stage::Staged.name());
         connection.first::<mysql_async::Row>(&sql, row).await?;

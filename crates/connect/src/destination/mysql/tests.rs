@@ -17,6 +17,7 @@ use super::*;
 use crate::destination::{Checkpoint, DestinationEntry, NewTargetColumns, Refused, Written};
 use crate::page::{Page, Position};
 use crate::source::contract::{cells, now};
+use crate::source::mysql::quoted;
 use crate::source::mysql::tests::{connection, database, server};
 use crate::source::{ReadRequest, SourceContext, SourceEntry};
 
@@ -520,6 +521,59 @@ async fn a_deadlock_is_written_again_and_loses_nothing() {
     assert_eq!((ours.rows_written, theirs.rows_written), (2, 3));
     let found = case.sql("SELECT group_concat(v ORDER BY id SEPARATOR '') FROM t");
     assert!(found == "abo" || found == "ooo", "one after the other: {found}");
+}
+
+/// Every one of many streams into a database commits its first rows at the same moment.
+#[tokio::test]
+async fn first_commits_of_many_targets_do_not_end_each_other() {
+    let case = Case::new("");
+    let first = rows(&[1, 2], &["a", "b"]);
+    for round in 0..8 {
+        let mut writers = Vec::new();
+        for at in 0..8 {
+            let table = format!("t{round}_{at}");
+            let wanted = WriteRequest {
+                app: format!("sync/{table}"),
+                ..request(&table, WriteMode::Replace, first.schema())
+            };
+            let mut writer = case.destination.writer(&wanted).await.unwrap();
+            writer.write(&first).await.unwrap();
+            writers.push(writer);
+        }
+        let all = writers.into_iter().map(|mut writer| async move {
+            writer.commit(&checkpoint(1)).await?;
+            writer.finish().await
+        });
+        for written in futures::future::join_all(all).await {
+            assert_eq!(written.unwrap().rows_written, 2);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_commit_that_the_server_ends_is_made_again_with_its_rows() {
+    let case = Case::new("CREATE TABLE t (id BIGINT PRIMARY KEY, v TEXT); CREATE TABLE w (x INT)");
+    let first = rows(&[1], &["a"]);
+    let mut ours = case.open(WriteMode::Merge, &first).await.unwrap();
+    ours.write(&first).await.unwrap();
+    ours.commit(&checkpoint(1)).await.unwrap();
+    ours.write(&rows(&[1], &["b"])).await.unwrap();
+    // Another has written far more, which the server will not throw away; it holds where we stand and wants our row.
+    let settings: MySql = serde_json::from_value(connection(server(), &case.database)).unwrap();
+    let server = Server::new(&settings, std::path::Path::new("."), Purpose::Write).unwrap();
+    let mut other = server.connect().await.unwrap();
+    other.run("START TRANSACTION").await.unwrap();
+    other.run("INSERT INTO w SELECT seq FROM seq_1_to_1000").await.unwrap();
+    let lock = format!("SELECT * FROM {} FOR UPDATE", quoted(state::STATE_TABLE));
+    other.all::<mysql_async::Row>(&lock, ()).await.unwrap();
+    let theirs = async {
+        other.run("UPDATE t SET v = 'theirs' WHERE id = 1").await.unwrap();
+        other.run("COMMIT").await.unwrap();
+    };
+    let next = checkpoint(2);
+    let (written, ()) = futures::future::join(ours.commit(&next), theirs).await;
+    assert_eq!(written.unwrap().rows_written, 1);
+    assert_eq!(case.sql("SELECT v FROM t"), "b", "the one that came last");
 }
 
 #[tokio::test]

@@ -21,7 +21,7 @@ use crate::column::Misfit;
 use crate::destination::{
     Checkpoint, NewTargetColumns, Refused, WriteMode, WriteRequest, Writer, Written, cannot_widen,
 };
-use crate::source::mysql::{Connection, Outcome, Server, quoted};
+use crate::source::mysql::{Connection, Outcome, Server, is_deadlock, quoted};
 
 /// How large a statement is made.
 const STATEMENT_BYTES: usize = 1 << 20;
@@ -224,6 +224,18 @@ impl MySqlWriter {
             )
             .hint("Commit more often: too many rows were written since the last commit."));
         };
+        for _ in 0..DEADLOCKS_MAX {
+            if self.insert_all(&batches).await? {
+                return Ok(());
+            }
+            self.in_transaction = false;
+            self.written = Written::default();
+        }
+        Err(self.locked_out())
+    }
+
+    /// Writes batches that were written before; false if the server ended the transaction in favour of another.
+    async fn insert_all(&mut self, batches: &[RecordBatch]) -> Result<bool> {
         for batch in batches {
             let mut known = self.plan.clone().filter(|plan| plan.schema == batch.schema());
             if known.is_none() {
@@ -233,10 +245,11 @@ impl MySqlWriter {
                 known = Some(Arc::new(plan));
             }
             let Some(plan) = known else { continue };
-            match self.insert(&plan, &batch).await? {
+            match self.insert(&plan, batch).await? {
+                None => return Ok(false),
                 // What was taken before is taken again; other transactions may have come between.
                 Some(refused) if refused.is_empty() => {}
-                _ => {
+                Some(_) => {
                     return Err(Error::new(
                         ErrorKind::Conflict,
                         format!("another transaction changed table \"{}\"", self.named.table),
@@ -244,7 +257,7 @@ impl MySqlWriter {
                 }
             }
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Writes rows into the open transaction; none if the server ended it in favour of another.
@@ -317,11 +330,7 @@ impl MySqlWriter {
             self.keep(batch, &refused)?;
             return Ok(refused);
         }
-        Err(Error::new(
-            ErrorKind::Conflict,
-            format!("other transactions keep locking rows of table \"{}\"", self.named.table),
-        )
-        .hint("It is tried again later; let fewer programs write the table at once."))
+        Err(self.locked_out())
     }
 
     /// Keeps the rows that were taken, to write them again if they must be.
@@ -353,35 +362,69 @@ impl MySqlWriter {
             self.forget();
             return Ok(Written { skipped: true, ..Written::default() });
         }
-        self.begin().await?;
-        let (stage, known) = (
-            self.stage,
-            match self.stage {
-                Stage::Committed => self.sequence,
-                Stage::Staged => self.staged.as_ref().map(|staged| staged.sequence),
-            },
-        );
+        for _ in 0..DEADLOCKS_MAX {
+            self.begin().await?;
+            match self.commit_once(checkpoint).await {
+                Ok(()) => {
+                    self.in_transaction = false;
+                    return Ok(self.committed(checkpoint));
+                }
+                Err(error) if is_deadlock(&error) => {
+                    tracing::warn!(table = %self.named.table, "deadlock, committing again");
+                    self.in_transaction = false;
+                    self.written = Written::default();
+                    self.write_again().await?;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Err(self.locked_out())
+    }
+
+    /// Stores the checkpoint with the rows of the open transaction and ends it.
+    async fn commit_once(&mut self, checkpoint: &Checkpoint) -> Result<()> {
+        let stage = self.stage;
+        let known = match stage {
+            Stage::Committed => self.sequence,
+            Stage::Staged => self.staged.as_ref().map(|staged| staged.sequence),
+        };
         let state = self.named.state.clone();
         let connection = self.connection()?;
-        let found = state.locked(connection, stage).await?;
-        if found != known {
+        let found = state.locked(connection, stage, known.is_some()).await?;
+        let stored = match found == known {
+            true => state.store(connection, stage, checkpoint, known.is_some()).await?,
+            false => false,
+        };
+        if !stored {
             return Err(Error::new(
                 ErrorKind::Conflict,
                 format!("another writer committed into table \"{}\"", self.named.table),
             )
             .hint("Let one run at a time write a stream."));
         }
-        state.store(connection, stage, checkpoint).await?;
-        connection.run("COMMIT").await?;
-        self.in_transaction = false;
+        connection.run("COMMIT").await
+    }
+
+    /// What the commit of `checkpoint` wrote.
+    fn committed(&mut self, checkpoint: &Checkpoint) -> Written {
         self.sequence = Some(checkpoint.sequence);
-        if stage == Stage::Staged {
-            self.staged = Some(checkpoint.clone());
-        }
         let written = std::mem::take(&mut self.written);
         self.forget();
-        // Rows that are staged count when they are swapped in.
-        Ok(if stage == Stage::Staged { Written::default() } else { written })
+        if self.stage == Stage::Staged {
+            self.staged = Some(checkpoint.clone());
+            // Rows that are staged count when they are swapped in.
+            return Written::default();
+        }
+        written
+    }
+
+    fn locked_out(&self) -> Error {
+        let table = &self.named.table;
+        Error::new(
+            ErrorKind::Conflict,
+            format!("other transactions keep locking rows of table \"{table}\""),
+        )
+        .hint("It is tried again later; let fewer programs write the table at once.")
     }
 
     fn forget(&mut self) {
@@ -415,7 +458,14 @@ impl MySqlWriter {
         } else {
             connection.run(&format!("RENAME TABLE {staging} TO {target}")).await?;
         }
-        state.promote(connection, &staged).await?;
+        let mut promoted = state.promote(connection, &staged).await;
+        for _ in 1..DEADLOCKS_MAX {
+            if !promoted.as_ref().is_err_and(is_deadlock) {
+                break;
+            }
+            promoted = state.promote(connection, &staged).await;
+        }
+        promoted?;
         connection.run(&format!("DROP TABLE IF EXISTS {old}")).await?;
         Ok(count.unwrap_or_default())
     }

@@ -399,6 +399,17 @@ pub(crate) enum Outcome {
 /// The error number of a deadlock.
 const DEADLOCK: u16 = 1213;
 
+/// The number that the server gave an error, if it is one of the server.
+pub(crate) fn server_code(error: &Error) -> Option<u16> {
+    let source = std::error::Error::source(error)?;
+    source.downcast_ref::<ServerError>().map(|error| error.code)
+}
+
+/// Whether the server ended the transaction in favour of another: its rows can be written again.
+pub(crate) fn is_deadlock(error: &Error) -> bool {
+    server_code(error) == Some(DEADLOCK)
+}
+
 /// An open connection whose statements end in time.
 pub(crate) struct Connection {
     conn: Option<Conn>,
